@@ -1,0 +1,1 @@
+"""A private chat with several language models and one history."""

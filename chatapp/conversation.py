@@ -1,0 +1,139 @@
+"""The neutral format of a conversation: what is stored, shown and translated by every model adapter."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+
+from chatapp.errors import InvalidParameters
+
+
+class Role(StrEnum):
+    """Who wrote a message."""
+
+    USER = "user"
+    ASSISTANT = "assistant"
+
+
+class MessageStatus(StrEnum):
+    """Where a message is in its life; only an answer is ever anything but ``COMPLETE``."""
+
+    STREAMING = "streaming"
+    COMPLETE = "complete"
+    STOPPED = "stopped"  # by the person
+    INTERRUPTED = "interrupted"  # by the app's end
+    ERROR = "error"
+
+
+class FinishReason(StrEnum):
+    """Why a model ended its answer."""
+
+    STOP = "stop"
+    LENGTH = "length"  # max_tokens or the context was reached
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens of one answer as the server counted them; None where it did not say."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One message. ``(created_ms, id)`` orders a conversation; a higher ``revision`` replaces a lower one.
+
+    Attributes:
+        id: unique, made by the app, ordered by time (see `new_id`).
+        turn_id: shared by a question and its answer.
+        created_ms: the app's clock, milliseconds since the epoch, rising within a conversation.
+        revision: grows with every change of the message, so that a late write never undoes a newer one.
+        model: id of the model that answered; empty for a question.
+        seconds_to_first_token: from the request to the first text, None when there was none.
+        finish_reason: why the model ended, None while it is streaming and when it did not end by itself.
+        omitted_messages: how many of the oldest messages were not sent to the model because they no longer fit.
+        error: the sentence a person sees when ``status`` is ``ERROR``.
+    """
+
+    id: str
+    turn_id: str
+    role: Role
+    content: str
+    created_ms: int
+    status: MessageStatus = MessageStatus.COMPLETE
+    revision: int = 0
+    model: str = ""
+    usage: Usage | None = None
+    seconds_to_first_token: float | None = None
+    finish_reason: FinishReason | None = None
+    omitted_messages: int = 0
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversation:
+    """What is known of a conversation besides its messages; times in milliseconds since the epoch."""
+
+    id: str
+    title: str
+    created_ms: int
+    updated_ms: int
+    model: str = ""
+    system_prompt: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationParameters:
+    """How to generate an answer; the ranges and defaults are the codelab's.
+
+    Raises:
+        InvalidParameters: a value is not a number or out of its range; every such value is named.
+    """
+
+    temperature: float = 0.9
+    top_p: float = 0.95
+    max_tokens: int = 1024
+    system_prompt: str = ""
+
+    TEMPERATURE_RANGE = (0.1, 1.0)
+    TOP_P_RANGE = (0.1, 1.0)
+    MAX_TOKENS_RANGE = (1, 4096)
+
+    def __post_init__(self) -> None:
+        problems = [
+            problem
+            for problem in (
+                _out_of_range("Temperature", self.temperature, self.TEMPERATURE_RANGE),
+                _out_of_range("Top-p", self.top_p, self.TOP_P_RANGE),
+                _out_of_range("Max tokens", self.max_tokens, self.MAX_TOKENS_RANGE, whole=True),
+            )
+            if problem
+        ]
+        if problems:
+            raise InvalidParameters(" ".join(problems) + " Nothing was sent.")
+
+
+def _out_of_range(name: str, value: object, allowed: tuple[float, float], *, whole: bool = False) -> str:
+    low, high = allowed
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if is_number and low <= value <= high and (not whole or value == int(value)):  # type: ignore[operator, call-overload]  # is_number says it is one
+        return ""
+    kind = "a whole number" if whole else "a number"
+    return f"{name} must be {kind} from {low} to {high}, not {str(value)[:40]!r}."
+
+
+def new_id() -> str:
+    """Return a new UUID of version 7 (RFC 9562) as 32 hex digits: unique, and later ids sort after earlier ones."""
+    value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10))
+    value = value & ~(0xF << 76) | 0x7 << 76  # version 7
+    value = value & ~(0x3 << 62) | 0x2 << 62  # variant
+    return f"{value:032x}"
+
+
+def now_ms() -> int:
+    """Return the app's clock in milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000

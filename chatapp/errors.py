@@ -1,0 +1,85 @@
+"""What can go wrong, as a small family: each error carries the sentence a person sees.
+
+``str(error)`` is written for the person at the page: what happened, why, and what to do. ``detail`` is for the log
+(status codes, the server's own words) and may never hold text of a conversation, a key or a token.
+"""
+
+from __future__ import annotations
+
+
+class ChatError(Exception):
+    """Base of every error that is meant to be read by a person."""
+
+    def __init__(self, message: str, *, detail: str = "") -> None:
+        super().__init__(message)
+        self.detail = detail
+
+
+class InvalidMessage(ChatError):
+    """The text cannot be sent: empty or too long."""
+
+
+class InvalidParameters(ChatError):
+    """A generation parameter is out of its range or is not a number."""
+
+
+class UnknownModel(ChatError):
+    """No model with this id is in the catalogue."""
+
+
+class ConversationNotFound(ChatError):
+    """There is no such conversation for this user (never says whether somebody else has it)."""
+
+    def __init__(self, *, detail: str = "") -> None:
+        super().__init__(
+            "This conversation does not exist, or it was deleted. Start a new chat; your text is kept.", detail=detail
+        )
+
+
+class ConversationBusy(ChatError):
+    """An answer is still being written in this conversation."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "An answer is still being written in this conversation. Wait for it or press Stop, then send again."
+        )
+
+
+class StoreUnavailable(ChatError):
+    """The history cannot be read or written right now; nothing was changed."""
+
+
+class ModelError(ChatError):
+    """Base of everything that ends an answer early."""
+
+
+class ModelUnavailable(ModelError):
+    """The model does not answer: not set up, not reachable, refused, broken or too slow."""
+
+
+class ModelLoading(ModelUnavailable):
+    """The server is up and the model is still being loaded."""
+
+
+class ContextTooLong(ModelError):
+    """The prompt is longer than the model's context.
+
+    Attributes:
+        prompt_tokens: what the server counted, None when it did not say.
+        context_tokens: the model's context size in tokens, None when it did not say.
+    """
+
+    def __init__(
+        self, message: str, *, prompt_tokens: int | None = None, context_tokens: int | None = None, detail: str = ""
+    ) -> None:
+        super().__init__(message, detail=detail)
+        self.prompt_tokens = prompt_tokens
+        self.context_tokens = context_tokens
+
+
+class Blocked(ModelError):
+    """The model or its safety filter refused to answer; the sentence says why."""
+
+
+class RateLimited(ModelError):
+    """Too many requests or a quota is used up."""

@@ -1,0 +1,64 @@
+"""The one seam to any place that keeps conversations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from chatapp.conversation import Conversation, Message
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """A part of a longer list; ``cursor`` asks for the next part and is None at the end."""
+
+    items: Sequence[T]
+    cursor: str | None
+
+
+class ConversationStore(Protocol):
+    """Keeps conversations; every call is scoped to one user, and nothing of another user is ever read or changed.
+
+    A call that returns has made its change durable: it survives ``kill -9`` of the app. A call that raises has changed
+    nothing.
+
+    Raises (every call):
+        ConversationNotFound: the user has no such conversation (deleted, never there, or somebody else's).
+        StoreUnavailable: the place cannot be read or written now.
+    """
+
+    async def conversations(self, user: str, *, limit: int = 50, cursor: str | None = None) -> Page[Conversation]:
+        """List the user's conversations, the last updated first. An invalid cursor starts at the beginning."""
+
+    async def conversation(self, user: str, conversation_id: str) -> Conversation:
+        """Return one conversation."""
+
+    async def messages(self, user: str, conversation_id: str) -> list[Message]:
+        """Return all messages of a conversation by ``(created_ms, id)``."""
+
+    async def create(self, user: str, conversation: Conversation, *messages: Message) -> None:
+        """Add a conversation with its first messages, all or nothing; again with the same id changes nothing.
+
+        An id that another user has raises `ConversationNotFound`.
+        """
+
+    async def update(self, user: str, conversation: Conversation) -> None:
+        """Replace title, model, system prompt and ``updated_ms`` (which never goes back)."""
+
+    async def append(self, user: str, conversation_id: str, *messages: Message) -> None:
+        """Add messages, or replace those with the same id and a lower revision, all or nothing.
+
+        Idempotent: the same call again changes nothing. The conversation's ``updated_ms`` becomes the newest message's
+        ``created_ms`` if that is later.
+        """
+
+    async def delete(self, user: str, conversation_id: str) -> None:
+        """Delete a conversation and all its messages for good; one that is not there is fine."""
+
+    async def aclose(self) -> None:
+        """Finish what was accepted and release the place."""
