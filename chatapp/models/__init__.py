@@ -32,6 +32,15 @@ class ModelStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class TimeLimits:
+    """How long to wait for a model server, in seconds."""
+
+    connect: float = 5.0
+    first_token: float = 120.0
+    between_tokens: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
 class TextDelta:
     """Text to append to the answer; never empty, never with a lone surrogate or NUL."""
 

@@ -31,4 +31,4 @@ def alternating_turns(messages: Iterable[Message]) -> list[tuple[Role, str]]:
 
 def clean_text(text: str) -> str:
     """Replace what is not text with U+FFFD: NUL (databases and C strings end there) and lone surrogates (no UTF-8)."""
-    return text.replace("\0", "\ufffd").encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+    return text.replace("\0", "\ufffd").encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
