@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from dataclasses import dataclass
@@ -115,11 +114,12 @@ class GenerationParameters:
         ]
         if problems:
             raise InvalidParameters(" ".join(problems) + " Nothing was sent.")
+        object.__setattr__(self, "max_tokens", int(self.max_tokens))  # a browser's 1024.0 is a whole number too
 
 
 def _out_of_range(name: str, value: object, allowed: tuple[float, float], *, whole: bool = False) -> str:
     low, high = allowed
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if is_number and low <= value <= high and (not whole or value == int(value)):  # type: ignore[operator, call-overload]  # is_number says it is one
         return ""
     kind = "a whole number" if whole else "a number"

@@ -1,0 +1,52 @@
+# Every verb a person needs. Settings pass through: make run CHAT_PORT=8000
+# Works with GNU make 3.81, which macOS ships.
+
+PYTHON_HERE = .venv/bin/python
+IMAGE = hybrid-chat
+
+.DEFAULT_GOAL := help
+.PHONY: help run test quick check format bench image pins clean chat dev
+
+help: # Spaces between the verb and its line; a comment with two hashes is a line of this list.
+	@echo "make VERB, where VERB is"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r verb line; do printf '  %-8s %s\n' "$$verb" "$$line"; done
+
+# exec: Ctrl-C and a kill reach the chat itself, which ends well, so that make has nothing to say.
+run: chat ## start the chat (the first time: install it)
+	@exec $(PYTHON_HERE) -m chatapp
+
+test: check ## check the code and run every test
+	$(PYTHON_HERE) -m pytest
+
+quick: check ## check the code and run the fast tests
+	$(PYTHON_HERE) -m pytest -m 'not vllm and not browser and not slow'
+
+check: dev ## lint, formatting and types
+	$(PYTHON_HERE) -m ruff check
+	$(PYTHON_HERE) -m ruff format --check
+	$(PYTHON_HERE) -m mypy
+
+format: dev ## format the code and mend what the linter can mend
+	$(PYTHON_HERE) -m ruff check --fix
+	$(PYTHON_HERE) -m ruff format
+
+bench: dev ## measure what the chat costs
+	@for script in benchmarks/[a-z]*.py; do \
+		echo "$$script"; $(PYTHON_HERE) -m "benchmarks.$$(basename "$$script" .py)" || exit 1; echo; \
+	done
+
+image: ## build the chat's container image (IMAGE=name:tag)
+	@command -v docker >/dev/null || { echo "Building the image needs Docker, which is not installed." >&2; exit 1; }
+	@docker version >/dev/null 2>&1 || { echo "Docker is installed, but its engine does not answer: start it." >&2; exit 1; }
+	docker build --file chatapp/Dockerfile --tag $(IMAGE) .
+
+pins: ## compile the pinned versions again (PINS=--upgrade for newer ones)
+	@sh requirements/compile.sh $(PINS)
+
+clean: ## remove what was installed and cached here (not the chats)
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find chatapp tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# What the verbs need, installed when it is missing or its pins changed.
+chat dev:
+	@sh requirements/install.sh $@

@@ -1,0 +1,156 @@
+"""Start the chat: ``python -m chatapp``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import signal
+import socket
+import sys
+from typing import TYPE_CHECKING
+
+import structlog
+import uvicorn
+
+from chatapp.errors import ChatError
+from chatapp.logs import configure_logs
+from chatapp.settings import InvalidSettings, load_settings, unknown_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fastapi import FastAPI
+
+    from chatapp.models import ModelState
+    from chatapp.models.catalog import Catalog
+    from chatapp.settings import Settings
+
+# Load balancers of Google Cloud keep connections for 600 s; a server that closes them earlier causes 502s.
+KEEP_ALIVE_SECONDS = 620
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+log = structlog.get_logger(__name__)
+
+
+def main() -> int:
+    """Start, serve until Ctrl-C or SIGTERM, and return the exit status."""
+    try:
+        settings = load_settings()
+        configure_logs(settings.log_format)
+        for sentence in unknown_settings():
+            log.warning(sentence)
+        with _listening_socket(settings) as listener:
+            return asyncio.run(_serve(settings, listener))
+    except ChatError as error:
+        print(f"The chat cannot start.\n{error}", file=sys.stderr)
+        return 2
+
+
+async def _serve(settings: Settings, listener: socket.socket) -> int:
+    # Gradio takes most of the start: settings and port are checked before it is imported.
+    from chatapp.app import create_app  # noqa: PLC0415
+
+    app = await create_app(settings)
+    server = _Server(server_config(app, settings), settings, app.state.catalog)
+    await server.serve(sockets=[listener])
+    return 0 if server.started else 1
+
+
+def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
+    """Return how the app is served; believes no forwarding header (see `chatapp.web.proxies`)."""
+    return uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=round(settings.shutdown_seconds),
+    )
+
+
+class _Server(uvicorn.Server):
+    """Says where the chat is and which models are ready once it serves, and ends without a traceback."""
+
+    def __init__(self, config: uvicorn.Config, settings: Settings, catalog: Catalog) -> None:
+        super().__init__(config)
+        self._settings = settings
+        self._catalog = catalog
+        self._announcement: asyncio.Task[None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._announcement = asyncio.create_task(_announce(self._settings, self._catalog))
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        # uvicorn's own handlers send the signal again after a clean end, which shows as a traceback or a failure.
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        yield
+
+
+async def _announce(settings: Settings, catalog: Catalog) -> None:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    address = settings.root_url or f"http://{host if settings.host in LOOPBACK else 'localhost'}:{settings.port}"
+    if settings.log_format == "json":
+        log.info("ready", address=address)
+    else:
+        print(f"\nHybrid chat is ready: {address}\n", flush=True)
+    statuses = await catalog.check()
+    first = catalog.first_choice()
+    await first.start()
+    if settings.log_format == "json":
+        for model in catalog:
+            status = statuses[model.id]
+            log.info("model", model=model.id, state=status.state.value, reason=status.reason, fix=status.fix)
+        return
+    width = max(len(model.label) for model in catalog)
+    for model in catalog:
+        status = statuses[model.id]
+        print(f"  {model.label:{width}}  {status.state.value:12}  {_why(status.state, status.reason, status.fix)}")
+    print(f"\nHistory: {settings.data_dir}\nStop with Ctrl-C.", flush=True)
+
+
+def _why(state: ModelState, reason: str, fix: str) -> str:
+    words = "" if reason == state.value else reason
+    return ". ".join(part[:1].upper() + part[1:] for part in (words, fix) if part)
+
+
+def _listening_socket(settings: Settings) -> socket.socket:
+    if settings.identity == "local" and settings.host not in LOOPBACK:
+        raise InvalidSettings(
+            f"CHAT_HOST is {settings.host!r}, which lets other computers in, but CHAT_IDENTITY=local is for one person "
+            "on this computer: everybody would share one history. Set CHAT_IDENTITY=anonymous, or leave CHAT_HOST out."
+        )
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except socket.gaierror as error:
+        raise InvalidSettings(f"CHAT_HOST is {settings.host!r}: this computer does not know that address.") from error
+    except OSError as error:
+        reasons = {
+            errno.EADDRINUSE: f"Port {settings.port} is taken, maybe by a chat that already runs.",
+            errno.EACCES: f"Port {settings.port} is only for the system's administrator.",
+            errno.EADDRNOTAVAIL: f"CHAT_HOST is {settings.host!r}, which is no address of this computer.",
+        }
+        what = reasons.get(error.errno or 0, f"{settings.host}:{settings.port} cannot be used ({error.strerror}).")
+        raise InvalidSettings(
+            f"{what} Choose another one, as in: make run CHAT_PORT={_other(settings.port)}"
+        ) from error
+    return listener
+
+
+def _other(port: int) -> int:
+    return port + 1 if 1024 <= port < 65535 else 7861
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,123 @@
+"""The app: the only place where adapters are chosen."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI
+
+from chatapp.errors import StoreUnavailable
+from chatapp.identity import IdentityMiddleware
+from chatapp.identity.anonymous import AnonymousIdentity, kept_secret
+from chatapp.identity.local import LocalIdentity
+from chatapp.models.catalog import Catalog, UnconfiguredModel
+from chatapp.models.gemini import GeminiModel
+from chatapp.models.llamacpp import LlamaCppModel
+from chatapp.models.openai_compatible import OpenAICompatibleModel
+from chatapp.store.sqlite import SQLiteStore
+from chatapp.turns import TurnRunner
+from chatapp.ui.mount import mount_page
+from chatapp.web import health
+from chatapp.web.proxies import ProxyMiddleware
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from chatapp.identity import Identity
+    from chatapp.models import ChatModel
+    from chatapp.settings import Settings
+
+
+async def create_app(settings: Settings) -> FastAPI:
+    """Return the chat as an ASGI app that owns its store, its models and its turns, and closes them at its end.
+
+    Raises:
+        StoreUnavailable: the data folder cannot be used.
+        UnknownModel: ``CHAT_DEFAULT_MODEL`` names a model that is not there.
+    """
+    catalog = Catalog(_models(settings), default=settings.default_model)
+    identity = _identity(settings)
+    store = await SQLiteStore.open(settings.data_dir / "chat.db")
+    turns = TurnRunner(store, catalog, max_message_chars=settings.max_message_chars)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await turns.aclose()
+            await catalog.aclose()
+            await store.aclose()
+
+    app = FastAPI(title="Hybrid chat", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.catalog = catalog
+    app.include_router(health.router)
+    mount_page(app, settings, store, catalog, turns)
+    app.add_middleware(ProxyMiddleware)
+    app.add_middleware(IdentityMiddleware, identity=identity)
+    return app
+
+
+def _models(settings: Settings) -> list[ChatModel]:
+    """Return the codelab's two models, then whatever was added, then the small one that is always there."""
+    limits = settings.time_limits
+    models: list[ChatModel] = []
+    if settings.gemma_url:
+        models.append(
+            OpenAICompatibleModel(
+                "gemma",
+                settings.gemma_label,
+                settings.gemma_url,
+                model=settings.gemma_model,
+                api_key=settings.gemma_api_key.get_secret_value(),
+                limits=limits,
+            )
+        )
+    else:
+        fix = "set CHAT_GEMMA_URL to the address of an OpenAI-compatible server (vLLM, Ollama, LM Studio)"
+        models.append(UnconfiguredModel("gemma", settings.gemma_label, fix=fix))
+    models.append(
+        GeminiModel(
+            "gemini",
+            settings.gemini_label,
+            model=settings.gemini_model,
+            project=settings.google_cloud_project,
+            location=settings.google_cloud_location,
+            api_key=settings.gemini_api_key.get_secret_value(),
+            base_url=settings.gemini_base_url or None,
+            limits=limits,
+            thinking_tokens=settings.gemini_thinking_tokens,
+        )
+    )
+    models += [
+        OpenAICompatibleModel(
+            extra.id,
+            extra.label,
+            extra.url,
+            model=extra.model,
+            api_key=extra.api_key.get_secret_value(),
+            context_tokens=extra.context_tokens,
+            limits=limits,
+            url_setting="its url in CHAT_MODELS",
+            key_setting="its api_key in CHAT_MODELS",
+            model_setting="its model in CHAT_MODELS",
+        )
+        for extra in settings.models
+    ]
+    if settings.embedded_model:
+        models.append(LlamaCppModel("demo", "SmolLM2 (small demo)", limits=limits))
+    return models
+
+
+def _identity(settings: Settings) -> Identity:
+    if settings.identity == "local":
+        return LocalIdentity()
+    try:
+        secret = settings.session_secret.get_secret_value() or kept_secret(settings.data_dir / "session-secret")
+    except OSError as error:
+        raise StoreUnavailable(
+            f"The data folder {settings.data_dir} cannot be used ({error.strerror}). Set CHAT_DATA_DIR to one that can "
+            "be written, or CHAT_SESSION_SECRET to a long random text."
+        ) from error
+    return AnonymousIdentity(secret, secure=settings.root_url.startswith("https:"))

@@ -1,0 +1,55 @@
+"""Log lines: readable on a terminal, JSON where a log service collects them. No line holds text of a conversation."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING, Literal
+
+import structlog
+
+if TYPE_CHECKING:
+    from structlog.typing import EventDict, Processor, WrappedLogger
+
+
+def configure_logs(log_format: Literal["text", "json"]) -> None:
+    """Send structlog's and the standard library's lines to stderr in one format."""
+    common: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=log_format == "json", key="time"),
+    ]
+    last: list[Processor]
+    if log_format == "json":
+        last = [structlog.processors.format_exc_info, _for_cloud_logging, structlog.processors.JSONRenderer()]
+    else:
+        last = [
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+        ]
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=common,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+        )
+    )
+    # Locally the terminal belongs to the person: only what is worth reading there.
+    logging.basicConfig(handlers=[handler], level=logging.INFO if log_format == "json" else logging.WARNING, force=True)
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line per request
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *common,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+
+
+def _for_cloud_logging(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Use the names that Cloud Logging reads: ``severity`` and ``message``."""
+    event["severity"] = event.pop("level", "info").upper()
+    event["message"] = event.pop("event", "")
+    return event

@@ -1,0 +1,139 @@
+"""What a person may choose from, and whether it is ready."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from chatapp.errors import ModelUnavailable, UnknownModel
+from chatapp.models import ModelState, ModelStatus
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterator, Sequence
+
+    from chatapp.conversation import GenerationParameters, Message
+    from chatapp.models import ChatModel, ModelEvent
+
+# How old a status may get before the next look renews it, in seconds: a model that is not ready is watched closely.
+READY_SECONDS = 30.0
+NOT_READY_SECONDS = 5.0
+STATUS_TIMEOUT_SECONDS = 8.0
+
+_UNCHECKED = ModelStatus(ModelState.LOADING, "its state is being checked")
+
+
+class Catalog:
+    """The models of this chat, in the order in which they are offered.
+
+    Statuses are renewed when somebody looks and what is known is old: nothing is asked of any model while nobody does.
+    """
+
+    def __init__(self, models: Sequence[ChatModel], *, default: str = "") -> None:
+        self._models = {model.id: model for model in models}
+        if default and default not in self._models:
+            raise UnknownModel(f"There is no model {default!r}; there are {', '.join(self._models)}.")
+        self._default = default
+        self._statuses = dict.fromkeys(self._models, _UNCHECKED)
+        self._checked_at = dict.fromkeys(self._models, float("-inf"))
+        self._checks: dict[str, asyncio.Task[None]] = {}
+
+    def __iter__(self) -> Iterator[ChatModel]:
+        return iter(self._models.values())
+
+    def get(self, model_id: str) -> ChatModel:
+        """Return the model with this id.
+
+        Raises:
+            UnknownModel: there is none.
+        """
+        try:
+            return self._models[model_id]
+        except (KeyError, TypeError) as error:
+            raise UnknownModel(
+                "This model is not, or no longer, in the list. Choose another one and send again."
+            ) from error
+
+    def label(self, model_id: str) -> str:
+        """Return what people call the model; for one that is gone, its id."""
+        return self._models[model_id].label if model_id in self._models else model_id
+
+    def statuses(self) -> dict[str, ModelStatus]:
+        """Return what is known of each model, at once; what is old is checked in the background."""
+        for model_id, status in self._statuses.items():
+            fresh = READY_SECONDS if status.state is ModelState.READY else NOT_READY_SECONDS
+            if time.monotonic() - self._checked_at[model_id] > fresh:
+                self._check(model_id)
+        return dict(self._statuses)
+
+    async def check(self) -> dict[str, ModelStatus]:
+        """Ask every model now and return the answers; bounded by `STATUS_TIMEOUT_SECONDS`."""
+        await asyncio.gather(*(self._check(model_id) for model_id in self._models))
+        return dict(self._statuses)
+
+    def expire(self, model_id: str) -> None:
+        """Forget how fresh a status is, after an answer failed: the next look asks the model again."""
+        self._checked_at[model_id] = float("-inf")
+
+    def first_choice(self) -> ChatModel:
+        """Return the configured default, else the first that is ready, else the first that is set up at all."""
+        if self._default:
+            return self._models[self._default]
+        for wanted in ({ModelState.READY}, set(ModelState) - {ModelState.NOT_SET_UP}, set(ModelState)):
+            for model_id, status in self._statuses.items():
+                if status.state in wanted:
+                    return self._models[model_id]
+        raise UnknownModel("There is no model at all: see the settings in the README.")
+
+    async def aclose(self) -> None:
+        """Close every model."""
+        for check in self._checks.values():
+            check.cancel()
+        await asyncio.gather(*self._checks.values(), return_exceptions=True)
+        await asyncio.gather(*(model.aclose() for model in self))
+
+    def _check(self, model_id: str) -> asyncio.Task[None]:
+        if model_id not in self._checks:
+            task = asyncio.create_task(self._ask(model_id))
+            task.add_done_callback(lambda _: self._checks.pop(model_id, None))
+            self._checks[model_id] = task
+        return self._checks[model_id]
+
+    async def _ask(self, model_id: str) -> None:
+        try:
+            async with asyncio.timeout(STATUS_TIMEOUT_SECONDS):
+                status = await self._models[model_id].status()
+        except TimeoutError:
+            status = ModelStatus(ModelState.UNAVAILABLE, "it does not answer in time", "try again in a moment")
+        self._statuses[model_id] = status
+        self._checked_at[model_id] = time.monotonic()
+
+
+class UnconfiguredModel:
+    """A model of the catalogue that nobody has set up yet: it says what to set."""
+
+    context_tokens: int | None = None
+
+    def __init__(self, id: str, label: str, *, fix: str) -> None:  # noqa: A002  # the protocol's name
+        self.id = id
+        self.label = label
+        self._fix = fix
+
+    async def stream(
+        self,
+        messages: Sequence[Message],  # noqa: ARG002  # the protocol's parameters
+        parameters: GenerationParameters,  # noqa: ARG002
+    ) -> AsyncGenerator[ModelEvent]:
+        """Raise `ModelUnavailable` with what to do."""
+        raise ModelUnavailable(f"{self.label} is not set up. To use it, {self._fix}.")
+        yield  # type: ignore[unreachable]  # makes this a generator, like every other model's stream
+
+    async def status(self) -> ModelStatus:
+        """Say what to set."""
+        return ModelStatus(ModelState.NOT_SET_UP, "not set up", self._fix)
+
+    async def start(self) -> None:
+        """Do nothing."""
+
+    async def aclose(self) -> None:
+        """Do nothing."""

@@ -1,0 +1,206 @@
+"""Every setting of the chat: environment variables (or a line in ``.env``) -> one typed, checked object.
+
+Names start with ``CHAT_``, but for those that Google's own tools define already and the codelab's ``THEME``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import platformdirs
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from chatapp.errors import ChatError
+from chatapp.models import TimeLimits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from pydantic_core import ErrorDetails
+
+
+BUILT_IN_MODELS = ("gemma", "gemini", "demo")
+
+
+class InvalidSettings(ChatError):
+    """One or more settings are wrong; the sentence names each one, its value and what is allowed."""
+
+
+def _checked_url(value: str) -> str:
+    if value and not re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", value):
+        raise ValueError("it must be an address like http://localhost:8000/v1")
+    return value.rstrip("/")
+
+
+Url = Annotated[str, BeforeValidator(_checked_url)]
+ModelId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
+
+
+class ExtraModel(BaseModel):
+    """One more model behind an OpenAI-compatible API, as an item of ``CHAT_MODELS``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: ModelId
+    label: str = Field(min_length=1, max_length=80)
+    url: Url = Field(min_length=1)
+    model: str = ""
+    api_key: SecretStr = SecretStr("")
+    context_tokens: int | None = Field(default=None, ge=256)
+
+
+def _parsed_json(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"it must be a JSON list of models ({error})") from error
+
+
+class Settings(BaseSettings):
+    """The chat's settings.
+
+    Raises:
+        InvalidSettings: from `load_settings`, which is how the app makes one.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="CHAT_", env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True, populate_by_name=True
+    )
+
+    host: str = Field(default="127.0.0.1", min_length=1, description="address to listen on")
+    port: int = Field(default=7860, ge=1, le=65535, description="port to listen on")
+    root_url: Url = Field(
+        default="", description="the address people use when a proxy stands in front, such as https://chat.example.org"
+    )
+    theme: Literal["blue", "green"] = Field(
+        default="blue", validation_alias=AliasChoices("THEME", "CHAT_THEME"), description="colour of the page"
+    )
+    data_dir: Path = Field(
+        default_factory=lambda: Path(platformdirs.user_data_dir("hybrid-chat", appauthor=False)),
+        description="folder of the history",
+    )
+    log_format: Literal["text", "json"] = Field(default="text", description="json is what Cloud Logging understands")
+    identity: Literal["local", "anonymous"] = Field(
+        default="local",
+        description="local: one person, this computer only; anonymous: everyone has an own history, known by a cookie",
+    )
+    session_secret: SecretStr = Field(
+        default=SecretStr(""), description="signs the cookies of 'anonymous'; made and kept in the data folder if empty"
+    )
+    shutdown_seconds: float = Field(default=3, ge=0, le=600, description="time for open pages when the chat ends")
+    max_message_chars: int = Field(default=100_000, ge=100, le=900_000, description="longest message, in characters")
+
+    default_model: str = Field(default="", description="id of the model that is chosen first")
+    gemma_url: Url = Field(default="", description="OpenAI-compatible address of Gemma (vLLM, Ollama, LM Studio)")
+    gemma_model: str = Field(default="", description="name of the model there; empty: the first that it lists")
+    gemma_api_key: SecretStr = Field(default=SecretStr(""), description="key, if that server wants one")
+    gemma_label: str = Field(default="Gemma3 12b it", min_length=1, max_length=80)
+    gemini_label: str = Field(default="Gemini", min_length=1, max_length=80)
+    gemini_model: str = Field(default="gemini-3.5-flash-lite", min_length=1, description="Gemini's model id")
+    gemini_thinking_tokens: int = Field(
+        default=0, ge=0, le=32_768, description="tokens Gemini may think before it answers"
+    )
+    gemini_api_key: SecretStr = Field(
+        default=SecretStr(""),
+        validation_alias=AliasChoices("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+        description="key of the Gemini API, for Gemini without a Google Cloud project",
+    )
+    gemini_base_url: Url = Field(default="", description="another address for Gemini's API, such as a proxy")
+    google_cloud_project: str = Field(
+        default="",
+        validation_alias="GOOGLE_CLOUD_PROJECT",
+        description="project for Gemini on Vertex AI, with Application Default Credentials",
+    )
+    google_cloud_location: str = Field(
+        default="global",
+        validation_alias="GOOGLE_CLOUD_LOCATION",
+        min_length=1,
+        description="location of Vertex AI",
+    )
+    embedded_model: bool = Field(default=True, description="offer the small demo model that runs on this computer")
+    models: Annotated[tuple[ExtraModel, ...], NoDecode, BeforeValidator(_parsed_json)] = Field(
+        default=(), description='more models: [{"id": "qwen", "label": "Qwen", "url": "http://localhost:11434"}]'
+    )
+
+    connect_seconds: float = Field(default=5, gt=0, le=600)
+    first_token_seconds: float = Field(default=120, gt=0, le=3600)
+    between_tokens_seconds: float = Field(default=60, gt=0, le=3600)
+
+    @field_validator("models")
+    @classmethod
+    def _ids_are_unique(cls, models: tuple[ExtraModel, ...]) -> tuple[ExtraModel, ...]:
+        ids = [*BUILT_IN_MODELS, *(model.id for model in models)]
+        doubled = sorted({id_ for id_ in ids if ids.count(id_) > 1})
+        if doubled:
+            raise ValueError(f"these ids are taken twice: {', '.join(doubled)}; choose others")
+        return models
+
+    @property
+    def time_limits(self) -> TimeLimits:
+        """How long to wait for a model server."""
+        return TimeLimits(
+            connect=self.connect_seconds,
+            first_token=self.first_token_seconds,
+            between_tokens=self.between_tokens_seconds,
+        )
+
+
+def load_settings() -> Settings:
+    """Read the settings from the environment and ``.env``.
+
+    Raises:
+        InvalidSettings: with every wrong setting, not only the first.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise InvalidSettings("\n".join(_sentence(problem) for problem in error.errors())) from error
+
+
+def unknown_settings(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """Return a sentence for each ``CHAT_`` variable that is no setting: most often a typing mistake."""
+    known = sorted(name for field in Settings.model_fields for name in _variables(field))
+    return [
+        f"{name} is not a setting of the chat and does nothing{_did_you_mean(name, known)}."
+        for name in sorted(environment)
+        if name.startswith("CHAT_") and name not in known
+    ]
+
+
+def _did_you_mean(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _variables(field: str) -> list[str]:
+    alias = Settings.model_fields[field].validation_alias
+    if alias is None:
+        return [f"CHAT_{field.upper()}"]
+    return [str(name) for name in (alias.choices if isinstance(alias, AliasChoices) else [alias])]
+
+
+def _sentence(problem: ErrorDetails) -> str:
+    first, *rest = (str(part) for part in problem["loc"])
+    name = _variables(first)[0] if first in Settings.model_fields else first
+    where = f"{name} ({'.'.join(rest)})" if rest else name
+    secret = any(word in name for word in ("KEY", "SECRET")) or "api_key" in rest
+    value = "" if secret or isinstance(problem["input"], (dict, list)) else f" is {str(problem['input'])[:80]!r}:"
+    wanted = problem["msg"].removeprefix("Value error, ").replace("Input should be", "it must be")
+    return f"{where}{value} {wanted[:1].lower()}{wanted[1:]}."

@@ -1,0 +1,1 @@
+(id, length) => [confirm("Delete this conversation for good?") ? id : "", length]

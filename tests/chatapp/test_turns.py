@@ -1,0 +1,307 @@
+"""A turn lives on its own: started, watched, stopped, and always stored."""
+
+import asyncio
+
+import pytest
+
+from chatapp.conversation import FinishReason, GenerationParameters, MessageStatus, Role
+from chatapp.errors import (
+    ConversationBusy,
+    ConversationNotFound,
+    InvalidMessage,
+    ModelUnavailable,
+    RateLimited,
+    UnknownModel,
+)
+from chatapp.models import ModelState, ModelStatus
+from chatapp.models.catalog import Catalog, UnconfiguredModel
+from chatapp.store.sqlite import SQLiteStore
+from chatapp.turns import TurnRunner
+from tests.fakes.models import ScriptedModel
+
+PARAMETERS = GenerationParameters()
+
+
+@pytest.fixture
+async def store(tmp_path):
+    store = await SQLiteStore.open(tmp_path / "chat.db")
+    yield store
+    await store.aclose()
+
+
+@pytest.fixture
+async def chat(store):
+    """Return a function that makes a runner over models; every runner is closed at the end."""
+    made = []
+
+    async def make(*models, **options):
+        catalog = Catalog(models)
+        await catalog.check()
+        runner = TurnRunner(store, catalog, **{"batch_seconds": 0.01, **options})
+        made.append((runner, catalog))
+        return runner
+
+    yield make
+    for runner, catalog in made:
+        await runner.aclose()
+        await catalog.aclose()
+
+
+async def finished(runner, user, conversation_id):
+    async for answer in runner.watch(user, conversation_id):
+        last = answer
+    return last
+
+
+async def test_an_answer_is_streamed_and_stored_with_how_it_came_about(chat, store):
+    runner = await chat(ScriptedModel("Hel", "lo", seconds_between=0.02))
+    conversation = await runner.start("ann", "", "Hi there", "scripted", PARAMETERS)
+    seen = [answer.content async for answer in runner.watch("ann", conversation.id)]
+    assert seen[-1] == "Hello"
+    assert all("Hello".startswith(text) for text in seen)
+    question, answer = await store.messages("ann", conversation.id)
+    assert (question.role, question.content) == (Role.USER, "Hi there")
+    assert (answer.role, answer.content, answer.status) == (Role.ASSISTANT, "Hello", MessageStatus.COMPLETE)
+    assert (answer.model, answer.finish_reason) == ("scripted", FinishReason.STOP)
+    assert answer.usage.completion_tokens == 2
+    assert answer.seconds_to_first_token >= 0.02
+    assert question.turn_id == answer.turn_id
+
+
+async def test_the_question_is_stored_before_the_model_is_asked(chat, store):
+    model = ScriptedModel("late", gate_at=0)
+    runner = await chat(model)
+    conversation = await runner.start("ann", "", "Is anyone there?", "scripted", PARAMETERS)
+    question, answer = await store.messages("ann", conversation.id)
+    assert question.content == "Is anyone there?"
+    assert answer.status is MessageStatus.STREAMING
+    model.gate.set()
+
+
+async def test_history_is_kept_when_the_model_is_switched_in_mid_conversation(chat):
+    gemma, gemini = ScriptedModel("from gemma", id="gemma"), ScriptedModel("from gemini", id="gemini")
+    runner = await chat(gemma, gemini)
+    conversation = await runner.start("ann", "", "first", "gemma", PARAMETERS)
+    await finished(runner, "ann", conversation.id)
+    await runner.start("ann", conversation.id, "second", "gemini", PARAMETERS)
+    await finished(runner, "ann", conversation.id)
+    assert [message.content for message in gemini.asked[0][0]] == ["first", "from gemma", "second"]
+
+
+async def test_an_answer_nobody_watches_is_still_finished(chat, store):
+    runner = await chat(ScriptedModel("a", "b", "c", seconds_between=0.01))
+    conversation = await runner.start("ann", "", "go", "scripted", PARAMETERS)
+    watching = runner.watch("ann", conversation.id)
+    await anext(watching)
+    await watching.aclose()
+    while runner.running("ann", conversation.id):
+        await asyncio.sleep(0.01)
+    assert (await store.messages("ann", conversation.id))[-1].content == "abc"
+
+
+async def test_two_watchers_see_the_same_end(chat):
+    model = ScriptedModel("a", "b", gate_at=1)
+    runner = await chat(model)
+    conversation = await runner.start("ann", "", "go", "scripted", PARAMETERS)
+    watchers = [asyncio.create_task(finished(runner, "ann", conversation.id)) for _ in range(2)]
+    await model.writing.wait()
+    model.gate.set()
+    ends = await asyncio.gather(*watchers)
+    assert [end.content for end in ends] == ["ab", "ab"]
+    assert {end.status for end in ends} == {MessageStatus.COMPLETE}
+
+
+async def test_stop_ends_the_request_and_keeps_what_was_written(chat, store):
+    model = ScriptedModel("kept", "never", gate_at=1)
+    runner = await chat(model)
+    conversation = await runner.start("ann", "", "go", "scripted", PARAMETERS)
+    await model.writing.wait()
+    await runner.stop("ann", conversation.id)
+    assert model.closed == 1
+    answer = (await store.messages("ann", conversation.id))[-1]
+    assert (answer.content, answer.status) == ("kept", MessageStatus.STOPPED)
+
+
+async def test_stop_right_after_send_ends_the_turn(chat, store):
+    runner = await chat(ScriptedModel("never", gate_at=0))
+    conversation = await runner.start("ann", "", "go", "scripted", PARAMETERS)
+    async with asyncio.timeout(5):
+        await runner.stop("ann", conversation.id)
+    assert (await store.messages("ann", conversation.id))[-1].status is MessageStatus.STOPPED
+
+
+async def test_stopping_somebody_elses_answer_does_nothing(chat):
+    model = ScriptedModel("a", gate_at=0)
+    runner = await chat(model)
+    conversation = await runner.start("ann", "", "go", "scripted", PARAMETERS)
+    await runner.stop("bob", conversation.id)
+    assert runner.running("ann", conversation.id)
+    assert [answer async for answer in runner.watch("bob", conversation.id)] == []
+    model.gate.set()
+
+
+async def test_a_model_that_fails_after_some_text_keeps_the_text_and_says_what_happened(chat, store):
+    runner = await chat(ScriptedModel("half an ans", error=RateLimited("The quota is used up.")))
+    conversation = await runner.start("ann", "", "go", "scripted", PARAMETERS)
+    await finished(runner, "ann", conversation.id)
+    answer = (await store.messages("ann", conversation.id))[-1]
+    assert (answer.content, answer.status, answer.error) == (
+        "half an ans",
+        MessageStatus.ERROR,
+        "The quota is used up.",
+    )
+
+
+async def test_a_fault_of_our_own_is_told_in_words_without_its_details(chat, store):
+    runner = await chat(ScriptedModel(error=ZeroDivisionError("secret detail")))
+    conversation = await runner.start("ann", "", "go", "scripted", PARAMETERS)
+    answer = await finished(runner, "ann", conversation.id)
+    assert answer.status is MessageStatus.ERROR
+    assert "secret" not in answer.error
+    assert "send it again" in answer.error
+
+
+@pytest.mark.parametrize(
+    ("finish", "words"), [(FinishReason.STOP, "without writing"), (FinishReason.LENGTH, "Max tokens")]
+)
+async def test_an_answer_without_text_says_so_and_does_not_break_the_next_turn(chat, finish, words):
+    model = ScriptedModel(finish=finish)
+    runner = await chat(model)
+    conversation = await runner.start("ann", "", "one", "scripted", PARAMETERS)
+    answer = await finished(runner, "ann", conversation.id)
+    assert words in answer.error
+    await runner.start("ann", conversation.id, "two", "scripted", PARAMETERS)
+    await finished(runner, "ann", conversation.id)
+    assert [message.content for message in model.asked[-1][0]] == ["one", "", "two"]
+
+
+@pytest.mark.parametrize("text", ["", "   \n\t", None, "x" * 101])
+async def test_text_that_cannot_be_sent_is_refused_and_nothing_is_stored(chat, store, text):
+    runner = await chat(ScriptedModel("never"), max_message_chars=100)
+    with pytest.raises(InvalidMessage):
+        await runner.start("ann", "", text, "scripted", PARAMETERS)
+    assert (await store.conversations("ann")).items == []
+
+
+async def test_what_is_not_text_inside_a_message_is_replaced_not_lost(chat, store):
+    runner = await chat(ScriptedModel("ok"))
+    conversation = await runner.start("ann", "", "a\0b\ud800c שלום", "scripted", PARAMETERS)
+    await finished(runner, "ann", conversation.id)
+    assert (await store.messages("ann", conversation.id))[0].content == "a\ufffdb\ufffdc שלום"
+
+
+async def test_a_second_send_while_an_answer_is_written_is_refused_and_changes_nothing(chat, store):
+    model = ScriptedModel("a", gate_at=0)
+    runner = await chat(model)
+    conversation = await runner.start("ann", "", "one", "scripted", PARAMETERS)
+    with pytest.raises(ConversationBusy):
+        await runner.start("ann", conversation.id, "two", "scripted", PARAMETERS)
+    model.gate.set()
+    await finished(runner, "ann", conversation.id)
+    assert [message.content for message in await store.messages("ann", conversation.id)] == ["one", "a"]
+
+
+async def test_of_many_sends_at_once_in_one_conversation_exactly_one_is_taken(chat, store):
+    runner = await chat(ScriptedModel("a", seconds_between=0.05))
+    conversation = await runner.start("ann", "", "one", "scripted", PARAMETERS)
+    await finished(runner, "ann", conversation.id)
+    results = await asyncio.gather(
+        *(runner.start("ann", conversation.id, f"two {n}", "scripted", PARAMETERS) for n in range(10)),
+        return_exceptions=True,
+    )
+    assert sum(isinstance(result, ConversationBusy) for result in results) == 9
+    await finished(runner, "ann", conversation.id)
+    assert len(await store.messages("ann", conversation.id)) == 4
+
+
+@pytest.mark.parametrize("conversation_id", ["nobody", "", "' OR 1=1 --", "\0", "ann's"])
+async def test_a_conversation_of_somebody_else_or_of_nobody_is_not_found(chat, store, conversation_id):
+    runner = await chat(ScriptedModel("a"))
+    anns = await runner.start("ann", "", "private", "scripted", PARAMETERS)
+    await finished(runner, "ann", anns.id)
+    with pytest.raises(ConversationNotFound):
+        await runner.start("bob", conversation_id or anns.id, "let me in", "scripted", PARAMETERS)
+    assert len(await store.messages("ann", anns.id)) == 2
+    assert (await store.conversations("bob")).items == []
+
+
+async def test_an_unknown_model_and_one_that_is_not_set_up_are_refused_before_anything_is_stored(chat, store):
+    runner = await chat(ScriptedModel("a"), UnconfiguredModel("gemma", "Gemma", fix="set CHAT_GEMMA_URL"))
+    with pytest.raises(UnknownModel):
+        await runner.start("ann", "", "hi", "gpt", PARAMETERS)
+    with pytest.raises(ModelUnavailable, match="set CHAT_GEMMA_URL"):
+        await runner.start("ann", "", "hi", "gemma", PARAMETERS)
+    assert (await store.conversations("ann")).items == []
+
+
+async def test_a_model_that_was_not_ready_a_moment_ago_is_still_asked(chat):
+    down = ScriptedModel("back again", status=ModelStatus(ModelState.UNAVAILABLE, "down"))
+    runner = await chat(down)
+    conversation = await runner.start("ann", "", "hi", "scripted", PARAMETERS)
+    assert (await finished(runner, "ann", conversation.id)).content == "back again"
+
+
+async def test_when_the_app_ends_a_running_answer_is_stored_as_interrupted_and_no_new_one_is_taken(chat, store):
+    model = ScriptedModel("so far", "never", gate_at=1)
+    runner = await chat(model)
+    conversation = await runner.start("ann", "", "go", "scripted", PARAMETERS)
+    await model.writing.wait()
+    await runner.aclose()
+    answer = (await store.messages("ann", conversation.id))[-1]
+    assert (answer.content, answer.status) == ("so far", MessageStatus.INTERRUPTED)
+    with pytest.raises(ModelUnavailable, match="restarted"):
+        await runner.start("ann", "", "more", "scripted", PARAMETERS)
+
+
+async def test_a_long_answer_is_checkpointed_while_it_grows(chat, store):
+    model = ScriptedModel("a", "b", "c", gate_at=2, seconds_between=0.01)
+    runner = await chat(model, checkpoint_seconds=0)
+    conversation = await runner.start("ann", "", "go", "scripted", PARAMETERS)
+    await model.writing.wait()
+    answer = (await store.messages("ann", conversation.id))[-1]
+    assert (answer.content, answer.status) == ("ab", MessageStatus.STREAMING)
+    model.gate.set()
+
+
+async def test_a_conversation_deleted_in_mid_answer_stays_deleted(chat, store):
+    model = ScriptedModel("a", "b", gate_at=1)
+    runner = await chat(model)
+    conversation = await runner.start("ann", "", "go", "scripted", PARAMETERS)
+    await model.writing.wait()
+    await runner.delete("ann", conversation.id)
+    assert model.closed == 1
+    assert (await store.conversations("ann")).items == []
+    with pytest.raises(ConversationNotFound):
+        await store.messages("ann", conversation.id)
+
+
+async def test_messages_stay_in_order_when_the_clock_is_set_back(chat, store, monkeypatch):
+    runner = await chat(ScriptedModel("a"))
+    conversation = await runner.start("ann", "", "one", "scripted", PARAMETERS)
+    await finished(runner, "ann", conversation.id)
+    monkeypatch.setattr("chatapp.turns.now_ms", lambda: 1000)
+    await runner.start("ann", conversation.id, "two", "scripted", PARAMETERS)
+    await finished(runner, "ann", conversation.id)
+    assert [message.content for message in await store.messages("ann", conversation.id)] == ["one", "a", "two", "a"]
+
+
+async def test_a_send_whose_page_goes_away_is_whole_or_not_at_all(chat, store):
+    runner = await chat(ScriptedModel("answered anyway"))
+    sending = asyncio.create_task(runner.start("ann", "", "go", "scripted", PARAMETERS))
+    await asyncio.sleep(0)
+    sending.cancel()
+    await asyncio.gather(sending, return_exceptions=True)
+    for _ in range(100):
+        conversations = (await store.conversations("ann")).items
+        messages = await store.messages("ann", conversations[0].id) if conversations else []
+        if messages and messages[-1].status is MessageStatus.COMPLETE:
+            break
+        await asyncio.sleep(0.02)
+    assert [message.content for message in messages] == ["go", "answered anyway"]
+
+
+async def test_the_title_is_the_first_question_in_one_short_line(chat):
+    runner = await chat(ScriptedModel("a"))
+    conversation = await runner.start("ann", "", "What\nis   the " + "very " * 40, "scripted", PARAMETERS)
+    assert conversation.title.startswith("What is the very")
+    assert len(conversation.title) <= 60

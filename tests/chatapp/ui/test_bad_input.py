@@ -1,0 +1,145 @@
+"""What the page's endpoints do when somebody sends them what no browser would."""
+
+import math
+
+import pytest
+import pytest_asyncio
+
+from chatapp.app import create_app
+from chatapp.settings import Settings
+from tests.fakes.openai_server import FakeOpenAIServer
+from tests.page_client import Refused, open_page, texts
+from tests.serving import serving
+
+# One app for all of these, since every test is a user of its own.
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def chat_at(tmp_path_factory):
+    async with FakeOpenAIServer(answer=["Hello", " from", " Gemma", "."]) as server:
+        settings = Settings(
+            _env_file=None,
+            data_dir=tmp_path_factory.mktemp("data"),
+            identity="anonymous",
+            gemma_url=server.url,
+            embedded_model=False,
+            max_message_chars=5000,
+            shutdown_seconds=1,
+        )
+        async with serving(await create_app(settings), settings) as url:
+            yield url
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def page(chat_at):
+    async with open_page(chat_at) as client:
+        yield client
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def other_page(chat_at):
+    async with open_page(chat_at) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "write a message"),
+        (" \n\t ", "write a message"),
+        (None, "write a message"),
+        (7, "write a message"),
+        ("x" * 1_000_000, "1,000,000 characters; at most 5,000"),
+    ],
+)
+async def test_text_that_cannot_be_sent_is_refused_in_words(page, text, words):
+    with pytest.raises(Refused, match=words):
+        await page.send(text, model="gemma")
+    assert await page.listed() == []
+
+
+@pytest.mark.parametrize("text", ["a\0b", "half \ud83d", "\udc00 other half"])
+async def test_characters_that_are_not_text_are_replaced(page, text):
+    conversation = await page.send(text, model="gemma")
+    shown = texts(await page.messages(conversation))[0]
+    assert "\ufffd" in shown
+    assert shown.encode()
+
+
+@pytest.mark.parametrize(
+    "text", ["שלום, מה שלומך?", "مرحبا بالعالم", "🏴‍☠️👨‍👩‍👧‍👦", "\u202eevil\u202c", "<script>alert(1)</script>"]
+)
+async def test_any_text_is_stored_as_it_is(page, text):
+    conversation = await page.send(text, model="gemma")
+    assert texts(await page.messages(conversation))[0] == text
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value", "words"),
+    [
+        ("temperature", 3, "Temperature must be a number from 0.1 to 1.0"),
+        ("temperature", -1, "Temperature"),
+        ("temperature", math.nan, "Temperature"),
+        ("temperature", math.inf, "Temperature"),
+        ("temperature", None, "Temperature"),
+        ("temperature", "<b>hot</b>", "&lt;b&gt;hot"),
+        ("top_p", 0, "Top-p"),
+        ("top_p", 1.5, "Top-p"),
+        ("max_tokens", 0, "Max tokens must be a whole number from 1 to 4096"),
+        ("max_tokens", -1, "Max tokens"),
+        ("max_tokens", 4097, "Max tokens"),
+        ("max_tokens", 10.5, "Max tokens"),
+        ("max_tokens", True, "Max tokens"),
+        ("max_tokens", 10**400, "Max tokens"),
+    ],
+)
+async def test_a_parameter_out_of_its_range_is_refused_in_words(page, parameter, value, words):
+    with pytest.raises(Refused, match=words):
+        await page.send("Hi", model="gemma", **{parameter: value})
+    assert await page.listed() == []
+
+
+@pytest.mark.parametrize("model", ["gpt-5", "", None, ["gemma"], {"a": 1}])
+async def test_an_unknown_model_is_refused_in_words(page, model):
+    with pytest.raises(Refused, match="not, or no longer, in the list"):
+        await page.send("Hi", model=model)
+    assert await page.listed() == []
+
+
+@pytest.mark.parametrize("handler", ["open", "watch", "delete"])
+async def test_nobody_reads_or_deletes_what_is_somebody_elses(page, other_page, handler):
+    conversation = await page.send("my secret", model="gemma")
+    await page.messages(conversation)
+    values = [conversation] if handler == "watch" else [conversation, 50]
+    if handler == "delete":
+        await other_page.call(handler, *values)
+    else:
+        with pytest.raises(Refused, match="does not exist"):
+            await other_page.call(handler, *values)
+    with pytest.raises(Refused, match="does not exist"):
+        await other_page.send("let me in", conversation=conversation, model="gemma")
+    await other_page.call("stop", conversation)
+    assert texts(await page.messages(conversation)) == ["my secret", "Hello from Gemma."]
+    assert await other_page.listed() == []
+
+
+@pytest.mark.parametrize("conversation", ["nobody", "' OR 1=1 --", "\0", "\ud800", "x" * 100_000, 7, {"a": 1}, ["x"]])
+async def test_an_id_that_is_no_conversation_is_refused_in_words(page, conversation):
+    for call in (
+        page.call("open", conversation, 50),
+        page.call("watch", conversation),
+        page.send("Hi", conversation=conversation, model="gemma"),
+    ):
+        with pytest.raises(Refused, match="does not exist"):
+            await call
+    await page.call("stop", conversation)
+    assert await page.listed() == []
+
+
+@pytest.mark.parametrize("cookie", ["", "forged", "anonymous-0.c2lnbmF0dXJl", "x" * 5000])
+async def test_a_forged_cookie_makes_a_new_user(page, chat_at, cookie):
+    conversation = await page.send("mine", model="gemma")
+    async with open_page(chat_at, cookies={"chat_user": cookie}) as forger:
+        with pytest.raises(Refused, match="does not exist"):
+            await forger.call("open", conversation, 50)

@@ -1,0 +1,23 @@
+"""Under ``TEST_NO_SKIPS=1`` (as in CI) a skipped test is a failure: what it would have shown, nobody has seen."""
+
+import os
+
+import pytest
+
+
+def _fail_if_skipped(report):
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("TEST_NO_SKIPS") == "1":
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"{report.nodeid}: no test may be skipped here. {reason}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    return _fail_if_skipped((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report():
+    return _fail_if_skipped((yield))

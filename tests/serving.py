@@ -1,0 +1,108 @@
+"""A running chat: in this process around an app, or as the process that a person starts."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+
+import aiohttp
+import uvicorn
+
+from chatapp.__main__ import server_config
+
+
+@contextlib.asynccontextmanager
+async def serving(app, settings):
+    """Serve the app as `chatapp` does on a free loopback port and yield its address."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = uvicorn.Server(server_config(app, settings))
+        server.capture_signals = contextlib.nullcontext
+        task = asyncio.create_task(server.serve(sockets=[listener]))
+        while not server.started:
+            if task.done():
+                await task
+            await asyncio.sleep(0.01)
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            await task
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+class ChatProcess:
+    """``python -m chatapp`` with settings; nothing of the developer's own environment or ``.env`` reaches it."""
+
+    def __init__(self, folder, **settings):
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.folder = folder
+        self.output = ""
+        self._settings = {"CHAT_PORT": str(self.port), "CHAT_DATA_DIR": str(folder / "data"), **settings}
+        self._process = None
+        self._reading = None
+
+    @property
+    def pid(self):
+        return self._process.pid
+
+    async def start(self, *, until_ready=True):
+        environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        environment |= {"PYTHONPATH": os.getcwd(), **self._settings}  # noqa: PTH109  # the checkout under test
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "chatapp",
+            cwd=self.folder,
+            env=environment,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        self._reading = asyncio.create_task(self._read())
+        if until_ready:
+            await self._ready()
+        return self
+
+    async def ended(self, seconds=20):
+        """Wait for the end and return the exit status."""
+        async with asyncio.timeout(seconds):
+            status = await self._process.wait()
+            await self._reading
+        return status
+
+    async def end(self, number=signal.SIGTERM):
+        """Send a signal and return the exit status."""
+        if self._process.returncode is None:
+            self._process.send_signal(number)
+        return await self.ended()
+
+    async def _read(self):
+        async for line in self._process.stdout:
+            self.output += line.decode()
+
+    async def _ready(self):
+        async with asyncio.timeout(60), aiohttp.ClientSession() as http:
+            while self._process.returncode is None:
+                with contextlib.suppress(aiohttp.ClientError):
+                    async with http.get(f"{self.url}/healthz") as response:
+                        if response.status == 200:
+                            return
+                await asyncio.sleep(0.05)
+        await self._reading
+        raise AssertionError(f"the chat ended with {self._process.returncode}:\n{self.output}")
+
+
+@contextlib.asynccontextmanager
+async def running_chat(folder, **settings):
+    """Run the chat as a process of its own; it is ended with SIGTERM if it still runs."""
+    chat = await ChatProcess(folder, **settings).start()
+    try:
+        yield chat
+    finally:
+        await chat.end()

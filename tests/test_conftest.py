@@ -1,0 +1,45 @@
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TESTS = """
+import pytest
+
+def test_runs(): pass
+
+@pytest.mark.skip(reason="no browser")
+def test_marked(): pass
+
+def test_inside(): pytest.skip("no network")
+
+@pytest.fixture
+def server(): pytest.skip("no server")
+
+def test_through_a_fixture(server): pass
+
+@pytest.mark.xfail(reason="known")
+def test_expected_to_fail(): assert False
+"""
+
+
+@pytest.mark.parametrize(("setting", "status"), [("0", 0), ("1", 1)])
+def test_a_skipped_test_is_a_failure_where_no_test_may_be_skipped(tmp_path, setting, status):
+    shutil.copy(Path(__file__).with_name("conftest.py"), tmp_path)
+    (tmp_path / "test_some.py").write_text(TESTS)
+    (tmp_path / "test_module.py").write_text("import pytest\npytest.importorskip('no_such_module')\n")
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--continue-on-collection-errors"]
+    result = subprocess.run(
+        command, cwd=tmp_path, env={"TEST_NO_SKIPS": setting}, text=True, capture_output=True, check=False
+    )
+    assert result.returncode == status, result.stdout
+    if status:
+        assert re.search("1 failed, 1 passed, 1 xfailed, 3 errors", result.stdout)
+        for reason in ("no browser", "no network", "no server", "could not import 'no_such_module'"):
+            assert re.search(f"no test may be skipped here. .*{reason}", result.stdout), reason
+    else:
+        assert re.search("1 passed, 4 skipped, 1 xfailed", result.stdout)

@@ -1,0 +1,118 @@
+"""The verbs of the Makefile, with a Python that only says what it was asked."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+PYTHON = """#!/bin/sh
+case "$*" in
+"-m chatapp")
+    echo "CHAT_PORT=$CHAT_PORT"
+    if [ -n "$WAIT" ]; then trap 'echo bye; exit 0' INT; touch started; while :; do sleep 0.05; done; fi ;;
+*) echo "python $*" ;;
+esac
+"""
+
+
+@pytest.fixture
+def project(tmp_path):
+    """Return a project that is installed, as far as the Makefile can tell."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    python = tmp_path / ".venv/bin/python"
+    python.write_text(PYTHON)
+    python.chmod(0o755)
+    (tmp_path / "requirements").mkdir()
+    (tmp_path / "requirements/install.sh").write_text("echo install $1\n")
+    return tmp_path
+
+
+def make(project: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "CHAT_"))}
+    return subprocess.Popen(
+        ["make", *arguments],
+        cwd=project,
+        env=inherited | environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+
+def said(project: Path, *arguments: str, status: int = 0, **environment: str) -> str:
+    process = make(project, *arguments, **environment)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == status, output
+    return output
+
+
+def test_make_alone_lists_every_verb_with_a_line(project):
+    listed = re.findall(r"^  (\w+) +\w.*$", said(project), re.MULTILINE)
+    phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
+    assert set(listed) == set(phony) - {"help", "chat", "dev"}
+
+
+def test_settings_reach_the_chat_from_both_sides_of_the_verb(project):
+    assert said(project, "run", "CHAT_PORT=8000") == "install chat\nCHAT_PORT=8000\n"
+    assert said(project, "run", CHAT_PORT="8001") == "install chat\nCHAT_PORT=8001\n"
+
+
+def test_ctrl_c_ends_the_chat_without_a_word_from_make(project):
+    process = make(project, "run", WAIT="1")
+    while not (project / "started").exists():
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=10)
+    assert output.splitlines()[1:] == ["CHAT_PORT=", "bye"]
+
+
+def test_a_failing_install_starts_nothing(project):
+    (project / "requirements/install.sh").write_text("echo 'no network'; exit 1\n")
+    assert "CHAT_PORT" not in said(project, "run", status=2)
+
+
+def test_the_checks_come_before_the_tests(project):
+    asked = [line for line in said(project, "test").splitlines() if line.startswith(("install", "python"))]
+    checks = ["python -m ruff check", "python -m ruff format --check", "python -m mypy"]
+    assert asked == ["install dev", *checks, "python -m pytest"]
+
+
+def test_every_benchmark_is_run(project):
+    (project / "benchmarks").mkdir()
+    for name in ("__init__", "start", "store"):
+        (project / f"benchmarks/{name}.py").touch()
+    asked = re.findall(r"python -m (benchmarks.*)", said(project, "bench"))
+    assert asked == ["benchmarks.start", "benchmarks.store"]
+
+
+def test_without_docker_or_its_engine_the_image_is_refused_in_words(project):
+    (project / "bin").mkdir()
+    for tool in ("make", "sh"):
+        (project / "bin" / tool).symlink_to(shutil.which(tool))
+    path = str(project / "bin")
+    assert "needs Docker, which is not installed" in said(project, "image", "SHELL=sh", status=2, PATH=path)
+    docker = project / "bin/docker"
+    docker.write_text("#!/bin/sh\n[ $1 != version ] && echo docker $*\n")
+    docker.chmod(0o755)
+    assert "its engine does not answer" in said(project, "image", "SHELL=sh", status=2, PATH=path)
+    docker.write_text("#!/bin/sh\necho docker $*\n")
+    assert "docker build --file chatapp/Dockerfile --tag hybrid-chat .\n" in said(project, "image", PATH=path)
+
+
+def test_clean_removes_what_was_installed_and_keeps_the_rest(project):
+    for folder in ("chatapp", "tests/chatapp", "benchmarks"):
+        (project / folder / "__pycache__").mkdir(parents=True)
+    (project / "chatapp/app.py").touch()
+    said(project, "clean")
+    assert not (project / ".venv").exists()
+    assert not list(project.rglob("__pycache__"))
+    assert (project / "chatapp/app.py").exists()
