@@ -102,7 +102,7 @@ async def measure_model() -> Figures:
     try:
         start = time.perf_counter()
         await model.start()
-        while (status := await model.status()).state is ModelState.LOADING:
+        while (status := await model.status()).state is ModelState.LOADING:  # noqa: ASYNC110  # it has no event
             await asyncio.sleep(POLL_SECONDS)
         if status.state is not ModelState.READY:
             raise SystemExit(f"The demo model cannot answer: {status.reason}")

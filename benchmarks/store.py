@@ -15,7 +15,8 @@ from pathlib import Path
 from unittest import mock
 
 from chatapp.conversation import Conversation, Message, MessageStatus, Role, new_id, now_ms
-from chatapp.store import sqlite
+from chatapp.store import sqlite_file
+from chatapp.store.sqlite import SQLiteStore
 
 ROUNDS = 5  # the modes take turns, so that a busy moment of the machine hits both
 TURNS = 640  # per round
@@ -44,8 +45,8 @@ async def main() -> None:
 
 async def measure(mode: str, at_once: int, folder: str | None) -> tuple[float, list[float]]:
     """Return the turns per second and how long each append took, in milliseconds."""
-    with tempfile.TemporaryDirectory(dir=folder) as place, mock.patch.object(sqlite, "SYNCHRONOUS", mode):
-        store = await sqlite.SQLiteStore.open(Path(place) / "benchmark.sqlite3")
+    with tempfile.TemporaryDirectory(dir=folder) as place, mock.patch.object(sqlite_file, "SYNCHRONOUS", mode):
+        store = await SQLiteStore.open(Path(place) / "benchmark.sqlite3")
         start = time.perf_counter()
         taken_ms = await asyncio.gather(*(talk(store, TURNS // at_once) for _ in range(at_once)))
         rate = TURNS / (time.perf_counter() - start)
@@ -53,7 +54,7 @@ async def measure(mode: str, at_once: int, folder: str | None) -> tuple[float, l
     return rate, [append_ms for one in taken_ms for append_ms in one]
 
 
-async def talk(store: sqlite.SQLiteStore, turns: int) -> list[float]:
+async def talk(store: SQLiteStore, turns: int) -> list[float]:
     """Return how long each append of a conversation took, in milliseconds."""
     taken_ms = []
     conversation = Conversation(id=new_id(), title="Benchmark", created_ms=now_ms(), updated_ms=now_ms())

@@ -19,7 +19,8 @@ from chatapp.store.sqlite import SQLiteStore
 from chatapp.turns import TurnRunner
 from chatapp.ui.mount import mount_page
 from chatapp.web import health
-from chatapp.web.proxies import ProxyMiddleware
+from chatapp.web.headers import HeadersMiddleware
+from chatapp.web.proxies import ForgetForwardingMiddleware
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -54,7 +55,8 @@ async def create_app(settings: Settings) -> FastAPI:
     app.state.catalog = catalog
     app.include_router(health.router)
     mount_page(app, settings, store, catalog, turns)
-    app.add_middleware(ProxyMiddleware)
+    app.add_middleware(HeadersMiddleware)
+    app.add_middleware(ForgetForwardingMiddleware)
     app.add_middleware(IdentityMiddleware, identity=identity)
     return app
 

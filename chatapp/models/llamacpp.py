@@ -35,13 +35,13 @@ MAX_TOKENS: Final = 512
 """Longest answer: about 10 s on one core, and at this size more text is not more sense. Leaves most of the context to
 the conversation."""
 
-CRASHES_PER_RESTART: Final = 1
+RESTARTS: Final = 1
 CRASH_WINDOW_SECONDS: Final = 600.0
-"""A crash is forgotten after this time; one more than `CRASHES_PER_RESTART` within it, and the model stays down."""
+"""A crash is forgotten after this time; after one more than `RESTARTS` within it, the model stays down."""
 
 _START_SECONDS = 60.0  # 0.5 s when the file is in the page cache; a cold disk reads 98 MB
 _KILL_SECONDS = 3.0
-_CRASH_SECONDS = 0.5  # between the end of a connection and the end of the process that held it
+_CRASH_SECONDS = 1.0  # between the end of a connection and the end of the process that held it
 _DEFAULT_LIMITS = TimeLimits()
 log = structlog.get_logger(__name__)
 
@@ -154,12 +154,12 @@ class LlamaCppModel:
         while True:
             try:
                 how = await self._run_server()
-            except OSError as error:  # no more processes or memory
+            except (OSError, ValueError) as error:  # no more processes or memory; no JSON
                 how = type(error).__name__
             now = time.monotonic()
             crashes = [crash for crash in crashes if now - crash < CRASH_WINDOW_SECONDS] + [now]
             log.warning("embedded_model_ended", model=self.id, how=how, crashes=len(crashes))
-            if len(crashes) > CRASHES_PER_RESTART:
+            if len(crashes) > RESTARTS:
                 reason = f"it crashed {len(crashes)} times ({how})"
                 self._give_up(ModelStatus(ModelState.UNAVAILABLE, reason, f"start the chat again, or {INSTEAD}"))
                 return

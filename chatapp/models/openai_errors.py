@@ -241,9 +241,8 @@ class Problems:
 
 
 def _is_context_error(error: Mapping[str, Any], words: str) -> bool:
-    return bool(
-        _CONTEXT_KEYS & error.keys() or error.get("param") in _CONTEXT_PARAMETERS or _CONTEXT_WORDS.search(words)
-    )
+    parameter = _identifier(error.get("param"))
+    return bool(_CONTEXT_KEYS & error.keys() or parameter in _CONTEXT_PARAMETERS or _CONTEXT_WORDS.search(words))
 
 
 def _detail(status: int, error: Mapping[str, Any]) -> str:

@@ -301,6 +301,8 @@ class ChatPage:
     @_in_words
     async def settle(self, conversation_id: str, request: gr.Request) -> list[Update]:
         """Offer Send or Stop, whichever fits the open conversation now."""
+        if not conversation_id:  # nothing can have run; and on a slow line the first send may have begun since
+            return [gr.skip()] * 2
         return self._composer(_user(request), _id(conversation_id))
 
     @_in_words

@@ -1,1 +1,1 @@
-"""What the web needs around the page: health, and getting along with proxies."""
+"""What the web needs around the page: health, headers, and not being fooled."""

@@ -65,6 +65,7 @@ class FakeOpenAIServer:
     Attributes:
         requests: the JSON of every chat request, in order.
         headers: of every request, in order.
+        connections: the clients' ports, one for each connection that was opened.
         disconnects: how many clients went away before their answer was whole.
         running: how many answers are being written now.
         loading: answer 503 "Loading model" on every route, as llama.cpp does.
@@ -92,6 +93,7 @@ class FakeOpenAIServer:
         self.api_key = api_key
         self.requests: list[dict[str, Any]] = []
         self.headers: list[Mapping[str, str]] = []
+        self.connections: set[int] = set()
         self.disconnects = 0
         self.running = 0
         self.loading = False
@@ -125,6 +127,7 @@ class FakeOpenAIServer:
     @web.middleware
     async def _guard(self, request: web.Request, handler: Callable[[web.Request], Any]) -> web.StreamResponse:
         self.headers.append(request.headers.copy())
+        self.connections.add(request.transport.get_extra_info("peername")[1])
         if self.loading:
             return self._error(503, "Loading model", "unavailable_error")
         if self.api_key and request.headers.get("Authorization") != f"Bearer {self.api_key}":
@@ -161,7 +164,7 @@ class FakeOpenAIServer:
             return await self._stream(request, body, reply) if body.get("stream") else self._complete(body)
         except ConnectionResetError:
             self.disconnects += 1
-            raise
+            return web.Response()  # to nobody
         finally:
             self.running -= 1
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from chatapp.conversation import FinishReason, GenerationParameters, Message, Role, Usage, new_id
 from chatapp.errors import Blocked, ContextTooLong, ModelError, ModelUnavailable, RateLimited
-from chatapp.models import Finish, ModelState, ModelStatus, TextDelta, TimeLimits
+from chatapp.models import Finish, ModelState, ModelStatus, TextDelta, TimeLimits, gemini_answer
 from chatapp.models import gemini as gemini_module
 from chatapp.models.gemini import DEFAULT_CONTEXT_TOKENS, THINKING_HEADROOM, GeminiModel, contents
 from tests.fakes import gemini_server as fake
@@ -295,9 +295,9 @@ def test_every_finish_reason_the_sdk_knows_has_its_own_words() -> None:
     from google.genai.types import BlockedReason
     from google.genai.types import FinishReason as Known
 
-    named = {*gemini_module._ANSWER_STOPPED, *gemini_module._ENDS, "FINISH_REASON_UNSPECIFIED"}
+    named = {*gemini_answer._ANSWER_STOPPED, *gemini_answer._ENDS, "FINISH_REASON_UNSPECIFIED"}
     assert {reason.value for reason in Known} - named == set()
-    assert {reason.value for reason in BlockedReason} - {*gemini_module._PROMPT_BLOCKED} == {
+    assert {reason.value for reason in BlockedReason} - {*gemini_answer._PROMPT_BLOCKED} == {
         "BLOCKED_REASON_UNSPECIFIED"
     }
 
@@ -519,8 +519,8 @@ async def test_a_model_that_stops_halfway_is_given_up_and_the_text_so_far_stays(
 
 
 async def test_a_slow_but_steady_answer_is_not_given_up(make: Callable[..., GeminiModel], server: GeminiServer) -> None:
-    server.seconds_between_words = 0.05
-    events = await answer_of(make(limits=TimeLimits(between_tokens=0.3)))
+    server.seconds_between_words = 0.03  # eight words: together longer than the limit
+    events = await answer_of(make(limits=TimeLimits(between_tokens=0.2)))
     assert text_of(events) == fake.DEFAULT_ANSWER
 
 
@@ -530,8 +530,9 @@ async def test_a_slow_reader_is_not_taken_for_a_slow_model(
     server.will_answer(chunk("a"), 0.02, chunk("b"), 0.02, chunk("c", finish="STOP"))
     text = ""
     async for event in ask(make(limits=TimeLimits(between_tokens=0.1))):
-        text += event.text if isinstance(event, TextDelta) else ""
-        await asyncio.sleep(0.15)
+        if isinstance(event, TextDelta):
+            text += event.text
+            await asyncio.sleep(0.12)
     assert text == "abc"
 
 

@@ -212,9 +212,10 @@ async def test_a_surrogate_pair_in_two_deltas_becomes_one_character_and_half_a_p
 
 @pytest.mark.parametrize("name", ["reasoning", "reasoning_content"])
 async def test_reasoning_is_not_shown_and_counts_as_progress(connect, name):
-    raw = [*sse(*[delta(None, **{name: "hm"})] * 4), *sse(delta("Yes", "stop"))]  # 0.25 s in all
-    async with FakeOpenAIServer(script=[Reply(raw=raw, seconds_between=0.05)]) as server:
-        assert text_of(await ask(connect(server, limits=SHORT))) == "Yes"
+    raw = [*sse(*[delta(None, **{name: "hm"})] * 6), *sse(delta("Yes", "stop"))]  # 0.42 s in all
+    async with FakeOpenAIServer(script=[Reply(raw=raw, seconds_between=0.06)]) as server:
+        limits = TimeLimits(first_token=0.3, between_tokens=0.3)
+        assert text_of(await ask(connect(server, limits=limits))) == "Yes"
 
 
 async def test_usage_in_every_chunk_is_told_once_with_the_last_numbers(connect):
@@ -264,7 +265,7 @@ async def test_a_context_error_without_any_name_for_it_is_told_by_its_words(conn
 
 @pytest.mark.parametrize("parameter", ["temperature", "top_p"])
 async def test_a_parameter_that_vllm_does_not_accept_is_named_and_the_question_is_not(connect, parameter):
-    echo = {"message": f"got {QUESTION}", "type": "BadRequestError", "param": f"body.{parameter}", "code": 400}
+    echo = {"message": f"got {QUESTION}", "type": QUESTION, "param": f"body.{parameter}", "code": 400}
     async with FakeOpenAIServer(script=[Reply(status=400, body={"error": echo})]) as server:
         _, error = await ask_in_vain(connect(server), ModelUnavailable)
         assert f"does not accept {parameter}" in str(error)
@@ -517,16 +518,18 @@ async def test_pings_are_no_progress(connect):
 
 async def test_a_slow_reader_does_not_use_up_the_servers_time(connect):
     shown = ""
+    limits = TimeLimits(first_token=0.3, between_tokens=0.2)
     async with FakeOpenAIServer(answer=list("abc"), tokens_per_second=50) as server:
-        async for event in connect(server, limits=SHORT).stream(question(), GenerationParameters()):
-            await asyncio.sleep(0.12)  # longer than between_tokens
+        async for event in connect(server, limits=limits).stream(question(), GenerationParameters()):
+            await asyncio.sleep(0.25)
             shown += event.text if isinstance(event, TextDelta) else ""
     assert shown == "abc"
 
 
 async def test_an_answer_may_take_longer_than_every_limit_as_long_as_it_goes_on(connect):
-    async with FakeOpenAIServer(answer=["x"] * 12, tokens_per_second=40) as server:
-        assert text_of(await ask(connect(server, limits=SHORT))) == "x" * 12
+    async with FakeOpenAIServer(answer=["x"] * 8, tokens_per_second=20) as server:  # 0.4 s in all
+        model = connect(server, limits=TimeLimits(first_token=0.3, between_tokens=0.3))
+        assert text_of(await ask(model)) == "x" * 8
 
 
 # --- stop --------------------------------------------------------------------------------------------------------
@@ -554,12 +557,22 @@ async def test_cancelling_the_reader_closes_the_request_wherever_it_waits(connec
         await until(lambda: server.disconnects == 1)
 
 
-async def test_many_answers_run_side_by_side_over_connections_that_are_kept(connect):
-    async with FakeOpenAIServer(answer=lambda messages: messages[-1]["content"].split()) as server:
+async def test_many_answers_run_side_by_side_and_the_status_still_gets_through(connect):
+    async with FakeOpenAIServer(answer=lambda messages: [messages[-1]["content"]], tokens_per_second=3) as server:
         model = connect(server)
-        for _ in range(2):
-            answers = await asyncio.gather(*(ask(model, f"{n} {n}") for n in range(120)))
-            assert [text_of(answer) for answer in answers] == [f"{n}{n}" for n in range(120)]
+        asking = [asyncio.create_task(ask(model, f"question {n}")) for n in range(120)]
+        await until(lambda: server.running == 120)
+        await model.status()
+        answers = await asyncio.gather(*asking)
+    assert [text_of(answer) for answer in answers] == [f"question {n}" for n in range(120)]
+
+
+async def test_a_connection_is_kept_for_the_next_question(connect):
+    async with FakeOpenAIServer() as server:
+        model = connect(server)
+        for _ in range(3):
+            await ask(model)
+        assert len(server.connections) == 1
 
 
 async def test_a_closed_model_asks_nothing_more(connect):

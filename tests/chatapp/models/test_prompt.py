@@ -141,6 +141,10 @@ def test_events_come_out_as_they_went_in_wherever_the_bytes_are_cut(data, texts,
     assert events_of(data.draw(cut_up(st.just(raw.encode())))) == texts
 
 
+def test_a_line_end_that_is_cut_in_two_is_one_line_end():
+    assert events_of(bytes([byte]) for byte in b"data: a\r\ndata: b\r\n\r\n") == ["a\nb"]
+
+
 @given(cut_up(st.binary()))
 def test_any_bytes_are_parsed_the_same_wherever_they_are_cut(chunks):
     assert events_of(chunks) == events_of([b"".join(chunks)])
@@ -176,6 +180,7 @@ CHUNKS = st.fixed_dictionaries(
 
 @given(st.lists(CHUNKS, max_size=4))
 @example([{"choices": [{"finish_reason": {"odd": 1}}]}])
+@example([{"error": {"code": 400, "param": [], "type": {}}}])
 def test_chunks_of_any_shape_end_in_an_answer_or_a_problem_a_person_can_read(chunks):
     problem = None
     try:

@@ -1,0 +1,173 @@
+"""What the chunks of one answer of Gemini add up to: its text, its usage, and the sentence where there is none.
+
+No network and no clock; google.genai is not imported.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from chatapp.conversation import FinishReason, Usage
+from chatapp.errors import Blocked, ModelError, ModelUnavailable
+from chatapp.models import Finish
+from chatapp.models.prompt import clean_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from google.genai import types
+
+    from chatapp.models import ModelEvent, TimeLimits
+
+_BYTES_PER_TOKEN = 5  # of UTF-8, rather too many: only ends an answer that Vertex AI does not count while it streams
+
+
+@dataclass(slots=True)
+class Answer:
+    """What the chunks of one stream add up to.
+
+    Attributes:
+        has_text: there is more to show than white space.
+        finish: Gemini's finish reason; empty while the answer goes on.
+        blocked_prompt: Gemini's reason to refuse the question; empty if it did not.
+        prompt_tokens, answer_tokens, thinking_tokens: the last counts; None until the server has told them.
+    """
+
+    has_text: bool = False
+    finish: str = ""
+    blocked_prompt: str = ""
+    prompt_tokens: int | None = None
+    answer_tokens: int | None = None
+    thinking_tokens: int | None = None
+    _text_bytes: int = 0
+
+    def add(self, chunk: types.GenerateContentResponse) -> str:
+        """Take in one chunk and return the text to show, which may be empty."""
+        if counts := chunk.usage_metadata:  # running totals; Vertex AI sends some of them without any number
+            self.prompt_tokens = _latest(counts.prompt_token_count, self.prompt_tokens)
+            self.answer_tokens = _latest(counts.candidates_token_count, self.answer_tokens)
+            self.thinking_tokens = _latest(counts.thoughts_token_count, self.thinking_tokens)
+        if chunk.prompt_feedback and chunk.prompt_feedback.block_reason:
+            self.blocked_prompt = str(chunk.prompt_feedback.block_reason.value)
+        if not chunk.candidates:
+            return ""
+        candidate = chunk.candidates[0]
+        if candidate.finish_reason and candidate.finish_reason.value != "FINISH_REASON_UNSPECIFIED":
+            self.finish = str(candidate.finish_reason.value)
+        parts = (candidate.content and candidate.content.parts) or []
+        text = clean_text("".join(part.text for part in parts if part.text and not part.thought))
+        self.has_text = self.has_text or bool(text.strip())
+        self._text_bytes += len(text.encode())
+        return text
+
+    @property
+    def thought_it_all_away(self) -> bool:
+        """Whether thinking used up the whole limit, so that no text was left."""
+        return not self.has_text and bool(self.thinking_tokens) and _ENDS.get(self.finish) is FinishReason.LENGTH
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the answer so far: the server's count, else an estimate that is rather too low."""
+        return self._text_bytes // _BYTES_PER_TOKEN if self.answer_tokens is None else self.answer_tokens
+
+    def end(self, max_tokens: int) -> Iterator[ModelEvent]:
+        """Yield the usage and how the answer finished; ``max_tokens`` is for the sentence when there is no text.
+
+        Raises:
+            Blocked: the prompt or the answer was refused.
+            ModelUnavailable: the answer broke off.
+            ModelError: it ended without any text.
+        """
+        if self.prompt_tokens is not None or self.answer_tokens is not None:
+            yield Usage(prompt_tokens=self.prompt_tokens, completion_tokens=self.answer_tokens)
+        if self.blocked_prompt:
+            raise Blocked(
+                _PROMPT_BLOCKED.get(self.blocked_prompt)
+                or f"Google refused the question and gave the reason {self.blocked_prompt}. Ask in another way.",
+                detail=f"block_reason {self.blocked_prompt}",
+            )
+        if not self.finish:
+            raise ModelUnavailable(
+                "The answer of Gemini broke off before its end. Send the question again.",
+                detail="the stream ended without a finish reason",
+            )
+        if self.finish not in _ENDS:
+            raise Blocked(
+                _ANSWER_STOPPED.get(self.finish)
+                or f"Gemini ended the answer early and gave the reason {self.finish}. Ask in another way.",
+                detail=f"finish_reason {self.finish}",
+            )
+        if not self.has_text:
+            raise ModelError(self._why_empty(max_tokens), detail=f"no text, finish_reason {self.finish}")
+        yield Finish(_ENDS[self.finish])
+
+    def too_slow(self, limits: TimeLimits) -> ModelError:
+        """Return what ends the answer when nothing more has come within the limit."""
+        if self.has_text:
+            return ModelUnavailable(
+                "Gemini stopped in the middle of the answer: nothing came for "
+                f"{limits.between_tokens:g} seconds. Send the question again."
+            )
+        return ModelUnavailable(
+            f"Gemini did not begin to answer within {limits.first_token:g} seconds. Send the question again, "
+            "or make it shorter."
+        )
+
+    def _why_empty(self, max_tokens: int) -> str:
+        if _ENDS[self.finish] is FinishReason.STOP:
+            return "Gemini ended its answer without a word. Send the question again, or ask in another way."
+        if self.thought_it_all_away:
+            return (
+                f"Gemini spent all its tokens on thinking ({self.thinking_tokens}) and none was left for the answer. "
+                f"Raise Max tokens (now {max_tokens})."
+            )
+        return f"Max tokens (now {max_tokens}) was used up before there was any text. Raise Max tokens."
+
+
+def _latest(new: int | None, old: int | None) -> int | None:
+    return old if new is None else new
+
+
+_ENDS: Final = {
+    "STOP": FinishReason.STOP,
+    "MAX_TOKENS": FinishReason.LENGTH,
+    "CONTINUATION": FinishReason.LENGTH,  # "reached the per-request token limit" (google-genai 3.4, types.py)
+}
+
+_MALFORMED = "Gemini produced an answer that is no plain text and cannot be shown. Send the question again."
+_ABOUT_PICTURES = "Gemini tried to answer with a picture and stopped. Ask for an answer in words."
+_ANSWER_STOPPED: Final = {
+    "SAFETY": "Gemini stopped: Google's safety filter holds the answer to be unsafe. Ask in another way.",
+    "RECITATION": "Gemini stopped: the answer came too close to a published text. Ask for it in other words.",
+    "BLOCKLIST": "Gemini stopped: the answer held a word from a list of forbidden words. Ask in another way.",
+    "PROHIBITED_CONTENT": "Gemini stopped: Google prohibits content like this answer. Ask about something else.",
+    "SPII": "Gemini stopped: the answer may hold sensitive personal data. Ask without it.",
+    "LANGUAGE": "Gemini stopped: it does not support this language. Ask in another language.",
+    "MODEL_ARMOR": "Gemini stopped: Model Armor, the content filter of this project, blocked the answer. "
+    "Ask in another way, or ask who runs this chat.",
+    "ESCALATION": "Gemini stopped: a rule of Google's filtered the question out. Ask in another way.",
+    "PUP_LIMITED_DISABLED": "Google has limited or closed this account for breaking its use policy. "
+    "Ask who runs this chat.",
+    "OTHER": "Gemini stopped and gave no reason. Send the question again, or ask in another way.",
+    "MALFORMED_RESPONSE": _MALFORMED,
+    "MALFORMED_FUNCTION_CALL": _MALFORMED,
+    "UNEXPECTED_TOOL_CALL": _MALFORMED,
+    "TOO_MANY_TOOL_CALLS": _MALFORMED,
+    "MISSING_THOUGHT_SIGNATURE": _MALFORMED,
+    "IMAGE_SAFETY": _ABOUT_PICTURES,
+    "IMAGE_PROHIBITED_CONTENT": _ABOUT_PICTURES,
+    "IMAGE_RECITATION": _ABOUT_PICTURES,
+    "IMAGE_OTHER": _ABOUT_PICTURES,
+    "NO_IMAGE": _ABOUT_PICTURES,
+}
+_PROMPT_BLOCKED: Final = {
+    "SAFETY": "Google's safety filter holds the question to be unsafe. Ask in another way.",
+    "BLOCKLIST": "The question holds a word from a list of forbidden words. Ask in another way.",
+    "PROHIBITED_CONTENT": "Google prohibits content like this question. Ask about something else.",
+    "MODEL_ARMOR": "Model Armor, the content filter of this project, blocked the question. "
+    "Ask in another way, or ask who runs this chat.",
+    "JAILBREAK": "Google took the question for an attempt to get around its rules. Ask in another way.",
+    "IMAGE_SAFETY": "Google holds the question to be unsafe for making pictures. Ask in another way.",
+    "OTHER": "Google refused the question and gave no reason. Ask in another way, or in another language.",
+}

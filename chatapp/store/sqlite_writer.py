@@ -1,0 +1,138 @@
+"""The one thread that changes the SQLite file: it commits what waits together, and clears up what deleting leaves."""
+
+from __future__ import annotations
+
+import queue
+import sqlite3
+import threading
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+QUIET_S = 5.0  # without a write, before the file is rebuilt after a delete
+
+
+class Writer:
+    """The one thread that changes the file: what waits is committed together, so many changes share one sync."""
+
+    def __init__(self, connection: sqlite3.Connection, busy_timeout: float) -> None:
+        self._connection = connection
+        self._busy_timeout_ms = int(busy_timeout * 1000)
+        self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
+        self._log_holds_deleted = False
+        self._slack_holds_deleted = False
+        self._thread = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, change: Callable[[sqlite3.Connection], None], *, erases: bool = False) -> Future[None]:
+        """Queue a change; until it has begun it can be cancelled."""
+        write = _Write(change, erases)
+        self._queue.put(write)
+        return write.done
+
+    def stop(self) -> None:
+        """Finish the queue and wait for the thread; a second time does nothing."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        stopping = False
+        while not stopping:
+            try:
+                waiting = [self._queue.get(timeout=QUIET_S if self._untidy else None)]
+            except queue.Empty:
+                self._tidy()
+                continue
+            waiting += [self._queue.get() for _ in range(self._queue.qsize())]
+            stopping = None in waiting
+            batch = [write for write in waiting if write and write.done.set_running_or_notify_cancel()]
+            self._commit(batch)
+            if any(write.erases for write in batch):
+                self._log_holds_deleted = self._slack_holds_deleted = True
+            if self._log_holds_deleted:
+                self._empty_log()
+            for write in batch:
+                write.settle()
+        if self._untidy:
+            self._tidy()
+
+    @property
+    def _untidy(self) -> bool:
+        return self._log_holds_deleted or self._slack_holds_deleted
+
+    def _commit(self, batch: list[_Write]) -> None:
+        if not batch:
+            return
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            for write in batch:
+                write.error = error
+            return
+        try:
+            for write in batch:
+                self._apply(write)
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            with suppress(sqlite3.Error):  # SQLite may have rolled back by itself
+                self._connection.execute("ROLLBACK")
+            if len(batch) == 1:
+                batch[0].error = error
+                return
+            for write in batch:  # nobody's change is in; alone, those that were not the cause succeed
+                self._commit([write])
+
+    def _apply(self, write: _Write) -> None:
+        """Make the change, or note why it was undone; its neighbours in the transaction stay.
+
+        Raises:
+            sqlite3.Error: SQLite undid the whole transaction, as it may when the disk is full or fails.
+        """
+        write.error = None
+        self._connection.execute("SAVEPOINT change")
+        try:
+            write.change(self._connection)
+        except Exception as error:  # it belongs to the caller, whatever it is; the thread must go on
+            if not self._connection.in_transaction:
+                raise
+            self._connection.execute("ROLLBACK TO change")
+            write.error = error
+        self._connection.execute("RELEASE change")
+
+    def _tidy(self) -> None:
+        """Rebuild the file after a delete, which leaves no trace of the text in it, and empty the log."""
+        if self._slack_holds_deleted:
+            self._slack_holds_deleted = False  # should it fail, as it may on a full disk, the next delete tries again
+            with suppress(sqlite3.Error):
+                self._connection.execute("PRAGMA temp_store = FILE")  # the copy may be larger than the memory
+                self._connection.execute("VACUUM")
+            self._connection.execute("PRAGMA temp_store = MEMORY")
+        self._empty_log()
+
+    def _empty_log(self) -> None:
+        """Move the write-ahead log into the file and cut it to nothing, unless a reader still needs it."""
+        self._connection.execute("PRAGMA busy_timeout = 20")  # ms: writes wait meanwhile
+        with suppress(sqlite3.Error):
+            busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            self._log_holds_deleted = bool(busy)
+        self._connection.execute(f"PRAGMA busy_timeout = {self._busy_timeout_ms}")
+
+
+@dataclass(slots=True, eq=False)
+class _Write:
+    """A change that waits for the writer."""
+
+    change: Callable[[sqlite3.Connection], None]
+    erases: bool
+    done: Future[None] = field(default_factory=Future)
+    error: Exception | None = None
+
+    def settle(self) -> None:
+        if self.error:
+            self.done.set_exception(self.error)
+        else:
+            self.done.set_result(None)

@@ -1,0 +1,100 @@
+"""Chromium in front of the chat as a person starts it."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import async_playwright, expect
+
+from tests.browser.chat_page import ChatPage
+from tests.fakes.gemini_server import GeminiServer
+from tests.fakes.openai_server import FakeOpenAIServer
+from tests.serving import running_chat
+
+# Without these, Chromium looks up its maker's hosts at every start.
+ARGUMENTS = [
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-gpu",
+    "--disable-sync",
+    "--no-first-run",
+]
+expect.set_options(timeout=20_000)  # a shared machine; what fails is shown at once by -x
+MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
+
+
+def _chromium():
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+    return found or (MAC if Path(MAC).exists() else None)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def chromium():
+    path = _chromium()
+    if path is None:
+        pytest.skip(
+            "Chromium is not here; install it with: sudo apt-get install chromium (macOS: brew install chromium)"
+        )
+    sandbox = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=path, args=[*ARGUMENTS, *sandbox])
+        yield browser
+        await browser.close()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def gemma():
+    async with FakeOpenAIServer() as server:
+        yield server
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def gemini():
+    async with GeminiServer() as server:
+        yield server
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def chat(tmp_path_factory, gemma, gemini):
+    """One chat with two models, shared by all tests that do not end it; every browser context is a user of its own."""
+    folder = tmp_path_factory.mktemp("chat")
+    settings = {
+        "CHAT_IDENTITY": "anonymous",
+        "CHAT_GEMMA_URL": gemma.url,
+        "GEMINI_API_KEY": "test",
+        "CHAT_GEMINI_BASE_URL": gemini.url,
+        "CHAT_EMBEDDED_MODEL": "false",
+    }
+    async with running_chat(folder, **settings) as process:
+        yield process
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def open_chat(chromium, gemma):
+    """Return a function that opens a chat in a new browser profile; what goes wrong in the page fails the test."""
+    gemma.answer, gemma.tokens_per_second, gemma.script = ["Hello", " from", " Gemma", "."], None, []
+    contexts, problems = [], []
+
+    async def opened(url, *, locale="en-US", width=1280, height=800, **options):
+        context = await chromium.new_context(
+            locale=locale, viewport={"width": width, "height": height}, reduced_motion="reduce", **options
+        )
+        context.set_default_timeout(20_000)
+        contexts.append(context)
+        tab = await context.new_page()
+        page = ChatPage(tab, url, problems)
+        await page.open()
+        return page
+
+    yield opened
+    for context in contexts:
+        await context.close()
+    assert problems == []
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def page(open_chat, chat):
+    return await open_chat(chat.url)

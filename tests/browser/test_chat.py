@@ -1,0 +1,261 @@
+"""What a person does with the chat, in Chromium."""
+
+import re
+import signal
+
+import pytest
+from playwright.async_api import expect
+
+from tests.fakes.openai_server import Reply
+from tests.serving import ChatProcess, running_chat
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+MANY_WORDS = [f"word{number} " for number in range(400)]
+HEBREW = "שלום! הנה טקסט עם code ורשימה:\n\n- פריט ראשון\n- פריט שני\n\n```python\nprint(1)\n```\n\nThe end in English."
+
+
+async def test_a_question_is_answered_and_the_box_is_ready_for_the_next(page):
+    await page.send("Who are you?")
+    await expect(page.answers).to_have_text(["Hello from Gemma."])
+    await expect(page.questions).to_have_text(["Who are you?"])
+    await expect(page.facts).to_contain_text("Gemma3 12b it")
+    await expect(page.box).to_have_value("")
+    await expect(page.send_button).to_be_visible()
+    await expect(page.conversations).to_have_text(["Who are you?"])
+
+
+async def test_the_answer_streams_and_stop_keeps_what_is_there(page, gemma):
+    gemma.answer, gemma.tokens_per_second = MANY_WORDS, 40
+    await page.send("Write a lot")
+    await expect(page.answers).to_contain_text("word3")
+    await expect(page.facts).to_contain_text("is writing")
+    await page.stop_button.click()
+    await expect(page.facts).to_contain_text("stopped")
+    await expect(page.send_button).to_be_visible()
+    kept = await page.answers.inner_text()
+    assert "word3" in kept
+    assert "word399" not in kept
+    await page.tab.reload()
+    await expect(page.answers).to_have_text(kept)
+
+
+async def test_switching_the_model_in_mid_conversation_keeps_the_history(page, gemini):
+    await page.send("My name is Ruth.")
+    await expect(page.answers).to_have_count(1)
+    await page.choose_model("Gemini")
+    await page.send("What is my name?")
+    await expect(page.answers).to_have_count(2)
+    await expect(page.facts.nth(1)).to_contain_text("Gemini")
+    await expect(page.facts.nth(1)).to_contain_text("first token")
+    asked = str(gemini.streams()[-1].body)
+    assert "My name is Ruth." in asked
+    assert "Hello from Gemma." in asked
+
+
+async def test_a_reload_in_mid_answer_goes_on_where_it_was(page, gemma):
+    gemma.answer, gemma.tokens_per_second = [f"{number} " for number in range(30)], 10
+    await page.send("Count")
+    await expect(page.answers).to_contain_text("3")
+    await page.tab.reload()
+    await expect(page.stop_button).to_be_visible()
+    await expect(page.answers).to_contain_text("28 29")
+    await expect(page.send_button).to_be_visible()
+
+
+async def test_conversations_are_opened_and_deleted_in_the_sidebar(page):
+    await page.send("First")
+    await expect(page.answers).to_have_count(1)
+    await page.tab.get_by_role("button", name="New chat").click()
+    await expect(page.answers).to_have_count(0)
+    await page.send("Second")
+    await expect(page.conversations).to_have_text(["Second", "First"])
+    await page.conversations.filter(has_text="First").click()
+    await expect(page.questions).to_have_text(["First"])
+
+    delete = page.tab.get_by_role("button", name="Delete this conversation")
+    page.tab.once("dialog", lambda dialog: dialog.dismiss())
+    await delete.click()
+    await expect(page.conversations).to_have_count(2)
+    page.tab.once("dialog", lambda dialog: dialog.accept())
+    await delete.click()
+    await expect(page.conversations).to_have_text(["Second"])
+    await expect(page.questions).to_have_count(0)
+    await expect(delete).to_be_disabled()
+
+
+async def test_an_answer_goes_on_in_its_own_conversation_while_another_is_open(page, gemma):
+    gemma.answer, gemma.tokens_per_second = [f"slow{number} " for number in range(20)], 10
+    await page.send("Slow")
+    await expect(page.answers).to_contain_text("slow2")
+    await page.tab.get_by_role("button", name="New chat").click()
+    await expect(page.answers).to_have_count(0)
+    gemma.answer, gemma.tokens_per_second = ["Quick."], None
+    await page.send("Fast")
+    await expect(page.answers).to_have_text(["Quick."])
+    await page.conversations.filter(has_text="Slow").click()
+    await expect(page.answers).to_contain_text("slow19")
+    await expect(page.questions).to_have_text(["Slow"])
+
+
+async def test_what_is_refused_stays_in_the_box_with_the_reason(page, gemma):
+    gemma.answer, gemma.tokens_per_second = MANY_WORDS, 20
+    await page.send("One")
+    await expect(page.answers).to_contain_text("word1")
+    await page.send("Two, too early")
+    await expect(page.toast).to_contain_text("still being written")
+    await expect(page.box).to_have_value("Two, too early")
+    await expect(page.questions).to_have_text(["One"])
+    await page.stop_button.click()
+    await expect(page.send_button).to_be_visible()
+    await expect(page.box).to_have_value("Two, too early")
+
+
+async def test_a_failing_model_is_explained_under_its_answer(page, gemma):
+    await expect(page.model).to_have_value(re.compile("ready"))
+    gemma.script = [Reply(pieces=["Half an"], ending="error")]
+    await page.send("Go")
+    await expect(page.answers).to_have_text(["Half an"])
+    await expect(page.notes).to_have_count(1)
+    await expect(page.send_button).to_be_visible()
+
+
+async def test_hebrew_reads_right_to_left_and_code_left_to_right(page, gemma):
+    gemma.answer = [HEBREW]
+    await page.box.fill("מה שלומך היום?")
+    assert await page.direction(page.box) == "rtl"
+    await page.box.press("Enter")
+    await expect(page.answers).to_contain_text("The end in English.")
+    assert await page.direction(page.questions.locator("p")) == "rtl"
+    assert await page.direction(page.answers.locator("p").first) == "rtl"
+    assert await page.direction(page.answers.locator("ul")) == "rtl"
+    assert await page.direction(page.answers.locator("pre")) == "ltr"
+    assert await page.direction(page.answers.locator("p").last) == "ltr"
+    text = await page.answers.locator("p").first.bounding_box()
+    answer = await page.answers.bounding_box()
+    assert text["x"] + text["width"] >= answer["x"] + answer["width"] - 20
+    alignment = await page.answers.locator("li").first.evaluate("element => getComputedStyle(element).textAlign")
+    assert alignment == "start"
+    assert await page.direction(page.conversations.locator("span")) == "rtl"
+
+
+async def test_code_tables_and_mathematics_are_shown_as_such(page, gemma):
+    gemma.answer = ["```python\ndef f():\n    return 1\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\nArea: $\\pi r^2$"]
+    await page.send("Show")
+    await expect(page.answers.locator("pre")).to_contain_text("    return 1")
+    await expect(page.answers.locator("td")).to_have_text(["1", "2"])
+    await expect(page.answers.locator(".katex")).to_have_count(1)
+
+
+async def test_what_a_model_or_a_person_writes_never_runs_and_loads_nothing_from_elsewhere(page, gemma):
+    gemma.answer = [
+        '<img src="https://example.com/x" onerror="window.hacked=1"><script>window.hacked=1</script>',
+        "[a](javascript:window.hacked=1) ok",
+    ]
+    await page.send("<b onmouseover='window.hacked=1'>hi</b>")
+    await expect(page.answers).to_contain_text("ok")
+    await page.questions.hover()
+    assert await page.tab.evaluate("window.hacked") is None
+    await expect(page.tab.locator("#messages a[href^=javascript]")).to_have_count(0)
+    assert all("example.com" in problem for problem in page.problems)
+    assert any("violates the following Content Security Policy" in problem for problem in page.problems)
+    page.problems.clear()
+
+
+async def test_parameters_and_system_prompt_reach_the_model_and_come_back(page, gemma):
+    await page.tab.get_by_role("button", name="Parameters").click()
+    await page.tab.get_by_label("System prompt").fill("You are a pirate.")
+    await page.tab.get_by_label("number input for Max tokens").fill("55")
+    await page.tab.get_by_label("number input for Max tokens").press("Tab")
+    await page.send("Ahoy")
+    await expect(page.answers).to_have_count(1)
+    request = gemma.chats[-1]
+    assert request["max_tokens"] == 55
+    assert request["messages"][0]["content"] == "You are a pirate."
+    await page.tab.reload()
+    await page.tab.get_by_role("button", name="Parameters").click()
+    await expect(page.tab.get_by_label("System prompt")).to_have_value("You are a pirate.")
+
+
+async def test_on_a_phone_the_sidebar_is_a_drawer_and_nothing_is_wider_than_the_screen(open_chat, chat, gemma):
+    gemma.answer = ["A very long line of code:\n\n```\n" + "x" * 500 + "\n```\n" + "y" * 300]
+    page = await open_chat(chat.url, width=360, height=740, locale="he-IL", has_touch=True, is_mobile=True)
+    drawer = page.tab.locator(".sidebar")
+    await expect(drawer).not_to_have_class(re.compile(r"\bopen\b"))
+    await page.send("שלום")
+    await expect(page.answers).to_contain_text("yyy")
+    assert await page.tab.evaluate("document.documentElement.scrollWidth") <= 360
+    await page.tab.get_by_role("button", name="Toggle Sidebar").click()
+    await expect(drawer).to_have_class(re.compile(r"\bopen\b"))
+    await page.tab.get_by_role("button", name="New chat").click()
+    await expect(drawer).not_to_have_class(re.compile(r"\bopen\b"))
+    await expect(page.box).to_be_in_viewport()
+
+
+async def test_after_kill_9_in_mid_answer_the_text_is_there_and_called_interrupted(open_chat, gemma, tmp_path):
+    gemma.answer, gemma.tokens_per_second = MANY_WORDS, 30
+    settings = {"CHAT_GEMMA_URL": gemma.url, "CHAT_EMBEDDED_MODEL": "false"}
+    chat = await ChatProcess(tmp_path, **settings).start()
+    page = await open_chat(chat.url)
+    await page.send("Write a lot")
+    await expect(page.answers).to_contain_text("word160")  # past a checkpoint
+    await chat.end(signal.SIGKILL)
+    await chat.start()
+    await page.tab.reload()
+    await expect(page.questions).to_have_text(["Write a lot"])
+    await expect(page.answers).to_contain_text("word100")
+    await expect(page.notes).to_contain_text("restarted")
+    await expect(page.send_button).to_be_visible()
+    gemma.answer, gemma.tokens_per_second = ["And on."], None
+    await page.send("Go on")
+    await expect(page.answers.last).to_have_text("And on.")
+    await chat.end()
+
+
+async def test_an_open_page_goes_on_after_the_server_was_restarted(open_chat, gemma, tmp_path):
+    settings = {"CHAT_GEMMA_URL": gemma.url, "CHAT_EMBEDDED_MODEL": "false"}
+    chat = await ChatProcess(tmp_path, **settings).start()
+    page = await open_chat(chat.url)
+    await page.send("Before")
+    await expect(page.answers).to_have_count(1)
+    await chat.end()
+    await page.send("While it is down")
+    await expect(page.box).to_have_value("While it is down")
+    await chat.start()
+    async with page.tab.expect_event("load"):  # Gradio reloads the page when the server is back
+        pass
+    await expect(page.box).to_have_value("While it is down")
+    await page.box.press("Enter")
+    await expect(page.questions).to_have_text(["Before", "While it is down"])
+    await expect(page.answers).to_have_count(2)
+    await chat.end()
+
+
+async def test_with_nothing_set_up_the_demo_model_answers_and_the_conversation_survives_a_reload(open_chat, tmp_path):
+    async with running_chat(tmp_path) as chat:
+        page = await open_chat(chat.url)
+        await expect(page.model).to_have_value(re.compile("SmolLM2"))
+        await page.tab.get_by_role("button", name="Parameters").click()
+        await page.tab.get_by_label("number input for Max tokens").fill("40")
+        await page.send("What is the capital of France?")
+        await expect(page.facts).to_contain_text("first token")
+        answer = await page.answers.inner_text()
+        assert len(answer) > 5
+        await page.tab.reload()
+        await expect(page.answers).to_have_text([answer])
+        await page.send("And of Italy?")
+        await expect(page.facts).to_have_count(2)
+        await expect(page.facts.last).to_contain_text("first token")
+        await page.choose_model("Gemini")
+        await expect(page.tab.locator("#notice")).to_contain_text("GOOGLE_CLOUD_PROJECT")
+        await page.send("Not set up")
+        await expect(page.toast).to_contain_text("not set up")
+        await expect(page.box).to_have_value("Not set up")
+
+
+async def test_the_theme_is_a_setting(open_chat, tmp_path):
+    async with running_chat(tmp_path, THEME="green", CHAT_EMBEDDED_MODEL="false") as chat:
+        page = await open_chat(chat.url)
+        colour = await page.send_button.evaluate("element => getComputedStyle(element).backgroundColor")
+        red, green, blue = (int(part) for part in re.findall(r"\d+", colour)[:3])
+        assert green > max(red, blue)
