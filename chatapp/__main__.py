@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 import uvicorn
 
+from chatapp.app import create_app
 from chatapp.errors import ChatError
 from chatapp.logs import configure_logs
 from chatapp.settings import InvalidSettings, load_settings, unknown_settings
@@ -48,11 +49,8 @@ def main() -> int:
 
 
 async def _serve(settings: Settings, listener: socket.socket) -> int:
-    # Gradio takes most of the start: settings and port are checked before it is imported.
-    from chatapp.app import create_app  # noqa: PLC0415
-
     app = await create_app(settings)
-    server = _Server(server_config(app, settings), settings, app.state.catalog)
+    server = _Server(server_config(app, settings), settings, app)
     await server.serve(sockets=[listener])
     return 0 if server.started else 1
 
@@ -73,16 +71,22 @@ def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
 class _Server(uvicorn.Server):
     """Says where the chat is and which models are ready once it serves, and ends without a traceback."""
 
-    def __init__(self, config: uvicorn.Config, settings: Settings, catalog: Catalog) -> None:
+    def __init__(self, config: uvicorn.Config, settings: Settings, app: FastAPI) -> None:
         super().__init__(config)
         self._settings = settings
-        self._catalog = catalog
+        self._app = app
         self._announcement: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            self._announcement = asyncio.create_task(_announce(self._settings, self._catalog))
+            self._announcement = asyncio.create_task(_announce(self._settings, self._app.state.catalog))
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._app.state.closing.set()
+        if self._announcement:
+            self._announcement.cancel()
+        await super().shutdown(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

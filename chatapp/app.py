@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -15,12 +16,13 @@ from chatapp.models.catalog import Catalog, UnconfiguredModel
 from chatapp.models.gemini import GeminiModel
 from chatapp.models.llamacpp import LlamaCppModel
 from chatapp.models.openai_compatible import OpenAICompatibleModel
+from chatapp.settings import InvalidSettings
 from chatapp.store.sqlite import SQLiteStore
 from chatapp.turns import TurnRunner
-from chatapp.ui.mount import mount_page
 from chatapp.web import health
 from chatapp.web.headers import HeadersMiddleware
 from chatapp.web.proxies import ForgetForwardingMiddleware
+from chatapp.web.streams import EndStreamsMiddleware
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -36,11 +38,22 @@ async def create_app(settings: Settings) -> FastAPI:
     Raises:
         StoreUnavailable: the data folder cannot be used.
         UnknownModel: ``CHAT_DEFAULT_MODEL`` names a model that is not there.
+        InvalidSettings: an address or a key of a model cannot be one.
     """
-    catalog = Catalog(_models(settings), default=settings.default_model)
+    try:
+        models = _models(settings)
+    except ValueError as error:
+        raise InvalidSettings(str(error)) from error
+    catalog = Catalog(models, default=settings.default_model)
     identity = _identity(settings)
-    store = await SQLiteStore.open(settings.data_dir / "chat.db")
+    try:
+        store = await SQLiteStore.open(settings.data_dir / "chat.db")
+    except StoreUnavailable as error:
+        raise StoreUnavailable(f"{error} The setting for it is CHAT_DATA_DIR.", detail=error.detail) from error
     turns = TurnRunner(store, catalog, max_message_chars=settings.max_message_chars)
+
+    # Gradio is most of the start: whatever can be wrong with the settings or the data folder has been said by now.
+    from chatapp.ui.mount import mount_page  # noqa: PLC0415
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -53,8 +66,10 @@ async def create_app(settings: Settings) -> FastAPI:
 
     app = FastAPI(title="Hybrid chat", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.catalog = catalog
+    app.state.closing = asyncio.Event()
     app.include_router(health.router)
     mount_page(app, settings, store, catalog, turns)
+    app.add_middleware(EndStreamsMiddleware, closing=app.state.closing)
     app.add_middleware(HeadersMiddleware)
     app.add_middleware(ForgetForwardingMiddleware)
     app.add_middleware(IdentityMiddleware, identity=identity)

@@ -17,7 +17,9 @@ def configure_logs(log_format: Literal["text", "json"]) -> None:
     common: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=log_format == "json", key="time"),
+        structlog.processors.TimeStamper(
+            fmt="iso", utc=log_format == "json", key="time" if log_format == "json" else "timestamp"
+        ),
     ]
     last: list[Processor]
     if log_format == "json":

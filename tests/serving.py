@@ -27,6 +27,7 @@ async def serving(app, settings):
         try:
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
+            app.state.closing.set()
             server.should_exit = True
             await task
 

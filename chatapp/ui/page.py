@@ -190,7 +190,11 @@ class ChatPage:
             )
             follow(
                 page.load(
-                    self.load, [conversation_id, length], [*place, *composer, shown], js=_script("load.js"), **raw
+                    self.load,
+                    [conversation_id, length, message],
+                    [*place, *composer, shown],
+                    js=_script("load.js"),
+                    **raw,
                 )
             )
             follow(new.click(self.new, [length], [*place, *composer], **raw))
@@ -213,14 +217,15 @@ class ChatPage:
         return page
 
     @_in_words
-    async def load(self, conversation_id: str, length: int, request: gr.Request) -> list[Update]:
-        """Open the conversation that the address names, or a new one."""
+    async def load(self, conversation_id: str, length: int, draft: str, request: gr.Request) -> list[Update]:
+        """Open the conversation that the address names, or a new one, with the text that was in the box."""
         try:
             view = await self._view(_user(request), conversation_id, length)
         except ConversationNotFound as error:
             gr.Warning(html.escape(str(error)), title="Not found")
             view = await self._view(_user(request), "", length)
-        return [*view, ""]
+        box, *rest = view[-2:]
+        return [*view[:-2], {**box, "value": draft} if draft else box, *rest, ""]
 
     @_in_words
     async def open(self, conversation_id: str, length: int, request: gr.Request) -> list[Update]:

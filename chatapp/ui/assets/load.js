@@ -1,1 +1,1 @@
-(_, length) => [new URLSearchParams(location.search).get("c") || "", length]
+(_, length) => [new URLSearchParams(location.search).get("c") || "", length, sessionStorage.getItem("draft") || ""]

@@ -86,7 +86,7 @@ def delta(content, finish_reason=None, **more):
 
 
 async def until(condition):
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(5):
         while not condition():
             await asyncio.sleep(0.005)
 

@@ -1,0 +1,52 @@
+"""Streams end when the chat ends."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+ENDLESS = ("/gradio_api/queue/data", "/gradio_api/heartbeat/")
+
+
+class EndStreamsMiddleware:
+    """Ends Gradio's endless responses, properly, once ``closing`` is set.
+
+    An open page has one for as long as it is open: SIGTERM would wait for it until the server cuts it off with an error
+    (seen: not ended after 30 s).
+    """
+
+    def __init__(self, app: ASGIApp, closing: asyncio.Event) -> None:
+        self._app = app
+        self._closing = closing
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on; if it asks for a stream, until the chat ends."""
+        if scope["type"] != "http" or not scope["path"].startswith(ENDLESS):
+            await self._app(scope, receive, send)
+            return
+        ended = False
+
+        async def watched_send(message: Message) -> None:
+            nonlocal ended
+            ended = message["type"] == "http.response.body" and not message.get("more_body", False)
+            await send(message)
+
+        responding = asyncio.ensure_future(self._app(scope, receive, watched_send))
+        closing = asyncio.ensure_future(self._closing.wait())
+        try:
+            await asyncio.wait({responding, closing}, return_when=asyncio.FIRST_COMPLETED)
+            if responding.done():
+                await responding
+                return
+            responding.cancel()
+            with suppress(asyncio.CancelledError):
+                await responding
+            if not ended:
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            closing.cancel()
+            responding.cancel()

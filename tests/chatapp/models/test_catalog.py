@@ -1,0 +1,106 @@
+"""The catalogue knows its models and how they are, and asks them only when somebody looks."""
+
+import asyncio
+
+import pytest
+
+from chatapp.errors import UnknownModel
+from chatapp.models import ModelState, ModelStatus
+from chatapp.models.catalog import Catalog, UnconfiguredModel
+from tests.fakes.models import ScriptedModel
+
+READY = ModelStatus(ModelState.READY)
+DOWN = ModelStatus(ModelState.UNAVAILABLE, "nothing answers")
+
+
+class CountingModel(ScriptedModel):
+    """Counts how often its status is asked, and answers slowly if told so."""
+
+    def __init__(self, *, status=READY, seconds=0.0, **options):
+        super().__init__(status=status, **options)
+        self.asked_status = 0
+        self.seconds = seconds
+
+    async def status(self):
+        self.asked_status += 1
+        await asyncio.sleep(self.seconds)
+        return await super().status()
+
+
+async def test_all_models_are_asked_at_the_same_time():
+    models = [CountingModel(id=f"m{number}", seconds=0.2) for number in range(10)]
+    catalog = Catalog(models)
+    async with asyncio.timeout(1.5):
+        statuses = await catalog.check()
+    assert [status.state for status in statuses.values()] == [ModelState.READY] * 10
+    await catalog.aclose()
+
+
+async def test_a_look_returns_at_once_and_renews_what_is_old_in_the_background():
+    model = CountingModel(seconds=0.05)
+    catalog = Catalog([model])
+    assert catalog.statuses()["scripted"].state is ModelState.LOADING
+    for _ in range(20):
+        catalog.statuses()
+    await asyncio.sleep(0.15)
+    assert catalog.statuses()["scripted"] == READY
+    assert model.asked_status == 1
+    await catalog.aclose()
+
+
+async def test_nobody_is_asked_while_nobody_looks(monkeypatch):
+    monkeypatch.setattr("chatapp.models.catalog.READY_SECONDS", 0.01)
+    model = CountingModel()
+    catalog = Catalog([model])
+    await catalog.check()
+    await asyncio.sleep(0.1)
+    assert model.asked_status == 1
+    await catalog.aclose()
+
+
+async def test_after_a_failed_answer_the_next_look_asks_again():
+    model = CountingModel()
+    catalog = Catalog([model])
+    await catalog.check()
+    catalog.expire("scripted")
+    catalog.statuses()
+    await asyncio.sleep(0.05)
+    assert model.asked_status == 2
+    await catalog.aclose()
+
+
+async def test_a_model_that_does_not_say_is_unavailable_and_holds_nobody_up(monkeypatch):
+    monkeypatch.setattr("chatapp.models.catalog.STATUS_TIMEOUT_SECONDS", 0.05)
+    catalog = Catalog([CountingModel(id="slow", seconds=60), CountingModel(id="quick")])
+    statuses = await catalog.check()
+    assert statuses["slow"].state is ModelState.UNAVAILABLE
+    assert statuses["quick"] == READY
+    await catalog.aclose()
+
+
+@pytest.mark.parametrize("model_id", ["gpt", "", None, 7, [], {}])
+def test_an_unknown_model_is_refused_in_words(model_id):
+    with pytest.raises(UnknownModel, match="Choose another one"):
+        Catalog([ScriptedModel()]).get(model_id)
+
+
+async def test_the_first_choice_is_the_default_else_a_ready_one_else_one_that_is_set_up():
+    empty = UnconfiguredModel("gemma", "Gemma", fix="set CHAT_GEMMA_URL")
+    down, ready = ScriptedModel(id="down", status=DOWN), ScriptedModel(id="ready")
+    catalog = Catalog([empty, down, ready])
+    await catalog.check()
+    assert catalog.first_choice() is ready
+    without_ready = Catalog([empty, down])
+    await without_ready.check()
+    assert without_ready.first_choice() is down
+    assert Catalog([empty]).first_choice() is empty
+    assert Catalog([empty, down, ready], default="down").first_choice() is down
+
+
+def test_a_default_that_is_not_there_is_refused_with_those_that_are():
+    with pytest.raises(UnknownModel, match=r"no model 'gpt'; there are a, b"):
+        Catalog([ScriptedModel(id="a"), ScriptedModel(id="b")], default="gpt")
+
+
+def test_a_model_that_is_gone_is_called_by_its_id():
+    assert Catalog([ScriptedModel(id="a")]).label("retired") == "retired"

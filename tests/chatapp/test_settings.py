@@ -1,0 +1,107 @@
+"""Settings come from the environment, and a wrong one is named with what is allowed."""
+
+import pytest
+
+from chatapp.settings import InvalidSettings, load_settings, unknown_settings
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for name in ("GOOGLE_CLOUD_PROJECT", "GOOGLE_CLOUD_LOCATION", "GEMINI_API_KEY", "GOOGLE_API_KEY", "THEME"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_with_nothing_set_there_are_the_codelabs_defaults():
+    settings = load_settings()
+    assert (settings.port, settings.theme, settings.gemma_label, settings.gemini_label) == (
+        7860,
+        "blue",
+        "Gemma3 12b it",
+        "Gemini",
+    )
+    assert settings.gemini_model == "gemini-3.5-flash-lite"
+    assert settings.google_cloud_location == "global"
+    assert settings.host == "127.0.0.1"
+    assert (settings.time_limits.connect, settings.time_limits.first_token, settings.time_limits.between_tokens) == (
+        5,
+        120,
+        60,
+    )
+
+
+def test_a_line_in_the_env_file_counts_and_the_environment_counts_more(tmp_path, monkeypatch):
+    (tmp_path / ".env").write_text("CHAT_PORT=8001\nTHEME=green\n")
+    monkeypatch.setenv("CHAT_PORT", "8002")
+    settings = load_settings()
+    assert (settings.port, settings.theme) == (8002, "green")
+
+
+def test_an_empty_variable_is_the_same_as_none(monkeypatch):
+    for name in ("CHAT_PORT", "CHAT_MODELS", "CHAT_GEMMA_URL", "GEMINI_API_KEY", "THEME"):
+        monkeypatch.setenv(name, "")
+    assert load_settings().port == 7860
+
+
+@pytest.mark.parametrize("name", ["GEMINI_API_KEY", "GOOGLE_API_KEY"])
+def test_googles_own_names_for_the_key_are_known(monkeypatch, name):
+    monkeypatch.setenv(name, "secret")
+    assert load_settings().gemini_api_key.get_secret_value() == "secret"
+
+
+def test_more_models_are_a_json_list(monkeypatch):
+    monkeypatch.setenv(
+        "CHAT_MODELS", '[{"id": "qwen", "label": "Qwen", "url": "http://localhost:11434/", "api_key": "k"}]'
+    )
+    (model,) = load_settings().models
+    assert (model.id, model.label, model.url) == ("qwen", "Qwen", "http://localhost:11434")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("CHAT_PORT", "eighty", "CHAT_PORT is 'eighty'"),
+        ("CHAT_PORT", "0", "CHAT_PORT is '0': it must be greater than or equal to 1"),
+        ("CHAT_PORT", "tcp://10.0.0.1:80", "CHAT_PORT"),  # what Kubernetes sets for a service called "chat"
+        ("THEME", "red", "THEME is 'red': it must be 'blue' or 'green'"),
+        ("CHAT_GEMMA_URL", "localhost:8000", "it must be an address like http://localhost:8000/v1"),
+        ("CHAT_ROOT_URL", "chat.example.org", "CHAT_ROOT_URL"),
+        ("CHAT_LOG_FORMAT", "xml", "CHAT_LOG_FORMAT is 'xml'"),
+        ("CHAT_IDENTITY", "everyone", "CHAT_IDENTITY is 'everyone'"),
+        ("CHAT_FIRST_TOKEN_SECONDS", "-1", "CHAT_FIRST_TOKEN_SECONDS"),
+        ("CHAT_MAX_MESSAGE_CHARS", "5", "CHAT_MAX_MESSAGE_CHARS"),
+        ("CHAT_MODELS", "[{", "it must be a JSON list of models"),
+        ("CHAT_MODELS", '[{"id": "a b", "label": "x", "url": "http://x"}]', r"CHAT_MODELS \(0.id\) is 'a b'"),
+        ("CHAT_MODELS", '[{"id": "a", "label": "x"}]', r"CHAT_MODELS \(0.url\)"),
+        ("CHAT_MODELS", '[{"id": "a", "label": "x", "url": "http://x", "key": 1}]', r"CHAT_MODELS \(0.key\)"),
+        ("CHAT_MODELS", '[{"id": "gemma", "label": "x", "url": "http://x"}]', "these ids are taken twice: gemma"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_is_allowed(monkeypatch, name, value, words):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(InvalidSettings, match=words):
+        load_settings()
+
+
+def test_all_wrong_values_are_named_at_once(monkeypatch):
+    monkeypatch.setenv("CHAT_PORT", "x")
+    monkeypatch.setenv("THEME", "red")
+    with pytest.raises(InvalidSettings, match=r"(?s)CHAT_PORT.*THEME|THEME.*CHAT_PORT"):
+        load_settings()
+
+
+def test_a_key_never_shows_in_an_error_or_in_the_settings(monkeypatch):
+    secret = "sk-very-secret"
+    monkeypatch.setenv("GEMINI_API_KEY", secret)
+    monkeypatch.setenv("CHAT_MODELS", f'[{{"id": "a", "label": "x", "url": "http://x", "api_key": ["{secret}"]}}]')
+    with pytest.raises(InvalidSettings) as refusal:
+        load_settings()
+    assert secret not in str(refusal.value)
+    monkeypatch.delenv("CHAT_MODELS")
+    assert secret not in repr(load_settings())
+
+
+def test_a_misspelt_setting_is_pointed_out_with_the_one_it_may_be():
+    (sentence,) = unknown_settings({"CHAT_GEMA_URL": "x", "CHAT_PORT": "1", "CHAT_THEME": "blue", "PATH": "y"})
+    assert "CHAT_GEMA_URL" in sentence
+    assert "did you mean CHAT_GEMMA_URL?" in sentence

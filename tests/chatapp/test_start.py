@@ -1,0 +1,130 @@
+"""Starting and ending ``python -m chatapp``: what is printed, what is refused, what is left behind."""
+
+import asyncio
+import json
+import signal
+import socket
+
+import psutil
+import pytest
+
+from tests.serving import ChatProcess
+
+NO_MODELS = {"CHAT_EMBEDDED_MODEL": "false"}
+
+
+@pytest.fixture
+async def chat(tmp_path):
+    """Return a function that starts a chat; whatever still runs at the end is killed."""
+    chats = []
+
+    async def start(*, until_ready=True, **settings):
+        chats.append(await ChatProcess(tmp_path, **settings).start(until_ready=until_ready))
+        return chats[-1]
+
+    yield start
+    for running in chats:
+        await running.end(signal.SIGKILL)
+
+
+async def until(condition, seconds=20):
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.05)
+
+
+async def refused(start, **settings):
+    """Start a chat that cannot start and return what it says."""
+    running = await start(until_ready=False, **{**NO_MODELS, **settings})
+    assert await running.ended() == 2
+    assert "Traceback" not in running.output
+    return running.output
+
+
+async def test_it_prints_the_address_and_each_model_with_the_setting_that_would_change_it(chat):
+    running = await chat(CHAT_GEMMA_URL="http://127.0.0.1:9")
+    await until(lambda: "Ctrl-C" in running.output)
+    assert f"http://127.0.0.1:{running.port}" in running.output
+    lines = {line.split("  ")[1]: line for line in running.output.splitlines() if line.startswith("  ")}
+    assert "unavailable" in lines["Gemma3 12b it"]
+    assert "CHAT_GEMMA_URL" in lines["Gemma3 12b it"]
+    assert "not set up" in lines["Gemini"]
+    assert "GOOGLE_CLOUD_PROJECT" in lines["Gemini"]
+    assert "ready" in lines["SmolLM2 (small demo)"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_ctrl_c_and_sigterm_end_it_cleanly_with_everything_it_started(chat, number):
+    running = await chat()
+    process = psutil.Process(running.pid)
+    await until(lambda: process.children(recursive=True))  # the embedded model
+    children = process.children(recursive=True)
+    assert await running.end(number) == 0
+    assert "Traceback" not in running.output
+    _, alive = psutil.wait_procs(children, timeout=5)
+    assert alive == []
+
+
+async def test_an_open_page_does_not_keep_it_from_ending(chat):
+    running = await chat(CHAT_SHUTDOWN_SECONDS="30", **NO_MODELS)
+    reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+    writer.write(b"GET /gradio_api/heartbeat/abc HTTP/1.1\r\nHost: x\r\n\r\n")
+    await reader.readline()
+    try:
+        assert await running.end(signal.SIGTERM) == 0
+        assert "Traceback" not in running.output
+        assert "exceeded" not in running.output
+        assert (await reader.read()).endswith(b"0\r\n\r\n")  # a whole response, as far as it went
+    finally:
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_a_taken_port_is_said_in_a_sentence_with_another_one(chat):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said = await refused(chat, CHAT_PORT=str(port))
+    assert f"Port {port} is taken" in said
+    assert "make run CHAT_PORT=" in said
+
+
+async def test_a_data_folder_that_cannot_be_one_is_said_in_a_sentence(chat, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    said = await refused(chat, CHAT_DATA_DIR=str(tmp_path / "file"))
+    assert "CHAT_DATA_DIR" in said
+    assert str(tmp_path / "file") in said
+
+
+async def test_a_second_chat_on_the_same_history_is_refused(chat, tmp_path):
+    await chat(**NO_MODELS)
+    said = await refused(chat)
+    assert "another" in said.lower()
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"THEME": "red"}, "THEME is 'red'"),
+        ({"CHAT_HOST": "0.0.0.0"}, "CHAT_IDENTITY=anonymous"),
+        ({"CHAT_HOST": "no.such.host.invalid", "CHAT_IDENTITY": "anonymous"}, "does not know that address"),
+        ({"CHAT_HOST": "192.0.2.1", "CHAT_IDENTITY": "anonymous"}, "no address of this computer"),
+        ({"CHAT_DEFAULT_MODEL": "gpt"}, "no model 'gpt'"),
+        ({"CHAT_GEMMA_URL": "http://user:pass@host"}, "CHAT_GEMMA_URL"),
+    ],
+)
+async def test_a_wrong_setting_is_said_in_a_sentence(chat, settings, words):
+    assert words in await refused(chat, **settings)
+
+
+async def test_a_misspelt_setting_is_pointed_out_and_the_chat_starts(chat):
+    running = await chat(CHAT_GEMA_URL="http://127.0.0.1:9", **NO_MODELS)
+    await until(lambda: "did you mean CHAT_GEMMA_URL" in running.output)
+
+
+async def test_in_a_container_every_line_is_json_that_cloud_logging_understands(chat):
+    running = await chat(CHAT_LOG_FORMAT="json", CHAT_IDENTITY="anonymous", CHAT_HOST="0.0.0.0", **NO_MODELS)
+    await until(lambda: '"gemini"' in running.output)
+    assert await running.end() == 0
+    lines = [json.loads(line) for line in running.output.splitlines()]
+    assert any(line["message"] == "ready" for line in lines)
+    assert {line["severity"] for line in lines} <= {"INFO", "WARNING"}
