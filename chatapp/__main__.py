@@ -16,6 +16,7 @@ import uvicorn
 from chatapp.app import create_app
 from chatapp.errors import ChatError
 from chatapp.logs import configure_logs
+from chatapp.models import ModelState
 from chatapp.settings import InvalidSettings, load_settings, unknown_settings
 
 if TYPE_CHECKING:
@@ -23,12 +24,12 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
 
-    from chatapp.models import ModelState
     from chatapp.models.catalog import Catalog
     from chatapp.settings import Settings
 
 # Load balancers of Google Cloud keep connections for 600 s; a server that closes them earlier causes 502s.
 KEEP_ALIVE_SECONDS = 620
+START_SECONDS = 5.0  # what the table of the models waits for the first one
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 log = structlog.get_logger(__name__)
@@ -107,6 +108,10 @@ async def _announce(settings: Settings, catalog: Catalog) -> None:
     statuses = await catalog.check()
     first = catalog.first_choice()
     await first.start()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(START_SECONDS):  # "ready" is then what was seen, not what is hoped for
+            while (statuses := await catalog.check(first.id))[first.id].state is ModelState.LOADING:  # noqa: ASYNC110  # it is polled
+                await asyncio.sleep(0.1)
     if settings.log_format == "json":
         for model in catalog:
             status = statuses[model.id]

@@ -66,9 +66,12 @@ class Catalog:
                 self._check(model_id)
         return dict(self._statuses)
 
-    async def check(self) -> dict[str, ModelStatus]:
-        """Ask every model now and return the answers; bounded by `STATUS_TIMEOUT_SECONDS`."""
-        await asyncio.gather(*(self._check(model_id) for model_id in self._models))
+    async def check(self, *model_ids: str) -> dict[str, ModelStatus]:
+        """Ask these models now (all, if none is named) and return what is known of all.
+
+        Bounded by `STATUS_TIMEOUT_SECONDS`.
+        """
+        await asyncio.gather(*(self._check(model_id) for model_id in model_ids or self._models))
         return dict(self._statuses)
 
     def expire(self, model_id: str) -> None:

@@ -182,7 +182,8 @@ def _facts(account: Account, details: list[dict[str, Any]]) -> dict[str, str]:
     consumer = ""
     wait = "in a minute"
     for detail in details:
-        metadata = detail.get("metadata") or {}
+        metadata = detail.get("metadata")
+        metadata = metadata if isinstance(metadata, dict) else {}  # a proxy may send anything
         if re.fullmatch(r"[a-z]+\.googleapis\.com", str(metadata.get("service"))):
             service = metadata["service"]
         if named := re.fullmatch(r"projects/([\w:.-]+)", str(metadata.get("consumer"))):

@@ -846,7 +846,14 @@ async def test_a_prompt_that_is_too_long_tells_its_size_where_google_does(
 
 
 @pytest.mark.parametrize(
-    "body", [b"<html>Bad gateway</html>", b'"gone"', b'{"error": "gone"}', b'{"error":{"details":7}}']
+    "body",
+    [
+        b"<html>Bad gateway</html>",
+        b'"gone"',
+        b'{"error": "gone"}',
+        b'{"error":{"details":7}}',
+        b'{"error":{"details":[{"metadata":7}]}}',
+    ],
 )
 async def test_a_proxy_that_answers_for_google_is_survived(body: bytes) -> None:
     from aiohttp import web
