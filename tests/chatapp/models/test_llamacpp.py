@@ -139,7 +139,7 @@ async def test_answers_are_short_and_have_a_system_prompt_in_any_case(model, mon
     prompted = await ask(model, LONG, system_prompt=llamacpp.SYSTEM_PROMPT)
     other = await ask(model, LONG, system_prompt="Speak like a pirate on a very long journey over all the seven seas.")
     tokens = [next(e for e in events if isinstance(e, Usage)) for events in (capped, prompted, other)]
-    assert [usage.completion_tokens for usage in tokens] == [5, 5, 5]
+    assert all(usage.completion_tokens <= 5 for usage in tokens)
     assert tokens[0].prompt_tokens == tokens[1].prompt_tokens < tokens[2].prompt_tokens
 
 
