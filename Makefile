@@ -2,6 +2,8 @@
 # Works with GNU make 3.81, which macOS ships.
 
 PYTHON_HERE = .venv/bin/python
+# A file of tests stays in one process, since its tests share what is expensive to start.
+PYTEST = $(PYTHON_HERE) -m pytest -n auto --dist loadfile
 IMAGE = hybrid-chat
 
 .DEFAULT_GOAL := help
@@ -16,10 +18,10 @@ run: chat ## start the chat (the first time: install it)
 	@exec $(PYTHON_HERE) -m chatapp
 
 test: check ## check the code and run every test
-	$(PYTHON_HERE) -m pytest
+	$(PYTEST)
 
 quick: check ## check the code and run the fast tests
-	$(PYTHON_HERE) -m pytest -m 'not vllm and not browser and not slow'
+	$(PYTEST) -m 'not vllm and not browser and not slow'
 
 check: dev ## lint, formatting and types
 	$(PYTHON_HERE) -m ruff check

@@ -12,7 +12,16 @@ from tests.serving import ChatProcess, running_chat
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 MANY_WORDS = [f"word{number} " for number in range(400)]
-HEBREW = "שלום! הנה טקסט עם code ורשימה:\n\n- `code` פותח פריט\n- פריט שני\n\n```python\nprint(1)\n```\n\nThe end in English."
+HEBREW = """שלום! הנה טקסט עם code ורשימה:
+
+- `code` פותח פריט
+- פריט שני
+
+```python
+print(1)
+```
+
+The end in English."""
 
 
 async def test_a_question_is_answered_and_the_box_is_ready_for_the_next(page):

@@ -10,6 +10,8 @@ import pytest
 
 from tests.serving import ChatProcess
 
+pytestmark = pytest.mark.slow  # each starts a process that imports Gradio
+
 NO_MODELS = {"CHAT_EMBEDDED_MODEL": "false"}
 
 
