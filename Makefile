@@ -2,8 +2,8 @@
 # Works with GNU make 3.81, which macOS ships.
 
 PYTHON_HERE = .venv/bin/python
-# A file of tests stays in one process, since its tests share what is expensive to start.
-PYTEST = $(PYTHON_HERE) -m pytest -n auto --dist loadfile
+# Tests that share a browser stay in one process.
+PYTEST = $(PYTHON_HERE) -m pytest -n auto --dist loadgroup
 IMAGE = hybrid-chat
 
 .DEFAULT_GOAL := help

@@ -51,17 +51,17 @@ class Turn:
         self.task: asyncio.Task[None] | None = None
         self._answer = answer
         self._text = answer.content
-        self._changed = asyncio.Event()
+        self.changed = asyncio.Event()  # of the next change; each change has its own, so that no watcher misses one
 
     def append(self, text: str) -> None:
         """Add text that the model wrote."""
         self._text += text
-        self._changed.set()
+        self._announce()
 
     def set(self, **changes: object) -> None:
         """Change fields of the answer."""
         self._answer = dataclasses.replace(self._answer, **changes)  # type: ignore[arg-type]  # names are Message's own
-        self._changed.set()
+        self._announce()
 
     def answer(self) -> Message:
         """Return the answer as it is now."""
@@ -72,11 +72,6 @@ class Turn:
         self._answer = dataclasses.replace(self._answer, revision=self._answer.revision + 1)
         return self.answer()
 
-    async def change(self) -> None:
-        """Wait until there is something new, or the end."""
-        await self._changed.wait()
-        self._changed.clear()
-
     async def cancel(self) -> None:
         """End the generation and wait until what was written is stored."""
         if self.generation is not None:
@@ -86,7 +81,11 @@ class Turn:
     def finish(self) -> None:
         """Tell everybody who watches that nothing more will come."""
         self.finished.set()
-        self._changed.set()
+        self._announce()
+
+    def _announce(self) -> None:
+        self.changed.set()
+        self.changed = asyncio.Event()
 
 
 class TurnRunner:
@@ -153,8 +152,9 @@ class TurnRunner:
         if turn is None:
             return
         while not turn.finished.is_set():
+            changed = turn.changed
             yield turn.answer()
-            await turn.change()
+            await changed.wait()
             try:  # let what comes in the next moment travel in the same update
                 async with asyncio.timeout(self._batch_seconds):
                     await turn.finished.wait()

@@ -97,7 +97,7 @@ class PageClient:
             **changes,
         }
         outputs = await self.call("send", text, conversation, model, *parameters.values())
-        return outputs[2]
+        return outputs[1]
 
     async def messages(self, conversation):
         """Watch a conversation to the end of its answer and return what the page then shows."""

@@ -84,7 +84,8 @@ def test_a_failing_install_starts_nothing(project):
 def test_the_checks_come_before_the_tests(project):
     asked = [line for line in said(project, "test").splitlines() if line.startswith(("install", "python"))]
     checks = ["python -m ruff check", "python -m ruff format --check", "python -m mypy"]
-    assert asked == ["install dev", *checks, "python -m pytest"]
+    assert asked[:-1] == ["install dev", *checks]
+    assert asked[-1].startswith("python -m pytest")
 
 
 def test_every_benchmark_is_run(project):

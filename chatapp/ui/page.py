@@ -6,10 +6,16 @@ or on another replica, an open page goes on. Values from the browser are not to 
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import html
-from collections.abc import AsyncGenerator, Callable, Coroutine  # noqa: TC003  # Gradio evaluates handlers' annotations
-from contextlib import aclosing
+from collections.abc import (  # noqa: TC003  # Gradio evaluates the handlers' annotations
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Coroutine,
+)
+from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -43,6 +49,7 @@ ASSETS = Path(__file__).parent / "assets"
 CONVERSATIONS_SHOWN = 50
 MOST_CONVERSATIONS_SHOWN = 1000
 MODELS_LOOK_SECONDS = 10.0
+SUPERSEDE_SECONDS = 1.0
 WELCOME = """## Hybrid chat
 Ask anything. Your conversations are kept by whoever runs this chat; a question goes only to the model
 that you choose."""
@@ -89,6 +96,14 @@ def _in_words_while_streaming(handler: Callable[..., AsyncGenerator[T]]) -> Call
     return wrapped
 
 
+class _Watch:
+    """A running `ChatPage.watch`."""
+
+    def __init__(self) -> None:
+        self.superseded = asyncio.Event()
+        self.ended = asyncio.Event()
+
+
 class ChatPage:
     """The Gradio page over the middle: conversations, models and turns."""
 
@@ -96,6 +111,7 @@ class ChatPage:
         self._store = store
         self._catalog = catalog
         self._turns = turns
+        self._watches: dict[str, _Watch] = {}  # by Gradio's session: an open page
 
     def blocks(self) -> gr.Blocks:
         """Lay out the page and connect its events."""
@@ -141,6 +157,7 @@ class ChatPage:
                         placeholder="Message",
                         autofocus=True,
                         submit_btn="Send",
+                        stop_btn="Stop",  # page.css shows the one that fits what is shown
                     )
                     with gr.Row(elem_id="settings"):
                         model = gr.Dropdown(
@@ -168,22 +185,18 @@ class ChatPage:
                 "api_visibility": "private",
             }
             listing = [conversations, older]
-            place = [conversation_id, *listing, model, system_prompt]
-            composer = [message, delete]
-            watches: list[dict[str, Any]] = []  # Gradio's name for what an event returns
+            place = [conversation_id, *listing, delete, model, system_prompt]
 
             def follow(event: gr.events.Dependency) -> None:
-                """After this event, show the conversation and its growing answer, then give the composer back."""
-                watching = event.success(self.watch, [conversation_id], [chatbot], **raw)
-                watching.then(self.settle, [conversation_id], composer, **raw)
-                watches.append(watching)
+                """After this event, show the conversation and its growing answer."""
+                event.success(self.watch, [conversation_id], [chatbot], **raw)
 
             parameters = [temperature, top_p, max_tokens, system_prompt]
             follow(
                 message.submit(
                     self.send,
                     [message, conversation_id, model, *parameters, length],
-                    [*composer, conversation_id, *listing],
+                    [message, conversation_id, *listing, delete],
                     trigger_mode="once",
                     **raw,
                 )
@@ -192,24 +205,22 @@ class ChatPage:
                 page.load(
                     self.load,
                     [conversation_id, length, message],
-                    [*place, *composer, shown],
+                    [*place, message, shown],
                     js=_script("load.js"),
                     **raw,
                 )
             )
-            follow(new.click(self.new, [length], [*place, *composer], **raw))
-            follow(conversations.input(self.open, [conversations, length], [*place, *composer], **raw))
+            follow(new.click(self.new, [length], place, **raw))
+            follow(conversations.input(self.open, [conversations, length], place, **raw))
             follow(
                 delete.click(
                     self.delete,
                     [conversation_id, length],
-                    [*place, *composer],
+                    place,
                     js=_script("confirm.js"),
                     **raw,
                 )
             )
-            # What is on its way for the conversation that was open must not show in the next one. Its turn goes on.
-            gr.on([new.click, conversations.input, delete.click], None, cancels=watches)
             older.click(self.list_older, [conversation_id, length], [*listing, length], **raw)
             message.stop(self.stop, [conversation_id], None, **raw)
             gr.on([timer.tick, model.change], self.look_at_models, [model, shown], [model, notice, shown], **raw)
@@ -224,8 +235,7 @@ class ChatPage:
         except ConversationNotFound as error:
             gr.Warning(html.escape(str(error)), title="Not found")
             view = await self._view(_user(request), "", length)
-        box, *rest = view[-2:]
-        return [*view[:-2], {**box, "value": draft} if draft else box, *rest, ""]
+        return [*view, draft or gr.skip(), ""]
 
     @_in_words
     async def open(self, conversation_id: str, length: int, request: gr.Request) -> list[Update]:
@@ -241,7 +251,7 @@ class ChatPage:
     async def delete(self, conversation_id: str, length: int, request: gr.Request) -> list[Update]:
         """Delete the open conversation; ``conversation_id`` is "" when the person said no."""
         if not conversation_id:
-            return [gr.skip()] * 7
+            return [gr.skip()] * 6
         await self._turns.delete(_user(request), _id(conversation_id))
         return await self._view(_user(request), "", length)
 
@@ -265,9 +275,10 @@ class ChatPage:
         )
         conversation = await self._turns.start(user, _id(conversation_id), text, model_id, parameters)
         return [
-            *_composer(conversation.id, running=True, text=""),
+            "",
             conversation.id,
             *await self._listing(user, conversation.id, length),
+            gr.update(interactive=True),
         ]
 
     @_in_words
@@ -284,7 +295,36 @@ class ChatPage:
     @_in_words_while_streaming
     async def watch(self, conversation_id: str, request: gr.Request) -> AsyncGenerator[list[ChatbotMessage]]:
         """Show a conversation and, while an answer is being written in it, that answer as it grows."""
-        user, conversation_id = _user(request), _id(conversation_id)
+        async with self._only_watch_of(request) as superseded:
+            async with aclosing(self._shown(_user(request), _id(conversation_id))) as values:
+                async for messages in until(superseded, values):
+                    yield messages
+            if superseded.is_set():
+                # Gradio repeats the last value at the end: it must not be that of a conversation that is shown no more.
+                yield gr.skip()
+
+    @asynccontextmanager
+    async def _only_watch_of(self, request: gr.Request) -> AsyncIterator[asyncio.Event]:
+        """End the page's earlier watch, and wait until all that it sent is on its way; yield what will end this one.
+
+        Gradio's own ``cancels`` does this from the browser, where it can come too late.
+        """
+        session = str(request.session_hash)
+        mine = _Watch()
+        before, self._watches[session] = self._watches.get(session), mine
+        if before is not None:
+            before.superseded.set()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SUPERSEDE_SECONDS):
+                    await before.ended.wait()
+        try:
+            yield mine.superseded
+        finally:
+            mine.ended.set()
+            if self._watches.get(session) is mine:
+                del self._watches[session]
+
+    async def _shown(self, user: str, conversation_id: str) -> AsyncGenerator[list[ChatbotMessage]]:
         if not conversation_id:
             yield []
             return
@@ -304,13 +344,6 @@ class ChatPage:
         yield chatbot_messages((left_behind(message) for message in messages), self._catalog.label)
 
     @_in_words
-    async def settle(self, conversation_id: str, request: gr.Request) -> list[Update]:
-        """Offer Send or Stop, whichever fits the open conversation now."""
-        if not conversation_id:  # nothing can have run; and on a slow line the first send may have begun since
-            return [gr.skip()] * 2
-        return self._composer(_user(request), _id(conversation_id))
-
-    @_in_words
     async def look_at_models(self, model_id: str, shown: str) -> list[Update]:
         """Show the models' states, and what to know about the chosen one, if anything changed since ``shown``."""
         statuses = self._catalog.statuses()
@@ -322,7 +355,7 @@ class ChatPage:
         return [gr.update(choices=model_choices(labels, statuses)), notice, now]
 
     async def _view(self, user: str, conversation_id: str, length: int) -> list[Update]:
-        """Return everything but the messages: place (id, list, model, system prompt) and composer."""
+        """Return everything but the messages: id, list, whether it can be deleted, model and system prompt."""
         conversation_id = _id(conversation_id)
         model_id, system_prompt = self._catalog.first_choice().id, ""
         if conversation_id:
@@ -334,9 +367,9 @@ class ChatPage:
         return [
             conversation_id,
             *await self._listing(user, conversation_id, length),
+            gr.update(interactive=bool(conversation_id)),
             gr.update(choices=model_choices(labels, self._catalog.statuses()), value=model_id),
             system_prompt,
-            *self._composer(user, conversation_id),
         ]
 
     async def _listing(self, user: str, conversation_id: str, length: int) -> list[Update]:
@@ -353,17 +386,25 @@ class ChatPage:
         choices = [(conversation.title, conversation.id) for conversation in listed]
         return [gr.update(choices=choices, value=conversation_id or None), gr.update(visible=cursor is not None)]
 
-    def _composer(self, user: str, conversation_id: str) -> list[Update]:
-        return _composer(conversation_id, running=self._turns.running(user, conversation_id) is not None)
 
-
-def _composer(conversation_id: str, *, running: bool, text: str | None = None) -> list[Update]:
-    """Return updates of the message box (its text only if given) and of the delete button."""
-    buttons: dict[str, Any] = (
-        {"submit_btn": False, "stop_btn": "Stop"} if running else {"submit_btn": "Send", "stop_btn": False}
-    )
-    box = gr.update(**buttons) if text is None else gr.update(value=text, **buttons)
-    return [box, gr.update(interactive=bool(conversation_id))]
+async def until(end: asyncio.Event, values: AsyncGenerator[T]) -> AsyncGenerator[T]:
+    """Yield values until they, or the wait for the next one, are ended by ``end``."""
+    ending = asyncio.ensure_future(end.wait())
+    try:
+        while True:
+            upcoming = asyncio.ensure_future(anext(values))
+            await asyncio.wait({upcoming, ending}, return_when=asyncio.FIRST_COMPLETED)
+            if ending.done():
+                upcoming.cancel()
+                await asyncio.gather(upcoming, return_exceptions=True)
+                return
+            try:
+                value = upcoming.result()
+            except StopAsyncIteration:
+                return
+            yield value
+    finally:
+        ending.cancel()
 
 
 def _user(request: gr.Request) -> str:

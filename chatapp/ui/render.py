@@ -75,7 +75,8 @@ def _footer(message: Message, model: str) -> str:
         )
     if message.status is MessageStatus.ERROR:
         notes.append(message.error)
-    lines = [f'<div class="answer-facts">{" · ".join(facts)}</div>']
+    writing = " writing" if message.status is MessageStatus.STREAMING else ""  # what page.css chooses Send or Stop by
+    lines = [f'<div class="answer-facts{writing}">{" · ".join(facts)}</div>']
     lines += [f'<div class="answer-note">{html.escape(note)}</div>' for note in notes]
     return "".join(lines)
 

@@ -5,15 +5,13 @@ import re
 from playwright.async_api import expect
 
 # What Chromium reports although nothing is wrong: two fields want the focus; a stream ends because the tab goes away or
-# the server does; Gradio's client cancels an event that it has not sent yet.
+# the server does.
 HARMLESS = (
     "Autofocus processing was blocked",
     "AbortError",
     "Connection errored out",
     "ERR_",
     "network error",
-    "/gradio_api/cancel",
-    "/gradio_api/reset",
 )
 
 

@@ -9,7 +9,11 @@ from playwright.async_api import expect
 from tests.fakes.openai_server import Reply
 from tests.serving import ChatProcess, running_chat
 
-pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.xdist_group("browser"),
+]
 
 MANY_WORDS = [f"word{number} " for number in range(400)]
 HEBREW = """שלום! הנה טקסט עם code ורשימה:
