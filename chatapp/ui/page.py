@@ -6,25 +6,18 @@ or on another replica, an open page goes on. Values from the browser are not to 
 
 from __future__ import annotations
 
-import asyncio
-import functools
 import html
-from collections.abc import (  # noqa: TC003  # Gradio evaluates the handlers' annotations
-    AsyncGenerator,
-    AsyncIterator,
-    Callable,
-    Coroutine,
-)
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator  # noqa: TC003  # Gradio evaluates the handlers' annotations
+from contextlib import aclosing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import gradio as gr
-import structlog
 
-from chatapp.conversation import GenerationParameters, new_id
-from chatapp.errors import ChatError, ConversationNotFound
+from chatapp.conversation import GenerationParameters
+from chatapp.errors import ConversationNotFound
 from chatapp.identity import user_of
+from chatapp.ui.refusals import in_words, in_words_while_streaming
 from chatapp.ui.render import (
     ChatbotMessage,
     chatbot_message,
@@ -33,6 +26,7 @@ from chatapp.ui.render import (
     model_choices,
     model_notice,
 )
+from chatapp.ui.watches import Watches, until
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
@@ -42,66 +36,15 @@ if TYPE_CHECKING:
     from chatapp.store import ConversationStore
     from chatapp.turns import TurnRunner
 
-T = TypeVar("T")
 Update = Any  # a component's new value, or what gr.update returns
 
 ASSETS = Path(__file__).parent / "assets"
 CONVERSATIONS_SHOWN = 50
 MOST_CONVERSATIONS_SHOWN = 1000
 MODELS_LOOK_SECONDS = 10.0
-SUPERSEDE_SECONDS = 1.0
 WELCOME = """## Hybrid chat
 Ask anything. Your conversations are kept by whoever runs this chat; a question goes only to the model
 that you choose."""
-
-log = structlog.get_logger(__name__)
-
-
-def _refusal(error: Exception) -> gr.Error:
-    """Return what the person reads; whatever is not meant for people goes to the log under a number."""
-    if isinstance(error, ChatError):
-        log.info("refused", error=type(error).__name__, detail=error.detail)
-        return gr.Error(html.escape(str(error)), title="Please note", print_exception=False)
-    number = new_id()[-8:]
-    log.error("handler_failed", number=number, exc_info=error)
-    words = (
-        f"Something went wrong in the chat itself; nothing that was stored is lost. Try again. (In the log: {number})"
-    )
-    return gr.Error(words, title="Error", print_exception=False)
-
-
-def _in_words(handler: Callable[..., Coroutine[Any, Any, T]]) -> Callable[..., Coroutine[Any, Any, T]]:
-    """Turn every error of a handler into a sentence."""
-
-    @functools.wraps(handler)
-    async def wrapped(*arguments: Any) -> T:  # noqa: ANN401  # whatever the handler takes
-        try:
-            return await handler(*arguments)
-        except Exception as error:  # noqa: BLE001  # nothing but words may reach the page
-            raise _refusal(error) from None
-
-    return wrapped
-
-
-def _in_words_while_streaming(handler: Callable[..., AsyncGenerator[T]]) -> Callable[..., AsyncGenerator[T]]:
-    @functools.wraps(handler)
-    async def wrapped(*arguments: Any) -> AsyncGenerator[T]:  # noqa: ANN401  # whatever the handler takes
-        try:
-            async with aclosing(handler(*arguments)) as values:
-                async for value in values:
-                    yield value
-        except Exception as error:  # noqa: BLE001  # nothing but words may reach the page
-            raise _refusal(error) from None
-
-    return wrapped
-
-
-class _Watch:
-    """A running `ChatPage.watch`."""
-
-    def __init__(self) -> None:
-        self.superseded = asyncio.Event()
-        self.ended = asyncio.Event()
 
 
 class ChatPage:
@@ -111,7 +54,7 @@ class ChatPage:
         self._store = store
         self._catalog = catalog
         self._turns = turns
-        self._watches: dict[str, _Watch] = {}  # by Gradio's session: an open page
+        self._watches = Watches()
 
     def blocks(self) -> gr.Blocks:
         """Lay out the page and connect its events."""
@@ -227,7 +170,7 @@ class ChatPage:
             conversation_id.change(None, [conversation_id], None, js=_script("address.js"), api_visibility="private")
         return page
 
-    @_in_words
+    @in_words
     async def load(self, conversation_id: str, length: int, draft: str, request: gr.Request) -> list[Update]:
         """Open the conversation that the address names, or a new one, with the text that was in the box."""
         try:
@@ -237,17 +180,17 @@ class ChatPage:
             view = await self._view(_user(request), "", length)
         return [*view, draft or gr.skip(), ""]
 
-    @_in_words
+    @in_words
     async def open(self, conversation_id: str, length: int, request: gr.Request) -> list[Update]:
         """Open a conversation of the list."""
         return await self._view(_user(request), conversation_id, length)
 
-    @_in_words
+    @in_words
     async def new(self, length: int, request: gr.Request) -> list[Update]:
         """Start a new conversation; it is stored with its first message."""
         return await self._view(_user(request), "", length)
 
-    @_in_words
+    @in_words
     async def delete(self, conversation_id: str, length: int, request: gr.Request) -> list[Update]:
         """Delete the open conversation; ``conversation_id`` is "" when the person said no."""
         if not conversation_id:
@@ -255,7 +198,7 @@ class ChatPage:
         await self._turns.delete(_user(request), _id(conversation_id))
         return await self._view(_user(request), "", length)
 
-    @_in_words
+    @in_words
     async def send(  # noqa: PLR0917  # Gradio passes the inputs by position
         self,
         text: str,
@@ -281,48 +224,27 @@ class ChatPage:
             gr.update(interactive=True),
         ]
 
-    @_in_words
+    @in_words
     async def list_older(self, conversation_id: str, length: int, request: gr.Request) -> list[Update]:
         """List more of the older conversations."""
         length = int(length) + CONVERSATIONS_SHOWN
         return [*await self._listing(_user(request), _id(conversation_id), length), length]
 
-    @_in_words
+    @in_words
     async def stop(self, conversation_id: str, request: gr.Request) -> None:
         """Stop the running answer; whoever watches it sees its end."""
         await self._turns.stop(_user(request), _id(conversation_id))
 
-    @_in_words_while_streaming
+    @in_words_while_streaming
     async def watch(self, conversation_id: str, request: gr.Request) -> AsyncGenerator[list[ChatbotMessage]]:
         """Show a conversation and, while an answer is being written in it, that answer as it grows."""
-        async with self._only_watch_of(request) as superseded:
+        async with self._watches.only(str(request.session_hash)) as superseded:
             async with aclosing(self._shown(_user(request), _id(conversation_id))) as values:
                 async for messages in until(superseded, values):
                     yield messages
             if superseded.is_set():
                 # Gradio repeats the last value at the end: it must not be that of a conversation that is shown no more.
                 yield gr.skip()
-
-    @asynccontextmanager
-    async def _only_watch_of(self, request: gr.Request) -> AsyncIterator[asyncio.Event]:
-        """End the page's earlier watch, and wait until all that it sent is on its way; yield what will end this one.
-
-        Gradio's own ``cancels`` does this from the browser, where it can come too late.
-        """
-        session = str(request.session_hash)
-        mine = _Watch()
-        before, self._watches[session] = self._watches.get(session), mine
-        if before is not None:
-            before.superseded.set()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(SUPERSEDE_SECONDS):
-                    await before.ended.wait()
-        try:
-            yield mine.superseded
-        finally:
-            mine.ended.set()
-            if self._watches.get(session) is mine:
-                del self._watches[session]
 
     async def _shown(self, user: str, conversation_id: str) -> AsyncGenerator[list[ChatbotMessage]]:
         if not conversation_id:
@@ -343,7 +265,7 @@ class ChatPage:
             messages = await self._store.messages(user, conversation_id)  # it ended while they were being read
         yield chatbot_messages((left_behind(message) for message in messages), self._catalog.label)
 
-    @_in_words
+    @in_words
     async def look_at_models(self, model_id: str, shown: str) -> list[Update]:
         """Show the models' states, and what to know about the chosen one, if anything changed since ``shown``."""
         statuses = self._catalog.statuses()
@@ -385,26 +307,6 @@ class ChatPage:
                 break
         choices = [(conversation.title, conversation.id) for conversation in listed]
         return [gr.update(choices=choices, value=conversation_id or None), gr.update(visible=cursor is not None)]
-
-
-async def until(end: asyncio.Event, values: AsyncGenerator[T]) -> AsyncGenerator[T]:
-    """Yield values until they, or the wait for the next one, are ended by ``end``."""
-    ending = asyncio.ensure_future(end.wait())
-    try:
-        while True:
-            upcoming = asyncio.ensure_future(anext(values))
-            await asyncio.wait({upcoming, ending}, return_when=asyncio.FIRST_COMPLETED)
-            if ending.done():
-                upcoming.cancel()
-                await asyncio.gather(upcoming, return_exceptions=True)
-                return
-            try:
-                value = upcoming.result()
-            except StopAsyncIteration:
-                return
-            yield value
-    finally:
-        ending.cancel()
 
 
 def _user(request: gr.Request) -> str:

@@ -347,6 +347,16 @@ async def test_without_avx2_it_is_unavailable_before_anything_is_imported(make, 
     assert await cannot_run(make(), servers, "no AVX2") is ModelState.UNAVAILABLE
 
 
+async def test_without_the_library_that_a_bare_debian_lacks_it_says_how_to_get_it(make, monkeypatch, servers):
+    def missing(name):
+        raise OSError(f"{name}: cannot open shared object file")
+
+    monkeypatch.setattr(llamacpp_setup.ctypes, "CDLL", missing)
+    monkeypatch.setattr(llamacpp_setup.platform, "system", lambda: "Linux")
+    monkeypatch.setattr(llamacpp_setup, "has_openmp", llamacpp_setup.has_openmp.__wrapped__)
+    assert await cannot_run(make(), servers, "libgomp is not installed") is ModelState.UNAVAILABLE
+
+
 async def test_a_damaged_file_is_not_given_to_llama_cpp(make, monkeypatch, servers, tmp_path):
     damaged = tmp_path / "model.gguf"
     damaged.write_bytes(b"GGUF, or so it says")
