@@ -107,13 +107,17 @@ class ChatPage:
                             [], label="Model", elem_id="model", show_label=False, container=False, filterable=False
                         )
                         with gr.Accordion("Parameters", open=False, elem_id="parameters"):
-                            temperature = gr.Slider(
-                                *defaults.TEMPERATURE_RANGE, value=defaults.temperature, step=0.05, label="Temperature"
-                            )
-                            top_p = gr.Slider(*defaults.TOP_P_RANGE, value=defaults.top_p, step=0.05, label="Top-p")
-                            max_tokens = gr.Slider(
-                                *defaults.MAX_TOKENS_RANGE, value=defaults.max_tokens, step=1, label="Max tokens"
-                            )
+                            with gr.Row():
+                                temperature = gr.Slider(
+                                    *defaults.TEMPERATURE_RANGE,
+                                    value=defaults.temperature,
+                                    step=0.05,
+                                    label="Temperature",
+                                )
+                                top_p = gr.Slider(*defaults.TOP_P_RANGE, value=defaults.top_p, step=0.05, label="Top-p")
+                                max_tokens = gr.Slider(
+                                    *defaults.MAX_TOKENS_RANGE, value=defaults.max_tokens, step=1, label="Max tokens"
+                                )
                             system_prompt = gr.Textbox(
                                 label="System prompt", lines=2, max_lines=6, elem_id="system-prompt"
                             )
