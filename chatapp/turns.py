@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
 
 import structlog
@@ -153,13 +153,13 @@ class TurnRunner:
             return
         while not turn.finished.is_set():
             changed = turn.changed
-            yield turn.answer()
+            answer = turn.answer()
+            yield answer
             await changed.wait()
-            try:  # let what comes in the next moment travel in the same update
-                async with asyncio.timeout(self._batch_seconds):
-                    await turn.finished.wait()
-            except TimeoutError:
-                pass
+            if answer.content:  # the first words go out at once; after them, what comes in a moment travels together
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._batch_seconds):
+                        await turn.finished.wait()
         yield turn.answer()
 
     async def stop(self, user: str, conversation_id: str) -> None:

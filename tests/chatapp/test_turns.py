@@ -99,6 +99,17 @@ async def test_an_answer_nobody_watches_is_still_finished(chat, store):
     assert (await store.messages("ann", conversation.id))[-1].content == "abc"
 
 
+async def test_the_first_words_are_not_held_back_and_the_end_is_not_either(chat):
+    model = ScriptedModel("first", " last", gate_at=1)
+    runner = await chat(model, batch_seconds=30)
+    conversation = await runner.start("ann", "", "go", "scripted", PARAMETERS)
+    async with asyncio.timeout(2):
+        async for answer in runner.watch("ann", conversation.id):
+            if answer.content == "first":
+                model.gate.set()
+    assert answer.content == "first last"
+
+
 async def test_two_watchers_see_the_same_end(chat):
     model = ScriptedModel("a", "b", gate_at=1)
     runner = await chat(model)
