@@ -106,6 +106,7 @@ class GenerationParameters:
     TEMPERATURE_RANGE = (0.1, 1.0)
     TOP_P_RANGE = (0.1, 1.0)
     MAX_TOKENS_RANGE = (1, 4096)
+    LONGEST_SYSTEM_PROMPT = 20_000  # characters
 
     def __post_init__(self) -> None:
         problems = [
@@ -114,6 +115,7 @@ class GenerationParameters:
                 _out_of_range("Temperature", self.temperature, self.TEMPERATURE_RANGE),
                 _out_of_range("Top-p", self.top_p, self.TOP_P_RANGE),
                 _out_of_range("Max tokens", self.max_tokens, self.MAX_TOKENS_RANGE, whole=True),
+                _too_long("System prompt", self.system_prompt, self.LONGEST_SYSTEM_PROMPT),
             )
             if problem
         ]
@@ -129,6 +131,12 @@ def _out_of_range(name: str, value: object, allowed: tuple[float, float], *, who
         return ""
     kind = "a whole number" if whole else "a number"
     return f"{name} must be {kind} from {low} to {high}, not {str(value)[:40]!r}."
+
+
+def _too_long(name: str, value: object, longest: int) -> str:
+    if isinstance(value, str) and len(value) <= longest:
+        return ""
+    return f"{name} must be text of at most {longest:,} characters."
 
 
 def new_id() -> str:

@@ -127,6 +127,7 @@ class TurnRunner:
             StoreUnavailable: the question could not be stored; nothing was asked.
         """
         text = self._checked(text)
+        parameters = dataclasses.replace(parameters, system_prompt=clean_text(parameters.system_prompt))
         model = self._catalog.get(model_id)
         status = self._catalog.statuses()[model.id]
         if status.state is ModelState.NOT_SET_UP:

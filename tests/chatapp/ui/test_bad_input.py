@@ -92,6 +92,8 @@ async def test_any_text_is_stored_as_it_is(page, text):
         ("max_tokens", 10.5, "Max tokens"),
         ("max_tokens", True, "Max tokens"),
         ("max_tokens", 10**400, "Max tokens"),
+        ("system_prompt", "x" * 1_000_000, "System prompt must be text of at most 20,000 characters"),
+        ("system_prompt", {"a": 1}, "System prompt"),
     ],
 )
 async def test_a_parameter_out_of_its_range_is_refused_in_words(page, parameter, value, words):
