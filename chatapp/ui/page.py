@@ -157,14 +157,17 @@ class ChatPage:
                     **raw,
                 )
             )
-            follow(new.click(self.new, [length], place, **raw))
-            follow(conversations.input(self.open, [conversations, length], place, **raw))
+            # By default Gradio drops what is clicked while the click before is on its way: the list would then show one
+            # conversation as open and the page another.
+            follow(new.click(self.new, [length], place, trigger_mode="multiple", **raw))
+            follow(conversations.input(self.open, [conversations, length], place, trigger_mode="always_last", **raw))
             follow(
                 delete.click(
                     self.delete,
                     [conversation_id, length],
                     place,
                     js=_script("confirm.js"),
+                    trigger_mode="multiple",
                     **raw,
                 )
             )

@@ -97,6 +97,21 @@ async def test_conversations_are_opened_and_deleted_in_the_sidebar(page):
     await expect(delete).to_be_disabled()
 
 
+async def test_of_conversations_clicked_in_a_hurry_the_last_is_shown(page):
+    for name in ("First", "Second", "Third"):
+        await page.send(name)
+        await expect(page.questions).to_have_text([name])
+        await expect(page.facts).to_contain_text("first token")
+        await page.tab.get_by_role("button", name="New chat").click()
+        await expect(page.questions).to_have_count(0)
+    for name in ("First", "Second", "Third", "First", "Second"):
+        await page.conversations.filter(has_text=name).click()
+    await expect(page.questions).to_have_text(["Second"])
+    await page.tab.wait_for_timeout(500)  # nothing that was on its way may come after
+    await expect(page.questions).to_have_text(["Second"])
+    await expect(page.tab.locator("#conversations label.selected")).to_have_text(["Second"])
+
+
 async def test_an_answer_goes_on_in_its_own_conversation_while_another_is_open(page, gemma):
     gemma.answer, gemma.tokens_per_second = [f"slow{number} " for number in range(20)], 10
     await page.send("Slow")
