@@ -105,7 +105,7 @@ class PageClient:
 
     async def listed(self):
         """Return the titles in the sidebar."""
-        return [title for title, _ in (await self.call("new", 50))[1]["choices"]]
+        return [title for title, _ in (await self.call("new", 50))[4]["choices"]]
 
 
 def texts(messages):

@@ -132,11 +132,11 @@ class ChatPage:
                 "api_visibility": "private",
             }
             listing = [conversations, older]
-            place = [conversation_id, *listing, delete, model, system_prompt]
+            opened = [conversation_id, delete, model, system_prompt]
 
             def follow(event: gr.events.Dependency) -> None:
-                """After this event, show the conversation and its growing answer."""
-                event.success(self.watch, [conversation_id], [chatbot], **raw)
+                """After this event, show the conversation and its growing answer, whatever is being watched now."""
+                event.success(self.watch, [conversation_id], [chatbot], trigger_mode="multiple", **raw)
 
             parameters = [temperature, top_p, max_tokens, system_prompt]
             follow(
@@ -152,20 +152,21 @@ class ChatPage:
                 page.load(
                     self.load,
                     [conversation_id, length, message],
-                    [*place, message, shown],
+                    [*opened, *listing, message, shown],
                     js=_script("load.js"),
                     **raw,
                 )
             )
             # By default Gradio drops what is clicked while the click before is on its way: the list would then show one
             # conversation as open and the page another.
-            follow(new.click(self.new, [length], place, trigger_mode="multiple", **raw))
-            follow(conversations.input(self.open, [conversations, length], place, trigger_mode="always_last", **raw))
+            follow(new.click(self.new, [length], [*opened, *listing], trigger_mode="multiple", **raw))
+            # The list is no output here: setting what is chosen in it would undo a choice made in the meantime.
+            follow(conversations.input(self.open, [conversations], opened, trigger_mode="always_last", **raw))
             follow(
                 delete.click(
                     self.delete,
                     [conversation_id, length],
-                    place,
+                    [*opened, *listing],
                     js=_script("confirm.js"),
                     trigger_mode="multiple",
                     **raw,
@@ -180,22 +181,24 @@ class ChatPage:
     @in_words
     async def load(self, conversation_id: str, length: int, draft: str, request: gr.Request) -> list[Update]:
         """Open the conversation that the address names, or a new one, with the text that was in the box."""
+        user = _user(request)
         try:
-            view = await self._view(_user(request), conversation_id, length)
+            opened = await self._opened(user, conversation_id)
         except ConversationNotFound as error:
             gr.Warning(html.escape(str(error)), title="Not found")
-            view = await self._view(_user(request), "", length)
-        return [*view, draft or gr.skip(), ""]
+            opened = await self._opened(user, "")
+        return [*opened, *await self._listing(user, opened[0], length), draft or gr.skip(), ""]
 
     @in_words
-    async def open(self, conversation_id: str, length: int, request: gr.Request) -> list[Update]:
+    async def open(self, conversation_id: str, request: gr.Request) -> list[Update]:
         """Open a conversation of the list."""
-        return await self._view(_user(request), conversation_id, length)
+        return await self._opened(_user(request), conversation_id)
 
     @in_words
     async def new(self, length: int, request: gr.Request) -> list[Update]:
         """Start a new conversation; it is stored with its first message."""
-        return await self._view(_user(request), "", length)
+        user = _user(request)
+        return [*await self._opened(user, ""), *await self._listing(user, "", length)]
 
     @in_words
     async def delete(self, conversation_id: str, length: int, request: gr.Request) -> list[Update]:
@@ -203,7 +206,7 @@ class ChatPage:
         if not conversation_id:
             return [gr.skip()] * 6
         await self._turns.delete(_user(request), _id(conversation_id))
-        return await self._view(_user(request), "", length)
+        return await self.new(length, request)
 
     @in_words
     async def send(  # noqa: PLR0917  # Gradio passes the inputs by position
@@ -283,9 +286,9 @@ class ChatPage:
         notice = model_notice(self._catalog.label(model_id), statuses[model_id]) if model_id in statuses else ""
         return [gr.update(choices=model_choices(labels, statuses)), notice, now]
 
-    async def _view(self, user: str, conversation_id: str, length: int) -> list[Update]:
-        """Return everything but the messages: id, list, whether it can be deleted, model and system prompt."""
-        conversation_id = _id(conversation_id)
+    async def _opened(self, user: str, conversation: object) -> list[Update]:
+        """Return what is shown of a conversation besides its messages: id, deletable or not, model, system prompt."""
+        conversation_id = _id(conversation)
         model_id, system_prompt = self._catalog.first_choice().id, ""
         if conversation_id:
             conversation = await self._store.conversation(user, conversation_id)
@@ -295,7 +298,6 @@ class ChatPage:
         labels = [(model.id, model.label) for model in self._catalog]
         return [
             conversation_id,
-            *await self._listing(user, conversation_id, length),
             gr.update(interactive=bool(conversation_id)),
             gr.update(choices=model_choices(labels, self._catalog.statuses()), value=model_id),
             system_prompt,

@@ -1,5 +1,6 @@
 """What a person does with the chat, in Chromium."""
 
+import asyncio
 import re
 import signal
 
@@ -104,16 +105,22 @@ async def test_of_conversations_clicked_in_a_hurry_the_last_is_shown(page):
         await expect(page.facts).to_contain_text("first token")
         await page.tab.get_by_role("button", name="New chat").click()
         await expect(page.questions).to_have_count(0)
+
+    async def slowly(route):
+        await asyncio.sleep(0.3)
+        await route.continue_()
+
+    await page.tab.route("**/queue/join*", slowly)  # a slow line
     for name in ("First", "Second", "Third", "First", "Second"):
         await page.conversations.filter(has_text=name).click()
     await expect(page.questions).to_have_text(["Second"])
-    await page.tab.wait_for_timeout(500)  # nothing that was on its way may come after
+    await page.tab.wait_for_timeout(1500)  # nothing that was on its way may come after
     await expect(page.questions).to_have_text(["Second"])
     await expect(page.tab.locator("#conversations label.selected")).to_have_text(["Second"])
 
 
 async def test_an_answer_goes_on_in_its_own_conversation_while_another_is_open(page, gemma):
-    gemma.answer, gemma.tokens_per_second = [f"slow{number} " for number in range(20)], 10
+    gemma.answer, gemma.tokens_per_second = [f"slow{number} " for number in range(60)], 8
     await page.send("Slow")
     await expect(page.answers).to_contain_text("slow2")
     await page.tab.get_by_role("button", name="New chat").click()
@@ -122,7 +129,12 @@ async def test_an_answer_goes_on_in_its_own_conversation_while_another_is_open(p
     await page.send("Fast")
     await expect(page.answers).to_have_text(["Quick."])
     await page.conversations.filter(has_text="Slow").click()
-    await expect(page.answers).to_contain_text("slow19")
+    await expect(page.facts).to_contain_text("is writing")
+    await page.conversations.filter(has_text="Fast").click()
+    await expect(page.answers).to_have_text(["Quick."])
+    await page.conversations.filter(has_text="Slow").click()
+    await expect(page.facts).to_contain_text("is writing")
+    await expect(page.answers).to_contain_text("slow59")
     await expect(page.questions).to_have_text(["Slow"])
 
 

@@ -58,7 +58,7 @@ async def test_opening_a_conversation_brings_back_its_messages_model_and_system_
     conversation = await page.send("Hi", model="gemma", system_prompt="Be brief.")
     await page.messages(conversation)
     await page.call("new", 50)
-    opened, _, _, _, model, system_prompt = await page.call("open", conversation, 50)
+    opened, _, model, system_prompt = await page.call("open", conversation)
     assert (opened, model["value"], system_prompt) == (conversation, "gemma", "Be brief.")
     assert texts(await page.messages(conversation)) == ["Hi", "Hello from Gemma."]
 
@@ -120,7 +120,7 @@ async def test_more_conversations_than_fit_are_listed_on_demand(page, monkeypatc
     monkeypatch.setattr("chatapp.ui.page.CONVERSATIONS_SHOWN", 3)
     for number in range(5):
         await page.messages(await page.send(f"chat {number}", model="gemma"))
-    conversations, older = (await page.call("new", 3))[1:3]
+    conversations, older = (await page.call("new", 3))[4:6]
     assert ([title for title, _ in conversations["choices"]], older["visible"]) == (
         ["chat 4", "chat 3", "chat 2"],
         True,
