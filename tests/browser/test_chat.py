@@ -120,12 +120,12 @@ async def test_of_conversations_clicked_in_a_hurry_the_last_is_shown(page):
 
 
 async def test_an_answer_goes_on_in_its_own_conversation_while_another_is_open(page, gemma):
-    gemma.answer, gemma.tokens_per_second = [f"slow{number} " for number in range(60)], 8
+    gemma.answer, gemma.tokens_per_second = [f"slow{number} " for number in range(100)], 8
     await page.send("Slow")
     await expect(page.answers).to_contain_text("slow2")
     await page.tab.get_by_role("button", name="New chat").click()
     await expect(page.answers).to_have_count(0)
-    gemma.answer, gemma.tokens_per_second = ["Quick."], None
+    gemma.answer = ["Quick."]
     await page.send("Fast")
     await expect(page.answers).to_have_text(["Quick."])
     await page.conversations.filter(has_text="Slow").click()
@@ -134,7 +134,7 @@ async def test_an_answer_goes_on_in_its_own_conversation_while_another_is_open(p
     await expect(page.answers).to_have_text(["Quick."])
     await page.conversations.filter(has_text="Slow").click()
     await expect(page.facts).to_contain_text("is writing")
-    await expect(page.answers).to_contain_text("slow59")
+    await expect(page.answers).to_contain_text("slow99")
     await expect(page.questions).to_have_text(["Slow"])
 
 
