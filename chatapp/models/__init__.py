@@ -17,7 +17,6 @@ class ModelState(StrEnum):
 
     READY = "ready"
     LOADING = "loading"
-    WAITING_FOR_GPU = "waiting for a GPU"
     UNAVAILABLE = "unavailable"
     NOT_SET_UP = "not set up"
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import gradio as gr
 
-from chatapp.conversation import GenerationParameters
+from chatapp.conversation import GenerationParameters, new_id
 from chatapp.errors import ConversationNotFound
 from chatapp.identity import user_of
 from chatapp.ui.refusals import in_words, in_words_while_streaming
@@ -248,8 +248,10 @@ class ChatPage:
     @in_words_while_streaming
     async def watch(self, conversation_id: str, request: gr.Request) -> AsyncGenerator[list[ChatbotMessage]]:
         """Show a conversation and, while an answer is being written in it, that answer as it grows."""
-        async with self._watches.only(str(request.session_hash)) as superseded:
-            async with aclosing(self._shown(_user(request), _id(conversation_id))) as values:
+        user = _user(request)
+        # With the user, since a session's name comes from the browser: nobody ends somebody else's watch by naming it.
+        async with self._watches.only((user, request.session_hash or new_id())) as superseded:
+            async with aclosing(self._shown(user, _id(conversation_id))) as values:
                 async for messages in until(superseded, values):
                     yield messages
             if superseded.is_set():

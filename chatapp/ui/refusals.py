@@ -51,6 +51,8 @@ def in_words_while_streaming(handler: Callable[..., AsyncGenerator[T]]) -> Calla
 
 def _refusal(error: Exception) -> gr.Error:
     """Return what the person reads; whatever is not meant for people goes to the log under a number."""
+    if isinstance(error, gr.Error):  # of a handler that this one called
+        return error
     if isinstance(error, ChatError):
         log.info("refused", error=type(error).__name__, detail=error.detail)
         return gr.Error(html.escape(str(error)), title="Please note", print_exception=False)

@@ -17,7 +17,6 @@ ChatbotMessage = dict[str, Any]
 _STATE_MARKS = {
     ModelState.READY: "●",
     ModelState.LOADING: "◐",
-    ModelState.WAITING_FOR_GPU: "◐",
     ModelState.UNAVAILABLE: "○",
     ModelState.NOT_SET_UP: "○",
 }

@@ -14,19 +14,19 @@ SUPERSEDE_SECONDS = 1.0  # a page that went away takes nothing any more; the nex
 
 
 class Watches:
-    """The running watches, by Gradio's session: an open page."""
+    """The running watches, by page: a user and the session that Gradio's client names."""
 
     def __init__(self) -> None:
-        self._watches: dict[str, _Watch] = {}
+        self._watches: dict[tuple[str, str], _Watch] = {}
 
     @asynccontextmanager
-    async def only(self, session: str) -> AsyncIterator[asyncio.Event]:
-        """End the session's earlier watch and wait until all that it sent is on its way; yield what will end this one.
+    async def only(self, page: tuple[str, str]) -> AsyncIterator[asyncio.Event]:
+        """End the page's earlier watch and wait until all that it sent is on its way; yield what will end this one.
 
         Gradio's own ``cancels`` does this from the browser, where it can come too late.
         """
         mine = _Watch()
-        before, self._watches[session] = self._watches.get(session), mine
+        before, self._watches[page] = self._watches.get(page), mine
         if before is not None:
             before.superseded.set()
             with suppress(TimeoutError):
@@ -36,8 +36,8 @@ class Watches:
             yield mine.superseded
         finally:
             mine.ended.set()
-            if self._watches.get(session) is mine:
-                del self._watches[session]
+            if self._watches.get(page) is mine:
+                del self._watches[page]
 
 
 async def until(end: asyncio.Event, values: AsyncGenerator[T]) -> AsyncGenerator[T]:

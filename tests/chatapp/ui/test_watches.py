@@ -16,7 +16,7 @@ async def ticks(stop_after=None):
 
 async def watch(watches, session, name, sent, stop_after=None):
     """Send names as `ChatPage.watch` sends messages; a slow line takes a while for each."""
-    async with watches.only(session) as superseded, aclosing(ticks(stop_after)) as values:
+    async with watches.only(("ann", session)) as superseded, aclosing(ticks(stop_after)) as values:
         async for _ in until(superseded, values):
             await asyncio.sleep(0.02)
             sent.append(name)
@@ -41,7 +41,7 @@ async def test_a_watch_that_waits_for_a_slow_model_is_ended_at_once():
     watches, sent = Watches(), []
 
     async def wait():
-        async with watches.only("page") as superseded, aclosing(silent()) as values:
+        async with watches.only(("ann", "page")) as superseded, aclosing(silent()) as values:
             async for _ in until(superseded, values):
                 pass
 
@@ -64,7 +64,7 @@ async def test_a_watch_that_never_ends_does_not_hold_up_the_next_for_long(monkey
     watches, sent = Watches(), []
 
     async def stuck():
-        async with watches.only("page"):
+        async with watches.only(("ann", "page")):
             await asyncio.sleep(60)
 
     old = asyncio.create_task(stuck())
