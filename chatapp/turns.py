@@ -234,11 +234,10 @@ class TurnRunner:
             await self._store.create(user, conversation, question, answer)
         else:
             before = await self._store.conversation(user, conversation_id)
-            conversation = dataclasses.replace(
-                before, model=model.id, system_prompt=parameters.system_prompt, updated_ms=created_ms
-            )
-            await self._store.append(user, conversation_id, question, answer)
-            await self._store.update(user, conversation)
+            conversation = dataclasses.replace(before, model=model.id, system_prompt=parameters.system_prompt)
+            await self._store.append(user, conversation_id, question, answer)  # which also says that it was updated
+            if conversation != before:
+                await self._store.update(user, conversation)
         return Turn(user, conversation, answer), [*earlier, question]
 
     async def _finish(self, key: tuple[str, str], turn: Turn) -> None:

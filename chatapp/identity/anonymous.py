@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
+import tempfile
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from itsdangerous import BadSignature, Signer
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from starlette.requests import HTTPConnection
 
 COOKIE = "chat_user"
@@ -46,10 +48,15 @@ def kept_secret(path: Path) -> str:
         OSError: the file can be neither read nor made.
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text().strip()
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secrets.token_urlsafe(32))
-    return path.read_text()
+    if not path.exists():
+        # Made whole under another name first: an empty file, left by a kill, would let anybody forge cookies.
+        descriptor, made = tempfile.mkstemp(dir=path.parent)  # mode 0600
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(32))
+        with suppress(FileExistsError):  # another start was quicker: its secret counts
+            os.link(made, path)
+        Path(made).unlink()
+    secret = path.read_text(encoding="utf-8").strip()
+    if not secret:
+        raise OSError(errno.EINVAL, f"{path} is empty; remove it")
+    return secret

@@ -284,9 +284,8 @@ class ChatPage:
         now = repr((model_id, statuses))
         if now == shown:
             return [gr.skip()] * 3
-        labels = [(model.id, model.label) for model in self._catalog]
         notice = model_notice(self._catalog.label(model_id), statuses[model_id]) if model_id in statuses else ""
-        return [gr.update(choices=model_choices(labels, statuses)), notice, now]
+        return [gr.update(choices=model_choices(self._catalog, statuses)), notice, now]
 
     async def _opened(self, user: str, conversation: object) -> list[Update]:
         """Return what is shown of a conversation besides its messages: id, deletable or not, model, system prompt."""
@@ -297,11 +296,10 @@ class ChatPage:
             system_prompt = conversation.system_prompt
             if any(model.id == conversation.model for model in self._catalog):
                 model_id = conversation.model
-        labels = [(model.id, model.label) for model in self._catalog]
         return [
             conversation_id,
             gr.update(interactive=bool(conversation_id)),
-            gr.update(choices=model_choices(labels, self._catalog.statuses()), value=model_id),
+            gr.update(choices=model_choices(self._catalog, self._catalog.statuses()), value=model_id),
             system_prompt,
         ]
 

@@ -12,6 +12,8 @@ from chatapp.models import ModelState, ModelStatus
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from chatapp.models import ChatModel
+
 ChatbotMessage = dict[str, Any]
 
 _STATE_MARKS = {
@@ -80,11 +82,11 @@ def _footer(message: Message, model: str) -> str:
     return "".join(lines)
 
 
-def model_choices(labels: Iterable[tuple[str, str]], statuses: dict[str, ModelStatus]) -> list[tuple[str, str]]:
+def model_choices(models: Iterable[ChatModel], statuses: dict[str, ModelStatus]) -> list[tuple[str, str]]:
     """Return ``(text, model id)`` for the dropdown: a shape for the model's state, its name, and the state in words."""
     return [
-        (f"{_STATE_MARKS[statuses[model_id].state]} {label} · {statuses[model_id].state.value}", model_id)
-        for model_id, label in labels
+        (f"{_STATE_MARKS[statuses[model.id].state]} {model.label} · {statuses[model.id].state.value}", model.id)
+        for model in models
     ]
 
 
