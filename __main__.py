@@ -1,0 +1,13 @@
+"""The Pulumi program: read the settings, build the stack, export what a person wants to know.
+
+`make up` runs it. `stacks/hybrid.py` is the deployment; `Pulumi.yaml` describes the settings.
+"""
+
+import pulumi
+
+from stacks import HybridChat, Names, Settings
+
+settings = Settings.load()
+chat = HybridChat("hybrid-chat", settings, Names(pulumi.get_stack()))
+for name, value in chat.outputs.items():
+    pulumi.export(name, value)

@@ -1,0 +1,53 @@
+#!/bin/sh
+# Build the chat's image with Cloud Build and print its digest.
+#
+# stdin: the files of the source, one a line. Environment: IMAGE (name:tag), SOURCE (folder), PROJECT, BUCKET, BUILD
+# (Cloud Build's configuration as JSON). stdout: sha256:... and nothing else. stderr: the build's log as it comes.
+set -eu
+
+digest() {
+    gcloud artifacts docker images describe "$IMAGE" --project="$PROJECT" --format='value(image_summary.digest)' 2>/dev/null
+}
+
+if found=$(digest) && [ -n "$found" ]; then
+    echo "$IMAGE exists already: this source was built before." >&2
+    printf %s "$found"
+    exit 0
+fi
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cat >"$work/files"
+tar -C "$SOURCE" -czf "$work/source.tgz" -T "$work/files"
+printf %s "$BUILD" >"$work/build.json"
+
+# The build's account was made a moment ago, and Google needs up to two minutes until all of it knows its rights: a build
+# that was refused for that reason is tried again. One that ran and failed is not.
+attempt=1
+while :; do
+    {
+        gcloud builds submit "$work/source.tgz" --project="$PROJECT" --config="$work/build.json" \
+            --gcs-source-staging-dir="gs://$BUCKET/source" 2>&1 && echo 0 >"$work/status" || echo $? >"$work/status"
+    } | tee "$work/log" >&2
+    status=$(cat "$work/status")
+    [ "$status" = 0 ] && break
+    if [ "$attempt" -lt 5 ] && grep -qE 'PERMISSION_DENIED|does not have permission|does not have .* access|caller does not' "$work/log"; then
+        echo "The build's account is not known everywhere yet: trying again in ${RETRY_SECONDS:-30} s ($attempt of 4)." >&2
+        attempt=$((attempt + 1))
+        sleep "${RETRY_SECONDS:-30}"
+        continue
+    fi
+    {
+        echo
+        echo "The image was not built, so nothing of the running chat was changed. The end of the build's log:"
+        tail -n 25 "$work/log"
+    } >&2
+    exit "$status"
+done
+
+found=$(digest) || found=
+if [ -z "$found" ]; then
+    echo "The build ended well, but $IMAGE is not in the registry. See the builds of project $PROJECT in the console." >&2
+    exit 1
+fi
+printf %s "$found"

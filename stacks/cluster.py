@@ -1,0 +1,159 @@
+"""The GKE Autopilot cluster and the Kubernetes provider that speaks to it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pulumi
+import pulumi_gcp as gcp
+import pulumi_kubernetes as kubernetes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# What a node needs: run pods, write logs and metrics. The Compute Engine default account would have Editor on the whole
+# project in old organisations, and nothing at all in new ones, where then no image can be pulled.
+NODE_ROLES = ("roles/container.defaultNodeServiceAccount",)
+
+# Autopilot and GKE's upgrades fill these in; they are not ours to reset.
+_KEPT_BY_GKE = ["nodeConfig", "nodePools", "nodeVersion", "initialNodeCount", "verticalPodAutoscaling", "dnsConfig"]
+
+
+@dataclass(frozen=True)
+class AutopilotClusterArgs:
+    """The cluster.
+
+    Attributes:
+        name: at most 40 characters.
+        project: the project's ID.
+        region: Autopilot clusters span a region.
+        network: the VPC network, which exists.
+        release_channel: RAPID, REGULAR or STABLE.
+        nodes_account: account ID of the nodes' service account, which is made here; at most 30 characters.
+        depends_on: the APIs of containers and of IAM.
+        hooks: what to do while an API does not answer yet (`ProjectServices.hooks`).
+    """
+
+    name: str
+    project: str
+    region: str
+    nodes_account: str
+    network: str = "default"
+    release_channel: str = "REGULAR"
+    depends_on: Sequence[pulumi.Resource] = ()
+    hooks: pulumi.ResourceHookBinding | None = field(default=None, compare=False)
+
+
+class AutopilotCluster(pulumi.ComponentResource):
+    """A cluster whose nodes Google runs.
+
+    Attributes:
+        cluster: the cluster; its pool of workload identities exists once it does.
+        nodes_account: the nodes' service account.
+        provider: for everything inside the cluster.
+    """
+
+    cluster: gcp.container.Cluster
+    nodes_account: gcp.serviceaccount.Account
+    provider: kubernetes.Provider
+
+    def __init__(self, name: str, args: AutopilotClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("hybrid-chat:stacks:AutopilotCluster", name, {}, opts)
+        self.nodes_account = gcp.serviceaccount.Account(
+            "nodes",
+            project=args.project,
+            account_id=args.nodes_account,
+            display_name="Nodes of the hybrid chat's cluster",
+            opts=pulumi.ResourceOptions(parent=self, depends_on=args.depends_on, hooks=args.hooks),
+        )
+        roles = [
+            gcp.projects.IAMMember(
+                f"nodes-{role.rpartition('.')[2]}",
+                project=args.project,
+                role=role,
+                member=self.nodes_account.member,
+                opts=pulumi.ResourceOptions(parent=self, hooks=args.hooks),
+            )
+            for role in NODE_ROLES
+        ]
+        self.cluster = gcp.container.Cluster(
+            "cluster",
+            name=args.name,
+            project=args.project,
+            location=args.region,
+            network=args.network,
+            enable_autopilot=True,
+            # `pulumi destroy` reads the protection from the state: it must have been off before.
+            deletion_protection=False,
+            release_channel={"channel": args.release_channel},
+            gateway_api_config={"channel": "CHANNEL_STANDARD"},
+            cluster_autoscaling={
+                "auto_provisioning_defaults": {
+                    "service_account": self.nodes_account.email,
+                    "oauth_scopes": ["https://www.googleapis.com/auth/cloud-platform"],
+                }
+            },
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                depends_on=[*args.depends_on, *roles],
+                hooks=args.hooks,
+                ignore_changes=_KEPT_BY_GKE,
+                custom_timeouts=pulumi.CustomTimeouts(create="30m", update="30m", delete="30m"),
+            ),
+        )
+        self.provider = kubernetes.Provider(
+            "kubernetes",
+            kubeconfig=_kubeconfig(self.cluster),
+            # The cluster's place, so that a changed endpoint or certificate does not read as another cluster.
+            cluster_identifier=f"projects/{args.project}/locations/{args.region}/clusters/{args.name}",
+            # A cluster that is gone took its objects along: destroy need not ask it.
+            delete_unreachable=True,
+            enable_server_side_apply=True,
+            # The cluster is this stack's alone: what an interrupted run left behind is taken over.
+            upsert_existing_objects=True,
+            enable_patch_force=True,
+            enable_secret_mutable=True,
+            enable_config_map_mutable=True,
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        self.register_outputs({"name": self.cluster.name})
+
+
+def _kubeconfig(cluster: gcp.container.Cluster) -> pulumi.Output[str]:
+    """Return a kubeconfig that holds no key: GKE's plugin gets a token for whoever runs Pulumi."""
+
+    def rendered(values: list[str]) -> str:
+        name, endpoint, certificate = values
+        return json.dumps(
+            {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "current-context": name,
+                "clusters": [
+                    {
+                        "name": name,
+                        "cluster": {"server": f"https://{endpoint}", "certificate-authority-data": certificate},
+                    }
+                ],
+                "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
+                "users": [
+                    {
+                        "name": name,
+                        "user": {
+                            "exec": {
+                                "apiVersion": "client.authentication.k8s.io/v1beta1",
+                                "command": "gke-gcloud-auth-plugin",
+                                "installHint": "gcloud components install gke-gcloud-auth-plugin",
+                                "interactiveMode": "IfAvailable",
+                                "provideClusterInfo": True,
+                            }
+                        },
+                    }
+                ],
+            }
+        )
+
+    certificate = cluster.master_auth.cluster_ca_certificate
+    return pulumi.Output.secret(pulumi.Output.all(cluster.name, cluster.endpoint, certificate).apply(rendered))

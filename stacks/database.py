@@ -1,0 +1,101 @@
+"""Firestore: the history of everybody's conversations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pulumi
+import pulumi_gcp as gcp
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+@dataclass(frozen=True)
+class ChatDatabaseArgs:
+    """The database.
+
+    Attributes:
+        name: the database's ID.
+        project: the project's ID.
+        location: a location of Firestore, such as nam5; it can't be changed later.
+        expiry_field: collection group -> field with the time after which Firestore deletes a document.
+        unindexed_fields: collection group -> fields that no query filters or sorts by. Each index on a field costs a
+            write for each document, and a text longer than 1,500 bytes is cut in it.
+        rules: the security rules for everything but server libraries.
+        depends_on: the APIs of Firestore and of security rules.
+        hooks: what to do while an API does not answer yet.
+    """
+
+    name: str
+    project: str
+    location: str
+    rules: str
+    expiry_field: Mapping[str, str] = field(default_factory=dict)
+    unindexed_fields: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    depends_on: Sequence[pulumi.Resource] = ()
+    hooks: pulumi.ResourceHookBinding | None = field(default=None, compare=False)
+
+
+class ChatDatabase(pulumi.ComponentResource):
+    """A Firestore database that goes when the stack goes, with everything in it.
+
+    Attributes:
+        database: the database.
+        name: its ID.
+    """
+
+    database: gcp.firestore.Database
+    name: pulumi.Output[str]
+
+    def __init__(self, name: str, args: ChatDatabaseArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("hybrid-chat:stacks:ChatDatabase", name, {}, opts)
+        self.database = gcp.firestore.Database(
+            "database",
+            name=args.name,
+            project=args.project,
+            location_id=args.location,
+            type="FIRESTORE_NATIVE",
+            # The provider's default is ABANDON, which would leave the database, its data and its cost behind.
+            deletion_policy="DELETE",
+            delete_protection_state="DELETE_PROTECTION_DISABLED",
+            opts=pulumi.ResourceOptions(parent=self, depends_on=args.depends_on, hooks=args.hooks),
+        )
+        self._configure_fields(args)
+        ruleset = gcp.firebaserules.Ruleset(
+            "rules",
+            project=args.project,
+            source={"files": [{"name": "firestore.rules", "content": args.rules}]},
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[self.database], hooks=args.hooks),
+        )
+        gcp.firebaserules.Release(
+            "rules-release",
+            project=args.project,
+            name=f"cloud.firestore/{args.name}",
+            ruleset_name=pulumi.Output.concat("projects/", args.project, "/rulesets/", ruleset.name),
+            # A ruleset can't change: a new one is made, released, and only then the old one removed.
+            opts=pulumi.ResourceOptions(parent=self, hooks=args.hooks),
+        )
+        self.name = self.database.name
+        self.register_outputs({"name": self.name})
+
+    def _configure_fields(self, args: ChatDatabaseArgs) -> None:
+        for collection in sorted({*args.expiry_field, *args.unindexed_fields}):
+            expiry = args.expiry_field.get(collection)
+            for name in sorted({*args.unindexed_fields.get(collection, ()), *([expiry] if expiry else [])}):
+                gcp.firestore.Field(
+                    f"{collection}-{name}",
+                    project=args.project,
+                    database=self.database.name,
+                    collection=collection,
+                    field=name,
+                    index_config={},  # no index at all
+                    ttl_config={} if name == expiry else None,
+                    opts=pulumi.ResourceOptions(
+                        parent=self,
+                        # Settings of fields go with their database; resetting each one first takes minutes.
+                        deleted_with=self.database,
+                        hooks=args.hooks,
+                    ),
+                )

@@ -1,0 +1,77 @@
+"""How a browser gets in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+from stacks.chat import APP, PORT, sticky_service
+from stacks.workloads import metadata
+
+
+@dataclass(frozen=True)
+class PublicEndpointArgs:
+    """The endpoint.
+
+    Attributes:
+        kind: ``public-http`` (a load balancer, unencrypted: anybody can read along and ask) or ``private`` (no address;
+            whoever may use the cluster forwards a port).
+        namespace: of the chat.
+        service_name: of the load balancer's Service.
+        chat_service: name of the chat's own Service.
+    """
+
+    kind: Literal["public-http", "private"]
+    namespace: pulumi.Input[str]
+    service_name: str
+    chat_service: pulumi.Input[str]
+
+
+class PublicEndpoint(pulumi.ComponentResource):
+    """The address of the chat.
+
+    Attributes:
+        url: for a browser.
+        command: what must run for that address to work; empty: nothing.
+    """
+
+    url: pulumi.Output[str]
+    command: pulumi.Output[str]
+
+    def __init__(self, name: str, args: PublicEndpointArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("hybrid-chat:stacks:PublicEndpoint", name, {}, opts)
+        if args.kind == "public-http":
+            self.url, self.command = self._load_balancer(args), pulumi.Output.from_input("")
+        else:
+            self.url = pulumi.Output.from_input(f"http://127.0.0.1:{PORT}")
+            self.command = pulumi.Output.concat(
+                "kubectl --namespace ", args.namespace, " port-forward service/", args.chat_service, f" {PORT}:{PORT}"
+            )
+        self.register_outputs({"url": self.url, "command": self.command})
+
+    def _load_balancer(self, args: PublicEndpointArgs) -> pulumi.Output[str]:
+        service = kubernetes.core.v1.Service(
+            "load-balancer",
+            metadata=metadata(args.service_name, args.namespace, APP),
+            # Local: only nodes that run the chat are asked, so that the affinity sees the browser's own address.
+            spec=sticky_service("LoadBalancer", external_traffic_policy="Local"),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                # Its forwarding rule and firewall rules must be gone before the cluster is.
+                custom_timeouts=pulumi.CustomTimeouts(create="15m", update="15m", delete="15m"),
+            ),
+        )
+        host = service.status.apply(_address)
+        return pulumi.Output.concat("http://", host, f":{PORT}")
+
+
+def _address(status: kubernetes.core.v1.outputs.ServiceStatus | None) -> str:
+    """Return the load balancer's host name or address; IPv6 in brackets."""
+    ingress = status.load_balancer.ingress if status and status.load_balancer else None
+    if not ingress:
+        return "pending"
+    address = ingress[0].hostname or ingress[0].ip or "pending"
+    return f"[{address}]" if ":" in address else address

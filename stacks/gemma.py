@@ -1,0 +1,244 @@
+"""Gemma on vLLM, with this stack's own GPUs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+from stacks.manifests import Manifest, applied
+from stacks.workloads import (
+    SKIP_AWAIT,
+    confined,
+    content_hash,
+    fixed_resources,
+    http_port,
+    http_probe,
+    labels,
+    metadata,
+    mounts,
+    plain_variables,
+    pod_security,
+    scratch,
+    secret_variable,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from stacks.profiles import GpuProfile
+
+APP = "gemma"
+HEALTH = "/health"
+CONTAINER_PORT = 8080
+SERVICE_PORT = 8000
+HOME = "/home/vllm"
+SERVED_NAME = "gemma"
+TOKEN_KEY = "hf_api_token"  # noqa: S105 - a key's name
+
+
+@dataclass(frozen=True)
+class GemmaServerArgs:
+    """The server.
+
+    Attributes:
+        namespace: where it lives.
+        name: of the Deployment.
+        service_name: of the Service.
+        account: of its service account, which may do nothing.
+        secret_name: of the Secret with the token.
+        profile: GPUs, model and sizes.
+        image: vLLM's image.
+        model: weights on Hugging Face; empty: the profile's.
+        token: for gated weights; `None`: without.
+        extra_args: more flags of vLLM; they win over the profile's.
+        on_gke: whether nodes are chosen by GKE's labels.
+        manifests: documents that go with it (compute class, monitoring).
+    """
+
+    namespace: pulumi.Input[str]
+    name: str
+    service_name: str
+    account: str
+    secret_name: str
+    profile: GpuProfile
+    image: str
+    model: str = ""
+    token: pulumi.Input[str] | None = None
+    extra_args: Sequence[str] = ()
+    on_gke: bool = True
+    compute_class: Manifest | None = None
+    monitoring: Manifest | None = None
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+
+
+class GemmaServer(pulumi.ComponentResource):
+    """vLLM's OpenAI-compatible server.
+
+    `pulumi up` does not wait for it: GPUs can be out of stock for hours, and the chat answers with Gemini meanwhile.
+
+    Attributes:
+        url: for whoever is in the cluster.
+    """
+
+    url: pulumi.Output[str]
+
+    def __init__(self, name: str, args: GemmaServerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("hybrid-chat:stacks:GemmaServer", name, {}, opts)
+        child = pulumi.ResourceOptions(parent=self)
+        account = kubernetes.core.v1.ServiceAccount(
+            "account",
+            metadata=metadata(args.account, args.namespace, APP),
+            automount_service_account_token=False,
+            opts=child,
+        )
+        token = self._token(args)
+        needed: list[pulumi.Resource] = [account]
+        if args.compute_class:
+            needed += applied(args.compute_class, parent=self)
+        kubernetes.apps.v1.Deployment(
+            "server",
+            metadata=metadata(args.name, args.namespace, APP, SKIP_AWAIT),
+            spec=kubernetes.apps.v1.DeploymentSpecArgs(
+                replicas=1,
+                # GPUs are scarce: a second server beside the first would wait for GPUs that the first one holds.
+                strategy=kubernetes.apps.v1.DeploymentStrategyArgs(type="Recreate"),
+                progress_deadline_seconds=3600,
+                revision_history_limit=3,
+                selector=kubernetes.meta.v1.LabelSelectorArgs(match_labels={"app": APP}),
+                template=kubernetes.core.v1.PodTemplateSpecArgs(
+                    metadata=kubernetes.meta.v1.ObjectMetaArgs(labels=labels(APP), annotations=token.annotations),
+                    spec=_pod(args, account, token.variables),
+                ),
+            ),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                depends_on=needed,
+                custom_timeouts=pulumi.CustomTimeouts(delete="10m"),
+            ),
+        )
+        service = kubernetes.core.v1.Service(
+            "service",
+            # It has no endpoint until there are GPUs.
+            metadata=metadata(args.service_name, args.namespace, APP, SKIP_AWAIT),
+            spec=kubernetes.core.v1.ServiceSpecArgs(
+                type="ClusterIP",
+                selector={"app": APP},
+                ports=[
+                    kubernetes.core.v1.ServicePortArgs(
+                        name="http", port=SERVICE_PORT, target_port="http", protocol="TCP"
+                    )
+                ],
+            ),
+            opts=child,
+        )
+        if args.monitoring:
+            applied(args.monitoring, parent=self, namespace=args.namespace)
+        host = pulumi.Output.concat(service.metadata.name, ".", args.namespace, ".svc.cluster.local")
+        self.url = pulumi.Output.concat("http://", host, f":{SERVICE_PORT}")
+        self.register_outputs({"url": self.url})
+
+    def _token(self, args: GemmaServerArgs) -> _Token:
+        if args.token is None:
+            return _Token([], {})
+        token = pulumi.Output.secret(args.token)
+        secret = kubernetes.core.v1.Secret(
+            "hugging-face",
+            metadata=metadata(args.secret_name, args.namespace, APP),
+            type="Opaque",
+            string_data={TOKEN_KEY: token},
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        return _Token([secret_variable("HF_TOKEN", secret.metadata.name, TOKEN_KEY)], content_hash(token))
+
+
+@dataclass(frozen=True)
+class _Token:
+    variables: list[kubernetes.core.v1.EnvVarArgs]
+    annotations: Mapping[str, pulumi.Input[str]]
+
+
+def _pod(
+    args: GemmaServerArgs,
+    account: kubernetes.core.v1.ServiceAccount,
+    token: list[kubernetes.core.v1.EnvVarArgs],
+) -> kubernetes.core.v1.PodSpecArgs:
+    profile = args.profile
+    return kubernetes.core.v1.PodSpecArgs(
+        service_account_name=account.metadata.name,
+        automount_service_account_token=False,
+        enable_service_links=False,
+        node_selector=_node_selector(args),
+        # Time for running answers (--shutdown-timeout), and to close.
+        termination_grace_period_seconds=130,
+        security_context=pod_security(user=2000, group=0),  # the image's own user for rootless use
+        containers=[
+            kubernetes.core.v1.ContainerArgs(
+                name="vllm",
+                image=args.image,
+                command=["vllm", "serve"],
+                args=vllm_arguments(args),
+                env=[*plain_variables(_environment(args)), *token],
+                ports=[http_port(CONTAINER_PORT)],
+                resources=fixed_resources(
+                    str(profile.cpu),
+                    f"{profile.memory}Gi",
+                    f"{profile.ephemeral_storage}Gi",
+                    gpus=profile.gpus,
+                ),
+                # vLLM and its compilers write beside their caches: whether a read-only root holds was never tried.
+                security_context=confined(read_only_root=False),
+                # 30 minutes to fetch and load the weights, during which nothing kills the container.
+                startup_probe=http_probe(HEALTH, period_seconds=10, failure_threshold=180),
+                readiness_probe=http_probe(HEALTH, period_seconds=5, failure_threshold=3),
+                liveness_probe=http_probe(HEALTH, period_seconds=10, failure_threshold=3),
+                # /dev/shm: the processes of several GPUs talk through it.
+                volume_mounts=mounts({"shm": "/dev/shm", "cache": f"{HOME}/.cache", "tmp": "/tmp"}),  # noqa: S108 - the container's own
+            )
+        ],
+        volumes=[
+            scratch("shm", f"{profile.shared_memory}Gi", in_memory=True),
+            scratch("cache", f"{profile.ephemeral_storage - 5}Gi"),
+            scratch("tmp", "4Gi"),
+        ],
+    )
+
+
+def vllm_arguments(args: GemmaServerArgs) -> list[str]:
+    """Return what follows ``vllm serve``."""
+    profile = args.profile
+    return [
+        args.model or profile.model,
+        f"--served-model-name={SERVED_NAME}",
+        "--host=0.0.0.0",
+        f"--port={CONTAINER_PORT}",
+        f"--tensor-parallel-size={profile.gpus}",
+        f"--max-model-len={profile.max_model_len}",
+        f"--max-num-seqs={profile.max_num_seqs}",
+        f"--gpu-memory-utilization={profile.gpu_memory_utilization:.2f}",
+        '--limit-mm-per-prompt={"image":2}',
+        "--max-num-queued-reqs=64",
+        "--shutdown-timeout=110",
+        *args.extra_args,
+    ]
+
+
+def _environment(args: GemmaServerArgs) -> dict[str, pulumi.Input[str]]:
+    environment: dict[str, pulumi.Input[str]] = {"HOME": HOME, "HF_HOME": f"{HOME}/.cache/huggingface"}
+    if args.on_gke:  # where GKE mounts the driver
+        environment["LD_LIBRARY_PATH"] = "/usr/local/nvidia/lib64:/usr/local/cuda/lib64"
+    return environment
+
+
+def _node_selector(args: GemmaServerArgs) -> dict[str, str]:
+    if not args.on_gke:
+        return dict(args.node_selector)
+    if args.compute_class:  # never together with an accelerator: GKE refuses both
+        return {"cloud.google.com/compute-class": args.compute_class.name}
+    return {
+        "cloud.google.com/gke-accelerator": args.profile.accelerator,
+        # vLLM's image wants CUDA 13 (driver 580), newer than GKE's default driver.
+        "cloud.google.com/gke-gpu-driver-version": "latest",
+    }

@@ -1,0 +1,79 @@
+"""What the chat may do on Google Cloud, without any key: Workload Identity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pulumi
+import pulumi_gcp as gcp
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True)
+class WorkloadIdentityArgs:
+    """Who, and what.
+
+    Attributes:
+        project: the project's ID.
+        project_number: the project's number, which principals are named by.
+        namespace: the Kubernetes namespace of the account.
+        account: the Kubernetes service account.
+        database: the one Firestore database that the account may use.
+        depends_on: the cluster: the project's pool of identities exists from its first cluster on.
+        hooks: what to do while the pool is not there yet.
+    """
+
+    project: str
+    project_number: pulumi.Input[str]
+    namespace: str
+    account: str
+    database: str
+    depends_on: Sequence[pulumi.Resource] = ()
+    hooks: pulumi.ResourceHookBinding | None = field(default=None, compare=False)
+
+
+class WorkloadIdentity(pulumi.ComponentResource):
+    """The roles of one Kubernetes service account: asking Gemini, and the history in one database.
+
+    Attributes:
+        principal: the account as IAM names it.
+        bindings: for whoever must start only when its rights are there.
+    """
+
+    principal: pulumi.Output[str]
+    bindings: list[gcp.projects.IAMMember]
+
+    def __init__(self, name: str, args: WorkloadIdentityArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("hybrid-chat:stacks:WorkloadIdentity", name, {}, opts)
+        self.principal = pulumi.Output.concat(
+            "principal://iam.googleapis.com/projects/",
+            args.project_number,
+            f"/locations/global/workloadIdentityPools/{args.project}.svc.id.goog",
+            f"/subject/ns/{args.namespace}/sa/{args.account}",
+        )
+        options = pulumi.ResourceOptions(parent=self, depends_on=args.depends_on, hooks=args.hooks)
+        self.bindings = [
+            gcp.projects.IAMMember(
+                "vertex-ai",
+                project=args.project,
+                role="roles/aiplatform.user",
+                member=self.principal,
+                opts=options,
+            ),
+            gcp.projects.IAMMember(
+                "history",
+                project=args.project,
+                role="roles/datastore.user",
+                member=self.principal,
+                condition={
+                    "title": f"only-{args.database}",
+                    "description": "The chat's own database, and no other of the project",
+                    "expression": f'resource.name=="projects/{args.project}/databases/{args.database}"',
+                },
+                opts=options,
+            ),
+        ]
+        self.register_outputs({"principal": self.principal})

@@ -1,0 +1,92 @@
+"""Kubernetes documents without a typed class: read from ``manifests/``, checked, and applied."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+import yaml
+
+FOLDER = Path(__file__).resolve().parent.parent / "manifests"
+
+
+class InvalidManifest(pulumi.RunError):
+    """A file of ``manifests/`` is not what it must be; the sentence names the file and what is wrong."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The documents of one file.
+
+    Attributes:
+        file: its name.
+        documents: as parsed; each has apiVersion, kind and metadata.name.
+    """
+
+    file: str
+    documents: tuple[dict[str, Any], ...]
+
+    @property
+    def name(self) -> str:
+        """The first document's name."""
+        return str(self.documents[0]["metadata"]["name"])
+
+    @classmethod
+    def read(cls, file: str, folder: Path = FOLDER) -> Manifest:
+        """Read a file.
+
+        Raises:
+            InvalidManifest: it is missing, no YAML, or holds something that is no Kubernetes object.
+        """
+        try:
+            text = (folder / file).read_text(encoding="utf-8")
+            documents = [document for document in yaml.safe_load_all(text) if document is not None]
+        except OSError as error:
+            raise InvalidManifest(f"manifests/{file} cannot be read ({error.strerror}).") from error
+        except yaml.YAMLError as error:
+            raise InvalidManifest(f"manifests/{file} is no YAML: {error}") from error
+        if not documents:
+            raise InvalidManifest(f"manifests/{file} holds no document.")
+        for number, document in enumerate(documents, start=1):
+            trouble = _trouble(document)
+            if trouble:
+                raise InvalidManifest(f"manifests/{file}, document {number}: {trouble}.")
+        return cls(file, tuple(documents))
+
+
+def _trouble(document: object) -> str:
+    if not isinstance(document, dict):
+        return "it is no mapping"
+    for key in ("apiVersion", "kind"):
+        if not isinstance(document.get(key), str):
+            return f"{key} is missing"
+    metadata = document.get("metadata")
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
+        return "metadata.name is missing"
+    if not isinstance(document.get("spec"), dict):
+        return "spec is missing"
+    other = sorted(document.keys() - {"apiVersion", "kind", "metadata", "spec"})
+    return f"{', '.join(map(str, other))} is not applied by this program: only metadata and spec are" if other else ""
+
+
+def applied(
+    manifest: Manifest, *, parent: pulumi.Resource, namespace: pulumi.Input[str] | None = None
+) -> list[pulumi.Resource]:
+    """Register each document as a resource; `namespace` is where those live that live in one."""
+    resources: list[pulumi.Resource] = []
+    for document in manifest.documents:
+        metadata = {**document["metadata"], **({"namespace": namespace} if namespace is not None else {})}
+        resources.append(
+            kubernetes.apiextensions.CustomResource(
+                f"{document['kind'].lower()}-{document['metadata']['name']}",
+                api_version=document["apiVersion"],
+                kind=document["kind"],
+                metadata=metadata,
+                spec=document["spec"],
+                opts=pulumi.ResourceOptions(parent=parent),
+            )
+        )
+    return resources

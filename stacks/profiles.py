@@ -1,0 +1,124 @@
+"""What Gemma needs on each kind of GPU: model, vLLM's limits, requests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class GpuProfile:
+    """One way to serve Gemma. CPU in cores, sizes in GiB; a limit equals its request, as GKE Autopilot wants it.
+
+    The amounts come from Google's samples (kubernetes-engine-samples, ``ai-ml/llm-serving-gemma``) and from the
+    codelab; those of ``l4x1``, ``rtx6000``, ``a100`` and ``h100`` follow from the machine's size and have not been run.
+    """
+
+    label: str
+    """What people read in the chat."""
+    model: str
+    """The weights on Hugging Face."""
+    accelerator: str
+    """GKE's name of the GPU."""
+    gpus: int
+    max_model_len: int
+    max_num_seqs: int
+    gpu_memory_utilization: float
+    cpu: int
+    memory: int
+    ephemeral_storage: int
+    shared_memory: int
+    compute_class: str | None = None
+    """File in ``manifests/`` with what to take when this GPU is out of stock."""
+
+
+GEMMA_3 = "google/gemma-3-12b-it"
+# Google's own 4-bit checkpoint: 12B parameters on one 24 GB GPU, and Apache-2.0, so that no token is needed.
+GEMMA_4_QAT = "google/gemma-4-12B-it-qat-w4a16-ct"
+
+PROFILES = {
+    "l4x1": GpuProfile(
+        label="Gemma4 12b it",
+        model=GEMMA_4_QAT,
+        accelerator="nvidia-l4",
+        gpus=1,
+        max_model_len=16_384,
+        max_num_seqs=16,
+        gpu_memory_utilization=0.90,
+        cpu=6,
+        memory=24,
+        ephemeral_storage=40,
+        shared_memory=2,
+        compute_class="compute-class-l4x1.yaml",
+    ),
+    "l4x2": GpuProfile(
+        label="Gemma3 12b it",
+        model=GEMMA_3,
+        accelerator="nvidia-l4",
+        gpus=2,
+        max_model_len=16_384,
+        max_num_seqs=4,
+        gpu_memory_utilization=0.90,
+        cpu=4,
+        memory=32,
+        ephemeral_storage=35,
+        shared_memory=8,
+        compute_class="compute-class-l4x2.yaml",
+    ),
+    "l4x4": GpuProfile(
+        label="Gemma3 12b it",
+        model=GEMMA_3,
+        accelerator="nvidia-l4",
+        gpus=4,
+        max_model_len=32_768,
+        max_num_seqs=4,
+        gpu_memory_utilization=0.95,
+        cpu=34,
+        memory=135,
+        ephemeral_storage=150,
+        shared_memory=16,
+    ),
+    "rtx6000": GpuProfile(
+        label="Gemma3 12b it",
+        model=GEMMA_3,
+        accelerator="nvidia-rtx-pro-6000",
+        gpus=1,
+        max_model_len=32_768,
+        max_num_seqs=32,
+        gpu_memory_utilization=0.90,
+        cpu=12,
+        memory=64,
+        ephemeral_storage=60,
+        shared_memory=4,
+    ),
+    "a100": GpuProfile(
+        label="Gemma3 12b it",
+        model=GEMMA_3,
+        accelerator="nvidia-tesla-a100",
+        gpus=1,
+        max_model_len=32_768,
+        max_num_seqs=16,
+        gpu_memory_utilization=0.90,
+        cpu=8,
+        memory=64,
+        ephemeral_storage=60,
+        shared_memory=4,
+    ),
+    "h100": GpuProfile(
+        label="Gemma3 12b it",
+        model=GEMMA_3,
+        accelerator="nvidia-h100-80gb",
+        gpus=1,
+        max_model_len=32_768,
+        max_num_seqs=32,
+        gpu_memory_utilization=0.90,
+        cpu=16,
+        memory=128,
+        ephemeral_storage=60,
+        shared_memory=4,
+    ),
+}
+
+
+def is_gated(model: str) -> bool:
+    """Whether Hugging Face hands out these weights only to an account that accepted Google's terms."""
+    return model.startswith("google/gemma-3")

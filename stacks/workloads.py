@@ -1,0 +1,105 @@
+"""What every container of this stack has in common."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SKIP_AWAIT = {"pulumi.com/skipAwait": "true"}
+
+
+def metadata(
+    name: str, namespace: pulumi.Input[str], component: str, annotations: Mapping[str, str] | None = None
+) -> kubernetes.meta.v1.ObjectMetaArgs:
+    """Return the metadata of an object of one part of the chat."""
+    return kubernetes.meta.v1.ObjectMetaArgs(
+        name=name, namespace=namespace, labels=labels(component), annotations=annotations
+    )
+
+
+def labels(component: str) -> dict[str, str]:
+    """Return the labels of one part of the chat; ``app`` is what selectors use."""
+    return {"app": component, "app.kubernetes.io/name": component, "app.kubernetes.io/part-of": "hybrid-chat"}
+
+
+def fixed_resources(
+    cpu: str, memory: str, ephemeral_storage: str, *, gpus: int = 0
+) -> kubernetes.core.v1.ResourceRequirementsArgs:
+    """Return requests that equal their limits: Autopilot sets what is missing, and bills what is requested."""
+    amounts = {"cpu": cpu, "memory": memory, "ephemeral-storage": ephemeral_storage}
+    if gpus:
+        amounts["nvidia.com/gpu"] = str(gpus)
+    return kubernetes.core.v1.ResourceRequirementsArgs(requests=amounts, limits=amounts)
+
+
+def confined(*, read_only_root: bool) -> kubernetes.core.v1.SecurityContextArgs:
+    """Return a container's security context that the `restricted` Pod Security Standard accepts."""
+    return kubernetes.core.v1.SecurityContextArgs(
+        allow_privilege_escalation=False,
+        capabilities=kubernetes.core.v1.CapabilitiesArgs(drop=["ALL"]),
+        privileged=False,
+        read_only_root_filesystem=read_only_root,
+        run_as_non_root=True,
+    )
+
+
+def plain_variables(values: Mapping[str, pulumi.Input[str]]) -> list[kubernetes.core.v1.EnvVarArgs]:
+    """Return environment variables, sorted by name so that their order never reads as a change."""
+    return [kubernetes.core.v1.EnvVarArgs(name=name, value=values[name]) for name in sorted(values)]
+
+
+def secret_variable(name: str, secret: pulumi.Input[str], key: str) -> kubernetes.core.v1.EnvVarArgs:
+    """Return an environment variable whose value stays in a Secret."""
+    source = kubernetes.core.v1.SecretKeySelectorArgs(name=secret, key=key)
+    return kubernetes.core.v1.EnvVarArgs(
+        name=name, value_from=kubernetes.core.v1.EnvVarSourceArgs(secret_key_ref=source)
+    )
+
+
+def pod_security(*, user: int, group: int) -> kubernetes.core.v1.PodSecurityContextArgs:
+    """Return a pod's security context; its volumes belong to `user`'s group number."""
+    return kubernetes.core.v1.PodSecurityContextArgs(
+        run_as_user=user,
+        run_as_group=group,
+        fs_group=user,
+        run_as_non_root=True,
+        seccomp_profile=kubernetes.core.v1.SeccompProfileArgs(type="RuntimeDefault"),
+    )
+
+
+def http_probe(path: str, *, period_seconds: int, failure_threshold: int) -> kubernetes.core.v1.ProbeArgs:
+    """Return a probe of the port called ``http``."""
+    return kubernetes.core.v1.ProbeArgs(
+        http_get=kubernetes.core.v1.HTTPGetActionArgs(path=path, port="http"),
+        period_seconds=period_seconds,
+        timeout_seconds=5,
+        failure_threshold=failure_threshold,
+    )
+
+
+def http_port(number: int) -> kubernetes.core.v1.ContainerPortArgs:
+    """Return the container's one port."""
+    return kubernetes.core.v1.ContainerPortArgs(name="http", container_port=number, protocol="TCP")
+
+
+def scratch(name: str, size: str, *, in_memory: bool = False) -> kubernetes.core.v1.VolumeArgs:
+    """Return a volume that is empty at the start and goes with the pod."""
+    empty = kubernetes.core.v1.EmptyDirVolumeSourceArgs(size_limit=size, medium="Memory" if in_memory else None)
+    return kubernetes.core.v1.VolumeArgs(name=name, empty_dir=empty)
+
+
+def mounts(places: Mapping[str, str]) -> list[kubernetes.core.v1.VolumeMountArgs]:
+    """Return the mounts of volumes (name -> path)."""
+    return [kubernetes.core.v1.VolumeMountArgs(name=name, mount_path=path) for name, path in places.items()]
+
+
+def content_hash(*secrets: pulumi.Input[str]) -> dict[str, pulumi.Input[str]]:
+    """Return an annotation that changes with the secrets, so that a pod starts again when one of them changes."""
+    digest = pulumi.Output.all(*secrets).apply(lambda values: hashlib.sha256("\0".join(values).encode()).hexdigest())
+    return {"hybrid-chat/secrets": pulumi.Output.secret(digest)}

@@ -1,0 +1,259 @@
+"""The stack run against a monitor that records what it registers: no engine, no cloud, one second."""
+
+from __future__ import annotations
+
+import runpy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pulumi
+from google.protobuf.json_format import MessageToDict
+from pulumi.runtime import mocks, rpc
+from pulumi.runtime.settings import get_root_resource, reset_options, set_root_resource
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+ROOT = Path(__file__).resolve().parents[2]
+# How a secret travels: pulumi's `sdk/python/lib/pulumi/runtime/rpc.py`, _special_sig_key and _special_secret_sig.
+_SIGNATURE, _IS_SECRET = "4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270"
+NUMBER = "123456789012"
+
+
+@dataclass(frozen=True)
+class Registered:
+    """One resource as it was registered.
+
+    Attributes:
+        inputs: as the provider gets them, secrets unwrapped.
+        secrets: the paths of inputs that are secret ("spec.template").
+        outputs: what the mock answered.
+    """
+
+    urn: str
+    type: str
+    name: str
+    inputs: dict[str, Any]
+    secrets: frozenset[str]
+    request: Any
+
+    @property
+    def parent(self) -> str:
+        return self.request.parent.rpartition("::")[2]
+
+    @property
+    def provider(self) -> str:
+        """The explicit provider's name; empty: the default one."""
+        return self.request.provider.split("::")[-2] if self.request.provider else ""
+
+    @property
+    def dependencies(self) -> set[str]:
+        return {urn for urn in self.request.dependencies}
+
+    @property
+    def is_custom(self) -> bool:
+        return bool(self.request.custom)
+
+    def __getitem__(self, path: str) -> Any:
+        """Return an input by its path: `["spec.template.spec.containers.0.image"]`."""
+        value: Any = self.inputs
+        for part in path.split("."):
+            value = value[int(part)] if isinstance(value, list) else value[part]
+        return value
+
+
+@dataclass
+class Deployed:
+    """What one run of a program registered, in its order."""
+
+    resources: list[Registered] = field(default_factory=list)
+    outputs: dict[str, Any] = field(default_factory=dict)
+    secret_outputs: set[str] = field(default_factory=set)
+    messages: list[str] = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
+
+    def of_type(self, kind: str) -> list[Registered]:
+        """Return the resources whose type ends so: `Deployment`, `firestore/database:Database`."""
+        return [resource for resource in self.resources if resource.type.endswith((f":{kind}", f"/{kind}"))]
+
+    def one(self, kind: str, name: str = "") -> Registered:
+        """Return the one resource of a type (and a name in Kubernetes, in Google Cloud, or in Pulumi)."""
+        found = [r for r in self.of_type(kind) if not name or name in _names(r)]
+        assert len(found) == 1, f"{len(found)} of {kind} {name}: {[(r.type, r.name) for r in self.of_type(kind)]}"
+        return found[0]
+
+    def by_urn(self, urn: str) -> Registered:
+        return next(resource for resource in self.resources if resource.urn == urn)
+
+    def needs(self, later: Registered, earlier: Registered) -> bool:
+        """Whether `earlier` must exist before `later`, and goes after it: by dependency, provider, or parents of these."""
+        return earlier.urn in self._before(later, set())
+
+    def _before(self, resource: Registered, seen: set[str]) -> set[str]:
+        direct = set(resource.dependencies)
+        if resource.request.provider:
+            direct.add(resource.request.provider.rpartition("::")[0])
+        for urn in direct - seen:
+            seen.add(urn)
+            # Depending on a component is depending on all that it holds.
+            for other in self.resources:
+                if other.urn == urn or self._is_inside(other, urn):
+                    seen.add(other.urn)
+                    self._before(other, seen)
+        return seen
+
+    def _is_inside(self, resource: Registered, component: str) -> bool:
+        parent = resource.request.parent
+        while parent:
+            if parent == component:
+                return True
+            parent = next((other.request.parent for other in self.resources if other.urn == parent), "")
+        return False
+
+
+def _names(resource: Registered) -> set[str]:
+    metadata = resource.inputs.get("metadata")
+    inside = metadata.get("name", "") if isinstance(metadata, dict) else ""
+    return {resource.name, inside, str(resource.inputs.get("name", ""))}
+
+
+class CloudMocks(mocks.Mocks):
+    """Answers as the providers do: with the inputs and what only the cloud knows, which a preview does not know."""
+
+    def __init__(self, *, preview: bool) -> None:
+        self.preview = preview
+        self.calls: list[str] = []
+
+    def call(self, args: mocks.MockCallArgs) -> Any:
+        self.calls.append(args.token)
+        assert args.token == "gcp:organizations/getProject:getProject", args.token
+        return {"number": NUMBER, "projectId": args.args["projectId"]}
+
+    def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
+        known = {name: value for name, value in args.inputs.items()}
+        computed = _COMPUTED.get(args.typ, lambda _: {})(args.inputs)
+        if self.preview:
+            return "", known | dict.fromkeys(computed, rpc.UNKNOWN)
+        return f"{args.name}-id", known | computed
+
+
+def _account(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    email = f"{inputs['accountId']}@{inputs['project']}.iam.gserviceaccount.com"
+    return {"email": email, "member": f"serviceAccount:{email}"}
+
+
+def _load_balancer(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    if inputs["spec"]["type"] != "LoadBalancer":
+        return {}
+    return {"status": {"loadBalancer": {"ingress": [{"ip": "203.0.113.7"}]}}}
+
+
+_COMPUTED: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
+    "gcp:container/cluster:Cluster": lambda _: {
+        "endpoint": "198.51.100.9",
+        "masterAuth": {"clusterCaCertificate": "Q0VSVA=="},
+    },
+    "gcp:serviceaccount/account:Account": _account,
+    "gcp:firebaserules/ruleset:Ruleset": lambda _: {"name": "5ad0"},
+    "random:index/randomPassword:RandomPassword": lambda _: {"result": "s3cr3t-of-the-cookies"},
+    "command:local:Command": lambda _: {"stdout": "sha256:" + "a" * 64},
+    "docker:index/image:Image": lambda inputs: {"repoDigest": f"{inputs['imageName'].rpartition(':')[0]}@sha256:{'b' * 64}"},
+    "kubernetes:core/v1:Service": _load_balancer,
+}
+
+
+class RecordingMonitor(mocks.MockMonitor):
+    """Keeps each registration, and refuses two of one name, which the engine would refuse too."""
+
+    def __init__(self, cloud: CloudMocks, deployed: Deployed) -> None:
+        super().__init__(cloud)
+        self.deployed = deployed
+
+    def RegisterResource(self, request: Any) -> Any:  # noqa: N802 - gRPC's name
+        response = super().RegisterResource(request)
+        if request.type == "pulumi:pulumi:Stack":
+            return response
+        assert response.urn not in {known.urn for known in self.deployed.resources}, f"Duplicate URN {response.urn}"
+        secrets: set[str] = set()
+        inputs = _plain(MessageToDict(request.object), "", secrets)
+        self.deployed.resources.append(
+            Registered(response.urn, request.type, request.name, inputs, frozenset(secrets), request)
+        )
+        return response
+
+
+def _plain(value: Any, path: str, secrets: set[str]) -> Any:
+    """Return a property without its wrapping, noting in `secrets` where it was secret."""
+    if isinstance(value, dict):
+        if value.get(_SIGNATURE) == _IS_SECRET:
+            secrets.add(path)
+            return _plain(value["value"], path, secrets)
+        return {key: _plain(item, f"{path}.{key}".lstrip("."), secrets) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item, f"{path}.{number}".lstrip("."), secrets) for number, item in enumerate(value)]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+def run(
+    program: Callable[[], object],
+    config: Mapping[str, str] | None = None,
+    *,
+    stack: str = "dev",
+    preview: bool = False,
+    secret_keys: tuple[str, ...] = (),
+) -> Deployed:
+    """Run a program as the engine would, and return what it registered."""
+    deployed = Deployed()
+    cloud = CloudMocks(preview=preview)
+    set_root_resource(None)
+    reset_options()
+    mocks.set_mocks(
+        cloud, project="hybrid-chat", stack=stack, preview=preview, monitor=RecordingMonitor(cloud, deployed)
+    )
+    pulumi.runtime.set_all_config(dict(config or {}), list(secret_keys))
+    mocks.test(lambda: program() and None)()
+    deployed.calls = cloud.calls
+    root = get_root_resource()
+    assert root is not None
+    for name, value in root.outputs.items():
+        deployed.outputs[name], is_secret = _resolved(value)
+        if is_secret:
+            deployed.secret_outputs.add(name)
+    return deployed
+
+
+def _resolved(value: Any) -> tuple[Any, bool]:
+    output = pulumi.Output.from_input(value)
+
+    async def both() -> tuple[Any, bool]:
+        known = await output.is_known()
+        return (await output.future(with_unknowns=True)) if known else rpc.UNKNOWN, await output.is_secret()
+
+    return mocks._sync_await(both())
+
+
+SECRETS = ("huggingFaceToken", "geminiApiKey", "gemmaApiKey")
+
+
+def deploy(config: Mapping[str, str] | None = None, *, stack: str = "dev", preview: bool = False) -> Deployed:
+    """Run this repository's own program; keys without a namespace are the project's own, and secrets are secret."""
+    keys = {key if ":" in key else f"hybrid-chat:{key}": value for key, value in (config or {}).items()}
+    secret_keys = tuple(f"hybrid-chat:{key}" for key in SECRETS)
+    return run(
+        lambda: runpy.run_path(str(ROOT / "__main__.py")), keys, stack=stack, preview=preview, secret_keys=secret_keys
+    )
+
+
+def walk(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (path, value) for everything inside a property that is no mapping and no list."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from walk(item, f"{path}.{key}".lstrip("."))
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from walk(item, f"{path}.{number}".lstrip("."))
+    else:
+        yield path, value
