@@ -20,10 +20,10 @@ class ChatDatabaseArgs:
         name: the database's ID.
         project: the project's ID.
         location: a location of Firestore, such as nam5; it can't be changed later.
-        expiry_field: collection group -> field with the time after which Firestore deletes a document.
-        unindexed_fields: collection group -> fields that no query filters or sorts by. Each index on a field costs a
-            write for each document, and a text longer than 1,500 bytes is cut in it.
         rules: the security rules for everything but server libraries.
+        expiry_field: in each of the collection groups the time after which Firestore deletes a document.
+        indexed_fields: collection group -> the fields that queries order by. All others have no index: each index costs
+            storage and time at every write, and would hold the text of the conversations a second time.
         depends_on: the APIs of Firestore and of security rules.
         hooks: what to do while an API does not answer yet.
     """
@@ -32,8 +32,8 @@ class ChatDatabaseArgs:
     project: str
     location: str
     rules: str
-    expiry_field: Mapping[str, str] = field(default_factory=dict)
-    unindexed_fields: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    expiry_field: str
+    indexed_fields: Mapping[str, Sequence[str]]
     depends_on: Sequence[pulumi.Resource] = ()
     hooks: pulumi.ResourceHookBinding | None = field(default=None, compare=False)
 
@@ -81,21 +81,37 @@ class ChatDatabase(pulumi.ComponentResource):
         self.register_outputs({"name": self.name})
 
     def _configure_fields(self, args: ChatDatabaseArgs) -> None:
-        for collection in sorted({*args.expiry_field, *args.unindexed_fields}):
-            expiry = args.expiry_field.get(collection)
-            for name in sorted({*args.unindexed_fields.get(collection, ()), *([expiry] if expiry else [])}):
-                gcp.firestore.Field(
-                    f"{collection}-{name}",
-                    project=args.project,
-                    database=self.database.name,
-                    collection=collection,
-                    field=name,
-                    index_config={},  # no index at all
-                    ttl_config={} if name == expiry else None,
-                    opts=pulumi.ResourceOptions(
-                        parent=self,
-                        # Settings of fields go with their database; resetting each one first takes minutes.
-                        deleted_with=self.database,
-                        hooks=args.hooks,
-                    ),
-                )
+        for collection, indexed in args.indexed_fields.items():
+            self._configure(args, collection, "*", _NO_INDEX)
+            self._configure(args, collection, args.expiry_field, _NO_INDEX, gcp.firestore.FieldTtlConfigArgs())
+            for name in indexed:
+                self._configure(args, collection, name, _ORDERED)
+
+    def _configure(
+        self,
+        args: ChatDatabaseArgs,
+        collection: str,
+        name: str,
+        index: gcp.firestore.FieldIndexConfigArgs,
+        ttl: gcp.firestore.FieldTtlConfigArgs | None = None,
+    ) -> None:
+        gcp.firestore.Field(
+            f"{collection}-{'others' if name == '*' else name}",
+            project=args.project,
+            database=self.database.name,
+            collection=collection,
+            field=name,
+            index_config=index,
+            ttl_config=ttl,
+            # Settings of fields go with their database; resetting each one first would take minutes.
+            opts=pulumi.ResourceOptions(parent=self, deleted_with=self.database, hooks=args.hooks),
+        )
+
+
+_NO_INDEX = gcp.firestore.FieldIndexConfigArgs()
+_ORDERED = gcp.firestore.FieldIndexConfigArgs(
+    indexes=[
+        gcp.firestore.FieldIndexConfigIndexArgs(order=order, query_scope="COLLECTION")
+        for order in ("ASCENDING", "DESCENDING")
+    ]
+)

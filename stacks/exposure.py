@@ -35,22 +35,25 @@ class PublicEndpoint(pulumi.ComponentResource):
 
     Attributes:
         url: for a browser.
-        command: what must run for that address to work; empty: nothing.
+        command: what must run for that address to work; `None`: nothing.
     """
 
     url: pulumi.Output[str]
-    command: pulumi.Output[str]
+    command: pulumi.Output[str] | None
 
     def __init__(self, name: str, args: PublicEndpointArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("hybrid-chat:stacks:PublicEndpoint", name, {}, opts)
         if args.kind == "public-http":
-            self.url, self.command = self._load_balancer(args), pulumi.Output.from_input("")
+            pulumi.log.warn(
+                "Everybody who finds the chat's address can use it, and the connection is not encrypted.", self
+            )
+            self.url, self.command = self._load_balancer(args), None
         else:
             self.url = pulumi.Output.from_input(f"http://127.0.0.1:{PORT}")
             self.command = pulumi.Output.concat(
                 "kubectl --namespace ", args.namespace, " port-forward service/", args.chat_service, f" {PORT}:{PORT}"
             )
-        self.register_outputs({"url": self.url, "command": self.command})
+        self.register_outputs({"url": self.url})
 
     def _load_balancer(self, args: PublicEndpointArgs) -> pulumi.Output[str]:
         service = kubernetes.core.v1.Service(

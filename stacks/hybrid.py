@@ -41,8 +41,8 @@ APIS = (
 BUILD_APIS = ("artifactregistry.googleapis.com", "cloudbuild.googleapis.com", "storage.googleapis.com")
 
 # The history's fields in Firestore, as chatapp/store writes them (a test compares them).
-EXPIRY_FIELD = {"conversations": "expireAt", "messages": "expireAt"}
-UNINDEXED_FIELDS: dict[str, tuple[str, ...]] = {"conversations": (), "messages": ()}
+EXPIRY_FIELD = "expireAt"
+INDEXED_FIELDS = {"conversations": ("updatedMs",), "messages": ("createdAt",)}
 
 
 class HybridChat(pulumi.ComponentResource):
@@ -93,7 +93,7 @@ class HybridChat(pulumi.ComponentResource):
                 location=settings.database_location,
                 rules=(FOLDER / "firestore.rules").read_text(encoding="utf-8"),
                 expiry_field=EXPIRY_FIELD,
-                unindexed_fields=UNINDEXED_FIELDS,
+                indexed_fields=INDEXED_FIELDS,
                 depends_on=[services["firestore.googleapis.com"], services["firebaserules.googleapis.com"]],
                 hooks=services.hooks,
             ),
@@ -231,23 +231,23 @@ class HybridChat(pulumi.ComponentResource):
         )
         return {
             "url": endpoint.url,
-            "openWith": endpoint.command,
+            **({"openWith": endpoint.command} if endpoint.command else {}),
             "namespace": namespace,
             "image": image.ref,
-            "watchGemma": watch,
+            **({"watchGemma": watch} if watch else {}),
         }
 
     def _gemma(
         self, inside: pulumi.ResourceOptions, namespace: pulumi.Output[str]
-    ) -> tuple[Gemma | None, pulumi.Input[str]]:
+    ) -> tuple[Gemma | None, pulumi.Output[str] | None]:
         """Return where Gemma answers, and the command that shows how its start goes."""
         settings, names = self._settings, self._names
         profile = settings.gpu_profile
         if profile is None:
             if not settings.gemma_url:
-                return None, ""
+                return None, None
             label = settings.gemma_model.rpartition("/")[2] or "Gemma"
-            return Gemma(settings.gemma_url, label, settings.gemma_model, _secret(settings.gemma_api_key)), ""
+            return Gemma(settings.gemma_url, label, settings.gemma_model, _secret(settings.gemma_api_key)), None
         server = GemmaServer(
             "gemma",
             GemmaServerArgs(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
+import re
+from asyncio import sleep
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,12 +18,9 @@ FIRST_API = "cloudresourcemanager.googleapis.com"
 
 # What the errors of a new project say while Google's own parts do not know of each other yet: an API that was enabled a
 # moment ago, a service account or a pool of identities that was made a moment ago.
-_NOT_YET = (
-    "SERVICE_DISABLED",
-    "has not been used in project",
-    "it is disabled",
-    "Identity Pool does not exist",
-    "Service account .* does not exist",
+_NOT_YET = re.compile(
+    "SERVICE_DISABLED|has not been used in project|it is disabled|Identity Pool does not exist"
+    "|[Ss]ervice account .* does not exist"
 )
 
 
@@ -36,15 +34,12 @@ def patience(name: str, *, minutes: float = 8) -> pulumi.ErrorHook:
         name: the hook's name, one of its kind in the stack.
         minutes: how long to go on; Google's documentation speaks of "a few minutes".
     """
-    import re  # noqa: PLC0415 - beside its only use
-
-    not_yet = re.compile("|".join(_NOT_YET))
 
     async def wait(failure: pulumi.ErrorHookArgs) -> bool:
         waited = sum(_pause(attempt) for attempt in range(len(failure.errors) - 1))
-        if not not_yet.search(failure.errors[0]) or waited >= minutes * 60:
+        if not _NOT_YET.search(failure.errors[0]) or waited >= minutes * 60:
             return False
-        await asyncio.sleep(_pause(len(failure.errors) - 1))
+        await sleep(_pause(len(failure.errors) - 1))
         return True
 
     return pulumi.ErrorHook(name, wait)

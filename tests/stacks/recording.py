@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import runpy
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pulumi
 from google.protobuf.json_format import MessageToDict
 from pulumi.runtime import mocks, rpc
-from pulumi.runtime.settings import get_root_resource, reset_options, set_root_resource
+from pulumi.runtime.settings import _shutdown_callbacks, get_root_resource, reset_options, set_root_resource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -49,7 +53,7 @@ class Registered:
 
     @property
     def dependencies(self) -> set[str]:
-        return {urn for urn in self.request.dependencies}
+        return set(self.request.dependencies)
 
     @property
     def is_custom(self) -> bool:
@@ -75,7 +79,11 @@ class Deployed:
 
     def of_type(self, kind: str) -> list[Registered]:
         """Return the resources whose type ends so: `Deployment`, `firestore/database:Database`."""
-        return [resource for resource in self.resources if resource.type.endswith((f":{kind}", f"/{kind}"))]
+        return [
+            resource
+            for resource in self.resources
+            if resource.type.endswith((f":{kind}", f"/{kind}")) or resource.type == kind
+        ]
 
     def one(self, kind: str, name: str = "") -> Registered:
         """Return the one resource of a type (and a name in Kubernetes, in Google Cloud, or in Pulumi)."""
@@ -87,7 +95,7 @@ class Deployed:
         return next(resource for resource in self.resources if resource.urn == urn)
 
     def needs(self, later: Registered, earlier: Registered) -> bool:
-        """Whether `earlier` must exist before `later`, and goes after it: by dependency, provider, or parents of these."""
+        """Whether `earlier` must exist before `later`, and goes after it: by dependency or provider."""
         return earlier.urn in self._before(later, set())
 
     def _before(self, resource: Registered, seen: set[str]) -> set[str]:
@@ -131,7 +139,7 @@ class CloudMocks(mocks.Mocks):
         return {"number": NUMBER, "projectId": args.args["projectId"]}
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
-        known = {name: value for name, value in args.inputs.items()}
+        known = dict(args.inputs)
         computed = _COMPUTED.get(args.typ, lambda _: {})(args.inputs)
         if self.preview:
             return "", known | dict.fromkeys(computed, rpc.UNKNOWN)
@@ -158,7 +166,9 @@ _COMPUTED: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "gcp:firebaserules/ruleset:Ruleset": lambda _: {"name": "5ad0"},
     "random:index/randomPassword:RandomPassword": lambda _: {"result": "s3cr3t-of-the-cookies"},
     "command:local:Command": lambda _: {"stdout": "sha256:" + "a" * 64},
-    "docker:index/image:Image": lambda inputs: {"repoDigest": f"{inputs['imageName'].rpartition(':')[0]}@sha256:{'b' * 64}"},
+    "docker:index/image:Image": lambda inputs: {
+        "repoDigest": f"{inputs['imageName'].rpartition(':')[0]}@sha256:{'b' * 64}"
+    },
     "kubernetes:core/v1:Service": _load_balancer,
 }
 
@@ -204,25 +214,50 @@ def run(
     stack: str = "dev",
     preview: bool = False,
     secret_keys: tuple[str, ...] = (),
+    into: Deployed | None = None,
 ) -> Deployed:
-    """Run a program as the engine would, and return what it registered."""
-    deployed = Deployed()
+    """Run a program as the engine would, and return what it registered (also `into` what was given)."""
+    deployed = Deployed() if into is None else into
     cloud = CloudMocks(preview=preview)
-    set_root_resource(None)
-    reset_options()
-    mocks.set_mocks(
-        cloud, project="hybrid-chat", stack=stack, preview=preview, monitor=RecordingMonitor(cloud, deployed)
-    )
-    pulumi.runtime.set_all_config(dict(config or {}), list(secret_keys))
-    mocks.test(lambda: program() and None)()
-    deployed.calls = cloud.calls
-    root = get_root_resource()
-    assert root is not None
-    for name, value in root.outputs.items():
-        deployed.outputs[name], is_secret = _resolved(value)
-        if is_secret:
-            deployed.secret_outputs.add(name)
+    with _event_loop():
+        set_root_resource(None)
+        reset_options()
+        mocks.set_mocks(
+            cloud, project="hybrid-chat", stack=stack, preview=preview, monitor=RecordingMonitor(cloud, deployed)
+        )
+        pulumi.runtime.set_all_config(dict(config or {}), list(secret_keys))
+        mocks.test(lambda: program() and None)()
+        deployed.calls = cloud.calls
+        root = get_root_resource()
+        assert root is not None
+        for name, value in root.outputs.items():
+            deployed.outputs[name], is_secret = _resolved(value)
+            if is_secret:
+                deployed.secret_outputs.add(name)
     return deployed
+
+
+@contextmanager
+def _event_loop() -> Iterator[None]:
+    """Give Pulumi a loop of its own, whatever the tests before did with theirs, and close all that it opens."""
+    threads_loops: list[asyncio.AbstractEventLoop] = []
+
+    def with_a_loop() -> None:  # the monitor wants one in each thread that calls it, and would leave it open
+        threads_loops.append(asyncio.new_event_loop())
+        asyncio.set_event_loop(threads_loops[-1])
+
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    executor = ThreadPoolExecutor(max_workers=4, initializer=with_a_loop)
+    loop.set_default_executor(executor)
+    try:
+        yield
+    finally:
+        loop.run_until_complete(_shutdown_callbacks())
+        asyncio.set_event_loop(None)
+        executor.shutdown()
+        for each in (loop, *threads_loops):
+            each.close()
 
 
 def _resolved(value: Any) -> tuple[Any, bool]:
@@ -238,13 +273,30 @@ def _resolved(value: Any) -> tuple[Any, bool]:
 SECRETS = ("huggingFaceToken", "geminiApiKey", "gemmaApiKey")
 
 
-def deploy(config: Mapping[str, str] | None = None, *, stack: str = "dev", preview: bool = False) -> Deployed:
+def deploy(
+    config: Mapping[str, str] | None = None, *, stack: str = "dev", preview: bool = False, into: Deployed | None = None
+) -> Deployed:
     """Run this repository's own program; keys without a namespace are the project's own, and secrets are secret."""
     keys = {key if ":" in key else f"hybrid-chat:{key}": value for key, value in (config or {}).items()}
     secret_keys = tuple(f"hybrid-chat:{key}" for key in SECRETS)
     return run(
-        lambda: runpy.run_path(str(ROOT / "__main__.py")), keys, stack=stack, preview=preview, secret_keys=secret_keys
+        lambda: runpy.run_path(str(ROOT / "__main__.py")),
+        keys,
+        stack=stack,
+        preview=preview,
+        secret_keys=secret_keys,
+        into=into,
     )
+
+
+@functools.cache
+def _seen(config: frozenset[tuple[str, str]], stack: str, preview: bool) -> Deployed:
+    return deploy(dict(config), stack=stack, preview=preview)
+
+
+def seen(config: Mapping[str, str], *, stack: str = "dev", preview: bool = False) -> Deployed:
+    """Return a run with these settings, made once for all tests that only look at it."""
+    return _seen(frozenset(config.items()), stack, preview)
 
 
 def walk(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,0 +1,589 @@
+"""What the program registers: on which platform, in which order, with which options."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pulumi
+import pytest
+from pulumi.runtime import rpc
+
+from stacks.names import Names
+from stacks.profiles import PROFILES
+from tests.stacks.recording import NUMBER, Deployed, Registered, deploy, seen, walk
+
+PROJECT = "my-proj-1"
+GCP = {"gcp:project": PROJECT}
+TOKEN = {"huggingFaceToken": "hf_abcdefghij"}
+KUBERNETES = {"platform": "kubernetes", "image": "example.org/chat:1"}
+CLUSTER, DATABASE = "container/cluster:Cluster", "firestore/database:Database"
+
+
+def deployed(**config: str) -> Deployed:
+    return seen(GCP | config)
+
+
+def on_kubernetes(**config: str) -> Deployed:
+    return seen(KUBERNETES | config)
+
+
+def container(resource: Registered) -> dict:
+    return resource["spec.template.spec.containers.0"]
+
+
+class TestOnGoogleCloud:
+    def test_each_room_is_there_once(self) -> None:
+        components = [r.type.rpartition(":")[2] for r in deployed().resources if not r.is_custom]
+        assert sorted(components) == sorted(
+            [
+                "HybridChat",
+                "ProjectServices",
+                "AutopilotCluster",
+                "ChatDatabase",
+                "WorkloadIdentity",
+                "ChatImage",
+                "GemmaServer",
+                "ChatApp",
+                "PublicEndpoint",
+            ]
+        )
+
+    def test_the_codelabs_apis_are_enabled_and_stay_so(self) -> None:
+        services = deployed().of_type("service:Service")
+        named = {service["service"].removesuffix(".googleapis.com") for service in services}
+        assert named >= {"cloudbuild", "artifactregistry", "container", "firestore", "aiplatform", "storage"}
+        assert all(service["disableOnDestroy"] is False for service in services)
+
+    def test_the_cluster_is_an_autopilot_that_destroy_may_delete(self) -> None:
+        cluster = deployed().one(CLUSTER)
+        assert (cluster["name"], cluster["location"]) == ("gradio-chat-cluster", "us-central1")
+        assert cluster["enableAutopilot"] is True
+        assert cluster["deletionProtection"] is False
+        assert "nodeConfig" not in cluster.inputs
+        assert {"nodeConfig", "nodePools"} <= set(cluster.request.ignoreChanges)
+
+    def test_the_nodes_have_an_account_of_their_own_that_may_pull_the_image(self) -> None:
+        run = deployed()
+        email = f"chat-nodes@{PROJECT}.iam.gserviceaccount.com"
+        defaults = run.one(CLUSTER)["clusterAutoscaling.autoProvisioningDefaults"]
+        assert defaults["serviceAccount"] == email
+        assert run.one("RepositoryIamMember", "pull-nodes")["member"] == f"serviceAccount:{email}"
+
+    def test_the_database_goes_with_the_stack(self) -> None:
+        database = deployed().one(DATABASE)
+        assert (database["name"], database["locationId"], database["type"]) == (
+            "chat-app-db",
+            "nam5",
+            "FIRESTORE_NATIVE",
+        )
+        assert database["deletionPolicy"] == "DELETE", "the provider's default is ABANDON"
+        assert database["deleteProtectionState"] != "DELETE_PROTECTION_ENABLED"
+
+    def test_documents_expire_and_only_what_is_ordered_by_has_an_index(self) -> None:
+        from chatapp.store import firestore_documents as documents
+
+        fields = {(f["collection"], f["field"]): f for f in deployed().of_type("firestore/field:Field")}
+        assert set(fields) == {
+            (collection, name)
+            for collection, ordered in documents.INDEXED_FIELDS.items()
+            for name in ("*", documents.EXPIRY_FIELD, ordered)
+        }, "the program and the chat name the same fields"
+        for (_, name), field in fields.items():
+            orders = [index["order"] for index in field["indexConfig"].get("indexes", [])]
+            assert orders == (["ASCENDING", "DESCENDING"] if name in documents.INDEXED_FIELDS.values() else [])
+            assert field.inputs.get("ttlConfig") == ({} if name == documents.EXPIRY_FIELD else None)
+
+    def test_rules_deny_everything_to_client_libraries(self) -> None:
+        run = deployed()
+        content = run.one("ruleset:Ruleset")["source.files.0.content"]
+        assert re.search(r"allow read, write: if false", content)
+        release = run.one("release:Release")
+        assert release["name"] == "cloud.firestore/chat-app-db"
+        assert release["rulesetName"] == f"projects/{PROJECT}/rulesets/5ad0"
+
+    def test_the_chat_may_ask_gemini_and_use_its_own_database_and_nothing_else(self) -> None:
+        run = deployed()
+        pool = f"principal://iam.googleapis.com/projects/{NUMBER}/locations/global/workloadIdentityPools/{PROJECT}.svc.id.goog"
+        chat = f"{pool}/subject/ns/hybrid-chat/sa/gradio-chat-ksa"
+        members = {m["role"]: m for m in run.of_type("iAMMember:IAMMember") if m["member"].startswith("principal")}
+        assert set(members) == {"roles/aiplatform.user", "roles/datastore.user"}
+        assert {member["member"] for member in members.values()} == {chat}
+        condition = members["roles/datastore.user"]["condition.expression"]
+        assert condition == f'resource.name=="projects/{PROJECT}/databases/chat-app-db"'
+        assert run.one("ServiceAccount", "gradio-chat-ksa")["metadata.namespace"] == "hybrid-chat"
+
+    def test_nobody_may_impersonate_and_gemma_may_nothing(self) -> None:
+        for resource in deployed().resources:
+            text = json.dumps(resource.inputs)
+            assert "serviceAccountTokenCreator" not in text
+            assert not ("gemma-ksa" in text and resource.type.startswith("gcp:"))
+
+    def test_the_repository_cleans_itself_but_keeps_the_newest(self) -> None:
+        policies = {p["action"]: p for p in deployed().one("Repository")["cleanupPolicies"]}
+        assert policies["KEEP"]["mostRecentVersions"]["keepCount"] == 10
+        assert policies["DELETE"]["condition"]["olderThan"] == "2592000s"
+
+    def test_outputs_say_where_the_chat_is_and_how_to_look_on(self) -> None:
+        outputs = deployed().outputs
+        assert outputs["url"] == "http://203.0.113.7:7860"
+        assert outputs["credentials"] == (
+            f"gcloud container clusters get-credentials gradio-chat-cluster --region us-central1 --project {PROJECT}"
+        )
+        assert outputs["watchGemma"] == "kubectl --namespace hybrid-chat get pods --selector app=gemma --watch"
+        assert all(f"project={PROJECT}" in outputs[name] for name in outputs if name.startswith("console"))
+
+    @pytest.mark.parametrize("key", ["location", "databaseLocation", "network"])
+    def test_places_are_settings(self, key: str) -> None:
+        config = {
+            "location": {"gcp:region": "europe-west4"},
+            "databaseLocation": {key: "eur3"},
+            "network": {key: "lan"},
+        }
+        run = deploy(GCP | config[key])
+        assert (run.one(CLUSTER)["location"], run.one(DATABASE)["locationId"], run.one(CLUSTER)["network"]) == {
+            "location": ("europe-west4", "nam5", "default"),
+            "databaseLocation": ("us-central1", "eur3", "default"),
+            "network": ("us-central1", "nam5", "lan"),
+        }[key]
+
+    def test_google_is_configured_by_the_default_provider_alone(self) -> None:
+        run = deployed()
+        assert not run.of_type("providers:gcp")
+        assert all(not r.provider for r in run.resources if r.type.startswith("gcp:"))
+        assert run.calls == ["gcp:organizations/getProject:getProject"], "no other lookup"
+
+
+class TestOnAnyCluster:
+    def test_nothing_of_google_cloud_is_built(self) -> None:
+        kinds = {r.type.partition(":")[0] for r in on_kubernetes().resources}
+        assert kinds == {"hybrid-chat", "kubernetes", "pulumi"}
+        assert on_kubernetes().calls == []
+
+    def test_the_history_is_on_a_volume_that_one_copy_of_the_chat_uses(self) -> None:
+        run = on_kubernetes()
+        assert run.one("PersistentVolumeClaim")["spec.resources.requests.storage"] == "5Gi"
+        chat = run.one("Deployment", "gradio-chat-deployment")
+        assert chat["spec.replicas"] == 1
+        assert chat["spec.strategy.type"] == "Recreate"
+        volumes = {volume["name"]: volume for volume in chat["spec.template.spec.volumes"]}
+        assert volumes["data"]["persistentVolumeClaim"]["claimName"] == "gradio-chat-data"
+        assert not run.of_type("PodDisruptionBudget")
+
+    def test_gemma_can_be_any_server_and_its_key_is_secret(self) -> None:
+        run = on_kubernetes(gemmaUrl="http://ollama:11434", gemmaModel="team/gemma3", gemmaApiKey="k-123")
+        assert not run.of_type("GemmaServer")
+        environment = {e["name"]: e for e in container(run.one("Deployment"))["env"]}
+        assert environment["CHAT_GEMMA_URL"]["value"] == "http://ollama:11434"
+        assert environment["CHAT_GEMMA_API_KEY"]["valueFrom"]["secretKeyRef"]["key"] == "CHAT_GEMMA_API_KEY"
+        assert run.one("Secret")["stringData.CHAT_GEMMA_API_KEY"] == "k-123"
+
+    def test_gemma_can_have_the_clusters_own_gpus(self) -> None:
+        gemma = on_kubernetes(gemma="l4x1").one("Deployment", "gemma-deployment")
+        assert container(gemma)["resources"]["limits"]["nvidia.com/gpu"] == "1"
+        assert "nodeSelector" not in gemma["spec.template.spec"] or not gemma["spec.template.spec"]["nodeSelector"]
+        assert not on_kubernetes(gemma="l4x1").of_type("PodMonitoring"), "a kind that only GKE knows"
+
+    def test_no_address_is_made_unless_it_is_asked_for(self) -> None:
+        assert {s["spec.type"] for s in on_kubernetes().of_type("Service")} == {"ClusterIP"}
+        assert on_kubernetes().outputs["openWith"].endswith("port-forward service/gradio-chat-service 7860:7860")
+        public = on_kubernetes(exposure="public-http")
+        assert public.outputs["url"] == "http://203.0.113.7:7860"
+        assert "openWith" not in public.outputs
+
+    def test_the_context_and_the_kubeconfig_are_the_providers_own_settings(self) -> None:
+        run = deploy(KUBERNETES | {"kubernetes:context": "kind-chat", "kubernetes:kubeconfig": "/k/config"})
+        provider = run.one("providers:kubernetes")
+        assert (provider["context"], provider["kubeconfig"]) == ("kind-chat", "/k/config")
+        assert "deleteUnreachable" not in provider.inputs, "a cluster that is only away for a while keeps its chat"
+
+    def test_somebody_without_any_model_is_told(self, caplog: pytest.LogCaptureFixture) -> None:
+        deploy(KUBERNETES)
+        assert "The chat will have no model: set gemmaUrl" in caplog.text
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+class TestGemma:
+    def gemma(self, profile: str) -> Registered:
+        return deployed(gemma=profile, **TOKEN).one("Deployment", "gemma-deployment")
+
+    def test_has_the_gpus_and_the_memory_of_its_profile(self, profile: str) -> None:
+        resources = container(self.gemma(profile))["resources"]
+        assert resources["requests"] == resources["limits"]
+        assert resources["limits"]["nvidia.com/gpu"] == str(PROFILES[profile].gpus)
+        assert {"cpu", "memory", "ephemeral-storage"} <= set(resources["limits"])
+        selector = self.gemma(profile)["spec.template.spec.nodeSelector"]
+        assert selector["cloud.google.com/gke-accelerator"] == PROFILES[profile].accelerator
+        assert selector["cloud.google.com/gke-gpu-driver-version"] == "latest", "vLLM's image wants a newer driver"
+
+    def test_is_not_waited_for(self, profile: str) -> None:
+        assert self.gemma(profile)["metadata.annotations"] == {"pulumi.com/skipAwait": "true"}
+
+    def test_may_load_for_half_an_hour(self, profile: str) -> None:
+        vllm = container(self.gemma(profile))
+        startup = vllm["startupProbe"]
+        assert startup["periodSeconds"] * startup["failureThreshold"] >= 1800
+        assert {vllm[name]["httpGet"]["path"] for name in ("startupProbe", "readinessProbe", "livenessProbe")} == {
+            "/health"
+        }
+
+    def test_serves_its_model_on_the_codelabs_ports(self, profile: str) -> None:
+        vllm = container(self.gemma(profile))
+        assert vllm["command"] == ["vllm", "serve"]
+        assert vllm["args"][0] == PROFILES[profile].model
+        assert f"--tensor-parallel-size={PROFILES[profile].gpus}" in vllm["args"]
+        assert vllm["ports"][0]["containerPort"] == 8080
+        service = deployed(gemma=profile, **TOKEN).one("Service", "gemma-service")
+        assert service["spec.ports.0.port"] == 8000
+
+    def test_has_room_for_what_it_writes(self, profile: str) -> None:
+        pod = self.gemma(profile)["spec.template.spec"]
+        volumes = {volume["name"]: volume["emptyDir"] for volume in pod["volumes"]}
+        assert volumes["shm"]["medium"] == "Memory"
+        size = {name: int(volume["sizeLimit"].removesuffix("Gi")) for name, volume in volumes.items()}
+        assert size["cache"] + size["tmp"] <= PROFILES[profile].ephemeral_storage
+        assert size["shm"] < PROFILES[profile].memory
+
+
+class TestGemmaToo:
+    def test_may_be_left_out(self) -> None:
+        run = deployed(gemma="none")
+        assert not run.of_type("GemmaServer")
+        assert "watchGemma" not in run.outputs
+        names = {e["name"] for e in container(run.one("Deployment"))["env"]}
+        assert "CHAT_GEMMA_URL" not in names
+
+    def test_takes_the_token_from_a_secret(self) -> None:
+        run = deployed(gemma="l4x4", **TOKEN)
+        token = next(e for e in container(run.one("Deployment", "gemma-deployment"))["env"] if e["name"] == "HF_TOKEN")
+        assert token["valueFrom"]["secretKeyRef"] == {"name": "hf-secret", "key": "hf_api_token"}
+
+    def test_needs_no_token_for_open_weights(self) -> None:
+        run = deployed()
+        assert not [s for s in run.of_type("Secret") if s["metadata.name"] == "hf-secret"]
+
+    @pytest.mark.parametrize("profile", ["l4x1", "l4x2"])
+    def test_takes_other_gpus_when_its_own_are_out_of_stock(self, profile: str) -> None:
+        run = deployed(gemma=profile, gpuFallback="true", **TOKEN)
+        selector = run.one("Deployment", "gemma-deployment")["spec.template.spec.nodeSelector"]
+        assert selector == {"cloud.google.com/compute-class": f"gemma-{profile}"}, (
+            "GKE refuses an accelerator beside it"
+        )
+        first = run.one("ComputeClass")["spec.priorities.0"]
+        assert (first["gpu"]["type"], first["gpu"]["count"]) == ("nvidia-l4", PROFILES[profile].gpus)
+
+    def test_can_be_given_more_arguments(self) -> None:
+        run = deployed(gemmaArgs='["--max-num-seqs=2", "--seed=1"]')
+        assert container(run.one("Deployment", "gemma-deployment"))["args"][-2:] == ["--max-num-seqs=2", "--seed=1"]
+
+
+class TestImage:
+    def test_cloud_build_gives_the_deployment_a_digest(self) -> None:
+        run = deployed()
+        reference = container(run.one("Deployment", "gradio-chat-deployment"))["image"]
+        assert reference == f"us-central1-docker.pkg.dev/{PROJECT}/chat-app-repo/chat@sha256:{'a' * 64}"
+        assert run.outputs["image"] == reference
+
+    def test_the_build_knows_no_path_of_this_machine(self) -> None:
+        command = deployed().one("Command")
+        assert command["environment.SOURCE"] == "."
+        assert str(json.dumps(command.inputs)).find("/work") == -1
+
+    def test_the_build_has_its_own_account_bucket_and_log(self) -> None:
+        run = deployed()
+        build = json.loads(run.one("Command")["environment.BUILD"])
+        assert build["serviceAccount"] == "build-account-id"
+        assert build["logsBucket"] == f"gs://{PROJECT}-chat-build/log"
+        assert build["images"] == [run.one("Command")["triggers.0"]]
+        assert run.one("Bucket")["forceDestroy"] is True
+
+    def test_docker_builds_for_gkes_machines_and_pushes(self) -> None:
+        run = deployed(image="docker")
+        image = run.one("Image")
+        assert (image["build.platform"], image["buildOnPreview"], image["skipPush"]) == ("linux/amd64", False, False)
+        assert image["imageName"].startswith(f"us-central1-docker.pkg.dev/{PROJECT}/chat-app-repo/chat:")
+        assert container(run.one("Deployment", "gradio-chat-deployment"))["image"].endswith("@sha256:" + "b" * 64)
+        assert not run.of_type("Command")
+
+    def test_docker_on_a_cluster_of_ones_own_pushes_only_where_told(self) -> None:
+        local = deploy({"platform": "kubernetes"})
+        assert local.one("Image")["skipPush"] is True
+        assert container(local.one("Deployment"))["image"] == local.one("Image")["imageName"]
+        pushed = deploy({"platform": "kubernetes", "imageRegistry": "localhost:5001"})
+        assert pushed.one("Image")["imageName"].startswith("localhost:5001/hybrid-chat:")
+        assert container(pushed.one("Deployment"))["image"].endswith("@sha256:" + "b" * 64)
+
+    def test_a_prebuilt_image_needs_no_registry_and_no_build(self) -> None:
+        run = deployed(image="example.org/chat:1.0")
+        assert container(run.one("Deployment", "gradio-chat-deployment"))["image"] == "example.org/chat:1.0"
+        assert not [r for r in run.resources if "artifactregistry" in r.type or r.type.startswith("command")]
+
+
+class TestChat:
+    def test_runs_twice_and_survives_a_node_that_goes(self) -> None:
+        run = deployed()
+        chat = run.one("Deployment", "gradio-chat-deployment")
+        assert chat["spec.replicas"] == 2
+        assert run.one("PodDisruptionBudget")["spec.maxUnavailable"] == 1
+        spread = {c["topologyKey"] for c in chat["spec.template.spec.topologySpreadConstraints"]}
+        assert spread == {"topology.kubernetes.io/zone", "kubernetes.io/hostname"}
+
+    def test_is_never_away_during_a_rollout(self) -> None:
+        chat = deployed().one("Deployment", "gradio-chat-deployment")
+        assert chat["spec.strategy.rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
+        pod = chat["spec.template.spec"]
+        draining = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"] + 30
+        assert pod["terminationGracePeriodSeconds"] >= draining
+
+    def test_keeps_a_page_on_its_replica(self) -> None:
+        services = [
+            s for s in deployed().of_type("kubernetes:core/v1:Service") if s["spec.selector.app"] == "gradio-chat"
+        ]
+        assert {s["spec.sessionAffinity"] for s in services} == {"ClientIP"}
+        public = next(s for s in services if s["spec.type"] == "LoadBalancer")
+        assert public["spec.externalTrafficPolicy"] == "Local", "else the affinity would see the nodes' addresses"
+        assert public["spec.ports.0.port"] == 7860
+
+    def test_is_confined(self) -> None:
+        for run in (deployed(), on_kubernetes()):
+            pod = run.one("Deployment", "gradio-chat-deployment")["spec.template.spec"]
+            chat = pod["containers"][0]
+            assert chat["securityContext"]["readOnlyRootFilesystem"] is True
+            assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+            assert (pod["automountServiceAccountToken"], pod["enableServiceLinks"]) == (False, False)
+            assert {mount["mountPath"] for mount in chat["volumeMounts"]} == {"/data", "/tmp"}
+
+    def test_starts_again_when_a_secret_changes(self) -> None:
+        def annotation(key: str) -> str:
+            run = deploy(KUBERNETES | {"geminiApiKey": key})
+            return run.one("Deployment")["spec.template.metadata.annotations"]["hybrid-chat/secrets"]
+
+        assert annotation("AIza-1") != annotation("AIza-2")
+        assert annotation("AIza-1") == annotation("AIza-1")
+
+    def test_a_public_address_is_warned_of(self, caplog: pytest.LogCaptureFixture) -> None:
+        deploy(GCP)
+        assert "Everybody who finds the chat's address can use it" in caplog.text
+
+
+class TestOrder:
+    """Left before right at `up`; right before left at `destroy`."""
+
+    @pytest.mark.parametrize(
+        ("earlier", "later"),
+        [
+            (("service:Service", "cloudresourcemanager"), ("service:Service", "container")),
+            (("service:Service", "container"), (CLUSTER, "")),
+            (("service:Service", "compute"), (CLUSTER, "")),
+            (("service:Service", "firestore"), (DATABASE, "")),
+            (("service:Service", "firebaserules"), ("ruleset:Ruleset", "")),
+            (("service:Service", "artifactregistry"), ("Repository", "")),
+            (("service:Service", "cloudbuild"), ("Command", "")),
+            (("service:Service", "iam"), ("account:Account", "build-account")),
+            (("service:Service", "iam"), ("account:Account", "nodes")),
+            (("service:Service", "aiplatform"), ("Deployment", "gradio-chat-deployment")),
+            (("RepositoryIamMember", "build-push"), ("Command", "")),
+            (("BucketIAMMember", "build-source-and-log"), ("Command", "")),
+            (("RepositoryIamMember", "pull-nodes"), ("Deployment", "gradio-chat-deployment")),
+            ((CLUSTER, ""), ("iAMMember:IAMMember", "vertex-ai")),  # the cluster makes the pool of identities
+            ((CLUSTER, ""), ("iAMMember:IAMMember", "history")),
+            ((CLUSTER, ""), ("Service", "gradio-chat-public")),  # its firewall rules go before the cluster
+            ((CLUSTER, ""), ("Namespace", "hybrid-chat")),
+            (("Namespace", "hybrid-chat"), ("Deployment", "gemma-deployment")),
+            ((DATABASE, ""), ("release:Release", "")),
+            ((DATABASE, ""), ("Deployment", "gradio-chat-deployment")),
+            (("iAMMember:IAMMember", "history"), ("Deployment", "gradio-chat-deployment")),
+            (("Command", ""), ("Deployment", "gradio-chat-deployment")),
+            (("Secret", "gradio-chat-secrets"), ("Deployment", "gradio-chat-deployment")),
+        ],
+    )
+    def test_is_kept(self, earlier: tuple[str, str], later: tuple[str, str]) -> None:
+        run = deployed()
+        assert run.needs(run.one(*later), run.one(*earlier))
+        assert not run.needs(run.one(*earlier), run.one(*later))
+
+    def test_gemma_waits_for_no_image_build(self) -> None:
+        run = deployed()
+        assert not run.needs(run.one("Deployment", "gemma-deployment"), run.one("Command"))
+
+
+class TestOptions:
+    def test_all_have_a_parent_and_what_is_in_the_cluster_its_provider(self) -> None:
+        for run in (deployed(), on_kubernetes()):
+            for resource in run.resources[1:]:
+                assert resource.parent, resource.urn
+                if resource.type.startswith("kubernetes:"):
+                    assert resource.provider == "kubernetes", resource.urn
+
+    def test_load_balancers_are_deleted_for_themselves_and_may_take_their_time(self) -> None:
+        balancer = deployed().one("Service", "gradio-chat-public")
+        assert not balancer.request.deletedWith
+        assert balancer.request.customTimeouts.delete == "15m"
+
+    def test_fields_go_with_their_database(self) -> None:
+        database = deployed().one(DATABASE)
+        assert {f.request.deletedWith for f in deployed().of_type("firestore/field:Field")} == {database.urn}
+
+    def test_nothing_is_protected_or_kept(self) -> None:
+        for resource in deployed().resources:
+            assert not resource.request.protect
+            assert not resource.request.retainOnDelete
+
+    def test_the_cluster_may_take_half_an_hour(self) -> None:
+        timeouts = deployed().one(CLUSTER).request.customTimeouts
+        assert (timeouts.create, timeouts.update, timeouts.delete) == ("30m", "30m", "30m")
+
+    def test_the_provider_survives_a_cluster_that_is_gone_or_whose_address_changed(self) -> None:
+        provider = deployed().one("providers:kubernetes")
+        assert provider["deleteUnreachable"] == "true"
+        assert provider["clusterIdentifier"] == f"projects/{PROJECT}/locations/us-central1/clusters/gradio-chat-cluster"
+        for name in ("enableSecretMutable", "upsertExistingObjects", "enablePatchForce", "enableServerSideApply"):
+            assert provider[name] == "true"
+
+    def test_each_call_to_google_is_patient_with_a_new_project(self) -> None:
+        for resource in deployed().resources:
+            if resource.type.startswith("gcp:"):
+                assert list(resource.request.hooks.on_error) == ["services-patience"], resource.urn
+
+
+class TestSecrets:
+    run = staticmethod(lambda: deployed(gemma="l4x4", **TOKEN))
+
+    def test_the_kubeconfig_is_secret(self) -> None:
+        assert "kubeconfig" in self.run().one("providers:kubernetes").secrets
+
+    def test_no_secret_is_anywhere_in_the_open(self) -> None:
+        runs = [
+            self.run(),
+            on_kubernetes(geminiApiKey="AIza-12345678", gemmaUrl="http://x:1", gemmaApiKey="key-87654321"),
+        ]
+        for run in runs:
+            for resource in run.resources:
+                for path, value in walk(resource.inputs):
+                    if any(secret in str(value) for secret in ("hf_abcdefghij", "AIza-12345678", "key-87654321")):
+                        assert any(path.startswith(secret) for secret in resource.secrets), (resource.urn, path)
+            assert not run.secret_outputs
+            assert "hf_abcdefghij" not in json.dumps(run.outputs)
+
+    def test_the_cookies_secret_is_secret(self) -> None:
+        secret = self.run().one("Secret", "gradio-chat-secrets")
+        assert any(path.startswith("stringData") for path in secret.secrets)
+
+
+class TestTwoStacks:
+    def test_share_no_name_in_the_project(self) -> None:
+        dev, test = deployed(), seen(GCP, stack="test")
+
+        def global_names(run: Deployed) -> set[tuple[str, str]]:
+            named = [r for r in run.resources if r.type.startswith("gcp:") and "service:Service" not in r.type]
+            keys = ("name", "repositoryId", "accountId")
+            return {(r.type, r.inputs[key]) for r in named for key in keys if key in r.inputs and "Field" not in r.type}
+
+        assert len(global_names(dev)) >= 6
+        assert not global_names(dev) & global_names(test)
+
+    def test_share_no_namespace_nor_identity(self) -> None:
+        dev, test = deployed(), seen(GCP, stack="test")
+        assert (dev.outputs["namespace"], test.outputs["namespace"]) == ("hybrid-chat", "hybrid-chat-test")
+        members = [{m["member"] for m in run.of_type("iAMMember:IAMMember")} for run in (dev, test)]
+        assert not members[0] & members[1]
+
+    def test_do_not_leak_into_each_other_in_one_process(self) -> None:
+        assert "credentials" in deploy(GCP).outputs
+        assert "credentials" not in deploy(KUBERNETES).outputs
+
+    @pytest.mark.parametrize("stack", ["Prod", "feature_login.2", "a" * 90, "x--y"])
+    def test_may_have_any_name_that_pulumi_allows(self, stack: str) -> None:
+        names = Names(stack)
+        assert len(names.nodes_account) <= 30
+        assert len(names.cluster) <= 40
+        for name in (names.nodes_account, names.build_account, names.cluster, names.database, names.namespace):
+            assert re.fullmatch(r"[a-z][a-z0-9-]*[a-z0-9]", name), name
+            assert len(name) <= 63
+        assert len(names.build_bucket("p" * 30)) <= 63
+
+    def test_that_differ_only_in_case_have_different_names(self) -> None:
+        assert len({Names(stack).cluster for stack in ("prod", "Prod", "PROD", "p-rod", "p_rod")}) == 5
+
+
+class TestPreview:
+    """Before the first `up` most of the cloud's answers are unknown."""
+
+    @pytest.mark.parametrize("config", [GCP, GCP | TOKEN | {"gemma": "l4x4"}, GCP | {"image": "docker"}, KUBERNETES])
+    def test_registers_the_same_resources(self, config: dict[str, str]) -> None:
+        assert sorted(r.urn for r in seen(config, preview=True).resources) == sorted(
+            r.urn for r in seen(config).resources
+        )
+
+    def test_writes_no_unknown_value_as_text(self) -> None:
+        run = seen(GCP, preview=True)
+        for resource in run.resources:
+            for path, value in walk(resource.inputs):
+                assert value == rpc.UNKNOWN or rpc.UNKNOWN not in str(value), (resource.urn, path)
+
+    @pytest.mark.parametrize("preview", [True, False])
+    def test_no_input_is_the_text_of_an_output(self, preview: bool) -> None:
+        for config in (GCP | TOKEN | {"gemma": "l4x4"}, GCP | {"image": "docker"}, KUBERNETES):
+            for resource in seen(config, preview=preview).resources:
+                for path, value in walk(resource.inputs):
+                    assert "Output" not in str(value), (resource.urn, path, value)
+
+    def test_knows_the_address_only_afterwards(self) -> None:
+        run = seen(GCP, preview=True)
+        assert run.outputs["url"] == rpc.UNKNOWN
+        assert run.outputs["namespace"] == "hybrid-chat"
+
+
+class TestRunTwice:
+    @pytest.mark.parametrize("config", [GCP | TOKEN | {"gemma": "l4x4"}, GCP | {"image": "docker"}, KUBERNETES])
+    def test_nothing_differs(self, config: dict[str, str]) -> None:
+        first, second = seen(config), deploy(config)
+        assert {r.urn: r.inputs for r in first.resources} == {r.urn: r.inputs for r in second.resources}
+
+    def test_a_changed_colour_changes_only_the_chats_deployment(self) -> None:
+        before, after = deployed(), deployed(theme="green")
+        inputs = {r.urn: r.inputs for r in before.resources}
+        assert [r.name for r in after.resources if r.inputs != inputs[r.urn]] == ["chat"]
+
+    def test_a_changed_source_changes_only_the_image_and_the_chats_deployment(self, monkeypatch) -> None:
+        from stacks.image import Source
+        from tests.stacks import recording
+
+        before = deployed()
+        monkeypatch.setattr(Source, "tag", property(lambda self: "0123456789abcdef"))
+        built = recording._COMPUTED | {"command:local:Command": lambda _: {"stdout": "sha256:" + "c" * 64}}
+        monkeypatch.setattr(recording, "_COMPUTED", built)
+        after = deploy(GCP)
+        inputs = {r.urn: r.inputs for r in before.resources}
+        assert sorted(r.type for r in after.resources if r.inputs != inputs[r.urn]) == [
+            "command:local:Command",
+            "kubernetes:apps/v1:Deployment",
+        ]
+
+
+def test_a_room_can_be_used_in_another_program() -> None:
+    from stacks.exposure import PublicEndpoint, PublicEndpointArgs
+    from stacks.gemma import GemmaServer, GemmaServerArgs
+    from tests.stacks.recording import run
+
+    def program() -> None:
+        server = GemmaServer(
+            "mine",
+            GemmaServerArgs(
+                namespace="elsewhere",
+                name="llm",
+                service_name="llm",
+                account="llm",
+                secret_name="llm",
+                profile=PROFILES["h100"],
+                image="example.org/vllm:1",
+                on_gke=False,
+                node_selector={"gpu": "big"},
+            ),
+        )
+        PublicEndpoint("out", PublicEndpointArgs("private", "elsewhere", "unused", "chat"))
+        pulumi.export("url", server.url)
+
+    deployed = run(program)
+    assert deployed.outputs == {"url": "http://llm.elsewhere.svc.cluster.local:8000"}
+    assert deployed.one("Deployment", "llm")["spec.template.spec.nodeSelector"] == {"gpu": "big"}

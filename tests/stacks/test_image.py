@@ -1,0 +1,223 @@
+"""What goes into the image, and how Cloud Build is asked for it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from stacks.hybrid import gcloud_environment
+from stacks.image import DOCKERFILE, Source
+from tests.stacks.recording import ROOT, deploy, run
+
+SCRIPT = ROOT / "stacks" / "cloud_build.sh"
+DIGEST = "sha256:" + "d" * 64
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / ".dockerignore").write_text(
+        "# only these\n*\n!chatapp\n!requirements/chat.txt\nchatapp/Dockerfile\n**/__pycache__\n**/*.py[cod]\n**/.*\n"
+    )
+    for name in (
+        DOCKERFILE,
+        "chatapp/__main__.py",
+        "chatapp/ui/page.css",
+        "chatapp/__pycache__/x.pyc",
+        "chatapp/ui/.secret",
+        "chatapp/.cache/y",
+        "requirements/chat.txt",
+        "requirements/dev.txt",
+        ".env",
+        "Pulumi.dev.yaml",
+    ):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+    return tmp_path
+
+
+class TestSource:
+    def test_is_what_dockerignore_lets_in_and_the_dockerfile(self, folder: Path) -> None:
+        assert Source.of(folder).files == (
+            DOCKERFILE,
+            "chatapp/__main__.py",
+            "chatapp/ui/page.css",
+            "requirements/chat.txt",
+        )
+
+    def test_of_this_repository_is_all_of_the_chat_and_nothing_else(self) -> None:
+        tracked = subprocess.run(
+            ["git", "ls-files", "--cached", "--others", "--exclude-standard", "chatapp"],
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.split()
+        assert set(Source.of(ROOT).files) == {*tracked, "requirements/chat.txt"}
+
+    @pytest.mark.parametrize("name", ["chatapp/__main__.py", DOCKERFILE, "requirements/chat.txt"])
+    def test_has_another_tag_when_a_file_changes(self, folder: Path, name: str) -> None:
+        before = Source.of(folder).tag
+        (folder / name).write_text("other")
+        assert Source.of(folder).tag != before
+
+    @pytest.mark.parametrize("name", ["requirements/dev.txt", ".env", "chatapp/__pycache__/z.pyc", "README.md"])
+    def test_has_the_same_tag_when_something_else_changes(self, folder: Path, name: str) -> None:
+        before = Source.of(folder).tag
+        (folder / name).write_text("other")
+        assert Source.of(folder).tag == before
+
+    def test_has_another_tag_when_a_file_is_renamed(self, folder: Path) -> None:
+        before = Source.of(folder).tag
+        (folder / "chatapp/ui/page.css").rename(folder / "chatapp/ui/sheet.css")
+        assert Source.of(folder).tag != before
+
+    def test_has_the_same_tag_in_another_folder(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(folder)
+        assert Source.of(Path()).tag == Source.of(folder).tag
+
+
+# A gcloud that keeps the images it was asked to build, and fails as it is told to.
+GCLOUD = """#!/bin/sh
+echo "$*" >>"$STATE/calls"
+case "$*" in
+"artifacts docker images describe"*)
+    [ -e "$STATE/image" ] && echo "$DIGEST" || { echo "ERROR: not found" >&2; exit 1; } ;;
+"builds submit"*)
+    cp "$3" "$STATE/source.tgz"
+    for argument; do case $argument in --config=*) cp "${argument#--config=}" "$STATE/build.json" ;; esac; done
+    echo "Step #0: FROM python"
+    if [ -s "$STATE/failures" ]; then
+        head -n 1 "$STATE/failures"; sed -i.old 1d "$STATE/failures"; exit 7
+    fi
+    [ -e "$STATE/no-push" ] || touch "$STATE/image"
+    echo DONE ;;
+esac
+"""
+
+
+class CloudBuild:
+    """Runs the script with a gcloud that is a fake."""
+
+    def __init__(self, folder: Path, state: Path) -> None:
+        self.folder, self.state = folder, state
+        state.mkdir()
+        (state / "calls").touch()
+        gcloud = state / "gcloud"
+        gcloud.write_text(GCLOUD)
+        gcloud.chmod(0o755)
+
+    def run(self) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["sh", "-c", SCRIPT.read_text()],
+            cwd=self.folder,
+            input="\n".join(Source.of(self.folder).files) + "\n",
+            env={
+                "PATH": f"{self.state}:{os.environ['PATH']}",
+                "STATE": str(self.state),
+                "DIGEST": DIGEST,
+                "IMAGE": "example.org/p/chat:tag",
+                "SOURCE": ".",
+                "PROJECT": "my-proj-1",
+                "BUCKET": "my-proj-1-chat-build",
+                "BUILD": '{"steps": []}',
+                "RETRY_SECONDS": "0",
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+
+    def fail_with(self, *lines: str) -> None:
+        (self.state / "failures").write_text("".join(f"{line}\n" for line in lines))
+
+    @property
+    def submitted(self) -> int:
+        return sum(line.startswith("builds submit") for line in (self.state / "calls").read_text().splitlines())
+
+
+@pytest.fixture
+def cloud_build(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> CloudBuild:
+    return CloudBuild(folder, tmp_path_factory.mktemp("gcloud") / "state")
+
+
+class TestCloudBuild:
+    def test_prints_the_digest_alone_and_streams_the_log(self, cloud_build: CloudBuild) -> None:
+        done = cloud_build.run()
+        assert (done.returncode, done.stdout) == (0, DIGEST)
+        assert "Step #0: FROM python" in done.stderr
+
+    def test_uploads_the_source_and_nothing_else(self, cloud_build: CloudBuild) -> None:
+        cloud_build.run()
+        with tarfile.open(cloud_build.state / "source.tgz") as archive:
+            assert tuple(sorted(archive.getnames())) == Source.of(cloud_build.folder).files
+        calls = (cloud_build.state / "calls").read_text()
+        assert "--project=my-proj-1" in calls
+        assert "--gcs-source-staging-dir=gs://my-proj-1-chat-build/source" in calls
+        assert (cloud_build.state / "build.json").read_text() == '{"steps": []}'
+
+    def test_builds_the_same_source_once(self, cloud_build: CloudBuild) -> None:
+        cloud_build.run()
+        again = cloud_build.run()
+        assert (again.returncode, again.stdout) == (0, DIGEST)
+        assert cloud_build.submitted == 1
+
+    def test_that_fails_shows_the_logs_end_and_that_nothing_changed(self, cloud_build: CloudBuild) -> None:
+        cloud_build.fail_with("ERROR: hashes do not match")
+        done = cloud_build.run()
+        assert (done.returncode, done.stdout) == (7, "")
+        assert "nothing of the running chat was changed. The end of the build's log:" in done.stderr
+        assert done.stderr.rstrip().endswith("ERROR: hashes do not match")
+        assert cloud_build.submitted == 1
+
+    def test_waits_until_its_new_account_is_known(self, cloud_build: CloudBuild) -> None:
+        cloud_build.fail_with(*["ERROR: PERMISSION_DENIED: caller does not have permission"] * 2)
+        done = cloud_build.run()
+        assert (done.returncode, done.stdout, cloud_build.submitted) == (0, DIGEST, 3)
+        assert "trying again" in done.stderr
+
+    def test_gives_up_on_rights_that_never_come(self, cloud_build: CloudBuild) -> None:
+        cloud_build.fail_with(*["ERROR: PERMISSION_DENIED"] * 9)
+        done = cloud_build.run()
+        assert (done.returncode, cloud_build.submitted) == (7, 5)
+
+    def test_that_pushed_nothing_is_an_error(self, cloud_build: CloudBuild) -> None:
+        (cloud_build.state / "no-push").touch()
+        done = cloud_build.run()
+        assert done.returncode == 1
+        assert "is not in the registry" in done.stderr
+
+    def test_leaves_no_file_behind(self, cloud_build: CloudBuild, tmp_path: Path, monkeypatch) -> None:
+        temporary = cloud_build.state / "tmp"
+        temporary.mkdir()
+        monkeypatch.setitem(os.environ, "PATH", os.environ["PATH"])
+        environment = os.environ | {"TMPDIR": str(temporary)}
+        monkeypatch.setattr(os, "environ", environment)
+        cloud_build.run()
+        assert list(temporary.iterdir()) == []
+
+
+def test_a_failed_build_leaves_the_running_chat_alone() -> None:
+    run_ = deploy({"gcp:project": "my-proj-1"})
+    chat = run_.one("Deployment", "gradio-chat-deployment")
+    assert run_.needs(chat, run_.one("Command")), "the engine stops before what depends on it"
+
+
+def test_gcloud_acts_as_the_provider_does() -> None:
+    found: dict = {}
+    config = {
+        "gcp:impersonateServiceAccount": "deployer@p.iam.gserviceaccount.com",
+        "gcp:cloudBuildCustomEndpoint": "http://127.0.0.1:1/",
+    }
+    run(lambda: found.update(gcloud_environment()), config)
+    assert found == {
+        "CLOUDSDK_AUTH_IMPERSONATE_SERVICE_ACCOUNT": "deployer@p.iam.gserviceaccount.com",
+        "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDBUILD": "http://127.0.0.1:1/",
+    }
+    run(lambda: found.clear() or found.update(gcloud_environment()), {})
+    assert found == {}

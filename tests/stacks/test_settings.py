@@ -1,0 +1,219 @@
+"""Wrong settings stop before anything is registered, and say what to do."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+import pytest
+import yaml
+
+from stacks.settings import SECRET_KEYS, InvalidSettings, Settings, _alias
+from tests.stacks.recording import ROOT, Deployed, deploy, run
+
+GCP = {"gcp:project": "my-proj-1"}
+KUBERNETES = {"platform": "kubernetes"}
+TOKEN = {"huggingFaceToken": "hf_abcdefghij"}
+
+WRONG = {
+    "no project": ({}, "gcp:project is not set. Run: pulumi config set gcp:project YOUR_PROJECT_ID"),
+    "a project's number": (
+        {"gcp:project": "123456789012"},
+        "gcp:project is '123456789012': the project's ID is needed",
+    ),
+    "a project's name": ({"gcp:project": "My Project"}, "gcp:project is 'My Project': the project's ID is needed"),
+    "a zone": (GCP | {"gcp:region": "us-central1-a"}, "a region is needed, such as us-central1 (not a zone)"),
+    "an unknown platform": (GCP | {"platform": "aws"}, "platform is 'aws': allowed: gcp, kubernetes"),
+    "an unknown colour": (GCP | {"theme": "red"}, "theme is 'red': allowed: blue, green"),
+    "an unknown exposure": (GCP | {"exposure": "https"}, "exposure is 'https': allowed: auto, public-http, private"),
+    "replicas that are no number": (GCP | {"chatReplicas": "two"}, "chatReplicas is 'two': it must be a valid integer"),
+    "a negative number of replicas": (GCP | {"chatReplicas": "-1"}, "chatReplicas is '-1': it must be greater than"),
+    "too many replicas": (GCP | {"chatReplicas": "21"}, "chatReplicas is '21': it must be less than or equal to 20"),
+    "replicas with SQLite": (
+        KUBERNETES | {"chatReplicas": "2"},
+        "chatReplicas is 2: on platform kubernetes the history",
+    ),
+    "the image called latest": (GCP | {"image": "example.org/chat:latest"}, "'latest' names another image tomorrow"),
+    "an image without a tag": (
+        GCP | {"image": "example.org/chat"},
+        "a container image with a tag or a digest is needed",
+    ),
+    "an image with a cut digest": (
+        GCP | {"image": "chat@sha256:12ab"},
+        "image is 'chat@sha256:12ab': auto, cloud-build,",
+    ),
+    "Cloud Build without Google Cloud": (KUBERNETES | {"image": "cloud-build"}, "image is 'cloud-build', which needs"),
+    "a registry for an image that is not built": (
+        KUBERNETES | {"image": "example.org/chat:1", "imageRegistry": "localhost:5001"},
+        "imageRegistry does nothing unless image is docker",
+    ),
+    "a registry that is an address": (KUBERNETES | {"imageRegistry": "http://x"}, "a registry is needed, such as"),
+    "a size without a unit": (KUBERNETES | {"volumeSize": "5"}, "volumeSize is '5': a size is needed, such as 5Gi"),
+    "a storage class with spaces": (KUBERNETES | {"storageClass": "my class"}, "the name of a storage class is needed"),
+    "a volume on Google Cloud": (GCP | {"volumeSize": "9Gi"}, "volumeSize does nothing on platform gcp: it is for"),
+    "a database elsewhere": (KUBERNETES | {"databaseLocation": "eur3"}, "databaseLocation does nothing on platform"),
+    "an unknown GPU": (
+        GCP | {"gemma": "l4x3"},
+        "gemma is 'l4x3': allowed: auto, none, l4x1, l4x2, l4x4, rtx6000, a100",
+    ),
+    "gated weights without a token": (
+        GCP | {"gemma": "l4x4"},
+        "accept the terms at huggingface.co/google/gemma-3-12b-it",
+    ),
+    "a gated model of one's own": (GCP | {"gemmaModel": "google/gemma-3-4b-it"}, "google/gemma-3-4b-it are gated"),
+    "another site's token": (GCP | {"huggingFaceToken": "ghp_abcdefghij"}, "which begins with hf_"),
+    "a model without its owner": (GCP | {"gemmaModel": "gemma"}, "an owner and a name on Hugging Face are needed"),
+    "a model for no Gemma": (GCP | {"gemma": "none", "gemmaModel": "a/b"}, "gemmaModel does nothing without Gemma"),
+    "two Gemmas": (GCP | {"gemma": "l4x1", "gemmaUrl": "http://x:1"}, "gemma is 'l4x1' and gemmaUrl is set"),
+    "an address without http": (GCP | {"gemmaUrl": "ollama:11434"}, "an address like http://ollama.example.org:11434"),
+    "a key for no server": (GCP | {"gemmaApiKey": "k"}, "gemmaApiKey does nothing without gemmaUrl"),
+    "vLLM called latest": (GCP | {"gemmaImage": "vllm/vllm-openai:latest"}, "gemmaImage is 'vllm/vllm-openai:latest'"),
+    "arguments that are no list": (GCP | {"gemmaArgs": "--seed=1"}, 'a list is needed, such as ["--max-num-seqs=8"]'),
+    "an argument of the stack's": (GCP | {"gemmaArgs": '["--port=1"]'}, "gemmaArgs has '--port=1': allowed are flags"),
+    "arguments for no Gemma": (GCP | {"gemma": "none", "gemmaArgs": '["--seed=1"]'}, "gemmaArgs does nothing while"),
+    "a fallback that nobody wrote": (
+        GCP | TOKEN | {"gemma": "h100", "gpuFallback": "true"},
+        "is for gemma l4x1 or l4x2",
+    ),
+    "a fallback that is no boolean": (GCP | {"gpuFallback": "perhaps"}, "gpuFallback is 'perhaps': it must be a valid"),
+    "a key on Vertex AI": (
+        GCP | {"geminiApiKey": "AIza"},
+        "geminiApiKey does nothing on platform gcp: it is for kubernetes",
+    ),
+    "a model id with a space": (
+        GCP | {"geminiModel": "Gemini 3"},
+        "a model id is needed, such as gemini-3.5-flash-lite",
+    ),
+    "a negative retention": (GCP | {"retentionDays": "-3"}, "retentionDays is '-3': it must be greater than or equal"),
+    "a location in words": (
+        GCP | {"vertexLocation": "Europe"},
+        "vertexLocation is 'Europe': global or a region is needed",
+    ),
+    "a channel in lower case": (
+        GCP | {"releaseChannel": "rapid"},
+        "releaseChannel is 'rapid': allowed: RAPID, REGULAR,",
+    ),
+    "a network with a slash": (GCP | {"network": "a/b"}, "network is 'a/b': the name of a VPC network is needed"),
+    "a setting with a typing mistake": (
+        GCP | {"gema": "none"},
+        "gema is no setting of this stack; did you mean gemma?",
+    ),
+    "an unknown setting": (GCP | {"xyzzy": "1"}, "xyzzy is no setting of this stack; there are: "),
+}
+
+
+@pytest.mark.parametrize(("config", "sentence"), WRONG.values(), ids=WRONG.keys())
+def test_is_refused_with_a_sentence(config: dict[str, str], sentence: str) -> None:
+    with pytest.raises(InvalidSettings) as refused:
+        deploy(config)
+    assert sentence in str(refused.value)
+    assert str(refused.value).startswith("One setting is wrong; nothing was changed."), "and nothing else is named"
+
+
+def test_all_errors_are_said_in_one_run() -> None:
+    with pytest.raises(InvalidSettings) as refused:
+        deploy(
+            {
+                "theme": "red",
+                "gemma": "l4x9",
+                "exposure": "open",
+                "chatReplicas": "-1",
+                "gema": "x",
+                "geminiApiKey": "k",
+            }
+        )
+    message = str(refused.value)
+    assert message.startswith("7 settings are wrong"), message
+    for key in ("theme", "gemma", "exposure", "chatReplicas", "gema", "geminiApiKey", "gcp:project"):
+        assert f"- {key} " in message
+
+
+def test_a_wrong_setting_registers_nothing() -> None:
+    deployed = Deployed()
+    with pytest.raises(InvalidSettings):
+        deploy(GCP | {"theme": "red"}, into=deployed)
+    assert deployed.resources == []
+
+
+@pytest.mark.parametrize("key", SECRET_KEYS)
+def test_a_secret_in_plain_text_is_refused_and_not_repeated(key: str) -> None:
+    config = {"gcp:project": "my-proj-1", f"hybrid-chat:{key}": "hf_abcdefghij"}
+    with pytest.raises(InvalidSettings, match=f"pulumi config set --secret {key}") as refused:
+        run(Settings.load, config)
+    assert "hf_abcdefghij" not in str(refused.value)
+
+
+def test_a_wrong_secret_is_not_repeated() -> None:
+    with pytest.raises(InvalidSettings) as refused:
+        deploy(GCP | {"huggingFaceToken": "my-password"})
+    assert "my-password" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "chat:1",
+        "localhost:5001/team/chat:1.0",
+        "example.org/chat:v1@sha256:" + "0" * 64,
+        "example.org/chat@sha256:" + "f" * 64,
+    ],
+)
+def test_an_image_may_have_a_registry_with_a_port_a_tag_and_a_digest(image: str) -> None:
+    assert Settings.checked(GCP | {"image": image}).image_source == image
+
+
+def test_the_project_is_all_that_must_be_set() -> None:
+    settings = Settings.checked(GCP)
+    assert (settings.region, settings.image_source, settings.replicas, settings.is_public) == (
+        "us-central1",
+        "cloud-build",
+        2,
+        True,
+    )
+    assert settings.gpu_profile is not None
+    assert settings.gpu_profile.gpus == 1
+
+
+def test_a_cluster_of_ones_own_needs_no_setting_but_the_platform() -> None:
+    settings = Settings.checked(KUBERNETES)
+    assert (settings.image_source, settings.replicas, settings.is_public) == ("docker", 1, False)
+    assert settings.gpu_profile is None
+
+
+def test_an_empty_value_is_the_same_as_none() -> None:
+    loaded: list[Settings] = []
+    config = {"gcp:project": "my-proj-1", "hybrid-chat:gemmaUrl": "", "hybrid-chat:gcp:region": "", "gcp:region": ""}
+    config.pop("hybrid-chat:gcp:region")
+    run(lambda: loaded.append(Settings.load()), config)
+    assert loaded[0] == Settings.checked(GCP)
+
+
+class TestPulumiYaml:
+    """The file that people and Pulumi read says the same as the class that checks."""
+
+    schema = yaml.safe_load((ROOT / "Pulumi.yaml").read_text(encoding="utf-8"))["config"]
+    fields = MappingProxyType({_alias(n): field for n, field in Settings.model_fields.items() if ":" not in _alias(n)})
+
+    def test_it_has_each_setting_and_no_other(self) -> None:
+        assert list(self.schema) == list(self.fields)
+
+    @pytest.mark.parametrize("key", fields)
+    def test_each_is_typed_described_and_has_the_same_default(self, key: str) -> None:
+        declared, field = self.schema[key], self.fields[key]
+        kinds = {"string": str, "integer": int, "boolean": bool, "array": list}
+        assert type(declared["default"]) is kinds[declared["type"]]
+        assert declared["description"] == field.description
+        assert "secret" not in declared, "Pulumi would refuse the empty default"
+        if declared["default"] not in ("", []):
+            assert declared["default"] == field.default
+        assert (
+            getattr(Settings.checked(GCP), next(n for n in Settings.model_fields if _alias(n) == key)) == field.default
+        )
+
+    def test_what_it_gives_as_defaults_is_accepted(self) -> None:
+        defaults = {
+            key: "[]" if value["default"] == [] else str(value["default"]) for key, value in self.schema.items()
+        }
+        deployed = deploy(
+            {key: value.lower() if value in {"True", "False"} else value for key, value in defaults.items()} | GCP
+        )
+        assert deployed.one("Cluster")
