@@ -121,7 +121,13 @@ async def _announce(settings: Settings, catalog: Catalog) -> None:
     for model in catalog:
         status = statuses[model.id]
         print(f"  {model.label:{width}}  {status.state.value:12}  {_why(status.state, status.reason, status.fix)}")
-    print(f"\nHistory: {settings.data_dir}\nStop with Ctrl-C.", flush=True)
+    print(f"\nHistory: {_history(settings)}\nStop with Ctrl-C.", flush=True)
+
+
+def _history(settings: Settings) -> str:
+    if settings.store == "firestore":
+        return f"Firestore, database {settings.firestore_database} of project {settings.google_cloud_project}"
+    return str(settings.data_dir)
 
 
 def _why(state: ModelState, reason: str, fix: str) -> str:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from chatapp.identity import Identity
     from chatapp.models import ChatModel
     from chatapp.settings import Settings
+    from chatapp.store import ConversationStore
 
 
 async def create_app(settings: Settings) -> FastAPI:
@@ -46,10 +47,7 @@ async def create_app(settings: Settings) -> FastAPI:
         raise InvalidSettings(str(error)) from error
     catalog = Catalog(models, default=settings.default_model)
     identity = _identity(settings)
-    try:
-        store = await SQLiteStore.open(settings.data_dir / "chat.db")
-    except StoreUnavailable as error:
-        raise StoreUnavailable(f"{error} The setting for it is CHAT_DATA_DIR.", detail=error.detail) from error
+    store = await _store(settings)
     turns = TurnRunner(store, catalog, max_message_chars=settings.max_message_chars)
 
     # Gradio is most of the start: whatever can be wrong with the settings or the data folder has been said by now.
@@ -125,6 +123,29 @@ def _models(settings: Settings) -> list[ChatModel]:
     if settings.embedded_model:
         models.append(LlamaCppModel("demo", "SmolLM2 (small demo)", limits=limits))
     return models
+
+
+async def _store(settings: Settings) -> ConversationStore:
+    if settings.store == "firestore":
+        # Google's library takes a quarter of a second and 60 MB: only where it is used.
+        try:
+            from chatapp.store.firestore import FirestoreStore  # noqa: PLC0415
+        except ImportError as error:
+            raise InvalidSettings(
+                "CHAT_STORE is 'firestore', which needs the package google-cloud-firestore. Install what "
+                f"requirements/chat.txt lists, as make run does. ({error})"
+            ) from error
+        return FirestoreStore(
+            settings.google_cloud_project,
+            settings.firestore_database,
+            retention_days=settings.retention_days,
+            # The longest that a running answer goes without text, and a checkpoint after it.
+            stale_seconds=max(settings.first_token_seconds, settings.between_tokens_seconds) + 10,
+        )
+    try:
+        return await SQLiteStore.open(settings.data_dir / "chat.db")
+    except StoreUnavailable as error:
+        raise StoreUnavailable(f"{error} The setting for it is CHAT_DATA_DIR.", detail=error.detail) from error
 
 
 def _identity(settings: Settings) -> Identity:

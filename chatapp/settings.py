@@ -21,6 +21,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -126,13 +127,20 @@ class Settings(BaseSettings):
     google_cloud_project: str = Field(
         default="",
         validation_alias="GOOGLE_CLOUD_PROJECT",
-        description="project for Gemini on Vertex AI, with Application Default Credentials",
+        description="project for Gemini on Vertex AI and for Firestore, with Application Default Credentials",
     )
     google_cloud_location: str = Field(
         default="global",
         validation_alias="GOOGLE_CLOUD_LOCATION",
         min_length=1,
         description="location of Vertex AI",
+    )
+    store: Literal["sqlite", "firestore"] = Field(
+        default="sqlite", description="where the history is: a file in the data folder, or Cloud Firestore"
+    )
+    firestore_database: str = Field(default="(default)", min_length=1, description="id of the Firestore database")
+    retention_days: int | None = Field(
+        default=None, ge=1, le=36_500, description="days until messages in Firestore expire; never if not set"
     )
     embedded_model: bool = Field(default=True, description="offer the small demo model that runs on this computer")
     models: Annotated[tuple[ExtraModel, ...], NoDecode, BeforeValidator(_parsed_json)] = Field(
@@ -151,6 +159,20 @@ class Settings(BaseSettings):
         if doubled:
             raise ValueError(f"these ids are taken twice: {', '.join(doubled)}; choose others")
         return models
+
+    @field_validator("store")
+    @classmethod
+    def _firestore_has_a_project(cls, store: str, info: ValidationInfo) -> str:
+        if store == "firestore" and not info.data.get("google_cloud_project"):
+            raise ValueError("it needs GOOGLE_CLOUD_PROJECT, the project with the database")
+        return store
+
+    @field_validator("retention_days")
+    @classmethod
+    def _only_firestore_expires(cls, days: int | None, info: ValidationInfo) -> int | None:
+        if days is not None and info.data.get("store") == "sqlite":
+            raise ValueError("only a history in Firestore expires; set CHAT_STORE=firestore, or leave it out")
+        return days
 
     @property
     def time_limits(self) -> TimeLimits:

@@ -25,7 +25,7 @@ class ConversationStore(Protocol):
     """Keeps conversations; every call is scoped to one user, and nothing of another user is ever read or changed.
 
     A call that returns has made its change durable: it survives ``kill -9`` of the app. A call that raises has changed
-    nothing.
+    nothing; where a network is between, all of it may have been done and its reply lost: the same call again is safe.
 
     Raises (every call):
         ConversationNotFound: the user has no such conversation (deleted, never there, or somebody else's).
@@ -44,7 +44,8 @@ class ConversationStore(Protocol):
     async def create(self, user: str, conversation: Conversation, *messages: Message) -> None:
         """Add a conversation with its first messages, all or nothing; again with the same id changes nothing.
 
-        An id that another user has raises `ConversationNotFound`.
+        An id that another user has raises `ConversationNotFound`, or is this user's own from here on: ids are never
+        shared, whoever makes them.
         """
 
     async def update(self, user: str, conversation: Conversation) -> None:

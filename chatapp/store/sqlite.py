@@ -7,7 +7,6 @@ the store and its SQL; `sqlite_file` opens the file and says what its errors mea
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import queue
 import sqlite3
@@ -22,6 +21,7 @@ from chatapp.errors import ConversationNotFound, StoreUnavailable
 from chatapp.store import Page
 from chatapp.store.sqlite_file import SQLiteFile, explained
 from chatapp.store.sqlite_writer import Writer
+from chatapp.store.values import MAX_PAGE, cursor_after, position, storable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 READERS = 4
-MAX_PAGE = 200  # conversations
 # What is only shown, never searched, is kept as JSON.
 DETAILS = ("model", "usage", "seconds_to_first_token", "finish_reason", "omitted_messages", "error")
 
@@ -74,7 +73,7 @@ class SQLiteStore:
     async def conversations(self, user: str, *, limit: int = 50, cursor: str | None = None) -> Page[Conversation]:
         """List the user's conversations, the last updated first, 1 to `MAX_PAGE` at a time."""
         limit = min(max(limit, 1), MAX_PAGE)
-        updated_ms, last_id = _position(cursor)
+        updated_ms, last_id = position(cursor)
 
         def query(connection: sqlite3.Connection) -> list[Conversation]:
             rows = connection.execute(
@@ -85,7 +84,7 @@ class SQLiteStore:
             return [Conversation(**row) for row in rows]
 
         found = await self._read(query)
-        return Page(found[:limit], _cursor(found[limit - 1]) if len(found) > limit else None)
+        return Page(found[:limit], cursor_after(found[limit - 1]) if len(found) > limit else None)
 
     async def conversation(self, user: str, conversation_id: str) -> Conversation:
         """Return one conversation."""
@@ -221,14 +220,14 @@ def _put(connection: sqlite3.Connection, conversation_id: str, messages: Iterabl
 
 
 def _conversation_row(user: str, conversation: Conversation) -> dict[str, Any]:
-    texts = {"title": _storable(conversation.title), "system_prompt": _storable(conversation.system_prompt)}
+    texts = {"title": storable(conversation.title), "system_prompt": storable(conversation.system_prompt)}
     return asdict(conversation) | texts | {"user": user}
 
 
 def _message_row(conversation_id: str, message: Message) -> dict[str, Any]:
     row = asdict(message)
     details = json.dumps({name: row.pop(name) for name in DETAILS})
-    return row | {"conversation_id": conversation_id, "content": _storable(message.content), "details": details}
+    return row | {"conversation_id": conversation_id, "content": storable(message.content), "details": details}
 
 
 def _message(row: sqlite3.Row) -> Message:
@@ -238,22 +237,3 @@ def _message(row: sqlite3.Row) -> Message:
     known["usage"] = known["usage"] and Usage(**known["usage"])
     known["finish_reason"] = known["finish_reason"] and FinishReason(known["finish_reason"])
     return Message(**known)
-
-
-def _storable(text: str) -> str:
-    """Join the halves of surrogate pairs and replace lone ones: UTF-8 has neither, and no text may be lost for it."""
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-
-
-def _cursor(last: Conversation) -> str:
-    return base64.urlsafe_b64encode(f"{last.updated_ms}:{last.id}".encode()).decode()
-
-
-def _position(cursor: str | None) -> tuple[int, str]:
-    """Return where the page begins: after this ``(updated_ms, id)``; at the very beginning if it is not a cursor."""
-    beginning = 2**63 - 1, ""
-    try:
-        updated_ms, _, last_id = base64.urlsafe_b64decode(cursor or "").decode().partition(":")
-        return min(int(updated_ms), beginning[0]), last_id
-    except ValueError:
-        return beginning

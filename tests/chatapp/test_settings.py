@@ -68,6 +68,9 @@ def test_more_models_are_a_json_list(monkeypatch):
         ("CHAT_ROOT_URL", "chat.example.org", "CHAT_ROOT_URL"),
         ("CHAT_LOG_FORMAT", "xml", "CHAT_LOG_FORMAT is 'xml'"),
         ("CHAT_IDENTITY", "everyone", "CHAT_IDENTITY is 'everyone'"),
+        ("CHAT_STORE", "postgres", "CHAT_STORE is 'postgres': it must be 'sqlite' or 'firestore'"),
+        ("CHAT_STORE", "firestore", "CHAT_STORE is 'firestore': it needs GOOGLE_CLOUD_PROJECT"),
+        ("CHAT_RETENTION_DAYS", "30", "CHAT_RETENTION_DAYS is '30': only a history in Firestore expires"),
         ("CHAT_FIRST_TOKEN_SECONDS", "-1", "CHAT_FIRST_TOKEN_SECONDS"),
         ("CHAT_MAX_MESSAGE_CHARS", "5", "CHAT_MAX_MESSAGE_CHARS"),
         ("CHAT_MODELS", "[{", "it must be a JSON list of models"),
@@ -87,6 +90,19 @@ def test_all_wrong_values_are_named_at_once(monkeypatch):
     monkeypatch.setenv("CHAT_PORT", "x")
     monkeypatch.setenv("THEME", "red")
     with pytest.raises(InvalidSettings, match=r"(?s)CHAT_PORT.*THEME|THEME.*CHAT_PORT"):
+        load_settings()
+
+
+def test_the_history_can_be_in_firestore_for_some_days(monkeypatch):
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "my-project")
+    assert load_settings().store == "sqlite"
+    monkeypatch.setenv("CHAT_STORE", "firestore")
+    settings = load_settings()
+    assert (settings.firestore_database, settings.retention_days) == ("(default)", None)
+    monkeypatch.setenv("CHAT_RETENTION_DAYS", "30")
+    assert load_settings().retention_days == 30
+    monkeypatch.setenv("CHAT_RETENTION_DAYS", "0")
+    with pytest.raises(InvalidSettings, match="CHAT_RETENTION_DAYS is '0': it must be greater than or equal to 1"):
         load_settings()
 
 

@@ -2,17 +2,26 @@
 
 import asyncio
 import json
+import os
 import signal
 import socket
+import sys
+from pathlib import Path
 
 import psutil
 import pytest
 
+from tests.page_client import Refused, open_page
 from tests.serving import ChatProcess
 
 pytestmark = pytest.mark.slow  # each starts a process that imports Gradio
 
 NO_MODELS = {"CHAT_EMBEDDED_MODEL": "false"}
+FIRESTORE = {
+    "CHAT_STORE": "firestore",
+    "GOOGLE_CLOUD_PROJECT": "demo-chat",
+    "FIRESTORE_EMULATOR_HOST": "127.0.0.1:9",  # where nothing listens
+}
 
 
 @pytest.fixture
@@ -101,6 +110,35 @@ async def test_a_second_chat_on_the_same_history_is_refused(chat, tmp_path):
     await chat(**NO_MODELS)
     said = await refused(chat)
     assert "another" in said.lower()
+
+
+async def test_with_its_history_in_firestore_it_starts_while_firestore_is_down_and_needs_no_folder(chat, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    settings = FIRESTORE | {
+        "CHAT_IDENTITY": "anonymous",
+        "CHAT_SESSION_SECRET": "s" * 32,
+        "CHAT_DATA_DIR": str(tmp_path / "file"),
+    }
+    running = await chat(**settings, **NO_MODELS)  # which asks /healthz
+    await until(lambda: "Ctrl-C" in running.output)
+    assert "History: Firestore, database (default) of project demo-chat" in running.output
+    async with open_page(running.url) as page:
+        with pytest.raises(Refused, match="The chat history cannot be reached right now"):
+            await page.call("new", 50)
+    assert await running.end() == 0
+    assert "Traceback" not in running.output
+
+
+async def test_googles_library_is_loaded_only_for_a_history_in_firestore():
+    script = "import sys, chatapp.__main__; sys.exit(any(name.startswith('google.cloud') for name in sys.modules))"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", script)
+    assert await process.wait() == 0
+
+
+async def test_a_missing_library_is_said_in_a_sentence(chat, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['google.cloud.firestore'] = None")
+    said = await refused(chat, PYTHONPATH=f"{tmp_path}{os.pathsep}{Path.cwd()}", **FIRESTORE)
+    assert "needs the package google-cloud-firestore" in said
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 
 from chatapp.conversation import Conversation, Message, Role, new_id
+from chatapp.store.firestore import FirestoreStore
 from chatapp.store.sqlite import SQLiteStore
+from tests.firestore_emulator import PROJECT, firestore_emulator  # noqa: F401  # a fixture
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -30,12 +32,33 @@ class SQLitePlace:
         return await SQLiteStore.open(self.path)
 
 
-ADAPTERS = [SQLitePlace]
+class FirestorePlace:
+    """A database of its own in the emulator, which keeps databases apart as Firestore does."""
+
+    def __init__(self) -> None:
+        self.database = f"chat-{new_id()}"
+
+    async def open(self, **options: object) -> FirestoreStore:
+        return FirestoreStore(PROJECT, self.database, **options)
 
 
-@pytest.fixture(params=ADAPTERS, ids=lambda adapter: adapter.__name__)
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    return request.param(tmp_path)
+ADAPTERS = {"SQLite": "sqlite_place", "Firestore": "firestore_place"}
+
+
+@pytest.fixture
+def sqlite_place(tmp_path: Path) -> SQLitePlace:
+    return SQLitePlace(tmp_path)
+
+
+@pytest.fixture
+def firestore_place(request: pytest.FixtureRequest) -> FirestorePlace:
+    request.getfixturevalue("firestore_emulator")
+    return FirestorePlace()
+
+
+@pytest.fixture(params=ADAPTERS.values(), ids=ADAPTERS)
+def place(request: pytest.FixtureRequest) -> Place:
+    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -275,11 +276,23 @@ async def test_nobody_reads_or_changes_what_is_somebody_elses(store):
         store.messages("ben", conversation.id),
         store.update("ben", replace(conversation, title="changed", updated_ms=9_000)),
         store.append("ben", conversation.id, stolen, a_message("added", created_ms=9_000)),
-        store.create("ben", replace(conversation, title="changed"), stolen),
     ):
         with pytest.raises(ConversationNotFound):
             await attempt
     await store.delete("ben", conversation.id)
+    assert await list_all(store, "ben") == []
+    assert await store.conversation("ana", conversation.id) == conversation
+    assert await store.messages("ana", conversation.id) == [message]
+
+
+async def test_an_id_of_somebody_else_is_refused_or_becomes_a_conversation_of_ones_own(store):
+    conversation, message = a_conversation(), a_message(id="m")
+    await store.create("ana", conversation, message)
+    also = replace(conversation, title="Ben's")
+    with suppress(ConversationNotFound):
+        await store.create("ben", also, replace(message, content="Ben's", revision=9))
+        assert await list_all(store, "ben") == [also]
+        await store.delete("ben", conversation.id)
     assert await list_all(store, "ben") == []
     assert await store.conversation("ana", conversation.id) == conversation
     assert await store.messages("ana", conversation.id) == [message]
@@ -472,7 +485,7 @@ class AnyHistory(RuleBasedStateMachine):
         self.store = self.runner.run(place.open())
         # Apart from the examples before: the place is the same. In order, as the ids are.
         self.prefix = new_id()
-        self.model: dict[str, tuple[str, Conversation, dict[str, Message]]] = {}
+        self.model: dict[tuple[str, str], tuple[Conversation, dict[str, Message]]] = {}
 
     def call(self, name: str, user: str, *arguments: object) -> bool:
         """Return whether the call was made; False if there was no such conversation."""
@@ -483,15 +496,16 @@ class AnyHistory(RuleBasedStateMachine):
         return True
 
     def owned(self, user: str, conversation_id: str) -> bool:
-        return conversation_id in self.model and self.model[conversation_id][0] == user
+        return (user, conversation_id) in self.model
 
     @rule(user=USERS, conversation=CONVERSATIONS, messages=MESSAGES)
     def create(self, user, conversation, messages):
         conversation = replace(conversation, id=self.prefix + conversation.id)
-        known = conversation.id in self.model
-        assert self.call("create", user, conversation, *messages) is (not known or self.owned(user, conversation.id))
-        if not known:
-            self.model[conversation.id] = user, conversation, newest({}, messages)
+        taken = self.owned("ben" if user == "ana" else "ana", conversation.id)
+        created = self.call("create", user, conversation, *messages)
+        assert created or taken
+        if created and not self.owned(user, conversation.id):
+            self.model[user, conversation.id] = conversation, newest({}, messages)
 
     @rule(user=USERS, conversation=CONVERSATIONS)
     def update(self, user, conversation):
@@ -499,10 +513,10 @@ class AnyHistory(RuleBasedStateMachine):
         owned = self.owned(user, conversation.id)
         assert self.call("update", user, conversation) is owned
         if owned:
-            _, before, messages = self.model[conversation.id]
+            before, messages = self.model[user, conversation.id]
             updated_ms = max(before.updated_ms, conversation.updated_ms)
             after = replace(conversation, created_ms=before.created_ms, updated_ms=updated_ms)
-            self.model[conversation.id] = user, after, messages
+            self.model[user, conversation.id] = after, messages
 
     @rule(user=USERS, name=st.sampled_from("abcd"), messages=MESSAGES)
     def append(self, user, name, messages):
@@ -510,15 +524,15 @@ class AnyHistory(RuleBasedStateMachine):
         owned = self.owned(user, conversation_id)
         assert self.call("append", user, conversation_id, *messages) is owned
         if owned:
-            _, before, known = self.model[conversation_id]
+            before, known = self.model[user, conversation_id]
             updated_ms = max([before.updated_ms, *(message.created_ms for message in messages)])
-            self.model[conversation_id] = user, replace(before, updated_ms=updated_ms), newest(known, messages)
+            self.model[user, conversation_id] = replace(before, updated_ms=updated_ms), newest(known, messages)
 
     @rule(user=USERS, name=st.sampled_from("abcd"))
     def delete(self, user, name):
         assert self.call("delete", user, self.prefix + name)
         if self.owned(user, self.prefix + name):
-            del self.model[self.prefix + name]
+            del self.model[user, self.prefix + name]
 
     @rule()
     def open_again(self):
@@ -528,10 +542,10 @@ class AnyHistory(RuleBasedStateMachine):
     @invariant()
     def holds_what_the_model_holds(self):
         for user in ("ana", "ben"):
-            expected = [conversation for owner, conversation, _ in self.model.values() if owner == user]
+            expected = [conversation for (owner, _), (conversation, _) in self.model.items() if owner == user]
             expected.sort(key=lambda conversation: (conversation.updated_ms, conversation.id), reverse=True)
             assert self.runner.run(list_all(self.store, self.prefix + user, limit=2)) == expected
-        for conversation_id, (owner, _, messages) in self.model.items():
+        for (owner, conversation_id), (_, messages) in self.model.items():
             found = self.runner.run(self.store.messages(self.prefix + owner, conversation_id))
             assert found == sorted(messages.values(), key=lambda message: (message.created_ms, message.id))
 
@@ -548,6 +562,12 @@ def newest(known: dict[str, Message], messages: list[Message]) -> dict[str, Mess
     return known
 
 
+@pytest.mark.parametrize(
+    "place",
+    ["sqlite_place", pytest.param("firestore_place", marks=pytest.mark.slow)],
+    ids=["SQLite", "Firestore"],
+    indirect=True,
+)
 def test_any_history_of_calls_leaves_what_a_model_of_it_in_memory_holds(place):
     run_state_machine_as_test(
         lambda: AnyHistory(place),

@@ -254,6 +254,15 @@ async def test_a_caller_cancelled_in_mid_write_leaves_the_whole_write(store, mon
     assert [message.content for message in await store.messages("ana", conversation.id)] == ["a", "b", "next"]
 
 
+async def test_an_id_that_another_user_has_is_refused(store):
+    conversation, message = a_conversation(), a_message()
+    await store.create("ana", conversation, message)
+    with pytest.raises(ConversationNotFound):
+        await store.create("ben", conversation, a_message("Ben's"))
+    assert (await store.conversations("ben")).items == []
+    assert await store.messages("ana", conversation.id) == [message]
+
+
 # Deleting
 
 

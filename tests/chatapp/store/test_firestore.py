@@ -1,0 +1,707 @@
+"""What is special to Firestore: replicas, lost replies, outages, expiry, limits, and deletions that are broken off."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import signal
+import socket
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import google.auth
+import grpc
+import pytest
+from google.api_core import exceptions as google_errors
+from google.auth.exceptions import DefaultCredentialsError
+from google.cloud.firestore import AsyncClient
+from google.cloud.firestore_v1.services.firestore import FirestoreAsyncClient
+from google.cloud.firestore_v1.services.firestore.transports import FirestoreGrpcAsyncIOTransport
+from google.oauth2.credentials import Credentials
+
+from chatapp.conversation import MessageStatus, Role, now_ms
+from chatapp.errors import ConversationNotFound, StoreUnavailable
+from chatapp.store import firestore, firestore_client, firestore_deletions
+from chatapp.store.firestore import FirestoreStore
+from chatapp.store.firestore_documents import (
+    CONVERSATIONS,
+    DELETIONS,
+    EXPIRY_FIELD,
+    INDEXED_FIELDS,
+    MESSAGES,
+    PART_BYTES,
+    UNINDEXED_FIELDS,
+    USERS,
+    uid,
+)
+from tests.chatapp.store.conftest import FirestorePlace, a_conversation, a_message
+from tests.fakes.openai_server import FakeOpenAIServer
+from tests.firestore_emulator import PROJECT, running_emulator
+from tests.page_client import facts, open_page, texts
+from tests.serving import free_port, running_chat
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+RULES = Path(__file__).parents[3] / "manifests" / "firestore.rules"
+DAY_MS = 24 * 3600 * 1000
+
+
+@pytest.fixture
+def place(firestore_place: FirestorePlace) -> FirestorePlace:
+    return firestore_place
+
+
+@pytest.fixture
+async def store(place: FirestorePlace) -> AsyncIterator[FirestoreStore]:
+    store = await place.open()
+    yield store
+    await store.aclose()
+
+
+@pytest.fixture
+async def replica(place: FirestorePlace) -> AsyncIterator[FirestoreStore]:
+    """Another copy of the chat, on the same database."""
+    replica = await place.open()
+    yield replica
+    await replica.aclose()
+
+
+@pytest.fixture
+async def database(place: FirestorePlace) -> AsyncIterator[AsyncClient]:
+    """The database itself, as its console shows it."""
+    client = AsyncClient(project=PROJECT, database=place.database)
+    yield client
+    await client._firestore_api.transport.close()
+
+
+@pytest.fixture
+def requests(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Count what is asked of Firestore."""
+    counted: Counter[str] = Counter()
+
+    def counting(name: str):
+        method = getattr(FirestoreAsyncClient, name)
+
+        async def call(self, *args, **kwargs):
+            counted[name] += 1
+            return await method(self, *args, **kwargs)
+
+        return call
+
+    for name in ("commit", "run_query", "batch_get_documents"):
+        monkeypatch.setattr(FirestoreAsyncClient, name, counting(name))
+    return counted
+
+
+@contextmanager
+def losing_replies(monkeypatch: pytest.MonkeyPatch, *, all_of_them: bool = False) -> Iterator[None]:
+    """Let commits be carried out, and lose the first reply or all, as a broken connection does."""
+    commit, lost = FirestoreAsyncClient.commit, []
+
+    async def commit_and_lose_the_reply(self, *args, **kwargs):
+        if lost and not all_of_them:
+            return await commit(self, *args, **kwargs)
+        try:
+            await commit(self, *args, **kwargs)
+        finally:
+            lost.append(True)
+        raise google_errors.ServiceUnavailable("Socket closed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FirestoreAsyncClient, "commit", commit_and_lose_the_reply)
+        yield
+    assert lost
+
+
+def running(content: str = "", revision: int = 0, **fields: object):
+    """Return an answer that is being written."""
+    known = {"id": "answer", "role": Role.ASSISTANT, "status": MessageStatus.STREAMING, "revision": revision}
+    return a_message(content, 2_000, **known | fields)
+
+
+def ended(content: str, revision: int):
+    return running(content, revision, status=MessageStatus.COMPLETE)
+
+
+async def documents(database: AsyncClient, user: str, collection: str, conversation_id: str = "") -> dict[str, dict]:
+    """Return the documents of a user's conversations or deletions, or of a conversation's messages."""
+    parent = database.collection(USERS).document(uid(user))
+    if collection == MESSAGES:
+        parent = parent.collection(CONVERSATIONS).document(conversation_id)
+    return {one.id: one.to_dict() async for one in parent.collection(collection).stream()}
+
+
+# The newest revision wins
+
+
+async def test_a_late_older_revision_of_this_process_is_dropped(store):
+    conversation = a_conversation()
+    await store.create("ana", conversation, running())
+    await store.append("ana", conversation.id, ended("whole", 5))
+    await store.append("ana", conversation.id, running("half", 3))
+    assert await store.messages("ana", conversation.id) == [ended("whole", 5)]
+
+
+async def test_a_late_older_revision_of_another_replica_is_dropped(store, replica):
+    conversation = a_conversation()
+    await store.create("ana", conversation, running())
+    await store.append("ana", conversation.id, running("first", 1))
+    await replica.append("ana", conversation.id, ended("whole", 5))
+    await store.append("ana", conversation.id, running("first half", 2))  # as it remembers, 1 is the last
+    assert await store.messages("ana", conversation.id) == [ended("whole", 5)]
+    await store.append("ana", conversation.id, ended("whole, and more", 6))
+    assert await replica.messages("ana", conversation.id) == [ended("whole, and more", 6)]
+
+
+async def test_replicas_that_write_the_same_message_at_once_leave_the_highest_revision(store, replica):
+    conversation = a_conversation()
+    await store.create("ana", conversation, running())
+    revisions = [running(f"revision {number}", number) for number in range(1, 9)]
+    writes = (
+        (store, replica)[number % 2].append("ana", conversation.id, message) for number, message in enumerate(revisions)
+    )
+    outcomes = await asyncio.gather(*writes, return_exceptions=True)
+    given_up = [outcome for outcome in outcomes if outcome is not None]
+    assert all(isinstance(outcome, StoreUnavailable) for outcome in given_up)
+    kept = [message for message, outcome in zip(revisions, outcomes, strict=True) if outcome is None]
+    assert await store.messages("ana", conversation.id) == [kept[-1]]
+
+
+async def test_a_turn_is_two_commits_and_no_read_and_a_checkpoint_one_more(store, requests):
+    conversation = a_conversation()
+    await store.create("ana", conversation)
+    requests.clear()
+    await store.append("ana", conversation.id, a_message(), running())
+    await store.append("ana", conversation.id, running("half", 1))
+    await store.append("ana", conversation.id, ended("whole", 2))
+    assert requests == {"commit": 3}
+    requests.clear()
+    await store.conversations("ana")
+    assert requests["commit"] == 0
+
+
+# Lost replies
+
+
+async def test_a_write_whose_reply_was_lost_is_kept_once(store, monkeypatch):
+    conversation = a_conversation()
+    with losing_replies(monkeypatch):
+        await store.create("ana", conversation, a_message("question", id="question"))
+    with losing_replies(monkeypatch):
+        await store.append("ana", conversation.id, running())
+    with losing_replies(monkeypatch):
+        await store.append("ana", conversation.id, running("half", 1))
+    with losing_replies(monkeypatch):
+        await store.append("ana", conversation.id, ended("whole", 2))
+    with losing_replies(monkeypatch):
+        await store.update("ana", replace(conversation, title="Renamed", updated_ms=3_000))
+    assert [message.content for message in await store.messages("ana", conversation.id)] == ["question", "whole"]
+    assert list((await store.conversations("ana")).items) == [replace(conversation, title="Renamed", updated_ms=3_000)]
+
+
+async def test_a_call_that_raised_although_it_was_done_can_be_made_again(store, monkeypatch):
+    conversation = a_conversation()
+    monkeypatch.setattr(firestore_client, "RETRY_S", 0)  # no second attempt
+    for change in (
+        lambda: store.create("ana", conversation, a_message("question", id="question")),
+        lambda: store.append("ana", conversation.id, running()),
+        lambda: store.append("ana", conversation.id, ended("whole", 1)),
+    ):
+        with losing_replies(monkeypatch, all_of_them=True), pytest.raises(StoreUnavailable):
+            await change()
+        await change()
+    assert [message.content for message in await store.messages("ana", conversation.id)] == ["question", "whole"]
+    assert len((await store.conversations("ana")).items) == 1
+
+
+# Answers that nobody writes any more
+
+
+async def test_a_running_answer_of_another_replica_is_shown_as_running(store, replica):
+    conversation = a_conversation()
+    await store.create("ana", conversation, running("half"))
+    assert await replica.messages("ana", conversation.id) == [running("half")]
+
+
+async def test_an_answer_without_a_write_for_too_long_is_shown_as_interrupted_and_still_taken(place, store):
+    conversation = a_conversation()
+    await store.create("ana", conversation, running("half"))
+    impatient = await place.open(stale_seconds=0.05)
+    await asyncio.sleep(0.1)
+    assert await impatient.messages("ana", conversation.id) == [
+        running("half", status=MessageStatus.INTERRUPTED),
+    ]
+    assert await store.messages("ana", conversation.id) == [running("half")]  # it was only shown so
+    await store.append("ana", conversation.id, ended("whole", 1))
+    assert await impatient.messages("ana", conversation.id) == [ended("whole", 1)]
+    await impatient.aclose()
+
+
+@pytest.mark.slow
+async def test_after_a_chat_was_killed_in_mid_answer_another_shows_what_was_written_and_goes_on(
+    place, firestore_emulator, tmp_path
+):
+    async with FakeOpenAIServer(answer=[f"{number} " for number in range(1_000)], tokens_per_second=50) as gemma:
+        settings = {
+            "CHAT_STORE": "firestore",
+            "CHAT_FIRESTORE_DATABASE": place.database,
+            "GOOGLE_CLOUD_PROJECT": PROJECT,
+            "FIRESTORE_EMULATOR_HOST": firestore_emulator.host,
+            "CHAT_GEMMA_URL": gemma.url,
+            "CHAT_EMBEDDED_MODEL": "false",
+        }
+        async with running_chat(tmp_path, **settings) as killed, running_chat(tmp_path, **settings) as other:
+            async with open_page(killed.url) as page:
+                conversation = await page.send("Count", model="gemma")
+                await page.watch_until(conversation, lambda messages: " 300 " in texts(messages)[-1])  # over 5 s
+            await killed.end(signal.SIGKILL)
+            async with open_page(other.url) as page:
+                assert await page.listed() == ["Count"]
+                shown = await page.messages(conversation)
+                assert texts(shown)[0] == "Count"
+                assert re.match("0 1 2 3 .* 200 ", texts(shown)[1])  # the checkpoint
+                assert "send again to go on" in facts(shown[1])
+                gemma.answer, gemma.tokens_per_second = ["And so on."], None
+                await page.send("Go on", conversation=conversation, model="gemma")
+                assert texts(await page.messages(conversation))[2:] == ["Go on", "And so on."]
+
+
+# Whose it is
+
+
+async def test_who_a_user_is_stands_in_no_path_and_no_document(store, database):
+    await store.create("ana@example.org", a_conversation(), a_message())
+    (owner,) = [reference async for reference in database.collection(USERS).list_documents()]
+    assert re.fullmatch(r"[a-z2-7]{52}", owner.id)
+    assert "ana" not in str(await documents(database, "ana@example.org", CONVERSATIONS))
+
+
+@pytest.mark.parametrize(
+    "conversation_id", ["../../ben/conversations/c", "c/messages/m", "..", ".", "__c__", "c~1", "/", "c\n"]
+)
+async def test_an_id_never_leads_to_another_path(store, conversation_id):
+    for call in (
+        store.conversation("ana", conversation_id),
+        store.messages("ana", conversation_id),
+        store.append("ana", conversation_id, a_message()),
+        store.create("ana", a_conversation(id=conversation_id)),
+    ):
+        with pytest.raises(ConversationNotFound):
+            await call
+    await store.delete("ana", conversation_id)
+
+
+# Deleting
+
+
+@pytest.mark.parametrize("finished_by", ["the same replica", "another replica"])
+async def test_a_deletion_that_is_broken_off_shows_nothing_and_is_finished_by_whoever_lists_next(
+    store, replica, database, monkeypatch, finished_by
+):
+    monkeypatch.setattr(firestore_deletions, "MESSAGES_AT_ONCE", 2)
+    conversation = a_conversation()
+    await store.create("ana", conversation, *(a_message(created_ms=number) for number in range(7)))
+    await store.conversations("ana")  # looks for unfinished deletions, and finds none
+    await asyncio.gather(*store._tidying.tasks)
+    batches = 0
+    committed = firestore_deletions.committed
+
+    async def broken_off(batch):
+        nonlocal batches
+        batches += 1
+        if batches == 3:  # the conversation itself, two messages, and here the connection ends
+            raise google_errors.ServiceUnavailable("Socket closed")
+        return await committed(batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(firestore_deletions, "committed", broken_off)
+        await store.delete("ana", conversation.id)
+    assert len(await documents(database, "ana", MESSAGES, conversation.id)) == 5
+    for each in (store, replica):
+        with pytest.raises(ConversationNotFound):
+            await each.messages("ana", conversation.id)
+        with pytest.raises(ConversationNotFound):
+            await each.append("ana", conversation.id, running("late", 4))
+    finishing = store if finished_by == "the same replica" else replica
+    assert (await finishing.conversations("ana")).items == []
+    await asyncio.gather(*finishing._tidying.tasks)
+    assert await documents(database, "ana", MESSAGES, conversation.id) == {}
+    assert await documents(database, "ana", DELETIONS) == {}
+
+
+async def test_a_look_for_unfinished_deletions_that_failed_is_repeated(store, requests, monkeypatch):
+    async def unreachable(_query):
+        raise google_errors.ServiceUnavailable("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(firestore_deletions, "fetched", unreachable)
+        await store.conversations("ana")
+        await asyncio.gather(*store._tidying.tasks)
+    for expected in (2, 3, 4):  # this time it works; then there is nothing to look for
+        await store.conversations("ana")
+        await asyncio.gather(*store._tidying.tasks)
+        assert requests["run_query"] - 1 == expected
+
+
+async def test_finishing_a_deletion_spares_a_conversation_that_was_made_again(store, replica, database, monkeypatch):
+    conversation, message = a_conversation(), a_message()
+    await store.create("ana", conversation)
+    with monkeypatch.context() as patch:
+        patch.setattr(firestore, "READ_CALL_S", 0)
+        await store.delete("ana", conversation.id)
+    await store.create("ana", conversation, message)
+    await replica.conversations("ana")
+    await asyncio.gather(*replica._tidying.tasks)
+    assert await replica.messages("ana", conversation.id) == [message]
+    assert await documents(database, "ana", DELETIONS) == {}
+
+
+async def test_a_deletion_that_is_repeated_finishes_what_was_broken_off(store, database, monkeypatch):
+    conversation = a_conversation()
+    await store.create("ana", conversation, a_message(), a_message())
+    with monkeypatch.context() as patch:
+        patch.setattr(firestore, "READ_CALL_S", 0)
+        await store.delete("ana", conversation.id)
+    assert len(await documents(database, "ana", MESSAGES, conversation.id)) == 2
+    await store.delete("ana", conversation.id)
+    assert await documents(database, "ana", MESSAGES, conversation.id) == {}
+    assert await documents(database, "ana", DELETIONS) == {}
+
+
+async def test_more_messages_than_one_batch_holds_are_all_read_and_all_deleted(store, database, monkeypatch):
+    monkeypatch.setattr(firestore, "MESSAGES_AT_ONCE", 10)
+    monkeypatch.setattr(firestore_deletions, "MESSAGES_AT_ONCE", 10)
+    for count in (9, 10, 11, 30):
+        conversation = a_conversation()
+        messages = [a_message(f"number {number}", created_ms=number // 4) for number in range(count)]
+        await store.create("ana", conversation, *messages)
+        assert await store.messages("ana", conversation.id) == messages
+        await store.delete("ana", conversation.id)
+        assert await documents(database, "ana", MESSAGES, conversation.id) == {}
+
+
+async def test_a_conversation_is_read_as_it_was_at_one_moment(store, monkeypatch):
+    monkeypatch.setattr(firestore, "MESSAGES_AT_ONCE", 2)
+    conversation = a_conversation()
+    messages = [a_message(created_ms=number) for number in range(5)]
+    await store.create("ana", conversation, *messages)
+    fetched = firestore.fetched
+
+    async def fetched_while_it_is_deleted(*args, **kwargs):
+        found = await fetched(*args, **kwargs)
+        await store.delete("ana", conversation.id)
+        return found
+
+    monkeypatch.setattr(firestore, "fetched", fetched_while_it_is_deleted)
+    assert await store.messages("ana", conversation.id) == messages
+
+
+# Retention
+
+
+async def test_without_a_retention_nothing_expires(store, database):
+    conversation = a_conversation()
+    await store.create("ana", conversation, a_message())
+    await store.append("ana", conversation.id, a_message())
+    kept = [*(await documents(database, "ana", CONVERSATIONS)).values()]
+    kept += (await documents(database, "ana", MESSAGES, conversation.id)).values()
+    assert len(kept) == 3
+    assert not any(EXPIRY_FIELD in document for document in kept)
+
+
+async def test_with_a_retention_every_document_says_when_it_expires(place, database):
+    store = await place.open(retention_days=30)
+    created_ms = now_ms() - 5_000
+    conversation = a_conversation()
+    long = "x" * (PART_BYTES + 1)
+    await store.create(
+        "ana", conversation, a_message(long, created_ms, id="question"), replace(running(), created_ms=created_ms)
+    )
+    await store.append("ana", conversation.id, replace(ended("whole", 1), created_ms=created_ms))
+    await store.update("ana", conversation)
+    messages = await documents(database, "ana", MESSAGES, conversation.id)
+    assert messages.keys() == {"question", "question~1", "answer"}
+    for document in messages.values():
+        assert document[EXPIRY_FIELD].timestamp() * 1000 == pytest.approx(created_ms + 30 * DAY_MS)
+    (document,) = (await documents(database, "ana", CONVERSATIONS)).values()
+    assert document[EXPIRY_FIELD].timestamp() * 1000 == pytest.approx(now_ms() + 30 * DAY_MS, abs=5_000)
+    await store.aclose()
+
+
+async def test_what_has_expired_is_not_shown_although_it_is_still_there(place, database, monkeypatch):
+    store = await place.open(retention_days=7)
+    old, old_ms = a_conversation(updated_ms=5_000), now_ms() - 8 * DAY_MS
+    goes_on = a_conversation(updated_ms=4_000)
+    with monkeypatch.context() as patch:
+        patch.setattr(firestore, "now_ms", lambda: old_ms)
+        await store.create("ana", old, a_message(created_ms=old_ms))
+        await store.create("ana", goes_on, a_message("old", created_ms=old_ms))
+    new = a_message("new", created_ms=now_ms())
+    await store.append("ana", goes_on.id, new)
+    assert [found.id for found in (await store.conversations("ana")).items] == [goes_on.id]
+    assert await store.messages("ana", goes_on.id) == [new]
+    for call in (store.conversation, store.messages):
+        with pytest.raises(ConversationNotFound):
+            await call("ana", old.id)
+    assert old.id in await documents(database, "ana", CONVERSATIONS)
+    first = await store.conversations("ana", limit=1)
+    rest = await store.conversations("ana", limit=1, cursor=first.cursor)
+    assert [found.id for found in [*first.items, *rest.items]] == [goes_on.id]
+    await store.aclose()
+
+
+async def test_what_is_written_after_the_retention_was_switched_off_is_kept(place, store, database):
+    brief = await place.open(retention_days=1)
+    conversation = a_conversation()
+    await brief.create("ana", conversation, a_message(id="question"), running())
+    await store.append("ana", conversation.id, ended("whole", 1))
+    (document,) = (await documents(database, "ana", CONVERSATIONS)).values()
+    messages = await documents(database, "ana", MESSAGES, conversation.id)
+    assert [EXPIRY_FIELD in kept for kept in (document, messages["answer"], messages["question"])] == [
+        False,
+        False,
+        True,
+    ]
+    await brief.aclose()
+
+
+# Limits
+
+
+@pytest.mark.parametrize("character", ["x", "ש", "€", "😀"])
+async def test_a_message_that_is_longer_than_a_document_comes_back_as_it_was(store, database, character):
+    text = "." + character * 900_000  # the longest that a setting allows
+    conversation, message = a_conversation(), a_message(text, id="long")
+    await store.create("ana", conversation)
+    await store.append("ana", conversation.id, message, ended("short", 0))
+    assert await store.messages("ana", conversation.id) == [message, ended("short", 0)]
+    kept = await documents(database, "ana", MESSAGES, conversation.id)
+    assert max(len(document["content"].encode()) for document in kept.values()) <= PART_BYTES
+
+
+async def test_a_message_that_becomes_shorter_leaves_no_part_behind(store, replica, database):
+    conversation = a_conversation()
+    await store.create("ana", conversation, running("x" * (2 * PART_BYTES + 1)))
+    await store.append("ana", conversation.id, running("y" * (PART_BYTES + 1), 1))
+    assert await store.messages("ana", conversation.id) == [running("y" * (PART_BYTES + 1), 1)]
+    await replica.append("ana", conversation.id, ended("short", 2))
+    assert await store.messages("ana", conversation.id) == [ended("short", 2)]
+    assert (await documents(database, "ana", MESSAGES, conversation.id)).keys() == {"answer"}
+
+
+async def test_more_than_one_commit_can_hold_is_refused_in_words(store):
+    conversation = a_conversation()
+    await store.create("ana", conversation)
+    with pytest.raises(StoreUnavailable, match=r"This is 4\.5 MB.* 4 MB at once.*Shorten it"):
+        await store.append("ana", conversation.id, *(a_message("x" * 900_000) for _ in range(5)))
+    assert await store.messages("ana", conversation.id) == []
+
+
+# Indexes
+
+
+async def test_every_field_is_one_that_queries_order_by_or_the_expiry_or_listed_as_unindexed(place, database):
+    store = await place.open(retention_days=1)
+    conversation = a_conversation()
+    await store.create("ana", conversation, a_message("x" * (PART_BYTES + 1), created_ms=now_ms()), running())
+    written = {
+        CONVERSATIONS: await documents(database, "ana", CONVERSATIONS),
+        MESSAGES: await documents(database, "ana", MESSAGES, conversation.id),
+    }
+    assert UNINDEXED_FIELDS.keys() == written.keys()
+    for collection, kept in written.items():
+        fields = {field for document in kept.values() for field in document}
+        assert fields == {*UNINDEXED_FIELDS[collection], INDEXED_FIELDS[collection], EXPIRY_FIELD}
+    await store.aclose()
+
+
+async def test_no_query_needs_a_composite_index(store, monkeypatch):
+    queries = []
+    run_query = FirestoreAsyncClient.run_query
+
+    async def recorded(self, request, **kwargs):
+        queries.append(request["structured_query"])
+        return await run_query(self, request=request, **kwargs)
+
+    monkeypatch.setattr(FirestoreAsyncClient, "run_query", recorded)
+    conversation = a_conversation()
+    await store.create("ana", conversation, a_message())
+    await store.create("ana", a_conversation())
+    page = await store.conversations("ana", limit=1)
+    await store.conversations("ana", cursor=page.cursor)
+    await store.messages("ana", conversation.id)
+    await store.delete("ana", conversation.id)
+    await asyncio.gather(*store._tidying.tasks)
+    assert len(queries) >= 5
+    for query in queries:
+        collection = query.from_[0].collection_id
+        assert not query.where
+        ordered = [order for order in query.order_by if order.field.field_path != "__name__"]
+        assert {order.field.field_path for order in ordered} <= {INDEXED_FIELDS.get(collection)}
+        assert len({order.direction for order in query.order_by}) <= 1
+
+
+# Trouble
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("silent", [False, True], ids=["a closed port", "a server that never answers"])
+async def test_a_dead_server_is_said_in_words_before_anybody_gives_up(monkeypatch, silent):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        if not silent:
+            server.close()
+        monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", address)
+        store = FirestoreStore(PROJECT, "dead")
+        started = time.monotonic()
+        outcomes = await asyncio.gather(
+            store.conversations("ana"),
+            store.conversation("ana", "c"),
+            store.messages("ana", "c"),
+            store.create("ana", a_conversation(), a_message()),
+            store.update("ana", a_conversation()),
+            store.append("ana", "c", a_message()),
+            store.append("ana", "c", a_message(revision=4)),
+            store.delete("ana", "c"),
+            return_exceptions=True,
+        )
+        assert time.monotonic() - started < firestore_client.CALL_S + 1
+        for outcome in outcomes:
+            assert isinstance(outcome, StoreUnavailable)
+            assert "cannot be reached right now. Try again" in str(outcome)
+            assert re.match(r"ServiceUnavailable: 503|DeadlineExceeded: 504|TimeoutError", outcome.detail)
+        await store.aclose()
+
+
+@pytest.mark.slow
+async def test_after_an_outage_it_works_again_by_itself_within_seconds(monkeypatch):
+    port = free_port()
+    monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", f"127.0.0.1:{port}")
+    store = FirestoreStore(PROJECT, "outage")
+    with running_emulator(port=port):
+        await store.create("ana", a_conversation())
+    with pytest.raises(StoreUnavailable):
+        await store.conversations("ana")
+    with running_emulator(port=port):
+        async with asyncio.timeout(10):
+            page = None
+            while page is None:
+                with suppress(StoreUnavailable):
+                    page = await store.conversations("ana")
+        assert page.items == []  # an emulator begins empty
+        await store.aclose()
+
+
+async def test_closing_closes_the_connection_really_and_waits_for_no_tidying(place, monkeypatch):
+    async def endless(_query):
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(firestore_deletions, "fetched", endless)
+    store = await place.open()
+    await store.conversations("ana")
+    (tidying,) = store._tidying.tasks
+    channel = store._connection._client._firestore_api.transport.grpc_channel
+    assert channel.get_state() is grpc.ChannelConnectivity.READY
+    async with asyncio.timeout(5):
+        await store.aclose()
+    assert tidying.cancelled()
+    assert channel.get_state() is grpc.ChannelConnectivity.SHUTDOWN
+
+
+@pytest.mark.parametrize(
+    ("error", "words", "detail"),
+    [
+        (google_errors.NotFound("The database x does not exist"), "set CHAT_FIRESTORE_DATABASE", "404 The database"),
+        (google_errors.PermissionDenied("Missing permissions."), "roles/datastore.user", "403 Missing"),
+        (google_errors.Unauthenticated("expired"), "roles/datastore.user", "401 expired"),
+        (google_errors.ResourceExhausted("Quota exceeded."), "a limit of Firestore", "429 Quota"),
+        (google_errors.InvalidArgument("too long"), "Firestore refused this", "400 too long"),
+        (google_errors.RetryError("x", google_errors.ServiceUnavailable("gone")), "Try again in a moment", "503 gone"),
+        (DefaultCredentialsError("none here"), "gcloud auth application-default login", "none here"),
+        (TimeoutError(), "Try again in a moment", "TimeoutError"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
+)
+async def test_what_goes_wrong_is_a_sentence_for_the_person_and_a_detail_for_the_log(
+    store, monkeypatch, error, words, detail
+):
+    async def failing(*_args, **_kwargs):
+        raise error
+
+    monkeypatch.setattr(firestore, "fetched", failing)
+    with pytest.raises(StoreUnavailable, match=words) as told:
+        await store.conversations("ana")
+    assert detail in told.value.detail
+    assert detail not in str(told.value)
+
+
+async def test_credentials_are_looked_for_when_they_are_needed_and_again_if_there_were_none(place, monkeypatch):
+    def no_credentials():
+        raise DefaultCredentialsError("none here")
+
+    store = await place.open()
+    with monkeypatch.context() as patch:
+        patch.setattr(firestore_client, "_credentials", no_credentials)
+        with pytest.raises(StoreUnavailable, match="no Google credentials"):
+            await store.conversations("ana")
+    assert (await store.conversations("ana")).items == []
+    await store.aclose()
+
+
+async def test_without_an_emulator_it_asks_google_itself_and_signs_in(place, firestore_emulator, monkeypatch):
+    asked = []
+
+    def create_channel(host, *, credentials, options):
+        asked.append((host, credentials, dict(options)))
+        return grpc.aio.insecure_channel(firestore_emulator.host, options=options)
+
+    credentials = Credentials(token="owner")
+    monkeypatch.delenv("FIRESTORE_EMULATOR_HOST")
+    monkeypatch.setattr(google.auth, "default", lambda scopes: (credentials, PROJECT))
+    monkeypatch.setattr(FirestoreGrpcAsyncIOTransport, "create_channel", create_channel)
+    store = await place.open()
+    assert (await store.conversations("ana")).items == []
+    ((host, signed_in, options),) = asked
+    assert host.partition(":")[0] == "firestore.googleapis.com"
+    assert signed_in is credentials
+    assert options["grpc.max_reconnect_backoff_ms"] == 2_000
+    await store.aclose()
+
+
+# Rules
+
+
+@pytest.mark.slow
+async def test_the_rules_refuse_everybody_but_the_chats_own_library(monkeypatch):
+    with running_emulator("--rules", str(RULES)) as emulator:
+        monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", emulator.host)
+        store = FirestoreStore(PROJECT, "(default)")
+        conversation, message = a_conversation(), a_message()
+        await store.create("ana", conversation, message)
+        assert await store.messages("ana", conversation.id) == [message]
+        path = f"users/{uid('ana')}/conversations/{conversation.id}"
+        url = f"http://{emulator.host}/v1/projects/{PROJECT}/databases/(default)/documents/{path}"
+
+        def status(method: str, **headers: str) -> int:
+            body = json.dumps({"fields": {}}).encode() if method == "PATCH" else None
+            request = urllib.request.Request(url, body, headers, method=method)
+            try:
+                with urllib.request.urlopen(request, timeout=10) as response:
+                    return response.status
+            except urllib.error.HTTPError as error:
+                with error:
+                    return error.code
+
+        for method in ("GET", "PATCH", "DELETE"):
+            assert await asyncio.to_thread(status, method) == 403
+        assert await asyncio.to_thread(status, "GET", Authorization="Bearer owner") == 200
+        assert await store.messages("ana", conversation.id) == [message]
+        await store.aclose()
