@@ -2,8 +2,8 @@
 # Works with GNU make 3.81, which macOS ships.
 
 PYTHON_HERE = .venv/bin/python
-# Tests that share a browser stay in one process.
-PYTEST = $(PYTHON_HERE) -m pytest -n auto --dist loadgroup
+# worksteal: neighbours stay together, so that what they share (a browser, an emulator, a deployment) is made once or twice.
+PYTEST = $(PYTHON_HERE) -m pytest -n auto --dist worksteal
 IMAGE = hybrid-chat
 # The stack of Pulumi that up, preview, destroy, url and doctor mean; ARGS goes to Pulumi itself.
 STACK ?= dev

@@ -13,7 +13,6 @@ from tests.serving import ChatProcess, running_chat
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.asyncio(loop_scope="session"),
-    pytest.mark.xdist_group("browser"),
 ]
 
 MANY_WORDS = [f"word{number} " for number in range(400)]

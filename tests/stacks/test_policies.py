@@ -24,7 +24,7 @@ from pulumi_policy.proxy import unknown_checking_proxy
 
 from stacks.policies.rules import POLICIES
 from stacks.profiles import PROFILES
-from tests.stacks.recording import ROOT, Registered, deploy
+from tests.stacks.recording import ROOT, Registered, seen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -420,7 +420,7 @@ OWN = {
 
 @functools.cache
 def registered(title: str, *, preview: bool) -> list[Registered]:
-    return deploy(OWN[title], preview=preview).resources
+    return seen(OWN[title], preview=preview).resources
 
 
 class TestThisRepositorysProgram:

@@ -43,6 +43,8 @@ class FirestorePlace:
 
 
 ADAPTERS = {"SQLite": "sqlite_place", "Firestore": "firestore_place"}
+# Seconds for the emulator, and a round trip for each call.
+SLOW_ADAPTERS = {"Firestore"}
 
 
 @pytest.fixture
@@ -56,7 +58,12 @@ def firestore_place(request: pytest.FixtureRequest) -> FirestorePlace:
     return FirestorePlace()
 
 
-@pytest.fixture(params=ADAPTERS.values(), ids=ADAPTERS)
+@pytest.fixture(
+    params=[
+        pytest.param(fixture, id=name, marks=pytest.mark.slow if name in SLOW_ADAPTERS else ())
+        for name, fixture in ADAPTERS.items()
+    ]
+)
 def place(request: pytest.FixtureRequest) -> Place:
     return request.getfixturevalue(request.param)
 

@@ -568,6 +568,7 @@ def newest(known: dict[str, Message], messages: list[Message]) -> dict[str, Mess
     ids=["SQLite", "Firestore"],
     indirect=True,
 )
+@pytest.mark.slow
 def test_any_history_of_calls_leaves_what_a_model_of_it_in_memory_holds(place):
     run_state_machine_as_test(
         lambda: AnyHistory(place),

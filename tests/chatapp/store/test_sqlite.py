@@ -111,6 +111,7 @@ asyncio.run(main())
 ROUNDS = 16
 
 
+@pytest.mark.slow
 async def test_kill_9_in_mid_write_loses_nothing_that_was_acknowledged(place, path):
     acknowledged: set[tuple[str, str]] = set()
     chance = random.Random()

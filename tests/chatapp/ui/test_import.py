@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 CHECK = """
 import ast, sys
 ast.get_source_segment = None  # what Gradio cuts the source of its components into editor stubs with
@@ -16,6 +18,7 @@ except ImportError:
 """
 
 
+@pytest.mark.slow
 def test_the_import_parses_no_components_and_finds_no_matplotlib():
     done = subprocess.run([sys.executable, "-c", CHECK], capture_output=True, text=True, check=False, timeout=60)
     assert (done.stdout, done.stderr) == ("fine\n", "")

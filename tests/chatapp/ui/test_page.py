@@ -227,6 +227,7 @@ async def test_no_handler_is_offered_as_a_public_api(chat_url):
         assert await response.json() == {"named_endpoints": {}, "unnamed_endpoints": {}}
 
 
+@pytest.mark.slow
 async def test_more_people_than_gradio_has_threads_get_their_first_words_at_once(chat_url, model_server):
     """Gradio's default of 40 threads also caps async handlers: the 41st person would wait for a whole answer."""
     model_server.answer = ["first ", "last"]
