@@ -39,8 +39,9 @@ doctor: ## say what run and up need here, and what of it is missing
 test: check ## check the code and run every test
 	$(PYTEST)
 
+# One worker more than cores: many fast tests wait for a clock or a process.
 quick: check ## check the code and run the fast tests
-	$(PYTEST) -m 'not vllm and not engine and not browser and not slow'
+	$(PYTEST) -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) -m 'not vllm and not engine and not browser and not slow'
 
 check: dev ## lint, formatting and types
 	$(PYTHON_HERE) -m ruff check
