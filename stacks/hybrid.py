@@ -16,9 +16,10 @@ from stacks.database import ChatDatabase, ChatDatabaseArgs
 from stacks.exposure import PublicEndpoint, PublicEndpointArgs
 from stacks.gemma import SERVED_NAME, GemmaServer, GemmaServerArgs
 from stacks.identity import WorkloadIdentity, WorkloadIdentityArgs
-from stacks.image import ChatImage, ChatImageArgs, RegistryArgs, Source
+from stacks.image import ChatImage, ChatImageArgs, RegistryArgs, gcloud_environment
 from stacks.manifests import FOLDER, Manifest
 from stacks.project import ProjectServices, ProjectServicesArgs
+from stacks.source import Source
 from stacks.workloads import labels
 
 if TYPE_CHECKING:
@@ -270,19 +271,6 @@ class HybridChat(pulumi.ComponentResource):
         label = settings.gemma_model.rpartition("/")[2] or profile.label
         watch = pulumi.Output.concat("kubectl --namespace ", namespace, " get pods --selector app=gemma --watch")
         return Gemma(server.url, label, SERVED_NAME), watch
-
-
-def gcloud_environment() -> dict[str, pulumi.Input[str]]:
-    """Return what makes gcloud act as the default Google provider does: as whom, and where."""
-    google = pulumi.Config("gcp")
-    variables = {
-        "CLOUDSDK_AUTH_IMPERSONATE_SERVICE_ACCOUNT": google.get("impersonateServiceAccount"),
-        "CLOUDSDK_AUTH_ACCESS_TOKEN": google.get_secret("accessToken"),
-        "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDBUILD": google.get("cloudBuildCustomEndpoint"),
-        "CLOUDSDK_API_ENDPOINT_OVERRIDES_STORAGE": google.get("storageCustomEndpoint"),
-        "CLOUDSDK_API_ENDPOINT_OVERRIDES_ARTIFACTREGISTRY": google.get("artifactRegistryCustomEndpoint"),
-    }
-    return {name: value for name, value in variables.items() if value is not None}
 
 
 def _secret(value: SecretStr) -> pulumi.Output[str] | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
-import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,73 +11,14 @@ import pulumi
 import pulumi_command as command
 import pulumi_gcp as gcp
 
+from stacks.source import DOCKERFILE
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-DOCKERFILE = "chatapp/Dockerfile"
+    from stacks.source import Source
+
 _SCRIPT = Path(__file__).with_name("cloud_build.sh")
-
-
-@dataclass(frozen=True)
-class Source:
-    """What goes into the image: the files that ``.dockerignore`` lets in, and the Dockerfile.
-
-    Attributes:
-        root: the folder of the build, which holds ``.dockerignore``.
-        files: paths relative to it, sorted.
-    """
-
-    root: Path
-    files: tuple[str, ...]
-
-    @classmethod
-    def of(cls, root: Path) -> Source:
-        """Return the source in a folder.
-
-        Raises:
-            FileNotFoundError: there is no ``.dockerignore`` or no Dockerfile.
-        """
-        rules = _rules((root / ".dockerignore").read_text(encoding="utf-8"))
-        tops = [root / rule.lstrip("!") for rule in rules if rule.startswith("!")]
-        candidates = {path for top in tops for path in ([top] if top.is_file() else top.rglob("*")) if path.is_file()}
-        names = {path.relative_to(root).as_posix() for path in candidates}
-        files = {name for name in names if _is_let_in(name, rules)} | {DOCKERFILE}
-        return cls(root, tuple(sorted(files)))
-
-    @property
-    def tag(self) -> str:
-        """The hash of names and contents, 16 hex digits: same source, same tag."""
-        digest = hashlib.sha256()
-        for name in self.files:
-            content = (self.root / name).read_bytes()
-            digest.update(f"{name}\0{len(content)}\0".encode())
-            digest.update(content)
-        return digest.hexdigest()[:16]
-
-
-def _rules(text: str) -> list[str]:
-    return [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
-
-
-def _is_let_in(name: str, rules: Sequence[str]) -> bool:
-    """Whether Docker would send the file: the last rule that matches it, or a folder above it, decides."""
-    let_in = True
-    for rule in rules:
-        pattern = rule.lstrip("!")
-        if any(_matches(part, pattern) for part in _with_parents(name)):
-            let_in = rule.startswith("!")
-    return let_in
-
-
-def _with_parents(name: str) -> list[str]:
-    path = Path(name)
-    return [name, *(parent.as_posix() for parent in path.parents if parent.as_posix() != ".")]
-
-
-def _matches(name: str, pattern: str) -> bool:
-    if pattern.startswith("**/"):  # at any depth
-        return fnmatch.fnmatchcase(name.rpartition("/")[2], pattern[3:])
-    return name.count("/") == pattern.count("/") and fnmatch.fnmatchcase(name, pattern)
 
 
 @dataclass(frozen=True)
@@ -292,3 +231,16 @@ def _build_config(image: str, account: str, bucket: str) -> dict[str, object]:
         "options": {"logging": "GCS_ONLY"},
         "timeout": "1200s",
     }
+
+
+def gcloud_environment() -> dict[str, pulumi.Input[str]]:
+    """Return what makes gcloud act as the default Google provider does: as whom, and where."""
+    google = pulumi.Config("gcp")
+    variables = {
+        "CLOUDSDK_AUTH_IMPERSONATE_SERVICE_ACCOUNT": google.get("impersonateServiceAccount"),
+        "CLOUDSDK_AUTH_ACCESS_TOKEN": google.get_secret("accessToken"),
+        "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDBUILD": google.get("cloudBuildCustomEndpoint"),
+        "CLOUDSDK_API_ENDPOINT_OVERRIDES_STORAGE": google.get("storageCustomEndpoint"),
+        "CLOUDSDK_API_ENDPOINT_OVERRIDES_ARTIFACTREGISTRY": google.get("artifactRegistryCustomEndpoint"),
+    }
+    return {name: value for name, value in variables.items() if value is not None}

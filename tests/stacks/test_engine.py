@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from stacks.image import Source
+from stacks.source import Source
 from tests.stacks.recording import ROOT
 
 if TYPE_CHECKING:

@@ -546,7 +546,7 @@ class TestRunTwice:
         assert [r.name for r in after.resources if r.inputs != inputs[r.urn]] == ["chat"]
 
     def test_a_changed_source_changes_only_the_image_and_the_chats_deployment(self, monkeypatch) -> None:
-        from stacks.image import Source
+        from stacks.source import Source
         from tests.stacks import recording
 
         before = deployed()

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from stacks.hybrid import gcloud_environment
-from stacks.image import DOCKERFILE, Source
+from stacks.image import gcloud_environment
+from stacks.source import DOCKERFILE, Source
 from tests.stacks.recording import ROOT, deploy, run
 
 SCRIPT = ROOT / "stacks" / "cloud_build.sh"
