@@ -55,7 +55,9 @@ class GemmaServerArgs:
         token: for gated weights; `None`: without.
         extra_args: more flags of vLLM; they win over the profile's.
         on_gke: whether nodes are chosen by GKE's labels.
-        manifests: documents that go with it (compute class, monitoring).
+        compute_class: on GKE, what to take in place of the profile's GPU when that is out of stock.
+        monitoring: how GKE reads the server's metrics.
+        node_selector: elsewhere than on GKE, the labels of nodes with the GPUs.
     """
 
     namespace: pulumi.Input[str]
