@@ -5,11 +5,11 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 DOCKERFILE = "chatapp/Dockerfile"
 
@@ -66,8 +66,8 @@ def _is_let_in(name: str, rules: Sequence[str]) -> bool:
 
 
 def _with_parents(name: str) -> list[str]:
-    path = Path(name)
-    return [name, *(parent.as_posix() for parent in path.parents if parent.as_posix() != ".")]
+    parts = name.split("/")
+    return ["/".join(parts[:count]) for count in range(len(parts), 0, -1)]
 
 
 def _matches(name: str, pattern: str) -> bool:

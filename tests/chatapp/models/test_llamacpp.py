@@ -23,7 +23,8 @@ from chatapp.models import Finish, ModelState, TextDelta, TimeLimits, llamacpp, 
 from chatapp.models.llamacpp import LlamaCppModel
 from chatapp.models.llamacpp_server import CONTEXT_TOKENS
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+# Slow: it starts the real model, several times.
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
 ROOT = Path(__file__).parents[3]
 LONG = "Count from one to one thousand, with every number written as a word."
 
@@ -112,7 +113,6 @@ async def test_an_answer_arrives_token_by_token(model):
     assert "xllamacpp" not in sys.modules
 
 
-@pytest.mark.slow
 async def test_it_starts_with_the_first_question_or_when_it_is_told_to(make, servers):
     model = make()
     status = await model.status()
@@ -127,14 +127,12 @@ async def test_it_starts_with_the_first_question_or_when_it_is_told_to(make, ser
     assert (status.state, status.reason) == (ModelState.READY, "")
 
 
-@pytest.mark.slow
 async def test_a_question_right_after_an_answer_needs_no_second_try(model, monkeypatch):
     monkeypatch.setattr(openai_compatible, "RETRIES", 0)  # llama.cpp closes a connection that it said it would keep
     for _ in range(5):
         assert text_of(await ask(model, max_tokens=1))
 
 
-@pytest.mark.slow
 async def test_answers_are_short_and_have_a_system_prompt_in_any_case(model, monkeypatch):
     monkeypatch.setattr(llamacpp, "MAX_TOKENS", 1)
     capped = await ask(model, LONG, max_tokens=4096)
@@ -155,7 +153,6 @@ async def test_a_prompt_over_the_context_is_too_long_with_both_numbers(model):
     assert text_of(await ask(model))
 
 
-@pytest.mark.slow
 async def test_a_stopped_answer_stops_the_computation(model):
     answers = [model.stream(question(LONG), GenerationParameters(max_tokens=512)) for _ in range(2)]
     for answer in answers:  # both places are taken
@@ -195,7 +192,6 @@ async def test_the_server_is_closed_to_everybody_else(model):
 # --- crashes -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 async def test_a_crash_ends_the_answer_and_one_more_start_is_tried_and_then_no_more(make, servers):
     model = make()
     answer = model.stream(question(LONG), GenerationParameters(max_tokens=512))
@@ -252,7 +248,6 @@ async def test_a_question_does_not_wait_for_a_start_longer_than_its_limit(make):
 # --- the end -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 async def test_closing_ends_the_server_whatever_it_does(make, monkeypatch, servers):
     monkeypatch.setattr(llamacpp, "_KILL_SECONDS", 0.1)
     starting, frozen = make(), make()
@@ -308,7 +303,6 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.slow
 async def test_the_server_ends_when_its_parent_is_killed_even_if_a_fork_holds_the_pipe_open():
     async def kill_parent(*arguments):
         command = [sys.executable, "-c", PARENT, *arguments]

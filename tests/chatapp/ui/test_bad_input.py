@@ -12,7 +12,8 @@ from tests.page_client import Refused, open_page, texts
 from tests.serving import serving
 
 # One app for all of these, since every test is a user of its own.
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+# Slow: a page opened for each, all together seconds.
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
