@@ -37,11 +37,7 @@ while :; do
         sleep "${RETRY_SECONDS:-30}"
         continue
     fi
-    {
-        echo
-        echo "The image was not built, so nothing of the running chat was changed. The end of the build's log:"
-        tail -n 25 "$work/log"
-    } >&2
+    echo "The image was not built, so nothing of the running chat was changed. The log above ends with the reason." >&2
     exit "$status"
 done
 

@@ -74,7 +74,8 @@ class ChatDatabase(pulumi.ComponentResource):
             project=args.project,
             name=f"cloud.firestore/{args.name}",
             ruleset_name=pulumi.Output.concat("projects/", args.project, "/rulesets/", ruleset.name),
-            # A ruleset can't change: a new one is made, released, and only then the old one removed.
+            # Neither can change: changed rules are a new ruleset and, after a moment without any, a new release.
+            # Without rules Firestore denies everything, as these rules do.
             opts=pulumi.ResourceOptions(parent=self, hooks=args.hooks),
         )
         self.name = self.database.name

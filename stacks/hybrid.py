@@ -104,7 +104,6 @@ class HybridChat(pulumi.ComponentResource):
             "identity",
             WorkloadIdentityArgs(
                 project=project,
-                project_number=services.number,
                 namespace=names.namespace,
                 account=names.chat_account,
                 database=names.database,

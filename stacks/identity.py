@@ -18,16 +18,15 @@ class WorkloadIdentityArgs:
 
     Attributes:
         project: the project's ID.
-        project_number: the project's number, which principals are named by.
         namespace: the Kubernetes namespace of the account.
         account: the Kubernetes service account.
         database: the one Firestore database that the account may use.
-        depends_on: the cluster: the project's pool of identities exists from its first cluster on.
+        depends_on: the cluster: the project's pool of identities exists from its first cluster on. By then the
+            project's record, which has its number, can be read too; a lookup has no hook that would try it again.
         hooks: what to do while the pool is not there yet.
     """
 
     project: str
-    project_number: pulumi.Input[str]
     namespace: str
     account: str
     database: str
@@ -48,9 +47,12 @@ class WorkloadIdentity(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: WorkloadIdentityArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("hybrid-chat:stacks:WorkloadIdentity", name, {}, opts)
+        record = gcp.organizations.get_project_output(
+            project_id=args.project, opts=pulumi.InvokeOutputOptions(parent=self, depends_on=args.depends_on)
+        )
         self.principal = pulumi.Output.concat(
             "principal://iam.googleapis.com/projects/",
-            args.project_number,
+            record.number,
             f"/locations/global/workloadIdentityPools/{args.project}.svc.id.goog",
             f"/subject/ns/{args.namespace}/sa/{args.account}",
         )

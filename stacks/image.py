@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -186,7 +188,7 @@ class ChatImage(pulumi.ComponentResource):
         ]
         build = command.local.Command(
             "build",
-            create=_SCRIPT.read_text(encoding="utf-8"),
+            create=f"sh {shlex.quote(os.path.relpath(_SCRIPT))}",
             stdin="\n".join(source.files) + "\n",
             environment={
                 "IMAGE": address,

@@ -24,6 +24,13 @@ _NOT_YET = re.compile(
 )
 
 
+# What the provider says when the thing was made and only looking at it failed. To make it again would end in "already
+# exists", and with it the thing would be lost to the state: it is left to the next run, which goes on from there.
+_MADE_ALREADY = re.compile("Error (when )?(reading|waiting)|after creation")
+# These can be made any number of times.
+_REPEATABLE = ("gcp:projects/service:Service", "IAMMember", "IamMember")
+
+
 def patience(name: str, *, minutes: float = 8) -> pulumi.ErrorHook:
     """Return a hook that tries an operation again while Google says that an API or an account is not there yet.
 
@@ -36,8 +43,12 @@ def patience(name: str, *, minutes: float = 8) -> pulumi.ErrorHook:
     """
 
     async def wait(failure: pulumi.ErrorHookArgs) -> bool:
+        newest = failure.errors[0]
         waited = sum(_pause(attempt) for attempt in range(len(failure.errors) - 1))
-        if not _NOT_YET.search(failure.errors[0]) or waited >= minutes * 60:
+        if not _NOT_YET.search(newest) or waited >= minutes * 60:
+            return False
+        is_new = failure.failed_operation == "create" and not failure.type.endswith(_REPEATABLE)
+        if is_new and _MADE_ALREADY.search(newest):
             return False
         await sleep(_pause(len(failure.errors) - 1))
         return True
@@ -66,11 +77,9 @@ class ProjectServices(pulumi.ComponentResource):
     """Enabled APIs, which stay enabled when the stack goes: other things in the project may use them.
 
     Attributes:
-        number: the project's number, known once its record can be read.
         hooks: for each resource that needs one of the APIs (`patience`).
     """
 
-    number: pulumi.Output[str]
     hooks: pulumi.ResourceHookBinding
 
     def __init__(self, name: str, args: ProjectServicesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -81,11 +90,7 @@ class ProjectServices(pulumi.ComponentResource):
         for api in args.apis:
             if api != FIRST_API:
                 self._enabled(args.project, api, depends_on=[first])
-        record = gcp.organizations.get_project_output(
-            project_id=args.project, opts=pulumi.InvokeOutputOptions(parent=self, depends_on=[first])
-        )
-        self.number = record.number
-        self.register_outputs({"number": self.number})
+        self.register_outputs({})
 
     def __getitem__(self, api: str) -> gcp.projects.Service:
         """Return the resource of an API, for ``depends_on``."""

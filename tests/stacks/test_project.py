@@ -31,12 +31,12 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return waits
 
 
-def tries_again(errors: list[str]) -> bool:
+def tries_again(errors: list[str], operation: str = "create", kind: str = "gcp:container/cluster:Cluster") -> bool:
     answers: list[Any] = []
 
     def program() -> None:
         hook = project.patience("patience")
-        failure = pulumi.ErrorHookArgs("urn", "", "n", "t", failed_operation="create", errors=errors)
+        failure = pulumi.ErrorHookArgs("urn", "", "n", kind, failed_operation=operation, errors=errors)
         answers.append(hook(failure))
 
     run(program)
@@ -62,3 +62,21 @@ def test_after_minutes_the_error_is_shown(slept: list[float]) -> None:
 def test_another_error_is_shown_at_once(slept: list[float]) -> None:
     assert not tries_again(["Error 403: Quota 'CPUS' exceeded", NOT_YET[0]])
     assert slept == []
+
+
+MADE_BUT_NOT_SEEN = [
+    f'Error when reading or editing InstanceGroupManagers for node pool "default-pool": {NOT_YET[0]}',
+    f"Error reading bucket after creation: {NOT_YET[0]}",
+    f"Error waiting to create Database: {NOT_YET[0]}",
+]
+
+
+@pytest.mark.parametrize("error", MADE_BUT_NOT_SEEN)
+def test_what_was_made_is_not_made_again(error: str, slept: list[float]) -> None:
+    assert not tries_again([error]), "the second attempt would end in 'already exists', and the first be forgotten"
+    assert tries_again([error], operation="update"), "the next run goes on from there, and may wait"
+
+
+@pytest.mark.parametrize("kind", ["gcp:projects/service:Service", "gcp:projects/iAMMember:IAMMember"])
+def test_what_can_be_made_twice_is_tried_again_in_any_case(kind: str, slept: list[float]) -> None:
+    assert tries_again(MADE_BUT_NOT_SEEN[:1], kind=kind)
