@@ -1,7 +1,8 @@
-"""What a durable append costs: SQLite with ``synchronous`` FULL (what the chat uses) against NORMAL.
+"""What a durable append costs: SQLite with ``synchronous`` FULL (what the chat uses) against NORMAL, and the journal.
 
 Run: ``python -m benchmarks.store [folder]``; the folder should be on the disk that will hold the history.
 A turn is two appends: the question with the empty answer, then the answer's end (2 KB).
+The journal is that of a chat whose cloud answers at once, or takes 5 s for each call.
 """
 
 from __future__ import annotations
@@ -12,15 +13,22 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 from unittest import mock
 
 from chatapp.conversation import Conversation, Message, MessageStatus, Role, new_id, now_ms
 from chatapp.store import sqlite_file
+from chatapp.store.journaled import JournaledStore
 from chatapp.store.sqlite import SQLiteStore
+from tests.fakes.stores import FakeCloud
+
+if TYPE_CHECKING:
+    from chatapp.store import ConversationStore
 
 ROUNDS = 5  # the modes take turns, so that a busy moment of the machine hits both
 TURNS = 640  # per round
 AT_ONCE = (1, 32)  # conversations
+STALLS_S = (0.0, 5.0)  # of the journal's cloud, for each call
 ANSWER = "x" * 2000
 
 
@@ -41,6 +49,30 @@ async def main() -> None:
             print(
                 f"{at_once:>7}  {mode:<11}  {rate:>8.0f}  {percentiles[49]:>7.2f}  {percentiles[98]:>7.2f}  {ratio:>11}"
             )
+    print(f"\n{'at once':>7}  {'cloud':<11}  {'turns/s':>8}  {'p50 ms':>7}  {'p99 ms':>7}  {'max ms':>7}")
+    for at_once in AT_ONCE:
+        for stall_s in STALLS_S:
+            rate, taken_ms = await measure_journal(stall_s, at_once, folder)
+            percentiles = statistics.quantiles(taken_ms, n=100)
+            print(
+                f"{at_once:>7}  {f'{stall_s:.0f} s a call':<11}  {rate:>8.0f}  {percentiles[49]:>7.2f}"
+                f"  {percentiles[98]:>7.2f}  {max(taken_ms):>7.2f}"
+            )
+
+
+async def measure_journal(stall_s: float, at_once: int, folder: str | None) -> tuple[float, list[float]]:
+    """Return the turns per second and how long each append took, in milliseconds, with a cloud that stalls."""
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        cloud = FakeCloud(Path(place) / "cloud")
+        cloud.latency = stall_s / 2  # before a call and before its reply
+        path = Path(place) / "journal.db"
+        store = await JournaledStore.open(path, cloud, destination="the benchmark", drain_seconds=0)
+        start = time.perf_counter()
+        taken_ms = await asyncio.gather(*(talk(store, TURNS // at_once) for _ in range(at_once)))
+        rate = TURNS / (time.perf_counter() - start)
+        with mock.patch("chatapp.store.journaled.log"):  # of what is left
+            await store.aclose()
+    return rate, [append_ms for one in taken_ms for append_ms in one]
 
 
 async def measure(mode: str, at_once: int, folder: str | None) -> tuple[float, list[float]]:
@@ -54,7 +86,7 @@ async def measure(mode: str, at_once: int, folder: str | None) -> tuple[float, l
     return rate, [append_ms for one in taken_ms for append_ms in one]
 
 
-async def talk(store: SQLiteStore, turns: int) -> list[float]:
+async def talk(store: ConversationStore, turns: int) -> list[float]:
     """Return how long each append of a conversation took, in milliseconds."""
     taken_ms = []
     conversation = Conversation(id=new_id(), title="Benchmark", created_ms=now_ms(), updated_ms=now_ms())

@@ -17,6 +17,7 @@ from chatapp.models.gemini import GeminiModel
 from chatapp.models.llamacpp import LlamaCppModel
 from chatapp.models.openai_compatible import OpenAICompatibleModel
 from chatapp.settings import InvalidSettings
+from chatapp.store.journaled import JournaledStore
 from chatapp.store.sqlite import SQLiteStore
 from chatapp.turns import TurnRunner
 from chatapp.web import health
@@ -126,26 +127,37 @@ def _models(settings: Settings) -> list[ChatModel]:
 
 
 async def _store(settings: Settings) -> ConversationStore:
-    if settings.store == "firestore":
-        # Google's library takes a quarter of a second and 60 MB: only where it is used.
-        try:
-            from chatapp.store.firestore import FirestoreStore  # noqa: PLC0415
-        except ImportError as error:
-            raise InvalidSettings(
-                "CHAT_STORE is 'firestore', which needs the package google-cloud-firestore. Install what "
-                f"requirements/chat.txt lists, as make run does. ({error})"
-            ) from error
-        return FirestoreStore(
-            settings.google_cloud_project,
-            settings.firestore_database,
-            retention_days=settings.retention_days,
-            # The longest that a running answer goes without text, and a checkpoint after it.
-            stale_seconds=max(settings.first_token_seconds, settings.between_tokens_seconds) + 10,
-        )
     try:
-        return await SQLiteStore.open(settings.data_dir / "chat.db")
+        if settings.store == "sqlite":
+            return await SQLiteStore.open(settings.data_dir / "chat.db")
+        return await JournaledStore.open(
+            settings.data_dir / "journal.db",
+            _firestore(settings),
+            destination=f"Firestore, database {settings.firestore_database} of project {settings.google_cloud_project}",
+            most_writes=settings.journal_writes,
+            most_bytes=settings.journal_megabytes * 1_000_000,
+            drain_seconds=settings.drain_seconds,
+        )
     except StoreUnavailable as error:
         raise StoreUnavailable(f"{error} The setting for it is CHAT_DATA_DIR.", detail=error.detail) from error
+
+
+def _firestore(settings: Settings) -> ConversationStore:
+    # Google's library takes a quarter of a second and 60 MB: only where it is used.
+    try:
+        from chatapp.store.firestore import FirestoreStore  # noqa: PLC0415
+    except ImportError as error:
+        raise InvalidSettings(
+            "CHAT_STORE is 'firestore', which needs the package google-cloud-firestore. Install what "
+            f"requirements/chat.txt lists, as make run does. ({error})"
+        ) from error
+    return FirestoreStore(
+        settings.google_cloud_project,
+        settings.firestore_database,
+        retention_days=settings.retention_days,
+        # The longest that a running answer goes without text, and a checkpoint after it.
+        stale_seconds=max(settings.first_token_seconds, settings.between_tokens_seconds) + 10,
+    )
 
 
 def _identity(settings: Settings) -> Identity:

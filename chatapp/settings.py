@@ -95,7 +95,7 @@ class Settings(BaseSettings):
     )
     data_dir: Path = Field(
         default_factory=lambda: Path(platformdirs.user_data_dir("hybrid-chat", appauthor=False)),
-        description="folder of the history",
+        description="folder of the history, or of what waits to be saved to Firestore",
     )
     log_format: Literal["text", "json"] = Field(default="text", description="json is what Cloud Logging understands")
     identity: Literal["local", "anonymous"] = Field(
@@ -136,11 +136,21 @@ class Settings(BaseSettings):
         description="location of Vertex AI",
     )
     store: Literal["sqlite", "firestore"] = Field(
-        default="sqlite", description="where the history is: a file in the data folder, or Cloud Firestore"
+        default="sqlite",
+        description="where the history is: a file in the data folder, or Cloud Firestore by way of a journal there",
     )
     firestore_database: str = Field(default="(default)", min_length=1, description="id of the Firestore database")
     retention_days: int | None = Field(
         default=None, ge=1, le=36_500, description="days until messages in Firestore expire; never if not set"
+    )
+    journal_writes: int = Field(
+        default=10_000, ge=1, le=10_000_000, description="how many writes may wait to be saved to Firestore"
+    )
+    journal_megabytes: int = Field(
+        default=256, ge=1, le=1_000_000, description="how much may wait to be saved to Firestore"
+    )
+    drain_seconds: float = Field(
+        default=30, ge=0, le=600, description="time to save what waits for Firestore when the chat ends"
     )
     embedded_model: bool = Field(default=True, description="offer the small demo model that runs on this computer")
     models: Annotated[tuple[ExtraModel, ...], NoDecode, BeforeValidator(_parsed_json)] = Field(

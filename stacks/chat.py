@@ -291,8 +291,8 @@ def _pod(
         automount_service_account_token=False,
         # They would set CHAT_PORT=tcp://... for a Service called chat.
         enable_service_links=False,
-        # Leaving the load balancer (10 s), ending open pages (30 s), closing.
-        termination_grace_period_seconds=60,
+        # Leaving the load balancer (10 s), ending open pages (30 s), sending the journal to the cloud (30 s), closing.
+        termination_grace_period_seconds=90,
         security_context=pod_security(user=USER, group=USER),
         topology_spread_constraints=_spread() if args.replicas > 1 else None,
         containers=[
@@ -305,7 +305,7 @@ def _pod(
                     *(secret_variable(name, args.secret_name, name) for name in sorted(secrets)),
                 ],
                 ports=[http_port(PORT)],
-                resources=fixed_resources("500m", "1Gi", "1Gi"),
+                resources=fixed_resources("500m", "1Gi", "2Gi"),
                 security_context=confined(read_only_root=True),
                 startup_probe=http_probe(HEALTH, period_seconds=2, failure_threshold=60),
                 readiness_probe=http_probe(HEALTH, period_seconds=5, failure_threshold=2),
@@ -319,13 +319,13 @@ def _pod(
                 volume_mounts=mounts({"data": "/data", "tmp": "/tmp"}),  # noqa: S108 - the container's own
             )
         ],
-        volumes=[_data(args.history), scratch("tmp", "256Mi")],
+        volumes=[_data(args.history), scratch("tmp", "512Mi")],
     )
 
 
 def _data(history: FirestoreHistory | VolumeHistory) -> kubernetes.core.v1.VolumeArgs:
     if isinstance(history, FirestoreHistory):
-        return scratch("data", "512Mi")
+        return scratch("data", "1Gi")  # the journal: 256 MB, its log, and what falls away between two clean-ups
     claim = kubernetes.core.v1.PersistentVolumeClaimVolumeSourceArgs(claim_name=history.claim_name)
     return kubernetes.core.v1.VolumeArgs(name="data", persistent_volume_claim=claim)
 

@@ -71,6 +71,9 @@ def test_more_models_are_a_json_list(monkeypatch):
         ("CHAT_STORE", "postgres", "CHAT_STORE is 'postgres': it must be 'sqlite' or 'firestore'"),
         ("CHAT_STORE", "firestore", "CHAT_STORE is 'firestore': it needs GOOGLE_CLOUD_PROJECT"),
         ("CHAT_RETENTION_DAYS", "30", "CHAT_RETENTION_DAYS is '30': only a history in Firestore expires"),
+        ("CHAT_JOURNAL_WRITES", "0", "CHAT_JOURNAL_WRITES is '0': it must be greater than or equal to 1"),
+        ("CHAT_JOURNAL_MEGABYTES", "much", "CHAT_JOURNAL_MEGABYTES is 'much'"),
+        ("CHAT_DRAIN_SECONDS", "-1", "CHAT_DRAIN_SECONDS is '-1'"),
         ("CHAT_FIRST_TOKEN_SECONDS", "-1", "CHAT_FIRST_TOKEN_SECONDS"),
         ("CHAT_MAX_MESSAGE_CHARS", "5", "CHAT_MAX_MESSAGE_CHARS"),
         ("CHAT_MODELS", "[{", "it must be a JSON list of models"),
@@ -99,6 +102,7 @@ def test_the_history_can_be_in_firestore_for_some_days(monkeypatch):
     monkeypatch.setenv("CHAT_STORE", "firestore")
     settings = load_settings()
     assert (settings.firestore_database, settings.retention_days) == ("(default)", None)
+    assert (settings.journal_writes, settings.journal_megabytes, settings.drain_seconds) == (10_000, 256, 30)
     monkeypatch.setenv("CHAT_RETENTION_DAYS", "30")
     assert load_settings().retention_days == 30
     monkeypatch.setenv("CHAT_RETENTION_DAYS", "0")

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.page_client import Refused, open_page
+from tests.page_client import Refused, open_page, texts
 from tests.serving import ChatProcess
 
 pytestmark = pytest.mark.slow  # each starts a process that imports Gradio
@@ -112,14 +112,9 @@ async def test_a_second_chat_on_the_same_history_is_refused(chat, tmp_path):
     assert "another" in said.lower()
 
 
-async def test_with_its_history_in_firestore_it_starts_while_firestore_is_down_and_needs_no_folder(chat, tmp_path):
-    (tmp_path / "file").write_text("not a folder")
-    settings = FIRESTORE | {
-        "CHAT_IDENTITY": "anonymous",
-        "CHAT_SESSION_SECRET": "s" * 32,
-        "CHAT_DATA_DIR": str(tmp_path / "file"),
-    }
-    running = await chat(**settings, **NO_MODELS)  # which asks /healthz
+async def test_with_its_history_in_firestore_it_starts_while_firestore_is_down(chat, tmp_path):
+    running = await chat(**FIRESTORE, **NO_MODELS)  # which asks /healthz
+    assert (tmp_path / "data" / "journal.db").exists()
     await until(lambda: "Ctrl-C" in running.output)
     assert "History: Firestore, database (default) of project demo-chat" in running.output
     async with open_page(running.url) as page:
@@ -127,6 +122,28 @@ async def test_with_its_history_in_firestore_it_starts_while_firestore_is_down_a
             await page.call("new", 50)
     assert await running.end() == 0
     assert "Traceback" not in running.output
+
+
+async def test_what_was_sent_while_firestore_was_down_is_named_at_the_end_and_waits_for_the_next_start(chat):
+    settings = FIRESTORE | NO_MODELS | {"CHAT_LOG_FORMAT": "json", "CHAT_GEMMA_URL": "http://127.0.0.1:9"}
+    running = await chat(**settings, CHAT_DRAIN_SECONDS="0.2")
+    async with open_page(running.url) as page:
+        conversation = await page.send("Something SECRET", model="gemma")  # answered with an error, which is kept too
+    assert await running.end() == 0
+    assert "SECRET" not in running.output
+    (left,) = [line for line in map(json.loads, running.output.splitlines()) if line["message"] == "not_delivered"]
+    assert (left["severity"], left["conversation"]) == ("WARNING", conversation)
+    again = await chat(**settings, CHAT_DRAIN_SECONDS="0")
+    async with open_page(again.url) as page:
+        assert texts(await page.messages(conversation))[0] == "Something SECRET"
+    assert await again.end() == 0
+
+
+async def test_a_history_in_firestore_needs_a_folder_for_its_journal(chat, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    said = await refused(chat, CHAT_DATA_DIR=str(tmp_path / "file"), **FIRESTORE)
+    assert "CHAT_DATA_DIR" in said
+    assert str(tmp_path / "file") in said
 
 
 async def test_googles_library_is_loaded_only_for_a_history_in_firestore():

@@ -329,11 +329,16 @@ class TestChat:
         assert spread == {"topology.kubernetes.io/zone", "kubernetes.io/hostname"}
 
     def test_is_never_away_during_a_rollout(self) -> None:
+        from chatapp.settings import Settings
+
         chat = deployed().one("Deployment", "gradio-chat-deployment")
         assert chat["spec.strategy.rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
         pod = chat["spec.template.spec"]
-        draining = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"] + 30
-        assert pod["terminationGracePeriodSeconds"] >= draining
+        environment = {e["name"]: e.get("value") for e in pod["containers"][0]["env"]}
+        pages = int(environment["CHAT_SHUTDOWN_SECONDS"])
+        journal = Settings.model_fields["drain_seconds"].default
+        leaving = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
+        assert pod["terminationGracePeriodSeconds"] > leaving + pages + journal
 
     def test_keeps_a_page_on_its_replica(self) -> None:
         services = [

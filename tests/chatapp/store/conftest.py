@@ -8,7 +8,9 @@ import pytest
 
 from chatapp.conversation import Conversation, Message, Role, new_id
 from chatapp.store.firestore import FirestoreStore
+from chatapp.store.journaled import JournaledStore
 from chatapp.store.sqlite import SQLiteStore
+from tests.fakes.stores import FakeCloud
 from tests.firestore_emulator import PROJECT, firestore_emulator  # noqa: F401  # a fixture
 
 if TYPE_CHECKING:
@@ -42,9 +44,28 @@ class FirestorePlace:
         return FirestoreStore(PROJECT, self.database, **options)
 
 
-ADAPTERS = {"SQLite": "sqlite_place", "Firestore": "firestore_place"}
+class JournaledPlace:
+    """A journal, and a cloud for it: a fake one, or what another place opens."""
+
+    def __init__(self, folder: Path, beyond: Place | None = None) -> None:
+        self.path = folder / "journal" / "journal.db"
+        self.cloud_folder = folder / "cloud"
+        self.beyond = beyond
+
+    async def open(self, cloud: ConversationStore | None = None, **options: object) -> JournaledStore:
+        if cloud is None:
+            cloud = await self.beyond.open() if self.beyond else FakeCloud(self.cloud_folder)
+        return await JournaledStore.open(self.path, cloud, **{"destination": "the cloud"} | options)
+
+
+ADAPTERS = {
+    "SQLite": "sqlite_place",
+    "journaled": "journaled_place",
+    "Firestore": "firestore_place",
+    "journaled Firestore": "journaled_firestore_place",
+}
 # Seconds for the emulator, and a round trip for each call.
-SLOW_ADAPTERS = {"Firestore"}
+SLOW_ADAPTERS = {"Firestore", "journaled Firestore"}
 
 
 @pytest.fixture
@@ -56,6 +77,16 @@ def sqlite_place(tmp_path: Path) -> SQLitePlace:
 def firestore_place(request: pytest.FixtureRequest) -> FirestorePlace:
     request.getfixturevalue("firestore_emulator")
     return FirestorePlace()
+
+
+@pytest.fixture
+def journaled_place(tmp_path: Path) -> JournaledPlace:
+    return JournaledPlace(tmp_path)
+
+
+@pytest.fixture
+def journaled_firestore_place(tmp_path: Path, firestore_place: FirestorePlace) -> JournaledPlace:
+    return JournaledPlace(tmp_path, firestore_place)
 
 
 @pytest.fixture(

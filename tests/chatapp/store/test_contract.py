@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from chatapp.conversation import FinishReason, Message, MessageStatus, Role, Usage, new_id
 from chatapp.errors import ChatError, ConversationNotFound, StoreUnavailable
-from tests.chatapp.store.conftest import a_conversation, a_message
+from tests.chatapp.store.conftest import ADAPTERS, a_conversation, a_message
 
 if TYPE_CHECKING:
     from chatapp.conversation import Conversation
@@ -564,8 +564,8 @@ def newest(known: dict[str, Message], messages: list[Message]) -> dict[str, Mess
 
 @pytest.mark.parametrize(
     "place",
-    ["sqlite_place", pytest.param("firestore_place", marks=pytest.mark.slow)],
-    ids=["SQLite", "Firestore"],
+    ADAPTERS.values(),
+    ids=ADAPTERS,
     indirect=True,
 )
 @pytest.mark.slow

@@ -258,7 +258,11 @@ async def test_after_a_chat_was_killed_in_mid_answer_another_shows_what_was_writ
             "CHAT_GEMMA_URL": gemma.url,
             "CHAT_EMBEDDED_MODEL": "false",
         }
-        async with running_chat(tmp_path, **settings) as killed, running_chat(tmp_path, **settings) as other:
+        folders = [tmp_path / name for name in ("killed", "other")]  # each has its own disk, with its journal
+        for folder in folders:
+            folder.mkdir()
+        killed_chat, other_chat = (running_chat(folder, **settings) for folder in folders)
+        async with killed_chat as killed, other_chat as other:
             async with open_page(killed.url) as page:
                 conversation = await page.send("Count", model="gemma")
                 await page.watch_until(conversation, lambda messages: " 300 " in texts(messages)[-1])  # over 5 s

@@ -1,0 +1,181 @@
+"""The page as a browser has it open: its requests, the one stream of its events, and Gradio's edits.
+
+`tests.page_client` does the same for one reader at a time; this one is light enough for hundreds, keeps the stream, the
+heartbeat and the timer that an open page has, and notes when each update arrived.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import time
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    import aiohttp
+
+LOOK_SECONDS = 10.0  # the page's timer
+LISTED = 50
+
+
+class Refused(Exception):
+    """The chat did not do what was asked; its text is what the person reads."""
+
+
+async def handlers(http: aiohttp.ClientSession, url: str) -> dict[str, int]:
+    """Return the number of each of the page's handlers by its name; they are the same for everybody."""
+    async with http.get(f"{url}/config") as response:
+        return {one["api_name"]: one["id"] for one in (await response.json())["dependencies"]}
+
+
+class Page:
+    """One open page; ``http`` is its browser, with the browser's cookies."""
+
+    def __init__(self, http: aiohttp.ClientSession, url: str, numbers: dict[str, int], model: str) -> None:
+        self._http = http
+        self._url = url
+        self._numbers = numbers
+        self._model = model
+        self._session = secrets.token_hex(6)
+        self._inboxes: defaultdict[str, asyncio.Queue] = defaultdict(asyncio.Queue)
+        self._pending: set[str] = set()
+        self._completed: set[str] = set()
+        self._reading: asyncio.Task | None = None
+        self._background: list[asyncio.Task] = []
+
+    async def open(self, conversation: str = "") -> list[dict]:
+        """Load the page and return the messages of the conversation that its address names."""
+        async with self._http.get(f"{self._url}/") as response:
+            await response.read()
+            if response.status != 200:
+                raise Refused(f"{response.status} for the page")
+        self._background.append(asyncio.create_task(self._heartbeat()))
+        loaded = await self.call("load", conversation, LISTED, "")
+        messages = (await self.call("watch", loaded[0]))[0]
+        shown = (await self.call("look_at_models", self._model, ""))[2]
+        self._background.append(asyncio.create_task(self._look_at_models(shown)))
+        return messages
+
+    async def send(self, text: str, conversation: str) -> str:
+        """Send a message with the parameters that the page begins with; return the conversation's id."""
+        return (await self.call("send", text, conversation, self._model, 0.9, 0.95, 1024, "", LISTED))[1]
+
+    async def call(self, handler: str, *values: object) -> list[Any]:
+        """Return a handler's last outputs."""
+        outputs: list[Any] = []
+        async for last, _ in self.updates(handler, *values):
+            outputs = last
+        return outputs
+
+    async def updates(self, handler: str, *values: object) -> AsyncGenerator[tuple[list[Any], float]]:
+        """Yield a handler's outputs, the same objects again and again, and when they arrived.
+
+        Raises:
+            Refused: it ended with an error.
+        """
+        event = await self._join(handler, values)
+        inbox, outputs = self._inboxes[event], None
+        try:
+            while True:
+                message, at = await inbox.get()
+                if message["msg"] not in {"process_generating", "process_completed"}:
+                    continue
+                if not message["success"]:
+                    raise Refused(f"{handler}: {message['output'].get('error')}")
+                changes = message["output"]["data"]
+                if outputs is None or message["msg"] == "process_completed":  # the end comes whole
+                    outputs = changes
+                else:
+                    outputs = [_edited(old, edits) for old, edits in zip(outputs, changes, strict=True)]
+                yield outputs, at
+                if message["msg"] == "process_completed":
+                    return
+        finally:
+            del self._inboxes[event]
+
+    async def close(self) -> None:
+        """Leave the page."""
+        tasks = [task for task in (*self._background, self._reading) if task]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _join(self, handler: str, values: tuple[object, ...]) -> str:
+        body = {"data": values, "event_data": None, "fn_index": self._numbers[handler], "trigger_id": None}
+        url = f"{self._url}/gradio_api/queue/join"
+        async with self._http.post(url, json={**body, "session_hash": self._session}) as response:
+            if response.status != 200:
+                raise Refused(f"{response.status} {(await response.text())[:200]}")
+            event = (await response.json())["event_id"]
+        if event not in self._completed:  # a stream that was open already may have been quicker than this reply
+            self._pending.add(event)
+            if self._reading is None or self._reading.done():
+                self._reading = asyncio.create_task(self._read())
+        return event
+
+    async def _read(self) -> None:
+        """Read the page's stream for as long as an event is to come; Gradio closes it when it knows of none."""
+        try:
+            while self._pending:
+                parameters = {"session_hash": self._session}
+                async with self._http.get(f"{self._url}/gradio_api/queue/data", params=parameters) as response:
+                    rest = b""
+                    async for chunk in response.content.iter_any():
+                        at = time.monotonic()
+                        *lines, rest = (rest + chunk if rest else chunk).split(b"\n\n")
+                        for line in lines:
+                            self._receive(json.loads(line.removeprefix(b"data: ")), at)
+        except Exception as error:  # noqa: BLE001  # whoever waits for an event has to know
+            self._lost(f"the page's stream broke: {error!r}")
+
+    def _receive(self, message: dict[str, Any], at: float) -> None:
+        event = message.get("event_id")
+        if event:
+            if message["msg"] == "process_completed":
+                self._pending.discard(event)
+                self._completed.add(event)
+            self._inboxes[event].put_nowait((message, at))
+        elif message["msg"] == "unexpected_error":
+            self._lost(f"the page's stream ended: {message.get('message')}")
+
+    def _lost(self, why: str) -> None:
+        message = {"msg": "process_completed", "success": False, "output": {"error": why}}
+        for event in self._pending:
+            self._inboxes[event].put_nowait((message, time.monotonic()))
+        self._pending.clear()
+
+    async def _heartbeat(self) -> None:
+        async with self._http.get(f"{self._url}/gradio_api/heartbeat/{self._session}") as response:
+            async for _ in response.content.iter_any():
+                pass
+
+    async def _look_at_models(self, shown: str) -> None:
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            looked = await self.call("look_at_models", self._model, shown)
+            shown = looked[2] if isinstance(looked[2], str) else shown
+
+
+def _edited(value: Any, edits: list) -> Any:  # noqa: ANN401  # any JSON
+    """Apply Gradio's edits (``utils.diff``) as its client does, in place."""
+    for action, path, new in edits:
+        if not path:
+            value = value + new if action == "append" else new
+            continue
+        target = value
+        for step in path[:-1]:
+            target = target[step]
+        key = path[-1]
+        if action == "append":
+            target[key] += new
+        elif action == "delete":
+            del target[key]
+        elif action == "add" and isinstance(target, list):
+            target.insert(key, new)
+        else:
+            target[key] = new
+    return value

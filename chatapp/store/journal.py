@@ -1,0 +1,245 @@
+"""The journal: writes on this disk that the cloud has yet to get, in the order in which they came."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import queue
+import sqlite3
+import time
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from chatapp.conversation import now_ms
+from chatapp.errors import ConversationNotFound, StoreUnavailable
+from chatapp.store.journal_file import BUSY_TIMEOUT_S, open_journal
+from chatapp.store.journal_overlay import (
+    Kind,
+    changed,
+    decoded_conversation,
+    encoded,
+    newest,
+)
+from chatapp.store.journal_rows import Addition, Depth, Row, is_deleted, is_there, rows_of, waiting_of
+from chatapp.store.sqlite_file import explained
+from chatapp.store.sqlite_writer import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from chatapp.conversation import Conversation, Message
+    from chatapp.store.journal_overlay import Waiting
+    from chatapp.store.journal_rows import Key
+    from chatapp.store.sqlite_file import SQLiteFile
+
+T = TypeVar("T")
+
+# What one call delivers of a long queue: far under the 4 MB that Firestore takes at once, and quick to send again.
+BATCH_BYTES = 512_000
+BATCH_MESSAGES = 100
+
+CLOSED = "The chat is shutting down, so nothing was changed. Start it and try again."
+_SIZE = "ifnull(length(conversation), 0) + ifnull(length(message), 0)"
+
+
+class Journal:
+    """The file and its one writer thread; what waits is read from it when it is needed, and never kept in memory.
+
+    Of a conversation waits at most: one deletion, then one creation with its messages, one update, and of each message
+    the newest revision. An append that comes takes older revisions of its messages away, and a deletion takes all.
+    """
+
+    def __init__(self, file: SQLiteFile) -> None:
+        self._file = file
+        self._writer = Writer(file.writer, BUSY_TIMEOUT_S)
+        self._idle_readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
+        for reader in file.readers:
+            self._idle_readers.put(reader)
+        self._reader_threads = ThreadPoolExecutor(len(file.readers), "journal-reader")
+        self._closed = False
+        (last_call,) = file.writer.execute("SELECT ifnull(max(call), 0) FROM writes").fetchone()
+        self._calls = itertools.count(last_call + 1)
+        self.depth = Depth({})
+        self._count_what_is_there()
+
+    @classmethod
+    async def open(cls, path: Path, destination: str) -> Self:
+        """Open the journal of this cloud, or make it.
+
+        Raises:
+            StoreUnavailable: see `chatapp.store.journal_file.open_journal`.
+        """
+        return cls(await asyncio.to_thread(open_journal, path, destination))
+
+    async def conversations(self) -> list[Key]:
+        """Return the conversations of which something waits, the longest waiting first."""
+        query = "SELECT user, conversation_id FROM writes GROUP BY user, conversation_id ORDER BY min(number)"
+        return await self._read(lambda connection: [tuple(row) for row in connection.execute(query)])
+
+    async def waiting(self, key: Key) -> list[Waiting]:
+        """Return all that waits of a conversation, in order."""
+        return await self._read(lambda connection: list(rows_of(connection, key)))
+
+    async def waiting_of(self, user: str) -> dict[str, list[Waiting]]:
+        """Return what waits of each of a user's conversations, in order, without messages."""
+
+        def query(connection: sqlite3.Connection) -> dict[str, list[Waiting]]:
+            found: defaultdict[str, list[Waiting]] = defaultdict(list)
+            for row in connection.execute(
+                "SELECT conversation_id, number, call, kind, created_ms, conversation FROM writes"
+                " WHERE user = ? ORDER BY number",
+                (user,),
+            ):
+                found[row["conversation_id"]].append(waiting_of(row))
+            return dict(found)
+
+        return await self._read(query)
+
+    async def next_batch(self, key: Key) -> list[Waiting]:
+        """Return what can be delivered next of a conversation in one call; nothing accepted together is parted."""
+
+        def query(connection: sqlite3.Connection) -> list[Waiting]:
+            batch: list[Waiting] = []
+            for _, rows in itertools.groupby(rows_of(connection, key), key=lambda write: write.call):
+                call = list(rows)
+                size = sum(write.size for write in (*batch, *call))
+                appends = batch and batch[0].kind is Kind.APPEND and call[0].kind is Kind.APPEND
+                fits = appends and size <= BATCH_BYTES and len(batch) + len(call) <= BATCH_MESSAGES
+                if batch and not fits:
+                    break
+                batch += call
+            return batch
+
+        return await self._read(query)
+
+    async def create(self, key: Key, conversation: Conversation, messages: Sequence[Message]) -> None:
+        """Accept a creation; where something waits already, the conversation is there and nothing is changed."""
+        add = Addition(self.depth, next(self._calls), key)
+        new = [(message, encoded(message)) for message in newest(messages)]
+        kept = encoded(conversation)
+
+        def change(connection: sqlite3.Connection) -> None:
+            add.begin()
+            if is_there(connection, key):
+                return
+            add.row(connection, Kind.CREATE, kept)
+            for message, content in new:
+                add.row(connection, Kind.CREATED, None, message, content)
+
+        await self._write(change, add)
+
+    async def append(self, key: Key, messages: Sequence[Message], known: Conversation) -> None:
+        """Accept messages of a conversation, of which ``known`` is known.
+
+        Raises:
+            ConversationNotFound: its deletion waits.
+        """
+        add = Addition(self.depth, next(self._calls), key)
+        new = [(message, encoded(message)) for message in messages]
+        facts = encoded(known)
+
+        def change(connection: sqlite3.Connection) -> None:
+            add.begin()
+            if is_deleted(connection, key):
+                raise ConversationNotFound
+            for message, content in new:
+                add.message(connection, message, content, facts)
+
+        await self._write(change, add)
+
+    async def update(self, key: Key, conversation: Conversation) -> None:
+        """Accept an update; it takes the place of one that waits.
+
+        Raises:
+            ConversationNotFound: the conversation's deletion waits.
+        """
+        add = Addition(self.depth, next(self._calls), key)
+
+        def change(connection: sqlite3.Connection) -> None:
+            add.begin()
+            if is_deleted(connection, key):
+                raise ConversationNotFound
+            after = conversation
+            for row in connection.execute(
+                "SELECT number, conversation FROM writes WHERE user = ? AND conversation_id = ? AND kind = ?",
+                (*key, Kind.UPDATE),
+            ).fetchall():
+                after = changed(decoded_conversation(row["conversation"]), after)
+                add.take_away(connection, [row["number"]])
+            add.row(connection, Kind.UPDATE, encoded(after))
+
+        await self._write(change, add)
+
+    async def delete(self, key: Key) -> None:
+        """Accept a deletion; all that waits of the conversation is gone from the file."""
+        add = Addition(self.depth, next(self._calls), key)
+
+        def change(connection: sqlite3.Connection) -> None:
+            add.begin()
+            numbers = "SELECT number FROM writes WHERE user = ? AND conversation_id = ?"
+            add.take_away(connection, [number for (number,) in connection.execute(numbers, key)])
+            add.row(connection, Kind.DELETE)
+
+        await self._write(change, add, erases=True)
+
+    async def settle(self, key: Key, numbers: Sequence[int], *, erases: bool) -> None:
+        """Take rows away: they were delivered, or never will be; ``erases`` leaves none of their text in the file."""
+        add = Addition(self.depth, 0, key)
+
+        def change(connection: sqlite3.Connection) -> None:
+            add.begin()
+            add.take_away(connection, numbers)
+
+        await self._write(change, add, erases=erases)
+
+    async def aclose(self) -> None:
+        """Finish what was accepted and close the file; a second time does nothing."""
+        if not self._closed:
+            self._closed = True
+            await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        self._writer.stop()
+        self._reader_threads.shutdown()
+        self._file.close()
+
+    def _count_what_is_there(self) -> None:
+        now, clock = time.monotonic(), now_ms()
+        rows = self._file.writer.execute(f"SELECT number, accepted_ms, {_SIZE} AS size FROM writes")  # noqa: S608  # a constant
+        for number, accepted_ms, size in rows:
+            # The day's clock may have been set back since: nothing is younger than now.
+            self.depth.add(number, Row(size, now - max(0, clock - accepted_ms) / 1000))
+
+    async def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        def run() -> T:
+            connection = self._idle_readers.get()
+            try:
+                connection.execute("BEGIN")  # one snapshot for all of the query
+                with connection:
+                    return query(connection)
+            finally:
+                self._idle_readers.put(connection)
+
+        with self._errors_explained():
+            return await asyncio.get_running_loop().run_in_executor(self._reader_threads, run)
+
+    async def _write(
+        self, change: Callable[[sqlite3.Connection], None], add: Addition, *, erases: bool = False
+    ) -> None:
+        with self._errors_explained():
+            await asyncio.wrap_future(self._writer.submit(change, erases=erases))
+        add.count()
+
+    @contextmanager
+    def _errors_explained(self) -> Iterator[None]:
+        if self._closed:
+            raise StoreUnavailable(CLOSED)
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise explained(error) from error
+        except UnicodeEncodeError as error:  # an id that cannot be stored was never stored
+            raise ConversationNotFound(detail="an id is not valid Unicode") from error

@@ -1,0 +1,137 @@
+"""What waits in the journal, and how it looks laid over what the cloud holds."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from chatapp.conversation import Conversation, FinishReason, Message, MessageStatus, Role, Usage
+from chatapp.store.values import storable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+class Kind(StrEnum):
+    """What is to be done in the cloud."""
+
+    DELETE = "delete"
+    CREATE = "create"
+    CREATED = "created"  # a first message of a conversation, which goes with its CREATE
+    UPDATE = "update"
+    APPEND = "append"
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """One write that waits.
+
+    Attributes:
+        conversation: what CREATE and UPDATE write; with the first APPEND of a call, what was known when it came.
+        message: what CREATED and APPEND write; None where only the list is looked at.
+        created_ms: the message's.
+        size: bytes in the journal.
+    """
+
+    number: int
+    call: int
+    kind: Kind
+    conversation: Conversation | None
+    message: Message | None
+    created_ms: int
+    size: int
+
+
+def conversation_over(base: Conversation | None, waiting: Iterable[Waiting]) -> Conversation | None:
+    """Return the conversation as it will be, from what the cloud holds; None: there is none.
+
+    What was delivered a moment ago may be in both: a write laid over its own result changes nothing.
+    """
+    for write in waiting:
+        if write.kind is Kind.DELETE:
+            base = None
+        elif write.kind is Kind.CREATE:
+            base = base or write.conversation
+        elif base and write.kind is Kind.APPEND:
+            base = replace(base, updated_ms=max(base.updated_ms, write.created_ms))
+        elif base and write.kind is Kind.UPDATE and write.conversation:
+            base = changed(base, write.conversation)
+    return base
+
+
+def changed(before: Conversation, after: Conversation) -> Conversation:
+    """Return what an update leaves of a conversation."""
+    updated_ms = max(before.updated_ms, after.updated_ms)
+    return replace(after, created_ms=before.created_ms, updated_ms=updated_ms)
+
+
+def messages_over(base: Sequence[Message] | None, waiting: Iterable[Waiting]) -> list[Message] | None:
+    """Return the messages as they will be, in order, from what the cloud holds; None: there is no conversation."""
+    found = None if base is None else {message.id: message for message in base}
+    created = False
+    for write in waiting:
+        if write.kind is Kind.DELETE:
+            found = None
+        elif write.kind is Kind.CREATE and found is None:
+            found, created = {}, True
+        elif found is not None and write.message and (write.kind is Kind.APPEND or created):
+            known = found.get(write.message.id)
+            if known is None or write.message.revision > known.revision:
+                found[write.message.id] = write.message
+    return None if found is None else in_order(found.values())
+
+
+def in_order(messages: Iterable[Message]) -> list[Message]:
+    """Return messages as a conversation shows them."""
+    return sorted(messages, key=lambda message: (message.created_ms, message.id))
+
+
+def known_of(waiting: Iterable[Waiting]) -> Conversation | None:
+    """Return what is known here of a conversation that the cloud has and cannot show."""
+    kinds = (Kind.APPEND, Kind.UPDATE)
+    return next((write.conversation for write in waiting if write.conversation and write.kind in kinds), None)
+
+
+def newest(messages: Iterable[Message]) -> list[Message]:
+    """Return the newest revision of each message; of the same revision, the first."""
+    found: dict[str, Message] = {}
+    for message in messages:
+        if message.id not in found or message.revision > found[message.id].revision:
+            found[message.id] = message
+    return list(found.values())
+
+
+def clean(message: Message) -> Message:
+    """Return the message with text that can be stored."""
+    return replace(message, content=storable(message.content), error=storable(message.error))
+
+
+def clean_conversation(conversation: Conversation) -> Conversation:
+    """Return the conversation with text that can be stored."""
+    return replace(conversation, title=storable(conversation.title), system_prompt=storable(conversation.system_prompt))
+
+
+def encoded(value: Conversation | Message) -> bytes:
+    """Return what the journal keeps of a conversation or a message.
+
+    Raises:
+        TypeError: it holds something else than text and numbers.
+        UnicodeEncodeError: an id is not valid Unicode.
+    """
+    return json.dumps(asdict(value), ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def decoded_conversation(kept: bytes) -> Conversation:
+    """Return the conversation that `encoded` kept."""
+    return Conversation(**json.loads(kept))
+
+
+def decoded_message(kept: bytes) -> Message:
+    """Return the message that `encoded` kept."""
+    known = json.loads(kept)
+    known["role"], known["status"] = Role(known["role"]), MessageStatus(known["status"])
+    known["usage"] = known["usage"] and Usage(**known["usage"])
+    known["finish_reason"] = known["finish_reason"] and FinishReason(known["finish_reason"])
+    return Message(**known)

@@ -1,0 +1,312 @@
+"""Conversations in a cloud, by way of a journal on this disk: no message waits for the cloud, and none is lost.
+
+This is the store. `journal` is what waits on the disk (`journal_file` opens it), `journal_delivery` takes it to the
+cloud, `journal_reads` lays it over what the cloud shows, and `journal_recent` is what was last seen of that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Self, TypedDict, TypeVar, Unpack
+
+import structlog
+
+from chatapp.conversation import Role
+from chatapp.errors import ConversationNotFound, StoreUnavailable
+from chatapp.store.journal import CLOSED, Journal
+from chatapp.store.journal_delivery import Deliveries
+from chatapp.store.journal_overlay import (
+    changed,
+    clean,
+    clean_conversation,
+    in_order,
+    newest,
+)
+from chatapp.store.journal_reads import Reads
+from chatapp.store.journal_recent import RECENT_BYTES, Recent
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Coroutine, Sequence
+    from pathlib import Path
+
+    from chatapp.conversation import Conversation, Message
+    from chatapp.store import ConversationStore, Page
+    from chatapp.store.journal_rows import Key
+
+T = TypeVar("T")
+
+AT_ONCE = 8  # deliveries; each is one or two requests
+MOST_WRITES = 10_000
+MOST_BYTES = 256_000_000
+DRAIN_S, SAY_SO_AFTER_S = 30.0, 1.0
+# UTF-8 bytes of text in one call. Firestore's limit: what it would refuse for good must not be accepted here.
+CALL_BYTES = 4_000_000
+
+log = structlog.get_logger(__name__)
+
+
+class Options(TypedDict, total=False):
+    """What can be chosen: see `JournaledStore`."""
+
+    most_writes: int
+    most_bytes: int
+    at_once: int
+    drain_seconds: float
+    recent_bytes: int
+
+
+class JournaledStore:
+    """A `chatapp.store.ConversationStore` that writes to a journal on this disk, and from there to the cloud.
+
+    **A write returns when it is on this disk** (SQLite, ``synchronous=FULL``) and is delivered to the cloud in the
+    background: per conversation in the order of the calls, of several revisions of a message that wait only the newest,
+    several appends in one, again after a failure, and again at the next start. A crash between a delivery and its note
+    delivers it again, which the cloud takes, since every call of a store may be repeated. So may an update: it can undo
+    a later one that another copy of the chat made in between. `Deliveries` says how an outage is waited out and what
+    becomes of writes that the cloud refuses for good.
+
+    **Reads show one's own writes at once**: what the cloud holds, with what waits here laid over it. A conversation
+    that is deleted here is gone here, whatever the cloud still says.
+
+    **When the cloud does not answer**, or not within `PATIENCE_S`, a read shows what was last seen of a conversation or
+    of the first page of the list (bounded, in memory, with everything written here since), and what waits here: a
+    person in the middle of a conversation goes on. What another copy of the chat or another device wrote meanwhile is
+    then missing until the cloud is back. After a restart in mid-outage only what waits here is known: a list or a
+    conversation of which something waits is shown as far as that goes. Everything else raises the cloud's own
+    StoreUnavailable. Existing conversations take messages only when they are known to exist, from here or the cloud.
+
+    **A deletion** takes the conversation's waiting writes out of the journal before it returns, text and all (as
+    `chatapp.store.sqlite.SQLiteStore` does), and is itself delivered. Delivered text leaves the file as soon as
+    nothing waits any more.
+
+    **Bounds**: from ``most_writes`` or ``most_bytes`` on, new conversations and new messages of a person raise
+    StoreUnavailable before anything is asked of a model; the end of an answer, a changed title and a deletion are
+    still taken. A disk that is full or may only be read refuses each write at once, whole.
+
+    The cloud must keep the ids of each user apart, as `FirestoreStore` does: a creation is accepted without asking it.
+    The file belongs to one running chat and one destination. It must outlive the process; what waits is lost with it.
+
+    Args:
+        journal: opened; it is closed with this store, as ``cloud`` is.
+        most_writes: how many may wait; most turns wait as two or three.
+        most_bytes: of text and facts that may wait; the file is somewhat larger.
+        at_once: deliveries beside each other.
+        drain_seconds: how long `aclose` delivers what waits.
+        recent_bytes: memory for what was last seen.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        cloud: ConversationStore,
+        *,
+        most_writes: int = MOST_WRITES,
+        most_bytes: int = MOST_BYTES,
+        at_once: int = AT_ONCE,
+        drain_seconds: float = DRAIN_S,
+        recent_bytes: int = RECENT_BYTES,
+    ) -> None:
+        self._journal = journal
+        self._cloud = cloud
+        self._most_writes = most_writes
+        self._most_bytes = most_bytes
+        self._drain_seconds = drain_seconds
+        self._recent = Recent(recent_bytes)
+        self._reads = Reads(journal, cloud, self._recent)
+        self._deliveries = Deliveries(journal, cloud, at_once, self._reads.forget)
+        self._accepting: set[asyncio.Task[None]] = set()
+        self._calls = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._closing = self._closed = False
+        self._close_once = asyncio.Lock()
+
+    @classmethod
+    async def open(cls, path: Path, cloud: ConversationStore, *, destination: str, **options: Unpack[Options]) -> Self:
+        """Open the journal, or make it, and begin to deliver what waits in it.
+
+        ``destination`` names the cloud in a person's words; a journal with writes for another one is refused.
+        ``options`` are those of the class.
+
+        Raises:
+            StoreUnavailable: another chat uses the file, or it cannot be used; it was not changed.
+        """
+        journal = await Journal.open(path, destination)
+        store = cls(journal, cloud, **options)
+        store._deliveries.start(await journal.conversations())
+        return store
+
+    @property
+    def waiting_writes(self) -> int:
+        """How many writes the cloud does not have yet."""
+        return len(self._journal.depth.rows)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How many bytes of text and facts they hold."""
+        return self._journal.depth.size
+
+    @property
+    def waiting_seconds(self) -> float:
+        """How long the oldest has been waiting; 0 when none does."""
+        return self._journal.depth.age
+
+    @property
+    def outage(self) -> bool:
+        """Whether the cloud failed when something was last delivered to it."""
+        return self._deliveries.outage
+
+    def pending(self, user: str, conversation_id: str) -> bool:
+        """Return whether something of a conversation is not in the cloud yet."""
+        return self._deliveries.pending((user, conversation_id))
+
+    async def conversations(self, user: str, *, limit: int = 50, cursor: str | None = None) -> Page[Conversation]:
+        """List the user's conversations, the last updated first, 1 to `MAX_PAGE` at a time."""
+        async with self._call():
+            return await self._reads.conversations(user, limit, cursor)
+
+    async def conversation(self, user: str, conversation_id: str) -> Conversation:
+        """Return one conversation."""
+        async with self._call():
+            return await self._reads.conversation((user, conversation_id))
+
+    async def messages(self, user: str, conversation_id: str) -> list[Message]:
+        """Return all messages of a conversation by ``(created_ms, id)``."""
+        async with self._call():
+            return await self._reads.messages((user, conversation_id))
+
+    async def create(self, user: str, conversation: Conversation, *messages: Message) -> None:
+        """Add a conversation with its first messages."""
+        conversation, messages = clean_conversation(conversation), tuple(map(clean, messages))
+        self._refuse_what_is_too_much(messages, is_new=True)
+        key = user, conversation.id
+        async with self._call():
+            await self._accept(self._created(key, conversation, messages))
+
+    async def update(self, user: str, conversation: Conversation) -> None:
+        """Replace title, model, system prompt and ``updated_ms`` (which never goes back)."""
+        conversation = clean_conversation(conversation)
+        key = user, conversation.id
+        async with self._call():
+            before = self._recent.conversation(key) or await self._reads.conversation(key)
+            await self._accept(self._updated(key, before, conversation))
+
+    async def append(self, user: str, conversation_id: str, *messages: Message) -> None:
+        """Add messages, or replace those with the same id and a lower revision."""
+        messages = tuple(map(clean, messages))
+        self._refuse_what_is_too_much(messages, is_new=any(message.role is Role.USER for message in messages))
+        key = user, conversation_id
+        async with self._call():
+            known = self._recent.conversation(key) or await self._reads.conversation(key)
+            if messages:
+                await self._accept(self._appended(key, messages, known))
+
+    async def delete(self, user: str, conversation_id: str) -> None:
+        """Delete a conversation and all its messages for good."""
+        key = user, conversation_id
+        async with self._call():
+            with suppress(ConversationNotFound):  # an id that cannot be one
+                await self._accept(self._delete(key))
+
+    async def aclose(self) -> None:
+        """Take no more, deliver what waits for up to ``drain_seconds``, log what is left, and close all.
+
+        What is left is delivered at the next start. A second time does nothing.
+        """
+        self._closing = True
+        async with self._close_once:
+            if self._closed:
+                return
+            self._closed = True
+            saying = asyncio.get_running_loop().call_later(SAY_SO_AFTER_S, self._say_that_it_drains)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._drain_seconds):
+                    await self._idle.wait()
+                    await self._deliveries.drain()
+            saying.cancel()
+            await self._deliveries.aclose()
+            await self._reads.aclose()
+            await asyncio.gather(*self._accepting, return_exceptions=True)
+            await self._log_what_is_left()
+            await self._journal.aclose()
+            await self._cloud.aclose()
+
+    async def _created(self, key: Key, conversation: Conversation, messages: Sequence[Message]) -> None:
+        await self._journal.create(key, conversation, messages)
+        self._wrote(key)
+        if self._recent.conversation(key) is None:
+            self._recent.keep_conversation(key, conversation)
+            self._recent.keep_messages(key, in_order(newest(messages)))
+
+    async def _updated(self, key: Key, before: Conversation, conversation: Conversation) -> None:
+        await self._journal.update(key, replace(conversation, created_ms=before.created_ms))
+        self._wrote(key)
+        self._recent.keep_conversation(key, changed(before, conversation))
+
+    async def _appended(self, key: Key, messages: Sequence[Message], known: Conversation) -> None:
+        await self._journal.append(key, messages, known)
+        self._wrote(key)
+        self._recent.appended(key, messages)
+
+    async def _delete(self, key: Key) -> None:
+        await self._journal.delete(key)
+        self._reads.forget(key)
+        self._deliveries.notice(key, fresh=True)
+
+    def _wrote(self, key: Key) -> None:
+        self._reads.wrote(key[0])
+        self._deliveries.notice(key)
+
+    async def _accept(self, accepting: Coroutine[None, None, None]) -> None:
+        """Finish a write whose caller may go away: once it is on the disk, it is also to be delivered."""
+        task = asyncio.create_task(accepting)
+        self._accepting.add(task)
+        task.add_done_callback(self._accepting.discard)
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen, should its caller be gone
+        await asyncio.shield(task)
+
+    def _refuse_what_is_too_much(self, messages: Sequence[Message], *, is_new: bool) -> None:
+        size = sum(len(message.content.encode()) for message in messages)
+        if size > CALL_BYTES:
+            raise StoreUnavailable(
+                f"This is {size / 1e6:.1f} MB, and the chat history can keep {CALL_BYTES / 1e6:.0f} MB at once, so "
+                "nothing was changed. Shorten it, or send it in parts."
+            )
+        if is_new and (self.waiting_writes >= self._most_writes or self.waiting_bytes >= self._most_bytes):
+            raise StoreUnavailable(
+                "The chat history cannot be saved now: the cloud has not taken it for a while, and there is no room "
+                "left for more to wait. Nothing was sent; try again later.",
+                detail=f"{self.waiting_writes} writes, {self.waiting_bytes} bytes wait",
+            )
+
+    def _say_that_it_drains(self) -> None:
+        log.warning("saving_what_waits", writes=self.waiting_writes, at_most_seconds=self._drain_seconds)
+
+    async def _log_what_is_left(self) -> None:
+        if not self.waiting_writes:
+            return
+        with suppress(StoreUnavailable):
+            for key in await self._journal.conversations():
+                waiting = await self._journal.waiting(key)
+                log.warning(
+                    "not_delivered",
+                    conversation=key[1],
+                    writes=Counter(write.kind.value for write in waiting),
+                    bytes=sum(write.size for write in waiting),
+                )
+
+    @asynccontextmanager
+    async def _call(self) -> AsyncIterator[None]:
+        if self._closing:
+            raise StoreUnavailable(CLOSED)
+        self._calls += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._calls -= 1
+            if not self._calls:
+                self._idle.set()

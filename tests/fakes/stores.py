@@ -1,0 +1,112 @@
+"""A cloud that keeps conversations, with the latency and the failures that a test decides."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from typing import TYPE_CHECKING
+
+from chatapp.errors import ChatError, StoreUnavailable
+from chatapp.store.sqlite import SQLiteStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+READS = {"conversations", "conversation", "messages"}
+
+
+class FakeCloud:
+    """A `ConversationStore` in which each user's ids are apart, as in Firestore: one SQLite file for each user.
+
+    Attributes:
+        down: no call is carried out; each raises StoreUnavailable.
+        fails: asked before each call with its name and conversation id; what it returns is raised instead.
+        loses_reply: asked after each call that was carried out; True raises StoreUnavailable although it was.
+        latency: seconds before a call is carried out, and again before its reply.
+        gate: no call is carried out while it is not set; those under way wait.
+        calls: name, conversation id and what was written (ids with revisions) of every call that was carried out.
+        asked: the same of every call, carried out or not.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.down = False
+        self.fails: Callable[[str, str], Exception | None] = lambda _name, _conversation_id: None
+        self.loses_reply: Callable[[str], bool] = lambda _name: False
+        self.latency = 0.0
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.calls: list[tuple[str, str, list[str]]] = []
+        self.asked: list[tuple[str, str, list[str]]] = []
+        self.at_once = self.most_at_once = 0
+        self.closed = 0
+        self._folder = folder
+        self._stores: dict[str, SQLiteStore] = {}
+        self._opening = asyncio.Lock()
+
+    @property
+    def writes(self):
+        return [call for call in self.calls if call[0] not in READS]
+
+    async def conversations(self, user, **options):
+        return await self._call("conversations", user, "", [], **options)
+
+    async def conversation(self, user, conversation_id):
+        return await self._call("conversation", user, conversation_id, [], conversation_id)
+
+    async def messages(self, user, conversation_id):
+        return await self._call("messages", user, conversation_id, [], conversation_id)
+
+    async def create(self, user, conversation, *messages):
+        await self._call("create", user, conversation.id, messages, conversation, *messages)
+
+    async def update(self, user, conversation):
+        await self._call("update", user, conversation.id, [], conversation)
+
+    async def append(self, user, conversation_id, *messages):
+        await self._call("append", user, conversation_id, messages, conversation_id, *messages)
+
+    async def delete(self, user, conversation_id):
+        await self._call("delete", user, conversation_id, [], conversation_id)
+
+    async def aclose(self):
+        self.closed += 1
+        await asyncio.gather(*(store.aclose() for store in self._stores.values()))
+
+    async def _call(self, name, user, conversation_id, messages, *arguments, **options):
+        call = name, conversation_id, [f"{message.id}@{message.revision}" for message in messages]
+        self.asked.append(call)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            await self._wait()
+            if self.down or self.closed:
+                raise StoreUnavailable("The cloud cannot be reached.", detail="503 down")
+            if error := self.fails(name, conversation_id):
+                raise error
+            try:
+                return await getattr(await self._store(user), name)(user, *arguments, **options)
+            finally:
+                self.calls.append(call)
+                await self._wait()
+                if self.loses_reply(name):
+                    raise StoreUnavailable("The cloud cannot be reached.", detail="503 reply lost")
+        finally:
+            self.at_once -= 1
+
+    async def _wait(self):
+        await self.gate.wait()
+        if self.latency:
+            await asyncio.sleep(self.latency)
+
+    async def _store(self, user) -> SQLiteStore:
+        async with self._opening:
+            if user not in self._stores:
+                name = hashlib.sha256(user.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+                self._stores[user] = await SQLiteStore.open(self._folder / f"{name}.db")
+        return self._stores[user]
+
+
+def refusing(conversation_id: str, error: ChatError) -> Callable[[str, str], Exception | None]:
+    """Return what makes a cloud refuse every write to one conversation."""
+    return lambda name, asked: error if asked == conversation_id and name not in READS else None
