@@ -67,7 +67,7 @@ pins: ## compile the pinned versions again (PINS=--upgrade for newer ones)
 
 clean: ## remove what was installed and cached here (not the chats)
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	find chatapp tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find chatapp stacks tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # What the verbs need, installed when it is missing or its pins changed.
 chat dev stack:
