@@ -73,7 +73,7 @@ class ChatDatabase(pulumi.ComponentResource):
             "rules-release",
             project=args.project,
             name=f"cloud.firestore/{args.name}",
-            ruleset_name=pulumi.Output.concat("projects/", args.project, "/rulesets/", ruleset.name),
+            ruleset_name=pulumi.Output.format("projects/{0}/rulesets/{1}", args.project, ruleset.name),
             # Neither can change: changed rules are a new ruleset and, after a moment without any, a new release.
             # Without rules Firestore denies everything, as these rules do.
             opts=pulumi.ResourceOptions(parent=self, hooks=args.hooks),

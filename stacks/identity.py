@@ -50,11 +50,13 @@ class WorkloadIdentity(pulumi.ComponentResource):
         record = gcp.organizations.get_project_output(
             project_id=args.project, opts=pulumi.InvokeOutputOptions(parent=self, depends_on=args.depends_on)
         )
-        self.principal = pulumi.Output.concat(
-            "principal://iam.googleapis.com/projects/",
+        self.principal = pulumi.Output.format(
+            "principal://iam.googleapis.com/projects/{0}/locations/global/workloadIdentityPools/{1}.svc.id.goog"
+            "/subject/ns/{2}/sa/{3}",
             record.number,
-            f"/locations/global/workloadIdentityPools/{args.project}.svc.id.goog",
-            f"/subject/ns/{args.namespace}/sa/{args.account}",
+            args.project,
+            args.namespace,
+            args.account,
         )
         options = pulumi.ResourceOptions(parent=self, depends_on=args.depends_on, hooks=args.hooks)
         self.bindings = [

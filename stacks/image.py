@@ -209,7 +209,7 @@ class ChatImage(pulumi.ComponentResource):
                 custom_timeouts=pulumi.CustomTimeouts(create="30m"),
             ),
         )
-        return pulumi.Output.concat(address.apply(lambda name: name.rpartition(":")[0]), "@", build.stdout)
+        return pulumi.Output.format("{0}@{1}", address.apply(lambda name: name.rpartition(":")[0]), build.stdout)
 
 
 def _address(registry: RegistryArgs, repository: gcp.artifactregistry.Repository, tag: str) -> pulumi.Output[str]:

@@ -101,5 +101,7 @@ def mounts(places: Mapping[str, str]) -> list[kubernetes.core.v1.VolumeMountArgs
 
 def content_hash(*secrets: pulumi.Input[str]) -> dict[str, pulumi.Input[str]]:
     """Return an annotation that changes with the secrets, so that a pod starts again when one of them changes."""
-    digest = pulumi.Output.all(*secrets).apply(lambda values: hashlib.sha256("\0".join(values).encode()).hexdigest())
+    digest = pulumi.Output.all(*secrets).apply(
+        lambda values: hashlib.sha256("\0".join(map(str, values)).encode()).hexdigest()
+    )
     return {"hybrid-chat/secrets": pulumi.Output.secret(digest)}
