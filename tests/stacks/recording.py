@@ -218,20 +218,6 @@ def run(
 ) -> Deployed:
     """Run a program as the engine would, and return what it registered (also `into` what was given)."""
     deployed = Deployed() if into is None else into
-    # In a thread of its own: each registration notes the whole stack of calls, and that of pytest is deep.
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        thread.submit(_run, program, dict(config or {}), deployed, stack, preview, list(secret_keys)).result()
-    return deployed
-
-
-def _run(
-    program: Callable[[], object],
-    config: dict[str, str],
-    deployed: Deployed,
-    stack: str,
-    preview: bool,
-    secret_keys: list[str],
-) -> None:
     cloud = CloudMocks(preview=preview)
     with _event_loop():
         set_root_resource(None)
@@ -239,7 +225,7 @@ def _run(
         mocks.set_mocks(
             cloud, project="hybrid-chat", stack=stack, preview=preview, monitor=RecordingMonitor(cloud, deployed)
         )
-        pulumi.runtime.set_all_config(config, secret_keys)
+        pulumi.runtime.set_all_config(dict(config or {}), list(secret_keys))
         mocks.test(lambda: program() and None)()
         deployed.calls = cloud.calls
         root = get_root_resource()
@@ -248,6 +234,7 @@ def _run(
             deployed.outputs[name], is_secret = _resolved(value)
             if is_secret:
                 deployed.secret_outputs.add(name)
+    return deployed
 
 
 @contextmanager
