@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pulumi
 import pulumi_gcp as gcp
@@ -124,9 +124,8 @@ class AutopilotCluster(pulumi.ComponentResource):
 def _kubeconfig(cluster: gcp.container.Cluster) -> pulumi.Output[str]:
     """Return a kubeconfig that holds no key: GKE's plugin gets a token for whoever runs Pulumi."""
 
-    def rendered(values: list[Any]) -> str:
-        name, endpoint, auth = values
-        certificate = auth.cluster_ca_certificate if auth else ""
+    def rendered(values: list[str]) -> str:
+        name, endpoint, certificate = values
         return json.dumps(
             {
                 "apiVersion": "v1",
@@ -156,4 +155,5 @@ def _kubeconfig(cluster: gcp.container.Cluster) -> pulumi.Output[str]:
             }
         )
 
-    return pulumi.Output.secret(pulumi.Output.all(cluster.name, cluster.endpoint, cluster.master_auth).apply(rendered))
+    certificate = cluster.master_auth.cluster_ca_certificate
+    return pulumi.Output.secret(pulumi.Output.all(cluster.name, cluster.endpoint, certificate).apply(rendered))
