@@ -16,8 +16,9 @@ from google.api_core.exceptions import AlreadyExists
 from google.cloud.firestore import DELETE_FIELD, Maximum, Query
 
 from chatapp.conversation import Conversation, Message, MessageStatus, now_ms
-from chatapp.errors import ConversationNotFound, StoreUnavailable
+from chatapp.errors import ConversationNotFound
 from chatapp.store import Page
+from chatapp.store.calls import Calls
 from chatapp.store.firestore_client import (
     CALL_S,
     READ_ATTEMPT_S,
@@ -44,7 +45,7 @@ from chatapp.store.firestore_documents import (
     uid,
 )
 from chatapp.store.firestore_revisions import Revisions, encoded
-from chatapp.store.values import BEGINNING, MAX_PAGE, cursor_after, position
+from chatapp.store.values import BEGINNING, MAX_PAGE, cursor_after, in_order, position
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -106,10 +107,7 @@ class FirestoreStore:
         self._stale = timedelta(seconds=stale_seconds)
         self._revisions = Revisions()
         self._tidying = Tidying(lambda: self._call(READ_CALL_S))
-        self._calls = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._closing = False
+        self._calls = Calls()
 
     async def conversations(self, user: str, *, limit: int = 50, cursor: str | None = None) -> Page[Conversation]:
         """List the user's conversations, the last updated first, 1 to `MAX_PAGE` at a time, less what expired."""
@@ -144,8 +142,8 @@ class FirestoreStore:
         field = INDEXED_FIELDS[MESSAGES]
         async with self._call(READ_CALL_S) as client:
             conversation = await _owned(_conversation(client, user, conversation_id))
-            in_order = conversation.reference.collection(MESSAGES).order_by(field).order_by("__name__")
-            query = in_order.limit(MESSAGES_AT_ONCE)
+            by_time = conversation.reference.collection(MESSAGES).order_by(field).order_by("__name__")
+            query = by_time.limit(MESSAGES_AT_ONCE)
             while page := await fetched(query, at=conversation.read_time, seconds=READ_ATTEMPT_S):
                 found += page
                 if len(page) < MESSAGES_AT_ONCE:
@@ -158,7 +156,7 @@ class FirestoreStore:
             for one in found
             if not is_part(one.id) and not _is_expired(one)
         ]
-        return sorted(messages, key=lambda message: (message.created_ms, message.id))
+        return in_order(messages)
 
     async def create(self, user: str, conversation: Conversation, *messages: Message) -> None:
         """Add a conversation with its first messages."""
@@ -198,9 +196,9 @@ class FirestoreStore:
 
     async def aclose(self) -> None:
         """Finish what was accepted and close the connection; a second time does nothing."""
-        self._closing = True
+        self._calls.closing = True
         await self._tidying.aclose()
-        await self._idle.wait()
+        await self._calls.finish()
         await self._connection.close()
 
     def _touched(self, updated_ms: int) -> dict[str, Any]:
@@ -217,21 +215,14 @@ class FirestoreStore:
     @asynccontextmanager
     async def _call(self, seconds: float = CALL_S) -> AsyncIterator[Client]:
         """Give a call its client and its time, and say in words what goes wrong."""
-        if self._closing:
-            raise StoreUnavailable("The chat is shutting down, so nothing was changed. Start it and try again.")
-        self._calls += 1
-        self._idle.clear()
-        try:
-            async with asyncio.timeout(seconds):
-                yield await self._connection.client()
-        except Exception as error:
-            if is_explained(error):
-                raise self._connection.explained(error) from error
-            raise
-        finally:
-            self._calls -= 1
-            if not self._calls:
-                self._idle.set()
+        with self._calls.one():
+            try:
+                async with asyncio.timeout(seconds):
+                    yield await self._connection.client()
+            except Exception as error:
+                if is_explained(error):
+                    raise self._connection.explained(error) from error
+                raise
 
 
 def _conversation(client: Client, user: str, conversation_id: str) -> AsyncDocumentReference:

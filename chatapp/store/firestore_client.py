@@ -30,6 +30,7 @@ from google.cloud.firestore_v1.services.firestore import FirestoreAsyncClient
 from google.cloud.firestore_v1.services.firestore.transports import FirestoreGrpcAsyncIOTransport
 
 from chatapp.errors import StoreUnavailable
+from chatapp.store.values import UNREACHABLE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -128,7 +129,7 @@ class Connection:
                 return "The chat history has reached a limit of Firestore, so this did not work. Try again later."
             case InvalidArgument():
                 return "Firestore refused this, so nothing was changed. The log says why."
-        return "The chat history cannot be reached right now. Try again in a moment; nothing is kept twice."
+        return UNREACHABLE
 
 
 class Client(AsyncClient):

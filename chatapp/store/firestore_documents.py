@@ -53,8 +53,6 @@ VERSION = 1  # of the documents' shape, in "v"; a program that changes the shape
 # UTF-8 bytes of text in one document. A document holds 1 MiB (https://firebase.google.com/docs/firestore/quotas); the
 # rest is for the other fields.
 PART_BYTES = 900 * 1024
-# UTF-8 bytes of text in one commit, which is all or nothing. The emulator takes requests of 4 MiB, Firestore of 10.
-COMMIT_BYTES = 4_000_000
 # What can be a document's id without being escaped; `new_id` makes 32 hex digits. "~" is kept for parts.
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -12,13 +12,13 @@ from chatapp.conversation import MessageStatus
 from chatapp.errors import ConversationNotFound, StoreUnavailable
 from chatapp.store.firestore_client import committed, fetched_all
 from chatapp.store.firestore_documents import (
-    COMMIT_BYTES,
     EXPIRY_FIELD,
     MESSAGES,
     Document,
     message_documents,
     part_id,
 )
+from chatapp.store.values import newest, refuse_too_much
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -132,17 +132,8 @@ def encoded(messages: Iterable[Message], retention_ms: int | None) -> list[Encod
         ValueError, TypeError, AttributeError: a message is none.
         StoreUnavailable: together they are longer than one commit may be.
     """
-    newest: dict[str, Message] = {}
-    for message in messages:
-        if message.id not in newest or message.revision > newest[message.id].revision:
-            newest[message.id] = message
-    found = [Encoded(message, message_documents(message, retention_ms)) for message in newest.values()]
-    size = sum(len(document["content"].encode()) for _, documents in found for document in documents.values())
-    if size > COMMIT_BYTES:
-        raise StoreUnavailable(
-            f"This is {size / 1e6:.1f} MB, and the chat history can keep {COMMIT_BYTES / 1e6:.0f} MB at once, so "
-            "nothing was changed. Shorten it, or send it in parts."
-        )
+    found = [Encoded(message, message_documents(message, retention_ms)) for message in newest(messages)]
+    refuse_too_much(sum(len(document["content"].encode()) for _, documents in found for document in documents.values()))
     return found
 
 

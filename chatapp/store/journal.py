@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import queue
-import sqlite3
 import time
 from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Self
 
 from chatapp.conversation import now_ms
-from chatapp.errors import ConversationNotFound, StoreUnavailable
+from chatapp.errors import ConversationNotFound
 from chatapp.store.journal_file import BUSY_TIMEOUT_S, open_journal
 from chatapp.store.journal_overlay import (
     Kind,
     changed,
     decoded_conversation,
     encoded,
-    newest,
 )
 from chatapp.store.journal_rows import Addition, Depth, Row, is_deleted, is_there, rows_of, waiting_of
-from chatapp.store.sqlite_file import explained
-from chatapp.store.sqlite_writer import Writer
+from chatapp.store.sqlite_database import SQLiteDatabase
+from chatapp.store.values import newest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    import sqlite3
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from chatapp.conversation import Conversation, Message
@@ -35,13 +31,10 @@ if TYPE_CHECKING:
     from chatapp.store.journal_rows import Key
     from chatapp.store.sqlite_file import SQLiteFile
 
-T = TypeVar("T")
-
 # What one call delivers of a long queue: far under the 4 MB that Firestore takes at once, and quick to send again.
 BATCH_BYTES = 512_000
 BATCH_MESSAGES = 100
 
-CLOSED = "The chat is shutting down, so nothing was changed. Start it and try again."
 _SIZE = "ifnull(length(conversation), 0) + ifnull(length(message), 0)"
 
 
@@ -53,17 +46,10 @@ class Journal:
     """
 
     def __init__(self, file: SQLiteFile) -> None:
-        self._file = file
-        self._writer = Writer(file.writer, BUSY_TIMEOUT_S)
-        self._idle_readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
-        for reader in file.readers:
-            self._idle_readers.put(reader)
-        self._reader_threads = ThreadPoolExecutor(len(file.readers), "journal-reader")
-        self._closed = False
         (last_call,) = file.writer.execute("SELECT ifnull(max(call), 0) FROM writes").fetchone()
         self._calls = itertools.count(last_call + 1)
-        self.depth = Depth({})
-        self._count_what_is_there()
+        self.depth = _depth(file.writer)
+        self._database = SQLiteDatabase(file, BUSY_TIMEOUT_S)
 
     @classmethod
     async def open(cls, path: Path, destination: str) -> Self:
@@ -77,11 +63,11 @@ class Journal:
     async def conversations(self) -> list[Key]:
         """Return the conversations of which something waits, the longest waiting first."""
         query = "SELECT user, conversation_id FROM writes GROUP BY user, conversation_id ORDER BY min(number)"
-        return await self._read(lambda connection: [tuple(row) for row in connection.execute(query)])
+        return await self._database.read(lambda connection: [tuple(row) for row in connection.execute(query)])
 
     async def waiting(self, key: Key) -> list[Waiting]:
         """Return all that waits of a conversation, in order."""
-        return await self._read(lambda connection: list(rows_of(connection, key)))
+        return await self._database.read(lambda connection: list(rows_of(connection, key)))
 
     async def waiting_of(self, user: str) -> dict[str, list[Waiting]]:
         """Return what waits of each of a user's conversations, in order, without messages."""
@@ -96,7 +82,7 @@ class Journal:
                 found[row["conversation_id"]].append(waiting_of(row))
             return dict(found)
 
-        return await self._read(query)
+        return await self._database.read(query)
 
     async def next_batch(self, key: Key) -> list[Waiting]:
         """Return what can be delivered next of a conversation in one call; nothing accepted together is parted."""
@@ -113,7 +99,7 @@ class Journal:
                 batch += call
             return batch
 
-        return await self._read(query)
+        return await self._database.read(query)
 
     async def create(self, key: Key, conversation: Conversation, messages: Sequence[Message]) -> None:
         """Accept a creation; where something waits already, the conversation is there and nothing is changed."""
@@ -197,49 +183,20 @@ class Journal:
 
     async def aclose(self) -> None:
         """Finish what was accepted and close the file; a second time does nothing."""
-        if not self._closed:
-            self._closed = True
-            await asyncio.to_thread(self._close)
-
-    def _close(self) -> None:
-        self._writer.stop()
-        self._reader_threads.shutdown()
-        self._file.close()
-
-    def _count_what_is_there(self) -> None:
-        now, clock = time.monotonic(), now_ms()
-        rows = self._file.writer.execute(f"SELECT number, accepted_ms, {_SIZE} AS size FROM writes")  # noqa: S608  # a constant
-        for number, accepted_ms, size in rows:
-            # The day's clock may have been set back since: nothing is younger than now.
-            self.depth.add(number, Row(size, now - max(0, clock - accepted_ms) / 1000))
-
-    async def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
-        def run() -> T:
-            connection = self._idle_readers.get()
-            try:
-                connection.execute("BEGIN")  # one snapshot for all of the query
-                with connection:
-                    return query(connection)
-            finally:
-                self._idle_readers.put(connection)
-
-        with self._errors_explained():
-            return await asyncio.get_running_loop().run_in_executor(self._reader_threads, run)
+        await self._database.aclose()
 
     async def _write(
         self, change: Callable[[sqlite3.Connection], None], add: Addition, *, erases: bool = False
     ) -> None:
-        with self._errors_explained():
-            await asyncio.wrap_future(self._writer.submit(change, erases=erases))
+        await self._database.write(change, erases=erases)
         add.count()
 
-    @contextmanager
-    def _errors_explained(self) -> Iterator[None]:
-        if self._closed:
-            raise StoreUnavailable(CLOSED)
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise explained(error) from error
-        except UnicodeEncodeError as error:  # an id that cannot be stored was never stored
-            raise ConversationNotFound(detail="an id is not valid Unicode") from error
+
+def _depth(connection: sqlite3.Connection) -> Depth:
+    """Return how much waits in the file."""
+    depth = Depth({})
+    now, clock = time.monotonic(), now_ms()
+    for number, accepted_ms, size in connection.execute(f"SELECT number, accepted_ms, {_SIZE} AS size FROM writes"):  # noqa: S608  # a constant
+        # The day's clock may have been set back since: nothing is younger than now.
+        depth.add(number, Row(size, now - max(0, clock - accepted_ms) / 1000))
+    return depth

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from chatapp.errors import StoreUnavailable
-from chatapp.store.sqlite_file import (
-    SYNCHRONOUS,
-    SQLiteFile,
-    _connection,
-    _explained_folder,
-    _only_chat_at,
-    explained,
-)
+from chatapp.store.sqlite_file import Schema, SQLiteFile, explained
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-APPLICATION_ID = 0x484A524E  # "HJRN": no history, and no file of another program
 BUSY_TIMEOUT_S = 5.0
 READERS = 2
 
-# As in `chatapp.store.sqlite_file`: one transaction each, and one that was released is never changed again.
-MIGRATIONS = (
-    """
+_WRITES = """
     -- One row for each thing that is to be done in the cloud; what was accepted together shares its ``call``.
     -- A number is never used twice: a late note that a row was delivered takes no newer one away.
     -- Texts stand last, so that a look at the others reads no text.
@@ -46,7 +35,14 @@ MIGRATIONS = (
     CREATE INDEX writes_in_order ON writes (user, conversation_id, number);
     CREATE INDEX writes_by_message ON writes (user, conversation_id, message_id);
     CREATE TABLE destination (name TEXT NOT NULL);
-    """,
+    """
+
+JOURNAL = Schema(
+    application_id=0x484A524E,  # "HJRN"
+    migrations=(_WRITES,),
+    foreign="The file at {path} is not the chat's journal, so it was left alone. Move it away and start again.",
+    newer="The chat's journal at {path} was made by a newer version of this chat, so it was left alone. Start that"
+    " version once, so that it saves what waits there.",
 )
 
 
@@ -58,55 +54,14 @@ def open_journal(path: Path, destination: str) -> SQLiteFile:
     """
     path = path.absolute()
     with ExitStack() as resources:
+        file = SQLiteFile.open(path, JOURNAL, readers=READERS, busy_timeout=BUSY_TIMEOUT_S)
+        resources.callback(file.close)
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            resources.enter_context(_only_chat_at(path))
-            with suppress(FileExistsError):
-                os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-            writer = resources.enter_context(_connection(path, BUSY_TIMEOUT_S))
-            _bring_up_to_date(writer, path)
-            _check_destination(writer, path, destination)
-            reading = [resources.enter_context(_connection(path, BUSY_TIMEOUT_S)) for _ in range(READERS)]
-            for reader in reading:
-                reader.execute("PRAGMA query_only = ON")
+            _check_destination(file.writer, path, destination)
         except sqlite3.Error as error:
             raise explained(error, f" at {path}") from error
-        except OSError as error:
-            raise _explained_folder(error, path) from error
-        return SQLiteFile(resources.pop_all(), writer, reading)
-
-
-def _bring_up_to_date(connection: sqlite3.Connection, path: Path) -> None:
-    """Check that it is a journal, set the connection up for writing, and apply the migrations that are missing."""
-    application_id, version = (
-        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
-    )
-    if application_id != APPLICATION_ID and connection.execute("SELECT 1 FROM sqlite_master").fetchone():
-        raise StoreUnavailable(
-            f"The file at {path} is not the chat's journal, so it was left alone. Move it away and start again."
-        )
-    if version > len(MIGRATIONS):
-        raise StoreUnavailable(
-            f"The chat's journal at {path} was made by a newer version of this chat, so it was left alone. Start that"
-            " version once, so that it saves what waits there.",
-            detail=f"schema {version}, this version knows {len(MIGRATIONS)}",
-        )
-    for setting in (
-        "journal_mode = WAL",
-        f"synchronous = {SYNCHRONOUS}",
-        "fullfsync = ON",
-        "secure_delete = ON",
-        "temp_store = MEMORY",
-    ):
-        connection.execute(f"PRAGMA {setting}")
-    for number, migration in enumerate(MIGRATIONS[version:], start=version + 1):
-        connection.executescript(
-            f"BEGIN IMMEDIATE; {migration};"
-            f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {number}; COMMIT"
-        )
-    # Says now, not at the first message, that the file is read-only.
-    connection.executescript(f"BEGIN IMMEDIATE; PRAGMA user_version = {len(MIGRATIONS)}; ROLLBACK")
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # a killed chat may have left text in the log
+        resources.pop_all()
+    return file
 
 
 def _check_destination(connection: sqlite3.Connection, path: Path, destination: str) -> None:

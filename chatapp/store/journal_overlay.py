@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from chatapp.conversation import Conversation, FinishReason, Message, MessageStatus, Role, Usage
-from chatapp.store.values import storable
+from chatapp.store.values import in_order, storable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -83,24 +83,10 @@ def messages_over(base: Sequence[Message] | None, waiting: Iterable[Waiting]) ->
     return None if found is None else in_order(found.values())
 
 
-def in_order(messages: Iterable[Message]) -> list[Message]:
-    """Return messages as a conversation shows them."""
-    return sorted(messages, key=lambda message: (message.created_ms, message.id))
-
-
 def known_of(waiting: Iterable[Waiting]) -> Conversation | None:
     """Return what is known here of a conversation that the cloud has and cannot show."""
     kinds = (Kind.APPEND, Kind.UPDATE)
     return next((write.conversation for write in waiting if write.conversation and write.kind in kinds), None)
-
-
-def newest(messages: Iterable[Message]) -> list[Message]:
-    """Return the newest revision of each message; of the same revision, the first."""
-    found: dict[str, Message] = {}
-    for message in messages:
-        if message.id not in found or message.revision > found[message.id].revision:
-            found[message.id] = message
-    return list(found.values())
 
 
 def clean(message: Message) -> Message:

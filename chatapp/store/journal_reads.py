@@ -11,7 +11,7 @@ from weakref import WeakSet
 from chatapp.errors import ConversationNotFound, StoreUnavailable
 from chatapp.store import Page
 from chatapp.store.journal_overlay import Kind, conversation_over, known_of, messages_over
-from chatapp.store.values import BEGINNING, MAX_PAGE, cursor_after, position
+from chatapp.store.values import BEGINNING, MAX_PAGE, UNREACHABLE, cursor_after, position
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
@@ -27,7 +27,6 @@ T = TypeVar("T")
 
 # Where a read could show what was last seen, it waits this long for the cloud; once in vain, not again for a while.
 PATIENCE_S, ASK_AGAIN_S = 1.0, 5.0
-UNREACHABLE = "The chat history cannot be reached right now. Try again in a moment; nothing is kept twice."
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from chatapp.store.journal_overlay import in_order, newest
+from chatapp.store.values import in_order, newest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self, TypedDict, TypeVar, Unpack
 
@@ -16,20 +16,20 @@ import structlog
 
 from chatapp.conversation import Role
 from chatapp.errors import ConversationNotFound, StoreUnavailable
-from chatapp.store.journal import CLOSED, Journal
+from chatapp.store.calls import Calls
+from chatapp.store.journal import Journal
 from chatapp.store.journal_delivery import Deliveries
 from chatapp.store.journal_overlay import (
     changed,
     clean,
     clean_conversation,
-    in_order,
-    newest,
 )
 from chatapp.store.journal_reads import Reads
 from chatapp.store.journal_recent import RECENT_BYTES, Recent
+from chatapp.store.values import in_order, newest, refuse_too_much
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Sequence
+    from collections.abc import Coroutine, Sequence
     from pathlib import Path
 
     from chatapp.conversation import Conversation, Message
@@ -42,8 +42,6 @@ AT_ONCE = 8  # deliveries; each is one or two requests
 MOST_WRITES = 10_000
 MOST_BYTES = 256_000_000
 DRAIN_S, SAY_SO_AFTER_S = 30.0, 1.0
-# UTF-8 bytes of text in one call. Firestore's limit: what it would refuse for good must not be accepted here.
-CALL_BYTES = 4_000_000
 
 log = structlog.get_logger(__name__)
 
@@ -118,10 +116,8 @@ class JournaledStore:
         self._reads = Reads(journal, cloud, self._recent)
         self._deliveries = Deliveries(journal, cloud, at_once, self._reads.forget)
         self._accepting: set[asyncio.Task[None]] = set()
-        self._calls = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._closing = self._closed = False
+        self._calls = Calls()
+        self._closed = False
         self._close_once = asyncio.Lock()
 
     @classmethod
@@ -165,17 +161,17 @@ class JournaledStore:
 
     async def conversations(self, user: str, *, limit: int = 50, cursor: str | None = None) -> Page[Conversation]:
         """List the user's conversations, the last updated first, 1 to `MAX_PAGE` at a time."""
-        async with self._call():
+        with self._calls.one():
             return await self._reads.conversations(user, limit, cursor)
 
     async def conversation(self, user: str, conversation_id: str) -> Conversation:
         """Return one conversation."""
-        async with self._call():
+        with self._calls.one():
             return await self._reads.conversation((user, conversation_id))
 
     async def messages(self, user: str, conversation_id: str) -> list[Message]:
         """Return all messages of a conversation by ``(created_ms, id)``."""
-        async with self._call():
+        with self._calls.one():
             return await self._reads.messages((user, conversation_id))
 
     async def create(self, user: str, conversation: Conversation, *messages: Message) -> None:
@@ -183,14 +179,14 @@ class JournaledStore:
         conversation, messages = clean_conversation(conversation), tuple(map(clean, messages))
         self._refuse_what_is_too_much(messages, is_new=True)
         key = user, conversation.id
-        async with self._call():
+        with self._calls.one():
             await self._accept(self._created(key, conversation, messages))
 
     async def update(self, user: str, conversation: Conversation) -> None:
         """Replace title, model, system prompt and ``updated_ms`` (which never goes back)."""
         conversation = clean_conversation(conversation)
         key = user, conversation.id
-        async with self._call():
+        with self._calls.one():
             before = self._recent.conversation(key) or await self._reads.conversation(key)
             await self._accept(self._updated(key, before, conversation))
 
@@ -199,7 +195,7 @@ class JournaledStore:
         messages = tuple(map(clean, messages))
         self._refuse_what_is_too_much(messages, is_new=any(message.role is Role.USER for message in messages))
         key = user, conversation_id
-        async with self._call():
+        with self._calls.one():
             known = self._recent.conversation(key) or await self._reads.conversation(key)
             if messages:
                 await self._accept(self._appended(key, messages, known))
@@ -207,16 +203,15 @@ class JournaledStore:
     async def delete(self, user: str, conversation_id: str) -> None:
         """Delete a conversation and all its messages for good."""
         key = user, conversation_id
-        async with self._call():
-            with suppress(ConversationNotFound):  # an id that cannot be one
-                await self._accept(self._delete(key))
+        with self._calls.one(), suppress(ConversationNotFound):  # an id that cannot be one
+            await self._accept(self._delete(key))
 
     async def aclose(self) -> None:
         """Take no more, deliver what waits for up to ``drain_seconds``, log what is left, and close all.
 
         What is left is delivered at the next start. A second time does nothing.
         """
-        self._closing = True
+        self._calls.closing = True
         async with self._close_once:
             if self._closed:
                 return
@@ -224,7 +219,7 @@ class JournaledStore:
             saying = asyncio.get_running_loop().call_later(SAY_SO_AFTER_S, self._say_that_it_drains)
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._drain_seconds):
-                    await self._idle.wait()
+                    await self._calls.finish()
                     await self._deliveries.drain()
             saying.cancel()
             await self._deliveries.aclose()
@@ -270,11 +265,7 @@ class JournaledStore:
 
     def _refuse_what_is_too_much(self, messages: Sequence[Message], *, is_new: bool) -> None:
         size = sum(len(message.content.encode()) for message in messages)
-        if size > CALL_BYTES:
-            raise StoreUnavailable(
-                f"This is {size / 1e6:.1f} MB, and the chat history can keep {CALL_BYTES / 1e6:.0f} MB at once, so "
-                "nothing was changed. Shorten it, or send it in parts."
-            )
+        refuse_too_much(size)
         if is_new and (self.waiting_writes >= self._most_writes or self.waiting_bytes >= self._most_bytes):
             raise StoreUnavailable(
                 "The chat history cannot be saved now: the cloud has not taken it for a while, and there is no room "
@@ -297,16 +288,3 @@ class JournaledStore:
                     writes=Counter(write.kind.value for write in waiting),
                     bytes=sum(write.size for write in waiting),
                 )
-
-    @asynccontextmanager
-    async def _call(self) -> AsyncIterator[None]:
-        if self._closing:
-            raise StoreUnavailable(CLOSED)
-        self._calls += 1
-        self._idle.clear()
-        try:
-            yield
-        finally:
-            self._calls -= 1
-            if not self._calls:
-                self._idle.set()

@@ -1,33 +1,28 @@
 """Conversations in one SQLite file, with Python's own sqlite3: the embedded default.
 
 One thread writes, and commits everything that waits in its queue together; a few connections read meanwhile. This is
-the store and its SQL; `sqlite_file` opens the file and says what its errors mean, `sqlite_writer` is that thread.
+the store and its SQL; `sqlite_file` opens the file and says what its errors mean, `sqlite_database` reads and writes it
+by way of `sqlite_writer`, which is that thread.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import queue
-import sqlite3
-import threading
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 from chatapp.conversation import Conversation, FinishReason, Message, MessageStatus, Role, Usage
-from chatapp.errors import ConversationNotFound, StoreUnavailable
+from chatapp.errors import ConversationNotFound
 from chatapp.store import Page
-from chatapp.store.sqlite_file import SQLiteFile, explained
-from chatapp.store.sqlite_writer import Writer
+from chatapp.store.sqlite_database import SQLiteDatabase
+from chatapp.store.sqlite_file import HISTORY, SQLiteFile
 from chatapp.store.values import MAX_PAGE, cursor_after, position, storable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    import sqlite3
+    from collections.abc import Iterable
     from pathlib import Path
-
-T = TypeVar("T")
 
 READERS = 4
 # What is only shown, never searched, is kept as JSON.
@@ -47,15 +42,8 @@ class SQLiteStore:
     `sqlite_writer.QUIET_S` without a write, or at the end (4 to 7 ms per MB).
     """
 
-    def __init__(self, file: SQLiteFile, writer: Writer) -> None:
-        self._file = file
-        self._writer = writer
-        self._idle_readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
-        for reader in file.readers:
-            self._idle_readers.put(reader)
-        self._reader_threads = ThreadPoolExecutor(len(file.readers), "sqlite-reader")
-        self._closing = False
-        self._close_once = threading.Lock()
+    def __init__(self, database: SQLiteDatabase) -> None:
+        self._database = database
 
     @classmethod
     async def open(cls, path: Path, *, busy_timeout: float = 5.0) -> Self:
@@ -67,8 +55,8 @@ class SQLiteStore:
             StoreUnavailable: another chat uses the file, it is newer than this program, it is not a chat history, or
                 it cannot be read and written; the file was not changed.
         """
-        file = await asyncio.to_thread(SQLiteFile.open, path, readers=READERS, busy_timeout=busy_timeout)
-        return cls(file, Writer(file.writer, busy_timeout))
+        file = await asyncio.to_thread(SQLiteFile.open, path, HISTORY, readers=READERS, busy_timeout=busy_timeout)
+        return cls(SQLiteDatabase(file, busy_timeout))
 
     async def conversations(self, user: str, *, limit: int = 50, cursor: str | None = None) -> Page[Conversation]:
         """List the user's conversations, the last updated first, 1 to `MAX_PAGE` at a time."""
@@ -83,12 +71,12 @@ class SQLiteStore:
             )
             return [Conversation(**row) for row in rows]
 
-        found = await self._read(query)
+        found = await self._database.read(query)
         return Page(found[:limit], cursor_after(found[limit - 1]) if len(found) > limit else None)
 
     async def conversation(self, user: str, conversation_id: str) -> Conversation:
         """Return one conversation."""
-        return await self._read(lambda connection: _owned(connection, user, conversation_id))
+        return await self._database.read(lambda connection: _owned(connection, user, conversation_id))
 
     async def messages(self, user: str, conversation_id: str) -> list[Message]:
         """Return all messages of a conversation by ``(created_ms, id)``."""
@@ -102,7 +90,7 @@ class SQLiteStore:
             )
             return [_message(row) for row in rows]
 
-        return await self._read(query)
+        return await self._database.read(query)
 
     async def create(self, user: str, conversation: Conversation, *messages: Message) -> None:
         """Add a conversation with its first messages."""
@@ -119,7 +107,7 @@ class SQLiteStore:
             else:
                 _owned(connection, user, conversation.id)
 
-        await self._write(change)
+        await self._database.write(change)
 
     async def update(self, user: str, conversation: Conversation) -> None:
         """Replace title, model, system prompt and ``updated_ms`` (which never goes back)."""
@@ -133,7 +121,7 @@ class SQLiteStore:
             if not changed.rowcount:
                 raise ConversationNotFound
 
-        await self._write(change)
+        await self._database.write(change)
 
     async def append(self, user: str, conversation_id: str, *messages: Message) -> None:
         """Add messages, or replace those with the same id and a lower revision."""
@@ -148,7 +136,7 @@ class SQLiteStore:
                 raise ConversationNotFound
             _put(connection, conversation_id, messages)
 
-        await self._write(change)
+        await self._database.write(change)
 
     async def delete(self, user: str, conversation_id: str) -> None:
         """Delete a conversation and all its messages for good."""
@@ -156,46 +144,11 @@ class SQLiteStore:
         def change(connection: sqlite3.Connection) -> None:
             connection.execute("DELETE FROM conversations WHERE id = ? AND user = ?", (conversation_id, user))
 
-        await self._write(change, erases=True)
+        await self._database.write(change, erases=True)
 
     async def aclose(self) -> None:
         """Finish what was accepted, tidy up, and close the file and its lock; a second time does nothing."""
-        self._closing = True
-        await asyncio.to_thread(self._close)
-
-    def _close(self) -> None:
-        with self._close_once:
-            self._writer.stop()
-            self._reader_threads.shutdown()
-            self._file.close()
-
-    async def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
-        def run() -> T:
-            connection = self._idle_readers.get()
-            try:
-                connection.execute("BEGIN")  # one snapshot for all of the query
-                with connection:
-                    return query(connection)
-            finally:
-                self._idle_readers.put(connection)
-
-        with self._errors_explained():
-            return await asyncio.get_running_loop().run_in_executor(self._reader_threads, run)
-
-    async def _write(self, change: Callable[[sqlite3.Connection], None], *, erases: bool = False) -> None:
-        with self._errors_explained():
-            await asyncio.wrap_future(self._writer.submit(change, erases=erases))
-
-    @contextmanager
-    def _errors_explained(self) -> Iterator[None]:
-        if self._closing:
-            raise StoreUnavailable("The chat is shutting down, so nothing was changed. Start it and try again.")
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise explained(error) from error
-        except UnicodeEncodeError as error:  # an id that cannot be stored was never stored
-            raise ConversationNotFound(detail="an id is not valid Unicode") from error
+        await self._database.aclose()
 
 
 def _owned(connection: sqlite3.Connection, user: str, conversation_id: str) -> Conversation:

@@ -1,4 +1,4 @@
-"""The SQLite file that holds conversations: opening it, its lock, its versions, and what its errors mean in words."""
+"""A SQLite file of the chat: opening it, its lock, its versions, and what its errors mean in words."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import fcntl
 import os
 import sqlite3
 from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from chatapp.errors import StoreUnavailable
@@ -19,11 +20,27 @@ if TYPE_CHECKING:
 # the process. Measured (benchmarks/store.py, 2 shared cores): 0.46 to 0.48 times the turns/s of NORMAL for one
 # conversation, an append taking 0.5 ms instead of 0.2 ms (p50); 0.78 to 0.89 with 32 at once, which share their syncs.
 SYNCHRONOUS = "FULL"
-APPLICATION_ID = 0x48434854  # "HCHT": tells our files from those of other programs that use SQLite
 
-# One transaction each; ``PRAGMA user_version`` counts those applied. One that was released is never changed again.
-MIGRATIONS = (
+
+@dataclass(frozen=True)
+class Schema:
+    """What a file holds.
+
+    Attributes:
+        application_id: tells it from the files of other programs, and from the chat's others.
+        migrations: one transaction each; ``PRAGMA user_version`` counts those applied. One that was released is never
+            changed again.
+        foreign: what to say of a file that is another's; ``{path}`` names it.
+        newer: what to say of a file that a newer version of this program made.
     """
+
+    application_id: int
+    migrations: tuple[str, ...]
+    foreign: str
+    newer: str
+
+
+_CONVERSATIONS = """
     CREATE TABLE conversations (
         id TEXT NOT NULL PRIMARY KEY,
         user TEXT NOT NULL,
@@ -48,7 +65,15 @@ MIGRATIONS = (
         PRIMARY KEY (conversation_id, id)
     );
     CREATE INDEX messages_in_order ON messages (conversation_id, created_ms, id);
-    """,
+    """
+
+HISTORY = Schema(
+    application_id=0x48434854,  # "HCHT"
+    migrations=(_CONVERSATIONS,),
+    foreign="The file at {path} belongs to another program, so it was left alone."
+    " Choose another place for the chat history.",
+    newer="The chat history at {path} was made by a newer version of this chat, so it was left alone."
+    " Install that version, or choose another place for the history.",
 )
 
 
@@ -66,7 +91,7 @@ class SQLiteFile:
         self.readers = readers
 
     @classmethod
-    def open(cls, path: Path, *, readers: int, busy_timeout: float) -> Self:
+    def open(cls, path: Path, schema: Schema, *, readers: int, busy_timeout: float) -> Self:
         """Open the file, or make it, and bring it up to date: see `chatapp.store.sqlite.SQLiteStore.open`.
 
         Raises:
@@ -82,7 +107,7 @@ class SQLiteFile:
                 with suppress(FileExistsError):
                     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
                 writer = resources.enter_context(_connection(path, busy_timeout))
-                _bring_up_to_date(writer, path)
+                _bring_up_to_date(writer, path, schema)
                 reading = [resources.enter_context(_connection(path, busy_timeout)) for _ in range(readers)]
                 for reader in reading:
                     reader.execute("PRAGMA query_only = ON")
@@ -119,22 +144,16 @@ def _connection(path: Path, busy_timeout: float) -> closing[sqlite3.Connection]:
     return closing(connection)
 
 
-def _bring_up_to_date(connection: sqlite3.Connection, path: Path) -> None:
+def _bring_up_to_date(connection: sqlite3.Connection, path: Path, schema: Schema) -> None:
     """Check whose file it is, set the connection up for writing, and apply the migrations that are missing."""
     application_id, version = (
         connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
     )
-    if application_id != APPLICATION_ID and connection.execute("SELECT 1 FROM sqlite_master").fetchone():
-        raise StoreUnavailable(
-            f"The file at {path} belongs to another program, so it was left alone."
-            " Choose another place for the chat history."
-        )
-    if version > len(MIGRATIONS):
-        raise StoreUnavailable(
-            f"The chat history at {path} was made by a newer version of this chat, so it was left alone."
-            " Install that version, or choose another place for the history.",
-            detail=f"schema {version}, this version knows {len(MIGRATIONS)}",
-        )
+    if application_id != schema.application_id and connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+        raise StoreUnavailable(schema.foreign.format(path=path))
+    known = len(schema.migrations)
+    if version > known:
+        raise StoreUnavailable(schema.newer.format(path=path), detail=f"schema {version}, this version knows {known}")
     for setting in (
         "journal_mode = WAL",
         f"synchronous = {SYNCHRONOUS}",
@@ -143,14 +162,14 @@ def _bring_up_to_date(connection: sqlite3.Connection, path: Path) -> None:
         "temp_store = MEMORY",  # savepoints: no text in other folders, and no need that they can be written
     ):
         connection.execute(f"PRAGMA {setting}")
-    for number, migration in enumerate(MIGRATIONS[version:], start=version + 1):
+    for number, migration in enumerate(schema.migrations[version:], start=version + 1):
         connection.executescript(
             f"BEGIN IMMEDIATE; {migration};"
-            f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {number}; COMMIT"
+            f"PRAGMA application_id = {schema.application_id}; PRAGMA user_version = {number}; COMMIT"
         )
     connection.execute("PRAGMA foreign_keys = ON")  # after the migrations: one that rebuilds a table needs it off
     # Says now, not at the first message, that the file is read-only; BEGIN IMMEDIATE alone would not.
-    connection.executescript(f"BEGIN IMMEDIATE; PRAGMA user_version = {len(MIGRATIONS)}; ROLLBACK")
+    connection.executescript(f"BEGIN IMMEDIATE; PRAGMA user_version = {known}; ROLLBACK")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # a killed chat may have left deleted text in the log
 
 

@@ -1,15 +1,23 @@
-"""What every adapter does to values: text that can be stored, and a position in the list as a cursor."""
+"""What adapters do to values: text that can be stored, the newest of several revisions, a position as a cursor."""
 
 from __future__ import annotations
 
 import base64
 from typing import TYPE_CHECKING
 
+from chatapp.errors import StoreUnavailable
+
 if TYPE_CHECKING:
-    from chatapp.conversation import Conversation
+    from collections.abc import Iterable
+
+    from chatapp.conversation import Conversation, Message
 
 MAX_PAGE = 200  # conversations
 BEGINNING = 2**63 - 1, ""
+# UTF-8 bytes of text in one write to Firestore, which is all or nothing: the emulator takes requests of 4 MiB,
+# Firestore of 10. Whoever accepts a write for it refuses what it would refuse for good.
+WRITE_BYTES = 4_000_000
+UNREACHABLE = "The chat history cannot be reached right now. Try again in a moment; nothing is kept twice."
 
 
 def storable(text: str) -> str:
@@ -29,3 +37,30 @@ def position(cursor: str | None) -> tuple[int, str]:
         return min(int(updated_ms), BEGINNING[0]), last_id
     except ValueError:
         return BEGINNING
+
+
+def newest(messages: Iterable[Message]) -> list[Message]:
+    """Return the newest revision of each message; of the same revision, the first."""
+    found: dict[str, Message] = {}
+    for message in messages:
+        if message.id not in found or message.revision > found[message.id].revision:
+            found[message.id] = message
+    return list(found.values())
+
+
+def in_order(messages: Iterable[Message]) -> list[Message]:
+    """Return messages as a conversation shows them."""
+    return sorted(messages, key=lambda message: (message.created_ms, message.id))
+
+
+def refuse_too_much(size: int) -> None:
+    """Refuse a write of more than `WRITE_BYTES`.
+
+    Raises:
+        StoreUnavailable: with the size in words.
+    """
+    if size > WRITE_BYTES:
+        raise StoreUnavailable(
+            f"This is {size / 1e6:.1f} MB, and the chat history can keep {WRITE_BYTES / 1e6:.0f} MB at once, so "
+            "nothing was changed. Shorten it, or send it in parts."
+        )

@@ -543,7 +543,7 @@ async def test_on_a_full_disk_a_write_is_refused_whole_and_the_next_one_works(st
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert (store.waiting_writes, store.waiting_bytes) == depth
-    connection = store._journal._writer._connection
+    connection = store._journal._database._writer._connection
     connection.execute("PRAGMA query_only = ON")
     with pytest.raises(StoreUnavailable, match="may only be read"):
         await store.append("ana", conversation.id, question("small"))
@@ -560,7 +560,7 @@ async def test_a_delivery_that_cannot_be_noted_is_made_again(store, cloud):
     cloud.gate.clear()
     await store.create("ana", conversation, question())
     await becomes_true(lambda: cloud.asked)
-    connection = store._journal._writer._connection
+    connection = store._journal._database._writer._connection
     connection.execute("PRAGMA query_only = ON")
     cloud.gate.set()
     await becomes_true(lambda: len(cloud.calls) > 2)

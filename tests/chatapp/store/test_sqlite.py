@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import errno
 import os
 import random
@@ -70,7 +71,7 @@ def writer_held(store: SQLiteStore) -> Iterator[None]:
     def slow_change(_: sqlite3.Connection) -> None:
         release.wait(5)
 
-    slow = store._writer.submit(slow_change)
+    slow = store._database._writer.submit(slow_change)
     while not slow.running():
         time.sleep(0.001)
     try:
@@ -156,7 +157,7 @@ async def test_kill_9_in_mid_write_loses_nothing_that_was_acknowledged(place, pa
 
 
 async def test_the_settings_that_make_a_write_durable_are_on(store):
-    assert {name: store._writer._connection.execute(f"PRAGMA {name}").fetchone()[0] for name in (
+    assert {name: store._database._writer._connection.execute(f"PRAGMA {name}").fetchone()[0] for name in (
         "journal_mode", "synchronous", "fullfsync", "foreign_keys", "secure_delete")
     } == {"journal_mode": "wal", "synchronous": 2, "fullfsync": 1, "foreign_keys": 1, "secure_delete": 1}  # fmt: skip
 
@@ -166,7 +167,7 @@ async def test_writes_that_wait_share_one_sync_and_the_one_that_fails_fails_alon
     await store.create("ana", conversation)
     statements: list[str] = []
     with writer_held(store):
-        store._writer._connection.set_trace_callback(statements.append)
+        store._database._writer._connection.set_trace_callback(statements.append)
         appends = [
             asyncio.create_task(store.append("ana", conversation.id if n != 5 else "no", a_message(created_ms=n)))
             for n in range(10)
@@ -349,19 +350,24 @@ async def becomes_true(condition, seconds: float = 5.0) -> None:
 # Versions
 
 
+def with_migrations(*more):
+    """Return the schema of a version that is yet to come."""
+    return dataclasses.replace(sqlite_file.HISTORY, migrations=(*sqlite_file.HISTORY.migrations, *more))
+
+
 async def test_an_older_file_is_brought_up_to_date_with_all_that_it_holds(place, path, monkeypatch):
     conversation, message = a_conversation(), a_message()
     store = await place.open()
     await store.create("ana", conversation, message)
     await store.aclose()
     later = "ALTER TABLE conversations ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0; CREATE TABLE feedback (id TEXT)"
-    monkeypatch.setattr(sqlite_file, "MIGRATIONS", (*sqlite_file.MIGRATIONS, later))
+    monkeypatch.setattr(sqlite, "HISTORY", with_migrations(later))
     store = await place.open()
     assert await store.conversation("ana", conversation.id) == conversation
     assert await store.messages("ana", conversation.id) == [message]
     await store.aclose()
     with raw(path) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (len(sqlite_file.MIGRATIONS),)
+        assert connection.execute("PRAGMA user_version").fetchone() == (len(sqlite.HISTORY.migrations),)
         assert connection.execute("SELECT pinned FROM conversations").fetchall() == [(0,)]
     await (await place.open()).aclose()  # nothing is applied twice
 
@@ -369,11 +375,11 @@ async def test_an_older_file_is_brought_up_to_date_with_all_that_it_holds(place,
 async def test_a_migration_that_fails_changes_nothing_and_the_ones_before_stay(place, path, monkeypatch):
     await (await place.open()).aclose()
     fine, broken = "CREATE TABLE fine (id TEXT)", "CREATE TABLE half (id TEXT); INSERT INTO missing VALUES (1)"
-    monkeypatch.setattr(sqlite_file, "MIGRATIONS", (*sqlite_file.MIGRATIONS, fine, broken))
+    monkeypatch.setattr(sqlite, "HISTORY", with_migrations(fine, broken))
     with pytest.raises(StoreUnavailable):
         await place.open()
     with raw(path) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (len(sqlite_file.MIGRATIONS) - 1,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (len(sqlite.HISTORY.migrations) - 1,)
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     assert tables == {"conversations", "messages", "fine"}
 
@@ -515,7 +521,7 @@ async def texts(store: SQLiteStore, conversation: Conversation) -> list[str]:
 
 
 async def test_on_a_full_disk_what_does_not_fit_is_refused_and_what_fits_is_kept(store, conversation):
-    connection = store._writer._connection
+    connection = store._database._writer._connection
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     connection.execute(f"PRAGMA max_page_count = {pages + 3}")
     with writer_held(store):  # so that they share a transaction, which SQLite gives up as a whole
@@ -548,11 +554,11 @@ async def test_an_error_of_the_disk_is_said_so_and_changes_nothing(store, conver
 
 
 async def test_a_file_that_became_read_only_is_said_so_and_can_still_be_read(store, conversation):
-    store._writer._connection.execute("PRAGMA query_only = ON")  # file modes do not bind root
+    store._database._writer._connection.execute("PRAGMA query_only = ON")  # file modes do not bind root
     with pytest.raises(StoreUnavailable, match="may only be read"):
         await store.append("ana", conversation.id, a_message("no"))
     assert await texts(store, conversation) == ["before"]
-    store._writer._connection.execute("PRAGMA query_only = OFF")
+    store._database._writer._connection.execute("PRAGMA query_only = OFF")
 
 
 HOLD_LOCK = """
