@@ -103,22 +103,40 @@ class AutopilotCluster(pulumi.ComponentResource):
                 custom_timeouts=pulumi.CustomTimeouts(create="30m", update="30m", delete="30m"),
             ),
         )
-        self.provider = kubernetes.Provider(
-            "kubernetes",
+        self.provider = cluster_provider(
+            self,
             kubeconfig=_kubeconfig(self.cluster),
             # The cluster's place, so that a changed endpoint or certificate does not read as another cluster.
             cluster_identifier=f"projects/{args.project}/locations/{args.region}/clusters/{args.name}",
-            # A cluster that is gone took its objects along: destroy need not ask it.
-            delete_unreachable=True,
-            enable_server_side_apply=True,
-            # The cluster is this stack's alone: what an interrupted run left behind is taken over.
-            upsert_existing_objects=True,
-            enable_patch_force=True,
-            enable_secret_mutable=True,
-            enable_config_map_mutable=True,
-            opts=pulumi.ResourceOptions(parent=self),
+            is_own=True,
         )
         self.register_outputs({"name": self.cluster.name})
+
+
+def cluster_provider(
+    parent: pulumi.Resource,
+    *,
+    kubeconfig: pulumi.Input[str] | None,
+    context: str | None = None,
+    cluster_identifier: str | None = None,
+    is_own: bool,
+) -> kubernetes.Provider:
+    """Return the provider of a cluster; ``is_own``: the stack made it, and nobody else has anything in it."""
+    return kubernetes.Provider(
+        "kubernetes",
+        kubeconfig=kubeconfig,
+        context=context,
+        cluster_identifier=cluster_identifier,
+        enable_server_side_apply=True,
+        enable_patch_force=True,
+        enable_secret_mutable=True,
+        # An own cluster that is gone took its objects along, so that destroy need not ask it; one of somebody else may
+        # only be away for a while.
+        delete_unreachable=True if is_own else None,
+        # In an own cluster only an interrupted run can have left an object: it is taken over.
+        upsert_existing_objects=True if is_own else None,
+        opts=pulumi.ResourceOptions(parent=parent),
+    )
 
 
 def _kubeconfig(cluster: gcp.container.Cluster) -> pulumi.Output[str]:

@@ -11,7 +11,7 @@ import pulumi_kubernetes as kubernetes
 import pulumi_random as random
 
 from stacks.chat import ChatApp, ChatAppArgs, FirestoreHistory, Gemini, Gemma, VolumeHistory
-from stacks.cluster import AutopilotCluster, AutopilotClusterArgs
+from stacks.cluster import AutopilotCluster, AutopilotClusterArgs, cluster_provider
 from stacks.database import ChatDatabase, ChatDatabaseArgs
 from stacks.exposure import PublicEndpoint, PublicEndpointArgs
 from stacks.gemma import SERVED_NAME, GemmaServer, GemmaServerArgs
@@ -19,7 +19,6 @@ from stacks.identity import WorkloadIdentity, WorkloadIdentityArgs
 from stacks.image import ChatImage, ChatImageArgs, RegistryArgs, gcloud_environment
 from stacks.manifests import FOLDER, Manifest
 from stacks.project import ProjectServices, ProjectServicesArgs
-from stacks.source import Source
 from stacks.workloads import labels
 
 if TYPE_CHECKING:
@@ -112,17 +111,19 @@ class HybridChat(pulumi.ComponentResource):
             ),
             self._child,
         )
-        registry = RegistryArgs(
-            project=project,
-            region=settings.region,
-            repository=names.repository,
-            readers={"nodes": cluster.nodes_account.member},
-            build_account=names.build_account,
-            build_bucket=names.build_bucket(project),
-            gcloud_environment=gcloud_environment(),
-            depends_on=[services[api] for api in (*BUILD_APIS, "iam.googleapis.com")] if builds else [],
-            hooks=services.hooks,
-        )
+        registry = None
+        if builds:
+            registry = RegistryArgs(
+                project=project,
+                region=settings.region,
+                repository=names.repository,
+                readers={"nodes": cluster.nodes_account.member},
+                build_account=names.build_account,
+                build_bucket=names.build_bucket(project),
+                gcloud_environment=gcloud_environment(),
+                depends_on=[services[api] for api in (*BUILD_APIS, "iam.googleapis.com")],
+                hooks=services.hooks,
+            )
         image = self._image(registry)
         inside = pulumi.ResourceOptions(parent=self, provider=cluster.provider)
         secret = random.RandomPassword("session-secret", length=48, special=False, opts=self._child)
@@ -148,16 +149,9 @@ class HybridChat(pulumi.ComponentResource):
 
     def _on_kubernetes(self) -> dict[str, pulumi.Input[str]]:
         settings = self._settings
-        provider = kubernetes.Provider(
-            "kubernetes",
-            # Both empty: KUBECONFIG or ~/.kube/config, and the context that is current there.
-            kubeconfig=_secret(settings.kubeconfig),
-            context=settings.kube_context or None,
-            enable_server_side_apply=True,
-            enable_patch_force=True,
-            enable_secret_mutable=True,
-            enable_config_map_mutable=True,
-            opts=self._child,
+        # Neither is set: KUBECONFIG or ~/.kube/config, and the context that is current there.
+        provider = cluster_provider(
+            self, kubeconfig=_secret(settings.kubeconfig), context=settings.kube_context or None, is_own=False
         )
         if not (settings.gpu_profile or settings.gemma_url or settings.gemini_api_key.get_secret_value()):
             pulumi.log.warn(
@@ -171,10 +165,10 @@ class HybridChat(pulumi.ComponentResource):
         )
 
     def _image(self, registry: RegistryArgs | None) -> ChatImage:
-        source = Source.of(Path(os.path.relpath(ROOT)))
+        root = Path(os.path.relpath(ROOT))  # relative, so that no machine's path is in the state
         return ChatImage(
             "image",
-            ChatImageArgs(self._settings.image_source, source, registry, self._settings.image_registry),
+            ChatImageArgs(self._settings.image_source, root, registry, self._settings.image_registry),
             self._child,
         )
 

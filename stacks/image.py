@@ -13,12 +13,10 @@ import pulumi
 import pulumi_command as command
 import pulumi_gcp as gcp
 
-from stacks.source import DOCKERFILE
+from stacks.source import DOCKERFILE, Source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from stacks.source import Source
 
 _SCRIPT = Path(__file__).with_name("cloud_build.sh")
 
@@ -56,13 +54,13 @@ class ChatImageArgs:
 
     Attributes:
         build: ``cloud-build``, ``docker``, or the reference of an image that exists.
-        source: what is built.
+        root: the folder with what is built; nothing is read from it for an image that exists.
         registry: Artifact Registry; `None` where there is none.
         push_to: with ``docker`` and without `registry`: a registry to push to; empty: the image stays in the engine.
     """
 
     build: str
-    source: Source
+    root: Path
     registry: RegistryArgs | None = None
     push_to: str = ""
 
@@ -81,7 +79,7 @@ class ChatImage(pulumi.ComponentResource):
         if args.build == "cloud-build":
             if args.registry is None:
                 raise ValueError("Cloud Build needs a registry to push to")
-            self.ref = self._built_by_cloud(args.source, args.registry, self._repository(args.registry))
+            self.ref = self._built_by_cloud(Source.of(args.root), args.registry, self._repository(args.registry))
         elif args.build == "docker":
             self.ref = self._built_by_docker(args)
         else:
@@ -119,7 +117,7 @@ class ChatImage(pulumi.ComponentResource):
     def _built_by_docker(self, args: ChatImageArgs) -> pulumi.Output[str]:
         import pulumi_docker as docker  # noqa: PLC0415 - a tenth of a second that only this way of building needs
 
-        tag = args.source.tag
+        tag = Source.of(args.root).tag
         if args.registry:
             address = _address(args.registry, self._repository(args.registry), tag)
         else:
@@ -129,8 +127,8 @@ class ChatImage(pulumi.ComponentResource):
             "image",
             image_name=address,
             build=docker.DockerBuildArgs(
-                context=str(args.source.root),
-                dockerfile=f"{args.source.root}/{DOCKERFILE}",
+                context=str(args.root),
+                dockerfile=f"{args.root}/{DOCKERFILE}",
                 # What GKE's nodes are; a cluster of one's own is most often of this computer's kind.
                 platform="linux/amd64" if args.registry else None,
             ),

@@ -61,7 +61,7 @@ class PageClient:
                 if event["msg"] == "process_generating":
                     changes = event["output"]["data"]
                     outputs = (
-                        changes if outputs is None else [_applied(o, c) for o, c in zip(outputs, changes, strict=True)]
+                        changes if outputs is None else [edited(o, c) for o, c in zip(outputs, changes, strict=True)]
                     )
                     yield copy.deepcopy(outputs)
                 elif event["msg"] == "process_completed":
@@ -127,10 +127,9 @@ async def open_page(url, **session):
         yield await PageClient(http, url).open()
 
 
-def _applied(value, changes):
-    """Apply Gradio's edits (``utils.diff``) as its client does."""
-    value = copy.deepcopy(value)
-    for action, path, new in changes:
+def edited(value, edits):
+    """Apply Gradio's edits (``utils.diff``) as its client does, in place, and return the value."""
+    for action, path, new in edits:
         if not path:
             value = value + new if action == "append" else new
             continue

@@ -13,6 +13,8 @@ import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
+from tests.page_client import Refused, edited
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
@@ -20,10 +22,6 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 10.0  # the page's timer
 LISTED = 50
-
-
-class Refused(Exception):
-    """The chat did not do what was asked; its text is what the person reads."""
 
 
 async def handlers(http: aiohttp.ClientSession, url: str) -> dict[str, int]:
@@ -90,7 +88,7 @@ class Page:
                 if outputs is None or message["msg"] == "process_completed":  # the end comes whole
                     outputs = changes
                 else:
-                    outputs = [_edited(old, edits) for old, edits in zip(outputs, changes, strict=True)]
+                    outputs = [edited(old, edits) for old, edits in zip(outputs, changes, strict=True)]
                 yield outputs, at
                 if message["msg"] == "process_completed":
                     return
@@ -158,24 +156,3 @@ class Page:
             await asyncio.sleep(LOOK_SECONDS)
             looked = await self.call("look_at_models", self._model, shown)
             shown = looked[2] if isinstance(looked[2], str) else shown
-
-
-def _edited(value: Any, edits: list) -> Any:  # noqa: ANN401  # any JSON
-    """Apply Gradio's edits (``utils.diff``) as its client does, in place."""
-    for action, path, new in edits:
-        if not path:
-            value = value + new if action == "append" else new
-            continue
-        target = value
-        for step in path[:-1]:
-            target = target[step]
-        key = path[-1]
-        if action == "append":
-            target[key] += new
-        elif action == "delete":
-            del target[key]
-        elif action == "add" and isinstance(target, list):
-            target.insert(key, new)
-        else:
-            target[key] = new
-    return value

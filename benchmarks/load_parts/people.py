@@ -13,7 +13,8 @@ import aiohttp
 
 from benchmarks.load_parts.answers import Answer, WrongAnswer
 from benchmarks.load_parts.backend import MODEL, TOKENS_PER_SECOND
-from benchmarks.load_parts.browser import Page, Refused
+from benchmarks.load_parts.browser import Page
+from tests.page_client import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
