@@ -21,25 +21,59 @@ class Page(Generic[T]):
     cursor: str | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreStatus:
+    """How a store is doing, as far as it knows without asking anybody.
+
+    Attributes:
+        waiting_writes: how many writes are safe on this disk and not in the cloud yet.
+        waiting_bytes: how many bytes of text and facts they hold.
+        waiting_seconds: how long the oldest of them has been waiting.
+        reachable: False when the last delivery to the cloud failed.
+        full: so much waits that new messages are refused.
+    """
+
+    waiting_writes: int = 0
+    waiting_bytes: int = 0
+    waiting_seconds: float = 0.0
+    reachable: bool = True
+    full: bool = False
+
+
 class ConversationStore(Protocol):
     """Keeps conversations; every call is scoped to one user, and nothing of another user is ever read or changed.
 
     A call that returns has made its change durable: it survives ``kill -9`` of the app. A call that raises has changed
     nothing; where a network is between, all of it may have been done and its reply lost: the same call again is safe.
 
+    ``fresh=False`` says that what this process knows is enough: what it last saw, with all that was written here. So
+    nothing waits for a network where that can be avoided; if this process knows nothing, it is read as ever.
+
     Raises (every call):
         ConversationNotFound: the user has no such conversation (deleted, never there, or somebody else's).
         StoreUnavailable: the place cannot be read or written now.
     """
 
-    async def conversations(self, user: str, *, limit: int = 50, cursor: str | None = None) -> Page[Conversation]:
-        """List the user's conversations, the last updated first. An invalid cursor starts at the beginning."""
+    async def conversations(
+        self, user: str, *, limit: int = 50, cursor: str | None = None, fresh: bool = True
+    ) -> Page[Conversation]:
+        """List the user's conversations, the last updated first. An invalid cursor starts at the beginning.
 
-    async def conversation(self, user: str, conversation_id: str) -> Conversation:
+        A page has ``limit`` conversations if there are so many; one that has fewer may still have a cursor.
+        """
+
+    async def conversation(self, user: str, conversation_id: str, *, fresh: bool = True) -> Conversation:
         """Return one conversation."""
 
-    async def messages(self, user: str, conversation_id: str) -> list[Message]:
+    async def messages(self, user: str, conversation_id: str, *, fresh: bool = True) -> list[Message]:
         """Return all messages of a conversation by ``(created_ms, id)``."""
+
+    async def message(self, user: str, conversation_id: str, message_id: str, *, fresh: bool = True) -> Message:
+        """Return one message, without reading the others.
+
+        Raises:
+            ConversationNotFound: the user has no such message.
+        """
 
     async def create(self, user: str, conversation: Conversation, *messages: Message) -> None:
         """Add a conversation with its first messages, all or nothing; again with the same id changes nothing.
@@ -60,6 +94,9 @@ class ConversationStore(Protocol):
 
     async def delete(self, user: str, conversation_id: str) -> None:
         """Delete a conversation and all its messages for good; one that is not there is fine."""
+
+    def status(self) -> StoreStatus:
+        """Return how the store is doing; asks nobody, so that anybody may ask often."""
 
     async def aclose(self) -> None:
         """Finish what was accepted and release the place."""

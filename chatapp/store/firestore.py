@@ -17,7 +17,7 @@ from google.cloud.firestore import DELETE_FIELD, Maximum, Query
 
 from chatapp.conversation import Conversation, Message, MessageStatus, now_ms
 from chatapp.errors import ConversationNotFound
-from chatapp.store import Page
+from chatapp.store import Page, StoreStatus
 from chatapp.store.calls import Calls
 from chatapp.store.firestore_client import (
     CALL_S,
@@ -25,6 +25,7 @@ from chatapp.store.firestore_client import (
     READ_CALL_S,
     Connection,
     fetched,
+    fetched_all,
     fetched_one,
     is_explained,
 )
@@ -42,6 +43,7 @@ from chatapp.store.firestore_documents import (
     is_id,
     is_part,
     message_of,
+    part_id,
     uid,
 )
 from chatapp.store.firestore_revisions import Revisions, encoded
@@ -109,8 +111,11 @@ class FirestoreStore:
         self._tidying = Tidying(lambda: self._call(READ_CALL_S))
         self._calls = Calls()
 
-    async def conversations(self, user: str, *, limit: int = 50, cursor: str | None = None) -> Page[Conversation]:
+    async def conversations(
+        self, user: str, *, limit: int = 50, cursor: str | None = None, fresh: bool = True
+    ) -> Page[Conversation]:
         """List the user's conversations, the last updated first, 1 to `MAX_PAGE` at a time, less what expired."""
+        del fresh  # nothing is kept here that could be shown instead
         limit = min(max(limit, 1), MAX_PAGE)
         after_ms, after_id = position(cursor)
         field = INDEXED_FIELDS[CONVERSATIONS]
@@ -130,14 +135,16 @@ class FirestoreStore:
         shown = [conversation_of(one.id, one.fields) for one in found[:limit] if not _is_expired(one)]
         return Page(shown, cursor_after(last) if last else None)
 
-    async def conversation(self, user: str, conversation_id: str) -> Conversation:
+    async def conversation(self, user: str, conversation_id: str, *, fresh: bool = True) -> Conversation:
         """Return one conversation."""
+        del fresh
         async with self._call() as client:
             found = await _owned(_conversation(client, user, conversation_id))
             return conversation_of(found.id, found.fields)
 
-    async def messages(self, user: str, conversation_id: str) -> list[Message]:
+    async def messages(self, user: str, conversation_id: str, *, fresh: bool = True) -> list[Message]:
         """Return all messages of a conversation by ``(created_ms, id)``, as they were at one moment."""
+        del fresh
         found: list[Found] = []
         field = INDEXED_FIELDS[MESSAGES]
         async with self._call(READ_CALL_S) as client:
@@ -157,6 +164,26 @@ class FirestoreStore:
             if not is_part(one.id) and not _is_expired(one)
         ]
         return in_order(messages)
+
+    async def message(self, user: str, conversation_id: str, message_id: str, *, fresh: bool = True) -> Message:
+        """Return one message, with one request (and one more for the further parts of a very long one)."""
+        del fresh
+        async with self._call(READ_CALL_S) as client:
+            conversation = _conversation(client, user, conversation_id)
+            if not is_id(message_id):
+                raise ConversationNotFound(detail="no id that was ever stored")
+            reference = conversation.collection(MESSAGES).document(message_id)
+            # With its conversation: a deletion that is not finished may have left the message.
+            references = [conversation, reference]
+            there = {one.reference.path: one for one in await fetched_all(client, references, seconds=READ_ATTEMPT_S)}
+            if len(there) < len(references) or any(map(_is_expired, there.values())):
+                raise ConversationNotFound(detail="no such message")
+            found = there[reference.path]
+            names = [part_id(message_id, number) for number in range(1, found.fields["parts"])]
+            parts = [conversation.collection(MESSAGES).document(name) for name in names]
+            further = await fetched_all(client, parts, at=found.read_time, seconds=READ_ATTEMPT_S) if parts else []
+        documents = {one.id: one.fields for one in (found, *further)}
+        return self._as_it_is_now(message_of(message_id, documents), found)
 
     async def create(self, user: str, conversation: Conversation, *messages: Message) -> None:
         """Add a conversation with its first messages."""
@@ -193,6 +220,10 @@ class FirestoreStore:
         async with self._call() as client:
             await begin_deletion(client, uid(user), conversation_id)
         await self._tidying.finish(uid(user), conversation_id)
+
+    def status(self) -> StoreStatus:
+        """Return that nothing waits: a write is in Firestore when it returns."""
+        return StoreStatus()
 
     async def aclose(self) -> None:
         """Finish what was accepted and close the connection; a second time does nothing."""

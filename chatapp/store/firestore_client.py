@@ -179,11 +179,17 @@ async def fetched_one(reference: AsyncDocumentReference) -> Found | None:
     return _found(one) if one.exists else None
 
 
-async def fetched_all(client: Client, references: list[AsyncDocumentReference], *fields: str) -> list[Found]:
-    """Return some fields of those documents that are there, in any order."""
+async def fetched_all(
+    client: Client,
+    references: list[AsyncDocumentReference],
+    *fields: str,
+    at: datetime | None = None,
+    seconds: float = ATTEMPT_S,
+) -> list[Found]:
+    """Return some fields, or all, of those documents that are there, in any order, from one moment (see `fetched`)."""
 
     async def request() -> list[Found]:
-        found = client.get_all(references, field_paths=fields, retry=None, timeout=ATTEMPT_S)
+        found = client.get_all(references, fields or None, retry=None, timeout=seconds, read_time=at)
         return [_found(one) async for one in found if one.exists]
 
     return await retried(request)

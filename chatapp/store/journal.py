@@ -101,8 +101,8 @@ class Journal:
 
         return await self._database.read(query)
 
-    async def create(self, key: Key, conversation: Conversation, messages: Sequence[Message]) -> None:
-        """Accept a creation; where something waits already, the conversation is there and nothing is changed."""
+    async def create(self, key: Key, conversation: Conversation, messages: Sequence[Message]) -> bool:
+        """Accept a creation; False: what waits says that the conversation is there already, and nothing was changed."""
         add = Addition(self.depth, next(self._calls), key)
         new = [(message, encoded(message)) for message in newest(messages)]
         kept = encoded(conversation)
@@ -116,6 +116,7 @@ class Journal:
                 add.row(connection, Kind.CREATED, None, message, content)
 
         await self._write(change, add)
+        return add.adds
 
     async def append(self, key: Key, messages: Sequence[Message], known: Conversation) -> None:
         """Accept messages of a conversation, of which ``known`` is known.

@@ -8,10 +8,14 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from chatapp.conversation import Conversation, FinishReason, Message, MessageStatus, Role, Usage
+from chatapp.errors import ConversationNotFound
 from chatapp.store.values import in_order, storable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from chatapp.store import ConversationStore
+    from chatapp.store.journal_rows import Key
 
 
 class Kind(StrEnum):
@@ -81,6 +85,14 @@ def messages_over(base: Sequence[Message] | None, waiting: Iterable[Waiting]) ->
             if known is None or write.message.revision > known.revision:
                 found[write.message.id] = write.message
     return None if found is None else in_order(found.values())
+
+
+async def base_of(cloud: ConversationStore, key: Key) -> Conversation | None:
+    """Return what the cloud holds of a conversation; None: there is none."""
+    try:
+        return await cloud.conversation(*key)
+    except ConversationNotFound:
+        return None
 
 
 def known_of(waiting: Iterable[Waiting]) -> Conversation | None:

@@ -1,12 +1,13 @@
-"""What was last seen of recently used conversations: for when the cloud cannot be asked."""
+"""What was last seen of recently used conversations: for when that is enough, or the cloud cannot be asked."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from chatapp.store.values import in_order, newest
+from chatapp.store import Page
+from chatapp.store.values import cursor_after, in_order, newest, place_of, position
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,8 +19,35 @@ RECENT_BYTES = 32_000_000
 _OBJECT_BYTES = 600  # of a message or conversation without its texts, about
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The beginning of a user's list: all of it down to a place, and nothing from beyond.
+
+    Attributes:
+        conversations: by id, in any order.
+        cursor: of what follows; None: nothing does. A conversation only ever moves forward, so the place stays right.
+        limit: how many were asked for.
+    """
+
+    conversations: dict[str, Conversation]
+    cursor: str | None
+    limit: int
+
+    def reaches(self, conversation: Conversation) -> bool:
+        """Return whether a conversation belongs into this part of the list."""
+        return self.cursor is None or place_of(conversation) >= position(self.cursor)
+
+    def page(self, limit: int) -> Page[Conversation]:
+        """Return the first conversations, the last updated first."""
+        ordered = sorted(self.conversations.values(), key=place_of, reverse=True)
+        more = len(ordered) > limit
+        return Page(ordered[:limit], cursor_after(ordered[limit - 1]) if more else self.cursor)
+
+
 class Recent:
     """The lists, conversations and messages that were last seen, in memory, the least recently used forgotten first.
+
+    Whatever is kept here is changed by each write that is made here: a conversation that is kept is shown with it.
 
     Args:
         most_bytes: what they may take, about.
@@ -29,48 +57,52 @@ class Recent:
         self._most_bytes = most_bytes
         self._bytes = 0
         self._sizes: OrderedDict[tuple[str, ...], int] = OrderedDict()
-        self._lists: dict[str, tuple[dict[str, Conversation], bool]] = {}
+        self._lists: dict[str, Listed] = {}
         self._conversations: dict[Key, Conversation] = {}
         self._messages: dict[Key, list[Message]] = {}
 
-    def listed(self, user: str) -> tuple[dict[str, Conversation], bool] | None:
-        """Return the user's first page by id, and whether there was more."""
+    def listed(self, user: str) -> Listed | None:
+        """Return the beginning of the user's list."""
         self._use("list", user)
         return self._lists.get(user)
 
     def conversation(self, key: Key) -> Conversation | None:
         """Return the conversation as it was last seen."""
         self._use("conversation", *key)
-        return self._conversations.get(key)
+        if known := self._conversations.get(key):
+            return known
+        listed = self.listed(key[0])
+        return listed.conversations.get(key[1]) if listed else None
 
     def messages(self, key: Key) -> list[Message] | None:
         """Return all messages as they were last seen."""
         self._use("messages", *key)
         return self._messages.get(key)
 
-    def keep_list(self, user: str, items: Iterable[Conversation], *, more: bool) -> None:
-        """Keep the user's first page."""
-        self._lists[user] = {item.id: item for item in items}, more
-        self._keep(("list", user), sum(map(_size, self._lists[user][0].values())))
+    def keep_list(self, user: str, page: Page[Conversation], limit: int) -> None:
+        """Keep the user's first page, for which ``limit`` was asked."""
+        self._keep_listed(user, Listed({item.id: item for item in page.items}, page.cursor, limit))
 
     def keep_conversation(self, key: Key, conversation: Conversation) -> None:
         """Keep a conversation, in the user's list too."""
         self._conversations[key] = conversation
         self._keep(("conversation", *key), _size(conversation))
-        if listed := self._lists.get(key[0]):
-            self.keep_list(key[0], (listed[0] | {conversation.id: conversation}).values(), more=listed[1])
+        if (listed := self._lists.get(key[0])) and listed.reaches(conversation):
+            self._keep_listed(
+                key[0], replace(listed, conversations=listed.conversations | {conversation.id: conversation})
+            )
 
     def keep_messages(self, key: Key, messages: list[Message]) -> None:
         """Keep all messages of a conversation."""
         self._messages[key] = messages
         self._keep(("messages", *key), sum(_OBJECT_BYTES + 2 * len(message.content) for message in messages))
 
-    def appended(self, key: Key, messages: Iterable[Message]) -> None:
-        """Add what was appended to what is kept."""
+    def appended(self, key: Key, messages: Iterable[Message], known: Conversation) -> None:
+        """Add what was appended to a conversation, of which at least ``known`` is known."""
         messages = list(messages)
+        known = self.conversation(key) or known
         newest_ms = max((message.created_ms for message in messages), default=0)
-        if known := self._conversations.get(key):
-            self.keep_conversation(key, replace(known, updated_ms=max(known.updated_ms, newest_ms)))
+        self.keep_conversation(key, replace(known, updated_ms=max(known.updated_ms, newest_ms)))
         if (before := self._messages.get(key)) is not None:
             self.keep_messages(key, in_order(newest([*before, *messages])))
 
@@ -79,7 +111,11 @@ class Recent:
         self._drop(("conversation", *key))
         self._drop(("messages", *key))
         if listed := self._lists.get(key[0]):
-            listed[0].pop(key[1], None)
+            listed.conversations.pop(key[1], None)
+
+    def _keep_listed(self, user: str, listed: Listed) -> None:
+        self._lists[user] = listed
+        self._keep(("list", user), sum(map(_size, listed.conversations.values())))
 
     def _use(self, *name: str) -> None:
         if name in self._sizes:

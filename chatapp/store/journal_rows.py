@@ -122,6 +122,11 @@ class Addition:
             if not self._added.pop(number, None):
                 self._removed.append(number)
 
+    @property
+    def adds(self) -> bool:
+        """Whether it added anything."""
+        return bool(self._added)
+
     def count(self) -> None:
         """Count the change."""
         self._depth.remove(self._removed)

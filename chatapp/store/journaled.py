@@ -16,14 +16,13 @@ import structlog
 
 from chatapp.conversation import Role
 from chatapp.errors import ConversationNotFound, StoreUnavailable
+from chatapp.store import StoreStatus
 from chatapp.store.calls import Calls
 from chatapp.store.journal import Journal
+from chatapp.store.journal_asking import Asking
 from chatapp.store.journal_delivery import Deliveries
-from chatapp.store.journal_overlay import (
-    changed,
-    clean,
-    clean_conversation,
-)
+from chatapp.store.journal_lists import Lists
+from chatapp.store.journal_overlay import changed, clean, clean_conversation
 from chatapp.store.journal_reads import Reads
 from chatapp.store.journal_recent import RECENT_BYTES, Recent
 from chatapp.store.values import in_order, newest, refuse_too_much
@@ -69,12 +68,17 @@ class JournaledStore:
     **Reads show one's own writes at once**: what the cloud holds, with what waits here laid over it. A conversation
     that is deleted here is gone here, whatever the cloud still says.
 
+    **With ``fresh=False``** a read shows what was last seen, with all that was written here since, and asks the cloud
+    only for what was not seen since the start (or forgotten: see ``recent_bytes``); of the list only the first page is
+    known. What another copy of the chat or another device wrote or deleted meanwhile is missing until a fresh read.
+
     **When the cloud does not answer**, or not within `PATIENCE_S`, a read shows what was last seen of a conversation or
     of the first page of the list (bounded, in memory, with everything written here since), and what waits here: a
     person in the middle of a conversation goes on. What another copy of the chat or another device wrote meanwhile is
     then missing until the cloud is back. After a restart in mid-outage only what waits here is known: a list or a
     conversation of which something waits is shown as far as that goes. Everything else raises the cloud's own
-    StoreUnavailable. Existing conversations take messages only when they are known to exist, from here or the cloud.
+    StoreUnavailable. Existing conversations take messages only when they are known to exist: from here, without asking
+    anybody, or else from the cloud.
 
     **A deletion** takes the conversation's waiting writes out of the journal before it returns, text and all (as
     `chatapp.store.sqlite.SQLiteStore` does), and is itself delivered. Delivered text leaves the file as soon as
@@ -85,6 +89,7 @@ class JournaledStore:
     still taken. A disk that is full or may only be read refuses each write at once, whole.
 
     The cloud must keep the ids of each user apart, as `FirestoreStore` does: a creation is accepted without asking it.
+    Should the cloud have that conversation already, unknown here, then only fresh reads show it as it is.
     The file belongs to one running chat and one destination. It must outlive the process; what waits is lost with it.
 
     Args:
@@ -113,8 +118,10 @@ class JournaledStore:
         self._most_bytes = most_bytes
         self._drain_seconds = drain_seconds
         self._recent = Recent(recent_bytes)
-        self._reads = Reads(journal, cloud, self._recent)
-        self._deliveries = Deliveries(journal, cloud, at_once, self._reads.forget)
+        self._asking = Asking()
+        self._lists = Lists(journal, cloud, self._recent, self._asking)
+        self._reads = Reads(journal, cloud, self._recent, self._asking)
+        self._deliveries = Deliveries(journal, cloud, at_once, self._forget)
         self._accepting: set[asyncio.Task[None]] = set()
         self._calls = Calls()
         self._closed = False
@@ -135,44 +142,31 @@ class JournaledStore:
         store._deliveries.start(await journal.conversations())
         return store
 
-    @property
-    def waiting_writes(self) -> int:
-        """How many writes the cloud does not have yet."""
-        return len(self._journal.depth.rows)
-
-    @property
-    def waiting_bytes(self) -> int:
-        """How many bytes of text and facts they hold."""
-        return self._journal.depth.size
-
-    @property
-    def waiting_seconds(self) -> float:
-        """How long the oldest has been waiting; 0 when none does."""
-        return self._journal.depth.age
-
-    @property
-    def outage(self) -> bool:
-        """Whether the cloud failed when something was last delivered to it."""
-        return self._deliveries.outage
-
     def pending(self, user: str, conversation_id: str) -> bool:
         """Return whether something of a conversation is not in the cloud yet."""
         return self._deliveries.pending((user, conversation_id))
 
-    async def conversations(self, user: str, *, limit: int = 50, cursor: str | None = None) -> Page[Conversation]:
+    async def conversations(
+        self, user: str, *, limit: int = 50, cursor: str | None = None, fresh: bool = True
+    ) -> Page[Conversation]:
         """List the user's conversations, the last updated first, 1 to `MAX_PAGE` at a time."""
         with self._calls.one():
-            return await self._reads.conversations(user, limit, cursor)
+            return await self._lists.conversations(user, limit, cursor, fresh=fresh)
 
-    async def conversation(self, user: str, conversation_id: str) -> Conversation:
+    async def conversation(self, user: str, conversation_id: str, *, fresh: bool = True) -> Conversation:
         """Return one conversation."""
         with self._calls.one():
-            return await self._reads.conversation((user, conversation_id))
+            return await self._reads.conversation((user, conversation_id), fresh=fresh)
 
-    async def messages(self, user: str, conversation_id: str) -> list[Message]:
+    async def messages(self, user: str, conversation_id: str, *, fresh: bool = True) -> list[Message]:
         """Return all messages of a conversation by ``(created_ms, id)``."""
         with self._calls.one():
-            return await self._reads.messages((user, conversation_id))
+            return await self._reads.messages((user, conversation_id), fresh=fresh)
+
+    async def message(self, user: str, conversation_id: str, message_id: str, *, fresh: bool = True) -> Message:
+        """Return one message."""
+        with self._calls.one():
+            return await self._reads.message((user, conversation_id), message_id, fresh=fresh)
 
     async def create(self, user: str, conversation: Conversation, *messages: Message) -> None:
         """Add a conversation with its first messages."""
@@ -187,7 +181,7 @@ class JournaledStore:
         conversation = clean_conversation(conversation)
         key = user, conversation.id
         with self._calls.one():
-            before = self._recent.conversation(key) or await self._reads.conversation(key)
+            before = await self._reads.conversation(key, fresh=False)
             await self._accept(self._updated(key, before, conversation))
 
     async def append(self, user: str, conversation_id: str, *messages: Message) -> None:
@@ -196,7 +190,7 @@ class JournaledStore:
         self._refuse_what_is_too_much(messages, is_new=any(message.role is Role.USER for message in messages))
         key = user, conversation_id
         with self._calls.one():
-            known = self._recent.conversation(key) or await self._reads.conversation(key)
+            known = await self._reads.conversation(key, fresh=False)
             if messages:
                 await self._accept(self._appended(key, messages, known))
 
@@ -205,6 +199,17 @@ class JournaledStore:
         key = user, conversation_id
         with self._calls.one(), suppress(ConversationNotFound):  # an id that cannot be one
             await self._accept(self._delete(key))
+
+    def status(self) -> StoreStatus:
+        """Return how much waits for the cloud, and whether it takes it."""
+        depth = self._journal.depth
+        return StoreStatus(
+            waiting_writes=len(depth.rows),
+            waiting_bytes=depth.size,
+            waiting_seconds=depth.age,
+            reachable=not self._deliveries.outage,
+            full=self._is_full,
+        )
 
     async def aclose(self) -> None:
         """Take no more, deliver what waits for up to ``drain_seconds``, log what is left, and close all.
@@ -223,37 +228,43 @@ class JournaledStore:
                     await self._deliveries.drain()
             saying.cancel()
             await self._deliveries.aclose()
-            await self._reads.aclose()
+            await self._asking.aclose()
             await asyncio.gather(*self._accepting, return_exceptions=True)
             await self._log_what_is_left()
             await self._journal.aclose()
             await self._cloud.aclose()
 
     async def _created(self, key: Key, conversation: Conversation, messages: Sequence[Message]) -> None:
-        await self._journal.create(key, conversation, messages)
+        is_new = await self._journal.create(key, conversation, messages)
         self._wrote(key)
-        if self._recent.conversation(key) is None:
+        if is_new and self._recent.conversation(key) is None:
             self._recent.keep_conversation(key, conversation)
             self._recent.keep_messages(key, in_order(newest(messages)))
 
     async def _updated(self, key: Key, before: Conversation, conversation: Conversation) -> None:
         await self._journal.update(key, replace(conversation, created_ms=before.created_ms))
         self._wrote(key)
-        self._recent.keep_conversation(key, changed(before, conversation))
+        # As it is by now: something may have been appended since.
+        self._recent.keep_conversation(key, changed(self._recent.conversation(key) or before, conversation))
 
     async def _appended(self, key: Key, messages: Sequence[Message], known: Conversation) -> None:
         await self._journal.append(key, messages, known)
         self._wrote(key)
-        self._recent.appended(key, messages)
+        self._recent.appended(key, messages, known)
 
     async def _delete(self, key: Key) -> None:
         await self._journal.delete(key)
-        self._reads.forget(key)
+        self._forget(key)
         self._deliveries.notice(key, fresh=True)
 
     def _wrote(self, key: Key) -> None:
-        self._reads.wrote(key[0])
+        self._asking.wrote(key[0])
         self._deliveries.notice(key)
+
+    def _forget(self, key: Key) -> None:
+        """Forget a conversation that is deleted, whatever is still being read."""
+        self._asking.wrote(key[0])
+        self._recent.forget(key)
 
     async def _accept(self, accepting: Coroutine[None, None, None]) -> None:
         """Finish a write whose caller may go away: once it is on the disk, it is also to be delivered."""
@@ -263,21 +274,26 @@ class JournaledStore:
         task.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen, should its caller be gone
         await asyncio.shield(task)
 
+    @property
+    def _is_full(self) -> bool:
+        depth = self._journal.depth
+        return len(depth.rows) >= self._most_writes or depth.size >= self._most_bytes
+
     def _refuse_what_is_too_much(self, messages: Sequence[Message], *, is_new: bool) -> None:
         size = sum(len(message.content.encode()) for message in messages)
         refuse_too_much(size)
-        if is_new and (self.waiting_writes >= self._most_writes or self.waiting_bytes >= self._most_bytes):
+        if is_new and self._is_full:
             raise StoreUnavailable(
                 "The chat history cannot be saved now: the cloud has not taken it for a while, and there is no room "
                 "left for more to wait. Nothing was sent; try again later.",
-                detail=f"{self.waiting_writes} writes, {self.waiting_bytes} bytes wait",
+                detail=f"{len(self._journal.depth.rows)} writes, {self._journal.depth.size} bytes wait",
             )
 
     def _say_that_it_drains(self) -> None:
-        log.warning("saving_what_waits", writes=self.waiting_writes, at_most_seconds=self._drain_seconds)
+        log.warning("saving_what_waits", writes=len(self._journal.depth.rows), at_most_seconds=self._drain_seconds)
 
     async def _log_what_is_left(self) -> None:
-        if not self.waiting_writes:
+        if not self._journal.depth.rows:
             return
         with suppress(StoreUnavailable):
             for key in await self._journal.conversations():

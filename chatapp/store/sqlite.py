@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from chatapp.conversation import Conversation, FinishReason, Message, MessageStatus, Role, Usage
 from chatapp.errors import ConversationNotFound
-from chatapp.store import Page
+from chatapp.store import Page, StoreStatus
 from chatapp.store.sqlite_database import SQLiteDatabase
 from chatapp.store.sqlite_file import HISTORY, SQLiteFile
 from chatapp.store.values import MAX_PAGE, cursor_after, position, storable
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 READERS = 4
 # What is only shown, never searched, is kept as JSON.
 DETAILS = ("model", "usage", "seconds_to_first_token", "finish_reason", "omitted_messages", "error")
+_MESSAGES = "SELECT id, turn_id, role, status, content, created_ms, revision, details FROM messages"
 
 
 class SQLiteStore:
@@ -58,8 +59,11 @@ class SQLiteStore:
         file = await asyncio.to_thread(SQLiteFile.open, path, HISTORY, readers=READERS, busy_timeout=busy_timeout)
         return cls(SQLiteDatabase(file, busy_timeout))
 
-    async def conversations(self, user: str, *, limit: int = 50, cursor: str | None = None) -> Page[Conversation]:
+    async def conversations(
+        self, user: str, *, limit: int = 50, cursor: str | None = None, fresh: bool = True
+    ) -> Page[Conversation]:
         """List the user's conversations, the last updated first, 1 to `MAX_PAGE` at a time."""
+        del fresh  # the file always is
         limit = min(max(limit, 1), MAX_PAGE)
         updated_ms, last_id = position(cursor)
 
@@ -74,21 +78,37 @@ class SQLiteStore:
         found = await self._database.read(query)
         return Page(found[:limit], cursor_after(found[limit - 1]) if len(found) > limit else None)
 
-    async def conversation(self, user: str, conversation_id: str) -> Conversation:
+    async def conversation(self, user: str, conversation_id: str, *, fresh: bool = True) -> Conversation:
         """Return one conversation."""
+        del fresh
         return await self._database.read(lambda connection: _owned(connection, user, conversation_id))
 
-    async def messages(self, user: str, conversation_id: str) -> list[Message]:
+    async def messages(self, user: str, conversation_id: str, *, fresh: bool = True) -> list[Message]:
         """Return all messages of a conversation by ``(created_ms, id)``."""
+        del fresh
 
         def query(connection: sqlite3.Connection) -> list[Message]:
             _owned(connection, user, conversation_id)
             rows = connection.execute(
-                "SELECT id, turn_id, role, status, content, created_ms, revision, details FROM messages"
-                " WHERE conversation_id = ? ORDER BY created_ms, id",
+                f"{_MESSAGES} WHERE conversation_id = ? ORDER BY created_ms, id",
                 (conversation_id,),
             )
             return [_message(row) for row in rows]
+
+        return await self._database.read(query)
+
+    async def message(self, user: str, conversation_id: str, message_id: str, *, fresh: bool = True) -> Message:
+        """Return one message."""
+        del fresh
+
+        def query(connection: sqlite3.Connection) -> Message:
+            _owned(connection, user, conversation_id)
+            row = connection.execute(
+                f"{_MESSAGES} WHERE conversation_id = ? AND id = ?", (conversation_id, message_id)
+            ).fetchone()
+            if row is None:
+                raise ConversationNotFound(detail="no such message")
+            return _message(row)
 
         return await self._database.read(query)
 
@@ -145,6 +165,10 @@ class SQLiteStore:
             connection.execute("DELETE FROM conversations WHERE id = ? AND user = ?", (conversation_id, user))
 
         await self._database.write(change, erases=True)
+
+    def status(self) -> StoreStatus:
+        """Return that nothing waits: a write is in the file when it returns."""
+        return StoreStatus()
 
     async def aclose(self) -> None:
         """Finish what was accepted, tidy up, and close the file and its lock; a second time does nothing."""

@@ -25,6 +25,11 @@ def storable(text: str) -> str:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
+def place_of(conversation: Conversation) -> tuple[int, str]:
+    """Return where a conversation stands in its user's list, which begins with the highest."""
+    return conversation.updated_ms, conversation.id
+
+
 def cursor_after(last: Conversation) -> str:
     """Return the cursor of the page that begins after this conversation."""
     return base64.urlsafe_b64encode(f"{last.updated_ms}:{last.id}".encode()).decode()

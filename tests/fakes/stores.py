@@ -7,13 +7,14 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from chatapp.errors import ChatError, StoreUnavailable
+from chatapp.store import StoreStatus
 from chatapp.store.sqlite import SQLiteStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-READS = {"conversations", "conversation", "messages"}
+READS = {"conversations", "conversation", "messages", "message"}
 
 
 class FakeCloud:
@@ -51,11 +52,14 @@ class FakeCloud:
     async def conversations(self, user, **options):
         return await self._call("conversations", user, "", [], **options)
 
-    async def conversation(self, user, conversation_id):
-        return await self._call("conversation", user, conversation_id, [], conversation_id)
+    async def conversation(self, user, conversation_id, **options):
+        return await self._call("conversation", user, conversation_id, [], conversation_id, **options)
 
-    async def messages(self, user, conversation_id):
-        return await self._call("messages", user, conversation_id, [], conversation_id)
+    async def messages(self, user, conversation_id, **options):
+        return await self._call("messages", user, conversation_id, [], conversation_id, **options)
+
+    async def message(self, user, conversation_id, message_id, **options):
+        return await self._call("message", user, conversation_id, [], conversation_id, message_id, **options)
 
     async def create(self, user, conversation, *messages):
         await self._call("create", user, conversation.id, messages, conversation, *messages)
@@ -68,6 +72,9 @@ class FakeCloud:
 
     async def delete(self, user, conversation_id):
         await self._call("delete", user, conversation_id, [], conversation_id)
+
+    def status(self):
+        return StoreStatus()
 
     async def aclose(self):
         self.closed += 1

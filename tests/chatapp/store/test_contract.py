@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from chatapp.conversation import FinishReason, Message, MessageStatus, Role, Usage, new_id
 from chatapp.errors import ChatError, ConversationNotFound, StoreUnavailable
+from chatapp.store import StoreStatus
 from tests.chatapp.store.conftest import ADAPTERS, a_conversation, a_message
 
 if TYPE_CHECKING:
@@ -109,6 +110,62 @@ async def test_half_a_surrogate_pair_does_not_lose_the_message(store):
     (message,) = await store.messages("ana", conversation.id)
     assert message.content == "half \ufffd here, whole 😀 there"
     assert (await store.conversation("ana", conversation.id)).title == "half \ufffd"
+
+
+async def test_one_message_is_found_without_the_others(store):
+    conversation = a_conversation(id="same-id")
+    long = a_message("ש😀" * 300_000, id="long")  # 1.8 MB: parts, where a document is smaller
+    also = a_message(id="same-id")
+    await store.create("ana", conversation, ANSWER, long, also)
+    for expected in (ANSWER, long, also):
+        assert await store.message("ana", conversation.id, expected.id) == expected
+    newer = replace(ANSWER, content="More of it", revision=8)
+    await store.append("ana", conversation.id, newer)
+    assert await store.message("ana", conversation.id, ANSWER.id) == newer
+    for user, conversation_id, message_id in (
+        ("ben", conversation.id, ANSWER.id),
+        ("ana", conversation.id, "another"),
+        ("ana", "another", ANSWER.id),
+        ("ana", conversation.id, "long~1"),
+        ("ana", conversation.id, "half \ud83d"),
+        ("ana", conversation.id, ""),
+    ):
+        with pytest.raises(ConversationNotFound):
+            await store.message(user, conversation_id, message_id)
+    await store.delete("ana", conversation.id)
+    with pytest.raises(ConversationNotFound):
+        await store.message("ana", conversation.id, ANSWER.id)
+
+
+async def test_what_need_not_be_fresh_holds_all_that_was_written_here(store):
+    older, newer = a_conversation(title="older"), a_conversation(title="newer", updated_ms=3_000)
+    question = a_message()
+    for conversation in (older, newer):
+        await store.create("ana", conversation, question)
+    await store.conversations("ana")
+    await store.append("ana", older.id, ANSWER, a_message(created_ms=4_000))
+    renamed = replace(older, title="renamed", updated_ms=4_000)
+    await store.update("ana", renamed)
+    assert await store.conversation("ana", older.id, fresh=False) == renamed
+    assert list((await store.conversations("ana", fresh=False)).items) == [renamed, newer]
+    assert (await store.messages("ana", older.id, fresh=False))[:2] == [question, ANSWER]
+    assert await store.message("ana", older.id, ANSWER.id, fresh=False) == ANSWER
+    first = await store.conversations("ana", limit=1, fresh=False)
+    assert list(first.items) == [renamed]
+    assert list((await store.conversations("ana", cursor=first.cursor, fresh=False)).items) == [newer]
+    await store.delete("ana", older.id)
+    assert list((await store.conversations("ana", fresh=False)).items) == [newer]
+    for read in (store.conversation, store.messages):
+        with pytest.raises(ConversationNotFound):
+            await read("ana", older.id, fresh=False)
+    with pytest.raises(ConversationNotFound):
+        await store.message("ana", older.id, ANSWER.id, fresh=False)
+    with pytest.raises(ConversationNotFound):
+        await store.conversation("ben", newer.id, fresh=False)
+
+
+async def test_a_store_with_nothing_to_do_says_that_all_is_well(store):
+    assert store.status() == StoreStatus()
 
 
 # Messages: order, idempotency, revisions, all or nothing
@@ -255,6 +312,8 @@ async def test_every_call_says_that_there_is_no_such_conversation(store, convers
         await store.conversation("ana", conversation_id)
     with pytest.raises(ConversationNotFound):
         await store.messages("ana", conversation_id)
+    with pytest.raises(ConversationNotFound):
+        await store.message("ana", conversation_id, "m")
     with pytest.raises(ConversationNotFound):
         await store.update("ana", a_conversation(id=conversation_id))
     with pytest.raises(ConversationNotFound):

@@ -22,10 +22,10 @@ from structlog.testing import capture_logs
 from chatapp import conversation as conversations
 from chatapp.conversation import MessageStatus, Role
 from chatapp.errors import ConversationNotFound, StoreUnavailable
-from chatapp.store import journal, journal_delivery, journal_reads, journal_rows, sqlite_writer
+from chatapp.store import StoreStatus, journal, journal_asking, journal_delivery, journal_rows, sqlite_writer
 from tests.chatapp.store.conftest import JournaledPlace, a_conversation, a_message
 from tests.chatapp.store.test_contract import AnyHistory, list_all
-from tests.fakes.stores import FakeCloud, refusing
+from tests.fakes.stores import READS, FakeCloud, refusing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -39,7 +39,7 @@ ROOT = Path(__file__).parents[3]
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal_delivery, "FIRST_RETRY_S", 0.005)
     monkeypatch.setattr(journal_delivery, "LAST_RETRY_S", 0.03)
-    monkeypatch.setattr(journal_reads, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(journal_asking, "PATIENCE_S", 0.05)
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ async def becomes_true(condition: Callable[[], object], seconds: float = 5.0) ->
 
 
 async def delivered(store: JournaledStore) -> None:
-    await becomes_true(lambda: not store.waiting_writes)
+    await becomes_true(lambda: not store.status().waiting_writes)
 
 
 def answer(content: str = "", revision: int = 0, **fields: object):
@@ -103,14 +103,149 @@ async def test_a_write_returns_while_the_cloud_has_not_answered(store, cloud):
     assert (await cloud.conversation("ana", conversation.id)).title == "Renamed"
 
 
+async def test_what_was_seen_here_is_read_and_written_without_asking_the_cloud(store, cloud):
+    known, older = a_conversation(updated_ms=3_000), a_conversation()
+    for conversation in (known, older):
+        await store.create("ana", conversation, question())
+    await delivered(store)
+    await store.conversations("ana")
+    asked = len(cloud.asked)
+    cloud.gate.clear()
+    async with asyncio.timeout(2):
+        assert await store.messages("ana", known.id, fresh=False) == [question()]
+        await store.append("ana", known.id, answer("half", 1))
+        await store.append("ana", older.id, answer("half", 1))
+        await store.update("ana", replace(known, title="Renamed"))
+        assert await store.messages("ana", known.id, fresh=False) == [question(), answer("half", 1)]
+        assert await store.message("ana", known.id, "answer", fresh=False) == answer("half", 1)
+        assert await store.conversation("ana", known.id, fresh=False) == replace(known, title="Renamed")
+        page = await store.conversations("ana", fresh=False)
+    assert page.items == [replace(known, title="Renamed"), replace(older, updated_ms=2_000)]
+    await becomes_true(lambda: len(cloud.asked) == asked + 2)
+    assert {name for name, *_ in cloud.asked[asked:]} == {"append"}  # deliveries, and nothing else
+    cloud.gate.set()
+    await delivered(store)
+
+
+async def test_what_was_only_listed_is_known_to_exist(place, cloud):
+    store = await place.open(cloud)
+    conversation = a_conversation()
+    await store.create("ana", conversation, question())
+    await store.aclose()
+    store = await place.open(cloud := FakeCloud(place.cloud_folder), drain_seconds=0)
+    await store.conversations("ana")
+    cloud.gate.clear()
+    async with asyncio.timeout(2):
+        await store.append("ana", conversation.id, answer())
+        assert (await store.conversation("ana", conversation.id, fresh=False)).updated_ms == 2_000
+    await store.aclose()
+
+
+async def test_what_was_not_seen_yet_is_read_from_the_cloud_and_then_known(place):
+    store = await place.open(FakeCloud(place.cloud_folder))
+    conversation = a_conversation()
+    await store.create("ana", conversation, question(), answer())
+    await store.aclose()
+    store = await place.open(cloud := FakeCloud(place.cloud_folder))
+    for _ in range(2):
+        assert await store.message("ana", conversation.id, "answer", fresh=False) == answer()
+        assert await store.messages("ana", conversation.id, fresh=False) == [question(), answer()]
+        assert await store.conversation("ana", conversation.id, fresh=False) == conversation
+        assert (await store.conversations("ana", fresh=False)).items == [conversation]
+    assert [name for name, *_ in cloud.asked] == ["message", "messages", "conversation", "conversations"]
+    await cloud.append("ana", conversation.id, question("of another device", 3_000))
+    assert len(await store.messages("ana", conversation.id, fresh=False)) == 2
+    assert len(await store.messages("ana", conversation.id)) == 3
+    assert len(await store.messages("ana", conversation.id, fresh=False)) == 3
+    await store.aclose()
+
+
+async def test_after_a_restart_what_waits_from_its_creation_on_is_known_and_a_deletion_too(place):
+    cloud = FakeCloud(place.cloud_folder)
+    store = await place.open(cloud, drain_seconds=0)
+    new, gone = a_conversation(), a_conversation()
+    await store.create("ana", gone, question())
+    await delivered(store)
+    cloud.down = True
+    await store.create("ana", new, question())
+    await store.append("ana", new.id, answer("half", 1))
+    await store.delete("ana", gone.id)
+    await store.aclose()
+    store = await place.open(cloud := FakeCloud(place.cloud_folder), drain_seconds=0)
+    cloud.gate.clear()
+    async with asyncio.timeout(2):
+        assert await store.messages("ana", new.id, fresh=False) == [question(), answer("half", 1)]
+        assert await store.message("ana", new.id, "answer", fresh=False) == answer("half", 1)
+        assert (await store.conversation("ana", new.id, fresh=False)).updated_ms == 2_000
+        await store.append("ana", new.id, answer("whole", 2))
+        for fresh in (True, False):
+            for read in (store.conversation, store.messages):
+                with pytest.raises(ConversationNotFound):
+                    await read("ana", gone.id, fresh=fresh)
+    assert not any(name in READS for name, *_ in cloud.asked)
+    await store.aclose()
+
+
+async def test_a_creation_that_is_made_again_while_it_waits_shows_the_first_one(place):
+    cloud = FakeCloud(place.cloud_folder)
+    cloud.down = True
+    store = await place.open(cloud, drain_seconds=0)
+    conversation = a_conversation()
+    await store.create("ana", conversation, question())
+    await store.aclose()
+    cloud = FakeCloud(place.cloud_folder)
+    cloud.down = True
+    store = await place.open(cloud, drain_seconds=0)
+    await store.create("ana", replace(conversation, title="Other"), question("another"))
+    for fresh in (True, False):
+        assert await store.conversation("ana", conversation.id, fresh=fresh) == conversation
+        assert await store.messages("ana", conversation.id, fresh=fresh) == [question()]
+    await store.aclose()
+
+
+async def test_a_list_of_which_the_beginning_is_known_goes_on_where_that_ends(store, cloud):
+    talks = [a_conversation(id=f"c{number}", updated_ms=1_000 + number) for number in range(7)]
+    for conversation in talks:
+        await store.create("ana", conversation)
+    await delivered(store)
+    await store.conversations("ana", limit=3)
+    await store.conversation("ana", "c1")  # is seen, and far below
+    await store.delete("ana", "c5")
+    first = await store.conversations("ana", limit=3, fresh=False)
+    assert [one.id for one in first.items] == ["c6", "c4"]
+    rest = await store.conversations("ana", limit=3, cursor=first.cursor, fresh=False)
+    assert [one.id for one in rest.items] == ["c3", "c2", "c1"]
+    asked = len(cloud.asked)
+    assert len((await store.conversations("ana", limit=5, fresh=False)).items) == 5  # as much was never seen
+    assert len(cloud.asked) > asked
+    for conversation in talks:
+        await store.delete("ana", conversation.id)
+    assert (await store.conversations("ana", limit=5, fresh=False)).items == []
+
+
+async def test_one_message_is_what_waits_or_was_seen_when_the_cloud_does_not_answer(store, cloud, monkeypatch):
+    monkeypatch.setattr(journal_asking, "ASK_AGAIN_S", 0)
+    conversation = a_conversation()
+    await store.create("ana", conversation, question(), answer())
+    await delivered(store)
+    cloud.down = True
+    await store.append("ana", conversation.id, answer("half", 1))
+    assert await store.message("ana", conversation.id, "answer") == answer("half", 1)
+    assert await store.message("ana", conversation.id, "question") == question()
+    with pytest.raises(StoreUnavailable, match="The cloud cannot be reached"):
+        await store.message("ana", conversation.id, "unknown")
+    cloud.down = False
+    await cloud.delete("ana", conversation.id)
+    with pytest.raises(ConversationNotFound):
+        await store.message("ana", conversation.id, "question")
+
+
 async def test_ones_own_writes_are_seen_at_once(store, cloud):
     known, new, gone = a_conversation(title="known"), a_conversation(title="new", updated_ms=3_000), a_conversation()
     await store.create("ana", known, question())
     await store.create("ana", gone, question())
     await delivered(store)
-    cloud.fails = lambda name, _: (
-        None if name in ("conversations", "conversation", "messages") else StoreUnavailable("")
-    )
+    cloud.fails = lambda name, _: None if name in READS else StoreUnavailable("")
     await store.create("ana", new, question())
     await store.append("ana", known.id, answer("half", 1))
     await store.append("ana", known.id, answer("whole", 2))
@@ -148,7 +283,7 @@ async def test_of_the_waiting_revisions_of_a_message_only_the_newest_is_sent(sto
     for revision in range(1, 8):
         await store.append("ana", conversation.id, answer("x" * revision, revision))
     await store.append("ana", conversation.id, answer("late and older", 3))
-    assert store.waiting_writes == 3  # the conversation, its question, the answer
+    assert store.status().waiting_writes == 3  # the conversation, its question, the answer
     cloud.down = False
     await delivered(store)
     assert cloud.writes == [
@@ -226,7 +361,7 @@ async def test_in_an_outage_one_call_at_a_time_asks_and_ever_more_seldom(place, 
     cloud.down = True
     for _ in range(20):
         await store.create("ana", a_conversation())
-    await becomes_true(lambda: store.outage and not cloud.at_once)
+    await becomes_true(lambda: not store.status().reachable and not cloud.at_once)
     began, already = time.monotonic(), len(cloud.asked)
     cloud.most_at_once = 0
     await becomes_true(lambda: len(cloud.asked) >= already + 6)
@@ -236,7 +371,7 @@ async def test_in_an_outage_one_call_at_a_time_asks_and_ever_more_seldom(place, 
     assert len(set(asked)) >= 5  # each time another: one alone may be the reason
     cloud.down = False
     await delivered(store)
-    assert not store.outage
+    assert store.status().reachable
     await store.aclose()
 
 
@@ -287,14 +422,14 @@ async def test_a_cloud_that_stalls_is_not_waited_for_where_the_conversation_was_
 
 
 async def test_a_conversation_that_takes_long_to_read_is_shown_as_it_was_and_then_as_it_is(store, cloud, monkeypatch):
-    monkeypatch.setattr(journal_reads, "ASK_AGAIN_S", 0.05)
+    monkeypatch.setattr(journal_asking, "ASK_AGAIN_S", 0.05)
     conversation = a_conversation()
     await store.create("ana", conversation, question())
     await delivered(store)
     await cloud.append("ana", conversation.id, question("from another device", 3_000))
     cloud.latency = 0.1  # longer than anybody waits for what was just seen
     assert await store.messages("ana", conversation.id) == [question()]
-    await becomes_true(lambda: not store._reads._tasks)
+    await becomes_true(lambda: not store._asking.tasks)
     assert await store.messages("ana", conversation.id) == [question(), question("from another device", 3_000)]
 
 
@@ -393,7 +528,7 @@ async def test_one_conversation_that_always_fails_does_not_hold_up_the_others(st
     poisoned = a_conversation()
     cloud.fails = refusing(poisoned.id, StoreUnavailable("Firestore refused this."))
     await store.create("ana", poisoned)
-    await becomes_true(lambda: store.outage)
+    await becomes_true(lambda: not store.status().reachable)
     for _ in range(10):
         other = a_conversation()
         await store.create("ana", other)
@@ -466,21 +601,23 @@ async def test_past_a_bound_a_person_is_refused_and_a_running_answer_still_ends(
     conversation = a_conversation()
     await store.create("ana", conversation, question(), answer())
     await store.append("ana", conversation.id, a_message("x" * 2_000, role=Role.ASSISTANT))
-    full = store.waiting_writes, store.waiting_bytes
+    full = store.status()
+    assert full.full
     for refused in (
         store.append("ana", conversation.id, question("another"), answer(id="its answer")),
         store.create("ana", a_conversation(), question("new")),
     ):
         with pytest.raises(StoreUnavailable, match="cannot be saved now"):
             await refused
-    assert (store.waiting_writes, store.waiting_bytes) == full
+    assert store.status().waiting_writes == full.waiting_writes
+    assert store.status().waiting_bytes == full.waiting_bytes
     await store.append("ana", conversation.id, answer("whole", 1))
     assert "whole" in [message.content for message in await store.messages("ana", conversation.id)]
     await store.delete("ana", conversation.id)
-    assert store.waiting_writes == 1
+    assert store.status().waiting_writes == 1
     cloud.down = False
     await delivered(store)
-    assert store.waiting_bytes == 0
+    assert store.status() == StoreStatus()
     await store.create("ana", a_conversation(), question("again"))
     await store.aclose()
 
@@ -492,24 +629,24 @@ async def test_depth_and_age_are_told_and_survive_a_restart_and_a_clock_that_ste
     cloud = FakeCloud(place.cloud_folder)
     cloud.down = True
     store = await place.open(cloud, drain_seconds=0)
-    assert (store.waiting_writes, store.waiting_bytes, store.waiting_seconds) == (0, 0, 0)
+    assert store.status() == StoreStatus()
     conversation = a_conversation()
     await store.create("ana", conversation, answer())
-    await becomes_true(lambda: store.waiting_seconds > 0.02)
+    await becomes_true(lambda: store.status().waiting_seconds > 0.02)
     clock -= 3_600_000
     await store.append("ana", conversation.id, answer("x" * 500, 1))  # has been waiting since its first revision
-    depth = store.waiting_writes, store.waiting_bytes
+    depth = store.status().waiting_writes, store.status().waiting_bytes
     assert depth[0] == 2
     assert depth[1] > 500
-    assert 0.02 <= store.waiting_seconds < 5
+    assert 0.02 <= store.status().waiting_seconds < 5
     await store.aclose()
     for hours, expected in ((2, 2 * 3600), (-5, 0)):
         clock = conversations.now_ms() + hours * 3_600_000
         cloud = FakeCloud(place.cloud_folder)
         cloud.down = True
         store = await place.open(cloud, drain_seconds=0)
-        assert (store.waiting_writes, store.waiting_bytes) == depth
-        assert expected <= store.waiting_seconds < expected + 3_700
+        assert (store.status().waiting_writes, store.status().waiting_bytes) == depth
+        assert expected <= store.status().waiting_seconds < expected + 3_700
         await store.aclose()
 
 
@@ -517,7 +654,7 @@ async def test_a_clock_that_steps_back_reorders_and_stalls_nothing(store, cloud,
     conversation = a_conversation()
     cloud.down = True
     await store.create("ana", conversation)
-    await becomes_true(lambda: store.outage)
+    await becomes_true(lambda: not store.status().reachable)
     monkeypatch.setattr(journal_rows, "now_ms", lambda: 0)
     monkeypatch.setattr(time, "time", lambda: 0.0)
     for number in range(5):
@@ -535,14 +672,14 @@ async def test_on_a_full_disk_a_write_is_refused_whole_and_the_next_one_works(st
     cloud.down = True
     await store.create("ana", conversation, question())
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    depth = store.waiting_writes, store.waiting_bytes
+    depth = store.status().waiting_writes, store.status().waiting_bytes
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, before[1]))
     try:
         with pytest.raises(StoreUnavailable, match="reports an error, so nothing was changed"):
             await store.append("ana", conversation.id, question("small"), a_message("x" * 1_000_000))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert (store.waiting_writes, store.waiting_bytes) == depth
+    assert (store.status().waiting_writes, store.status().waiting_bytes) == depth
     connection = store._journal._database._writer._connection
     connection.execute("PRAGMA query_only = ON")
     with pytest.raises(StoreUnavailable, match="may only be read"):
@@ -626,7 +763,7 @@ async def test_closing_takes_no_more_and_delivers_what_waits(place):
     cloud.down = True
     conversation = a_conversation()
     await store.create("ana", conversation, question())
-    await becomes_true(lambda: store.outage)
+    await becomes_true(lambda: not store.status().reachable)
     closing_store = asyncio.create_task(store.aclose())
     await asyncio.sleep(0)  # it has begun
     with pytest.raises(StoreUnavailable, match="shutting down"):
@@ -727,7 +864,7 @@ async def test_kill_9_in_mid_delivery_loses_doubles_and_reorders_nothing_that_wa
 
     cloud = FakeCloud(place.cloud_folder)
     store = await place.open(cloud)
-    await becomes_true(lambda: not store.waiting_writes, 30)
+    await becomes_true(lambda: not store.status().waiting_writes, 30)
     kept: dict[tuple[str, int], int] = {}
     for conversation in await list_all(cloud, "ana"):
         messages = await cloud.messages("ana", conversation.id)
@@ -751,15 +888,14 @@ class UnreliablePlace(JournaledPlace):
 
     async def open(self) -> JournaledStore:
         cloud, asked = FakeCloud(self.cloud_folder), iter(range(10**9))
-        reading = {"conversations", "conversation", "messages"}
-        cloud.fails = lambda name, _: None if name in reading or next(asked) % 3 else StoreUnavailable("")
-        cloud.loses_reply = lambda name: name not in reading and next(asked) % 5 == 0
+        cloud.fails = lambda name, _: None if name in READS or next(asked) % 3 else StoreUnavailable("")
+        cloud.loses_reply = lambda name: name not in READS and next(asked) % 5 == 0
         return await super().open(cloud)
 
 
 @pytest.mark.slow
 def test_any_history_of_calls_over_an_unreliable_cloud_leaves_what_a_model_of_it_holds(tmp_path, monkeypatch):
-    monkeypatch.setattr(journal_reads, "PATIENCE_S", 60)  # reads are to show what the cloud holds
+    monkeypatch.setattr(journal_asking, "PATIENCE_S", 60)  # reads are to show what the cloud holds
     run_state_machine_as_test(
         lambda: AnyHistory(UnreliablePlace(tmp_path)),
         settings=settings(
