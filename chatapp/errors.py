@@ -45,6 +45,27 @@ class ConversationBusy(ChatError):
         )
 
 
+class TooManyTurns(ChatError):
+    """So many answers are being written, or waited for, that no other can be taken on."""
+
+
+class NothingToContinue(ChatError):
+    """The answer that was to go on is whole, is not the last one, or is not there."""
+
+    def __init__(self) -> None:
+        super().__init__("This answer cannot go on: it has ended, or something came after it. Send a message instead.")
+
+
+class WrittenElsewhere(ChatError):
+    """The answer is being written by another copy of the chat, which alone can stop it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This answer is being written by another copy of the chat, so it cannot be stopped from here. "
+            "It will be shown here when it is done."
+        )
+
+
 class StoreUnavailable(ChatError):
     """The history cannot be read or written right now; nothing was changed."""
 

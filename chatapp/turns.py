@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import structlog
@@ -21,78 +21,60 @@ from chatapp.conversation import (
     new_id,
     now_ms,
 )
-from chatapp.errors import ChatError, ConversationBusy, ConversationNotFound, InvalidMessage, ModelUnavailable
+from chatapp.errors import (
+    ChatError,
+    ConversationBusy,
+    ConversationNotFound,
+    InvalidMessage,
+    ModelUnavailable,
+    NothingToContinue,
+)
 from chatapp.models import Finish, ModelState, TextDelta
 from chatapp.models.context import ContextWindow, Omitted
 from chatapp.models.prompt import clean_text
+from chatapp.turn import Turn
+from chatapp.turn_queue import TurnLimits, TurnQueue
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from chatapp.models import ChatModel
     from chatapp.models.catalog import Catalog
     from chatapp.store import ConversationStore
 
+    Key = tuple[str, str]  # user, conversation id
+
 TITLE_CHARS = 60
 SAVE_ATTEMPTS = 5
+# A running answer is written at least this often, text or not: a store takes one that is not for abandoned.
+SIGN_OF_LIFE_SECONDS = 20.0
+# To the model, after an answer that ended early. Only it can tell what comes next, and models of every kind follow it;
+# continuing the model's own message needs an API of its own (vLLM's continue_final_message), which others refuse.
+GO_ON = (
+    "Your last message was cut off. Continue it exactly where it ended: write only what comes next, in the same "
+    "language and formatting, without repeating anything and without any remark about this."
+)
+_DEFAULT_LIMITS = TurnLimits()
 
 log = structlog.get_logger(__name__)
 
 
-class Turn:
-    """A running answer: what is known of it so far, and a signal when that changes."""
-
-    def __init__(self, user: str, conversation: Conversation, answer: Message) -> None:
-        self.user = user
-        self.conversation = conversation
-        self.finished = asyncio.Event()
-        self.stop_requested = False
-        self.generation: asyncio.Task[None] | None = None
-        self.task: asyncio.Task[None] | None = None
-        self._answer = answer
-        self._text = answer.content
-        self.changed = asyncio.Event()  # of the next change; each change has its own, so that no watcher misses one
-
-    def append(self, text: str) -> None:
-        """Add text that the model wrote."""
-        self._text += text
-        self._announce()
-
-    def set(self, **changes: object) -> None:
-        """Change fields of the answer."""
-        self._answer = dataclasses.replace(self._answer, **changes)  # type: ignore[arg-type]  # names are Message's own
-        self._announce()
-
-    def answer(self) -> Message:
-        """Return the answer as it is now."""
-        return dataclasses.replace(self._answer, content=self._text)
-
-    def next_revision(self) -> Message:
-        """Return the answer as it is now, as a newer revision to store."""
-        self._answer = dataclasses.replace(self._answer, revision=self._answer.revision + 1)
-        return self.answer()
-
-    async def cancel(self) -> None:
-        """End the generation and wait until what was written is stored."""
-        if self.generation is not None:
-            self.generation.cancel()
-            await self.finished.wait()
-
-    def finish(self) -> None:
-        """Tell everybody who watches that nothing more will come."""
-        self.finished.set()
-        self._announce()
-
-    def _announce(self) -> None:
-        self.changed.set()
-        self.changed = asyncio.Event()
+def can_go_on(answer: Message) -> bool:
+    """Return whether an answer ended before its end, so that it can be continued."""
+    early = {MessageStatus.STOPPED, MessageStatus.INTERRUPTED, MessageStatus.ERROR}
+    is_early = answer.status in early or answer.finish_reason is FinishReason.LENGTH
+    return answer.role is Role.ASSISTANT and is_early
 
 
 class TurnRunner:
     """Starts turns, lets anybody watch them, and stops them.
 
     A question is stored before the model is asked; the answer is stored every ``checkpoint_seconds`` while it grows and
-    once at its end. Watchers get a new snapshot at most every ``batch_seconds``.
+    once at its end, and no text waits for that. Watchers see new text at most every ``batch_seconds``.
+
+    Args:
+        limits: beyond these, turns wait in a queue, or are refused.
+        on_end: is told of every answer that ended, and how many seconds the turn took.
     """
 
     def __init__(
@@ -103,15 +85,30 @@ class TurnRunner:
         max_message_chars: int = 100_000,
         batch_seconds: float = 0.08,
         checkpoint_seconds: float = 5.0,
+        limits: TurnLimits = _DEFAULT_LIMITS,
+        on_end: Callable[[Message, float], None] = lambda _answer, _seconds: None,
     ) -> None:
         self._store = store
         self._catalog = catalog
         self._max_message_chars = max_message_chars
         self._batch_seconds = batch_seconds
         self._checkpoint_seconds = checkpoint_seconds
-        self._turns: dict[tuple[str, str], Turn | None] = {}  # None: being started
+        self._on_end = on_end
+        self._queue = TurnQueue(limits)
+        self._turns: dict[Key, Turn | None] = {}  # None: being started
         self._windows = {model.id: ContextWindow(model) for model in catalog}
         self._closing = False
+        self._none_left = asyncio.Event()
+
+    @property
+    def running_count(self) -> int:
+        """How many answers are being written."""
+        return self._queue.running
+
+    @property
+    def waiting_count(self) -> int:
+        """How many wait to begin."""
+        return self._queue.waiting
 
     async def start(
         self, user: str, conversation_id: str, text: str, model_id: str, parameters: GenerationParameters
@@ -122,62 +119,89 @@ class TurnRunner:
             InvalidMessage: the text is blank or too long.
             UnknownModel: there is no such model.
             ModelUnavailable: the model is not set up, or the app is about to end.
+            TooManyTurns: too many turns run or wait.
             ConversationBusy: an answer is being written in this conversation.
             ConversationNotFound: the user has no such conversation.
             StoreUnavailable: the question could not be stored; nothing was asked.
         """
         text = self._checked(text)
         parameters = dataclasses.replace(parameters, system_prompt=clean_text(parameters.system_prompt))
-        model = self._catalog.get(model_id)
-        status = self._catalog.statuses()[model.id]
-        if status.state is ModelState.NOT_SET_UP:
-            raise ModelUnavailable(f"{model.label} is not set up. To use it, {status.fix}. Nothing was sent.")
-        if self._closing:
-            raise ModelUnavailable("The chat is being restarted. Send again in a moment; nothing was sent.")
         key = (user, conversation_id or new_id())
-        if key in self._turns:
-            raise ConversationBusy
-        self._turns[key] = None  # from here on a second send is refused
-        # Shielded: a page that goes away right now must not leave a question without its answer.
-        starting = asyncio.create_task(self._start(key, text, model, parameters, is_new=not conversation_id))
-        return await asyncio.shield(starting)
+
+        async def stored(model: ChatModel) -> tuple[Turn, list[Message]]:
+            return await self._store_question(key, text, model, parameters, is_new=not conversation_id)
+
+        return await self._begin(key, model_id, parameters, stored)
+
+    async def go_on(
+        self, user: str, conversation_id: str, message_id: str, model_id: str, parameters: GenerationParameters
+    ) -> Conversation:
+        """Continue an answer that ended early, in the same message; return its conversation.
+
+        Raises:
+            NothingToContinue: the answer is whole, or is not the last message.
+            ConversationNotFound, ...: as `start`.
+        """
+        key = (user, conversation_id)
+
+        async def stored(model: ChatModel) -> tuple[Turn, list[Message]]:
+            return await self._store_continuation(key, message_id, model)
+
+        return await self._begin(key, model_id, parameters, stored)
+
+    def current(self, user: str, conversation_id: str) -> Turn | None:
+        """Return the turn that is running in this conversation, None if there is none."""
+        return self._turns.get((user, conversation_id))
 
     def running(self, user: str, conversation_id: str) -> Message | None:
         """Return the answer that is being written in this conversation, None if there is none."""
-        turn = self._turns.get((user, conversation_id))
+        turn = self.current(user, conversation_id)
         return turn.answer() if turn else None
 
     async def watch(self, user: str, conversation_id: str) -> AsyncGenerator[Message]:
         """Yield the running answer as it grows, and once more at its end; nothing if no answer is running."""
-        turn = self._turns.get((user, conversation_id))
-        if turn is None:
-            return
-        while not turn.finished.is_set():
-            changed = turn.changed
-            answer = turn.answer()
-            yield answer
-            await changed.wait()
-            if answer.content:  # the first words go out at once; after them, what comes in a moment travels together
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(self._batch_seconds):
-                        await turn.finished.wait()
-        yield turn.answer()
-
-    async def stop(self, user: str, conversation_id: str) -> None:
-        """End the running answer and keep what was written; nothing happens if none is running."""
-        turn = self._turns.get((user, conversation_id))
+        turn = self.current(user, conversation_id)
         if turn is not None:
-            turn.stop_requested = True
-            await turn.cancel()
+            async with aclosing(turn.watch()) as answers:
+                async for answer in answers:
+                    yield answer
+
+    async def stop(self, user: str, conversation_id: str) -> bool:
+        """End the running answer and keep what was written; return whether one was running here."""
+        turn = self.current(user, conversation_id)
+        if turn is None:
+            return False
+        turn.stop_requested = True
+        await turn.cancel()
+        return True
+
+    async def stop_all(self, user: str) -> None:
+        """End all running answers of a user, and keep what was written."""
+        await asyncio.gather(*(self.stop(*key) for key in list(self._turns) if key[0] == user))
 
     async def delete(self, user: str, conversation_id: str) -> None:
         """Delete a conversation; an answer that is being written in it ends first."""
         await self.stop(user, conversation_id)
         await self._store.delete(user, conversation_id)
 
+    async def finish(self, seconds: float) -> None:
+        """Take no more turns, and give those that run some time to end by themselves."""
+        self._closing = True
+        if not self._turns:
+            return
+        self._none_left.clear()
+        log.info("finishing_answers", answers=len(self._turns), at_most_seconds=seconds)
+        try:
+            async with asyncio.timeout(seconds):
+                await self._none_left.wait()
+        except TimeoutError:
+            log.warning("answers_interrupted", answers=len(self._turns))
+
     async def aclose(self) -> None:
         """Take no more turns, end those that run, and store what they have as interrupted."""
         self._closing = True
+        while None in self._turns.values():  # noqa: ASYNC110  # storing a question takes a moment; then it is a turn
+            await asyncio.sleep(0.01)
         await asyncio.gather(*(turn.cancel() for turn in list(self._turns.values()) if turn is not None))
 
     def _checked(self, text: str) -> str:
@@ -190,25 +214,50 @@ class TurnRunner:
             )
         return clean_text(text)
 
+    async def _begin(
+        self,
+        key: Key,
+        model_id: str,
+        parameters: GenerationParameters,
+        stored: Callable[[ChatModel], Awaitable[tuple[Turn, list[Message]]]],
+    ) -> Conversation:
+        """Check what can be checked at once, then start the turn that ``stored`` returns."""
+        model = self._catalog.get(model_id)
+        status = self._catalog.statuses()[model.id]
+        if status.state is ModelState.NOT_SET_UP:
+            raise ModelUnavailable(f"{model.label} is not set up. To use it, {status.fix}. Nothing was sent.")
+        if self._closing:
+            raise ModelUnavailable("The chat is being restarted. Send again in a moment; nothing was sent.")
+        if key in self._turns:
+            raise ConversationBusy
+        self._queue.refuse_if_full(key[0])
+        self._turns[key] = None  # from here on a second send is refused
+        # Shielded: a page that goes away right now must not leave a question without its answer.
+        return await asyncio.shield(asyncio.create_task(self._start(key, model, parameters, stored(model))))
+
     async def _start(
-        self, key: tuple[str, str], text: str, model: ChatModel, parameters: GenerationParameters, *, is_new: bool
+        self,
+        key: Key,
+        model: ChatModel,
+        parameters: GenerationParameters,
+        storing: Awaitable[tuple[Turn, list[Message]]],
     ) -> Conversation:
         try:
-            turn, messages = await self._store_question(key, text, model, parameters, is_new=is_new)
+            turn, messages = await storing
         except BaseException:
-            del self._turns[key]
+            self._forget(key)
             raise
         self._turns[key] = turn
         # Two tasks, so that ending the first, however early, never skips what the second does at the end.
         turn.generation = asyncio.create_task(self._generate(turn, self._windows[model.id], messages, parameters))
-        turn.task = asyncio.create_task(self._finish(key, turn))
+        turn.ending = asyncio.create_task(self._finish(key, turn))
         return turn.conversation
 
     async def _store_question(
-        self, key: tuple[str, str], text: str, model: ChatModel, parameters: GenerationParameters, *, is_new: bool
+        self, key: Key, text: str, model: ChatModel, parameters: GenerationParameters, *, is_new: bool
     ) -> tuple[Turn, list[Message]]:
         user, conversation_id = key
-        earlier = [] if is_new else await self._store.messages(user, conversation_id)
+        earlier = [] if is_new else await self._idle(key)
         # Later than the last message even when the clock was set back, so that the order never changes.
         created_ms = max(now_ms(), earlier[-1].created_ms + 1 if earlier else 0)
         turn_id = new_id()
@@ -233,16 +282,62 @@ class TurnRunner:
             )
             await self._store.create(user, conversation, question, answer)
         else:
-            before = await self._store.conversation(user, conversation_id)
+            before = await self._store.conversation(user, conversation_id, fresh=False)
             conversation = dataclasses.replace(before, model=model.id, system_prompt=parameters.system_prompt)
             await self._store.append(user, conversation_id, question, answer)  # which also says that it was updated
             if conversation != before:
                 await self._store.update(user, conversation)
-        return Turn(user, conversation, answer), [*earlier, question]
+        follows = earlier[-1].id if earlier else ""
+        turn = Turn(user, conversation, question, answer, follows=follows, batch_seconds=self._batch_seconds)
+        return turn, [*earlier, question]
 
-    async def _finish(self, key: tuple[str, str], turn: Turn) -> None:
+    async def _store_continuation(self, key: Key, message_id: str, model: ChatModel) -> tuple[Turn, list[Message]]:
+        user, conversation_id = key
+        messages = await self._idle(key)
+        if not messages or messages[-1].id != message_id or not can_go_on(messages[-1]):
+            raise NothingToContinue
+        *earlier, before = messages
+        answer = dataclasses.replace(
+            before,
+            status=MessageStatus.STREAMING,
+            revision=before.revision + 1,
+            model=model.id,
+            seconds_to_first_token=None,
+            finish_reason=None,
+            error="",
+        )
+        conversation = await self._store.conversation(user, conversation_id, fresh=False)
+        await self._store.append(user, conversation_id, answer)
+        follows = earlier[-1].id if earlier else ""
+        turn = Turn(user, conversation, None, answer, follows=follows, batch_seconds=self._batch_seconds)
+        if not before.content.strip():
+            return turn, earlier  # there is nothing yet to go on from: the question is asked again
+        go_on = Message(
+            id=new_id(), turn_id=before.turn_id, role=Role.USER, content=GO_ON, created_ms=before.created_ms + 1
+        )
+        return turn, [*earlier, before, go_on]
+
+    async def _idle(self, key: Key) -> list[Message]:
+        """Return the messages of a conversation in which nobody writes an answer.
+
+        They are those that this process knows: what another copy of the chat wrote since its page was opened here is
+        not waited for, as the person who asks has not seen it either.
+
+        Raises:
+            ConversationBusy: another copy of the chat is writing an answer.
+        """
+        messages = await self._store.messages(*key, fresh=False)
+        if messages and messages[-1].status is MessageStatus.STREAMING:
+            last = await self._store.message(*key, messages[-1].id)  # as it is now
+            if last.status is MessageStatus.STREAMING:
+                raise ConversationBusy
+            messages[-1] = last
+        return messages
+
+    async def _finish(self, key: Key, turn: Turn) -> None:
         model = turn.answer().model
         started = time.monotonic()
+        keeping = asyncio.create_task(self._keep(turn))
         try:
             await turn.generation  # type: ignore[misc]  # set just before this task
         except asyncio.CancelledError:
@@ -255,12 +350,14 @@ class TurnRunner:
             log.exception("answer_failed", model=model)
             problem = "Something went wrong in the chat itself while this was being written. Please send it again."
             turn.set(status=MessageStatus.ERROR, error=problem)
+        keeping.cancel()
         answer = turn.answer()
+        seconds = time.monotonic() - started
         log.info(
             "turn_finished",
             model=model,
             status=answer.status.value,
-            seconds=round(time.monotonic() - started, 3),
+            seconds=round(seconds, 3),
             seconds_to_first_token=answer.seconds_to_first_token,
             prompt_tokens=answer.usage.prompt_tokens if answer.usage else None,
             completion_tokens=answer.usage.completion_tokens if answer.usage else None,
@@ -268,17 +365,23 @@ class TurnRunner:
         try:
             await self._save_end(turn)
         finally:
-            del self._turns[key]
+            self._forget(key)
             turn.finish()
+            self._on_end(answer, seconds)
+
+    def _forget(self, key: Key) -> None:
+        del self._turns[key]
+        if not self._turns:
+            self._none_left.set()
 
     async def _generate(
         self, turn: Turn, window: ContextWindow, messages: list[Message], parameters: GenerationParameters
     ) -> None:
-        started = checkpointed = time.monotonic()
-        usage: Usage | None = None
+        usage_before = turn.answer().usage
         finish: Finish | None = None
         first = True
-        async with aclosing(window.stream(messages, parameters)) as events:
+        async with self._queue.turn(turn.user, turn.move), aclosing(window.stream(messages, parameters)) as events:
+            started = time.monotonic()
             async for event in events:
                 match event:
                     case TextDelta(text):
@@ -286,15 +389,12 @@ class TurnRunner:
                             turn.set(seconds_to_first_token=round(time.monotonic() - started, 3))
                             first = False
                         turn.append(text)
-                        if time.monotonic() - checkpointed > self._checkpoint_seconds:
-                            checkpointed = time.monotonic()
-                            await self._checkpoint(turn)
                     case Omitted(number):
                         turn.set(omitted_messages=number)
                     case Finish():
                         finish = event
                     case Usage():
-                        usage = event
+                        turn.set(usage=_sum(usage_before, event))
         if first:
             thought = finish is not None and finish.reason is FinishReason.LENGTH
             raise ModelUnavailable(
@@ -302,13 +402,21 @@ class TurnRunner:
                 if thought
                 else f"{window.model.label} ended without writing anything. Send again, or choose another model."
             )
-        turn.set(status=MessageStatus.COMPLETE, usage=usage, finish_reason=finish.reason if finish else None)
+        turn.set(status=MessageStatus.COMPLETE, finish_reason=finish.reason if finish else None)
 
-    async def _checkpoint(self, turn: Turn) -> None:
-        try:
-            await self._store.append(turn.user, turn.conversation.id, turn.next_revision())
-        except ChatError as error:
-            log.warning("checkpoint_failed", error=type(error).__name__, detail=error.detail)
+    async def _keep(self, turn: Turn) -> None:
+        """Store what was written every now and then, beside the writing, which never waits for it."""
+        length, kept_at = turn.length, time.monotonic()
+        while True:
+            await asyncio.sleep(self._checkpoint_seconds)
+            turn.remind()
+            if turn.length == length and time.monotonic() - kept_at < SIGN_OF_LIFE_SECONDS:
+                continue
+            length, kept_at = turn.length, time.monotonic()
+            try:
+                await self._store.append(turn.user, turn.conversation.id, turn.next_revision())
+            except ChatError as error:
+                log.warning("checkpoint_failed", error=type(error).__name__, detail=error.detail)
 
     async def _save_end(self, turn: Turn) -> None:
         answer = turn.next_revision()
@@ -327,6 +435,13 @@ class TurnRunner:
             status=MessageStatus.ERROR,
             error="This answer could not be saved, because the history cannot be written now. Copy what you need.",
         )
+
+
+def _sum(before: Usage | None, now: Usage) -> Usage:
+    """Return the usage of an answer that went on: the prompt of the last request, the tokens of all."""
+    if before is None or before.completion_tokens is None or now.completion_tokens is None:
+        return now
+    return dataclasses.replace(now, completion_tokens=before.completion_tokens + now.completion_tokens)
 
 
 def _title(text: str) -> str:

@@ -1,11 +1,14 @@
-"""Talks to the page as a browser does: Gradio's configuration, an event, and the stream of its updates."""
+"""Talks to the page as a browser does: Gradio's events and their updates, and the stream of the open conversation."""
 
 import contextlib
 import copy
 import json
+import urllib.parse
 import uuid
 
 import aiohttp
+
+PARAMETERS = {"temperature": 0.9, "top_p": 0.95, "max_tokens": 1024, "system_prompt": "", "length": 50}
 
 
 class Refused(Exception):
@@ -20,6 +23,7 @@ class PageClient:
         self._url = url
         self._session_hash = uuid.uuid4().hex[:11]
         self._handlers = {}
+        self.entries = []  # of the messages that were last shown
 
     async def open(self):
         async with self._http.get(f"{self._url}/config") as response:
@@ -78,34 +82,91 @@ class PageClient:
                 last = outputs
         return last
 
+    async def follow(self, conversation):
+        """Yield the shown messages of a conversation as they change, to the end of its answer."""
+        async with self._http.get(f"{self._url}/{_path(conversation)}/events") as stream:
+            async for messages in self._shown(stream):
+                yield messages
+
     async def watch_until(self, conversation, condition):
-        """Watch a conversation until ``condition(messages)`` holds, then stop looking, as a closed tab does."""
-        async with contextlib.aclosing(self.updates("watch", conversation)) as updates:
-            async for outputs in updates:
-                if condition(outputs[0]):
-                    return outputs[0]
+        """Follow a conversation until ``condition(messages)`` holds, then stop looking, as a closed tab does."""
+        async with contextlib.aclosing(self.follow(conversation)) as changes:
+            async for messages in changes:
+                if condition(messages):
+                    return messages
         raise AssertionError("the answer ended before that")
 
     async def send(self, text, *, conversation="", model="scripted", **changes):
-        """Send a message and return the conversation's id."""
-        parameters = {
-            "temperature": 0.9,
-            "top_p": 0.95,
-            "max_tokens": 1024,
-            "system_prompt": "",
-            "length": 50,
-            **changes,
-        }
-        outputs = await self.call("send", text, conversation, model, *parameters.values())
-        return outputs[1]
+        """Send a message, look away at once, and return the conversation's id."""
+        path = f"{_path(conversation)}/turns" if conversation else "conversations"
+        return await self._begin(path, {"text": text, "model": model, **PARAMETERS, **changes})
+
+    async def go_on(self, conversation, message, *, model="scripted", **changes):
+        """Continue an answer that ended early, given the id of its message."""
+        path = f"{_path(conversation)}/continuations"
+        await self._begin(path, {"message": message, "model": model, **PARAMETERS, **changes})
 
     async def messages(self, conversation):
-        """Watch a conversation to the end of its answer and return what the page then shows."""
-        return (await self.call("watch", conversation))[0]
+        """Follow a conversation to the end of its answer and return what the page then shows."""
+        async with contextlib.aclosing(self.follow(conversation)) as changes:
+            async for messages in changes:
+                last = messages
+        return last
+
+    async def _begin(self, path, asked):
+        # ASCII, so that a test can send half of a surrogate pair as JSON can.
+        request = {"data": json.dumps(asked).encode("ascii"), "headers": {"content-type": "application/json"}}
+        async with self._http.post(f"{self._url}/{path}", **request) as stream:
+            await _refuse(stream)
+            async for event in events(stream):
+                return event["started"]["conversation"]
+        raise Refused("the stream ended at once")
+
+    async def _shown(self, stream):
+        await _refuse(stream)
+        self.entries = []
+        async for event in events(stream):
+            if "end" in event:
+                return
+            if "error" in event:
+                raise Refused(event["error"])
+            self.entries = taken(self.entries, event)
+            yield [copy.deepcopy(entry["shown"]) for entry in self.entries]
+        raise ConnectionError("the stream ended before the conversation did")
 
     async def listed(self):
         """Return the titles in the sidebar."""
         return [title for title, _ in (await self.call("new", 50))[4]["choices"]]
+
+
+def _path(conversation):
+    name = urllib.parse.quote(str(conversation), safe="", errors="surrogatepass")
+    return f"conversations/{name}"
+
+
+async def _refuse(response):
+    if response.status != 200:
+        raise Refused((await response.json())["error"])
+
+
+async def events(stream):
+    """Yield the events of `chatapp.ui.live` in a response."""
+    async for line in stream.content:
+        if line.startswith(b"data:"):
+            yield json.loads(line[5:])
+
+
+def taken(entries, event):
+    """Return the entries after an event, as ``chat.js`` makes them."""
+    if "messages" in event:
+        ids = [entry["id"] for entry in entries]
+        kept = ids.index(event["after"]) + 1 if event["after"] else 0
+        return [*entries[:kept], *event["messages"]]
+    if "last" in event:
+        return [*entries[:-1], event["last"]]
+    if "text" in event:
+        entries[-1]["shown"]["content"][0]["text"] += event["text"]
+    return entries
 
 
 def texts(messages):

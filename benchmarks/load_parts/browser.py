@@ -1,7 +1,7 @@
-"""The page as a browser has it open: its requests, the one stream of its events, and Gradio's edits.
+"""The page as a browser has it open: the stream of its conversation, Gradio's events, its heartbeat and its timer.
 
-`tests.page_client` does the same for one reader at a time; this one is light enough for hundreds, keeps the stream, the
-heartbeat and the timer that an open page has, and notes when each update arrived.
+`tests.page_client` does the same for one reader at a time; this one is light enough for hundreds, and notes when each
+change arrived.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from tests.page_client import Refused, edited
+from tests.page_client import PARAMETERS, Refused, edited, taken
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -43,6 +43,8 @@ class Page:
         self._pending: set[str] = set()
         self._completed: set[str] = set()
         self._reading: asyncio.Task | None = None
+        self._entries: list[dict] = []
+        self.conversation = ""
         self._background: list[asyncio.Task] = []
 
     async def open(self, conversation: str = "") -> list[dict]:
@@ -53,14 +55,50 @@ class Page:
                 raise Refused(f"{response.status} for the page")
         self._background.append(asyncio.create_task(self._heartbeat()))
         loaded = await self.call("load", conversation, LISTED, "")
-        messages = (await self.call("watch", loaded[0]))[0]
+        if loaded[0]:
+            async with self._http.get(f"{self._url}/conversations/{loaded[0]}/events") as response:
+                async for entries, _ in self._changes(response):
+                    self._entries = entries
         shown = (await self.call("look_at_models", self._model, ""))[2]
         self._background.append(asyncio.create_task(self._look_at_models(shown)))
-        return messages
+        return [entry["shown"] for entry in self._entries]
 
-    async def send(self, text: str, conversation: str) -> str:
-        """Send a message with the parameters that the page begins with; return the conversation's id."""
-        return (await self.call("send", text, conversation, self._model, 0.9, 0.95, 1024, "", LISTED))[1]
+    async def ask(self, text: str, conversation: str) -> AsyncGenerator[tuple[list[dict], float]]:
+        """Send a message with the parameters that the page begins with; yield all messages as they change, and when.
+
+        Raises:
+            Refused: it was not taken, or the answer broke off.
+        """
+        after = self._entries[-1]["id"] if self._entries else ""
+        asked = {"text": text, "model": self._model, "after": after, **PARAMETERS}
+        path = f"conversations/{conversation}/turns" if conversation else "conversations"
+        async with self._http.post(f"{self._url}/{path}", json=asked) as response:
+            async for entries, at in self._changes(response):
+                self._entries = entries
+                yield [entry["shown"] for entry in entries], at
+
+    async def _changes(self, response: aiohttp.ClientResponse) -> AsyncGenerator[tuple[list[dict], float]]:
+        if response.status != 200:
+            raise Refused(f"{response.status} {(await response.text())[:200]}")
+        entries, rest = self._entries, b""
+        async for chunk in response.content.iter_any():
+            at = time.monotonic()
+            *lines, rest = (rest + chunk if rest else chunk).split(b"\n\n")
+            for line in lines:
+                if not line.startswith(b"data: "):
+                    continue
+                event = json.loads(line[6:])
+                if "end" in event:
+                    yield entries, at
+                    return
+                if "error" in event:
+                    raise Refused(event["error"])
+                if "started" in event:
+                    self.conversation = event["started"]["conversation"]
+                else:
+                    entries = taken(entries, event)
+            yield entries, at
+        raise Refused("the stream ended before the answer did")
 
     async def call(self, handler: str, *values: object) -> list[Any]:
         """Return a handler's last outputs."""

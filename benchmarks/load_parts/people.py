@@ -103,12 +103,12 @@ class PersonAtPage(Person):
 
     async def ask(self, question: str, answer: Answer) -> None:
         """Send, and watch the answer, as the page does."""
-        self._conversation = await self._page.send(question, self._conversation)
-        place = len(self.texts) + 1
-        async for (messages, *_), at in self._page.updates("watch", self._conversation):
-            parts = messages[place]["content"]
+        place, messages = len(self.texts) + 1, []
+        async for messages, at in self._page.ask(question, self._conversation):
+            parts = messages[place]["content"] if len(messages) > place else []
             if len(parts) > 1:  # the words, then the line about them
                 answer.grow(parts[0]["text"], at)
+        self._conversation = self._page.conversation
         self._compare(messages, [*self.texts, question, answer.text])
 
     async def leave(self) -> None:

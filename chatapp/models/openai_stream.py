@@ -11,7 +11,7 @@ from chatapp.models import Finish, TextDelta
 from chatapp.models.prompt import clean_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from chatapp.models import ModelEvent
     from chatapp.models.openai_errors import Problems, ServerProblem
@@ -186,6 +186,26 @@ class AnswerParser:
         status = code if isinstance(code, int) and 400 <= code < 600 else 500
         streaming = self.tokens_seen > 0
         return self._problems.refused(status, known, {}, context_tokens=self._context_tokens, streaming=streaming)
+
+
+def joined(events: Iterable[ModelEvent]) -> Iterator[ModelEvent]:
+    """Yield the events with neighbouring texts as one; text before an error comes before it."""
+    texts: list[str] = []
+    try:
+        for event in events:
+            if isinstance(event, TextDelta):
+                texts.append(event.text)
+                continue
+            if texts:
+                yield TextDelta("".join(texts))
+                texts = []
+            yield event
+    except Exception:
+        if texts:
+            yield TextDelta("".join(texts))
+        raise
+    if texts:
+        yield TextDelta("".join(texts))
 
 
 def _count(value: object) -> int | None:

@@ -7,26 +7,16 @@ or on another replica, an open page goes on. Values from the browser are not to 
 from __future__ import annotations
 
 import html
-from collections.abc import AsyncGenerator  # noqa: TC003  # Gradio evaluates the handlers' annotations
-from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import gradio as gr
 
-from chatapp.conversation import GenerationParameters, new_id
-from chatapp.errors import ConversationNotFound
+from chatapp.conversation import GenerationParameters, MessageStatus
+from chatapp.errors import ConversationNotFound, WrittenElsewhere
 from chatapp.identity import user_of
-from chatapp.ui.refusals import in_words, in_words_while_streaming
-from chatapp.ui.render import (
-    ChatbotMessage,
-    chatbot_message,
-    chatbot_messages,
-    left_behind,
-    model_choices,
-    model_notice,
-)
-from chatapp.ui.watches import Watches, until
+from chatapp.ui.refusals import in_words
+from chatapp.ui.render import model_choices, model_notice, store_notice
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
@@ -54,7 +44,6 @@ class ChatPage:
         self._store = store
         self._catalog = catalog
         self._turns = turns
-        self._watches = Watches()
 
     def blocks(self) -> gr.Blocks:
         """Lay out the page and connect its events."""
@@ -64,6 +53,7 @@ class ChatPage:
             # Kept by the browser, so that neither a restart nor another replica loses the place.
             conversation_id = gr.Textbox(visible="hidden", elem_id="conversation-id", label="Conversation id")
             shown = gr.Textbox(visible="hidden", label="Shown models")
+            show = gr.Button(visible="hidden", elem_id="show")  # chat.js presses it when there is something new
             length = gr.Number(CONVERSATIONS_SHOWN, visible="hidden", label="Conversations listed")
             with gr.Sidebar(width=280, elem_id="sidebar"):
                 new = gr.Button("New chat", elem_id="new-chat", variant="secondary")
@@ -89,6 +79,10 @@ class ChatPage:
                     placeholder=WELCOME,
                 )
                 with gr.Column(elem_id="composer"):
+                    go_on = gr.Button("Continue", elem_id="go-on", size="sm")
+                    gr.HTML(
+                        '<div id="refusal" role="alert"></div>', container=False, padding=False
+                    )  # chat.js writes it
                     notice = gr.Markdown(elem_id="notice", container=False)
                     message = gr.Textbox(
                         elem_id="message",
@@ -134,21 +128,29 @@ class ChatPage:
             listing = [conversations, older]
             opened = [conversation_id, delete, model, system_prompt]
 
-            def follow(event: gr.events.Dependency) -> None:
-                """After this event, show the conversation and its growing answer, whatever is being watched now."""
-                event.success(self.watch, [conversation_id], [chatbot], trigger_mode="multiple", **raw)
+            def then_show(event: gr.events.Dependency) -> None:
+                """After this event, show the conversation, and its growing answer if there is one."""
+                event.success(None, [conversation_id], None, js="(id) => chat.open(id)", **raw)
 
-            parameters = [temperature, top_p, max_tokens, system_prompt]
-            follow(
-                message.submit(
-                    self.send,
-                    [message, conversation_id, model, *parameters, length],
-                    [message, conversation_id, *listing, delete],
-                    trigger_mode="once",
-                    **raw,
-                )
+            choices = [model, temperature, top_p, max_tokens, system_prompt]
+            show.click(None, None, [chatbot], js="() => chat.shown()", trigger_mode="multiple", **raw)
+            message.submit(
+                None,
+                [message, conversation_id, *choices, length],
+                [message, conversation_id, *listing, delete],
+                js="(...values) => chat.send(...values)",
+                trigger_mode="once",
+                **raw,
             )
-            follow(
+            go_on.click(
+                None,
+                [conversation_id, *choices, length],
+                listing,
+                js="(...values) => chat.goOn(...values)",
+                trigger_mode="once",
+                **raw,
+            )
+            then_show(
                 page.load(
                     self.load,
                     [conversation_id, length, message],
@@ -159,10 +161,10 @@ class ChatPage:
             )
             # By default Gradio drops what is clicked while the click before is on its way: the list would then show one
             # conversation as open and the page another.
-            follow(new.click(self.new, [length], [*opened, *listing], trigger_mode="multiple", **raw))
+            then_show(new.click(self.new, [length], [*opened, *listing], trigger_mode="multiple", **raw))
             # The list is no output here: setting what is chosen in it would undo a choice made in the meantime.
-            follow(conversations.input(self.open, [conversations], opened, trigger_mode="always_last", **raw))
-            follow(
+            then_show(conversations.input(self.open, [conversations], opened, trigger_mode="always_last", **raw))
+            then_show(
                 delete.click(
                     self.delete,
                     [conversation_id, length],
@@ -187,7 +189,7 @@ class ChatPage:
         except ConversationNotFound as error:
             gr.Warning(html.escape(str(error)), title="Not found")
             opened = await self._opened(user, "")
-        return [*opened, *await self._listing(user, opened[0], length), draft or gr.skip(), ""]
+        return [*opened, *await self.listing(user, opened[0], length), draft or gr.skip(), ""]
 
     @in_words
     async def open(self, conversation_id: str, request: gr.Request) -> list[Update]:
@@ -198,7 +200,7 @@ class ChatPage:
     async def new(self, length: int, request: gr.Request) -> list[Update]:
         """Start a new conversation; it is stored with its first message."""
         user = _user(request)
-        return [*await self._opened(user, ""), *await self._listing(user, "", length)]
+        return [*await self._opened(user, ""), *await self.listing(user, "", length)]
 
     @in_words
     async def delete(self, conversation_id: str, length: int, request: gr.Request) -> list[Update]:
@@ -209,83 +211,32 @@ class ChatPage:
         return await self.new(length, request)
 
     @in_words
-    async def send(  # noqa: PLR0917  # Gradio passes the inputs by position
-        self,
-        text: str,
-        conversation_id: str,
-        model_id: str,
-        temperature: float,
-        top_p: float,
-        max_tokens: int,
-        system_prompt: str,
-        length: int,
-        request: gr.Request,
-    ) -> list[Update]:
-        """Start a turn; what is refused stays in the box."""
-        user = _user(request)
-        parameters = GenerationParameters(
-            temperature=temperature, top_p=top_p, max_tokens=max_tokens, system_prompt=system_prompt or ""
-        )
-        conversation = await self._turns.start(user, _id(conversation_id), text, model_id, parameters)
-        return [
-            "",
-            conversation.id,
-            *await self._listing(user, conversation.id, length),
-            gr.update(interactive=True),
-        ]
-
-    @in_words
     async def list_older(self, conversation_id: str, length: int, request: gr.Request) -> list[Update]:
         """List more of the older conversations."""
         length = int(length) + CONVERSATIONS_SHOWN
-        return [*await self._listing(_user(request), _id(conversation_id), length), length]
+        return [*await self.listing(_user(request), _id(conversation_id), length), length]
 
     @in_words
     async def stop(self, conversation_id: str, request: gr.Request) -> None:
         """Stop the running answer; whoever watches it sees its end."""
-        await self._turns.stop(_user(request), _id(conversation_id))
-
-    @in_words_while_streaming
-    async def watch(self, conversation_id: str, request: gr.Request) -> AsyncGenerator[list[ChatbotMessage]]:
-        """Show a conversation and, while an answer is being written in it, that answer as it grows."""
-        user = _user(request)
-        # With the user, since a session's name comes from the browser: nobody ends somebody else's watch by naming it.
-        async with self._watches.only((user, request.session_hash or new_id())) as superseded:
-            async with aclosing(self._shown(user, _id(conversation_id))) as values:
-                async for messages in until(superseded, values):
-                    yield messages
-            if superseded.is_set():
-                # Gradio repeats the last value at the end: it must not be that of a conversation that is shown no more.
-                yield gr.skip()
-
-    async def _shown(self, user: str, conversation_id: str) -> AsyncGenerator[list[ChatbotMessage]]:
-        if not conversation_id:
-            yield []
+        user, conversation_id = _user(request), _id(conversation_id)
+        if await self._turns.stop(user, conversation_id) or not conversation_id:
             return
-        running = self._turns.running(user, conversation_id)
         messages = await self._store.messages(user, conversation_id)
-        if running is not None:
-            # The same objects in every update: Gradio compares each update with the one before.
-            earlier = chatbot_messages((m for m in messages if m.id != running.id), self._catalog.label)
-            watched = False
-            async with aclosing(self._turns.watch(user, conversation_id)) as answers:
-                async for answer in answers:
-                    watched = True
-                    yield [*earlier, chatbot_message(answer, self._catalog.label)]
-            if watched:
-                return
-            messages = await self._store.messages(user, conversation_id)  # it ended while they were being read
-        yield chatbot_messages((left_behind(message) for message in messages), self._catalog.label)
+        if messages and messages[-1].status is MessageStatus.STREAMING:
+            raise WrittenElsewhere
 
     @in_words
     async def look_at_models(self, model_id: str, shown: str) -> list[Update]:
         """Show the models' states, and what to know about the chosen one, if anything changed since ``shown``."""
         statuses = self._catalog.statuses()
-        now = repr((model_id, statuses))
+        notices = [store_notice(self._store.status())]
+        if model_id in statuses:
+            notices.append(model_notice(self._catalog.label(model_id), statuses[model_id]))
+        now = repr((model_id, statuses, notices))
         if now == shown:
             return [gr.skip()] * 3
-        notice = model_notice(self._catalog.label(model_id), statuses[model_id]) if model_id in statuses else ""
-        return [gr.update(choices=model_choices(self._catalog, statuses)), notice, now]
+        return [gr.update(choices=model_choices(self._catalog, statuses)), "".join(notices), now]
 
     async def _opened(self, user: str, conversation: object) -> list[Update]:
         """Return what is shown of a conversation besides its messages: id, deletable or not, model, system prompt."""
@@ -303,13 +254,13 @@ class ChatPage:
             system_prompt,
         ]
 
-    async def _listing(self, user: str, conversation_id: str, length: int) -> list[Update]:
+    async def listing(self, user: str, conversation_id: str, length: int, *, fresh: bool = True) -> list[Update]:
         """Return updates of the list, with the last ``length`` conversations, and of the button for older ones."""
         length = min(max(int(length), CONVERSATIONS_SHOWN), MOST_CONVERSATIONS_SHOWN)
         listed: list[Conversation] = []
         cursor = None
         while len(listed) < length:
-            page = await self._store.conversations(user, limit=CONVERSATIONS_SHOWN, cursor=cursor)
+            page = await self._store.conversations(user, limit=CONVERSATIONS_SHOWN, cursor=cursor, fresh=fresh)
             listed += page.items
             cursor = page.cursor
             if cursor is None:

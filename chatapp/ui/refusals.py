@@ -1,10 +1,9 @@
-"""Every error that a handler of the page ends with becomes words; nothing else reaches the person."""
+"""Every error that a person meets becomes words; nothing else reaches them."""
 
 from __future__ import annotations
 
 import functools
 import html
-from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import gradio as gr
@@ -14,7 +13,7 @@ from chatapp.conversation import new_id
 from chatapp.errors import ChatError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Coroutine
+    from collections.abc import Callable, Coroutine
 
 T = TypeVar("T")
 
@@ -22,43 +21,28 @@ log = structlog.get_logger(__name__)
 
 
 def in_words(handler: Callable[..., Coroutine[Any, Any, T]]) -> Callable[..., Coroutine[Any, Any, T]]:
-    """Turn every error of a handler into a sentence."""
+    """Turn every error of one of the page's handlers into a sentence."""
 
     @functools.wraps(handler)
     async def wrapped(*arguments: Any) -> T:  # noqa: ANN401  # whatever the handler takes
         try:
             return await handler(*arguments)
+        except gr.Error:  # of a handler that this one called
+            raise
         except Exception as error:  # noqa: BLE001  # nothing but words may reach the page
-            raise _refusal(error) from None
+            title = "Please note" if isinstance(error, ChatError) else "Error"
+            raise gr.Error(html.escape(words(error)), title=title, print_exception=False) from None
 
     return wrapped
 
 
-def in_words_while_streaming(handler: Callable[..., AsyncGenerator[T]]) -> Callable[..., AsyncGenerator[T]]:
-    """Do the same for a handler that yields."""
-
-    @functools.wraps(handler)
-    async def wrapped(*arguments: Any) -> AsyncGenerator[T]:  # noqa: ANN401  # whatever the handler takes
-        try:
-            async with aclosing(handler(*arguments)) as values:
-                async for value in values:
-                    yield value
-        except Exception as error:  # noqa: BLE001  # nothing but words may reach the page
-            raise _refusal(error) from None
-
-    return wrapped
-
-
-def _refusal(error: Exception) -> gr.Error:
+def words(error: Exception) -> str:
     """Return what the person reads; whatever is not meant for people goes to the log under a number."""
-    if isinstance(error, gr.Error):  # of a handler that this one called
-        return error
     if isinstance(error, ChatError):
         log.info("refused", error=type(error).__name__, detail=error.detail)
-        return gr.Error(html.escape(str(error)), title="Please note", print_exception=False)
+        return str(error)
     number = new_id()[-8:]
     log.error("handler_failed", number=number, exc_info=error)
-    words = (
+    return (
         f"Something went wrong in the chat itself; nothing that was stored is lost. Try again. (In the log: {number})"
     )
-    return gr.Error(words, title="Error", print_exception=False)

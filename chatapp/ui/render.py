@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import html
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from chatapp.models import ChatModel
+    from chatapp.store import StoreStatus
 
 ChatbotMessage = dict[str, Any]
 
@@ -24,19 +24,15 @@ _STATE_MARKS = {
 }
 
 
-def chatbot_messages(messages: Iterable[Message], label: Callable[[str], str]) -> list[ChatbotMessage]:
-    """Return the messages in the chatbot's wire format; ``label`` turns a model's id into its name."""
-    return [chatbot_message(message, label) for message in messages]
-
-
-def chatbot_message(message: Message, label: Callable[[str], str]) -> ChatbotMessage:
+def chatbot_message(message: Message, label: Callable[[str], str], *, place: int = 0) -> ChatbotMessage:
     """Return one message: its text as Markdown and, under an answer, a line about how it came about.
 
-    A list of parts, because Gradio strips the indentation of a bare string (``inspect.cleandoc``), code included.
+    ``place`` is that of an answer in the queue, 0 once it has begun. A list of parts, because Gradio strips the
+    indentation of a bare string (``inspect.cleandoc``), code included.
     """
     parts = [message.content] if message.content else []
     if message.role is Role.ASSISTANT:
-        parts.append(_footer(message, label(message.model)))
+        parts.append(_footer(message, label(message.model), place))
     return {
         "role": message.role.value,
         "content": [{"type": "text", "text": part} for part in parts],
@@ -45,21 +41,15 @@ def chatbot_message(message: Message, label: Callable[[str], str]) -> ChatbotMes
     }
 
 
-def left_behind(message: Message) -> Message:
-    """Return an answer that nobody is writing any more as what it is: interrupted."""
-    if message.status is MessageStatus.STREAMING:
-        return dataclasses.replace(message, status=MessageStatus.INTERRUPTED)
-    return message
-
-
-def _footer(message: Message, model: str) -> str:
+def _footer(message: Message, model: str, place: int) -> str:
     facts = [f"<bdi>{html.escape(model)}</bdi>"]
     if message.usage is not None and message.usage.completion_tokens is not None:
         facts.append(f"{message.usage.completion_tokens:,} tokens")
     if message.seconds_to_first_token is not None and message.status is not MessageStatus.STREAMING:
         facts.append(f"first token after {message.seconds_to_first_token:.1f} s")
     if message.status is MessageStatus.STREAMING:
-        facts.append("is writing …" if message.content else "is thinking …")
+        doing = "is writing …" if message.content else "is thinking …"
+        facts.append(f"waits: number {place:,} in line" if place else doing)
     if message.status is MessageStatus.STOPPED:
         facts.append("stopped")
     notes = []
@@ -69,10 +59,10 @@ def _footer(message: Message, model: str) -> str:
             "longer than this model can read at once. They are still stored."
         )
     if message.finish_reason is FinishReason.LENGTH:
-        notes.append("The answer ends here because it reached Max tokens. Raise it, or ask to go on.")
+        notes.append("The answer ends here because it reached Max tokens. It can be continued.")
     if message.status is MessageStatus.INTERRUPTED:
         notes.append(
-            "The chat was restarted while this was being written. What was written is kept; send again to go on."
+            "The chat was restarted while this was being written. What was written is kept, and can be continued."
         )
     if message.status is MessageStatus.ERROR:
         notes.append(message.error)
@@ -96,3 +86,22 @@ def model_notice(label: str, status: ModelStatus) -> str:
         return ""
     words = f"{status.reason}." + (f" To use it, {status.fix}." if status.fix else "")
     return f'<div class="notice" role="status"><bdi>{html.escape(label)}</bdi>: {html.escape(words)}</div>'
+
+
+def store_notice(status: StoreStatus) -> str:
+    """Return what to know about where the history is kept, "" if all of it is there."""
+    if status.full:
+        words = (
+            "The history cannot be saved in the cloud, and there is no room left here for more to wait: "
+            "new messages are refused until it is back."
+        )
+    elif not status.reachable:
+        minutes = round(status.waiting_seconds / 60)
+        since = f" for {minutes} min" if minutes else ""
+        words = (
+            f"The history in the cloud cannot be reached{since}. What you write is kept here, and saved there once it "
+            "is back; older conversations may not open until then."
+        )
+    else:
+        return ""
+    return f'<div class="notice" role="status">{words}</div>'

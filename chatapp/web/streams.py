@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-ENDLESS = ("/gradio_api/queue/data", "/gradio_api/heartbeat/")
+ENDLESS = ("/gradio_api/queue/data", "/gradio_api/heartbeat/", "/conversations")
 
 
 class EndStreamsMiddleware:
-    """Ends Gradio's endless responses, properly, once ``closing`` is set.
+    """Ends endless responses, properly, once ``closing`` is set.
 
     An open page has one for as long as it is open: SIGTERM would wait for it until the server cuts it off with an error
     (seen: not ended after 30 s).

@@ -21,7 +21,7 @@ class ChatPage:
     def __init__(self, tab, url, problems):
         self.tab = tab
         self.problems = problems
-        self._url = url
+        self.url = url
         self.box = tab.locator("#message textarea")
         self.model = tab.locator("#model input")
         self.conversations = tab.locator("#conversations label")
@@ -30,6 +30,8 @@ class ChatPage:
         self.facts = tab.locator("#messages .answer-facts")
         self.notes = tab.locator("#messages .answer-note")
         self.toast = tab.get_by_test_id("toast-body")
+        self.refusal = tab.locator("#refusal")
+        self.continue_button = tab.get_by_role("button", name="Continue")
         self.send_button = tab.get_by_test_id("submit-button")
         self.stop_button = tab.get_by_role("button", name="Stop")
         tab.on("pageerror", lambda error: problems.append(f"script error: {error}"))
@@ -38,15 +40,18 @@ class ChatPage:
 
     def _check_line(self, line, problems):
         said = f"{line.text} {line.location.get('url', '')}"
-        if line.type in {"error", "warning"} and not any(words in said for words in HARMLESS):
+        refused = (
+            "the server responded with a status of" in said and "/conversations" in said
+        )  # with words, on the page
+        if line.type in {"error", "warning"} and not refused and not any(words in said for words in HARMLESS):
             problems.append(f"console: {said}")
 
     def _check_request(self, request, problems):
-        if not request.url.startswith((self._url, "data:", "blob:")):
+        if not request.url.startswith((self.url, "data:", "blob:")):
             problems.append(f"request to another site: {request.url}")
 
     async def open(self, address=None):
-        await self.tab.goto(address or self._url)
+        await self.tab.goto(address or self.url)
         await expect(self.model).to_have_value(re.compile(r"\w"))
 
     async def send(self, text):

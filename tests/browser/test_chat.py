@@ -7,6 +7,7 @@ import signal
 import pytest
 from playwright.async_api import expect
 
+from tests.browser.chat_page import ChatPage
 from tests.fakes.openai_server import Reply
 from tests.serving import ChatProcess, running_chat
 
@@ -142,7 +143,7 @@ async def test_what_is_refused_stays_in_the_box_with_the_reason(page, gemma):
     await page.send("One")
     await expect(page.answers).to_contain_text("word1")
     await page.send("Two, too early")
-    await expect(page.toast).to_contain_text("still being written")
+    await expect(page.refusal).to_contain_text("still being written")
     await expect(page.box).to_have_value("Two, too early")
     await expect(page.questions).to_have_text(["One"])
     await page.stop_button.click()
@@ -246,8 +247,10 @@ async def test_after_kill_9_in_mid_answer_the_text_is_there_and_called_interrupt
     await expect(page.notes).to_contain_text("restarted")
     await expect(page.send_button).to_be_visible()
     gemma.answer, gemma.tokens_per_second = ["And on."], None
-    await page.send("Go on")
-    await expect(page.answers.last).to_have_text("And on.")
+    await page.continue_button.click()
+    await expect(page.answers).to_contain_text("And on.")
+    await expect(page.answers).to_contain_text("word100")
+    await expect(page.notes).to_have_count(0)
     await chat.end()
 
 
@@ -259,15 +262,99 @@ async def test_an_open_page_goes_on_after_the_server_was_restarted(open_chat, ge
     await expect(page.answers).to_have_count(1)
     await chat.end()
     await page.send("While it is down")
+    await expect(page.refusal).to_contain_text("cannot be reached")
     await expect(page.box).to_have_value("While it is down")
     await chat.start()
-    async with page.tab.expect_event("load"):  # Gradio reloads the page when the server is back
-        pass
-    await expect(page.box).to_have_value("While it is down")
     await page.box.press("Enter")
     await expect(page.questions).to_have_text(["Before", "While it is down"])
     await expect(page.answers).to_have_count(2)
+    await expect(page.refusal).to_be_hidden()
+    await page.tab.reload()
+    await expect(page.questions).to_have_text(["Before", "While it is down"])
     await chat.end()
+
+
+async def test_text_in_the_box_survives_a_reload(page):
+    await page.box.fill("Not sent yet")
+    await page.tab.reload()
+    await expect(page.box).to_have_value("Not sent yet")
+
+
+async def test_an_answer_is_followed_again_by_itself_after_the_line_was_lost(page, gemma):
+    gemma.answer, gemma.tokens_per_second = [f"{number} " for number in range(60)], 10
+    lost = []
+
+    async def lose_the_line(route):
+        lost.append(route.request.url)
+        if len(lost) <= 2:
+            await route.abort()
+        else:
+            await route.continue_()
+
+    await page.tab.route("**/events*", lose_the_line)
+    await page.send("Count")
+    await expect(page.answers).to_contain_text("3")
+    await page.tab.reload()  # what the reload asks for is lost twice
+    await expect(page.refusal).to_contain_text("Trying again")
+    await expect(page.answers).to_contain_text("58 59")
+    await expect(page.refusal).to_be_hidden()
+    await expect(page.send_button).to_be_visible()
+
+
+async def test_two_windows_on_one_conversation_show_the_same(page, gemma):
+    await page.send("First")
+    await expect(page.facts).to_contain_text("first token")
+    other = ChatPage(await page.tab.context.new_page(), page.url, page.problems)
+    await other.open(page.tab.url)
+    await expect(other.questions).to_have_text(["First"])
+    gemma.answer, gemma.tokens_per_second = [f"{number} " for number in range(40)], 10
+    await page.send("Second")
+    await expect(other.questions).to_have_text(["First", "Second"])
+    await expect(other.answers.last).to_contain_text("5")
+    await expect(other.facts.last).to_contain_text("is writing")
+    await other.send("Third, too early")
+    await expect(other.refusal).to_contain_text("still being written")
+    await expect(other.box).to_have_value("Third, too early")
+    await other.stop_button.click()
+    for window in (page, other):
+        await expect(window.facts.last).to_contain_text("stopped")
+        await expect(window.send_button).to_be_visible()
+    assert await page.answers.all_inner_texts() == await other.answers.all_inner_texts()
+
+
+async def test_an_answer_on_another_device_goes_on_there_too(page, open_chat, chat, gemma):
+    gemma.answer, gemma.tokens_per_second = [f"{number} " for number in range(50)], 10
+    await page.send("Count")
+    await expect(page.answers).to_contain_text("3")
+    await page.tab.wait_for_url(re.compile(r"\?c="))
+    address, cookies = page.tab.url, await page.tab.context.cookies()
+    await page.tab.close()
+    device = await open_chat(chat.url, width=400)
+    await device.tab.context.add_cookies(cookies)
+    await device.tab.goto(address)
+    await expect(device.facts).to_contain_text("is writing")
+    await expect(device.answers).to_contain_text("48 49")
+    await expect(device.questions).to_have_text(["Count"])
+
+
+async def test_a_stopped_answer_is_continued_in_its_place(page, gemma):
+    gemma.answer, gemma.tokens_per_second = [f"one{number} " for number in range(100)], 20
+    await page.send("Count")
+    await expect(page.answers).to_contain_text("one3")
+    await expect(page.continue_button).to_be_hidden()
+    await page.stop_button.click()
+    await expect(page.continue_button).to_be_visible()
+    gemma.answer, gemma.tokens_per_second = ["and on."], None
+    await page.continue_button.click()
+    await expect(page.answers).to_contain_text("and on.")
+    await expect(page.answers).to_contain_text("one3")
+    await expect(page.questions).to_have_text(["Count"])
+    await expect(page.continue_button).to_be_hidden()
+    asked = gemma.chats[-1]["messages"]
+    assert [message["role"] for message in asked] == ["user", "assistant", "user"]
+    whole = await page.answers.inner_text()
+    await page.tab.reload()
+    await expect(page.answers).to_have_text([whole])
 
 
 async def test_with_nothing_set_up_the_demo_model_answers_and_the_conversation_survives_a_reload(open_chat, tmp_path):
@@ -288,7 +375,7 @@ async def test_with_nothing_set_up_the_demo_model_answers_and_the_conversation_s
         await page.choose_model("Gemini")
         await expect(page.tab.locator("#notice")).to_contain_text("GOOGLE_CLOUD_PROJECT")
         await page.send("Not set up")
-        await expect(page.toast).to_contain_text("not set up")
+        await expect(page.refusal).to_contain_text("not set up")
         await expect(page.box).to_have_value("Not set up")
 
 

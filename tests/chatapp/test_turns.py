@@ -1,6 +1,7 @@
 """A turn lives on its own: started, watched, stopped, and always stored."""
 
 import asyncio
+import dataclasses
 
 import pytest
 
@@ -10,12 +11,15 @@ from chatapp.errors import (
     ConversationNotFound,
     InvalidMessage,
     ModelUnavailable,
+    NothingToContinue,
     RateLimited,
+    TooManyTurns,
     UnknownModel,
 )
 from chatapp.models import ModelState, ModelStatus
 from chatapp.models.catalog import Catalog, UnconfiguredModel
 from chatapp.store.sqlite import SQLiteStore
+from chatapp.turn_queue import TurnLimits
 from chatapp.turns import TurnRunner
 from tests.fakes.models import ScriptedModel
 
@@ -51,6 +55,14 @@ async def finished(runner, user, conversation_id):
     async for answer in runner.watch(user, conversation_id):
         last = answer
     return last
+
+
+async def stored_answer(store, user, conversation_id, condition):
+    """Return the last message once it is as wanted."""
+    async with asyncio.timeout(5):
+        while not condition(answer := (await store.messages(user, conversation_id))[-1]):
+            await asyncio.sleep(0.01)
+    return answer
 
 
 async def test_an_answer_is_streamed_and_stored_with_how_it_came_about(chat, store):
@@ -266,12 +278,215 @@ async def test_when_the_app_ends_a_running_answer_is_stored_as_interrupted_and_n
 
 async def test_a_long_answer_is_checkpointed_while_it_grows(chat, store):
     model = ScriptedModel("a", "b", "c", gate_at=2, seconds_between=0.01)
-    runner = await chat(model, checkpoint_seconds=0)
+    runner = await chat(model, checkpoint_seconds=0.01)
     conversation = await runner.start("ann", "", "go", "scripted", PARAMETERS)
     await model.writing.wait()
-    answer = (await store.messages("ann", conversation.id))[-1]
-    assert (answer.content, answer.status) == ("ab", MessageStatus.STREAMING)
+    answer = await stored_answer(store, "ann", conversation.id, lambda answer: answer.content == "ab")
+    assert answer.status is MessageStatus.STREAMING
     model.gate.set()
+
+
+async def test_text_never_waits_for_a_checkpoint(chat, store, monkeypatch):
+    stuck = asyncio.Event()
+    append = store.append
+
+    async def slow_append(user, conversation_id, *messages):
+        if messages[-1].status is MessageStatus.STREAMING and messages[-1].content:
+            await stuck.wait()
+        await append(user, conversation_id, *messages)
+
+    monkeypatch.setattr(store, "append", slow_append)
+    runner = await chat(ScriptedModel("a", "b", "c", seconds_between=0.03), checkpoint_seconds=0.01)
+    conversation = await runner.start("ann", "", "go", "scripted", PARAMETERS)
+    assert (await finished(runner, "ann", conversation.id)).content == "abc"
+    stuck.set()
+    assert (await store.messages("ann", conversation.id))[-1].status is MessageStatus.COMPLETE
+
+
+async def test_an_answer_that_takes_long_to_begin_still_gives_signs_of_life(chat, store, monkeypatch):
+    monkeypatch.setattr("chatapp.turns.SIGN_OF_LIFE_SECONDS", 0)
+    model = ScriptedModel("late", gate_at=0)
+    runner = await chat(model, checkpoint_seconds=0.01)
+    conversation = await runner.start("ann", "", "go", "scripted", PARAMETERS)
+    assert (await stored_answer(store, "ann", conversation.id, lambda answer: answer.revision > 1)).content == ""
+    model.gate.set()
+
+
+@pytest.mark.parametrize(
+    ("first", "status"),
+    [
+        (ScriptedModel("Once upon", error=RateLimited("The quota is used up.")), MessageStatus.ERROR),
+        (ScriptedModel("Once upon", finish=FinishReason.LENGTH), MessageStatus.COMPLETE),
+    ],
+)
+async def test_an_answer_that_ended_early_goes_on_in_the_same_message(chat, store, first, status):
+    second = ScriptedModel(" a time", id="second")
+    runner = await chat(first, second)
+    conversation = await runner.start("ann", "", "Tell me a story", "scripted", PARAMETERS)
+    await finished(runner, "ann", conversation.id)
+    answer = (await store.messages("ann", conversation.id))[-1]
+    assert (answer.content, answer.status) == ("Once upon", status)
+    await runner.go_on("ann", conversation.id, answer.id, "second", PARAMETERS)
+    seen = [seen.content async for seen in runner.watch("ann", conversation.id)]
+    assert all(text.startswith("Once upon") for text in seen)
+    question, whole = await store.messages("ann", conversation.id)
+    assert (whole.content, whole.status, whole.error) == ("Once upon a time", MessageStatus.COMPLETE, "")
+    assert (whole.id, whole.model, whole.finish_reason) == (answer.id, "second", FinishReason.STOP)
+    asked = second.asked[0][0]
+    assert [message.content for message in asked[:2]] == ["Tell me a story", "Once upon"]
+    assert (asked[2].role, "cut off" in asked[2].content) == (Role.USER, True)
+    assert question.content == "Tell me a story"
+
+
+async def test_an_answer_without_a_word_goes_on_by_being_asked_for_again(chat, store):
+    model = ScriptedModel("never", gate_at=0)
+    runner = await chat(model)
+    conversation = await runner.start("ann", "", "go", "scripted", PARAMETERS)
+    await runner.stop("ann", conversation.id)
+    model.gate.set()
+    answer = (await store.messages("ann", conversation.id))[-1]
+    await runner.go_on("ann", conversation.id, answer.id, "scripted", PARAMETERS)
+    assert (await finished(runner, "ann", conversation.id)).content == "never"
+    assert [message.content for message in model.asked[-1][0]] == ["go"]
+
+
+async def test_only_the_last_answer_and_only_one_that_ended_early_goes_on(chat, store):
+    runner = await chat(ScriptedModel("whole"), ScriptedModel("half", id="broken", error=RateLimited("No.")))
+    conversation = await runner.start("ann", "", "one", "broken", PARAMETERS)
+    await finished(runner, "ann", conversation.id)
+    early = (await store.messages("ann", conversation.id))[-1]
+    with pytest.raises(ConversationNotFound):
+        await runner.go_on("bob", conversation.id, early.id, "scripted", PARAMETERS)
+    await runner.start("ann", conversation.id, "two", "scripted", PARAMETERS)
+    await finished(runner, "ann", conversation.id)
+    before = await store.messages("ann", conversation.id)
+    for message in before:
+        with pytest.raises(NothingToContinue):
+            await runner.go_on("ann", conversation.id, message.id, "scripted", PARAMETERS)
+    assert await store.messages("ann", conversation.id) == before
+
+
+async def test_of_many_continuations_at_once_exactly_one_is_taken(chat, store):
+    runner = await chat(
+        ScriptedModel("half", id="broken", error=RateLimited("No.")), ScriptedModel(" b", seconds_between=0.05)
+    )
+    conversation = await runner.start("ann", "", "one", "broken", PARAMETERS)
+    answer = await finished(runner, "ann", conversation.id)
+    results = await asyncio.gather(
+        *(runner.go_on("ann", conversation.id, answer.id, "scripted", PARAMETERS) for _ in range(5)),
+        return_exceptions=True,
+    )
+    assert sum(isinstance(result, ConversationBusy) for result in results) == 4
+    assert (await finished(runner, "ann", conversation.id)).content == "half b"
+
+
+async def test_beyond_the_limits_turns_wait_in_line_and_see_their_place(chat, store):
+    model = ScriptedModel("a", gate_at=0)
+    runner = await chat(model, limits=TurnLimits(at_once=2, per_user=2, waiting=10))
+    conversations = [await runner.start(user, "", "go", "scripted", PARAMETERS) for user in "abcd"]
+    async with asyncio.timeout(5):
+        while runner.waiting_count < 2:
+            await asyncio.sleep(0.01)
+    places = [runner.current(user, one.id).place for user, one in zip("abcd", conversations, strict=True)]
+    assert (runner.running_count, places) == (2, [0, 0, 1, 2])
+    await runner.stop("a", conversations[0].id)
+    async with asyncio.timeout(5):
+        while runner.current("d", conversations[3].id).place != 1:
+            await asyncio.sleep(0.01)
+    assert runner.current("c", conversations[2].id).place == 0
+    model.gate.set()
+    for user, one in zip("bcd", conversations[1:], strict=True):
+        await stored_answer(store, user, one.id, lambda answer: answer.status is MessageStatus.COMPLETE)
+    await runner.finish(5)
+    assert (runner.running_count, runner.waiting_count) == (0, 0)
+
+
+async def test_one_who_asks_a_lot_does_not_hold_up_others(chat):
+    model = ScriptedModel("a", gate_at=0)
+    runner = await chat(model, limits=TurnLimits(at_once=3, per_user=1, waiting=10))
+    await runner.start("ann", "", "1", "scripted", PARAMETERS)
+    second = await runner.start("ann", "", "2", "scripted", PARAMETERS)
+    bobs = await runner.start("bob", "", "1", "scripted", PARAMETERS)
+    async with asyncio.timeout(5):
+        while runner.running_count < 2:
+            await asyncio.sleep(0.01)
+    assert runner.current("bob", bobs.id).place == 0
+    assert runner.current("ann", second.id).place == 1
+    with pytest.raises(TooManyTurns, match="Wait for one of them"):
+        await runner.start("ann", "", "3", "scripted", PARAMETERS)
+    model.gate.set()
+
+
+async def test_a_full_line_refuses_in_words_and_stores_nothing(chat, store):
+    model = ScriptedModel("a", gate_at=0)
+    runner = await chat(model, limits=TurnLimits(at_once=1, per_user=1, waiting=1))
+    for user in "ab":
+        await runner.start(user, "", "go", "scripted", PARAMETERS)
+    async with asyncio.timeout(5):
+        while not runner.waiting_count:
+            await asyncio.sleep(0.01)
+    with pytest.raises(TooManyTurns, match="Too many people"):
+        await runner.start("c", "", "go", "scripted", PARAMETERS)
+    assert (await store.conversations("c")).items == []
+    model.gate.set()
+
+
+async def test_stop_while_waiting_in_line_leaves_the_line(chat, store):
+    model = ScriptedModel("a", gate_at=0)
+    runner = await chat(model, limits=TurnLimits(at_once=1))
+    await runner.start("ann", "", "go", "scripted", PARAMETERS)
+    waiting = await runner.start("bob", "", "go", "scripted", PARAMETERS)
+    await runner.stop("bob", waiting.id)
+    assert (await store.messages("bob", waiting.id))[-1].status is MessageStatus.STOPPED
+    assert (runner.running_count, runner.waiting_count) == (1, 0)
+    model.gate.set()
+
+
+async def test_answers_may_end_by_themselves_before_the_app_does(chat, store):
+    model = ScriptedModel("so far", " and on", gate_at=1)
+    runner = await chat(model)
+    conversation = await runner.start("ann", "", "go", "scripted", PARAMETERS)
+    await model.writing.wait()
+    finishing = asyncio.create_task(runner.finish(5))
+    await asyncio.sleep(0)
+    with pytest.raises(ModelUnavailable, match="restarted"):
+        await runner.start("ann", "", "more", "scripted", PARAMETERS)
+    model.gate.set()
+    await finishing
+    answer = (await store.messages("ann", conversation.id))[-1]
+    assert (answer.content, answer.status) == ("so far and on", MessageStatus.COMPLETE)
+
+
+async def test_an_answer_that_does_not_end_in_time_is_not_waited_for(chat):
+    model = ScriptedModel("so far", "never", gate_at=1)
+    runner = await chat(model)
+    await runner.start("ann", "", "go", "scripted", PARAMETERS)
+    async with asyncio.timeout(5):
+        await runner.finish(0.01)
+
+
+async def test_who_wants_to_know_is_told_of_every_end(chat):
+    ends = []
+    runner = await chat(ScriptedModel("a"), on_end=lambda answer, seconds: ends.append((answer, seconds)))
+    conversation = await runner.start("ann", "", "go", "scripted", PARAMETERS)
+    await finished(runner, "ann", conversation.id)
+    ((answer, seconds),) = ends
+    assert (answer.status, answer.usage.completion_tokens) == (MessageStatus.COMPLETE, 1)
+    assert seconds > 0
+
+
+async def test_a_send_where_another_copy_of_the_chat_is_writing_is_refused(chat, store):
+    runner = await chat(ScriptedModel("a"))
+    conversation = await runner.start("ann", "", "one", "scripted", PARAMETERS)
+    await finished(runner, "ann", conversation.id)
+    last = (await store.messages("ann", conversation.id))[-1]
+    elsewhere = dataclasses.replace(last, status=MessageStatus.STREAMING, revision=last.revision + 1)
+    await store.append("ann", conversation.id, elsewhere)
+    with pytest.raises(ConversationBusy):
+        await runner.start("ann", conversation.id, "two", "scripted", PARAMETERS)
+    ended = dataclasses.replace(elsewhere, status=MessageStatus.COMPLETE, revision=last.revision + 2)
+    await store.append("ann", conversation.id, ended)
+    await runner.start("ann", conversation.id, "two", "scripted", PARAMETERS)
 
 
 async def test_a_conversation_deleted_in_mid_answer_stays_deleted(chat, store):

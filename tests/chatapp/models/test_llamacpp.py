@@ -102,10 +102,10 @@ async def state_of(model):
 # --- an answer ---------------------------------------------------------------------------------------------------
 
 
-async def test_an_answer_arrives_token_by_token(model):
+async def test_an_answer_arrives_while_it_is_written(model):
     events = await ask(model, "What is the capital of France?", max_tokens=30)
     assert "Paris" in text_of(events)
-    assert len([event for event in events if isinstance(event, TextDelta)]) > 3
+    assert len([event for event in events if isinstance(event, TextDelta)]) > 1
     usage = next(event for event in events if isinstance(event, Usage))
     assert usage.prompt_tokens > 5
     assert usage.completion_tokens > 3

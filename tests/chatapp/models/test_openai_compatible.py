@@ -95,16 +95,11 @@ async def until(condition):
 
 
 @FLAVORS
-async def test_an_answer_arrives_piece_by_piece_with_its_end_and_its_usage(connect, flavor):
+async def test_an_answer_arrives_whole_with_its_end_and_its_usage(connect, flavor):
     async with FakeOpenAIServer(flavor=flavor, answer=["Hel", "lo", "!"]) as server:
         events = await ask(connect(server), temperature=0.5, top_p=0.8, max_tokens=7, system_prompt="Be kind.")
-    assert events == [
-        TextDelta("Hel"),
-        TextDelta("lo"),
-        TextDelta("!"),
-        Finish(FinishReason.STOP),
-        Usage(prompt_tokens=9, completion_tokens=3),
-    ]
+    assert text_of(events) == "Hello!"
+    assert events[-2:] == [Finish(FinishReason.STOP), Usage(prompt_tokens=9, completion_tokens=3)]
     assert server.requests == [
         {
             "model": "gemma",
@@ -116,6 +111,16 @@ async def test_an_answer_arrives_piece_by_piece_with_its_end_and_its_usage(conne
             "stream_options": {"include_usage": True},
         }
     ]
+
+
+async def test_the_first_words_come_at_once_and_later_ones_together_with_their_neighbours(connect):
+    words = [f"{number} " for number in range(60)]
+    async with FakeOpenAIServer(answer=words, tokens_per_second=100) as server:
+        events = await ask(connect(server))
+    texts = [event.text for event in events if isinstance(event, TextDelta)]
+    assert "".join(texts) == "".join(words)
+    assert 2 < len(texts) < len(words) / 2
+    assert len(texts[0]) < len(max(texts, key=len))
 
 
 async def test_an_answer_that_reaches_max_tokens_says_so(connect):

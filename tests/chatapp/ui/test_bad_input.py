@@ -1,14 +1,16 @@
 """What the page's endpoints do when somebody sends them what no browser would."""
 
+import json
 import math
 
+import aiohttp
 import pytest
 import pytest_asyncio
 
 from chatapp.app import create_app
 from chatapp.settings import Settings
 from tests.fakes.openai_server import FakeOpenAIServer
-from tests.page_client import Refused, open_page, texts
+from tests.page_client import PARAMETERS, Refused, open_page, texts
 from tests.serving import serving
 
 # One app for all of these, since every test is a user of its own.
@@ -84,7 +86,7 @@ async def test_any_text_is_stored_as_it_is(page, text):
         ("temperature", math.nan, "Temperature"),
         ("temperature", math.inf, "Temperature"),
         ("temperature", None, "Temperature"),
-        ("temperature", "<b>hot</b>", "&lt;b&gt;hot"),
+        ("temperature", "<b>hot</b>", "'<b>hot</b>'"),
         ("top_p", 0, "Top-p"),
         ("top_p", 1.5, "Top-p"),
         ("max_tokens", 0, "Max tokens must be a whole number from 1 to 4096"),
@@ -110,34 +112,71 @@ async def test_an_unknown_model_is_refused_in_words(page, model):
     assert await page.listed() == []
 
 
-@pytest.mark.parametrize("handler", ["open", "watch", "delete"])
-async def test_nobody_reads_or_deletes_what_is_somebody_elses(page, other_page, handler):
+async def test_nobody_reads_continues_or_deletes_what_is_somebody_elses(page, other_page):
     conversation = await page.send("my secret", model="gemma")
     await page.messages(conversation)
-    values = [conversation, 50] if handler == "delete" else [conversation]
-    if handler == "delete":
-        await other_page.call(handler, *values)
-    else:
+    for call in (
+        other_page.call("open", conversation),
+        other_page.messages(conversation),
+        other_page.send("let me in", conversation=conversation, model="gemma"),
+        other_page.go_on(conversation, page.entries[-1]["id"], model="gemma"),
+        other_page.call("stop", conversation),
+    ):
         with pytest.raises(Refused, match="does not exist"):
-            await other_page.call(handler, *values)
-    with pytest.raises(Refused, match="does not exist"):
-        await other_page.send("let me in", conversation=conversation, model="gemma")
-    await other_page.call("stop", conversation)
+            await call
+    await other_page.call("delete", conversation, 50)
     assert texts(await page.messages(conversation)) == ["my secret", "Hello from Gemma."]
     assert await other_page.listed() == []
 
 
-@pytest.mark.parametrize("conversation", ["nobody", "' OR 1=1 --", "\0", "\ud800", "x" * 100_000, 7, {"a": 1}, ["x"]])
+@pytest.mark.parametrize("conversation", ["nobody", "' OR 1=1 --", "\0", "\ud800", "x" * 10_000, 7, {"a": 1}, ["x"]])
 async def test_an_id_that_is_no_conversation_is_refused_in_words(page, conversation):
     for call in (
         page.call("open", conversation),
-        page.call("watch", conversation),
+        page.messages(conversation),
         page.send("Hi", conversation=conversation, model="gemma"),
+        page.go_on(conversation, "x", model="gemma"),
+        page.call("stop", conversation),
     ):
         with pytest.raises(Refused, match="does not exist"):
             await call
-    await page.call("stop", conversation)
     assert await page.listed() == []
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b"null", b"[" * 100_000, b'"text"', b"\xff\xfe", b'{"text": "\\ud800']
+)
+async def test_a_body_that_is_no_object_is_refused_in_words(chat_at, body):
+    headers = {"content-type": "application/json"}
+    async with (
+        aiohttp.ClientSession() as http,
+        http.post(f"{chat_at}/conversations", data=body, headers=headers) as response,
+    ):
+        assert (response.status, "does not understand" in await response.text()) == (422, True)
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""])
+async def test_what_a_form_of_another_site_could_send_is_refused(chat_at, kind):
+    question = json.dumps({"text": "Hi", "model": "gemma", **PARAMETERS})
+    async with (
+        aiohttp.ClientSession() as http,
+        http.post(f"{chat_at}/conversations", data=question, headers={"content-type": kind}) as response,
+    ):
+        assert response.status == 422
+
+
+async def test_a_body_without_an_end_is_cut_off(chat_at):
+    async def endless():
+        for _ in range(400):
+            yield b" " * 65536
+
+    headers = {"content-type": "application/json"}
+    async with aiohttp.ClientSession() as http:
+        try:
+            async with http.post(f"{chat_at}/conversations", data=endless(), headers=headers) as response:
+                assert response.status == 422
+        except aiohttp.ClientConnectionError:
+            pass  # the server did not wait for the rest
 
 
 @pytest.mark.parametrize("cookie", ["", "forged", "anonymous-0.c2lnbmF0dXJl", "x" * 5000])

@@ -37,7 +37,7 @@ async def test_the_answer_grows_and_its_update_costs_no_more_in_a_long_conversat
     model_server.answer = ["a", "b", "c", "d", "e", "f"]
     model_server.tokens_per_second = 12
     await page.send("second", conversation=conversation, model="gemma")
-    seen = [outputs[0] async for outputs in page.updates("watch", conversation)]
+    seen = [messages async for messages in page.follow(conversation)]
     assert len(seen) > 2
     assert texts(seen[-1]) == ["first", "Hello from Gemma.", "second", "abcdef"]
     growing = [messages[3]["content"][0]["text"] for messages in seen if len(messages[3]["content"]) > 1]
