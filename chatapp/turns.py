@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import hashlib
 import time
 from contextlib import aclosing
 from typing import TYPE_CHECKING
@@ -111,9 +112,21 @@ class TurnRunner:
         return self._queue.waiting
 
     async def start(
-        self, user: str, conversation_id: str, text: str, model_id: str, parameters: GenerationParameters
+        self,
+        user: str,
+        conversation_id: str,
+        text: str,
+        model_id: str,
+        parameters: GenerationParameters,
+        *,
+        question_id: str = "",
+        again: bool = False,
     ) -> Conversation:
         """Store the question, start its answer and return the conversation, which is new if ``conversation_id`` is "".
+
+        Whoever cannot know whether a call was carried out (its reply was lost, the chat was killed) makes it again,
+        with the same ``question_id`` and ``again``: the question is then taken once. The id is the caller's, 32 random
+        hex digits.
 
         Raises:
             InvalidMessage: the text is blank or too long.
@@ -126,10 +139,13 @@ class TurnRunner:
         """
         text = self._checked(text)
         parameters = dataclasses.replace(parameters, system_prompt=clean_text(parameters.system_prompt))
-        key = (user, conversation_id or new_id())
+        question_id = question_id or new_id()
+        key = (user, conversation_id or _conversation_of(user, question_id))
+        if again and (taken := await self._taken(key, question_id)):
+            return taken
 
         async def stored(model: ChatModel) -> tuple[Turn, list[Message]]:
-            return await self._store_question(key, text, model, parameters, is_new=not conversation_id)
+            return await self._store_question(key, question_id, text, model, parameters, is_new=not conversation_id)
 
         return await self._begin(key, model_id, parameters, stored)
 
@@ -253,15 +269,37 @@ class TurnRunner:
         turn.ending = asyncio.create_task(self._finish(key, turn))
         return turn.conversation
 
+    async def _taken(self, key: Key, question_id: str) -> Conversation | None:
+        """Return the conversation if this question is in it already."""
+        while key in self._turns and self._turns[key] is None:  # noqa: ASYNC110  # it takes a moment
+            await asyncio.sleep(0.01)
+        turn = self._turns.get(key)
+        if turn is not None and turn.question is not None and turn.question.id == question_id:
+            return turn.conversation
+        try:
+            messages = await self._store.messages(*key)
+            if any(message.id == question_id for message in messages):
+                return await self._store.conversation(*key, fresh=False)
+        except ConversationNotFound:
+            pass  # the first message of a new one, which was not taken
+        return None
+
     async def _store_question(
-        self, key: Key, text: str, model: ChatModel, parameters: GenerationParameters, *, is_new: bool
+        self,
+        key: Key,
+        question_id: str,
+        text: str,
+        model: ChatModel,
+        parameters: GenerationParameters,
+        *,
+        is_new: bool,
     ) -> tuple[Turn, list[Message]]:
         user, conversation_id = key
         earlier = [] if is_new else await self._idle(key)
         # Later than the last message even when the clock was set back, so that the order never changes.
         created_ms = max(now_ms(), earlier[-1].created_ms + 1 if earlier else 0)
         turn_id = new_id()
-        question = Message(id=new_id(), turn_id=turn_id, role=Role.USER, content=text, created_ms=created_ms)
+        question = Message(id=question_id, turn_id=turn_id, role=Role.USER, content=text, created_ms=created_ms)
         answer = Message(
             id=new_id(),
             turn_id=turn_id,
@@ -442,6 +480,11 @@ def _sum(before: Usage | None, now: Usage) -> Usage:
     if before is None or before.completion_tokens is None or now.completion_tokens is None:
         return now
     return dataclasses.replace(now, completion_tokens=before.completion_tokens + now.completion_tokens)
+
+
+def _conversation_of(user: str, question_id: str) -> str:
+    """Return the id of the conversation that a question begins: the same for the same question, and nobody else's."""
+    return hashlib.sha256(f"{user}\0{question_id}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def _title(text: str) -> str:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
@@ -105,7 +106,18 @@ class Live:
 
         async def begin(user: str, asked: Mapping[str, Any]) -> Conversation:
             text, model, parameters = asked.get("text"), asked.get("model"), _parameters(asked)
-            return await self._turns.start(user, conversation_id, text, model, parameters)  # type: ignore[arg-type]  # it checks
+            question_id = asked.get("question")
+            if not isinstance(question_id, str) or not re.fullmatch("[0-9a-f]{32}", question_id):
+                question_id = ""
+            return await self._turns.start(
+                user,
+                conversation_id,
+                text,  # type: ignore[arg-type]  # it checks, as it does the model
+                model,  # type: ignore[arg-type]
+                parameters,
+                question_id=question_id,
+                again=bool(question_id and asked.get("again")),
+            )
 
         return await self._begin(request, begin)
 

@@ -264,14 +264,38 @@ async def test_an_open_page_goes_on_after_the_server_was_restarted(open_chat, ge
     await page.send("While it is down")
     await expect(page.refusal).to_contain_text("cannot be reached")
     await expect(page.box).to_have_value("While it is down")
-    await chat.start()
-    await page.box.press("Enter")
+    await chat.start()  # the page sends it again by itself
     await expect(page.questions).to_have_text(["Before", "While it is down"])
+    await expect(page.box).to_have_value("")
     await expect(page.answers).to_have_count(2)
     await expect(page.refusal).to_be_hidden()
     await page.tab.reload()
     await expect(page.questions).to_have_text(["Before", "While it is down"])
     await chat.end()
+
+
+@pytest.mark.parametrize("taken", [True, False])
+async def test_a_message_whose_reply_is_lost_is_taken_once(page, gemma, taken):
+    lost = []
+
+    async def lose_the_reply(route):
+        lost.append(route.request.url)
+        if len(lost) > 2:
+            await route.continue_()
+            return
+        if taken:
+            await route.fetch()
+        await route.abort()
+
+    await page.tab.route("**/conversations", lose_the_reply)
+    await page.send("Once, please")
+    await expect(page.answers).to_have_text(["Hello from Gemma."])
+    await expect(page.questions).to_have_text(["Once, please"])
+    await expect(page.conversations).to_have_text(["Once, please"])
+    await expect(page.box).to_have_value("")
+    await page.tab.reload()
+    await expect(page.questions).to_have_text(["Once, please"])
+    assert len(lost) == 3
 
 
 async def test_text_in_the_box_survives_a_reload(page):

@@ -531,3 +531,34 @@ async def test_the_title_is_the_first_question_in_one_short_line(chat):
     conversation = await runner.start("ann", "", "What\nis   the " + "very " * 40, "scripted", PARAMETERS)
     assert conversation.title.startswith("What is the very")
     assert len(conversation.title) <= 60
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+async def test_a_question_that_is_sent_again_under_its_name_is_taken_once(chat, store, is_new):
+    runner = await chat(ScriptedModel("a", seconds_between=0.02))
+    conversation_id = ""
+    if not is_new:
+        conversation_id = (await runner.start("ann", "", "before", "scripted", PARAMETERS)).id
+        await finished(runner, "ann", conversation_id)
+    name = "0123456789abcdef" * 2
+
+    async def send(*, again):
+        return await runner.start("ann", conversation_id, "once", "scripted", PARAMETERS, question_id=name, again=again)
+
+    first = await send(again=False)
+    while_it_runs = await send(again=True)
+    await finished(runner, "ann", first.id)
+    afterwards = await send(again=True)
+    assert first.id == while_it_runs.id == afterwards.id
+    texts = [message.content for message in await store.messages("ann", first.id)]
+    assert texts == (["once", "a"] if is_new else ["before", "a", "once", "a"])
+    assert len((await store.conversations("ann")).items) == 1
+    bobs = await runner.start("bob", "", "mine", "scripted", PARAMETERS, question_id=name, again=True)
+    assert bobs.id != first.id
+
+
+async def test_a_question_that_was_not_taken_is_taken_when_it_is_sent_again(chat, store):
+    runner = await chat(ScriptedModel("a"))
+    sent = await runner.start("ann", "", "once", "scripted", PARAMETERS, question_id="0" * 32, again=True)
+    await finished(runner, "ann", sent.id)
+    assert [message.content for message in await store.messages("ann", sent.id)] == ["once", "a"]

@@ -9,6 +9,7 @@ const chat = (() => {
 
   let conversation = "";
   let entries = []; // of each message, as live.py says
+  let unsure = null; // what was sent, and may have been taken without a reply
   let following = null; // an AbortController while a stream is being read
   let timer = 0;
   let hiddenAt = 0;
@@ -109,29 +110,52 @@ const chat = (() => {
       }
       events = null;
       if (!isMine()) return;
-      const pause = PAUSES[Math.min(failures++, PAUSES.length - 1)];
+      const seconds = PAUSES[Math.min(failures++, PAUSES.length - 1)];
       if (failures > 1) say("The line to the chat is lost; nothing is lost with it. Trying again …");
-      await new Promise((resolve) => setTimeout(resolve, pause * 1000));
+      await pause(seconds);
     }
     if (isMine()) following = null;
+  };
+
+  const pause = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+
+  // The reply to a question may be lost although it was taken: under its own name it can be asked again and is taken
+  // once. (randomUUID is only there with HTTPS.)
+  const newName = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+
+  // Ask until there is an answer, or for as long as a restart takes; null if there was none.
+  const post = async (path, asked, signal) => {
+    for (const seconds of [...PAUSES, 0]) {
+      try {
+        const response = await fetch(path, {
+          method: "POST",
+          headers: { "content-type": "application/json" },
+          body: JSON.stringify(asked),
+          signal,
+        });
+        const isOurs = response.ok || response.headers.get("content-type")?.startsWith("application/json");
+        if (isOurs) return response; // else a proxy's, while the chat is away
+      } catch {}
+      asked = { ...asked, again: true };
+      if (seconds) {
+        say("The chat cannot be reached. Trying again …");
+        await pause(seconds);
+      }
+    }
+    return null;
   };
 
   // Ask for a turn; return what "started" says, or null with the reason on the page.
   const begin = async (path, asked) => {
     const controller = new AbortController();
     const asksIn = conversation;
-    let response;
-    try {
-      response = await fetch(path, {
-        method: "POST",
-        headers: { "content-type": "application/json" },
-        body: JSON.stringify(asked),
-        signal: controller.signal,
-      });
-    } catch {
-      say("The chat cannot be reached, so this was not sent. Check your connection, then send again.");
+    const response = await post(path, asked, controller.signal);
+    if (!response) {
+      unsure = { path, ...asked };
+      say("The chat cannot be reached. Your text is still in the box: send it again later; it is not taken twice.");
       return null;
     }
+    unsure = null;
     if (!response.ok) {
       say(await refusal(response));
       return null;
@@ -159,7 +183,9 @@ const chat = (() => {
 
   const send = async (text, id, ...settings) => {
     const path = id ? `conversations/${encodeURIComponent(id)}/turns` : "conversations";
-    const asked = { text, after: lastWhole(), ...parameters(...settings) };
+    const isAgain = unsure?.path === path && unsure.text === text;
+    const name = isAgain ? { question: unsure.question, again: true } : { question: newName() };
+    const asked = { text, ...name, after: lastWhole(), ...parameters(...settings) };
     const started = await begin(path, asked);
     if (!started || started.conversation !== conversation) return Array(5).fill(UNCHANGED);
     return ["", started.conversation, ...started.listing, { ...UNCHANGED, interactive: true }];
