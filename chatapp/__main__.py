@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 # Load balancers of Google Cloud keep connections for 600 s; a server that closes them earlier causes 502s.
 KEEP_ALIVE_SECONDS = 620
+PAGES_SECONDS = 3  # for requests under way when the chat ends; streams are ended at once
 START_SECONDS = 5.0  # what the table of the models waits for the first one
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -42,21 +43,30 @@ def main() -> int:
         configure_logs(settings.log_format)
         for sentence in unknown_settings():
             log.warning(sentence)
-        with _listening_socket(settings) as listener:
-            return asyncio.run(_serve(settings, listener))
+        with _listening_socket(settings) as listener, _metrics_socket(settings) as metrics_listener:
+            return asyncio.run(_serve(settings, listener, metrics_listener))
     except ChatError as error:
         print(f"The chat cannot start.\n{error}", file=sys.stderr)
         return 2
 
 
-async def _serve(settings: Settings, listener: socket.socket) -> int:
+async def _serve(settings: Settings, listener: socket.socket, metrics_listener: socket.socket | None) -> int:
     app = await create_app(settings)
-    server = _Server(server_config(app, settings), settings, app)
-    await server.serve(sockets=[listener])
+    server = _Server(server_config(app), settings, app)
+    async with _metrics_served(app, metrics_listener):  # to the end: how much still waits while the chat drains
+        await server.serve(sockets=[listener])
     return 0 if server.started else 1
 
 
-def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
+def _metrics_served(app: FastAPI, listener: socket.socket | None) -> contextlib.AbstractAsyncContextManager[None]:
+    if listener is None:
+        return contextlib.nullcontext()
+    from chatapp.web.metrics import served  # noqa: PLC0415  # a twentieth of a second, for those who want it
+
+    return served(app.state.metrics, listener)
+
+
+def server_config(app: FastAPI) -> uvicorn.Config:
     """Return how the app is served; believes no forwarding header (see `chatapp.web.proxies`)."""
     return uvicorn.Config(
         app,
@@ -65,7 +75,7 @@ def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=round(settings.shutdown_seconds),
+        timeout_graceful_shutdown=PAGES_SECONDS,
     )
 
 
@@ -84,6 +94,11 @@ class _Server(uvicorn.Server):
             self._announcement = asyncio.create_task(_announce(self._settings, self._app.state.catalog))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # Pages go on being served meanwhile, so that whoever reads an answer sees its end.
+        finishing = asyncio.create_task(self._app.state.turns.finish(self._settings.shutdown_seconds))
+        while not finishing.done() and not self.force_exit:  # a second Ctrl-C
+            await asyncio.wait({finishing}, timeout=0.1)
+        finishing.cancel()
         self._app.state.closing.set()
         if self._announcement:
             self._announcement.cancel()
@@ -141,25 +156,33 @@ def _listening_socket(settings: Settings) -> socket.socket:
             f"CHAT_HOST is {settings.host!r}, which lets other computers in, but CHAT_IDENTITY=local is for one person "
             "on this computer: everybody would share one history. Set CHAT_IDENTITY=anonymous, or leave CHAT_HOST out."
         )
+    return _bound(settings.host, settings.port, "CHAT_PORT")
+
+
+def _metrics_socket(settings: Settings) -> contextlib.AbstractContextManager[socket.socket | None]:
+    if settings.metrics_port is None:
+        return contextlib.nullcontext()
+    return _bound(settings.host, settings.metrics_port, "CHAT_METRICS_PORT")
+
+
+def _bound(host: str, port: int, setting: str) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
-            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
     except socket.gaierror as error:
-        raise InvalidSettings(f"CHAT_HOST is {settings.host!r}: this computer does not know that address.") from error
+        raise InvalidSettings(f"CHAT_HOST is {host!r}: this computer does not know that address.") from error
     except OSError as error:
         reasons = {
-            errno.EADDRINUSE: f"Port {settings.port} is taken, maybe by a chat that already runs.",
-            errno.EACCES: f"Port {settings.port} is only for the system's administrator.",
-            errno.EADDRNOTAVAIL: f"CHAT_HOST is {settings.host!r}, which is no address of this computer.",
+            errno.EADDRINUSE: f"Port {port} is taken, maybe by a chat that already runs.",
+            errno.EACCES: f"Port {port} is only for the system's administrator.",
+            errno.EADDRNOTAVAIL: f"CHAT_HOST is {host!r}, which is no address of this computer.",
         }
-        what = reasons.get(error.errno or 0, f"{settings.host}:{settings.port} cannot be used ({error.strerror}).")
-        raise InvalidSettings(
-            f"{what} Choose another one, as in: make run CHAT_PORT={_other(settings.port)}"
-        ) from error
+        what = reasons.get(error.errno or 0, f"{host}:{port} cannot be used ({error.strerror}).")
+        raise InvalidSettings(f"{what} Choose another one, as in: make run {setting}={_other(port)}") from error
     return listener
 
 

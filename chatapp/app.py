@@ -19,6 +19,7 @@ from chatapp.models.openai_compatible import OpenAICompatibleModel
 from chatapp.settings import InvalidSettings
 from chatapp.store.journaled import JournaledStore
 from chatapp.store.sqlite import SQLiteStore
+from chatapp.turn_queue import TurnLimits
 from chatapp.turns import TurnRunner
 from chatapp.web import health
 from chatapp.web.headers import HeadersMiddleware
@@ -26,12 +27,13 @@ from chatapp.web.proxies import ForgetForwardingMiddleware
 from chatapp.web.streams import EndStreamsMiddleware
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from chatapp.identity import Identity
     from chatapp.models import ChatModel
     from chatapp.settings import Settings
     from chatapp.store import ConversationStore
+    from chatapp.web.metrics import Metrics
 
 
 async def create_app(settings: Settings) -> FastAPI:
@@ -49,7 +51,18 @@ async def create_app(settings: Settings) -> FastAPI:
     catalog = Catalog(models, default=settings.default_model)
     identity = _identity(settings)
     store = await _store(settings)
-    turns = TurnRunner(store, catalog, max_message_chars=settings.max_message_chars)
+    metrics = _metrics(
+        settings, catalog, store, running=lambda: turns.running_count, waiting=lambda: turns.waiting_count
+    )
+    turns = TurnRunner(
+        store,
+        catalog,
+        max_message_chars=settings.max_message_chars,
+        limits=TurnLimits(
+            per_user=settings.turns_per_user, at_once=settings.turns_at_once, waiting=settings.turns_waiting
+        ),
+        on_end=metrics.turn_ended if metrics else lambda _answer, _seconds: None,
+    )
 
     # Gradio is most of the start: whatever can be wrong with the settings or the data folder has been said by now.
     from chatapp.ui.mount import mount_page  # noqa: PLC0415
@@ -65,7 +78,9 @@ async def create_app(settings: Settings) -> FastAPI:
 
     app = FastAPI(title="Hybrid chat", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.catalog = catalog
+    app.state.turns = turns
     app.state.closing = asyncio.Event()
+    app.state.metrics = metrics
     app.include_router(health.router)
     mount_page(app, settings, store, catalog, turns)
     app.add_middleware(EndStreamsMiddleware, closing=app.state.closing)
@@ -124,6 +139,28 @@ def _models(settings: Settings) -> list[ChatModel]:
     if settings.embedded_model:
         models.append(LlamaCppModel("demo", "SmolLM2 (small demo)", limits=limits))
     return models
+
+
+def _metrics(
+    settings: Settings,
+    catalog: Catalog,
+    store: ConversationStore,
+    *,
+    running: Callable[[], int],
+    waiting: Callable[[], int],
+) -> Metrics | None:
+    if settings.metrics_port is None:
+        return None
+    # A twentieth of a second, for those who want it.
+    from chatapp.web.metrics import JournalWatch, Metrics  # noqa: PLC0415
+
+    journal = JournalWatch(store.status, settings.journal_writes, settings.journal_megabytes * 1_000_000)
+    return Metrics(
+        [model.id for model in catalog],
+        running=running,
+        waiting=waiting,
+        journal=journal if settings.store == "firestore" else None,
+    )
 
 
 async def _store(settings: Settings) -> ConversationStore:

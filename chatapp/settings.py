@@ -87,6 +87,9 @@ class Settings(BaseSettings):
 
     host: str = Field(default="127.0.0.1", min_length=1, description="address to listen on")
     port: int = Field(default=7860, ge=1, le=65535, description="port to listen on")
+    metrics_port: int | None = Field(
+        default=None, ge=1, le=65535, description="port of its own for Prometheus' metrics; none if not set"
+    )
     root_url: Url = Field(
         default="", description="the address people use when a proxy stands in front, such as https://chat.example.org"
     )
@@ -105,7 +108,14 @@ class Settings(BaseSettings):
     session_secret: SecretStr = Field(
         default=SecretStr(""), description="signs the cookies of 'anonymous'; made and kept in the data folder if empty"
     )
-    shutdown_seconds: float = Field(default=3, ge=0, le=600, description="time for open pages when the chat ends")
+    shutdown_seconds: float = Field(
+        default=3, ge=0, le=600, description="time for answers that are being written to end, when the chat ends"
+    )
+    turns_at_once: int = Field(default=256, ge=1, le=100_000, description="how many answers are written at once")
+    turns_per_user: int = Field(default=4, ge=1, le=1000, description="how many of them for one person; others wait")
+    turns_waiting: int = Field(
+        default=512, ge=0, le=100_000, description="how many may wait to begin; beyond, a message is refused"
+    )
     max_message_chars: int = Field(default=100_000, ge=100, le=900_000, description="longest message, in characters")
 
     default_model: str = Field(default="", description="id of the model that is chosen first")
@@ -160,6 +170,13 @@ class Settings(BaseSettings):
     connect_seconds: float = Field(default=5, gt=0, le=600)
     first_token_seconds: float = Field(default=120, gt=0, le=3600)
     between_tokens_seconds: float = Field(default=60, gt=0, le=3600)
+
+    @field_validator("metrics_port")
+    @classmethod
+    def _metrics_are_apart(cls, port: int | None, info: ValidationInfo) -> int | None:
+        if port is not None and port == info.data.get("port"):
+            raise ValueError("it must be another port than CHAT_PORT, which everybody can ask")
+        return port
 
     @field_validator("models")
     @classmethod

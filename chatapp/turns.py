@@ -206,7 +206,7 @@ class TurnRunner:
         if not self._turns:
             return
         self._none_left.clear()
-        log.info("finishing_answers", answers=len(self._turns), at_most_seconds=seconds)
+        log.warning("finishing_answers", answers=len(self._turns), at_most_seconds=seconds)
         try:
             async with asyncio.timeout(seconds):
                 await self._none_left.wait()

@@ -14,10 +14,10 @@ from chatapp.__main__ import server_config
 
 
 @contextlib.asynccontextmanager
-async def serving(app, settings):
+async def serving(app):
     """Serve the app as `chatapp` does on a free loopback port and yield its address."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(server_config(app, settings))
+        server = uvicorn.Server(server_config(app))
         server.capture_signals = contextlib.nullcontext
         task = asyncio.create_task(server.serve(sockets=[listener]))
         while not server.started:

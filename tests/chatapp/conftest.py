@@ -35,7 +35,7 @@ def settings(tmp_path, model_server, monkeypatch):
 
 @pytest.fixture
 async def chat_url(settings):
-    async with serving(await create_app(settings), settings) as url:
+    async with serving(await create_app(settings)) as url:
         yield url
 
 
@@ -59,7 +59,7 @@ def serve():
 
     @contextlib.asynccontextmanager
     async def served(settings):
-        async with serving(await create_app(settings), settings) as url:
+        async with serving(await create_app(settings)) as url:
             yield url
 
     return served

@@ -11,7 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.page_client import Refused, open_page, texts
+from tests.fakes.openai_server import FakeOpenAIServer
+from tests.page_client import Refused, facts, open_page, texts
 from tests.serving import ChatProcess
 
 pytestmark = pytest.mark.slow  # each starts a process that imports Gradio
@@ -89,6 +90,37 @@ async def test_an_open_page_does_not_keep_it_from_ending(chat):
     finally:
         writer.close()
         await writer.wait_closed()
+
+
+async def test_an_answer_that_is_being_written_may_end_first_and_its_reader_sees_that(chat):
+    words = [f"word{number} " for number in range(40)]
+    async with FakeOpenAIServer(answer=words, tokens_per_second=20) as gemma:
+        running = await chat(CHAT_SHUTDOWN_SECONDS="30", CHAT_GEMMA_URL=gemma.url, **NO_MODELS)
+        async with open_page(running.url) as page:
+            conversation = await page.send("Count", model="gemma")
+            reading = asyncio.create_task(page.messages(conversation))
+            await page.watch_until(conversation, lambda messages: "word1" in texts(messages)[1])
+            ending = asyncio.create_task(running.end(signal.SIGTERM))
+            await until(lambda: "finishing_answers" in running.output)
+            with pytest.raises(Refused, match="being restarted"):
+                await page.send("Another", model="gemma")
+            assert texts(await reading)[1] == "".join(words)
+            assert await ending == 0
+
+
+async def test_an_answer_that_takes_longer_is_kept_as_interrupted(chat):
+    async with FakeOpenAIServer(answer=["word "] * 1000, tokens_per_second=20) as gemma:
+        settings = {"CHAT_GEMMA_URL": gemma.url, **NO_MODELS}
+        running = await chat(CHAT_SHUTDOWN_SECONDS="0.2", **settings)
+        async with open_page(running.url) as page:
+            conversation = await page.send("Count", model="gemma")
+            await page.watch_until(conversation, lambda messages: "word" in texts(messages)[1])
+        assert await running.end(signal.SIGTERM) == 0
+        again = await chat(**settings)
+        async with open_page(again.url) as page:
+            messages = await page.messages(conversation)
+            assert texts(messages)[1].startswith("word ")
+            assert "can be continued" in facts(messages[1])
 
 
 async def test_a_taken_port_is_said_in_a_sentence_with_another_one(chat):

@@ -30,7 +30,7 @@ async def chat_at(tmp_path_factory):
             max_message_chars=5000,
             shutdown_seconds=1,
         )
-        async with serving(await create_app(settings), settings) as url:
+        async with serving(await create_app(settings)) as url:
             yield url
 
 
