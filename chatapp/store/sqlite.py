@@ -12,6 +12,8 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Self
 
+import structlog
+
 from chatapp.conversation import Conversation, FinishReason, Message, MessageStatus, Role, Usage
 from chatapp.errors import ConversationNotFound
 from chatapp.store import Page, StoreStatus
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 READERS = 4
+
+log = structlog.get_logger(__name__)
+
 # What is only shown, never searched, is kept as JSON.
 DETAILS = ("model", "usage", "seconds_to_first_token", "finish_reason", "omitted_messages", "error")
 _MESSAGES = "SELECT id, turn_id, role, status, content, created_ms, revision, details FROM messages"
@@ -32,6 +37,8 @@ _MESSAGES = "SELECT id, turn_id, role, status, content, created_ms, revision, de
 
 class SQLiteStore:
     """A `chatapp.store.ConversationStore` in one file, for one running chat and one event loop.
+
+    What a former chat left as running is marked as interrupted when the file is opened: nobody else can be writing it.
 
     A write whose caller is cancelled happens whole or not at all. A conversation that is updated while its list is
     being paged moves to the front, so none is listed twice. Half of a surrogate pair, which UTF-8 cannot hold, is kept
@@ -57,7 +64,13 @@ class SQLiteStore:
                 it cannot be read and written; the file was not changed.
         """
         file = await asyncio.to_thread(SQLiteFile.open, path, HISTORY, readers=READERS, busy_timeout=busy_timeout)
-        return cls(SQLiteDatabase(file, busy_timeout))
+        database = SQLiteDatabase(file, busy_timeout)
+        try:
+            await database.write(_interrupt)
+        except BaseException:
+            await database.aclose()
+            raise
+        return cls(database)
 
     async def conversations(
         self, user: str, *, limit: int = 50, cursor: str | None = None, fresh: bool = True
@@ -173,6 +186,16 @@ class SQLiteStore:
     async def aclose(self) -> None:
         """Finish what was accepted, tidy up, and close the file and its lock; a second time does nothing."""
         await self._database.aclose()
+
+
+def _interrupt(connection: sqlite3.Connection) -> None:
+    """Mark what was running as interrupted, as a newer revision."""
+    interrupted = connection.execute(
+        "UPDATE messages SET status = ?, revision = revision + 1 WHERE status = 'streaming'",  # as the index says it
+        (MessageStatus.INTERRUPTED,),
+    )
+    if interrupted.rowcount:
+        log.warning("answers_interrupted", number=interrupted.rowcount)
 
 
 def _owned(connection: sqlite3.Connection, user: str, conversation_id: str) -> Conversation:

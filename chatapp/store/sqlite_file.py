@@ -67,9 +67,12 @@ _CONVERSATIONS = """
     CREATE INDEX messages_in_order ON messages (conversation_id, created_ms, id);
     """
 
+# What a chat that was killed left as running is found at once, however long the history is.
+_RUNNING = "CREATE INDEX messages_running ON messages (conversation_id, id) WHERE status = 'streaming'"
+
 HISTORY = Schema(
     application_id=0x48434854,  # "HCHT"
-    migrations=(_CONVERSATIONS,),
+    migrations=(_CONVERSATIONS, _RUNNING),
     foreign="The file at {path} belongs to another program, so it was left alone."
     " Choose another place for the chat history.",
     newer="The chat history at {path} was made by a newer version of this chat, so it was left alone."

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from chatapp.errors import ChatError, StoreUnavailable
 from chatapp.store import StoreStatus
-from chatapp.store.sqlite import SQLiteStore
+from chatapp.store.sqlite import READERS, SQLiteStore
+from chatapp.store.sqlite_database import SQLiteDatabase
+from chatapp.store.sqlite_file import HISTORY, SQLiteFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,7 +112,11 @@ class FakeCloud:
         async with self._opening:
             if user not in self._stores:
                 name = hashlib.sha256(user.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-                self._stores[user] = await SQLiteStore.open(self._folder / f"{name}.db")
+                # Not SQLiteStore.open: a cloud does not know whether others still write what is running.
+                file = await asyncio.to_thread(
+                    SQLiteFile.open, self._folder / f"{name}.db", HISTORY, readers=READERS, busy_timeout=5.0
+                )
+                self._stores[user] = SQLiteStore(SQLiteDatabase(file, 5.0))
         return self._stores[user]
 
 

@@ -595,7 +595,7 @@ import asyncio, pathlib, sys
 from chatapp.store.sqlite import SQLiteStore
 
 async def main():
-    await SQLiteStore.open(pathlib.Path(sys.argv[1]))
+    store = await SQLiteStore.open(pathlib.Path(sys.argv[1]))  # held: with it goes its lock
     print("open", flush=True)
     sys.stdin.readline()
 
