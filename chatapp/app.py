@@ -192,8 +192,7 @@ def _firestore(settings: Settings) -> ConversationStore:
         settings.google_cloud_project,
         settings.firestore_database,
         retention_days=settings.retention_days,
-        # The longest that a running answer goes without text, and a checkpoint after it.
-        stale_seconds=max(settings.first_token_seconds, settings.between_tokens_seconds) + 10,
+        stale_seconds=settings.abandoned_seconds,  # a running answer is written every 20 s at least
     )
 
 

@@ -159,6 +159,12 @@ class Settings(BaseSettings):
     journal_megabytes: int = Field(
         default=256, ge=1, le=1_000_000, description="how much may wait to be saved to Firestore"
     )
+    abandoned_seconds: float = Field(
+        default=60,
+        ge=6,
+        le=3600,
+        description="after which an answer that another copy of the chat stopped writing is shown as interrupted",
+    )
     drain_seconds: float = Field(
         default=30, ge=0, le=600, description="time to save what waits for Firestore when the chat ends"
     )

@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from chatapp.conversation import FinishReason, Message, MessageStatus, Role, Usage, new_id
 from chatapp.errors import ChatError, ConversationNotFound, StoreUnavailable
 from chatapp.store import StoreStatus
+from chatapp.store.sqlite import SQLiteStore
 from tests.chatapp.store.conftest import ADAPTERS, a_conversation, a_message
 
 if TYPE_CHECKING:
@@ -597,6 +598,13 @@ class AnyHistory(RuleBasedStateMachine):
     def open_again(self):
         self.runner.run(self.store.aclose())
         self.store = self.runner.run(self.place.open())
+        if isinstance(self.store, SQLiteStore):  # nobody else can be writing what was running
+            for _, messages in self.model.values():
+                messages |= {
+                    name: replace(message, status=MessageStatus.INTERRUPTED, revision=message.revision + 1)
+                    for name, message in messages.items()
+                    if message.status is MessageStatus.STREAMING
+                }
 
     @invariant()
     def holds_what_the_model_holds(self):

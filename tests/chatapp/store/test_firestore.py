@@ -257,6 +257,7 @@ async def test_after_a_chat_was_killed_in_mid_answer_another_shows_what_was_writ
             "FIRESTORE_EMULATOR_HOST": firestore_emulator.host,
             "CHAT_GEMMA_URL": gemma.url,
             "CHAT_EMBEDDED_MODEL": "false",
+            "CHAT_ABANDONED_SECONDS": "6",
         }
         folders = [tmp_path / name for name in ("killed", "other")]  # each has its own disk, with its journal
         for folder in folders:
@@ -272,7 +273,7 @@ async def test_after_a_chat_was_killed_in_mid_answer_another_shows_what_was_writ
                 shown = await page.messages(conversation)
                 assert texts(shown)[0] == "Count"
                 assert re.match("0 1 2 3 .* 200 ", texts(shown)[1])  # the checkpoint
-                assert "send again to go on" in facts(shown[1])
+                assert "can be continued" in facts(shown[1])
                 gemma.answer, gemma.tokens_per_second = ["And so on."], None
                 await page.send("Go on", conversation=conversation, model="gemma")
                 assert texts(await page.messages(conversation))[2:] == ["Go on", "And so on."]
