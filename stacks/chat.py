@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import pulumi
 import pulumi_kubernetes as kubernetes
 
+from stacks.manifests import Manifest, applied
 from stacks.workloads import (
     SKIP_AWAIT,
     confined,
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PORT = 7860
+METRICS_PORT = 9090
+"""Of the pod alone: no Service leads to it."""
 APP = "gradio-chat"
 USER = 10001
 """The image's user."""
@@ -115,6 +118,7 @@ class ChatAppArgs:
         gemma: `None`: there is no Gemma.
         session_secret: signs the cookies; `None`: made and kept on the history's volume.
         theme: blue or green.
+        monitoring: what has the metrics collected; `None`: nobody does.
         depends_on: what it needs to work from the first second on, such as its rights.
     """
 
@@ -130,6 +134,7 @@ class ChatAppArgs:
     gemma: Gemma | None = None
     session_secret: pulumi.Input[str] | None = None
     theme: str = "blue"
+    monitoring: Manifest | None = None
     depends_on: Sequence[pulumi.Resource] = ()
 
 
@@ -204,6 +209,8 @@ class ChatApp(pulumi.ComponentResource):
             spec=sticky_service("ClusterIP"),
             opts=child,
         )
+        if args.monitoring:
+            applied(args.monitoring, parent=self, namespace=args.namespace)
         self.register_outputs({"service": self.service.metadata.name})
 
     def _claim(self, history: VolumeHistory, namespace: pulumi.Input[str]) -> kubernetes.core.v1.PersistentVolumeClaim:
@@ -239,6 +246,7 @@ def variables(args: ChatAppArgs) -> dict[str, pulumi.Input[str]]:
     """Return the chat's settings that are no secret; the app's own settings class reads them."""
     values: dict[str, pulumi.Input[str]] = {
         "CHAT_PORT": str(PORT),
+        "CHAT_METRICS_PORT": str(METRICS_PORT),
         "CHAT_IDENTITY": "anonymous",
         "CHAT_LOG_FORMAT": "json",
         "CHAT_DATA_DIR": "/data",
@@ -291,8 +299,9 @@ def _pod(
         automount_service_account_token=False,
         # They would set CHAT_PORT=tcp://... for a Service called chat.
         enable_service_links=False,
-        # Leaving the load balancer (10 s), ending open pages (30 s), sending the journal to the cloud (30 s), closing.
-        termination_grace_period_seconds=90,
+        # Leaving the load balancer (10 s), ending open pages and running answers (30 s), saving what waits for the
+        # cloud (30 s), and room for a busy machine: what the cloud does not have by then goes with the pod.
+        termination_grace_period_seconds=120,
         security_context=pod_security(user=USER, group=USER),
         topology_spread_constraints=_spread() if args.replicas > 1 else None,
         containers=[
@@ -304,7 +313,7 @@ def _pod(
                     *plain_variables(variables(args)),
                     *(secret_variable(name, args.secret_name, name) for name in sorted(secrets)),
                 ],
-                ports=[http_port(PORT)],
+                ports=[http_port(PORT), _metrics_port()],
                 resources=fixed_resources("500m", "1Gi", "2Gi"),
                 security_context=confined(read_only_root=True),
                 startup_probe=http_probe(HEALTH, period_seconds=2, failure_threshold=60),
@@ -323,9 +332,15 @@ def _pod(
     )
 
 
+def _metrics_port() -> kubernetes.core.v1.ContainerPortArgs:
+    return kubernetes.core.v1.ContainerPortArgs(name="metrics", container_port=METRICS_PORT, protocol="TCP")
+
+
 def _data(history: FirestoreHistory | VolumeHistory) -> kubernetes.core.v1.VolumeArgs:
     if isinstance(history, FirestoreHistory):
-        return scratch("data", "1Gi")  # the journal: 256 MB, its log, and what falls away between two clean-ups
+        # The journal: 256 MB, its log, and what falls away between two clean-ups. It outlives the chat's process, not
+        # the pod: docs/operate.md says what that means.
+        return scratch("data", "1Gi")
     claim = kubernetes.core.v1.PersistentVolumeClaimVolumeSourceArgs(claim_name=history.claim_name)
     return kubernetes.core.v1.VolumeArgs(name="data", persistent_volume_claim=claim)
 

@@ -208,6 +208,7 @@ class HybridChat(pulumi.ComponentResource):
                 gemma=gemma,
                 session_secret=session_secret,
                 theme=settings.theme,
+                monitoring=Manifest.read("chat-monitoring.yaml") if settings.on_gcp else None,
                 # The image as a whole: its nodes may pull it then.
                 depends_on=[image, *(depends_on or ())],
             ),

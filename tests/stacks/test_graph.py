@@ -340,6 +340,34 @@ class TestChat:
         leaving = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
         assert pod["terminationGracePeriodSeconds"] > leaving + pages + journal
 
+    def test_may_take_what_it_needs_to_end_and_more(self) -> None:
+        for run in (deployed(), on_kubernetes()):
+            assert (
+                run.one("Deployment", "gradio-chat-deployment")["spec.template.spec.terminationGracePeriodSeconds"]
+                == 120
+            )
+
+    def test_has_its_metrics_at_a_port_that_no_service_leads_to(self) -> None:
+        for run in (deployed(), on_kubernetes()):
+            chat = container(run.one("Deployment", "gradio-chat-deployment"))
+            ports = {port["name"]: port["containerPort"] for port in chat["ports"]}
+            assert ports == {"http": 7860, "metrics": 9090}
+            services = [s for s in run.of_type("kubernetes:core/v1:Service") if s["spec.selector.app"] == "gradio-chat"]
+            assert services
+            assert {port["targetPort"] for service in services for port in service["spec.ports"]} == {"http"}
+
+    def test_has_its_metrics_collected_where_gke_does_that(self) -> None:
+        run = deployed()
+        monitoring = run.one("PodMonitoring", "gradio-chat")
+        assert monitoring["metadata.namespace"] == "hybrid-chat"
+        labels = run.one("Deployment", "gradio-chat-deployment")["spec.template.metadata.labels"]
+        assert monitoring["spec.selector.matchLabels"].items() <= labels.items()
+        ports = {port["name"] for port in container(run.one("Deployment", "gradio-chat-deployment"))["ports"]}
+        (endpoint,) = monitoring["spec.endpoints"]
+        assert endpoint["port"] in ports
+        assert endpoint["path"] == "/metrics"
+        assert not on_kubernetes().of_type("PodMonitoring"), "a kind that only GKE knows"
+
     def test_keeps_a_page_on_its_replica(self) -> None:
         services = [
             s for s in deployed().of_type("kubernetes:core/v1:Service") if s["spec.selector.app"] == "gradio-chat"

@@ -176,7 +176,8 @@ def test_the_chat_understands_its_environment(
         monkeypatch.setenv(name, value)
     settings = chat.load_settings()
     assert chat.unknown_settings(environment) == []
-    assert settings.port == deployment["spec.template.spec.containers.0.ports.0.containerPort"]
+    ports = {port["name"]: port["containerPort"] for port in deployment["spec.template.spec.containers.0.ports"]}
+    assert (settings.port, settings.metrics_port) == (ports["http"], ports["metrics"])
     assert str(settings.data_dir) == "/data"
     assert settings.identity == "anonymous"
     assert settings.shutdown_seconds < deployment["spec.template.spec.terminationGracePeriodSeconds"]
