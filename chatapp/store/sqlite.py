@@ -27,12 +27,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 READERS = 4
-
-log = structlog.get_logger(__name__)
-
 # What is only shown, never searched, is kept as JSON.
 DETAILS = ("model", "usage", "seconds_to_first_token", "finish_reason", "omitted_messages", "error")
 _MESSAGES = "SELECT id, turn_id, role, status, content, created_ms, revision, details FROM messages"
+
+log = structlog.get_logger(__name__)
 
 
 class SQLiteStore:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from chatapp.conversation import MessageStatus
 from chatapp.errors import ConversationNotFound, StoreUnavailable
 from chatapp.store import sqlite, sqlite_file, sqlite_writer
 from chatapp.store.sqlite import SQLiteStore
@@ -154,6 +155,47 @@ async def test_kill_9_in_mid_write_loses_nothing_that_was_acknowledged(place, pa
     await store.aclose()
     assert acknowledged <= kept
     assert len(kept - acknowledged) <= ROUNDS * 8 * 2  # what was under way, at most
+
+
+WRITE_HALF_AN_ANSWER = """
+import asyncio, os, pathlib, sys
+from chatapp.conversation import Conversation, Message, MessageStatus, Role
+from chatapp.store.sqlite import SQLiteStore
+
+async def main():
+    store = await SQLiteStore.open(pathlib.Path(sys.argv[1]))
+    message = dict(turn_id="t", role=Role.ASSISTANT, created_ms=2)
+    await store.create("ana", Conversation(id="c", title="", created_ms=0, updated_ms=0),
+        Message(id="ended", content="whole", **message),
+        Message(id="running", content="half", status=MessageStatus.STREAMING, revision=4, **message))
+    print("written", flush=True)
+    sys.stdin.readline()
+
+asyncio.run(main())
+"""
+
+
+async def test_what_a_killed_chat_left_as_running_is_interrupted_at_the_next_start_and_can_go_on(place, path):
+    killed = start_python(WRITE_HALF_AN_ANSWER, path)
+    assert await asyncio.to_thread(killed.stdout.readline) == "written\n"
+    await asyncio.to_thread(end, killed)
+    for _ in range(2):  # once, however often it starts
+        store = await place.open()
+        ended, interrupted = await store.messages("ana", "c")
+        assert (ended.status, ended.revision) == (MessageStatus.COMPLETE, 0)
+        assert (interrupted.status, interrupted.revision, interrupted.content) == (MessageStatus.INTERRUPTED, 5, "half")
+        await store.aclose()
+    store = await place.open()
+    goes_on = dataclasses.replace(interrupted, status=MessageStatus.STREAMING, revision=6)
+    await store.append("ana", "c", goes_on)
+    assert await store.message("ana", "c", "running") == goes_on
+    await store.aclose()
+
+
+async def test_to_find_what_was_running_reads_only_that(store):
+    connection = store._database._writer._connection
+    plan = connection.execute("EXPLAIN QUERY PLAN SELECT 1 FROM messages WHERE status = 'streaming'").fetchall()
+    assert ["messages_running" in row["detail"] for row in plan] == [True]
 
 
 async def test_the_settings_that_make_a_write_durable_are_on(store):
