@@ -1,0 +1,1 @@
+"""Parts of ``benchmarks.faults``, in a folder, so that ``make bench`` does not take them for benchmarks."""

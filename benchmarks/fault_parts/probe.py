@@ -1,0 +1,113 @@
+"""How long a turn is held up by its store alone: the chat's middle over a journal of its own, through the same network.
+
+``python -m benchmarks.fault_parts.probe FOLDER`` runs in a process that is neither killed nor busy with pages, until
+its standard input ends. Per turn it prints the time, what passed until the model was asked (all of it the store's), and
+what passed from the model's end until the answer's end was stored, in seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from contextlib import aclosing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from chatapp.conversation import FinishReason, GenerationParameters
+from chatapp.errors import ChatError
+from chatapp.logs import configure_logs
+from chatapp.models import Finish, ModelState, ModelStatus, TextDelta
+from chatapp.models.catalog import Catalog
+from chatapp.store.firestore import FirestoreStore
+from chatapp.store.journaled import JournaledStore
+from chatapp.turns import TurnRunner
+from tests.firestore_emulator import PROJECT
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+
+    from chatapp.conversation import Message
+    from chatapp.models import ModelEvent
+
+TALKS = 4  # at once
+PAUSE_SECONDS = 0.4  # between the turns of one
+LONGEST_TALK = 20  # turns
+ANSWER = "The keeper read, mended the lamp, and wrote down the weather, which he had no reason to trust. " * 20
+
+
+class InstantModel:
+    """Answers at once; notes when it was asked and when it ended."""
+
+    id, label, context_tokens = "instant", "Instant", None
+
+    def __init__(self) -> None:
+        self.asked: dict[str, float] = {}  # by question
+        self.ended: dict[str, float] = {}
+
+    # The docstrings are the seam's, `chatapp.models.ChatModel`.
+    async def stream(  # noqa: D102
+        self,
+        messages: Sequence[Message],
+        parameters: GenerationParameters,  # noqa: ARG002  # the seam's
+    ) -> AsyncGenerator[ModelEvent]:
+        question = messages[-1].content
+        self.asked[question] = time.monotonic()
+        yield TextDelta(ANSWER)
+        yield Finish(FinishReason.STOP)
+        self.ended[question] = time.monotonic()
+
+    async def status(self) -> ModelStatus:  # noqa: D102
+        return ModelStatus(ModelState.READY)
+
+    async def start(self) -> None:  # noqa: D102
+        pass
+
+    async def aclose(self) -> None:  # noqa: D102
+        pass
+
+
+async def main() -> None:
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_reader(sys.stdin.fileno(), ended.set)
+    model = InstantModel()
+    cloud = FirestoreStore(PROJECT, "(default)")
+    journal = Path(sys.argv[1]) / "journal.db"
+    store = await JournaledStore.open(journal, cloud, destination="the emulator", drain_seconds=0)
+    turns = TurnRunner(store, Catalog([model]))
+    await asyncio.gather(*(_talk(turns, model, f"probe-{i}", ended) for i in range(TALKS)))
+    await turns.aclose()
+    await store.aclose()
+
+
+async def _talk(turns: TurnRunner, model: InstantModel, user: str, ended: asyncio.Event) -> None:
+    conversation_id, number = "", 0
+    while not ended.is_set():
+        question = f"{user} {number}"
+        began = time.monotonic()
+        try:
+            conversation_id = (await turns.start(user, conversation_id, question, model.id, GenerationParameters())).id
+            async with aclosing(turns.watch(user, conversation_id)) as answers:
+                async for _ in answers:
+                    pass
+        except ChatError as error:
+            print(began, "refused", type(error).__name__, flush=True)
+            conversation_id = ""
+        else:
+            over = time.monotonic()
+            print(began, model.asked.pop(question) - began, over - model.ended.pop(question, over), flush=True)
+        number += 1
+        if number % LONGEST_TALK == 0:
+            conversation_id = ""
+        try:
+            async with asyncio.timeout(PAUSE_SECONDS):
+                await ended.wait()
+        except TimeoutError:
+            pass
+
+
+if __name__ == "__main__":
+    configure_logs("text")
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    asyncio.run(main())

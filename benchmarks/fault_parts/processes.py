@@ -1,0 +1,278 @@
+"""The processes of a run: the emulator, the fake backend and the chat, each ended by its number."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import aiohttp
+
+from tests.firestore_emulator import HOW_TO_GET_IT, HOW_TO_GET_IT_ELSEWHERE, JAVA_OPTIONS, MAIN, PROJECT, found_jar
+from tests.serving import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+CHECKOUT = Path(__file__).parents[2]
+CLOCK = Path(__file__).parent / "clock"
+START_SECONDS = 90.0
+END_SECONDS = 60.0
+POLL_SECONDS = 0.03
+NOT_INHERITED = ("CHAT_", "GOOGLE_", "GEMINI_", "THEME", "FIRESTORE_", "FAULTS_")
+
+
+def what_is_missing() -> str:
+    """Return a sentence about what this computer lacks for a run, "" if it has everything."""
+    if shutil.which("java") and found_jar():
+        return ""
+    missing = "Java" if found_jar() else "The Firestore emulator"
+    return f"{missing} is not here; install it with: {HOW_TO_GET_IT} (or: {HOW_TO_GET_IT_ELSEWHERE})"
+
+
+class Emulator:
+    """The Firestore emulator; an async context manager.
+
+    It holds everything in memory. `restart` therefore exports what it has, kills it, and starts another that imports
+    that: what Firestore acknowledged is kept, and every document's update time is new.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self.host = f"127.0.0.1:{self.port}"
+        self._folder = folder
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def __aenter__(self) -> Emulator:
+        await self._start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._kill()
+
+    def pause(self) -> None:
+        """Stop it in the middle of whatever it does (SIGSTOP)."""
+        self._running.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self._running.send_signal(signal.SIGCONT)
+
+    async def restart(self) -> None:
+        """Kill it and start it again with what it held; nothing may be asked of it meanwhile."""
+        exports = self._folder / f"export-{time.monotonic_ns()}"
+        exports.mkdir()
+        await asyncio.to_thread(self._export, exports)
+        await self._kill()
+        (metadata,) = exports.rglob("*.overall_export_metadata")
+        await self._start("--import-data", str(metadata))
+        shutil.rmtree(exports)
+
+    @property
+    def _running(self) -> asyncio.subprocess.Process:
+        assert self._process is not None
+        return self._process
+
+    def _export(self, folder: Path) -> None:
+        wanted = {"database": f"projects/{PROJECT}/databases/(default)", "export_directory": str(folder)}
+        request = urllib.request.Request(
+            f"http://{self.host}/emulator/v1/projects/{PROJECT}:export",
+            data=json.dumps(wanted | {"export_name": "all"}).encode(),
+            headers={"content-type": "application/json", "authorization": "Bearer owner"},
+        )
+        with urllib.request.urlopen(request, timeout=START_SECONDS) as response:
+            response.read()
+
+    async def _start(self, *arguments: str) -> None:
+        command = [
+            "java",
+            *JAVA_OPTIONS,
+            "-cp",
+            str(found_jar()),
+            MAIN,
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(self.port),
+        ]
+        with (self._folder / "emulator.log").open("ab") as log:
+            self._process = await _started(*command, *arguments, stdout=log, stderr=log)
+        await _answering(f"http://{self.host}/", self._process, "the emulator")
+
+    async def _kill(self) -> None:
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()  # a paused one too
+            await self._process.wait()
+
+
+class Backend:
+    """The fake model server; an async context manager."""
+
+    url = ""
+
+    async def __aenter__(self) -> Backend:
+        command = [sys.executable, "-m", "benchmarks.fault_parts.backend"]
+        pipe = asyncio.subprocess.PIPE
+        self._process = await _started(*command, cwd=CHECKOUT, stdin=pipe, stdout=pipe)
+        assert self._process.stdout is not None
+        self.url = f"http://127.0.0.1:{int(await self._process.stdout.readline())}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._process.kill()
+        await self._process.wait()
+
+
+class Probe:
+    """`benchmarks.fault_parts.probe`, from its start to `end`; an async context manager."""
+
+    def __init__(self, folder: Path, firestore: str) -> None:
+        self._folder = folder
+        self._firestore = firestore
+
+    async def __aenter__(self) -> Probe:
+        self._folder.mkdir()
+        command = [sys.executable, "-m", "benchmarks.fault_parts.probe", str(self._folder)]
+        environment = os.environ | {"FIRESTORE_EMULATOR_HOST": self._firestore, "GRPC_VERBOSITY": "NONE"}
+        with (self._folder / "out").open("wb") as output, (self._folder / "log").open("wb") as log:
+            pipe = asyncio.subprocess.PIPE
+            self._process = await _started(
+                *command, cwd=CHECKOUT, env=environment, stdin=pipe, stdout=output, stderr=log
+            )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+
+    async def end(self) -> list[tuple[float, float, float]]:
+        """End it; return what it measured."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(END_SECONDS):
+                await self._process.wait()
+        lines = (self._folder / "out").read_text().splitlines()
+        return [(float(a), float(b), float(c)) for a, b, c in map(str.split, lines) if b != "refused"]
+
+
+class Chat:
+    """``python -m chatapp`` as shipped, with a clock that can be set; an async context manager.
+
+    Attributes:
+        serving: set while people can reach it.
+        starts: how often it was started.
+        crashes: a sentence for each time it ended by itself.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.data_folder = folder / "data"
+        self.log = folder / "chat.log"
+        self.serving = asyncio.Event()
+        self.starts = 0
+        self.crashes: list[str] = []
+        self._folder = folder
+        self._settings = dict(settings)
+        self._process: asyncio.subprocess.Process | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Chat:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.kill()
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        assert self._process is not None
+        return self._process.pid
+
+    async def start(self) -> None:
+        """Start it and wait until it serves its page."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(NOT_INHERITED)}
+        own = {"CHAT_HOST": "127.0.0.1", "CHAT_PORT": str(self.port), "CHAT_DATA_DIR": str(self.data_folder)}
+        python_path = {"PYTHONPATH": f"{CLOCK}{os.pathsep}{CHECKOUT}", "TMPDIR": str(self._folder)}
+        self._process = await _started(
+            *(sys.executable, "-m", "chatapp"),
+            cwd=self._folder,
+            env=inherited | self._settings | own | python_path,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        self.starts += 1
+        self._reading = asyncio.create_task(self._read(self._process))
+        await _answering(f"{self.url}/config", self._process, f"the chat (see {self.log})")
+        self._watching = asyncio.create_task(self._watch(self._process))
+        self.serving.set()
+
+    async def kill(self) -> None:
+        """End it at once (SIGKILL)."""
+        await self._end(signal.SIGKILL)
+
+    async def terminate(self) -> int:
+        """End it in order (SIGTERM); return its exit status."""
+        return await self._end(signal.SIGTERM)
+
+    async def _end(self, number: signal.Signals) -> int:
+        self.serving.clear()
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait({self._watching})
+        if self._process is None:
+            return 0
+        if self._process.returncode is None:
+            self._process.send_signal(number)
+        try:
+            async with asyncio.timeout(END_SECONDS):
+                status = await self._process.wait()
+        except TimeoutError:
+            self.crashes.append(f"The chat had not ended {END_SECONDS:.0f} s after {number.name}.")
+            self._process.kill()
+            status = await self._process.wait()
+        if self._reading is not None:
+            await self._reading
+        return status
+
+    async def _watch(self, process: asyncio.subprocess.Process) -> None:
+        status = await process.wait()
+        self.serving.clear()
+        self.crashes.append(f"The chat ended by itself, with {status}.")
+
+    async def _read(self, process: asyncio.subprocess.Process) -> None:
+        """Keep what it writes; it writes to a pipe, so that a limit of its files is no limit of its log."""
+        assert process.stdout is not None
+        with self.log.open("ab") as log:
+            while written := await process.stdout.read(1 << 16):
+                log.write(written)
+
+
+async def _started(*command: str, **options: object) -> asyncio.subprocess.Process:
+    # In a group of its own: Ctrl-C is for the process that started it, which ends all in order.
+    return await asyncio.create_subprocess_exec(*command, process_group=0, **options)  # type: ignore[arg-type]
+
+
+async def _answering(url: str, process: asyncio.subprocess.Process, what: str) -> None:
+    """Return when the address has answered with 200."""
+    deadline = time.monotonic() + START_SECONDS
+    async with aiohttp.ClientSession() as http:
+        while time.monotonic() < deadline and process.returncode is None:
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+                async with http.get(url, timeout=aiohttp.ClientTimeout(total=START_SECONDS)) as response:
+                    await response.read()
+                    if response.status == 200:
+                        return
+            await asyncio.sleep(POLL_SECONDS)
+    raise SystemExit(f"There was no answer from {what}: it has ended with {process.returncode}.")

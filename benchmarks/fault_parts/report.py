@@ -1,0 +1,133 @@
+"""The table of a run."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
+
+from benchmarks.fault_parts.audit import KINDS
+from benchmarks.fault_parts.record import Sending
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from benchmarks.fault_parts.audit import Findings
+    from benchmarks.fault_parts.phases import Phase
+    from benchmarks.fault_parts.record import Book, Turn
+
+SENTENCES_SHOWN = 8
+HEADINGS = (
+    *("phase", "s", "turns", "acknowl.", "refused", "unknown", "ended"),
+    *("lost", "doubled", "disorder", "wrong", "kept", "streaming"),
+    *("send", "word", "store", "end"),
+)
+COLUMNS = "{:<12} {:>3} {:>5} {:>8} {:>7} {:>7} {:>5}  {:>4} {:>7} {:>8} {:>5} {:>4} {:>9}  {:>17} {:>17} {:>17} {:>17}"
+EXPLANATION = (
+    "ended: answers of which the page showed the end. kept: refused by the page, and there all the same. streaming: "
+    "kept as if still being written.\n"
+    "p50 / p99 / max in ms. Under load, pages, backend and people included: send, from Send until the page had taken "
+    "it; word, from the backend's first token to the page.\n"
+    "In a process without pages, through the same network: store, until the model was asked (all of it the store's); "
+    "end, until the answer's end was stored."
+)
+
+
+class Probed(NamedTuple):
+    """A turn of the probe: when it began, and how long its store held it up, in seconds."""
+
+    began: float
+    start: float
+    end: float
+
+
+class Span(NamedTuple):
+    """When a phase was."""
+
+    phase: Phase
+    began: float
+    ended: float
+
+
+def print_table(book: Book, spans: Sequence[Span], findings: Findings, probed: Sequence[Probed]) -> None:
+    """Print a line for each phase, and one for all."""
+    print(COLUMNS.format(*HEADINGS))
+    for span in spans:
+        name = span.phase.name
+        kinds = [findings.counts[kind][name] for kind in KINDS]
+        here = [one for one in probed if span.began <= one.began < span.ended]
+        _print_line(name, span.ended - span.began, list(book.of(name)), kinds, here)
+    whole = spans[-1].ended - spans[0].began
+    _print_line("all", whole, list(book.turns.values()), [findings.number(kind) for kind in KINDS], probed)
+    print(f"\n{EXPLANATION}")
+
+
+def print_findings(findings: Findings) -> None:
+    """Say what was found, a few of each kind."""
+    for kind, sentences in findings.sentences.items():
+        print(f"\n{kind}: {len(sentences)}")
+        for sentence in sentences[:SENTENCES_SHOWN]:
+            print(f"  {sentence}")
+        if len(sentences) > SENTENCES_SHOWN:
+            print("  ...")
+
+
+def print_counts(title: str, counts: Counter[str]) -> None:
+    """Print how often what happened."""
+    if counts:
+        print(f"\n{title}")
+        for what, times in counts.most_common(20):
+            print(f"  {times:>6,} x {what}")
+
+
+def log_lines(path: Path) -> Counter[str]:
+    """Count the warnings and errors in the chat's log, and what is not JSON in it: a traceback."""
+    counts: Counter[str] = Counter()
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            counts[f"not JSON: {line[:100]}"] += 1
+            continue
+        if entry.get("severity") not in {"INFO", "DEBUG"}:
+            counts[
+                f"{entry.get('severity')} {_short(entry.get('message'))} {_short(entry.get('error', ''))}".strip()
+            ] += 1
+    return counts
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """Return the nearest rank; NaN if there is no value."""
+    ordered = sorted(values)
+    return ordered[max(0, int(-(-len(ordered) * percent // 100)) - 1)] if ordered else float("nan")
+
+
+def _print_line(
+    name: str, seconds: float, turns: Sequence[Turn], kinds: Sequence[int], probed: Sequence[Probed]
+) -> None:
+    sendings = Counter(turn.sending for turn in turns)
+    print(
+        COLUMNS.format(
+            *(name, round(seconds), len(turns)),
+            *(sendings[one] for one in (Sending.ACKNOWLEDGED, Sending.REFUSED, Sending.UNKNOWN)),
+            sum(turn.shown is not None for turn in turns),
+            *kinds,
+            _milliseconds(turn.send_seconds for turn in turns),
+            _milliseconds(turn.word_seconds for turn in turns),
+            _milliseconds(one.start for one in probed),
+            _milliseconds(one.end for one in probed),
+        ),
+        flush=True,
+    )
+
+
+def _short(text: object) -> str:
+    return str(text).partition("\n")[0][:60]
+
+
+def _milliseconds(seconds: Iterable[float | None]) -> str:
+    values = [one for one in seconds if one is not None]
+    if not values:
+        return "-"
+    return " / ".join(f"{value * 1000:.0f}" for value in (percentile(values, 50), percentile(values, 99), max(values)))
