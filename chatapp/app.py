@@ -21,7 +21,7 @@ from chatapp.store.journaled import JournaledStore
 from chatapp.store.sqlite import SQLiteStore
 from chatapp.turn_queue import TurnLimits
 from chatapp.turns import TurnRunner
-from chatapp.web import health
+from chatapp.web import belongings, health
 from chatapp.web.headers import HeadersMiddleware
 from chatapp.web.proxies import ForgetForwardingMiddleware
 from chatapp.web.streams import EndStreamsMiddleware
@@ -82,6 +82,7 @@ async def create_app(settings: Settings) -> FastAPI:
     app.state.closing = asyncio.Event()
     app.state.metrics = metrics
     app.include_router(health.router)
+    app.include_router(belongings.router(settings, store, catalog, turns))
     mount_page(app, settings, store, catalog, turns)
     app.add_middleware(EndStreamsMiddleware, closing=app.state.closing)
     app.add_middleware(HeadersMiddleware)

@@ -1,0 +1,125 @@
+"""All that belongs to one person, as a whole: to read it, and to delete it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
+
+from chatapp.conversation import Conversation, Message
+from chatapp.errors import ChatError, ConversationNotFound, StoreUnavailable
+from chatapp.store.values import MAX_PAGE, cursor_after
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from chatapp.store import ConversationStore
+
+# A store may show the first page of a list from memory while its cloud is away, and what comes after a cursor never
+# (see `chatapp.store.journaled.JournaledStore`). So this cursor, from before everything, lists all or raises.
+FROM_THE_TOP = cursor_after(Conversation(id="z", title="", created_ms=0, updated_ms=2**62))
+DELETED_AT_ONCE = 8
+
+log = structlog.get_logger(__name__)
+
+
+class Turns(Protocol):
+    """What deleting needs of `chatapp.turns.TurnRunner`."""
+
+    async def stop_all(self, user: str) -> None:
+        """End every running answer of the user."""
+
+    async def delete(self, user: str, conversation_id: str) -> None:
+        """Delete a conversation; an answer that is being written in it ends first."""
+
+
+class NotAllDeleted(ChatError):
+    """Something is left; the same call again deletes the rest.
+
+    Attributes:
+        deleted: how many conversations are gone.
+    """
+
+    def __init__(self, deleted: int, error: ChatError) -> None:
+        done = f"{deleted:,} conversations were deleted, the others not yet." if deleted else "Nothing was deleted."
+        super().__init__(f"{done} {error} Delete everything again to delete what is left.", detail=error.detail)
+        self.deleted = deleted
+
+
+async def conversations(store: ConversationStore, user: str) -> list[Conversation]:
+    """Return all conversations of the user, the oldest first.
+
+    Raises:
+        StoreUnavailable: not all of them can be seen now.
+    """
+    found: dict[str, Conversation] = {}
+    cursor: str | None = FROM_THE_TOP
+    while cursor is not None:
+        page = await store.conversations(user, limit=MAX_PAGE, cursor=cursor)
+        found |= {one.id: one for one in page.items}
+        cursor = page.cursor
+    return sorted(found.values(), key=lambda one: (one.created_ms, one.id))
+
+
+async def everything(store: ConversationStore, user: str) -> AsyncGenerator[tuple[Conversation, list[Message]]]:
+    """Yield every conversation with its messages, the oldest first; one at a time is held in memory.
+
+    Raises:
+        StoreUnavailable: not everything can be seen; raised at the end, too, if something may have come from memory.
+    """
+    for conversation in await conversations(store, user):
+        try:
+            messages = await store.messages(user, conversation.id)
+        except ConversationNotFound:
+            continue  # deleted meanwhile
+        yield conversation, messages
+    await store.conversations(user, limit=1, cursor=FROM_THE_TOP)
+
+
+async def one(store: ConversationStore, user: str, conversation_id: str) -> tuple[Conversation, list[Message]]:
+    """Return one conversation with all its messages.
+
+    Raises:
+        ConversationNotFound: the user has no such conversation.
+        StoreUnavailable: not all of it can be seen now.
+    """
+    await store.conversations(user, limit=1, cursor=FROM_THE_TOP)
+    return await store.conversation(user, conversation_id), await store.messages(user, conversation_id)
+
+
+async def delete_everything(store: ConversationStore, turns: Turns, user: str) -> int:
+    """Stop what is being written for the user, delete all conversations, and return how many there were.
+
+    What begins meanwhile, on another page, is deleted too.
+
+    Raises:
+        NotAllDeleted: something is left; again deletes the rest.
+    """
+    deleted: set[str] = set()
+    try:
+        await turns.stop_all(user)
+        while left := await _left(store, user, deleted):
+            for start in range(0, len(left), DELETED_AT_ONCE):
+                await _delete(turns, user, left[start : start + DELETED_AT_ONCE], deleted)
+    except StoreUnavailable as error:
+        log.warning("not_all_deleted", conversations=len(deleted), detail=error.detail)
+        raise NotAllDeleted(len(deleted), error) from error
+    log.info("everything_deleted", conversations=len(deleted))
+    return len(deleted)
+
+
+async def _left(store: ConversationStore, user: str, deleted: set[str]) -> list[str]:
+    left = [one.id for one in await conversations(store, user)]
+    if left and deleted.issuperset(left):
+        raise StoreUnavailable("The chat history still shows what was deleted.")
+    return left
+
+
+async def _delete(turns: Turns, user: str, ids: list[str], deleted: set[str]) -> None:
+    """Delete these side by side, note those that are gone, and then raise what went wrong with another."""
+    ends = await asyncio.gather(*(turns.delete(user, one) for one in ids), return_exceptions=True)
+    deleted.update(one for one, end in zip(ids, ends, strict=True) if end is None)
+    for end in ends:
+        if end is not None:
+            raise end

@@ -1,0 +1,89 @@
+"""Everything of one person as a stream of bytes, a conversation at a time: one JSON document, or a zip of Markdown.
+
+The first piece comes when the first conversation was read: whoever waits for it knows that the history can be read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import unicodedata
+import zipfile
+from typing import TYPE_CHECKING
+
+from chatapp import archive, markdown
+from chatapp.archive import moment
+from chatapp.belongings import everything
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
+    from chatapp.store import ConversationStore
+
+ZIP_YEARS = 1980, 2107  # what the format can say
+
+
+async def as_json(store: ConversationStore, user: str) -> AsyncGenerator[bytes]:
+    """Yield the document that `chatapp.archive` describes.
+
+    Raises:
+        StoreUnavailable: not everything can be read; what came before is no valid JSON.
+    """
+    before = archive.beginning(user)
+    async for conversation, messages in everything(store, user):
+        yield before + await asyncio.to_thread(archive.encoded, conversation, messages)
+        before = b",\n"
+    yield (b"" if before == b",\n" else before) + archive.END
+
+
+async def as_zip(store: ConversationStore, user: str, label: Callable[[str], str]) -> AsyncGenerator[bytes]:
+    """Yield a zip file with a Markdown file for each conversation; ``label`` turns a model's id into its name.
+
+    Raises:
+        StoreUnavailable: not everything can be read; what came before is no valid zip file.
+    """
+    written = _Written()
+    names: set[str] = set()
+    with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as file:
+        async for conversation, messages in everything(store, user):
+            entry = zipfile.ZipInfo(_unique(markdown.file_name(conversation, ".md"), names))
+            changed = moment(conversation.updated_ms)
+            if ZIP_YEARS[0] <= changed.year <= ZIP_YEARS[1]:
+                entry.date_time = changed.timetuple()[:6]
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = 0o644 << 16
+            text = await asyncio.to_thread(markdown.document, conversation, messages, label)
+            await asyncio.to_thread(file.writestr, entry, text)
+            yield written.taken()
+    yield written.taken()
+
+
+class _Written:
+    """A file that cannot go back, of which what was written is taken away piece by piece."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    def write(self, piece: bytes, /) -> int:
+        self._pieces.append(bytes(piece))
+        return len(piece)
+
+    def flush(self) -> None:
+        """Do nothing: nothing is held back."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+    def taken(self) -> bytes:
+        pieces, self._pieces = self._pieces, []
+        return b"".join(pieces)
+
+
+def _unique(name: str, names: set[str]) -> str:
+    """Return the name, with a number if there was such a one: macOS and Windows see no difference of case."""
+    stem, dot, ending = name.rpartition(".")
+    number, found = 1, name
+    while (key := unicodedata.normalize("NFKD", found).casefold()) in names:
+        number += 1
+        found = f"{stem} ({number}){dot}{ending}"
+    names.add(key)
+    return found

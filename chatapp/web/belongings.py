@@ -1,0 +1,176 @@
+"""What is a person's own, over HTTP: take it with you, and delete it.
+
+    GET  /export/everything.json    all conversations: `chatapp.archive` describes the document
+    GET  /export/everything.md.zip  all conversations, a Markdown file for each
+    GET  /export/{id}.json          one conversation, in the same format
+    GET  /export/{id}.md            one conversation
+    POST /delete-everything         {"confirm": true} -> {"deleted": 3}
+
+A download of everything that cannot be finished breaks off, so that nobody takes a part for the whole.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from functools import wraps
+from typing import TYPE_CHECKING, ParamSpec
+from urllib.parse import quote, urlsplit
+
+import structlog
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+
+from chatapp import archive, belongings, exports, markdown
+from chatapp.archive import moment
+from chatapp.belongings import NotAllDeleted
+from chatapp.conversation import now_ms
+from chatapp.errors import ChatError, ConversationNotFound, StoreUnavailable
+from chatapp.identity import user_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable
+
+    from starlette.types import Send
+
+    from chatapp.belongings import Turns
+    from chatapp.models.catalog import Catalog
+    from chatapp.settings import Settings
+    from chatapp.store import ConversationStore
+
+P = ParamSpec("P")
+
+JSON, MARKDOWN, ZIP = "application/json", "text/markdown; charset=utf-8", "application/zip"
+MOST_BODY_BYTES = 1_000
+
+log = structlog.get_logger(__name__)
+
+
+def router(settings: Settings, store: ConversationStore, catalog: Catalog, turns: Turns) -> APIRouter:
+    """Return the routes."""
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.get("/export/everything.json")
+    @_in_words
+    async def everything_as_json(request: Request) -> Response:
+        return await _stream(f"{_today()}.json", JSON, exports.as_json(store, user_of(request)))
+
+    @routes.get("/export/everything.md.zip")
+    @_in_words
+    async def everything_as_markdown(request: Request) -> Response:
+        return await _stream(f"{_today()}.zip", ZIP, exports.as_zip(store, user_of(request), catalog.label))
+
+    @routes.get("/export/{conversation_id}.json")
+    @_in_words
+    async def one_as_json(request: Request, conversation_id: str) -> Response:
+        user = user_of(request)
+        conversation, messages = await belongings.one(store, user, conversation_id)
+        content = archive.beginning(user) + archive.encoded(conversation, messages) + archive.END
+        return Response(content, headers=_headers(markdown.file_name(conversation, ".json")), media_type=JSON)
+
+    @routes.get("/export/{conversation_id}.md")
+    @_in_words
+    async def one_as_markdown(request: Request, conversation_id: str) -> Response:
+        conversation, messages = await belongings.one(store, user_of(request), conversation_id)
+        content = markdown.document(conversation, messages, catalog.label)
+        return Response(content, headers=_headers(markdown.file_name(conversation, ".md")), media_type=MARKDOWN)
+
+    @routes.post("/delete-everything")
+    async def delete_everything(request: Request) -> Response:
+        if not _is_own_page(request, settings.root_url):
+            return _refusal(403, "Only the chat's own page may delete what is yours. Nothing was deleted.")
+        if not await _is_confirmed(request):
+            return _refusal(400, 'Deleting everything must be confirmed with {"confirm": true}. Nothing was deleted.')
+        try:
+            return JSONResponse({"deleted": await belongings.delete_everything(store, turns, user_of(request))})
+        except NotAllDeleted as error:
+            return _refusal(503, str(error), deleted=error.deleted)
+
+    return routes
+
+
+class _Download(StreamingResponse):
+    """A stream that breaks off where something fails: its connection is closed before its end."""
+
+    async def stream_response(self, send: Send) -> None:
+        try:
+            await super().stream_response(send)
+        except StoreUnavailable as error:
+            log.warning("export_broken_off", detail=error.detail)
+
+
+async def _stream(name: str, media_type: str, pieces: AsyncGenerator[bytes]) -> Response:
+    first = await anext(pieces)  # or what is wrong, while it can still be said
+
+    async def content() -> AsyncGenerator[bytes]:
+        yield first
+        async for piece in pieces:
+            yield piece
+
+    return _Download(content(), headers=_headers(name), media_type=media_type)
+
+
+def _headers(name: str) -> dict[str, str]:
+    """Return the headers of a file to be saved under this name (RFC 6266; the first name is for old programs)."""
+    ascii_name = " ".join(name.encode("ascii", "ignore").decode().split())
+    return {
+        "content-disposition": f"attachment; filename=\"{ascii_name}\"; filename*=UTF-8''{quote(name, safe='')}",
+        "cache-control": "no-store",
+        "cross-origin-resource-policy": "same-origin",
+    }
+
+
+def _today() -> str:
+    return f"Hybrid chat {moment(now_ms()):%Y-%m-%d}"
+
+
+def _in_words(respond: Callable[P, Awaitable[Response]]) -> Callable[P, Awaitable[Response]]:
+    """Answer with a page that says what is wrong, for a person who followed a link."""
+
+    @wraps(respond)
+    async def responding(*arguments: P.args, **options: P.kwargs) -> Response:
+        try:
+            return await respond(*arguments, **options)
+        except ConversationNotFound as error:
+            return _page(404, error)
+        except StoreUnavailable as error:
+            log.warning("export_refused", detail=error.detail)
+            return _page(503, error)
+
+    return responding
+
+
+def _page(status: int, error: ChatError) -> Response:
+    content = (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Hybrid chat</title>'
+        f'<p>{html.escape(str(error))}</p><p><a href="../">Back to the chat</a></p></html>'
+    )
+    return HTMLResponse(content, status, headers={"cache-control": "no-store"})
+
+
+def _refusal(status: int, sentence: str, **facts: int) -> Response:
+    return JSONResponse({"error": sentence, **facts}, status)
+
+
+def _is_own_page(request: Request, root_url: str) -> bool:
+    """Return whether the browser says that this request comes from a page of this chat; other programs may say so."""
+    if site := request.headers.get("sec-fetch-site"):
+        return site == "same-origin"
+    origin = urlsplit(request.headers.get("origin", "")).netloc
+    return origin != "" and origin in (request.headers.get("host"), urlsplit(root_url).netloc)
+
+
+async def _is_confirmed(request: Request) -> bool:
+    """Return whether it was confirmed, in JSON, which no form of another site can send."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
+        return False
+    body = b""
+    async for piece in request.stream():
+        body += piece
+        if len(body) > MOST_BODY_BYTES:
+            return False
+    try:
+        confirmation = json.loads(body)
+    except ValueError:
+        return False
+    return isinstance(confirmation, dict) and confirmation.get("confirm") is True
