@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from chatapp.conversation import Conversation, Message
+    from chatapp.conversation import Conversation, Message, Usage
 
 QUIET_SECONDS = 10.0  # after which those who watch are told that nothing has changed
 
@@ -23,6 +23,7 @@ class Turn:
     Attributes:
         question: what was asked with it; None where an earlier answer goes on.
         follows: id of the message before what is new in this turn; "" at the beginning of a conversation.
+        usage: tokens of this turn, without those of an answer that goes on in it.
         place: how many are to begin before it, counted from 1; 0 once the model is asked.
     """
 
@@ -40,6 +41,7 @@ class Turn:
         self.conversation = conversation
         self.question = question
         self.follows = follows
+        self.usage: Usage | None = None
         self.place = 0
         self.finished = asyncio.Event()
         self.stop_requested = False

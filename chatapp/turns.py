@@ -405,7 +405,8 @@ class TurnRunner:
         finally:
             self._forget(key)
             turn.finish()
-            self._on_end(answer, seconds)
+            # As it ended, saved or not, with the tokens of this turn alone.
+            self._on_end(dataclasses.replace(turn.answer(), usage=turn.usage), seconds)
 
     def _forget(self, key: Key) -> None:
         del self._turns[key]
@@ -432,6 +433,7 @@ class TurnRunner:
                     case Finish():
                         finish = event
                     case Usage():
+                        turn.usage = event
                         turn.set(usage=_sum(usage_before, event))
         if first:
             thought = finish is not None and finish.reason is FinishReason.LENGTH

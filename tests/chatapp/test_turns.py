@@ -475,6 +475,18 @@ async def test_who_wants_to_know_is_told_of_every_end(chat):
     assert seconds > 0
 
 
+async def test_the_tokens_of_an_answer_that_went_on_are_told_once(chat, store):
+    ends = []
+    first = ScriptedModel("Once ", "upon", finish=FinishReason.LENGTH)
+    runner = await chat(first, ScriptedModel(" a time", id="second"), on_end=lambda answer, _: ends.append(answer))
+    conversation = await runner.start("ann", "", "go", "scripted", PARAMETERS)
+    answer = await finished(runner, "ann", conversation.id)
+    await runner.go_on("ann", conversation.id, answer.id, "second", PARAMETERS)
+    await runner.finish(5)
+    assert [end.usage.completion_tokens for end in ends] == [2, 1]
+    assert (await store.messages("ann", conversation.id))[-1].usage.completion_tokens == 3
+
+
 async def test_a_send_where_another_copy_of_the_chat_is_writing_is_refused(chat, store):
     runner = await chat(ScriptedModel("a"))
     conversation = await runner.start("ann", "", "one", "scripted", PARAMETERS)
