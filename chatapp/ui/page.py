@@ -32,6 +32,12 @@ ASSETS = Path(__file__).parent / "assets"
 CONVERSATIONS_SHOWN = 50
 MOST_CONVERSATIONS_SHOWN = 1000
 MODELS_LOOK_SECONDS = 10.0
+YOUR_DATA = """<ul>
+<li><a href="export/everything.md.zip" download>All conversations, to read</a> (Markdown)</li>
+<li><a href="export/everything.json" download>All conversations, complete</a> (JSON)</li>
+<li><a href="#" data-export="md">This conversation, to read</a></li>
+<li><a href="#" data-export="json">This conversation, complete</a></li>
+</ul>"""
 WELCOME = """## Hybrid chat
 Ask anything. Your conversations are kept by whoever runs this chat; a question goes only to the model
 that you choose."""
@@ -48,6 +54,14 @@ class ChatPage:
     def blocks(self) -> gr.Blocks:
         """Lay out the page and connect its events."""
         defaults = GenerationParameters()
+        # Values go as they are in both directions: what Gradio's components would do to them costs time in every
+        # update, and their checks compare with choices that a restarted server no longer has.
+        raw: dict[str, Any] = {
+            "preprocess": False,
+            "postprocess": False,
+            "show_progress": "hidden",
+            "api_visibility": "private",
+        }
         page: gr.Blocks
         with gr.Blocks(title="Hybrid chat", fill_height=True, fill_width=True, analytics_enabled=False) as page:
             # Kept by the browser, so that neither a restart nor another replica loses the place.
@@ -60,6 +74,7 @@ class ChatPage:
                 conversations = gr.Radio([], label="Conversations", elem_id="conversations", container=False)
                 older = gr.Button("Show older", elem_id="older", size="sm", visible=False)
                 delete = gr.Button("Delete this conversation", elem_id="delete", size="sm", interactive=False)
+                _your_data(raw)
             with gr.Column(elem_id="main"):
                 chatbot = gr.Chatbot(
                     elem_id="messages",
@@ -117,14 +132,6 @@ class ChatPage:
                             )
             timer = gr.Timer(MODELS_LOOK_SECONDS)
 
-            # Values go as they are in both directions: what Gradio's components would do to them costs time in every
-            # update, and their checks compare with choices that a restarted server no longer has.
-            raw: dict[str, Any] = {
-                "preprocess": False,
-                "postprocess": False,
-                "show_progress": "hidden",
-                "api_visibility": "private",
-            }
             listing = [conversations, older]
             opened = [conversation_id, delete, model, system_prompt]
 
@@ -267,6 +274,14 @@ class ChatPage:
                 break
         choices = [(conversation.title, conversation.id) for conversation in listed]
         return [gr.update(choices=choices, value=conversation_id or None), gr.update(visible=cursor is not None)]
+
+
+def _your_data(raw: dict[str, Any]) -> None:
+    """Lay out what people may do with all that is theirs; chat.js does it."""
+    with gr.Accordion("Your data", open=False, elem_id="your-data"):
+        gr.HTML(YOUR_DATA, container=False, padding=False)
+        delete_all = gr.Button("Delete everything", elem_id="delete-everything", size="sm", variant="stop")
+    delete_all.click(None, None, None, js="() => chat.deleteEverything()", trigger_mode="once", **raw)
 
 
 def _user(request: gr.Request) -> str:

@@ -1,8 +1,10 @@
 """What a person does with the chat, in Chromium."""
 
 import asyncio
+import json
 import re
 import signal
+from pathlib import Path
 
 import pytest
 from playwright.async_api import expect
@@ -323,6 +325,33 @@ async def test_an_answer_is_followed_again_by_itself_after_the_line_was_lost(pag
     await expect(page.answers).to_contain_text("58 59")
     await expect(page.refusal).to_be_hidden()
     await expect(page.send_button).to_be_visible()
+
+
+async def test_people_take_their_conversations_along_and_delete_them_all(page):
+    for name in ("First", "Second"):
+        await page.send(name)
+        await expect(page.facts).to_contain_text("first token")
+        if name == "First":
+            await page.tab.get_by_role("button", name="New chat").click()
+            await expect(page.questions).to_have_count(0)
+    await page.tab.get_by_role("button", name="Your data").click()
+    found = {}
+    for link in ("All conversations, to read", "All conversations, complete", "This conversation, to read"):
+        async with page.tab.expect_download() as download:
+            await page.tab.get_by_role("link", name=link).click()
+        path = Path(await (await download.value).path())
+        found[link] = await asyncio.to_thread(path.read_bytes)
+    assert found["All conversations, to read"].startswith(b"PK")
+    everything = json.loads(found["All conversations, complete"])
+    assert {one["title"] for one in everything["conversations"]} == {"First", "Second"}
+    assert b"Hello from Gemma." in found["This conversation, to read"]
+    page.tab.once("dialog", lambda dialog: dialog.dismiss())
+    await page.tab.get_by_role("button", name="Delete everything").click()
+    await expect(page.conversations).to_have_count(2)
+    page.tab.once("dialog", lambda dialog: dialog.accept())
+    await page.tab.get_by_role("button", name="Delete everything").click()
+    await expect(page.conversations).to_have_count(0)
+    await expect(page.questions).to_have_count(0)
 
 
 async def test_two_windows_on_one_conversation_show_the_same(page, gemma):

@@ -207,6 +207,26 @@ const chat = (() => {
     if (conversation) follow();
   };
 
+  // Everything of this person; the answer says how many conversations that were, or why not all are gone.
+  const deleteEverything = async () => {
+    if (!confirm("Delete all your conversations for good?")) return;
+    const response = await fetch("delete-everything", {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ confirm: true }),
+    }).catch(() => null);
+    if (response?.ok) location.replace(location.pathname);
+    else say(response ? await refusal(response) : "The chat cannot be reached, so nothing was deleted. Try again.");
+  };
+
+  document.addEventListener("click", (event) => {
+    const kind = event.target.closest("[data-export]")?.dataset.export;
+    if (!kind) return;
+    event.preventDefault();
+    if (conversation) location.assign(`export/${encodeURIComponent(conversation)}.${kind}`);
+    else say("This conversation is empty: there is nothing to take along yet.");
+  });
+
   const lookAgain = () => conversation && !following && follow();
   others.onmessage = ({ data }) => data === conversation && lookAgain();
   document.addEventListener("visibilitychange", () => {
@@ -214,5 +234,5 @@ const chat = (() => {
     else if (Date.now() - hiddenAt > AWAY) lookAgain();
   });
 
-  return { goOn, open, send, shown: () => [entries.map((entry) => entry.shown)] };
+  return { deleteEverything, goOn, open, send, shown: () => [entries.map((entry) => entry.shown)] };
 })();
