@@ -33,8 +33,8 @@ CONVERSATIONS_SHOWN = 50
 MOST_CONVERSATIONS_SHOWN = 1000
 MODELS_LOOK_SECONDS = 10.0
 YOUR_DATA = """<ul>
-<li><a href="export/everything.md.zip" download>All conversations, to read</a> (Markdown)</li>
-<li><a href="export/everything.json" download>All conversations, complete</a> (JSON)</li>
+<li><a href="export/everything.md.zip" download>All conversations, to read</a></li>
+<li><a href="export/everything.json" download>All conversations, complete</a></li>
 <li><a href="#" data-export="md">This conversation, to read</a></li>
 <li><a href="#" data-export="json">This conversation, complete</a></li>
 </ul>"""
