@@ -1,9 +1,10 @@
 """What the chat adds to a model's answers when many people read them at once, and what a token costs.
 
-Run: ``python -m benchmarks.load [--users 1,20,100,200] [--history 0,100] [--seconds 12]``. Three processes: a fake
-backend at 50 tokens/s per stream, the chat as shipped, and this one, which does what browsers do and checks each answer
-to the last character. People talk without a pause, in a new conversation or in one with 100 messages; then the same
-load goes straight at the backend. Whatever this process is late by counts as the chat's: the numbers are upper bounds.
+Run: ``python -m benchmarks.load [--users 1,20,100,200] [--history 0,100] [--seconds 12] [--conversations 1000]``. Three
+processes: a fake backend at 50 tokens/s per stream, the chat as shipped, and this one, which does what browsers do and
+checks each answer to the last character. People talk without a pause, in a new conversation or in one with 100
+messages; then the same load goes straight at the backend. Whatever this process is late by counts as the chat's: the
+numbers are upper bounds. In the end, the chat's memory before and after many conversations.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ HISTORIES = (0, 100)  # messages
 SECONDS = 12.0  # in which turns begin; straight at the backend half of that
 SPREAD_SECONDS = 3.0  # in which the people begin: an answer's length, so that they do not move in step
 OPENING = 8  # pages at once
+CONVERSATIONS = 1000  # begun twice in the end, to see what the chat's memory does
+MEMORY_PEOPLE = 100
 SECRET = "benchmark"
 QUESTION = "And how did the keeper of the lighthouse spend the winter of that year?"
 ANSWER = "The keeper read, mended the lamp, and wrote down the weather, which he had no reason to trust. " * 10
@@ -58,7 +61,7 @@ LATE_SECONDS = 0.02
 Guest = tuple[dict[str, str], str]  # cookies, and the conversation that the page opens
 
 
-async def main(users: Sequence[int], histories: Sequence[int], seconds: float) -> None:
+async def main(users: Sequence[int], histories: Sequence[int], seconds: float, conversations: int) -> None:
     signals_end_this(asyncio.current_task())
     allow_many_connections()
     with tempfile.TemporaryDirectory() as folder, backend_process() as (backend, backend_url):
@@ -81,6 +84,8 @@ async def main(users: Sequence[int], histories: Sequence[int], seconds: float) -
                     straight = await level_at_backend(backend_url, count, texts, seconds / 2, processes)
                     report(history, count, "straight", *straight)
                     report_difference(at_page[0], straight[0])
+            if conversations:
+                await report_memory(chat_url, conversations, processes["chat"])
             print(f"\nLoad average at the end {load_average()}")
 
 
@@ -147,6 +152,31 @@ async def level_at_page(
         return await level(people, seconds, processes)
     finally:
         await asyncio.gather(*(person.leave() for person in people))
+
+
+async def report_memory(url: str, conversations: int, chat: psutil.Process) -> None:
+    """Print the chat's memory before and after people began conversations, and after as many again."""
+    async with aiohttp.ClientSession() as http:
+        numbers = await handlers(http, url)
+    seen = [chat.memory_info().rss]
+    talk = Talk()
+    for _ in range(2):
+        people = [
+            PersonAtPage(url, numbers, cookies={}, conversation="", texts=[])
+            for _ in range(min(MEMORY_PEOPLE, conversations))
+        ]
+        try:
+            for person in people:
+                await person.open()
+            await asyncio.gather(*(person.begin(talk, conversations // len(people)) for person in people))
+        finally:
+            await asyncio.gather(*(person.leave() for person in people))
+        seen.append(chat.memory_info().rss)
+    before, after, again = (rss / 2**20 for rss in seen)
+    print(
+        f"\nMemory of the chat: {before:.0f} MiB, after {conversations:,} conversations {after:.0f} MiB, after as many "
+        f"again {again:.0f} MiB ({talk.turns:,} turns, {len(talk.errors)} errors)"
+    )
 
 
 async def level_at_backend(
@@ -244,12 +274,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--users", type=numbers, default=USERS, help="people at once, one level each: 1,20,100,200")
     parser.add_argument("--history", type=numbers, default=HISTORIES, help="messages before, one round each: 0,100")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="how long turns begin at each level: 12")
+    parser.add_argument("--conversations", type=int, default=CONVERSATIONS, help="for the memory: 1000; 0: without")
     return parser.parse_args()
 
 
 if __name__ == "__main__":
     chosen = arguments()
     try:
-        asyncio.run(main(chosen.users, chosen.history, chosen.seconds))
+        asyncio.run(main(chosen.users, chosen.history, chosen.seconds, chosen.conversations))
     except (asyncio.CancelledError, KeyboardInterrupt):
         raise SystemExit("Interrupted; every process of this run has been ended.") from None

@@ -63,6 +63,10 @@ class Page:
         self._background.append(asyncio.create_task(self._look_at_models(shown)))
         return [entry["shown"] for entry in self._entries]
 
+    def begin_anew(self) -> None:
+        """Show an empty conversation."""
+        self._entries, self.conversation = [], ""
+
     async def ask(self, text: str, conversation: str) -> AsyncGenerator[tuple[list[dict], float]]:
         """Send a message with the parameters that the page begins with; yield all messages as they change, and when.
 

@@ -61,9 +61,11 @@ class Person:
         self.texts = list(texts)
 
     async def talk(self, talk: Talk, *, delay: float, until: float) -> None:
-        """Start after ``delay`` seconds, and begin no turn after ``until``."""
+        """Start after ``delay`` seconds, with at least one turn, and begin none after ``until``."""
         await asyncio.sleep(delay)
-        while time.monotonic() < until:
+        first = True
+        while first or time.monotonic() < until:
+            first = False
             question = f"{secrets.token_hex(4)} is the name of this question. What do you know about lighthouses?"
             answer = Answer(question, len(self.texts) + 1, TOKENS_PER_SECOND)
             asked = time.monotonic()
@@ -110,6 +112,13 @@ class PersonAtPage(Person):
                 answer.grow(parts[0]["text"], at)
         self._conversation = self._page.conversation
         self._compare(messages, [*self.texts, question, answer.text])
+
+    async def begin(self, talk: Talk, conversations: int) -> None:
+        """Begin so many conversations, one after the other, of one turn each."""
+        for _ in range(conversations):
+            self.texts, self._conversation = [], ""
+            self._page.begin_anew()
+            await self.talk(talk, delay=0, until=0)
 
     async def leave(self) -> None:
         """Close the page."""
