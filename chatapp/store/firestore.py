@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
     from chatapp.store.firestore_client import Client, Found
 
-STALE_S = 60.0  # twelve of a turn's checkpoints
+STALE_S = 60.0  # three of the writes that a running turn makes at least: see `chatapp.turns.SIGN_OF_LIFE_SECONDS`
 MESSAGES_AT_ONCE = 300  # documents per request, of about 2 KB
 DAY_MS = 24 * 3600 * 1000
 
@@ -79,8 +79,8 @@ class FirestoreStore:
 
     **An answer that nobody writes any more** is shown as interrupted: its status is "streaming", and its last write
     was more than ``stale_seconds`` ago by Firestore's own clock. That is decided at each read and never written, since
-    another replica may still be writing: its end, if it comes, is shown. A turn writes only when text comes, so
-    ``stale_seconds`` should be longer than the chat waits for a model.
+    another replica may still be writing: its end, if it comes, is shown. A running turn writes every 20 s at least,
+    text or not.
 
     **Deleting** takes the conversation away and notes so in one commit; from then on nothing shows it or adds to it.
     Its messages follow in batches. Should that be interrupted, the call has still worked, and whichever replica next

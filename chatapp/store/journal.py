@@ -11,19 +11,15 @@ from typing import TYPE_CHECKING, Self
 from chatapp.conversation import now_ms
 from chatapp.errors import ConversationNotFound
 from chatapp.store.journal_file import BUSY_TIMEOUT_S, open_journal
-from chatapp.store.journal_overlay import (
-    Kind,
-    changed,
-    decoded_conversation,
-    encoded,
-)
+from chatapp.store.journal_overlay import Kind, changed, decoded_conversation, encoded
 from chatapp.store.journal_rows import Addition, Depth, Row, is_deleted, is_there, rows_of, waiting_of
+from chatapp.store.journal_running import abandoned, forget, interrupted, remember
 from chatapp.store.sqlite_database import SQLiteDatabase
 from chatapp.store.values import newest
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from chatapp.conversation import Conversation, Message
@@ -43,6 +39,7 @@ class Journal:
 
     Of a conversation waits at most: one deletion, then one creation with its messages, one update, and of each message
     the newest revision. An append that comes takes older revisions of its messages away, and a deletion takes all.
+    Beside that, the running answers of this process are remembered (see `journal_running`).
     """
 
     def __init__(self, file: SQLiteFile) -> None:
@@ -101,6 +98,14 @@ class Journal:
 
         return await self._database.read(query)
 
+    async def interrupt_abandoned(self) -> int:
+        """Append the end of each answer that a former process left as running; return how many those are."""
+        left = await self._database.read(abandoned)
+        for key, message, known in left:
+            end = interrupted(message)
+            await self._append(key, [(end, encoded(end))], known, {})
+        return len(left)
+
     async def create(self, key: Key, conversation: Conversation, messages: Sequence[Message]) -> bool:
         """Accept a creation; False: what waits says that the conversation is there already, and nothing was changed."""
         add = Addition(self.depth, next(self._calls), key)
@@ -114,26 +119,32 @@ class Journal:
             add.row(connection, Kind.CREATE, kept)
             for message, content in new:
                 add.row(connection, Kind.CREATED, None, message, content)
+                remember(connection, key, message, content, kept)
 
         await self._write(change, add)
         return add.adds
 
-    async def append(self, key: Key, messages: Sequence[Message], known: Conversation) -> None:
-        """Accept messages of a conversation, of which ``known`` is known.
+    async def append(self, key: Key, messages: Sequence[Message], known: Conversation, seen: Mapping[str, int]) -> None:
+        """Accept messages of a conversation, of which ``known`` is known; ``seen`` are revisions that it has already.
 
         Raises:
             ConversationNotFound: its deletion waits.
         """
+        await self._append(key, [(message, encoded(message)) for message in messages], encoded(known), seen)
+
+    async def _append(
+        self, key: Key, new: Sequence[tuple[Message, bytes]], known: bytes, seen: Mapping[str, int]
+    ) -> None:
         add = Addition(self.depth, next(self._calls), key)
-        new = [(message, encoded(message)) for message in messages]
-        facts = encoded(known)
 
         def change(connection: sqlite3.Connection) -> None:
             add.begin()
             if is_deleted(connection, key):
                 raise ConversationNotFound
             for message, content in new:
-                add.message(connection, message, content, facts)
+                add.message(connection, message, content, known)
+                if message.revision > seen.get(message.id, -1):
+                    remember(connection, key, message, content, known)
 
         await self._write(change, add)
 
@@ -169,18 +180,24 @@ class Journal:
             numbers = "SELECT number FROM writes WHERE user = ? AND conversation_id = ?"
             add.take_away(connection, [number for (number,) in connection.execute(numbers, key)])
             add.row(connection, Kind.DELETE)
+            forget(connection, key)
 
         await self._write(change, add, erases=True)
 
-    async def settle(self, key: Key, numbers: Sequence[int], *, erases: bool) -> None:
-        """Take rows away: they were delivered, or never will be; ``erases`` leaves none of their text in the file."""
+    async def settle(self, key: Key, numbers: Sequence[int], *, gone: bool, erases: bool) -> None:
+        """Take rows away: they were delivered, or never will be, since the conversation is ``gone``.
+
+        ``erases`` leaves none of their text in the file.
+        """
         add = Addition(self.depth, 0, key)
 
         def change(connection: sqlite3.Connection) -> None:
             add.begin()
             add.take_away(connection, numbers)
+            if gone:
+                forget(connection, key)
 
-        await self._write(change, add, erases=erases)
+        await self._write(change, add, erases=erases or gone)
 
     async def aclose(self) -> None:
         """Finish what was accepted and close the file; a second time does nothing."""

@@ -179,21 +179,21 @@ class Deliveries:
             self._empty.set()
 
     async def _deliver_batch(self, key: Key, batch: list[Waiting]) -> None:
-        dropped = False
+        gone = False
         try:
             async with asyncio.timeout(CALL_S):
                 await self._call(key, batch)
         except ConversationNotFound:
             if batch[0].kind not in (Kind.APPEND, Kind.UPDATE):
                 raise
-            dropped = True
+            gone = True
             self._gone(key)
             log.warning("delivery_dropped", conversation=key[1], writes=len(batch), reason="deleted elsewhere")
         self._settling += len(batch)
         try:
             # The last of all leaves an empty file: no text stays here that the cloud has.
             last = self._settling >= len(self._journal.depth.rows)
-            await self._journal.settle(key, [write.number for write in batch], erases=dropped or last)
+            await self._journal.settle(key, [write.number for write in batch], gone=gone, erases=last)
         finally:
             self._settling -= len(batch)
         self._worked()

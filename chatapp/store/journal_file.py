@@ -37,9 +37,22 @@ _WRITES = """
     CREATE TABLE destination (name TEXT NOT NULL);
     """
 
+_RUNNING = """
+    -- The answers that are being written now; the next start finds here what a killed chat left.
+    CREATE TABLE running (
+        user TEXT NOT NULL,
+        conversation_id TEXT NOT NULL,
+        message_id TEXT NOT NULL,
+        revision INTEGER NOT NULL,
+        conversation BLOB NOT NULL,
+        message BLOB NOT NULL,
+        PRIMARY KEY (user, conversation_id, message_id)
+    );
+    """
+
 JOURNAL = Schema(
     application_id=0x484A524E,  # "HJRN"
-    migrations=(_WRITES,),
+    migrations=(_WRITES, _RUNNING),
     foreign="The file at {path} is not the chat's journal, so it was left alone. Move it away and start again.",
     newer="The chat's journal at {path} was made by a newer version of this chat, so it was left alone. Start that"
     " version once, so that it saves what waits there.",
@@ -68,7 +81,8 @@ def _check_destination(connection: sqlite3.Connection, path: Path, destination: 
     known = connection.execute("SELECT name FROM destination").fetchone()
     if known and known["name"] == destination:
         return
-    (waiting,) = connection.execute("SELECT count(*) FROM writes").fetchone()
+    count = "SELECT (SELECT count(*) FROM writes) + (SELECT count(*) FROM running)"
+    (waiting,) = connection.execute(count).fetchone()
     if known and waiting:
         raise StoreUnavailable(
             f"The chat's journal at {path} holds {waiting:,} writes for {known['name']}, and this chat saves to"

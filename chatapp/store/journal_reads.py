@@ -93,6 +93,7 @@ class Reads:
         """Return one message."""
         if not fresh and (seen := self._recent.messages(key)) is not None:
             return _one(seen, message_id)
+        reading = self._asking.begin(key[0])
         waiting = await self._journal.waiting(key)
         if _waits(waiting, Kind.DELETE, Kind.CREATE):
             return _one(await self.messages(key, fresh=fresh), message_id)
@@ -104,7 +105,10 @@ class Reads:
                 base = await self._cloud.message(*key, message_id)
             except ConversationNotFound:
                 return _one(appended, message_id)
-            return _one([base, *appended], message_id)
+            found = _one([base, *appended], message_id)
+            if reading.is_current:
+                self._recent.keep_message(key, found)
+            return found
 
         is_here = any(message.id == message_id for message in here)
         try:

@@ -97,6 +97,12 @@ class Recent:
         self._messages[key] = messages
         self._keep(("messages", *key), sum(_OBJECT_BYTES + 2 * len(message.content) for message in messages))
 
+    def keep_message(self, key: Key, message: Message) -> None:
+        """Keep a message as it was just seen, among those of its conversation if they are kept."""
+        if (before := self._messages.get(key)) is not None:
+            others = (one for one in before if one.id != message.id)
+            self.keep_messages(key, in_order([message, *others]))
+
     def appended(self, key: Key, messages: Iterable[Message], known: Conversation) -> None:
         """Add what was appended to a conversation, of which at least ``known`` is known."""
         messages = list(messages)

@@ -1,7 +1,8 @@
 """Conversations in a cloud, by way of a journal on this disk: no message waits for the cloud, and none is lost.
 
 This is the store. `journal` is what waits on the disk (`journal_file` opens it), `journal_delivery` takes it to the
-cloud, `journal_reads` lays it over what the cloud shows, and `journal_recent` is what was last seen of that.
+cloud, `journal_reads` and `journal_lists` lay it over what the cloud shows, `journal_recent` is what was last seen of
+that, and `journal_running` ends the answers of a chat that was killed.
 """
 
 from __future__ import annotations
@@ -80,6 +81,10 @@ class JournaledStore:
     StoreUnavailable. Existing conversations take messages only when they are known to exist: from here, without asking
     anybody, or else from the cloud.
 
+    **An answer that was running here** when the chat was killed is interrupted at the next start: the journal remembers
+    its last text until its end comes, and else appends an end to it then; a newer revision, if another copy of the chat
+    wrote one meanwhile, wins. What another copy left behind is for the cloud to tell, as `FirestoreStore` does.
+
     **A deletion** takes the conversation's waiting writes out of the journal before it returns, text and all (as
     `chatapp.store.sqlite.SQLiteStore` does), and is itself delivered. Delivered text leaves the file as soon as
     nothing waits any more.
@@ -89,6 +94,7 @@ class JournaledStore:
     still taken. A disk that is full or may only be read refuses each write at once, whole.
 
     The cloud must keep the ids of each user apart, as `FirestoreStore` does: a creation is accepted without asking it.
+    Made again, it must not hold another running answer, which the next start would take for one that was left behind.
     Should the cloud have that conversation already, unknown here, then only fresh reads show it as it is.
     The file belongs to one running chat and one destination. It must outlive the process; what waits is lost with it.
 
@@ -138,6 +144,11 @@ class JournaledStore:
             StoreUnavailable: another chat uses the file, or it cannot be used; it was not changed.
         """
         journal = await Journal.open(path, destination)
+        try:
+            if number := await journal.interrupt_abandoned():
+                log.warning("answers_interrupted", number=number)
+        except StoreUnavailable as error:  # a full disk, which must not keep what waits from being delivered
+            log.warning("answers_not_interrupted", detail=error.detail)
         store = cls(journal, cloud, **options)
         store._deliveries.start(await journal.conversations())
         return store
@@ -248,7 +259,8 @@ class JournaledStore:
         self._recent.keep_conversation(key, changed(self._recent.conversation(key) or before, conversation))
 
     async def _appended(self, key: Key, messages: Sequence[Message], known: Conversation) -> None:
-        await self._journal.append(key, messages, known)
+        seen = {message.id: message.revision for message in self._recent.messages(key) or ()}
+        await self._journal.append(key, messages, known, seen)
         self._wrote(key)
         self._recent.appended(key, messages, known)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import structlog
 
 from chatapp.conversation import Conversation, FinishReason, Message, MessageStatus, Role, Usage
-from chatapp.errors import ConversationNotFound
+from chatapp.errors import ConversationNotFound, StoreUnavailable
 from chatapp.store import Page, StoreStatus
 from chatapp.store.sqlite_database import SQLiteDatabase
 from chatapp.store.sqlite_file import HISTORY, SQLiteFile
@@ -66,9 +66,8 @@ class SQLiteStore:
         database = SQLiteDatabase(file, busy_timeout)
         try:
             await database.write(_interrupt)
-        except BaseException:
-            await database.aclose()
-            raise
+        except StoreUnavailable as error:  # a full disk, which must not keep the history from being read
+            log.warning("answers_not_interrupted", detail=error.detail)
         return cls(database)
 
     async def conversations(

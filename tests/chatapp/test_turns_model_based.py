@@ -69,7 +69,7 @@ class Model:
 
 
 class Killable:
-    """A store that a kill cuts off: what was acknowledged is there, what comes later never returns."""
+    """A store that a kill cuts off: what was acknowledged is there, what comes later breaks off."""
 
     def __init__(self, store):
         self._store = store
@@ -82,7 +82,7 @@ class Killable:
 
         async def called(*arguments, **options):
             if self.killed:
-                await asyncio.Event().wait()
+                raise asyncio.CancelledError
             return await call(*arguments, **options)
 
         return called
@@ -152,7 +152,8 @@ class TurnsMachine(RuleBasedStateMachine):
 
     def _is_settled(self, user, conversation_id):
         turn = self.turns.current(user, conversation_id)
-        return turn is None or turn.place > 0 or (turn.question and turn.question.content in self.model.waiting)
+        question = self.conversations[user, conversation_id][-1].question
+        return turn is None or turn.place > 0 or question in self.model.waiting
 
     def _note_ends(self):
         """Whatever does not run any more has ended as its question says."""

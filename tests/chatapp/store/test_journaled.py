@@ -22,7 +22,16 @@ from structlog.testing import capture_logs
 from chatapp import conversation as conversations
 from chatapp.conversation import MessageStatus, Role
 from chatapp.errors import ConversationNotFound, StoreUnavailable
-from chatapp.store import StoreStatus, journal, journal_asking, journal_delivery, journal_rows, sqlite_writer
+from chatapp.store import (
+    StoreStatus,
+    journal,
+    journal_asking,
+    journal_delivery,
+    journal_file,
+    journal_overlay,
+    journal_rows,
+    sqlite_writer,
+)
 from tests.chatapp.store.conftest import JournaledPlace, a_conversation, a_message
 from tests.chatapp.store.test_contract import AnyHistory, list_all
 from tests.fakes.stores import READS, FakeCloud, refusing
@@ -75,6 +84,10 @@ async def delivered(store: JournaledStore) -> None:
 def answer(content: str = "", revision: int = 0, **fields: object):
     known = {"id": "answer", "role": Role.ASSISTANT, "status": MessageStatus.STREAMING, "revision": revision}
     return a_message(content, 2_000, **known | fields)
+
+
+def ended(content: str, revision: int = 0):
+    return answer(content, revision, status=MessageStatus.COMPLETE)
 
 
 def question(name: str = "question", created_ms: int = 1_000):
@@ -144,12 +157,12 @@ async def test_what_was_only_listed_is_known_to_exist(place, cloud):
 async def test_what_was_not_seen_yet_is_read_from_the_cloud_and_then_known(place):
     store = await place.open(FakeCloud(place.cloud_folder))
     conversation = a_conversation()
-    await store.create("ana", conversation, question(), answer())
+    await store.create("ana", conversation, question(), ended(""))
     await store.aclose()
     store = await place.open(cloud := FakeCloud(place.cloud_folder))
     for _ in range(2):
-        assert await store.message("ana", conversation.id, "answer", fresh=False) == answer()
-        assert await store.messages("ana", conversation.id, fresh=False) == [question(), answer()]
+        assert await store.message("ana", conversation.id, "answer", fresh=False) == ended("")
+        assert await store.messages("ana", conversation.id, fresh=False) == [question(), ended("")]
         assert await store.conversation("ana", conversation.id, fresh=False) == conversation
         assert (await store.conversations("ana", fresh=False)).items == [conversation]
     assert [name for name, *_ in cloud.asked] == ["message", "messages", "conversation", "conversations"]
@@ -168,16 +181,16 @@ async def test_after_a_restart_what_waits_from_its_creation_on_is_known_and_a_de
     await delivered(store)
     cloud.down = True
     await store.create("ana", new, question())
-    await store.append("ana", new.id, answer("half", 1))
+    await store.append("ana", new.id, ended("half", 1))
     await store.delete("ana", gone.id)
     await store.aclose()
     store = await place.open(cloud := FakeCloud(place.cloud_folder), drain_seconds=0)
     cloud.gate.clear()
     async with asyncio.timeout(2):
-        assert await store.messages("ana", new.id, fresh=False) == [question(), answer("half", 1)]
-        assert await store.message("ana", new.id, "answer", fresh=False) == answer("half", 1)
+        assert await store.messages("ana", new.id, fresh=False) == [question(), ended("half", 1)]
+        assert await store.message("ana", new.id, "answer", fresh=False) == ended("half", 1)
         assert (await store.conversation("ana", new.id, fresh=False)).updated_ms == 2_000
-        await store.append("ana", new.id, answer("whole", 2))
+        await store.append("ana", new.id, ended("whole", 2))
         for fresh in (True, False):
             for read in (store.conversation, store.messages):
                 with pytest.raises(ConversationNotFound):
@@ -271,6 +284,18 @@ async def test_what_another_copy_of_the_chat_wrote_is_seen_beside_ones_own(store
     cloud.fails = lambda *_: None
     await cloud.append("ana", conversation.id, question("theirs", 1_500))
     assert [message.id for message in await store.messages("ana", conversation.id)] == ["question", "theirs", "answer"]
+
+
+async def test_a_fresh_look_at_one_message_is_remembered(place):
+    cloud = FakeCloud(place.cloud_folder)
+    conversation = a_conversation()
+    await cloud.create("ana", conversation, question(), answer("half", 1))  # by another copy of the chat
+    store = await place.open(cloud)
+    assert await store.messages("ana", conversation.id) == [question(), answer("half", 1)]
+    await cloud.append("ana", conversation.id, ended("whole", 2))
+    assert await store.message("ana", conversation.id, "answer") == ended("whole", 2)
+    assert await store.messages("ana", conversation.id, fresh=False) == [question(), ended("whole", 2)]
+    await store.aclose()
 
 
 # Order and revisions
@@ -455,7 +480,7 @@ async def test_after_a_restart_in_an_outage_what_waits_is_shown_and_taken_up(pla
     await store.create("ana", renamed, question())
     await delivered(store)
     cloud.down = True
-    await store.append("ana", known.id, answer("half", 1))
+    await store.append("ana", known.id, ended("half", 1))
     await store.update("ana", replace(renamed, title="B"))
     await store.create("ana", new, question())
     await store.aclose()
@@ -464,15 +489,147 @@ async def test_after_a_restart_in_an_outage_what_waits_is_shown_and_taken_up(pla
     cloud.down = True
     store = await place.open(cloud)
     assert [found.title for found in await list_all(store, "ana")] == ["a", "c", "B"]
-    assert await store.messages("ana", known.id) == [answer("half", 1)]  # as far as is known
+    assert await store.messages("ana", known.id) == [ended("half", 1)]  # as far as is known
     assert await store.messages("ana", new.id) == [question()]
     with pytest.raises(StoreUnavailable):
         await store.messages("ana", renamed.id)  # of its messages nothing is known
     assert (await store.conversation("ana", known.id)).title == "a"
-    await store.append("ana", known.id, answer("whole", 2))
+    await store.append("ana", known.id, ended("whole", 2))
     cloud.down = False
     await delivered(store)
-    assert await store.messages("ana", known.id) == [question(), answer("whole", 2)]
+    assert await store.messages("ana", known.id) == [question(), ended("whole", 2)]
+    await store.aclose()
+
+
+# Answers of a chat that was killed
+
+DIE_IN_MID_ANSWER = """
+import asyncio, os, pathlib, sys
+from chatapp.conversation import Conversation, Message, MessageStatus, Role
+from chatapp.store.journaled import JournaledStore
+from tests.fakes.stores import FakeCloud
+
+folder, delivered = pathlib.Path(sys.argv[1]), sys.argv[2] == "delivered"
+
+def message(id, content, revision=0, status=MessageStatus.STREAMING):
+    return Message(id=id, turn_id="turn", role=Role.ASSISTANT, content=content, created_ms=2_000, revision=revision,
+                   status=status)
+
+async def main():
+    cloud = FakeCloud(folder / "cloud")
+    cloud.down = not delivered
+    store = await JournaledStore.open(folder / "journal" / "journal.db", cloud, destination="the cloud")
+    await store.create("ana", Conversation(id="c", title="", created_ms=0, updated_ms=0), message("ended", ""))
+    await store.append("ana", "c", message("ended", "whole", 1, MessageStatus.COMPLETE), message("answer", ""))
+    await store.append("ana", "c", message("answer", "half", 1))
+    while delivered and store.status().waiting_writes:
+        await asyncio.sleep(0.005)
+    os.kill(os.getpid(), 9)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("how", ["delivered", "waiting"])
+async def test_what_a_killed_chat_was_writing_is_interrupted_at_the_next_start_here_and_in_the_cloud(
+    place, tmp_path, how
+):
+    command = [sys.executable, "-c", DIE_IN_MID_ANSWER, str(tmp_path), how]
+    await asyncio.to_thread(subprocess.run, command, cwd=ROOT, stdout=subprocess.DEVNULL, check=False)
+    cloud = FakeCloud(place.cloud_folder)
+    cloud.down = how == "waiting"
+    store = await place.open(cloud, drain_seconds=0)
+    interrupted = answer("half", 2, status=MessageStatus.INTERRUPTED)
+    assert await store.message("ana", "c", "answer") == interrupted
+    cloud.down = False
+    await delivered(store)
+    ended = answer("whole", 1, id="ended", status=MessageStatus.COMPLETE)
+    assert await cloud.messages("ana", "c") == [interrupted, ended]
+    await store.aclose()
+    store = await place.open(cloud := FakeCloud(place.cloud_folder))
+    assert store.status() == StoreStatus()  # it was ended once
+    await store.append("ana", "c", answer("half, and more", 3))
+    assert await store.message("ana", "c", "answer") == answer("half, and more", 3)
+    await store.aclose()
+
+
+async def test_an_answer_that_another_copy_went_on_with_is_not_interrupted_by_the_one_that_was_killed(place):
+    cloud = FakeCloud(place.cloud_folder)
+    store = await place.open(cloud)
+    conversation = a_conversation()
+    await store.create("ana", conversation, question(), answer("half", 1))
+    await store.aclose()
+    cloud = FakeCloud(place.cloud_folder)
+    await cloud.append("ana", conversation.id, answer("half, and more", 3))
+    store = await place.open(cloud)
+    await delivered(store)
+    assert await store.messages("ana", conversation.id) == [question(), answer("half, and more", 3)]
+    await store.aclose()
+
+
+@pytest.mark.parametrize("end", ["its end", "its conversation's deletion", "a deletion elsewhere"])
+async def test_the_text_of_a_running_answer_leaves_the_file_with(place, cloud, monkeypatch, end):
+    monkeypatch.setattr(sqlite_writer, "QUIET_S", 0.05)
+    store = await place.open(cloud)
+    conversation = a_conversation()
+    await store.create("ana", conversation, answer("SECRET"))
+    await store.append("ana", conversation.id, answer("SECRET " * 5_000, 1))
+    await delivered(store)
+    assert b"SECRET" in bytes_on_disk(place.path)
+    if end == "its end":
+        await store.append("ana", conversation.id, ended("whole", 2))
+    elif end == "a deletion elsewhere":
+        await cloud.delete("ana", conversation.id)
+        await store.append("ana", conversation.id, answer("half", 2))
+    else:
+        await store.delete("ana", conversation.id)
+    await becomes_true(lambda: b"SECRET" not in bytes_on_disk(place.path))
+    await store.aclose()
+    store = await place.open(cloud := FakeCloud(place.cloud_folder))
+    assert store.status() == StoreStatus()  # nothing is left to be interrupted
+    await store.aclose()
+
+
+async def test_a_late_revision_of_an_answer_that_has_ended_does_not_make_it_a_running_one(place, cloud):
+    store = await place.open(cloud)
+    conversation = a_conversation()
+    await store.create("ana", conversation, answer())
+    await store.append("ana", conversation.id, ended("whole", 2))
+    await store.append("ana", conversation.id, answer("late", 1), answer("late", 2))
+    await store.aclose()
+    store = await place.open(cloud := FakeCloud(place.cloud_folder))
+    assert store.status() == StoreStatus()
+    assert await store.messages("ana", conversation.id) == [ended("whole", 2)]
+    await store.aclose()
+
+
+async def test_a_running_answer_for_another_cloud_is_not_ended_in_this_one(place):
+    store = await place.open(FakeCloud(place.cloud_folder))
+    await store.create("ana", a_conversation(), answer())
+    await store.aclose()
+    with pytest.raises(StoreUnavailable, match="holds 1 writes for the cloud"):
+        await place.open(destination="another")
+
+
+async def test_a_journal_of_the_version_before_is_taken_over_with_all_that_waits(place, monkeypatch):
+    before = replace(journal_file.JOURNAL, migrations=journal_file.JOURNAL.migrations[:1])
+    conversation = a_conversation()
+    with monkeypatch.context() as patch:
+        patch.setattr(journal_file, "JOURNAL", before)
+        patch.setattr(journal_file, "_check_destination", lambda connection, *_: connection.execute(
+            "INSERT INTO destination VALUES ('the cloud')"
+        ))  # fmt: skip
+        file = journal_file.open_journal(place.path, "the cloud")
+        kept = journal_overlay.encoded(conversation)
+        file.writer.execute(
+            "INSERT INTO writes (call, user, conversation_id, kind, accepted_ms, conversation)"
+            " VALUES (1, 'ana', ?, 'create', 0, ?)",
+            (conversation.id, kept),
+        )
+        file.close()
+    store = await place.open(cloud := FakeCloud(place.cloud_folder))
+    await delivered(store)
+    assert await list_all(cloud, "ana") == [conversation]
     await store.aclose()
 
 
@@ -509,10 +666,10 @@ async def test_what_is_refused_for_good_is_set_aside_shown_and_tried_at_the_next
     with capture_logs() as logs:
         await store.create("ana", refused, question())
         await becomes_true(lambda: any(line["event"] == "delivery_set_aside" for line in logs))
-    await store.append("ana", refused.id, answer("more", 1))
+    await store.append("ana", refused.id, ended("more", 1))
     await store.create("ana", other, question())
     await becomes_true(lambda: not store.pending("ana", other.id))
-    assert await store.messages("ana", refused.id) == [question(), answer("more", 1)]
+    assert await store.messages("ana", refused.id) == [question(), ended("more", 1)]
     assert store.pending("ana", refused.id)
     assert [name for name, asked, _ in cloud.asked if asked == refused.id].count("create") == 1
     async with asyncio.timeout(2):  # of the 30 s
@@ -520,7 +677,7 @@ async def test_what_is_refused_for_good_is_set_aside_shown_and_tried_at_the_next
 
     store = await place.open(cloud := FakeCloud(place.cloud_folder))
     await delivered(store)
-    assert await cloud.messages("ana", refused.id) == [question(), answer("more", 1)]
+    assert await cloud.messages("ana", refused.id) == [question(), ended("more", 1)]
     await store.aclose()
 
 
@@ -631,10 +788,10 @@ async def test_depth_and_age_are_told_and_survive_a_restart_and_a_clock_that_ste
     store = await place.open(cloud, drain_seconds=0)
     assert store.status() == StoreStatus()
     conversation = a_conversation()
-    await store.create("ana", conversation, answer())
+    await store.create("ana", conversation, ended(""))
     await becomes_true(lambda: store.status().waiting_seconds > 0.02)
     clock -= 3_600_000
-    await store.append("ana", conversation.id, answer("x" * 500, 1))  # has been waiting since its first revision
+    await store.append("ana", conversation.id, ended("x" * 500, 1))  # has been waiting since its first revision
     depth = store.status().waiting_writes, store.status().waiting_bytes
     assert depth[0] == 2
     assert depth[1] > 500
@@ -872,8 +1029,12 @@ async def test_kill_9_in_mid_delivery_loses_doubles_and_reorders_nothing_that_wa
         assert [message.id for message in messages] == [f"{kind}{turn:06}" for turn in range(turns) for kind in "qa"]
         for turn in range(turns):
             assert messages[2 * turn].content == f"q{turn}"
-            assert messages[2 * turn + 1].content == f"a{turn} " * messages[2 * turn + 1].revision
-            kept[conversation.id, turn] = messages[2 * turn + 1].revision
+            reply = messages[2 * turn + 1]
+            assert reply.status in {MessageStatus.COMPLETE, MessageStatus.INTERRUPTED}
+            # The next life added a revision to what the one before was writing when it was killed.
+            written = reply.revision - (reply.status is MessageStatus.INTERRUPTED)
+            assert reply.content == f"a{turn} " * written
+            kept[conversation.id, turn] = written
     assert all(kept[turn] >= revision for turn, revision in acknowledged.items())
     unheard = sum(kept[turn] - acknowledged.get(turn, -1) for turn in kept)
     assert unheard <= 6 * 6  # what was under way, at most
