@@ -23,6 +23,7 @@ class Turn:
     Attributes:
         question: what was asked with it; None where an earlier answer goes on.
         follows: id of the message before what is new in this turn; "" at the beginning of a conversation.
+        stored_length: characters that were stored when it began.
         usage: tokens of this turn, without those of an answer that goes on in it.
         place: how many are to begin before it, counted from 1; 0 once the model is asked.
     """
@@ -49,6 +50,7 @@ class Turn:
         self.ending: asyncio.Task[None] | None = None
         self._answer = answer
         self._text = answer.content
+        self.stored_length = len(answer.content)
         self._batch_seconds = batch_seconds
         self._changed = asyncio.Event()  # of the next change; each has its own, so that no watcher misses one
         self._announced_at = float("-inf")  # by the loop's clock

@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import hashlib
 import time
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
 
 import structlog
@@ -46,7 +46,8 @@ if TYPE_CHECKING:
     Key = tuple[str, str]  # user, conversation id
 
 TITLE_CHARS = 60
-SAVE_ATTEMPTS = 5
+SAVE_ATTEMPTS = 5  # in which an answer's reader waits for its end to be stored
+SAVE_AGAIN_SECONDS = 5.0  # afterwards
 # A running answer is written at least this often, text or not: a store takes one that is not for abandoned.
 SIGN_OF_LIFE_SECONDS = 20.0
 # To the model, after an answer that ended early. Only it can tell what comes next, and models of every kind follow it;
@@ -98,6 +99,8 @@ class TurnRunner:
         self._queue = TurnQueue(limits)
         self._turns: dict[Key, Turn | None] = {}  # None: being started
         self._windows = {model.id: ContextWindow(model) for model in catalog}
+        self._unsaved: dict[Key, Message] = {}  # ends of answers that the store did not take
+        self._saving: dict[Key, asyncio.Task[None]] = {}
         self._closing = False
         self._none_left = asyncio.Event()
 
@@ -219,6 +222,13 @@ class TurnRunner:
         while None in self._turns.values():  # noqa: ASYNC110  # storing a question takes a moment; then it is a turn
             await asyncio.sleep(0.01)
         await asyncio.gather(*(turn.cancel() for turn in list(self._turns.values()) if turn is not None))
+        saving = list(self._saving.values())
+        for task in saving:
+            task.cancel()
+        await asyncio.gather(*saving, return_exceptions=True)
+        for key, answer in self._unsaved.items():  # once more; what fails now, the next start shows as interrupted
+            with suppress(ChatError):
+                await self._store.append(*key, answer)
 
     def _checked(self, text: str) -> str:
         if not isinstance(text, str) or not text.strip():
@@ -249,7 +259,9 @@ class TurnRunner:
         self._queue.refuse_if_full(key[0])
         self._turns[key] = None  # from here on a second send is refused
         # Shielded: a page that goes away right now must not leave a question without its answer.
-        return await asyncio.shield(asyncio.create_task(self._start(key, model, parameters, stored(model))))
+        starting = asyncio.create_task(self._start(key, model, parameters, stored(model)))
+        starting.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen, should the page be gone
+        return await asyncio.shield(starting)
 
     async def _start(
         self,
@@ -363,7 +375,11 @@ class TurnRunner:
 
         Raises:
             ConversationBusy: another copy of the chat is writing an answer.
+            StoreUnavailable: the end of the answer before could not be stored, and still cannot.
         """
+        if (unsaved := self._unsaved.get(key)) is not None:
+            await self._store.append(*key, unsaved)
+            self._unsaved.pop(key, None)
         messages = await self._store.messages(*key, fresh=False)
         if messages and messages[-1].status is MessageStatus.STREAMING:
             last = await self._store.message(*key, messages[-1].id)  # as it is now
@@ -446,7 +462,7 @@ class TurnRunner:
 
     async def _keep(self, turn: Turn) -> None:
         """Store what was written every now and then, beside the writing, which never waits for it."""
-        length, kept_at = turn.length, time.monotonic()
+        length, kept_at = turn.stored_length, time.monotonic()
         while True:
             await asyncio.sleep(self._checkpoint_seconds)
             turn.remind()
@@ -471,10 +487,28 @@ class TurnRunner:
             else:
                 return
         log.error("answer_not_saved", conversation=turn.conversation.id, message=answer.id)
+        key = turn.user, turn.conversation.id
+        self._unsaved[key] = answer
+        self._saving[key] = asyncio.create_task(self._save_later(key))
         turn.set(
             status=MessageStatus.ERROR,
-            error="This answer could not be saved, because the history cannot be written now. Copy what you need.",
+            error="This answer is not saved yet, because the history cannot be written now. It is tried again and "
+            "again for as long as the chat runs; copy what you need.",
         )
+
+    async def _save_later(self, key: Key) -> None:
+        """Go on trying to store an end: until then, nothing else can be written in its conversation."""
+        while (answer := self._unsaved.get(key)) is not None:
+            await asyncio.sleep(SAVE_AGAIN_SECONDS)
+            try:
+                await self._store.append(*key, answer)
+            except ConversationNotFound:
+                pass  # deleted meanwhile
+            except ChatError as error:
+                log.warning("save_failed", error=type(error).__name__, detail=error.detail)
+                continue
+            self._unsaved.pop(key, None)
+        self._saving.pop(key, None)
 
 
 def _sum(before: Usage | None, now: Usage) -> Usage:

@@ -28,10 +28,11 @@ class EndStreamsMiddleware:
         if scope["type"] != "http" or not scope["path"].startswith(ENDLESS):
             await self._app(scope, receive, send)
             return
-        ended = False
+        started, ended = asyncio.Event(), False
 
         async def watched_send(message: Message) -> None:
             nonlocal ended
+            started.set()
             ended = message["type"] == "http.response.body" and not message.get("more_body", False)
             await send(message)
 
@@ -39,6 +40,10 @@ class EndStreamsMiddleware:
         closing = asyncio.ensure_future(self._closing.wait())
         try:
             await asyncio.wait({responding, closing}, return_when=asyncio.FIRST_COMPLETED)
+            # What is being taken right now is answered first: who sent it is told that it was.
+            starting = asyncio.ensure_future(started.wait())
+            await asyncio.wait({responding, starting}, return_when=asyncio.FIRST_COMPLETED)
+            starting.cancel()
             if responding.done():
                 await responding
                 return

@@ -13,6 +13,7 @@ from chatapp.errors import (
     ModelUnavailable,
     NothingToContinue,
     RateLimited,
+    StoreUnavailable,
     TooManyTurns,
     UnknownModel,
 )
@@ -574,3 +575,57 @@ async def test_a_question_that_was_not_taken_is_taken_when_it_is_sent_again(chat
     sent = await runner.start("ann", "", "once", "scripted", PARAMETERS, question_id="0" * 32, again=True)
     await finished(runner, "ann", sent.id)
     assert [message.content for message in await store.messages("ann", sent.id)] == ["once", "a"]
+
+
+async def test_an_end_that_cannot_be_stored_is_tried_again_and_blocks_its_conversation_no_longer(
+    chat, store, monkeypatch
+):
+    monkeypatch.setattr("chatapp.turns.SAVE_ATTEMPTS", 1)
+    monkeypatch.setattr("chatapp.turns.SAVE_AGAIN_SECONDS", 0.05)
+    full, append = True, store.append
+
+    async def append_if_there_is_room(user, conversation_id, *messages):
+        if full:
+            raise StoreUnavailable("The disk is full.")
+        await append(user, conversation_id, *messages)
+
+    runner = await chat(ScriptedModel("whole"))
+    conversation = await runner.start("ann", "", "one", "scripted", PARAMETERS)
+    monkeypatch.setattr(store, "append", append_if_there_is_room)
+    answer = await finished(runner, "ann", conversation.id)
+    assert (answer.content, "not saved yet" in answer.error) == ("whole", True)
+    with pytest.raises(StoreUnavailable):
+        await runner.start("ann", conversation.id, "two", "scripted", PARAMETERS)
+    full = False
+    saved = await stored_answer(store, "ann", conversation.id, lambda answer: answer.status is MessageStatus.COMPLETE)
+    assert saved.content == "whole"
+    await runner.start("ann", conversation.id, "two", "scripted", PARAMETERS)
+
+
+async def test_an_end_that_could_not_be_stored_is_stored_by_the_next_message_or_at_the_end(chat, store, monkeypatch):
+    monkeypatch.setattr("chatapp.turns.SAVE_ATTEMPTS", 1)
+    full, append = True, store.append
+
+    async def append_if_there_is_room(user, conversation_id, *messages):
+        if full:
+            raise StoreUnavailable("The disk is full.")
+        await append(user, conversation_id, *messages)
+
+    runner = await chat(ScriptedModel("whole"))
+    conversations = [await runner.start(user, "", "one", "scripted", PARAMETERS) for user in ("ann", "bob")]
+    monkeypatch.setattr(store, "append", append_if_there_is_room)
+    await runner.finish(5)
+    runner._closing = False
+    full = False
+    await runner.start("ann", conversations[0].id, "two", "scripted", PARAMETERS)
+    await runner.aclose()
+    for user, conversation in zip(("ann", "bob"), conversations, strict=True):
+        assert (await store.messages(user, conversation.id))[1].status is MessageStatus.COMPLETE
+
+
+async def test_words_that_come_at_once_are_checkpointed_though_nothing_follows_for_long(chat, store):
+    model = ScriptedModel("at once", " later", gate_at=1)
+    runner = await chat(model, checkpoint_seconds=0.01)
+    conversation = await runner.start("ann", "", "go", "scripted", PARAMETERS)
+    await stored_answer(store, "ann", conversation.id, lambda answer: answer.content == "at once")
+    model.gate.set()
