@@ -167,7 +167,7 @@ def _metrics(
 async def _store(settings: Settings) -> ConversationStore:
     try:
         if settings.store == "sqlite":
-            return await SQLiteStore.open(settings.data_dir / "chat.db")
+            return await SQLiteStore.open(settings.data_dir / "chat.db", retention_days=settings.retention_days)
         return await JournaledStore.open(
             settings.data_dir / "journal.db",
             _firestore(settings),

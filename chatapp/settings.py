@@ -151,7 +151,7 @@ class Settings(BaseSettings):
     )
     firestore_database: str = Field(default="(default)", min_length=1, description="id of the Firestore database")
     retention_days: int | None = Field(
-        default=None, ge=1, le=36_500, description="days until messages in Firestore expire; never if not set"
+        default=None, ge=1, le=36_500, description="days until messages expire; never if not set"
     )
     journal_writes: int = Field(
         default=10_000, ge=1, le=10_000_000, description="how many writes may wait to be saved to Firestore"
@@ -199,13 +199,6 @@ class Settings(BaseSettings):
         if store == "firestore" and not info.data.get("google_cloud_project"):
             raise ValueError("it needs GOOGLE_CLOUD_PROJECT, the project with the database")
         return store
-
-    @field_validator("retention_days")
-    @classmethod
-    def _only_firestore_expires(cls, days: int | None, info: ValidationInfo) -> int | None:
-        if days is not None and info.data.get("store") == "sqlite":
-            raise ValueError("only a history in Firestore expires; set CHAT_STORE=firestore, or leave it out")
-        return days
 
     @property
     def time_limits(self) -> TimeLimits:

@@ -19,6 +19,7 @@ from chatapp.errors import ConversationNotFound, StoreUnavailable
 from chatapp.store import Page, StoreStatus
 from chatapp.store.sqlite_database import SQLiteDatabase
 from chatapp.store.sqlite_file import HISTORY, SQLiteFile
+from chatapp.store.sqlite_retention import Retention
 from chatapp.store.values import MAX_PAGE, cursor_after, position, storable
 
 if TYPE_CHECKING:
@@ -49,14 +50,17 @@ class SQLiteStore:
     `sqlite_writer.QUIET_S` without a write, or at the end (4 to 7 ms per MB).
     """
 
-    def __init__(self, database: SQLiteDatabase) -> None:
+    def __init__(self, database: SQLiteDatabase, *, retention_days: int | None = None) -> None:
         self._database = database
+        self._retention = Retention(database, retention_days)
+        self._retention.start()
 
     @classmethod
-    async def open(cls, path: Path, *, busy_timeout: float = 5.0) -> Self:
+    async def open(cls, path: Path, *, busy_timeout: float = 5.0, retention_days: int | None = None) -> Self:
         """Open the file, or make it (mode 0600, its folder 0700; what exists keeps its mode), and bring it up to date.
 
-        ``busy_timeout``, in seconds, is how long to wait for a lock that another program holds.
+        ``busy_timeout``, in seconds, is how long to wait for a lock that another program holds. For
+        ``retention_days`` see `chatapp.store.sqlite_retention.Retention`.
 
         Raises:
             StoreUnavailable: another chat uses the file, it is newer than this program, it is not a chat history, or
@@ -68,7 +72,7 @@ class SQLiteStore:
             await database.write(_interrupt)
         except StoreUnavailable as error:  # a full disk, which must not keep the history from being read
             log.warning("answers_not_interrupted", detail=error.detail)
-        return cls(database)
+        return cls(database, retention_days=retention_days)
 
     async def conversations(
         self, user: str, *, limit: int = 50, cursor: str | None = None, fresh: bool = True
@@ -77,12 +81,14 @@ class SQLiteStore:
         del fresh  # the file always is
         limit = min(max(limit, 1), MAX_PAGE)
         updated_ms, last_id = position(cursor)
+        oldest_ms = self._retention.oldest_ms
 
         def query(connection: sqlite3.Connection) -> list[Conversation]:
             rows = connection.execute(
                 "SELECT id, title, created_ms, updated_ms, model, system_prompt FROM conversations"
-                " WHERE user = ? AND (updated_ms, id) < (?, ?) ORDER BY updated_ms DESC, id DESC LIMIT ?",
-                (user, updated_ms, last_id, limit + 1),
+                " WHERE user = ? AND updated_ms >= ? AND (updated_ms, id) < (?, ?)"
+                " ORDER BY updated_ms DESC, id DESC LIMIT ?",
+                (user, oldest_ms, updated_ms, last_id, limit + 1),
             )
             return [Conversation(**row) for row in rows]
 
@@ -92,17 +98,19 @@ class SQLiteStore:
     async def conversation(self, user: str, conversation_id: str, *, fresh: bool = True) -> Conversation:
         """Return one conversation."""
         del fresh
-        return await self._database.read(lambda connection: _owned(connection, user, conversation_id))
+        oldest_ms = self._retention.oldest_ms
+        return await self._database.read(lambda connection: _owned(connection, user, conversation_id, oldest_ms))
 
     async def messages(self, user: str, conversation_id: str, *, fresh: bool = True) -> list[Message]:
         """Return all messages of a conversation by ``(created_ms, id)``."""
         del fresh
+        oldest_ms = self._retention.oldest_ms
 
         def query(connection: sqlite3.Connection) -> list[Message]:
-            _owned(connection, user, conversation_id)
+            _owned(connection, user, conversation_id, oldest_ms)
             rows = connection.execute(
-                f"{_MESSAGES} WHERE conversation_id = ? ORDER BY created_ms, id",
-                (conversation_id,),
+                f"{_MESSAGES} WHERE conversation_id = ? AND created_ms >= ? ORDER BY created_ms, id",
+                (conversation_id, oldest_ms),
             )
             return [_message(row) for row in rows]
 
@@ -111,11 +119,13 @@ class SQLiteStore:
     async def message(self, user: str, conversation_id: str, message_id: str, *, fresh: bool = True) -> Message:
         """Return one message."""
         del fresh
+        oldest_ms = self._retention.oldest_ms
 
         def query(connection: sqlite3.Connection) -> Message:
-            _owned(connection, user, conversation_id)
+            _owned(connection, user, conversation_id, oldest_ms)
             row = connection.execute(
-                f"{_MESSAGES} WHERE conversation_id = ? AND id = ?", (conversation_id, message_id)
+                f"{_MESSAGES} WHERE conversation_id = ? AND id = ? AND created_ms >= ?",
+                (conversation_id, message_id, oldest_ms),
             ).fetchone()
             if row is None:
                 raise ConversationNotFound(detail="no such message")
@@ -183,6 +193,7 @@ class SQLiteStore:
 
     async def aclose(self) -> None:
         """Finish what was accepted, tidy up, and close the file and its lock; a second time does nothing."""
+        await self._retention.aclose()
         await self._database.aclose()
 
 
@@ -196,10 +207,11 @@ def _interrupt(connection: sqlite3.Connection) -> None:
         log.warning("answers_interrupted", number=interrupted.rowcount)
 
 
-def _owned(connection: sqlite3.Connection, user: str, conversation_id: str) -> Conversation:
+def _owned(connection: sqlite3.Connection, user: str, conversation_id: str, oldest_ms: int = 0) -> Conversation:
     row = connection.execute(
-        "SELECT id, title, created_ms, updated_ms, model, system_prompt FROM conversations WHERE id = ? AND user = ?",
-        (conversation_id, user),
+        "SELECT id, title, created_ms, updated_ms, model, system_prompt FROM conversations"
+        " WHERE id = ? AND user = ? AND updated_ms >= ?",
+        (conversation_id, user, oldest_ms),
     ).fetchone()
     if row is None:
         raise ConversationNotFound

@@ -70,7 +70,6 @@ def test_more_models_are_a_json_list(monkeypatch):
         ("CHAT_IDENTITY", "everyone", "CHAT_IDENTITY is 'everyone'"),
         ("CHAT_STORE", "postgres", "CHAT_STORE is 'postgres': it must be 'sqlite' or 'firestore'"),
         ("CHAT_STORE", "firestore", "CHAT_STORE is 'firestore': it needs GOOGLE_CLOUD_PROJECT"),
-        ("CHAT_RETENTION_DAYS", "30", "CHAT_RETENTION_DAYS is '30': only a history in Firestore expires"),
         ("CHAT_JOURNAL_WRITES", "0", "CHAT_JOURNAL_WRITES is '0': it must be greater than or equal to 1"),
         ("CHAT_JOURNAL_MEGABYTES", "much", "CHAT_JOURNAL_MEGABYTES is 'much'"),
         ("CHAT_DRAIN_SECONDS", "-1", "CHAT_DRAIN_SECONDS is '-1'"),

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chatapp.conversation import MessageStatus
+from chatapp.conversation import MessageStatus, now_ms
 from chatapp.errors import ConversationNotFound, StoreUnavailable
 from chatapp.store import sqlite, sqlite_file, sqlite_writer
 from chatapp.store.sqlite import SQLiteStore
@@ -656,3 +656,55 @@ async def test_a_second_chat_on_the_same_file_is_refused_until_the_first_is_gone
         await place.open()
     await store.aclose()
     await (await place.open()).aclose()
+
+
+# Retention
+
+
+DAY_MS = 24 * 3600 * 1000
+
+
+async def test_what_has_expired_is_neither_shown_nor_in_the_file(place, path):
+    store = await place.open()
+    old, mixed = a_conversation(updated_ms=now_ms() - 3 * DAY_MS), a_conversation(updated_ms=now_ms())
+    await store.create("ana", old, a_message("an old secret", now_ms() - 3 * DAY_MS))
+    early, late = a_message("an early secret", now_ms() - 3 * DAY_MS), a_message("still here", now_ms())
+    await store.create("ana", mixed, early, late)
+    await store.aclose()
+    store = await SQLiteStore.open(path, retention_days=2)
+    assert [one.id for one in (await store.conversations("ana")).items] == [mixed.id]
+    assert await store.messages("ana", mixed.id) == [late]
+    for call in (
+        store.conversation("ana", old.id),
+        store.messages("ana", old.id),
+        store.message("ana", mixed.id, early.id),
+    ):
+        with pytest.raises(ConversationNotFound):
+            await call
+    async with asyncio.timeout(5):
+        while b"secret" in b"".join(file.read_bytes() for file in path.parent.iterdir()):  # small
+            await asyncio.sleep(0.02)
+    await store.aclose()
+    store = await place.open()
+    assert [message.content for message in await store.messages("ana", mixed.id)] == ["still here"]
+    await store.aclose()
+
+
+async def test_what_expires_while_the_chat_runs_is_deleted_too(path, monkeypatch):
+    monkeypatch.setattr("chatapp.store.sqlite_retention.SWEEP_SECONDS", 0.05)
+    store = await SQLiteStore.open(path, retention_days=2)
+    conversation = a_conversation(updated_ms=now_ms())
+    await store.create("ana", conversation, a_message("a secret", now_ms()))
+    later = now_ms() + 3 * DAY_MS
+    monkeypatch.setattr("chatapp.store.sqlite_retention.now_ms", lambda: later)
+    assert (await store.conversations("ana")).items == []
+    async with asyncio.timeout(5):
+        while b"a secret" in b"".join(file.read_bytes() for file in path.parent.iterdir()):  # small
+            await asyncio.sleep(0.02)
+    await store.aclose()
+
+
+async def test_without_a_retention_nothing_expires(store):
+    conversation = a_conversation()  # of 1970
+    await store.create("ana", conversation, a_message("old"))
+    assert [message.content for message in await store.messages("ana", conversation.id)] == ["old"]
