@@ -44,7 +44,7 @@ from chatapp.store.firestore_documents import (
 from tests.chatapp.store.conftest import FirestorePlace, a_conversation, a_message
 from tests.fakes.openai_server import FakeOpenAIServer
 from tests.firestore_emulator import PROJECT, running_emulator
-from tests.page_client import facts, open_page, texts
+from tests.page_client import Refused, facts, open_page, texts
 from tests.serving import free_port, running_chat
 
 if TYPE_CHECKING:
@@ -710,3 +710,50 @@ async def test_the_rules_refuse_everybody_but_the_chats_own_library(monkeypatch)
         assert await asyncio.to_thread(status, "GET", Authorization="Bearer owner") == 200
         assert await store.messages("ana", conversation.id) == [message]
         await store.aclose()
+
+
+@pytest.mark.slow
+async def test_an_answer_that_one_copy_writes_is_shown_to_its_end_by_another(place, firestore_emulator, tmp_path):
+    words = [f"{number} " for number in range(300)]
+    async with FakeOpenAIServer(answer=words, tokens_per_second=30) as gemma:
+        settings = {
+            "CHAT_STORE": "firestore",
+            "CHAT_FIRESTORE_DATABASE": place.database,
+            "GOOGLE_CLOUD_PROJECT": PROJECT,
+            "FIRESTORE_EMULATOR_HOST": firestore_emulator.host,
+            "CHAT_GEMMA_URL": gemma.url,
+            "CHAT_EMBEDDED_MODEL": "false",
+        }
+        folders = [tmp_path / name for name in ("one", "other")]
+        for folder in folders:
+            folder.mkdir()
+        async with (
+            running_chat(folders[0], **settings) as one,
+            running_chat(folders[1], **settings) as other,
+            open_page(one.url) as page,
+            open_page(other.url) as elsewhere,
+        ):
+            conversation = await page.send("Count", model="gemma")
+            seen = [messages async for messages in _followed_once_there(elsewhere, conversation)]
+            assert texts(seen[-1]) == ["Count", "".join(words)]
+            checkpoints = {texts(messages)[1] for messages in seen if "is writing" in facts(messages[1])}
+            assert any(text and text != "".join(words) for text in checkpoints)
+            gemma.tokens_per_second = None
+            await elsewhere.send("And on", conversation=conversation, model="gemma")
+            assert len(await elsewhere.messages(conversation)) == 4
+
+
+async def _followed_once_there(page, conversation):
+    """Follow a conversation as soon as this copy knows of it, and see what it may not do meanwhile."""
+    async with asyncio.timeout(20):
+        while not await page.listed():
+            await asyncio.sleep(0.1)
+    first = True
+    async for messages in page.follow(conversation):
+        yield messages
+        if first:
+            with pytest.raises(Refused, match="still being written"):
+                await page.send("Too early", conversation=conversation, model="gemma")
+            with pytest.raises(Refused, match="another copy"):
+                await page.call("stop", conversation)
+        first = False
