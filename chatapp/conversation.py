@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,25 @@ class MessageStatus(StrEnum):
     ERROR = "error"
 
 
+class Feedback(StrEnum):
+    """What the person thinks of an answer."""
+
+    NONE = ""
+    UP = "up"
+    DOWN = "down"
+
+
+class Place(StrEnum):
+    """Where a model runs, which is where the words go."""
+
+    UNKNOWN = ""
+    OWN_GPUS = "own-gpus"  # in the deployment that the chat belongs to
+    VERTEX_AI = "vertex-ai"
+    GEMINI_API = "gemini-api"
+    THIS_COMPUTER = "this-computer"
+    OTHER_SERVER = "other-server"
+
+
 class FinishReason(StrEnum):
     """Why a model ended its answer."""
 
@@ -48,6 +67,24 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """A picture that belongs to a question.
+
+    Attributes:
+        id: unique, made by the app.
+        media_type: ``image/jpeg``, ``image/png`` or ``image/webp``.
+        width: pixels, as ``height``.
+        data: the file's bytes; empty in the messages that a store lists, which gives them on their own.
+    """
+
+    id: str
+    media_type: str
+    width: int
+    height: int
+    data: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """One message. ``(created_ms, id)`` orders a conversation; a higher ``revision`` replaces a lower one.
 
@@ -61,6 +98,15 @@ class Message:
         finish_reason: why the model ended, None while it is streaming and when it did not end by itself.
         omitted_messages: how many of the oldest messages were not sent to the model because they no longer fit.
         error: the sentence a person sees when ``status`` is ``ERROR``.
+        follows: id of the message before it, "" for a first one; two that follow the same one are versions. None where
+            it was stored before there were versions: it follows the one before it in order.
+        images: what was sent with a question.
+        feedback: what the person thinks of an answer.
+        place: where the model ran.
+        instead_of: id of the chosen model, where another one answered because that was not ready.
+        temperature: what the answer was asked for with.
+        seconds: from the request to the end of the answer.
+        cost: of the answer, in US dollars; None where the model has no price.
     """
 
     id: str
@@ -76,11 +122,26 @@ class Message:
     finish_reason: FinishReason | None = None
     omitted_messages: int = 0
     error: str = ""
+    follows: str | None = None
+    images: tuple[Image, ...] = ()
+    feedback: Feedback = Feedback.NONE
+    place: Place = Place.UNKNOWN
+    instead_of: str = ""
+    temperature: float | None = None
+    seconds: float | None = None
+    cost: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversation:
-    """What is known of a conversation besides its messages; times in milliseconds since the epoch."""
+    """What is known of a conversation besides its messages; times in milliseconds since the epoch.
+
+    Attributes:
+        persona: id of the persona whose instructions ``system_prompt`` began as, "" for none.
+        branch: id of a message that what is shown goes through; beneath it, and everywhere without it, the newest
+            version is shown.
+        deleted_ms: when it was deleted, 0 if it was not; it goes for good once that can no longer be undone.
+    """
 
     id: str
     title: str
@@ -88,6 +149,11 @@ class Conversation:
     updated_ms: int
     model: str = ""
     system_prompt: str = ""
+    persona: str = ""
+    pinned: bool = False
+    archived: bool = False
+    branch: str = ""
+    deleted_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +188,31 @@ class GenerationParameters:
         if problems:
             raise InvalidParameters(" ".join(problems) + " Nothing was sent.")
         object.__setattr__(self, "max_tokens", int(self.max_tokens))  # a browser's 1024.0 is a whole number too
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Persona:
+    """Somebody whom a model plays: instructions under a name, made by the person who uses them."""
+
+    id: str
+    name: str
+    instructions: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """What the chat remembers of a person besides the conversations.
+
+    Attributes:
+        parameters: as they were last set, without a system prompt; None while they are the defaults.
+        answer_with_other: another model answers, marked as such, while the chosen one is not ready.
+        revision: grows with every change; a lower one never replaces a higher one.
+    """
+
+    personas: tuple[Persona, ...] = ()
+    parameters: GenerationParameters | None = None
+    answer_with_other: bool = False
+    revision: int = 0
 
 
 def _out_of_range(name: str, value: object, allowed: tuple[float, float], *, whole: bool = False) -> str:

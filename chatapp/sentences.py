@@ -1,0 +1,48 @@
+"""Sentences for people: English where they are written, and any language where they are read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    Value = str | int | float
+
+
+class Sentence(str):
+    """An English sentence that still knows what it was made of, so that it can be said in another language.
+
+    ``Sentence("{model} has {count} places.", model="Gemma", count=1200)`` is the text "Gemma has 1,200 places.". A
+    value may be a sentence too. The translations (``ui/assets/locales``) are found by the template: write it as a
+    literal, with plain ``{names}``, and say numbers so that they need no plural.
+    """
+
+    template: str
+    values: Mapping[str, Value]
+
+    def __new__(cls, template: str, **values: Value) -> Sentence:
+        """Return the sentence; numbers in it are grouped by thousands."""
+        said = {name: value if isinstance(value, str) else f"{value:,}" for name, value in values.items()}
+        sentence = super().__new__(cls, template.format(**said) if values else template)
+        sentence.template = template
+        sentence.values = values
+        return sentence
+
+
+def as_json(text: str) -> dict[str, Any]:
+    """Return what the page needs to say a text in its own language; plain text is said as it is."""
+    if not isinstance(text, Sentence):
+        return {"text": text}
+    values = {name: as_json(value) if isinstance(value, str) else value for name, value in text.values.items()}
+    return {"text": str(text), "template": text.template, "values": values}
+
+
+def from_json(said: Mapping[str, Any] | str) -> str:
+    """Return the text that `as_json` was given."""
+    if isinstance(said, str):
+        return said
+    if "template" not in said:
+        return str(said["text"])
+    values = {name: from_json(value) if isinstance(value, dict) else value for name, value in said["values"].items()}
+    return Sentence(said["template"], **values)
