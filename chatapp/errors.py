@@ -6,12 +6,19 @@
 
 from __future__ import annotations
 
+from chatapp.sentences import Sentence
+
 
 class ChatError(Exception):
-    """Base of every error that is meant to be read by a person."""
+    """Base of every error that is meant to be read by a person.
+
+    Attributes:
+        sentence: what the person reads: a `Sentence`, which can be said in another language, or plain text.
+    """
 
     def __init__(self, message: str, *, detail: str = "") -> None:
         super().__init__(message)
+        self.sentence = message
         self.detail = detail
 
 
@@ -96,6 +103,35 @@ class ContextTooLong(ModelError):
         super().__init__(message, detail=detail)
         self.prompt_tokens = prompt_tokens
         self.context_tokens = context_tokens
+
+
+class CannotSee(InvalidMessage, ModelError):
+    """There are pictures, and the model sees none."""
+
+    def __init__(self, model: str, *, detail: str = "") -> None:
+        super().__init__(
+            Sentence(
+                "{model} cannot see pictures. Choose a model that can, or send the message without them.", model=model
+            ),
+            detail=detail,
+        )
+
+
+class TooManyImages(InvalidMessage, ModelError):
+    """There are more pictures than the model takes at once.
+
+    Attributes:
+        most: how many it takes, None when it did not say.
+    """
+
+    def __init__(self, model: str, most: int | None = None, *, detail: str = "") -> None:
+        super().__init__(
+            Sentence("{model} takes at most {most} pictures at once. Send fewer.", model=model, most=most)
+            if most is not None
+            else Sentence("{model} does not take so many pictures at once. Send fewer.", model=model),
+            detail=detail,
+        )
+        self.most = most
 
 
 class Blocked(ModelError):

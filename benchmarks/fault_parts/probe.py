@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from chatapp.conversation import FinishReason, GenerationParameters
 from chatapp.errors import ChatError
 from chatapp.logs import configure_logs
-from chatapp.models import Finish, ModelState, ModelStatus, TextDelta
+from chatapp.models import Finish, ModelDefaults, ModelState, ModelStatus, TextDelta
 from chatapp.models.catalog import Catalog
 from chatapp.store.firestore import FirestoreStore
 from chatapp.store.journaled import JournaledStore
@@ -37,7 +37,7 @@ LONGEST_TALK = 20  # turns
 ANSWER = "The keeper read, mended the lamp, and wrote down the weather, which he had no reason to trust. " * 20
 
 
-class InstantModel:
+class InstantModel(ModelDefaults):
     """Answers at once; notes when it was asked and when it ended."""
 
     id, label, context_tokens = "instant", "Instant", None

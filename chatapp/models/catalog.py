@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from chatapp.errors import ModelUnavailable, UnknownModel
-from chatapp.models import ModelState, ModelStatus
+from chatapp.models import ModelDefaults, ModelState, ModelStatus
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Sequence
@@ -112,7 +112,7 @@ class Catalog:
         self._checked_at[model_id] = time.monotonic()
 
 
-class UnconfiguredModel:
+class UnconfiguredModel(ModelDefaults):
     """A model of the catalogue that nobody has set up yet: it says what to set."""
 
     context_tokens: int | None = None

@@ -17,7 +17,7 @@ import aiohttp
 
 from chatapp.conversation import Role
 from chatapp.errors import ModelError, ModelUnavailable
-from chatapp.models import ModelState, ModelStatus, TextDelta, TimeLimits
+from chatapp.models import ModelDefaults, ModelState, ModelStatus, TextDelta, TimeLimits
 from chatapp.models.gemini_answer import Answer
 from chatapp.models.gemini_errors import NOT_SET_UP, Account, Problem, diagnosed
 from chatapp.models.prompt import alternating_turns, clean_text
@@ -49,7 +49,7 @@ _STRAGGLER_SECONDS = 0.5  # for what follows the finish reason; a stream that is
 _DEFAULT_LIMITS = TimeLimits()
 
 
-class GeminiModel:
+class GeminiModel(ModelDefaults):
     """Gemini as a `ChatModel`: on Vertex AI where ``project`` is set, else on the Gemini API with ``api_key``.
 
     Args:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from chatapp.errors import ModelUnavailable
-from chatapp.models import ModelState, ModelStatus, TimeLimits
+from chatapp.models import ModelDefaults, ModelState, ModelStatus, TimeLimits
 from chatapp.models.llamacpp_server import CONTEXT_TOKENS
 from chatapp.models.llamacpp_setup import INSTEAD, file_problem, model_file, setup_problem
 from chatapp.models.openai_compatible import OpenAICompatibleModel
@@ -46,7 +46,7 @@ _DEFAULT_LIMITS = TimeLimits()
 log = structlog.get_logger(__name__)
 
 
-class LlamaCppModel:
+class LlamaCppModel(ModelDefaults):
     """A `ChatModel` that runs on this computer; its server starts with the first question, or with `start`.
 
     Args:

@@ -16,7 +16,7 @@ import aiohttp
 import structlog
 
 from chatapp.errors import ModelUnavailable
-from chatapp.models import ModelState, ModelStatus, TimeLimits
+from chatapp.models import ModelDefaults, ModelState, ModelStatus, TimeLimits
 from chatapp.models.openai_errors import Problems, ServerProblem
 from chatapp.models.openai_http import ChatServer, bearer_key, server_address
 from chatapp.models.openai_stream import AnswerParser, joined
@@ -42,7 +42,7 @@ _DEFAULT_LIMITS = TimeLimits()
 log = structlog.get_logger(__name__)
 
 
-class OpenAICompatibleModel:
+class OpenAICompatibleModel(ModelDefaults):
     """A `ChatModel` behind an OpenAI-compatible server.
 
     Args:

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from chatapp.conversation import FinishReason, GenerationParameters, Message, MessageStatus, Role
 from chatapp.errors import ConversationBusy, ConversationNotFound, NothingToContinue, RateLimited, TooManyTurns
-from chatapp.models import Finish, ModelState, ModelStatus, TextDelta
+from chatapp.models import Finish, ModelDefaults, ModelState, ModelStatus, TextDelta
 from chatapp.models.catalog import Catalog
 from chatapp.turn_queue import TurnLimits
 from chatapp.turns import GO_ON, TurnRunner, can_go_on
@@ -26,7 +26,7 @@ SETTLE_SECONDS = 20
 ENDINGS = ("waits", "whole", "fails", "length", "nothing")
 
 
-class Model:
+class Model(ModelDefaults):
     """Answers as the question says: "ENDING NUMBER"; one that waits does so after its first words."""
 
     id = "model"

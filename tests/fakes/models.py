@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 
 from chatapp.conversation import FinishReason, Usage
-from chatapp.errors import ContextTooLong
-from chatapp.models import Finish, ModelState, ModelStatus, TextDelta
+from chatapp.errors import ContextTooLong, TooManyImages
+from chatapp.models import Finish, ModelDefaults, ModelState, ModelStatus, TextDelta
 
 
-class ScriptedModel:
+class ScriptedModel(ModelDefaults):
     """Answers with ``pieces``, one each ``seconds_between``; waits for ``gate`` before the piece with that index.
 
-    A prompt of more bytes than ``context_bytes`` is refused like a server would, with numbers or without.
+    A prompt of more than ``context_tokens`` is refused like a server would, with numbers or without; more pictures than
+    ``most_images``, too.
     """
 
     def __init__(
@@ -27,7 +28,13 @@ class ScriptedModel:
         bytes_per_token=None,
         tells_numbers=True,
         status=ModelStatus(ModelState.READY),  # noqa: B008  # frozen
+        sees_images=False,
+        tokens_per_image=256,
+        most_images=None,
     ):
+        self.sees_images = sees_images
+        self.tokens_per_image = self.real_tokens_per_image = tokens_per_image
+        self._most_images = most_images
         self.id = id
         self.label = id.title()
         self.context_tokens = context_tokens
@@ -47,6 +54,9 @@ class ScriptedModel:
 
     async def stream(self, messages, parameters):
         self.asked.append((list(messages), parameters))
+        images = sum(len(message.images) for message in messages)
+        if self._most_images is not None and images > self._most_images:
+            raise TooManyImages(self.label, self._most_images)
         self._refuse_if_too_long(messages, parameters)
         try:
             for index, piece in enumerate(self._pieces):
@@ -68,7 +78,8 @@ class ScriptedModel:
         return self
 
     def _tokens(self, messages):
-        return int(sum(len(m.content.encode()) for m in messages) / (self._bytes_per_token or 4)) + 5 * len(messages)
+        text = int(sum(len(m.content.encode()) for m in messages) / (self._bytes_per_token or 4)) + 5 * len(messages)
+        return text + sum(len(m.images) for m in messages) * self.real_tokens_per_image
 
     def _refuse_if_too_long(self, messages, parameters):
         tokens = self._tokens(messages)

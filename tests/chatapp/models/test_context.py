@@ -1,13 +1,16 @@
 """A conversation that outgrows the model's context goes on."""
 
+import dataclasses
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatapp.conversation import GenerationParameters, Message, Role, Usage
-from chatapp.errors import ContextTooLong
+from chatapp.conversation import GenerationParameters, Image, Message, Role, Usage
+from chatapp.errors import CannotSee, ContextTooLong, TooManyImages
 from chatapp.models import TextDelta
 from chatapp.models.context import ContextWindow, Omitted, fit
+from chatapp.models.images import NOT_SHOWN
 from tests.fakes.models import ScriptedModel
 
 
@@ -103,3 +106,96 @@ def test_whatever_the_lengths_the_question_is_kept_and_the_rest_fits(
     if len(found.messages) > 1:
         used = sum(len(message.content) for message in found.messages) / bytes_per_token
         assert used + system / bytes_per_token + min(max_tokens, context // 2) <= context
+
+
+PICTURE = Image(id="p", media_type="image/png", width=2, height=2)
+
+
+def seen(message, *ids):
+    return dataclasses.replace(message, images=tuple(dataclasses.replace(PICTURE, id=id_) for id_ in ids))
+
+
+class Album:
+    """Gives images their data, and notes which messages were asked for."""
+
+    def __init__(self):
+        self.asked = []
+
+    async def __call__(self, message):
+        self.asked.append(message.id)
+        images = tuple(dataclasses.replace(image, data=image.id.encode()) for image in message.images)
+        return dataclasses.replace(message, images=images)
+
+
+async def ask(window, messages, album, parameters=None):
+    return [event async for event in window.stream(messages, parameters or GenerationParameters(), album)]
+
+
+async def test_images_are_loaded_only_for_messages_that_are_sent_and_once_each():
+    model = ScriptedModel("ok", context_tokens=2048, bytes_per_token=1, sees_images=True, tokens_per_image=100)
+    old, *rest, question = conversation(*("word " * 200 for _ in range(9)))
+    album = Album()
+    await ask(ContextWindow(model), [seen(old, "old"), *rest, seen(question, "a", "b")], album)
+    assert len(model.asked) > 1  # refused at first
+    assert album.asked == [question.id]
+    assert [image.data for image in model.asked[-1][0][-1].images] == [b"a", b"b"]
+
+
+async def test_images_with_data_need_no_loading():
+    model = ScriptedModel("ok", sees_images=True)
+    question = await Album()(seen(conversation("Which colour?")[0], "a"))
+    await ask(ContextWindow(model), [question], None)
+    assert model.asked[0][0] == [question]
+
+
+async def test_a_question_with_images_is_refused_before_anything_is_sent_to_a_model_that_sees_none():
+    model, album = ScriptedModel("never"), Album()
+    with pytest.raises(CannotSee, match=r"Scripted cannot see pictures. Choose a model that can"):
+        await ask(ContextWindow(model), [seen(conversation("Which colour?")[0], "a")], album)
+    assert (model.asked, album.asked) == ([], [])
+
+
+async def test_a_conversation_with_images_goes_on_with_a_model_that_sees_none():
+    model, album = ScriptedModel("ok"), Album()
+    first, answer, question = conversation("", "Red.", "And now in French?")
+    await ask(ContextWindow(model), [seen(first, "a"), answer, question], album)
+    sent = model.asked[0][0]
+    assert [message.images for message in sent] == [(), (), ()]
+    assert sent[0].content.startswith(NOT_SHOWN)
+    assert album.asked == []
+
+
+async def test_a_server_that_takes_fewer_images_gets_the_newest_from_then_on():
+    model, album = ScriptedModel("ok", sees_images=True, most_images=2), Album()
+    window = ContextWindow(model)
+    first, answer, question = conversation("These?", "Cats.", "And these?")
+    messages = [seen(first, "a", "b", "c"), answer, seen(question, "d")]
+    for _ in range(2):
+        await ask(window, messages, album)
+    assert len(model.asked) == 3
+    shown = [[image.id for image in message.images] for message in model.asked[-1][0]]
+    assert shown == [["c"], [], ["d"]]
+    assert model.asked[-1][0][0].content == f"{NOT_SHOWN}\n{NOT_SHOWN}\nThese?"
+    with pytest.raises(TooManyImages, match="Scripted takes at most 2 pictures at once"):
+        await ask(window, [seen(question, "a", "b", "c")], album)
+
+
+async def test_the_tokens_of_images_are_learned_from_what_the_server_counts():
+    model = ScriptedModel("ok", context_tokens=4096, bytes_per_token=3, sees_images=True, tokens_per_image=10)
+    model.real_tokens_per_image = 1000
+    window, album = ContextWindow(model), Album()
+    await ask(window, [seen(conversation("One.")[0], "a")], album)
+    model.asked.clear()
+    messages = conversation(*("Which colour? " for _ in range(9)))
+    await ask(window, [seen(message, f"{message.id}") for message in messages], album)
+    assert len(model.asked) == 1  # 9 pictures do not fit, and no refusal was needed to find out
+    assert sum(len(message.images) for message in model.asked[0][0]) == 3
+
+
+async def test_a_refusal_for_images_alone_leaves_out_the_oldest():
+    model = ScriptedModel("ok", context_tokens=4096, sees_images=True, tokens_per_image=10)
+    model.real_tokens_per_image = 1000
+    messages = conversation(*("Which colour? " for _ in range(9)))
+    events = await ask(ContextWindow(model), [seen(message, f"{message.id}") for message in messages], Album())
+    assert TextDelta("ok") in events
+    assert len(model.asked) <= 3
