@@ -16,6 +16,7 @@ from chatapp.models.catalog import Catalog, UnconfiguredModel
 from chatapp.models.gemini import GeminiModel
 from chatapp.models.llamacpp import LlamaCppModel
 from chatapp.models.openai_compatible import OpenAICompatibleModel
+from chatapp.sentences import Sentence
 from chatapp.settings import InvalidSettings
 from chatapp.store.journaled import JournaledStore
 from chatapp.store.sqlite import SQLiteStore
@@ -107,7 +108,7 @@ def _models(settings: Settings) -> list[ChatModel]:
             )
         )
     else:
-        fix = "set CHAT_GEMMA_URL to the address of an OpenAI-compatible server (vLLM, Ollama, LM Studio)"
+        fix = Sentence("set CHAT_GEMMA_URL to the address of an OpenAI-compatible server (vLLM, Ollama, LM Studio)")
         models.append(UnconfiguredModel("gemma", settings.gemma_label, fix=fix))
     models.append(
         GeminiModel(

@@ -9,6 +9,7 @@ import structlog
 
 from chatapp.conversation import Conversation, Message
 from chatapp.errors import ChatError, ConversationNotFound, StoreUnavailable
+from chatapp.sentences import Sentence
 from chatapp.store.values import MAX_PAGE, cursor_after
 
 if TYPE_CHECKING:
@@ -42,8 +43,15 @@ class NotAllDeleted(ChatError):
     """
 
     def __init__(self, deleted: int, error: ChatError) -> None:
-        done = f"{deleted:,} conversations were deleted, the others not yet." if deleted else "Nothing was deleted."
-        super().__init__(f"{done} {error} Delete everything again to delete what is left.", detail=error.detail)
+        done = (
+            Sentence("{count} conversations were deleted, the others not yet.", count=deleted)
+            if deleted
+            else Sentence("Nothing was deleted.")
+        )
+        super().__init__(
+            Sentence("{done} {why} Delete everything again to delete what is left.", done=done, why=error.sentence),
+            detail=error.detail,
+        )
         self.deleted = deleted
 
 
@@ -112,7 +120,7 @@ async def delete_everything(store: ConversationStore, turns: Turns, user: str) -
 async def _left(store: ConversationStore, user: str, deleted: set[str]) -> list[str]:
     left = [one.id for one in await conversations(store, user)]
     if left and deleted.issuperset(left):
-        raise StoreUnavailable("The chat history still shows what was deleted.")
+        raise StoreUnavailable(Sentence("The chat history still shows what was deleted."))
     return left
 
 

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from chatapp.errors import InvalidParameters
+from chatapp.sentences import Sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -178,15 +179,18 @@ class GenerationParameters:
         problems = [
             problem
             for problem in (
-                _out_of_range("Temperature", self.temperature, self.TEMPERATURE_RANGE),
-                _out_of_range("Top-p", self.top_p, self.TOP_P_RANGE),
-                _out_of_range("Max tokens", self.max_tokens, self.MAX_TOKENS_RANGE, whole=True),
-                _too_long("System prompt", self.system_prompt, self.LONGEST_SYSTEM_PROMPT),
+                _out_of_range(Sentence("Temperature"), self.temperature, self.TEMPERATURE_RANGE),
+                _out_of_range(Sentence("Top-p"), self.top_p, self.TOP_P_RANGE),
+                _out_of_range(Sentence("Max tokens"), self.max_tokens, self.MAX_TOKENS_RANGE, whole=True),
+                _too_long(Sentence("System prompt"), self.system_prompt, self.LONGEST_SYSTEM_PROMPT),
             )
             if problem
         ]
         if problems:
-            raise InvalidParameters(" ".join(problems) + " Nothing was sent.")
+            said = Sentence("Nothing was sent.")
+            for problem in reversed(problems):
+                said = Sentence("{one} {next}", one=problem, next=said)
+            raise InvalidParameters(said)
         object.__setattr__(self, "max_tokens", int(self.max_tokens))  # a browser's 1024.0 is a whole number too
 
 
@@ -215,19 +219,31 @@ class Profile:
     revision: int = 0
 
 
-def _out_of_range(name: str, value: object, allowed: tuple[float, float], *, whole: bool = False) -> str:
-    low, high = allowed
+def _out_of_range(
+    name: Sentence, value: object, allowed: tuple[float, float], *, whole: bool = False
+) -> Sentence | None:
+    low, high = (str(limit) for limit in allowed)
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if is_number and low <= value <= high and (not whole or value == int(value)):  # type: ignore[operator, call-overload]  # is_number says it is one
-        return ""
-    kind = "a whole number" if whole else "a number"
-    return f"{name} must be {kind} from {low} to {high}, not {str(value)[:40]!r}."
+    if is_number and allowed[0] <= value <= allowed[1] and (not whole or value == int(value)):  # type: ignore[operator, call-overload]  # is_number says it is one
+        return None
+    given = repr(str(value)[:40])
+    if whole:
+        return Sentence(
+            "{name} must be a whole number from {low} to {high}, not {given}.",
+            name=name,
+            low=low,
+            high=high,
+            given=given,
+        )
+    return Sentence(
+        "{name} must be a number from {low} to {high}, not {given}.", name=name, low=low, high=high, given=given
+    )
 
 
-def _too_long(name: str, value: object, longest: int) -> str:
+def _too_long(name: Sentence, value: object, longest: int) -> Sentence | None:
     if isinstance(value, str) and len(value) <= longest:
-        return ""
-    return f"{name} must be text of at most {longest:,} characters."
+        return None
+    return Sentence("{name} must be text of at most {longest} characters.", name=name, longest=longest)
 
 
 def new_id() -> str:

@@ -39,7 +39,8 @@ class ConversationNotFound(ChatError):
 
     def __init__(self, *, detail: str = "") -> None:
         super().__init__(
-            "This conversation does not exist, or it was deleted. Start a new chat; your text is kept.", detail=detail
+            Sentence("This conversation does not exist, or it was deleted. Start a new chat; your text is kept."),
+            detail=detail,
         )
 
 
@@ -48,7 +49,9 @@ class ConversationBusy(ChatError):
 
     def __init__(self) -> None:
         super().__init__(
-            "An answer is still being written in this conversation. Wait for it or press Stop, then send again."
+            Sentence(
+                "An answer is still being written in this conversation. Wait for it or press Stop, then send again."
+            )
         )
 
 
@@ -60,7 +63,9 @@ class NothingToContinue(ChatError):
     """The answer that was to go on is whole, is not the last one, or is not there."""
 
     def __init__(self) -> None:
-        super().__init__("This answer cannot go on: it has ended, or something came after it. Send a message instead.")
+        super().__init__(
+            Sentence("This answer cannot go on: it has ended, or something came after it. Send a message instead.")
+        )
 
 
 class WrittenElsewhere(ChatError):
@@ -68,8 +73,10 @@ class WrittenElsewhere(ChatError):
 
     def __init__(self) -> None:
         super().__init__(
-            "This answer is being written by another copy of the chat, so it cannot be stopped from here. "
-            "It will be shown here when it is done."
+            Sentence(
+                "This answer is being written by another copy of the chat, so it cannot be stopped from here. "
+                "It will be shown here when it is done."
+            )
         )
 
 

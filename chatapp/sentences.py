@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from string import Formatter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -28,6 +29,18 @@ class Sentence(str):
         sentence.template = template
         sentence.values = values
         return sentence
+
+    def filled(self, **facts: Value) -> Sentence:
+        """Return the sentence with those of the facts that its template names, for templates kept in a table."""
+        names = {name for _, name, _, _ in Formatter().parse(self.template) if name}
+        return Sentence(self.template, **{name: facts[name] for name in names})
+
+    def begun(self) -> Sentence:
+        """Return a phrase as the beginning of a sentence: "try again" becomes "Try again".
+
+        The catalogues have both, see tests/chatapp/test_locales.py.
+        """
+        return Sentence(self.template[:1].upper() + self.template[1:], **self.values)
 
 
 def as_json(text: str) -> dict[str, Any]:

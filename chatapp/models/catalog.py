@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from chatapp.errors import ModelUnavailable, UnknownModel
 from chatapp.models import ModelDefaults, ModelState, ModelStatus
+from chatapp.sentences import Sentence
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Sequence
@@ -20,7 +21,7 @@ READY_SECONDS = 30.0
 NOT_READY_SECONDS = 5.0
 STATUS_TIMEOUT_SECONDS = 8.0
 
-_UNCHECKED = ModelStatus(ModelState.LOADING, "its state is being checked")
+_UNCHECKED = ModelStatus(ModelState.LOADING, Sentence("its state is being checked"))
 
 
 class Catalog:
@@ -51,7 +52,7 @@ class Catalog:
             return self._models[model_id]
         except (KeyError, TypeError) as error:
             raise UnknownModel(
-                "This model is not, or no longer, in the list. Choose another one and send again."
+                Sentence("This model is not, or no longer, in the list. Choose another one and send again.")
             ) from error
 
     def label(self, model_id: str) -> str:
@@ -107,7 +108,9 @@ class Catalog:
             async with asyncio.timeout(STATUS_TIMEOUT_SECONDS):
                 status = await self._models[model_id].status()
         except TimeoutError:
-            status = ModelStatus(ModelState.UNAVAILABLE, "it does not answer in time", "try again in a moment")
+            status = ModelStatus(
+                ModelState.UNAVAILABLE, Sentence("it does not answer in time"), Sentence("try again in a moment")
+            )
         self._statuses[model_id] = status
         self._checked_at[model_id] = time.monotonic()
 
@@ -117,7 +120,7 @@ class UnconfiguredModel(ModelDefaults):
 
     context_tokens: int | None = None
 
-    def __init__(self, id: str, label: str, *, fix: str) -> None:  # noqa: A002  # the protocol's name
+    def __init__(self, id: str, label: str, *, fix: Sentence) -> None:  # noqa: A002  # the protocol's name
         self.id = id
         self.label = label
         self._fix = fix
@@ -128,12 +131,12 @@ class UnconfiguredModel(ModelDefaults):
         parameters: GenerationParameters,  # noqa: ARG002
     ) -> AsyncGenerator[ModelEvent]:
         """Raise `ModelUnavailable` with what to do."""
-        raise ModelUnavailable(f"{self.label} is not set up. To use it, {self._fix}.")
+        raise ModelUnavailable(Sentence("{model} is not set up. To use it, {fix}.", model=self.label, fix=self._fix))
         yield  # type: ignore[unreachable]  # makes this a generator, like every other model's stream
 
     async def status(self) -> ModelStatus:
         """Say what to set."""
-        return ModelStatus(ModelState.NOT_SET_UP, "not set up", self._fix)
+        return ModelStatus(ModelState.NOT_SET_UP, Sentence("not set up"), self._fix)
 
     async def start(self) -> None:
         """Do nothing."""

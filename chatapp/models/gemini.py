@@ -21,6 +21,7 @@ from chatapp.models import ModelDefaults, ModelState, ModelStatus, TextDelta, Ti
 from chatapp.models.gemini_answer import Answer
 from chatapp.models.gemini_errors import NOT_SET_UP, Account, Problem, diagnosed
 from chatapp.models.prompt import alternating_turns, clean_text
+from chatapp.sentences import Sentence
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -110,7 +111,9 @@ class GeminiModel(ModelDefaults):
             ModelError: the answer ended without any text.
         """
         if not self._account.is_set_up:
-            raise ModelUnavailable(f"Gemini is not set up. To use it, {NOT_SET_UP.fix}.")
+            raise ModelUnavailable(
+                Sentence("{model} is not set up. To use it, {fix}.", model="Gemini", fix=NOT_SET_UP.fix)
+            )
         answer = Answer()
         async with aclosing(self._timed(self._chunks(contents(messages), parameters), answer)) as chunks:
             async for chunk in chunks:

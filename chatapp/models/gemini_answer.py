@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Final
 from chatapp.conversation import FinishReason, Usage
 from chatapp.errors import Blocked, ModelError, ModelUnavailable
 from chatapp.models import Finish
+from chatapp.models.openai_errors import in_seconds
 from chatapp.models.prompt import clean_text
+from chatapp.sentences import Sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,18 +86,24 @@ class Answer:
         if self.blocked_prompt:
             raise Blocked(
                 _PROMPT_BLOCKED.get(self.blocked_prompt)
-                or f"Google refused the question and gave the reason {self.blocked_prompt}. Ask in another way.",
+                or Sentence(
+                    "Google refused the question and gave the reason {reason}. Ask in another way.",
+                    reason=self.blocked_prompt,
+                ),
                 detail=f"block_reason {self.blocked_prompt}",
             )
         if not self.finish:
             raise ModelUnavailable(
-                "The answer of Gemini broke off before its end. Send the question again.",
+                Sentence("The answer of Gemini broke off before its end. Send the question again."),
                 detail="the stream ended without a finish reason",
             )
         if self.finish not in _ENDS:
             raise Blocked(
                 _ANSWER_STOPPED.get(self.finish)
-                or f"Gemini ended the answer early and gave the reason {self.finish}. Ask in another way.",
+                or Sentence(
+                    "Gemini ended the answer early and gave the reason {reason}. Ask in another way.",
+                    reason=self.finish,
+                ),
                 detail=f"finish_reason {self.finish}",
             )
         if not self.has_text:
@@ -106,23 +114,31 @@ class Answer:
         """Return what ends the answer when nothing more has come within the limit."""
         if self.has_text:
             return ModelUnavailable(
-                "Gemini stopped in the middle of the answer: nothing came for "
-                f"{limits.between_tokens:g} seconds. Send the question again."
+                Sentence(
+                    "Gemini stopped in the middle of the answer: nothing came for {time}. Send the question again.",
+                    time=in_seconds(limits.between_tokens),
+                )
             )
         return ModelUnavailable(
-            f"Gemini did not begin to answer within {limits.first_token:g} seconds. Send the question again, "
-            "or make it shorter."
+            Sentence(
+                "Gemini did not begin to answer within {time}. Send the question again, or make it shorter.",
+                time=in_seconds(limits.first_token),
+            )
         )
 
-    def _why_empty(self, max_tokens: int) -> str:
+    def _why_empty(self, max_tokens: int) -> Sentence:
         if _ENDS[self.finish] is FinishReason.STOP:
-            return "Gemini ended its answer without a word. Send the question again, or ask in another way."
+            return Sentence("Gemini ended its answer without a word. Send the question again, or ask in another way.")
         if self.thought_it_all_away:
-            return (
-                f"Gemini spent all its tokens on thinking ({self.thinking_tokens}) and none was left for the answer. "
-                f"Raise Max tokens (now {max_tokens})."
+            return Sentence(
+                "Gemini spent all its tokens on thinking ({thinking}) and none was left for the answer. "
+                "Raise Max tokens (now {most}).",
+                thinking=self.thinking_tokens or 0,
+                most=max_tokens,
             )
-        return f"Max tokens (now {max_tokens}) was used up before there was any text. Raise Max tokens."
+        return Sentence(
+            "Max tokens (now {most}) was used up before there was any text. Raise Max tokens.", most=max_tokens
+        )
 
 
 def _latest(new: int | None, old: int | None) -> int | None:
@@ -135,21 +151,26 @@ _ENDS: Final = {
     "CONTINUATION": FinishReason.LENGTH,  # "reached the per-request token limit" (google-genai 3.4, types.py)
 }
 
-_MALFORMED = "Gemini produced an answer that is no plain text and cannot be shown. Send the question again."
-_ABOUT_PICTURES = "Gemini tried to answer with a picture and stopped. Ask for an answer in words."
+_MALFORMED = Sentence("Gemini produced an answer that is no plain text and cannot be shown. Send the question again.")
+_ABOUT_PICTURES = Sentence("Gemini tried to answer with a picture and stopped. Ask for an answer in words.")
 _ANSWER_STOPPED: Final = {
-    "SAFETY": "Gemini stopped: Google's safety filter holds the answer to be unsafe. Ask in another way.",
-    "RECITATION": "Gemini stopped: the answer came too close to a published text. Ask for it in other words.",
-    "BLOCKLIST": "Gemini stopped: the answer held a word from a list of forbidden words. Ask in another way.",
-    "PROHIBITED_CONTENT": "Gemini stopped: Google prohibits content like this answer. Ask about something else.",
-    "SPII": "Gemini stopped: the answer may hold sensitive personal data. Ask without it.",
-    "LANGUAGE": "Gemini stopped: it does not support this language. Ask in another language.",
-    "MODEL_ARMOR": "Gemini stopped: Model Armor, the content filter of this project, blocked the answer. "
-    "Ask in another way, or ask who runs this chat.",
-    "ESCALATION": "Gemini stopped: a rule of Google's filtered the question out. Ask in another way.",
-    "PUP_LIMITED_DISABLED": "Google has limited or closed this account for breaking its use policy. "
-    "Ask who runs this chat.",
-    "OTHER": "Gemini stopped and gave no reason. Send the question again, or ask in another way.",
+    "SAFETY": Sentence("Gemini stopped: Google's safety filter holds the answer to be unsafe. Ask in another way."),
+    "RECITATION": Sentence("Gemini stopped: the answer came too close to a published text. Ask for it in other words."),
+    "BLOCKLIST": Sentence("Gemini stopped: the answer held a word from a list of forbidden words. Ask in another way."),
+    "PROHIBITED_CONTENT": Sentence(
+        "Gemini stopped: Google prohibits content like this answer. Ask about something else."
+    ),
+    "SPII": Sentence("Gemini stopped: the answer may hold sensitive personal data. Ask without it."),
+    "LANGUAGE": Sentence("Gemini stopped: it does not support this language. Ask in another language."),
+    "MODEL_ARMOR": Sentence(
+        "Gemini stopped: Model Armor, the content filter of this project, blocked the answer. "
+        "Ask in another way, or ask who runs this chat."
+    ),
+    "ESCALATION": Sentence("Gemini stopped: a rule of Google's filtered the question out. Ask in another way."),
+    "PUP_LIMITED_DISABLED": Sentence(
+        "Google has limited or closed this account for breaking its use policy. Ask who runs this chat."
+    ),
+    "OTHER": Sentence("Gemini stopped and gave no reason. Send the question again, or ask in another way."),
     "MALFORMED_RESPONSE": _MALFORMED,
     "MALFORMED_FUNCTION_CALL": _MALFORMED,
     "UNEXPECTED_TOOL_CALL": _MALFORMED,
@@ -162,12 +183,14 @@ _ANSWER_STOPPED: Final = {
     "NO_IMAGE": _ABOUT_PICTURES,
 }
 _PROMPT_BLOCKED: Final = {
-    "SAFETY": "Google's safety filter holds the question to be unsafe. Ask in another way.",
-    "BLOCKLIST": "The question holds a word from a list of forbidden words. Ask in another way.",
-    "PROHIBITED_CONTENT": "Google prohibits content like this question. Ask about something else.",
-    "MODEL_ARMOR": "Model Armor, the content filter of this project, blocked the question. "
-    "Ask in another way, or ask who runs this chat.",
-    "JAILBREAK": "Google took the question for an attempt to get around its rules. Ask in another way.",
-    "IMAGE_SAFETY": "Google holds the question to be unsafe for making pictures. Ask in another way.",
-    "OTHER": "Google refused the question and gave no reason. Ask in another way, or in another language.",
+    "SAFETY": Sentence("Google's safety filter holds the question to be unsafe. Ask in another way."),
+    "BLOCKLIST": Sentence("The question holds a word from a list of forbidden words. Ask in another way."),
+    "PROHIBITED_CONTENT": Sentence("Google prohibits content like this question. Ask about something else."),
+    "MODEL_ARMOR": Sentence(
+        "Model Armor, the content filter of this project, blocked the question. "
+        "Ask in another way, or ask who runs this chat."
+    ),
+    "JAILBREAK": Sentence("Google took the question for an attempt to get around its rules. Ask in another way."),
+    "IMAGE_SAFETY": Sentence("Google holds the question to be unsafe for making pictures. Ask in another way."),
+    "OTHER": Sentence("Google refused the question and gave no reason. Ask in another way, or in another language."),
 }

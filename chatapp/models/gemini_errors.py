@@ -15,6 +15,8 @@ import aiohttp
 
 from chatapp.errors import ContextTooLong, ModelError, ModelUnavailable, RateLimited
 from chatapp.models import ModelState, ModelStatus
+from chatapp.models.openai_errors import in_seconds
+from chatapp.sentences import Sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,8 +60,8 @@ class Problem:
         prompt_tokens, context_tokens: what Google counted and what fits, where it said so.
     """
 
-    reason: str
-    fix: str
+    reason: Sentence
+    fix: Sentence
     kind: type[ModelError] = ModelUnavailable
     again: bool = False
     refuses_thinking: bool = False
@@ -69,7 +71,7 @@ class Problem:
 
     def as_error(self) -> ModelError:
         """Return what a turn raises."""
-        sentence = " ".join(f"{part[0].upper()}{part[1:]}." for part in (self.reason, self.fix))
+        sentence = Sentence("{reason}. {fix}.", reason=self.reason.begun(), fix=self.fix.begun())
         if self.kind is ContextTooLong:
             return ContextTooLong(
                 sentence, prompt_tokens=self.prompt_tokens, context_tokens=self.context_tokens, detail=self.detail
@@ -83,12 +85,12 @@ class Problem:
 
 NOT_SET_UP: Final = ModelStatus(
     ModelState.NOT_SET_UP,
-    "not set up",
-    "set GOOGLE_CLOUD_PROJECT for Gemini on Vertex AI, or GEMINI_API_KEY for the Gemini API, and start again",
+    Sentence("not set up"),
+    Sentence("set GOOGLE_CLOUD_PROJECT for Gemini on Vertex AI, or GEMINI_API_KEY for the Gemini API, and start again"),
 )
-_LOGIN: Final = "run `gcloud auth application-default login`, or on a server check its service account"
-_NETWORK: Final = "check this computer's network, and its proxy if it has one"
-_SEND_AGAIN: Final = "send the question again"
+_LOGIN: Final = Sentence("run `gcloud auth application-default login`, or on a server check its service account")
+_NETWORK: Final = Sentence("check this computer's network, and its proxy if it has one")
+_SEND_AGAIN: Final = Sentence("send the question again")
 
 
 def diagnosed(error: Exception, account: Account, *, connect_seconds: float, status_seconds: float) -> Problem:
@@ -98,29 +100,30 @@ def diagnosed(error: Exception, account: Account, *, connect_seconds: float, sta
 
     if isinstance(error, errors.APIError):
         return _refusal(error, account)
-    unreachable = Problem("Gemini cannot be reached", _NETWORK, again=True)
-    broken_off = Problem("the connection to Gemini broke off", _SEND_AGAIN, again=True)
-    unconnected = f"Gemini cannot be reached: there was no connection within {connect_seconds:g} seconds"
-    untrusted = "the connection to Gemini is not trusted, because its certificate cannot be verified"
+    unreachable = Problem(Sentence("Gemini cannot be reached"), _NETWORK, again=True)
+    broken_off = Problem(Sentence("the connection to Gemini broke off"), _SEND_AGAIN, again=True)
+    unconnected = Sentence(
+        "Gemini cannot be reached: there was no connection within {time}", time=in_seconds(connect_seconds)
+    )
+    untrusted = Sentence("the connection to Gemini is not trusted, because its certificate cannot be verified")
+    behind_proxy = Sentence("if a proxy opens encrypted traffic here, set SSL_CERT_FILE to its certificates")
+    unanswered = Sentence("Gemini did not answer within {time}", time=in_seconds(status_seconds))
     # The first that fits counts: a class stands before its base.
     known: tuple[tuple[type[Exception], Problem], ...] = (
-        (auth.DefaultCredentialsError, Problem("this computer has no Google Cloud credentials", _LOGIN)),
-        (auth.RefreshError, Problem("the Google Cloud credentials have expired or were withdrawn", _LOGIN)),
+        (auth.DefaultCredentialsError, Problem(Sentence("this computer has no Google Cloud credentials"), _LOGIN)),
+        (auth.RefreshError, Problem(Sentence("the Google Cloud credentials have expired or were withdrawn"), _LOGIN)),
         (auth.TransportError, unreachable),
-        (auth.GoogleAuthError, Problem("the Google Cloud credentials cannot be used", _LOGIN)),
+        (auth.GoogleAuthError, Problem(Sentence("the Google Cloud credentials cannot be used"), _LOGIN)),
         (aiohttp.ConnectionTimeoutError, Problem(unconnected, _NETWORK)),
-        (
-            aiohttp.ClientSSLError,
-            Problem(untrusted, "if a proxy opens encrypted traffic here, set SSL_CERT_FILE to its certificates"),
-        ),
+        (aiohttp.ClientSSLError, Problem(untrusted, behind_proxy)),
         (aiohttp.ClientConnectorError, unreachable),
         (aiohttp.ClientError, broken_off),
         # Only a status is cut off by this; an answer's limits are kept in `GeminiModel`.
-        (TimeoutError, Problem(f"Gemini did not answer within {status_seconds:g} seconds", "try again in a minute")),
+        (TimeoutError, Problem(unanswered, Sentence("try again in a minute"))),
         (OSError, broken_off),
         # aiohttp's, for a session that was closed meanwhile: the app is about to end.
         (RuntimeError, replace(broken_off, again=False)),
-        (Exception, Problem("Gemini sent something that cannot be read", _SEND_AGAIN)),
+        (Exception, Problem(Sentence("Gemini sent something that cannot be read"), _SEND_AGAIN)),
     )
     problem = next(problem for kind, problem in known if isinstance(error, kind))
     # Only the transport's words: those of pydantic and json quote the answer.
@@ -156,12 +159,19 @@ def _refusal(error: errors.APIError, account: Account) -> Problem:
     facts = _facts(account, details)
     # Both APIs name two numbers, what was sent and what fits: "... token count (1200293) exceeds ... (1048576)."
     counts = re.search(r"token count\D*(\d+)\D+(\d+)", refusal.message) if rule.kind is ContextTooLong else None
-    facts["size"] = f" ({int(counts[1]):,} tokens, and {int(counts[2]):,} fit)" if counts else ""
+    reason = rule.reason.filled(**facts)
+    if counts:
+        reason = Sentence(
+            "the conversation is too long for {model} ({tokens} tokens, and {most} fit)",
+            model=account.model,
+            tokens=int(counts[1]),
+            most=int(counts[2]),
+        )
     reasons = ",".join(sorted(refusal.reasons))
     return replace(
         rule,
-        reason=rule.reason.format_map(facts),
-        fix=rule.fix.format_map(facts),
+        reason=reason,
+        fix=rule.fix.filled(**facts),
         refuses_thinking=refusal.code == 400 and refusal.says("thinking"),
         prompt_tokens=int(counts[1]) if counts else None,
         context_tokens=int(counts[2]) if counts else None,
@@ -180,7 +190,7 @@ def _facts(account: Account, details: list[dict[str, Any]]) -> dict[str, str]:
     """Return what the sentences of `_RULES` name."""
     service = "aiplatform.googleapis.com" if account.project else "generativelanguage.googleapis.com"
     consumer = ""
-    wait = "in a minute"
+    wait = Sentence("in a minute")
     for detail in details:
         metadata = detail.get("metadata")
         metadata = metadata if isinstance(metadata, dict) else {}  # a proxy may send anything
@@ -189,15 +199,14 @@ def _facts(account: Account, details: list[dict[str, Any]]) -> dict[str, str]:
         if named := re.fullmatch(r"projects/([\w:.-]+)", str(metadata.get("consumer"))):
             consumer = named[1]
         if delay := re.fullmatch(r"(\d+(?:\.\d+)?)s", str(detail.get("retryDelay"))):
-            wait = f"in {max(1, math.ceil(float(delay[1])))} s"
+            wait = Sentence("in {seconds} s", seconds=max(1, math.ceil(float(delay[1]))))
     project = account.project or consumer
     return {
         "model": account.model,
         "project": project,
         "flag": f" --project={project}" if project else "",
-        "who": f"project {account.project}" if account.project else "this API key",
+        "who": Sentence("project {project}", project=account.project) if account.project else Sentence("this API key"),
         "location": account.location,
-        "where": f" in location {account.location}" if account.project else "",
         "service": service,
         "wait": wait,
     }
@@ -210,11 +219,17 @@ def _scrubbed(words: str, account: Account) -> str:
     return words[:300]
 
 
-_NEW_KEY: Final = "make a new one at https://aistudio.google.com/apikey and set GEMINI_API_KEY"
-_BILLING: Final = Problem(
-    "billing is off for {who}", "link the project to a billing account in the Google Cloud console"
+_NEW_KEY: Final = Sentence("make a new one at https://aistudio.google.com/apikey and set GEMINI_API_KEY")
+_OPEN_MODEL: Final = Sentence(
+    "set CHAT_GEMINI_MODEL to one that is open, such as gemini-3.5-flash-lite; gemini-2.5-flash is closed to new "
+    "projects"
 )
-_FAILED: Final = Problem("Gemini failed because of an error at Google", "try again in a minute", again=True)
+_BILLING: Final = Problem(
+    Sentence("billing is off for {who}"), Sentence("link the project to a billing account in the Google Cloud console")
+)
+_FAILED: Final = Problem(
+    Sentence("Gemini failed because of an error at Google"), Sentence("try again in a minute"), again=True
+)
 _TOO_LONG: Final = ("maximum number of tokens", "only supports up to", "payload size exceeds")
 
 # The first rule that fits counts. The words are Google's own, as issue trackers quote them; reasons are those of
@@ -223,88 +238,108 @@ _RULES: Final[tuple[tuple[Callable[[_Refusal], bool], Problem], ...]] = (
     (
         lambda it: it.code == 429,
         Problem(
-            "Gemini takes no more requests now, because the quota of {who} is used up",
-            "try again {wait}; if it happens often, ask Google for a higher quota",
+            Sentence("Gemini takes no more requests now, because the quota of {who} is used up"),
+            Sentence("try again {wait}; if it happens often, ask Google for a higher quota"),
             RateLimited,
         ),
     ),
     (
         lambda it: it.code == 413 or (it.code == 400 and it.says(*_TOO_LONG)),
-        Problem("the conversation is too long for {model}{size}", "start a new chat, or send less", ContextTooLong),
+        Problem(
+            Sentence("the conversation is too long for {model}"),
+            Sentence("start a new chat, or send less"),
+            ContextTooLong,
+        ),
     ),
     (
         lambda it: it.says("reported as leaked"),
-        Problem("Google has blocked the API key because it was found in public", _NEW_KEY),
+        Problem(Sentence("Google has blocked the API key because it was found in public"), _NEW_KEY),
     ),
-    (lambda it: it.says("api key expired"), Problem("the API key has expired", _NEW_KEY)),
+    (lambda it: it.says("api key expired"), Problem(Sentence("the API key has expired"), _NEW_KEY)),
     (
         lambda it: "API_KEY_INVALID" in it.reasons or (it.code == 401 and not it.vertex),
-        Problem("Google does not accept the API key", _NEW_KEY),
+        Problem(Sentence("Google does not accept the API key"), _NEW_KEY),
     ),
     (
         lambda it: any(reason.startswith("API_KEY_") for reason in it.reasons),
         Problem(
-            "the API key is restricted and may not be used for this",
-            "allow {service} and this computer's address in the key's restrictions, or set another GEMINI_API_KEY",
+            Sentence("the API key is restricted and may not be used for this"),
+            Sentence(
+                "allow {service} and this computer's address in the key's restrictions, or set another GEMINI_API_KEY"
+            ),
         ),
     ),
-    (lambda it: it.code == 401, Problem("Google does not accept the credentials of this computer", _LOGIN)),
+    (lambda it: it.code == 401, Problem(Sentence("Google does not accept the credentials of this computer"), _LOGIN)),
     (
         lambda it: "SERVICE_DISABLED" in it.reasons or (it.code == 403 and it.says("has not been used in project")),
         Problem(
-            "the API {service} is not enabled", "run `gcloud services enable {service}{flag}` and wait a few minutes"
+            Sentence("the API {service} is not enabled"),
+            Sentence("run `gcloud services enable {service}{flag}` and wait a few minutes"),
         ),
     ),
     (lambda it: "BILLING_DISABLED" in it.reasons or (it.code in {400, 403} and it.says("billing")), _BILLING),
     (
         lambda it: it.says("user location"),
         Problem(
-            "Google does not offer the Gemini API where this computer is",
-            "use Gemini on Vertex AI instead: set GOOGLE_CLOUD_PROJECT",
+            Sentence("Google does not offer the Gemini API where this computer is"),
+            Sentence("use Gemini on Vertex AI instead: set GOOGLE_CLOUD_PROJECT"),
         ),
     ),
     (
         lambda it: it.vertex and it.code == 400 and it.says("location", "region"),
         Problem(
-            "Vertex AI does not offer {model} in location {location}",
-            "set GOOGLE_CLOUD_LOCATION to global, or to a location that has it",
+            Sentence("Vertex AI does not offer {model} in location {location}"),
+            Sentence("set GOOGLE_CLOUD_LOCATION to global, or to a location that has it"),
         ),
     ),
     (
         lambda it: bool(it.reasons & {"CONSUMER_INVALID", "CONSUMER_SUSPENDED"}),
-        Problem("Google knows no active project {project}", "set GOOGLE_CLOUD_PROJECT to the id of your own project"),
+        Problem(
+            Sentence("Google knows no active project {project}"),
+            Sentence("set GOOGLE_CLOUD_PROJECT to the id of your own project"),
+        ),
     ),
     (lambda it: it.status == "FAILED_PRECONDITION", _BILLING),
     (
+        lambda it: it.code == 404 and it.vertex,
+        Problem(Sentence("the model {model} does not exist in location {location} or is closed to {who}"), _OPEN_MODEL),
+    ),
+    (
         lambda it: it.code == 404,
-        Problem(
-            "the model {model} does not exist{where} or is closed to {who}",
-            "set CHAT_GEMINI_MODEL to one that is open, such as gemini-3.5-flash-lite; gemini-2.5-flash is closed to "
-            "new projects",
-        ),
+        Problem(Sentence("the model {model} does not exist or is closed to {who}"), _OPEN_MODEL),
     ),
     (
         lambda it: it.code == 403 and it.vertex,
         Problem(
-            "the chat's Google account may not use Gemini in project {project}",
-            "grant it roles/aiplatform.user on the project",
+            Sentence("the chat's Google account may not use Gemini in project {project}"),
+            Sentence("grant it roles/aiplatform.user on the project"),
         ),
     ),
     (
         lambda it: it.code == 403,
-        Problem("this API key may not use {model}", "set another GEMINI_API_KEY or CHAT_GEMINI_MODEL"),
+        Problem(
+            Sentence("this API key may not use {model}"), Sentence("set another GEMINI_API_KEY or CHAT_GEMINI_MODEL")
+        ),
     ),
-    (lambda it: it.code == 503, Problem("Gemini is overloaded", "try again in a minute", again=True)),
+    (
+        lambda it: it.code == 503,
+        Problem(Sentence("Gemini is overloaded"), Sentence("try again in a minute"), again=True),
+    ),
     (
         lambda it: it.code == 504,
-        Problem("Gemini ran out of time at Google", "send the question again, or make it shorter", again=True),
+        Problem(
+            Sentence("Gemini ran out of time at Google"),
+            Sentence("send the question again, or make it shorter"),
+            again=True,
+        ),
     ),
     (lambda it: it.code in {500, 502}, _FAILED),
     (lambda it: it.code >= 500, replace(_FAILED, again=False)),
     (
         lambda _: True,
         Problem(
-            "Google did not understand the request", "check CHAT_GEMINI_MODEL and the parameters; the log says more"
+            Sentence("Google did not understand the request"),
+            Sentence("check CHAT_GEMINI_MODEL and the parameters; the log says more"),
         ),
     ),
 )

