@@ -8,15 +8,17 @@ CHATAPP = Path(__file__).parents[1] / "chatapp"
 NAME = re.compile(r"\{(\w+)\}")
 
 
+def calls():
+    """Yield ``(path within chatapp, call)`` of every `Sentence` that is made in the code."""
+    for path in sorted(CHATAPP.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Sentence":
+                yield path.relative_to(CHATAPP).as_posix(), node
+
+
 def templates():
-    """Return ``{template: where}`` of every `Sentence`, those that are kept in a table, too."""
-    return {
-        template: f"{path.relative_to(CHATAPP.parent)}:{call.lineno}"
-        for path in sorted(CHATAPP.rglob("*.py"))
-        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "Sentence"
-        for template in literals(call.args[0])
-    }
+    """Return the templates of every `Sentence`."""
+    return {template for _, call in calls() for template in literals(call.args[0])}
 
 
 def literals(node):
