@@ -104,6 +104,9 @@ def _models(settings: Settings) -> list[ChatModel]:
                 settings.gemma_url,
                 model=settings.gemma_model,
                 api_key=settings.gemma_api_key.get_secret_value(),
+                images=settings.gemma_images,
+                place=settings.gemma_place,
+                price=settings.gemma_price,
                 limits=limits,
             )
         )
@@ -121,6 +124,7 @@ def _models(settings: Settings) -> list[ChatModel]:
             base_url=settings.gemini_base_url or None,
             limits=limits,
             thinking_tokens=settings.gemini_thinking_tokens,
+            price=settings.gemini_price,
         )
     )
     models += [
@@ -131,6 +135,10 @@ def _models(settings: Settings) -> list[ChatModel]:
             model=extra.model,
             api_key=extra.api_key.get_secret_value(),
             context_tokens=extra.context_tokens,
+            images=extra.images,
+            place=extra.place,
+            price=extra.price,
+            ignores=extra.ignores,
             limits=limits,
             url_setting="its url in CHAT_MODELS",
             key_setting="its api_key in CHAT_MODELS",

@@ -133,7 +133,7 @@ class TooManyImages(InvalidMessage, ModelError):
 
     def __init__(self, model: str, most: int | None = None, *, detail: str = "") -> None:
         super().__init__(
-            Sentence("{model} takes at most {most} pictures at once. Send fewer.", model=model, most=most)
+            Sentence("Too many pictures: {model} takes {most} at once. Send fewer.", model=model, most=most)
             if most is not None
             else Sentence("{model} does not take so many pictures at once. Send fewer.", model=model),
             detail=detail,

@@ -26,8 +26,9 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from chatapp.conversation import Place  # noqa: TC001  # pydantic looks it up
 from chatapp.errors import ChatError
-from chatapp.models import TimeLimits
+from chatapp.models import Price, TimeLimits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -52,6 +53,18 @@ Url = Annotated[str, BeforeValidator(_checked_url)]
 ModelId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 
 
+def _parsed_price(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    numbers = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)\s*", value)
+    if numbers is None:
+        raise ValueError("it must be US dollars per million tokens that are read and written, like 0.30/2.50")
+    return Price(float(numbers[1]), float(numbers[2]))
+
+
+PriceOfTokens = Annotated[Price | None, NoDecode, BeforeValidator(_parsed_price)]
+
+
 class ExtraModel(BaseModel):
     """One more model behind an OpenAI-compatible API, as an item of ``CHAT_MODELS``."""
 
@@ -63,6 +76,10 @@ class ExtraModel(BaseModel):
     model: str = ""
     api_key: SecretStr = SecretStr("")
     context_tokens: int | None = Field(default=None, ge=256)
+    images: bool | None = None
+    place: Place | None = None
+    price: PriceOfTokens = None
+    ignores: tuple[Literal["temperature", "top_p"], ...] = ()
 
 
 def _parsed_json(value: object) -> object:
@@ -123,8 +140,21 @@ class Settings(BaseSettings):
     gemma_model: str = Field(default="", description="name of the model there; empty: the first that it lists")
     gemma_api_key: SecretStr = Field(default=SecretStr(""), description="key, if that server wants one")
     gemma_label: str = Field(default="Gemma3 12b it", min_length=1, max_length=80)
+    gemma_images: bool | None = Field(
+        default=None, description="whether it sees pictures; not set: as the server lists it, else as its name tells"
+    )
+    gemma_place: Place | None = Field(
+        default=None, description="where it runs: own-gpus, this-computer, other-server; not set: by its address"
+    )
+    gemma_price: PriceOfTokens = Field(default=None, description="US dollars per million tokens in and out: 0.10/0.40")
+    gemma_pods: str = Field(
+        default="",
+        pattern=r"^([a-z0-9-]{1,63}/[A-Za-z0-9._/=,-]+)?$",
+        description="Gemma's pods as NAMESPACE/LABEL=VALUE, to say why it is not there; for a chat in their cluster",
+    )
     gemini_label: str = Field(default="Gemini", min_length=1, max_length=80)
     gemini_model: str = Field(default="gemini-3.5-flash-lite", min_length=1, description="Gemini's model id")
+    gemini_price: PriceOfTokens = Field(default=None, description="as for Gemma; not set: the list price, if known")
     gemini_thinking_tokens: int = Field(
         default=0, ge=0, le=32_768, description="tokens Gemini may think before it answers"
     )

@@ -8,6 +8,7 @@ the import alone; measured on loaded shared cores), which a chat without Gemini 
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import aclosing, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -15,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import aiohttp
 
-from chatapp.conversation import Role
+from chatapp.conversation import Place, Role
 from chatapp.errors import ModelError, ModelUnavailable
-from chatapp.models import ModelDefaults, ModelState, ModelStatus, TextDelta, TimeLimits
+from chatapp.models import ModelState, ModelStatus, Price, TextDelta, TimeLimits
 from chatapp.models.gemini_answer import Answer
 from chatapp.models.gemini_errors import NOT_SET_UP, Account, Problem, diagnosed
 from chatapp.models.prompt import alternating_turns, clean_text
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from chatapp.conversation import GenerationParameters, Message
     from chatapp.models import ModelEvent
+    from chatapp.models.prompt import ChatTurn
 
 DEFAULT_CONTEXT_TOKENS: Final = 1_048_576
 """Context window of every Gemini since 2.5
@@ -42,6 +44,9 @@ THINKING_HEADROOM: Final = 4096
 """Tokens added to ``max_output_tokens`` for a model whose thinking cannot be limited; with the largest Max tokens
 (4096) it stays within the 8192 that older models allow."""
 
+LIST_PRICES: Final = {"gemini-3.5-flash-lite": Price(0.30, 2.50)}
+"""As Google listed them in November 2026; of other models they are a setting."""
+
 STATUS_SECONDS: Final = 5.0
 RETRY_SECONDS: Final = (0.5, 1.5)
 """Pauses before the second and the third attempt; there is no fourth."""
@@ -50,7 +55,7 @@ _STRAGGLER_SECONDS = 0.5  # for what follows the finish reason; a stream that is
 _DEFAULT_LIMITS = TimeLimits()
 
 
-class GeminiModel(ModelDefaults):
+class GeminiModel:
     """Gemini as a `ChatModel`: on Vertex AI where ``project`` is set, else on the Gemini API with ``api_key``.
 
     Args:
@@ -63,6 +68,7 @@ class GeminiModel(ModelDefaults):
         base_url: another address of the API, such as a proxy's.
         limits: how long to wait, in seconds.
         thinking_tokens: tokens the model may think before it answers, on top of Max tokens.
+        price: of its tokens; by default the list price, where it is known.
         credentials: instead of Application Default Credentials.
     """
 
@@ -78,6 +84,7 @@ class GeminiModel(ModelDefaults):
         base_url: str | None = None,
         limits: TimeLimits = _DEFAULT_LIMITS,
         thinking_tokens: int = 0,
+        price: Price | None = None,
         credentials: Credentials | None = None,
     ) -> None:
         self.id = id
@@ -86,11 +93,33 @@ class GeminiModel(ModelDefaults):
         self._base_url = base_url or None
         self._limits = limits
         self._thinking_tokens = thinking_tokens
+        self.price = price or LIST_PRICES.get(model)
+        self._samples_its_own_way = ignores_sampling(model)
         self._refuses_budget = False  # learned from a refusal
         self._needs_head_room = False  # learned from an answer that was all thinking
         self._credentials = credentials
         self._context_tokens: int | None = None
         self._connections: dict[asyncio.AbstractEventLoop, asyncio.Task[_Connection]] = {}
+
+    sees_images = True
+    tokens_per_image = 1120
+    """At the resolution that Gemini 3 takes by default (https://ai.google.dev/gemini-api/docs/media-resolution)."""
+    writes_titles = True
+
+    @property
+    def place(self) -> Place:
+        """Vertex AI or the Gemini API, as far as it is set up."""
+        if not self._account.is_set_up:
+            return Place.UNKNOWN
+        return Place.VERTEX_AI if self._account.project else Place.GEMINI_API
+
+    @property
+    def unsupported(self) -> dict[str, Sentence]:
+        """Temperature and top-p, where `ignores_sampling` says so."""
+        if not self._samples_its_own_way:
+            return {}
+        why = Sentence("{model} uses its own value and takes no other.", model=self.label)
+        return {"temperature": why, "top_p": why}
 
     @property
     def context_tokens(self) -> int | None:
@@ -169,13 +198,13 @@ class GeminiModel(ModelDefaults):
 
     def _config(self, parameters: GenerationParameters) -> types.GenerateContentConfigDict:
         config: types.GenerateContentConfigDict = {
-            "temperature": parameters.temperature,
-            "top_p": parameters.top_p,
             # Thinking counts as output: without room of its own it can eat a small limit and leave no answer.
             "max_output_tokens": int(parameters.max_tokens) + self._head_room,
             "automatic_function_calling": {"disable": True},
             "automatic_continuation": False,  # else the SDK asks again by itself, after what it calls a hop
         }
+        if not self._samples_its_own_way:
+            config |= {"temperature": parameters.temperature, "top_p": parameters.top_p}
         if not self._refuses_budget:
             config["thinking_config"] = {"thinking_budget": self._thinking_tokens}
         if parameters.system_prompt.strip():
@@ -281,15 +310,35 @@ class GeminiModel(ModelDefaults):
         return diagnosed(error, self._account, connect_seconds=self._limits.connect, status_seconds=STATUS_SECONDS)
 
 
+def ignores_sampling(model: str) -> bool:
+    """Whether a model ignores temperature and top-p: Gemini 3.5 Flash-Lite and all from 3.6 on.
+
+    Google asks to leave them out, since later models refuse them (https://ai.google.dev/gemini-api/docs/latest-model).
+    """
+    version = re.match(r"(?:.*/)?gemini-(\d+)(?:\.(\d+))?-(.*)", model)
+    if version is None:
+        return False
+    number = int(version[1]), int(version[2] or 0)
+    return number >= (3, 6) or (number == (3, 5) and version[3].startswith("flash-lite"))
+
+
 def contents(messages: Sequence[Message]) -> list[types.ContentDict]:
     """Return the conversation as Gemini wants it: roles ``user`` and ``model`` in turn, the first and last a user's."""
     turns = alternating_turns(messages)
-    while turns and turns[-1][0] is Role.ASSISTANT:
+    while turns and turns[-1].role is Role.ASSISTANT:
         turns.pop()
     return [
-        {"role": "user" if role is Role.USER else "model", "parts": [{"text": clean_text(text)}]}
-        for role, text in turns
+        {"role": "user" if turn.role is Role.USER else "model", "parts": [*_images(turn), *_text(turn)]}
+        for turn in turns
     ]
+
+
+def _images(turn: ChatTurn) -> list[types.PartDict]:
+    return [{"inline_data": {"mime_type": image.media_type, "data": image.data}} for image in turn.images]
+
+
+def _text(turn: ChatTurn) -> list[types.PartDict]:
+    return [{"text": clean_text(turn.text)}] if turn.text.strip() else []
 
 
 @dataclass(frozen=True, slots=True)

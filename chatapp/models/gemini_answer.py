@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 from chatapp.conversation import FinishReason, Usage
 from chatapp.errors import Blocked, ModelError, ModelUnavailable
 from chatapp.models import Finish
-from chatapp.models.openai_errors import in_seconds
 from chatapp.models.prompt import clean_text
+from chatapp.models.times import in_seconds
 from chatapp.sentences import Sentence
 
 if TYPE_CHECKING:

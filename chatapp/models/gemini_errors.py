@@ -15,7 +15,7 @@ import aiohttp
 
 from chatapp.errors import ContextTooLong, ModelError, ModelUnavailable, RateLimited
 from chatapp.models import ModelState, ModelStatus
-from chatapp.models.openai_errors import in_seconds
+from chatapp.models.times import in_seconds
 from chatapp.sentences import Sentence
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from chatapp.conversation import Place
 from chatapp.errors import ModelUnavailable
 from chatapp.models import ModelDefaults, ModelState, ModelStatus, TimeLimits
 from chatapp.models.llamacpp_server import CONTEXT_TOKENS
@@ -55,6 +56,9 @@ class LlamaCppModel(ModelDefaults):
         label: what a person calls it.
         limits: how long to wait, in seconds; ``first_token`` includes the start of the server.
     """
+
+    place = Place.THIS_COMPUTER
+    writes_titles = False  # it goes on talking instead
 
     def __init__(self, id: str, label: str, *, limits: TimeLimits = _DEFAULT_LIMITS) -> None:  # noqa: A002  # the protocol's name
         self.id = id

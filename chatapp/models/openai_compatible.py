@@ -1,6 +1,7 @@
 """Any server with the OpenAI-compatible chat API: vLLM, llama.cpp, Ollama, LM Studio.
 
-This is the adapter; `openai_http` sends, `openai_stream` reads what comes back, `openai_errors` tells what failed.
+This is the adapter; `openai_question` asks, `openai_http` sends, `openai_stream` reads what comes back, and
+`openai_errors` tells what failed.
 aiohttp and not the openai SDK: half the CPU per token, measured.
 """
 
@@ -10,23 +11,25 @@ import asyncio
 import contextlib
 import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import aiohttp
 import structlog
 
 from chatapp.errors import ModelUnavailable
-from chatapp.models import ModelDefaults, ModelState, ModelStatus, TimeLimits
+from chatapp.models import ModelState, ModelStatus, TimeLimits
 from chatapp.models.openai_errors import Problems, ServerProblem
+from chatapp.models.openai_facts import Listing, listing, place_of, sees_by_name
 from chatapp.models.openai_http import ChatServer, bearer_key, server_address
+from chatapp.models.openai_question import Dialect
 from chatapp.models.openai_stream import AnswerParser, joined
-from chatapp.models.prompt import alternating_turns, clean_text
+from chatapp.sentences import Sentence
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Sequence
 
-    from chatapp.conversation import GenerationParameters, Message
-    from chatapp.models import ModelEvent
+    from chatapp.conversation import GenerationParameters, Message, Place
+    from chatapp.models import ModelEvent, Price
 
 STATUS_SECONDS: Final = 5.0
 RETRIES: Final = 2
@@ -42,7 +45,7 @@ _DEFAULT_LIMITS = TimeLimits()
 log = structlog.get_logger(__name__)
 
 
-class OpenAICompatibleModel(ModelDefaults):
+class OpenAICompatibleModel:
     """A `ChatModel` behind an OpenAI-compatible server.
 
     Args:
@@ -52,6 +55,10 @@ class OpenAICompatibleModel(ModelDefaults):
         model: its name there; empty means the first one that the server lists.
         api_key: sent as a bearer token; nothing is sent when it is empty.
         context_tokens: the context's size where the server does not list it (Ollama, LM Studio).
+        images: whether it sees pictures; None: as the server lists it, else as its name tells.
+        place: where it runs; None: on this computer, if the address is its own.
+        price: of its tokens.
+        ignores: "temperature", "top_p": what it does not heed, which is not sent.
         limits: how long to wait, in seconds.
         proof_seconds: how long a success proves that the model generates, see `status`.
         url_setting: where the address is set, for sentences that say what to change.
@@ -71,6 +78,10 @@ class OpenAICompatibleModel(ModelDefaults):
         model: str = "",
         api_key: str = "",
         context_tokens: int | None = None,
+        images: bool | None = None,
+        place: Place | None = None,
+        price: Price | None = None,
+        ignores: Iterable[str] = (),
         limits: TimeLimits = _DEFAULT_LIMITS,
         proof_seconds: float = 300,
         url_setting: str = "CHAT_GEMMA_URL",
@@ -87,9 +98,39 @@ class OpenAICompatibleModel(ModelDefaults):
         self._context_tokens = context_tokens
         self._limits = limits
         self._proof_seconds = proof_seconds
-        self._listing: _Listing | None = None
+        self.place = place or place_of(url)
+        self.price = price
+        self._images = images
+        self._dialect = Dialect(ignores)
+        self._listing: Listing | None = None
         self._proof: _Proof | None = None
         self._proving = asyncio.Lock()
+
+    writes_titles = True
+
+    @property
+    def sees_images(self) -> bool:
+        """As set; else as the server lists it; else as the model's name tells. A refusal counts more than all."""
+        if self._dialect.is_blind or self._images is not None:
+            return bool(self._images) and not self._dialect.is_blind
+        if self._listing and self._listing.sees_images is not None:
+            return self._listing.sees_images
+        return sees_by_name(self._name)
+
+    @property
+    def tokens_per_image(self) -> int:
+        """What Gemma takes (256 and its marks); others take more for larger pictures."""
+        return 280 if "gemma" in self._name.lower() else 1024
+
+    @property
+    def unsupported(self) -> dict[str, Sentence]:
+        """What it does not heed, as set or as it was refused."""
+        why = Sentence("{model} uses its own value and takes no other.", model=self.label)
+        return dict.fromkeys(sorted(self._dialect.ignored), why)
+
+    @property
+    def _name(self) -> str:
+        return self._listing.model if self._listing else self._model
 
     @property
     def context_tokens(self) -> int | None:
@@ -155,12 +196,12 @@ class OpenAICompatibleModel(ModelDefaults):
         listed = False
         try:
             async with asyncio.timeout(STATUS_SECONDS):
-                listing = await self._list_models()
+                offered = await self._list_models()
                 listed = True
                 async with self._proving:
-                    if not self._is_proven(listing):
+                    if not self._is_proven(offered):
                         self._proof = None
-                        await self._server.complete(_one_token(listing.model))
+                        await self._generate_one_token(offered.model)
                         self._succeeded()
         except ServerProblem as problem:
             return problem.as_status()
@@ -191,13 +232,15 @@ class OpenAICompatibleModel(ModelDefaults):
         relisted = False
         while True:
             try:
-                listing = self._listing or await self._list_models()
-                question = self._question(listing.model, messages, parameters)
+                offered = self._listing or await self._list_models()
+                question = self._dialect.question(offered.model, messages, parameters, self.context_tokens)
                 return await self._server.stream(question, context_tokens=self.context_tokens)
             except ServerProblem as problem:
                 if problem.unknown_model and not self._model and not relisted:
                     self._listing = None  # the server was started again with another model
                     relisted = True
+                    continue
+                if self._dialect.gives_way(problem):
                     continue
                 if not problem.retryable or retries == RETRIES:
                     raise
@@ -205,18 +248,13 @@ class OpenAICompatibleModel(ModelDefaults):
             await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311  # spreads retries, guards no secret
             retries += 1
 
-    def _question(self, model: str, messages: Sequence[Message], parameters: GenerationParameters) -> dict[str, Any]:
-        # Always with max_tokens: without it llama.cpp generates until its context is full. vLLM refuses more than the
-        # context holds, and shortens by itself what does not fit beside the prompt (both seen with 0.32).
-        max_tokens = int(parameters.max_tokens)
-        return {
-            "model": model,
-            "messages": chat_messages(messages, parameters),
-            "temperature": parameters.temperature,
-            "top_p": parameters.top_p,
-            "max_tokens": min(max_tokens, self.context_tokens or max_tokens),
-            "stream_options": {"include_usage": True},
-        }
+    async def _generate_one_token(self, model: str) -> None:
+        while True:
+            try:
+                return await self._server.complete(self._dialect.one_token(model))
+            except ServerProblem as problem:
+                if not self._dialect.gives_way(problem):
+                    raise
 
     async def _read(self, response: aiohttp.ClientResponse, parser: AnswerParser, wait: float) -> bytes:
         """Return the next bytes, none at the end of the stream; how a whole answer ends does not matter."""
@@ -235,36 +273,19 @@ class OpenAICompatibleModel(ModelDefaults):
                 raise self._problems.no_next_token(self._limits.between_tokens) from None
             raise self._problems.no_first_token(self._limits.first_token) from None
 
-    async def _list_models(self) -> _Listing:
-        listing = _listing(await self._server.list_models(), self._model)
-        if listing is None:
+    async def _list_models(self) -> Listing:
+        listed = listing(await self._server.list_models(), self._model)
+        if listed is None:
             raise self._problems.no_models()
-        self._listing = listing
-        return listing
+        self._listing = listed
+        return listed
 
     def _succeeded(self) -> None:
         self._proof = _Proof(asyncio.get_running_loop().time(), self._listing)
 
-    def _is_proven(self, listing: _Listing) -> bool:
+    def _is_proven(self, listed: Listing) -> bool:
         now = asyncio.get_running_loop().time()
-        return self._proof is not None and self._proof.listing == listing and now - self._proof.at < self._proof_seconds
-
-
-def chat_messages(messages: Iterable[Message], parameters: GenerationParameters) -> list[dict[str, str]]:
-    """Translate a conversation: the system prompt if there is one, then turns that alternate, all of it valid UTF-8."""
-    system = [{"role": "system", "content": parameters.system_prompt}] if parameters.system_prompt.strip() else []
-    turns = [{"role": role.value, "content": content} for role, content in alternating_turns(messages)]
-    # vLLM answers 400 to half a surrogate pair, which a message cut in the middle of an emoji ends with.
-    return [{"role": turn["role"], "content": clean_text(turn["content"])} for turn in [*system, *turns]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Listing:
-    """What the server offers, and what was chosen from it."""
-
-    models: tuple[str, ...]
-    model: str
-    context_tokens: int | None
+        return self._proof is not None and self._proof.listing == listed and now - self._proof.at < self._proof_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +293,7 @@ class _Proof:
     """A token was generated at this time of the loop's clock, while the server offered this."""
 
     at: float
-    listing: _Listing | None
+    listing: Listing | None
 
 
 async def _gather(response: aiohttp.ClientResponse) -> None:
@@ -285,19 +306,3 @@ async def _gather(response: aiohttp.ClientResponse) -> None:
         await asyncio.sleep(_GATHER_SECONDS)
     finally:
         transport.resume_reading()
-
-
-def _listing(entries: Sequence[dict[str, Any]], wanted: str) -> _Listing | None:
-    """Choose ``wanted`` whether it is listed or not: llama.cpp takes every name, and Ollama short ones."""
-    if not entries:
-        return None
-    models = tuple(str(entry["id"]) for entry in entries)
-    model = wanted or models[0]
-    entry = next((entry for entry in entries if entry["id"] == model), entries[0] if len(entries) == 1 else {})
-    meta = entry.get("meta")
-    sizes = [entry.get("max_model_len"), meta.get("n_ctx") if isinstance(meta, dict) else None]  # vLLM, llama.cpp
-    return _Listing(models, model, next((size for size in sizes if isinstance(size, int) and size > 0), None))
-
-
-def _one_token(model: str) -> dict[str, Any]:
-    return {"model": model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}

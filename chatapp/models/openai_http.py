@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import aiohttp
 from yarl import URL
 
+from chatapp.models.openai_refusals import refused
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -50,7 +52,13 @@ class ChatServer:
         entries = body.get("data")
         if not isinstance(entries, list):
             raise self._problems.not_compatible("no list of models")
-        return [entry for entry in entries if isinstance(entry, dict) and isinstance(entry.get("id"), str)]
+        named = [entry for entry in entries if isinstance(entry, dict) and isinstance(entry.get("id"), str)]
+        # llama.cpp says in a second list, in Ollama's shape, what a model can do.
+        more = body.get("models")
+        for entry, known in zip(named, more if isinstance(more, list) else [], strict=False):
+            if isinstance(known, dict) and known.get("name") == entry["id"]:
+                entry.setdefault("capabilities", known.get("capabilities"))
+        return named
 
     async def complete(self, question: Mapping[str, Any]) -> None:
         """Ask ``/v1/chat/completions`` without streaming; what it says does not matter here.
@@ -121,7 +129,7 @@ class ChatServer:
             code = known.get("code")
             status = code if isinstance(code, int) and 400 <= code < 600 else 500
         model = (question or {}).get("model", "")
-        raise self._problems.refused(status, known, response.headers, model=model, context_tokens=context_tokens)
+        raise refused(self._problems, status, known, response.headers, model=model, context_tokens=context_tokens)
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._closed:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from chatapp.conversation import FinishReason, Usage
 from chatapp.models import Finish, TextDelta
+from chatapp.models.openai_refusals import refused
 from chatapp.models.prompt import clean_text
 from chatapp.sentences import Sentence
 
@@ -186,7 +187,7 @@ class AnswerParser:
         code = known.get("code")
         status = code if isinstance(code, int) and 400 <= code < 600 else 500
         streaming = self.tokens_seen > 0
-        return self._problems.refused(status, known, {}, context_tokens=self._context_tokens, streaming=streaming)
+        return refused(self._problems, status, known, {}, context_tokens=self._context_tokens, streaming=streaming)
 
 
 def joined(events: Iterable[ModelEvent]) -> Iterator[ModelEvent]:

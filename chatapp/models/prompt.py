@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chatapp.conversation import Role
@@ -9,23 +10,35 @@ from chatapp.conversation import Role
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from chatapp.conversation import Message
+    from chatapp.conversation import Image, Message
 
 
-def alternating_turns(messages: Iterable[Message]) -> list[tuple[Role, str]]:
-    """Return ``(role, text)`` pairs that start with the user and strictly alternate.
+@dataclass(frozen=True, slots=True)
+class ChatTurn:
+    """What one side says before the other answers; images have their data."""
+
+    role: Role
+    text: str
+    images: tuple[Image, ...] = ()
+
+
+def alternating_turns(messages: Iterable[Message]) -> list[ChatTurn]:
+    """Return turns that start with the user and strictly alternate.
 
     Gemma's chat template refuses anything else (facts: two questions in a row after an empty or failed answer). Blank
     messages are left out, neighbours of one role become one text, and answers before the first question are dropped.
     """
-    turns: list[tuple[Role, str]] = []
+    turns: list[ChatTurn] = []
     for message in messages:
-        if not message.content.strip():
+        images = tuple(image for image in message.images if image.data)
+        if not (message.content.strip() or images):
             continue
-        if turns and turns[-1][0] is message.role:
-            turns[-1] = (message.role, f"{turns[-1][1]}\n\n{message.content}")
+        if turns and turns[-1].role is message.role:
+            before = turns.pop()
+            text = "\n\n".join(text for text in (before.text, message.content) if text.strip())
+            turns.append(ChatTurn(message.role, text, before.images + images))
         elif turns or message.role is Role.USER:
-            turns.append((message.role, message.content))
+            turns.append(ChatTurn(message.role, message.content, images))
     return turns
 
 

@@ -2,6 +2,8 @@
 
 import pytest
 
+from chatapp.conversation import Place
+from chatapp.models import Price
 from chatapp.settings import InvalidSettings, load_settings, unknown_settings
 
 
@@ -75,6 +77,10 @@ def test_more_models_are_a_json_list(monkeypatch):
         ("CHAT_DRAIN_SECONDS", "-1", "CHAT_DRAIN_SECONDS is '-1'"),
         ("CHAT_FIRST_TOKEN_SECONDS", "-1", "CHAT_FIRST_TOKEN_SECONDS"),
         ("CHAT_MAX_MESSAGE_CHARS", "5", "CHAT_MAX_MESSAGE_CHARS"),
+        ("CHAT_GEMMA_PRICE", "cheap", "CHAT_GEMMA_PRICE is 'cheap': it must be US dollars per million tokens"),
+        ("CHAT_GEMMA_PLACE", "cellar", "CHAT_GEMMA_PLACE is 'cellar'"),
+        ("CHAT_GEMMA_PODS", "app=gemma", "CHAT_GEMMA_PODS is 'app=gemma'"),
+        ("CHAT_MODELS", '[{"id": "a", "label": "x", "url": "http://x", "ignores": ["max_tokens"]}]', "0.ignores.0"),
         ("CHAT_MODELS", "[{", "it must be a JSON list of models"),
         ("CHAT_MODELS", '[{"id": "a b", "label": "x", "url": "http://x"}]', r"CHAT_MODELS \(0.id\) is 'a b'"),
         ("CHAT_MODELS", '[{"id": "a", "label": "x"}]', r"CHAT_MODELS \(0.url\)"),
@@ -107,6 +113,27 @@ def test_the_history_can_be_in_firestore_for_some_days(monkeypatch):
     monkeypatch.setenv("CHAT_RETENTION_DAYS", "0")
     with pytest.raises(InvalidSettings, match="CHAT_RETENTION_DAYS is '0': it must be greater than or equal to 1"):
         load_settings()
+
+
+def test_what_a_model_is_can_be_set(monkeypatch):
+    monkeypatch.setenv("CHAT_GEMMA_IMAGES", "true")
+    monkeypatch.setenv("CHAT_GEMMA_PLACE", "own-gpus")
+    monkeypatch.setenv("CHAT_GEMMA_PRICE", "0.30 / 2.50")
+    extra = '{"images": false, "place": "other-server", "price": "1/2", "ignores": ["top_p"]}'
+    monkeypatch.setenv("CHAT_MODELS", f'[{{"id": "a", "label": "x", "url": "http://x", {extra[1:]}]')
+    settings = load_settings()
+    assert (settings.gemma_images, settings.gemma_place, settings.gemma_price) == (
+        True,
+        Place.OWN_GPUS,
+        Price(0.3, 2.5),
+    )
+    (model,) = settings.models
+    assert (model.images, model.place, model.price, model.ignores) == (
+        False,
+        Place.OTHER_SERVER,
+        Price(1, 2),
+        ("top_p",),
+    )
 
 
 def test_a_key_never_shows_in_an_error_or_in_the_settings(monkeypatch):

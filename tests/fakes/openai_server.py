@@ -257,9 +257,16 @@ class FakeOpenAIServer:
         return self.answer(body["messages"]) if callable(self.answer) else self.answer
 
     def _prompt_tokens(self, body: dict[str, Any]) -> int:
-        return sum(len(message["content"].split()) for message in body["messages"])
+        return sum(_tokens(message["content"]) for message in body["messages"])
 
     def _usage(self, body: dict[str, Any], completion_tokens: int) -> dict[str, int]:
         prompt_tokens = self._prompt_tokens(body)
         total = prompt_tokens + completion_tokens
         return {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens, "total_tokens": total}
+
+
+def _tokens(content: str | list[dict[str, Any]]) -> int:
+    """Count a token for each word, and as many as Gemma for each picture."""
+    if isinstance(content, str):
+        return len(content.split())
+    return sum(256 if part["type"] == "image_url" else len(part["text"].split()) for part in content)

@@ -176,7 +176,7 @@ async def test_a_server_that_takes_fewer_images_gets_the_newest_from_then_on():
     shown = [[image.id for image in message.images] for message in model.asked[-1][0]]
     assert shown == [["c"], [], ["d"]]
     assert model.asked[-1][0][0].content == f"{NOT_SHOWN}\n{NOT_SHOWN}\nThese?"
-    with pytest.raises(TooManyImages, match="Scripted takes at most 2 pictures at once"):
+    with pytest.raises(TooManyImages, match="Too many pictures: Scripted takes 2 at once"):
         await ask(window, [seen(question, "a", "b", "c")], album)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import dataclasses
 import functools
 import json
 import socket
@@ -19,9 +21,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatapp.conversation import FinishReason, GenerationParameters, Message, Role, Usage, new_id
+from chatapp.conversation import FinishReason, GenerationParameters, Image, Message, Place, Role, Usage, new_id
 from chatapp.errors import Blocked, ContextTooLong, ModelError, ModelUnavailable, RateLimited
-from chatapp.models import Finish, ModelState, ModelStatus, TextDelta, TimeLimits, gemini_answer
+from chatapp.models import Finish, ModelState, ModelStatus, Price, TextDelta, TimeLimits, gemini_answer
 from chatapp.models import gemini as gemini_module
 from chatapp.models.gemini import DEFAULT_CONTEXT_TOKENS, THINKING_HEADROOM, GeminiModel, contents
 from tests.fakes import gemini_server as fake
@@ -157,12 +159,73 @@ async def test_a_question_goes_to_vertex_ai_with_the_credentials_and_the_paramet
     ]
     assert request.body["systemInstruction"]["parts"] == [{"text": "Be brief."}]
     assert request.body["generationConfig"] == {
-        "temperature": 0.3,
-        "topP": 0.8,
         "maxOutputTokens": 77,
         "thinkingConfig": {"thinking_budget": 0},  # the SDK's spelling; the API takes both
     }
     assert text_of(events) == fake.DEFAULT_ANSWER
+
+
+@pytest.mark.parametrize(
+    ("model", "sent"),
+    [
+        ("gemini-2.5-flash", {"temperature": 0.3, "topP": 0.8}),
+        ("gemini-3-flash-preview", {"temperature": 0.3, "topP": 0.8}),
+        ("gemini-3.5-flash", {"temperature": 0.3, "topP": 0.8}),
+        ("my-tuned-model", {"temperature": 0.3, "topP": 0.8}),
+        ("gemini-3.5-flash-lite", {}),
+        ("publishers/google/models/gemini-3.6-flash", {}),
+        ("gemini-4-pro", {}),
+    ],
+)
+async def test_temperature_and_top_p_go_only_to_models_that_heed_them(
+    make: Callable[..., GeminiModel], server: GeminiServer, model: str, sent: dict[str, float]
+) -> None:
+    gemini = make(model=model)
+    await answer_of(gemini, temperature=0.3, top_p=0.8)
+    config = server.requests[0].body["generationConfig"]
+    assert {name: config[name] for name in ("temperature", "topP") if name in config} == sent
+    assert set(gemini.unsupported) == (set() if sent else {"temperature", "top_p"})
+
+
+async def test_pictures_go_before_the_text_of_their_message(
+    make: Callable[..., GeminiModel], server: GeminiServer
+) -> None:
+    picture = Image(id="p", media_type="image/png", width=1, height=1, data=b"\x89PNG")
+    history = [
+        dataclasses.replace(message(Role.USER, " "), images=(picture,)),
+        message(Role.ASSISTANT, "A dot."),
+        dataclasses.replace(message(Role.USER, "And these?"), images=(picture, dataclasses.replace(picture, data=b""))),
+    ]
+    _ = [event async for event in make().stream(history, GenerationParameters())]
+    shown = {"inlineData": {"mime_type": "image/png", "data": base64.b64encode(b"\x89PNG").decode()}}
+    assert server.requests[0].body["contents"] == [
+        {"role": "user", "parts": [shown]},
+        {"role": "model", "parts": [{"text": "A dot."}]},
+        {"role": "user", "parts": [shown, {"text": "And these?"}]},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "place"),
+    [
+        ({}, Place.VERTEX_AI),
+        ({"api_key": API_KEY}, Place.GEMINI_API),
+        ({"api_key": ""}, Place.UNKNOWN),
+    ],
+)
+def test_gemini_says_where_it_runs(settings: dict[str, str], place: Place) -> None:
+    settings = settings or {"project": "demo"}
+    assert GeminiModel("gemini", "Gemini", **settings).place is place
+
+
+def test_the_list_price_is_known_for_the_default_model_and_a_setting_replaces_it() -> None:
+    usage = Usage(prompt_tokens=1_000_000, completion_tokens=100_000)
+    price = GeminiModel("gemini", "Gemini").price
+    assert price is not None
+    assert price.of(usage) == pytest.approx(0.55)
+    assert GeminiModel("gemini", "Gemini", model="gemini-9-flash").price is None
+    assert GeminiModel("gemini", "Gemini", price=Price(1, 2)).price == Price(1, 2)
+    assert price.of(Usage(prompt_tokens=3)) is None
 
 
 async def test_without_a_project_the_key_goes_to_the_gemini_api_in_a_header_and_not_in_the_address(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 import signal
 import subprocess
@@ -17,8 +18,8 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from chatapp.conversation import FinishReason, GenerationParameters, Message, Role, Usage, new_id
-from chatapp.errors import ContextTooLong, ModelUnavailable
+from chatapp.conversation import FinishReason, GenerationParameters, Image, Message, Role, Usage, new_id
+from chatapp.errors import CannotSee, ContextTooLong, ModelUnavailable
 from chatapp.models import Finish, ModelState, TextDelta, TimeLimits, llamacpp, llamacpp_setup, openai_compatible
 from chatapp.models.llamacpp import LlamaCppModel
 from chatapp.models.llamacpp_server import CONTEXT_TOKENS
@@ -150,6 +151,17 @@ async def test_a_prompt_over_the_context_is_too_long_with_both_numbers(model):
         await ask(model, "word " * 5000)
     assert caught.value.context_tokens == CONTEXT_TOKENS
     assert caught.value.prompt_tokens > 5000
+    assert text_of(await ask(model))
+
+
+async def test_the_real_server_tells_and_says_that_its_model_sees_no_pictures(model):
+    behind = model._server.model
+    await behind.status()
+    assert behind._listing.sees_images is False
+    picture = Image(id="p", media_type="image/png", width=1, height=1, data=b"\x89PNG")
+    asked = [dataclasses.replace(question("Which colour is this?")[0], images=(picture,))]
+    with pytest.raises(CannotSee, match="Demo cannot see pictures"):
+        _ = [event async for event in model.stream(asked, GenerationParameters())]
     assert text_of(await ask(model))
 
 

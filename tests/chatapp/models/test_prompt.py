@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from chatapp.conversation import FinishReason, GenerationParameters, Message, Role
 from chatapp.models import Finish, TextDelta
-from chatapp.models.openai_compatible import chat_messages
 from chatapp.models.openai_errors import Problems, ServerProblem
+from chatapp.models.openai_question import chat_messages
 from chatapp.models.openai_stream import AnswerParser, EventStream
-from chatapp.models.prompt import alternating_turns, clean_text
+from chatapp.models.prompt import ChatTurn, alternating_turns, clean_text
 
 ANY_TEXT = st.text(st.characters())  # lone surrogates and NUL included
 TEXT = st.text()
@@ -34,15 +34,15 @@ QUESTIONS = st.builds(message, st.just(Role.USER), ANY_TEXT.filter(str.strip))
 
 @given(CONVERSATIONS)
 def test_turns_start_with_the_user_and_strictly_alternate(conversation):
-    roles = [role for role, _ in alternating_turns(conversation)]
+    roles = [turn.role for turn in alternating_turns(conversation)]
     assert roles == [Role.USER, Role.ASSISTANT] * (len(roles) // 2) + [Role.USER] * (len(roles) % 2)
 
 
 @given(CONVERSATIONS, QUESTIONS)
 def test_turns_end_with_the_question_when_it_is_last(conversation, question):
-    role, text = alternating_turns([*conversation, question])[-1]
-    assert role is Role.USER
-    assert text.endswith(question.content)
+    turn = alternating_turns([*conversation, question])[-1]
+    assert turn.role is Role.USER
+    assert turn.text.endswith(question.content)
 
 
 @given(CONVERSATIONS)
@@ -50,19 +50,19 @@ def test_no_text_after_the_first_question_is_lost_doubled_or_moved(conversation)
     said = [message for message in conversation if message.content.strip()]
     while said and said[0].role is Role.ASSISTANT:
         said.pop(0)
-    everything = "".join(text for _, text in alternating_turns(conversation))
+    everything = "".join(turn.text for turn in alternating_turns(conversation))
     assert everything.replace("\n\n", "") == "".join(message.content for message in said).replace("\n\n", "")
 
 
 @given(CONVERSATIONS)
 def test_turns_that_alternate_already_are_left_alone(conversation):
     turns = alternating_turns(conversation)
-    assert alternating_turns(message(role, text) for role, text in turns) == turns
+    assert alternating_turns(message(turn.role, turn.text) for turn in turns) == turns
 
 
 def test_two_questions_in_a_row_after_an_empty_answer_become_one():
     conversation = [message(Role.USER, "a"), message(Role.ASSISTANT, ""), message(Role.USER, "b")]
-    assert alternating_turns(conversation) == [(Role.USER, "a\n\nb")]
+    assert alternating_turns(conversation) == [ChatTurn(Role.USER, "a\n\nb")]
 
 
 # --- translation -------------------------------------------------------------------------------------------------

@@ -1,0 +1,195 @@
+"""What an OpenAI-compatible model is, and what it takes: pictures, parameters, its place and its price."""
+
+import base64
+import dataclasses
+
+import pytest
+
+from chatapp.conversation import GenerationParameters, Image, Message, Place, Role
+from chatapp.errors import CannotSee, ModelUnavailable, TooManyImages
+from chatapp.models import ModelState, TextDelta
+from chatapp.models.context import ContextWindow
+from chatapp.models.images import NOT_SHOWN
+from chatapp.models.openai_compatible import OpenAICompatibleModel
+from tests.fakes.openai_server import FakeOpenAIServer, Reply
+
+PICTURE = Image(id="p", media_type="image/png", width=1, height=1, data=b"\x89PNG")
+SHOWN = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{base64.b64encode(PICTURE.data).decode()}"}}
+
+
+@pytest.fixture
+async def connect():
+    """Return a function that makes models, all of which are closed at the end."""
+    models = []
+
+    def make(server, **arguments):
+        models.append(OpenAICompatibleModel("gemma", "Gemma", server.url, **arguments))
+        return models[-1]
+
+    yield make
+    for model in models:
+        await model.aclose()
+
+
+def said(role, content, *images):
+    return Message(id=f"{content}{len(images)}", turn_id="t", role=role, content=content, created_ms=1, images=images)
+
+
+async def answer(model, *messages, **parameters):
+    """Return the text of an answer, asked for as a turn does."""
+    messages = messages or (said(Role.USER, "Hi"),)
+    window = ContextWindow(model)
+    events = [event async for event in window.stream(messages, GenerationParameters(**parameters))]
+    return "".join(event.text for event in events if isinstance(event, TextDelta))
+
+
+async def test_pictures_go_before_the_text_of_their_message(connect):
+    async with FakeOpenAIServer() as server:
+        await answer(
+            connect(server, images=True),
+            said(Role.USER, " ", PICTURE),
+            said(Role.ASSISTANT, "A dot."),
+            said(Role.USER, "And these?", PICTURE, PICTURE),
+        )
+    assert server.requests[0]["messages"] == [
+        {"role": "user", "content": [SHOWN]},
+        {"role": "assistant", "content": "A dot."},
+        {"role": "user", "content": [SHOWN, SHOWN, {"type": "text", "text": "And these?"}]},
+    ]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "image input is not supported - hint: if this is unexpected, you may need to provide the mmproj",
+        "SmolLM is not a multimodal model",
+        "At most 0 image(s) may be provided in one prompt.",
+        "this model is missing data required for image input",
+    ],
+)
+async def test_a_server_that_refuses_pictures_is_known_not_to_see_them_from_then_on(connect, words):
+    refusal = Reply(status=500, body={"error": {"code": 500, "message": words, "type": "server_error"}})
+    async with FakeOpenAIServer(script=[refusal]) as server:
+        model = connect(server, images=True)
+        with pytest.raises(CannotSee, match=r"Gemma cannot see pictures\. Choose a model that can"):
+            await answer(model, said(Role.USER, "Look", PICTURE))
+        assert model.sees_images is False
+        await answer(model, said(Role.USER, "Look", PICTURE), said(Role.ASSISTANT, "No."), said(Role.USER, "Hm."))
+    assert server.requests[-1]["messages"][0]["content"] == f"{NOT_SHOWN}\nLook"
+
+
+async def test_a_server_that_takes_fewer_pictures_gets_as_many_as_it_takes(connect):
+    refusal = Reply(
+        status=400, body={"error": {"message": "At most 1 image(s) may be provided in one prompt.", "code": 400}}
+    )
+    conversation = said(Role.USER, "One", PICTURE), said(Role.ASSISTANT, "Yes."), said(Role.USER, "Two", PICTURE)
+    async with FakeOpenAIServer(script=[refusal, Reply(), refusal], context_tokens=32_000) as server:
+        model = connect(server, images=True)
+        assert await answer(model, *conversation) == "Hello from the fake."
+        first, _, last = server.requests[-1]["messages"]
+        assert (first["content"], last["content"][0]) == (f"{NOT_SHOWN}\nOne", SHOWN)
+        with pytest.raises(TooManyImages, match=r"Too many pictures: Gemma takes 1 at once\."):
+            await answer(model, said(Role.USER, "Both", PICTURE, dataclasses.replace(PICTURE, id="q")))
+
+
+@pytest.mark.parametrize(
+    ("models", "sees"),
+    [
+        ([{"id": "google/gemma-3-12b-it"}], True),
+        ([{"id": "gemma3:1b"}], False),
+        ([{"id": "gemma-3-270m-it"}], False),
+        ([{"id": "gemma3n:e4b"}], False),
+        ([{"id": "google/gemma-4-12B-it-qat-w4a16-ct"}], True),
+        ([{"id": "qwen3-vl:8b"}], True),
+        ([{"id": "qwen3:8b"}], False),
+        ([{"id": "gemma"}], False),
+        ([{"id": "gemma-3-12b", "capabilities": ["completion"]}], False),
+        ([{"id": "anything", "capabilities": ["completion", "multimodal"]}], True),
+        ([{"id": "anything", "capabilities": {"vision": True}}], True),
+        ([{"id": "pixtral", "capabilities": {"vision": False}}], False),
+        ([{"id": "x/y", "architecture": {"input_modalities": ["text", "image"]}}], True),
+        ([{"id": "x/vision", "architecture": {"input_modalities": ["text"]}}], False),
+    ],
+)
+async def test_whether_a_model_sees_is_as_its_server_lists_it_and_else_as_its_name_tells(connect, models, sees):
+    async with FakeOpenAIServer(models=[model["id"] for model in models]) as server:
+        server.models_reply = Reply(body={"data": models})
+        model = connect(server)
+        await model.status()
+        assert model.sees_images is sees
+        for told in (True, False):
+            assert connect(server, images=told).sees_images is told
+
+
+async def test_llama_cpp_says_what_a_model_can_do_in_its_second_list(connect):
+    listed = {
+        "models": [{"name": "gemma-3-12b", "model": "gemma-3-12b", "capabilities": ["completion"]}],
+        "data": [{"id": "gemma-3-12b", "owned_by": "llamacpp", "meta": {"n_ctx": 4096}}],
+    }
+    async with FakeOpenAIServer(flavor="llama.cpp", models=["gemma-3-12b"]) as server:
+        server.models_reply = Reply(body=listed)
+        model = connect(server)
+        await model.status()
+        assert model.sees_images is False
+
+
+def unsupported(name, code):
+    return Reply(status=400, body={"error": {"message": f"Unsupported: {name!r}", "param": name, "code": code}})
+
+
+async def test_a_model_that_thinks_is_asked_again_without_what_it_never_takes(connect):
+    script = [
+        unsupported("max_tokens", "unsupported_parameter"),
+        unsupported("temperature", "unsupported_value"),
+        unsupported("top_p", "unsupported_parameter"),
+    ]
+    async with FakeOpenAIServer(script=script) as server:
+        model = connect(server)
+        assert await answer(model, max_tokens=5) == "Hello from the fake."
+        assert not {"temperature", "top_p", "max_tokens"} & server.requests[-1].keys()
+        assert server.requests[-1]["max_completion_tokens"] == 5
+        assert len(server.requests) == 4
+        await answer(model)
+        assert len(server.requests) == 5  # it is remembered
+        assert model.unsupported == {
+            "temperature": "Gemma uses its own value and takes no other.",
+            "top_p": "Gemma uses its own value and takes no other.",
+        }
+
+
+async def test_the_proof_that_a_model_generates_gives_way_as_well(connect):
+    async with FakeOpenAIServer(script=[unsupported("max_tokens", "unsupported_parameter")]) as server:
+        assert (await connect(server).status()).state is ModelState.READY
+
+
+async def test_a_parameter_that_is_refused_for_good_is_an_error_and_not_asked_for_again_and_again(connect):
+    async with FakeOpenAIServer(script=[unsupported("messages", "unsupported_value")]) as server:
+        with pytest.raises(ModelUnavailable, match="the server does not accept messages"):
+            await answer(connect(server))
+        assert len(server.requests) == 1
+
+
+async def test_what_is_set_to_be_ignored_is_never_sent(connect):
+    async with FakeOpenAIServer() as server:
+        model = connect(server, ignores=["temperature"])
+        await answer(model, temperature=0.3, top_p=0.4)
+    assert "temperature" not in server.requests[0]
+    assert server.requests[0]["top_p"] == 0.4
+    assert set(model.unsupported) == {"temperature"}
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("http://localhost:11434", Place.THIS_COMPUTER),
+        ("http://127.0.0.1:8000/v1", Place.THIS_COMPUTER),
+        ("http://[::1]:8000", Place.THIS_COMPUTER),
+        ("http://host.docker.internal:11434", Place.THIS_COMPUTER),
+        ("http://192.168.1.7:8000", Place.OTHER_SERVER),
+        ("http://gemma-service.chat.svc.cluster.local:8000", Place.OTHER_SERVER),
+        ("https://localhost.example.org", Place.OTHER_SERVER),
+    ],
+)
+def test_a_model_runs_on_this_computer_if_its_address_says_so(url, place):
+    assert OpenAICompatibleModel("x", "X", url).place is place
+    assert OpenAICompatibleModel("x", "X", url, place=Place.OWN_GPUS).place is Place.OWN_GPUS
