@@ -20,6 +20,7 @@ from chatapp.sentences import Sentence
 from chatapp.settings import InvalidSettings
 from chatapp.store.journaled import JournaledStore
 from chatapp.store.sqlite import SQLiteStore
+from chatapp.store.with_temporary import WithTemporary
 from chatapp.turn_queue import TurnLimits
 from chatapp.turns import TurnRunner
 from chatapp.web import belongings, health
@@ -51,7 +52,7 @@ async def create_app(settings: Settings) -> FastAPI:
         raise InvalidSettings(str(error)) from error
     catalog = Catalog(models, default=settings.default_model)
     identity = _identity(settings)
-    store = await _store(settings)
+    store = WithTemporary(await _store(settings))
     metrics = _metrics(
         settings, catalog, store, running=lambda: turns.running_count, waiting=lambda: turns.waiting_count
     )

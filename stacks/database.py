@@ -21,9 +21,9 @@ class ChatDatabaseArgs:
         project: the project's ID.
         location: a location of Firestore, such as nam5; it can't be changed later.
         rules: the security rules for everything but server libraries.
-        expiry_field: in each of the collection groups the time after which Firestore deletes a document.
-        indexed_fields: collection group -> the fields that queries order by. All others have no index: each index costs
-            storage and time at every write, and would hold the text of the conversations a second time.
+        expiry_field: the time after which Firestore deletes a document of the collection groups ``expiring``.
+        indexed_fields: collection group -> the fields that queries order by or ask for. All others have no index: each
+            index costs storage and time at every write, and would hold the text of the conversations a second time.
         depends_on: the APIs of Firestore and of security rules.
         hooks: what to do while an API does not answer yet.
     """
@@ -33,6 +33,7 @@ class ChatDatabaseArgs:
     location: str
     rules: str
     expiry_field: str
+    expiring: Sequence[str]
     indexed_fields: Mapping[str, Sequence[str]]
     depends_on: Sequence[pulumi.Resource] = ()
     hooks: pulumi.ResourceHookBinding | None = field(default=None, compare=False)
@@ -84,7 +85,8 @@ class ChatDatabase(pulumi.ComponentResource):
     def _configure_fields(self, args: ChatDatabaseArgs) -> None:
         for collection, indexed in args.indexed_fields.items():
             self._configure(args, collection, "*", _NO_INDEX)
-            self._configure(args, collection, args.expiry_field, _NO_INDEX, gcp.firestore.FieldTtlConfigArgs())
+            if collection in args.expiring:
+                self._configure(args, collection, args.expiry_field, _NO_INDEX, gcp.firestore.FieldTtlConfigArgs())
             for name in indexed:
                 self._configure(args, collection, name, _ORDERED)
 

@@ -42,7 +42,8 @@ BUILD_APIS = ("artifactregistry.googleapis.com", "cloudbuild.googleapis.com", "s
 
 # The history's fields in Firestore, as chatapp/store writes them (a test compares them).
 EXPIRY_FIELD = "expireAt"
-INDEXED_FIELDS = {"conversations": ("updatedMs",), "messages": ("createdAt",)}
+INDEXED_FIELDS = {"conversations": ("updatedMs", "pinned"), "messages": ("createdAt",), "images": (), "users": ()}
+EXPIRING = ("conversations", "messages", "images")
 
 
 class HybridChat(pulumi.ComponentResource):
@@ -93,6 +94,7 @@ class HybridChat(pulumi.ComponentResource):
                 location=settings.database_location,
                 rules=(FOLDER / "firestore.rules").read_text(encoding="utf-8"),
                 expiry_field=EXPIRY_FIELD,
+                expiring=EXPIRING,
                 indexed_fields=INDEXED_FIELDS,
                 depends_on=[services["firestore.googleapis.com"], services["firebaserules.googleapis.com"]],
                 hooks=services.hooks,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from chatapp.conversation import Conversation, Message
+    from chatapp.conversation import Conversation, Image, Message, Profile
 
 T = TypeVar("T")
 
@@ -19,6 +19,23 @@ class Page(Generic[T]):
 
     items: Sequence[T]
     cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """Where a search found its words: in a message, or only in the title.
+
+    Attributes:
+        message_id: the newest message that has them all; "" for the title.
+        before: the text before ``match``, as ``after`` is the one behind it: about 60 characters of what was written,
+            with "…" where it goes on.
+    """
+
+    conversation: Conversation
+    message_id: str
+    before: str
+    match: str
+    after: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,13 +83,34 @@ class ConversationStore(Protocol):
         """Return one conversation."""
 
     async def messages(self, user: str, conversation_id: str, *, fresh: bool = True) -> list[Message]:
-        """Return all messages of a conversation by ``(created_ms, id)``."""
+        """Return all messages of a conversation by ``(created_ms, id)``, their images without data."""
 
     async def message(self, user: str, conversation_id: str, message_id: str, *, fresh: bool = True) -> Message:
-        """Return one message, without reading the others.
+        """Return one message, without reading the others; its images without data.
 
         Raises:
             ConversationNotFound: the user has no such message.
+        """
+
+    async def image(self, user: str, conversation_id: str, image_id: str) -> Image:
+        """Return an image of a conversation, with its data.
+
+        Raises:
+            ConversationNotFound: the user has no such image.
+        """
+
+    async def pinned(self, user: str, *, fresh: bool = True) -> list[Conversation]:
+        """Return the user's pinned conversations, archived ones too, the last updated first, 100 at most.
+
+        Those that are marked as deleted are not among them.
+        """
+
+    async def search(self, user: str, text: str, *, limit: int = 20, cursor: str | None = None) -> Page[Hit]:
+        """Find the conversations with a message, or else a title, that has all words of a text, as parts of words too.
+
+        The last updated first, 50 at most at a time, one hit for each; without those that are marked as deleted. How a
+        word is written makes no difference (see `chatapp.store.folding`). A page that is not full, or empty, may still
+        have a cursor: there is more to look at.
         """
 
     async def create(self, user: str, conversation: Conversation, *messages: Message) -> None:
@@ -83,17 +121,29 @@ class ConversationStore(Protocol):
         """
 
     async def update(self, user: str, conversation: Conversation) -> None:
-        """Replace title, model, system prompt and ``updated_ms`` (which never goes back)."""
+        """Replace all of a conversation but its id and ``created_ms``; ``updated_ms`` never goes back."""
 
     async def append(self, user: str, conversation_id: str, *messages: Message) -> None:
         """Add messages, or replace those with the same id and a lower revision, all or nothing.
 
         Idempotent: the same call again changes nothing. The conversation's ``updated_ms`` becomes the newest message's
         ``created_ms`` if that is later.
+
+        Images come with the first revision of their message, and with data: of `values.IMAGE_BYTES` at most, others
+        raise StoreUnavailable, in words. They never change; a newer revision names the same, with data or without.
         """
 
     async def delete(self, user: str, conversation_id: str) -> None:
-        """Delete a conversation and all its messages for good; one that is not there is fine."""
+        """Delete a conversation and all its messages and images for good; one that is not there is fine."""
+
+    async def profile(self, user: str, *, fresh: bool = True) -> Profile:
+        """Return what is remembered of the user; an empty profile if nothing is."""
+
+    async def save_profile(self, user: str, profile: Profile) -> None:
+        """Remember a profile, unless one of the same or a higher revision is there: then nothing changes."""
+
+    async def delete_profile(self, user: str) -> None:
+        """Forget the user's profile for good, whatever its revision."""
 
     def status(self) -> StoreStatus:
         """Return how the store is doing; asks nobody, so that anybody may ask often."""

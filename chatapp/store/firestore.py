@@ -1,7 +1,7 @@
 """Conversations in Cloud Firestore: for a chat that runs in the cloud, in one or more replicas.
 
-This is the store. `firestore_documents` is the shape of what it keeps, `firestore_revisions` writes messages,
-`firestore_deletions` deletes conversations, and `firestore_client` is the connection.
+This is the store. `firestore_documents` is the shape of what it keeps, `firestore_revisions` writes messages and
+`firestore_profiles` profiles, `firestore_deletions` deletes conversations, and `firestore_client` is the connection.
 """
 
 from __future__ import annotations
@@ -13,17 +13,19 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from google.api_core.exceptions import AlreadyExists
-from google.cloud.firestore import DELETE_FIELD, Maximum, Query
+from google.cloud.firestore import DELETE_FIELD, FieldFilter, Maximum, Query
 
-from chatapp.conversation import Conversation, Message, MessageStatus, now_ms
+from chatapp.conversation import Conversation, Image, Message, MessageStatus, Profile, now_ms
 from chatapp.errors import ConversationNotFound
 from chatapp.store import Page, StoreStatus
 from chatapp.store.calls import Calls
+from chatapp.store.fields import clean_profile
 from chatapp.store.firestore_client import (
     CALL_S,
     READ_ATTEMPT_S,
     READ_CALL_S,
     Connection,
+    committed,
     fetched,
     fetched_all,
     fetched_one,
@@ -33,30 +35,48 @@ from chatapp.store.firestore_deletions import Tidying, begin_deletion
 from chatapp.store.firestore_documents import (
     CONVERSATIONS,
     EXPIRY_FIELD,
-    INDEXED_FIELDS,
+    IMAGES,
     MESSAGES,
+    ORDER_FIELDS,
+    PINNED_FIELD,
     USERS,
     conversation_document,
     conversation_of,
     expiry,
+    image_of,
     is_expired,
     is_id,
     is_part,
     message_of,
     part_id,
+    profile_document,
+    profile_of,
     uid,
 )
+from chatapp.store.firestore_profiles import put_profile
 from chatapp.store.firestore_revisions import Revisions, encoded
-from chatapp.store.values import BEGINNING, MAX_PAGE, cursor_after, in_order, position
+from chatapp.store.scanning import Scan
+from chatapp.store.values import (
+    BEGINNING,
+    MAX_PAGE,
+    MAX_PINNED,
+    cursor_after,
+    in_order,
+    place_of,
+    position,
+    refuse_too_much_profile,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from google.cloud.firestore import AsyncDocumentReference
 
+    from chatapp.store import Hit
     from chatapp.store.firestore_client import Client, Found
 
 STALE_S = 60.0  # three of the writes that a running turn makes at least: see `chatapp.turns.SIGN_OF_LIFE_SECONDS`
+PINNED_READ = 300
 MESSAGES_AT_ONCE = 300  # documents per request, of about 2 KB
 DAY_MS = 24 * 3600 * 1000
 
@@ -91,8 +111,8 @@ class FirestoreStore:
     day. What was written before a retention was set has no expiry, and goes only when its conversation is deleted: set
     it from the beginning. A write to an expired conversation that is still there brings it back.
 
-    **Indexes**: queries order by `INDEXED_FIELDS`, which the automatic single-field indexes serve. No composite index
-    is needed, and everything in `firestore_documents.UNINDEXED_FIELDS` can be exempted.
+    **Indexes**: queries order by, and ask for, `INDEXED_FIELDS`, which the automatic single-field indexes serve. No
+    composite index is needed, and everything in `firestore_documents.UNINDEXED_FIELDS` can be exempted.
 
     Args:
         project: the Google Cloud project.
@@ -110,6 +130,7 @@ class FirestoreStore:
         self._revisions = Revisions()
         self._tidying = Tidying(lambda: self._call(READ_CALL_S))
         self._calls = Calls()
+        self._scan = Scan(self)
 
     async def conversations(
         self, user: str, *, limit: int = 50, cursor: str | None = None, fresh: bool = True
@@ -118,7 +139,7 @@ class FirestoreStore:
         del fresh  # nothing is kept here that could be shown instead
         limit = min(max(limit, 1), MAX_PAGE)
         after_ms, after_id = position(cursor)
-        field = INDEXED_FIELDS[CONVERSATIONS]
+        field = ORDER_FIELDS[CONVERSATIONS]
         async with self._call() as client:
             query = (
                 client.collection(USERS, uid(user), CONVERSATIONS)
@@ -146,7 +167,7 @@ class FirestoreStore:
         """Return all messages of a conversation by ``(created_ms, id)``, as they were at one moment."""
         del fresh
         found: list[Found] = []
-        field = INDEXED_FIELDS[MESSAGES]
+        field = ORDER_FIELDS[MESSAGES]
         async with self._call(READ_CALL_S) as client:
             conversation = await _owned(_conversation(client, user, conversation_id))
             by_time = conversation.reference.collection(MESSAGES).order_by(field).order_by("__name__")
@@ -185,6 +206,37 @@ class FirestoreStore:
         documents = {one.id: one.fields for one in (found, *further)}
         return self._as_it_is_now(message_of(message_id, documents), found)
 
+    async def image(self, user: str, conversation_id: str, image_id: str) -> Image:
+        """Return an image of a conversation, with its data."""
+        async with self._call(READ_CALL_S) as client:
+            conversation = _conversation(client, user, conversation_id)
+            if not is_id(image_id):
+                raise ConversationNotFound(detail="no id that was ever stored")
+            reference = conversation.collection(IMAGES).document(image_id)
+            references = [conversation, reference]
+            there = {one.reference.path: one for one in await fetched_all(client, references, seconds=READ_ATTEMPT_S)}
+            if len(there) < len(references) or any(map(_is_expired, there.values())):
+                raise ConversationNotFound(detail="no such image")
+        return image_of(image_id, there[reference.path].fields)
+
+    async def pinned(self, user: str, *, fresh: bool = True) -> list[Conversation]:
+        """Return the user's pinned conversations, the last updated first.
+
+        Put in order here: there is an index for what is pinned, and none for that in an order. Of more than
+        `PINNED_READ` any are left out.
+        """
+        del fresh
+        async with self._call() as client:
+            conversations = client.collection(USERS, uid(user), CONVERSATIONS)
+            query = conversations.where(filter=FieldFilter(PINNED_FIELD, "==", value=True)).limit(PINNED_READ)
+            found = await fetched(query)
+        shown = (conversation_of(one.id, one.fields) for one in found if not _is_expired(one))
+        return sorted((one for one in shown if not one.deleted_ms), key=place_of, reverse=True)[:MAX_PINNED]
+
+    async def search(self, user: str, text: str, *, limit: int = 20, cursor: str | None = None) -> Page[Hit]:
+        """Find the conversations with a message, or else a title, that has all words of a text, by reading them."""
+        return await self._scan.search(user, text, limit=limit, cursor=cursor)
+
     async def create(self, user: str, conversation: Conversation, *messages: Message) -> None:
         """Add a conversation with its first messages."""
         new = encoded(messages, self._retention_ms)
@@ -193,14 +245,16 @@ class FirestoreStore:
             reference = _conversation(client, user, conversation.id)
             with suppress(AlreadyExists):  # the same call again
                 await self._revisions.create(client, reference, fields, new)
+        self._scan.wrote(user, conversation.id)
 
     async def update(self, user: str, conversation: Conversation) -> None:
-        """Replace title, model, system prompt and ``updated_ms`` (which never goes back)."""
-        fields = conversation_document(conversation)
-        changes = {name: fields[name] for name in ("title", "model", "systemPrompt")}
+        """Replace all of a conversation but its id and ``created_ms``; ``updated_ms`` never goes back."""
+        changes = conversation_document(conversation)
+        del changes["createdAt"]
         async with self._call() as client:
             reference = _conversation(client, user, conversation.id)
             await self._revisions.put(client, reference, changes | self._touched(conversation.updated_ms), [])
+        self._scan.wrote(user, conversation.id)
 
     async def append(self, user: str, conversation_id: str, *messages: Message) -> None:
         """Add messages, or replace those with the same id and a lower revision."""
@@ -212,6 +266,7 @@ class FirestoreStore:
                 return
             newest_ms = max(message.created_ms for message in messages)
             await self._revisions.put(client, reference, self._touched(newest_ms), new)
+        self._scan.wrote(user, conversation_id)
 
     async def delete(self, user: str, conversation_id: str) -> None:
         """Delete a conversation and all its messages for good."""
@@ -219,7 +274,29 @@ class FirestoreStore:
             return
         async with self._call() as client:
             await begin_deletion(client, uid(user), conversation_id)
+        self._scan.wrote(user, conversation_id)
         await self._tidying.finish(uid(user), conversation_id)
+
+    async def profile(self, user: str, *, fresh: bool = True) -> Profile:
+        """Return what is remembered of the user."""
+        del fresh
+        async with self._call() as client:
+            found = await fetched_one(client.document(USERS, uid(user)))
+        return profile_of(found.fields) if found else Profile()
+
+    async def save_profile(self, user: str, profile: Profile) -> None:
+        """Remember a profile, unless one of the same or a higher revision is there."""
+        profile = clean_profile(profile)
+        refuse_too_much_profile(profile)
+        async with self._call() as client:
+            await put_profile(client, client.document(USERS, uid(user)), profile_document(profile))
+
+    async def delete_profile(self, user: str) -> None:
+        """Forget the user's profile for good."""
+        async with self._call() as client:
+            batch = client.batch()
+            batch.delete(client.document(USERS, uid(user)))
+            await committed(batch)
 
     def status(self) -> StoreStatus:
         """Return that nothing waits: a write is in Firestore when it returns."""
@@ -234,7 +311,7 @@ class FirestoreStore:
 
     def _touched(self, updated_ms: int) -> dict[str, Any]:
         """Return the changes that say that a conversation was written."""
-        changes = {INDEXED_FIELDS[CONVERSATIONS]: Maximum(updated_ms), EXPIRY_FIELD: DELETE_FIELD}
+        changes = {ORDER_FIELDS[CONVERSATIONS]: Maximum(updated_ms), EXPIRY_FIELD: DELETE_FIELD}
         return changes | expiry(now_ms(), self._retention_ms)
 
     def _as_it_is_now(self, message: Message, found: Found) -> Message:

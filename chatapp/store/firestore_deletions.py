@@ -1,4 +1,4 @@
-"""Deleting a conversation in Firestore, where the messages do not go with it: first hidden, then gone.
+"""Deleting a conversation in Firestore, where messages and images do not go with it: first hidden, then gone.
 
 A note in ``users/{uid}/deletions`` stands from the first step to the last, so that what is broken off can be finished.
 """
@@ -15,7 +15,7 @@ from google.cloud.firestore import SERVER_TIMESTAMP
 
 from chatapp.errors import StoreUnavailable
 from chatapp.store.firestore_client import committed, fetched, fetched_one
-from chatapp.store.firestore_documents import CONVERSATIONS, DELETIONS, MESSAGES, USERS, VERSION
+from chatapp.store.firestore_documents import CONVERSATIONS, DELETIONS, IMAGES, MESSAGES, USERS, VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from chatapp.store.firestore_client import Client
 
-MESSAGES_AT_ONCE = 300  # documents in one commit, which has `firestore_client.ATTEMPT_S`
+DOCUMENTS_AT_ONCE = 300  # in one commit, which has `firestore_client.ATTEMPT_S`
 DELETIONS_AT_ONCE = 100  # of one user, in one go; the next look takes the others
 LOOK_AGAIN_S = 3600.0  # between two looks at the same user's notes, of one read each
 USERS_REMEMBERED = 10_000  # for that
@@ -45,7 +45,7 @@ class Tidying:
         self.tasks: set[asyncio.Task[None]] = set()
 
     async def finish(self, uid: str, conversation_id: str) -> None:
-        """Delete the messages of a conversation that is gone; if that fails, the next look does it."""
+        """Delete the messages and images of a conversation that is gone; if that fails, the next look does it."""
         try:
             async with self._call() as client:
                 await _finish(client, uid, conversation_id)
@@ -99,12 +99,13 @@ async def begin_deletion(client: Client, uid: str, conversation_id: str) -> None
 async def _finish(client: Client, uid: str, conversation_id: str) -> None:
     conversation = client.document(USERS, uid, CONVERSATIONS, conversation_id)
     if await fetched_one(conversation) is None:  # else somebody made it again, with messages that are not to go
-        messages = conversation.collection(MESSAGES).select([]).limit(MESSAGES_AT_ONCE)
-        while found := await fetched(messages):
-            batch = client.batch()
-            for message in found:
-                batch.delete(message.reference)
-            await committed(batch)
+        for collection in (MESSAGES, IMAGES):
+            documents = conversation.collection(collection).select([]).limit(DOCUMENTS_AT_ONCE)
+            while found := await fetched(documents):
+                batch = client.batch()
+                for one in found:
+                    batch.delete(one.reference)
+                await committed(batch)
     batch = client.batch()
     batch.delete(client.document(USERS, uid, DELETIONS, conversation_id))
     await committed(batch)

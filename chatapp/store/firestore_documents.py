@@ -3,6 +3,8 @@
     users/{uid}/conversations/{cid}                       title, model, updatedMs ...
     users/{uid}/conversations/{cid}/messages/{mid}        one message, or the first part of a very long one
     users/{uid}/conversations/{cid}/messages/{mid}~{n}    its further parts
+    users/{uid}/conversations/{cid}/images/{iid}          an image of a message, with its bytes
+    users/{uid}                                           what is remembered of the user: personas ...
     users/{uid}/deletions/{cid}                           a deletion that is not finished; has no text
 
 The user's id is in no path as it is: ``uid`` is a digest of it.
@@ -17,21 +19,50 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from chatapp.conversation import Conversation, FinishReason, Message, MessageStatus, Role, Usage
+from chatapp.conversation import (
+    Conversation,
+    Feedback,
+    FinishReason,
+    Image,
+    Message,
+    MessageStatus,
+    Place,
+    Role,
+    Usage,
+)
+from chatapp.sentences import from_json
+from chatapp.store.fields import clean, profile_fields, said
+from chatapp.store.fields import profile_of as profile_of_fields
 from chatapp.store.values import storable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-USERS, CONVERSATIONS, MESSAGES, DELETIONS = "users", "conversations", "messages", "deletions"
+    from chatapp.conversation import Profile
 
-# The only fields that queries order by: both directions of these single-field indexes are all that is needed.
-INDEXED_FIELDS = {CONVERSATIONS: "updatedMs", MESSAGES: "createdAt"}
-# When a document may go, for Firestore's TTL policies of both collection groups; an index on it serves nothing either.
+USERS, CONVERSATIONS, MESSAGES, DELETIONS = "users", "conversations", "messages", "deletions"
+IMAGES = "images"
+
+# What queries order by, and the one thing that they ask for: single-field indexes are all that is needed.
+ORDER_FIELDS = {CONVERSATIONS: "updatedMs", MESSAGES: "createdAt"}
+PINNED_FIELD = "pinned"
+INDEXED_FIELDS = {CONVERSATIONS: ("updatedMs", PINNED_FIELD), MESSAGES: ("createdAt",), IMAGES: (), USERS: ()}
+# When a document may go, for Firestore's TTL policies of these collection groups; an index on it serves nothing either.
 EXPIRY_FIELD = "expireAt"
+EXPIRING = (CONVERSATIONS, MESSAGES, IMAGES)
 # Every other field: an index would cost storage and time at every write, and would hold the text a second time.
 UNINDEXED_FIELDS = {
-    CONVERSATIONS: ("v", "title", "model", "systemPrompt", "createdAt"),
+    CONVERSATIONS: (
+        "v",
+        "title",
+        "model",
+        "systemPrompt",
+        "createdAt",
+        "persona",
+        "archived",
+        "branch",
+        "deletedMs",
+    ),
     MESSAGES: (
         "v",
         "turnId",
@@ -46,7 +77,17 @@ UNINDEXED_FIELDS = {
         "finishReason",
         "omittedMessages",
         "error",
+        "follows",
+        "images",
+        "feedback",
+        "place",
+        "insteadOf",
+        "temperature",
+        "seconds",
+        "cost",
     ),
+    IMAGES: ("v", "mediaType", "width", "height", "data"),
+    USERS: ("v", "rev", "personas", "parameters", "answerWithOther"),
 }
 
 VERSION = 1  # of the documents' shape, in "v"; a program that changes the shape can tell the old from the new
@@ -96,6 +137,11 @@ def conversation_document(conversation: Conversation) -> Document:
         "systemPrompt": storable(conversation.system_prompt),
         "createdAt": timestamp(conversation.created_ms),
         "updatedMs": conversation.updated_ms,
+        "persona": conversation.persona,
+        PINNED_FIELD: conversation.pinned,
+        "archived": conversation.archived,
+        "branch": conversation.branch,
+        "deletedMs": conversation.deleted_ms,
     }
 
 
@@ -108,6 +154,11 @@ def conversation_of(conversation_id: str, document: Mapping[str, Any]) -> Conver
         updated_ms=document["updatedMs"],
         model=document["model"],
         system_prompt=document["systemPrompt"],
+        persona=document.get("persona", ""),  # this and the next were not there from the beginning
+        pinned=document.get(PINNED_FIELD, False),
+        archived=document.get("archived", False),
+        branch=document.get("branch", ""),
+        deleted_ms=document.get("deletedMs", 0),
     )
 
 
@@ -119,7 +170,8 @@ def message_documents(message: Message, retention_ms: int | None) -> dict[str, D
     """
     if not is_id(message.id):
         raise ValueError(f"{message.id!r} cannot be the id of a message")
-    first, *further = _parts(storable(message.content))
+    message = clean(message)
+    first, *further = _parts(message.content)
     every = {"v": VERSION, "createdAt": timestamp(message.created_ms)} | expiry(message.created_ms, retention_ms)
     facts = every | {
         "turnId": message.turn_id,
@@ -133,7 +185,15 @@ def message_documents(message: Message, retention_ms: int | None) -> dict[str, D
         "secondsToFirstToken": message.seconds_to_first_token,
         "finishReason": message.finish_reason and message.finish_reason.value,
         "omittedMessages": message.omitted_messages,
-        "error": storable(message.error),
+        "error": said(message.error),
+        "follows": message.follows,
+        "images": [_image_facts(image) | {"id": image.id} for image in message.images],
+        "feedback": message.feedback.value,
+        "place": message.place.value,
+        "insteadOf": message.instead_of,
+        "temperature": message.temperature,
+        "seconds": message.seconds,
+        "cost": message.cost,
     }
     parts = {part_id(message.id, number): every | {"content": part} for number, part in enumerate(further, start=1)}
     return {message.id: facts, **parts}
@@ -166,8 +226,62 @@ def message_of(message_id: str, documents: Mapping[str, Mapping[str, Any]]) -> M
         seconds_to_first_token=document["secondsToFirstToken"],
         finish_reason=FinishReason(document["finishReason"]) if document["finishReason"] else None,
         omitted_messages=document["omittedMessages"],
-        error=document["error"],
+        error=from_json(document["error"]),
+        follows=document.get("follows"),  # this and the next were not there from the beginning
+        images=tuple(image_of(image["id"], image) for image in document.get("images", ())),
+        feedback=Feedback(document.get("feedback", "")),
+        place=Place(document.get("place", "")),
+        instead_of=document.get("insteadOf", ""),
+        temperature=document.get("temperature"),
+        seconds=document.get("seconds"),
+        cost=document.get("cost"),
     )
+
+
+def image_documents(message: Message, retention_ms: int | None) -> dict[str, Document]:
+    """Return the documents of a message's images by their ids: of those that come with their bytes.
+
+    Raises:
+        ValueError: an id cannot be one.
+    """
+    for image in message.images:
+        if not is_id(image.id):
+            raise ValueError(f"{image.id!r} cannot be the id of an image")
+    every = {"v": VERSION} | expiry(message.created_ms, retention_ms)
+    return {image.id: every | _image_facts(image) | {"data": image.data} for image in message.images if image.data}
+
+
+def image_of(image_id: str, document: Mapping[str, Any]) -> Image:
+    """Return the image that a document, or a message's mention of it, holds."""
+    return Image(
+        id=image_id,
+        media_type=document["mediaType"],
+        width=document["width"],
+        height=document["height"],
+        data=bytes(document.get("data", b"")),
+    )
+
+
+def profile_document(profile: Profile) -> Document:
+    """Return the document of what is remembered of a user."""
+    fields = profile_fields(profile)
+    return {
+        "v": VERSION,
+        "rev": fields["revision"],
+        "personas": fields["personas"],
+        "parameters": fields["parameters"],
+        "answerWithOther": fields["answer_with_other"],
+    }
+
+
+def profile_of(document: Mapping[str, Any]) -> Profile:
+    """Return what a document remembers of a user."""
+    names = {"rev": "revision", "answerWithOther": "answer_with_other"}
+    return profile_of_fields({names.get(name, name): value for name, value in document.items()})
+
+
+def _image_facts(image: Image) -> Document:
+    return {"mediaType": image.media_type, "width": image.width, "height": image.height}
 
 
 def _milliseconds(time: datetime) -> int:

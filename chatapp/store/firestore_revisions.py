@@ -13,12 +13,14 @@ from chatapp.errors import ConversationNotFound, StoreUnavailable
 from chatapp.store.firestore_client import committed, fetched_all
 from chatapp.store.firestore_documents import (
     EXPIRY_FIELD,
+    IMAGES,
     MESSAGES,
     Document,
+    image_documents,
     message_documents,
     part_id,
 )
-from chatapp.store.values import newest, refuse_too_much
+from chatapp.store.values import newest, refuse_too_large_images, refuse_too_much
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -43,10 +45,15 @@ class Version(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """A message to write, with its documents by their ids: the one with its facts first, then further parts."""
+    """A message to write, with its documents by their ids: the one with its facts first, then further parts.
+
+    Attributes:
+        images: the documents of its images, by their ids.
+    """
 
     message: Message
     documents: dict[str, Document]
+    images: dict[str, Document]
 
 
 class Revisions:
@@ -104,8 +111,8 @@ class Revisions:
 
     def _assumed(self, conversation: AsyncDocumentReference, messages: Sequence[Encoded]) -> dict[str, Version] | None:
         """Return what Firestore most likely holds of these messages; None if only a read can tell."""
-        left = {message.id: self._left.get(_path(conversation, message)) for message, _ in messages}
-        if any(message.revision > 0 and left[message.id] is None for message, _ in messages):
+        left = {message.id: self._left.get(_path(conversation, message)) for message, *_ in messages}
+        if any(message.revision > 0 and left[message.id] is None for message, *_ in messages):
             return None
         return {message_id: version for message_id, version in left.items() if version}
 
@@ -116,7 +123,7 @@ class Revisions:
         positions: Sequence[int],
         results: Sequence[WriteResult],
     ) -> None:
-        for (message, documents), number in zip(messages, positions, strict=True):
+        for (message, documents, _), number in zip(messages, positions, strict=True):
             path = _path(conversation, message)
             self._left.pop(path, None)
             if message.status is MessageStatus.STREAMING:  # what has ended is not written again
@@ -132,8 +139,15 @@ def encoded(messages: Iterable[Message], retention_ms: int | None) -> list[Encod
         ValueError, TypeError, AttributeError: a message is none.
         StoreUnavailable: together they are longer than one commit may be.
     """
-    found = [Encoded(message, message_documents(message, retention_ms)) for message in newest(messages)]
-    refuse_too_much(sum(len(document["content"].encode()) for _, documents in found for document in documents.values()))
+    found = [
+        Encoded(message, message_documents(message, retention_ms), image_documents(message, retention_ms))
+        for message in newest(messages)
+    ]
+    refuse_too_large_images(one.message for one in found)
+    refuse_too_much(
+        sum(len(document["content"].encode()) for one in found for document in one.documents.values())
+        + sum(len(document["data"]) for one in found for document in one.images.values())
+    )
     return found
 
 
@@ -145,7 +159,7 @@ async def _stored(
     Raises:
         ConversationNotFound: there is no such conversation.
     """
-    references = [conversation, *(_reference(conversation, message.id) for message, _ in messages)]
+    references = [conversation, *(_reference(conversation, message.id) for message, *_ in messages)]
     there = {one.reference.path: one for one in await fetched_all(client, references, "rev", "parts")}
     if there.pop(conversation.path, None) is None:
         raise ConversationNotFound
@@ -170,6 +184,7 @@ def _replace(
     for document_id, fields in new.documents.items():
         if document_id != message_id:
             batch.set(_reference(conversation, document_id), fields)
+    _set_images(batch, conversation, new)
     reference, facts = _reference(conversation, message_id), new.documents[message_id]
     if stored is None:
         batch.create(reference, facts)
@@ -184,7 +199,13 @@ def _set(batch: AsyncWriteBatch, conversation: AsyncDocumentReference, new: Enco
     position = len(batch)
     for document_id, fields in new.documents.items():
         batch.set(_reference(conversation, document_id), fields)
+    _set_images(batch, conversation, new)
     return position
+
+
+def _set_images(batch: AsyncWriteBatch, conversation: AsyncDocumentReference, new: Encoded) -> None:
+    for image_id, fields in new.images.items():
+        batch.set(conversation.collection(IMAGES).document(image_id), fields)
 
 
 def _reference(conversation: AsyncDocumentReference, document_id: str) -> AsyncDocumentReference:

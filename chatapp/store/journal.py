@@ -11,8 +11,19 @@ from typing import TYPE_CHECKING, Self
 from chatapp.conversation import now_ms
 from chatapp.errors import ConversationNotFound
 from chatapp.store.journal_file import BUSY_TIMEOUT_S, open_journal
+from chatapp.store.journal_images import drop_images, image_in, with_images
 from chatapp.store.journal_overlay import Kind, changed, decoded_conversation, encoded
-from chatapp.store.journal_rows import Addition, Depth, Row, is_deleted, is_there, rows_of, waiting_of
+from chatapp.store.journal_rows import (
+    PROFILE,
+    Addition,
+    Depth,
+    Row,
+    deletion_waits,
+    is_deleted,
+    is_there,
+    rows_of,
+    waiting_of,
+)
 from chatapp.store.journal_running import abandoned, forget, interrupted, remember
 from chatapp.store.sqlite_database import SQLiteDatabase
 from chatapp.store.values import newest
@@ -22,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from chatapp.conversation import Conversation, Message
+    from chatapp.conversation import Conversation, Image, Message, Profile
     from chatapp.store.journal_overlay import Waiting
     from chatapp.store.journal_rows import Key
     from chatapp.store.sqlite_file import SQLiteFile
@@ -31,7 +42,7 @@ if TYPE_CHECKING:
 BATCH_BYTES = 512_000
 BATCH_MESSAGES = 100
 
-_SIZE = "ifnull(length(conversation), 0) + ifnull(length(message), 0)"
+_SIZE = "ifnull(length(conversation), 0) + ifnull(length(message), 0) + image_bytes"
 
 
 class Journal:
@@ -72,12 +83,27 @@ class Journal:
         def query(connection: sqlite3.Connection) -> dict[str, list[Waiting]]:
             found: defaultdict[str, list[Waiting]] = defaultdict(list)
             for row in connection.execute(
-                "SELECT conversation_id, number, call, kind, created_ms, conversation FROM writes"
-                " WHERE user = ? ORDER BY number",
-                (user,),
+                "SELECT conversation_id, number, call, kind, created_ms, conversation, image_bytes FROM writes"
+                " WHERE user = ? AND conversation_id != ? ORDER BY number",
+                (user, PROFILE),
             ):
                 found[row["conversation_id"]].append(waiting_of(row))
             return dict(found)
+
+        return await self._database.read(query)
+
+    async def image(self, key: Key, image_id: str) -> Image | None:
+        """Return an image that waits, with its data; None: the cloud may have it.
+
+        Raises:
+            ConversationNotFound: its conversation's deletion waits.
+        """
+
+        def query(connection: sqlite3.Connection) -> Image | None:
+            image = image_in(connection, key, image_id)
+            if image is None and deletion_waits(connection, key):
+                raise ConversationNotFound(detail="no such image")
+            return image
 
         return await self._database.read(query)
 
@@ -94,7 +120,7 @@ class Journal:
                 if batch and not fits:
                     break
                 batch += call
-            return batch
+            return [with_images(connection, key, write) for write in batch]
 
         return await self._database.read(query)
 
@@ -181,6 +207,33 @@ class Journal:
             add.take_away(connection, [number for (number,) in connection.execute(numbers, key)])
             add.row(connection, Kind.DELETE)
             forget(connection, key)
+            drop_images(connection, key)
+
+        await self._write(change, add, erases=True)
+
+    async def save_profile(self, user: str, profile: Profile) -> None:
+        """Accept a profile; it takes the place of one that waits, unless that has the same or a higher revision."""
+        key = user, PROFILE
+        add = Addition(self.depth, next(self._calls), key)
+
+        def change(connection: sqlite3.Connection) -> None:
+            add.begin()
+            waiting = [write for write in rows_of(connection, key) if write.profile]
+            if all(write.profile and write.profile.revision < profile.revision for write in waiting):
+                add.take_away(connection, [write.number for write in waiting])
+                add.row(connection, Kind.PROFILE, encoded(profile))
+
+        await self._write(change, add)
+
+    async def delete_profile(self, user: str) -> None:
+        """Accept that a profile is to go; what waits of it is gone from the file."""
+        key = user, PROFILE
+        add = Addition(self.depth, next(self._calls), key)
+
+        def change(connection: sqlite3.Connection) -> None:
+            add.begin()
+            add.take_away(connection, [write.number for write in rows_of(connection, key)])
+            add.row(connection, Kind.NO_PROFILE)
 
         await self._write(change, add, erases=True)
 
@@ -194,6 +247,7 @@ class Journal:
         def change(connection: sqlite3.Connection) -> None:
             add.begin()
             add.take_away(connection, numbers)
+            drop_images(connection, key)
             if gone:
                 forget(connection, key)
 

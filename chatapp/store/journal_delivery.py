@@ -208,6 +208,10 @@ class Deliveries:
             await self._cloud.create(user, first.conversation, *messages)
         elif first.kind is Kind.UPDATE and first.conversation:
             await self._cloud.update(user, first.conversation)
+        elif first.kind is Kind.PROFILE and first.profile:
+            await self._cloud.save_profile(user, first.profile)
+        elif first.kind is Kind.NO_PROFILE:
+            await self._cloud.delete_profile(user)
         else:
             await self._cloud.append(user, conversation_id, *messages)
 

@@ -50,9 +50,26 @@ _RUNNING = """
     );
     """
 
+_IMAGES = """
+    -- Images of the messages that wait, until nothing of their message does. ``image_bytes`` is what a message's take.
+    CREATE TABLE images (
+        user TEXT NOT NULL,
+        conversation_id TEXT NOT NULL,
+        id TEXT NOT NULL,
+        message_id TEXT NOT NULL,
+        media_type TEXT NOT NULL,
+        width INTEGER NOT NULL,
+        height INTEGER NOT NULL,
+        data BLOB NOT NULL,
+        PRIMARY KEY (user, conversation_id, id)
+    );
+    CREATE INDEX images_by_message ON images (user, conversation_id, message_id);
+    ALTER TABLE writes ADD COLUMN image_bytes INTEGER NOT NULL DEFAULT 0;
+    """
+
 JOURNAL = Schema(
     application_id=0x484A524E,  # "HJRN"
-    migrations=(_WRITES, _RUNNING),
+    migrations=(_WRITES, _RUNNING, _IMAGES),
     foreign="The file at {path} is not the chat's journal, so it was left alone. Move it away and start again.",
     newer="The chat's journal at {path} was made by a newer version of this chat, so it was left alone. Start that"
     " version once, so that it saves what waits there.",

@@ -9,9 +9,11 @@ from chatapp.errors import StoreUnavailable
 from chatapp.store import Page
 from chatapp.store.journal_overlay import base_of, conversation_over, known_of
 from chatapp.store.journal_recent import Listed
-from chatapp.store.values import BEGINNING, MAX_PAGE, cursor_after, place_of, position
+from chatapp.store.values import BEGINNING, MAX_PAGE, MAX_PINNED, cursor_after, place_of, position
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from chatapp.conversation import Conversation
     from chatapp.store import ConversationStore
     from chatapp.store.journal import Journal
@@ -60,6 +62,34 @@ class Lists:
                 raise
             return found
 
+    async def pinned(self, user: str, *, fresh: bool) -> list[Conversation]:
+        """Return the user's pinned conversations, the last updated first."""
+        known = self._recent.pinned(user)
+        if not fresh and known is not None:
+            return known[:MAX_PINNED]
+        reading = self._asking.begin(user)
+        waiting = await self._journal.waiting_of(user)
+
+        async def ask() -> list[Conversation]:
+            pinned = {one.id: one for one in await self._cloud.pinned(user)}
+            unseen = [name for name in waiting if name not in pinned]
+            found = await asyncio.gather(*(base_of(self._cloud, (user, one)) for one in unseen))
+            bases = {name: pinned.get(name) for name in waiting} | dict(zip(unseen, found, strict=True))
+            others = [one for name, one in pinned.items() if name not in waiting]
+            shown = _pinned([*others, *_visible(bases, waiting)])
+            if reading.is_current:
+                self._recent.keep_pinned(user, shown)
+            return shown
+
+        try:
+            return await self._asking.ask(ask(), hurry=known is not None or (bool(waiting) and self._asking.in_vain))
+        except StoreUnavailable:
+            if known is None and not waiting:
+                raise
+            bases = {name: self._recent.conversation((user, name)) or known_of(waiting[name]) for name in waiting}
+            others = [one for one in known or () if one.id not in waiting]
+            return _pinned([*others, *_visible(bases, waiting)])
+
     def _known(self, user: str, limit: int) -> Page[Conversation] | None:
         """Return the first page from what was last seen, if that was as much and something of it is left."""
         listed = self._recent.listed(user)
@@ -96,6 +126,11 @@ class Lists:
         shown = [one for one in _visible(bases, waiting) if place_of(one) < position(cursor)]
         ordered = sorted([*others, *shown], key=place_of, reverse=True)
         return Page(ordered[:limit], cursor_after(ordered[limit - 1]) if len(ordered) > limit else None)
+
+
+def _pinned(conversations: Iterable[Conversation]) -> list[Conversation]:
+    pinned = (one for one in conversations if one.pinned and not one.deleted_ms)
+    return sorted(pinned, key=place_of, reverse=True)[:MAX_PINNED]
 
 
 def _visible(bases: dict[str, Conversation | None], waiting: dict[str, list[Waiting]]) -> list[Conversation]:

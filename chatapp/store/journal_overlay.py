@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from chatapp.conversation import Conversation, FinishReason, Message, MessageStatus, Role, Usage
+from chatapp.conversation import Conversation, Message, Profile
 from chatapp.errors import ConversationNotFound
-from chatapp.store.values import in_order, storable
+from chatapp.store.fields import (
+    conversation_fields,
+    conversation_of,
+    message_fields,
+    message_of,
+    profile_fields,
+    profile_of,
+)
+from chatapp.store.values import in_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,6 +34,8 @@ class Kind(StrEnum):
     CREATED = "created"  # a first message of a conversation, which goes with its CREATE
     UPDATE = "update"
     APPEND = "append"
+    PROFILE = "profile"  # these two are of a user, not of a conversation
+    NO_PROFILE = "no profile"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +45,7 @@ class Waiting:
     Attributes:
         conversation: what CREATE and UPDATE write; with the first APPEND of a call, what was known when it came.
         message: what CREATED and APPEND write; None where only the list is looked at.
+        profile: what PROFILE writes.
         created_ms: the message's.
         size: bytes in the journal.
     """
@@ -44,6 +55,7 @@ class Waiting:
     kind: Kind
     conversation: Conversation | None
     message: Message | None
+    profile: Profile | None
     created_ms: int
     size: int
 
@@ -101,35 +113,43 @@ def known_of(waiting: Iterable[Waiting]) -> Conversation | None:
     return next((write.conversation for write in waiting if write.conversation and write.kind in kinds), None)
 
 
-def clean(message: Message) -> Message:
-    """Return the message with text that can be stored."""
-    return replace(message, content=storable(message.content), error=storable(message.error))
-
-
-def clean_conversation(conversation: Conversation) -> Conversation:
-    """Return the conversation with text that can be stored."""
-    return replace(conversation, title=storable(conversation.title), system_prompt=storable(conversation.system_prompt))
-
-
-def encoded(value: Conversation | Message) -> bytes:
-    """Return what the journal keeps of a conversation or a message.
+def encoded(value: Conversation | Message | Profile) -> bytes:
+    """Return what the journal keeps of a conversation, a profile, or a message, without the bytes of its images.
 
     Raises:
         TypeError: it holds something else than text and numbers.
         UnicodeEncodeError: an id is not valid Unicode.
     """
-    return json.dumps(asdict(value), ensure_ascii=False, separators=(",", ":")).encode()
+    match value:
+        case Conversation():
+            fields = conversation_fields(value)
+        case Message():
+            fields = message_fields(value)
+        case Profile():
+            fields = profile_fields(value)
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def decoded_conversation(kept: bytes) -> Conversation:
     """Return the conversation that `encoded` kept."""
-    return Conversation(**json.loads(kept))
+    return conversation_of(json.loads(kept))
 
 
 def decoded_message(kept: bytes) -> Message:
     """Return the message that `encoded` kept."""
-    known = json.loads(kept)
-    known["role"], known["status"] = Role(known["role"]), MessageStatus(known["status"])
-    known["usage"] = known["usage"] and Usage(**known["usage"])
-    known["finish_reason"] = known["finish_reason"] and FinishReason(known["finish_reason"])
-    return Message(**known)
+    return message_of(json.loads(kept))
+
+
+def decoded_profile(kept: bytes) -> Profile:
+    """Return the profile that `encoded` kept."""
+    return profile_of(json.loads(kept))
+
+
+def profile_over(base: Profile, waiting: Iterable[Waiting]) -> Profile:
+    """Return the profile as it will be, from what the cloud holds."""
+    for write in waiting:
+        if write.kind is Kind.NO_PROFILE:
+            base = Profile()
+        elif write.profile and (base == Profile() or write.profile.revision > base.revision):
+            base = write.profile
+    return base

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from chatapp.conversation import Profile
 from chatapp.errors import ConversationNotFound, StoreUnavailable
-from chatapp.store.journal_overlay import Kind, base_of, conversation_over, known_of, messages_over
+from chatapp.store.journal_overlay import Kind, base_of, conversation_over, known_of, messages_over, profile_over
+from chatapp.store.journal_rows import PROFILE
 from chatapp.store.values import newest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from chatapp.conversation import Conversation, Message
+    from chatapp.conversation import Conversation, Image, Message
     from chatapp.store import ConversationStore
     from chatapp.store.journal import Journal
     from chatapp.store.journal_asking import Asking, Reading
@@ -57,8 +59,8 @@ class Reads:
                 raise
             return over(seen)
 
-    async def messages(self, key: Key, *, fresh: bool) -> list[Message]:
-        """Return all messages of a conversation by ``(created_ms, id)``."""
+    async def messages(self, key: Key, *, fresh: bool, keep: bool = True) -> list[Message]:
+        """Return all messages of a conversation by ``(created_ms, id)``, and ``keep`` them as what was last seen."""
         if not fresh and (seen := self._recent.messages(key)) is not None:
             return list(seen)
         reading = self._asking.begin(key[0])
@@ -66,7 +68,7 @@ class Reads:
         seen = self._recent.messages(key)
 
         def over(base: Sequence[Message] | None) -> list[Message]:
-            return self._found_messages(key, reading, messages_over(base, waiting))
+            return self._found_messages(key, reading, messages_over(base, waiting), keep=keep)
 
         async def ask() -> list[Message]:
             base: Sequence[Message] | None
@@ -118,6 +120,34 @@ class Reads:
                 raise
             return _one(here, message_id)
 
+    async def image(self, key: Key, image_id: str) -> Image:
+        """Return an image of a conversation, with its data."""
+        if image := await self._journal.image(key, image_id):
+            return image
+        return await self._asking.ask(self._cloud.image(*key, image_id), hurry=False)
+
+    async def profile(self, user: str, *, fresh: bool) -> Profile:
+        """Return what is remembered of the user."""
+        known = self._recent.profile(user)
+        if not fresh and known is not None:
+            return known
+        reading = self._asking.begin(user)
+        waiting = await self._journal.waiting((user, PROFILE))
+
+        async def ask() -> Profile:
+            found = profile_over(await self._cloud.profile(user), waiting)
+            if reading.is_current:
+                self._recent.keep_profile(user, found)
+            return found
+
+        is_here = known is not None or bool(waiting)
+        try:
+            return await self._asking.ask(ask(), hurry=is_here)
+        except StoreUnavailable:
+            if not is_here:
+                raise
+            return profile_over(known or Profile(), waiting)
+
     def _found(self, key: Key, reading: Reading, found: Conversation | None) -> Conversation:
         if found is None:
             self._recent.forget(key)
@@ -126,11 +156,11 @@ class Reads:
             self._recent.keep_conversation(key, found)
         return found
 
-    def _found_messages(self, key: Key, reading: Reading, found: list[Message] | None) -> list[Message]:
+    def _found_messages(self, key: Key, reading: Reading, found: list[Message] | None, *, keep: bool) -> list[Message]:
         if found is None:
             self._recent.forget(key)
             raise ConversationNotFound
-        if reading.is_current:
+        if keep and reading.is_current:
             self._recent.keep_messages(key, found)
         return list(found)
 

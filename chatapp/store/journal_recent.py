@@ -12,7 +12,7 @@ from chatapp.store.values import cursor_after, in_order, newest, place_of, posit
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from chatapp.conversation import Conversation, Message
+    from chatapp.conversation import Conversation, Message, Profile
     from chatapp.store.journal_rows import Key
 
 RECENT_BYTES = 32_000_000
@@ -58,6 +58,8 @@ class Recent:
         self._bytes = 0
         self._sizes: OrderedDict[tuple[str, ...], int] = OrderedDict()
         self._lists: dict[str, Listed] = {}
+        self._pinned: dict[str, dict[str, Conversation]] = {}
+        self._profiles: dict[str, Profile] = {}
         self._conversations: dict[Key, Conversation] = {}
         self._messages: dict[Key, list[Message]] = {}
 
@@ -65,6 +67,17 @@ class Recent:
         """Return the beginning of the user's list."""
         self._use("list", user)
         return self._lists.get(user)
+
+    def pinned(self, user: str) -> list[Conversation] | None:
+        """Return the user's pinned conversations, the last updated first."""
+        self._use("pinned", user)
+        found = self._pinned.get(user)
+        return None if found is None else sorted(found.values(), key=place_of, reverse=True)
+
+    def profile(self, user: str) -> Profile | None:
+        """Return what is remembered of the user."""
+        self._use("profile", user)
+        return self._profiles.get(user)
 
     def conversation(self, key: Key) -> Conversation | None:
         """Return the conversation as it was last seen."""
@@ -83,10 +96,25 @@ class Recent:
         """Keep the user's first page, for which ``limit`` was asked."""
         self._keep_listed(user, Listed({item.id: item for item in page.items}, page.cursor, limit))
 
+    def keep_pinned(self, user: str, pinned: Iterable[Conversation]) -> None:
+        """Keep the user's pinned conversations."""
+        self._pinned[user] = {one.id: one for one in pinned}
+        self._keep(("pinned", user), _OBJECT_BYTES + sum(map(_size, self._pinned[user].values())))
+
+    def keep_profile(self, user: str, profile: Profile) -> None:
+        """Keep what is remembered of the user."""
+        self._profiles[user] = profile
+        size = sum(len(persona.name) + len(persona.instructions) for persona in profile.personas)
+        self._keep(("profile", user), _OBJECT_BYTES * (1 + len(profile.personas)) + 2 * size)
+
     def keep_conversation(self, key: Key, conversation: Conversation) -> None:
         """Keep a conversation, in the user's list too."""
         self._conversations[key] = conversation
         self._keep(("conversation", *key), _size(conversation))
+        if (pinned := self._pinned.get(key[0])) is not None:
+            others = [one for one in pinned.values() if one.id != conversation.id]
+            shown = conversation.pinned and not conversation.deleted_ms
+            self.keep_pinned(key[0], [*others, conversation] if shown else others)
         if (listed := self._lists.get(key[0])) and listed.reaches(conversation):
             self._keep_listed(
                 key[0], replace(listed, conversations=listed.conversations | {conversation.id: conversation})
@@ -118,6 +146,11 @@ class Recent:
         self._drop(("messages", *key))
         if listed := self._lists.get(key[0]):
             listed.conversations.pop(key[1], None)
+        self._pinned.get(key[0], {}).pop(key[1], None)
+
+    def forget_profile(self, user: str) -> None:
+        """Forget what is remembered of the user."""
+        self._drop(("profile", user))
 
     def _keep_listed(self, user: str, listed: Listed) -> None:
         self._lists[user] = listed
@@ -138,6 +171,10 @@ class Recent:
         kind, user, *conversation = name
         if kind == "list":
             self._lists.pop(user, None)
+        elif kind == "pinned":
+            self._pinned.pop(user, None)
+        elif kind == "profile":
+            self._profiles.pop(user, None)
         elif kind == "conversation":
             self._conversations.pop((user, conversation[0]), None)
         else:

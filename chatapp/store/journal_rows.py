@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from chatapp.conversation import now_ms
-from chatapp.store.journal_overlay import Kind, Waiting, decoded_conversation, decoded_message
+from chatapp.store.journal_images import keep_images
+from chatapp.store.journal_overlay import Kind, Waiting, decoded_conversation, decoded_message, decoded_profile
 
 if TYPE_CHECKING:
     import sqlite3
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from chatapp.conversation import Message
 
 Key = tuple[str, str]  # user, conversation id
+PROFILE = "~profile"  # stands where a conversation's id does; no conversation can have it
 
 
 class Row(NamedTuple):
@@ -81,12 +83,13 @@ class Addition:
         """Add a row."""
         accepted_ms, since_s = since or self._accepted
         facts = (message.id, message.revision, message.created_ms) if message else (None, None, None)
+        image_bytes = keep_images(connection, self._key, message) if message else 0
         number = connection.execute(
             "INSERT INTO writes (call, user, conversation_id, kind, accepted_ms, message_id, revision, created_ms,"
-            " conversation, message) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (self._call, *self._key, kind, accepted_ms, *facts, conversation, content),
+            " conversation, message, image_bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (self._call, *self._key, kind, accepted_ms, *facts, conversation, content, image_bytes),
         ).lastrowid
-        self._added[number or 0] = Row(len(conversation or b"") + len(content or b""), since_s)
+        self._added[number or 0] = Row(len(conversation or b"") + len(content or b"") + image_bytes, since_s)
 
     def message(self, connection: sqlite3.Connection, message: Message, content: bytes, known: bytes) -> None:
         """Add a message to append, unless what waits says as much, and take away what it makes superfluous.
@@ -141,6 +144,12 @@ def is_deleted(connection: sqlite3.Connection, key: Key) -> bool:
     return Kind.DELETE in kinds and Kind.CREATE not in kinds
 
 
+def deletion_waits(connection: sqlite3.Connection, key: Key) -> bool:
+    """Return whether a conversation's deletion waits, whatever comes after it."""
+    query = "SELECT 1 FROM writes WHERE user = ? AND conversation_id = ? AND kind = ? LIMIT 1"
+    return connection.execute(query, (*key, Kind.DELETE)).fetchone() is not None
+
+
 def is_there(connection: sqlite3.Connection, key: Key) -> bool:
     """Return whether what waits says that there is such a conversation."""
     query = "SELECT 1 FROM writes WHERE user = ? AND conversation_id = ? AND kind != ? LIMIT 1"
@@ -150,7 +159,7 @@ def is_there(connection: sqlite3.Connection, key: Key) -> bool:
 def rows_of(connection: sqlite3.Connection, key: Key) -> Iterator[Waiting]:
     """Return what waits of a conversation, in order, each row read when it is asked for."""
     for row in connection.execute(
-        "SELECT number, call, kind, created_ms, conversation, message FROM writes"
+        "SELECT number, call, kind, created_ms, conversation, image_bytes, message FROM writes"
         " WHERE user = ? AND conversation_id = ? ORDER BY number",
         key,
     ):
@@ -159,13 +168,14 @@ def rows_of(connection: sqlite3.Connection, key: Key) -> Iterator[Waiting]:
 
 def waiting_of(row: sqlite3.Row, message: bytes | None = None) -> Waiting:
     """Return the write that a row holds, with its message or without."""
-    conversation: bytes | None = row["conversation"]
+    kind, conversation = Kind(row["kind"]), row["conversation"]
     return Waiting(
         number=row["number"],
         call=row["call"],
-        kind=Kind(row["kind"]),
-        conversation=decoded_conversation(conversation) if conversation else None,
+        kind=kind,
+        conversation=decoded_conversation(conversation) if conversation and kind is not Kind.PROFILE else None,
+        profile=decoded_profile(conversation) if conversation and kind is Kind.PROFILE else None,
         message=decoded_message(message) if message else None,
         created_ms=row["created_ms"] or 0,
-        size=len(conversation or b"") + len(message or b""),
+        size=len(conversation or b"") + len(message or b"") + row["image_bytes"],
     )

@@ -19,21 +19,30 @@ from chatapp.conversation import Role
 from chatapp.errors import ConversationNotFound, StoreUnavailable
 from chatapp.store import StoreStatus
 from chatapp.store.calls import Calls
+from chatapp.store.fields import clean, clean_conversation, clean_profile, without_bytes
 from chatapp.store.journal import Journal
 from chatapp.store.journal_asking import Asking
 from chatapp.store.journal_delivery import Deliveries
 from chatapp.store.journal_lists import Lists
-from chatapp.store.journal_overlay import changed, clean, clean_conversation
+from chatapp.store.journal_overlay import changed
 from chatapp.store.journal_reads import Reads
 from chatapp.store.journal_recent import RECENT_BYTES, Recent
-from chatapp.store.values import in_order, newest, refuse_too_much
+from chatapp.store.journal_rows import PROFILE
+from chatapp.store.scanning import Scan
+from chatapp.store.values import (
+    in_order,
+    newest,
+    refuse_too_large_images,
+    refuse_too_much,
+    refuse_too_much_profile,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
     from pathlib import Path
 
-    from chatapp.conversation import Conversation, Message
-    from chatapp.store import ConversationStore, Page
+    from chatapp.conversation import Conversation, Image, Message, Profile
+    from chatapp.store import ConversationStore, Hit, Page
     from chatapp.store.journal_rows import Key
 
 T = TypeVar("T")
@@ -128,6 +137,7 @@ class JournaledStore:
         self._lists = Lists(journal, cloud, self._recent, self._asking)
         self._reads = Reads(journal, cloud, self._recent, self._asking)
         self._deliveries = Deliveries(journal, cloud, at_once, self._forget)
+        self._scan = Scan(_Searched(self._lists, self._reads))
         self._accepting: set[asyncio.Task[None]] = set()
         self._calls = Calls()
         self._closed = False
@@ -179,6 +189,21 @@ class JournaledStore:
         with self._calls.one():
             return await self._reads.message((user, conversation_id), message_id, fresh=fresh)
 
+    async def image(self, user: str, conversation_id: str, image_id: str) -> Image:
+        """Return an image of a conversation, with its data."""
+        with self._calls.one():
+            return await self._reads.image((user, conversation_id), image_id)
+
+    async def pinned(self, user: str, *, fresh: bool = True) -> list[Conversation]:
+        """Return the user's pinned conversations, the last updated first."""
+        with self._calls.one():
+            return await self._lists.pinned(user, fresh=fresh)
+
+    async def search(self, user: str, text: str, *, limit: int = 20, cursor: str | None = None) -> Page[Hit]:
+        """Find the conversations with a message, or else a title, that has all words of a text, by reading them."""
+        with self._calls.one():
+            return await self._scan.search(user, text, limit=limit, cursor=cursor)
+
     async def create(self, user: str, conversation: Conversation, *messages: Message) -> None:
         """Add a conversation with its first messages."""
         conversation, messages = clean_conversation(conversation), tuple(map(clean, messages))
@@ -188,7 +213,7 @@ class JournaledStore:
             await self._accept(self._created(key, conversation, messages))
 
     async def update(self, user: str, conversation: Conversation) -> None:
-        """Replace title, model, system prompt and ``updated_ms`` (which never goes back)."""
+        """Replace all of a conversation but its id and ``created_ms``; ``updated_ms`` never goes back."""
         conversation = clean_conversation(conversation)
         key = user, conversation.id
         with self._calls.one():
@@ -208,8 +233,27 @@ class JournaledStore:
     async def delete(self, user: str, conversation_id: str) -> None:
         """Delete a conversation and all its messages for good."""
         key = user, conversation_id
+        if conversation_id == PROFILE:
+            return
         with self._calls.one(), suppress(ConversationNotFound):  # an id that cannot be one
             await self._accept(self._delete(key))
+
+    async def profile(self, user: str, *, fresh: bool = True) -> Profile:
+        """Return what is remembered of the user."""
+        with self._calls.one():
+            return await self._reads.profile(user, fresh=fresh)
+
+    async def save_profile(self, user: str, profile: Profile) -> None:
+        """Remember a profile, unless one of the same or a higher revision is there."""
+        profile = clean_profile(profile)
+        refuse_too_much_profile(profile)
+        with self._calls.one():
+            await self._accept(self._saved_profile(user, profile))
+
+    async def delete_profile(self, user: str) -> None:
+        """Forget the user's profile for good."""
+        with self._calls.one():
+            await self._accept(self._deleted_profile(user))
 
     def status(self) -> StoreStatus:
         """Return how much waits for the cloud, and whether it takes it."""
@@ -250,7 +294,7 @@ class JournaledStore:
         self._wrote(key)
         if is_new and self._recent.conversation(key) is None:
             self._recent.keep_conversation(key, conversation)
-            self._recent.keep_messages(key, in_order(newest(messages)))
+            self._recent.keep_messages(key, in_order(newest(map(without_bytes, messages))))
 
     async def _updated(self, key: Key, before: Conversation, conversation: Conversation) -> None:
         await self._journal.update(key, replace(conversation, created_ms=before.created_ms))
@@ -262,20 +306,33 @@ class JournaledStore:
         seen = {message.id: message.revision for message in self._recent.messages(key) or ()}
         await self._journal.append(key, messages, known, seen)
         self._wrote(key)
-        self._recent.appended(key, messages, known)
+        self._recent.appended(key, map(without_bytes, messages), known)
 
     async def _delete(self, key: Key) -> None:
         await self._journal.delete(key)
         self._forget(key)
         self._deliveries.notice(key, fresh=True)
 
+    async def _saved_profile(self, user: str, profile: Profile) -> None:
+        await self._journal.save_profile(user, profile)
+        self._wrote((user, PROFILE))
+        if (known := self._recent.profile(user)) and profile.revision > known.revision:
+            self._recent.keep_profile(user, profile)
+
+    async def _deleted_profile(self, user: str) -> None:
+        await self._journal.delete_profile(user)
+        self._wrote((user, PROFILE))
+        self._recent.forget_profile(user)
+
     def _wrote(self, key: Key) -> None:
         self._asking.wrote(key[0])
+        self._scan.wrote(*key)
         self._deliveries.notice(key)
 
     def _forget(self, key: Key) -> None:
         """Forget a conversation that is deleted, whatever is still being read."""
         self._asking.wrote(key[0])
+        self._scan.wrote(*key)
         self._recent.forget(key)
 
     async def _accept(self, accepting: Coroutine[None, None, None]) -> None:
@@ -292,8 +349,11 @@ class JournaledStore:
         return len(depth.rows) >= self._most_writes or depth.size >= self._most_bytes
 
     def _refuse_what_is_too_much(self, messages: Sequence[Message], *, is_new: bool) -> None:
-        size = sum(len(message.content.encode()) for message in messages)
-        refuse_too_much(size)
+        refuse_too_large_images(messages)
+        sizes = (
+            len(message.content.encode()) + sum(len(image.data) for image in message.images) for message in messages
+        )
+        refuse_too_much(sum(sizes))
         if is_new and self._is_full:
             raise StoreUnavailable(
                 "The chat history cannot be saved now: the cloud has not taken it for a while, and there is no room "
@@ -316,3 +376,17 @@ class JournaledStore:
                     writes=Counter(write.kind.value for write in waiting),
                     bytes=sum(write.size for write in waiting),
                 )
+
+
+class _Searched:
+    """What a search reads: it leaves what was last seen as it is, which is for those who go on talking."""
+
+    def __init__(self, lists: Lists, reads: Reads) -> None:
+        self._lists = lists
+        self._reads = reads
+
+    async def conversations(self, user: str, *, limit: int = 50, cursor: str | None = None) -> Page[Conversation]:
+        return await self._lists.conversations(user, limit, cursor, fresh=True)
+
+    async def messages(self, user: str, conversation_id: str, *, fresh: bool = True) -> list[Message]:
+        return await self._reads.messages((user, conversation_id), fresh=fresh, keep=False)

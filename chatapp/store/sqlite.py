@@ -1,36 +1,56 @@
 """Conversations in one SQLite file, with Python's own sqlite3: the embedded default.
 
 One thread writes, and commits everything that waits in its queue together; a few connections read meanwhile. This is
-the store and its SQL; `sqlite_file` opens the file and says what its errors mean, `sqlite_database` reads and writes it
-by way of `sqlite_writer`, which is that thread.
+the store and its SQL; `sqlite_rows` are its rows and `sqlite_search` looks through them; `sqlite_file` opens the file
+and says what its errors mean, `sqlite_database` reads and writes it by way of `sqlite_writer`, which is that thread.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import structlog
 
-from chatapp.conversation import Conversation, FinishReason, Message, MessageStatus, Role, Usage
+from chatapp.conversation import Image, MessageStatus, Profile
 from chatapp.errors import ConversationNotFound, StoreUnavailable
 from chatapp.store import Page, StoreStatus
+from chatapp.store.fields import clean_profile, profile_fields, profile_of
 from chatapp.store.sqlite_database import SQLiteDatabase
 from chatapp.store.sqlite_file import HISTORY, SQLiteFile
 from chatapp.store.sqlite_retention import Retention
-from chatapp.store.values import MAX_PAGE, cursor_after, position, storable
+from chatapp.store.sqlite_rows import (
+    CONVERSATION,
+    CREATE,
+    MESSAGE,
+    UPDATE,
+    conversation_of,
+    conversation_row,
+    message_of,
+    owned,
+    put,
+)
+from chatapp.store.sqlite_search import search
+from chatapp.store.values import (
+    MAX_PAGE,
+    MAX_PINNED,
+    cursor_after,
+    position,
+    refuse_too_large_images,
+    refuse_too_much_profile,
+)
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable
     from pathlib import Path
 
+    from chatapp.conversation import Conversation, Message
+    from chatapp.store import Hit
+
 READERS = 4
-# What is only shown, never searched, is kept as JSON.
-DETAILS = ("model", "usage", "seconds_to_first_token", "finish_reason", "omitted_messages", "error")
-_MESSAGES = "SELECT id, turn_id, role, status, content, created_ms, revision, details FROM messages"
+_CONVERSATIONS = f"SELECT {CONVERSATION} FROM conversations"  # noqa: S608  # constants, as below
+_MESSAGES = f"SELECT {MESSAGE} FROM messages"  # noqa: S608
 
 log = structlog.get_logger(__name__)
 
@@ -85,12 +105,11 @@ class SQLiteStore:
 
         def query(connection: sqlite3.Connection) -> list[Conversation]:
             rows = connection.execute(
-                "SELECT id, title, created_ms, updated_ms, model, system_prompt FROM conversations"
-                " WHERE user = ? AND updated_ms >= ? AND (updated_ms, id) < (?, ?)"
+                f"{_CONVERSATIONS} WHERE user = ? AND updated_ms >= ? AND (updated_ms, id) < (?, ?)"
                 " ORDER BY updated_ms DESC, id DESC LIMIT ?",
                 (user, oldest_ms, updated_ms, last_id, limit + 1),
             )
-            return [Conversation(**row) for row in rows]
+            return [conversation_of(row) for row in rows]
 
         found = await self._database.read(query)
         return Page(found[:limit], cursor_after(found[limit - 1]) if len(found) > limit else None)
@@ -99,7 +118,7 @@ class SQLiteStore:
         """Return one conversation."""
         del fresh
         oldest_ms = self._retention.oldest_ms
-        return await self._database.read(lambda connection: _owned(connection, user, conversation_id, oldest_ms))
+        return await self._database.read(lambda connection: owned(connection, user, conversation_id, oldest_ms))
 
     async def messages(self, user: str, conversation_id: str, *, fresh: bool = True) -> list[Message]:
         """Return all messages of a conversation by ``(created_ms, id)``."""
@@ -107,12 +126,12 @@ class SQLiteStore:
         oldest_ms = self._retention.oldest_ms
 
         def query(connection: sqlite3.Connection) -> list[Message]:
-            _owned(connection, user, conversation_id, oldest_ms)
+            owned(connection, user, conversation_id, oldest_ms)
             rows = connection.execute(
                 f"{_MESSAGES} WHERE conversation_id = ? AND created_ms >= ? ORDER BY created_ms, id",
                 (conversation_id, oldest_ms),
             )
-            return [_message(row) for row in rows]
+            return [message_of(row) for row in rows]
 
         return await self._database.read(query)
 
@@ -122,50 +141,79 @@ class SQLiteStore:
         oldest_ms = self._retention.oldest_ms
 
         def query(connection: sqlite3.Connection) -> Message:
-            _owned(connection, user, conversation_id, oldest_ms)
+            owned(connection, user, conversation_id, oldest_ms)
             row = connection.execute(
                 f"{_MESSAGES} WHERE conversation_id = ? AND id = ? AND created_ms >= ?",
                 (conversation_id, message_id, oldest_ms),
             ).fetchone()
             if row is None:
                 raise ConversationNotFound(detail="no such message")
-            return _message(row)
+            return message_of(row)
 
         return await self._database.read(query)
 
+    async def image(self, user: str, conversation_id: str, image_id: str) -> Image:
+        """Return an image of a conversation, with its data."""
+        oldest_ms = self._retention.oldest_ms
+
+        def query(connection: sqlite3.Connection) -> Image:
+            owned(connection, user, conversation_id, oldest_ms)
+            row = connection.execute(
+                "SELECT images.id, media_type, width, height, data FROM images JOIN messages"
+                " ON messages.conversation_id = images.conversation_id AND messages.id = message_id"
+                " WHERE images.conversation_id = ? AND images.id = ? AND created_ms >= ?",
+                (conversation_id, image_id, oldest_ms),
+            ).fetchone()
+            if row is None:
+                raise ConversationNotFound(detail="no such image")
+            return Image(**row)
+
+        return await self._database.read(query)
+
+    async def pinned(self, user: str, *, fresh: bool = True) -> list[Conversation]:
+        """Return the user's pinned conversations, the last updated first."""
+        del fresh
+        oldest_ms = self._retention.oldest_ms
+
+        def query(connection: sqlite3.Connection) -> list[Conversation]:
+            rows = connection.execute(
+                f"{_CONVERSATIONS} WHERE user = ? AND pinned AND deleted_ms = 0 AND updated_ms >= ?"
+                " ORDER BY updated_ms DESC, id DESC LIMIT ?",
+                (user, oldest_ms, MAX_PINNED),
+            )
+            return [conversation_of(row) for row in rows]
+
+        return await self._database.read(query)
+
+    async def search(self, user: str, text: str, *, limit: int = 20, cursor: str | None = None) -> Page[Hit]:
+        """Find the conversations with a message, or else a title, that has all words of a text."""
+        oldest_ms = self._retention.oldest_ms
+        return await self._database.read(lambda connection: search(connection, user, text, limit, cursor, oldest_ms))
+
     async def create(self, user: str, conversation: Conversation, *messages: Message) -> None:
         """Add a conversation with its first messages."""
+        refuse_too_large_images(messages)
 
         def change(connection: sqlite3.Connection) -> None:
-            added = connection.execute(
-                "INSERT INTO conversations (id, user, title, created_ms, updated_ms, model, system_prompt)"
-                " VALUES (:id, :user, :title, :created_ms, :updated_ms, :model, :system_prompt)"
-                " ON CONFLICT (id) DO NOTHING",
-                _conversation_row(user, conversation),
-            )
-            if added.rowcount:
-                _put(connection, conversation.id, messages)
+            if connection.execute(CREATE, conversation_row(user, conversation)).rowcount:
+                put(connection, conversation.id, messages)
             else:
-                _owned(connection, user, conversation.id)
+                owned(connection, user, conversation.id)
 
         await self._database.write(change)
 
     async def update(self, user: str, conversation: Conversation) -> None:
-        """Replace title, model, system prompt and ``updated_ms`` (which never goes back)."""
+        """Replace all of a conversation but its id and ``created_ms``; ``updated_ms`` never goes back."""
 
         def change(connection: sqlite3.Connection) -> None:
-            changed = connection.execute(
-                "UPDATE conversations SET title = :title, model = :model, system_prompt = :system_prompt,"
-                " updated_ms = max(updated_ms, :updated_ms) WHERE id = :id AND user = :user",
-                _conversation_row(user, conversation),
-            )
-            if not changed.rowcount:
+            if not connection.execute(UPDATE, conversation_row(user, conversation)).rowcount:
                 raise ConversationNotFound
 
         await self._database.write(change)
 
     async def append(self, user: str, conversation_id: str, *messages: Message) -> None:
         """Add messages, or replace those with the same id and a lower revision."""
+        refuse_too_large_images(messages)
 
         def change(connection: sqlite3.Connection) -> None:
             newest_ms = max((message.created_ms for message in messages), default=0)
@@ -175,7 +223,7 @@ class SQLiteStore:
             )
             if not changed.rowcount:
                 raise ConversationNotFound
-            _put(connection, conversation_id, messages)
+            put(connection, conversation_id, messages)
 
         await self._database.write(change)
 
@@ -184,6 +232,39 @@ class SQLiteStore:
 
         def change(connection: sqlite3.Connection) -> None:
             connection.execute("DELETE FROM conversations WHERE id = ? AND user = ?", (conversation_id, user))
+
+        await self._database.write(change, erases=True)
+
+    async def profile(self, user: str, *, fresh: bool = True) -> Profile:
+        """Return what is remembered of the user."""
+        del fresh
+
+        def query(connection: sqlite3.Connection) -> Profile:
+            row = connection.execute("SELECT fields FROM profiles WHERE user = ?", (user,)).fetchone()
+            return profile_of(json.loads(row["fields"])) if row else Profile()
+
+        return await self._database.read(query)
+
+    async def save_profile(self, user: str, profile: Profile) -> None:
+        """Remember a profile, unless one of the same or a higher revision is there."""
+        profile = clean_profile(profile)
+        refuse_too_much_profile(profile)
+        row = user, profile.revision, json.dumps(profile_fields(profile))
+
+        def change(connection: sqlite3.Connection) -> None:
+            connection.execute(
+                "INSERT INTO profiles (user, revision, fields) VALUES (?, ?, ?) ON CONFLICT (user) DO UPDATE"
+                " SET revision = excluded.revision, fields = excluded.fields WHERE excluded.revision > revision",
+                row,
+            )
+
+        await self._database.write(change)
+
+    async def delete_profile(self, user: str) -> None:
+        """Forget the user's profile for good."""
+
+        def change(connection: sqlite3.Connection) -> None:
+            connection.execute("DELETE FROM profiles WHERE user = ?", (user,))
 
         await self._database.write(change, erases=True)
 
@@ -205,45 +286,3 @@ def _interrupt(connection: sqlite3.Connection) -> None:
     )
     if interrupted.rowcount:
         log.warning("answers_interrupted", number=interrupted.rowcount)
-
-
-def _owned(connection: sqlite3.Connection, user: str, conversation_id: str, oldest_ms: int = 0) -> Conversation:
-    row = connection.execute(
-        "SELECT id, title, created_ms, updated_ms, model, system_prompt FROM conversations"
-        " WHERE id = ? AND user = ? AND updated_ms >= ?",
-        (conversation_id, user, oldest_ms),
-    ).fetchone()
-    if row is None:
-        raise ConversationNotFound
-    return Conversation(**row)
-
-
-def _put(connection: sqlite3.Connection, conversation_id: str, messages: Iterable[Message]) -> None:
-    connection.executemany(
-        "INSERT INTO messages (conversation_id, id, turn_id, role, status, content, created_ms, revision, details)"
-        " VALUES (:conversation_id, :id, :turn_id, :role, :status, :content, :created_ms, :revision, :details)"
-        " ON CONFLICT (conversation_id, id) DO UPDATE SET turn_id = excluded.turn_id, role = excluded.role,"
-        " status = excluded.status, content = excluded.content, created_ms = excluded.created_ms,"
-        " revision = excluded.revision, details = excluded.details WHERE excluded.revision > revision",
-        [_message_row(conversation_id, message) for message in messages],
-    )
-
-
-def _conversation_row(user: str, conversation: Conversation) -> dict[str, Any]:
-    texts = {"title": storable(conversation.title), "system_prompt": storable(conversation.system_prompt)}
-    return asdict(conversation) | texts | {"user": user}
-
-
-def _message_row(conversation_id: str, message: Message) -> dict[str, Any]:
-    row = asdict(message)
-    details = json.dumps({name: row.pop(name) for name in DETAILS})
-    return row | {"conversation_id": conversation_id, "content": storable(message.content), "details": details}
-
-
-def _message(row: sqlite3.Row) -> Message:
-    known = dict(row)
-    known |= json.loads(known.pop("details"))
-    known["role"], known["status"] = Role(known["role"]), MessageStatus(known["status"])
-    known["usage"] = known["usage"] and Usage(**known["usage"])
-    known["finish_reason"] = known["finish_reason"] and FinishReason(known["finish_reason"])
-    return Message(**known)

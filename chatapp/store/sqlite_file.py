@@ -7,13 +7,14 @@ import fcntl
 import os
 import sqlite3
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 from chatapp.errors import StoreUnavailable
+from chatapp.store.folding import fold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 # FULL syncs the write-ahead log at every commit: what is acknowledged survives a power cut, with NORMAL only the end of
@@ -32,12 +33,14 @@ class Schema:
             changed again.
         foreign: what to say of a file that is another's; ``{path}`` names it.
         newer: what to say of a file that a newer version of this program made.
+        functions: of one text each, which migrations and queries call by these names.
     """
 
     application_id: int
     migrations: tuple[str, ...]
     foreign: str
     newer: str
+    functions: Mapping[str, Callable[[str], str]] = field(default_factory=dict)
 
 
 _CONVERSATIONS = """
@@ -70,9 +73,39 @@ _CONVERSATIONS = """
 # What a chat that was killed left as running is found at once, however long the history is.
 _RUNNING = "CREATE INDEX messages_running ON messages (conversation_id, id) WHERE status = 'streaming'"
 
+_PERSONAL = """
+    ALTER TABLE conversations ADD COLUMN persona TEXT NOT NULL DEFAULT '';
+    ALTER TABLE conversations ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE conversations ADD COLUMN archived INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE conversations ADD COLUMN branch TEXT NOT NULL DEFAULT '';
+    ALTER TABLE conversations ADD COLUMN deleted_ms INTEGER NOT NULL DEFAULT 0;
+    CREATE INDEX conversations_pinned ON conversations (user, updated_ms, id) WHERE pinned;
+    -- What a search compares. It stands last, so that whoever reads a message does not read it.
+    ALTER TABLE messages ADD COLUMN folded TEXT NOT NULL DEFAULT '';
+    UPDATE messages SET folded = fold(content);
+    CREATE TABLE images (
+        conversation_id TEXT NOT NULL,
+        message_id TEXT NOT NULL,
+        id TEXT NOT NULL,
+        media_type TEXT NOT NULL,
+        width INTEGER NOT NULL,
+        height INTEGER NOT NULL,
+        data BLOB NOT NULL,
+        PRIMARY KEY (conversation_id, id),
+        FOREIGN KEY (conversation_id, message_id) REFERENCES messages (conversation_id, id) ON DELETE CASCADE
+    );
+    CREATE INDEX images_by_message ON images (conversation_id, message_id);
+    CREATE TABLE profiles (
+        user TEXT NOT NULL PRIMARY KEY,
+        revision INTEGER NOT NULL,
+        fields TEXT NOT NULL
+    );
+    """
+
 HISTORY = Schema(
     application_id=0x48434854,  # "HCHT"
-    migrations=(_CONVERSATIONS, _RUNNING),
+    migrations=(_CONVERSATIONS, _RUNNING, _PERSONAL),
+    functions={"fold": fold},
     foreign="The file at {path} belongs to another program, so it was left alone."
     " Choose another place for the chat history.",
     newer="The chat history at {path} was made by a newer version of this chat, so it was left alone."
@@ -109,9 +142,9 @@ class SQLiteFile:
                 # every lock that this process holds on it (https://www.sqlite.org/howtocorrupt.html, 2.2).
                 with suppress(FileExistsError):
                     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-                writer = resources.enter_context(_connection(path, busy_timeout))
+                writer = resources.enter_context(_connection(path, schema, busy_timeout))
                 _bring_up_to_date(writer, path, schema)
-                reading = [resources.enter_context(_connection(path, busy_timeout)) for _ in range(readers)]
+                reading = [resources.enter_context(_connection(path, schema, busy_timeout)) for _ in range(readers)]
                 for reader in reading:
                     reader.execute("PRAGMA query_only = ON")
             except sqlite3.Error as error:
@@ -141,9 +174,11 @@ def _only_chat_at(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _connection(path: Path, busy_timeout: float) -> closing[sqlite3.Connection]:
+def _connection(path: Path, schema: Schema, busy_timeout: float) -> closing[sqlite3.Connection]:
     connection = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
+    for name, function in schema.functions.items():
+        connection.create_function(name, 1, function, deterministic=True)
     return closing(connection)
 
 

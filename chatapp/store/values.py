@@ -6,17 +6,24 @@ import base64
 from typing import TYPE_CHECKING
 
 from chatapp.errors import StoreUnavailable
+from chatapp.sentences import Sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from chatapp.conversation import Conversation, Message
+    from chatapp.conversation import Conversation, Message, Profile
 
 MAX_PAGE = 200  # conversations
+MAX_HITS = 50  # conversations that a search found
+MAX_PINNED = 100
 BEGINNING = 2**63 - 1, ""
 # UTF-8 bytes of text in one write to Firestore, which is all or nothing: the emulator takes requests of 4 MiB,
 # Firestore of 10. Whoever accepts a write for it refuses what it would refuse for good.
 WRITE_BYTES = 4_000_000
+# A document of Firestore holds 1 MiB: an image is one, and so is a profile. Every place has this limit, so that what is
+# in one can be moved to any other.
+IMAGE_BYTES = 900_000
+PROFILE_BYTES = 900_000
 UNREACHABLE = "The chat history cannot be reached right now. Try again in a moment; nothing is kept twice."
 
 
@@ -68,4 +75,41 @@ def refuse_too_much(size: int) -> None:
         raise StoreUnavailable(
             f"This is {size / 1e6:.1f} MB, and the chat history can keep {WRITE_BYTES / 1e6:.0f} MB at once, so "
             "nothing was changed. Shorten it, or send it in parts."
+        )
+
+
+def refuse_too_large_images(messages: Iterable[Message]) -> None:
+    """Refuse messages with an image of more than `IMAGE_BYTES`.
+
+    Raises:
+        StoreUnavailable: with the size in words.
+    """
+    largest = max((len(image.data) for message in messages for image in message.images), default=0)
+    if largest > IMAGE_BYTES:
+        raise StoreUnavailable(
+            Sentence(
+                "This picture has {size} kB, and the chat history can keep pictures of {most} kB, so nothing was "
+                "changed. Send a smaller one.",
+                size=-(-largest // 1000),
+                most=IMAGE_BYTES // 1000,
+            )
+        )
+
+
+def refuse_too_much_profile(profile: Profile) -> None:
+    """Refuse a profile of more than `PROFILE_BYTES`.
+
+    Raises:
+        StoreUnavailable: with the size in words.
+    """
+    texts = (text for persona in profile.personas for text in (persona.id, persona.name, persona.instructions))
+    size = sum(len(text.encode()) for text in texts)
+    if size > PROFILE_BYTES:
+        raise StoreUnavailable(
+            Sentence(
+                "All personas together have {size} kB, and {most} kB can be kept, so nothing was changed. Shorten one, "
+                "or delete one.",
+                size=-(-size // 1000),
+                most=PROFILE_BYTES // 1000,
+            )
         )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-READS = {"conversations", "conversation", "messages", "message"}
+READS = {"conversations", "conversation", "messages", "message", "image", "pinned", "search", "profile"}
 
 
 class FakeCloud:
@@ -62,6 +62,24 @@ class FakeCloud:
 
     async def message(self, user, conversation_id, message_id, **options):
         return await self._call("message", user, conversation_id, [], conversation_id, message_id, **options)
+
+    async def image(self, user, conversation_id, image_id):
+        return await self._call("image", user, conversation_id, [], conversation_id, image_id)
+
+    async def pinned(self, user, **options):
+        return await self._call("pinned", user, "", [], **options)
+
+    async def search(self, user, text, **options):
+        return await self._call("search", user, "", [], text, **options)
+
+    async def profile(self, user, **options):
+        return await self._call("profile", user, "", [], **options)
+
+    async def save_profile(self, user, profile):
+        await self._call("save_profile", user, "", [], profile)
+
+    async def delete_profile(self, user):
+        await self._call("delete_profile", user, "", [])
 
     async def create(self, user, conversation, *messages):
         await self._call("create", user, conversation.id, messages, conversation, *messages)

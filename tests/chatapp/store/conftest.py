@@ -9,6 +9,7 @@ import pytest
 from chatapp.conversation import Conversation, Message, Role, new_id
 from chatapp.store.firestore import FirestoreStore
 from chatapp.store.journaled import JournaledStore
+from chatapp.store.memory import Memory, MemoryStore
 from chatapp.store.sqlite import SQLiteStore
 from tests.fakes.stores import FakeCloud
 from tests.firestore_emulator import PROJECT, firestore_emulator  # noqa: F401  # a fixture
@@ -32,6 +33,16 @@ class SQLitePlace:
 
     async def open(self) -> ConversationStore:
         return await SQLiteStore.open(self.path)
+
+
+class MemoryPlace:
+    """Memory that outlives a store, as that of a temporary chat never does."""
+
+    def __init__(self) -> None:
+        self.memory = Memory()
+
+    async def open(self) -> ConversationStore:
+        return MemoryStore(self.memory)
 
 
 class FirestorePlace:
@@ -60,6 +71,7 @@ class JournaledPlace:
 
 ADAPTERS = {
     "SQLite": "sqlite_place",
+    "memory": "memory_place",
     "journaled": "journaled_place",
     "Firestore": "firestore_place",
     "journaled Firestore": "journaled_firestore_place",
@@ -71,6 +83,11 @@ SLOW_ADAPTERS = {"Firestore", "journaled Firestore"}
 @pytest.fixture
 def sqlite_place(tmp_path: Path) -> SQLitePlace:
     return SQLitePlace(tmp_path)
+
+
+@pytest.fixture
+def memory_place() -> MemoryPlace:
+    return MemoryPlace()
 
 
 @pytest.fixture

@@ -26,14 +26,16 @@ from google.cloud.firestore_v1.services.firestore import FirestoreAsyncClient
 from google.cloud.firestore_v1.services.firestore.transports import FirestoreGrpcAsyncIOTransport
 from google.oauth2.credentials import Credentials
 
-from chatapp.conversation import MessageStatus, Role, now_ms
+from chatapp.conversation import Image, MessageStatus, Profile, Role, now_ms
 from chatapp.errors import ConversationNotFound, StoreUnavailable
 from chatapp.store import firestore, firestore_client, firestore_deletions
 from chatapp.store.firestore import FirestoreStore
 from chatapp.store.firestore_documents import (
     CONVERSATIONS,
     DELETIONS,
+    EXPIRING,
     EXPIRY_FIELD,
+    IMAGES,
     INDEXED_FIELDS,
     MESSAGES,
     PART_BYTES,
@@ -132,9 +134,9 @@ def ended(content: str, revision: int):
 
 
 async def documents(database: AsyncClient, user: str, collection: str, conversation_id: str = "") -> dict[str, dict]:
-    """Return the documents of a user's conversations or deletions, or of a conversation's messages."""
+    """Return the documents of a user's conversations or deletions, or of a conversation's messages or images."""
     parent = database.collection(USERS).document(uid(user))
-    if collection == MESSAGES:
+    if collection in (MESSAGES, IMAGES):
         parent = parent.collection(CONVERSATIONS).document(conversation_id)
     return {one.id: one.to_dict() async for one in parent.collection(collection).stream()}
 
@@ -311,7 +313,7 @@ async def test_an_id_never_leads_to_another_path(store, conversation_id):
 async def test_a_deletion_that_is_broken_off_shows_nothing_and_is_finished_by_whoever_lists_next(
     store, replica, database, monkeypatch, finished_by
 ):
-    monkeypatch.setattr(firestore_deletions, "MESSAGES_AT_ONCE", 2)
+    monkeypatch.setattr(firestore_deletions, "DOCUMENTS_AT_ONCE", 2)
     conversation = a_conversation()
     await store.create("ana", conversation, *(a_message(created_ms=number) for number in range(7)))
     await store.conversations("ana")  # looks for unfinished deletions, and finds none
@@ -383,7 +385,7 @@ async def test_a_deletion_that_is_repeated_finishes_what_was_broken_off(store, d
 
 async def test_more_messages_than_one_batch_holds_are_all_read_and_all_deleted(store, database, monkeypatch):
     monkeypatch.setattr(firestore, "MESSAGES_AT_ONCE", 10)
-    monkeypatch.setattr(firestore_deletions, "MESSAGES_AT_ONCE", 10)
+    monkeypatch.setattr(firestore_deletions, "DOCUMENTS_AT_ONCE", 10)
     for count in (9, 10, 11, 30):
         conversation = a_conversation()
         messages = [a_message(f"number {number}", created_ms=number // 4) for number in range(count)]
@@ -516,15 +518,21 @@ async def test_more_than_one_commit_can_hold_is_refused_in_words(store):
 async def test_every_field_is_one_that_queries_order_by_or_the_expiry_or_listed_as_unindexed(place, database):
     store = await place.open(retention_days=1)
     conversation = a_conversation()
-    await store.create("ana", conversation, a_message("x" * (PART_BYTES + 1), created_ms=now_ms()), running())
+    picture = Image(id="i", media_type="image/png", width=1, height=1, data=b"PNG")
+    long = a_message("x" * (PART_BYTES + 1), created_ms=now_ms(), images=(picture,))
+    await store.create("ana", conversation, long, running())
+    await store.save_profile("ana", Profile(revision=1))
     written = {
         CONVERSATIONS: await documents(database, "ana", CONVERSATIONS),
         MESSAGES: await documents(database, "ana", MESSAGES, conversation.id),
+        IMAGES: await documents(database, "ana", IMAGES, conversation.id),
+        USERS: {one.id: one.to_dict() async for one in database.collection(USERS).stream()},
     }
     assert UNINDEXED_FIELDS.keys() == written.keys()
     for collection, kept in written.items():
         fields = {field for document in kept.values() for field in document}
-        assert fields == {*UNINDEXED_FIELDS[collection], INDEXED_FIELDS[collection], EXPIRY_FIELD}
+        expires = {EXPIRY_FIELD} if collection in EXPIRING else set()
+        assert fields == {*UNINDEXED_FIELDS[collection], *INDEXED_FIELDS[collection]} | expires
     await store.aclose()
 
 
@@ -543,14 +551,17 @@ async def test_no_query_needs_a_composite_index(store, monkeypatch):
     page = await store.conversations("ana", limit=1)
     await store.conversations("ana", cursor=page.cursor)
     await store.messages("ana", conversation.id)
+    await store.pinned("ana")
+    await store.search("ana", "hello")
     await store.delete("ana", conversation.id)
     await asyncio.gather(*store._tidying.tasks)
-    assert len(queries) >= 5
+    assert len(queries) >= 8
     for query in queries:
         collection = query.from_[0].collection_id
-        assert not query.where
         ordered = [order for order in query.order_by if order.field.field_path != "__name__"]
-        assert {order.field.field_path for order in ordered} <= {INDEXED_FIELDS.get(collection)}
+        asked_for = [query.where.field_filter.field.field_path] if query.where else []
+        assert not (asked_for and ordered)
+        assert {*asked_for, *(order.field.field_path for order in ordered)} <= {*INDEXED_FIELDS.get(collection, ())}
         assert len({order.direction for order in query.order_by}) <= 1
 
 
