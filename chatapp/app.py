@@ -16,6 +16,7 @@ from chatapp.models.catalog import Catalog, UnconfiguredModel
 from chatapp.models.gemini import GeminiModel
 from chatapp.models.llamacpp import LlamaCppModel
 from chatapp.models.openai_compatible import OpenAICompatibleModel
+from chatapp.models.pods import PodWatch
 from chatapp.sentences import Sentence
 from chatapp.settings import InvalidSettings
 from chatapp.store.journaled import JournaledStore
@@ -108,6 +109,7 @@ def _models(settings: Settings) -> list[ChatModel]:
                 images=settings.gemma_images,
                 place=settings.gemma_place,
                 price=settings.gemma_price,
+                pods=PodWatch(settings.gemma_pods) if settings.gemma_pods else None,
                 limits=limits,
             )
         )

@@ -35,6 +35,8 @@ APP = "gradio-chat"
 USER = 10001
 """The image's user."""
 HEALTH = "/healthz"
+ACCOUNT_FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount"
+"""Where the chat looks for its account's token."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,21 @@ class VolumeHistory:
 
 
 @dataclass(frozen=True)
+class Pods:
+    """Pods whose state the chat may read.
+
+    Attributes:
+        namespace: theirs.
+        selector: the label that they have, such as app=gemma.
+        role_name: of the Role for it, and of its binding.
+    """
+
+    namespace: pulumi.Input[str]
+    selector: str
+    role_name: str
+
+
+@dataclass(frozen=True)
 class Gemma:
     """Where Gemma answers.
 
@@ -76,12 +93,16 @@ class Gemma:
         label: what people read.
         model: its name there; empty: the first that it lists.
         api_key: `None`: it wants none.
+        sees_images: `None`: as the server lists it, else as its name tells.
+        pods: its pods, where it runs on this stack's own GPUs: the chat says what they wait for.
     """
 
     url: pulumi.Input[str]
     label: str
     model: str = ""
     api_key: pulumi.Input[str] | None = None
+    sees_images: bool | None = None
+    pods: Pods | None = None
 
 
 @dataclass(frozen=True)
@@ -170,6 +191,8 @@ class ChatApp(pulumi.ComponentResource):
                     opts=child,
                 )
             )
+        if args.gemma and args.gemma.pods:
+            needed.append(self._may_see(args.gemma.pods, account, args))
         if isinstance(args.history, VolumeHistory):
             needed.append(self._claim(args.history, args.namespace))
         kubernetes.apps.v1.Deployment(
@@ -212,6 +235,31 @@ class ChatApp(pulumi.ComponentResource):
         if args.monitoring:
             applied(args.monitoring, parent=self, namespace=args.namespace)
         self.register_outputs({"service": self.service.metadata.name})
+
+    def _may_see(
+        self, pods: Pods, account: kubernetes.core.v1.ServiceAccount, args: ChatAppArgs
+    ) -> kubernetes.rbac.v1.RoleBinding:
+        """Let the chat's account list pods in one namespace, and do nothing else; a label cannot bound a Role."""
+        child = pulumi.ResourceOptions(parent=self)
+        role = kubernetes.rbac.v1.Role(
+            "sees-pods",
+            metadata=metadata(pods.role_name, pods.namespace, APP),
+            rules=[kubernetes.rbac.v1.PolicyRuleArgs(api_groups=[""], resources=["pods"], verbs=["list"])],
+            opts=child,
+        )
+        return kubernetes.rbac.v1.RoleBinding(
+            "sees-pods",
+            metadata=metadata(pods.role_name, pods.namespace, APP),
+            role_ref=kubernetes.rbac.v1.RoleRefArgs(
+                api_group="rbac.authorization.k8s.io", kind="Role", name=role.metadata.name
+            ),
+            subjects=[
+                kubernetes.rbac.v1.SubjectArgs(
+                    kind="ServiceAccount", name=account.metadata.name, namespace=args.namespace
+                )
+            ],
+            opts=child,
+        )
 
     def _claim(self, history: VolumeHistory, namespace: pulumi.Input[str]) -> kubernetes.core.v1.PersistentVolumeClaim:
         return kubernetes.core.v1.PersistentVolumeClaim(
@@ -263,6 +311,11 @@ def variables(args: ChatAppArgs) -> dict[str, pulumi.Input[str]]:
         values["CHAT_GEMMA_LABEL"] = args.gemma.label
         if args.gemma.model:
             values["CHAT_GEMMA_MODEL"] = args.gemma.model
+        if args.gemma.sees_images is not None:
+            values["CHAT_GEMMA_IMAGES"] = "true" if args.gemma.sees_images else "false"
+        if args.gemma.pods:
+            values["CHAT_GEMMA_PLACE"] = "own-gpus"
+            values["CHAT_GEMMA_PODS"] = pulumi.Output.concat(args.gemma.pods.namespace, "/", args.gemma.pods.selector)
     if isinstance(args.history, FirestoreHistory):
         values["CHAT_STORE"] = "firestore"
         values["CHAT_FIRESTORE_DATABASE"] = args.history.database
@@ -293,9 +346,11 @@ def _strategy(history: FirestoreHistory | VolumeHistory) -> kubernetes.apps.v1.D
 def _pod(
     args: ChatAppArgs, account: kubernetes.core.v1.ServiceAccount, secrets: list[str]
 ) -> kubernetes.core.v1.PodSpecArgs:
+    sees_pods = args.gemma is not None and args.gemma.pods is not None
     return kubernetes.core.v1.PodSpecArgs(
         service_account_name=account.metadata.name,
-        # Google's libraries ask the node for the pod's identity; nothing asks the Kubernetes API.
+        # Google's libraries ask the node for the pod's identity. A token of the Kubernetes API is there only for the
+        # chat that reads the state of Gemma's pods, and is then named below.
         automount_service_account_token=False,
         # They would set CHAT_PORT=tcp://... for a Service called chat.
         enable_service_links=False,
@@ -325,10 +380,43 @@ def _pod(
                         sleep=kubernetes.core.v1.SleepActionArgs(seconds=10)
                     )
                 ),
-                volume_mounts=mounts({"data": "/data", "tmp": "/tmp"}),  # noqa: S108 - the container's own
+                volume_mounts=[
+                    *mounts({"data": "/data", "tmp": "/tmp"}),  # noqa: S108 - the container's own
+                    *([_account_mount()] if sees_pods else []),
+                ],
             )
         ],
-        volumes=[_data(args.history), scratch("tmp", "512Mi")],
+        volumes=[
+            _data(args.history),
+            scratch("tmp", "512Mi"),
+            *([_account_volume()] if sees_pods else []),
+        ],
+    )
+
+
+def _account_mount() -> kubernetes.core.v1.VolumeMountArgs:
+    return kubernetes.core.v1.VolumeMountArgs(name="account", mount_path=ACCOUNT_FOLDER, read_only=True)
+
+
+def _account_volume() -> kubernetes.core.v1.VolumeArgs:
+    """Return what asking the Kubernetes API takes: a token of an hour, and the API's authority."""
+    return kubernetes.core.v1.VolumeArgs(
+        name="account",
+        projected=kubernetes.core.v1.ProjectedVolumeSourceArgs(
+            sources=[
+                kubernetes.core.v1.VolumeProjectionArgs(
+                    service_account_token=kubernetes.core.v1.ServiceAccountTokenProjectionArgs(
+                        path="token", expiration_seconds=3600
+                    )
+                ),
+                kubernetes.core.v1.VolumeProjectionArgs(
+                    # Kubernetes keeps it in every namespace.
+                    config_map=kubernetes.core.v1.ConfigMapProjectionArgs(
+                        name="kube-root-ca.crt", items=[kubernetes.core.v1.KeyToPathArgs(key="ca.crt", path="ca.crt")]
+                    )
+                ),
+            ]
+        ),
     )
 
 

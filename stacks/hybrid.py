@@ -10,14 +10,16 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 import pulumi_random as random
 
-from stacks.chat import ChatApp, ChatAppArgs, FirestoreHistory, Gemini, Gemma, VolumeHistory
+from stacks.chat import ChatApp, ChatAppArgs, FirestoreHistory, Gemini, Gemma, Pods, VolumeHistory
 from stacks.cluster import AutopilotCluster, AutopilotClusterArgs, cluster_provider
 from stacks.database import ChatDatabase, ChatDatabaseArgs
 from stacks.exposure import PublicEndpoint, PublicEndpointArgs
+from stacks.gemma import APP as GEMMA_APP
 from stacks.gemma import SERVED_NAME, GemmaServer, GemmaServerArgs
 from stacks.identity import WorkloadIdentity, WorkloadIdentityArgs
 from stacks.image import ChatImage, ChatImageArgs, RegistryArgs, gcloud_environment
 from stacks.manifests import FOLDER, Manifest
+from stacks.profiles import sees_images
 from stacks.project import ProjectServices, ProjectServicesArgs
 from stacks.workloads import labels
 
@@ -266,7 +268,9 @@ class HybridChat(pulumi.ComponentResource):
         )
         label = settings.gemma_model.rpartition("/")[2] or profile.label
         watch = pulumi.Output.concat("kubectl --namespace ", namespace, " get pods --selector app=gemma --watch")
-        return Gemma(server.url, label, SERVED_NAME), watch
+        pods = Pods(namespace, f"app={GEMMA_APP}", names.chat_pods_role)
+        seeing = sees_images(settings.gemma_model or profile.model)
+        return Gemma(server.url, label, SERVED_NAME, sees_images=seeing, pods=pods), watch
 
 
 def _secret(value: SecretStr) -> pulumi.Output[str] | None:

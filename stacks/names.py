@@ -61,6 +61,7 @@ class Names:
     chat_account = "gradio-chat-ksa"
     chat_secrets = "gradio-chat-secrets"
     chat_volume = "gradio-chat-data"
+    chat_pods_role = "gradio-chat-sees-pods"
     gemma = "gemma-deployment"
     gemma_service = "gemma-service"
     gemma_account = "gemma-ksa"

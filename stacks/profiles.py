@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 
@@ -117,6 +118,12 @@ PROFILES = {
         shared_memory=4,
     ),
 }
+
+
+def sees_images(model: str) -> bool | None:
+    """Whether these weights see pictures: all of Gemma 3 and 4 but the two smallest; None: nobody knows."""
+    family = re.search(r"gemma-[34](?!n)", model)
+    return not re.search(r"-(270m|1b)\b", model) if family else None
 
 
 def is_gated(model: str) -> bool:

@@ -11,12 +11,12 @@ import asyncio
 import contextlib
 import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import aiohttp
 import structlog
 
-from chatapp.errors import ModelUnavailable
+from chatapp.errors import ModelError, ModelLoading, ModelUnavailable
 from chatapp.models import ModelState, ModelStatus, TimeLimits
 from chatapp.models.openai_errors import Problems, ServerProblem
 from chatapp.models.openai_facts import Listing, listing, place_of, sees_by_name
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from chatapp.conversation import GenerationParameters, Message, Place
     from chatapp.models import ModelEvent, Price
+    from chatapp.models.pods import PodWatch
 
 STATUS_SECONDS: Final = 5.0
 RETRIES: Final = 2
@@ -59,6 +60,7 @@ class OpenAICompatibleModel:
         place: where it runs; None: on this computer, if the address is its own.
         price: of its tokens.
         ignores: "temperature", "top_p": what it does not heed, which is not sent.
+        pods: says why it is not there, where it runs in the chat's own cluster.
         limits: how long to wait, in seconds.
         proof_seconds: how long a success proves that the model generates, see `status`.
         url_setting: where the address is set, for sentences that say what to change.
@@ -82,6 +84,7 @@ class OpenAICompatibleModel:
         place: Place | None = None,
         price: Price | None = None,
         ignores: Iterable[str] = (),
+        pods: PodWatch | None = None,
         limits: TimeLimits = _DEFAULT_LIMITS,
         proof_seconds: float = 300,
         url_setting: str = "CHAT_GEMMA_URL",
@@ -102,6 +105,7 @@ class OpenAICompatibleModel:
         self.price = price
         self._images = images
         self._dialect = Dialect(ignores)
+        self._pods = pods
         self._listing: Listing | None = None
         self._proof: _Proof | None = None
         self._proving = asyncio.Lock()
@@ -179,7 +183,7 @@ class OpenAICompatibleModel:
         except ServerProblem as problem:
             if issubclass(problem.kind, ModelUnavailable):
                 self._proof = None
-            raise problem.as_error() from None
+            raise await self._explained(problem) from None
         finally:
             if response is not None:
                 response.close()  # at once, so that the server stops generating
@@ -204,9 +208,10 @@ class OpenAICompatibleModel:
                         await self._generate_one_token(offered.model)
                         self._succeeded()
         except ServerProblem as problem:
-            return problem.as_status()
+            return await self._why(problem) or problem.as_status()
         except TimeoutError:
-            return (self._problems.stuck() if listed else self._problems.silent(STATUS_SECONDS)).as_status()
+            late = self._problems.stuck() if listed else self._problems.silent(STATUS_SECONDS)
+            return await self._why(late) or late.as_status()
         except Exception:  # a status never raises, whatever a server sends
             log.exception("status_failed", model=self.id)
             return self._problems.not_compatible("").as_status()
@@ -247,6 +252,18 @@ class OpenAICompatibleModel:
             pause = RETRY_SECONDS * 2**retries
             await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311  # spreads retries, guards no secret
             retries += 1
+
+    async def _why(self, problem: ServerProblem) -> ModelStatus | None:
+        """Ask why there is no server; None where nobody knows."""
+        return await self._pods.status() if self._pods and problem.away else None
+
+    async def _explained(self, problem: ServerProblem) -> ModelError:
+        status = await self._why(problem)
+        if status is None:
+            return problem.as_error()
+        kind = ModelLoading if status.state is ModelState.LOADING else ModelUnavailable
+        reason, fix = cast("Sentence", status.reason), cast("Sentence", status.fix)
+        return self._problems.cannot_answer(reason, fix, kind=kind, detail=problem.detail).as_error()
 
     async def _generate_one_token(self, model: str) -> None:
         while True:

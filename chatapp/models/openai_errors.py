@@ -33,6 +33,7 @@ class ServerProblem(Exception):
         reason: a phrase in lower case without a full stop, such as "nothing answers at http://localhost:8000".
         fix: what would help, the same way.
         retryable: asking again at once is safe and may help.
+        away: nobody took the question: there may be no server at all.
         unknown_model: the server has no model of this name.
         refused_parameter: what the model takes in no case, or not with this value; "" for nothing that it names.
     """
@@ -46,6 +47,7 @@ class ServerProblem(Exception):
         kind: type[ModelError] = ModelUnavailable,
         detail: str = "",
         retryable: bool = False,
+        away: bool = False,
         unknown_model: bool = False,
         refused_parameter: str = "",
         error: ModelError | None = None,
@@ -59,6 +61,7 @@ class ServerProblem(Exception):
         self.kind = kind
         self.detail = detail
         self.retryable = retryable
+        self.away = away
         self.unknown_model = unknown_model
         self.refused_parameter = refused_parameter
         self._error = error
@@ -107,7 +110,7 @@ class Problems:
         detail = type(error).__name__
         if isinstance(error, aiohttp.ClientConnectorDNSError):
             reason = Sentence("no computer is known by the name in {url}", url=self.url)
-            return self.cannot_answer(reason, self.check(self.url_setting), detail=detail)
+            return self.cannot_answer(reason, self.check(self.url_setting), detail=detail, away=True)
         if isinstance(error, (aiohttp.ClientSSLError, ssl.SSLError)):
             reason = Sentence("no secure connection to {url} is possible", url=self.url)
             fix = Sentence("check its certificate and {setting}", setting=self.url_setting)
@@ -115,17 +118,17 @@ class Problems:
         if isinstance(error, aiohttp.ServerTimeoutError):
             reason = Sentence("{url} does not accept connections in time", url=self.url)
             fix = Sentence("check {setting} and the network", setting=self.url_setting)
-            return self.cannot_answer(reason, fix, detail=detail)
+            return self.cannot_answer(reason, fix, detail=detail, away=True)
         if isinstance(error, aiohttp.ClientConnectorError):
             reason = Sentence("nothing answers at {url}", url=self.url)
             fix = Sentence("start the server there, or check {setting}", setting=self.url_setting)
-            return self.cannot_answer(reason, fix, detail=detail, retryable=True)
+            return self.cannot_answer(reason, fix, detail=detail, retryable=True, away=True)
         reset = isinstance(error, (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError))
         reason = Sentence("{url} closed the connection without an answer", url=self.url)
         fix = Sentence(
             "try again; if it stays so, look at the server's log and check {setting}", setting=self.url_setting
         )
-        return self.cannot_answer(reason, fix, detail=detail, retryable=reset)
+        return self.cannot_answer(reason, fix, detail=detail, retryable=reset, away=True)
 
     def closed(self) -> ServerProblem:
         """The chat itself is ending."""
@@ -134,7 +137,7 @@ class Problems:
     def silent(self, seconds: float) -> ServerProblem:
         """Connected, and then nothing for ``seconds``."""
         reason = Sentence("{url} does not answer within {time}", url=self.url, time=in_seconds(seconds))
-        return self.cannot_answer(reason, self.check(self.url_setting))
+        return self.cannot_answer(reason, self.check(self.url_setting), away=True)
 
     def no_first_token(self, seconds: float) -> ServerProblem:
         """The answer did not start."""

@@ -98,7 +98,7 @@ def probed(resource: Resource) -> Iterator[str]:
 
 
 def no_service_account_token(resource: Resource) -> Iterator[str]:
-    """No pod carries a key to the Kubernetes API, because nothing here asks it and a break-in could."""
+    """No pod gets a key to the Kubernetes API unasked, which a break-in could use; what needs one mounts it by name."""
     if resource.package != "kubernetes":
         return
     if resource.kind in _POD:

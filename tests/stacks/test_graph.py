@@ -9,6 +9,8 @@ import pulumi
 import pytest
 from pulumi.runtime import rpc
 
+from chatapp.models import pods
+from stacks.chat import ACCOUNT_FOLDER
 from stacks.names import Names
 from stacks.profiles import PROFILES
 from tests.stacks.recording import NUMBER, Deployed, Registered, deploy, seen, walk
@@ -384,7 +386,48 @@ class TestChat:
             assert chat["securityContext"]["readOnlyRootFilesystem"] is True
             assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
             assert (pod["automountServiceAccountToken"], pod["enableServiceLinks"]) == (False, False)
-            assert {mount["mountPath"] for mount in chat["volumeMounts"]} == {"/data", "/tmp"}
+            mounted = {mount["mountPath"] for mount in chat["volumeMounts"]} - {ACCOUNT_FOLDER}
+            assert mounted == {"/data", "/tmp"}
+
+    def test_may_list_the_pods_of_gemma_and_do_nothing_else_in_the_cluster(self) -> None:
+        run = deployed()
+        (rule,) = run.one("Role")["rules"]
+        assert rule == {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}
+        binding = run.one("RoleBinding")
+        assert binding["roleRef.name"] == run.one("Role")["metadata.name"]
+        assert binding["subjects"] == [
+            {"kind": "ServiceAccount", "name": "gradio-chat-ksa", "namespace": "hybrid-chat"}
+        ]
+        gemma = run.one("Deployment", "gemma-deployment")
+        assert {run.one(kind)["metadata.namespace"] for kind in ("Role", "RoleBinding")} == {
+            gemma["metadata.namespace"]
+        }
+        environment = {e["name"]: e.get("value") for e in container(self.chat(run))["env"]}
+        namespace, _, selector = environment["CHAT_GEMMA_PODS"].partition("/")
+        name, _, value = selector.partition("=")
+        assert namespace == gemma["metadata.namespace"]
+        assert gemma["spec.template.metadata.labels"][name] == value
+        assert not run.of_type("ClusterRole")
+
+    def test_has_a_token_of_the_cluster_only_to_ask_for_those_pods(self) -> None:
+        def tokens(pod: Registered) -> list[str]:
+            volumes = pod["spec.template.spec.volumes"]
+            sources = [source for volume in volumes for source in volume.get("projected", {}).get("sources", [])]
+            return [source["serviceAccountToken"]["path"] for source in sources if "serviceAccountToken" in source]
+
+        run = deployed()
+        assert tokens(self.chat(run)) == ["token"]
+        (mount,) = (m for m in container(self.chat(run))["volumeMounts"] if m["name"] == "account")
+        assert (mount["mountPath"], mount["readOnly"]) == (str(pods.ACCOUNT_FOLDER), True)
+        assert tokens(run.one("Deployment", "gemma-deployment")) == []
+        for other in (deployed(gemma="none"), on_kubernetes()):
+            assert tokens(self.chat(other)) == []
+            assert not other.of_type("Role")
+            assert "CHAT_GEMMA_PODS" not in {e["name"] for e in container(self.chat(other))["env"]}
+
+    @staticmethod
+    def chat(run: Deployed) -> Registered:
+        return run.one("Deployment", "gradio-chat-deployment")
 
     def test_starts_again_when_a_secret_changes(self) -> None:
         def annotation(key: str) -> str:
@@ -427,6 +470,7 @@ class TestOrder:
             ((DATABASE, ""), ("Deployment", "gradio-chat-deployment")),
             (("iAMMember:IAMMember", "history"), ("Deployment", "gradio-chat-deployment")),
             (("Command", ""), ("Deployment", "gradio-chat-deployment")),
+            (("RoleBinding", ""), ("Deployment", "gradio-chat-deployment")),
             (("Secret", "gradio-chat-secrets"), ("Deployment", "gradio-chat-deployment")),
         ],
     )

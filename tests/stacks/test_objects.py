@@ -32,7 +32,7 @@ DEPLOYMENTS = {
         "gemmaApiKey": "k",
     },
 }
-TYPED = {"core", "apps", "policy"}
+TYPED = {"core", "apps", "policy", "rbac.authorization.k8s.io"}
 NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
 
 
@@ -160,6 +160,7 @@ def test_the_chat_understands_its_environment(
     config: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path
 ) -> None:
     from chatapp import settings as chat
+    from chatapp.conversation import Place
 
     run = seen(config)
     deployment = run.one("Deployment", "gradio-chat-deployment")
@@ -190,3 +191,7 @@ def test_the_chat_understands_its_environment(
         assert settings.store == "sqlite"
     if config.get("gemma", "auto") != "none" and ("gemma" in config or "gcp:project" in config):
         assert settings.gemma_url == "http://gemma-service.hybrid-chat.svc.cluster.local:8000"
+        assert (settings.gemma_place, settings.gemma_images) == (Place.OWN_GPUS, True)
+        assert settings.gemma_pods == "hybrid-chat/app=gemma"
+    else:
+        assert (settings.gemma_place, settings.gemma_images, settings.gemma_pods) == (None, None, "")
