@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from chatapp.errors import StoreUnavailable
+from chatapp.sentences import Sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CLOSED = "The chat is shutting down, so nothing was changed. Start it and try again."
+CLOSED = Sentence("The chat is shutting down, so nothing was changed. Start it and try again.")
 
 
 class Calls:

@@ -30,6 +30,7 @@ from google.cloud.firestore_v1.services.firestore import FirestoreAsyncClient
 from google.cloud.firestore_v1.services.firestore.transports import FirestoreGrpcAsyncIOTransport
 
 from chatapp.errors import StoreUnavailable
+from chatapp.sentences import Sentence
 from chatapp.store.values import UNREACHABLE
 
 if TYPE_CHECKING:
@@ -108,27 +109,32 @@ class Connection:
         detail = f"{type(cause).__name__}: {number}{getattr(cause, 'message', cause)}"[:300]
         return StoreUnavailable(self._sentence(cause), detail=detail)
 
-    def _sentence(self, cause: Exception) -> str:
+    def _sentence(self, cause: Exception) -> Sentence:
         match cause:
             case DefaultCredentialsError():
-                return (
+                return Sentence(
                     "The chat has no Google credentials for its history in Firestore. Whoever runs it: "
                     "gcloud auth application-default login."
                 )
             case Forbidden() | Unauthorized():
-                return (
-                    f"The chat may not use its history in Firestore (project {self._project}). Whoever runs it: give "
-                    "its account the role roles/datastore.user."
+                return Sentence(
+                    "The chat may not use its history in Firestore (project {project}). Whoever runs it: give "
+                    "its account the role roles/datastore.user.",
+                    project=self._project,
                 )
             case NotFound():
-                return (
-                    f"The chat's history, the Firestore database {self._database} of project {self._project}, does "
-                    "not exist. Whoever runs the chat: create it, or set CHAT_FIRESTORE_DATABASE to one that does."
+                return Sentence(
+                    "The chat's history, the Firestore database {database} of project {project}, does "
+                    "not exist. Whoever runs the chat: create it, or set CHAT_FIRESTORE_DATABASE to one that does.",
+                    database=self._database,
+                    project=self._project,
                 )
             case ResourceExhausted():
-                return "The chat history has reached a limit of Firestore, so this did not work. Try again later."
+                return Sentence(
+                    "The chat history has reached a limit of Firestore, so this did not work. Try again later."
+                )
             case InvalidArgument():
-                return "Firestore refused this, so nothing was changed. The log says why."
+                return Sentence("Firestore refused this, so nothing was changed. The log says why.")
         return UNREACHABLE
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from google.api_core.exceptions import AlreadyExists, FailedPrecondition, NotFound
 
 from chatapp.errors import StoreUnavailable
+from chatapp.sentences import Sentence
 from chatapp.store.firestore_client import committed, fetched_one
 
 if TYPE_CHECKING:
@@ -39,4 +40,6 @@ async def put_profile(client: Client, reference: AsyncDocumentReference, documen
         except (AlreadyExists, FailedPrecondition, NotFound):
             continue  # another came before, or it is done and the reply was lost
         return
-    raise StoreUnavailable("Your settings are being changed from several places at once. Try again in a moment.")
+    raise StoreUnavailable(
+        Sentence("Your settings are being changed from several places at once. Try again in a moment.")
+    )

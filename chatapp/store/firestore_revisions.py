@@ -10,6 +10,7 @@ from google.cloud.firestore import DELETE_FIELD
 
 from chatapp.conversation import MessageStatus
 from chatapp.errors import ConversationNotFound, StoreUnavailable
+from chatapp.sentences import Sentence
 from chatapp.store.firestore_client import committed, fetched_all
 from chatapp.store.firestore_documents import (
     EXPIRY_FIELD,
@@ -107,7 +108,9 @@ class Revisions:
             else:
                 self._remember(conversation, newer, positions, results)
                 return
-        raise StoreUnavailable("This conversation is being written from several places at once. Try again in a moment.")
+        raise StoreUnavailable(
+            Sentence("This conversation is being written from several places at once. Try again in a moment.")
+        )
 
     def _assumed(self, conversation: AsyncDocumentReference, messages: Sequence[Encoded]) -> dict[str, Version] | None:
         """Return what Firestore most likely holds of these messages; None if only a read can tell."""

@@ -17,6 +17,7 @@ import structlog
 
 from chatapp.conversation import Role
 from chatapp.errors import ConversationNotFound, StoreUnavailable
+from chatapp.sentences import Sentence
 from chatapp.store import StoreStatus
 from chatapp.store.calls import Calls
 from chatapp.store.fields import clean, clean_conversation, clean_profile, without_bytes
@@ -356,8 +357,10 @@ class JournaledStore:
         refuse_too_much(sum(sizes))
         if is_new and self._is_full:
             raise StoreUnavailable(
-                "The chat history cannot be saved now: the cloud has not taken it for a while, and there is no room "
-                "left for more to wait. Nothing was sent; try again later.",
+                Sentence(
+                    "The chat history cannot be saved now: the cloud has not taken it for a while, and there is no "
+                    "room left for more to wait. Nothing was sent; try again later."
+                ),
                 detail=f"{len(self._journal.depth.rows)} writes, {self._journal.depth.size} bytes wait",
             )
 

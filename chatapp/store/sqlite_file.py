@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 from chatapp.errors import StoreUnavailable
+from chatapp.sentences import Sentence
 from chatapp.store.folding import fold
 
 if TYPE_CHECKING:
@@ -212,20 +213,31 @@ def _bring_up_to_date(connection: sqlite3.Connection, path: Path, schema: Schema
 
 
 _EXPLANATIONS = {
-    sqlite3.SQLITE_FULL: "The disk with the chat history{at} is full, so nothing was saved."
-    " Free some space, then try again.",
-    sqlite3.SQLITE_READONLY: "The chat history{at} may only be read, so nothing was saved."
-    " Make the file and its folder writable, then try again.",
-    sqlite3.SQLITE_IOERR: "The disk with the chat history{at} reports an error, so nothing was changed."
-    " Check the disk, then try again.",
-    sqlite3.SQLITE_BUSY: "Another program keeps the chat history{at} locked, so nothing was changed."
-    " Close that program (a backup, a database viewer), then try again.",
-    sqlite3.SQLITE_CANTOPEN: "The chat history{at} cannot be opened."
-    " Check that it is a file which you may read and write, then try again.",
-    sqlite3.SQLITE_NOTADB: "The file of the chat history{at} holds something else, so it was left alone."
-    " Move it away or choose another place for the history.",
-    sqlite3.SQLITE_CORRUPT: "The file of the chat history{at} is damaged, so nothing was changed."
-    " Stop the chat and put back a copy from your backup.",
+    sqlite3.SQLITE_FULL: Sentence(
+        "The disk with the chat history{at} is full, so nothing was saved. Free some space, then try again."
+    ),
+    sqlite3.SQLITE_READONLY: Sentence(
+        "The chat history{at} may only be read, so nothing was saved."
+        " Make the file and its folder writable, then try again."
+    ),
+    sqlite3.SQLITE_IOERR: Sentence(
+        "The disk with the chat history{at} reports an error, so nothing was changed. Check the disk, then try again."
+    ),
+    sqlite3.SQLITE_BUSY: Sentence(
+        "Another program keeps the chat history{at} locked, so nothing was changed."
+        " Close that program (a backup, a database viewer), then try again."
+    ),
+    sqlite3.SQLITE_CANTOPEN: Sentence(
+        "The chat history{at} cannot be opened. Check that it is a file which you may read and write, then try again."
+    ),
+    sqlite3.SQLITE_NOTADB: Sentence(
+        "The file of the chat history{at} holds something else, so it was left alone."
+        " Move it away or choose another place for the history."
+    ),
+    sqlite3.SQLITE_CORRUPT: Sentence(
+        "The file of the chat history{at} is damaged, so nothing was changed."
+        " Stop the chat and put back a copy from your backup."
+    ),
 }
 
 
@@ -234,14 +246,14 @@ def explained(error: sqlite3.Error, at: str = "") -> StoreUnavailable:
     # Errors of the module itself, such as "Cannot operate on a closed database", have no code.
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     sentence = _EXPLANATIONS.get(
-        code, "The chat history{at} does not work, so nothing was changed. Try again; the log says more."
+        code, Sentence("The chat history{at} does not work, so nothing was changed. Try again; the log says more.")
     )
-    return StoreUnavailable(sentence.format(at=at), detail=f"{getattr(error, 'sqlite_errorname', '')} {error}".strip())
+    return StoreUnavailable(sentence.filled(at=at), detail=f"{getattr(error, 'sqlite_errorname', '')} {error}".strip())
 
 
 def _explained_folder(error: OSError, path: Path) -> StoreUnavailable:
     if error.errno == errno.ENOSPC:
-        return StoreUnavailable(_EXPLANATIONS[sqlite3.SQLITE_FULL].format(at=f" at {path}"), detail=str(error))
+        return StoreUnavailable(_EXPLANATIONS[sqlite3.SQLITE_FULL].filled(at=f" at {path}"), detail=str(error))
     return StoreUnavailable(
         f"The folder of the chat history, {path.parent}, cannot be used: {os.strerror(error.errno or 0)}."
         " Make it a folder that you may write to, or choose another place for the history.",

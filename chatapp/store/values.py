@@ -24,7 +24,7 @@ WRITE_BYTES = 4_000_000
 # in one can be moved to any other.
 IMAGE_BYTES = 900_000
 PROFILE_BYTES = 900_000
-UNREACHABLE = "The chat history cannot be reached right now. Try again in a moment; nothing is kept twice."
+UNREACHABLE = Sentence("The chat history cannot be reached right now. Try again in a moment; nothing is kept twice.")
 
 
 def storable(text: str) -> str:
@@ -73,8 +73,12 @@ def refuse_too_much(size: int) -> None:
     """
     if size > WRITE_BYTES:
         raise StoreUnavailable(
-            f"This is {size / 1e6:.1f} MB, and the chat history can keep {WRITE_BYTES / 1e6:.0f} MB at once, so "
-            "nothing was changed. Shorten it, or send it in parts."
+            Sentence(
+                "This is {size} MB, and the chat history can keep {most} MB at once, so nothing was changed. "
+                "Shorten it, or send it in parts.",
+                size=f"{size / 1e6:.1f}",
+                most=WRITE_BYTES // 1_000_000,
+            )
         )
 
 
