@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING
 import aiohttp
 import psutil
 
-from benchmarks.load_parts.browser import handlers
 from benchmarks.load_parts.machines import backend_process, chat_process, measured
 from benchmarks.load_parts.people import LONGEST_TURN_SECONDS, PersonAtBackend, PersonAtPage, Talk
 from chatapp.conversation import Conversation, Message, Role, new_id, now_ms
@@ -96,6 +95,7 @@ def settings(folder: Path, backend_url: str) -> dict[str, str]:
         "CHAT_SESSION_SECRET": SECRET,
         "CHAT_EMBEDDED_MODEL": "false",
         "CHAT_GEMMA_URL": backend_url,
+        "CHAT_TITLES": "first-words",  # one from the model is a request more for each conversation
     }
 
 
@@ -135,11 +135,8 @@ async def level_at_page(
     url: str, guests: list[Guest], texts: list[str], seconds: float, processes: dict[str, psutil.Process]
 ) -> tuple[Talk, Cost]:
     """Let everybody open the page, then measure while they talk."""
-    async with aiohttp.ClientSession() as http:
-        numbers = await handlers(http, url)
     people = [
-        PersonAtPage(url, numbers, cookies=cookies, conversation=conversation, texts=texts)
-        for cookies, conversation in guests
+        PersonAtPage(url, cookies=cookies, conversation=conversation, texts=texts) for cookies, conversation in guests
     ]
     opening = asyncio.Semaphore(OPENING)
 
@@ -156,14 +153,11 @@ async def level_at_page(
 
 async def report_memory(url: str, conversations: int, chat: psutil.Process) -> None:
     """Print the chat's memory before and after people began conversations, and after as many again."""
-    async with aiohttp.ClientSession() as http:
-        numbers = await handlers(http, url)
     seen = [chat.memory_info().rss]
     talk = Talk()
     for _ in range(2):
         people = [
-            PersonAtPage(url, numbers, cookies={}, conversation="", texts=[])
-            for _ in range(min(MEMORY_PEOPLE, conversations))
+            PersonAtPage(url, cookies={}, conversation="", texts=[]) for _ in range(min(MEMORY_PEOPLE, conversations))
         ]
         try:
             for person in people:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 
+from chatapp import api
+from chatapp.conversations import Conversations
 from chatapp.errors import StoreUnavailable
 from chatapp.identity import IdentityMiddleware
 from chatapp.identity.anonymous import AnonymousIdentity, kept_secret
@@ -64,8 +66,11 @@ async def create_app(settings: Settings) -> FastAPI:
         limits=TurnLimits(
             per_user=settings.turns_per_user, at_once=settings.turns_at_once, waiting=settings.turns_waiting
         ),
+        titles=settings.titles == "model",
         on_end=metrics.turn_ended if metrics else lambda _answer, _seconds: None,
     )
+
+    conversations = Conversations(store, turns.changes, turns)
 
     # Gradio is most of the start: whatever can be wrong with the settings or the data folder has been said by now.
     from chatapp.ui.mount import mount_page  # noqa: PLC0415
@@ -76,6 +81,7 @@ async def create_app(settings: Settings) -> FastAPI:
             yield
         finally:
             await turns.aclose()
+            await conversations.aclose()
             await catalog.aclose()
             await store.aclose()
 
@@ -86,6 +92,7 @@ async def create_app(settings: Settings) -> FastAPI:
     app.state.metrics = metrics
     app.include_router(health.router)
     app.include_router(belongings.router(settings, store, catalog, turns))
+    app.include_router(api.router(settings, store, catalog, turns, conversations))
     mount_page(app, settings, store, catalog, turns)
     app.add_middleware(EndStreamsMiddleware, closing=app.state.closing)
     app.add_middleware(HeadersMiddleware)

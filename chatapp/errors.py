@@ -44,6 +44,15 @@ class ConversationNotFound(ChatError):
         )
 
 
+class MessageNotFound(ConversationNotFound):
+    """There is no such message in the conversation."""
+
+    def __init__(self, *, detail: str = "") -> None:
+        ChatError.__init__(
+            self, Sentence("This message is not there any more. Reload the page; your text is kept."), detail=detail
+        )
+
+
 class ConversationBusy(ChatError):
     """An answer is still being written in this conversation."""
 
@@ -76,6 +85,18 @@ class WrittenElsewhere(ChatError):
             Sentence(
                 "This answer is being written by another copy of the chat, so it cannot be stopped from here. "
                 "It will be shown here when it is done."
+            )
+        )
+
+
+class ProfileChanged(ChatError):
+    """What is remembered of the person was changed meanwhile, on another page or device."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            Sentence(
+                "Your personas or settings were changed on another page or device, so nothing was kept. Reload the "
+                "page and try again."
             )
         )
 

@@ -134,6 +134,10 @@ class Settings(BaseSettings):
         default=512, ge=0, le=100_000, description="how many may wait to begin; beyond, a message is refused"
     )
     max_message_chars: int = Field(default=100_000, ge=100, le=900_000, description="longest message, in characters")
+    max_images: int = Field(default=4, ge=0, le=16, description="how many pictures a message may have")
+    titles: Literal["model", "first-words"] = Field(
+        default="model", description="who names a conversation: the model that answered first, or its first words"
+    )
 
     default_model: str = Field(default="", description="id of the model that is chosen first")
     gemma_url: Url = Field(default="", description="OpenAI-compatible address of Gemma (vLLM, Ollama, LM Studio)")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chatapp.errors import TooManyTurns
+from chatapp.sentences import Sentence
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -49,23 +50,31 @@ class TurnQueue:
         """How many wait to begin."""
         return len(self._waiting)
 
-    def refuse_if_full(self, user: str) -> None:
-        """Refuse a turn for which there would be no room.
+    def refuse_if_full(self, user: str, answers: int = 1) -> None:
+        """Refuse so many answers at once if there would be no room for all of them.
 
         Raises:
             TooManyTurns: with the reason in words.
         """
-        if self._has_room(user):
+        free = min(self._limits.at_once - self.running, self._limits.per_user - self._running[user])
+        to_wait = answers - max(free, 0)
+        if to_wait <= 0:
             return
-        if len(self._waiting) >= self._limits.waiting:
+        if len(self._waiting) + to_wait > self._limits.waiting:
             raise TooManyTurns(
-                "Too many people are waiting for an answer right now, so nothing was sent. Try again in a minute."
+                Sentence(
+                    "Too many people are waiting for an answer right now, so nothing was sent. Try again in a minute."
+                )
             )
         own = sum(other == user for other in self._waiting.values())
-        if own >= self._limits.per_user:
+        if own + to_wait > self._limits.per_user:
             raise TooManyTurns(
-                f"{self._running[user]} of your answers are being written and {own} are waiting, so nothing was sent. "
-                "Wait for one of them, or stop one, then send again."
+                Sentence(
+                    "{running} of your answers are being written and {waiting} are waiting, so nothing was sent. Wait "
+                    "for one of them, or stop one, then send again.",
+                    running=self._running[user],
+                    waiting=own,
+                )
             )
 
     @asynccontextmanager

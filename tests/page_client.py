@@ -1,182 +1,195 @@
-"""Talks to the page as a browser does: Gradio's events and their updates, and the stream of the open conversation."""
+"""Talks to the chat as its page does: the JSON API, and the streams of open conversations."""
 
 import contextlib
 import copy
 import json
 import urllib.parse
-import uuid
 
 import aiohttp
 
-PARAMETERS = {"temperature": 0.9, "top_p": 0.95, "max_tokens": 1024, "system_prompt": "", "length": 50}
+PARAMETERS = {"temperature": 0.9, "top_p": 0.95, "max_tokens": 1024, "system_prompt": ""}
 
 
 class Refused(Exception):
-    """The page's endpoint answered with an error; its text is what the person reads."""
+    """The chat answered with an error; its text is what the person reads.
+
+    Attributes:
+        status: the response's, 200 where a stream had begun.
+        error: as the page gets it.
+    """
+
+    def __init__(self, error, status=200):
+        super().__init__(error["text"] if isinstance(error, dict) else error)
+        self.error = error
+        self.status = status
 
 
 class PageClient:
-    """One open page. ``call`` runs a handler by its name with values as the browser sends them."""
+    """One open page."""
 
     def __init__(self, http, url):
         self._http = http
         self._url = url
-        self._session_hash = uuid.uuid4().hex[:11]
-        self._handlers = {}
-        self.entries = []  # of the messages that were last shown
+        self.entries = []  # the messages that were last shown
+        self.earlier = 0  # how many come before them
+        self.titles = []  # that came in a stream
 
     async def open(self):
-        async with self._http.get(f"{self._url}/config") as response:
-            config = await response.json()
-        for dependency in config["dependencies"]:
-            self._handlers[dependency["api_name"]] = dependency["id"]
+        """Load what a page needs; who has no cookie yet gets one."""
+        self.state = await self.get("state")
         return self
 
     async def second_tab(self):
         """Open the page once more in the same browser."""
         return await PageClient(self._http, self._url).open()
 
-    async def updates(self, handler, *values):
-        """Yield the outputs of a handler after each of its updates.
+    async def get(self, path, **parameters):
+        """Return what an address of the API says."""
+        return await self.ask("GET", path, params=parameters)
+
+    async def ask(self, method, path, body=None, **options):
+        """Return the reply to a request as JSON; ``body`` is sent as JSON.
 
         Raises:
-            Refused: it ended with an error.
+            Refused: it was.
         """
-        body = {
-            "data": list(values),
-            "event_data": None,
-            "fn_index": self._handlers[handler],
-            "trigger_id": None,
-            "session_hash": self._session_hash,
-        }
-        # ASCII, so that a test can send half of a surrogate pair as JSON can.
-        request = {"data": json.dumps(body).encode("ascii"), "headers": {"content-type": "application/json"}}
-        async with self._http.post(f"{self._url}/gradio_api/queue/join", **request) as response:
-            answer = await response.text()
-            if response.status != 200:
-                raise Refused(f"{response.status} {answer}")
-        parameters = {"session_hash": self._session_hash}
-        outputs = None
-        async with self._http.get(f"{self._url}/gradio_api/queue/data", params=parameters) as stream:
-            async for line in stream.content:
-                if not line.startswith(b"data:"):
-                    continue
-                event = json.loads(line[5:])
-                if event["msg"] == "process_generating":
-                    changes = event["output"]["data"]
-                    outputs = (
-                        changes if outputs is None else [edited(o, c) for o, c in zip(outputs, changes, strict=True)]
-                    )
-                    yield copy.deepcopy(outputs)
-                elif event["msg"] == "process_completed":
-                    if not event["success"]:
-                        raise Refused(str(event["output"].get("error")))
-                    if outputs is None:
-                        yield event["output"]["data"]
-                    return
+        async with self._http.request(method, f"{self._url}/{path}", **_json(body), **options) as response:
+            await _refuse(response)
+            return await response.json()
 
-    async def call(self, handler, *values):
-        """Return the outputs of a handler after its last update."""
-        async with contextlib.aclosing(self.updates(handler, *values)) as updates:
-            async for outputs in updates:
-                last = outputs
-        return last
+    async def models(self):
+        """Return what is known of each model, by its id."""
+        return {model["id"]: model for model in (await self.get("models"))["models"]}
+
+    async def listed(self, **parameters):
+        """Return the titles in the list, the pinned ones first."""
+        page = await self.get("conversations", **parameters)
+        return [item["title"] for item in [*page["pinned"], *page["items"]]]
+
+    async def change(self, conversation, **changes):
+        """Rename, pin or archive a conversation, or switch to another branch of it."""
+        return await self.ask("PATCH", path_of(conversation), changes)
+
+    async def delete(self, conversation):
+        """Delete a conversation, which can be undone for a moment."""
+        return await self.ask("DELETE", path_of(conversation))
+
+    async def restore(self, conversation):
+        """Undo a deletion."""
+        return await self.ask("POST", f"{path_of(conversation)}/restore", {})
+
+    async def stop(self, conversation):
+        """Stop what is being written."""
+        await self.ask("POST", f"{path_of(conversation)}/stop", {})
 
     async def follow(self, conversation):
-        """Yield the shown messages of a conversation as they change, to the end of its answer."""
-        async with self._http.get(f"{self._url}/{_path(conversation)}/events") as stream:
-            async for messages in self._shown(stream):
-                yield messages
+        """Yield the messages of a conversation as they change, to the end of what is written in it."""
+        async with self._http.get(f"{self._url}/{path_of(conversation)}/events") as stream:
+            async for entries in self._shown(stream):
+                yield entries
 
     async def watch_until(self, conversation, condition):
-        """Follow a conversation until ``condition(messages)`` holds, then stop looking, as a closed tab does."""
+        """Follow a conversation until ``condition(entries)`` holds, then stop looking, as a closed tab does."""
         async with contextlib.aclosing(self.follow(conversation)) as changes:
-            async for messages in changes:
-                if condition(messages):
-                    return messages
+            async for entries in changes:
+                if condition(entries):
+                    return entries
         raise AssertionError("the answer ended before that")
+
+    async def messages(self, conversation):
+        """Follow a conversation to the end of what is written in it and return what the page then shows."""
+        async with contextlib.aclosing(self.follow(conversation)) as changes:
+            async for entries in changes:
+                last = entries
+        return last
 
     async def send(self, text, *, conversation="", model="scripted", **changes):
         """Send a message, look away at once, and return the conversation's id."""
-        path = f"{_path(conversation)}/turns" if conversation else "conversations"
+        path = f"{path_of(conversation)}/turns" if conversation else "conversations"
         return await self._begin(path, {"text": text, "model": model, **PARAMETERS, **changes})
+
+    async def answer_again(self, conversation, question, *, model="scripted", **changes):
+        """Have a question answered once more."""
+        await self._begin(f"{path_of(conversation)}/answers", {"question": question, "model": model, **changes})
 
     async def go_on(self, conversation, message, *, model="scripted", **changes):
         """Continue an answer that ended early, given the id of its message."""
-        path = f"{_path(conversation)}/continuations"
+        path = f"{path_of(conversation)}/continuations"
         await self._begin(path, {"message": message, "model": model, **PARAMETERS, **changes})
 
-    async def messages(self, conversation):
-        """Follow a conversation to the end of its answer and return what the page then shows."""
-        async with contextlib.aclosing(self.follow(conversation)) as changes:
-            async for messages in changes:
-                last = messages
-        return last
+    async def send_and_read(self, path, asked):
+        """Ask, and yield the messages as they change in the stream that answers."""
+        async with self._http.post(f"{self._url}/{path}", **_json(asked)) as stream:
+            async for entries in self._shown(stream, begun=self.entries):
+                yield entries
 
     async def _begin(self, path, asked):
-        # ASCII, so that a test can send half of a surrogate pair as JSON can.
-        request = {"data": json.dumps(asked).encode("ascii"), "headers": {"content-type": "application/json"}}
-        async with self._http.post(f"{self._url}/{path}", **request) as stream:
+        async with self._http.post(f"{self._url}/{path}", **_json(asked)) as stream:
             await _refuse(stream)
             async for event in events(stream):
-                return event["started"]["conversation"]
+                return event["started"]["conversation"]["id"]
         raise Refused("the stream ended at once")
 
-    async def _shown(self, stream):
+    async def _shown(self, stream, begun=()):
         await _refuse(stream)
-        self.entries = []
+        self.entries = list(begun)
         async for event in events(stream):
             if "end" in event:
                 return
             if "error" in event:
                 raise Refused(event["error"])
+            if "title" in event:
+                self.titles.append(event["title"])
+            self.earlier = event.get("earlier", self.earlier) if event.get("after") == "" else self.earlier
             self.entries = taken(self.entries, event)
-            yield [copy.deepcopy(entry["shown"]) for entry in self.entries]
+            yield copy.deepcopy(self.entries)
         raise ConnectionError("the stream ended before the conversation did")
 
-    async def listed(self):
-        """Return the titles in the sidebar."""
-        return [title for title, _ in (await self.call("new", 50))[4]["choices"]]
 
-
-def _path(conversation):
+def path_of(conversation):
+    """Return the address of a conversation, whatever it is."""
     name = urllib.parse.quote(str(conversation), safe="", errors="surrogatepass")
     return f"conversations/{name}"
 
 
+def _json(body):
+    # ASCII, so that a test can send half of a surrogate pair as JSON can.
+    if body is None:
+        return {}
+    return {"data": json.dumps(body).encode("ascii"), "headers": {"content-type": "application/json"}}
+
+
 async def _refuse(response):
     if response.status != 200:
-        raise Refused((await response.json())["error"])
+        raise Refused((await response.json())["error"], response.status)
 
 
 async def events(stream):
-    """Yield the events of `chatapp.ui.live` in a response."""
+    """Yield the events of `chatapp.api.stream` in a response."""
     async for line in stream.content:
         if line.startswith(b"data:"):
             yield json.loads(line[5:])
 
 
 def taken(entries, event):
-    """Return the entries after an event, as ``chat.js`` makes them."""
+    """Return the entries after an event, as the page makes them."""
     if "messages" in event:
         ids = [entry["id"] for entry in entries]
         kept = ids.index(event["after"]) + 1 if event["after"] else 0
         return [*entries[:kept], *event["messages"]]
-    if "last" in event:
-        return [*entries[:-1], event["last"]]
+    if "entry" in event:
+        return [event["entry"] if entry["id"] == event["entry"]["id"] else entry for entry in entries]
     if "text" in event:
-        entries[-1]["shown"]["content"][0]["text"] += event["text"]
+        for entry in reversed(entries):
+            if entry["id"] == event["id"]:
+                entry["text"] += event["text"]
+                break
     return entries
 
 
-def texts(messages):
-    """Return the text of each shown message."""
-    return [message["content"][0]["text"] for message in messages]
-
-
-def facts(message):
-    """Return the line under a shown answer, as HTML."""
-    return message["content"][-1]["text"]
+def texts(entries):
+    """Return the text of each message."""
+    return [entry["text"] for entry in entries]
 
 
 @contextlib.asynccontextmanager
@@ -186,24 +199,3 @@ async def open_page(url, **session):
     # A line holds a whole conversation.
     async with aiohttp.ClientSession(cookie_jar=jar, read_bufsize=1 << 24, **session) as http:
         yield await PageClient(http, url).open()
-
-
-def edited(value, edits):
-    """Apply Gradio's edits (``utils.diff``) as its client does, in place, and return the value."""
-    for action, path, new in edits:
-        if not path:
-            value = value + new if action == "append" else new
-            continue
-        target = value
-        for step in path[:-1]:
-            target = target[step]
-        key = path[-1]
-        if action == "append":
-            target[key] += new
-        elif action == "delete":
-            del target[key]
-        elif action == "add" and isinstance(target, list):
-            target.insert(key, new)
-        else:
-            target[key] = new
-    return value

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.fault_parts.answers import WrongText, asked_in, check
-from benchmarks.fault_parts.people import answer_text
 from benchmarks.fault_parts.record import Sending
 from chatapp.conversation import MessageStatus, Role
 from chatapp.store.firestore import FirestoreStore
@@ -207,7 +206,6 @@ async def audit_pages(url: str, people: Iterable[Person], everything: Sequence[S
 
 
 def _compare_page(shown: list[dict], stored: Stored, findings: Findings) -> None:
-    said = [texts([one])[0] if one["role"] == "user" else answer_text(one) for one in shown]
-    kept = [message.content for message in stored.messages]
+    said, kept = texts(shown), [message.content for message in stored.messages]
     if said != kept:
         findings.add("wrong", None, f"The page shows {len(said)} messages of {stored.id}, not the {len(kept)} there.")

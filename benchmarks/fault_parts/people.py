@@ -14,7 +14,7 @@ import aiohttp
 from benchmarks.fault_parts.answers import FIRST_CHARS, sent_at
 from benchmarks.fault_parts.record import Sending, Talk, Turn
 from chatapp.identity.anonymous import COOKIE, AnonymousIdentity
-from tests.page_client import PARAMETERS, Refused, events, facts, open_page, taken, texts
+from tests.page_client import PARAMETERS, Refused, events, open_page, taken
 
 if TYPE_CHECKING:
     import random
@@ -36,7 +36,7 @@ LONG_WAYS = {"stop", "go on", "leave"}
 LONG_SHARE = 0.1  # of the others
 SENT_AGAIN = 0.7  # of the questions whose reply was lost; the page does so always, an older one never
 MOST_REPEATS = 5
-NOT_SAVED = "could not be saved"  # the words of `chatapp.turns`: the page does not promise that it keeps this answer
+NOT_SAVED = "is not saved yet"  # the words of `chatapp.turns`: the page does not promise that it keeps this answer
 
 
 class Person:
@@ -65,7 +65,7 @@ class Person:
             open_page(self.chat.url, cookies=self.cookies) as page,
             aiohttp.ClientSession(cookies=self.cookies, read_bufsize=1 << 24) as http,
         ):
-            await page.call("new", 50)  # as a page does when it is opened: it shows the list
+            await page.listed()  # as a page does when it is opened
             pages = [page, *[await page.second_tab() for _ in range(TABS - 1)]]
             await asyncio.gather(*(_Tab(self, page, http).talk() for page in pages))
 
@@ -141,15 +141,15 @@ class _Tab:
         entries: list[dict] = []
         async with self._http.post(f"{self._person.chat.url}/{path}", json=asked) as stream:
             if stream.status != 200:
-                raise Refused((await stream.json())["error"])
+                raise Refused((await stream.json())["error"], stream.status)
             async for event in events(stream):
                 if "started" in event:
-                    self._note_taken(turn, event["started"]["conversation"], began)
+                    self._note_taken(turn, event["started"]["conversation"]["id"], began)
                 elif "end" in event:
                     _note_end(entries, turn)
                     return
                 elif "error" in event:
-                    raise ConnectionError(event["error"])
+                    raise ConnectionError(event["error"]["text"])
                 else:
                     # Only what follows the last message is sent; what is kept of before does not matter here.
                     event["after"] = "" if "after" in event else None
@@ -177,7 +177,7 @@ class _Tab:
                 if way == "leave":
                     return
                 if way in {"stop", "go on"}:
-                    await page.call("stop", conversation)
+                    await page.stop(conversation)
                 await page.messages(conversation)
                 turn.talk.last = page.entries[-1]["id"]
                 _note_end(page.entries, turn)
@@ -191,40 +191,34 @@ class _Tab:
             self._person.troubles[f"{type(error).__name__} {error}"[:100]] += 1
 
 
-def answer_text(message: dict) -> str:
-    """Return an answer's text as the page shows it, without the line about it."""
-    return texts([message])[0] if len(message["content"]) > 1 else ""
-
-
-def _answer_to(messages: list[dict], question: str) -> dict | None:
+def _answer_to(entries: list[dict], question: str) -> dict | None:
     """Return what the page shows as the answer to a question."""
-    for shown, following in itertools.pairwise(messages):
-        if shown["role"] == "user" and texts([shown]) == [question] and following["role"] == "assistant":
+    for shown, following in itertools.pairwise(entries):
+        if shown["role"] == "user" and shown["text"] == question and following["role"] == "assistant":
             return following
     return None
 
 
-def _has_begun(messages: list[dict], turn: Turn) -> bool:
-    answer = _answer_to(messages, turn.question)
-    return answer is not None and len(answer_text(answer)) >= FIRST_CHARS
+def _has_begun(entries: list[dict], turn: Turn) -> bool:
+    answer = _answer_to(entries, turn.question)
+    return answer is not None and len(answer["text"]) >= FIRST_CHARS
 
 
 def _note_word(entries: list[dict], turn: Turn) -> None:
     """Note when the first words were there: what the page shows and the backend's own time in it tell."""
-    if turn.word_seconds is None and not turn.repeats and entries and len(entries[-1]["shown"]["content"]) > 1:
-        text = answer_text(entries[-1]["shown"])
+    if turn.word_seconds is None and not turn.repeats and entries and entries[-1]["role"] == "assistant":
+        text = entries[-1]["text"]
         if len(text) >= FIRST_CHARS:
             turn.word_seconds = time.monotonic() - sent_at(text)
 
 
 def _note_end(entries: list[dict], turn: Turn) -> None:
-    shown = [entry["shown"] for entry in entries]
-    answer = _answer_to(shown, turn.question)
+    answer = _answer_to(entries, turn.question)
     if answer is None:
         return
-    if answer is shown[-1]:
-        turn.talk.last = entries[-1]["id"]
-        if entries[-1]["writing"]:
+    if answer is entries[-1]:
+        turn.talk.last = answer["id"]
+        if answer["writing"]:
             return
-    turn.shown = answer_text(answer)
-    turn.promised = NOT_SAVED not in facts(answer)
+    turn.shown = answer["text"]
+    turn.promised = NOT_SAVED not in str(answer["error"])

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LONGEST_TURN_SECONDS = 40.0  # an answer takes 2 to 4
+SHOWN_AT_LEAST = 50  # messages, of a long conversation
 
 
 @dataclass
@@ -90,13 +91,11 @@ class Person:
 class PersonAtPage(Person):
     """Somebody with the page open in a browser."""
 
-    def __init__(
-        self, url: str, numbers: dict[str, int], *, cookies: dict[str, str], conversation: str, texts: Sequence[str]
-    ) -> None:
+    def __init__(self, url: str, *, cookies: dict[str, str], conversation: str, texts: Sequence[str]) -> None:
         super().__init__(texts)
         jar = aiohttp.CookieJar(unsafe=True)  # keeps cookies of an address, as browsers do
         self._http = aiohttp.ClientSession(cookie_jar=jar, cookies=cookies, timeout=aiohttp.ClientTimeout(total=None))
-        self._page = Page(self._http, url, numbers, "gemma")
+        self._page = Page(self._http, url, "gemma")
         self._conversation = conversation
 
     async def open(self) -> None:
@@ -105,13 +104,12 @@ class PersonAtPage(Person):
 
     async def ask(self, question: str, answer: Answer) -> None:
         """Send, and watch the answer, as the page does."""
-        place, messages = len(self.texts) + 1, []
-        async for messages, at in self._page.ask(question, self._conversation):
-            parts = messages[place]["content"] if len(messages) > place else []
-            if len(parts) > 1:  # the words, then the line about them
-                answer.grow(parts[0]["text"], at)
+        entries: list[dict] = []
+        async for entries, at in self._page.ask(question, self._conversation):
+            if entries[-1]["role"] == "assistant" and entries[-2]["text"] == question:
+                answer.grow(entries[-1]["text"], at)
         self._conversation = self._page.conversation
-        self._compare(messages, [*self.texts, question, answer.text])
+        self._compare(entries, [*self.texts, question, answer.text])
 
     async def begin(self, talk: Talk, conversations: int) -> None:
         """Begin so many conversations, one after the other, of one turn each."""
@@ -126,10 +124,11 @@ class PersonAtPage(Person):
         await self._http.close()
 
     @staticmethod
-    def _compare(messages: list[dict], texts: list[str]) -> None:
-        shown = [message["content"][0]["text"] for message in messages]
-        if shown != texts:
-            raise WrongAnswer(f"{len(shown)} messages are shown, not the {len(texts)} that were written")
+    def _compare(entries: list[dict], texts: list[str]) -> None:
+        """Compare what is shown, which is the end of a long conversation, with what was written."""
+        shown = [entry["text"] for entry in entries]
+        if shown != texts[-len(shown) :] or len(shown) < min(len(texts), SHOWN_AT_LEAST):
+            raise WrongAnswer(f"{len(shown)} messages are shown that are not the last of {len(texts)} written ones")
 
 
 class PersonAtBackend(Person):

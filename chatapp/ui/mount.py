@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING
 
 import gradio as gr
 
-from chatapp.ui.live import Live
 from chatapp.ui.page import ASSETS, ChatPage
 from chatapp.ui.theme import chat_theme
 
@@ -29,11 +27,8 @@ PROGRESS_LOOK_SECONDS = 5.0
 
 
 def mount_page(app: FastAPI, settings: Settings, store: ConversationStore, catalog: Catalog, turns: TurnRunner) -> None:
-    """Mount the page at ``/``, and the routes that it is live by."""
-    chat_page = ChatPage(store, catalog, turns)
-    listing = functools.partial(chat_page.listing, fresh=False)  # no answer waits for a list
-    app.include_router(Live(store, catalog, turns, listing).router())
-    page = chat_page.blocks()
+    """Mount the page at ``/``."""
+    page = ChatPage(store, catalog, turns).blocks()
     page.max_threads = MAX_THREADS  # before queue(), which makes its limiter from it
     page.queue(default_concurrency_limit=None, max_size=MAX_QUEUE, api_open=False)
     queue = page._queue  # noqa: SLF001  # there is no public way to set how often it looks

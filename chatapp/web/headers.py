@@ -30,7 +30,8 @@ class HeadersMiddleware:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers.update(HEADERS)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)  # what is stricter stays
                 if headers.get("content-type", "").startswith("text/event-stream"):
                     headers["cache-control"] = "no-cache, no-transform"
                     headers["x-accel-buffering"] = "no"

@@ -29,6 +29,7 @@ def settings(tmp_path, model_server, monkeypatch):
         gemma_url=model_server.url,
         embedded_model=False,
         max_message_chars=5000,
+        titles="first-words",
         shutdown_seconds=1,
     )
 

@@ -345,9 +345,9 @@ async def test_everything_is_deleted_with_whatever_is_being_written(chatting, tm
     for number in range(12):
         await created(chat.store, f"{number}")
     running = await chat.turns.start("ana", "", "SECRET question", "scripted", PARAMETERS)
-    await becomes_true(lambda: chat.turns.running("ana", running.id).content)
+    await becomes_true(lambda: chat.turns.current("ana", running.id).answers[0].text)
     assert await chat.delete_everything() == (200, {"deleted": 13})
-    assert chat.turns.running("ana", running.id) is None
+    assert not chat.turns.is_busy("ana", running.id)
     assert await chat.everything() == []
     await chat.store.aclose()
     assert b"SECRET" not in bytes_on_disk(tmp_path / "history")
@@ -360,7 +360,7 @@ async def test_nobody_elses_conversations_and_answers_are_touched(chatting, tmp_
     running = await chat.turns.start("ben", "", "Go on", "scripted", PARAMETERS)
     await created(chat.store, "Mine")
     assert await chat.delete_everything() == (200, {"deleted": 1})
-    assert chat.turns.running("ben", running.id) is not None
+    assert chat.turns.is_busy("ben", running.id)
     assert theirs in await chat.everything("ben")
 
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tests.fakes.openai_server import FakeOpenAIServer
-from tests.page_client import Refused, facts, open_page, texts
+from tests.page_client import Refused, open_page, texts
 from tests.serving import ChatProcess
 
 pytestmark = pytest.mark.slow  # each starts a process that imports Gradio
@@ -120,7 +120,7 @@ async def test_an_answer_that_takes_longer_is_kept_as_interrupted(chat):
         async with open_page(again.url) as page:
             messages = await page.messages(conversation)
             assert texts(messages)[1].startswith("word ")
-            assert "can be continued" in facts(messages[1])
+            assert (messages[1]["status"], messages[1]["goOn"]) == ("interrupted", True)
 
 
 async def test_a_taken_port_is_said_in_a_sentence_with_another_one(chat):
@@ -151,7 +151,7 @@ async def test_with_its_history_in_firestore_it_starts_while_firestore_is_down(c
     assert "History: Firestore, database (default) of project demo-chat" in running.output
     async with open_page(running.url) as page:
         with pytest.raises(Refused, match="The chat history cannot be reached right now"):
-            await page.call("new", 50)
+            await page.listed()
     assert await running.end() == 0
     assert "Traceback" not in running.output
 

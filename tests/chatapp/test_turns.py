@@ -5,7 +5,7 @@ import dataclasses
 
 import pytest
 
-from chatapp.conversation import FinishReason, GenerationParameters, MessageStatus, Role
+from chatapp.conversation import FinishReason, MessageStatus, Role
 from chatapp.errors import (
     ConversationBusy,
     ConversationNotFound,
@@ -18,13 +18,11 @@ from chatapp.errors import (
     UnknownModel,
 )
 from chatapp.models import ModelState, ModelStatus
-from chatapp.models.catalog import Catalog, UnconfiguredModel
+from chatapp.models.catalog import UnconfiguredModel
 from chatapp.store.sqlite import SQLiteStore
 from chatapp.turn_queue import TurnLimits
-from chatapp.turns import TurnRunner
+from tests.chatapp.turning import PARAMETERS, made_runner
 from tests.fakes.models import ScriptedModel
-
-PARAMETERS = GenerationParameters()
 
 
 @pytest.fixture
@@ -36,20 +34,8 @@ async def store(tmp_path):
 
 @pytest.fixture
 async def chat(store):
-    """Return a function that makes a runner over models; every runner is closed at the end."""
-    made = []
-
-    async def make(*models, **options):
-        catalog = Catalog(models)
-        await catalog.check()
-        runner = TurnRunner(store, catalog, **{"batch_seconds": 0.01, **options})
-        made.append((runner, catalog))
-        return runner
-
-    yield make
-    for runner, catalog in made:
-        await runner.aclose()
-        await catalog.aclose()
+    async with made_runner(store) as make:
+        yield make
 
 
 async def finished(runner, user, conversation_id):
@@ -107,7 +93,7 @@ async def test_an_answer_nobody_watches_is_still_finished(chat, store):
     watching = runner.watch("ann", conversation.id)
     await anext(watching)
     await watching.aclose()
-    while runner.running("ann", conversation.id):
+    while runner.is_busy("ann", conversation.id):
         await asyncio.sleep(0.01)
     assert (await store.messages("ann", conversation.id))[-1].content == "abc"
 
@@ -159,7 +145,7 @@ async def test_stopping_somebody_elses_answer_does_nothing(chat):
     runner = await chat(model)
     conversation = await runner.start("ann", "", "go", "scripted", PARAMETERS)
     await runner.stop("bob", conversation.id)
-    assert runner.running("ann", conversation.id)
+    assert runner.is_busy("ann", conversation.id)
     assert [answer async for answer in runner.watch("bob", conversation.id)] == []
     model.gate.set()
 
@@ -305,7 +291,7 @@ async def test_text_never_waits_for_a_checkpoint(chat, store, monkeypatch):
 
 
 async def test_an_answer_that_takes_long_to_begin_still_gives_signs_of_life(chat, store, monkeypatch):
-    monkeypatch.setattr("chatapp.turns.SIGN_OF_LIFE_SECONDS", 0)
+    monkeypatch.setattr("chatapp.writing.SIGN_OF_LIFE_SECONDS", 0)
     model = ScriptedModel("late", gate_at=0)
     runner = await chat(model, checkpoint_seconds=0.01)
     conversation = await runner.start("ann", "", "go", "scripted", PARAMETERS)
@@ -388,13 +374,13 @@ async def test_beyond_the_limits_turns_wait_in_line_and_see_their_place(chat, st
     async with asyncio.timeout(5):
         while runner.waiting_count < 2:
             await asyncio.sleep(0.01)
-    places = [runner.current(user, one.id).place for user, one in zip("abcd", conversations, strict=True)]
+    places = [runner.current(user, one.id).answers[0].place for user, one in zip("abcd", conversations, strict=True)]
     assert (runner.running_count, places) == (2, [0, 0, 1, 2])
     await runner.stop("a", conversations[0].id)
     async with asyncio.timeout(5):
-        while runner.current("d", conversations[3].id).place != 1:
+        while runner.current("d", conversations[3].id).answers[0].place != 1:
             await asyncio.sleep(0.01)
-    assert runner.current("c", conversations[2].id).place == 0
+    assert runner.current("c", conversations[2].id).answers[0].place == 0
     model.gate.set()
     for user, one in zip("bcd", conversations[1:], strict=True):
         await stored_answer(store, user, one.id, lambda answer: answer.status is MessageStatus.COMPLETE)
@@ -411,8 +397,8 @@ async def test_one_who_asks_a_lot_does_not_hold_up_others(chat):
     async with asyncio.timeout(5):
         while runner.running_count < 2:
             await asyncio.sleep(0.01)
-    assert runner.current("bob", bobs.id).place == 0
-    assert runner.current("ann", second.id).place == 1
+    assert runner.current("bob", bobs.id).answers[0].place == 0
+    assert runner.current("ann", second.id).answers[0].place == 1
     with pytest.raises(TooManyTurns, match="Wait for one of them"):
         await runner.start("ann", "", "3", "scripted", PARAMETERS)
     model.gate.set()
@@ -518,7 +504,7 @@ async def test_messages_stay_in_order_when_the_clock_is_set_back(chat, store, mo
     runner = await chat(ScriptedModel("a"))
     conversation = await runner.start("ann", "", "one", "scripted", PARAMETERS)
     await finished(runner, "ann", conversation.id)
-    monkeypatch.setattr("chatapp.turns.now_ms", lambda: 1000)
+    monkeypatch.setattr("chatapp.turn_start.now_ms", lambda: 1000)
     await runner.start("ann", conversation.id, "two", "scripted", PARAMETERS)
     await finished(runner, "ann", conversation.id)
     assert [message.content for message in await store.messages("ann", conversation.id)] == ["one", "a", "two", "a"]
@@ -580,8 +566,8 @@ async def test_a_question_that_was_not_taken_is_taken_when_it_is_sent_again(chat
 async def test_an_end_that_cannot_be_stored_is_tried_again_and_blocks_its_conversation_no_longer(
     chat, store, monkeypatch
 ):
-    monkeypatch.setattr("chatapp.turns.SAVE_ATTEMPTS", 1)
-    monkeypatch.setattr("chatapp.turns.SAVE_AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr("chatapp.saving.SAVE_ATTEMPTS", 1)
+    monkeypatch.setattr("chatapp.saving.SAVE_AGAIN_SECONDS", 0.05)
     full, append = True, store.append
 
     async def append_if_there_is_room(user, conversation_id, *messages):
@@ -603,7 +589,7 @@ async def test_an_end_that_cannot_be_stored_is_tried_again_and_blocks_its_conver
 
 
 async def test_an_end_that_could_not_be_stored_is_stored_by_the_next_message_or_at_the_end(chat, store, monkeypatch):
-    monkeypatch.setattr("chatapp.turns.SAVE_ATTEMPTS", 1)
+    monkeypatch.setattr("chatapp.saving.SAVE_ATTEMPTS", 1)
     full, append = True, store.append
 
     async def append_if_there_is_room(user, conversation_id, *messages):

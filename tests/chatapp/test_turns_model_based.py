@@ -17,7 +17,8 @@ from chatapp.errors import ConversationBusy, ConversationNotFound, NothingToCont
 from chatapp.models import Finish, ModelDefaults, ModelState, ModelStatus, TextDelta
 from chatapp.models.catalog import Catalog
 from chatapp.turn_queue import TurnLimits
-from chatapp.turns import GO_ON, TurnRunner, can_go_on
+from chatapp.turn_start import GO_ON, can_go_on
+from chatapp.turns import TurnRunner
 from tests.chatapp.store.conftest import FirestorePlace, JournaledPlace, SQLitePlace
 from tests.firestore_emulator import firestore_emulator  # noqa: F401  # a fixture
 
@@ -153,7 +154,7 @@ class TurnsMachine(RuleBasedStateMachine):
     def _is_settled(self, user, conversation_id):
         turn = self.turns.current(user, conversation_id)
         question = self.conversations[user, conversation_id][-1].question
-        return turn is None or turn.place > 0 or question in self.model.waiting
+        return turn is None or turn.answers[0].place > 0 or question in self.model.waiting
 
     def _note_ends(self):
         """Whatever does not run any more has ended as its question says."""
@@ -217,7 +218,7 @@ class TurnsMachine(RuleBasedStateMachine):
         turn = self.turns.current(*key)
         last = self.conversations[key][-1]
         if turn:
-            last.contents = {last.before if turn.place else last.written()}
+            last.contents = {last.before if turn.answers[0].place else last.written()}
             last.status = MessageStatus.STOPPED
 
         async def stopped():
@@ -279,7 +280,7 @@ class TurnsMachine(RuleBasedStateMachine):
         for key, known in self.conversations.items():
             if turn := self.turns.current(*key):
                 last = known[-1]
-                last.contents, last.status = {turn.answer().content}, MessageStatus.INTERRUPTED
+                last.contents, last.status = {turn.answers[0].text}, MessageStatus.INTERRUPTED
 
         async def again():
             await self._end()
@@ -293,7 +294,7 @@ class TurnsMachine(RuleBasedStateMachine):
         for key, known in self.conversations.items():
             if turn := self.turns.current(*key):
                 last = known[-1]
-                last.contents, last.status = {turn.answer().content}, MessageStatus.INTERRUPTED
+                last.contents, last.status = {turn.answers[0].text}, MessageStatus.INTERRUPTED
 
         async def again():
             async with asyncio.timeout(SETTLE_SECONDS):  # what is not kept yet would be lost, or not, by chance
@@ -302,8 +303,8 @@ class TurnsMachine(RuleBasedStateMachine):
             self.store.killed = True
             running = [turn for key in self.conversations if (turn := self.turns.current(*key))]
             for turn in running:
-                turn.generation.cancel()
-                turn.ending.cancel()
+                turn.answers[0].generation.cancel()
+                turn.answers[0].ending.cancel()
             await self.store._store.aclose()  # frees the file's lock, as the system does
             await self._open()
 
@@ -312,8 +313,8 @@ class TurnsMachine(RuleBasedStateMachine):
     async def _is_kept(self):
         for key in self.conversations:
             if turn := self.turns.current(*key):
-                stored = await self.store.message(*key, turn.answer().id)
-                if stored.content != turn.answer().content:
+                stored = await self.store.message(*key, turn.answers[0].id)
+                if stored.content != turn.answers[0].text:
                     return False
         return True
 
@@ -346,9 +347,8 @@ class TurnsMachine(RuleBasedStateMachine):
     async def _compare_watched(self, user, conversation_id, stored: Message):
         turn = self.turns.current(user, conversation_id)
         if turn:
-            now = await anext(turn.watch())
-            assert now.id == stored.id
-            assert now.content.startswith(stored.content)
+            assert turn.answers[0].id == stored.id
+            assert turn.answers[0].text.startswith(stored.content)
 
 
 def live(make, *, examples, steps):

@@ -46,7 +46,7 @@ from chatapp.store.firestore_documents import (
 from tests.chatapp.store.conftest import FirestorePlace, a_conversation, a_message
 from tests.fakes.openai_server import FakeOpenAIServer
 from tests.firestore_emulator import PROJECT, running_emulator
-from tests.page_client import Refused, facts, open_page, texts
+from tests.page_client import Refused, open_page, texts
 from tests.serving import free_port, running_chat
 
 if TYPE_CHECKING:
@@ -275,7 +275,7 @@ async def test_after_a_chat_was_killed_in_mid_answer_another_shows_what_was_writ
                 shown = await page.messages(conversation)
                 assert texts(shown)[0] == "Count"
                 assert re.match("0 1 2 3 .* 200 ", texts(shown)[1])  # the checkpoint
-                assert "can be continued" in facts(shown[1])
+                assert (shown[1]["status"], shown[1]["goOn"]) == ("interrupted", True)
                 gemma.answer, gemma.tokens_per_second = ["And so on."], None
                 await page.send("Go on", conversation=conversation, model="gemma")
                 assert texts(await page.messages(conversation))[2:] == ["Go on", "And so on."]
@@ -747,7 +747,7 @@ async def test_an_answer_that_one_copy_writes_is_shown_to_its_end_by_another(pla
             conversation = await page.send("Count", model="gemma")
             seen = [messages async for messages in _followed_once_there(elsewhere, conversation)]
             assert texts(seen[-1]) == ["Count", "".join(words)]
-            checkpoints = {texts(messages)[1] for messages in seen if "is writing" in facts(messages[1])}
+            checkpoints = {texts(messages)[1] for messages in seen if messages[1]["writing"]}
             assert any(text and text != "".join(words) for text in checkpoints)
             gemma.tokens_per_second = None
             await elsewhere.send("And on", conversation=conversation, model="gemma")
@@ -766,5 +766,5 @@ async def _followed_once_there(page, conversation):
             with pytest.raises(Refused, match="still being written"):
                 await page.send("Too early", conversation=conversation, model="gemma")
             with pytest.raises(Refused, match="another copy"):
-                await page.call("stop", conversation)
+                await page.stop(conversation)
         first = False

@@ -1,4 +1,4 @@
-"""What the page's endpoints do when somebody sends them what no browser would."""
+"""What the API does when somebody sends it what no page would."""
 
 import json
 import math
@@ -28,6 +28,7 @@ async def chat_at(tmp_path_factory):
             gemma_url=server.url,
             embedded_model=False,
             max_message_chars=5000,
+            titles="first-words",
             shutdown_seconds=1,
         )
         async with serving(await create_app(settings)) as url:
@@ -116,15 +117,18 @@ async def test_nobody_reads_continues_or_deletes_what_is_somebody_elses(page, ot
     conversation = await page.send("my secret", model="gemma")
     await page.messages(conversation)
     for call in (
-        other_page.call("open", conversation),
         other_page.messages(conversation),
         other_page.send("let me in", conversation=conversation, model="gemma"),
         other_page.go_on(conversation, page.entries[-1]["id"], model="gemma"),
-        other_page.call("stop", conversation),
+        other_page.stop(conversation),
+        other_page.change(conversation, title="mine now"),
+        other_page.delete(conversation),
+        other_page.restore(conversation),
+        other_page.get(f"conversations/{conversation}/messages"),
     ):
-        with pytest.raises(Refused, match="does not exist"):
+        with pytest.raises(Refused, match="does not exist") as refusal:
             await call
-    await other_page.call("delete", conversation, 50)
+        assert refusal.value.status == 404
     assert texts(await page.messages(conversation)) == ["my secret", "Hello from Gemma."]
     assert await other_page.listed() == []
 
@@ -132,14 +136,17 @@ async def test_nobody_reads_continues_or_deletes_what_is_somebody_elses(page, ot
 @pytest.mark.parametrize("conversation", ["nobody", "' OR 1=1 --", "\0", "\ud800", "x" * 10_000, 7, {"a": 1}, ["x"]])
 async def test_an_id_that_is_no_conversation_is_refused_in_words(page, conversation):
     for call in (
-        page.call("open", conversation),
         page.messages(conversation),
         page.send("Hi", conversation=conversation, model="gemma"),
         page.go_on(conversation, "x", model="gemma"),
-        page.call("stop", conversation),
+        page.stop(conversation),
+        page.change(conversation, pinned=True),
+        page.delete(conversation),
+        page.restore(conversation),
     ):
-        with pytest.raises(Refused, match="does not exist"):
+        with pytest.raises(Refused, match="does not exist") as refusal:
             await call
+        assert refusal.value.status == 404
     assert await page.listed() == []
 
 
@@ -184,4 +191,4 @@ async def test_a_forged_cookie_makes_a_new_user(page, chat_at, cookie):
     conversation = await page.send("mine", model="gemma")
     async with open_page(chat_at, cookies={"chat_user": cookie}) as forger:
         with pytest.raises(Refused, match="does not exist"):
-            await forger.call("open", conversation)
+            await forger.messages(conversation)

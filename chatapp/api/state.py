@@ -1,0 +1,94 @@
+"""What a page needs when it is opened, and what it looks at again and again.
+
+GET /state?conversation={id}  all at once: models, profile, list, and the conversation that the address names
+GET /models                   the models' states; asks nobody but the models that somebody looks at
+PUT /profile                  what is remembered of the person
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+
+from chatapp.api import facts, requests
+from chatapp.api.conversations import page
+from chatapp.api.profiles import asked_profile
+from chatapp.api.refusals import in_words, words
+from chatapp.conversation import Profile
+from chatapp.errors import ConversationNotFound, ProfileChanged, StoreUnavailable
+from chatapp.identity import user_of
+from chatapp.sentences import as_json
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
+
+    from chatapp.conversations import Conversations
+    from chatapp.models.catalog import Catalog
+    from chatapp.settings import Settings
+    from chatapp.store import ConversationStore
+    from chatapp.turns import TurnRunner
+
+
+def router(
+    settings: Settings, store: ConversationStore, catalog: Catalog, turns: TurnRunner, conversations: Conversations
+) -> APIRouter:
+    """Return the routes."""
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.get("/state", response_model=None)
+    @in_words
+    async def state(request: Request, conversation: str = "") -> Response:
+        user = user_of(request)
+        problems: list[Any] = []
+        profile = Profile()
+        listing: dict[str, Any] = {"pinned": [], "items": [], "cursor": None}
+        opened: dict[str, Any] | None = None
+        try:
+            # A page that opens while the history is away still shows the models and what is wrong.
+            profile, listing = await asyncio.gather(store.profile(user), page(conversations, turns, user))
+            if conversation:
+                with suppress(ConversationNotFound):
+                    found = await conversations.open(user, conversation)
+                    opened = facts.opened(found, writing=turns.is_busy(user, found.id))
+        except StoreUnavailable as error:
+            problems.append(as_json(words(error)))
+        limits = {"messageChars": settings.max_message_chars, "images": settings.max_images}
+        found_state = {
+            **models(),
+            "default": catalog.first_choice().id,
+            "profile": facts.profile(profile),
+            "conversations": listing,
+            "conversation": opened,
+            "store": facts.store(store.status()),
+            "limits": limits,
+        }
+        found_state["notices"] += problems
+        return JSONResponse(found_state)
+
+    @routes.get("/models", response_model=None)
+    @in_words
+    async def looked(_request: Request) -> Response:
+        return JSONResponse(models())
+
+    @routes.put("/profile", response_model=None)
+    @in_words
+    async def keep_profile(request: Request) -> Response:
+        user, profile = user_of(request), asked_profile(await requests.sent(request))
+        before = await store.profile(user)
+        if profile.revision != before.revision + 1:
+            raise ProfileChanged
+        await store.save_profile(user, profile)
+        return JSONResponse(facts.profile(await store.profile(user, fresh=False)))
+
+    def models() -> dict[str, Any]:
+        statuses = catalog.statuses()
+        return {
+            "models": [facts.model(one, statuses[one.id]) for one in catalog],
+            "notices": facts.notices(store.status()),
+        }
+
+    return routes
