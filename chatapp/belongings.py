@@ -11,6 +11,7 @@ from chatapp.conversation import Conversation, Message
 from chatapp.errors import ChatError, ConversationNotFound, StoreUnavailable
 from chatapp.sentences import Sentence
 from chatapp.store.values import MAX_PAGE, cursor_after
+from chatapp.store.with_temporary import WithTemporary
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -56,7 +57,7 @@ class NotAllDeleted(ChatError):
 
 
 async def conversations(store: ConversationStore, user: str) -> list[Conversation]:
-    """Return all conversations of the user, the oldest first.
+    """Return all conversations of the user, deleted ones that can still be brought back too, the oldest first.
 
     Raises:
         StoreUnavailable: not all of them can be seen now.
@@ -77,6 +78,8 @@ async def everything(store: ConversationStore, user: str) -> AsyncGenerator[tupl
         StoreUnavailable: not everything can be seen; raised at the end, too, if something may have come from memory.
     """
     for conversation in await conversations(store, user):
+        if conversation.deleted_ms:
+            continue
         try:
             messages = await store.messages(user, conversation.id)
         except ConversationNotFound:
@@ -93,13 +96,16 @@ async def one(store: ConversationStore, user: str, conversation_id: str) -> tupl
         StoreUnavailable: not all of it can be seen now.
     """
     await store.conversations(user, limit=1, cursor=FROM_THE_TOP)
-    return await store.conversation(user, conversation_id), await store.messages(user, conversation_id)
+    conversation = await store.conversation(user, conversation_id)
+    if conversation.deleted_ms:
+        raise ConversationNotFound(detail="deleted")
+    return conversation, await store.messages(user, conversation_id)
 
 
 async def delete_everything(store: ConversationStore, turns: Turns, user: str) -> int:
     """Stop what is being written for the user, delete all conversations, and return how many there were.
 
-    What begins meanwhile, on another page, is deleted too.
+    The profile and temporary conversations go too. What begins meanwhile, on another page, is deleted too.
 
     Raises:
         NotAllDeleted: something is left; again deletes the rest.
@@ -110,6 +116,9 @@ async def delete_everything(store: ConversationStore, turns: Turns, user: str) -
         while left := await _left(store, user, deleted):
             for start in range(0, len(left), DELETED_AT_ONCE):
                 await _delete(turns, user, left[start : start + DELETED_AT_ONCE], deleted)
+        await store.delete_profile(user)
+        if isinstance(store, WithTemporary):
+            await store.delete_temporary(user)
     except StoreUnavailable as error:
         log.warning("not_all_deleted", conversations=len(deleted), detail=error.detail)
         raise NotAllDeleted(len(deleted), error) from error

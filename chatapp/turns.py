@@ -17,6 +17,7 @@ from chatapp.conversation import Conversation, GenerationParameters, Message, ne
 from chatapp.errors import ConversationBusy, ConversationNotFound, InvalidMessage, ModelUnavailable
 from chatapp.models.prompt import clean_text
 from chatapp.sentences import Sentence
+from chatapp.store.with_temporary import PREFIX, is_temporary
 from chatapp.titles import Titles
 from chatapp.turn_queue import TurnLimits, TurnQueue
 from chatapp.turn_start import Question, TurnStart
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from chatapp.store import ConversationStore
     from chatapp.turn import Turn
 
-TEMPORARY = "temporary-"
 _DEFAULT_LIMITS = TurnLimits()
 
 log = structlog.get_logger(__name__)
@@ -308,7 +308,7 @@ class TurnRunner:
 
     def _finished(self, key: Key, turn: Turn) -> None:
         self._forget(key)
-        if self._titles and not self._closing and not key[1].startswith(TEMPORARY):
+        if self._titles and not self._closing and not is_temporary(key[1]):
             turn.titling = self._titles.begin(turn)
         turn.finish()
 
@@ -340,4 +340,4 @@ def _clean(parameters: GenerationParameters) -> GenerationParameters:
 def _conversation_of(user: str, question_id: str, *, temporary: bool) -> str:
     """Return the id of the conversation that a question begins: the same for the same question, and nobody else's."""
     digest = hashlib.sha256(f"{user}\0{question_id}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
-    return f"{TEMPORARY}{digest}" if temporary else digest
+    return f"{PREFIX}{digest}" if temporary else digest

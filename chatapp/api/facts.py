@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from chatapp.conversation import MessageStatus, Role
 from chatapp.models import ModelState
 from chatapp.sentences import Sentence, as_json
+from chatapp.store.with_temporary import is_temporary
 from chatapp.turn_start import can_go_on
-from chatapp.turns import TEMPORARY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +30,7 @@ def item(conversation: Conversation, *, writing: bool) -> dict[str, Any]:
         "persona": conversation.persona,
         "model": conversation.model,
         "writing": writing,
-        "temporary": conversation.id.startswith(TEMPORARY),
+        "temporary": is_temporary(conversation.id),
     }
 
 

@@ -25,7 +25,7 @@ from chatapp.web import belongings
 from tests.chatapp.store.conftest import a_conversation, a_message
 from tests.fakes.models import ScriptedModel
 from tests.fakes.stores import FakeCloud
-from tests.page_client import texts
+from tests.page_client import Refused, texts
 from tests.serving import serving
 
 PARAMETERS = GenerationParameters()
@@ -478,6 +478,36 @@ async def test_what_a_form_of_another_site_can_send_confirms_nothing(chat, conte
 
 
 # In the chat as shipped
+
+
+async def test_what_is_deleted_is_in_no_export_though_it_can_be_brought_back(page, chat_url):
+    conversation = await page.send("Forget me", model="gemma")
+    await page.messages(conversation)
+    await page.delete(conversation)
+    async with page._http.get(f"{chat_url}/export/everything.json") as response:
+        assert archive.read(await response.text()) == []
+    async with page._http.get(f"{chat_url}/export/{conversation}.md") as response:
+        assert response.status == 404
+    await page.restore(conversation)
+    async with page._http.get(f"{chat_url}/export/{conversation}.md") as response:
+        assert response.status == 200
+
+
+async def test_deleting_everything_forgets_personas_and_temporary_chats_too(page, other_page, chat_url):
+    persona = {"id": "p", "name": "Pirate", "instructions": "Arr."}
+    profile = {"personas": [persona], "parameters": None, "answerWithOther": True, "revision": 1}
+    temporary = {}
+    for client in (page, other_page):
+        await client.ask("PUT", "profile", profile)
+        temporary[client] = await client.send("Between us", model="gemma", temporary=True)
+        await client.messages(temporary[client])
+    async with page._http.post(f"{chat_url}/delete-everything", json=CONFIRMED, headers=OWN_PAGE) as response:
+        assert await response.json() == {"deleted": 0}
+    assert (await page.get("state"))["profile"]["personas"] == []
+    assert (await other_page.get("state"))["profile"]["personas"] == [persona]
+    with pytest.raises(Refused, match="does not exist"):
+        await page.messages(temporary[page])
+    assert texts(await other_page.messages(temporary[other_page])) == ["Between us", "Hello from Gemma."]
 
 
 async def test_a_page_takes_its_conversations_along_and_deletes_them(page, other_page, chat_url):
