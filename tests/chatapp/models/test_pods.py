@@ -3,6 +3,7 @@
 import socket
 from datetime import datetime
 
+import kubernetes_validate
 import pytest
 import structlog
 from aiohttp import web
@@ -106,6 +107,20 @@ async def test_a_pods_state_is_told_with_the_time_since(kubernetes, gemma, statu
     said = await gemma.status()
     assert (said.state, said.reason, said.since_ms) == (state, reason, ms(since))
     assert said.fix
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        new(),
+        unschedulable(NO_GPUS),
+        waiting("CrashLoopBackOff", "back-off", restarts=4, last=ended("Error", 1)),
+        running(ready=True),
+        evicted(),
+    ],
+)
+def test_the_fakes_pods_are_what_kubernetes_defines(status):
+    kubernetes_validate.validate({"apiVersion": "v1", "kind": "Pod", **pod(status)}, "1.37.0", strict=True)
 
 
 async def test_a_model_without_pods_is_switched_off(kubernetes, gemma):
