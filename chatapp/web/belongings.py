@@ -27,6 +27,7 @@ from chatapp.belongings import NotAllDeleted
 from chatapp.conversation import now_ms
 from chatapp.errors import ChatError, ConversationNotFound, StoreUnavailable
 from chatapp.identity import user_of
+from chatapp.sentences import Sentence, as_json
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -78,13 +79,13 @@ def router(settings: Settings, store: ConversationStore, catalog: Catalog, turns
     @routes.post("/delete-everything")
     async def delete_everything(request: Request) -> Response:
         if not _is_own_page(request, settings.root_url):
-            return _refusal(403, "Only the chat's own page may delete what is yours. Nothing was deleted.")
+            return _refusal(403, Sentence("Only the chat's own page may delete what is yours. Nothing was deleted."))
         if not await _is_confirmed(request):
-            return _refusal(400, 'Deleting everything must be confirmed with {"confirm": true}. Nothing was deleted.')
+            return _refusal(400, Sentence("Deleting everything must be confirmed. Nothing was deleted."))
         try:
             return JSONResponse({"deleted": await belongings.delete_everything(store, turns, user_of(request))})
         except NotAllDeleted as error:
-            return _refusal(503, str(error), deleted=error.deleted)
+            return _refusal(503, error.sentence, deleted=error.deleted)
 
     return routes
 
@@ -149,7 +150,7 @@ def _page(status: int, error: ChatError) -> Response:
 
 
 def _refusal(status: int, sentence: str, **facts: int) -> Response:
-    return JSONResponse({"error": sentence, **facts}, status)
+    return JSONResponse({"error": as_json(sentence), **facts}, status)
 
 
 def _is_own_page(request: Request, root_url: str) -> bool:

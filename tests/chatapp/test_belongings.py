@@ -411,7 +411,7 @@ async def test_what_cannot_be_deleted_is_said_in_words_and_goes_the_next_time(ch
     monkeypatch.setattr(chat.turns, "delete", failing)
     status, said = await chat.delete_everything()
     assert (status, said["deleted"]) == (503, 2)
-    assert "2 conversations were deleted, the others not yet. The disk is full." in said["error"]
+    assert "2 conversations were deleted, the others not yet. The disk is full." in said["error"]["text"]
     assert await chat.everything() == [conversations[1]]
     monkeypatch.undo()
     assert await chat.delete_everything() == (200, {"deleted": 1})
@@ -424,7 +424,7 @@ async def test_nothing_is_deleted_while_it_is_not_known_what_there_is(journaled,
     cloud.down = True
     status, said = await journaled.delete_everything()
     assert (status, said["deleted"]) == (503, 0)
-    assert said["error"].startswith("Nothing was deleted. The cloud cannot be reached.")
+    assert said["error"]["text"].startswith("Nothing was deleted. The cloud cannot be reached.")
 
 
 async def test_the_log_says_that_everything_was_deleted_and_no_word_of_it(chat):
@@ -464,7 +464,7 @@ async def test_deleting_everything_must_be_confirmed(chat, body):
     mine = await created(chat.store)
     status, said = await chat.delete_everything(body=body)
     assert status == 400
-    assert "must be confirmed" in said["error"]
+    assert "must be confirmed" in said["error"]["text"]
     assert await chat.everything() == [mine]
 
 
