@@ -11,11 +11,11 @@ ARGS ?=
 export STACK
 
 .DEFAULT_GOAL := help
-.PHONY: help run up preview url destroy doctor test quick check format bench image pins clean chat dev stack
+.PHONY: help run up preview url destroy doctor test quick check format bench screenshots image pins clean chat dev stack
 
 help: # Spaces between the verb and its line; a comment with two hashes is a line of this list.
 	@echo "make VERB, where VERB is"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r verb line; do printf '  %-8s %s\n' "$$verb" "$$line"; done
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r verb line; do printf '  %-11s %s\n' "$$verb" "$$line"; done
 
 # exec: Ctrl-C and a kill reach the chat itself, which ends well, so that make has nothing to say.
 run: chat ## start the chat (the first time: install it)
@@ -56,6 +56,9 @@ bench: dev ## measure what the chat costs
 	@for script in benchmarks/[a-z]*.py; do \
 		echo "$$script"; $(PYTHON_HERE) -m "benchmarks.$$(basename "$$script" .py)" || exit 1; echo; \
 	done
+
+screenshots: dev ## take the pictures of docs/images again
+	$(PYTHON_HERE) -m tests.browser.screenshots
 
 image: ## build the chat's container image (IMAGE=name:tag)
 	@command -v docker >/dev/null || { echo "Building the image needs Docker, which is not installed." >&2; exit 1; }

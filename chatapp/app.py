@@ -93,7 +93,7 @@ async def create_app(settings: Settings) -> FastAPI:
     app.include_router(health.router)
     app.include_router(belongings.router(settings, store, catalog, turns))
     app.include_router(api.router(settings, store, catalog, turns, conversations))
-    mount_page(app, settings, store, catalog, turns)
+    mount_page(app, settings)
     app.add_middleware(EndStreamsMiddleware, closing=app.state.closing)
     app.add_middleware(HeadersMiddleware)
     app.add_middleware(ForgetForwardingMiddleware)

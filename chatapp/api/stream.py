@@ -5,7 +5,7 @@ through every one of them (figures: docs/decisions.md). Server-sent events, each
 
     started       {"conversation": `facts.opened`}; first, after a message was taken
     messages      [entry, ...] and ``after``: these follow the message with that id, in place of all that did; "" all,
-                  of which ``earlier`` come before the first and are not sent
+                  of which ``earlier`` come before the first and are not sent, with ``conversation``: `facts.opened`
     id            of the message that ``text`` is added to
     entry         that message as it is now
     title         the conversation's, once a model gave it one
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from starlette.responses import Response
 
+    from chatapp.conversation import Conversation
     from chatapp.conversations import Conversations
     from chatapp.models.catalog import Catalog
     from chatapp.store import ConversationStore
@@ -64,12 +65,14 @@ class Streams:
         turn = self._turns.current(user, conversation_id)
         if turn is not None and (turn.follows in {"", after} or turn.branches.is_beneath(after, turn.follows)):
             seen = _seen(turn)
-            yield self._what_is_new(turn)  # all that the page has not is here
+            # All that the page has not is here.
+            yield self._what_is_new(turn) | _opened(turn.conversation, after, writing=True)
         else:
             shown = await self._shown(user, conversation_id)
             turn = self._turns.current(user, conversation_id)
             seen = _seen(turn) if turn else {}
-            yield self._what_follows(shown, after, turn)
+            opened = _opened(shown.conversation, after, writing=turn is not None)
+            yield self._what_follows(shown, after, turn) | opened
             if turn is None:
                 async with aclosing(self._written_elsewhere(user, conversation_id, shown)) as changes:
                     async for change in changes:
@@ -96,7 +99,7 @@ class Streams:
         if (turn := self._turns.current(user, conversation_id)) is not None:
             conversation, messages = turn.conversation, _with_turn(messages, turn)
         branches = Branches(messages)
-        return _Shown(branches, branches.shown(conversation.branch))
+        return _Shown(conversation, branches, branches.shown(conversation.branch))
 
     def _what_is_new(self, turn: Turn) -> Event:
         """Return the event with the messages of a turn, for a page that shows what they follow."""
@@ -169,6 +172,7 @@ class Streams:
 class _Shown:
     """A conversation, and what is shown of it: each message with its column."""
 
+    conversation: Conversation
     branches: Branches
     path: Sequence[tuple[Message, int]]
 
@@ -192,6 +196,11 @@ def _with_turn(messages: Sequence[Message], turn: Turn) -> list[Message]:
     running = turn.messages()
     ids = {message.id for message in running}
     return [*(message for message in messages if message.id not in ids), *running]
+
+
+def _opened(conversation: Conversation, after: str, *, writing: bool) -> Event:
+    """Return what a page that knows nothing yet is told of the conversation itself."""
+    return {} if after else {"conversation": facts.opened(conversation, writing=writing)}
 
 
 async def streamed(events: AsyncGenerator[Event | None], *before: Event) -> Response:

@@ -2,6 +2,7 @@
 
 import re
 
+from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import expect
 
 # What Chromium reports although nothing is wrong: two fields want the focus; a stream ends because the tab goes away or
@@ -13,6 +14,8 @@ HARMLESS = (
     "ERR_",
     "network error",
 )
+# Of what is refused with words, on the page, Chromium says that it was.
+REFUSED = re.compile(r"the server responded with a status of .*/(conversations|state|models|profile|search)\b")
 
 
 class ChatPage:
@@ -23,44 +26,88 @@ class ChatPage:
         self.problems = problems
         self.url = url
         self.box = tab.locator("#message textarea")
-        self.model = tab.locator("#model input")
-        self.conversations = tab.locator("#conversations label")
-        self.questions = tab.locator("#messages .message.user")
-        self.answers = tab.locator("#messages .bot-row:not(:has(.answer-facts)) .message.bot")
-        self.facts = tab.locator("#messages .answer-facts")
-        self.notes = tab.locator("#messages .answer-note")
-        self.toast = tab.get_by_test_id("toast-body")
+        self.model = tab.locator("#model")
+        self.conversations = tab.locator("#conversations li > a")
+        self.title = tab.locator("#header h1")
+        self.questions = tab.locator("#messages .user-row .message.user")
+        self.answers = tab.locator("#messages .bot-row .message.bot")
+        self.facts = tab.locator("#messages .facts")
+        self.notes = tab.locator("#messages .note")
+        self.notices = tab.locator("#lasting")
+        self.toast = tab.locator("#toast")
         self.refusal = tab.locator("#refusal")
-        self.continue_button = tab.get_by_role("button", name="Continue")
+        self.continue_button = tab.locator("#messages button.go-on")
         self.send_button = tab.get_by_test_id("submit-button")
-        self.stop_button = tab.get_by_role("button", name="Stop")
+        self.stop_button = tab.locator("#message .stop-button")
         tab.on("pageerror", lambda error: problems.append(f"script error: {error}"))
         tab.on("console", lambda line: self._check_line(line, problems))
         tab.on("request", lambda request: self._check_request(request, problems))
 
     def _check_line(self, line, problems):
         said = f"{line.text} {line.location.get('url', '')}"
-        refused = (
-            "the server responded with a status of" in said and "/conversations" in said
-        )  # with words, on the page
-        if line.type in {"error", "warning"} and not refused and not any(words in said for words in HARMLESS):
+        is_harmless = REFUSED.search(said) or any(words in said for words in HARMLESS)
+        if line.type in {"error", "warning"} and not is_harmless:
             problems.append(f"console: {said}")
 
     def _check_request(self, request, problems):
         if not request.url.startswith((self.url, "data:", "blob:")):
             problems.append(f"request to another site: {request.url}")
 
+    def button(self, name, *, exact=True):
+        return self.tab.get_by_role("button", name=name, exact=exact)
+
     async def open(self, address=None):
         await self.tab.goto(address or self.url)
-        await expect(self.model).to_have_value(re.compile(r"\w"))
+        await self.is_ready()
+
+    async def is_ready(self):
+        await expect(self.tab.locator("body.ready")).to_be_attached()
+
+    async def reload(self):
+        await self.tab.reload()
+        await self.is_ready()
 
     async def send(self, text):
         await self.box.fill(text)
         await self.box.press("Enter")
 
+    async def ask(self, text):
+        """Send a message and wait for the end of its answer."""
+        before = await self.answers.count()
+        await self.send(text)
+        await expect(self.answers).to_have_count(before + 1)
+        await expect(self.facts.last).to_contain_text("first token")
+
+    async def start_new(self):
+        await self.button("New chat").click()
+        await expect(self.questions).to_have_count(0)
+
     async def choose_model(self, name):
         await self.model.click()
-        await self.tab.get_by_role("option", name=name).click()
+        await self.tab.get_by_role("menuitemradio", name=name).click()
+
+    async def open_menu(self, title):
+        """Open the menu of a conversation of the list."""
+        row = self.tab.locator("#conversations li").filter(has_text=title)
+        await row.hover()
+        await row.get_by_role("button").click()
+
+    async def choose(self, action):
+        """Choose from the menu that is open."""
+        await self.tab.get_by_role("menuitem", name=action, exact=True).click()
 
     async def direction(self, locator):
         return await locator.evaluate("element => getComputedStyle(element).direction")
+
+    async def accessibility_problems(self):
+        """Return what axe-core finds serious or critical, as text."""
+        found = (await Axe().run(self.tab)).response["violations"]
+        return [
+            f"{one['id']}: {one['help']}: {node['html'][:200]}"
+            for one in found
+            if one["impact"] in {"serious", "critical"}
+            for node in one["nodes"]
+        ]
+
+    async def is_wider_than_the_screen(self):
+        return await self.tab.evaluate("document.documentElement.scrollWidth > innerWidth")

@@ -25,22 +25,25 @@ expect.set_options(timeout=20_000)  # a shared machine; what fails is shown at o
 MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
 
 
-def _chromium():
+def chromium_path():
     names = ("chromium", "chromium-browser", "google-chrome")
     found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
     return found or (MAC if Path(MAC).exists() else None)
 
 
+def sandbox_arguments():
+    return ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def chromium():
-    path = _chromium()
+    path = chromium_path()
     if path is None:
         pytest.skip(
             "Chromium is not here; install it with: sudo apt-get install chromium (macOS: brew install chromium)"
         )
-    sandbox = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=path, args=[*ARGUMENTS, *sandbox])
+        browser = await playwright.chromium.launch(executable_path=path, args=[*ARGUMENTS, *sandbox_arguments()])
         yield browser
         await browser.close()
 
@@ -67,6 +70,7 @@ async def chat(tmp_path_factory, gemma, gemini):
         "GEMINI_API_KEY": "test",
         "CHAT_GEMINI_BASE_URL": gemini.url,
         "CHAT_EMBEDDED_MODEL": "false",
+        "CHAT_TITLES": "first-words",
     }
     async with running_chat(folder, **settings) as process:
         yield process

@@ -1,1 +1,0 @@
-(id, length) => [confirm("Delete this conversation for good?") ? id : "", length]

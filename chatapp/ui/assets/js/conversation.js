@@ -1,0 +1,170 @@
+// The open conversation: what is in it, what is written in it, and everything that asks for a turn.
+import { call, pathOf, wordsOf } from "./api.js";
+import { find } from "./dom.js";
+import { attempt, say } from "./notices.js";
+import { eventsOf, follow, isFollowing, newName, post, stopFollowing } from "./stream.js";
+import { t } from "./words.js";
+
+const AWAY = 30_000; // ms out of sight, after which the conversation may have changed elsewhere
+const others = new BroadcastChannel("chat"); // this browser's other windows
+
+export const open = {
+  id: "",
+  item: null, // as the list has it
+  isTemporary: false, // a new one is to be
+  entries: [], // of each message of the shown path, as chatapp/api says
+  earlier: 0, // how many come before them
+};
+const listeners = new Set();
+let unsure = null; // what was sent, and may have been taken without a reply
+
+// Call `listener(what)` after each change; what: "opened" (and nothing of it is known yet), "loaded",
+// "entries", "item".
+export const onChange = (listener) => listeners.add(listener);
+const changed = (what) => listeners.forEach((listener) => listener(what));
+
+export const isWriting = () => open.entries.some((entry) => entry.writing);
+
+const take = (event) => {
+  if (event.conversation) {
+    setItem(event.conversation);
+    changed("loaded");
+  }
+  if (event.messages) {
+    const kept = event.after ? open.entries.findIndex((entry) => entry.id === event.after) + 1 : 0;
+    if (!event.after) open.earlier = event.earlier || 0;
+    open.entries = [...open.entries.slice(0, kept), ...event.messages];
+  } else if (event.entry) {
+    open.entries = open.entries.map((entry) => (entry.id === event.entry.id ? event.entry : entry));
+  } else if (event.id) {
+    // New objects all the way: what is the same object is not looked at again.
+    open.entries = open.entries.map((entry) => (entry.id === event.id ? { ...entry, text: entry.text + event.text } : entry));
+  } else if (event.title) {
+    setItem({ ...open.item, title: event.title });
+  } else if (event.error) {
+    say(event.error.text);
+  }
+  const writing = isWriting();
+  if (open.item && open.item.writing !== writing) setItem({ ...open.item, writing });
+  changed("entries");
+};
+
+const setItem = (item) => {
+  open.item = item;
+  changed("item");
+};
+
+// The last message that will not change any more: what follows it is asked for.
+const lastWhole = () => {
+  const at = open.entries.findIndex((entry) => entry.writing);
+  return (at < 0 ? open.entries.at(-1) : open.entries[at - 1])?.id || "";
+};
+
+const followOpen = (events, controller) =>
+  follow(() => `${pathOf(open.id, "/events")}?${new URLSearchParams({ after: lastWhole() })}`, take, events, controller);
+
+// Show a conversation, "" for a new one. `item` is what the list knows of it.
+export const show = (id, item = null, { isTemporary = false } = {}) => {
+  stopFollowing();
+  say("");
+  Object.assign(open, { id, item, isTemporary, entries: [], earlier: 0 });
+  changed("opened");
+  if (id) followOpen();
+};
+
+// Read the open conversation again, as another version of it is to be shown.
+export const showAgain = () => {
+  stopFollowing();
+  const path = `${pathOf(open.id, "/events")}?after=`;
+  let isFirst = true;
+  follow(() => (isFirst ? ((isFirst = false), path) : `${pathOf(open.id, "/events")}?after=${lastWhole()}`), take);
+};
+
+export const showEarlier = async () => {
+  const id = open.id;
+  const first = open.entries[0]?.id;
+  const before = await attempt(() => call("GET", pathOf(id, `/messages?before=${first}`)));
+  if (!before || open.id !== id || open.entries[0]?.id !== first) return;
+  open.entries = [...before.messages, ...open.entries];
+  open.earlier = before.earlier;
+  changed("entries");
+};
+
+// Ask for a turn; true if it began, else the reason is on the page.
+const begin = async (path, asked) => {
+  const controller = new AbortController();
+  const asksIn = open.id;
+  const response = await post(path, asked, controller.signal);
+  if (!response) {
+    unsure = { path, ...asked };
+    say(t("The chat cannot be reached. Your text is still in the box: send it again later; it is not taken twice."));
+    return false;
+  }
+  unsure = null;
+  if (!response.ok) {
+    say(await wordsOf(response));
+    return false;
+  }
+  say("");
+  const events = eventsOf(response);
+  const { started } = (await events.next()).value;
+  if (open.id === asksIn) {
+    open.id = started.conversation.id;
+    setItem(started.conversation);
+    followOpen(events, controller);
+  } else controller.abort(); // meanwhile another one was opened; the answer goes on without this page
+  others.postMessage(started.conversation.id);
+  return true;
+};
+
+const sameName = (path, asked, name) => {
+  const isAgain = unsure?.path === path && unsure.text === asked.text && unsure.follows === asked.follows;
+  return isAgain ? { [name]: unsure[name], again: true } : { [name]: newName() };
+};
+
+// Send a message; `follows` where it is another version of an earlier question.
+export const send = (asked, follows) => {
+  const path = open.id ? pathOf(open.id, "/turns") : "conversations";
+  const sent = { ...asked, after: lastWhole() };
+  if (follows !== undefined) Object.assign(sent, { follows, after: follows });
+  if (!open.id && open.isTemporary) sent.temporary = true;
+  return begin(path, { ...sent, ...sameName(path, sent, "question") });
+};
+
+// Answer a question once more; the earlier answer is still reachable.
+export const answerAgain = (question, asked) => {
+  const path = pathOf(open.id, "/answers");
+  return begin(path, { ...asked, question, after: question, ...sameName(path, asked, "answer") });
+};
+
+export const goOn = (asked) => {
+  const entry = open.entries.at(-1);
+  return begin(pathOf(open.id, "/continuations"), { ...asked, message: entry.id, after: entry.follows || "" });
+};
+
+export const stop = () => attempt(() => call("POST", pathOf(open.id, "/stop"), {}));
+
+// Show another version of a message, and remember that it is the chosen one.
+export const choose = async (message) => {
+  const item = await attempt(() => call("PATCH", pathOf(open.id), { branch: message }));
+  if (!item) return;
+  setItem(item);
+  showAgain();
+};
+
+export const rate = (message, feedback) =>
+  attempt(async () => {
+    await call("PUT", pathOf(open.id, `/messages/${message}/feedback`), { feedback });
+    take({ entry: { ...open.entries.find((entry) => entry.id === message), feedback } });
+  });
+
+const lookAgain = () => open.id && !isFollowing() && followOpen();
+let hiddenAt = 0;
+others.onmessage = ({ data }) => data === open.id && lookAgain();
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) hiddenAt = Date.now();
+  else if (Date.now() - hiddenAt > AWAY) lookAgain();
+});
+addEventListener("online", lookAgain);
+
+export const questionBox = () => find("#message textarea");

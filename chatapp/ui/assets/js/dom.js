@@ -1,0 +1,116 @@
+// Elements without a library. Text always goes in as text, never as markup.
+export const find = (selector, root = document) => root.querySelector(selector);
+
+// h("button", { class: "x", onclick: f }, "text", child, ...); null and false are left out.
+export const h = (name, properties = {}, ...children) => {
+  const element = document.createElement(name);
+  for (const [key, it] of Object.entries(properties)) {
+    if (key.startsWith("on")) element.addEventListener(key.slice(2), it);
+    else if (it === true) element.setAttribute(key, "");
+    else if (it !== null && it !== undefined && it !== false) element.setAttribute(key, it);
+  }
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  return element;
+};
+
+const ICONS = {
+  again: "M4 12a8 8 0 1 1 2.3 5.7M4 18v-5h5",
+  archive: "M4 8v11h16V8M3 4h18v4H3zM10 12h4",
+  check: "M5 13l4 4L19 7",
+  close: "M6 6l12 12M18 6L6 18",
+  columns: "M4 5h16v14H4zM12 5v14",
+  copy: "M9 9h11v11H9zM5 15H4V4h11v1",
+  dots: "M5 12h.01M12 12h.01M19 12h.01",
+  down: "M6 9l6 6 6-6",
+  download: "M12 4v11M7 11l5 5 5-5M5 20h14",
+  edit: "M4 20l1-4L16 5l3 3L8 19zM14 7l3 3",
+  ghost: "M6 20V11a6 6 0 0 1 12 0v9l-3-2-3 2-3-2zM10 11h.01M14 11h.01",
+  link: "M10 14a4 4 0 0 0 6 0l3-3a4 4 0 0 0-6-6l-1 1M14 10a4 4 0 0 0-6 0l-3 3a4 4 0 0 0 6 6l1-1",
+  next: "M9 6l6 6-6 6",
+  person: "M12 12a4 4 0 1 0 0-8 4 4 0 0 0 0 8zM4 21a8 8 0 0 1 16 0",
+  picture: "M4 5h16v14H4zM4 16l5-5 4 4 3-3 4 4M9 9h.01",
+  pin: "M9 4h6l-1 6 3 3H7l3-3zM12 13v7",
+  previous: "M15 6l-6 6 6 6",
+  sliders: "M4 7h10M18 7h2M4 17h2M10 17h10M16 5v4M8 15v4",
+  thumbDown: "M7 13V4H4v9zM7 13l4 7c2 0 2-2 1.5-5H19l-1.5-11H7",
+  thumbUp: "M7 11v9H4v-9zM7 11l4-7c2 0 2 2 1.5 5H19l-1.5 11H7",
+  trash: "M5 7h14M10 7V4h4v3M7 7l1 13h8l1-13",
+};
+const SVG = "http://www.w3.org/2000/svg";
+
+export const icon = (name) => {
+  const svg = document.createElementNS(SVG, "svg");
+  const attributes = { viewBox: "0 0 24 24", class: `icon icon-${name}`, "aria-hidden": "true", focusable: "false" };
+  for (const [key, it] of Object.entries(attributes)) svg.setAttribute(key, it);
+  const path = document.createElementNS(SVG, "path");
+  path.setAttribute("d", ICONS[name]);
+  svg.append(path);
+  return svg;
+};
+
+// A button that is only a picture; its name is for those who cannot see it, and shown on hover.
+export const iconButton = (name, label, onclick, properties = {}) =>
+  h("button", { type: "button", class: "icon-only", "aria-label": label, title: label, onclick, ...properties }, icon(name));
+
+// A menu beneath a button. Items: [icon, label, action], or with an address in place of the action.
+export const menu = (button, label, items) => {
+  const close = () => list.hidePopover();
+  const list = h(
+    "div",
+    { popover: "auto", role: "menu", class: "menu", "aria-label": label },
+    items.filter(Boolean).map(([picture, words, action]) => {
+      const isLink = typeof action === "string";
+      const properties = { role: "menuitem", tabindex: "-1", onclick: () => (close(), isLink || action()) };
+      if (isLink) Object.assign(properties, { href: action, download: true });
+      return h(isLink ? "a" : "button", isLink ? properties : { type: "button", ...properties }, icon(picture), words);
+    }),
+  );
+  list.addEventListener("keydown", (event) => {
+    const all = [...list.children];
+    const at = all.indexOf(document.activeElement);
+    const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: all.length - 1 }[event.key];
+    if (to === undefined) return;
+    event.preventDefault();
+    all.at(to % all.length).focus();
+  });
+  list.addEventListener("toggle", (event) => {
+    if (event.newState === "open") return list.firstElementChild.focus();
+    button.setAttribute("aria-expanded", "false");
+    if (!document.activeElement || document.activeElement === document.body) button.focus();
+    setTimeout(() => list.remove());
+  });
+  button.setAttribute("aria-expanded", "true");
+  document.body.append(list);
+  list.showPopover();
+  place(list, button);
+};
+
+// Put a popover beneath (or above) the element that it belongs to, within the window.
+export const place = (popover, anchor) => {
+  const at = anchor.getBoundingClientRect();
+  const { offsetWidth: width, offsetHeight: height } = popover;
+  const isRight = getComputedStyle(document.documentElement).direction === "rtl";
+  const left = isRight ? at.right - width : at.left;
+  const below = at.bottom + 4;
+  popover.style.left = `${Math.max(8, Math.min(left, innerWidth - width - 8))}px`;
+  popover.style.top = `${Math.max(8, below + height < innerHeight - 8 ? below : at.top - height - 4)}px`;
+};
+
+// Ask in a dialog of the page; true if the person agreed.
+export const ask = (question, agree, cancel) =>
+  new Promise((resolve) => {
+    const dialog = h(
+      "dialog",
+      { class: "ask", "aria-label": question },
+      h("p", {}, question),
+      h(
+        "form",
+        { method: "dialog", class: "row" },
+        h("button", { value: "" , autofocus: true }, cancel),
+        h("button", { value: "yes", class: "danger" }, agree),
+      ),
+    );
+    dialog.addEventListener("close", () => (resolve(dialog.returnValue === "yes"), dialog.remove()));
+    document.body.append(dialog);
+    dialog.showModal();
+  });

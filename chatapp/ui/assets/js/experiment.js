@@ -1,0 +1,60 @@
+// Experiments: the next questions go to two at once, two models or two temperatures, and one answer is kept.
+import { onChange } from "./conversation.js";
+import { find, h, icon, place } from "./dom.js";
+import * as models from "./models.js";
+import { current } from "./parameters.js";
+import { number, t } from "./words.js";
+
+const update = () => {
+  const { beside } = current;
+  const button = find("#compare");
+  button.classList.toggle("on", Boolean(beside));
+  button.setAttribute("aria-pressed", String(Boolean(beside)));
+  const model = beside && models.byId(beside.model);
+  find("#compared").replaceChildren(
+    ...(beside
+      ? [h("span", { class: "chip" }, t("Beside it: {model}, temperature {value}", { model: model?.label || beside.model, value: beside.temperature }), h("button", { type: "button", class: "link", onclick: stop }, t("End")))]
+      : []),
+  );
+};
+
+const stop = () => {
+  current.beside = null;
+  update();
+};
+
+const panel = (button) => {
+  const beside = current.beside || { model: models.readyOther(models.chosenModel()?.id)?.id || models.chosenModel()?.id, temperature: current.temperature, top_p: current.top_p };
+  const model = h("select", {}, models.allModels().map((it) => h("option", { value: it.id, selected: it.id === beside.model }, it.label)));
+  const shown = h("output", {}, number(beside.temperature));
+  const temperature = h("input", { type: "range", min: 0.1, max: 1, step: 0.05, value: beside.temperature });
+  temperature.addEventListener("input", () => (shown.value = number(Number(temperature.value))));
+  const go = () => {
+    current.beside = { model: model.value, temperature: Number(temperature.value), top_p: current.top_p };
+    form.hidePopover();
+    update();
+    find("#message textarea").focus();
+  };
+  const form = h(
+    "div",
+    { popover: "auto", class: "menu compare", role: "dialog", "aria-label": t("Compare two answers") },
+    h("p", {}, t("The next questions are answered twice, side by side; you keep one.")),
+    h("label", {}, t("Second model"), model),
+    h("div", { class: "between" }, h("label", {}, t("Its temperature"), temperature), shown),
+    h("div", { class: "row" }, current.beside && h("button", { type: "button", onclick: () => (form.hidePopover(), stop()) }, t("End")), h("button", { type: "button", class: "primary", onclick: go }, t("Compare"))),
+  );
+  form.addEventListener("toggle", (event) => event.newState === "closed" && setTimeout(() => form.remove()));
+  document.body.append(form);
+  form.showPopover();
+  place(form, button);
+  model.focus();
+};
+
+export const start = () => {
+  const label = t("Compare two answers");
+  find("#tools .chat-tools").append(
+    h("button", { type: "button", id: "compare", "aria-label": label, title: label, "aria-pressed": "false", onclick: (event) => panel(event.currentTarget) }, icon("columns")),
+  );
+  find("#tools").append(h("div", { id: "compared" }));
+  onChange((what) => what === "opened" && update());
+};

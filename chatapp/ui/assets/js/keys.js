@@ -1,0 +1,35 @@
+// Everything by keyboard.
+import { isWriting, stop } from "./conversation.js";
+import { find } from "./dom.js";
+import { go } from "./sidebar.js";
+import { t } from "./words.js";
+
+const isMac = /Mac|iPhone|iPad/.test(navigator.platform);
+const MAIN = isMac ? "⌘" : "Ctrl";
+export const SHORTCUTS = [
+  [`${MAIN}+⇧+O`, t("New chat")],
+  [`${MAIN}+K`, t("Search")],
+  ["/", t("To the message box")],
+  ["Enter", t("Send")],
+  ["⇧+Enter", t("New line")],
+  ["Esc", t("Stop the answer")],
+];
+
+const isTyping = (target) => target.closest?.("input, textarea, select, [contenteditable]");
+
+export const start = () =>
+  document.addEventListener("keydown", (event) => {
+    const main = isMac ? event.metaKey : event.ctrlKey;
+    const key = event.code === "KeyO" ? "o" : event.code === "KeyK" ? "k" : event.key; // on a Hebrew keyboard too
+    if (main && event.shiftKey && key === "o") go("");
+    else if (main && !event.shiftKey && key === "k") openSearch();
+    else if (event.key === "/" && !isTyping(event.target)) find("#message textarea").focus();
+    else if (event.key === "Escape" && isWriting() && !find("dialog[open], :popover-open, .edit")) stop();
+    else return;
+    event.preventDefault();
+  });
+
+const openSearch = () => {
+  if (!find(".sidebar.open")) find(".sidebar .toggle-button")?.click();
+  find("#search :is(input, textarea)").focus();
+};

@@ -1,0 +1,107 @@
+// Puts the parts together once Gradio's are there, and gives Gradio's events what they call.
+import { call } from "./api.js";
+import * as belongings from "./belongings.js";
+import * as conversation from "./conversation.js";
+import * as direction from "./direction.js";
+import { find, h } from "./dom.js";
+import * as experiment from "./experiment.js";
+import * as keys from "./keys.js";
+import * as messages from "./messages.js";
+import * as models from "./models.js";
+import * as notices from "./notices.js";
+import * as parameters from "./parameters.js";
+import * as personas from "./personas.js";
+import * as pictures from "./pictures.js";
+import { setProfile } from "./profile.js";
+import * as sidebar from "./sidebar.js";
+import * as welcome from "./welcome.js";
+import { t } from "./words.js";
+
+const UNCHANGED = { __type__: "update" };
+const DRAFT = "draft";
+const PAUSE = 2000; // ms between tries to reach a chat that is away
+
+// Everything that the page shows at first, in one request; again and again while the chat cannot be reached.
+const state = async () => {
+  const id = sidebar.idInAddress();
+  for (let failures = 0; ; failures++) {
+    try {
+      const now = await call("GET", `state?conversation=${encodeURIComponent(id)}`);
+      if (failures) notices.say("");
+      return now;
+    } catch (error) {
+      notices.say(error.message);
+      await new Promise((resolve) => setTimeout(resolve, PAUSE));
+    }
+  }
+};
+
+const keepDraft = () => {
+  try {
+    sessionStorage.setItem(DRAFT, conversation.questionBox()?.value || "");
+  } catch {} // a browser that keeps nothing
+};
+const keptDraft = () => {
+  try {
+    return sessionStorage.getItem(DRAFT) || "";
+  } catch {
+    return "";
+  }
+};
+
+const load = async () => {
+  direction.start();
+  notices.start();
+  find("#tools").append(h("div", { class: "chat-tools" }));
+  messages.start();
+  models.start();
+  personas.start();
+  parameters.start();
+  experiment.start();
+  pictures.start();
+  welcome.start();
+  sidebar.start();
+  belongings.start();
+  keys.start();
+  const draft = keptDraft();
+  if (draft) parameters.fill({ message: draft });
+  const id = sidebar.idInAddress();
+  conversation.show(id);
+  const now = await state();
+  models.setModels(now);
+  setProfile(now.profile);
+  sidebar.takeList(now.conversations);
+  document.body.classList.add("ready");
+};
+
+const send = async (text, temperature, top_p, max_tokens, system_prompt) => {
+  parameters.parametersChanged(temperature, top_p, max_tokens);
+  parameters.instructionsChanged(system_prompt);
+  if (conversation.open.entries.some((entry) => entry.column && !entry.writing)) {
+    notices.say(t("Keep one of the two answers first; the other one is still reachable as a version."));
+    return [UNCHANGED];
+  }
+  const problem = pictures.problem();
+  if (problem) {
+    notices.say(problem);
+    return [UNCHANGED];
+  }
+  if (!(await conversation.send({ ...parameters.asked(), text, images: pictures.taken() }))) return [UNCHANGED];
+  pictures.clear();
+  return [""];
+};
+
+window.chatIsThere({
+  load,
+  send,
+  shown: messages.shown,
+  filled: parameters.filled,
+  parametersChanged: parameters.parametersChanged,
+  instructionsChanged: parameters.instructionsChanged,
+  resetParameters: parameters.resetParameters,
+  startNew: () => sidebar.go(""),
+  stop: conversation.stop,
+});
+
+// Gradio reloads the page when the server was away: what stands in the box must outlive that, and any other reload.
+addEventListener("pagehide", keepDraft);

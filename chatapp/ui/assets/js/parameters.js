@@ -1,0 +1,105 @@
+// How answers are to be: the sliders, the instructions, and everything else that goes along with a question.
+import { onChange, open } from "./conversation.js";
+import { find, h, icon, place } from "./dom.js";
+import * as models from "./models.js";
+import { change, onProfile, profile } from "./profile.js";
+import { said, t } from "./words.js";
+
+export const DEFAULTS = { temperature: 0.9, top_p: 0.95, max_tokens: 1024 };
+const UNCHANGED = { __type__: "update" }; // Gradio leaves such a component as it is
+const SENTENCES = {
+  temperature: t("Low: sober and repeatable. High: varied and surprising."),
+  top_p: t("How much of the likely words to choose from: lower keeps to the likeliest."),
+  max_tokens: t("Where an answer ends at the latest; a token is about three quarters of an English word."),
+};
+const SAVE_AFTER = 500; // ms
+
+const now = { ...DEFAULTS, system_prompt: "", persona: "", beside: null };
+export const current = now;
+let text = UNCHANGED; // what the message box is to get
+
+// Everything that goes along with a question.
+export const asked = () => {
+  const { beside, ...rest } = now;
+  return { ...rest, model: models.chosenModel()?.id || "", orOther: profile.answerWithOther, ...(beside && { beside }) };
+};
+
+// Gradio asks for this when #fill is pressed.
+export const filled = () => {
+  const message = text;
+  text = UNCHANGED;
+  const unsupported = models.chosenModel()?.unsupported || {};
+  const slider = (name) => ({
+    ...UNCHANGED,
+    value: now[name],
+    interactive: !unsupported[name],
+    info: unsupported[name] ? said(unsupported[name]) : SENTENCES[name],
+  });
+  return [message, slider("temperature"), slider("top_p"), slider("max_tokens"), now.system_prompt];
+};
+export const fill = ({ message = UNCHANGED } = {}) => {
+  if (message !== UNCHANGED) text = message;
+  find("#fill").click();
+};
+
+let timer = 0;
+export const parametersChanged = (temperature, top_p, max_tokens) => {
+  const values = { temperature, top_p, max_tokens };
+  if (Object.entries(values).every(([name, it]) => now[name] === it)) return;
+  Object.assign(now, values);
+  update();
+  clearTimeout(timer);
+  timer = setTimeout(() => change({ parameters: values }), SAVE_AFTER);
+};
+
+export const instructionsChanged = (text) => {
+  now.system_prompt = text || "";
+  update();
+};
+
+export const setInstructions = (text, persona) => {
+  Object.assign(now, { system_prompt: text, persona });
+  fill();
+  update();
+};
+
+export const resetParameters = () => {
+  Object.assign(now, DEFAULTS);
+  fill();
+  update();
+  change({ parameters: null });
+};
+
+const listeners = new Set();
+export const onParameters = (listener) => listeners.add(listener);
+
+const update = () => {
+  listeners.forEach((listener) => listener());
+  const isDefault = Object.entries(DEFAULTS).every(([name, it]) => now[name] === it);
+  find("#parameters-button").classList.toggle("on", !isDefault);
+};
+
+export const start = () => {
+  const panel = find("#parameters");
+  panel.setAttribute("popover", "auto");
+  const label = t("Parameters");
+  const button = h("button", { type: "button", id: "parameters-button", "aria-label": label, title: label }, icon("sliders"));
+  button.popoverTargetElement = panel;
+  panel.addEventListener("toggle", (event) => event.newState === "open" && place(panel, button));
+  find("#tools .chat-tools").append(button);
+  onProfile(() => {
+    const values = profile.parameters || DEFAULTS;
+    if (Object.keys(DEFAULTS).every((name) => now[name] === values[name])) return;
+    Object.assign(now, values);
+    fill();
+    update();
+  });
+  models.onChoice(() => fill());
+  onChange((what) => {
+    if (what === "opened") {
+      now.beside = null;
+      setInstructions("", "");
+    }
+    if (what === "loaded") setInstructions(open.item.systemPrompt || "", open.item.persona);
+  });
+};

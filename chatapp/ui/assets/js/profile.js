@@ -1,0 +1,35 @@
+// What the chat remembers of this person: personas, parameters, and whether another model may answer.
+import { call, Refusal } from "./api.js";
+import { say } from "./notices.js";
+
+export const profile = { personas: [], parameters: null, answerWithOther: false, revision: 0 };
+const listeners = new Set();
+export const onProfile = (listener) => listeners.add(listener);
+
+export const setProfile = (now) => {
+  Object.assign(profile, now);
+  listeners.forEach((listener) => listener());
+};
+
+const put = (changes) => {
+  const { personas, parameters, answerWithOther, revision } = { ...profile, ...changes };
+  return call("PUT", "profile", { personas, parameters, answerWithOther, revision: revision + 1 });
+};
+
+// Change it here and there, one after the other; another window's change is taken in first.
+let saving = Promise.resolve();
+export const change = (changes) => {
+  setProfile(changes);
+  saving = saving.then(async () => {
+    try {
+      setProfile({ revision: (await put(changes)).revision });
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      if (error.status !== 409) return say(error.message);
+      const { profile: theirs } = await call("GET", "state");
+      setProfile({ ...theirs, ...changes });
+      setProfile(await put(changes));
+    }
+  }).catch((error) => say(error.message));
+  return saving;
+};

@@ -1,0 +1,304 @@
+// The list of conversations: by day, with what can be done with each; and the search through all of them.
+import { call, pathOf } from "./api.js";
+import { onChange, open, show } from "./conversation.js";
+import { ask, find, h, icon, iconButton, menu } from "./dom.js";
+import { goTo } from "./messages.js";
+import { attempt, tell } from "./notices.js";
+import { day, t } from "./words.js";
+
+const SEARCH_AFTER = 200; // ms without another letter
+const CLEARED_BELOW = 769; // px: the sidebar covers the page there
+
+const list = { pinned: [], items: [], cursor: null };
+const archive = { items: [], cursor: null, isOpen: false };
+let query = "";
+let hits = null; // {items, cursor} while something is searched for
+
+export const takeList = ({ pinned = [], items, cursor }) => {
+  Object.assign(list, { pinned, items, cursor });
+  draw();
+};
+
+export const itemOf = (id) => [...list.pinned, ...list.items, ...archive.items].find((item) => item.id === id);
+
+const without = (items, id) => items.filter((item) => item.id !== id);
+
+// Put a conversation where it belongs now.
+const upsert = (item) => {
+  if (item.temporary) return;
+  for (const part of [list, archive]) part.items = without(part.items, item.id);
+  list.pinned = without(list.pinned, item.id);
+  const byTime = (a, b) => b.updated - a.updated;
+  if (item.archived) archive.items = [item, ...archive.items].sort(byTime);
+  else if (item.pinned) list.pinned = [item, ...list.pinned].sort(byTime);
+  else list.items = [item, ...list.items].sort(byTime);
+  draw();
+};
+
+const drop = (id) => {
+  list.items = without(list.items, id);
+  list.pinned = without(list.pinned, id);
+  archive.items = without(archive.items, id);
+  draw();
+};
+
+export const addressOf = (id) => (id ? `c/${encodeURIComponent(id)}` : "./");
+const titleOf = (item) => item?.title || t("New chat");
+
+// Open a conversation; the address says which, so that it can be kept, shared with oneself, and gone back to.
+export const go = (id, { replace = false, isTemporary = false, message = "" } = {}) => {
+  const address = new URL(addressOf(id), document.baseURI);
+  if (address.href !== location.href) history[replace ? "replaceState" : "pushState"]({}, "", address);
+  show(id, itemOf(id) || null, { isTemporary });
+  if (message) goTo(message);
+  closeOnPhone();
+  if (!message && matchMedia("(hover: hover)").matches) find("#message textarea")?.focus();
+};
+
+export const idInAddress = () => /\/c\/([A-Za-z0-9-]+)$/.exec(location.pathname)?.[1] || "";
+
+const isPhone = () => innerWidth < CLEARED_BELOW;
+const toggle = () => find(".sidebar .toggle-button");
+export const closeOnPhone = () => isPhone() && find(".sidebar.open") && toggle()?.click();
+
+const link = (item, ...content) =>
+  h(
+    "a",
+    {
+      href: addressOf(item.id),
+      dir: "auto",
+      "aria-current": item.id === open.id ? "page" : null,
+      onclick: (event) => {
+        if (event.ctrlKey || event.metaKey || event.shiftKey) return; // a tab of its own
+        event.preventDefault();
+        go(item.id);
+      },
+    },
+    ...content,
+  );
+
+const row = (item) =>
+  h(
+    "li",
+    { "data-id": item.id, class: item.id === open.id ? "open" : "" },
+    link(item, titleOf(item), item.writing && h("span", { class: "dot", title: t("is writing …") })),
+    iconButton("dots", t("More about {title}", { title: titleOf(item) }), (event) => actions(event.currentTarget, item), { "aria-haspopup": "menu" }),
+  );
+
+const group = (title, items, picture) =>
+  items.length > 0 && [h("h2", {}, picture && icon(picture), title), h("ul", {}, items.map(row))];
+
+const byDay = (items) => {
+  const groups = new Map();
+  for (const item of items) {
+    const title = day(item.updated);
+    groups.set(title, [...(groups.get(title) || []), item]);
+  }
+  return [...groups].map(([title, its]) => group(title, its));
+};
+
+const more = (part, path) => part.cursor && h("button", { type: "button", class: "link", onclick: () => loadMore(part, path) }, t("Show older"));
+
+const loadMore = (part, path) =>
+  attempt(async () => {
+    const page = await call("GET", `${path}&cursor=${encodeURIComponent(part.cursor)}`);
+    const items = page.items || page.hits;
+    const known = new Set(part.items.map((item) => item.id));
+    part.items = [...part.items, ...items.filter((item) => !item.id || !known.has(item.id))];
+    part.cursor = page.cursor;
+    draw();
+  });
+
+const drawn = () => {
+  if (hits) return found();
+  return [
+    group(t("Pinned"), list.pinned, "pin"),
+    ...byDay(list.items),
+    more(list, "conversations?archived=0"),
+    !list.items.length && !list.pinned.length && h("p", { class: "quiet" }, t("Your conversations will be listed here.")),
+    h(
+      "details",
+      { open: archive.isOpen, ontoggle: (event) => openArchive(event.currentTarget.open) },
+      h("summary", {}, icon("archive"), t("Archive")),
+      h("ul", {}, archive.items.map(row)),
+      more(archive, "conversations?archived=1"),
+    ),
+  ];
+};
+
+const openArchive = (isOpen) => {
+  if (isOpen === archive.isOpen) return;
+  archive.isOpen = isOpen;
+  if (isOpen) attempt(async () => (Object.assign(archive, await call("GET", "conversations?archived=1")), draw()));
+};
+
+const found = () => [
+  h("h2", { role: "status" }, hits.items.length ? t("Found: {number}", { number: hits.items.length }) : hits.cursor ? t("Nothing yet in what was looked through.") : t("Nothing was found.")),
+  h(
+    "ul",
+    { class: "hits" },
+    hits.items.map((hit) =>
+      h(
+        "li",
+        {},
+        h(
+          "a",
+          {
+            href: addressOf(hit.conversation.id),
+            onclick: (event) => (event.preventDefault(), go(hit.conversation.id, { message: hit.message })),
+          },
+          h("b", { dir: "auto" }, titleOf(hit.conversation)),
+          h("span", { dir: "auto" }, hit.before, h("mark", {}, hit.match), hit.after),
+        ),
+      ),
+    ),
+  ),
+  more(hits, `search?q=${encodeURIComponent(query)}`),
+];
+
+const draw = () => {
+  const place = find("#conversations nav");
+  const focused = place.contains(document.activeElement) && document.activeElement.closest("[data-id]")?.dataset.id;
+  place.replaceChildren(...drawn().flat(2).filter(Boolean));
+  if (focused) find(`[data-id="${CSS.escape(focused)}"] a`, place)?.focus();
+};
+
+let timer = 0;
+const search = (text) => {
+  clearTimeout(timer);
+  query = (text || "").trim();
+  if (!query) {
+    hits = null;
+    return draw();
+  }
+  const asked = query;
+  timer = setTimeout(
+    () =>
+      attempt(async () => {
+        const page = await call("GET", `search?q=${encodeURIComponent(asked)}`);
+        if (asked !== query) return; // meanwhile something else is searched for
+        hits = { items: page.hits, cursor: page.cursor };
+        draw();
+      }),
+    SEARCH_AFTER,
+  );
+};
+
+const patch = (item, changes) =>
+  attempt(async () => {
+    const now = await call("PATCH", pathOf(item.id), changes);
+    if (now.id === open.id) Object.assign(open, { item: now });
+    upsert(now);
+    drawHeader();
+    return now;
+  });
+
+export const actions = (button, item) =>
+  menu(button, titleOf(item), [
+    !item.temporary && ["edit", t("Rename"), () => rename(item)],
+    !item.temporary && ["pin", item.pinned ? t("Unpin") : t("Pin"), () => patch(item, { pinned: !item.pinned })],
+    !item.temporary && ["archive", item.archived ? t("Take out of the archive") : t("Archive it"), () => setArchived(item, !item.archived)],
+    !item.temporary && ["link", t("Copy link"), () => copyLink(item)],
+    !item.temporary && ["download", t("Download to read (Markdown)"), `export/${encodeURIComponent(item.id)}.md`],
+    !item.temporary && ["download", t("Download complete (JSON)"), `export/${encodeURIComponent(item.id)}.json`],
+    ["trash", t("Delete"), () => remove(item)],
+  ]);
+
+const setArchived = async (item, archived) => {
+  if (await patch(item, { archived }))
+    tell(archived ? t("It is in the archive now.") : t("It is back in the list."), { undo: () => patch(item, { archived: !archived }) });
+};
+
+const copyLink = async (item) => {
+  const address = new URL(addressOf(item.id), document.baseURI).href;
+  try {
+    await navigator.clipboard.writeText(address);
+    tell(t("The link is copied. It opens for you only."));
+  } catch {
+    prompt(t("The link; it opens for you only:"), address);
+  }
+};
+
+const rename = (item) => {
+  const place = find(`#conversations [data-id="${CSS.escape(item.id)}"]`);
+  const box = h("input", { value: item.title, maxlength: 200, dir: "auto", "aria-label": t("Title") });
+  const title = find("#header h1");
+  let isDone = false;
+  const finish = async (isSaved) => {
+    if (isDone) return;
+    isDone = true;
+    const now = box.value.trim();
+    if (isSaved && now && now !== item.title) await patch(item, { title: now });
+    draw();
+    drawHeader();
+  };
+  box.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && !event.isComposing) finish(true);
+    if (event.key === "Escape") finish(false);
+  });
+  box.addEventListener("blur", () => finish(true));
+  (place || title).replaceChildren(box);
+  box.focus();
+  box.select();
+};
+
+const remove = (item) =>
+  attempt(async () => {
+    const { undoSeconds = 0 } = await call("DELETE", pathOf(item.id));
+    drop(item.id);
+    if (open.id === item.id) go("", { replace: true });
+    const undo = async () => {
+      const back = await attempt(() => call("POST", pathOf(item.id, "/restore"), {}));
+      if (back) upsert(back), go(back.id);
+    };
+    tell(t("Deleted: {title}", { title: titleOf(item) }), undoSeconds ? { seconds: undoSeconds, undo } : {});
+  });
+
+// Everything of this person; the answer says how many conversations that were, or why not all are gone.
+export const deleteEverything = async () => {
+  if (!(await ask(t("Delete all your conversations, personas and settings for good? This cannot be undone."), t("Delete everything"), t("Cancel")))) return;
+  await attempt(async () => {
+    await call("POST", "delete-everything", { confirm: true });
+    location.replace(new URL("./", document.baseURI));
+  });
+};
+
+const drawHeader = () => {
+  const title = open.item ? titleOf(open.item) : open.isTemporary ? t("Temporary chat") : "";
+  const heading = find("#header h1");
+  heading.replaceChildren(h("bdi", {}, title));
+  document.title = title ? `${title} · Hybrid chat` : "Hybrid chat";
+  find("#more").hidden = !open.item;
+  find("#temporary").hidden = Boolean(open.id);
+  find("#temporary").setAttribute("aria-pressed", String(open.isTemporary));
+};
+
+export const start = () => {
+  find("#conversations").append(h("nav", { "aria-label": t("Conversations") }));
+  find("#header").append(
+    h("h1"),
+    h(
+      "div",
+      { class: "header-tools" },
+      iconButton("ghost", t("Temporary chat: it is never stored"), () => go("", { replace: true, isTemporary: !open.isTemporary }), { id: "temporary" }),
+      iconButton("dots", t("More about this conversation"), (event) => actions(event.currentTarget, open.item), { id: "more", "aria-haspopup": "menu" }),
+    ),
+  );
+  // Gradio's own event of a text box is not there for what is pasted.
+  find("#search :is(input, textarea)").addEventListener("input", (event) => search(event.target.value));
+  toggle()?.setAttribute("aria-label", t("List of conversations"));
+  onChange((what) => {
+    if (what === "entries") return;
+    if (what === "item" && open.item) {
+      upsert(open.item);
+      // A conversation has an address from its first message on.
+      if (idInAddress() !== open.id) history.replaceState({}, "", new URL(addressOf(open.id), document.baseURI));
+    }
+    drawHeader();
+    draw();
+  });
+  addEventListener("popstate", () => show(idInAddress(), itemOf(idInAddress()) || null));
+  if (isPhone()) closeOnPhone();
+  drawHeader();
+  draw();
+};

@@ -1,0 +1,91 @@
+// Reads what the server sends of the open conversation, through a lost line and a restart.
+import { options, wordsOf } from "./api.js";
+import { t } from "./words.js";
+import { say } from "./notices.js";
+
+const PAUSES = [1, 2, 4, 8]; // seconds before trying again, the last one again and again
+const pause = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+
+export async function* eventsOf(response) {
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    const lines = (rest + value).split("\n\n");
+    rest = lines.pop();
+    for (const line of lines) if (line.startsWith("data: ")) yield JSON.parse(line.slice(6));
+  }
+}
+
+// Take events to their end; false if the stream broke off before it.
+const read = async (events, take) => {
+  for await (const event of events) {
+    if (event.end) return true;
+    take(event);
+  }
+  return false;
+};
+
+let following = null; // an AbortController while a stream is being read
+export const isFollowing = () => Boolean(following);
+
+export const stopFollowing = () => {
+  following?.abort();
+  following = null;
+};
+
+// Give `take` what is new, until nothing is being written any more. `path` returns where to go on from.
+export const follow = async (path, take, events, controller = new AbortController()) => {
+  stopFollowing();
+  following = controller;
+  const isMine = () => following === controller;
+  let failures = 0;
+  while (isMine()) {
+    try {
+      if (!events) {
+        const response = await fetch(path(), { signal: controller.signal });
+        if (!isMine()) return;
+        if (response.ok) {
+          events = eventsOf(response);
+          if (failures) say("");
+          failures = 0;
+        } else {
+          say(await wordsOf(response));
+          if (response.status < 500) break;
+        }
+      }
+      if (events && (await read(events, take))) break;
+    } catch {
+      if (!isMine()) return; // another conversation was opened
+    }
+    events = null;
+    if (!isMine()) return;
+    const seconds = PAUSES[Math.min(failures++, PAUSES.length - 1)];
+    if (failures > 1) say(t("The line to the chat is lost; nothing is lost with it. Trying again …"));
+    await pause(seconds);
+  }
+  if (isMine()) following = null;
+};
+
+// Ask for a turn until there is an answer, or for as long as a restart takes; null if there was none. The reply may be
+// lost although the turn began: what is asked has a name, and under it is taken once.
+export const post = async (path, asked, signal) => {
+  for (const seconds of [...PAUSES, 0]) {
+    try {
+      const response = await fetch(path, options("POST", asked, signal));
+      const isOurs = response.ok || response.headers.get("content-type")?.startsWith("application/json");
+      if (isOurs) return response; // else a proxy's, while the chat is away
+    } catch {}
+    asked = { ...asked, again: true };
+    if (seconds) {
+      say(t("The chat cannot be reached. Trying again …"));
+      await pause(seconds);
+    }
+  }
+  return null;
+};
+
+// (randomUUID is only there with HTTPS.)
+export const newName = () =>
+  Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");

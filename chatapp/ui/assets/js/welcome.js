@@ -1,0 +1,42 @@
+// The first thing that is seen: what this is, what to ask, and who can read it.
+import { onChange, open } from "./conversation.js";
+import { find, h } from "./dom.js";
+import * as models from "./models.js";
+import { fill } from "./parameters.js";
+import { t } from "./words.js";
+
+const EXAMPLES = [
+  t("Explain in five sentences how a vaccine works."),
+  t("Write a friendly message that moves Thursday's meeting to Monday."),
+  t("Make a table of three hiking trips for a family with small children."),
+];
+
+const privacy = () => {
+  const model = models.chosenModel();
+  if (!model) return "";
+  const place = models.placeName(model.place);
+  const goes = place
+    ? t("What you write goes only to {model}, {place}.", { model: model.label, place })
+    : t("What you write goes only to the model that you choose.");
+  const kept = open.isTemporary
+    ? t("This chat is temporary: it is never stored, and gone when you leave it.")
+    : t("Whoever runs this chat keeps your conversations; other people cannot see them. You can take them along or delete them.");
+  return `${goes} ${kept}`;
+};
+
+export const start = () => {
+  const line = h("p", { id: "privacy" });
+  const use = (text) => (fill({ message: text }), find("#message textarea").focus());
+  find("#messages").before(
+    h(
+      "section",
+      { id: "welcome", "aria-label": t("Welcome") },
+      h("h2", {}, t("What can I help with?")),
+      h("div", { class: "examples" }, EXAMPLES.map((text) => h("button", { type: "button", onclick: () => use(text) }, text))),
+      line,
+    ),
+  );
+  const update = () => (line.textContent = privacy());
+  models.onChoice(update);
+  onChange(update);
+};

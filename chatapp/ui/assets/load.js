@@ -1,1 +1,0 @@
-(_, length) => [new URLSearchParams(location.search).get("c") || "", length, sessionStorage.getItem("draft") || ""]

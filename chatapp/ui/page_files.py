@@ -1,0 +1,87 @@
+"""What the page is made of besides Gradio: style sheets, scripts and translations.
+
+``GET /page/{version}/{path}`` gives any of them. The version is a name of what is in them, so that browsers keep them
+for good and ask for others once they have changed.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FOLDER = Path(__file__).parent / "assets"
+LANGUAGES = ("en", "he", "ar")
+MIN_ZIPPED_BYTES = 500  # below it, zipping saves nothing worth a header
+# Not what the system says: some say otherwise of scripts, which are then refused.
+MEDIA_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".svg": "image/svg+xml",
+}
+
+
+@cache
+def contents() -> Mapping[str, bytes]:
+    """Return each file's bytes by its path beneath the folder."""
+    files = sorted(path for path in FOLDER.rglob("*") if path.suffix in MEDIA_TYPES)
+    return {path.relative_to(FOLDER).as_posix(): path.read_bytes() for path in files}
+
+
+@cache
+def version() -> str:
+    """Return a name that changes with any of the files."""
+    digest = hashlib.sha256()
+    for name, content in contents().items():
+        digest.update(f"{name}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()[:12]
+
+
+def text(name: str) -> str:
+    """Return one file as text."""
+    return contents()[name].decode()
+
+
+def translations(language: str) -> dict[str, str]:
+    """Return the page's sentences in a language, by the English ones; none for English itself."""
+    name = f"locales/{language}.json"
+    return json.loads(contents()[name]) if name in contents() else {}
+
+
+def router() -> APIRouter:
+    """Return the route of the files."""
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.get("/page/{asked_version}/{path:path}")
+    def asset(request: Request, asked_version: str, path: str) -> Response:
+        content = contents().get(path)
+        if content is None:
+            return Response("There is no such file.", 404, media_type="text/plain")
+        # A page that was loaded before an update asks for the files of then: it gets those of now, and keeps none.
+        is_current = asked_version == version()
+        headers = {
+            "cache-control": "public, max-age=31536000, immutable" if is_current else "no-store",
+            "vary": "accept-encoding",
+        }
+        if len(content) > MIN_ZIPPED_BYTES and "gzip" in request.headers.get("accept-encoding", ""):
+            content = _zipped(path)
+            headers["content-encoding"] = "gzip"
+        kind = MEDIA_TYPES[Path(path).suffix]
+        return Response(content, headers=headers, media_type=kind)
+
+    return routes
+
+
+@cache
+def _zipped(path: str) -> bytes:
+    return gzip.compress(contents()[path], mtime=0)

@@ -1,0 +1,209 @@
+"""What a person does with conversations as a whole, in Chromium."""
+
+import asyncio
+import json
+import re
+from pathlib import Path
+
+import pytest
+from playwright.async_api import expect
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+
+async def test_the_list_groups_by_day_and_says_which_one_is_open(page):
+    await page.ask("First")
+    await expect(page.tab.locator("#conversations h2")).to_have_text(["today"])
+    await expect(page.tab.locator("#conversations [aria-current=page]")).to_have_text("First")
+    await expect(page.title).to_have_text("First")
+    assert await page.tab.title() == "First · Hybrid chat"
+
+
+async def test_a_conversation_is_renamed_in_the_list(page):
+    await page.ask("First")
+    await page.open_menu("First")
+    await page.choose("Rename")
+    await page.tab.get_by_label("Title").fill("Something better")
+    await page.tab.get_by_label("Title").press("Enter")
+    await expect(page.conversations).to_have_text(["Something better"])
+    await expect(page.title).to_have_text("Something better")
+    await page.reload()
+    await expect(page.conversations).to_have_text(["Something better"])
+
+
+async def test_escape_leaves_the_name_as_it_was(page):
+    await page.ask("First")
+    await page.open_menu("First")
+    await page.choose("Rename")
+    await page.tab.get_by_label("Title").fill("Something else")
+    await page.tab.get_by_label("Title").press("Escape")
+    await expect(page.conversations).to_have_text(["First"])
+
+
+async def test_pinned_conversations_stand_first(page):
+    await page.ask("First")
+    await page.start_new()
+    await page.ask("Second")
+    await page.open_menu("First")
+    await page.choose("Pin")
+    await expect(page.conversations).to_have_text(["First", "Second"])
+    await page.reload()
+    await expect(page.tab.locator("#conversations h2")).to_have_text(["Pinned", "today"])
+    await expect(page.conversations).to_have_text(["First", "Second"])
+    await page.open_menu("First")
+    await page.choose("Unpin")
+    await expect(page.conversations).to_have_text(["Second", "First"])
+
+
+async def test_archived_conversations_are_out_of_the_way_and_still_there(page):
+    await page.ask("First")
+    await page.start_new()
+    await page.ask("Second")
+    await page.open_menu("First")
+    await page.choose("Archive it")
+    listed = page.tab.locator("#conversations nav > ul a")
+    await expect(listed).to_have_text(["Second"])
+    await page.reload()
+    await expect(listed).to_have_text(["Second"])
+    await page.tab.get_by_text("Archive", exact=True).click()
+    archived = page.tab.locator("#conversations details li")
+    await expect(archived).to_have_count(1)
+    await archived.get_by_role("link").click()
+    await expect(page.questions).to_have_text(["First"])
+    await archived.hover()
+    await archived.get_by_role("button").click()
+    await page.choose("Take out of the archive")
+    await expect(listed).to_have_count(2)
+
+
+async def test_a_deletion_can_be_undone_for_a_moment(page):
+    await page.ask("First")
+    await page.open_menu("First")
+    await page.choose("Delete")
+    await expect(page.conversations).to_have_count(0)
+    await expect(page.questions).to_have_count(0)
+    await expect(page.toast).to_contain_text("Deleted: First")
+    await page.button("Undo").click()
+    await expect(page.conversations).to_have_text(["First"])
+    await expect(page.questions).to_have_text(["First"])
+    await page.reload()
+    await expect(page.conversations).to_have_text(["First"])
+
+
+async def test_what_is_deleted_stays_away(page):
+    await page.ask("First")
+    address = page.tab.url
+    await page.open_menu("First")
+    await page.choose("Delete")
+    await expect(page.toast).to_contain_text("Deleted")
+    await page.open(address)
+    await expect(page.refusal).to_contain_text("does not exist")
+    await expect(page.conversations).to_have_count(0)
+
+
+async def test_search_finds_what_was_said_and_opens_it_there(page, gemma):
+    gemma.answer = ["The capital of Mongolia is Ulaanbaatar."]
+    await page.ask("A question about geography")
+    gemma.answer = ["Something else."]
+    await page.start_new()
+    await page.ask("Another question")
+    search = page.tab.locator("#search").get_by_role("textbox")
+    await search.fill("ulaanb")
+    hits = page.tab.locator("#conversations .hits li")
+    await expect(hits).to_have_count(1)
+    await expect(hits).to_contain_text("A question about geography")
+    await expect(hits.locator("mark")).to_have_text("Ulaanb")
+    await hits.get_by_role("link").click()
+    await expect(page.questions).to_have_text(["A question about geography"])
+    await expect(page.tab.locator("#messages .found")).to_contain_text("Ulaanbaatar")
+    await search.fill("no such word")
+    await expect(page.tab.locator("#conversations")).to_contain_text("Nothing was found.")
+    await search.fill("")
+    await expect(page.conversations).to_have_count(2)
+
+
+async def test_a_temporary_chat_leaves_nothing(page):
+    await page.tab.locator("#temporary").click()
+    await expect(page.tab.locator("#privacy")).to_contain_text("never stored")
+    await page.ask("A secret")
+    await page.ask("And more of it")
+    await expect(page.conversations).to_have_count(0)
+    await page.tab.locator("#search").get_by_role("textbox").fill("secret")
+    await expect(page.tab.locator("#conversations")).to_contain_text("Nothing was found.")
+    await page.tab.locator("#search").get_by_role("textbox").fill("")
+    everything = await page.tab.evaluate("fetch('export/everything.json').then((answer) => answer.json())")
+    assert everything["conversations"] == []
+    await page.start_new()
+    await expect(page.conversations).to_have_count(0)
+
+
+async def test_a_link_opens_a_conversation_and_back_and_forward_move_between_them(page):
+    await page.ask("First")
+    first = page.tab.url
+    assert re.search("/c/[0-9a-f]{32}$", first)
+    await page.start_new()
+    await page.ask("Second")
+    await page.tab.go_back()
+    await expect(page.questions).to_have_text(["First"])
+    await page.tab.go_forward()
+    await expect(page.questions).to_have_text(["Second"])
+    await page.open(first)
+    await expect(page.questions).to_have_text(["First"])
+
+
+async def test_nobody_else_can_open_the_link(page, open_chat, chat):
+    await page.ask("First")
+    other = await open_chat(chat.url)
+    await other.open(page.tab.url)
+    await expect(other.refusal).to_contain_text("does not exist")
+    await expect(other.questions).to_have_count(0)
+
+
+async def test_one_conversation_is_taken_along_to_read_and_complete(page):
+    await page.ask("First")
+    found = {}
+    for action in ("Download to read (Markdown)", "Download complete (JSON)"):
+        await page.tab.locator("#more").click()
+        async with page.tab.expect_download() as download:
+            await page.choose(action)
+        path = Path(await (await download.value).path())
+        found[action] = await asyncio.to_thread(path.read_text)
+    assert "Hello from Gemma." in found["Download to read (Markdown)"]
+    assert json.loads(found["Download complete (JSON)"])["conversations"][0]["title"] == "First"
+
+
+async def test_everything_can_be_done_by_keyboard(page, gemma):
+    await page.ask("First")
+    await page.tab.keyboard.press("Control+Shift+O")
+    await expect(page.questions).to_have_count(0)
+    await expect(page.box).to_be_focused()
+    await page.tab.keyboard.press("Control+K")
+    await page.tab.keyboard.type("First")
+    await expect(page.tab.locator("#conversations .hits li")).to_have_count(1)
+    await page.tab.keyboard.press("Tab")
+    await page.tab.keyboard.press("Enter")
+    await expect(page.questions).to_have_text(["First"])
+    await page.tab.locator("#header h1").click()
+    await page.tab.keyboard.press("/")
+    await expect(page.box).to_be_focused()
+    gemma.answer, gemma.tokens_per_second = [f"word{number} " for number in range(200)], 20
+    await page.tab.keyboard.type("Write")
+    await page.tab.keyboard.press("Enter")
+    await expect(page.answers.last).to_contain_text("word3")
+    await page.tab.keyboard.press("Escape")
+    await expect(page.facts.last).to_contain_text("stopped")
+
+
+async def test_a_menu_is_walked_through_with_the_arrow_keys(page):
+    await page.ask("First")
+    await page.tab.locator("#more").focus()
+    await page.tab.keyboard.press("Enter")
+    await expect(page.tab.get_by_role("menuitem", name="Rename")).to_be_focused()
+    await page.tab.keyboard.press("ArrowDown")
+    await expect(page.tab.get_by_role("menuitem", name="Pin")).to_be_focused()
+    await page.tab.keyboard.press("ArrowUp")
+    await page.tab.keyboard.press("ArrowUp")
+    await expect(page.tab.get_by_role("menuitem", name="Delete")).to_be_focused()
+    await page.tab.keyboard.press("Escape")
+    await expect(page.tab.get_by_role("menu")).to_have_count(0)
+    await expect(page.tab.locator("#more")).to_be_focused()

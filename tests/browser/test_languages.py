@@ -1,0 +1,155 @@
+"""The page in its three languages, on a phone and on a wide screen, in light and dark."""
+
+import re
+
+import pytest
+from playwright.async_api import expect
+
+from chatapp.ui import page_files
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+LOCALES = {"en": "en-US", "he": "he-IL", "ar": "ar-EG"}
+WIDTHS = {"phone": 360, "wide": 1280}
+ANSWERS = {
+    "en": "An answer with `code` and **bold** words.",
+    "he": "תשובה עם `code` ועם מילים **מודגשות**, ו-12 מספרים.",
+    "ar": "إجابة فيها `code` وكلمات **غامقة**.",
+}
+# Names, which stay as they are, and what the test itself wrote.
+NAMES = re.compile(
+    "Gemma3 12b it|Gemini|Top-p|Markdown|JSON|Hybrid chat|English|Ctrl|Enter|Esc|Question|code|Vertex AI|API|Google|"
+    "PNG|JPEG|WebP"
+)
+
+
+def words(language):
+    return lambda text: page_files.translations(language).get(text, text)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("language", LOCALES)
+async def test_the_page_is_in_the_browsers_language_and_direction(open_chat, chat, gemma, language, width):
+    say = words(language)
+    gemma.answer = [ANSWERS[language]]
+    page = await open_chat(chat.url, locale=LOCALES[language], width=WIDTHS[width])
+    direction = "ltr" if language == "en" else "rtl"
+    assert await page.tab.evaluate("document.documentElement.lang") == language
+    for place in ("#main", "#tools", "#header", "#sidebar", "#messages .message-wrap"):
+        if await page.tab.locator(place).count():
+            assert await page.direction(page.tab.locator(place)) == direction, place
+    await expect(page.tab.locator("#welcome h2")).to_have_text(say("What can I help with?"))
+    await expect(page.box).to_have_attribute("placeholder", say("Message"))
+    await page.box.fill("Question")
+    await page.send_button.click()
+    await expect(page.answers).to_have_count(1)
+    await expect(page.button(say("Copy"))).to_have_count(2)
+    assert await page.direction(page.tab.locator("#messages .message-wrap")) == direction
+    assert not await page.is_wider_than_the_screen()
+    assert await page.accessibility_problems() == []
+
+
+@pytest.mark.parametrize("language", ["he", "ar"])
+async def test_no_english_is_left_in_another_language(open_chat, chat, gemma, language):
+    say = words(language)
+    gemma.answer = [ANSWERS[language]]
+    page = await open_chat(chat.url, locale=LOCALES[language])
+    await page.send("Question")
+    await expect(page.facts).to_contain_text(say("first token after {seconds} s").partition("{")[0])
+    await page.tab.locator("#settings > summary").click()
+    shown = [await _everything_said(page)]
+    for opener in ("#more", "#model", "#persona", "#compare", "#parameters-button"):
+        await page.tab.locator(opener).click()
+        shown.append(await _everything_said(page))
+        await page.tab.keyboard.press("Escape")
+    english = set(re.findall(r"[A-Za-z]{2,}[A-Za-z ]*", NAMES.sub("", "\n".join(shown))))
+    assert english == set()
+
+
+async def _everything_said(page):
+    """Return every text and every name for those who cannot see it, of what is shown."""
+    return await page.tab.evaluate(
+        """() => [...document.querySelectorAll("body *")]
+          .filter((element) => element.checkVisibility?.() && !element.closest("svg, script, style"))
+          .flatMap((element) => [
+            ...[...element.childNodes].filter((node) => node.nodeType === 3).map((node) => node.data),
+            ...["aria-label", "title", "placeholder", "alt"].map((name) => element.getAttribute(name) || ""),
+          ])
+          .join("\\n")"""
+    )
+
+
+async def test_the_language_is_switched_and_stays(page):
+    await page.tab.get_by_text("Settings and your data").click()
+    await page.tab.get_by_label("Language").select_option("he")
+    await expect(page.tab.locator("html")).to_have_attribute("dir", "rtl")
+    await page.is_ready()
+    await expect(page.tab.locator("#new-chat")).to_have_text("שיחה חדשה")
+    await page.reload()
+    await expect(page.tab.locator("#new-chat")).to_have_text("שיחה חדשה")
+
+
+async def test_a_browser_in_another_language_gets_english(open_chat, chat):
+    page = await open_chat(chat.url, locale="fr-FR")
+    await expect(page.tab.locator("#new-chat")).to_have_text("New chat")
+    assert await page.tab.evaluate("document.documentElement.dir") == "ltr"
+
+
+@pytest.mark.parametrize("width", WIDTHS.values())
+async def test_the_sidebar_stands_where_reading_begins(open_chat, chat, width):
+    for language, locale in LOCALES.items():
+        page = await open_chat(chat.url, locale=locale, width=width)
+        if width < 700:
+            await page.tab.locator(".sidebar .toggle-button").click()
+        sidebar = await page.tab.locator(".sidebar").bounding_box()
+        is_at_the_left = sidebar["x"] == 0
+        assert is_at_the_left or abs(sidebar["x"] + sidebar["width"] - width) < 1
+        if width > 700:
+            assert is_at_the_left == (language == "en")
+            main = await page.tab.locator("#composer").bounding_box()
+            assert main["x"] >= sidebar["width"] or main["x"] + main["width"] <= width - sidebar["width"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", WIDTHS.values())
+async def test_everything_that_opens_can_be_read_by_everybody(open_chat, chat, width, scheme):
+    page = await open_chat(chat.url, width=width, color_scheme=scheme)
+    assert await page.accessibility_problems() == []
+    await page.box.fill("Question")
+    await page.send_button.click()
+    await expect(page.facts).to_contain_text("first token")
+    for opener in ("#more", "#model", "#persona", "#compare", "#parameters-button"):
+        await page.tab.locator(opener).click()
+        assert await page.accessibility_problems() == [], opener
+        await page.tab.keyboard.press("Escape")
+    if width < 700:
+        await page.tab.locator(".sidebar .toggle-button").click()
+    await page.tab.locator("#settings > summary").click()
+    await page.tab.locator("#settings details > summary").click()
+    assert await page.accessibility_problems() == []
+
+
+async def test_light_or_dark_is_switched_and_stays(page):
+    await page.tab.get_by_text("Settings and your data").click()
+    await page.tab.get_by_label("Appearance").select_option("dark")
+    await expect(page.tab.locator("body.dark")).to_be_attached()
+    await page.is_ready()
+    await page.reload()
+    await expect(page.tab.locator("body.dark")).to_be_attached()
+
+
+async def test_numbers_and_latin_names_read_right_inside_hebrew(open_chat, chat, gemma):
+    gemma.answer = [ANSWERS["he"]]
+    page = await open_chat(chat.url, locale="he-IL")
+    await page.send("Question")
+    await expect(page.answers).to_have_count(1)
+    facts = page.facts.locator("span").nth(1)
+    number = await facts.evaluate(
+        """(element) => {
+          const range = document.createRange();
+          range.setStart(element.firstChild, 0);
+          range.setEnd(element.firstChild, 1);
+          return range.getBoundingClientRect().right - element.getBoundingClientRect().right;
+        }"""
+    )
+    assert abs(number) < 2  # what comes first in the sentence stands at its right end

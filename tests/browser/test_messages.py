@@ -1,0 +1,185 @@
+"""What a person does with single messages, in Chromium."""
+
+import pytest
+from playwright.async_api import expect
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+
+async def test_an_edited_question_is_another_version_and_the_earlier_one_is_still_there(page, gemma):
+    gemma.answer = ["About cats."]
+    await page.ask("Tell me about cats")
+    gemma.answer = ["And more."]
+    await page.ask("More")
+    gemma.answer = ["About dogs."]
+    await page.questions.first.hover()
+    await page.button("Edit and send again").first.click()
+    box = page.tab.locator(".edit textarea")
+    await expect(box).to_have_value("Tell me about cats")
+    await box.fill("Tell me about dogs")
+    await box.press("Enter")
+    await expect(page.questions).to_have_text(["Tell me about dogs"])
+    await expect(page.answers).to_have_text(["About dogs."])
+    assert [message["content"] for message in gemma.chats[-1]["messages"]] == ["Tell me about dogs"]
+
+    await page.button("Earlier version").click()
+    await expect(page.questions).to_have_text(["Tell me about cats", "More"])
+    await expect(page.answers).to_have_text(["About cats.", "And more."])
+    await page.reload()
+    await expect(page.questions).to_have_text(["Tell me about cats", "More"])
+    await page.button("Later version").click()
+    await expect(page.questions).to_have_text(["Tell me about dogs"])
+
+
+async def test_an_edit_that_is_cancelled_changes_nothing(page):
+    await page.ask("First")
+    await page.button("Edit and send again").click()
+    await page.tab.locator(".edit textarea").fill("Something else")
+    await page.tab.locator(".edit").get_by_role("button", name="Cancel").click()
+    await expect(page.questions).to_have_text(["First"])
+    await expect(page.tab.locator(".edit")).to_have_count(0)
+
+
+async def test_an_answer_is_written_again_and_both_can_be_read(page, gemma):
+    gemma.answer = ["One."]
+    await page.ask("Say a number")
+    gemma.answer = ["Two."]
+    await page.button("Answer again").click()
+    await expect(page.answers).to_have_text(["Two."])
+    await expect(page.tab.locator(".versions")).to_contain_text("2/2")
+    await page.button("Earlier version").click()
+    await expect(page.answers).to_have_text(["One."])
+    gemma.answer = ["Three."]
+    await page.ask("And now?")
+    sent = [message["content"] for message in gemma.chats[-1]["messages"]]
+    assert sent == ["Say a number", "One.", "And now?"]
+    await page.reload()
+    await expect(page.answers).to_have_text(["One.", "Three."])
+
+
+async def test_what_people_think_of_an_answer_is_kept(page):
+    await page.ask("First")
+    await page.button("Good answer").click()
+    await expect(page.button("Good answer")).to_have_attribute("aria-pressed", "true")
+    await page.reload()
+    await expect(page.button("Good answer")).to_have_attribute("aria-pressed", "true")
+    await page.button("Bad answer").click()
+    await expect(page.button("Good answer")).to_have_attribute("aria-pressed", "false")
+    await page.button("Bad answer").click()
+    await page.reload()
+    await expect(page.button("Bad answer")).to_have_attribute("aria-pressed", "false")
+
+
+async def test_a_message_is_copied_as_it_was_written(page, gemma):
+    gemma.answer = ["**Bold** and\n\n```python\nprint(1)\n```"]
+    await page.tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    await page.ask("First")
+    await page.tab.locator(".bot-row").get_by_role("button", name="Copy", exact=True).click()
+    await expect(page.toast).to_contain_text("Copied")
+    assert await page.tab.evaluate("navigator.clipboard.readText()") == gemma.answer[0]
+
+
+async def test_code_says_its_language_and_is_copied_on_its_own(page, gemma):
+    gemma.answer = ["Look:\n\n```python\nif x:\n    print(1)\n```"]
+    await page.tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    await page.ask("First")
+    code = page.answers.locator("pre")
+    assert await code.evaluate("pre => getComputedStyle(pre, '::before').content") == '"python"'
+    await page.answers.locator(".code_wrap button").first.click()
+    assert (await page.tab.evaluate("navigator.clipboard.readText()")) == "if x:\n    print(1)"
+
+
+async def test_under_an_answer_stands_how_it_came_about(page):
+    await page.ask("First")
+    await expect(page.tab.locator(".who")).to_have_text(["Gemma3 12b it"])
+    for fact in ("tokens", "first token after", "on this computer"):
+        await expect(page.facts).to_contain_text(fact)
+
+
+async def test_reading_further_up_is_not_disturbed_by_an_answer_that_grows(page, gemma):
+    gemma.answer = ["\n\n".join(f"Line {number}" for number in range(60))]
+    await page.ask("A long one")
+    box = page.tab.locator("#messages .bubble-wrap")
+    assert await _from_end(box) < 3
+    gemma.answer, gemma.tokens_per_second = [f"Word {number}\n\n" for number in range(120)], 30
+    await page.send("Another")
+    await expect(page.answers.last).to_contain_text("Word 20")
+    assert await _from_end(box) < 60
+    await box.evaluate("box => box.scrollTo(0, 100)")
+    await expect(page.tab.locator("#to-end")).to_be_visible()
+    await expect(page.answers.last).to_contain_text("Word 60")
+    assert abs(await box.evaluate("box => box.scrollTop") - 100) < 2
+    await page.tab.locator("#to-end").click()
+    await expect(page.answers.last).to_contain_text("Word 100")
+    assert await _from_end(box) < 60
+
+
+async def _from_end(box):
+    return await box.evaluate("box => box.scrollHeight - box.scrollTop - box.clientHeight")
+
+
+async def test_one_question_is_answered_in_two_columns_and_one_is_kept(page, gemma, gemini):
+    gemma.answer, gemma.tokens_per_second = ["Gemma ", "says ", "so."], None
+    await page.tab.locator("#compare").click()
+    await page.tab.get_by_label("Second model").select_option("gemini")
+    await page.tab.get_by_role("dialog").get_by_role("button", name="Compare").click()
+    await expect(page.tab.locator("#compared")).to_contain_text("Gemini")
+    await page.send("Who is right?")
+    await expect(page.answers).to_have_count(2)
+    keep = page.button("Keep this one")
+    await expect(keep).to_have_count(2)
+    left, right = [await page.tab.locator(f'[data-column="{column}"]').bounding_box() for column in (1, 2)]
+    assert left["y"] == right["y"]
+    assert left["x"] + left["width"] <= right["x"]
+    await page.send("Too early")
+    await expect(page.refusal).to_contain_text("Keep one of the two answers")
+    await page.reload()
+    await expect(keep).to_have_count(2)
+    await keep.first.click()
+    await expect(page.answers).to_have_text(["Gemma says so."])
+    await expect(page.tab.locator(".versions")).to_contain_text("1/2")
+    await page.ask("Go on")
+    sent = [message["content"] for message in gemma.chats[-1]["messages"]]
+    assert sent == ["Who is right?", "Gemma says so.", "Go on"]
+
+
+async def test_two_temperatures_of_one_model_stream_side_by_side(page, gemma):
+    gemma.answer, gemma.tokens_per_second = [f"word{number} " for number in range(60)], 15
+    await page.tab.locator("#compare").click()
+    await page.tab.get_by_label("Second model").select_option("gemma")
+    await page.tab.get_by_label("Its temperature").fill("0.2")
+    await page.tab.get_by_role("dialog").get_by_role("button", name="Compare").click()
+    await page.send("Twice")
+    await expect(page.answers).to_have_count(2)
+    for column in (0, 1):
+        await expect(page.answers.nth(column)).to_contain_text("word5")
+    assert {round(chat["temperature"], 2) for chat in gemma.chats[-2:]} == {0.9, 0.2}
+    await page.stop_button.click()
+    await expect(page.button("Keep this one")).to_have_count(2)
+    await expect(page.facts.first).to_contain_text("temperature")
+
+
+async def test_of_a_very_long_conversation_the_end_is_shown_and_the_rest_on_demand(page):
+    await page.tab.evaluate(
+        """async () => {
+          let id = "", after = "";
+          for (let i = 0; i < 30; i++) {
+            const path = id ? `conversations/${id}/turns` : "conversations";
+            const question = crypto.randomUUID().replaceAll("-", "");
+            const body = JSON.stringify({ text: `Question ${i}`, model: "gemma", question, after });
+            const headers = { "content-type": "application/json" };
+            const response = await fetch(path, { method: "POST", headers, body });
+            const events = (await response.text()).split("\\n\\n").filter((line) => line.startsWith("data: "));
+            id ||= JSON.parse(events[0].slice(6)).started.conversation.id;
+            after = question;
+          }
+          location.assign(`c/${id}`);
+        }"""
+    )
+    await page.is_ready()
+    await expect(page.questions.last).to_have_text("Question 29")
+    await expect(page.questions).to_have_count(25)
+    await page.button("Show earlier messages").click()
+    await expect(page.questions).to_have_count(30)
+    await expect(page.questions.first).to_have_text("Question 0")
+    await expect(page.button("Show earlier messages")).to_have_count(0)

@@ -1,0 +1,185 @@
+"""Choosing a model, a persona and parameters, and adding pictures, in Chromium."""
+
+import base64
+import io
+
+import pytest
+from PIL import Image
+from playwright.async_api import expect
+
+from tests.fakes.openai_server import FakeOpenAIServer, Reply
+from tests.serving import running_chat
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+
+def picture(size=(40, 30), kind="PNG"):
+    content = io.BytesIO()
+    Image.new("RGB", size, "red").save(content, kind)
+    return content.getvalue()
+
+
+async def test_the_picker_says_what_each_model_is_where_it_runs_and_how_it_is(page):
+    await page.model.click()
+    models = page.tab.get_by_role("menuitemradio")
+    await expect(models).to_have_count(2)
+    await expect(models.first).to_contain_text("Gemma3 12b it")
+    await expect(models.first).to_contain_text("ready")
+    await expect(models.first).to_contain_text("on this computer")
+    await expect(models.first).to_have_attribute("aria-checked", "true")
+    await page.tab.keyboard.press("ArrowDown")
+    await page.tab.keyboard.press("Enter")
+    await expect(page.model).to_contain_text("Gemini")
+    await expect(page.tab.locator("#privacy")).to_contain_text("Gemini")
+
+
+async def test_another_model_answers_marked_as_such_while_the_chosen_one_is_away(open_chat, gemini, tmp_path):
+    settings = {"GEMINI_API_KEY": "test", "CHAT_GEMINI_BASE_URL": gemini.url, "CHAT_EMBEDDED_MODEL": "false"}
+    async with FakeOpenAIServer() as gone:
+        url = gone.url
+    async with running_chat(tmp_path, CHAT_GEMMA_URL=url, CHAT_DEFAULT_MODEL="gemma", **settings) as chat:
+        page = await open_chat(chat.url)
+        await expect(page.model).to_contain_text("not available")
+        await expect(page.notices).to_contain_text("Gemma3 12b it")
+        await page.button("Let Gemini answer meanwhile").click()
+        await expect(page.notices).to_contain_text("Gemini answers meanwhile.")
+        await page.ask("Hello?")
+        await expect(page.tab.locator(".who")).to_have_text(["Gemini"])
+        await expect(page.notes).to_contain_text("Gemma3 12b it was not ready, so Gemini answered.")
+        await page.reload()
+        await expect(page.model).to_contain_text("Gemma3 12b it")
+        await expect(page.notices).to_contain_text("Gemini answers meanwhile.")
+
+
+async def test_after_a_failure_one_click_answers_with_another_model(page, gemma):
+    gemma.script = [Reply(pieces=[], ending="error")]
+    await page.send("Hello?")
+    await expect(page.notes).to_have_count(1)
+    await page.button("Answer with Gemini").click()
+    await expect(page.facts).to_contain_text("first token")
+    await expect(page.tab.locator(".who")).to_have_text(["Gemini"])
+
+
+async def test_parameters_are_remembered_and_can_be_reset(page, gemma):
+    await page.tab.locator("#parameters-button").click()
+    temperature = page.tab.get_by_label("number input for Temperature")
+    await temperature.fill("0.3")
+    await temperature.press("Tab")
+    await expect(page.tab.locator("#parameters")).to_contain_text("varied and surprising")
+    await page.tab.keyboard.press("Escape")
+    await page.ask("First")
+    assert gemma.chats[-1]["temperature"] == 0.3
+    await page.tab.wait_for_timeout(700)  # the page saves them half a second after the last change
+    await page.reload()
+    await page.tab.locator("#parameters-button").click()
+    await expect(temperature).to_have_value("0.3")
+    await page.button("Reset to defaults").click()
+    await expect(temperature).to_have_value("0.9")
+    await page.tab.keyboard.press("Escape")
+    await page.ask("Second")
+    assert gemma.chats[-1]["temperature"] == 0.9
+
+
+async def test_a_persona_of_the_gallery_speaks_in_its_conversation_only(page, gemma):
+    await page.tab.locator("#persona").click()
+    await page.tab.locator(".card").filter(has_text="Pirate").click()
+    await expect(page.tab.locator("#persona")).to_contain_text("Pirate")
+    await page.ask("Ahoy")
+    assert "pirate captain" in gemma.chats[-1]["messages"][0]["content"]
+    address = page.tab.url
+    await page.start_new()
+    await expect(page.tab.locator("#persona")).not_to_contain_text("Pirate")
+    await page.ask("Hello")
+    assert gemma.chats[-1]["messages"][0]["role"] == "user"
+    await page.open(address)
+    await expect(page.tab.locator("#persona")).to_contain_text("Pirate")
+    await page.ask("And now?")
+    assert "pirate captain" in gemma.chats[-1]["messages"][0]["content"]
+
+
+async def test_people_make_change_and_delete_personas_of_their_own(page, gemma):
+    await page.tab.locator("#persona").click()
+    await page.button("New persona").click()
+    await page.tab.get_by_label("Name").fill("סבתא")
+    await page.tab.locator("#personas").get_by_label("Instructions").fill("Answer like a grandmother.")
+    await page.button("Save").click()
+    card = page.tab.locator(".card").filter(has_text="סבתא")
+    await card.click()
+    await page.ask("Hello")
+    assert gemma.chats[-1]["messages"][0]["content"] == "Answer like a grandmother."
+    await page.reload()
+    await page.tab.locator("#persona").click()
+    await page.button("Edit סבתא").click()
+    await page.tab.locator("#personas").get_by_label("Instructions").fill("Answer like a kind grandmother.")
+    await page.button("Save").click()
+    await expect(card).to_contain_text("kind grandmother")
+    await page.button("Delete סבתא").click()
+    await expect(card).to_have_count(0)
+    await page.tab.keyboard.press("Escape")
+    await page.tab.wait_for_timeout(300)
+    await page.reload()
+    await page.tab.locator("#persona").click()
+    await expect(page.tab.locator(".card")).to_have_count(6)
+
+
+async def test_a_picture_goes_along_with_a_question_and_is_shown_with_it(page, gemini):
+    await page.choose_model("Gemini")
+    await page.tab.locator("input[type=file]").set_input_files(
+        {"name": "red.png", "mimeType": "image/png", "buffer": picture((3000, 2000))}
+    )
+    await expect(page.tab.locator("#pictures img")).to_have_count(1)
+    await page.ask("What is this?")
+    await expect(page.tab.locator("#pictures img")).to_have_count(0)
+    shown = page.tab.locator("#messages .pictures img")
+    await expect(shown).to_have_count(1)
+    parts = gemini.streams()[-1].body["contents"][-1]["parts"]
+    sent = next(part["inlineData"]["data"] for part in parts if "inlineData" in part)
+    assert max(Image.open(io.BytesIO(base64.urlsafe_b64decode(sent))).size) <= 1536
+    await page.reload()
+    await expect(shown).to_have_count(1)
+    assert await shown.evaluate("image => image.decode().then(() => image.naturalWidth)") == 1536
+
+
+async def test_pictures_are_pasted_and_dropped(page):
+    content = base64.b64encode(picture()).decode()
+    transfer = """(content) => {
+      const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
+      const transfer = new DataTransfer();
+      transfer.items.add(new File([bytes], "red.png", { type: "image/png" }));
+      return transfer;
+    }"""
+    data = await page.tab.evaluate_handle(transfer, content)
+    paste = "(box, data) => box.dispatchEvent(new ClipboardEvent('paste', { clipboardData: data, bubbles: true }))"
+    await page.box.evaluate(paste, data)
+    await expect(page.tab.locator("#pictures img")).to_have_count(1)
+    drop = "(main, data) => main.dispatchEvent(new DragEvent('drop', { dataTransfer: data, bubbles: true }))"
+    await page.tab.locator("#main").evaluate(drop, data)
+    await expect(page.tab.locator("#pictures img")).to_have_count(2)
+    await page.button("Take picture 1 away").click()
+    await expect(page.tab.locator("#pictures img")).to_have_count(1)
+
+
+async def test_what_is_no_picture_is_refused_with_words(page):
+    files = page.tab.locator("input[type=file]")
+    await files.set_input_files({"name": "notes.txt", "mimeType": "text/plain", "buffer": b"text"})
+    await expect(page.refusal).to_contain_text("notes.txt is no PNG, JPEG or WebP picture.")
+    await files.set_input_files({"name": "broken.png", "mimeType": "image/png", "buffer": b"not a picture"})
+    await expect(page.refusal).to_contain_text("broken.png is not a picture that can be read.")
+    many = [{"name": f"{i}.png", "mimeType": "image/png", "buffer": picture()} for i in range(6)]
+    await files.set_input_files(many)
+    await expect(page.tab.locator("#pictures img")).to_have_count(4)
+    await expect(page.refusal).to_contain_text("At most 4 pictures")
+
+
+async def test_a_model_that_cannot_see_says_so_before_anything_is_sent(open_chat, gemma, tmp_path):
+    settings = {"CHAT_GEMMA_URL": gemma.url, "CHAT_GEMMA_IMAGES": "false", "CHAT_EMBEDDED_MODEL": "false"}
+    async with running_chat(tmp_path, **settings) as chat:
+        page = await open_chat(chat.url)
+        content = {"name": "red.png", "mimeType": "image/png", "buffer": picture()}
+        await page.tab.locator("input[type=file]").set_input_files(content)
+        await expect(page.refusal).to_contain_text("cannot see pictures")
+        before = len(gemma.chats)
+        await page.send("What is this?")
+        await expect(page.box).to_have_value("What is this?")
+        await expect(page.refusal).to_contain_text("cannot see pictures")
+        assert len(gemma.chats) == before
