@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
@@ -11,11 +12,12 @@ from chatapp.conversation import Conversation, Message
 from chatapp.errors import ChatError, ConversationNotFound, StoreUnavailable
 from chatapp.sentences import Sentence
 from chatapp.store.values import MAX_PAGE, cursor_after
-from chatapp.store.with_temporary import WithTemporary
+from chatapp.store.with_temporary import WithTemporary, is_temporary
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    from chatapp.conversation import Image
     from chatapp.store import ConversationStore
 
 # A store may show the first page of a list from memory while its cloud is away, and what comes after a cursor never
@@ -57,7 +59,7 @@ class NotAllDeleted(ChatError):
 
 
 async def conversations(store: ConversationStore, user: str) -> list[Conversation]:
-    """Return all conversations of the user, deleted ones that can still be brought back too, the oldest first.
+    """Return all conversations of the user, the oldest first, those too whose deletion can still be undone.
 
     Raises:
         StoreUnavailable: not all of them can be seen now.
@@ -72,7 +74,7 @@ async def conversations(store: ConversationStore, user: str) -> list[Conversatio
 
 
 async def everything(store: ConversationStore, user: str) -> AsyncGenerator[tuple[Conversation, list[Message]]]:
-    """Yield every conversation with its messages, the oldest first; one at a time is held in memory.
+    """Yield every conversation with its messages and images, the oldest first; one at a time is held in memory.
 
     Raises:
         StoreUnavailable: not everything can be seen; raised at the end, too, if something may have come from memory.
@@ -81,7 +83,7 @@ async def everything(store: ConversationStore, user: str) -> AsyncGenerator[tupl
         if conversation.deleted_ms:
             continue
         try:
-            messages = await store.messages(user, conversation.id)
+            messages = await _with_images(store, user, conversation.id)
         except ConversationNotFound:
             continue  # deleted meanwhile
         yield conversation, messages
@@ -89,23 +91,42 @@ async def everything(store: ConversationStore, user: str) -> AsyncGenerator[tupl
 
 
 async def one(store: ConversationStore, user: str, conversation_id: str) -> tuple[Conversation, list[Message]]:
-    """Return one conversation with all its messages.
+    """Return one conversation with all its messages and images.
 
     Raises:
-        ConversationNotFound: the user has no such conversation.
+        ConversationNotFound: the user has no such conversation, or it is temporary: such are never written anywhere.
         StoreUnavailable: not all of it can be seen now.
     """
     await store.conversations(user, limit=1, cursor=FROM_THE_TOP)
     conversation = await store.conversation(user, conversation_id)
-    if conversation.deleted_ms:
-        raise ConversationNotFound(detail="deleted")
-    return conversation, await store.messages(user, conversation_id)
+    if conversation.deleted_ms or is_temporary(conversation_id):
+        raise ConversationNotFound
+    return conversation, await _with_images(store, user, conversation_id)
+
+
+async def _with_images(store: ConversationStore, user: str, conversation_id: str) -> list[Message]:
+    """Return the messages of a conversation, their images with data."""
+    messages = await store.messages(user, conversation_id)
+    return [
+        replace(message, images=tuple([await _image(store, user, conversation_id, image) for image in message.images]))
+        if message.images
+        else message
+        for message in messages
+    ]
+
+
+async def _image(store: ConversationStore, user: str, conversation_id: str, named: Image) -> Image:
+    try:
+        return await store.image(user, conversation_id, named.id)
+    except ConversationNotFound:
+        return named  # it has expired a moment before its message
 
 
 async def delete_everything(store: ConversationStore, turns: Turns, user: str) -> int:
-    """Stop what is being written for the user, delete all conversations, and return how many there were.
+    """Stop what is being written for the user, delete all there is, and return how many conversations there were.
 
-    The profile and temporary conversations go too. What begins meanwhile, on another page, is deleted too.
+    What begins meanwhile, on another page, is deleted too. So are the profile, and the temporary conversations, which
+    are not counted.
 
     Raises:
         NotAllDeleted: something is left; again deletes the rest.
@@ -116,9 +137,9 @@ async def delete_everything(store: ConversationStore, turns: Turns, user: str) -
         while left := await _left(store, user, deleted):
             for start in range(0, len(left), DELETED_AT_ONCE):
                 await _delete(turns, user, left[start : start + DELETED_AT_ONCE], deleted)
-        await store.delete_profile(user)
         if isinstance(store, WithTemporary):
             await store.delete_temporary(user)
+        await store.delete_profile(user)
     except StoreUnavailable as error:
         log.warning("not_all_deleted", conversations=len(deleted), detail=error.detail)
         raise NotAllDeleted(len(deleted), error) from error

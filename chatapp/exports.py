@@ -17,8 +17,10 @@ from chatapp.belongings import everything
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
+    from chatapp.conversation import Image
     from chatapp.store import ConversationStore
 
+PICTURES = "pictures"  # the folder in the zip file
 ZIP_YEARS = 1980, 2107  # what the format can say
 
 
@@ -28,7 +30,7 @@ async def as_json(store: ConversationStore, user: str) -> AsyncGenerator[bytes]:
     Raises:
         StoreUnavailable: not everything can be read; what came before is no valid JSON.
     """
-    before = archive.beginning(user)
+    before = archive.beginning(user, await store.profile(user))
     async for conversation, messages in everything(store, user):
         yield before + await asyncio.to_thread(archive.encoded, conversation, messages)
         before = b",\n"
@@ -36,7 +38,9 @@ async def as_json(store: ConversationStore, user: str) -> AsyncGenerator[bytes]:
 
 
 async def as_zip(store: ConversationStore, user: str, label: Callable[[str], str]) -> AsyncGenerator[bytes]:
-    """Yield a zip file with a Markdown file for each conversation; ``label`` turns a model's id into its name.
+    """Yield a zip file with a Markdown file for each conversation, and the pictures that they show.
+
+    ``label`` turns a model's id into its name.
 
     Raises:
         StoreUnavailable: not everything can be read; what came before is no valid zip file.
@@ -45,16 +49,35 @@ async def as_zip(store: ConversationStore, user: str, label: Callable[[str], str
     names: set[str] = set()
     with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as file:
         async for conversation, messages in everything(store, user):
-            entry = zipfile.ZipInfo(_unique(markdown.file_name(conversation, ".md"), names))
-            changed = moment(conversation.updated_ms)
-            if ZIP_YEARS[0] <= changed.year <= ZIP_YEARS[1]:
-                entry.date_time = changed.timetuple()[:6]
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            entry.external_attr = 0o644 << 16
-            text = await asyncio.to_thread(markdown.document, conversation, messages, label)
-            await asyncio.to_thread(file.writestr, entry, text)
+            name = _unique(markdown.file_name(conversation, ".md"), names)
+            pictures: dict[str, Image] = {}
+
+            def shown(image: Image, pictures: dict[str, Image] = pictures) -> str:
+                if not image.data:
+                    return markdown.mentioned(image)
+                path = f"{PICTURES}/{image.id}.{image.media_type.removeprefix('image/')}"
+                pictures[path] = image
+                return f"![{markdown.described(image)}]({path})"
+
+            text = await asyncio.to_thread(markdown.document, conversation, messages, label, shown)
+            await asyncio.to_thread(file.writestr, _entry(name, conversation.updated_ms), text)
             yield written.taken()
+            for path, image in pictures.items():
+                if path not in names:  # the same picture in a second conversation
+                    names.add(path)
+                    await asyncio.to_thread(file.writestr, _entry(path, conversation.updated_ms), image.data)
+                    yield written.taken()
     yield written.taken()
+
+
+def _entry(name: str, changed_ms: int) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo(name)
+    changed = moment(changed_ms)
+    if ZIP_YEARS[0] <= changed.year <= ZIP_YEARS[1]:
+        entry.date_time = changed.timetuple()[:6]
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    entry.external_attr = 0o644 << 16
+    return entry
 
 
 class _Written:

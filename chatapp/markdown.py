@@ -14,7 +14,7 @@ from chatapp.conversation import MessageStatus, Role
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from chatapp.conversation import Conversation, Message
+    from chatapp.conversation import Conversation, Image, Message
 
 NAME_BYTES = 180  # file systems take 255, Windows' paths 260 characters in all
 
@@ -30,8 +30,25 @@ _NOT_IN_NAMES = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u20
 _SPECIAL = re.compile(r"([\\`*_\[\]<#&])")
 
 
-def document(conversation: Conversation, messages: Sequence[Message], label: Callable[[str], str]) -> str:
-    """Return a conversation in reading order; ``label`` turns a model's id into its name.
+def described(image: Image) -> str:
+    """Return what can be said of an image without showing it."""
+    return f"Picture, {image.width} × {image.height}"
+
+
+def mentioned(image: Image) -> str:
+    """Return a note in the place of an image."""
+    return f"*{described(image)}*"
+
+
+def document(
+    conversation: Conversation,
+    messages: Sequence[Message],
+    label: Callable[[str], str],
+    picture: Callable[[Image], str] = mentioned,
+) -> str:
+    """Return a conversation in reading order, of each message the version that is shown.
+
+    ``label`` turns a model's id into its name, ``picture`` an image into Markdown.
 
     The text of a message is as it was written. Only what it leaves open, such as a code fence, is closed behind it, so
     that the next message does not become part of it.
@@ -41,7 +58,7 @@ def document(conversation: Conversation, messages: Sequence[Message], label: Cal
     if conversation.system_prompt.strip():
         parts += ["---", "**System prompt**", closed(conversation.system_prompt)]
     for message in messages:
-        parts += ["---", _heading(message, label)]
+        parts += ["---", _heading(message, label), *map(picture, message.images)]
         parts += [closed(message.content)] if message.content.strip() else []
         parts += [f"*{_line(message.error)}*"] if message.error.strip() else []
     return "\n\n".join(parts) + "\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from chatapp.conversation import MessageStatus
+from chatapp.conversation import MessageStatus, Profile
 from chatapp.errors import ChatError, ConversationNotFound
 
 if TYPE_CHECKING:
@@ -30,16 +30,19 @@ class Added:
         conversations: that are new.
         messages: that are new, or newer than what was there.
         known: messages that were there already.
+        personas: that are new.
         expired: messages that are older than this history keeps any, and were left out.
     """
 
     conversations: int = 0
     messages: int = 0
     known: int = 0
+    personas: int = 0
     expired: int = 0
 
     def __str__(self) -> str:
         words = f"{self.conversations:,} new conversations, {self.messages:,} new messages"
+        words += f", {self.personas:,} new personas" if self.personas else ""
         words += f"; {self.known:,} messages were there already" if self.known else ""
         return words + (
             f"; {self.expired:,} messages are older than CHAT_RETENTION_DAYS and were left out" if self.expired else ""
@@ -57,7 +60,7 @@ async def add(
 ) -> None:
     """Add a conversation, or those of its messages that are not there or have a higher revision; count it in ``added``.
 
-    A conversation that is there keeps its title, model and system prompt. An answer that was still being written is
+    A conversation that is there stays as it is, but for its messages. An answer that was still being written is
     interrupted from here on. Messages from before ``oldest_ms`` are left out.
 
     Raises:
@@ -75,7 +78,7 @@ async def add(
     if there is None:
         first = batches.pop(0) if batches else []
         try:
-            await store.create(user, conversation, *first)
+            await store.create(user, replace(conversation, deleted_ms=0), *first)
         except ConversationNotFound as error:
             raise IdTaken("Another user of this chat has a conversation with this id; it was left out.") from error
         added.conversations += 1
@@ -83,6 +86,22 @@ async def add(
     for batch in batches:
         await store.append(user, conversation.id, *batch)
         added.messages += len(batch)
+
+
+async def add_profile(store: ConversationStore, user: str, profile: Profile) -> int:
+    """Add the personas that are not there, and all else if nothing is remembered yet; return how many personas are new.
+
+    Raises:
+        StoreUnavailable: the place cannot be read or written now; nothing was changed.
+    """
+    there = await store.profile(user)
+    known = {persona.id for persona in there.personas}
+    new = [persona for persona in profile.personas if persona.id not in known]
+    kept = profile if there == Profile() else there
+    after = replace(kept, personas=(*there.personas, *new), revision=there.revision)
+    if after != there:
+        await store.save_profile(user, replace(after, revision=there.revision + 1))
+    return len(new)
 
 
 async def _revisions(store: ConversationStore, user: str, conversation_id: str) -> dict[str, int] | None:
@@ -103,7 +122,7 @@ def _batches(messages: Sequence[Message]) -> Iterator[list[Message]]:
     batch: list[Message] = []
     size = 0
     for message in messages:
-        length = len(message.content.encode(errors="replace"))
+        length = len(message.content.encode(errors="replace")) + sum(len(image.data) for image in message.images)
         if batch and (len(batch) == BATCH_MESSAGES or size + length > BATCH_BYTES):
             yield batch
             batch, size = [], 0

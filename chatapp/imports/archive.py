@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from chatapp import archive
 from chatapp.archive import InvalidArchive
 from chatapp.errors import StoreUnavailable
-from chatapp.imports.adding import Added, IdTaken, add
+from chatapp.imports.adding import Added, IdTaken, add, add_profile
 from chatapp.imports.command import ALL, FAILED, PART, history, oldest_ms, owner, place, run, say
 from chatapp.logs import configure_logs
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from chatapp.archive import Archived
+    from chatapp.conversation import Profile
     from chatapp.settings import Settings
 
 
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 async def _import(settings: Settings, path: Path, user: str | None, *, dry_run: bool) -> int:
     whose = owner(settings, user)
-    archived = _read(path)  # all of it is checked before anything is written
+    archived, profile = _read(path)  # all of it is checked before anything is written
     say(f"{path}: {len(archived):,} conversations, {sum(len(one.messages) for one in archived):,} messages.")
     if dry_run:
         say(f"Nothing was changed. They would be added to the history of {whose} in {place(settings)}.")
@@ -44,6 +45,8 @@ async def _import(settings: Settings, path: Path, user: str | None, *, dry_run: 
     added, left_out = Added(), 0
     try:
         async with history(settings) as store:
+            if profile:
+                added.personas = await add_profile(store, whose, profile)
             for conversation, messages in archived:
                 try:
                     await add(store, whose, conversation, messages, added, oldest_ms=oldest_ms(settings))
@@ -57,9 +60,10 @@ async def _import(settings: Settings, path: Path, user: str | None, *, dry_run: 
     return PART if left_out else ALL
 
 
-def _read(path: Path) -> list[Archived]:
+def _read(path: Path) -> tuple[list[Archived], Profile | None]:
     try:
-        return archive.read(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        return archive.read(text), archive.read_profile(text)
     except OSError as error:
         raise InvalidArchive(f"{path} cannot be read: {error.strerror}. Nothing was imported.") from error
     except UnicodeDecodeError as error:

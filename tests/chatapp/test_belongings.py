@@ -13,13 +13,14 @@ from structlog.testing import capture_logs
 
 from chatapp import archive
 from chatapp.belongings import everything
-from chatapp.conversation import GenerationParameters
-from chatapp.errors import StoreUnavailable
+from chatapp.conversation import GenerationParameters, Image, Persona, Profile
+from chatapp.errors import ConversationNotFound, StoreUnavailable
 from chatapp.identity import IdentityMiddleware
 from chatapp.models.catalog import Catalog
 from chatapp.settings import Settings
 from chatapp.store.journaled import JournaledStore
 from chatapp.store.sqlite import SQLiteStore
+from chatapp.store.with_temporary import WithTemporary
 from chatapp.turns import TurnRunner
 from chatapp.web import belongings
 from tests.chatapp.store.conftest import a_conversation, a_message
@@ -30,6 +31,10 @@ from tests.serving import serving
 
 PARAMETERS = GenerationParameters()
 CONFIRMED = {"confirm": True}
+PICTURES = (
+    Image(id="one", media_type="image/png", width=3, height=2, data=b"\x89PNG\xff"),
+    Image(id="two", media_type="image/jpeg", width=5, height=4, data=b"JPEG"),
+)
 OWN_PAGE = {"sec-fetch-site": "same-origin"}
 
 
@@ -168,6 +173,49 @@ async def test_everything_is_exported_as_one_file_of_markdown_for_each_conversat
     files = await chat.files()
     assert list(files) == ["2026-11-02 06.15 שלום.md", "2026-11-03 10.00 Recipes.md"]
     assert "מה נשמע?" in files["2026-11-02 06.15 שלום.md"]
+
+
+async def test_pictures_and_personas_are_exported_too(chat):
+    conversation, messages = await created(chat.store, "Pictures", a_message("Look", follows="", images=PICTURES))
+    await created(chat.store, "The same again", a_message("Look", images=PICTURES[:1]))
+    profile = Profile(personas=(Persona(id="p", name="Teacher", instructions="Explain."),), revision=2)
+    await chat.store.save_profile("ana", profile)
+    body = (await chat.get("everything.json")).body.decode()
+    assert archive.read(body)[0] == (conversation, messages)
+    assert archive.read_profile(body) == profile
+    assert archive.read((await chat.get(f"{conversation.id}.json")).body.decode()) == [(conversation, messages)]
+    with zipfile.ZipFile(io.BytesIO((await chat.get("everything.md.zip")).body)) as file:
+        assert {name: file.read(name) for name in file.namelist() if "/" in name} == {
+            "pictures/one.png": b"\x89PNG\xff",
+            "pictures/two.jpeg": b"JPEG",
+        }
+        (text,) = (file.read(name).decode() for name in file.namelist() if "Pictures" in name)
+    assert "![Picture, 3 × 2](pictures/one.png)\n\n![Picture, 5 × 4](pictures/two.jpeg)\n\nLook" in text
+    assert "*Picture, 3 × 2*\n\n*Picture, 5 × 4*\n\nLook" in (await chat.get(f"{conversation.id}.md")).body.decode()
+
+
+async def test_what_is_deleted_is_not_exported_although_it_can_still_be_undone(chat):
+    kept = await created(chat.store, "Kept")
+    gone, _ = await created(chat.store, "Gone")
+    await chat.store.update("ana", replace(gone, deleted_ms=1))
+    assert await chat.everything() == [kept]
+    assert [name for name in await chat.files() if "Gone" in name] == []
+    for ending in ("json", "md"):
+        assert (await chat.get(f"{gone.id}.{ending}")).status == 404
+
+
+async def test_a_temporary_conversation_is_not_exported_and_deleted_with_everything(chatting, tmp_path):
+    chat = await chatting(WithTemporary(await SQLiteStore.open(tmp_path / "history" / "chat.db")))
+    mine, theirs = a_conversation(id="temporary-1"), a_conversation(id="temporary-2")
+    await chat.store.create("ana", mine, a_message("SECRET"))
+    await chat.store.create("ben", theirs, a_message("SECRET"))
+    assert await chat.everything() == []
+    assert (await chat.get(f"{mine.id}.json")).status == 404
+    assert b"SECRET" not in bytes_on_disk(tmp_path / "history")
+    assert await chat.delete_everything() == (200, {"deleted": 0})
+    with pytest.raises(ConversationNotFound):
+        await chat.store.messages("ana", mine.id)
+    assert len(await chat.store.messages("ben", theirs.id)) == 1
 
 
 async def test_two_conversations_of_one_title_and_minute_are_two_files_on_every_system(chat):
@@ -344,11 +392,14 @@ async def test_everything_is_deleted_with_whatever_is_being_written(chatting, tm
     chat = await chatting(await SQLiteStore.open(tmp_path / "history" / "chat.db"), model)
     for number in range(12):
         await created(chat.store, f"{number}")
+    persona = Persona(id="p", name="SECRET", instructions="SECRET")
+    await chat.store.save_profile("ana", Profile(personas=(persona,), revision=1))
     running = await chat.turns.start("ana", "", "SECRET question", "scripted", PARAMETERS)
     await becomes_true(lambda: chat.turns.current("ana", running.id).answers[0].text)
     assert await chat.delete_everything() == (200, {"deleted": 13})
     assert not chat.turns.is_busy("ana", running.id)
     assert await chat.everything() == []
+    assert await chat.store.profile("ana") == Profile()
     await chat.store.aclose()
     assert b"SECRET" not in bytes_on_disk(tmp_path / "history")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from chatapp import archive
-from chatapp.conversation import MessageStatus, Role, new_id
+from chatapp.conversation import GenerationParameters, Image, MessageStatus, Persona, Profile, Role, new_id
 from chatapp.errors import StoreUnavailable
 from chatapp.imports.archive import main
 from chatapp.store.sqlite import SQLiteStore
@@ -27,10 +27,10 @@ def conversation(*messages, title="A chat", at=1_000, **fields):
 def exported(tmp_path):
     """Return a function that writes an export of conversations and returns its path."""
 
-    def write(*conversations):
+    def write(*conversations, profile=None):
         path = tmp_path / "export.json"
         lines = b",\n".join(archive.encoded(*one) for one in conversations)
-        path.write_bytes(archive.beginning("somebody") + lines + archive.END)
+        path.write_bytes(archive.beginning("somebody", profile) + lines + archive.END)
         return str(path)
 
     return write
@@ -50,6 +50,34 @@ def test_a_second_import_changes_nothing(chat, exported, capsys):
     assert main([file]) == 0
     assert chat.everything() == conversations
     assert "0 new conversations, 0 new messages; 4 messages were there already." in capsys.readouterr().out
+
+
+def test_versions_and_pictures_arrive_and_a_second_time_change_nothing(chat, exported):
+    picture = Image(id="i", media_type="image/webp", width=4, height=3, data=b"RIFF\xff" * 100)
+    question = a_message("question", follows="", images=(picture,))
+    versions = [
+        a_message(f"answer {number}", 2_000 + number, role=Role.ASSISTANT, follows=question.id) for number in range(2)
+    ]
+    known = conversation(question, *versions, branch=versions[0].id, pinned=True, persona="p", archived=True)
+    for _ in range(2):
+        assert main([exported(known)]) == 0
+        assert chat.everything() == [known]
+
+
+def test_personas_are_added_to_those_that_are_there_once(chat, exported, capsys):
+    mine, same, new = (Persona(id=name, name=name, instructions=name) for name in ("mine", "same", "new"))
+    changed = replace(same, name="renamed there")
+    parameters = GenerationParameters(temperature=0.4)
+    theirs = Profile(personas=(changed, new), parameters=parameters, answer_with_other=True, revision=7)
+    file = exported(profile=theirs)
+    chat.do(lambda store: store.save_profile("local", Profile(personas=(mine, same), revision=2)))
+    for words in ("0 new messages, 1 new personas.", "0 new messages."):
+        assert main([file]) == 0
+        assert words in capsys.readouterr().out
+        assert chat.do(lambda store: store.profile("local")) == Profile(personas=(mine, same, new), revision=3)
+    chat.do(lambda store: store.delete_profile("local"))
+    assert main([file]) == 0
+    assert chat.do(lambda store: store.profile("local")) == replace(theirs, revision=1)
 
 
 def test_a_later_export_adds_what_is_new_and_leaves_the_rest(chat, exported):
