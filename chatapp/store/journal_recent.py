@@ -85,7 +85,8 @@ class Recent:
         if known := self._conversations.get(key):
             return known
         listed = self.listed(key[0])
-        return listed.conversations.get(key[1]) if listed else None
+        among_listed = listed.conversations.get(key[1]) if listed else None
+        return among_listed or self._pinned.get(key[0], {}).get(key[1])
 
     def messages(self, key: Key) -> list[Message] | None:
         """Return all messages as they were last seen."""

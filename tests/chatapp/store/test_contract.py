@@ -30,8 +30,10 @@ from chatapp.conversation import Place as ModelPlace
 from chatapp.errors import ChatError, ConversationNotFound, StoreUnavailable
 from chatapp.sentences import Sentence, as_json
 from chatapp.store import Hit, StoreStatus
+from chatapp.store.folding import fold
 from chatapp.store.journaled import JournaledStore
 from chatapp.store.sqlite import SQLiteStore
+from chatapp.store.values import in_order
 from tests.chatapp.store.conftest import ADAPTERS, a_conversation, a_message
 
 if TYPE_CHECKING:
@@ -870,8 +872,17 @@ class AnyHistory(RuleBasedStateMachine):
 
     USERS = st.sampled_from(["ana", "ben"])
     CONVERSATIONS = st.builds(
-        a_conversation, id=st.sampled_from("abcd"), title=TEXTS, created_ms=MILLISECONDS, updated_ms=MILLISECONDS
+        a_conversation,
+        id=st.sampled_from("abcd"),
+        title=TEXTS,
+        created_ms=MILLISECONDS,
+        updated_ms=MILLISECONDS,
+        pinned=st.booleans(),
+        archived=st.booleans(),
+        deleted_ms=st.sampled_from([0, 0, 0, 7]),
+        branch=st.sampled_from(["", "x"]),
     )
+    PROFILES = st.builds(Profile, answer_with_other=st.booleans(), revision=st.integers(1, 4))
     MESSAGES = st.lists(
         st.builds(
             a_message,
@@ -880,7 +891,7 @@ class AnyHistory(RuleBasedStateMachine):
             created_ms=MILLISECONDS,
             revision=st.integers(0, 3),
             status=st.sampled_from(MessageStatus),
-        ),
+        ).map(lambda message: replace(message, images=(replace(PICTURE, id=f"of-{message.id}"),))),
         max_size=4,
     )
 
@@ -892,6 +903,7 @@ class AnyHistory(RuleBasedStateMachine):
         # Apart from the examples before: the place is the same. In order, as the ids are.
         self.prefix = new_id()
         self.model: dict[tuple[str, str], tuple[Conversation, dict[str, Message]]] = {}
+        self.profiles: dict[str, Profile] = {}
 
     def call(self, name: str, user: str, *arguments: object) -> bool:
         """Return whether the call was made; False if there was no such conversation."""
@@ -944,6 +956,29 @@ class AnyHistory(RuleBasedStateMachine):
         if self.owned(user, self.prefix + name):
             del self.model[user, self.prefix + name]
 
+    @rule(user=USERS, profile=PROFILES)
+    def save_profile(self, user, profile):
+        assert self.call("save_profile", user, profile)
+        if user not in self.profiles or profile.revision > self.profiles[user].revision:
+            self.profiles[user] = profile
+
+    @rule(user=USERS)
+    def delete_profile(self, user):
+        assert self.call("delete_profile", user)
+        self.profiles.pop(user, None)
+
+    @rule(user=USERS, text=TEXTS, fresh=st.booleans())
+    def look(self, user, text, fresh):
+        """Search for any text, and for what is there; read what need not be fresh."""
+        mine = [one for (owner, _), one in self.model.items() if owner == user and not one[0].deleted_ms]
+        texts = [text, *(conversation.title for conversation, _ in mine)]
+        texts += [message.content for _, messages in mine for message in messages.values()]
+        for asked in texts[:4]:
+            hits = self.runner.run(found(self.store, self.prefix + user, asked, 2))
+            assert [(hit.conversation, hit.message_id) for hit in hits] == expected_hits(mine, asked)
+        expected = self.profiles.get(user, Profile())
+        assert self.runner.run(self.store.profile(self.prefix + user, fresh=fresh)) == expected
+
     @rule()
     def open_again(self):
         self.runner.run(self.store.aclose())
@@ -965,13 +1000,29 @@ class AnyHistory(RuleBasedStateMachine):
             expected = [conversation for (owner, _), (conversation, _) in self.model.items() if owner == user]
             expected.sort(key=lambda conversation: (conversation.updated_ms, conversation.id), reverse=True)
             assert self.runner.run(list_all(self.store, self.prefix + user, limit=2)) == expected
+            pinned = [one for one in expected if one.pinned and not one.deleted_ms]
+            assert self.runner.run(self.store.pinned(self.prefix + user)) == pinned
         for (owner, conversation_id), (_, messages) in self.model.items():
-            found = self.runner.run(self.store.messages(self.prefix + owner, conversation_id))
-            assert found == sorted(messages.values(), key=lambda message: (message.created_ms, message.id))
+            kept = self.runner.run(self.store.messages(self.prefix + owner, conversation_id))
+            assert kept == [bare(message) for message in in_order(messages.values())]
+            for message in messages.values():
+                image = self.store.image(self.prefix + owner, conversation_id, f"of-{message.id}")
+                assert self.runner.run(image).data == PICTURE.data
 
     def teardown(self):
         self.runner.run(self.store.aclose())
         self.runner.close()
+
+
+def expected_hits(mine: list[tuple[Conversation, dict[str, Message]]], text: str) -> list[tuple[Conversation, str]]:
+    """Return where a text is, by the plainest of means."""
+    words = fold(text[:200]).split()
+    hits = []
+    for conversation, messages in mine if words else []:
+        places = [*((one.content, one.id) for one in in_order(messages.values())[::-1]), (conversation.title, "")]
+        there = [name for place, name in places if all(word in fold(place) for word in words)]
+        hits += [(conversation, name) for name in there[:1]]
+    return sorted(hits, key=lambda hit: (hit[0].updated_ms, hit[0].id), reverse=True)
 
 
 def newest(known: dict[str, Message], messages: list[Message]) -> dict[str, Message]:

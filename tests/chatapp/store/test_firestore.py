@@ -13,6 +13,7 @@ import urllib.request
 from collections import Counter
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 
 RULES = Path(__file__).parents[3] / "manifests" / "firestore.rules"
 DAY_MS = 24 * 3600 * 1000
+PICTURE = Image(id="picture", media_type="image/png", width=1, height=1, data=b"\x89PNG\xff")
 
 
 @pytest.fixture
@@ -443,6 +445,76 @@ async def test_with_a_retention_every_document_says_when_it_expires(place, datab
     await store.aclose()
 
 
+async def test_images_expire_with_their_message(place, database, monkeypatch):
+    store = await place.open(retention_days=7)
+    conversation, old_ms = a_conversation(), now_ms() - 8 * DAY_MS
+    await store.create("ana", conversation, a_message(created_ms=old_ms, images=(PICTURE,)))
+    (document,) = (await documents(database, "ana", IMAGES, conversation.id)).values()
+    assert document[EXPIRY_FIELD].timestamp() * 1000 == pytest.approx(old_ms + 7 * DAY_MS)
+    with pytest.raises(ConversationNotFound):
+        await store.image("ana", conversation.id, PICTURE.id)
+    assert (await store.search("ana", "hello")).items == []
+    await store.aclose()
+
+
+async def test_a_deletion_takes_the_images_along(store, database):
+    conversation = a_conversation()
+    await store.create("ana", conversation, a_message(images=(PICTURE,)))
+    assert (await documents(database, "ana", IMAGES, conversation.id)).keys() == {PICTURE.id}
+    await store.delete("ana", conversation.id)
+    assert await documents(database, "ana", IMAGES, conversation.id) == {}
+
+
+async def test_images_and_text_that_are_more_than_one_commit_can_hold_are_refused_in_words(store):
+    conversation = a_conversation()
+    await store.create("ana", conversation)
+    images = tuple(replace(PICTURE, id=f"i{number}", data=b"x" * 900_000) for number in range(5))
+    with pytest.raises(StoreUnavailable, match=r"This is 4\.5 MB.* 4 MB at once"):
+        await store.append("ana", conversation.id, a_message(images=images))
+    await store.append("ana", conversation.id, a_message(images=images[:4]))
+    assert len((await store.messages("ana", conversation.id))[0].images) == 4
+
+
+async def test_documents_from_before_there_were_versions_and_pictures_are_read(store, database):
+    """As that version wrote them."""
+    conversation = database.collection(USERS).document(uid("ana")).collection(CONVERSATIONS).document("c")
+    created = datetime.fromtimestamp(1, UTC)
+    await conversation.set(
+        {"v": 1, "title": "Old", "model": "gemma", "systemPrompt": "", "createdAt": created, "updatedMs": 2_000}
+    )
+    facts = {"v": 1, "turnId": "t", "role": "assistant", "status": "error", "content": "hi", "parts": 1, "rev": 2}
+    facts |= {"model": "gemma", "usage": None, "secondsToFirstToken": 0.5, "finishReason": None, "omittedMessages": 0}
+    await conversation.collection(MESSAGES).document("m").set(facts | {"error": "Broken.", "createdAt": created})
+    message = a_message(
+        "hi",
+        1_000,
+        id="m",
+        turn_id="t",
+        role=Role.ASSISTANT,
+        status=MessageStatus.ERROR,
+        revision=2,
+        model="gemma",
+        seconds_to_first_token=0.5,
+        error="Broken.",
+    )
+    assert await store.messages("ana", "c") == [message]
+    known = a_conversation(id="c", title="Old", updated_ms=2_000, model="gemma")
+    assert await store.conversation("ana", "c") == known
+    assert await store.pinned("ana") == []
+    await store.update("ana", replace(known, pinned=True))
+    assert await store.pinned("ana") == [replace(known, pinned=True)]
+
+
+async def test_a_profile_that_two_replicas_save_at_once_ends_as_the_highest_revision(store, replica):
+    revisions = [replace(Profile(), revision=revision) for revision in range(1, 7)]
+    writers = [
+        (store if number % 2 else replica).save_profile("ana", profile) for number, profile in enumerate(revisions)
+    ]
+    await asyncio.gather(*writers, return_exceptions=True)
+    await store.save_profile("ana", revisions[-1])
+    assert (await replica.profile("ana")).revision == 6
+
+
 async def test_what_has_expired_is_not_shown_although_it_is_still_there(place, database, monkeypatch):
     store = await place.open(retention_days=7)
     old, old_ms = a_conversation(updated_ms=5_000), now_ms() - 8 * DAY_MS
@@ -518,8 +590,7 @@ async def test_more_than_one_commit_can_hold_is_refused_in_words(store):
 async def test_every_field_is_one_that_queries_order_by_or_the_expiry_or_listed_as_unindexed(place, database):
     store = await place.open(retention_days=1)
     conversation = a_conversation()
-    picture = Image(id="i", media_type="image/png", width=1, height=1, data=b"PNG")
-    long = a_message("x" * (PART_BYTES + 1), created_ms=now_ms(), images=(picture,))
+    long = a_message("x" * (PART_BYTES + 1), created_ms=now_ms(), images=(PICTURE,))
     await store.create("ana", conversation, long, running())
     await store.save_profile("ana", Profile(revision=1))
     written = {

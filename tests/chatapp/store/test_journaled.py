@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import resource
 import sqlite3
@@ -20,7 +21,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from structlog.testing import capture_logs
 
 from chatapp import conversation as conversations
-from chatapp.conversation import MessageStatus, Role
+from chatapp.conversation import Image, MessageStatus, Persona, Profile, Role
 from chatapp.errors import ConversationNotFound, StoreUnavailable
 from chatapp.store import (
     StoreStatus,
@@ -459,7 +460,7 @@ async def test_a_conversation_that_takes_long_to_read_is_shown_as_it_was_and_the
 
 
 async def test_what_is_remembered_is_bounded_and_the_rest_is_refused_in_an_outage(place, cloud):
-    store = await place.open(cloud, recent_bytes=20_000, drain_seconds=0)
+    store = await place.open(cloud, recent_bytes=60_000, drain_seconds=0)
     talks = [a_conversation() for _ in range(10)]
     for conversation in talks:
         await store.create("ana", conversation, a_message("x" * 2_000))
@@ -1068,3 +1069,218 @@ def test_any_history_of_calls_over_an_unreliable_cloud_leaves_what_a_model_of_it
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+# Images
+
+
+PICTURE = Image(id="picture", media_type="image/png", width=3, height=2, data=b"SECRET pixels" * 1_000)
+
+
+async def test_images_wait_on_this_disk_with_their_message_and_leave_it_when_they_are_in_the_cloud(place, cloud):
+    cloud.down = True
+    store = await place.open(cloud, drain_seconds=0.05)
+    conversation = a_conversation()
+    await store.create("ana", conversation, question())
+    await store.append("ana", conversation.id, replace(question("pictured"), images=(PICTURE,)))
+    assert await store.image("ana", conversation.id, "picture") == PICTURE
+    assert store.status().waiting_bytes > len(PICTURE.data)
+    await store.aclose()
+    cloud.closed, cloud.down = 0, False
+    store = await place.open(cloud)
+    await delivered(store)
+    assert await cloud.image("ana", conversation.id, "picture") == PICTURE
+    assert await store.image("ana", conversation.id, "picture") == PICTURE
+    await becomes_true(lambda: b"SECRET pixels" not in bytes_on_disk(place.path))
+    assert store.status().waiting_bytes == 0
+    await store.aclose()
+
+
+async def test_a_newer_revision_without_the_bytes_does_not_lose_an_image_that_waits(store, cloud, place):
+    cloud.down = True
+    conversation, pictured = a_conversation(), replace(question(), images=(PICTURE,))
+    await store.create("ana", conversation, pictured)
+    newer = replace(pictured, content="newer", revision=1, images=(replace(PICTURE, data=b""),))
+    await store.append("ana", conversation.id, newer)
+    await store.append("ana", conversation.id, replace(newer, content="newest", revision=2))
+    waiting = store.status().waiting_bytes
+    assert len(PICTURE.data) < waiting < 2 * len(PICTURE.data)
+    assert await store.image("ana", conversation.id, "picture") == PICTURE
+    cloud.down = False
+    await delivered(store)
+    assert await cloud.image("ana", conversation.id, "picture") == PICTURE
+    assert [message.content for message in await cloud.messages("ana", conversation.id)] == ["newest"]
+    await becomes_true(lambda: b"SECRET pixels" not in bytes_on_disk(place.path))
+
+
+async def test_images_of_a_conversation_that_is_deleted_are_gone_from_the_disk(store, cloud, place):
+    cloud.down = True
+    conversation = a_conversation()
+    await store.create("ana", conversation, replace(question(), images=(PICTURE,)))
+    assert b"SECRET pixels" in bytes_on_disk(place.path)
+    await store.delete("ana", conversation.id)
+    assert b"SECRET pixels" not in bytes_on_disk(place.path)
+    with pytest.raises(ConversationNotFound):
+        await store.image("ana", conversation.id, "picture")
+
+
+async def test_an_image_in_the_cloud_of_a_conversation_that_is_deleted_here_is_gone_at_once(store, cloud):
+    conversation = a_conversation()
+    await store.create("ana", conversation, replace(question(), images=(PICTURE,)))
+    await delivered(store)
+    cloud.fails = lambda name, _: StoreUnavailable("") if name == "delete" else None
+    await store.delete("ana", conversation.id)
+    with pytest.raises(ConversationNotFound):
+        await store.image("ana", conversation.id, "picture")
+
+
+async def test_images_count_for_what_may_wait(place, cloud):
+    cloud.down = True
+    store = await place.open(cloud, drain_seconds=0.05, most_bytes=5_000)
+    conversation = a_conversation()
+    await store.create("ana", conversation, replace(question(), images=(PICTURE,)))
+    assert store.status().full
+    await store.aclose()
+    store = await place.open(cloud, drain_seconds=0.05, most_bytes=5_000)
+    assert store.status().full
+    await store.aclose()
+
+
+# The profile
+
+
+PERSONAS = tuple(Persona(id=name, name=name, instructions=f"SECRET {name}") for name in "abc")
+
+
+async def test_a_profile_waits_on_this_disk_and_only_the_newest_is_delivered(place, cloud):
+    cloud.down = True
+    store = await place.open(cloud, drain_seconds=0.05)
+    for revision in (1, 2, 3):
+        await store.save_profile("ana", Profile(personas=PERSONAS[:revision], revision=revision))
+    await store.save_profile("ana", Profile(revision=2))
+    newest = Profile(personas=PERSONAS, revision=3)
+    assert await store.profile("ana") == newest
+    assert store.status().waiting_writes == 1
+    await store.aclose()
+    cloud.closed, cloud.down = 0, False
+    store = await place.open(cloud)
+    await delivered(store)
+    assert await cloud.profile("ana") == newest
+    assert [name for name, *_ in cloud.writes] == ["save_profile"]
+    await becomes_true(lambda: b"SECRET" not in bytes_on_disk(place.path))
+    await store.aclose()
+
+
+async def test_a_profile_that_was_seen_is_shown_during_an_outage_with_what_was_changed_since(store, cloud):
+    await cloud.save_profile("ana", Profile(personas=PERSONAS[:1], revision=1))  # by another copy of the chat
+    assert (await store.profile("ana")).revision == 1
+    cloud.down = True
+    assert (await store.profile("ana")).revision == 1
+    with pytest.raises(StoreUnavailable):
+        await store.profile("ben")
+    await store.save_profile("ana", Profile(personas=PERSONAS, revision=2))
+    for fresh in (True, False):
+        assert await store.profile("ana", fresh=fresh) == Profile(personas=PERSONAS, revision=2)
+    await store.delete_profile("ana")
+    for fresh in (True, False):
+        assert await store.profile("ana", fresh=fresh) == Profile()
+
+
+async def test_a_deleted_profile_is_gone_from_the_disk_and_then_from_the_cloud(store, cloud, place):
+    await store.save_profile("ana", Profile(personas=PERSONAS, revision=1))
+    await delivered(store)
+    cloud.down = True
+    await store.save_profile("ana", Profile(personas=PERSONAS, revision=2))
+    assert b"SECRET" in bytes_on_disk(place.path)
+    await store.delete_profile("ana")
+    assert b"SECRET" not in bytes_on_disk(place.path)
+    assert await store.profile("ana") == Profile()
+    cloud.down = False
+    await delivered(store)
+    assert await cloud.profile("ana") == Profile()
+
+
+async def test_a_higher_revision_of_another_copy_of_the_chat_wins_over_one_that_waits(store, cloud):
+    cloud.fails = lambda name, _: StoreUnavailable("") if name == "save_profile" else None
+    await store.save_profile("ana", Profile(revision=4))
+    cloud.fails = lambda *_: None
+    await cloud.save_profile("ana", Profile(personas=PERSONAS, revision=5))
+    assert (await store.profile("ana")).revision == 5
+    await delivered(store)
+    assert (await store.profile("ana", fresh=False)).revision == 5
+
+
+async def test_where_the_profile_waits_there_is_no_conversation(store, cloud):
+    cloud.fails = lambda name, _: StoreUnavailable("") if name == "save_profile" else None
+    await store.save_profile("ana", Profile(revision=1))
+    with pytest.raises(ConversationNotFound):
+        await store.append("ana", journal_rows.PROFILE, question())
+    await store.delete("ana", journal_rows.PROFILE)
+    assert (await store.profile("ana")).revision == 1
+
+
+# What is pinned, and searching
+
+
+async def test_what_is_pinned_is_shown_during_an_outage_with_what_was_changed_since(store, cloud):
+    first, second = a_conversation(pinned=True, updated_ms=2_000), a_conversation()
+    await cloud.create("ana", first)
+    await cloud.create("ana", second)
+    assert await store.pinned("ana") == [first]
+    await store.conversation("ana", second.id)
+    cloud.down = True
+    await store.update("ana", replace(second, pinned=True))
+    for fresh in (True, False):
+        assert await store.pinned("ana", fresh=fresh) == [first, replace(second, pinned=True)]
+    await store.update("ana", replace(first, pinned=False))
+    for fresh in (True, False):
+        assert await store.pinned("ana", fresh=fresh) == [replace(second, pinned=True)]
+    with pytest.raises(StoreUnavailable):
+        await store.pinned("ben")
+
+
+async def test_a_search_finds_what_waits_and_leaves_what_was_last_seen(place, cloud):
+    store = await place.open(cloud, recent_bytes=60_000, drain_seconds=0.05)
+    others = [a_conversation(updated_ms=number) for number in range(30)]
+    for conversation in others:
+        await cloud.create("ana", conversation, a_message("hay " * 500))
+    mine = a_conversation()
+    await store.create("ana", mine, question())
+    await delivered(store)
+    cloud.fails = lambda name, _: StoreUnavailable("") if name == "append" else None
+    await store.append("ana", mine.id, a_message("a needle", 3_000))
+    assert [hit.conversation.id for hit in (await store.search("ana", "needle")).items] == [mine.id]
+    asked = len(cloud.asked)
+    assert len((await store.search("ana", "hay", limit=50)).items) == 30
+    assert {name for name, *_ in cloud.asked[asked:]} <= {"append"}  # nothing is read for the next word
+    cloud.down = True
+    assert len(await store.messages("ana", mine.id)) == 2
+    await store.aclose()
+
+
+# What an older chat left
+
+
+async def test_what_an_older_chat_left_waiting_is_delivered(place, cloud, monkeypatch):
+    """The rows are as that version wrote them."""
+    with monkeypatch.context() as patch:
+        old = replace(journal_file.JOURNAL, migrations=journal_file.JOURNAL.migrations[:2])
+        patch.setattr(journal_file, "JOURNAL", old)
+        path = place.path
+        journal_file.open_journal(path, "the cloud").close()
+    kept = {"id": "c", "title": "Old", "created_ms": 1, "updated_ms": 2, "model": "gemma", "system_prompt": ""}
+    message = {"id": "m", "turn_id": "t", "role": "assistant", "content": "hi", "created_ms": 2, "status": "complete"}
+    message |= {"revision": 1, "model": "gemma", "usage": None, "seconds_to_first_token": None, "finish_reason": "stop"}
+    message |= {"omitted_messages": 0, "error": ""}
+    columns = "call, user, conversation_id, kind, accepted_ms, message_id, revision, created_ms, conversation, message"
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for row in (
+            (1, "ana", "c", "create", 1, None, None, None, json.dumps(kept), None),
+            (1, "ana", "c", "created", 1, "m", 1, 2, None, json.dumps(message)),
+        ):
+            connection.execute(f"INSERT INTO writes ({columns}) VALUES ({', '.join('?' * 10)})", row)
+    store = await place.open(cloud)
+    await delivered(store)
+    (found,) = await cloud.messages("ana", "c")
+    assert (found.content, found.follows, found.finish_reason) == ("hi", None, "stop")
+    await store.aclose()

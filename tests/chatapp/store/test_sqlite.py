@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import errno
+import json
 import os
 import random
 import re
@@ -22,7 +23,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chatapp.conversation import MessageStatus, now_ms
+from chatapp.conversation import (
+    Conversation,
+    FinishReason,
+    Image,
+    MessageStatus,
+    Persona,
+    Profile,
+    Role,
+    Usage,
+    now_ms,
+)
 from chatapp.errors import ConversationNotFound, StoreUnavailable
 from chatapp.store import sqlite, sqlite_file, sqlite_writer
 from chatapp.store.sqlite import SQLiteStore
@@ -31,8 +42,6 @@ from tests.unprivileged import UID, unprivileged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from chatapp.conversation import Conversation
 
 ROOT = Path(__file__).parents[3]
 
@@ -314,12 +323,24 @@ async def test_an_id_that_another_user_has_is_refused(store):
 async def test_deleted_text_is_gone_from_the_files_when_delete_returns(store, path, size):
     gone, kept = a_conversation(title="SECRET title", system_prompt="SECRET prompt"), a_conversation()
     await store.create("ana", kept, a_message("PUBLIC " * size))
-    await store.create("ana", gone, a_message("SECRET " * size, id="m"), a_message(error="SECRET error"))
+    picture = Image(id="i", media_type="image/png", width=1, height=1, data=b"SECRET pixels" * size)
+    await store.create(
+        "ana", gone, a_message("SECRET " * size, id="m", images=(picture,)), a_message(error="SECRET error")
+    )
     await store.append("ana", gone.id, a_message("SECRET answer " * size, id="m", revision=1))
-    assert b"SECRET" in bytes_on_disk(path)
+    for written in (b"SECRET", b"secret", b"SECRET pixels"):  # as it is searched, too
+        assert written in bytes_on_disk(path)
     await store.delete("ana", gone.id)
-    assert b"SECRET" not in bytes_on_disk(path)
+    assert b"secret" not in bytes_on_disk(path).lower()
     assert b"PUBLIC" in bytes_on_disk(path)
+
+
+async def test_a_deleted_profile_is_gone_from_the_files(store, path):
+    persona = Persona(id="p", name="n", instructions="SECRET")
+    await store.save_profile("ana", Profile(personas=(persona,), revision=1))
+    assert b"SECRET" in bytes_on_disk(path)
+    await store.delete_profile("ana")
+    assert b"SECRET" not in bytes_on_disk(path)
 
 
 async def test_a_reader_that_still_needs_the_log_only_delays_its_emptying(place, path, monkeypatch):
@@ -412,6 +433,44 @@ async def test_an_older_file_is_brought_up_to_date_with_all_that_it_holds(place,
         assert connection.execute("PRAGMA user_version").fetchone() == (len(sqlite.HISTORY.migrations),)
         assert connection.execute("SELECT flavour FROM conversations").fetchall() == [(0,)]
     await (await place.open()).aclose()  # nothing is applied twice
+
+
+async def test_a_history_from_before_there_were_versions_and_pictures_is_read_and_searched(place, path, monkeypatch):
+    """The rows are as that version wrote them."""
+    old = dataclasses.replace(sqlite_file.HISTORY, migrations=sqlite_file.HISTORY.migrations[:2], functions={})
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite, "HISTORY", old)
+        await (await place.open()).aclose()
+    details = {"model": "gemma", "usage": {"prompt_tokens": 3, "completion_tokens": None}, "finish_reason": "stop"}
+    details |= {"seconds_to_first_token": 0.5, "omitted_messages": 0, "error": "Broken {off}."}
+    with raw(path) as connection:
+        connection.execute("INSERT INTO conversations VALUES ('c', 'ana', 'Old', 1, 2, 'gemma', 'Be brief.')")
+        row = ("c", "m", "t", "assistant", "error", "SHALOM שָׁלוֹם", 2, 7, json.dumps(details))
+        connection.execute("INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+    store = await place.open()
+    conversation = Conversation(
+        id="c", title="Old", created_ms=1, updated_ms=2, model="gemma", system_prompt="Be brief."
+    )
+    message = a_message(
+        "SHALOM שָׁלוֹם",
+        2,
+        id="m",
+        turn_id="t",
+        role=Role.ASSISTANT,
+        status=MessageStatus.ERROR,
+        revision=7,
+        model="gemma",
+        usage=Usage(prompt_tokens=3),
+        seconds_to_first_token=0.5,
+        finish_reason=FinishReason.STOP,
+        error="Broken {off}.",
+    )
+    assert await store.messages("ana", "c") == [message]
+    assert await store.conversation("ana", "c") == conversation
+    assert await store.pinned("ana") == []
+    (hit,) = (await store.search("ana", "שלום shalom")).items
+    assert (hit.message_id, hit.match) == ("m", "SHALOM")
+    await store.aclose()
 
 
 async def test_a_migration_that_fails_changes_nothing_and_the_ones_before_stay(place, path, monkeypatch):
@@ -669,7 +728,9 @@ async def test_what_has_expired_is_neither_shown_nor_in_the_file(place, path):
     store = await place.open()
     old, mixed = a_conversation(updated_ms=now_ms() - 3 * DAY_MS), a_conversation(updated_ms=now_ms())
     await store.create("ana", old, a_message("an old secret", now_ms() - 3 * DAY_MS))
-    early, late = a_message("an early secret", now_ms() - 3 * DAY_MS), a_message("still here", now_ms())
+    picture = Image(id="i", media_type="image/png", width=1, height=1, data=b"secret pixels")
+    early = a_message("an early secret", now_ms() - 3 * DAY_MS, images=(picture,))
+    late = a_message("still here", now_ms())
     await store.create("ana", mixed, early, late)
     await store.aclose()
     store = await SQLiteStore.open(path, retention_days=2)
@@ -679,9 +740,12 @@ async def test_what_has_expired_is_neither_shown_nor_in_the_file(place, path):
         store.conversation("ana", old.id),
         store.messages("ana", old.id),
         store.message("ana", mixed.id, early.id),
+        store.image("ana", mixed.id, picture.id),
     ):
         with pytest.raises(ConversationNotFound):
             await call
+    assert (await store.search("ana", "secret")).items == []
+    assert len((await store.search("ana", "still")).items) == 1
     async with asyncio.timeout(5):
         while b"secret" in b"".join(file.read_bytes() for file in path.parent.iterdir()):  # small
             await asyncio.sleep(0.02)

@@ -1,0 +1,124 @@
+"""What is special to memory: it is bounded, and forgets; and how temporary conversations are told from the others."""
+
+from __future__ import annotations
+
+import pytest
+
+from chatapp.conversation import Image, Profile
+from chatapp.errors import ConversationNotFound, StoreUnavailable
+from chatapp.store import memory
+from chatapp.store.memory import MemoryStore
+from chatapp.store.with_temporary import WithTemporary
+from tests.chatapp.store.conftest import a_conversation, a_message
+from tests.fakes.stores import FakeCloud
+
+CALLS = ("conversation", "messages")
+
+
+class Clock:
+    def __init__(self):
+        self.now = 1_000.0
+
+    def monotonic(self):
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(memory, "time", clock)
+    return clock
+
+
+async def is_there(store, conversation_id, user="ana"):
+    try:
+        await store.conversation(user, conversation_id)
+    except ConversationNotFound:
+        return False
+    return True
+
+
+async def test_what_nobody_used_for_twelve_hours_is_forgotten(clock):
+    store = MemoryStore()
+    for name in ("read", "written", "left"):
+        await store.create("ana", a_conversation(id=name), a_message())
+    clock.now += 11 * 3600
+    await store.messages("ana", "read")
+    await store.append("ana", "written", a_message())
+    clock.now += 2 * 3600
+    assert [one.id for one in (await store.conversations("ana")).items] == ["written", "read"]
+    clock.now += 12 * 3600
+    assert (await store.conversations("ana")).items == []
+    assert store._memory.size == 0
+
+
+async def test_the_least_recently_used_make_room_and_what_is_being_written_stays():
+    store = MemoryStore(most_bytes=1_000_000)
+    picture = Image(id="i", media_type="image/png", width=1, height=1, data=b"x" * 400_000)
+    for name in ("first", "second"):
+        await store.create("ana", a_conversation(id=name), a_message(images=(picture,)))
+    await store.image("ana", "first", "i")
+    await store.create("ben", a_conversation(id="third"), a_message(images=(picture,)))
+    assert [await is_there(store, name) for name in ("first", "second")] == [True, False]
+    await store.append("ben", "third", a_message("x" * 600_000))
+    assert await is_there(store, "third", "ben")
+    assert not await is_there(store, "first")
+    await store.delete("ben", "third")
+    assert store._memory.size == 0
+
+
+@pytest.fixture
+async def kept(tmp_path):
+    cloud = FakeCloud(tmp_path)
+    yield cloud
+    await cloud.aclose()
+
+
+@pytest.fixture
+def store(kept):
+    return WithTemporary(kept)
+
+
+async def test_a_temporary_conversation_is_used_as_any_other_and_written_nowhere(store, kept):
+    picture = Image(id="i", media_type="image/png", width=1, height=1, data=b"x")
+    conversation, message = a_conversation(id="temporary-1", pinned=True), a_message("words", id="m", images=(picture,))
+    await store.create("ana", conversation, message)
+    await store.append("ana", conversation.id, a_message("more", 2_000))
+    await store.update("ana", conversation)
+    assert (await store.conversation("ana", conversation.id)).title == conversation.title
+    assert len(await store.messages("ana", conversation.id)) == 2
+    assert (await store.message("ana", conversation.id, "m")).content == "words"
+    assert await store.image("ana", conversation.id, "i") == picture
+    assert (await store.conversations("ana")).items == []
+    assert await store.pinned("ana") == []
+    assert (await store.search("ana", "words")).items == []
+    await store.delete("ana", conversation.id)
+    with pytest.raises(ConversationNotFound):
+        await store.messages("ana", conversation.id)
+    assert kept.writes == []
+
+
+async def test_everything_else_goes_to_the_place_that_keeps_it(store, kept):
+    conversation = a_conversation(pinned=True)
+    await store.create("ana", conversation, a_message("words", id="m"))
+    await store.append("ana", conversation.id, a_message("more"))
+    await store.update("ana", conversation)
+    await store.save_profile("ana", Profile(revision=1))
+    assert await store.profile("ana") == Profile(revision=1)
+    assert await store.pinned("ana") == [conversation]
+    assert len((await store.search("ana", "words")).items) == 1
+    assert len(await kept.messages("ana", conversation.id)) == 2
+    await store.delete("ana", conversation.id)
+    await store.delete_profile("ana")
+    assert [name for name, *_ in kept.writes] == [
+        *("create", "append", "update", "save_profile", "delete", "delete_profile")
+    ]
+    assert store.status() == kept.status()
+
+
+async def test_both_places_are_closed(store, kept):
+    await store.create("ana", a_conversation(id="temporary-1"))
+    await store.aclose()
+    assert kept.closed == 1
+    with pytest.raises(StoreUnavailable):
+        await store.conversation("ana", "temporary-1")

@@ -1,0 +1,89 @@
+"""Comparing words however they are written, and what is shown around them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatapp.store.folding import fold, unfolded
+from chatapp.store.snippets import AROUND, has_all, snippet, words_of
+
+# Letters that fold to nothing, to one and to several, and pictures of several characters.
+PIECES = [
+    "a",
+    "É",
+    "e\u0301",
+    "ß",
+    "ﷺ",
+    "שָׁ",
+    "ם",
+    "كِ",
+    "ـ",
+    "👩🏽‍🚀",
+    "🇮🇱",
+    "🇫🇷",
+    "❤️",
+    "각",
+    "\r\n",
+    "\u200b",
+    " ",
+    "x" * 50,
+]
+TEXTS = st.one_of(st.lists(st.sampled_from(PIECES), max_size=30).map("".join), st.text(max_size=80))
+
+
+@given(TEXTS)
+def test_every_place_in_the_folded_text_comes_from_the_character_that_became_it(text):
+    folded = fold(text)
+    assert folded == "".join(map(fold, text))
+    for place in range(len(folded)):
+        number = unfolded(text, place)
+        assert len(fold(text[:number])) <= place < len(fold(text[: number + 1]))
+    assert unfolded(text, len(folded)) == len(text)
+
+
+def test_a_place_is_found_in_a_long_text_too():
+    text = "ﷺé" * 10_000 + "needle"
+    assert text[unfolded(text, fold(text).index("needle")) :] == "needle"
+
+
+@given(TEXTS)
+def test_what_is_folded_again_stays_as_it_is(text):
+    assert fold(fold(text)) == fold(text)
+
+
+@given(TEXTS, TEXTS, TEXTS)
+def test_what_is_around_the_words_is_a_part_of_the_text(before, match, after):
+    text = before + match + after
+    words = words_of(match)
+    if not words:
+        return
+    assert has_all(fold(text), words)
+    found = snippet(text, words)
+    shown = found.before.removeprefix("…" if not text.startswith(found.before) else "") + found.match
+    assert shown in text
+    assert any(word in fold(found.match) for word in words)
+    assert len(found.before) <= AROUND + 1
+    assert len(found.after) <= AROUND + 1
+
+
+@pytest.mark.parametrize(
+    "cluster",
+    ["👩🏽‍🚀", "👨‍👩‍👧‍👦", "🇮🇱", "❤️", "e\u0301\u0323", "שָׁ", "हि", "\u1100\u1161\u11a8", "🏴\U000e0067\U000e007f"],
+)
+@pytest.mark.parametrize("shift", range(4))
+def test_nothing_that_people_see_as_one_character_is_cut(cluster, shift):
+    text = cluster * 60 + "." * shift + "needle" + "." * shift + cluster * 60
+    found = snippet(text, ["needle"])
+    before, after = found.before.strip("…."), found.after.strip("….")
+    assert before == cluster * (len(before) // len(cluster))
+    assert after == cluster * (len(after) // len(cluster))
+    assert len(before) > AROUND - 2 * len(cluster) - shift
+
+
+def test_a_query_is_a_few_words_whatever_somebody_sends():
+    assert words_of(" B  a\tbb\nA ") == ["bb", "a", "b"]
+    assert len(words_of(" ".join(map(str, range(10_000))))) <= 16
+    assert words_of("x" * 100_000) == ["x" * 200]
+    assert words_of("\u0301 ـ \u200b") == []
