@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from markdown_it import MarkdownIt
 
 from chatapp.archive import moment
+from chatapp.branches import Branches
 from chatapp.conversation import MessageStatus, Role
 
 if TYPE_CHECKING:
@@ -46,13 +47,14 @@ def document(
     label: Callable[[str], str],
     picture: Callable[[Image], str] = mentioned,
 ) -> str:
-    """Return a conversation in reading order, of each message the version that is shown.
+    """Return a conversation in reading order, of each message the version that is shown: both answers of an experiment.
 
     ``label`` turns a model's id into its name, ``picture`` an image into Markdown.
 
     The text of a message is as it was written. Only what it leaves open, such as a code fence, is closed behind it, so
     that the next message does not become part of it.
     """
+    messages = [message for message, _column in Branches(messages).shown(conversation.branch)]
     count = "1 message" if len(messages) == 1 else f"{len(messages):,} messages"
     parts = [f"# {_line(conversation.title) or 'Untitled'}", f"{_time(conversation.created_ms)} · {count}"]
     if conversation.system_prompt.strip():

@@ -5,7 +5,7 @@ import random
 import pytest
 from markdown_it import MarkdownIt
 
-from chatapp.conversation import Conversation, Message, MessageStatus, Role
+from chatapp.conversation import Conversation, Image, Message, MessageStatus, Role, new_id
 from chatapp.markdown import NAME_BYTES, closed, document, file_name
 
 LABELS = {"gemma": "Gemma3 12b it"}
@@ -19,7 +19,7 @@ def conversation(title="A chat", **fields):
 
 def message(content, role=Role.USER, **fields):
     model = "gemma" if role is Role.ASSISTANT else ""
-    given = {"id": "m", "turn_id": "t", "role": role, "content": content, "created_ms": AT, "model": model}
+    given = {"id": new_id(), "turn_id": "t", "role": role, "content": content, "created_ms": AT, "model": model}
     return Message(**given | fields)
 
 
@@ -29,6 +29,22 @@ def answer(content, **fields):
 
 def shown(*messages, **fields):
     return document(conversation(**fields), messages, lambda model: LABELS.get(model, model))
+
+
+def test_of_each_message_the_version_that_is_shown_is_there():
+    question = message("Q1", id="q1", follows="")
+    answers = [answer(f"A{number}", id=f"a{number}", follows="q1") for number in (1, 2)]
+    edited = message("Q2", id="q2", follows="")
+    messages = (question, *answers, edited)
+    assert [content for _, content in top_level(shown(*messages)) if content in ("Q1", "Q2", "A1", "A2")] == ["Q2"]
+    text = shown(*messages, branch="a1")
+    assert [content for _, content in top_level(text) if content in ("Q1", "Q2", "A1", "A2")] == ["Q1", "A1"]
+    assert "2 messages" in text
+
+
+def test_a_picture_is_mentioned_where_it_cannot_be_shown():
+    picture = Image(id="i", media_type="image/png", width=640, height=480, data=b"x")
+    assert "*Picture, 640 × 480*\n\nLook" in shown(message("Look", images=(picture,)))
 
 
 def top_level(text):

@@ -460,7 +460,7 @@ async def test_a_conversation_that_takes_long_to_read_is_shown_as_it_was_and_the
 
 
 async def test_what_is_remembered_is_bounded_and_the_rest_is_refused_in_an_outage(place, cloud):
-    store = await place.open(cloud, recent_bytes=60_000, drain_seconds=0)
+    store = await place.open(cloud, recent_bytes=20_000, drain_seconds=0)
     talks = [a_conversation() for _ in range(10)]
     for conversation in talks:
         await store.create("ana", conversation, a_message("x" * 2_000))
