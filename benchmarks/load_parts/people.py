@@ -106,7 +106,7 @@ class PersonAtPage(Person):
         """Send, and watch the answer, as the page does."""
         entries: list[dict] = []
         async for entries, at in self._page.ask(question, self._conversation):
-            if entries[-1]["role"] == "assistant" and entries[-2]["text"] == question:
+            if len(entries) > 1 and entries[-2]["text"] == question:  # it was shown with its answer
                 answer.grow(entries[-1]["text"], at)
         self._conversation = self._page.conversation
         self._compare(entries, [*self.texts, question, answer.text])
