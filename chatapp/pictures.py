@@ -31,25 +31,41 @@ MOST_PIXELS = 50_000_000  # as large as telephones make them; decoded, four byte
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
 QUALITIES = (88, 75, 60, 40)
 
-_ONE_AT_A_TIME = asyncio.Semaphore(1)  # each may take 200 MB for a moment
+
+class Pictures:
+    """Takes pictures, one at a time: each may need 200 MB for a moment.
+
+    Args:
+        most: how many a message may have.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._one_at_a_time = asyncio.Semaphore(1)
+
+    async def decoded(self, sent: Sequence[str]) -> tuple[Image, ...]:
+        """Return the pictures of which these are the files in base64.
+
+        Raises:
+            InvalidMessage: there are too many, or one is none, or too large.
+        """
+        if len(sent) > self.most:
+            raise InvalidMessage(
+                Sentence("A message can have {most} pictures at most. Nothing was sent.", most=self.most)
+            )
+        images = []
+        for data in sent:
+            async with self._one_at_a_time:
+                images.append(await asyncio.to_thread(decoded, data))
+        return tuple(images)
 
 
-async def decoded(sent: Sequence[str], *, most: int) -> tuple[Image, ...]:
-    """Return the pictures of which these are the files in base64.
+def decoded(data: str) -> Image:
+    """Return the picture of which this is the file in base64.
 
     Raises:
-        InvalidMessage: there are more than ``most``, or one is none, or too large.
+        InvalidMessage: it is none, or too large.
     """
-    if len(sent) > most:
-        raise InvalidMessage(Sentence("A message can have {most} pictures at most. Nothing was sent.", most=most))
-    images = []
-    for data in sent:
-        async with _ONE_AT_A_TIME:
-            images.append(await asyncio.to_thread(_decoded, data))
-    return tuple(images)
-
-
-def _decoded(data: str) -> Image:
     if len(data) > MOST_SENT_BYTES * 4 // 3 + 4:
         raise InvalidMessage(
             Sentence("A picture can have {most} MB at most. Nothing was sent.", most=MOST_SENT_BYTES // 1_000_000)
@@ -99,6 +115,7 @@ def _scaled(file: bytes) -> Image:
         picture = ImageOps.exif_transpose(picture)
     picture = _on_white(picture)
     picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Picture.Resampling.LANCZOS)
+    picture.info = {}  # Pillow writes what it has read there, such as comments
     for quality in QUALITIES:
         encoded = io.BytesIO()
         picture.save(encoded, "JPEG", quality=quality)

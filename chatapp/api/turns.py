@@ -23,7 +23,7 @@ from chatapp.api.stream import streamed
 from chatapp.conversation import MessageStatus
 from chatapp.errors import WrittenElsewhere
 from chatapp.identity import user_of
-from chatapp.pictures import MOST_SENT_BYTES, decoded
+from chatapp.pictures import MOST_SENT_BYTES, Pictures
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,7 +60,7 @@ class TurnRoutes:
         self._turns = turns
         self._streams = streams
         self._conversations = conversations
-        self._max_images = max_images
+        self._pictures = Pictures(max_images)
 
     def router(self) -> APIRouter:
         """Return them, for the app."""
@@ -77,12 +77,12 @@ class TurnRoutes:
     async def send(self, request: Request, conversation_id: str = "") -> Response:
         """Take a question, in a new conversation if none is named, and stream its answers."""
         asked = await requests.sent(
-            request, most_bytes=requests.MOST_BODY_BYTES + self._max_images * MOST_SENT_BYTES * 4 // 3
+            request, most_bytes=requests.MOST_BODY_BYTES + self._pictures.most * MOST_SENT_BYTES * 4 // 3
         )
         parameters = requests.parameters(asked)
         beside = requests.beside(asked, parameters)
         question_id = requests.name(asked, "question")
-        images = await decoded(requests.pictures(asked), most=self._max_images)
+        images = await self._pictures.decoded(requests.pictures(asked))
         conversation = await self._turns.start(
             user_of(request),
             conversation_id,

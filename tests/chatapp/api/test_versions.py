@@ -7,7 +7,7 @@ import io
 import pytest
 from PIL import Image as Picture
 
-from tests.page_client import PARAMETERS, Refused, path_of, texts
+from tests.page_client import PARAMETERS, Refused, open_page, path_of, texts
 
 
 async def said(page, *questions, conversation="", **options):
@@ -241,3 +241,52 @@ async def test_a_page_of_the_list_is_full_however_many_are_pinned_or_archived(pa
     assert [item["title"] for item in first["items"]] == ["4", "3"]
     rest = await page.get("conversations", limit=2, cursor=first["cursor"])
     assert ([item["title"] for item in rest["items"]], rest["cursor"]) == (["0"], None)
+
+
+async def test_a_picture_is_shown_to_the_model_and_to_its_owner_now_and_later(serve, settings, model_server):
+    sees = settings.model_copy(update={"gemma_images": True})
+    async with serve(sees) as url, open_page(url) as page, open_page(url) as other_page:
+        conversation = await page.send("What is it?", model="gemma", images=[{"data": file_of()}])
+        question, _ = await page.messages(conversation)
+        (picture,) = question["images"]
+        assert (picture["width"], picture["height"]) == (30, 20)
+        path = f"{url}/{path_of(conversation)}/images/{picture['id']}"
+        async with page._http.get(path) as response:
+            assert (response.status, response.content_type) == (200, "image/jpeg")
+            assert "sandbox" in response.headers["content-security-policy"]
+            assert response.headers["x-content-type-options"] == "nosniff"
+            assert "private" in response.headers["cache-control"]
+            seen = await response.read()
+        async with other_page._http.get(path) as response:
+            assert response.status == 404
+        await page.send("And its colour?", conversation=conversation, model="gemma")
+        await page.messages(conversation)
+        for request in model_server.chats:
+            (part,) = [part for part in request["messages"][0]["content"] if part["type"] == "image_url"]
+            assert part["image_url"]["url"] == f"data:image/jpeg;base64,{base64.b64encode(seen).decode()}"
+
+
+async def test_a_picture_needs_no_words(serve, settings):
+    sees = settings.model_copy(update={"gemma_images": True})
+    async with serve(sees) as url, open_page(url) as page:
+        conversation = await page.send("", model="gemma", images=[{"data": file_of()}])
+        assert texts(await page.messages(conversation)) == ["", "Hello from Gemma."]
+        assert len(await page.listed()) == 1
+
+
+async def test_a_temporary_chat_is_nowhere_but_at_its_address(page, other_page, chat_url):
+    conversation = await page.send("Between us", model="gemma", temporary=True)
+    assert conversation.startswith("temporary-")
+    await page.messages(conversation)
+    await page.send("More", conversation=conversation, model="gemma")
+    assert texts(await page.messages(conversation))[::2] == ["Between us", "More"]
+    assert (await page.get("state", conversation=conversation))["conversation"]["temporary"]
+    assert await page.listed() == []
+    assert (await page.get("search", q="between"))["hits"] == []
+    async with page._http.get(f"{chat_url}/export/everything.json") as response:
+        assert "Between us" not in await response.text()
+    with pytest.raises(Refused, match="does not exist"):
+        await other_page.messages(conversation)
+    await page.delete(conversation)
+    with pytest.raises(Refused, match="does not exist"):
+        await page.messages(conversation)
