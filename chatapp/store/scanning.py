@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from chatapp.errors import ConversationNotFound
@@ -14,7 +16,7 @@ from chatapp.store.snippets import has_all, snippet, words_of
 from chatapp.store.values import MAX_HITS, MAX_PAGE, cursor_after
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from chatapp.conversation import Conversation, Message
 
@@ -52,6 +54,14 @@ class _Remembered(NamedTuple):
     what: Sequence[_Text] | Page[Conversation]
 
 
+@dataclass(eq=False, slots=True)
+class _Reading:
+    """A read under way; ``is_current`` while nothing that it reads is written here."""
+
+    name: tuple[str, ...]
+    is_current: bool = True
+
+
 class Scan:
     """Searches by reading conversations, the last updated first, until a page of hits is full or enough was read.
 
@@ -68,14 +78,17 @@ class Scan:
         self._most_bytes = most_bytes
         self._bytes = 0
         self._remembered: OrderedDict[tuple[str, ...], _Remembered] = OrderedDict()
-        self._writes = 0
+        self._readings: set[_Reading] = set()
 
     def wrote(self, user: str, conversation_id: str) -> None:
         """Forget what is not so any more: a conversation was written, or deleted, and the list has another order."""
-        self._writes += 1
-        self._forget(("messages", user, conversation_id))
-        for name in [name for name in self._remembered if name[:2] == ("list", user)]:
+        messages, lists = ("messages", user, conversation_id), ("list", user)
+        self._forget(messages)
+        for name in [name for name in self._remembered if name[:2] == lists]:
             self._forget(name)
+        for reading in self._readings:
+            if reading.name == messages or reading.name[:2] == lists:
+                reading.is_current = False
 
     async def search(self, user: str, text: str, *, limit: int = 20, cursor: str | None = None) -> Page[Hit]:
         """Return a page of `chatapp.store.ConversationStore.search`."""
@@ -105,9 +118,9 @@ class Scan:
         name = "list", user, cursor or ""
         if (known := self._known(name, 0, LIST_SECONDS)) and isinstance(known.what, Page):
             return known.what
-        writes = self._writes
-        page = await self._place.conversations(user, limit=MAX_PAGE, cursor=cursor)
-        if writes == self._writes:
+        with self._reading(name) as reading:
+            page = await self._place.conversations(user, limit=MAX_PAGE, cursor=cursor)
+        if reading.is_current:
             self._remember(name, 0, 600 * (1 + len(page.items)), page)
         return page
 
@@ -117,17 +130,26 @@ class Scan:
         known = self._known(name, conversation.updated_ms, TEXT_SECONDS)
         if known and not isinstance(known.what, Page):
             return known.what, 0
-        writes = self._writes
-        try:
-            messages = await self._place.messages(user, conversation.id, fresh=False)
-        except ConversationNotFound:  # deleted meanwhile
-            return [], 1
-        texts = await asyncio.to_thread(_folded, messages)
+        with self._reading(name) as reading:
+            try:
+                messages = await self._place.messages(user, conversation.id, fresh=False)
+            except ConversationNotFound:  # deleted meanwhile
+                return [], 1
+            texts = await asyncio.to_thread(_folded, messages)
         # An answer that is being written changes without moving its conversation.
-        if writes == self._writes and not any(message.status == "streaming" for message in messages):
+        if reading.is_current and not any(message.status == "streaming" for message in messages):
             size = 600 + sum(200 + 2 * len(one.text) + 2 * len(one.folded) for one in texts)
             self._remember(name, conversation.updated_ms, size, texts)
         return texts, len(messages)
+
+    @contextmanager
+    def _reading(self, name: tuple[str, ...]) -> Iterator[_Reading]:
+        reading = _Reading(name)
+        self._readings.add(reading)
+        try:
+            yield reading
+        finally:
+            self._readings.discard(reading)
 
     def _known(self, name: tuple[str, ...], version: int, seconds: float) -> _Remembered | None:
         known = self._remembered.get(name)

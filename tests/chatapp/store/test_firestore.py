@@ -29,7 +29,7 @@ from google.oauth2.credentials import Credentials
 
 from chatapp.conversation import Image, MessageStatus, Profile, Role, now_ms
 from chatapp.errors import ConversationNotFound, StoreUnavailable
-from chatapp.store import firestore, firestore_client, firestore_deletions
+from chatapp.store import firestore, firestore_client, firestore_deletions, firestore_profiles
 from chatapp.store.firestore import FirestoreStore
 from chatapp.store.firestore_documents import (
     CONVERSATIONS,
@@ -505,14 +505,22 @@ async def test_documents_from_before_there_were_versions_and_pictures_are_read(s
     assert await store.pinned("ana") == [replace(known, pinned=True)]
 
 
-async def test_a_profile_that_two_replicas_save_at_once_ends_as_the_highest_revision(store, replica):
-    revisions = [replace(Profile(), revision=revision) for revision in range(1, 7)]
-    writers = [
-        (store if number % 2 else replica).save_profile("ana", profile) for number, profile in enumerate(revisions)
-    ]
-    await asyncio.gather(*writers, return_exceptions=True)
-    await store.save_profile("ana", revisions[-1])
-    assert (await replica.profile("ana")).revision == 6
+@pytest.mark.parametrize("before", [None, 1])
+async def test_a_higher_revision_of_a_profile_that_comes_between_wins(store, replica, monkeypatch, before):
+    if before:
+        await store.save_profile("ana", Profile(revision=before))
+    committed, between = firestore_profiles.committed, [Profile(answer_with_other=True, revision=6)]
+
+    async def committed_later(batch):
+        if between:
+            await replica.save_profile("ana", between.pop())
+        return await committed(batch)
+
+    monkeypatch.setattr(firestore_profiles, "committed", committed_later)
+    await store.save_profile("ana", Profile(revision=5))
+    assert await store.profile("ana") == Profile(answer_with_other=True, revision=6)
+    await store.save_profile("ana", Profile(revision=7))
+    assert await replica.profile("ana") == Profile(revision=7)
 
 
 async def test_what_has_expired_is_not_shown_although_it_is_still_there(place, database, monkeypatch):

@@ -1201,11 +1201,11 @@ async def test_a_deleted_profile_is_gone_from_the_disk_and_then_from_the_cloud(s
 
 
 async def test_a_higher_revision_of_another_copy_of_the_chat_wins_over_one_that_waits(store, cloud):
+    await cloud.save_profile("ana", Profile(personas=PERSONAS, revision=5))
     cloud.fails = lambda name, _: StoreUnavailable("") if name == "save_profile" else None
     await store.save_profile("ana", Profile(revision=4))
-    cloud.fails = lambda *_: None
-    await cloud.save_profile("ana", Profile(personas=PERSONAS, revision=5))
     assert (await store.profile("ana")).revision == 5
+    cloud.fails = lambda *_: None
     await delivered(store)
     assert (await store.profile("ana", fresh=False)).revision == 5
 

@@ -116,3 +116,23 @@ async def test_nobody_is_shown_what_was_read_for_somebody_else(place):
     await place.create("ben", a_conversation(id="c1", updated_ms=1), a_message("hay of ben", id="m"))
     await scan.search("ana", "hay")
     assert [hit.before + hit.match + hit.after for hit in (await scan.search("ben", "hay")).items] == ["hay of ben"]
+
+
+@pytest.mark.parametrize(("user", "conversation_id", "read_again"), [("ana", "c3", True), ("ben", "c9", False)])
+async def test_what_is_written_while_it_is_read_is_read_again(place, user, conversation_id, read_again):
+    scan = Scan(place)
+    await place.create("ben", a_conversation(id="c9"))
+    messages = place.messages
+
+    async def written_meanwhile(owner, asked, **options):
+        found = await messages(owner, asked, **options)
+        if asked == "c3" and place.read == 7:
+            await place.append(user, conversation_id, a_message("needle", 2))
+            scan.wrote(user, conversation_id)
+        return found
+
+    place.messages = written_meanwhile
+    assert (await scan.search("ana", "needle")).items == []
+    place.messages = messages
+    assert len((await scan.search("ana", "needle")).items) == read_again
+    assert place.read == 10 + read_again
