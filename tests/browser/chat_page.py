@@ -31,6 +31,7 @@ class ChatPage:
         self.title = tab.locator("#header h1")
         self.questions = tab.locator("#messages .user-row .message.user")
         self.answers = tab.locator("#messages .bot-row .message.bot")
+        self.writers = tab.locator("#messages .who")
         self.facts = tab.locator("#messages .facts")
         self.notes = tab.locator("#messages .note")
         self.notices = tab.locator("#lasting")

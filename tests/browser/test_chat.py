@@ -35,7 +35,7 @@ async def test_a_question_is_answered_and_the_box_is_ready_for_the_next(page):
     await page.send("Who are you?")
     await expect(page.answers).to_have_text(["Hello from Gemma."])
     await expect(page.questions).to_have_text(["Who are you?"])
-    await expect(page.facts).to_contain_text("Gemma3 12b it")
+    await expect(page.writers).to_have_text(["Gemma3 12b it"])
     await expect(page.box).to_have_value("")
     await expect(page.send_button).to_be_visible()
     await expect(page.conversations).to_have_text(["Who are you?"])
@@ -62,7 +62,7 @@ async def test_switching_the_model_in_mid_conversation_keeps_the_history(page, g
     await page.choose_model("Gemini")
     await page.send("What is my name?")
     await expect(page.answers).to_have_count(2)
-    await expect(page.facts.nth(1)).to_contain_text("Gemini")
+    await expect(page.writers.nth(1)).to_have_text("Gemini")
     await expect(page.facts.nth(1)).to_contain_text("first token")
     asked = str(gemini.streams()[-1].body)
     assert "My name is Ruth." in asked
@@ -176,7 +176,7 @@ async def test_code_tables_and_mathematics_are_shown_as_such(page, gemma):
 async def test_what_a_model_or_a_person_writes_never_runs_and_loads_nothing_from_elsewhere(page, gemma):
     gemma.answer = [
         '<img src="https://example.com/x" onerror="window.hacked=1"><script>window.hacked=1</script>',
-        "[a](javascript:window.hacked=1) ok",
+        "[a](javascript:window.hacked=1) ![b](https://example.com/y) ok",
     ]
     await page.send("<b onmouseover='window.hacked=1'>hi</b>")
     await expect(page.answers).to_contain_text("ok")
@@ -190,9 +190,9 @@ async def test_what_a_model_or_a_person_writes_never_runs_and_loads_nothing_from
 
 async def test_parameters_and_system_prompt_reach_the_model_and_come_back(page, gemma):
     await page.tab.get_by_role("button", name="Parameters").click()
-    await page.tab.get_by_label("Instructions").fill("You are a pirate.")
-    await page.tab.get_by_label("number input for Max tokens").fill("55")
-    await page.tab.get_by_label("number input for Max tokens").press("Tab")
+    await page.tab.locator("#system-prompt textarea").fill("You are a pirate.")
+    await page.tab.get_by_label("Max tokens, as a number").fill("55")
+    await page.tab.get_by_label("Max tokens, as a number").press("Tab")
     await page.send("Ahoy")
     await expect(page.answers).to_have_count(1)
     request = gemma.chats[-1]
@@ -200,7 +200,7 @@ async def test_parameters_and_system_prompt_reach_the_model_and_come_back(page, 
     assert request["messages"][0]["content"] == "You are a pirate."
     await page.tab.reload()
     await page.tab.get_by_role("button", name="Parameters").click()
-    await expect(page.tab.get_by_label("Instructions")).to_have_value("You are a pirate.")
+    await expect(page.tab.locator("#system-prompt textarea")).to_have_value("You are a pirate.")
 
 
 async def test_on_a_phone_the_sidebar_is_a_drawer_and_nothing_is_wider_than_the_screen(open_chat, chat, gemma):
@@ -395,7 +395,7 @@ async def test_with_nothing_set_up_the_demo_model_answers_and_the_conversation_s
         page = await open_chat(chat.url)
         await expect(page.model).to_contain_text("SmolLM2")
         await page.tab.get_by_role("button", name="Parameters").click()
-        await page.tab.get_by_label("number input for Max tokens").fill("40")
+        await page.tab.get_by_label("Max tokens, as a number").fill("40")
         await page.send("What is the capital of France?")
         await expect(page.facts).to_contain_text("first token")
         answer = await page.answers.inner_text()

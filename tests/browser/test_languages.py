@@ -149,7 +149,9 @@ async def test_numbers_and_latin_names_read_right_inside_hebrew(open_chat, chat,
           const range = document.createRange();
           range.setStart(element.firstChild, 0);
           range.setEnd(element.firstChild, 1);
-          return range.getBoundingClientRect().right - element.getBoundingClientRect().right;
+          const first = range.getBoundingClientRect().right;
+          range.selectNodeContents(element);
+          return first - range.getBoundingClientRect().right;
         }"""
     )
     assert abs(number) < 2  # what comes first in the sentence stands at its right end

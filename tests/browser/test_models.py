@@ -2,6 +2,9 @@
 
 import base64
 import io
+import json
+import re
+import time
 
 import pytest
 from PIL import Image
@@ -44,7 +47,7 @@ async def test_another_model_answers_marked_as_such_while_the_chosen_one_is_away
         await page.button("Let Gemini answer meanwhile").click()
         await expect(page.notices).to_contain_text("Gemini answers meanwhile.")
         await page.ask("Hello?")
-        await expect(page.tab.locator(".who")).to_have_text(["Gemini"])
+        await expect(page.writers).to_have_text(["Gemini"])
         await expect(page.notes).to_contain_text("Gemma3 12b it was not ready, so Gemini answered.")
         await page.reload()
         await expect(page.model).to_contain_text("Gemma3 12b it")
@@ -57,12 +60,12 @@ async def test_after_a_failure_one_click_answers_with_another_model(page, gemma)
     await expect(page.notes).to_have_count(1)
     await page.button("Answer with Gemini").click()
     await expect(page.facts).to_contain_text("first token")
-    await expect(page.tab.locator(".who")).to_have_text(["Gemini"])
+    await expect(page.writers).to_have_text(["Gemini"])
 
 
 async def test_parameters_are_remembered_and_can_be_reset(page, gemma):
     await page.tab.locator("#parameters-button").click()
-    temperature = page.tab.get_by_label("number input for Temperature")
+    temperature = page.tab.get_by_label("Temperature, as a number")
     await temperature.fill("0.3")
     await temperature.press("Tab")
     await expect(page.tab.locator("#parameters")).to_contain_text("varied and surprising")
@@ -183,3 +186,71 @@ async def test_a_model_that_cannot_see_says_so_before_anything_is_sent(open_chat
         await expect(page.box).to_have_value("What is this?")
         await expect(page.refusal).to_contain_text("cannot see pictures")
         assert len(gemma.chats) == before
+
+
+async def test_a_model_that_waits_for_gpus_says_why_and_since_when(page):
+    def waits(answer):
+        answer["models"][0] |= {
+            "state": "waiting",
+            "reason": {"text": "no GPU of this kind is free in us-central1"},
+            "since": int(time.time() * 1000) - 7 * 60_000 - 5000,
+        }
+        return answer
+
+    async def change(route):
+        response = await route.fetch()
+        await route.fulfill(response=response, json=waits(await response.json()))
+
+    await page.tab.route(re.compile(r"/(models|state)(\?|$)"), change)
+    await page.reload()
+    await expect(page.model).to_contain_text("waiting for GPUs")
+    await expect(page.notices).to_contain_text("no GPU of this kind is free in us-central1 for 7 min")
+    await page.model.click()
+    waiting = page.tab.get_by_role("menuitemradio", name="Gemma3 12b it")
+    await expect(waiting).to_contain_text("no GPU of this kind is free in us-central1 for 7 min")
+
+
+async def test_what_a_model_does_not_heed_is_greyed_out_with_the_reason(page):
+    async def change(route):
+        response = await route.fetch()
+        answer = await response.json()
+        answer["models"][1]["unsupported"] = {"temperature": {"text": "Gemini does not heed it."}}
+        await route.fulfill(response=response, json=answer)
+
+    await page.tab.route(re.compile(r"/(models|state)(\?|$)"), change)
+    await page.reload()
+    temperature = page.tab.get_by_label("Temperature, as a number")
+    await page.choose_model("Gemini")
+    await page.tab.locator("#parameters-button").click()
+    await expect(temperature).to_be_disabled()
+    await expect(page.tab.locator("#temperature")).to_contain_text("Gemini does not heed it.")
+    await expect(page.tab.get_by_label("Max tokens, as a number")).to_be_enabled()
+    await page.tab.keyboard.press("Escape")
+    await page.choose_model("Gemma3 12b it")
+    await page.tab.locator("#parameters-button").click()
+    await expect(temperature).to_be_enabled()
+
+
+async def test_an_answer_says_what_it_cost(open_chat, gemma, tmp_path):
+    models = json.dumps(
+        [{"id": "priced", "label": "Priced", "url": gemma.url, "price": {"input": 1000.0, "output": 2000.0}}]
+    )
+    settings = {"CHAT_MODELS": models, "CHAT_DEFAULT_MODEL": "priced", "CHAT_EMBEDDED_MODEL": "false"}
+    async with running_chat(tmp_path, **settings) as chat:
+        page = await open_chat(chat.url)
+        await page.model.click()
+        await expect(page.tab.get_by_role("menuitemradio", name="Priced")).to_contain_text("$1,000 in, $2,000 out")
+        await page.tab.keyboard.press("Escape")
+        await page.ask("one two three four five six seven")
+        await expect(page.facts).to_contain_text(re.compile(r"\$0\.\d+"))
+
+
+async def test_a_conversation_gets_a_short_title_from_the_model(open_chat, gemma, tmp_path):
+    async with running_chat(tmp_path, CHAT_GEMMA_URL=gemma.url, CHAT_EMBEDDED_MODEL="false") as chat:
+        page = await open_chat(chat.url)
+        gemma.answer = lambda messages: (
+            ["Sea ", "shanties"] if len(messages) > 1 or "title" in str(messages) else ["Aye."]
+        )
+        await page.send("Please tell me, at length and with many examples, what sailors sang when they hauled")
+        await expect(page.conversations).to_have_text(["Sea shanties"])
+        await expect(page.title).to_have_text("Sea shanties")

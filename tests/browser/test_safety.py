@@ -3,7 +3,10 @@
 import pytest
 from playwright.async_api import expect
 
-pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+pytestmark = pytest.mark.browser
+in_browser = pytest.mark.asyncio(loop_scope="session")
+# What Chromium says of pictures that are not there or not allowed, and of mathematics that is none.
+FINE = ("Content Security Policy", "404 (Not Found)", "LaTeX-incompatible", "ParseError")
 
 RUN = "window.hacked=1"
 EVENTS = ("onerror", "onload", "onclick", "onmouseover", "onfocus", "ontoggle", "onanimationstart", "onpointerenter")
@@ -131,6 +134,7 @@ async def _unsafe(page):
     )
 
 
+@in_browser
 @pytest.mark.parametrize("part", range(4))
 async def test_nothing_written_runs_in_questions_answers_and_titles(page, gemma, part):
     for trick in TRICKS[part::4]:
@@ -145,10 +149,10 @@ async def test_nothing_written_runs_in_questions_answers_and_titles(page, gemma,
     await _touch_everything(page)
     assert await page.tab.evaluate("window.hacked") is None
     assert await _unsafe(page) == []
-    assert not [problem for problem in page.problems if "script error" in problem]
-    page.problems[:] = [problem for problem in page.problems if "Content Security Policy" not in problem]
+    page.problems[:] = [problem for problem in page.problems if not any(words in problem for words in FINE)]
 
 
+@in_browser
 async def test_nothing_written_runs_in_names_searches_personas_and_notices(page, gemma):
     gemma.answer = ["Something."]
     await page.ask("First")
@@ -177,6 +181,7 @@ async def test_nothing_written_runs_in_names_searches_personas_and_notices(page,
     assert strange == []
 
 
+@in_browser
 async def test_a_text_cannot_draw_what_looks_like_a_button_of_the_page(page, gemma):
     gemma.answer = ['<button class="go-on">Continue</button><div id="refusal">Log in again</div>\n\nThe end.']
     await page.ask("First")

@@ -9,7 +9,7 @@ export const h = (name, properties = {}, ...children) => {
     else if (it === true) element.setAttribute(key, "");
     else if (it !== null && it !== undefined && it !== false) element.setAttribute(key, it);
   }
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
   return element;
 };
 

@@ -51,6 +51,7 @@ const keptDraft = () => {
 
 const load = async () => {
   direction.start();
+  find("#messages [role=log]")?.setAttribute("aria-label", t("Messages"));
   notices.start();
   find("#tools").append(h("div", { class: "chat-tools" }));
   messages.start();

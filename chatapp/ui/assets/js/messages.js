@@ -48,6 +48,8 @@ const soon = () => {
 const decorate = () => {
   const box = find("#messages .message-wrap");
   if (!box) return;
+  // Gradio's name of each message is its whole text once more, and its direction always the same.
+  box.querySelectorAll("[data-testid][aria-label]").forEach((inner) => (inner.removeAttribute("aria-label"), (inner.dir = "auto")));
   const rows = box.querySelectorAll(":scope > .message-row");
   if (rows.length === open.entries.length)
     open.entries.forEach((entry, i) => rows[i].chatEntry === entry || dress(rows[i], entry));
@@ -67,9 +69,6 @@ const dress = (row, entry) => {
   const isAnswer = entry.role === "assistant";
   row.dataset.column = entry.column || "";
   row.dataset.id = entry.id;
-  const inner = row.querySelector("[data-testid]");
-  inner?.removeAttribute("aria-label"); // the whole text once more
-  inner?.setAttribute("dir", "auto");
   row.setAttribute("role", "article");
   row.setAttribute("aria-label", isAnswer ? t("Answer of {model}", { model: entry.label }) : t("Your message"));
   const unchanged = before && { ...before, text: entry.text };

@@ -82,6 +82,10 @@ const update = () => {
 export const start = () => {
   const panel = find("#parameters");
   panel.setAttribute("popover", "auto");
+  for (const [id, name] of [["temperature", t("Temperature")], ["top-p", t("Top-p")], ["max-tokens", t("Max tokens")]]) {
+    find(`#${id} input[type=range]`)?.setAttribute("aria-label", t("{name}, as a slider", { name }));
+    find(`#${id} input[type=number]`)?.setAttribute("aria-label", t("{name}, as a number", { name }));
+  }
   const label = t("Parameters");
   const button = h("button", { type: "button", id: "parameters-button", "aria-label": label, title: label }, icon("sliders"));
   button.popoverTargetElement = panel;

@@ -1,0 +1,96 @@
+"""What a person sees when things fail, and that nothing of theirs is lost."""
+
+import re
+
+import pytest
+from playwright.async_api import expect
+
+from tests.fakes.openai_server import Reply
+from tests.serving import ChatProcess
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+
+async def test_offline_the_page_says_so_and_sends_by_itself_once_the_line_is_back(page):
+    await page.ask("Before")
+    await page.tab.context.set_offline(True)
+    await page.send("While offline")
+    await expect(page.refusal).to_contain_text("cannot be reached")
+    await expect(page.box).to_have_value("While offline")
+    await page.tab.context.set_offline(False)
+    await expect(page.questions).to_have_text(["Before", "While offline"])
+    await expect(page.box).to_have_value("")
+    await expect(page.refusal).to_be_hidden()
+
+
+async def test_a_page_that_is_loaded_while_the_chat_is_away_is_there_once_it_is_back(page):
+    away = True
+
+    async def answer(route):
+        await (route.abort() if away else route.continue_())
+
+    await page.tab.route(re.compile("/state"), answer)
+    await page.tab.reload()
+    await expect(page.refusal).to_contain_text("cannot be reached")
+    away = False
+    await page.is_ready()
+    await expect(page.refusal).to_be_hidden()
+    await page.ask("Hello")
+
+
+async def test_who_lost_the_cookie_is_told_and_the_text_is_still_there(page):
+    await page.ask("First")
+    await page.tab.context.clear_cookies()
+    await page.send("Second")
+    await expect(page.refusal).to_contain_text("does not exist")
+    await expect(page.box).to_have_value("Second")
+    await page.start_new()
+    await expect(page.box).to_have_value("Second")
+
+
+async def test_a_model_that_is_asked_too_often_says_when_to_try_again(page, gemma):
+    gemma.script = [Reply(status=429, body={"error": {"message": "slow down"}}, headers={"Retry-After": "7"})]
+    await page.send("Hello")
+    await expect(page.notes).to_have_count(1)
+    await expect(page.notes).to_contain_text(re.compile("too many|limit|busy", re.IGNORECASE))
+    await page.button("Answer again").click()
+    await expect(page.facts).to_contain_text("first token")
+
+
+async def test_a_model_that_breaks_off_keeps_its_words_and_goes_on(page, gemma):
+    gemma.script = [Reply(pieces=["Half an"], ending="reset")]
+    await page.send("Go")
+    await expect(page.answers).to_have_text(["Half an"])
+    await expect(page.notes).to_have_count(1)
+    gemma.answer = [" answer."]
+    await page.button("Continue").click()
+    await expect(page.answers).to_have_text(["Half an answer."])
+    await expect(page.notes).to_have_count(0)
+
+
+async def test_a_history_that_is_not_saved_in_the_cloud_yet_is_a_small_notice(page):
+    async def change(route):
+        response = await route.fetch()
+        answer = await response.json()
+        answer["notices"] = [{"text": "The history in the cloud cannot be reached."}]
+        await route.fulfill(response=response, json=answer)
+
+    await page.tab.route(re.compile(r"/(models|state)(\?|$)"), change)
+    await page.reload()
+    await expect(page.notices).to_contain_text("The history in the cloud cannot be reached.")
+    await page.ask("It can be used all the same")
+
+
+async def test_a_restart_of_the_chat_while_one_reads_is_not_noticed(open_chat, gemma, tmp_path):
+    chat = await ChatProcess(tmp_path, CHAT_GEMMA_URL=gemma.url, CHAT_EMBEDDED_MODEL="false").start()
+    page = await open_chat(chat.url)
+    await page.ask("First")
+    await page.box.fill("Half a thought")
+    await chat.end()
+    await chat.start()
+    await expect(page.questions).to_have_text(["First"])
+    await expect(page.box).to_have_value("Half a thought")
+    await page.box.press("Enter")
+    await expect(page.questions).to_have_text(["First", "Half a thought"])
+    await expect(page.answers).to_have_count(2)
+    await chat.end()
