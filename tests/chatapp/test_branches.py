@@ -3,7 +3,7 @@
 import dataclasses
 
 import hypothesis.strategies as st
-from hypothesis import given
+from hypothesis import given, settings
 
 from chatapp.branches import Branches
 from chatapp.conversation import Message, Role
@@ -36,6 +36,7 @@ def branches_of(messages):
     return st.sampled_from(["", "gone", *(one.id for one in messages)])
 
 
+@settings(deadline=None)
 @given(st.data(), trees())
 def test_what_is_shown_is_a_path_from_the_beginning_to_the_newest_message_beneath_the_branch(data, messages):
     branch = data.draw(branches_of(messages))
@@ -50,6 +51,7 @@ def test_what_is_shown_is_a_path_from_the_beginning_to_the_newest_message_beneat
     assert path[-1:] == (beneath or messages)[-1:]
 
 
+@settings(deadline=None)
 @given(st.data(), trees())
 def test_every_message_can_be_shown_by_switching_to_it(data, messages):
     tree = Branches(messages)
@@ -59,6 +61,7 @@ def test_every_message_can_be_shown_by_switching_to_it(data, messages):
     del data
 
 
+@settings(deadline=None)
 @given(trees())
 def test_versions_are_all_that_follow_the_same_message_and_each_is_a_version_of_the_others(messages):
     tree = Branches(messages)
@@ -68,6 +71,7 @@ def test_versions_are_all_that_follow_the_same_message_and_each_is_a_version_of_
         assert one.id in same
 
 
+@settings(deadline=None)
 @given(st.data(), trees())
 def test_two_answers_stand_side_by_side_only_at_the_end_until_one_is_kept_or_followed(data, messages):
     branch = data.draw(branches_of(messages))
@@ -85,6 +89,7 @@ def test_two_answers_stand_side_by_side_only_at_the_end_until_one_is_kept_or_fol
         assert not any(other.follows in {one.id for one in both} for other in messages)
 
 
+@settings(deadline=None)
 @given(st.lists(st.booleans(), max_size=12))
 def test_what_was_stored_before_there_were_versions_reads_as_a_line(roles):
     messages = [message(n, USER if role else ASSISTANT, None) for n, role in enumerate(roles)]
@@ -95,6 +100,7 @@ def test_what_was_stored_before_there_were_versions_reads_as_a_line(roles):
     assert Branches([*messages, more]).path() == [*messages, more]
 
 
+@settings(deadline=None)
 @given(st.data(), trees())
 def test_any_messages_at_all_have_a_path_that_ends(data, messages):
     names = ["", None, "gone", *(one.id for one in messages)]

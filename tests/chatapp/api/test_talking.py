@@ -53,6 +53,7 @@ async def test_the_answer_grows_and_its_update_costs_no_more_in_a_long_conversat
     assert texts(seen[-1]) == ["first", "Hello from Gemma.", "second", "abcdef"]
     growing = [messages[3]["text"] for messages in seen]
     assert growing == sorted(growing, key=len)
+    assert all("abcdef".startswith(text) for text in growing)
 
 
 async def test_the_model_gets_the_parameters_and_the_system_prompt_of_the_page(page, model_server):

@@ -79,12 +79,13 @@ async def test_two_answers_stream_at_once_and_one_is_kept(page, model_server):
     assert (kept[1]["column"], kept[1]["versions"]) == (0, [shown[1]["id"], shown[2]["id"]])
 
 
-async def test_a_question_after_two_answers_leaves_the_followed_one(page, model_server):
+@pytest.mark.parametrize("followed", [1, 2])
+async def test_a_question_after_two_answers_leaves_the_followed_one(page, model_server, followed):
     counting(model_server)
     columns = await read(page, "conversations", text="a", beside={"model": "gemma"})
     (item,) = (await page.get("conversations"))["items"]
-    shown = await read(page, f"{path_of(item['id'])}/turns", text="b", follows=columns[1]["id"])
-    assert [entry["id"] for entry in shown[:2]] == [columns[0]["id"], columns[1]["id"]]
+    shown = await read(page, f"{path_of(item['id'])}/turns", text="b", follows=columns[followed]["id"])
+    assert [entry["id"] for entry in shown[:2]] == [columns[0]["id"], columns[followed]["id"]]
     assert [entry["column"] for entry in shown] == [0, 0, 0, 0]
     assert shown == await page.messages(item["id"])
 
@@ -202,6 +203,9 @@ async def test_feedback_is_kept_with_its_answer(page, other_page):
     for feedback in ("up", "down", ""):
         await page.ask("PUT", f"{path}/{answer['id']}/feedback", {"feedback": feedback})
         assert (await page.messages(conversation))[1]["feedback"] == feedback
+    for nonsense in ("sideways", None, 7, ["up"]):
+        with pytest.raises(Refused, match="does not understand"):
+            await page.ask("PUT", f"{path}/{answer['id']}/feedback", {"feedback": nonsense})
     for client, message in ((page, question["id"]), (page, "nobody"), (other_page, answer["id"])):
         with pytest.raises(Refused) as refusal:
             await client.ask("PUT", f"{path}/{message}/feedback", {"feedback": "up"})
