@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 async def test_the_list_groups_by_day_and_says_which_one_is_open(page):
     await page.ask("First")
-    await expect(page.tab.locator("#conversations h2")).to_have_text(["today"])
+    await expect(page.tab.locator("#conversations h2")).to_have_text(["Today"])
     await expect(page.tab.locator("#conversations [aria-current=page]")).to_have_text("First")
     await expect(page.title).to_have_text("First")
     assert await page.tab.title() == "First · Hybrid chat"
@@ -48,7 +48,7 @@ async def test_pinned_conversations_stand_first(page):
     await page.choose("Pin")
     await expect(page.conversations).to_have_text(["First", "Second"])
     await page.reload()
-    await expect(page.tab.locator("#conversations h2")).to_have_text(["Pinned", "today"])
+    await expect(page.tab.locator("#conversations h2")).to_have_text(["Pinned", "Today"])
     await expect(page.conversations).to_have_text(["First", "Second"])
     await page.open_menu("First")
     await page.choose("Unpin")

@@ -38,10 +38,12 @@ const relative = new Intl.RelativeTimeFormat(tag, { numeric: "auto" });
 const moments = new Intl.DateTimeFormat(tag, { dateStyle: "medium", timeStyle: "short" });
 export const moment = (ms) => moments.format(ms);
 
+const begun = (words) => words.charAt(0).toLocaleUpperCase(tag) + words.slice(1);
+
 // The day that a list groups by: today, yesterday, the last week, the last month, then months.
 export const day = (ms) => {
   const days = Math.round((midnight(Date.now()) - midnight(ms)) / DAY);
-  if (days < 2) return relative.format(-Math.max(days, 0), "day");
+  if (days < 2) return begun(relative.format(-Math.max(days, 0), "day"));
   if (days < 8) return t("Last 7 days");
   if (days < 31) return t("Last 30 days");
   return months.format(ms);
