@@ -356,7 +356,7 @@ async def test_two_windows_on_one_conversation_show_the_same(page, gemma):
 
 
 async def test_an_answer_on_another_device_goes_on_there_too(page, open_chat, chat, gemma):
-    gemma.answer, gemma.tokens_per_second = [f"{number} " for number in range(50)], 10
+    gemma.answer, gemma.tokens_per_second = [f"{number} " for number in range(150)], 10
     await page.send("Count")
     await expect(page.answers).to_contain_text("3")
     await page.tab.wait_for_url(re.compile("/c/"))
@@ -366,7 +366,7 @@ async def test_an_answer_on_another_device_goes_on_there_too(page, open_chat, ch
     await device.tab.context.add_cookies(cookies)
     await device.tab.goto(address)
     await expect(device.facts).to_contain_text("is writing")
-    await expect(device.answers).to_contain_text("48 49")
+    await expect(device.answers).to_contain_text("148 149")
     await expect(device.questions).to_have_text(["Count"])
 
 
