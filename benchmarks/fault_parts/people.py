@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import time
 from collections import Counter
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -65,7 +66,8 @@ class Person:
             open_page(self.chat.url, cookies=self.cookies) as page,
             aiohttp.ClientSession(cookies=self.cookies, read_bufsize=1 << 24) as http,
         ):
-            await page.listed()  # as a page does when it is opened
+            with suppress(aiohttp.ClientError, Refused):  # the chat may just be down
+                await page.listed()  # as a page does when it is opened
             pages = [page, *[await page.second_tab() for _ in range(TABS - 1)]]
             await asyncio.gather(*(_Tab(self, page, http).talk() for page in pages))
 
