@@ -48,8 +48,9 @@ const soon = () => {
 const decorate = () => {
   const box = find("#messages .message-wrap");
   if (!box) return;
-  // Gradio's name of each message is its whole text once more, and its direction always the same.
-  box.querySelectorAll("[data-testid][aria-label]").forEach((inner) => (inner.removeAttribute("aria-label"), (inner.dir = "auto")));
+  // Gradio's name of each message is its whole text once more. Its direction is the page's, and that of each block its own:
+  // `auto` would be found out again, and all of the message styled anew, whenever Gradio shows any of them.
+  box.querySelectorAll("[data-testid][aria-label]").forEach((inner) => (inner.removeAttribute("aria-label"), inner.removeAttribute("dir")));
   const rows = box.querySelectorAll(":scope > .message-row");
   if (rows.length === open.entries.length)
     open.entries.forEach((entry, i) => rows[i].chatEntry === entry || dress(rows[i], entry));

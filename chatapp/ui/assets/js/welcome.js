@@ -36,7 +36,10 @@ export const start = () => {
       line,
     ),
   );
-  const update = () => (line.textContent = privacy());
+  const update = () => {
+    const words = privacy();
+    if (line.textContent !== words) line.textContent = words;
+  };
   models.onChoice(update);
   onChange(update);
 };
