@@ -14,6 +14,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 async def test_offline_the_page_says_so_and_sends_by_itself_once_the_line_is_back(page):
     await page.ask("Before")
     await page.tab.context.set_offline(True)
+    await expect(page.refusal).to_contain_text("This device is offline")
     await page.send("While offline")
     await expect(page.refusal).to_contain_text("cannot be reached")
     await expect(page.box).to_have_value("While offline")

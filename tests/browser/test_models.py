@@ -87,6 +87,7 @@ async def test_a_persona_of_the_gallery_speaks_in_its_conversation_only(page, ge
     await page.tab.locator("#persona").click()
     await page.tab.locator(".card").filter(has_text="Pirate").click()
     await expect(page.tab.locator("#persona")).to_contain_text("Pirate")
+    await expect(page.tab.locator("#header .persona")).to_have_text("Pirate")
     await page.ask("Ahoy")
     assert "pirate captain" in gemma.chats[-1]["messages"][0]["content"]
     address = page.tab.url

@@ -158,7 +158,8 @@ export const rate = (message, feedback) =>
     take({ entry: { ...open.entries.find((entry) => entry.id === message), feedback } });
   });
 
-const lookAgain = () => open.id && !isFollowing() && followOpen();
+// A stream may still be open after an answer's end, for the conversation's title.
+const lookAgain = () => open.id && !(isFollowing() && isWriting()) && followOpen();
 let hiddenAt = 0;
 others.onmessage = ({ data }) => data === open.id && lookAgain();
 document.addEventListener("visibilitychange", () => {

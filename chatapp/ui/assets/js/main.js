@@ -72,6 +72,7 @@ const load = async () => {
   models.setModels(now);
   setProfile(now.profile);
   sidebar.takeList(now.conversations);
+  pictures.setLimit(now.limits.images);
   document.body.classList.add("ready");
 };
 
@@ -106,3 +107,5 @@ window.chatIsThere({
 
 // Gradio reloads the page when the server was away: what stands in the box must outlive that, and any other reload.
 addEventListener("pagehide", keepDraft);
+addEventListener("offline", () => notices.say(t("This device is offline. Nothing is lost: go on once it is back.")));
+addEventListener("online", () => notices.say(""));

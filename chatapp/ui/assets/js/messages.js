@@ -110,7 +110,7 @@ const answerFooter = (entry) => {
   return h(
     "footer",
     {},
-    h("div", { class: `facts ${entry.writing ? "writing" : ""}` }, facts(entry).map((fact) => h("span", {}, fact))),
+    h("div", { class: `facts ${entry.writing ? "writing" : ""}`, title: moment(entry.created) }, facts(entry).map((fact) => h("span", {}, fact))),
     notes(entry).map((note) => h("div", { class: "note", dir: "auto" }, note)),
     !entry.writing &&
       h(

@@ -24,6 +24,8 @@ const update = () => {
   const button = find("#persona");
   button.replaceChildren(...[persona?.symbol ? h("span", { "aria-hidden": "true" }, persona.symbol) : icon("person"), name && h("bdi", {}, name)].filter(Boolean));
   button.classList.toggle("on", Boolean(name));
+  const heading = find("#header .persona");
+  if (heading) heading.textContent = name;
   button.setAttribute("aria-label", name ? t("Persona: {name}", { name }) : t("Personas"));
 };
 

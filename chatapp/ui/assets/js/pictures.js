@@ -4,12 +4,13 @@ import { find, h, icon, iconButton } from "./dom.js";
 import { say } from "./notices.js";
 import { t } from "./words.js";
 
-const MOST = 4;
 const LONGEST = 1536; // px, as the server's chatapp/api
 const MOST_BYTES = 900_000;
 const KINDS = ["image/png", "image/jpeg", "image/webp"];
 const QUALITIES = [0.9, 0.8, 0.65, 0.5];
 
+let most = 4; // as CHAT_MAX_IMAGES says
+export const setLimit = (limit) => (most = limit);
 let pictures = []; // {url, data: base64}
 
 export const taken = () => pictures.map(({ data }) => ({ data }));
@@ -72,12 +73,12 @@ export const add = async (files) => {
   const problems = [];
   for (const file of files) {
     if (!KINDS.includes(file.type)) problems.push(t("{name} is no PNG, JPEG or WebP picture.", { name: file.name || "?" }));
-    else if (pictures.length >= MOST) problems.push(t("At most {number} pictures go along with a question.", { number: MOST }));
+    else if (pictures.length >= most) problems.push(t("At most {number} pictures go along with a question.", { number: most }));
     else {
       try {
         const blob = await scaled(file);
         const data = await base64(blob);
-        if (pictures.length < MOST) pictures = [...pictures, { url: URL.createObjectURL(blob), data }];
+        if (pictures.length < most) pictures = [...pictures, { url: URL.createObjectURL(blob), data }];
       } catch (error) {
         problems.push(error.message);
       }

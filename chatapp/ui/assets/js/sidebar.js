@@ -277,6 +277,7 @@ export const start = () => {
   find("#conversations").append(h("nav", { "aria-label": t("Conversations") }));
   find("#header").append(
     h("h1"),
+    h("span", { class: "persona" }),
     h(
       "div",
       { class: "header-tools" },
