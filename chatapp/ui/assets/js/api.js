@@ -10,7 +10,10 @@ export class Refusal extends Error {
 
 export const wordsOf = async (response) => {
   const answer = await response.json().catch(() => ({}));
-  return said(answer.error) || t("The chat cannot be reached right now ({status}). Try again in a moment.", { status: String(response.status) });
+  return (
+    said(answer.error) ||
+    t("The chat cannot be reached right now ({status}). Try again in a moment.", { status: String(response.status) })
+  );
 };
 
 export const options = (method, body, signal) => ({
@@ -23,7 +26,8 @@ export const options = (method, body, signal) => ({
 // Ask once; a Refusal says in words why there is no answer.
 export const call = async (method, path, body) => {
   const response = await fetch(path, options(method, body)).catch(() => null);
-  if (!response) throw new Refusal(t("The chat cannot be reached right now. Try again in a moment; nothing was changed."), 0);
+  if (!response)
+    throw new Refusal(t("The chat cannot be reached right now. Try again in a moment; nothing was changed."), 0);
   if (!response.ok) throw new Refusal(await wordsOf(response), response.status);
   return response.json();
 };

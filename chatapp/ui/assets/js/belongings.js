@@ -24,11 +24,18 @@ const chooser = (label, choices, chosen, onchoice) =>
     "label",
     {},
     h("span", {}, label),
-    h("select", { onchange: (event) => onchoice(event.target.value) }, Object.entries(choices).map(([value, words]) => h("option", { value, selected: value === chosen }, words))),
+    h(
+      "select",
+      { onchange: (event) => onchoice(event.target.value) },
+      Object.entries(choices).map(([value, words]) => h("option", { value, selected: value === chosen }, words)),
+    ),
   );
 
 export const start = () => {
-  const other = h("input", { type: "checkbox", onchange: (event) => change({ answerWithOther: event.target.checked }) });
+  const other = h("input", {
+    type: "checkbox",
+    onchange: (event) => change({ answerWithOther: event.target.checked }),
+  });
   onProfile(() => (other.checked = profile.answerWithOther));
   find("#belongings").append(
     h(
@@ -36,8 +43,18 @@ export const start = () => {
       { id: "settings" },
       h("summary", {}, t("Settings and your data")),
       chooser(t("Language"), LANGUAGES, language, (value) => (keep("language", value), location.reload())),
-      chooser(t("Appearance"), { "": t("As the system"), light: t("Light"), dark: t("Dark") }, kept("appearance"), (value) => (keep("appearance", value), location.reload())),
-      h("label", { class: "check" }, other, h("span", {}, t("Let another model answer while the chosen one is not ready"))),
+      chooser(
+        t("Appearance"),
+        { "": t("As the system"), light: t("Light"), dark: t("Dark") },
+        kept("appearance"),
+        (value) => (keep("appearance", value), location.reload()),
+      ),
+      h(
+        "label",
+        { class: "check" },
+        other,
+        h("span", {}, t("Let another model answer while the chosen one is not ready")),
+      ),
       h("a", { href: "export/everything.md.zip", download: true }, t("Download all conversations to read")),
       h("a", { href: "export/everything.json", download: true }, t("Download everything, complete")),
       h("button", { type: "button", class: "danger", onclick: deleteEverything }, t("Delete everything")),
@@ -45,7 +62,11 @@ export const start = () => {
         "details",
         {},
         h("summary", {}, t("Keys")),
-        h("dl", {}, SHORTCUTS.map(([keys, words]) => [h("dt", {}, h("kbd", {}, keys)), h("dd", {}, words)])),
+        h(
+          "dl",
+          {},
+          SHORTCUTS.map(([keys, words]) => [h("dt", {}, h("kbd", {}, keys)), h("dd", {}, words)]),
+        ),
       ),
     ),
   );

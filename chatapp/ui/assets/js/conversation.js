@@ -38,7 +38,9 @@ const take = (event) => {
     open.entries = open.entries.map((entry) => (entry.id === event.entry.id ? event.entry : entry));
   } else if (event.id) {
     // New objects all the way: what is the same object is not looked at again.
-    open.entries = open.entries.map((entry) => (entry.id === event.id ? { ...entry, text: entry.text + event.text } : entry));
+    open.entries = open.entries.map((entry) =>
+      entry.id === event.id ? { ...entry, text: entry.text + event.text } : entry,
+    );
   } else if (event.title) {
     setItem({ ...open.item, title: event.title });
   } else if (event.error) {
@@ -61,7 +63,12 @@ const lastWhole = () => {
 };
 
 const followOpen = (events, controller) =>
-  follow(() => `${pathOf(open.id, "/events")}?${new URLSearchParams({ after: lastWhole() })}`, take, events, controller);
+  follow(
+    () => `${pathOf(open.id, "/events")}?${new URLSearchParams({ after: lastWhole() })}`,
+    take,
+    events,
+    controller,
+  );
 
 // Show a conversation, "" for a new one. `item` is what the list knows of it.
 export const show = (id, item = null, { isTemporary = false } = {}) => {
@@ -73,7 +80,7 @@ export const show = (id, item = null, { isTemporary = false } = {}) => {
 };
 
 // Read the open conversation again, as another version of it is to be shown.
-export const showAgain = () => {
+const showAgain = () => {
   stopFollowing();
   const path = `${pathOf(open.id, "/events")}?after=`;
   let isFirst = true;

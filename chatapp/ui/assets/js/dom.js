@@ -9,7 +9,9 @@ export const h = (name, properties = {}, ...children) => {
     else if (it === true) element.setAttribute(key, "");
     else if (it !== null && it !== undefined && it !== false) element.setAttribute(key, it);
   }
-  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(
+    ...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false),
+  );
   return element;
 };
 
@@ -50,7 +52,11 @@ export const icon = (name) => {
 
 // A button that is only a picture; its name is for those who cannot see it, and shown on hover.
 export const iconButton = (name, label, onclick, properties = {}) =>
-  h("button", { type: "button", class: "icon-only", "aria-label": label, title: label, onclick, ...properties }, icon(name));
+  h(
+    "button",
+    { type: "button", class: "icon-only", "aria-label": label, title: label, onclick, ...properties },
+    icon(name),
+  );
 
 // A menu beneath a button. Items: [icon, label, action], or with an address in place of the action.
 export const menu = (button, label, items) => {
@@ -106,7 +112,7 @@ export const ask = (question, agree, cancel) =>
       h(
         "form",
         { method: "dialog", class: "row" },
-        h("button", { value: "" , autofocus: true }, cancel),
+        h("button", { value: "", autofocus: true }, cancel),
         h("button", { value: "yes", class: "danger" }, agree),
       ),
     );

@@ -13,7 +13,10 @@
   const root = document.documentElement;
   root.lang = language;
   root.dir = language === "en" ? "ltr" : "rtl";
-  for (const [name, value] of [["language", language], ["languages", [language]]])
+  for (const [name, value] of [
+    ["language", language],
+    ["languages", [language]],
+  ])
     Object.defineProperty(navigator, name, { get: () => value, configurable: true });
 
   const appearance = kept("appearance");

@@ -13,7 +13,17 @@ const update = () => {
   const model = beside && models.byId(beside.model);
   find("#compared").replaceChildren(
     ...(beside
-      ? [h("span", { class: "chip" }, t("Beside it: {model}, temperature {value}", { model: model?.label || beside.model, value: beside.temperature }), h("button", { type: "button", class: "link", onclick: stop }, t("End")))]
+      ? [
+          h(
+            "span",
+            { class: "chip" },
+            t("Beside it: {model}, temperature {value}", {
+              model: model?.label || beside.model,
+              value: beside.temperature,
+            }),
+            h("button", { type: "button", class: "link", onclick: stop }, t("End")),
+          ),
+        ]
       : []),
   );
 };
@@ -24,8 +34,16 @@ const stop = () => {
 };
 
 const panel = (button) => {
-  const beside = current.beside || { model: models.readyOther(models.chosenModel()?.id)?.id || models.chosenModel()?.id, temperature: current.temperature, top_p: current.top_p };
-  const model = h("select", {}, models.allModels().map((it) => h("option", { value: it.id, selected: it.id === beside.model }, it.label)));
+  const beside = current.beside || {
+    model: models.readyOther(models.chosenModel()?.id)?.id || models.chosenModel()?.id,
+    temperature: current.temperature,
+    top_p: current.top_p,
+  };
+  const model = h(
+    "select",
+    {},
+    models.allModels().map((it) => h("option", { value: it.id, selected: it.id === beside.model }, it.label)),
+  );
   const shown = h("output", {}, number(beside.temperature));
   const temperature = h("input", { type: "range", min: 0.1, max: 1, step: 0.05, value: beside.temperature });
   temperature.addEventListener("input", () => (shown.value = number(Number(temperature.value))));
@@ -41,7 +59,12 @@ const panel = (button) => {
     h("p", {}, t("The next questions are answered twice, side by side; you keep one.")),
     h("label", {}, t("Second model"), model),
     h("div", { class: "between" }, h("label", {}, t("Its temperature"), temperature), shown),
-    h("div", { class: "row" }, current.beside && h("button", { type: "button", onclick: () => (form.hidePopover(), stop()) }, t("End")), h("button", { type: "button", class: "primary", onclick: go }, t("Compare"))),
+    h(
+      "div",
+      { class: "row" },
+      current.beside && h("button", { type: "button", onclick: () => (form.hidePopover(), stop()) }, t("End")),
+      h("button", { type: "button", class: "primary", onclick: go }, t("Compare")),
+    ),
   );
   form.addEventListener("toggle", (event) => event.newState === "closed" && setTimeout(() => form.remove()));
   document.body.append(form);
@@ -53,7 +76,18 @@ const panel = (button) => {
 export const start = () => {
   const label = t("Compare two answers");
   find("#tools .chat-tools").append(
-    h("button", { type: "button", id: "compare", "aria-label": label, title: label, "aria-pressed": "false", onclick: (event) => panel(event.currentTarget) }, icon("columns")),
+    h(
+      "button",
+      {
+        type: "button",
+        id: "compare",
+        "aria-label": label,
+        title: label,
+        "aria-pressed": "false",
+        onclick: (event) => panel(event.currentTarget),
+      },
+      icon("columns"),
+    ),
   );
   find("#tools").append(h("div", { id: "compared" }));
   onChange((what) => what === "opened" && update());

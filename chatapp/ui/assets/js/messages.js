@@ -50,7 +50,9 @@ const decorate = () => {
   if (!box) return;
   // Gradio's name of each message is its whole text once more. Its direction is the page's, and that of each block its own:
   // `auto` would be found out again, and all of the message styled anew, whenever Gradio shows any of them.
-  box.querySelectorAll("[data-testid][aria-label]").forEach((inner) => (inner.removeAttribute("aria-label"), inner.removeAttribute("dir")));
+  box
+    .querySelectorAll("[data-testid][aria-label]")
+    .forEach((inner) => (inner.removeAttribute("aria-label"), inner.removeAttribute("dir")));
   const rows = box.querySelectorAll(":scope > .message-row");
   if (rows.length === open.entries.length)
     open.entries.forEach((entry, i) => rows[i].chatEntry === entry || dress(rows[i], entry));
@@ -61,7 +63,11 @@ const decorate = () => {
 };
 
 const earlierButton = () =>
-  h("button", { type: "button", id: "earlier", class: "link", onclick: keepPlace(showEarlier) }, t("Show earlier messages"));
+  h(
+    "button",
+    { type: "button", id: "earlier", class: "link", onclick: keepPlace(showEarlier) },
+    t("Show earlier messages"),
+  );
 
 // Rows are reused for other messages, so everything of ours is made anew when its message changed.
 const dress = (row, entry) => {
@@ -110,15 +116,28 @@ const answerFooter = (entry) => {
   return h(
     "footer",
     {},
-    h("div", { class: `facts ${entry.writing ? "writing" : ""}`, title: moment(entry.created) }, facts(entry).map((fact) => h("span", {}, fact))),
+    h(
+      "div",
+      { class: `facts ${entry.writing ? "writing" : ""}`, title: moment(entry.created) },
+      facts(entry).map((fact) => h("span", {}, fact)),
+    ),
     notes(entry).map((note) => h("div", { class: "note", dir: "auto" }, note)),
     !entry.writing &&
       h(
         "div",
         { class: "actions" },
         versions(entry),
-        isColumn && h("button", { type: "button", class: "keep", onclick: () => choose(entry.id) }, icon("check"), t("Keep this one")),
-        isLast && entry.goOn && !isColumn && h("button", { type: "button", class: "go-on", onclick: () => goOn(asked()) }, t("Continue")),
+        isColumn &&
+          h(
+            "button",
+            { type: "button", class: "keep", onclick: () => choose(entry.id) },
+            icon("check"),
+            t("Keep this one"),
+          ),
+        isLast &&
+          entry.goOn &&
+          !isColumn &&
+          h("button", { type: "button", class: "go-on", onclick: () => goOn(asked()) }, t("Continue")),
         isLast && entry.status === "error" && otherModel(entry),
         iconButton("copy", t("Copy"), () => copy(entry.text)),
         !isColumn && iconButton("again", t("Answer again"), () => answerAgain(entry.follows, asked())),
@@ -132,7 +151,11 @@ const otherModel = (entry) => {
   const other = models.readyOther(entry.model);
   if (!other) return null;
   const again = () => answerAgain(entry.follows, { ...asked(), model: other.id });
-  return h("button", { type: "button", class: "go-on", onclick: again }, t("Answer with {model}", { model: other.label }));
+  return h(
+    "button",
+    { type: "button", class: "go-on", onclick: again },
+    t("Answer with {model}", { model: other.label }),
+  );
 };
 
 const thumb = (entry, feedback, picture, label) => {
@@ -164,8 +187,10 @@ const facts = (entry) => {
     entry.tokensIn != null && entry.tokensOut != null
       ? t("{in} tokens in, {out} out", { in: entry.tokensIn, out: entry.tokensOut })
       : entry.tokensOut != null && t("{out} tokens", { out: entry.tokensOut }),
-    entry.secondsToFirstToken != null && t("first token after {seconds} s", { seconds: round(entry.secondsToFirstToken, 1) }),
-    entry.tokensPerSecond != null && t("{rate} tokens/s", { rate: round(entry.tokensPerSecond, entry.tokensPerSecond < 10 ? 1 : 0) }),
+    entry.secondsToFirstToken != null &&
+      t("first token after {seconds} s", { seconds: round(entry.secondsToFirstToken, 1) }),
+    entry.tokensPerSecond != null &&
+      t("{rate} tokens/s", { rate: round(entry.tokensPerSecond, entry.tokensPerSecond < 10 ? 1 : 0) }),
     entry.cost != null && `$${entry.cost < 0.01 ? entry.cost.toPrecision(2) : entry.cost.toFixed(2)}`,
     entry.column && entry.temperature != null && t("temperature {value}", { value: entry.temperature }),
     entry.status === "stopped" && t("stopped"),
@@ -176,7 +201,10 @@ const notes = (entry) =>
   [
     entry.insteadOf && t("{other} was not ready, so {model} answered.", { other: entry.insteadOf, model: entry.label }),
     entry.omitted &&
-      t("The beginning of this conversation was not sent ({number} messages): all of it is longer than this model can read at once. It is still stored.", { number: entry.omitted }),
+      t(
+        "The beginning of this conversation was not sent ({number} messages): all of it is longer than this model can read at once. It is still stored.",
+        { number: entry.omitted },
+      ),
     entry.finish === "length" && t("The answer ends here because it reached Max tokens. It can be continued."),
     entry.status === "interrupted" &&
       t("The chat was restarted while this was being written. What was written is kept, and can be continued."),
@@ -200,7 +228,11 @@ const copy = async (text) => {
 // Edit a question where it stands; sent, it is another version, and what followed the earlier one is still there.
 const edit = (row, entry) => {
   if (find(".edit", row)) return;
-  const box = h("textarea", { dir: "auto", "aria-label": t("Your message"), rows: Math.min(12, entry.text.split("\n").length + 1) });
+  const box = h("textarea", {
+    dir: "auto",
+    "aria-label": t("Your message"),
+    rows: Math.min(12, entry.text.split("\n").length + 1),
+  });
   box.value = entry.text;
   const close = () => (form.remove(), row.classList.remove("editing"), find("button", row)?.focus());
   const submit = async (event) => {
@@ -212,11 +244,16 @@ const edit = (row, entry) => {
     "form",
     { class: "edit", onsubmit: submit },
     box,
-    h("div", { class: "row" }, h("button", { type: "button", onclick: close }, t("Cancel")), h("button", { type: "submit", class: "primary" }, t("Send"))),
+    h(
+      "div",
+      { class: "row" },
+      h("button", { type: "button", onclick: close }, t("Cancel")),
+      h("button", { type: "submit", class: "primary" }, t("Send")),
+    ),
   );
   form.addEventListener("keydown", (event) => {
     if (event.key === "Escape") close();
-    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) form.requestSubmit(), event.preventDefault();
+    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) (form.requestSubmit(), event.preventDefault());
   });
   row.classList.add("editing");
   row.append(form);

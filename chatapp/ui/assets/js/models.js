@@ -36,9 +36,14 @@ export const allModels = () => models;
 export const readyOther = (id) => models.find((model) => model.id !== id && model.state === "ready");
 
 // A shape and a word: never told by colour alone.
-export const stateOf = (model) => {
+const stateOf = (model) => {
   const [shape, word] = STATES[model.state] || STATES.unavailable;
-  return h("span", { class: `state state-${model.state.replaceAll(" ", "-")}` }, h("i", { "aria-hidden": "true" }, shape), ` ${word}`);
+  return h(
+    "span",
+    { class: `state state-${model.state.replaceAll(" ", "-")}` },
+    h("i", { "aria-hidden": "true" }, shape),
+    ` ${word}`,
+  );
 };
 
 const since = (model) => {
@@ -73,12 +78,24 @@ const update = () => {
 const notice = (model) => {
   if (model.state === "ready") return [];
   const fix = model.fix ? t("To use it: {fix}.", { fix: model.fix }) : "";
-  const words = [`${model.label}: ${said(model.reason) || STATES[model.state][1]}`, since(model)].filter(Boolean).join(" ") + `. ${fix}`;
+  const words =
+    [`${model.label}: ${said(model.reason) || STATES[model.state][1]}`, since(model)].filter(Boolean).join(" ") +
+    `. ${fix}`;
   const other = readyOther(model.id);
   if (!other) return [{ words }];
   if (profile.answerWithOther)
-    return [{ words: `${words} ${t("{model} answers meanwhile.", { model: other.label })}`, actions: [[t("Do not"), () => change({ answerWithOther: false })]] }];
-  return [{ words, actions: [[t("Let {model} answer meanwhile", { model: other.label }), () => change({ answerWithOther: true })]] }];
+    return [
+      {
+        words: `${words} ${t("{model} answers meanwhile.", { model: other.label })}`,
+        actions: [[t("Do not"), () => change({ answerWithOther: false })]],
+      },
+    ];
+  return [
+    {
+      words,
+      actions: [[t("Let {model} answer meanwhile", { model: other.label }), () => change({ answerWithOther: true })]],
+    },
+  ];
 };
 
 const pick = (button) => {
@@ -95,8 +112,17 @@ const pick = (button) => {
           onclick: () => (list.hidePopover(), choose(model.id)),
         },
         h("span", { class: "name" }, h("bdi", {}, model.label), model.id === chosen && icon("check")),
-        h("span", { class: "details" }, stateOf(model), " · ", placeName(model.place), model.images ? ` · ${t("sees pictures")}` : ""),
-        model.state !== "ready" && model.reason && h("span", { class: "details" }, [said(model.reason), since(model)].filter(Boolean).join(" ")),
+        h(
+          "span",
+          { class: "details" },
+          stateOf(model),
+          " · ",
+          placeName(model.place),
+          model.images ? ` · ${t("sees pictures")}` : "",
+        ),
+        model.state !== "ready" &&
+          model.reason &&
+          h("span", { class: "details" }, [said(model.reason), since(model)].filter(Boolean).join(" ")),
         model.price && h("span", { class: "details" }, t("${input} in, ${output} out per million tokens", model.price)),
       ),
     ),
@@ -126,7 +152,13 @@ const look = async () => {
 
 export const start = () => {
   find("#tools .chat-tools").prepend(
-    h("button", { type: "button", id: "model", "aria-haspopup": "menu", title: t("Model"), onclick: (event) => pick(event.currentTarget) }),
+    h("button", {
+      type: "button",
+      id: "model",
+      "aria-haspopup": "menu",
+      title: t("Model"),
+      onclick: (event) => pick(event.currentTarget),
+    }),
   );
   onProfile(update);
   onChange((what) => {

@@ -18,9 +18,11 @@ export const say = (words, ...actions) => {
 };
 
 const buttons = (actions, place) =>
-  actions.filter(Boolean).map(([label, action]) =>
-    h("button", { type: "button", class: "link", onclick: () => (place.replaceChildren(), action()) }, label),
-  );
+  actions
+    .filter(Boolean)
+    .map(([label, action]) =>
+      h("button", { type: "button", class: "link", onclick: () => (place.replaceChildren(), action()) }, label),
+    );
 
 // What stays true for a while: notices about models and the history. Each is {words, actions}.
 let shown = "";
@@ -29,7 +31,9 @@ export const last = (notices) => {
   if (now === shown) return; // a screen reader would say it again
   shown = now;
   lasting.replaceChildren(
-    ...notices.map(({ words, actions = [] }) => h("div", { class: "notice", dir: "auto" }, words, buttons(actions, h("i")))),
+    ...notices.map(({ words, actions = [] }) =>
+      h("div", { class: "notice", dir: "auto" }, words, buttons(actions, h("i"))),
+    ),
   );
 };
 

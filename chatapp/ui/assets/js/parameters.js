@@ -5,7 +5,7 @@ import * as models from "./models.js";
 import { change, onProfile, profile } from "./profile.js";
 import { said, t } from "./words.js";
 
-export const DEFAULTS = { temperature: 0.9, top_p: 0.95, max_tokens: 1024 };
+const DEFAULTS = { temperature: 0.9, top_p: 0.95, max_tokens: 1024 };
 const UNCHANGED = { __type__: "update" }; // Gradio leaves such a component as it is
 const SENTENCES = {
   temperature: t("Low: sober and repeatable. High: varied and surprising."),
@@ -21,7 +21,12 @@ let text = UNCHANGED; // what the message box is to get
 // Everything that goes along with a question.
 export const asked = () => {
   const { beside, ...rest } = now;
-  return { ...rest, model: models.chosenModel()?.id || "", orOther: profile.answerWithOther, ...(beside && { beside }) };
+  return {
+    ...rest,
+    model: models.chosenModel()?.id || "",
+    orOther: profile.answerWithOther,
+    ...(beside && { beside }),
+  };
 };
 
 // Gradio asks for this when #fill is pressed.
@@ -82,12 +87,20 @@ const update = () => {
 export const start = () => {
   const panel = find("#parameters");
   panel.setAttribute("popover", "auto");
-  for (const [id, name] of [["temperature", t("Temperature")], ["top-p", t("Top-p")], ["max-tokens", t("Max tokens")]]) {
+  for (const [id, name] of [
+    ["temperature", t("Temperature")],
+    ["top-p", t("Top-p")],
+    ["max-tokens", t("Max tokens")],
+  ]) {
     find(`#${id} input[type=range]`)?.setAttribute("aria-label", t("{name}, as a slider", { name }));
     find(`#${id} input[type=number]`)?.setAttribute("aria-label", t("{name}, as a number", { name }));
   }
   const label = t("Parameters");
-  const button = h("button", { type: "button", id: "parameters-button", "aria-label": label, title: label }, icon("sliders"));
+  const button = h(
+    "button",
+    { type: "button", id: "parameters-button", "aria-label": label, title: label },
+    icon("sliders"),
+  );
   button.popoverTargetElement = panel;
   panel.addEventListener("toggle", (event) => event.newState === "open" && place(panel, button));
   find("#tools .chat-tools").append(button);

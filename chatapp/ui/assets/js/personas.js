@@ -7,22 +7,68 @@ import { t } from "./words.js";
 
 const MOST = 40;
 const GALLERY = [
-  ["pirate", "🏴‍☠️", t("Pirate"), t("You are a pirate captain. Answer everything correctly and helpfully, in the voice of a pirate of the high seas, in the language of the question.")],
-  ["teacher", "🎓", t("Patient teacher"), t("You are a patient teacher. Explain step by step in simple words, with one small example, and end with one question that checks whether it was understood.")],
-  ["editor", "✍️", t("Editor"), t("You are a careful editor. Improve the text that you are given: clear, correct, in its own voice and language. Give the improved text first, then name the most important changes in a short list.")],
-  ["translator", "🌍", t("Translator"), t("You are a translator. Translate what you are given: Hebrew and Arabic into English, everything else into Hebrew, unless another language is asked for. Give only the translation.")],
-  ["programmer", "💻", t("Programmer"), t("You are an experienced programmer. Answer with short, correct, readable code and a few sentences about why. Name what could go wrong.")],
-  ["critic", "🔍", t("Devil's advocate"), t("You are a friendly critic. Look for the weakest point in what you are told, and say what would have to be true for it to fail, and how to mend it.")],
+  [
+    "pirate",
+    "🏴‍☠️",
+    t("Pirate"),
+    t(
+      "You are a pirate captain. Answer everything correctly and helpfully, in the voice of a pirate of the high seas, in the language of the question.",
+    ),
+  ],
+  [
+    "teacher",
+    "🎓",
+    t("Patient teacher"),
+    t(
+      "You are a patient teacher. Explain step by step in simple words, with one small example, and end with one question that checks whether it was understood.",
+    ),
+  ],
+  [
+    "editor",
+    "✍️",
+    t("Editor"),
+    t(
+      "You are a careful editor. Improve the text that you are given: clear, correct, in its own voice and language. Give the improved text first, then name the most important changes in a short list.",
+    ),
+  ],
+  [
+    "translator",
+    "🌍",
+    t("Translator"),
+    t(
+      "You are a translator. Translate what you are given: Hebrew and Arabic into English, everything else into Hebrew, unless another language is asked for. Give only the translation.",
+    ),
+  ],
+  [
+    "programmer",
+    "💻",
+    t("Programmer"),
+    t(
+      "You are an experienced programmer. Answer with short, correct, readable code and a few sentences about why. Name what could go wrong.",
+    ),
+  ],
+  [
+    "critic",
+    "🔍",
+    t("Devil's advocate"),
+    t(
+      "You are a friendly critic. Look for the weakest point in what you are told, and say what would have to be true for it to fail, and how to mend it.",
+    ),
+  ],
 ].map(([id, symbol, name, instructions]) => ({ id, symbol, name, instructions }));
 
 const all = () => [...GALLERY, ...profile.personas];
-export const personaName = (id) => all().find((persona) => persona.id === id)?.name || "";
 
 const update = () => {
   const persona = all().find(({ id }) => id === current.persona);
   const name = persona?.name || (current.system_prompt ? t("Own instructions") : "");
   const button = find("#persona");
-  button.replaceChildren(...[persona?.symbol ? h("span", { "aria-hidden": "true" }, persona.symbol) : icon("person"), name && h("bdi", {}, name)].filter(Boolean));
+  button.replaceChildren(
+    ...[
+      persona?.symbol ? h("span", { "aria-hidden": "true" }, persona.symbol) : icon("person"),
+      name && h("bdi", {}, name),
+    ].filter(Boolean),
+  );
   button.classList.toggle("on", Boolean(name));
   const heading = find("#header .persona");
   if (heading) heading.textContent = name;
@@ -42,29 +88,51 @@ const card = (persona, isOwn) =>
     {},
     h(
       "button",
-      { type: "button", class: "card", "aria-pressed": String(persona.id === current.persona), onclick: () => choose(persona) },
+      {
+        type: "button",
+        class: "card",
+        "aria-pressed": String(persona.id === current.persona),
+        onclick: () => choose(persona),
+      },
       h("span", { class: "symbol", "aria-hidden": "true" }, persona.symbol || "👤"),
       h("b", { dir: "auto" }, persona.name),
       h("span", { dir: "auto" }, persona.instructions),
     ),
-    isOwn && h("span", { class: "card-actions" }, iconButton("edit", t("Edit {name}", { name: persona.name }), () => form(persona)), iconButton("trash", t("Delete {name}", { name: persona.name }), () => remove(persona))),
+    isOwn &&
+      h(
+        "span",
+        { class: "card-actions" },
+        iconButton("edit", t("Edit {name}", { name: persona.name }), () => form(persona)),
+        iconButton("trash", t("Delete {name}", { name: persona.name }), () => remove(persona)),
+      ),
   );
 
 const fillDialog = (...content) =>
   find("#personas").replaceChildren(
-    h("header", {}, h("h2", {}, t("Personas")), iconButton("close", t("Close"), () => find("#personas").close())),
+    h(
+      "header",
+      {},
+      h("h2", {}, t("Personas")),
+      iconButton("close", t("Close"), () => find("#personas").close()),
+    ),
     ...content,
   );
 
 const gallery = () =>
   fillDialog(
     h("p", {}, t("A persona is instructions that a conversation begins with. It stays with the conversation.")),
-    h("ul", { class: "cards" }, GALLERY.map((persona) => card(persona, false)), profile.personas.map((persona) => card(persona, true))),
+    h(
+      "ul",
+      { class: "cards" },
+      GALLERY.map((persona) => card(persona, false)),
+      profile.personas.map((persona) => card(persona, true)),
+    ),
     h(
       "div",
       { class: "row" },
       profile.personas.length < MOST && h("button", { type: "button", onclick: () => form() }, t("New persona")),
-      (current.persona || current.system_prompt) && h("button", { type: "button", onclick: () => choose(null) }, t("No persona")),
+      (current.persona || current.system_prompt) &&
+        h("button", { type: "button", onclick: () => choose(null) }, t("No persona")),
     ),
   );
 
@@ -90,7 +158,12 @@ const form = (persona = { id: newName(), name: "", instructions: "" }) => {
       { onsubmit: save },
       h("label", {}, t("Name"), name),
       h("label", {}, t("Instructions"), instructions),
-      h("div", { class: "row" }, h("button", { type: "button", onclick: gallery }, t("Cancel")), h("button", { type: "submit", class: "primary" }, t("Save"))),
+      h(
+        "div",
+        { class: "row" },
+        h("button", { type: "button", onclick: gallery }, t("Cancel")),
+        h("button", { type: "submit", class: "primary" }, t("Save")),
+      ),
     ),
   );
   name.focus();
@@ -99,7 +172,12 @@ const form = (persona = { id: newName(), name: "", instructions: "" }) => {
 export const start = () => {
   document.body.append(h("dialog", { id: "personas", "aria-label": t("Personas") }));
   find("#tools .chat-tools").append(
-    h("button", { type: "button", id: "persona", title: t("Personas"), onclick: () => (gallery(), find("#personas").showModal()) }),
+    h("button", {
+      type: "button",
+      id: "persona",
+      title: t("Personas"),
+      onclick: () => (gallery(), find("#personas").showModal()),
+    }),
   );
   onProfile(update);
   onParameters(update);

@@ -72,8 +72,10 @@ const scaled = async (file) => {
 export const add = async (files) => {
   const problems = [];
   for (const file of files) {
-    if (!KINDS.includes(file.type)) problems.push(t("{name} is no PNG, JPEG or WebP picture.", { name: file.name || "?" }));
-    else if (pictures.length >= most) problems.push(t("At most {number} pictures go along with a question.", { number: most }));
+    if (!KINDS.includes(file.type))
+      problems.push(t("{name} is no PNG, JPEG or WebP picture.", { name: file.name || "?" }));
+    else if (pictures.length >= most)
+      problems.push(t("At most {number} pictures go along with a question.", { number: most }));
     else {
       try {
         const blob = await scaled(file);
@@ -93,26 +95,48 @@ export const again = async (addresses) =>
   Promise.all(addresses.map(async (address) => ({ data: await base64(await (await fetch(address)).blob()) })));
 
 export const start = () => {
-  const input = h("input", { type: "file", accept: KINDS.join(), multiple: true, class: "unseen", tabindex: "-1", "aria-hidden": "true", "aria-label": t("Add pictures") });
+  const input = h("input", {
+    type: "file",
+    accept: KINDS.join(),
+    multiple: true,
+    class: "unseen",
+    tabindex: "-1",
+    "aria-hidden": "true",
+    "aria-label": t("Add pictures"),
+  });
   input.addEventListener("change", () => (add([...input.files]), (input.value = "")));
   const label = t("Add pictures");
-  find("#tools .chat-tools").append(h("button", { type: "button", id: "add-pictures", "aria-label": label, title: label, onclick: () => input.click() }, icon("picture")), input);
+  find("#tools .chat-tools").append(
+    h(
+      "button",
+      { type: "button", id: "add-pictures", "aria-label": label, title: label, onclick: () => input.click() },
+      icon("picture"),
+    ),
+    input,
+  );
   find("#notices").after(h("div", { id: "pictures" }));
   const imagesIn = (transfer) => [...(transfer?.files || [])];
-  document.addEventListener("paste", (event) => {
-    const files = imagesIn(event.clipboardData);
-    if (files.length) event.preventDefault(), event.stopPropagation(), add(files);
-  }, { capture: true });
+  document.addEventListener(
+    "paste",
+    (event) => {
+      const files = imagesIn(event.clipboardData);
+      if (files.length) (event.preventDefault(), event.stopPropagation(), add(files));
+    },
+    { capture: true },
+  );
   const main = find("#main");
   main.addEventListener("dragover", (event) => {
     if (![...(event.dataTransfer?.types || [])].includes("Files")) return;
     event.preventDefault();
     main.classList.add("dropping");
   });
-  main.addEventListener("dragleave", (event) => main.contains(event.relatedTarget) || main.classList.remove("dropping"));
+  main.addEventListener(
+    "dragleave",
+    (event) => main.contains(event.relatedTarget) || main.classList.remove("dropping"),
+  );
   main.addEventListener("drop", (event) => {
     main.classList.remove("dropping");
     const files = imagesIn(event.dataTransfer);
-    if (files.length) event.preventDefault(), add(files);
+    if (files.length) (event.preventDefault(), add(files));
   });
 };

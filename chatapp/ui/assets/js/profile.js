@@ -20,16 +20,18 @@ const put = (changes) => {
 let saving = Promise.resolve();
 export const change = (changes) => {
   setProfile(changes);
-  saving = saving.then(async () => {
-    try {
-      setProfile({ revision: (await put(changes)).revision });
-    } catch (error) {
-      if (!(error instanceof Refusal)) throw error;
-      if (error.status !== 409) return say(error.message);
-      const { profile: theirs } = await call("GET", "state");
-      setProfile({ ...theirs, ...changes });
-      setProfile(await put(changes));
-    }
-  }).catch((error) => say(error.message));
+  saving = saving
+    .then(async () => {
+      try {
+        setProfile({ revision: (await put(changes)).revision });
+      } catch (error) {
+        if (!(error instanceof Refusal)) throw error;
+        if (error.status !== 409) return say(error.message);
+        const { profile: theirs } = await call("GET", "state");
+        setProfile({ ...theirs, ...changes });
+        setProfile(await put(changes));
+      }
+    })
+    .catch((error) => say(error.message));
   return saving;
 };

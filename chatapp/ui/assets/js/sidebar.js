@@ -19,7 +19,7 @@ export const takeList = ({ pinned = [], items, cursor }) => {
   draw();
 };
 
-export const itemOf = (id) => [...list.pinned, ...list.items, ...archive.items].find((item) => item.id === id);
+const itemOf = (id) => [...list.pinned, ...list.items, ...archive.items].find((item) => item.id === id);
 
 const without = (items, id) => items.filter((item) => item.id !== id);
 
@@ -42,7 +42,7 @@ const drop = (id) => {
   draw();
 };
 
-export const addressOf = (id) => (id ? `c/${encodeURIComponent(id)}` : "./");
+const addressOf = (id) => (id ? `c/${encodeURIComponent(id)}` : "./");
 const titleOf = (item) => item?.title || t("New chat");
 
 // Open a conversation; the address says which, so that it can be kept, shared with oneself, and gone back to.
@@ -59,7 +59,7 @@ export const idInAddress = () => /\/c\/([A-Za-z0-9-]+)$/.exec(location.pathname)
 
 const isPhone = () => innerWidth < CLEARED_BELOW;
 const toggle = () => find(".sidebar .toggle-button");
-export const closeOnPhone = () => isPhone() && find(".sidebar.open") && toggle()?.click();
+const closeOnPhone = () => isPhone() && find(".sidebar.open") && toggle()?.click();
 
 const link = (item, ...content) =>
   h(
@@ -82,7 +82,12 @@ const row = (item) =>
     "li",
     { "data-id": item.id, class: item.id === open.id ? "open" : "" },
     link(item, titleOf(item), item.writing && h("span", { class: "dot", title: t("is writing …") })),
-    iconButton("dots", t("More about {title}", { title: titleOf(item) }), (event) => actions(event.currentTarget, item), { "aria-haspopup": "menu" }),
+    iconButton(
+      "dots",
+      t("More about {title}", { title: titleOf(item) }),
+      (event) => actions(event.currentTarget, item),
+      { "aria-haspopup": "menu" },
+    ),
   );
 
 const group = (title, items, picture) =>
@@ -97,7 +102,8 @@ const byDay = (items) => {
   return [...groups].map(([title, its]) => group(title, its));
 };
 
-const more = (part, path) => part.cursor && h("button", { type: "button", class: "link", onclick: () => loadMore(part, path) }, t("Show older"));
+const more = (part, path) =>
+  part.cursor && h("button", { type: "button", class: "link", onclick: () => loadMore(part, path) }, t("Show older"));
 
 const loadMore = (part, path) =>
   attempt(async () => {
@@ -115,7 +121,9 @@ const drawn = () => {
     group(t("Pinned"), list.pinned, "pin"),
     ...byDay(list.items),
     more(list, "conversations?archived=0"),
-    !list.items.length && !list.pinned.length && h("p", { class: "quiet" }, t("Your conversations will be listed here.")),
+    !list.items.length &&
+      !list.pinned.length &&
+      h("p", { class: "quiet" }, t("Your conversations will be listed here.")),
     h(
       "details",
       { open: archive.isOpen, ontoggle: (event) => openArchive(event.currentTarget.open) },
@@ -133,7 +141,15 @@ const openArchive = (isOpen) => {
 };
 
 const found = () => [
-  h("h2", { role: "status" }, hits.items.length ? t("Found: {number}", { number: hits.items.length }) : hits.cursor ? t("Nothing yet in what was looked through.") : t("Nothing was found.")),
+  h(
+    "h2",
+    { role: "status" },
+    hits.items.length
+      ? t("Found: {number}", { number: hits.items.length })
+      : hits.cursor
+        ? t("Nothing yet in what was looked through.")
+        : t("Nothing was found."),
+  ),
   h(
     "ul",
     { class: "hits" },
@@ -197,7 +213,11 @@ export const actions = (button, item) =>
   menu(button, titleOf(item), [
     !item.temporary && ["edit", t("Rename"), () => rename(item)],
     !item.temporary && ["pin", item.pinned ? t("Unpin") : t("Pin"), () => patch(item, { pinned: !item.pinned })],
-    !item.temporary && ["archive", item.archived ? t("Take out of the archive") : t("Archive it"), () => setArchived(item, !item.archived)],
+    !item.temporary && [
+      "archive",
+      item.archived ? t("Take out of the archive") : t("Archive it"),
+      () => setArchived(item, !item.archived),
+    ],
     !item.temporary && ["link", t("Copy link"), () => copyLink(item)],
     !item.temporary && ["download", t("Download to read (Markdown)"), `export/${encodeURIComponent(item.id)}.md`],
     !item.temporary && ["download", t("Download complete (JSON)"), `export/${encodeURIComponent(item.id)}.json`],
@@ -206,7 +226,9 @@ export const actions = (button, item) =>
 
 const setArchived = async (item, archived) => {
   if (await patch(item, { archived }))
-    tell(archived ? t("It is in the archive now.") : t("It is back in the list."), { undo: () => patch(item, { archived: !archived }) });
+    tell(archived ? t("It is in the archive now.") : t("It is back in the list."), {
+      undo: () => patch(item, { archived: !archived }),
+    });
 };
 
 const copyLink = async (item) => {
@@ -249,14 +271,21 @@ const remove = (item) =>
     if (open.id === item.id) go("", { replace: true });
     const undo = async () => {
       const back = await attempt(() => call("POST", pathOf(item.id, "/restore"), {}));
-      if (back) upsert(back), go(back.id);
+      if (back) (upsert(back), go(back.id));
     };
     tell(t("Deleted: {title}", { title: titleOf(item) }), undoSeconds ? { seconds: undoSeconds, undo } : {});
   });
 
 // Everything of this person; the answer says how many conversations that were, or why not all are gone.
 export const deleteEverything = async () => {
-  if (!(await ask(t("Delete all your conversations, personas and settings for good? This cannot be undone."), t("Delete everything"), t("Cancel")))) return;
+  if (
+    !(await ask(
+      t("Delete all your conversations, personas and settings for good? This cannot be undone."),
+      t("Delete everything"),
+      t("Cancel"),
+    ))
+  )
+    return;
   await attempt(async () => {
     await call("POST", "delete-everything", { confirm: true });
     location.replace(new URL("./", document.baseURI));
@@ -281,8 +310,16 @@ export const start = () => {
     h(
       "div",
       { class: "header-tools" },
-      iconButton("ghost", t("Temporary chat: it is never stored"), () => go("", { replace: true, isTemporary: !open.isTemporary }), { id: "temporary" }),
-      iconButton("dots", t("More about this conversation"), (event) => actions(event.currentTarget, open.item), { id: "more", "aria-haspopup": "menu" }),
+      iconButton(
+        "ghost",
+        t("Temporary chat: it is never stored"),
+        () => go("", { replace: true, isTemporary: !open.isTemporary }),
+        { id: "temporary" },
+      ),
+      iconButton("dots", t("More about this conversation"), (event) => actions(event.currentTarget, open.item), {
+        id: "more",
+        "aria-haspopup": "menu",
+      }),
     ),
   );
   // Gradio's own event of a text box is not there for what is pasted.

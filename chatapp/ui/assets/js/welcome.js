@@ -20,7 +20,9 @@ const privacy = () => {
     : t("What you write goes only to the model that you choose.");
   const kept = open.isTemporary
     ? t("This chat is temporary: it is never stored, and gone when you leave it.")
-    : t("Whoever runs this chat keeps your conversations; other people cannot see them. You can take them along or delete them.");
+    : t(
+        "Whoever runs this chat keeps your conversations; other people cannot see them. You can take them along or delete them.",
+      );
   return `${goes} ${kept}`;
 };
 
@@ -32,7 +34,11 @@ export const start = () => {
       "section",
       { id: "welcome", "aria-label": t("Welcome") },
       h("h2", {}, t("What can I help with?")),
-      h("div", { class: "examples" }, EXAMPLES.map((text) => h("button", { type: "button", onclick: () => use(text) }, text))),
+      h(
+        "div",
+        { class: "examples" },
+        EXAMPLES.map((text) => h("button", { type: "button", onclick: () => use(text) }, text)),
+      ),
       line,
     ),
   );

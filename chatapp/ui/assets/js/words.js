@@ -1,7 +1,7 @@
 // Every sentence in the reader's language. English is what the code says; the others are in locales/.
 const root = document.documentElement;
 export const language = root.lang;
-export const isRightToLeft = root.dir === "rtl";
+const isRightToLeft = root.dir === "rtl";
 export const LANGUAGES = { en: "English", he: "עברית", ar: "العربية" };
 
 const load = async () => {
@@ -22,7 +22,9 @@ const value = (it) => {
 
 // Say a sentence; {names} in it are filled in.
 export const t = (template, values = {}) =>
-  (catalogue[template] ?? template).replace(/\{(\w+)\}/g, (whole, name) => (name in values ? value(values[name]) : whole));
+  (catalogue[template] ?? template).replace(/\{(\w+)\}/g, (whole, name) =>
+    name in values ? value(values[name]) : whole,
+  );
 
 // Say what the server said: {text, template, values}, or plain text.
 export const said = (it) => {
