@@ -1,0 +1,1 @@
+"""What `benchmarks.page` is made of."""
