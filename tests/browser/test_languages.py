@@ -155,3 +155,67 @@ async def test_numbers_and_latin_names_read_right_inside_hebrew(open_chat, chat,
         }"""
     )
     assert abs(number) < 2  # what comes first in the sentence stands at its right end
+
+
+@pytest.mark.parametrize("language", LOCALES)
+async def test_a_phone_can_do_everything_in_every_language(open_chat, chat, gemma, language):
+    say = words(language)
+    gemma.answer = [ANSWERS[language]]
+    page = await open_chat(chat.url, locale=LOCALES[language], width=360, height=740, has_touch=True, is_mobile=True)
+    drawer = page.tab.locator(".sidebar .toggle-button")
+
+    async def ask(text, answers):
+        await page.box.fill(text)
+        await page.send_button.click()
+        await expect(page.answers).to_have_count(answers)
+        await expect(page.stop_button).to_be_hidden()
+
+    await page.tab.locator("#persona").click()
+    await page.tab.locator(".card").filter(has_text=say("Pirate")).click()
+    await ask("First", 1)
+    await page.button(say("Edit and send again")).click()
+    await page.tab.locator(".edit textarea").fill("Second")
+    await page.tab.locator(".edit").get_by_role("button", name=say("Send")).click()
+    await expect(page.questions).to_have_text(["Second"])
+    await page.button(say("Earlier version")).click()
+    await expect(page.questions).to_have_text(["First"])
+    await page.button(say("Answer again")).click()
+    await expect(page.tab.locator(".bot-row .versions")).to_contain_text("2/2")
+    await page.button(say("Good answer")).click()
+    await expect(page.button(say("Good answer"))).to_have_attribute("aria-pressed", "true")
+
+    await page.tab.locator("#compare").click()
+    await page.tab.locator(".compare button.primary").click()
+    await ask("Both", 3)
+    first, second = [await page.tab.locator(f'[data-column="{column}"]').bounding_box() for column in (1, 2)]
+    assert first["y"] + first["height"] <= second["y"] + 1  # one above the other, where there is no room beside
+    await page.button(say("Keep this one")).first.click()
+    await expect(page.answers).to_have_count(2)
+    assert not await page.is_wider_than_the_screen()
+
+    await page.tab.locator("#more").click()
+    await page.choose(say("Rename"))
+    name = page.tab.get_by_label(say("Title"))
+    await name.fill("Renamed")
+    await name.press("Enter")
+    await expect(page.title).to_have_text("Renamed")
+    await page.tab.locator("#more").click()
+    await page.choose(say("Pin"))
+    await page.tab.locator("#more").click()
+    await expect(page.tab.get_by_role("menuitem", name=say("Unpin"), exact=True)).to_be_visible()
+    await page.tab.keyboard.press("Escape")
+    await drawer.click()
+    await expect(page.tab.locator("#conversations h2").first).to_contain_text(say("Pinned"))
+    await page.tab.locator("#search textarea").fill("first")
+    await page.tab.locator("#conversations .hits a").click()
+    await expect(page.tab.locator(".sidebar.open")).to_have_count(0)
+    await expect(page.questions.first).to_have_text("First")
+
+    await page.tab.locator("#more").click()
+    await page.choose(say("Delete"))
+    await expect(page.questions).to_have_count(0)
+    await page.button(say("Undo")).click()
+    await expect(page.questions.first).to_have_text("First")
+    for control in ("#model", "#persona", "#parameters-button", "#compare", "#add-pictures", "#more"):
+        box = await page.tab.locator(control).bounding_box()
+        assert min(box["width"], box["height"]) >= 44, control

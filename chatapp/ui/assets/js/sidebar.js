@@ -244,7 +244,7 @@ const copyLink = async (item) => {
 const rename = (item) => {
   const place = find(`#conversations [data-id="${CSS.escape(item.id)}"]`);
   const box = h("input", { value: item.title, maxlength: 200, dir: "auto", "aria-label": t("Title") });
-  const title = find("#header h1");
+  const isListed = place?.checkVisibility?.({ visibilityProperty: true }); // or the list is out of sight
   let isDone = false;
   const finish = async (isSaved) => {
     if (isDone) return;
@@ -259,7 +259,7 @@ const rename = (item) => {
     if (event.key === "Escape") finish(false);
   });
   box.addEventListener("blur", () => finish(true));
-  (place || title).replaceChildren(box);
+  (isListed ? place : find("#header h1")).replaceChildren(box);
   box.focus();
   box.select();
 };
