@@ -115,7 +115,9 @@ async def test_reading_further_up_is_not_disturbed_by_an_answer_that_grows(page,
 
 
 async def _from_end(box):
-    return await box.evaluate("box => box.scrollHeight - box.scrollTop - box.clientHeight")
+    # As it is painted: what was added since the last frame is scrolled to in the next one.
+    return await box.evaluate("""box => new Promise((resolve) => requestAnimationFrame(() => setTimeout(() =>
+        resolve(box.scrollHeight - box.scrollTop - box.clientHeight))))""")
 
 
 async def test_one_question_is_answered_in_two_columns_and_one_is_kept(page, gemma, gemini):
