@@ -40,6 +40,12 @@ LATEX: list[dict[str, str | bool]] = [
 ]
 
 
+def _place(name: str) -> None:
+    """Leave a place that the scripts fill; an empty column costs nothing, as the page has columns anyway."""
+    with gr.Column(elem_id=name, min_width=0):
+        pass
+
+
 def chat_page() -> gr.Blocks:
     """Return the page."""
     defaults = GenerationParameters()
@@ -57,10 +63,10 @@ def chat_page() -> gr.Blocks:
                 container=False,
                 elem_id="search",
             )
-            gr.HTML(elem_id="conversations", container=False, padding=False)
-            gr.HTML(elem_id="belongings", container=False, padding=False)
+            _place("conversations")
+            _place("belongings")
         with gr.Column(elem_id="main"):
-            gr.HTML(elem_id="header", container=False, padding=False)
+            _place("header")
             chatbot = gr.Chatbot(
                 elem_id="messages",
                 show_label=False,
@@ -74,7 +80,7 @@ def chat_page() -> gr.Blocks:
                 latex_delimiters=LATEX,
             )
             with gr.Column(elem_id="composer"):
-                gr.HTML(elem_id="notices", container=False, padding=False)
+                _place("notices")
                 message = gr.Textbox(
                     elem_id="message",
                     label=_say("Message"),
@@ -87,7 +93,7 @@ def chat_page() -> gr.Blocks:
                     submit_btn=_say("Send"),  # type: ignore[arg-type]  # it takes what is translated too
                     stop_btn=_say("Stop"),  # type: ignore[arg-type]  # likewise; page.css shows the one that fits
                 )
-                gr.HTML(elem_id="tools", container=False, padding=False)
+                _place("tools")
                 with gr.Column(elem_id="parameters"):
                     temperature = gr.Slider(
                         *defaults.TEMPERATURE_RANGE,

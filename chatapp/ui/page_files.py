@@ -9,10 +9,12 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import re
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import brotli  # type: ignore[import-untyped]  # it has no types
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
@@ -73,9 +75,12 @@ def router() -> APIRouter:
             "cache-control": "public, max-age=31536000, immutable" if is_current else "no-store",
             "vary": "accept-encoding",
         }
-        if len(content) > MIN_ZIPPED_BYTES and "gzip" in request.headers.get("accept-encoding", ""):
-            content = _zipped(path)
-            headers["content-encoding"] = "gzip"
+        taken = request.headers.get("accept-encoding", "")
+        for encoding in ("br", "gzip") if len(content) > MIN_ZIPPED_BYTES else ():
+            if re.search(rf"\b{encoding}\b", taken):
+                content = _zipped(path, encoding)
+                headers["content-encoding"] = encoding
+                break
         kind = MEDIA_TYPES[Path(path).suffix]
         return Response(content, headers=headers, media_type=kind)
 
@@ -83,5 +88,6 @@ def router() -> APIRouter:
 
 
 @cache
-def _zipped(path: str) -> bytes:
-    return gzip.compress(contents()[path], mtime=0)
+def _zipped(path: str, encoding: str) -> bytes:
+    content = contents()[path]
+    return brotli.compress(content) if encoding == "br" else gzip.compress(content, mtime=0)

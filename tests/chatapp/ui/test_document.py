@@ -5,6 +5,7 @@ import re
 from html.parser import HTMLParser
 
 import aiohttp
+import brotli
 import pytest
 
 from chatapp.ui import page_files
@@ -61,6 +62,11 @@ async def test_files_are_kept_for_good_under_the_name_of_their_version(chat_url)
     assert "immutable" in response.headers["cache-control"]
     assert response.headers["content-encoding"] == "gzip"
     assert gzip.decompress(content) == page_files.contents()["page.css"]
+    response, content = await _get(
+        f"{chat_url}/page/{page_files.version()}/page.css", **{"accept-encoding": "gzip, br"}
+    )
+    assert response.headers["content-encoding"] == "br"
+    assert brotli.decompress(content) == page_files.contents()["page.css"]
     response, content = await _get(f"{chat_url}/page/an-older-one/page.css", **{"accept-encoding": "identity"})
     assert response.headers["cache-control"] == "no-store"
     assert content == page_files.contents()["page.css"]
