@@ -25,7 +25,7 @@ def mount_page(app: FastAPI, settings: Settings) -> None:
     """Mount the page at ``/`` and at ``/c/ID``."""
     app.include_router(page_files.router())
     page = chat_page()
-    page.queue(api_open=False)
+    page.api_open = False  # as queue() would, which also builds Gradio's app once more
     queue = page._queue  # noqa: SLF001  # there is no public way to set how often it looks
     queue.sleep_when_free = queue.progress_update_sleep_when_free = QUEUE_LOOK_SECONDS
     app.add_middleware(DocumentMiddleware)

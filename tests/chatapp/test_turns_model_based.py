@@ -537,6 +537,7 @@ def live(make, *, examples, steps):
     run_state_machine_as_test(Machine, settings=settings(max_examples=examples, stateful_step_count=steps, **options))
 
 
+@pytest.mark.slow
 def test_in_a_sqlite_file(tmp_path):
     live(lambda name: SQLitePlace(tmp_path / name), examples=40, steps=30)
 

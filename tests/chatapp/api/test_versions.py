@@ -9,6 +9,8 @@ from PIL import Image as Picture
 
 from tests.page_client import PARAMETERS, Refused, open_page, path_of, texts
 
+pytestmark = pytest.mark.slow  # half a minute together
+
 
 async def said(page, *questions, conversation="", **options):
     for question in questions:

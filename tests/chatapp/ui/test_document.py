@@ -43,10 +43,10 @@ async def test_the_page_is_the_same_at_its_root_and_at_a_conversations_address(c
     assert f"page/{page_files.version()}/js/main.js" in head.files
 
 
-@pytest.mark.parametrize("path", ["/c/", "/c/a/b", "/c/<script>", "/c/" + "a" * 200, "/c/..%2f..%2fetc"])
-async def test_what_can_be_no_conversation_has_no_page(chat_url, path):
-    response, _ = await _get(f"{chat_url}{path}")
-    assert response.status in {404, 307}
+async def test_what_can_be_no_conversation_has_no_page(chat_url):
+    for path in ("/c/", "/c/a/b", "/c/<script>", "/c/" + "a" * 200, "/c/..%2f..%2fetc"):
+        response, _ = await _get(f"{chat_url}{path}")
+        assert response.status in {404, 307}, path
 
 
 async def test_the_page_names_no_other_site(chat_url):
@@ -72,11 +72,11 @@ async def test_files_are_kept_for_good_under_the_name_of_their_version(chat_url)
     assert content == page_files.contents()["page.css"]
 
 
-@pytest.mark.parametrize("path", ["nothing.js", "../page.py", "js/../../page.py", "%2e%2e/page.py", ""])
-async def test_nothing_but_the_pages_files_is_served(chat_url, path):
-    response, content = await _get(f"{chat_url}/page/{page_files.version()}/{path}")
-    assert response.status == 404
-    assert b"import" not in content
+async def test_nothing_but_the_pages_files_is_served(chat_url):
+    for path in ("nothing.js", "../page.py", "js/../../page.py", "%2e%2e/page.py", ""):
+        response, content = await _get(f"{chat_url}/page/{page_files.version()}/{path}")
+        assert response.status == 404, path
+        assert b"import" not in content, path
 
 
 async def test_scripts_are_served_as_scripts(chat_url):
