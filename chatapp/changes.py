@@ -38,22 +38,24 @@ class Changes:
             StoreUnavailable: it was not changed.
         """
         async with self._lock(user, conversation_id):
-            before = await self._store.conversation(user, conversation_id, fresh=fresh)
-            if before.deleted_ms and not deleted_too:
-                raise ConversationNotFound(detail="deleted")
+            before = await self.known(user, conversation_id, fresh=fresh, deleted_too=deleted_too)
             after = change(before)
             if after != before:
                 await self._store.update(user, after)
         return after
 
-    async def refuse_deleted(self, user: str, conversation_id: str) -> None:
-        """Do nothing if there is such a conversation, as far as this process knows.
+    async def known(
+        self, user: str, conversation_id: str, *, fresh: bool = False, deleted_too: bool = False
+    ) -> Conversation:
+        """Return a conversation, as this process knows it if it need not be ``fresh``.
 
         Raises:
-            ConversationNotFound: there is none, or it is deleted.
+            ConversationNotFound: there is none, or it is deleted and ``deleted_too`` is not set.
         """
-        if (await self._store.conversation(user, conversation_id, fresh=False)).deleted_ms:
+        conversation = await self._store.conversation(user, conversation_id, fresh=fresh)
+        if conversation.deleted_ms and not deleted_too:
             raise ConversationNotFound(detail="deleted")
+        return conversation
 
     async def purge(self, user: str, conversation_id: str) -> None:
         """Delete a conversation for good if it is still marked as deleted."""

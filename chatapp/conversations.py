@@ -89,10 +89,7 @@ class Conversations:
         Raises:
             ConversationNotFound: there is none, or it is deleted.
         """
-        conversation = await self._store.conversation(user, conversation_id, fresh=fresh)
-        if conversation.deleted_ms:
-            raise ConversationNotFound(detail="deleted")
-        return conversation
+        return await self._changes.known(user, conversation_id, fresh=fresh)
 
     async def rename(self, user: str, conversation_id: str, title: str) -> Conversation:
         """Give a conversation another title.

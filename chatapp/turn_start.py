@@ -15,7 +15,7 @@ from chatapp.conversation import (
     new_id,
     now_ms,
 )
-from chatapp.errors import ConversationBusy, ConversationNotFound, MessageNotFound, NothingToContinue
+from chatapp.errors import ConversationBusy, MessageNotFound, NothingToContinue
 from chatapp.models.images import refuse_unseen
 from chatapp.titles import first_words
 from chatapp.turn import Prompt, Turn
@@ -82,7 +82,7 @@ class TurnStart:
             MessageNotFound: what it is to follow is no answer of this conversation.
         """
         user, conversation_id = key
-        known = None if is_new else await self._known(key)
+        known = None if is_new else await self._changes.known(*key)
         before = Branches([] if is_new else await self._idle(key))
         follows = "" if known is None else _followed(before, question.follows, known.branch)
         turn_id, created_ms = new_id(), _later_than(before)
@@ -119,7 +119,7 @@ class TurnStart:
         Raises:
             MessageNotFound: there is no such question.
         """
-        known, before = await self._known(key), Branches(await self._idle(key))
+        known, before = await self._changes.known(*key), Branches(await self._idle(key))
         prompt = before.path_to(question_id)
         if not prompt or prompt[-1].role is not Role.USER:
             raise MessageNotFound
@@ -135,7 +135,7 @@ class TurnStart:
         Raises:
             NothingToContinue: it is whole, or is not at the end of what is shown.
         """
-        known, messages = await self._known(key), await self._idle(key)
+        known, messages = await self._changes.known(*key), await self._idle(key)
         branches = Branches(messages)
         shown = {message.id: message for message, _ in branches.shown(known.branch)}
         ended = shown.get(message_id)
@@ -194,13 +194,6 @@ class TurnStart:
             branches=Branches([*before.messages.values(), *new]),
             batch_seconds=self._batch_seconds,
         )
-
-    async def _known(self, key: Key) -> Conversation:
-        """Return what this process knows of a conversation that is there."""
-        conversation = await self._store.conversation(*key, fresh=False)
-        if conversation.deleted_ms:
-            raise ConversationNotFound(detail="deleted")
-        return conversation
 
     async def _note(
         self, key: Key, known: Conversation, change: Callable[[Conversation], Conversation]

@@ -191,15 +191,7 @@ class FirestoreStore:
         del fresh
         async with self._call(READ_CALL_S) as client:
             conversation = _conversation(client, user, conversation_id)
-            if not is_id(message_id):
-                raise ConversationNotFound(detail="no id that was ever stored")
-            reference = conversation.collection(MESSAGES).document(message_id)
-            # With its conversation: a deletion that is not finished may have left the message.
-            references = [conversation, reference]
-            there = {one.reference.path: one for one in await fetched_all(client, references, seconds=READ_ATTEMPT_S)}
-            if len(there) < len(references) or any(map(_is_expired, there.values())):
-                raise ConversationNotFound(detail="no such message")
-            found = there[reference.path]
+            found = await _part_of(client, conversation, MESSAGES, message_id)
             names = [part_id(message_id, number) for number in range(1, found.fields["parts"])]
             parts = [conversation.collection(MESSAGES).document(name) for name in names]
             further = await fetched_all(client, parts, at=found.read_time, seconds=READ_ATTEMPT_S) if parts else []
@@ -209,15 +201,8 @@ class FirestoreStore:
     async def image(self, user: str, conversation_id: str, image_id: str) -> Image:
         """Return an image of a conversation, with its data."""
         async with self._call(READ_CALL_S) as client:
-            conversation = _conversation(client, user, conversation_id)
-            if not is_id(image_id):
-                raise ConversationNotFound(detail="no id that was ever stored")
-            reference = conversation.collection(IMAGES).document(image_id)
-            references = [conversation, reference]
-            there = {one.reference.path: one for one in await fetched_all(client, references, seconds=READ_ATTEMPT_S)}
-            if len(there) < len(references) or any(map(_is_expired, there.values())):
-                raise ConversationNotFound(detail="no such image")
-        return image_of(image_id, there[reference.path].fields)
+            found = await _part_of(client, _conversation(client, user, conversation_id), IMAGES, image_id)
+        return image_of(image_id, found.fields)
 
     async def pinned(self, user: str, *, fresh: bool = True) -> list[Conversation]:
         """Return the user's pinned conversations, the last updated first.
@@ -344,6 +329,17 @@ async def _owned(reference: AsyncDocumentReference) -> Found:
     if found is None or _is_expired(found):
         raise ConversationNotFound
     return found
+
+
+async def _part_of(client: Client, conversation: AsyncDocumentReference, kind: str, part: str) -> Found:
+    """Return a document beneath a conversation, and not one that a deletion which is not finished has left there."""
+    if not is_id(part):
+        raise ConversationNotFound(detail="no id that was ever stored")
+    references = [conversation, conversation.collection(kind).document(part)]
+    there = {one.reference.path: one for one in await fetched_all(client, references, seconds=READ_ATTEMPT_S)}
+    if len(there) < len(references) or any(map(_is_expired, there.values())):
+        raise ConversationNotFound(detail=f"none of its {kind}")
+    return there[references[1].path]
 
 
 def _is_expired(found: Found) -> bool:
