@@ -1,5 +1,6 @@
 """The page in its three languages, on a phone and on a wide screen, in light and dark."""
 
+import json
 import re
 
 import pytest
@@ -219,3 +220,19 @@ async def test_a_phone_can_do_everything_in_every_language(open_chat, chat, gemm
     for control in ("#model", "#persona", "#parameters-button", "#compare", "#add-pictures", "#more"):
         box = await page.tab.locator(control).bounding_box()
         assert min(box["width"], box["height"]) >= 44, control
+
+
+async def test_what_goes_wrong_in_a_stream_is_said_in_the_readers_language(open_chat, chat, gemma):
+    template = "The chat is being restarted. Send again in a moment; nothing was sent."
+    line = json.dumps({"error": {"text": template, "template": template, "values": {}}})
+    page = await open_chat(chat.url, locale="he-IL")
+    await page.send("Question")
+    await expect(page.answers).to_have_count(1)
+    await expect(page.stop_button).to_be_hidden()
+
+    async def fail(route):
+        await route.fulfill(content_type="text/event-stream", body=f'data: {line}\n\ndata: {{"end": true}}\n\n')
+
+    await page.tab.route("**/events*", fail)
+    await page.reload()
+    await expect(page.refusal).to_have_text(words("he")(template))

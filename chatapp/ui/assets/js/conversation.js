@@ -3,7 +3,7 @@ import { call, pathOf, wordsOf } from "./api.js";
 import { find } from "./dom.js";
 import { attempt, say } from "./notices.js";
 import { eventsOf, follow, isFollowing, newName, post, stopFollowing } from "./stream.js";
-import { t } from "./words.js";
+import { said, t } from "./words.js";
 
 const AWAY = 30_000; // ms out of sight, after which the conversation may have changed elsewhere
 const others = new BroadcastChannel("chat"); // this browser's other windows
@@ -44,7 +44,7 @@ const take = (event) => {
   } else if (event.title) {
     setItem({ ...open.item, title: event.title });
   } else if (event.error) {
-    say(event.error.text);
+    say(said(event.error));
   }
   const writing = isWriting();
   if (open.item && open.item.writing !== writing) setItem({ ...open.item, writing });
