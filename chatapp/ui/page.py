@@ -29,10 +29,9 @@ LABELS = (
     "Instructions",
     "What the model should keep to in this whole conversation.",
     "Reset to defaults",
-    "Conversations",
 )
 _say = gr.I18n(en={label: label for label in LABELS})
-# Gradio shows these as mathematics. A single dollar is one only before no digit and no space: prices are not.
+# What Gradio shows as mathematics; assets/js/markdown.js makes one of these of single dollars, unless they are prices.
 LATEX: list[dict[str, str | bool]] = [
     {"left": "$$", "right": "$$", "display": True},
     {"left": "\\[", "right": "\\]", "display": True},
@@ -44,6 +43,11 @@ def _place(name: str) -> None:
     """Leave a place that the scripts fill; an empty column costs nothing, as the page has columns anyway."""
     with gr.Column(elem_id=name, min_width=0):
         pass
+
+
+def _slider(label: str, info: str, value: float, ends: tuple[float, float], *, step: float) -> gr.Slider:
+    name = label.lower().replace(" ", "-")
+    return gr.Slider(*ends, value=value, step=step, label=_say(label), info=_say(info), elem_id=name, buttons=[])
 
 
 def chat_page() -> gr.Blocks:
@@ -95,34 +99,26 @@ def chat_page() -> gr.Blocks:
                 )
                 _place("tools")
                 with gr.Column(elem_id="parameters"):
-                    temperature = gr.Slider(
-                        *defaults.TEMPERATURE_RANGE,
-                        value=defaults.temperature,
+                    temperature = _slider(
+                        "Temperature",
+                        "Low: sober and repeatable. High: varied and surprising.",
+                        defaults.temperature,
+                        defaults.TEMPERATURE_RANGE,
                         step=0.05,
-                        label=_say("Temperature"),
-                        info=_say("Low: sober and repeatable. High: varied and surprising."),
-                        elem_id="temperature",
-                        buttons=[],
                     )
-                    top_p = gr.Slider(
-                        *defaults.TOP_P_RANGE,
-                        value=defaults.top_p,
+                    top_p = _slider(
+                        "Top-p",
+                        "How much of the likely words to choose from: lower keeps to the likeliest.",
+                        defaults.top_p,
+                        defaults.TOP_P_RANGE,
                         step=0.05,
-                        label=_say("Top-p"),
-                        info=_say("How much of the likely words to choose from: lower keeps to the likeliest."),
-                        elem_id="top-p",
-                        buttons=[],
                     )
-                    max_tokens = gr.Slider(
-                        *defaults.MAX_TOKENS_RANGE,
-                        value=defaults.max_tokens,
+                    max_tokens = _slider(
+                        "Max tokens",
+                        "Where an answer ends at the latest; a token is about three quarters of an English word.",
+                        defaults.max_tokens,
+                        defaults.MAX_TOKENS_RANGE,
                         step=1,
-                        label=_say("Max tokens"),
-                        info=_say(
-                            "Where an answer ends at the latest; a token is about three quarters of an English word."
-                        ),
-                        elem_id="max-tokens",
-                        buttons=[],
                     )
                     system_prompt = gr.Textbox(
                         label=_say("Instructions"),
@@ -146,7 +142,7 @@ def chat_page() -> gr.Blocks:
             )
 
         parameters = [temperature, top_p, max_tokens, system_prompt]
-        on(page.load, "load", [], [])
+        on(page.load, "load", parameters, [])
         on(show.click, "shown", [], [chatbot])
         on(fill.click, "filled", [], [message, *parameters])
         on(message.submit, "send", [message, *parameters], [message], mode="once")

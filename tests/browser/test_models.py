@@ -255,3 +255,17 @@ async def test_a_conversation_gets_a_short_title_from_the_model(open_chat, gemma
         await page.send("Please tell me, at length and with many examples, what sailors sang when they hauled")
         await expect(page.conversations).to_have_text(["Sea shanties"])
         await expect(page.title).to_have_text("Sea shanties")
+
+
+async def test_a_look_at_the_models_that_finds_nothing_new_touches_nothing_a_person_may_be_changing(page):
+    await expect(page.model).to_contain_text("ready")
+    await page.tab.evaluate(
+        "() => { window.filled = 0; document.querySelector('#fill').addEventListener('click', () => window.filled++); }"
+    )
+    async with page.tab.expect_response(re.compile(r"/models(\?|$)")):
+        await page.tab.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    await page.tab.wait_for_timeout(300)
+    assert await page.tab.evaluate("window.filled") == 0
+    await page.choose_model("Gemini")
+    await expect(page.model).to_contain_text("Gemini")
+    assert await page.tab.evaluate("window.filled") == 1

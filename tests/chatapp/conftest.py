@@ -6,9 +6,24 @@ import pytest
 
 from chatapp.app import create_app
 from chatapp.settings import Settings
+from chatapp.store.sqlite import SQLiteStore
+from tests.chatapp.turning import made_runner
 from tests.fakes.openai_server import FakeOpenAIServer
 from tests.page_client import open_page
 from tests.serving import serving
+
+
+@pytest.fixture
+async def store(tmp_path):
+    store = await SQLiteStore.open(tmp_path / "chat.db")
+    yield store
+    await store.aclose()
+
+
+@pytest.fixture
+async def chat(store):
+    async with made_runner(store) as make:
+        yield make
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from chatapp.changes import Changes
 from chatapp.conversation import Conversation, now_ms
 from chatapp.conversations import Conversations
 from chatapp.errors import ConversationNotFound
-from chatapp.store.sqlite import SQLiteStore
 
 
 class NoTurns:
@@ -20,13 +19,6 @@ class NoTurns:
 
     async def stop(self, _user, _conversation_id):
         return False
-
-
-@pytest.fixture
-async def store(tmp_path):
-    store = await SQLiteStore.open(tmp_path / "chat.db")
-    yield store
-    await store.aclose()
 
 
 @pytest.fixture

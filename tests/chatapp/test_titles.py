@@ -7,7 +7,6 @@ import pytest
 
 from chatapp.errors import RateLimited
 from chatapp.models import TextDelta
-from chatapp.store.sqlite import SQLiteStore
 from chatapp.titles import TITLE_CHARS, first_words, tidied
 from chatapp.turns import Beside
 from tests.chatapp.turning import PARAMETERS, ended, made_runner
@@ -31,13 +30,6 @@ class Titled(ScriptedModel):
         if isinstance(self.title, Exception):
             raise self.title
         yield TextDelta(self.title)
-
-
-@pytest.fixture
-async def store(tmp_path):
-    store = await SQLiteStore.open(tmp_path / "chat.db")
-    yield store
-    await store.aclose()
 
 
 @pytest.fixture

@@ -19,23 +19,9 @@ from chatapp.errors import (
 )
 from chatapp.models import ModelState, ModelStatus
 from chatapp.models.catalog import UnconfiguredModel
-from chatapp.store.sqlite import SQLiteStore
 from chatapp.turn_queue import TurnLimits
-from tests.chatapp.turning import PARAMETERS, made_runner
+from tests.chatapp.turning import PARAMETERS
 from tests.fakes.models import ScriptedModel
-
-
-@pytest.fixture
-async def store(tmp_path):
-    store = await SQLiteStore.open(tmp_path / "chat.db")
-    yield store
-    await store.aclose()
-
-
-@pytest.fixture
-async def chat(store):
-    async with made_runner(store) as make:
-        yield make
 
 
 async def finished(runner, user, conversation_id):

@@ -18,26 +18,12 @@ from chatapp.errors import (
     UnknownModel,
 )
 from chatapp.models import ModelState, ModelStatus, Price
-from chatapp.store.sqlite import SQLiteStore
 from chatapp.turn_queue import TurnLimits
 from chatapp.turns import Beside
-from tests.chatapp.turning import PARAMETERS, ended, made_runner
+from tests.chatapp.turning import PARAMETERS, ended
 from tests.fakes.models import ScriptedModel
 
 NAME = "0123456789abcdef" * 2
-
-
-@pytest.fixture
-async def store(tmp_path):
-    store = await SQLiteStore.open(tmp_path / "chat.db")
-    yield store
-    await store.aclose()
-
-
-@pytest.fixture
-async def chat(store):
-    async with made_runner(store) as make:
-        yield make
 
 
 class Talk:

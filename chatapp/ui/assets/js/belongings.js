@@ -1,23 +1,10 @@
 // At the sidebar's end: language, light or dark, and everything that is one's own.
 import { find, h } from "./dom.js";
+import { keep, kept } from "./kept.js";
 import { deleteEverything } from "./sidebar.js";
 import { change, onProfile, profile } from "./profile.js";
 import { SHORTCUTS } from "./keys.js";
 import { language, LANGUAGES, t } from "./words.js";
-
-const keep = (name, value) => {
-  try {
-    if (value) localStorage.setItem(name, value);
-    else localStorage.removeItem(name);
-  } catch {} // a browser that keeps nothing: until the next page
-};
-const kept = (name) => {
-  try {
-    return localStorage.getItem(name) || "";
-  } catch {
-    return "";
-  }
-};
 
 const chooser = (label, choices, chosen, onchoice) =>
   h(
@@ -42,12 +29,12 @@ export const start = () => {
       "details",
       { id: "settings" },
       h("summary", {}, t("Settings and your data")),
-      chooser(t("Language"), LANGUAGES, language, (value) => (keep("language", value), location.reload())),
+      chooser(t("Language"), LANGUAGES, language, (value) => (keep("local", "language", value), location.reload())),
       chooser(
         t("Appearance"),
         { "": t("As the system"), light: t("Light"), dark: t("Dark") },
-        kept("appearance"),
-        (value) => (keep("appearance", value), location.reload()),
+        kept("local", "appearance"),
+        (value) => (keep("local", "appearance", value), location.reload()),
       ),
       h(
         "label",

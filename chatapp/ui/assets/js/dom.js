@@ -1,4 +1,6 @@
 // Elements without a library. Text always goes in as text, never as markup.
+export const UNCHANGED = { __type__: "update" }; // Gradio leaves such a component as it is
+
 export const find = (selector, root = document) => root.querySelector(selector);
 
 // h("button", { class: "x", onclick: f }, "text", child, ...); null and false are left out.
@@ -71,6 +73,11 @@ export const menu = (button, label, items) => {
       return h(isLink ? "a" : "button", isLink ? properties : { type: "button", ...properties }, icon(picture), words);
     }),
   );
+  openMenu(button, list);
+};
+
+// Open a menu that was made, and walk through it with the arrow keys.
+export const openMenu = (button, list, first = list.firstElementChild) => {
   list.addEventListener("keydown", (event) => {
     const all = [...list.children];
     const at = all.indexOf(document.activeElement);
@@ -79,16 +86,34 @@ export const menu = (button, label, items) => {
     event.preventDefault();
     all.at(to % all.length).focus();
   });
-  list.addEventListener("toggle", (event) => {
-    if (event.newState === "open") return list.firstElementChild.focus();
+  popUp(button, list, first);
+};
+
+// Open a panel of its own beneath a button, until something else is chosen.
+export const popUp = (button, panel, first) => {
+  panel.addEventListener("toggle", (event) => {
+    if (event.newState === "open") return first.focus();
     button.setAttribute("aria-expanded", "false");
     if (!document.activeElement || document.activeElement === document.body) button.focus();
-    setTimeout(() => list.remove());
+    setTimeout(() => panel.remove());
   });
   button.setAttribute("aria-expanded", "true");
-  document.body.append(list);
-  list.showPopover();
-  place(list, button);
+  document.body.append(panel);
+  panel.showPopover();
+  place(panel, button);
+};
+
+export const copyText = async (text) => {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    // Only there with HTTPS.
+    const box = h("textarea", { class: "unseen" }, text);
+    document.body.append(box);
+    box.select();
+    document.execCommand("copy");
+    box.remove();
+  }
 };
 
 // Put a popover beneath (or above) the element that it belongs to, within the window.

@@ -1,6 +1,6 @@
 // Experiments: the next questions go to two at once, two models or two temperatures, and one answer is kept.
 import { onChange } from "./conversation.js";
-import { find, h, icon, place } from "./dom.js";
+import { find, h, icon, popUp } from "./dom.js";
 import * as models from "./models.js";
 import { current } from "./parameters.js";
 import { number, t } from "./words.js";
@@ -66,11 +66,7 @@ const panel = (button) => {
       h("button", { type: "button", class: "primary", onclick: go }, t("Compare")),
     ),
   );
-  form.addEventListener("toggle", (event) => event.newState === "closed" && setTimeout(() => form.remove()));
-  document.body.append(form);
-  form.showPopover();
-  place(form, button);
-  model.focus();
+  popUp(button, form, model);
 };
 
 export const start = () => {

@@ -3,8 +3,9 @@ import { call } from "./api.js";
 import * as belongings from "./belongings.js";
 import * as conversation from "./conversation.js";
 import * as direction from "./direction.js";
-import { find, h } from "./dom.js";
+import { find, h, UNCHANGED } from "./dom.js";
 import * as experiment from "./experiment.js";
+import { keep, kept } from "./kept.js";
 import * as keys from "./keys.js";
 import * as messages from "./messages.js";
 import * as models from "./models.js";
@@ -17,7 +18,6 @@ import * as sidebar from "./sidebar.js";
 import * as welcome from "./welcome.js";
 import { t } from "./words.js";
 
-const UNCHANGED = { __type__: "update" };
 const DRAFT = "draft";
 const PAUSE = 2000; // ms between tries to reach a chat that is away
 
@@ -36,20 +36,10 @@ const state = async () => {
   }
 };
 
-const keepDraft = () => {
-  try {
-    sessionStorage.setItem(DRAFT, conversation.questionBox()?.value || "");
-  } catch {} // a browser that keeps nothing
-};
-const keptDraft = () => {
-  try {
-    return sessionStorage.getItem(DRAFT) || "";
-  } catch {
-    return "";
-  }
-};
+const keepDraft = () => keep("session", DRAFT, conversation.questionBox()?.value);
 
-const load = async () => {
+const load = async (temperature, top_p, max_tokens) => {
+  parameters.setDefaults({ temperature, top_p, max_tokens });
   direction.start();
   find("#messages [role=log]")?.setAttribute("aria-label", t("Messages"));
   notices.start();
@@ -64,7 +54,7 @@ const load = async () => {
   sidebar.start();
   belongings.start();
   keys.start();
-  const draft = keptDraft();
+  const draft = kept("session", DRAFT);
   if (draft) parameters.fill({ message: draft });
   const id = sidebar.idInAddress();
   conversation.show(id);

@@ -2,7 +2,7 @@
 // The chatbot shows the texts; the rest is put beside them here, in each of its rows.
 import { pathOf } from "./api.js";
 import { answerAgain, choose, goOn, isWriting, onChange, open, rate, send, showEarlier } from "./conversation.js";
-import { find, h, icon, iconButton } from "./dom.js";
+import { copyText, find, h, icon, iconButton } from "./dom.js";
 import { guarded } from "./markdown.js";
 import * as models from "./models.js";
 import { tell } from "./notices.js";
@@ -212,16 +212,7 @@ const notes = (entry) =>
   ].filter(Boolean);
 
 const copy = async (text) => {
-  try {
-    await navigator.clipboard.writeText(text);
-  } catch {
-    // Only there with HTTPS.
-    const box = h("textarea", { class: "unseen" }, text);
-    document.body.append(box);
-    box.select();
-    document.execCommand("copy");
-    box.remove();
-  }
+  await copyText(text);
   tell(t("Copied"), { seconds: 2 });
 };
 

@@ -1,7 +1,7 @@
 // The models: what each is, where it runs and how it is; which one is chosen.
 import { call } from "./api.js";
 import { onChange, open } from "./conversation.js";
-import { find, h, icon, place } from "./dom.js";
+import { find, h, icon, openMenu } from "./dom.js";
 import { last } from "./notices.js";
 import { change, onProfile, profile } from "./profile.js";
 import { minutesSince, said, t } from "./words.js";
@@ -28,6 +28,7 @@ let models = [];
 let chosen = "";
 let storeNotices = [];
 const listeners = new Set();
+// Call `listener()` when another model is chosen, or something of the chosen one is different.
 export const onChoice = (listener) => listeners.add(listener);
 
 export const byId = (id) => models.find((model) => model.id === id);
@@ -63,8 +64,9 @@ const kept = () => open.item?.model || ""; // it may have been there before the 
 export const choose = (id) => {
   chosen = id;
   update();
-  listeners.forEach((listener) => listener());
 };
+
+let heard = ""; // what those who listen were last told of
 
 const update = () => {
   const model = chosenModel();
@@ -72,6 +74,9 @@ const update = () => {
   const button = find("#model");
   button.replaceChildren(h("bdi", {}, model.label), stateOf(model), icon("down"));
   last([...storeNotices.map((words) => ({ words: said(words) })), ...notice(model)]);
+  const now = JSON.stringify(model);
+  if (now === heard) return; // models are looked at again and again
+  heard = now;
   listeners.forEach((listener) => listener());
 };
 
@@ -127,21 +132,7 @@ const pick = (button) => {
       ),
     ),
   );
-  list.addEventListener("keydown", (event) => {
-    const all = [...list.children];
-    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    if (!step) return;
-    event.preventDefault();
-    all.at((all.indexOf(document.activeElement) + step) % all.length).focus();
-  });
-  list.addEventListener("toggle", (event) => {
-    if (event.newState === "open") return find("[aria-checked=true]", list)?.focus();
-    button.focus();
-    setTimeout(() => list.remove());
-  });
-  document.body.append(list);
-  list.showPopover();
-  place(list, button);
+  openMenu(button, list, find("[aria-checked=true]", list) || undefined);
 };
 
 const look = async () => {

@@ -1,12 +1,10 @@
 // How answers are to be: the sliders, the instructions, and everything else that goes along with a question.
 import { onChange, open } from "./conversation.js";
-import { find, h, icon, place } from "./dom.js";
+import { find, h, icon, place, UNCHANGED } from "./dom.js";
 import * as models from "./models.js";
 import { change, onProfile, profile } from "./profile.js";
 import { said, t } from "./words.js";
 
-const DEFAULTS = { temperature: 0.9, top_p: 0.95, max_tokens: 1024 };
-const UNCHANGED = { __type__: "update" }; // Gradio leaves such a component as it is
 const SENTENCES = {
   temperature: t("Low: sober and repeatable. High: varied and surprising."),
   top_p: t("How much of the likely words to choose from: lower keeps to the likeliest."),
@@ -14,8 +12,10 @@ const SENTENCES = {
 };
 const SAVE_AFTER = 500; // ms
 
-const now = { ...DEFAULTS, system_prompt: "", persona: "", beside: null };
+let defaults = {}; // as the layout has them, until a person changes them
+const now = { system_prompt: "", persona: "", beside: null };
 export const current = now;
+export const setDefaults = (values) => Object.assign(now, (defaults = values));
 let text = UNCHANGED; // what the message box is to get
 
 // Everything that goes along with a question.
@@ -69,7 +69,7 @@ export const setInstructions = (text, persona) => {
 };
 
 export const resetParameters = () => {
-  Object.assign(now, DEFAULTS);
+  Object.assign(now, defaults);
   fill();
   update();
   change({ parameters: null });
@@ -80,7 +80,7 @@ export const onParameters = (listener) => listeners.add(listener);
 
 const update = () => {
   listeners.forEach((listener) => listener());
-  const isDefault = Object.entries(DEFAULTS).every(([name, it]) => now[name] === it);
+  const isDefault = Object.entries(defaults).every(([name, it]) => now[name] === it);
   find("#parameters-button").classList.toggle("on", !isDefault);
 };
 
@@ -105,8 +105,8 @@ export const start = () => {
   panel.addEventListener("toggle", (event) => event.newState === "open" && place(panel, button));
   find("#tools .chat-tools").append(button);
   onProfile(() => {
-    const values = profile.parameters || DEFAULTS;
-    if (Object.keys(DEFAULTS).every((name) => now[name] === values[name])) return;
+    const values = profile.parameters || defaults;
+    if (Object.keys(defaults).every((name) => now[name] === values[name])) return;
     Object.assign(now, values);
     fill();
     update();

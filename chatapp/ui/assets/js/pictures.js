@@ -4,7 +4,7 @@ import { find, h, icon, iconButton } from "./dom.js";
 import { say } from "./notices.js";
 import { t } from "./words.js";
 
-const LONGEST = 1536; // px, as the server's chatapp/api
+const LONGEST = 1536; // px, as the server's chatapp/pictures.py
 const MOST_BYTES = 900_000;
 const KINDS = ["image/png", "image/jpeg", "image/webp"];
 const QUALITIES = [0.9, 0.8, 0.65, 0.5];

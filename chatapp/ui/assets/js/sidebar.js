@@ -1,7 +1,7 @@
 // The list of conversations: by day, with what can be done with each; and the search through all of them.
 import { call, pathOf } from "./api.js";
 import { onChange, open, show } from "./conversation.js";
-import { ask, find, h, icon, iconButton, menu } from "./dom.js";
+import { ask, copyText, find, h, icon, iconButton, menu } from "./dom.js";
 import { goTo } from "./messages.js";
 import { attempt, tell } from "./notices.js";
 import { day, t } from "./words.js";
@@ -232,13 +232,8 @@ const setArchived = async (item, archived) => {
 };
 
 const copyLink = async (item) => {
-  const address = new URL(addressOf(item.id), document.baseURI).href;
-  try {
-    await navigator.clipboard.writeText(address);
-    tell(t("The link is copied. It opens for you only."));
-  } catch {
-    prompt(t("The link; it opens for you only:"), address);
-  }
+  await copyText(new URL(addressOf(item.id), document.baseURI).href);
+  tell(t("The link is copied. It opens for you only."));
 };
 
 const rename = (item) => {
