@@ -6,6 +6,7 @@ import asyncio
 import json
 import secrets
 import time
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -55,7 +56,7 @@ class Talk:
         self.lates += answer.lates
 
 
-class Person:
+class Person(ABC):
     """Asks, reads the answer to its end, and asks again; ``texts`` is the conversation so far."""
 
     def __init__(self, texts: Sequence[str]) -> None:
@@ -83,9 +84,9 @@ class Person:
             self.texts += [question, answer.text]
             talk.add(answer, asked)
 
+    @abstractmethod
     async def ask(self, question: str, answer: Answer) -> None:
         """Ask and let the answer grow to its end."""
-        raise NotImplementedError
 
 
 class PersonAtPage(Person):
