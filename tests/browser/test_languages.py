@@ -236,3 +236,21 @@ async def test_what_goes_wrong_in_a_stream_is_said_in_the_readers_language(open_
     await page.tab.route("**/events*", fail)
     await page.reload()
     await expect(page.refusal).to_have_text(words("he")(template))
+
+
+@pytest.mark.parametrize("language", LOCALES)
+async def test_on_a_phone_every_panel_fits_the_screen(open_chat, chat, gemma, language):
+    gemma.answer = [ANSWERS[language]]
+    page = await open_chat(chat.url, locale=LOCALES[language], width=360, height=740, has_touch=True, is_mobile=True)
+    await page.box.fill("Question")
+    await page.send_button.click()
+    await expect(page.answers).to_have_count(1)
+    await expect(page.stop_button).to_be_hidden()
+    for opener in ("#more", "#model", "#persona", "#compare", "#parameters-button"):
+        await page.tab.locator(opener).click()
+        panel = page.tab.locator(":popover-open, dialog[open]")
+        box = await panel.bounding_box()
+        assert box["x"] >= 0, opener
+        assert box["x"] + box["width"] <= 360, opener
+        assert await panel.evaluate("panel => panel.scrollWidth <= panel.clientWidth"), opener
+        await page.tab.keyboard.press("Escape")

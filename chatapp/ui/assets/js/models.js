@@ -52,6 +52,13 @@ const since = (model) => {
   return minutes ? t("for {minutes} min", { minutes }) : "";
 };
 
+// Why it is not ready, and since when; "" where its state says all of it.
+const why = (model) => {
+  const reason = said(model.reason);
+  if (model.state === "ready" || !reason || reason === (STATES[model.state] || [])[1]) return "";
+  return [reason, since(model)].filter(Boolean).join(" ");
+};
+
 export const setModels = ({ models: now, notices = [], default: first }) => {
   models = now;
   storeNotices = notices;
@@ -121,13 +128,9 @@ const pick = (button) => {
           "span",
           { class: "details" },
           stateOf(model),
-          " · ",
-          placeName(model.place),
-          model.images ? ` · ${t("sees pictures")}` : "",
+          [placeName(model.place), model.images && t("sees pictures")].filter(Boolean).map((fact) => ` · ${fact}`),
         ),
-        model.state !== "ready" &&
-          model.reason &&
-          h("span", { class: "details" }, [said(model.reason), since(model)].filter(Boolean).join(" ")),
+        why(model) && h("span", { class: "details" }, why(model)),
         model.price && h("span", { class: "details" }, t("${input} in, ${output} out per million tokens", model.price)),
       ),
     ),
