@@ -19,7 +19,6 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -108,9 +107,9 @@ async def prepare(path: Path, users: Sequence[int], histories: Sequence[int]) ->
         for count in users:
             guests[history, count] = [({}, "")] * count
             if history:
-                known = [identity.identify(SimpleNamespace(cookies={})) for _ in range(count)]
+                known = [identity.new_user() for _ in range(count)]
                 ids = await asyncio.gather(*(write_conversation(store, user, history) for user, _ in known))
-                cookies = [{COOKIE: header.partition("=")[2].partition(";")[0]} for _, header in known]
+                cookies = [{COOKIE: cookie} for _, cookie in known]
                 guests[history, count] = list(zip(cookies, ids, strict=True))
     await store.aclose()
     return guests

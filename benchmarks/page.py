@@ -38,7 +38,7 @@ from benchmarks.page_parts.texts import MESSAGES, messages, tokens
 from benchmarks.start import wait_for
 from chatapp.api.stream import MESSAGES_AT_ONCE
 from chatapp.conversation import Conversation, Message, Role, new_id, now_ms
-from chatapp.identity.local import LocalIdentity
+from chatapp.identity.local import LOCAL
 from chatapp.store.sqlite import SQLiteStore
 from tests.browser.conftest import ARGUMENTS, chromium_path, sandbox_arguments
 from tests.fakes.openai_server import FakeOpenAIServer
@@ -94,7 +94,6 @@ def settings(folder: str, backend: str) -> dict[str, str]:
 
 async def prepare(path: Path) -> str:
     """Write the long conversation; return its id."""
-    user, _ = LocalIdentity().identify(None)  # type: ignore[arg-type]  # it looks at nothing
     store = await SQLiteStore.open(path)
     start_ms = now_ms() - MESSAGES - 1
     conversation = Conversation(id=new_id(), title="Long", created_ms=start_ms, updated_ms=start_ms)
@@ -104,7 +103,7 @@ async def prepare(path: Path) -> str:
         role, model = (Role.ASSISTANT, "gemma") if i % 2 else (Role.USER, "")
         one = Message(id=new_id(), turn_id=turn_id, role=role, content=text, created_ms=start_ms + i, model=model)
         written.append(one)
-    await store.create(user, conversation, *written)
+    await store.create(LOCAL.user, conversation, *written)
     await store.aclose()
     return conversation.id
 

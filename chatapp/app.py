@@ -26,7 +26,7 @@ from chatapp.store.sqlite import SQLiteStore
 from chatapp.store.with_temporary import WithTemporary
 from chatapp.turn_queue import TurnLimits
 from chatapp.turns import TurnRunner
-from chatapp.web import belongings, health
+from chatapp.web import account, belongings, health
 from chatapp.web.headers import HeadersMiddleware
 from chatapp.web.proxies import ForgetForwardingMiddleware
 from chatapp.web.streams import EndStreamsMiddleware
@@ -91,13 +91,15 @@ async def create_app(settings: Settings) -> FastAPI:
     app.state.closing = asyncio.Event()
     app.state.metrics = metrics
     app.include_router(health.router)
+    app.include_router(account.router(settings))
     app.include_router(belongings.router(settings, store, catalog, turns))
     app.include_router(api.router(settings, store, catalog, turns, conversations))
     mount_page(app, settings)
+    # The last one added is the first to see a request.
     app.add_middleware(EndStreamsMiddleware, closing=app.state.closing)
+    app.add_middleware(IdentityMiddleware, identity=identity)
     app.add_middleware(HeadersMiddleware)
     app.add_middleware(ForgetForwardingMiddleware)
-    app.add_middleware(IdentityMiddleware, identity=identity)
     return app
 
 

@@ -7,7 +7,6 @@ import itertools
 import time
 from collections import Counter
 from contextlib import suppress
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -51,8 +50,8 @@ class Person:
 
     def __init__(self, chat: Chat, book: Book, pace: Pace, chance: random.Random) -> None:
         identity = AnonymousIdentity(SECRET, secure=False)
-        self.user, header = identity.identify(SimpleNamespace(cookies={}))
-        self.cookies = {COOKIE: header.partition("=")[2].partition(";")[0]}
+        self.user, cookie = identity.new_user()
+        self.cookies = {COOKIE: cookie}
         self.troubles: Counter[str] = Counter()
         self.chat = chat
         self.book = book

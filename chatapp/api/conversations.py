@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
+from chatapp import audit
 from chatapp.api import facts, requests
 from chatapp.api.refusals import in_words
+from chatapp.audit import Action
 from chatapp.conversation import Feedback
 from chatapp.identity import user_of
 from chatapp.store.values import MAX_PAGE
@@ -102,6 +104,7 @@ class ConversationRoutes:
     async def delete(self, request: Request, conversation_id: str) -> Response:
         """Delete, and say for how long that can be undone."""
         await self._conversations.delete(user_of(request), conversation_id)
+        audit.note(Action.DELETE, user_of(request))
         return JSONResponse({"undoSeconds": self._conversations.undo_seconds})
 
     @in_words

@@ -1,47 +1,138 @@
-"""The one seam to who is asking: a middleware puts the user on every request, before anything else sees it."""
+"""The one seam to who is asking: a middleware puts the person on every request, before anything else sees it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from starlette.datastructures import MutableHeaders
-from starlette.requests import HTTPConnection
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import JSONResponse
+
+from chatapp.sentences import Sentence, as_json
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.responses import Response
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-USER_KEY = "chat.user"
+PERSON_KEY = "chat.person"
+# What anybody may have: whether the chat is alive, and the files that its pages are made of (`chatapp.ui.page_files`).
+PUBLIC = re.compile(r"/healthz|/page/[^/]+/.+")
+NOBODY = Sentence("You are signed out. Sign in to go on; what you wrote is still here.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """Somebody who may use the chat.
+
+    Attributes:
+        user: whom the store knows: opaque, and never an address.
+        kind: who says so.
+        name: as the provider says it, for the person's own eyes; "" if it does not.
+        address: the e-mail address, likewise; never logged, never stored.
+    """
+
+    user: str
+    kind: Literal["local", "anonymous", "google", "iap"]
+    name: str = ""
+    address: str = ""
+
+    @property
+    def is_guest(self) -> bool:
+        """Whether nobody knows who this is: a browser with a cookie."""
+        return self.kind == "anonymous"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identified:
+    """Who is asking, or why that is nobody.
+
+    Attributes:
+        person: None: nobody whom the chat knows.
+        cookies: ``Set-Cookie`` headers to answer with.
+        problem: what to say where there is nobody.
+        status: and with which status.
+    """
+
+    person: Person | None
+    cookies: tuple[str, ...] = ()
+    problem: Sentence = NOBODY
+    status: int = 401
 
 
 class Identity(Protocol):
     """Says who is asking."""
 
-    def identify(self, request: HTTPConnection) -> tuple[str, str]:
-        """Return the user's id and a ``Set-Cookie`` header to answer with ("" for none)."""
+    async def identify(self, request: HTTPConnection) -> Identified:
+        """Return who sent this request, or nobody."""
+
+
+def refused(_request: Request, nobody: Identified) -> Response:
+    """Return what a program is told where nobody is signed in."""
+    return JSONResponse({"error": as_json(nobody.problem)}, nobody.status, headers={"cache-control": "no-store"})
 
 
 class IdentityMiddleware:
-    """Identifies the user of every HTTP request once."""
+    """Identifies who sends each HTTP request, once. It fails closed: from nobody only what is public is passed on.
 
-    def __init__(self, app: ASGIApp, identity: Identity) -> None:
+    Args:
+        app: what is behind it.
+        identity: who knows people.
+        public: paths besides `PUBLIC` that nobody has to be known for; they get no person at all.
+        refuse: the response to everything else where there is nobody.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        identity: Identity,
+        *,
+        public: frozenset[str] = frozenset(),
+        refuse: Callable[[Request, Identified], Response] = refused,
+    ) -> None:
         self._app = app
         self._identity = identity
+        self._public = public
+        self._refuse = refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on with its user in the scope."""
-        if scope["type"] != "http":
+        """Pass the request on with its person in the scope."""
+        if scope["type"] == "websocket":  # nothing here talks over one
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        if scope["type"] != "http" or scope["path"] in self._public or PUBLIC.fullmatch(scope["path"]):
             await self._app(scope, receive, send)
             return
-        scope[USER_KEY], cookie = self._identity.identify(HTTPConnection(scope))
+        identified = await self._identity.identify(HTTPConnection(scope))
 
-        async def send_with_cookie(message: Message) -> None:
+        async def send_with_cookies(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).append("set-cookie", cookie)
+                headers = MutableHeaders(scope=message)
+                for cookie in identified.cookies:
+                    headers.append("set-cookie", cookie)
             await send(message)
 
-        await self._app(scope, receive, send_with_cookie if cookie else send)
+        if identified.person is None:
+            response: ASGIApp = self._refuse(Request(scope, receive), identified)
+        else:
+            scope[PERSON_KEY] = identified.person
+            response = self._app
+        await response(scope, receive, send_with_cookies if identified.cookies else send)
+
+
+def person_of(request: HTTPConnection) -> Person:
+    """Return who sent this request.
+
+    Raises:
+        KeyError: the path is public, so nobody was asked for.
+    """
+    person: Person = request.scope[PERSON_KEY]
+    return person
 
 
 def user_of(request: HTTPConnection) -> str:
     """Return the id of the user who sent this request."""
-    return str(request.scope[USER_KEY])
+    return person_of(request).user

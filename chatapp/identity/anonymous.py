@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 from itsdangerous import BadSignature, Signer
 
+from chatapp.identity import Identified, Person
+
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
 
@@ -30,15 +32,32 @@ class AnonymousIdentity:
 
     def __init__(self, secret: str, *, secure: bool) -> None:
         self._signer = Signer(secret, salt="chat.identity.anonymous", digest_method=hashlib.sha256)
-        self._attributes = f"Path=/; Max-Age={COOKIE_SECONDS}; HttpOnly; SameSite=Lax" + ("; Secure" if secure else "")
+        self._attributes = "; Path=/; HttpOnly; SameSite=Lax" + ("; Secure" if secure else "")
 
-    def identify(self, request: HTTPConnection) -> tuple[str, str]:
+    async def identify(self, request: HTTPConnection) -> Identified:
         """Return the cookie's user, or a new one with the cookie that will say so."""
+        if user := self.user_in(request):
+            return Identified(person=Person(user=user, kind="anonymous"))
+        user, cookie = self.new_user()
+        header = f"{COOKIE}={cookie}; Max-Age={COOKIE_SECONDS}{self._attributes}"
+        return Identified(person=Person(user=user, kind="anonymous"), cookies=(header,))
+
+    def user_in(self, request: HTTPConnection) -> str:
+        """Return the user whom the request's cookie names; "" if it has none that is ours."""
         try:
-            return self._signer.unsign(request.cookies.get(COOKIE, "")).decode(), ""
+            return self._signer.unsign(request.cookies.get(COOKIE, "")).decode()
         except BadSignature:
-            user = f"anonymous-{secrets.token_hex(16)}"
-            return user, f"{COOKIE}={self._signer.sign(user).decode()}; {self._attributes}"
+            return ""
+
+    def new_user(self) -> tuple[str, str]:
+        """Return a new user and the value of the cookie that names them."""
+        user = f"anonymous-{secrets.token_hex(16)}"
+        return user, self._signer.sign(user).decode()
+
+    @property
+    def forgotten(self) -> str:
+        """The ``Set-Cookie`` header that makes a browser forget its user."""
+        return f"{COOKIE}=; Max-Age=0{self._attributes}"
 
 
 def kept_secret(path: Path) -> str:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from chatapp.identity import Identified, Person
+
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
+
+LOCAL = Person(user="local", kind="local")
 
 
 class LocalIdentity:
     """Everybody who reaches this computer's loopback address is its one user."""
 
-    def identify(self, request: HTTPConnection) -> tuple[str, str]:  # noqa: ARG002  # the protocol's parameter
-        """Return the one user."""
-        return "local", ""
+    async def identify(self, request: HTTPConnection) -> Identified:  # noqa: ARG002  # the protocol's parameter
+        """Return the one person."""
+        return Identified(person=LOCAL)

@@ -21,8 +21,9 @@ import structlog
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 
-from chatapp import archive, belongings, exports, markdown
+from chatapp import archive, audit, belongings, exports, markdown
 from chatapp.archive import moment
+from chatapp.audit import Action
 from chatapp.belongings import NotAllDeleted
 from chatapp.conversation import now_ms
 from chatapp.errors import ChatError, ConversationNotFound, StoreUnavailable
@@ -54,11 +55,13 @@ def router(settings: Settings, store: ConversationStore, catalog: Catalog, turns
     @routes.get("/export/everything.json")
     @_in_words
     async def everything_as_json(request: Request) -> Response:
+        audit.note(Action.EXPORT, user_of(request))
         return await _stream(f"{_today()}.json", JSON, exports.as_json(store, user_of(request)))
 
     @routes.get("/export/everything.md.zip")
     @_in_words
     async def everything_as_markdown(request: Request) -> Response:
+        audit.note(Action.EXPORT, user_of(request))
         return await _stream(f"{_today()}.zip", ZIP, exports.as_zip(store, user_of(request), catalog.label))
 
     @routes.get("/export/{conversation_id}.json")
@@ -66,6 +69,7 @@ def router(settings: Settings, store: ConversationStore, catalog: Catalog, turns
     async def one_as_json(request: Request, conversation_id: str) -> Response:
         user = user_of(request)
         conversation, messages = await belongings.one(store, user, conversation_id)
+        audit.note(Action.EXPORT, user)
         content = archive.beginning(user) + archive.encoded(conversation, messages) + archive.END
         return Response(content, headers=_headers(markdown.file_name(conversation, ".json")), media_type=JSON)
 
@@ -73,6 +77,7 @@ def router(settings: Settings, store: ConversationStore, catalog: Catalog, turns
     @_in_words
     async def one_as_markdown(request: Request, conversation_id: str) -> Response:
         conversation, messages = await belongings.one(store, user_of(request), conversation_id)
+        audit.note(Action.EXPORT, user_of(request))
         content = markdown.document(conversation, messages, catalog.label)
         return Response(content, headers=_headers(markdown.file_name(conversation, ".md")), media_type=MARKDOWN)
 
@@ -82,6 +87,7 @@ def router(settings: Settings, store: ConversationStore, catalog: Catalog, turns
             return _refusal(403, Sentence("Only the chat's own page may delete what is yours. Nothing was deleted."))
         if not await _is_confirmed(request):
             return _refusal(400, Sentence("Deleting everything must be confirmed. Nothing was deleted."))
+        audit.note(Action.DELETE_EVERYTHING, user_of(request))
         try:
             return JSONResponse({"deleted": await belongings.delete_everything(store, turns, user_of(request))})
         except NotAllDeleted as error:

@@ -15,7 +15,7 @@ from chatapp import archive
 from chatapp.belongings import everything
 from chatapp.conversation import GenerationParameters, Image, Persona, Profile
 from chatapp.errors import ConversationNotFound, StoreUnavailable
-from chatapp.identity import IdentityMiddleware
+from chatapp.identity import Identified, IdentityMiddleware, Person
 from chatapp.models.catalog import Catalog
 from chatapp.settings import Settings
 from chatapp.store.journaled import JournaledStore
@@ -41,8 +41,8 @@ OWN_PAGE = {"sec-fetch-site": "same-origin"}
 class NamedIdentity:
     """The user is whom the request names."""
 
-    def identify(self, request):
-        return request.headers.get("x-user", "ana"), ""
+    async def identify(self, request):
+        return Identified(person=Person(user=request.headers.get("x-user", "ana"), kind="local"))
 
 
 class Chat:
@@ -349,7 +349,7 @@ async def test_an_export_that_fails_in_the_middle_breaks_off(chat, path, monkeyp
     monkeypatch.setattr(chat.store, "messages", failing)
     with capture_logs() as logs, pytest.raises(aiohttp.ClientPayloadError):
         await chat.get(path)
-    assert logs == [{"event": "export_broken_off", "detail": "EIO", "log_level": "warning"}]
+    assert logs[1:] == [{"event": "export_broken_off", "detail": "EIO", "log_level": "warning"}]
 
 
 @pytest.mark.parametrize("path", ["everything.json", "everything.md.zip"])
@@ -482,7 +482,10 @@ async def test_the_log_says_that_everything_was_deleted_and_no_word_of_it(chat):
     await created(chat.store, "SECRET title")
     with capture_logs() as logs:
         await chat.delete_everything()
-    assert logs == [{"event": "everything_deleted", "conversations": 1, "log_level": "info"}]
+    assert logs == [
+        {"event": "audit", "action": "delete_everything", "user": "ana", "log_level": "info"},
+        {"event": "everything_deleted", "conversations": 1, "log_level": "info"},
+    ]
 
 
 @pytest.mark.parametrize(
