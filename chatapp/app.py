@@ -28,7 +28,9 @@ from chatapp.turn_queue import TurnLimits
 from chatapp.turns import TurnRunner
 from chatapp.web import account, belongings, health
 from chatapp.web.headers import HeadersMiddleware
-from chatapp.web.proxies import ForgetForwardingMiddleware
+from chatapp.web.hosts import HostsMiddleware
+from chatapp.web.origins import OriginsMiddleware
+from chatapp.web.proxies import ForwardingMiddleware
 from chatapp.web.streams import EndStreamsMiddleware
 
 if TYPE_CHECKING:
@@ -92,15 +94,21 @@ async def create_app(settings: Settings) -> FastAPI:
     app.state.metrics = metrics
     app.include_router(health.router)
     app.include_router(account.router(settings))
-    app.include_router(belongings.router(settings, store, catalog, turns))
+    app.include_router(belongings.router(store, catalog, turns))
     app.include_router(api.router(settings, store, catalog, turns, conversations))
     mount_page(app, settings)
-    # The last one added is the first to see a request.
     app.add_middleware(EndStreamsMiddleware, closing=app.state.closing)
-    app.add_middleware(IdentityMiddleware, identity=identity)
-    app.add_middleware(HeadersMiddleware)
-    app.add_middleware(ForgetForwardingMiddleware)
+    _guard(app, settings, identity)
     return app
+
+
+def _guard(app: FastAPI, settings: Settings, identity: Identity) -> None:
+    """Put what every request passes in front of the app; the last one added is the first to see it."""
+    app.add_middleware(IdentityMiddleware, identity=identity)
+    app.add_middleware(OriginsMiddleware, root_url=settings.root_url)  # what another site embeds makes no new guest
+    app.add_middleware(ForwardingMiddleware, trusted=settings.trusted_proxies)
+    app.add_middleware(HostsMiddleware, root_url=settings.root_url, local=settings.identity == "local")
+    app.add_middleware(HeadersMiddleware)  # of refusals too
 
 
 def _models(settings: Settings) -> list[ChatModel]:

@@ -9,6 +9,7 @@ import difflib
 import json
 import os
 import re
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -65,6 +66,18 @@ def _parsed_price(value: object) -> object:
 PriceOfTokens = Annotated[Price | None, NoDecode, BeforeValidator(_parsed_price)]
 
 
+def _parsed_networks(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return tuple(ip_network(part) for part in re.split(r"[\s,]+", value) if part)
+    except ValueError as error:
+        raise ValueError(f"it must be networks like 10.0.0.0/8, separated by commas ({error})") from error
+
+
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_parsed_networks)]
+
+
 class ExtraModel(BaseModel):
     """One more model behind an OpenAI-compatible API, as an item of ``CHAT_MODELS``."""
 
@@ -109,6 +122,9 @@ class Settings(BaseSettings):
     )
     root_url: Url = Field(
         default="", description="the address people use when a proxy stands in front, such as https://chat.example.org"
+    )
+    trusted_proxies: Networks = Field(
+        default=(), description="networks of the proxies whose X-Forwarded-For is believed: 10.0.0.0/8, 192.0.2.7"
     )
     theme: Literal["blue", "green"] = Field(
         default="blue", validation_alias=AliasChoices("THEME", "CHAT_THEME"), description="colour of the page"

@@ -7,6 +7,7 @@ import urllib.parse
 
 import aiohttp
 
+OWN_PAGE = {"Sec-Fetch-Site": "same-origin"}  # what browsers say of what the page asks
 PARAMETERS = {"temperature": 0.9, "top_p": 0.95, "max_tokens": 1024, "system_prompt": ""}
 
 
@@ -197,5 +198,5 @@ async def open_page(url, **session):
     """Open the page in a browser of its own."""
     jar = aiohttp.CookieJar(unsafe=True)  # keeps cookies of an address, as browsers do
     # A line holds a whole conversation.
-    async with aiohttp.ClientSession(cookie_jar=jar, read_bufsize=1 << 24, **session) as http:
+    async with aiohttp.ClientSession(cookie_jar=jar, headers=OWN_PAGE, read_bufsize=1 << 24, **session) as http:
         yield await PageClient(http, url).open()

@@ -17,7 +17,6 @@ from chatapp.conversation import GenerationParameters, Image, Persona, Profile
 from chatapp.errors import ConversationNotFound, StoreUnavailable
 from chatapp.identity import Identified, IdentityMiddleware, Person
 from chatapp.models.catalog import Catalog
-from chatapp.settings import Settings
 from chatapp.store.journaled import JournaledStore
 from chatapp.store.sqlite import SQLiteStore
 from chatapp.store.with_temporary import WithTemporary
@@ -35,7 +34,6 @@ PICTURES = (
     Image(id="one", media_type="image/png", width=3, height=2, data=b"\x89PNG\xff"),
     Image(id="two", media_type="image/jpeg", width=5, height=4, data=b"JPEG"),
 )
-OWN_PAGE = {"sec-fetch-site": "same-origin"}
 
 
 class NamedIdentity:
@@ -58,8 +56,7 @@ class Chat:
     def app(self):
         app = FastAPI()
         app.state.closing = asyncio.Event()
-        settings = Settings(_env_file=None, root_url="https://chat.example.org")
-        app.include_router(belongings.router(settings, self.store, self.catalog, self.turns))
+        app.include_router(belongings.router(self.store, self.catalog, self.turns))
         app.add_middleware(IdentityMiddleware, identity=NamedIdentity())
         return app
 
@@ -78,7 +75,7 @@ class Chat:
         return unzipped((await self.get("everything.md.zip", user)).body)
 
     async def delete_everything(self, user="ana", body=CONFIRMED, **options):
-        headers = {"x-user": user, **options.pop("headers", OWN_PAGE)}
+        headers = {"x-user": user, **options.pop("headers", {})}
         request = {"json": body, "headers": headers, **options}
         async with self.http.post(f"{self.url}/delete-everything", **request) as response:
             return response.status, await response.json()
@@ -489,28 +486,6 @@ async def test_the_log_says_that_everything_was_deleted_and_no_word_of_it(chat):
 
 
 @pytest.mark.parametrize(
-    ("headers", "status"),
-    [
-        ({"sec-fetch-site": "same-origin"}, 200),
-        ({"origin": "{url}"}, 200),
-        ({"origin": "https://chat.example.org"}, 200),  # the address that people use
-        ({}, 403),
-        ({"origin": "null"}, 403),
-        ({"origin": "https://evil.example"}, 403),
-        ({"origin": "{url}.evil.example"}, 403),
-        ({"sec-fetch-site": "cross-site", "origin": "{url}"}, 403),
-        ({"sec-fetch-site": "same-site", "origin": "{url}"}, 403),
-        ({"sec-fetch-site": "none"}, 403),
-    ],
-)
-async def test_only_the_chats_own_page_may_delete_everything(chat, headers, status):
-    mine = await created(chat.store)
-    sent = {name: value.format(url=chat.url) for name, value in headers.items()}
-    assert (await chat.delete_everything(headers=sent))[0] == status
-    assert await chat.everything() == ([] if status == 200 else [mine])
-
-
-@pytest.mark.parametrize(
     "body",
     [{}, {"confirm": False}, {"confirm": "yes"}, {"confirm": 1}, [True], None, {"confirm": True, "x": "x" * 9_000}],
 )
@@ -525,7 +500,7 @@ async def test_deleting_everything_must_be_confirmed(chat, body):
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", ""])
 async def test_what_a_form_of_another_site_can_send_confirms_nothing(chat, content_type):
     mine = await created(chat.store)
-    headers = {**OWN_PAGE, "content-type": content_type}
+    headers = {"content-type": content_type}
     status, _ = await chat.delete_everything(body=None, data=json.dumps(CONFIRMED), headers=headers)
     assert status == 400
     assert await chat.everything() == [mine]
@@ -555,7 +530,7 @@ async def test_deleting_everything_forgets_personas_and_temporary_chats_too(page
         await client.ask("PUT", "profile", profile)
         temporary[client] = await client.send("Between us", model="gemma", temporary=True)
         await client.messages(temporary[client])
-    async with page._http.post(f"{chat_url}/delete-everything", json=CONFIRMED, headers=OWN_PAGE) as response:
+    async with page._http.post(f"{chat_url}/delete-everything", json=CONFIRMED) as response:
         assert await response.json() == {"deleted": 0}
     assert (await page.get("state"))["profile"]["personas"] == []
     assert (await other_page.get("state"))["profile"]["personas"] == [persona]
@@ -575,8 +550,7 @@ async def test_a_page_takes_its_conversations_along_and_deletes_them(page, other
     assert [message.content for message in messages] == ["Hi there", "Hello from Gemma."]
     async with page._http.get(f"{chat_url}/export/{conversation}.md") as response:
         assert "**Gemma3 12b it**" in await response.text()
-    request = {"json": CONFIRMED, "headers": OWN_PAGE}
-    async with page._http.post(f"{chat_url}/delete-everything", **request) as response:
+    async with page._http.post(f"{chat_url}/delete-everything", json=CONFIRMED) as response:
         assert await response.json() == {"deleted": 1}
     assert await page.listed() == []
     assert texts(await other_page.messages(theirs)) == ["Mine stays", "Hello from Gemma."]

@@ -80,7 +80,7 @@ async def test_ctrl_c_and_sigterm_end_it_cleanly_with_everything_it_started(chat
 async def test_an_open_page_does_not_keep_it_from_ending(chat):
     running = await chat(CHAT_SHUTDOWN_SECONDS="30", **NO_MODELS)
     reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
-    writer.write(b"GET /gradio_api/heartbeat/abc HTTP/1.1\r\nHost: x\r\n\r\n")
+    writer.write(b"GET /gradio_api/heartbeat/abc HTTP/1.1\r\nHost: localhost\r\n\r\n")
     await reader.readline()
     try:
         assert await running.end(signal.SIGTERM) == 0

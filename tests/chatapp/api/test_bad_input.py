@@ -10,7 +10,7 @@ import pytest_asyncio
 from chatapp.app import create_app
 from chatapp.settings import Settings
 from tests.fakes.openai_server import FakeOpenAIServer
-from tests.page_client import PARAMETERS, Refused, open_page, texts
+from tests.page_client import OWN_PAGE, PARAMETERS, Refused, open_page, texts
 from tests.serving import serving
 
 # One app for all of these, since every test is a user of its own.
@@ -154,7 +154,7 @@ async def test_an_id_that_is_no_conversation_is_refused_in_words(page, conversat
     "body", [b"", b"{", b"[]", b"null", b"[" * 100_000, b'"text"', b"\xff\xfe", b'{"text": "\\ud800']
 )
 async def test_a_body_that_is_no_object_is_refused_in_words(chat_at, body):
-    headers = {"content-type": "application/json"}
+    headers = {**OWN_PAGE, "content-type": "application/json"}
     async with (
         aiohttp.ClientSession() as http,
         http.post(f"{chat_at}/conversations", data=body, headers=headers) as response,
@@ -167,7 +167,7 @@ async def test_what_a_form_of_another_site_could_send_is_refused(chat_at, kind):
     question = json.dumps({"text": "Hi", "model": "gemma", **PARAMETERS})
     async with (
         aiohttp.ClientSession() as http,
-        http.post(f"{chat_at}/conversations", data=question, headers={"content-type": kind}) as response,
+        http.post(f"{chat_at}/conversations", data=question, headers={**OWN_PAGE, "content-type": kind}) as response,
     ):
         assert response.status == 422
 
@@ -177,7 +177,7 @@ async def test_a_body_without_an_end_is_cut_off(chat_at):
         for _ in range(400):
             yield b" " * 65536
 
-    headers = {"content-type": "application/json"}
+    headers = {**OWN_PAGE, "content-type": "application/json"}
     async with aiohttp.ClientSession() as http:
         try:
             async with http.post(f"{chat_at}/conversations", data=endless(), headers=headers) as response:
