@@ -14,7 +14,7 @@ import aiohttp
 from benchmarks.fault_parts.answers import FIRST_CHARS, sent_at
 from benchmarks.fault_parts.record import Sending, Talk, Turn
 from chatapp.identity.anonymous import COOKIE, AnonymousIdentity
-from tests.page_client import PARAMETERS, Refused, events, open_page, taken
+from tests.page_client import OWN_PAGE, PARAMETERS, Refused, events, open_page, taken
 
 if TYPE_CHECKING:
     import random
@@ -63,7 +63,7 @@ class Person:
         await self.chat.serving.wait()
         async with (
             open_page(self.chat.url, cookies=self.cookies) as page,
-            aiohttp.ClientSession(cookies=self.cookies, read_bufsize=1 << 24) as http,
+            aiohttp.ClientSession(cookies=self.cookies, headers=OWN_PAGE, read_bufsize=1 << 24) as http,
         ):
             with suppress(aiohttp.ClientError, Refused):  # the chat may just be down
                 await page.listed()  # as a page does when it is opened

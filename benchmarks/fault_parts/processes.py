@@ -215,7 +215,7 @@ class Chat:
         )
         self.starts += 1
         self._reading = asyncio.create_task(self._read(self._process))
-        await _answering(f"{self.url}/config", self._process, f"the chat (see {self.log})")
+        await _answering(f"{self.url}/healthz", self._process, f"the chat (see {self.log})")
         self._watching = asyncio.create_task(self._watch(self._process))
         self.serving.set()
 

@@ -15,7 +15,7 @@ import aiohttp
 from benchmarks.load_parts.answers import Answer, WrongAnswer
 from benchmarks.load_parts.backend import MODEL, TOKENS_PER_SECOND
 from benchmarks.load_parts.browser import Page
-from tests.page_client import Refused
+from tests.page_client import OWN_PAGE, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,7 +95,8 @@ class PersonAtPage(Person):
     def __init__(self, url: str, *, cookies: dict[str, str], conversation: str, texts: Sequence[str]) -> None:
         super().__init__(texts)
         jar = aiohttp.CookieJar(unsafe=True)  # keeps cookies of an address, as browsers do
-        self._http = aiohttp.ClientSession(cookie_jar=jar, cookies=cookies, timeout=aiohttp.ClientTimeout(total=None))
+        timeout = aiohttp.ClientTimeout(total=None)
+        self._http = aiohttp.ClientSession(cookie_jar=jar, cookies=cookies, headers=OWN_PAGE, timeout=timeout)
         self._page = Page(self._http, url, "gemma")
         self._conversation = conversation
 
