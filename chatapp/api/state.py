@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
+from chatapp import pictures
 from chatapp.api import facts, requests
 from chatapp.api.conversations import page
 from chatapp.api.profiles import asked_profile
@@ -56,7 +57,12 @@ def router(
                     opened = facts.opened(found, writing=turns.is_busy(user, found.id))
         except StoreUnavailable as error:
             problems.append(as_json(words(error)))
-        limits = {"messageChars": settings.max_message_chars, "images": settings.max_images}
+        limits = {
+            "messageChars": settings.max_message_chars,
+            "images": settings.max_images,
+            "imageSide": pictures.LONGEST_SIDE,
+            "imageBytes": pictures.MOST_BYTES,
+        }
         found_state = {
             **models(),
             "default": catalog.first_choice().id,

@@ -67,11 +67,7 @@ def completed(html: str, *, up: str = "./") -> str:
     if html.count(_HEAD) != 1:
         raise RuntimeError(f"Gradio's page has no {_HEAD}: chatapp/ui/document.py was written for gradio 6.31.")
     folder = f"page/{page_files.version()}"
-    scripts = "\n".join(
-        f'<link rel="modulepreload" href="{folder}/{name}">'
-        for name in page_files.contents()
-        if name.startswith("js/") and name != "js/early.js"
-    )
+    scripts = "\n".join(f'<link rel="modulepreload" href="{folder}/{name}">' for name in page_files.first_scripts())
     # The first address that is called the base is the one.
     head = f"""<head>
 <base href="{up}">

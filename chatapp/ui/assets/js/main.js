@@ -62,7 +62,7 @@ const load = async (temperature, top_p, max_tokens) => {
   models.setModels(now);
   setProfile(now.profile);
   sidebar.takeList(now.conversations);
-  pictures.setLimit(now.limits.images);
+  pictures.setLimits(now.limits);
   document.body.classList.add("ready");
 };
 

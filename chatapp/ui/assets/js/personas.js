@@ -1,66 +1,19 @@
-// Personas: instructions under a name. A gallery that is always there, and a person's own.
-import { find, h, icon, iconButton } from "./dom.js";
-import { current, onParameters, setInstructions } from "./parameters.js";
-import { change, onProfile, profile } from "./profile.js";
-import { newName } from "./stream.js";
+// Personas: instructions under a name. This says which one the conversation has; the gallery is fetched when it is wanted.
+import { part } from "./api.js";
+import { find, h, icon } from "./dom.js";
+import { attempt } from "./notices.js";
+import { current, onParameters } from "./parameters.js";
+import { onProfile, profile } from "./profile.js";
 import { t } from "./words.js";
 
-const MOST = 40;
-const GALLERY = [
-  [
-    "pirate",
-    "🏴‍☠️",
-    t("Pirate"),
-    t(
-      "You are a pirate captain. Answer everything correctly and helpfully, in the voice of a pirate of the high seas, in the language of the question.",
-    ),
-  ],
-  [
-    "teacher",
-    "🎓",
-    t("Patient teacher"),
-    t(
-      "You are a patient teacher. Explain step by step in simple words, with one small example, and end with one question that checks whether it was understood.",
-    ),
-  ],
-  [
-    "editor",
-    "✍️",
-    t("Editor"),
-    t(
-      "You are a careful editor. Improve the text that you are given: clear, correct, in its own voice and language. Give the improved text first, then name the most important changes in a short list.",
-    ),
-  ],
-  [
-    "translator",
-    "🌍",
-    t("Translator"),
-    t(
-      "You are a translator. Translate what you are given: Hebrew and Arabic into English, everything else into Hebrew, unless another language is asked for. Give only the translation.",
-    ),
-  ],
-  [
-    "programmer",
-    "💻",
-    t("Programmer"),
-    t(
-      "You are an experienced programmer. Answer with short, correct, readable code and a few sentences about why. Name what could go wrong.",
-    ),
-  ],
-  [
-    "critic",
-    "🔍",
-    t("Devil's advocate"),
-    t(
-      "You are a friendly critic. Look for the weakest point in what you are told, and say what would have to be true for it to fail, and how to mend it.",
-    ),
-  ],
-].map(([id, symbol, name, instructions]) => ({ id, symbol, name, instructions }));
+let gallery = null;
+const load = async () => (gallery ||= await part("gallery"));
 
-const all = () => [...GALLERY, ...profile.personas];
+const chosen = () => [...(gallery?.GALLERY || []), ...profile.personas].find(({ id }) => id === current.persona);
 
 const update = () => {
-  const persona = all().find(({ id }) => id === current.persona);
+  const persona = chosen();
+  if (current.persona && !persona && !gallery) attempt(async () => (await load(), update()));
   const name = persona?.name || (current.system_prompt ? t("Own instructions") : "");
   const button = find("#persona");
   button.replaceChildren(
@@ -75,100 +28,6 @@ const update = () => {
   button.setAttribute("aria-label", name ? t("Persona: {name}", { name }) : t("Personas"));
 };
 
-const choose = (persona) => {
-  setInstructions(persona?.instructions || "", persona?.id || "");
-  update();
-  find("#personas").close();
-  find("#message textarea").focus();
-};
-
-const card = (persona, isOwn) =>
-  h(
-    "li",
-    {},
-    h(
-      "button",
-      {
-        type: "button",
-        class: "card",
-        "aria-pressed": String(persona.id === current.persona),
-        onclick: () => choose(persona),
-      },
-      h("span", { class: "symbol", "aria-hidden": "true" }, persona.symbol || "👤"),
-      h("b", { dir: "auto" }, persona.name),
-      h("span", { dir: "auto" }, persona.instructions),
-    ),
-    isOwn &&
-      h(
-        "span",
-        { class: "card-actions" },
-        iconButton("edit", t("Edit {name}", { name: persona.name }), () => form(persona)),
-        iconButton("trash", t("Delete {name}", { name: persona.name }), () => remove(persona)),
-      ),
-  );
-
-const fillDialog = (...content) =>
-  find("#personas").replaceChildren(
-    h(
-      "header",
-      {},
-      h("h2", {}, t("Personas")),
-      iconButton("close", t("Close"), () => find("#personas").close()),
-    ),
-    ...content,
-  );
-
-const gallery = () =>
-  fillDialog(
-    h("p", {}, t("A persona is instructions that a conversation begins with. It stays with the conversation.")),
-    h(
-      "ul",
-      { class: "cards" },
-      GALLERY.map((persona) => card(persona, false)),
-      profile.personas.map((persona) => card(persona, true)),
-    ),
-    h(
-      "div",
-      { class: "row" },
-      profile.personas.length < MOST && h("button", { type: "button", onclick: () => form() }, t("New persona")),
-      (current.persona || current.system_prompt) &&
-        h("button", { type: "button", onclick: () => choose(null) }, t("No persona")),
-    ),
-  );
-
-const remove = (persona) => {
-  change({ personas: profile.personas.filter(({ id }) => id !== persona.id) });
-  gallery();
-};
-
-const form = (persona = { id: newName(), name: "", instructions: "" }) => {
-  const name = h("input", { required: true, maxlength: 80, dir: "auto", value: persona.name });
-  const instructions = h("textarea", { required: true, maxlength: 20000, rows: 8, dir: "auto" }, persona.instructions);
-  const save = (event) => {
-    event.preventDefault();
-    const saved = { id: persona.id, name: name.value.trim(), instructions: instructions.value.trim() };
-    if (!saved.name || !saved.instructions) return;
-    const others = profile.personas.filter(({ id }) => id !== persona.id);
-    change({ personas: [...others, saved] });
-    gallery();
-  };
-  fillDialog(
-    h(
-      "form",
-      { onsubmit: save },
-      h("label", {}, t("Name"), name),
-      h("label", {}, t("Instructions"), instructions),
-      h(
-        "div",
-        { class: "row" },
-        h("button", { type: "button", onclick: gallery }, t("Cancel")),
-        h("button", { type: "submit", class: "primary" }, t("Save")),
-      ),
-    ),
-  );
-  name.focus();
-};
-
 export const start = () => {
   document.body.append(h("dialog", { id: "personas", "aria-label": t("Personas") }));
   find("#tools .chat-tools").append(
@@ -176,7 +35,7 @@ export const start = () => {
       type: "button",
       id: "persona",
       title: t("Personas"),
-      onclick: () => (gallery(), find("#personas").showModal()),
+      onclick: () => attempt(async () => (await load()).open()),
     }),
   );
   onProfile(update);

@@ -1,6 +1,6 @@
 // Reads what the server sends of the open conversation, through a lost line and a restart.
 import { options, wordsOf } from "./api.js";
-import { t } from "./words.js";
+import { parsed, t } from "./words.js";
 import { say } from "./notices.js";
 
 const PAUSES = [1, 2, 4, 8]; // seconds before trying again, the last one again and again
@@ -14,7 +14,7 @@ export async function* eventsOf(response) {
     if (done) return;
     const lines = (rest + value).split("\n\n");
     rest = lines.pop();
-    for (const line of lines) if (line.startsWith("data: ")) yield JSON.parse(line.slice(6));
+    for (const line of lines) if (line.startsWith("data: ")) yield await parsed(line.slice(6));
   }
 }
 

@@ -4,11 +4,31 @@ export const language = root.lang;
 const isRightToLeft = root.dir === "rtl";
 export const LANGUAGES = { en: "English", he: "עברית", ar: "العربية" };
 
-const load = async () => {
-  const response = await fetch(new URL(`../locales/${language}.json`, import.meta.url)).catch(() => null);
-  return response?.ok ? response.json() : {};
+const fetched = async (part) => {
+  const response = await fetch(new URL(`../locales/${language}.${part}.json`, import.meta.url)).catch(() => null);
+  return response?.ok ? response.json() : null;
 };
-const catalogue = language === "en" ? {} : await load();
+const catalogue = language === "en" ? {} : (await fetched("first")) || {};
+
+// What is seldom said is fetched when it is to be said for the first time, and once more if that did not succeed.
+let rest = null;
+export const allWords = () => {
+  if (language !== "en")
+    rest ||= fetched("rest").then((more) => (more ? Object.assign(catalogue, more) : (rest = null)));
+  return rest;
+};
+
+const isUnknown = (it) =>
+  Boolean(it) &&
+  typeof it === "object" &&
+  ((it.template && !(it.template in catalogue)) || Object.values(it).some(isUnknown));
+
+// Read what the server sent, with the words for what it says in it.
+export const parsed = async (text) => {
+  const it = JSON.parse(text);
+  if (language !== "en" && text.includes('"template"') && isUnknown(it)) await allWords();
+  return it;
+};
 
 const tag = language === "ar" ? "ar-u-nu-latn" : language; // the digits of the rest of the page
 const numbers = new Intl.NumberFormat(tag, { maximumFractionDigits: 2 });
