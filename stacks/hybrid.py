@@ -44,8 +44,14 @@ BUILD_APIS = ("artifactregistry.googleapis.com", "cloudbuild.googleapis.com", "s
 
 # The history's fields in Firestore, as chatapp/store writes them (a test compares them).
 EXPIRY_FIELD = "expireAt"
-INDEXED_FIELDS = {"conversations": ("updatedMs", "pinned"), "messages": ("createdAt",), "images": (), "users": ()}
-EXPIRING = ("conversations", "messages", "images")
+INDEXED_FIELDS = {
+    "conversations": ("updatedMs", "pinned"),
+    "messages": ("createdAt",),
+    "images": (),
+    "users": (),
+    "revocations": (),
+}
+EXPIRING = ("conversations", "messages", "images", "revocations")
 
 
 class HybridChat(pulumi.ComponentResource):

@@ -57,6 +57,28 @@ class StoreStatus:
     full: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revocations:
+    """Which of a user's sessions are ended, whatever cookie still names them.
+
+    Attributes:
+        before_ms: those that began then or earlier, in milliseconds since the epoch.
+        sessions: and these, by their ids.
+    """
+
+    before_ms: int = 0
+    sessions: frozenset[str] = frozenset()
+
+    def end(self, session: str, began_ms: int) -> bool:
+        """Return whether a session is ended."""
+        return began_ms <= self.before_ms or session in self.sessions
+
+    def with_ended(self, session: str = "", before_ms: int = 0) -> Revocations:
+        """Return these and one more: a session, or those that began up to ``before_ms``."""
+        sessions = self.sessions | {session} if session else self.sessions
+        return Revocations(before_ms=max(self.before_ms, before_ms), sessions=sessions)
+
+
 class ConversationStore(Protocol):
     """Keeps conversations; every call is scoped to one user, and nothing of another user is ever read or changed.
 
@@ -144,6 +166,15 @@ class ConversationStore(Protocol):
 
     async def delete_profile(self, user: str) -> None:
         """Forget the user's profile for good, whatever its revision."""
+
+    async def revocations(self, user: str) -> Revocations:
+        """Return which of the user's sessions are ended."""
+
+    async def revoke(self, user: str, *, session: str = "", before_ms: int = 0, until_ms: int) -> None:
+        """End one session of the user (an id that a document can have), or all that began up to ``before_ms``.
+
+        What was ended stays ended; from ``until_ms`` on, when no cookie can name it any more, it may be forgotten.
+        """
 
     def status(self) -> StoreStatus:
         """Return how the store is doing; asks nobody, so that anybody may ask often."""

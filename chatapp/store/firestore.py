@@ -1,7 +1,8 @@
 """Conversations in Cloud Firestore: for a chat that runs in the cloud, in one or more replicas.
 
 This is the store. `firestore_documents` is the shape of what it keeps, `firestore_revisions` writes messages and
-`firestore_profiles` profiles, `firestore_deletions` deletes conversations, and `firestore_client` is the connection.
+`firestore_profiles` profiles, `firestore_deletions` deletes conversations, `firestore_revocations` ends sessions, and
+`firestore_client` is the connection.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ from chatapp.store.firestore_documents import (
 )
 from chatapp.store.firestore_profiles import put_profile
 from chatapp.store.firestore_revisions import Revisions, encoded
+from chatapp.store.firestore_revocations import put_revocation, revocations_of
 from chatapp.store.scanning import Scan
 from chatapp.store.values import (
     BEGINNING,
@@ -72,7 +74,7 @@ if TYPE_CHECKING:
 
     from google.cloud.firestore import AsyncDocumentReference
 
-    from chatapp.store import Hit
+    from chatapp.store import Hit, Revocations
     from chatapp.store.firestore_client import Client, Found
 
 STALE_S = 60.0  # three of the writes that a running turn makes at least: see `chatapp.turns.SIGN_OF_LIFE_SECONDS`
@@ -282,6 +284,16 @@ class FirestoreStore:
             batch = client.batch()
             batch.delete(client.document(USERS, uid(user)))
             await committed(batch)
+
+    async def revocations(self, user: str) -> Revocations:
+        """Return which of the user's sessions are ended."""
+        async with self._call() as client:
+            return await revocations_of(client, uid(user))
+
+    async def revoke(self, user: str, *, session: str = "", before_ms: int = 0, until_ms: int) -> None:
+        """End one session of the user, or all that began up to ``before_ms``."""
+        async with self._call() as client:
+            await put_revocation(client, uid(user), session, before_ms, until_ms)
 
     def status(self) -> StoreStatus:
         """Return that nothing waits: a write is in Firestore when it returns."""

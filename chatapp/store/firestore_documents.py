@@ -6,6 +6,8 @@
     users/{uid}/conversations/{cid}/images/{iid}          an image of a message, with its bytes
     users/{uid}                                           what is remembered of the user: personas ...
     users/{uid}/deletions/{cid}                           a deletion that is not finished; has no text
+    users/{uid}/revocations/{sid}                         a session that is ended
+    users/{uid}/revocations/before                        all that began up to a moment are
 
 The user's id is in no path as it is: ``uid`` is a digest of it.
 """
@@ -41,15 +43,21 @@ if TYPE_CHECKING:
     from chatapp.conversation import Profile
 
 USERS, CONVERSATIONS, MESSAGES, DELETIONS = "users", "conversations", "messages", "deletions"
-IMAGES = "images"
+IMAGES, REVOCATIONS = "images", "revocations"
 
 # What queries order by, and the one thing that they ask for: single-field indexes are all that is needed.
 ORDER_FIELDS = {CONVERSATIONS: "updatedMs", MESSAGES: "createdAt"}
 PINNED_FIELD = "pinned"
-INDEXED_FIELDS = {CONVERSATIONS: ("updatedMs", PINNED_FIELD), MESSAGES: ("createdAt",), IMAGES: (), USERS: ()}
+INDEXED_FIELDS = {
+    CONVERSATIONS: ("updatedMs", PINNED_FIELD),
+    MESSAGES: ("createdAt",),
+    IMAGES: (),
+    USERS: (),
+    REVOCATIONS: (),
+}
 # When a document may go, for Firestore's TTL policies of these collection groups; an index on it serves nothing either.
 EXPIRY_FIELD = "expireAt"
-EXPIRING = (CONVERSATIONS, MESSAGES, IMAGES)
+EXPIRING = (CONVERSATIONS, MESSAGES, IMAGES, REVOCATIONS)
 # Every other field: an index would cost storage and time at every write, and would hold the text a second time.
 UNINDEXED_FIELDS = {
     CONVERSATIONS: (
@@ -88,6 +96,7 @@ UNINDEXED_FIELDS = {
     ),
     IMAGES: ("v", "mediaType", "width", "height", "data"),
     USERS: ("v", "rev", "personas", "parameters", "answerWithOther"),
+    REVOCATIONS: ("v", "beforeMs"),
 }
 
 VERSION = 1  # of the documents' shape, in "v"; a program that changes the shape can tell the old from the new

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from chatapp.conversation import Conversation, Image, Message, Profile
-    from chatapp.store import ConversationStore, Hit, Page
+    from chatapp.store import ConversationStore, Hit, Page, Revocations
     from chatapp.store.journal_rows import Key
 
 T = TypeVar("T")
@@ -255,6 +255,19 @@ class JournaledStore:
         """Forget the user's profile for good."""
         with self._calls.one():
             await self._accept(self._deleted_profile(user))
+
+    async def revocations(self, user: str) -> Revocations:
+        """Return which of the user's sessions are ended, as the cloud knows it: other copies of the chat end some."""
+        with self._calls.one():
+            return await self._cloud.revocations(user)
+
+    async def revoke(self, user: str, *, session: str = "", before_ms: int = 0, until_ms: int) -> None:
+        """End one session of the user, or all that began up to ``before_ms``, in the cloud before it returns.
+
+        In a journal it would hold here alone, and not for the other copies of the chat.
+        """
+        with self._calls.one():
+            await self._cloud.revoke(user, session=session, before_ms=before_ms, until_ms=until_ms)
 
     def status(self) -> StoreStatus:
         """Return how much waits for the cloud, and whether it takes it."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from chatapp.conversation import Profile
 from chatapp.errors import ConversationNotFound, StoreUnavailable
-from chatapp.store import Page, StoreStatus
+from chatapp.store import Page, Revocations, StoreStatus
 from chatapp.store.calls import CLOSED
 from chatapp.store.fields import clean, clean_conversation, clean_profile, without_bytes
 from chatapp.store.scanning import Scan
@@ -58,11 +58,12 @@ class Kept:
 
 
 class Memory:
-    """What a `MemoryStore` holds: conversations, the least recently used first, and profiles."""
+    """What a `MemoryStore` holds: conversations, the least recently used first, profiles, and ended sessions."""
 
     def __init__(self) -> None:
         self.conversations: OrderedDict[Key, Kept] = OrderedDict()
         self.profiles: dict[str, Profile] = {}
+        self.revocations: dict[str, Revocations] = {}
         self.size = 0
 
 
@@ -177,6 +178,17 @@ class MemoryStore:
         """Forget the user's profile."""
         self._open()
         self._memory.profiles.pop(user, None)
+
+    async def revocations(self, user: str) -> Revocations:
+        """Return which of the user's sessions are ended."""
+        self._open()
+        return self._memory.revocations.get(user, Revocations())
+
+    async def revoke(self, user: str, *, session: str = "", before_ms: int = 0, until_ms: int) -> None:
+        """End one session of the user, or all that began up to ``before_ms``; kept as long as the memory."""
+        del until_ms
+        self._open()
+        self._memory.revocations[user] = (await self.revocations(user)).with_ended(session, before_ms)
 
     def status(self) -> StoreStatus:
         """Return that nothing waits: a write is kept when it returns."""

@@ -20,6 +20,7 @@ from chatapp.store.fields import clean_profile, profile_fields, profile_of
 from chatapp.store.sqlite_database import SQLiteDatabase
 from chatapp.store.sqlite_file import HISTORY, SQLiteFile
 from chatapp.store.sqlite_retention import Retention
+from chatapp.store.sqlite_revocations import revocations_of, revoke
 from chatapp.store.sqlite_rows import (
     CONVERSATION,
     CREATE,
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from chatapp.conversation import Conversation, Message
-    from chatapp.store import Hit
+    from chatapp.store import Hit, Revocations
 
 READERS = 4
 _CONVERSATIONS = f"SELECT {CONVERSATION} FROM conversations"  # noqa: S608  # constants, as below
@@ -267,6 +268,14 @@ class SQLiteStore:
             connection.execute("DELETE FROM profiles WHERE user = ?", (user,))
 
         await self._database.write(change, erases=True)
+
+    async def revocations(self, user: str) -> Revocations:
+        """Return which of the user's sessions are ended."""
+        return await self._database.read(lambda connection: revocations_of(connection, user))
+
+    async def revoke(self, user: str, *, session: str = "", before_ms: int = 0, until_ms: int) -> None:
+        """End one session of the user, or all that began up to ``before_ms``."""
+        await self._database.write(lambda connection: revoke(connection, user, session, before_ms, until_ms))
 
     def status(self) -> StoreStatus:
         """Return that nothing waits: a write is in the file when it returns."""

@@ -103,9 +103,20 @@ _PERSONAL = """
     );
     """
 
+_REVOCATIONS = """
+    CREATE TABLE revocations (
+        user TEXT NOT NULL,
+        session TEXT NOT NULL, -- "": all that began up to before_ms
+        before_ms INTEGER NOT NULL,
+        until_ms INTEGER NOT NULL,
+        PRIMARY KEY (user, session)
+    ) WITHOUT ROWID;
+    CREATE INDEX revocations_by_end ON revocations (until_ms);
+    """
+
 HISTORY = Schema(
     application_id=0x48434854,  # "HCHT"
-    migrations=(_CONVERSATIONS, _RUNNING, _PERSONAL),
+    migrations=(_CONVERSATIONS, _RUNNING, _PERSONAL, _REVOCATIONS),
     functions={"fold": fold},
     foreign="The file at {path} belongs to another program, so it was left alone."
     " Choose another place for the chat history.",

@@ -8,7 +8,7 @@ from chatapp.store.memory import MemoryStore
 
 if TYPE_CHECKING:
     from chatapp.conversation import Conversation, Image, Message, Profile
-    from chatapp.store import ConversationStore, Hit, Page, StoreStatus
+    from chatapp.store import ConversationStore, Hit, Page, Revocations, StoreStatus
 
 PREFIX = "temporary-"
 
@@ -96,6 +96,14 @@ class WithTemporary:
     async def delete_profile(self, user: str) -> None:
         """Forget the user's profile."""
         await self._kept.delete_profile(user)
+
+    async def revocations(self, user: str) -> Revocations:
+        """Return which of the user's sessions are ended."""
+        return await self._kept.revocations(user)
+
+    async def revoke(self, user: str, *, session: str = "", before_ms: int = 0, until_ms: int) -> None:
+        """End one session of the user, or all that began up to ``before_ms``."""
+        await self._kept.revoke(user, session=session, before_ms=before_ms, until_ms=until_ms)
 
     def status(self) -> StoreStatus:
         """Return how the place is doing where conversations are kept."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-READS = {"conversations", "conversation", "messages", "message", "image", "pinned", "search", "profile"}
+READS = {"conversations", "conversation", "messages", "message", "image", "pinned", "search", "profile", "revocations"}
 
 
 class FakeCloud:
@@ -80,6 +80,12 @@ class FakeCloud:
 
     async def delete_profile(self, user):
         await self._call("delete_profile", user, "", [])
+
+    async def revocations(self, user):
+        return await self._call("revocations", user, "", [])
+
+    async def revoke(self, user, **ended):
+        await self._call("revoke", user, "", [], **ended)
 
     async def create(self, user, conversation, *messages):
         await self._call("create", user, conversation.id, messages, conversation, *messages)

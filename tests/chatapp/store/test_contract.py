@@ -25,11 +25,12 @@ from chatapp.conversation import (
     Role,
     Usage,
     new_id,
+    now_ms,
 )
 from chatapp.conversation import Place as ModelPlace
 from chatapp.errors import ChatError, ConversationNotFound, StoreUnavailable
 from chatapp.sentences import Sentence, as_json
-from chatapp.store import Hit, StoreStatus
+from chatapp.store import Hit, Revocations, StoreStatus
 from chatapp.store.folding import fold
 from chatapp.store.journaled import JournaledStore
 from chatapp.store.sqlite import SQLiteStore
@@ -453,6 +454,45 @@ async def test_pages_of_a_search_are_complete_and_without_doubles(store):
     assert [hit.conversation for hit in await found(store, "ana", "hay", 5)] == everything
     assert len((await store.search("ana", "hay", limit=0)).items) == 1
     assert [hit.conversation for hit in (await store.search("ana", "hay", cursor="garbage")).items] == everything
+
+
+# Ended sessions
+
+
+async def test_an_ended_session_stays_ended_and_the_others_go_on(place):
+    store = await place.open()
+    later = now_ms() + 1_000_000
+    assert await store.revocations("ana") == Revocations()
+    for _ in range(2):  # again changes nothing
+        await store.revoke("ana", session="one", until_ms=later)
+    await store.revoke("ana", session="two", until_ms=later)
+    assert await store.revocations("ana") == Revocations(sessions=frozenset({"one", "two"}))
+    assert await store.revocations("ben") == Revocations()
+    await store.aclose()
+    again = await place.open()
+    ended = await again.revocations("ana")
+    assert [ended.end(session, 5) for session in ("one", "two", "three")] == [True, True, False]
+    await again.aclose()
+
+
+async def test_all_sessions_until_a_moment_end_and_no_earlier_moment_brings_one_back(store):
+    later = now_ms() + 1_000_000
+    await store.revoke("ana", before_ms=2_000, until_ms=later)
+    await store.revoke("ana", before_ms=1_000, until_ms=later)
+    await store.revoke("ana", session="one", until_ms=later)
+    ended = await store.revocations("ana")
+    assert ended == Revocations(before_ms=2_000, sessions=frozenset({"one"}))
+    assert [ended.end("other", began_ms) for began_ms in (0, 1_999, 2_000, 2_001)] == [True, True, True, False]
+
+
+async def test_ended_sessions_are_no_conversation_and_outlive_all_others(store):
+    await store.revoke("ana", session="one", until_ms=now_ms() + 1_000_000)
+    assert await list_all(store, "ana") == []
+    await store.create("ana", a_conversation(id="one"))
+    await store.delete("ana", "one")
+    await store.save_profile("ana", PROFILE)
+    await store.delete_profile("ana")
+    assert await store.revocations("ana") == Revocations(sessions=frozenset({"one"}))
 
 
 # The profile

@@ -40,6 +40,7 @@ from chatapp.store.firestore_documents import (
     INDEXED_FIELDS,
     MESSAGES,
     PART_BYTES,
+    REVOCATIONS,
     UNINDEXED_FIELDS,
     USERS,
     uid,
@@ -601,11 +602,13 @@ async def test_every_field_is_one_that_queries_order_by_or_the_expiry_or_listed_
     long = a_message("x" * (PART_BYTES + 1), created_ms=now_ms(), images=(PICTURE,))
     await store.create("ana", conversation, long, running())
     await store.save_profile("ana", Profile(revision=1))
+    await store.revoke("ana", session="one", before_ms=1, until_ms=now_ms())
     written = {
         CONVERSATIONS: await documents(database, "ana", CONVERSATIONS),
         MESSAGES: await documents(database, "ana", MESSAGES, conversation.id),
         IMAGES: await documents(database, "ana", IMAGES, conversation.id),
         USERS: {one.id: one.to_dict() async for one in database.collection(USERS).stream()},
+        REVOCATIONS: await documents(database, "ana", REVOCATIONS),
     }
     assert UNINDEXED_FIELDS.keys() == written.keys()
     for collection, kept in written.items():

@@ -24,6 +24,7 @@ from chatapp import conversation as conversations
 from chatapp.conversation import Image, MessageStatus, Persona, Profile, Role
 from chatapp.errors import ConversationNotFound, StoreUnavailable
 from chatapp.store import (
+    Revocations,
     StoreStatus,
     journal,
     journal_asking,
@@ -1284,3 +1285,15 @@ async def test_what_an_older_chat_left_waiting_is_delivered(place, cloud, monkey
     (found,) = await cloud.messages("ana", "c")
     assert (found.content, found.follows, found.finish_reason) == ("hi", None, "stop")
     await store.aclose()
+
+
+async def test_a_session_is_ended_in_the_cloud_or_else_it_is_said(store, cloud):
+    await store.revoke("ana", session="one", until_ms=2**50)
+    assert [call[0] for call in cloud.calls] == ["revoke"]
+    cloud.down = True
+    with pytest.raises(StoreUnavailable):
+        await store.revoke("ana", before_ms=1, until_ms=2**50)
+    with pytest.raises(StoreUnavailable):
+        await store.revocations("ana")
+    cloud.down = False
+    assert await store.revocations("ana") == Revocations(sessions=frozenset({"one"}))

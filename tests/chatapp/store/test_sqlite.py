@@ -35,7 +35,7 @@ from chatapp.conversation import (
     now_ms,
 )
 from chatapp.errors import ConversationNotFound, StoreUnavailable
-from chatapp.store import sqlite, sqlite_file, sqlite_writer
+from chatapp.store import Revocations, sqlite, sqlite_file, sqlite_writer
 from chatapp.store.sqlite import SQLiteStore
 from tests.chatapp.store.conftest import SQLitePlace, a_conversation, a_message
 from tests.unprivileged import UID, unprivileged
@@ -773,3 +773,12 @@ async def test_without_a_retention_nothing_expires(store):
     conversation = a_conversation()  # of 1970
     await store.create("ana", conversation, a_message("old"))
     assert [message.content for message in await store.messages("ana", conversation.id)] == ["old"]
+
+
+async def test_an_ended_session_that_no_cookie_can_name_any_more_is_forgotten(tmp_path):
+    store = await SQLiteStore.open(tmp_path / "chat.db")
+    await store.revoke("ana", session="old", until_ms=now_ms() - 1)
+    await store.revoke("ben", session="new", until_ms=now_ms() + 1_000_000)
+    assert await store.revocations("ana") == Revocations()
+    assert await store.revocations("ben") == Revocations(sessions=frozenset({"new"}))
+    await store.aclose()
