@@ -14,6 +14,7 @@ from chatapp.errors import StoreUnavailable
 from chatapp.identity import IdentityMiddleware
 from chatapp.identity.anonymous import AnonymousIdentity, kept_secret
 from chatapp.identity.local import LocalIdentity
+from chatapp.limits import NoLimits
 from chatapp.models.catalog import Catalog, UnconfiguredModel
 from chatapp.models.gemini import GeminiModel
 from chatapp.models.llamacpp import LlamaCppModel
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from chatapp.identity import Identity
+    from chatapp.limits import Limits
+    from chatapp.limits.tallies import KeptWindows
+    from chatapp.limits.windows import Windows
     from chatapp.models import ChatModel
     from chatapp.settings import Settings
     from chatapp.store import ConversationStore
@@ -61,6 +65,7 @@ async def create_app(settings: Settings) -> FastAPI:
     metrics = _metrics(
         settings, catalog, store, running=lambda: turns.running_count, waiting=lambda: turns.waiting_count
     )
+    tallies = await _tallies(settings)
     turns = TurnRunner(
         store,
         catalog,
@@ -68,6 +73,7 @@ async def create_app(settings: Settings) -> FastAPI:
         limits=TurnLimits(
             per_user=settings.turns_per_user, at_once=settings.turns_at_once, waiting=settings.turns_waiting
         ),
+        usage_limits=_usage_limits(settings, tallies, metrics),
         titles=settings.titles == "model",
         on_end=metrics.turn_ended if metrics else lambda _answer, _seconds: None,
     )
@@ -83,6 +89,8 @@ async def create_app(settings: Settings) -> FastAPI:
             yield
         finally:
             await turns.aclose()
+            if tallies:
+                await tallies.aclose()
             await conversations.aclose()
             await catalog.aclose()
             await store.aclose()
@@ -191,6 +199,24 @@ def _metrics(
         waiting=waiting,
         journal=journal if settings.store == "firestore" else None,
     )
+
+
+async def _tallies(settings: Settings) -> KeptWindows | None:
+    if not (settings.most_per_person or settings.most_of_all):
+        return None
+    # A twentieth of a second, for those who want it.
+    from chatapp.limits.tallies import KeptWindows  # noqa: PLC0415
+
+    return await KeptWindows.open(settings.data_dir / "limits.db")
+
+
+def _usage_limits(settings: Settings, windows: Windows | None, metrics: Metrics | None) -> Limits:
+    if windows is None:
+        return NoLimits()
+    from chatapp.limits.usage import UsageLimits  # noqa: PLC0415  # as above
+
+    on_refused = metrics.refused if metrics else lambda _limit: None
+    return UsageLimits(settings.most_per_person, settings.most_of_all, windows, on_refused)
 
 
 async def _store(settings: Settings) -> ConversationStore:

@@ -68,6 +68,18 @@ class TooManyTurns(ChatError):
     """So many answers are being written, or waited for, that no other can be taken on."""
 
 
+class LimitReached(ChatError):
+    """A limit on how much may be asked for is reached; nothing was stored.
+
+    Attributes:
+        retry_after: seconds after which it may be tried again.
+    """
+
+    def __init__(self, message: str, *, retry_after: int, detail: str = "") -> None:
+        super().__init__(message, detail=detail)
+        self.retry_after = retry_after
+
+
 class NothingToContinue(ChatError):
     """The answer that was to go on is whole, is not the last one, or is not there."""
 

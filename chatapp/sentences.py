@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from string import Formatter
 from typing import TYPE_CHECKING, Any
 
@@ -43,8 +44,31 @@ class Sentence(str):
         return Sentence(self.template[:1].upper() + self.template[1:], **self.values)
 
 
+class Wait(str):
+    """How long until something, as a part of a sentence: "in 12 minutes", or the like in the reader's language.
+
+    Attributes:
+        seconds: how long.
+    """
+
+    seconds: int
+
+    def __new__(cls, seconds: int) -> Wait:
+        """Return it in English, in a unit that tells something."""
+        unit, length = next((unit, length) for unit, length, most in _UNITS if seconds < most)
+        count = -(-seconds // length)
+        wait = super().__new__(cls, f"in {count} {unit}{'' if count == 1 else 's'}")
+        wait.seconds = seconds
+        return wait
+
+
+_UNITS = (("second", 1, 60), ("minute", 60, 7200), ("hour", 3600, math.inf))  # the page has the same, in words.js
+
+
 def as_json(text: str) -> dict[str, Any]:
     """Return what the page needs to say a text in its own language; plain text is said as it is."""
+    if isinstance(text, Wait):
+        return {"text": str(text), "seconds": text.seconds}
     if not isinstance(text, Sentence):
         return {"text": text}
     values = {name: as_json(value) if isinstance(value, str) else value for name, value in text.values.items()}
@@ -55,6 +79,8 @@ def from_json(said: Mapping[str, Any] | str) -> str:
     """Return the text that `as_json` was given."""
     if isinstance(said, str):
         return said
+    if "seconds" in said:
+        return Wait(said["seconds"])
     if "template" not in said:
         return str(said["text"])
     values = {name: from_json(value) if isinstance(value, dict) else value for name, value in said["values"].items()}

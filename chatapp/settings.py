@@ -5,6 +5,7 @@ Names start with ``CHAT_``, but for those that Google's own tools define already
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import json
 import os
@@ -29,6 +30,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from chatapp.conversation import Place  # noqa: TC001  # pydantic looks it up
 from chatapp.errors import ChatError
+from chatapp.limits import EVERYBODY, PERSON, Most
 from chatapp.models import Price, TimeLimits
 
 if TYPE_CHECKING:
@@ -76,6 +78,8 @@ def _parsed_networks(value: object) -> object:
 
 
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_parsed_networks)]
+Limit = Annotated[int | None, Field(ge=0, le=10**12)]
+LimitOfCost = Annotated[float | None, Field(ge=0, le=10**6, allow_inf_nan=False)]
 
 
 class ExtraModel(BaseModel):
@@ -149,6 +153,14 @@ class Settings(BaseSettings):
     turns_waiting: int = Field(
         default=512, ge=0, le=100_000, description="how many may wait to begin; beyond, a message is refused"
     )
+    messages_per_minute: Limit = Field(
+        default=None, description="most messages of one person in a minute; 0: no limit (so where identity is local)"
+    )
+    tokens_per_day: Limit = Field(default=None, description="most tokens of one person, in a day of UTC")
+    cost_per_day: LimitOfCost = Field(default=None, description="most that they may cost, in US dollars")
+    all_messages_per_minute: Limit = Field(default=None, description="most messages of all, at one copy of the chat")
+    all_tokens_per_day: Limit = Field(default=None, description="most tokens, likewise")
+    all_cost_per_day: LimitOfCost = Field(default=None, description="most that they may cost, likewise")
     max_message_chars: int = Field(default=100_000, ge=100, le=900_000, description="longest message, in characters")
     max_images: int = Field(default=4, ge=0, le=16, description="how many pictures a message may have")
     titles: Literal["model", "first-words"] = Field(
@@ -249,6 +261,22 @@ class Settings(BaseSettings):
         if store == "firestore" and not info.data.get("google_cloud_project"):
             raise ValueError("it needs GOOGLE_CLOUD_PROJECT, the project with the database")
         return store
+
+    @property
+    def most_per_person(self) -> Most:
+        """How much one person may ask of the models."""
+        return self._most("", PERSON)
+
+    @property
+    def most_of_all(self) -> Most:
+        """How much everybody together may ask of the models, at one copy of the chat."""
+        return self._most("all_", EVERYBODY)
+
+    def _most(self, prefix: str, default: Most) -> Most:
+        # A person alone on a computer of their own is not to be kept from it, unless they say so.
+        usual = Most() if self.identity == "local" else default
+        given = {field.name: getattr(self, f"{prefix}{field.name}") for field in dataclasses.fields(Most)}
+        return dataclasses.replace(usual, **{name: most for name, most in given.items() if most is not None})
 
     @property
     def time_limits(self) -> TimeLimits:

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from chatapp.conversation import GenerationParameters, Message, MessageStatus, Role, new_id, now_ms
+from chatapp.conversation import GenerationParameters, Message, MessageStatus, Role, Usage, new_id, now_ms
 from chatapp.errors import ChatError
 from chatapp.models import TextDelta
+from chatapp.models.context import ContextWindow
 from chatapp.models.prompt import clean_text
 
 if TYPE_CHECKING:
     from chatapp.changes import Changes
     from chatapp.conversation import Conversation
+    from chatapp.limits import Limits
     from chatapp.models import ChatModel
     from chatapp.turn import RunningAnswer, Turn
 
@@ -42,10 +44,15 @@ def first_words(text: str) -> str:
 
 
 class Titles:
-    """Asks the model that answered first for a title, and keeps it unless somebody gave the conversation another."""
+    """Asks the model that answered first for a title, and keeps it unless somebody gave the conversation another.
 
-    def __init__(self, changes: Changes) -> None:
+    Args:
+        limits: is told what a title took; beyond those of everybody, the first words stay.
+    """
+
+    def __init__(self, changes: Changes, limits: Limits) -> None:
         self._changes = changes
+        self._limits = limits
         self._running: set[asyncio.Task[str]] = set()
 
     def begin(self, turn: Turn) -> asyncio.Task[str] | None:
@@ -61,6 +68,8 @@ class Titles:
             return None
         if turn.conversation.title != first_words(earlier[0].content):
             return None  # it has a better one
+        if not self._limits.has_room:
+            return None
         task = asyncio.create_task(self._give(turn, answer))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
@@ -77,7 +86,7 @@ class Titles:
         model, former = answer.prompt.model, turn.conversation.title
         try:
             async with asyncio.timeout(TITLE_SECONDS):
-                title = await _asked(model, answer.prompt.messages[0].content, answer.text)
+                title = await self._asked(model, answer.prompt.messages[0].content, answer.text)
             if not title:
                 log.info("no_title", model=model.id)
                 return ""
@@ -94,16 +103,21 @@ class Titles:
             return ""
         return changed.title if changed.title != former else ""
 
-
-async def _asked(model: ChatModel, question: str, answer: str) -> str:
-    text = ASKED.format(question=question[:READ_CHARS], answer=answer[:READ_CHARS])
-    asking = Message(id=new_id(), turn_id=new_id(), role=Role.USER, content=text, created_ms=now_ms())
-    written = ""
-    async with aclosing(model.stream([asking], _PARAMETERS)) as events:
-        async for event in events:
-            if isinstance(event, TextDelta):
-                written += event.text
-    return tidied(written)
+    async def _asked(self, model: ChatModel, question: str, answer: str) -> str:
+        text = ASKED.format(question=question[:READ_CHARS], answer=answer[:READ_CHARS])
+        asking = Message(id=new_id(), turn_id=new_id(), role=Role.USER, content=text, created_ms=now_ms())
+        written, usage = "", None
+        try:
+            async with aclosing(model.stream([asking], _PARAMETERS)) as events:
+                async for event in events:
+                    if isinstance(event, TextDelta):
+                        written += event.text
+                    elif isinstance(event, Usage):
+                        usage = event
+        finally:
+            if written or usage:
+                self._limits.count(ContextWindow(model).filled(usage, [asking], _PARAMETERS, written), model.price)
+        return tidied(written)
 
 
 def tidied(written: str) -> str:

@@ -129,6 +129,7 @@ class RunningAnswer:
         stored_length: characters that were stored when it began.
         usage: tokens of this turn, without those of an answer that goes on in it.
         place: how many are to begin before it, counted from 1; 0 once the model is asked.
+        was_asked: the model was; an answer that waits for its turn has cost nothing yet.
         has_ended: nothing of it will change any more.
     """
 
@@ -139,6 +140,7 @@ class RunningAnswer:
         self.stored_length = len(message.content)
         self.usage: Usage | None = None
         self.place = 0
+        self.was_asked = False
         self.has_ended = False
         self.generation: asyncio.Task[None] | None = None
         self.ending: asyncio.Task[None] | None = None

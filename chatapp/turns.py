@@ -15,6 +15,7 @@ from chatapp.changes import Changes
 from chatapp.choosing import choose
 from chatapp.conversation import Conversation, GenerationParameters, Message, new_id
 from chatapp.errors import ConversationBusy, ConversationNotFound, InvalidMessage, ModelUnavailable
+from chatapp.limits import NoLimits
 from chatapp.models.prompt import clean_text
 from chatapp.sentences import Sentence
 from chatapp.store.with_temporary import PREFIX, is_temporary
@@ -27,12 +28,14 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from chatapp.conversation import Image
+    from chatapp.limits import Limits
     from chatapp.models.catalog import Catalog
     from chatapp.saving import Key
     from chatapp.store import ConversationStore
     from chatapp.turn import Turn
 
 _DEFAULT_LIMITS = TurnLimits()
+_NO_LIMITS = NoLimits()
 
 log = structlog.get_logger(__name__)
 
@@ -53,6 +56,7 @@ class TurnRunner:
 
     Args:
         limits: beyond these, answers wait in a queue, or are refused.
+        usage_limits: beyond these, they are refused.
         titles: the model that answered first is asked for a conversation's title.
         on_end: is told of every answer that ended, and how many seconds it took.
     """
@@ -66,6 +70,7 @@ class TurnRunner:
         batch_seconds: float = 0.08,
         checkpoint_seconds: float = 5.0,
         limits: TurnLimits = _DEFAULT_LIMITS,
+        usage_limits: Limits = _NO_LIMITS,
         titles: bool = False,
         on_end: Callable[[Message, float], None] = lambda _answer, _seconds: None,
     ) -> None:
@@ -74,9 +79,17 @@ class TurnRunner:
         self._catalog = catalog
         self._max_message_chars = max_message_chars
         self._queue = TurnQueue(limits)
-        self._writer = Writer(store, catalog, self._queue, checkpoint_seconds=checkpoint_seconds, on_end=on_end)
+        self._usage_limits = usage_limits
+        self._writer = Writer(
+            store,
+            catalog,
+            self._queue,
+            checkpoint_seconds=checkpoint_seconds,
+            limits=usage_limits,
+            on_end=on_end,
+        )
         self._beginnings = TurnStart(store, self.changes, self._writer.ends, batch_seconds=batch_seconds)
-        self._titles = Titles(self.changes) if titles else None
+        self._titles = Titles(self.changes, usage_limits) if titles else None
         self._turns: dict[Key, Turn | None] = {}  # None: being started
         self._closing = False
         self._none_left = asyncio.Event()
@@ -134,6 +147,7 @@ class TurnRunner:
             UnknownModel: there is no such model.
             ModelUnavailable: the model is not set up, or the app is about to end.
             TooManyTurns: too many answers run or wait.
+            LimitReached: this person, or everybody, has asked for as much as may be asked for.
             ConversationBusy: an answer is being written in this conversation.
             ConversationNotFound: the user has no such conversation.
             MessageNotFound: it has no such answer as the question is to follow.
@@ -290,6 +304,7 @@ class TurnRunner:
         if key in self._turns:
             raise ConversationBusy
         self._queue.refuse_if_full(key[0], answers)
+        self._usage_limits.admit(key[0], answers)  # last: what another check refuses is not counted
         self._turns[key] = None  # from here on a second send is refused
         # Shielded: a page that goes away right now must not leave a question without its answer.
         starting = asyncio.create_task(self._start(key, stored()))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from chatapp.conversation import Image
+    from chatapp.limits import Limits
     from chatapp.models.catalog import Catalog
     from chatapp.store import ConversationStore
     from chatapp.turn import RunningAnswer, Turn
@@ -38,6 +39,7 @@ class Writer:
     Args:
         queue: where an answer waits for its turn.
         checkpoint_seconds: how often a growing answer is stored.
+        limits: is told what every answer took.
         on_end: is told of every answer that ended, and how many seconds it took.
     """
 
@@ -48,6 +50,7 @@ class Writer:
         queue: TurnQueue,
         *,
         checkpoint_seconds: float,
+        limits: Limits,
         on_end: Callable[[Message, float], None],
     ) -> None:
         self.ends = Ends(store)
@@ -55,6 +58,7 @@ class Writer:
         self._catalog = catalog
         self._queue = queue
         self._checkpoint_seconds = checkpoint_seconds
+        self._limits = limits
         self._on_end = on_end
         self._windows = {model.id: ContextWindow(model) for model in catalog}
 
@@ -78,6 +82,7 @@ class Writer:
         events = window.stream(answer.prompt.messages, answer.prompt.parameters, self._images_of(answer.turn))
         async with self._queue.turn(answer.turn.user, answer.move), aclosing(events):
             started = time.monotonic()
+            answer.was_asked = True
             try:
                 async for event in events:
                     match event:
@@ -123,6 +128,8 @@ class Writer:
             )
         keeping.cancel()
         price = answer.prompt.model.price
+        if used := self._used(answer):
+            self._limits.count(used, price, answer.turn.user)
         if price and answer.usage:
             answer.set(cost=_total(before, before.cost, price.of(answer.usage)))
         seconds = time.monotonic() - started
@@ -141,6 +148,17 @@ class Writer:
             answer.end()
             # As it ended, saved or not, with the tokens of this turn alone.
             self._on_end(dataclasses.replace(answer.message(), usage=answer.usage), seconds)
+
+    def _used(self, answer: RunningAnswer) -> Usage | None:
+        """Return the tokens of this turn, estimated where they were not counted; None where it took none."""
+        ended_here = answer.message().status in {MessageStatus.STOPPED, MessageStatus.INTERRUPTED}
+        written = answer.text[answer.stored_length :]
+        # A model that is stopped has read what it was asked, though it wrote nothing; one that refuses has not.
+        if not (answer.usage or written or (answer.was_asked and ended_here)):
+            return None
+        prompt = answer.prompt
+        sent = prompt.messages[answer.message().omitted_messages or 0 :]
+        return self._windows[prompt.model.id].filled(answer.usage, sent, prompt.parameters, written)
 
     async def _keep(self, answer: RunningAnswer) -> None:
         """Store what was written every now and then, beside the writing, which never waits for it."""

@@ -15,6 +15,7 @@ from chatapp.errors import (
     ConversationNotFound,
     InvalidMessage,
     InvalidParameters,
+    LimitReached,
     ModelUnavailable,
     NothingToContinue,
     ProfileChanged,
@@ -42,6 +43,7 @@ STATUSES: dict[type[Exception], int] = {
     ProfileChanged: 409,
     WrittenElsewhere: 409,
     TooManyTurns: 429,
+    LimitReached: 429,
     ModelUnavailable: 503,
     StoreUnavailable: 503,
 }
@@ -65,7 +67,8 @@ def in_words(respond: Callable[P, Awaitable[Response]]) -> Callable[P, Awaitable
 def refused(error: Exception) -> Response:
     """Return the response that says what is wrong."""
     status = next((code for kind, code in STATUSES.items() if isinstance(error, kind)), 500)
-    return JSONResponse({"error": as_json(words(error))}, status)
+    headers = {"Retry-After": str(error.retry_after)} if isinstance(error, LimitReached) else None
+    return JSONResponse({"error": as_json(words(error))}, status, headers)
 
 
 def words(error: Exception) -> str:

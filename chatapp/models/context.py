@@ -141,6 +141,27 @@ class ContextWindow:
             else:
                 return
 
+    def filled(
+        self, usage: Usage | None, messages: Sequence[Message], parameters: GenerationParameters, written: str
+    ) -> Usage:
+        """Return what an answer took, estimated where the server did not count.
+
+        Args:
+            usage: what it counted.
+            messages: what was sent.
+            parameters: and how.
+            written: the answer.
+        """
+        sent = Fit(newest_images(messages, most=self._most_images if self.model.sees_images else 0), 0, 0)
+        prompt = _size(sent, parameters) / self._bytes_per_token + TOKENS_PER_MESSAGE * len(sent.messages)
+        prompt += _images(sent) * (self._tokens_per_image or self.model.tokens_per_image)
+        completion = len(written.encode()) / self._bytes_per_token
+        counted = usage or Usage()
+        return Usage(
+            prompt_tokens=math.ceil(prompt) if counted.prompt_tokens is None else counted.prompt_tokens,
+            completion_tokens=math.ceil(completion) if counted.completion_tokens is None else counted.completion_tokens,
+        )
+
     def _fit(self, messages: Sequence[Message], parameters: GenerationParameters, estimate: _Estimate) -> Fit:
         messages = newest_images(messages, most=self._most_images if self.model.sees_images else 0)
         context_tokens = self.model.context_tokens or self._told_context_tokens or self._guessed_context_tokens

@@ -25,6 +25,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from chatapp.conversation import MessageStatus
+from chatapp.limits import NAMES
 
 if TYPE_CHECKING:
     import socket
@@ -101,6 +102,9 @@ class Metrics:
                 self._turns.labels(model, status.value)
             for each in (self._first_token, self._seconds, self._prompt, self._completion):
                 each.labels(model)
+        self._refused = Counter("hybrid_chat_refused", "What a limit refused.", ["limit"], registry=registry)
+        for limit in NAMES:
+            self._refused.labels(limit)
         Gauge("hybrid_chat_turns_running", "Answers that are being written now.", registry=registry).set_function(
             running
         )
@@ -123,6 +127,10 @@ class Metrics:
         if answer.usage:
             self._prompt.labels(model).inc(answer.usage.prompt_tokens or 0)
             self._completion.labels(model).inc(answer.usage.completion_tokens or 0)
+
+    def refused(self, limit: str) -> None:
+        """Count a refusal, by the name of its limit (`chatapp.limits.NAMES`)."""
+        self._refused.labels(limit).inc()
 
 
 class _Journal(Collector):

@@ -22,7 +22,7 @@ from tests.page_client import open_page
 from tests.serving import ChatProcess, free_port, serving
 
 OPERATE = Path(__file__).parents[2] / "docs" / "operate.md"
-LABELS = {"model", "status", "le", "source", "python", "gradio"}
+LABELS = {"model", "status", "limit", "le", "source", "python", "gradio"}
 
 
 def metrics(*models, status=None, running=0, waiting=0):
@@ -96,6 +96,14 @@ class TestTurns:
     def test_how_many_run_and_wait_is_asked_for_at_each_look(self):
         found = exposed(metrics(running=3, waiting=7))
         assert (found["hybrid_chat_turns_running",], found["hybrid_chat_turns_waiting",]) == (3, 7)
+
+
+class TestRefusals:
+    def test_are_counted_by_their_limit_from_the_first(self):
+        seen = metrics()
+        assert exposed(seen)["hybrid_chat_refused_total", "all_cost"] == 0
+        seen.refused("all_cost")
+        assert exposed(seen)["hybrid_chat_refused_total", "all_cost"] == 1
 
 
 class TestJournal:

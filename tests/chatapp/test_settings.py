@@ -1,8 +1,11 @@
 """Settings come from the environment, and a wrong one is named with what is allowed."""
 
+import dataclasses
+
 import pytest
 
 from chatapp.conversation import Place
+from chatapp.limits import EVERYBODY, PERSON, Most
 from chatapp.models import Price
 from chatapp.settings import InvalidSettings, load_settings, unknown_settings
 
@@ -77,6 +80,9 @@ def test_more_models_are_a_json_list(monkeypatch):
         ("CHAT_DRAIN_SECONDS", "-1", "CHAT_DRAIN_SECONDS is '-1'"),
         ("CHAT_FIRST_TOKEN_SECONDS", "-1", "CHAT_FIRST_TOKEN_SECONDS"),
         ("CHAT_MAX_MESSAGE_CHARS", "5", "CHAT_MAX_MESSAGE_CHARS"),
+        ("CHAT_MESSAGES_PER_MINUTE", "-1", "CHAT_MESSAGES_PER_MINUTE is '-1': it must be greater than or equal to 0"),
+        ("CHAT_ALL_TOKENS_PER_DAY", "many", "CHAT_ALL_TOKENS_PER_DAY is 'many'"),
+        ("CHAT_COST_PER_DAY", "nan", "CHAT_COST_PER_DAY is 'nan'"),
         ("CHAT_GEMMA_PRICE", "cheap", "CHAT_GEMMA_PRICE is 'cheap': it must be US dollars per million tokens"),
         ("CHAT_GEMMA_PLACE", "cellar", "CHAT_GEMMA_PLACE is 'cellar'"),
         ("CHAT_GEMMA_PODS", "app=gemma", "CHAT_GEMMA_PODS is 'app=gemma'"),
@@ -134,6 +140,17 @@ def test_what_a_model_is_can_be_set(monkeypatch):
         Price(1, 2),
         ("top_p",),
     )
+
+
+def test_there_are_limits_unless_one_is_alone_on_a_computer_of_ones_own(monkeypatch):
+    assert (load_settings().most_per_person, load_settings().most_of_all) == (Most(), Most())
+    monkeypatch.setenv("CHAT_COST_PER_DAY", "0.5")
+    assert load_settings().most_per_person == Most(cost_per_day=0.5)
+    monkeypatch.setenv("CHAT_IDENTITY", "anonymous")
+    monkeypatch.setenv("CHAT_ALL_MESSAGES_PER_MINUTE", "0")
+    settings = load_settings()
+    assert settings.most_per_person == dataclasses.replace(PERSON, cost_per_day=0.5)
+    assert settings.most_of_all == dataclasses.replace(EVERYBODY, messages_per_minute=0)
 
 
 def test_a_key_never_shows_in_an_error_or_in_the_settings(monkeypatch):

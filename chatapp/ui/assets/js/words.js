@@ -46,10 +46,11 @@ export const t = (template, values = {}) =>
     name in values ? value(values[name]) : whole,
   );
 
-// Say what the server said: {text, template, values}, or plain text.
+// Say what the server said: {text, template, values}, {text, seconds} for a time to wait, or plain text.
 export const said = (it) => {
   if (!it) return "";
   if (typeof it === "string") return it;
+  if (it.seconds) return wait(it.seconds);
   return it.template ? t(it.template, it.values || {}) : it.text || "";
 };
 
@@ -59,6 +60,12 @@ const months = new Intl.DateTimeFormat(tag, { month: "long", year: "numeric" });
 const relative = new Intl.RelativeTimeFormat(tag, { numeric: "auto" });
 const moments = new Intl.DateTimeFormat(tag, { dateStyle: "medium", timeStyle: "short" });
 export const moment = (ms) => moments.format(ms);
+
+// How long until something: "in 12 minutes". In the units of Wait, in chatapp/sentences.py.
+const wait = (seconds) => {
+  const [unit, length] = seconds < 60 ? ["second", 1] : seconds < 7200 ? ["minute", 60] : ["hour", 3600];
+  return relative.format(Math.ceil(seconds / length), unit);
+};
 
 const begun = (words) => words.charAt(0).toLocaleUpperCase(tag) + words.slice(1);
 

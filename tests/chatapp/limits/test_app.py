@@ -1,0 +1,53 @@
+"""Limits as a page meets them: a status, a time, and a sentence that can be said in its language."""
+
+import asyncio
+import re
+
+import pytest
+from prometheus_client import generate_latest
+
+from chatapp.app import create_app
+from tests.page_client import PARAMETERS, Refused, open_page
+from tests.serving import serving
+
+
+@pytest.fixture
+def settings(settings):
+    return settings.model_copy(update={"messages_per_minute": 2, "metrics_port": 1})
+
+
+async def test_beyond_the_limit_a_page_is_told_when_to_go_on(settings):
+    app = await create_app(settings)
+    async with serving(app) as url, open_page(url) as page:
+        for text in ("one", "two"):
+            await page.messages(await page.send(text, model="gemma"))
+        with pytest.raises(Refused) as refused:
+            await page.send("three", model="gemma")
+        assert refused.value.status == 429
+        said = refused.value.error["values"]
+        assert said["most"] == 2
+        assert 50 < said["when"]["seconds"] <= 60
+        asked = {"text": "three", "model": "gemma", **PARAMETERS}
+        async with page._http.post(f"{url}/conversations", json=asked) as response:
+            assert 50 < int(response.headers["retry-after"]) <= 60
+        assert await page.listed() == ["two", "one"]
+        assert re.search(r'refused_total{limit="messages"} 2\.0', generate_latest(app.state.metrics.registry).decode())
+
+
+async def test_what_was_used_today_still_counts_after_a_restart(settings):
+    settings = settings.model_copy(update={"tokens_per_day": 5, "identity": "local"})
+    async with serving(await create_app(settings)) as url, open_page(url) as page:
+        await page.messages(await page.send("one", model="gemma"))
+        with pytest.raises(Refused, match="limit on tokens"):
+            await page.send("two", model="gemma")
+    async with serving(await create_app(settings)) as url, open_page(url) as page:
+        with pytest.raises(Refused, match="limit on tokens"):
+            await page.send("three", model="gemma")
+        assert await page.listed() == ["one"]
+
+
+async def test_one_person_on_a_computer_of_their_own_has_none(settings):
+    alone = settings.model_copy(update={"identity": "local", "messages_per_minute": None})
+    async with serving(await create_app(alone)) as url, open_page(url) as page:
+        await asyncio.gather(*(page.send(f"{number}", model="gemma") for number in range(4)))
+        assert not (alone.data_dir / "limits.db").exists()

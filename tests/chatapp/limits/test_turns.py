@@ -1,0 +1,206 @@
+"""Limits in turns: no more is taken than may be, a refusal leaves no trace, and every end is counted."""
+
+import asyncio
+
+import pytest
+
+from chatapp.conversation import Image, Usage
+from chatapp.errors import ConversationBusy, LimitReached, ModelUnavailable, RateLimited
+from chatapp.limits import Most
+from chatapp.limits.usage import UsageLimits
+from chatapp.limits.windows import Windows
+from chatapp.models import Price, TextDelta
+from chatapp.turn_queue import TurnLimits
+from chatapp.turns import Beside
+from tests.chatapp.turning import PARAMETERS, ended
+from tests.fakes.models import ScriptedModel
+
+NAME = "0123456789abcdef0123456789abcdef"
+
+
+class Counted:
+    """No limit; what was counted is in ``counts``."""
+
+    has_room = True
+
+    def __init__(self):
+        self.admitted = []
+        self.counts = []
+
+    def admit(self, user, answers=1):
+        self.admitted.append((user, answers))
+
+    def count(self, usage, price, user=None):
+        self.counts.append((usage, price, user))
+
+
+class Silent(ScriptedModel):
+    """Says nothing of tokens."""
+
+    async def stream(self, messages, parameters):
+        async for event in super().stream(messages, parameters):
+            if not isinstance(event, Usage):
+                yield event
+
+
+def limits(everybody=None, **person):
+    return UsageLimits(Most(**person), everybody or Most(), Windows())
+
+
+async def asked(runner, text="go", model="scripted", conversation="", **options):
+    conversation = await runner.start("ann", conversation, text, model, PARAMETERS, **options)
+    await ended(runner, "ann", conversation.id)
+    return conversation
+
+
+async def test_of_a_hundred_messages_at_once_no_more_are_taken_than_may_be(chat, store):
+    model = ScriptedModel("a")
+    many = TurnLimits(per_user=1000, at_once=1000)
+    runner = await chat(model, usage_limits=limits(messages_per_minute=20), limits=many)
+    results = await asyncio.gather(*(asked(runner, f"{number}") for number in range(100)), return_exceptions=True)
+    assert sum(isinstance(result, LimitReached) for result in results) == 80
+    assert len((await store.conversations("ann", limit=200)).items) == len(model.asked) == 20
+
+
+async def test_a_refused_message_leaves_no_trace_and_can_be_sent_later(chat, store, limited, clock):
+    runner = await chat(ScriptedModel("a"), usage_limits=limited(messages_per_minute=1))
+    first = await asked(runner)
+    for conversation in ("", first.id):
+        with pytest.raises(LimitReached):
+            await runner.start("ann", conversation, "again", "scripted", PARAMETERS, question_id=NAME)
+    assert [one.id for one in (await store.conversations("ann")).items] == [first.id]
+    assert len(await store.messages("ann", first.id)) == 2
+    assert not runner.is_busy("ann", first.id)
+    clock.now += 60
+    await asked(runner, "again", conversation=first.id, question_id=NAME, again=True)
+    assert [message.id for message in await store.messages("ann", first.id)][2] == NAME
+    # Its reply was lost, the page asks again: it is taken once, and counted once.
+    await runner.start("ann", first.id, "again", "scripted", PARAMETERS, question_id=NAME, again=True)
+    assert len(await store.messages("ann", first.id)) == 4
+
+
+async def test_another_answer_the_rest_of_one_and_two_at_once_count_too(chat, store):
+    counted = Counted()
+    runner = await chat(
+        ScriptedModel("half", id="broken", error=RateLimited("No.")), ScriptedModel("b"), usage_limits=counted
+    )
+    conversation = await asked(runner, model="broken")
+    question, answer = await store.messages("ann", conversation.id)
+    await runner.go_on("ann", conversation.id, answer.id, "scripted", PARAMETERS)
+    await ended(runner, "ann", conversation.id)
+    await runner.answer_again("ann", conversation.id, question.id, "scripted", PARAMETERS)
+    await ended(runner, "ann", conversation.id)
+    await asked(runner, beside=Beside("scripted", PARAMETERS))
+    assert counted.admitted == [("ann", 1), ("ann", 1), ("ann", 1), ("ann", 2)]
+    assert len(counted.counts) == 5
+
+
+async def test_what_cannot_be_taken_for_another_reason_is_not_counted(chat):
+    counted = Counted()
+    model = ScriptedModel("a", gate_at=0)
+    runner = await chat(model, usage_limits=counted)
+    conversation = await runner.start("ann", "", "go", "scripted", PARAMETERS)
+    with pytest.raises(ConversationBusy):
+        await runner.start("ann", conversation.id, "go", "scripted", PARAMETERS)
+    assert counted.admitted == [("ann", 1)]
+    model.gate.set()
+
+
+async def test_a_whole_answer_counts_as_the_server_counted(chat):
+    counted = Counted()
+    model = ScriptedModel("one", " two")
+    model.price = Price(1, 2)
+    await asked(await chat(model, usage_limits=counted), "four letters..")
+    assert counted.counts == [(Usage(prompt_tokens=8, completion_tokens=2), Price(1, 2), "ann")]
+
+
+@pytest.mark.parametrize(
+    ("model", "stops", "prompt", "completion"),
+    [
+        pytest.param(lambda: Silent("wörd" * 6), False, 108, 10, id="no usage: estimated"),
+        pytest.param(lambda: ScriptedModel("word" * 6, error=RateLimited("No.")), False, 108, 8, id="failed midway"),
+        pytest.param(lambda: ScriptedModel("word" * 6, "", gate_at=1), True, 108, 8, id="stopped midway"),
+        pytest.param(lambda: ScriptedModel("word", gate_at=0), True, 108, 0, id="stopped before the first word"),
+    ],
+)
+async def test_an_end_without_a_count_is_estimated(chat, model, stops, prompt, completion):
+    counted, model = Counted(), model()
+    runner = await chat(model, usage_limits=counted)
+    conversation = await runner.start("ann", "", "a" * 300, "scripted", PARAMETERS)
+    if stops:
+        await model.writing.wait()
+        await runner.stop("ann", conversation.id)
+    await ended(runner, "ann", conversation.id)
+    ((usage, _, user),) = counted.counts
+    assert (usage.prompt_tokens, usage.completion_tokens, user) == (prompt, completion, "ann")
+
+
+async def test_a_picture_is_estimated_too(chat):
+    counted, model = Counted(), Silent("ok", sees_images=True, tokens_per_image=256)
+    image = Image(id="i", media_type="image/png", width=1, height=1, data=b"x")
+    await asked(await chat(model, usage_limits=counted), "a" * 300, images=(image,))
+    assert counted.counts[0][0].prompt_tokens == 108 + 256
+
+
+async def test_a_model_that_refuses_has_cost_nothing(chat):
+    counted = Counted()
+    await asked(await chat(ScriptedModel(error=ModelUnavailable("Away.")), usage_limits=counted))
+    assert counted.counts == []
+
+
+async def test_an_answer_that_is_stopped_while_it_waits_has_cost_nothing(chat):
+    counted, model = Counted(), ScriptedModel("a", gate_at=0)
+    runner = await chat(model, usage_limits=counted, limits=TurnLimits(at_once=1))
+    await runner.start("ann", "", "go", "scripted", PARAMETERS)
+    waiting = await runner.start("bob", "", "go", "scripted", PARAMETERS)
+    await runner.stop("bob", waiting.id)
+    assert counted.counts == []
+    model.gate.set()
+
+
+async def test_an_answer_that_goes_on_counts_what_it_added(chat, store):
+    counted = Counted()
+    broken, whole = ScriptedModel("w" * 300, id="broken", error=RateLimited("No.")), Silent("word" * 6)
+    runner = await chat(broken, whole, usage_limits=counted)
+    conversation = await asked(runner, model="broken")
+    answer = (await store.messages("ann", conversation.id))[-1]
+    await runner.go_on("ann", conversation.id, answer.id, "scripted", PARAMETERS)
+    await ended(runner, "ann", conversation.id)
+    assert [usage.completion_tokens for usage, _, _ in counted.counts] == [100, 8]
+
+
+class TestTitles:
+    async def titled(self, chat, **options):
+        model = ScriptedModel("Title")
+        runner = await chat(model, titles=True, **options)
+        conversation = await runner.start("ann", "", "go", "scripted", PARAMETERS)
+        turn = runner.current("ann", conversation.id)
+        await ended(runner, "ann", conversation.id)
+        if turn.titling:
+            await turn.titling
+        return model
+
+    async def test_count_for_everybody_and_not_for_the_person(self, chat):
+        counted = Counted()
+        model = await self.titled(chat, usage_limits=counted)
+        assert [user for _, _, user in counted.counts] == ["ann", None]
+        assert counted.counts[1][0].prompt_tokens > 30
+        assert len(model.asked) == 2
+
+    async def test_are_not_asked_for_when_everybody_has_used_what_there_is(self, chat):
+        model = await self.titled(chat, usage_limits=limits(Most(tokens_per_day=1)))
+        assert len(model.asked) == 1
+
+    async def test_are_estimated_where_they_are_not_counted(self, chat):
+        counted = Counted()
+
+        class Model(ScriptedModel):
+            async def stream(self, messages, parameters):
+                yield TextDelta("a" * 30)
+
+        runner = await chat(Model(), titles=True, usage_limits=counted)
+        conversation = await runner.start("ann", "", "go", "scripted", PARAMETERS)
+        turn = runner.current("ann", conversation.id)
+        await ended(runner, "ann", conversation.id)
+        await turn.titling
+        assert [usage.completion_tokens for usage, _, _ in counted.counts] == [10, 10]

@@ -1,0 +1,135 @@
+"""How much a person, and everybody, may ask for: what is counted, and what is said when it is enough."""
+
+import dataclasses
+
+import pytest
+
+from chatapp.conversation import Usage
+from chatapp.errors import LimitReached
+from chatapp.limits import EVERYBODY, NAMES, PERSON, Most, NoLimits
+from chatapp.models import Price
+
+PRICE = Price(input=1.0, output=10.0)
+
+
+def usage(prompt, completion=0):
+    return Usage(prompt_tokens=prompt, completion_tokens=completion)
+
+
+def refusal(limits, user="ann", answers=1):
+    with pytest.raises(LimitReached) as refused:
+        limits.admit(user, answers)
+    return refused.value
+
+
+def test_so_many_messages_a_minute_and_then_again(limited, clock):
+    limits = limited(messages_per_minute=3)
+    for _ in range(3):
+        limits.admit("ann")
+        clock.now += 5
+    refused = refusal(limits)
+    assert str(refused) == (
+        "You have reached the limit on messages (3 in a minute), so nothing was sent; your text is kept. You can go on "
+        "in 45 seconds."
+    )
+    assert (refused.retry_after, limits.refused) == (45, ["messages"])
+    limits.admit("bob")
+    clock.now += 45
+    limits.admit("ann")
+    refusal(limits)
+
+
+def test_two_answers_side_by_side_are_two_messages(limited):
+    limits = limited(messages_per_minute=3)
+    limits.admit("ann", 2)
+    refusal(limits, answers=2)
+    limits.admit("ann", 1)
+    limited(messages_per_minute=1).admit("ann", 2)  # there would never be room for both
+
+
+def test_tokens_and_cost_are_of_a_day_and_whoever_has_any_left_may_ask(limited, clock):
+    limits = limited(tokens_per_day=1000, cost_per_day=0.01)
+    limits.count(usage(900, 99), None, "ann")
+    limits.admit("ann")
+    limits.count(usage(900, 1), None, "ann")
+    refused = refusal(limits)
+    assert "tokens (1,000 in a day)" in str(refused)
+    assert str(refused).endswith("You can go on in 12 hours.")
+    assert refused.retry_after == 12 * 3600
+    limits.count(usage(0, 999), Price(1, 11), "bob")
+    assert "0.01 US dollars" in str(refusal(limits, "bob"))
+    clock.now += refused.retry_after
+    limits.admit("ann")
+    limits.admit("bob")
+
+
+def test_a_model_without_a_price_costs_nothing(limited):
+    limits = limited(cost_per_day=0.01)
+    limits.count(usage(10**9, 10**9), None, "ann")
+    limits.admit("ann")
+
+
+def test_fractions_of_a_cent_add_up(limited):
+    limits = limited(cost_per_day=0.01)
+    for _ in range(9_999):
+        limits.count(usage(1), PRICE, "ann")
+    limits.admit("ann")
+    limits.count(usage(1), PRICE, "ann")
+    refusal(limits)
+
+
+@pytest.mark.parametrize(
+    ("name", "most", "words"),
+    [
+        ("all_messages", Most(messages_per_minute=2), "Everybody here together has reached the limit on messages"),
+        ("all_tokens", Most(tokens_per_day=10), "Everybody here together has reached the limit on tokens"),
+        ("all_cost", Most(cost_per_day=0.0001), "Everybody here together has reached the limit on costs"),
+    ],
+)
+def test_everybody_together_has_limits_too(limited, name, most, words):
+    limits = limited(most)
+    for user in ("ann", "bob"):
+        limits.admit(user)
+        limits.count(usage(0, 5), PRICE, user)
+    assert words in str(refusal(limits, "carol"))
+    assert limits.refused == [name]
+
+
+def test_what_everybody_is_refused_is_counted_for_nobody(limited, clock):
+    limits = limited(Most(messages_per_minute=1), messages_per_minute=2)
+    limits.admit("bob")
+    for _ in range(5):
+        refusal(limits)
+        clock.now += 13
+    limits.admit("ann")
+
+
+def test_of_several_reasons_the_one_that_lasts_longest_is_said(limited):
+    limits = limited(messages_per_minute=1, tokens_per_day=10)
+    limits.admit("ann")
+    limits.count(usage(10), None, "ann")
+    assert "tokens" in str(refusal(limits))
+
+
+def test_a_title_counts_for_everybody_and_for_nobody(limited):
+    limits = limited(Most(tokens_per_day=100), tokens_per_day=50, messages_per_minute=1)
+    assert limits.has_room
+    limits.count(usage(60, 40), PRICE)
+    assert not limits.has_room
+    assert "Everybody" in str(refusal(limits))
+
+
+def test_zero_is_no_limit(limited):
+    limits = limited()
+    for _ in range(1000):
+        limits.admit("ann")
+        limits.count(usage(10**6), PRICE, "ann")
+    assert not Most()
+    assert all(Most(**{field.name: 1}) for field in dataclasses.fields(Most))
+    assert NoLimits().has_room
+
+
+def test_every_reason_has_a_name_in_the_metrics(limited):
+    limits = limited(EVERYBODY, **dataclasses.asdict(PERSON))
+    names = {one.name for one in (*limits._messages, *limits._tokens, *limits._cost)}
+    assert names == set(NAMES) - {"new_guests"}
