@@ -6,7 +6,8 @@ from functools import wraps
 from typing import TYPE_CHECKING, ParamSpec
 
 import structlog
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
+from starlette.requests import ClientDisconnect
 
 from chatapp.conversation import new_id
 from chatapp.errors import (
@@ -28,8 +29,6 @@ from chatapp.sentences import Sentence, as_json
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-
-    from starlette.responses import Response
 
 P = ParamSpec("P")
 
@@ -58,6 +57,8 @@ def in_words(respond: Callable[P, Awaitable[Response]]) -> Callable[P, Awaitable
     async def responding(*arguments: P.args, **options: P.kwargs) -> Response:
         try:
             return await respond(*arguments, **options)
+        except ClientDisconnect:  # whoever sent this is gone before it was whole: nobody is told, and nothing is wrong
+            return Response(status_code=400)
         except Exception as error:  # noqa: BLE001  # nothing but words may reach the page
             return refused(error)
 

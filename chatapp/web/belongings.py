@@ -12,7 +12,6 @@ A download of everything that cannot be finished breaks off, so that nobody take
 from __future__ import annotations
 
 import html
-import json
 from functools import wraps
 from typing import TYPE_CHECKING, ParamSpec
 from urllib.parse import quote
@@ -22,11 +21,13 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 
 from chatapp import archive, audit, belongings, exports, markdown
+from chatapp.api import requests
+from chatapp.api.refusals import in_words
 from chatapp.archive import moment
 from chatapp.audit import Action
 from chatapp.belongings import NotAllDeleted
 from chatapp.conversation import now_ms
-from chatapp.errors import ChatError, ConversationNotFound, StoreUnavailable
+from chatapp.errors import ChatError, ConversationNotFound, InvalidMessage, StoreUnavailable
 from chatapp.identity import user_of
 from chatapp.sentences import Sentence, as_json
 
@@ -81,6 +82,7 @@ def router(store: ConversationStore, catalog: Catalog, turns: Turns) -> APIRoute
         return Response(content, headers=_headers(markdown.file_name(conversation, ".md")), media_type=MARKDOWN)
 
     @routes.post("/delete-everything")
+    @in_words
     async def delete_everything(request: Request) -> Response:
         if not await _is_confirmed(request):
             return _refusal(400, Sentence("Deleting everything must be confirmed. Nothing was deleted."))
@@ -158,15 +160,7 @@ def _refusal(status: int, sentence: str, **facts: int) -> Response:
 
 async def _is_confirmed(request: Request) -> bool:
     """Return whether it was confirmed, in JSON, which no form of another site can send."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
-        return False
-    body = b""
-    async for piece in request.stream():
-        body += piece
-        if len(body) > MOST_BODY_BYTES:
-            return False
     try:
-        confirmation = json.loads(body)
-    except ValueError:
+        return (await requests.sent(request, most_bytes=MOST_BODY_BYTES)).get("confirm") is True
+    except InvalidMessage:
         return False
-    return isinstance(confirmation, dict) and confirmation.get("confirm") is True

@@ -497,6 +497,13 @@ async def test_deleting_everything_must_be_confirmed(chat, body):
     assert await chat.everything() == [mine]
 
 
+async def test_a_confirmation_of_brackets_is_none(chat):
+    headers = {"sec-fetch-site": "same-origin", "content-type": "application/json"}
+    brackets = b"[" * 1000  # all that is read of one, and more than Python reads
+    async with chat.http.post(f"{chat.url}/delete-everything", data=brackets, headers=headers) as response:
+        assert (response.status, "must be confirmed" in await response.text()) == (400, True)
+
+
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", ""])
 async def test_what_a_form_of_another_site_can_send_confirms_nothing(chat, content_type):
     mine = await created(chat.store)
