@@ -11,7 +11,7 @@ ARGS ?=
 export STACK
 
 .DEFAULT_GOAL := help
-.PHONY: help run up preview url destroy doctor test quick check format bench screenshots image pins clean chat dev stack
+.PHONY: help run up preview url destroy doctor test quick check audit format bench screenshots image pins clean chat dev stack
 
 help: # Spaces between the verb and its line; a comment with two hashes is a line of this list.
 	@echo "make VERB, where VERB is"
@@ -47,6 +47,11 @@ check: dev ## lint, formatting and types
 	$(PYTHON_HERE) -m ruff check
 	$(PYTHON_HERE) -m ruff format --check
 	$(PYTHON_HERE) -m mypy
+
+# Strict: what cannot be asked about is a failure, where pip-audit itself would say that nothing is known.
+audit: dev ## ask PyPI whether what is pinned has known vulnerabilities (ARGS="--vulnerability-service osv")
+	$(PYTHON_HERE) -m pip_audit --strict --disable-pip --progress-spinner off \
+		--requirement requirements/dev.txt --requirement requirements/embedded.txt $(ARGS)
 
 format: dev ## format the code and mend what the linter can mend
 	$(PYTHON_HERE) -m ruff check --fix

@@ -131,6 +131,16 @@ def test_the_checks_come_before_the_tests(project):
     assert asked[-1].startswith("python -m pytest")
 
 
+def test_an_audit_asks_about_every_pin_and_takes_no_silence_for_an_answer(project):
+    asked = said(project, "audit", "ARGS=--vulnerability-service osv").splitlines()[-1]
+    assert asked.startswith("python -m pip_audit --strict ")
+    assert asked.endswith(" --vulnerability-service osv")
+    contained = (ROOT / "requirements/dev.in").read_text()
+    for pins in ("chat", "stack"):
+        assert f"-r {pins}.in" in contained
+    assert set(re.findall(r"requirements/(\w+)\.txt", asked)) == {"dev", "embedded"}
+
+
 def test_every_benchmark_is_run(project):
     (project / "benchmarks").mkdir()
     for name in ("__init__", "start", "store"):
