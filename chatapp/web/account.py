@@ -1,7 +1,7 @@
 """Who somebody is to the chat, for the page.
 
 GET /me  {"kind", "name", "address", "canSignIn", "signInUrl", "canSignOut", "signOutUrl", "takeAlong",
-         "retentionDays"}
+         "store", "retentionDays"}
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ def router(settings: Settings) -> APIRouter:
             "canSignOut": False,
             "signOutUrl": None,
             "takeAlong": None,
+            "store": settings.store,
             "retentionDays": settings.retention_days,
         }
         return JSONResponse(facts, headers=NO_STORE)
