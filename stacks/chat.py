@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import pulumi
 import pulumi_kubernetes as kubernetes
 
+from stacks.access import Access, Limits
 from stacks.manifests import Manifest, applied
 from stacks.workloads import (
     SKIP_AWAIT,
@@ -137,7 +138,9 @@ class ChatAppArgs:
         history: where conversations are kept.
         gemini: how Gemini is asked.
         gemma: `None`: there is no Gemma.
-        session_secret: signs the cookies; `None`: made and kept on the history's volume.
+        access: who comes in.
+        limits: how much people may ask.
+        session_secret: signs the cookies, the same for all copies; `None`: made and kept on the history's volume.
         theme: blue or green.
         monitoring: what has the metrics collected; `None`: nobody does.
         depends_on: what it needs to work from the first second on, such as its rights.
@@ -153,6 +156,8 @@ class ChatAppArgs:
     history: FirestoreHistory | VolumeHistory
     gemini: Gemini
     gemma: Gemma | None = None
+    access: Access = field(default_factory=Access)
+    limits: Limits = field(default_factory=Limits)
     session_secret: pulumi.Input[str] | None = None
     theme: str = "blue"
     monitoring: Manifest | None = None
@@ -295,13 +300,14 @@ def variables(args: ChatAppArgs) -> dict[str, pulumi.Input[str]]:
     values: dict[str, pulumi.Input[str]] = {
         "CHAT_PORT": str(PORT),
         "CHAT_METRICS_PORT": str(METRICS_PORT),
-        "CHAT_IDENTITY": "anonymous",
         "CHAT_LOG_FORMAT": "json",
         "CHAT_DATA_DIR": "/data",
         "CHAT_EMBEDDED_MODEL": "false",
         "CHAT_SHUTDOWN_SECONDS": "30",
         "CHAT_GEMINI_MODEL": args.gemini.model,
         "THEME": args.theme,
+        **args.access.variables(),
+        **args.limits.variables(args.replicas),
     }
     if args.gemini.project:
         values["GOOGLE_CLOUD_PROJECT"] = args.gemini.project
@@ -330,6 +336,7 @@ def _secrets(args: ChatAppArgs) -> dict[str, pulumi.Input[str]]:
         "CHAT_SESSION_SECRET": args.session_secret,
         "GEMINI_API_KEY": args.gemini.api_key,
         "CHAT_GEMMA_API_KEY": args.gemma.api_key if args.gemma else None,
+        **args.access.secrets(),
     }
     return {name: value for name, value in values.items() if value is not None}
 

@@ -1,4 +1,4 @@
-"""How a browser gets in."""
+"""How a browser gets in without encryption: a plain load balancer, or a forwarded port (`stacks/gateway.py`: https)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ import pulumi_kubernetes as kubernetes
 
 from stacks.chat import APP, PORT, sticky_service
 from stacks.workloads import metadata
+
+LOCAL_URL = f"http://127.0.0.1:{PORT}"
+"""Where a forwarded port leads to the chat."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class PublicEndpoint(pulumi.ComponentResource):
             )
             self.url, self.command = self._load_balancer(args), None
         else:
-            self.url = pulumi.Output.from_input(f"http://127.0.0.1:{PORT}")
+            self.url = pulumi.Output.from_input(LOCAL_URL)
             self.command = pulumi.Output.concat(
                 "kubectl --namespace ", args.namespace, " port-forward service/", args.chat_service, f" {PORT}:{PORT}"
             )

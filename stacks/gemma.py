@@ -58,6 +58,7 @@ class GemmaServerArgs:
         compute_class: on GKE, what to take in place of the profile's GPU when that is out of stock.
         monitoring: how GKE reads the server's metrics.
         node_selector: elsewhere than on GKE, the labels of nodes with the GPUs.
+        depends_on: what must be there before it runs.
     """
 
     namespace: pulumi.Input[str]
@@ -74,6 +75,7 @@ class GemmaServerArgs:
     compute_class: Manifest | None = None
     monitoring: Manifest | None = None
     node_selector: Mapping[str, str] = field(default_factory=dict)
+    depends_on: Sequence[pulumi.Resource] = ()
 
 
 class GemmaServer(pulumi.ComponentResource):
@@ -97,7 +99,7 @@ class GemmaServer(pulumi.ComponentResource):
             opts=child,
         )
         token = self._token(args)
-        needed: list[pulumi.Resource] = [account]
+        needed: list[pulumi.Resource] = [account, *args.depends_on]
         if args.compute_class:
             needed += applied(args.compute_class, parent=self)
         kubernetes.apps.v1.Deployment(

@@ -4,28 +4,37 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pulumi
 import pulumi_kubernetes as kubernetes
 import pulumi_random as random
 
+from stacks.access import Limits
+from stacks.access_settings import access_warnings
+from stacks.address import NAME_APIS
 from stacks.chat import ChatApp, ChatAppArgs, FirestoreHistory, Gemini, Gemma, Pods, VolumeHistory
 from stacks.cluster import AutopilotCluster, AutopilotClusterArgs, cluster_provider
 from stacks.database import ChatDatabase, ChatDatabaseArgs
-from stacks.exposure import PublicEndpoint, PublicEndpointArgs
+from stacks.entrance import Entrance, GoogleProject
+from stacks.gateway import LOAD_BALANCER_NETWORKS
 from stacks.gemma import APP as GEMMA_APP
 from stacks.gemma import SERVED_NAME, GemmaServer, GemmaServerArgs
+from stacks.iap import IAP_API
 from stacks.identity import WorkloadIdentity, WorkloadIdentityArgs
 from stacks.image import ChatImage, ChatImageArgs, RegistryArgs, gcloud_environment
 from stacks.manifests import FOLDER, Manifest
+from stacks.network import NetworkIsolation, NetworkIsolationArgs
 from stacks.profiles import sees_images
 from stacks.project import ProjectServices, ProjectServicesArgs
+from stacks.settings import secret_of
 from stacks.workloads import labels
 
 if TYPE_CHECKING:
-    from pydantic import SecretStr
+    from collections.abc import Sequence
 
+    from stacks.access import Access
+    from stacks.access_settings import WayIn
     from stacks.names import Names
     from stacks.settings import Settings
 
@@ -41,6 +50,9 @@ APIS = (
     "aiplatform.googleapis.com",
 )
 BUILD_APIS = ("artifactregistry.googleapis.com", "cloudbuild.googleapis.com", "storage.googleapis.com")
+
+# Pods that are not confined are refused, and named in warnings and in the audit log.
+RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn", "audit")}
 
 # The history's fields in Firestore, as chatapp/store writes them (a test compares them).
 EXPIRY_FIELD = "expireAt"
@@ -68,6 +80,8 @@ class HybridChat(pulumi.ComponentResource):
         self._settings = settings
         self._names = names
         self._child = pulumi.ResourceOptions(parent=self)
+        for sentence in access_warnings(settings):
+            pulumi.log.warn(sentence, self)
         if settings.on_gcp:
             self.outputs = self._on_google_cloud()
         else:
@@ -77,9 +91,7 @@ class HybridChat(pulumi.ComponentResource):
     def _on_google_cloud(self) -> dict[str, pulumi.Input[str]]:
         settings, names, project = self._settings, self._names, self._settings.project
         builds = settings.image_source in {"cloud-build", "docker"}
-        services = ProjectServices(
-            "services", ProjectServicesArgs(project, APIS + (BUILD_APIS if builds else ())), self._child
-        )
+        services = ProjectServices("services", ProjectServicesArgs(project, apis_of(settings)), self._child)
         cluster = AutopilotCluster(
             "cluster",
             AutopilotClusterArgs(
@@ -134,21 +146,23 @@ class HybridChat(pulumi.ComponentResource):
                 depends_on=[services[api] for api in (*BUILD_APIS, "iam.googleapis.com")],
                 hooks=services.hooks,
             )
-        image = self._image(registry)
-        inside = pulumi.ResourceOptions(parent=self, provider=cluster.provider)
+        entrance = Entrance(settings, names, self, GoogleProject(services, identity))
         secret = random.RandomPassword("session-secret", length=48, special=False, opts=self._child)
-        endpoint = self._workloads(
+        inside = pulumi.ResourceOptions(parent=self, provider=cluster.provider)
+        chat, outputs = self._workloads(
             inside,
-            image=image,
+            image=self._image(registry),
             history=FirestoreHistory(project, database.name, settings.retention_days),
             gemini=Gemini(settings.gemini_model, project=project, location=settings.vertex_location),
+            access=entrance.access,
             session_secret=secret.result,
             depends_on=[*identity.bindings, database],
         )
         console = "https://console.cloud.google.com"
         place = f"{settings.region}/{names.cluster}"
         return {
-            **endpoint,
+            **entrance.opened(chat, inside),
+            **outputs,
             "credentials": f"gcloud container clusters get-credentials {names.cluster} --region {settings.region} "
             f"--project {project}",
             "consoleWorkloads": f"{console}/kubernetes/workload/overview?project={project}",
@@ -161,18 +175,33 @@ class HybridChat(pulumi.ComponentResource):
         settings = self._settings
         # Neither is set: KUBECONFIG or ~/.kube/config, and the context that is current there.
         provider = cluster_provider(
-            self, kubeconfig=_secret(settings.kubeconfig), context=settings.kube_context or None, is_own=False
+            self, kubeconfig=secret_of(settings.kubeconfig), context=settings.kube_context or None, is_own=False
         )
         if not (settings.gpu_profile or settings.gemma_url or settings.gemini_api_key.get_secret_value()):
             pulumi.log.warn(
                 "The chat will have no model: set gemmaUrl, gemma (if the cluster has GPUs) or geminiApiKey.", self
             )
-        return self._workloads(
-            pulumi.ResourceOptions(parent=self, provider=provider),
+        entrance = Entrance(settings, self._names, self)
+        inside = pulumi.ResourceOptions(parent=self, provider=provider)
+        chat, outputs = self._workloads(
+            inside,
             image=self._image(None),
             history=VolumeHistory(settings.volume_size, settings.storage_class, self._names.chat_volume),
-            gemini=Gemini(settings.gemini_model, api_key=_secret(settings.gemini_api_key)),
+            gemini=Gemini(settings.gemini_model, api_key=secret_of(settings.gemini_api_key)),
+            access=entrance.access,
         )
+        return {**entrance.opened(chat, inside), **outputs}
+
+    def _limits(self) -> Limits:
+        settings = self._settings
+        totals = (settings.all_tokens_per_day, settings.all_cost_per_day)
+        if any(totals) and settings.replicas > 1:
+            pulumi.log.info(
+                f"Each of the {settings.replicas} copies of the chat counts for itself: of allTokensPerDay and "
+                f"allCostPerDay each gets one part in {settings.replicas}.",
+                self,
+            )
+        return Limits(settings.messages_per_minute, settings.tokens_per_day, settings.cost_per_day, *totals)
 
     def _image(self, registry: RegistryArgs | None) -> ChatImage:
         root = Path(os.path.relpath(ROOT))  # relative, so that no machine's path is in the state
@@ -189,20 +218,20 @@ class HybridChat(pulumi.ComponentResource):
         image: ChatImage,
         history: FirestoreHistory | VolumeHistory,
         gemini: Gemini,
+        access: Access,
         session_secret: pulumi.Input[str] | None = None,
         depends_on: list[pulumi.Resource] | None = None,
-    ) -> dict[str, pulumi.Input[str]]:
-        """Build what runs in the cluster, the same on both platforms."""
+    ) -> tuple[ChatApp, dict[str, pulumi.Input[str]]]:
+        """Build what runs in the cluster, the same on both platforms; return the chat, and outputs."""
         settings, names = self._settings, self._names
         namespace = kubernetes.core.v1.Namespace(
             "namespace",
-            metadata={
-                "name": names.namespace,
-                "labels": labels("hybrid-chat") | {"pod-security.kubernetes.io/enforce": "restricted"},
-            },
-            opts=inside,
+            metadata={"name": names.namespace, "labels": labels("hybrid-chat") | RESTRICTED},
+            # It ends when all in it has, such as what GKE keeps for each load balancer until that is gone.
+            opts=inside.merge(pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(delete="20m"))),
         ).metadata.name
-        gemma, watch = self._gemma(inside, namespace)
+        network = self._network(inside, namespace)
+        gemma, watch = self._gemma(inside, namespace, network)
         chat = ChatApp(
             "chat",
             ChatAppArgs(
@@ -216,34 +245,39 @@ class HybridChat(pulumi.ComponentResource):
                 history=history,
                 gemini=gemini,
                 gemma=gemma,
+                access=access,
+                limits=self._limits(),
                 session_secret=session_secret,
                 theme=settings.theme,
                 monitoring=Manifest.read("chat-monitoring.yaml") if settings.on_gcp else None,
                 # The image as a whole: its nodes may pull it then.
-                depends_on=[image, *(depends_on or ())],
+                depends_on=[image, network, *(depends_on or ())],
             ),
             inside,
         )
-        endpoint = PublicEndpoint(
-            "endpoint",
-            PublicEndpointArgs(
-                kind="public-http" if settings.is_public else "private",
-                namespace=namespace,
-                service_name=names.chat_public_service,
-                chat_service=chat.service.metadata.name,
-            ),
-            inside,
-        )
-        return {
-            "url": endpoint.url,
-            **({"openWith": endpoint.command} if endpoint.command else {}),
-            "namespace": namespace,
-            "image": image.ref,
-            **({"watchGemma": watch} if watch else {}),
+        return chat, {"namespace": namespace, "image": image.ref, **({"watchGemma": watch} if watch else {})}
+
+    def _network(self, inside: pulumi.ResourceOptions, namespace: pulumi.Output[str]) -> NetworkIsolation:
+        settings = self._settings
+        browsers: dict[WayIn, Sequence[str] | Literal["anywhere", "nowhere"]] = {
+            "https": LOAD_BALANCER_NETWORKS,
+            "public-http": "anywhere",
+            "private": "nowhere",
         }
+        return NetworkIsolation(
+            "network",
+            NetworkIsolationArgs(
+                namespace=namespace,
+                browsers=browsers[settings.way_in],
+                on_gke=settings.on_gcp,
+                own_gemma=settings.gpu_profile is not None,
+                gemma_url=settings.gemma_url,
+            ),
+            inside,
+        )
 
     def _gemma(
-        self, inside: pulumi.ResourceOptions, namespace: pulumi.Output[str]
+        self, inside: pulumi.ResourceOptions, namespace: pulumi.Output[str], network: NetworkIsolation
     ) -> tuple[Gemma | None, pulumi.Output[str] | None]:
         """Return where Gemma answers, and the command that shows how its start goes."""
         settings, names = self._settings, self._names
@@ -252,7 +286,7 @@ class HybridChat(pulumi.ComponentResource):
             if not settings.gemma_url:
                 return None, None
             label = settings.gemma_model.rpartition("/")[2] or "Gemma"
-            return Gemma(settings.gemma_url, label, settings.gemma_model, _secret(settings.gemma_api_key)), None
+            return Gemma(settings.gemma_url, label, settings.gemma_model, secret_of(settings.gemma_api_key)), None
         server = GemmaServer(
             "gemma",
             GemmaServerArgs(
@@ -264,11 +298,12 @@ class HybridChat(pulumi.ComponentResource):
                 profile=profile,
                 image=settings.gemma_image,
                 model=settings.gemma_model,
-                token=_secret(settings.hugging_face_token),
+                token=secret_of(settings.hugging_face_token),
                 extra_args=settings.gemma_args,
                 on_gke=settings.on_gcp,
                 compute_class=Manifest.read(profile.compute_class or "") if settings.gpu_fallback else None,
                 monitoring=Manifest.read("gemma-monitoring.yaml") if settings.on_gcp else None,
+                depends_on=[network],
             ),
             inside,
         )
@@ -279,6 +314,11 @@ class HybridChat(pulumi.ComponentResource):
         return Gemma(server.url, label, SERVED_NAME, sees_images=seeing, pods=pods), watch
 
 
-def _secret(value: SecretStr) -> pulumi.Output[str] | None:
-    text = value.get_secret_value()
-    return pulumi.Output.secret(text) if text else None
+def apis_of(settings: Settings) -> tuple[str, ...]:
+    """Return the APIs that a deployment on Google Cloud uses."""
+    return (
+        *APIS,
+        *(BUILD_APIS if settings.image_source in {"cloud-build", "docker"} else ()),
+        *(NAME_APIS if settings.way_in == "https" and not settings.domain else ()),
+        *((IAP_API,) if settings.sign_in == "iap" else ()),
+    )

@@ -39,10 +39,14 @@ class WorkloadIdentity(pulumi.ComponentResource):
 
     Attributes:
         principal: the account as IAM names it.
+        project_number: the project's number.
+        organization: that the project belongs to; empty: none.
         bindings: for whoever must start only when its rights are there.
     """
 
     principal: pulumi.Output[str]
+    project_number: pulumi.Output[str]
+    organization: pulumi.Output[str]
     bindings: list[gcp.projects.IAMMember]
 
     def __init__(self, name: str, args: WorkloadIdentityArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -50,6 +54,7 @@ class WorkloadIdentity(pulumi.ComponentResource):
         record = gcp.organizations.get_project_output(
             project_id=args.project, opts=pulumi.InvokeOutputOptions(parent=self, depends_on=args.depends_on)
         )
+        self.project_number, self.organization = record.number, record.org_id
         self.principal = pulumi.Output.format(
             "principal://iam.googleapis.com/projects/{0}/locations/global/workloadIdentityPools/{1}.svc.id.goog"
             "/subject/ns/{2}/sa/{3}",

@@ -50,6 +50,25 @@ class Names:
         """The Google service account of the image build, without its domain."""
         return self._ending("chat-build", longest=30)
 
+    @property
+    def address(self) -> str:
+        """The global address of the load balancer."""
+        return self._ending("gradio-chat-address", longest=63)
+
+    @property
+    def edge_policy(self) -> str:
+        """The load balancer's TLS policy, and Cloud Armor's policy."""
+        return self._ending("gradio-chat-edge", longest=63)
+
+    @property
+    def free_name(self) -> str:
+        """What the free name of cloud.goog begins with, before its random ending; one label with it."""
+        return self._ending("chat", longest=50)
+
+    def certificate(self, domain: str) -> str:
+        """Return the certificate's name, another one for each domain."""
+        return f"{self._ending('gradio-chat', longest=56)}-{_digest(domain)}"
+
     def build_bucket(self, project: str) -> str:
         """Return the bucket for the build's source and log; bucket names are shared by the whole world."""
         return self._ending(f"{project}-chat-build", longest=63)
@@ -61,6 +80,8 @@ class Names:
     chat_account = "gradio-chat-ksa"
     chat_secrets = "gradio-chat-secrets"
     chat_volume = "gradio-chat-data"
+    chat_gateway = "gradio-chat"
+    iap_client_secret = "iap-client"  # noqa: S105 - a name
     chat_pods_role = "gradio-chat-sees-pods"
     gemma = "gemma-deployment"
     gemma_service = "gemma-service"

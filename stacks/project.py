@@ -28,7 +28,7 @@ _NOT_YET = re.compile(
 # exists", and with it the thing would be lost to the state: it is left to the next run, which goes on from there.
 _MADE_ALREADY = re.compile("Error (when )?(reading|waiting)|after creation")
 # These can be made any number of times.
-_REPEATABLE = ("gcp:projects/service:Service", "IAMMember", "IamMember")
+_REPEATABLE = ("gcp:projects/service:Service", "IAMMember", "IamMember", "IamBinding")
 
 
 def patience(name: str, *, minutes: float = 8) -> pulumi.ErrorHook:

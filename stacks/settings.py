@@ -15,6 +15,7 @@ import pulumi
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.alias_generators import to_camel
 
+from stacks.access_settings import AllowedPerson, SignIn, WayIn, access_conflicts, parsed_people
 from stacks.profiles import PROFILES, GpuProfile, is_gated
 
 if TYPE_CHECKING:
@@ -68,8 +69,17 @@ ChatImageChoice = Annotated[str, BeforeValidator(_checked_chat_image)]
 Url = Annotated[str, BeforeValidator(_checked_url)]
 Profile = Literal["auto", "none", "l4x1", "l4x2", "l4x4", "rtx6000", "a100", "h100"]
 
-SECRET_KEYS = ("huggingFaceToken", "geminiApiKey", "gemmaApiKey")
-GCP_ONLY = ("databaseLocation", "retentionDays", "vertexLocation", "network", "releaseChannel", "gpuFallback")
+SECRET_KEYS = ("oauthClientSecret", "huggingFaceToken", "geminiApiKey", "gemmaApiKey")
+GCP_ONLY = (
+    "domain",
+    "cloudArmor",
+    "databaseLocation",
+    "retentionDays",
+    "vertexLocation",
+    "network",
+    "releaseChannel",
+    "gpuFallback",
+)
 KUBERNETES_ONLY = ("geminiApiKey", "imageRegistry", "volumeSize", "storageClass")
 # Flags of vLLM that the stack itself gives.
 OWN_GEMMA_FLAGS = ("--host", "--port", "--model", "--served-model-name", "--tensor-parallel-size", "--api-key")
@@ -98,10 +108,65 @@ class Settings(BaseModel):
     )
 
     theme: Literal["blue", "green"] = Field(default="blue", description="colour of the page")
-    exposure: Literal["auto", "public-http", "private"] = Field(
+    exposure: Literal["auto", "https", "public-http", "private"] = Field(
         default="auto",
-        description="how browsers get in. public-http: an unencrypted load balancer on port 7860; private: only "
-        "through kubectl port-forward; auto: public-http on gcp, private on kubernetes",
+        description="how browsers get in. https: an encrypted load balancer (gcp); public-http: an unencrypted one on "
+        "port 7860; private: only through kubectl port-forward; auto: https on gcp, private on kubernetes",
+    )
+    domain: str = Field(
+        default="",
+        pattern=r"^(([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?)?$",
+        max_length=253,
+        description="https: your own name for the chat, such as chat.example.org; empty: a free one of cloud.goog",
+    )
+    cloud_armor: bool = Field(
+        default=False,
+        description="https: bans addresses that ask too often, and watches for known attacks (costs by the month)",
+    )
+    identity: Literal["auto", "google", "iap", "anonymous"] = Field(
+        default="auto",
+        description="who is asking. google: the chat's own sign-in with Google; iap: Google's Identity-Aware Proxy in "
+        "front of it; anonymous: nobody signs in; auto: with https, google if oauthClientId is set, else iap; "
+        "without https, anonymous",
+    )
+    allowed_people: Annotated[tuple[AllowedPerson, ...], BeforeValidator(parsed_people)] = Field(
+        default=(),
+        description="who may come in: addresses, domains, or * for everybody who signs in (iap also group:ADDRESS); "
+        "iap without it: whoever runs Pulumi",
+    )
+    oauth_client_id: str = Field(
+        default="",
+        pattern=r"^([\w-]+\.apps\.googleusercontent\.com)?$",
+        description="google, optional for iap: the ID of your OAuth client",
+    )
+    oauth_client_secret: SecretStr = Field(
+        default=SecretStr(""), description="the secret of that OAuth client (a secret)"
+    )
+    guests: bool = Field(
+        default=False, description="google: people may chat before they sign in; everybody on the internet can"
+    )
+    messages_per_minute: int = Field(
+        default=0, ge=0, le=10_000, description="most messages of one person in a minute; 0: the chat's default"
+    )
+    tokens_per_day: int = Field(
+        default=0, ge=0, le=10**12, description="most tokens of one person in a day; 0: the chat's default"
+    )
+    cost_per_day: float = Field(
+        default=0.0,
+        ge=0,
+        le=10**6,
+        allow_inf_nan=False,
+        description="most US dollars that one person may cost in a day, such as 0.50; empty: the chat's default",
+    )
+    all_tokens_per_day: int = Field(
+        default=0, ge=0, le=10**12, description="most tokens of all people together in a day; 0: the chat's default"
+    )
+    all_cost_per_day: float = Field(
+        default=0.0,
+        ge=0,
+        le=10**6,
+        allow_inf_nan=False,
+        description="most US dollars that all people together may cost in a day; empty: the chat's default",
     )
     chat_replicas: int = Field(
         default=0, ge=0, le=20, description="copies of the chat; 0: two on gcp, one on kubernetes"
@@ -242,9 +307,20 @@ class Settings(BaseModel):
         return self.chat_replicas or (2 if self.on_gcp else 1)
 
     @property
-    def is_public(self) -> bool:
-        """Whether the chat has an address of its own."""
-        return self.exposure == "public-http" or (self.exposure == "auto" and self.on_gcp)
+    def way_in(self) -> WayIn:
+        """How browsers get in: the exposure, with ``auto`` resolved."""
+        if self.exposure == "auto":
+            return "https" if self.on_gcp else "private"
+        return self.exposure
+
+    @property
+    def sign_in(self) -> SignIn:
+        """Who says who is asking: the identity, with ``auto`` resolved; never ``anonymous`` with https."""
+        if self.identity != "auto":
+            return self.identity
+        if self.way_in != "https":
+            return "anonymous"
+        return "google" if self.oauth_client_id else "iap"
 
     def conflicts(self) -> Iterator[tuple[tuple[str, ...], str]]:
         """Yield (keys, sentence) for each thing that does not fit together, or is missing."""
@@ -272,6 +348,7 @@ class Settings(BaseModel):
             )
         if self.image_registry and self.image_source != "docker":
             yield ("imageRegistry", "image"), "imageRegistry does nothing unless image is docker"
+        yield from access_conflicts(self)
         yield from self._gemma_conflicts()
 
     def _gemma_conflicts(self) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -313,6 +390,12 @@ class Settings(BaseModel):
             yield ("huggingFaceToken",), "huggingFaceToken is not a token of Hugging Face, which begins with hf_"
 
 
+def secret_of(value: SecretStr) -> pulumi.Output[str] | None:
+    """Return a secret setting as what stays secret in Pulumi's state; `None`: it is not set."""
+    text = value.get_secret_value()
+    return pulumi.Output.secret(text) if text else None
+
+
 def _alias(field: str) -> str:
     return Settings.model_fields[field].alias or field
 
@@ -350,6 +433,8 @@ def _sentence(problem: ErrorDetails) -> str:
 _SHAPES = {
     "gcp:project": "the project's ID is needed (as `gcloud projects list` shows it), neither its name nor its number",
     "gcp:region": "a region is needed, such as us-central1 (not a zone)",
+    "domain": "a name in small letters is needed, such as chat.example.org (without https://)",
+    "oauthClientId": "the ID of an OAuth client is needed, which ends with .apps.googleusercontent.com",
     "imageRegistry": "a registry is needed, such as localhost:5001 or example.org/team",
     "volumeSize": "a size is needed, such as 5Gi",
     "storageClass": "the name of a storage class is needed (kubectl get storageclass)",

@@ -148,9 +148,24 @@ check_google_cloud() {
     project=$(setting gcp:project)
     if [ -n "$project" ]; then
         note "Stack $STACK: Google Cloud project $project."
+        if [ "$verb" != destroy ]; then check_sign_in; fi
     else
         missing "gcp:project is not set: ${make_it}pulumi config set gcp:project YOUR_PROJECT_ID --stack $STACK" \
             "(gcloud projects list shows yours)"
+    fi
+}
+
+# The sign-in that is used without a setting works only in an organization: said before a cluster is made for it.
+check_sign_in() {
+    case $(setting exposure)/$(setting identity) in
+    private/* | public-http/* | */google | */anonymous) return ;;
+    esac
+    if [ -n "$(setting oauthClientId)" ]; then return; fi
+    # yes where it has a parent, no where it has none; nothing where the project cannot be read.
+    if [ "$(quietly gcloud projects describe "$project" --format='value(parent.type.yesno(yes=yes, no=no))')" = no ]; then
+        note "The project $project belongs to no organization, where Google's own sign-in (identity iap) lets nobody" \
+            "in: make an OAuth client, and set oauthClientId, oauthClientSecret and allowedPeople; docs/deploy.md," \
+            "Who gets in."
     fi
 }
 
@@ -236,6 +251,9 @@ print_url() {
     echo "$address"
     if command=$(quietly pulumi stack output openWith --stack "$STACK" --non-interactive); then
         echo "It answers while this runs: $command" >&2
+    fi
+    if waiting=$(quietly pulumi stack output firstMinutes --stack "$STACK" --non-interactive); then
+        echo "$waiting" >&2
     fi
 }
 

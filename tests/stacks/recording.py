@@ -23,6 +23,9 @@ ROOT = Path(__file__).resolve().parents[2]
 # How a secret travels: pulumi's `sdk/python/lib/pulumi/runtime/rpc.py`, _special_sig_key and _special_secret_sig.
 _SIGNATURE, _IS_SECRET = "4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270"
 NUMBER = "123456789012"
+RUNNER = "runner@example.org"
+"""Whoever runs Pulumi. A project whose ID begins with `lone` belongs to no organization."""
+ADDRESS = "203.0.113.9"
 
 
 @dataclass(frozen=True)
@@ -135,8 +138,11 @@ class CloudMocks(mocks.Mocks):
 
     def call(self, args: mocks.MockCallArgs) -> Any:
         self.calls.append(args.token)
+        if args.token == "gcp:organizations/getClientOpenIdUserInfo:getClientOpenIdUserInfo":
+            return {"email": RUNNER}
         assert args.token == "gcp:organizations/getProject:getProject", args.token
-        return {"number": NUMBER, "projectId": args.args["projectId"]}
+        organization = "" if args.args["projectId"].startswith("lone") else "1234567890"
+        return {"number": NUMBER, "projectId": args.args["projectId"], "orgId": organization}
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
         known = dict(args.inputs)
@@ -164,6 +170,8 @@ _COMPUTED: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     },
     "gcp:serviceaccount/account:Account": _account,
     "gcp:firebaserules/ruleset:Ruleset": lambda _: {"name": "5ad0"},
+    "gcp:compute/globalAddress:GlobalAddress": lambda _: {"address": ADDRESS},
+    "random:index/randomString:RandomString": lambda _: {"result": "x7k2p9"},
     "random:index/randomPassword:RandomPassword": lambda _: {"result": "s3cr3t-of-the-cookies"},
     "command:local:Command": lambda _: {"stdout": "sha256:" + "a" * 64},
     "docker:index/image:Image": lambda inputs: {
@@ -270,7 +278,7 @@ def _resolved(value: Any) -> tuple[Any, bool]:
     return mocks._sync_await(both())
 
 
-SECRETS = ("huggingFaceToken", "geminiApiKey", "gemmaApiKey")
+SECRETS = ("oauthClientSecret", "huggingFaceToken", "geminiApiKey", "gemmaApiKey")
 
 
 def deploy(

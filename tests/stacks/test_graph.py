@@ -47,12 +47,15 @@ class TestOnGoogleCloud:
                 "ChatImage",
                 "GemmaServer",
                 "ChatApp",
-                "PublicEndpoint",
+                "NetworkIsolation",
+                "PublicAddress",
+                "IdentityAwareProxy",
+                "HttpsGateway",
             ]
         )
 
     def test_the_codelabs_apis_are_enabled_and_stay_so(self) -> None:
-        services = deployed().of_type("service:Service")
+        services = deployed().of_type("projects/service:Service")
         named = {service["service"].removesuffix(".googleapis.com") for service in services}
         assert named >= {"cloudbuild", "artifactregistry", "container", "firestore", "aiplatform", "storage"}
         assert all(service["disableOnDestroy"] is False for service in services)
@@ -128,7 +131,7 @@ class TestOnGoogleCloud:
 
     def test_outputs_say_where_the_chat_is_and_how_to_look_on(self) -> None:
         outputs = deployed().outputs
-        assert outputs["url"] == "http://203.0.113.7:7860"
+        assert outputs["url"] == "https://chat-x7k2p9.endpoints.my-proj-1.cloud.goog"
         assert outputs["credentials"] == (
             f"gcloud container clusters get-credentials gradio-chat-cluster --region us-central1 --project {PROJECT}"
         )
@@ -153,7 +156,10 @@ class TestOnGoogleCloud:
         run = deployed()
         assert not run.of_type("providers:gcp")
         assert all(not r.provider for r in run.resources if r.type.startswith("gcp:"))
-        assert run.calls == ["gcp:organizations/getProject:getProject"], "no other lookup"
+        assert sorted(run.calls) == [
+            "gcp:organizations/getClientOpenIdUserInfo:getClientOpenIdUserInfo",
+            "gcp:organizations/getProject:getProject",
+        ], "no other lookup"
 
 
 class TestOnAnyCluster:
@@ -371,9 +377,8 @@ class TestChat:
         assert not on_kubernetes().of_type("PodMonitoring"), "a kind that only GKE knows"
 
     def test_keeps_a_page_on_its_replica(self) -> None:
-        services = [
-            s for s in deployed().of_type("kubernetes:core/v1:Service") if s["spec.selector.app"] == "gradio-chat"
-        ]
+        run = deployed(exposure="public-http")
+        services = [s for s in run.of_type("kubernetes:core/v1:Service") if s["spec.selector.app"] == "gradio-chat"]
         assert {s["spec.sessionAffinity"] for s in services} == {"ClientIP"}
         public = next(s for s in services if s["spec.type"] == "LoadBalancer")
         assert public["spec.externalTrafficPolicy"] == "Local", "else the affinity would see the nodes' addresses"
@@ -438,8 +443,8 @@ class TestChat:
         assert annotation("AIza-1") == annotation("AIza-1")
 
     def test_a_public_address_is_warned_of(self, caplog: pytest.LogCaptureFixture) -> None:
-        deploy(GCP)
-        assert "Everybody who finds the chat's address can use it" in caplog.text
+        deploy(GCP | {"exposure": "public-http"})
+        assert "Everybody who finds the chat's address can use it, and the connection is not encrypted" in caplog.text
 
 
 class TestOrder:
@@ -448,22 +453,41 @@ class TestOrder:
     @pytest.mark.parametrize(
         ("earlier", "later"),
         [
-            (("service:Service", "cloudresourcemanager"), ("service:Service", "container")),
-            (("service:Service", "container"), (CLUSTER, "")),
-            (("service:Service", "compute"), (CLUSTER, "")),
-            (("service:Service", "firestore"), (DATABASE, "")),
-            (("service:Service", "firebaserules"), ("ruleset:Ruleset", "")),
-            (("service:Service", "artifactregistry"), ("Repository", "")),
-            (("service:Service", "cloudbuild"), ("Command", "")),
-            (("service:Service", "iam"), ("account:Account", "build-account")),
-            (("service:Service", "iam"), ("account:Account", "nodes")),
-            (("service:Service", "aiplatform"), ("Deployment", "gradio-chat-deployment")),
+            (("projects/service:Service", "cloudresourcemanager"), ("projects/service:Service", "container")),
+            (("projects/service:Service", "container"), (CLUSTER, "")),
+            (("projects/service:Service", "compute"), (CLUSTER, "")),
+            (("projects/service:Service", "firestore"), (DATABASE, "")),
+            (("projects/service:Service", "firebaserules"), ("ruleset:Ruleset", "")),
+            (("projects/service:Service", "artifactregistry"), ("Repository", "")),
+            (("projects/service:Service", "cloudbuild"), ("Command", "")),
+            (("projects/service:Service", "iam"), ("account:Account", "build-account")),
+            (("projects/service:Service", "iam"), ("account:Account", "nodes")),
+            (("projects/service:Service", "aiplatform"), ("Deployment", "gradio-chat-deployment")),
             (("RepositoryIamMember", "build-push"), ("Command", "")),
             (("BucketIAMMember", "build-source-and-log"), ("Command", "")),
             (("RepositoryIamMember", "pull-nodes"), ("Deployment", "gradio-chat-deployment")),
             ((CLUSTER, ""), ("iAMMember:IAMMember", "vertex-ai")),  # the cluster makes the pool of identities
             ((CLUSTER, ""), ("iAMMember:IAMMember", "history")),
-            ((CLUSTER, ""), ("Service", "gradio-chat-public")),  # its firewall rules go before the cluster
+            ((CLUSTER, ""), ("Gateway", "")),  # what it made in Google Cloud goes before the cluster
+            (("Namespace", "hybrid-chat"), ("Gateway", "")),
+            (("GlobalAddress", ""), ("Gateway", "")),
+            (("ManagedSslCertificate", ""), ("Gateway", "")),
+            (("SSLPolicy", ""), ("Gateway", "")),
+            (("endpoints/service:Service", ""), ("Gateway", "")),
+            (("endpoints/service:Service", ""), ("ManagedSslCertificate", "")),
+            (("WebIamBinding", ""), ("Gateway", "")),
+            (("projects/service:Service", "iap"), ("WebIamBinding", "")),
+            (("projects/service:Service", "servicemanagement"), ("endpoints/service:Service", "")),
+            (("Gateway", ""), ("HTTPRoute", "gradio-chat")),
+            (("Gateway", ""), ("HTTPRoute", "gradio-chat-redirect")),
+            # Nobody gets through before the load balancer knows who may.
+            (("GCPBackendPolicy", ""), ("HTTPRoute", "gradio-chat")),
+            (("GCPGatewayPolicy", ""), ("HTTPRoute", "gradio-chat")),
+            (("HealthCheckPolicy", ""), ("HTTPRoute", "gradio-chat")),
+            (("kubernetes:core/v1:Service", "gradio-chat-service"), ("HTTPRoute", "gradio-chat")),
+            # Nothing runs before it is settled who talks to it.
+            (("NetworkPolicy", "default-deny"), ("Deployment", "gradio-chat-deployment")),
+            (("NetworkPolicy", "default-deny"), ("Deployment", "gemma-deployment")),
             ((CLUSTER, ""), ("Namespace", "hybrid-chat")),
             (("Namespace", "hybrid-chat"), ("Deployment", "gemma-deployment")),
             ((DATABASE, ""), ("release:Release", "")),
@@ -479,6 +503,17 @@ class TestOrder:
         assert run.needs(run.one(*later), run.one(*earlier))
         assert not run.needs(run.one(*earlier), run.one(*later))
 
+    def test_a_plain_load_balancer_goes_before_the_cluster(self) -> None:
+        run = deployed(exposure="public-http")
+        assert run.needs(run.one("Service", "gradio-chat-public"), run.one(CLUSTER))
+
+    def test_cloud_armor_and_the_client_of_iap_are_there_before_the_policy_that_names_them(self) -> None:
+        client = {"oauthClientId": "1-a.apps.googleusercontent.com", "oauthClientSecret": "GOCSPX-secret"}
+        run = deployed(cloudArmor="true", identity="iap", **client)
+        policy = run.one("GCPBackendPolicy")
+        assert run.needs(policy, run.one("SecurityPolicy"))
+        assert run.needs(policy, run.one("Secret", "iap-client"))
+
     def test_gemma_waits_for_no_image_build(self) -> None:
         run = deployed()
         assert not run.needs(run.one("Deployment", "gemma-deployment"), run.one("Command"))
@@ -493,9 +528,12 @@ class TestOptions:
                     assert resource.provider == "kubernetes", resource.urn
 
     def test_load_balancers_are_deleted_for_themselves_and_may_take_their_time(self) -> None:
-        balancer = deployed().one("Service", "gradio-chat-public")
+        balancer = deployed(exposure="public-http").one("Service", "gradio-chat-public")
         assert not balancer.request.deletedWith
         assert balancer.request.customTimeouts.delete == "15m"
+        gateway, namespace = deployed().one("Gateway"), deployed().one("Namespace")
+        assert not gateway.request.deletedWith
+        assert (gateway.request.customTimeouts.delete, namespace.request.customTimeouts.delete) == ("20m", "20m")
 
     def test_fields_go_with_their_database(self) -> None:
         database = deployed().one(DATABASE)
@@ -552,7 +590,7 @@ class TestTwoStacks:
         dev, test = deployed(), seen(GCP, stack="test")
 
         def global_names(run: Deployed) -> set[tuple[str, str]]:
-            named = [r for r in run.resources if r.type.startswith("gcp:") and "service:Service" not in r.type]
+            named = [r for r in run.resources if r.type.startswith("gcp:") and "projects/service:Service" not in r.type]
             keys = ("name", "repositoryId", "accountId")
             return {(r.type, r.inputs[key]) for r in named for key in keys if key in r.inputs and "Field" not in r.type}
 
@@ -574,7 +612,10 @@ class TestTwoStacks:
         names = Names(stack)
         assert len(names.nodes_account) <= 30
         assert len(names.cluster) <= 40
-        for name in (names.nodes_account, names.build_account, names.cluster, names.database, names.namespace):
+        free = f"{names.free_name}-x7k2p9"
+        edge = (names.address, names.edge_policy, names.certificate("chat.example.org"), free)
+        inside = (names.nodes_account, names.build_account, names.cluster, names.database, names.namespace)
+        for name in (*inside, *edge):
             assert re.fullmatch(r"[a-z][a-z0-9-]*[a-z0-9]", name), name
             assert len(name) <= 63
         assert len(names.build_bucket("p" * 30)) <= 63

@@ -7,21 +7,39 @@ import importlib
 import inspect
 import json
 import re
+from typing import get_args
 
 import kubernetes_validate
 import pulumi_gcp as gcp
 import pytest
 
+from chatapp import settings as chat
 from stacks.profiles import PROFILES
 from tests.stacks.recording import Registered, seen
 
 GCP = {"gcp:project": "my-proj-1"}
 TOKEN = {"huggingFaceToken": "hf_abcdefghij"}
+CLIENT = {"oauthClientId": "12-ab.apps.googleusercontent.com", "oauthClientSecret": "GOCSPX-secret"}
 VERSIONS = ("1.37.0", "1.36.0", "1.35.0")  # the newest three that the package knows
 DEPLOYMENTS = {
     **{f"gcp {profile}": GCP | TOKEN | {"gemma": profile} for profile in PROFILES},
     "gcp without Gemma": GCP | {"gemma": "none", "retentionDays": "30"},
     "gcp with a fallback": GCP | {"gpuFallback": "true"},
+    "gcp, own sign-in, limits": GCP
+    | CLIENT
+    | {
+        "allowedPeople": "ann@example.org example.com",
+        "guests": "true",
+        "cloudArmor": "true",
+        "messagesPerMinute": "9",
+        "tokensPerDay": "90000",
+        "costPerDay": "0.5",
+        "allTokensPerDay": "1000000",
+        "allCostPerDay": "20",
+    },
+    "gcp, own name, own client of IAP": GCP | CLIENT | {"identity": "iap", "domain": "chat.example.org"},
+    "gcp, everybody": GCP | {"identity": "anonymous"},
+    "gcp, unencrypted": GCP | {"exposure": "public-http"},
     "gcp, private, image built by Docker": GCP | {"exposure": "private", "image": "docker"},
     "kubernetes": {"platform": "kubernetes", "image": "example.org/chat:1", "storageClass": "fast"},
     "kubernetes, public, GPUs": {"platform": "kubernetes", "exposure": "public-http", "gemma": "l4x4"} | TOKEN,
@@ -32,7 +50,7 @@ DEPLOYMENTS = {
         "gemmaApiKey": "k",
     },
 }
-TYPED = {"core", "apps", "policy", "rbac.authorization.k8s.io"}
+TYPED = {"core", "apps", "policy", "rbac.authorization.k8s.io", "networking.k8s.io"}
 NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
 
 
@@ -155,11 +173,24 @@ class TestTheCheckItself:
             _check({"type": "FIRESTORE_NATIVE"}, gcp.firestore.DatabaseArgs, "database")
 
 
-@pytest.mark.parametrize("config", DEPLOYMENTS.values(), ids=DEPLOYMENTS.keys())
+def expected_identity(config: dict[str, str]) -> str:
+    if "gcp:project" not in config or config.get("exposure", "https") != "https":
+        return "anonymous"
+    return config.get("identity", "google" if "oauthClientId" in config else "iap")
+
+
+# The sign-ins that this chat has: the stack offers them in step with it.
+UNDERSTOOD = {
+    name: config
+    for name, config in DEPLOYMENTS.items()
+    if expected_identity(config) in get_args(chat.Settings.model_fields["identity"].annotation)
+}
+
+
+@pytest.mark.parametrize("config", UNDERSTOOD.values(), ids=UNDERSTOOD.keys())
 def test_the_chat_understands_its_environment(
     config: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path
 ) -> None:
-    from chatapp import settings as chat
     from chatapp.conversation import Place
 
     run = seen(config)
@@ -180,7 +211,7 @@ def test_the_chat_understands_its_environment(
     ports = {port["name"]: port["containerPort"] for port in deployment["spec.template.spec.containers.0.ports"]}
     assert (settings.port, settings.metrics_port) == (ports["http"], ports["metrics"])
     assert str(settings.data_dir) == "/data"
-    assert settings.identity == "anonymous"
+    assert settings.identity == expected_identity(config)
     assert settings.shutdown_seconds < deployment["spec.template.spec.terminationGracePeriodSeconds"]
     if "gcp:project" in config:
         assert (settings.store, settings.firestore_database) == ("firestore", "chat-app-db")

@@ -406,9 +406,15 @@ class TestDuringAPreview:
         assert "cpu (request (known after the update), limit none)" in messages[0]
 
 
-PUBLIC, PRIVATE = "on Google Cloud", "in a cluster of one's own"
+PLAIN, DEFAULT, PRIVATE = "on Google Cloud, unencrypted", "on Google Cloud", "in a cluster of one's own"
+CLIENT = {"oauthClientId": "1-a.apps.googleusercontent.com", "oauthClientSecret": "GOCSPX-secret"}
 OWN = {
-    PUBLIC: GCP,
+    DEFAULT: GCP,
+    PLAIN: GCP | {"exposure": "public-http"},
+    "on Google Cloud with its own sign-in and Cloud Armor": GCP
+    | CLIENT
+    | {"allowedPeople": "example.org", "cloudArmor": "true"},
+    "on Google Cloud with another client of IAP": GCP | CLIENT | {"identity": "iap", "domain": "chat.example.org"},
     "on Google Cloud with another GPU when one is out of stock": GCP | {"gpuFallback": "true", "image": "docker"},
     "on Google Cloud with l4x4": GCP | TOKEN | {"gemma": "l4x4", "image": "example.org/chat:1"},
     PRIVATE: KUBERNETES,
@@ -428,7 +434,7 @@ class TestThisRepositorysProgram:
     def test_keeps_its_own_rules(self, title: str) -> None:
         self.check(title, preview=False)
 
-    @pytest.mark.parametrize("title", [PUBLIC, PRIVATE])
+    @pytest.mark.parametrize("title", [DEFAULT, PLAIN, PRIVATE])
     def test_keeps_them_during_a_preview(self, title: str) -> None:
         self.check(title, preview=True)
 
@@ -444,7 +450,8 @@ class TestThisRepositorysProgram:
             resources = registered(title, preview=False)
             return [rule for r in resources for rule, _ in reported(r.type, r.inputs)]
 
-        assert warned(PUBLIC) == ["not-public"]
+        assert warned(PLAIN) == ["not-public"]
+        assert warned(DEFAULT) == []
         assert warned(PRIVATE) == []
 
 

@@ -24,7 +24,11 @@ WRONG = {
     "a zone": (GCP | {"gcp:region": "us-central1-a"}, "a region is needed, such as us-central1 (not a zone)"),
     "an unknown platform": (GCP | {"platform": "aws"}, "platform is 'aws': allowed: gcp, kubernetes"),
     "an unknown colour": (GCP | {"theme": "red"}, "theme is 'red': allowed: blue, green"),
-    "an unknown exposure": (GCP | {"exposure": "https"}, "exposure is 'https': allowed: auto, public-http, private"),
+    "an unknown exposure": (
+        GCP | {"exposure": "http"},
+        "exposure is 'http': allowed: auto, https, public-http, private",
+    ),
+    "an unknown identity": (GCP | {"identity": "me"}, "identity is 'me': allowed: auto, google, iap, anonymous"),
     "replicas that are no number": (GCP | {"chatReplicas": "two"}, "chatReplicas is 'two': it must be a valid integer"),
     "a negative number of replicas": (GCP | {"chatReplicas": "-1"}, "chatReplicas is '-1': it must be greater than"),
     "too many replicas": (GCP | {"chatReplicas": "21"}, "chatReplicas is '21': it must be less than or equal to 20"),
@@ -163,19 +167,16 @@ def test_an_image_may_have_a_registry_with_a_port_a_tag_and_a_digest(image: str)
 
 def test_the_project_is_all_that_must_be_set() -> None:
     settings = Settings.checked(GCP)
-    assert (settings.region, settings.image_source, settings.replicas, settings.is_public) == (
-        "us-central1",
-        "cloud-build",
-        2,
-        True,
-    )
+    assert (settings.region, settings.image_source, settings.replicas) == ("us-central1", "cloud-build", 2)
+    assert (settings.way_in, settings.sign_in) == ("https", "iap")
     assert settings.gpu_profile is not None
     assert settings.gpu_profile.gpus == 1
 
 
 def test_a_cluster_of_ones_own_needs_no_setting_but_the_platform() -> None:
     settings = Settings.checked(KUBERNETES)
-    assert (settings.image_source, settings.replicas, settings.is_public) == ("docker", 1, False)
+    assert (settings.image_source, settings.replicas) == ("docker", 1)
+    assert (settings.way_in, settings.sign_in) == ("private", "anonymous")
     assert settings.gpu_profile is None
 
 

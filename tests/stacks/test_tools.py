@@ -333,6 +333,40 @@ def test_url_of_a_private_chat_comes_with_the_command_that_opens_it(computer):
     assert result.stderr == "It answers while this runs: kubectl port-forward service/chat 7860:7860\n"
 
 
+def test_url_of_an_encrypted_chat_comes_with_what_the_first_minutes_need(computer):
+    computer.answer("pulumi stack output firstMinutes", "Google issues the certificate 15 to 60 minutes later.")
+    result = computer.run("make", "url")
+    assert result.stdout == "http://192.0.2.7:7860\n"
+    assert result.stderr == "Google issues the certificate 15 to 60 minutes later.\n"
+
+
+LONE = "The project my-project belongs to no organization, where Google's own sign-in (identity iap) lets nobody in:"
+
+
+@pytest.mark.parametrize("verb", ["up", "preview", "doctor"])
+def test_a_sign_in_that_would_let_nobody_in_is_said_before_anything_is_made(computer, verb):
+    computer.answer("gcloud projects describe my-project", "no")
+    assert LONE in computer.run("sh", "stacks/tools.sh", verb).stdout
+    computer.answer("gcloud projects describe my-project", "yes")
+    assert LONE not in computer.run("sh", "stacks/tools.sh", verb).stdout
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("exposure", "private"),
+        ("exposure", "public-http"),
+        ("identity", "google"),
+        ("identity", "anonymous"),
+        ("oauthClientId", "1-a.apps.googleusercontent.com"),
+    ],
+)
+def test_another_sign_in_needs_no_organization(computer, key, value):
+    computer.answer("gcloud projects describe my-project", "no")
+    computer.answer(f"pulumi config get {key}", value)
+    assert LONE not in computer.run("sh", "stacks/tools.sh", "up").stdout
+
+
 def test_url_before_the_first_up_says_so(computer):
     computer.answer("pulumi stack output url", status=6)
     assert computer.check("url", missing=1) == ["The stack dev has no address yet. Run this first: make up"]

@@ -1,0 +1,221 @@
+"""HTTPS: Google's load balancer in front of the chat, as a Gateway of the cluster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pulumi
+import pulumi_gcp as gcp
+import pulumi_kubernetes as kubernetes
+
+from stacks.armor import armor_rules
+from stacks.chat import APP, HEALTH, PORT
+from stacks.workloads import metadata
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# Google's front ends and health checks, from which alone its load balancer's requests come:
+# https://cloud.google.com/load-balancing/docs/https#firewall-rules
+LOAD_BALANCER_NETWORKS = ("35.191.0.0/16", "130.211.0.0/22")
+GATEWAY, NETWORKING = "gateway.networking.k8s.io", "networking.gke.io"
+ANSWER_SECONDS = 3600
+"""How long an answer may be written; the load balancer's own 30 s would cut it off."""
+
+
+@dataclass(frozen=True)
+class OwnIapClient:
+    """An OAuth client of one's own for Identity-Aware Proxy.
+
+    Attributes:
+        client_id: its ID.
+        client_secret: its secret.
+        secret_name: of the Kubernetes Secret for that.
+    """
+
+    client_id: str
+    client_secret: pulumi.Input[str]
+    secret_name: str
+
+
+@dataclass(frozen=True)
+class HttpsGatewayArgs:
+    """The load balancer.
+
+    Attributes:
+        project: the project's ID.
+        namespace: of the chat.
+        name: of the Gateway and all that belongs to it.
+        chat_service: name of the chat's Service.
+        host: the name people type.
+        address_name: of the global address.
+        certificate_name: of the certificate for `host`.
+        policy_name: in the project, of the TLS policy and of Cloud Armor's.
+        behind_iap: whether people sign in at Identity-Aware Proxy before a request reaches the chat.
+        iap_client: `None`: Google's own.
+        cloud_armor: whether Cloud Armor stands before all.
+        depends_on: what must be there before it, and goes after it: address, certificate, and who may pass.
+        google_depends_on: the API of Compute Engine.
+        hooks: what to do while that does not answer yet.
+    """
+
+    project: str
+    namespace: pulumi.Input[str]
+    name: str
+    chat_service: pulumi.Input[str]
+    host: pulumi.Input[str]
+    address_name: pulumi.Input[str]
+    certificate_name: pulumi.Input[str]
+    policy_name: str
+    behind_iap: bool = False
+    iap_client: OwnIapClient | None = None
+    cloud_armor: bool = False
+    depends_on: Sequence[pulumi.Resource] = ()
+    google_depends_on: Sequence[pulumi.Resource] = ()
+    hooks: pulumi.ResourceHookBinding | None = field(default=None, compare=False)
+
+
+class HttpsGateway(pulumi.ComponentResource):
+    """A global load balancer with TLS from 1.2 on, which redirects what comes unencrypted.
+
+    It goes in this order: the routes, then the Gateway, which GKE lets go of when it has deleted all parts of the load
+    balancer, then address, certificate and policies, and the cluster last. What the cluster's controller could not
+    clear away any more (network endpoint groups, firewall rules) would stay behind, and block its network.
+
+    Attributes:
+        url: for a browser.
+    """
+
+    url: pulumi.Output[str]
+
+    def __init__(self, name: str, args: HttpsGatewayArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("hybrid-chat:stacks:HttpsGateway", name, {}, opts)
+        self._args = args
+        in_google = pulumi.ResourceOptions(parent=self, depends_on=args.google_depends_on, hooks=args.hooks)
+        tls = gcp.compute.SSLPolicy(
+            "tls",
+            name=args.policy_name,
+            project=args.project,
+            profile="MODERN",
+            min_tls_version="TLS_1_2",
+            opts=in_google,
+        )
+        armor = None
+        if args.cloud_armor:
+            armor = gcp.compute.SecurityPolicy(
+                "armor",
+                name=args.policy_name,
+                project=args.project,
+                description="In front of the hybrid chat",
+                rules=armor_rules(),
+                opts=in_google,
+            )
+        gateway = self._gateway([tls, *args.depends_on])
+        at_gateway = {"group": GATEWAY, "kind": "Gateway", "name": args.name}
+        policies: list[pulumi.Resource] = [
+            self._object(
+                NETWORKING,
+                "GCPGatewayPolicy",
+                {"default": {"sslPolicy": tls.name}, "targetRef": at_gateway},
+                depends_on=[gateway],
+            ),
+            *self._about_the_service(armor),
+        ]
+        # Nobody gets through before it is settled who may: a route without its policies would be open for a moment.
+        self._routes([gateway, *policies])
+        self.url = pulumi.Output.concat("https://", args.host)
+        self.register_outputs({"url": self.url})
+
+    def _gateway(self, depends_on: Sequence[pulumi.Resource]) -> pulumi.Resource:
+        from_here = {"namespaces": {"from": "Same"}, "kinds": [{"group": GATEWAY, "kind": "HTTPRoute"}]}
+        tls = {
+            "mode": "Terminate",
+            "options": {"networking.gke.io/pre-shared-certs": self._args.certificate_name},
+        }
+        spec = {
+            "gatewayClassName": "gke-l7-global-external-managed",
+            "addresses": [{"type": "NamedAddress", "value": self._args.address_name}],
+            "listeners": [
+                {"name": "http", "protocol": "HTTP", "port": 80, "allowedRoutes": from_here},
+                {"name": "https", "protocol": "HTTPS", "port": 443, "tls": tls, "allowedRoutes": from_here},
+            ],
+        }
+        # Its parts in Google Cloud take minutes to come and to go.
+        patience = pulumi.CustomTimeouts(create="20m", update="20m", delete="20m")
+        return self._object(GATEWAY, "Gateway", spec, depends_on=depends_on, custom_timeouts=patience)
+
+    def _about_the_service(self, armor: gcp.compute.SecurityPolicy | None) -> list[pulumi.Resource]:
+        """Return the load balancer's settings for the chat behind it."""
+        args = self._args
+        settings: dict[str, Any] = {
+            "timeoutSec": ANSWER_SECONDS,
+            # Temporary chats, and what a page just wrote, are in one copy of the chat.
+            "sessionAffinity": {"type": "GENERATED_COOKIE", "cookieTtlSec": 86_400},
+            "connectionDraining": {"drainingTimeoutSec": 60},
+            "logging": {"enabled": True},
+        }
+        needed: list[pulumi.Resource] = [*args.depends_on]
+        if armor:
+            settings["securityPolicy"] = armor.name
+            needed.append(armor)
+        if args.behind_iap:
+            settings["iap"] = {"enabled": True}
+            if args.iap_client:
+                secret = self._client_secret(args.iap_client)
+                settings["iap"] |= {
+                    "clientID": args.iap_client.client_id,
+                    "oauth2ClientSecret": {"name": secret.metadata.name},
+                }
+                needed.append(secret)
+        health = {"type": "HTTP", "httpHealthCheck": {"port": PORT, "requestPath": HEALTH}}
+        at_service = {"group": "", "kind": "Service", "name": args.chat_service}
+        return [
+            self._object(
+                NETWORKING, "GCPBackendPolicy", {"default": settings, "targetRef": at_service}, depends_on=needed
+            ),
+            self._object(NETWORKING, "HealthCheckPolicy", {"default": {"config": health}, "targetRef": at_service}),
+        ]
+
+    def _client_secret(self, client: OwnIapClient) -> kubernetes.core.v1.Secret:
+        return kubernetes.core.v1.Secret(
+            "iap-client",
+            metadata=metadata(client.secret_name, self._args.namespace, APP),
+            type="Opaque",
+            string_data={"key": pulumi.Output.secret(client.client_secret)},  # the key's name is GKE's
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+
+    def _routes(self, depends_on: Sequence[pulumi.Resource]) -> None:
+        args = self._args
+        to_chat = {"backendRefs": [{"name": args.chat_service, "port": PORT}]}
+        redirect = {"scheme": "https", "statusCode": 301}
+        to_https = {"filters": [{"type": "RequestRedirect", "requestRedirect": redirect}]}
+        for listener, rule, suffix in (("https", to_chat, ""), ("http", to_https, "-redirect")):
+            spec = {
+                "parentRefs": [{"name": args.name, "sectionName": listener}],
+                "hostnames": [args.host],
+                "rules": [rule],
+            }
+            self._object(GATEWAY, "HTTPRoute", spec, name=f"{args.name}{suffix}", depends_on=depends_on)
+
+    def _object(
+        self,
+        group: str,
+        kind: str,
+        spec: dict[str, Any],
+        *,
+        name: str = "",
+        depends_on: Sequence[pulumi.Resource] = (),
+        custom_timeouts: pulumi.CustomTimeouts | None = None,
+    ) -> pulumi.Resource:
+        """Register an object of a kind that the SDK has no class for."""
+        name = name or self._args.name
+        return kubernetes.apiextensions.CustomResource(
+            f"{kind.lower()}-{name}",
+            api_version=f"{group}/v1",
+            kind=kind,
+            metadata=metadata(name, self._args.namespace, APP),
+            spec=spec,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=depends_on, custom_timeouts=custom_timeouts),
+        )
