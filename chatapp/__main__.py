@@ -151,12 +151,29 @@ def _why(state: ModelState, reason: str, fix: str) -> str:
 
 
 def _listening_socket(settings: Settings) -> socket.socket:
-    if settings.identity == "local" and settings.host not in LOOPBACK:
-        raise InvalidSettings(
-            f"CHAT_HOST is {settings.host!r}, which lets other computers in, but CHAT_IDENTITY=local is for one person "
-            "on this computer: everybody would share one history. Set CHAT_IDENTITY=anonymous, or leave CHAT_HOST out."
-        )
+    if settings.host not in LOOPBACK:
+        _check_that_others_may_come(settings)
     return _bound(settings.host, settings.port, "CHAT_PORT")
+
+
+def _check_that_others_may_come(settings: Settings) -> None:
+    match settings.identity:
+        case "local" if settings.local_anywhere:
+            log.warning(
+                "CHAT_LOCAL_ANYWHERE is set: whoever reaches this chat reads and writes the one history that there is."
+            )
+        case "local":
+            raise InvalidSettings(
+                f"CHAT_HOST is {settings.host!r}, which lets other computers in, but CHAT_IDENTITY=local is for one "
+                "person on this computer: everybody would share one history. Set CHAT_IDENTITY=anonymous or google, or "
+                "leave CHAT_HOST out; or set CHAT_LOCAL_ANYWHERE=true where something in front of it lets only you in."
+            )
+        case "google" if not settings.root_url:
+            raise InvalidSettings(
+                "CHAT_ROOT_URL is missing: CHAT_IDENTITY=google needs the address that people use, such as "
+                "https://chat.example.org. The provider sends them back to it, and with https their cookies are kept "
+                "to it."
+            )
 
 
 def _metrics_socket(settings: Settings) -> contextlib.AbstractContextManager[socket.socket | None]:

@@ -10,10 +10,8 @@ from fastapi import FastAPI
 
 from chatapp import api
 from chatapp.conversations import Conversations
+from chatapp.entrance import Entrance
 from chatapp.errors import StoreUnavailable
-from chatapp.identity import IdentityMiddleware
-from chatapp.identity.anonymous import AnonymousIdentity, kept_secret
-from chatapp.identity.local import LocalIdentity
 from chatapp.limits import NoLimits
 from chatapp.models.catalog import Catalog, UnconfiguredModel
 from chatapp.models.gemini import GeminiModel
@@ -27,7 +25,7 @@ from chatapp.store.sqlite import SQLiteStore
 from chatapp.store.with_temporary import WithTemporary
 from chatapp.turn_queue import TurnLimits
 from chatapp.turns import TurnRunner
-from chatapp.web import account, belongings, health
+from chatapp.web import belongings, health
 from chatapp.web.headers import HeadersMiddleware
 from chatapp.web.hosts import HostsMiddleware
 from chatapp.web.origins import OriginsMiddleware
@@ -37,7 +35,6 @@ from chatapp.web.streams import EndStreamsMiddleware
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from chatapp.identity import Identity
     from chatapp.limits import Limits
     from chatapp.limits.tallies import KeptWindows
     from chatapp.limits.windows import Windows
@@ -60,8 +57,8 @@ async def create_app(settings: Settings) -> FastAPI:
     except ValueError as error:
         raise InvalidSettings(str(error)) from error
     catalog = Catalog(models, default=settings.default_model)
-    identity = _identity(settings)
     store = WithTemporary(await _store(settings))
+    entrance = Entrance(settings, store)
     metrics = _metrics(
         settings, catalog, store, running=lambda: turns.running_count, waiting=lambda: turns.waiting_count
     )
@@ -101,21 +98,23 @@ async def create_app(settings: Settings) -> FastAPI:
     app.state.closing = asyncio.Event()
     app.state.metrics = metrics
     app.include_router(health.router)
-    app.include_router(account.router(settings))
+    entrance.add_routes(app)
     app.include_router(belongings.router(store, catalog, turns))
     app.include_router(api.router(settings, store, catalog, turns, conversations))
     mount_page(app, settings)
     app.add_middleware(EndStreamsMiddleware, closing=app.state.closing)
-    _guard(app, settings, identity)
+    _guard(app, settings, entrance)
     return app
 
 
-def _guard(app: FastAPI, settings: Settings, identity: Identity) -> None:
+def _guard(app: FastAPI, settings: Settings, entrance: Entrance) -> None:
     """Put what every request passes in front of the app; the last one added is the first to see it."""
-    app.add_middleware(IdentityMiddleware, identity=identity)
+    entrance.guard(app)
     app.add_middleware(OriginsMiddleware, root_url=settings.root_url)  # what another site embeds makes no new guest
     app.add_middleware(ForwardingMiddleware, trusted=settings.trusted_proxies)
-    app.add_middleware(HostsMiddleware, root_url=settings.root_url, local=settings.identity == "local")
+    app.add_middleware(
+        HostsMiddleware, root_url=settings.root_url, local=settings.identity == "local" and not settings.local_anywhere
+    )
     app.add_middleware(HeadersMiddleware)  # of refusals too
 
 
@@ -250,16 +249,3 @@ def _firestore(settings: Settings) -> ConversationStore:
         retention_days=settings.retention_days,
         stale_seconds=settings.abandoned_seconds,  # a running answer is written every 20 s at least
     )
-
-
-def _identity(settings: Settings) -> Identity:
-    if settings.identity == "local":
-        return LocalIdentity()
-    try:
-        secret = settings.session_secret.get_secret_value() or kept_secret(settings.data_dir / "session-secret")
-    except OSError as error:
-        raise StoreUnavailable(
-            f"The data folder {settings.data_dir} cannot be used ({error.strerror}). Set CHAT_DATA_DIR to one that can "
-            "be written, or CHAT_SESSION_SECRET to a long random text."
-        ) from error
-    return AnonymousIdentity(secret, secure=settings.root_url.startswith("https:"))

@@ -85,3 +85,15 @@ def from_json(said: Mapping[str, Any] | str) -> str:
         return str(said["text"])
     values = {name: from_json(value) if isinstance(value, dict) else value for name, value in said["values"].items()}
     return Sentence(said["template"], **values)
+
+
+def translated(text: str, catalogue: Mapping[str, str]) -> str:
+    """Return a sentence in another language, by the translations of templates; what is in none of them stays."""
+    if not isinstance(text, Sentence):
+        return text
+    values = {
+        name: translated(value, catalogue) if isinstance(value, str) else f"{value:,}"
+        for name, value in text.values.items()
+    }
+    template = catalogue.get(text.template, text.template)
+    return template.format(**values) if values else template

@@ -26,10 +26,11 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from chatapp.conversation import Place  # noqa: TC001  # pydantic looks it up
 from chatapp.errors import ChatError
+from chatapp.identity_settings import IdentitySettings
 from chatapp.limits import EVERYBODY, PERSON, Most
 from chatapp.models import Price, TimeLimits
 
@@ -108,7 +109,7 @@ def _parsed_json(value: object) -> object:
         raise ValueError(f"it must be a JSON list of models ({error})") from error
 
 
-class Settings(BaseSettings):
+class Settings(IdentitySettings):
     """The chat's settings.
 
     Raises:
@@ -138,13 +139,6 @@ class Settings(BaseSettings):
         description="folder of the history, or of what waits to be saved to Firestore",
     )
     log_format: Literal["text", "json"] = Field(default="text", description="json is what Cloud Logging understands")
-    identity: Literal["local", "anonymous"] = Field(
-        default="local",
-        description="local: one person, this computer only; anonymous: everyone has an own history, known by a cookie",
-    )
-    session_secret: SecretStr = Field(
-        default=SecretStr(""), description="signs the cookies of 'anonymous'; made and kept in the data folder if empty"
-    )
     shutdown_seconds: float = Field(
         default=3, ge=0, le=600, description="time for answers that are being written to end, when the chat ends"
     )
@@ -326,7 +320,8 @@ def _sentence(problem: ErrorDetails) -> str:
     first, *rest = (str(part) for part in problem["loc"])
     name = _variables(first)[0] if first in Settings.model_fields else first
     where = f"{name} ({'.'.join(rest)})" if rest else name
+    no_value = problem["input"] in ("", ()) or isinstance(problem["input"], (dict, list))
     secret = any(word in name for word in ("KEY", "SECRET")) or "api_key" in rest
-    value = "" if secret or isinstance(problem["input"], (dict, list)) else f" is {str(problem['input'])[:80]!r}:"
+    value = "" if secret or no_value else f" is {str(problem['input'])[:80]!r}:"
     wanted = problem["msg"].removeprefix("Value error, ").replace("Input should be", "it must be")
     return f"{where}{value} {wanted[:1].lower()}{wanted[1:]}."

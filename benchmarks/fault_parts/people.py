@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from benchmarks.fault_parts.record import Book
     from tests.page_client import PageClient
 
-SECRET = "faults"
+SECRET = "faults-faults-faults"
 MODEL = "gemma"
 TABS = 2
 LONGEST_TALK = 14  # turns; then something new is begun

@@ -21,7 +21,7 @@ from chatapp.api.profiles import asked_profile
 from chatapp.api.refusals import in_words, words
 from chatapp.conversation import Profile
 from chatapp.errors import ConversationNotFound, ProfileChanged, StoreUnavailable
-from chatapp.identity import user_of
+from chatapp.identity import person_of, user_of
 from chatapp.sentences import as_json
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ def router(
     @routes.get("/state", response_model=None)
     @in_words
     async def state(request: Request, conversation: str = "") -> Response:
-        user = user_of(request)
+        person = person_of(request)
+        user = person.user
         problems: list[Any] = []
         profile = Profile()
         listing: dict[str, Any] = {"pinned": [], "items": [], "cursor": None}
@@ -66,6 +67,7 @@ def router(
         found_state = {
             **models(),
             "default": catalog.first_choice().id,
+            "me": {"kind": person.kind, "name": person.name, "address": person.address},
             "profile": facts.profile(profile),
             "conversations": listing,
             "conversation": opened,

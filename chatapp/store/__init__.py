@@ -73,10 +73,10 @@ class Revocations:
         """Return whether a session is ended."""
         return began_ms <= self.before_ms or session in self.sessions
 
-    def with_ended(self, session: str = "", before_ms: int = 0) -> Revocations:
-        """Return these and one more: a session, or those that began up to ``before_ms``."""
-        sessions = self.sessions | {session} if session else self.sessions
-        return Revocations(before_ms=max(self.before_ms, before_ms), sessions=sessions)
+    def joined(self, other: Revocations) -> Revocations:
+        """Return both."""
+        before_ms = max(self.before_ms, other.before_ms)
+        return Revocations(before_ms=before_ms, sessions=self.sessions | other.sessions)
 
 
 class ConversationStore(Protocol):

@@ -188,7 +188,8 @@ class MemoryStore:
         """End one session of the user, or all that began up to ``before_ms``; kept as long as the memory."""
         del until_ms
         self._open()
-        self._memory.revocations[user] = (await self.revocations(user)).with_ended(session, before_ms)
+        ended = Revocations(before_ms=before_ms, sessions=frozenset({session} - {""}))
+        self._memory.revocations[user] = ended.joined(await self.revocations(user))
 
     def status(self) -> StoreStatus:
         """Return that nothing waits: a write is kept when it returns."""

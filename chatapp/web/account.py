@@ -1,42 +1,120 @@
-"""Who somebody is to the chat, for the page.
+"""Who somebody is to the chat, and the ways out.
 
-GET /me  {"kind", "name", "address", "canSignIn", "signInUrl", "canSignOut", "signOutUrl", "takeAlong",
-         "retentionDays"}
+GET  /me                   {"kind", "name", "address", "canSignIn", "signInUrl", "canSignOut", "signOutUrl",
+                           "takeAlong": {"conversations": 3} or null, "store", "retentionDays"}
+POST /sign-out             ends this session, whatever copy of its cookie there is -> {}
+POST /sign-out-everywhere  ends all sessions of the person -> {}
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import structlog
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
+from chatapp import audit
+from chatapp.audit import Action
+from chatapp.conversation import now_ms
+from chatapp.errors import StoreUnavailable
 from chatapp.identity import person_of
+from chatapp.sentences import Sentence, as_json
 
 if TYPE_CHECKING:
+    from chatapp.identity import Person
+    from chatapp.identity.ended import EndedSessions
+    from chatapp.identity.sessions import SessionCookies
     from chatapp.settings import Settings
 
 NO_STORE = {"cache-control": "no-store"}
 
+log = structlog.get_logger(__name__)
 
-def router(settings: Settings) -> APIRouter:
-    """Return the routes."""
-    routes = APIRouter(include_in_schema=False)
 
-    @routes.get("/me")
-    async def me(request: Request) -> Response:
+class Account:
+    """The routes.
+
+    Args:
+        settings: say how long things are kept, and whether guests can sign in.
+        sign_out_url: where people sign out who signed in before they reached the chat; "" where they do it here.
+    """
+
+    def __init__(self, settings: Settings, *, sign_out_url: str = "") -> None:
+        self._settings = settings
+        self._sign_out_url = sign_out_url
+
+    def router(self) -> APIRouter:
+        """Return the routes."""
+        routes = APIRouter(include_in_schema=False)
+        routes.add_api_route("/me", self._me, methods=["GET"])
+        return routes
+
+    async def _me(self, request: Request) -> Response:
         person = person_of(request)
+        can_sign_in = person.is_guest and self._settings.identity == "google"
         facts = {
             "kind": person.kind,
             "name": person.name,
             "address": person.address,
-            "canSignIn": False,
-            "signInUrl": None,
-            "canSignOut": False,
-            "signOutUrl": None,
+            "canSignIn": can_sign_in,
+            "signInUrl": "/sign-in" if can_sign_in else None,
+            "canSignOut": person.kind in {"google", "iap"},
+            "signOutUrl": self._sign_out_url or None,
             "takeAlong": None,
-            "retentionDays": settings.retention_days,
+            "store": self._settings.store,
+            "retentionDays": self._settings.retention_days,
         }
         return JSONResponse(facts, headers=NO_STORE)
 
-    return routes
+
+class SignOut:
+    """The routes that end sessions.
+
+    Args:
+        cookies: name the sessions.
+        ended: remembers which are ended.
+    """
+
+    def __init__(self, cookies: SessionCookies, ended: EndedSessions) -> None:
+        self._cookies = cookies
+        self._ended = ended
+
+    def router(self) -> APIRouter:
+        """Return the routes."""
+        routes = APIRouter(include_in_schema=False)
+        routes.add_api_route("/sign-out", self._here, methods=["POST"])
+        routes.add_api_route("/sign-out-everywhere", self._everywhere, methods=["POST"])
+        return routes
+
+    async def _here(self, request: Request) -> Response:
+        session = self._cookies.read(request)
+        if session is not None:  # else a guest, whom nobody knows afterwards either
+            user = person_of(request).user
+            audit.note(Action.SIGN_OUT, user)
+            try:
+                await self._ended.end(user, session=session.id)
+            except StoreUnavailable as error:
+                log.warning("sign_out_not_kept", detail=error.detail)  # this browser has no cookie any more
+        return self._out({})
+
+    async def _everywhere(self, request: Request) -> Response:
+        person: Person = person_of(request)
+        if person.is_guest:
+            return self._out({})
+        audit.note(Action.SIGN_OUT_EVERYWHERE, person.user)
+        try:
+            await self._ended.end(person.user, before_ms=now_ms())
+        except StoreUnavailable as error:
+            log.warning("sign_out_not_kept", detail=error.detail)
+            sentence = Sentence(
+                "You are signed out here, but the chat history cannot be reached, so on other devices you may not be. "
+                "Sign in again in a moment, and sign out everywhere once more."
+            )
+            return self._out({"error": as_json(sentence)}, 503)
+        return self._out({})
+
+    def _out(self, facts: dict[str, object], status: int = 200) -> Response:
+        response = JSONResponse(facts, status, headers=NO_STORE)
+        response.headers.append("set-cookie", self._cookies.forgotten)
+        return response

@@ -71,6 +71,7 @@ async def chat(tmp_path_factory, gemma, gemini):
         "CHAT_GEMINI_BASE_URL": gemini.url,
         "CHAT_EMBEDDED_MODEL": "false",
         "CHAT_TITLES": "first-words",
+        "CHAT_MESSAGES_PER_MINUTE": "0",  # some tests ask as no person does
     }
     async with running_chat(folder, **settings) as process:
         yield process

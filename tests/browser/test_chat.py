@@ -315,7 +315,7 @@ async def test_people_take_their_conversations_along_and_delete_them_all(page):
     for name in ("First", "Second"):
         await page.ask(name)
         await page.start_new()
-    await page.tab.get_by_text("Settings and your data").click()
+    await page.tab.get_by_role("button", name="Settings and your data").click()
     found = {}
     for link in ("Download all conversations to read", "Download everything, complete"):
         async with page.tab.expect_download() as download:
@@ -329,7 +329,7 @@ async def test_people_take_their_conversations_along_and_delete_them_all(page):
     await page.button("Cancel").click()
     await expect(page.conversations).to_have_count(2)
     await page.button("Delete everything").first.click()
-    await page.tab.get_by_role("dialog").get_by_role("button", name="Delete everything").click()
+    await page.tab.locator("dialog.ask").get_by_role("button", name="Delete everything").click()
     await page.is_ready()
     await expect(page.conversations).to_have_count(0)
 

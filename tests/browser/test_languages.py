@@ -57,10 +57,10 @@ async def test_no_english_is_left_in_another_language(open_chat, chat, gemma, la
     page = await open_chat(chat.url, locale=LOCALES[language])
     await page.send("Question")
     await expect(page.facts).to_contain_text(say("first token after {seconds} s").partition("{")[0])
-    await page.tab.locator("#settings > summary").click()
     shown = [await _everything_said(page)]
-    for opener in ("#more", "#model", "#persona", "#compare", "#parameters-button"):
+    for opener in ("#me", "#more", "#model", "#persona", "#compare", "#parameters-button"):
         await page.tab.locator(opener).click()
+        await page.tab.locator(":popover-open, dialog[open]").wait_for()
         shown.append(await _everything_said(page))
         await page.tab.keyboard.press("Escape")
     english = set(re.findall(r"[A-Za-z]{2,}[A-Za-z ]*", NAMES.sub("", "\n".join(shown))))
@@ -81,7 +81,7 @@ async def _everything_said(page):
 
 
 async def test_the_language_is_switched_and_stays(page):
-    await page.tab.get_by_text("Settings and your data").click()
+    await page.tab.get_by_role("button", name="Settings and your data").click()
     await page.tab.get_by_label("Language").select_option("he")
     await expect(page.tab.locator("html")).to_have_attribute("dir", "rtl")
     await page.is_ready()
@@ -121,17 +121,18 @@ async def test_everything_that_opens_can_be_read_by_everybody(open_chat, chat, w
     await expect(page.facts).to_contain_text("first token")
     for opener in ("#more", "#model", "#persona", "#compare", "#parameters-button"):
         await page.tab.locator(opener).click()
+        await page.tab.locator(":popover-open, dialog[open]").wait_for()
         assert await page.accessibility_problems() == [], opener
         await page.tab.keyboard.press("Escape")
     if width < 700:
         await page.tab.locator(".sidebar .toggle-button").click()
-    await page.tab.locator("#settings > summary").click()
-    await page.tab.locator("#settings details > summary").click()
+    await page.tab.locator("#me").click()
+    await page.tab.locator("#belongings-panel summary").click()
     assert await page.accessibility_problems() == []
 
 
 async def test_light_or_dark_is_switched_and_stays(page):
-    await page.tab.get_by_text("Settings and your data").click()
+    await page.tab.get_by_role("button", name="Settings and your data").click()
     await page.tab.get_by_label("Appearance").select_option("dark")
     await expect(page.tab.locator("body.dark")).to_be_attached()
     await page.is_ready()
@@ -249,8 +250,10 @@ async def test_on_a_phone_every_panel_fits_the_screen(open_chat, chat, gemma, la
     await page.send_button.click()
     await expect(page.answers).to_have_count(1)
     await expect(page.stop_button).to_be_hidden()
-    for opener in ("#more", "#model", "#persona", "#compare", "#parameters-button"):
+    for opener in ("#more", "#model", "#persona", "#compare", "#parameters-button", ".sidebar .toggle-button", "#me"):
         await page.tab.locator(opener).click()
+        if "toggle" in opener:
+            continue
         panel = page.tab.locator(":popover-open, dialog[open]")
         box = await panel.bounding_box()
         assert box["x"] >= 0, opener

@@ -16,6 +16,7 @@ export const open = {
   earlier: 0, // how many come before them
 };
 const listeners = new Set();
+let isOutdated = false; // another version is to be shown: all of it is read again
 let unsure = null; // what was sent, and may have been taken without a reply
 
 // Call `listener(what)` after each change; what: "opened" (and nothing of it is known yet), "loaded",
@@ -32,6 +33,7 @@ const take = (event) => {
   }
   if (event.messages) {
     const kept = event.after ? open.entries.findIndex((entry) => entry.id === event.after) + 1 : 0;
+    isOutdated = false;
     if (!event.after) open.earlier = event.earlier || 0;
     open.entries = [...open.entries.slice(0, kept), ...event.messages];
   } else if (event.entry) {
@@ -58,6 +60,7 @@ const setItem = (item) => {
 
 // The last message that will not change any more: what follows it is asked for.
 const lastWhole = () => {
+  if (isOutdated) return "";
   const at = open.entries.findIndex((entry) => entry.writing);
   return (at < 0 ? open.entries.at(-1) : open.entries[at - 1])?.id || "";
 };
@@ -74,17 +77,10 @@ const followOpen = (events, controller) =>
 export const show = (id, item = null, { isTemporary = false } = {}) => {
   stopFollowing();
   say("");
+  isOutdated = false;
   Object.assign(open, { id, item, isTemporary, entries: [], earlier: 0 });
   changed("opened");
   if (id) followOpen();
-};
-
-// Read the open conversation again, as another version of it is to be shown.
-const showAgain = () => {
-  stopFollowing();
-  const path = `${pathOf(open.id, "/events")}?after=`;
-  let isFirst = true;
-  follow(() => (isFirst ? ((isFirst = false), path) : `${pathOf(open.id, "/events")}?after=${lastWhole()}`), take);
 };
 
 export const showEarlier = async () => {
@@ -156,7 +152,8 @@ export const choose = async (message) => {
   const item = await attempt(() => call("PATCH", pathOf(open.id), { branch: message }));
   if (!item) return;
   setItem(item);
-  showAgain();
+  isOutdated = true;
+  followOpen();
 };
 
 export const rate = (message, feedback) =>
@@ -166,7 +163,7 @@ export const rate = (message, feedback) =>
   });
 
 // A stream may still be open after an answer's end, for the conversation's title.
-const lookAgain = () => open.id && !(isFollowing() && isWriting()) && followOpen();
+export const lookAgain = () => open.id && !(isFollowing() && isWriting()) && followOpen();
 let hiddenAt = 0;
 others.onmessage = ({ data }) => data === open.id && lookAgain();
 document.addEventListener("visibilitychange", () => {

@@ -1,6 +1,6 @@
 // Puts the parts together once Gradio's are there, and gives Gradio's events what they call.
 import { call } from "./api.js";
-import * as belongings from "./belongings.js";
+import * as account from "./account.js";
 import * as conversation from "./conversation.js";
 import * as direction from "./direction.js";
 import { find, h, UNCHANGED } from "./dom.js";
@@ -31,12 +31,27 @@ const state = async () => {
       return now;
     } catch (error) {
       notices.say(error.message);
+      if (error.status === 401) await new Promise(() => {}); // its notice leads away from here
       await new Promise((resolve) => setTimeout(resolve, PAUSE));
     }
   }
 };
 
-const keepDraft = () => keep("session", DRAFT, conversation.questionBox()?.value);
+// What stands in the box is kept for whoever wrote it, and from a guest for whoever signs in then.
+const keepDraft = () => {
+  const text = conversation.questionBox()?.value;
+  // (A page that is left before it was ready has shown no draft.)
+  if (text || document.body.classList.contains("ready"))
+    keep("session", DRAFT, text && JSON.stringify({ text, owner: account.owner() }));
+};
+const draft = () => {
+  try {
+    const { text, owner } = JSON.parse(kept("session", DRAFT));
+    return !owner || owner === account.owner() ? text : "";
+  } catch {
+    return ""; // none is kept
+  }
+};
 
 const load = async (temperature, top_p, max_tokens) => {
   parameters.setDefaults({ temperature, top_p, max_tokens });
@@ -52,15 +67,15 @@ const load = async (temperature, top_p, max_tokens) => {
   pictures.start();
   welcome.start();
   sidebar.start();
-  belongings.start();
+  account.start();
   keys.start();
-  const draft = kept("session", DRAFT);
-  if (draft) parameters.fill({ message: draft });
   const id = sidebar.idInAddress();
   conversation.show(id);
   const now = await state();
   models.setModels(now);
   setProfile(now.profile);
+  account.setMe(now.me);
+  if (draft() && !conversation.questionBox().value) parameters.fill({ message: draft() });
   sidebar.takeList(now.conversations);
   pictures.setLimits(now.limits);
   document.body.classList.add("ready");

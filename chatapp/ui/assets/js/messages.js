@@ -25,12 +25,16 @@ const wired = (entry) => {
 export const shown = () => [open.entries.map(wired)];
 
 let timer = 0;
+let wasWriting = false;
 const show = () => {
   timer ||= setTimeout(() => {
     timer = 0;
     find("#show").click();
     const main = find("#main");
-    main.classList.toggle("writing", isWriting());
+    if (main.classList.toggle("writing", isWriting()) !== wasWriting) {
+      wasWriting = isWriting();
+      markWaiting(find("#messages"));
+    }
     main.classList.toggle("empty", !open.id && !open.entries.length);
     main.classList.toggle("temporary", open.isTemporary || Boolean(open.item?.temporary));
     soon();
@@ -88,6 +92,7 @@ const dress = (row, entry) => {
     if (entry.images?.length) row.prepend(pictures(entry));
     row.append(questionFooter(entry));
   }
+  if (isWriting()) markWaiting(row);
 };
 
 const pictures = (entry) =>
@@ -140,7 +145,13 @@ const answerFooter = (entry) => {
           h("button", { type: "button", class: "go-on", onclick: () => goOn(asked()) }, t("Continue")),
         isLast && entry.status === "error" && otherModel(entry),
         iconButton("copy", t("Copy"), () => copy(entry.text)),
-        !isColumn && iconButton("again", t("Answer again"), () => answerAgain(entry.follows, asked())),
+        !isColumn &&
+          iconButton(
+            "again",
+            t("Answer again"),
+            waiting(() => answerAgain(entry.follows, asked())),
+            { "data-waits": true },
+          ),
         thumb(entry, "up", "thumbUp", t("Good answer")),
         thumb(entry, "down", "thumbDown", t("Bad answer")),
       ),
@@ -158,9 +169,20 @@ const otherModel = (entry) => {
   );
 };
 
+// What the chat refuses while it writes: such a button says so itself, and is still there for who looks for it.
+const waiting = (action) => () =>
+  isWriting() ? tell(t("An answer is being written. Wait for its end, or stop it first.")) : action();
+const markWaiting = (root) =>
+  root.querySelectorAll("[data-waits]").forEach((button) => button.setAttribute("aria-disabled", String(isWriting())));
+
 const thumb = (entry, feedback, picture, label) => {
   const isGiven = entry.feedback === feedback;
-  return iconButton(picture, label, () => rate(entry.id, isGiven ? "" : feedback), { "aria-pressed": String(isGiven) });
+  return iconButton(
+    picture,
+    label,
+    waiting(() => rate(entry.id, isGiven ? "" : feedback)),
+    { "aria-pressed": String(isGiven), "data-waits": true },
+  );
 };
 
 const versions = (entry) => {
@@ -168,7 +190,12 @@ const versions = (entry) => {
   if (all.length < 2 || entry.column) return null;
   const at = all.indexOf(entry.id);
   const step = (to, picture, label) =>
-    iconButton(picture, label, () => choose(all[to]), { disabled: all[to] === undefined });
+    iconButton(
+      picture,
+      label,
+      waiting(() => choose(all[to])),
+      { disabled: all[to] === undefined, "data-waits": true },
+    );
   return h(
     "span",
     { class: "versions", role: "group", "aria-label": t("Versions") },

@@ -2,13 +2,14 @@
 import { find, h, iconButton } from "./dom.js";
 import { t } from "./words.js";
 
-let refusal, lasting, toast;
+let refusal, lasting, standing, toast;
 
 export const start = () => {
   refusal = h("div", { id: "refusal", role: "alert", dir: "auto" });
   lasting = h("div", { id: "lasting", role: "status" });
+  standing = h("div", { id: "standing", role: "status" });
   toast = h("div", { id: "toast", role: "status" });
-  find("#notices").append(lasting, refusal);
+  find("#notices").append(lasting, standing, refusal);
   document.body.append(toast);
 };
 
@@ -36,6 +37,22 @@ export const last = (notices) => {
     ),
   );
 };
+
+// What concerns the person, until it is settled; "" takes it back. Actions: [label, function], or a link.
+export const stand = (words, ...actions) =>
+  standing.replaceChildren(
+    ...(words
+      ? [
+          h(
+            "div",
+            { class: "notice", dir: "auto" },
+            words,
+            " ",
+            actions.map((action) => (action instanceof Element ? action : buttons([action], standing))),
+          ),
+        ]
+      : []),
+  );
 
 let timer = 0;
 // Tell what was done, with a way back for as long as there is one.

@@ -1,7 +1,7 @@
 // The list of conversations: by day, with what can be done with each; and the search through all of them.
 import { call, pathOf } from "./api.js";
 import { onChange, open, show } from "./conversation.js";
-import { ask, copyText, find, h, icon, iconButton, menu } from "./dom.js";
+import { copyText, find, h, icon, iconButton, menu } from "./dom.js";
 import { goTo } from "./messages.js";
 import { attempt, tell } from "./notices.js";
 import { day, t } from "./words.js";
@@ -200,12 +200,21 @@ const search = (text) => {
   );
 };
 
+const put = (item) => {
+  if (item.id === open.id) Object.assign(open, { item });
+  upsert(item);
+  drawHeader();
+};
+
+// Change it, on the page at once: a menu that is opened meanwhile shows the new word.
 const patch = (item, changes) =>
   attempt(async () => {
-    const now = await call("PATCH", pathOf(item.id), changes);
-    if (now.id === open.id) Object.assign(open, { item: now });
-    upsert(now);
-    drawHeader();
+    put({ ...item, ...changes });
+    const now = await call("PATCH", pathOf(item.id), changes).catch((error) => {
+      put(item);
+      throw error;
+    });
+    put(now);
     return now;
   });
 
@@ -270,22 +279,6 @@ const remove = (item) =>
     };
     tell(t("Deleted: {title}", { title: titleOf(item) }), undoSeconds ? { seconds: undoSeconds, undo } : {});
   });
-
-// Everything of this person; the answer says how many conversations that were, or why not all are gone.
-export const deleteEverything = async () => {
-  if (
-    !(await ask(
-      t("Delete all your conversations, personas and settings for good? This cannot be undone."),
-      t("Delete everything"),
-      t("Cancel"),
-    ))
-  )
-    return;
-  await attempt(async () => {
-    await call("POST", "delete-everything", { confirm: true });
-    location.replace(new URL("./", document.baseURI));
-  });
-};
 
 const drawHeader = () => {
   const title = open.item ? titleOf(open.item) : open.isTemporary ? t("Temporary chat") : "";

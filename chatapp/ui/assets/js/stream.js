@@ -1,5 +1,5 @@
 // Reads what the server sends of the open conversation, through a lost line and a restart.
-import { options, wordsOf } from "./api.js";
+import { ask, isSignedOut, options, wordsOf } from "./api.js";
 import { parsed, t } from "./words.js";
 import { say } from "./notices.js";
 
@@ -44,7 +44,7 @@ export const follow = async (path, take, events, controller = new AbortControlle
   while (isMine()) {
     try {
       if (!events) {
-        const response = await fetch(path(), { signal: controller.signal });
+        const response = await ask(path(), { signal: controller.signal });
         if (!isMine()) return;
         if (response.ok) {
           events = eventsOf(response);
@@ -73,8 +73,9 @@ export const follow = async (path, take, events, controller = new AbortControlle
 export const post = async (path, asked, signal) => {
   for (const seconds of [...PAUSES, 0]) {
     try {
-      const response = await fetch(path, options("POST", asked, signal));
-      const isOurs = response.ok || response.headers.get("content-type")?.startsWith("application/json");
+      const response = await ask(path, options("POST", asked, signal));
+      const isOurs =
+        response.ok || isSignedOut(response) || response.headers.get("content-type")?.startsWith("application/json");
       if (isOurs) return response; // else a proxy's, while the chat is away
     } catch {}
     asked = { ...asked, again: true };

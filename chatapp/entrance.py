@@ -1,0 +1,112 @@
+"""Who may come in, as the settings say it: the identity that knows people, and the routes that belong to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from chatapp.errors import StoreUnavailable
+from chatapp.identity import IdentityMiddleware, refused
+from chatapp.identity.allowed import AllowedPeople
+from chatapp.identity.anonymous import AnonymousIdentity, kept_secret
+from chatapp.identity.ended import EndedSessions
+from chatapp.identity.local import LocalIdentity
+from chatapp.identity.sessions import DAY_SECONDS, MOST_DAYS, SessionCookies, SessionIdentity
+from chatapp.web.account import Account, SignOut
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fastapi import FastAPI
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from chatapp.identity import Identified, Identity
+    from chatapp.settings import Settings
+    from chatapp.store import ConversationStore
+
+
+class Entrance:
+    """The identity of a chat.
+
+    Raises:
+        StoreUnavailable: the data folder cannot be used.
+    """
+
+    def __init__(self, settings: Settings, store: ConversationStore) -> None:
+        self._settings = settings
+        self._ended: EndedSessions | None = None
+        self._public: frozenset[str] = frozenset()
+        self._refuse: Callable[[Request, Identified], Response] = refused
+        self._secure = settings.root_url.startswith("https:")
+        self._secret = "" if settings.identity == "local" else _secret(settings)
+        self._identity: Identity
+        match settings.identity:
+            case "local":
+                self._identity = LocalIdentity()
+            case "anonymous":
+                self._identity = self._anonymous()
+            case "google":
+                # The longest that any setting lets a cookie live, since the setting may be raised.
+                self._ended = EndedSessions(store, seconds=MOST_DAYS * DAY_SECONDS)
+                self._cookies = SessionCookies(self._secret, secure=self._secure, days=settings.session_days)
+                self._allowed = AllowedPeople(settings.allowed_people)
+                self._identity = SessionIdentity(
+                    self._cookies,
+                    self._ended,
+                    self._allowed,
+                    issuer=settings.oidc_issuer,
+                    guests=self._anonymous() if settings.guests else None,
+                )
+
+    def add_routes(self, app: FastAPI) -> None:
+        """Add the routes; imports Gradio, and so comes late."""
+        app.include_router(Account(self._settings).router())
+        if self._ended is not None:
+            self._add_sign_in(app, self._ended)
+
+    def guard(self, app: FastAPI) -> None:
+        """Let nobody in who is not known, but to what is public."""
+        app.add_middleware(IdentityMiddleware, identity=self._identity, public=self._public, refuse=self._refuse)
+
+    async def aclose(self) -> None:
+        """Ask nobody any more."""
+        if self._ended is not None:
+            await self._ended.aclose()
+
+    def _add_sign_in(self, app: FastAPI, ended: EndedSessions) -> None:
+        # Authlib takes half a second: only where it is used.
+        from chatapp.identity.oidc import Provider  # noqa: PLC0415
+        from chatapp.web import sign_in  # noqa: PLC0415
+        from chatapp.web.pages import Pages  # noqa: PLC0415
+
+        settings = self._settings
+        provider = Provider(
+            settings.oidc_issuer, settings.oidc_client_id, settings.oidc_client_secret.get_secret_value()
+        )
+        routes = sign_in.SignIn(
+            provider,
+            self._cookies,
+            self._allowed,
+            self._identity,
+            Pages(settings.root_url),
+            secret=self._secret,
+            root_url=settings.root_url,
+            guests=settings.guests,
+        )
+        self._public = sign_in.PUBLIC
+        self._refuse = routes.refused
+        app.include_router(routes.router())
+        app.include_router(SignOut(self._cookies, ended).router())
+
+    def _anonymous(self) -> AnonymousIdentity:
+        return AnonymousIdentity(self._secret, secure=self._secure)
+
+
+def _secret(settings: Settings) -> str:
+    try:
+        return settings.session_secret.get_secret_value() or kept_secret(settings.data_dir / "session-secret")
+    except OSError as error:
+        raise StoreUnavailable(
+            f"The data folder {settings.data_dir} cannot be used ({error.strerror}). Set CHAT_DATA_DIR to one that can "
+            "be written, or CHAT_SESSION_SECRET to a long random text."
+        ) from error

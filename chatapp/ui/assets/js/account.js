@@ -1,0 +1,84 @@
+// Who one is here: the button at the sidebar's end, and what is offered to whom the chat knows.
+import { call, me, onSignedOut, part } from "./api.js";
+import { lookAgain } from "./conversation.js";
+import { find, h, icon } from "./dom.js";
+import { keep, kept } from "./kept.js";
+import { attempt, stand, tell } from "./notices.js";
+import { setProfile } from "./profile.js";
+import { idInAddress, takeList } from "./sidebar.js";
+import { t } from "./words.js";
+
+const NOT_NOW = "leave-behind"; // kept for as long as this tab is open
+const others = new BroadcastChannel("account"); // this browser's other windows
+
+// What is written in the box is kept for this person: "" for a guest, who may turn out to be anybody.
+export const owner = () => (me.kind === "anonymous" ? "" : me.address || me.name || me.kind);
+
+export const setMe = (now) => {
+  Object.assign(me, now);
+  find("#me bdi").textContent = me.name || me.address || (me.kind === "anonymous" ? t("Guest") : "");
+  if (me.kind === "google" && !kept("session", NOT_NOW)) offer();
+};
+
+// Conversations from before the sign-in are this browser's, until they are taken along.
+const offer = async () => {
+  const { takeAlong } = await call("GET", "me").catch(() => ({}));
+  if (!takeAlong?.conversations) return;
+  stand(
+    t("Conversations that you wrote here before you signed in: {number}.", { number: takeAlong.conversations }),
+    [t("Take them along"), () => attempt(takeThemAlong)],
+    [t("Not now"), () => keep("session", NOT_NOW, "yes")],
+  );
+};
+
+export const takeThemAlong = async () => {
+  const { conversations } = await call("POST", "take-along", {});
+  stand("");
+  const now = await call("GET", "state");
+  takeList(now.conversations);
+  setProfile(now.profile);
+  tell(t("Taken along: {number}", { number: conversations }));
+};
+
+// Where to sign in, and come back to what is open here.
+export const signInAddress = () => {
+  const id = idInAddress();
+  return `sign-in?${new URLSearchParams({ next: id ? `/c/${id}` : "/" })}`;
+};
+
+// A proxy has no such page of ours: it asks who is there when the page is opened anew.
+const signedOut = (signIn) =>
+  stand(
+    t("You are signed out. Sign in to go on; what you wrote is still here."),
+    h("a", { class: "link", href: signIn ? signInAddress() : location.href }, t("Sign in")),
+  );
+
+// Nothing may be left for the next person at this device: not in the page that Back leads to, not in another window.
+export const leave = () => {
+  others.postMessage("signed out");
+  document.body.replaceChildren();
+  location.replace(new URL("sign-in", document.baseURI));
+};
+
+export const start = () => {
+  find("#belongings").append(
+    h(
+      "button",
+      {
+        type: "button",
+        id: "me",
+        "aria-haspopup": "dialog",
+        onclick: () => attempt(async () => (await part("belongings")).open()),
+      },
+      icon("person"),
+      h("span", {}, h("b", {}, h("bdi")), h("span", {}, t("Settings and your data"))),
+    ),
+  );
+  onSignedOut((isOut, signIn) => {
+    document.body.classList.toggle("signed-out", isOut);
+    if (isOut) return signedOut(signIn);
+    stand("");
+    lookAgain();
+  });
+  others.onmessage = () => location.reload();
+};
