@@ -115,7 +115,7 @@ def _guard(app: FastAPI, settings: Settings, entrance: Entrance) -> None:
     app.add_middleware(
         HostsMiddleware, root_url=settings.root_url, local=settings.identity == "local" and not settings.local_anywhere
     )
-    app.add_middleware(HeadersMiddleware)  # of refusals too
+    app.add_middleware(HeadersMiddleware, https=settings.root_url.startswith("https:"))  # of refusals too
 
 
 def _models(settings: Settings) -> list[ChatModel]:

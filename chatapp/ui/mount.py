@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import gradio as gr
+from starlette.routing import Mount
 
 from chatapp.ui import page_files
 from chatapp.ui.document import DocumentMiddleware
 from chatapp.ui.page import LABELS, chat_page
 from chatapp.ui.theme import chat_theme
+from chatapp.web.doors import Doors
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -51,3 +53,7 @@ def mount_page(app: FastAPI, settings: Settings) -> None:
             }
         ),
     )
+    gradio = app.routes[-1]
+    if not isinstance(gradio, Mount):
+        raise TypeError("Gradio is not where it was mounted: chatapp/ui/mount.py was written for gradio 6.31.")
+    gradio.app = Doors(gradio.app)

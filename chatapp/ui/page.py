@@ -135,7 +135,7 @@ def chat_page() -> gr.Blocks:
                 None,
                 inputs,
                 outputs,
-                js=f"(...values) => chat.then((it) => it.{name}(...values))",
+                js=name,  # of what assets/js/main.js gives; assets/js/early.js makes it a function
                 trigger_mode=mode,
                 show_progress="hidden",
                 api_visibility="private",

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-ENDLESS = ("/gradio_api/queue/data", "/gradio_api/heartbeat/", "/conversations")
+ENDLESS = "/conversations"
 
 
 class EndStreamsMiddleware:
     """Ends endless responses, properly, once ``closing`` is set.
 
-    An open page has one for as long as it is open: SIGTERM would wait for it until the server cuts it off with an error
-    (seen: not ended after 30 s).
+    A page has one while an answer is written or waited for: SIGTERM would wait for it until the server cuts it off
+    with an error.
     """
 
     def __init__(self, app: ASGIApp, closing: asyncio.Event) -> None:

@@ -77,19 +77,22 @@ async def test_ctrl_c_and_sigterm_end_it_cleanly_with_everything_it_started(chat
     assert alive == []
 
 
-async def test_an_open_page_does_not_keep_it_from_ending(chat):
-    running = await chat(CHAT_SHUTDOWN_SECONDS="30", **NO_MODELS)
-    reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
-    writer.write(b"GET /gradio_api/heartbeat/abc HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    await reader.readline()
-    try:
-        assert await running.end(signal.SIGTERM) == 0
-        assert "Traceback" not in running.output
-        assert "exceeded" not in running.output
-        assert (await reader.read()).endswith(b"0\r\n\r\n")  # a whole response, as far as it went
-    finally:
-        writer.close()
-        await writer.wait_closed()
+async def test_open_pages_do_not_keep_it_from_ending_and_streams_get_an_end(chat):
+    async with FakeOpenAIServer(answer=["word "] * 1000, tokens_per_second=20) as gemma:
+        running = await chat(CHAT_SHUTDOWN_SECONDS="0.2", CHAT_GEMMA_URL=gemma.url, **NO_MODELS)
+        async with open_page(running.url) as page:  # whose connection stays open
+            conversation = await page.send("Count", model="gemma")
+            reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+            writer.write(f"GET /conversations/{conversation}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            await reader.readuntil(b"word")
+            try:
+                assert await running.end(signal.SIGTERM) == 0
+                assert "Traceback" not in running.output
+                assert "exceeded" not in running.output
+                assert (await reader.read()).endswith(b"0\r\n\r\n")  # a whole response, as far as it went
+            finally:
+                writer.close()
+                await writer.wait_closed()
 
 
 async def test_an_answer_that_is_being_written_may_end_first_and_its_reader_sees_that(chat):

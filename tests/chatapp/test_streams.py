@@ -30,7 +30,7 @@ async def test_a_stream_without_an_end_is_ended_properly():
     closing = asyncio.Event()
     asyncio.get_running_loop().call_later(0.05, closing.set)
     async with asyncio.timeout(5):
-        sent = await ask("/gradio_api/heartbeat/x", streaming(), closing)
+        sent = await ask("/conversations/x/events", streaming(), closing)
     assert [message.get("body") for message in sent] == [None, b"first", b""]
     assert sent[-1]["more_body"] is False
 
@@ -51,4 +51,4 @@ async def test_other_responses_are_left_alone():
 
     closing = asyncio.Event()
     closing.set()
-    assert len(await ask("/config", app, closing)) == 2
+    assert len(await ask("/state", app, closing)) == 2

