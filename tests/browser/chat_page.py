@@ -15,14 +15,17 @@ HARMLESS = (
     "network error",
 )
 # Of what is refused with words, on the page, Chromium says that it was.
-REFUSED = re.compile(r"the server responded with a status of .*/(conversations|state|models|profile|search)\b")
+REFUSED = re.compile(
+    r"the server responded with a status of (401|.*/(conversations|state|models|profile|search|sign-in/callback)\b)"
+)
 
 
 class ChatPage:
-    """One tab. ``problems`` collects script errors and requests to any other site."""
+    """One tab. ``problems`` collects script errors and requests to any other site than the chat and the ``others``."""
 
-    def __init__(self, tab, url, problems):
+    def __init__(self, tab, url, problems, *, others=()):
         self.tab = tab
+        self.allowed = ("data:", "blob:", *others)
         self.problems = problems
         self.url = url
         self.box = tab.locator("#message textarea")
@@ -51,7 +54,7 @@ class ChatPage:
             problems.append(f"console: {said}")
 
     def _check_request(self, request, problems):
-        if not request.url.startswith((self.url, "data:", "blob:")):
+        if not request.url.startswith((self.url, *self.allowed)):
             problems.append(f"request to another site: {request.url}")
 
     def button(self, name, *, exact=True):

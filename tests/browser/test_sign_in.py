@@ -1,0 +1,242 @@
+"""Signing in and out in Chromium, at a real provider, with the chat as it is run for many people."""
+
+import aiohttp
+import pytest
+import pytest_asyncio
+from playwright.async_api import expect
+
+from tests.browser.chat_page import ChatPage
+from tests.browser.test_languages import LOCALES, words
+from tests.oidc_provider import running_provider
+from tests.serving import running_chat
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
+
+ANA = {"sub": "ana", "name": "Ana Example", "email": "ana@example.org", "email_verified": True}
+BEN = {"sub": "ben", "name": "Ben Example", "email": "ben@example.org", "email_verified": True}
+EVE = {"sub": "eve", "name": "Eve Example", "email": "eve@example.com", "email_verified": True}
+STYLES = "https://cdn.jsdelivr.net/"  # which the provider's own pages would like; they get none
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def provider():
+    async with running_provider(ANA, BEN, EVE) as url:
+        yield url
+
+
+def _settings(provider, gemma, **others):
+    return {
+        "CHAT_IDENTITY": "google",
+        "CHAT_OIDC_ISSUER": provider,
+        "CHAT_OIDC_CLIENT_ID": "the-chat",
+        "CHAT_OIDC_CLIENT_SECRET": "a-secret-of-the-chat",
+        "CHAT_ALLOWED_PEOPLE": "example.org",
+        "CHAT_GEMMA_URL": gemma.url,
+        "CHAT_EMBEDDED_MODEL": "false",
+        "CHAT_TITLES": "first-words",
+        **others,
+    }
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def closed_chat(tmp_path_factory, provider, gemma):
+    """Nobody is let in who has not signed in."""
+    async with running_chat(tmp_path_factory.mktemp("closed"), **_settings(provider, gemma)) as chat:
+        yield chat
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def open_to_guests(tmp_path_factory, provider, gemma):
+    """People may try it before they sign in."""
+    settings = _settings(provider, gemma, CHAT_GUESTS="true")
+    async with running_chat(tmp_path_factory.mktemp("guests"), **settings) as chat:
+        yield chat
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def device(chromium, gemma, provider):
+    """Return a function that opens an address in a browser of its own."""
+    gemma.answer, gemma.tokens_per_second, gemma.script = ["Hello", " from", " Gemma", "."], None, []
+    contexts, problems = [], []
+
+    async def opened(address, *, language="en", width=1280, scheme="light"):
+        context = await chromium.new_context(
+            locale=LOCALES[language],
+            viewport={"width": width, "height": 740},
+            color_scheme=scheme,
+            reduced_motion="reduce",
+        )
+        context.set_default_timeout(20_000)
+        await context.route(f"{STYLES}**", lambda route: route.abort())
+        contexts.append(context)
+        origin = "/".join(address.split("/")[:3])
+        page = ChatPage(await context.new_page(), origin, problems, others=(provider, STYLES))
+        await page.tab.goto(address)
+        return page
+
+    yield opened
+    for context in contexts:
+        await context.close()
+    assert problems == []
+
+
+async def _sign_in(page, person=ANA, *, language="en"):
+    """Sign in from the page to sign in at, and wait until the chat is there."""
+    say = words(language)
+    await page.tab.get_by_role("link", name=say("Sign in with {provider}").partition("{")[0].strip()).click()
+    await page.tab.get_by_role("button", name=person["sub"], exact=True).click()
+    await page.is_ready()
+
+
+async def _open_panel(page):
+    await page.tab.locator("#me").click()
+    await expect(page.tab.locator("#belongings-panel")).to_be_visible()
+
+
+async def _cookie(page):
+    return {one["name"]: one["value"] for one in await page.tab.context.cookies()}["chat_session"]
+
+
+async def test_who_signs_in_finds_the_same_history_on_every_device(device, closed_chat):
+    one = await device(closed_chat.url)
+    await expect(one.tab.locator("#conversations, #message")).to_have_count(0)
+    await _sign_in(one)
+    await expect(one.tab.locator("#me")).to_contain_text("Ana Example")
+    await one.ask("Written at the desk")
+    address = one.tab.url
+    assert "/c/" in address
+
+    other = await device(address)
+    await _sign_in(other)
+    assert other.tab.url == address  # where it began
+    await expect(other.questions).to_have_text(["Written at the desk"])
+    await expect(other.conversations).to_have_text(["Written at the desk"])
+
+    somebody_else = await device(closed_chat.url)
+    await _sign_in(somebody_else, BEN)
+    await expect(somebody_else.conversations).to_have_count(0)
+
+
+async def test_who_is_not_on_the_list_is_told_so_and_may_choose_another_account(device, closed_chat):
+    page = await device(closed_chat.url)
+    await page.tab.get_by_role("link", name="Sign in with").click()
+    await page.tab.get_by_role("button", name="eve", exact=True).click()
+    await expect(page.tab.locator("main")).to_contain_text("may not use this chat")
+    await _sign_in(page)
+    await expect(page.tab.locator("#me")).to_contain_text("Ana Example")
+
+
+async def test_after_signing_out_nothing_is_left_and_a_copy_of_the_cookie_is_refused(device, closed_chat):
+    page = await device(closed_chat.url)
+    await _sign_in(page)
+    await page.ask("A secret of mine")
+    await page.start_new()
+    await page.box.fill("half a thought")
+    stolen = await _cookie(page)
+    await _open_panel(page)
+    await expect(page.tab.locator("#belongings-panel")).to_contain_text("ana@example.org")
+    await page.button("Sign out").click()
+    await expect(page.tab.get_by_role("link", name="Sign in with")).to_be_visible()
+    await page.tab.go_back()
+    await expect(page.tab.get_by_role("link", name="Sign in with")).to_be_visible()
+    assert "secret" not in await page.tab.content()
+    async with (
+        aiohttp.ClientSession(cookies={"chat_session": stolen}) as http,
+        http.get(f"{closed_chat.url}/state") as response,
+    ):
+        assert response.status == 401
+    await _sign_in(page, BEN)
+    await expect(page.conversations).to_have_count(0)
+    await expect(page.box).to_have_value("")
+
+
+async def test_signing_out_everywhere_ends_the_other_device_which_keeps_what_was_being_written(device, closed_chat):
+    lost = await device(closed_chat.url)
+    await _sign_in(lost)
+    await lost.ask("On the train")
+    address = lost.tab.url
+    here = await device(closed_chat.url)
+    await _sign_in(here)
+    await _open_panel(here)
+    await here.button("Sign out everywhere").click()
+    await here.tab.locator("dialog.ask").get_by_role("button", name="Sign out everywhere").click()
+    await expect(here.tab.get_by_role("link", name="Sign in with")).to_be_visible()
+
+    await lost.send("The rest of it")
+    standing = lost.tab.locator("#standing")
+    await expect(standing).to_contain_text("You are signed out.")
+    await expect(lost.box).to_have_value("The rest of it")
+    await expect(lost.conversations.first).to_be_hidden()
+    await expect(lost.questions.first).to_be_hidden()
+    await standing.get_by_role("link", name="Sign in").click()
+    await _sign_in(lost)
+    assert lost.tab.url == address
+    await expect(lost.questions).to_have_text(["On the train"])
+    await expect(lost.box).to_have_value("The rest of it")
+    await lost.box.press("Enter")
+    await expect(lost.questions).to_have_text(["On the train", "The rest of it"])
+
+
+async def test_what_one_person_wrote_is_not_in_the_box_of_the_next(device, closed_chat):
+    page = await device(closed_chat.url)
+    await _sign_in(page)
+    await page.box.fill("Dear diary")
+    await page.tab.context.clear_cookies(name="chat_session")
+    await page.tab.reload()
+    await _sign_in(page, BEN)
+    await expect(page.box).to_have_value("")
+
+
+async def test_signing_in_again_in_another_window_lets_the_page_go_on(device, closed_chat):
+    page = await device(closed_chat.url)
+    await _sign_in(page)
+    await page.ask("First")
+    await page.tab.context.clear_cookies(name="chat_session")
+    await page.send("Second")
+    await expect(page.tab.locator("#standing")).to_contain_text("You are signed out.")
+    window = ChatPage(await page.tab.context.new_page(), page.url, [], others=())
+    await window.tab.goto(page.url)
+    await _sign_in(window)
+    await page.box.press("Enter")
+    await expect(page.questions).to_have_text(["First", "Second"])
+    await expect(page.tab.locator("#standing")).to_be_empty()
+
+
+async def test_a_session_that_ends_while_an_answer_is_written_is_said_and_the_answer_is_there_afterwards(
+    device, closed_chat, gemma
+):
+    page = await device(closed_chat.url)
+    await _sign_in(page)
+    gemma.answer, gemma.tokens_per_second = [f"word{number} " for number in range(30)], 10
+    await page.send("Count")
+    await expect(page.answers).to_contain_text("word3")
+    await page.tab.context.clear_cookies(name="chat_session")
+    await page.tab.context.set_offline(True)
+    await page.tab.evaluate("dispatchEvent(new Event('online'))")  # the line is lost: it is asked for anew
+    await page.tab.context.set_offline(False)
+    await page.box.fill("Next")
+    await page.box.press("Enter")
+    await expect(page.tab.locator("#standing")).to_contain_text("You are signed out.")
+    await page.tab.locator("#standing").get_by_role("link", name="Sign in").click()
+    await _sign_in(page)
+    await expect(page.answers).to_contain_text("word29")
+    await expect(page.box).to_have_value("Next")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_signing_in_and_out_in_hebrew_on_a_phone(device, closed_chat, scheme):
+    say = words("he")
+    page = await device(closed_chat.url, language="he", width=360, scheme=scheme)
+    assert await page.tab.evaluate("document.documentElement.dir") == "rtl"
+    await expect(page.tab.locator("h1")).to_have_text(say("Sign in"))
+    assert not await page.is_wider_than_the_screen()
+    assert await page.accessibility_problems() == []
+    await _sign_in(page, language="he")
+    await page.tab.locator(".sidebar .toggle-button").click()
+    await _open_panel(page)
+    panel = page.tab.locator("#belongings-panel")
+    await expect(panel).to_contain_text("ana@example.org")
+    assert await panel.evaluate("panel => panel.scrollWidth <= panel.clientWidth")
+    assert await page.accessibility_problems() == []
+    await page.button(say("Sign out")).click()
+    await expect(page.tab.locator("h1")).to_have_text(say("Sign in"))
