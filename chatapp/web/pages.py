@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 RIGHT_TO_LEFT = {"he", "ar"}
 HEADERS = {
     "cache-control": "no-store",
-    "vary": "accept-language",
+    "vary": "accept-language, cookie",
     "content-security-policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'none'; "
     "base-uri 'none'; frame-ancestors 'none'",
 }
@@ -78,7 +78,7 @@ class Pages:
 <link rel="icon" href="{folder}/icon.svg">
 <link rel="stylesheet" href="{folder}/sign-in.css">
 <main>
-<img src="{folder}/icon.svg" alt="" width="48" height="48">
+<p class="chat"><img src="{folder}/icon.svg" alt="" width="48" height="48"> Hybrid chat</p>
 <h1>{said(title)}</h1>
 {told}
 {ways}
@@ -89,7 +89,10 @@ class Pages:
 
 
 def language_of(request: HTTPConnection) -> str:
-    """Return which of the chat's languages the reader likes best; English if none."""
+    """Return which of the chat's languages the reader chose in the page, or likes best; English if none."""
+    chosen = request.cookies.get("language", "")  # set by assets/js/belongings.js
+    if chosen in page_files.LANGUAGES:
+        return chosen
     found: list[tuple[float, str]] = []
     for part in request.headers.get("accept-language", "")[:500].split(","):
         tag, _, parameter = part.partition(";")

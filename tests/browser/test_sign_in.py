@@ -236,6 +236,7 @@ async def test_signing_in_and_out_in_hebrew_on_a_phone(device, closed_chat, sche
     await _open_panel(page)
     panel = page.tab.locator("#belongings-panel")
     await expect(panel).to_contain_text("ana@example.org")
+    await expect(panel).to_contain_text(say("Your conversations are kept on the server of whoever runs this chat."))
     assert await panel.evaluate("panel => panel.scrollWidth <= panel.clientWidth")
     assert await page.accessibility_problems() == []
     await page.button(say("Sign out")).click()

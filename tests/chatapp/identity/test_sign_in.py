@@ -140,6 +140,13 @@ async def test_nobody_sees_a_page_to_sign_in_at_in_their_language_with_the_way_b
         assert "default-src 'none'" in shown.headers["content-security-policy"]
 
 
+async def test_the_page_to_sign_in_at_speaks_the_language_that_was_chosen_in_the_chat(chat):
+    for chosen, words in (("he", "התחברו"), ("en", "Sign in to"), ("xx", "سجّلوا")):
+        async with browser(chat) as nobody:
+            headers = {"accept-language": "ar", "cookie": f"language={chosen}"}
+            assert words in (await nobody.get("/", headers=headers)).text
+
+
 async def test_a_script_is_told_where_to_sign_in_and_nothing_else(chat):
     async with browser(chat) as nobody:
         for path in ("/state", "/conversations", "/no-such-path", "/gradio_api/info", "/export/everything.json", "/me"):
