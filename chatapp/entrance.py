@@ -9,6 +9,8 @@ from chatapp.identity import IdentityMiddleware, refused
 from chatapp.identity.allowed import AllowedPeople
 from chatapp.identity.anonymous import AnonymousIdentity, kept_secret
 from chatapp.identity.ended import EndedSessions
+from chatapp.identity.iap import SIGN_OUT, ProxyIdentity
+from chatapp.identity.iap_keys import SigningKeys
 from chatapp.identity.local import LocalIdentity
 from chatapp.identity.sessions import DAY_SECONDS, MOST_DAYS, SessionCookies, SessionIdentity
 from chatapp.web.account import Account, SignOut
@@ -57,10 +59,22 @@ class Entrance:
                     issuer=settings.oidc_issuer,
                     guests=self._anonymous() if settings.guests else None,
                 )
+            case "iap":
+                self._identity = ProxyIdentity(
+                    SigningKeys(settings.iap_keys_url),
+                    audience=settings.iap_audience,
+                    allowed=AllowedPeople(settings.allowed_people) if settings.allowed_people else None,
+                )
 
     def add_routes(self, app: FastAPI) -> None:
         """Add the routes; imports Gradio, and so comes late."""
-        app.include_router(Account(self._settings).router())
+        is_behind_proxy = self._settings.identity == "iap"
+        app.include_router(Account(self._settings, sign_out_url=SIGN_OUT if is_behind_proxy else "").router())
+        if is_behind_proxy:
+            from chatapp.web.behind_proxy import BehindProxy  # noqa: PLC0415  # they import Gradio
+            from chatapp.web.pages import Pages  # noqa: PLC0415
+
+            self._refuse = BehindProxy(Pages(self._settings.root_url)).refused
         if self._ended is not None:
             self._add_sign_in(app, self._ended)
 

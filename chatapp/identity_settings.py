@@ -52,10 +52,10 @@ Issuer = Annotated[str, BeforeValidator(_checked_issuer)]
 class IdentitySettings(BaseSettings):
     """A part of `chatapp.settings.Settings`."""
 
-    identity: Literal["local", "anonymous", "google"] = Field(
+    identity: Literal["local", "anonymous", "google", "iap"] = Field(
         default="local",
         description="local: one person, this computer only; anonymous: everyone has an own history, known by a cookie; "
-        "google: people sign in, at Google or another OpenID Connect provider",
+        "google: people sign in, at Google or another OpenID Connect provider; iap: Google's proxy says who it is",
     )
     local_anywhere: bool = Field(
         default=False, description="local: let other computers in too, where something else sees to who they are"
@@ -78,6 +78,16 @@ class IdentitySettings(BaseSettings):
     guests: bool = Field(default=False, description="google: people may chat without signing in, too")
     session_days: int = Field(default=7, ge=1, le=MOST_DAYS, description="google: days until people sign in again")
 
+    iap_audience: str = Field(
+        default="",
+        validate_default=True,
+        pattern=r"^(/projects/[0-9]+/(?:[A-Za-z0-9_.-]+/)*(?:[A-Za-z0-9_.-]+|\*))?$",
+        description="iap: /projects/NUMBER/global/backendServices/ID, or with * in the place of ID",
+    )
+    iap_keys_url: Issuer = Field(
+        default="https://www.gstatic.com/iap/verify/public_key", description="iap: where the proxy's keys are"
+    )
+
     @field_validator("session_secret")
     @classmethod
     def _secret_cannot_be_guessed(cls, secret: SecretStr) -> SecretStr:
@@ -92,6 +102,15 @@ class IdentitySettings(BaseSettings):
         if info.data.get("identity") == "google" and not given:
             raise ValueError(f"is missing: CHAT_IDENTITY=google needs {_NEEDED[str(info.field_name)]}")
         return value
+
+    @field_validator("iap_audience")
+    @classmethod
+    def _iap_has_an_audience(cls, audience: str, info: ValidationInfo) -> str:
+        if info.data.get("identity") == "iap" and not audience:
+            raise ValueError(
+                "is missing: CHAT_IDENTITY=iap needs /projects/NUMBER/global/backendServices/ID (docs/operate.md)"
+            )
+        return audience
 
 
 _NEEDED = {

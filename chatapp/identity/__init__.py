@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 PERSON_KEY = "chat.person"
 # What anybody may have: whether the chat is alive, and the files that its pages are made of (`chatapp.ui.page_files`).
 PUBLIC = re.compile(r"/healthz|/page/[^/]+/.+")
+_UNSIGNED = b"x-goog-authenticated-user-"
 NOBODY = Sentence("You are signed out. Sign in to go on; what you wrote is still here.")
 
 
@@ -103,6 +104,9 @@ class IdentityMiddleware:
         if scope["type"] == "websocket":  # nothing here talks over one
             await send({"type": "websocket.close", "code": 1008})
             return
+        if scope["type"] == "http":
+            # A proxy's unsigned word of who is asking, which anybody can send.
+            scope["headers"] = [header for header in scope["headers"] if not header[0].startswith(_UNSIGNED)]
         if scope["type"] != "http" or scope["path"] in self._public or PUBLIC.fullmatch(scope["path"]):
             await self._app(scope, receive, send)
             return

@@ -7,7 +7,6 @@ GET /sign-in/callback        back from there, and on to where it began
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
@@ -21,10 +20,9 @@ from chatapp.identity.oidc import GOOGLE, SignInRefused
 from chatapp.identity.sealed import Seal
 from chatapp.identity.sessions import NOT_ALLOWED, Session, user_id
 from chatapp.sentences import Sentence, as_json
+from chatapp.web.pages import is_navigation, own_page
 
 if TYPE_CHECKING:
-    from starlette.requests import HTTPConnection
-
     from chatapp.identity import Identified, Identity
     from chatapp.identity.allowed import AllowedPeople
     from chatapp.identity.oidc import Claims, Provider
@@ -34,27 +32,12 @@ if TYPE_CHECKING:
 PATH, START, CALLBACK = "/sign-in", "/sign-in/start", "/sign-in/callback"
 PUBLIC = frozenset({PATH, START, CALLBACK})
 FLOW_SECONDS = 600
-_OWN_PAGE = re.compile(r"/(?:c/[A-Za-z0-9-]{1,80})?")
 
 SIGN_IN = Sentence("Sign in")
 TO_GO_ON = Sentence("Sign in to use this chat. Your conversations are then there on each of your devices.")
 AS_GUEST = Sentence("Go on without signing in")
 
 log = structlog.get_logger(__name__)
-
-
-def own_page(asked: str) -> str:
-    """Return the address of a page of this chat to go on to: the one that was asked for if it is one, else ``/``."""
-    return asked if _OWN_PAGE.fullmatch(asked) else "/"
-
-
-def is_navigation(request: HTTPConnection) -> bool:
-    """Return whether a person opens an address, rather than a script asking for something."""
-    if request.scope["method"] not in {"GET", "HEAD"}:
-        return False
-    mode = request.headers.get("sec-fetch-mode")
-    is_page = _OWN_PAGE.fullmatch(request.scope["path"]) or "text/html" in request.headers.get("accept", "")
-    return mode == "navigate" if mode else bool(is_page)
 
 
 class SignIn:

@@ -96,3 +96,27 @@ def test_other_computers_are_let_in_only_where_that_is_meant(monkeypatch):
         settings = loaded(monkeypatch, **anywhere, **{**GOOGLE, **meant})
         settings = settings.model_copy(update={"port": 0})
         _listening_socket(settings).close()
+
+
+@pytest.mark.parametrize(
+    "audience",
+    [
+        "",
+        "backendServices/1",
+        "/projects/*/global/backendServices/1",
+        "/projects/1/*/backendServices/2",
+        "/projects/1/",
+        "/projects/x/global/backendServices/1",
+        "/projects/1/global/backendServices/1*",
+        "/projects/1/a b/2",
+    ],
+)
+def test_behind_the_proxy_it_must_be_said_for_whom_its_word_is(monkeypatch, audience):
+    with pytest.raises(InvalidSettings, match="CHAT_IAP_AUDIENCE"):
+        loaded(monkeypatch, CHAT_IDENTITY="iap", CHAT_IAP_AUDIENCE=audience)
+
+
+def test_a_list_of_people_is_the_proxys_where_there_is_none(monkeypatch):
+    for audience in ("/projects/1/global/backendServices/*", "/projects/1/global/backendServices/2"):
+        settings = loaded(monkeypatch, CHAT_IDENTITY="iap", CHAT_IAP_AUDIENCE=audience)
+        assert (settings.iap_audience, settings.allowed_people) == (audience, ())
