@@ -6,6 +6,7 @@ import aiohttp
 import brotli
 import pytest
 
+from chatapp.ui import page_files
 from chatapp.ui.document import completed, hashes
 from chatapp.web.headers import policy
 
@@ -22,7 +23,7 @@ def directives(headers):
     return {name: set(sources) for name, *sources in parts}
 
 
-@pytest.mark.parametrize("path", ["/", "/state", "/healthz", "/nothing", "/theme.css", "/export/nothing.json"])
+@pytest.mark.parametrize("path", ["/", "/state", "/healthz", "/nothing", "/export/nothing.json"])
 async def test_every_response_has_the_headers(page, chat_url, path):
     async with page._http.get(chat_url + path) as response:
         assert EXPECTED.items() <= {name.lower(): value for name, value in response.headers.items()}.items()
@@ -34,6 +35,19 @@ async def test_every_response_has_the_headers(page, chat_url, path):
         {"'none'"},
     )
     assert not {"'unsafe-inline'", "'unsafe-eval'", "*", "data:", "blob:"} & found["script-src"]
+
+
+async def test_a_script_a_style_sheet_and_a_font_have_what_counts_for_them(page, chat_url):
+    version = page_files.version()
+    for path in (f"/page/{version}/js/main.js", f"/page/{version}/page.css", "/theme.css"):
+        async with page._http.get(chat_url + path) as response:
+            assert response.status == 200
+            found = {name.lower(): value for name, value in response.headers.items()}
+        assert found["x-content-type-options"] == "nosniff"
+        assert found["cross-origin-resource-policy"] == "same-origin"
+        assert "content-security-policy" not in found
+    async with page._http.get(f"{chat_url}/page/{version}/icon.svg") as response:  # which can be opened as a page
+        assert "default-src 'none'" in response.headers["content-security-policy"]
 
 
 async def test_refusals_have_them_too(chat_url):
