@@ -1,1 +1,10 @@
 """What it costs and how it grows."""
+
+from chatapp.limits import EVERYBODY, PERSON
+
+# What is measured is what the chat can do, not what it lets one do.
+UNLIMITED = {
+    "CHAT_NEW_GUESTS_PER_HOUR": "0",
+    **{f"CHAT_{name.upper()}": "0" for name in PERSON.__slots__},
+    **{f"CHAT_ALL_{name.upper()}": "0" for name in EVERYBODY.__slots__},
+}

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest import mock
 
+from benchmarks import UNLIMITED
 from benchmarks.fault_parts.audit import audit, audit_pages, read_firestore
 from benchmarks.fault_parts.disk import LimitedFiles, SmallDisk, can_mount
 from benchmarks.fault_parts.pace import Pace
@@ -123,6 +124,7 @@ def _settings(backend: str, firestore: str, clock: Path) -> dict[str, str]:
         "CHAT_GEMMA_URL": backend,
         "CHAT_DRAIN_SECONDS": "2",
         "CHAT_SHUTDOWN_SECONDS": "1",
+        **UNLIMITED,
         "FAULTS_CLOCK": str(clock),
         "GRPC_VERBOSITY": "NONE",
     }

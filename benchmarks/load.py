@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 import psutil
 
+from benchmarks import UNLIMITED
 from benchmarks.load_parts.machines import backend_process, chat_process, measured
 from benchmarks.load_parts.people import LONGEST_TURN_SECONDS, PersonAtBackend, PersonAtPage, Talk
 from chatapp.conversation import Conversation, Message, Role, new_id, now_ms
@@ -95,6 +96,7 @@ def settings(folder: Path, backend_url: str) -> dict[str, str]:
         "CHAT_EMBEDDED_MODEL": "false",
         "CHAT_GEMMA_URL": backend_url,
         "CHAT_TITLES": "first-words",  # one from the model is a request more for each conversation
+        **UNLIMITED,
     }
 
 

@@ -58,10 +58,11 @@ async def create_app(settings: Settings) -> FastAPI:
         raise InvalidSettings(str(error)) from error
     catalog = Catalog(models, default=settings.default_model)
     store = WithTemporary(await _store(settings))
-    entrance = Entrance(settings, store)
     metrics = _metrics(
         settings, catalog, store, running=lambda: turns.running_count, waiting=lambda: turns.waiting_count
     )
+    on_refused = metrics.refused if metrics else lambda _limit: None
+    entrance = Entrance(settings, store, on_refused)
     tallies = await _tallies(settings)
     turns = TurnRunner(
         store,
@@ -70,7 +71,7 @@ async def create_app(settings: Settings) -> FastAPI:
         limits=TurnLimits(
             per_user=settings.turns_per_user, at_once=settings.turns_at_once, waiting=settings.turns_waiting
         ),
-        usage_limits=_usage_limits(settings, tallies, metrics),
+        usage_limits=_usage_limits(settings, tallies, on_refused),
         titles=settings.titles == "model",
         on_end=metrics.turn_ended if metrics else lambda _answer, _seconds: None,
     )
@@ -209,12 +210,11 @@ async def _tallies(settings: Settings) -> KeptWindows | None:
     return await KeptWindows.open(settings.data_dir / "limits.db")
 
 
-def _usage_limits(settings: Settings, windows: Windows | None, metrics: Metrics | None) -> Limits:
+def _usage_limits(settings: Settings, windows: Windows | None, on_refused: Callable[[str], None]) -> Limits:
     if windows is None:
         return NoLimits()
     from chatapp.limits.usage import UsageLimits  # noqa: PLC0415  # as above
 
-    on_refused = metrics.refused if metrics else lambda _limit: None
     return UsageLimits(settings.most_per_person, settings.most_of_all, windows, on_refused)
 
 

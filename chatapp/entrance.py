@@ -30,12 +30,23 @@ if TYPE_CHECKING:
 class Entrance:
     """The identity of a chat.
 
+    Args:
+        settings: say who may come in.
+        store: where ended sessions are.
+        on_refused: is told the name of a limit that was the reason for a refusal.
+
     Raises:
         StoreUnavailable: the data folder cannot be used.
     """
 
-    def __init__(self, settings: Settings, store: ConversationStore) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: ConversationStore,
+        on_refused: Callable[[str], None] = lambda _limit: None,
+    ) -> None:
         self._settings = settings
+        self._on_refused = on_refused
         self._ended: EndedSessions | None = None
         self._public: frozenset[str] = frozenset()
         self._refuse: Callable[[Request, Identified], Response] = refused
@@ -75,6 +86,11 @@ class Entrance:
             from chatapp.web.pages import Pages  # noqa: PLC0415
 
             self._refuse = BehindProxy(Pages(self._settings.root_url)).refused
+        if self._settings.identity == "anonymous":
+            from chatapp.web.pages import Pages  # noqa: PLC0415  # as above
+            from chatapp.web.too_many_guests import TooManyGuests  # noqa: PLC0415
+
+            self._refuse = TooManyGuests(Pages(self._settings.root_url)).refused
         if self._ended is not None:
             self._add_sign_in(app, self._ended)
 
@@ -113,7 +129,10 @@ class Entrance:
         app.include_router(SignOut(self._cookies, ended).router())
 
     def _anonymous(self) -> AnonymousIdentity:
-        return AnonymousIdentity(self._secret, secure=self._secure)
+        from chatapp.limits.guests import NewGuests  # noqa: PLC0415  # its library is for those who have limits
+
+        guests = NewGuests(self._settings.new_guests_per_hour, self._on_refused)
+        return AnonymousIdentity(self._secret, secure=self._secure, admit=guests.admit)
 
 
 def _secret(settings: Settings) -> str:

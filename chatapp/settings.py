@@ -155,6 +155,9 @@ class Settings(IdentitySettings):
     all_messages_per_minute: Limit = Field(default=None, description="most messages of all, at one copy of the chat")
     all_tokens_per_day: Limit = Field(default=None, description="most tokens, likewise")
     all_cost_per_day: LimitOfCost = Field(default=None, description="most that they may cost, likewise")
+    new_guests_per_hour: int = Field(
+        default=60, ge=0, le=1_000_000, description="most new users of 'anonymous' from one address; 0: no limit"
+    )
     max_message_chars: int = Field(default=100_000, ge=100, le=900_000, description="longest message, in characters")
     max_images: int = Field(default=4, ge=0, le=16, description="how many pictures a message may have")
     titles: Literal["model", "first-words"] = Field(

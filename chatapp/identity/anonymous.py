@@ -14,12 +14,17 @@ from typing import TYPE_CHECKING
 from itsdangerous import BadSignature, Signer
 
 from chatapp.identity import Identified, Person
+from chatapp.sentences import Sentence
+from chatapp.web.proxies import client_address
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.requests import HTTPConnection
 
 COOKIE = "chat_user"
 COOKIE_SECONDS = 365 * 24 * 3600
+TOO_MANY = Sentence("Too many new guests have come from your network in the last hour. Try again in some minutes.")
 
 
 class AnonymousIdentity:
@@ -28,16 +33,20 @@ class AnonymousIdentity:
     Args:
         secret: signs the cookies; replicas of one chat share it.
         secure: send the cookie over HTTPS only.
+        admit: says whether there may be a new user from this address.
     """
 
-    def __init__(self, secret: str, *, secure: bool) -> None:
+    def __init__(self, secret: str, *, secure: bool, admit: Callable[[str], bool] = lambda _address: True) -> None:
+        self._admit = admit
         self._signer = Signer(secret, salt="chat.identity.anonymous", digest_method=hashlib.sha256)
         self._attributes = "; Path=/; HttpOnly; SameSite=Lax" + ("; Secure" if secure else "")
 
     async def identify(self, request: HTTPConnection) -> Identified:
-        """Return the cookie's user, or a new one with the cookie that will say so."""
+        """Return the cookie's user, or a new one with the cookie that will say so; nobody if there are too many."""
         if user := self.user_in(request):
             return Identified(person=Person(user=user, kind="anonymous"))
+        if not self._admit(client_address(request.scope)):
+            return Identified(person=None, problem=TOO_MANY, status=429)
         user, cookie = self.new_user()
         header = f"{COOKIE}={cookie}; Max-Age={COOKIE_SECONDS}{self._attributes}"
         return Identified(person=Person(user=user, kind="anonymous"), cookies=(header,))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 from limits.storage import MovingWindowSupport, Storage
@@ -30,7 +30,7 @@ class Windows(Storage, MovingWindowSupport):
         super().__init__()
         self.clock = clock
         self._counts: dict[str, tuple[int, int]] = {}  # by the key: the end of its window, and how much
-        self._entries: dict[str, tuple[int, deque[float]]] = {}  # likewise: how long one lasts, and when each came
+        self._entries: dict[str, tuple[int, list[float]]] = {}  # likewise: how long one lasts, and when each came
         self._sweep_at = float("-inf")
 
     @property
@@ -70,6 +70,15 @@ class Windows(Storage, MovingWindowSupport):
         recent = self._recent(key, expiry)
         return recent[0] if recent else self.clock(), len(recent)
 
+    def is_known(self, key: str) -> bool:
+        """Return whether there are entries of this key, passed ones among them."""
+        return key in self._entries
+
+    @property
+    def known(self) -> int:
+        """How many keys have entries, passed ones among them."""
+        return len(self._entries)
+
     def check(self) -> bool:
         """Return that it works."""
         return True
@@ -86,13 +95,12 @@ class Windows(Storage, MovingWindowSupport):
         self._counts.pop(key, None)
         self._entries.pop(key, None)
 
-    def _recent(self, key: str, expiry: int) -> deque[float]:
-        _, entries = self._entries.get(key, (expiry, deque[float]()))
+    def _recent(self, key: str, expiry: int) -> list[float]:
+        _, entries = self._entries.get(key, (expiry, list[float]()))
         now = self.clock()
         if entries and entries[-1] > now:
             entries.clear()  # the clock was set back: nobody is to wait until it is there again
-        while entries and entries[0] <= now - expiry:
-            entries.popleft()
+        del entries[: bisect_right(entries, now - expiry)]
         return entries
 
     def _sweep(self) -> None:

@@ -16,6 +16,7 @@ from fastapi.responses import JSONResponse, RedirectResponse, Response
 
 from chatapp import audit
 from chatapp.audit import Action
+from chatapp.identity import NOBODY
 from chatapp.identity.oidc import GOOGLE, SignInRefused
 from chatapp.identity.sealed import Seal
 from chatapp.identity.sessions import NOT_ALLOWED, Session, user_id
@@ -97,19 +98,18 @@ class SignIn:
         if not is_navigation(request):
             error = {"error": as_json(nobody.problem), "signIn": self._pages.up + PATH}
             return JSONResponse(error, nobody.status, headers={"cache-control": "no-store"})
-        came_with_a_session = bool(nobody.cookies)
         return self._offer(
             request,
             nobody.status,
-            nobody.problem if came_with_a_session else TO_GO_ON,
+            TO_GO_ON if nobody.problem is NOBODY else nobody.problem,
             own_page(request.scope["path"]),
             choose=nobody.problem is NOT_ALLOWED,
         )
 
     async def _page(self, request: Request) -> Response:
         to = own_page(request.query_params.get("next", ""))
-        person = (await self._identity.identify(request)).person
-        if person and not person.is_guest:
+        # Whoever only looks at this page is no new guest.
+        if self._cookies.sent(request) and (await self._identity.identify(request)).person:
             return self._on_to(to)
         return self._offer(request, 200, TO_GO_ON, to, choose=request.query_params.get("choose") == "1")
 
@@ -163,7 +163,7 @@ class SignIn:
 
     def _offer(self, request: Request, status: int, sentence: str, to: str, *, choose: bool) -> Response:
         start = f"{START}?next={quote(to)}" + ("&choose=1" if choose else "")
-        links = [(self._to_provider, start), *([(AS_GUEST, to)] if self._guests else [])]
+        links = [(self._to_provider, start), *([(AS_GUEST, to)] if self._guests and status != 429 else [])]
         return self._pages.page(request, status, SIGN_IN, sentence, links=links)
 
     def _on_to(self, page: str) -> Response:

@@ -66,6 +66,7 @@ async def chat(tmp_path_factory, gemma, gemini):
     folder = tmp_path_factory.mktemp("chat")
     settings = {
         "CHAT_IDENTITY": "anonymous",
+        "CHAT_NEW_GUESTS_PER_HOUR": "0",
         "CHAT_GEMMA_URL": gemma.url,
         "GEMINI_API_KEY": "test",
         "CHAT_GEMINI_BASE_URL": gemini.url,

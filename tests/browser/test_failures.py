@@ -6,7 +6,7 @@ import pytest
 from playwright.async_api import expect
 
 from tests.fakes.openai_server import Reply
-from tests.serving import ChatProcess
+from tests.serving import ChatProcess, running_chat
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -95,3 +95,34 @@ async def test_a_restart_of_the_chat_while_one_reads_is_not_noticed(open_chat, g
     await expect(page.questions).to_have_text(["First", "Half a thought"])
     await expect(page.answers).to_have_count(2)
     await chat.end()
+
+
+async def test_whoever_reaches_a_limit_reads_when_to_go_on_and_keeps_the_text(tmp_path, gemma, open_chat):
+    settings = {
+        "CHAT_IDENTITY": "anonymous",
+        "CHAT_MESSAGES_PER_MINUTE": "1",
+        "CHAT_GEMMA_URL": gemma.url,
+        "CHAT_EMBEDDED_MODEL": "false",
+        "CHAT_TITLES": "first-words",
+    }
+    async with running_chat(tmp_path, **settings) as chat:
+        english = await open_chat(chat.url)
+        await english.ask("First")
+        await english.send("Second")
+        await expect(english.refusal).to_have_text(
+            re.compile(r"limit on messages \(1 in a minute\), so nothing was sent.* go on in (\d+ seconds?|1 minute)\.")
+        )
+        await expect(english.box).to_have_value("Second")
+        await expect(english.questions).to_have_text(["First"])
+        await english.reload()
+        await expect(english.box).to_have_value("Second")
+        hebrew = await open_chat(chat.url, locale="he-IL", width=360, height=740)
+        await hebrew.send("ראשונה")
+        await expect(hebrew.facts).to_have_count(1)
+        await hebrew.send("שנייה")
+        await expect(hebrew.refusal).to_have_text(
+            re.compile(r"הגעתם למגבלת ההודעות .* אפשר להמשיך .*בעוד (.*שניות|דקה)\u2069\.")
+        )
+        await expect(hebrew.box).to_have_value("שנייה")
+        assert not await hebrew.is_wider_than_the_screen()
+        assert await hebrew.accessibility_problems() == []

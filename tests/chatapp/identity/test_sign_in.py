@@ -555,3 +555,18 @@ async def test_whose_session_is_over_is_told_so_before_becoming_a_guest(entrance
         shown = await ana.get("/", headers=ended)
         assert (shown.status, "Go on without signing in" in shown.text) == (401, True)
         assert await ana.is_in()
+
+
+async def test_a_guest_too_many_may_still_sign_in(entrance, provider):
+    async with entrance(guests=True, new_guests_per_hour=1) as url, browser(url) as ana, browser(url) as guest:
+        await ana.get("/sign-in")  # makes nobody a guest
+        assert await guest.is_in()
+        assert (await ana.get("/state")).status == 429
+        shown = await ana.get("/")
+        assert (shown.status, "Too many new guests" in shown.text, "without signing in" in shown.text) == (
+            429,
+            True,
+            False,
+        )
+        await ana.sign_in(provider)
+        assert await ana.is_in()

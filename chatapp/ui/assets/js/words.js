@@ -64,7 +64,8 @@ export const moment = (ms) => moments.format(ms);
 // How long until something: "in 12 minutes". In the units of Wait, in chatapp/sentences.py.
 const wait = (seconds) => {
   const [unit, length] = seconds < 60 ? ["second", 1] : seconds < 7200 ? ["minute", 60] : ["hour", 3600];
-  return relative.format(Math.ceil(seconds / length), unit);
+  const words = relative.format(Math.ceil(seconds / length), unit);
+  return words.replace(/ \(\d+\)$/, ""); // in Hebrew it is "in an hour (1)"
 };
 
 const begun = (words) => words.charAt(0).toLocaleUpperCase(tag) + words.slice(1);

@@ -1,0 +1,68 @@
+"""How many new guests may come from one address, and what the next one reads."""
+
+import aiohttp
+import pytest
+
+from chatapp.app import create_app
+from chatapp.limits import guests
+from chatapp.limits.guests import NewGuests
+from chatapp.limits.windows import Windows
+from tests.page_client import open_page
+from tests.serving import serving
+
+
+def taken(limit, *addresses):
+    """Return which of them were let in."""
+    return [limit.admit(address) for address in addresses]
+
+
+def test_so_many_an_hour_from_one_address(clock):
+    refused = []
+    limit = NewGuests(2, refused.append, Windows(clock))
+    assert taken(limit, "192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.2") == [True, True, False, True]
+    assert refused == ["new_guests"]
+    clock.now += 3600
+    assert limit.admit("192.0.2.1")
+
+
+def test_a_network_of_ipv6_is_one_client():
+    limit = NewGuests(1)
+    assert taken(limit, "2001:db8::1", "2001:db8:0:ff::2", "2001:db8:0:100::1") == [True, False, True]
+
+
+def test_who_has_no_address_counts_as_one():
+    assert taken(NewGuests(1), "", "somewhere") == [True, False]
+
+
+def test_zero_is_no_limit():
+    assert all(taken(NewGuests(0), *["192.0.2.1"] * 1000))
+
+
+def test_a_flood_of_addresses_fills_no_memory(monkeypatch):
+    monkeypatch.setattr(guests, "MOST_ADDRESSES", 10)
+    limit = NewGuests(2)
+    assert all(taken(limit, *(f"192.0.2.{number}" for number in range(10))))
+    assert taken(limit, "198.51.100.1", "198.51.100.2", "198.51.100.3") == [True, True, False]
+    assert limit.admit("192.0.2.5")
+
+
+@pytest.mark.parametrize(
+    ("path", "language", "kind", "words"),
+    [
+        ("", "he", "text/html", "יותר מדי אורחים חדשים הגיעו מהרשת שלכם"),
+        ("state", "he", "application/json", "Too many new guests have come from your network"),
+    ],
+)
+async def test_the_next_one_reads_why_and_whoever_is_known_goes_on(settings, path, language, kind, words):
+    few = settings.model_copy(update={"new_guests_per_hour": 1, "metrics_port": 1})
+    app = await create_app(few)
+    async with serving(app) as url, open_page(url) as page:
+        async with aiohttp.ClientSession() as http:
+            for _ in range(3):  # what is public makes nobody a guest
+                async with http.get(f"{url}/healthz") as response:
+                    assert response.status == 200
+            async with http.get(f"{url}/{path}", headers={"accept-language": language}) as response:
+                assert (response.status, response.cookies, response.content_type) == (429, {}, kind)
+                assert words in await response.text()
+        await page.send("Hello", model="gemma")
+        assert app.state.metrics.registry.get_sample_value("hybrid_chat_refused_total", {"limit": "new_guests"}) == 1
