@@ -16,7 +16,9 @@ from chatapp.__main__ import server_config
 @contextlib.asynccontextmanager
 async def serving(app):
     """Serve the app as `chatapp` does on a free loopback port and yield its address."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    # TCP by name, as `chatapp.__main__` has it: else asyncio leaves Nagle's algorithm on, and each answer takes 40 ms.
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
+        listener.bind(("127.0.0.1", 0))
         server = uvicorn.Server(server_config(app))
         server.capture_signals = contextlib.nullcontext
         task = asyncio.create_task(server.serve(sockets=[listener]))
