@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 # All that Chromium asks of Gradio for this page, in use: no event has a handler on the server.
-OPEN = re.compile(r"/|/theme\.css|/assets/[A-Za-z0-9._-]+")
+OPEN = re.compile(r"/|/theme\.css|/assets/[A-Za-z0-9._-]{1,200}")  # a file system refuses longer names, loudly
 
 
 class Doors:
