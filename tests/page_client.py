@@ -194,9 +194,10 @@ def texts(entries):
 
 
 @contextlib.asynccontextmanager
-async def open_page(url, **session):
+async def open_page(url, *, headers=None, **session):
     """Open the page in a browser of its own."""
     jar = aiohttp.CookieJar(unsafe=True)  # keeps cookies of an address, as browsers do
     # A line holds a whole conversation.
-    async with aiohttp.ClientSession(cookie_jar=jar, headers=OWN_PAGE, read_bufsize=1 << 24, **session) as http:
+    headers = OWN_PAGE | (headers or {})
+    async with aiohttp.ClientSession(cookie_jar=jar, headers=headers, read_bufsize=1 << 24, **session) as http:
         yield await PageClient(http, url).open()

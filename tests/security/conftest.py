@@ -1,0 +1,106 @@
+"""A chat for each way of knowing people, with what three of them have in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from chatapp.app import create_app
+from chatapp.settings import Settings
+from tests.fakes.openai_server import FakeOpenAIServer
+from tests.firestore_emulator import firestore_emulator  # noqa: F401  # a fixture
+from tests.security.asking import Caller, Reply, ask, request
+from tests.security.doors import TABLE, Door, doors
+from tests.security.owned import FirestorePlace, Owned, SQLitePlace, owned_by
+from tests.security.people import PEOPLE, People
+from tests.serving import serving
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from chatapp.store import ConversationStore
+
+# Nothing here is about how much one may ask.
+NO_LIMITS = dict.fromkeys(
+    (
+        *("new_guests_per_hour", "messages_per_minute", "tokens_per_day", "cost_per_day"),
+        *("all_messages_per_minute", "all_tokens_per_day", "all_cost_per_day"),
+    ),
+    0,
+)
+
+
+@dataclass
+class SharedChat:
+    """A running chat that several people use; ana and others have conversations there."""
+
+    app: FastAPI
+    url: str
+    http: aiohttp.ClientSession
+    people: People
+    place: SQLitePlace | FirestorePlace
+    users: dict[str, str]
+    owned: dict[str, Owned]
+    gone: list[Caller]  # who had signed in as ana, and signed out
+    doors: dict[tuple[str, str], Door]
+
+    async def ask(self, door: tuple[str, str], caller: Caller, owned: Owned) -> Reply:
+        """Ask at a door with what somebody owns."""
+        return await ask(self.http, self.url, door, caller, owned)
+
+    async def request(self, method: str, path: str, caller: Caller, body: object = None) -> Reply:
+        """Send any request."""
+        return await request(self.http, method, self.url + path, caller, body)
+
+
+NAMES = ("ana", "bela", "carla")
+
+
+@pytest_asyncio.fixture(
+    scope="module",
+    loop_scope="module",
+    params=[
+        *(pytest.param((name, SQLitePlace), id=name) for name in PEOPLE),
+        pytest.param(("anonymous", FirestorePlace), id="anonymous, Firestore", marks=pytest.mark.slow),
+    ],
+)
+async def chat(request, tmp_path_factory):
+    name, kind = request.param
+    if kind is FirestorePlace:
+        request.getfixturevalue("firestore_emulator")
+    folder = tmp_path_factory.mktemp("data")
+    place = FirestorePlace() if kind is FirestorePlace else SQLitePlace(folder)
+    people = PEOPLE[name]()
+    users = {one: people.user(one) for one in NAMES}
+    owned = await _filled(await place.open(), users)
+    async with FakeOpenAIServer(answer=["Hello", " from", " Gemma", "."]) as model, people.known():
+        settings = Settings(
+            _env_file=None,
+            **NO_LIMITS,
+            **people.settings,
+            **place.settings,
+            data_dir=folder,
+            gemma_url=model.url,
+            gemma_images=True,
+            embedded_model=False,
+            titles="first-words",
+            shutdown_seconds=0,
+        )
+        app = await create_app(settings)
+        jar = aiohttp.DummyCookieJar()  # who asks is said by each request alone
+        async with serving(app) as url, aiohttp.ClientSession(cookie_jar=jar) as http:
+            open_doors = doors(app)
+            known = {door: classified for door, classified in TABLE.items() if door in open_doors}
+            shared = SharedChat(app, url, http, people, place, users, owned, [], known)
+            shared.gone += await people.gone("ana", shared.request)
+            yield shared
+
+
+async def _filled(store: ConversationStore, users: dict[str, str]) -> dict[str, Owned]:
+    owned = {name: await owned_by(user, store) for name, user in users.items()}
+    await store.aclose()
+    return owned
