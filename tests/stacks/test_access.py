@@ -225,8 +225,10 @@ def test_people_are_a_list_of_json_or_of_words(written: str) -> None:
 
 
 class TestGoogle:
+    config = GCP | SIGN_IN | {"guests": "true"}
+
     def test_the_chat_gets_the_client_and_its_secret_stays_one(self) -> None:
-        run = seen(GCP | SIGN_IN | {"guests": "true"})
+        run = seen(self.config)
         told = environment(run)
         assert told["CHAT_OIDC_CLIENT_ID"] == CLIENT["oauthClientId"]
         assert told["CHAT_ALLOWED_PEOPLE"] == "ann@example.org,example.com"
@@ -239,25 +241,25 @@ class TestGoogle:
                 assert CLIENT["oauthClientSecret"] not in str(resource.inputs)
 
     def test_all_copies_of_the_chat_read_each_others_cookies(self) -> None:
-        run = seen(GCP | SIGN_IN)
+        run = seen(self.config)
         assert run.one("Deployment", "gradio-chat-deployment")["spec.replicas"] == 2
         assert run.one("Secret", "gradio-chat-secrets")["stringData.CHAT_SESSION_SECRET"]
 
     def test_nothing_of_iap_is_made(self) -> None:
-        run = seen(GCP | SIGN_IN)
+        run = seen(self.config)
         assert not [r for r in run.resources if r.type.startswith("gcp:iap")]
         assert "iap.googleapis.com" not in {service["service"] for service in run.of_type("projects/service:Service")}
         assert "iap" not in run.one("GCPBackendPolicy")["spec.default"]
         assert run.calls == ["gcp:organizations/getProject:getProject"]
 
     def test_outputs_say_what_to_tell_google(self) -> None:
-        outputs = seen(GCP | SIGN_IN).outputs
+        outputs = seen(self.config).outputs
         assert outputs["oauthRedirect"] == f"https://{FREE_NAME}/sign-in/callback"
         assert "oauthRedirect" in outputs["firstMinutes"]
-        assert outputs["whoGetsIn"] == "ann@example.org, example.com"
+        assert outputs["whoGetsIn"] == "ann@example.org, example.com; everybody else as a guest"
 
     def test_a_forwarded_port_has_a_name_to_come_back_to(self) -> None:
-        told = environment(seen(PLATFORMS["kubernetes"] | SIGN_IN | {"identity": "google"}))
+        told = environment(seen(config_of(("kubernetes", "private", "google"))))
         assert told["CHAT_ROOT_URL"] == "http://127.0.0.1:7860"
 
     @pytest.mark.parametrize(
@@ -277,7 +279,7 @@ class TestIdentityAwareProxy:
         assert run.outputs["whoGetsIn"].startswith(f"{RUNNER} (who ran Pulumi last; set allowedPeople")
 
     def test_lets_in_the_people_that_are_named(self) -> None:
-        run = seen(GCP | PEOPLE)
+        run = seen(GCP | CLIENT | PEOPLE | {"identity": "iap"})
         assert run.one("WebIamBinding")["members"] == ["domain:example.com", "user:ann@example.org"]
         assert environment(run)["CHAT_ALLOWED_PEOPLE"] == "ann@example.org,example.com"
         assert run.calls == ["gcp:organizations/getProject:getProject"], "nobody asks who runs Pulumi"
@@ -315,7 +317,7 @@ class TestIdentityAwareProxy:
         assert iap_member(person) == member
 
     def test_takes_a_client_of_ones_own_from_a_secret(self) -> None:
-        run = seen(GCP | CLIENT | {"identity": "iap"})
+        run = seen(GCP | CLIENT | PEOPLE | {"identity": "iap"})
         policy = run.one("GCPBackendPolicy")["spec.default.iap"]
         secret = run.one("Secret", policy["oauth2ClientSecret"]["name"])
         assert (policy["enabled"], policy["clientID"]) == (True, CLIENT["oauthClientId"])
@@ -327,12 +329,11 @@ class TestIdentityAwareProxy:
     def test_without_an_organization_and_a_client_is_warned_of_with_both_ways_on(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
-        deploy({"gcp:project": "lone-proj-1"})
+        deploy({"gcp:project": "lone-proj-1", "gemma": "none", "image": "example.org/c:1"})
         assert "The project lone-proj-1 belongs to no organization" in caplog.text
         assert "oauthClientId, oauthClientSecret and allowedPeople" in caplog.text
         caplog.clear()
-        deploy({"gcp:project": "lone-proj-1", "identity": "iap"} | CLIENT)
-        deploy(GCP)
+        deploy({"gcp:project": "lone-proj-1", "identity": "iap", "gemma": "none", "image": "example.org/c:1"} | CLIENT)
         assert "organization" not in caplog.text
 
 
@@ -367,7 +368,7 @@ class TestAddress:
 
     def test_plain_ways_in_enable_nothing_of_all_that(self) -> None:
         for exposure in ("private", "public-http"):
-            run = seen(GCP | {"exposure": exposure})
+            run = seen(config_of(("gcp", exposure, "anonymous")))
             enabled = {s["service"].partition(".")[0] for s in run.of_type("projects/service:Service")}
             assert not {"servicemanagement", "servicecontrol", "endpoints", "iap"} & enabled
             kinds = {r.type.partition("/")[0] for r in run.resources}
@@ -396,7 +397,7 @@ class TestLimits:
 
     def test_sharing_is_said(self, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level("INFO")
-        deploy(GCP | {"allCostPerDay": "5"})
+        deploy(GCP | {"allCostPerDay": "5", "gemma": "none", "image": "example.org/c:1", "exposure": "private"})
         assert "of allTokensPerDay and allCostPerDay each gets one part in 2." in caplog.text
 
     @pytest.mark.parametrize("replicas", [1, 2, 3, 7, 20])
