@@ -85,11 +85,12 @@ class NetworkIsolation(pulumi.ComponentResource):
         v1.NetworkPolicy(
             name,
             metadata=metadata(name, self._namespace, component),
+            # What is empty is left out, as Kubernetes hands it back: else each refresh would find a difference.
             spec=v1.NetworkPolicySpecArgs(
-                pod_selector=kubernetes.meta.v1.LabelSelectorArgs(match_labels=pods),
+                pod_selector=kubernetes.meta.v1.LabelSelectorArgs(match_labels=pods or None),
                 policy_types=["Ingress", "Egress"],
-                ingress=ingress,
-                egress=egress,
+                ingress=ingress or None,
+                egress=egress or None,
             ),
             opts=pulumi.ResourceOptions(parent=self),
         )
