@@ -99,7 +99,7 @@ async def create_app(settings: Settings) -> FastAPI:
     app.state.closing = asyncio.Event()
     app.state.metrics = metrics
     app.include_router(health.router)
-    entrance.add_routes(app)
+    entrance.add_routes(app, turns)
     app.include_router(belongings.router(store, catalog, turns))
     app.include_router(api.router(settings, store, catalog, turns, conversations))
     mount_page(app, settings)

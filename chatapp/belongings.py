@@ -106,7 +106,7 @@ async def one(store: ConversationStore, user: str, conversation_id: str) -> tupl
 
 async def _with_images(store: ConversationStore, user: str, conversation_id: str) -> list[Message]:
     """Return the messages of a conversation, their images with data."""
-    messages = await store.messages(user, conversation_id)
+    messages = await store.messages(user, conversation_id, certain=True)
     return [
         replace(message, images=tuple([await _image(store, user, conversation_id, image) for image in message.images]))
         if message.images

@@ -13,6 +13,7 @@ from chatapp.identity.iap import SIGN_OUT, ProxyIdentity
 from chatapp.identity.iap_keys import SigningKeys
 from chatapp.identity.local import LocalIdentity
 from chatapp.identity.sessions import DAY_SECONDS, MOST_DAYS, SessionCookies, SessionIdentity
+from chatapp.taking_along import TakingAlong
 from chatapp.web.account import Account, SignOut
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from chatapp.identity import Identified, Identity
     from chatapp.settings import Settings
     from chatapp.store import ConversationStore
+    from chatapp.taking_along import Turns
 
 
 class Entrance:
@@ -47,6 +49,7 @@ class Entrance:
     ) -> None:
         self._settings = settings
         self._on_refused = on_refused
+        self._store = store
         self._ended: EndedSessions | None = None
         self._public: frozenset[str] = frozenset()
         self._refuse: Callable[[Request, Identified], Response] = refused
@@ -77,10 +80,16 @@ class Entrance:
                     allowed=AllowedPeople(settings.allowed_people) if settings.allowed_people else None,
                 )
 
-    def add_routes(self, app: FastAPI) -> None:
+    def add_routes(self, app: FastAPI, turns: Turns) -> None:
         """Add the routes; imports Gradio, and so comes late."""
         is_behind_proxy = self._settings.identity == "iap"
-        app.include_router(Account(self._settings, sign_out_url=SIGN_OUT if is_behind_proxy else "").router())
+        account = Account(
+            self._settings,
+            TakingAlong(self._store, turns),
+            self._anonymous() if self._secret else None,
+            sign_out_url=SIGN_OUT if is_behind_proxy else "",
+        )
+        app.include_router(account.router())
         if is_behind_proxy:
             from chatapp.web.behind_proxy import BehindProxy  # noqa: PLC0415  # they import Gradio
             from chatapp.web.pages import Pages  # noqa: PLC0415

@@ -87,6 +87,8 @@ class ConversationStore(Protocol):
 
     ``fresh=False`` says that what this process knows is enough: what it last saw, with all that was written here. So
     nothing waits for a network where that can be avoided; if this process knows nothing, it is read as ever.
+    ``certain=True`` is the contrary: nothing is shown that the place did not say just now, for whoever deletes what was
+    read.
 
     Raises (every call):
         ConversationNotFound: the user has no such conversation (deleted, never there, or somebody else's).
@@ -104,7 +106,9 @@ class ConversationStore(Protocol):
     async def conversation(self, user: str, conversation_id: str, *, fresh: bool = True) -> Conversation:
         """Return one conversation."""
 
-    async def messages(self, user: str, conversation_id: str, *, fresh: bool = True) -> list[Message]:
+    async def messages(
+        self, user: str, conversation_id: str, *, fresh: bool = True, certain: bool = False
+    ) -> list[Message]:
         """Return all messages of a conversation by ``(created_ms, id)``, their images without data."""
 
     async def message(self, user: str, conversation_id: str, message_id: str, *, fresh: bool = True) -> Message:
@@ -158,7 +162,7 @@ class ConversationStore(Protocol):
     async def delete(self, user: str, conversation_id: str) -> None:
         """Delete a conversation and all its messages and images for good; one that is not there is fine."""
 
-    async def profile(self, user: str, *, fresh: bool = True) -> Profile:
+    async def profile(self, user: str, *, fresh: bool = True, certain: bool = False) -> Profile:
         """Return what is remembered of the user; an empty profile if nothing is."""
 
     async def save_profile(self, user: str, profile: Profile) -> None:
@@ -175,6 +179,9 @@ class ConversationStore(Protocol):
 
         What was ended stays ended; from ``until_ms`` on, when no cookie can name it any more, it may be forgotten.
         """
+
+    def pending(self, user: str, conversation_id: str = "") -> bool:
+        """Return whether something of a conversation, or of the profile, is safe here and not in the cloud yet."""
 
     def status(self) -> StoreStatus:
         """Return how the store is doing; asks nobody, so that anybody may ask often."""

@@ -165,9 +165,11 @@ class FirestoreStore:
             found = await _owned(_conversation(client, user, conversation_id))
             return conversation_of(found.id, found.fields)
 
-    async def messages(self, user: str, conversation_id: str, *, fresh: bool = True) -> list[Message]:
+    async def messages(
+        self, user: str, conversation_id: str, *, fresh: bool = True, certain: bool = False
+    ) -> list[Message]:
         """Return all messages of a conversation by ``(created_ms, id)``, as they were at one moment."""
-        del fresh
+        del fresh, certain
         found: list[Found] = []
         field = ORDER_FIELDS[MESSAGES]
         async with self._call(READ_CALL_S) as client:
@@ -264,9 +266,9 @@ class FirestoreStore:
         self._scan.wrote(user, conversation_id)
         await self._tidying.finish(uid(user), conversation_id)
 
-    async def profile(self, user: str, *, fresh: bool = True) -> Profile:
+    async def profile(self, user: str, *, fresh: bool = True, certain: bool = False) -> Profile:
         """Return what is remembered of the user."""
-        del fresh
+        del fresh, certain
         async with self._call() as client:
             found = await fetched_one(client.document(USERS, uid(user)))
         return profile_of(found.fields) if found else Profile()
@@ -294,6 +296,10 @@ class FirestoreStore:
         """End one session of the user, or all that began up to ``before_ms``."""
         async with self._call() as client:
             await put_revocation(client, uid(user), session, before_ms, until_ms)
+
+    def pending(self, user: str, conversation_id: str = "") -> bool:  # noqa: ARG002  # the protocol's parameters
+        """Return that nothing is."""
+        return False
 
     def status(self) -> StoreStatus:
         """Return that nothing waits: a write is in Firestore when it returns."""

@@ -59,7 +59,7 @@ class Reads:
                 raise
             return over(seen)
 
-    async def messages(self, key: Key, *, fresh: bool, keep: bool = True) -> list[Message]:
+    async def messages(self, key: Key, *, fresh: bool, certain: bool = False, keep: bool = True) -> list[Message]:
         """Return all messages of a conversation by ``(created_ms, id)``, and ``keep`` them as what was last seen."""
         if not fresh and (seen := self._recent.messages(key)) is not None:
             return list(seen)
@@ -82,8 +82,10 @@ class Reads:
         if _waits(waiting, Kind.DELETE) or (is_here and not fresh):
             return over(seen)
         try:
-            return await self._asking.ask(ask(), hurry=is_here)
+            return await self._asking.ask(ask(), hurry=is_here and not certain)
         except StoreUnavailable:
+            if certain:
+                raise
             if is_here:
                 return over(seen)
             found = messages_over([], waiting)  # the rest is out of reach
@@ -126,7 +128,7 @@ class Reads:
             return image
         return await self._asking.ask(self._cloud.image(*key, image_id), hurry=False)
 
-    async def profile(self, user: str, *, fresh: bool) -> Profile:
+    async def profile(self, user: str, *, fresh: bool, certain: bool = False) -> Profile:
         """Return what is remembered of the user."""
         known = self._recent.profile(user)
         if not fresh and known is not None:
@@ -142,9 +144,9 @@ class Reads:
 
         is_here = known is not None or bool(waiting)
         try:
-            return await self._asking.ask(ask(), hurry=is_here)
+            return await self._asking.ask(ask(), hurry=is_here and not certain)
         except StoreUnavailable:
-            if not is_here:
+            if certain or not is_here:
                 raise
             return profile_over(known or Profile(), waiting)
 

@@ -164,9 +164,9 @@ class JournaledStore:
         store._deliveries.start(await journal.conversations())
         return store
 
-    def pending(self, user: str, conversation_id: str) -> bool:
-        """Return whether something of a conversation is not in the cloud yet."""
-        return self._deliveries.pending((user, conversation_id))
+    def pending(self, user: str, conversation_id: str = "") -> bool:
+        """Return whether something of a conversation, or of the profile, is not in the cloud yet."""
+        return self._deliveries.pending((user, conversation_id or PROFILE))
 
     async def conversations(
         self, user: str, *, limit: int = 50, cursor: str | None = None, fresh: bool = True
@@ -180,10 +180,12 @@ class JournaledStore:
         with self._calls.one():
             return await self._reads.conversation((user, conversation_id), fresh=fresh)
 
-    async def messages(self, user: str, conversation_id: str, *, fresh: bool = True) -> list[Message]:
+    async def messages(
+        self, user: str, conversation_id: str, *, fresh: bool = True, certain: bool = False
+    ) -> list[Message]:
         """Return all messages of a conversation by ``(created_ms, id)``."""
         with self._calls.one():
-            return await self._reads.messages((user, conversation_id), fresh=fresh)
+            return await self._reads.messages((user, conversation_id), fresh=fresh, certain=certain)
 
     async def message(self, user: str, conversation_id: str, message_id: str, *, fresh: bool = True) -> Message:
         """Return one message."""
@@ -239,10 +241,10 @@ class JournaledStore:
         with self._calls.one(), suppress(ConversationNotFound):  # an id that cannot be one
             await self._accept(self._delete(key))
 
-    async def profile(self, user: str, *, fresh: bool = True) -> Profile:
+    async def profile(self, user: str, *, fresh: bool = True, certain: bool = False) -> Profile:
         """Return what is remembered of the user."""
         with self._calls.one():
-            return await self._reads.profile(user, fresh=fresh)
+            return await self._reads.profile(user, fresh=fresh, certain=certain)
 
     async def save_profile(self, user: str, profile: Profile) -> None:
         """Remember a profile, unless one of the same or a higher revision is there."""

@@ -102,9 +102,11 @@ class MemoryStore:
         del fresh
         return self._used(user, conversation_id).conversation
 
-    async def messages(self, user: str, conversation_id: str, *, fresh: bool = True) -> list[Message]:
+    async def messages(
+        self, user: str, conversation_id: str, *, fresh: bool = True, certain: bool = False
+    ) -> list[Message]:
         """Return all messages of a conversation by ``(created_ms, id)``, their images without data."""
-        del fresh
+        del fresh, certain
         return in_order(self._used(user, conversation_id).messages.values())
 
     async def message(self, user: str, conversation_id: str, message_id: str, *, fresh: bool = True) -> Message:
@@ -159,9 +161,9 @@ class MemoryStore:
         self._open()
         self._forget((user, conversation_id))
 
-    async def profile(self, user: str, *, fresh: bool = True) -> Profile:
+    async def profile(self, user: str, *, fresh: bool = True, certain: bool = False) -> Profile:
         """Return what is remembered of the user."""
-        del fresh
+        del fresh, certain
         self._open()
         return self._memory.profiles.get(user, Profile())
 
@@ -190,6 +192,10 @@ class MemoryStore:
         self._open()
         ended = Revocations(before_ms=before_ms, sessions=frozenset({session} - {""}))
         self._memory.revocations[user] = ended.joined(await self.revocations(user))
+
+    def pending(self, user: str, conversation_id: str = "") -> bool:  # noqa: ARG002  # the protocol's parameters
+        """Return that nothing is."""
+        return False
 
     def status(self) -> StoreStatus:
         """Return that nothing waits: a write is kept when it returns."""

@@ -121,9 +121,11 @@ class SQLiteStore:
         oldest_ms = self._retention.oldest_ms
         return await self._database.read(lambda connection: owned(connection, user, conversation_id, oldest_ms))
 
-    async def messages(self, user: str, conversation_id: str, *, fresh: bool = True) -> list[Message]:
+    async def messages(
+        self, user: str, conversation_id: str, *, fresh: bool = True, certain: bool = False
+    ) -> list[Message]:
         """Return all messages of a conversation by ``(created_ms, id)``."""
-        del fresh
+        del fresh, certain
         oldest_ms = self._retention.oldest_ms
 
         def query(connection: sqlite3.Connection) -> list[Message]:
@@ -236,9 +238,9 @@ class SQLiteStore:
 
         await self._database.write(change, erases=True)
 
-    async def profile(self, user: str, *, fresh: bool = True) -> Profile:
+    async def profile(self, user: str, *, fresh: bool = True, certain: bool = False) -> Profile:
         """Return what is remembered of the user."""
-        del fresh
+        del fresh, certain
 
         def query(connection: sqlite3.Connection) -> Profile:
             row = connection.execute("SELECT fields FROM profiles WHERE user = ?", (user,)).fetchone()
@@ -276,6 +278,10 @@ class SQLiteStore:
     async def revoke(self, user: str, *, session: str = "", before_ms: int = 0, until_ms: int) -> None:
         """End one session of the user, or all that began up to ``before_ms``."""
         await self._database.write(lambda connection: revoke(connection, user, session, before_ms, until_ms))
+
+    def pending(self, user: str, conversation_id: str = "") -> bool:  # noqa: ARG002  # the protocol's parameters
+        """Return that nothing is."""
+        return False
 
     def status(self) -> StoreStatus:
         """Return that nothing waits: a write is in the file when it returns."""

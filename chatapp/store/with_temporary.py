@@ -43,9 +43,11 @@ class WithTemporary:
         """Return one conversation."""
         return await self._of(conversation_id).conversation(user, conversation_id, fresh=fresh)
 
-    async def messages(self, user: str, conversation_id: str, *, fresh: bool = True) -> list[Message]:
+    async def messages(
+        self, user: str, conversation_id: str, *, fresh: bool = True, certain: bool = False
+    ) -> list[Message]:
         """Return all messages of a conversation."""
-        return await self._of(conversation_id).messages(user, conversation_id, fresh=fresh)
+        return await self._of(conversation_id).messages(user, conversation_id, fresh=fresh, certain=certain)
 
     async def message(self, user: str, conversation_id: str, message_id: str, *, fresh: bool = True) -> Message:
         """Return one message."""
@@ -85,9 +87,9 @@ class WithTemporary:
             for conversation in found:
                 await self._temporary.delete(user, conversation.id)
 
-    async def profile(self, user: str, *, fresh: bool = True) -> Profile:
+    async def profile(self, user: str, *, fresh: bool = True, certain: bool = False) -> Profile:
         """Return what is remembered of the user."""
-        return await self._kept.profile(user, fresh=fresh)
+        return await self._kept.profile(user, fresh=fresh, certain=certain)
 
     async def save_profile(self, user: str, profile: Profile) -> None:
         """Remember a profile."""
@@ -104,6 +106,10 @@ class WithTemporary:
     async def revoke(self, user: str, *, session: str = "", before_ms: int = 0, until_ms: int) -> None:
         """End one session of the user, or all that began up to ``before_ms``."""
         await self._kept.revoke(user, session=session, before_ms=before_ms, until_ms=until_ms)
+
+    def pending(self, user: str, conversation_id: str = "") -> bool:
+        """Return whether something of a conversation, or of the profile, is not in the cloud yet."""
+        return self._of(conversation_id).pending(user, conversation_id)
 
     def status(self) -> StoreStatus:
         """Return how the place is doing where conversations are kept."""

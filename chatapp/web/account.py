@@ -2,6 +2,7 @@
 
 GET  /me                   {"kind", "name", "address", "canSignIn", "signInUrl", "canSignOut", "signOutUrl",
                            "takeAlong": {"conversations": 3} or null, "store", "retentionDays"}
+POST /take-along           moves what a guest had in this browser -> {"conversations": 3, "ids": {old: new}}
 POST /sign-out             ends this session, whatever copy of its cookie there is -> {}
 POST /sign-out-everywhere  ends all sessions of the person -> {}
 """
@@ -15,6 +16,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from chatapp import audit
+from chatapp.api.refusals import in_words
 from chatapp.audit import Action
 from chatapp.conversation import now_ms
 from chatapp.errors import StoreUnavailable
@@ -23,9 +25,11 @@ from chatapp.sentences import Sentence, as_json
 
 if TYPE_CHECKING:
     from chatapp.identity import Person
+    from chatapp.identity.anonymous import AnonymousIdentity
     from chatapp.identity.ended import EndedSessions
     from chatapp.identity.sessions import SessionCookies
     from chatapp.settings import Settings
+    from chatapp.taking_along import TakingAlong
 
 NO_STORE = {"cache-control": "no-store"}
 
@@ -37,17 +41,29 @@ class Account:
 
     Args:
         settings: say how long things are kept, and whether guests can sign in.
+        taking_along: moves what a guest had.
+        guests: knows the guest who a browser was before somebody signed in there; None: there are no guests.
         sign_out_url: where people sign out who signed in before they reached the chat; "" where they do it here.
     """
 
-    def __init__(self, settings: Settings, *, sign_out_url: str = "") -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        taking_along: TakingAlong,
+        guests: AnonymousIdentity | None,
+        *,
+        sign_out_url: str = "",
+    ) -> None:
         self._settings = settings
+        self._taking_along = taking_along
+        self._guests = guests
         self._sign_out_url = sign_out_url
 
     def router(self) -> APIRouter:
         """Return the routes."""
         routes = APIRouter(include_in_schema=False)
         routes.add_api_route("/me", self._me, methods=["GET"])
+        routes.add_api_route("/take-along", self._take_along, methods=["POST"])
         return routes
 
     async def _me(self, request: Request) -> Response:
@@ -61,11 +77,36 @@ class Account:
             "signInUrl": "/sign-in" if can_sign_in else None,
             "canSignOut": person.kind in {"google", "iap"},
             "signOutUrl": self._sign_out_url or None,
-            "takeAlong": None,
+            "takeAlong": await self._left_behind(request, person),
             "store": self._settings.store,
             "retentionDays": self._settings.retention_days,
         }
         return JSONResponse(facts, headers=NO_STORE)
+
+    @in_words
+    async def _take_along(self, request: Request) -> Response:
+        person = person_of(request)
+        guest = self._guest(request, person)
+        if not guest:
+            return JSONResponse({"conversations": 0, "ids": {}}, headers=NO_STORE)
+        audit.note(Action.TAKE_ALONG, person.user)
+        moved = await self._taking_along.take(guest, person.user)
+        response = JSONResponse({"conversations": len(moved), "ids": moved}, headers=NO_STORE)
+        if self._guests is not None:
+            response.headers.append("set-cookie", self._guests.forgotten)
+        return response
+
+    def _guest(self, request: Request, person: Person) -> str:
+        """Return the guest that this browser was before; "" if it was none."""
+        return self._guests.user_in(request) if self._guests and person.kind in {"google", "iap"} else ""
+
+    async def _left_behind(self, request: Request, person: Person) -> dict[str, int] | None:
+        guest = self._guest(request, person)
+        try:
+            count = await self._taking_along.count(guest) if guest else 0
+        except StoreUnavailable:
+            return None
+        return {"conversations": count} if count else None
 
 
 class SignOut:

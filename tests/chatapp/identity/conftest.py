@@ -52,7 +52,7 @@ def entrance(tmp_path, google):
         entrance = Entrance(settings, store)
         app = FastAPI()
         app.state.closing = asyncio.Event()
-        entrance.add_routes(app)
+        entrance.add_routes(app, Turns())
 
         @app.get("/")
         @app.get("/c/{conversation}")
@@ -75,6 +75,13 @@ def entrance(tmp_path, google):
 async def chat(entrance):
     async with entrance() as url:
         yield url
+
+
+class Turns:
+    """Nothing is ever being written."""
+
+    def is_busy(self, user, conversation_id):
+        return False
 
 
 class Browser:
