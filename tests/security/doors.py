@@ -100,6 +100,7 @@ OWN: dict[tuple[str, str], Door] = {
     # What is the asking person's own, whatever is named: that the owner's is as it was is looked at afterwards.
     ("POST", "/conversations"): changes(QUESTION | {"question": "{question}", "again": True}, by_id=False),
     ("PUT", "/profile"): changes(PROFILE, by_id=False, owner=(200, 409)),
+    ("POST", "/take-along"): changes({}, by_id=False),
     ("POST", "/delete-everything"): changes({"confirm": True}, by_id=False),
 }
 
