@@ -207,3 +207,26 @@ async def test_a_menu_is_walked_through_with_the_arrow_keys(page):
     await page.tab.keyboard.press("Escape")
     await expect(page.tab.get_by_role("menu")).to_have_count(0)
     await expect(page.tab.locator("#more")).to_be_focused()
+
+
+async def test_a_change_is_seen_before_the_chat_has_answered_and_taken_back_if_it_is_refused(page):
+    await page.ask("First")
+    held = asyncio.Event()
+
+    async def hold(route):
+        if route.request.method == "PATCH":
+            await held.wait()
+            await route.fulfill(status=503, json={"error": "Not now."})
+        else:
+            await route.continue_()
+
+    await page.tab.route("**/conversations/*", hold)
+    await page.open_menu("First")
+    await page.choose("Pin")
+    await page.open_menu("First")
+    await expect(page.tab.get_by_role("menuitem", name="Unpin", exact=True)).to_be_visible()
+    await page.tab.keyboard.press("Escape")
+    held.set()
+    await expect(page.refusal).to_have_text("Not now.")
+    await page.open_menu("First")
+    await expect(page.tab.get_by_role("menuitem", name="Pin", exact=True)).to_be_visible()

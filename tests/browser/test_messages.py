@@ -185,3 +185,19 @@ async def test_of_a_very_long_conversation_the_end_is_shown_and_the_rest_on_dema
     await expect(page.questions).to_have_count(30)
     await expect(page.questions.first).to_have_text("Question 0")
     await expect(page.button("Show earlier messages")).to_have_count(0)
+
+
+async def test_what_must_wait_for_the_end_of_an_answer_says_so(page, gemma):
+    await page.ask("First")
+    gemma.answer, gemma.tokens_per_second = [f"word{number} " for number in range(400)], 20
+    await page.send("Second")
+    await expect(page.answers.last).to_contain_text("word1")
+    good = page.button("Good answer")
+    await expect(good).to_have_attribute("aria-disabled", "true")
+    await good.click(force=True)
+    await expect(page.toast).to_contain_text("An answer is being written.")
+    await expect(page.refusal).to_be_empty()
+    await page.stop_button.click()
+    await expect(good.first).to_have_attribute("aria-disabled", "false")
+    await good.first.click()
+    await expect(good.first).to_have_attribute("aria-pressed", "true")

@@ -1,14 +1,15 @@
 // Who one is here: the button at the sidebar's end, and what is offered to whom the chat knows.
 import { call, me, onSignedOut, part } from "./api.js";
-import { lookAgain } from "./conversation.js";
+import { lookAgain, open } from "./conversation.js";
 import { find, h, icon } from "./dom.js";
 import { keep, kept } from "./kept.js";
 import { attempt, stand, tell } from "./notices.js";
 import { setProfile } from "./profile.js";
-import { idInAddress, takeList } from "./sidebar.js";
+import { go, idInAddress, takeList } from "./sidebar.js";
 import { t } from "./words.js";
 
 const NOT_NOW = "leave-behind"; // kept for as long as this tab is open
+const WAS_OPEN = "guests-conversation";
 const others = new BroadcastChannel("account"); // this browser's other windows
 
 // What is written in the box is kept for this person: "" for a guest, who may turn out to be anybody.
@@ -32,19 +33,24 @@ const offer = async () => {
 };
 
 export const takeThemAlong = async () => {
-  const { conversations } = await call("POST", "take-along", {});
+  const { conversations, ids = {} } = await call("POST", "take-along", {});
   stand("");
   const now = await call("GET", "state");
   takeList(now.conversations);
   setProfile(now.profile);
+  const there = ids[kept("session", WAS_OPEN)]; // they have other ids there
+  keep("session", WAS_OPEN, "");
+  if (there && !open.id) go(there, { replace: true });
   tell(t("Taken along: {number}", { number: conversations }));
 };
 
-// Where to sign in, and come back to what is open here.
+// Where to sign in, and come back to what is open here. A guest's is not there then, until it is taken along.
 export const signInAddress = () => {
-  const id = idInAddress();
+  const id = me.kind === "anonymous" ? "" : idInAddress();
   return `sign-in?${new URLSearchParams({ next: id ? `/c/${id}` : "/" })}`;
 };
+
+export const rememberOpen = () => keep("session", WAS_OPEN, idInAddress());
 
 // A proxy has no such page of ours: it asks who is there when the page is opened anew.
 const signedOut = (signIn) =>

@@ -1,5 +1,5 @@
 // The panel of what is one's own: who one is, what is kept and where, and how to take it along or be rid of it.
-import { leave, signInAddress, takeThemAlong } from "./account.js";
+import { leave, rememberOpen, signInAddress, takeThemAlong } from "./account.js";
 import { call } from "./api.js";
 import { ask, find, h, icon, iconButton } from "./dom.js";
 import { keep, kept } from "./kept.js";
@@ -53,7 +53,7 @@ const who = (me) =>
 const account = (me) => {
   const away = me.signOutUrl;
   return [
-    me.canSignIn && h("a", { class: "button primary", href: signInAddress() }, t("Sign in")),
+    me.canSignIn && h("a", { class: "button primary", href: signInAddress(), onclick: rememberOpen }, t("Sign in")),
     me.takeAlong?.conversations > 0 &&
       h(
         "p",

@@ -34,12 +34,16 @@
   // Gradio makes functions of the texts of its events, by this constructor, and the page's policy lets no text become
   // code. The texts of this page's events are names of what `chat` has.
   const nameIn = /^return \(\n(\w+)\n\);$/;
-  Object.defineProperty(Object.getPrototypeOf(async () => {}), "constructor", {
-    value: function (text) {
-      const name = nameIn.exec(text)[1];
-      return async () =>
-        async (...values) =>
-          (await window.chat)[name](...values);
+  Object.defineProperty(
+    Object.getPrototypeOf(async () => {}),
+    "constructor",
+    {
+      value: function (text) {
+        const name = nameIn.exec(text)[1];
+        return async () =>
+          async (...values) =>
+            (await window.chat)[name](...values);
+      },
     },
-  });
+  );
 })();
