@@ -1,6 +1,7 @@
 """A running chat: in this process around an app, or as the process that a person starts."""
 
 import asyncio
+import concurrent.futures
 import contextlib
 import os
 import signal
@@ -32,6 +33,30 @@ async def serving(app):
             app.state.closing.set()
             server.should_exit = True
             await task
+
+
+@contextlib.contextmanager
+def in_a_thread(serves):
+    """Enter an async context manager in a thread with an event loop of its own; yield its value."""
+    entered, ending = concurrent.futures.Future(), None
+
+    async def serve():
+        nonlocal ending
+        ending = asyncio.get_running_loop().create_future()
+        try:
+            async with serves as value:
+                entered.set_result(value)
+                await ending
+        except BaseException as error:
+            if entered.done():
+                raise
+            entered.set_exception(error)
+
+    with concurrent.futures.ThreadPoolExecutor(1) as threads:
+        served = threads.submit(asyncio.run, serve())
+        yield entered.result()
+        ending.get_loop().call_soon_threadsafe(ending.set_result, None)
+        served.result()
 
 
 def free_port():

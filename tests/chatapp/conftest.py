@@ -10,7 +10,9 @@ from chatapp.store.sqlite import SQLiteStore
 from tests.chatapp.turning import made_runner
 from tests.fakes.openai_server import FakeOpenAIServer
 from tests.page_client import open_page
-from tests.serving import serving
+from tests.serving import in_a_thread, serving
+
+ANSWER = ["Hello", " from", " Gemma", "."]
 
 
 @pytest.fixture
@@ -28,20 +30,24 @@ async def chat(store):
 
 @pytest.fixture
 async def model_server():
-    async with FakeOpenAIServer(answer=["Hello", " from", " Gemma", "."]) as server:
+    async with FakeOpenAIServer(answer=ANSWER) as server:
         yield server
 
 
 @pytest.fixture
-def settings(tmp_path, model_server, monkeypatch):
-    """Everything from a clean environment: one fake Gemma, a history of its own for every browser."""
-    for name in ("GOOGLE_CLOUD_PROJECT", "GEMINI_API_KEY", "GOOGLE_API_KEY"):
-        monkeypatch.delenv(name, raising=False)
+def settings(tmp_path, model_server):
+    return settings_of(tmp_path / "data", model_server)
+
+
+def settings_of(folder, model_server):
+    """Return everything as from a clean environment: one fake Gemma, a history of its own for every browser."""
     return Settings(
         _env_file=None,
-        data_dir=tmp_path / "data",
+        data_dir=folder,
         identity="anonymous",
         gemma_url=model_server.url,
+        gemini_api_key="",
+        google_cloud_project="",
         embedded_model=False,
         max_message_chars=5000,
         titles="first-words",
@@ -50,9 +56,33 @@ def settings(tmp_path, model_server, monkeypatch):
 
 
 @pytest.fixture
-async def chat_url(settings):
+async def own_chat_url(settings):
+    """A chat for one test, which may say how its model answers."""
     async with serving(await create_app(settings)) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def shared_chat_url(tmp_path_factory):
+    """The same for all tests that only talk to it, each as people of its own: an app takes half a second to make."""
+
+    @contextlib.asynccontextmanager
+    async def chat():
+        async with FakeOpenAIServer(answer=ANSWER) as server:
+            settings = settings_of(tmp_path_factory.mktemp("chat"), server)
+            unlimited = {"all_messages_per_minute": 0, "new_guests_per_hour": 0}
+            async with serving(await create_app(settings.model_copy(update=unlimited))) as url:
+                yield url
+
+    with in_a_thread(chat()) as url:
+        yield url
+
+
+@pytest.fixture
+def chat_url(request):
+    """The address of a chat as shipped: one of its own for a test that names its settings or its model's server."""
+    is_own = {"settings", "model_server"} & set(request.fixturenames)
+    return request.getfixturevalue("own_chat_url" if is_own else "shared_chat_url")
 
 
 @pytest.fixture
