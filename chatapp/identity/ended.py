@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from chatapp.store import ConversationStore
 
 FRESH_S = 30.0  # after which what another copy of the chat ended is known here
-PATIENCE_S = 2.0  # for the store; a request waits no longer
+PATIENCE_S = 2.0  # for the store; a request waits no longer, and not at all for one that did not answer the last
 ASK_AGAIN_S = 5.0  # after the store was asked in vain
 USERS_REMEMBERED = 10_000
 
@@ -48,6 +48,7 @@ class EndedSessions:
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._unsaved: dict[str, Revocations] = {}
         self._asking: dict[str, asyncio.Task[_Known]] = {}
+        self._in_vain = False
 
     async def has(self, user: str, session: str, began_ms: int) -> bool:
         """Return whether a session is ended."""
@@ -80,17 +81,21 @@ class EndedSessions:
         task = self._asking.get(user)
         if task is None:
             task = self._asking[user] = asyncio.create_task(self._ask(user))
-        await asyncio.wait({task}, timeout=PATIENCE_S)
+        await asyncio.wait({task}, timeout=0 if self._in_vain else PATIENCE_S)
         if task.done() and not task.cancelled():
             return task.result()
+        self._in_vain = True
         return self._remember(user, Revocations(), ASK_AGAIN_S)
 
     async def _ask(self, user: str) -> _Known:
         try:
             if user in self._unsaved:
                 await self._save(user)
-            return self._remember(user, await self._store.revocations(user), FRESH_S)
+            ended = await self._store.revocations(user)
+            self._in_vain = False
+            return self._remember(user, ended, FRESH_S)
         except StoreUnavailable as error:
+            self._in_vain = True
             log.warning("ended_sessions_unknown", detail=error.detail)
             return self._remember(user, Revocations(), ASK_AGAIN_S)
         finally:

@@ -74,6 +74,23 @@ async def test_a_slow_store_keeps_nobody_waiting_and_is_asked_once(ended):
     assert ended._store.asked == 1
 
 
+async def test_nobody_waits_for_a_store_that_just_did_not_answer_and_it_counts_again_once_it_does(ended, monkeypatch):
+    ended._store.ended["ben"] = Revocations(before_ms=7)
+    ended._store.slow = True
+    assert not await ended.has("ana", "one", 5)
+    monkeypatch.setattr(ended_sessions, "PATIENCE_S", 100)
+    async with asyncio.timeout(5):
+        assert not await ended.has("ben", "one", 5)
+    ended._store.slow = False
+    assert not await ended.has("cleo", "one", 5)
+    await asyncio.sleep(0)
+    monkeypatch.setattr("time.monotonic", lambda now=time.monotonic: now() + ended_sessions.ASK_AGAIN_S)
+    for task in list(ended._asking.values()):
+        task.cancel()  # what was asked of it while it was slow
+    await asyncio.sleep(0.01)
+    assert await ended.has("ben", "one", 5)
+
+
 async def test_the_store_is_asked_again_after_a_while(ended, monkeypatch):
     assert not await ended.has("ana", "one", 5)
     await ended._store.revoke("ana", session="one", until_ms=0)  # by another copy of the chat

@@ -456,6 +456,24 @@ async def test_pages_of_a_search_are_complete_and_without_doubles(store):
     assert [hit.conversation for hit in (await store.search("ana", "hay", cursor="garbage")).items] == everything
 
 
+# For sure
+
+
+async def test_what_is_certain_is_all_there_is_once_nothing_is_pending(store):
+    conversation, message = a_conversation(), a_message()
+    await store.create("ana", conversation, message)
+    await store.save_profile("ana", PROFILE)
+    assert await store.messages("ana", conversation.id, certain=True) == [message]
+    assert await store.profile("ana", certain=True) == PROFILE
+    async with asyncio.timeout(20):
+        while store.pending("ana", conversation.id) or store.pending("ana"):
+            await asyncio.sleep(0.01)
+    assert not store.pending("ben")
+    assert await store.messages("ana", conversation.id, certain=True) == [message]
+    with pytest.raises(ConversationNotFound):
+        await store.messages("ana", "other", certain=True)
+
+
 # Ended sessions
 
 
