@@ -45,7 +45,7 @@ class SharedChat:
     place: SQLitePlace | FirestorePlace
     users: dict[str, str]
     owned: dict[str, Owned]
-    gone: list[Caller]  # who had signed in as ana, and signed out
+    gone: list[Caller]  # with what dana had before she signed out
     doors: dict[tuple[str, str], Door]
 
     async def ask(self, door: tuple[str, str], caller: Caller, owned: Owned) -> Reply:
@@ -57,7 +57,7 @@ class SharedChat:
         return await request(self.http, method, self.url + path, caller, body)
 
 
-NAMES = ("ana", "bela", "carla")
+NAMES = ("ana", "bela", "carla", "dana")
 
 
 @pytest_asyncio.fixture(
@@ -96,7 +96,7 @@ async def chat(request, tmp_path_factory):
             open_doors = doors(app)
             known = {door: classified for door, classified in TABLE.items() if door in open_doors}
             shared = SharedChat(app, url, http, people, place, users, owned, [], known)
-            shared.gone += await people.gone("ana", shared.request)
+            shared.gone += await people.gone("dana", shared.request)
             yield shared
 
 
