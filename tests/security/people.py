@@ -30,6 +30,14 @@ SECRET = secrets.token_urlsafe(32)
 IAP = "https://cloud.google.com/iap"
 ISSUER = "http://127.0.0.1:9"  # where nothing listens: nobody signs in here
 OTHER = "ana@x.example"
+SIGN_IN: dict[str, Any] = {
+    "identity": "google",
+    "session_secret": SECRET,
+    "oidc_issuer": ISSUER,
+    "oidc_client_id": "chat",
+    "oidc_client_secret": "known to the provider",
+    "allowed_people": ("example.org",),
+}
 _KEY = ec.generate_private_key(ec.SECP256R1())
 ADDRESS = "ana@example.org"
 
@@ -98,17 +106,26 @@ class AnonymousPeople:
         ]
 
 
+class Guests(AnonymousPeople):
+    """Known by a signed cookie, in a chat at which one can sign in, and take along what one wrote before."""
+
+    settings: ClassVar = SIGN_IN | {"guests": True}
+
+    def pretending(self, name: str) -> list[Caller]:
+        session = _sealed(_session("bela"))["cookie"]
+        forgers = super().pretending(name)
+        others = [
+            Caller(f"somebody signed in, with {one.name}", {"cookie": f"{session}; {one.headers['cookie']}"})
+            for one in forgers
+            if "cookie" in one.headers
+        ]
+        return forgers + others
+
+
 class GooglePeople:
     """Known by the session that they got for signing in at a provider."""
 
-    settings: ClassVar = {
-        "identity": "google",
-        "session_secret": SECRET,
-        "oidc_issuer": ISSUER,
-        "oidc_client_id": "chat",
-        "oidc_client_secret": "known to the provider",
-        "allowed_people": ("example.org",),
-    }
+    settings: ClassVar = SIGN_IN
     guests = False
     known = nullcontext
 
@@ -327,4 +344,9 @@ def _cookie(name: str, value: str) -> dict[str, str]:
     return {"cookie": f"{name}={value}"}
 
 
-PEOPLE: dict[str, type[People]] = {"anonymous": AnonymousPeople, "google": GooglePeople}
+PEOPLE: dict[str, type[People]] = {
+    "anonymous": AnonymousPeople,
+    "google": GooglePeople,
+    "google, guests": Guests,
+    "iap": IapPeople,
+}
