@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import time
 from collections import Counter
 
 import hypothesis.strategies as st
@@ -37,14 +36,13 @@ SIGN_IN = {
 }
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "0"))
 LOOK_FOR = settings(
-    max_examples=EXAMPLES or 400,
+    max_examples=EXAMPLES or 250,
     derandomize=not EXAMPLES,
     deadline=None,
     database=None,
     suppress_health_check=list(HealthCheck),
 )
 BAD_REQUESTS, WARM_UP, AT_ONCE = 10_000, 3_000, 24
-MOST_SECONDS = 120  # 20 on two cores; a machine that does other things takes longer
 MOST_GROWTH = 24_000_000  # bytes; a leak of 2.4 kB for each request
 
 
@@ -130,13 +128,12 @@ async def test_ten_thousand_bad_requests_leave_the_chat_as_large_as_it_was(chat,
         await asyncio.gather(*(keep_asking() for _ in range(AT_ONCE)))
 
     await ask(WARM_UP)
-    before, began = process.memory_info().rss, time.monotonic()
+    before = process.memory_info().rss
     await ask(BAD_REQUESTS - WARM_UP)
-    seconds, growth = time.monotonic() - began, process.memory_info().rss - before
+    growth = process.memory_info().rss - before
     assert not failures, "\n".join(failures[:20])
     assert statuses[None] < BAD_REQUESTS / 50, f"too many were not answered: {statuses}"
     assert growth < MOST_GROWTH, f"{before / 1e6:.0f} MB grew by {growth / 1e6:.1f} MB"
-    assert seconds < MOST_SECONDS, f"{seconds:.0f} s, {dict(statuses)}"
 
 
 @pytest.mark.usefixtures("still_answers")
