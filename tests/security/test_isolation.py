@@ -7,9 +7,13 @@ ids, and by those who pretend to be the owner. Afterwards all that the owner has
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from tests.security.asking import Caller
+from tests.fakes.openai_server import Reply
+from tests.page_client import events
+from tests.security.asking import OWN_PAGE, Caller
 from tests.security.doors import OWN, TABLE, Kind, doors
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -107,6 +111,34 @@ async def test_ids_of_another_person_within_an_own_conversation_lead_nowhere(cha
         for caller in (bela, carla):
             strict = expected if caller is carla else None  # bela does not own that conversation either
             unchanged(await chat.request(method, path, caller, body), f"{caller.name} at {method} {path}", strict)
+
+
+@pytest.mark.parametrize("temporary", [False, True])
+async def test_an_answer_that_is_being_written_is_its_owners_alone(chat, temporary):
+    carla, bela, secret = chat.people.caller("carla"), chat.people.caller("bela"), chat.owned["carla"].secret
+    chat.model.script.append(Reply(pieces=[f"Once {secret}"], ending="stall"))
+    question = {"text": f"Tell {secret}", "model": "gemma", "temporary": temporary}
+    headers = OWN_PAGE | dict(carla.headers)
+    async with chat.http.post(f"{chat.url}/conversations", json=question, headers=headers) as stream:
+        found = events(stream)
+        one = (await anext(found))["started"]["conversation"]["id"]
+        while "Once" not in json.dumps(await anext(found)):
+            pass
+        for method, path in (
+            *(("GET", f"/conversations/{one}/{what}") for what in ("events", "messages")),
+            *(("GET", f"/export/{one}.{kind}") for kind in ("json", "md")),
+            *(("POST", f"/conversations/{one}/{what}") for what in ("stop", "turns", "restore")),
+            ("DELETE", f"/conversations/{one}"),
+        ):
+            body = None if method == "GET" else {"text": "Hello", "model": "gemma"}
+            reply = await chat.request(method, path, bela, body)
+            assert (reply.status, reply.holds(secret)) == (404, False), (method, path)
+        shown = await chat.request("GET", f"/state?conversation={one}", bela)
+        assert (shown.status, shown.holds(secret)) == (200, False)
+        assert (await chat.request("POST", f"/conversations/{one}/stop", carla, {})).status == 200
+        last = [event async for event in found]
+    assert last[-1] == {"end": True}
+    assert "stopped" in json.dumps(last)
 
 
 async def asks_everywhere(chat, caller, note, *, owner="ana", closed=False):
