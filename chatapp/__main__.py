@@ -18,6 +18,8 @@ from chatapp.errors import ChatError
 from chatapp.logs import configure_logs
 from chatapp.models import ModelState
 from chatapp.settings import InvalidSettings, load_settings, unknown_settings
+from chatapp.web.connections import MOST_CONNECTIONS, bounded
+from chatapp.web.open_files import raised_limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 KEEP_ALIVE_SECONDS = 620
 PAGES_SECONDS = 3  # for requests under way when the chat ends; streams are ended at once
 START_SECONDS = 5.0  # what the table of the models waits for the first one
+OTHER_FILES = 512  # what is open besides connections of people: files, models, the cloud, and those that are refused
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 log = structlog.get_logger(__name__)
@@ -52,7 +55,7 @@ def main() -> int:
 
 async def _serve(settings: Settings, listener: socket.socket, metrics_listener: socket.socket | None) -> int:
     app = await create_app(settings)
-    server = _Server(server_config(app), settings, app)
+    server = _Server(server_config(app, most_connections=_most_connections(settings)), settings, app)
     async with _metrics_served(app, metrics_listener):  # to the end: how much still waits while the chat drains
         await server.serve(sockets=[listener])
     return 0 if server.started else 1
@@ -66,10 +69,12 @@ def _metrics_served(app: FastAPI, listener: socket.socket | None) -> contextlib.
     return served(app.state.metrics, listener)
 
 
-def server_config(app: FastAPI) -> uvicorn.Config:
+def server_config(app: FastAPI, *, most_connections: int = MOST_CONNECTIONS) -> uvicorn.Config:
     """Return how the app is served; believes no forwarding header (see `chatapp.web.proxies`)."""
     return uvicorn.Config(
         app,
+        http=bounded(most_connections),
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
@@ -77,6 +82,14 @@ def server_config(app: FastAPI) -> uvicorn.Config:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=PAGES_SECONDS,
     )
+
+
+def _most_connections(settings: Settings) -> int:
+    limit = raised_limit()
+    most = min(settings.connections, max(16, limit - OTHER_FILES))
+    if most < settings.connections:
+        log.warning("fewer_connections", most=most, open_files=limit, setting="CHAT_CONNECTIONS")
+    return most
 
 
 class _Server(uvicorn.Server):

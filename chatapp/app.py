@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 
 from chatapp import api
+from chatapp.api.requests import most_sent_bytes
 from chatapp.conversations import Conversations
 from chatapp.entrance import Entrance
 from chatapp.errors import StoreUnavailable
@@ -26,6 +27,7 @@ from chatapp.store.with_temporary import WithTemporary
 from chatapp.turn_queue import TurnLimits
 from chatapp.turns import TurnRunner
 from chatapp.web import belongings, health
+from chatapp.web.bounds import LargeRequestsMiddleware, OpenStreamsMiddleware, SizesMiddleware
 from chatapp.web.headers import HeadersMiddleware
 from chatapp.web.hosts import HostsMiddleware
 from chatapp.web.origins import OriginsMiddleware
@@ -100,7 +102,7 @@ async def create_app(settings: Settings) -> FastAPI:
     app.state.metrics = metrics
     app.include_router(health.router)
     entrance.add_routes(app, turns)
-    app.include_router(belongings.router(store, catalog, turns))
+    app.include_router(belongings.router(store, catalog, turns, root_url=settings.root_url))
     app.include_router(api.router(settings, store, catalog, turns, conversations))
     mount_page(app, settings)
     app.add_middleware(EndStreamsMiddleware, closing=app.state.closing)
@@ -110,12 +112,15 @@ async def create_app(settings: Settings) -> FastAPI:
 
 def _guard(app: FastAPI, settings: Settings, entrance: Entrance) -> None:
     """Put what every request passes in front of the app; the last one added is the first to see it."""
+    app.add_middleware(OpenStreamsMiddleware)
+    app.add_middleware(LargeRequestsMiddleware)
     entrance.guard(app)
     app.add_middleware(OriginsMiddleware, root_url=settings.root_url)  # what another site embeds makes no new guest
     app.add_middleware(ForwardingMiddleware, trusted=settings.trusted_proxies)
     app.add_middleware(
         HostsMiddleware, root_url=settings.root_url, local=settings.identity == "local" and not settings.local_anywhere
     )
+    app.add_middleware(SizesMiddleware, most_bytes=most_sent_bytes(settings.max_images))
     app.add_middleware(HeadersMiddleware, https=settings.root_url.startswith("https:"))  # of refusals too
 
 

@@ -26,6 +26,13 @@ class InvalidMessage(ChatError):
     """The text cannot be sent: empty or too long."""
 
 
+class TooLong(InvalidMessage):
+    """More was sent than any page sends at once."""
+
+    def __init__(self) -> None:
+        super().__init__(Sentence("This is far more than can be sent at once. Shorten it; it is still in the box."))
+
+
 class InvalidParameters(ChatError):
     """A generation parameter is out of its range or is not a number."""
 

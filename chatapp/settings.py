@@ -128,6 +128,9 @@ class Settings(IdentitySettings):
     root_url: Url = Field(
         default="", description="the address people use when a proxy stands in front, such as https://chat.example.org"
     )
+    connections: int = Field(
+        default=4096, ge=16, le=60_000, description="how many connections may be open, fewer if the system allows fewer"
+    )
     trusted_proxies: Networks = Field(
         default=(), description="networks of the proxies whose X-Forwarded-For is believed: 10.0.0.0/8, 192.0.2.7"
     )

@@ -21,6 +21,7 @@ from chatapp.errors import (
     NothingToContinue,
     ProfileChanged,
     StoreUnavailable,
+    TooLong,
     TooManyTurns,
     UnknownModel,
     WrittenElsewhere,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 
 STATUSES: dict[type[Exception], int] = {
+    TooLong: 413,
     InvalidMessage: 422,
     InvalidParameters: 422,
     UnknownModel: 422,

@@ -8,8 +8,9 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from chatapp.conversation import GenerationParameters
-from chatapp.errors import InvalidMessage
+from chatapp.errors import InvalidMessage, TooLong
 from chatapp.models.prompt import clean_text
+from chatapp.pictures import MOST_SENT_BYTES
 from chatapp.sentences import Sentence
 from chatapp.turns import Beside
 
@@ -34,9 +35,7 @@ async def sent(request: Request, *, most_bytes: int = MOST_BODY_BYTES) -> dict[s
     async for chunk in request.stream():
         body += chunk
         if len(body) > most_bytes:
-            raise InvalidMessage(
-                Sentence("This is far more than can be sent at once. Shorten it; it is still in the box.")
-            )
+            raise TooLong
     try:
         found = json.loads(body)
     except (ValueError, RecursionError):
@@ -44,6 +43,11 @@ async def sent(request: Request, *, most_bytes: int = MOST_BODY_BYTES) -> dict[s
     if not isinstance(found, dict):
         raise not_understood()
     return found
+
+
+def most_sent_bytes(pictures: int) -> int:
+    """Return the bytes of the longest message with so many pictures, in base64."""
+    return MOST_BODY_BYTES + pictures * MOST_SENT_BYTES * 4 // 3
 
 
 def not_understood() -> InvalidMessage:

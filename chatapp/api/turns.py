@@ -23,7 +23,7 @@ from chatapp.api.stream import streamed
 from chatapp.conversation import MessageStatus
 from chatapp.errors import WrittenElsewhere
 from chatapp.identity import user_of
-from chatapp.pictures import MOST_SENT_BYTES, Pictures
+from chatapp.pictures import Pictures
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,9 +76,7 @@ class TurnRoutes:
     @in_words
     async def send(self, request: Request, conversation_id: str = "") -> Response:
         """Take a question, in a new conversation if none is named, and stream its answers."""
-        asked = await requests.sent(
-            request, most_bytes=requests.MOST_BODY_BYTES + self._pictures.most * MOST_SENT_BYTES * 4 // 3
-        )
+        asked = await requests.sent(request, most_bytes=requests.most_sent_bytes(self._pictures.most))
         parameters = requests.parameters(asked)
         beside = requests.beside(asked, parameters)
         question_id = requests.name(asked, "question")

@@ -56,4 +56,4 @@ def mount_page(app: FastAPI, settings: Settings) -> None:
     gradio = app.routes[-1]
     if not isinstance(gradio, Mount):
         raise TypeError("Gradio is not where it was mounted: chatapp/ui/mount.py was written for gradio 6.31.")
-    gradio.app = Doors(gradio.app)
+    gradio.app = Doors(gradio.app, root_url=settings.root_url)

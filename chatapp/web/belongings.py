@@ -11,14 +11,13 @@ A download of everything that cannot be finished breaks off, so that nobody take
 
 from __future__ import annotations
 
-import html
 from functools import wraps
 from typing import TYPE_CHECKING, ParamSpec
 from urllib.parse import quote
 
 import structlog
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from chatapp import archive, audit, belongings, exports, markdown
 from chatapp.api import requests
@@ -27,9 +26,10 @@ from chatapp.archive import moment
 from chatapp.audit import Action
 from chatapp.belongings import NotAllDeleted
 from chatapp.conversation import now_ms
-from chatapp.errors import ChatError, ConversationNotFound, InvalidMessage, StoreUnavailable
+from chatapp.errors import ConversationNotFound, InvalidMessage, StoreUnavailable
 from chatapp.identity import user_of
 from chatapp.sentences import Sentence, as_json
+from chatapp.web.refusals import refusal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -48,24 +48,25 @@ MOST_BODY_BYTES = 1_000
 log = structlog.get_logger(__name__)
 
 
-def router(store: ConversationStore, catalog: Catalog, turns: Turns) -> APIRouter:
+def router(store: ConversationStore, catalog: Catalog, turns: Turns, *, root_url: str = "") -> APIRouter:
     """Return the routes."""
     routes = APIRouter(include_in_schema=False)
+    as_page = _as_page(root_url)
 
     @routes.get("/export/everything.json")
-    @_in_words
+    @as_page
     async def everything_as_json(request: Request) -> Response:
         audit.note(Action.EXPORT, user_of(request))
         return await _stream(f"{_today()}.json", JSON, exports.as_json(store, user_of(request)))
 
     @routes.get("/export/everything.md.zip")
-    @_in_words
+    @as_page
     async def everything_as_markdown(request: Request) -> Response:
         audit.note(Action.EXPORT, user_of(request))
         return await _stream(f"{_today()}.zip", ZIP, exports.as_zip(store, user_of(request), catalog.label))
 
     @routes.get("/export/{conversation_id}.json")
-    @_in_words
+    @as_page
     async def one_as_json(request: Request, conversation_id: str) -> Response:
         user = user_of(request)
         conversation, messages = await belongings.one(store, user, conversation_id)
@@ -74,7 +75,7 @@ def router(store: ConversationStore, catalog: Catalog, turns: Turns) -> APIRoute
         return Response(content, headers=_headers(markdown.file_name(conversation, ".json")), media_type=JSON)
 
     @routes.get("/export/{conversation_id}.md")
-    @_in_words
+    @as_page
     async def one_as_markdown(request: Request, conversation_id: str) -> Response:
         conversation, messages = await belongings.one(store, user_of(request), conversation_id)
         audit.note(Action.EXPORT, user_of(request))
@@ -130,28 +131,24 @@ def _today() -> str:
     return f"Hybrid chat {moment(now_ms()):%Y-%m-%d}"
 
 
-def _in_words(respond: Callable[P, Awaitable[Response]]) -> Callable[P, Awaitable[Response]]:
-    """Answer with a page that says what is wrong, for a person who followed a link."""
+def _as_page(root_url: str) -> Callable[[Callable[P, Awaitable[Response]]], Callable[P, Awaitable[Response]]]:
+    """Answer in words where something is wrong: with a page for a person who followed a link."""
 
-    @wraps(respond)
-    async def responding(*arguments: P.args, **options: P.kwargs) -> Response:
-        try:
-            return await respond(*arguments, **options)
-        except ConversationNotFound as error:
-            return _page(404, error)
-        except StoreUnavailable as error:
-            log.warning("export_refused", detail=error.detail)
-            return _page(503, error)
+    def decorated(respond: Callable[P, Awaitable[Response]]) -> Callable[P, Awaitable[Response]]:
+        @wraps(respond)
+        async def responding(*arguments: P.args, **options: P.kwargs) -> Response:
+            request = next(one for one in (*arguments, *options.values()) if isinstance(one, Request))
+            try:
+                return await respond(*arguments, **options)
+            except ConversationNotFound as error:
+                return refusal(request.scope, 404, error.sentence, root_url=root_url)
+            except StoreUnavailable as error:
+                log.warning("export_refused", detail=error.detail)
+                return refusal(request.scope, 503, error.sentence, root_url=root_url)
 
-    return responding
+        return responding
 
-
-def _page(status: int, error: ChatError) -> Response:
-    content = (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Hybrid chat</title>'
-        f'<p>{html.escape(str(error))}</p><p><a href="../">Back to the chat</a></p></html>'
-    )
-    return HTMLResponse(content, status, headers={"cache-control": "no-store"})
+    return decorated
 
 
 def _refusal(status: int, sentence: str, **facts: int) -> Response:

@@ -21,10 +21,14 @@ class Doors:
     Gradio serves more than forty addresses: it takes uploads, gives out files, runs events, answers as a proxy, lists
     its own API; a new version may bring others. All are closed that `OPEN` does not name. Nor does it see a query: it
     would look for a page's state by one (``deep_link``).
+
+    Args:
+        root_url: the address that people use; "" for none.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, root_url: str = "") -> None:
         self.app = app
+        self._root_url = root_url
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on what the page asks for."""
@@ -33,6 +37,7 @@ class Doors:
         elif scope["type"] == "http" and scope["method"] in {"GET", "HEAD"} and OPEN.fullmatch(scope["path"]):
             await self.app({**scope, "query_string": b""}, receive, send)
         elif scope["type"] == "http":
-            await refusal(scope, 404, Sentence("There is nothing at this address."))(scope, receive, send)
+            sentence = Sentence("There is nothing at this address.")
+            await refusal(scope, 404, sentence, root_url=self._root_url)(scope, receive, send)
         else:  # nothing here talks over a websocket
             await send({"type": "websocket.close", "code": 1008})

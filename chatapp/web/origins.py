@@ -30,6 +30,7 @@ class OriginsMiddleware:
 
     def __init__(self, app: ASGIApp, *, root_url: str) -> None:
         self._app = app
+        self._root_url = root_url
         self._own = _origin(root_url)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -38,7 +39,7 @@ class OriginsMiddleware:
             await self._app(scope, receive, send)
             return
         sentence = Sentence("Only the chat's own page may ask for this. Nothing was changed.")
-        await refusal(scope, 403, sentence)(scope, receive, send)
+        await refusal(scope, 403, sentence, root_url=self._root_url)(scope, receive, send)
 
     def _may(self, method: str, headers: Headers) -> bool:
         site = headers.get("sec-fetch-site")

@@ -60,9 +60,9 @@ class Chat:
         app.add_middleware(IdentityMiddleware, identity=NamedIdentity())
         return app
 
-    async def get(self, path, user="ana"):
+    async def get(self, path, user="ana", **headers):
         """Return the response with its body read."""
-        async with self.http.get(f"{self.url}/export/{path}", headers={"x-user": user}) as response:
+        async with self.http.get(f"{self.url}/export/{path}", headers={"x-user": user, **headers}) as response:
             response.body = await response.read()
             return response
 
@@ -329,8 +329,11 @@ async def test_an_export_that_cannot_begin_is_a_page_in_words(journaled, cloud, 
     cloud.down = True
     response = await journaled.get(path.format(id=conversation.id))
     assert response.status == 503
-    assert response.headers["content-type"] == "text/html; charset=utf-8"
     assert b"The cloud cannot be reached." in response.body
+    followed = {"accept": "text/html,*/*;q=0.8", "accept-language": "he"}
+    page = await journaled.get(path.format(id=conversation.id), **followed)
+    assert (page.status, page.headers["content-type"]) == (503, "text/html; charset=utf-8")
+    assert '<html lang="he" dir="rtl">' in page.body.decode()
 
 
 @pytest.mark.parametrize("path", ["everything.json", "everything.md.zip"])
