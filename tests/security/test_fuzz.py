@@ -122,7 +122,7 @@ async def test_ten_thousand_bad_requests_leave_the_chat_as_large_as_it_was(chat,
         async def keep_asking():
             for sent in waiting:
                 responses = await exchange(chat.port, sent, seconds=2)
-                statuses.update(response.status for response in responses or [None])
+                statuses.update([response.status for response in responses] or [None])
                 failures.extend(filter(None, [wrong(sent, responses)]))
 
         await asyncio.gather(*(keep_asking() for _ in range(AT_ONCE)))
