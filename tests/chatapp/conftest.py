@@ -70,7 +70,9 @@ def shared_chat_url(tmp_path_factory):
     async def chat():
         async with FakeOpenAIServer(answer=ANSWER) as server:
             settings = settings_of(tmp_path_factory.mktemp("chat"), server)
-            unlimited = {"all_messages_per_minute": 0, "new_guests_per_hour": 0}
+            # One address sends what hundreds of people would in hours: what is bounded, its own tests say.
+            limits = ("messages_per_minute", "all_messages_per_minute", "new_guests_per_hour")
+            unlimited = dict.fromkeys(limits, 0)
             async with serving(await create_app(settings.model_copy(update=unlimited))) as url:
                 yield url
 
@@ -80,7 +82,7 @@ def shared_chat_url(tmp_path_factory):
 
 @pytest.fixture
 def chat_url(request):
-    """The address of a chat as shipped: one of its own for a test that names its settings or its model's server."""
+    """The address of a chat: one of its own, with limits, for a test that names its settings or its model's server."""
     is_own = {"settings", "model_server"} & set(request.fixturenames)
     return request.getfixturevalue("own_chat_url" if is_own else "shared_chat_url")
 
