@@ -5,16 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from chatapp.errors import StoreUnavailable
-from chatapp.identity import IdentityMiddleware, refused
+from chatapp.identity import IdentityMiddleware
 from chatapp.identity.allowed import AllowedPeople
-from chatapp.identity.anonymous import AnonymousIdentity, kept_secret
+from chatapp.identity.anonymous import TOO_MANY, AnonymousIdentity, kept_secret
 from chatapp.identity.ended import EndedSessions
 from chatapp.identity.iap import SIGN_OUT, ProxyIdentity
 from chatapp.identity.iap_keys import SigningKeys
 from chatapp.identity.local import LocalIdentity
-from chatapp.identity.sessions import DAY_SECONDS, MOST_DAYS, SessionCookies, SessionIdentity
+from chatapp.identity.sessions import DAY_SECONDS, MOST_DAYS, NOT_ALLOWED, SessionCookies, SessionIdentity
+from chatapp.sentences import Sentence
 from chatapp.taking_along import TakingAlong
 from chatapp.web.account import Account, SignOut
+from chatapp.web.navigation import own_page
+from chatapp.web.refusals import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +55,7 @@ class Entrance:
         self._store = store
         self._ended: EndedSessions | None = None
         self._public: frozenset[str] = frozenset()
-        self._refuse: Callable[[Request, Identified], Response] = refused
+        self._refuse: Callable[[Request, Identified], Response] = self._refused
         self._secure = settings.root_url.startswith("https:")
         self._secret = "" if settings.identity == "local" else _secret(settings)
         self._identity: Identity
@@ -82,24 +85,13 @@ class Entrance:
 
     def add_routes(self, app: FastAPI, turns: Turns) -> None:
         """Add the routes; imports Gradio, and so comes late."""
-        is_behind_proxy = self._settings.identity == "iap"
         account = Account(
             self._settings,
             TakingAlong(self._store, turns),
             self._anonymous() if self._secret else None,
-            sign_out_url=SIGN_OUT if is_behind_proxy else "",
+            sign_out_url=SIGN_OUT if self._settings.identity == "iap" else "",
         )
         app.include_router(account.router())
-        if is_behind_proxy:
-            from chatapp.web.behind_proxy import BehindProxy  # noqa: PLC0415  # they import Gradio
-            from chatapp.web.pages import Pages  # noqa: PLC0415
-
-            self._refuse = BehindProxy(Pages(self._settings.root_url)).refused
-        if self._settings.identity == "anonymous":
-            from chatapp.web.pages import Pages  # noqa: PLC0415  # as above
-            from chatapp.web.too_many_guests import TooManyGuests  # noqa: PLC0415
-
-            self._refuse = TooManyGuests(Pages(self._settings.root_url)).refused
         if self._ended is not None:
             self._add_sign_in(app, self._ended)
 
@@ -136,6 +128,22 @@ class Entrance:
         self._refuse = routes.refused
         app.include_router(routes.router())
         app.include_router(SignOut(self._cookies, ended).router())
+
+    def _refused(self, request: Request, nobody: Identified) -> Response:
+        """Say what is wrong where the chat has no page to sign in at."""
+        title = Sentence("Too many new guests") if nobody.problem is TOO_MANY else Sentence("You are not signed in")
+        if nobody.problem is NOT_ALLOWED:
+            link = Sentence("Sign in with another account"), SIGN_OUT
+        else:
+            link = Sentence("Try again"), own_page(request.scope["path"])
+        return refusal(
+            request.scope,
+            nobody.status,
+            nobody.problem,
+            root_url=self._settings.root_url,
+            title=title,
+            links=[link],
+        )
 
     def _anonymous(self) -> AnonymousIdentity:
         from chatapp.limits.guests import NewGuests  # noqa: PLC0415  # its library is for those who have limits

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection, Request
-from starlette.responses import JSONResponse
 
-from chatapp.sentences import Sentence, as_json
+from chatapp.sentences import Sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,12 +55,14 @@ class Identified:
         cookies: ``Set-Cookie`` headers to answer with.
         problem: what to say where there is nobody.
         status: and with which status.
+        retry_after: seconds after which there may be somebody; 0 where time changes nothing.
     """
 
     person: Person | None
     cookies: tuple[str, ...] = ()
     problem: Sentence = NOBODY
     status: int = 401
+    retry_after: int = 0
 
 
 class Identity(Protocol):
@@ -71,19 +72,14 @@ class Identity(Protocol):
         """Return who sent this request, or nobody."""
 
 
-def refused(_request: Request, nobody: Identified) -> Response:
-    """Return what a program is told where nobody is signed in."""
-    return JSONResponse({"error": as_json(nobody.problem)}, nobody.status, headers={"cache-control": "no-store"})
-
-
 class IdentityMiddleware:
     """Identifies who sends each HTTP request, once. It fails closed: from nobody only what is public is passed on.
 
     Args:
         app: what is behind it.
         identity: who knows people.
+        refuse: the response where there is nobody.
         public: paths besides `PUBLIC` that nobody has to be known for; they get no person at all.
-        refuse: the response to everything else where there is nobody.
     """
 
     def __init__(
@@ -91,8 +87,8 @@ class IdentityMiddleware:
         app: ASGIApp,
         identity: Identity,
         *,
+        refuse: Callable[[Request, Identified], Response],
         public: frozenset[str] = frozenset(),
-        refuse: Callable[[Request, Identified], Response] = refused,
     ) -> None:
         self._app = app
         self._identity = identity
@@ -120,7 +116,10 @@ class IdentityMiddleware:
             await send(message)
 
         if identified.person is None:
-            response: ASGIApp = self._refuse(Request(scope, receive), identified)
+            refused = self._refuse(Request(scope, receive), identified)
+            if identified.retry_after:
+                refused.headers["retry-after"] = str(identified.retry_after)
+            response: ASGIApp = refused
         else:
             scope[PERSON_KEY] = identified.person
             response = self._app

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 COOKIE = "chat_user"
 COOKIE_SECONDS = 365 * 24 * 3600
-TOO_MANY = Sentence("Too many new guests have come from your network in the last hour. Try again in some minutes.")
+TOO_MANY = Sentence(
+    "Too many new guests have come from your network in the last hour. Try again later; it takes an hour at most."
+)
 
 
 class AnonymousIdentity:
@@ -33,10 +35,10 @@ class AnonymousIdentity:
     Args:
         secret: signs the cookies; replicas of one chat share it.
         secure: send the cookie over HTTPS only.
-        admit: says whether there may be a new user from this address.
+        admit: counts a new user from this address, or returns for how many seconds there may be none.
     """
 
-    def __init__(self, secret: str, *, secure: bool, admit: Callable[[str], bool] = lambda _address: True) -> None:
+    def __init__(self, secret: str, *, secure: bool, admit: Callable[[str], int] = lambda _address: 0) -> None:
         self._admit = admit
         self._signer = Signer(secret, salt="chat.identity.anonymous", digest_method=hashlib.sha256)
         self._attributes = "; Path=/; HttpOnly; SameSite=Lax" + ("; Secure" if secure else "")
@@ -45,8 +47,8 @@ class AnonymousIdentity:
         """Return the cookie's user, or a new one with the cookie that will say so; nobody if there are too many."""
         if user := self.user_in(request):
             return Identified(person=Person(user=user, kind="anonymous"))
-        if not self._admit(client_address(request.scope)):
-            return Identified(person=None, problem=TOO_MANY, status=429)
+        if seconds := self._admit(client_address(request.scope)):
+            return Identified(person=None, problem=TOO_MANY, status=429, retry_after=seconds)
         user, cookie = self.new_user()
         header = f"{COOKIE}={cookie}; Max-Age={COOKIE_SECONDS}{self._attributes}"
         return Identified(person=Person(user=user, kind="anonymous"), cookies=(header,))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING
 
@@ -35,17 +36,18 @@ class NewGuests:
         self._windows = windows or Windows()
         self._limiter = MovingWindowRateLimiter(self._windows)
 
-    def admit(self, address: str) -> bool:
-        """Count a new guest; return False if there are too many from this address, "" being one too."""
+    def admit(self, address: str) -> int:
+        """Count a new guest from this address, "" being one too; if there are too many, return the seconds to wait."""
         if self._item is None:
-            return True
+            return 0
         network = _network(address)
         if self._windows.known >= MOST_ADDRESSES and not self._windows.is_known(self._item.key_for(network)):
             network = "others"
         if self._limiter.hit(self._item, network):
-            return True
+            return 0
         self._on_refused(self._item.namespace)
-        return False
+        reset_at = self._limiter.get_window_stats(self._item, network).reset_time
+        return max(1, math.ceil(reset_at - self._windows.clock()))
 
 
 def _network(address: str) -> str:

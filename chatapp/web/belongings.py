@@ -28,8 +28,8 @@ from chatapp.belongings import NotAllDeleted
 from chatapp.conversation import now_ms
 from chatapp.errors import ConversationNotFound, InvalidMessage, StoreUnavailable
 from chatapp.identity import user_of
-from chatapp.sentences import Sentence, as_json
-from chatapp.web.refusals import refusal
+from chatapp.sentences import Sentence
+from chatapp.web.refusals import problem, refusal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -86,12 +86,12 @@ def router(store: ConversationStore, catalog: Catalog, turns: Turns, *, root_url
     @in_words
     async def delete_everything(request: Request) -> Response:
         if not await _is_confirmed(request):
-            return _refusal(400, Sentence("Deleting everything must be confirmed. Nothing was deleted."))
+            return problem(400, Sentence("Deleting everything must be confirmed. Nothing was deleted."))
         audit.note(Action.DELETE_EVERYTHING, user_of(request))
         try:
             return JSONResponse({"deleted": await belongings.delete_everything(store, turns, user_of(request))})
         except NotAllDeleted as error:
-            return _refusal(503, error.sentence, deleted=error.deleted)
+            return problem(503, error.sentence, deleted=error.deleted)
 
     return routes
 
@@ -149,10 +149,6 @@ def _as_page(root_url: str) -> Callable[[Callable[P, Awaitable[Response]]], Call
         return responding
 
     return decorated
-
-
-def _refusal(status: int, sentence: str, **facts: int) -> Response:
-    return JSONResponse({"error": as_json(sentence), **facts}, status)
 
 
 async def _is_confirmed(request: Request) -> bool:

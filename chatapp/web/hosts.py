@@ -45,9 +45,7 @@ class HostsMiddleware:
     def _refused(self, scope: Scope) -> Response | None:
         asked = _HOST.fullmatch(HTTPConnection(scope).headers.get("host", ""))
         if asked is None:
-            return refusal(
-                scope, 400, Sentence("The address in this request cannot be one of a chat."), leads_back=False
-            )
+            return refusal(scope, 400, Sentence("The address in this request cannot be one of a chat."), links=())
         name = asked[1].strip("[]").rstrip(".").lower()
         # Nobody else's name leads to a loopback name, which is also what a forwarded port is called by.
         if self._any or name == self._own or is_loopback(name):
@@ -62,7 +60,7 @@ class HostsMiddleware:
                 "that people use is the setting CHAT_ROOT_URL.)",
                 address=address,
             ),
-            leads_back=False,
+            links=(),
         )
 
 

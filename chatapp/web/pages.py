@@ -6,7 +6,6 @@ They import `chatapp.ui.page_files`, and so Gradio: whoever imports them does so
 from __future__ import annotations
 
 import html
-import re
 from functools import cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
     from starlette.responses import Response
 
-_OWN_PAGE = re.compile(r"/(?:c/[A-Za-z0-9-]{1,80})?")
 RIGHT_TO_LEFT = {"he", "ar"}
 HEADERS = {
     "cache-control": "no-store",
@@ -88,20 +86,6 @@ class Pages:
 </html>
 """
         return HTMLResponse(content, status, headers=HEADERS)
-
-
-def own_page(asked: str) -> str:
-    """Return the address of a page of this chat to go on to: the one that was asked for if it is one, else ``/``."""
-    return asked if _OWN_PAGE.fullmatch(asked) else "/"
-
-
-def is_navigation(request: HTTPConnection) -> bool:
-    """Return whether a person opens an address, rather than a script asking for something."""
-    if request.scope["method"] not in {"GET", "HEAD"}:
-        return False
-    mode = request.headers.get("sec-fetch-mode")
-    is_page = _OWN_PAGE.fullmatch(request.scope["path"]) or "text/html" in request.headers.get("accept", "")
-    return mode == "navigate" if mode else bool(is_page)
 
 
 def language_of(request: HTTPConnection) -> str:

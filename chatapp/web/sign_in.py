@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 
 import structlog
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, RedirectResponse, Response
+from fastapi.responses import RedirectResponse, Response
 
 from chatapp import audit
 from chatapp.audit import Action
@@ -20,8 +20,9 @@ from chatapp.identity import NOBODY
 from chatapp.identity.oidc import GOOGLE, SignInRefused
 from chatapp.identity.sealed import Seal
 from chatapp.identity.sessions import NOT_ALLOWED, Session, user_id
-from chatapp.sentences import Sentence, as_json
-from chatapp.web.pages import is_navigation, own_page
+from chatapp.sentences import Sentence
+from chatapp.web.navigation import is_navigation, own_page
+from chatapp.web.refusals import problem
 
 if TYPE_CHECKING:
     from chatapp.identity import Identified, Identity
@@ -96,8 +97,7 @@ class SignIn:
     def refused(self, request: Request, nobody: Identified) -> Response:
         """Return the page to sign in at to who opened an address, and JSON to a script."""
         if not is_navigation(request):
-            error = {"error": as_json(nobody.problem), "signIn": self._pages.up + PATH}
-            return JSONResponse(error, nobody.status, headers={"cache-control": "no-store"})
+            return problem(nobody.status, nobody.problem, signIn=self._pages.up + PATH)
         return self._offer(
             request,
             nobody.status,

@@ -102,6 +102,8 @@ async def chat(request, tmp_path_factory):
             known = {door: classified for door, classified in TABLE.items() if door in open_doors}
             shared = SharedChat(app, url, http, people, model, place, users, owned, [], known)
             shared.gone += await people.gone("dana", shared.request)
+            while not model.requests:  # the chat's own, which proves that the model answers
+                await shared.request("GET", "/models", people.caller("ana"))
             yield shared
 
 

@@ -97,6 +97,10 @@ class Browser:
         async with self.http.get(url, allow_redirects=False, **options) as response:
             return Shown(response, await response.text())
 
+    async def open(self, path, headers=None):
+        """Return what somebody sees who opens an address, where `get` is what a script is told."""
+        return await self.get(path, headers={"accept": "text/html"} | (headers or {}))
+
     async def post(self, path, **options):
         async with self.http.post(self.url + path, **{"json": {}, **options}) as response:
             return Shown(response, await response.text())

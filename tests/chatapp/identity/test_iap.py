@@ -114,7 +114,7 @@ async def test_whom_the_proxy_names_comes_in_and_may_sign_out_there(proxied, key
 
 async def test_nobody_comes_in_without_its_word_and_is_told_what_is_wrong(proxied, key_server):
     async with proxied() as eve:
-        shown = await eve.get("/c/abc", headers={"accept-language": "he"})
+        shown = await eve.open("/c/abc", headers={"accept-language": "he"})
         assert (shown.status, "Identity-Aware Proxy" in shown.text, 'dir="rtl"' in shown.text) == (401, True, True)
         assert 'href="/c/abc"' in shown.text
         for path in ("/state", "/sign-in", "/sign-in/start", "/no-such-path", "/me"):
@@ -281,7 +281,7 @@ async def test_keys_that_cannot_be_fetched_anew_count_for_a_day(proxied, key_ser
 async def test_without_keys_nobody_comes_in_and_that_is_said(proxied, key_server, code, text, later):
     key_server.status, key_server.text = code, text
     async with proxied() as ana:
-        shown = await ana.get("/", headers={HEADER: assertion()})
+        shown = await ana.open("/", headers={HEADER: assertion()})
         assert (shown.status, "keys for that cannot be fetched" in shown.text) == (503, True)
         key_server.status, key_server.text = 200, None
         later(31)
@@ -300,5 +300,5 @@ async def test_a_list_of_people_counts_besides_the_proxys_own_if_there_is_one(pr
         assert await status(one, assertion(email="eve@example.org", hd=None)) == 403, "an address is no organisation"
         assert await status(one, assertion(email=None, hd=None)) == 403
         assert await status(one, assertion(email=["ben@example.com"], hd={"example.org": 1})) == 403
-        shown = await one.get("/", headers={HEADER: assertion(email="eve@example.com", hd=None)})
+        shown = await one.open("/", headers={HEADER: assertion(email="eve@example.com", hd=None)})
         assert (shown.status, "CLEAR_LOGIN_COOKIE" in shown.text) == (403, True)

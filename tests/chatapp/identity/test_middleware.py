@@ -2,6 +2,7 @@
 
 import pytest
 from starlette.requests import Request
+from starlette.responses import Response
 
 from chatapp.identity import Identified, IdentityMiddleware, Person, person_of
 
@@ -13,6 +14,10 @@ class OnlyAna:
 
     async def identify(self, request):
         return Identified(person=ANA if request.headers.get("x-ana") else None, cookies=("seen=1",))
+
+
+def refuse(_request, nobody):
+    return Response(nobody.problem, nobody.status)
 
 
 async def ask(path, *, known=False, kind="http", method="GET", public=frozenset()):
@@ -29,7 +34,7 @@ async def ask(path, *, known=False, kind="http", method="GET", public=frozenset(
 
     headers = [(b"x-ana", b"1")] if known else []
     scope = {"type": kind, "path": path, "method": method, "headers": headers, "query_string": b""}
-    await IdentityMiddleware(app, OnlyAna(), public=public)(scope, None, send)
+    await IdentityMiddleware(app, OnlyAna(), refuse=refuse, public=public)(scope, None, send)
     return reached, sent
 
 

@@ -40,7 +40,7 @@ async def test_people_sign_in_at_a_real_provider_and_are_themselves_on_every_dev
         assert (await laptop.get("/me")).status == 401
         shown = await signed_in(laptop, "7")
         assert (shown.status, shown.location) == (303, "/c/abc")
-        page = await laptop.get("/c/abc")
+        page = await laptop.open("/c/abc")
         assert (page.status, "gradio" in page.text) == (200, True)
         conversation = await PageClient(laptop.http, url).send("mine", model="gemma")
         await signed_in(phone, "7")
@@ -58,7 +58,7 @@ async def test_who_signed_in_comes_in_and_is_told_who_they_are(chat, provider):
         me = await PageClient(ana.http, chat).get("me")
         assert (me["kind"], me["name"], me["address"]) == ("google", "Ana", ANA)
         assert (me["canSignIn"], me["canSignOut"], me["signOutUrl"]) == (False, True, None)
-        assert user_id(provider.url, "1") in (await ana.get("/")).text
+        assert user_id(provider.url, "1") in (await ana.open("/")).text
         again = await ana.get("/sign-in?next=/c/0123-abc")
         assert (again.status, again.location) == (303, "/c/0123-abc")
 
@@ -94,7 +94,7 @@ async def test_the_redirect_address_is_the_one_that_people_use(entrance, provide
         provider.agree(start.location)
         assert start.headers["set-cookie"].startswith("__Host-chat_sign_in=")
         assert start.headers["set-cookie"].endswith("; Secure")
-        page = await ana.get("/", headers={"host": "chat.example.org"})
+        page = await ana.open("/", headers={"host": "chat.example.org"})
         assert 'href="/talk/sign-in/start?next=/"' in page.text
     assert provider.asked[0]["redirect_uri"] == "https://chat.example.org/talk/sign-in/callback"
 
@@ -129,7 +129,7 @@ async def test_nobody_sees_a_page_to_sign_in_at_in_their_language_with_the_way_b
         ("he;q=nan", "Sign in to", "ltr"),
     ):
         async with browser(chat) as nobody:
-            shown = await nobody.get("/c/0123abc", headers={"accept-language": language})
+            shown = await nobody.open("/c/0123abc", headers={"accept-language": language})
         assert shown.status == 401
         assert words in shown.text, language
         assert f'dir="{direction}"' in shown.text
@@ -144,7 +144,7 @@ async def test_the_page_to_sign_in_at_speaks_the_language_that_was_chosen_in_the
     for chosen, words in (("he", "התחברו"), ("en", "Sign in to"), ("xx", "سجّلوا")):
         async with browser(chat) as nobody:
             headers = {"accept-language": "ar", "cookie": f"language={chosen}"}
-            assert words in (await nobody.get("/", headers=headers)).text
+            assert words in (await nobody.open("/", headers=headers)).text
 
 
 async def test_a_script_is_told_where_to_sign_in_and_nothing_else(chat):
@@ -464,7 +464,7 @@ async def test_a_session_ends_after_its_days_and_the_page_says_so(entrance, prov
         sent = {"cookie": f"{COOKIE}={ana.cookie()}"}
         late = time.time() + 24 * 3600 + 2
         monkeypatch.setattr("time.time", lambda: late)
-        shown = await ana.get("/c/abc", headers=sent)
+        shown = await ana.open("/c/abc", headers=sent)
     assert (shown.status, "Your session is over" in shown.text) == (401, True)
 
 
@@ -473,7 +473,7 @@ async def test_who_is_taken_off_the_list_is_out_at_once(entrance, provider):
         await ana.sign_in(provider)
         cookies = {COOKIE: ana.cookie()}
     async with entrance(allowed_people=("ben@example.org",)) as url, browser(url, cookies=cookies) as ana:
-        shown = await ana.get("/")
+        shown = await ana.open("/")
         assert (shown.status, "may not use this chat" in shown.text, "choose=1" in shown.text) == (401, True, True)
     async with entrance(allowed_people=("ben@example.org",)) as url, browser(url, cookies=cookies) as ana:
         assert not await ana.is_in()
@@ -552,7 +552,7 @@ async def test_whose_session_is_over_is_told_so_before_becoming_a_guest(entrance
         await ana.post("/sign-out")
         shown = await ana.get("/state", headers=ended)
         assert (shown.status, "Your session is over" in shown.text) == (401, True)
-        shown = await ana.get("/", headers=ended)
+        shown = await ana.open("/", headers=ended)
         assert (shown.status, "Go on without signing in" in shown.text) == (401, True)
         assert await ana.is_in()
 
@@ -562,7 +562,7 @@ async def test_a_guest_too_many_may_still_sign_in(entrance, provider):
         await ana.get("/sign-in")  # makes nobody a guest
         assert await guest.is_in()
         assert (await ana.get("/state")).status == 429
-        shown = await ana.get("/")
+        shown = await ana.open("/")
         assert (shown.status, "Too many new guests" in shown.text, "without signing in" in shown.text) == (
             429,
             True,
