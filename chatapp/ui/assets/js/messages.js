@@ -25,14 +25,14 @@ const wired = (entry) => {
 export const shown = () => [open.entries.map(wired)];
 
 let timer = 0;
-let wasWriting = false;
+let shownWriting = false; // what the buttons show, all of them: an answer may begin and end within one frame
 const show = () => {
   timer ||= setTimeout(() => {
     timer = 0;
     find("#show").click();
     const main = find("#main");
-    if (main.classList.toggle("writing", isWriting()) !== wasWriting) {
-      wasWriting = isWriting();
+    if (main.classList.toggle("writing", isWriting()) !== shownWriting) {
+      shownWriting = isWriting();
       markWaiting(find("#messages"));
     }
     main.classList.toggle("empty", !open.id && !open.entries.length);
@@ -92,7 +92,7 @@ const dress = (row, entry) => {
     if (entry.images?.length) row.prepend(pictures(entry));
     row.append(questionFooter(entry));
   }
-  if (isWriting()) markWaiting(row);
+  if (shownWriting) markWaiting(row);
 };
 
 const pictures = (entry) =>
@@ -173,7 +173,7 @@ const otherModel = (entry) => {
 const waiting = (action) => () =>
   isWriting() ? tell(t("An answer is being written. Wait for its end, or stop it first.")) : action();
 const markWaiting = (root) =>
-  root.querySelectorAll("[data-waits]").forEach((button) => button.setAttribute("aria-disabled", String(isWriting())));
+  root.querySelectorAll("[data-waits]").forEach((button) => button.setAttribute("aria-disabled", String(shownWriting)));
 
 const thumb = (entry, feedback, picture, label) => {
   const isGiven = entry.feedback === feedback;
