@@ -130,13 +130,13 @@ def chat_page() -> gr.Blocks:
                     reset = gr.Button(_say("Reset to defaults"), elem_id="reset", size="sm")
 
         # Values go as they are in both directions: nothing of them is looked at on the server.
-        def on(event: Any, name: str, inputs: list[Any], outputs: list[Any], *, mode: str = "multiple") -> None:  # noqa: ANN401  # an event of any component
+        def on(event: Any, name: str, inputs: list[Any], outputs: list[Any]) -> None:  # noqa: ANN401  # an event of any component
             event(
                 None,
                 inputs,
                 outputs,
                 js=name,  # of what assets/js/main.js gives; assets/js/early.js makes it a function
-                trigger_mode=mode,
+                trigger_mode="multiple",
                 show_progress="hidden",
                 api_visibility="private",
             )
@@ -144,8 +144,8 @@ def chat_page() -> gr.Blocks:
         parameters = [temperature, top_p, max_tokens, system_prompt]
         on(page.load, "load", parameters, [])
         on(show.click, "shown", [], [chatbot])
-        on(fill.click, "filled", [], [message, *parameters])
-        on(message.submit, "send", [message, *parameters], [message], mode="once")
+        on(fill.click, "filled", [], parameters)
+        on(message.submit, "send", [message, *parameters], [])
         on(message.stop, "stop", [], [])
         on(new.click, "startNew", [], [])
         on(reset.click, "resetParameters", [], [])

@@ -284,6 +284,28 @@ async def test_a_message_whose_reply_is_lost_is_taken_once(page, gemma, taken):
     assert len(lost) == 3
 
 
+async def test_what_is_written_before_the_last_message_is_taken_stays_in_the_box(page):
+    may_go, asked = asyncio.Event(), []
+
+    async def hold(route):
+        asked.append(route.request.url)
+        await may_go.wait()
+        await route.continue_()
+
+    await page.tab.route("**/conversations", hold)
+    await page.send("First")
+    await page.box.press("Enter")
+    await page.box.press_sequentially("Second")
+    may_go.set()
+    await expect(page.box).to_have_value("Second")
+    await expect(page.answers).to_have_count(1)
+    await expect(page.stop_button).to_be_hidden()
+    await page.box.press("Enter")
+    await expect(page.questions).to_have_text(["First", "Second"])
+    await expect(page.box).to_have_value("")
+    assert len(asked) == 1
+
+
 async def test_text_in_the_box_survives_a_reload(page):
     await page.box.fill("Not sent yet")
     await page.tab.reload()

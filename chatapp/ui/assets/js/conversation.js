@@ -1,6 +1,5 @@
 // The open conversation: what is in it, what is written in it, and everything that asks for a turn.
 import { call, pathOf, wordsOf } from "./api.js";
-import { find } from "./dom.js";
 import { attempt, say } from "./notices.js";
 import { eventsOf, follow, isFollowing, newName, post, stopFollowing } from "./stream.js";
 import { said, t } from "./words.js";
@@ -171,5 +170,3 @@ document.addEventListener("visibilitychange", () => {
   else if (Date.now() - hiddenAt > AWAY) lookAgain();
 });
 addEventListener("online", lookAgain);
-
-export const questionBox = () => find("#message textarea");

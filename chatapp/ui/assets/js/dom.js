@@ -1,6 +1,4 @@
 // Elements without a library. Text always goes in as text, never as markup.
-export const UNCHANGED = { __type__: "update" }; // Gradio leaves such a component as it is
-
 export const find = (selector, root = document) => root.querySelector(selector);
 
 // h("button", { class: "x", onclick: f }, "text", child, ...); null and false are left out.

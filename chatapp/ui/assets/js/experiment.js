@@ -1,4 +1,5 @@
 // Experiments: the next questions go to two at once, two models or two temperatures, and one answer is kept.
+import { box } from "./box.js";
 import { onChange } from "./conversation.js";
 import { find, h, icon, popUp } from "./dom.js";
 import * as models from "./models.js";
@@ -51,7 +52,7 @@ const panel = (button) => {
     current.beside = { model: model.value, temperature: Number(temperature.value), top_p: current.top_p };
     form.hidePopover();
     update();
-    find("#message textarea").focus();
+    box().focus();
   };
   const form = h(
     "div",

@@ -1,4 +1,5 @@
 // The gallery of personas: some that are always there, and a person's own, to choose, make and change.
+import { box } from "./box.js";
 import { find, h, iconButton } from "./dom.js";
 import { current, setInstructions } from "./parameters.js";
 import { change, profile } from "./profile.js";
@@ -60,7 +61,7 @@ export const GALLERY = [
 const choose = (persona) => {
   setInstructions(persona?.instructions || "", persona?.id || "");
   find("#personas").close();
-  find("#message textarea").focus();
+  box().focus();
 };
 
 const card = (persona, isOwn) =>

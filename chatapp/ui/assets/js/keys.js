@@ -1,4 +1,5 @@
 // Everything by keyboard.
+import { box } from "./box.js";
 import { isWriting, stop } from "./conversation.js";
 import { find } from "./dom.js";
 import { go } from "./sidebar.js";
@@ -23,7 +24,7 @@ export const start = () =>
     const key = event.code === "KeyO" ? "o" : event.code === "KeyK" ? "k" : event.key; // on a Hebrew keyboard too
     if (main && event.shiftKey && key === "o") go("");
     else if (main && !event.shiftKey && key === "k") openSearch();
-    else if (event.key === "/" && !isTyping(event.target)) find("#message textarea").focus();
+    else if (event.key === "/" && !isTyping(event.target)) box().focus();
     else if (event.key === "Escape" && isWriting() && !find("dialog[open], :popover-open, .edit")) stop();
     else return;
     event.preventDefault();

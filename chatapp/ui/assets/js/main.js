@@ -1,9 +1,10 @@
 // Puts the parts together once Gradio's are there, and gives Gradio's events what they call.
 import { call } from "./api.js";
 import * as account from "./account.js";
+import { write, written } from "./box.js";
 import * as conversation from "./conversation.js";
 import * as direction from "./direction.js";
-import { find, h, UNCHANGED } from "./dom.js";
+import { find, h } from "./dom.js";
 import * as experiment from "./experiment.js";
 import { keep, kept } from "./kept.js";
 import * as keys from "./keys.js";
@@ -39,7 +40,7 @@ const state = async () => {
 
 // What stands in the box is kept for whoever wrote it, and from a guest for whoever signs in then.
 const keepDraft = () => {
-  const text = conversation.questionBox()?.value;
+  const text = written();
   // (A page that is left before it was ready has shown no draft.)
   if (text || document.body.classList.contains("ready"))
     keep("session", DRAFT, text && JSON.stringify({ text, owner: account.owner() }));
@@ -75,27 +76,33 @@ const load = async (temperature, top_p, max_tokens) => {
   models.setModels(now);
   setProfile(now.profile);
   account.setMe(now.me);
-  if (draft() && !conversation.questionBox().value) parameters.fill({ message: draft() });
+  if (draft() && !written()) write(draft());
   sidebar.takeList(now.conversations);
   pictures.setLimits(now.limits);
   document.body.classList.add("ready");
 };
 
+let onItsWay = null; // what is being sent, and not known to be taken yet: Enter may be pressed twice
 const send = async (text, temperature, top_p, max_tokens, system_prompt) => {
   parameters.parametersChanged(temperature, top_p, max_tokens);
   parameters.instructionsChanged(system_prompt);
-  if (conversation.open.entries.some((entry) => entry.column && !entry.writing)) {
-    notices.say(t("Keep one of the two answers first; the other one is still reachable as a version."));
-    return [UNCHANGED];
+  if (onItsWay !== null) {
+    if (text !== onItsWay) notices.say(t("An answer is being written. Wait for its end, or stop it first."));
+    return;
   }
-  const problem = pictures.problem();
-  if (problem) {
-    notices.say(problem);
-    return [UNCHANGED];
+  const problem = conversation.open.entries.some((entry) => entry.column && !entry.writing)
+    ? t("Keep one of the two answers first; the other one is still reachable as a version.")
+    : pictures.problem();
+  if (problem) return notices.say(problem);
+  onItsWay = text;
+  try {
+    if (!(await conversation.send({ ...parameters.asked(), text, images: pictures.taken() }))) return;
+  } finally {
+    onItsWay = null;
   }
-  if (!(await conversation.send({ ...parameters.asked(), text, images: pictures.taken() }))) return [UNCHANGED];
   pictures.clear();
-  return [""];
+  // Until then it stood in the box, and more may be there by now.
+  if (written().startsWith(text)) write(written().slice(text.length).trimStart());
 };
 
 window.chatIsThere({

@@ -1,6 +1,6 @@
 // How answers are to be: the sliders, the instructions, and everything else that goes along with a question.
 import { onChange, open } from "./conversation.js";
-import { find, h, icon, place, UNCHANGED } from "./dom.js";
+import { find, h, icon, place } from "./dom.js";
 import * as models from "./models.js";
 import { change, onProfile, profile } from "./profile.js";
 import { said, t } from "./words.js";
@@ -16,7 +16,6 @@ let defaults = {}; // as the layout has them, until a person changes them
 const now = { system_prompt: "", persona: "", beside: null };
 export const current = now;
 export const setDefaults = (values) => Object.assign(now, (defaults = values));
-let text = UNCHANGED; // what the message box is to get
 
 // Everything that goes along with a question.
 export const asked = () => {
@@ -31,21 +30,16 @@ export const asked = () => {
 
 // Gradio asks for this when #fill is pressed.
 export const filled = () => {
-  const message = text;
-  text = UNCHANGED;
   const unsupported = models.chosenModel()?.unsupported || {};
   const slider = (name) => ({
-    ...UNCHANGED,
+    __type__: "update", // and nothing else of it
     value: now[name],
     interactive: !unsupported[name],
     info: unsupported[name] ? said(unsupported[name]) : SENTENCES[name],
   });
-  return [message, slider("temperature"), slider("top_p"), slider("max_tokens"), now.system_prompt];
+  return [slider("temperature"), slider("top_p"), slider("max_tokens"), now.system_prompt];
 };
-export const fill = ({ message = UNCHANGED } = {}) => {
-  if (message !== UNCHANGED) text = message;
-  find("#fill").click();
-};
+export const fill = () => find("#fill").click();
 
 let timer = 0;
 export const parametersChanged = (temperature, top_p, max_tokens) => {

@@ -1,5 +1,6 @@
 // The list of conversations: by day, with what can be done with each; and the search through all of them.
 import { call, pathOf } from "./api.js";
+import { box } from "./box.js";
 import { onChange, open, show } from "./conversation.js";
 import { copyText, find, h, icon, iconButton, menu } from "./dom.js";
 import { goTo } from "./messages.js";
@@ -52,7 +53,7 @@ export const go = (id, { replace = false, isTemporary = false, message = "" } = 
   show(id, itemOf(id) || null, { isTemporary });
   if (message) goTo(message);
   closeOnPhone();
-  if (!message && matchMedia("(hover: hover)").matches) find("#message textarea")?.focus();
+  if (!message && matchMedia("(hover: hover)").matches) box()?.focus();
 };
 
 export const idInAddress = () => /\/c\/([A-Za-z0-9-]+)$/.exec(location.pathname)?.[1] || "";

@@ -1,8 +1,8 @@
 // The first thing that is seen: what this is, what to ask, and who can read it.
+import { box, write } from "./box.js";
 import { onChange, open } from "./conversation.js";
 import { find, h } from "./dom.js";
 import * as models from "./models.js";
-import { fill } from "./parameters.js";
 import { t } from "./words.js";
 
 const EXAMPLES = [
@@ -28,7 +28,7 @@ const privacy = () => {
 
 export const start = () => {
   const line = h("p", { id: "privacy" });
-  const use = (text) => (fill({ message: text }), find("#message textarea").focus());
+  const use = (text) => (write(text), box().focus());
   find("#messages").before(
     h(
       "section",
