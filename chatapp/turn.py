@@ -66,6 +66,11 @@ class Turn:
         self._announced_at = float("-inf")  # by the loop's clock
         self._announcement: asyncio.TimerHandle | None = None
 
+    @property
+    def is_written(self) -> bool:
+        """Whether all that is left is to store it; a page may show that it has ended."""
+        return all(answer.generation is not None and answer.generation.done() for answer in self.answers)
+
     def messages(self) -> list[Message]:
         """Return the messages of this turn as they are now."""
         return [*([self.question] if self.question else []), *(answer.message() for answer in self.answers)]

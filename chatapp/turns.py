@@ -299,6 +299,9 @@ class TurnRunner:
 
     async def _begin(self, key: Key, answers: int, stored: Callable[[], Awaitable[Turn]]) -> Conversation:
         """Check what can be checked at once, then start the turn that ``stored`` returns."""
+        last = self._turns.get(key)
+        if last is not None and last.is_written:
+            await last.finished.wait()
         if self._closing:
             raise ModelUnavailable(Sentence("The chat is being restarted. Send again in a moment; nothing was sent."))
         if key in self._turns:

@@ -1,12 +1,13 @@
 """Chromium in front of the chat as a person starts it."""
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import async_playwright, expect
+from playwright.async_api import Error, async_playwright, expect
 
 from tests.browser.chat_page import ChatPage
 from tests.fakes.gemini_server import GeminiServer
@@ -84,14 +85,11 @@ async def open_chat(chromium, gemma):
     gemma.answer, gemma.tokens_per_second, gemma.script = ["Hello", " from", " Gemma", "."], None, []
     contexts, problems = [], []
 
-    async def opened(url, *, locale="en-US", width=1280, height=800, **options):
-        context = await chromium.new_context(
-            locale=locale, viewport={"width": width, "height": height}, reduced_motion="reduce", **options
-        )
-        context.set_default_timeout(20_000)
-        contexts.append(context)
-        tab = await context.new_page()
-        page = ChatPage(tab, url, problems)
+    async def opened(url, *, context=None, **options):
+        if context is None:
+            context = await _new_profile(chromium, **options)
+            contexts.append(context)
+        page = ChatPage(await context.new_page(), url, problems)
         await page.open()
         return page
 
@@ -101,6 +99,30 @@ async def open_chat(chromium, gemma):
     assert problems == []
 
 
+async def _new_profile(chromium, *, locale="en-US", width=1280, height=800, **options):
+    context = await chromium.new_context(
+        locale=locale, viewport={"width": width, "height": height}, reduced_motion="reduce", **options
+    )
+    context.set_default_timeout(20_000)
+    return context
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def everyday_profile(chromium):
+    context = await _new_profile(chromium)
+    yield context
+    await context.close()
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def page(open_chat, chat):
-    return await open_chat(chat.url)
+async def page(open_chat, chat, everyday_profile):
+    """A page of somebody whom the chat never saw; the browser has its files, a third of what opening it takes."""
+    page = await open_chat(chat.url, context=everyday_profile)
+    yield page
+    await everyday_profile.set_offline(False)
+    await everyday_profile.clear_cookies()
+    await everyday_profile.clear_permissions()
+    with contextlib.suppress(Error):  # where the test left the chat
+        await page.tab.evaluate("localStorage.clear()")
+    for tab in everyday_profile.pages:
+        await tab.close()

@@ -3,6 +3,8 @@
 import pytest
 from playwright.async_api import expect
 
+from tests.page_client import open_page
+
 pytestmark = pytest.mark.browser
 in_browser = pytest.mark.asyncio(loop_scope="session")
 # What Chromium says of pictures that are not there or not allowed, and of mathematics that is none.
@@ -99,6 +101,7 @@ TRICKS = [
     "__proto__",
     "\x00\x01\x02\x7f",
 ]
+PER_CONVERSATION = 20
 
 
 def test_there_are_enough_tricks():
@@ -135,17 +138,37 @@ async def _unsafe(page):
 
 
 @in_browser
-@pytest.mark.parametrize("part", range(4))
-async def test_nothing_written_runs_in_questions_answers_and_titles(page, gemma, part):
-    for trick in TRICKS[part::4]:
-        gemma.answer = [trick]
-        await page.tab.evaluate("window.hacked = undefined")
-        if await page.questions.count() >= 20:
-            await page.start_new()
+async def test_nothing_written_runs_while_it_is_written(page, gemma):
+    for trick in TRICKS[::9]:
+        gemma.answer = list(trick)
         before = await page.answers.count()
-        await page.send(f"Q {trick}" if trick.strip("\x00\x01\x02\x7f ") else "Q")
+        await page.send(_question(trick))
         await expect(page.answers).to_have_count(before + 1)
         await expect(page.stop_button).to_be_hidden()
+    await _nothing_ran(page)
+
+
+@in_browser
+async def test_nothing_written_runs_in_questions_answers_and_titles(page, gemma):
+    cookies = {one["name"]: one["value"] for one in await page.tab.context.cookies()}
+    for first in range(0, len(TRICKS), PER_CONVERSATION):
+        tricks = TRICKS[first : first + PER_CONVERSATION]
+        async with open_page(page.url, cookies=cookies) as person:
+            conversation = ""
+            for trick in tricks:
+                gemma.answer = [trick]
+                conversation = await person.send(_question(trick), model="gemma", conversation=conversation)
+                await person.watch_until(conversation, lambda entries: entries and not entries[-1]["writing"])
+        await page.open(f"{page.url}/c/{conversation}")
+        await expect(page.answers).to_have_count(len(tricks))
+        await _nothing_ran(page)
+
+
+def _question(trick):
+    return f"Q {trick}" if trick.strip("\x00\x01\x02\x7f ") else "Q"
+
+
+async def _nothing_ran(page):
     await _touch_everything(page)
     assert await page.tab.evaluate("window.hacked") is None
     assert await _unsafe(page) == []

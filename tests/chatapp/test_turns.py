@@ -197,6 +197,28 @@ async def test_a_second_send_while_an_answer_is_written_is_refused_and_changes_n
     assert [message.content for message in await store.messages("ann", conversation.id)] == ["one", "a"]
 
 
+async def test_a_send_right_after_the_last_word_is_taken_once_the_answer_is_stored(chat, store, monkeypatch):
+    runner = await chat(ScriptedModel("a"))
+    append, may_store = store.append, asyncio.Event()
+
+    async def slow_append(user, conversation_id, *messages):
+        await may_store.wait()
+        return await append(user, conversation_id, *messages)
+
+    monkeypatch.setattr(store, "append", slow_append)
+    conversation = await runner.start("ann", "", "one", "scripted", PARAMETERS)
+    async with asyncio.timeout(5):
+        while not runner.current("ann", conversation.id).is_written:
+            await asyncio.sleep(0.01)
+    second = asyncio.create_task(runner.start("ann", conversation.id, "two", "scripted", PARAMETERS))
+    await asyncio.sleep(0.01)
+    may_store.set()
+    await second
+    await finished(runner, "ann", conversation.id)
+    texts = [message.content for message in await store.messages("ann", conversation.id)]
+    assert texts == ["one", "a", "two", "a"]
+
+
 async def test_of_many_sends_at_once_in_one_conversation_exactly_one_is_taken(chat, store):
     runner = await chat(ScriptedModel("a", seconds_between=0.05))
     conversation = await runner.start("ann", "", "one", "scripted", PARAMETERS)

