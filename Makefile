@@ -10,6 +10,9 @@ STACK ?= dev
 ARGS ?=
 export STACK
 
+# The workers of a test run, and the processes they start, take what one of them has compiled.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help run up preview url destroy doctor test quick check audit format bench screenshots image pins clean chat dev stack
 

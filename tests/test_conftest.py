@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # a run of pytest for each
+
 TESTS = """
 import pytest
 

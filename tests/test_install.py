@@ -15,6 +15,8 @@ import pytest
 
 from tests.unprivileged import unprivileged
 
+pytestmark = pytest.mark.slow  # a shell for each
+
 ROOT = Path(__file__).parents[1]
 TOOLS = ["cat", "chmod", "cksum", "cp", "date", "dirname", "env", "grep", "mkdir", "mktemp", "rm", "sed", "sh", "sleep"]
 

@@ -363,6 +363,7 @@ async def test_nothing_from_memory_goes_into_an_export(journaled, cloud, path):
     assert (response.status, b"down" in response.body) == (503, True)
 
 
+@pytest.mark.slow
 async def test_whoever_goes_away_ends_the_export(chat, monkeypatch):
     for number in range(50):
         await created(chat.store, f"{number}", a_message("x" * 200_000, 1_000), at=1_000 + number)

@@ -115,6 +115,7 @@ async def test_everything_moves_as_it_was_and_nothing_stays_behind(store):
     assert (await taking.count(GUEST), await taking.take(GUEST, ANA)) == (0, {})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [False, True], ids=["before a write", "after a write"])
 async def test_wherever_it_is_killed_nothing_is_lost_and_again_finishes_it(store, after):
     for at in itertools.count():
@@ -265,6 +266,7 @@ async def test_the_original_is_deleted_only_when_the_copy_is_in_the_cloud(journa
     assert await is_empty(store, GUEST)
 
 
+@pytest.mark.slow  # until it is given up
 async def test_while_the_cloud_is_away_nothing_moves_and_what_was_last_seen_is_not_believed(journaled):
     store, cloud = journaled
     conversation = a_conversation()

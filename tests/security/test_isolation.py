@@ -16,7 +16,10 @@ from tests.page_client import events
 from tests.security.asking import OWN_PAGE, Caller
 from tests.security.doors import OWN, TABLE, Kind, doors
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.slow,
+]  # a whole chat for each, which takes half a second
 
 WHAT_TO_DO = """
 These addresses are not classified: {missing}

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # a shell for each
+
 ROOT = Path(__file__).parents[2]
 REAL = ["cat", "dirname", "grep", "make", "sed", "sh"]
 

@@ -7,6 +7,8 @@ import pytest
 from tests.fakes.openai_server import Reply
 from tests.page_client import Refused, open_page, texts
 
+pytestmark = pytest.mark.slow  # a whole chat for each, which takes half a second
+
 CODE = "Look:\n\n```python\ndef f():\n    if True:\n        return 1\n```"
 
 

@@ -20,6 +20,8 @@ from chatapp.identity.sessions import user_id
 from tests.chatapp.identity.conftest import browser
 from tests.page_client import PageClient
 
+pytestmark = pytest.mark.slow  # a whole chat for each, which takes half a second
+
 KEY, OTHER_KEY = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
 RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 AUDIENCE = "/projects/123/global/backendServices/456"

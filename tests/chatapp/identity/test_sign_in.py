@@ -14,6 +14,8 @@ from tests.fakes.oidc_provider import CLIENT, KEY, OTHER_KEY, SECRET
 from tests.oidc_provider import running_provider
 from tests.page_client import PageClient
 
+pytestmark = pytest.mark.slow  # a whole chat for each, which takes half a second
+
 ANA = "ana@example.org"
 FLOW = "chat_sign_in"
 

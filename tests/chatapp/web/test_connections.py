@@ -18,6 +18,8 @@ from chatapp.web.connections import BoundedProtocol
 from chatapp.web.open_files import raised_limit
 from tests.serving import running_chat
 
+pytestmark = pytest.mark.slow  # hundreds of connections
+
 HEAD = b"POST /read HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n"
 GET = b"GET /%s HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
