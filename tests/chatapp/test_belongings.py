@@ -28,6 +28,8 @@ from tests.fakes.stores import FakeCloud
 from tests.page_client import Refused, texts
 from tests.serving import serving
 
+pytestmark = pytest.mark.slow  # a chat over HTTP for each
+
 PARAMETERS = GenerationParameters()
 CONFIRMED = {"confirm": True}
 PICTURES = (
@@ -363,7 +365,6 @@ async def test_nothing_from_memory_goes_into_an_export(journaled, cloud, path):
     assert (response.status, b"down" in response.body) == (503, True)
 
 
-@pytest.mark.slow
 async def test_whoever_goes_away_ends_the_export(chat, monkeypatch):
     for number in range(50):
         await created(chat.store, f"{number}", a_message("x" * 200_000, 1_000), at=1_000 + number)

@@ -16,6 +16,8 @@ from chatapp import settings as chat
 from stacks.profiles import PROFILES
 from tests.stacks.recording import Registered, seen
 
+pytestmark = pytest.mark.slow  # every object of many deployments against large schemas
+
 GCP = {"gcp:project": "my-proj-1"}
 TOKEN = {"huggingFaceToken": "hf_abcdefghij"}
 CLIENT = {"oauthClientId": "12-ab.apps.googleusercontent.com", "oauthClientSecret": "GOCSPX-secret"}

@@ -29,6 +29,8 @@ from tests.stacks.recording import ROOT, Registered, seen
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.slow  # many deployments
+
 PACK = ROOT / "stacks" / "policies"
 GCP = {"gcp:project": "my-proj-1"}
 KUBERNETES = {"platform": "kubernetes", "image": "example.org/chat:1"}

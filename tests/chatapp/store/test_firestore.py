@@ -54,6 +54,8 @@ from tests.serving import free_port, running_chat
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+pytestmark = pytest.mark.slow  # the emulator takes seconds to start
+
 RULES = Path(__file__).parents[3] / "manifests" / "firestore.rules"
 DAY_MS = 24 * 3600 * 1000
 PICTURE = Image(id="picture", media_type="image/png", width=1, height=1, data=b"\x89PNG\xff")
@@ -250,7 +252,6 @@ async def test_an_answer_without_a_write_for_too_long_is_shown_as_interrupted_an
     await impatient.aclose()
 
 
-@pytest.mark.slow
 async def test_after_a_chat_was_killed_in_mid_answer_another_shows_what_was_written_and_goes_on(
     place, firestore_emulator, tmp_path
 ):
@@ -650,7 +651,6 @@ async def test_no_query_needs_a_composite_index(store, monkeypatch):
 # Trouble
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("silent", [False, True], ids=["a closed port", "a server that never answers"])
 async def test_a_dead_server_is_said_in_words_before_anybody_gives_up(monkeypatch, silent):
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -679,7 +679,6 @@ async def test_a_dead_server_is_said_in_words_before_anybody_gives_up(monkeypatc
         await store.aclose()
 
 
-@pytest.mark.slow
 async def test_after_an_outage_it_works_again_by_itself_within_seconds(monkeypatch):
     port = free_port()
     monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", f"127.0.0.1:{port}")
@@ -777,7 +776,6 @@ async def test_without_an_emulator_it_asks_google_itself_and_signs_in(place, fir
 # Rules
 
 
-@pytest.mark.slow
 async def test_the_rules_refuse_everybody_but_the_chats_own_library(monkeypatch):
     with running_emulator("--rules", str(RULES)) as emulator:
         monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", emulator.host)
@@ -805,7 +803,6 @@ async def test_the_rules_refuse_everybody_but_the_chats_own_library(monkeypatch)
         await store.aclose()
 
 
-@pytest.mark.slow
 async def test_an_answer_that_one_copy_writes_is_shown_to_its_end_by_another(place, firestore_emulator, tmp_path):
     words = [f"{number} " for number in range(300)]
     async with FakeOpenAIServer(answer=words, tokens_per_second=30) as gemma:
