@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from chatapp.errors import StoreUnavailable
@@ -63,7 +64,7 @@ class Entrance:
             case "local":
                 self._identity = LocalIdentity()
             case "anonymous":
-                self._identity = self._anonymous()
+                self._identity = self._guests
             case "google":
                 # The longest that any setting lets a cookie live, since the setting may be raised.
                 self._ended = EndedSessions(store, seconds=MOST_DAYS * DAY_SECONDS)
@@ -74,7 +75,7 @@ class Entrance:
                     self._ended,
                     self._allowed,
                     issuer=settings.oidc_issuer,
-                    guests=self._anonymous() if settings.guests else None,
+                    guests=self._guests if settings.guests else None,
                 )
             case "iap":
                 self._identity = ProxyIdentity(
@@ -88,7 +89,7 @@ class Entrance:
         account = Account(
             self._settings,
             TakingAlong(self._store, turns),
-            self._anonymous() if self._secret else None,
+            self._guests if self._secret else None,
             sign_out_url=SIGN_OUT if self._settings.identity == "iap" else "",
         )
         app.include_router(account.router())
@@ -145,7 +146,8 @@ class Entrance:
             links=[link],
         )
 
-    def _anonymous(self) -> AnonymousIdentity:
+    @cached_property
+    def _guests(self) -> AnonymousIdentity:
         from chatapp.limits.guests import NewGuests  # noqa: PLC0415  # its library is for those who have limits
 
         guests = NewGuests(self._settings.new_guests_per_hour, self._on_refused)

@@ -360,7 +360,6 @@ def test_settings_of_pip_reach_it_but_for_those_that_lead_out_of_the_venv(comput
     assert not any(line.startswith("PIP_TARGET=") for line in environment)
 
 
-@pytest.mark.slow
 def test_with_the_real_pip(tmp_path):
     """Two made-up packages, installed from a folder by this Python; then one that is not what was pinned."""
     (tmp_path / "requirements").mkdir()

@@ -87,7 +87,7 @@ async def open_chat(chromium, gemma):
 
     async def opened(url, *, context=None, **options):
         if context is None:
-            context = await _new_profile(chromium, **options)
+            context = await new_profile(chromium, **options)
             contexts.append(context)
         page = ChatPage(await context.new_page(), url, problems)
         await page.open()
@@ -99,7 +99,7 @@ async def open_chat(chromium, gemma):
     assert problems == []
 
 
-async def _new_profile(chromium, *, locale="en-US", width=1280, height=800, **options):
+async def new_profile(chromium, *, locale="en-US", width=1280, height=800, **options):
     context = await chromium.new_context(
         locale=locale, viewport={"width": width, "height": height}, reduced_motion="reduce", **options
     )
@@ -109,7 +109,7 @@ async def _new_profile(chromium, *, locale="en-US", width=1280, height=800, **op
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def everyday_profile(chromium):
-    context = await _new_profile(chromium)
+    context = await new_profile(chromium)
     yield context
     await context.close()
 

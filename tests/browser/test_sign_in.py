@@ -6,6 +6,7 @@ import pytest_asyncio
 from playwright.async_api import expect
 
 from tests.browser.chat_page import ChatPage
+from tests.browser.conftest import new_profile
 from tests.browser.test_languages import LOCALES, words
 from tests.oidc_provider import running_provider
 from tests.serving import running_chat
@@ -60,13 +61,7 @@ async def device(chromium, gemma, provider):
     contexts, problems = [], []
 
     async def opened(address, *, language="en", width=1280, scheme="light"):
-        context = await chromium.new_context(
-            locale=LOCALES[language],
-            viewport={"width": width, "height": 740},
-            color_scheme=scheme,
-            reduced_motion="reduce",
-        )
-        context.set_default_timeout(20_000)
+        context = await new_profile(chromium, locale=LOCALES[language], width=width, height=740, color_scheme=scheme)
         await context.route(f"{STYLES}**", lambda route: route.abort())
         contexts.append(context)
         origin = "/".join(address.split("/")[:3])

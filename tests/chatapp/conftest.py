@@ -10,7 +10,7 @@ from chatapp.store.sqlite import SQLiteStore
 from tests.chatapp.turning import made_runner
 from tests.fakes.openai_server import FakeOpenAIServer
 from tests.page_client import open_page
-from tests.serving import in_a_thread, serving
+from tests.serving import NO_LIMITS, in_a_thread, serving
 
 ANSWER = ["Hello", " from", " Gemma", "."]
 
@@ -70,10 +70,7 @@ def shared_chat_url(tmp_path_factory):
     async def chat():
         async with FakeOpenAIServer(answer=ANSWER) as server:
             settings = settings_of(tmp_path_factory.mktemp("chat"), server)
-            # One address sends what hundreds of people would in hours: what is bounded, its own tests say.
-            limits = ("messages_per_minute", "all_messages_per_minute", "new_guests_per_hour")
-            unlimited = dict.fromkeys(limits, 0)
-            async with serving(await create_app(settings.model_copy(update=unlimited))) as url:
+            async with serving(await create_app(settings.model_copy(update=NO_LIMITS))) as url:
                 yield url
 
     with in_a_thread(chat()) as url:

@@ -17,21 +17,12 @@ from tests.security.asking import Caller, Reply, ask, request
 from tests.security.doors import TABLE, Door, doors
 from tests.security.owned import FirestorePlace, Owned, SQLitePlace, owned_by
 from tests.security.people import PEOPLE, People
-from tests.serving import serving
+from tests.serving import NO_LIMITS, serving
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from chatapp.store import ConversationStore
-
-# Nothing here is about how much one may ask.
-NO_LIMITS = dict.fromkeys(
-    (
-        *("new_guests_per_hour", "messages_per_minute", "tokens_per_day", "cost_per_day"),
-        *("all_messages_per_minute", "all_tokens_per_day", "all_cost_per_day"),
-    ),
-    0,
-)
 
 
 @dataclass
@@ -58,7 +49,6 @@ class SharedChat:
         return await request(self.http, method, self.url + path, caller, body)
 
 
-FAST = ("anonymous", "google")  # the others take as long again, and find the same routes
 NAMES = ("ana", "bela", "carla", "dana")
 
 
@@ -66,11 +56,8 @@ NAMES = ("ana", "bela", "carla", "dana")
     scope="module",
     loop_scope="module",
     params=[
-        *(
-            pytest.param((name, SQLitePlace), id=name, marks=() if name in FAST else pytest.mark.slow)
-            for name in PEOPLE
-        ),
-        pytest.param(("anonymous", FirestorePlace), id="anonymous, Firestore", marks=pytest.mark.slow),
+        *(pytest.param((name, SQLitePlace), id=name) for name in PEOPLE),
+        pytest.param(("anonymous", FirestorePlace), id="anonymous, Firestore"),
     ],
 )
 async def chat(request, tmp_path_factory):

@@ -16,10 +16,7 @@ from tests.page_client import events
 from tests.security.asking import OWN_PAGE, Caller
 from tests.security.doors import OWN, TABLE, Kind, doors
 
-pytestmark = [
-    pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.slow,
-]  # a whole chat for each, which takes half a second
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]  # thousands of requests
 
 WHAT_TO_DO = """
 These addresses are not classified: {missing}
@@ -155,7 +152,6 @@ async def test_nobody_gets_nothing(chat, unchanged):
     await asks_everywhere(chat, Caller("nobody"), unchanged, closed=True)
 
 
-@pytest.mark.slow  # more than a thousand requests
 async def test_whoever_only_pretends_gets_nothing(chat, unchanged):
     for caller in chat.people.pretending("ana"):
         await asks_everywhere(chat, caller, unchanged)

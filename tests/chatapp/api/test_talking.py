@@ -174,7 +174,6 @@ async def test_a_page_that_knows_the_beginning_gets_what_follows(page, chat_url)
     assert '"two"' in body
 
 
-@pytest.mark.slow
 async def test_many_people_get_their_first_words_at_once(chat_url, model_server):
     model_server.answer = ["first ", "last"]
     model_server.tokens_per_second = 0.2

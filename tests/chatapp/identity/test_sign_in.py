@@ -23,7 +23,6 @@ FLOW = "chat_sign_in"
 # Getting in
 
 
-@pytest.mark.slow
 async def test_people_sign_in_at_a_real_provider_and_are_themselves_on_every_device(settings, serve, google):
     ana = {"sub": "7", "name": "Ana", "email": ANA, "email_verified": True}
     async with (

@@ -67,12 +67,15 @@ async def test_a_head_has_a_bound_too():
             assert "too long" in refused.json()["error"]["text"]
 
 
-@pytest.mark.parametrize("path", ["/conversations", "/nothing"])
-async def test_in_the_chat_as_shipped_it_holds_for_every_address(chat_url, path):
+@pytest.mark.parametrize("announced", [{"content-length": "70000000"}, {}], ids=["announced", "not announced"])
+@pytest.mark.parametrize("path", ["/conversations", "/profile", "/nothing"])
+async def test_in_the_chat_as_shipped_it_holds_for_every_address(chat_url, path, announced):
+    headers = {**OWN_PAGE, "content-type": "application/json", **announced}
+
     def answered():
         with contextlib.closing(http.client.HTTPConnection(urlsplit(chat_url).netloc)) as connection:
             with contextlib.suppress(ConnectionError):  # the chat did not wait for the rest
-                connection.request("POST", path, itertools.repeat(b" " * 1_000_000, 70), OWN_PAGE)
+                connection.request("POST", path, itertools.repeat(b" " * 1_000_000, 70), headers)
                 return connection.getresponse().status
             return None
 

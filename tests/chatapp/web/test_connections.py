@@ -255,7 +255,7 @@ async def median_seconds(url, times=15):
     return sorted(took)[times // 2]
 
 
-@pytest.mark.slow  # its figures are seen with -rP
+# Its figures are seen with -rP.
 async def test_a_thousand_idle_and_two_hundred_slow_connections_keep_nobody_waiting(tmp_path):
     async with running_chat(tmp_path, CHAT_EMBEDDED_MODEL="false") as chat:
         opened = []
@@ -289,7 +289,6 @@ async def test_a_thousand_idle_and_two_hundred_slow_connections_keep_nobody_wait
         assert with_slow < max(20 * alone, 1)
 
 
-@pytest.mark.slow
 async def test_with_more_connections_than_there_may_be_the_next_is_served_too(tmp_path):
     async with running_chat(tmp_path, CHAT_EMBEDDED_MODEL="false", CHAT_CONNECTIONS="100") as chat:
         opened = [await asyncio.open_connection("127.0.0.1", chat.port) for _ in range(300)]
