@@ -27,9 +27,9 @@ import psutil
 from benchmarks import UNLIMITED
 from benchmarks.load_parts.machines import backend_process, chat_process, measured
 from benchmarks.load_parts.people import LONGEST_TURN_SECONDS, PersonAtBackend, PersonAtPage, Talk
-from chatapp.conversation import Conversation, Message, Role, new_id, now_ms
-from chatapp.identity.anonymous import COOKIE, AnonymousIdentity
-from chatapp.store.sqlite import SQLiteStore
+from chatapp.auth.anonymous import COOKIE, AnonymousIdentity
+from chatapp.domain.conversation import Conversation, Message, Role, new_id, now_ms
+from chatapp.store.sqlite.store import SQLiteStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -36,10 +36,10 @@ from benchmarks.page_parts.plain import TOKENS, TOKENS_PER_SECOND
 from benchmarks.page_parts.tab import tab_of
 from benchmarks.page_parts.texts import MESSAGES, messages, tokens
 from benchmarks.start import wait_for
-from chatapp.api.stream import MESSAGES_AT_ONCE
-from chatapp.conversation import Conversation, Message, Role, new_id, now_ms
-from chatapp.identity.local import LOCAL
-from chatapp.store.sqlite import SQLiteStore
+from chatapp.auth.local import LOCAL
+from chatapp.domain.conversation import Conversation, Message, Role, new_id, now_ms
+from chatapp.http.api.stream import MESSAGES_AT_ONCE
+from chatapp.store.sqlite.store import SQLiteStore
 from tests.browser.conftest import ARGUMENTS, chromium_path, sandbox_arguments
 from tests.fakes.openai_server import FakeOpenAIServer
 

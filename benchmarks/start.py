@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from chatapp.conversation import GenerationParameters, Message, Role, Usage, new_id, now_ms
+from chatapp.domain.conversation import GenerationParameters, Message, Role, Usage, new_id, now_ms
 from chatapp.models import ModelState, TextDelta
-from chatapp.models.llamacpp import LlamaCppModel
+from chatapp.models.llamacpp.model import LlamaCppModel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

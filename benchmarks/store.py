@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest import mock
 
-from chatapp.conversation import Conversation, Message, MessageStatus, Role, new_id, now_ms
-from chatapp.store import sqlite_file
-from chatapp.store.journaled import JournaledStore
-from chatapp.store.sqlite import SQLiteStore
+from chatapp.domain.conversation import Conversation, Message, MessageStatus, Role, new_id, now_ms
+from chatapp.store.journal.store import JournaledStore
+from chatapp.store.sqlite import file as sqlite_file
+from chatapp.store.sqlite.store import SQLiteStore
 from tests.fakes.stores import FakeCloud
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ async def measure_journal(stall_s: float, at_once: int, folder: str | None) -> t
         start = time.perf_counter()
         taken_ms = await asyncio.gather(*(talk(store, TURNS // at_once) for _ in range(at_once)))
         rate = TURNS / (time.perf_counter() - start)
-        with mock.patch("chatapp.store.journaled.log"):  # of what is left
+        with mock.patch("chatapp.store.journal.store.log"):  # of what is left
             await store.aclose()
     return rate, [append_ms for one in taken_ms for append_ms in one]
 

@@ -14,20 +14,20 @@ import structlog
 import uvicorn
 
 from chatapp.app import create_app
-from chatapp.errors import ChatError
-from chatapp.logs import configure_logs
+from chatapp.config.logs import configure_logs
+from chatapp.config.settings import InvalidSettings, load_settings, unknown_settings
+from chatapp.domain.errors import ChatError
 from chatapp.models import ModelState
-from chatapp.settings import InvalidSettings, load_settings, unknown_settings
-from chatapp.web.connections import MOST_CONNECTIONS, bounded
-from chatapp.web.open_files import raised_limit
+from chatapp.server.open_files import raised_limit
+from chatapp.server.protocol import MOST_CONNECTIONS, bounded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fastapi import FastAPI
 
+    from chatapp.config.settings import Settings
     from chatapp.models.catalog import Catalog
-    from chatapp.settings import Settings
 
 # Load balancers of Google Cloud keep connections for 600 s; a server that closes them earlier causes 502s.
 KEEP_ALIVE_SECONDS = 620
@@ -64,13 +64,13 @@ async def _serve(settings: Settings, listener: socket.socket, metrics_listener: 
 def _metrics_served(app: FastAPI, listener: socket.socket | None) -> contextlib.AbstractAsyncContextManager[None]:
     if listener is None:
         return contextlib.nullcontext()
-    from chatapp.web.metrics import served  # noqa: PLC0415  # a twentieth of a second, for those who want it
+    from chatapp.server.metrics import served  # noqa: PLC0415  # a twentieth of a second, for those who want it
 
     return served(app.state.metrics, listener)
 
 
 def server_config(app: FastAPI, *, most_connections: int = MOST_CONNECTIONS) -> uvicorn.Config:
-    """Return how the app is served; believes no forwarding header (see `chatapp.web.proxies`)."""
+    """Return how the app is served; believes no forwarding header (see `chatapp.http.middleware.forwarded`)."""
     return uvicorn.Config(
         app,
         http=bounded(most_connections),

@@ -8,42 +8,42 @@ from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 
-from chatapp import api
-from chatapp.api.requests import most_sent_bytes
-from chatapp.conversations import Conversations
-from chatapp.entrance import Entrance
-from chatapp.errors import StoreUnavailable
+from chatapp.config.settings import InvalidSettings
+from chatapp.conversations.service import Conversations
+from chatapp.domain.errors import StoreUnavailable
+from chatapp.domain.sentences import Sentence
+from chatapp.generation.queue import TurnLimits
+from chatapp.generation.runner import TurnRunner
+from chatapp.http import api, health
+from chatapp.http.api import user_data as belongings
+from chatapp.http.api.requests import most_sent_bytes
+from chatapp.http.auth_setup import Entrance
+from chatapp.http.middleware.csrf import OriginsMiddleware
+from chatapp.http.middleware.forwarded import ForwardingMiddleware
+from chatapp.http.middleware.limits import LargeRequestsMiddleware, OpenStreamsMiddleware, SizesMiddleware
+from chatapp.http.middleware.security_headers import HeadersMiddleware
+from chatapp.http.middleware.shutdown import EndStreamsMiddleware
+from chatapp.http.middleware.trusted_hosts import HostsMiddleware
 from chatapp.limits import NoLimits
 from chatapp.models.catalog import Catalog, UnconfiguredModel
-from chatapp.models.gemini import GeminiModel
-from chatapp.models.llamacpp import LlamaCppModel
-from chatapp.models.openai_compatible import OpenAICompatibleModel
-from chatapp.models.pods import PodWatch
-from chatapp.sentences import Sentence
-from chatapp.settings import InvalidSettings
-from chatapp.store.journaled import JournaledStore
-from chatapp.store.sqlite import SQLiteStore
-from chatapp.store.with_temporary import WithTemporary
-from chatapp.turn_queue import TurnLimits
-from chatapp.turns import TurnRunner
-from chatapp.web import belongings, health
-from chatapp.web.bounds import LargeRequestsMiddleware, OpenStreamsMiddleware, SizesMiddleware
-from chatapp.web.headers import HeadersMiddleware
-from chatapp.web.hosts import HostsMiddleware
-from chatapp.web.origins import OriginsMiddleware
-from chatapp.web.proxies import ForwardingMiddleware
-from chatapp.web.streams import EndStreamsMiddleware
+from chatapp.models.gemini.model import GeminiModel
+from chatapp.models.kubernetes_status import PodWatch
+from chatapp.models.llamacpp.model import LlamaCppModel
+from chatapp.models.openai.model import OpenAICompatibleModel
+from chatapp.store.journal.store import JournaledStore
+from chatapp.store.sqlite.store import SQLiteStore
+from chatapp.store.temporary.router import WithTemporary
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from chatapp.config.settings import Settings
     from chatapp.limits import Limits
     from chatapp.limits.tallies import KeptWindows
     from chatapp.limits.windows import Windows
     from chatapp.models import ChatModel
-    from chatapp.settings import Settings
+    from chatapp.server.metrics import Metrics
     from chatapp.store import ConversationStore
-    from chatapp.web.metrics import Metrics
 
 
 async def create_app(settings: Settings) -> FastAPI:
@@ -195,7 +195,7 @@ def _metrics(
     if settings.metrics_port is None:
         return None
     # A twentieth of a second, for those who want it.
-    from chatapp.web.metrics import JournalWatch, Metrics  # noqa: PLC0415
+    from chatapp.server.metrics import JournalWatch, Metrics  # noqa: PLC0415
 
     journal = JournalWatch(store.status, settings.journal_writes, settings.journal_megabytes * 1_000_000)
     return Metrics(
@@ -242,7 +242,7 @@ async def _store(settings: Settings) -> ConversationStore:
 def _firestore(settings: Settings) -> ConversationStore:
     # Google's library takes a quarter of a second and 60 MB: only where it is used.
     try:
-        from chatapp.store.firestore import FirestoreStore  # noqa: PLC0415
+        from chatapp.store.firestore.store import FirestoreStore  # noqa: PLC0415
     except ImportError as error:
         raise InvalidSettings(
             "CHAT_STORE is 'firestore', which needs the package google-cloud-firestore. Install what "

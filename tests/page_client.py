@@ -166,7 +166,7 @@ async def _refuse(response):
 
 
 async def events(stream):
-    """Yield the events of `chatapp.api.stream` in a response."""
+    """Yield the events of `chatapp.http.api.stream` in a response."""
     async for line in stream.content:
         if line.startswith(b"data:"):
             yield json.loads(line[5:])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from chatapp.settings import Settings
+from chatapp.config.settings import Settings
 from tests.browser.screenshots import LOCALES, SIZES
 
 ROOT = Path(__file__).parents[1]

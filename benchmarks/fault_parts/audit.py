@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.fault_parts.answers import WrongText, asked_in, check
 from benchmarks.fault_parts.record import Sending
-from chatapp.conversation import MessageStatus, Role
-from chatapp.store.firestore import FirestoreStore
+from chatapp.domain.conversation import MessageStatus, Role
+from chatapp.store.firestore.store import FirestoreStore
 from tests.firestore_emulator import PROJECT
 from tests.page_client import open_page, texts
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from benchmarks.fault_parts.people import Person
     from benchmarks.fault_parts.record import Book, Turn
-    from chatapp.conversation import Message
+    from chatapp.domain.conversation import Message
 
 LISTED_AT_ONCE = 100
 READERS = 8

@@ -13,7 +13,7 @@ import aiohttp
 
 from benchmarks.fault_parts.answers import FIRST_CHARS, sent_at
 from benchmarks.fault_parts.record import Sending, Talk, Turn
-from chatapp.identity.anonymous import COOKIE, AnonymousIdentity
+from chatapp.auth.anonymous import COOKIE, AnonymousIdentity
 from tests.page_client import OWN_PAGE, PARAMETERS, Refused, events, open_page, taken
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ LONG_WAYS = {"stop", "go on", "leave"}
 LONG_SHARE = 0.1  # of the others
 SENT_AGAIN = 0.7  # of the questions whose reply was lost; the page does so always, an older one never
 MOST_REPEATS = 5
-NOT_SAVED = "is not saved yet"  # the words of `chatapp.turns`: the page does not promise that it keeps this answer
+NOT_SAVED = "is not saved yet"  # words of `chatapp.generation.generator`: the page does not promise to keep this answer
 
 
 class Person:

@@ -15,20 +15,20 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chatapp.conversation import FinishReason, GenerationParameters
-from chatapp.errors import ChatError
-from chatapp.logs import configure_logs
+from chatapp.config.logs import configure_logs
+from chatapp.domain.conversation import FinishReason, GenerationParameters
+from chatapp.domain.errors import ChatError
+from chatapp.generation.runner import TurnRunner
 from chatapp.models import Finish, ModelDefaults, ModelState, ModelStatus, TextDelta
 from chatapp.models.catalog import Catalog
-from chatapp.store.firestore import FirestoreStore
-from chatapp.store.journaled import JournaledStore
-from chatapp.turns import TurnRunner
+from chatapp.store.firestore.store import FirestoreStore
+from chatapp.store.journal.store import JournaledStore
 from tests.firestore_emulator import PROJECT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
-    from chatapp.conversation import Message
+    from chatapp.domain.conversation import Message
     from chatapp.models import ModelEvent
 
 TALKS = 4  # at once

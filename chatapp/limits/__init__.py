@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from chatapp.conversation import Usage
+    from chatapp.domain.conversation import Usage
     from chatapp.models import Price
 
 

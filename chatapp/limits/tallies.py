@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Self
 
 import structlog
 
-from chatapp.errors import StoreUnavailable
+from chatapp.domain.errors import StoreUnavailable
 from chatapp.limits.windows import Windows
-from chatapp.store.sqlite_database import SQLiteDatabase
-from chatapp.store.sqlite_file import Schema, SQLiteFile
+from chatapp.store.sqlite.database import SQLiteDatabase
+from chatapp.store.sqlite.file import Schema, SQLiteFile
 
 if TYPE_CHECKING:
     import sqlite3

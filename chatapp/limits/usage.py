@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from limits import RateLimitItemPerDay, RateLimitItemPerMinute
 from limits.strategies import FixedWindowRateLimiter, MovingWindowRateLimiter
 
-from chatapp.errors import LimitReached
-from chatapp.sentences import Sentence, Wait
+from chatapp.domain.errors import LimitReached
+from chatapp.domain.sentences import Sentence, Wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from limits import RateLimitItem
     from limits.strategies import RateLimiter
 
-    from chatapp.conversation import Usage
+    from chatapp.domain.conversation import Usage
     from chatapp.limits import Most
     from chatapp.limits.windows import Windows
     from chatapp.models import Price

@@ -7,12 +7,12 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
-from chatapp.conversation import FinishReason, GenerationParameters, Message, Place, Usage
+from chatapp.domain.conversation import FinishReason, GenerationParameters, Message, Place, Usage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
 
-    from chatapp.sentences import Sentence
+    from chatapp.domain.sentences import Sentence
 
 
 class ModelState(StrEnum):

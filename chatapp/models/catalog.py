@@ -6,14 +6,14 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from chatapp.errors import ModelUnavailable, UnknownModel
+from chatapp.domain.errors import ModelUnavailable, UnknownModel
+from chatapp.domain.sentences import Sentence
 from chatapp.models import ModelDefaults, ModelState, ModelStatus
-from chatapp.sentences import Sentence
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Sequence
 
-    from chatapp.conversation import GenerationParameters, Message
+    from chatapp.domain.conversation import GenerationParameters, Message
     from chatapp.models import ChatModel, ModelEvent
 
 # How old a status may get before the next look renews it, in seconds: a model that is not ready is watched closely.

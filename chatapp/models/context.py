@@ -14,14 +14,14 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chatapp.conversation import Role, Usage
-from chatapp.errors import ContextTooLong, TooManyImages
-from chatapp.models.images import MOST_IMAGES, newest_images, refuse_unseen
+from chatapp.domain.conversation import Role, Usage
+from chatapp.domain.errors import ContextTooLong, TooManyImages
+from chatapp.models.sent_images import MOST_IMAGES, newest_images, refuse_unseen
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
-    from chatapp.conversation import GenerationParameters, Message
+    from chatapp.domain.conversation import GenerationParameters, Message
     from chatapp.models import ChatModel, ModelEvent
 
 # English has about 4 bytes per token in the tokenizers of Gemma and SmolLM2, Hebrew 1 to 4: start on the safe side.

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chatapp.conversation import Role
+from chatapp.domain.conversation import Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from chatapp.conversation import Image, Message
+    from chatapp.domain.conversation import Image, Message
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from chatapp.sentences import Sentence
+from chatapp.domain.sentences import Sentence
 
 
 def in_seconds(seconds: float) -> Sentence:

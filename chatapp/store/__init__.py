@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from chatapp.conversation import Conversation, Image, Message, Profile
+    from chatapp.domain.conversation import Conversation, Image, Message, Profile
 
 T = TypeVar("T")
 

@@ -6,8 +6,8 @@ import asyncio
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from chatapp.errors import StoreUnavailable
-from chatapp.sentences import Sentence
+from chatapp.domain.errors import StoreUnavailable
+from chatapp.domain.sentences import Sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

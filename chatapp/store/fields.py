@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from chatapp.conversation import (
+from chatapp.domain.conversation import (
     Conversation,
     Feedback,
     FinishReason,
@@ -22,7 +22,7 @@ from chatapp.conversation import (
     Role,
     Usage,
 )
-from chatapp.sentences import Sentence, as_json, from_json
+from chatapp.domain.sentences import Sentence, as_json, from_json
 from chatapp.store.values import storable
 
 if TYPE_CHECKING:

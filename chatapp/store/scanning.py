@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from chatapp.errors import ConversationNotFound
+from chatapp.domain.errors import ConversationNotFound
 from chatapp.store import Hit, Page
 from chatapp.store.folding import fold
 from chatapp.store.snippets import has_all, snippet, words_of
@@ -18,7 +18,7 @@ from chatapp.store.values import MAX_HITS, MAX_PAGE, cursor_after
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from chatapp.conversation import Conversation, Message
+    from chatapp.domain.conversation import Conversation, Message
 
 MOST_MESSAGES = 2_000  # read in one call, with those of the conversation that was begun
 MOST_SECONDS = 3.0

@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING
 
-from chatapp.errors import StoreUnavailable
-from chatapp.sentences import Sentence
+from chatapp.domain.errors import StoreUnavailable
+from chatapp.domain.sentences import Sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from chatapp.conversation import Conversation, Message, Profile
+    from chatapp.domain.conversation import Conversation, Message, Profile
 
 MAX_PAGE = 200  # conversations
 MAX_HITS = 50  # conversations that a search found

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import brotli  # type: ignore[import-untyped]  # it has no types
 from starlette.datastructures import Headers, MutableHeaders
 
-from chatapp.ui import page_files
-from chatapp.web.headers import policy
+from chatapp.http import assets as page_files
+from chatapp.http.middleware.security_headers import policy
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send

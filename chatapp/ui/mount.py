@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 import gradio as gr
 from starlette.routing import Mount
 
-from chatapp.ui import page_files
+from chatapp.http import assets as page_files
 from chatapp.ui.document import DocumentMiddleware
+from chatapp.ui.gradio_allowlist import Doors
 from chatapp.ui.page import LABELS, chat_page
 from chatapp.ui.theme import chat_theme
-from chatapp.web.doors import Doors
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from chatapp.settings import Settings
+    from chatapp.config.settings import Settings
 
 # No event of the page has a handler here, so that nothing ever waits in Gradio's queue; it looks into it all the same,
 # 1,000 times a second, and 100 times for progress. Measured: 5.6 % of a core for a chat that nobody uses (gradio 6.31).

@@ -1,4 +1,4 @@
-"""The page's layout. What happens when somebody uses it is in ``assets/js``, which talks to `chatapp.api`.
+"""The page's layout. What happens when somebody uses it is in ``assets/js``, which talks to `chatapp.http.api`.
 
 No event has a handler on the server: what Gradio's components are given comes from the page's own scripts, so that an
 open page outlives a restart, and another replica is as good as this one.
@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 
-from chatapp.conversation import GenerationParameters
+from chatapp.domain.conversation import GenerationParameters
 
 # Every text in the layout; Gradio shows them in the reader's language, from assets/locales.
 LABELS = (

@@ -6,7 +6,7 @@ import re
 import pytest
 from playwright.async_api import expect
 
-from chatapp.ui import page_files
+from chatapp.http import assets as page_files
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 

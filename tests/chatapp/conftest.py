@@ -5,9 +5,9 @@ import contextlib
 import pytest
 
 from chatapp.app import create_app
-from chatapp.settings import Settings
-from chatapp.store.sqlite import SQLiteStore
-from tests.chatapp.turning import made_runner
+from chatapp.config.settings import Settings
+from chatapp.store.sqlite.store import SQLiteStore
+from tests.chatapp.generation.running import made_runner
 from tests.fakes.openai_server import FakeOpenAIServer
 from tests.page_client import open_page
 from tests.serving import NO_LIMITS, in_a_thread, serving

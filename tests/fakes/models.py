@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from chatapp.conversation import FinishReason, Usage
-from chatapp.errors import ContextTooLong, TooManyImages
+from chatapp.domain.conversation import FinishReason, Usage
+from chatapp.domain.errors import ContextTooLong, TooManyImages
 from chatapp.models import Finish, ModelDefaults, ModelState, ModelStatus, TextDelta
 
 

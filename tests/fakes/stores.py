@@ -6,11 +6,11 @@ import asyncio
 import hashlib
 from typing import TYPE_CHECKING
 
-from chatapp.errors import ChatError, StoreUnavailable
+from chatapp.domain.errors import ChatError, StoreUnavailable
 from chatapp.store import StoreStatus
-from chatapp.store.sqlite import READERS, SQLiteStore
-from chatapp.store.sqlite_database import SQLiteDatabase
-from chatapp.store.sqlite_file import HISTORY, SQLiteFile
+from chatapp.store.sqlite.database import SQLiteDatabase
+from chatapp.store.sqlite.file import HISTORY, SQLiteFile
+from chatapp.store.sqlite.store import READERS, SQLiteStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable

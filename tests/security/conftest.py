@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from chatapp.app import create_app
-from chatapp.settings import Settings
+from chatapp.config.settings import Settings
 from tests.fakes.openai_server import FakeOpenAIServer
 from tests.firestore_emulator import firestore_emulator  # noqa: F401  # a fixture
 from tests.security.asking import Caller, Reply, ask, request

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from google.cloud import firestore
 
-from chatapp.conversation import (
+from chatapp.domain.conversation import (
     Conversation,
     GenerationParameters,
     Image,
@@ -22,9 +22,9 @@ from chatapp.conversation import (
     new_id,
     now_ms,
 )
-from chatapp.store.firestore import FirestoreStore
-from chatapp.store.firestore_documents import uid
-from chatapp.store.sqlite import SQLiteStore
+from chatapp.store.firestore.documents import uid
+from chatapp.store.firestore.store import FirestoreStore
+from chatapp.store.sqlite.store import SQLiteStore
 from chatapp.store.values import cursor_after
 from tests.firestore_emulator import PROJECT
 

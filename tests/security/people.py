@@ -20,9 +20,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from itsdangerous import Signer
 from jwt.algorithms import ECAlgorithm
 
-from chatapp.conversation import now_ms
-from chatapp.identity.sealed import Seal
-from chatapp.identity.sessions import Session, SessionCookies, user_id
+from chatapp.auth.sealed import Seal
+from chatapp.auth.sessions import Session, SessionCookies, user_id
+from chatapp.domain.conversation import now_ms
 from tests.security.asking import Caller, Reply
 
 Ask = Callable[[str, str, Caller], Awaitable[Reply]]

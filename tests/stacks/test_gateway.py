@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from chatapp.web import health
+from chatapp.http import health
 from stacks.names import Names
 from tests.stacks.recording import Deployed, deploy, seen
 

@@ -9,7 +9,7 @@ import pulumi
 import pytest
 from pulumi.runtime import rpc
 
-from chatapp.models import pods
+from chatapp.models import kubernetes_status as pods
 from stacks.chat import ACCOUNT_FOLDER
 from stacks.names import Names
 from stacks.profiles import PROFILES
@@ -86,7 +86,7 @@ class TestOnGoogleCloud:
         assert database["deleteProtectionState"] != "DELETE_PROTECTION_ENABLED"
 
     def test_documents_expire_and_only_what_is_ordered_by_has_an_index(self) -> None:
-        from chatapp.store import firestore_documents as documents
+        from chatapp.store.firestore import documents
 
         fields = {(f["collection"], f["field"]): f for f in deployed().of_type("firestore/field:Field")}
         assert set(fields) == {
@@ -337,7 +337,7 @@ class TestChat:
         assert spread == {"topology.kubernetes.io/zone", "kubernetes.io/hostname"}
 
     def test_is_never_away_during_a_rollout(self) -> None:
-        from chatapp.settings import Settings
+        from chatapp.config.settings import Settings
 
         chat = deployed().one("Deployment", "gradio-chat-deployment")
         assert chat["spec.strategy.rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}

@@ -12,7 +12,7 @@ import kubernetes_validate
 import pulumi_gcp as gcp
 import pytest
 
-from chatapp import settings as chat
+from chatapp.config import settings as chat
 from stacks.profiles import PROFILES
 from tests.stacks.recording import Registered, seen
 
@@ -184,7 +184,7 @@ def expected_identity(config: dict[str, str]) -> str:
 def test_the_chat_understands_its_environment(
     config: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path
 ) -> None:
-    from chatapp.conversation import Place
+    from chatapp.domain.conversation import Place
 
     run = seen(config)
     deployment = run.one("Deployment", "gradio-chat-deployment")

@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import generate_latest
 
 from chatapp.app import _tallies, create_app
-from chatapp.conversation import Usage
+from chatapp.domain.conversation import Usage
 from chatapp.limits import Most
 from chatapp.limits.tallies import KeptWindows
 from chatapp.limits.usage import UsageLimits

@@ -5,8 +5,8 @@ import sqlite3
 
 import pytest
 
-from chatapp.conversation import Usage
-from chatapp.errors import LimitReached
+from chatapp.domain.conversation import Usage
+from chatapp.domain.errors import LimitReached
 from chatapp.limits import tallies
 from chatapp.limits.tallies import KeptWindows
 from chatapp.models import Price

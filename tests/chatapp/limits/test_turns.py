@@ -4,15 +4,15 @@ import asyncio
 
 import pytest
 
-from chatapp.conversation import Image, Usage
-from chatapp.errors import ConversationBusy, LimitReached, ModelUnavailable, RateLimited
+from chatapp.domain.conversation import Image, Usage
+from chatapp.domain.errors import ConversationBusy, LimitReached, ModelUnavailable, RateLimited
+from chatapp.generation.queue import TurnLimits
+from chatapp.generation.runner import Beside
 from chatapp.limits import Most
 from chatapp.limits.usage import UsageLimits
 from chatapp.limits.windows import Windows
 from chatapp.models import Price, TextDelta
-from chatapp.turn_queue import TurnLimits
-from chatapp.turns import Beside
-from tests.chatapp.turning import PARAMETERS, ended
+from tests.chatapp.generation.running import PARAMETERS, ended
 from tests.fakes.models import ScriptedModel
 
 NAME = "0123456789abcdef0123456789abcdef"

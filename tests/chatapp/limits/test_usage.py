@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from chatapp.conversation import Usage
-from chatapp.errors import LimitReached
+from chatapp.domain.conversation import Usage
+from chatapp.domain.errors import LimitReached
 from chatapp.limits import EVERYBODY, NAMES, PERSON, Most, NoLimits
 from chatapp.models import Price
 

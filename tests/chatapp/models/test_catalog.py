@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from chatapp.errors import UnknownModel
+from chatapp.domain.errors import UnknownModel
 from chatapp.models import ModelState, ModelStatus
 from chatapp.models.catalog import Catalog, UnconfiguredModel
 from tests.fakes.models import ScriptedModel

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatapp.conversation import GenerationParameters, Image, Message, Role, Usage
-from chatapp.errors import CannotSee, ContextTooLong, TooManyImages
+from chatapp.domain.conversation import GenerationParameters, Image, Message, Role, Usage
+from chatapp.domain.errors import CannotSee, ContextTooLong, TooManyImages
 from chatapp.models import TextDelta
 from chatapp.models.context import ContextWindow, Omitted, fit
-from chatapp.models.images import NOT_SHOWN
+from chatapp.models.sent_images import NOT_SHOWN
 from tests.fakes.models import ScriptedModel
 
 

@@ -21,11 +21,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatapp.conversation import FinishReason, GenerationParameters, Image, Message, Place, Role, Usage, new_id
-from chatapp.errors import Blocked, ContextTooLong, ModelError, ModelUnavailable, RateLimited
-from chatapp.models import Finish, ModelState, ModelStatus, Price, TextDelta, TimeLimits, gemini_answer
-from chatapp.models import gemini as gemini_module
-from chatapp.models.gemini import DEFAULT_CONTEXT_TOKENS, THINKING_HEADROOM, GeminiModel, contents
+from chatapp.domain.conversation import FinishReason, GenerationParameters, Image, Message, Place, Role, Usage, new_id
+from chatapp.domain.errors import Blocked, ContextTooLong, ModelError, ModelUnavailable, RateLimited
+from chatapp.models import Finish, ModelState, ModelStatus, Price, TextDelta, TimeLimits
+from chatapp.models.gemini import answer as gemini_answer
+from chatapp.models.gemini import model as gemini_module
+from chatapp.models.gemini.model import DEFAULT_CONTEXT_TOKENS, THINKING_HEADROOM, GeminiModel, contents
 from tests.fakes import gemini_server as fake
 from tests.fakes.gemini_server import HEADERS, RESET, STALL, GeminiServer, Refusal, blocked_prompt, chunk
 
@@ -1047,7 +1048,7 @@ async def test_without_project_and_key_it_is_not_set_up_and_says_what_to_set() -
 def test_a_chat_without_gemini_does_not_import_the_sdk() -> None:
     program = """
 import asyncio, sys
-from chatapp.models.gemini import GeminiModel, contents
+from chatapp.models.gemini.model import GeminiModel, contents
 model = GeminiModel("gemini", "Gemini")
 contents([])
 asyncio.run(model.status())

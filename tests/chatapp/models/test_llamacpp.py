@@ -18,11 +18,14 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from chatapp.conversation import FinishReason, GenerationParameters, Image, Message, Role, Usage, new_id
-from chatapp.errors import CannotSee, ContextTooLong, ModelUnavailable
-from chatapp.models import Finish, ModelState, TextDelta, TimeLimits, llamacpp, llamacpp_setup, openai_compatible
-from chatapp.models.llamacpp import LlamaCppModel
-from chatapp.models.llamacpp_server import CONTEXT_TOKENS
+from chatapp.domain.conversation import FinishReason, GenerationParameters, Image, Message, Role, Usage, new_id
+from chatapp.domain.errors import CannotSee, ContextTooLong, ModelUnavailable
+from chatapp.models import Finish, ModelState, TextDelta, TimeLimits
+from chatapp.models.llamacpp import model as llamacpp
+from chatapp.models.llamacpp import setup as llamacpp_setup
+from chatapp.models.llamacpp.model import LlamaCppModel
+from chatapp.models.llamacpp.server import CONTEXT_TOKENS
+from chatapp.models.openai import model as openai_compatible
 
 # Slow: it starts the real model, several times.
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
@@ -64,7 +67,7 @@ def servers():
         found = set()
         for child in psutil.Process().children():
             with contextlib.suppress(psutil.NoSuchProcess):
-                if "chatapp.models.llamacpp_server" in child.cmdline():
+                if "chatapp.models.llamacpp.server" in child.cmdline():
                     found.add(child)
         return found
 
@@ -299,7 +302,7 @@ def is_running(pid):
 
 PARENT = """
 import asyncio, os, sys, time
-from chatapp.models.llamacpp import LlamaCppModel
+from chatapp.models.llamacpp.model import LlamaCppModel
 
 async def main():
     model = LlamaCppModel("demo", "Demo")

@@ -5,12 +5,12 @@ import dataclasses
 
 import pytest
 
-from chatapp.conversation import GenerationParameters, Image, Message, Place, Role
-from chatapp.errors import CannotSee, ModelUnavailable, TooManyImages
+from chatapp.domain.conversation import GenerationParameters, Image, Message, Place, Role
+from chatapp.domain.errors import CannotSee, ModelUnavailable, TooManyImages
 from chatapp.models import ModelState, TextDelta
 from chatapp.models.context import ContextWindow
-from chatapp.models.images import NOT_SHOWN
-from chatapp.models.openai_compatible import OpenAICompatibleModel
+from chatapp.models.openai.model import OpenAICompatibleModel
+from chatapp.models.sent_images import NOT_SHOWN
 from tests.fakes.openai_server import FakeOpenAIServer, Reply
 
 PICTURE = Image(id="p", media_type="image/png", width=1, height=1, data=b"\x89PNG")

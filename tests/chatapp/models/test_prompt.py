@@ -9,11 +9,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from chatapp.conversation import FinishReason, GenerationParameters, Message, Role
+from chatapp.domain.conversation import FinishReason, GenerationParameters, Message, Role
 from chatapp.models import Finish, TextDelta
-from chatapp.models.openai_errors import Problems, ServerProblem
-from chatapp.models.openai_question import chat_messages
-from chatapp.models.openai_stream import AnswerParser, EventStream
+from chatapp.models.openai.errors import Problems, ServerProblem
+from chatapp.models.openai.request import chat_messages
+from chatapp.models.openai.stream import AnswerParser, EventStream
 from chatapp.models.prompt import ChatTurn, alternating_turns, clean_text
 
 ANY_TEXT = st.text(st.characters())  # lone surrogates and NUL included

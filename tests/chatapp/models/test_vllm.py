@@ -14,10 +14,10 @@ from contextlib import aclosing
 import aiohttp
 import pytest
 
-from chatapp.conversation import FinishReason, GenerationParameters, Message, Role, Usage, new_id
-from chatapp.errors import ContextTooLong, ModelUnavailable
+from chatapp.domain.conversation import FinishReason, GenerationParameters, Message, Role, Usage, new_id
+from chatapp.domain.errors import ContextTooLong, ModelUnavailable
 from chatapp.models import Finish, ModelState, TextDelta
-from chatapp.models.openai_compatible import OpenAICompatibleModel
+from chatapp.models.openai.model import OpenAICompatibleModel
 
 URL = os.environ.get("VLLM_URL", "")
 pytestmark = [pytest.mark.vllm, pytest.mark.skipif(not URL, reason="VLLM_URL is not set")]

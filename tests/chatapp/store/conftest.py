@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
-from chatapp.conversation import Conversation, Message, Role, new_id
-from chatapp.store.firestore import FirestoreStore
-from chatapp.store.journaled import JournaledStore
-from chatapp.store.memory import Memory, MemoryStore
-from chatapp.store.sqlite import SQLiteStore
+from chatapp.domain.conversation import Conversation, Message, Role, new_id
+from chatapp.store.firestore.store import FirestoreStore
+from chatapp.store.journal.store import JournaledStore
+from chatapp.store.sqlite.store import SQLiteStore
+from chatapp.store.temporary.memory import Memory, MemoryStore
 from tests.fakes.stores import FakeCloud
 from tests.firestore_emulator import PROJECT, firestore_emulator  # noqa: F401  # a fixture
 

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from chatapp.conversation import (
+from chatapp.domain.conversation import (
     Feedback,
     FinishReason,
     GenerationParameters,
@@ -27,18 +27,18 @@ from chatapp.conversation import (
     new_id,
     now_ms,
 )
-from chatapp.conversation import Place as ModelPlace
-from chatapp.errors import ChatError, ConversationNotFound, StoreUnavailable
-from chatapp.sentences import Sentence, as_json
+from chatapp.domain.conversation import Place as ModelPlace
+from chatapp.domain.errors import ChatError, ConversationNotFound, StoreUnavailable
+from chatapp.domain.sentences import Sentence, as_json
 from chatapp.store import Hit, Revocations, StoreStatus
 from chatapp.store.folding import fold
-from chatapp.store.journaled import JournaledStore
-from chatapp.store.sqlite import SQLiteStore
+from chatapp.store.journal.store import JournaledStore
+from chatapp.store.sqlite.store import SQLiteStore
 from chatapp.store.values import in_order
 from tests.chatapp.store.conftest import ADAPTERS, a_conversation, a_message
 
 if TYPE_CHECKING:
-    from chatapp.conversation import Conversation
+    from chatapp.domain.conversation import Conversation
     from chatapp.store import ConversationStore
     from tests.chatapp.store.conftest import Place
 

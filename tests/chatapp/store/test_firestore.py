@@ -27,11 +27,13 @@ from google.cloud.firestore_v1.services.firestore import FirestoreAsyncClient
 from google.cloud.firestore_v1.services.firestore.transports import FirestoreGrpcAsyncIOTransport
 from google.oauth2.credentials import Credentials
 
-from chatapp.conversation import Image, MessageStatus, Profile, Role, now_ms
-from chatapp.errors import ConversationNotFound, StoreUnavailable
-from chatapp.store import firestore, firestore_client, firestore_deletions, firestore_profiles
-from chatapp.store.firestore import FirestoreStore
-from chatapp.store.firestore_documents import (
+from chatapp.domain.conversation import Image, MessageStatus, Profile, Role, now_ms
+from chatapp.domain.errors import ConversationNotFound, StoreUnavailable
+from chatapp.store.firestore import client as firestore_client
+from chatapp.store.firestore import deletions as firestore_deletions
+from chatapp.store.firestore import profiles as firestore_profiles
+from chatapp.store.firestore import store as firestore
+from chatapp.store.firestore.documents import (
     CONVERSATIONS,
     DELETIONS,
     EXPIRING,
@@ -45,6 +47,7 @@ from chatapp.store.firestore_documents import (
     USERS,
     uid,
 )
+from chatapp.store.firestore.store import FirestoreStore
 from tests.chatapp.store.conftest import FirestorePlace, a_conversation, a_message
 from tests.fakes.openai_server import FakeOpenAIServer
 from tests.firestore_emulator import PROJECT, running_emulator

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from chatapp.conversation import Image, Profile
-from chatapp.errors import ConversationNotFound, StoreUnavailable
-from chatapp.store import memory
-from chatapp.store.memory import MemoryStore
-from chatapp.store.with_temporary import WithTemporary
+from chatapp.domain.conversation import Image, Profile
+from chatapp.domain.errors import ConversationNotFound, StoreUnavailable
+from chatapp.store.temporary import memory
+from chatapp.store.temporary.memory import MemoryStore
+from chatapp.store.temporary.router import WithTemporary
 from tests.chatapp.store.conftest import a_conversation, a_message
 from tests.fakes.stores import FakeCloud
 

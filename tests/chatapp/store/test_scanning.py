@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from chatapp.conversation import MessageStatus, Role
+from chatapp.domain.conversation import MessageStatus, Role
 from chatapp.store import scanning
-from chatapp.store.memory import MemoryStore
 from chatapp.store.scanning import Scan
+from chatapp.store.temporary.memory import MemoryStore
 from tests.chatapp.store.conftest import a_conversation, a_message
 
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chatapp.conversation import (
+from chatapp.domain.conversation import (
     Conversation,
     FinishReason,
     Image,
@@ -34,9 +34,12 @@ from chatapp.conversation import (
     Usage,
     now_ms,
 )
-from chatapp.errors import ConversationNotFound, StoreUnavailable
-from chatapp.store import Revocations, sqlite, sqlite_file, sqlite_writer
-from chatapp.store.sqlite import SQLiteStore
+from chatapp.domain.errors import ConversationNotFound, StoreUnavailable
+from chatapp.store import Revocations
+from chatapp.store.sqlite import file as sqlite_file
+from chatapp.store.sqlite import store as sqlite
+from chatapp.store.sqlite import writer as sqlite_writer
+from chatapp.store.sqlite.store import SQLiteStore
 from tests.chatapp.store.conftest import SQLitePlace, a_conversation, a_message
 from tests.unprivileged import UID, unprivileged
 
@@ -98,8 +101,8 @@ def bytes_on_disk(path: Path) -> bytes:
 
 WRITE_UNTIL_KILLED = """
 import asyncio, os, pathlib, sys
-from chatapp.conversation import Conversation, Message, Role, new_id
-from chatapp.store.sqlite import SQLiteStore
+from chatapp.domain.conversation import Conversation, Message, Role, new_id
+from chatapp.store.sqlite.store import SQLiteStore
 
 async def talk(store, number):
     conversation = Conversation(id=new_id(), title="", created_ms=0, updated_ms=0)
@@ -168,8 +171,8 @@ async def test_kill_9_in_mid_write_loses_nothing_that_was_acknowledged(place, pa
 
 WRITE_HALF_AN_ANSWER = """
 import asyncio, os, pathlib, sys
-from chatapp.conversation import Conversation, Message, MessageStatus, Role
-from chatapp.store.sqlite import SQLiteStore
+from chatapp.domain.conversation import Conversation, Message, MessageStatus, Role
+from chatapp.store.sqlite.store import SQLiteStore
 
 async def main():
     store = await SQLiteStore.open(pathlib.Path(sys.argv[1]))
@@ -554,8 +557,8 @@ async def test_a_place_that_cannot_be_a_file_is_said_so(tmp_path):
 
 OPEN_AND_SAY = """
 import asyncio, pathlib, sys
-from chatapp.errors import StoreUnavailable
-from chatapp.store.sqlite import SQLiteStore
+from chatapp.domain.errors import StoreUnavailable
+from chatapp.store.sqlite.store import SQLiteStore
 
 async def main():
     try:
@@ -694,7 +697,7 @@ async def test_a_lock_of_another_program_is_waited_for_and_then_said_so(path):
 
 OPEN_AND_WAIT = """
 import asyncio, pathlib, sys
-from chatapp.store.sqlite import SQLiteStore
+from chatapp.store.sqlite.store import SQLiteStore
 
 async def main():
     store = await SQLiteStore.open(pathlib.Path(sys.argv[1]))  # held: with it goes its lock
@@ -756,12 +759,12 @@ async def test_what_has_expired_is_neither_shown_nor_in_the_file(place, path):
 
 
 async def test_what_expires_while_the_chat_runs_is_deleted_too(path, monkeypatch):
-    monkeypatch.setattr("chatapp.store.sqlite_retention.SWEEP_SECONDS", 0.05)
+    monkeypatch.setattr("chatapp.store.sqlite.retention.SWEEP_SECONDS", 0.05)
     store = await SQLiteStore.open(path, retention_days=2)
     conversation = a_conversation(updated_ms=now_ms())
     await store.create("ana", conversation, a_message("a secret", now_ms()))
     later = now_ms() + 3 * DAY_MS
-    monkeypatch.setattr("chatapp.store.sqlite_retention.now_ms", lambda: later)
+    monkeypatch.setattr("chatapp.store.sqlite.retention.now_ms", lambda: later)
     assert (await store.conversations("ana")).items == []
     async with asyncio.timeout(5):
         while b"a secret" in b"".join(file.read_bytes() for file in path.parent.iterdir()):  # small

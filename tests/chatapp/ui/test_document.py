@@ -8,7 +8,7 @@ import aiohttp
 import brotli
 import pytest
 
-from chatapp.ui import page_files
+from chatapp.http import assets as page_files
 from chatapp.ui.document import completed
 
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from chatapp.app import create_app
-from chatapp.web.doors import OPEN, Doors
+from chatapp.ui.gradio_allowlist import OPEN, Doors
 
 
 def config(html):

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from chatapp.ui import page_files
+from chatapp.http import assets as page_files
 from chatapp.ui.page import LABELS
 
 STRING = r'"((?:[^"\\]|\\.)*)"'

@@ -1,4 +1,4 @@
-// The server's end is chatapp/api. Paths are relative to the app's root, wherever it is mounted.
+// The server's end is chatapp/http/api. Paths are relative to the app's root, wherever it is mounted.
 import { allWords, parsed, said, t } from "./words.js";
 
 export class Refusal extends Error {

@@ -11,7 +11,7 @@ export const open = {
   id: "",
   item: null, // as the list has it
   isTemporary: false, // a new one is to be
-  entries: [], // of each message of the shown path, as chatapp/api says
+  entries: [], // of each message of the shown path, as chatapp/http/api says
   earlier: 0, // how many come before them
 };
 const listeners = new Set();

@@ -61,7 +61,7 @@ const relative = new Intl.RelativeTimeFormat(tag, { numeric: "auto" });
 const moments = new Intl.DateTimeFormat(tag, { dateStyle: "medium", timeStyle: "short" });
 export const moment = (ms) => moments.format(ms);
 
-// How long until something: "in 12 minutes". In the units of Wait, in chatapp/sentences.py.
+// How long until something: "in 12 minutes". In the units of Wait, in chatapp/domain/sentences.py.
 const wait = (seconds) => {
   const [unit, length] = seconds < 60 ? ["second", 1] : seconds < 7200 ? ["minute", 60] : ["hour", 3600];
   const words = relative.format(Math.ceil(seconds / length), unit);

@@ -1,0 +1,1 @@
+"""Configuration: environment variables to typed settings, and the format of the logs."""

@@ -1,0 +1,1 @@
+"""Use cases on stored conversations: list, search, rename, delete with undo, versions."""

@@ -1,0 +1,204 @@
+"""A person's conversations: listed, renamed, pinned, archived, and deleted in a way that can be undone for a moment."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
+
+from chatapp.domain.conversation import Feedback, MessageStatus, Role, now_ms
+from chatapp.domain.errors import ChatError, ConversationBusy, ConversationNotFound, InvalidMessage
+from chatapp.domain.sentences import Sentence
+from chatapp.models.prompt import clean_text
+from chatapp.store import Page
+from chatapp.store.values import cursor_after
+
+if TYPE_CHECKING:
+    from chatapp.conversations.updates import Changes
+    from chatapp.domain.conversation import Conversation, Image, Message
+    from chatapp.store import ConversationStore, Hit
+
+UNDO_SECONDS = 10.0
+LONGEST_TITLE = 200  # characters
+MOST_LOOKS = 10  # at pages of the store's list, for one page of this one
+
+log = structlog.get_logger(__name__)
+
+
+class Turns(Protocol):
+    """What this needs of `chatapp.generation.runner.TurnRunner`."""
+
+    def is_busy(self, user: str, conversation_id: str) -> bool:
+        """Return whether an answer is being written, or is about to be."""
+
+    async def stop(self, user: str, conversation_id: str) -> bool:
+        """End what is being written."""
+
+
+class Conversations:
+    """What people do with conversations besides talking in them.
+
+    A deleted conversation is marked and gone for everybody who asks; it goes for good ``undo_seconds`` later, or, where
+    the chat was killed meanwhile, when its owner's conversations are listed again.
+    """
+
+    def __init__(
+        self, store: ConversationStore, changes: Changes, turns: Turns, *, undo_seconds: float = UNDO_SECONDS
+    ) -> None:
+        self.undo_seconds = undo_seconds
+        self._store = store
+        self._changes = changes
+        self._turns = turns
+        self._purges: dict[tuple[str, str], asyncio.Task[None]] = {}
+
+    async def listed(
+        self, user: str, *, cursor: str | None = None, limit: int = 50, archived: bool = False
+    ) -> Page[Conversation]:
+        """List conversations, the last updated first: the archived ones, or those neither archived nor pinned."""
+        found: list[Conversation] = []
+        for _ in range(MOST_LOOKS):
+            page = await self._store.conversations(user, limit=limit, cursor=cursor)
+            for one in page.items:
+                if one.deleted_ms:
+                    self._purge_if_due(user, one)
+                elif one.archived if archived else not (one.archived or one.pinned):
+                    found.append(one)
+            cursor = page.cursor
+            if len(found) > limit:
+                return Page(found[:limit], cursor_after(found[limit - 1]))
+            if cursor is None or len(found) == limit:
+                break
+        return Page(found, cursor)
+
+    async def pinned(self, user: str) -> list[Conversation]:
+        """List the pinned conversations, without archived ones."""
+        return [one for one in await self._store.pinned(user) if not (one.archived or one.deleted_ms)]
+
+    async def search(self, user: str, text: str, *, cursor: str | None = None) -> Page[Hit]:
+        """Find conversations by their words."""
+        if not text.strip():
+            return Page([], None)
+        page = await self._store.search(user, clean_text(text), cursor=cursor)
+        return Page([hit for hit in page.items if not hit.conversation.deleted_ms], page.cursor)
+
+    async def open(self, user: str, conversation_id: str, *, fresh: bool = True) -> Conversation:
+        """Return a conversation.
+
+        Raises:
+            ConversationNotFound: there is none, or it is deleted.
+        """
+        return await self._changes.known(user, conversation_id, fresh=fresh)
+
+    async def rename(self, user: str, conversation_id: str, title: str) -> Conversation:
+        """Give a conversation another title.
+
+        Raises:
+            InvalidMessage: it is blank or too long.
+        """
+        title = " ".join(clean_text(title).split())
+        if not title:
+            raise InvalidMessage(Sentence("A conversation needs a title: write one first."))
+        if len(title) > LONGEST_TITLE:
+            raise InvalidMessage(Sentence("A title can have {most} characters at most.", most=LONGEST_TITLE))
+        return await self._changed(user, conversation_id, title=title)
+
+    async def pin(self, user: str, conversation_id: str, *, pinned: bool) -> Conversation:
+        """Keep a conversation at the top of the list, or no longer."""
+        return await self._changed(user, conversation_id, pinned=pinned)
+
+    async def archive(self, user: str, conversation_id: str, *, archived: bool) -> Conversation:
+        """Take a conversation out of the list, or put it back."""
+        return await self._changed(user, conversation_id, archived=archived)
+
+    async def switch(self, user: str, conversation_id: str, message_id: str) -> Conversation:
+        """Show the branch that goes through a message; "" shows the newest.
+
+        Raises:
+            ConversationBusy: an answer is being written, which would be out of sight.
+            ConversationNotFound: there is no such message.
+        """
+        if self._turns.is_busy(user, conversation_id):
+            raise ConversationBusy
+        if message_id:
+            await self._store.message(user, conversation_id, message_id, fresh=False)
+        return await self._changed(user, conversation_id, branch=message_id)
+
+    async def rate(self, user: str, conversation_id: str, message_id: str, feedback: Feedback) -> None:
+        """Keep what the person thinks of an answer.
+
+        Raises:
+            ConversationBusy: it is still being written.
+            ConversationNotFound: there is no such answer.
+        """
+        await self.open(user, conversation_id, fresh=False)
+        message: Message = await self._store.message(user, conversation_id, message_id, fresh=False)
+        if message.role is not Role.ASSISTANT:
+            raise ConversationNotFound(detail="no answer")
+        if message.status is MessageStatus.STREAMING:
+            raise ConversationBusy
+        if message.feedback != feedback:
+            rated = dataclasses.replace(message, feedback=feedback, revision=message.revision + 1)
+            await self._store.append(user, conversation_id, rated)
+
+    async def image(self, user: str, conversation_id: str, image_id: str) -> Image:
+        """Return a picture of a question."""
+        await self.open(user, conversation_id, fresh=False)
+        return await self._store.image(user, conversation_id, image_id)
+
+    async def delete(self, user: str, conversation_id: str) -> None:
+        """Delete a conversation; for a moment that can be undone. An answer that is being written in it ends first."""
+        await self._turns.stop(user, conversation_id)
+        await self._changes.change(
+            user, conversation_id, lambda one: dataclasses.replace(one, deleted_ms=now_ms()), fresh=True
+        )
+        self._purge_later(user, conversation_id, self.undo_seconds)
+
+    async def restore(self, user: str, conversation_id: str) -> Conversation:
+        """Undo a deletion.
+
+        Raises:
+            ConversationNotFound: it is too late.
+        """
+        restored = await self._changes.change(
+            user, conversation_id, lambda one: dataclasses.replace(one, deleted_ms=0), deleted_too=True
+        )
+        if purge := self._purges.pop((user, conversation_id), None):
+            purge.cancel()
+        return restored
+
+    async def aclose(self) -> None:
+        """Purge no more; what is marked goes when its owner's conversations are listed again."""
+        purges = list(self._purges.values())
+        for purge in purges:
+            purge.cancel()
+        await asyncio.gather(*purges, return_exceptions=True)
+
+    async def _changed(self, user: str, conversation_id: str, **fields: object) -> Conversation:
+        # Fresh: another copy of the chat may have changed something else of it meanwhile.
+        return await self._changes.change(
+            user,
+            conversation_id,
+            lambda one: dataclasses.replace(one, **fields),  # type: ignore[arg-type]  # names are Conversation's own
+            fresh=True,
+        )
+
+    def _purge_if_due(self, user: str, one: Conversation) -> None:
+        seconds = one.deleted_ms / 1000 + self.undo_seconds - now_ms() / 1000
+        if (user, one.id) not in self._purges:
+            self._purge_later(user, one.id, max(0.0, seconds))
+
+    def _purge_later(self, user: str, conversation_id: str, seconds: float) -> None:
+        key = user, conversation_id
+        if former := self._purges.get(key):
+            former.cancel()
+        task = self._purges[key] = asyncio.create_task(self._purge(user, conversation_id, seconds))
+        task.add_done_callback(lambda done: self._purges.pop(key, None) if self._purges.get(key) is done else None)
+
+    async def _purge(self, user: str, conversation_id: str, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        try:
+            await self._changes.purge(user, conversation_id)
+        except ChatError as error:
+            log.warning("purge_failed", error=type(error).__name__, detail=error.detail)

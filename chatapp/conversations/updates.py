@@ -1,0 +1,71 @@
+"""Changes of what is known of a conversation: one after the other, each on what the one before left."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
+
+from chatapp.domain.errors import ConversationNotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from chatapp.domain.conversation import Conversation
+    from chatapp.store import ConversationStore
+
+
+class Changes:
+    """Changes conversations; a store replaces them whole, so that two changes at once would undo each other."""
+
+    def __init__(self, store: ConversationStore) -> None:
+        self._store = store
+        self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+
+    async def change(
+        self,
+        user: str,
+        conversation_id: str,
+        change: Callable[[Conversation], Conversation],
+        *,
+        fresh: bool = False,
+        deleted_too: bool = False,
+    ) -> Conversation:
+        """Store what ``change`` makes of a conversation, if that is another, and return it.
+
+        Raises:
+            ConversationNotFound: the user has no such conversation, or it is deleted and ``deleted_too`` is not set.
+            StoreUnavailable: it was not changed.
+        """
+        async with self._lock(user, conversation_id):
+            before = await self.known(user, conversation_id, fresh=fresh, deleted_too=deleted_too)
+            after = change(before)
+            if after != before:
+                await self._store.update(user, after)
+        return after
+
+    async def known(
+        self, user: str, conversation_id: str, *, fresh: bool = False, deleted_too: bool = False
+    ) -> Conversation:
+        """Return a conversation, as this process knows it if it need not be ``fresh``.
+
+        Raises:
+            ConversationNotFound: there is none, or it is deleted and ``deleted_too`` is not set.
+        """
+        conversation = await self._store.conversation(user, conversation_id, fresh=fresh)
+        if conversation.deleted_ms and not deleted_too:
+            raise ConversationNotFound(detail="deleted")
+        return conversation
+
+    async def purge(self, user: str, conversation_id: str) -> None:
+        """Delete a conversation for good if it is still marked as deleted."""
+        async with self._lock(user, conversation_id):
+            try:
+                one = await self._store.conversation(user, conversation_id)
+            except ConversationNotFound:
+                return
+            if one.deleted_ms:
+                await self._store.delete(user, conversation_id)
+
+    def _lock(self, user: str, conversation_id: str) -> asyncio.Lock:
+        return self._locks.setdefault((user, conversation_id), asyncio.Lock())

@@ -1,0 +1,269 @@
+"""The neutral format of a conversation: what is stored, shown and translated by every model adapter."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from chatapp.domain.errors import InvalidParameters
+from chatapp.domain.sentences import Sentence
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Role(StrEnum):
+    """Who wrote a message."""
+
+    USER = "user"
+    ASSISTANT = "assistant"
+
+
+class MessageStatus(StrEnum):
+    """Where a message is in its life; only an answer is ever anything but ``COMPLETE``."""
+
+    STREAMING = "streaming"
+    COMPLETE = "complete"
+    STOPPED = "stopped"  # by the person
+    INTERRUPTED = "interrupted"  # by the app's end
+    ERROR = "error"
+
+
+class Feedback(StrEnum):
+    """What the person thinks of an answer."""
+
+    NONE = ""
+    UP = "up"
+    DOWN = "down"
+
+
+class Place(StrEnum):
+    """Where a model runs, which is where the words go."""
+
+    UNKNOWN = ""
+    OWN_GPUS = "own-gpus"  # in the deployment that the chat belongs to
+    VERTEX_AI = "vertex-ai"
+    GEMINI_API = "gemini-api"
+    THIS_COMPUTER = "this-computer"
+    OTHER_SERVER = "other-server"
+
+
+class FinishReason(StrEnum):
+    """Why a model ended its answer."""
+
+    STOP = "stop"
+    LENGTH = "length"  # max_tokens or the context was reached
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens of one answer as the server counted them; None where it did not say."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """A picture that belongs to a question.
+
+    Attributes:
+        id: unique, made by the app.
+        media_type: ``image/jpeg``, ``image/png`` or ``image/webp``.
+        width: pixels, as ``height``.
+        data: the file's bytes; empty in the messages that a store lists, which gives them on their own.
+    """
+
+    id: str
+    media_type: str
+    width: int
+    height: int
+    data: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One message. ``(created_ms, id)`` orders a conversation; a higher ``revision`` replaces a lower one.
+
+    Attributes:
+        id: unique, made by the app, ordered by time (see `new_id`).
+        turn_id: shared by a question and its answer.
+        created_ms: the app's clock, milliseconds since the epoch, rising within a conversation.
+        revision: grows with every change of the message, so that a late write never undoes a newer one.
+        model: id of the model that answered; empty for a question.
+        seconds_to_first_token: from the request to the first text, None when there was none.
+        finish_reason: why the model ended, None while it is streaming and when it did not end by itself.
+        omitted_messages: how many of the oldest messages were not sent to the model because they no longer fit.
+        error: the sentence a person sees when ``status`` is ``ERROR``.
+        follows: id of the message before it, "" for a first one; two that follow the same one are versions. None where
+            it was stored before there were versions: it follows the one before it in order.
+        images: what was sent with a question.
+        feedback: what the person thinks of an answer.
+        place: where the model ran.
+        instead_of: id of the chosen model, where another one answered because that was not ready.
+        temperature: what the answer was asked for with.
+        seconds: from the request to the end of the answer.
+        cost: of the answer, in US dollars; None where the model has no price.
+    """
+
+    id: str
+    turn_id: str
+    role: Role
+    content: str
+    created_ms: int
+    status: MessageStatus = MessageStatus.COMPLETE
+    revision: int = 0
+    model: str = ""
+    usage: Usage | None = None
+    seconds_to_first_token: float | None = None
+    finish_reason: FinishReason | None = None
+    omitted_messages: int = 0
+    error: str = ""
+    follows: str | None = None
+    images: tuple[Image, ...] = ()
+    feedback: Feedback = Feedback.NONE
+    place: Place = Place.UNKNOWN
+    instead_of: str = ""
+    temperature: float | None = None
+    seconds: float | None = None
+    cost: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversation:
+    """What is known of a conversation besides its messages; times in milliseconds since the epoch.
+
+    Attributes:
+        persona: id of the persona whose instructions ``system_prompt`` began as, "" for none.
+        branch: id of a message that what is shown goes through; beneath it, and everywhere without it, the newest
+            version is shown.
+        deleted_ms: when it was deleted, 0 if it was not; it goes for good once that can no longer be undone.
+    """
+
+    id: str
+    title: str
+    created_ms: int
+    updated_ms: int
+    model: str = ""
+    system_prompt: str = ""
+    persona: str = ""
+    pinned: bool = False
+    archived: bool = False
+    branch: str = ""
+    deleted_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationParameters:
+    """How to generate an answer; the ranges and defaults are the codelab's.
+
+    Raises:
+        InvalidParameters: a value is not a number or out of its range; every such value is named.
+    """
+
+    temperature: float = 0.9
+    top_p: float = 0.95
+    max_tokens: int = 1024
+    system_prompt: str = ""
+
+    TEMPERATURE_RANGE = (0.1, 1.0)
+    TOP_P_RANGE = (0.1, 1.0)
+    MAX_TOKENS_RANGE = (1, 4096)
+    LONGEST_SYSTEM_PROMPT = 20_000  # characters
+
+    def __post_init__(self) -> None:
+        problems = [
+            problem
+            for problem in (
+                _out_of_range(Sentence("Temperature"), self.temperature, self.TEMPERATURE_RANGE),
+                _out_of_range(Sentence("Top-p"), self.top_p, self.TOP_P_RANGE),
+                _out_of_range(Sentence("Max tokens"), self.max_tokens, self.MAX_TOKENS_RANGE, whole=True),
+                _too_long(Sentence("System prompt"), self.system_prompt, self.LONGEST_SYSTEM_PROMPT),
+            )
+            if problem
+        ]
+        if problems:
+            said = Sentence("Nothing was sent.")
+            for problem in reversed(problems):
+                said = Sentence("{one} {next}", one=problem, next=said)
+            raise InvalidParameters(said)
+        object.__setattr__(self, "max_tokens", int(self.max_tokens))  # a browser's 1024.0 is a whole number too
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Persona:
+    """Somebody whom a model plays: instructions under a name, made by the person who uses them."""
+
+    id: str
+    name: str
+    instructions: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """What the chat remembers of a person besides the conversations.
+
+    Attributes:
+        parameters: as they were last set, without a system prompt; None while they are the defaults.
+        answer_with_other: another model answers, marked as such, while the chosen one is not ready.
+        revision: grows with every change; a lower one never replaces a higher one.
+    """
+
+    personas: tuple[Persona, ...] = ()
+    parameters: GenerationParameters | None = None
+    answer_with_other: bool = False
+    revision: int = 0
+
+
+def _out_of_range(
+    name: Sentence, value: object, allowed: tuple[float, float], *, whole: bool = False
+) -> Sentence | None:
+    low, high = (str(limit) for limit in allowed)
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if is_number and allowed[0] <= value <= allowed[1] and (not whole or value == int(value)):  # type: ignore[operator, call-overload]  # is_number says it is one
+        return None
+    given = repr(str(value)[:40])
+    if whole:
+        return Sentence(
+            "{name} must be a whole number from {low} to {high}, not {given}.",
+            name=name,
+            low=low,
+            high=high,
+            given=given,
+        )
+    return Sentence(
+        "{name} must be a number from {low} to {high}, not {given}.", name=name, low=low, high=high, given=given
+    )
+
+
+def _too_long(name: Sentence, value: object, longest: int) -> Sentence | None:
+    if isinstance(value, str) and len(value) <= longest:
+        return None
+    return Sentence("{name} must be text of at most {longest} characters.", name=name, longest=longest)
+
+
+def new_id() -> str:
+    """Return a new UUID of version 7 (RFC 9562) as 32 hex digits: unique, and sorted after those this process made."""
+    with _TAKING_TICK:
+        ms, part = divmod(next(_TICKS), 4096)  # the part of the millisecond goes first, as in the RFC's method 3
+    return f"{ms << 80 | 0x7 << 76 | part << 64 | 0x2 << 62 | int.from_bytes(os.urandom(8)) >> 2:032x}"
+
+
+def _rising_ticks() -> Iterator[int]:
+    """Yield the time in 4096ths of a millisecond, or one more than before where the clock did not go forward."""
+    tick = 0
+    while True:
+        tick = max(tick + 1, time.time_ns() * 4096 // 1_000_000)
+        yield tick
+
+
+_TICKS, _TAKING_TICK = _rising_ticks(), threading.Lock()
+
+
+def now_ms() -> int:
+    """Return the app's clock in milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,189 @@
+"""What can go wrong, as a small family: each error carries the sentence a person sees.
+
+``str(error)`` is written for the person at the page: what happened, why, and what to do. ``detail`` is for the log
+(status codes, the server's own words) and may never hold text of a conversation, a key or a token.
+"""
+
+from __future__ import annotations
+
+from chatapp.domain.sentences import Sentence
+
+
+class ChatError(Exception):
+    """Base of every error that is meant to be read by a person.
+
+    Attributes:
+        sentence: what the person reads: a `Sentence`, which can be said in another language, or plain text.
+    """
+
+    def __init__(self, message: str, *, detail: str = "") -> None:
+        super().__init__(message)
+        self.sentence = message
+        self.detail = detail
+
+
+class InvalidMessage(ChatError):
+    """The text cannot be sent: empty or too long."""
+
+
+class TooLong(InvalidMessage):
+    """More was sent than any page sends at once."""
+
+    def __init__(self) -> None:
+        super().__init__(Sentence("This is far more than can be sent at once. Shorten it; it is still in the box."))
+
+
+class InvalidParameters(ChatError):
+    """A generation parameter is out of its range or is not a number."""
+
+
+class UnknownModel(ChatError):
+    """No model with this id is in the catalogue."""
+
+
+class ConversationNotFound(ChatError):
+    """There is no such conversation for this user (never says whether somebody else has it)."""
+
+    def __init__(self, *, detail: str = "") -> None:
+        super().__init__(
+            Sentence("This conversation does not exist, or it was deleted. Start a new chat; your text is kept."),
+            detail=detail,
+        )
+
+
+class MessageNotFound(ConversationNotFound):
+    """There is no such message in the conversation."""
+
+    def __init__(self, *, detail: str = "") -> None:
+        ChatError.__init__(
+            self, Sentence("This message is not there any more. Reload the page; your text is kept."), detail=detail
+        )
+
+
+class ConversationBusy(ChatError):
+    """An answer is still being written in this conversation."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            Sentence(
+                "An answer is still being written in this conversation. Wait for it or press Stop, then send again."
+            )
+        )
+
+
+class TooManyTurns(ChatError):
+    """So many answers are being written, or waited for, that no other can be taken on."""
+
+
+class LimitReached(ChatError):
+    """A limit on how much may be asked for is reached; nothing was stored.
+
+    Attributes:
+        retry_after: seconds after which it may be tried again.
+    """
+
+    def __init__(self, message: str, *, retry_after: int, detail: str = "") -> None:
+        super().__init__(message, detail=detail)
+        self.retry_after = retry_after
+
+
+class NothingToContinue(ChatError):
+    """The answer that was to go on is whole, is not the last one, or is not there."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            Sentence("This answer cannot go on: it has ended, or something came after it. Send a message instead.")
+        )
+
+
+class WrittenElsewhere(ChatError):
+    """The answer is being written by another copy of the chat, which alone can stop it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            Sentence(
+                "This answer is being written by another copy of the chat, so it cannot be stopped from here. "
+                "It will be shown here when it is done."
+            )
+        )
+
+
+class ProfileChanged(ChatError):
+    """What is remembered of the person was changed meanwhile, on another page or device."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            Sentence(
+                "Your personas or settings were changed on another page or device, so nothing was kept. Reload the "
+                "page and try again."
+            )
+        )
+
+
+class StoreUnavailable(ChatError):
+    """The history cannot be read or written right now; nothing was changed."""
+
+
+class ModelError(ChatError):
+    """Base of everything that ends an answer early."""
+
+
+class ModelUnavailable(ModelError):
+    """The model does not answer: not set up, not reachable, refused, broken or too slow."""
+
+
+class ModelLoading(ModelUnavailable):
+    """The server is up and the model is still being loaded."""
+
+
+class ContextTooLong(ModelError):
+    """The prompt is longer than the model's context.
+
+    Attributes:
+        prompt_tokens: what the server counted, None when it did not say.
+        context_tokens: the model's context size in tokens, None when it did not say.
+    """
+
+    def __init__(
+        self, message: str, *, prompt_tokens: int | None = None, context_tokens: int | None = None, detail: str = ""
+    ) -> None:
+        super().__init__(message, detail=detail)
+        self.prompt_tokens = prompt_tokens
+        self.context_tokens = context_tokens
+
+
+class CannotSee(InvalidMessage, ModelError):
+    """There are pictures, and the model sees none."""
+
+    def __init__(self, model: str, *, detail: str = "") -> None:
+        super().__init__(
+            Sentence(
+                "{model} cannot see pictures. Choose a model that can, or send the message without them.", model=model
+            ),
+            detail=detail,
+        )
+
+
+class TooManyImages(InvalidMessage, ModelError):
+    """There are more pictures than the model takes at once.
+
+    Attributes:
+        most: how many it takes, None when it did not say.
+    """
+
+    def __init__(self, model: str, most: int | None = None, *, detail: str = "") -> None:
+        super().__init__(
+            Sentence("Too many pictures: {model} takes {most} at once. Send fewer.", model=model, most=most)
+            if most is not None
+            else Sentence("{model} does not take so many pictures at once. Send fewer.", model=model),
+            detail=detail,
+        )
+        self.most = most
+
+
+class Blocked(ModelError):
+    """The model or its safety filter refused to answer; the sentence says why."""
+
+
+class RateLimited(ModelError):
+    """Too many requests or a quota is used up."""

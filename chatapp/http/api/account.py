@@ -1,0 +1,160 @@
+"""Who somebody is to the chat, and the ways out.
+
+GET  /me                   {"kind", "name", "address", "canSignIn", "signInUrl", "canSignOut", "signOutUrl",
+                           "takeAlong": {"conversations": 3} or null, "store", "retentionDays"}
+POST /take-along           moves what a guest had in this browser -> {"conversations": 3, "ids": {old: new}}
+POST /sign-out             ends this session, whatever copy of its cookie there is -> {}
+POST /sign-out-everywhere  ends all sessions of the person -> {}
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+
+from chatapp.auth import audit, person_of
+from chatapp.auth.audit import Action
+from chatapp.domain.conversation import now_ms
+from chatapp.domain.errors import StoreUnavailable
+from chatapp.domain.sentences import Sentence, as_json
+from chatapp.http.api.error_handlers import in_words
+
+if TYPE_CHECKING:
+    from chatapp.auth import Person
+    from chatapp.auth.anonymous import AnonymousIdentity
+    from chatapp.auth.ended import EndedSessions
+    from chatapp.auth.sessions import SessionCookies
+    from chatapp.config.settings import Settings
+    from chatapp.userdata.merge_guest import TakingAlong
+
+NO_STORE = {"cache-control": "no-store"}
+
+log = structlog.get_logger(__name__)
+
+
+class Account:
+    """The routes.
+
+    Args:
+        settings: say how long things are kept, and whether guests can sign in.
+        taking_along: moves what a guest had.
+        guests: knows the guest who a browser was before somebody signed in there; None: there are no guests.
+        sign_out_url: where people sign out who signed in before they reached the chat; "" where they do it here.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        taking_along: TakingAlong,
+        guests: AnonymousIdentity | None,
+        *,
+        sign_out_url: str = "",
+    ) -> None:
+        self._settings = settings
+        self._taking_along = taking_along
+        self._guests = guests
+        self._sign_out_url = sign_out_url
+
+    def router(self) -> APIRouter:
+        """Return the routes."""
+        routes = APIRouter(include_in_schema=False)
+        routes.add_api_route("/me", self._me, methods=["GET"])
+        routes.add_api_route("/take-along", self._take_along, methods=["POST"])
+        return routes
+
+    async def _me(self, request: Request) -> Response:
+        person = person_of(request)
+        can_sign_in = person.is_guest and self._settings.identity == "google"
+        facts = {
+            "kind": person.kind,
+            "name": person.name,
+            "address": person.address,
+            "canSignIn": can_sign_in,
+            "signInUrl": "/sign-in" if can_sign_in else None,
+            "canSignOut": person.kind in {"google", "iap"},
+            "signOutUrl": self._sign_out_url or None,
+            "takeAlong": await self._left_behind(request, person),
+            "store": self._settings.store,
+            "retentionDays": self._settings.retention_days,
+        }
+        return JSONResponse(facts, headers=NO_STORE)
+
+    @in_words
+    async def _take_along(self, request: Request) -> Response:
+        person = person_of(request)
+        guest = self._guest(request, person)
+        if not guest:
+            return JSONResponse({"conversations": 0, "ids": {}}, headers=NO_STORE)
+        audit.note(Action.TAKE_ALONG, person.user)
+        moved = await self._taking_along.take(guest, person.user)
+        response = JSONResponse({"conversations": len(moved), "ids": moved}, headers=NO_STORE)
+        if self._guests is not None:
+            response.headers.append("set-cookie", self._guests.forgotten)
+        return response
+
+    def _guest(self, request: Request, person: Person) -> str:
+        """Return the guest that this browser was before; "" if it was none."""
+        return self._guests.user_in(request) if self._guests and person.kind in {"google", "iap"} else ""
+
+    async def _left_behind(self, request: Request, person: Person) -> dict[str, int] | None:
+        guest = self._guest(request, person)
+        try:
+            count = await self._taking_along.count(guest) if guest else 0
+        except StoreUnavailable:
+            return None
+        return {"conversations": count} if count else None
+
+
+class SignOut:
+    """The routes that end sessions.
+
+    Args:
+        cookies: name the sessions.
+        ended: remembers which are ended.
+    """
+
+    def __init__(self, cookies: SessionCookies, ended: EndedSessions) -> None:
+        self._cookies = cookies
+        self._ended = ended
+
+    def router(self) -> APIRouter:
+        """Return the routes."""
+        routes = APIRouter(include_in_schema=False)
+        routes.add_api_route("/sign-out", self._here, methods=["POST"])
+        routes.add_api_route("/sign-out-everywhere", self._everywhere, methods=["POST"])
+        return routes
+
+    async def _here(self, request: Request) -> Response:
+        session = self._cookies.read(request)
+        if session is not None:  # else a guest, whom nobody knows afterwards either
+            user = person_of(request).user
+            audit.note(Action.SIGN_OUT, user)
+            try:
+                await self._ended.end(user, session=session.id)
+            except StoreUnavailable as error:
+                log.warning("sign_out_not_kept", detail=error.detail)  # this browser has no cookie any more
+        return self._out({})
+
+    async def _everywhere(self, request: Request) -> Response:
+        person: Person = person_of(request)
+        if person.is_guest:
+            return self._out({})
+        audit.note(Action.SIGN_OUT_EVERYWHERE, person.user)
+        try:
+            await self._ended.end(person.user, before_ms=now_ms())
+        except StoreUnavailable as error:
+            log.warning("sign_out_not_kept", detail=error.detail)
+            sentence = Sentence(
+                "You are signed out here, but the chat history cannot be reached, so on other devices you may not be. "
+                "Sign in again in a moment, and sign out everywhere once more."
+            )
+            return self._out({"error": as_json(sentence)}, 503)
+        return self._out({})
+
+    def _out(self, facts: dict[str, object], status: int = 200) -> Response:
+        response = JSONResponse(facts, status, headers=NO_STORE)
+        response.headers.append("set-cookie", self._cookies.forgotten)
+        return response

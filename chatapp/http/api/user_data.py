@@ -1,0 +1,162 @@
+"""What is a person's own, over HTTP: take it with you, and delete it.
+
+    GET  /export/everything.json    all conversations: `chatapp.userdata.json_archive` describes the document
+    GET  /export/everything.md.zip  all conversations, a Markdown file for each
+    GET  /export/{id}.json          one conversation, in the same format
+    GET  /export/{id}.md            one conversation
+    POST /delete-everything         {"confirm": true} -> {"deleted": 3}
+
+A download of everything that cannot be finished breaks off, so that nobody takes a part for the whole.
+"""
+
+from __future__ import annotations
+
+from functools import wraps
+from typing import TYPE_CHECKING, ParamSpec
+from urllib.parse import quote
+
+import structlog
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+
+from chatapp.auth import audit, user_of
+from chatapp.auth.audit import Action
+from chatapp.domain.conversation import now_ms
+from chatapp.domain.errors import ConversationNotFound, InvalidMessage, StoreUnavailable
+from chatapp.domain.sentences import Sentence
+from chatapp.http.api import requests
+from chatapp.http.api.error_handlers import in_words
+from chatapp.http.error_responses import problem, refusal
+from chatapp.userdata import export as exports
+from chatapp.userdata import json_archive as archive
+from chatapp.userdata import markdown
+from chatapp.userdata import queries as belongings
+from chatapp.userdata.json_archive import moment
+from chatapp.userdata.queries import NotAllDeleted
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable
+
+    from starlette.types import Send
+
+    from chatapp.models.catalog import Catalog
+    from chatapp.store import ConversationStore
+    from chatapp.userdata.queries import Turns
+
+P = ParamSpec("P")
+
+JSON, MARKDOWN, ZIP = "application/json", "text/markdown; charset=utf-8", "application/zip"
+MOST_BODY_BYTES = 1_000
+
+log = structlog.get_logger(__name__)
+
+
+def router(store: ConversationStore, catalog: Catalog, turns: Turns, *, root_url: str = "") -> APIRouter:
+    """Return the routes."""
+    routes = APIRouter(include_in_schema=False)
+    as_page = _as_page(root_url)
+
+    @routes.get("/export/everything.json")
+    @as_page
+    async def everything_as_json(request: Request) -> Response:
+        audit.note(Action.EXPORT, user_of(request))
+        return await _stream(f"{_today()}.json", JSON, exports.as_json(store, user_of(request)))
+
+    @routes.get("/export/everything.md.zip")
+    @as_page
+    async def everything_as_markdown(request: Request) -> Response:
+        audit.note(Action.EXPORT, user_of(request))
+        return await _stream(f"{_today()}.zip", ZIP, exports.as_zip(store, user_of(request), catalog.label))
+
+    @routes.get("/export/{conversation_id}.json")
+    @as_page
+    async def one_as_json(request: Request, conversation_id: str) -> Response:
+        user = user_of(request)
+        conversation, messages = await belongings.one(store, user, conversation_id)
+        audit.note(Action.EXPORT, user)
+        content = archive.beginning(user) + archive.encoded(conversation, messages) + archive.END
+        return Response(content, headers=_headers(markdown.file_name(conversation, ".json")), media_type=JSON)
+
+    @routes.get("/export/{conversation_id}.md")
+    @as_page
+    async def one_as_markdown(request: Request, conversation_id: str) -> Response:
+        conversation, messages = await belongings.one(store, user_of(request), conversation_id)
+        audit.note(Action.EXPORT, user_of(request))
+        content = markdown.document(conversation, messages, catalog.label)
+        return Response(content, headers=_headers(markdown.file_name(conversation, ".md")), media_type=MARKDOWN)
+
+    @routes.post("/delete-everything")
+    @in_words
+    async def delete_everything(request: Request) -> Response:
+        if not await _is_confirmed(request):
+            return problem(400, Sentence("Deleting everything must be confirmed. Nothing was deleted."))
+        audit.note(Action.DELETE_EVERYTHING, user_of(request))
+        try:
+            return JSONResponse({"deleted": await belongings.delete_everything(store, turns, user_of(request))})
+        except NotAllDeleted as error:
+            return problem(503, error.sentence, deleted=error.deleted)
+
+    return routes
+
+
+class _Download(StreamingResponse):
+    """A stream that breaks off where something fails: its connection is closed before its end."""
+
+    async def stream_response(self, send: Send) -> None:
+        try:
+            await super().stream_response(send)
+        except StoreUnavailable as error:
+            log.warning("export_broken_off", detail=error.detail)
+
+
+async def _stream(name: str, media_type: str, pieces: AsyncGenerator[bytes]) -> Response:
+    first = await anext(pieces)  # or what is wrong, while it can still be said
+
+    async def content() -> AsyncGenerator[bytes]:
+        yield first
+        async for piece in pieces:
+            yield piece
+
+    return _Download(content(), headers=_headers(name), media_type=media_type)
+
+
+def _headers(name: str) -> dict[str, str]:
+    """Return the headers of a file to be saved under this name (RFC 6266; the first name is for old programs)."""
+    ascii_name = " ".join(name.encode("ascii", "ignore").decode().split())
+    return {
+        "content-disposition": f"attachment; filename=\"{ascii_name}\"; filename*=UTF-8''{quote(name, safe='')}",
+        "cache-control": "no-store",
+        "cross-origin-resource-policy": "same-origin",
+    }
+
+
+def _today() -> str:
+    return f"Hybrid chat {moment(now_ms()):%Y-%m-%d}"
+
+
+def _as_page(root_url: str) -> Callable[[Callable[P, Awaitable[Response]]], Callable[P, Awaitable[Response]]]:
+    """Answer in words where something is wrong: with a page for a person who followed a link."""
+
+    def decorated(respond: Callable[P, Awaitable[Response]]) -> Callable[P, Awaitable[Response]]:
+        @wraps(respond)
+        async def responding(*arguments: P.args, **options: P.kwargs) -> Response:
+            request = next(one for one in (*arguments, *options.values()) if isinstance(one, Request))
+            try:
+                return await respond(*arguments, **options)
+            except ConversationNotFound as error:
+                return refusal(request.scope, 404, error.sentence, root_url=root_url)
+            except StoreUnavailable as error:
+                log.warning("export_refused", detail=error.detail)
+                return refusal(request.scope, 503, error.sentence, root_url=root_url)
+
+        return responding
+
+    return decorated
+
+
+async def _is_confirmed(request: Request) -> bool:
+    """Return whether it was confirmed, in JSON, which no form of another site can send."""
+    try:
+        return (await requests.sent(request, most_bytes=MOST_BODY_BYTES)).get("confirm") is True
+    except InvalidMessage:
+        return False

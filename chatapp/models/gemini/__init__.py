@@ -1,0 +1,1 @@
+"""Gemini, on Vertex AI or by the Gemini API."""

@@ -1,0 +1,196 @@
+"""What the chunks of one answer of Gemini add up to: its text, its usage, and the sentence where there is none.
+
+No network and no clock; google.genai is not imported.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from chatapp.domain.conversation import FinishReason, Usage
+from chatapp.domain.errors import Blocked, ModelError, ModelUnavailable
+from chatapp.domain.sentences import Sentence
+from chatapp.models import Finish
+from chatapp.models.prompt import clean_text
+from chatapp.models.times import in_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from google.genai import types
+
+    from chatapp.models import ModelEvent, TimeLimits
+
+_BYTES_PER_TOKEN = 5  # of UTF-8, rather too many: only ends an answer that Vertex AI does not count while it streams
+
+
+@dataclass(slots=True)
+class Answer:
+    """What the chunks of one stream add up to.
+
+    Attributes:
+        has_text: there is more to show than white space.
+        finish: Gemini's finish reason; empty while the answer goes on.
+        blocked_prompt: Gemini's reason to refuse the question; empty if it did not.
+        prompt_tokens, answer_tokens, thinking_tokens: the last counts; None until the server has told them.
+    """
+
+    has_text: bool = False
+    finish: str = ""
+    blocked_prompt: str = ""
+    prompt_tokens: int | None = None
+    answer_tokens: int | None = None
+    thinking_tokens: int | None = None
+    _text_bytes: int = 0
+
+    def add(self, chunk: types.GenerateContentResponse) -> str:
+        """Take in one chunk and return the text to show, which may be empty."""
+        if counts := chunk.usage_metadata:  # running totals; Vertex AI sends some of them without any number
+            self.prompt_tokens = _latest(counts.prompt_token_count, self.prompt_tokens)
+            self.answer_tokens = _latest(counts.candidates_token_count, self.answer_tokens)
+            self.thinking_tokens = _latest(counts.thoughts_token_count, self.thinking_tokens)
+        if chunk.prompt_feedback and chunk.prompt_feedback.block_reason:
+            self.blocked_prompt = str(chunk.prompt_feedback.block_reason.value)
+        if not chunk.candidates:
+            return ""
+        candidate = chunk.candidates[0]
+        if candidate.finish_reason and candidate.finish_reason.value != "FINISH_REASON_UNSPECIFIED":
+            self.finish = str(candidate.finish_reason.value)
+        parts = (candidate.content and candidate.content.parts) or []
+        text = clean_text("".join(part.text for part in parts if part.text and not part.thought))
+        self.has_text = self.has_text or bool(text.strip())
+        self._text_bytes += len(text.encode())
+        return text
+
+    @property
+    def thought_it_all_away(self) -> bool:
+        """Whether thinking used up the whole limit, so that no text was left."""
+        return not self.has_text and bool(self.thinking_tokens) and _ENDS.get(self.finish) is FinishReason.LENGTH
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the answer so far: the server's count, else an estimate that is rather too low."""
+        return self._text_bytes // _BYTES_PER_TOKEN if self.answer_tokens is None else self.answer_tokens
+
+    def end(self, max_tokens: int) -> Iterator[ModelEvent]:
+        """Yield the usage and how the answer finished; ``max_tokens`` is for the sentence when there is no text.
+
+        Raises:
+            Blocked: the prompt or the answer was refused.
+            ModelUnavailable: the answer broke off.
+            ModelError: it ended without any text.
+        """
+        if self.prompt_tokens is not None or self.answer_tokens is not None:
+            yield Usage(prompt_tokens=self.prompt_tokens, completion_tokens=self.answer_tokens)
+        if self.blocked_prompt:
+            raise Blocked(
+                _PROMPT_BLOCKED.get(self.blocked_prompt)
+                or Sentence(
+                    "Google refused the question and gave the reason {reason}. Ask in another way.",
+                    reason=self.blocked_prompt,
+                ),
+                detail=f"block_reason {self.blocked_prompt}",
+            )
+        if not self.finish:
+            raise ModelUnavailable(
+                Sentence("The answer of Gemini broke off before its end. Send the question again."),
+                detail="the stream ended without a finish reason",
+            )
+        if self.finish not in _ENDS:
+            raise Blocked(
+                _ANSWER_STOPPED.get(self.finish)
+                or Sentence(
+                    "Gemini ended the answer early and gave the reason {reason}. Ask in another way.",
+                    reason=self.finish,
+                ),
+                detail=f"finish_reason {self.finish}",
+            )
+        if not self.has_text:
+            raise ModelError(self._why_empty(max_tokens), detail=f"no text, finish_reason {self.finish}")
+        yield Finish(_ENDS[self.finish])
+
+    def too_slow(self, limits: TimeLimits) -> ModelError:
+        """Return what ends the answer when nothing more has come within the limit."""
+        if self.has_text:
+            return ModelUnavailable(
+                Sentence(
+                    "Gemini stopped in the middle of the answer: nothing came for {time}. Send the question again.",
+                    time=in_seconds(limits.between_tokens),
+                )
+            )
+        return ModelUnavailable(
+            Sentence(
+                "Gemini did not begin to answer within {time}. Send the question again, or make it shorter.",
+                time=in_seconds(limits.first_token),
+            )
+        )
+
+    def _why_empty(self, max_tokens: int) -> Sentence:
+        if _ENDS[self.finish] is FinishReason.STOP:
+            return Sentence("Gemini ended its answer without a word. Send the question again, or ask in another way.")
+        if self.thought_it_all_away:
+            return Sentence(
+                "Gemini spent all its tokens on thinking ({thinking}) and none was left for the answer. "
+                "Raise Max tokens (now {most}).",
+                thinking=self.thinking_tokens or 0,
+                most=max_tokens,
+            )
+        return Sentence(
+            "Max tokens (now {most}) was used up before there was any text. Raise Max tokens.", most=max_tokens
+        )
+
+
+def _latest(new: int | None, old: int | None) -> int | None:
+    return old if new is None else new
+
+
+_ENDS: Final = {
+    "STOP": FinishReason.STOP,
+    "MAX_TOKENS": FinishReason.LENGTH,
+    "CONTINUATION": FinishReason.LENGTH,  # "reached the per-request token limit" (google-genai 3.4, types.py)
+}
+
+_MALFORMED = Sentence("Gemini produced an answer that is no plain text and cannot be shown. Send the question again.")
+_ABOUT_PICTURES = Sentence("Gemini tried to answer with a picture and stopped. Ask for an answer in words.")
+_ANSWER_STOPPED: Final = {
+    "SAFETY": Sentence("Gemini stopped: Google's safety filter holds the answer to be unsafe. Ask in another way."),
+    "RECITATION": Sentence("Gemini stopped: the answer came too close to a published text. Ask for it in other words."),
+    "BLOCKLIST": Sentence("Gemini stopped: the answer held a word from a list of forbidden words. Ask in another way."),
+    "PROHIBITED_CONTENT": Sentence(
+        "Gemini stopped: Google prohibits content like this answer. Ask about something else."
+    ),
+    "SPII": Sentence("Gemini stopped: the answer may hold sensitive personal data. Ask without it."),
+    "LANGUAGE": Sentence("Gemini stopped: it does not support this language. Ask in another language."),
+    "MODEL_ARMOR": Sentence(
+        "Gemini stopped: Model Armor, the content filter of this project, blocked the answer. "
+        "Ask in another way, or ask who runs this chat."
+    ),
+    "ESCALATION": Sentence("Gemini stopped: a rule of Google's filtered the question out. Ask in another way."),
+    "PUP_LIMITED_DISABLED": Sentence(
+        "Google has limited or closed this account for breaking its use policy. Ask who runs this chat."
+    ),
+    "OTHER": Sentence("Gemini stopped and gave no reason. Send the question again, or ask in another way."),
+    "MALFORMED_RESPONSE": _MALFORMED,
+    "MALFORMED_FUNCTION_CALL": _MALFORMED,
+    "UNEXPECTED_TOOL_CALL": _MALFORMED,
+    "TOO_MANY_TOOL_CALLS": _MALFORMED,
+    "MISSING_THOUGHT_SIGNATURE": _MALFORMED,
+    "IMAGE_SAFETY": _ABOUT_PICTURES,
+    "IMAGE_PROHIBITED_CONTENT": _ABOUT_PICTURES,
+    "IMAGE_RECITATION": _ABOUT_PICTURES,
+    "IMAGE_OTHER": _ABOUT_PICTURES,
+    "NO_IMAGE": _ABOUT_PICTURES,
+}
+_PROMPT_BLOCKED: Final = {
+    "SAFETY": Sentence("Google's safety filter holds the question to be unsafe. Ask in another way."),
+    "BLOCKLIST": Sentence("The question holds a word from a list of forbidden words. Ask in another way."),
+    "PROHIBITED_CONTENT": Sentence("Google prohibits content like this question. Ask about something else."),
+    "MODEL_ARMOR": Sentence(
+        "Model Armor, the content filter of this project, blocked the question. "
+        "Ask in another way, or ask who runs this chat."
+    ),
+    "JAILBREAK": Sentence("Google took the question for an attempt to get around its rules. Ask in another way."),
+    "IMAGE_SAFETY": Sentence("Google holds the question to be unsafe for making pictures. Ask in another way."),
+    "OTHER": Sentence("Google refused the question and gave no reason. Ask in another way, or in another language."),
+}

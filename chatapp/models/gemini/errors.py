@@ -1,0 +1,345 @@
+"""Failures of Gemini, told to a person: what happened, and the one thing to do about it.
+
+First what the SDK may raise, then what Google's API refuses (a table of rules). What Google says in words goes to the
+log alone, without what it quotes of the request. google.genai is not imported until something failed.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+import aiohttp
+
+from chatapp.domain.errors import ContextTooLong, ModelError, ModelUnavailable, RateLimited
+from chatapp.domain.sentences import Sentence
+from chatapp.models import ModelState, ModelStatus
+from chatapp.models.times import in_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from google.genai import errors
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What is asked and on whose behalf.
+
+    Attributes:
+        model: Gemini's model id.
+        project: Google Cloud project; empty for the Gemini API.
+        location: Vertex AI location.
+        api_key: key of the Gemini API.
+    """
+
+    model: str
+    project: str
+    location: str
+    api_key: str
+
+    @property
+    def is_set_up(self) -> bool:
+        """Whether there is anything to ask with."""
+        return bool(self.project or self.api_key)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why there is no answer; becomes a `ModelError` for a turn and a `ModelStatus` for the model's state.
+
+    Attributes:
+        reason: a phrase in lower case without a full stop, such as "the API key has expired".
+        fix: what would help, the same way.
+        kind: the error it becomes.
+        again: asking once more is safe and may help.
+        refuses_thinking: the model does not take the limit that was set for its thinking.
+        detail: for the log.
+        prompt_tokens, context_tokens: what Google counted and what fits, where it said so.
+    """
+
+    reason: Sentence
+    fix: Sentence
+    kind: type[ModelError] = ModelUnavailable
+    again: bool = False
+    refuses_thinking: bool = False
+    detail: str = ""
+    prompt_tokens: int | None = None
+    context_tokens: int | None = None
+
+    def as_error(self) -> ModelError:
+        """Return what a turn raises."""
+        sentence = Sentence("{reason}. {fix}.", reason=self.reason.begun(), fix=self.fix.begun())
+        if self.kind is ContextTooLong:
+            return ContextTooLong(
+                sentence, prompt_tokens=self.prompt_tokens, context_tokens=self.context_tokens, detail=self.detail
+            )
+        return self.kind(sentence, detail=self.detail)
+
+    def as_status(self) -> ModelStatus:
+        """Return what the list of models shows."""
+        return ModelStatus(ModelState.UNAVAILABLE, self.reason, self.fix)
+
+
+NOT_SET_UP: Final = ModelStatus(
+    ModelState.NOT_SET_UP,
+    Sentence("not set up"),
+    Sentence("set GOOGLE_CLOUD_PROJECT for Gemini on Vertex AI, or GEMINI_API_KEY for the Gemini API, and start again"),
+)
+_LOGIN: Final = Sentence("run `gcloud auth application-default login`, or on a server check its service account")
+_NETWORK: Final = Sentence("check this computer's network, and its proxy if it has one")
+_SEND_AGAIN: Final = Sentence("send the question again")
+
+
+def diagnosed(error: Exception, account: Account, *, connect_seconds: float, status_seconds: float) -> Problem:
+    """Return what it means that the SDK has raised ``error``; the limits, in seconds, are for the sentences."""
+    from google.auth import exceptions as auth  # noqa: PLC0415 - whoever raised the error has imported it already
+    from google.genai import errors  # noqa: PLC0415
+
+    if isinstance(error, errors.APIError):
+        return _refusal(error, account)
+    unreachable = Problem(Sentence("Gemini cannot be reached"), _NETWORK, again=True)
+    broken_off = Problem(Sentence("the connection to Gemini broke off"), _SEND_AGAIN, again=True)
+    unconnected = Sentence(
+        "Gemini cannot be reached: there was no connection within {time}", time=in_seconds(connect_seconds)
+    )
+    untrusted = Sentence("the connection to Gemini is not trusted, because its certificate cannot be verified")
+    behind_proxy = Sentence("if a proxy opens encrypted traffic here, set SSL_CERT_FILE to its certificates")
+    unanswered = Sentence("Gemini did not answer within {time}", time=in_seconds(status_seconds))
+    # The first that fits counts: a class stands before its base.
+    known: tuple[tuple[type[Exception], Problem], ...] = (
+        (auth.DefaultCredentialsError, Problem(Sentence("this computer has no Google Cloud credentials"), _LOGIN)),
+        (auth.RefreshError, Problem(Sentence("the Google Cloud credentials have expired or were withdrawn"), _LOGIN)),
+        (auth.TransportError, unreachable),
+        (auth.GoogleAuthError, Problem(Sentence("the Google Cloud credentials cannot be used"), _LOGIN)),
+        (aiohttp.ConnectionTimeoutError, Problem(unconnected, _NETWORK)),
+        (aiohttp.ClientSSLError, Problem(untrusted, behind_proxy)),
+        (aiohttp.ClientConnectorError, unreachable),
+        (aiohttp.ClientError, broken_off),
+        # Only a status is cut off by this; an answer's limits are kept in `GeminiModel`.
+        (TimeoutError, Problem(unanswered, Sentence("try again in a minute"))),
+        (OSError, broken_off),
+        # aiohttp's, for a session that was closed meanwhile: the app is about to end.
+        (RuntimeError, replace(broken_off, again=False)),
+        (Exception, Problem(Sentence("Gemini sent something that cannot be read"), _SEND_AGAIN)),
+    )
+    problem = next(problem for kind, problem in known if isinstance(error, kind))
+    # Only the transport's words: those of pydantic and json quote the answer.
+    harmless = (aiohttp.ClientError, OSError, RuntimeError, auth.GoogleAuthError)
+    words = f": {error}" if isinstance(error, harmless) and str(error) else ""
+    return replace(problem, detail=_scrubbed(f"{type(error).__name__}{words}", account))
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """An error of Google's API: HTTP status, its name, the words, and the reasons in google.rpc.ErrorInfo."""
+
+    code: int
+    status: str
+    message: str
+    reasons: frozenset[str]
+    vertex: bool
+
+    def says(self, *words: str) -> bool:
+        return any(word in self.message.lower() for word in words)
+
+
+def _refusal(error: errors.APIError, account: Account) -> Problem:
+    details = _error_details(error.details)
+    refusal = _Refusal(
+        code=error.code,
+        status=str(error.status or ""),
+        message=str(error.message or ""),
+        reasons=frozenset(str(detail["reason"]) for detail in details if detail.get("reason")),
+        vertex=bool(account.project),
+    )
+    rule = next(problem for fits, problem in _RULES if fits(refusal))
+    facts = _facts(account, details)
+    # Both APIs name two numbers, what was sent and what fits: "... token count (1200293) exceeds ... (1048576)."
+    counts = re.search(r"token count\D*(\d+)\D+(\d+)", refusal.message) if rule.kind is ContextTooLong else None
+    reason = rule.reason.filled(**facts)
+    if counts:
+        reason = Sentence(
+            "the conversation is too long for {model} ({tokens} tokens, and {most} fit)",
+            model=account.model,
+            tokens=int(counts[1]),
+            most=int(counts[2]),
+        )
+    reasons = ",".join(sorted(refusal.reasons))
+    return replace(
+        rule,
+        reason=reason,
+        fix=rule.fix.filled(**facts),
+        refuses_thinking=refusal.code == 400 and refusal.says("thinking"),
+        prompt_tokens=int(counts[1]) if counts else None,
+        context_tokens=int(counts[2]) if counts else None,
+        detail=_scrubbed(f"HTTP {refusal.code} {refusal.status} {reasons}: {refusal.message}", account),
+    )
+
+
+def _error_details(body: object) -> list[dict[str, Any]]:
+    """Return the google.rpc details of an error body; a proxy on the way may have sent anything else."""
+    body = body.get("error", body) if isinstance(body, dict) else None
+    details = body.get("details") if isinstance(body, dict) else None
+    return [detail for detail in details if isinstance(detail, dict)] if isinstance(details, list) else []
+
+
+def _facts(account: Account, details: list[dict[str, Any]]) -> dict[str, str]:
+    """Return what the sentences of `_RULES` name."""
+    service = "aiplatform.googleapis.com" if account.project else "generativelanguage.googleapis.com"
+    consumer = ""
+    wait = Sentence("in a minute")
+    for detail in details:
+        metadata = detail.get("metadata")
+        metadata = metadata if isinstance(metadata, dict) else {}  # a proxy may send anything
+        if re.fullmatch(r"[a-z]+\.googleapis\.com", str(metadata.get("service"))):
+            service = metadata["service"]
+        if named := re.fullmatch(r"projects/([\w:.-]+)", str(metadata.get("consumer"))):
+            consumer = named[1]
+        if delay := re.fullmatch(r"(\d+(?:\.\d+)?)s", str(detail.get("retryDelay"))):
+            wait = Sentence("in {seconds} s", seconds=max(1, math.ceil(float(delay[1]))))
+    project = account.project or consumer
+    return {
+        "model": account.model,
+        "project": project,
+        "flag": f" --project={project}" if project else "",
+        "who": Sentence("project {project}", project=account.project) if account.project else Sentence("this API key"),
+        "location": account.location,
+        "service": service,
+        "wait": wait,
+    }
+
+
+def _scrubbed(words: str, account: Account) -> str:
+    """Return words for the log: without a key, without what the server quotes of the request, and not too long."""
+    words = re.sub(r'".*"', '"..."', words, flags=re.DOTALL)
+    words = re.sub(r"AIza[\w-]{20,}", "(key)", words.replace(account.api_key or "\0", "(key)"))
+    return words[:300]
+
+
+_NEW_KEY: Final = Sentence("make a new one at https://aistudio.google.com/apikey and set GEMINI_API_KEY")
+_OPEN_MODEL: Final = Sentence(
+    "set CHAT_GEMINI_MODEL to one that is open, such as gemini-3.5-flash-lite; gemini-2.5-flash is closed to new "
+    "projects"
+)
+_BILLING: Final = Problem(
+    Sentence("billing is off for {who}"), Sentence("link the project to a billing account in the Google Cloud console")
+)
+_FAILED: Final = Problem(
+    Sentence("Gemini failed because of an error at Google"), Sentence("try again in a minute"), again=True
+)
+_TOO_LONG: Final = ("maximum number of tokens", "only supports up to", "payload size exceeds")
+
+# The first rule that fits counts. The words are Google's own, as issue trackers quote them; reasons are those of
+# google.rpc.ErrorInfo (https://cloud.google.com/apis/design/errors).
+_RULES: Final[tuple[tuple[Callable[[_Refusal], bool], Problem], ...]] = (
+    (
+        lambda it: it.code == 429,
+        Problem(
+            Sentence("Gemini takes no more requests now, because the quota of {who} is used up"),
+            Sentence("try again {wait}; if it happens often, ask Google for a higher quota"),
+            RateLimited,
+        ),
+    ),
+    (
+        lambda it: it.code == 413 or (it.code == 400 and it.says(*_TOO_LONG)),
+        Problem(
+            Sentence("the conversation is too long for {model}"),
+            Sentence("start a new chat, or send less"),
+            ContextTooLong,
+        ),
+    ),
+    (
+        lambda it: it.says("reported as leaked"),
+        Problem(Sentence("Google has blocked the API key because it was found in public"), _NEW_KEY),
+    ),
+    (lambda it: it.says("api key expired"), Problem(Sentence("the API key has expired"), _NEW_KEY)),
+    (
+        lambda it: "API_KEY_INVALID" in it.reasons or (it.code == 401 and not it.vertex),
+        Problem(Sentence("Google does not accept the API key"), _NEW_KEY),
+    ),
+    (
+        lambda it: any(reason.startswith("API_KEY_") for reason in it.reasons),
+        Problem(
+            Sentence("the API key is restricted and may not be used for this"),
+            Sentence(
+                "allow {service} and this computer's address in the key's restrictions, or set another GEMINI_API_KEY"
+            ),
+        ),
+    ),
+    (lambda it: it.code == 401, Problem(Sentence("Google does not accept the credentials of this computer"), _LOGIN)),
+    (
+        lambda it: "SERVICE_DISABLED" in it.reasons or (it.code == 403 and it.says("has not been used in project")),
+        Problem(
+            Sentence("the API {service} is not enabled"),
+            Sentence("run `gcloud services enable {service}{flag}` and wait a few minutes"),
+        ),
+    ),
+    (lambda it: "BILLING_DISABLED" in it.reasons or (it.code in {400, 403} and it.says("billing")), _BILLING),
+    (
+        lambda it: it.says("user location"),
+        Problem(
+            Sentence("Google does not offer the Gemini API where this computer is"),
+            Sentence("use Gemini on Vertex AI instead: set GOOGLE_CLOUD_PROJECT"),
+        ),
+    ),
+    (
+        lambda it: it.vertex and it.code == 400 and it.says("location", "region"),
+        Problem(
+            Sentence("Vertex AI does not offer {model} in location {location}"),
+            Sentence("set GOOGLE_CLOUD_LOCATION to global, or to a location that has it"),
+        ),
+    ),
+    (
+        lambda it: bool(it.reasons & {"CONSUMER_INVALID", "CONSUMER_SUSPENDED"}),
+        Problem(
+            Sentence("Google knows no active project {project}"),
+            Sentence("set GOOGLE_CLOUD_PROJECT to the id of your own project"),
+        ),
+    ),
+    (lambda it: it.status == "FAILED_PRECONDITION", _BILLING),
+    (
+        lambda it: it.code == 404 and it.vertex,
+        Problem(Sentence("the model {model} does not exist in location {location} or is closed to {who}"), _OPEN_MODEL),
+    ),
+    (
+        lambda it: it.code == 404,
+        Problem(Sentence("the model {model} does not exist or is closed to {who}"), _OPEN_MODEL),
+    ),
+    (
+        lambda it: it.code == 403 and it.vertex,
+        Problem(
+            Sentence("the chat's Google account may not use Gemini in project {project}"),
+            Sentence("grant it roles/aiplatform.user on the project"),
+        ),
+    ),
+    (
+        lambda it: it.code == 403,
+        Problem(
+            Sentence("this API key may not use {model}"), Sentence("set another GEMINI_API_KEY or CHAT_GEMINI_MODEL")
+        ),
+    ),
+    (
+        lambda it: it.code == 503,
+        Problem(Sentence("Gemini is overloaded"), Sentence("try again in a minute"), again=True),
+    ),
+    (
+        lambda it: it.code == 504,
+        Problem(
+            Sentence("Gemini ran out of time at Google"),
+            Sentence("send the question again, or make it shorter"),
+            again=True,
+        ),
+    ),
+    (lambda it: it.code in {500, 502}, _FAILED),
+    (lambda it: it.code >= 500, replace(_FAILED, again=False)),
+    (
+        lambda _: True,
+        Problem(
+            Sentence("Google did not understand the request"),
+            Sentence("check CHAT_GEMINI_MODEL and the parameters; the log says more"),
+        ),
+    ),
+)

@@ -1,0 +1,382 @@
+"""Gemini through google-genai: on Vertex AI with Google Cloud credentials, or on the Gemini API with a key.
+
+This is the adapter and its connection; `gemini_answer` adds up what comes back, `gemini_errors` tells what failed.
+google.genai is imported on first use and in a thread: with a client it costs about 0.9 s and 37 MB (0.5 s and 20 MB for
+the import alone; measured on loaded shared cores), which a chat without Gemini never pays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from contextlib import aclosing, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import aiohttp
+
+from chatapp.domain.conversation import Place, Role
+from chatapp.domain.errors import ModelError, ModelUnavailable
+from chatapp.domain.sentences import Sentence
+from chatapp.models import ModelState, ModelStatus, Price, TextDelta, TimeLimits
+from chatapp.models.gemini.answer import Answer
+from chatapp.models.gemini.errors import NOT_SET_UP, Account, Problem, diagnosed
+from chatapp.models.prompt import alternating_turns, clean_text
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+
+    from aiohttp.connector import Connection
+    from google import genai
+    from google.auth.credentials import Credentials
+    from google.genai import types
+
+    from chatapp.domain.conversation import GenerationParameters, Message
+    from chatapp.models import ModelEvent
+    from chatapp.models.prompt import ChatTurn
+
+DEFAULT_CONTEXT_TOKENS: Final = 1_048_576
+"""Context window of every Gemini since 2.5
+(https://docs.cloud.google.com/gemini-enterprise-agent-platform/models/guides/gemini-3-5-flash)."""
+
+THINKING_HEADROOM: Final = 4096
+"""Tokens added to ``max_output_tokens`` for a model whose thinking cannot be limited; with the largest Max tokens
+(4096) it stays within the 8192 that older models allow."""
+
+LIST_PRICES: Final = {"gemini-3.5-flash-lite": Price(0.30, 2.50)}
+"""As Google listed them in November 2026; of other models they are a setting."""
+
+STATUS_SECONDS: Final = 5.0
+RETRY_SECONDS: Final = (0.5, 1.5)
+"""Pauses before the second and the third attempt; there is no fourth."""
+
+_STRAGGLER_SECONDS = 0.5  # for what follows the finish reason; a stream that is read to its end keeps its connection
+_DEFAULT_LIMITS = TimeLimits()
+
+
+class GeminiModel:
+    """Gemini as a `ChatModel`: on Vertex AI where ``project`` is set, else on the Gemini API with ``api_key``.
+
+    Args:
+        id: short, stable, unique in the catalogue.
+        label: what a person calls it.
+        model: Gemini's model id.
+        project: Google Cloud project; asks for Application Default Credentials unless ``credentials`` are given.
+        location: Vertex AI location.
+        api_key: key of the Gemini API, not used with ``project``.
+        base_url: another address of the API, such as a proxy's.
+        limits: how long to wait, in seconds.
+        thinking_tokens: tokens the model may think before it answers, on top of Max tokens.
+        price: of its tokens; by default the list price, where it is known.
+        credentials: instead of Application Default Credentials.
+    """
+
+    def __init__(
+        self,
+        id: str,  # noqa: A002 - the protocol's name for it
+        label: str,
+        *,
+        model: str = "gemini-3.5-flash-lite",
+        project: str = "",
+        location: str = "global",
+        api_key: str = "",
+        base_url: str | None = None,
+        limits: TimeLimits = _DEFAULT_LIMITS,
+        thinking_tokens: int = 0,
+        price: Price | None = None,
+        credentials: Credentials | None = None,
+    ) -> None:
+        self.id = id
+        self.label = label
+        self._account = Account(model, project, location or "global", api_key)
+        self._base_url = base_url or None
+        self._limits = limits
+        self._thinking_tokens = thinking_tokens
+        self.price = price or LIST_PRICES.get(model)
+        self._samples_its_own_way = ignores_sampling(model)
+        self._refuses_budget = False  # learned from a refusal
+        self._needs_head_room = False  # learned from an answer that was all thinking
+        self._credentials = credentials
+        self._context_tokens: int | None = None
+        self._connections: dict[asyncio.AbstractEventLoop, asyncio.Task[_Connection]] = {}
+
+    sees_images = True
+    tokens_per_image = 1120
+    """At the resolution that Gemini 3 takes by default (https://ai.google.dev/gemini-api/docs/media-resolution)."""
+    writes_titles = True
+
+    @property
+    def place(self) -> Place:
+        """Vertex AI or the Gemini API, as far as it is set up."""
+        if not self._account.is_set_up:
+            return Place.UNKNOWN
+        return Place.VERTEX_AI if self._account.project else Place.GEMINI_API
+
+    @property
+    def unsupported(self) -> dict[str, Sentence]:
+        """Temperature and top-p, where `ignores_sampling` says so."""
+        if not self._samples_its_own_way:
+            return {}
+        why = Sentence("{model} uses its own value and takes no other.", model=self.label)
+        return {"temperature": why, "top_p": why}
+
+    @property
+    def context_tokens(self) -> int | None:
+        """The tokens a prompt may have: what the Gemini API said at the last `status`, else the Flash models' limit."""
+        return self._context_tokens or DEFAULT_CONTEXT_TOKENS
+
+    async def stream(self, messages: Sequence[Message], parameters: GenerationParameters) -> AsyncGenerator[ModelEvent]:
+        """Answer the last message; see `ChatModel.stream`.
+
+        Asks again at most twice, and only while nothing has come back: after a failed connection or HTTP 500, 502, 503
+        or 504. ``first_token`` covers all of it, from the credentials to the first text.
+
+        Raises:
+            RateLimited: a quota is used up (HTTP 429).
+            ContextTooLong: the prompt has more tokens than the model takes.
+            Blocked: the prompt or the answer was refused; the sentence says why.
+            ModelUnavailable: not set up, refused, not reachable, broken or too slow.
+            ModelError: the answer ended without any text.
+        """
+        if not self._account.is_set_up:
+            raise ModelUnavailable(
+                Sentence("{model} is not set up. To use it, {fix}.", model="Gemini", fix=NOT_SET_UP.fix)
+            )
+        answer = Answer()
+        async with aclosing(self._timed(self._chunks(contents(messages), parameters), answer)) as chunks:
+            async for chunk in chunks:
+                if text := answer.add(chunk):
+                    yield TextDelta(text)
+                if self._head_room and not answer.finish and answer.tokens >= parameters.max_tokens:
+                    answer.finish = "MAX_TOKENS"  # ours: the server was allowed more, to have room for thinking
+                    break
+        if answer.thought_it_all_away and self._head_room < THINKING_HEADROOM:
+            self._needs_head_room = True  # the budget was accepted and not kept: nothing was shown yet, so ask again
+            async with aclosing(self.stream(messages, parameters)) as events:
+                async for event in events:
+                    yield event
+            return
+        for event in answer.end(int(parameters.max_tokens)):
+            yield event
+
+    async def status(self) -> ModelStatus:
+        """Say whether Gemini can answer, in about 5 s at most and free of charge; never raises.
+
+        Counts the tokens of one word, which proves credentials, permission and model and is not billed
+        (https://ai.google.dev/gemini-api/docs/tokens).
+        """
+        if not self._account.is_set_up:
+            return NOT_SET_UP
+        try:
+            async with asyncio.timeout(STATUS_SECONDS):
+                client = await self._client()
+                await client.aio.models.count_tokens(model=self._account.model, contents="Hello")
+        except Exception as error:  # noqa: BLE001 - a status never raises, whatever the SDK does
+            return self._problem(error).as_status()
+        if not self._account.project and self._context_tokens is None:
+            with suppress(Exception):  # good to know, no more: Vertex AI does not tell at all
+                async with asyncio.timeout(1):
+                    self._context_tokens = (await client.aio.models.get(model=self._account.model)).input_token_limit
+        return ModelStatus(ModelState.READY)
+
+    async def start(self) -> None:
+        """Import the SDK and make the client, so that the first question does not wait for them."""
+        if self._account.is_set_up:
+            await self._client()
+
+    async def aclose(self) -> None:
+        """Close this loop's client; running answers end with an error."""
+        if opening := self._connections.pop(asyncio.get_running_loop(), None):
+            with suppress(Exception):  # a client that could not be made has nothing to close
+                await (await opening).aclose()
+
+    @property
+    def _head_room(self) -> int:
+        unlimited = self._refuses_budget or self._needs_head_room
+        return max(self._thinking_tokens, THINKING_HEADROOM if unlimited else 0)
+
+    def _config(self, parameters: GenerationParameters) -> types.GenerateContentConfigDict:
+        config: types.GenerateContentConfigDict = {
+            # Thinking counts as output: without room of its own it can eat a small limit and leave no answer.
+            "max_output_tokens": int(parameters.max_tokens) + self._head_room,
+            "automatic_function_calling": {"disable": True},
+            "automatic_continuation": False,  # else the SDK asks again by itself, after what it calls a hop
+        }
+        if not self._samples_its_own_way:
+            config |= {"temperature": parameters.temperature, "top_p": parameters.top_p}
+        if not self._refuses_budget:
+            config["thinking_config"] = {"thinking_budget": self._thinking_tokens}
+        if parameters.system_prompt.strip():
+            config["system_instruction"] = clean_text(parameters.system_prompt)
+        return config
+
+    async def _timed(
+        self, chunks: AsyncGenerator[types.GenerateContentResponse], answer: Answer
+    ) -> AsyncGenerator[types.GenerateContentResponse]:
+        """Hand the chunks on within the time limits; what the answer holds so far says which limit counts."""
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + self._limits.first_token
+        async with aclosing(chunks):
+            while True:
+                try:
+                    async with asyncio.timeout_at(deadline):
+                        chunk = await anext(chunks, None)
+                except (TimeoutError, ModelError) as error:
+                    if answer.finish:
+                        return  # the answer is whole: only what would have followed is missing
+                    raise error if isinstance(error, ModelError) else answer.too_slow(self._limits) from None
+                if chunk is None:
+                    return
+                yield chunk
+                if answer.finish:
+                    deadline = clock() + _STRAGGLER_SECONDS
+                elif answer.has_text:
+                    deadline = clock() + self._limits.between_tokens
+
+    async def _chunks(
+        self, turns: list[types.ContentDict], parameters: GenerationParameters
+    ) -> AsyncGenerator[types.GenerateContentResponse]:
+        """Ask, ask again where that is safe, and turn whatever the SDK raises into a `ModelError`."""
+        pauses = iter(RETRY_SECONDS)
+        while True:
+            started = False
+            config = self._config(parameters)
+            responses: list[aiohttp.ClientResponse] = []
+            _responses.set(responses)
+            try:
+                client = await self._client()
+                # The dictionaries are the SDK's own TypedDicts; its signature asks for a list of their union.
+                async for chunk in await client.aio.models.generate_content_stream(
+                    model=self._account.model, contents=cast("Any", turns), config=config
+                ):
+                    started = True
+                    yield chunk
+            except Exception as error:  # noqa: BLE001 - the SDK raises its own, aiohttp's, google-auth's, pydantic's ...
+                problem = self._problem(error)
+                if not started and problem.refuses_thinking and "thinking_config" in config:
+                    self._refuses_budget = True
+                    continue
+                if not started and problem.again and (pause := next(pauses, None)) is not None:
+                    await asyncio.sleep(pause)
+                    continue
+                # Without its cause: the SDK's errors quote what was sent and received, which no log may hold.
+                raise problem.as_error() from None
+            finally:
+                for response in responses:
+                    response.close()  # leaves the connection open if the response was read to its end
+            return
+
+    async def _client(self) -> genai.Client:
+        loop = asyncio.get_running_loop()
+        opening = self._connections.get(loop)
+        if opening is None or (opening.done() and (opening.cancelled() or opening.exception())):
+            opening = self._connections[loop] = loop.create_task(self._open())
+        return (await asyncio.shield(opening)).client
+
+    async def _open(self) -> _Connection:
+        session = aiohttp.ClientSession(
+            connector=_Connector(self._limits.connect), middlewares=(_remember_response,), trust_env=True
+        )
+        try:
+            return _Connection(await asyncio.to_thread(self._make_client, session), session)
+        except BaseException:
+            await session.close()
+            raise
+
+    def _make_client(self, session: aiohttp.ClientSession) -> genai.Client:
+        from google import genai  # noqa: PLC0415 - slow and large, see the top
+        from google.genai import types  # noqa: PLC0415
+
+        options = types.HttpOptions(
+            base_url=self._base_url,
+            # A session of our own, because the SDK cannot limit connecting alone.
+            aiohttp_client=session,
+            # One attempt, said out loud: with no options at all the SDK waits 1 to 10 s after a failed connection and
+            # asks once more (google-genai 3.4, _api_client.py, implicit_retry).
+            retry_options=types.HttpRetryOptions(attempts=1),
+        )
+        if not self._account.project:
+            return genai.Client(vertexai=False, api_key=self._account.api_key, http_options=options)
+        return genai.Client(
+            vertexai=True,
+            project=self._account.project,
+            location=self._account.location,
+            credentials=self._credentials,
+            http_options=options,
+        )
+
+    def _problem(self, error: Exception) -> Problem:
+        return diagnosed(error, self._account, connect_seconds=self._limits.connect, status_seconds=STATUS_SECONDS)
+
+
+def ignores_sampling(model: str) -> bool:
+    """Whether a model ignores temperature and top-p: Gemini 3.5 Flash-Lite and all from 3.6 on.
+
+    Google asks to leave them out, since later models refuse them (https://ai.google.dev/gemini-api/docs/latest-model).
+    """
+    version = re.match(r"(?:.*/)?gemini-(\d+)(?:\.(\d+))?-(.*)", model)
+    if version is None:
+        return False
+    number = int(version[1]), int(version[2] or 0)
+    return number >= (3, 6) or (number == (3, 5) and version[3].startswith("flash-lite"))
+
+
+def contents(messages: Sequence[Message]) -> list[types.ContentDict]:
+    """Return the conversation as Gemini wants it: roles ``user`` and ``model`` in turn, the first and last a user's."""
+    turns = alternating_turns(messages)
+    while turns and turns[-1].role is Role.ASSISTANT:
+        turns.pop()
+    return [
+        {"role": "user" if turn.role is Role.USER else "model", "parts": [*_images(turn), *_text(turn)]}
+        for turn in turns
+    ]
+
+
+def _images(turn: ChatTurn) -> list[types.PartDict]:
+    return [{"inline_data": {"mime_type": image.media_type, "data": image.data}} for image in turn.images]
+
+
+def _text(turn: ChatTurn) -> list[types.PartDict]:
+    return [{"text": clean_text(turn.text)}] if turn.text.strip() else []
+
+
+@dataclass(frozen=True, slots=True)
+class _Connection:
+    client: genai.Client
+    session: aiohttp.ClientSession
+
+    async def aclose(self) -> None:
+        await self.client.aio.aclose()
+        self.client.close()
+        await self.session.close()
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Limits connecting (name, TCP and TLS), which google-genai cannot: it hands aiohttp one total time or none."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(limit=0)
+        self._seconds = seconds
+
+    async def connect(self, *args: Any, **kwargs: Any) -> Connection:  # noqa: ANN401 - aiohttp's, handed on as they are
+        async with asyncio.timeout(self._seconds):  # aiohttp makes a ConnectionTimeoutError of it
+            return await super().connect(*args, **kwargs)
+
+
+_responses: ContextVar[list[aiohttp.ClientResponse]] = ContextVar("responses")
+
+
+async def _remember_response(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Let `GeminiModel._chunks` close the response of the stream it opened, which the SDK gives no way to.
+
+    Closing the SDK's generator does not close the request: its HttpResponse and the generator over it refer to each
+    other, so that they wait for the garbage collector while Gemini writes on (google-genai 3.4, _api_client.py).
+    """
+    response = await handler(request)
+    responses = _responses.get([])
+    if not responses:  # else it belongs to a request that came after, in the same task
+        responses.append(response)
+    return response

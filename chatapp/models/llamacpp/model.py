@@ -1,0 +1,269 @@
+"""The embedded model: SmolLM2 on llama.cpp, in a child process of this chat. No account, no download, no GPU.
+
+It is a demo: 135 million parameters write fluent English and few true facts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import secrets
+import sys
+import time
+from contextlib import aclosing, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from chatapp.domain.conversation import Place
+from chatapp.domain.errors import ModelUnavailable
+from chatapp.domain.sentences import Sentence
+from chatapp.models import ModelDefaults, ModelState, ModelStatus, TimeLimits
+from chatapp.models.llamacpp.server import CONTEXT_TOKENS
+from chatapp.models.llamacpp.setup import file_problem, model_file, or_instead, setup_problem
+from chatapp.models.openai.model import OpenAICompatibleModel
+
+if TYPE_CHECKING:
+    from asyncio.subprocess import Process
+    from collections.abc import AsyncGenerator, Sequence
+
+    from chatapp.domain.conversation import GenerationParameters, Message
+    from chatapp.models import ModelEvent
+
+SYSTEM_PROMPT: Final = "You are a helpful assistant. Answer briefly and clearly."
+MAX_TOKENS: Final = 512
+"""Longest answer: about 10 s on one core, and at this size more text is not more sense. Leaves most of the context to
+the conversation."""
+
+RESTARTS: Final = 1
+CRASH_WINDOW_SECONDS: Final = 600.0
+"""A crash is forgotten after this time; after one more than `RESTARTS` within it, the model stays down."""
+
+_START_SECONDS = 60.0  # 0.5 s when the file is in the page cache; a cold disk reads 98 MB
+_KILL_SECONDS = 3.0
+_CRASH_SECONDS = 1.0  # between the end of a connection and the end of the process that held it
+_DEFAULT_LIMITS = TimeLimits()
+log = structlog.get_logger(__name__)
+
+
+class LlamaCppModel(ModelDefaults):
+    """A `ChatModel` that runs on this computer; its server starts with the first question, or with `start`.
+
+    Args:
+        id: short, stable, unique in the catalogue.
+        label: what a person calls it.
+        limits: how long to wait, in seconds; ``first_token`` includes the start of the server.
+    """
+
+    place = Place.THIS_COMPUTER
+    writes_titles = False  # it goes on talking instead
+
+    def __init__(self, id: str, label: str, *, limits: TimeLimits = _DEFAULT_LIMITS) -> None:  # noqa: A002  # the protocol's name
+        self.id = id
+        self.label = label
+        self._limits = limits
+        self._supervisor: asyncio.Task[None] | None = None
+        self._server: _Server | None = None
+        self._failure: ModelStatus | None = None  # for good: until the chat is started again
+        self._settled = asyncio.Event()  # a server runs, or none will
+        self._file_is_good = False
+        self._closed = False
+
+    @property
+    def context_tokens(self) -> int | None:
+        """The tokens of prompt and answer together."""
+        return CONTEXT_TOKENS
+
+    async def stream(self, messages: Sequence[Message], parameters: GenerationParameters) -> AsyncGenerator[ModelEvent]:
+        """Answer the last message; see `ChatModel.stream`. Answers are short, and have a system prompt in any case.
+
+        Raises:
+            ContextTooLong: the prompt does not fit.
+            ModelUnavailable: it cannot run here, or crashed.
+        """
+        server = await self._running_server()
+        parameters = dataclasses.replace(
+            parameters,
+            max_tokens=min(parameters.max_tokens, MAX_TOKENS),
+            system_prompt=parameters.system_prompt if parameters.system_prompt.strip() else SYSTEM_PROMPT,
+        )
+        try:
+            async with aclosing(server.model.stream(messages, parameters)) as events:
+                async for event in events:
+                    yield event
+        except ModelUnavailable as error:
+            if await server.has_ended():
+                raise ModelUnavailable(
+                    Sentence("{model} has crashed. Try again.", model=self.label), detail=error.detail
+                ) from None
+            raise
+
+    async def status(self) -> ModelStatus:
+        """Say whether the model can answer; see `OpenAICompatibleModel.status` for what is asked of a running one."""
+        if problem := self._failure or await self._problem():
+            return problem
+        if self._supervisor is None:
+            return ModelStatus(ModelState.READY, Sentence("starts with the first question"))
+        server = self._server
+        if server is None:
+            return ModelStatus(ModelState.LOADING, Sentence("it is starting"), Sentence("try again in a moment"))
+        status = await server.model.status()
+        if status.state is ModelState.READY:
+            return status
+        if await server.has_ended():
+            return self._failure or ModelStatus(
+                ModelState.LOADING, Sentence("it is starting again"), Sentence("try again in a moment")
+            )
+        fix = Sentence("try again in a moment; if it stays so, start the chat again")
+        return ModelStatus(status.state, status.reason, fix)
+
+    async def start(self) -> None:
+        """Start the server, and do not wait for it."""
+        if self._supervisor is None and not self._closed:
+            self._supervisor = asyncio.create_task(self._supervise())
+
+    async def aclose(self) -> None:
+        """End the server; answers that are still being written end with an error."""
+        self._closed = True
+        self._give_up(ModelStatus(ModelState.UNAVAILABLE, Sentence("the chat is being shut down")))
+        if self._supervisor is not None:
+            self._supervisor.cancel()
+            await asyncio.wait([self._supervisor])
+
+    async def _running_server(self) -> _Server:
+        await self.start()
+        try:
+            async with asyncio.timeout(self._limits.first_token):
+                while self._server is None and self._failure is None:
+                    await self._settled.wait()
+        except TimeoutError:
+            raise ModelUnavailable(
+                Sentence("{model} does not start. Try again later, or choose another model.", model=self.label)
+            ) from None
+        if self._server is None:
+            failure = self._failure or ModelStatus(ModelState.UNAVAILABLE)
+            raise ModelUnavailable(
+                Sentence(
+                    "{model} cannot answer: {reason}. To use it, {fix}.",
+                    model=self.label,
+                    reason=failure.reason,
+                    fix=failure.fix,
+                )
+                if failure.fix
+                else Sentence("{model} cannot answer: {reason}.", model=self.label, reason=failure.reason)
+            )
+        return self._server
+
+    async def _problem(self) -> ModelStatus | None:
+        """Look at packages, processor and file; at the file once, since that takes a moment."""
+        problem = await asyncio.to_thread(setup_problem)
+        file = model_file()
+        if problem is None and file is not None and not self._file_is_good:
+            problem = await asyncio.to_thread(file_problem, file)
+            self._file_is_good = problem is None
+        return problem
+
+    async def _supervise(self) -> None:
+        """Keep one server running, from the first question to `aclose`."""
+        if problem := await self._problem():
+            self._give_up(problem)
+            return
+        crashes: list[float] = []
+        while True:
+            try:
+                how = await self._run_server()
+            except (OSError, ValueError) as error:  # no more processes or memory; no JSON
+                how = type(error).__name__
+            now = time.monotonic()
+            crashes = [crash for crash in crashes if now - crash < CRASH_WINDOW_SECONDS] + [now]
+            log.warning("embedded_model_ended", model=self.id, how=how, crashes=len(crashes))
+            if len(crashes) > RESTARTS:
+                reason = Sentence("it crashed {times} times ({how})", times=len(crashes), how=how)
+                fix = or_instead(Sentence("start the chat again"))
+                self._give_up(ModelStatus(ModelState.UNAVAILABLE, reason, fix))
+                return
+
+    async def _run_server(self) -> str:
+        """Run one server to its end; say how it ended."""
+        file = model_file()
+        key = secrets.token_urlsafe(32)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "chatapp.models.llamacpp.server",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            cwd=Path(__file__).parents[3],  # where ``-m`` finds chatapp, whatever this process's folder is
+        )
+        how = ""
+        try:
+            # By stdin and not as an argument, which every user of the computer can read.
+            url = await _started(process, json.dumps({"model": str(file), "api_key": key}))
+            if url:
+                model = OpenAICompatibleModel(self.id, self.label, url, api_key=key, limits=self._limits)
+                self._server = _Server(model, process)
+                self._settled.set()
+            await process.wait()
+        except TimeoutError:
+            how = Sentence("it did not start in time")
+        finally:
+            server, self._server = self._server, None
+            if self._failure is None:
+                self._settled.clear()
+            if server is not None:
+                await server.model.aclose()
+            await _end(process)
+        return how or Sentence("exit status {status}", status=str(process.returncode))
+
+    def _give_up(self, failure: ModelStatus) -> None:
+        self._failure = failure
+        self._settled.set()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Server:
+    """A running server: the process, and the model behind its address."""
+
+    model: OpenAICompatibleModel
+    process: Process
+
+    async def has_ended(self) -> bool:
+        """Whether the process is gone, which is known a moment later than its connections are lost."""
+        try:
+            async with asyncio.timeout(_CRASH_SECONDS):
+                await self.process.wait()
+        except TimeoutError:
+            return False
+        return True
+
+
+async def _started(process: Process, settings: str) -> str:
+    """Return the address once the server answers there, "" if it is ending instead.
+
+    Raises:
+        TimeoutError: neither has happened within `_START_SECONDS`.
+    """
+    assert process.stdin is not None  # noqa: S101  # as asked for
+    assert process.stdout is not None  # noqa: S101
+    async with asyncio.timeout(_START_SECONDS):
+        with suppress(ConnectionError):  # it has ended before it read
+            process.stdin.write(settings.encode() + b"\n")
+            await process.stdin.drain()
+        line = await process.stdout.readline()
+    return str(json.loads(line)["url"]) if line else ""
+
+
+async def _end(process: Process) -> None:
+    """End the process if it still runs: politely, and after `_KILL_SECONDS` by force."""
+    if process.stdin is not None:
+        process.stdin.close()
+    for signal_it in (process.terminate, process.kill):
+        if process.returncode is not None:
+            break
+        with suppress(ProcessLookupError):
+            signal_it()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_KILL_SECONDS):
+                await process.wait()

@@ -1,0 +1,1 @@
+"""Models behind an OpenAI-compatible API: vLLM, Ollama, LM Studio and others."""

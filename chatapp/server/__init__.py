@@ -1,0 +1,1 @@
+"""Uvicorn's side: connections, open files, the metrics endpoint."""

@@ -1,0 +1,233 @@
+"""The connection to Cloud Firestore: one gRPC channel, calls that end, and what their errors mean in words."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import google.auth
+import grpc.aio  # type: ignore[import-untyped]  # grpcio comes without types
+from google.api_core.exceptions import (
+    Aborted,
+    DeadlineExceeded,
+    Forbidden,
+    GoogleAPICallError,
+    GoogleAPIError,
+    InternalServerError,
+    InvalidArgument,
+    NotFound,
+    ResourceExhausted,
+    RetryError,
+    ServiceUnavailable,
+    Unauthorized,
+)
+from google.api_core.retry import AsyncRetry, if_exception_type
+from google.auth.credentials import AnonymousCredentials
+from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
+from google.cloud.firestore import AsyncClient
+from google.cloud.firestore_v1.services.firestore import FirestoreAsyncClient
+from google.cloud.firestore_v1.services.firestore.transports import FirestoreGrpcAsyncIOTransport
+
+from chatapp.domain.errors import StoreUnavailable
+from chatapp.domain.sentences import Sentence
+from chatapp.store.values import UNREACHABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from datetime import datetime
+
+    from google.cloud.firestore import (
+        AsyncCollectionReference,
+        AsyncDocumentReference,
+        AsyncQuery,
+        AsyncWriteBatch,
+        DocumentSnapshot,
+    )
+    from google.cloud.firestore_v1.types import WriteResult
+
+T = TypeVar("T")
+
+# Google's client lets a commit take 60 s and a read 300 s, and ``timeout`` alone bounds neither, since its own retry
+# begins again: every request here has a ``timeout`` and ``retry=None``, and `retried` repeats it.
+ATTEMPT_S = 3.0  # one request: what a first connection with its token takes (under 1 s), with room
+RETRY_S = 5.0  # no attempt begins later than this; room for a second one after a first that was not answered
+CALL_S = 10.0  # a whole call of the store, which is one to three requests
+# A conversation may hold megabytes: its pages of messages have longer.
+READ_ATTEMPT_S = 10.0
+READ_CALL_S = 30.0
+
+# All of the store's requests may be repeated: see `chatapp.store.firestore.store.FirestoreStore`.
+_TRANSIENT = if_exception_type(Aborted, DeadlineExceeded, InternalServerError, ResourceExhausted, ServiceUnavailable)
+
+CHANNEL_OPTIONS = (
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    # After an outage of 100 s gRPC tries again only 18.5 s later; so, 4 s later.
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+    # A connection that a firewall dropped in silence is found out; the second is what this needs to count.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.http2.ping_timeout_ms", 5_000),
+)
+
+
+class Connection:
+    """A client of one database, made at the first call: the chat starts when Firestore, or the sign-in, is down.
+
+    It belongs to the event loop of that call, as gRPC's channel does.
+    """
+
+    def __init__(self, project: str, database: str) -> None:
+        self._project = project
+        self._database = database
+        self._client: Client | None = None
+        self._connecting = asyncio.Lock()
+
+    async def client(self) -> Client:
+        """Return the client.
+
+        Raises:
+            DefaultCredentialsError: there are no credentials here.
+        """
+        async with self._connecting:
+            if self._client is None:
+                # In a thread, since it may ask the metadata server.
+                credentials = await asyncio.to_thread(_credentials)
+                self._client = Client(project=self._project, credentials=credentials, database=self._database)
+        return self._client
+
+    async def close(self) -> None:
+        """Close the channel; a second time does nothing."""
+        if self._client is not None:
+            client, self._client = self._client, None
+            await client.aclose()
+
+    def explained(self, error: Exception) -> StoreUnavailable:
+        """Say it in words for a person, and in Firestore's own words for the log."""
+        cause = (error.cause or error) if isinstance(error, RetryError) else error
+        number = f"{cause.code} " if isinstance(cause, GoogleAPICallError) else ""
+        detail = f"{type(cause).__name__}: {number}{getattr(cause, 'message', cause)}"[:300]
+        return StoreUnavailable(self._sentence(cause), detail=detail)
+
+    def _sentence(self, cause: Exception) -> Sentence:
+        match cause:
+            case DefaultCredentialsError():
+                return Sentence(
+                    "The chat has no Google credentials for its history in Firestore. Whoever runs it: "
+                    "gcloud auth application-default login."
+                )
+            case Forbidden() | Unauthorized():
+                return Sentence(
+                    "The chat may not use its history in Firestore (project {project}). Whoever runs it: give "
+                    "its account the role roles/datastore.user.",
+                    project=self._project,
+                )
+            case NotFound():
+                return Sentence(
+                    "The chat's history, the Firestore database {database} of project {project}, does "
+                    "not exist. Whoever runs the chat: create it, or set CHAT_FIRESTORE_DATABASE to one that does.",
+                    database=self._database,
+                    project=self._project,
+                )
+            case ResourceExhausted():
+                return Sentence(
+                    "The chat history has reached a limit of Firestore, so this did not work. Try again later."
+                )
+            case InvalidArgument():
+                return Sentence("Firestore refused this, so nothing was changed. The log says why.")
+        return UNREACHABLE
+
+
+class Client(AsyncClient):
+    """Google's client with our channel, which can be closed and comes back soon after an outage."""
+
+    _api: FirestoreAsyncClient | None = None
+
+    @property
+    def _firestore_api(self) -> FirestoreAsyncClient:
+        # Google's own takes no options for the channel.
+        if self._api is None:
+            if self._emulator_host is None:
+                channel = FirestoreGrpcAsyncIOTransport.create_channel(
+                    self._target, credentials=self._credentials, options=CHANNEL_OPTIONS
+                )
+            else:
+                channel = grpc.aio.insecure_channel(self._emulator_host, options=CHANNEL_OPTIONS)
+            self._api = FirestoreAsyncClient(transport=FirestoreGrpcAsyncIOTransport(channel=channel))
+        return self._api
+
+    async def aclose(self) -> None:
+        """Close the channel, which ``close`` of Google's client leaves open."""
+        if self._api is not None:
+            await self._api.transport.close()  # type: ignore[no-untyped-call]  # Google's has no types
+
+
+class Found(NamedTuple):
+    """A document as it was at ``read_time``; the times are Firestore's own."""
+
+    id: str
+    reference: AsyncDocumentReference
+    fields: dict[str, Any]
+    update_time: datetime
+    read_time: datetime
+
+
+async def fetched(
+    query: AsyncQuery | AsyncCollectionReference, *, at: datetime | None = None, seconds: float = ATTEMPT_S
+) -> list[Found]:
+    """Return all that a query finds, as it was ``at`` a moment within the last hour; None: now."""
+    return [_found(one) for one in await retried(lambda: query.get(retry=None, timeout=seconds, read_time=at))]
+
+
+async def fetched_one(reference: AsyncDocumentReference) -> Found | None:
+    """Return one document, None if it is not there."""
+    one = await retried(lambda: reference.get(retry=None, timeout=ATTEMPT_S))
+    return _found(one) if one.exists else None
+
+
+async def fetched_all(
+    client: Client,
+    references: list[AsyncDocumentReference],
+    *fields: str,
+    at: datetime | None = None,
+    seconds: float = ATTEMPT_S,
+) -> list[Found]:
+    """Return some fields, or all, of those documents that are there, in any order, from one moment (see `fetched`)."""
+
+    async def request() -> list[Found]:
+        found = client.get_all(references, fields or None, retry=None, timeout=seconds, read_time=at)
+        return [_found(one) async for one in found if one.exists]
+
+    return await retried(request)
+
+
+async def committed(batch: AsyncWriteBatch) -> list[WriteResult]:
+    """Make all of a batch's changes, or none; return a result for each, in order."""
+    return await retried(lambda: batch.commit(retry=None, timeout=ATTEMPT_S))
+
+
+async def retried(request: Callable[[], Awaitable[T]]) -> T:
+    """Make a request, and again after what may pass, until `RETRY_S` are over.
+
+    Raises:
+        RetryError: it kept failing; its cause is the last failure.
+        GoogleAPICallError: it failed for good.
+    """
+    again = AsyncRetry(predicate=_TRANSIENT, initial=0.1, maximum=1.0, multiplier=2.0, timeout=RETRY_S)
+    return await again(request)()
+
+
+def _found(snapshot: DocumentSnapshot[AsyncDocumentReference]) -> Found:
+    fields = snapshot.to_dict() or {}
+    return Found(snapshot.id, snapshot.reference, fields, snapshot.update_time, snapshot.read_time)
+
+
+def is_explained(error: Exception) -> bool:
+    """Return whether `Connection.explained` has a sentence for it."""
+    return isinstance(error, (GoogleAPIError, GoogleAuthError, TimeoutError))
+
+
+def _credentials() -> Any:  # noqa: ANN401  # google.auth has a class for each way to sign in
+    if "FIRESTORE_EMULATOR_HOST" in os.environ:  # the client's own setting, which it reads where it is made
+        return AnonymousCredentials()  # type: ignore[no-untyped-call]  # Google's has no types
+    return google.auth.default(scopes=AsyncClient.SCOPE)[0]

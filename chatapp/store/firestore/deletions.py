@@ -1,0 +1,111 @@
+"""Deleting a conversation in Firestore, where messages and images do not go with it: first hidden, then gone.
+
+A note in ``users/{uid}/deletions`` stands from the first step to the last, so that what is broken off can be finished.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+import structlog
+from google.cloud.firestore import SERVER_TIMESTAMP
+
+from chatapp.domain.errors import StoreUnavailable
+from chatapp.store.firestore.client import committed, fetched, fetched_one
+from chatapp.store.firestore.documents import CONVERSATIONS, DELETIONS, IMAGES, MESSAGES, USERS, VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
+
+    from chatapp.store.firestore.client import Client
+
+DOCUMENTS_AT_ONCE = 300  # in one commit, which has `firestore_client.ATTEMPT_S`
+DELETIONS_AT_ONCE = 100  # of one user, in one go; the next look takes the others
+LOOK_AGAIN_S = 3600.0  # between two looks at the same user's notes, of one read each
+USERS_REMEMBERED = 10_000  # for that
+
+log = structlog.get_logger(__name__)
+
+
+class Tidying:
+    """Finishes deletions: at once after their beginning, or later those that were broken off, here or elsewhere.
+
+    Args:
+        call: gives a client for one call, and raises StoreUnavailable for whatever goes wrong in it.
+    """
+
+    def __init__(self, call: Callable[[], AbstractAsyncContextManager[Client]]) -> None:
+        self._call = call
+        self._looked: OrderedDict[str, float] = OrderedDict()  # uid: when, by the monotonic clock
+        self._closing = False
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    async def finish(self, uid: str, conversation_id: str) -> None:
+        """Delete the messages and images of a conversation that is gone; if that fails, the next look does it."""
+        try:
+            async with self._call() as client:
+                await _finish(client, uid, conversation_id)
+        except StoreUnavailable as error:
+            self._failed(uid, error)
+
+    def look_now_and_then(self, uid: str) -> None:
+        """Finish what is unfinished of this user, beside whatever is being done; nobody waits for it."""
+        last, now = self._looked.get(uid), time.monotonic()
+        if self._closing or (last is not None and now - last < LOOK_AGAIN_S):
+            return
+        self._looked[uid] = now
+        self._looked.move_to_end(uid)
+        if len(self._looked) > USERS_REMEMBERED:
+            self._looked.popitem(last=False)
+        task = asyncio.create_task(self._look(uid))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def aclose(self) -> None:
+        """Break off what is being done; the notes stay."""
+        self._closing = True
+        tasks = list(self.tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _look(self, uid: str) -> None:
+        try:
+            async with self._call() as client:
+                notes = client.collection(USERS, uid, DELETIONS).limit(DELETIONS_AT_ONCE)
+                for note in await fetched(notes):
+                    await _finish(client, uid, note.id)
+        except StoreUnavailable as error:
+            self._failed(uid, error)
+
+    def _failed(self, uid: str, error: StoreUnavailable) -> None:
+        self._looked.pop(uid, None)
+        log.warning("deletion_unfinished", detail=error.detail)
+
+
+async def begin_deletion(client: Client, uid: str, conversation_id: str) -> None:
+    """Take the conversation away and note that its messages are still there: both or neither."""
+    batch = client.batch()
+    batch.delete(client.document(USERS, uid, CONVERSATIONS, conversation_id))
+    note = {"v": VERSION, "requestedAt": SERVER_TIMESTAMP}
+    batch.set(client.document(USERS, uid, DELETIONS, conversation_id), note)
+    await committed(batch)
+
+
+async def _finish(client: Client, uid: str, conversation_id: str) -> None:
+    conversation = client.document(USERS, uid, CONVERSATIONS, conversation_id)
+    if await fetched_one(conversation) is None:  # else somebody made it again, with messages that are not to go
+        for collection in (MESSAGES, IMAGES):
+            documents = conversation.collection(collection).select([]).limit(DOCUMENTS_AT_ONCE)
+            while found := await fetched(documents):
+                batch = client.batch()
+                for one in found:
+                    batch.delete(one.reference)
+                await committed(batch)
+    batch = client.batch()
+    batch.delete(client.document(USERS, uid, DELETIONS, conversation_id))
+    await committed(batch)

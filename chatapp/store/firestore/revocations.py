@@ -1,0 +1,44 @@
+"""Ended sessions in Firestore: a document for each, which a TTL policy removes when no cookie can name it any more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from google.cloud.firestore import Maximum
+
+from chatapp.store import Revocations
+from chatapp.store.firestore.client import committed, fetched
+from chatapp.store.firestore.documents import EXPIRY_FIELD, REVOCATIONS, USERS, VERSION, is_id, timestamp
+
+if TYPE_CHECKING:
+    from chatapp.store.firestore.client import Client
+
+BEFORE = "before"  # the id of the document that ends all until a moment; no session has it
+_BEFORE_FIELD = "beforeMs"
+
+
+async def revocations_of(client: Client, uid: str) -> Revocations:
+    """Return which of a user's sessions are ended; one read, and one more for each."""
+    found = await fetched(client.collection(USERS, uid, REVOCATIONS))
+    return Revocations(
+        before_ms=max((one.fields.get(_BEFORE_FIELD, 0) for one in found), default=0),
+        sessions=frozenset(one.id for one in found if one.id != BEFORE),
+    )
+
+
+async def put_revocation(client: Client, uid: str, session: str, before_ms: int, until_ms: int) -> None:
+    """End a session, or all that began up to ``before_ms``, with one commit and no read.
+
+    Raises:
+        ValueError: the session's id cannot be one.
+    """
+    if session and (not is_id(session) or session == BEFORE):
+        raise ValueError(f"{session!r} cannot be the id of a session")
+    every: dict[str, Any] = {"v": VERSION, EXPIRY_FIELD: timestamp(until_ms)}
+    batch = client.batch()
+    if session:
+        batch.set(client.document(USERS, uid, REVOCATIONS, session), every)
+    if before_ms:
+        all_before = client.document(USERS, uid, REVOCATIONS, BEFORE)
+        batch.set(all_before, every | {_BEFORE_FIELD: Maximum(before_ms)}, merge=True)
+    await committed(batch)

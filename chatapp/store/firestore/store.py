@@ -1,0 +1,366 @@
+"""Conversations in Cloud Firestore: for a chat that runs in the cloud, in one or more replicas.
+
+This is the store. `firestore_documents` is the shape of what it keeps, `firestore_revisions` writes messages and
+`firestore_profiles` profiles, `firestore_deletions` deletes conversations, `firestore_revocations` ends sessions, and
+`firestore_client` is the connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from google.api_core.exceptions import AlreadyExists
+from google.cloud.firestore import DELETE_FIELD, FieldFilter, Maximum, Query
+
+from chatapp.domain.conversation import Conversation, Image, Message, MessageStatus, Profile, now_ms
+from chatapp.domain.errors import ConversationNotFound
+from chatapp.store import Page, StoreStatus
+from chatapp.store.calls import Calls
+from chatapp.store.fields import clean_profile
+from chatapp.store.firestore.client import (
+    CALL_S,
+    READ_ATTEMPT_S,
+    READ_CALL_S,
+    Connection,
+    committed,
+    fetched,
+    fetched_all,
+    fetched_one,
+    is_explained,
+)
+from chatapp.store.firestore.deletions import Tidying, begin_deletion
+from chatapp.store.firestore.documents import (
+    CONVERSATIONS,
+    EXPIRY_FIELD,
+    IMAGES,
+    MESSAGES,
+    ORDER_FIELDS,
+    PINNED_FIELD,
+    USERS,
+    conversation_document,
+    conversation_of,
+    expiry,
+    image_of,
+    is_expired,
+    is_id,
+    is_part,
+    message_of,
+    part_id,
+    profile_document,
+    profile_of,
+    uid,
+)
+from chatapp.store.firestore.profiles import put_profile
+from chatapp.store.firestore.revisions import Revisions, encoded
+from chatapp.store.firestore.revocations import put_revocation, revocations_of
+from chatapp.store.scanning import Scan
+from chatapp.store.values import (
+    BEGINNING,
+    MAX_PAGE,
+    MAX_PINNED,
+    cursor_after,
+    in_order,
+    place_of,
+    position,
+    refuse_too_much_profile,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from google.cloud.firestore import AsyncDocumentReference
+
+    from chatapp.store import Hit, Revocations
+    from chatapp.store.firestore.client import Client, Found
+
+STALE_S = (
+    60.0  # three of the writes that a running turn makes at least: see `chatapp.generation.runner.SIGN_OF_LIFE_SECONDS`
+)
+PINNED_READ = 300
+MESSAGES_AT_ONCE = 300  # documents per request, of about 2 KB
+DAY_MS = 24 * 3600 * 1000
+
+
+class FirestoreStore:
+    """A `chatapp.store.ConversationStore` in one Firestore database, for any number of replicas.
+
+    A store belongs to one event loop. It connects at its first call. Every call ends: after `CALL_S` (`READ_CALL_S`
+    for `messages` and `delete`) it has worked or raises StoreUnavailable.
+
+    **Written twice is kept once.** Where a reply is lost, what was asked for may have been done. Ids are made by the
+    app, every write sets absolute values (``updatedMs`` only rises) and is one commit, all or nothing: so the same call
+    again, here or by the caller, changes nothing more. That is what a call that raises leaves: all or nothing.
+
+    **The newest revision wins**, without transactions. A message is created only where there is none, and replaced
+    only if it still is what its writer saw (Firestore's precondition ``last_update_time``; of a running answer, this
+    store remembers its own last write). Where that fails, or another process wrote the message, its revision is read,
+    and the write is made again if its own is higher. So no revision ever replaces a higher one, however many write and
+    however late. A turn takes two commits and no read.
+
+    **An answer that nobody writes any more** is shown as interrupted: its status is "streaming", and its last write
+    was more than ``stale_seconds`` ago by Firestore's own clock. That is decided at each read and never written, since
+    another replica may still be writing: its end, if it comes, is shown. A running turn writes every 20 s at least,
+    text or not.
+
+    **Deleting** takes the conversation away and notes so in one commit; from then on nothing shows it or adds to it.
+    Its messages follow in batches. Should that be interrupted, the call has still worked, and whichever replica next
+    lists the user's conversations finishes it (see `firestore_deletions`). Ids must never be used again.
+
+    **Retention**: with ``retention_days``, a message expires that long after it was made and a conversation that long
+    after its last write. What has expired is not shown; TTL policies on `EXPIRY_FIELD` remove it, as a rule within a
+    day. What was written before a retention was set has no expiry, and goes only when its conversation is deleted: set
+    it from the beginning. A write to an expired conversation that is still there brings it back.
+
+    **Indexes**: queries order by, and ask for, `INDEXED_FIELDS`, which the automatic single-field indexes serve. No
+    composite index is needed, and everything in `firestore_documents.UNINDEXED_FIELDS` can be exempted.
+
+    Args:
+        project: the Google Cloud project.
+        database: the database's id.
+        retention_days: days until what is written expires; None: never.
+        stale_seconds: how long a running answer may go without a write.
+    """
+
+    def __init__(
+        self, project: str, database: str, *, retention_days: int | None = None, stale_seconds: float = STALE_S
+    ) -> None:
+        self._connection = Connection(project, database)
+        self._retention_ms = None if retention_days is None else retention_days * DAY_MS
+        self._stale = timedelta(seconds=stale_seconds)
+        self._revisions = Revisions()
+        self._tidying = Tidying(lambda: self._call(READ_CALL_S))
+        self._calls = Calls()
+        self._scan = Scan(self)
+
+    async def conversations(
+        self, user: str, *, limit: int = 50, cursor: str | None = None, fresh: bool = True
+    ) -> Page[Conversation]:
+        """List the user's conversations, the last updated first, 1 to `MAX_PAGE` at a time, less what expired."""
+        del fresh  # nothing is kept here that could be shown instead
+        limit = min(max(limit, 1), MAX_PAGE)
+        after_ms, after_id = position(cursor)
+        field = ORDER_FIELDS[CONVERSATIONS]
+        async with self._call() as client:
+            query = (
+                client.collection(USERS, uid(user), CONVERSATIONS)
+                .order_by(field, direction=Query.DESCENDING)
+                .order_by("__name__", direction=Query.DESCENDING)
+                .limit(limit + 1)
+            )
+            if (after_ms, after_id) != BEGINNING and is_id(after_id):
+                query = query.start_after({field: after_ms, "__name__": after_id})
+            found = await fetched(query)
+        if cursor is None:
+            self._tidying.look_now_and_then(uid(user))
+        last = conversation_of(found[limit - 1].id, found[limit - 1].fields) if len(found) > limit else None
+        shown = [conversation_of(one.id, one.fields) for one in found[:limit] if not _is_expired(one)]
+        return Page(shown, cursor_after(last) if last else None)
+
+    async def conversation(self, user: str, conversation_id: str, *, fresh: bool = True) -> Conversation:
+        """Return one conversation."""
+        del fresh
+        async with self._call() as client:
+            found = await _owned(_conversation(client, user, conversation_id))
+            return conversation_of(found.id, found.fields)
+
+    async def messages(
+        self, user: str, conversation_id: str, *, fresh: bool = True, certain: bool = False
+    ) -> list[Message]:
+        """Return all messages of a conversation by ``(created_ms, id)``, as they were at one moment."""
+        del fresh, certain
+        found: list[Found] = []
+        field = ORDER_FIELDS[MESSAGES]
+        async with self._call(READ_CALL_S) as client:
+            conversation = await _owned(_conversation(client, user, conversation_id))
+            by_time = conversation.reference.collection(MESSAGES).order_by(field).order_by("__name__")
+            query = by_time.limit(MESSAGES_AT_ONCE)
+            while page := await fetched(query, at=conversation.read_time, seconds=READ_ATTEMPT_S):
+                found += page
+                if len(page) < MESSAGES_AT_ONCE:
+                    break
+                last = page[-1]
+                query = query.start_after({field: last.fields[field], "__name__": last.id})
+        documents = {one.id: one.fields for one in found}
+        messages = [
+            self._as_it_is_now(message_of(one.id, documents), one)
+            for one in found
+            if not is_part(one.id) and not _is_expired(one)
+        ]
+        return in_order(messages)
+
+    async def message(self, user: str, conversation_id: str, message_id: str, *, fresh: bool = True) -> Message:
+        """Return one message, with one request (and one more for the further parts of a very long one)."""
+        del fresh
+        async with self._call(READ_CALL_S) as client:
+            conversation = _conversation(client, user, conversation_id)
+            found = await _part_of(client, conversation, MESSAGES, message_id)
+            names = [part_id(message_id, number) for number in range(1, found.fields["parts"])]
+            parts = [conversation.collection(MESSAGES).document(name) for name in names]
+            further = await fetched_all(client, parts, at=found.read_time, seconds=READ_ATTEMPT_S) if parts else []
+        documents = {one.id: one.fields for one in (found, *further)}
+        return self._as_it_is_now(message_of(message_id, documents), found)
+
+    async def image(self, user: str, conversation_id: str, image_id: str) -> Image:
+        """Return an image of a conversation, with its data."""
+        async with self._call(READ_CALL_S) as client:
+            found = await _part_of(client, _conversation(client, user, conversation_id), IMAGES, image_id)
+        return image_of(image_id, found.fields)
+
+    async def pinned(self, user: str, *, fresh: bool = True) -> list[Conversation]:
+        """Return the user's pinned conversations, the last updated first.
+
+        Put in order here: there is an index for what is pinned, and none for that in an order. Of more than
+        `PINNED_READ` any are left out.
+        """
+        del fresh
+        async with self._call() as client:
+            conversations = client.collection(USERS, uid(user), CONVERSATIONS)
+            query = conversations.where(filter=FieldFilter(PINNED_FIELD, "==", value=True)).limit(PINNED_READ)
+            found = await fetched(query)
+        shown = (conversation_of(one.id, one.fields) for one in found if not _is_expired(one))
+        return sorted((one for one in shown if not one.deleted_ms), key=place_of, reverse=True)[:MAX_PINNED]
+
+    async def search(self, user: str, text: str, *, limit: int = 20, cursor: str | None = None) -> Page[Hit]:
+        """Find the conversations with a message, or else a title, that has all words of a text, by reading them."""
+        return await self._scan.search(user, text, limit=limit, cursor=cursor)
+
+    async def create(self, user: str, conversation: Conversation, *messages: Message) -> None:
+        """Add a conversation with its first messages."""
+        new = encoded(messages, self._retention_ms)
+        fields = conversation_document(conversation) | expiry(now_ms(), self._retention_ms)
+        async with self._call() as client:
+            reference = _conversation(client, user, conversation.id)
+            with suppress(AlreadyExists):  # the same call again
+                await self._revisions.create(client, reference, fields, new)
+        self._scan.wrote(user, conversation.id)
+
+    async def update(self, user: str, conversation: Conversation) -> None:
+        """Replace all of a conversation but its id and ``created_ms``; ``updated_ms`` never goes back."""
+        changes = conversation_document(conversation)
+        del changes["createdAt"]
+        async with self._call() as client:
+            reference = _conversation(client, user, conversation.id)
+            await self._revisions.put(client, reference, changes | self._touched(conversation.updated_ms), [])
+        self._scan.wrote(user, conversation.id)
+
+    async def append(self, user: str, conversation_id: str, *messages: Message) -> None:
+        """Add messages, or replace those with the same id and a lower revision."""
+        new = encoded(messages, self._retention_ms)
+        async with self._call() as client:
+            reference = _conversation(client, user, conversation_id)
+            if not messages:
+                await _owned(reference)
+                return
+            newest_ms = max(message.created_ms for message in messages)
+            await self._revisions.put(client, reference, self._touched(newest_ms), new)
+        self._scan.wrote(user, conversation_id)
+
+    async def delete(self, user: str, conversation_id: str) -> None:
+        """Delete a conversation and all its messages for good."""
+        if not is_id(conversation_id):
+            return
+        async with self._call() as client:
+            await begin_deletion(client, uid(user), conversation_id)
+        self._scan.wrote(user, conversation_id)
+        await self._tidying.finish(uid(user), conversation_id)
+
+    async def profile(self, user: str, *, fresh: bool = True, certain: bool = False) -> Profile:
+        """Return what is remembered of the user."""
+        del fresh, certain
+        async with self._call() as client:
+            found = await fetched_one(client.document(USERS, uid(user)))
+        return profile_of(found.fields) if found else Profile()
+
+    async def save_profile(self, user: str, profile: Profile) -> None:
+        """Remember a profile, unless one of the same or a higher revision is there."""
+        profile = clean_profile(profile)
+        refuse_too_much_profile(profile)
+        async with self._call() as client:
+            await put_profile(client, client.document(USERS, uid(user)), profile_document(profile))
+
+    async def delete_profile(self, user: str) -> None:
+        """Forget the user's profile for good."""
+        async with self._call() as client:
+            batch = client.batch()
+            batch.delete(client.document(USERS, uid(user)))
+            await committed(batch)
+
+    async def revocations(self, user: str) -> Revocations:
+        """Return which of the user's sessions are ended."""
+        async with self._call() as client:
+            return await revocations_of(client, uid(user))
+
+    async def revoke(self, user: str, *, session: str = "", before_ms: int = 0, until_ms: int) -> None:
+        """End one session of the user, or all that began up to ``before_ms``."""
+        async with self._call() as client:
+            await put_revocation(client, uid(user), session, before_ms, until_ms)
+
+    def pending(self, user: str, conversation_id: str = "") -> bool:  # noqa: ARG002  # the protocol's parameters
+        """Return that nothing is."""
+        return False
+
+    def status(self) -> StoreStatus:
+        """Return that nothing waits: a write is in Firestore when it returns."""
+        return StoreStatus()
+
+    async def aclose(self) -> None:
+        """Finish what was accepted and close the connection; a second time does nothing."""
+        self._calls.closing = True
+        await self._tidying.aclose()
+        await self._calls.finish()
+        await self._connection.close()
+
+    def _touched(self, updated_ms: int) -> dict[str, Any]:
+        """Return the changes that say that a conversation was written."""
+        changes = {ORDER_FIELDS[CONVERSATIONS]: Maximum(updated_ms), EXPIRY_FIELD: DELETE_FIELD}
+        return changes | expiry(now_ms(), self._retention_ms)
+
+    def _as_it_is_now(self, message: Message, found: Found) -> Message:
+        running = message.status is MessageStatus.STREAMING
+        if running and found.read_time - found.update_time > self._stale:
+            return replace(message, status=MessageStatus.INTERRUPTED)
+        return message
+
+    @asynccontextmanager
+    async def _call(self, seconds: float = CALL_S) -> AsyncIterator[Client]:
+        """Give a call its client and its time, and say in words what goes wrong."""
+        with self._calls.one():
+            try:
+                async with asyncio.timeout(seconds):
+                    yield await self._connection.client()
+            except Exception as error:
+                if is_explained(error):
+                    raise self._connection.explained(error) from error
+                raise
+
+
+def _conversation(client: Client, user: str, conversation_id: str) -> AsyncDocumentReference:
+    if not is_id(conversation_id):
+        raise ConversationNotFound(detail="no id that was ever stored")
+    return client.document(USERS, uid(user), CONVERSATIONS, conversation_id)
+
+
+async def _owned(reference: AsyncDocumentReference) -> Found:
+    found = await fetched_one(reference)
+    if found is None or _is_expired(found):
+        raise ConversationNotFound
+    return found
+
+
+async def _part_of(client: Client, conversation: AsyncDocumentReference, kind: str, part: str) -> Found:
+    """Return a document beneath a conversation, and not one that a deletion which is not finished has left there."""
+    if not is_id(part):
+        raise ConversationNotFound(detail="no id that was ever stored")
+    references = [conversation, conversation.collection(kind).document(part)]
+    there = {one.reference.path: one for one in await fetched_all(client, references, seconds=READ_ATTEMPT_S)}
+    if len(there) < len(references) or any(map(_is_expired, there.values())):
+        raise ConversationNotFound(detail=f"none of its {kind}")
+    return there[references[1].path]
+
+
+def _is_expired(found: Found) -> bool:
+    return is_expired(found.fields, found.read_time)

@@ -1,0 +1,60 @@
+"""The images of messages that wait in the journal: their bytes, apart from the rows that say what is to be done."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from chatapp.domain.conversation import Image
+from chatapp.store.fields import image_fields
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from chatapp.domain.conversation import Message
+    from chatapp.store.journal.overlay import Waiting
+    from chatapp.store.journal.rows import Key
+
+
+def keep_images(connection: sqlite3.Connection, key: Key, message: Message) -> int:
+    """Keep the images of a message that come with their bytes; return the bytes of all that are kept of it."""
+    if not message.images:
+        return 0
+    user, conversation_id = key
+    of_message = {"user": user, "conversation_id": conversation_id, "message_id": message.id}
+    connection.executemany(
+        "INSERT INTO images (user, conversation_id, id, message_id, media_type, width, height, data) VALUES"
+        " (:user, :conversation_id, :id, :message_id, :media_type, :width, :height, :data) ON CONFLICT DO NOTHING",
+        [image_fields(image) | of_message | {"data": image.data} for image in message.images if image.data],
+    )
+    (size,) = connection.execute(
+        "SELECT ifnull(sum(length(data)), 0) FROM images"
+        " WHERE user = :user AND conversation_id = :conversation_id AND message_id = :message_id",
+        of_message,
+    ).fetchone()
+    return int(size)
+
+
+def drop_images(connection: sqlite3.Connection, key: Key) -> None:
+    """Drop the images of a conversation's messages of which nothing waits any more."""
+    connection.execute(
+        "DELETE FROM images WHERE user = ? AND conversation_id = ? AND NOT EXISTS (SELECT 1 FROM writes WHERE"
+        " writes.user = images.user AND writes.conversation_id = images.conversation_id"
+        " AND writes.message_id = images.message_id)",
+        key,
+    )
+
+
+def image_in(connection: sqlite3.Connection, key: Key, image_id: str) -> Image | None:
+    """Return an image that is here."""
+    query = "SELECT id, media_type, width, height, data FROM images WHERE user = ? AND conversation_id = ? AND id = ?"
+    row = connection.execute(query, (*key, image_id)).fetchone()
+    return Image(**row) if row else None
+
+
+def with_images(connection: sqlite3.Connection, key: Key, write: Waiting) -> Waiting:
+    """Return a write with the bytes of its message's images, of those that are here."""
+    if write.message is None or not write.message.images:
+        return write
+    images = (image_in(connection, key, image.id) or image for image in write.message.images)
+    return replace(write, message=replace(write.message, images=tuple(images)))

@@ -1,0 +1,186 @@
+"""What was last seen of recently used conversations: for when that is enough, or the cloud cannot be asked."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from chatapp.store import Page
+from chatapp.store.values import cursor_after, in_order, newest, place_of, position
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from chatapp.domain.conversation import Conversation, Message, Profile
+    from chatapp.store.journal.rows import Key
+
+RECENT_BYTES = 32_000_000
+_OBJECT_BYTES = 600  # of a message or conversation without its texts, about
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The beginning of a user's list: all of it down to a place, and nothing from beyond.
+
+    Attributes:
+        conversations: by id, in any order.
+        cursor: of what follows; None: nothing does. A conversation only ever moves forward, so the place stays right.
+        limit: how many were asked for.
+    """
+
+    conversations: dict[str, Conversation]
+    cursor: str | None
+    limit: int
+
+    def reaches(self, conversation: Conversation) -> bool:
+        """Return whether a conversation belongs into this part of the list."""
+        return self.cursor is None or place_of(conversation) >= position(self.cursor)
+
+    def page(self, limit: int) -> Page[Conversation]:
+        """Return the first conversations, the last updated first."""
+        ordered = sorted(self.conversations.values(), key=place_of, reverse=True)
+        more = len(ordered) > limit
+        return Page(ordered[:limit], cursor_after(ordered[limit - 1]) if more else self.cursor)
+
+
+class Recent:
+    """The lists, conversations and messages that were last seen, in memory, the least recently used forgotten first.
+
+    Whatever is kept here is changed by each write that is made here: a conversation that is kept is shown with it.
+
+    Args:
+        most_bytes: what they may take, about.
+    """
+
+    def __init__(self, most_bytes: int = RECENT_BYTES) -> None:
+        self._most_bytes = most_bytes
+        self._bytes = 0
+        self._sizes: OrderedDict[tuple[str, ...], int] = OrderedDict()
+        self._lists: dict[str, Listed] = {}
+        self._pinned: dict[str, dict[str, Conversation]] = {}
+        self._profiles: dict[str, Profile] = {}
+        self._conversations: dict[Key, Conversation] = {}
+        self._messages: dict[Key, list[Message]] = {}
+
+    def listed(self, user: str) -> Listed | None:
+        """Return the beginning of the user's list."""
+        self._use("list", user)
+        return self._lists.get(user)
+
+    def pinned(self, user: str) -> list[Conversation] | None:
+        """Return the user's pinned conversations, the last updated first."""
+        self._use("pinned", user)
+        found = self._pinned.get(user)
+        return None if found is None else sorted(found.values(), key=place_of, reverse=True)
+
+    def profile(self, user: str) -> Profile | None:
+        """Return what is remembered of the user."""
+        self._use("profile", user)
+        return self._profiles.get(user)
+
+    def conversation(self, key: Key) -> Conversation | None:
+        """Return the conversation as it was last seen."""
+        self._use("conversation", *key)
+        if known := self._conversations.get(key):
+            return known
+        listed = self.listed(key[0])
+        among_listed = listed.conversations.get(key[1]) if listed else None
+        return among_listed or self._pinned.get(key[0], {}).get(key[1])
+
+    def messages(self, key: Key) -> list[Message] | None:
+        """Return all messages as they were last seen."""
+        self._use("messages", *key)
+        return self._messages.get(key)
+
+    def keep_list(self, user: str, page: Page[Conversation], limit: int) -> None:
+        """Keep the user's first page, for which ``limit`` was asked."""
+        self._keep_listed(user, Listed({item.id: item for item in page.items}, page.cursor, limit))
+
+    def keep_pinned(self, user: str, pinned: Iterable[Conversation]) -> None:
+        """Keep the user's pinned conversations."""
+        self._pinned[user] = {one.id: one for one in pinned}
+        self._keep(("pinned", user), _OBJECT_BYTES + sum(map(_size, self._pinned[user].values())))
+
+    def keep_profile(self, user: str, profile: Profile) -> None:
+        """Keep what is remembered of the user."""
+        self._profiles[user] = profile
+        size = sum(len(persona.name) + len(persona.instructions) for persona in profile.personas)
+        self._keep(("profile", user), _OBJECT_BYTES * (1 + len(profile.personas)) + 2 * size)
+
+    def keep_conversation(self, key: Key, conversation: Conversation) -> None:
+        """Keep a conversation, in the user's list too."""
+        self._conversations[key] = conversation
+        self._keep(("conversation", *key), _size(conversation))
+        if (pinned := self._pinned.get(key[0])) is not None:
+            others = [one for one in pinned.values() if one.id != conversation.id]
+            shown = conversation.pinned and not conversation.deleted_ms
+            self.keep_pinned(key[0], [*others, conversation] if shown else others)
+        if (listed := self._lists.get(key[0])) and listed.reaches(conversation):
+            self._keep_listed(
+                key[0], replace(listed, conversations=listed.conversations | {conversation.id: conversation})
+            )
+
+    def keep_messages(self, key: Key, messages: list[Message]) -> None:
+        """Keep all messages of a conversation."""
+        self._messages[key] = messages
+        self._keep(("messages", *key), sum(_OBJECT_BYTES + 2 * len(message.content) for message in messages))
+
+    def keep_message(self, key: Key, message: Message) -> None:
+        """Keep a message as it was just seen, among those of its conversation if they are kept."""
+        if (before := self._messages.get(key)) is not None:
+            others = (one for one in before if one.id != message.id)
+            self.keep_messages(key, in_order([message, *others]))
+
+    def appended(self, key: Key, messages: Iterable[Message], known: Conversation) -> None:
+        """Add what was appended to a conversation, of which at least ``known`` is known."""
+        messages = list(messages)
+        known = self.conversation(key) or known
+        newest_ms = max((message.created_ms for message in messages), default=0)
+        self.keep_conversation(key, replace(known, updated_ms=max(known.updated_ms, newest_ms)))
+        if (before := self._messages.get(key)) is not None:
+            self.keep_messages(key, in_order(newest([*before, *messages])))
+
+    def forget(self, key: Key) -> None:
+        """Forget a conversation that is deleted."""
+        self._drop(("conversation", *key))
+        self._drop(("messages", *key))
+        if listed := self._lists.get(key[0]):
+            listed.conversations.pop(key[1], None)
+        self._pinned.get(key[0], {}).pop(key[1], None)
+
+    def forget_profile(self, user: str) -> None:
+        """Forget what is remembered of the user."""
+        self._drop(("profile", user))
+
+    def _keep_listed(self, user: str, listed: Listed) -> None:
+        self._lists[user] = listed
+        self._keep(("list", user), sum(map(_size, listed.conversations.values())))
+
+    def _use(self, *name: str) -> None:
+        if name in self._sizes:
+            self._sizes.move_to_end(name)
+
+    def _keep(self, name: tuple[str, ...], size: int) -> None:
+        self._bytes += size - self._sizes.pop(name, 0)
+        self._sizes[name] = size
+        while self._bytes > self._most_bytes and self._sizes:
+            self._drop(next(iter(self._sizes)))
+
+    def _drop(self, name: tuple[str, ...]) -> None:
+        self._bytes -= self._sizes.pop(name, 0)
+        kind, user, *conversation = name
+        if kind == "list":
+            self._lists.pop(user, None)
+        elif kind == "pinned":
+            self._pinned.pop(user, None)
+        elif kind == "profile":
+            self._profiles.pop(user, None)
+        elif kind == "conversation":
+            self._conversations.pop((user, conversation[0]), None)
+        else:
+            self._messages.pop((user, conversation[0]), None)
+
+
+def _size(conversation: Conversation) -> int:
+    return _OBJECT_BYTES + 2 * (len(conversation.title) + len(conversation.system_prompt))

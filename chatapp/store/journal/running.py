@@ -1,0 +1,62 @@
+"""The answers that this process is writing, as the journal remembers them: if it is killed, the next start ends them.
+
+They lie beside what waits: what the cloud has got of an answer already is needed here still, to say how it ended.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from chatapp.domain.conversation import Message, MessageStatus
+from chatapp.store.journal.overlay import decoded_message
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from chatapp.store.journal.rows import Key
+
+
+class Abandoned(NamedTuple):
+    """An answer that a former process left as running.
+
+    Attributes:
+        known: what was known of its conversation, as the journal keeps it.
+    """
+
+    key: Key
+    message: Message
+    known: bytes
+
+
+def remember(connection: sqlite3.Connection, key: Key, message: Message, content: bytes, known: bytes) -> None:
+    """Remember the newest revision of a running answer; forget one that has ended."""
+    if message.status is MessageStatus.STREAMING:
+        connection.execute(
+            "INSERT INTO running (user, conversation_id, message_id, revision, conversation, message)"
+            " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET revision = excluded.revision,"
+            " message = excluded.message WHERE excluded.revision > revision",
+            (*key, message.id, message.revision, known, content),
+        )
+    else:
+        query = "DELETE FROM running WHERE user = ? AND conversation_id = ? AND message_id = ? AND revision < ?"
+        connection.execute(query, (*key, message.id, message.revision))
+
+
+def forget(connection: sqlite3.Connection, key: Key) -> None:
+    """Forget all answers of a conversation."""
+    connection.execute("DELETE FROM running WHERE user = ? AND conversation_id = ?", key)
+
+
+def abandoned(connection: sqlite3.Connection) -> list[Abandoned]:
+    """Return all answers that are remembered."""
+    rows = connection.execute("SELECT user, conversation_id, message, conversation FROM running")
+    return [
+        Abandoned((row["user"], row["conversation_id"]), decoded_message(row["message"]), row["conversation"])
+        for row in rows
+    ]
+
+
+def interrupted(message: Message) -> Message:
+    """Return how an answer ended that nobody writes any more."""
+    return replace(message, status=MessageStatus.INTERRUPTED, revision=message.revision + 1)

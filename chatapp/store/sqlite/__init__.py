@@ -1,0 +1,1 @@
+"""The history in one SQLite file."""

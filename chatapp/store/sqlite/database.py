@@ -1,0 +1,84 @@
+"""An open SQLite file at work: many reads beside each other, one thread that writes, and errors in words."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+from chatapp.domain.errors import ConversationNotFound, StoreUnavailable
+from chatapp.store.calls import CLOSED
+from chatapp.store.sqlite.file import explained
+from chatapp.store.sqlite.writer import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from chatapp.store.sqlite.file import SQLiteFile
+
+T = TypeVar("T")
+
+
+class SQLiteDatabase:
+    """Runs queries and changes on a file that it closes in the end; ``busy_timeout`` is in seconds.
+
+    Raises (`read` and `write`):
+        StoreUnavailable: the file cannot be read or written now, or is closed.
+        ConversationNotFound: an id is not valid Unicode.
+    """
+
+    def __init__(self, file: SQLiteFile, busy_timeout: float) -> None:
+        self._file = file
+        self._writer = Writer(file.writer, busy_timeout)
+        self._idle_readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
+        for reader in file.readers:
+            self._idle_readers.put(reader)
+        self._reader_threads = ThreadPoolExecutor(len(file.readers), "sqlite-reader")
+        self._closing = False
+        self._close_once = threading.Lock()
+
+    async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        """Return what a query finds in one snapshot."""
+
+        def run() -> T:
+            connection = self._idle_readers.get()
+            try:
+                connection.execute("BEGIN")  # one snapshot for all of the query
+                with connection:
+                    return query(connection)
+            finally:
+                self._idle_readers.put(connection)
+
+        with self._errors_explained():
+            return await asyncio.get_running_loop().run_in_executor(self._reader_threads, run)
+
+    async def write(self, change: Callable[[sqlite3.Connection], None], *, erases: bool = False) -> None:
+        """Make a change, whole and durable; ``erases``: no text that it deletes stays in the file."""
+        with self._errors_explained():
+            await asyncio.wrap_future(self._writer.submit(change, erases=erases))
+
+    async def aclose(self) -> None:
+        """Finish what was accepted, tidy up, and close the file and its lock; a second time does nothing."""
+        self._closing = True
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        with self._close_once:
+            self._writer.stop()
+            self._reader_threads.shutdown()
+            self._file.close()
+
+    @contextmanager
+    def _errors_explained(self) -> Iterator[None]:
+        if self._closing:
+            raise StoreUnavailable(CLOSED)
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise explained(error) from error
+        except UnicodeEncodeError as error:  # an id that cannot be stored was never stored
+            raise ConversationNotFound(detail="an id is not valid Unicode") from error

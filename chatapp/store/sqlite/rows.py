@@ -1,0 +1,89 @@
+"""The rows of a history in SQLite: what is written of conversations, messages and images, and read back."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from chatapp.domain.conversation import Conversation, Image, Message
+from chatapp.domain.errors import ConversationNotFound
+from chatapp.store.fields import clean, clean_conversation, conversation_fields, image_fields, message_fields
+from chatapp.store.fields import message_of as message_of_fields
+from chatapp.store.folding import fold
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable
+
+CONVERSATION = "id, title, created_ms, updated_ms, model, system_prompt, persona, pinned, archived, branch, deleted_ms"
+_CHANGING = ("title", "model", "system_prompt", "persona", "pinned", "archived", "branch", "deleted_ms")
+UPDATE = (
+    f"UPDATE conversations SET {', '.join(f'{name} = :{name}' for name in _CHANGING)},"  # noqa: S608  # constants
+    " updated_ms = max(updated_ms, :updated_ms) WHERE id = :id AND user = :user"
+)
+CREATE = (
+    f"INSERT INTO conversations (user, {CONVERSATION}) VALUES (:user, :{CONVERSATION.replace(', ', ', :')})"  # noqa: S608  # constants
+    " ON CONFLICT (id) DO NOTHING"
+)
+
+# What is never asked for by its value is kept as JSON.
+_COLUMNS = ("id", "turn_id", "role", "status", "content", "created_ms", "revision")
+MESSAGE = f"{', '.join(_COLUMNS)}, details"
+_PUT = (
+    f"INSERT INTO messages (conversation_id, {MESSAGE}, folded)"  # noqa: S608  # constants
+    f" VALUES (:conversation_id, :{MESSAGE.replace(', ', ', :')}, :folded) ON CONFLICT (conversation_id, id) DO UPDATE"
+    f" SET {', '.join(f'{name} = excluded.{name}' for name in (*_COLUMNS[1:], 'details', 'folded'))}"
+    " WHERE excluded.revision > revision"
+)
+
+
+def conversation_row(user: str, conversation: Conversation) -> dict[str, Any]:
+    """Return the columns of a conversation."""
+    return conversation_fields(clean_conversation(conversation)) | {"user": user}
+
+
+def conversation_of(row: sqlite3.Row) -> Conversation:
+    """Return the conversation that `CONVERSATION`, and whatever comes after it, was read of."""
+    known = {name: row[name] for name in CONVERSATION.split(", ")}
+    return Conversation(**known | {"pinned": bool(row["pinned"]), "archived": bool(row["archived"])})
+
+
+def owned(connection: sqlite3.Connection, user: str, conversation_id: str, oldest_ms: int = 0) -> Conversation:
+    """Return a conversation of the user.
+
+    Raises:
+        ConversationNotFound: there is none.
+    """
+    row = connection.execute(
+        f"SELECT {CONVERSATION} FROM conversations WHERE id = ? AND user = ? AND updated_ms >= ?",  # noqa: S608  # a constant
+        (conversation_id, user, oldest_ms),
+    ).fetchone()
+    if row is None:
+        raise ConversationNotFound
+    return conversation_of(row)
+
+
+def message_of(row: sqlite3.Row) -> Message:
+    """Return the message that `MESSAGE` was read of."""
+    known = dict(row)
+    return message_of_fields(known | json.loads(known.pop("details")))
+
+
+def put(connection: sqlite3.Connection, conversation_id: str, messages: Iterable[Message]) -> None:
+    """Add messages with their images, or replace those of a lower revision."""
+    for message in map(clean, messages):
+        fields = message_fields(message)
+        row = {name: fields.pop(name) for name in _COLUMNS}
+        row |= {"conversation_id": conversation_id, "details": json.dumps(fields), "folded": fold(message.content)}
+        if connection.execute(_PUT, row).rowcount:
+            for image in message.images:
+                _put_image(connection, conversation_id, message.id, image)
+
+
+def _put_image(connection: sqlite3.Connection, conversation_id: str, message_id: str, image: Image) -> None:
+    if image.data:
+        connection.execute(
+            "INSERT INTO images (conversation_id, message_id, id, media_type, width, height, data)"
+            " VALUES (:conversation_id, :message_id, :id, :media_type, :width, :height, :data) ON CONFLICT DO NOTHING",
+            {**image_fields(image), "conversation_id": conversation_id, "message_id": message_id, "data": image.data},
+        )

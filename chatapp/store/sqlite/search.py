@@ -1,0 +1,51 @@
+"""Searching a history in SQLite: a look at every message of the user's, the newest conversations first.
+
+The folded text stands in the message's own row, so that it goes when the message goes. Nothing is indexed: parts of
+words are found in any language, and a full-text index would keep deleted text longer than the rows do.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from chatapp.store import Hit, Page
+from chatapp.store.snippets import snippet, words_of
+from chatapp.store.sqlite.rows import CONVERSATION, conversation_of
+from chatapp.store.values import MAX_HITS, cursor_after, position
+
+if TYPE_CHECKING:
+    import sqlite3
+
+
+def search(
+    connection: sqlite3.Connection, user: str, text: str, limit: int, cursor: str | None, oldest_ms: int
+) -> Page[Hit]:
+    """Return a page of `chatapp.store.ConversationStore.search`, without what is from before ``oldest_ms``."""
+    words = words_of(text)
+    if not words:
+        return Page([], None)
+    limit = min(max(limit, 1), MAX_HITS)
+    updated_ms, last_id = position(cursor)
+    in_message = " AND ".join(f"instr(folded, :word{number})" for number in range(len(words)))
+    in_title = " AND ".join(f"instr(fold(title), :word{number})" for number in range(len(words)))
+    given = {f"word{number}": word for number, word in enumerate(words)}
+    rows = connection.execute(
+        f"SELECT {CONVERSATION}, found FROM (SELECT *,"  # noqa: S608  # constants; the words are given apart
+        " (SELECT messages.id FROM messages WHERE conversation_id = conversations.id AND messages.created_ms >= :oldest"
+        f" AND {in_message} ORDER BY messages.created_ms DESC, messages.id DESC LIMIT 1) AS found"
+        " FROM conversations WHERE user = :user AND updated_ms >= :oldest AND deleted_ms = 0"
+        " AND (updated_ms, id) < (:updated, :last))"
+        f" WHERE found IS NOT NULL OR ({in_title}) ORDER BY updated_ms DESC, id DESC LIMIT :limit",
+        given | {"user": user, "oldest": oldest_ms, "updated": updated_ms, "last": last_id, "limit": limit + 1},
+    ).fetchall()
+    hits = [_hit(connection, row, words) for row in rows[:limit]]
+    return Page(hits, cursor_after(hits[-1].conversation) if len(rows) > limit else None)
+
+
+def _hit(connection: sqlite3.Connection, row: sqlite3.Row, words: list[str]) -> Hit:
+    conversation = conversation_of(row)
+    if row["found"] is None:
+        return Hit(conversation, "", *snippet(conversation.title, words))
+    query = "SELECT content FROM messages WHERE conversation_id = ? AND id = ?"
+    (content,) = connection.execute(query, (conversation.id, row["found"])).fetchone()
+    return Hit(conversation, row["found"], *snippet(content, words))

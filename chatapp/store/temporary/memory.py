@@ -1,0 +1,257 @@
+"""Conversations in memory only: for those that nobody wants to keep."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from chatapp.domain.conversation import Profile
+from chatapp.domain.errors import ConversationNotFound, StoreUnavailable
+from chatapp.store import Page, Revocations, StoreStatus
+from chatapp.store.calls import CLOSED
+from chatapp.store.fields import clean, clean_conversation, clean_profile, without_bytes
+from chatapp.store.scanning import Scan
+from chatapp.store.values import (
+    MAX_PAGE,
+    MAX_PINNED,
+    cursor_after,
+    in_order,
+    newest,
+    place_of,
+    position,
+    refuse_too_large_images,
+    refuse_too_much_profile,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from chatapp.domain.conversation import Conversation, Image, Message
+    from chatapp.store import Hit
+
+MOST_BYTES = 64_000_000
+FORGET_AFTER_S = 12 * 3600.0
+_OBJECT_BYTES = 600  # of a message or conversation without its texts, about
+
+Key = tuple[str, str]  # user, conversation id
+
+
+@dataclass(slots=True)
+class Kept:
+    """A conversation with all that belongs to it."""
+
+    conversation: Conversation
+    messages: dict[str, Message] = field(default_factory=dict)
+    images: dict[str, Image] = field(default_factory=dict)
+    used_at: float = 0.0  # by the monotonic clock
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory, about."""
+        objects = [self.conversation.title, self.conversation.system_prompt]
+        objects += [message.content for message in self.messages.values()]
+        return sum(_OBJECT_BYTES + 2 * len(text) for text in objects) + sum(
+            len(image.data) for image in self.images.values()
+        )
+
+
+class Memory:
+    """What a `MemoryStore` holds: conversations, the least recently used first, profiles, and ended sessions."""
+
+    def __init__(self) -> None:
+        self.conversations: OrderedDict[Key, Kept] = OrderedDict()
+        self.profiles: dict[str, Profile] = {}
+        self.revocations: dict[str, Revocations] = {}
+        self.size = 0
+
+
+class MemoryStore:
+    """A `chatapp.store.ConversationStore` that ends with the process, and forgets what nobody uses.
+
+    A conversation goes when it was not used for ``forget_after_seconds``, or when it is the least recently used one and
+    all together take more than ``most_bytes``. Nothing is ever awaited, so every call is whole.
+    """
+
+    def __init__(
+        self,
+        memory: Memory | None = None,
+        *,
+        most_bytes: int = MOST_BYTES,
+        forget_after_seconds: float = FORGET_AFTER_S,
+    ) -> None:
+        self._memory = memory or Memory()
+        self._most_bytes = most_bytes
+        self._forget_after_seconds = forget_after_seconds
+        self._closed = False
+        self._scan = Scan(self, most_bytes=0)  # it is in memory already
+
+    async def conversations(
+        self, user: str, *, limit: int = 50, cursor: str | None = None, fresh: bool = True
+    ) -> Page[Conversation]:
+        """List the user's conversations, the last updated first, 1 to `MAX_PAGE` at a time."""
+        del fresh
+        limit = min(max(limit, 1), MAX_PAGE)
+        after = position(cursor)
+        found = [one for one in self._all(user) if place_of(one) < after]
+        return Page(found[:limit], cursor_after(found[limit - 1]) if len(found) > limit else None)
+
+    async def conversation(self, user: str, conversation_id: str, *, fresh: bool = True) -> Conversation:
+        """Return one conversation."""
+        del fresh
+        return self._used(user, conversation_id).conversation
+
+    async def messages(
+        self, user: str, conversation_id: str, *, fresh: bool = True, certain: bool = False
+    ) -> list[Message]:
+        """Return all messages of a conversation by ``(created_ms, id)``, their images without data."""
+        del fresh, certain
+        return in_order(self._used(user, conversation_id).messages.values())
+
+    async def message(self, user: str, conversation_id: str, message_id: str, *, fresh: bool = True) -> Message:
+        """Return one message."""
+        del fresh
+        if message := self._used(user, conversation_id).messages.get(message_id):
+            return message
+        raise ConversationNotFound(detail="no such message")
+
+    async def image(self, user: str, conversation_id: str, image_id: str) -> Image:
+        """Return an image of a conversation, with its data."""
+        if image := self._used(user, conversation_id).images.get(image_id):
+            return image
+        raise ConversationNotFound(detail="no such image")
+
+    async def pinned(self, user: str, *, fresh: bool = True) -> list[Conversation]:
+        """Return the user's pinned conversations, the last updated first."""
+        del fresh
+        return [one for one in self._all(user) if one.pinned and not one.deleted_ms][:MAX_PINNED]
+
+    async def search(self, user: str, text: str, *, limit: int = 20, cursor: str | None = None) -> Page[Hit]:
+        """Find the conversations with a message, or else a title, that has all words of a text."""
+        return await self._scan.search(user, text, limit=limit, cursor=cursor)
+
+    async def create(self, user: str, conversation: Conversation, *messages: Message) -> None:
+        """Add a conversation with its first messages."""
+        self._refuse(messages)
+        kept, cleaned = Kept(clean_conversation(conversation)), [clean(message) for message in messages]
+        if (user, conversation.id) not in self._memory.conversations:
+            _put(kept, cleaned)
+            self._keep((user, conversation.id), kept)
+
+    async def update(self, user: str, conversation: Conversation) -> None:
+        """Replace all of a conversation but its id and ``created_ms``; ``updated_ms`` never goes back."""
+        kept = self._used(user, conversation.id)
+        before = kept.conversation
+        updated_ms = max(before.updated_ms, conversation.updated_ms)
+        after = replace(clean_conversation(conversation), created_ms=before.created_ms, updated_ms=updated_ms)
+        self._keep((user, conversation.id), replace(kept, conversation=after))
+
+    async def append(self, user: str, conversation_id: str, *messages: Message) -> None:
+        """Add messages, or replace those with the same id and a lower revision."""
+        self._refuse(messages)
+        before = self._used(user, conversation_id)
+        updated_ms = max([before.conversation.updated_ms, *(message.created_ms for message in messages)])
+        kept = Kept(replace(before.conversation, updated_ms=updated_ms), dict(before.messages), dict(before.images))
+        _put(kept, [clean(message) for message in messages])
+        self._keep((user, conversation_id), kept)
+
+    async def delete(self, user: str, conversation_id: str) -> None:
+        """Delete a conversation with all that belongs to it."""
+        self._open()
+        self._forget((user, conversation_id))
+
+    async def profile(self, user: str, *, fresh: bool = True, certain: bool = False) -> Profile:
+        """Return what is remembered of the user."""
+        del fresh, certain
+        self._open()
+        return self._memory.profiles.get(user, Profile())
+
+    async def save_profile(self, user: str, profile: Profile) -> None:
+        """Remember a profile, unless one of the same or a higher revision is there."""
+        self._open()
+        profile = clean_profile(profile)
+        refuse_too_much_profile(profile)
+        before = self._memory.profiles.get(user)
+        if before is None or profile.revision > before.revision:
+            self._memory.profiles[user] = profile
+
+    async def delete_profile(self, user: str) -> None:
+        """Forget the user's profile."""
+        self._open()
+        self._memory.profiles.pop(user, None)
+
+    async def revocations(self, user: str) -> Revocations:
+        """Return which of the user's sessions are ended."""
+        self._open()
+        return self._memory.revocations.get(user, Revocations())
+
+    async def revoke(self, user: str, *, session: str = "", before_ms: int = 0, until_ms: int) -> None:
+        """End one session of the user, or all that began up to ``before_ms``; kept as long as the memory."""
+        del until_ms
+        self._open()
+        ended = Revocations(before_ms=before_ms, sessions=frozenset({session} - {""}))
+        self._memory.revocations[user] = ended.joined(await self.revocations(user))
+
+    def pending(self, user: str, conversation_id: str = "") -> bool:  # noqa: ARG002  # the protocol's parameters
+        """Return that nothing is."""
+        return False
+
+    def status(self) -> StoreStatus:
+        """Return that nothing waits: a write is kept when it returns."""
+        return StoreStatus()
+
+    async def aclose(self) -> None:
+        """Take no more calls."""
+        self._closed = True
+
+    def _refuse(self, messages: Sequence[Message]) -> None:
+        self._open()
+        refuse_too_large_images(messages)
+
+    def _open(self) -> None:
+        """Forget what nobody uses.
+
+        Raises:
+            StoreUnavailable: the store is closed.
+        """
+        if self._closed:
+            raise StoreUnavailable(CLOSED)
+        conversations, oldest = self._memory.conversations, time.monotonic() - self._forget_after_seconds
+        while conversations and next(iter(conversations.values())).used_at < oldest:
+            self._forget(next(iter(conversations)))
+
+    def _all(self, user: str) -> list[Conversation]:
+        self._open()
+        found = (kept.conversation for (owner, _), kept in self._memory.conversations.items() if owner == user)
+        return sorted(found, key=place_of, reverse=True)
+
+    def _used(self, user: str, conversation_id: str) -> Kept:
+        self._open()
+        key = user, conversation_id
+        if kept := self._memory.conversations.get(key):
+            kept.used_at = time.monotonic()
+            self._memory.conversations.move_to_end(key)
+            return kept
+        raise ConversationNotFound
+
+    def _keep(self, key: Key, kept: Kept) -> None:
+        """Keep a conversation as it is now, and forget others if it is too much."""
+        self._forget(key)
+        kept.used_at = time.monotonic()
+        self._memory.conversations[key] = kept
+        self._memory.size += kept.size
+        while self._memory.size > self._most_bytes and len(self._memory.conversations) > 1:
+            self._forget(next(iter(self._memory.conversations)))
+
+    def _forget(self, key: Key) -> None:
+        if kept := self._memory.conversations.pop(key, None):
+            self._memory.size -= kept.size
+
+
+def _put(kept: Kept, messages: Sequence[Message]) -> None:
+    for message in newest([*kept.messages.values(), *messages]):
+        if message is not kept.messages.get(message.id):
+            images = (image for image in message.images if image.data)
+            kept.images = {image.id: image for image in images} | kept.images
+            kept.messages[message.id] = without_bytes(message)

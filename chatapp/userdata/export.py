@@ -1,0 +1,113 @@
+"""Everything of one person as a stream of bytes, a conversation at a time: one JSON document, or a zip of Markdown.
+
+The first piece comes when the first conversation was read: whoever waits for it knows that the history can be read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import unicodedata
+import zipfile
+from typing import TYPE_CHECKING
+
+from chatapp.userdata import json_archive as archive
+from chatapp.userdata import markdown
+from chatapp.userdata.json_archive import moment
+from chatapp.userdata.queries import everything
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
+    from chatapp.domain.conversation import Image
+    from chatapp.store import ConversationStore
+
+PICTURES = "pictures"  # the folder in the zip file
+ZIP_YEARS = 1980, 2107  # what the format can say
+
+
+async def as_json(store: ConversationStore, user: str) -> AsyncGenerator[bytes]:
+    """Yield the document that `chatapp.userdata.json_archive` describes.
+
+    Raises:
+        StoreUnavailable: not everything can be read; what came before is no valid JSON.
+    """
+    before = archive.beginning(user, await store.profile(user))
+    async for conversation, messages in everything(store, user):
+        yield before + await asyncio.to_thread(archive.encoded, conversation, messages)
+        before = b",\n"
+    yield (b"" if before == b",\n" else before) + archive.END
+
+
+async def as_zip(store: ConversationStore, user: str, label: Callable[[str], str]) -> AsyncGenerator[bytes]:
+    """Yield a zip file with a Markdown file for each conversation, and the pictures that they show.
+
+    ``label`` turns a model's id into its name.
+
+    Raises:
+        StoreUnavailable: not everything can be read; what came before is no valid zip file.
+    """
+    written = _Written()
+    names: set[str] = set()
+    with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as file:
+        async for conversation, messages in everything(store, user):
+            name = _unique(markdown.file_name(conversation, ".md"), names)
+            pictures: dict[str, Image] = {}
+
+            def shown(image: Image, pictures: dict[str, Image] = pictures) -> str:
+                if not image.data:
+                    return markdown.mentioned(image)
+                path = f"{PICTURES}/{image.id}.{image.media_type.removeprefix('image/')}"
+                pictures[path] = image
+                return f"![{markdown.described(image)}]({path})"
+
+            text = await asyncio.to_thread(markdown.document, conversation, messages, label, shown)
+            await asyncio.to_thread(file.writestr, _entry(name, conversation.updated_ms), text)
+            yield written.taken()
+            for path, image in pictures.items():
+                if path not in names:  # the same picture in a second conversation
+                    names.add(path)
+                    await asyncio.to_thread(file.writestr, _entry(path, conversation.updated_ms), image.data)
+                    yield written.taken()
+    yield written.taken()
+
+
+def _entry(name: str, changed_ms: int) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo(name)
+    changed = moment(changed_ms)
+    if ZIP_YEARS[0] <= changed.year <= ZIP_YEARS[1]:
+        entry.date_time = changed.timetuple()[:6]
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    entry.external_attr = 0o644 << 16
+    return entry
+
+
+class _Written:
+    """A file that cannot go back, of which what was written is taken away piece by piece."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    def write(self, piece: bytes, /) -> int:
+        self._pieces.append(bytes(piece))
+        return len(piece)
+
+    def flush(self) -> None:
+        """Do nothing: nothing is held back."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+    def taken(self) -> bytes:
+        pieces, self._pieces = self._pieces, []
+        return b"".join(pieces)
+
+
+def _unique(name: str, names: set[str]) -> str:
+    """Return the name, with a number if there was such a one: macOS and Windows see no difference of case."""
+    stem, dot, ending = name.rpartition(".")
+    number, found = 1, name
+    while (key := unicodedata.normalize("NFKD", found).casefold()) in names:
+        number += 1
+        found = f"{stem} ({number}){dot}{ending}"
+    names.add(key)
+    return found

@@ -1,0 +1,188 @@
+"""Import what the app of Google's codelab wrote: ``python -m chatapp.userdata.import_codelab --project P``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from google.api_core.exceptions import Forbidden, InvalidArgument, NotFound, RetryError, Unauthorized
+from google.auth.exceptions import DefaultCredentialsError
+
+from chatapp.config.logs import configure_logs
+from chatapp.config.settings import InvalidSettings
+from chatapp.domain.errors import ChatError, StoreUnavailable
+from chatapp.store.firestore.client import READ_ATTEMPT_S, READ_CALL_S, Connection, is_explained, retried
+from chatapp.userdata.cli import ALL, FAILED, PART, history, oldest_ms, owner, place, run, say
+from chatapp.userdata.codelab_session import session_of
+from chatapp.userdata.insert import Added, add
+from chatapp.userdata.json_archive import iso
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+
+    from google.cloud.firestore import AsyncQuery, DocumentSnapshot
+
+    from chatapp.config.settings import Settings
+    from chatapp.store import ConversationStore
+
+DATABASE, COLLECTION = "chat-app-db", "chat_sessions"
+NO_SESSION = "initialize"  # written by the codelab's Terraform
+DOCUMENTS_AT_ONCE = 20  # of up to 1 MiB each
+
+
+class Source(NamedTuple):
+    """Where the codelab's app wrote."""
+
+    project: str
+    database: str
+    collection: str
+
+    def __str__(self) -> str:
+        return f"collection {self.collection} of database {self.database}, project {self.project}"
+
+
+class SourceUnavailable(ChatError):
+    """What the codelab's app wrote cannot be read."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Import into the history that the chat's settings name, and return the exit status.
+
+    0: all of it is there; 1: something was left out, and is named; 2: it could not begin, or broke off.
+    """
+    parser = argparse.ArgumentParser(prog="python -m chatapp.userdata.import_codelab", description=__doc__)
+    parser.add_argument("--project", help="where the codelab's app wrote; GOOGLE_CLOUD_PROJECT if not given")
+    parser.add_argument("--database", default=DATABASE, help="(default: %(default)s)")
+    parser.add_argument("--collection", default=COLLECTION, help="(default: %(default)s)")
+    parser.add_argument("--user", help="whose history it becomes; not needed with CHAT_IDENTITY=local")
+    parser.add_argument("--session", action="append", default=[], metavar="ID", help="only this document; repeatable")
+    parser.add_argument("--dry-run", action="store_true", help="list what there is, change nothing")
+    given = parser.parse_args(arguments)
+    return run(lambda settings: _import(settings, given))
+
+
+async def _import(settings: Settings, given: argparse.Namespace) -> int:
+    whose = owner(settings, given.user)
+    project = given.project or settings.google_cloud_project
+    if not project:
+        raise InvalidSettings("--project says in which Google Cloud project the codelab's app ran.")
+    if given.collection.count("/") % 2:
+        raise InvalidSettings(f"{given.collection!r} cannot be a collection of Firestore.")
+    importing = _Importing(Source(project, given.database, given.collection), whose, set(given.session))
+    if given.dry_run:
+        await importing.all(None)
+        say(f"Nothing was changed. They would be added to the history of {whose} in {place(settings)}.")
+        return importing.status()
+    try:
+        async with history(settings) as store:
+            await importing.all(store, oldest_ms(settings))
+    except (SourceUnavailable, StoreUnavailable) as error:
+        say(f"It broke off: {error}\nUntil then: {importing.added}. The same command again goes on.")
+        return FAILED
+    say(f"Added to the history of {whose} in {place(settings)}: {importing.added}.")
+    return importing.status()
+
+
+class _Importing:
+    """Goes through the documents once, and says what it finds."""
+
+    def __init__(self, source: Source, owner: str, wanted: set[str]) -> None:
+        self.added = Added()
+        self._source = source
+        self._owner = owner
+        self._wanted = wanted
+        self._missing = set(wanted)
+        self._documents = self._sessions = self._empty = self._problems = 0
+
+    async def all(self, store: ConversationStore | None, oldest: int = 0) -> None:
+        """Add every session to the store; without one, list them."""
+        async with aclosing(_documents(self._source)) as documents:
+            async for document in documents:
+                self._documents += 1
+                if document.id != NO_SESSION and (not self._wanted or document.id in self._wanted):
+                    self._missing.discard(document.id)
+                    await self._one(document, store, oldest)
+        self._sum_up()
+
+    def status(self) -> int:
+        """Return the exit status."""
+        return PART if self._problems or not self._documents else ALL
+
+    async def _one(self, document: DocumentSnapshot[Any], store: ConversationStore | None, oldest: int) -> None:
+        created_ms = round(document.create_time.timestamp() * 1000)
+        path = "/".join((*self._source, document.id))
+        session = session_of(path, document.to_dict() or {}, created_ms, self._owner)
+        for problem in session.problems:
+            self._problem(document.id, problem)
+        if session.conversation is None:
+            self._empty += 1
+            return
+        self._sessions += 1
+        if store is None:
+            say(f"{document.id}: {iso(session.conversation.created_ms)}, {len(session.messages):,} messages.")
+        else:
+            await add(store, self._owner, session.conversation, session.messages, self.added, oldest_ms=oldest)
+
+    def _sum_up(self) -> None:
+        for name in sorted(self._missing):
+            self._problem(name, "There is no such document.")
+        empty = f", and {self._empty:,} in which nothing was said" if self._empty else ""
+        problems = f" What could not be read is named above: {self._problems:,} times." if self._problems else ""
+        say(f"In {self._source}: {self._sessions:,} sessions{empty}.{problems}")
+        if not self._documents:
+            say("Nothing at all is there. Older versions of the codelab wrote to --database='(default)'.")
+
+    def _problem(self, document_id: str, problem: str) -> None:
+        self._problems += 1
+        say(f"{document_id}: {problem}")
+
+
+async def _documents(source: Source) -> AsyncGenerator[DocumentSnapshot[Any]]:
+    """Yield all documents; every request ends in time.
+
+    Raises:
+        SourceUnavailable: they cannot be read.
+    """
+    connection = Connection(source.project, source.database)
+    try:
+        client = await connection.client()
+        query = client.collection(source.collection).order_by("__name__").limit(DOCUMENTS_AT_ONCE)
+        while page := await _page(query):
+            for document in page:
+                yield document
+            query = query.start_after({"__name__": page[-1].id})
+    except Exception as error:
+        if not is_explained(error):
+            raise
+        raise SourceUnavailable(_sentence(source, error), detail=str(error)[:300]) from error
+    finally:
+        await connection.close()
+
+
+async def _page(query: AsyncQuery) -> list[DocumentSnapshot[Any]]:
+    async with asyncio.timeout(READ_CALL_S):
+        return list(await retried(lambda: query.get(retry=None, timeout=READ_ATTEMPT_S)))
+
+
+def _sentence(source: Source, error: Exception) -> str:
+    match (error.cause or error) if isinstance(error, RetryError) else error:
+        case DefaultCredentialsError():
+            return "There are no Google credentials here: gcloud auth application-default login makes some."
+        case Forbidden() | Unauthorized():
+            return f"Firestore of project {source.project} may not be read: the account needs roles/datastore.viewer."
+        case NotFound():
+            return (
+                f"There is no Firestore database {source.database} in project {source.project}. --database names "
+                "another one; older versions of the codelab wrote to '(default)'."
+            )
+        case InvalidArgument() as refusal:
+            return f"Firestore does not understand {source}: {refusal.message}"
+    return f"Firestore of project {source.project} cannot be reached. Try again."
+
+
+if __name__ == "__main__":
+    configure_logs("text")
+    sys.exit(main())

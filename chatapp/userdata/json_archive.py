@@ -1,0 +1,215 @@
+"""Conversations as one JSON document: to keep, to read with other programs, and to import into another chat.
+
+    {"format": "hybrid-chat", "version": 1, "exported": "2026-11-02T10:15:30.123Z", "user": "local",
+     "profile": {"personas": [{"id": ..., "name": ..., "instructions": ...}], ...}, "conversations": [
+    {"id": ..., "title": ..., "created_ms": ..., "created": ..., ..., "messages": [{"id": ..., "role": ..., ...}]},
+    ...
+    ]}
+
+A conversation has the fields of `chatapp.domain.conversation.Conversation`, and its messages, in order, those of `Message`; each
+conversation is one line. All versions of a message are there: ``follows`` says which one each came after. The
+``data`` of an image is base64. ``error`` is text; ``error_said``, where it is there, says the same so that it can be
+translated. ``profile`` has the fields of `Profile`; an export of one conversation has none. Beside every time in
+milliseconds since the epoch stands the same as ISO 8601, for people: only the milliseconds are read. ``user`` says
+whose they were, as the chat knows its users; an import ignores it. A reader must refuse a higher ``version``, and
+ignore fields that it does not know.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from pydantic import TypeAdapter, ValidationError
+
+from chatapp.domain.conversation import Conversation, Message, Profile, now_ms
+from chatapp.domain.errors import ChatError, InvalidParameters
+from chatapp.domain.sentences import Sentence, as_json, from_json
+from chatapp.store.fields import conversation_fields, image_fields, message_fields, profile_fields
+from chatapp.store.firestore.documents import is_id
+from chatapp.store.temporary.router import is_temporary
+from chatapp.store.values import IMAGE_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from chatapp.domain.conversation import Image
+
+FORMAT, VERSION = "hybrid-chat", 1
+END = b"\n]}\n"
+LATEST_MS = 253_402_300_799_999  # the last millisecond of the year 9999, where dates end
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_CONVERSATION, _MESSAGES, _PROFILE = TypeAdapter(Conversation), TypeAdapter(list[Message]), TypeAdapter(Profile)
+_IMAGES = {"image/jpeg", "image/png", "image/webp"}
+
+
+class InvalidArchive(ChatError):
+    """This is no export of a chat, or it is damaged; the sentence says where."""
+
+
+class Archived(NamedTuple):
+    """A conversation with all its messages, the images with their data."""
+
+    conversation: Conversation
+    messages: Sequence[Message]
+
+
+def iso(ms: int) -> str:
+    """Return milliseconds since the epoch as ISO 8601, in UTC."""
+    return moment(ms).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def moment(ms: int) -> datetime:
+    """Return milliseconds since the epoch as a time in UTC, without a rounding error."""
+    return _EPOCH + timedelta(milliseconds=ms)
+
+
+def beginning(user: str, profile: Profile | None = None) -> bytes:
+    """Return what comes before the first conversation."""
+    head: dict[str, Any] = {"format": FORMAT, "version": VERSION, "exported": iso(now_ms()), "user": user}
+    if profile is not None:
+        head["profile"] = profile_fields(profile)
+    return _encoded(head)[:-1] + b', "conversations": [\n'
+
+
+def encoded(conversation: Conversation, messages: Sequence[Message]) -> bytes:
+    """Return one conversation as a line without its end; the images of its messages have their data."""
+    return _encoded(_dated(conversation_fields(conversation)) | {"messages": [_message(one) for one in messages]})
+
+
+def read(text: str) -> list[Archived]:
+    """Return the conversations of an export, all of them checked.
+
+    Raises:
+        InvalidArchive: with the line, or the conversation, message and field, that is wrong.
+    """
+    return [_archived(one, f"conversations[{number}]") for number, one in enumerate(_read(text)["conversations"])]
+
+
+def read_profile(text: str) -> Profile | None:
+    """Return the profile of an export, None if it has none.
+
+    Raises:
+        InvalidArchive: with the field that is wrong.
+    """
+    profile = _read(text).get("profile")
+    return None if profile is None else cast("Profile", _checked(_PROFILE, profile, "profile"))
+
+
+def _read(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        end = "" if text.rstrip().endswith("}") else " Maybe its download broke off."
+        raise InvalidArchive(f"This is not JSON: {error}.{end}") from error
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise InvalidArchive(f'This is no export of a chat: it has no "format": "{FORMAT}".')
+    if found.get("version") != VERSION:
+        version = f"This export has version {found.get('version')!r}, and this chat reads version {VERSION}"
+        raise InvalidArchive(f"{version}. A newer chat may read it.")
+    if not isinstance(found.get("conversations"), list):
+        raise InvalidArchive('This export has no list of "conversations".')
+    return found
+
+
+def _archived(found: object, where: str) -> Archived:
+    conversation: Conversation = _checked(_CONVERSATION, found, where)
+    _check(conversation, where, "created_ms", "updated_ms")
+    if is_temporary(conversation.id):
+        raise InvalidArchive(f"{where}.id: {conversation.id[:80]!r} is that of a temporary conversation.")
+    given = found.get("messages") if isinstance(found, dict) else None
+    if isinstance(given, list):
+        given = [_with_bytes(one, f"{where}.messages[{number}]") for number, one in enumerate(given)]
+    messages: list[Message] = _checked(_MESSAGES, given, f"{where}.messages")
+    for number, message in enumerate(messages):
+        _check(message, f"{where}.messages[{number}]", "created_ms")
+        for index, image in enumerate(message.images):
+            _check_image(image, f"{where}.messages[{number}].images[{index}]")
+    said = (replace(message, error=_said(message, one)) for message, one in zip(messages, given or (), strict=True))
+    return Archived(conversation, list(said))
+
+
+def _said(message: Message, given: dict[str, Any]) -> str:
+    """Return the error of a message, as a sentence where it was one and still says the same."""
+    try:
+        said = from_json(given.get("error_said", ""))
+    except (LookupError, ValueError, TypeError, AttributeError):  # nobody's that the chat wrote
+        return message.error
+    return said if said == message.error else message.error
+
+
+def _with_bytes(message: object, where: str) -> object:
+    """Return a message with the bytes of its images, which JSON cannot hold."""
+    if not isinstance(message, dict) or not isinstance(message.get("images"), list):
+        return message
+    return message | {"images": [_decoded(one, f"{where}.images[{n}]") for n, one in enumerate(message["images"])]}
+
+
+def _decoded(image: object, where: str) -> object:
+    if not isinstance(image, dict) or not isinstance(image.get("data"), str):
+        return image
+    try:
+        return image | {"data": base64.b64decode(image["data"], validate=True)}
+    except (binascii.Error, ValueError) as error:
+        raise InvalidArchive(f"{where}.data: this is not base64.") from error
+
+
+def _check_image(image: Image, where: str) -> None:
+    if not is_id(image.id):
+        raise InvalidArchive(f"{where}.id: {image.id[:80]!r} cannot be an id.")
+    if image.media_type not in _IMAGES:
+        raise InvalidArchive(f"{where}.media_type: {image.media_type[:80]!r} is none of {', '.join(sorted(_IMAGES))}.")
+    if len(image.data) > IMAGE_BYTES:
+        raise InvalidArchive(f"{where}.data: this image has more than {IMAGE_BYTES // 1000} kB.")
+    if image.width < 1 or image.height < 1:
+        raise InvalidArchive(f"{where}: its width and height must be 1 or more.")
+
+
+def _checked(adapter: TypeAdapter[Any], found: object, where: str) -> Any:  # noqa: ANN401  # what the adapter makes
+    try:
+        return adapter.validate_python(found)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
+        raise InvalidArchive(f"{where}{path}: {first['msg'][:1].lower()}{first['msg'][1:]}.") from error
+    except InvalidParameters as error:
+        raise InvalidArchive(f"{where}.parameters: {error}") from error
+
+
+def _check(found: Conversation | Message, where: str, *times: str) -> None:
+    if not is_id(found.id):
+        raise InvalidArchive(f"{where}.id: {found.id[:80]!r} cannot be an id.")
+    for name in times:
+        if not 0 <= getattr(found, name) <= LATEST_MS:
+            raise InvalidArchive(f"{where}.{name}: {getattr(found, name)} is no time in milliseconds since 1970.")
+
+
+def _message(message: Message) -> dict[str, Any]:
+    fields = _dated(message_fields(message))
+    fields["error"] = str(message.error)
+    if isinstance(message.error, Sentence):
+        fields["error_said"] = as_json(message.error)
+    fields["images"] = [
+        image_fields(image) | {"data": base64.b64encode(image.data).decode()} for image in message.images
+    ]
+    return fields
+
+
+def _dated(fields: dict[str, Any]) -> dict[str, Any]:
+    """Add the times in words, each after its milliseconds."""
+    dated = {}
+    for name, value in fields.items():
+        dated[name] = value
+        if name.endswith("_ms") and name != "deleted_ms":  # what is deleted is not exported
+            dated[name.removesuffix("_ms")] = iso(value)
+    return dated
+
+
+def _encoded(fields: dict[str, Any]) -> bytes:
+    # A sentence of a model server's may hold half of a surrogate pair, which UTF-8 cannot.
+    return json.dumps(fields, ensure_ascii=False).encode(errors="replace")

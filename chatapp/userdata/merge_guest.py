@@ -1,0 +1,162 @@
+"""Taking along what a guest has, once it is known who that is: everything moves to the person who signed in.
+
+A conversation is copied, compared with what was copied, and only then deleted: whatever breaks off, each is there once
+or twice, and the same call again finishes it. The copy has another id, since a place may keep ids apart for all users
+together; it is made of the first one, so that a second attempt finds what the first one left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
+from weakref import WeakValueDictionary
+
+import structlog
+
+from chatapp.domain.conversation import MessageStatus, Profile
+from chatapp.domain.errors import ChatError, ConversationBusy, ConversationNotFound, StoreUnavailable
+from chatapp.domain.sentences import Sentence
+from chatapp.userdata import queries as belongings
+from chatapp.userdata.insert import Added, add, add_profile
+
+if TYPE_CHECKING:
+    from chatapp.domain.conversation import Conversation, Message
+    from chatapp.store import ConversationStore
+
+SETTLED_S = 30.0  # how long to wait for a copy to be in the cloud
+LOOK_S = 0.05
+ROUNDS = 3  # how often something may be written meanwhile
+
+log = structlog.get_logger(__name__)
+
+
+class Turns(Protocol):
+    """What this needs of `chatapp.generation.runner.TurnRunner`."""
+
+    def is_busy(self, user: str, conversation_id: str) -> bool:
+        """Return whether an answer is being written, or is about to be."""
+
+
+class StillWriting(ConversationBusy):
+    """An answer is being written in what is to be taken along."""
+
+    def __init__(self) -> None:
+        ChatError.__init__(
+            self,
+            Sentence(
+                "An answer is still being written in one of these conversations. Take them along when it is finished; "
+                "nothing was lost."
+            ),
+        )
+
+
+class TakingAlong:
+    """Moves conversations, pictures and personas from one user to another."""
+
+    def __init__(self, store: ConversationStore, turns: Turns) -> None:
+        self._store = store
+        self._turns = turns
+        self._moving: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def count(self, guest: str) -> int:
+        """Return how many conversations there are to take along.
+
+        Raises:
+            StoreUnavailable: that cannot be seen now.
+        """
+        return sum(not one.deleted_ms for one in await belongings.conversations(self._store, guest))
+
+    async def take(self, guest: str, user: str) -> dict[str, str]:
+        """Move everything, and return the new id of each conversation by the one it had.
+
+        Raises:
+            StillWriting: an answer is being written; what was moved before stays moved.
+            StoreUnavailable: not all is moved; the same call again moves the rest.
+        """
+        lock = self._moving.setdefault(guest, asyncio.Lock())
+        async with lock:
+            found = await belongings.conversations(self._store, guest)
+            if any(self._turns.is_busy(guest, one.id) for one in found):
+                raise StillWriting
+            await self._take_profile(guest, user)
+            moved = {}
+            for conversation in found:
+                if conversation.deleted_ms:  # by the guest, whose list nobody looks at any more
+                    await self._store.delete(guest, conversation.id)
+                elif there := await self._take(guest, user, conversation):
+                    moved[conversation.id] = there
+        log.info("taken_along", conversations=len(moved))
+        return moved
+
+    async def _take_profile(self, guest: str, user: str) -> None:
+        profile = await self._store.profile(guest, certain=True)
+        if profile != Profile():
+            await add_profile(self._store, user, profile)
+            await self._settled(user)
+            await self._store.delete_profile(guest)
+
+    async def _take(self, guest: str, user: str, conversation: Conversation) -> str | None:
+        """Move one conversation, and return its new id; None if it is gone."""
+        new_id = _id_for(user, guest, conversation.id)
+        try:
+            messages = await self._whole(guest, conversation.id)
+            for _ in range(ROUNDS):
+                await add(self._store, user, replace(conversation, id=new_id), messages, Added())
+                await self._settled(user, new_id)
+                copied = messages
+                messages = await self._whole(guest, conversation.id)
+                if messages == copied and await self._has(user, new_id, messages):
+                    break
+            else:
+                raise StoreUnavailable(
+                    Sentence(
+                        "Not everything could be taken along, because it changed meanwhile; nothing was lost. Take the "
+                        "rest along again."
+                    )
+                )
+        except ConversationNotFound:
+            return None  # another call of this kind was quicker, or it has just expired
+        if self._turns.is_busy(guest, conversation.id):
+            raise StillWriting
+        await self._store.delete(guest, conversation.id)
+        return new_id
+
+    async def _whole(self, guest: str, conversation_id: str) -> list[Message]:
+        _, messages = await belongings.one(self._store, guest, conversation_id)
+        if any(message.status is MessageStatus.STREAMING for message in messages):  # by another copy of the chat
+            raise StillWriting
+        return messages
+
+    async def _has(self, user: str, conversation_id: str, messages: list[Message]) -> bool:
+        """Return whether all of this is in the copy, in which somebody may have gone on already."""
+        copied = {message.id: message for message in (await belongings.one(self._store, user, conversation_id))[1]}
+        return all(
+            (there := copied.get(message.id)) is not None
+            and (there.revision > message.revision or there == message)
+            and there.images == message.images
+            for message in messages
+        )
+
+    async def _settled(self, user: str, conversation_id: str = "") -> None:
+        """Wait until the copy is in the cloud: it must not be on a disk alone when the cloud deletes the original.
+
+        Raises:
+            StoreUnavailable: it takes too long.
+        """
+        try:
+            async with asyncio.timeout(SETTLED_S):
+                while self._store.pending(user, conversation_id):  # noqa: ASYNC110  # it takes a moment
+                    await asyncio.sleep(LOOK_S)
+        except TimeoutError as error:
+            raise StoreUnavailable(
+                Sentence(
+                    "Not everything could be taken along, because the cloud does not take it now; nothing was lost. "
+                    "Take the rest along again in a moment."
+                )
+            ) from error
+
+
+def _id_for(user: str, guest: str, conversation_id: str) -> str:
+    return hashlib.sha256(f"taken along\0{user}\0{guest}\0{conversation_id}".encode()).hexdigest()[:32]

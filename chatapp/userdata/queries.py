@@ -1,0 +1,163 @@
+"""All that belongs to one person, as a whole: to read it, and to delete it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
+
+from chatapp.domain.conversation import Conversation, Message
+from chatapp.domain.errors import ChatError, ConversationNotFound, StoreUnavailable
+from chatapp.domain.sentences import Sentence
+from chatapp.store.temporary.router import WithTemporary, is_temporary
+from chatapp.store.values import MAX_PAGE, cursor_after
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from chatapp.domain.conversation import Image
+    from chatapp.store import ConversationStore
+
+# A store may show the first page of a list from memory while its cloud is away, and what comes after a cursor never
+# (see `chatapp.store.journal.store.JournaledStore`). So this cursor, from before everything, lists all or raises.
+FROM_THE_TOP = cursor_after(Conversation(id="z", title="", created_ms=0, updated_ms=2**62))
+DELETED_AT_ONCE = 8
+
+log = structlog.get_logger(__name__)
+
+
+class Turns(Protocol):
+    """What deleting needs of `chatapp.generation.runner.TurnRunner`."""
+
+    async def stop_all(self, user: str) -> None:
+        """End every running answer of the user."""
+
+    async def delete(self, user: str, conversation_id: str) -> None:
+        """Delete a conversation; an answer that is being written in it ends first."""
+
+
+class NotAllDeleted(ChatError):
+    """Something is left; the same call again deletes the rest.
+
+    Attributes:
+        deleted: how many conversations are gone.
+    """
+
+    def __init__(self, deleted: int, error: ChatError) -> None:
+        done = (
+            Sentence("{count} conversations were deleted, the others not yet.", count=deleted)
+            if deleted
+            else Sentence("Nothing was deleted.")
+        )
+        super().__init__(
+            Sentence("{done} {why} Delete everything again to delete what is left.", done=done, why=error.sentence),
+            detail=error.detail,
+        )
+        self.deleted = deleted
+
+
+async def conversations(store: ConversationStore, user: str) -> list[Conversation]:
+    """Return all conversations of the user, the oldest first, those too whose deletion can still be undone.
+
+    Raises:
+        StoreUnavailable: not all of them can be seen now.
+    """
+    found: dict[str, Conversation] = {}
+    cursor: str | None = FROM_THE_TOP
+    while cursor is not None:
+        page = await store.conversations(user, limit=MAX_PAGE, cursor=cursor)
+        found |= {one.id: one for one in page.items}
+        cursor = page.cursor
+    return sorted(found.values(), key=lambda one: (one.created_ms, one.id))
+
+
+async def everything(store: ConversationStore, user: str) -> AsyncGenerator[tuple[Conversation, list[Message]]]:
+    """Yield every conversation with its messages and images, the oldest first; one at a time is held in memory.
+
+    Raises:
+        StoreUnavailable: not everything can be seen; raised at the end, too, if something may have come from memory.
+    """
+    for conversation in await conversations(store, user):
+        if conversation.deleted_ms:
+            continue
+        try:
+            messages = await _with_images(store, user, conversation.id)
+        except ConversationNotFound:
+            continue  # deleted meanwhile
+        yield conversation, messages
+    await store.conversations(user, limit=1, cursor=FROM_THE_TOP)
+
+
+async def one(store: ConversationStore, user: str, conversation_id: str) -> tuple[Conversation, list[Message]]:
+    """Return one conversation with all its messages and images.
+
+    Raises:
+        ConversationNotFound: the user has no such conversation, or it is temporary: such are never written anywhere.
+        StoreUnavailable: not all of it can be seen now.
+    """
+    await store.conversations(user, limit=1, cursor=FROM_THE_TOP)
+    conversation = await store.conversation(user, conversation_id)
+    if conversation.deleted_ms or is_temporary(conversation_id):
+        raise ConversationNotFound
+    return conversation, await _with_images(store, user, conversation_id)
+
+
+async def _with_images(store: ConversationStore, user: str, conversation_id: str) -> list[Message]:
+    """Return the messages of a conversation, their images with data."""
+    messages = await store.messages(user, conversation_id, certain=True)
+    return [
+        replace(message, images=tuple([await _image(store, user, conversation_id, image) for image in message.images]))
+        if message.images
+        else message
+        for message in messages
+    ]
+
+
+async def _image(store: ConversationStore, user: str, conversation_id: str, named: Image) -> Image:
+    try:
+        return await store.image(user, conversation_id, named.id)
+    except ConversationNotFound:
+        return named  # it has expired a moment before its message
+
+
+async def delete_everything(store: ConversationStore, turns: Turns, user: str) -> int:
+    """Stop what is being written for the user, delete all there is, and return how many conversations there were.
+
+    What begins meanwhile, on another page, is deleted too. So are the profile, and the temporary conversations, which
+    are not counted.
+
+    Raises:
+        NotAllDeleted: something is left; again deletes the rest.
+    """
+    deleted: set[str] = set()
+    try:
+        await turns.stop_all(user)
+        while left := await _left(store, user, deleted):
+            for start in range(0, len(left), DELETED_AT_ONCE):
+                await _delete(turns, user, left[start : start + DELETED_AT_ONCE], deleted)
+        if isinstance(store, WithTemporary):
+            await store.delete_temporary(user)
+        await store.delete_profile(user)
+    except StoreUnavailable as error:
+        log.warning("not_all_deleted", conversations=len(deleted), detail=error.detail)
+        raise NotAllDeleted(len(deleted), error) from error
+    log.info("everything_deleted", conversations=len(deleted))
+    return len(deleted)
+
+
+async def _left(store: ConversationStore, user: str, deleted: set[str]) -> list[str]:
+    left = [one.id for one in await conversations(store, user)]
+    if left and deleted.issuperset(left):
+        raise StoreUnavailable(Sentence("The chat history still shows what was deleted."))
+    return left
+
+
+async def _delete(turns: Turns, user: str, ids: list[str], deleted: set[str]) -> None:
+    """Delete these side by side, note those that are gone, and then raise what went wrong with another."""
+    ends = await asyncio.gather(*(turns.delete(user, one) for one in ids), return_exceptions=True)
+    deleted.update(one for one, end in zip(ids, ends, strict=True) if end is None)
+    for end in ends:
+        if end is not None:
+            raise end

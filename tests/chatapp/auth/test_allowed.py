@@ -1,0 +1,46 @@
+"""Who is on the list, and who only looks as if."""
+
+import pytest
+
+from chatapp.auth.allowed import AllowedPeople
+from chatapp.auth.oidc import GOOGLE, Provider
+
+
+@pytest.mark.parametrize(
+    ("items", "address", "domain", "is_in"),
+    [
+        ("ana@example.org", "Ana@Example.org", "", True),
+        ("ana@example.org", "", "example.org", False),
+        ("example.org", "", "EXAMPLE.ORG", True),
+        ("example.org", "ana@example.org", "", False),
+        ("*", "", "", True),
+        ("", "ana@example.org", "example.org", False),
+        ("", "", "", False),
+        ("kate@example.org", "\N{KELVIN SIGN}ate@example.org", "", False),
+        ("ana@example.org", "ana@example.org ", "", False),
+        ("ana@example.org example.com", "eve@x.example", "example.com", True),
+    ],
+)
+def test_an_address_or_a_domain_lets_in_whom_it_names(items, address, domain, is_in):
+    assert AllowedPeople(items.split()).let_in(address, domain) == is_in
+
+
+@pytest.mark.parametrize(
+    ("said", "domain"),
+    [
+        ({"email": "ana@example.org", "email_verified": True}, ""),  # an account that anybody can have made
+        ({"email": "ana@example.org", "email_verified": True, "hd": "example.org"}, "example.org"),
+        ({"email": "ana@example.org", "email_verified": True, "hd": "other.example"}, "other.example"),
+        ({"email": "ana@example.org", "email_verified": False, "hd": "example.org"}, ""),
+        ({"email": "ana@example.org", "email_verified": True, "hd": ["example.org"]}, ""),
+    ],
+)
+def test_at_google_the_organisation_is_what_google_says_and_not_what_an_address_ends_in(said, domain):
+    assert Provider(GOOGLE, "client", "secret")._claims({"sub": "1", **said}).domain == domain
+
+
+def test_elsewhere_it_is_what_the_verified_address_ends_in():
+    provider = Provider("https://id.example.org", "client", "secret")
+    said = {"sub": "1", "email": "ana@example.org", "email_verified": True, "hd": "evil.example"}
+    assert provider._claims(said).domain == "example.org"
+    assert provider._claims(said | {"email_verified": False}).domain == ""

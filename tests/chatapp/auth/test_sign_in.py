@@ -1,0 +1,573 @@
+"""Signing in at a provider, and everything by which somebody could get in who should not."""
+
+import re
+import time
+
+import jwt
+import pytest
+from structlog.testing import capture_logs
+
+from chatapp.auth.sealed import Seal
+from chatapp.auth.sessions import Session, SessionCookies, user_id
+from tests.chatapp.auth.conftest import COOKIE, SESSION_SECRET, browser
+from tests.fakes.oidc_provider import CLIENT, KEY, OTHER_KEY, SECRET
+from tests.oidc_provider import running_provider
+from tests.page_client import PageClient
+
+pytestmark = pytest.mark.slow  # a whole chat for each, which takes half a second
+
+ANA = "ana@example.org"
+FLOW = "chat_sign_in"
+
+
+# Getting in
+
+
+async def test_people_sign_in_at_a_real_provider_and_are_themselves_on_every_device(settings, serve, google):
+    ana = {"sub": "7", "name": "Ana", "email": ANA, "email_verified": True}
+    async with (
+        running_provider(ana, {"sub": "8", "email": "eve@example.org"}) as issuer,
+        serve(settings.model_copy(update={**google, "oidc_issuer": issuer})) as url,
+        browser(url) as laptop,
+        browser(url) as phone,
+        browser(url) as other,
+    ):
+
+        async def signed_in(one, sub):
+            start = await one.get("/sign-in/start?next=%2Fc%2Fabc")
+            async with one.http.post(start.location, data={"sub": sub}, allow_redirects=False) as agreed:
+                return await one.get(agreed.headers["location"])
+
+        assert (await laptop.get("/me")).status == 401
+        shown = await signed_in(laptop, "7")
+        assert (shown.status, shown.location) == (303, "/c/abc")
+        page = await laptop.open("/c/abc")
+        assert (page.status, "gradio" in page.text) == (200, True)
+        conversation = await PageClient(laptop.http, url).send("mine", model="gemma")
+        await signed_in(phone, "7")
+        page = await PageClient(phone.http, url).open()
+        assert (await page.messages(conversation))[0]["text"] == "mine"
+        assert (await page.get("me"))["name"] == "Ana"
+        refused = await signed_in(other, "8")
+        assert (refused.status, (await other.get("/state")).status) == (403, 401)
+
+
+async def test_who_signed_in_comes_in_and_is_told_who_they_are(chat, provider):
+    async with browser(chat) as ana:
+        shown = await ana.sign_in(provider, "/c/0123-abc")
+        assert (shown.status, shown.location) == (303, "/c/0123-abc")
+        me = await PageClient(ana.http, chat).get("me")
+        assert (me["kind"], me["name"], me["address"]) == ("google", "Ana", ANA)
+        assert (me["canSignIn"], me["canSignOut"], me["signOutUrl"]) == (False, True, None)
+        assert user_id(provider.url, "1") in (await ana.open("/")).text
+        again = await ana.get("/sign-in?next=/c/0123-abc")
+        assert (again.status, again.location) == (303, "/c/0123-abc")
+
+
+async def test_the_cookie_says_nothing_and_is_for_this_chat_only(chat, provider):
+    async with browser(chat) as ana:
+        session, flow = (await ana.sign_in(provider)).headers.getall("set-cookie")
+    assert session.endswith("; Path=/; HttpOnly; SameSite=Lax")
+    assert "Max-Age=0" in flow
+    for word in ("Ana", "example", provider.url):
+        assert word not in session
+    over_https = SessionCookies(SESSION_SECRET, secure=True, days=7)
+    header = over_https.header(Session.begun("https://x", "1", name="", address="", domain=""))
+    assert header.startswith("__Host-chat_session=")
+    assert header.endswith("; Path=/; HttpOnly; SameSite=Lax; Secure")
+
+
+async def test_the_provider_is_asked_with_pkce_a_nonce_and_a_state_new_each_time(chat, provider):
+    async with browser(chat) as ana:
+        await ana.sign_in(provider)
+        await ana.sign_in(provider)
+    first, second = provider.asked
+    assert first["scope"] == "openid email profile"
+    assert "prompt" not in first
+    for name in ("state", "nonce", "code_challenge"):
+        assert len(first[name]) >= 20
+        assert first[name] != second[name]
+
+
+async def test_the_redirect_address_is_the_one_that_people_use(entrance, provider):
+    async with entrance(root_url="https://chat.example.org/talk") as url, browser(url) as ana:
+        start = await ana.get("/sign-in/start", headers={"host": "chat.example.org"})
+        provider.agree(start.location)
+        assert start.headers["set-cookie"].startswith("__Host-chat_sign_in=")
+        assert start.headers["set-cookie"].endswith("; Secure")
+        page = await ana.open("/", headers={"host": "chat.example.org"})
+        assert 'href="/talk/sign-in/start?next=/"' in page.text
+    assert provider.asked[0]["redirect_uri"] == "https://chat.example.org/talk/sign-in/callback"
+
+
+async def test_what_only_the_userinfo_endpoint_says_is_asked_for_there(chat, provider):
+    provider.lies = {"email": None, "email_verified": None}
+    provider.metadata = {"userinfo_endpoint": f"{provider.url}/userinfo"}
+    for userinfo, status in (
+        ({"sub": "1", "email": ANA, "email_verified": True}, 303),
+        ({"sub": "2", "email": ANA, "email_verified": True}, 400),
+        ({"sub": "1", "email": ANA}, 403),
+        ({"sub": "1"}, 403),
+        ({}, 400),
+    ):
+        provider.userinfo = userinfo
+        async with browser(chat) as ana:
+            assert (await ana.sign_in(provider)).status == status, userinfo
+
+
+# What nobody sees
+
+
+async def test_nobody_sees_a_page_to_sign_in_at_in_their_language_with_the_way_back(chat):
+    for language, words, direction in (
+        ("en", "Sign in to use this chat", "ltr"),
+        ("he-IL,en;q=0.5", "התחברו כדי", "rtl"),
+        ("fr, ar;q=0.8, he;q=0.2", "سجّلوا", "rtl"),
+        ("x" * 8_000, "Sign in to", "ltr"),
+        ("he;q=0, en", "Sign in to", "ltr"),
+        ("he;q=x,iw", "התחברו", "rtl"),
+        (";,=", "Sign in to", "ltr"),
+        ("he;q=nan", "Sign in to", "ltr"),
+    ):
+        async with browser(chat) as nobody:
+            shown = await nobody.open("/c/0123abc", headers={"accept-language": language})
+        assert shown.status == 401
+        assert words in shown.text, language
+        assert f'dir="{direction}"' in shown.text
+        assert 'href="/sign-in/start?next=/c/0123abc"' in shown.text
+        assert shown.headers["cache-control"] == "no-store"
+        assert "<script" not in shown.text
+        assert " style=" not in shown.text
+        assert "default-src 'none'" in shown.headers["content-security-policy"]
+
+
+async def test_the_page_to_sign_in_at_speaks_the_language_that_was_chosen_in_the_chat(chat):
+    for chosen, words in (("he", "התחברו"), ("en", "Sign in to"), ("xx", "سجّلوا")):
+        async with browser(chat) as nobody:
+            headers = {"accept-language": "ar", "cookie": f"language={chosen}"}
+            assert words in (await nobody.open("/", headers=headers)).text
+
+
+async def test_a_script_is_told_where_to_sign_in_and_nothing_else(chat):
+    async with browser(chat) as nobody:
+        for path in ("/state", "/conversations", "/no-such-path", "/gradio_api/info", "/export/everything.json", "/me"):
+            shown = await nobody.get(path)
+            assert shown.status == 401
+            assert '"signIn":"/sign-in"' in shown.text
+            assert "You are signed out" in shown.text
+        for path in ("/conversations", "/delete-everything", "/sign-out", "/sign-out-everywhere", "/take-along"):
+            assert (await nobody.post(path)).status == 401
+        as_a_page = {"accept": "text/html", "sec-fetch-mode": "navigate"}
+        opened = await nobody.get("/export/everything.json", headers=as_a_page)
+        assert (opened.status, "<h1>" in opened.text) == (401, True)
+        assert 'href="/sign-in/start?next=/"' in opened.text
+
+
+async def test_nobody_gets_health_and_the_files_of_that_page_and_no_cookie(chat):
+    async with browser(chat) as nobody:
+        page = await nobody.get("/sign-in")
+        assert page.status == 200
+        files = re.findall(r'(?:href|src)="(/page/[^"]+)"', page.text)
+        assert len(files) >= 2
+        for path in files:
+            assert (await nobody.get(path)).status != 401
+        assert not list(nobody.http.cookie_jar)
+
+
+ELSEWHERE = [
+    "//evil.example",
+    "/\\evil.example",
+    "\\\\evil.example",
+    "https://evil.example",
+    "https:evil.example",
+    "http://127.0.0.1/",
+    "javascript:alert(1)",
+    "///evil.example",
+    "%2F%2Fevil.example",
+    "/%2Fevil.example",
+    "/%5Cevil.example",
+    "/\t/evil.example",
+    "/c/../../x",
+    "/c/a/../../b",
+    "/c/a?x=//evil",
+    "/c/a#x",
+    "/c/a\n",
+    "/c/a b",
+    " /c/a",
+    "/c/",
+    "/c/" + "a" * 81,
+    "/c/א",
+    "/sign-out",
+]
+
+
+async def test_nobody_is_led_anywhere_but_to_a_page_of_this_chat(chat, provider):
+    for to in ELSEWHERE:
+        async with browser(chat) as ana:
+            page = await ana.get("/sign-in", params={"next": to})
+            assert re.findall(r'href="(/sign-in[^"]*)"', page.text) == ["/sign-in/start?next=/"], to
+            start = await ana.get("/sign-in/start", params={"next": to})
+            shown = await ana.get(provider.agree(start.location))
+            assert (shown.status, shown.location) == (303, "/"), to
+            again = await ana.get("/sign-in", params={"next": to})
+            assert (again.status, again.location) == (303, "/"), to
+
+
+# Not getting in
+
+
+async def refused(chat, provider, *words, status=400):
+    """Sign in, and check that it is refused in words, with a way on, that nobody is signed in, and what is logged."""
+    with capture_logs() as lines:
+        async with browser(chat) as eve:
+            shown = await eve.sign_in(provider)
+            assert shown.status == status, shown.text
+            assert "/sign-in/start?next=/" in shown.text
+            for word in words:
+                assert word in shown.text
+            assert eve.cookie() is None
+            assert not await eve.is_in()
+    assert [line["action"] for line in lines if line["event"] == "audit"] == ["sign_in_refused"]
+    asked = provider.asked[-1]
+    for secret in (SECRET, "eyJ", "ana@", "eve@", "Ana", "access", asked["state"], asked["nonce"]):
+        assert secret not in str(lines)
+    return lines
+
+
+LIES = [
+    {"nonce": "another"},
+    {"nonce": None},
+    {"aud": "another-client"},
+    {"aud": ["another-client"]},
+    {"aud": None},
+    {"aud": [CLIENT, "another-client"], "azp": "another-client"},
+    {"iss": "https://accounts.google.com"},
+    {"iss": None},
+    {"exp": 1_000_000_000},
+    {"exp": None},
+    {"iat": 10_000_000_000},
+    {"sub": None},
+    {"sub": ""},
+    {"sub": 1},
+    {"sub": "x" * 300},
+    {"name": ["Ana"]},
+    {"email": {"a": 1}},
+    {"at_hash": "wrong"},
+]
+
+
+async def test_an_id_token_that_is_not_for_this_sign_in_proves_nothing(chat, provider):
+    for lies in LIES:
+        provider.lies = lies
+        await refused(chat, provider, "could not be proved")
+
+
+async def test_clocks_may_differ_a_little(chat, provider):
+    provider.lies = {"iat": int(time.time()) + 30, "exp": int(time.time()) - 30}
+    async with browser(chat) as ana:
+        assert (await ana.sign_in(provider)).status == 303
+
+
+FORGERIES = {
+    "another key": lambda claims: jwt.encode(claims, OTHER_KEY, "RS256", headers={"kid": "one"}),
+    "an unknown key": lambda claims: jwt.encode(claims, OTHER_KEY, "RS256", headers={"kid": "two"}),
+    "no signature": lambda claims: jwt.encode(claims, None, "none"),
+    "the client's secret": lambda claims: jwt.encode(claims, SECRET.ljust(32, "-"), "HS256", headers={"kid": "one"}),
+    "changed": lambda claims: jwt.encode(claims, KEY, "RS256", headers={"kid": "one"})[:-8] + "AAAAAAAA",
+    "garbage": lambda _claims: "garbage",
+    "empty": lambda _claims: "",
+    "null": lambda _claims: None,
+    "an object": lambda _claims: {"a": "b"},
+}
+
+
+async def test_an_id_token_that_the_provider_did_not_sign_proves_nothing(chat, provider):
+    for sign in FORGERIES.values():
+        provider.sign = sign
+        await refused(chat, provider, "could not be proved")
+
+
+async def test_a_code_is_good_for_once_even_with_the_cookie_of_then(chat, provider):
+    async with browser(chat) as ana:
+        start = await ana.get("/sign-in/start")
+        back = provider.agree(start.location)
+        async with ana.thief(FLOW) as eve:
+            assert (await ana.get(back)).status == 303
+            assert "could not be proved" in (await eve.get(back)).text
+            assert eve.cookie() is None
+        shown = await ana.get(back)
+        assert (shown.status, "finished already" in shown.text) == (400, True)
+        assert await ana.is_in(), "a page that is loaded again ends no session"
+
+
+async def test_a_callback_that_another_browser_began_signs_nobody_in(chat, provider):
+    async with browser(chat) as eve, browser(chat) as ana:
+        start = await eve.get("/sign-in/start")
+        back = provider.agree(start.location)
+        shown = await ana.get(back)  # eve would have ana write into her account
+        assert (shown.status, "another browser" in shown.text) == (400, True)
+        await ana.get("/sign-in/start")
+        assert (await ana.get(back)).status == 400
+        assert ana.cookie() is None
+
+
+async def test_a_callback_with_another_state_or_none_signs_nobody_in(chat):
+    for query in ("", "?code=x", "?state=x", "?code=x&state=x", "?code=x&state=", "?state=x&state=y&code=%00"):
+        async with browser(chat) as eve:
+            assert (await eve.get(f"/sign-in/callback{query}")).status == 400
+            await eve.get("/sign-in/start")
+            shown = await eve.get(f"/sign-in/callback{query}")
+            assert (shown.status, eve.cookie()) == (400, None)
+
+
+async def test_what_the_provider_refuses_is_said_without_its_words(chat):
+    for query, status, words in (
+        ("error=access_denied", 403, "cancelled"),
+        ("error=server_error", 400, "proved"),
+        ("error=<script>&error_description=<b>", 400, "proved"),
+    ):
+        async with browser(chat) as ana:
+            await ana.get("/sign-in/start")
+            shown = await ana.get(f"/sign-in/callback?{query}")
+        assert (shown.status, words in shown.text) == (status, True)
+        assert "<script" not in shown.text
+        assert "<b>" not in shown.text
+
+
+async def test_a_sign_in_takes_ten_minutes_at_most(chat, provider, monkeypatch):
+    async with browser(chat) as ana:
+        start = await ana.get("/sign-in/start")
+        late = time.time() + 601
+        flow = ana.cookie(FLOW)
+        monkeypatch.setattr("time.time", lambda: late)
+        shown = await ana.get(provider.agree(start.location), headers={"cookie": f"{FLOW}={flow}"})
+    assert (shown.status, "ten minutes" in shown.text) == (400, True)
+
+
+async def test_a_cookie_of_the_flow_is_no_session_and_a_session_is_no_flow(chat, provider):
+    async with browser(chat) as ana:
+        await ana.get("/sign-in/start")
+        async with browser(chat, cookies={COOKIE: ana.cookie(FLOW)}) as eve:
+            assert not await eve.is_in()
+        await ana.sign_in(provider)
+        async with browser(chat, cookies={FLOW: ana.cookie()}) as eve:
+            assert (await eve.get("/sign-in/callback?code=x&state=next")).status == 400
+
+
+async def test_an_address_that_is_not_verified_is_nobodys(chat, provider):
+    for verified in (False, None, "false", "yes", 1.5, [True]):
+        provider.lies = {"email_verified": verified}
+        await refused(chat, provider, "not verified", status=403)
+
+
+async def test_where_everybody_is_let_in_an_address_need_not_be_verified_and_is_not_believed(entrance, provider):
+    provider.lies = {"email_verified": False}
+    async with entrance(allowed_people=("*",)) as url, browser(url) as ana:
+        assert (await ana.sign_in(provider)).status == 303
+        assert (await PageClient(ana.http, url).get("me"))["address"] == ""
+
+
+async def test_who_is_not_on_the_list_does_not_come_in_and_may_choose_another_account(chat, provider):
+    for email in ("eve@example.org", "ana@example.org.evil.example", "Ana@evil.example", "ana@example.org\n", "*"):
+        provider.lies = {"email": email}
+        lines = await refused(chat, provider, "choose=1", status=403)
+        assert {line["user"] for line in lines if line["event"] == "audit"} == {user_id(provider.url, "1")}
+    async with browser(chat) as eve:
+        provider.agree((await eve.get("/sign-in/start?choose=1")).location)
+    assert provider.asked[-1]["prompt"] == "select_account"
+
+
+async def test_a_domain_lets_in_its_people_and_nobody_of_another(entrance, provider):
+    async with entrance(allowed_people=("Example.org",)) as url:
+        for email, status in (
+            ("ana@EXAMPLE.org", 303),
+            ("eve@sub.example.org", 403),
+            ("eve@example.org.evil.example", 403),
+            ("example.org", 403),
+        ):
+            provider.lies = {"email": email}
+            async with browser(url) as one:
+                assert (await one.sign_in(provider)).status == status, email
+
+
+async def test_another_provider_at_the_same_address_is_not_believed(chat, provider):
+    async with browser(chat) as ana:
+        for issuer in ("https://evil.example", None):
+            provider.metadata = {"issuer": issuer}
+            start = await ana.get("/sign-in/start")
+            assert (start.status, "proved" in start.text) == (400, True)
+        provider.metadata = {}
+        assert (await ana.get("/sign-in/start")).status == 303, "it may be put right"
+
+
+async def test_while_the_provider_is_away_that_is_said_and_those_who_are_in_stay_in(chat, provider):
+    async with browser(chat) as ana, browser(chat) as ben:
+        provider.down = True
+        shown = await ben.get("/sign-in/start")
+        assert (shown.status, "cannot be reached right now" in shown.text) == (503, True)
+        provider.down = False
+        await ana.sign_in(provider)
+        start = await ben.get("/sign-in/start")
+        provider.down = True
+        assert (await ben.get(provider.agree(start.location))).status == 503
+        assert await ana.is_in()
+        provider.down, provider.answers = False, 500
+        assert (await ben.sign_in(provider)).status in {400, 503}
+        assert not await ben.is_in()
+
+
+# Sessions
+
+
+async def test_a_cookie_that_was_changed_is_no_session(chat, provider):
+    async with browser(chat) as ana:
+        await ana.sign_in(provider)
+        good = ana.cookie()
+    middle = len(good) // 2
+    for cookie in (
+        "A" + good[1:],
+        good[:-3] + "AA=",
+        good[:middle] + ("A" if good[middle] != "A" else "B") + good[middle + 1 :],
+        good[:-10],
+        good + "A",
+        "",
+        good * 10,
+        "%00é",
+    ):
+        async with browser(chat) as eve:
+            shown = await eve.get("/state", headers={"cookie": f"{COOKIE}={cookie}"})
+            assert shown.status == 401
+            assert f"{COOKIE}=; Max-Age=0" in shown.headers["set-cookie"]
+
+
+async def test_a_cookie_of_another_secret_issuer_or_time_is_no_session(chat, provider):
+    def cookie(secret=SESSION_SECRET, issuer=provider.url, days_ago=0.0):
+        session = Session.begun(issuer, "1", name="Ana", address=ANA, domain="example.org")
+        values = {name: getattr(session, name) for name in Session.__slots__}
+        values["began_ms"] -= int(days_ago * 24 * 3600 * 1000)
+        return SessionCookies(secret, secure=False, days=7).header(Session(**values)).split(";")[0].split("=", 1)[1]
+
+    for value, is_in in (
+        (cookie(), True),
+        (cookie(days_ago=6.9), True),
+        (cookie(days_ago=7.1), False),
+        (cookie(secret="another-secret-of-16"), False),
+        (cookie(issuer="https://evil.example"), False),
+        (Seal(SESSION_SECRET, "session").closed({"issuer": provider.url}), False),
+    ):
+        async with browser(chat, cookies={COOKIE: value}) as one:
+            assert await one.is_in() == is_in
+
+
+async def test_a_session_ends_after_its_days_and_the_page_says_so(entrance, provider, monkeypatch):
+    async with entrance(session_days=1) as url, browser(url) as ana:
+        await ana.sign_in(provider)
+        sent = {"cookie": f"{COOKIE}={ana.cookie()}"}
+        late = time.time() + 24 * 3600 + 2
+        monkeypatch.setattr("time.time", lambda: late)
+        shown = await ana.open("/c/abc", headers=sent)
+    assert (shown.status, "Your session is over" in shown.text) == (401, True)
+
+
+async def test_who_is_taken_off_the_list_is_out_at_once(entrance, provider):
+    async with entrance() as url, browser(url) as ana:
+        await ana.sign_in(provider)
+        cookies = {COOKIE: ana.cookie()}
+    async with entrance(allowed_people=("ben@example.org",)) as url, browser(url, cookies=cookies) as ana:
+        shown = await ana.open("/")
+        assert (shown.status, "may not use this chat" in shown.text, "choose=1" in shown.text) == (401, True, True)
+    async with entrance(allowed_people=("ben@example.org",)) as url, browser(url, cookies=cookies) as ana:
+        assert not await ana.is_in()
+
+
+async def test_signing_out_ends_every_copy_of_the_cookie_for_good(entrance, provider):
+    async with entrance() as url, browser(url) as ana, browser(url) as phone:
+        await ana.sign_in(provider)
+        await phone.sign_in(provider)
+        copied = ana.cookie()
+        async with ana.thief() as eve:
+            assert await eve.is_in()
+            with capture_logs() as lines:
+                assert (await ana.post("/sign-out")).status == 200
+            assert ana.cookie() is None
+            assert not await eve.is_in()
+        assert await phone.is_in(), "the other device stays in"
+        stays = phone.cookie()
+        assert [(line["action"], line["user"]) for line in lines] == [("sign_out", user_id(provider.url, "1"))]
+    async with (
+        entrance() as url,  # after a restart too
+        browser(url, cookies={COOKIE: copied}) as eve,
+        browser(url, cookies={COOKIE: stays}) as phone,
+    ):
+        assert not await eve.is_in()
+        assert await phone.is_in()
+
+
+async def test_signing_out_everywhere_ends_all_sessions_and_a_new_one_may_begin(chat, provider):
+    async with browser(chat) as ana, browser(chat) as phone:
+        await ana.sign_in(provider)
+        await phone.sign_in(provider)
+        async with phone.thief() as eve:
+            assert (await ana.post("/sign-out-everywhere")).status == 200
+            for one in (ana, phone, eve):
+                assert not await one.is_in()
+        await ana.sign_in(provider)
+        assert await ana.is_in()
+
+
+async def test_another_sites_page_signs_nobody_out(chat, provider):
+    async with browser(chat) as ana:
+        await ana.sign_in(provider)
+        assert (await ana.post("/sign-out", headers={"sec-fetch-site": "cross-site"})).status == 403
+        assert (await ana.get("/sign-out")).status in {404, 405}
+        assert await ana.is_in()
+
+
+# Guests
+
+
+async def test_guests_are_in_and_may_sign_in_later(entrance, provider):
+    async with entrance(guests=True) as url, browser(url) as ana:
+        guest = (await ana.get("/state")).text
+        assert "anonymous-" in guest
+        me = await PageClient(ana.http, url).get("me")
+        assert (me["kind"], me["canSignIn"], me["signInUrl"], me["canSignOut"]) == (
+            "anonymous",
+            True,
+            "/sign-in",
+            False,
+        )
+        assert "Go on without signing in" in (await ana.get("/sign-in?next=/c/a")).text
+        await ana.sign_in(provider)
+        assert (await ana.get("/state")).text != guest
+        await ana.post("/sign-out")
+        assert (await ana.get("/state")).text == guest, "still the guest of this browser"
+        assert (await ana.post("/sign-out")).status == (await ana.post("/sign-out-everywhere")).status == 200
+        assert (await ana.get("/state")).text == guest
+
+
+async def test_whose_session_is_over_is_told_so_before_becoming_a_guest(entrance, provider):
+    async with entrance(guests=True) as url, browser(url) as ana:
+        await ana.sign_in(provider)
+        ended = {"cookie": f"{COOKIE}={ana.cookie()}"}
+        await ana.post("/sign-out")
+        shown = await ana.get("/state", headers=ended)
+        assert (shown.status, "Your session is over" in shown.text) == (401, True)
+        shown = await ana.open("/", headers=ended)
+        assert (shown.status, "Go on without signing in" in shown.text) == (401, True)
+        assert await ana.is_in()
+
+
+async def test_a_guest_too_many_may_still_sign_in(entrance, provider):
+    async with entrance(guests=True, new_guests_per_hour=1) as url, browser(url) as ana, browser(url) as guest:
+        await ana.get("/sign-in")  # makes nobody a guest
+        assert await guest.is_in()
+        assert (await ana.get("/state")).status == 429
+        shown = await ana.open("/")
+        assert (shown.status, "Too many new guests" in shown.text, "without signing in" in shown.text) == (
+            429,
+            True,
+            False,
+        )
+        await ana.sign_in(provider)
+        assert await ana.is_in()

@@ -1,0 +1,120 @@
+"""Deletions that can be undone, and what becomes of them."""
+
+import asyncio
+import dataclasses
+
+import pytest
+
+from chatapp.conversations.service import Conversations
+from chatapp.conversations.updates import Changes
+from chatapp.domain.conversation import Conversation, now_ms
+from chatapp.domain.errors import ConversationNotFound
+
+
+class NoTurns:
+    """Turns of which none runs."""
+
+    def is_busy(self, _user, _conversation_id):
+        return False
+
+    async def stop(self, _user, _conversation_id):
+        return False
+
+
+@pytest.fixture
+async def made(store):
+    """Return a function that makes `Conversations` over the store; all are closed at the end."""
+    all_made = []
+
+    def make(**options):
+        all_made.append(Conversations(store, Changes(store), NoTurns(), **options))
+        return all_made[-1]
+
+    yield make
+    for one in all_made:
+        await one.aclose()
+
+
+async def created(store, id_="c", **fields):
+    conversation = Conversation(id=id_, title="Title", created_ms=1, updated_ms=1, **fields)
+    await store.create("ann", conversation)
+    return conversation
+
+
+async def gone(store, id_="c"):
+    async with asyncio.timeout(5):
+        while True:
+            try:
+                await store.conversation("ann", id_)
+            except ConversationNotFound:
+                return
+            await asyncio.sleep(0.01)
+
+
+async def test_a_deleted_conversation_goes_for_good_when_it_can_no_longer_be_undone(store, made):
+    await created(store)
+    conversations = made(undo_seconds=0.05)
+    await conversations.delete("ann", "c")
+    assert (await store.conversation("ann", "c")).deleted_ms
+    await gone(store)
+    with pytest.raises(ConversationNotFound):
+        await conversations.restore("ann", "c")
+
+
+async def test_what_was_brought_back_stays(store, made):
+    conversation = await created(store)
+    conversations = made(undo_seconds=0.05)
+    await conversations.delete("ann", "c")
+    assert await conversations.restore("ann", "c") == conversation
+    await asyncio.sleep(0.1)
+    assert await conversations.open("ann", "c") == conversation
+
+
+async def test_what_a_killed_chat_left_marked_goes_when_somebody_lists(store, made):
+    await created(store, "old", deleted_ms=now_ms() - 60_000)
+    await created(store, "recent", deleted_ms=now_ms())
+    conversations = made()
+    assert list((await conversations.listed("ann")).items) == []
+    await gone(store, "old")
+    assert (await store.conversation("ann", "recent")).deleted_ms
+    assert await conversations.restore("ann", "recent")
+
+
+async def test_a_deletion_undone_elsewhere_is_respected_by_whoever_was_to_carry_it_out(store, made):
+    await created(store)
+    here, elsewhere = made(undo_seconds=0.05), made()
+    await here.delete("ann", "c")
+    await elsewhere.restore("ann", "c")
+    await asyncio.sleep(0.1)
+    assert await here.open("ann", "c")
+
+
+async def test_two_changes_at_once_both_count(store, made):
+    await created(store)
+    conversations = made()
+    await asyncio.gather(
+        conversations.rename("ann", "c", "Another"),
+        conversations.pin("ann", "c", pinned=True),
+        conversations.archive("ann", "c", archived=True),
+    )
+    found = await store.conversation("ann", "c")
+    assert (found.title, found.pinned, found.archived) == ("Another", True, True)
+
+
+async def test_a_change_leaves_the_place_in_the_list(store, made):
+    await created(store, "first")
+    second = dataclasses.replace(await created(store, "second"), updated_ms=5)
+    await store.update("ann", second)
+    conversations = made()
+    await conversations.rename("ann", "first", "Renamed")
+    assert [one.id for one in (await conversations.listed("ann")).items] == ["second", "first"]
+
+
+async def test_the_list_is_read_on_until_its_page_is_full(store, made):
+    for number in range(30):
+        await created(store, f"{number:02}", archived=number % 10 != 0)
+    conversations = made()
+    page = await conversations.listed("ann", limit=2)
+    assert ([one.id for one in page.items], page.cursor is not None) == (["20", "10"], True)
+    rest = await conversations.listed("ann", limit=2, cursor=page.cursor)
+    assert ([one.id for one in rest.items], rest.cursor) == (["00"], None)

@@ -1,0 +1,47 @@
+import json
+
+import pytest
+
+from chatapp.domain.sentences import Sentence, Wait, as_json, from_json
+
+
+def test_a_sentence_is_english_text() -> None:
+    assert Sentence("{model} has {count} places.", model="Gemma", count=1200) == "Gemma has 1,200 places."
+    assert Sentence("Braces {} stay where nothing is filled in.") == "Braces {} stay where nothing is filled in."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "plain",
+        Sentence("Try again."),
+        Sentence("{model} waits.", model="Gemma"),
+        Sentence("{what} {why}", what=Sentence("It has {n} places.", n=3), why="so"),
+        Sentence("Go on {when}.", when=Wait(90)),
+    ],
+)
+def test_a_sentence_outlives_its_way_through_json(text: str) -> None:
+    again = from_json(json.loads(json.dumps(as_json(text))))
+
+    assert again == text
+    assert as_json(again) == as_json(text)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (1, "in 1 second"),
+        (59, "in 59 seconds"),
+        (60, "in 1 minute"),
+        (61, "in 2 minutes"),
+        (7199, "in 120 minutes"),
+        (7200, "in 2 hours"),
+        (86_400, "in 24 hours"),
+    ],
+)
+def test_a_time_to_wait_is_said_in_a_unit_that_tells_something_and_never_too_short(seconds: int, words: str) -> None:
+    assert Sentence("Go on {when}.", when=Wait(seconds)) == f"Go on {words}."
+
+
+def test_what_was_stored_before_there_were_sentences_is_text() -> None:
+    assert from_json("The model is gone.") == "The model is gone."

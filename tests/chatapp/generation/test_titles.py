@@ -1,0 +1,126 @@
+"""Titles that models give to conversations."""
+
+import asyncio
+import dataclasses
+
+import pytest
+
+from chatapp.domain.errors import RateLimited
+from chatapp.generation.runner import Beside
+from chatapp.generation.titles import TITLE_CHARS, first_words, tidied
+from chatapp.models import TextDelta
+from tests.chatapp.generation.running import PARAMETERS, ended, made_runner
+from tests.fakes.models import ScriptedModel
+
+
+class Titled(ScriptedModel):
+    """Answers a request for a title with ``title``, or fails with it."""
+
+    def __init__(self, *pieces, title="A fine title", **options):
+        super().__init__(*pieces, **options)
+        self.title = title
+        self.titles = 0
+
+    async def stream(self, messages, parameters):
+        if not messages[-1].content.startswith("Write a title"):
+            async for event in super().stream(messages, parameters):
+                yield event
+            return
+        self.titles += 1
+        if isinstance(self.title, Exception):
+            raise self.title
+        yield TextDelta(self.title)
+
+
+@pytest.fixture
+async def ask(store):
+    """Return a function that asks a model and returns the title that the conversation has in the end."""
+    async with made_runner(store) as make:
+        runners = {}
+
+        async def asked(model, text="How are you?", conversation_id="", **options):
+            if model not in runners:
+                runners[model] = await make(model, titles=True)
+            runner = runners[model]
+            conversation = await runner.start("ann", conversation_id, text, model.id, PARAMETERS, **options)
+            turn = runner.current("ann", conversation.id)
+            await ended(runner, "ann", conversation.id)
+            if turn and turn.titling:
+                await turn.titling
+            return await store.conversation("ann", conversation.id)
+
+        yield asked
+
+
+async def test_the_model_that_answered_names_the_conversation_once(ask):
+    model = Titled("Fine.")
+    conversation = await ask(model)
+    assert conversation.title == "A fine title"
+    assert (await ask(model, "And now?", conversation.id)).title == "A fine title"
+    assert model.titles == 1
+
+
+async def test_a_title_that_somebody_gave_stays(ask, store, monkeypatch):
+    model = Titled("Fine.")
+    asking = asyncio.Event()
+    stream = model.stream
+
+    async def slow(messages, parameters):
+        if messages[-1].content.startswith("Write a title"):
+            (conversation,) = (await store.conversations("ann")).items
+            await store.update("ann", dataclasses.replace(conversation, title="Mine"))
+            asking.set()
+        async for event in stream(messages, parameters):
+            yield event
+
+    monkeypatch.setattr(model, "stream", slow)
+    assert (await ask(model)).title == "Mine"
+    assert asking.is_set()
+
+
+@pytest.mark.parametrize("title", [RateLimited("No."), ZeroDivisionError(), "", " \n ", '""'])
+async def test_where_the_model_has_no_title_the_first_words_stay(ask, title):
+    conversation = await ask(Titled("Fine.", title=title))
+    assert conversation.title == "How are you?"
+
+
+async def test_a_model_that_is_not_good_enough_is_not_asked(ask):
+    model = Titled("Fine.")
+    model.writes_titles = False
+    assert (await ask(model)).title == "How are you?"
+    assert model.titles == 0
+
+
+async def test_after_an_answer_that_failed_the_next_whole_one_is_named(ask):
+    model = Titled("Half", error=RateLimited("No."))
+    conversation = await ask(model)
+    assert (conversation.title, model.titles) == ("How are you?", 0)
+    model._error = None
+    assert (await ask(model, "Again", conversation.id)).title == "A fine title"
+
+
+async def test_two_answers_at_once_and_temporary_chats(ask):
+    model = Titled("Fine.")
+    assert (await ask(model, beside=Beside("scripted", PARAMETERS))).title == "A fine title"
+    assert (await ask(model, temporary=True)).title == "How are you?"
+    assert model.titles == 1
+
+
+@pytest.mark.parametrize(
+    ("written", "title"),
+    [
+        ("A lamp", "A lamp"),
+        ('"A lamp in winter."\n', "A lamp in winter"),
+        ("\n## Title: **A lamp**\nand more", "A lamp"),
+        ("“מנורה בחורף”", "מנורה בחורף"),
+        ("«مصباح»", "مصباح"),
+        ("x" * 200, "x" * (TITLE_CHARS - 1) + "…"),
+        ("a\0b", "a\ufffdb"),
+    ],
+)
+def test_what_models_put_around_a_title_is_taken_away(written, title):
+    assert tidied(written) == title
+
+
+def test_a_question_of_pictures_alone_has_a_title_too():
+    assert first_words(" \n")

@@ -1,0 +1,352 @@
+"""Questions that are edited, answers that are written anew, and two answers at the same time."""
+
+import asyncio
+import dataclasses
+
+import pytest
+
+from chatapp.domain.conversation import GenerationParameters, MessageStatus, Place
+from chatapp.domain.errors import (
+    ConversationBusy,
+    ConversationNotFound,
+    InvalidParameters,
+    MessageNotFound,
+    NothingToContinue,
+    RateLimited,
+    TooManyTurns,
+    UnknownModel,
+)
+from chatapp.domain.message_tree import Branches
+from chatapp.generation.queue import TurnLimits
+from chatapp.generation.runner import Beside
+from chatapp.models import ModelState, ModelStatus, Price
+from tests.chatapp.generation.running import PARAMETERS, ended
+from tests.fakes.models import ScriptedModel
+
+NAME = "0123456789abcdef" * 2
+
+
+class Talk:
+    """A conversation of Ann's with a model."""
+
+    def __init__(self, runner, store, model="scripted"):
+        self.runner = runner
+        self.store = store
+        self.model = model
+        self.id = ""
+
+    async def ask(self, text, **options):
+        options = {"parameters": PARAMETERS, **options}
+        model = options.pop("model", self.model)
+        self.id = (await self.runner.start("ann", self.id, text, model, options.pop("parameters"), **options)).id
+        await ended(self.runner, "ann", self.id)
+
+    async def again(self, question, **options):
+        model = options.pop("model", self.model)
+        await self.runner.answer_again("ann", self.id, question, model, PARAMETERS, **options)
+        await ended(self.runner, "ann", self.id)
+
+    async def messages(self):
+        return await self.store.messages("ann", self.id)
+
+    async def branch(self):
+        return (await self.store.conversation("ann", self.id)).branch
+
+    async def shown(self):
+        """Return the texts of the messages that are shown."""
+        return [message.content for message, _ in Branches(await self.messages()).shown(await self.branch())]
+
+    async def found(self, text):
+        """Return the id of the last message with this text."""
+        return [message.id for message in await self.messages() if message.content == text][-1]
+
+    async def switch(self, text):
+        conversation = await self.store.conversation("ann", self.id)
+        await self.store.update("ann", dataclasses.replace(conversation, branch=await self.found(text)))
+
+
+class Echo(ScriptedModel):
+    """Answers with the number of its request and the questions that it was sent."""
+
+    async def stream(self, messages, parameters):
+        self._pieces = [f"{len(self.asked)}:" + "/".join(one.content for one in messages)]
+        async for event in super().stream(messages, parameters):
+            yield event
+
+
+async def test_an_edited_question_is_another_one_that_follows_the_same_answer(chat, store):
+    talk = Talk(await chat(Echo()), store)
+    await talk.ask("a")
+    await talk.ask("b")
+    await talk.ask("c", follows=await talk.found("0:a"))
+    assert await talk.shown() == ["a", "0:a", "c", "2:a/0:a/c"]  # and that is all that the model was sent
+    tree = Branches(await talk.messages())
+    b, c = await talk.found("b"), await talk.found("c")
+    assert tree.versions(b) == tree.versions(c) == [b, c]
+
+
+async def test_the_first_question_can_be_edited_too(chat, store):
+    talk = Talk(await chat(Echo()), store)
+    await talk.ask("a")
+    await talk.ask("b", follows="")
+    assert await talk.shown() == ["b", "1:b"]
+    await talk.switch("a")
+    assert await talk.shown() == ["a", "0:a"]
+
+
+async def test_an_answer_written_anew_is_another_one_that_follows_the_same_question(chat, store):
+    model = Echo()
+    talk = Talk(await chat(model), store)
+    await talk.ask("a")
+    await talk.again(await talk.found("a"))
+    assert await talk.shown() == ["a", "1:a"]
+    assert [message.content for message in model.asked[1][0]] == ["a"]
+    tree = Branches(await talk.messages())
+    assert tree.versions(await talk.found("1:a")) == [await talk.found("0:a"), await talk.found("1:a")]
+
+
+async def test_an_answer_in_the_middle_is_written_anew_and_what_followed_the_former_one_is_kept(chat, store):
+    talk = Talk(await chat(Echo()), store)
+    await talk.ask("a")
+    await talk.ask("b")
+    await talk.again(await talk.found("a"))
+    assert await talk.shown() == ["a", "2:a"]
+    await talk.switch("0:a")
+    assert await talk.shown() == ["a", "0:a", "b", "1:a/0:a/b"]
+
+
+async def test_who_switched_to_a_version_goes_on_from_there(chat, store):
+    talk = Talk(await chat(Echo()), store)
+    await talk.ask("a")
+    await talk.again(await talk.found("a"))
+    await talk.switch("0:a")
+    await talk.ask("b")
+    assert await talk.shown() == ["a", "0:a", "b", "2:a/0:a/b"]
+    assert await talk.branch() == await talk.found("0:a")
+
+
+async def test_what_is_new_is_shown_whatever_was_switched_to(chat, store):
+    talk = Talk(await chat(Echo()), store)
+    await talk.ask("a")
+    await talk.ask("b", follows="")
+    await talk.switch("a")
+    await talk.again(await talk.found("b"))
+    assert await talk.shown() == ["b", "2:b"]
+    assert await talk.branch() == ""
+
+
+async def test_a_message_of_another_conversation_or_a_question_is_followed_by_nothing(chat, store):
+    runner = await chat(Echo())
+    talk, other = Talk(runner, store), Talk(runner, store)
+    await talk.ask("a")
+    await other.ask("x")
+    before = await talk.messages()
+    for follows in (await other.found("1:x"), await talk.found("a"), "nobody", "\0"):
+        with pytest.raises(MessageNotFound):
+            await talk.ask("b", follows=follows)
+    for question in (await other.found("x"), await talk.found("0:a"), "nobody", ""):
+        with pytest.raises(MessageNotFound):
+            await talk.again(question)
+    with pytest.raises(ConversationNotFound):
+        await runner.answer_again("bob", talk.id, before[0].id, "scripted", PARAMETERS)
+    assert await talk.messages() == before
+    assert not runner.is_busy("ann", talk.id)
+
+
+async def test_an_answer_that_was_asked_for_again_under_its_name_is_written_once(chat, store):
+    talk = Talk(await chat(Echo(seconds_between=0.02)), store)
+    await talk.ask("a")
+    question = await talk.found("a")
+    for again in (False, True):
+        await talk.runner.answer_again("ann", talk.id, question, "scripted", PARAMETERS, answer_id=NAME, again=again)
+    await ended(talk.runner, "ann", talk.id)
+    await talk.runner.answer_again("ann", talk.id, question, "scripted", PARAMETERS, answer_id=NAME, again=True)
+    assert [message.content for message in await talk.messages()] == ["a", "0:a", "1:a"]
+
+
+async def test_an_edit_that_is_sent_again_under_its_name_is_taken_once(chat, store):
+    talk = Talk(await chat(Echo()), store)
+    await talk.ask("a")
+    for again in (False, True):
+        await talk.ask("b", follows="", question_id=NAME, again=again)
+    assert [message.content for message in await talk.messages()] == ["a", "0:a", "b", "1:b"]
+
+
+async def test_an_old_version_that_ended_early_goes_on_only_where_it_is_shown(chat, store):
+    runner = await chat(Echo(), ScriptedModel("half", id="broken", error=RateLimited("No.")))
+    talk = Talk(runner, store)
+    await talk.ask("a", model="broken")
+    await talk.again(await talk.found("a"))
+    half = await talk.found("half")
+    with pytest.raises(NothingToContinue):
+        await runner.go_on("ann", talk.id, half, "scripted", PARAMETERS)
+    await talk.switch("half")
+    await runner.go_on("ann", talk.id, half, "scripted", PARAMETERS)
+    await ended(runner, "ann", talk.id)
+    assert (await talk.shown())[1].startswith("half1:a/half/")
+
+
+# Two answers at the same time
+
+
+async def test_two_answers_are_written_at_the_same_time_and_follow_the_same_question(chat, store):
+    one, two = ScriptedModel("one", gate_at=0, id="one"), ScriptedModel("two", gate_at=0, id="two")
+    runner = await chat(one, two)
+    warm = dataclasses.replace(PARAMETERS, temperature=1.0)
+    conversation = await runner.start("ann", "", "a", "one", PARAMETERS, beside=Beside("two", warm))
+    await asyncio.gather(one.writing.wait(), two.writing.wait())
+    assert runner.running_count == 2
+    one.gate.set()
+    two.gate.set()
+    await ended(runner, "ann", conversation.id)
+    question, first, second = await store.messages("ann", conversation.id)
+    assert {first.follows, second.follows} == {question.id}
+    assert {question.turn_id, first.turn_id, second.turn_id} == {question.turn_id}
+    assert [(m.model, m.content, m.temperature) for m in (first, second)] == [("one", "one", 0.9), ("two", "two", 1.0)]
+    shown = Branches([question, first, second]).shown()
+    assert [column for _, column in shown] == [0, 1, 2]
+
+
+async def test_one_model_can_answer_twice_at_the_same_time(chat, store):
+    runner = await chat(Echo())
+    conversation = await runner.start("ann", "", "a", "scripted", PARAMETERS, beside=Beside("scripted", PARAMETERS))
+    await ended(runner, "ann", conversation.id)
+    assert len(await store.messages("ann", conversation.id)) == 3
+
+
+async def test_stop_ends_both(chat, store):
+    one, two = ScriptedModel("one ", "x", gate_at=1, id="one"), ScriptedModel("two ", "x", gate_at=1, id="two")
+    runner = await chat(one, two)
+    conversation = await runner.start("ann", "", "a", "one", PARAMETERS, beside=Beside("two", PARAMETERS))
+    await asyncio.gather(one.writing.wait(), two.writing.wait())
+    await runner.stop("ann", conversation.id)
+    answers = (await store.messages("ann", conversation.id))[1:]
+    assert [(m.content, m.status) for m in answers] == [
+        ("one ", MessageStatus.STOPPED),
+        ("two ", MessageStatus.STOPPED),
+    ]
+    assert (one.closed, two.closed, runner.is_busy("ann", conversation.id)) == (1, 1, False)
+
+
+async def test_each_fails_on_its_own(chat, store):
+    broken, whole = ScriptedModel("x", id="broken", error=RateLimited("No.")), ScriptedModel("y", gate_at=0, id="whole")
+    runner = await chat(broken, whole)
+    conversation = await runner.start("ann", "", "a", "broken", PARAMETERS, beside=Beside("whole", PARAMETERS))
+    await whole.writing.wait()
+    async with asyncio.timeout(5):
+        while (await store.messages("ann", conversation.id))[1].status is not MessageStatus.ERROR:
+            await asyncio.sleep(0.01)
+    assert runner.is_busy("ann", conversation.id)
+    with pytest.raises(ConversationBusy):
+        await runner.start("ann", conversation.id, "b", "whole", PARAMETERS)
+    whole.gate.set()
+    await ended(runner, "ann", conversation.id)
+    assert (await store.messages("ann", conversation.id))[2].status is MessageStatus.COMPLETE
+
+
+async def test_both_count_in_the_limits(chat, store):
+    model = ScriptedModel("a", gate_at=0)
+    runner = await chat(model, limits=TurnLimits(per_user=2, at_once=3, waiting=2))
+    both = Beside("scripted", PARAMETERS)
+    await runner.start("ann", "", "1", "scripted", PARAMETERS, beside=both)
+    bobs = await runner.start("bob", "", "1", "scripted", PARAMETERS, beside=both)
+    async with asyncio.timeout(5):
+        while runner.running_count + runner.waiting_count < 4:
+            await asyncio.sleep(0.01)
+    assert (runner.running_count, runner.waiting_count) == (3, 1)
+    assert [answer.place for answer in runner.current("bob", bobs.id).answers] == [0, 1]
+    with pytest.raises(TooManyTurns):
+        await runner.start("cyd", "", "1", "scripted", PARAMETERS, beside=both)
+    await runner.start("cyd", "", "1", "scripted", PARAMETERS)
+    assert len((await store.conversations("cyd")).items) == 1
+    model.gate.set()
+    await runner.finish(5)
+    assert (runner.running_count, runner.waiting_count) == (0, 0)
+
+
+async def test_a_second_answer_that_cannot_be_asked_for_leaves_nothing(chat, store):
+    runner = await chat(ScriptedModel("a"))
+    with pytest.raises(UnknownModel):
+        await runner.start("ann", "", "a", "scripted", PARAMETERS, beside=Beside("gpt", PARAMETERS))
+    with pytest.raises(InvalidParameters):
+        Beside("scripted", GenerationParameters(temperature=7))
+    assert (await store.conversations("ann")).items == []
+
+
+async def test_one_of_two_is_kept_and_followed(chat, store):
+    runner = await chat(Echo(), ScriptedModel("two", id="two"))
+    talk = Talk(runner, store)
+    await talk.ask("a", beside=Beside("two", PARAMETERS))
+    assert await talk.shown() == ["a", "0:a", "two"]
+    await talk.switch("0:a")
+    assert await talk.shown() == ["a", "0:a"]
+    await talk.ask("b")
+    assert await talk.shown() == ["a", "0:a", "b", "1:a/0:a/b"]
+
+
+async def test_both_are_interrupted_where_the_app_ends(chat, store):
+    model = ScriptedModel("so far", "never", gate_at=1)
+    runner = await chat(model)
+    conversation = await runner.start("ann", "", "a", "scripted", PARAMETERS, beside=Beside("scripted", PARAMETERS))
+    await model.writing.wait()
+    await runner.aclose()
+    answers = (await store.messages("ann", conversation.id))[1:]
+    assert {message.status for message in answers} == {MessageStatus.INTERRUPTED}
+
+
+# Another model while the chosen one is not ready
+
+
+def not_ready(**options):
+    return ScriptedModel("late", id="gemma", status=ModelStatus(ModelState.WAITING, "no GPUs yet"), **options)
+
+
+async def test_another_model_answers_while_the_chosen_one_is_not_ready_and_it_is_marked(chat, store):
+    runner = await chat(
+        not_ready(), ScriptedModel("down", id="down", status=ModelStatus(ModelState.UNAVAILABLE)), Echo()
+    )
+    conversation = await runner.start("ann", "", "a", "gemma", PARAMETERS, or_other=True)
+    await ended(runner, "ann", conversation.id)
+    answer = (await store.messages("ann", conversation.id))[1]
+    assert (answer.model, answer.instead_of, answer.content) == ("scripted", "gemma", "0:a")
+    assert conversation.model == "gemma"  # the choice stays
+
+
+async def test_no_other_model_answers_unasked_or_where_the_chosen_one_is_ready(chat, store):
+    runner = await chat(not_ready(), Echo())
+    for model, or_other in (("gemma", False), ("scripted", True)):
+        conversation = await runner.start("ann", "", "a", model, PARAMETERS, or_other=or_other)
+        await ended(runner, "ann", conversation.id)
+        answer = (await store.messages("ann", conversation.id))[1]
+        assert (answer.model, answer.instead_of) == (model, "")
+
+
+async def test_where_no_other_model_is_ready_the_chosen_one_is_asked(chat, store):
+    runner = await chat(not_ready())
+    conversation = await runner.start("ann", "", "a", "gemma", PARAMETERS, or_other=True)
+    await ended(runner, "ann", conversation.id)
+    assert (await store.messages("ann", conversation.id))[1].content == "late"
+
+
+async def test_a_model_that_has_become_ready_is_asked_itself(chat, store):
+    model = not_ready()
+    runner = await chat(model, Echo())
+    model._status = ModelStatus(ModelState.READY)
+    conversation = await runner.start("ann", "", "a", "gemma", PARAMETERS, or_other=True)
+    await ended(runner, "ann", conversation.id)
+    assert (await store.messages("ann", conversation.id))[1].model == "gemma"
+
+
+# How an answer came about
+
+
+async def test_an_answer_is_stored_with_its_place_its_time_and_its_cost(chat, store):
+    model = ScriptedModel("one", "two", seconds_between=0.02)
+    model.place, model.price = Place.OWN_GPUS, Price(input=1.0, output=2.0)
+    runner = await chat(model)
+    conversation = await runner.start("ann", "", "a", "scripted", PARAMETERS)
+    await ended(runner, "ann", conversation.id)
+    answer = (await store.messages("ann", conversation.id))[1]
+    assert (answer.place, answer.temperature) == (Place.OWN_GPUS, 0.9)
+    assert answer.seconds > answer.seconds_to_first_token >= 0.02
+    assert answer.cost == pytest.approx((answer.usage.prompt_tokens + 2 * 2) / 1e6)

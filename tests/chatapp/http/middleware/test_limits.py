@@ -1,0 +1,177 @@
+"""How much anybody may ask for at once."""
+
+import asyncio
+import contextlib
+import http.client
+import itertools
+import json
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+
+from chatapp.auth import PERSON_KEY, Person
+from chatapp.domain.errors import TooLong
+from chatapp.http.middleware.limits import (
+    MOST_HEAD_BYTES,
+    LargeRequestsMiddleware,
+    OpenStreamsMiddleware,
+    SizesMiddleware,
+)
+from tests.page_client import OWN_PAGE
+
+
+async def reading(scope, receive, send):
+    await PlainTextResponse(f"{len(await Request(scope, receive).body())} bytes")(scope, receive, send)
+
+
+def client(app):
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://chat")
+
+
+async def pieces(count, size=100):
+    for _ in range(count):
+        yield b"x" * size
+
+
+async def test_a_body_may_be_as_long_as_any_that_the_page_sends():
+    async with client(SizesMiddleware(reading, most_bytes=1000)) as http:
+        assert (await http.post("/", content=b"x" * 1000)).text == "1000 bytes"
+        assert (await http.post("/", content=pieces(10))).text == "1000 bytes"
+
+
+async def test_a_longer_one_is_refused_in_words_before_anything_reads_it():
+    read = []
+
+    async def app(scope, receive, send):
+        read.append(True)
+        await reading(scope, receive, send)
+
+    async with client(SizesMiddleware(app, most_bytes=1000)) as http:
+        refused = await http.post("/", content=b"x" * 1001)
+        assert (refused.status_code, refused.json()["error"]["text"]) == (413, str(TooLong()))
+        assert read == []
+        refused = await http.post("/", content=pieces(11))  # which nobody announced
+        assert (refused.status_code, refused.json()["error"]["text"]) == (413, str(TooLong()))
+
+
+@pytest.mark.parametrize("length", ["-1", "1e3", "x", "", "9" * 30])
+async def test_a_length_that_is_none_is_refused(length):
+    async with client(SizesMiddleware(reading, most_bytes=1000)) as http:
+        assert (await http.post("/", headers={"content-length": length})).status_code == 413
+
+
+async def test_a_head_has_a_bound_too():
+    async with client(SizesMiddleware(reading, most_bytes=1000)) as http:
+        assert (await http.get("/", headers={"cookie": "x" * 16_000})).status_code == 200
+        for request in ({"headers": {"cookie": "x" * MOST_HEAD_BYTES}}, {"params": {"q": "x" * MOST_HEAD_BYTES}}):
+            refused = await http.get("/", **request)
+            assert refused.status_code == 431
+            assert "too long" in refused.json()["error"]["text"]
+
+
+@pytest.mark.parametrize("announced", [{"content-length": "70000000"}, {}], ids=["announced", "not announced"])
+@pytest.mark.parametrize("path", ["/conversations", "/profile", "/nothing"])
+async def test_in_the_chat_as_shipped_it_holds_for_every_address(chat_url, path, announced):
+    headers = {**OWN_PAGE, "content-type": "application/json", **announced}
+
+    def answered():
+        with contextlib.closing(http.client.HTTPConnection(urlsplit(chat_url).netloc)) as connection:
+            with contextlib.suppress(ConnectionError):  # the chat did not wait for the rest
+                connection.request("POST", path, itertools.repeat(b" " * 1_000_000, 70), headers)
+                return connection.getresponse().status
+            return None
+
+    assert await asyncio.to_thread(answered) in {413, None}
+
+
+class Streams:
+    """An app whose streams end when they are told to."""
+
+    def __init__(self, **bounds):
+        self.end = asyncio.Event()
+        self._begun = 0
+        self.app = OpenStreamsMiddleware(self._stream, **bounds)
+
+    async def _stream(self, scope, receive, send):
+        self._begun += 1
+        await self.end.wait()
+        await PlainTextResponse("done")(scope, receive, send)
+
+    async def are_open(self, count):
+        async with asyncio.timeout(10):
+            while self._begun < count:
+                await asyncio.sleep(0.01)
+
+    def ask(self, user, path="/conversations/x/events", **request):
+        async def app(scope, receive, send):
+            await self.app(scope | {PERSON_KEY: Person(user=user, kind="local")}, receive, send)
+
+        async def asked():
+            async with client(app) as http:
+                return await http.request("POST", path, **request)
+
+        return asyncio.create_task(asked())
+
+
+async def test_a_person_has_so_many_streams_and_no_more_until_one_ends():
+    streams = Streams(most_of_one=3)
+    mine = [streams.ask("ana") for _ in range(3)]
+    await streams.are_open(3)
+    refused = await streams.ask("ana")
+    assert refused.status_code == 429
+    assert "Close some of this chat's tabs" in refused.json()["error"]["text"]
+    theirs = streams.ask("ben")
+    mine[0].cancel()  # a tab that is closed
+    await asyncio.wait({mine[0]})
+    again = streams.ask("ana")
+    streams.end.set()
+    assert [response.status_code for response in await asyncio.gather(*mine[1:], theirs, again)] == [200] * 4
+    assert streams.app._open == {}
+
+
+async def test_there_are_so_many_of_all():
+    streams = Streams(most_of_one=2, most_of_all=3)
+    opened = [streams.ask(user) for user in ("ana", "ana", "ben")]
+    await streams.are_open(3)
+    refused = await streams.ask("cleo")
+    assert refused.status_code == 503
+    assert "Too many people" in json.loads(refused.content)["error"]["text"]
+    elsewhere = streams.ask("cleo", "/state")  # what is no stream is answered
+    streams.end.set()
+    assert (await elsewhere).status_code == 200
+    await asyncio.gather(*opened)
+
+
+async def test_a_person_has_so_many_large_requests_on_their_way():
+    streams = Streams()
+    streams.app = LargeRequestsMiddleware(streams._stream, most=2, large_bytes=100)
+    large = [streams.ask("ana", content=b"x" * 100), streams.ask("ana", content=pieces(1))]
+    await streams.are_open(2)
+    refused = await streams.ask("ana", content=b"x" * 100)
+    assert refused.status_code == 429
+    assert "several pictures at once" in refused.json()["error"]["text"]
+    others = [streams.ask("ana", content=b"x" * 99), streams.ask("ana"), streams.ask("ben", content=b"x" * 100)]
+    streams.end.set()
+    assert [response.status_code for response in await asyncio.gather(*large, *others)] == [200] * 5
+    assert streams.app._coming == {}
+
+
+async def test_a_large_request_that_is_answered_is_not_counted_however_long_the_answer_takes():
+    answered = asyncio.Event()
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        answered.set()
+        await streams.end.wait()
+        await send({"type": "http.response.body", "body": b""})
+
+    streams = Streams()
+    streams.app = LargeRequestsMiddleware(app, most=1, large_bytes=100)
+    first = streams.ask("ana", content=b"x" * 100)
+    await answered.wait()
+    second = streams.ask("ana", content=b"x" * 100)
+    streams.end.set()
+    assert [(await one).status_code for one in (first, second)] == [200, 200]

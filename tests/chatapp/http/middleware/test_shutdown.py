@@ -1,0 +1,54 @@
+"""Streams end when the chat does; what is being taken at that moment is answered first."""
+
+import asyncio
+
+from chatapp.http.middleware.shutdown import EndStreamsMiddleware
+
+
+async def ask(path, app, closing):
+    """Return the messages of a response to a request for ``path``."""
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    await EndStreamsMiddleware(app, closing)({"type": "http", "path": path}, None, send)
+    return sent
+
+
+def streaming(before_start=0.0):
+    async def app(_scope, _receive, send):
+        await asyncio.sleep(before_start)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"first", "more_body": True})
+        await asyncio.Event().wait()
+
+    return app
+
+
+async def test_a_stream_without_an_end_is_ended_properly():
+    closing = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.05, closing.set)
+    async with asyncio.timeout(5):
+        sent = await ask("/conversations/x/events", streaming(), closing)
+    assert [message.get("body") for message in sent] == [None, b"first", b""]
+    assert sent[-1]["more_body"] is False
+
+
+async def test_a_question_that_is_being_taken_is_answered_before_its_stream_is_ended():
+    closing = asyncio.Event()
+    closing.set()
+    async with asyncio.timeout(5):
+        sent = await ask("/conversations", streaming(before_start=0.05), closing)
+    assert sent[0]["type"] == "http.response.start"
+    assert sent[-1] == {"type": "http.response.body", "body": b"", "more_body": False}
+
+
+async def test_other_responses_are_left_alone():
+    async def app(_scope, _receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"all"})
+
+    closing = asyncio.Event()
+    closing.set()
+    assert len(await ask("/state", app, closing)) == 2

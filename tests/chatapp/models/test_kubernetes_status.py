@@ -1,0 +1,268 @@
+"""Why a model in this cluster is not there: as its pods tell, asked of an API server over real HTTPS."""
+
+import socket
+from datetime import datetime
+
+import kubernetes_validate
+import pytest
+import structlog
+from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatapp.domain.conversation import GenerationParameters, Message, Role
+from chatapp.domain.errors import ModelLoading, ModelUnavailable
+from chatapp.models import ModelState, TimeLimits
+from chatapp.models import kubernetes_status as pods
+from chatapp.models.kubernetes_status import PodWatch, status_of
+from chatapp.models.openai.model import OpenAICompatibleModel
+from tests.fakes.kubernetes_server import (
+    CREATED,
+    LATER,
+    FakeKubernetes,
+    ended,
+    evicted,
+    new,
+    pod,
+    running,
+    unschedulable,
+    waiting,
+)
+from tests.fakes.openai_server import FakeOpenAIServer
+
+NO_GPUS = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu. preemption: 0/3 nodes are available."
+NO_NODES = "0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector."
+NO_ROOM = "0/2 nodes are available: 2 Insufficient cpu."
+
+
+def ms(timestamp):
+    return int(datetime.fromisoformat(timestamp).timestamp() * 1000)
+
+
+@pytest.fixture
+async def kubernetes(tmp_path):
+    async with FakeKubernetes(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+def watch(kubernetes):
+    return PodWatch("chat/app=gemma", url=kubernetes.url, folder=kubernetes.folder)
+
+
+@pytest.fixture
+async def gemma(watch):
+    """Return Gemma at an address where nothing answers."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    model = OpenAICompatibleModel(
+        "gemma", "Gemma", f"http://127.0.0.1:{port}", pods=watch, limits=TimeLimits(connect=1)
+    )
+    yield model
+    await model.aclose()
+
+
+@pytest.mark.parametrize(
+    ("status", "state", "reason", "since"),
+    [
+        (unschedulable(NO_GPUS), ModelState.WAITING, "there is no machine with free GPUs for it yet", CREATED),
+        (unschedulable(NO_NODES), ModelState.WAITING, "there is no machine with free GPUs for it yet", CREATED),
+        (unschedulable(NO_ROOM), ModelState.WAITING, "there is no machine with room for it yet", CREATED),
+        (
+            unschedulable("", reason="SchedulingGated"),
+            ModelState.WAITING,
+            "there is no machine with free GPUs for it yet",
+            CREATED,
+        ),
+        (new(), ModelState.LOADING, "its container is being made, and its image fetched", CREATED),
+        (
+            waiting("ContainerCreating"),
+            ModelState.LOADING,
+            "its container is being made, and its image fetched",
+            LATER,
+        ),
+        (running(ready=False), ModelState.LOADING, "it loads its weights", LATER),
+        (
+            waiting("CrashLoopBackOff", "back-off 5m0s restarting", restarts=4, last=ended("OOMKilled", 137)),
+            ModelState.UNAVAILABLE,
+            "it crashes at its start, again and again (OOMKilled)",
+            LATER,
+        ),
+        (
+            waiting("ImagePullBackOff", 'Back-off pulling image "vllm"'),
+            ModelState.UNAVAILABLE,
+            "its image cannot be fetched (ImagePullBackOff)",
+            CREATED,
+        ),
+        (
+            waiting("CreateContainerConfigError", 'secret "hf-secret" not found'),
+            ModelState.UNAVAILABLE,
+            "its container cannot be made (CreateContainerConfigError)",
+            CREATED,
+        ),
+        (evicted(), ModelState.UNAVAILABLE, "its pod has ended (Evicted)", CREATED),
+    ],
+)
+async def test_a_pods_state_is_told_with_the_time_since(kubernetes, gemma, status, state, reason, since):
+    kubernetes.pods = [pod(status)]
+    said = await gemma.status()
+    assert (said.state, said.reason, said.since_ms) == (state, reason, ms(since))
+    assert said.fix
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        new(),
+        unschedulable(NO_GPUS),
+        waiting("CrashLoopBackOff", "back-off", restarts=4, last=ended("Error", 1)),
+        running(ready=True),
+        evicted(),
+    ],
+)
+def test_the_fakes_pods_are_what_kubernetes_defines(status):
+    kubernetes_validate.validate({"apiVersion": "v1", "kind": "Pod", **pod(status)}, "1.37.0", strict=True)
+
+
+async def test_a_model_without_pods_is_switched_off(kubernetes, gemma):
+    kubernetes.pods = [pod(running(ready=True), app="gradio-chat"), pod(unschedulable(NO_GPUS), namespace="other")]
+    said = await gemma.status()
+    assert (said.state, said.reason) == (ModelState.UNAVAILABLE, "it is switched off, or its pods cannot be made")
+
+
+async def test_the_pod_that_is_nearest_to_being_ready_counts(kubernetes, gemma):
+    old = pod(running(ready=True), deleted=True)
+    kubernetes.pods = [pod(evicted()), pod(unschedulable(NO_GPUS)), old]
+    assert (await gemma.status()).state is ModelState.WAITING
+    kubernetes.pods.append(pod(running(ready=False)))
+    assert (await gemma.status()).state is ModelState.LOADING
+
+
+async def test_where_its_pod_is_ready_what_the_chat_sees_is_said(kubernetes, gemma):
+    kubernetes.pods = [pod(running(ready=True)), pod(unschedulable(NO_GPUS))]
+    said = await gemma.status()
+    assert said.state is ModelState.UNAVAILABLE
+    assert said.reason.startswith("nothing answers at")
+
+
+async def test_nobody_is_asked_while_the_model_answers(kubernetes, watch):
+    async with FakeOpenAIServer() as server:
+        model = OpenAICompatibleModel("gemma", "Gemma", server.url, pods=watch)
+        assert (await model.status()).state is ModelState.READY
+        server.loading = True  # it answers, and says why not
+        assert (await model.status()).state is ModelState.LOADING
+        await model.aclose()
+    assert kubernetes.requests == []
+
+
+async def test_the_token_is_read_again_since_it_changes_every_hour(kubernetes, watch):
+    kubernetes.pods = [pod(unschedulable(NO_GPUS))]
+    for token in ("second", "third\n"):
+        kubernetes.new_token(token.strip())
+        (kubernetes.folder / "token").write_text(token)
+        assert (await watch.status()).state is ModelState.WAITING
+    assert set(kubernetes.requests) == {"/api/v1/namespaces/chat/pods?labelSelector=app%3Dgemma&limit=20"}
+
+
+async def test_the_schedulers_own_words_are_in_the_log_once(kubernetes, watch):
+    kubernetes.pods = [pod(unschedulable(NO_GPUS))]
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(3):
+            await watch.status()
+    assert logs == [{"event": "model_is_away", "state": "waiting", "words": NO_GPUS, "log_level": "info"}]
+
+
+def broken(kubernetes, folder, how):
+    """Return a watch that cannot find out."""
+    match how:
+        case "forbidden":
+            return PodWatch("other/app=gemma", url=kubernetes.url, folder=folder)
+        case "wrong token":
+            kubernetes.new_token("another")
+            (folder / "token").write_text("old")
+        case "no token":
+            (folder / "token").unlink()
+        case "not JSON":
+            kubernetes.reply = web.Response(text="<html>")
+        case "no list":
+            kubernetes.reply = web.json_response({"items": None})
+        case "another authority":
+            other = folder / "other"
+            other.mkdir()
+            FakeKubernetes(other)
+            (folder / "ca.crt").write_bytes((other / "ca.crt").read_bytes())
+        case "no server":
+            return PodWatch("chat/app=gemma", url="https://127.0.0.1:9", folder=folder)
+        case "no pod":
+            return PodWatch("chat/app=gemma", folder=folder)
+    return PodWatch("chat/app=gemma", url=kubernetes.url, folder=folder)
+
+
+@pytest.mark.parametrize(
+    "how",
+    ["forbidden", "wrong token", "no token", "not JSON", "no list", "another authority", "no server", "no pod"],
+)
+async def test_what_cannot_be_found_out_is_logged_and_changes_nothing(kubernetes, tmp_path, monkeypatch, how):
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    kubernetes.pods = [pod(unschedulable(NO_GPUS))]
+    with structlog.testing.capture_logs() as logs:
+        assert await broken(kubernetes, tmp_path, how).status() is None
+    assert [entry["event"] for entry in logs] == ["pods_unknown"]
+
+
+async def test_a_slow_api_server_is_not_waited_for(kubernetes, watch, monkeypatch):
+    monkeypatch.setattr(pods, "SECONDS", 0)
+    assert await watch.status() is None
+
+
+async def test_a_pod_is_told_where_the_api_is(kubernetes, monkeypatch):
+    kubernetes.pods = [pod(unschedulable(NO_GPUS))]
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", kubernetes.url.rpartition(":")[2])
+    watch = PodWatch("chat/app=gemma", folder=kubernetes.folder)
+    assert (await watch.status()).state is ModelState.WAITING
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "words"),
+    [
+        (
+            unschedulable(NO_GPUS),
+            ModelUnavailable,
+            "Gemma cannot answer: there is no machine with free GPUs for it yet. Wait, which can take minutes or hours",
+        ),
+        (running(ready=False), ModelLoading, "Gemma cannot answer: it loads its weights. Wait some minutes"),
+    ],
+)
+async def test_a_question_in_vain_is_told_why(kubernetes, gemma, status, error, words):
+    kubernetes.pods = [pod(status)]
+    question = Message(id="q", turn_id="t", role=Role.USER, content="Hi", created_ms=1)
+    with pytest.raises(error) as caught:
+        _ = [event async for event in gemma.stream([question], GenerationParameters())]
+    assert str(caught.value).startswith(words)
+
+
+KEYS = [
+    *("metadata", "status", "conditions", "type", "reason", "message", "containerStatuses", "state", "lastState"),
+    *(
+        "waiting",
+        "running",
+        "terminated",
+        "startedAt",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "restartCount",
+        "phase",
+    ),
+]
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.sampled_from(["PodScheduled", "False", LATER]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(st.lists(ANY_JSON))
+def test_whatever_an_api_server_sends_is_read_without_an_error(items):
+    found = status_of(items)
+    assert found is None or found.status.state is not ModelState.READY

@@ -1,0 +1,712 @@
+"""`OpenAICompatibleModel` against a fake vLLM and a fake llama.cpp on loopback: real HTTP, scripted failures."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import email.utils
+import json
+import socket
+from contextlib import aclosing
+
+import pytest
+
+from chatapp.domain.conversation import FinishReason, GenerationParameters, Message, Role, Usage, new_id
+from chatapp.domain.errors import Blocked, ContextTooLong, ModelError, ModelLoading, ModelUnavailable, RateLimited
+from chatapp.models import Finish, ModelState, TextDelta, TimeLimits
+from chatapp.models.openai import model as openai_compatible
+from chatapp.models.openai import stream as openai_stream
+from chatapp.models.openai.model import OpenAICompatibleModel
+from tests.fakes.openai_server import FakeOpenAIServer, Reply
+
+QUESTION = "What is the secret of my life?"
+KEY = "sk-a-key-that-nothing-may-show"
+FLAVORS = pytest.mark.parametrize("flavor", ["vllm", "llama.cpp"])
+SHORT = TimeLimits(connect=0.3, first_token=0.15, between_tokens=0.1)
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch):
+    monkeypatch.setattr(openai_compatible, "RETRY_SECONDS", 0.01)
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nothing listens there: whoever uses it fails
+
+
+@pytest.fixture
+async def connect():
+    """Return a function that makes models, all of which are closed at the end."""
+    models = []
+
+    def make(server, **arguments):
+        url = server if isinstance(server, str) else server.url
+        models.append(OpenAICompatibleModel("gemma", "Gemma", url, **arguments))
+        return models[-1]
+
+    yield make
+    for model in models:
+        await model.aclose()
+
+
+def question(text=QUESTION):
+    return [Message(id=new_id(), turn_id="t", role=Role.USER, content=text, created_ms=1)]
+
+
+async def ask(model, text=QUESTION, **parameters):
+    """Return every event of one answer."""
+    async with aclosing(model.stream(question(text), GenerationParameters(**parameters))) as events:
+        return [event async for event in events]
+
+
+async def ask_in_vain(model, error=ModelError, text=QUESTION, **parameters):
+    """Return the text that came, and the error that ended it; no error may tell the question or the key."""
+    shown = ""
+
+    async def read():
+        nonlocal shown
+        async with aclosing(model.stream(question(text), GenerationParameters(**parameters))) as events:
+            async for event in events:
+                shown += event.text
+
+    with pytest.raises(error) as caught:
+        await read()
+    told = f"{caught.value} {caught.value.detail}"
+    assert text not in told
+    assert KEY not in told
+    return shown, caught.value
+
+
+def text_of(events):
+    return "".join(event.text for event in events if isinstance(event, TextDelta))
+
+
+def sse(*events):
+    return [f"data: {event if isinstance(event, str) else json.dumps(event)}\n\n".encode() for event in events]
+
+
+def delta(content, finish_reason=None, **more):
+    return {"choices": [{"index": 0, "delta": {"content": content, **more}, "finish_reason": finish_reason}]}
+
+
+async def until(condition):
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+# --- an answer ---------------------------------------------------------------------------------------------------
+
+
+@FLAVORS
+async def test_an_answer_arrives_whole_with_its_end_and_its_usage(connect, flavor):
+    async with FakeOpenAIServer(flavor=flavor, answer=["Hel", "lo", "!"]) as server:
+        events = await ask(connect(server), temperature=0.5, top_p=0.8, max_tokens=7, system_prompt="Be kind.")
+    assert text_of(events) == "Hello!"
+    assert events[-2:] == [Finish(FinishReason.STOP), Usage(prompt_tokens=9, completion_tokens=3)]
+    assert server.requests == [
+        {
+            "model": "gemma",
+            "messages": [{"role": "system", "content": "Be kind."}, {"role": "user", "content": QUESTION}],
+            "temperature": 0.5,
+            "top_p": 0.8,
+            "max_tokens": 7,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+    ]
+
+
+async def test_the_first_words_come_at_once_and_later_ones_together_with_their_neighbours(connect):
+    words = [f"{number} " for number in range(60)]
+    async with FakeOpenAIServer(answer=words, tokens_per_second=100) as server:
+        events = await ask(connect(server))
+    texts = [event.text for event in events if isinstance(event, TextDelta)]
+    assert "".join(texts) == "".join(words)
+    assert 2 < len(texts) < len(words) / 2
+    assert len(texts[0]) < len(max(texts, key=len))
+
+
+async def test_an_answer_that_reaches_max_tokens_says_so(connect):
+    async with FakeOpenAIServer(answer=["one ", "two ", "three"]) as server:
+        events = await ask(connect(server), max_tokens=2)
+    assert text_of(events) == "one two "
+    assert Finish(FinishReason.LENGTH) in events
+
+
+@pytest.mark.parametrize("suffix", ["", "/", "/v1", "/v1/"])
+async def test_the_address_may_be_written_in_every_usual_way(connect, suffix):
+    async with FakeOpenAIServer() as server:
+        assert text_of(await ask(connect(server.url + suffix))) == "Hello from the fake."
+
+
+@pytest.mark.parametrize(
+    "url", ["localhost:8000", "ftp://host", "http://", "http://user:secret@host", "http://h/?a=b", ""]
+)
+def test_an_address_that_can_never_work_is_refused_at_once_and_names_the_setting(url):
+    with pytest.raises(ValueError, match="Check CHAT_GEMMA_URL") as caught:
+        OpenAICompatibleModel("gemma", "Gemma", url)
+    assert "secret" not in str(caught.value)
+
+
+async def test_a_key_is_sent_as_a_bearer_token_and_none_sends_no_header(connect):
+    async with FakeOpenAIServer(api_key=KEY) as server:
+        assert await ask(connect(server, api_key=f"{KEY}\n"))  # as a mounted secret ends
+        assert {headers["Authorization"] for headers in server.headers} == {f"Bearer {KEY}"}
+    async with FakeOpenAIServer() as server:
+        assert await ask(connect(server))
+        assert not any("Authorization" in headers for headers in server.headers)
+
+
+@pytest.mark.parametrize("key", ["two\nlines", "мой ключ"])
+def test_a_key_that_no_header_can_carry_is_refused_without_being_shown(key):
+    with pytest.raises(ValueError, match="CHAT_GEMMA_API_KEY") as caught:
+        OpenAICompatibleModel("gemma", "Gemma", "http://localhost", api_key=key)
+    assert key not in str(caught.value)
+
+
+async def test_max_tokens_never_exceeds_the_context_which_vllm_refuses(connect):
+    async with FakeOpenAIServer(context_tokens=100) as server:
+        model = connect(server)
+        assert model.context_tokens is None
+        assert await ask(model, max_tokens=4096)
+    assert server.requests[0]["max_tokens"] == model.context_tokens == 100
+
+
+@FLAVORS
+async def test_the_context_size_is_read_from_the_list_of_models_unless_it_is_given(connect, flavor):
+    async with FakeOpenAIServer(flavor=flavor, context_tokens=1234) as server:
+        listed, given = connect(server), connect(server, context_tokens=500)
+        await listed.status()
+        await given.status()
+    assert (listed.context_tokens, given.context_tokens) == (1234, 500)
+
+
+# --- the stream, as servers really send it -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
+async def test_a_stream_may_be_cut_anywhere_even_inside_a_character(connect, size):
+    text = "שלום 👋🏽 été\r\n"
+    events = [delta(None), delta(text, ensure="x"), delta("", "stop")]
+    raw = b"".join(f"data: {json.dumps(event, ensure_ascii=False)}\n\n".encode() for event in events)
+    async with FakeOpenAIServer(script=[Reply(raw=[raw[i : i + size] for i in range(0, len(raw), size)])]) as server:
+        assert text_of(await ask(connect(server))) == text
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'data:{"choices":[{"delta":{"content":"Hi"},"finish_reason":"stop"}]}\r\n\r\ndata:[DONE]\r\n\r\n',
+        b': ping\n\nevent: message\nid: 1\ndata: {"choices":[{"delta":{"content":"Hi"},"finish_reason":"stop"}]}\n\n',
+        b'data: {"choices":[\ndata: {"delta":{"content":"Hi"},"finish_reason":"stop"}]}\n\n',
+        b'\xef\xbb\xbfdata: {"choices":[{"delta":{"content":"Hi"},"finish_reason":"stop"}]}\r\r',
+        b'data: {"choices":[{"delta":{"content":"Hi"},"finish_reason":"stop"}]}',
+        b'data: {"choices":[{"delta":{"content":"Hi"}}]}\n\ndata: [DONE]\n\n',
+    ],
+    ids=["CRLF, no space", "comment and fields", "two data lines", "BOM, CR", "no last line end", "only DONE"],
+)
+async def test_every_way_to_write_events_is_understood(connect, raw):
+    async with FakeOpenAIServer(script=[Reply(raw=[raw])]) as server:
+        assert text_of(await ask(connect(server))) == "Hi"
+
+
+async def test_a_surrogate_pair_in_two_deltas_becomes_one_character_and_half_a_pair_a_question_mark(connect):
+    pieces = ["a\ud83d", "\ude00b", "c\ud83d", "d", "\0", "e\ud83d"]
+    async with FakeOpenAIServer(script=[Reply(pieces=pieces)]) as server:
+        events = await ask(connect(server))
+    assert text_of(events) == "a😀bc\ufffdd\ufffde\ufffd"
+    assert all(event.text for event in events if isinstance(event, TextDelta))
+
+
+@pytest.mark.parametrize("name", ["reasoning", "reasoning_content"])
+async def test_reasoning_is_not_shown_and_counts_as_progress(connect, name):
+    raw = [*sse(*[delta(None, **{name: "hm"})] * 6), *sse(delta("Yes", "stop"))]  # 0.42 s in all
+    async with FakeOpenAIServer(script=[Reply(raw=raw, seconds_between=0.06)]) as server:
+        limits = TimeLimits(first_token=0.3, between_tokens=0.3)
+        assert text_of(await ask(connect(server, limits=limits))) == "Yes"
+
+
+async def test_usage_in_every_chunk_is_told_once_with_the_last_numbers(connect):
+    counted = [
+        {**delta(piece), "usage": {"prompt_tokens": 3, "completion_tokens": n}} for n, piece in enumerate("ab", 1)
+    ]
+    async with FakeOpenAIServer(script=[Reply(raw=sse(*counted, delta("", "stop"), "[DONE]"))]) as server:
+        events = await ask(connect(server))
+    assert [event for event in events if isinstance(event, Usage)] == [Usage(prompt_tokens=3, completion_tokens=2)]
+
+
+async def test_a_whole_answer_is_not_spoiled_by_a_connection_that_breaks_after_it(connect):
+    async with FakeOpenAIServer(script=[Reply(raw=sse(delta("Hi", "stop")), ending="reset")]) as server:
+        assert await ask(connect(server)) == [TextDelta("Hi"), Finish(FinishReason.STOP)]
+
+
+async def test_a_whole_answer_does_not_wait_for_a_server_that_never_ends_the_stream(connect, monkeypatch):
+    monkeypatch.setattr(openai_compatible, "_STRAGGLER_SECONDS", 0.05)
+    for raw in (sse(delta("Hi", "stop")), sse(delta("Hi", "stop"), "[DONE]")):
+        async with FakeOpenAIServer(script=[Reply(raw=raw, ending="stall")]) as server, asyncio.timeout(1):
+            assert text_of(await ask(connect(server))) == "Hi"
+
+
+# --- what differs between llama.cpp and vLLM ---------------------------------------------------------------------
+
+
+@FLAVORS
+async def test_a_prompt_over_the_context_is_too_long_with_the_numbers_that_are_known(connect, flavor):
+    async with FakeOpenAIServer(flavor=flavor, context_tokens=10) as server:
+        _, error = await ask_in_vain(connect(server), ContextTooLong, "word " * 11)
+    assert error.context_tokens == 10
+    assert error.prompt_tokens == (11 if flavor == "llama.cpp" else None)
+    assert "at most 10" in str(error)
+
+
+async def test_a_prompt_that_fills_vllms_context_to_the_last_token_is_too_long(connect):
+    async with FakeOpenAIServer(context_tokens=10) as server:
+        _, error = await ask_in_vain(connect(server), ContextTooLong, "word " * 10, max_tokens=1)
+    assert "max_tokens" in error.detail
+
+
+async def test_a_context_error_without_any_name_for_it_is_told_by_its_words(connect):
+    words = {"error": "Trying to keep the first 5000 tokens when context length is only 4096 tokens"}  # LM Studio
+    async with FakeOpenAIServer(script=[Reply(status=400, body=words)]) as server:
+        await ask_in_vain(connect(server), ContextTooLong)
+
+
+@pytest.mark.parametrize("parameter", ["temperature", "top_p"])
+async def test_a_parameter_that_vllm_does_not_accept_is_named_and_the_question_is_not(connect, parameter):
+    echo = {"message": f"got {QUESTION}", "type": QUESTION, "param": f"body.{parameter}", "code": 400}
+    async with FakeOpenAIServer(script=[Reply(status=400, body={"error": echo})]) as server:
+        _, error = await ask_in_vain(connect(server), ModelUnavailable)
+        assert f"does not accept {parameter}" in str(error)
+        assert len(server.requests) == 1
+
+
+async def test_a_model_that_vllm_does_not_have_is_named_with_its_setting_and_llama_cpp_takes_any_name(connect):
+    async with FakeOpenAIServer(flavor="vllm") as server:
+        _, error = await ask_in_vain(connect(server, model="nope", model_setting="MY_MODEL"), ModelUnavailable)
+        assert "'nope'" in str(error)
+        assert "MY_MODEL" in str(error)
+        assert len(server.requests) == 1
+        status = await connect(server, model="nope").status()
+        assert status.state is ModelState.UNAVAILABLE
+        assert "'nope'" in status.reason
+    async with FakeOpenAIServer(flavor="llama.cpp") as server:
+        assert await ask(connect(server, model="nope"))
+        assert (await connect(server, model="nope").status()).state is ModelState.READY
+
+
+async def test_llama_cpp_that_is_still_loading_is_loading_and_is_not_asked_again(connect):
+    async with FakeOpenAIServer(flavor="llama.cpp") as server:
+        server.loading = True
+        model = connect(server)
+        await ask_in_vain(model, ModelLoading)
+        assert len(server.headers) == 1
+        assert (await model.status()).state is ModelState.LOADING
+        server.loading = False
+        assert (await model.status()).state is ModelState.READY
+
+
+@FLAVORS
+async def test_a_wrong_key_and_a_missing_one_are_told_apart_whatever_shape_the_error_has(connect, flavor):
+    async with FakeOpenAIServer(flavor=flavor, api_key="right") as server:
+        wrong, missing = connect(server, api_key=KEY), connect(server, key_setting="MY_KEY")
+        assert "refuses the key" in str((await ask_in_vain(wrong, ModelUnavailable))[1])
+        assert "wants a key. Check MY_KEY" in str((await ask_in_vain(missing, ModelUnavailable))[1])
+        assert (await wrong.status()).fix == "check CHAT_GEMMA_API_KEY"
+        assert server.requests == []
+
+
+async def test_an_engine_that_dies_in_the_middle_keeps_the_text_and_tells_it(connect):
+    async with FakeOpenAIServer(script=[Reply(pieces=["Half"], ending="error")]) as server:
+        shown, error = await ask_in_vain(connect(server), ModelUnavailable)
+    assert shown == "Half"
+    assert "stopped in the middle" in str(error)
+    assert "status=500" in error.detail
+
+
+async def test_an_error_in_the_stream_before_any_text_is_classified_by_its_code(connect):
+    full = {"message": "Context size has been exceeded.", "code": 400, "n_ctx": 4096}
+    async with FakeOpenAIServer(script=[Reply(raw=sse({"error": full})), Reply(raw=sse({"error": "no"}))]) as server:
+        assert (await ask_in_vain(connect(server), ContextTooLong))[1].context_tokens == 4096
+        assert "reports a failure" in str((await ask_in_vain(connect(server), ModelUnavailable))[1])
+
+
+# --- other failures ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("ending", "raw"), [("reset", None), ("cut", None), ("cut", sse(delta("Half")))])
+async def test_a_connection_that_breaks_in_the_middle_keeps_the_text_and_asks_nothing_again(connect, ending, raw):
+    async with FakeOpenAIServer(script=[Reply(pieces=["Half"], raw=raw, ending=ending)]) as server:
+        shown, error = await ask_in_vain(connect(server), ModelUnavailable)
+        assert len(server.requests) == 1
+    assert shown == "Half"
+    assert "the connection was lost" in str(error)
+
+
+@pytest.mark.parametrize("reason", ["abort", "error"])
+async def test_an_answer_that_the_server_gave_up_is_not_a_whole_one(connect, reason):
+    async with FakeOpenAIServer(script=[Reply(raw=sse(delta("Half"), delta("", reason), "[DONE]"))]) as server:
+        assert (await ask_in_vain(connect(server), ModelUnavailable))[0] == "Half"
+
+
+async def test_an_answer_that_a_filter_ended_is_blocked_and_the_model_stays_ready(connect):
+    async with FakeOpenAIServer(script=[Reply(raw=sse(delta("Half"), delta("", "content_filter")))]) as server:
+        assert (await ask_in_vain(connect(server), Blocked))[0] == "Half"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(status=200, body=b"<html>Welcome to my router</html>", content_type="text/html"),
+        Reply(status=404, body=b"<html>404</html>", content_type="text/html"),
+        Reply(status=404, body={"detail": "Not Found"}),
+        Reply(status=200, body=b"[1, 2"),
+        Reply(status=200, body=[]),
+        Reply(status=200, body={"hello": "world"}),
+        Reply(raw=[b"data: garbage\n\n"]),
+        Reply(raw=[b"data: 17\n\n"]),
+        Reply(raw=[b"data: " + b"[" * 100_000 + b"\n\n"]),
+        Reply(raw=[b"hello\n\n"], ending="cut"),
+        Reply(raw=[b""], ending="cut"),
+    ],
+)
+async def test_whatever_is_no_chat_server_is_told_with_the_setting_of_the_address(connect, reply):
+    async with FakeOpenAIServer(script=[reply]) as server:
+        _, error = await ask_in_vain(connect(server, url_setting="MY_URL"), ModelUnavailable)
+        assert len(server.requests) == 1
+    assert "does not answer like an OpenAI-compatible server. Check MY_URL" in str(error)
+
+
+async def test_a_stream_without_line_ends_does_not_fill_the_memory(connect, monkeypatch):
+    monkeypatch.setattr(openai_stream, "MAX_EVENT_BYTES", 10_000)
+    async with FakeOpenAIServer(script=[Reply(raw=[b"data: " + b"x" * 4096] * 10, ending="stall")]) as server:
+        await ask_in_vain(connect(server), ModelUnavailable)
+        await until(lambda: server.running == 0)
+
+
+async def test_an_error_with_status_200_is_an_error(connect):
+    body = {"error": {"message": "no", "type": "BadRequestError", "param": "input_tokens", "code": 400}}
+    old = {"object": "error", "message": "no", "type": "BadRequestError", "code": 500}
+    async with FakeOpenAIServer(script=[Reply(body=body), Reply(body=old)]) as server:
+        await ask_in_vain(connect(server), ContextTooLong)
+        assert "reports a failure (500)" in str((await ask_in_vain(connect(server)))[1])
+
+
+@pytest.mark.parametrize(
+    ("after", "words"),
+    [
+        (None, "in a moment"),
+        ("30", "in 30 seconds"),
+        ("0", "now"),
+        ("600", "in 10 minutes"),
+        ("soon", "in a moment"),
+        ("in an hour", "in 60 minutes"),
+    ],
+)
+async def test_too_many_requests_tells_when_to_try_again_and_is_not_retried(connect, after, words):
+    if after == "in an hour":  # as a date, which counts from now
+        after = email.utils.format_datetime(datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=1))
+    headers = {"Retry-After": after} if after else {}
+    async with FakeOpenAIServer(script=[Reply(status=429, body={}, headers=headers)]) as server:
+        _, error = await ask_in_vain(connect(server), RateLimited)
+        assert len(server.requests) == 1
+    assert str(error).endswith(f"Try again {words}.")
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+async def test_a_proxy_without_a_server_behind_it_is_asked_again_and_the_person_sees_nothing_of_it(connect, status):
+    failed = Reply(status=status, body=b"<html>Bad gateway</html>", content_type="text/html")
+    async with FakeOpenAIServer(script=[failed, failed]) as server:
+        assert text_of(await ask(connect(server))) == "Hello from the fake."
+        assert len(server.requests) == 3
+        server.script = [failed] * 5
+        _, error = await ask_in_vain(connect(server), ModelUnavailable)
+        assert len(server.requests) == 6
+    assert f"({status})" in str(error)
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 409, 413, 422, 500, 501])
+async def test_nothing_else_is_asked_again(connect, status):
+    async with FakeOpenAIServer(script=[Reply(status=status, body={"error": {"message": QUESTION}})]) as server:
+        await ask_in_vain(connect(server), ModelUnavailable)
+        assert len(server.requests) == 1
+
+
+async def test_a_connection_that_is_reset_before_the_first_byte_is_asked_again(connect):
+    async with FakeOpenAIServer(script=[Reply(ending="reset")] * 2) as server:
+        assert text_of(await ask(connect(server))) == "Hello from the fake."
+        server.script = [Reply(ending="reset")] * 3
+        _, error = await ask_in_vain(connect(server), ModelUnavailable)
+    assert "closed the connection" in str(error)
+
+
+async def test_a_server_that_is_being_started_again_is_found_again(connect, monkeypatch):
+    server = FakeOpenAIServer()
+    async with server:
+        model = connect(server)
+        assert await ask(model)
+    _, error = await ask_in_vain(model, ModelUnavailable)
+    assert f"nothing answers at {server.url}. Start the server there, or check CHAT_GEMMA_URL" in str(error)
+    monkeypatch.setattr(openai_compatible, "RETRY_SECONDS", 0.3)
+    asking = asyncio.create_task(ask(model))
+    await asyncio.sleep(0.05)
+    async with server:
+        assert text_of(await asking) == "Hello from the fake."
+
+
+async def test_a_server_that_was_started_again_with_another_model_is_asked_for_that_one(connect):
+    async with FakeOpenAIServer(models=["gemma-3-12b"]) as server:
+        model = connect(server)
+        await ask(model)
+        server.models = ["gemma-3-27b"]
+        assert await ask(model)
+        assert [request["model"] for request in server.requests] == ["gemma-3-12b", "gemma-3-12b", "gemma-3-27b"]
+
+
+async def test_a_redirect_is_not_followed(connect):
+    async with FakeOpenAIServer() as other:
+        away = Reply(status=307, body={}, headers={"Location": f"{other.url}/v1/chat/completions"})
+        async with FakeOpenAIServer(script=[away]) as server:
+            _, error = await ask_in_vain(connect(server, api_key=KEY), ModelUnavailable)
+        assert other.headers == []
+    assert "sends on to another address" in str(error)
+
+
+async def test_a_name_that_nobody_knows_is_told_as_one(connect):
+    _, error = await ask_in_vain(connect("http://no-such-name.invalid"), ModelUnavailable)
+    assert "no computer is known by the name" in str(error)
+
+
+async def test_a_server_that_speaks_no_tls_is_told_as_one(connect):
+    async with FakeOpenAIServer() as server:
+        _, error = await ask_in_vain(connect(server.url.replace("http:", "https:")), ModelUnavailable)
+    assert "no secure connection" in str(error)
+
+
+# --- time limits -------------------------------------------------------------------------------------------------
+
+
+async def test_a_server_that_accepts_no_connection_is_given_up_after_the_connect_limit(connect):
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        others = []
+        for _ in range(4):  # fill the queue, so that the next one is neither accepted nor refused
+            others.append(socket.socket())
+            others[-1].setblocking(False)
+            others[-1].connect_ex(full.getsockname())
+        limits = TimeLimits(connect=0.1, first_token=5)
+        _, error = await ask_in_vain(connect(f"http://127.0.0.1:{full.getsockname()[1]}", limits=limits))
+        for other in others:
+            other.close()
+    assert "does not accept connections in time" in str(error)
+
+
+@pytest.mark.parametrize("slow", ["seconds_to_headers", "seconds_to_first_token"])
+async def test_a_first_token_that_does_not_come_is_its_own_sentence_and_frees_the_server(connect, slow):
+    async with FakeOpenAIServer(script=[Reply(**{slow: 10})]) as server:
+        _, error = await ask_in_vain(connect(server, limits=SHORT), ModelUnavailable)
+        assert "the answer did not start within 0.15 seconds" in str(error)
+        await until(lambda: server.disconnects == 1)
+
+
+async def test_a_next_token_that_does_not_come_is_its_own_sentence_and_frees_the_server(connect):
+    async with FakeOpenAIServer(script=[Reply(pieces=["Half"], ending="stall")]) as server:
+        shown, error = await ask_in_vain(connect(server, limits=SHORT), ModelUnavailable)
+        assert shown == "Half"
+        assert "no more text came for 0.1 seconds" in str(error)
+        await until(lambda: server.disconnects == 1)
+
+
+async def test_pings_are_no_progress(connect):
+    async with FakeOpenAIServer(script=[Reply(raw=[b": ping\n\n"] * 100, seconds_between=0.02)]) as server:
+        _, error = await ask_in_vain(connect(server, limits=SHORT), ModelUnavailable)
+    assert "did not start" in str(error)
+
+
+async def test_a_slow_reader_does_not_use_up_the_servers_time(connect):
+    shown = ""
+    limits = TimeLimits(first_token=0.3, between_tokens=0.2)
+    async with FakeOpenAIServer(answer=list("abc"), tokens_per_second=50) as server:
+        async for event in connect(server, limits=limits).stream(question(), GenerationParameters()):
+            await asyncio.sleep(0.25)
+            shown += event.text if isinstance(event, TextDelta) else ""
+    assert shown == "abc"
+
+
+async def test_an_answer_may_take_longer_than_every_limit_as_long_as_it_goes_on(connect):
+    async with FakeOpenAIServer(answer=["x"] * 8, tokens_per_second=20) as server:  # 0.4 s in all
+        model = connect(server, limits=TimeLimits(first_token=0.3, between_tokens=0.3))
+        assert text_of(await ask(model)) == "x" * 8
+
+
+# --- stop --------------------------------------------------------------------------------------------------------
+
+
+async def test_closing_the_answer_closes_the_request_at_once(connect):
+    async with FakeOpenAIServer(answer=["x"] * 1000, tokens_per_second=200) as server:
+        events = connect(server).stream(question(), GenerationParameters())
+        assert await anext(events) == TextDelta("x")
+        await events.aclose()
+        await until(lambda: server.disconnects == 1)
+        assert server.running == 0
+
+
+@pytest.mark.parametrize(
+    "reply", [Reply(seconds_to_headers=10), Reply(ending="stall"), Reply(seconds_to_first_token=9)]
+)
+async def test_cancelling_the_reader_closes_the_request_wherever_it_waits(connect, reply):
+    async with FakeOpenAIServer(script=[reply]) as server:
+        asking = asyncio.create_task(ask(connect(server)))
+        await until(lambda: server.running == 1)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        await until(lambda: server.disconnects == 1)
+
+
+async def test_many_answers_run_side_by_side_and_the_status_still_gets_through(connect):
+    async with FakeOpenAIServer(answer=lambda messages: [messages[-1]["content"]], tokens_per_second=3) as server:
+        model = connect(server)
+        asking = [asyncio.create_task(ask(model, f"question {n}")) for n in range(120)]
+        await until(lambda: server.running == 120)
+        await model.status()
+        answers = await asyncio.gather(*asking)
+    assert [text_of(answer) for answer in answers] == [f"question {n}" for n in range(120)]
+
+
+async def test_a_connection_is_kept_for_the_next_question(connect):
+    async with FakeOpenAIServer() as server:
+        model = connect(server)
+        for _ in range(3):
+            await ask(model)
+        assert len(server.connections) == 1
+
+
+async def test_a_closed_model_asks_nothing_more(connect):
+    async with FakeOpenAIServer() as server:
+        model = connect(server)
+        await model.aclose()
+        await ask_in_vain(model, ModelUnavailable)
+        assert (await model.status()).reason == "the chat is being shut down"
+        assert server.headers == []
+
+
+# --- status ------------------------------------------------------------------------------------------------------
+
+
+@FLAVORS
+async def test_a_model_is_ready_after_it_has_generated_a_token_and_is_then_only_looked_at(connect, flavor):
+    async with FakeOpenAIServer(flavor=flavor) as server:
+        model = connect(server)
+        assert (await model.status()).state is ModelState.READY
+        assert (await model.status()).state is ModelState.READY
+        assert [(request["max_tokens"], "stream" in request) for request in server.requests] == [(1, False)]
+
+
+async def test_an_answer_is_proof_enough(connect):
+    async with FakeOpenAIServer() as server:
+        model = connect(server)
+        await ask(model)
+        assert (await model.status()).state is ModelState.READY
+        assert len(server.requests) == 1
+
+
+async def test_a_proof_is_asked_for_again_when_it_is_old_after_a_failure_and_when_the_list_has_changed(connect):
+    async with FakeOpenAIServer() as server:
+        model = connect(server, proof_seconds=0.05)
+        await model.status()
+        await asyncio.sleep(0.06)
+        await model.status()
+        assert len(server.requests) == 2
+
+        model = connect(server)
+        await model.status()
+        server.script = [Reply(pieces=["Half"], ending="error")]
+        await ask_in_vain(model)
+        await model.status()
+        assert len(server.requests) == 5
+
+        server.models = ["gemma", "another"]
+        await model.status()
+        assert len(server.requests) == 6
+
+
+async def test_a_refused_question_is_no_reason_to_doubt_the_model(connect):
+    async with FakeOpenAIServer(context_tokens=10) as server:
+        model = connect(server)
+        await model.status()
+        await ask_in_vain(model, ContextTooLong, "word " * 11)
+        await model.status()
+        assert len(server.requests) == 2
+
+
+async def test_many_looks_at_once_ask_for_one_proof(connect):
+    async with FakeOpenAIServer(script=[Reply(seconds_to_headers=0.05)]) as server:
+        model = connect(server)
+        statuses = await asyncio.gather(*(model.status() for _ in range(20)))
+        assert {status.state for status in statuses} == {ModelState.READY}
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (Reply(status=500, body={"error": {"message": "dead", "code": 500}}), "the server reports a failure (500)"),
+        (Reply(body={"error": {"message": "dead", "code": 500}}), "the server reports a failure (500)"),
+        (Reply(body={"choices": []}), "does not answer like an OpenAI-compatible server"),
+        (Reply(seconds_to_headers=10), "busy or stuck"),
+        (Reply(ending="reset"), "closed the connection"),
+    ],
+)
+async def test_a_server_that_lists_its_models_and_generates_nothing_is_unavailable(connect, monkeypatch, reply, reason):
+    monkeypatch.setattr(openai_compatible, "STATUS_SECONDS", 0.15)
+    async with FakeOpenAIServer(script=[reply]) as server:
+        status = await connect(server).status()
+        assert status.state is ModelState.UNAVAILABLE
+        assert reason in status.reason
+        assert status.fix
+        await until(lambda: server.running == 0)
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (Reply(body=b"<html></html>", content_type="text/html"), "does not answer like an OpenAI-compatible server"),
+        (Reply(body={"data": "none"}), "does not answer like an OpenAI-compatible server"),
+        (Reply(body={"data": []}), "has loaded no model"),
+        (Reply(body={"data": [17, {"id": None}]}), "has loaded no model"),
+        (Reply(status=502, body={}), "reports a failure (502)"),
+        (Reply(status=302, body={}, headers={"Location": "https://example.org"}), "sends on to another address"),
+    ],
+)
+async def test_a_list_of_models_that_is_none_is_told(connect, reply, reason):
+    async with FakeOpenAIServer() as server:
+        server.models_reply = reply
+        status = await connect(server).status()
+    assert status.state is ModelState.UNAVAILABLE
+    assert reason in status.reason
+
+
+async def test_a_strange_list_of_models_breaks_nothing(connect):
+    async with FakeOpenAIServer(models=["gemma"]) as server:
+        for odd in ({"meta": None}, {"max_model_len": "big"}, {"max_model_len": -1}, {"meta": {"n_ctx": None}}):
+            server.models_reply = Reply(body={"data": [{"id": "gemma", **odd}]})
+            model = connect(server)
+            assert (await model.status()).state is ModelState.READY
+            assert model.context_tokens is None
+
+
+async def test_nothing_at_the_address_is_told_with_the_address_and_the_setting(connect):
+    async with FakeOpenAIServer() as server:
+        url = server.url
+    status = await connect(url, url_setting="its url in CHAT_MODELS").status()
+    assert status.state is ModelState.UNAVAILABLE
+    assert status.reason == f"nothing answers at {url}"
+    assert status.fix == "start the server there, or check its url in CHAT_MODELS"
+
+
+async def test_a_status_is_bounded_when_the_server_says_nothing_at_all(connect, monkeypatch):
+    monkeypatch.setattr(openai_compatible, "STATUS_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # the kernel accepts, and nobody reads
+        status = await connect(f"http://127.0.0.1:{silent.getsockname()[1]}").status()
+    assert status.state is ModelState.UNAVAILABLE
+    assert "does not answer within 0.1 seconds" in status.reason

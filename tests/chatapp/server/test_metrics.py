@@ -1,0 +1,281 @@
+"""Metrics: what whoever runs the chat can read, where, and that nothing of a person is in it."""
+
+import asyncio
+import platform
+import re
+import signal
+import socket
+from importlib.metadata import version
+from pathlib import Path
+
+import aiohttp
+import pytest
+from prometheus_client import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from chatapp.app import create_app
+from chatapp.config.settings import InvalidSettings, load_settings
+from chatapp.domain.conversation import Message, MessageStatus, Role, Usage
+from chatapp.server.metrics import JournalWatch, Metrics, served
+from chatapp.store import StoreStatus
+from tests.page_client import open_page
+from tests.serving import ChatProcess, free_port, serving
+
+OPERATE = Path(__file__).parents[3] / "docs" / "operate.md"
+LABELS = {"model", "status", "limit", "le", "source", "python", "gradio"}
+
+
+def metrics(*models, status=None, running=0, waiting=0):
+    return Metrics(
+        models or ["gemma"],
+        running=lambda: running,
+        waiting=lambda: waiting,
+        journal=status and JournalWatch(status, most_writes=100, most_bytes=1000),
+    )
+
+
+def answer(status=MessageStatus.COMPLETE, **changes):
+    return Message(id="m", turn_id="t", role=Role.ASSISTANT, content="", created_ms=1, status=status, **changes)
+
+
+def values(text):
+    """Return {(name, label values by the labels' names...): value} of all samples."""
+    return {
+        (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def exposed(metrics):
+    return values(generate_latest(metrics.registry).decode())
+
+
+async def scraped(url):
+    async with aiohttp.ClientSession() as http, http.get(url) as response:
+        assert response.status == 200
+        return await response.text()
+
+
+class TestTurns:
+    def test_each_is_counted_by_its_model_and_its_end(self):
+        seen = metrics("gemma", "gemini")
+        seen.turn_ended(answer(model="gemma"), 2.0)
+        seen.turn_ended(answer(model="gemma"), 3.0)
+        seen.turn_ended(answer(MessageStatus.ERROR, model="gemini"), 0.1)
+        found = exposed(seen)
+        assert found["hybrid_chat_turns_total", "gemma", "complete"] == 2
+        assert found["hybrid_chat_turns_total", "gemini", "error"] == 1
+        assert found["hybrid_chat_turn_seconds_sum", "gemma"] == 5
+        assert found["hybrid_chat_turn_seconds_count", "gemini"] == 1
+
+    @pytest.mark.parametrize("status", ["complete", "stopped", "interrupted", "error"])
+    def test_every_end_is_there_before_the_first_so_that_the_first_is_an_increase(self, status):
+        assert exposed(metrics("gemma"))["hybrid_chat_turns_total", "gemma", status] == 0
+
+    def test_the_first_token_counts_only_where_there_was_one(self):
+        seen = metrics()
+        seen.turn_ended(answer(MessageStatus.ERROR, model="gemma"), 120.0)
+        assert exposed(seen)["hybrid_chat_first_token_seconds_count", "gemma"] == 0
+        seen.turn_ended(answer(model="gemma", seconds_to_first_token=0.3), 4.0)
+        found = exposed(seen)
+        assert found["hybrid_chat_first_token_seconds_sum", "gemma"] == 0.3
+        assert (
+            found["hybrid_chat_first_token_seconds_bucket", "0.25", "gemma"],
+            found["hybrid_chat_first_token_seconds_bucket", "0.5", "gemma"],
+        ) == (0, 1)
+
+    def test_tokens_are_added_up_where_the_server_counted_them(self):
+        seen = metrics()
+        for usage in (Usage(prompt_tokens=100, completion_tokens=20), Usage(completion_tokens=3), None):
+            seen.turn_ended(answer(model="gemma", usage=usage), 1.0)
+        found = exposed(seen)
+        assert found["hybrid_chat_prompt_tokens_total", "gemma"] == 100
+        assert found["hybrid_chat_completion_tokens_total", "gemma"] == 23
+
+    def test_how_many_run_and_wait_is_asked_for_at_each_look(self):
+        found = exposed(metrics(running=3, waiting=7))
+        assert (found["hybrid_chat_turns_running",], found["hybrid_chat_turns_waiting",]) == (3, 7)
+
+
+class TestRefusals:
+    def test_are_counted_by_their_limit_from_the_first(self):
+        seen = metrics()
+        assert exposed(seen)["hybrid_chat_refused_total", "all_cost"] == 0
+        seen.refused("all_cost")
+        assert exposed(seen)["hybrid_chat_refused_total", "all_cost"] == 1
+
+
+class TestJournal:
+    def test_says_how_much_waits_and_from_where_on_it_is_too_much(self):
+        status = StoreStatus(waiting_writes=5, waiting_bytes=600, waiting_seconds=70.5, reachable=False, full=True)
+        found = exposed(metrics(status=lambda: status))
+        assert {name: value for (name, *_), value in found.items() if "journal" in name or "cloud" in name} == {
+            "hybrid_chat_journal_writes": 5,
+            "hybrid_chat_journal_bytes": 600,
+            "hybrid_chat_journal_age_seconds": 70.5,
+            "hybrid_chat_journal_writes_limit": 100,
+            "hybrid_chat_journal_bytes_limit": 1000,
+            "hybrid_chat_journal_full": 1,
+            "hybrid_chat_cloud_reachable": 0,
+        }
+
+    def test_is_asked_once_for_each_look(self):
+        asked = []
+        watched = metrics(status=lambda: asked.append(1) or StoreStatus())
+        exposed(watched)
+        exposed(watched)
+        assert len(asked) == 2
+
+    def test_is_absent_where_nothing_waits_for_a_cloud(self):
+        assert not [name for name, *_ in exposed(metrics()) if "journal" in name or "cloud" in name]
+
+
+class TestNames:
+    found = staticmethod(lambda: generate_latest(metrics(status=StoreStatus).registry).decode())
+
+    def test_follow_prometheus_conventions(self):
+        for family in text_string_to_metric_families(self.found()):
+            assert re.fullmatch(r"(hybrid_chat|process)(_[a-z]+)+", family.name)
+            assert family.documentation.endswith(".")
+            if family.type == "counter":
+                assert all(sample.name.endswith("_total") for sample in family.samples)
+            if family.type == "histogram":
+                assert family.name.endswith("_seconds")
+
+    def test_are_all_explained_to_whoever_runs_the_chat_and_no_others(self):
+        exposed = {name for name in re.findall(r"^# TYPE (\w+) ", self.found(), re.MULTILINE) if "hybrid" in name}
+        assert set(re.findall(r"hybrid_chat_[a-z_]+", OPERATE.read_text())) - {"hybrid_chat_"} == exposed
+
+
+def test_two_apps_in_one_process_count_apart():
+    one, other = metrics(), metrics()
+    one.turn_ended(answer(model="gemma"), 1.0)
+    assert exposed(one)["hybrid_chat_turns_total", "gemma", "complete"] == 1
+    assert exposed(other)["hybrid_chat_turns_total", "gemma", "complete"] == 0
+
+
+def test_what_runs_is_named_with_a_digest_of_its_source():
+    (build,) = [labels for name, *labels in exposed(metrics()) if name == "hybrid_chat_build_info"]
+    gradio, python, source = build
+    assert re.fullmatch(r"[0-9a-f]{12}", source)
+    assert (gradio, python) == (version("gradio"), platform.python_version())
+
+
+class TestServed:
+    async def test_answers_at_its_path_and_nowhere_else(self):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            async with served(metrics(running=2), listener):
+                assert values(await scraped(f"{url}/metrics"))["hybrid_chat_turns_running",] == 2
+                async with aiohttp.ClientSession() as http, http.get(url) as response:
+                    assert response.status == 404
+
+    async def test_ends_though_somebody_keeps_a_connection_open(self):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+            async with served(metrics(), listener):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert b"200 OK" in await reader.readline()
+        while await reader.read(65536):
+            pass
+        writer.close()
+        await writer.wait_closed()
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", port)
+
+
+class TestTheApp:
+    @pytest.fixture
+    def settings(self, settings):
+        return settings.model_copy(update={"metrics_port": 1})  # nobody listens there: `served` does that
+
+    async def test_counts_its_turns_and_names_nobody(self, settings):
+        app = await create_app(settings)
+        async with serving(app) as url, open_page(url) as page:
+            conversation = await page.send("Something SECRET", model="gemma")
+            await page.messages(conversation)
+            while not (found := exposed(app.state.metrics))["hybrid_chat_turns_total", "gemma", "complete"]:
+                await asyncio.sleep(0.01)
+            assert found["hybrid_chat_turn_seconds_count", "gemma"] == 1
+            assert found["hybrid_chat_first_token_seconds_count", "gemma"] == 1
+            assert found["hybrid_chat_turns_running",] == 0
+            text = generate_latest(app.state.metrics.registry).decode()
+        assert not [word for word in (conversation, "SECRET", "Hello") if word in text]
+        families = list(text_string_to_metric_families(text))
+        assert {label for family in families for sample in family.samples for label in sample.labels} <= LABELS
+
+    async def test_has_none_unless_they_are_wanted(self, settings):
+        app = await create_app(settings.model_copy(update={"metrics_port": None}))
+        async with app.router.lifespan_context(app):
+            assert app.state.metrics is None
+
+
+def test_their_port_is_never_the_public_one(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CHAT_PORT", "8000")
+    monkeypatch.setenv("CHAT_METRICS_PORT", "8000")
+    with pytest.raises(InvalidSettings, match="CHAT_METRICS_PORT is '8000': it must be another port than CHAT_PORT"):
+        load_settings()
+    monkeypatch.setenv("CHAT_METRICS_PORT", "9090")
+    assert load_settings().metrics_port == 9090
+
+
+@pytest.mark.slow
+class TestTheProcess:
+    @pytest.fixture
+    async def chat(self, tmp_path):
+        """Return a function that starts a chat with metrics at ``port``; it is killed at the end."""
+        chats = []
+
+        async def start(port, *, until_ready=True, **settings):
+            settings = {"CHAT_EMBEDDED_MODEL": "false", "CHAT_METRICS_PORT": str(port)} | settings
+            chats.append(await ChatProcess(tmp_path, **settings).start(until_ready=until_ready))
+            return chats[-1]
+
+        yield start
+        for running in chats:
+            await running.end(signal.SIGKILL)
+
+    async def test_serves_them_on_a_port_of_their_own_and_ends_cleanly(self, chat):
+        port = free_port()
+        running = await chat(port)
+        text = await scraped(f"http://127.0.0.1:{port}/metrics")
+        assert values(text)["process_start_time_seconds",] > 0
+        async with aiohttp.ClientSession() as http, http.get(f"{running.url}/metrics") as response:
+            assert "hybrid_chat_" not in await response.text()
+        assert await running.end() == 0
+        assert "Traceback" not in running.output
+
+    async def test_says_in_a_sentence_that_their_port_is_taken(self, chat):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            running = await chat(port, until_ready=False)
+            assert await running.ended() == 2
+        assert f"Port {port} is taken" in running.output
+        assert "make run CHAT_METRICS_PORT=" in running.output
+        assert "Traceback" not in running.output
+
+    async def test_still_says_how_much_waits_while_the_chat_drains(self, chat):
+        port = free_port()
+        running = await chat(
+            port,
+            CHAT_STORE="firestore",
+            GOOGLE_CLOUD_PROJECT="demo-chat",
+            FIRESTORE_EMULATOR_HOST="127.0.0.1:9",  # where nothing listens
+            CHAT_GEMMA_URL="http://127.0.0.1:9",
+            CHAT_LOG_FORMAT="json",
+        )
+        async with open_page(running.url) as page:
+            await page.send("Something", model="gemma")
+        ending = asyncio.create_task(running.end())
+        async with asyncio.timeout(20):
+            while "saving_what_waits" not in running.output:
+                await asyncio.sleep(0.05)
+        async with asyncio.timeout(20):
+            while (found := values(await scraped(f"http://127.0.0.1:{port}/metrics")))["hybrid_chat_cloud_reachable",]:
+                await asyncio.sleep(0.05)
+        assert found["hybrid_chat_journal_writes",] > 0
+        await running.end(signal.SIGKILL)
+        await ending

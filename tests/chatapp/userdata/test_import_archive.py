@@ -1,0 +1,229 @@
+"""The command that imports what a chat exported as JSON."""
+
+import asyncio
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from chatapp.domain.conversation import GenerationParameters, Image, MessageStatus, Persona, Profile, Role, new_id
+from chatapp.domain.errors import StoreUnavailable
+from chatapp.store.sqlite.store import SQLiteStore
+from chatapp.userdata import json_archive as archive
+from chatapp.userdata.import_archive import main
+from tests.chatapp.store.conftest import a_conversation, a_message
+
+ANONYMOUS = f"anonymous-{new_id()}"
+
+
+def conversation(*messages, title="A chat", at=1_000, **fields):
+    messages = messages or (a_message("question", at), a_message("answer", at + 1, role=Role.ASSISTANT, model="gemma"))
+    updated_ms = max(message.created_ms for message in messages)
+    return a_conversation(title=title, created_ms=at, updated_ms=updated_ms, **fields), list(messages)
+
+
+@pytest.fixture
+def exported(tmp_path):
+    """Return a function that writes an export of conversations and returns its path."""
+
+    def write(*conversations, profile=None):
+        path = tmp_path / "export.json"
+        lines = b",\n".join(archive.encoded(*one) for one in conversations)
+        path.write_bytes(archive.beginning("somebody", profile) + lines + archive.END)
+        return str(path)
+
+    return write
+
+
+def test_everything_that_was_exported_is_there_again(chat, exported, capsys):
+    conversations = [conversation(title="one", system_prompt="Be brief."), conversation(title="two", at=2_000)]
+    assert main([exported(*conversations)]) == 0
+    assert chat.everything() == conversations
+    assert "2 new conversations, 4 new messages." in capsys.readouterr().out
+
+
+def test_a_second_import_changes_nothing(chat, exported, capsys):
+    conversations = [conversation(), conversation(at=2_000)]
+    file = exported(*conversations)
+    main([file])
+    assert main([file]) == 0
+    assert chat.everything() == conversations
+    assert "0 new conversations, 0 new messages; 4 messages were there already." in capsys.readouterr().out
+
+
+def test_versions_and_pictures_arrive_and_a_second_time_change_nothing(chat, exported):
+    picture = Image(id="i", media_type="image/webp", width=4, height=3, data=b"RIFF\xff" * 100)
+    question = a_message("question", follows="", images=(picture,))
+    versions = [
+        a_message(f"answer {number}", 2_000 + number, role=Role.ASSISTANT, follows=question.id) for number in range(2)
+    ]
+    known = conversation(question, *versions, branch=versions[0].id, pinned=True, persona="p", archived=True)
+    for _ in range(2):
+        assert main([exported(known)]) == 0
+        assert chat.everything() == [known]
+
+
+def test_personas_are_added_to_those_that_are_there_once(chat, exported, capsys):
+    mine, same, new = (Persona(id=name, name=name, instructions=name) for name in ("mine", "same", "new"))
+    changed = replace(same, name="renamed there")
+    parameters = GenerationParameters(temperature=0.4)
+    theirs = Profile(personas=(changed, new), parameters=parameters, answer_with_other=True, revision=7)
+    file = exported(profile=theirs)
+    chat.do(lambda store: store.save_profile("local", Profile(personas=(mine, same), revision=2)))
+    for words in ("0 new messages, 1 new personas.", "0 new messages."):
+        assert main([file]) == 0
+        assert words in capsys.readouterr().out
+        assert chat.do(lambda store: store.profile("local")) == Profile(personas=(mine, same, new), revision=3)
+    chat.do(lambda store: store.delete_profile("local"))
+    assert main([file]) == 0
+    assert chat.do(lambda store: store.profile("local")) == replace(theirs, revision=1)
+
+
+def test_a_later_export_adds_what_is_new_and_leaves_the_rest(chat, exported):
+    before, messages = conversation(title="as exported")
+    main([exported((before, messages))])
+    renamed = replace(before, title="renamed here")
+    chat.do(lambda store: store.update("local", renamed))
+    more = [replace(messages[1], content="the whole answer", revision=3), a_message("and more", 5_000)]
+    later = replace(before, updated_ms=5_000), [messages[0], *more]
+    assert main([exported(later)]) == 0
+    assert chat.everything() == [(replace(renamed, updated_ms=5_000), [messages[0], *more])]
+
+
+def test_an_older_export_undoes_nothing(chat, exported):
+    known, (question, answer) = conversation()
+    newer = replace(answer, content="newer", revision=5)
+    main([exported((known, [question, newer]))])
+    assert main([exported((known, [question, answer]))]) == 0
+    assert chat.everything() == [(known, [question, newer])]
+
+
+def test_an_answer_that_was_being_written_is_interrupted_until_its_end_comes(chat, exported):
+    answer = a_message("half", 2_000, role=Role.ASSISTANT, status=MessageStatus.STREAMING, revision=2)
+    known, messages = conversation(a_message("question", 1_000), answer)
+    main([exported((known, messages))])
+    assert chat.everything() == [(known, [messages[0], replace(answer, status=MessageStatus.INTERRUPTED)])]
+    whole = replace(answer, content="whole", status=MessageStatus.COMPLETE, revision=3)
+    main([exported((known, [messages[0], whole]))])
+    assert chat.everything() == [(known, [messages[0], whole])]
+
+
+def test_a_long_conversation_arrives_whole_and_in_parts(chat, exported, monkeypatch):
+    written = []
+    append = SQLiteStore.append
+
+    async def noting(store, user, conversation_id, *messages):
+        written.append(sum(len(message.content) for message in messages))
+        await append(store, user, conversation_id, *messages)
+
+    monkeypatch.setattr(SQLiteStore, "append", noting)
+    messages = [a_message("x" * 30_000, 1_000 + number) for number in range(250)]
+    conversations = [conversation(*messages)]
+    main([exported(*conversations)])
+    assert chat.everything() == conversations
+    assert len(written) > 5
+    assert max(written) <= 1_000_000
+
+
+def test_what_breaks_off_says_what_was_done_and_goes_on_the_next_time(chat, exported, capsys):
+    conversations = [conversation(at=1_000 * number) for number in range(1, 5)]
+    create = SQLiteStore.create
+
+    async def failing(store, user, new, *messages):
+        if new == conversations[2][0]:
+            raise StoreUnavailable("The disk is full.")
+        await create(store, user, new, *messages)
+
+    file = exported(*conversations)
+    with pytest.MonkeyPatch.context() as disk:
+        disk.setattr(SQLiteStore, "create", failing)
+        assert main([file]) == 2
+    said = capsys.readouterr().out
+    assert "It broke off: The disk is full.\nUntil then: 2 new conversations, 4 new messages." in said
+    assert main([file]) == 0
+    assert chat.everything() == conversations
+
+
+def test_a_wrong_file_changes_nothing(chat, exported, tmp_path, capsys):
+    path = Path(exported(conversation(), conversation()))
+    path.write_bytes(path.read_bytes()[:-20])
+    assert main([str(path)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"{path}: This is not JSON: ")
+    assert "Maybe its download broke off. Nothing was imported." in said
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(("content", "why"), [(None, "cannot be read: No such file"), (b"\xff\xfe\x00", "is no text")])
+def test_what_is_no_file_of_text_is_said_in_words(chat, tmp_path, capsys, content, why):
+    path = tmp_path / "export.json"
+    if content:
+        path.write_bytes(content)
+    assert main([str(path)]) == 2
+    assert f"{path} {why}" in capsys.readouterr().err
+
+
+def test_a_dry_run_says_what_there_is_and_changes_nothing(chat, exported, tmp_path, capsys):
+    assert main([exported(conversation(), conversation()), "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "2 conversations, 4 messages." in said
+    assert (
+        f"Nothing was changed. They would be added to the history of local in {tmp_path / 'data' / 'chat.db'}" in said
+    )
+    assert not (tmp_path / "data").exists()
+
+
+async def test_a_chat_that_runs_is_to_be_stopped_first(chat, exported, tmp_path, capsys):
+    running = await SQLiteStore.open(tmp_path / "data" / "chat.db")
+    assert await asyncio.to_thread(main, [exported(conversation())]) == 2
+    await running.aclose()
+    said = capsys.readouterr().err
+    assert said.startswith("Another running chat already uses the history")
+    assert said.endswith("Nothing was imported.\n")
+
+
+def test_with_one_user_a_history_of_anybody_else_is_refused(chat, exported, capsys):
+    assert main([exported(conversation()), "--user", "ana"]) == 2
+    assert "there is one user, 'local', and nobody would see what 'ana' has" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[], ["--user", "ana"], ["--user", f"{ANONYMOUS}.signature"]])
+def test_with_a_history_for_every_browser_it_is_said_how_to_tell_whose_it_becomes(chat, exported, capsys, arguments):
+    chat.set(CHAT_IDENTITY="anonymous")
+    assert main([exported(conversation()), *arguments]) == 2
+    assert 'take "user" from the first line' in capsys.readouterr().err
+
+
+def test_an_export_becomes_the_history_of_whom_it_is_imported_for(chat, exported):
+    chat.set(CHAT_IDENTITY="anonymous")
+    mine = conversation()
+    assert main([exported(mine), "--user", ANONYMOUS]) == 0
+    assert (chat.everything(ANONYMOUS), chat.everything()) == ([mine], [])
+
+
+def test_what_somebody_else_has_in_the_same_file_is_left_out_and_named(chat, exported, capsys):
+    chat.set(CHAT_IDENTITY="anonymous")
+    theirs, mine = conversation(), conversation(at=2_000)
+    main([exported(theirs), "--user", f"anonymous-{new_id()}"])
+    assert main([exported(theirs, mine), "--user", ANONYMOUS]) == 1
+    assert chat.everything(ANONYMOUS) == [mine]
+    assert f"{theirs[0].id}: Another user of this chat has a conversation with this id" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_history_moves_to_the_cloud_but_for_what_expired_there(cloud_chat, exported, capsys):
+    cloud_chat.set(CHAT_RETENTION_DAYS="30")
+    now = time.time_ns() // 1_000_000
+    day = 24 * 3600 * 1000
+    old, (question, answer) = conversation(
+        a_message("old", now - 40 * day), a_message("new", now - day), at=now - 40 * day
+    )
+    gone = conversation(at=now - 50 * day)
+    file = exported((old, [question, answer]), gone)
+    for already in (0, 1):
+        assert main([file, "--user", ANONYMOUS]) == 0
+        assert cloud_chat.everything(ANONYMOUS) == [(old, [answer])]
+        said = capsys.readouterr().out
+        assert f"{1 - already} new conversations, {1 - already} new messages" in said
+        assert "3 messages are older than CHAT_RETENTION_DAYS and were left out" in said

@@ -1,0 +1,239 @@
+"""The JSON that a chat exports: what is in it, and what is read from it."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from chatapp.domain.conversation import (
+    Conversation,
+    Feedback,
+    FinishReason,
+    GenerationParameters,
+    Image,
+    Message,
+    MessageStatus,
+    Persona,
+    Place,
+    Profile,
+    Role,
+    Usage,
+    new_id,
+)
+from chatapp.domain.sentences import Sentence, as_json
+from chatapp.userdata import json_archive as archive
+from chatapp.userdata.json_archive import Archived, InvalidArchive
+
+CONVERSATION = Conversation(
+    id=new_id(),
+    title="שלום, מה שלומך?",
+    created_ms=1_793_600_130_123,
+    updated_ms=1_793_600_140_000,
+    model="gemini",
+    system_prompt="Be brief.\nAnd kind.",
+    persona="p1",
+    pinned=True,
+    archived=True,
+    branch="somewhere",
+)
+QUESTION = Message(
+    id=new_id(),
+    turn_id=new_id(),
+    role=Role.USER,
+    content='He said "hi"\r\n\t\\ 🙂',
+    created_ms=1_793_600_130_123,
+    follows="",
+    images=(Image(id="i1", media_type="image/png", width=3, height=2, data=b"\x89PNG\r\n\xff\x00"),),
+)
+ANSWER = Message(
+    id=new_id(),
+    turn_id=QUESTION.turn_id,
+    role=Role.ASSISTANT,
+    content="",
+    created_ms=1_793_600_130_124,
+    status=MessageStatus.ERROR,
+    revision=7,
+    model="gemini",
+    usage=Usage(prompt_tokens=12),
+    seconds_to_first_token=0.25,
+    finish_reason=FinishReason.LENGTH,
+    omitted_messages=4,
+    error="It broke off.",
+    follows=QUESTION.id,
+    feedback=Feedback.UP,
+    place=Place.VERTEX_AI,
+    instead_of="gemma",
+    temperature=0.7,
+    seconds=3.5,
+    cost=0.0001,
+)
+PROFILE = Profile(
+    personas=(Persona(id="p1", name="מורה", instructions="Explain."),),
+    parameters=GenerationParameters(temperature=0.3),
+    answer_with_other=True,
+    revision=4,
+)
+
+
+def exported(*conversations):
+    lines = b",\n".join(archive.encoded(*one) for one in conversations)
+    return (archive.beginning("ana") + lines + archive.END).decode()
+
+
+def changed(**fields):
+    """Return an export of one conversation with one message, with some fields changed, by their path."""
+    found = json.loads(exported((CONVERSATION, [QUESTION])))
+    for path, value in fields.items():
+        *steps, last = path.split("__")
+        target = found
+        for step in steps:
+            target = target[int(step) if step.isdigit() else step]
+        target[last] = value
+    return json.dumps(found)
+
+
+IMAGE = "conversations__0__messages__0__images__0"
+
+
+def test_what_is_exported_is_read_without_a_loss():
+    everything = [
+        Archived(CONVERSATION, [QUESTION, ANSWER]),
+        Archived(Conversation(id="b", title="", created_ms=0, updated_ms=0), []),
+    ]
+    assert archive.read(exported(*everything)) == everything
+
+
+def test_a_sentence_of_an_error_can_still_be_translated_and_is_read_as_text_by_an_older_chat():
+    said = Sentence("{model} did not answer for {seconds} s.", model="Gemma", seconds=1200)
+    text = exported((CONVERSATION, [replace(ANSWER, error=said)]))
+    assert json.loads(text)["conversations"][0]["messages"][0]["error"] == "Gemma did not answer for 1,200 s."
+    ((_, (message,)),) = archive.read(text)
+    assert as_json(message.error) == as_json(said)
+
+
+@pytest.mark.parametrize(
+    "said", [7, {}, {"template": "{x.y}", "values": {}}, {"template": "Other", "values": {}}, {"template": 1}]
+)
+def test_a_sentence_that_says_something_else_is_left_out(said):
+    text = changed(conversations__0__messages__0__error="Broken.", conversations__0__messages__0__error_said=said)
+    ((_, (message,)),) = archive.read(text)
+    assert as_json(message.error) == {"text": "Broken."}
+
+
+def test_an_export_of_everything_holds_the_profile():
+    text = (archive.beginning("ana", PROFILE) + archive.END).decode()
+    assert archive.read_profile(text) == PROFILE
+    assert archive.read(text) == []
+    assert archive.read_profile(exported()) is None
+
+
+def test_an_export_from_before_there_were_versions_and_pictures_is_read():
+    """As the chat wrote it in November 2026."""
+    text = """{"format": "hybrid-chat", "version": 1, "exported": "2026-11-02T10:15:30.123Z", "user": "local",
+    "conversations": [{"id": "c", "title": "Old", "created_ms": 5, "created": "1970-01-01T00:00:00.005Z",
+    "updated_ms": 6, "updated": "1970-01-01T00:00:00.006Z", "model": "gemma", "system_prompt": "", "messages": [
+    {"id": "m", "turn_id": "t", "role": "assistant", "content": "hi", "created_ms": 5, "created": "x",
+    "status": "error", "revision": 2, "model": "gemma", "usage": {"prompt_tokens": 1, "completion_tokens": null},
+    "seconds_to_first_token": 0.5, "finish_reason": null, "omitted_messages": 0, "error": "Broken."}]}]}"""
+    old = Message(
+        id="m",
+        turn_id="t",
+        role=Role.ASSISTANT,
+        content="hi",
+        created_ms=5,
+        status=MessageStatus.ERROR,
+        revision=2,
+        model="gemma",
+        usage=Usage(prompt_tokens=1),
+        seconds_to_first_token=0.5,
+        error="Broken.",
+    )
+    known = Conversation(id="c", title="Old", created_ms=5, updated_ms=6, model="gemma")
+    assert archive.read(text) == [Archived(known, [old])]
+    assert archive.read_profile(text) is None
+
+
+def test_an_export_says_what_it_is_and_whose_and_times_in_words_too():
+    found = json.loads(exported((CONVERSATION, [QUESTION])))
+    assert (found["format"], found["version"], found["user"]) == ("hybrid-chat", 1, "ana")
+    (conversation,) = found["conversations"]
+    assert (conversation["created_ms"], conversation["created"]) == (1_793_600_130_123, "2026-11-02T06:15:30.123Z")
+    assert conversation["messages"][0]["created"] == "2026-11-02T06:15:30.123Z"
+
+
+def test_every_conversation_is_a_line():
+    lines = exported((CONVERSATION, [QUESTION]), (CONVERSATION, [ANSWER])).splitlines()
+    assert [json.loads(line.rstrip(","))["title"] for line in lines[1:3]] == [CONVERSATION.title] * 2
+
+
+def test_an_export_without_conversations_is_one_too():
+    assert archive.read(exported()) == []
+
+
+def test_fields_that_a_newer_chat_may_add_are_ignored():
+    text = changed(conversations__0__colour="red", conversations__0__messages__0__stars=5, extra=1)
+    assert archive.read(text) == [Archived(CONVERSATION, [QUESTION])]
+
+
+def test_half_of_a_surrogate_pair_does_not_break_an_export():
+    error = Message(**{name: getattr(ANSWER, name) for name in Message.__slots__} | {"error": "bad \ud83d here"})
+    ((_, (message,)),) = archive.read(exported((CONVERSATION, [error])))
+    assert message.error == "bad ? here"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", r"not JSON.*download broke off"),
+        ("PK\x03\x04", r"not JSON: .*line 1 column 1"),
+        ("[" * 100_000, "not JSON"),
+        ("[]", r'no export of a chat.*"format": "hybrid-chat"'),
+        ('{"format": "other"}', "no export of a chat"),
+        ('{"format": "hybrid-chat", "version": 2}', "version 2.*reads version 1"),
+        ('{"format": "hybrid-chat", "version": 1}', 'no list of "conversations"'),
+        (changed(conversations__0__title=7), r"conversations\[0\]\.title: input should be a valid string"),
+        (changed(conversations__0__id="../../etc"), r"conversations\[0\]\.id: '\.\./\.\./etc' cannot be an id"),
+        (changed(conversations__0__created_ms=-1), r"conversations\[0\]\.created_ms: -1 is no time"),
+        (changed(conversations__0__updated_ms=10**18), r"conversations\[0\]\.updated_ms: 10+ is no time"),
+        (changed(conversations__0__messages=None), r"conversations\[0\]\.messages: input should be a valid list"),
+        (changed(conversations__0__messages__0__role="system"), r"messages\[0\]\.role: input should be 'user' or"),
+        (changed(conversations__0__messages__0__id="a b"), r"messages\[0\]\.id: 'a b' cannot be an id"),
+        (changed(conversations__0__messages__0__created_ms="soon"), r"messages\[0\]\.created_ms: "),
+        (changed(conversations=[None]), r"conversations\[0\]: "),
+        (changed(conversations__0__id="temporary-1"), r"conversations\[0\]\.id: 'temporary-1' is that of a temporary"),
+        (changed(conversations__0__messages=[None]), r"messages\[0\]: "),
+        (changed(**{f"{IMAGE}__data": "!"}), r"messages\[0\]\.images\[0\]\.data: this is not base64"),
+        (changed(**{f"{IMAGE}__data": "é"}), r"images\[0\]\.data: this is not base64"),
+        (changed(**{f"{IMAGE}__data": "AAAA" * 300_001}), r"images\[0\]\.data: this image has more than 900 kB"),
+        (changed(**{f"{IMAGE}__id": "../x"}), r"images\[0\]\.id: '\.\./x' cannot be an id"),
+        (
+            changed(**{f"{IMAGE}__media_type": "text/html"}),
+            r"images\[0\]\.media_type: 'text/html' is none of image/jpeg",
+        ),
+        (changed(**{f"{IMAGE}__width": 0}), r"images\[0\]: its width and height must be 1 or more"),
+        (changed(conversations__0__messages__0__images=[None]), r"messages\[0\]\.images\[0\]: "),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said_with_its_place(text, why):
+    with pytest.raises(InvalidArchive, match=why):
+        archive.read(text)
+
+
+@pytest.mark.parametrize(
+    ("profile", "why"),
+    [
+        ("me", r"profile: "),
+        ({"personas": [{"id": "p"}]}, r"profile\.personas\[0\]\.name: "),
+        ({"parameters": {"temperature": 9}}, r"profile\.parameters: Temperature must be a number from 0\.1 to 1\.0"),
+    ],
+)
+def test_what_is_wrong_with_a_profile_is_said_with_its_place(profile, why):
+    with pytest.raises(InvalidArchive, match=why):
+        archive.read_profile(changed(profile=profile))
+
+
+def test_an_export_that_broke_off_anywhere_is_refused():
+    whole = exported((CONVERSATION, [QUESTION, ANSWER])).rstrip()
+    for end in range(0, len(whole), 7):
+        with pytest.raises(InvalidArchive):
+            archive.read(whole[:end])

@@ -1,0 +1,304 @@
+"""What a guest has moves to the person who signs in: all of it, once, wherever it is broken off."""
+
+import asyncio
+import itertools
+from dataclasses import replace
+
+import pytest
+
+from chatapp.domain.conversation import GenerationParameters, Image, MessageStatus, Persona, Profile, Role, now_ms
+from chatapp.domain.errors import ConversationBusy, ConversationNotFound, StoreUnavailable
+from chatapp.store.journal.store import JournaledStore
+from chatapp.store.sqlite.store import SQLiteStore
+from chatapp.store.temporary.router import WithTemporary
+from chatapp.userdata import merge_guest as taking_along
+from chatapp.userdata.merge_guest import StillWriting, TakingAlong
+from chatapp.userdata.queries import everything
+from tests.chatapp.store.conftest import FirestorePlace, a_conversation, a_message
+from tests.fakes.stores import FakeCloud
+from tests.firestore_emulator import firestore_emulator  # noqa: F401  # a fixture
+
+GUEST, ANA = "anonymous-1", "oidc-ana"
+PICTURE = Image(id="picture", media_type="image/png", width=3, height=2, data=b"\x89PNG\xff" * 100)
+PERSONA = Persona(id="p1", name="Pirate", instructions="Arr.")
+
+
+class Turns:
+    def __init__(self):
+        self.busy = set()
+
+    def is_busy(self, user, conversation_id):
+        return (user, conversation_id) in self.busy
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+class Mortal:
+    """A store whose process is killed before, or just after, its n-th write."""
+
+    def __init__(self, store, *, at, after):
+        self._store = store
+        self._left = at
+        self._after = after
+
+    def __getattr__(self, name):
+        call = getattr(self._store, name)
+        if name not in {"create", "append", "update", "delete", "save_profile", "delete_profile"}:
+            return call
+
+        async def counted(*arguments, **options):
+            self._left -= 1
+            if self._left < 0 and not self._after:
+                raise Killed
+            await call(*arguments, **options)
+            if self._left < 0:
+                raise Killed
+
+        return counted
+
+
+async def fill(store, user=GUEST):
+    """Write a history with all there is: pictures, branches, pins, personas, an answer that broke off, much text."""
+    question = a_message("Look", follows="", images=(PICTURE,))
+    first = a_message("One", 2_000, role=Role.ASSISTANT, follows=question.id, revision=3)
+    second = a_message("Two", 3_000, role=Role.ASSISTANT, follows=question.id, status=MessageStatus.INTERRUPTED)
+    branched = a_conversation(title="Branches", pinned=True, branch=first.id, persona="p1", system_prompt="Arr.")
+    await store.create(user, branched, question, first, second)
+    long = a_conversation(title="Long", archived=True, created_ms=2_000, updated_ms=500_000)
+    await store.create(user, long, *(a_message(f"{i} " + "x" * 30_000, 2_000 + i) for i in range(60)))
+    await store.append(user, long.id, *(a_message(f"{i} " + "x" * 30_000, 3_000 + i) for i in range(60)))
+    await store.create(user, a_conversation(title="Empty", created_ms=3_000, updated_ms=3_000))
+    parameters = GenerationParameters(temperature=0.3)
+    await store.save_profile(user, Profile(personas=(PERSONA,), parameters=parameters, revision=5))
+
+
+async def held(store, user):
+    """Return all that a user has, but for the ids of conversations."""
+    return [(replace(one, id=""), messages) async for one, messages in everything(store, user)]
+
+
+async def is_empty(store, user):
+    page = await store.conversations(user)
+    return not page.items and await store.profile(user) == Profile()
+
+
+@pytest.fixture
+async def store(tmp_path):
+    store = WithTemporary(await SQLiteStore.open(tmp_path / "chat.db"))
+    yield store
+    await store.aclose()
+
+
+@pytest.fixture
+async def journaled(tmp_path):
+    cloud = FakeCloud(tmp_path / "cloud")
+    store = await JournaledStore.open(tmp_path / "journal.db", cloud, destination="the cloud", drain_seconds=0)
+    yield store, cloud
+    cloud.gate.set()
+    cloud.down = False
+    await store.aclose()
+
+
+async def test_everything_moves_as_it_was_and_nothing_stays_behind(store):
+    await fill(store)
+    before = await held(store, GUEST)
+    taking = TakingAlong(store, Turns())
+    assert await taking.count(GUEST) == 3
+    moved = await taking.take(GUEST, ANA)
+    assert await held(store, ANA) == before
+    assert await is_empty(store, GUEST)
+    assert {(await store.conversation(ANA, new)).title for new in moved.values()} == {"Branches", "Long", "Empty"}
+    profile = await store.profile(ANA)
+    assert (profile.personas, profile.parameters) == ((PERSONA,), GenerationParameters(temperature=0.3))
+    assert (await taking.count(GUEST), await taking.take(GUEST, ANA)) == (0, {})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("after", [False, True], ids=["before a write", "after a write"])
+async def test_wherever_it_is_killed_nothing_is_lost_and_again_finishes_it(store, after):
+    for at in itertools.count():
+        guest, person = f"{GUEST}-{at}", f"{ANA}-{at}"
+        await fill(store, guest)
+        before = await held(store, guest)
+        try:
+            await TakingAlong(Mortal(store, at=at, after=after), Turns()).take(guest, person)
+        except Killed:
+            titles = [one.title for user in (guest, person) for one, _ in await held(store, user)]
+            assert {one.title for one, _ in before} <= set(titles), at
+            personas = [(await store.profile(user)).personas for user in (guest, person)]
+            assert (PERSONA,) in personas, at
+            await TakingAlong(store, Turns()).take(guest, person)
+        else:
+            assert at >= 9
+            break
+        assert await held(store, person) == before, at
+        assert await is_empty(store, guest), at
+
+
+async def test_what_was_there_stays_and_personas_are_added(store):
+    await fill(store)
+    await store.create(ANA, a_conversation(title="Ana's own", created_ms=9_000))
+    own = Persona(id="p2", name="Tutor", instructions="Teach.")
+    await store.save_profile(ANA, Profile(personas=(own,), answer_with_other=True, revision=9))
+    await TakingAlong(store, Turns()).take(GUEST, ANA)
+    assert [one.title for one, _ in await held(store, ANA)] == ["Branches", "Long", "Empty", "Ana's own"]
+    profile = await store.profile(ANA)
+    assert (profile.personas, profile.answer_with_other, profile.parameters) == ((own, PERSONA), True, None)
+
+
+async def test_nothing_moves_while_an_answer_is_being_written(store):
+    await fill(store)
+    before = await held(store, GUEST)
+    turns = Turns()
+    last = (await store.conversations(GUEST)).items[-1]
+    turns.busy.add((GUEST, last.id))
+    with pytest.raises(ConversationBusy, match="still being written in one of these"):
+        await TakingAlong(store, turns).take(GUEST, ANA)
+    assert await held(store, GUEST) == before
+    assert await is_empty(store, ANA)
+    turns.busy.clear()
+    await store.append(GUEST, last.id, a_message("…", 9_000, role=Role.ASSISTANT, status=MessageStatus.STREAMING))
+    with pytest.raises(StillWriting):  # by another copy of the chat
+        await TakingAlong(store, turns).take(GUEST, ANA)
+    assert last.title in {one.title for one, _ in await held(store, GUEST)}
+
+
+async def test_what_begins_meanwhile_is_not_lost(store):
+    """A message, and an answer, that come between the copying and the deleting."""
+    conversation = a_conversation()
+    await store.create(GUEST, conversation, a_message("first"))
+    late, turns = a_message("late", 5_000), Turns()
+
+    class Meanwhile(Mortal):
+        written = False
+
+        async def conversations(self, *arguments, **options):
+            return await self._store.conversations(*arguments, **options)
+
+        async def create(self, *arguments):
+            await self._store.create(*arguments)
+            if not self.written:
+                self.written = True
+                await self._store.append(GUEST, conversation.id, late)
+
+    moved = await TakingAlong(Meanwhile(store, at=99, after=True), turns).take(GUEST, ANA)
+    assert [one.content for one in await store.messages(ANA, moved[conversation.id])] == ["first", "late"]
+
+    other = a_conversation()
+    await store.create(GUEST, other, a_message("first"))
+
+    class Begins(Meanwhile):
+        async def create(self, *arguments):
+            await self._store.create(*arguments)
+            turns.busy.add((GUEST, other.id))
+
+    with pytest.raises(StillWriting):
+        await TakingAlong(Begins(store, at=99, after=True), turns).take(GUEST, ANA)
+    assert await store.messages(GUEST, other.id)
+
+
+async def test_who_goes_on_in_a_copy_before_the_rest_is_moved_loses_nothing(store):
+    await fill(store)
+    with pytest.raises(Killed):
+        await TakingAlong(Mortal(store, at=4, after=True), Turns()).take(GUEST, ANA)
+    copy = (await store.conversations(ANA)).items[0]
+    answer = a_message("and on", now_ms(), revision=1)
+    await store.append(ANA, copy.id, answer)
+    await store.update(ANA, replace(copy, title="Renamed"))
+    await TakingAlong(store, Turns()).take(GUEST, ANA)
+    assert (await store.conversation(ANA, copy.id)).title == "Renamed"
+    assert (await store.messages(ANA, copy.id))[-1] == answer
+    assert await is_empty(store, GUEST)
+    assert len((await store.conversations(ANA)).items) == 3
+
+
+async def test_a_copy_that_is_not_whole_is_not_taken_for_the_original(store):
+    conversation = a_conversation()
+    await store.create(GUEST, conversation, a_message("kept", images=(PICTURE,)))
+
+    class Forgets(Mortal):
+        async def create(self, user, conversation, *messages):
+            await self._store.create(user, conversation, *(replace(one, images=()) for one in messages))
+
+    with pytest.raises(StoreUnavailable, match="nothing was lost"):
+        await TakingAlong(Forgets(store, at=99, after=True), Turns()).take(GUEST, ANA)
+    assert (await store.image(GUEST, conversation.id, PICTURE.id)) == PICTURE
+
+
+async def test_what_the_guest_had_deleted_is_not_taken_along_and_goes(store):
+    deleted = a_conversation(deleted_ms=now_ms())
+    await store.create(GUEST, deleted, a_message("secret"))
+    taking = TakingAlong(store, Turns())
+    assert await taking.count(GUEST) == 0
+    assert await taking.take(GUEST, ANA) == {}
+    with pytest.raises(ConversationNotFound):
+        await store.conversation(GUEST, deleted.id)
+    assert await is_empty(store, ANA)
+
+
+async def test_taken_twice_at_once_it_is_there_once(store):
+    await fill(store)
+    before = await held(store, GUEST)
+    taking, elsewhere = TakingAlong(store, Turns()), TakingAlong(store, Turns())
+    await asyncio.gather(*(one.take(GUEST, ANA) for one in (taking, taking, elsewhere)), return_exceptions=True)
+    await taking.take(GUEST, ANA)
+    assert await held(store, ANA) == before
+    assert await is_empty(store, GUEST)
+
+
+async def test_the_original_is_deleted_only_when_the_copy_is_in_the_cloud(journaled, monkeypatch):
+    store, cloud = journaled
+    await fill(store)
+    before = await held(store, GUEST)
+    await until(lambda: not store.status().waiting_writes)
+    monkeypatch.setattr(taking_along, "SETTLED_S", 0.3)
+    cloud.fails = lambda name, _: StoreUnavailable("full") if name in {"create", "append", "save_profile"} else None
+    with pytest.raises(StoreUnavailable, match="the cloud does not take it now; nothing was lost"):
+        await TakingAlong(store, Turns()).take(GUEST, ANA)
+    assert [call for call in cloud.calls if call[0] in {"delete", "delete_profile"}] == []
+    assert await held(store, GUEST) == before
+    cloud.fails = lambda *_: None
+    monkeypatch.setattr(taking_along, "SETTLED_S", 30)
+    await TakingAlong(store, Turns()).take(GUEST, ANA)
+    assert await held(store, ANA) == before
+    assert await is_empty(store, GUEST)
+
+
+@pytest.mark.slow  # until it is given up
+async def test_while_the_cloud_is_away_nothing_moves_and_what_was_last_seen_is_not_believed(journaled):
+    store, cloud = journaled
+    conversation = a_conversation()
+    await store.create(GUEST, conversation, a_message("first"))
+    await store.messages(GUEST, conversation.id)
+    await until(lambda: not store.status().waiting_writes)
+    late = a_message("from another copy of the chat", 5_000)
+    await (await cloud._store(GUEST)).append(GUEST, conversation.id, late)
+    cloud.down = True
+    with pytest.raises(StoreUnavailable):
+        await TakingAlong(store, Turns()).take(GUEST, ANA)
+    cloud.down, cloud.latency = False, 0.6  # longer than anybody waits who has something else to show
+    moved = await TakingAlong(store, Turns()).take(GUEST, ANA)
+    cloud.latency = 0
+    assert (await store.messages(ANA, moved[conversation.id], certain=True))[-1] == late
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("firestore_emulator")
+async def test_it_moves_in_firestore_too():
+    store = await FirestorePlace().open()
+    await fill(store)
+    before = await held(store, GUEST)
+    with pytest.raises(Killed):
+        await TakingAlong(Mortal(store, at=4, after=False), Turns()).take(GUEST, ANA)
+    await TakingAlong(store, Turns()).take(GUEST, ANA)
+    assert await held(store, ANA) == before
+    assert await is_empty(store, GUEST)
+    await store.aclose()
+
+
+async def until(condition):
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.01)
