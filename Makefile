@@ -46,10 +46,11 @@ test: check ## check the code and run every test
 quick: check ## check the code and run the fast tests
 	$(PYTEST) -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) -m 'not vllm and not engine and not browser and not slow'
 
-check: dev ## lint, formatting and types
+check: dev ## lint, formatting, types and the direction of imports
 	$(PYTHON_HERE) -m ruff check
 	$(PYTHON_HERE) -m ruff format --check
 	$(PYTHON_HERE) -m mypy
+	PYTHONPATH=. .venv/bin/lint-imports --no-cache
 
 # Strict: what cannot be asked about is a failure, where pip-audit itself would say that nothing is known.
 audit: dev ## ask PyPI whether what is pinned has known vulnerabilities (ARGS="--vulnerability-service osv")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from chatapp.config.auth_settings import ANYONE
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-EVERYBODY = "*"
-
 
 class AllowedPeople:
-    """A list of addresses, of domains, and of `EVERYBODY`.
+    """A list of addresses, of domains, and of `ANYONE`.
 
     A domain lets in who belongs to it, and nobody of a domain below it.
     """
@@ -27,7 +27,7 @@ class AllowedPeople:
             domain: the domain that the person belongs to, "" for none.
         """
         known = {_comparable(address), _comparable(domain)} - {""}
-        return EVERYBODY in self._items or not known.isdisjoint(self._items)
+        return ANYONE in self._items or not known.isdisjoint(self._items)
 
 
 def _comparable(text: str) -> str:

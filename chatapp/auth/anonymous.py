@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from itsdangerous import BadSignature, Signer
 
 from chatapp.auth import Identified, Person
+from chatapp.auth.client import client_address
 from chatapp.domain.sentences import Sentence
-from chatapp.http.middleware.forwarded import client_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from chatapp.auth.ended import EndedSessions
 
 DAY_SECONDS = 24 * 3600
-MOST_DAYS = 90
 # A browser keeps the cookie for longer than it is good: so the chat can say that a session is over, where it would
 # otherwise take the person for a guest.
 KEPT_AFTERWARDS_SECONDS = 30 * DAY_SECONDS

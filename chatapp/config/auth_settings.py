@@ -10,9 +10,8 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode
 
-from chatapp.auth.allowed import EVERYBODY
-from chatapp.auth.sessions import MOST_DAYS
-
+ANYONE = "*"  # as an item of CHAT_ALLOWED_PEOPLE
+MAX_SESSION_DAYS = 90
 SHORTEST_SECRET = 16  # characters; who guesses it is anybody
 _ADDRESS = re.compile(r"[^@\s,]+@[^@\s,]+")
 _DOMAIN = re.compile(r"(?:[a-z0-9-]{1,63}\.)+[a-z0-9-]{2,63}", re.IGNORECASE)
@@ -23,9 +22,9 @@ def _parsed_people(value: object) -> object:
         return value
     people = tuple(part for part in re.split(r"[\s,]+", value) if part)
     for one in people:
-        if not (one == EVERYBODY or _ADDRESS.fullmatch(one) or _DOMAIN.fullmatch(one)):
+        if not (one == ANYONE or _ADDRESS.fullmatch(one) or _DOMAIN.fullmatch(one)):
             raise ValueError(
-                f"{one!r} is neither an address (ana@example.org) nor a domain (example.org) nor {EVERYBODY} for all"
+                f"{one!r} is neither an address (ana@example.org) nor a domain (example.org) nor {ANYONE} for all"
             )
     return people
 
@@ -76,7 +75,9 @@ class IdentitySettings(BaseSettings):
         description="who may use the chat: ana@example.org, example.org, * for all",
     )
     guests: bool = Field(default=False, description="google: people may chat without signing in, too")
-    session_days: int = Field(default=7, ge=1, le=MOST_DAYS, description="google: days until people sign in again")
+    session_days: int = Field(
+        default=7, ge=1, le=MAX_SESSION_DAYS, description="google: days until people sign in again"
+    )
 
     iap_audience: str = Field(
         default="",

@@ -12,7 +12,8 @@ from chatapp.auth.ended import EndedSessions
 from chatapp.auth.iap import SIGN_OUT, ProxyIdentity
 from chatapp.auth.iap_keys import SigningKeys
 from chatapp.auth.local import LocalIdentity
-from chatapp.auth.sessions import DAY_SECONDS, MOST_DAYS, NOT_ALLOWED, SessionCookies, SessionIdentity
+from chatapp.auth.sessions import DAY_SECONDS, NOT_ALLOWED, SessionCookies, SessionIdentity
+from chatapp.config.auth_settings import MAX_SESSION_DAYS
 from chatapp.domain.errors import StoreUnavailable
 from chatapp.domain.sentences import Sentence
 from chatapp.http.api.account import Account, SignOut
@@ -67,7 +68,7 @@ class Entrance:
                 self._identity = self._guests
             case "google":
                 # The longest that any setting lets a cookie live, since the setting may be raised.
-                self._ended = EndedSessions(store, seconds=MOST_DAYS * DAY_SECONDS)
+                self._ended = EndedSessions(store, seconds=MAX_SESSION_DAYS * DAY_SECONDS)
                 self._cookies = SessionCookies(self._secret, secure=self._secure, days=settings.session_days)
                 self._allowed = AllowedPeople(settings.allowed_people)
                 self._identity = SessionIdentity(

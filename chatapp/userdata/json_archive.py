@@ -6,11 +6,11 @@
     ...
     ]}
 
-A conversation has the fields of `chatapp.domain.conversation.Conversation`, and its messages, in order, those of `Message`; each
-conversation is one line. All versions of a message are there: ``follows`` says which one each came after. The
-``data`` of an image is base64. ``error`` is text; ``error_said``, where it is there, says the same so that it can be
-translated. ``profile`` has the fields of `Profile`; an export of one conversation has none. Beside every time in
-milliseconds since the epoch stands the same as ISO 8601, for people: only the milliseconds are read. ``user`` says
+A conversation has the fields of `chatapp.domain.conversation.Conversation`, and its messages, in order, those of
+`Message`; each conversation is one line. All versions of a message are there: ``follows`` says which one each came
+after. The ``data`` of an image is base64. ``error`` is text; ``error_said``, where it is there, says the same so that
+it can be translated. ``profile`` has the fields of `Profile`; an export of one conversation has none. Beside every time
+in milliseconds since the epoch stands the same as ISO 8601, for people: only the milliseconds are read. ``user`` says
 whose they were, as the chat knows its users; an import ignores it. A reader must refuse a higher ``version``, and
 ignore fields that it does not know.
 """

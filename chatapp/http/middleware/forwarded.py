@@ -56,12 +56,6 @@ class ForwardingMiddleware:
         return peer
 
 
-def client_address(scope: Scope) -> str:
-    """Return the address of whoever sent this request, "" where none is known; never to be logged."""
-    client = scope.get("client")
-    return client[0] if client else ""
-
-
 def _is_forwarding(name: bytes) -> bool:
     return name == b"forwarded" or name.startswith(b"x-forwarded-")
 

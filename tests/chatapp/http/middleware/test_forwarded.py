@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chatapp.auth.client import client_address
 from chatapp.config.settings import Settings
-from chatapp.http.middleware.forwarded import MOST_PROXIES, ForwardingMiddleware, client_address
+from chatapp.http.middleware.forwarded import MOST_PROXIES, ForwardingMiddleware
 
 TRUSTED = tuple(map(ip_network, ("10.0.0.0/8", "192.0.2.1", "fd00::/8")))
 
