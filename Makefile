@@ -74,7 +74,7 @@ image: ## build the chat's container image (IMAGE=name:tag)
 	@docker version >/dev/null 2>&1 || { echo "Docker is installed, but its engine does not answer: start it." >&2; exit 1; }
 	docker build --file chatapp/Dockerfile --tag $(IMAGE) .
 
-pins: ## compile the pinned versions again (PINS=--upgrade for newer ones)
+pins: chat ## compile the pinned versions again (PINS=--upgrade for newer ones)
 	@sh requirements/compile.sh $(PINS)
 
 clean: ## remove what was installed and cached here (not the chats)

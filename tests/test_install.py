@@ -1,86 +1,89 @@
-"""``requirements/install.sh``: with Pythons that only pretend, so that every trouble can be had; and once for real."""
+"""``requirements/install.sh``: finds a Python, and installs into .venv with the real venv, pip and uv.
 
+The packages are tiny wheels in a folder or at an index on loopback, so nothing is downloaded.
+"""
+
+import base64
 import hashlib
+import http.server
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import zipfile
 from pathlib import Path
 
 import pytest
+from uv import find_uv_bin
 
+from requirements.install import pip_settings, uv_settings
 from tests.unprivileged import unprivileged
 
-pytestmark = pytest.mark.slow  # a shell for each
-
 ROOT = Path(__file__).parents[1]
-TOOLS = ["cat", "chmod", "cksum", "cp", "date", "dirname", "env", "grep", "mkdir", "mktemp", "rm", "sed", "sh", "sleep"]
-
-# Pretends to be every Python: what it was asked goes to `calls`; what it is like and what its pip says are files in
-# $FAKE: version, incomplete, pip-output, embedded-output (an output means that pip fails), pip-waits, broken-model.
-FAKE_PYTHON = """#!/bin/sh
-echo "$*" >>"$FAKE/calls"
-fail_as() { if [ -e "$FAKE/$1" ]; then cat "$FAKE/$1"; exit 1; fi; }
-case "$*" in
-*version_info*) cat "$FAKE/version" ;;
-*ensurepip*) [ ! -e "$FAKE/incomplete" ] ;;
-*"-m venv"*) mkdir -p .venv/bin && cp "$FAKE/python" .venv/bin/python ;;
-*xllamacpp*) if [ -e "$FAKE/broken-model" ]; then cat "$FAKE/broken-model" >&2; exit 1; fi ;;
-*embedded.txt*) fail_as embedded-output ;;
-*"-m pip install"*)
-    if [ -e "$FAKE/pip-waits" ]; then touch "$FAKE/waiting"; sleep 30; fi
-    echo "  Downloading gradio-6.0.0-py3-none-any.whl (16.9 MB)"
-    fail_as pip-output ;;
-esac
-"""
 
 
-class Computer:
-    """A project folder, and a computer with only what a test gives it."""
+class Wheels:
+    """A folder of wheels, and the pins of each."""
 
     def __init__(self, folder: Path):
-        self.project = folder / "my chat"  # people's folders have spaces
-        self.fake = folder / "fake"
-        self.bin = folder / "bin"
-        for made in (self.project / "requirements", self.fake, self.bin):
-            made.mkdir(parents=True)
-        shutil.copy(ROOT / "requirements/install.sh", self.project / "requirements")
-        for name in ("chat", "dev", "stack", "embedded"):
-            (self.project / f"requirements/{name}.txt").write_text(f"{name}==1\n")
-        for tool in (*TOOLS, "tail", "touch"):
-            (self.bin / tool).symlink_to(shutil.which(tool))
-        self.command("id", "echo 1000")
-        self.command("uname", 'if [ "$1" = -sm ]; then echo Linux x86_64; else echo Linux; fi')
-        self.environment = {"PATH": str(self.bin), "FAKE": str(self.fake), "TMPDIR": str(folder)}
+        self.folder = folder
+        folder.mkdir()
 
-    def command(self, name: str, script: str) -> None:
-        (self.bin / name).write_text(f"#!/bin/sh\n{script}\n")
-        (self.bin / name).chmod(0o755)
+    def pin(self, name: str, version: int = 1, *, code: str = "", script: str = "") -> str:
+        """Make a wheel of one module, or of one program, and return the line that pins it."""
+        wheel = self.folder / f"{name}-{version}-py3-none-any.whl"
+        information = f"{name}-{version}.dist-info"
+        with zipfile.ZipFile(wheel, "w") as archive:
+            if script:
+                program = zipfile.ZipInfo(f"{name}-{version}.data/scripts/{name}")
+                program.external_attr = 0o100755 << 16
+                archive.writestr(program, script)
+            else:
+                archive.writestr(f"{name}.py", code)
+            archive.writestr(f"{information}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+            archive.writestr(f"{information}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+            archive.writestr(f"{information}/RECORD", "")
+        return f"{name}=={version} --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n"
 
-    def has_python(self, version: str, *, name: str = "python3") -> None:
-        (self.fake / "version").write_text(f"{version}\n")
-        for place in (self.fake / "python", self.bin / name):
-            place.write_text(FAKE_PYTHON)
-            place.chmod(0o755)
 
-    def is_debian_with(self, package: str) -> None:
-        self.command("apt-get", "true")
-        self.command("apt-cache", f'[ "$*" = "show {package}" ]')
+class Project:
+    """A copy of the project, reduced to what installs it, with pins of wheels that these tests make."""
 
-    def is_a_mac(self) -> None:
-        self.command("uname", "echo Darwin")
+    def __init__(self, folder: Path):
+        self.folder = folder / "my chat"  # a path with a space
+        self.requirements = self.folder / "requirements"
+        self.venv = self.folder / ".venv"
+        self.wheels = Wheels(folder / "wheels")
+        self.requirements.mkdir(parents=True)
+        for name in ("install.sh", "install.py"):
+            shutil.copy(ROOT / "requirements" / name, self.requirements)
+        self.pins("uv", self.wheels.pin("uv", script=f'#!/bin/sh\nexec "{find_uv_bin()}" "$@"\n'))
+        chat, stack = self.wheels.pin("chat_package"), self.wheels.pin("stack_package")
+        self.pins("chat", chat)
+        self.pins("stack", stack)
+        self.pins("dev", chat + stack + self.wheels.pin("dev_package"))
+        self.pins("embedded", self.wheels.pin("xllamacpp"))
+        self.settings = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_", "PYTHON"))},
+            "PIP_CONFIG_FILE": os.devnull,
+            "PIP_NO_INDEX": "1",
+            "PIP_FIND_LINKS": str(self.wheels.folder),
+            "UV_CACHE_DIR": str(folder / "cache"),
+            "PYTHON": sys.executable,
+        }
 
-    def pip_says(self, output: str, *, of: str = "pip") -> None:
-        (self.fake / f"{of}-output").write_text(output)
+    def pins(self, name: str, lines: str) -> None:
+        (self.requirements / f"{name}.txt").write_text(lines)
 
     def start(self, *arguments: str, **settings: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            ["sh", self.project / "requirements/install.sh", *arguments],
-            env=self.environment | settings,
+            ["sh", self.requirements / "install.sh", *arguments],
+            env=self.settings | settings,
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -88,17 +91,343 @@ class Computer:
         )
 
     def install(self, *arguments: str, status: int = 0, **settings: str) -> str:
-        process = self.start(*(arguments or ["chat"]), **settings)
-        output, _ = process.communicate(timeout=30)
+        process = self.start(*arguments, **settings)
+        output, _ = process.communicate(timeout=120)
         assert process.returncode == status, output
         return output
 
-    def calls(self) -> str:
-        """Return what Python was asked since the last time."""
-        log = self.fake / "calls"
-        asked = log.read_text() if log.exists() else ""
-        log.unlink(missing_ok=True)
-        return asked
+    def has(self, module: str) -> bool:
+        result = subprocess.run([self.venv / "bin/python", "-c", f"import {module}"], capture_output=True, check=False)
+        return result.returncode == 0
+
+
+@pytest.fixture(scope="module")
+def installed_once(tmp_path_factory):
+    project = Project(tmp_path_factory.mktemp("installed"))
+    project.output = project.install("chat")
+    return project
+
+
+@pytest.fixture
+def installed(installed_once, tmp_path):
+    """Return a project of this test's own in which the chat is installed."""
+    project = Project(tmp_path)
+    shutil.copytree(installed_once.venv, project.venv, symlinks=True)
+    for wheel in installed_once.wheels.folder.iterdir():
+        shutil.copy(wheel, project.wheels.folder)
+    for pins in installed_once.requirements.glob("*.txt"):
+        shutil.copy(pins, project.requirements)
+    return project
+
+
+@pytest.mark.slow
+def test_first_install_makes_the_venv_and_compiles_bytecode(installed_once):
+    assert "Making .venv with Python 3." in installed_once.output
+    assert installed_once.has("chat_package")
+    assert installed_once.has("xllamacpp")
+    assert not installed_once.has("stack_package")
+    assert list(installed_once.venv.glob("lib/python3*/site-packages/__pycache__/chat_package.*.pyc"))
+    assert (installed_once.venv / "bin/uv").exists()
+
+
+@pytest.mark.slow
+def test_unchanged_pins_install_nothing(installed):
+    shutil.rmtree(installed.wheels.folder)
+    assert installed.install("chat") == ""
+
+
+@pytest.mark.slow
+def test_changed_pins_are_installed_into_the_venv_that_exists(installed):
+    (installed.venv / "mine").touch()
+    installed.pins("chat", installed.wheels.pin("chat_package", 2) + installed.wheels.pin("added"))
+    assert "Making" not in installed.install("chat")
+    assert installed.has("added")
+    assert (installed.venv / "mine").exists()
+    assert installed.install("chat") == ""
+
+
+@pytest.mark.slow
+def test_stack_comes_without_the_demo_model_and_stays_installed_beside_the_chat(installed):
+    shutil.rmtree(next(installed.venv.glob("lib/python3*/site-packages/xllamacpp-1.dist-info")))
+    assert "demo model" not in installed.install("stack")
+    assert installed.has("stack_package")
+    assert installed.install("chat") == ""
+    assert installed.install("stack") == ""
+    installed.pins("chat", installed.wheels.pin("chat_package", 2))
+    assert installed.install("stack") == ""
+    installed.install("chat")
+    assert installed.install("stack") == ""
+
+
+@pytest.mark.slow
+def test_dev_contains_the_chat_and_the_stack(installed):
+    installed.install("dev")
+    assert installed.has("dev_package")
+    assert installed.install("chat") == ""
+    assert installed.install("stack") == ""
+    installed.pins("stack", installed.wheels.pin("stack_package", 2))
+    assert installed.install("dev") == ""
+    assert "Installed in" in installed.install("stack")
+
+
+@pytest.mark.slow
+def test_check_installs_nothing_and_tells_whether_everything_is_installed(installed):
+    version = f"{sys.version_info.major}.{sys.version_info.minor}\n"
+    assert installed.install("chat", "--check") == version
+    assert installed.install("stack", "--check", status=1) == version
+    (installed.venv / ".unfinished").touch()
+    assert installed.install("chat", "--check", status=1) == version
+
+
+@pytest.mark.slow
+def test_unfinished_venv_is_made_again(installed):
+    (installed.venv / ".unfinished").touch()
+    (installed.venv / "mine").touch()
+    assert "Making .venv" in installed.install("chat")
+    assert not (installed.venv / "mine").exists()
+    assert installed.install("chat") == ""
+
+
+@pytest.mark.slow
+def test_interrupted_install_is_left_unfinished_and_refuses_a_second_one_meanwhile(installed):
+    installed.pins("chat", installed.wheels.pin("chat_package", 2))
+    installed.pins(
+        "uv", installed.wheels.pin("uv", 2, script=f"#!/bin/sh\ntouch '{installed.folder}/waits'\nsleep 60\n")
+    )
+    process = installed.start("chat")
+    while not (installed.folder / "waits").exists():
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.01)
+    assert "Another install into .venv is running" in installed.install("stack", status=1)
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Interrupted. The next run starts the install afresh." in output
+    assert installed.install("chat", "--check", status=1)
+
+
+@pytest.mark.slow
+def test_file_that_is_not_the_pinned_one_is_refused(installed):
+    installed.pins("chat", f"chat_package==1 --hash=sha256:{'0' * 64}\nadded==1 --hash=sha256:{'0' * 64}\n")
+    installed.wheels.pin("added")
+    output = installed.install("chat", status=1)
+    assert "mismatch" in output.partition("The install failed")[0]
+    assert "PIP_INDEX_URL" in output
+    assert not installed.has("added")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("script", "settings"),
+    [("exit 1", {}), (f'exec "{find_uv_bin()}" "$@"', {"PIP_KEYRING_PROVIDER": "disabled"})],
+    ids=["uv does not start", "uv lacks a setting"],
+)
+def test_pip_installs_where_uv_cannot(installed, script, settings):
+    installed.pins("uv", installed.wheels.pin("uv", 2, script=f"#!/bin/sh\n{script}\n"))
+    installed.pins("chat", installed.wheels.pin("added"))
+    assert "pip installs the packages" in installed.install("chat", **settings)
+    assert installed.has("added")
+    assert list(installed.venv.glob("lib/python3*/site-packages/__pycache__/added.*.pyc"))
+
+
+@pytest.mark.slow
+def test_pip_installs_where_uv_has_no_wheel(installed):
+    installed.pins("uv", f"uv==9 --hash=sha256:{'0' * 64}\n")
+    installed.pins("chat", installed.wheels.pin("added"))
+    assert "pip installs the packages" in installed.install("chat")
+    assert installed.has("added")
+
+
+@pytest.mark.slow
+def test_demo_model_without_a_package_for_this_system_is_not_tried_again(installed):
+    installed.pins("embedded", f"xllamacpp==9 --hash=sha256:{'0' * 64}\n")
+    assert "no package fits this Python and system); the chat works without it" in installed.install("chat")
+    assert installed.install("chat") == ""
+
+
+@pytest.mark.slow
+def test_demo_model_that_could_not_be_downloaded_is_tried_again(installed):
+    installed.pins("embedded", installed.wheels.pin("xllamacpp", 2))
+    offline = {"PIP_NO_INDEX": "", "PIP_FIND_LINKS": "", "PIP_INDEX_URL": "http://127.0.0.1:9", "PIP_RETRIES": "0"}
+    assert "the next start tries again); the chat works without it" in installed.install("chat", **offline)
+    installed.install("stack")
+    output = installed.install("chat")
+    assert "Installing the demo model" in output
+    assert "Installing the packages" not in output
+    assert installed.install("chat") == ""
+
+
+@pytest.mark.slow
+def test_demo_model_that_does_not_run_is_reported_once(installed):
+    broken = "raise ImportError('libgomp.so.1: cannot open shared object file')"
+    installed.pins("embedded", installed.wheels.pin("xllamacpp", 2, code=broken))
+    output = installed.install("chat")
+    assert "does not run here (ImportError: libgomp.so.1: cannot open shared object file); the chat works" in output
+    assert installed.install("chat") == ""
+
+
+class Index(http.server.BaseHTTPRequestHandler):
+    """A package index that wants a password, and a proxy to it for any host."""
+
+    wheels: Path
+    requests: list[str]
+
+    def do_GET(self):
+        self.requests.append(self.path)
+        if self.headers["Authorization"] != f"Basic {base64.b64encode(b'ann:secret').decode()}":
+            self.send_error(401)
+            return
+        name = self.path.rstrip("/").rpartition("/")[2]
+        if name.endswith(".whl"):
+            body, kind = (self.wheels / name).read_bytes(), "application/octet-stream"
+        else:
+            links = (f'<a href="/{path.name}">{path.name}</a>' for path in self.wheels.glob(f"{name}-*.whl"))
+            body, kind = "\n".join(links).encode(), "text/html"
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def index(installed):
+    handler = type("", (Index,), {"wheels": installed.wheels.folder, "requests": []})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        handler.address = f"127.0.0.1:{server.server_port}"
+        yield handler
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.slow
+def test_settings_of_pip_reach_uv(installed, index, tmp_path):
+    installed.pins(
+        "uv", installed.wheels.pin("uv", 2, script=f'#!/bin/sh\necho "$*" >>"$LOG"\nexec "{find_uv_bin()}" "$@"\n')
+    )
+    installed.pins("chat", installed.wheels.pin("added"))
+    configuration = tmp_path / "pip.conf"
+    configuration.write_text(
+        "[global]\nindex-url = http://ann:secret@packages.invalid/simple\ntrusted-host = packages.invalid\n"
+        f"[install]\nproxy = {index.address}\n"
+    )
+    outside = {"PIP_USER": "1", "PIP_TARGET": str(tmp_path / "elsewhere"), "UV_SYSTEM_PYTHON": "1"}
+    own = {
+        "PIP_CONFIG_FILE": str(configuration),
+        "PIP_NO_INDEX": "",
+        "PIP_FIND_LINKS": "",
+        "LOG": str(tmp_path / "log"),
+    }
+    output = installed.install("chat", **own, **outside)
+    assert installed.has("added"), output
+    assert "http://packages.invalid/simple/added/" in index.requests
+    arguments = (tmp_path / "log").read_text()
+    assert "--require-hashes" in arguments
+    assert "secret" not in arguments + output
+
+
+def test_pips_own_order_decides_between_its_settings():
+    listed = """:env:.index-url='http://env'
+global.index-url='http://global'
+global.extra-index-url='\\nhttp://one\\nhttp://two'
+global.timeout='60'
+install.timeout='90'
+download.timeout='5'
+:env:.proxy=''
+"""
+    assert pip_settings(listed) == {
+        "index-url": "http://env",
+        "extra-index-url": "http://one\nhttp://two",
+        "timeout": "90",
+    }
+
+
+PROXY = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), "http://proxy:3128") | {"NO_PROXY": ""}
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "arguments", "variables"),
+    [
+        ("index-url", "http://a:b@mirror", [], {"UV_DEFAULT_INDEX": "http://a:b@mirror"}),
+        ("extra-index-url", "http://one\nhttp://two", [], {"UV_INDEX": "http://one http://two"}),
+        ("find-links", "/one /two", [], {"UV_FIND_LINKS": "/one,/two"}),
+        ("trusted-host", "one two", [], {"UV_INSECURE_HOST": "one two"}),
+        ("cert", __file__, [], {"SSL_CERT_FILE": __file__}),
+        ("proxy", "proxy:3128", [], PROXY),
+        ("proxy", "http://proxy:3128", [], PROXY),
+        ("default-timeout", "60", [], {"UV_HTTP_TIMEOUT": "60"}),
+        ("no-index", "true", ["--no-index"], {}),
+        ("only-binary", ":none:", ["--only-binary=:none:"], {}),
+        ("no-binary", "a,b", ["--no-binary=a", "--no-binary=b"], {}),
+        ("disable-pip-version-check", "1", [], {}),
+    ],
+)
+def test_setting_of_pip_is_translated_for_uv(setting, value, arguments, variables):
+    assert uv_settings({setting: value}) == (arguments, variables)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("keyring-provider", "import"),
+        ("cert", "/a/folder"),
+        ("find-links", "http://mirror/a,b"),
+        ("constraint", "c.txt"),
+    ],
+)
+def test_setting_that_uv_does_not_have_leaves_the_install_to_pip(setting, value):
+    assert uv_settings({setting: value}) is None
+
+
+# --- Finding a Python: on a computer with only the programs that a test puts there ---
+
+# Only pretends to be Python: it knows its version, and whether it has a venv module.
+PYTHON = """#!/bin/sh
+case "$*" in
+*version_info*) echo {version} ;;
+*ensurepip*) exit {status} ;;
+*"import pip"*) exit 1 ;;
+*) echo "$0 $*" ;;
+esac
+"""
+
+
+class Computer:
+    """A computer with a shell, and the folder of the project."""
+
+    def __init__(self, folder: Path):
+        self.project = folder / "my chat"
+        self.bin = folder / "bin"
+        (self.project / "requirements").mkdir(parents=True)
+        shutil.copy(ROOT / "requirements/install.sh", self.project / "requirements")
+        self.bin.mkdir()
+        for tool in ("dirname", "sh"):
+            (self.bin / tool).symlink_to(shutil.which(tool))
+        self.command("id", "echo 1000")
+        self.command("uname", "echo Linux")
+
+    def command(self, name: str, script: str) -> None:
+        (self.bin / name).write_text(f"#!/bin/sh\n{script}\n")
+        (self.bin / name).chmod(0o755)
+
+    def has_python(self, version: str, *, name: str = "python3", status: int = 0) -> None:
+        self.command(name, PYTHON.format(version=version, status=status))
+
+    def is_debian_with(self, package: str) -> None:
+        self.command("apt-get", "true")
+        self.command("apt-cache", f'[ "$*" = "show {package}" ]')
+
+    def install(self, status: int = 0, **settings: str) -> str:
+        command = [self.bin / "sh", self.project / "requirements/install.sh", "chat"]
+        environment = {"PATH": str(self.bin), **settings}
+        result = subprocess.run(command, env=environment, text=True, capture_output=True, check=False)
+        assert result.returncode == status, result
+        return result.stdout + result.stderr
 
 
 @pytest.fixture
@@ -106,287 +435,66 @@ def computer(tmp_path):
     return Computer(tmp_path)
 
 
-@pytest.fixture
-def installed(computer):
-    computer.has_python("3.12")
-    computer.install("chat")
-    computer.calls()
-    return computer
-
-
-def test_a_first_install_checks_hashes_and_takes_just_what_is_pinned(computer):
-    computer.has_python("3.12")
-    assert "Making .venv with Python 3.12" in computer.install("chat")
-    chat, embedded = (line for line in computer.calls().splitlines() if "pip install" in line)
-    assert "--require-hashes --no-deps" in chat
-    assert chat.endswith("-r requirements/chat.txt")
-    assert "--require-hashes --no-deps" in embedded
-    assert embedded.endswith("-r requirements/embedded.txt")
-
-
-def test_unchanged_pins_do_nothing(installed):
-    assert installed.install("chat") == ""
-    assert "install" not in installed.calls()
-
-
-def test_changed_pins_are_installed_into_what_is_there(installed):
-    (installed.project / "requirements/chat.txt").write_text("chat==2\n")
-    installed.install("chat")
-    assert "-r requirements/chat.txt" in (calls := installed.calls())
-    assert "-m venv" not in calls
-    assert installed.install("chat") == ""
-
-
-def test_what_the_checks_need_is_added_to_the_chat_and_satisfies_it(installed):
-    installed.install("dev")
-    assert "-r requirements/dev.txt" in installed.calls()
-    assert installed.install("dev") == ""
-    assert installed.install("chat") == ""
-
-
-def test_the_stack_is_installed_beside_the_chat_without_the_demo_model(computer):
-    computer.has_python("3.12")
-    assert "about 35 MB" in computer.install("stack")
-    installs = [line for line in computer.calls().splitlines() if "pip install" in line]
-    assert len(installs) == 1
-    assert "--require-hashes" in installs[0]
-    assert installs[0].endswith("-r requirements/stack.txt")
-    assert computer.install("stack") == ""
-    computer.install("chat")
-    calls = computer.calls()
-    assert "-r requirements/chat.txt" in calls
-    assert "-r requirements/embedded.txt" in calls
-    assert "-m venv" not in calls
-
-
-def test_a_person_who_alternates_between_the_chat_and_the_stack_waits_for_each_once(installed):
-    installed.install("stack")
-    assert "-m venv" not in installed.calls()
-    assert installed.install("chat") == ""
-    assert installed.install("stack") == ""
-    (installed.project / "requirements/chat.txt").write_text("chat==2\n")
-    installed.install("chat")
-    assert installed.install("stack") == ""
-    (installed.project / "requirements/stack.txt").write_text("stack==2\n")
-    installed.install("stack")
-    assert "-r requirements/stack.txt" in installed.calls()
-    assert installed.install("chat") == ""
-
-
-def test_what_the_checks_need_holds_the_stack_too(installed):
-    installed.install("dev")
-    assert installed.install("stack") == ""
-    (installed.project / "requirements/stack.txt").write_text("stack==2\n")
-    installed.install("stack")
-    assert installed.install("dev") == ""
-
-
-def test_a_demo_model_that_could_not_be_fetched_is_still_tried_again_after_the_stack(computer):
-    computer.has_python("3.12")
-    computer.pip_says(NO_NETWORK, of="embedded")
-    computer.install("chat")
-    computer.install("stack")
-    (computer.fake / "embedded-output").unlink()
-    computer.calls()
-    computer.install("chat")
-    assert "embedded.txt" in computer.calls()
-
-
-def test_a_check_installs_nothing_and_tells_whether_all_is_there(computer):
-    assert "none was found" in computer.install("chat", "--check", status=1)
-    computer.has_python("3.12")
-    assert computer.install("chat", "--check", status=1) == "3.12\n"
-    assert not (computer.project / ".venv").exists()
-    computer.install("chat")
-    assert computer.install("chat", "--check") == "3.12\n"
-    assert computer.install("stack", "--check", status=1) == "3.12\n"
-    (computer.project / ".venv/.unfinished").touch()
-    assert computer.install("chat", "--check", status=1) == "3.12\n"
-
-
-def test_a_venv_made_by_hand_is_kept(computer):
-    computer.has_python("3.12")
-    shutil.copytree(computer.bin, computer.project / ".venv/bin", symlinks=True)
-    (computer.project / ".venv/bin/python3").rename(computer.project / ".venv/bin/python")
-    (computer.project / ".venv/mine").touch()
-    computer.install("chat")
-    assert "-r requirements/chat.txt" in computer.calls()
-    assert (computer.project / ".venv/mine").exists()
-
-
-def test_a_venv_whose_python_was_removed_is_made_again(installed):
-    (installed.project / ".venv/bin/python").unlink()
-    (installed.project / ".venv/bin/python").symlink_to("/nowhere/python3")
-    assert "Making .venv" in installed.install("chat")
-
-
-@pytest.mark.parametrize("what", ["chat", "dev", "stack"])
-def test_nothing_of_an_interrupted_install_is_trusted(installed, what):
-    (installed.project / f"requirements/{what}.txt").write_text("chat==2\n")
-    (installed.fake / "pip-waits").touch()
-    process = installed.start(what)
-    while not (installed.fake / "waiting").exists():
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGINT)
-    output, _ = process.communicate(timeout=10)
-    assert "Interrupted. The next run starts the install afresh." in output
-    assert process.returncode == 130
-    (installed.fake / "pip-waits").unlink()
-    assert "Making .venv" in installed.install("chat")
-
-
-def test_two_installs_do_not_work_on_one_venv(installed):
-    (installed.project / ".venv/.unfinished").write_text(str(os.getpid()))
-    assert f"Another install is at work on .venv (process {os.getpid()})" in installed.install(status=1)
-
-
-def test_the_newest_tried_python_is_found_without_its_plain_name(computer):
-    computer.has_python("3.11", name="python3.11")
-    assert "Making .venv with Python 3.11" in computer.install("chat")
-
-
-def test_a_named_python_is_the_one(computer):
-    computer.has_python("3.12")
-    elsewhere = computer.project / "other python"
-    (computer.bin / "python3").rename(elsewhere)
-    assert f"({elsewhere})" in computer.install("chat", PYTHON=str(elsewhere))
-
-
-def test_an_old_or_missing_python_is_named_with_the_command_that_helps(computer):
-    assert "and none was found. Install it, then try again: see python.org" in computer.install(status=1)
+def test_python_is_found_by_the_name_of_its_version(computer):
     computer.has_python("3.10")
-    assert "needs Python 3.11 to 3.14, and only Python 3.10 was found." in computer.install(status=1)
+    computer.has_python("3.11", name="python3.11")
+    assert "bin/python3.11 -I requirements/install.py chat" in computer.install()
+
+
+def test_named_python_is_used(computer):
+    computer.has_python("3.12")
+    computer.has_python("3.13", name="other python")
+    assert "bin/other python -I requirements/install.py" in computer.install(PYTHON=f"{computer.bin}/other python")
+
+
+def test_venv_whose_python_is_gone_is_not_used(computer):
+    computer.has_python("3.12")
+    (computer.project / ".venv/bin").mkdir(parents=True)
+    (computer.project / ".venv/bin/python").symlink_to("/nowhere/python3")
+    assert "bin/python3 -I requirements/install.py chat" in computer.install()
+
+
+def test_old_or_missing_python_is_reported_with_the_command_that_installs_one(computer):
+    assert "and none was found. Install it, then try again: see python.org" in computer.install(1)
+    computer.has_python("3.10")
+    assert "needs Python 3.11 to 3.14, and only Python 3.10 was found." in computer.install(1)
     computer.is_debian_with("python3.12-venv")
-    assert "sudo apt-get install python3.12 python3.12-venv" in computer.install(status=1)
+    assert "sudo apt-get install python3.12 python3.12-venv" in computer.install(1)
     computer.command("id", "echo 0")
-    assert "try again: apt-get install python3.12 python3.12-venv" in computer.install(status=1)
-    computer.is_a_mac()
-    assert "try again: brew install python@3.13" in computer.install(status=1)
-    assert "PYTHON=python3 is Python 3.10;" in computer.install(status=1, PYTHON="python3")
-    assert "PYTHON=python9 does not run;" in computer.install(status=1, PYTHON="python9")
-    assert not (computer.project / ".venv").exists()
+    assert "try again: apt-get install python3.12 python3.12-venv" in computer.install(1)
+    computer.command("uname", "echo Darwin")
+    assert "try again: brew install python@3.13" in computer.install(1)
+    assert "PYTHON=python3 is Python 3.10," in computer.install(1, PYTHON="python3")
+    assert "PYTHON=python9 does not run," in computer.install(1, PYTHON="python9")
 
 
-def test_a_python_newer_than_the_pins_know_is_refused(computer):
+def test_python_newer_than_the_pins_support_is_refused(computer):
     computer.has_python("3.15")
-    assert "only Python 3.15 was found" in computer.install(status=1)
+    assert "only Python 3.15 was found" in computer.install(1)
 
 
-def test_debians_python_without_its_venv_package_is_told_apart(computer):
-    computer.has_python("3.11")
-    (computer.fake / "incomplete").touch()
+def test_debians_python_without_its_venv_package_is_reported(computer):
+    computer.has_python("3.11", status=1)
     computer.is_debian_with("python3.11-venv")
-    assert "Install it, then try again: sudo apt-get install python3.11-venv" in computer.install(status=1)
+    assert "Python 3.11 has no venv and ensurepip modules. Install them, then try again: sudo apt-get install" in (
+        output := computer.install(1)
+    )
+    assert output.endswith("python3.11-venv\n")
 
 
-# pip's own words, shortened.
-NO_NETWORK = """WARNING: Retrying (Retry(total=0)) after connection broken by 'NewConnectionError('<...>: Failed
-ERROR: Could not find a version that satisfies the requirement gradio==6 (from versions: none)
-ERROR: No matching distribution found for gradio==6
-"""
-NO_WHEEL = """ERROR: Could not find a version that satisfies the requirement cryptography==50 (from versions: 40.0)
-ERROR: No matching distribution found for cryptography==50
-"""
-TROUBLES = {
-    "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device": "The disk is full",
-    "ERROR: Could not install packages due to an OSError: [Errno 13] Permission denied: 'x'": "cannot be written",
-    "Could not fetch URL: SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED]')": "set PIP_CERT",
-    "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.": "is not the one that was pinned",
-    NO_NETWORK: "The package index cannot be reached. Check the network",
-    NO_WHEEL: "There is no ready-made package of cryptography for Python 3.12 on Linux x86_64. Choose another Python",
-    "ERROR: something new": "  ERROR: something new\nThe install failed for the reason above.",
-}
-
-
-@pytest.mark.parametrize(("pip_says", "sentence"), TROUBLES.items(), ids=TROUBLES.values())
-def test_a_failure_of_pip_is_one_sentence(computer, pip_says, sentence):
-    computer.has_python("3.12")
-    computer.pip_says(pip_says)
-    output = computer.install(status=1)
-    assert sentence in output
-    assert len(output.splitlines()) <= 5
-    assert "Making .venv" in computer.install(status=1)
-
-
-def test_without_a_demo_model_for_this_computer_the_chat_is_installed(computer):
-    computer.has_python("3.12")
-    computer.pip_says(NO_WHEEL, of="embedded")
-    said = "The demo model has no package for Python 3.12 on Linux x86_64; the chat works without it."
-    assert said in computer.install("chat")
-    assert computer.install("chat") == ""
-
-
-def test_a_demo_model_that_lacks_a_library_is_told_with_the_command_that_helps(computer):
-    computer.has_python("3.12")
-    computer.is_debian_with("python3.12-venv")
-    (computer.fake / "broken-model").write_text("Traceback\nImportError: libgomp.so.1: cannot open shared object file")
-    said = computer.install("chat")
-    assert "does not run here (ImportError: libgomp.so.1: cannot open shared object file); the chat works" in said
-    assert "To have it: sudo apt-get install libgomp1" in said
-    assert computer.install("chat") == ""
-
-
-def test_a_demo_model_that_could_not_be_fetched_is_tried_again_alone(computer):
-    computer.has_python("3.12")
-    computer.pip_says(NO_NETWORK, of="embedded")
-    assert "could not be fetched now; the chat works without it" in computer.install("chat")
-    (computer.fake / "embedded-output").unlink()
-    computer.calls()
-    computer.install("chat")
-    assert "embedded.txt" in (calls := computer.calls())
-    assert "chat.txt" not in calls
-    assert computer.install("chat") == ""
-
-
-def test_a_folder_of_somebody_else_is_told():
+def test_folder_of_another_user_is_refused():
     with tempfile.TemporaryDirectory() as folder:  # not tmp_path, whose parents other users cannot enter
-        computer = Computer(Path(folder))
+        project = Project(Path(folder))
+        for path in (Path(folder), project.folder):
+            path.chmod(0o555)
+        command = [*unprivileged(), shutil.which("sh"), project.requirements / "install.sh", "chat"]
+        result = subprocess.run(command, env=project.settings, text=True, capture_output=True, check=False)
         Path(folder).chmod(0o755)
-        computer.project.chmod(0o555)
-        command = [*unprivileged(), shutil.which("sh"), computer.project / "requirements/install.sh", "chat"]
-        environment = computer.environment | {"PATH": f"{computer.bin}:{os.defpath}"}
-        result = subprocess.run(command, env=environment, text=True, capture_output=True, check=False)
-        computer.project.chmod(0o755)
+        project.folder.chmod(0o755)
     assert result.returncode == 1
-    assert f"{computer.project} is not writable: copy the project to a folder of your own" in result.stderr
+    assert f"{project.folder} is not writable: copy the project to a folder of your own" in result.stderr
 
 
-def test_settings_of_pip_reach_it_but_for_those_that_lead_out_of_the_venv(computer):
-    computer.has_python("3.12")
-    (computer.fake / "python").write_text(FAKE_PYTHON.replace("echo", 'env >"$FAKE/environment"\necho', 1))
-    computer.install("chat", PIP_INDEX_URL="mirror", PIP_USER="1", PIP_TARGET="away", PIP_ONLY_BINARY=":none:")
-    environment = (computer.fake / "environment").read_text().splitlines()
-    assert {"PIP_INDEX_URL=mirror", "PIP_USER=0", "PIP_ONLY_BINARY=:none:"} <= set(environment)
-    assert not any(line.startswith("PIP_TARGET=") for line in environment)
-
-
-def test_with_the_real_pip(tmp_path):
-    """Two made-up packages, installed from a folder by this Python; then one that is not what was pinned."""
-    (tmp_path / "requirements").mkdir()
-    shutil.copy(ROOT / "requirements/install.sh", tmp_path / "requirements")
-    for name, pins in {"hello": "chat", "model": "embedded"}.items():
-        wheel = tmp_path / f"{name}-1-py3-none-any.whl"
-        with zipfile.ZipFile(wheel, "w") as archive:
-            archive.writestr(f"{name}.py", "")
-            archive.writestr(f"{name}-1.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
-            archive.writestr(f"{name}-1.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\n")
-            archive.writestr(f"{name}-1.dist-info/RECORD", "")
-        digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
-        (tmp_path / f"requirements/{pins}.txt").write_text(f"{name}==1 --hash=sha256:{digest}\n")
-    for unused in ("dev", "stack"):
-        shutil.copy(tmp_path / "requirements/chat.txt", tmp_path / f"requirements/{unused}.txt")
-    settings = {"PYTHON": sys.executable, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path)}
-
-    def install():
-        command = ["sh", tmp_path / "requirements/install.sh", "chat"]
-        return subprocess.run(command, env=os.environ | settings, text=True, capture_output=True, check=False)
-
-    first = install()
-    assert first.returncode == 0, first.stderr
-    subprocess.run([tmp_path / ".venv/bin/python", "-c", "import hello, model"], check=True)
-    assert list(tmp_path.glob(".venv/lib/python3*/site-packages/__pycache__/hello.*.pyc"))
-    assert install().stdout == ""
-
-    (tmp_path / "requirements/chat.txt").write_text(f"hello==1 --hash=sha256:{'0' * 64}\n")
-    (tmp_path / ".venv/.unfinished").touch()
-    assert "is not the one that was pinned, so it was not installed" in install().stderr
+def test_unknown_name_of_pins_is_refused(installed_once):
+    assert "Usage: " in installed_once.install("tests", status=2)
+    assert json.loads((installed_once.venv / ".pins").read_text()).keys() == {"chat", "embedded"}

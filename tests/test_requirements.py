@@ -1,4 +1,4 @@
-"""The pins: complete, in agreement, and tied to no package index."""
+"""The pins are complete, agree with each other, and name no package index."""
 
 import re
 import subprocess
@@ -15,20 +15,20 @@ REQUIREMENTS = ROOT / "requirements"
 COMPILED = sorted(path.stem for path in REQUIREMENTS.glob("*.in"))
 
 
-def wanted(name: str) -> set[str]:
-    """Return the names that NAME.in asks for, in files that it includes too."""
+def required(name: str) -> set[str]:
+    """Return the packages that NAME.in lists, with those of the files that it includes."""
     names = set()
     for line in (REQUIREMENTS / f"{name}.in").read_text().splitlines():
         if included := re.fullmatch(r"-r (\w+)\.in", line):
-            names |= wanted(included[1])
+            names |= required(included[1])
         elif line and not line.startswith("#"):
             names.add(canonicalize_name(Requirement(line).name))
     return names
 
 
 def pins(name: str) -> dict[str, set[tuple[str, str]]]:
-    """Return for each package of NAME.txt its pins: a version, and where it counts."""
-    found: dict[str, set[tuple[str, str]]] = {}
+    """Return each package of NAME.txt with its pins: a version, and the marker that says where it applies."""
+    pinned: dict[str, set[tuple[str, str]]] = {}
     text = (REQUIREMENTS / f"{name}.txt").read_text().replace("\\\n", " ")
     for line in text.splitlines():
         requirement, *hashes = re.split(r"\s+--hash=sha256:", line)
@@ -37,46 +37,50 @@ def pins(name: str) -> dict[str, set[tuple[str, str]]]:
         parsed = Requirement(requirement)
         (specifier,) = parsed.specifier
         assert specifier.operator == "==", line
-        found.setdefault(canonicalize_name(parsed.name), set()).add((specifier.version, str(parsed.marker or "")))
-    return found
+        pinned.setdefault(canonicalize_name(parsed.name), set()).add((specifier.version, str(parsed.marker or "")))
+    return pinned
 
 
 @pytest.mark.parametrize("name", COMPILED)
-def test_everything_wanted_is_pinned_with_its_hashes(name):
-    assert wanted(name) <= pins(name).keys()
+def test_every_requirement_is_pinned_with_its_hashes(name):
+    assert required(name) <= pins(name).keys()
 
 
-@pytest.mark.parametrize("name", sorted({*COMPILED} - {"embedded"}))
-def test_whatever_a_pinned_package_needs_is_pinned_too(name):
-    """Since they are installed without their dependencies. (The demo model's are left out on purpose.)"""
+@pytest.mark.parametrize("name", sorted({*COMPILED} - {"embedded", "uv"}))
+def test_every_dependency_of_a_pinned_package_is_pinned(name):
+    """The pins are installed with --no-deps. (The demo model's dependencies are left out on purpose.)"""
     pinned = pins(name)
-    to_see = [(package, "") for package in wanted(name)]
-    seen = set(to_see)
-    while to_see:
-        package, extra = to_see.pop()
-        for needed in map(Requirement, requires(package) or ()):
-            if needed.marker is None or needed.marker.evaluate({"extra": extra}):
-                found = canonicalize_name(needed.name)
-                assert found in pinned, f"{package} needs {needed}"
-                new = {(found, one) for one in ("", *needed.extras)} - seen
+    queue = [(package, "") for package in required(name)]
+    seen = set(queue)
+    while queue:
+        package, extra = queue.pop()
+        for dependency in map(Requirement, requires(package) or ()):
+            if dependency.marker is None or dependency.marker.evaluate({"extra": extra}):
+                dependency_name = canonicalize_name(dependency.name)
+                assert dependency_name in pinned, f"{package} needs {dependency}"
+                new = {(dependency_name, one) for one in ("", *dependency.extras)} - seen
                 seen |= new
-                to_see += new
-    assert len(seen) > len(wanted(name))
+                queue += new
+    assert len(seen) > len(required(name))
 
 
-def test_the_chat_is_tested_with_the_versions_that_it_runs_with():
-    chat, dev = pins("chat"), pins("dev")
-    assert chat == {name: dev[name] for name in chat}
+def test_uv_has_no_dependencies():
+    assert not requires("uv")
 
 
-def test_versions_that_the_stack_shares_with_the_checks_agree():
+@pytest.mark.parametrize("name", ["chat", "uv"])
+def test_tests_run_with_the_versions_that_people_run(name):
+    assert pins(name) == {package: pins("dev")[package] for package in pins(name)}
+
+
+def test_versions_that_the_stack_shares_with_dev_agree():
     stack, dev = pins("stack"), pins("dev")
     shared = stack.keys() & dev.keys()
     assert shared
     assert {name: stack[name] for name in shared} == {name: dev[name] for name in shared}
 
 
-def test_nothing_ties_an_install_to_an_address():
+def test_no_file_names_a_package_index():
     for path in [*REQUIREMENTS.glob("*.in"), *REQUIREMENTS.glob("*.txt"), ROOT / "requirements.txt"]:
         assert not re.search(r"://|^\s*(-i|-f|--(extra-)?index-url|--find-links)\b", path.read_text(), re.MULTILINE), (
             path
@@ -84,7 +88,7 @@ def test_nothing_ties_an_install_to_an_address():
 
 
 @pytest.mark.slow
-def test_pip_accepts_what_pulumi_installs():
+def test_pip_accepts_the_requirements_of_pulumis_toolchain():
     command = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "-r", "requirements.txt"]
     result = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=False)
     assert result.returncode == 0, result.stderr
