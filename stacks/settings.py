@@ -248,38 +248,62 @@ class Settings(BaseModel):
         Raises:
             InvalidSettings: with every wrong key, not only the first.
         """
-        own = pulumi.Config()
-        fields = {_alias(name) for name in cls.model_fields}
-        values = {key: _configured(own.name, key) for key in fields}
-        plain = [
-            f"{own.name}:{key} is stored in plain text; store it encrypted: pulumi config set --secret {key}"
-            for key in SECRET_KEYS
-            if values[key] and not pulumi.runtime.is_config_secret(f"{own.name}:{key}")
-        ]
-        unknown = sorted(key for key in _configured_keys(own.name) if key not in fields)
-        return cls.checked({key: value for key, value in values.items() if value is not None}, unknown, plain)
+        config = {**pulumi.runtime.config.get_config_env(), **pulumi.runtime.config.CONFIG.get()}
+        secrets = {key for key in config if pulumi.runtime.is_config_secret(key)}
+        settings, problems = cls.parse(pulumi.Config().name, config, secrets)
+        if problems:
+            raise InvalidSettings(_report(problems))
+        return settings
 
     @classmethod
-    def checked(cls, values: Mapping[str, Any], unknown: Collection[str] = (), problems: Collection[str] = ()) -> Self:
+    def parse(cls, project: str, config: Mapping[str, Any], secrets: Collection[str]) -> tuple[Self, list[str]]:
+        """Return the settings in a stack's configuration, and a sentence for each thing that is wrong in it.
+
+        Args:
+            project: the name of the Pulumi project, which begins the keys of its own settings.
+            config: full key, such as ``gcp:project`` or ``hybrid-chat:platform`` -> value.
+            secrets: the full keys that are stored encrypted.
+        """
+        keys = {_alias(name) for name in cls.model_fields}
+        values = {key: config.get(key if ":" in key else f"{project}:{key}") for key in keys}
+        # A set but empty value is how `pulumi config set KEY ''` and the defaults of Pulumi.yaml say "not set".
+        values = {key: value for key, value in values.items() if value not in (None, "")}
+        problems = [
+            f"{project}:{key} is stored in plain text; store it encrypted: pulumi config set --secret {key}"
+            for key in SECRET_KEYS
+            if key in values and f"{project}:{key}" not in secrets
+        ]
+        own = {key.removeprefix(f"{project}:") for key in config if key.startswith(f"{project}:")}
+        problems += [_unknown(key, cls) for key in sorted(own - keys)]
+        settings, wrong = cls._validated(values)
+        return settings, problems + wrong
+
+    @classmethod
+    def checked(cls, values: Mapping[str, Any]) -> Self:
         """Return the settings made of `values` (key -> value).
 
         Raises:
-            InvalidSettings: with every wrong key, those in `unknown`, and `problems` that were found before.
+            InvalidSettings: with every wrong key.
         """
-        sentences = [*problems, *(_unknown(key, cls) for key in unknown)]
+        settings, problems = cls._validated(values)
+        if problems:
+            raise InvalidSettings(_report(problems))
+        return settings
+
+    @classmethod
+    def _validated(cls, values: Mapping[str, Any]) -> tuple[Self, list[str]]:
+        """Return the settings made of the values that are right, and a sentence for each that is wrong."""
+        sentences: list[str] = []
         wrong: set[str] = set()
         try:
             settings = cls.model_validate(dict(values))
         except ValidationError as error:
             details = error.errors()
-            sentences += [_sentence(problem) for problem in details]
+            sentences = [_sentence(problem) for problem in details]
             wrong = {str(problem["loc"][0]) for problem in details}
-            # What is wrong by itself is left out, so that what does not fit together is said in the same run.
+            # What is wrong by itself is left out, so that conflicts between the others are reported in the same run.
             settings = cls.model_validate({key: value for key, value in values.items() if key not in wrong})
-        sentences += [sentence for keys, sentence in settings.conflicts() if not wrong.intersection(keys)]
-        if sentences:
-            raise InvalidSettings(_report(sentences))
-        return settings
+        return settings, sentences + [text for keys, text in settings.conflicts() if not wrong.intersection(keys)]
 
     @property
     def on_gcp(self) -> bool:
@@ -398,21 +422,6 @@ def secret_of(value: SecretStr) -> pulumi.Output[str] | None:
 
 def _alias(field: str) -> str:
     return Settings.model_fields[field].alias or field
-
-
-def _full_key(project: str, key: str) -> str:
-    return key if ":" in key else f"{project}:{key}"
-
-
-def _configured(project: str, key: str) -> object:
-    value: object = pulumi.runtime.get_config(_full_key(project, key))
-    # A set but empty value is how `pulumi config set KEY ''` and the defaults of Pulumi.yaml say "not set".
-    return None if value == "" else value
-
-
-def _configured_keys(project: str) -> set[str]:
-    known = {**pulumi.runtime.config.get_config_env(), **pulumi.runtime.config.CONFIG.get()}
-    return {key.removeprefix(f"{project}:") for key in known if key.startswith(f"{project}:")}
 
 
 def _unknown(key: str, settings: type[Settings]) -> str:

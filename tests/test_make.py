@@ -1,4 +1,4 @@
-"""The verbs of the Makefile, with a Python that only says what it was asked."""
+"""The verbs of the Makefile, with programs that only print their arguments."""
 
 import os
 import re
@@ -12,11 +12,14 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
+# Prints its arguments, and fails where they match $FAIL.
 PYTHON = """#!/bin/sh
 case "$*" in
 "-m chatapp")
     echo "CHAT_PORT=$CHAT_PORT"
     if [ -n "$WAIT" ]; then trap 'sleep 0.3; echo bye; exit 0' INT; touch started; while :; do sleep 0.05; done; fi ;;
+*"${FAIL:-nothing}"*) echo "failed: $*"; exit 1 ;;
+"-m stacks.preflight"*) echo "preflight $3 $STACK" ;;
 *) echo "python $*" ;;
 esac
 """
@@ -24,29 +27,29 @@ esac
 
 @pytest.fixture
 def project(tmp_path):
-    """Return a project that is installed, as far as the Makefile can tell."""
+    """Return a project whose packages are installed, as far as the Makefile can tell."""
     shutil.copy(ROOT / "Makefile", tmp_path)
-    (tmp_path / ".venv/bin").mkdir(parents=True)
-    python = tmp_path / ".venv/bin/python"
-    python.write_text(PYTHON)
-    python.chmod(0o755)
+    write_program(tmp_path / ".venv/bin/python", PYTHON)
+    write_program(tmp_path / ".venv/bin/lint-imports", "#!/bin/sh\necho lint-imports\n")
     (tmp_path / "requirements").mkdir()
     (tmp_path / "requirements/install.sh").write_text("echo install $1\n")
-    (tmp_path / "stacks").mkdir()
-    (tmp_path / "stacks/tools.sh").write_text("echo tools $1 $STACK\n")
     return tmp_path
+
+
+def write_program(path: Path, script: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(script)
+    path.chmod(0o755)
 
 
 @pytest.fixture
 def pulumi(project):
-    """Return the environment of a computer whose Pulumi says what it was asked, and repeats the first line it reads."""
-    (project / "bin").mkdir()
-    (project / "bin/pulumi").write_text('#!/bin/sh\necho pulumi "$@"\nread -r line && echo "answer: $line"\nexit 0\n')
-    (project / "bin/pulumi").chmod(0o755)
+    """Return an environment whose Pulumi prints its arguments, and then the first line that it reads."""
+    write_program(project / "bin/pulumi", '#!/bin/sh\necho pulumi "$@"\nread -r line && echo "answer: $line"\nexit 0\n')
     return {"PATH": f"{project / 'bin'}:{os.environ['PATH']}"}
 
 
-def make(project: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+def start(project: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
     own = ("MAKE", "MFLAGS", "CHAT_", "STACK", "ARGS")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     return subprocess.Popen(
@@ -61,27 +64,27 @@ def make(project: Path, *arguments: str, **environment: str) -> subprocess.Popen
     )
 
 
-def said(project: Path, *arguments: str, status: int = 0, typed: str = "", **environment: str) -> str:
-    process = make(project, *arguments, **environment)
+def make(project: Path, *arguments: str, status: int = 0, typed: str = "", **environment: str) -> str:
+    process = start(project, *arguments, **environment)
     output, _ = process.communicate(typed, timeout=30)
     assert process.returncode == status, output
     return output
 
 
-def test_make_alone_lists_every_verb_with_a_line(project):
-    listed = re.findall(r"^  (\w+) +\w.*$", said(project), re.MULTILINE)
+def test_make_without_a_verb_lists_every_verb_with_a_line(project):
+    listed = re.findall(r"^  (\w+) +\w.*$", make(project), re.MULTILINE)
     phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
     assert set(listed) == set(phony) - {"help", "chat", "dev", "stack"}
 
 
 def test_settings_reach_the_chat_from_both_sides_of_the_verb(project):
-    assert said(project, "run", "CHAT_PORT=8000") == "install chat\nCHAT_PORT=8000\n"
-    assert said(project, "run", CHAT_PORT="8001") == "install chat\nCHAT_PORT=8001\n"
+    assert make(project, "run", "CHAT_PORT=8000") == "install chat\nCHAT_PORT=8000\n"
+    assert make(project, "run", CHAT_PORT="8001") == "install chat\nCHAT_PORT=8001\n"
 
 
-def test_ctrl_c_ends_the_chat_without_a_word_from_make(project):
+def test_ctrl_c_ends_the_chat_without_an_error_from_make(project):
     # The fake takes a moment to end, as the chat does: make 4.3 can stumble over a child that ends at once.
-    process = make(project, "run", WAIT="1")
+    process = start(project, "run", WAIT="1")
     while not (project / "started").exists():
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGINT)
@@ -91,83 +94,106 @@ def test_ctrl_c_ends_the_chat_without_a_word_from_make(project):
 
 def test_a_failing_install_starts_nothing(project):
     (project / "requirements/install.sh").write_text("echo 'no network'; exit 1\n")
-    assert "CHAT_PORT" not in said(project, "run", status=2)
+    assert "CHAT_PORT" not in make(project, "run", status=2)
 
 
-def test_pulumi_is_asked_when_its_needs_are_met(project, pulumi):
-    assert said(project, "up", **pulumi) == "tools up dev\ninstall stack\npulumi up --stack dev\n"
-    assert said(project, "preview", **pulumi) == "tools preview dev\ninstall stack\npulumi preview --stack dev\n"
-    assert said(project, "destroy", **pulumi) == "tools destroy dev\npulumi destroy --stack dev\n"
+def test_pulumi_runs_after_the_packages_are_installed_and_checked(project, pulumi):
+    assert make(project, "up", **pulumi) == "install stack\npreflight up dev\npulumi up --stack dev\n"
+    assert make(project, "preview", **pulumi) == "install stack\npreflight preview dev\npulumi preview --stack dev\n"
+    assert make(project, "destroy", **pulumi) == "install stack\npreflight destroy dev\npulumi destroy --stack dev\n"
 
 
 def test_the_stack_and_pulumis_own_settings_pass_through(project, pulumi):
-    asked = ["tools up test", "install stack", "pulumi up --stack test --yes --target a b"]
-    assert said(project, "up", "STACK=test", "ARGS=--yes --target 'a b'", **pulumi).splitlines() == asked
-    assert "pulumi up --stack test\n" in said(project, "up", STACK="test", **pulumi)
+    expected = ["install stack", "preflight up test", "pulumi up --stack test --yes --target a b"]
+    assert make(project, "up", "STACK=test", "ARGS=--yes --target 'a b'", **pulumi).splitlines() == expected
+    assert "pulumi up --stack test\n" in make(project, "up", STACK="test", **pulumi)
 
 
-def test_the_answer_to_pulumis_question_reaches_it(project, pulumi):
-    assert said(project, "up", typed="yes\n", **pulumi).endswith("answer: yes\n")
+def test_the_answer_to_pulumis_prompt_reaches_it(project, pulumi):
+    assert make(project, "up", typed="yes\n", **pulumi).endswith("answer: yes\n")
 
 
 @pytest.mark.parametrize("verb", ["up", "preview", "destroy"])
-def test_what_is_missing_stops_before_anything_is_installed_or_made(project, pulumi, verb):
-    (project / "stacks/tools.sh").write_text("echo 'no pulumi'; exit 1\n")
-    output = said(project, verb, status=2, **pulumi)
-    assert output.startswith("no pulumi\n")
-    assert "install" not in output
-    assert "pulumi up" not in output
+def test_failing_preflight_keeps_pulumi_from_running(project, pulumi, verb):
+    output = make(project, verb, status=2, FAIL="preflight", **pulumi)
+    assert f"failed: -m stacks.preflight {verb}" in output
+    assert "\npulumi" not in output
 
 
 @pytest.mark.parametrize("verb", ["url", "doctor"])
-def test_what_only_looks_installs_nothing(project, verb):
-    assert said(project, verb) == f"tools {verb} dev\n"
+def test_url_and_doctor_only_run_the_preflight(project, pulumi, verb):
+    assert make(project, verb, **pulumi) == f"install stack\npreflight {verb} dev\n"
 
 
-def test_the_checks_come_before_the_tests(project):
-    asked = [line for line in said(project, "test").splitlines() if line.startswith(("install", "python"))]
-    checks = ["python -m ruff check", "python -m ruff format --check", "python -m mypy"]
-    assert asked[:-1] == ["install dev", *checks]
-    assert asked[-1].startswith("python -m pytest")
+CHECKS = ["python -m ruff check", "python -m ruff format --check", "python -m mypy", "lint-imports"]
 
 
-def test_an_audit_asks_about_every_pin_and_takes_no_silence_for_an_answer(project):
-    asked = said(project, "audit", "ARGS=--vulnerability-service osv").splitlines()[-1]
-    assert asked.startswith("python -m pip_audit --strict ")
-    assert asked.endswith(" --vulnerability-service osv")
-    contained = (ROOT / "requirements/dev.in").read_text()
-    for pins in ("chat", "stack"):
-        assert f"-r {pins}.in" in contained
-    assert set(re.findall(r"requirements/(\w+)\.txt", asked)) == {"dev", "embedded"}
+@pytest.mark.parametrize("verb", ["test", "quick"])
+def test_checks_run_with_the_tests_and_print_after_them(project, verb):
+    lines = [line for line in make(project, verb).splitlines() if line.startswith(("python", "lint"))]
+    assert lines[0].startswith("python -m pytest")
+    assert lines[1:] == CHECKS
+
+
+@pytest.mark.parametrize("verb", ["test", "quick"])
+@pytest.mark.parametrize("failing", ["ruff format", "mypy", "pytest"])
+def test_failing_check_or_failing_tests_fail_and_the_others_still_run(project, verb, failing):
+    output = make(project, verb, status=2, FAIL=failing)
+    assert f"failed: -m {failing}" in output
+    assert "-m pytest" in output
+    assert ("make check failed" in output) == (failing != "pytest")
+
+
+def test_import_against_the_layers_fails_the_check(project):
+    write_program(project / ".venv/bin/lint-imports", "#!/bin/sh\nexit 1\n")
+    make(project, "check", status=2)
+
+
+@pytest.mark.parametrize(
+    ("verb", "markers"),
+    [("long", "not vllm and not engine and long"), ("quick", "not vllm and not engine and not browser and not slow")],
+)
+def test_verb_selects_its_tests_by_their_markers(project, verb, markers):
+    assert f" -m {markers}" in make(project, verb)
+
+
+def test_audit_covers_every_pin_and_is_strict(project):
+    command = make(project, "audit", "ARGS=--vulnerability-service osv").splitlines()[-1]
+    assert command.startswith("python -m pip_audit --strict ")
+    assert command.endswith(" --vulnerability-service osv")
+    included = (ROOT / "requirements/dev.in").read_text()
+    for pins in ("chat", "stack", "uv"):
+        assert f"-r {pins}.in" in included
+    assert set(re.findall(r"requirements/(\w+)\.txt", command)) == {"dev", "embedded"}
 
 
 def test_every_benchmark_is_run(project):
     (project / "benchmarks").mkdir()
     for name in ("__init__", "start", "store"):
         (project / f"benchmarks/{name}.py").touch()
-    asked = re.findall(r"python -m (benchmarks.*)", said(project, "bench"))
-    assert asked == ["benchmarks.start", "benchmarks.store"]
+    benchmarks = re.findall(r"python -m (benchmarks.*)", make(project, "bench"))
+    assert benchmarks == ["benchmarks.start", "benchmarks.store"]
 
 
-def test_without_docker_or_its_engine_the_image_is_refused_in_words(project):
+def test_image_without_docker_or_its_engine_says_what_is_missing(project):
     (project / "bin").mkdir()
     for tool in ("make", "sh"):
         (project / "bin" / tool).symlink_to(shutil.which(tool))
     path = str(project / "bin")
-    assert "needs Docker, which is not installed" in said(project, "image", "SHELL=sh", status=2, PATH=path)
+    assert "needs Docker, which is not installed" in make(project, "image", "SHELL=sh", status=2, PATH=path)
     docker = project / "bin/docker"
     docker.write_text("#!/bin/sh\n[ $1 != version ] && echo docker $*\n")
     docker.chmod(0o755)
-    assert "its engine does not answer" in said(project, "image", "SHELL=sh", status=2, PATH=path)
+    assert "its engine is not running" in make(project, "image", "SHELL=sh", status=2, PATH=path)
     docker.write_text("#!/bin/sh\necho docker $*\n")
-    assert "docker build --file chatapp/Dockerfile --tag hybrid-chat .\n" in said(project, "image", PATH=path)
+    assert "docker build --file chatapp/Dockerfile --tag hybrid-chat .\n" in make(project, "image", PATH=path)
 
 
-def test_clean_removes_what_was_installed_and_keeps_the_rest(project):
-    for folder in ("chatapp", "tests/chatapp", "benchmarks"):
+def test_clean_removes_the_venv_and_the_caches_only(project):
+    for folder in ("chatapp", "requirements", "stacks", "tests/chatapp", "benchmarks"):
         (project / folder / "__pycache__").mkdir(parents=True)
     (project / "chatapp/app.py").touch()
-    said(project, "clean")
+    make(project, "clean")
     assert not (project / ".venv").exists()
     assert not list(project.rglob("__pycache__"))
     assert (project / "chatapp/app.py").exists()

@@ -1,0 +1,82 @@
+"""The program: ``STACK=dev python -m stacks.preflight up|preview|destroy|url|doctor``, in the project's folder.
+
+`up` and `preview` create the stack, so that its settings can be set; `url` prints the chat's address; `doctor` checks
+everything, changes nothing, and reports what is in order too. Exits with 1 where something is missing.
+"""
+
+import os
+import sys
+
+from stacks.preflight.docker import check_docker
+from stacks.preflight.google_cloud import check_google_cloud, check_organization
+from stacks.preflight.kubernetes import check_kubernetes
+from stacks.preflight.packages import check_packages
+from stacks.preflight.pulumi_cli import check_pulumi, check_stack, outputs_of
+from stacks.preflight.report import Report
+from stacks.preflight.stack import Stack
+
+VERBS = ("up", "preview", "destroy", "url", "doctor")
+
+
+def main(arguments: list[str]) -> int:
+    """Run the checks of a verb and return the exit status."""
+    if len(arguments) != 1 or arguments[0] not in VERBS:
+        print(f"Usage: STACK=dev python -m stacks.preflight {'|'.join(VERBS)}", file=sys.stderr)
+        return 2
+    os.environ |= {"PULUMI_SKIP_UPDATE_CHECK": "true", "CLOUDSDK_CORE_DISABLE_PROMPTS": "1"}
+    (verb,) = arguments
+    stack = Stack(os.environ.get("STACK") or "dev")
+    report = Report(detailed=verb == "doctor")
+    if verb == "url":
+        if check_pulumi(report, any_version=True):
+            _print_url(report, stack)
+    else:
+        if verb == "doctor":
+            print("The chat on this computer (make run)")
+            check_packages(report)
+            print(f"The stack {stack.name} (make up{stack.make_argument})")
+        _check_deployment(report, stack, verb)
+    return 0 if report.is_complete else 1
+
+
+def _check_deployment(report: Report, stack: Stack, verb: str) -> None:
+    has_pulumi = check_pulumi(report)
+    stack_exists = has_pulumi and check_stack(report, stack, verb)
+    if verb == "destroy" and has_pulumi and not stack_exists:
+        return  # what else a stack that does not exist would need is of no use
+    settings, problems = stack.settings()
+    create = "" if stack_exists else f"pulumi stack select --create {stack.name} && "
+    remains = ""
+    if settings.on_gcp:
+        check_google_cloud(report, stack, settings, create=create)
+        remains = "the project's Google APIs, which remain enabled, and "
+    else:
+        check_kubernetes(report, stack, settings, create=create)
+    if settings.image_source == "docker":
+        check_docker(report)
+    if verb != "destroy":
+        for problem in problems:
+            report.missing(problem)
+        if settings.on_gcp:
+            check_organization(report, settings)
+    elif report.is_complete:
+        report.note(
+            f"Destroying the stack {stack.name} deletes all its chats. What stays: {remains}Pulumi's record of the "
+            f"stack, until: pulumi stack rm --preserve-config {stack.name}"
+        )
+
+
+def _print_url(report: Report, stack: Stack) -> None:
+    outputs = outputs_of(stack)
+    if "url" not in outputs:
+        report.missing(f"The stack {stack.name} has no address yet. Run this first: make up{stack.make_argument}")
+        return
+    print(outputs["url"])
+    if "openWith" in outputs:
+        print(f"It answers while this runs: {outputs['openWith']}", file=sys.stderr)
+    if "firstMinutes" in outputs:
+        print(outputs["firstMinutes"], file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

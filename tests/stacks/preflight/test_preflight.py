@@ -1,0 +1,436 @@
+"""``stacks.preflight``: what each verb needs, on a computer with only the programs that a test puts there."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stacks.preflight.__main__ import main
+
+ROOT = Path(__file__).parents[3]
+
+# Every program: logs its arguments, and answers with the first line of $FAKE/answers that begins with its command; else
+# it succeeds without output.
+PROGRAM = """#!/bin/sh
+command="${0##*/} $*"
+echo "$command" >>"$FAKE/calls"
+while IFS='|' read -r begin status output; do
+    case $command in "$begin"*) [ -z "$output" ] || printf '%s\\n' "$output"; exit "$status" ;; esac
+done <"$FAKE/answers"
+"""
+INSTALL = """
+import pathlib, sys
+print("3.12")
+sys.exit(not pathlib.Path("chat-installed").exists())
+"""
+PROGRAMS = ("pulumi", "gcloud", "gke-gcloud-auth-plugin", "kubectl", "docker")
+
+
+class Computer:
+    """A project with the stack `dev`, and a computer on which nothing is missing."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
+        self.project = folder / "my chat"
+        self.fake = folder / "fake"
+        self.bin = folder / "bin"
+        self.home = folder / "home"
+        for made in (self.project / "requirements", self.fake, self.bin):
+            made.mkdir(parents=True)
+        shutil.copy(ROOT / "Pulumi.yaml", self.project)
+        (self.project / "requirements/install.py").write_text(INSTALL)
+        (self.project / "chat-installed").touch()
+        for tool in ("cat", "sh"):
+            (self.bin / tool).symlink_to(shutil.which(tool))
+        for program in PROGRAMS:
+            self.has(program)
+        self.configuration: dict[str, str | None] = {"gcp:project": "my-project"}  # None: a secret
+        self.answers = {
+            "pulumi version": (0, "v3.272.0"),
+            "pulumi stack output": (0, '{"url": "http://192.0.2.7:7860"}'),
+            "kubectl config current-context": (0, "kind-chat"),
+        }
+        monkeypatch.chdir(self.project)
+        for name in ("GOOGLE_CREDENTIALS", "GOOGLE_OAUTH_ACCESS_TOKEN", "KUBECONFIG", "KUBERNETES_SERVICE_HOST"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in {"PATH": self.bin, "FAKE": self.fake, "HOME": self.home, "STACK": "dev"}.items():
+            monkeypatch.setenv(name, str(value))
+        self.capfd = capfd
+
+    def has(self, program: str) -> None:
+        (self.bin / program).write_text(PROGRAM)
+        (self.bin / program).chmod(0o755)
+
+    def lacks(self, *programs: str) -> None:
+        for program in programs:
+            (self.bin / program).unlink()
+
+    def answer(self, command: str, output: str = "", *, status: int = 0) -> None:
+        """Answer a command so, whatever was to be answered before."""
+        self.answers = {
+            command: (status, output),
+            **{key: value for key, value in self.answers.items() if key != command},
+        }
+
+    def write_stack_file(self, *lines: str, stack: str = "dev") -> None:
+        (self.project / f"Pulumi.{stack}.yaml").write_text("\n".join(["config:", *(f"  {line}" for line in lines)]))
+
+    def configure(self, **settings: str | None) -> None:
+        self.configuration |= {f"hybrid-chat:{name}": value for name, value in settings.items()}
+
+    def write_answers(self) -> None:
+        entries = {
+            key: {"secret": True} if value is None else {"value": value, "secret": False}
+            for key, value in self.configuration.items()
+        }
+        answers = {**self.answers, "pulumi config --json": (0, json.dumps(entries))} | self.answers
+        lines = [f"{command}|{status}|{output}\n" for command, (status, output) in answers.items()]
+        (self.fake / "answers").write_text("".join(lines))
+        (self.fake / "calls").write_text("")
+
+    def run(self, verb: str, *, status: int = 0) -> tuple[str, str]:
+        """Run a verb's checks and return its output and its errors."""
+        self.write_answers()
+        self.capfd.readouterr()
+        result = main([verb])
+        output, errors = self.capfd.readouterr()
+        assert result == status, output + errors
+        return output, errors
+
+    def missing(self, verb: str) -> list[str]:
+        """Return the sentences of a verb that something is missing for."""
+        return self.run(verb, status=1)[1].splitlines()
+
+    def calls(self) -> list[str]:
+        return (self.fake / "calls").read_text().splitlines()
+
+
+@pytest.fixture
+def computer(tmp_path, monkeypatch, capfd):
+    return Computer(tmp_path, monkeypatch, capfd)
+
+
+MISSING = {
+    "pulumi": "Pulumi is not installed: curl -fsSL https://get.pulumi.com | sh (or brew install pulumi/tap/pulumi)",
+    "gcloud": "gcloud is not installed: see https://cloud.google.com/sdk/docs/install",
+    "gke-gcloud-auth-plugin": "is not installed: gcloud components install gke-gcloud-auth-plugin",
+}
+
+
+@pytest.mark.parametrize("verb", ["up", "preview", "destroy"])
+@pytest.mark.parametrize("program", ["pulumi", "gke-gcloud-auth-plugin"])
+def test_missing_program_is_one_sentence_with_how_to_install_it(computer, program, verb):
+    computer.lacks(program)
+    computer.write_stack_file("gcp:project: my-project")
+    (sentence,) = computer.missing(verb)
+    assert MISSING[program] in sentence
+
+
+def test_everything_missing_is_reported_at_once(computer):
+    computer.lacks("pulumi", "gcloud", "gke-gcloud-auth-plugin")
+    sentences = computer.missing("up")
+    assert len(sentences) == 5
+    for program, sentence in zip(MISSING, sentences, strict=False):
+        assert MISSING[program] in sentence
+    assert "gcloud auth application-default login" in sentences[3]
+    # Each command can be pasted as it is: no setting can be set before the stack is created.
+    project = "pulumi stack select --create dev && pulumi config set gcp:project YOUR_PROJECT_ID --stack dev"
+    assert f"gcp:project is not set: {project} (" in sentences[4]
+
+
+def test_plugin_comes_from_apt_where_apt_has_it(computer, monkeypatch):
+    computer.lacks("gke-gcloud-auth-plugin")
+    computer.has("apt-get")
+    computer.has("apt-cache")
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    (sentence,) = computer.missing("up")
+    assert sentence.endswith("not installed: sudo apt-get install google-cloud-cli-gke-gcloud-auth-plugin")
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    assert "sudo" not in computer.missing("up")[0]
+    computer.answer("apt-cache", status=100)
+    assert MISSING["gke-gcloud-auth-plugin"] in computer.missing("up")[0]
+
+
+def test_pulumi_that_is_not_on_the_path_yet_is_reported_as_such(computer):
+    computer.lacks("pulumi")
+    computer.write_stack_file("gcp:project: my-project")
+    (computer.home / ".pulumi/bin").mkdir(parents=True)
+    (computer.home / ".pulumi/bin/pulumi").touch()
+    assert "this terminal does not find it yet: open a new one" in computer.missing("up")[0]
+
+
+@pytest.mark.parametrize("version", ["v3.243.9", "v3.99.0", "v2.300.0"])
+def test_engine_without_error_hooks_for_every_error_is_too_old(computer, version):
+    computer.answer("pulumi version", version)
+    (sentence,) = computer.missing("up")
+    assert sentence.startswith(f"Pulumi {version[1:]} is too old, 3.244 or newer is needed: curl ")
+
+
+@pytest.mark.parametrize("version", ["v3.244.0", "3.260.0-alpha.1", "v4.0.0"])
+def test_newer_engine_is_accepted(computer, version):
+    computer.answer("pulumi version", version)
+    computer.run("up")
+
+
+def test_pulumi_that_does_not_run_is_reported(computer):
+    computer.answer("pulumi version", status=127)
+    assert "may be broken; install it again" in computer.missing("up")[0]
+
+
+@pytest.mark.parametrize("verb", ["up", "preview", "destroy", "url"])
+def test_missing_login_is_reported_with_both_ways_to_log_in(computer, verb):
+    computer.answer("pulumi whoami", status=3)
+    (sentence,) = computer.missing(verb)
+    assert "You are not logged in to Pulumi" in sentence
+    assert "pulumi login (" in sentence
+    assert "pulumi login --local (" in sentence
+    assert not any(call.startswith("pulumi stack") for call in computer.calls())
+
+
+def test_stack_that_cannot_be_created_fails(computer):
+    computer.answer("pulumi stack select", status=1)
+    computer.run("up", status=1)
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    {
+        "gcloud auth print-access-token": "gcloud is not logged in",
+        "gcloud auth application-default": "missing or expired: gcloud auth application-default login",
+    }.items(),
+)
+def test_missing_credentials_of_google_cloud_are_reported(computer, command, sentence):
+    computer.answer(command, status=1)
+    assert sentence in computer.missing("up")[0]
+
+
+def test_missing_project_is_reported_once(computer):
+    computer.configuration = {}
+    (sentence,) = computer.missing("up")
+    assert sentence.startswith("gcp:project is not set: pulumi config set gcp:project YOUR_PROJECT_ID --stack dev")
+
+
+@pytest.mark.parametrize("name", ["GOOGLE_CREDENTIALS", "GOOGLE_OAUTH_ACCESS_TOKEN"])
+def test_credentials_in_the_environment_are_enough(computer, monkeypatch, name):
+    computer.answer("gcloud auth application-default", status=1)
+    monkeypatch.setenv(name, "value")
+    computer.run("up")
+
+
+def test_every_wrong_setting_is_reported_before_pulumi_runs(computer):
+    computer.configure(theme="red", gemmaModle="a/b", geminiModel="Gemini!", huggingFaceToken="hf_abcdefghij")
+    sentences = "\n".join(computer.missing("up"))
+    assert "theme is 'red': allowed: blue, green" in sentences
+    assert "gemmaModle is no setting of this stack; did you mean gemmaModel?" in sentences
+    assert "geminiModel is 'Gemini!': a model id is needed" in sentences
+    assert "hybrid-chat:huggingFaceToken is stored in plain text" in sentences
+    assert "hf_abcdefghij" not in sentences
+    assert "  missing  theme is 'red'" in computer.run("doctor", status=1)[0]
+
+
+def test_wrong_setting_does_not_keep_a_stack_from_being_destroyed(computer):
+    computer.configure(theme="red")
+    computer.run("destroy")
+
+
+def test_secrets_that_pulumi_does_not_show_count_as_set(computer):
+    computer.configure(huggingFaceToken=None, gemmaModel="google/gemma-3-4b-it", oauthClientSecret=None)
+    computer.configure(oauthClientId="1-a.apps.googleusercontent.com", allowedPeople='["ann@example.org"]')
+    computer.run("up")
+    assert "--show-secrets=false" in next(call for call in computer.calls() if "config" in call)
+
+
+def test_kubernetes_needs_nothing_of_google_and_names_its_cluster(computer):
+    computer.configuration = {}
+    computer.configure(platform="kubernetes")
+    computer.lacks("gcloud", "gke-gcloud-auth-plugin")
+    for verb in ("up", "preview", "destroy"):
+        output, _ = computer.run(verb)
+        assert "Stack dev: Kubernetes context kind-chat.\n" in output
+        assert "Google" not in output
+    assert "oogle" not in computer.run("doctor")[0]
+
+
+def test_configured_context_wins_over_the_current_one(computer):
+    computer.configure(platform="kubernetes")
+    computer.configuration["kubernetes:context"] = "other"
+    assert "context other." in computer.run("up")[0]
+
+
+@pytest.mark.parametrize("from_file", [False, True])
+def test_kubeconfig_among_the_settings_is_a_secret_and_only_mentioned(computer, from_file):
+    computer.configure(platform="kubernetes")
+    computer.configuration["kubernetes:kubeconfig"] = None
+    if from_file:
+        computer.answer("pulumi config", status=6)
+        computer.write_stack_file("platform: kubernetes", "kubernetes:kubeconfig:", "  secure: v1:abc")
+    assert "cluster of the setting kubernetes:kubeconfig" in computer.run("up")[0]
+
+
+def test_without_kubectl_the_context_is_read_from_the_kubeconfig(computer, monkeypatch):
+    computer.configure(platform="kubernetes")
+    computer.lacks("kubectl")
+    kubeconfig = computer.fake / "kubeconfig"
+    kubeconfig.write_text('apiVersion: v1\ncurrent-context: "here"\n')
+    monkeypatch.setenv("KUBECONFIG", f"{kubeconfig}:other")
+    output, _ = computer.run("up")
+    assert "kubectl is not installed; it is not needed now" in output
+    assert "context here." in output
+
+
+def test_missing_cluster_is_reported(computer, monkeypatch):
+    computer.configure(platform="kubernetes")
+    computer.answer("kubectl config current-context", status=1)
+    assert "No Kubernetes cluster is chosen" in computer.missing("up")[0]
+    monkeypatch.setenv("STACK", "test")
+    assert "kubernetes:context NAME --stack test" in computer.missing("up")[0]
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    computer.run("up")
+
+
+def test_docker_is_needed_where_it_builds_the_image(computer):
+    computer.configure(image="docker")
+    computer.answer("docker version", status=1)
+    assert "its engine does not answer: start it" in computer.missing("up")[0]
+    computer.lacks("docker")
+    assert "Docker, which builds the chat's image, is not installed" in computer.missing("up")[0]
+    computer.configure(image="auto")
+    computer.run("up")
+    computer.configure(platform="kubernetes")
+    assert "Docker, which builds" in computer.missing("up")[0]
+    computer.configure(image="example.org/chat:1")
+    computer.run("up")
+
+
+@pytest.mark.parametrize("line", ["hybrid-chat:platform: kubernetes", "platform: 'kubernetes' # mine"])
+def test_settings_come_from_the_stacks_file_while_pulumi_has_none(computer, monkeypatch, line):
+    computer.write_stack_file(line, "chatReplicas: 1", stack="test")
+    computer.answer("pulumi config", status=6)
+    computer.lacks("gcloud")
+    monkeypatch.setenv("STACK", "my-team/test")
+    assert "Kubernetes context" in computer.run("up")[0]
+
+
+def test_no_check_reads_what_a_person_types(computer):
+    for program in PROGRAMS:
+        reads = PROGRAM.replace("while", 'case $command in *--create*) ;; *) cat >>"$FAKE/read" ;; esac\nwhile')
+        (computer.bin / program).write_text(reads)
+    computer.write_answers()
+    command = [sys.executable, "-m", "stacks.preflight", "up"]
+    environment = {"PATH": str(computer.bin), "FAKE": str(computer.fake), "PYTHONPATH": str(ROOT)}
+    subprocess.run(command, env=environment, input="yes\n", text=True, check=True)
+    assert (computer.fake / "read").read_text() == ""
+
+
+def test_destroy_says_what_is_deleted_and_what_remains(computer):
+    output, _ = computer.run("destroy")
+    assert "Destroying the stack dev deletes all its chats. What stays: the project's Google APIs" in output
+    assert "pulumi stack rm --preserve-config dev" in output
+    assert not any("--create" in call for call in computer.calls())
+
+
+def test_stack_that_does_not_exist_is_not_destroyed(computer, monkeypatch):
+    computer.lacks("gcloud")
+    computer.answer("pulumi stack --stack tset", status=6)
+    monkeypatch.setenv("STACK", "tset")
+    assert computer.missing("destroy") == ["There is no stack tset: pulumi stack ls shows those that exist"]
+
+
+def test_url_prints_only_the_address(computer):
+    assert computer.run("url") == ("http://192.0.2.7:7860\n", "")
+    assert not any(call.startswith(("gcloud", "docker", "kubectl")) for call in computer.calls())
+
+
+@pytest.mark.parametrize(
+    ("output", "sentence"),
+    [
+        ({"openWith": "kubectl port-forward service/chat 7860"}, "It answers while this runs: kubectl port-forward"),
+        ({"firstMinutes": "Google issues the certificate later."}, "Google issues the certificate later."),
+    ],
+)
+def test_url_comes_with_what_else_a_person_needs_to_open_it(computer, output, sentence):
+    computer.answer("pulumi stack output", json.dumps({"url": "https://chat", **output}))
+    address, errors = computer.run("url")
+    assert address == "https://chat\n"
+    assert errors.startswith(sentence)
+
+
+@pytest.mark.parametrize("answer", [{"status": 6}, {"output": "{}"}])
+def test_url_before_the_first_up_is_reported(computer, monkeypatch, answer):
+    computer.answer("pulumi stack output", **answer)
+    assert computer.missing("url") == ["The stack dev has no address yet. Run this first: make up"]
+    monkeypatch.setenv("STACK", "test")
+    assert "make up STACK=test" in computer.missing("url")[0]
+
+
+LONE = "The project my-project belongs to no organization, where Google's own sign-in (identity iap) lets nobody in:"
+
+
+@pytest.mark.parametrize("verb", ["up", "preview", "doctor"])
+def test_sign_in_that_would_let_nobody_in_is_reported_before_anything_is_created(computer, verb):
+    computer.answer("gcloud projects describe my-project", "no")
+    assert LONE in computer.run(verb)[0]
+    computer.answer("gcloud projects describe my-project", "yes")
+    assert LONE not in computer.run(verb)[0]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"exposure": "private"},
+        {"exposure": "public-http"},
+        {"identity": "anonymous"},
+        {"oauthClientId": "1-a.apps.googleusercontent.com", "oauthClientSecret": None, "allowedPeople": '["a.org"]'},
+    ],
+)
+def test_other_sign_ins_need_no_organization(computer, settings):
+    computer.answer("gcloud projects describe my-project", "no")
+    computer.configure(**settings)
+    assert LONE not in computer.run("up")[0]
+
+
+def test_doctor_reports_what_is_in_order_and_changes_nothing(computer):
+    assert computer.run("doctor")[0].splitlines() == [
+        "The chat on this computer (make run)",
+        "  ok       Python 3.12 and the packages in .venv",
+        "The stack dev (make up)",
+        "  ok       Pulumi 3.272.0",
+        "  ok       logged in to Pulumi",
+        "  ok       stack dev",
+        "  ok       gcloud",
+        "  ok       gcloud is logged in",
+        "  ok       gke-gcloud-auth-plugin",
+        "  ok       Application Default Credentials",
+        "  note     Stack dev: Google Cloud project my-project.",
+    ]
+    assert not any("--create" in call for call in computer.calls())
+
+
+def test_doctor_does_not_count_what_a_verb_does_by_itself_as_missing(computer):
+    computer.answer("pulumi stack --stack dev", status=6)
+    (computer.project / "chat-installed").unlink()
+    output, _ = computer.run("doctor")
+    assert "  later    packages: make run installs them\n" in output
+    assert "  later    stack dev: make up makes it\n" in output
+
+
+def test_doctor_offers_to_create_a_stack_only_where_there_is_none(computer):
+    computer.configuration = {}
+    assert "gcp:project is not set: pulumi config set" in computer.run("doctor", status=1)[0]
+    computer.answer("pulumi stack --stack dev", status=6)
+    output, _ = computer.run("doctor", status=1)
+    assert "gcp:project is not set: pulumi stack select --create dev && pulumi config set" in output
+
+
+def test_doctor_continues_after_what_is_missing(computer):
+    computer.lacks("pulumi", "gcloud")
+    output, _ = computer.run("doctor", status=1)
+    assert "  missing  Pulumi is not installed: " in output
+    assert "  missing  gcloud is not installed: " in output
+    assert "  ok       gke-gcloud-auth-plugin\n" in output
+
+
+def test_unknown_verb_is_refused(computer):
+    assert "Usage: " in computer.run("rm", status=2)[1]
