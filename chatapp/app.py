@@ -18,6 +18,7 @@ from chatapp.http import api, health
 from chatapp.http.api import user_data as belongings
 from chatapp.http.api.requests import most_sent_bytes
 from chatapp.http.auth_setup import Entrance
+from chatapp.http.errors import add_exception_handlers
 from chatapp.http.middleware.csrf import OriginsMiddleware
 from chatapp.http.middleware.forwarded import ForwardingMiddleware
 from chatapp.http.middleware.limits import LargeRequestsMiddleware, OpenStreamsMiddleware, SizesMiddleware
@@ -100,9 +101,10 @@ async def create_app(settings: Settings) -> FastAPI:
     app.state.turns = turns
     app.state.closing = asyncio.Event()
     app.state.metrics = metrics
+    add_exception_handlers(app, root_url=settings.root_url)
     app.include_router(health.router)
     entrance.add_routes(app, turns)
-    app.include_router(belongings.router(store, catalog, turns, root_url=settings.root_url))
+    app.include_router(belongings.router(store, catalog, turns))
     app.include_router(api.router(settings, store, catalog, turns, conversations))
     mount_page(app, settings)
     app.add_middleware(EndStreamsMiddleware, closing=app.state.closing)

@@ -17,7 +17,7 @@ from chatapp.config.auth_settings import MAX_SESSION_DAYS
 from chatapp.domain.errors import StoreUnavailable
 from chatapp.domain.sentences import Sentence
 from chatapp.http.api.account import Account, SignOut
-from chatapp.http.error_responses import refusal
+from chatapp.http.errors import error_response
 from chatapp.http.pages.navigation import own_page
 from chatapp.userdata.merge_guest import TakingAlong
 
@@ -110,7 +110,6 @@ class Entrance:
         # Authlib takes half a second: only where it is used.
         from chatapp.auth.oidc import Provider  # noqa: PLC0415
         from chatapp.http.pages import sign_in  # noqa: PLC0415
-        from chatapp.http.pages.pages import Pages  # noqa: PLC0415
 
         settings = self._settings
         provider = Provider(
@@ -121,7 +120,6 @@ class Entrance:
             self._cookies,
             self._allowed,
             self._identity,
-            Pages(settings.root_url),
             secret=self._secret,
             root_url=settings.root_url,
             guests=settings.guests,
@@ -138,7 +136,7 @@ class Entrance:
             link = Sentence("Sign in with another account"), SIGN_OUT
         else:
             link = Sentence("Try again"), own_page(request.scope["path"])
-        return refusal(
+        return error_response(
             request.scope,
             nobody.status,
             nobody.problem,

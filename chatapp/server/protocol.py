@@ -15,7 +15,7 @@ import structlog
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from chatapp.domain.sentences import Sentence, as_json
-from chatapp.http.error_responses import refusal
+from chatapp.http.errors import error_response
 
 if TYPE_CHECKING:
     import asyncio
@@ -177,7 +177,9 @@ class BoundedProtocol(H11Protocol):
 
 
 async def _no_room(scope: Scope, receive: Receive, send: Send) -> None:
-    response = refusal(scope, 503, Sentence("Too many people are connected to the chat right now. Try again shortly."))
+    response = error_response(
+        scope, 503, Sentence("Too many people are connected to the chat right now. Try again shortly.")
+    )
     response.headers["connection"] = "close"
     await response(scope, receive, send)
 

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from chatapp.domain.sentences import Sentence
-from chatapp.http.error_responses import refusal
+from chatapp.http.errors import error_response
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -38,6 +38,6 @@ class Doors:
             await self.app({**scope, "query_string": b""}, receive, send)
         elif scope["type"] == "http":
             sentence = Sentence("There is nothing at this address.")
-            await refusal(scope, 404, sentence, root_url=self._root_url)(scope, receive, send)
+            await error_response(scope, 404, sentence, root_url=self._root_url)(scope, receive, send)
         else:  # nothing here talks over a websocket
             await send({"type": "websocket.close", "code": 1008})

@@ -15,6 +15,7 @@ from chatapp.http.api import state
 from chatapp.http.api.conversations import ConversationRoutes
 from chatapp.http.api.stream import Streams
 from chatapp.http.api.turns import TurnRoutes
+from chatapp.http.errors import ApiRoute
 
 if TYPE_CHECKING:
     from chatapp.config.settings import Settings
@@ -28,7 +29,7 @@ def router(
     settings: Settings, store: ConversationStore, catalog: Catalog, turns: TurnRunner, conversations: Conversations
 ) -> APIRouter:
     """Return all routes."""
-    routes = APIRouter(include_in_schema=False)
+    routes = APIRouter(include_in_schema=False, route_class=ApiRoute)
     streams = Streams(store, catalog, turns, conversations)
     routes.include_router(state.router(settings, store, catalog, turns, conversations))
     asking = TurnRoutes(store, turns, streams, conversations, max_images=settings.max_images)

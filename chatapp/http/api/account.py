@@ -20,7 +20,7 @@ from chatapp.auth.audit import Action
 from chatapp.domain.conversation import now_ms
 from chatapp.domain.errors import StoreUnavailable
 from chatapp.domain.sentences import Sentence, as_json
-from chatapp.http.api.error_handlers import in_words
+from chatapp.http.errors import ApiRoute
 
 if TYPE_CHECKING:
     from chatapp.auth import Person
@@ -60,7 +60,7 @@ class Account:
 
     def router(self) -> APIRouter:
         """Return the routes."""
-        routes = APIRouter(include_in_schema=False)
+        routes = APIRouter(include_in_schema=False, route_class=ApiRoute)
         routes.add_api_route("/me", self._me, methods=["GET"])
         routes.add_api_route("/take-along", self._take_along, methods=["POST"])
         return routes
@@ -82,7 +82,6 @@ class Account:
         }
         return JSONResponse(facts, headers=NO_STORE)
 
-    @in_words
     async def _take_along(self, request: Request) -> Response:
         person = person_of(request)
         guest = self._guest(request, person)
@@ -122,7 +121,7 @@ class SignOut:
 
     def router(self) -> APIRouter:
         """Return the routes."""
-        routes = APIRouter(include_in_schema=False)
+        routes = APIRouter(include_in_schema=False, route_class=ApiRoute)
         routes.add_api_route("/sign-out", self._here, methods=["POST"])
         routes.add_api_route("/sign-out-everywhere", self._everywhere, methods=["POST"])
         return routes

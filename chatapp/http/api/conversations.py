@@ -22,7 +22,7 @@ from chatapp.auth import audit, user_of
 from chatapp.auth.audit import Action
 from chatapp.domain.conversation import Feedback
 from chatapp.http.api import facts, requests
-from chatapp.http.api.error_handlers import in_words
+from chatapp.http.errors import ApiRoute
 from chatapp.store.values import MAX_PAGE
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class ConversationRoutes:
 
     def router(self) -> APIRouter:
         """Return them, for the app."""
-        routes = APIRouter(include_in_schema=False)
+        routes = APIRouter(include_in_schema=False, route_class=ApiRoute)
         one = "/conversations/{conversation_id}"
         routes.add_api_route("/conversations", self.listed, methods=["GET"], response_model=None)
         routes.add_api_route(one, self.change, methods=["PATCH"], response_model=None)
@@ -64,7 +64,6 @@ class ConversationRoutes:
         routes.add_api_route("/search", self.search, methods=["GET"], response_model=None)
         return routes
 
-    @in_words
     async def listed(self, request: Request) -> Response:
         """Return a page of the list."""
         asked = request.query_params
@@ -79,7 +78,6 @@ class ConversationRoutes:
         )
         return JSONResponse(listed)
 
-    @in_words
     async def change(self, request: Request, conversation_id: str) -> Response:
         """Rename, pin or archive, or show another branch."""
         asked, user, changed = await requests.sent(request), user_of(request), None
@@ -99,26 +97,22 @@ class ConversationRoutes:
             raise requests.not_understood()
         return JSONResponse(self._item(user, changed))
 
-    @in_words
     async def delete(self, request: Request, conversation_id: str) -> Response:
         """Delete, and say for how long that can be undone."""
         await self._conversations.delete(user_of(request), conversation_id)
         audit.note(Action.DELETE, user_of(request))
         return JSONResponse({"undoSeconds": self._conversations.undo_seconds})
 
-    @in_words
     async def restore(self, request: Request, conversation_id: str) -> Response:
         """Undo a deletion."""
         await requests.sent(request)
         user = user_of(request)
         return JSONResponse(self._item(user, await self._conversations.restore(user, conversation_id)))
 
-    @in_words
     async def messages(self, request: Request, conversation_id: str, before: str = "") -> Response:
         """Return the messages before those that are shown."""
         return JSONResponse(await self._streams.before(user_of(request), conversation_id, before))
 
-    @in_words
     async def rate(self, request: Request, conversation_id: str, message_id: str) -> Response:
         """Keep what the person thinks of an answer."""
         feedback = (await requests.sent(request)).get("feedback")
@@ -127,14 +121,12 @@ class ConversationRoutes:
         await self._conversations.rate(user_of(request), conversation_id, message_id, Feedback(feedback))
         return JSONResponse({})
 
-    @in_words
     async def image(self, request: Request, conversation_id: str, image_id: str) -> Response:
         """Return a picture."""
         found = await self._conversations.image(user_of(request), conversation_id, image_id)
         media_type = found.media_type if found.media_type in PICTURES else "application/octet-stream"
         return Response(found.data, headers=_PICTURE_HEADERS, media_type=media_type)
 
-    @in_words
     async def search(self, request: Request, q: str = "", cursor: str = "") -> Response:
         """Find conversations by their words."""
         user = user_of(request)

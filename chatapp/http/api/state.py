@@ -21,8 +21,8 @@ from chatapp.domain.errors import ConversationNotFound, ProfileChanged, StoreUna
 from chatapp.domain.sentences import as_json
 from chatapp.http.api import facts, requests
 from chatapp.http.api.conversations import page
-from chatapp.http.api.error_handlers import in_words, words
 from chatapp.http.api.profiles import asked_profile
+from chatapp.http.errors import ApiRoute, sentence_of
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -38,10 +38,9 @@ def router(
     settings: Settings, store: ConversationStore, catalog: Catalog, turns: TurnRunner, conversations: Conversations
 ) -> APIRouter:
     """Return the routes."""
-    routes = APIRouter(include_in_schema=False)
+    routes = APIRouter(include_in_schema=False, route_class=ApiRoute)
 
     @routes.get("/state", response_model=None)
-    @in_words
     async def state(request: Request, conversation: str = "") -> Response:
         person = person_of(request)
         user = person.user
@@ -57,7 +56,7 @@ def router(
                     found = await conversations.open(user, conversation)
                     opened = facts.opened(found, writing=turns.is_busy(user, found.id))
         except StoreUnavailable as error:
-            problems.append(as_json(words(error)))
+            problems.append(as_json(sentence_of(error)))
         limits = {
             "messageChars": settings.max_message_chars,
             "images": settings.max_images,
@@ -78,12 +77,10 @@ def router(
         return JSONResponse(found_state)
 
     @routes.get("/models", response_model=None)
-    @in_words
     async def looked(_request: Request) -> Response:
         return JSONResponse(models())
 
     @routes.put("/profile", response_model=None)
-    @in_words
     async def keep_profile(request: Request) -> Response:
         user, profile = user_of(request), asked_profile(await requests.sent(request))
         before = await store.profile(user)

@@ -27,7 +27,7 @@ from chatapp.domain.conversation import Message, MessageStatus
 from chatapp.domain.message_tree import Branches
 from chatapp.domain.sentences import as_json
 from chatapp.http.api import facts
-from chatapp.http.api.error_handlers import refused, words
+from chatapp.http.errors import sentence_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -205,10 +205,7 @@ def _opened(conversation: Conversation, after: str, *, writing: bool) -> Event:
 
 async def streamed(events: AsyncGenerator[Event | None], *before: Event) -> Response:
     """Return the events as a response; what is refused before the first becomes a status of its own."""
-    try:
-        first = await anext(events)
-    except Exception as error:  # noqa: BLE001  # nothing but words may reach the page
-        return refused(error)
+    first = await anext(events)
 
     async def lines() -> AsyncGenerator[bytes]:
         for event in (*before, first):
@@ -218,7 +215,7 @@ async def streamed(events: AsyncGenerator[Event | None], *before: Event) -> Resp
                 async for event in events:
                     yield _line(event)
         except Exception as error:  # noqa: BLE001  # nothing but words may reach the page
-            yield _line({"error": as_json(words(error))})
+            yield _line({"error": as_json(sentence_of(error))})
 
     return StreamingResponse(lines(), media_type="text/event-stream")
 

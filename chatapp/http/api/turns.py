@@ -22,8 +22,8 @@ from chatapp.domain.conversation import MessageStatus
 from chatapp.domain.errors import WrittenElsewhere
 from chatapp.domain.images import Pictures
 from chatapp.http.api import facts, requests
-from chatapp.http.api.error_handlers import in_words
 from chatapp.http.api.stream import streamed
+from chatapp.http.errors import ApiRoute
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,7 +64,7 @@ class TurnRoutes:
 
     def router(self) -> APIRouter:
         """Return them, for the app."""
-        routes = APIRouter(prefix="/conversations", include_in_schema=False)
+        routes = APIRouter(prefix="/conversations", route_class=ApiRoute, include_in_schema=False)
         routes.add_api_route("", self.send, methods=["POST"], response_model=None)
         routes.add_api_route("/{conversation_id}/turns", self.send, methods=["POST"], response_model=None)
         routes.add_api_route("/{conversation_id}/answers", self.answer_again, methods=["POST"], response_model=None)
@@ -73,7 +73,6 @@ class TurnRoutes:
         routes.add_api_route("/{conversation_id}/events", self.events, methods=["GET"], response_model=None)
         return routes
 
-    @in_words
     async def send(self, request: Request, conversation_id: str = "") -> Response:
         """Take a question, in a new conversation if none is named, and stream its answers."""
         asked = await requests.sent(request, most_bytes=requests.most_sent_bytes(self._pictures.most))
@@ -98,7 +97,6 @@ class TurnRoutes:
         )
         return await self._begun(request, conversation, asked)
 
-    @in_words
     async def answer_again(self, request: Request, conversation_id: str) -> Response:
         """Answer a question once more, and stream that."""
         asked = await requests.sent(request)
@@ -115,7 +113,6 @@ class TurnRoutes:
         )
         return await self._begun(request, conversation, asked)
 
-    @in_words
     async def go_on(self, request: Request, conversation_id: str) -> Response:
         """Continue an answer that ended early, and stream it."""
         asked = await requests.sent(request)
@@ -129,7 +126,6 @@ class TurnRoutes:
         )
         return await self._begun(request, conversation, asked)
 
-    @in_words
     async def stop(self, request: Request, conversation_id: str) -> Response:
         """Stop what is being written; whoever watches it sees its end."""
         await requests.sent(request)
@@ -141,7 +137,6 @@ class TurnRoutes:
                 raise WrittenElsewhere
         return JSONResponse({})
 
-    @in_words
     async def events(self, request: Request, conversation_id: str, after: str = "") -> Response:
         """Stream a conversation from the message after ``after``, and what is being written in it."""
         return await streamed(self._streams.follow(user_of(request), conversation_id, after))

@@ -11,8 +11,7 @@ A download of everything that cannot be finished breaks off, so that nobody take
 
 from __future__ import annotations
 
-from functools import wraps
-from typing import TYPE_CHECKING, ParamSpec
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import structlog
@@ -22,11 +21,10 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from chatapp.auth import audit, user_of
 from chatapp.auth.audit import Action
 from chatapp.domain.conversation import now_ms
-from chatapp.domain.errors import ConversationNotFound, InvalidMessage, StoreUnavailable
+from chatapp.domain.errors import InvalidMessage, StoreUnavailable
 from chatapp.domain.sentences import Sentence
 from chatapp.http.api import requests
-from chatapp.http.api.error_handlers import in_words
-from chatapp.http.error_responses import problem, refusal
+from chatapp.http.errors import ApiRoute, error_json
 from chatapp.userdata import export as exports
 from chatapp.userdata import json_archive as archive
 from chatapp.userdata import markdown
@@ -35,7 +33,7 @@ from chatapp.userdata.json_archive import moment
 from chatapp.userdata.queries import NotAllDeleted
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import AsyncGenerator
 
     from starlette.types import Send
 
@@ -43,33 +41,27 @@ if TYPE_CHECKING:
     from chatapp.store import ConversationStore
     from chatapp.userdata.queries import Turns
 
-P = ParamSpec("P")
-
 JSON, MARKDOWN, ZIP = "application/json", "text/markdown; charset=utf-8", "application/zip"
 MOST_BODY_BYTES = 1_000
 
 log = structlog.get_logger(__name__)
 
 
-def router(store: ConversationStore, catalog: Catalog, turns: Turns, *, root_url: str = "") -> APIRouter:
+def router(store: ConversationStore, catalog: Catalog, turns: Turns) -> APIRouter:
     """Return the routes."""
-    routes = APIRouter(include_in_schema=False)
-    as_page = _as_page(root_url)
+    routes = APIRouter(include_in_schema=False, route_class=ApiRoute)
 
     @routes.get("/export/everything.json")
-    @as_page
     async def everything_as_json(request: Request) -> Response:
         audit.note(Action.EXPORT, user_of(request))
         return await _stream(f"{_today()}.json", JSON, exports.as_json(store, user_of(request)))
 
     @routes.get("/export/everything.md.zip")
-    @as_page
     async def everything_as_markdown(request: Request) -> Response:
         audit.note(Action.EXPORT, user_of(request))
         return await _stream(f"{_today()}.zip", ZIP, exports.as_zip(store, user_of(request), catalog.label))
 
     @routes.get("/export/{conversation_id}.json")
-    @as_page
     async def one_as_json(request: Request, conversation_id: str) -> Response:
         user = user_of(request)
         conversation, messages = await belongings.one(store, user, conversation_id)
@@ -78,7 +70,6 @@ def router(store: ConversationStore, catalog: Catalog, turns: Turns, *, root_url
         return Response(content, headers=_headers(markdown.file_name(conversation, ".json")), media_type=JSON)
 
     @routes.get("/export/{conversation_id}.md")
-    @as_page
     async def one_as_markdown(request: Request, conversation_id: str) -> Response:
         conversation, messages = await belongings.one(store, user_of(request), conversation_id)
         audit.note(Action.EXPORT, user_of(request))
@@ -86,15 +77,14 @@ def router(store: ConversationStore, catalog: Catalog, turns: Turns, *, root_url
         return Response(content, headers=_headers(markdown.file_name(conversation, ".md")), media_type=MARKDOWN)
 
     @routes.post("/delete-everything")
-    @in_words
     async def delete_everything(request: Request) -> Response:
         if not await _is_confirmed(request):
-            return problem(400, Sentence("Deleting everything must be confirmed. Nothing was deleted."))
+            return error_json(400, Sentence("Deleting everything must be confirmed. Nothing was deleted."))
         audit.note(Action.DELETE_EVERYTHING, user_of(request))
         try:
             return JSONResponse({"deleted": await belongings.delete_everything(store, turns, user_of(request))})
         except NotAllDeleted as error:
-            return problem(503, error.sentence, deleted=error.deleted)
+            return error_json(503, error.sentence, deleted=error.deleted)
 
     return routes
 
@@ -132,26 +122,6 @@ def _headers(name: str) -> dict[str, str]:
 
 def _today() -> str:
     return f"Hybrid chat {moment(now_ms()):%Y-%m-%d}"
-
-
-def _as_page(root_url: str) -> Callable[[Callable[P, Awaitable[Response]]], Callable[P, Awaitable[Response]]]:
-    """Answer in words where something is wrong: with a page for a person who followed a link."""
-
-    def decorated(respond: Callable[P, Awaitable[Response]]) -> Callable[P, Awaitable[Response]]:
-        @wraps(respond)
-        async def responding(*arguments: P.args, **options: P.kwargs) -> Response:
-            request = next(one for one in (*arguments, *options.values()) if isinstance(one, Request))
-            try:
-                return await respond(*arguments, **options)
-            except ConversationNotFound as error:
-                return refusal(request.scope, 404, error.sentence, root_url=root_url)
-            except StoreUnavailable as error:
-                log.warning("export_refused", detail=error.detail)
-                return refusal(request.scope, 503, error.sentence, root_url=root_url)
-
-        return responding
-
-    return decorated
 
 
 async def _is_confirmed(request: Request) -> bool:

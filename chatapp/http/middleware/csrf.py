@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from starlette.requests import HTTPConnection
 
 from chatapp.domain.sentences import Sentence
-from chatapp.http.error_responses import refusal
+from chatapp.http.errors import error_response
 
 if TYPE_CHECKING:
     from starlette.datastructures import Headers
@@ -39,7 +39,7 @@ class OriginsMiddleware:
             await self._app(scope, receive, send)
             return
         sentence = Sentence("Only the chat's own page may ask for this. Nothing was changed.")
-        await refusal(scope, 403, sentence, root_url=self._root_url)(scope, receive, send)
+        await error_response(scope, 403, sentence, root_url=self._root_url)(scope, receive, send)
 
     def _may(self, method: str, headers: Headers) -> bool:
         site = headers.get("sec-fetch-site")

@@ -15,7 +15,7 @@ from starlette.requests import HTTPConnection
 from chatapp.auth import PERSON_KEY, user_of
 from chatapp.domain.errors import TooLong
 from chatapp.domain.sentences import Sentence
-from chatapp.http.error_responses import refusal
+from chatapp.http.errors import error_response
 from chatapp.http.middleware.shutdown import ENDLESS
 
 if TYPE_CHECKING:
@@ -49,11 +49,11 @@ class SizesMiddleware:
         head = len(scope["raw_path"]) + len(scope["query_string"]) + sum(len(k) + len(v) for k, v in scope["headers"])
         if head > MOST_HEAD_BYTES:
             sentence = Sentence("The address or the cookies of this request are too long. Delete this site's cookies.")
-            await refusal(scope, 431, sentence)(scope, receive, send)
+            await error_response(scope, 431, sentence)(scope, receive, send)
             return
         declared = Headers(scope=scope).get("content-length", "0")
         if not declared.isdecimal() or int(declared) > self._most_bytes:
-            await refusal(scope, 413, TooLong().sentence)(scope, receive, send)
+            await error_response(scope, 413, TooLong().sentence)(scope, receive, send)
             return
         taken, has_started = 0, False
 
@@ -75,7 +75,7 @@ class SizesMiddleware:
         except TooLong as error:
             if has_started:
                 raise
-            await refusal(scope, 413, error.sentence)(scope, receive, send)
+            await error_response(scope, 413, error.sentence)(scope, receive, send)
 
 
 class LargeRequestsMiddleware:
@@ -100,7 +100,7 @@ class LargeRequestsMiddleware:
         user = user_of(HTTPConnection(scope))
         if self._coming[user] >= self._most:
             sentence = Sentence("You are sending several pictures at once already. Wait a moment and send again.")
-            await refusal(scope, 429, sentence)(scope, receive, send)
+            await error_response(scope, 429, sentence)(scope, receive, send)
             return
         with _counted(self._coming, user) as came:
 
@@ -138,10 +138,10 @@ class OpenStreamsMiddleware:
         user = user_of(HTTPConnection(scope))
         if self._open[user] >= self._most_of_one:
             sentence = Sentence("You have too many answers open at once. Close some of this chat's tabs and try again.")
-            await refusal(scope, 429, sentence)(scope, receive, send)
+            await error_response(scope, 429, sentence)(scope, receive, send)
         elif self._open.total() >= self._most_of_all:
             sentence = Sentence("Too many people are reading answers right now. Try again in a moment.")
-            await refusal(scope, 503, sentence)(scope, receive, send)
+            await error_response(scope, 503, sentence)(scope, receive, send)
         else:
             with _counted(self._open, user):
                 await self._app(scope, receive, send)

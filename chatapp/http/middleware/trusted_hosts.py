@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from starlette.requests import HTTPConnection
 
 from chatapp.domain.sentences import Sentence
-from chatapp.http.error_responses import refusal
+from chatapp.http.errors import error_response
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -45,14 +45,16 @@ class HostsMiddleware:
     def _refused(self, scope: Scope) -> Response | None:
         asked = _HOST.fullmatch(HTTPConnection(scope).headers.get("host", ""))
         if asked is None:
-            return refusal(scope, 400, Sentence("The address in this request cannot be one of a chat."), links=())
+            return error_response(
+                scope, 400, Sentence("The address in this request cannot be one of a chat."), links=()
+            )
         name = asked[1].strip("[]").rstrip(".").lower()
         # Nobody else's name leads to a loopback name, which is also what a forwarded port is called by.
         if self._any or name == self._own or is_loopback(name):
             return None
         server = scope.get("server")
         address = self._root_url or f"http://localhost:{server[1] if server else ''}"
-        return refusal(
+        return error_response(
             scope,
             421,
             Sentence(

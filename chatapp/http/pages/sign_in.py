@@ -20,15 +20,15 @@ from chatapp.auth.oidc import GOOGLE, SignInRefused
 from chatapp.auth.sealed import Seal
 from chatapp.auth.sessions import NOT_ALLOWED, Session, user_id
 from chatapp.domain.sentences import Sentence
-from chatapp.http.error_responses import problem
+from chatapp.http.errors import error_json
 from chatapp.http.pages.navigation import is_navigation, own_page
+from chatapp.http.pages.rendering import render_page
 
 if TYPE_CHECKING:
     from chatapp.auth import Identified, Identity
     from chatapp.auth.allowed import AllowedPeople
     from chatapp.auth.oidc import Claims, Provider
     from chatapp.auth.sessions import SessionCookies
-    from chatapp.http.pages.pages import Pages
 
 PATH, START, CALLBACK = "/sign-in", "/sign-in/start", "/sign-in/callback"
 PUBLIC = frozenset({PATH, START, CALLBACK})
@@ -49,7 +49,6 @@ class SignIn:
         cookies: what they get for it.
         allowed: who of them may use the chat.
         identity: who is signed in already.
-        pages: makes the pages.
         secret: seals what must be known between leaving for the provider and coming back.
         root_url: the address that people use; "" where the request says it.
         guests: people may go on without signing in.
@@ -61,7 +60,6 @@ class SignIn:
         cookies: SessionCookies,
         allowed: AllowedPeople,
         identity: Identity,
-        pages: Pages,
         *,
         secret: str,
         root_url: str,
@@ -71,8 +69,8 @@ class SignIn:
         self._cookies = cookies
         self._allowed = allowed
         self._identity = identity
-        self._pages = pages
         self._root_url = root_url
+        self._root_path = urlsplit(root_url).path.rstrip("/")
         self._guests = guests
         self._seal = Seal(secret, "sign-in")
         secure = root_url.startswith("https:")
@@ -96,7 +94,7 @@ class SignIn:
     def refused(self, request: Request, nobody: Identified) -> Response:
         """Return the page to sign in at to who opened an address, and JSON to a script."""
         if not is_navigation(request):
-            return problem(nobody.status, nobody.problem, signIn=self._pages.up + PATH)
+            return error_json(nobody.status, nobody.problem, signIn=self._root_path + PATH)
         return self._offer(
             request,
             nobody.status,
@@ -163,10 +161,10 @@ class SignIn:
     def _offer(self, request: Request, status: int, sentence: str, to: str, *, choose: bool) -> Response:
         start = f"{START}?next={quote(to)}" + ("&choose=1" if choose else "")
         links = [(self._to_provider, start), *([(AS_GUEST, to)] if self._guests and status != 429 else [])]
-        return self._pages.page(request, status, SIGN_IN, sentence, links=links)
+        return render_page(request, status, SIGN_IN, sentence, links=links, root_url=self._root_url)
 
     def _on_to(self, page: str) -> Response:
-        return RedirectResponse(self._pages.up + page, 303, headers={"cache-control": "no-store"})
+        return RedirectResponse(self._root_path + page, 303, headers={"cache-control": "no-store"})
 
     def _own_address(self, request: Request) -> str:
         return self._root_url or f"{request.url.scheme}://{request.headers.get('host', '')}"

@@ -16,6 +16,7 @@ from chatapp.domain.conversation import GenerationParameters, Image, Persona, Pr
 from chatapp.domain.errors import ConversationNotFound, StoreUnavailable
 from chatapp.generation.runner import TurnRunner
 from chatapp.http.api import user_data as belongings
+from chatapp.http.errors import add_exception_handlers
 from chatapp.models.catalog import Catalog
 from chatapp.store.journal.store import JournaledStore
 from chatapp.store.sqlite.store import SQLiteStore
@@ -58,6 +59,7 @@ class Chat:
     def app(self):
         app = FastAPI()
         app.state.closing = asyncio.Event()
+        add_exception_handlers(app)
         app.include_router(belongings.router(self.store, self.catalog, self.turns))
         app.add_middleware(IdentityMiddleware, identity=NamedIdentity(), refuse=None)  # everybody is somebody
         return app
