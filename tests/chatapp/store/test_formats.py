@@ -1,0 +1,260 @@
+"""What the chat stores keeps its format: files and documents of an earlier version are read, and are written the same.
+
+``formats/`` holds what the code of commit b76ff19 wrote for `CONVERSATION`, `MESSAGES` and `PROFILE`: SQL dumps of the
+history and the journal, Firestore documents by path, and the JSON export.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from chatapp.domain.conversation import (
+    Conversation,
+    Feedback,
+    FinishReason,
+    GenerationParameters,
+    Image,
+    Message,
+    MessageStatus,
+    Persona,
+    Place,
+    Profile,
+    Role,
+    Usage,
+)
+from chatapp.domain.sentences import Sentence, Wait, as_json
+from chatapp.store.firestore import documents
+from chatapp.store.journal.journal import Journal
+from chatapp.store.sqlite.store import SQLiteStore
+from chatapp.userdata import json_archive as json_format
+
+FORMATS = Path(__file__).parent / "formats"
+DAY_MS = 24 * 3600 * 1000
+
+CONVERSATION = Conversation(
+    id="c1",
+    title='שלום "chat"',
+    created_ms=1_700_000_000_001,
+    updated_ms=1_700_000_005_002,
+    model="gemma",
+    system_prompt="Be brief.",
+    persona="p1",
+    pinned=True,
+    archived=True,
+    branch="a1",
+    deleted_ms=0,
+)
+IMAGES = (
+    Image(id="i1", media_type="image/jpeg", width=640, height=480, data=b"\xff\xd8\x00jpeg"),
+    Image(id="i2", media_type="image/webp", width=1, height=2, data=b"RIFF"),
+)
+QUESTION = Message(
+    id="q1",
+    turn_id="t1",
+    role=Role.USER,
+    content="What is this?\n😀",
+    created_ms=1_700_000_000_001,
+    follows="",
+    images=IMAGES,
+)
+ANSWER = Message(
+    id="a1",
+    turn_id="t1",
+    role=Role.ASSISTANT,
+    content="half an answer",
+    created_ms=1_700_000_000_002,
+    status=MessageStatus.ERROR,
+    revision=7,
+    model="gemma",
+    usage=Usage(prompt_tokens=12, completion_tokens=None),
+    seconds_to_first_token=0.1 + 0.2,
+    finish_reason=FinishReason.LENGTH,
+    omitted_messages=3,
+    error=Sentence("{model}: {reason} {when}", model="Gemma", reason=Sentence("No {n}.", n=1200), when=Wait(90)),
+    follows="q1",
+    feedback=Feedback.DOWN,
+    place=Place.OWN_GPUS,
+    instead_of="gemini",
+    temperature=0.3,
+    seconds=12.5,
+    cost=0.000123,
+)
+PLAIN = Message(
+    id="a2",
+    turn_id="t2",
+    role=Role.ASSISTANT,
+    content="",
+    created_ms=1_700_000_005_002,
+    status=MessageStatus.STOPPED,
+    error="The server closed the connection.",
+)
+MESSAGES = (QUESTION, ANSWER, PLAIN)
+RUNNING = replace(PLAIN, id="a3", status=MessageStatus.STREAMING, error="", content="so far")
+PROFILE = Profile(
+    personas=(Persona(id="p1", name="מורה", instructions="Explain.\n{braces}"),),
+    parameters=GenerationParameters(temperature=0.3, top_p=0.5, max_tokens=77),
+    answer_with_other=True,
+    revision=3,
+)
+
+
+def listed(message: Message) -> Message:
+    """Return a message as stores list it: the images without data."""
+    return replace(message, images=tuple(replace(image, data=b"") for image in message.images))
+
+
+def assert_same(read: list[Message], expected: list[Message]) -> None:
+    assert read == expected
+    assert [as_json(message.error) for message in read] == [as_json(message.error) for message in expected]
+
+
+# SQLite
+
+
+async def write_history(path: Path) -> None:
+    store = await SQLiteStore.open(path)
+    await store.create("ana", CONVERSATION, *MESSAGES)
+    await store.save_profile("ana", PROFILE)
+    await store.revoke("ana", session="s1", before_ms=5, until_ms=9_000_000_000_000)
+    await store.aclose()
+
+
+async def test_a_history_file_of_an_earlier_version_is_read(tmp_path):
+    restore(FORMATS / "history.sql", tmp_path / "chat.db")
+    store = await SQLiteStore.open(tmp_path / "chat.db")
+    assert await store.conversation("ana", "c1") == CONVERSATION
+    assert_same(await store.messages("ana", "c1"), list(map(listed, MESSAGES)))
+    assert [await store.image("ana", "c1", image.id) for image in IMAGES] == list(IMAGES)
+    assert await store.profile("ana") == PROFILE
+    revocations = await store.revocations("ana")
+    assert (revocations.before_ms, revocations.sessions) == (5, {"s1"})
+    await store.aclose()
+
+
+async def test_a_history_file_is_written_as_before(tmp_path):
+    await write_history(tmp_path / "chat.db")
+    assert dumped(tmp_path / "chat.db") == (FORMATS / "history.sql").read_text()
+
+
+# The journal
+
+
+async def write_journal(path: Path) -> None:
+    journal = await Journal.open(path, "the cloud")
+    await journal.create(("ana", "c1"), CONVERSATION, [QUESTION, RUNNING])
+    await journal.append(("ana", "c1"), [ANSWER, PLAIN], CONVERSATION, {})
+    await journal.update(("ana", "c1"), CONVERSATION)
+    await journal.delete(("ana", "c2"))
+    await journal.save_profile("ana", PROFILE)
+    await journal.delete_profile("ben")
+    await journal.aclose()
+
+
+async def test_a_journal_of_an_earlier_version_is_read(tmp_path):
+    restore(FORMATS / "journal.sql", tmp_path / "journal.db")
+    journal = await Journal.open(tmp_path / "journal.db", "the cloud")
+    waiting = [write for key in await journal.conversations() for write in await journal.waiting(key)]
+    assert [write.kind for write in waiting] == [
+        *("create", "created", "created", "append", "append", "update", "delete", "profile", "no profile")
+    ]
+    assert [write.conversation for write in waiting if write.conversation] == [CONVERSATION] * 3
+    messages = [write.message for write in waiting if write.message]
+    assert_same(messages, [listed(message) for message in (QUESTION, RUNNING, ANSWER, PLAIN)])
+    assert [write.profile for write in waiting if write.profile] == [PROFILE]
+    assert [await journal.image(("ana", "c1"), image.id) for image in IMAGES] == list(IMAGES)
+    assert await journal.interrupt_abandoned() == 1
+    await journal.aclose()
+
+
+async def test_a_journal_is_written_as_before(tmp_path):
+    await write_journal(tmp_path / "journal.db")
+    with closing(sqlite3.connect(tmp_path / "journal.db")) as connection, connection:
+        connection.execute("UPDATE writes SET accepted_ms = 0")
+    assert dumped(tmp_path / "journal.db") == (FORMATS / "journal.sql").read_text()
+
+
+# Firestore
+
+
+def firestore_documents() -> dict[str, dict[str, object]]:
+    written = {"conversations/c1": documents.conversation_document(CONVERSATION) | documents.expiry(0, DAY_MS)}
+    for message in MESSAGES:
+        written |= {f"messages/{name}": one for name, one in documents.message_documents(message, DAY_MS).items()}
+        written |= {f"images/{name}": one for name, one in documents.image_documents(message, DAY_MS).items()}
+    return written | {"users/ana": documents.profile_document(PROFILE)}
+
+
+def test_firestore_documents_of_an_earlier_version_are_read():
+    stored = json.loads((FORMATS / "firestore.json").read_text(), object_hook=from_plain)
+    assert documents.conversation_of("c1", stored["conversations/c1"]) == CONVERSATION
+    messages = {path.removeprefix("messages/"): one for path, one in stored.items() if path.startswith("messages/")}
+    assert_same([documents.message_of(one.id, messages) for one in MESSAGES], list(map(listed, MESSAGES)))
+    assert [documents.image_of(one.id, stored[f"images/{one.id}"]) for one in IMAGES] == list(IMAGES)
+    assert documents.profile_of(stored["users/ana"]) == PROFILE
+
+
+def test_firestore_documents_are_written_as_before():
+    expected = json.loads((FORMATS / "firestore.json").read_text(), object_hook=from_plain)
+    written = firestore_documents()
+    assert written == expected
+    assert {path: list(document) for path, document in written.items()} == {
+        path: list(document) for path, document in expected.items()
+    }
+
+
+# The JSON export
+
+
+def export() -> bytes:
+    head = json_format.beginning("ana", PROFILE)
+    before, _, after = head.partition(b'"exported": "')
+    head = before + b'"exported": "' + b"2026-11-28T00:00:00.000Z" + after[24:]
+    return head + json_format.encoded(CONVERSATION, MESSAGES) + json_format.END
+
+
+def test_a_json_export_of_an_earlier_version_is_read():
+    text = (FORMATS / "export.json").read_text(encoding="utf-8")
+    ((conversation, messages),) = json_format.read(text)
+    assert conversation == CONVERSATION
+    assert_same(list(messages), list(MESSAGES))
+    assert json_format.read_profile(text) == PROFILE
+
+
+def test_a_json_export_is_written_as_before():
+    assert export() == (FORMATS / "export.json").read_bytes()
+
+
+# Helpers
+
+
+def dumped(path: Path) -> str:
+    """Return a SQLite file as SQL, with the two pragmas that tell whose it is."""
+    with closing(sqlite3.connect(path)) as connection:
+        names = "application_id", "user_version"
+        pragmas = [f"PRAGMA {name} = {connection.execute(f'PRAGMA {name}').fetchone()[0]};" for name in names]
+        return "\n".join([*pragmas, *connection.iterdump()]) + "\n"
+
+
+def restore(dump: Path, path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(dump.read_text())
+
+
+def plain(value: object) -> object:
+    """Return what JSON can hold of a time or bytes."""
+    if isinstance(value, datetime):
+        return {"time": value.isoformat()}
+    assert isinstance(value, bytes)
+    return {"bytes": base64.b64encode(value).decode()}
+
+
+def from_plain(value: dict[str, str]) -> object:
+    if value.keys() == {"time"}:
+        return datetime.fromisoformat(value["time"])
+    return base64.b64decode(value["bytes"]) if value.keys() == {"bytes"} else value
