@@ -145,9 +145,13 @@ class Recent:
         """Forget a conversation that is deleted."""
         self._drop(("conversation", *key))
         self._drop(("messages", *key))
-        if listed := self._lists.get(key[0]):
-            listed.conversations.pop(key[1], None)
-        self._pinned.get(key[0], {}).pop(key[1], None)
+        user, conversation_id = key
+        # A reader may hold the list or the mapping: both are replaced, never changed in place.
+        if (listed := self._lists.get(user)) and conversation_id in listed.conversations:
+            others = {id_: one for id_, one in listed.conversations.items() if id_ != conversation_id}
+            self._keep_listed(user, replace(listed, conversations=others))
+        if conversation_id in self._pinned.get(user, {}):
+            self.keep_pinned(user, [one for id_, one in self._pinned[user].items() if id_ != conversation_id])
 
     def forget_profile(self, user: str) -> None:
         """Forget what is remembered of the user."""
