@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -16,6 +16,7 @@ from chatapp.store import Page
 from chatapp.store.values import cursor_after
 
 if TYPE_CHECKING:
+    from chatapp.conversations.turns import Turns
     from chatapp.conversations.updates import Changes
     from chatapp.domain.conversation import Conversation, Image, Message
     from chatapp.store import ConversationStore, Hit
@@ -25,16 +26,6 @@ LONGEST_TITLE = 200  # characters
 MOST_LOOKS = 10  # at pages of the store's list, for one page of this one
 
 log = structlog.get_logger(__name__)
-
-
-class Turns(Protocol):
-    """What this needs of `chatapp.generation.runner.TurnRunner`."""
-
-    def is_busy(self, user: str, conversation_id: str) -> bool:
-        """Return whether an answer is being written, or is about to be."""
-
-    async def stop(self, user: str, conversation_id: str) -> bool:
-        """End what is being written."""
 
 
 class Conversations:
@@ -185,9 +176,9 @@ class Conversations:
         )
 
     def _purge_if_due(self, user: str, one: Conversation) -> None:
-        seconds = one.deleted_ms / 1000 + self.undo_seconds - now_ms() / 1000
-        if (user, one.id) not in self._purges:
-            self._purge_later(user, one.id, max(0.0, seconds))
+        is_due = one.deleted_ms + self.undo_seconds * 1000 <= now_ms()
+        if is_due and (user, one.id) not in self._purges:
+            self._purge_later(user, one.id, 0.0)
 
     def _purge_later(self, user: str, conversation_id: str, seconds: float) -> None:
         key = user, conversation_id

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from chatapp.auth import Identified, Identity
     from chatapp.config.settings import Settings
+    from chatapp.conversations.turns import Turns
     from chatapp.store import ConversationStore
-    from chatapp.userdata.merge_guest import Turns
 
 
 class Entrance:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 import structlog
@@ -22,6 +22,7 @@ from chatapp.userdata import queries as belongings
 from chatapp.userdata.insert import Added, add, add_profile
 
 if TYPE_CHECKING:
+    from chatapp.conversations.turns import Turns
     from chatapp.domain.conversation import Conversation, Message
     from chatapp.store import ConversationStore
 
@@ -30,13 +31,6 @@ LOOK_S = 0.05
 ROUNDS = 3  # how often something may be written meanwhile
 
 log = structlog.get_logger(__name__)
-
-
-class Turns(Protocol):
-    """What this needs of `chatapp.generation.runner.TurnRunner`."""
-
-    def is_busy(self, user: str, conversation_id: str) -> bool:
-        """Return whether an answer is being written, or is about to be."""
 
 
 class StillWriting(ConversationBusy):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -17,6 +17,7 @@ from chatapp.store.values import MAX_PAGE, cursor_after
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    from chatapp.conversations.turns import Turns
     from chatapp.domain.conversation import Image
     from chatapp.store import ConversationStore
 
@@ -26,16 +27,6 @@ FROM_THE_TOP = cursor_after(Conversation(id="z", title="", created_ms=0, updated
 DELETED_AT_ONCE = 8
 
 log = structlog.get_logger(__name__)
-
-
-class Turns(Protocol):
-    """What deleting needs of `chatapp.generation.runner.TurnRunner`."""
-
-    async def stop_all(self, user: str) -> None:
-        """End every running answer of the user."""
-
-    async def delete(self, user: str, conversation_id: str) -> None:
-        """Delete a conversation; an answer that is being written in it ends first."""
 
 
 class NotAllDeleted(ChatError):

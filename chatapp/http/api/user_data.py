@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 
     from starlette.types import Send
 
+    from chatapp.conversations.turns import Turns
     from chatapp.models.catalog import Catalog
     from chatapp.store import ConversationStore
-    from chatapp.userdata.queries import Turns
 
 JSON, MARKDOWN, ZIP = "application/json", "text/markdown; charset=utf-8", "application/zip"
 MOST_BODY_BYTES = 1_000

@@ -80,6 +80,13 @@ async def test_what_a_killed_chat_left_marked_goes_when_somebody_lists(store, ma
     assert await conversations.restore("ann", "recent")
 
 
+async def test_listing_schedules_no_purge_while_the_deletion_can_be_undone(store, made):
+    await created(store, deleted_ms=now_ms())
+    conversations = made(undo_seconds=3600)
+    await conversations.listed("ann")
+    assert conversations._purges == {}
+
+
 async def test_a_deletion_undone_elsewhere_is_respected_by_whoever_was_to_carry_it_out(store, made):
     await created(store)
     here, elsewhere = made(undo_seconds=0.05), made()

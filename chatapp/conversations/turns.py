@@ -1,0 +1,21 @@
+"""What the conversations and the user data need of the turns that are being generated."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Turns(Protocol):
+    """The running turns of all users; `chatapp.generation.runner.TurnRunner` is the implementation."""
+
+    def is_busy(self, user: str, conversation_id: str) -> bool:
+        """Return whether an answer is being generated in a conversation, or is about to be."""
+
+    async def stop(self, user: str, conversation_id: str) -> bool:
+        """Stop the answer that is being generated in a conversation; return whether there was one."""
+
+    async def stop_all(self, user: str) -> None:
+        """Stop every answer that is being generated for a user."""
+
+    async def delete(self, user: str, conversation_id: str) -> None:
+        """Stop the answer that is being generated in a conversation, then delete the conversation."""
