@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from chatapp.config.logs import configure_logs
 from chatapp.domain.conversation import FinishReason, GenerationParameters
 from chatapp.domain.errors import ChatError
+from chatapp.generation.requests import AnswerRequest, TurnRequest
 from chatapp.generation.runner import TurnRunner
 from chatapp.models import Finish, ModelDefaults, ModelState, ModelStatus, TextDelta
 from chatapp.models.catalog import Catalog
@@ -87,7 +88,9 @@ async def _talk(turns: TurnRunner, model: InstantModel, user: str, ended: asynci
         question = f"{user} {number}"
         began = time.monotonic()
         try:
-            conversation_id = (await turns.start(user, conversation_id, question, model.id, GenerationParameters())).id
+            answer = AnswerRequest(model=model.id, parameters=GenerationParameters())
+            request = TurnRequest(text=question, answers=[answer], conversation_id=conversation_id)
+            conversation_id = (await turns.start(user, request)).id
             async with aclosing(turns.watch(user, conversation_id)) as answers:
                 async for _ in answers:
                     pass

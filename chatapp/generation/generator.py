@@ -1,4 +1,4 @@
-"""Writing an answer: from the model into its turn, and from there into the store."""
+"""The generation of answers: from a model's stream into the turn, and from there into the store."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import structlog
 from chatapp.domain.conversation import FinishReason, Message, MessageStatus, Usage
 from chatapp.domain.errors import ChatError, ConversationNotFound, ModelUnavailable
 from chatapp.domain.sentences import Sentence
-from chatapp.generation.final_save import Ends
+from chatapp.generation.final_save import FinalSaves
 from chatapp.models import Finish, TextDelta
 from chatapp.models.context import ContextWindow, Omitted
 
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
     from chatapp.models.catalog import Catalog
     from chatapp.store import ConversationStore
 
-# A running answer is written at least this often, text or not: a store takes one that is not for abandoned.
-SIGN_OF_LIFE_SECONDS = 20.0
+# A running answer is stored at least this often, with new text or not: a store takes an older one for abandoned.
+HEARTBEAT_SECONDS = 20.0
 
 log = structlog.get_logger(__name__)
 
 
-class Writer:
-    """Writes the answers of turns.
+class AnswerGenerator:
+    """Generates the answers of turns.
 
     Args:
-        queue: where an answer waits for its turn.
+        queue: admits answers as far as the limits on running turns allow.
         checkpoint_seconds: how often a growing answer is stored.
-        limits: is told what every answer took.
-        on_end: is told of every answer that ended, and how many seconds it took.
+        limits: counts the tokens of every answer.
+        on_end: called with every answer that ended, and the seconds that it took.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Writer:
         limits: Limits,
         on_end: Callable[[Message, float], None],
     ) -> None:
-        self.ends = Ends(store)
+        self.final_saves = FinalSaves(store)
         self._store = store
         self._catalog = catalog
         self._queue = queue
@@ -62,19 +62,42 @@ class Writer:
         self._on_end = on_end
         self._windows = {model.id: ContextWindow(model) for model in catalog}
 
-    def begin(self, turn: Turn, on_last: Callable[[], None]) -> None:
-        """Begin all answers of a turn; ``on_last`` is called when the last of them has ended and is stored."""
+    async def run(self, turn: Turn) -> None:
+        """Generate all answers of a turn; return when the last of them is stored."""
+        async with asyncio.TaskGroup() as answers:
+            for answer in turn.answers:
+                answers.create_task(self._answer(answer))
 
-        def ended(answer: RunningAnswer) -> None:
-            if all(other.has_ended for other in turn.answers if other is not answer):
-                on_last()
-
-        for answer in turn.answers:
-            # Two tasks, so that ending the first, however early, never skips what the second does at the end.
-            answer.generation = asyncio.create_task(self._generate(answer))
-            answer.ending = asyncio.create_task(self._finish(answer, ended))
+    async def _answer(self, answer: RunningAnswer) -> None:
+        """Generate an answer, then store its end: cancelling the generation, however early, never skips that."""
+        before, started = answer.message(), time.monotonic()
+        try:
+            if answer.turn.cancelled_as is None:
+                async with asyncio.TaskGroup() as tasks:
+                    answer.generation = tasks.create_task(self._generate(answer))
+                    checkpoints = tasks.create_task(self._store_checkpoints(answer))
+                    answer.generation.add_done_callback(lambda _: checkpoints.cancel())
+        finally:
+            await self._end(answer, before, time.monotonic() - started)
 
     async def _generate(self, answer: RunningAnswer) -> None:
+        model = answer.prompt.model.id
+        try:
+            await self._stream(answer)
+        except ChatError as error:
+            self._catalog.expire(model)
+            log.warning("answer_failed", model=model, error=type(error).__name__, detail=error.detail)
+            answer.set(status=MessageStatus.ERROR, error=error.sentence)
+        except Exception:
+            log.exception("answer_failed", model=model)
+            answer.set(
+                status=MessageStatus.ERROR,
+                error=Sentence(
+                    "Something went wrong in the chat itself while this was being written. Please send it again."
+                ),
+            )
+
+    async def _stream(self, answer: RunningAnswer) -> None:
         before = answer.message()
         window = self._windows[answer.prompt.model.id]
         finish: Finish | None = None
@@ -82,7 +105,7 @@ class Writer:
         events = window.stream(answer.prompt.messages, answer.prompt.parameters, self._images_of(answer.turn))
         async with self._queue.turn(answer.turn.user, answer.move), aclosing(events):
             started = time.monotonic()
-            answer.was_asked = True
+            answer.was_sent = True
             try:
                 async for event in events:
                     match event:
@@ -101,41 +124,37 @@ class Writer:
             finally:
                 answer.set(seconds=_total(before, before.seconds, round(time.monotonic() - started, 3)))
         if first:
-            raise ModelUnavailable(_nothing_written(window.model.label, finish))
+            raise ModelUnavailable(_no_text(window.model.label, finish))
         answer.set(status=MessageStatus.COMPLETE, finish_reason=finish.reason if finish else None)
 
-    async def _finish(self, answer: RunningAnswer, ended: Callable[[RunningAnswer], None]) -> None:
-        model = answer.prompt.model.id
-        before = answer.message()
-        started = time.monotonic()
-        keeping = asyncio.create_task(self._keep(answer))
-        try:
-            await answer.generation  # type: ignore[misc]  # set just before this task
-        except asyncio.CancelledError:
-            stopped = answer.turn.stop_requested
-            answer.set(status=MessageStatus.STOPPED if stopped else MessageStatus.INTERRUPTED)
-        except ChatError as error:
-            self._catalog.expire(model)
-            log.warning("answer_failed", model=model, error=type(error).__name__, detail=error.detail)
-            answer.set(status=MessageStatus.ERROR, error=error.sentence)
-        except Exception:
-            log.exception("answer_failed", model=model)
-            answer.set(
-                status=MessageStatus.ERROR,
-                error=Sentence(
-                    "Something went wrong in the chat itself while this was being written. Please send it again."
-                ),
-            )
-        keeping.cancel()
+    async def _store_checkpoints(self, answer: RunningAnswer) -> None:
+        """Store the text so far every ``checkpoint_seconds``, in parallel with the generation, which never waits."""
+        length, stored_at = answer.stored_length, time.monotonic()
+        while True:
+            await asyncio.sleep(self._checkpoint_seconds)
+            answer.turn.keep_alive()
+            if len(answer.text) == length and time.monotonic() - stored_at < HEARTBEAT_SECONDS:
+                continue
+            length, stored_at = len(answer.text), time.monotonic()
+            try:
+                await self._store.append(answer.turn.user, answer.turn.conversation.id, answer.next_revision())
+            except ChatError as error:
+                log.warning("checkpoint_failed", error=type(error).__name__, detail=error.detail)
+            except Exception:  # a fault of a checkpoint must not end the answer
+                log.exception("checkpoint_failed")
+
+    async def _end(self, answer: RunningAnswer, before: Message, seconds: float) -> None:
+        answer.is_written = True
+        if answer.message().status is MessageStatus.STREAMING:
+            answer.set(status=answer.turn.cancelled_as or MessageStatus.INTERRUPTED)
         price = answer.prompt.model.price
         if used := self._used(answer):
             self._limits.count(used, price, answer.turn.user)
         if price and answer.usage:
             answer.set(cost=_total(before, before.cost, price.of(answer.usage)))
-        seconds = time.monotonic() - started
         _log_end(answer, seconds)
         try:
-            if not await self.ends.save((answer.turn.user, answer.turn.conversation.id), answer.next_revision()):
+            if not await self.final_saves.save((answer.turn.user, answer.turn.conversation.id), answer.next_revision()):
                 answer.set(
                     status=MessageStatus.ERROR,
                     error=Sentence(
@@ -144,38 +163,23 @@ class Writer:
                     ),
                 )
         finally:
-            ended(answer)
             answer.end()
-            # As it ended, saved or not, with the tokens of this turn alone.
+            # With the tokens of this turn alone, and an error if it is not saved.
             self._on_end(dataclasses.replace(answer.message(), usage=answer.usage), seconds)
 
     def _used(self, answer: RunningAnswer) -> Usage | None:
         """Return the tokens of this turn, estimated where they were not counted; None where it took none."""
-        ended_here = answer.message().status in {MessageStatus.STOPPED, MessageStatus.INTERRUPTED}
+        ended_early = answer.message().status in {MessageStatus.STOPPED, MessageStatus.INTERRUPTED}
         written = answer.text[answer.stored_length :]
-        # A model that is stopped has read what it was asked, though it wrote nothing; one that refuses has not.
-        if not (answer.usage or written or (answer.was_asked and ended_here)):
+        # A model that is stopped has read its prompt, though it wrote nothing; one that refuses has not.
+        if not (answer.usage or written or (answer.was_sent and ended_early)):
             return None
         prompt = answer.prompt
         sent = prompt.messages[answer.message().omitted_messages or 0 :]
         return self._windows[prompt.model.id].filled(answer.usage, sent, prompt.parameters, written)
 
-    async def _keep(self, answer: RunningAnswer) -> None:
-        """Store what was written every now and then, beside the writing, which never waits for it."""
-        length, kept_at = answer.stored_length, time.monotonic()
-        while True:
-            await asyncio.sleep(self._checkpoint_seconds)
-            answer.turn.remind()
-            if len(answer.text) == length and time.monotonic() - kept_at < SIGN_OF_LIFE_SECONDS:
-                continue
-            length, kept_at = len(answer.text), time.monotonic()
-            try:
-                await self._store.append(answer.turn.user, answer.turn.conversation.id, answer.next_revision())
-            except ChatError as error:
-                log.warning("checkpoint_failed", error=type(error).__name__, detail=error.detail)
-
     def _images_of(self, turn: Turn) -> Callable[[Message], Awaitable[Message]]:
-        """Return what loads the pictures of a message of the conversation; those that are gone are left out."""
+        """Return a function that loads the images of a message; images that are deleted are left out."""
 
         async def loaded(message: Message) -> Message:
             images: list[Image] = []
@@ -190,21 +194,21 @@ class Writer:
         return loaded
 
 
-def _nothing_written(model: str, finish: Finish | None) -> Sentence:
+def _no_text(model: str, finish: Finish | None) -> Sentence:
     if finish is not None and finish.reason is FinishReason.LENGTH:
         return Sentence("{model} used up Max tokens before it wrote anything. Raise it and send again.", model=model)
     return Sentence("{model} ended without writing anything. Send again, or choose another model.", model=model)
 
 
 def _sum(before: Usage | None, now: Usage) -> Usage:
-    """Return the usage of an answer that went on: the prompt of the last request, the tokens of all."""
+    """Return the usage of an answer that was continued: the prompt of the last request, the tokens of all."""
     if before is None or before.completion_tokens is None or now.completion_tokens is None:
         return now
     return dataclasses.replace(now, completion_tokens=before.completion_tokens + now.completion_tokens)
 
 
 def _total(answer: Message, before: float | None, now: float | None) -> float | None:
-    """Return a sum over all parts of an answer that may have gone on; None if one of them is not known."""
+    """Return a sum over all parts of an answer that may have been continued; None if one of them is unknown."""
     if not answer.content:
         return now
     return None if before is None or now is None else round(before + now, 9)

@@ -1,4 +1,4 @@
-"""What a turn begins with: the question and its unwritten answers, stored before any model is asked."""
+"""The preparation of a turn: its question and empty answers are stored before any model is asked."""
 
 from __future__ import annotations
 
@@ -24,129 +24,118 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from chatapp.conversations.updates import Changes
-    from chatapp.domain.conversation import Image
-    from chatapp.generation.final_save import Ends, Key
-    from chatapp.generation.model_choice import Choice
+    from chatapp.generation.final_save import FinalSaves, Key
+    from chatapp.generation.model_choice import ModelChoice
+    from chatapp.generation.requests import TurnRequest
     from chatapp.store import ConversationStore
 
-# To the model, after an answer that ended early. Only it can tell what comes next, and models of every kind follow it;
-# continuing the model's own message needs an API of its own (vLLM's continue_final_message), which others refuse.
-GO_ON = (
+# To the model, after an answer that ended early. A message works with models of every kind; continuing the model's own
+# message needs a special API (vLLM's continue_final_message), which other servers refuse.
+CONTINUE_PROMPT = (
     "Your last message was cut off. Continue it exactly where it ended: write only what comes next, in the same "
     "language and formatting, without repeating anything and without any remark about this."
 )
 
 
-def can_go_on(answer: Message) -> bool:
-    """Return whether an answer ended before its end, so that it can be continued."""
+def can_continue(answer: Message) -> bool:
+    """Return whether an answer ended early, so that it can be continued."""
     early = {MessageStatus.STOPPED, MessageStatus.INTERRUPTED, MessageStatus.ERROR}
     is_early = answer.status in early or answer.finish_reason is FinishReason.LENGTH
     return answer.role is Role.ASSISTANT and is_early
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """What a person asks.
-
-    Attributes:
-        id: the message's, made by whoever asks.
-        follows: id of the answer that it follows; None: the last one that is shown.
-        persona: id of whom the model plays, None as before.
-    """
-
-    id: str
-    text: str
-    images: tuple[Image, ...] = ()
-    follows: str | None = None
-    persona: str | None = None
-
-
-class TurnStart:
-    """Stores what turns begin with.
+class TurnPreparation:
+    """Stores the messages that a turn begins with.
 
     Args:
-        ends: of answers that are not stored yet; they are before anything else is.
-        batch_seconds: how often those who watch are told of new text.
+        final_saves: the pending ones of a conversation are stored before anything else is.
+        batch_seconds: how often subscribers are told of new text.
     """
 
-    def __init__(self, store: ConversationStore, changes: Changes, ends: Ends, *, batch_seconds: float) -> None:
+    def __init__(
+        self, store: ConversationStore, changes: Changes, final_saves: FinalSaves, *, batch_seconds: float
+    ) -> None:
         self._store = store
         self._changes = changes
-        self._ends = ends
+        self._final_saves = final_saves
         self._batch_seconds = batch_seconds
 
-    async def question(self, key: Key, question: Question, choices: Sequence[Choice], *, is_new: bool) -> Turn:
-        """Store a question with an answer to be written for each choice.
+    async def question(self, key: Key, request: TurnRequest, choices: Sequence[ModelChoice]) -> Turn:
+        """Store a question, with an empty answer for each choice.
 
         Raises:
-            MessageNotFound: what it is to follow is no answer of this conversation.
+            CannotSee: a model does not support images.
+            TooManyImages: there are more of them than a model takes.
+            MessageNotFound: the conversation has no answer that the question could follow.
         """
         user, conversation_id = key
-        known = None if is_new else await self._changes.known(*key)
-        before = Branches([] if is_new else await self._idle(key))
-        follows = "" if known is None else _followed(before, question.follows, known.branch)
-        turn_id, created_ms = new_id(), _later_than(before)
-        asked = Message(
-            id=question.id,
+        is_new = not request.conversation_id
+        current = None if is_new else await self._changes.known(*key)
+        before = Branches([] if is_new else await self._idle_messages(key))
+        follows = "" if current is None else _checked_follows(before, request.follows, current.branch)
+        turn_id, created_ms = new_id(), _next_created_ms(before)
+        question = Message(
+            id=request.question_id,
             turn_id=turn_id,
             role=Role.USER,
-            content=question.text,
+            content=request.text,
             created_ms=created_ms,
             follows=follows,
-            images=question.images,
+            images=request.images,
         )
         for choice in choices:
-            refuse_unseen(choice.model, asked)
+            refuse_unseen(choice.model, question)
         answers = [
-            _unwritten(choice, new_id(), turn_id, created_ms + number, asked.id)
+            _empty_answer(choice, new_id(), turn_id, created_ms + number, question.id)
             for number, choice in enumerate(choices, 1)
         ]
-        noted = _noted(choices[0], before, follows, question.persona)
-        if known is None:
-            title = first_words(question.text)
-            new = Conversation(id=conversation_id, title=title, created_ms=created_ms, updated_ms=created_ms)
-            conversation = noted(new)
-            await self._store.create(user, conversation, asked, *answers)
+        update = _update(choices[0], before, follows, request.persona)
+        if current is None:
+            title = first_words(request.text)
+            conversation = update(
+                Conversation(id=conversation_id, title=title, created_ms=created_ms, updated_ms=created_ms)
+            )
+            await self._store.create(user, conversation, question, *answers)
         else:
-            await self._store.append(user, conversation_id, asked, *answers)  # which also says that it was updated
-            conversation = await self._note(key, known, noted)
-        prompt = [*before.path_to(follows), asked]
-        return self._turn(user, conversation, asked, before, follows, answers, [prompt] * len(choices), choices)
+            await self._store.append(user, conversation_id, question, *answers)  # which also sets updated_ms
+            conversation = await self._apply(key, current, update)
+        messages = [*before.path_to(follows), question]
+        return self._turn(user, conversation, question, before, follows, answers, messages, choices)
 
-    async def answer_again(self, key: Key, question_id: str, answer_id: str, choice: Choice) -> Turn:
-        """Store another answer to a question, to be written.
+    async def regenerate(self, key: Key, question_id: str, answer_id: str, choice: ModelChoice) -> Turn:
+        """Store another, empty answer to a question.
 
         Raises:
             MessageNotFound: there is no such question.
         """
-        known, before = await self._changes.known(*key), Branches(await self._idle(key))
-        prompt = before.path_to(question_id)
-        if not prompt or prompt[-1].role is not Role.USER:
+        current, before = await self._changes.known(*key), Branches(await self._idle_messages(key))
+        messages = before.path_to(question_id)
+        if not messages or messages[-1].role is not Role.USER:
             raise MessageNotFound
-        refuse_unseen(choice.model, prompt[-1])
-        answer = _unwritten(choice, answer_id, new_id(), _later_than(before), question_id)
+        refuse_unseen(choice.model, messages[-1])
+        answer = _empty_answer(choice, answer_id, new_id(), _next_created_ms(before), question_id)
         await self._store.append(*key, answer)
-        conversation = await self._note(key, known, _noted(choice, before, question_id, None))
-        return self._turn(key[0], conversation, None, before, question_id, [answer], [prompt], [choice])
+        conversation = await self._apply(key, current, _update(choice, before, question_id, None))
+        return self._turn(key[0], conversation, None, before, question_id, [answer], messages, [choice])
 
-    async def continuation(self, key: Key, message_id: str, choice: Choice) -> Turn:
-        """Store an answer that ended early as one that goes on.
+    async def continue_answer(self, key: Key, message_id: str, choice: ModelChoice) -> Turn:
+        """Store an answer that ended early as streaming again.
 
         Raises:
-            NothingToContinue: it is whole, or is not at the end of what is shown.
+            NothingToContinue: it is complete, or is not the last message that is shown.
         """
-        known, messages = await self._changes.known(*key), await self._idle(key)
-        branches = Branches(messages)
-        shown = {message.id: message for message, _ in branches.shown(known.branch)}
-        ended = shown.get(message_id)
-        if ended is None or not can_go_on(ended) or branches.is_followed(message_id):
+        conversation, stored = await self._changes.known(*key), await self._idle_messages(key)
+        branches = Branches(stored)
+        shown = {message.id: message for message, _ in branches.shown(conversation.branch)}
+        early = shown.get(message_id)
+        if early is None or not can_continue(early) or branches.is_followed(message_id):
             raise NothingToContinue
         follows = branches.before(message_id)
-        before = Branches([message for message in messages if message.id != message_id])
+        before = Branches([message for message in stored if message.id != message_id])
         answer = dataclasses.replace(
-            ended,
+            early,
             status=MessageStatus.STREAMING,
-            revision=ended.revision + 1,
+            revision=early.revision + 1,
             model=choice.model.id,
             place=choice.model.place,
             temperature=choice.parameters.temperature,
@@ -156,18 +145,18 @@ class TurnStart:
             error="",
         )
         await self._store.append(*key, answer)
-        prompt = before.path_to(follows)
-        if ended.content.strip():  # else there is nothing yet to go on from: the question is asked again
-            go_on = Message(
+        messages = before.path_to(follows)
+        if early.content.strip():  # else there is no text to continue: the question is answered again
+            instruction = Message(
                 id=new_id(),
                 turn_id=answer.turn_id,
                 role=Role.USER,
-                content=GO_ON,
+                content=CONTINUE_PROMPT,
                 created_ms=answer.created_ms + 1,
                 follows=answer.id,
             )
-            prompt = [*prompt, ended, go_on]
-        return self._turn(key[0], known, None, before, follows, [answer], [prompt], [choice])
+            messages = [*messages, early, instruction]
+        return self._turn(key[0], conversation, None, before, follows, [answer], messages, [choice])
 
     def _turn(
         self,
@@ -177,40 +166,37 @@ class TurnStart:
         before: Branches,
         follows: str,
         answers: Sequence[Message],
-        prompts: Sequence[Sequence[Message]],
-        choices: Sequence[Choice],
+        messages: Sequence[Message],
+        choices: Sequence[ModelChoice],
     ) -> Turn:
-        asked = [
-            (answer, Prompt(choice.model, prompt, choice.parameters))
-            for answer, prompt, choice in zip(answers, prompts, choices, strict=True)
-        ]
+        prompts = [Prompt(choice.model, messages, choice.parameters) for choice in choices]
         new = [*([question] if question else []), *answers]
         return Turn(
             user,
             conversation,
             question,
-            asked,
+            list(zip(answers, prompts, strict=True)),
             follows=follows,
             branches=Branches([*before.messages.values(), *new]),
             batch_seconds=self._batch_seconds,
         )
 
-    async def _note(
-        self, key: Key, known: Conversation, change: Callable[[Conversation], Conversation]
+    async def _apply(
+        self, key: Key, current: Conversation, update: Callable[[Conversation], Conversation]
     ) -> Conversation:
-        return known if change(known) == known else await self._changes.change(*key, change)
+        return current if update(current) == current else await self._changes.change(*key, update)
 
-    async def _idle(self, key: Key) -> list[Message]:
-        """Return the messages of a conversation in which nobody writes an answer.
+    async def _idle_messages(self, key: Key) -> list[Message]:
+        """Return the messages of a conversation in which no answer is being generated.
 
-        They are those that this process knows: what another copy of the chat wrote since its page was opened here is
-        not waited for, as the person who asks has not seen it either.
+        They are those that this process knows. It does not wait for what another replica wrote since this one loaded
+        the conversation: the person has not seen that either.
 
         Raises:
-            ConversationBusy: another copy of the chat is writing an answer.
-            StoreUnavailable: the end of the answer before could not be stored, and still cannot.
+            ConversationBusy: another replica generates an answer.
+            StoreUnavailable: the end of the last answer could not be stored, and still cannot.
         """
-        await self._ends.save_left(key)
+        await self._final_saves.save_pending(key)
         messages = await self._store.messages(*key, fresh=False)
         for number, message in enumerate(messages):
             if message.status is MessageStatus.STREAMING:
@@ -221,8 +207,8 @@ class TurnStart:
         return messages
 
 
-def _followed(before: Branches, follows: str | None, branch: str) -> str:
-    """Return the id of what a question follows, "" for nothing."""
+def _checked_follows(before: Branches, follows: str | None, branch: str) -> str:
+    """Return the id of the answer that a question follows, "" for none."""
     if follows is None:
         path = before.path(branch)
         return path[-1].id if path else ""
@@ -231,13 +217,13 @@ def _followed(before: Branches, follows: str | None, branch: str) -> str:
     return follows
 
 
-def _later_than(before: Branches) -> int:
-    """Return the time, or a later one when the clock was set back, so that the order never changes."""
+def _next_created_ms(before: Branches) -> int:
+    """Return the current time, or a later one if the clock was set back, so that the order never changes."""
     last = next(reversed(before.messages.values()), None)
     return max(now_ms(), last.created_ms + 1 if last else 0)
 
 
-def _unwritten(choice: Choice, message_id: str, turn_id: str, created_ms: int, follows: str) -> Message:
+def _empty_answer(choice: ModelChoice, message_id: str, turn_id: str, created_ms: int, follows: str) -> Message:
     return Message(
         id=message_id,
         turn_id=turn_id,
@@ -253,12 +239,12 @@ def _unwritten(choice: Choice, message_id: str, turn_id: str, created_ms: int, f
     )
 
 
-def _noted(
-    choice: Choice, before: Branches, follows: str, persona: str | None
+def _update(
+    choice: ModelChoice, before: Branches, follows: str, persona: str | None
 ) -> Callable[[Conversation], Conversation]:
-    """Return what notes in a conversation how it was last asked, and that what is new is shown."""
+    """Return a function that stores the chosen model and instructions in a conversation, and shows the new messages."""
 
-    def noted(conversation: Conversation) -> Conversation:
+    def updated(conversation: Conversation) -> Conversation:
         is_shown = conversation.branch and before.is_beneath(follows, conversation.branch)
         return dataclasses.replace(
             conversation,
@@ -268,4 +254,4 @@ def _noted(
             branch=conversation.branch if is_shown else "",
         )
 
-    return noted
+    return updated

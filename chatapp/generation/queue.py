@@ -1,4 +1,4 @@
-"""How many answers are written at once, and who is next."""
+"""The queue in front of the models: how many answers are generated at once, and which is next."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from chatapp.domain.sentences import Sentence
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-LOOK_SECONDS = 1.0  # how often whoever waits looks at its place
+POSITION_SECONDS = 1.0  # how often the position in the queue is looked up
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnLimits:
-    """How many turns there may be.
+    """How many answers may run and wait.
 
     Attributes:
-        per_user: that run at once, of one user; what a user sends beyond that waits, and holds up nobody else.
-        at_once: that run at once, of everybody.
-        waiting: that wait to begin; beyond that, a message is refused.
+        per_user: that run at once for one user; a user's further answers wait, and do not hold up other users.
+        at_once: that run at once for all users.
+        waiting: that wait in the queue; further messages are refused.
     """
 
     per_user: int = 4
@@ -33,28 +33,28 @@ class TurnLimits:
 
 
 class TurnQueue:
-    """Lets turns begin in the order in which they came, as far as the limits allow."""
+    """Admits answers first in, first out, as far as the limits allow."""
 
     def __init__(self, limits: TurnLimits) -> None:
         self._limits = limits
-        self._running: Counter[str] = Counter()
-        self._waiting: OrderedDict[asyncio.Event, str] = OrderedDict()  # whom each is for
+        self._running: Counter[str] = Counter()  # by user
+        self._waiting: OrderedDict[asyncio.Event, str] = OrderedDict()  # each with its user
 
     @property
     def running(self) -> int:
-        """How many run."""
+        """How many answers run."""
         return self._running.total()
 
     @property
     def waiting(self) -> int:
-        """How many wait to begin."""
+        """How many answers wait."""
         return len(self._waiting)
 
     def refuse_if_full(self, user: str, answers: int = 1) -> None:
-        """Refuse so many answers at once if there would be no room for all of them.
+        """Refuse this number of answers if they cannot all run or wait.
 
         Raises:
-            TooManyTurns: with the reason in words.
+            TooManyTurns: the queue is full, for this user or for all.
         """
         free = min(self._limits.at_once - self.running, self._limits.per_user - self._running[user])
         to_wait = answers - max(free, 0)
@@ -79,7 +79,7 @@ class TurnQueue:
 
     @asynccontextmanager
     async def turn(self, user: str, moved: Callable[[int], None]) -> AsyncIterator[None]:
-        """Hold a place among the running; until there is one, ``moved`` is told how many begin before, from 1."""
+        """Wait to be admitted, then count as running; while waiting, call ``moved`` with the position, from 1."""
         if self._waiting or not self._has_room(user):
             await self._wait(user, moved)
         else:
@@ -87,39 +87,41 @@ class TurnQueue:
         try:
             yield
         finally:
-            self._running[user] -= 1
-            if not self._running[user]:
-                del self._running[user]
-            self._begin_next()
+            self._leave(user)
 
     def _has_room(self, user: str) -> bool:
         return self.running < self._limits.at_once and self._running[user] < self._limits.per_user
 
     async def _wait(self, user: str, moved: Callable[[int], None]) -> None:
-        begin = asyncio.Event()
-        self._waiting[begin] = user
-        self._begin_next()  # those before it may all be waiting for their own turns
+        admitted = asyncio.Event()
+        self._waiting[admitted] = user
+        self._admit_next()  # those ahead may all wait for other answers of their own users
         try:
-            while not begin.is_set():
-                moved(1 + list(self._waiting).index(begin))
+            while not admitted.is_set():
+                moved(1 + list(self._waiting).index(admitted))
                 try:
-                    async with asyncio.timeout(LOOK_SECONDS):
-                        await begin.wait()
+                    async with asyncio.timeout(POSITION_SECONDS):
+                        await admitted.wait()
                 except TimeoutError:
                     continue
         except BaseException:
-            if self._waiting.pop(begin, None) is None:  # it was let in at this very moment
-                self._running[user] -= 1
-                self._begin_next()
+            if self._waiting.pop(admitted, None) is None:  # it was admitted at this very moment
+                self._leave(user)
             raise
         moved(0)
 
-    def _begin_next(self) -> None:
-        """Let in whoever can begin; each counts as running from here on."""
-        for begin, user in list(self._waiting.items()):
+    def _leave(self, user: str) -> None:
+        self._running[user] -= 1
+        if not self._running[user]:
+            del self._running[user]
+        self._admit_next()
+
+    def _admit_next(self) -> None:
+        """Admit all that have room now; each counts as running from here on."""
+        for admitted, user in list(self._waiting.items()):
             if self.running >= self._limits.at_once:
                 return
             if self._running[user] < self._limits.per_user:
-                del self._waiting[begin]
+                del self._waiting[admitted]
                 self._running[user] += 1
-                begin.set()
+                admitted.set()

@@ -1,4 +1,4 @@
-"""Turns: a question and its streamed answers, which live on their own, whoever watches."""
+"""Turns: a question and its streamed answers, which run whether or not a client is connected."""
 
 from __future__ import annotations
 
@@ -6,18 +6,17 @@ import asyncio
 import dataclasses
 import hashlib
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
 
 from chatapp.conversations.updates import Changes
-from chatapp.domain.conversation import Conversation, GenerationParameters, Message, new_id
+from chatapp.domain.conversation import MessageStatus, new_id
 from chatapp.domain.errors import ConversationBusy, ConversationNotFound, InvalidMessage, ModelUnavailable
 from chatapp.domain.sentences import Sentence
-from chatapp.generation.generator import Writer
+from chatapp.generation.generator import AnswerGenerator
 from chatapp.generation.model_choice import choose
-from chatapp.generation.prepare import Question, TurnStart
+from chatapp.generation.prepare import TurnPreparation
 from chatapp.generation.queue import TurnLimits, TurnQueue
 from chatapp.generation.titles import Titles
 from chatapp.limits import NoLimits
@@ -27,8 +26,9 @@ from chatapp.store.temporary.router import PREFIX, is_temporary
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
-    from chatapp.domain.conversation import Image
+    from chatapp.domain.conversation import Conversation, Message
     from chatapp.generation.final_save import Key
+    from chatapp.generation.requests import AnswerRequest, TurnRequest
     from chatapp.generation.turn import Turn
     from chatapp.limits import Limits
     from chatapp.models.catalog import Catalog
@@ -40,25 +40,17 @@ _NO_LIMITS = NoLimits()
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Beside:
-    """A second answer to the same question, at the same time."""
-
-    model: str
-    parameters: GenerationParameters
-
-
 class TurnRunner:
-    """Starts turns, lets anybody watch them, and stops them.
+    """Starts turns, streams them to any number of subscribers, and stops them.
 
-    A question is stored before the model is asked; an answer is stored every ``checkpoint_seconds`` while it grows and
-    once at its end, and no text waits for that. Watchers see new text at most every ``batch_seconds``.
+    A question is stored before its model is asked; an answer is stored every ``checkpoint_seconds`` while it grows and
+    once at its end, and no text waits for that. Subscribers get new text at most every ``batch_seconds``.
 
     Args:
         limits: beyond these, answers wait in a queue, or are refused.
         usage_limits: beyond these, they are refused.
-        titles: the model that answered first is asked for a conversation's title.
-        on_end: is told of every answer that ended, and how many seconds it took.
+        titles: ask the model that answered first for a title of the conversation.
+        on_end: called with every answer that ended, and the seconds that it took.
     """
 
     def __init__(
@@ -80,7 +72,7 @@ class TurnRunner:
         self._max_message_chars = max_message_chars
         self._queue = TurnQueue(limits)
         self._usage_limits = usage_limits
-        self._writer = Writer(
+        self._generator = AnswerGenerator(
             store,
             catalog,
             self._queue,
@@ -88,104 +80,62 @@ class TurnRunner:
             limits=usage_limits,
             on_end=on_end,
         )
-        self._beginnings = TurnStart(store, self.changes, self._writer.ends, batch_seconds=batch_seconds)
+        self._preparation = TurnPreparation(
+            store, self.changes, self._generator.final_saves, batch_seconds=batch_seconds
+        )
         self._titles = Titles(self.changes, usage_limits) if titles else None
-        self._turns: dict[Key, Turn | None] = {}  # None: being started
+        # Each conversation with a turn, from before the turn is stored until it has ended. The task stores the turn,
+        # so that awaiting it awaits just that.
+        self._reservations: dict[Key, asyncio.Task[Turn]] = {}
         self._closing = False
-        self._none_left = asyncio.Event()
+        self._idle = asyncio.Event()
 
     @property
     def running_count(self) -> int:
-        """How many answers are being written."""
+        """How many answers are being generated."""
         return self._queue.running
 
     @property
     def waiting_count(self) -> int:
-        """How many wait to begin."""
+        """How many answers wait in the queue."""
         return self._queue.waiting
 
-    async def start(
-        self,
-        user: str,
-        conversation_id: str,
-        text: str,
-        model_id: str,
-        parameters: GenerationParameters,
-        *,
-        question_id: str = "",
-        again: bool = False,
-        follows: str | None = None,
-        images: tuple[Image, ...] = (),
-        persona: str | None = None,
-        or_other: bool = False,
-        beside: Beside | None = None,
-        temporary: bool = False,
-    ) -> Conversation:
-        """Store the question, start its answer and return the conversation, which is new if ``conversation_id`` is "".
-
-        Whoever cannot know whether a call was carried out (its reply was lost, the chat was killed) makes it again,
-        with the same ``question_id`` and ``again``: the question is then taken once. The id is the caller's, 32 random
-        hex digits.
-
-        Args:
-            user: who asks.
-            conversation_id: where.
-            text: the question.
-            model_id: who is to answer.
-            parameters: and how.
-            question_id: see above.
-            again: see above.
-            follows: id of the answer that the question follows, "" for none; by default the last one that is shown.
-            images: pictures that belong to the question.
-            persona: id of whom the model plays; None as before.
-            or_other: another model answers while the chosen one is not ready.
-            beside: a second answer is written at the same time.
-            temporary: a new conversation is kept in memory only.
+    async def start(self, user: str, request: TurnRequest) -> Conversation:
+        """Store a question, start its answers and return the conversation.
 
         Raises:
-            InvalidMessage: the text is blank or too long, or the model does not see pictures.
+            InvalidMessage: the text is blank or too long.
+            CannotSee: a model does not support images.
             UnknownModel: there is no such model.
-            ModelUnavailable: the model is not set up, or the app is about to end.
+            ModelUnavailable: a model is not set up, or the app is shutting down.
             TooManyTurns: too many answers run or wait.
-            LimitReached: this person, or everybody, has asked for as much as may be asked for.
-            ConversationBusy: an answer is being written in this conversation.
+            LimitReached: a usage limit of this user, or of all users together, is reached.
+            ConversationBusy: an answer is being generated in this conversation.
             ConversationNotFound: the user has no such conversation.
-            MessageNotFound: it has no such answer as the question is to follow.
-            StoreUnavailable: the question could not be stored; nothing was asked.
+            MessageNotFound: the conversation has no answer that the question could follow.
+            StoreUnavailable: the question could not be stored; no model was asked.
         """
-        text = self._checked(text, has_images=bool(images))
-        question_id = question_id or new_id()
-        key = (user, conversation_id or _conversation_of(user, question_id, temporary=temporary))
-        if again and (taken := await self._taken(key, question_id)):
-            return taken
-        question = Question(id=question_id, text=text, images=images, follows=follows, persona=persona)
-        sees = bool(images)
-        choices = [await choose(self._catalog, model_id, _clean(parameters), or_other=or_other, sees=sees)]
-        if beside is not None:
-            choices.append(
-                await choose(self._catalog, beside.model, _clean(beside.parameters), or_other=or_other, sees=sees)
-            )
+        text = self._validated(request.text, has_images=bool(request.images))
+        request = dataclasses.replace(request, text=text, question_id=request.question_id or new_id())
+        key = (user, request.conversation_id or _new_conversation_id(user, request))
+        if request.is_retry and (conversation := await self._already_stored(key, request.question_id)):
+            return conversation
+        choices = [await choose(self._catalog, answer, needs_images=bool(request.images)) for answer in request.answers]
+        return await self._run(key, len(choices), lambda: self._preparation.question(key, request, choices))
 
-        def stored() -> Awaitable[Turn]:
-            return self._beginnings.question(key, question, choices, is_new=not conversation_id)
-
-        return await self._begin(key, len(choices), stored)
-
-    async def answer_again(
+    async def regenerate(
         self,
         user: str,
         conversation_id: str,
         question_id: str,
-        model_id: str,
-        parameters: GenerationParameters,
+        request: AnswerRequest,
         *,
         answer_id: str = "",
-        again: bool = False,
-        or_other: bool = False,
+        is_retry: bool = False,
     ) -> Conversation:
-        """Start another answer to a question that has one, and return its conversation.
+        """Start another answer to a question, and return the conversation.
 
-        ``answer_id`` and ``again`` as the question's in `start`.
+        ``answer_id`` and ``is_retry`` make it idempotent, as ``question_id`` and ``is_retry`` do in `TurnRequest`.
 
         Raises:
             MessageNotFound: the conversation has no such question.
@@ -193,46 +143,32 @@ class TurnRunner:
         """
         answer_id = answer_id or new_id()
         key = (user, conversation_id)
-        if again and (taken := await self._taken(key, answer_id)):
-            return taken
-        choice = await choose(self._catalog, model_id, _clean(parameters), or_other=or_other)
+        if is_retry and (conversation := await self._already_stored(key, answer_id)):
+            return conversation
+        choice = await choose(self._catalog, request)
+        return await self._run(key, 1, lambda: self._preparation.regenerate(key, question_id, answer_id, choice))
 
-        def stored() -> Awaitable[Turn]:
-            return self._beginnings.answer_again(key, question_id, answer_id, choice)
-
-        return await self._begin(key, 1, stored)
-
-    async def go_on(
-        self,
-        user: str,
-        conversation_id: str,
-        message_id: str,
-        model_id: str,
-        parameters: GenerationParameters,
-        *,
-        or_other: bool = False,
+    async def continue_answer(
+        self, user: str, conversation_id: str, message_id: str, request: AnswerRequest
     ) -> Conversation:
-        """Continue an answer that ended early, in the same message; return its conversation.
+        """Continue an answer that ended early, in the same message; return the conversation.
 
         Raises:
-            NothingToContinue: the answer is whole, or is not at the end of what is shown.
+            NothingToContinue: the answer is complete, or is not the last message that is shown.
             ConversationNotFound, ...: as `start`.
         """
         key = (user, conversation_id)
-        choice = await choose(self._catalog, model_id, _clean(parameters), or_other=or_other)
-
-        def stored() -> Awaitable[Turn]:
-            return self._beginnings.continuation(key, message_id, choice)
-
-        return await self._begin(key, 1, stored)
+        choice = await choose(self._catalog, request)
+        return await self._run(key, 1, lambda: self._preparation.continue_answer(key, message_id, choice))
 
     def is_busy(self, user: str, conversation_id: str) -> bool:
-        """Return whether an answer is being written in this conversation, or is about to be."""
-        return (user, conversation_id) in self._turns
+        """Return whether this conversation has a turn that runs or is being stored."""
+        return (user, conversation_id) in self._reservations
 
     def current(self, user: str, conversation_id: str) -> Turn | None:
-        """Return the turn that is running in this conversation, None if there is none."""
-        return self._turns.get((user, conversation_id))
+        """Return the running turn of this conversation, None if there is none or it is not stored yet."""
+        reservation = self._reservations.get((user, conversation_id))
+        return reservation.result() if reservation is not None and reservation.done() else None
 
     async def watch(self, user: str, conversation_id: str) -> AsyncGenerator[Message]:
         """Yield the (first) running answer as it grows, and once more at its end; nothing if none is running."""
@@ -243,47 +179,45 @@ class TurnRunner:
                     yield turn.answers[0].message()
 
     async def stop(self, user: str, conversation_id: str) -> bool:
-        """End what is being written and keep it; return whether something was, here."""
-        turn = self.current(user, conversation_id)
+        """Stop the running turn, store its text so far, and return whether this process had one."""
+        turn = await self._stored_turn((user, conversation_id))
         if turn is None:
             return False
-        turn.stop_requested = True
-        await turn.cancel()
+        await turn.cancel(MessageStatus.STOPPED)
         return True
 
     async def stop_all(self, user: str) -> None:
-        """End all running answers of a user, and keep what was written."""
-        await asyncio.gather(*(self.stop(*key) for key in list(self._turns) if key[0] == user))
+        """Stop all running turns of a user, and store their text so far."""
+        await asyncio.gather(*(self.stop(*key) for key in list(self._reservations) if key[0] == user))
 
     async def delete(self, user: str, conversation_id: str) -> None:
-        """Delete a conversation for good; an answer that is being written in it ends first."""
+        """Delete a conversation for good; its running turn is stopped first."""
         await self.stop(user, conversation_id)
         await self._store.delete(user, conversation_id)
 
     async def finish(self, seconds: float) -> None:
-        """Take no more turns, and give those that run some time to end by themselves."""
+        """Start no more turns, and give the running ones some time to end by themselves."""
         self._closing = True
-        if not self._turns:
+        if not self._reservations:
             return
-        self._none_left.clear()
-        log.warning("finishing_answers", answers=len(self._turns), at_most_seconds=seconds)
+        self._idle.clear()
+        log.warning("finishing_answers", answers=len(self._reservations), at_most_seconds=seconds)
         try:
             async with asyncio.timeout(seconds):
-                await self._none_left.wait()
+                await self._idle.wait()
         except TimeoutError:
-            log.warning("answers_interrupted", answers=len(self._turns))
+            log.warning("answers_interrupted", answers=len(self._reservations))
 
     async def aclose(self) -> None:
-        """Take no more turns, end those that run, and store what they have as interrupted."""
+        """Start no more turns, end those that run, and store their text so far as interrupted."""
         self._closing = True
-        while None in self._turns.values():  # noqa: ASYNC110  # storing a question takes a moment; then it is a turn
-            await asyncio.sleep(0.01)
-        await asyncio.gather(*(turn.cancel() for turn in list(self._turns.values()) if turn is not None))
+        turns = await asyncio.gather(*(self._stored_turn(key) for key in self._reservations))
+        await asyncio.gather(*(turn.cancel(MessageStatus.INTERRUPTED) for turn in turns if turn is not None))
         if self._titles:
             await self._titles.aclose()
-        await self._writer.ends.aclose()
+        await self._generator.final_saves.aclose()
 
-    def _checked(self, text: str, *, has_images: bool) -> str:
+    def _validated(self, text: str, *, has_images: bool) -> str:
         if not isinstance(text, str) or not (text.strip() or has_images):
             raise InvalidMessage(Sentence("There is nothing to send yet: write a message first."))
         if len(text) > self._max_message_chars:
@@ -297,49 +231,54 @@ class TurnRunner:
             )
         return clean_text(text)
 
-    async def _begin(self, key: Key, answers: int, stored: Callable[[], Awaitable[Turn]]) -> Conversation:
-        """Check what can be checked at once, then start the turn that ``stored`` returns."""
-        last = self._turns.get(key)
-        if last is not None and last.is_written:
-            await last.finished.wait()
+    async def _run(self, key: Key, answers: int, prepare: Callable[[], Awaitable[Turn]]) -> Conversation:
+        """Check what needs no store, reserve the conversation, store the turn that ``prepare`` returns, and run it."""
+        previous = self.current(*key)
+        if previous is not None and previous.is_written:
+            await previous.finished.wait()
         if self._closing:
             raise ModelUnavailable(Sentence("The chat is being restarted. Send again in a moment; nothing was sent."))
-        if key in self._turns:
+        if key in self._reservations:
             raise ConversationBusy
         self._queue.refuse_if_full(key[0], answers)
         self._usage_limits.admit(key[0], answers)  # last: what another check refuses is not counted
-        self._turns[key] = None  # from here on a second send is refused
-        # Shielded: a page that goes away right now must not leave a question without its answer.
-        starting = asyncio.create_task(self._start(key, stored()))
-        starting.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen, should the page be gone
-        return await asyncio.shield(starting)
+        reservation = self._reservations[key] = asyncio.create_task(self._store_and_start(key, prepare))
+        reservation.add_done_callback(lambda task: task.cancelled() or task.exception())  # retrieved without a client
+        # Shielded: a client that disconnects right now must not leave a question without its answer.
+        return (await asyncio.shield(reservation)).conversation
 
-    async def _start(self, key: Key, storing: Awaitable[Turn]) -> Conversation:
+    async def _store_and_start(self, key: Key, prepare: Callable[[], Awaitable[Turn]]) -> Turn:
         try:
-            turn = await storing
+            turn = await prepare()
         except BaseException:
-            self._forget(key)
+            self._release(key)
             raise
-        self._turns[key] = turn
-        self._writer.begin(turn, lambda: self._finished(key, turn))
-        return turn.conversation
+        turn.task = asyncio.create_task(self._generate(key, turn))
+        return turn
 
-    def _finished(self, key: Key, turn: Turn) -> None:
-        self._forget(key)
-        if self._titles and not self._closing and not is_temporary(key[1]):
-            turn.titling = self._titles.begin(turn)
-        turn.finish()
+    async def _generate(self, key: Key, turn: Turn) -> None:
+        try:
+            await self._generator.run(turn)
+        finally:
+            self._release(key)
+            if self._titles and not self._closing and not is_temporary(key[1]):
+                turn.title = self._titles.start(turn)
+            turn.finish()
 
-    def _forget(self, key: Key) -> None:
-        del self._turns[key]
-        if not self._turns:
-            self._none_left.set()
+    def _release(self, key: Key) -> None:
+        del self._reservations[key]
+        if not self._reservations:
+            self._idle.set()
 
-    async def _taken(self, key: Key, message_id: str) -> Conversation | None:
-        """Return the conversation if this question, or answer, is in it already."""
-        while key in self._turns and self._turns[key] is None:  # noqa: ASYNC110  # it takes a moment
-            await asyncio.sleep(0.01)
-        turn = self._turns.get(key)
+    async def _stored_turn(self, key: Key) -> Turn | None:
+        """Return the running turn of a conversation, awaiting one that is being stored."""
+        if (reservation := self._reservations.get(key)) is not None:
+            await asyncio.wait({reservation})
+        return self.current(*key)
+
+    async def _already_stored(self, key: Key, message_id: str) -> Conversation | None:
+        """Return the conversation if it has this message already."""
+        turn = await self._stored_turn(key)
         if turn is not None and any(message.id == message_id for message in turn.messages()):
             return turn.conversation
         try:
@@ -347,15 +286,12 @@ class TurnRunner:
             if any(message.id == message_id for message in messages):
                 return await self._store.conversation(*key, fresh=False)
         except ConversationNotFound:
-            pass  # the first message of a new one, which was not taken
+            pass  # the first message of a new conversation, which was not stored
         return None
 
 
-def _clean(parameters: GenerationParameters) -> GenerationParameters:
-    return dataclasses.replace(parameters, system_prompt=clean_text(parameters.system_prompt))
-
-
-def _conversation_of(user: str, question_id: str, *, temporary: bool) -> str:
-    """Return the id of the conversation that a question begins: the same for the same question, and nobody else's."""
-    digest = hashlib.sha256(f"{user}\0{question_id}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
-    return f"{PREFIX}{digest}" if temporary else digest
+def _new_conversation_id(user: str, request: TurnRequest) -> str:
+    """Return the id of the conversation that a question starts: the same for a retry, and no other user's."""
+    text = f"{user}\0{request.question_id}"
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return f"{PREFIX}{digest}" if request.is_temporary else digest

@@ -1,4 +1,4 @@
-"""One turn: the answers that are being written, and those who watch them."""
+"""One turn: its running answers, and the subscribers that are told of every change."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
-    from chatapp.domain.conversation import Conversation, GenerationParameters, Message, Usage
+    from chatapp.domain.conversation import Conversation, GenerationParameters, Message, MessageStatus, Usage
     from chatapp.domain.message_tree import Branches
     from chatapp.models import ChatModel
 
-QUIET_SECONDS = 10.0  # after which those who watch are told that nothing has changed
+KEEPALIVE_SECONDS = 10.0  # after which subscribers are told that nothing has changed
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Prompt:
-    """What a model is asked."""
+    """What a model is asked, and with which parameters."""
 
     model: ChatModel
     messages: Sequence[Message]
@@ -26,19 +26,21 @@ class Prompt:
 
 
 class Turn:
-    """A question and its answers while these are written: one, or two at the same time.
+    """A question and its answers while these are generated: one, or two at the same time.
 
-    Text is announced at most every ``batch_seconds``, to all who watch together: what a token costs here does not
-    depend on them. The first words, and all but text, are announced at once.
+    Text is announced at most every ``batch_seconds``, to all subscribers at once: the cost of a token does not depend
+    on their number. The first text, and every other change, is announced at once.
 
     Args:
-        question: what was asked with it; None where an earlier question is answered again, or an answer goes on.
-        answers: each as it is stored, with what is asked for it.
-        follows: id of the message before what is new in this turn; "" at the beginning of a conversation.
-        branches: the conversation with what is new.
+        question: the message that is new in this turn; None where an answer is regenerated or continued.
+        answers: each as it is stored, with its prompt.
+        follows: id of the message before the first new one; "" at the beginning of a conversation.
+        branches: the conversation with the new messages.
 
     Attributes:
-        titling: asks for the conversation's title once the answers have ended; the title, "" for none.
+        task: generates the answers.
+        title: generates the conversation's title once the answers have ended; its result is "" without a new title.
+        cancelled_as: the status of answers that were cancelled; None while none was.
     """
 
     def __init__(
@@ -59,55 +61,57 @@ class Turn:
         self.follows = follows
         self.branches = branches
         self.finished = asyncio.Event()
-        self.stop_requested = False
-        self.titling: asyncio.Task[str] | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.title: asyncio.Task[str] | None = None
+        self.cancelled_as: MessageStatus | None = None
         self._batch_seconds = batch_seconds
-        self._changed = asyncio.Event()  # of the next change; each has its own, so that no watcher misses one
+        self._changed = asyncio.Event()  # of the next change; each has its own, so that no subscriber misses one
         self._announced_at = float("-inf")  # by the loop's clock
         self._announcement: asyncio.TimerHandle | None = None
 
     @property
     def is_written(self) -> bool:
-        """Whether all that is left is to store it; a page may show that it has ended."""
-        return all(answer.generation is not None and answer.generation.done() for answer in self.answers)
+        """Whether all answers have their full text, though their final save may still run."""
+        return all(answer.is_written for answer in self.answers)
 
     def messages(self) -> list[Message]:
         """Return the messages of this turn as they are now."""
         return [*([self.question] if self.question else []), *(answer.message() for answer in self.answers)]
 
     def column(self, message_id: str) -> int:
-        """Return in which column a message stands: 1 or 2 for one of two answers, 0 for what stands alone."""
-        if len(self.answers) < 2:  # as it says
+        """Return the column of a message: 1 or 2 for one of two answers, 0 for one that stands alone."""
+        if len(self.answers) < 2:
             return 0
         return next((column for column, answer in enumerate(self.answers, 1) if answer.id == message_id), 0)
 
     async def watch(self) -> AsyncGenerator[None]:
-        """Yield at once, whenever something has changed, and once more at the end."""
+        """Yield at once, after every change, and once more at the end."""
         while not self.finished.is_set():
             changed = self._changed
             yield
             await changed.wait()
         yield
 
-    async def cancel(self) -> None:
-        """End all answers and wait until what was written is stored."""
+    async def cancel(self, status: MessageStatus) -> None:
+        """End all answers early, with a status, and wait until their final saves are done."""
+        self.cancelled_as = self.cancelled_as or status
         for answer in self.answers:
             if answer.generation is not None:
                 answer.generation.cancel()
         await self.finished.wait()
 
     def finish(self) -> None:
-        """Tell everybody who watches that nothing more will come."""
+        """Tell subscribers that no more changes will come."""
         self.finished.set()
         self.announce()
 
-    def remind(self) -> None:
-        """Wake those who watch if there was nothing for a while, so that they can show that they are there."""
-        if asyncio.get_running_loop().time() - self._announced_at > QUIET_SECONDS:
+    def keep_alive(self) -> None:
+        """Wake subscribers after `KEEPALIVE_SECONDS` without a change."""
+        if asyncio.get_running_loop().time() - self._announced_at > KEEPALIVE_SECONDS:
             self.announce()
 
     def announce(self) -> None:
-        """Wake those who watch."""
+        """Wake subscribers now."""
         if self._announcement is not None:
             self._announcement.cancel()
             self._announcement = None
@@ -116,7 +120,7 @@ class Turn:
         self._changed = asyncio.Event()
 
     def announce_soon(self) -> None:
-        """Wake those who watch when it is time to."""
+        """Wake subscribers with the next batch."""
         if self._announcement is None:
             loop = asyncio.get_running_loop()
             due = self._announced_at + self._batch_seconds
@@ -127,15 +131,17 @@ class Turn:
 
 
 class RunningAnswer:
-    """An answer that is being written: what is known of it so far.
+    """An answer that is being generated.
 
     Attributes:
-        text: all that was written.
-        stored_length: characters that were stored when it began.
-        usage: tokens of this turn, without those of an answer that goes on in it.
-        place: how many are to begin before it, counted from 1; 0 once the model is asked.
-        was_asked: the model was; an answer that waits for its turn has cost nothing yet.
-        has_ended: nothing of it will change any more.
+        text: the whole text so far.
+        stored_length: characters that it began with: those of an answer that is continued.
+        usage: tokens of this turn, without those of the answer that it continues.
+        queue_position: counted from 1; 0 once it has left the queue.
+        was_sent: the prompt was sent to the model; an answer that waits in the queue has cost nothing yet.
+        generation: reads the model's stream; None before it started.
+        is_written: the text is complete, or the answer has ended early.
+        has_ended: it is stored, and will not change any more.
     """
 
     def __init__(self, turn: Turn, message: Message, prompt: Prompt) -> None:
@@ -144,35 +150,35 @@ class RunningAnswer:
         self.text = message.content
         self.stored_length = len(message.content)
         self.usage: Usage | None = None
-        self.place = 0
-        self.was_asked = False
-        self.has_ended = False
+        self.queue_position = 0
+        self.was_sent = False
         self.generation: asyncio.Task[None] | None = None
-        self.ending: asyncio.Task[None] | None = None
+        self.is_written = False
+        self.has_ended = False
         self._message = message
 
     @property
     def id(self) -> str:
-        """The message's."""
+        """The message's id."""
         return self._message.id
 
     def append(self, text: str) -> None:
-        """Add text that the model wrote."""
+        """Add text from the model."""
         self.text += text
         self.turn.announce_soon()
 
     def set(self, **changes: object) -> None:
-        """Change fields of the message; whoever watches sees it with the next text."""
+        """Change fields of the message; subscribers see them with the next text."""
         self._message = dataclasses.replace(self._message, **changes)  # type: ignore[arg-type]  # names are Message's own
 
-    def move(self, place: int) -> None:
-        """Change the place in the queue."""
-        if place != self.place:
-            self.place = place
+    def move(self, queue_position: int) -> None:
+        """Change the position in the queue."""
+        if queue_position != self.queue_position:
+            self.queue_position = queue_position
             self.turn.announce()
 
     def end(self) -> None:
-        """Tell those who watch that it has ended."""
+        """Tell subscribers that it has ended."""
         self.has_ended = True
         self.turn.announce()
 

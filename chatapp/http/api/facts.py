@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from chatapp.domain.conversation import MessageStatus, Role
 from chatapp.domain.sentences import Sentence, as_json
-from chatapp.generation.prepare import can_go_on
+from chatapp.generation.prepare import can_continue
 from chatapp.models import ModelState
 from chatapp.store.temporary.router import is_temporary
 
@@ -59,7 +59,7 @@ def entry(
         "follows": message.follows,
         "writing": message.status is MessageStatus.STREAMING,
         "status": message.status.value,
-        "goOn": can_go_on(message),
+        "goOn": can_continue(message),
         "column": column,
         "images": [{"id": image.id, "width": image.width, "height": image.height} for image in message.images],
     }

@@ -11,7 +11,7 @@ from chatapp.domain.conversation import GenerationParameters
 from chatapp.domain.errors import InvalidMessage, TooLong
 from chatapp.domain.images import MOST_SENT_BYTES
 from chatapp.domain.sentences import Sentence
-from chatapp.generation.runner import Beside
+from chatapp.generation.requests import AnswerRequest
 from chatapp.models.prompt import clean_text
 
 if TYPE_CHECKING:
@@ -107,7 +107,20 @@ def pictures(asked: Mapping[str, Any]) -> list[str]:
     raise not_understood()
 
 
-def beside(asked: Mapping[str, Any], parameters: GenerationParameters) -> Beside | None:
+def answer(asked: Mapping[str, Any]) -> AnswerRequest:
+    """Return which model is to answer, and how.
+
+    Raises:
+        InvalidParameters: a value is out of its range.
+    """
+    return AnswerRequest(
+        model=asked.get("model"),  # type: ignore[arg-type]  # the catalogue checks it
+        parameters=parameters(asked),
+        allow_fallback=asked.get("orOther") is True,
+    )
+
+
+def second_answer(asked: Mapping[str, Any], first: AnswerRequest) -> AnswerRequest | None:
     """Return the second answer that is asked for, None if there is none.
 
     Raises:
@@ -120,4 +133,5 @@ def beside(asked: Mapping[str, Any], parameters: GenerationParameters) -> Beside
     if not isinstance(found, dict):
         raise not_understood()
     changes = {key: found[key] for key in ("temperature", "top_p") if key in found}
-    return Beside(found.get("model"), dataclasses.replace(parameters, **changes))  # type: ignore[arg-type]  # the catalogue checks it
+    second = dataclasses.replace(first.parameters, **changes)
+    return dataclasses.replace(first, model=found.get("model"), parameters=second)  # type: ignore[arg-type]  # as above

@@ -137,9 +137,9 @@ class Streams:
                         yield {"id": answer.id, "text": answer.text[before.length :]}
                 if quiet:
                     yield None
-        if turn.titling is not None:
-            await asyncio.wait({turn.titling})
-            if not turn.titling.cancelled() and (title := turn.titling.result()):
+        if turn.title is not None:
+            await asyncio.wait({turn.title})
+            if not turn.title.cancelled() and (title := turn.title.result()):
                 yield {"title": title}
 
     async def _written_elsewhere(self, user: str, conversation_id: str, shown: _Shown) -> AsyncGenerator[Event | None]:
@@ -163,7 +163,7 @@ class Streams:
             await asyncio.sleep(POLL_SECONDS)
 
     def _entry(self, branches: Branches, message: Message, column: int = 0, turn: Turn | None = None) -> Event:
-        waits = next((answer.place for answer in turn.answers if answer.id == message.id), 0) if turn else 0
+        waits = next((answer.queue_position for answer in turn.answers if answer.id == message.id), 0) if turn else 0
         versions = branches.versions(message.id)
         return facts.entry(message, self._catalog.label, waits=waits, versions=versions, column=column)
 
@@ -184,7 +184,7 @@ class _Seen:
 
     def __init__(self, answer: RunningAnswer) -> None:
         self.length = len(answer.text)
-        self.state = bool(answer.text), answer.place, answer.has_ended
+        self.state = bool(answer.text), answer.queue_position, answer.has_ended
 
 
 def _seen(turn: Turn) -> dict[str, _Seen]:

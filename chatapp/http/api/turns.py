@@ -21,6 +21,7 @@ from chatapp.auth import user_of
 from chatapp.domain.conversation import MessageStatus
 from chatapp.domain.errors import WrittenElsewhere
 from chatapp.domain.images import Pictures
+from chatapp.generation.requests import TurnRequest
 from chatapp.http.api import facts, requests
 from chatapp.http.api.stream import streamed
 from chatapp.http.errors import ApiRoute
@@ -67,8 +68,10 @@ class TurnRoutes:
         routes = APIRouter(prefix="/conversations", route_class=ApiRoute, include_in_schema=False)
         routes.add_api_route("", self.send, methods=["POST"], response_model=None)
         routes.add_api_route("/{conversation_id}/turns", self.send, methods=["POST"], response_model=None)
-        routes.add_api_route("/{conversation_id}/answers", self.answer_again, methods=["POST"], response_model=None)
-        routes.add_api_route("/{conversation_id}/continuations", self.go_on, methods=["POST"], response_model=None)
+        routes.add_api_route("/{conversation_id}/answers", self.regenerate, methods=["POST"], response_model=None)
+        routes.add_api_route(
+            "/{conversation_id}/continuations", self.continue_answer, methods=["POST"], response_model=None
+        )
         routes.add_api_route("/{conversation_id}/stop", self.stop, methods=["POST"], response_model=None)
         routes.add_api_route("/{conversation_id}/events", self.events, methods=["GET"], response_model=None)
         return routes
@@ -76,53 +79,46 @@ class TurnRoutes:
     async def send(self, request: Request, conversation_id: str = "") -> Response:
         """Take a question, in a new conversation if none is named, and stream its answers."""
         asked = await requests.sent(request, most_bytes=requests.most_sent_bytes(self._pictures.most))
-        parameters = requests.parameters(asked)
-        beside = requests.beside(asked, parameters)
+        answers = [requests.answer(asked)]
+        if (second := requests.second_answer(asked, answers[0])) is not None:
+            answers.append(second)
         question_id = requests.name(asked, "question")
         images = await self._pictures.decoded(requests.pictures(asked))
         conversation = await self._turns.start(
             user_of(request),
-            conversation_id,
-            asked.get("text"),  # type: ignore[arg-type]  # it checks, as it does the model
-            asked.get("model"),  # type: ignore[arg-type]
-            parameters,
-            question_id=question_id,
-            again=bool(question_id and asked.get("again")),
-            follows=requests.optional_text(asked, "follows"),
-            images=images,
-            persona=requests.optional_text(asked, "persona", longest=LONGEST_PERSONA_ID),
-            or_other=asked.get("orOther") is True,
-            beside=beside,
-            temporary=asked.get("temporary") is True,
+            TurnRequest(
+                text=asked.get("text"),  # type: ignore[arg-type]  # the runner checks it
+                answers=answers,
+                conversation_id=conversation_id,
+                question_id=question_id,
+                is_retry=bool(question_id and asked.get("again")),
+                follows=requests.optional_text(asked, "follows"),
+                images=images,
+                persona=requests.optional_text(asked, "persona", longest=LONGEST_PERSONA_ID),
+                is_temporary=asked.get("temporary") is True,
+            ),
         )
         return await self._begun(request, conversation, asked)
 
-    async def answer_again(self, request: Request, conversation_id: str) -> Response:
+    async def regenerate(self, request: Request, conversation_id: str) -> Response:
         """Answer a question once more, and stream that."""
         asked = await requests.sent(request)
         answer_id = requests.name(asked, "answer")
-        conversation = await self._turns.answer_again(
+        conversation = await self._turns.regenerate(
             user_of(request),
             conversation_id,
             requests.text(asked, "question"),
-            asked.get("model"),  # type: ignore[arg-type]  # it checks
-            requests.parameters(asked),
+            requests.answer(asked),
             answer_id=answer_id,
-            again=bool(answer_id and asked.get("again")),
-            or_other=asked.get("orOther") is True,
+            is_retry=bool(answer_id and asked.get("again")),
         )
         return await self._begun(request, conversation, asked)
 
-    async def go_on(self, request: Request, conversation_id: str) -> Response:
+    async def continue_answer(self, request: Request, conversation_id: str) -> Response:
         """Continue an answer that ended early, and stream it."""
         asked = await requests.sent(request)
-        conversation = await self._turns.go_on(
-            user_of(request),
-            conversation_id,
-            requests.text(asked, "message"),
-            asked.get("model"),  # type: ignore[arg-type]  # it checks
-            requests.parameters(asked),
-            or_other=asked.get("orOther") is True,
+        conversation = await self._turns.continue_answer(
+            user_of(request), conversation_id, requests.text(asked, "message"), requests.answer(asked)
         )
         return await self._begun(request, conversation, asked)
 

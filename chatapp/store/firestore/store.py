@@ -78,7 +78,7 @@ if TYPE_CHECKING:
     from chatapp.store.firestore.client import Client, Found
 
 STALE_S = (
-    60.0  # three of the writes that a running turn makes at least: see `chatapp.generation.runner.SIGN_OF_LIFE_SECONDS`
+    60.0  # three of the writes that a running turn makes at least: see `chatapp.generation.generator.HEARTBEAT_SECONDS`
 )
 PINNED_READ = 300
 MESSAGES_AT_ONCE = 300  # documents per request, of about 2 KB

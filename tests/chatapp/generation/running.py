@@ -1,12 +1,24 @@
-"""Turns in a test: a runner over models that it made up, and the ends of answers."""
+"""Turns in a test: a runner over scripted models, and the requests that start turns."""
 
 import contextlib
 
 from chatapp.domain.conversation import GenerationParameters
+from chatapp.generation.requests import AnswerRequest, TurnRequest
 from chatapp.generation.runner import TurnRunner
 from chatapp.models.catalog import Catalog
 
 PARAMETERS = GenerationParameters()
+
+
+def answer_request(model="scripted", parameters=PARAMETERS, **options):
+    """Return a request for an answer."""
+    return AnswerRequest(model=model, parameters=parameters, **options)
+
+
+def turn_request(text, conversation_id="", *, model="scripted", answers=None, **options):
+    """Return a request for a turn, with one answer if ``answers`` says nothing else."""
+    answers = answers or [answer_request(model)]
+    return TurnRequest(text=text, conversation_id=conversation_id, answers=answers, **options)
 
 
 @contextlib.asynccontextmanager

@@ -20,7 +20,7 @@ from chatapp.domain.errors import (
 from chatapp.generation.queue import TurnLimits
 from chatapp.models import ModelState, ModelStatus
 from chatapp.models.catalog import UnconfiguredModel
-from tests.chatapp.generation.running import PARAMETERS
+from tests.chatapp.generation.running import answer_request, turn_request
 from tests.fakes.models import ScriptedModel
 
 
@@ -40,7 +40,7 @@ async def stored_answer(store, user, conversation_id, condition):
 
 async def test_an_answer_is_streamed_and_stored_with_how_it_came_about(chat, store):
     runner = await chat(ScriptedModel("Hel", "lo", seconds_between=0.02))
-    conversation = await runner.start("ann", "", "Hi there", "scripted", PARAMETERS)
+    conversation = await runner.start("ann", turn_request("Hi there"))
     seen = [answer.content async for answer in runner.watch("ann", conversation.id)]
     assert seen[-1] == "Hello"
     assert all("Hello".startswith(text) for text in seen)
@@ -56,7 +56,7 @@ async def test_an_answer_is_streamed_and_stored_with_how_it_came_about(chat, sto
 async def test_the_question_is_stored_before_the_model_is_asked(chat, store):
     model = ScriptedModel("late", gate_at=0)
     runner = await chat(model)
-    conversation = await runner.start("ann", "", "Is anyone there?", "scripted", PARAMETERS)
+    conversation = await runner.start("ann", turn_request("Is anyone there?"))
     question, answer = await store.messages("ann", conversation.id)
     assert question.content == "Is anyone there?"
     assert answer.status is MessageStatus.STREAMING
@@ -66,16 +66,16 @@ async def test_the_question_is_stored_before_the_model_is_asked(chat, store):
 async def test_history_is_kept_when_the_model_is_switched_in_mid_conversation(chat):
     gemma, gemini = ScriptedModel("from gemma", id="gemma"), ScriptedModel("from gemini", id="gemini")
     runner = await chat(gemma, gemini)
-    conversation = await runner.start("ann", "", "first", "gemma", PARAMETERS)
+    conversation = await runner.start("ann", turn_request("first", model="gemma"))
     await finished(runner, "ann", conversation.id)
-    await runner.start("ann", conversation.id, "second", "gemini", PARAMETERS)
+    await runner.start("ann", turn_request("second", conversation.id, model="gemini"))
     await finished(runner, "ann", conversation.id)
     assert [message.content for message in gemini.asked[0][0]] == ["first", "from gemma", "second"]
 
 
 async def test_an_answer_nobody_watches_is_still_finished(chat, store):
     runner = await chat(ScriptedModel("a", "b", "c", seconds_between=0.01))
-    conversation = await runner.start("ann", "", "go", "scripted", PARAMETERS)
+    conversation = await runner.start("ann", turn_request("go"))
     watching = runner.watch("ann", conversation.id)
     await anext(watching)
     await watching.aclose()
@@ -87,7 +87,7 @@ async def test_an_answer_nobody_watches_is_still_finished(chat, store):
 async def test_the_first_words_are_not_held_back_and_the_end_is_not_either(chat):
     model = ScriptedModel("first", " last", gate_at=1)
     runner = await chat(model, batch_seconds=30)
-    conversation = await runner.start("ann", "", "go", "scripted", PARAMETERS)
+    conversation = await runner.start("ann", turn_request("go"))
     async with asyncio.timeout(2):
         async for answer in runner.watch("ann", conversation.id):
             if answer.content == "first":
@@ -98,7 +98,7 @@ async def test_the_first_words_are_not_held_back_and_the_end_is_not_either(chat)
 async def test_two_watchers_see_the_same_end(chat):
     model = ScriptedModel("a", "b", gate_at=1)
     runner = await chat(model)
-    conversation = await runner.start("ann", "", "go", "scripted", PARAMETERS)
+    conversation = await runner.start("ann", turn_request("go"))
     watchers = [asyncio.create_task(finished(runner, "ann", conversation.id)) for _ in range(2)]
     await model.writing.wait()
     model.gate.set()
@@ -110,7 +110,7 @@ async def test_two_watchers_see_the_same_end(chat):
 async def test_stop_ends_the_request_and_keeps_what_was_written(chat, store):
     model = ScriptedModel("kept", "never", gate_at=1)
     runner = await chat(model)
-    conversation = await runner.start("ann", "", "go", "scripted", PARAMETERS)
+    conversation = await runner.start("ann", turn_request("go"))
     await model.writing.wait()
     await runner.stop("ann", conversation.id)
     assert model.closed == 1
@@ -120,16 +120,60 @@ async def test_stop_ends_the_request_and_keeps_what_was_written(chat, store):
 
 async def test_stop_right_after_send_ends_the_turn(chat, store):
     runner = await chat(ScriptedModel("never", gate_at=0))
-    conversation = await runner.start("ann", "", "go", "scripted", PARAMETERS)
+    conversation = await runner.start("ann", turn_request("go"))
     async with asyncio.timeout(5):
         await runner.stop("ann", conversation.id)
     assert (await store.messages("ann", conversation.id))[-1].status is MessageStatus.STOPPED
 
 
+async def test_stop_while_the_question_is_being_stored_ends_the_turn(chat, store, monkeypatch):
+    model = ScriptedModel("never", gate_at=0)
+    runner = await chat(model)
+    create, may_store = store.create, asyncio.Event()
+
+    async def slow_create(*arguments):
+        await may_store.wait()
+        await create(*arguments)
+
+    monkeypatch.setattr(store, "create", slow_create)
+    starting = asyncio.create_task(runner.start("ann", turn_request("go", question_id="0" * 32)))
+    while not runner._reservations:
+        await asyncio.sleep(0)
+    ((_, conversation_id),) = runner._reservations
+    stopping = asyncio.create_task(runner.stop("ann", conversation_id))
+    await asyncio.sleep(0)
+    may_store.set()
+    async with asyncio.timeout(5):
+        assert await stopping
+    await starting
+    assert (await store.messages("ann", conversation_id))[-1].status is MessageStatus.STOPPED
+    assert model.asked == []
+
+
+async def test_a_fault_at_the_end_of_one_answer_does_not_keep_the_other_from_being_stored(chat, store):
+    def fail(answer, _seconds):
+        if answer.model == "first":
+            raise ZeroDivisionError
+
+    second = ScriptedModel("so far", "never", id="second", gate_at=1)
+    runner = await chat(ScriptedModel("whole", id="first"), second, on_end=fail)
+    request = turn_request("go", answers=[answer_request("first"), answer_request("second")])
+    conversation = await runner.start("ann", request)
+    turn = runner.current("ann", conversation.id)
+    with pytest.raises(ExceptionGroup):
+        await turn.task
+    assert not runner.is_busy("ann", conversation.id)
+    answers = (await store.messages("ann", conversation.id))[1:]
+    assert {answer.model: answer.status for answer in answers} == {
+        "first": MessageStatus.COMPLETE,
+        "second": MessageStatus.INTERRUPTED,
+    }
+
+
 async def test_stopping_somebody_elses_answer_does_nothing(chat):
     model = ScriptedModel("a", gate_at=0)
     runner = await chat(model)
-    conversation = await runner.start("ann", "", "go", "scripted", PARAMETERS)
+    conversation = await runner.start("ann", turn_request("go"))
     await runner.stop("bob", conversation.id)
     assert runner.is_busy("ann", conversation.id)
     assert [answer async for answer in runner.watch("bob", conversation.id)] == []
@@ -138,7 +182,7 @@ async def test_stopping_somebody_elses_answer_does_nothing(chat):
 
 async def test_a_model_that_fails_after_some_text_keeps_the_text_and_says_what_happened(chat, store):
     runner = await chat(ScriptedModel("half an ans", error=RateLimited("The quota is used up.")))
-    conversation = await runner.start("ann", "", "go", "scripted", PARAMETERS)
+    conversation = await runner.start("ann", turn_request("go"))
     await finished(runner, "ann", conversation.id)
     answer = (await store.messages("ann", conversation.id))[-1]
     assert (answer.content, answer.status, answer.error) == (
@@ -150,7 +194,7 @@ async def test_a_model_that_fails_after_some_text_keeps_the_text_and_says_what_h
 
 async def test_a_fault_of_our_own_is_told_in_words_without_its_details(chat, store):
     runner = await chat(ScriptedModel(error=ZeroDivisionError("secret detail")))
-    conversation = await runner.start("ann", "", "go", "scripted", PARAMETERS)
+    conversation = await runner.start("ann", turn_request("go"))
     answer = await finished(runner, "ann", conversation.id)
     assert answer.status is MessageStatus.ERROR
     assert "secret" not in answer.error
@@ -163,10 +207,10 @@ async def test_a_fault_of_our_own_is_told_in_words_without_its_details(chat, sto
 async def test_an_answer_without_text_says_so_and_does_not_break_the_next_turn(chat, finish, words):
     model = ScriptedModel(finish=finish)
     runner = await chat(model)
-    conversation = await runner.start("ann", "", "one", "scripted", PARAMETERS)
+    conversation = await runner.start("ann", turn_request("one"))
     answer = await finished(runner, "ann", conversation.id)
     assert words in answer.error
-    await runner.start("ann", conversation.id, "two", "scripted", PARAMETERS)
+    await runner.start("ann", turn_request("two", conversation.id))
     await finished(runner, "ann", conversation.id)
     assert [message.content for message in model.asked[-1][0]] == ["one", "", "two"]
 
@@ -175,13 +219,13 @@ async def test_an_answer_without_text_says_so_and_does_not_break_the_next_turn(c
 async def test_text_that_cannot_be_sent_is_refused_and_nothing_is_stored(chat, store, text):
     runner = await chat(ScriptedModel("never"), max_message_chars=100)
     with pytest.raises(InvalidMessage):
-        await runner.start("ann", "", text, "scripted", PARAMETERS)
+        await runner.start("ann", turn_request(text))
     assert (await store.conversations("ann")).items == []
 
 
 async def test_what_is_not_text_inside_a_message_is_replaced_not_lost(chat, store):
     runner = await chat(ScriptedModel("ok"))
-    conversation = await runner.start("ann", "", "a\0b\ud800c שלום", "scripted", PARAMETERS)
+    conversation = await runner.start("ann", turn_request("a\0b\ud800c שלום"))
     await finished(runner, "ann", conversation.id)
     assert (await store.messages("ann", conversation.id))[0].content == "a\ufffdb\ufffdc שלום"
 
@@ -189,9 +233,9 @@ async def test_what_is_not_text_inside_a_message_is_replaced_not_lost(chat, stor
 async def test_a_second_send_while_an_answer_is_written_is_refused_and_changes_nothing(chat, store):
     model = ScriptedModel("a", gate_at=0)
     runner = await chat(model)
-    conversation = await runner.start("ann", "", "one", "scripted", PARAMETERS)
+    conversation = await runner.start("ann", turn_request("one"))
     with pytest.raises(ConversationBusy):
-        await runner.start("ann", conversation.id, "two", "scripted", PARAMETERS)
+        await runner.start("ann", turn_request("two", conversation.id))
     model.gate.set()
     await finished(runner, "ann", conversation.id)
     assert [message.content for message in await store.messages("ann", conversation.id)] == ["one", "a"]
@@ -206,11 +250,11 @@ async def test_a_send_right_after_the_last_word_is_taken_once_the_answer_is_stor
         return await append(user, conversation_id, *messages)
 
     monkeypatch.setattr(store, "append", slow_append)
-    conversation = await runner.start("ann", "", "one", "scripted", PARAMETERS)
+    conversation = await runner.start("ann", turn_request("one"))
     async with asyncio.timeout(5):
         while not runner.current("ann", conversation.id).is_written:
             await asyncio.sleep(0.01)
-    second = asyncio.create_task(runner.start("ann", conversation.id, "two", "scripted", PARAMETERS))
+    second = asyncio.create_task(runner.start("ann", turn_request("two", conversation.id)))
     await asyncio.sleep(0.01)
     may_store.set()
     await second
@@ -221,10 +265,10 @@ async def test_a_send_right_after_the_last_word_is_taken_once_the_answer_is_stor
 
 async def test_of_many_sends_at_once_in_one_conversation_exactly_one_is_taken(chat, store):
     runner = await chat(ScriptedModel("a", seconds_between=0.05))
-    conversation = await runner.start("ann", "", "one", "scripted", PARAMETERS)
+    conversation = await runner.start("ann", turn_request("one"))
     await finished(runner, "ann", conversation.id)
     results = await asyncio.gather(
-        *(runner.start("ann", conversation.id, f"two {n}", "scripted", PARAMETERS) for n in range(10)),
+        *(runner.start("ann", turn_request(f"two {n}", conversation.id)) for n in range(10)),
         return_exceptions=True,
     )
     assert sum(isinstance(result, ConversationBusy) for result in results) == 9
@@ -235,10 +279,10 @@ async def test_of_many_sends_at_once_in_one_conversation_exactly_one_is_taken(ch
 @pytest.mark.parametrize("conversation_id", ["nobody", "", "' OR 1=1 --", "\0", "ann's"])
 async def test_a_conversation_of_somebody_else_or_of_nobody_is_not_found(chat, store, conversation_id):
     runner = await chat(ScriptedModel("a"))
-    anns = await runner.start("ann", "", "private", "scripted", PARAMETERS)
+    anns = await runner.start("ann", turn_request("private"))
     await finished(runner, "ann", anns.id)
     with pytest.raises(ConversationNotFound):
-        await runner.start("bob", conversation_id or anns.id, "let me in", "scripted", PARAMETERS)
+        await runner.start("bob", turn_request("let me in", conversation_id or anns.id))
     assert len(await store.messages("ann", anns.id)) == 2
     assert (await store.conversations("bob")).items == []
 
@@ -246,35 +290,35 @@ async def test_a_conversation_of_somebody_else_or_of_nobody_is_not_found(chat, s
 async def test_an_unknown_model_and_one_that_is_not_set_up_are_refused_before_anything_is_stored(chat, store):
     runner = await chat(ScriptedModel("a"), UnconfiguredModel("gemma", "Gemma", fix="set CHAT_GEMMA_URL"))
     with pytest.raises(UnknownModel):
-        await runner.start("ann", "", "hi", "gpt", PARAMETERS)
+        await runner.start("ann", turn_request("hi", model="gpt"))
     with pytest.raises(ModelUnavailable, match="set CHAT_GEMMA_URL"):
-        await runner.start("ann", "", "hi", "gemma", PARAMETERS)
+        await runner.start("ann", turn_request("hi", model="gemma"))
     assert (await store.conversations("ann")).items == []
 
 
 async def test_a_model_that_was_not_ready_a_moment_ago_is_still_asked(chat):
     down = ScriptedModel("back again", status=ModelStatus(ModelState.UNAVAILABLE, "down"))
     runner = await chat(down)
-    conversation = await runner.start("ann", "", "hi", "scripted", PARAMETERS)
+    conversation = await runner.start("ann", turn_request("hi"))
     assert (await finished(runner, "ann", conversation.id)).content == "back again"
 
 
 async def test_when_the_app_ends_a_running_answer_is_stored_as_interrupted_and_no_new_one_is_taken(chat, store):
     model = ScriptedModel("so far", "never", gate_at=1)
     runner = await chat(model)
-    conversation = await runner.start("ann", "", "go", "scripted", PARAMETERS)
+    conversation = await runner.start("ann", turn_request("go"))
     await model.writing.wait()
     await runner.aclose()
     answer = (await store.messages("ann", conversation.id))[-1]
     assert (answer.content, answer.status) == ("so far", MessageStatus.INTERRUPTED)
     with pytest.raises(ModelUnavailable, match="restarted"):
-        await runner.start("ann", "", "more", "scripted", PARAMETERS)
+        await runner.start("ann", turn_request("more"))
 
 
 async def test_a_long_answer_is_checkpointed_while_it_grows(chat, store):
     model = ScriptedModel("a", "b", "c", gate_at=2, seconds_between=0.01)
     runner = await chat(model, checkpoint_seconds=0.01)
-    conversation = await runner.start("ann", "", "go", "scripted", PARAMETERS)
+    conversation = await runner.start("ann", turn_request("go"))
     await model.writing.wait()
     answer = await stored_answer(store, "ann", conversation.id, lambda answer: answer.content == "ab")
     assert answer.status is MessageStatus.STREAMING
@@ -292,17 +336,17 @@ async def test_text_never_waits_for_a_checkpoint(chat, store, monkeypatch):
 
     monkeypatch.setattr(store, "append", slow_append)
     runner = await chat(ScriptedModel("a", "b", "c", seconds_between=0.03), checkpoint_seconds=0.01)
-    conversation = await runner.start("ann", "", "go", "scripted", PARAMETERS)
+    conversation = await runner.start("ann", turn_request("go"))
     assert (await finished(runner, "ann", conversation.id)).content == "abc"
     stuck.set()
     assert (await store.messages("ann", conversation.id))[-1].status is MessageStatus.COMPLETE
 
 
 async def test_an_answer_that_takes_long_to_begin_still_gives_signs_of_life(chat, store, monkeypatch):
-    monkeypatch.setattr("chatapp.generation.generator.SIGN_OF_LIFE_SECONDS", 0)
+    monkeypatch.setattr("chatapp.generation.generator.HEARTBEAT_SECONDS", 0)
     model = ScriptedModel("late", gate_at=0)
     runner = await chat(model, checkpoint_seconds=0.01)
-    conversation = await runner.start("ann", "", "go", "scripted", PARAMETERS)
+    conversation = await runner.start("ann", turn_request("go"))
     assert (await stored_answer(store, "ann", conversation.id, lambda answer: answer.revision > 1)).content == ""
     model.gate.set()
 
@@ -317,11 +361,11 @@ async def test_an_answer_that_takes_long_to_begin_still_gives_signs_of_life(chat
 async def test_an_answer_that_ended_early_goes_on_in_the_same_message(chat, store, first, status):
     second = ScriptedModel(" a time", id="second")
     runner = await chat(first, second)
-    conversation = await runner.start("ann", "", "Tell me a story", "scripted", PARAMETERS)
+    conversation = await runner.start("ann", turn_request("Tell me a story"))
     await finished(runner, "ann", conversation.id)
     answer = (await store.messages("ann", conversation.id))[-1]
     assert (answer.content, answer.status) == ("Once upon", status)
-    await runner.go_on("ann", conversation.id, answer.id, "second", PARAMETERS)
+    await runner.continue_answer("ann", conversation.id, answer.id, answer_request("second"))
     seen = [seen.content async for seen in runner.watch("ann", conversation.id)]
     assert all(text.startswith("Once upon") for text in seen)
     question, whole = await store.messages("ann", conversation.id)
@@ -336,28 +380,28 @@ async def test_an_answer_that_ended_early_goes_on_in_the_same_message(chat, stor
 async def test_an_answer_without_a_word_goes_on_by_being_asked_for_again(chat, store):
     model = ScriptedModel("never", gate_at=0)
     runner = await chat(model)
-    conversation = await runner.start("ann", "", "go", "scripted", PARAMETERS)
+    conversation = await runner.start("ann", turn_request("go"))
     await runner.stop("ann", conversation.id)
     model.gate.set()
     answer = (await store.messages("ann", conversation.id))[-1]
-    await runner.go_on("ann", conversation.id, answer.id, "scripted", PARAMETERS)
+    await runner.continue_answer("ann", conversation.id, answer.id, answer_request())
     assert (await finished(runner, "ann", conversation.id)).content == "never"
     assert [message.content for message in model.asked[-1][0]] == ["go"]
 
 
 async def test_only_the_last_answer_and_only_one_that_ended_early_goes_on(chat, store):
     runner = await chat(ScriptedModel("whole"), ScriptedModel("half", id="broken", error=RateLimited("No.")))
-    conversation = await runner.start("ann", "", "one", "broken", PARAMETERS)
+    conversation = await runner.start("ann", turn_request("one", model="broken"))
     await finished(runner, "ann", conversation.id)
     early = (await store.messages("ann", conversation.id))[-1]
     with pytest.raises(ConversationNotFound):
-        await runner.go_on("bob", conversation.id, early.id, "scripted", PARAMETERS)
-    await runner.start("ann", conversation.id, "two", "scripted", PARAMETERS)
+        await runner.continue_answer("bob", conversation.id, early.id, answer_request())
+    await runner.start("ann", turn_request("two", conversation.id))
     await finished(runner, "ann", conversation.id)
     before = await store.messages("ann", conversation.id)
     for message in before:
         with pytest.raises(NothingToContinue):
-            await runner.go_on("ann", conversation.id, message.id, "scripted", PARAMETERS)
+            await runner.continue_answer("ann", conversation.id, message.id, answer_request())
     assert await store.messages("ann", conversation.id) == before
 
 
@@ -365,10 +409,10 @@ async def test_of_many_continuations_at_once_exactly_one_is_taken(chat, store):
     runner = await chat(
         ScriptedModel("half", id="broken", error=RateLimited("No.")), ScriptedModel(" b", seconds_between=0.05)
     )
-    conversation = await runner.start("ann", "", "one", "broken", PARAMETERS)
+    conversation = await runner.start("ann", turn_request("one", model="broken"))
     answer = await finished(runner, "ann", conversation.id)
     results = await asyncio.gather(
-        *(runner.go_on("ann", conversation.id, answer.id, "scripted", PARAMETERS) for _ in range(5)),
+        *(runner.continue_answer("ann", conversation.id, answer.id, answer_request()) for _ in range(5)),
         return_exceptions=True,
     )
     assert sum(isinstance(result, ConversationBusy) for result in results) == 4
@@ -378,17 +422,19 @@ async def test_of_many_continuations_at_once_exactly_one_is_taken(chat, store):
 async def test_beyond_the_limits_turns_wait_in_line_and_see_their_place(chat, store):
     model = ScriptedModel("a", gate_at=0)
     runner = await chat(model, limits=TurnLimits(at_once=2, per_user=2, waiting=10))
-    conversations = [await runner.start(user, "", "go", "scripted", PARAMETERS) for user in "abcd"]
+    conversations = [await runner.start(user, turn_request("go")) for user in "abcd"]
     async with asyncio.timeout(5):
         while runner.waiting_count < 2:
             await asyncio.sleep(0.01)
-    places = [runner.current(user, one.id).answers[0].place for user, one in zip("abcd", conversations, strict=True)]
+    places = [
+        runner.current(user, one.id).answers[0].queue_position for user, one in zip("abcd", conversations, strict=True)
+    ]
     assert (runner.running_count, places) == (2, [0, 0, 1, 2])
     await runner.stop("a", conversations[0].id)
     async with asyncio.timeout(5):
-        while runner.current("d", conversations[3].id).answers[0].place != 1:
+        while runner.current("d", conversations[3].id).answers[0].queue_position != 1:
             await asyncio.sleep(0.01)
-    assert runner.current("c", conversations[2].id).answers[0].place == 0
+    assert runner.current("c", conversations[2].id).answers[0].queue_position == 0
     model.gate.set()
     for user, one in zip("bcd", conversations[1:], strict=True):
         await stored_answer(store, user, one.id, lambda answer: answer.status is MessageStatus.COMPLETE)
@@ -399,16 +445,16 @@ async def test_beyond_the_limits_turns_wait_in_line_and_see_their_place(chat, st
 async def test_one_who_asks_a_lot_does_not_hold_up_others(chat):
     model = ScriptedModel("a", gate_at=0)
     runner = await chat(model, limits=TurnLimits(at_once=3, per_user=1, waiting=10))
-    await runner.start("ann", "", "1", "scripted", PARAMETERS)
-    second = await runner.start("ann", "", "2", "scripted", PARAMETERS)
-    bobs = await runner.start("bob", "", "1", "scripted", PARAMETERS)
+    await runner.start("ann", turn_request("1"))
+    second = await runner.start("ann", turn_request("2"))
+    bobs = await runner.start("bob", turn_request("1"))
     async with asyncio.timeout(5):
         while runner.running_count < 2:
             await asyncio.sleep(0.01)
-    assert runner.current("bob", bobs.id).answers[0].place == 0
-    assert runner.current("ann", second.id).answers[0].place == 1
+    assert runner.current("bob", bobs.id).answers[0].queue_position == 0
+    assert runner.current("ann", second.id).answers[0].queue_position == 1
     with pytest.raises(TooManyTurns, match="Wait for one of them"):
-        await runner.start("ann", "", "3", "scripted", PARAMETERS)
+        await runner.start("ann", turn_request("3"))
     model.gate.set()
 
 
@@ -416,12 +462,12 @@ async def test_a_full_line_refuses_in_words_and_stores_nothing(chat, store):
     model = ScriptedModel("a", gate_at=0)
     runner = await chat(model, limits=TurnLimits(at_once=1, per_user=1, waiting=1))
     for user in "ab":
-        await runner.start(user, "", "go", "scripted", PARAMETERS)
+        await runner.start(user, turn_request("go"))
     async with asyncio.timeout(5):
         while not runner.waiting_count:
             await asyncio.sleep(0.01)
     with pytest.raises(TooManyTurns, match="Too many people"):
-        await runner.start("c", "", "go", "scripted", PARAMETERS)
+        await runner.start("c", turn_request("go"))
     assert (await store.conversations("c")).items == []
     model.gate.set()
 
@@ -429,8 +475,8 @@ async def test_a_full_line_refuses_in_words_and_stores_nothing(chat, store):
 async def test_stop_while_waiting_in_line_leaves_the_line(chat, store):
     model = ScriptedModel("a", gate_at=0)
     runner = await chat(model, limits=TurnLimits(at_once=1))
-    await runner.start("ann", "", "go", "scripted", PARAMETERS)
-    waiting = await runner.start("bob", "", "go", "scripted", PARAMETERS)
+    await runner.start("ann", turn_request("go"))
+    waiting = await runner.start("bob", turn_request("go"))
     await runner.stop("bob", waiting.id)
     assert (await store.messages("bob", waiting.id))[-1].status is MessageStatus.STOPPED
     assert (runner.running_count, runner.waiting_count) == (1, 0)
@@ -440,12 +486,12 @@ async def test_stop_while_waiting_in_line_leaves_the_line(chat, store):
 async def test_answers_may_end_by_themselves_before_the_app_does(chat, store):
     model = ScriptedModel("so far", " and on", gate_at=1)
     runner = await chat(model)
-    conversation = await runner.start("ann", "", "go", "scripted", PARAMETERS)
+    conversation = await runner.start("ann", turn_request("go"))
     await model.writing.wait()
     finishing = asyncio.create_task(runner.finish(5))
     await asyncio.sleep(0)
     with pytest.raises(ModelUnavailable, match="restarted"):
-        await runner.start("ann", "", "more", "scripted", PARAMETERS)
+        await runner.start("ann", turn_request("more"))
     model.gate.set()
     await finishing
     answer = (await store.messages("ann", conversation.id))[-1]
@@ -455,7 +501,7 @@ async def test_answers_may_end_by_themselves_before_the_app_does(chat, store):
 async def test_an_answer_that_does_not_end_in_time_is_not_waited_for(chat):
     model = ScriptedModel("so far", "never", gate_at=1)
     runner = await chat(model)
-    await runner.start("ann", "", "go", "scripted", PARAMETERS)
+    await runner.start("ann", turn_request("go"))
     async with asyncio.timeout(5):
         await runner.finish(0.01)
 
@@ -463,7 +509,7 @@ async def test_an_answer_that_does_not_end_in_time_is_not_waited_for(chat):
 async def test_who_wants_to_know_is_told_of_every_end(chat):
     ends = []
     runner = await chat(ScriptedModel("a"), on_end=lambda answer, seconds: ends.append((answer, seconds)))
-    conversation = await runner.start("ann", "", "go", "scripted", PARAMETERS)
+    conversation = await runner.start("ann", turn_request("go"))
     await finished(runner, "ann", conversation.id)
     ((answer, seconds),) = ends
     assert (answer.status, answer.usage.completion_tokens) == (MessageStatus.COMPLETE, 1)
@@ -474,9 +520,9 @@ async def test_the_tokens_of_an_answer_that_went_on_are_told_once(chat, store):
     ends = []
     first = ScriptedModel("Once ", "upon", finish=FinishReason.LENGTH)
     runner = await chat(first, ScriptedModel(" a time", id="second"), on_end=lambda answer, _: ends.append(answer))
-    conversation = await runner.start("ann", "", "go", "scripted", PARAMETERS)
+    conversation = await runner.start("ann", turn_request("go"))
     answer = await finished(runner, "ann", conversation.id)
-    await runner.go_on("ann", conversation.id, answer.id, "second", PARAMETERS)
+    await runner.continue_answer("ann", conversation.id, answer.id, answer_request("second"))
     await runner.finish(5)
     assert [end.usage.completion_tokens for end in ends] == [2, 1]
     assert (await store.messages("ann", conversation.id))[-1].usage.completion_tokens == 3
@@ -484,22 +530,22 @@ async def test_the_tokens_of_an_answer_that_went_on_are_told_once(chat, store):
 
 async def test_a_send_where_another_copy_of_the_chat_is_writing_is_refused(chat, store):
     runner = await chat(ScriptedModel("a"))
-    conversation = await runner.start("ann", "", "one", "scripted", PARAMETERS)
+    conversation = await runner.start("ann", turn_request("one"))
     await finished(runner, "ann", conversation.id)
     last = (await store.messages("ann", conversation.id))[-1]
     elsewhere = dataclasses.replace(last, status=MessageStatus.STREAMING, revision=last.revision + 1)
     await store.append("ann", conversation.id, elsewhere)
     with pytest.raises(ConversationBusy):
-        await runner.start("ann", conversation.id, "two", "scripted", PARAMETERS)
+        await runner.start("ann", turn_request("two", conversation.id))
     ended = dataclasses.replace(elsewhere, status=MessageStatus.COMPLETE, revision=last.revision + 2)
     await store.append("ann", conversation.id, ended)
-    await runner.start("ann", conversation.id, "two", "scripted", PARAMETERS)
+    await runner.start("ann", turn_request("two", conversation.id))
 
 
 async def test_a_conversation_deleted_in_mid_answer_stays_deleted(chat, store):
     model = ScriptedModel("a", "b", gate_at=1)
     runner = await chat(model)
-    conversation = await runner.start("ann", "", "go", "scripted", PARAMETERS)
+    conversation = await runner.start("ann", turn_request("go"))
     await model.writing.wait()
     await runner.delete("ann", conversation.id)
     assert model.closed == 1
@@ -510,17 +556,17 @@ async def test_a_conversation_deleted_in_mid_answer_stays_deleted(chat, store):
 
 async def test_messages_stay_in_order_when_the_clock_is_set_back(chat, store, monkeypatch):
     runner = await chat(ScriptedModel("a"))
-    conversation = await runner.start("ann", "", "one", "scripted", PARAMETERS)
+    conversation = await runner.start("ann", turn_request("one"))
     await finished(runner, "ann", conversation.id)
     monkeypatch.setattr("chatapp.generation.prepare.now_ms", lambda: 1000)
-    await runner.start("ann", conversation.id, "two", "scripted", PARAMETERS)
+    await runner.start("ann", turn_request("two", conversation.id))
     await finished(runner, "ann", conversation.id)
     assert [message.content for message in await store.messages("ann", conversation.id)] == ["one", "a", "two", "a"]
 
 
 async def test_a_send_whose_page_goes_away_is_whole_or_not_at_all(chat, store):
     runner = await chat(ScriptedModel("answered anyway"))
-    sending = asyncio.create_task(runner.start("ann", "", "go", "scripted", PARAMETERS))
+    sending = asyncio.create_task(runner.start("ann", turn_request("go")))
     await asyncio.sleep(0)
     sending.cancel()
     await asyncio.gather(sending, return_exceptions=True)
@@ -535,7 +581,7 @@ async def test_a_send_whose_page_goes_away_is_whole_or_not_at_all(chat, store):
 
 async def test_the_title_is_the_first_question_in_one_short_line(chat):
     runner = await chat(ScriptedModel("a"))
-    conversation = await runner.start("ann", "", "What\nis   the " + "very " * 40, "scripted", PARAMETERS)
+    conversation = await runner.start("ann", turn_request("What\nis   the " + "very " * 40))
     assert conversation.title.startswith("What is the very")
     assert len(conversation.title) <= 60
 
@@ -545,12 +591,12 @@ async def test_a_question_that_is_sent_again_under_its_name_is_taken_once(chat, 
     runner = await chat(ScriptedModel("a", seconds_between=0.02))
     conversation_id = ""
     if not is_new:
-        conversation_id = (await runner.start("ann", "", "before", "scripted", PARAMETERS)).id
+        conversation_id = (await runner.start("ann", turn_request("before"))).id
         await finished(runner, "ann", conversation_id)
     name = "0123456789abcdef" * 2
 
     async def send(*, again):
-        return await runner.start("ann", conversation_id, "once", "scripted", PARAMETERS, question_id=name, again=again)
+        return await runner.start("ann", turn_request("once", conversation_id, question_id=name, is_retry=again))
 
     first = await send(again=False)
     while_it_runs = await send(again=True)
@@ -560,13 +606,13 @@ async def test_a_question_that_is_sent_again_under_its_name_is_taken_once(chat, 
     texts = [message.content for message in await store.messages("ann", first.id)]
     assert texts == (["once", "a"] if is_new else ["before", "a", "once", "a"])
     assert len((await store.conversations("ann")).items) == 1
-    bobs = await runner.start("bob", "", "mine", "scripted", PARAMETERS, question_id=name, again=True)
+    bobs = await runner.start("bob", turn_request("mine", question_id=name, is_retry=True))
     assert bobs.id != first.id
 
 
 async def test_a_question_that_was_not_taken_is_taken_when_it_is_sent_again(chat, store):
     runner = await chat(ScriptedModel("a"))
-    sent = await runner.start("ann", "", "once", "scripted", PARAMETERS, question_id="0" * 32, again=True)
+    sent = await runner.start("ann", turn_request("once", question_id="0" * 32, is_retry=True))
     await finished(runner, "ann", sent.id)
     assert [message.content for message in await store.messages("ann", sent.id)] == ["once", "a"]
 
@@ -575,7 +621,7 @@ async def test_an_end_that_cannot_be_stored_is_tried_again_and_blocks_its_conver
     chat, store, monkeypatch
 ):
     monkeypatch.setattr("chatapp.generation.final_save.SAVE_ATTEMPTS", 1)
-    monkeypatch.setattr("chatapp.generation.final_save.SAVE_AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr("chatapp.generation.final_save.RETRY_SECONDS", 0.05)
     full, append = True, store.append
 
     async def append_if_there_is_room(user, conversation_id, *messages):
@@ -584,16 +630,16 @@ async def test_an_end_that_cannot_be_stored_is_tried_again_and_blocks_its_conver
         await append(user, conversation_id, *messages)
 
     runner = await chat(ScriptedModel("whole"))
-    conversation = await runner.start("ann", "", "one", "scripted", PARAMETERS)
+    conversation = await runner.start("ann", turn_request("one"))
     monkeypatch.setattr(store, "append", append_if_there_is_room)
     answer = await finished(runner, "ann", conversation.id)
     assert (answer.content, "not saved yet" in answer.error) == ("whole", True)
     with pytest.raises(StoreUnavailable):
-        await runner.start("ann", conversation.id, "two", "scripted", PARAMETERS)
+        await runner.start("ann", turn_request("two", conversation.id))
     full = False
     saved = await stored_answer(store, "ann", conversation.id, lambda answer: answer.status is MessageStatus.COMPLETE)
     assert saved.content == "whole"
-    await runner.start("ann", conversation.id, "two", "scripted", PARAMETERS)
+    await runner.start("ann", turn_request("two", conversation.id))
 
 
 async def test_an_end_that_could_not_be_stored_is_stored_by_the_next_message_or_at_the_end(chat, store, monkeypatch):
@@ -606,12 +652,12 @@ async def test_an_end_that_could_not_be_stored_is_stored_by_the_next_message_or_
         await append(user, conversation_id, *messages)
 
     runner = await chat(ScriptedModel("whole"))
-    conversations = [await runner.start(user, "", "one", "scripted", PARAMETERS) for user in ("ann", "bob")]
+    conversations = [await runner.start(user, turn_request("one")) for user in ("ann", "bob")]
     monkeypatch.setattr(store, "append", append_if_there_is_room)
     await runner.finish(5)
     runner._closing = False
     full = False
-    await runner.start("ann", conversations[0].id, "two", "scripted", PARAMETERS)
+    await runner.start("ann", turn_request("two", conversations[0].id))
     await runner.aclose()
     for user, conversation in zip(("ann", "bob"), conversations, strict=True):
         assert (await store.messages(user, conversation.id))[1].status is MessageStatus.COMPLETE
@@ -620,6 +666,6 @@ async def test_an_end_that_could_not_be_stored_is_stored_by_the_next_message_or_
 async def test_words_that_come_at_once_are_checkpointed_though_nothing_follows_for_long(chat, store):
     model = ScriptedModel("at once", " later", gate_at=1)
     runner = await chat(model, checkpoint_seconds=0.01)
-    conversation = await runner.start("ann", "", "go", "scripted", PARAMETERS)
+    conversation = await runner.start("ann", turn_request("go"))
     await stored_answer(store, "ann", conversation.id, lambda answer: answer.content == "at once")
     model.gate.set()

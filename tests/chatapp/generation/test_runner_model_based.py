@@ -5,7 +5,6 @@ what they see is the path that they would expect.
 """
 
 import asyncio
-import dataclasses
 import itertools
 from dataclasses import dataclass, field
 
@@ -18,11 +17,12 @@ from chatapp.conversations.service import Conversations
 from chatapp.domain.conversation import FinishReason, GenerationParameters, MessageStatus, Role
 from chatapp.domain.errors import ConversationBusy, ConversationNotFound, NothingToContinue, RateLimited, TooManyTurns
 from chatapp.domain.message_tree import Branches
-from chatapp.generation.prepare import GO_ON
+from chatapp.generation.prepare import CONTINUE_PROMPT
 from chatapp.generation.queue import TurnLimits
-from chatapp.generation.runner import Beside, TurnRunner
+from chatapp.generation.runner import TurnRunner
 from chatapp.models import Finish, ModelDefaults, ModelState, ModelStatus, TextDelta
 from chatapp.models.catalog import Catalog
+from tests.chatapp.generation.running import answer_request, turn_request
 from tests.chatapp.store.conftest import FirestorePlace, JournaledPlace, SQLitePlace
 from tests.firestore_emulator import firestore_emulator  # noqa: F401  # a fixture
 
@@ -52,7 +52,7 @@ class Model(ModelDefaults):
     async def stream(self, messages, parameters):
         name = parameters.system_prompt
         self.asked[name] = [message.content for message in messages]
-        if messages[-1].content == GO_ON:
+        if messages[-1].content == CONTINUE_PROMPT:
             yield TextDelta(" more")
             yield Finish(FinishReason.STOP)
             return
@@ -214,7 +214,9 @@ class TurnsMachine(RuleBasedStateMachine):
     def _is_settled(self, key):
         turn = self.turns.current(*key)
         return turn is None or all(
-            answer.has_ended or answer.place > 0 or answer.prompt.parameters.system_prompt in self.model.waiting
+            answer.has_ended
+            or answer.queue_position > 0
+            or answer.prompt.parameters.system_prompt in self.model.waiting
             for answer in turn.answers
         )
 
@@ -269,11 +271,11 @@ class TurnsMachine(RuleBasedStateMachine):
         follows = data.draw(st.sampled_from([None, "", *answers])) if key[1] else None  # an edit, as a rule not
         names = [self._name(ending) for ending in endings]
         text = f"question {self.number}"
-        beside = Beside("model", asked(names[1])) if len(names) > 1 else None
         named = follows.id if isinstance(follows, Known) else follows
 
         async def asking():
-            return await self.turns.start(*key, text, "model", asked(names[0]), follows=named, beside=beside)
+            request = turn_request(text, key[1], answers=[asked(name) for name in names], follows=named)
+            return await self.turns.start(key[0], request)
 
         conversation = self._tried(key, len(names), asking)
         if conversation:
@@ -298,7 +300,7 @@ class TurnsMachine(RuleBasedStateMachine):
         question = data.draw(st.sampled_from([one for one in talk.messages if one.role is Role.USER]))
 
         async def asking():
-            return await self.turns.answer_again(*key, question.id, "model", asked(name))
+            return await self.turns.regenerate(*key, question.id, asked(name))
 
         if len(talk.messages) < MOST_MESSAGES and self._tried(key, 1, asking):
             (new,) = self.run(self._new_messages(key, talk))
@@ -338,7 +340,7 @@ class TurnsMachine(RuleBasedStateMachine):
     async def _stopped(self, key):
         running = self.turns.is_busy(*key)
         for known in self.talks[key].streaming():
-            place = self._running(key, known).place
+            place = self._running(key, known).queue_position
             known.contents, known.status = {known.before if place else known.written()}, MessageStatus.STOPPED
         assert await self.turns.stop(*key) is running
 
@@ -355,7 +357,7 @@ class TurnsMachine(RuleBasedStateMachine):
 
         async def gone_on():
             try:
-                await self.turns.go_on(*key, known.id, "model", asked(known.name))
+                await self.turns.continue_answer(*key, known.id, asked(known.name))
             except ConversationBusy:
                 assert is_busy
             except NothingToContinue:
@@ -458,9 +460,7 @@ class TurnsMachine(RuleBasedStateMachine):
                     await asyncio.sleep(0.001)
             self.store.killed = True
             for turn in [turn for key in self.talks if (turn := self.turns.current(*key))]:
-                for answer in turn.answers:
-                    answer.generation.cancel()
-                    answer.ending.cancel()
+                turn.task.cancel()
             await self.conversations.aclose()
             await self.store._store.aclose()  # frees the file's lock, as the system does
             await self._open()
@@ -501,7 +501,7 @@ class TurnsMachine(RuleBasedStateMachine):
             with pytest.raises(ConversationNotFound):
                 await self.conversations.open(*key)
             with pytest.raises((ConversationNotFound, TooManyTurns)):
-                await self.turns.start(*key, "more", "model", asked("nothing 0"))
+                await self.turns.start(key[0], turn_request("more", key[1], answers=[asked("nothing 0")]))
         for key in self.gone:
             with pytest.raises(ConversationNotFound):
                 await self.store.messages(*key)
@@ -513,15 +513,15 @@ class TurnsMachine(RuleBasedStateMachine):
         for talk in self.talks.values():
             for known in talk.messages:
                 sent = self.model.asked.get(known.name)
-                if known.role is Role.ASSISTANT and sent and sent[-1] != GO_ON:
+                if known.role is Role.ASSISTANT and sent and sent[-1] != CONTINUE_PROMPT:
                     path = known.path()[:-1]
                     assert len(sent) == len(path)
                     assert all(text in before.contents for text, before in zip(sent, path, strict=True))
 
 
 def asked(name):
-    """Return the parameters that tell the model how to answer."""
-    return dataclasses.replace(GenerationParameters(), system_prompt=name)
+    """Return a request for an answer that tells the model how to answer."""
+    return answer_request("model", GenerationParameters(system_prompt=name))
 
 
 def live(make, *, examples, steps):

@@ -6,10 +6,9 @@ import dataclasses
 import pytest
 
 from chatapp.domain.errors import RateLimited
-from chatapp.generation.runner import Beside
-from chatapp.generation.titles import TITLE_CHARS, first_words, tidied
+from chatapp.generation.titles import TITLE_CHARS, cleaned_title, first_words
 from chatapp.models import TextDelta
-from tests.chatapp.generation.running import PARAMETERS, ended, made_runner
+from tests.chatapp.generation.running import answer_request, ended, made_runner, turn_request
 from tests.fakes.models import ScriptedModel
 
 
@@ -42,11 +41,11 @@ async def ask(store):
             if model not in runners:
                 runners[model] = await make(model, titles=True)
             runner = runners[model]
-            conversation = await runner.start("ann", conversation_id, text, model.id, PARAMETERS, **options)
+            conversation = await runner.start("ann", turn_request(text, conversation_id, model=model.id, **options))
             turn = runner.current("ann", conversation.id)
             await ended(runner, "ann", conversation.id)
-            if turn and turn.titling:
-                await turn.titling
+            if turn and turn.title:
+                await turn.title
             return await store.conversation("ann", conversation.id)
 
         yield asked
@@ -101,8 +100,8 @@ async def test_after_an_answer_that_failed_the_next_whole_one_is_named(ask):
 
 async def test_two_answers_at_once_and_temporary_chats(ask):
     model = Titled("Fine.")
-    assert (await ask(model, beside=Beside("scripted", PARAMETERS))).title == "A fine title"
-    assert (await ask(model, temporary=True)).title == "How are you?"
+    assert (await ask(model, answers=[answer_request(), answer_request()])).title == "A fine title"
+    assert (await ask(model, is_temporary=True)).title == "How are you?"
     assert model.titles == 1
 
 
@@ -119,7 +118,7 @@ async def test_two_answers_at_once_and_temporary_chats(ask):
     ],
 )
 def test_what_models_put_around_a_title_is_taken_away(written, title):
-    assert tidied(written) == title
+    assert cleaned_title(written) == title
 
 
 def test_a_question_of_pictures_alone_has_a_title_too():

@@ -18,9 +18,8 @@ from chatapp.domain.errors import (
 )
 from chatapp.domain.message_tree import Branches
 from chatapp.generation.queue import TurnLimits
-from chatapp.generation.runner import Beside
 from chatapp.models import ModelState, ModelStatus, Price
-from tests.chatapp.generation.running import PARAMETERS, ended
+from tests.chatapp.generation.running import PARAMETERS, answer_request, ended, turn_request
 from tests.fakes.models import ScriptedModel
 
 NAME = "0123456789abcdef" * 2
@@ -36,14 +35,13 @@ class Talk:
         self.id = ""
 
     async def ask(self, text, **options):
-        options = {"parameters": PARAMETERS, **options}
-        model = options.pop("model", self.model)
-        self.id = (await self.runner.start("ann", self.id, text, model, options.pop("parameters"), **options)).id
+        request = turn_request(text, self.id, **{"model": self.model, **options})
+        self.id = (await self.runner.start("ann", request)).id
         await ended(self.runner, "ann", self.id)
 
     async def again(self, question, **options):
         model = options.pop("model", self.model)
-        await self.runner.answer_again("ann", self.id, question, model, PARAMETERS, **options)
+        await self.runner.regenerate("ann", self.id, question, answer_request(model), **options)
         await ended(self.runner, "ann", self.id)
 
     async def messages(self):
@@ -148,7 +146,7 @@ async def test_a_message_of_another_conversation_or_a_question_is_followed_by_no
         with pytest.raises(MessageNotFound):
             await talk.again(question)
     with pytest.raises(ConversationNotFound):
-        await runner.answer_again("bob", talk.id, before[0].id, "scripted", PARAMETERS)
+        await runner.regenerate("bob", talk.id, before[0].id, answer_request())
     assert await talk.messages() == before
     assert not runner.is_busy("ann", talk.id)
 
@@ -158,9 +156,9 @@ async def test_an_answer_that_was_asked_for_again_under_its_name_is_written_once
     await talk.ask("a")
     question = await talk.found("a")
     for again in (False, True):
-        await talk.runner.answer_again("ann", talk.id, question, "scripted", PARAMETERS, answer_id=NAME, again=again)
+        await talk.runner.regenerate("ann", talk.id, question, answer_request(), answer_id=NAME, is_retry=again)
     await ended(talk.runner, "ann", talk.id)
-    await talk.runner.answer_again("ann", talk.id, question, "scripted", PARAMETERS, answer_id=NAME, again=True)
+    await talk.runner.regenerate("ann", talk.id, question, answer_request(), answer_id=NAME, is_retry=True)
     assert [message.content for message in await talk.messages()] == ["a", "0:a", "1:a"]
 
 
@@ -168,7 +166,7 @@ async def test_an_edit_that_is_sent_again_under_its_name_is_taken_once(chat, sto
     talk = Talk(await chat(Echo()), store)
     await talk.ask("a")
     for again in (False, True):
-        await talk.ask("b", follows="", question_id=NAME, again=again)
+        await talk.ask("b", follows="", question_id=NAME, is_retry=again)
     assert [message.content for message in await talk.messages()] == ["a", "0:a", "b", "1:b"]
 
 
@@ -179,9 +177,9 @@ async def test_an_old_version_that_ended_early_goes_on_only_where_it_is_shown(ch
     await talk.again(await talk.found("a"))
     half = await talk.found("half")
     with pytest.raises(NothingToContinue):
-        await runner.go_on("ann", talk.id, half, "scripted", PARAMETERS)
+        await runner.continue_answer("ann", talk.id, half, answer_request())
     await talk.switch("half")
-    await runner.go_on("ann", talk.id, half, "scripted", PARAMETERS)
+    await runner.continue_answer("ann", talk.id, half, answer_request())
     await ended(runner, "ann", talk.id)
     assert (await talk.shown())[1].startswith("half1:a/half/")
 
@@ -193,7 +191,9 @@ async def test_two_answers_are_written_at_the_same_time_and_follow_the_same_ques
     one, two = ScriptedModel("one", gate_at=0, id="one"), ScriptedModel("two", gate_at=0, id="two")
     runner = await chat(one, two)
     warm = dataclasses.replace(PARAMETERS, temperature=1.0)
-    conversation = await runner.start("ann", "", "a", "one", PARAMETERS, beside=Beside("two", warm))
+    conversation = await runner.start(
+        "ann", turn_request("a", answers=[answer_request("one"), answer_request("two", warm)])
+    )
     await asyncio.gather(one.writing.wait(), two.writing.wait())
     assert runner.running_count == 2
     one.gate.set()
@@ -209,7 +209,7 @@ async def test_two_answers_are_written_at_the_same_time_and_follow_the_same_ques
 
 async def test_one_model_can_answer_twice_at_the_same_time(chat, store):
     runner = await chat(Echo())
-    conversation = await runner.start("ann", "", "a", "scripted", PARAMETERS, beside=Beside("scripted", PARAMETERS))
+    conversation = await runner.start("ann", turn_request("a", answers=[answer_request(), answer_request()]))
     await ended(runner, "ann", conversation.id)
     assert len(await store.messages("ann", conversation.id)) == 3
 
@@ -217,7 +217,7 @@ async def test_one_model_can_answer_twice_at_the_same_time(chat, store):
 async def test_stop_ends_both(chat, store):
     one, two = ScriptedModel("one ", "x", gate_at=1, id="one"), ScriptedModel("two ", "x", gate_at=1, id="two")
     runner = await chat(one, two)
-    conversation = await runner.start("ann", "", "a", "one", PARAMETERS, beside=Beside("two", PARAMETERS))
+    conversation = await runner.start("ann", turn_request("a", answers=[answer_request("one"), answer_request("two")]))
     await asyncio.gather(one.writing.wait(), two.writing.wait())
     await runner.stop("ann", conversation.id)
     answers = (await store.messages("ann", conversation.id))[1:]
@@ -231,14 +231,16 @@ async def test_stop_ends_both(chat, store):
 async def test_each_fails_on_its_own(chat, store):
     broken, whole = ScriptedModel("x", id="broken", error=RateLimited("No.")), ScriptedModel("y", gate_at=0, id="whole")
     runner = await chat(broken, whole)
-    conversation = await runner.start("ann", "", "a", "broken", PARAMETERS, beside=Beside("whole", PARAMETERS))
+    conversation = await runner.start(
+        "ann", turn_request("a", answers=[answer_request("broken"), answer_request("whole")])
+    )
     await whole.writing.wait()
     async with asyncio.timeout(5):
         while (await store.messages("ann", conversation.id))[1].status is not MessageStatus.ERROR:
             await asyncio.sleep(0.01)
     assert runner.is_busy("ann", conversation.id)
     with pytest.raises(ConversationBusy):
-        await runner.start("ann", conversation.id, "b", "whole", PARAMETERS)
+        await runner.start("ann", turn_request("b", conversation.id, model="whole"))
     whole.gate.set()
     await ended(runner, "ann", conversation.id)
     assert (await store.messages("ann", conversation.id))[2].status is MessageStatus.COMPLETE
@@ -247,17 +249,17 @@ async def test_each_fails_on_its_own(chat, store):
 async def test_both_count_in_the_limits(chat, store):
     model = ScriptedModel("a", gate_at=0)
     runner = await chat(model, limits=TurnLimits(per_user=2, at_once=3, waiting=2))
-    both = Beside("scripted", PARAMETERS)
-    await runner.start("ann", "", "1", "scripted", PARAMETERS, beside=both)
-    bobs = await runner.start("bob", "", "1", "scripted", PARAMETERS, beside=both)
+    both = [answer_request(), answer_request()]
+    await runner.start("ann", turn_request("1", answers=both))
+    bobs = await runner.start("bob", turn_request("1", answers=both))
     async with asyncio.timeout(5):
         while runner.running_count + runner.waiting_count < 4:
             await asyncio.sleep(0.01)
     assert (runner.running_count, runner.waiting_count) == (3, 1)
-    assert [answer.place for answer in runner.current("bob", bobs.id).answers] == [0, 1]
+    assert [answer.queue_position for answer in runner.current("bob", bobs.id).answers] == [0, 1]
     with pytest.raises(TooManyTurns):
-        await runner.start("cyd", "", "1", "scripted", PARAMETERS, beside=both)
-    await runner.start("cyd", "", "1", "scripted", PARAMETERS)
+        await runner.start("cyd", turn_request("1", answers=both))
+    await runner.start("cyd", turn_request("1"))
     assert len((await store.conversations("cyd")).items) == 1
     model.gate.set()
     await runner.finish(5)
@@ -267,16 +269,16 @@ async def test_both_count_in_the_limits(chat, store):
 async def test_a_second_answer_that_cannot_be_asked_for_leaves_nothing(chat, store):
     runner = await chat(ScriptedModel("a"))
     with pytest.raises(UnknownModel):
-        await runner.start("ann", "", "a", "scripted", PARAMETERS, beside=Beside("gpt", PARAMETERS))
+        await runner.start("ann", turn_request("a", answers=[answer_request(), answer_request("gpt")]))
     with pytest.raises(InvalidParameters):
-        Beside("scripted", GenerationParameters(temperature=7))
+        answer_request("scripted", GenerationParameters(temperature=7))
     assert (await store.conversations("ann")).items == []
 
 
 async def test_one_of_two_is_kept_and_followed(chat, store):
     runner = await chat(Echo(), ScriptedModel("two", id="two"))
     talk = Talk(runner, store)
-    await talk.ask("a", beside=Beside("two", PARAMETERS))
+    await talk.ask("a", answers=[answer_request(), answer_request("two")])
     assert await talk.shown() == ["a", "0:a", "two"]
     await talk.switch("0:a")
     assert await talk.shown() == ["a", "0:a"]
@@ -287,7 +289,7 @@ async def test_one_of_two_is_kept_and_followed(chat, store):
 async def test_both_are_interrupted_where_the_app_ends(chat, store):
     model = ScriptedModel("so far", "never", gate_at=1)
     runner = await chat(model)
-    conversation = await runner.start("ann", "", "a", "scripted", PARAMETERS, beside=Beside("scripted", PARAMETERS))
+    conversation = await runner.start("ann", turn_request("a", answers=[answer_request(), answer_request()]))
     await model.writing.wait()
     await runner.aclose()
     answers = (await store.messages("ann", conversation.id))[1:]
@@ -305,7 +307,7 @@ async def test_another_model_answers_while_the_chosen_one_is_not_ready_and_it_is
     runner = await chat(
         not_ready(), ScriptedModel("down", id="down", status=ModelStatus(ModelState.UNAVAILABLE)), Echo()
     )
-    conversation = await runner.start("ann", "", "a", "gemma", PARAMETERS, or_other=True)
+    conversation = await runner.start("ann", turn_request("a", answers=[answer_request("gemma", allow_fallback=True)]))
     await ended(runner, "ann", conversation.id)
     answer = (await store.messages("ann", conversation.id))[1]
     assert (answer.model, answer.instead_of, answer.content) == ("scripted", "gemma", "0:a")
@@ -315,7 +317,9 @@ async def test_another_model_answers_while_the_chosen_one_is_not_ready_and_it_is
 async def test_no_other_model_answers_unasked_or_where_the_chosen_one_is_ready(chat, store):
     runner = await chat(not_ready(), Echo())
     for model, or_other in (("gemma", False), ("scripted", True)):
-        conversation = await runner.start("ann", "", "a", model, PARAMETERS, or_other=or_other)
+        conversation = await runner.start(
+            "ann", turn_request("a", answers=[answer_request(model, allow_fallback=or_other)])
+        )
         await ended(runner, "ann", conversation.id)
         answer = (await store.messages("ann", conversation.id))[1]
         assert (answer.model, answer.instead_of) == (model, "")
@@ -323,7 +327,7 @@ async def test_no_other_model_answers_unasked_or_where_the_chosen_one_is_ready(c
 
 async def test_where_no_other_model_is_ready_the_chosen_one_is_asked(chat, store):
     runner = await chat(not_ready())
-    conversation = await runner.start("ann", "", "a", "gemma", PARAMETERS, or_other=True)
+    conversation = await runner.start("ann", turn_request("a", answers=[answer_request("gemma", allow_fallback=True)]))
     await ended(runner, "ann", conversation.id)
     assert (await store.messages("ann", conversation.id))[1].content == "late"
 
@@ -332,7 +336,7 @@ async def test_a_model_that_has_become_ready_is_asked_itself(chat, store):
     model = not_ready()
     runner = await chat(model, Echo())
     model._status = ModelStatus(ModelState.READY)
-    conversation = await runner.start("ann", "", "a", "gemma", PARAMETERS, or_other=True)
+    conversation = await runner.start("ann", turn_request("a", answers=[answer_request("gemma", allow_fallback=True)]))
     await ended(runner, "ann", conversation.id)
     assert (await store.messages("ann", conversation.id))[1].model == "gemma"
 
@@ -344,7 +348,7 @@ async def test_an_answer_is_stored_with_its_place_its_time_and_its_cost(chat, st
     model = ScriptedModel("one", "two", seconds_between=0.02)
     model.place, model.price = Place.OWN_GPUS, Price(input=1.0, output=2.0)
     runner = await chat(model)
-    conversation = await runner.start("ann", "", "a", "scripted", PARAMETERS)
+    conversation = await runner.start("ann", turn_request("a"))
     await ended(runner, "ann", conversation.id)
     answer = (await store.messages("ann", conversation.id))[1]
     assert (answer.place, answer.temperature) == (Place.OWN_GPUS, 0.9)

@@ -7,12 +7,11 @@ import pytest
 from chatapp.domain.conversation import Image, Usage
 from chatapp.domain.errors import ConversationBusy, LimitReached, ModelUnavailable, RateLimited
 from chatapp.generation.queue import TurnLimits
-from chatapp.generation.runner import Beside
 from chatapp.limits import Most
 from chatapp.limits.usage import UsageLimits
 from chatapp.limits.windows import Windows
 from chatapp.models import Price, TextDelta
-from tests.chatapp.generation.running import PARAMETERS, ended
+from tests.chatapp.generation.running import answer_request, ended, turn_request
 from tests.fakes.models import ScriptedModel
 
 NAME = "0123456789abcdef0123456789abcdef"
@@ -48,7 +47,7 @@ def limits(everybody=None, **person):
 
 
 async def asked(runner, text="go", model="scripted", conversation="", **options):
-    conversation = await runner.start("ann", conversation, text, model, PARAMETERS, **options)
+    conversation = await runner.start("ann", turn_request(text, conversation, model=model, **options))
     await ended(runner, "ann", conversation.id)
     return conversation
 
@@ -67,15 +66,15 @@ async def test_a_refused_message_leaves_no_trace_and_can_be_sent_later(chat, sto
     first = await asked(runner)
     for conversation in ("", first.id):
         with pytest.raises(LimitReached):
-            await runner.start("ann", conversation, "again", "scripted", PARAMETERS, question_id=NAME)
+            await runner.start("ann", turn_request("again", conversation, question_id=NAME))
     assert [one.id for one in (await store.conversations("ann")).items] == [first.id]
     assert len(await store.messages("ann", first.id)) == 2
     assert not runner.is_busy("ann", first.id)
     clock.now += 60
-    await asked(runner, "again", conversation=first.id, question_id=NAME, again=True)
+    await asked(runner, "again", conversation=first.id, question_id=NAME, is_retry=True)
     assert [message.id for message in await store.messages("ann", first.id)][2] == NAME
     # Its reply was lost, the page asks again: it is taken once, and counted once.
-    await runner.start("ann", first.id, "again", "scripted", PARAMETERS, question_id=NAME, again=True)
+    await runner.start("ann", turn_request("again", first.id, question_id=NAME, is_retry=True))
     assert len(await store.messages("ann", first.id)) == 4
 
 
@@ -86,11 +85,11 @@ async def test_another_answer_the_rest_of_one_and_two_at_once_count_too(chat, st
     )
     conversation = await asked(runner, model="broken")
     question, answer = await store.messages("ann", conversation.id)
-    await runner.go_on("ann", conversation.id, answer.id, "scripted", PARAMETERS)
+    await runner.continue_answer("ann", conversation.id, answer.id, answer_request())
     await ended(runner, "ann", conversation.id)
-    await runner.answer_again("ann", conversation.id, question.id, "scripted", PARAMETERS)
+    await runner.regenerate("ann", conversation.id, question.id, answer_request())
     await ended(runner, "ann", conversation.id)
-    await asked(runner, beside=Beside("scripted", PARAMETERS))
+    await asked(runner, answers=[answer_request(), answer_request()])
     assert counted.admitted == [("ann", 1), ("ann", 1), ("ann", 1), ("ann", 2)]
     assert len(counted.counts) == 5
 
@@ -99,9 +98,9 @@ async def test_what_cannot_be_taken_for_another_reason_is_not_counted(chat):
     counted = Counted()
     model = ScriptedModel("a", gate_at=0)
     runner = await chat(model, usage_limits=counted)
-    conversation = await runner.start("ann", "", "go", "scripted", PARAMETERS)
+    conversation = await runner.start("ann", turn_request("go"))
     with pytest.raises(ConversationBusy):
-        await runner.start("ann", conversation.id, "go", "scripted", PARAMETERS)
+        await runner.start("ann", turn_request("go", conversation.id))
     assert counted.admitted == [("ann", 1)]
     model.gate.set()
 
@@ -126,7 +125,7 @@ async def test_a_whole_answer_counts_as_the_server_counted(chat):
 async def test_an_end_without_a_count_is_estimated(chat, model, stops, prompt, completion):
     counted, model = Counted(), model()
     runner = await chat(model, usage_limits=counted)
-    conversation = await runner.start("ann", "", "a" * 300, "scripted", PARAMETERS)
+    conversation = await runner.start("ann", turn_request("a" * 300))
     if stops:
         await model.writing.wait()
         await runner.stop("ann", conversation.id)
@@ -151,8 +150,8 @@ async def test_a_model_that_refuses_has_cost_nothing(chat):
 async def test_an_answer_that_is_stopped_while_it_waits_has_cost_nothing(chat):
     counted, model = Counted(), ScriptedModel("a", gate_at=0)
     runner = await chat(model, usage_limits=counted, limits=TurnLimits(at_once=1))
-    await runner.start("ann", "", "go", "scripted", PARAMETERS)
-    waiting = await runner.start("bob", "", "go", "scripted", PARAMETERS)
+    await runner.start("ann", turn_request("go"))
+    waiting = await runner.start("bob", turn_request("go"))
     await runner.stop("bob", waiting.id)
     assert counted.counts == []
     model.gate.set()
@@ -164,7 +163,7 @@ async def test_an_answer_that_goes_on_counts_what_it_added(chat, store):
     runner = await chat(broken, whole, usage_limits=counted)
     conversation = await asked(runner, model="broken")
     answer = (await store.messages("ann", conversation.id))[-1]
-    await runner.go_on("ann", conversation.id, answer.id, "scripted", PARAMETERS)
+    await runner.continue_answer("ann", conversation.id, answer.id, answer_request())
     await ended(runner, "ann", conversation.id)
     assert [usage.completion_tokens for usage, _, _ in counted.counts] == [100, 8]
 
@@ -173,11 +172,11 @@ class TestTitles:
     async def titled(self, chat, **options):
         model = ScriptedModel("Title")
         runner = await chat(model, titles=True, **options)
-        conversation = await runner.start("ann", "", "go", "scripted", PARAMETERS)
+        conversation = await runner.start("ann", turn_request("go"))
         turn = runner.current("ann", conversation.id)
         await ended(runner, "ann", conversation.id)
-        if turn.titling:
-            await turn.titling
+        if turn.title:
+            await turn.title
         return model
 
     async def test_count_for_everybody_and_not_for_the_person(self, chat):
@@ -199,8 +198,8 @@ class TestTitles:
                 yield TextDelta("a" * 30)
 
         runner = await chat(Model(), titles=True, usage_limits=counted)
-        conversation = await runner.start("ann", "", "go", "scripted", PARAMETERS)
+        conversation = await runner.start("ann", turn_request("go"))
         turn = runner.current("ann", conversation.id)
         await ended(runner, "ann", conversation.id)
-        await turn.titling
+        await turn.title
         assert [usage.completion_tokens for usage, _, _ in counted.counts] == [10, 10]

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from structlog.testing import capture_logs
 
 from chatapp.auth import Identified, IdentityMiddleware, Person
-from chatapp.domain.conversation import GenerationParameters, Image, Persona, Profile
+from chatapp.domain.conversation import Image, Persona, Profile
 from chatapp.domain.errors import ConversationNotFound, StoreUnavailable
 from chatapp.generation.runner import TurnRunner
 from chatapp.http.api import user_data as belongings
@@ -23,6 +23,7 @@ from chatapp.store.sqlite.store import SQLiteStore
 from chatapp.store.temporary.router import WithTemporary
 from chatapp.userdata import json_archive as archive
 from chatapp.userdata.queries import everything
+from tests.chatapp.generation.running import turn_request
 from tests.chatapp.store.conftest import a_conversation, a_message
 from tests.fakes.models import ScriptedModel
 from tests.fakes.stores import FakeCloud
@@ -31,7 +32,7 @@ from tests.serving import serving
 
 pytestmark = pytest.mark.slow  # a chat over HTTP for each
 
-PARAMETERS = GenerationParameters()
+
 CONFIRMED = {"confirm": True}
 PICTURES = (
     Image(id="one", media_type="image/png", width=3, height=2, data=b"\x89PNG\xff"),
@@ -398,7 +399,7 @@ async def test_everything_is_deleted_with_whatever_is_being_written(chatting, tm
         await created(chat.store, f"{number}")
     persona = Persona(id="p", name="SECRET", instructions="SECRET")
     await chat.store.save_profile("ana", Profile(personas=(persona,), revision=1))
-    running = await chat.turns.start("ana", "", "SECRET question", "scripted", PARAMETERS)
+    running = await chat.turns.start("ana", turn_request("SECRET question"))
     await becomes_true(lambda: chat.turns.current("ana", running.id).answers[0].text)
     assert await chat.delete_everything() == (200, {"deleted": 13})
     assert not chat.turns.is_busy("ana", running.id)
@@ -412,7 +413,7 @@ async def test_nobody_elses_conversations_and_answers_are_touched(chatting, tmp_
     model = ScriptedModel(*["word "] * 500, seconds_between=0.01)
     chat = await chatting(await SQLiteStore.open(tmp_path / "chat.db"), model)
     theirs = await created(chat.store, "Theirs", user="ben")
-    running = await chat.turns.start("ben", "", "Go on", "scripted", PARAMETERS)
+    running = await chat.turns.start("ben", turn_request("Go on"))
     await created(chat.store, "Mine")
     assert await chat.delete_everything() == (200, {"deleted": 1})
     assert chat.turns.is_busy("ben", running.id)

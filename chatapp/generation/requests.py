@@ -1,0 +1,55 @@
+"""What a client asks for when it starts a turn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from chatapp.domain.conversation import GenerationParameters, Image
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerRequest:
+    """Which model answers, and how.
+
+    Attributes:
+        model: its id in the catalogue.
+        allow_fallback: another model may answer while this one is not ready.
+    """
+
+    model: str
+    parameters: GenerationParameters
+    allow_fallback: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnRequest:
+    """A question, and the answers to generate for it at the same time.
+
+    A turn is idempotent by ``question_id``: a client that cannot know whether a request was carried out (the response
+    was lost, the chat was killed) sends it again with the same id and ``is_retry``, and the question is stored once.
+
+    Attributes:
+        text: the question.
+        answers: one, or two to compare.
+        conversation_id: "" starts a new conversation.
+        question_id: 32 random hex digits that the client makes; "" where it does not retry.
+        is_retry: the same request may have been sent before.
+        follows: id of the answer that the question follows, "" for none; None: the last one that is shown.
+        images: pictures that belong to the question.
+        persona: id of the persona that the instructions come from; None: unchanged.
+        is_temporary: a new conversation is kept in memory only.
+    """
+
+    text: str
+    answers: Sequence[AnswerRequest]
+    conversation_id: str = ""
+    question_id: str = ""
+    is_retry: bool = False
+    follows: str | None = None
+    images: tuple[Image, ...] = ()
+    persona: str | None = None
+    is_temporary: bool = False
