@@ -47,8 +47,13 @@ if TYPE_CHECKING:
     from chatapp.store import ConversationStore
 
 
-async def create_app(settings: Settings) -> FastAPI:
+async def create_app(settings: Settings, *, with_page: bool = True) -> FastAPI:
     """Return the chat as an ASGI app that owns its store, its models and its turns, and closes them at its end.
+
+    Args:
+        settings: of this chat.
+        with_page: whether to mount the page. False serves the API alone, without Gradio, which takes half a second to
+            mount and two to import.
 
     Raises:
         StoreUnavailable: the data folder cannot be used.
@@ -81,9 +86,6 @@ async def create_app(settings: Settings) -> FastAPI:
 
     conversations = Conversations(store, turns.changes, turns)
 
-    # Gradio is most of the start: whatever can be wrong with the settings or the data folder has been said by now.
-    from chatapp.ui.mount import mount_page  # noqa: PLC0415
-
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         try:
@@ -106,7 +108,11 @@ async def create_app(settings: Settings) -> FastAPI:
     entrance.add_routes(app, turns)
     app.include_router(belongings.router(store, catalog, turns))
     app.include_router(api.router(settings, store, catalog, turns, conversations))
-    mount_page(app, settings)
+    if with_page:
+        # Gradio is most of the start: whatever can be wrong with the settings or the data folder has been said by now.
+        from chatapp.ui.mount import mount_page  # noqa: PLC0415
+
+        mount_page(app, settings)
     app.add_middleware(EndStreamsMiddleware, closing=app.state.closing)
     _guard(app, settings, entrance)
     return app

@@ -1,4 +1,4 @@
-"""The app as shipped, with a fake model server, served on loopback."""
+"""The app as shipped, with a fake model server, served on loopback; without the page where no test opens it."""
 
 import contextlib
 
@@ -57,14 +57,14 @@ def settings_of(folder, model_server):
 
 @pytest.fixture
 async def own_chat_url(settings):
-    """A chat for one test, which may say how its model answers."""
-    async with serving(await create_app(settings)) as url:
+    """The API of a chat for one test, which may say how its model answers."""
+    async with serving(await create_app(settings, with_page=False)) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def shared_chat_url(tmp_path_factory):
-    """The same for all tests that only talk to it, each as people of its own: an app takes half a second to make."""
+    """One chat with its page for all tests of a worker that only talk to it, each as users of its own."""
 
     @contextlib.asynccontextmanager
     async def chat():
@@ -79,32 +79,32 @@ def shared_chat_url(tmp_path_factory):
 
 @pytest.fixture
 def chat_url(request):
-    """The address of a chat: one of its own, with limits, for a test that names its settings or its model's server."""
+    """The address of a chat: an own one, with limits, for a test that uses ``settings`` or ``model_server``."""
     is_own = {"settings", "model_server"} & set(request.fixturenames)
     return request.getfixturevalue("own_chat_url" if is_own else "shared_chat_url")
 
 
 @pytest.fixture
 async def page(chat_url):
-    """Somebody's open page."""
+    """A user's open page."""
     async with open_page(chat_url) as client:
         yield client
 
 
 @pytest.fixture
 async def other_page(chat_url):
-    """Somebody else's."""
+    """Another user's open page."""
     async with open_page(chat_url) as client:
         yield client
 
 
 @pytest.fixture
 def serve():
-    """Return a context manager that serves the app with given settings."""
+    """Return a context manager that serves the API, or the page too, with given settings."""
 
     @contextlib.asynccontextmanager
-    async def served(settings):
-        async with serving(await create_app(settings)) as url:
+    async def served(settings, *, with_page=False):
+        async with serving(await create_app(settings, with_page=with_page)) as url:
             yield url
 
     return served

@@ -27,7 +27,7 @@ async def test_people_sign_in_at_a_real_provider_and_are_themselves_on_every_dev
     ana = {"sub": "7", "name": "Ana", "email": ANA, "email_verified": True}
     async with (
         running_provider(ana, {"sub": "8", "email": "eve@example.org"}) as issuer,
-        serve(settings.model_copy(update={**google, "oidc_issuer": issuer})) as url,
+        serve(settings.model_copy(update={**google, "oidc_issuer": issuer}), with_page=True) as url,
         browser(url) as laptop,
         browser(url) as phone,
         browser(url) as other,

@@ -20,7 +20,7 @@ def settings(settings):
 
 
 async def test_beyond_the_limit_a_page_is_told_when_to_go_on(settings):
-    app = await create_app(settings)
+    app = await create_app(settings, with_page=False)
     async with serving(app) as url, open_page(url) as page:
         for text in ("one", "two"):
             await page.messages(await page.send(text, model="gemma"))
@@ -42,7 +42,7 @@ async def test_what_was_used_today_still_counts_after_a_restart(settings):
     UsageLimits(Most(tokens_per_day=5), Most(), used).count(Usage(prompt_tokens=5), None, "local")
     await used.aclose()
     settings = settings.model_copy(update={"tokens_per_day": 5, "identity": "local"})
-    async with serving(await create_app(settings)) as url, open_page(url) as page:
+    async with serving(await create_app(settings, with_page=False)) as url, open_page(url) as page:
         with pytest.raises(Refused, match="limit on tokens"):
             await page.send("one", model="gemma")
         assert await page.listed() == []

@@ -48,7 +48,7 @@ def test_a_flood_of_addresses_fills_no_memory(monkeypatch):
 
 
 async def test_the_next_one_reads_why_and_whoever_is_known_goes_on(settings):
-    app = await create_app(settings.model_copy(update={"new_guests_per_hour": 1, "metrics_port": 1}))
+    app = await create_app(settings.model_copy(update={"new_guests_per_hour": 1, "metrics_port": 1}), with_page=False)
     async with serving(app) as url, open_page(url) as page:
         async with aiohttp.ClientSession(headers={"accept-language": "he"}) as http:
             for _ in range(3):  # what is public makes nobody a guest

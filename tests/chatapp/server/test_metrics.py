@@ -192,7 +192,7 @@ class TestTheApp:
         return settings.model_copy(update={"metrics_port": 1})  # nobody listens there: `served` does that
 
     async def test_counts_its_turns_and_names_nobody(self, settings):
-        app = await create_app(settings)
+        app = await create_app(settings, with_page=False)
         async with serving(app) as url, open_page(url) as page:
             conversation = await page.send("Something SECRET", model="gemma")
             await page.messages(conversation)
@@ -207,7 +207,7 @@ class TestTheApp:
         assert {label for family in families for sample in family.samples for label in sample.labels} <= LABELS
 
     async def test_has_none_unless_they_are_wanted(self, settings):
-        app = await create_app(settings.model_copy(update={"metrics_port": None}))
+        app = await create_app(settings.model_copy(update={"metrics_port": None}), with_page=False)
         async with app.router.lifespan_context(app):
             assert app.state.metrics is None
 

@@ -27,7 +27,7 @@ async def test_forged_forwarding_headers_change_nothing(chat_url):
 
 async def test_behind_a_proxy_the_address_is_the_setting(serve, settings):
     behind = settings.model_copy(update={"root_url": "https://chat.example.org"})
-    async with serve(behind) as url, aiohttp.ClientSession() as http, http.get(url) as response:
+    async with serve(behind, with_page=True) as url, aiohttp.ClientSession() as http, http.get(url) as response:
         assert config(await response.text())["root"] == "https://chat.example.org"
         assert "Secure" in response.headers["set-cookie"]
 
