@@ -12,6 +12,7 @@ import aiohttp
 import uvicorn
 
 from chatapp.__main__ import server_config
+from tests.forked import ForkedChat
 
 # For tests where one address sends what hundreds of people would: what is bounded, its own tests say.
 NO_LIMITS = dict.fromkeys(
@@ -74,13 +75,20 @@ def free_port():
 
 
 class ChatProcess:
-    """``python -m chatapp`` with settings; nothing of the developer's own environment or ``.env`` reaches it."""
+    """A chat as a process, with settings; nothing of the developer's own environment or ``.env`` reaches it.
 
-    def __init__(self, folder, **settings):
+    Args:
+        folder: where it runs; its data are in ``data`` there.
+        cold: start ``python -m chatapp`` itself. Otherwise it is forked from a process that has imported it already.
+        settings: environment variables.
+    """
+
+    def __init__(self, folder, *, cold=False, **settings):
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.folder = folder
         self.output = ""
+        self._cold = cold
         self._settings = {"CHAT_PORT": str(self.port), "CHAT_DATA_DIR": str(folder / "data"), **settings}
         self._process = None
         self._reading = None
@@ -92,15 +100,18 @@ class ChatProcess:
     async def start(self, *, until_ready=True):
         environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         environment |= {"PYTHONPATH": os.getcwd(), **self._settings}  # noqa: PTH109  # the checkout under test
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "chatapp",
-            cwd=self.folder,
-            env=environment,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
+        if self._cold:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "chatapp",
+                cwd=self.folder,
+                env=environment,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+            )
+        else:
+            self._process = await ForkedChat.start(self.folder, environment)
         self._reading = asyncio.create_task(self._read())
         if until_ready:
             await self._ready()

@@ -1,15 +1,18 @@
 """What a person does with the chat, in Chromium."""
 
 import asyncio
+import contextlib
 import json
 import re
 import signal
+import sqlite3
 from pathlib import Path
 
 import pytest
 from playwright.async_api import expect
 
 from tests.browser.chat_page import ChatPage
+from tests.fakes.gate import Gate
 from tests.fakes.openai_server import Reply
 from tests.serving import ChatProcess, running_chat
 
@@ -42,7 +45,7 @@ async def test_a_question_is_answered_and_the_box_is_ready_for_the_next(page):
 
 
 async def test_the_answer_streams_and_stop_keeps_what_is_there(page, gemma):
-    gemma.answer, gemma.tokens_per_second = MANY_WORDS, 40
+    gemma.answer, gemma.gate = MANY_WORDS, Gate(10)
     await page.send("Write a lot")
     await expect(page.answers).to_contain_text("word3")
     await expect(page.facts).to_contain_text("is writing")
@@ -70,11 +73,13 @@ async def test_switching_the_model_in_mid_conversation_keeps_the_history(page, g
 
 
 async def test_a_reload_in_mid_answer_goes_on_where_it_was(page, gemma):
-    gemma.answer, gemma.tokens_per_second = [f"{number} " for number in range(30)], 10
+    gemma.answer, gemma.gate = [f"{number} " for number in range(30)], Gate(5)
     await page.send("Count")
     await expect(page.answers).to_contain_text("3")
     await page.tab.reload()
     await expect(page.stop_button).to_be_visible()
+    await expect(page.answers).to_contain_text("4")
+    gemma.gate.open()
     await expect(page.answers).to_contain_text("28 29")
     await expect(page.send_button).to_be_visible()
 
@@ -107,11 +112,12 @@ async def test_of_conversations_clicked_in_a_hurry_the_last_is_shown(page):
 
 
 async def test_an_answer_goes_on_in_its_own_conversation_while_another_is_open(page, gemma):
-    gemma.answer, gemma.tokens_per_second = [f"slow{number} " for number in range(100)], 8
+    slow = Gate(3)
+    gemma.answer, gemma.gate = [f"slow{number} " for number in range(100)], slow
     await page.send("Slow")
     await expect(page.answers).to_contain_text("slow2")
     await page.start_new()
-    gemma.answer = ["Quick."]
+    gemma.answer, gemma.gate = ["Quick."], None
     await page.send("Fast")
     await expect(page.answers).to_have_text(["Quick."])
     await page.conversations.filter(has_text="Slow").click()
@@ -120,12 +126,13 @@ async def test_an_answer_goes_on_in_its_own_conversation_while_another_is_open(p
     await expect(page.answers).to_have_text(["Quick."])
     await page.conversations.filter(has_text="Slow").click()
     await expect(page.facts).to_contain_text("is writing")
+    slow.open()
     await expect(page.answers).to_contain_text("slow99")
     await expect(page.questions).to_have_text(["Slow"])
 
 
 async def test_what_is_refused_stays_in_the_box_with_the_reason(page, gemma):
-    gemma.answer, gemma.tokens_per_second = MANY_WORDS, 20
+    gemma.answer, gemma.gate = MANY_WORDS, Gate(5)
     await page.send("One")
     await expect(page.answers).to_contain_text("word1")
     await page.send("Two, too early")
@@ -219,25 +226,33 @@ async def test_on_a_phone_the_sidebar_is_a_drawer_and_nothing_is_wider_than_the_
 
 
 async def test_after_kill_9_in_mid_answer_the_text_is_there_and_called_interrupted(open_chat, gemma, tmp_path):
-    gemma.answer, gemma.tokens_per_second = MANY_WORDS, 30
+    gemma.answer, gemma.gate = MANY_WORDS, Gate(161)
     settings = {"CHAT_GEMMA_URL": gemma.url, "CHAT_EMBEDDED_MODEL": "false"}
     chat = await ChatProcess(tmp_path, **settings).start()
     page = await open_chat(chat.url)
     await page.send("Write a lot")
-    await expect(page.answers).to_contain_text("word160")  # past a checkpoint
+    await expect(page.answers).to_contain_text("word160")
+    await _checkpoint(tmp_path / "data/chat.db", "word160")
     await chat.end(signal.SIGKILL)
     await chat.start()
     await page.tab.reload()
     await expect(page.questions).to_have_text(["Write a lot"])
-    await expect(page.answers).to_contain_text("word100")
+    await expect(page.answers).to_contain_text("word160")
     await expect(page.notes).to_contain_text("restarted")
     await expect(page.send_button).to_be_visible()
-    gemma.answer, gemma.tokens_per_second = ["And on."], None
+    gemma.answer, gemma.gate = ["And on."], None
     await page.continue_button.click()
     await expect(page.answers).to_contain_text("And on.")
-    await expect(page.answers).to_contain_text("word100")
+    await expect(page.answers).to_contain_text("word160")
     await expect(page.notes).to_have_count(0)
     await chat.end()
+
+
+async def _checkpoint(file, text):
+    """Wait until a growing answer is stored as far as this text, which takes some seconds."""
+    with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
+        while not database.execute("SELECT 1 FROM messages WHERE instr(content, ?)", (text,)).fetchall():
+            await asyncio.sleep(0.1)
 
 
 async def test_an_open_page_goes_on_after_the_server_was_restarted(open_chat, gemma, tmp_path):
@@ -313,7 +328,7 @@ async def test_text_in_the_box_survives_a_reload(page):
 
 
 async def test_an_answer_is_followed_again_by_itself_after_the_line_was_lost(page, gemma):
-    gemma.answer, gemma.tokens_per_second = [f"{number} " for number in range(60)], 10
+    gemma.answer, gemma.gate = [f"{number} " for number in range(60)], Gate(5)
     lost = []
 
     async def lose_the_line(route):
@@ -328,6 +343,7 @@ async def test_an_answer_is_followed_again_by_itself_after_the_line_was_lost(pag
     await expect(page.answers).to_contain_text("3")
     await page.tab.reload()  # what the reload asks for is lost twice
     await expect(page.refusal).to_contain_text("Trying again")
+    gemma.gate.open()
     await expect(page.answers).to_contain_text("58 59")
     await expect(page.refusal).to_be_hidden()
     await expect(page.send_button).to_be_visible()
@@ -362,7 +378,7 @@ async def test_two_windows_on_one_conversation_show_the_same(page, gemma):
     other = ChatPage(await page.tab.context.new_page(), page.url, page.problems)
     await other.open(page.tab.url)
     await expect(other.questions).to_have_text(["First"])
-    gemma.answer, gemma.tokens_per_second = [f"{number} " for number in range(40)], 10
+    gemma.answer, gemma.gate = [f"{number} " for number in range(40)], Gate(10)
     await page.send("Second")
     await expect(other.questions).to_have_text(["First", "Second"])
     await expect(other.answers.last).to_contain_text("5")
@@ -378,7 +394,7 @@ async def test_two_windows_on_one_conversation_show_the_same(page, gemma):
 
 
 async def test_an_answer_on_another_device_goes_on_there_too(page, open_chat, chat, gemma):
-    gemma.answer, gemma.tokens_per_second = [f"{number} " for number in range(150)], 10
+    gemma.answer, gemma.gate = [f"{number} " for number in range(150)], Gate(5)
     await page.send("Count")
     await expect(page.answers).to_contain_text("3")
     await page.tab.wait_for_url(re.compile("/c/"))
@@ -388,18 +404,19 @@ async def test_an_answer_on_another_device_goes_on_there_too(page, open_chat, ch
     await device.tab.context.add_cookies(cookies)
     await device.tab.goto(address)
     await expect(device.facts).to_contain_text("is writing")
+    gemma.gate.open()
     await expect(device.answers).to_contain_text("148 149")
     await expect(device.questions).to_have_text(["Count"])
 
 
 async def test_a_stopped_answer_is_continued_in_its_place(page, gemma):
-    gemma.answer, gemma.tokens_per_second = [f"one{number} " for number in range(100)], 20
+    gemma.answer, gemma.gate = [f"one{number} " for number in range(100)], Gate(5)
     await page.send("Count")
     await expect(page.answers).to_contain_text("one3")
     await expect(page.continue_button).to_be_hidden()
     await page.stop_button.click()
     await expect(page.continue_button).to_be_visible()
-    gemma.answer, gemma.tokens_per_second = ["and on."], None
+    gemma.answer, gemma.gate = ["and on."], None
     await page.continue_button.click()
     await expect(page.answers).to_contain_text("and on.")
     await expect(page.answers).to_contain_text("one3")

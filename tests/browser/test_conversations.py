@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from playwright.async_api import expect
 
+from tests.fakes.gate import Gate
+
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 
@@ -186,7 +188,7 @@ async def test_everything_can_be_done_by_keyboard(page, gemma):
     await page.tab.locator("#header h1").click()
     await page.tab.keyboard.press("/")
     await expect(page.box).to_be_focused()
-    gemma.answer, gemma.tokens_per_second = [f"word{number} " for number in range(200)], 20
+    gemma.answer, gemma.gate = [f"word{number} " for number in range(200)], Gate(5)
     await page.tab.keyboard.type("Write")
     await page.tab.keyboard.press("Enter")
     await expect(page.answers.last).to_contain_text("word3")

@@ -3,6 +3,8 @@
 import pytest
 from playwright.async_api import expect
 
+from tests.fakes.gate import Gate
+
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 
@@ -101,15 +103,17 @@ async def test_reading_further_up_is_not_disturbed_by_an_answer_that_grows(page,
     await page.ask("A long one")
     box = page.tab.locator("#messages .bubble-wrap")
     assert await _from_end(box) < 3
-    gemma.answer, gemma.tokens_per_second = [f"Word {number}\n\n" for number in range(120)], 30
+    gemma.answer, gemma.gate = [f"Word {number}\n\n" for number in range(120)], Gate(21)
     await page.send("Another")
     await expect(page.answers.last).to_contain_text("Word 20")
     assert await _from_end(box) < 60
     await box.evaluate("box => box.scrollTo(0, 100)")
     await expect(page.tab.locator("#to-end")).to_be_visible()
+    gemma.gate.release(40)
     await expect(page.answers.last).to_contain_text("Word 60")
     assert abs(await box.evaluate("box => box.scrollTop") - 100) < 2
     await page.tab.locator("#to-end").click()
+    gemma.gate.release(40)
     await expect(page.answers.last).to_contain_text("Word 100")
     assert await _from_end(box) < 60
 
@@ -121,7 +125,7 @@ async def _from_end(box):
 
 
 async def test_one_question_is_answered_in_two_columns_and_one_is_kept(page, gemma, gemini):
-    gemma.answer, gemma.tokens_per_second = ["Gemma ", "says ", "so."], None
+    gemma.answer = ["Gemma ", "says ", "so."]
     await page.tab.locator("#compare").click()
     await page.tab.get_by_label("Second model").select_option("gemini")
     await page.tab.get_by_role("dialog").get_by_role("button", name="Compare").click()
@@ -146,7 +150,7 @@ async def test_one_question_is_answered_in_two_columns_and_one_is_kept(page, gem
 
 
 async def test_two_temperatures_of_one_model_stream_side_by_side(page, gemma):
-    gemma.answer, gemma.tokens_per_second = [f"word{number} " for number in range(60)], 15
+    gemma.answer, gemma.gate = [f"word{number} " for number in range(60)], Gate(6)
     await page.tab.locator("#compare").click()
     await page.tab.get_by_label("Second model").select_option("gemma")
     await page.tab.get_by_label("Its temperature").fill("0.2")
@@ -189,7 +193,7 @@ async def test_of_a_very_long_conversation_the_end_is_shown_and_the_rest_on_dema
 
 async def test_what_must_wait_for_the_end_of_an_answer_says_so(page, gemma):
     await page.ask("First")
-    gemma.answer, gemma.tokens_per_second = [f"word{number} " for number in range(400)], 20
+    gemma.answer, gemma.gate = [f"word{number} " for number in range(400)], Gate(3)
     await page.send("Second")
     await expect(page.answers.last).to_contain_text("word1")
     good = page.button("Good answer")

@@ -8,6 +8,7 @@ from playwright.async_api import expect
 from tests.browser.chat_page import ChatPage
 from tests.browser.conftest import new_profile
 from tests.browser.test_languages import LOCALES, words
+from tests.fakes.gate import Gate
 from tests.oidc_provider import running_provider
 from tests.serving import running_chat
 
@@ -57,7 +58,7 @@ async def open_to_guests(tmp_path_factory, provider, gemma):
 @pytest_asyncio.fixture(loop_scope="session")
 async def device(chromium, gemma, provider):
     """Return a function that opens an address in a browser of its own."""
-    gemma.answer, gemma.tokens_per_second, gemma.script = ["Hello", " from", " Gemma", "."], None, []
+    gemma.answer, gemma.gate, gemma.script = ["Hello", " from", " Gemma", "."], None, []
     contexts, problems = [], []
 
     async def opened(address, *, language="en", width=1280, scheme="light"):
@@ -70,6 +71,8 @@ async def device(chromium, gemma, provider):
         return page
 
     yield opened
+    if gemma.gate:
+        gemma.gate.open()
     for context in contexts:
         await context.close()
     assert problems == []
@@ -209,7 +212,7 @@ async def test_a_session_that_ends_while_an_answer_is_written_is_said_and_the_an
 ):
     page = await device(closed_chat.url)
     await _sign_in(page)
-    gemma.answer, gemma.tokens_per_second = [f"word{number} " for number in range(30)], 10
+    gemma.answer, gemma.gate = [f"word{number} " for number in range(30)], Gate(5)
     await page.send("Count")
     await expect(page.answers).to_contain_text("word3")
     await page.tab.context.clear_cookies(name="chat_session")
@@ -219,6 +222,7 @@ async def test_a_session_that_ends_while_an_answer_is_written_is_said_and_the_an
     await page.box.fill("Next")
     await page.box.press("Enter")
     await expect(page.tab.locator("#standing")).to_contain_text("You are signed out.")
+    gemma.gate.open()
     await page.tab.locator("#standing").get_by_role("link", name="Sign in").click()
     await _sign_in(page)
     await expect(page.answers).to_contain_text("word29")

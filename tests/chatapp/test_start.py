@@ -1,4 +1,7 @@
-"""Starting and ending ``python -m chatapp``: what is printed, what is refused, what is left behind."""
+"""Starting and ending ``python -m chatapp``: what is printed, what is refused, what is left behind.
+
+``cold`` starts the command itself; what is the same once the modules are imported starts in a forked process.
+"""
 
 import asyncio
 import json
@@ -11,11 +14,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.fakes.gate import Gate
 from tests.fakes.openai_server import FakeOpenAIServer
 from tests.page_client import Refused, open_page, texts
 from tests.serving import ChatProcess
 
-pytestmark = pytest.mark.slow  # each starts a process that imports Gradio
+pytestmark = pytest.mark.slow  # each starts a process
 
 NO_MODELS = {"CHAT_EMBEDDED_MODEL": "false"}
 FIRESTORE = {
@@ -30,8 +34,8 @@ async def chat(tmp_path):
     """Return a function that starts a chat; whatever still runs at the end is killed."""
     chats = []
 
-    async def start(*, until_ready=True, **settings):
-        chats.append(await ChatProcess(tmp_path, **settings).start(until_ready=until_ready))
+    async def start(*, cold=False, until_ready=True, **settings):
+        chats.append(await ChatProcess(tmp_path, cold=cold, **settings).start(until_ready=until_ready))
         return chats[-1]
 
     yield start
@@ -45,16 +49,16 @@ async def until(condition, seconds=20):
             await asyncio.sleep(0.05)
 
 
-async def refused(start, **settings):
+async def refused(start, *, cold=False, **settings):
     """Start a chat that cannot start and return what it says."""
-    running = await start(until_ready=False, **{**NO_MODELS, **settings})
+    running = await start(cold=cold, until_ready=False, **{**NO_MODELS, **settings})
     assert await running.ended() == 2
     assert "Traceback" not in running.output
     return running.output
 
 
 async def test_it_prints_the_address_and_each_model_with_the_setting_that_would_change_it(chat):
-    running = await chat(CHAT_GEMMA_URL="http://127.0.0.1:9")
+    running = await chat(cold=True, CHAT_GEMMA_URL="http://127.0.0.1:9")
     await until(lambda: "Ctrl-C" in running.output)
     assert f"http://127.0.0.1:{running.port}" in running.output
     lines = {line.split("  ")[1]: line for line in running.output.splitlines() if line.startswith("  ")}
@@ -67,7 +71,7 @@ async def test_it_prints_the_address_and_each_model_with_the_setting_that_would_
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_ctrl_c_and_sigterm_end_it_cleanly_with_everything_it_started(chat, number):
-    running = await chat()
+    running = await chat(cold=True)
     process = psutil.Process(running.pid)
     await until(lambda: process.children(recursive=True))  # the embedded model
     children = process.children(recursive=True)
@@ -78,7 +82,8 @@ async def test_ctrl_c_and_sigterm_end_it_cleanly_with_everything_it_started(chat
 
 
 async def test_open_pages_do_not_keep_it_from_ending_and_streams_get_an_end(chat):
-    async with FakeOpenAIServer(answer=["word "] * 1000, tokens_per_second=20) as gemma:
+    async with FakeOpenAIServer(answer=["word "] * 1000) as gemma:
+        gemma.gate = Gate(3)
         running = await chat(CHAT_SHUTDOWN_SECONDS="0.2", CHAT_GEMMA_URL=gemma.url, **NO_MODELS)
         async with open_page(running.url) as page:  # whose connection stays open
             conversation = await page.send("Count", model="gemma")
@@ -97,7 +102,8 @@ async def test_open_pages_do_not_keep_it_from_ending_and_streams_get_an_end(chat
 
 async def test_an_answer_that_is_being_written_may_end_first_and_its_reader_sees_that(chat):
     words = [f"word{number} " for number in range(40)]
-    async with FakeOpenAIServer(answer=words, tokens_per_second=20) as gemma:
+    async with FakeOpenAIServer(answer=words) as gemma:
+        gemma.gate = Gate(3)
         running = await chat(CHAT_SHUTDOWN_SECONDS="30", CHAT_GEMMA_URL=gemma.url, **NO_MODELS)
         async with open_page(running.url) as page:
             conversation = await page.send("Count", model="gemma")
@@ -107,12 +113,14 @@ async def test_an_answer_that_is_being_written_may_end_first_and_its_reader_sees
             await until(lambda: "finishing_answers" in running.output)
             with pytest.raises(Refused, match="being restarted"):
                 await page.send("Another", model="gemma")
+            gemma.gate.open()
             assert texts(await reading)[1] == "".join(words)
             assert await ending == 0
 
 
 async def test_an_answer_that_takes_longer_is_kept_as_interrupted(chat):
-    async with FakeOpenAIServer(answer=["word "] * 1000, tokens_per_second=20) as gemma:
+    async with FakeOpenAIServer(answer=["word "] * 1000) as gemma:
+        gemma.gate = Gate(3)
         settings = {"CHAT_GEMMA_URL": gemma.url, **NO_MODELS}
         running = await chat(CHAT_SHUTDOWN_SECONDS="0.2", **settings)
         async with open_page(running.url) as page:
@@ -129,7 +137,7 @@ async def test_an_answer_that_takes_longer_is_kept_as_interrupted(chat):
 async def test_a_taken_port_is_said_in_a_sentence_with_another_one(chat):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        said = await refused(chat, CHAT_PORT=str(port))
+        said = await refused(chat, cold=True, CHAT_PORT=str(port))
     assert f"Port {port} is taken" in said
     assert "make run CHAT_PORT=" in said
 
@@ -189,7 +197,7 @@ async def test_googles_library_is_loaded_only_for_a_history_in_firestore():
 
 async def test_a_missing_library_is_said_in_a_sentence(chat, tmp_path):
     (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['google.cloud.firestore'] = None")
-    said = await refused(chat, PYTHONPATH=f"{tmp_path}{os.pathsep}{Path.cwd()}", **FIRESTORE)
+    said = await refused(chat, cold=True, PYTHONPATH=f"{tmp_path}{os.pathsep}{Path.cwd()}", **FIRESTORE)
     assert "needs the package google-cloud-firestore" in said
 
 

@@ -15,9 +15,12 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from aiohttp import web
+
+if TYPE_CHECKING:
+    from tests.fakes.gate import Gate
 
 Answer = Sequence[str] | Callable[[list[dict[str, str]]], Iterable[str]]
 
@@ -68,6 +71,7 @@ class FakeOpenAIServer:
         connections: the clients' ports, one for each connection that was opened.
         disconnects: how many clients went away before their answer was whole.
         running: how many answers are being written now.
+        gate: holds back the pieces of the answers that begin while it is set.
         loading: answer 503 "Loading model" on every route, as llama.cpp does.
         models_reply: answer this to /v1/models instead.
     """
@@ -96,6 +100,7 @@ class FakeOpenAIServer:
         self.connections: set[int] = set()
         self.disconnects = 0
         self.running = 0
+        self.gate: Gate | None = None
         self.loading = False
         self.models_reply: Reply | None = None
         self.url = ""
@@ -214,9 +219,12 @@ class FakeOpenAIServer:
 
     async def _events(self, request: web.Request, body: dict[str, Any], reply: Reply) -> AsyncIterator[object]:
         yield self._chunk({"role": "assistant", "content": "" if self.flavor == "vllm" else None})
+        gate = self.gate
         pieces = list(self._pieces(body) if reply.pieces is None else reply.pieces)
         limit = body.get("max_tokens") or len(pieces)
-        for piece in pieces[:limit]:
+        for index, piece in enumerate(pieces[:limit]):
+            while gate and not gate.lets_pass(index) and not self._closing.is_set():
+                await self._wait(request, 0.005)
             await self._wait(request, 1 / self.tokens_per_second if self.tokens_per_second else 0)
             yield self._chunk({"content": piece})
         if reply.ending == "error":

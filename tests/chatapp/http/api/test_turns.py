@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from tests.fakes.gate import Gate
 from tests.fakes.openai_server import Reply
 from tests.page_client import Refused, open_page, texts
 
@@ -48,10 +49,13 @@ async def test_the_answer_grows_and_its_update_costs_no_more_in_a_long_conversat
     conversation = await page.send("first", model="gemma")
     await page.messages(conversation)
     model_server.answer = ["a", "b", "c", "d", "e", "f"]
-    model_server.tokens_per_second = 12
+    model_server.gate = Gate(1)
     await page.send("second", conversation=conversation, model="gemma")
-    seen = [messages async for messages in page.follow(conversation)]
-    assert len(seen) > 2
+    seen = []
+    async for messages in page.follow(conversation):
+        seen.append(messages)
+        model_server.gate.release()
+    assert len(seen) > 4
     assert texts(seen[-1]) == ["first", "Hello from Gemma.", "second", "abcdef"]
     growing = [messages[3]["text"] for messages in seen]
     assert growing == sorted(growing, key=len)
@@ -76,14 +80,17 @@ async def test_code_keeps_its_indentation(page, model_server):
 
 async def test_two_equal_pieces_in_a_row_are_both_shown(page, model_server):
     model_server.answer = ["ha", "ha", "ha", "ha"]
-    model_server.tokens_per_second = 8
+    model_server.gate = Gate(1)
     conversation = await page.send("laugh", model="gemma")
+    for shown in ("ha", "haha", "hahaha"):
+        await page.watch_until(conversation, lambda messages, shown=shown: texts(messages)[1] == shown)
+        model_server.gate.release()
     assert texts(await page.messages(conversation))[1] == "hahahaha"
 
 
 async def test_stop_keeps_what_was_written_and_ends_the_request(page, model_server):
     model_server.answer = ["word "] * 500
-    model_server.tokens_per_second = 50
+    model_server.gate = Gate(3)
     conversation = await page.send("write a lot", model="gemma")
     await page.watch_until(conversation, lambda messages: "word word" in texts(messages)[1])
     await page.stop(conversation)
@@ -97,10 +104,12 @@ async def test_stop_keeps_what_was_written_and_ends_the_request(page, model_serv
 
 async def test_an_answer_is_still_streaming_for_a_page_that_comes_back(page, model_server):
     model_server.answer = ["one ", "two ", "three"]
-    model_server.tokens_per_second = 5
+    model_server.gate = Gate(1)
     conversation = await page.send("count", model="gemma")
     await page.watch_until(conversation, lambda messages: len(messages) == 2)
     again = await page.second_tab()
+    await again.watch_until(conversation, lambda messages: texts(messages)[1] == "one ")
+    model_server.gate.open()
     assert texts(await again.messages(conversation))[1] == "one two three"
 
 
@@ -117,7 +126,7 @@ async def test_a_model_failure_stands_under_the_message_in_words(page, model_ser
 async def test_of_two_sends_at_once_one_is_refused_and_nothing_is_doubled(page, model_server):
     conversation = await page.send("one", model="gemma")
     await page.messages(conversation)
-    model_server.tokens_per_second = 5
+    model_server.gate = Gate()
     second = await page.second_tab()
     results = await asyncio.gather(
         *(p.send(f"two {n}", conversation=conversation, model="gemma") for n, p in enumerate((page, second))),
@@ -125,6 +134,7 @@ async def test_of_two_sends_at_once_one_is_refused_and_nothing_is_doubled(page, 
     )
     (refused,) = [result for result in results if isinstance(result, Refused)]
     assert (refused.status, "still being written" in str(refused)) == (409, True)
+    model_server.gate.open()
     assert len(await page.messages(conversation)) == 4
 
 
@@ -176,7 +186,7 @@ async def test_a_page_that_knows_the_beginning_gets_what_follows(page, chat_url)
 
 async def test_many_people_get_their_first_words_at_once(chat_url, model_server):
     model_server.answer = ["first ", "last"]
-    model_server.tokens_per_second = 0.2
+    model_server.gate = Gate(1)
 
     async def first_words():
         async with open_page(chat_url) as page:

@@ -7,6 +7,7 @@ import io
 import pytest
 from PIL import Image as Picture
 
+from tests.fakes.gate import Gate
 from tests.page_client import PARAMETERS, Refused, open_page, path_of, texts
 
 pytestmark = pytest.mark.slow  # half a minute together
@@ -67,9 +68,11 @@ async def test_an_answer_is_written_anew_in_the_place_of_the_former_one(page, mo
 
 async def test_two_answers_stream_at_once_and_one_is_kept(page, model_server):
     model_server.answer = lambda _messages: [f"{len(model_server.chats)} ", "a ", "b"]
-    model_server.tokens_per_second = 20
-    beside = {"model": "gemma", "temperature": 0.1}
-    shown = await read(page, "conversations", text="a", beside=beside)
+    model_server.gate = Gate(1)
+    question = {"text": "a", "model": "gemma", **PARAMETERS, "beside": {"model": "gemma", "temperature": 0.1}}
+    async for shown in page.send_and_read("conversations", question):
+        if len(shown) == 3 and all(texts(shown)):  # both have begun
+            model_server.gate.open()
     assert [(entry["column"], entry["writing"]) for entry in shown] == [(0, False), (1, False), (2, False)]
     assert sorted(texts(shown)[1:]) == ["1 a b", "2 a b"]
     assert {request["temperature"] for request in model_server.chats} == {0.1, 0.9}
@@ -93,7 +96,7 @@ async def test_a_question_after_two_answers_leaves_the_followed_one(page, model_
 
 
 async def test_two_answers_are_stopped_together(page, model_server):
-    model_server.answer, model_server.tokens_per_second = ["word "] * 500, 50
+    model_server.answer, model_server.gate = ["word "] * 500, Gate(2)
     conversation = await page.send("a", model="gemma", beside={"model": "gemma"})
     await page.watch_until(conversation, lambda entries: all("word" in text for text in texts(entries)[1:]))
     await page.stop(conversation)
@@ -103,7 +106,7 @@ async def test_two_answers_are_stopped_together(page, model_server):
 async def test_no_version_is_switched_to_while_an_answer_is_written(page, model_server):
     conversation = await said(page, "a")
     first = (await page.messages(conversation))[0]["id"]
-    model_server.answer, model_server.tokens_per_second = ["word "] * 500, 50
+    model_server.answer, model_server.gate = ["word "] * 500, Gate(2)
     await page.send("b", conversation=conversation, model="gemma")
     with pytest.raises(Refused, match="still being written"):
         await page.change(conversation, branch=first)
