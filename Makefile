@@ -19,7 +19,7 @@ export STACK
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run up preview url destroy doctor test quick long check audit format bench screenshots image pins clean chat dev stack
+.PHONY: help run up preview url destroy doctor test quick long check audit format bench screenshots settings image pins clean chat dev stack
 
 help: # A comment with two hashes is a line of this list.
 	@echo "make VERB, where VERB is"
@@ -90,6 +90,9 @@ bench: dev ## run the benchmarks
 
 screenshots: dev ## take the screenshots in docs/images again
 	$(PYTHON_HERE) -m tests.browser.screenshots
+
+settings: dev ## write docs/settings.md from the settings classes
+	$(PYTHON_HERE) -m chatapp.config.settings_doc
 
 image: ## build the chat's container image (IMAGE=name:tag)
 	@command -v docker >/dev/null || { echo "Building the image needs Docker, which is not installed." >&2; exit 1; }

@@ -27,7 +27,7 @@ import psutil
 from benchmarks import UNLIMITED
 from benchmarks.load_parts.machines import backend_process, chat_process, measured
 from benchmarks.load_parts.people import LONGEST_TURN_SECONDS, PersonAtBackend, PersonAtPage, Talk
-from chatapp.auth.anonymous import COOKIE, AnonymousIdentity
+from chatapp.auth.anonymous import COOKIE, AnonymousAuthenticator
 from chatapp.domain.conversation import Conversation, Message, Role, new_id, now_ms
 from chatapp.store.sqlite.store import SQLiteStore
 
@@ -102,7 +102,7 @@ def settings(folder: Path, backend_url: str) -> dict[str, str]:
 
 async def prepare(path: Path, users: Sequence[int], histories: Sequence[int]) -> dict[tuple[int, int], list[Guest]]:
     """Write the conversations of people who come back; who has none gets the cookie from the page."""
-    identity = AnonymousIdentity(SECRET, secure=False)
+    identity = AnonymousAuthenticator(SECRET, secure=False)
     store = await SQLiteStore.open(path)
     guests: dict[tuple[int, int], list[Guest]] = {}
     for history in histories:

@@ -17,14 +17,14 @@ from chatapp.generation.runner import TurnRunner
 from chatapp.http import api, health
 from chatapp.http.api import user_data as belongings
 from chatapp.http.api.requests import most_sent_bytes
-from chatapp.http.auth_setup import Entrance
+from chatapp.http.auth_setup import AuthSetup
 from chatapp.http.errors import add_exception_handlers
-from chatapp.http.middleware.csrf import OriginsMiddleware
-from chatapp.http.middleware.forwarded import ForwardingMiddleware
-from chatapp.http.middleware.limits import LargeRequestsMiddleware, OpenStreamsMiddleware, SizesMiddleware
-from chatapp.http.middleware.security_headers import HeadersMiddleware
-from chatapp.http.middleware.shutdown import EndStreamsMiddleware
-from chatapp.http.middleware.trusted_hosts import HostsMiddleware
+from chatapp.http.middleware.csrf import CsrfMiddleware
+from chatapp.http.middleware.forwarded import ClientAddressMiddleware
+from chatapp.http.middleware.limits import LargeRequestsMiddleware, RequestSizeMiddleware, StreamLimitMiddleware
+from chatapp.http.middleware.security_headers import SecurityHeadersMiddleware
+from chatapp.http.middleware.shutdown import StreamShutdownMiddleware
+from chatapp.http.middleware.trusted_hosts import TrustedHostMiddleware
 from chatapp.limits import NoLimits
 from chatapp.models.catalog import Catalog, UnconfiguredModel
 from chatapp.models.gemini.model import GeminiModel
@@ -70,7 +70,7 @@ async def create_app(settings: Settings, *, with_page: bool = True) -> FastAPI:
         settings, catalog, store, running=lambda: turns.running_count, waiting=lambda: turns.waiting_count
     )
     on_refused = metrics.refused if metrics else lambda _limit: None
-    entrance = Entrance(settings, store, on_refused)
+    auth = AuthSetup(settings, store, on_refused)
     tallies = await _tallies(settings)
     turns = TurnRunner(
         store,
@@ -105,7 +105,7 @@ async def create_app(settings: Settings, *, with_page: bool = True) -> FastAPI:
     app.state.metrics = metrics
     add_exception_handlers(app, root_url=settings.root_url)
     app.include_router(health.router)
-    entrance.add_routes(app, turns)
+    auth.add_routes(app, turns)
     app.include_router(belongings.router(store, catalog, turns))
     app.include_router(api.router(settings, store, catalog, turns, conversations))
     if with_page:
@@ -113,23 +113,25 @@ async def create_app(settings: Settings, *, with_page: bool = True) -> FastAPI:
         from chatapp.ui.mount import mount_page  # noqa: PLC0415
 
         mount_page(app, settings)
-    app.add_middleware(EndStreamsMiddleware, closing=app.state.closing)
-    _guard(app, settings, entrance)
+    app.add_middleware(StreamShutdownMiddleware, closing=app.state.closing)
+    _guard(app, settings, auth)
     return app
 
 
-def _guard(app: FastAPI, settings: Settings, entrance: Entrance) -> None:
+def _guard(app: FastAPI, settings: Settings, auth: AuthSetup) -> None:
     """Put what every request passes in front of the app; the last one added is the first to see it."""
-    app.add_middleware(OpenStreamsMiddleware)
+    app.add_middleware(StreamLimitMiddleware)
     app.add_middleware(LargeRequestsMiddleware)
-    entrance.guard(app)
-    app.add_middleware(OriginsMiddleware, root_url=settings.root_url)  # what another site embeds makes no new guest
-    app.add_middleware(ForwardingMiddleware, trusted=settings.trusted_proxies)
+    auth.add_middleware(app)
+    app.add_middleware(CsrfMiddleware, root_url=settings.root_url)  # what another site embeds makes no new guest
+    app.add_middleware(ClientAddressMiddleware, trusted=settings.trusted_proxies)
     app.add_middleware(
-        HostsMiddleware, root_url=settings.root_url, local=settings.identity == "local" and not settings.local_anywhere
+        TrustedHostMiddleware,
+        root_url=settings.root_url,
+        local=settings.identity == "local" and not settings.local_anywhere,
     )
-    app.add_middleware(SizesMiddleware, most_bytes=most_sent_bytes(settings.max_images))
-    app.add_middleware(HeadersMiddleware, https=settings.root_url.startswith("https:"))  # of refusals too
+    app.add_middleware(RequestSizeMiddleware, most_bytes=most_sent_bytes(settings.max_images))
+    app.add_middleware(SecurityHeadersMiddleware, https=settings.root_url.startswith("https:"))  # of refusals too
 
 
 def _models(settings: Settings) -> list[ChatModel]:
@@ -215,7 +217,7 @@ def _metrics(
 
 
 async def _tallies(settings: Settings) -> KeptWindows | None:
-    if not (settings.most_per_person or settings.most_of_all):
+    if not (settings.user_quota or settings.shared_quota):
         return None
     # A twentieth of a second, for those who want it.
     from chatapp.limits.tallies import KeptWindows  # noqa: PLC0415
@@ -228,7 +230,7 @@ def _usage_limits(settings: Settings, windows: Windows | None, on_refused: Calla
         return NoLimits()
     from chatapp.limits.usage import UsageLimits  # noqa: PLC0415  # as above
 
-    return UsageLimits(settings.most_per_person, settings.most_of_all, windows, on_refused)
+    return UsageLimits(settings.user_quota, settings.shared_quota, windows, on_refused)
 
 
 async def _store(settings: Settings) -> ConversationStore:

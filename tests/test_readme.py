@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from chatapp.config.settings import Settings
+from chatapp.config.settings import Settings, variables
 from tests.browser.screenshots import LOCALES, SIZES
 
 ROOT = Path(__file__).parents[1]
@@ -16,12 +16,6 @@ BOTH = pytest.mark.parametrize("text", [ENGLISH, HEBREW], ids=["en", "he"])
 
 CODE = re.compile(r"`([^`\n]+)`|<code dir=\"ltr\">([^<]+)</code>")
 SETTING = re.compile(r"\b(?:(?:CHAT|GEMINI|GOOGLE)_[A-Z_]+|THEME)\b")
-
-
-def variables(field):
-    """Return the names of the environment that set a field, the first of which is the one to write about."""
-    alias = Settings.model_fields[field].validation_alias
-    return [f"CHAT_{field.upper()}"] if alias is None else list(getattr(alias, "choices", None) or [alias])
 
 
 def blocks(text):
@@ -45,31 +39,8 @@ def settings(text):
     return {name for part in code(text) for name in SETTING.findall(part)}
 
 
-def rows(text):
-    """Return of the table of settings each row's cells, by the settings in the first."""
-    table = text.partition("<details>")[2].partition("</details>")[0]
-    cells = [
-        [cell.strip() for cell in line.strip("|").split(" | ")]
-        for line in table.splitlines()
-        if line.startswith(("| `", "| <code"))
-    ]
-    return {name: row for row in cells for name in SETTING.findall(row[0])}
-
-
 def without_details(text):
     return re.sub("<details>.*?</details>", "", text, flags=re.DOTALL)
-
-
-@pytest.mark.parametrize("field", Settings.model_fields)
-def test_every_setting_stands_in_the_table_with_its_default(field):
-    name = variables(field)[0]
-    _, defaults, says = rows(ENGLISH)[name]
-
-    assert says
-    default = Settings.model_fields[field].default
-    if isinstance(default, str | int | float) and default != "":
-        shown = str(default).lower() if isinstance(default, bool) else f"{default}"
-        assert f"`{shown}`" in defaults
 
 
 @BOTH
@@ -80,14 +51,6 @@ def test_every_setting_that_is_named_exists(text):
 def test_the_first_steps_are_the_same_in_both_languages():
     assert blocks(HEBREW) == blocks(ENGLISH)
     assert settings(without_details(HEBREW)) == settings(without_details(ENGLISH))
-
-
-def test_defaults_are_the_same_in_both_languages():
-    english, hebrew = rows(ENGLISH), rows(HEBREW)
-
-    assert hebrew
-    for name, (_, defaults, _) in hebrew.items():
-        assert set(code(defaults)) <= set(code(english[name][1])), name
 
 
 @BOTH

@@ -13,7 +13,7 @@ import aiohttp
 
 from benchmarks.fault_parts.answers import FIRST_CHARS, sent_at
 from benchmarks.fault_parts.record import Sending, Talk, Turn
-from chatapp.auth.anonymous import COOKIE, AnonymousIdentity
+from chatapp.auth.anonymous import COOKIE, AnonymousAuthenticator
 from tests.page_client import OWN_PAGE, PARAMETERS, Refused, events, open_page, taken
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Person:
     """
 
     def __init__(self, chat: Chat, book: Book, pace: Pace, chance: random.Random) -> None:
-        identity = AnonymousIdentity(SECRET, secure=False)
+        identity = AnonymousAuthenticator(SECRET, secure=False)
         self.user, cookie = identity.new_user()
         self.cookies = {COOKIE: cookie}
         self.troubles: Counter[str] = Counter()

@@ -1,4 +1,9 @@
-"""The one seam to who is asking: a middleware puts the person on every request, before anything else sees it."""
+"""Authentication: a middleware finds the user of each request before any route sees it.
+
+There is one `Authenticator` per ``CHAT_IDENTITY``: `chatapp.auth.local`, `chatapp.auth.anonymous`,
+`chatapp.auth.sessions` (after a sign-in with OpenID Connect) and `chatapp.auth.iap`. Routes read the user with
+`current_user`; they never look at cookies or tokens themselves.
+"""
 
 from __future__ import annotations
 
@@ -17,125 +22,131 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-PERSON_KEY = "chat.person"
-# What anybody may have: whether the chat is alive, and the files that its pages are made of (`chatapp.http.assets`).
+USER_KEY = "chat.user"
+# Without authentication: the health check, and the static files of the pages (`chatapp.http.assets`).
 PUBLIC = re.compile(r"/healthz|/page/[^/]+/.+")
-_UNSIGNED = b"x-goog-authenticated-user-"
-NOBODY = Sentence("You are signed out. Sign in to go on; what you wrote is still here.")
+# IAP's unsigned headers. Any client can send them, so nothing behind the middleware may see them.
+_UNSIGNED_IAP_HEADERS = b"x-goog-authenticated-user-"
+NOT_SIGNED_IN = Sentence("You are signed out. Sign in to go on; what you wrote is still here.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Person:
-    """Somebody who may use the chat.
+class User:
+    """An authenticated user of the chat.
 
     Attributes:
-        user: whom the store knows: opaque, and never an address.
-        kind: who says so.
-        name: as the provider says it, for the person's own eyes; "" if it does not.
-        address: the e-mail address, likewise; never logged, never stored.
+        id: the key of the user's data in the store: opaque, never an e-mail address.
+        kind: the authenticator that vouches for the user, as in ``CHAT_IDENTITY``.
+        name: the display name from the provider; "" if it gives none.
+        email: the e-mail address from the provider; "" if it gives none. Never logged, never stored.
     """
 
-    user: str
+    id: str
     kind: Literal["local", "anonymous", "google", "iap"]
     name: str = ""
-    address: str = ""
+    email: str = ""
 
     @property
     def is_guest(self) -> bool:
-        """Whether nobody knows who this is: a browser with a cookie."""
+        """Whether the user is known only by a cookie in one browser."""
         return self.kind == "anonymous"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Identified:
-    """Who is asking, or why that is nobody.
+class AuthResult:
+    """The outcome of authenticating one request: a user, or why there is none.
 
     Attributes:
-        person: None: nobody whom the chat knows.
-        cookies: ``Set-Cookie`` headers to answer with.
-        problem: what to say where there is nobody.
-        status: and with which status.
-        retry_after: seconds after which there may be somebody; 0 where time changes nothing.
+        user: None if authentication failed.
+        cookies: ``Set-Cookie`` headers for the response.
+        problem: the message for the client if authentication failed.
+        status: the HTTP status if authentication failed.
+        retry_after: seconds until a retry may succeed; 0 if waiting does not help.
     """
 
-    person: Person | None
+    user: User | None
     cookies: tuple[str, ...] = ()
-    problem: Sentence = NOBODY
+    problem: Sentence = NOT_SIGNED_IN
     status: int = 401
     retry_after: int = 0
 
 
-class Identity(Protocol):
-    """Says who is asking."""
+class Authenticator(Protocol):
+    """Finds the user of a request."""
 
-    async def identify(self, request: HTTPConnection) -> Identified:
-        """Return who sent this request, or nobody."""
+    async def authenticate(self, request: HTTPConnection) -> AuthResult:
+        """Return the user who sent this request, or why there is none."""
 
 
-class IdentityMiddleware:
-    """Identifies who sends each HTTP request, once. It fails closed: from nobody only what is public is passed on.
+class AuthenticationMiddleware:
+    """Authenticates each HTTP request once and puts the user into its scope.
+
+    It fails closed: without a user, only public paths are passed on.
 
     Args:
-        app: what is behind it.
-        identity: who knows people.
-        refuse: the response where there is nobody.
-        public: paths besides `PUBLIC` that nobody has to be known for; they get no person at all.
+        app: the app behind it.
+        authenticator: finds the user.
+        refuse: makes the response to a request without a user.
+        public: paths that need no user, in addition to `PUBLIC`; requests for them get no user at all.
     """
 
     def __init__(
         self,
         app: ASGIApp,
-        identity: Identity,
+        authenticator: Authenticator,
         *,
-        refuse: Callable[[Request, Identified], Response],
+        refuse: Callable[[Request, AuthResult], Response],
         public: frozenset[str] = frozenset(),
     ) -> None:
         self._app = app
-        self._identity = identity
+        self._authenticator = authenticator
         self._public = public
         self._refuse = refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on with its person in the scope."""
-        if scope["type"] == "websocket":  # nothing here talks over one
+        """Pass an authenticated or public request on; refuse any other."""
+        if scope["type"] == "websocket":  # the chat has none
             await send({"type": "websocket.close", "code": 1008})
             return
         if scope["type"] == "http":
-            # A proxy's unsigned word of who is asking, which anybody can send.
-            scope["headers"] = [header for header in scope["headers"] if not header[0].startswith(_UNSIGNED)]
+            scope["headers"] = [item for item in scope["headers"] if not item[0].startswith(_UNSIGNED_IAP_HEADERS)]
         if scope["type"] != "http" or scope["path"] in self._public or PUBLIC.fullmatch(scope["path"]):
             await self._app(scope, receive, send)
             return
-        identified = await self._identity.identify(HTTPConnection(scope))
+        result = await self._authenticator.authenticate(HTTPConnection(scope))
 
         async def send_with_cookies(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for cookie in identified.cookies:
+                for cookie in result.cookies:
                     headers.append("set-cookie", cookie)
             await send(message)
 
-        if identified.person is None:
-            refused = self._refuse(Request(scope, receive), identified)
-            if identified.retry_after:
-                refused.headers["retry-after"] = str(identified.retry_after)
-            response: ASGIApp = refused
+        response: ASGIApp = self._app
+        if result.user is None:
+            refusal = self._refuse(Request(scope, receive), result)
+            if result.retry_after:
+                refusal.headers["retry-after"] = str(result.retry_after)
+            response = refusal
         else:
-            scope[PERSON_KEY] = identified.person
-            response = self._app
-        await response(scope, receive, send_with_cookies if identified.cookies else send)
+            scope[USER_KEY] = result.user
+        await response(scope, receive, send_with_cookies if result.cookies else send)
 
 
-def person_of(request: HTTPConnection) -> Person:
-    """Return who sent this request.
+def current_user(request: HTTPConnection) -> User:
+    """Return the user who sent this request.
 
     Raises:
-        KeyError: the path is public, so nobody was asked for.
+        KeyError: the path is public, so the request was not authenticated.
     """
-    person: Person = request.scope[PERSON_KEY]
-    return person
+    user: User = request.scope[USER_KEY]
+    return user
 
 
-def user_of(request: HTTPConnection) -> str:
-    """Return the id of the user who sent this request."""
-    return person_of(request).user
+def current_user_id(request: HTTPConnection) -> str:
+    """Return the id of the user who sent this request.
+
+    Raises:
+        KeyError: the path is public, so the request was not authenticated.
+    """
+    return current_user(request).id

@@ -1,4 +1,4 @@
-"""A random user per browser, known by a signed cookie."""
+"""Anonymous users: each browser gets a random user id in a signed cookie."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from itsdangerous import BadSignature, Signer
 
-from chatapp.auth import Identified, Person
+from chatapp.auth import AuthResult, User
 from chatapp.auth.client import client_address
 from chatapp.domain.sentences import Sentence
 
@@ -29,13 +29,14 @@ TOO_MANY = Sentence(
 )
 
 
-class AnonymousIdentity:
-    """Gives every browser a user of its own, which nobody can forge or guess.
+class AnonymousAuthenticator:
+    """Gives each browser its own user id, which cannot be guessed or forged.
 
     Args:
-        secret: signs the cookies; replicas of one chat share it.
+        secret: signs the cookies; all replicas share it.
         secure: send the cookie over HTTPS only.
-        admit: counts a new user from this address, or returns for how many seconds there may be none.
+        admit: rate limit of new users: counts one from this client address and returns 0, or returns the seconds to
+            wait.
     """
 
     def __init__(self, secret: str, *, secure: bool, admit: Callable[[str], int] = lambda _address: 0) -> None:
@@ -43,49 +44,49 @@ class AnonymousIdentity:
         self._signer = Signer(secret, salt="chat.identity.anonymous", digest_method=hashlib.sha256)
         self._attributes = "; Path=/; HttpOnly; SameSite=Lax" + ("; Secure" if secure else "")
 
-    async def identify(self, request: HTTPConnection) -> Identified:
-        """Return the cookie's user, or a new one with the cookie that will say so; nobody if there are too many."""
-        if user := self.user_in(request):
-            return Identified(person=Person(user=user, kind="anonymous"))
+    async def authenticate(self, request: HTTPConnection) -> AuthResult:
+        """Return the cookie's user, or a new user with a cookie; no user if the rate limit is reached."""
+        if user_id := self.user_in(request):
+            return AuthResult(user=User(id=user_id, kind="anonymous"))
         if seconds := self._admit(client_address(request.scope)):
-            return Identified(person=None, problem=TOO_MANY, status=429, retry_after=seconds)
-        user, cookie = self.new_user()
+            return AuthResult(user=None, problem=TOO_MANY, status=429, retry_after=seconds)
+        user_id, cookie = self.new_user()
         header = f"{COOKIE}={cookie}; Max-Age={COOKIE_SECONDS}{self._attributes}"
-        return Identified(person=Person(user=user, kind="anonymous"), cookies=(header,))
+        return AuthResult(user=User(id=user_id, kind="anonymous"), cookies=(header,))
 
     def user_in(self, request: HTTPConnection) -> str:
-        """Return the user whom the request's cookie names; "" if it has none that is ours."""
+        """Return the user id in the request's cookie; "" without a valid cookie."""
         try:
             return self._signer.unsign(request.cookies.get(COOKIE, "")).decode()
         except BadSignature:
             return ""
 
     def new_user(self) -> tuple[str, str]:
-        """Return a new user and the value of the cookie that names them."""
-        user = f"anonymous-{secrets.token_hex(16)}"
-        return user, self._signer.sign(user).decode()
+        """Return a new user id, and the value of its cookie."""
+        user_id = f"anonymous-{secrets.token_hex(16)}"
+        return user_id, self._signer.sign(user_id).decode()
 
     @property
-    def forgotten(self) -> str:
-        """The ``Set-Cookie`` header that makes a browser forget its user."""
+    def delete_cookie(self) -> str:
+        """The ``Set-Cookie`` header that deletes the cookie."""
         return f"{COOKIE}=; Max-Age=0{self._attributes}"
 
 
-def kept_secret(path: Path) -> str:
-    """Return the secret in this file; made (mode 0600) if it is not there yet.
+def load_or_create_secret(path: Path) -> str:
+    """Return the secret in this file; create the file (mode 0600) if it does not exist.
 
     Raises:
-        OSError: the file can be neither read nor made.
+        OSError: the file can be neither read nor created.
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not path.exists():
-        # Made whole under another name first: an empty file, left by a kill, would let anybody forge cookies.
-        descriptor, made = tempfile.mkstemp(dir=path.parent)  # mode 0600
+        # Written under another name, then linked: a kill must not leave an empty secret, with which anyone could sign.
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent)  # mode 0600
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_urlsafe(32))
-        with suppress(FileExistsError):  # another start was quicker: its secret counts
-            os.link(made, path)
-        Path(made).unlink()
+        with suppress(FileExistsError):  # another process was faster: its secret counts
+            os.link(temporary, path)
+        Path(temporary).unlink()
     secret = path.read_text(encoding="utf-8").strip()
     if not secret:
         raise OSError(errno.EINVAL, f"{path} is empty; remove it")

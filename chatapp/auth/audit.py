@@ -1,6 +1,7 @@
-"""The audit log: who did what with an account or with all that is in it, one line each.
+"""The audit log: one line for each sign-in, sign-out, export, deletion and merge of an account's data.
 
-A line is ``audit`` with an ``action`` and the user's opaque id: no address, no name, and nothing of a conversation.
+A line is the event ``audit`` with an ``action`` and the opaque user id. It never holds an e-mail address, a name or
+text of a conversation.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ log = structlog.get_logger(__name__)
 
 
 class Action(StrEnum):
-    """What is noted."""
+    """The audited actions."""
 
     SIGN_IN = "sign_in"
     SIGN_IN_REFUSED = "sign_in_refused"
@@ -22,9 +23,9 @@ class Action(StrEnum):
     EXPORT = "export"
     DELETE = "delete"
     DELETE_EVERYTHING = "delete_everything"
-    TAKE_ALONG = "take_along"
+    MERGE_GUEST = "merge_guest"
 
 
-def note(action: Action, user: str) -> None:
-    """Note what a user did; "" where nobody knows who it was."""
+def record(action: Action, user: str) -> None:
+    """Log an action of a user id; "" if the user is unknown."""
     log.info("audit", action=action.value, user=user)

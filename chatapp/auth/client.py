@@ -1,4 +1,4 @@
-"""The network address of the client, for rate limits."""
+"""The client's network address, for rate limits."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ if TYPE_CHECKING:
 
 
 def client_address(scope: Scope) -> str:
-    """Return the client's IP address as the outer middleware left it, "" if unknown. Never log it."""
+    """Return the client's IP address, as `chatapp.http.middleware.forwarded` set it; "" if unknown. Never log it."""
     client = scope.get("client")
     return client[0] if client else ""

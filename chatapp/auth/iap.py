@@ -1,4 +1,7 @@
-"""People whom Google's Identity-Aware Proxy let through, by the signed assertion that it adds to each request."""
+"""Users of Google's Identity-Aware Proxy (IAP), authenticated by the signed assertion (JWT) in each request.
+
+The checks follow https://cloud.google.com/iap/docs/signed-headers-howto.
+"""
 
 from __future__ import annotations
 
@@ -8,32 +11,32 @@ from typing import TYPE_CHECKING, Any
 import jwt
 import structlog
 
-from chatapp.auth import Identified, Person
-from chatapp.auth.iap_keys import NoKeys
+from chatapp.auth import AuthResult, User
+from chatapp.auth.iap_keys import KeysUnavailable
 from chatapp.auth.sessions import NOT_ALLOWED, user_id
 from chatapp.domain.sentences import Sentence
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
 
-    from chatapp.auth.allowed import AllowedPeople
+    from chatapp.auth.allow_list import AllowList
     from chatapp.auth.iap_keys import SigningKeys
 
 HEADER = "x-goog-iap-jwt-assertion"
 ISSUER = "https://cloud.google.com/iap"
-LEEWAY_SECONDS = 30  # for clocks that differ
-LONGEST = 8_192  # bytes
-SIGN_OUT = "/?gcp-iap-mode=CLEAR_LOGIN_COOKIE"  # the proxy's own
+LEEWAY_SECONDS = 30  # for clock skew
+MAX_ASSERTION_BYTES = 8_192
+SIGN_OUT_URL = "/?gcp-iap-mode=CLEAR_LOGIN_COOKIE"  # handled by IAP itself
 
-NOT_BY_PROXY = Sentence(
+NO_ASSERTION = Sentence(
     "This request did not come through Google's Identity-Aware Proxy, which says who you are. Open the chat at the "
     "address that whoever runs it gave you."
 )
-UNPROVED = Sentence(
+INVALID_ASSERTION = Sentence(
     "Google's Identity-Aware Proxy did not prove who you are. Load the page again; if that does not help, tell whoever "
     "runs the chat (its log says why)."
 )
-NO_KEYS = Sentence(
+KEYS_UNAVAILABLE = Sentence(
     "Who you are cannot be checked right now, because Google's keys for that cannot be fetched. Load the page again in "
     "a moment."
 )
@@ -41,50 +44,50 @@ NO_KEYS = Sentence(
 log = structlog.get_logger(__name__)
 
 
-class ProxyIdentity:
-    """Knows people by the proxy's assertions, and by nothing else that a request says.
+class IapAuthenticator:
+    """Authenticates users by IAP's signed assertion, and by no other header.
 
     Args:
-        keys: the proxy's.
-        audience: what its assertions are for: ``/projects/NUMBER/global/backendServices/ID``; ``*`` in the place of the
-            id, or of another part, is any number: the id is known only once the load balancer is there.
-        allowed: who may use the chat; None: whomever the proxy lets through.
+        keys: IAP's public keys.
+        audience: the required audience, ``/projects/NUMBER/global/backendServices/ID``. ``*`` in place of a part
+            matches any number, because the id exists only after the load balancer is created.
+        allow_list: who may use the chat; None: everyone whom IAP lets through.
     """
 
-    def __init__(self, keys: SigningKeys, *, audience: str, allowed: AllowedPeople | None) -> None:
+    def __init__(self, keys: SigningKeys, *, audience: str, allow_list: AllowList | None) -> None:
         self._keys = keys
         self._audience = re.compile(re.escape(audience).replace(r"\*", "[0-9]+"))
-        self._allowed = allowed
+        self._allow_list = allow_list
 
-    async def identify(self, request: HTTPConnection) -> Identified:
-        """Return whom the request's assertion names."""
+    async def authenticate(self, request: HTTPConnection) -> AuthResult:
+        """Return the user whom the request's assertion names."""
         assertions = request.headers.getlist(HEADER)
         if not assertions:
-            return Identified(person=None, problem=NOT_BY_PROXY)
+            return AuthResult(user=None, problem=NO_ASSERTION)
         try:
-            claims = await self._claims(",".join(assertions))  # of two, none is believed
-        except NoKeys:
-            return Identified(person=None, problem=NO_KEYS, status=503)
-        except (jwt.PyJWTError, RecursionError) as error:  # the second: of thousands of brackets
+            claims = await self._claims(",".join(assertions))  # two headers make one invalid assertion
+        except KeysUnavailable:
+            return AuthResult(user=None, problem=KEYS_UNAVAILABLE, status=503)
+        except (jwt.PyJWTError, RecursionError) as error:  # RecursionError: deeply nested JSON
             log.warning("iap_assertion_refused", detail=type(error).__name__)
-            return Identified(person=None, problem=UNPROVED)
-        address, domain = (claim if isinstance(claim := claims.get(name), str) else "" for name in ("email", "hd"))
-        if self._allowed is not None and not self._allowed.let_in(address, domain):
-            return Identified(person=None, problem=NOT_ALLOWED, status=403)
-        return Identified(person=Person(user=user_id(ISSUER, claims["sub"]), kind="iap", address=address))
+            return AuthResult(user=None, problem=INVALID_ASSERTION)
+        email, domain = (claim if isinstance(claim := claims.get(name), str) else "" for name in ("email", "hd"))
+        if self._allow_list is not None and not self._allow_list.allows(email, domain):
+            return AuthResult(user=None, problem=NOT_ALLOWED, status=403)
+        return AuthResult(user=User(id=user_id(ISSUER, claims["sub"]), kind="iap", email=email))
 
     async def _claims(self, assertion: str) -> dict[str, Any]:
-        """Return what an assertion says.
+        """Return the claims of a verified assertion.
 
         Raises:
-            PyJWTError: it is not the proxy's, not for this chat, or not for now.
-            NoKeys: that cannot be found out.
+            PyJWTError: the signature, issuer, audience or time is wrong.
+            KeysUnavailable: the signature cannot be checked.
         """
-        if len(assertion) > LONGEST:
+        if len(assertion) > MAX_ASSERTION_BYTES:
             raise jwt.InvalidTokenError("too long")
         header = jwt.get_unverified_header(assertion)
         key_id = header.get("kid")
-        if header.get("alg") != "ES256" or not isinstance(key_id, str):  # before any key is fetched for it
+        if header.get("alg") != "ES256" or not isinstance(key_id, str):  # before a key is fetched for it
             raise jwt.InvalidAlgorithmError
         key = await self._keys.key(key_id)
         if key is None:
@@ -95,12 +98,15 @@ class ProxyIdentity:
             algorithms=["ES256"],
             issuer=ISSUER,
             leeway=LEEWAY_SECONDS,
-            options={"require": ["exp", "iat", "iss", "aud", "sub"], "verify_aud": False},  # below
+            options={
+                "require": ["exp", "iat", "iss", "aud", "sub"],
+                "verify_aud": False,
+            },  # see below
         )
         audience = claims["aud"]
         if not isinstance(audience, str) or not self._audience.fullmatch(audience):
-            log.warning("iap_audience_is_another", audience=str(audience)[:200])  # it is signed, and names no person
+            log.warning("iap_audience_mismatch", audience=str(audience)[:200])  # signed by Google, and names no user
             raise jwt.InvalidAudienceError
         if not isinstance(claims["sub"], str) or not claims["sub"]:
-            raise jwt.InvalidTokenError("nobody")
+            raise jwt.InvalidTokenError("no subject")
         return claims

@@ -1,20 +1,20 @@
-"""One person, on this computer."""
+"""The local user: one history for one person on this computer, without a sign-in."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chatapp.auth import Identified, Person
+from chatapp.auth import AuthResult, User
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
 
-LOCAL = Person(user="local", kind="local")
+LOCAL = User(id="local", kind="local")
 
 
-class LocalIdentity:
-    """Everybody who reaches this computer's loopback address is its one user."""
+class LocalAuthenticator:
+    """Authenticates every request as the one local user."""
 
-    async def identify(self, request: HTTPConnection) -> Identified:  # noqa: ARG002  # the protocol's parameter
-        """Return the one person."""
-        return Identified(person=LOCAL)
+    async def authenticate(self, request: HTTPConnection) -> AuthResult:  # noqa: ARG002  # the protocol's parameter
+        """Return the local user."""
+        return AuthResult(user=LOCAL)

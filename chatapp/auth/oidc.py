@@ -1,4 +1,4 @@
-"""Signing in at an OpenID Connect provider, by the code flow with PKCE (Authlib)."""
+"""Sign-in with an OpenID Connect provider: the authorization code flow with PKCE, by Authlib."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import httpx2  # what Authlib talks with
+import httpx2  # Authlib's HTTP client
 import structlog
 from authlib.integrations.starlette_client import OAuth, OAuthError  # type: ignore[import-untyped]  # it has no types
 from joserfc.errors import JoseError
@@ -20,25 +20,37 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 GOOGLE = "https://accounts.google.com"
-LEEWAY_SECONDS = 60  # for clocks that differ
-PROVIDER_SECONDS = 10.0  # for one request to the provider
-LONGEST_SUBJECT = 255  # characters: OpenID Connect Core, 2
-LONGEST_NAME = 200
-LONGEST_ADDRESS = 254
-# Signed with a key of which the provider alone has the private half.
-_ALGORITHMS = {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"}
+LEEWAY_SECONDS = 60  # for clock skew
+PROVIDER_TIMEOUT_SECONDS = 10.0  # for one request to the provider
+MAX_SUBJECT_CHARS = 255  # OpenID Connect Core, section 2
+MAX_NAME_CHARS = 200
+MAX_EMAIL_CHARS = 254
+# Asymmetric signatures only: the provider alone has the private key.
+_SIGNING_ALGORITHMS = {
+    "RS256",
+    "RS384",
+    "RS512",
+    "PS256",
+    "PS384",
+    "PS512",
+    "ES256",
+    "ES384",
+    "ES512",
+    "EdDSA",
+    "Ed25519",
+}
 
-_ADDRESS = re.compile(r"[^@\s]+@[^@\s]+")
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 
 log = structlog.get_logger(__name__)
 
 
-class SignInRefused(ChatError):
-    """Nobody was signed in; the sentence says why.
+class SignInError(ChatError):
+    """The sign-in failed; the sentence says why.
 
     Attributes:
-        status: of the page that says it.
-        user: who was refused; "" where nobody knows.
+        status: the HTTP status of the error page.
+        user: the id of the refused user; "" if unknown.
     """
 
     def __init__(self, status: int, sentence: Sentence, *, detail: str = "", user: str = "") -> None:
@@ -49,26 +61,28 @@ class SignInRefused(ChatError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claims:
-    """What the provider says of somebody, checked.
+    """The verified claims about a user.
 
     Attributes:
-        address: the e-mail address; "" where the provider has not verified it.
-        domain: which the person belongs to; "" for none.
+        subject: the provider's id of the account.
+        name: the display name; "" if the provider gives none.
+        email: the e-mail address; "" if the provider has not verified it.
+        domain: the domain that the account belongs to; "" for none.
     """
 
     subject: str
     name: str
-    address: str
+    email: str
     domain: str
 
 
-class Provider:
-    """An OpenID Connect provider; what it is like is asked for at the first sign-in.
+class OidcProvider:
+    """An OpenID Connect provider. Its metadata is fetched at the first sign-in.
 
     Args:
-        issuer: its address, of which ``/.well-known/openid-configuration`` says all else.
-        client_id: as whom the chat is registered there.
-        client_secret: and by what it is recognised.
+        issuer: its address; the metadata is at ``/.well-known/openid-configuration`` below it.
+        client_id: the id of the chat's OAuth client.
+        client_secret: the secret of that client.
     """
 
     def __init__(self, issuer: str, client_id: str, client_secret: str) -> None:
@@ -82,31 +96,34 @@ class Provider:
             client_kwargs={
                 "scope": "openid email profile",
                 "code_challenge_method": "S256",
-                "timeout": PROVIDER_SECONDS,
-                "verify": httpx2.create_ssl_context(),  # once: each request is a client of its own to Authlib
+                "timeout": PROVIDER_TIMEOUT_SECONDS,
+                "verify": httpx2.create_ssl_context(),  # shared: Authlib makes a client for each request
             },
         )
 
-    async def begin(self, request: Request, redirect_uri: str, *, choose: bool) -> str:
-        """Return the address at which the person signs in; what has to be known afterwards is in the session.
+    async def start_sign_in(self, request: Request, redirect_uri: str, *, choose_account: bool) -> str:
+        """Return the provider's URL to redirect the user to; state and nonce go into ``request.session``.
 
-        ``choose``: the person is to choose an account, even if there is only one.
+        Args:
+            request: the request that starts the sign-in.
+            redirect_uri: where the provider sends the user back to.
+            choose_account: show the account chooser, even if there is only one account.
 
         Raises:
-            SignInRefused: the provider cannot be reached, or is another one.
+            SignInError: the provider is unreachable, or its metadata name another issuer.
         """
-        await self._known()
-        options = {"prompt": "select_account"} if choose else {}
+        await self._metadata()
+        options = {"prompt": "select_account"} if choose_account else {}
         answer = await self._app.authorize_redirect(request, redirect_uri, **options)
         return str(answer.headers["location"])
 
-    async def finish(self, request: Request) -> Claims:
-        """Return who came back from signing in.
+    async def finish_sign_in(self, request: Request) -> Claims:
+        """Return the claims about the user whom the provider sent back.
 
         Raises:
-            SignInRefused: nobody did, or it cannot be proved.
+            SignInError: the user cancelled, or the response cannot be verified.
         """
-        metadata = await self._known()
+        metadata = await self._metadata()
         try:
             token = await self._app.authorize_access_token(
                 request,
@@ -117,60 +134,60 @@ class Provider:
                     "exp": {"essential": True},
                 },
             )
-            said = token.get("userinfo")  # of the ID token, once that is verified
-            if said is None:
-                raise _unproved("no ID token")
-            if "email" not in said and "userinfo_endpoint" in metadata:
-                more = await self._app.userinfo(token=token)
-                if more.get("sub") != said["sub"]:
-                    raise _unproved("userinfo of somebody else")
-                said = {**more, **said}
+            claims = token.get("userinfo")  # the claims of the verified ID token
+            if claims is None:
+                raise _unverified("no ID token")
+            if "email" not in claims and "userinfo_endpoint" in metadata:
+                userinfo = await self._app.userinfo(token=token)
+                if userinfo.get("sub") != claims["sub"]:
+                    raise _unverified("userinfo of another subject")
+                claims = {**userinfo, **claims}
         except OAuthError as error:
             raise _refused(error) from error
         except httpx2.HTTPError as error:
             raise _unreachable(error) from error
         except (JoseError, ValueError, KeyError, TypeError) as error:
-            raise _unproved(type(error).__name__) from error
-        return self._claims(said)
+            raise _unverified(type(error).__name__) from error
+        return self._checked(claims)
 
-    async def _known(self) -> Mapping[str, Any]:
-        """Return what the provider says of itself."""
+    async def _metadata(self) -> Mapping[str, Any]:
+        """Return the provider's metadata (OpenID Connect Discovery)."""
         try:
             metadata: dict[str, Any] = await self._app.load_server_metadata()
         except (httpx2.HTTPError, ValueError) as error:
             raise _unreachable(error) from error
         if str(metadata.get("issuer")).rstrip("/") != self.issuer:
-            metadata.clear()  # it may be put right while the chat runs
-            raise _unproved("the issuer is another one: CHAT_OIDC_ISSUER")
-        said = metadata.get("id_token_signing_alg_values_supported") or ["RS256"]
-        metadata["id_token_signing_alg_values_supported"] = [name for name in said if name in _ALGORITHMS]
+            metadata.clear()  # Authlib caches them; the setting of the provider may be corrected while the chat runs
+            raise _unverified("the issuer is not CHAT_OIDC_ISSUER")
+        algorithms = metadata.get("id_token_signing_alg_values_supported") or ["RS256"]
+        metadata["id_token_signing_alg_values_supported"] = [name for name in algorithms if name in _SIGNING_ALGORITHMS]
         return metadata
 
-    def _claims(self, said: Mapping[str, Any]) -> Claims:
-        subject, name, address = said["sub"], said.get("name") or "", said.get("email") or ""
-        if not (isinstance(subject, str) and isinstance(name, str) and isinstance(address, str)):
-            raise _unproved("claims of other types")
-        if not 0 < len(subject) <= LONGEST_SUBJECT or len(address) > LONGEST_ADDRESS:
-            raise _unproved("claims that are too long")
-        verified = said.get("email_verified")
-        if not (verified is True or verified == "true") or not _ADDRESS.fullmatch(address):  # some say it as text
-            address = ""
-        # Of an address at Google, the part behind the @ says nothing: anybody can have an account under one that they
-        # once had. Whose organisation it is, is in "hd".
-        domain = said.get("hd", "") if self.issuer == GOOGLE else address.rpartition("@")[2]
+    def _checked(self, claims: Mapping[str, Any]) -> Claims:
+        subject, name, email = claims["sub"], claims.get("name") or "", claims.get("email") or ""
+        if not (isinstance(subject, str) and isinstance(name, str) and isinstance(email, str)):
+            raise _unverified("claims of the wrong type")
+        if not 0 < len(subject) <= MAX_SUBJECT_CHARS or len(email) > MAX_EMAIL_CHARS:
+            raise _unverified("claims that are too long")
+        verified = claims.get("email_verified")
+        if not (verified is True or verified == "true") or not _EMAIL.fullmatch(email):  # some send it as text
+            email = ""
+        # Google accounts can keep an address of a domain that their owner has left, so its domain proves nothing. The
+        # organisation is in "hd": https://developers.google.com/identity/openid-connect/openid-connect#hd-param
+        domain = claims.get("hd", "") if self.issuer == GOOGLE else email.rpartition("@")[2]
         return Claims(
             subject=subject,
-            name=name[:LONGEST_NAME],
-            address=address,
-            domain=domain if address and isinstance(domain, str) else "",
+            name=name[:MAX_NAME_CHARS],
+            email=email,
+            domain=domain if email and isinstance(domain, str) else "",
         )
 
 
-def _refused(error: OAuthError) -> SignInRefused:
+def _refused(error: OAuthError) -> SignInError:
     code = error.error if re.fullmatch(r"[a-z_]{1,60}", str(error.error)) else "unknown"
     match code:
         case "mismatching_state":
-            return SignInRefused(
+            return SignInError(
                 400,
                 Sentence(
                     "This sign-in was begun in another browser, more than ten minutes ago, or was finished already. "
@@ -179,14 +196,14 @@ def _refused(error: OAuthError) -> SignInRefused:
                 detail=code,
             )
         case "access_denied":
-            return SignInRefused(
+            return SignInError(
                 403, Sentence("Signing in was cancelled, so nobody was signed in. Sign in again."), detail=code
             )
-    return _unproved(code)
+    return _unverified(code)
 
 
-def _unproved(detail: str) -> SignInRefused:
-    return SignInRefused(
+def _unverified(detail: str) -> SignInError:
+    return SignInError(
         400,
         Sentence(
             "Who you are could not be proved, so nobody was signed in. Sign in again; if that does not help, tell "
@@ -196,8 +213,8 @@ def _unproved(detail: str) -> SignInRefused:
     )
 
 
-def _unreachable(error: Exception) -> SignInRefused:
-    return SignInRefused(
+def _unreachable(error: Exception) -> SignInError:
+    return SignInError(
         503,
         Sentence("The service that you sign in at cannot be reached right now. Sign in again in a moment."),
         detail=type(error).__name__,

@@ -1,4 +1,4 @@
-"""Sessions of people who signed in: an encrypted cookie, and what ends it before its time."""
+"""Sessions after a sign-in with OpenID Connect, kept in an encrypted cookie."""
 
 from __future__ import annotations
 
@@ -7,27 +7,74 @@ import secrets
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from chatapp.auth import Identified, Person
-from chatapp.auth.sealed import Seal
+from chatapp.auth import AuthResult, User
+from chatapp.auth.encrypted_cookies import CookieCipher
 from chatapp.domain.conversation import now_ms
 from chatapp.domain.sentences import Sentence
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
 
-    from chatapp.auth.allowed import AllowedPeople
-    from chatapp.auth.anonymous import AnonymousIdentity
-    from chatapp.auth.ended import EndedSessions
+    from chatapp.auth.allow_list import AllowList
+    from chatapp.auth.anonymous import AnonymousAuthenticator
+    from chatapp.auth.revoked_sessions import RevokedSessions
 
 DAY_SECONDS = 24 * 3600
-# A browser keeps the cookie for longer than it is good: so the chat can say that a session is over, where it would
-# otherwise take the person for a guest.
-KEPT_AFTERWARDS_SECONDS = 30 * DAY_SECONDS
+# The browser keeps the cookie longer than the session is valid. So the chat can answer "your session is over", where it
+# would otherwise treat the user as a guest.
+COOKIE_GRACE_SECONDS = 30 * DAY_SECONDS
 
-OVER = Sentence("Your session is over. Sign in again to go on; what you wrote is still here.")
+SESSION_EXPIRED = Sentence("Your session is over. Sign in again to go on; what you wrote is still here.")
 NOT_ALLOWED = Sentence(
     "This account may not use this chat. Sign in with another one, or ask whoever runs the chat to let you in."
 )
+
+
+class SessionAuthenticator:
+    """Authenticates users by their session cookies.
+
+    An expired or revoked session is refused and not treated as a guest: otherwise messages would end up in a history
+    that the user cannot find. The response deletes the cookie, so the next request may be a guest's.
+
+    Args:
+        cookies: reads the session cookies.
+        revoked: the sessions that were signed out.
+        allow_list: checked at each request, because the list may have changed since the sign-in.
+        issuer: the only provider whose sessions are accepted.
+        guests: authenticates requests without a session; None if a sign-in is required.
+    """
+
+    def __init__(
+        self,
+        cookies: SessionCookies,
+        revoked: RevokedSessions,
+        allow_list: AllowList,
+        *,
+        issuer: str,
+        guests: AnonymousAuthenticator | None,
+    ) -> None:
+        self._cookies = cookies
+        self._revoked = revoked
+        self._allow_list = allow_list
+        self._issuer = issuer
+        self._guests = guests
+
+    async def authenticate(self, request: HTTPConnection) -> AuthResult:
+        """Return the session's user; without a session a guest, where guests are allowed."""
+        if not self._cookies.is_sent(request):
+            return await self._guests.authenticate(request) if self._guests else AuthResult(user=None)
+        session = self._cookies.read(request)
+        if session is None or session.issuer != self._issuer:
+            return self._refused(SESSION_EXPIRED)
+        if not self._allow_list.allows(session.email, session.domain):
+            return self._refused(NOT_ALLOWED)
+        user = session.user
+        if await self._revoked.is_revoked(user.id, session.id, session.began_ms):
+            return self._refused(SESSION_EXPIRED)
+        return AuthResult(user=user)
+
+    def _refused(self, problem: Sentence) -> AuthResult:
+        return AuthResult(user=None, cookies=(self._cookies.delete_cookie,), problem=problem)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,12 +82,13 @@ class Session:
     """One sign-in.
 
     Attributes:
-        issuer: who vouched for the person.
-        subject: whom the issuer means.
-        id: random, to end this session by.
+        issuer: the provider's address.
+        subject: the provider's id of the account.
+        id: random; revocation names the session by it.
         began_ms: milliseconds since the epoch.
-        address: the e-mail address; "" if the issuer has not verified it.
-        domain: which the person belongs to; "" for none.
+        name: the display name.
+        email: the e-mail address; "" if the provider has not verified it.
+        domain: the domain that the account belongs to; "" for none.
     """
 
     issuer: str
@@ -48,11 +96,11 @@ class Session:
     id: str
     began_ms: int
     name: str = ""
-    address: str = ""
+    email: str = ""
     domain: str = ""
 
     @classmethod
-    def begun(cls, issuer: str, subject: str, *, name: str, address: str, domain: str) -> Session:
+    def create(cls, issuer: str, subject: str, *, name: str, email: str, domain: str) -> Session:
         """Return a new session."""
         return cls(
             issuer=issuer,
@@ -60,108 +108,61 @@ class Session:
             id=secrets.token_hex(16),
             began_ms=now_ms(),
             name=name,
-            address=address,
+            email=email,
             domain=domain,
         )
 
     @property
-    def person(self) -> Person:
-        """Who signed in."""
-        return Person(user=user_id(self.issuer, self.subject), kind="google", name=self.name, address=self.address)
+    def user(self) -> User:
+        """The user who signed in."""
+        return User(id=user_id(self.issuer, self.subject), kind="google", name=self.name, email=self.email)
 
 
 def user_id(issuer: str, subject: str) -> str:
-    """Return whom the store knows: the same for the same person, and nothing that anybody could read in it."""
+    """Return the store's user id of an account: a digest, from which the account cannot be read."""
     digest = hashlib.sha256(f"{issuer}\0{subject}".encode("utf-8", "surrogatepass")).hexdigest()
     return f"oidc-{digest[:40]}"
 
 
 class SessionCookies:
-    """Sessions as cookies.
+    """Reads and writes sessions as encrypted cookies.
 
     Args:
-        secret: encrypts them; replicas of one chat share it.
+        secret: encrypts them; all replicas share it.
         secure: the chat is served over HTTPS.
-        days: for which a session is good.
+        days: how long a session is valid.
     """
 
     def __init__(self, secret: str, *, secure: bool, days: int) -> None:
-        # The prefix keeps other sites of the domain from setting it; browsers take it over HTTPS only.
+        # Browsers accept a cookie with this prefix over HTTPS only, and not from other hosts of the domain.
         self._name = "__Host-chat_session" if secure else "chat_session"
-        self._seal = Seal(secret, "session")
+        self._cipher = CookieCipher(secret, "session")
         self._attributes = "; Path=/; HttpOnly; SameSite=Lax" + ("; Secure" if secure else "")
         self._seconds = days * DAY_SECONDS
 
-    def sent(self, request: HTTPConnection) -> bool:
-        """Return whether the browser sent anything that is called a session."""
+    def is_sent(self, request: HTTPConnection) -> bool:
+        """Return whether the request has a session cookie, valid or not."""
         return self._name in request.cookies
 
     def read(self, request: HTTPConnection) -> Session | None:
-        """Return the session whose cookie was sent; None if it is not ours, or over."""
-        facts = self._seal.opened(request.cookies.get(self._name, ""), self._seconds)
-        session = _session(facts) if facts else None
+        """Return the session of the request's cookie; None if the cookie is invalid or expired."""
+        content = self._cipher.decrypt(request.cookies.get(self._name, ""), self._seconds)
+        session = _session(content) if content else None
         return session if session and now_ms() < session.began_ms + self._seconds * 1000 else None
 
-    def header(self, session: Session) -> str:
-        """Return the ``Set-Cookie`` header that gives a browser its session."""
-        seconds = self._seconds + KEPT_AFTERWARDS_SECONDS
-        return f"{self._name}={self._seal.closed(asdict(session))}; Max-Age={seconds}{self._attributes}"
+    def set_cookie(self, session: Session) -> str:
+        """Return the ``Set-Cookie`` header for a session."""
+        seconds = self._seconds + COOKIE_GRACE_SECONDS
+        return f"{self._name}={self._cipher.encrypt(asdict(session))}; Max-Age={seconds}{self._attributes}"
 
     @property
-    def forgotten(self) -> str:
-        """The ``Set-Cookie`` header that makes a browser forget its session."""
+    def delete_cookie(self) -> str:
+        """The ``Set-Cookie`` header that deletes the session cookie."""
         return f"{self._name}=; Max-Age=0{self._attributes}"
 
 
-def _session(facts: dict[str, Any]) -> Session | None:
+def _session(content: dict[str, Any]) -> Session | None:
     try:
-        return Session(**{field.name: facts[field.name] for field in fields(Session)})
-    except KeyError:  # of a chat that knew other fields
+        return Session(**{field.name: content[field.name] for field in fields(Session)})
+    except KeyError:  # from a version with other fields
         return None
-
-
-class SessionIdentity:
-    """Knows people by their sessions.
-
-    Who comes with a session that is over is nobody, and no guest: what they write must not end up in a history that
-    they do not know of. The next request, without that cookie, may be a guest's.
-
-    Args:
-        cookies: the sessions.
-        ended: those that ended early.
-        allowed: who may use the chat; asked at every request, since the list may have changed.
-        issuer: whose sessions count.
-        guests: knows those who have not signed in; None: they are nobody.
-    """
-
-    def __init__(
-        self,
-        cookies: SessionCookies,
-        ended: EndedSessions,
-        allowed: AllowedPeople,
-        *,
-        issuer: str,
-        guests: AnonymousIdentity | None,
-    ) -> None:
-        self._cookies = cookies
-        self._ended = ended
-        self._allowed = allowed
-        self._issuer = issuer
-        self._guests = guests
-
-    async def identify(self, request: HTTPConnection) -> Identified:
-        """Return whom the session's cookie names, or else a guest, where there are guests."""
-        if not self._cookies.sent(request):
-            return await self._guests.identify(request) if self._guests else Identified(person=None)
-        session = self._cookies.read(request)
-        if session is None or session.issuer != self._issuer:
-            return self._nobody(OVER)
-        if not self._allowed.let_in(session.address, session.domain):
-            return self._nobody(NOT_ALLOWED)
-        person = session.person
-        if await self._ended.has(person.user, session.id, session.began_ms):
-            return self._nobody(OVER)
-        return Identified(person=person)
-
-    def _nobody(self, problem: Sentence) -> Identified:
-        return Identified(person=None, cookies=(self._cookies.forgotten,), problem=problem)

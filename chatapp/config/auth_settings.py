@@ -1,106 +1,85 @@
-"""The settings that say who may use the chat: see `chatapp.config.settings`."""
+"""Settings of authentication: who may use the chat."""
 
 from __future__ import annotations
 
-import re
-from ipaddress import ip_address
-from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from typing import Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, NoDecode
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings
 
-ANYONE = "*"  # as an item of CHAT_ALLOWED_PEOPLE
+from chatapp.config.field_types import AllowListItems, SecureUrl  # noqa: TC001  # pydantic reads the annotations
+
 MAX_SESSION_DAYS = 90
-SHORTEST_SECRET = 16  # characters; who guesses it is anybody
-_ADDRESS = re.compile(r"[^@\s,]+@[^@\s,]+")
-_DOMAIN = re.compile(r"(?:[a-z0-9-]{1,63}\.)+[a-z0-9-]{2,63}", re.IGNORECASE)
+MIN_SECRET_CHARS = 16  # a secret that can be guessed lets anyone forge cookies
 
 
-def _parsed_people(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    people = tuple(part for part in re.split(r"[\s,]+", value) if part)
-    for one in people:
-        if not (one == ANYONE or _ADDRESS.fullmatch(one) or _DOMAIN.fullmatch(one)):
-            raise ValueError(
-                f"{one!r} is neither an address (ana@example.org) nor a domain (example.org) nor {ANYONE} for all"
-            )
-    return people
+class AuthSettings(BaseSettings):
+    """How users are authenticated, and which of them may use the chat.
 
-
-def _checked_issuer(value: str) -> str:
-    parts = urlsplit(value)
-    is_safe = parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname or ""))
-    if not (is_safe and parts.hostname) or parts.query or parts.fragment or parts.username:
-        raise ValueError("it must be an address like https://accounts.google.com")
-    return value.rstrip("/")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-People = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parsed_people)]
-Issuer = Annotated[str, BeforeValidator(_checked_issuer)]
-
-
-class IdentitySettings(BaseSettings):
-    """A part of `chatapp.config.settings.Settings`."""
+    See [who may use it](operate.md#who-may-use-it).
+    """
 
     identity: Literal["local", "anonymous", "google", "iap"] = Field(
         default="local",
-        description="local: one person, this computer only; anonymous: everyone has an own history, known by a cookie; "
-        "google: people sign in, at Google or another OpenID Connect provider; iap: Google's proxy says who it is",
+        description="How users are authenticated. `local`: not at all; one history, on this computer only. "
+        "`anonymous`: a signed cookie gives each browser its own history. `google`: users sign in with Google or "
+        "another OpenID Connect provider. `iap`: Google's Identity-Aware Proxy in front of the chat.",
     )
     local_anywhere: bool = Field(
-        default=False, description="local: let other computers in too, where something else sees to who they are"
+        default=False,
+        description="With `local`: accept other computers, because something in front of the chat authenticates its "
+        "one user.",
     )
     session_secret: SecretStr = Field(
-        default=SecretStr(""), description="seals all cookies; made and kept in the data folder if empty"
+        default=SecretStr(""),
+        description=f"Signs and encrypts all cookies; {MIN_SECRET_CHARS} random characters or more, the same for all "
+        "replicas. If not set: generated and kept in the data folder.",
     )
-    oidc_issuer: Issuer = Field(default="https://accounts.google.com", description="google: who knows people")
+    oidc_issuer: SecureUrl = Field(
+        default="https://accounts.google.com", description="With `google`: the OpenID Connect provider."
+    )
     oidc_client_id: str = Field(
-        default="", validate_default=True, description="google: as which client the chat is registered there"
+        default="", validate_default=True, description="With `google`: id of the chat's OAuth client. Required."
     )
     oidc_client_secret: SecretStr = Field(
-        default=SecretStr(""), validate_default=True, description="google: and what that client is recognised by"
+        default=SecretStr(""),
+        validate_default=True,
+        description="With `google`: secret of the chat's OAuth client. Required.",
     )
-    allowed_people: People = Field(
+    allowed_people: AllowListItems = Field(
         default=(),
         validate_default=True,
-        description="who may use the chat: ana@example.org, example.org, * for all",
+        description="The accounts that may use the chat: `ana@example.org`, all of `example.org`, or `*` for every "
+        "account of the provider. `google` needs it; with `iap` it is checked in addition to the proxy's own policy.",
     )
-    guests: bool = Field(default=False, description="google: people may chat without signing in, too")
+    guests: bool = Field(default=False, description="With `google`: users may also chat without signing in.")
     session_days: int = Field(
-        default=7, ge=1, le=MAX_SESSION_DAYS, description="google: days until people sign in again"
+        default=7, ge=1, le=MAX_SESSION_DAYS, description="With `google`: days until users must sign in again."
     )
-
     iap_audience: str = Field(
         default="",
         validate_default=True,
         pattern=r"^(/projects/[0-9]+/(?:[A-Za-z0-9_.-]+/)*(?:[A-Za-z0-9_.-]+|\*))?$",
-        description="iap: /projects/NUMBER/global/backendServices/ID, or with * in the place of ID",
+        description="With `iap`: the audience of its assertions, `/projects/NUMBER/global/backendServices/ID`, or `*` "
+        "in place of the id. Required.",
     )
-    iap_keys_url: Issuer = Field(
-        default="https://www.gstatic.com/iap/verify/public_key", description="iap: where the proxy's keys are"
+    iap_keys_url: SecureUrl = Field(
+        default="https://www.gstatic.com/iap/verify/public_key",
+        description="With `iap`: where the proxy's public keys are.",
     )
 
     @field_validator("session_secret")
     @classmethod
-    def _secret_cannot_be_guessed(cls, secret: SecretStr) -> SecretStr:
-        if 0 < len(secret.get_secret_value()) < SHORTEST_SECRET:
-            raise ValueError(f"is too short: it must be {SHORTEST_SECRET} characters or more that nobody can guess")
+    def _secret_is_long_enough(cls, secret: SecretStr) -> SecretStr:
+        if 0 < len(secret.get_secret_value()) < MIN_SECRET_CHARS:
+            raise ValueError(f"is too short: it must be {MIN_SECRET_CHARS} characters or more that nobody can guess")
         return secret
 
     @field_validator("oidc_client_id", "oidc_client_secret", "allowed_people")
     @classmethod
-    def _google_has_what_it_needs(cls, value: object, info: ValidationInfo) -> object:
-        given = value.get_secret_value() if isinstance(value, SecretStr) else value
-        if info.data.get("identity") == "google" and not given:
+    def _google_is_complete(cls, value: object, info: ValidationInfo) -> object:
+        content = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if info.data.get("identity") == "google" and not content:
             raise ValueError(f"is missing: CHAT_IDENTITY=google needs {_NEEDED[str(info.field_name)]}")
         return value
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Most:
+class Quota:
     """How much there may be; 0: without a limit.
 
     Attributes:
@@ -35,11 +35,11 @@ class Most:
 # For one person. A message every three seconds is more than anybody reads, and holds up a script. A conversation is
 # read again with each message: a million tokens are 200 messages in conversations of 5,000. With the default Gemini
 # they cost $0.30 to $2.50; the third limit is there for dearer models.
-PERSON = Most(messages_per_minute=20, tokens_per_day=1_000_000, cost_per_day=2)
+USER_QUOTA = Quota(messages_per_minute=20, tokens_per_day=1_000_000, cost_per_day=2)
 # For everybody at one copy of the chat. Ten messages a second are 120 answers at once if each takes 12 s, half of what
 # is written at once at most (CHAT_TURNS_AT_ONCE); tokens and dollars are those of twenty and ten people who use theirs
 # up. A month at this limit costs $600.
-EVERYBODY = Most(messages_per_minute=600, tokens_per_day=20_000_000, cost_per_day=20)
+SHARED_QUOTA = Quota(messages_per_minute=600, tokens_per_day=20_000_000, cost_per_day=20)
 
 NAMES = ("messages", "tokens", "cost", "all_messages", "all_tokens", "all_cost", "new_guests")  # in the metrics
 

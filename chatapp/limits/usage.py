@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from limits.strategies import RateLimiter
 
     from chatapp.domain.conversation import Usage
-    from chatapp.limits import Most
+    from chatapp.limits import Quota
     from chatapp.limits.windows import Windows
     from chatapp.models import Price
 
@@ -69,8 +69,8 @@ class UsageLimits:
 
     def __init__(
         self,
-        person: Most,
-        everybody: Most,
+        person: Quota,
+        everybody: Quota,
         windows: Windows,
         on_refused: Callable[[str], None] = lambda _limit: None,
     ) -> None:

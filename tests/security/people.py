@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from itsdangerous import Signer
 from jwt.algorithms import ECAlgorithm
 
-from chatapp.auth.sealed import Seal
+from chatapp.auth.encrypted_cookies import CookieCipher
 from chatapp.auth.sessions import Session, SessionCookies, user_id
 from chatapp.domain.conversation import now_ms
 from tests.security.asking import Caller, Reply
@@ -143,7 +143,7 @@ class GooglePeople:
         cookies = {
             "no session": "chat_session=",
             "a session sealed with another secret": _sealed(true, secret="x" * 32)["cookie"],
-            "a session sealed for another purpose": f"chat_session={Seal(SECRET, 'sign-in').closed(facts)}",
+            "a session sealed for another purpose": f"chat_session={CookieCipher(SECRET, 'sign-in').encrypt(facts)}",
             "a session that nobody sealed": f"chat_session={_base64(facts)}",
             "a session with another letter": sealed[:-9] + ("A" if sealed[-9] != "A" else "B") + sealed[-8:],
             "half a session": sealed[: len(sealed) // 2],
@@ -151,11 +151,11 @@ class GooglePeople:
             "a session of another issuer": _sealed(replace(true, issuer="http://127.0.0.1:8"))["cookie"],
             "a session under the name that it has over HTTPS": sealed.replace("chat_session", "__Host-chat_session"),
             "a session under another name": sealed.replace("chat_session", "chat_sign_in"),
-            "somebody who is not on the list any more": _sealed(replace(true, address=OTHER, domain="x.example"))[
+            "somebody who is not on the list any more": _sealed(replace(true, email=OTHER, domain="x.example"))[
                 "cookie"
             ],
-            "an address that nobody verified": _sealed(replace(true, address="", domain=""))["cookie"],
-            "the domain beneath": _sealed(replace(true, address="a@b.example.org", domain="b.example.org"))["cookie"],
+            "an address that nobody verified": _sealed(replace(true, email="", domain=""))["cookie"],
+            "the domain beneath": _sealed(replace(true, email="a@b.example.org", domain="b.example.org"))["cookie"],
             "a token of no algorithm": f"chat_session={_token(name, None, 'none')}",
             "a token of the provider": f"chat_session={_token(name, _KEY, 'ES256')}",
             "a guest, where there are none": _cookie("chat_user", _signed(self.user(name), SECRET))["cookie"],
@@ -186,11 +186,11 @@ class GooglePeople:
 
 def _session(name: str) -> Session:
     address = f"{name}@example.org"
-    return Session.begun(ISSUER, name, name=name, address=address, domain="example.org")
+    return Session.create(ISSUER, name, name=name, email=address, domain="example.org")
 
 
 def _sealed(session: Session, *, secret: str = SECRET) -> dict[str, str]:
-    header = SessionCookies(secret, secure=False, days=7).header(session)
+    header = SessionCookies(secret, secure=False, days=7).set_cookie(session)
     return {"cookie": header.partition(";")[0]}
 
 

@@ -15,7 +15,7 @@ import structlog
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from chatapp.auth import audit, person_of
+from chatapp.auth import audit, current_user, current_user_id
 from chatapp.auth.audit import Action
 from chatapp.domain.conversation import now_ms
 from chatapp.domain.errors import StoreUnavailable
@@ -23,9 +23,9 @@ from chatapp.domain.sentences import Sentence, as_json
 from chatapp.http.errors import ApiRoute
 
 if TYPE_CHECKING:
-    from chatapp.auth import Person
-    from chatapp.auth.anonymous import AnonymousIdentity
-    from chatapp.auth.ended import EndedSessions
+    from chatapp.auth import User
+    from chatapp.auth.anonymous import AnonymousAuthenticator
+    from chatapp.auth.revoked_sessions import RevokedSessions
     from chatapp.auth.sessions import SessionCookies
     from chatapp.config.settings import Settings
     from chatapp.userdata.merge_guest import TakingAlong
@@ -49,7 +49,7 @@ class Account:
         self,
         settings: Settings,
         taking_along: TakingAlong,
-        guests: AnonymousIdentity | None,
+        guests: AnonymousAuthenticator | None,
         *,
         sign_out_url: str = "",
     ) -> None:
@@ -66,40 +66,40 @@ class Account:
         return routes
 
     async def _me(self, request: Request) -> Response:
-        person = person_of(request)
-        can_sign_in = person.is_guest and self._settings.identity == "google"
+        user = current_user(request)
+        can_sign_in = user.is_guest and self._settings.identity == "google"
         facts = {
-            "kind": person.kind,
-            "name": person.name,
-            "address": person.address,
+            "kind": user.kind,
+            "name": user.name,
+            "address": user.email,
             "canSignIn": can_sign_in,
             "signInUrl": "/sign-in" if can_sign_in else None,
-            "canSignOut": person.kind in {"google", "iap"},
+            "canSignOut": user.kind in {"google", "iap"},
             "signOutUrl": self._sign_out_url or None,
-            "takeAlong": await self._left_behind(request, person),
+            "takeAlong": await self._left_behind(request, user),
             "store": self._settings.store,
             "retentionDays": self._settings.retention_days,
         }
         return JSONResponse(facts, headers=NO_STORE)
 
     async def _take_along(self, request: Request) -> Response:
-        person = person_of(request)
-        guest = self._guest(request, person)
+        user = current_user(request)
+        guest = self._guest(request, user)
         if not guest:
             return JSONResponse({"conversations": 0, "ids": {}}, headers=NO_STORE)
-        audit.note(Action.TAKE_ALONG, person.user)
-        moved = await self._taking_along.take(guest, person.user)
+        audit.record(Action.MERGE_GUEST, user.id)
+        moved = await self._taking_along.take(guest, user.id)
         response = JSONResponse({"conversations": len(moved), "ids": moved}, headers=NO_STORE)
         if self._guests is not None:
-            response.headers.append("set-cookie", self._guests.forgotten)
+            response.headers.append("set-cookie", self._guests.delete_cookie)
         return response
 
-    def _guest(self, request: Request, person: Person) -> str:
+    def _guest(self, request: Request, user: User) -> str:
         """Return the guest that this browser was before; "" if it was none."""
-        return self._guests.user_in(request) if self._guests and person.kind in {"google", "iap"} else ""
+        return self._guests.user_in(request) if self._guests and user.kind in {"google", "iap"} else ""
 
-    async def _left_behind(self, request: Request, person: Person) -> dict[str, int] | None:
-        guest = self._guest(request, person)
+    async def _left_behind(self, request: Request, user: User) -> dict[str, int] | None:
+        guest = self._guest(request, user)
         try:
             count = await self._taking_along.count(guest) if guest else 0
         except StoreUnavailable:
@@ -112,12 +112,12 @@ class SignOut:
 
     Args:
         cookies: name the sessions.
-        ended: remembers which are ended.
+        revoked: revokes them.
     """
 
-    def __init__(self, cookies: SessionCookies, ended: EndedSessions) -> None:
+    def __init__(self, cookies: SessionCookies, revoked: RevokedSessions) -> None:
         self._cookies = cookies
-        self._ended = ended
+        self._revoked = revoked
 
     def router(self) -> APIRouter:
         """Return the routes."""
@@ -129,21 +129,21 @@ class SignOut:
     async def _here(self, request: Request) -> Response:
         session = self._cookies.read(request)
         if session is not None:  # else a guest, whom nobody knows afterwards either
-            user = person_of(request).user
-            audit.note(Action.SIGN_OUT, user)
+            user = current_user_id(request)
+            audit.record(Action.SIGN_OUT, user)
             try:
-                await self._ended.end(user, session=session.id)
+                await self._revoked.revoke(user, session=session.id)
             except StoreUnavailable as error:
                 log.warning("sign_out_not_kept", detail=error.detail)  # this browser has no cookie any more
         return self._out({})
 
     async def _everywhere(self, request: Request) -> Response:
-        person: Person = person_of(request)
-        if person.is_guest:
+        user = current_user(request)
+        if user.is_guest:
             return self._out({})
-        audit.note(Action.SIGN_OUT_EVERYWHERE, person.user)
+        audit.record(Action.SIGN_OUT_EVERYWHERE, user.id)
         try:
-            await self._ended.end(person.user, before_ms=now_ms())
+            await self._revoked.revoke(user.id, before_ms=now_ms())
         except StoreUnavailable as error:
             log.warning("sign_out_not_kept", detail=error.detail)
             sentence = Sentence(
@@ -155,5 +155,5 @@ class SignOut:
 
     def _out(self, facts: dict[str, object], status: int = 200) -> Response:
         response = JSONResponse(facts, status, headers=NO_STORE)
-        response.headers.append("set-cookie", self._cookies.forgotten)
+        response.headers.append("set-cookie", self._cookies.delete_cookie)
         return response

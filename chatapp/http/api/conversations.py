@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from chatapp.auth import audit, user_of
+from chatapp.auth import audit, current_user_id
 from chatapp.auth.audit import Action
 from chatapp.domain.conversation import Feedback
 from chatapp.http.api import facts, requests
@@ -71,7 +71,7 @@ class ConversationRoutes:
         listed = await page(
             self._conversations,
             self._turns,
-            user_of(request),
+            current_user_id(request),
             cursor=asked.get("cursor") or None,
             limit=min(max(int(limit), 1), MAX_PAGE) if re.fullmatch("[0-9]{1,4}", limit) else LISTED,
             archived=asked.get("archived") == "1",
@@ -80,7 +80,7 @@ class ConversationRoutes:
 
     async def change(self, request: Request, conversation_id: str) -> Response:
         """Rename, pin or archive, or show another branch."""
-        asked, user, changed = await requests.sent(request), user_of(request), None
+        asked, user, changed = await requests.sent(request), current_user_id(request), None
         for key, value in asked.items():
             match key, value:
                 case "title", str():
@@ -99,37 +99,37 @@ class ConversationRoutes:
 
     async def delete(self, request: Request, conversation_id: str) -> Response:
         """Delete, and say for how long that can be undone."""
-        await self._conversations.delete(user_of(request), conversation_id)
-        audit.note(Action.DELETE, user_of(request))
+        await self._conversations.delete(current_user_id(request), conversation_id)
+        audit.record(Action.DELETE, current_user_id(request))
         return JSONResponse({"undoSeconds": self._conversations.undo_seconds})
 
     async def restore(self, request: Request, conversation_id: str) -> Response:
         """Undo a deletion."""
         await requests.sent(request)
-        user = user_of(request)
+        user = current_user_id(request)
         return JSONResponse(self._item(user, await self._conversations.restore(user, conversation_id)))
 
     async def messages(self, request: Request, conversation_id: str, before: str = "") -> Response:
         """Return the messages before those that are shown."""
-        return JSONResponse(await self._streams.before(user_of(request), conversation_id, before))
+        return JSONResponse(await self._streams.before(current_user_id(request), conversation_id, before))
 
     async def rate(self, request: Request, conversation_id: str, message_id: str) -> Response:
         """Keep what the person thinks of an answer."""
         feedback = (await requests.sent(request)).get("feedback")
         if not isinstance(feedback, str) or feedback not in set(Feedback):
             raise requests.not_understood()
-        await self._conversations.rate(user_of(request), conversation_id, message_id, Feedback(feedback))
+        await self._conversations.rate(current_user_id(request), conversation_id, message_id, Feedback(feedback))
         return JSONResponse({})
 
     async def image(self, request: Request, conversation_id: str, image_id: str) -> Response:
         """Return a picture."""
-        found = await self._conversations.image(user_of(request), conversation_id, image_id)
+        found = await self._conversations.image(current_user_id(request), conversation_id, image_id)
         media_type = found.media_type if found.media_type in PICTURES else "application/octet-stream"
         return Response(found.data, headers=_PICTURE_HEADERS, media_type=media_type)
 
     async def search(self, request: Request, q: str = "", cursor: str = "") -> Response:
         """Find conversations by their words."""
-        user = user_of(request)
+        user = current_user_id(request)
         found = await self._conversations.search(user, q[:LONGEST_SEARCH], cursor=cursor or None)
         hits = [
             {

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
-from chatapp.auth import person_of, user_of
+from chatapp.auth import current_user, current_user_id
 from chatapp.domain import images as pictures
 from chatapp.domain.conversation import Profile
 from chatapp.domain.errors import ConversationNotFound, ProfileChanged, StoreUnavailable
@@ -42,8 +42,8 @@ def router(
 
     @routes.get("/state", response_model=None)
     async def state(request: Request, conversation: str = "") -> Response:
-        person = person_of(request)
-        user = person.user
+        account = current_user(request)
+        user = account.id
         problems: list[Any] = []
         profile = Profile()
         listing: dict[str, Any] = {"pinned": [], "items": [], "cursor": None}
@@ -66,7 +66,7 @@ def router(
         found_state = {
             **models(),
             "default": catalog.first_choice().id,
-            "me": {"kind": person.kind, "name": person.name, "address": person.address},
+            "me": {"kind": account.kind, "name": account.name, "address": account.email},
             "profile": facts.profile(profile),
             "conversations": listing,
             "conversation": opened,
@@ -82,7 +82,7 @@ def router(
 
     @routes.put("/profile", response_model=None)
     async def keep_profile(request: Request) -> Response:
-        user, profile = user_of(request), asked_profile(await requests.sent(request))
+        user, profile = current_user_id(request), asked_profile(await requests.sent(request))
         before = await store.profile(user)
         if profile.revision != before.revision + 1:
             raise ProfileChanged

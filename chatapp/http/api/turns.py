@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
-from chatapp.auth import user_of
+from chatapp.auth import current_user_id
 from chatapp.domain.conversation import MessageStatus
 from chatapp.domain.errors import WrittenElsewhere
 from chatapp.domain.images import Pictures
@@ -85,7 +85,7 @@ class TurnRoutes:
         question_id = requests.name(asked, "question")
         images = await self._pictures.decoded(requests.pictures(asked))
         conversation = await self._turns.start(
-            user_of(request),
+            current_user_id(request),
             TurnRequest(
                 text=asked.get("text"),  # type: ignore[arg-type]  # the runner checks it
                 answers=answers,
@@ -105,7 +105,7 @@ class TurnRoutes:
         asked = await requests.sent(request)
         answer_id = requests.name(asked, "answer")
         conversation = await self._turns.regenerate(
-            user_of(request),
+            current_user_id(request),
             conversation_id,
             requests.text(asked, "question"),
             requests.answer(asked),
@@ -118,14 +118,14 @@ class TurnRoutes:
         """Continue an answer that ended early, and stream it."""
         asked = await requests.sent(request)
         conversation = await self._turns.continue_answer(
-            user_of(request), conversation_id, requests.text(asked, "message"), requests.answer(asked)
+            current_user_id(request), conversation_id, requests.text(asked, "message"), requests.answer(asked)
         )
         return await self._begun(request, conversation, asked)
 
     async def stop(self, request: Request, conversation_id: str) -> Response:
         """Stop what is being written; whoever watches it sees its end."""
         await requests.sent(request)
-        user = user_of(request)
+        user = current_user_id(request)
         if not await self._turns.stop(user, conversation_id):
             await self._conversations.open(user, conversation_id)
             messages = await self._store.messages(user, conversation_id)
@@ -135,10 +135,10 @@ class TurnRoutes:
 
     async def events(self, request: Request, conversation_id: str, after: str = "") -> Response:
         """Stream a conversation from the message after ``after``, and what is being written in it."""
-        return await streamed(self._streams.follow(user_of(request), conversation_id, after))
+        return await streamed(self._streams.follow(current_user_id(request), conversation_id, after))
 
     async def _begun(self, request: Request, conversation: Conversation, asked: Mapping[str, Any]) -> Response:
-        user = user_of(request)
+        user = current_user_id(request)
         writing = self._turns.is_busy(user, conversation.id)
         started = {"started": {"conversation": facts.opened(conversation, writing=writing)}}
         return await streamed(self._streams.follow(user, conversation.id, requests.text(asked, "after")), started)

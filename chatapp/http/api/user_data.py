@@ -18,7 +18,7 @@ import structlog
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from chatapp.auth import audit, user_of
+from chatapp.auth import audit, current_user_id
 from chatapp.auth.audit import Action
 from chatapp.domain.conversation import now_ms
 from chatapp.domain.errors import InvalidMessage, StoreUnavailable
@@ -53,26 +53,26 @@ def router(store: ConversationStore, catalog: Catalog, turns: Turns) -> APIRoute
 
     @routes.get("/export/everything.json")
     async def everything_as_json(request: Request) -> Response:
-        audit.note(Action.EXPORT, user_of(request))
-        return await _stream(f"{_today()}.json", JSON, exports.as_json(store, user_of(request)))
+        audit.record(Action.EXPORT, current_user_id(request))
+        return await _stream(f"{_today()}.json", JSON, exports.as_json(store, current_user_id(request)))
 
     @routes.get("/export/everything.md.zip")
     async def everything_as_markdown(request: Request) -> Response:
-        audit.note(Action.EXPORT, user_of(request))
-        return await _stream(f"{_today()}.zip", ZIP, exports.as_zip(store, user_of(request), catalog.label))
+        audit.record(Action.EXPORT, current_user_id(request))
+        return await _stream(f"{_today()}.zip", ZIP, exports.as_zip(store, current_user_id(request), catalog.label))
 
     @routes.get("/export/{conversation_id}.json")
     async def one_as_json(request: Request, conversation_id: str) -> Response:
-        user = user_of(request)
+        user = current_user_id(request)
         conversation, messages = await belongings.one(store, user, conversation_id)
-        audit.note(Action.EXPORT, user)
+        audit.record(Action.EXPORT, user)
         content = archive.beginning(user) + archive.encoded(conversation, messages) + archive.END
         return Response(content, headers=_headers(markdown.file_name(conversation, ".json")), media_type=JSON)
 
     @routes.get("/export/{conversation_id}.md")
     async def one_as_markdown(request: Request, conversation_id: str) -> Response:
-        conversation, messages = await belongings.one(store, user_of(request), conversation_id)
-        audit.note(Action.EXPORT, user_of(request))
+        conversation, messages = await belongings.one(store, current_user_id(request), conversation_id)
+        audit.record(Action.EXPORT, current_user_id(request))
         content = markdown.document(conversation, messages, catalog.label)
         return Response(content, headers=_headers(markdown.file_name(conversation, ".md")), media_type=MARKDOWN)
 
@@ -80,9 +80,9 @@ def router(store: ConversationStore, catalog: Catalog, turns: Turns) -> APIRoute
     async def delete_everything(request: Request) -> Response:
         if not await _is_confirmed(request):
             return error_json(400, Sentence("Deleting everything must be confirmed. Nothing was deleted."))
-        audit.note(Action.DELETE_EVERYTHING, user_of(request))
+        audit.record(Action.DELETE_EVERYTHING, current_user_id(request))
         try:
-            return JSONResponse({"deleted": await belongings.delete_everything(store, turns, user_of(request))})
+            return JSONResponse({"deleted": await belongings.delete_everything(store, turns, current_user_id(request))})
         except NotAllDeleted as error:
             return error_json(503, error.sentence, deleted=error.deleted)
 

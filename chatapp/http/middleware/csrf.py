@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 READING = frozenset({"GET", "HEAD", "OPTIONS"})  # these change nothing (RFC 9110, 9.2.1)
 
 
-class OriginsMiddleware:
+class CsrfMiddleware:
     """Lets nothing but the chat's own page change anything, and no other site's page embed or fetch anything.
 
     A browser sends its cookies along with what another site has it ask. It says truthfully from where it asks

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MOST_PROXIES = 16  # more than any way to a chat has; the header is written by anybody
 
 
-class ForwardingMiddleware:
+class ClientAddressMiddleware:
     """Puts the client's address into the scope and forgets every forwarding header.
 
     Only ``X-Forwarded-For`` is believed, and only as far as proxies that are known have written it. Gradio would make

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 
-from chatapp.auth import PERSON_KEY, user_of
+from chatapp.auth import USER_KEY, current_user_id
 from chatapp.domain.errors import TooLong
 from chatapp.domain.sentences import Sentence
 from chatapp.http.errors import error_response
@@ -30,7 +30,7 @@ LARGE_BYTES = 1_000_000  # such a body has pictures; it is in memory until it ha
 LARGE_OF_ONE = 3
 
 
-class SizesMiddleware:
+class RequestSizeMiddleware:
     """Refuses requests that are larger than any that the page sends, before anything reads them.
 
     Args:
@@ -94,10 +94,10 @@ class LargeRequestsMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on unless too many large ones are on their way."""
-        if scope["type"] != "http" or PERSON_KEY not in scope or not self._is_large(Headers(scope=scope)):
+        if scope["type"] != "http" or USER_KEY not in scope or not self._is_large(Headers(scope=scope)):
             await self._app(scope, receive, send)
             return
-        user = user_of(HTTPConnection(scope))
+        user = current_user_id(HTTPConnection(scope))
         if self._coming[user] >= self._most:
             sentence = Sentence("You are sending several pictures at once already. Wait a moment and send again.")
             await error_response(scope, 429, sentence)(scope, receive, send)
@@ -116,7 +116,7 @@ class LargeRequestsMiddleware:
         return int(headers.get("content-length", "0")) >= self._large_bytes
 
 
-class OpenStreamsMiddleware:
+class StreamLimitMiddleware:
     """Bounds how many streams are open, for one person and in all.
 
     Args:
@@ -135,7 +135,7 @@ class OpenStreamsMiddleware:
         if scope["type"] != "http" or not scope["path"].startswith(ENDLESS):
             await self._app(scope, receive, send)
             return
-        user = user_of(HTTPConnection(scope))
+        user = current_user_id(HTTPConnection(scope))
         if self._open[user] >= self._most_of_one:
             sentence = Sentence("You have too many answers open at once. Close some of this chat's tabs and try again.")
             await error_response(scope, 429, sentence)(scope, receive, send)

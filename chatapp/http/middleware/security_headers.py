@@ -60,7 +60,7 @@ def policy(*, scripts: tuple[str, ...] = (), styles: tuple[str, ...] = ()) -> st
     )
 
 
-class HeadersMiddleware:
+class SecurityHeadersMiddleware:
     """Adds the security headers, and keeps proxies from holding back streams.
 
     Args:

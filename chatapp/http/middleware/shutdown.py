@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 ENDLESS = "/conversations"
 
 
-class EndStreamsMiddleware:
+class StreamShutdownMiddleware:
     """Ends endless responses, properly, once ``closing`` is set.
 
     A page has one while an answer is written or waited for: SIGTERM would wait for it until the server cuts it off

@@ -20,7 +20,7 @@ _HOST = re.compile(r"(\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::\d{1,5})
 PROBED = "/healthz"  # load balancers and kubelets ask by an address
 
 
-class HostsMiddleware:
+class TrustedHostMiddleware:
     """Refuses requests for other names than the chat's own.
 
     A page of another site could otherwise have its own name lead to the chat once it is loaded (DNS rebinding), and

@@ -14,10 +14,10 @@ import structlog
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
-from chatapp.auth import NOBODY, audit
+from chatapp.auth import NOT_SIGNED_IN, audit
 from chatapp.auth.audit import Action
-from chatapp.auth.oidc import GOOGLE, SignInRefused
-from chatapp.auth.sealed import Seal
+from chatapp.auth.encrypted_cookies import CookieCipher
+from chatapp.auth.oidc import GOOGLE, SignInError
 from chatapp.auth.sessions import NOT_ALLOWED, Session, user_id
 from chatapp.domain.sentences import Sentence
 from chatapp.http.errors import error_json
@@ -25,9 +25,9 @@ from chatapp.http.pages.navigation import is_navigation, own_page
 from chatapp.http.pages.rendering import render_page
 
 if TYPE_CHECKING:
-    from chatapp.auth import Identified, Identity
-    from chatapp.auth.allowed import AllowedPeople
-    from chatapp.auth.oidc import Claims, Provider
+    from chatapp.auth import Authenticator, AuthResult
+    from chatapp.auth.allow_list import AllowList
+    from chatapp.auth.oidc import Claims, OidcProvider
     from chatapp.auth.sessions import SessionCookies
 
 PATH, START, CALLBACK = "/sign-in", "/sign-in/start", "/sign-in/callback"
@@ -47,8 +47,8 @@ class SignIn:
     Args:
         provider: where people sign in.
         cookies: what they get for it.
-        allowed: who of them may use the chat.
-        identity: who is signed in already.
+        allow_list: which accounts may use the chat.
+        authenticator: finds who is signed in already.
         secret: seals what must be known between leaving for the provider and coming back.
         root_url: the address that people use; "" where the request says it.
         guests: people may go on without signing in.
@@ -56,10 +56,10 @@ class SignIn:
 
     def __init__(
         self,
-        provider: Provider,
+        provider: OidcProvider,
         cookies: SessionCookies,
-        allowed: AllowedPeople,
-        identity: Identity,
+        allow_list: AllowList,
+        authenticator: Authenticator,
         *,
         secret: str,
         root_url: str,
@@ -67,12 +67,12 @@ class SignIn:
     ) -> None:
         self._provider = provider
         self._cookies = cookies
-        self._allowed = allowed
-        self._identity = identity
+        self._allow_list = allow_list
+        self._authenticator = authenticator
         self._root_url = root_url
         self._root_path = urlsplit(root_url).path.rstrip("/")
         self._guests = guests
-        self._seal = Seal(secret, "sign-in")
+        self._cipher = CookieCipher(secret, "sign-in")
         secure = root_url.startswith("https:")
         self._flow = "__Host-chat_sign_in" if secure else "chat_sign_in"
         self._attributes = "; Path=/; HttpOnly; SameSite=Lax" + ("; Secure" if secure else "")
@@ -91,22 +91,22 @@ class SignIn:
         routes.add_api_route(CALLBACK, self._callback, methods=["GET"])
         return routes
 
-    def refused(self, request: Request, nobody: Identified) -> Response:
+    def refused(self, request: Request, result: AuthResult) -> Response:
         """Return the page to sign in at to who opened an address, and JSON to a script."""
         if not is_navigation(request):
-            return error_json(nobody.status, nobody.problem, signIn=self._root_path + PATH)
+            return error_json(result.status, result.problem, signIn=self._root_path + PATH)
         return self._offer(
             request,
-            nobody.status,
-            TO_GO_ON if nobody.problem is NOBODY else nobody.problem,
+            result.status,
+            TO_GO_ON if result.problem is NOT_SIGNED_IN else result.problem,
             own_page(request.scope["path"]),
-            choose=nobody.problem is NOT_ALLOWED,
+            choose=result.problem is NOT_ALLOWED,
         )
 
     async def _page(self, request: Request) -> Response:
         to = own_page(request.query_params.get("next", ""))
         # Whoever only looks at this page is no new guest.
-        if self._cookies.sent(request) and (await self._identity.identify(request)).person:
+        if self._cookies.is_sent(request) and (await self._authenticator.authenticate(request)).user:
             return self._on_to(to)
         return self._offer(request, 200, TO_GO_ON, to, choose=request.query_params.get("choose") == "1")
 
@@ -116,44 +116,46 @@ class SignIn:
         request.scope["session"] = session  # where Authlib keeps what it must know when the person comes back
         choose = request.query_params.get("choose") == "1"
         try:
-            address = await self._provider.begin(request, f"{self._own_address(request)}{CALLBACK}", choose=choose)
-        except SignInRefused as refusal:
+            address = await self._provider.start_sign_in(
+                request, f"{self._own_address(request)}{CALLBACK}", choose_account=choose
+            )
+        except SignInError as refusal:
             return self._refusal(request, refusal, to)
         response = RedirectResponse(address, 303, headers={"cache-control": "no-store"})
-        cookie = f"{self._flow}={self._seal.closed(session)}; Max-Age={FLOW_SECONDS}{self._attributes}"
+        cookie = f"{self._flow}={self._cipher.encrypt(session)}; Max-Age={FLOW_SECONDS}{self._attributes}"
         response.headers.append("set-cookie", cookie)
         return response
 
     async def _callback(self, request: Request) -> Response:
-        session = self._seal.opened(request.cookies.get(self._flow, ""), FLOW_SECONDS) or {}
+        session = self._cipher.decrypt(request.cookies.get(self._flow, ""), FLOW_SECONDS) or {}
         request.scope["session"] = session
         to = own_page(str(session.get("next", "")))
         try:
-            claims = await self._provider.finish(request)
+            claims = await self._provider.finish_sign_in(request)
             response = self._signed_in(claims, to)
-        except SignInRefused as refusal:
+        except SignInError as refusal:
             response = self._refusal(request, refusal, to)
         response.headers.append("set-cookie", f"{self._flow}=; Max-Age=0{self._attributes}")  # it is good for once
         return response
 
     def _signed_in(self, claims: Claims, to: str) -> Response:
         user = user_id(self._provider.issuer, claims.subject)
-        if not self._allowed.let_in(claims.address, claims.domain):
-            raise SignInRefused(403, NOT_ALLOWED if claims.address else _UNVERIFIED, user=user)
-        session = Session.begun(
+        if not self._allow_list.allows(claims.email, claims.domain):
+            raise SignInError(403, NOT_ALLOWED if claims.email else _UNVERIFIED, user=user)
+        session = Session.create(
             self._provider.issuer,
             claims.subject,
             name=claims.name,
-            address=claims.address,
+            email=claims.email,
             domain=claims.domain,
         )
-        audit.note(Action.SIGN_IN, user)
+        audit.record(Action.SIGN_IN, user)
         response = self._on_to(to)
-        response.headers.append("set-cookie", self._cookies.header(session))
+        response.headers.append("set-cookie", self._cookies.set_cookie(session))
         return response
 
-    def _refusal(self, request: Request, refusal: SignInRefused, to: str) -> Response:
-        audit.note(Action.SIGN_IN_REFUSED, refusal.user)
+    def _refusal(self, request: Request, refusal: SignInError, to: str) -> Response:
+        audit.record(Action.SIGN_IN_REFUSED, refusal.user)
         if refusal.detail:
             log.warning("sign_in_refused", detail=refusal.detail)
         return self._offer(request, refusal.status, refusal.sentence, to, choose=bool(refusal.user))

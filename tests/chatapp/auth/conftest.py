@@ -10,9 +10,9 @@ from fastapi import FastAPI, Request
 from pydantic import SecretStr
 
 from chatapp.app import _guard
-from chatapp.auth import person_of
+from chatapp.auth import current_user_id
 from chatapp.config.settings import Settings
-from chatapp.http.auth_setup import Entrance
+from chatapp.http.auth_setup import AuthSetup
 from chatapp.store.sqlite.store import SQLiteStore
 from tests.fakes.oidc_provider import CLIENT, SECRET, FakeProvider
 from tests.page_client import OWN_PAGE
@@ -42,38 +42,38 @@ def google(provider):
 
 
 @pytest.fixture
-def entrance(tmp_path, google):
+def serve_auth(tmp_path, google):
     """Return a context manager that serves the entrance, with a page behind it that says who came in."""
 
     @contextlib.asynccontextmanager
     async def served(**changes):
         settings = Settings(_env_file=None, **{"data_dir": tmp_path, **google, **changes})
         store = await SQLiteStore.open(tmp_path / "chat.db")
-        entrance = Entrance(settings, store)
+        auth = AuthSetup(settings, store)
         app = FastAPI()
         app.state.closing = asyncio.Event()
-        entrance.add_routes(app, Turns())
+        auth.add_routes(app, Turns())
 
         @app.get("/")
         @app.get("/c/{conversation}")
         @app.get("/state")
         async def state(request: Request) -> str:
-            return person_of(request).user
+            return current_user_id(request)
 
-        _guard(app, settings, entrance)
+        _guard(app, settings, auth)
         try:
             async with serving(app) as url:
                 yield url
         finally:
-            await entrance.aclose()
+            await auth.aclose()
             await store.aclose()
 
     return served
 
 
 @pytest.fixture
-async def chat(entrance):
-    async with entrance() as url:
+async def chat(serve_auth):
+    async with serve_auth() as url:
         yield url
 
 

@@ -2,23 +2,23 @@
 
 import pytest
 
-from chatapp.auth.anonymous import kept_secret
+from chatapp.auth.anonymous import load_or_create_secret
 
 
 def test_the_secret_is_made_once_and_is_for_nobody_else(tmp_path):
     path = tmp_path / "data" / "session-secret"
-    secret = kept_secret(path)
+    secret = load_or_create_secret(path)
     assert len(secret) > 40
-    assert kept_secret(path) == secret
+    assert load_or_create_secret(path) == secret
     assert path.stat().st_mode & 0o777 == 0o600
     assert [file.name for file in path.parent.iterdir()] == ["session-secret"]
 
 
 def test_of_two_starts_at_once_both_use_the_same_secret(tmp_path, monkeypatch):
     path = tmp_path / "session-secret"
-    other = kept_secret(path)
+    other = load_or_create_secret(path)
     monkeypatch.setattr("pathlib.Path.exists", lambda _: False)  # it was not there yet when this start looked
-    assert kept_secret(path) == other
+    assert load_or_create_secret(path) == other
     assert [file.name for file in tmp_path.iterdir()] == ["session-secret"]
 
 
@@ -26,4 +26,4 @@ def test_an_empty_secret_is_refused(tmp_path):
     path = tmp_path / "session-secret"
     path.touch()
     with pytest.raises(OSError, match="is empty"):
-        kept_secret(path)
+        load_or_create_secret(path)

@@ -75,13 +75,13 @@ async def key_server():
 
 
 @pytest.fixture
-def proxied(entrance, key_server):
+def proxied(serve_auth, key_server):
     """Return a context manager: a browser of a chat behind the proxy, in which everything goes through it."""
 
     @contextlib.asynccontextmanager
     async def made(**changes):
         given = {"identity": "iap", "iap_audience": AUDIENCE, "iap_keys_url": key_server.url, "allowed_people": ()}
-        async with entrance(**given | changes) as url, browser(url) as one:
+        async with serve_auth(**given | changes) as url, browser(url) as one:
             yield one
 
     return made

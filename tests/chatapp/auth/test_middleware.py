@@ -1,45 +1,45 @@
-"""Nothing but what is public is reached by nobody."""
+"""Without a user, a request reaches public paths only."""
 
 import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from chatapp.auth import Identified, IdentityMiddleware, Person, person_of
+from chatapp.auth import AuthenticationMiddleware, AuthResult, User, current_user
 
-ANA = Person(user="oidc-ana", kind="google", name="Ana", address="ana@example.org")
+ANA = User(id="oidc-ana", kind="google", name="Ana", email="ana@example.org")
 
 
 class OnlyAna:
-    """Knows one person, by a header."""
+    """Authenticates one user by a header."""
 
-    async def identify(self, request):
-        return Identified(person=ANA if request.headers.get("x-ana") else None, cookies=("seen=1",))
-
-
-def refuse(_request, nobody):
-    return Response(nobody.problem, nobody.status)
+    async def authenticate(self, request):
+        return AuthResult(user=ANA if request.headers.get("x-ana") else None, cookies=("seen=1",))
 
 
-async def ask(path, *, known=False, kind="http", method="GET", public=frozenset()):
-    """Return whom the app was reached by (False: it was not reached), and what was sent."""
+def refuse(_request, result):
+    return Response(result.problem, result.status)
+
+
+async def ask(path, *, signed_in=False, kind="http", method="GET", public=frozenset()):
+    """Return the user that the app got (False: it was not called), and the messages sent."""
     reached, sent = False, []
 
     async def app(scope, _receive, send):
         nonlocal reached
-        reached = person_of(Request(scope)) if "chat.person" in scope else None
+        reached = current_user(Request(scope)) if "chat.user" in scope else None
         await send({"type": "http.response.start", "status": 200, "headers": []})
 
     async def send(message):
         sent.append(message)
 
-    headers = [(b"x-ana", b"1")] if known else []
+    headers = [(b"x-ana", b"1")] if signed_in else []
     scope = {"type": kind, "path": path, "method": method, "headers": headers, "query_string": b""}
-    await IdentityMiddleware(app, OnlyAna(), refuse=refuse, public=public)(scope, None, send)
+    await AuthenticationMiddleware(app, OnlyAna(), refuse=refuse, public=public)(scope, None, send)
     return reached, sent
 
 
-async def test_a_person_is_passed_on_and_cookies_are_answered_with():
-    reached, (start,) = await ask("/state", known=True)
+async def test_user_is_passed_on_and_the_response_sets_the_cookies():
+    reached, (start,) = await ask("/state", signed_in=True)
     assert reached == ANA
     assert (b"set-cookie", b"seen=1") in start["headers"]
 
@@ -67,7 +67,7 @@ async def test_a_person_is_passed_on_and_cookies_are_answered_with():
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "HEAD", "OPTIONS", "NONSENSE"])
-async def test_nobody_reaches_anything_else(path, method):
+async def test_request_without_a_user_is_refused(path, method):
     reached, (start, body) = await ask(path, method=method)
     assert reached is False
     assert start["status"] == 401
@@ -75,26 +75,26 @@ async def test_nobody_reaches_anything_else(path, method):
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/page/0123/page.css", "/page/0123/js/main.js"])
-async def test_what_is_public_gets_no_person_even_from_somebody(path):
+async def test_public_path_gets_no_user_even_if_there_is_one(path):
     assert (await ask(path))[0] is None
-    reached, (start,) = await ask(path, known=True)
+    reached, (start,) = await ask(path, signed_in=True)
     assert reached is None
     assert start["headers"] == []
 
 
-async def test_what_an_app_makes_public_is_exactly_that():
+async def test_paths_made_public_by_the_app_match_exactly():
     public = frozenset({"/sign-in"})
     assert (await ask("/sign-in", public=public))[0] is None
     for path in ("/sign-in/", "/sign-in/start", "/sign-inn", "/SIGN-IN"):
         assert (await ask(path, public=public))[0] is False
 
 
-async def test_no_websocket_is_opened_by_anybody():
-    for known in (False, True):
-        reached, sent = await ask("/", kind="websocket", known=known)
+async def test_websocket_is_closed():
+    for signed_in in (False, True):
+        reached, sent = await ask("/", kind="websocket", signed_in=signed_in)
         assert reached is False
         assert sent == [{"type": "websocket.close", "code": 1008}]
 
 
-async def test_the_life_of_the_app_is_no_request():
+async def test_lifespan_is_not_authenticated():
     assert (await ask("", kind="lifespan"))[0] is None

@@ -7,7 +7,7 @@ import jwt
 import pytest
 from structlog.testing import capture_logs
 
-from chatapp.auth.sealed import Seal
+from chatapp.auth.encrypted_cookies import CookieCipher
 from chatapp.auth.sessions import Session, SessionCookies, user_id
 from tests.chatapp.auth.conftest import COOKIE, SESSION_SECRET, browser
 from tests.fakes.oidc_provider import CLIENT, KEY, OTHER_KEY, SECRET
@@ -72,7 +72,7 @@ async def test_the_cookie_says_nothing_and_is_for_this_chat_only(chat, provider)
     for word in ("Ana", "example", provider.url):
         assert word not in session
     over_https = SessionCookies(SESSION_SECRET, secure=True, days=7)
-    header = over_https.header(Session.begun("https://x", "1", name="", address="", domain=""))
+    header = over_https.set_cookie(Session.create("https://x", "1", name="", email="", domain=""))
     assert header.startswith("__Host-chat_session=")
     assert header.endswith("; Path=/; HttpOnly; SameSite=Lax; Secure")
 
@@ -89,8 +89,8 @@ async def test_the_provider_is_asked_with_pkce_a_nonce_and_a_state_new_each_time
         assert first[name] != second[name]
 
 
-async def test_the_redirect_address_is_the_one_that_people_use(entrance, provider):
-    async with entrance(root_url="https://chat.example.org/talk") as url, browser(url) as ana:
+async def test_the_redirect_address_is_the_one_that_people_use(serve_auth, provider):
+    async with serve_auth(root_url="https://chat.example.org/talk") as url, browser(url) as ana:
         start = await ana.get("/sign-in/start", headers={"host": "chat.example.org"})
         provider.agree(start.location)
         assert start.headers["set-cookie"].startswith("__Host-chat_sign_in=")
@@ -360,9 +360,9 @@ async def test_an_address_that_is_not_verified_is_nobodys(chat, provider):
         await refused(chat, provider, "not verified", status=403)
 
 
-async def test_where_everybody_is_let_in_an_address_need_not_be_verified_and_is_not_believed(entrance, provider):
+async def test_where_everybody_is_let_in_an_address_need_not_be_verified_and_is_not_believed(serve_auth, provider):
     provider.lies = {"email_verified": False}
-    async with entrance(allowed_people=("*",)) as url, browser(url) as ana:
+    async with serve_auth(allowed_people=("*",)) as url, browser(url) as ana:
         assert (await ana.sign_in(provider)).status == 303
         assert (await PageClient(ana.http, url).get("me"))["address"] == ""
 
@@ -377,8 +377,8 @@ async def test_who_is_not_on_the_list_does_not_come_in_and_may_choose_another_ac
     assert provider.asked[-1]["prompt"] == "select_account"
 
 
-async def test_a_domain_lets_in_its_people_and_nobody_of_another(entrance, provider):
-    async with entrance(allowed_people=("Example.org",)) as url:
+async def test_a_domain_lets_in_its_people_and_nobody_of_another(serve_auth, provider):
+    async with serve_auth(allowed_people=("Example.org",)) as url:
         for email, status in (
             ("ana@EXAMPLE.org", 303),
             ("eve@sub.example.org", 403),
@@ -442,10 +442,10 @@ async def test_a_cookie_that_was_changed_is_no_session(chat, provider):
 
 async def test_a_cookie_of_another_secret_issuer_or_time_is_no_session(chat, provider):
     def cookie(secret=SESSION_SECRET, issuer=provider.url, days_ago=0.0):
-        session = Session.begun(issuer, "1", name="Ana", address=ANA, domain="example.org")
+        session = Session.create(issuer, "1", name="Ana", email=ANA, domain="example.org")
         values = {name: getattr(session, name) for name in Session.__slots__}
         values["began_ms"] -= int(days_ago * 24 * 3600 * 1000)
-        return SessionCookies(secret, secure=False, days=7).header(Session(**values)).split(";")[0].split("=", 1)[1]
+        return SessionCookies(secret, secure=False, days=7).set_cookie(Session(**values)).split(";")[0].split("=", 1)[1]
 
     for value, is_in in (
         (cookie(), True),
@@ -453,14 +453,14 @@ async def test_a_cookie_of_another_secret_issuer_or_time_is_no_session(chat, pro
         (cookie(days_ago=7.1), False),
         (cookie(secret="another-secret-of-16"), False),
         (cookie(issuer="https://evil.example"), False),
-        (Seal(SESSION_SECRET, "session").closed({"issuer": provider.url}), False),
+        (CookieCipher(SESSION_SECRET, "session").encrypt({"issuer": provider.url}), False),
     ):
         async with browser(chat, cookies={COOKIE: value}) as one:
             assert await one.is_in() == is_in
 
 
-async def test_a_session_ends_after_its_days_and_the_page_says_so(entrance, provider, monkeypatch):
-    async with entrance(session_days=1) as url, browser(url) as ana:
+async def test_a_session_ends_after_its_days_and_the_page_says_so(serve_auth, provider, monkeypatch):
+    async with serve_auth(session_days=1) as url, browser(url) as ana:
         await ana.sign_in(provider)
         sent = {"cookie": f"{COOKIE}={ana.cookie()}"}
         late = time.time() + 24 * 3600 + 2
@@ -469,19 +469,19 @@ async def test_a_session_ends_after_its_days_and_the_page_says_so(entrance, prov
     assert (shown.status, "Your session is over" in shown.text) == (401, True)
 
 
-async def test_who_is_taken_off_the_list_is_out_at_once(entrance, provider):
-    async with entrance() as url, browser(url) as ana:
+async def test_who_is_taken_off_the_list_is_out_at_once(serve_auth, provider):
+    async with serve_auth() as url, browser(url) as ana:
         await ana.sign_in(provider)
         cookies = {COOKIE: ana.cookie()}
-    async with entrance(allowed_people=("ben@example.org",)) as url, browser(url, cookies=cookies) as ana:
+    async with serve_auth(allowed_people=("ben@example.org",)) as url, browser(url, cookies=cookies) as ana:
         shown = await ana.open("/")
         assert (shown.status, "may not use this chat" in shown.text, "choose=1" in shown.text) == (401, True, True)
-    async with entrance(allowed_people=("ben@example.org",)) as url, browser(url, cookies=cookies) as ana:
+    async with serve_auth(allowed_people=("ben@example.org",)) as url, browser(url, cookies=cookies) as ana:
         assert not await ana.is_in()
 
 
-async def test_signing_out_ends_every_copy_of_the_cookie_for_good(entrance, provider):
-    async with entrance() as url, browser(url) as ana, browser(url) as phone:
+async def test_signing_out_ends_every_copy_of_the_cookie_for_good(serve_auth, provider):
+    async with serve_auth() as url, browser(url) as ana, browser(url) as phone:
         await ana.sign_in(provider)
         await phone.sign_in(provider)
         copied = ana.cookie()
@@ -495,7 +495,7 @@ async def test_signing_out_ends_every_copy_of_the_cookie_for_good(entrance, prov
         stays = phone.cookie()
         assert [(line["action"], line["user"]) for line in lines] == [("sign_out", user_id(provider.url, "1"))]
     async with (
-        entrance() as url,  # after a restart too
+        serve_auth() as url,  # after a restart too
         browser(url, cookies={COOKIE: copied}) as eve,
         browser(url, cookies={COOKIE: stays}) as phone,
     ):
@@ -526,8 +526,8 @@ async def test_another_sites_page_signs_nobody_out(chat, provider):
 # Guests
 
 
-async def test_guests_are_in_and_may_sign_in_later(entrance, provider):
-    async with entrance(guests=True) as url, browser(url) as ana:
+async def test_guests_are_in_and_may_sign_in_later(serve_auth, provider):
+    async with serve_auth(guests=True) as url, browser(url) as ana:
         guest = (await ana.get("/state")).text
         assert "anonymous-" in guest
         me = await PageClient(ana.http, url).get("me")
@@ -546,8 +546,8 @@ async def test_guests_are_in_and_may_sign_in_later(entrance, provider):
         assert (await ana.get("/state")).text == guest
 
 
-async def test_whose_session_is_over_is_told_so_before_becoming_a_guest(entrance, provider):
-    async with entrance(guests=True) as url, browser(url) as ana:
+async def test_whose_session_is_over_is_told_so_before_becoming_a_guest(serve_auth, provider):
+    async with serve_auth(guests=True) as url, browser(url) as ana:
         await ana.sign_in(provider)
         ended = {"cookie": f"{COOKIE}={ana.cookie()}"}
         await ana.post("/sign-out")
@@ -558,8 +558,8 @@ async def test_whose_session_is_over_is_told_so_before_becoming_a_guest(entrance
         assert await ana.is_in()
 
 
-async def test_a_guest_too_many_may_still_sign_in(entrance, provider):
-    async with entrance(guests=True, new_guests_per_hour=1) as url, browser(url) as ana, browser(url) as guest:
+async def test_a_guest_too_many_may_still_sign_in(serve_auth, provider):
+    async with serve_auth(guests=True, new_guests_per_hour=1) as url, browser(url) as ana, browser(url) as guest:
         await ana.get("/sign-in")  # makes nobody a guest
         assert await guest.is_in()
         assert (await ana.get("/state")).status == 429

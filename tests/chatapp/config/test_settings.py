@@ -6,7 +6,7 @@ import pytest
 
 from chatapp.config.settings import InvalidSettings, load_settings, unknown_settings
 from chatapp.domain.conversation import Place
-from chatapp.limits import EVERYBODY, PERSON, Most
+from chatapp.limits import SHARED_QUOTA, USER_QUOTA, Quota
 from chatapp.models import Price
 
 
@@ -143,14 +143,14 @@ def test_what_a_model_is_can_be_set(monkeypatch):
 
 
 def test_there_are_limits_unless_one_is_alone_on_a_computer_of_ones_own(monkeypatch):
-    assert (load_settings().most_per_person, load_settings().most_of_all) == (Most(), Most())
+    assert (load_settings().user_quota, load_settings().shared_quota) == (Quota(), Quota())
     monkeypatch.setenv("CHAT_COST_PER_DAY", "0.5")
-    assert load_settings().most_per_person == Most(cost_per_day=0.5)
+    assert load_settings().user_quota == Quota(cost_per_day=0.5)
     monkeypatch.setenv("CHAT_IDENTITY", "anonymous")
     monkeypatch.setenv("CHAT_ALL_MESSAGES_PER_MINUTE", "0")
     settings = load_settings()
-    assert settings.most_per_person == dataclasses.replace(PERSON, cost_per_day=0.5)
-    assert settings.most_of_all == dataclasses.replace(EVERYBODY, messages_per_minute=0)
+    assert settings.user_quota == dataclasses.replace(USER_QUOTA, cost_per_day=0.5)
+    assert settings.shared_quota == dataclasses.replace(SHARED_QUOTA, messages_per_minute=0)
 
 
 def test_a_key_never_shows_in_an_error_or_in_the_settings(monkeypatch):

@@ -6,7 +6,7 @@ from fastapi.testclient import TestClient
 
 from chatapp.domain.errors import ChatError, LimitReached, StoreUnavailable, TooLong
 from chatapp.http.errors import ApiRoute, add_exception_handlers
-from chatapp.http.middleware.security_headers import HeadersMiddleware
+from chatapp.http.middleware.security_headers import SecurityHeadersMiddleware
 
 NAVIGATION = {"sec-fetch-mode": "navigate", "accept-language": "ar"}
 
@@ -22,7 +22,7 @@ def client_of(error):
     app = FastAPI()
     add_exception_handlers(app, root_url="https://example.org/chat")
     app.include_router(router)
-    app.add_middleware(HeadersMiddleware)
+    app.add_middleware(SecurityHeadersMiddleware)
     return TestClient(app)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chatapp.limits import Most
+from chatapp.limits import Quota
 from chatapp.limits.usage import UsageLimits
 from chatapp.limits.windows import Windows
 
@@ -28,7 +28,7 @@ def limited(clock):
 
     def make(everybody=None, *, windows=None, **person):
         refused = []
-        limits = UsageLimits(Most(**person), everybody or Most(), windows or Windows(clock), refused.append)
+        limits = UsageLimits(Quota(**person), everybody or Quota(), windows or Windows(clock), refused.append)
         limits.refused = refused
         return limits
 

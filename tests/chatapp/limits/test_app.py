@@ -7,7 +7,7 @@ from prometheus_client import generate_latest
 
 from chatapp.app import _tallies, create_app
 from chatapp.domain.conversation import Usage
-from chatapp.limits import Most
+from chatapp.limits import Quota
 from chatapp.limits.tallies import KeptWindows
 from chatapp.limits.usage import UsageLimits
 from tests.page_client import PARAMETERS, Refused, open_page
@@ -39,7 +39,7 @@ async def test_beyond_the_limit_a_page_is_told_when_to_go_on(settings):
 
 async def test_what_was_used_today_still_counts_after_a_restart(settings):
     used = await KeptWindows.open(settings.data_dir / "limits.db")
-    UsageLimits(Most(tokens_per_day=5), Most(), used).count(Usage(prompt_tokens=5), None, "local")
+    UsageLimits(Quota(tokens_per_day=5), Quota(), used).count(Usage(prompt_tokens=5), None, "local")
     await used.aclose()
     settings = settings.model_copy(update={"tokens_per_day": 5, "identity": "local"})
     async with serving(await create_app(settings, with_page=False)) as url, open_page(url) as page:

@@ -7,7 +7,7 @@ import pytest
 from chatapp.domain.conversation import Image, Usage
 from chatapp.domain.errors import ConversationBusy, LimitReached, ModelUnavailable, RateLimited
 from chatapp.generation.queue import TurnLimits
-from chatapp.limits import Most
+from chatapp.limits import Quota
 from chatapp.limits.usage import UsageLimits
 from chatapp.limits.windows import Windows
 from chatapp.models import Price, TextDelta
@@ -43,7 +43,7 @@ class Silent(ScriptedModel):
 
 
 def limits(everybody=None, **person):
-    return UsageLimits(Most(**person), everybody or Most(), Windows())
+    return UsageLimits(Quota(**person), everybody or Quota(), Windows())
 
 
 async def asked(runner, text="go", model="scripted", conversation="", **options):
@@ -187,7 +187,7 @@ class TestTitles:
         assert len(model.asked) == 2
 
     async def test_are_not_asked_for_when_everybody_has_used_what_there_is(self, chat):
-        model = await self.titled(chat, usage_limits=limits(Most(tokens_per_day=1)))
+        model = await self.titled(chat, usage_limits=limits(Quota(tokens_per_day=1)))
         assert len(model.asked) == 1
 
     async def test_are_estimated_where_they_are_not_counted(self, chat):

@@ -6,7 +6,7 @@ import pytest
 
 from chatapp.domain.conversation import Usage
 from chatapp.domain.errors import LimitReached
-from chatapp.limits import EVERYBODY, NAMES, PERSON, Most, NoLimits
+from chatapp.limits import NAMES, SHARED_QUOTA, USER_QUOTA, NoLimits, Quota
 from chatapp.models import Price
 
 PRICE = Price(input=1.0, output=10.0)
@@ -81,9 +81,9 @@ def test_fractions_of_a_cent_add_up(limited):
 @pytest.mark.parametrize(
     ("name", "most", "words"),
     [
-        ("all_messages", Most(messages_per_minute=2), "Everybody here together has reached the limit on messages"),
-        ("all_tokens", Most(tokens_per_day=10), "Everybody here together has reached the limit on tokens"),
-        ("all_cost", Most(cost_per_day=0.0001), "Everybody here together has reached the limit on costs"),
+        ("all_messages", Quota(messages_per_minute=2), "Everybody here together has reached the limit on messages"),
+        ("all_tokens", Quota(tokens_per_day=10), "Everybody here together has reached the limit on tokens"),
+        ("all_cost", Quota(cost_per_day=0.0001), "Everybody here together has reached the limit on costs"),
     ],
 )
 def test_everybody_together_has_limits_too(limited, name, most, words):
@@ -96,7 +96,7 @@ def test_everybody_together_has_limits_too(limited, name, most, words):
 
 
 def test_what_everybody_is_refused_is_counted_for_nobody(limited, clock):
-    limits = limited(Most(messages_per_minute=1), messages_per_minute=2)
+    limits = limited(Quota(messages_per_minute=1), messages_per_minute=2)
     limits.admit("bob")
     for _ in range(5):
         refusal(limits)
@@ -112,7 +112,7 @@ def test_of_several_reasons_the_one_that_lasts_longest_is_said(limited):
 
 
 def test_a_title_counts_for_everybody_and_for_nobody(limited):
-    limits = limited(Most(tokens_per_day=100), tokens_per_day=50, messages_per_minute=1)
+    limits = limited(Quota(tokens_per_day=100), tokens_per_day=50, messages_per_minute=1)
     assert limits.has_room
     limits.count(usage(60, 40), PRICE)
     assert not limits.has_room
@@ -124,12 +124,12 @@ def test_zero_is_no_limit(limited):
     for _ in range(1000):
         limits.admit("ann")
         limits.count(usage(10**6), PRICE, "ann")
-    assert not Most()
-    assert all(Most(**{field.name: 1}) for field in dataclasses.fields(Most))
+    assert not Quota()
+    assert all(Quota(**{field.name: 1}) for field in dataclasses.fields(Quota))
     assert NoLimits().has_room
 
 
 def test_every_reason_has_a_name_in_the_metrics(limited):
-    limits = limited(EVERYBODY, **dataclasses.asdict(PERSON))
+    limits = limited(SHARED_QUOTA, **dataclasses.asdict(USER_QUOTA))
     names = {one.name for one in (*limits._messages, *limits._tokens, *limits._cost)}
     assert names == set(NAMES) - {"new_guests"}

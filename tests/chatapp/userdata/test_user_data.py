@@ -11,7 +11,7 @@ import pytest
 from fastapi import FastAPI
 from structlog.testing import capture_logs
 
-from chatapp.auth import Identified, IdentityMiddleware, Person
+from chatapp.auth import AuthenticationMiddleware, AuthResult, User
 from chatapp.domain.conversation import Image, Persona, Profile
 from chatapp.domain.errors import ConversationNotFound, StoreUnavailable
 from chatapp.generation.runner import TurnRunner
@@ -40,11 +40,11 @@ PICTURES = (
 )
 
 
-class NamedIdentity:
+class NamedAuthenticator:
     """The user is whom the request names."""
 
-    async def identify(self, request):
-        return Identified(person=Person(user=request.headers.get("x-user", "ana"), kind="local"))
+    async def authenticate(self, request):
+        return AuthResult(user=User(id=request.headers.get("x-user", "ana"), kind="local"))
 
 
 class Chat:
@@ -62,7 +62,7 @@ class Chat:
         app.state.closing = asyncio.Event()
         add_exception_handlers(app)
         app.include_router(belongings.router(self.store, self.catalog, self.turns))
-        app.add_middleware(IdentityMiddleware, identity=NamedIdentity(), refuse=None)  # everybody is somebody
+        app.add_middleware(AuthenticationMiddleware, authenticator=NamedAuthenticator(), refuse=None)
         return app
 
     async def get(self, path, user="ana", **headers):

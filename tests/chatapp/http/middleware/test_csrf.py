@@ -3,7 +3,7 @@
 import pytest
 from starlette.testclient import TestClient
 
-from chatapp.http.middleware.csrf import OriginsMiddleware
+from chatapp.http.middleware.csrf import CsrfMiddleware
 
 OWN, ROOT = "http://testserver", "https://chat.example.org"
 FORGED = [
@@ -28,7 +28,7 @@ async def app(scope, receive, send):
 
 @pytest.fixture(scope="module")
 def client():
-    return TestClient(OriginsMiddleware(app, root_url=ROOT))
+    return TestClient(CsrfMiddleware(app, root_url=ROOT))
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "NONSENSE"])
@@ -46,7 +46,7 @@ def test_nobody_else_may(client, method, headers):
 
 
 def test_an_own_address_that_is_not_set_is_what_was_asked_for():
-    client = TestClient(OriginsMiddleware(app, root_url=""))
+    client = TestClient(CsrfMiddleware(app, root_url=""))
     assert client.post("/", headers={"origin": OWN}).status_code == 200
     assert client.post("/", headers={"origin": "null"}).status_code == 403
     assert client.post("/").status_code == 403

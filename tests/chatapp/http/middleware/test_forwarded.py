@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from chatapp.auth.client import client_address
 from chatapp.config.settings import Settings
-from chatapp.http.middleware.forwarded import MOST_PROXIES, ForwardingMiddleware
+from chatapp.http.middleware.forwarded import MOST_PROXIES, ClientAddressMiddleware
 
 TRUSTED = tuple(map(ip_network, ("10.0.0.0/8", "192.0.2.1", "fd00::/8")))
 
@@ -23,7 +23,7 @@ async def seen(peer, *forwarded, trusted=TRUSTED):
     headers = [(b"x-forwarded-for", value.encode()) for value in forwarded]
     headers += [(b"x-forwarded-host", b"evil.example"), (b"forwarded", b"for=9.9.9.9"), (b"host", b"chat")]
     scope = {"type": "http", "client": (peer, 5000), "headers": headers}
-    await ForwardingMiddleware(app, trusted=trusted)(scope, None, None)
+    await ClientAddressMiddleware(app, trusted=trusted)(scope, None, None)
     return client_address(scopes[0]), scopes[0]["headers"]
 
 
@@ -74,7 +74,7 @@ async def test_nonsense_is_no_failure_and_never_an_address(forwarded):
     async def app(scope, receive, send):
         pass
 
-    await ForwardingMiddleware(app, trusted=TRUSTED)(scope, None, None)
+    await ClientAddressMiddleware(app, trusted=TRUSTED)(scope, None, None)
     assert client_address(scope)
 
 

@@ -12,13 +12,13 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 
-from chatapp.auth import PERSON_KEY, Person
+from chatapp.auth import USER_KEY, User
 from chatapp.domain.errors import TooLong
 from chatapp.http.middleware.limits import (
     MOST_HEAD_BYTES,
     LargeRequestsMiddleware,
-    OpenStreamsMiddleware,
-    SizesMiddleware,
+    RequestSizeMiddleware,
+    StreamLimitMiddleware,
 )
 from tests.page_client import OWN_PAGE
 
@@ -37,7 +37,7 @@ async def pieces(count, size=100):
 
 
 async def test_a_body_may_be_as_long_as_any_that_the_page_sends():
-    async with client(SizesMiddleware(reading, most_bytes=1000)) as http:
+    async with client(RequestSizeMiddleware(reading, most_bytes=1000)) as http:
         assert (await http.post("/", content=b"x" * 1000)).text == "1000 bytes"
         assert (await http.post("/", content=pieces(10))).text == "1000 bytes"
 
@@ -49,7 +49,7 @@ async def test_a_longer_one_is_refused_in_words_before_anything_reads_it():
         read.append(True)
         await reading(scope, receive, send)
 
-    async with client(SizesMiddleware(app, most_bytes=1000)) as http:
+    async with client(RequestSizeMiddleware(app, most_bytes=1000)) as http:
         refused = await http.post("/", content=b"x" * 1001)
         assert (refused.status_code, refused.json()["error"]["text"]) == (413, str(TooLong()))
         assert read == []
@@ -59,12 +59,12 @@ async def test_a_longer_one_is_refused_in_words_before_anything_reads_it():
 
 @pytest.mark.parametrize("length", ["-1", "1e3", "x", "", "9" * 30])
 async def test_a_length_that_is_none_is_refused(length):
-    async with client(SizesMiddleware(reading, most_bytes=1000)) as http:
+    async with client(RequestSizeMiddleware(reading, most_bytes=1000)) as http:
         assert (await http.post("/", headers={"content-length": length})).status_code == 413
 
 
 async def test_a_head_has_a_bound_too():
-    async with client(SizesMiddleware(reading, most_bytes=1000)) as http:
+    async with client(RequestSizeMiddleware(reading, most_bytes=1000)) as http:
         assert (await http.get("/", headers={"cookie": "x" * 16_000})).status_code == 200
         for request in ({"headers": {"cookie": "x" * MOST_HEAD_BYTES}}, {"params": {"q": "x" * MOST_HEAD_BYTES}}):
             refused = await http.get("/", **request)
@@ -93,7 +93,7 @@ class Streams:
     def __init__(self, **bounds):
         self.end = asyncio.Event()
         self._begun = 0
-        self.app = OpenStreamsMiddleware(self._stream, **bounds)
+        self.app = StreamLimitMiddleware(self._stream, **bounds)
 
     async def _stream(self, scope, receive, send):
         self._begun += 1
@@ -107,7 +107,7 @@ class Streams:
 
     def ask(self, user, path="/conversations/x/events", **request):
         async def app(scope, receive, send):
-            await self.app(scope | {PERSON_KEY: Person(user=user, kind="local")}, receive, send)
+            await self.app(scope | {USER_KEY: User(id=user, kind="local")}, receive, send)
 
         async def asked():
             async with client(app) as http:

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from chatapp.http.middleware.shutdown import EndStreamsMiddleware
+from chatapp.http.middleware.shutdown import StreamShutdownMiddleware
 
 
 async def ask(path, app, closing):
@@ -12,7 +12,7 @@ async def ask(path, app, closing):
     async def send(message):
         sent.append(message)
 
-    await EndStreamsMiddleware(app, closing)({"type": "http", "path": path}, None, send)
+    await StreamShutdownMiddleware(app, closing)({"type": "http", "path": path}, None, send)
     return sent
 
 

@@ -3,7 +3,7 @@
 import pytest
 from starlette.testclient import TestClient
 
-from chatapp.http.middleware.trusted_hosts import HostsMiddleware
+from chatapp.http.middleware.trusted_hosts import TrustedHostMiddleware
 
 
 async def app(scope, receive, send):
@@ -12,7 +12,7 @@ async def app(scope, receive, send):
 
 
 def asked(host, path="/", *, root_url="", local=False, accept="*/*"):
-    client = TestClient(HostsMiddleware(app, root_url=root_url, local=local))
+    client = TestClient(TrustedHostMiddleware(app, root_url=root_url, local=local))
     return client.get(path, headers={"host": host, "accept": accept})
 
 

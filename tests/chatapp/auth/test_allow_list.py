@@ -2,8 +2,8 @@
 
 import pytest
 
-from chatapp.auth.allowed import AllowedPeople
-from chatapp.auth.oidc import GOOGLE, Provider
+from chatapp.auth.allow_list import AllowList
+from chatapp.auth.oidc import GOOGLE, OidcProvider
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ from chatapp.auth.oidc import GOOGLE, Provider
     ],
 )
 def test_an_address_or_a_domain_lets_in_whom_it_names(items, address, domain, is_in):
-    assert AllowedPeople(items.split()).let_in(address, domain) == is_in
+    assert AllowList(items.split()).allows(address, domain) == is_in
 
 
 @pytest.mark.parametrize(
@@ -36,11 +36,11 @@ def test_an_address_or_a_domain_lets_in_whom_it_names(items, address, domain, is
     ],
 )
 def test_at_google_the_organisation_is_what_google_says_and_not_what_an_address_ends_in(said, domain):
-    assert Provider(GOOGLE, "client", "secret")._claims({"sub": "1", **said}).domain == domain
+    assert OidcProvider(GOOGLE, "client", "secret")._checked({"sub": "1", **said}).domain == domain
 
 
 def test_elsewhere_it_is_what_the_verified_address_ends_in():
-    provider = Provider("https://id.example.org", "client", "secret")
+    provider = OidcProvider("https://id.example.org", "client", "secret")
     said = {"sub": "1", "email": "ana@example.org", "email_verified": True, "hd": "evil.example"}
-    assert provider._claims(said).domain == "example.org"
-    assert provider._claims(said | {"email_verified": False}).domain == ""
+    assert provider._checked(said).domain == "example.org"
+    assert provider._checked(said | {"email_verified": False}).domain == ""

@@ -1,0 +1,107 @@
+"""Field types of the settings: how the text of an environment variable is parsed and checked."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field
+from pydantic_settings import NoDecode
+
+from chatapp.models import Price
+
+ANYONE = "*"  # an item of CHAT_ALLOWED_PEOPLE
+_EMAIL = re.compile(r"[^@\s,]+@[^@\s,]+")
+_DOMAIN = re.compile(r"(?:[a-z0-9-]{1,63}\.)+[a-z0-9-]{2,63}", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """Describes the values of a field type in docs/settings.md."""
+
+    text: str
+
+
+def _parse_url(value: str) -> str:
+    if value and not re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", value):
+        raise ValueError("it must be an address like http://localhost:8000/v1")
+    return value.rstrip("/")
+
+
+def _parse_secure_url(value: str) -> str:
+    parts = urlsplit(value)
+    is_safe = parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname or ""))
+    if not (is_safe and parts.hostname) or parts.query or parts.fragment or parts.username:
+        raise ValueError("it must be an address like https://accounts.google.com")
+    return value.rstrip("/")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _parse_price(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    numbers = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)\s*", value)
+    if numbers is None:
+        raise ValueError("it must be US dollars per million tokens that are read and written, like 0.30/2.50")
+    return Price(float(numbers[1]), float(numbers[2]))
+
+
+def _parse_networks(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return tuple(ip_network(part) for part in re.split(r"[\s,]+", value) if part)
+    except ValueError as error:
+        raise ValueError(f"it must be networks like 10.0.0.0/8, separated by commas ({error})") from error
+
+
+def _parse_allow_list(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    items = tuple(part for part in re.split(r"[\s,]+", value) if part)
+    for item in items:
+        if not (item == ANYONE or _EMAIL.fullmatch(item) or _DOMAIN.fullmatch(item)):
+            raise ValueError(
+                f"{item!r} is neither an address (ana@example.org) nor a domain (example.org) nor {ANYONE} for all"
+            )
+    return items
+
+
+def parse_json_list(value: object) -> object:
+    """Parse a JSON list of models."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"it must be a JSON list of models ({error})") from error
+
+
+Url = Annotated[str, BeforeValidator(_parse_url), Format("URL")]
+SecureUrl = Annotated[str, BeforeValidator(_parse_secure_url), Format("https URL; http on this computer only")]
+ModelId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
+TokenPrice = Annotated[Price | None, NoDecode, BeforeValidator(_parse_price), Format("INPUT/OUTPUT, as in `0.10/0.40`")]
+Networks = Annotated[
+    tuple[IPv4Network | IPv6Network, ...],
+    NoDecode,
+    BeforeValidator(_parse_networks),
+    Format("networks or addresses, separated by commas"),
+]
+AllowListItems = Annotated[
+    tuple[str, ...],
+    NoDecode,
+    BeforeValidator(_parse_allow_list),
+    Format("e-mail addresses, domains or `*`, separated by commas"),
+]
+Quantity = Annotated[int | None, Field(ge=0, le=10**12)]
+Cost = Annotated[float | None, Field(ge=0, le=10**6, allow_inf_nan=False)]

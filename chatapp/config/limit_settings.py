@@ -1,0 +1,65 @@
+"""Settings of rate limits, quotas and sizes."""
+
+from __future__ import annotations
+
+from pydantic import Field
+from pydantic_settings import BaseSettings
+
+from chatapp.config.field_types import Cost, Quantity  # noqa: TC001  # pydantic reads the annotations
+from chatapp.limits import SHARED_QUOTA, USER_QUOTA
+
+
+def _quota(what: str, default: float) -> str:
+    return f"Maximum {what}. If not set: {default:,}. `0`: no limit."
+
+
+class LimitSettings(BaseSettings):
+    """How much one user, and all users together, may use. Each replica counts its own requests.
+
+    See [limits](operate.md#limits). With `CHAT_IDENTITY=local`, quotas that are not set do not apply.
+    """
+
+    messages_per_minute: Quantity = Field(
+        default=None, description=_quota("messages of one user per minute", USER_QUOTA.messages_per_minute)
+    )
+    tokens_per_day: Quantity = Field(
+        default=None, description=_quota("tokens of one user per day (UTC)", USER_QUOTA.tokens_per_day)
+    )
+    cost_per_day: Cost = Field(
+        default=None, description=_quota("cost of one user per day, in US dollars", USER_QUOTA.cost_per_day)
+    )
+    all_messages_per_minute: Quantity = Field(
+        default=None, description=_quota("messages of all users together per minute", SHARED_QUOTA.messages_per_minute)
+    )
+    all_tokens_per_day: Quantity = Field(
+        default=None, description=_quota("tokens of all users together per day", SHARED_QUOTA.tokens_per_day)
+    )
+    all_cost_per_day: Cost = Field(
+        default=None, description=_quota("cost of all users together per day, in US dollars", SHARED_QUOTA.cost_per_day)
+    )
+    new_guests_per_hour: int = Field(
+        default=60,
+        ge=0,
+        le=1_000_000,
+        description="Maximum new anonymous users and guests per hour from one client address (IPv6: one /56 network). "
+        "`0`: no limit.",
+    )
+    turns_at_once: int = Field(
+        default=256, ge=1, le=100_000, description="How many answers are generated at the same time."
+    )
+    turns_per_user: int = Field(
+        default=4,
+        ge=1,
+        le=1000,
+        description="How many answers are generated at the same time for one user; further ones wait in the queue.",
+    )
+    turns_waiting: int = Field(
+        default=512,
+        ge=0,
+        le=100_000,
+        description="Maximum length of the queue. If it is full, new messages are refused.",
+    )
+    max_message_chars: int = Field(
+        default=100_000, ge=100, le=900_000, description="Maximum length of a message, in characters."
+    )
+    max_images: int = Field(default=4, ge=0, le=16, description="Maximum number of images in a message.")

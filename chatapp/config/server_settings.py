@@ -1,0 +1,63 @@
+"""Settings of the web server and the page."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import AliasChoices, Field, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings
+
+from chatapp.config.field_types import Networks, Url  # noqa: TC001  # pydantic reads the annotations
+
+
+class ServerSettings(BaseSettings):
+    """Where the chat listens, what stands in front of it, and how it logs."""
+
+    host: str = Field(
+        default="127.0.0.1",
+        min_length=1,
+        description="Address to listen on. `0.0.0.0` accepts connections from other computers.",
+    )
+    port: int = Field(default=7860, ge=1, le=65535, description="Port to listen on.")
+    root_url: Url = Field(
+        default="",
+        description="The public address of the chat if a proxy stands in front, such as `https://chat.example.org`. "
+        "With https, cookies are sent over HTTPS only.",
+    )
+    trusted_proxies: Networks = Field(
+        default=(),
+        description="The proxies in front of the chat, such as `10.0.0.0/8, 192.0.2.7`. Only their `X-Forwarded-For` "
+        "is used to find the client's address. See [limits](operate.md#limits).",
+    )
+    connections: int = Field(
+        default=4096,
+        ge=16,
+        le=60_000,
+        description="Maximum number of open connections; fewer if the system allows fewer open files.",
+    )
+    shutdown_seconds: float = Field(
+        default=3,
+        ge=0,
+        le=600,
+        description="On shutdown, how many seconds running answers get to finish before they are interrupted.",
+    )
+    metrics_port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65535,
+        description="Port of the Prometheus metrics endpoint (`/metrics`). No endpoint if not set. "
+        "See [metrics](operate.md#metrics).",
+    )
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="Format of the log. `json` has the fields of Google Cloud Logging."
+    )
+    theme: Literal["blue", "green"] = Field(
+        default="blue", validation_alias=AliasChoices("THEME", "CHAT_THEME"), description="Accent colour of the page."
+    )
+
+    @field_validator("metrics_port")
+    @classmethod
+    def _metrics_port_is_separate(cls, port: int | None, info: ValidationInfo) -> int | None:
+        if port is not None and port == info.data.get("port"):
+            raise ValueError("it must be another port than CHAT_PORT, which everybody can ask")
+        return port
