@@ -5,22 +5,20 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import structlog
 
 from chatapp.domain.conversation import FinishReason, Message, MessageStatus, Usage
-from chatapp.domain.errors import ChatError, ConversationNotFound, ModelUnavailable
+from chatapp.domain.errors import ChatError, ModelUnavailable
 from chatapp.domain.sentences import Sentence
 from chatapp.generation.final_save import FinalSaves
-from chatapp.models import Finish, TextDelta
-from chatapp.models.context import ContextWindow, Omitted
+from chatapp.models import Finish, Omitted, TextDelta
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
-    from chatapp.domain.conversation import Image
     from chatapp.generation.queue import TurnQueue
     from chatapp.generation.turn import RunningAnswer, Turn
     from chatapp.limits import Limits
@@ -60,7 +58,6 @@ class AnswerGenerator:
         self._checkpoint_seconds = checkpoint_seconds
         self._limits = limits
         self._on_end = on_end
-        self._windows = {model.id: ContextWindow(model) for model in catalog}
 
     async def run(self, turn: Turn) -> None:
         """Generate all answers of a turn; return when the last of them is stored."""
@@ -99,10 +96,10 @@ class AnswerGenerator:
 
     async def _stream(self, answer: RunningAnswer) -> None:
         before = answer.message()
-        window = self._windows[answer.prompt.model.id]
+        prompt = answer.prompt
         finish: Finish | None = None
         first = True
-        events = window.stream(answer.prompt.messages, answer.prompt.parameters, self._images_of(answer.turn))
+        events = prompt.model.stream(prompt.messages, prompt.parameters)
         async with self._queue.turn(answer.turn.user, answer.move), aclosing(events):
             started = time.monotonic()
             answer.was_sent = True
@@ -124,7 +121,7 @@ class AnswerGenerator:
             finally:
                 answer.set(seconds=_total(before, before.seconds, round(time.monotonic() - started, 3)))
         if first:
-            raise ModelUnavailable(_no_text(window.model.label, finish))
+            raise ModelUnavailable(_no_text(prompt.model.label, finish))
         answer.set(status=MessageStatus.COMPLETE, finish_reason=finish.reason if finish else None)
 
     async def _store_checkpoints(self, answer: RunningAnswer) -> None:
@@ -176,22 +173,7 @@ class AnswerGenerator:
             return None
         prompt = answer.prompt
         sent = prompt.messages[answer.message().omitted_messages or 0 :]
-        return self._windows[prompt.model.id].filled(answer.usage, sent, prompt.parameters, written)
-
-    def _images_of(self, turn: Turn) -> Callable[[Message], Awaitable[Message]]:
-        """Return a function that loads the images of a message; images that are deleted are left out."""
-
-        async def loaded(message: Message) -> Message:
-            images: list[Image] = []
-            for image in message.images:
-                if image.data:
-                    images.append(image)
-                    continue
-                with suppress(ConversationNotFound):
-                    images.append(await self._store.image(turn.user, turn.conversation.id, image.id))
-            return dataclasses.replace(message, images=tuple(images))
-
-        return loaded
+        return prompt.model.estimated_usage(answer.usage, sent, prompt.parameters, written)
 
 
 def _no_text(model: str, finish: Finish | None) -> Sentence:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chatapp.domain.errors import ModelUnavailable
 from chatapp.domain.sentences import Sentence
 from chatapp.models import ModelState
+from chatapp.models.context_window import ContextEstimate, ContextWindow
+from chatapp.models.fallback import FallbackModel
+from chatapp.models.images import StoredImages
 from chatapp.models.prompt import clean_text
 
 if TYPE_CHECKING:
-    from chatapp.domain.conversation import GenerationParameters
+    from collections.abc import Awaitable, Callable
+
+    from chatapp.domain.conversation import GenerationParameters, Message
     from chatapp.generation.requests import AnswerRequest
     from chatapp.models import ChatModel
     from chatapp.models.catalog import Catalog
-
-CHECK_SECONDS = 2.0  # that a question waits to know whether its model has become ready
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,37 +29,51 @@ class ModelChoice:
     """The model that answers, and its parameters.
 
     Attributes:
-        instead_of: id of the chosen model, where another one answers because that is not ready.
+        instead_of: id of the requested model, where another one answers because that is not ready.
     """
 
-    model: ChatModel
+    model: ContextWindow
     parameters: GenerationParameters
     instead_of: str = ""
 
 
-async def choose(catalog: Catalog, request: AnswerRequest, *, needs_images: bool = False) -> ModelChoice:
-    """Return the requested model or, where the request allows it, the first that is ready if that one is not.
+class ModelChooser:
+    """Chooses the models of a turn, and wraps them."""
 
-    With ``needs_images``, another model must support images.
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._estimates: defaultdict[str, ContextEstimate] = defaultdict(ContextEstimate)  # by model id
 
-    Raises:
-        UnknownModel: there is no such model.
-        ModelUnavailable: it is not set up, and no other model may answer.
-    """
-    model = catalog.get(request.model)
-    parameters = dataclasses.replace(request.parameters, system_prompt=clean_text(request.parameters.system_prompt))
-    state = catalog.statuses()[model.id].state
-    if request.allow_fallback and state is not ModelState.READY:
-        if state is not ModelState.NOT_SET_UP:
-            await asyncio.wait([asyncio.ensure_future(catalog.check(model.id))], timeout=CHECK_SECONDS)
-        statuses = catalog.statuses()
-        if statuses[model.id].state is not ModelState.READY:
-            for other in catalog:
-                if statuses[other.id].state is ModelState.READY and (other.sees_images or not needs_images):
-                    return ModelChoice(other, parameters, instead_of=model.id)
-    if state is ModelState.NOT_SET_UP:
-        fix = catalog.statuses()[model.id].fix
-        raise ModelUnavailable(
-            Sentence("{model} is not set up. To use it, {fix}. Nothing was sent.", model=model.label, fix=fix)
-        )
-    return ModelChoice(model, parameters)
+    async def choose(
+        self,
+        request: AnswerRequest,
+        load_images: Callable[[Message], Awaitable[Message]],
+        *,
+        needs_images: bool = False,
+    ) -> ModelChoice:
+        """Return the requested model or, where it is not ready and the request allows it, another one.
+
+        Args:
+            request: for an answer.
+            load_images: see `StoredImages`.
+            needs_images: another model must support images.
+
+        Raises:
+            UnknownModel: there is no such model.
+            ModelUnavailable: it is not set up, and no other model answers.
+        """
+        model: ChatModel = self._catalog.get(request.model)
+        instead_of = ""
+        if request.allow_fallback:
+            model = fallback = await FallbackModel.select(self._catalog, model, needs_images=needs_images)
+            instead_of = fallback.instead_of
+        status = self._catalog.statuses()[model.id]
+        if status.state is ModelState.NOT_SET_UP:
+            raise ModelUnavailable(
+                Sentence(
+                    "{model} is not set up. To use it, {fix}. Nothing was sent.", model=model.label, fix=status.fix
+                )
+            )
+        window = ContextWindow(StoredImages(model, load_images), self._estimates[model.id])
+        system_prompt = clean_text(request.parameters.system_prompt)
+        return ModelChoice(window, dataclasses.replace(request.parameters, system_prompt=system_prompt), instead_of)

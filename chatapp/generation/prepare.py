@@ -18,7 +18,7 @@ from chatapp.domain.errors import ConversationBusy, MessageNotFound, NothingToCo
 from chatapp.domain.message_tree import Branches
 from chatapp.generation.titles import first_words
 from chatapp.generation.turn import Prompt, Turn
-from chatapp.models.sent_images import refuse_unseen
+from chatapp.models.images import check_images
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -84,7 +84,7 @@ class TurnPreparation:
             images=request.images,
         )
         for choice in choices:
-            refuse_unseen(choice.model, question)
+            check_images(choice.model, question)
         answers = [
             _empty_answer(choice, new_id(), turn_id, created_ms + number, question.id)
             for number, choice in enumerate(choices, 1)
@@ -112,7 +112,7 @@ class TurnPreparation:
         messages = before.path_to(question_id)
         if not messages or messages[-1].role is not Role.USER:
             raise MessageNotFound
-        refuse_unseen(choice.model, messages[-1])
+        check_images(choice.model, messages[-1])
         answer = _empty_answer(choice, answer_id, new_id(), _next_created_ms(before), question_id)
         await self._store.append(*key, answer)
         conversation = await self._apply(key, current, _update(choice, before, question_id, None))

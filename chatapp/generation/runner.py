@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import hashlib
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
 
 import structlog
@@ -15,7 +15,7 @@ from chatapp.domain.conversation import MessageStatus, new_id
 from chatapp.domain.errors import ConversationBusy, ConversationNotFound, InvalidMessage, ModelUnavailable
 from chatapp.domain.sentences import Sentence
 from chatapp.generation.generator import AnswerGenerator
-from chatapp.generation.model_choice import choose
+from chatapp.generation.model_choice import ModelChooser
 from chatapp.generation.prepare import TurnPreparation
 from chatapp.generation.queue import TurnLimits, TurnQueue
 from chatapp.generation.titles import Titles
@@ -26,7 +26,7 @@ from chatapp.store.temporary.router import PREFIX, is_temporary
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
-    from chatapp.domain.conversation import Conversation, Message
+    from chatapp.domain.conversation import Conversation, Image, Message
     from chatapp.generation.final_save import Key
     from chatapp.generation.requests import AnswerRequest, TurnRequest
     from chatapp.generation.turn import Turn
@@ -68,7 +68,7 @@ class TurnRunner:
     ) -> None:
         self.changes = Changes(store)
         self._store = store
-        self._catalog = catalog
+        self._models = ModelChooser(catalog)
         self._max_message_chars = max_message_chars
         self._queue = TurnQueue(limits)
         self._usage_limits = usage_limits
@@ -120,7 +120,11 @@ class TurnRunner:
         key = (user, request.conversation_id or _new_conversation_id(user, request))
         if request.is_retry and (conversation := await self._already_stored(key, request.question_id)):
             return conversation
-        choices = [await choose(self._catalog, answer, needs_images=bool(request.images)) for answer in request.answers]
+        load_images = self._image_loader(key)
+        choices = [
+            await self._models.choose(answer, load_images, needs_images=bool(request.images))
+            for answer in request.answers
+        ]
         return await self._run(key, len(choices), lambda: self._preparation.question(key, request, choices))
 
     async def regenerate(
@@ -145,7 +149,7 @@ class TurnRunner:
         key = (user, conversation_id)
         if is_retry and (conversation := await self._already_stored(key, answer_id)):
             return conversation
-        choice = await choose(self._catalog, request)
+        choice = await self._models.choose(request, self._image_loader(key))
         return await self._run(key, 1, lambda: self._preparation.regenerate(key, question_id, answer_id, choice))
 
     async def continue_answer(
@@ -158,7 +162,7 @@ class TurnRunner:
             ConversationNotFound, ...: as `start`.
         """
         key = (user, conversation_id)
-        choice = await choose(self._catalog, request)
+        choice = await self._models.choose(request, self._image_loader(key))
         return await self._run(key, 1, lambda: self._preparation.continue_answer(key, message_id, choice))
 
     def is_busy(self, user: str, conversation_id: str) -> bool:
@@ -216,6 +220,21 @@ class TurnRunner:
         if self._titles:
             await self._titles.aclose()
         await self._generator.final_saves.aclose()
+
+    def _image_loader(self, key: Key) -> Callable[[Message], Awaitable[Message]]:
+        """Return a function that loads the images of a message; images that are deleted are left out."""
+
+        async def load_images(message: Message) -> Message:
+            images: list[Image] = []
+            for image in message.images:
+                if image.data:
+                    images.append(image)
+                    continue
+                with suppress(ConversationNotFound):
+                    images.append(await self._store.image(*key, image.id))
+            return dataclasses.replace(message, images=tuple(images))
+
+        return load_images
 
     def _validated(self, text: str, *, has_images: bool) -> str:
         if not isinstance(text, str) or not (text.strip() or has_images):

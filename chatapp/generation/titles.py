@@ -13,7 +13,6 @@ import structlog
 from chatapp.domain.conversation import GenerationParameters, Message, MessageStatus, Role, Usage, new_id, now_ms
 from chatapp.domain.errors import ChatError
 from chatapp.models import TextDelta
-from chatapp.models.context import ContextWindow
 from chatapp.models.prompt import clean_text
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from chatapp.domain.conversation import Conversation
     from chatapp.generation.turn import RunningAnswer, Turn
     from chatapp.limits import Limits
-    from chatapp.models import ChatModel
+    from chatapp.models.context_window import ContextWindow
 
 TITLE_CHARS = 60
 TITLES_AT_ONCE = 16  # beyond, the first words stay: titles must not slow down answers
@@ -103,7 +102,7 @@ class Titles:
             return ""
         return changed.title if changed.title != former else ""
 
-    async def _generate(self, model: ChatModel, question: str, answer: str) -> str:
+    async def _generate(self, model: ContextWindow, question: str, answer: str) -> str:
         text = PROMPT.format(question=question[:READ_CHARS], answer=answer[:READ_CHARS])
         prompt = [Message(id=new_id(), turn_id=new_id(), role=Role.USER, content=text, created_ms=now_ms())]
         written, usage = "", None
@@ -116,7 +115,7 @@ class Titles:
                         usage = event
         finally:
             if written or usage:
-                self._limits.count(ContextWindow(model).filled(usage, prompt, _PARAMETERS, written), model.price)
+                self._limits.count(model.estimated_usage(usage, prompt, _PARAMETERS, written), model.price)
         return cleaned_title(written)
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from chatapp.domain.conversation import Conversation, GenerationParameters, Message, MessageStatus, Usage
     from chatapp.domain.message_tree import Branches
-    from chatapp.models import ChatModel
+    from chatapp.models.context_window import ContextWindow
 
 KEEPALIVE_SECONDS = 10.0  # after which subscribers are told that nothing has changed
 
@@ -20,7 +20,7 @@ KEEPALIVE_SECONDS = 10.0  # after which subscribers are told that nothing has ch
 class Prompt:
     """What a model is asked, and with which parameters."""
 
-    model: ChatModel
+    model: ContextWindow
     messages: Sequence[Message]
     parameters: GenerationParameters
 

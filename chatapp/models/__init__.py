@@ -76,7 +76,14 @@ class Finish:
     reason: FinishReason
 
 
-ModelEvent = TextDelta | Usage | Finish
+@dataclass(frozen=True, slots=True)
+class Omitted:
+    """How many of the oldest messages were not sent."""
+
+    messages: int
+
+
+ModelEvent = TextDelta | Usage | Finish | Omitted
 
 
 class ModelDefaults:
@@ -132,8 +139,8 @@ class ChatModel(Protocol):
     def stream(self, messages: Sequence[Message], parameters: GenerationParameters) -> AsyncGenerator[ModelEvent]:
         """Answer the last message, which is the user's; images are sent where they have their data.
 
-        Yields any number of `TextDelta`, at most one `Usage` and one `Finish`, as they arrive. Closing the generator
-        (or cancelling the task that reads it) closes the request, so that the server stops generating.
+        Yields any number of `TextDelta` and at most one of each other `ModelEvent`, as they arrive. Closing the
+        generator (or cancelling the task that reads it) closes the request, so that the server stops generating.
 
         Raises:
             ModelError: the answer could not be given, or ended early; one of its kinds where it is known.

@@ -8,9 +8,9 @@ import pytest
 from chatapp.domain.conversation import GenerationParameters, Image, Message, Place, Role
 from chatapp.domain.errors import CannotSee, ModelUnavailable, TooManyImages
 from chatapp.models import ModelState, TextDelta
-from chatapp.models.context import ContextWindow
+from chatapp.models.context_window import ContextWindow
+from chatapp.models.images import OMITTED_IMAGE
 from chatapp.models.openai.model import OpenAICompatibleModel
-from chatapp.models.sent_images import NOT_SHOWN
 from tests.fakes.openai_server import FakeOpenAIServer, Reply
 
 PICTURE = Image(id="p", media_type="image/png", width=1, height=1, data=b"\x89PNG")
@@ -75,7 +75,7 @@ async def test_a_server_that_refuses_pictures_is_known_not_to_see_them_from_then
             await answer(model, said(Role.USER, "Look", PICTURE))
         assert model.sees_images is False
         await answer(model, said(Role.USER, "Look", PICTURE), said(Role.ASSISTANT, "No."), said(Role.USER, "Hm."))
-    assert server.requests[-1]["messages"][0]["content"] == f"{NOT_SHOWN}\nLook"
+    assert server.requests[-1]["messages"][0]["content"] == f"{OMITTED_IMAGE}\nLook"
 
 
 async def test_a_server_that_takes_fewer_pictures_gets_as_many_as_it_takes(connect):
@@ -87,7 +87,7 @@ async def test_a_server_that_takes_fewer_pictures_gets_as_many_as_it_takes(conne
         model = connect(server, images=True)
         assert await answer(model, *conversation) == "Hello from the fake."
         first, _, last = server.requests[-1]["messages"]
-        assert (first["content"], last["content"][0]) == (f"{NOT_SHOWN}\nOne", SHOWN)
+        assert (first["content"], last["content"][0]) == (f"{OMITTED_IMAGE}\nOne", SHOWN)
         with pytest.raises(TooManyImages, match=r"Too many pictures: Gemma takes 1 at once\."):
             await answer(model, said(Role.USER, "Both", PICTURE, dataclasses.replace(PICTURE, id="q")))
 

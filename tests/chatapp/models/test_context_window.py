@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from chatapp.domain.conversation import GenerationParameters, Image, Message, Role, Usage
 from chatapp.domain.errors import CannotSee, ContextTooLong, TooManyImages
-from chatapp.models import TextDelta
-from chatapp.models.context import ContextWindow, Omitted, fit
-from chatapp.models.sent_images import NOT_SHOWN
+from chatapp.models import Omitted, TextDelta
+from chatapp.models.context_window import ContextWindow, fit
+from chatapp.models.images import OMITTED_IMAGE, StoredImages
 from tests.fakes.models import ScriptedModel
 
 
@@ -127,15 +127,15 @@ class Album:
         return dataclasses.replace(message, images=images)
 
 
-async def ask(window, messages, album, parameters=None):
-    return [event async for event in window.stream(messages, parameters or GenerationParameters(), album)]
+async def ask(window, messages):
+    return [event async for event in window.stream(messages, GenerationParameters())]
 
 
 async def test_images_are_loaded_only_for_messages_that_are_sent_and_once_each():
     model = ScriptedModel("ok", context_tokens=2048, bytes_per_token=1, sees_images=True, tokens_per_image=100)
     old, *rest, question = conversation(*("word " * 200 for _ in range(9)))
     album = Album()
-    await ask(ContextWindow(model), [seen(old, "old"), *rest, seen(question, "a", "b")], album)
+    await ask(ContextWindow(StoredImages(model, album)), [seen(old, "old"), *rest, seen(question, "a", "b")])
     assert len(model.asked) > 1  # refused at first
     assert album.asked == [question.id]
     assert [image.data for image in model.asked[-1][0][-1].images] == [b"a", b"b"]
@@ -144,50 +144,50 @@ async def test_images_are_loaded_only_for_messages_that_are_sent_and_once_each()
 async def test_images_with_data_need_no_loading():
     model = ScriptedModel("ok", sees_images=True)
     question = await Album()(seen(conversation("Which colour?")[0], "a"))
-    await ask(ContextWindow(model), [question], None)
+    await ask(ContextWindow(StoredImages(model, None)), [question])
     assert model.asked[0][0] == [question]
 
 
 async def test_a_question_with_images_is_refused_before_anything_is_sent_to_a_model_that_sees_none():
     model, album = ScriptedModel("never"), Album()
     with pytest.raises(CannotSee, match=r"Scripted cannot see pictures. Choose a model that can"):
-        await ask(ContextWindow(model), [seen(conversation("Which colour?")[0], "a")], album)
+        await ask(ContextWindow(StoredImages(model, album)), [seen(conversation("Which colour?")[0], "a")])
     assert (model.asked, album.asked) == ([], [])
 
 
 async def test_a_conversation_with_images_goes_on_with_a_model_that_sees_none():
     model, album = ScriptedModel("ok"), Album()
     first, answer, question = conversation("", "Red.", "And now in French?")
-    await ask(ContextWindow(model), [seen(first, "a"), answer, question], album)
+    await ask(ContextWindow(StoredImages(model, album)), [seen(first, "a"), answer, question])
     sent = model.asked[0][0]
     assert [message.images for message in sent] == [(), (), ()]
-    assert sent[0].content.startswith(NOT_SHOWN)
+    assert sent[0].content.startswith(OMITTED_IMAGE)
     assert album.asked == []
 
 
 async def test_a_server_that_takes_fewer_images_gets_the_newest_from_then_on():
     model, album = ScriptedModel("ok", sees_images=True, most_images=2), Album()
-    window = ContextWindow(model)
+    window = ContextWindow(StoredImages(model, album))
     first, answer, question = conversation("These?", "Cats.", "And these?")
     messages = [seen(first, "a", "b", "c"), answer, seen(question, "d")]
     for _ in range(2):
-        await ask(window, messages, album)
+        await ask(window, messages)
     assert len(model.asked) == 3
     shown = [[image.id for image in message.images] for message in model.asked[-1][0]]
     assert shown == [["c"], [], ["d"]]
-    assert model.asked[-1][0][0].content == f"{NOT_SHOWN}\n{NOT_SHOWN}\nThese?"
+    assert model.asked[-1][0][0].content == f"{OMITTED_IMAGE}\n{OMITTED_IMAGE}\nThese?"
     with pytest.raises(TooManyImages, match="Too many pictures: Scripted takes 2 at once"):
-        await ask(window, [seen(question, "a", "b", "c")], album)
+        await ask(window, [seen(question, "a", "b", "c")])
 
 
 async def test_the_tokens_of_images_are_learned_from_what_the_server_counts():
     model = ScriptedModel("ok", context_tokens=4096, bytes_per_token=3, sees_images=True, tokens_per_image=10)
     model.real_tokens_per_image = 1000
-    window, album = ContextWindow(model), Album()
-    await ask(window, [seen(conversation("One.")[0], "a")], album)
+    window = ContextWindow(StoredImages(model, Album()))
+    await ask(window, [seen(conversation("One.")[0], "a")])
     model.asked.clear()
     messages = conversation(*("Which colour? " for _ in range(9)))
-    await ask(window, [seen(message, f"{message.id}") for message in messages], album)
+    await ask(window, [seen(message, f"{message.id}") for message in messages])
     assert len(model.asked) == 1  # 9 pictures do not fit, and no refusal was needed to find out
     assert sum(len(message.images) for message in model.asked[0][0]) == 3
 
@@ -196,6 +196,8 @@ async def test_a_refusal_for_images_alone_leaves_out_the_oldest():
     model = ScriptedModel("ok", context_tokens=4096, sees_images=True, tokens_per_image=10)
     model.real_tokens_per_image = 1000
     messages = conversation(*("Which colour? " for _ in range(9)))
-    events = await ask(ContextWindow(model), [seen(message, f"{message.id}") for message in messages], Album())
+    events = await ask(
+        ContextWindow(StoredImages(model, Album())), [seen(message, f"{message.id}") for message in messages]
+    )
     assert TextDelta("ok") in events
     assert len(model.asked) <= 3

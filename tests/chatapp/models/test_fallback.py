@@ -1,0 +1,60 @@
+"""Another model answers while the chosen one is not ready; wrappers are models like the ones that they wrap."""
+
+import inspect
+
+import pytest
+
+from chatapp.domain.conversation import GenerationParameters, Place
+from chatapp.models import ChatModel, ModelState, ModelStatus, Price, TextDelta
+from chatapp.models.catalog import Catalog, UnconfiguredModel
+from chatapp.models.fallback import FallbackModel
+from chatapp.models.wrapper import ModelWrapper
+from tests.chatapp.models.test_context_window import conversation
+from tests.fakes.models import ScriptedModel
+
+DOWN = ModelStatus(ModelState.UNAVAILABLE, "down")
+
+
+async def selected(*models, **options):
+    """Return what is selected where the first of these models was chosen."""
+    catalog = Catalog(models)
+    await catalog.check()
+    try:
+        return await FallbackModel.select(catalog, models[0], **options)
+    finally:
+        await catalog.aclose()
+
+
+async def test_a_model_that_is_ready_answers_itself():
+    model = await selected(ScriptedModel(id="a"), ScriptedModel(id="b"))
+    assert (model.id, model.instead_of) == ("a", "")
+
+
+@pytest.mark.parametrize("chosen", [ScriptedModel(id="a", status=DOWN), UnconfiguredModel("a", "A", fix="set it")])
+async def test_the_first_model_that_is_ready_answers_instead_of_one_that_is_not(chosen):
+    model = await selected(chosen, ScriptedModel(id="b", status=DOWN), ScriptedModel(id="c"), ScriptedModel(id="d"))
+    assert (model.id, model.instead_of) == ("c", "a")
+
+
+async def test_a_question_with_images_falls_back_to_a_model_that_supports_them():
+    models = ScriptedModel(id="a", status=DOWN), ScriptedModel(id="b"), ScriptedModel(id="c", sees_images=True)
+    assert (await selected(*models, needs_images=True)).id == "c"
+
+
+async def test_the_chosen_model_answers_where_no_other_one_is_ready():
+    model = await selected(ScriptedModel(id="a", status=DOWN), ScriptedModel(id="b", status=DOWN))
+    assert (model.id, model.instead_of) == ("a", "")
+
+
+async def test_a_wrapper_is_in_everything_the_model_that_it_wraps():
+    model = ScriptedModel("ok", context_tokens=4096, sees_images=True)
+    model.place, model.price, model.unsupported = Place.OWN_GPUS, Price(1, 2), {"top_p": "no"}
+    model.writes_titles = False
+    wrapper = ModelWrapper(model)
+    names = {name for name, _ in inspect.getmembers(ChatModel) if not name.startswith("_")} | {"id", "label"}
+    assert len(names) > 10
+    for name in names - {"stream", "status", "start", "aclose"}:
+        assert getattr(wrapper, name) == getattr(model, name), name
+    assert await wrapper.status() == ModelStatus(ModelState.READY)
+    events = [event async for event in wrapper.stream(conversation("Hi"), GenerationParameters())]
+    assert TextDelta("ok") in events
