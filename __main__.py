@@ -5,7 +5,9 @@
 
 import pulumi
 
-from stacks import HybridChat, Names, Settings
+from stacks.hybrid import HybridChat
+from stacks.names import Names
+from stacks.settings import Settings
 
 settings = Settings.load()
 chat = HybridChat("hybrid-chat", settings, Names(pulumi.get_stack()))

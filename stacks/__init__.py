@@ -1,7 +1,1 @@
-"""The infrastructure: one room, one component, one file; `HybridChat` joins them."""
-
-from stacks.hybrid import HybridChat
-from stacks.names import Names
-from stacks.settings import InvalidSettings, Settings
-
-__all__ = ["HybridChat", "InvalidSettings", "Names", "Settings"]
+"""The infrastructure as code: one component per module; `stacks.hybrid` composes them."""

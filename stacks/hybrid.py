@@ -10,31 +10,31 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 import pulumi_random as random
 
-from stacks.access import Limits
-from stacks.access_settings import access_warnings
-from stacks.address import NAME_APIS
-from stacks.chat import ChatApp, ChatAppArgs, FirestoreHistory, Gemini, Gemma, Pods, VolumeHistory
-from stacks.cluster import AutopilotCluster, AutopilotClusterArgs, cluster_provider
-from stacks.database import ChatDatabase, ChatDatabaseArgs
-from stacks.entrance import Entrance, GoogleProject
-from stacks.gateway import LOAD_BALANCER_NETWORKS
-from stacks.gemma import APP as GEMMA_APP
-from stacks.gemma import SERVED_NAME, GemmaServer, GemmaServerArgs
-from stacks.iap import IAP_API
-from stacks.identity import WorkloadIdentity, WorkloadIdentityArgs
-from stacks.image import ChatImage, ChatImageArgs, RegistryArgs, gcloud_environment
-from stacks.manifests import FOLDER, Manifest
-from stacks.network import NetworkIsolation, NetworkIsolationArgs
-from stacks.profiles import sees_images
-from stacks.project import ProjectServices, ProjectServicesArgs
+from stacks.components.chat import ChatApp, ChatAppArgs, FirestoreHistory, Gemini, Gemma, Pods, VolumeHistory
+from stacks.components.cluster import AutopilotCluster, AutopilotClusterArgs, cluster_provider
+from stacks.components.firestore import ChatDatabase, ChatDatabaseArgs
+from stacks.components.gpu_profiles import sees_images
+from stacks.components.image import ChatImage, ChatImageArgs, RegistryArgs, gcloud_environment
+from stacks.components.manifests import FOLDER, Manifest
+from stacks.components.model_server import APP as GEMMA_APP
+from stacks.components.model_server import SERVED_NAME, GemmaServer, GemmaServerArgs
+from stacks.components.network_policies import NetworkIsolation, NetworkIsolationArgs
+from stacks.components.services import ProjectServices, ProjectServicesArgs
+from stacks.components.workload_identity import WorkloadIdentity, WorkloadIdentityArgs
+from stacks.components.workloads import labels
+from stacks.ingress.access import Limits
+from stacks.ingress.https_gateway import LOAD_BALANCER_NETWORKS
+from stacks.ingress.iap import IAP_API
+from stacks.ingress.ingress import Entrance, GoogleProject
+from stacks.ingress.sign_in import access_warnings
+from stacks.ingress.static_address import NAME_APIS
 from stacks.settings import secret_of
-from stacks.workloads import labels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from stacks.access import Access
-    from stacks.access_settings import WayIn
+    from stacks.ingress.access import Access
+    from stacks.ingress.sign_in import WayIn
     from stacks.names import Names
     from stacks.settings import Settings
 

@@ -15,8 +15,8 @@ import pulumi
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.alias_generators import to_camel
 
-from stacks.access_settings import AllowedPerson, SignIn, WayIn, access_conflicts, parsed_people
-from stacks.profiles import PROFILES, GpuProfile, is_gated
+from stacks.components.gpu_profiles import PROFILES, GpuProfile, is_gated
+from stacks.ingress.sign_in import AllowedPerson, SignIn, WayIn, access_conflicts, parsed_people
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping

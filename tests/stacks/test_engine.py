@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from stacks.source import Source
+from stacks.components.image_source import Source
 from tests.stacks.recording import ROOT
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import pulumi_gcp as gcp
 import pytest
 
 from chatapp.config import settings as chat
-from stacks.profiles import PROFILES
+from stacks.components.gpu_profiles import PROFILES
 from tests.stacks.recording import Registered, seen
 
 pytestmark = pytest.mark.slow  # every object of many deployments against large schemas

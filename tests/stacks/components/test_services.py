@@ -8,7 +8,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from stacks import project
+from stacks.components import services
 from tests.stacks.recording import run
 
 NOT_YET = [
@@ -27,7 +27,7 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     async def sleep(seconds: float) -> None:
         waits.append(seconds)
 
-    monkeypatch.setattr(project, "sleep", sleep)
+    monkeypatch.setattr(services, "sleep", sleep)
     return waits
 
 
@@ -35,7 +35,7 @@ def tries_again(errors: list[str], operation: str = "create", kind: str = "gcp:c
     answers: list[Any] = []
 
     def program() -> None:
-        hook = project.patience("patience")
+        hook = services.patience("patience")
         failure = pulumi.ErrorHookArgs("urn", "", "n", kind, failed_operation=operation, errors=errors)
         answers.append(hook(failure))
 

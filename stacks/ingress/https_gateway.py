@@ -9,9 +9,9 @@ import pulumi
 import pulumi_gcp as gcp
 import pulumi_kubernetes as kubernetes
 
-from stacks.armor import armor_rules
-from stacks.chat import APP, HEALTH, PORT
-from stacks.workloads import metadata
+from stacks.components.chat import APP, HEALTH, PORT
+from stacks.components.workloads import metadata
+from stacks.ingress.cloud_armor import armor_rules
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

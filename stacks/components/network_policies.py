@@ -11,11 +11,11 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 from pulumi_kubernetes.networking import v1
 
-from stacks.chat import APP as CHAT
-from stacks.chat import METRICS_PORT, PORT
-from stacks.gemma import APP as GEMMA
-from stacks.gemma import CONTAINER_PORT
-from stacks.workloads import metadata
+from stacks.components.chat import APP as CHAT
+from stacks.components.chat import METRICS_PORT, PORT
+from stacks.components.model_server import APP as GEMMA
+from stacks.components.model_server import CONTAINER_PORT
+from stacks.components.workloads import metadata
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

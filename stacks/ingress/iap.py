@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pulumi
 import pulumi_gcp as gcp
 
-from stacks.access_settings import EVERYBODY, GROUP
+from stacks.ingress.sign_in import EVERYBODY, GROUP
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from stacks.manifests import Manifest, applied
-from stacks.workloads import (
+from stacks.components.manifests import Manifest, applied
+from stacks.components.workloads import (
     SKIP_AWAIT,
     confined,
     content_hash,
@@ -28,7 +28,7 @@ from stacks.workloads import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from stacks.profiles import GpuProfile
+    from stacks.components.gpu_profiles import GpuProfile
 
 APP = "gemma"
 HEALTH = "/health"

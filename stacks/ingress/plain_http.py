@@ -1,4 +1,4 @@
-"""How a browser gets in without encryption: a plain load balancer, or a forwarded port (`stacks/gateway.py`: https)."""
+"""Ingress without TLS: a plain load balancer, or a forwarded port (`https_gateway.py` is the one with TLS)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Literal
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from stacks.chat import APP, PORT, sticky_service
-from stacks.workloads import metadata
+from stacks.components.chat import APP, PORT, sticky_service
+from stacks.components.workloads import metadata
 
 LOCAL_URL = f"http://127.0.0.1:{PORT}"
 """Where a forwarded port leads to the chat."""

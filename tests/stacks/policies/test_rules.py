@@ -22,8 +22,8 @@ from pulumi_policy import (
 )
 from pulumi_policy.proxy import unknown_checking_proxy
 
+from stacks.components.gpu_profiles import PROFILES
 from stacks.policies.rules import POLICIES
-from stacks.profiles import PROFILES
 from tests.stacks.recording import ROOT, Registered, seen
 
 if TYPE_CHECKING:

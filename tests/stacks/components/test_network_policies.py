@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.stacks.network_rules import Peer, reaches
+from tests.stacks.components.network_rules import Peer, reaches
 from tests.stacks.recording import seen
 
 GCP = {"gcp:project": "my-proj-1"}

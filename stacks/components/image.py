@@ -13,7 +13,7 @@ import pulumi
 import pulumi_command as command
 import pulumi_gcp as gcp
 
-from stacks.source import DOCKERFILE, Source
+from stacks.components.image_source import DOCKERFILE, Source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

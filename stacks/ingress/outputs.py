@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pulumi
 
-from stacks.iap import CALLBACK
+from stacks.ingress.iap import CALLBACK
 
 if TYPE_CHECKING:
-    from stacks.address import PublicAddress
+    from stacks.ingress.static_address import PublicAddress
     from stacks.settings import Settings
 
 SIGN_IN_CALLBACK = "/sign-in/callback"

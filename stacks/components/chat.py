@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Literal
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from stacks.access import Access, Limits
-from stacks.manifests import Manifest, applied
-from stacks.workloads import (
+from stacks.components.manifests import Manifest, applied
+from stacks.components.workloads import (
     SKIP_AWAIT,
     confined,
     content_hash,
@@ -25,6 +24,7 @@ from stacks.workloads import (
     scratch,
     secret_variable,
 )
+from stacks.ingress.access import Access, Limits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

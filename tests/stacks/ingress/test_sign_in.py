@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from stacks.access import Limits
-from stacks.access_settings import access_warnings
-from stacks.iap import iap_member
+from stacks.ingress.access import Limits
+from stacks.ingress.iap import iap_member
+from stacks.ingress.sign_in import access_warnings
 from stacks.settings import InvalidSettings, Settings
 from tests.stacks.recording import ADDRESS, RUNNER, Deployed, deploy, seen
 

@@ -10,7 +10,7 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 import yaml
 
-FOLDER = Path(__file__).resolve().parent.parent / "manifests"
+FOLDER = Path(__file__).resolve().parents[2] / "manifests"
 
 
 class InvalidManifest(pulumi.RunError):

@@ -8,7 +8,7 @@ import pulumi
 import pytest
 import yaml
 
-from stacks.manifests import FOLDER, InvalidManifest, Manifest, applied
+from stacks.components.manifests import FOLDER, InvalidManifest, Manifest, applied
 from tests.stacks.recording import run
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def test_a_missing_file_is_named() -> None:
 @pytest.mark.parametrize("file", sorted(path.name for path in FOLDER.glob("*.yaml")))
 def test_every_file_is_good_and_used(file: str) -> None:
     assert Manifest.read(file).name
-    program = "".join(path.read_text(encoding="utf-8") for path in (FOLDER.parent / "stacks").glob("*.py"))
+    program = "".join(path.read_text(encoding="utf-8") for path in (FOLDER.parent / "stacks").rglob("*.py"))
     assert file in program, "nothing applies it"
 
 

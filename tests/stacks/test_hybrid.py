@@ -10,9 +10,9 @@ import pytest
 from pulumi.runtime import rpc
 
 from chatapp.models import kubernetes_status as pods
-from stacks.chat import ACCOUNT_FOLDER
+from stacks.components.chat import ACCOUNT_FOLDER
+from stacks.components.gpu_profiles import PROFILES
 from stacks.names import Names
-from stacks.profiles import PROFILES
 from tests.stacks.recording import NUMBER, Deployed, Registered, deploy, seen, walk
 
 PROJECT = "my-proj-1"
@@ -664,7 +664,7 @@ class TestRunTwice:
         assert [r.name for r in after.resources if r.inputs != inputs[r.urn]] == ["chat"]
 
     def test_a_changed_source_changes_only_the_image_and_the_chats_deployment(self, monkeypatch) -> None:
-        from stacks.source import Source
+        from stacks.components.image_source import Source
         from tests.stacks import recording
 
         before = deployed()
@@ -680,8 +680,8 @@ class TestRunTwice:
 
 
 def test_a_room_can_be_used_in_another_program() -> None:
-    from stacks.exposure import PublicEndpoint, PublicEndpointArgs
-    from stacks.gemma import GemmaServer, GemmaServerArgs
+    from stacks.components.model_server import GemmaServer, GemmaServerArgs
+    from stacks.ingress.plain_http import PublicEndpoint, PublicEndpointArgs
     from tests.stacks.recording import run
 
     def program() -> None:

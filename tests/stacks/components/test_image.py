@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from stacks.image import gcloud_environment
-from stacks.source import DOCKERFILE, Source
+from stacks.components.image import gcloud_environment
+from stacks.components.image_source import DOCKERFILE, Source
 from tests.stacks.recording import ROOT, deploy, run
 
-SCRIPT = ROOT / "stacks" / "cloud_build.sh"
+SCRIPT = ROOT / "stacks/components/cloud_build.sh"
 DIGEST = "sha256:" + "d" * 64
 
 

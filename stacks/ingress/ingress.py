@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 
 import pulumi
 
-from stacks.access import Access
-from stacks.access_settings import GROUP
-from stacks.address import NAME_APIS, PublicAddress, PublicAddressArgs
-from stacks.exposure import LOCAL_URL, PublicEndpoint, PublicEndpointArgs
-from stacks.first_minutes import first_minutes
-from stacks.gateway import LOAD_BALANCER_NETWORKS, HttpsGateway, HttpsGatewayArgs, OwnIapClient
-from stacks.iap import IAP_API, IdentityAwareProxy, IdentityAwareProxyArgs
+from stacks.ingress.access import Access
+from stacks.ingress.https_gateway import LOAD_BALANCER_NETWORKS, HttpsGateway, HttpsGatewayArgs, OwnIapClient
+from stacks.ingress.iap import IAP_API, IdentityAwareProxy, IdentityAwareProxyArgs
+from stacks.ingress.outputs import first_minutes
+from stacks.ingress.plain_http import LOCAL_URL, PublicEndpoint, PublicEndpointArgs
+from stacks.ingress.sign_in import GROUP
+from stacks.ingress.static_address import NAME_APIS, PublicAddress, PublicAddressArgs
 from stacks.settings import secret_of
 
 if TYPE_CHECKING:
-    from stacks.chat import ChatApp
-    from stacks.identity import WorkloadIdentity
+    from stacks.components.chat import ChatApp
+    from stacks.components.services import ProjectServices
+    from stacks.components.workload_identity import WorkloadIdentity
     from stacks.names import Names
-    from stacks.project import ProjectServices
     from stacks.settings import Settings
 
 

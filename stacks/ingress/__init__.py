@@ -1,0 +1,1 @@
+"""How a browser reaches the chat: HTTPS or plain HTTP, address, certificate, and who may sign in."""
