@@ -1,4 +1,4 @@
-"""The Pulumi program: read the settings, build the stack, export what a person wants to know.
+"""The Pulumi program: load the settings, create the resources, export the outputs.
 
 `make up` runs it. `stacks/hybrid.py` is the deployment; `Pulumi.yaml` describes the settings.
 """

@@ -1,4 +1,4 @@
-"""The whole deployment: reading it from top to bottom is reading what is deployed."""
+"""The composition root: which components a deployment has, and how they depend on each other."""
 
 from __future__ import annotations
 
@@ -10,33 +10,34 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 import pulumi_random as random
 
-from stacks.components.chat import ChatApp, ChatAppArgs, FirestoreHistory, Gemini, Gemma, Pods, VolumeHistory
+from stacks.chat_env import Sources, environment, secret_environment
+from stacks.components.chat import ChatApp, ChatAppArgs, Volume
 from stacks.components.cluster import AutopilotCluster, AutopilotClusterArgs, cluster_provider
 from stacks.components.firestore import ChatDatabase, ChatDatabaseArgs
-from stacks.components.gpu_profiles import sees_images
 from stacks.components.image import ChatImage, ChatImageArgs, RegistryArgs, gcloud_environment
 from stacks.components.manifests import FOLDER, Manifest
 from stacks.components.model_server import APP as GEMMA_APP
-from stacks.components.model_server import SERVED_NAME, GemmaServer, GemmaServerArgs
+from stacks.components.model_server import GemmaServer, GemmaServerArgs
 from stacks.components.network_policies import NetworkIsolation, NetworkIsolationArgs
 from stacks.components.services import ProjectServices, ProjectServicesArgs
 from stacks.components.workload_identity import WorkloadIdentity, WorkloadIdentityArgs
 from stacks.components.workloads import labels
-from stacks.ingress.access import Limits
 from stacks.ingress.https_gateway import LOAD_BALANCER_NETWORKS
 from stacks.ingress.iap import IAP_API
-from stacks.ingress.ingress import Entrance, GoogleProject
-from stacks.ingress.sign_in import access_warnings
+from stacks.ingress.ingress import GoogleProject, Ingress
 from stacks.ingress.static_address import NAME_APIS
-from stacks.settings import secret_of
+from stacks.settings import secret_output
+from stacks.validation.sign_in import public_access_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from stacks.ingress.access import Access
-    from stacks.ingress.sign_in import WayIn
+    from stacks.components.gpu_profiles import GpuProfile
     from stacks.names import Names
     from stacks.settings import Settings
+    from stacks.validation.types import IngressKind
+
+    Outputs = dict[str, pulumi.Input[str]]
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -51,7 +52,7 @@ APIS = (
 )
 BUILD_APIS = ("artifactregistry.googleapis.com", "cloudbuild.googleapis.com", "storage.googleapis.com")
 
-# Pods that are not confined are refused, and named in warnings and in the audit log.
+# The namespace rejects pods outside the `restricted` Pod Security Standard, with a warning and an audit log entry.
 RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn", "audit")}
 
 # The history's fields in Firestore, as chatapp/store writes them (a test compares them).
@@ -67,7 +68,7 @@ EXPIRING = ("conversations", "messages", "images", "revocations")
 
 
 class HybridChat(pulumi.ComponentResource):
-    """Everything: the rooms and how they are joined.
+    """The whole deployment.
 
     Attributes:
         outputs: name -> value, for `pulumi stack output`.
@@ -80,17 +81,13 @@ class HybridChat(pulumi.ComponentResource):
         self._settings = settings
         self._names = names
         self._child = pulumi.ResourceOptions(parent=self)
-        for sentence in access_warnings(settings):
-            pulumi.log.warn(sentence, self)
-        if settings.on_gcp:
-            self.outputs = self._on_google_cloud()
-        else:
-            self.outputs = self._on_kubernetes()
+        for warning in public_access_warnings(settings):
+            pulumi.log.warn(warning, self)
+        self.outputs = self._on_google_cloud() if settings.on_gcp else self._on_kubernetes()
         self.register_outputs(self.outputs)
 
-    def _on_google_cloud(self) -> dict[str, pulumi.Input[str]]:
+    def _on_google_cloud(self) -> Outputs:
         settings, names, project = self._settings, self._names, self._settings.project
-        builds = settings.image_source in {"cloud-build", "docker"}
         services = ProjectServices("services", ProjectServicesArgs(project, apis_of(settings)), self._child)
         cluster = AutopilotCluster(
             "cluster",
@@ -106,22 +103,8 @@ class HybridChat(pulumi.ComponentResource):
             ),
             self._child,
         )
-        database = ChatDatabase(
-            "database",
-            ChatDatabaseArgs(
-                name=names.database,
-                project=project,
-                location=settings.database_location,
-                rules=(FOLDER / "firestore.rules").read_text(encoding="utf-8"),
-                expiry_field=EXPIRY_FIELD,
-                expiring=EXPIRING,
-                indexed_fields=INDEXED_FIELDS,
-                depends_on=[services["firestore.googleapis.com"], services["firebaserules.googleapis.com"]],
-                hooks=services.hooks,
-            ),
-            self._child,
-        )
-        identity = WorkloadIdentity(
+        database = self._database(services)
+        workload_identity = WorkloadIdentity(
             "identity",
             WorkloadIdentityArgs(
                 project=project,
@@ -133,78 +116,75 @@ class HybridChat(pulumi.ComponentResource):
             ),
             self._child,
         )
-        registry = None
-        if builds:
-            registry = RegistryArgs(
-                project=project,
-                region=settings.region,
-                repository=names.repository,
-                readers={"nodes": cluster.nodes_account.member},
-                build_account=names.build_account,
-                build_bucket=names.build_bucket(project),
-                gcloud_environment=gcloud_environment(),
-                depends_on=[services[api] for api in (*BUILD_APIS, "iam.googleapis.com")],
-                hooks=services.hooks,
-            )
-        entrance = Entrance(settings, names, self, GoogleProject(services, identity))
+        registry = self._registry(services, cluster) if settings.builds_image else None
+        ingress = Ingress(settings, names, self, GoogleProject(services, workload_identity))
         secret = random.RandomPassword("session-secret", length=48, special=False, opts=self._child)
-        inside = pulumi.ResourceOptions(parent=self, provider=cluster.provider)
-        chat, outputs = self._workloads(
-            inside,
+        outputs = self._workloads(
+            cluster.provider,
+            ingress,
             image=self._image(registry),
-            history=FirestoreHistory(project, database.name, settings.retention_days),
-            gemini=Gemini(settings.gemini_model, project=project, location=settings.vertex_location),
-            access=entrance.access,
+            database=database.name,
             session_secret=secret.result,
-            depends_on=[*identity.bindings, database],
+            depends_on=[*workload_identity.bindings, database],
         )
-        console = "https://console.cloud.google.com"
-        place = f"{settings.region}/{names.cluster}"
+        console, query = "https://console.cloud.google.com", f"project={project}"
+        location = f"{settings.region}/{names.cluster}"
         return {
-            **entrance.opened(chat, inside),
             **outputs,
             "credentials": f"gcloud container clusters get-credentials {names.cluster} --region {settings.region} "
             f"--project {project}",
-            "consoleWorkloads": f"{console}/kubernetes/workload/overview?project={project}",
-            "consoleCluster": f"{console}/kubernetes/clusters/details/{place}/details?project={project}",
-            "consoleHistory": f"{console}/firestore/databases/{names.database}/data?project={project}",
-            **({"consoleBuilds": f"{console}/cloud-build/builds?project={project}"} if builds else {}),
+            "consoleWorkloads": f"{console}/kubernetes/workload/overview?{query}",
+            "consoleCluster": f"{console}/kubernetes/clusters/details/{location}/details?{query}",
+            "consoleHistory": f"{console}/firestore/databases/{names.database}/data?{query}",
+            **({"consoleBuilds": f"{console}/cloud-build/builds?{query}"} if settings.builds_image else {}),
         }
 
-    def _on_kubernetes(self) -> dict[str, pulumi.Input[str]]:
+    def _on_kubernetes(self) -> Outputs:
         settings = self._settings
-        # Neither is set: KUBECONFIG or ~/.kube/config, and the context that is current there.
+        # If neither is set: KUBECONFIG or ~/.kube/config, and its current context.
         provider = cluster_provider(
-            self, kubeconfig=secret_of(settings.kubeconfig), context=settings.kube_context or None, is_own=False
+            self, kubeconfig=secret_output(settings.kubeconfig), context=settings.kube_context or None, is_owned=False
         )
         if not (settings.gpu_profile or settings.gemma_url or settings.gemini_api_key.get_secret_value()):
             pulumi.log.warn(
                 "The chat will have no model: set gemmaUrl, gemma (if the cluster has GPUs) or geminiApiKey.", self
             )
-        entrance = Entrance(settings, self._names, self)
-        inside = pulumi.ResourceOptions(parent=self, provider=provider)
-        chat, outputs = self._workloads(
-            inside,
-            image=self._image(None),
-            history=VolumeHistory(settings.volume_size, settings.storage_class, self._names.chat_volume),
-            gemini=Gemini(settings.gemini_model, api_key=secret_of(settings.gemini_api_key)),
-            access=entrance.access,
-        )
-        return {**entrance.opened(chat, inside), **outputs}
+        ingress = Ingress(settings, self._names, self)
+        volume = Volume(settings.volume_size, settings.storage_class, self._names.chat_volume)
+        return self._workloads(provider, ingress, image=self._image(None), volume=volume)
 
-    def _limits(self) -> Limits:
-        settings = self._settings
-        totals = (settings.all_tokens_per_day, settings.all_cost_per_day)
-        if any(totals) and settings.replicas > 1:
-            pulumi.log.info(
-                f"Each of the {settings.replicas} copies of the chat counts for itself: of allTokensPerDay and "
-                f"allCostPerDay each gets one part in {settings.replicas}.",
-                self,
-            )
-        return Limits(settings.messages_per_minute, settings.tokens_per_day, settings.cost_per_day, *totals)
+    def _database(self, services: ProjectServices) -> ChatDatabase:
+        return ChatDatabase(
+            "database",
+            ChatDatabaseArgs(
+                name=self._names.database,
+                project=self._settings.project,
+                location=self._settings.database_location,
+                rules=(FOLDER / "firestore.rules").read_text(encoding="utf-8"),
+                expiry_field=EXPIRY_FIELD,
+                expiring=EXPIRING,
+                indexed_fields=INDEXED_FIELDS,
+                depends_on=[services["firestore.googleapis.com"], services["firebaserules.googleapis.com"]],
+                hooks=services.hooks,
+            ),
+            self._child,
+        )
+
+    def _registry(self, services: ProjectServices, cluster: AutopilotCluster) -> RegistryArgs:
+        return RegistryArgs(
+            project=self._settings.project,
+            region=self._settings.region,
+            repository=self._names.repository,
+            readers={"nodes": cluster.nodes_account.member},
+            build_account=self._names.build_account,
+            build_bucket=self._names.build_bucket(self._settings.project),
+            gcloud_environment=gcloud_environment(),
+            depends_on=[services[api] for api in (*BUILD_APIS, "iam.googleapis.com")],
+            hooks=services.hooks,
+        )
 
     def _image(self, registry: RegistryArgs | None) -> ChatImage:
-        root = Path(os.path.relpath(ROOT))  # relative, so that no machine's path is in the state
+        root = Path(os.path.relpath(ROOT))  # relative, so that the state contains no path of this machine
         return ChatImage(
             "image",
             ChatImageArgs(self._settings.image_source, root, registry, self._settings.image_registry),
@@ -213,25 +193,37 @@ class HybridChat(pulumi.ComponentResource):
 
     def _workloads(
         self,
-        inside: pulumi.ResourceOptions,
+        provider: kubernetes.Provider,
+        ingress: Ingress,
         *,
         image: ChatImage,
-        history: FirestoreHistory | VolumeHistory,
-        gemini: Gemini,
-        access: Access,
+        volume: Volume | None = None,
+        database: pulumi.Input[str] | None = None,
         session_secret: pulumi.Input[str] | None = None,
-        depends_on: list[pulumi.Resource] | None = None,
-    ) -> tuple[ChatApp, dict[str, pulumi.Input[str]]]:
-        """Build what runs in the cluster, the same on both platforms; return the chat, and outputs."""
+        depends_on: Sequence[pulumi.Resource] = (),
+    ) -> Outputs:
+        """Create all objects in the cluster, the same on both platforms; return outputs, ``url`` first."""
         settings, names = self._settings, self._names
+        in_cluster = pulumi.ResourceOptions(parent=self, provider=provider)
         namespace = kubernetes.core.v1.Namespace(
             "namespace",
             metadata={"name": names.namespace, "labels": labels("hybrid-chat") | RESTRICTED},
-            # It ends when all in it has, such as what GKE keeps for each load balancer until that is gone.
-            opts=inside.merge(pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(delete="20m"))),
+            # Its deletion waits for everything in it, such as GKE's records of load balancers.
+            opts=in_cluster.merge(pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(delete="20m"))),
         ).metadata.name
-        network = self._network(inside, namespace)
-        gemma, watch = self._gemma(inside, namespace, network)
+        network = self._network(in_cluster, namespace)
+        gemma = None
+        if settings.gpu_profile:
+            gemma = self._gemma(in_cluster, namespace, settings.gpu_profile, depends_on=[network])
+        self._log_shared_limits()
+        sources = Sources(
+            settings=settings,
+            ingress=ingress,
+            namespace=namespace,
+            gemma_url=gemma.url if gemma else None,
+            database=database,
+            session_secret=session_secret,
+        )
         chat = ChatApp(
             "chat",
             ChatAppArgs(
@@ -240,26 +232,29 @@ class HybridChat(pulumi.ComponentResource):
                 service_name=names.chat_service,
                 account=names.chat_account,
                 secret_name=names.chat_secrets,
+                pod_reader_name=names.chat_pods_role,
                 image=image.ref,
                 replicas=settings.replicas,
-                history=history,
-                gemini=gemini,
-                gemma=gemma,
-                access=access,
-                limits=self._limits(),
-                session_secret=session_secret,
-                theme=settings.theme,
+                variables=environment(sources),
+                secrets=secret_environment(sources),
+                volume=volume,
+                reads_pods=gemma is not None,
                 monitoring=Manifest.read("chat-monitoring.yaml") if settings.on_gcp else None,
-                # The image as a whole: its nodes may pull it then.
-                depends_on=[image, network, *(depends_on or ())],
+                # The whole image component, so that the nodes may pull the image.
+                depends_on=[image, network, *depends_on],
             ),
-            inside,
+            in_cluster,
         )
-        return chat, {"namespace": namespace, "image": image.ref, **({"watchGemma": watch} if watch else {})}
+        outputs: Outputs = {**ingress.attach(chat, in_cluster), "namespace": namespace, "image": image.ref}
+        if gemma:
+            outputs["watchGemma"] = pulumi.Output.concat(
+                "kubectl --namespace ", namespace, f" get pods --selector app={GEMMA_APP} --watch"
+            )
+        return outputs
 
-    def _network(self, inside: pulumi.ResourceOptions, namespace: pulumi.Output[str]) -> NetworkIsolation:
+    def _network(self, in_cluster: pulumi.ResourceOptions, namespace: pulumi.Output[str]) -> NetworkIsolation:
         settings = self._settings
-        browsers: dict[WayIn, Sequence[str] | Literal["anywhere", "nowhere"]] = {
+        browsers: dict[IngressKind, Sequence[str] | Literal["anywhere", "nowhere"]] = {
             "https": LOAD_BALANCER_NETWORKS,
             "public-http": "anywhere",
             "private": "nowhere",
@@ -268,26 +263,24 @@ class HybridChat(pulumi.ComponentResource):
             "network",
             NetworkIsolationArgs(
                 namespace=namespace,
-                browsers=browsers[settings.way_in],
+                browsers=browsers[settings.ingress],
                 on_gke=settings.on_gcp,
                 own_gemma=settings.gpu_profile is not None,
                 gemma_url=settings.gemma_url,
             ),
-            inside,
+            in_cluster,
         )
 
     def _gemma(
-        self, inside: pulumi.ResourceOptions, namespace: pulumi.Output[str], network: NetworkIsolation
-    ) -> tuple[Gemma | None, pulumi.Output[str] | None]:
-        """Return where Gemma answers, and the command that shows how its start goes."""
+        self,
+        in_cluster: pulumi.ResourceOptions,
+        namespace: pulumi.Output[str],
+        profile: GpuProfile,
+        *,
+        depends_on: Sequence[pulumi.Resource],
+    ) -> GemmaServer:
         settings, names = self._settings, self._names
-        profile = settings.gpu_profile
-        if profile is None:
-            if not settings.gemma_url:
-                return None, None
-            label = settings.gemma_model.rpartition("/")[2] or "Gemma"
-            return Gemma(settings.gemma_url, label, settings.gemma_model, secret_of(settings.gemma_api_key)), None
-        server = GemmaServer(
+        return GemmaServer(
             "gemma",
             GemmaServerArgs(
                 namespace=namespace,
@@ -298,27 +291,31 @@ class HybridChat(pulumi.ComponentResource):
                 profile=profile,
                 image=settings.gemma_image,
                 model=settings.gemma_model,
-                token=secret_of(settings.hugging_face_token),
+                token=secret_output(settings.hugging_face_token),
                 extra_args=settings.gemma_args,
                 on_gke=settings.on_gcp,
                 compute_class=Manifest.read(profile.compute_class or "") if settings.gpu_fallback else None,
                 monitoring=Manifest.read("gemma-monitoring.yaml") if settings.on_gcp else None,
-                depends_on=[network],
+                depends_on=depends_on,
             ),
-            inside,
+            in_cluster,
         )
-        label = settings.gemma_model.rpartition("/")[2] or profile.label
-        watch = pulumi.Output.concat("kubectl --namespace ", namespace, " get pods --selector app=gemma --watch")
-        pods = Pods(namespace, f"app={GEMMA_APP}", names.chat_pods_role)
-        seeing = sees_images(settings.gemma_model or profile.model)
-        return Gemma(server.url, label, SERVED_NAME, sees_images=seeing, pods=pods), watch
+
+    def _log_shared_limits(self) -> None:
+        settings = self._settings
+        if settings.replicas > 1 and (settings.all_tokens_per_day or settings.all_cost_per_day):
+            pulumi.log.info(
+                f"Each of the {settings.replicas} replicas of the chat counts on its own, so each gets 1/"
+                f"{settings.replicas} of allTokensPerDay and allCostPerDay.",
+                self,
+            )
 
 
 def apis_of(settings: Settings) -> tuple[str, ...]:
     """Return the APIs that a deployment on Google Cloud uses."""
     return (
         *APIS,
-        *(BUILD_APIS if settings.image_source in {"cloud-build", "docker"} else ()),
-        *(NAME_APIS if settings.way_in == "https" and not settings.domain else ()),
+        *(BUILD_APIS if settings.builds_image else ()),
+        *(NAME_APIS if settings.ingress == "https" and not settings.domain else ()),
         *((IAP_API,) if settings.sign_in == "iap" else ()),
     )

@@ -1,4 +1,4 @@
-"""Every name that the stack gives: one place, so that two stacks in one project never take the same."""
+"""Every resource name, in one place, so that two stacks in one project never share a name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 PLAIN_STACK = "dev"
-"""The stack whose names are the codelab's, without an ending."""
+"""The stack without a suffix: its names are the codelab's."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Build the chat's image with Cloud Build and print its digest.
+# Build the chat's image with Cloud Build, and print its digest.
 #
-# stdin: the files of the source, one a line. Environment: IMAGE (name:tag), SOURCE (folder), PROJECT, BUCKET, BUILD
-# (Cloud Build's configuration as JSON). stdout: sha256:... and nothing else. stderr: the build's log as it comes.
+# stdin: the files of the source, one per line. Environment: IMAGE (name:tag), SOURCE (folder), PROJECT, BUCKET, BUILD
+# (configuration of Cloud Build as JSON). stdout: sha256:... and nothing else. stderr: the log of the build.
 set -eu
 
 digest() {
@@ -10,7 +10,7 @@ digest() {
 }
 
 if found=$(digest) && [ -n "$found" ]; then
-    echo "$IMAGE exists already: this source was built before." >&2
+    echo "$IMAGE exists: this source was built before." >&2
     printf %s "$found"
     exit 0
 fi
@@ -21,8 +21,8 @@ cat >"$work/files"
 tar -C "$SOURCE" -czf "$work/source.tgz" -T "$work/files"
 printf %s "$BUILD" >"$work/build.json"
 
-# The build's account was made a moment ago, and Google needs up to two minutes until all of it knows its rights: a build
-# that was refused for that reason is tried again. One that ran and failed is not.
+# The roles of the build's new account take up to two minutes to propagate: a build that is denied for that reason is
+# retried. A build that ran and failed is not.
 attempt=1
 while :; do
     {
@@ -32,18 +32,18 @@ while :; do
     status=$(cat "$work/status")
     [ "$status" = 0 ] && break
     if [ "$attempt" -lt 5 ] && grep -qE 'PERMISSION_DENIED|does not have permission|does not have .* access|caller does not' "$work/log"; then
-        echo "The build's account is not known everywhere yet: trying again in ${RETRY_SECONDS:-30} s ($attempt of 4)." >&2
+        echo "The roles of the build's account have not propagated: retrying in ${RETRY_SECONDS:-30} s ($attempt of 4)." >&2
         attempt=$((attempt + 1))
         sleep "${RETRY_SECONDS:-30}"
         continue
     fi
-    echo "The image was not built, so nothing of the running chat was changed. The log above ends with the reason." >&2
+    echo "The image was not built, so the running chat was not changed. The log above ends with the reason." >&2
     exit "$status"
 done
 
 found=$(digest) || found=
 if [ -z "$found" ]; then
-    echo "The build ended well, but $IMAGE is not in the registry. See the builds of project $PROJECT in the console." >&2
+    echo "The build succeeded, but $IMAGE is not in the registry. See the builds of project $PROJECT in the console." >&2
     exit 1
 fi
 printf %s "$found"

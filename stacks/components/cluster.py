@@ -1,4 +1,4 @@
-"""The GKE Autopilot cluster and the Kubernetes provider that speaks to it."""
+"""The GKE Autopilot cluster and its Kubernetes provider."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ import pulumi_kubernetes as kubernetes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# What a node needs: run pods, write logs and metrics. The Compute Engine default account would have Editor on the whole
-# project in old organisations, and nothing at all in new ones, where then no image can be pulled.
+# To run pods, and to write logs and metrics. The default account of Compute Engine has Editor on the whole project in
+# old organizations, and no role in new ones, where nodes then cannot pull images.
 NODE_ROLES = ("roles/container.defaultNodeServiceAccount",)
 
-# Autopilot and GKE's upgrades fill these in; they are not ours to reset.
-_KEPT_BY_GKE = ["nodeConfig", "nodePools", "nodeVersion", "initialNodeCount", "verticalPodAutoscaling", "dnsConfig"]
+# Autopilot and GKE's upgrades set these; resetting them would show a difference in every preview.
+_SET_BY_GKE = ["nodeConfig", "nodePools", "nodeVersion", "initialNodeCount", "verticalPodAutoscaling", "dnsConfig"]
 
 
 @dataclass(frozen=True)
 class AutopilotClusterArgs:
-    """The cluster.
+    """Arguments of `AutopilotCluster`.
 
     Attributes:
         name: at most 40 characters.
         project: the project's ID.
         region: Autopilot clusters span a region.
-        network: the VPC network, which exists.
+        network: an existing VPC network.
         release_channel: RAPID, REGULAR or STABLE.
-        nodes_account: account ID of the nodes' service account, which is made here; at most 30 characters.
-        depends_on: the APIs of containers and of IAM.
-        hooks: what to do while an API does not answer yet (`ProjectServices.hooks`).
+        nodes_account: ID of the service account to create for the nodes; at most 30 characters.
+        depends_on: the APIs of GKE and IAM.
+        hooks: retries while an API is not ready (`ProjectServices.hooks`).
     """
 
     name: str
@@ -47,12 +47,12 @@ class AutopilotClusterArgs:
 
 
 class AutopilotCluster(pulumi.ComponentResource):
-    """A cluster whose nodes Google runs.
+    """A cluster whose nodes Google manages.
 
     Attributes:
-        cluster: the cluster; its pool of workload identities exists once it does.
+        cluster: the cluster; creating it creates the project's workload identity pool.
         nodes_account: the nodes' service account.
-        provider: for everything inside the cluster.
+        provider: for all objects inside the cluster.
     """
 
     cluster: gcp.container.Cluster
@@ -85,7 +85,7 @@ class AutopilotCluster(pulumi.ComponentResource):
             location=args.region,
             network=args.network,
             enable_autopilot=True,
-            # `pulumi destroy` reads the protection from the state: it must have been off before.
+            # `pulumi destroy` reads the protection from the state, so it must be off before.
             deletion_protection=False,
             release_channel={"channel": args.release_channel},
             gateway_api_config={"channel": "CHANNEL_STANDARD"},
@@ -99,16 +99,16 @@ class AutopilotCluster(pulumi.ComponentResource):
                 parent=self,
                 depends_on=[*args.depends_on, *roles],
                 hooks=args.hooks,
-                ignore_changes=_KEPT_BY_GKE,
+                ignore_changes=_SET_BY_GKE,
                 custom_timeouts=pulumi.CustomTimeouts(create="30m", update="30m", delete="30m"),
             ),
         )
         self.provider = cluster_provider(
             self,
             kubeconfig=_kubeconfig(self.cluster),
-            # The cluster's place, so that a changed endpoint or certificate does not read as another cluster.
+            # So that a changed endpoint or certificate does not look like another cluster.
             cluster_identifier=f"projects/{args.project}/locations/{args.region}/clusters/{args.name}",
-            is_own=True,
+            is_owned=True,
         )
         self.register_outputs({"name": self.cluster.name})
 
@@ -119,9 +119,9 @@ def cluster_provider(
     kubeconfig: pulumi.Input[str] | None,
     context: str | None = None,
     cluster_identifier: str | None = None,
-    is_own: bool,
+    is_owned: bool,
 ) -> kubernetes.Provider:
-    """Return the provider of a cluster; ``is_own``: the stack made it, and nobody else has anything in it."""
+    """Return the provider of a cluster; ``is_owned``: this stack created the cluster and is its only user."""
     return kubernetes.Provider(
         "kubernetes",
         kubeconfig=kubeconfig,
@@ -130,17 +130,16 @@ def cluster_provider(
         enable_server_side_apply=True,
         enable_patch_force=True,
         enable_secret_mutable=True,
-        # An own cluster that is gone took its objects along, so that destroy need not ask it; one of somebody else may
-        # only be away for a while.
-        delete_unreachable=True if is_own else None,
-        # In an own cluster only an interrupted run can have left an object: it is taken over.
-        upsert_existing_objects=True if is_own else None,
+        # The objects of an owned cluster are gone with it. Another cluster may only be unreachable for a while.
+        delete_unreachable=True if is_owned else None,
+        # Existing objects in an owned cluster are left from an interrupted run: they are adopted.
+        upsert_existing_objects=True if is_owned else None,
         opts=pulumi.ResourceOptions(parent=parent),
     )
 
 
 def _kubeconfig(cluster: gcp.container.Cluster) -> pulumi.Output[str]:
-    """Return a kubeconfig that holds no key: GKE's plugin gets a token for whoever runs Pulumi."""
+    """Return a kubeconfig without a key: GKE's plugin gets a token for the account that runs Pulumi."""
 
     def rendered(values: list[str]) -> str:
         name, endpoint, certificate = values

@@ -1,4 +1,4 @@
-"""Firestore: the history of everybody's conversations."""
+"""The Firestore database for the conversation history."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ChatDatabaseArgs:
-    """The database.
+    """Arguments of `ChatDatabase`.
 
     Attributes:
         name: the database's ID.
         project: the project's ID.
-        location: a location of Firestore, such as nam5; it can't be changed later.
-        rules: the security rules for everything but server libraries.
-        expiry_field: the time after which Firestore deletes a document of the collection groups ``expiring``.
-        indexed_fields: collection group -> the fields that queries order by or ask for. All others have no index: each
-            index costs storage and time at every write, and would hold the text of the conversations a second time.
+        location: a location of Firestore, such as nam5; it cannot be changed later.
+        rules: the security rules, which apply to client libraries only.
+        expiry_field: the time after which Firestore deletes a document, in the collection groups ``expiring``.
+        indexed_fields: collection group -> the fields that queries filter or order by. Others have no index: an index
+            costs storage and time at every write, and holds a second copy of the conversations' text.
         depends_on: the APIs of Firestore and of security rules.
-        hooks: what to do while an API does not answer yet.
+        hooks: retries while an API is not ready (`ProjectServices.hooks`).
     """
 
     name: str
@@ -40,7 +40,7 @@ class ChatDatabaseArgs:
 
 
 class ChatDatabase(pulumi.ComponentResource):
-    """A Firestore database that goes when the stack goes, with everything in it.
+    """A Firestore database, which is deleted with the stack.
 
     Attributes:
         database: the database.
@@ -58,7 +58,7 @@ class ChatDatabase(pulumi.ComponentResource):
             project=args.project,
             location_id=args.location,
             type="FIRESTORE_NATIVE",
-            # The provider's default is ABANDON, which would leave the database, its data and its cost behind.
+            # The provider's default is ABANDON, which leaves the database, its data and its cost behind.
             deletion_policy="DELETE",
             delete_protection_state="DELETE_PROTECTION_DISABLED",
             opts=pulumi.ResourceOptions(parent=self, depends_on=args.depends_on, hooks=args.hooks),
@@ -75,7 +75,7 @@ class ChatDatabase(pulumi.ComponentResource):
             project=args.project,
             name=f"cloud.firestore/{args.name}",
             ruleset_name=pulumi.Output.format("projects/{0}/rulesets/{1}", args.project, ruleset.name),
-            # Neither can change: changed rules are a new ruleset and, after a moment without any, a new release.
+            # Rulesets and releases are immutable: a change replaces both, with a moment without rules between them.
             # Without rules Firestore denies everything, as these rules do.
             opts=pulumi.ResourceOptions(parent=self, hooks=args.hooks),
         )
@@ -106,7 +106,7 @@ class ChatDatabase(pulumi.ComponentResource):
             field=name,
             index_config=index,
             ttl_config=ttl,
-            # Settings of fields go with their database; resetting each one first would take minutes.
+            # Deleted with the database; resetting each field first would take minutes.
             opts=pulumi.ResourceOptions(parent=self, deleted_with=self.database, hooks=args.hooks),
         )
 

@@ -1,4 +1,4 @@
-"""What Gemma needs on each kind of GPU: model, vLLM's limits, requests."""
+"""GPU profiles of the model server: GPUs, model, vLLM's limits, resource requests."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class GpuProfile:
-    """One way to serve Gemma. CPU in cores, sizes in GiB; a limit equals its request, as GKE Autopilot wants it.
+    """One way to serve Gemma. CPU in cores, sizes in GiB; limits equal requests, as GKE Autopilot requires.
 
     The amounts come from Google's samples (kubernetes-engine-samples, ``ai-ml/llm-serving-gemma``) and from the
-    codelab; those of ``l4x1``, ``rtx6000``, ``a100`` and ``h100`` follow from the machine's size and have not been run.
+    codelab; those of ``l4x1``, ``rtx6000``, ``a100`` and ``h100`` follow from the machine's size and are untested.
     """
 
     label: str
-    """What people read in the chat."""
+    """The model's name on the page."""
     model: str
     """The weights on Hugging Face."""
     accelerator: str
@@ -29,11 +29,11 @@ class GpuProfile:
     ephemeral_storage: int
     shared_memory: int
     compute_class: str | None = None
-    """File in ``manifests/`` with what to take when this GPU is out of stock."""
+    """File in ``manifests/`` with the machines to use when this GPU is out of stock."""
 
 
 GEMMA_3 = "google/gemma-3-12b-it"
-# Google's own 4-bit checkpoint: 12B parameters on one 24 GB GPU, and Apache-2.0, so that no token is needed.
+# Google's own 4-bit checkpoint: 12B parameters fit one 24 GB GPU; Apache-2.0, so it needs no token.
 GEMMA_4_QAT = "google/gemma-4-12B-it-qat-w4a16-ct"
 
 PROFILES = {
@@ -120,12 +120,12 @@ PROFILES = {
 }
 
 
-def sees_images(model: str) -> bool | None:
-    """Whether these weights see pictures: all of Gemma 3 and 4 but the two smallest; None: nobody knows."""
+def supports_images(model: str) -> bool | None:
+    """Whether these weights support images: all of Gemma 3 and 4 but the two smallest; `None`: unknown."""
     family = re.search(r"gemma-[34](?!n)", model)
     return not re.search(r"-(270m|1b)\b", model) if family else None
 
 
 def is_gated(model: str) -> bool:
-    """Whether Hugging Face hands out these weights only to an account that accepted Google's terms."""
+    """Whether these weights are gated: Hugging Face needs an account that accepted Google's terms."""
     return model.startswith("google/gemma-3")

@@ -1,4 +1,4 @@
-"""The chat's image: built by Cloud Build, by the Docker engine on this computer, or by somebody else."""
+"""The chat's container image: built by Cloud Build or by the local Docker engine, or an existing one."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _SCRIPT = Path(__file__).with_name("cloud_build.sh")
 
 @dataclass(frozen=True)
 class RegistryArgs:
-    """A repository for images in Artifact Registry, and what Cloud Build needs beside it.
+    """Arguments of the repository in Artifact Registry and of Cloud Build.
 
     Attributes:
         project: the project's ID.
-        region: where repository and bucket are.
+        region: of repository and bucket.
         repository: the repository's ID.
-        readers: who may pull, as IAM members by a short name (the cluster's nodes).
-        build_account: account ID of the build's service account; at most 30 characters.
-        build_bucket: bucket for the build's source and log.
-        gcloud_environment: variables that make gcloud act as Google's provider does (another identity or endpoint).
+        readers: name -> IAM member that may pull images (the cluster's nodes).
+        build_account: ID of the build's service account; at most 30 characters.
+        build_bucket: bucket for the source and log of builds.
+        gcloud_environment: variables that give gcloud the credentials and endpoints of Google's provider.
         depends_on: the APIs of Artifact Registry, Cloud Build, Cloud Storage and IAM.
-        hooks: what to do while an API does not answer yet.
+        hooks: retries while an API is not ready (`ProjectServices.hooks`).
     """
 
     project: str
@@ -50,13 +50,13 @@ class RegistryArgs:
 
 @dataclass(frozen=True)
 class ChatImageArgs:
-    """Where the image comes from.
+    """Arguments of `ChatImage`.
 
     Attributes:
-        build: ``cloud-build``, ``docker``, or the reference of an image that exists.
-        root: the folder with what is built; nothing is read from it for an image that exists.
-        registry: Artifact Registry; `None` where there is none.
-        push_to: with ``docker`` and without `registry`: a registry to push to; empty: the image stays in the engine.
+        build: ``cloud-build``, ``docker``, or the reference of an existing image.
+        root: the source folder; not read for an existing image.
+        registry: Artifact Registry; `None`: there is none.
+        push_to: with ``docker`` and without `registry`: a registry to push to; empty: the image is not pushed.
     """
 
     build: str
@@ -66,10 +66,10 @@ class ChatImageArgs:
 
 
 class ChatImage(pulumi.ComponentResource):
-    """The chat's image; the same source is built once.
+    """The chat's image; the same source is built only once.
 
     Attributes:
-        ref: for a Deployment: by digest wherever a registry knows one.
+        ref: for a Deployment; by digest if the image is in a registry.
     """
 
     ref: pulumi.Output[str]
@@ -79,9 +79,9 @@ class ChatImage(pulumi.ComponentResource):
         if args.build == "cloud-build":
             if args.registry is None:
                 raise ValueError("Cloud Build needs a registry to push to")
-            self.ref = self._built_by_cloud(Source.of(args.root), args.registry, self._repository(args.registry))
+            self.ref = self._cloud_build(Source.of(args.root), args.registry, self._repository(args.registry))
         elif args.build == "docker":
-            self.ref = self._built_by_docker(args)
+            self.ref = self._docker_build(args)
         else:
             self.ref = pulumi.Output.from_input(args.build)
         self.register_outputs({"ref": self.ref})
@@ -94,7 +94,7 @@ class ChatImage(pulumi.ComponentResource):
             repository_id=registry.repository,
             format="DOCKER",
             description="Images of the hybrid chat",
-            # KEEP wins over DELETE: an image that runs for months without a successor stays.
+            # KEEP overrides DELETE, so that an image without a successor is kept for as long as it runs.
             cleanup_policies=[
                 {"id": "keep-newest", "action": "KEEP", "most_recent_versions": {"keep_count": 10}},
                 {"id": "delete-old", "action": "DELETE", "condition": {"older_than": "2592000s", "tag_state": "ANY"}},
@@ -114,8 +114,8 @@ class ChatImage(pulumi.ComponentResource):
             )
         return repository
 
-    def _built_by_docker(self, args: ChatImageArgs) -> pulumi.Output[str]:
-        import pulumi_docker as docker  # noqa: PLC0415 - a tenth of a second that only this way of building needs
+    def _docker_build(self, args: ChatImageArgs) -> pulumi.Output[str]:
+        import pulumi_docker as docker  # noqa: PLC0415 - 0.1 s at start-up that only this build needs
 
         tag = Source.of(args.root).tag
         if args.registry:
@@ -129,24 +129,24 @@ class ChatImage(pulumi.ComponentResource):
             build=docker.DockerBuildArgs(
                 context=str(args.root),
                 dockerfile=f"{args.root}/{DOCKERFILE}",
-                # What GKE's nodes are; a cluster of one's own is most often of this computer's kind.
+                # GKE's nodes are amd64; another cluster most often has this computer's platform.
                 platform="linux/amd64" if args.registry else None,
             ),
             build_on_preview=False,
             skip_push=not is_pushed,
             opts=pulumi.ResourceOptions(parent=self),
         )
-        # What was not pushed has no digest that a cluster could ask for; its tag is the source's hash.
+        # An image that is not pushed has no repository digest; its tag is the hash of the source.
         return image.repo_digest if is_pushed else image.image_name
 
-    def _built_by_cloud(
+    def _cloud_build(
         self, source: Source, registry: RegistryArgs, repository: gcp.artifactregistry.Repository
     ) -> pulumi.Output[str]:
         address = _address(registry, repository, source.tag)
         account = gcp.serviceaccount.Account(
             "build-account",
             project=registry.project,
-            # Its own: the default one is the nodes' too, or has no rights at all in new projects.
+            # Not the default account: nodes use it too, or it has no roles in new projects.
             account_id=registry.build_account,
             display_name="Builds the hybrid chat's image",
             opts=pulumi.ResourceOptions(parent=self, depends_on=registry.depends_on, hooks=registry.hooks),
@@ -159,7 +159,7 @@ class ChatImage(pulumi.ComponentResource):
             uniform_bucket_level_access=True,
             public_access_prevention="enforced",
             force_destroy=True,
-            # The source of a build is of no use after it; a week lets somebody read its log.
+            # The source is not needed after the build; a week is enough to read its log.
             lifecycle_rules=[{"action": {"type": "Delete"}, "condition": {"age": 7}}],
             soft_delete_policy={"retention_duration_seconds": 0},
             opts=pulumi.ResourceOptions(parent=self, depends_on=registry.depends_on, hooks=registry.hooks),
@@ -178,7 +178,7 @@ class ChatImage(pulumi.ComponentResource):
             gcp.storage.BucketIAMMember(
                 "build-source-and-log",
                 bucket=bucket.name,
-                # What Cloud Build's documentation asks for a log bucket of one's own; it holds nothing else.
+                # Cloud Build's documentation requires it for a user-owned log bucket, which holds nothing else.
                 role="roles/storage.admin",
                 member=account.member,
                 opts=options,
@@ -234,7 +234,7 @@ def _build_config(image: str, account: str, bucket: str) -> dict[str, object]:
 
 
 def gcloud_environment() -> dict[str, pulumi.Input[str]]:
-    """Return what makes gcloud act as the default Google provider does: as whom, and where."""
+    """Return variables that give gcloud the credentials and endpoints of the default Google provider."""
     google = pulumi.Config("gcp")
     variables = {
         "CLOUDSDK_AUTH_IMPERSONATE_SERVICE_ACCOUNT": google.get("impersonateServiceAccount"),

@@ -1,4 +1,4 @@
-"""What the chat's image is built from, and the hash that names it."""
+"""The source of the chat's image, and its hash, which is the image's tag."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ DOCKERFILE = "chatapp/Dockerfile"
 
 @dataclass(frozen=True)
 class Source:
-    """What goes into the image: the files that ``.dockerignore`` lets in, and the Dockerfile.
+    """The files that ``.dockerignore`` includes, and the Dockerfile.
 
     Attributes:
-        root: the folder of the build, which holds ``.dockerignore``.
+        root: the folder of the build, with ``.dockerignore``.
         files: paths relative to it, sorted.
     """
 
@@ -37,7 +37,7 @@ class Source:
         tops = [root / rule.lstrip("!") for rule in rules if rule.startswith("!")]
         candidates = {path for top in tops for path in ([top] if top.is_file() else top.rglob("*")) if path.is_file()}
         names = {path.relative_to(root).as_posix() for path in candidates}
-        files = {name for name in names if _is_let_in(name, rules)} | {DOCKERFILE}
+        files = {name for name in names if _is_included(name, rules)} | {DOCKERFILE}
         return cls(root, tuple(sorted(files)))
 
     @property
@@ -55,14 +55,14 @@ def _rules(text: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
 
 
-def _is_let_in(name: str, rules: Sequence[str]) -> bool:
-    """Whether Docker would send the file: the last rule that matches it, or a folder above it, decides."""
-    let_in = True
+def _is_included(name: str, rules: Sequence[str]) -> bool:
+    """Whether Docker would send the file: the last rule that matches it, or one of its parent folders, decides."""
+    included = True
     for rule in rules:
         pattern = rule.lstrip("!")
         if any(_matches(part, pattern) for part in _with_parents(name)):
-            let_in = rule.startswith("!")
-    return let_in
+            included = rule.startswith("!")
+    return included
 
 
 def _with_parents(name: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Kubernetes documents without a typed class: read from ``manifests/``, checked, and applied."""
+"""Kubernetes objects without a class in the SDK: read from ``manifests/``, validated, and applied."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "manifests"
 
 
 class InvalidManifest(pulumi.RunError):
-    """A file of ``manifests/`` is not what it must be; the sentence names the file and what is wrong."""
+    """A file of ``manifests/`` is invalid; the message names the file and the reason."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Manifest:
         """Read a file.
 
         Raises:
-            InvalidManifest: it is missing, no YAML, or holds something that is no Kubernetes object.
+            InvalidManifest: it is missing, is not YAML, or has a document that is not a Kubernetes object.
         """
         try:
             text = (folder / file).read_text(encoding="utf-8")
@@ -47,19 +47,19 @@ class Manifest:
         except OSError as error:
             raise InvalidManifest(f"manifests/{file} cannot be read ({error.strerror}).") from error
         except yaml.YAMLError as error:
-            raise InvalidManifest(f"manifests/{file} is no YAML: {error}") from error
+            raise InvalidManifest(f"manifests/{file} is not YAML: {error}") from error
         if not documents:
-            raise InvalidManifest(f"manifests/{file} holds no document.")
+            raise InvalidManifest(f"manifests/{file} has no document.")
         for number, document in enumerate(documents, start=1):
-            trouble = _trouble(document)
-            if trouble:
-                raise InvalidManifest(f"manifests/{file}, document {number}: {trouble}.")
+            problem = _problem(document)
+            if problem:
+                raise InvalidManifest(f"manifests/{file}, document {number}: {problem}.")
         return cls(file, tuple(documents))
 
 
-def _trouble(document: object) -> str:
+def _problem(document: object) -> str:
     if not isinstance(document, dict):
-        return "it is no mapping"
+        return "it is not a mapping"
     for key in ("apiVersion", "kind"):
         if not isinstance(document.get(key), str):
             return f"{key} is missing"
@@ -69,13 +69,13 @@ def _trouble(document: object) -> str:
     if not isinstance(document.get("spec"), dict):
         return "spec is missing"
     other = sorted(document.keys() - {"apiVersion", "kind", "metadata", "spec"})
-    return f"{', '.join(map(str, other))} is not applied by this program: only metadata and spec are" if other else ""
+    return f"{', '.join(map(str, other))} cannot be applied: only metadata and spec can" if other else ""
 
 
-def applied(
+def apply_manifest(
     manifest: Manifest, *, parent: pulumi.Resource, namespace: pulumi.Input[str] | None = None
 ) -> list[pulumi.Resource]:
-    """Register each document as a resource; `namespace` is where those live that live in one."""
+    """Register each document as a resource; `namespace`: of documents whose kind has one."""
     resources: list[pulumi.Resource] = []
     for document in manifest.documents:
         metadata = {**document["metadata"], **({"namespace": namespace} if namespace is not None else {})}

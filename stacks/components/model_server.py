@@ -1,4 +1,4 @@
-"""Gemma on vLLM, with this stack's own GPUs."""
+"""The model server: Gemma on vLLM, on this stack's own GPUs."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from stacks.components.manifests import Manifest, applied
+from stacks.components.manifests import Manifest, apply_manifest
 from stacks.components.workloads import (
     SKIP_AWAIT,
-    confined,
     content_hash,
     fixed_resources,
     http_port,
@@ -21,8 +20,11 @@ from stacks.components.workloads import (
     mounts,
     plain_variables,
     pod_security,
+    restricted,
     scratch,
     secret_variable,
+    selector,
+    service_account,
 )
 
 if TYPE_CHECKING:
@@ -41,24 +43,24 @@ TOKEN_KEY = "hf_api_token"  # noqa: S105 - a key's name
 
 @dataclass(frozen=True)
 class GemmaServerArgs:
-    """The server.
+    """Arguments of `GemmaServer`.
 
     Attributes:
-        namespace: where it lives.
+        namespace: of all its objects.
         name: of the Deployment.
         service_name: of the Service.
-        account: of its service account, which may do nothing.
+        account: of the service account, which has no rights.
         secret_name: of the Secret with the token.
-        profile: GPUs, model and sizes.
+        profile: GPUs, model and resources.
         image: vLLM's image.
         model: weights on Hugging Face; empty: the profile's.
         token: for gated weights; `None`: without.
-        extra_args: more flags of vLLM; they win over the profile's.
-        on_gke: whether nodes are chosen by GKE's labels.
-        compute_class: on GKE, what to take in place of the profile's GPU when that is out of stock.
-        monitoring: how GKE reads the server's metrics.
-        node_selector: elsewhere than on GKE, the labels of nodes with the GPUs.
-        depends_on: what must be there before it runs.
+        extra_args: more flags of vLLM; they override the profile's.
+        on_gke: whether GKE's labels select the nodes.
+        compute_class: on GKE, which machines to use when the profile's GPU is out of stock.
+        monitoring: has the metrics collected; `None`: they are not.
+        node_selector: outside GKE, the labels of nodes with the GPUs.
+        depends_on: what must exist before it runs.
     """
 
     namespace: pulumi.Input[str]
@@ -84,7 +86,7 @@ class GemmaServer(pulumi.ComponentResource):
     `pulumi up` does not wait for it: GPUs can be out of stock for hours, and the chat answers with Gemini meanwhile.
 
     Attributes:
-        url: for whoever is in the cluster.
+        url: inside the cluster.
     """
 
     url: pulumi.Output[str]
@@ -92,26 +94,21 @@ class GemmaServer(pulumi.ComponentResource):
     def __init__(self, name: str, args: GemmaServerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("hybrid-chat:stacks:GemmaServer", name, {}, opts)
         child = pulumi.ResourceOptions(parent=self)
-        account = kubernetes.core.v1.ServiceAccount(
-            "account",
-            metadata=metadata(args.account, args.namespace, APP),
-            automount_service_account_token=False,
-            opts=child,
-        )
+        account = service_account(args.account, args.namespace, APP, child)
         token = self._token(args)
-        needed: list[pulumi.Resource] = [account, *args.depends_on]
+        dependencies: list[pulumi.Resource] = [account, *args.depends_on]
         if args.compute_class:
-            needed += applied(args.compute_class, parent=self)
+            dependencies += apply_manifest(args.compute_class, parent=self)
         kubernetes.apps.v1.Deployment(
             "server",
             metadata=metadata(args.name, args.namespace, APP, SKIP_AWAIT),
             spec=kubernetes.apps.v1.DeploymentSpecArgs(
                 replicas=1,
-                # GPUs are scarce: a second server beside the first would wait for GPUs that the first one holds.
+                # GPUs are scarce: a second server would wait for the GPUs that the first one holds.
                 strategy=kubernetes.apps.v1.DeploymentStrategyArgs(type="Recreate"),
                 progress_deadline_seconds=3600,
                 revision_history_limit=3,
-                selector=kubernetes.meta.v1.LabelSelectorArgs(match_labels={"app": APP}),
+                selector=selector(APP),
                 template=kubernetes.core.v1.PodTemplateSpecArgs(
                     metadata=kubernetes.meta.v1.ObjectMetaArgs(labels=labels(APP), annotations=token.annotations),
                     spec=_pod(args, account, token.variables),
@@ -119,13 +116,13 @@ class GemmaServer(pulumi.ComponentResource):
             ),
             opts=pulumi.ResourceOptions(
                 parent=self,
-                depends_on=needed,
+                depends_on=dependencies,
                 custom_timeouts=pulumi.CustomTimeouts(delete="10m"),
             ),
         )
         service = kubernetes.core.v1.Service(
             "service",
-            # It has no endpoint until there are GPUs.
+            # It has no endpoints until there are GPUs.
             metadata=metadata(args.service_name, args.namespace, APP, SKIP_AWAIT),
             spec=kubernetes.core.v1.ServiceSpecArgs(
                 type="ClusterIP",
@@ -139,7 +136,7 @@ class GemmaServer(pulumi.ComponentResource):
             opts=child,
         )
         if args.monitoring:
-            applied(args.monitoring, parent=self, namespace=args.namespace)
+            apply_manifest(args.monitoring, parent=self, namespace=args.namespace)
         host = pulumi.Output.concat(service.metadata.name, ".", args.namespace, ".svc.cluster.local")
         self.url = pulumi.Output.concat("http://", host, f":{SERVICE_PORT}")
         self.register_outputs({"url": self.url})
@@ -175,7 +172,7 @@ def _pod(
         automount_service_account_token=False,
         enable_service_links=False,
         node_selector=_node_selector(args),
-        # Time for running answers (--shutdown-timeout), and to close.
+        # Time to finish running answers (--shutdown-timeout, 110 s) and to exit.
         termination_grace_period_seconds=130,
         security_context=pod_security(user=2000, group=0),  # the image's own user for rootless use
         containers=[
@@ -192,13 +189,13 @@ def _pod(
                     f"{profile.ephemeral_storage}Gi",
                     gpus=profile.gpus,
                 ),
-                # vLLM and its compilers write beside their caches: whether a read-only root holds was never tried.
-                security_context=confined(read_only_root=False),
-                # 30 minutes to fetch and load the weights, during which nothing kills the container.
+                # vLLM and its compilers write outside their caches too; a read-only root was never tried.
+                security_context=restricted(read_only_root=False),
+                # 30 minutes to download and load the weights, before the liveness probe starts.
                 startup_probe=http_probe(HEALTH, period_seconds=10, failure_threshold=180),
                 readiness_probe=http_probe(HEALTH, period_seconds=5, failure_threshold=3),
                 liveness_probe=http_probe(HEALTH, period_seconds=10, failure_threshold=3),
-                # /dev/shm: the processes of several GPUs talk through it.
+                # /dev/shm: processes on several GPUs communicate through it.
                 volume_mounts=mounts({"shm": "/dev/shm", "cache": f"{HOME}/.cache", "tmp": "/tmp"}),  # noqa: S108 - the container's own
             )
         ],
@@ -211,7 +208,7 @@ def _pod(
 
 
 def vllm_arguments(args: GemmaServerArgs) -> list[str]:
-    """Return what follows ``vllm serve``."""
+    """Return the arguments of ``vllm serve``."""
     profile = args.profile
     return [
         args.model or profile.model,
@@ -239,10 +236,10 @@ def _environment(args: GemmaServerArgs) -> dict[str, pulumi.Input[str]]:
 def _node_selector(args: GemmaServerArgs) -> dict[str, str]:
     if not args.on_gke:
         return dict(args.node_selector)
-    if args.compute_class:  # never together with an accelerator: GKE refuses both
+    if args.compute_class:  # GKE refuses it together with an accelerator
         return {"cloud.google.com/compute-class": args.compute_class.name}
     return {
         "cloud.google.com/gke-accelerator": args.profile.accelerator,
-        # vLLM's image wants CUDA 13 (driver 580), newer than GKE's default driver.
+        # vLLM's image needs CUDA 13 (driver 580), newer than GKE's default driver.
         "cloud.google.com/gke-gpu-driver-version": "latest",
     }

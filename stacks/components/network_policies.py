@@ -1,4 +1,4 @@
-"""Who talks to whom: everything in the namespace is refused but what is named here."""
+"""NetworkPolicies: all traffic in the namespace is denied, except for what is allowed here."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 HTTPS, DNS = 443, 53
-# A policy sees the port of the pod or machine behind a Service. Where kubeadm, k3s and kind, minikube, and MicroK8s
-# listen; GKE's is 443.
+# The API server's ports: kubeadm, k3s and kind (6443), minikube (8443), MicroK8s (16443); GKE's is 443. Policies see
+# the port of the pod or machine behind a Service.
 API_SERVER_PORTS = (6443, 8443, 16443)
-# Google's collector of metrics; on Autopilot it is in the second one.
+# Namespaces of Google's managed Prometheus; the second one on Autopilot.
 COLLECTORS = ("gmp-system", "gke-gmp-system")
-# GKE's metadata server, which gives pods their identity: with Dataplane V2, as on Autopilot, and without it;
+# GKE's metadata server, for Workload Identity: with Dataplane V2, as on Autopilot, and without it;
 # https://cloud.google.com/kubernetes-engine/docs/how-to/workload-identity
 METADATA_SERVER = {"169.254.169.254/32": (80, 8080), "169.254.169.252/32": (987, 988)}
 
 
 @dataclass(frozen=True)
 class NetworkIsolationArgs:
-    """The traffic.
+    """Arguments of `NetworkIsolation`.
 
     Attributes:
         namespace: of the chat and of Gemma.
-        browsers: networks from which browsers' requests come: a load balancer's; ``anywhere``; ``nowhere``, which lets
-            in only what the pod's own node forwards (`kubectl port-forward`).
-        on_gke: whether pods get an identity from GKE's metadata server, and metrics are collected by GKE.
-        own_gemma: whether Gemma is in this namespace, and the chat asks Kubernetes for the state of its pods.
-        gemma_url: the server that is asked instead; empty: none.
+        browsers: source networks of browsers' requests: those of a load balancer; ``anywhere``; ``nowhere``, which
+            allows only what the pod's own node forwards (`kubectl port-forward`).
+        on_gke: whether pods use GKE's metadata server, and GKE collects the metrics.
+        own_gemma: whether Gemma is in this namespace, and the chat lists its pods with the Kubernetes API.
+        gemma_url: another server of Gemma; empty: none.
     """
 
     namespace: pulumi.Input[str]
@@ -52,24 +52,24 @@ class NetworkIsolationArgs:
 
 
 class NetworkIsolation(pulumi.ComponentResource):
-    """NetworkPolicies, which hold where the cluster's network plugin heeds them (GKE's and kind's; not minikube's).
+    """NetworkPolicies; the cluster's network plugin must support them (GKE's and kind's do, minikube's does not).
 
-    Probes come from the pod's own node, and what a node sends to its own pods cannot be refused.
+    Probes come from the pod's own node, whose traffic to its pods is always allowed.
     """
 
     def __init__(self, name: str, args: NetworkIsolationArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("hybrid-chat:stacks:NetworkIsolation", name, {}, opts)
         self._namespace = args.namespace
         self._policy("default-deny", "hybrid-chat", pods={}, ingress=[], egress=[])
-        self._policy("chat", CHAT, pods={"app": CHAT}, ingress=_to_chat(args), egress=_from_chat(args))
+        self._policy("chat", CHAT, pods={"app": CHAT}, ingress=_chat_ingress(args), egress=_chat_egress(args))
         if args.own_gemma:
             self._policy(
                 "gemma",
                 GEMMA,
                 pods={"app": GEMMA},
                 ingress=[_ingress([_pods(CHAT), *(_collectors() if args.on_gke else [])], CONTAINER_PORT)],
-                # Weights come from Hugging Face. Gemma has no identity at Google that it could ask for.
-                egress=[_name_lookup(), _egress([], HTTPS)],
+                # For weights from Hugging Face. Gemma has no Workload Identity, and no access to the metadata server.
+                egress=[_dns(), _egress([], HTTPS)],
             )
         self.register_outputs({})
 
@@ -85,7 +85,7 @@ class NetworkIsolation(pulumi.ComponentResource):
         v1.NetworkPolicy(
             name,
             metadata=metadata(name, self._namespace, component),
-            # What is empty is left out, as Kubernetes hands it back: else each refresh would find a difference.
+            # Empty lists are left out, as in what Kubernetes returns: else each refresh would show a difference.
             spec=v1.NetworkPolicySpecArgs(
                 pod_selector=kubernetes.meta.v1.LabelSelectorArgs(match_labels=pods or None),
                 policy_types=["Ingress", "Egress"],
@@ -96,20 +96,20 @@ class NetworkIsolation(pulumi.ComponentResource):
         )
 
 
-def _to_chat(args: NetworkIsolationArgs) -> list[v1.NetworkPolicyIngressRuleArgs]:
+def _chat_ingress(args: NetworkIsolationArgs) -> list[v1.NetworkPolicyIngressRuleArgs]:
     rules: list[v1.NetworkPolicyIngressRuleArgs] = []
     if args.browsers == "anywhere":
         rules.append(_ingress([], PORT))
     elif args.browsers != "nowhere":
         rules.append(_ingress([_network(network) for network in args.browsers], PORT))
-    # Elsewhere than on GKE nobody knows where the collector lives; the metrics hold no name and no text.
+    # Outside GKE the collector's namespace is unknown; the metrics contain no names and no text.
     rules.append(_ingress(_collectors() if args.on_gke else [_any_namespace()], METRICS_PORT))
     return rules
 
 
-def _from_chat(args: NetworkIsolationArgs) -> list[v1.NetworkPolicyEgressRuleArgs]:
-    # Gemini, Firestore, the sign-in, and GKE's API server are names whose addresses change.
-    rules = [_name_lookup(), _egress([], HTTPS)]
+def _chat_egress(args: NetworkIsolationArgs) -> list[v1.NetworkPolicyEgressRuleArgs]:
+    # Gemini, Firestore, the sign-in and GKE's API server have changing addresses.
+    rules = [_dns(), _egress([], HTTPS)]
     if args.on_gke:
         rules += [_egress([_network(network)], *ports) for network, ports in METADATA_SERVER.items()]
     if args.own_gemma:
@@ -117,33 +117,33 @@ def _from_chat(args: NetworkIsolationArgs) -> list[v1.NetworkPolicyEgressRuleArg
         if not args.on_gke:
             rules.append(_egress([], *API_SERVER_PORTS))
     if args.gemma_url:
-        rules += _to_gemma_elsewhere(args.gemma_url)
+        rules += _other_gemma(args.gemma_url)
     return rules
 
 
-def _to_gemma_elsewhere(url: str) -> list[v1.NetworkPolicyEgressRuleArgs]:
+def _other_gemma(url: str) -> list[v1.NetworkPolicyEgressRuleArgs]:
     parts = urlsplit(url)
     rules = [_egress([], parts.port or (443 if parts.scheme == "https" else 80))]
-    # SERVICE.NAMESPACE or SERVICE.NAMESPACE.svc...: its pods may listen at another port than the Service does.
-    inside = re.fullmatch(r"[a-z0-9-]+\.([a-z0-9-]+)(?:\.svc(?:\..+)?)?", parts.hostname or "")
-    if inside:
-        rules.append(_egress([_namespaces(inside[1])]))
+    # SERVICE.NAMESPACE or SERVICE.NAMESPACE.svc...: its pods may listen on another port than the Service.
+    in_cluster = re.fullmatch(r"[a-z0-9-]+\.([a-z0-9-]+)(?:\.svc(?:\..+)?)?", parts.hostname or "")
+    if in_cluster:
+        rules.append(_egress([_namespaces(in_cluster[1])]))
     return rules
 
 
-def _name_lookup() -> v1.NetworkPolicyEgressRuleArgs:
-    # To wherever: a pod of the cluster, a cache on the node, or Google's Cloud DNS.
+def _dns() -> v1.NetworkPolicyEgressRuleArgs:
+    # To any address: the DNS server is a pod of the cluster, a cache on the node, or Google's Cloud DNS.
     ports = [v1.NetworkPolicyPortArgs(port=DNS, protocol=protocol) for protocol in ("UDP", "TCP")]
     return v1.NetworkPolicyEgressRuleArgs(ports=ports)
 
 
 def _ingress(peers: list[v1.NetworkPolicyPeerArgs], *ports: int) -> v1.NetworkPolicyIngressRuleArgs:
-    """Return a rule; no peers: everybody."""
+    """Return a rule; no peers: any source."""
     return v1.NetworkPolicyIngressRuleArgs(from_=peers or None, ports=_ports(ports))
 
 
 def _egress(peers: list[v1.NetworkPolicyPeerArgs], *ports: int) -> v1.NetworkPolicyEgressRuleArgs:
-    """Return a rule; no peers: everybody; no ports: all."""
+    """Return a rule; no peers: any destination; no ports: all."""
     return v1.NetworkPolicyEgressRuleArgs(to=peers or None, ports=_ports(ports) if ports else None)
 
 
@@ -151,19 +151,17 @@ def _ports(ports: Sequence[int]) -> list[v1.NetworkPolicyPortArgs]:
     return [v1.NetworkPolicyPortArgs(port=port, protocol="TCP") for port in ports]
 
 
-def _everything() -> kubernetes.meta.v1.LabelSelectorArgs:
-    return kubernetes.meta.v1.LabelSelectorArgs()
-
-
 def _any_namespace() -> v1.NetworkPolicyPeerArgs:
-    return v1.NetworkPolicyPeerArgs(namespace_selector=_everything())
+    return v1.NetworkPolicyPeerArgs(namespace_selector=kubernetes.meta.v1.LabelSelectorArgs())
 
 
 def _namespaces(*names: str) -> v1.NetworkPolicyPeerArgs:
-    wanted = kubernetes.meta.v1.LabelSelectorRequirementArgs(
+    requirement = kubernetes.meta.v1.LabelSelectorRequirementArgs(
         key="kubernetes.io/metadata.name", operator="In", values=list(names)
     )
-    return v1.NetworkPolicyPeerArgs(namespace_selector=kubernetes.meta.v1.LabelSelectorArgs(match_expressions=[wanted]))
+    return v1.NetworkPolicyPeerArgs(
+        namespace_selector=kubernetes.meta.v1.LabelSelectorArgs(match_expressions=[requirement])
+    )
 
 
 def _collectors() -> list[v1.NetworkPolicyPeerArgs]:

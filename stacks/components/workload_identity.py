@@ -1,4 +1,4 @@
-"""What the chat may do on Google Cloud, without any key: Workload Identity."""
+"""The chat's roles on Google Cloud, granted by Workload Identity instead of a key."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WorkloadIdentityArgs:
-    """Who, and what.
+    """Arguments of `WorkloadIdentity`.
 
     Attributes:
         project: the project's ID.
-        namespace: the Kubernetes namespace of the account.
+        namespace: the namespace of the account.
         account: the Kubernetes service account.
-        database: the one Firestore database that the account may use.
-        depends_on: the cluster: the project's pool of identities exists from its first cluster on. By then the
-            project's record, which has its number, can be read too; a lookup has no hook that would try it again.
-        hooks: what to do while the pool is not there yet.
+        database: the only Firestore database that the account may use.
+        depends_on: the cluster: a project's first cluster creates its workload identity pool. By then the project's
+            record, which has its number, can be read too; a lookup has no hook to retry it.
+        hooks: retries while the pool does not exist (`ProjectServices.hooks`).
     """
 
     project: str
@@ -35,13 +35,13 @@ class WorkloadIdentityArgs:
 
 
 class WorkloadIdentity(pulumi.ComponentResource):
-    """The roles of one Kubernetes service account: asking Gemini, and the history in one database.
+    """The roles of one Kubernetes service account: Gemini on Vertex AI, and one Firestore database.
 
     Attributes:
         principal: the account as IAM names it.
         project_number: the project's number.
-        organization: that the project belongs to; empty: none.
-        bindings: for whoever must start only when its rights are there.
+        organization: the project's organization; empty: none.
+        bindings: the roles, for workloads that need them at their start.
     """
 
     principal: pulumi.Output[str]

@@ -1,16 +1,16 @@
-"""Cloud Armor: what the load balancer refuses before it reaches the chat."""
+"""Cloud Armor: rules for requests to the load balancer, before they reach the chat."""
 
 from __future__ import annotations
 
 import pulumi_gcp as gcp
 
 REQUESTS_PER_MINUTE = 2_000
-"""From one address, behind which may be an office: a page asks about 100 times when it opens, and 6 times a minute."""
+"""From one address, which may be an office: a page sends about 100 requests when it opens, then 6 a minute."""
 BAN_SECONDS = 600
 
-# Google's sets of the OWASP Core Rule Set; the lowest sensitivity has the fewest false alarms. People write code and
-# SQL to a chat, which such rules take for attacks: they only say in the log what they would have refused.
-WATCHED = {
+# Google's versions of the OWASP Core Rule Set; the lowest sensitivity has the fewest false positives. Chat messages
+# contain code and SQL, which match these rules: they run in preview mode, which only logs what they would deny.
+PREVIEW_RULES = {
     "sqli-v33-stable": "SQL injection",
     "xss-v33-stable": "scripts in requests",
     "lfi-v33-stable": "files of the server",
@@ -22,12 +22,12 @@ WATCHED = {
 def armor_rules() -> list[gcp.compute.SecurityPolicyRuleArgs]:
     """Return the rules in the order of their priority.
 
-    Those that watch come first: a request that keeps within the rate is let in by that rule, and no later one sees it.
+    The preview rules come first: the rate limit's rule allows a request within the limit, which ends the evaluation.
     """
-    everybody = gcp.compute.SecurityPolicyRuleMatchArgs(
+    any_address = gcp.compute.SecurityPolicyRuleMatchArgs(
         versioned_expr="SRC_IPS_V1", config=gcp.compute.SecurityPolicyRuleMatchConfigArgs(src_ip_ranges=["*"])
     )
-    watching = [
+    preview = [
         gcp.compute.SecurityPolicyRuleArgs(
             action="deny(403)",
             priority=1000 + number,
@@ -39,13 +39,13 @@ def armor_rules() -> list[gcp.compute.SecurityPolicyRuleArgs]:
                 )
             ),
         )
-        for number, (rules, what) in enumerate(WATCHED.items())
+        for number, (rules, what) in enumerate(PREVIEW_RULES.items())
     ]
     rate = gcp.compute.SecurityPolicyRuleArgs(
         action="rate_based_ban",
         priority=2000,
         description="Bans an address for a while that asks too often",
-        match=everybody,
+        match=any_address,
         rate_limit_options=gcp.compute.SecurityPolicyRuleRateLimitOptionsArgs(
             conform_action="allow",
             exceed_action="deny(429)",
@@ -57,6 +57,6 @@ def armor_rules() -> list[gcp.compute.SecurityPolicyRuleArgs]:
         ),
     )
     default = gcp.compute.SecurityPolicyRuleArgs(
-        action="allow", priority=2_147_483_647, description="Everything else", match=everybody
+        action="allow", priority=2_147_483_647, description="Everything else", match=any_address
     )
-    return [*watching, rate, default]
+    return [*preview, rate, default]

@@ -1,4 +1,4 @@
-"""HTTPS: Google's load balancer in front of the chat, as a Gateway of the cluster."""
+"""HTTPS: Google's global load balancer in front of the chat, as a Gateway in the cluster."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from stacks.ingress.cloud_armor import armor_rules
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# Google's front ends and health checks, from which alone its load balancer's requests come:
+# Source networks of all requests from Google's load balancer, health checks included:
 # https://cloud.google.com/load-balancing/docs/https#firewall-rules
 LOAD_BALANCER_NETWORKS = ("35.191.0.0/16", "130.211.0.0/22")
 GATEWAY, NETWORKING = "gateway.networking.k8s.io", "networking.gke.io"
 ANSWER_SECONDS = 3600
-"""How long an answer may be written; the load balancer's own 30 s would cut it off."""
+"""The longest time for streaming an answer; the load balancer's default, 30 s, would cut it off."""
 
 
 @dataclass(frozen=True)
-class OwnIapClient:
-    """An OAuth client of one's own for Identity-Aware Proxy.
+class IapClient:
+    """The user's own OAuth client for Identity-Aware Proxy.
 
     Attributes:
         client_id: its ID.
         client_secret: its secret.
-        secret_name: of the Kubernetes Secret for that.
+        secret_name: name of the Kubernetes Secret for `client_secret`.
     """
 
     client_id: str
@@ -41,23 +41,23 @@ class OwnIapClient:
 
 @dataclass(frozen=True)
 class HttpsGatewayArgs:
-    """The load balancer.
+    """Arguments of `HttpsGateway`.
 
     Attributes:
         project: the project's ID.
         namespace: of the chat.
-        name: of the Gateway and all that belongs to it.
+        name: of the Gateway, its routes and policies.
         chat_service: name of the chat's Service.
-        host: the name people type.
+        host: the domain name.
         address_name: of the global address.
         certificate_name: of the certificate for `host`.
-        policy_name: in the project, of the TLS policy and of Cloud Armor's.
+        policy_name: of the TLS policy and of Cloud Armor's policy, in the project.
         behind_iap: whether people sign in at Identity-Aware Proxy before a request reaches the chat.
         iap_client: `None`: Google's own.
-        cloud_armor: whether Cloud Armor stands before all.
-        depends_on: what must be there before it, and goes after it: address, certificate, and who may pass.
+        cloud_armor: whether Cloud Armor filters requests.
+        depends_on: what must be created before it and deleted after it: address, certificate, IAM bindings.
         google_depends_on: the API of Compute Engine.
-        hooks: what to do while that does not answer yet.
+        hooks: retries while that is not ready (`ProjectServices.hooks`).
     """
 
     project: str
@@ -69,7 +69,7 @@ class HttpsGatewayArgs:
     certificate_name: pulumi.Input[str]
     policy_name: str
     behind_iap: bool = False
-    iap_client: OwnIapClient | None = None
+    iap_client: IapClient | None = None
     cloud_armor: bool = False
     depends_on: Sequence[pulumi.Resource] = ()
     google_depends_on: Sequence[pulumi.Resource] = ()
@@ -77,11 +77,11 @@ class HttpsGatewayArgs:
 
 
 class HttpsGateway(pulumi.ComponentResource):
-    """A global load balancer with TLS from 1.2 on, which redirects what comes unencrypted.
+    """A global load balancer with TLS 1.2 or newer, which redirects HTTP to HTTPS.
 
-    It goes in this order: the routes, then the Gateway, which GKE lets go of when it has deleted all parts of the load
-    balancer, then address, certificate and policies, and the cluster last. What the cluster's controller could not
-    clear away any more (network endpoint groups, firewall rules) would stay behind, and block its network.
+    It is deleted in this order: the routes; the Gateway, whose finalizer waits until GKE has deleted all parts of the
+    load balancer; address, certificate and policies; the cluster last. Without the cluster's controller, network
+    endpoint groups and firewall rules would be left behind, and block the deletion of the network.
 
     Attributes:
         url: for a browser.
@@ -120,15 +120,15 @@ class HttpsGateway(pulumi.ComponentResource):
                 {"default": {"sslPolicy": tls.name}, "targetRef": at_gateway},
                 depends_on=[gateway],
             ),
-            *self._about_the_service(armor),
+            *self._service_policies(armor),
         ]
-        # Nobody gets through before it is settled who may: a route without its policies would be open for a moment.
+        # After the policies: a route without them would be open to the public for a moment.
         self._routes([gateway, *policies])
         self.url = pulumi.Output.concat("https://", args.host)
         self.register_outputs({"url": self.url})
 
     def _gateway(self, depends_on: Sequence[pulumi.Resource]) -> pulumi.Resource:
-        from_here = {"namespaces": {"from": "Same"}, "kinds": [{"group": GATEWAY, "kind": "HTTPRoute"}]}
+        same_namespace = {"namespaces": {"from": "Same"}, "kinds": [{"group": GATEWAY, "kind": "HTTPRoute"}]}
         tls = {
             "mode": "Terminate",
             "options": {"networking.gke.io/pre-shared-certs": self._args.certificate_name},
@@ -137,28 +137,28 @@ class HttpsGateway(pulumi.ComponentResource):
             "gatewayClassName": "gke-l7-global-external-managed",
             "addresses": [{"type": "NamedAddress", "value": self._args.address_name}],
             "listeners": [
-                {"name": "http", "protocol": "HTTP", "port": 80, "allowedRoutes": from_here},
-                {"name": "https", "protocol": "HTTPS", "port": 443, "tls": tls, "allowedRoutes": from_here},
+                {"name": "http", "protocol": "HTTP", "port": 80, "allowedRoutes": same_namespace},
+                {"name": "https", "protocol": "HTTPS", "port": 443, "tls": tls, "allowedRoutes": same_namespace},
             ],
         }
-        # Its parts in Google Cloud take minutes to come and to go.
-        patience = pulumi.CustomTimeouts(create="20m", update="20m", delete="20m")
-        return self._object(GATEWAY, "Gateway", spec, depends_on=depends_on, custom_timeouts=patience)
+        # Google Cloud takes minutes to create and delete the load balancer.
+        timeouts = pulumi.CustomTimeouts(create="20m", update="20m", delete="20m")
+        return self._object(GATEWAY, "Gateway", spec, depends_on=depends_on, custom_timeouts=timeouts)
 
-    def _about_the_service(self, armor: gcp.compute.SecurityPolicy | None) -> list[pulumi.Resource]:
-        """Return the load balancer's settings for the chat behind it."""
+    def _service_policies(self, armor: gcp.compute.SecurityPolicy | None) -> list[pulumi.Resource]:
+        """Return the load balancer's policies for the chat's Service."""
         args = self._args
         settings: dict[str, Any] = {
             "timeoutSec": ANSWER_SECONDS,
-            # Temporary chats, and what a page just wrote, are in one copy of the chat.
+            # Temporary chats, and the latest writes of a page, are in one replica.
             "sessionAffinity": {"type": "GENERATED_COOKIE", "cookieTtlSec": 86_400},
             "connectionDraining": {"drainingTimeoutSec": 60},
             "logging": {"enabled": True},
         }
-        needed: list[pulumi.Resource] = [*args.depends_on]
+        dependencies: list[pulumi.Resource] = [*args.depends_on]
         if armor:
             settings["securityPolicy"] = armor.name
-            needed.append(armor)
+            dependencies.append(armor)
         if args.behind_iap:
             settings["iap"] = {"enabled": True}
             if args.iap_client:
@@ -167,22 +167,22 @@ class HttpsGateway(pulumi.ComponentResource):
                     "clientID": args.iap_client.client_id,
                     "oauth2ClientSecret": {"name": secret.metadata.name},
                 }
-                needed.append(secret)
+                dependencies.append(secret)
         health = {"type": "HTTP", "httpHealthCheck": {"port": PORT, "requestPath": HEALTH}}
         at_service = {"group": "", "kind": "Service", "name": args.chat_service}
         return [
             self._object(
-                NETWORKING, "GCPBackendPolicy", {"default": settings, "targetRef": at_service}, depends_on=needed
+                NETWORKING, "GCPBackendPolicy", {"default": settings, "targetRef": at_service}, depends_on=dependencies
             ),
             self._object(NETWORKING, "HealthCheckPolicy", {"default": {"config": health}, "targetRef": at_service}),
         ]
 
-    def _client_secret(self, client: OwnIapClient) -> kubernetes.core.v1.Secret:
+    def _client_secret(self, client: IapClient) -> kubernetes.core.v1.Secret:
         return kubernetes.core.v1.Secret(
             "iap-client",
             metadata=metadata(client.secret_name, self._args.namespace, APP),
             type="Opaque",
-            string_data={"key": pulumi.Output.secret(client.client_secret)},  # the key's name is GKE's
+            string_data={"key": pulumi.Output.secret(client.client_secret)},  # GKE requires this key
             opts=pulumi.ResourceOptions(parent=self),
         )
 
@@ -209,7 +209,7 @@ class HttpsGateway(pulumi.ComponentResource):
         depends_on: Sequence[pulumi.Resource] = (),
         custom_timeouts: pulumi.CustomTimeouts | None = None,
     ) -> pulumi.Resource:
-        """Register an object of a kind that the SDK has no class for."""
+        """Register an object whose kind has no class in the SDK."""
         name = name or self._args.name
         return kubernetes.apiextensions.CustomResource(
             f"{kind.lower()}-{name}",

@@ -1,4 +1,4 @@
-"""How people get in: what the settings make of it, before the chat (it is told) and in front of it (it is shown)."""
+"""How browsers reach the chat: the settings turned into address, sign-in and load balancer."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 import pulumi
 
-from stacks.ingress.access import Access
-from stacks.ingress.https_gateway import LOAD_BALANCER_NETWORKS, HttpsGateway, HttpsGatewayArgs, OwnIapClient
+from stacks.ingress.https_gateway import LOAD_BALANCER_NETWORKS, HttpsGateway, HttpsGatewayArgs, IapClient
 from stacks.ingress.iap import IAP_API, IdentityAwareProxy, IdentityAwareProxyArgs
-from stacks.ingress.outputs import first_minutes
+from stacks.ingress.outputs import https_outputs
 from stacks.ingress.plain_http import LOCAL_URL, PublicEndpoint, PublicEndpointArgs
-from stacks.ingress.sign_in import GROUP
 from stacks.ingress.static_address import NAME_APIS, PublicAddress, PublicAddressArgs
-from stacks.settings import secret_of
+from stacks.settings import secret_output
+from stacks.validation.types import GROUP_PREFIX
 
 if TYPE_CHECKING:
     from stacks.components.chat import ChatApp
@@ -26,25 +25,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GoogleProject:
-    """What https stands on.
+    """What HTTPS needs of the Google Cloud project.
 
     Attributes:
         services: the APIs.
-        identity: knows the project's number and organization.
+        workload_identity: has the project's number and organization.
     """
 
     services: ProjectServices
-    identity: WorkloadIdentity
+    workload_identity: WorkloadIdentity
 
 
-class Entrance:
-    """The way in, in two steps: the chat must be told its address, and what stands before the chat needs the chat.
+class Ingress:
+    """The ingress, created in two steps: the chat needs its public URL, and the load balancer needs the chat.
 
     Attributes:
-        access: what the chat is told.
+        root_url: the public URL; `None`: the one that a browser uses.
+        trusted_proxies: networks whose X-Forwarded-For the chat trusts, separated by commas; `None`: none.
+        allowed_people: whom the chat admits, separated by commas; `None`: it does not check.
+        iap_audience: audience of IAP's tokens; `None`: there is no IAP.
     """
 
-    access: Access
+    root_url: pulumi.Input[str] | None
+    trusted_proxies: pulumi.Input[str] | None
+    allowed_people: pulumi.Input[str] | None
+    iap_audience: pulumi.Input[str] | None
 
     def __init__(
         self, settings: Settings, names: Names, parent: pulumi.Resource, google: GoogleProject | None = None
@@ -52,26 +57,41 @@ class Entrance:
         self._settings, self._names, self._google = settings, names, google
         self._child = pulumi.ResourceOptions(parent=parent)
         self._address: PublicAddress | None = None
-        self._proxy: IdentityAwareProxy | None = None
-        if google and settings.way_in == "https":
-            self._address = self._public_address(google)
-            if settings.sign_in == "iap":
-                self._proxy = self._identity_aware_proxy(google, self._address)
-        self.access = self._access()
+        self._iap: IdentityAwareProxy | None = None
+        self.root_url = LOCAL_URL if settings.sign_in == "google" else None
+        self.trusted_proxies = self.allowed_people = self.iap_audience = None
+        if google and settings.ingress == "https":
+            self._address = address = self._public_address(google)
+            self.root_url = pulumi.Output.concat("https://", address.host)
+            # The load balancer appends "the browser's address, its own address" to X-Forwarded-For.
+            self.trusted_proxies = pulumi.Output.concat(",".join(LOAD_BALANCER_NETWORKS), ",", address.address, "/32")
+        if settings.sign_in == "google":
+            self.allowed_people = ",".join(settings.allowed_people)
+        elif google and self._address and settings.sign_in == "iap":
+            self._iap = self._identity_aware_proxy(google, self._address)
+            self.iap_audience = self._iap.audience
+            # Only IAP can look up the members of a group; the chat would refuse them.
+            if not any(person.startswith(GROUP_PREFIX) for person in settings.allowed_people):
+                self.allowed_people = self._iap.people.apply(",".join)
 
-    def opened(self, chat: ChatApp, inside: pulumi.ResourceOptions) -> dict[str, pulumi.Input[str]]:
-        """Put the way in before `chat`, with the options of what is in the cluster; return outputs, ``url`` first."""
+    def attach(self, chat: ChatApp, in_cluster: pulumi.ResourceOptions) -> dict[str, pulumi.Input[str]]:
+        """Create the load balancer or port for `chat`; return outputs, ``url`` first.
+
+        Args:
+            chat: the chat.
+            in_cluster: options of objects in the cluster.
+        """
         if self._google and self._address:
-            return self._https(chat, self._google.services, self._address, inside)
+            return self._https(chat, self._google.services, self._address, in_cluster)
         endpoint = PublicEndpoint(
             "endpoint",
             PublicEndpointArgs(
-                kind="public-http" if self._settings.way_in == "public-http" else "private",
+                kind="public-http" if self._settings.ingress == "public-http" else "private",
                 namespace=chat.service.metadata.namespace,
                 service_name=self._names.chat_public_service,
                 chat_service=chat.service.metadata.name,
             ),
-            inside,
+            in_cluster,
         )
         return {"url": endpoint.url, **({"openWith": endpoint.command} if endpoint.command else {})}
 
@@ -99,8 +119,8 @@ class Entrance:
             IdentityAwareProxyArgs(
                 project=settings.project,
                 host=address.host,
-                project_number=google.identity.project_number,
-                organization=google.identity.organization,
+                project_number=google.workload_identity.project_number,
+                organization=google.workload_identity.organization,
                 people=settings.allowed_people,
                 has_own_client=bool(settings.oauth_client_id),
                 depends_on=[google.services[IAP_API]],
@@ -109,38 +129,14 @@ class Entrance:
             self._child,
         )
 
-    def _access(self) -> Access:
-        settings, address, proxy = self._settings, self._address, self._proxy
-        root_url = pulumi.Output.concat("https://", address.host) if address else None
-        proxies: list[pulumi.Input[str]] = []
-        if address:
-            # The load balancer writes "the browser's address, its own address" at the end of X-Forwarded-For.
-            proxies = [*LOAD_BALANCER_NETWORKS, pulumi.Output.concat(address.address, "/32")]
-        if proxy:
-            # Into groups only IAP can look: the chat would refuse the people in them.
-            has_groups = any(person.startswith(GROUP) for person in settings.allowed_people)
-            people = [] if has_groups else [proxy.people.apply(",".join)]
-            return Access("iap", root_url, people, iap_audience=proxy.audience, trusted_proxies=proxies)
-        if settings.sign_in == "google":
-            return Access(
-                "google",
-                root_url or LOCAL_URL,
-                settings.allowed_people,
-                client_id=settings.oauth_client_id,
-                client_secret=secret_of(settings.oauth_client_secret),
-                guests=settings.guests,
-                trusted_proxies=proxies,
-            )
-        return Access("anonymous", root_url, trusted_proxies=proxies)
-
     def _https(
-        self, chat: ChatApp, services: ProjectServices, address: PublicAddress, inside: pulumi.ResourceOptions
+        self, chat: ChatApp, services: ProjectServices, address: PublicAddress, in_cluster: pulumi.ResourceOptions
     ) -> dict[str, pulumi.Input[str]]:
-        settings, names, proxy = self._settings, self._names, self._proxy
-        client_secret = secret_of(settings.oauth_client_secret)
+        settings, names, iap = self._settings, self._names, self._iap
+        client_secret = secret_output(settings.oauth_client_secret)
         client = None
-        if proxy and client_secret is not None:
-            client = OwnIapClient(settings.oauth_client_id, client_secret, names.iap_client_secret)
+        if iap and client_secret is not None:
+            client = IapClient(settings.oauth_client_id, client_secret, names.iap_client_secret)
         gateway = HttpsGateway(
             "gateway",
             HttpsGatewayArgs(
@@ -152,13 +148,13 @@ class Entrance:
                 address_name=address.address_name,
                 certificate_name=address.certificate_name,
                 policy_name=names.edge_policy,
-                behind_iap=proxy is not None,
+                behind_iap=iap is not None,
                 iap_client=client,
                 cloud_armor=settings.cloud_armor,
-                depends_on=[*address.parts, *(proxy.bindings if proxy else ())],
+                depends_on=[*address.parts, *(iap.bindings if iap else ())],
                 google_depends_on=[services["compute.googleapis.com"]],
                 hooks=services.hooks,
             ),
-            inside,
+            in_cluster,
         )
-        return {"url": gateway.url, **first_minutes(settings, address, proxy.people if proxy else None)}
+        return {"url": gateway.url, **https_outputs(settings, address, iap.people if iap else None)}

@@ -1,4 +1,4 @@
-"""What a person reads after the first `make up` with https: what to wait for, to do, and who gets in."""
+"""Outputs of an HTTPS deployment: what to wait for, what to do next, and who may sign in."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ if TYPE_CHECKING:
     from stacks.settings import Settings
 
 SIGN_IN_CALLBACK = "/sign-in/callback"
-"""The chat's own path, to which Google sends people back."""
+"""The path of the chat's own redirect URI."""
 
 
-def first_minutes(
+def https_outputs(
     settings: Settings, address: PublicAddress, people: pulumi.Output[list[str]] | None
 ) -> dict[str, pulumi.Input[str]]:
-    """Return outputs, name -> sentence, record or command; `people`: whom IAP lets in."""
+    """Return outputs, name -> sentence, record or command; `people`: who is admitted by IAP."""
     outputs: dict[str, pulumi.Input[str]] = {
-        "firstMinutes": _waiting(settings, address),
+        "firstMinutes": _next_steps(settings, address),
         "watchCertificate": pulumi.Output.concat(
             "gcloud compute ssl-certificates describe ",
             address.certificate_name,
             f" --global --project {settings.project} --format='value(managed.status, managed.domainStatus)'",
         ),
-        "whoGetsIn": _who(settings, people),
+        "whoGetsIn": _allowed_people(settings, people),
     }
     if settings.domain:
         outputs["dnsRecord"] = pulumi.Output.concat(f"{settings.domain}. A ", address.address)
@@ -38,26 +38,26 @@ def first_minutes(
     return outputs
 
 
-def _waiting(settings: Settings, address: PublicAddress) -> pulumi.Output[str]:
+def _next_steps(settings: Settings, address: PublicAddress) -> pulumi.Output[str]:
     steps: list[pulumi.Input[str]] = []
     if settings.domain:
-        steps.append("Make the DNS record of the output dnsRecord, where your domain's names are kept. ")
+        steps.append("Create the DNS record of the output dnsRecord at your domain's DNS provider. ")
     if settings.sign_in != "anonymous" and settings.oauth_client_id:
         steps.append("Add the output oauthRedirect to the authorized redirect URIs of your OAuth client. ")
+    start = "the name resolves to the address" if settings.domain else "the deployment"
     return pulumi.Output.concat(
         *steps,
         "Google issues the certificate for ",
         address.host,
-        f" 15 to 60 minutes after the name leads to {'the address' if settings.domain else 'it, which is now'}; until "
-        "then browsers say that the connection failed or is not secure. The output watchCertificate is the command "
-        "that shows it: PROVISIONING, then ACTIVE.",
+        f" 15 to 60 minutes after {start}; until then browsers report that the connection failed or is not secure. The "
+        "output watchCertificate is the command that shows its status: PROVISIONING, then ACTIVE.",
     )
 
 
-def _who(settings: Settings, people: pulumi.Output[list[str]] | None) -> pulumi.Input[str]:
+def _allowed_people(settings: Settings, people: pulumi.Output[list[str]] | None) -> pulumi.Input[str]:
     if settings.sign_in == "anonymous":
-        return "everybody who knows the address"
-    named = people if people is not None else pulumi.Output.from_input(list(settings.allowed_people))
-    ending = "" if settings.allowed_people else " (who ran Pulumi last; set allowedPeople to name who may come in)"
-    ending += "; everybody else as a guest" if settings.guests else ""
-    return named.apply(lambda known: ", ".join(known) + ending)
+        return "anyone who knows the address"
+    admitted = people if people is not None else pulumi.Output.from_input(list(settings.allowed_people))
+    note = "" if settings.allowed_people else " (the last account that ran Pulumi; set allowedPeople to name others)"
+    note += "; anyone else as a guest" if settings.guests else ""
+    return admitted.apply(lambda names: ", ".join(names) + note)

@@ -12,18 +12,18 @@ from stacks.components.chat import APP, PORT, sticky_service
 from stacks.components.workloads import metadata
 
 LOCAL_URL = f"http://127.0.0.1:{PORT}"
-"""Where a forwarded port leads to the chat."""
+"""The chat's address with a forwarded port."""
 
 
 @dataclass(frozen=True)
 class PublicEndpointArgs:
-    """The endpoint.
+    """Arguments of `PublicEndpoint`.
 
     Attributes:
-        kind: ``public-http`` (a load balancer, unencrypted: anybody can read along and ask) or ``private`` (no address;
-            whoever may use the cluster forwards a port).
+        kind: ``public-http`` (a load balancer without encryption, open to the public) or ``private`` (no address: users
+            of the cluster forward a port).
         namespace: of the chat.
-        service_name: of the load balancer's Service.
+        service_name: name of the load balancer's Service.
         chat_service: name of the chat's own Service.
     """
 
@@ -38,7 +38,7 @@ class PublicEndpoint(pulumi.ComponentResource):
 
     Attributes:
         url: for a browser.
-        command: what must run for that address to work; `None`: nothing.
+        command: the port forwarding that `url` needs; `None`: none.
     """
 
     url: pulumi.Output[str]
@@ -48,7 +48,7 @@ class PublicEndpoint(pulumi.ComponentResource):
         super().__init__("hybrid-chat:stacks:PublicEndpoint", name, {}, opts)
         if args.kind == "public-http":
             pulumi.log.warn(
-                "Everybody who finds the chat's address can use it, and the connection is not encrypted.", self
+                "Anyone who finds the chat's address can use it, and the connection is not encrypted.", self
             )
             self.url, self.command = self._load_balancer(args), None
         else:
@@ -62,11 +62,11 @@ class PublicEndpoint(pulumi.ComponentResource):
         service = kubernetes.core.v1.Service(
             "load-balancer",
             metadata=metadata(args.service_name, args.namespace, APP),
-            # Local: only nodes that run the chat are asked, so that the affinity sees the browser's own address.
+            # Local: only nodes that run the chat get requests, so that the affinity sees the browser's own address.
             spec=sticky_service("LoadBalancer", external_traffic_policy="Local"),
             opts=pulumi.ResourceOptions(
                 parent=self,
-                # Its forwarding rule and firewall rules must be gone before the cluster is.
+                # Its forwarding rule and firewall rules must be deleted before the cluster.
                 custom_timeouts=pulumi.CustomTimeouts(create="15m", update="15m", delete="15m"),
             ),
         )

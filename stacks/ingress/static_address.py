@@ -1,4 +1,4 @@
-"""The chat's public name: an address that stays, a name that leads to it, and the certificate for that name."""
+"""The chat's public address: a static IP address, a domain name for it, and its TLS certificate."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 NAME_APIS = tuple(f"{api}.googleapis.com" for api in ("servicemanagement", "servicecontrol", "endpoints"))
-"""What a free name of cloud.goog takes."""
+"""The APIs for a free domain name of cloud.goog."""
 
 
 @dataclass(frozen=True)
 class PublicAddressArgs:
-    """The name.
+    """Arguments of `PublicAddress`.
 
     Attributes:
         project: the project's ID.
-        address_name: of the global address.
-        certificate_name: from the domain, the name of its certificate: another one for each domain.
-        domain: a name of one's own; empty: a free one, which Cloud Endpoints gives and Google's DNS answers for.
-        free_name: what that begins with, before a random ending: Google keeps a deleted name for 30 days.
-        depends_on: the APIs of Compute Engine and, for a free name, `NAME_APIS`.
-        hooks: what to do while an API does not answer yet.
+        address_name: name of the global address.
+        certificate_name: domain -> name of its certificate, a different one for each domain.
+        domain: the user's own domain name; empty: a free one, from Cloud Endpoints and Google's DNS.
+        free_name: prefix of the free name, before a random suffix: Google reserves a deleted name for 30 days.
+        depends_on: the API of Compute Engine and, for a free name, `NAME_APIS`.
+        hooks: retries while an API is not ready (`ProjectServices.hooks`).
     """
 
     project: str
@@ -41,14 +41,14 @@ class PublicAddressArgs:
 
 
 class PublicAddress(pulumi.ComponentResource):
-    """Address, name and certificate; whoever serves there is made later.
+    """Address, domain name and certificate, for a load balancer that is created later.
 
     Attributes:
         address: an IPv4 address.
         address_name: its name in the project.
-        host: the name people type.
-        certificate_name: of the certificate, which Google issues once the name leads to a load balancer that has it.
-        parts: for whoever must be gone before they are.
+        host: the domain name.
+        certificate_name: of the certificate, which Google issues once `host` resolves to a load balancer that uses it.
+        parts: the resources, for those that must be deleted before them.
     """
 
     address: pulumi.Output[str]
@@ -72,8 +72,8 @@ class PublicAddress(pulumi.ComponentResource):
         self.host = pulumi.Output.from_input(args.domain) if args.domain else self._free_name(args, options)
         certificate = gcp.compute.ManagedSslCertificate(
             "certificate",
-            # A certificate cannot be changed: the one for another domain is made beside it, the load balancer takes
-            # it, and only then the old one goes. With one name for both, the new one could not be made.
+            # Certificates are immutable: for another domain, Pulumi creates the new one, moves the load balancer to it,
+            # and deletes the old one. That needs two names.
             name=self.host.apply(args.certificate_name),
             project=args.project,
             managed=gcp.compute.ManagedSslCertificateManagedArgs(domains=[self.host]),
@@ -84,24 +84,24 @@ class PublicAddress(pulumi.ComponentResource):
         self.register_outputs({"host": self.host, "address": self.address})
 
     def _free_name(self, args: PublicAddressArgs, options: pulumi.ResourceOptions) -> pulumi.Output[str]:
-        ending = random.RandomString(
+        suffix = random.RandomString(
             "name-ending", length=6, special=False, upper=False, opts=pulumi.ResourceOptions(parent=self)
         )
-        host = pulumi.Output.concat(f"{args.free_name}-", ending.result, f".endpoints.{args.project}.cloud.goog")
+        host = pulumi.Output.concat(f"{args.free_name}-", suffix.result, f".endpoints.{args.project}.cloud.goog")
         service = gcp.endpoints.Service(
             "name",
             service_name=host,
             project=args.project,
-            openapi_config=pulumi.Output.all(host, self.address).apply(lambda known: _leads_to(*known)),
+            openapi_config=pulumi.Output.all(host, self.address).apply(lambda args: _openapi(*args)),
             opts=options,
         )
         self.parts.append(service)
-        # The service's own output: the certificate is asked for when the name is there.
+        # The service's output, so that the certificate is requested after the name exists.
         return service.service_name
 
 
-def _leads_to(host: str, address: str) -> str:
-    """Return the least OpenAPI document that gives a name an address; JSON is YAML too."""
+def _openapi(host: str, address: str) -> str:
+    """Return the smallest OpenAPI document that gives a name an address; JSON is also YAML."""
     return json.dumps(
         {
             "swagger": "2.0",

@@ -1,1 +1,1 @@
-"""The policy pack: rules that `pulumi up --policy-pack stacks/policies` holds every resource against."""
+"""The policy pack: rules that `pulumi up --policy-pack stacks/policies` checks every resource against."""

@@ -1,4 +1,4 @@
-"""Rules for Google Cloud: who may do what, and what `pulumi destroy` leaves behind."""
+"""Rules for Google Cloud: IAM roles, and what `pulumi destroy` leaves behind."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
     from .properties import Resource
 
-# IAMMember of a project, BucketIAMBinding, RepositoryIamPolicy ...: one kind for nearly everything that Google has.
+# IAMMember of a project, BucketIAMBinding, RepositoryIamPolicy ...: most services have their own.
 _IAM = re.compile(r"\w*I[aA][mM](Member|Binding|Policy)")
 
-_PRIMITIVE = {f"roles/{name}" for name in ("owner", "editor", "viewer", "admin", "writer", "reader")}
+_BASIC = {f"roles/{name}" for name in ("owner", "editor", "viewer", "admin", "writer", "reader")}
 _IMPERSONATION = {
     f"roles/iam.{name}"
     for name in (
@@ -28,9 +28,9 @@ _IMPERSONATION = {
         "workloadIdentityUser",
     )
 }
-_EVERYBODY = {"allUsers", "allAuthenticatedUsers"}
+_PUBLIC = {"allUsers", "allAuthenticatedUsers"}
 
-# Type -> (property, the values that are right, `None` being "not set", what happens otherwise).
+# Type -> (property, allowed values with `None` for "not set", the consequence of another value).
 _DELETION: dict[str, tuple[tuple[str, tuple[object, ...], str], ...]] = {
     "gcp:firestore/database:Database": (
         ("deletionPolicy", ("DELETE",), "the database, its conversations and its cost would outlive the stack"),
@@ -45,50 +45,51 @@ _DELETION: dict[str, tuple[tuple[str, tuple[object, ...], str], ...]] = {
     ),
     "gcp:storage/bucket:Bucket": (("forceDestroy", (True,), "a bucket with one object in it could not be deleted"),),
     "gcp:projects/service:Service": (
-        ("disableOnDestroy", (False,), "the API would be taken from everything else in the project"),
+        ("disableOnDestroy", (False,), "the API would be disabled for everything else in the project"),
     ),
 }
 
 
 def no_broad_role(resource: Resource) -> Iterator[str]:
-    """Nobody gets a role for everything or for acting as a service account, so that a break-in stays in one place."""
+    """No role is basic or allows impersonation of a service account, so that a compromised account stays contained."""
     for role, _ in _bindings(resource):
-        if role in _PRIMITIVE:
+        if role in _BASIC:
             yield (
-                f"{resource} grants {role}, a role for the whole of Google Cloud: whoever takes over its member could "
-                "use everything there; grant a predefined role of the one service that is needed."
+                f"{resource} grants {role}, a basic role for all of Google Cloud: an attacker who takes over its "
+                "member could use everything; grant a predefined role of the one service that is needed."
             )
         if role in _IMPERSONATION:
             yield (
-                f"{resource} grants {role}, a role for acting as a service account: its member gets that account's "
-                "rights on top of its own; grant the member itself what it needs."
+                f"{resource} grants {role}, a role for impersonating a service account: its member gets that account's "
+                "roles in addition to its own; grant the member the roles that it needs."
             )
 
 
 def no_public_member(resource: Resource) -> Iterator[str]:
-    """Nobody without a name gets a role, because what everybody may do is done by strangers, at the owner's cost."""
+    """No role is granted to the public, because anyone on the internet could then use it at the owner's cost."""
     for role, members in _bindings(resource):
         for member in members:
-            if member in _EVERYBODY:
+            if member in _PUBLIC:
                 yield (
-                    f"{resource} grants {role} to {member}, which is everybody on the internet: name the users, groups "
-                    "or service accounts that need it."
+                    f"{resource} grants {role} to {member}, which is anyone on the internet: name the users, groups or "
+                    "service accounts that need it."
                 )
 
 
 def destroy_removes_it(resource: Resource) -> Iterator[str]:
-    """What the stack made goes with `pulumi destroy`, and nothing else, so that nothing goes on costing money."""
-    for name, right, otherwise in _DELETION.get(resource.type, ()):
+    """`pulumi destroy` deletes what the stack created and nothing else, so that no resource keeps costing money."""
+    for name, allowed, consequence in _DELETION.get(resource.type, ()):
         value = at(resource.inputs, name)
-        if value is not UNKNOWN and value not in right:
-            is_now = "not set" if value is None else json.dumps(value)
+        if value is not UNKNOWN and value not in allowed:
+            current = "not set" if value is None else json.dumps(value)
             yield (
-                f"{resource} has {name} {is_now}: at `pulumi destroy` {otherwise}; set it to {json.dumps(right[0])}."
+                f"{resource} has {name} {current}: at `pulumi destroy` {consequence}; set it to "
+                f"{json.dumps(allowed[0])}."
             )
 
 
 def _bindings(resource: Resource) -> Iterator[tuple[Any, list[Any]]]:
-    """Yield (role, members) of a resource of IAM; none of another resource."""
+    """Yield (role, members) of an IAM resource; nothing for another resource."""
     if resource.package != "gcp" or not _IAM.fullmatch(resource.kind):
         return
     if resource.kind.endswith("Policy"):
@@ -103,4 +104,4 @@ def _policy(document: Any) -> Any:  # noqa: ANN401 - JSON
     try:
         return json.loads(document) if isinstance(document, str) else document
     except ValueError:
-        return None  # Google refuses it, in better words
+        return None  # Google rejects it, with a better message

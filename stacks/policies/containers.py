@@ -1,4 +1,4 @@
-"""Rules for whatever runs containers in Kubernetes."""
+"""Rules for Kubernetes workloads and their containers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _POD: dict[str, tuple[str, ...]] = {
         ("DaemonSet", "Deployment", "Job", "ReplicaSet", "ReplicationController", "StatefulSet"), _TEMPLATE
     ),
 }
-"""Where each kind has its pod."""
+"""Kind -> path of its pod spec."""
 _SERVERS = {"DaemonSet", "Deployment", "StatefulSet"}
 
 _AMOUNT = re.compile(r"(\d+\.?\d*|\.\d+)([a-zA-Z]*)")
@@ -34,31 +34,31 @@ _UNITS = {
 
 @dataclass(frozen=True)
 class Container:
-    """A container in its pod, both as Kubernetes writes them."""
+    """A container and its pod, as in the Kubernetes API."""
 
     title: str
     inputs: Any
     pod: Any
 
     def inherited(self, *path: str) -> Any:  # noqa: ANN401 - any property
-        """Return a setting of the security context, which is the pod's where the container has none."""
-        own = at(self.inputs, "securityContext", *path)
-        return at(self.pod, "securityContext", *path) if own is None else own
+        """Return a setting of the container's security context, or else of the pod's."""
+        value = at(self.inputs, "securityContext", *path)
+        return at(self.pod, "securityContext", *path) if value is None else value
 
 
 def fixed_image(resource: Resource) -> Iterator[str]:
-    """An image has a tag that stays or a digest, so that a pod that starts again runs the same program."""
+    """An image has a version tag or a digest, so that a restarted pod runs the same program."""
     for container in in_pod(resource):
         image = at(container.inputs, "image")
         if image is not UNKNOWN and not _is_fixed(image or ""):
             yield (
-                f"{resource}: {container.title} runs the image {image or '(none)'}, whose content can change under it: "
-                "name a version's tag (not latest) or, better, a digest."
+                f"{resource}: {container.title} runs the image {image or '(none)'}, whose content can change: use a "
+                "version tag (not latest) or, better, a digest."
             )
 
 
 def requests_equal_limits(resource: Resource) -> Iterator[str]:
-    """A container requests just what it is limited to, because GKE Autopilot would change it, at every update again."""
+    """Requests equal limits, because GKE Autopilot would change them again at every update."""
     for container in in_pod(resource):
         different = []
         for name in ("cpu", "memory", "ephemeral-storage"):
@@ -67,38 +67,40 @@ def requests_equal_limits(resource: Resource) -> Iterator[str]:
                 different.append(f"{name} (request {_shown(request)}, limit {_shown(limit)})")
         if different:
             yield (
-                f"{resource}: {container.title} has requests that are not its limits: {', '.join(different)}; GKE "
-                "Autopilot fills in and changes those, so set both to the same amount."
+                f"{resource}: {container.title} has requests that differ from its limits: {', '.join(different)}; "
+                "GKE Autopilot changes those, so set both to the same amount."
             )
 
 
-def confined(resource: Resource) -> Iterator[str]:
-    """A container runs as nobody special and can't become it, so that code that breaks in can't reach the node."""
+def restricted(resource: Resource) -> Iterator[str]:
+    """A container runs without privileges and cannot gain any, so that an attacker in it cannot reach the node."""
     for container in in_pod(resource):
-        missing = [setting for setting, is_right in _confinement(container) if not is_right]
+        missing = [setting for setting, is_set in _restrictions(container) if not is_set]
         if missing:
             yield (
-                f"{resource}: {container.title} is not confined, and what breaks into it could reach the node: set "
+                f"{resource}: {container.title} is not restricted, so an attacker in it could reach the node: set "
                 f"{', '.join(missing)} in its securityContext."
             )
 
 
 def probed(resource: Resource) -> Iterator[str]:
-    """A server has probes, so that nobody is sent to one that still starts, and one that hangs is started again."""
+    """A server has probes, so that a starting one gets no requests and a hanging one is restarted."""
     if resource.kind not in _SERVERS:
         return
     for container in in_pod(resource, with_init=False):
         if at(container.inputs, "startupProbe") is None and at(container.inputs, "readinessProbe") is None:
             yield (
-                f"{resource}: {container.title} has neither a startupProbe nor a readinessProbe, so requests come "
-                "before it can answer: add one."
+                f"{resource}: {container.title} has neither a startupProbe nor a readinessProbe, so it gets requests "
+                "before it is ready: add one."
             )
         if at(container.inputs, "livenessProbe") is None:
-            yield (f"{resource}: {container.title} has no livenessProbe, so it stays when it hangs: add one.")
+            yield (
+                f"{resource}: {container.title} has no livenessProbe, so it is not restarted when it hangs: add one."
+            )
 
 
 def no_service_account_token(resource: Resource) -> Iterator[str]:
-    """No pod gets a key to the Kubernetes API unasked, which a break-in could use; what needs one mounts it by name."""
+    """No pod mounts a token of the Kubernetes API by default, which an attacker could use; mount it explicitly."""
     if resource.package != "kubernetes":
         return
     if resource.kind in _POD:
@@ -109,13 +111,13 @@ def no_service_account_token(resource: Resource) -> Iterator[str]:
         return
     if setting is not UNKNOWN and setting is not False:
         yield (
-            f"{resource} gives its pods a token of the Kubernetes API, with which a break-in could go on: set "
+            f"{resource} gives its pods a token of the Kubernetes API, which an attacker could use: set "
             "automountServiceAccountToken to false."
         )
 
 
 def in_pod(resource: Resource, *, with_init: bool = True) -> Iterator[Container]:
-    """Yield the containers that a resource runs; none if it runs none."""
+    """Yield the containers of a workload; nothing for another resource."""
     if resource.package != "kubernetes" or resource.kind not in _POD:
         return
     pod = at(resource.inputs, *_POD[resource.kind])
@@ -132,13 +134,13 @@ def _is_fixed(image: str) -> bool:
 
 
 def _is_same(request: object, limit: object) -> bool:
-    if request is None or limit is None:  # wrong, whatever the other will be
+    if request is None or limit is None:  # wrong, even if the other is unknown
         return False
     return UNKNOWN in (request, limit) or _number(request) == _number(limit)
 
 
 def _number(amount: object) -> Decimal | str:
-    """Return an amount as a number (500m and 0.5 are the same); what is none, as text."""
+    """Return a quantity as a number (500m equals 0.5), and an invalid one as text."""
     text = str(amount)
     parts = _AMOUNT.fullmatch(text)
     return Decimal(parts[1]) * _UNITS[parts[2]] if parts and parts[2] in _UNITS else text
@@ -148,8 +150,8 @@ def _shown(amount: object) -> str:
     return "none" if amount is None else str(amount)
 
 
-def _confinement(container: Container) -> Iterator[tuple[str, bool]]:
-    """Yield (setting, whether it is right or not known yet)."""
+def _restrictions(container: Container) -> Iterator[tuple[str, bool]]:
+    """Yield (setting, whether it is set or unknown)."""
     own = at(container.inputs, "securityContext")
     dropped, added = at(own, "capabilities", "drop"), at(own, "capabilities", "add")
     yield "runAsNonRoot: true", container.inherited("runAsNonRoot") in (True, UNKNOWN)

@@ -1,4 +1,4 @@
-"""What a rule sees of a resource: its inputs, some of which nobody knows before the update."""
+"""A resource's inputs for the rules; some are unknown during a preview."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class _Unknown:
 
 
 UNKNOWN: Final = _Unknown()
-"""In place of a value that a preview does not know: no rule complains about it, and the update looks again."""
+"""Replaces a value that is unknown during a preview: rules accept it, and check it during the update."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Resource:
     Attributes:
         type: Pulumi's token (``kubernetes:apps/v1:Deployment``).
         name: in the program.
-        inputs: as the provider gets them: camelCase, plain dicts and lists, without nulls, with `UNKNOWN`.
+        inputs: as the provider gets them: camelCase keys, plain dicts and lists, no nulls, with `UNKNOWN`.
     """
 
     type: str
@@ -37,7 +37,7 @@ class Resource:
 
     @classmethod
     def of(cls, args: ResourceValidationArgs) -> Resource:
-        """Return what the engine handed to a policy."""
+        """Return the resource that the engine passed to a policy."""
         return cls(args.resource_type, args.name, _plain(args.props))
 
     @property
@@ -47,7 +47,7 @@ class Resource:
 
     @property
     def kind(self) -> str:
-        """The type's last part: Deployment, IAMMember ..."""
+        """The last part of the type: Deployment, IAMMember ..."""
         return self.type.rpartition(":")[2]
 
     def __str__(self) -> str:
@@ -55,7 +55,7 @@ class Resource:
 
 
 def at(value: Any, *path: str) -> Any:  # noqa: ANN401 - any property
-    """Return what is at a path; `UNKNOWN` if it, or what it is in, is not known; `None` if there is nothing."""
+    """Return the value at a path; `UNKNOWN` if it or its parent is unknown; `None` if it does not exist."""
     for key in path:
         if value is UNKNOWN:
             return UNKNOWN
@@ -64,19 +64,19 @@ def at(value: Any, *path: str) -> Any:  # noqa: ANN401 - any property
 
 
 def items(value: Any, *path: str) -> list[Any]:  # noqa: ANN401 - any property
-    """Return the items of the list at a path; none if there is no list, or none that is known."""
-    found = at(value, *path)
-    return found if isinstance(found, list) else []
+    """Return the items of the list at a path; empty if there is no list, or it is unknown."""
+    items_ = at(value, *path)
+    return items_ if isinstance(items_, list) else []
 
 
 def keys(value: Any, *path: str) -> list[str]:  # noqa: ANN401 - any property
-    """Return the keys of the mapping at a path; none if there is no mapping, or none that is known."""
-    found = at(value, *path)
-    return list(found) if isinstance(found, dict) else []
+    """Return the keys of the mapping at a path; empty if there is no mapping, or it is unknown."""
+    mapping = at(value, *path)
+    return list(mapping) if isinstance(mapping, dict) else []
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - any property
-    """Take the SDK's wrapping off, which raises an error wherever something unknown is touched."""
+    """Unwrap the SDK's proxy, which raises an error on access to an unknown value."""
     if isinstance(value, Mapping):
         plain = {key: _item(value, key) for key in value}
         return {key: item for key, item in plain.items() if item is not None}

@@ -1,4 +1,4 @@
-"""All rules as policies: which stop an update, and which only warn."""
+"""All rules as policies: mandatory ones stop an update, advisory ones only warn."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pulumi_policy import Policy, ReportViolation, ResourceValidationArgs
 
     Rule = Callable[[Resource], Iterator[str]]
-    """Yields one sentence for each thing that is wrong: what, why, and what to do."""
+    """Yields one message per violation: what, why, and what to do."""
 
 MANDATORY: tuple[Rule, ...] = (
     cloud.no_broad_role,
@@ -24,7 +24,7 @@ MANDATORY: tuple[Rule, ...] = (
     cloud.destroy_removes_it,
     containers.fixed_image,
     containers.requests_equal_limits,
-    containers.confined,
+    containers.restricted,
     containers.probed,
     containers.no_service_account_token,
     plain_text.no_plain_variable,
@@ -34,11 +34,11 @@ ADVISORY: tuple[Rule, ...] = (services.not_public,)
 
 
 def policy(rule: Rule, level: EnforcementLevel) -> ResourceValidationPolicy:
-    """Return a rule as Pulumi wants it, described by its docstring."""
+    """Return a rule as a policy of Pulumi; its description is the docstring."""
 
     def validate(args: ResourceValidationArgs, report: ReportViolation) -> None:
-        for sentence in rule(Resource.of(args)):
-            report(sentence, None)
+        for message in rule(Resource.of(args)):
+            report(message, None)
 
     name = rule.__name__.replace("_", "-")
     return ResourceValidationPolicy(name, inspect.getdoc(rule) or name, validate, level)

@@ -1,4 +1,4 @@
-"""The stack run against a monitor that records what it registers: no engine, no cloud, one second."""
+"""Runs the program against a monitor that records the registered resources: no engine, no cloud."""
 
 from __future__ import annotations
 
@@ -20,22 +20,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 ROOT = Path(__file__).resolve().parents[2]
-# How a secret travels: pulumi's `sdk/python/lib/pulumi/runtime/rpc.py`, _special_sig_key and _special_secret_sig.
+# How Pulumi marks a secret: pulumi's `sdk/python/lib/pulumi/runtime/rpc.py`, _special_sig_key and _special_secret_sig.
 _SIGNATURE, _IS_SECRET = "4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270"
 NUMBER = "123456789012"
 RUNNER = "runner@example.org"
-"""Whoever runs Pulumi. A project whose ID begins with `lone` belongs to no organization."""
+"""The account that runs Pulumi. A project whose ID begins with `lone` belongs to no organization."""
 ADDRESS = "203.0.113.9"
 
 
 @dataclass(frozen=True)
 class Registered:
-    """One resource as it was registered.
+    """One registered resource.
 
     Attributes:
         inputs: as the provider gets them, secrets unwrapped.
         secrets: the paths of inputs that are secret ("spec.template").
-        outputs: what the mock answered.
     """
 
     urn: str
@@ -72,7 +71,7 @@ class Registered:
 
 @dataclass
 class Deployed:
-    """What one run of a program registered, in its order."""
+    """The resources that one run of a program registered, in order."""
 
     resources: list[Registered] = field(default_factory=list)
     outputs: dict[str, Any] = field(default_factory=dict)
@@ -81,7 +80,7 @@ class Deployed:
     calls: list[str] = field(default_factory=list)
 
     def of_type(self, kind: str) -> list[Registered]:
-        """Return the resources whose type ends so: `Deployment`, `firestore/database:Database`."""
+        """Return the resources whose type ends with `kind`: `Deployment`, `firestore/database:Database`."""
         return [
             resource
             for resource in self.resources
@@ -89,7 +88,7 @@ class Deployed:
         ]
 
     def one(self, kind: str, name: str = "") -> Registered:
-        """Return the one resource of a type (and a name in Kubernetes, in Google Cloud, or in Pulumi)."""
+        """Return the only resource of a type (with a name in Kubernetes, in Google Cloud, or in Pulumi)."""
         found = [r for r in self.of_type(kind) if not name or name in _names(r)]
         assert len(found) == 1, f"{len(found)} of {kind} {name}: {[(r.type, r.name) for r in self.of_type(kind)]}"
         return found[0]
@@ -98,7 +97,7 @@ class Deployed:
         return next(resource for resource in self.resources if resource.urn == urn)
 
     def needs(self, later: Registered, earlier: Registered) -> bool:
-        """Whether `earlier` must exist before `later`, and goes after it: by dependency or provider."""
+        """Whether `earlier` is created before `later` and deleted after it: by dependency or provider."""
         return earlier.urn in self._before(later, set())
 
     def _before(self, resource: Registered, seen: set[str]) -> set[str]:
@@ -107,7 +106,7 @@ class Deployed:
             direct.add(resource.request.provider.rpartition("::")[0])
         for urn in direct - seen:
             seen.add(urn)
-            # Depending on a component is depending on all that it holds.
+            # A dependency on a component is one on all of its children.
             for other in self.resources:
                 if other.urn == urn or self._is_inside(other, urn):
                     seen.add(other.urn)
@@ -130,7 +129,7 @@ def _names(resource: Registered) -> set[str]:
 
 
 class CloudMocks(mocks.Mocks):
-    """Answers as the providers do: with the inputs and what only the cloud knows, which a preview does not know."""
+    """Responds as the providers do: with the inputs, and outputs of the cloud, which are unknown in a preview."""
 
     def __init__(self, *, preview: bool) -> None:
         self.preview = preview
@@ -182,7 +181,7 @@ _COMPUTED: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
 
 
 class RecordingMonitor(mocks.MockMonitor):
-    """Keeps each registration, and refuses two of one name, which the engine would refuse too."""
+    """Records each registration, and rejects a duplicate name, as the engine would."""
 
     def __init__(self, cloud: CloudMocks, deployed: Deployed) -> None:
         super().__init__(cloud)
@@ -192,7 +191,9 @@ class RecordingMonitor(mocks.MockMonitor):
         response = super().RegisterResource(request)
         if request.type == "pulumi:pulumi:Stack":
             return response
-        assert response.urn not in {known.urn for known in self.deployed.resources}, f"Duplicate URN {response.urn}"
+        assert response.urn not in {resource.urn for resource in self.deployed.resources}, (
+            f"Duplicate URN {response.urn}"
+        )
         secrets: set[str] = set()
         inputs = _plain(MessageToDict(request.object), "", secrets)
         self.deployed.resources.append(
@@ -202,7 +203,7 @@ class RecordingMonitor(mocks.MockMonitor):
 
 
 def _plain(value: Any, path: str, secrets: set[str]) -> Any:
-    """Return a property without its wrapping, noting in `secrets` where it was secret."""
+    """Return an unwrapped property, and add the paths of its secrets to `secrets`."""
     if isinstance(value, dict):
         if value.get(_SIGNATURE) == _IS_SECRET:
             secrets.add(path)
@@ -224,7 +225,7 @@ def run(
     secret_keys: tuple[str, ...] = (),
     into: Deployed | None = None,
 ) -> Deployed:
-    """Run a program as the engine would, and return what it registered (also `into` what was given)."""
+    """Run a program as the engine would, and return what it registered; `into`: filled even if it fails."""
     deployed = Deployed() if into is None else into
     cloud = CloudMocks(preview=preview)
     with _event_loop():
@@ -247,10 +248,10 @@ def run(
 
 @contextmanager
 def _event_loop() -> Iterator[None]:
-    """Give Pulumi a loop of its own, whatever the tests before did with theirs, and close all that it opens."""
+    """Give Pulumi its own event loop, independent of other tests, and close all that it opens."""
     threads_loops: list[asyncio.AbstractEventLoop] = []
 
-    def with_a_loop() -> None:  # the monitor wants one in each thread that calls it, and would leave it open
+    def with_a_loop() -> None:  # the monitor needs one in each calling thread, and would not close it
         threads_loops.append(asyncio.new_event_loop())
         asyncio.set_event_loop(threads_loops[-1])
 
@@ -284,7 +285,7 @@ SECRETS = ("oauthClientSecret", "huggingFaceToken", "geminiApiKey", "gemmaApiKey
 def deploy(
     config: Mapping[str, str] | None = None, *, stack: str = "dev", preview: bool = False, into: Deployed | None = None
 ) -> Deployed:
-    """Run this repository's own program; keys without a namespace are the project's own, and secrets are secret."""
+    """Run this repository's program; keys without a namespace are the project's, and secret ones are marked."""
     keys = {key if ":" in key else f"hybrid-chat:{key}": value for key, value in (config or {}).items()}
     secret_keys = tuple(f"hybrid-chat:{key}" for key in SECRETS)
     return run(
@@ -303,12 +304,12 @@ def _seen(config: frozenset[tuple[str, str]], stack: str, preview: bool) -> Depl
 
 
 def seen(config: Mapping[str, str], *, stack: str = "dev", preview: bool = False) -> Deployed:
-    """Return a run with these settings, made once for all tests that only look at it."""
+    """Return a run with these settings, shared by all tests of the process that only read it."""
     return _seen(frozenset(config.items()), stack, preview)
 
 
 def walk(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield (path, value) for everything inside a property that is no mapping and no list."""
+    """Yield (path, value) for every scalar inside a property."""
     if isinstance(value, dict):
         for key, item in value.items():
             yield from walk(item, f"{path}.{key}".lstrip("."))

@@ -1,8 +1,7 @@
-"""The stack with the real engine and provider against the API server of KUBECONFIG (run with -m engine).
+"""The program with the real engine and provider, against the API server of KUBECONFIG (run with -m engine).
 
-Needs `pulumi` with the Kubernetes provider's plugin, and a cluster that may be written to (kind, minikube, or any other
-where namespaces called hybrid-chat-SOMETHING do no harm). An API server and its controllers without a real node will do
-if something marks pods as ready.
+Needs `pulumi` with the Kubernetes provider's plugin, and a cluster for namespaces named hybrid-chat-*, such as kind or
+minikube. An API server and its controllers without a real node are enough if something marks pods as ready.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ IMAGE = os.environ.get("CHAT_IMAGE", "example.org/chat:1")
 
 
 class Stack:
-    """A stack of its own name, with its state in a folder."""
+    """A stack with its state in a folder."""
 
     def __init__(self, name: str, folder: Path) -> None:
         self.name, self.folder = name, folder
@@ -69,7 +68,7 @@ class Stack:
         self.pulumi("config", "set", key, value, *options)
 
     def up(self, *options: str) -> dict[str, int]:
-        """Deploy, and return how many resources were created, updated, deleted, or stayed the same."""
+        """Deploy, and return operation -> number of resources (create, update, delete, same)."""
         self.pulumi("up", "--yes", "--skip-preview", *options)
         history = json.loads(self.pulumi("stack", "history", "--json", "--page-size", "1").stdout)
         return history[0]["resourceChanges"]
@@ -89,7 +88,7 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
     made.pulumi("destroy", "--yes", "--skip-preview", check=False)
 
 
-def test_a_stack_comes_stays_as_it_is_changes_and_goes(stack: Stack) -> None:
+def test_a_stack_is_created_updated_and_destroyed(stack: Stack) -> None:
     assert "to create" in stack.pulumi("preview").stdout
     assert set(stack.up()) == {"create"}
     assert set(stack.up("--expect-no-changes")) == {"same"}
@@ -113,29 +112,29 @@ def test_two_stacks_share_a_cluster(stack: Stack, tmp_path_factory: pytest.TempP
     assert set(stack.up("--refresh")) == {"same"}
 
 
-def test_gpus_that_are_not_there_hold_up_nothing_and_secrets_stay_secret(stack: Stack) -> None:
+def test_missing_gpus_delay_nothing_and_secrets_stay_secret(stack: Stack) -> None:
     stack.set("gemma", "l4x2")
-    stack.set("huggingFaceToken", "hf_neverSeenInTheOpen", "--secret")
+    stack.set("huggingFaceToken", "hf_neverInPlainText", "--secret")
     stack.set("geminiApiKey", "AIzaFirst", "--secret")
     stack.up()
     pods = json.loads(kubectl("--namespace", stack.namespace, "get", "pods", "--selector=app=gemma", "--output=json"))
     assert [pod["status"]["phase"] for pod in pods["items"]] == ["Pending"]
     before = kubectl("--namespace", stack.namespace, "get", "pods", "--selector=app=gradio-chat", "--output=name")
     stack.set("geminiApiKey", "AIzaSecond", "--secret")
-    assert stack.up()["update"] == 2, "the Secret in its place, and the chat that reads it"
+    assert stack.up()["update"] == 2, "the Secret, and the chat that reads it"
     after = kubectl("--namespace", stack.namespace, "get", "pods", "--selector=app=gradio-chat", "--output=name")
     assert before != after
-    for secret in ("hf_neverSeenInTheOpen", "AIzaFirst", "AIzaSecond"):
+    for secret in ("hf_neverInPlainText", "AIzaFirst", "AIzaSecond"):
         assert secret not in stack.state()
 
 
-def test_wrong_settings_are_all_named_and_nothing_is_made(stack: Stack) -> None:
+def test_all_wrong_settings_are_reported_and_nothing_is_created(stack: Stack) -> None:
     stack.set("theme", "red")
     stack.set("gema", "none")
     stack.set("huggingFaceToken", "hf_inPlainText", "--plaintext")
-    refused = stack.pulumi("up", "--yes", "--skip-preview", check=False)
-    assert refused.returncode != 0
-    for sentence in ("theme is 'red': allowed: blue, green", "did you mean gemma?", "is stored in plain text"):
-        assert sentence in refused.stdout + refused.stderr
-    assert "Traceback" not in refused.stdout + refused.stderr
+    failed = stack.pulumi("up", "--yes", "--skip-preview", check=False)
+    assert failed.returncode != 0
+    for message in ("theme is 'red': allowed: blue, green", "did you mean gemma?", "is stored in plain text"):
+        assert message in failed.stdout + failed.stderr
+    assert "Traceback" not in failed.stdout + failed.stderr
     assert stack.namespace not in kubectl("get", "namespaces", "--output=name")

@@ -1,4 +1,4 @@
-"""What the program registers: on which platform, in which order, with which options."""
+"""The resources that the program registers: their inputs, order and options."""
 
 from __future__ import annotations
 
@@ -10,15 +10,12 @@ import pytest
 from pulumi.runtime import rpc
 
 from chatapp.models import kubernetes_status as pods
-from stacks.components.chat import ACCOUNT_FOLDER
+from stacks.components.chat import TOKEN_DIR
 from stacks.components.gpu_profiles import PROFILES
 from stacks.names import Names
+from tests.stacks.deployments import GCP, KUBERNETES, PROJECT, TOKEN
 from tests.stacks.recording import NUMBER, Deployed, Registered, deploy, seen, walk
 
-PROJECT = "my-proj-1"
-GCP = {"gcp:project": PROJECT}
-TOKEN = {"huggingFaceToken": "hf_abcdefghij"}
-KUBERNETES = {"platform": "kubernetes", "image": "example.org/chat:1"}
 CLUSTER, DATABASE = "container/cluster:Cluster", "firestore/database:Database"
 
 
@@ -35,7 +32,7 @@ def container(resource: Registered) -> dict:
 
 
 class TestOnGoogleCloud:
-    def test_each_room_is_there_once(self) -> None:
+    def test_has_each_component_once(self) -> None:
         components = [r.type.rpartition(":")[2] for r in deployed().resources if not r.is_custom]
         assert sorted(components) == sorted(
             [
@@ -54,13 +51,13 @@ class TestOnGoogleCloud:
             ]
         )
 
-    def test_the_codelabs_apis_are_enabled_and_stay_so(self) -> None:
+    def test_the_codelabs_apis_are_enabled_and_stay_enabled(self) -> None:
         services = deployed().of_type("projects/service:Service")
         named = {service["service"].removesuffix(".googleapis.com") for service in services}
         assert named >= {"cloudbuild", "artifactregistry", "container", "firestore", "aiplatform", "storage"}
         assert all(service["disableOnDestroy"] is False for service in services)
 
-    def test_the_cluster_is_an_autopilot_that_destroy_may_delete(self) -> None:
+    def test_the_cluster_is_autopilot_and_destroy_may_delete_it(self) -> None:
         cluster = deployed().one(CLUSTER)
         assert (cluster["name"], cluster["location"]) == ("gradio-chat-cluster", "us-central1")
         assert cluster["enableAutopilot"] is True
@@ -68,14 +65,14 @@ class TestOnGoogleCloud:
         assert "nodeConfig" not in cluster.inputs
         assert {"nodeConfig", "nodePools"} <= set(cluster.request.ignoreChanges)
 
-    def test_the_nodes_have_an_account_of_their_own_that_may_pull_the_image(self) -> None:
+    def test_the_nodes_have_their_own_account_which_may_pull_the_image(self) -> None:
         run = deployed()
         email = f"chat-nodes@{PROJECT}.iam.gserviceaccount.com"
         defaults = run.one(CLUSTER)["clusterAutoscaling.autoProvisioningDefaults"]
         assert defaults["serviceAccount"] == email
         assert run.one("RepositoryIamMember", "pull-nodes")["member"] == f"serviceAccount:{email}"
 
-    def test_the_database_goes_with_the_stack(self) -> None:
+    def test_the_database_is_deleted_with_the_stack(self) -> None:
         database = deployed().one(DATABASE)
         assert (database["name"], database["locationId"], database["type"]) == (
             "chat-app-db",
@@ -85,21 +82,21 @@ class TestOnGoogleCloud:
         assert database["deletionPolicy"] == "DELETE", "the provider's default is ABANDON"
         assert database["deleteProtectionState"] != "DELETE_PROTECTION_ENABLED"
 
-    def test_documents_expire_and_only_what_is_ordered_by_has_an_index(self) -> None:
+    def test_documents_expire_and_only_queried_fields_have_an_index(self) -> None:
         from chatapp.store.firestore import documents
 
         fields = {(f["collection"], f["field"]): f for f in deployed().of_type("firestore/field:Field")}
         assert set(fields) == {
             (collection, name)
-            for collection, asked_for in documents.INDEXED_FIELDS.items()
-            for name in ("*", *asked_for, *([documents.EXPIRY_FIELD] if collection in documents.EXPIRING else []))
+            for collection, indexed in documents.INDEXED_FIELDS.items()
+            for name in ("*", *indexed, *([documents.EXPIRY_FIELD] if collection in documents.EXPIRING else []))
         }, "the program and the chat name the same fields"
         for (collection, name), field in fields.items():
             orders = [index["order"] for index in field["indexConfig"].get("indexes", [])]
             assert orders == (["ASCENDING", "DESCENDING"] if name in documents.INDEXED_FIELDS[collection] else [])
             assert field.inputs.get("ttlConfig") == ({} if name == documents.EXPIRY_FIELD else None)
 
-    def test_rules_deny_everything_to_client_libraries(self) -> None:
+    def test_rules_deny_all_access_of_client_libraries(self) -> None:
         run = deployed()
         content = run.one("ruleset:Ruleset")["source.files.0.content"]
         assert re.search(r"allow read, write: if false", content)
@@ -107,7 +104,7 @@ class TestOnGoogleCloud:
         assert release["name"] == "cloud.firestore/chat-app-db"
         assert release["rulesetName"] == f"projects/{PROJECT}/rulesets/5ad0"
 
-    def test_the_chat_may_ask_gemini_and_use_its_own_database_and_nothing_else(self) -> None:
+    def test_the_chat_may_use_gemini_and_its_own_database_and_nothing_else(self) -> None:
         run = deployed()
         pool = f"principal://iam.googleapis.com/projects/{NUMBER}/locations/global/workloadIdentityPools/{PROJECT}.svc.id.goog"
         chat = f"{pool}/subject/ns/hybrid-chat/sa/gradio-chat-ksa"
@@ -118,18 +115,18 @@ class TestOnGoogleCloud:
         assert condition == f'resource.name=="projects/{PROJECT}/databases/chat-app-db"'
         assert run.one("ServiceAccount", "gradio-chat-ksa")["metadata.namespace"] == "hybrid-chat"
 
-    def test_nobody_may_impersonate_and_gemma_may_nothing(self) -> None:
+    def test_no_role_allows_impersonation_and_gemma_has_no_role(self) -> None:
         for resource in deployed().resources:
             text = json.dumps(resource.inputs)
             assert "serviceAccountTokenCreator" not in text
             assert not ("gemma-ksa" in text and resource.type.startswith("gcp:"))
 
-    def test_the_repository_cleans_itself_but_keeps_the_newest(self) -> None:
+    def test_the_repository_deletes_old_images_but_keeps_the_newest(self) -> None:
         policies = {p["action"]: p for p in deployed().one("Repository")["cleanupPolicies"]}
         assert policies["KEEP"]["mostRecentVersions"]["keepCount"] == 10
         assert policies["DELETE"]["condition"]["olderThan"] == "2592000s"
 
-    def test_outputs_say_where_the_chat_is_and_how_to_look_on(self) -> None:
+    def test_outputs_have_the_url_and_commands(self) -> None:
         outputs = deployed().outputs
         assert outputs["url"] == "https://chat-x7k2p9.endpoints.my-proj-1.cloud.goog"
         assert outputs["credentials"] == (
@@ -139,7 +136,7 @@ class TestOnGoogleCloud:
         assert all(f"project={PROJECT}" in outputs[name] for name in outputs if name.startswith("console"))
 
     @pytest.mark.parametrize("key", ["location", "databaseLocation", "network"])
-    def test_places_are_settings(self, key: str) -> None:
+    def test_locations_and_network_are_settings(self, key: str) -> None:
         config = {
             "location": {"gcp:region": "europe-west4"},
             "databaseLocation": {key: "eur3"},
@@ -152,7 +149,7 @@ class TestOnGoogleCloud:
             "network": ("us-central1", "nam5", "lan"),
         }[key]
 
-    def test_google_is_configured_by_the_default_provider_alone(self) -> None:
+    def test_google_cloud_uses_only_the_default_provider(self) -> None:
         run = deployed()
         assert not run.of_type("providers:gcp")
         assert all(not r.provider for r in run.resources if r.type.startswith("gcp:"))
@@ -162,13 +159,13 @@ class TestOnGoogleCloud:
         ], "no other lookup"
 
 
-class TestOnAnyCluster:
-    def test_nothing_of_google_cloud_is_built(self) -> None:
+class TestOnKubernetes:
+    def test_creates_nothing_on_google_cloud(self) -> None:
         kinds = {r.type.partition(":")[0] for r in on_kubernetes().resources}
         assert kinds == {"hybrid-chat", "kubernetes", "pulumi"}
         assert on_kubernetes().calls == []
 
-    def test_the_history_is_on_a_volume_that_one_copy_of_the_chat_uses(self) -> None:
+    def test_the_history_is_on_a_volume_for_one_replica(self) -> None:
         run = on_kubernetes()
         assert run.one("PersistentVolumeClaim")["spec.resources.requests.storage"] == "5Gi"
         chat = run.one("Deployment", "gradio-chat-deployment")
@@ -178,7 +175,7 @@ class TestOnAnyCluster:
         assert volumes["data"]["persistentVolumeClaim"]["claimName"] == "gradio-chat-data"
         assert not run.of_type("PodDisruptionBudget")
 
-    def test_gemma_can_be_any_server_and_its_key_is_secret(self) -> None:
+    def test_gemma_can_be_another_server_and_its_key_is_secret(self) -> None:
         run = on_kubernetes(gemmaUrl="http://ollama:11434", gemmaModel="team/gemma3", gemmaApiKey="k-123")
         assert not run.of_type("GemmaServer")
         environment = {e["name"]: e for e in container(run.one("Deployment"))["env"]}
@@ -186,26 +183,26 @@ class TestOnAnyCluster:
         assert environment["CHAT_GEMMA_API_KEY"]["valueFrom"]["secretKeyRef"]["key"] == "CHAT_GEMMA_API_KEY"
         assert run.one("Secret")["stringData.CHAT_GEMMA_API_KEY"] == "k-123"
 
-    def test_gemma_can_have_the_clusters_own_gpus(self) -> None:
+    def test_gemma_can_use_the_clusters_gpus(self) -> None:
         gemma = on_kubernetes(gemma="l4x1").one("Deployment", "gemma-deployment")
         assert container(gemma)["resources"]["limits"]["nvidia.com/gpu"] == "1"
         assert "nodeSelector" not in gemma["spec.template.spec"] or not gemma["spec.template.spec"]["nodeSelector"]
-        assert not on_kubernetes(gemma="l4x1").of_type("PodMonitoring"), "a kind that only GKE knows"
+        assert not on_kubernetes(gemma="l4x1").of_type("PodMonitoring"), "only GKE has this kind"
 
-    def test_no_address_is_made_unless_it_is_asked_for(self) -> None:
+    def test_has_no_public_address_by_default(self) -> None:
         assert {s["spec.type"] for s in on_kubernetes().of_type("Service")} == {"ClusterIP"}
         assert on_kubernetes().outputs["openWith"].endswith("port-forward service/gradio-chat-service 7860:7860")
         public = on_kubernetes(exposure="public-http")
         assert public.outputs["url"] == "http://203.0.113.7:7860"
         assert "openWith" not in public.outputs
 
-    def test_the_context_and_the_kubeconfig_are_the_providers_own_settings(self) -> None:
+    def test_context_and_kubeconfig_are_the_providers_settings(self) -> None:
         run = deploy(KUBERNETES | {"kubernetes:context": "kind-chat", "kubernetes:kubeconfig": "/k/config"})
         provider = run.one("providers:kubernetes")
         assert (provider["context"], provider["kubeconfig"]) == ("kind-chat", "/k/config")
-        assert "deleteUnreachable" not in provider.inputs, "a cluster that is only away for a while keeps its chat"
+        assert "deleteUnreachable" not in provider.inputs, "the cluster may only be unreachable for a while"
 
-    def test_somebody_without_any_model_is_told(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_a_chat_without_any_model_gives_a_warning(self, caplog: pytest.LogCaptureFixture) -> None:
         deploy(KUBERNETES)
         assert "The chat will have no model: set gemmaUrl" in caplog.text
 
@@ -222,12 +219,12 @@ class TestGemma:
         assert {"cpu", "memory", "ephemeral-storage"} <= set(resources["limits"])
         selector = self.gemma(profile)["spec.template.spec.nodeSelector"]
         assert selector["cloud.google.com/gke-accelerator"] == PROFILES[profile].accelerator
-        assert selector["cloud.google.com/gke-gpu-driver-version"] == "latest", "vLLM's image wants a newer driver"
+        assert selector["cloud.google.com/gke-gpu-driver-version"] == "latest", "vLLM's image needs a newer driver"
 
-    def test_is_not_waited_for(self, profile: str) -> None:
+    def test_up_does_not_wait_for_it(self, profile: str) -> None:
         assert self.gemma(profile)["metadata.annotations"] == {"pulumi.com/skipAwait": "true"}
 
-    def test_may_load_for_half_an_hour(self, profile: str) -> None:
+    def test_may_load_for_30_minutes(self, profile: str) -> None:
         vllm = container(self.gemma(profile))
         startup = vllm["startupProbe"]
         assert startup["periodSeconds"] * startup["failureThreshold"] >= 1800
@@ -244,7 +241,7 @@ class TestGemma:
         service = deployed(gemma=profile, **TOKEN).one("Service", "gemma-service")
         assert service["spec.ports.0.port"] == 8000
 
-    def test_has_room_for_what_it_writes(self, profile: str) -> None:
+    def test_its_volumes_fit_its_requests(self, profile: str) -> None:
         pod = self.gemma(profile)["spec.template.spec"]
         volumes = {volume["name"]: volume["emptyDir"] for volume in pod["volumes"]}
         assert volumes["shm"]["medium"] == "Memory"
@@ -253,8 +250,8 @@ class TestGemma:
         assert size["shm"] < PROFILES[profile].memory
 
 
-class TestGemmaToo:
-    def test_may_be_left_out(self) -> None:
+class TestGemmaOptions:
+    def test_can_be_left_out(self) -> None:
         run = deployed(gemma="none")
         assert not run.of_type("GemmaServer")
         assert "watchGemma" not in run.outputs
@@ -271,16 +268,16 @@ class TestGemmaToo:
         assert not [s for s in run.of_type("Secret") if s["metadata.name"] == "hf-secret"]
 
     @pytest.mark.parametrize("profile", ["l4x1", "l4x2"])
-    def test_takes_other_gpus_when_its_own_are_out_of_stock(self, profile: str) -> None:
+    def test_can_fall_back_to_other_gpus(self, profile: str) -> None:
         run = deployed(gemma=profile, gpuFallback="true", **TOKEN)
         selector = run.one("Deployment", "gemma-deployment")["spec.template.spec.nodeSelector"]
         assert selector == {"cloud.google.com/compute-class": f"gemma-{profile}"}, (
-            "GKE refuses an accelerator beside it"
+            "GKE rejects it together with an accelerator"
         )
         first = run.one("ComputeClass")["spec.priorities.0"]
         assert (first["gpu"]["type"], first["gpu"]["count"]) == ("nvidia-l4", PROFILES[profile].gpus)
 
-    def test_can_be_given_more_arguments(self) -> None:
+    def test_accepts_additional_arguments(self) -> None:
         run = deployed(gemmaArgs='["--max-num-seqs=2", "--seed=1"]')
         assert container(run.one("Deployment", "gemma-deployment"))["args"][-2:] == ["--max-num-seqs=2", "--seed=1"]
 
@@ -292,7 +289,7 @@ class TestImage:
         assert reference == f"us-central1-docker.pkg.dev/{PROJECT}/chat-app-repo/chat@sha256:{'a' * 64}"
         assert run.outputs["image"] == reference
 
-    def test_the_build_knows_no_path_of_this_machine(self) -> None:
+    def test_the_build_has_no_path_of_this_machine(self) -> None:
         command = deployed().one("Command")
         assert command["environment.SOURCE"] == "."
         assert str(json.dumps(command.inputs)).find("/work") == -1
@@ -305,7 +302,7 @@ class TestImage:
         assert build["images"] == [run.one("Command")["triggers.0"]]
         assert run.one("Bucket")["forceDestroy"] is True
 
-    def test_docker_builds_for_gkes_machines_and_pushes(self) -> None:
+    def test_docker_builds_for_gkes_platform_and_pushes(self) -> None:
         run = deployed(image="docker")
         image = run.one("Image")
         assert (image["build.platform"], image["buildOnPreview"], image["skipPush"]) == ("linux/amd64", False, False)
@@ -313,7 +310,7 @@ class TestImage:
         assert container(run.one("Deployment", "gradio-chat-deployment"))["image"].endswith("@sha256:" + "b" * 64)
         assert not run.of_type("Command")
 
-    def test_docker_on_a_cluster_of_ones_own_pushes_only_where_told(self) -> None:
+    def test_docker_on_kubernetes_pushes_only_to_a_configured_registry(self) -> None:
         local = deploy({"platform": "kubernetes"})
         assert local.one("Image")["skipPush"] is True
         assert container(local.one("Deployment"))["image"] == local.one("Image")["imageName"]
@@ -321,14 +318,14 @@ class TestImage:
         assert pushed.one("Image")["imageName"].startswith("localhost:5001/hybrid-chat:")
         assert container(pushed.one("Deployment"))["image"].endswith("@sha256:" + "b" * 64)
 
-    def test_a_prebuilt_image_needs_no_registry_and_no_build(self) -> None:
+    def test_an_existing_image_needs_no_registry_and_no_build(self) -> None:
         run = deployed(image="example.org/chat:1.0")
         assert container(run.one("Deployment", "gradio-chat-deployment"))["image"] == "example.org/chat:1.0"
         assert not [r for r in run.resources if "artifactregistry" in r.type or r.type.startswith("command")]
 
 
 class TestChat:
-    def test_runs_twice_and_survives_a_node_that_goes(self) -> None:
+    def test_has_two_replicas_on_different_nodes(self) -> None:
         run = deployed()
         chat = run.one("Deployment", "gradio-chat-deployment")
         assert chat["spec.replicas"] == 2
@@ -336,7 +333,7 @@ class TestChat:
         spread = {c["topologyKey"] for c in chat["spec.template.spec.topologySpreadConstraints"]}
         assert spread == {"topology.kubernetes.io/zone", "kubernetes.io/hostname"}
 
-    def test_is_never_away_during_a_rollout(self) -> None:
+    def test_is_available_during_a_rollout_and_has_time_to_stop(self) -> None:
         from chatapp.config.settings import Settings
 
         chat = deployed().one("Deployment", "gradio-chat-deployment")
@@ -348,14 +345,14 @@ class TestChat:
         leaving = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
         assert pod["terminationGracePeriodSeconds"] > leaving + pages + journal
 
-    def test_may_take_what_it_needs_to_end_and_more(self) -> None:
+    def test_has_120_seconds_to_stop(self) -> None:
         for run in (deployed(), on_kubernetes()):
             assert (
                 run.one("Deployment", "gradio-chat-deployment")["spec.template.spec.terminationGracePeriodSeconds"]
                 == 120
             )
 
-    def test_has_its_metrics_at_a_port_that_no_service_leads_to(self) -> None:
+    def test_no_service_exposes_the_metrics_port(self) -> None:
         for run in (deployed(), on_kubernetes()):
             chat = container(run.one("Deployment", "gradio-chat-deployment"))
             ports = {port["name"]: port["containerPort"] for port in chat["ports"]}
@@ -364,7 +361,7 @@ class TestChat:
             assert services
             assert {port["targetPort"] for service in services for port in service["spec.ports"]} == {"http"}
 
-    def test_has_its_metrics_collected_where_gke_does_that(self) -> None:
+    def test_gke_collects_its_metrics(self) -> None:
         run = deployed()
         monitoring = run.one("PodMonitoring", "gradio-chat")
         assert monitoring["metadata.namespace"] == "hybrid-chat"
@@ -374,9 +371,9 @@ class TestChat:
         (endpoint,) = monitoring["spec.endpoints"]
         assert endpoint["port"] in ports
         assert endpoint["path"] == "/metrics"
-        assert not on_kubernetes().of_type("PodMonitoring"), "a kind that only GKE knows"
+        assert not on_kubernetes().of_type("PodMonitoring"), "only GKE has this kind"
 
-    def test_keeps_a_page_on_its_replica(self) -> None:
+    def test_services_have_session_affinity(self) -> None:
         run = deployed(exposure="public-http")
         services = [s for s in run.of_type("kubernetes:core/v1:Service") if s["spec.selector.app"] == "gradio-chat"]
         assert {s["spec.sessionAffinity"] for s in services} == {"ClientIP"}
@@ -384,17 +381,17 @@ class TestChat:
         assert public["spec.externalTrafficPolicy"] == "Local", "else the affinity would see the nodes' addresses"
         assert public["spec.ports.0.port"] == 7860
 
-    def test_is_confined(self) -> None:
+    def test_is_restricted(self) -> None:
         for run in (deployed(), on_kubernetes()):
             pod = run.one("Deployment", "gradio-chat-deployment")["spec.template.spec"]
             chat = pod["containers"][0]
             assert chat["securityContext"]["readOnlyRootFilesystem"] is True
             assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
             assert (pod["automountServiceAccountToken"], pod["enableServiceLinks"]) == (False, False)
-            mounted = {mount["mountPath"] for mount in chat["volumeMounts"]} - {ACCOUNT_FOLDER}
+            mounted = {mount["mountPath"] for mount in chat["volumeMounts"]} - {TOKEN_DIR}
             assert mounted == {"/data", "/tmp"}
 
-    def test_may_list_the_pods_of_gemma_and_do_nothing_else_in_the_cluster(self) -> None:
+    def test_may_only_list_pods_in_gemmas_namespace(self) -> None:
         run = deployed()
         (rule,) = run.one("Role")["rules"]
         assert rule == {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}
@@ -414,7 +411,7 @@ class TestChat:
         assert gemma["spec.template.metadata.labels"][name] == value
         assert not run.of_type("ClusterRole")
 
-    def test_has_a_token_of_the_cluster_only_to_ask_for_those_pods(self) -> None:
+    def test_has_a_token_of_the_kubernetes_api_only_to_list_those_pods(self) -> None:
         def tokens(pod: Registered) -> list[str]:
             volumes = pod["spec.template.spec.volumes"]
             sources = [source for volume in volumes for source in volume.get("projected", {}).get("sources", [])]
@@ -434,7 +431,7 @@ class TestChat:
     def chat(run: Deployed) -> Registered:
         return run.one("Deployment", "gradio-chat-deployment")
 
-    def test_starts_again_when_a_secret_changes(self) -> None:
+    def test_restarts_when_a_secret_changes(self) -> None:
         def annotation(key: str) -> str:
             run = deploy(KUBERNETES | {"geminiApiKey": key})
             return run.one("Deployment")["spec.template.metadata.annotations"]["hybrid-chat/secrets"]
@@ -442,13 +439,13 @@ class TestChat:
         assert annotation("AIza-1") != annotation("AIza-2")
         assert annotation("AIza-1") == annotation("AIza-1")
 
-    def test_a_public_address_is_warned_of(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_a_public_address_gives_a_warning(self, caplog: pytest.LogCaptureFixture) -> None:
         deploy(GCP | {"exposure": "public-http"})
-        assert "Everybody who finds the chat's address can use it, and the connection is not encrypted" in caplog.text
+        assert "Anyone who finds the chat's address can use it, and the connection is not encrypted" in caplog.text
 
 
 class TestOrder:
-    """Left before right at `up`; right before left at `destroy`."""
+    """The first is created before the second, and deleted after it."""
 
     @pytest.mark.parametrize(
         ("earlier", "later"),
@@ -466,9 +463,9 @@ class TestOrder:
             (("RepositoryIamMember", "build-push"), ("Command", "")),
             (("BucketIAMMember", "build-source-and-log"), ("Command", "")),
             (("RepositoryIamMember", "pull-nodes"), ("Deployment", "gradio-chat-deployment")),
-            ((CLUSTER, ""), ("iAMMember:IAMMember", "vertex-ai")),  # the cluster makes the pool of identities
+            ((CLUSTER, ""), ("iAMMember:IAMMember", "vertex-ai")),  # the cluster creates the workload identity pool
             ((CLUSTER, ""), ("iAMMember:IAMMember", "history")),
-            ((CLUSTER, ""), ("Gateway", "")),  # what it made in Google Cloud goes before the cluster
+            ((CLUSTER, ""), ("Gateway", "")),  # its load balancer is deleted before the cluster
             (("Namespace", "hybrid-chat"), ("Gateway", "")),
             (("GlobalAddress", ""), ("Gateway", "")),
             (("ManagedSslCertificate", ""), ("Gateway", "")),
@@ -480,12 +477,12 @@ class TestOrder:
             (("projects/service:Service", "servicemanagement"), ("endpoints/service:Service", "")),
             (("Gateway", ""), ("HTTPRoute", "gradio-chat")),
             (("Gateway", ""), ("HTTPRoute", "gradio-chat-redirect")),
-            # Nobody gets through before the load balancer knows who may.
+            # No request is routed before the policies apply.
             (("GCPBackendPolicy", ""), ("HTTPRoute", "gradio-chat")),
             (("GCPGatewayPolicy", ""), ("HTTPRoute", "gradio-chat")),
             (("HealthCheckPolicy", ""), ("HTTPRoute", "gradio-chat")),
             (("kubernetes:core/v1:Service", "gradio-chat-service"), ("HTTPRoute", "gradio-chat")),
-            # Nothing runs before it is settled who talks to it.
+            # No pod runs before its traffic is restricted.
             (("NetworkPolicy", "default-deny"), ("Deployment", "gradio-chat-deployment")),
             (("NetworkPolicy", "default-deny"), ("Deployment", "gemma-deployment")),
             ((CLUSTER, ""), ("Namespace", "hybrid-chat")),
@@ -498,36 +495,36 @@ class TestOrder:
             (("Secret", "gradio-chat-secrets"), ("Deployment", "gradio-chat-deployment")),
         ],
     )
-    def test_is_kept(self, earlier: tuple[str, str], later: tuple[str, str]) -> None:
+    def test_is_guaranteed(self, earlier: tuple[str, str], later: tuple[str, str]) -> None:
         run = deployed()
         assert run.needs(run.one(*later), run.one(*earlier))
         assert not run.needs(run.one(*earlier), run.one(*later))
 
-    def test_a_plain_load_balancer_goes_before_the_cluster(self) -> None:
+    def test_a_plain_load_balancer_is_deleted_before_the_cluster(self) -> None:
         run = deployed(exposure="public-http")
         assert run.needs(run.one("Service", "gradio-chat-public"), run.one(CLUSTER))
 
-    def test_cloud_armor_and_the_client_of_iap_are_there_before_the_policy_that_names_them(self) -> None:
+    def test_cloud_armor_and_the_iap_client_are_created_before_the_policy_that_refers_to_them(self) -> None:
         client = {"oauthClientId": "1-a.apps.googleusercontent.com", "oauthClientSecret": "GOCSPX-secret"}
         run = deployed(cloudArmor="true", identity="iap", **client)
         policy = run.one("GCPBackendPolicy")
         assert run.needs(policy, run.one("SecurityPolicy"))
         assert run.needs(policy, run.one("Secret", "iap-client"))
 
-    def test_gemma_waits_for_no_image_build(self) -> None:
+    def test_gemma_does_not_wait_for_the_image_build(self) -> None:
         run = deployed()
         assert not run.needs(run.one("Deployment", "gemma-deployment"), run.one("Command"))
 
 
 class TestOptions:
-    def test_all_have_a_parent_and_what_is_in_the_cluster_its_provider(self) -> None:
+    def test_all_resources_have_a_parent_and_objects_in_the_cluster_its_provider(self) -> None:
         for run in (deployed(), on_kubernetes()):
             for resource in run.resources[1:]:
                 assert resource.parent, resource.urn
                 if resource.type.startswith("kubernetes:"):
                     assert resource.provider == "kubernetes", resource.urn
 
-    def test_load_balancers_are_deleted_for_themselves_and_may_take_their_time(self) -> None:
+    def test_load_balancers_are_deleted_explicitly_with_long_timeouts(self) -> None:
         balancer = deployed(exposure="public-http").one("Service", "gradio-chat-public")
         assert not balancer.request.deletedWith
         assert balancer.request.customTimeouts.delete == "15m"
@@ -535,27 +532,27 @@ class TestOptions:
         assert not gateway.request.deletedWith
         assert (gateway.request.customTimeouts.delete, namespace.request.customTimeouts.delete) == ("20m", "20m")
 
-    def test_fields_go_with_their_database(self) -> None:
+    def test_fields_are_deleted_with_their_database(self) -> None:
         database = deployed().one(DATABASE)
         assert {f.request.deletedWith for f in deployed().of_type("firestore/field:Field")} == {database.urn}
 
-    def test_nothing_is_protected_or_kept(self) -> None:
+    def test_no_resource_is_protected_or_retained(self) -> None:
         for resource in deployed().resources:
             assert not resource.request.protect
             assert not resource.request.retainOnDelete
 
-    def test_the_cluster_may_take_half_an_hour(self) -> None:
+    def test_the_cluster_has_30_minutes(self) -> None:
         timeouts = deployed().one(CLUSTER).request.customTimeouts
         assert (timeouts.create, timeouts.update, timeouts.delete) == ("30m", "30m", "30m")
 
-    def test_the_provider_survives_a_cluster_that_is_gone_or_whose_address_changed(self) -> None:
+    def test_the_provider_handles_a_deleted_cluster_and_a_changed_endpoint(self) -> None:
         provider = deployed().one("providers:kubernetes")
         assert provider["deleteUnreachable"] == "true"
         assert provider["clusterIdentifier"] == f"projects/{PROJECT}/locations/us-central1/clusters/gradio-chat-cluster"
         for name in ("enableSecretMutable", "upsertExistingObjects", "enablePatchForce", "enableServerSideApply"):
             assert provider[name] == "true"
 
-    def test_each_call_to_google_is_patient_with_a_new_project(self) -> None:
+    def test_each_google_resource_has_the_retry_hook(self) -> None:
         for resource in deployed().resources:
             if resource.type.startswith("gcp:"):
                 assert list(resource.request.hooks.on_error) == ["services-patience"], resource.urn
@@ -567,7 +564,7 @@ class TestSecrets:
     def test_the_kubeconfig_is_secret(self) -> None:
         assert "kubeconfig" in self.run().one("providers:kubernetes").secrets
 
-    def test_no_secret_is_anywhere_in_the_open(self) -> None:
+    def test_no_secret_is_in_plain_text(self) -> None:
         runs = [
             self.run(),
             on_kubernetes(geminiApiKey="AIza-12345678", gemmaUrl="http://x:1", gemmaApiKey="key-87654321"),
@@ -580,7 +577,7 @@ class TestSecrets:
             assert not run.secret_outputs
             assert "hf_abcdefghij" not in json.dumps(run.outputs)
 
-    def test_the_cookies_secret_is_secret(self) -> None:
+    def test_the_session_secret_is_secret(self) -> None:
         secret = self.run().one("Secret", "gradio-chat-secrets")
         assert any(path.startswith("stringData") for path in secret.secrets)
 
@@ -597,7 +594,7 @@ class TestTwoStacks:
         assert len(global_names(dev)) >= 6
         assert not global_names(dev) & global_names(test)
 
-    def test_share_no_namespace_nor_identity(self) -> None:
+    def test_share_no_namespace_and_no_workload_identity(self) -> None:
         dev, test = deployed(), seen(GCP, stack="test")
         assert (dev.outputs["namespace"], test.outputs["namespace"]) == ("hybrid-chat", "hybrid-chat-test")
         members = [{m["member"] for m in run.of_type("iAMMember:IAMMember")} for run in (dev, test)]
@@ -608,14 +605,14 @@ class TestTwoStacks:
         assert "credentials" not in deploy(KUBERNETES).outputs
 
     @pytest.mark.parametrize("stack", ["Prod", "feature_login.2", "a" * 90, "x--y"])
-    def test_may_have_any_name_that_pulumi_allows(self, stack: str) -> None:
+    def test_can_have_any_name_that_pulumi_allows(self, stack: str) -> None:
         names = Names(stack)
         assert len(names.nodes_account) <= 30
         assert len(names.cluster) <= 40
         free = f"{names.free_name}-x7k2p9"
         edge = (names.address, names.edge_policy, names.certificate("chat.example.org"), free)
-        inside = (names.nodes_account, names.build_account, names.cluster, names.database, names.namespace)
-        for name in (*inside, *edge):
+        others = (names.nodes_account, names.build_account, names.cluster, names.database, names.namespace)
+        for name in (*others, *edge):
             assert re.fullmatch(r"[a-z][a-z0-9-]*[a-z0-9]", name), name
             assert len(name) <= 63
         assert len(names.build_bucket("p" * 30)) <= 63
@@ -625,7 +622,7 @@ class TestTwoStacks:
 
 
 class TestPreview:
-    """Before the first `up` most of the cloud's answers are unknown."""
+    """Before the first `up`, most outputs of the cloud are unknown."""
 
     @pytest.mark.parametrize("config", [GCP, GCP | TOKEN | {"gemma": "l4x4"}, GCP | {"image": "docker"}, KUBERNETES])
     def test_registers_the_same_resources(self, config: dict[str, str]) -> None:
@@ -633,20 +630,20 @@ class TestPreview:
             r.urn for r in seen(config).resources
         )
 
-    def test_writes_no_unknown_value_as_text(self) -> None:
+    def test_no_input_has_an_unknown_value_inside_a_text(self) -> None:
         run = seen(GCP, preview=True)
         for resource in run.resources:
             for path, value in walk(resource.inputs):
                 assert value == rpc.UNKNOWN or rpc.UNKNOWN not in str(value), (resource.urn, path)
 
     @pytest.mark.parametrize("preview", [True, False])
-    def test_no_input_is_the_text_of_an_output(self, preview: bool) -> None:
+    def test_no_input_is_the_repr_of_an_output(self, preview: bool) -> None:
         for config in (GCP | TOKEN | {"gemma": "l4x4"}, GCP | {"image": "docker"}, KUBERNETES):
             for resource in seen(config, preview=preview).resources:
                 for path, value in walk(resource.inputs):
                     assert "Output" not in str(value), (resource.urn, path, value)
 
-    def test_knows_the_address_only_afterwards(self) -> None:
+    def test_the_url_is_unknown(self) -> None:
         run = seen(GCP, preview=True)
         assert run.outputs["url"] == rpc.UNKNOWN
         assert run.outputs["namespace"] == "hybrid-chat"
@@ -654,11 +651,11 @@ class TestPreview:
 
 class TestRunTwice:
     @pytest.mark.parametrize("config", [GCP | TOKEN | {"gemma": "l4x4"}, GCP | {"image": "docker"}, KUBERNETES])
-    def test_nothing_differs(self, config: dict[str, str]) -> None:
+    def test_has_no_difference(self, config: dict[str, str]) -> None:
         first, second = seen(config), deploy(config)
         assert {r.urn: r.inputs for r in first.resources} == {r.urn: r.inputs for r in second.resources}
 
-    def test_a_changed_colour_changes_only_the_chats_deployment(self) -> None:
+    def test_a_changed_theme_changes_only_the_chats_deployment(self) -> None:
         before, after = deployed(), deployed(theme="green")
         inputs = {r.urn: r.inputs for r in before.resources}
         assert [r.name for r in after.resources if r.inputs != inputs[r.urn]] == ["chat"]
@@ -679,7 +676,7 @@ class TestRunTwice:
         ]
 
 
-def test_a_room_can_be_used_in_another_program() -> None:
+def test_components_can_be_used_in_another_program() -> None:
     from stacks.components.model_server import GemmaServer, GemmaServerArgs
     from stacks.ingress.plain_http import PublicEndpoint, PublicEndpointArgs
     from tests.stacks.recording import run

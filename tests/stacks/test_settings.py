@@ -1,4 +1,4 @@
-"""Wrong settings stop before anything is registered, and say what to do."""
+"""Wrong settings are rejected before any resource is registered, with a message for each."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from types import MappingProxyType
 import pytest
 import yaml
 
-from stacks.settings import SECRET_KEYS, InvalidSettings, Settings, _alias
+from stacks.settings import SECRET_KEYS, InvalidSettings, Settings
+from tests.stacks.deployments import GCP, TOKEN
 from tests.stacks.recording import ROOT, Deployed, deploy, run
 
-GCP = {"gcp:project": "my-proj-1"}
 KUBERNETES = {"platform": "kubernetes"}
-TOKEN = {"huggingFaceToken": "hf_abcdefghij"}
 
 WRONG = {
     "no project": ({}, "gcp:project is not set. Run: pulumi config set gcp:project YOUR_PROJECT_ID"),
@@ -23,38 +22,44 @@ WRONG = {
     "a project's name": ({"gcp:project": "My Project"}, "gcp:project is 'My Project': the project's ID is needed"),
     "a zone": (GCP | {"gcp:region": "us-central1-a"}, "a region is needed, such as us-central1 (not a zone)"),
     "an unknown platform": (GCP | {"platform": "aws"}, "platform is 'aws': allowed: gcp, kubernetes"),
-    "an unknown colour": (GCP | {"theme": "red"}, "theme is 'red': allowed: blue, green"),
+    "an unknown theme": (GCP | {"theme": "red"}, "theme is 'red': allowed: blue, green"),
     "an unknown exposure": (
         GCP | {"exposure": "http"},
         "exposure is 'http': allowed: auto, https, public-http, private",
     ),
     "an unknown identity": (GCP | {"identity": "me"}, "identity is 'me': allowed: auto, google, iap, anonymous"),
-    "replicas that are no number": (GCP | {"chatReplicas": "two"}, "chatReplicas is 'two': it must be a valid integer"),
+    "replicas that are not a number": (
+        GCP | {"chatReplicas": "two"},
+        "chatReplicas is 'two': it must be a valid integer",
+    ),
     "a negative number of replicas": (GCP | {"chatReplicas": "-1"}, "chatReplicas is '-1': it must be greater than"),
     "too many replicas": (GCP | {"chatReplicas": "21"}, "chatReplicas is '21': it must be less than or equal to 20"),
     "replicas with SQLite": (
         KUBERNETES | {"chatReplicas": "2"},
         "chatReplicas is 2: on platform kubernetes the history",
     ),
-    "the image called latest": (GCP | {"image": "example.org/chat:latest"}, "'latest' names another image tomorrow"),
+    "an image with the tag latest": (GCP | {"image": "example.org/chat:latest"}, "the tag 'latest' changes"),
     "an image without a tag": (
         GCP | {"image": "example.org/chat"},
         "a container image with a tag or a digest is needed",
     ),
-    "an image with a cut digest": (
+    "an image with a short digest": (
         GCP | {"image": "chat@sha256:12ab"},
         "image is 'chat@sha256:12ab': auto, cloud-build,",
     ),
     "Cloud Build without Google Cloud": (KUBERNETES | {"image": "cloud-build"}, "image is 'cloud-build', which needs"),
     "a registry for an image that is not built": (
         KUBERNETES | {"image": "example.org/chat:1", "imageRegistry": "localhost:5001"},
-        "imageRegistry does nothing unless image is docker",
+        "imageRegistry has no effect unless image is docker",
     ),
-    "a registry that is an address": (KUBERNETES | {"imageRegistry": "http://x"}, "a registry is needed, such as"),
+    "a registry that is a URL": (KUBERNETES | {"imageRegistry": "http://x"}, "a registry is needed, such as"),
     "a size without a unit": (KUBERNETES | {"volumeSize": "5"}, "volumeSize is '5': a size is needed, such as 5Gi"),
     "a storage class with spaces": (KUBERNETES | {"storageClass": "my class"}, "the name of a storage class is needed"),
-    "a volume on Google Cloud": (GCP | {"volumeSize": "9Gi"}, "volumeSize does nothing on platform gcp: it is for"),
-    "a database elsewhere": (KUBERNETES | {"databaseLocation": "eur3"}, "databaseLocation does nothing on platform"),
+    "a volume on Google Cloud": (GCP | {"volumeSize": "9Gi"}, "volumeSize has no effect on platform gcp: it is for"),
+    "a database location on Kubernetes": (
+        KUBERNETES | {"databaseLocation": "eur3"},
+        "databaseLocation has no effect on platform",
+    ),
     "an unknown GPU": (
         GCP | {"gemma": "l4x3"},
         "gemma is 'l4x3': allowed: auto, none, l4x1, l4x2, l4x4, rtx6000, a100",
@@ -63,29 +68,41 @@ WRONG = {
         GCP | {"gemma": "l4x4"},
         "accept the terms at huggingface.co/google/gemma-3-12b-it",
     ),
-    "a gated model of one's own": (GCP | {"gemmaModel": "google/gemma-3-4b-it"}, "google/gemma-3-4b-it are gated"),
-    "another site's token": (GCP | {"huggingFaceToken": "ghp_abcdefghij"}, "which begins with hf_"),
-    "a model without its owner": (GCP | {"gemmaModel": "gemma"}, "an owner and a name on Hugging Face are needed"),
-    "a model for no Gemma": (GCP | {"gemma": "none", "gemmaModel": "a/b"}, "gemmaModel does nothing without Gemma"),
-    "two Gemmas": (GCP | {"gemma": "l4x1", "gemmaUrl": "http://x:1"}, "gemma is 'l4x1' and gemmaUrl is set"),
-    "an address without http": (GCP | {"gemmaUrl": "ollama:11434"}, "an address like http://ollama.example.org:11434"),
-    "a key for no server": (GCP | {"gemmaApiKey": "k"}, "gemmaApiKey does nothing without gemmaUrl"),
-    "vLLM called latest": (GCP | {"gemmaImage": "vllm/vllm-openai:latest"}, "gemmaImage is 'vllm/vllm-openai:latest'"),
-    "arguments that are no list": (GCP | {"gemmaArgs": "--seed=1"}, 'a list is needed, such as ["--max-num-seqs=8"]'),
-    "an argument of the stack's": (GCP | {"gemmaArgs": '["--port=1"]'}, "gemmaArgs has '--port=1': allowed are flags"),
-    "arguments for no Gemma": (GCP | {"gemma": "none", "gemmaArgs": '["--seed=1"]'}, "gemmaArgs does nothing while"),
-    "a fallback that nobody wrote": (
-        GCP | TOKEN | {"gemma": "h100", "gpuFallback": "true"},
-        "is for gemma l4x1 or l4x2",
+    "another gated model without a token": (
+        GCP | {"gemmaModel": "google/gemma-3-4b-it"},
+        "google/gemma-3-4b-it are gated",
     ),
-    "a fallback that is no boolean": (GCP | {"gpuFallback": "perhaps"}, "gpuFallback is 'perhaps': it must be a valid"),
+    "a token of another site": (GCP | {"huggingFaceToken": "ghp_abcdefghij"}, "which begins with hf_"),
+    "a model without its owner": (GCP | {"gemmaModel": "gemma"}, "an owner and a name on Hugging Face are needed"),
+    "a model without Gemma": (GCP | {"gemma": "none", "gemmaModel": "a/b"}, "gemmaModel has no effect without Gemma"),
+    "two servers of Gemma": (GCP | {"gemma": "l4x1", "gemmaUrl": "http://x:1"}, "gemma is 'l4x1' and gemmaUrl is set"),
+    "a URL without http": (GCP | {"gemmaUrl": "ollama:11434"}, "an address like http://ollama.example.org:11434"),
+    "a key without a server": (GCP | {"gemmaApiKey": "k"}, "gemmaApiKey has no effect without gemmaUrl"),
+    "a vLLM image with the tag latest": (
+        GCP | {"gemmaImage": "vllm/vllm-openai:latest"},
+        "gemmaImage is 'vllm/vllm-openai:latest'",
+    ),
+    "arguments that are not a list": (
+        GCP | {"gemmaArgs": "--seed=1"},
+        'a JSON list is needed, such as ["--max-num-seqs=8"]',
+    ),
+    "a reserved argument": (GCP | {"gemmaArgs": '["--port=1"]'}, "gemmaArgs has '--port=1': allowed are flags"),
+    "arguments without Gemma": (GCP | {"gemma": "none", "gemmaArgs": '["--seed=1"]'}, "gemmaArgs has no effect while"),
+    "a fallback for a profile without one": (
+        GCP | TOKEN | {"gemma": "h100", "gpuFallback": "true"},
+        "gpuFallback is true, which needs gemma l4x1 or l4x2; gemma is h100",
+    ),
+    "a fallback that is not a boolean": (
+        GCP | {"gpuFallback": "perhaps"},
+        "gpuFallback is 'perhaps': it must be a valid",
+    ),
     "a key on Vertex AI": (
         GCP | {"geminiApiKey": "AIza"},
-        "geminiApiKey does nothing on platform gcp: it is for kubernetes",
+        "geminiApiKey has no effect on platform gcp: it is for kubernetes",
     ),
-    "a model id with a space": (
+    "a model ID with a space": (
         GCP | {"geminiModel": "Gemini 3"},
-        "a model id is needed, such as gemini-3.5-flash-lite",
+        "a model ID is needed, such as gemini-3.5-flash-lite",
     ),
     "a negative retention": (GCP | {"retentionDays": "-3"}, "retentionDays is '-3': it must be greater than or equal"),
     "a location in words": (
@@ -97,24 +114,24 @@ WRONG = {
         "releaseChannel is 'rapid': allowed: RAPID, REGULAR,",
     ),
     "a network with a slash": (GCP | {"network": "a/b"}, "network is 'a/b': the name of a VPC network is needed"),
-    "a setting with a typing mistake": (
+    "a misspelled setting": (
         GCP | {"gema": "none"},
-        "gema is no setting of this stack; did you mean gemma?",
+        "gema is not a setting of this stack; did you mean gemma?",
     ),
-    "an unknown setting": (GCP | {"xyzzy": "1"}, "xyzzy is no setting of this stack; there are: "),
+    "an unknown setting": (GCP | {"xyzzy": "1"}, "xyzzy is not a setting of this stack; the settings are: "),
 }
 
 
-@pytest.mark.parametrize(("config", "sentence"), WRONG.values(), ids=WRONG.keys())
-def test_is_refused_with_a_sentence(config: dict[str, str], sentence: str) -> None:
-    with pytest.raises(InvalidSettings) as refused:
+@pytest.mark.parametrize(("config", "message"), WRONG.values(), ids=WRONG.keys())
+def test_a_wrong_setting_is_rejected_with_one_message(config: dict[str, str], message: str) -> None:
+    with pytest.raises(InvalidSettings) as error:
         deploy(config)
-    assert sentence in str(refused.value)
-    assert str(refused.value).startswith("One setting is wrong; nothing was changed."), "and nothing else is named"
+    assert message in str(error.value)
+    assert str(error.value).startswith("One setting is wrong; nothing was changed."), "no other message"
 
 
-def test_all_errors_are_said_in_one_run() -> None:
-    with pytest.raises(InvalidSettings) as refused:
+def test_all_errors_are_reported_in_one_run() -> None:
+    with pytest.raises(InvalidSettings) as error:
         deploy(
             {
                 "theme": "red",
@@ -125,7 +142,7 @@ def test_all_errors_are_said_in_one_run() -> None:
                 "geminiApiKey": "k",
             }
         )
-    message = str(refused.value)
+    message = str(error.value)
     assert message.startswith("7 settings are wrong"), message
     for key in ("theme", "gemma", "exposure", "chatReplicas", "gema", "geminiApiKey", "gcp:project"):
         assert f"- {key} " in message
@@ -139,17 +156,17 @@ def test_a_wrong_setting_registers_nothing() -> None:
 
 
 @pytest.mark.parametrize("key", SECRET_KEYS)
-def test_a_secret_in_plain_text_is_refused_and_not_repeated(key: str) -> None:
+def test_a_secret_in_plain_text_is_rejected_and_not_repeated(key: str) -> None:
     config = {"gcp:project": "my-proj-1", f"hybrid-chat:{key}": "hf_abcdefghij"}
-    with pytest.raises(InvalidSettings, match=f"pulumi config set --secret {key}") as refused:
+    with pytest.raises(InvalidSettings, match=f"pulumi config set --secret {key}") as error:
         run(Settings.load, config)
-    assert "hf_abcdefghij" not in str(refused.value)
+    assert "hf_abcdefghij" not in str(error.value)
 
 
 def test_a_wrong_secret_is_not_repeated() -> None:
-    with pytest.raises(InvalidSettings) as refused:
+    with pytest.raises(InvalidSettings) as error:
         deploy(GCP | {"huggingFaceToken": "my-password"})
-    assert "my-password" not in str(refused.value)
+    assert "my-password" not in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -161,56 +178,52 @@ def test_a_wrong_secret_is_not_repeated() -> None:
         "example.org/chat@sha256:" + "f" * 64,
     ],
 )
-def test_an_image_may_have_a_registry_with_a_port_a_tag_and_a_digest(image: str) -> None:
+def test_an_image_may_have_a_registry_with_a_port_and_a_tag_and_a_digest(image: str) -> None:
     assert Settings.checked(GCP | {"image": image}).image_source == image
 
 
-def test_the_project_is_all_that_must_be_set() -> None:
+def test_only_the_project_is_required_on_gcp() -> None:
     settings = Settings.checked(GCP)
     assert (settings.region, settings.image_source, settings.replicas) == ("us-central1", "cloud-build", 2)
-    assert (settings.way_in, settings.sign_in) == ("https", "iap")
+    assert (settings.ingress, settings.sign_in) == ("https", "iap")
     assert settings.gpu_profile is not None
     assert settings.gpu_profile.gpus == 1
 
 
-def test_a_cluster_of_ones_own_needs_no_setting_but_the_platform() -> None:
+def test_only_the_platform_is_required_on_kubernetes() -> None:
     settings = Settings.checked(KUBERNETES)
     assert (settings.image_source, settings.replicas) == ("docker", 1)
-    assert (settings.way_in, settings.sign_in) == ("private", "anonymous")
+    assert (settings.ingress, settings.sign_in) == ("private", "anonymous")
     assert settings.gpu_profile is None
 
 
-def test_an_empty_value_is_the_same_as_none() -> None:
+def test_an_empty_value_means_not_set() -> None:
     loaded: list[Settings] = []
-    config = {"gcp:project": "my-proj-1", "hybrid-chat:gemmaUrl": "", "hybrid-chat:gcp:region": "", "gcp:region": ""}
-    config.pop("hybrid-chat:gcp:region")
-    run(lambda: loaded.append(Settings.load()), config)
+    run(lambda: loaded.append(Settings.load()), GCP | {"hybrid-chat:gemmaUrl": "", "gcp:region": ""})
     assert loaded[0] == Settings.checked(GCP)
 
 
 class TestPulumiYaml:
-    """The file that people and Pulumi read says the same as the class that checks."""
+    """Pulumi.yaml and the settings class have the same keys and defaults."""
 
     schema = yaml.safe_load((ROOT / "Pulumi.yaml").read_text(encoding="utf-8"))["config"]
-    fields = MappingProxyType({_alias(n): field for n, field in Settings.model_fields.items() if ":" not in _alias(n)})
+    fields = MappingProxyType({f.alias: (name, f) for name, f in Settings.model_fields.items() if ":" not in f.alias})
 
-    def test_it_has_each_setting_and_no_other(self) -> None:
+    def test_has_each_setting_and_no_other(self) -> None:
         assert list(self.schema) == list(self.fields)
 
     @pytest.mark.parametrize("key", fields)
-    def test_each_is_typed_described_and_has_the_same_default(self, key: str) -> None:
-        declared, field = self.schema[key], self.fields[key]
+    def test_each_is_typed_and_described_and_has_the_same_default(self, key: str) -> None:
+        declared, (name, field) = self.schema[key], self.fields[key]
         kinds = {"string": str, "integer": int, "boolean": bool, "array": list}
         assert type(declared["default"]) is kinds[declared["type"]]
-        assert declared["description"] == field.description
+        assert len(declared["description"]) > 10
         assert "secret" not in declared, "Pulumi would refuse the empty default"
         if declared["default"] not in ("", []):
             assert declared["default"] == field.default
-        assert (
-            getattr(Settings.checked(GCP), next(n for n in Settings.model_fields if _alias(n) == key)) == field.default
-        )
+        assert getattr(Settings.checked(GCP), name) == field.default
 
-    def test_what_it_gives_as_defaults_is_accepted(self) -> None:
+    def test_its_defaults_are_accepted(self) -> None:
         defaults = {
             key: "[]" if value["default"] == [] else str(value["default"]) for key, value in self.schema.items()
         }

@@ -1,4 +1,4 @@
-"""NetworkPolicies read as Kubernetes reads them: who may open a connection to whom.
+"""Evaluates NetworkPolicies as Kubernetes does: which connections are allowed.
 
 https://kubernetes.io/docs/concepts/services-networking/network-policies/: a pod that some policy selects for a
 direction is isolated in that direction; the rules of all policies add up; a connection needs the sender's egress and
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Peer:
-    """A pod (with a namespace), or an address outside of the cluster (without)."""
+    """A pod (with a namespace), or an address outside the cluster (without)."""
 
     namespace: str = ""
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
@@ -28,9 +28,9 @@ def reaches(
     policies: Iterable[Mapping[str, Any]], sender: Peer, receiver: Peer, port: int, protocol: str = "TCP"
 ) -> bool:
     """Whether `sender` may open a connection to `receiver`; each policy is the object as Kubernetes gets it."""
-    known = list(policies)
-    return _allowed(known, "Egress", sender, receiver, port, protocol) and _allowed(
-        known, "Ingress", receiver, sender, port, protocol
+    policies = list(policies)
+    return _allowed(policies, "Egress", sender, receiver, port, protocol) and _allowed(
+        policies, "Ingress", receiver, sender, port, protocol
     )
 
 
@@ -38,7 +38,7 @@ def _allowed(
     policies: Sequence[Mapping[str, Any]], direction: str, pod: Peer, other: Peer, port: int, protocol: str
 ) -> bool:
     if not pod.namespace:
-        return True  # no policy is about what is outside of the cluster
+        return True  # policies apply to pods only
     isolating = [
         policy
         for policy in policies
@@ -65,7 +65,7 @@ def _peer_fits(peers: Sequence[Mapping[str, Any]] | None, other: Peer, policy: M
 def _one_fits(peer: Mapping[str, Any], other: Peer, namespace: str) -> bool:
     if "ipBlock" in peer:
         block = peer["ipBlock"]
-        assert set(block) == {"cidr"}, "exceptions are not read here"
+        assert set(block) == {"cidr"}, "exceptions are not supported here"
         return bool(other.address) and ipaddress.ip_address(other.address) in ipaddress.ip_network(block["cidr"])
     if not other.namespace:
         return False

@@ -1,4 +1,4 @@
-"""What goes into the image, and how Cloud Build is asked for it."""
+"""The source of the image, and the script that builds it with Cloud Build."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 class TestSource:
-    def test_is_what_dockerignore_lets_in_and_the_dockerfile(self, folder: Path) -> None:
+    def test_is_what_dockerignore_includes_and_the_dockerfile(self, folder: Path) -> None:
         assert Source.of(folder).files == (
             DOCKERFILE,
             "chatapp/__main__.py",
@@ -49,7 +49,7 @@ class TestSource:
             "requirements/chat.txt",
         )
 
-    def test_of_this_repository_is_all_of_the_chat_and_nothing_else(self) -> None:
+    def test_of_this_repository_is_the_chat_and_nothing_else(self) -> None:
         tracked = subprocess.run(
             ["git", "ls-files", "--cached", "--others", "--exclude-standard", "chatapp"],
             cwd=ROOT,
@@ -60,28 +60,28 @@ class TestSource:
         assert set(Source.of(ROOT).files) == {*tracked, "requirements/chat.txt"}
 
     @pytest.mark.parametrize("name", ["chatapp/__main__.py", DOCKERFILE, "requirements/chat.txt"])
-    def test_has_another_tag_when_a_file_changes(self, folder: Path, name: str) -> None:
+    def test_tag_changes_with_a_file(self, folder: Path, name: str) -> None:
         before = Source.of(folder).tag
         (folder / name).write_text("other")
         assert Source.of(folder).tag != before
 
     @pytest.mark.parametrize("name", ["requirements/dev.txt", ".env", "chatapp/__pycache__/z.pyc", "README.md"])
-    def test_has_the_same_tag_when_something_else_changes(self, folder: Path, name: str) -> None:
+    def test_tag_does_not_change_with_other_files(self, folder: Path, name: str) -> None:
         before = Source.of(folder).tag
         (folder / name).write_text("other")
         assert Source.of(folder).tag == before
 
-    def test_has_another_tag_when_a_file_is_renamed(self, folder: Path) -> None:
+    def test_tag_changes_with_the_name_of_a_file(self, folder: Path) -> None:
         before = Source.of(folder).tag
         (folder / "chatapp/ui/page.css").rename(folder / "chatapp/ui/sheet.css")
         assert Source.of(folder).tag != before
 
-    def test_has_the_same_tag_in_another_folder(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_tag_does_not_depend_on_the_folder(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(folder)
         assert Source.of(Path()).tag == Source.of(folder).tag
 
 
-# A gcloud that keeps the images it was asked to build, and fails as it is told to.
+# A fake of gcloud that records builds, and fails with the lines of $STATE/failures.
 GCLOUD = """#!/bin/sh
 echo "$*" >>"$STATE/calls"
 case "$*" in
@@ -101,7 +101,7 @@ esac
 
 
 class CloudBuild:
-    """Runs the script with a gcloud that is a fake."""
+    """Runs the script with a fake of gcloud."""
 
     def __init__(self, folder: Path, state: Path) -> None:
         self.folder, self.state = folder, state
@@ -147,12 +147,12 @@ def cloud_build(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Cloud
 
 
 class TestCloudBuild:
-    def test_prints_the_digest_alone_and_streams_the_log(self, cloud_build: CloudBuild) -> None:
+    def test_prints_only_the_digest_and_streams_the_log(self, cloud_build: CloudBuild) -> None:
         done = cloud_build.run()
         assert (done.returncode, done.stdout) == (0, DIGEST)
         assert "Step #0: FROM python" in done.stderr
 
-    def test_uploads_the_source_and_nothing_else(self, cloud_build: CloudBuild) -> None:
+    def test_uploads_only_the_source(self, cloud_build: CloudBuild) -> None:
         cloud_build.run()
         with tarfile.open(cloud_build.state / "source.tgz") as archive:
             assert tuple(sorted(archive.getnames())) == Source.of(cloud_build.folder).files
@@ -167,33 +167,33 @@ class TestCloudBuild:
         assert (again.returncode, again.stdout) == (0, DIGEST)
         assert cloud_build.submitted == 1
 
-    def test_that_fails_shows_the_logs_end_and_that_nothing_changed(self, cloud_build: CloudBuild) -> None:
+    def test_failure_shows_the_end_of_the_log_and_that_nothing_changed(self, cloud_build: CloudBuild) -> None:
         cloud_build.fail_with("ERROR: hashes do not match")
         done = cloud_build.run()
         assert (done.returncode, done.stdout) == (7, "")
         *log, last = done.stderr.splitlines()
         assert log[-1] == "ERROR: hashes do not match"
-        assert "nothing of the running chat was changed" in last
+        assert "the running chat was not changed" in last
         assert cloud_build.submitted == 1
 
-    def test_waits_until_its_new_account_is_known(self, cloud_build: CloudBuild) -> None:
+    def test_retries_until_the_new_account_has_propagated(self, cloud_build: CloudBuild) -> None:
         cloud_build.fail_with(*["ERROR: PERMISSION_DENIED: caller does not have permission"] * 2)
         done = cloud_build.run()
         assert (done.returncode, done.stdout, cloud_build.submitted) == (0, DIGEST, 3)
-        assert "trying again" in done.stderr
+        assert "retrying" in done.stderr
 
-    def test_gives_up_on_rights_that_never_come(self, cloud_build: CloudBuild) -> None:
+    def test_stops_after_four_retries(self, cloud_build: CloudBuild) -> None:
         cloud_build.fail_with(*["ERROR: PERMISSION_DENIED"] * 9)
         done = cloud_build.run()
         assert (done.returncode, cloud_build.submitted) == (7, 5)
 
-    def test_that_pushed_nothing_is_an_error(self, cloud_build: CloudBuild) -> None:
+    def test_a_build_without_a_pushed_image_is_an_error(self, cloud_build: CloudBuild) -> None:
         (cloud_build.state / "no-push").touch()
         done = cloud_build.run()
         assert done.returncode == 1
         assert "is not in the registry" in done.stderr
 
-    def test_leaves_no_file_behind(self, cloud_build: CloudBuild, tmp_path: Path, monkeypatch) -> None:
+    def test_deletes_its_temporary_files(self, cloud_build: CloudBuild, tmp_path: Path, monkeypatch) -> None:
         temporary = cloud_build.state / "tmp"
         temporary.mkdir()
         monkeypatch.setitem(os.environ, "PATH", os.environ["PATH"])
@@ -203,22 +203,22 @@ class TestCloudBuild:
         assert list(temporary.iterdir()) == []
 
 
-def test_a_failed_build_leaves_the_running_chat_alone() -> None:
+def test_a_failed_build_does_not_change_the_running_chat() -> None:
     run_ = deploy({"gcp:project": "my-proj-1"})
     chat = run_.one("Deployment", "gradio-chat-deployment")
     assert run_.needs(chat, run_.one("Command")), "the engine stops before what depends on it"
 
 
-def test_gcloud_acts_as_the_provider_does() -> None:
-    found: dict = {}
+def test_gcloud_uses_the_providers_credentials_and_endpoints() -> None:
+    environment: dict = {}
     config = {
         "gcp:impersonateServiceAccount": "deployer@p.iam.gserviceaccount.com",
         "gcp:cloudBuildCustomEndpoint": "http://127.0.0.1:1/",
     }
-    run(lambda: found.update(gcloud_environment()), config)
-    assert found == {
+    run(lambda: environment.update(gcloud_environment()), config)
+    assert environment == {
         "CLOUDSDK_AUTH_IMPERSONATE_SERVICE_ACCOUNT": "deployer@p.iam.gserviceaccount.com",
         "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDBUILD": "http://127.0.0.1:1/",
     }
-    run(lambda: found.clear() or found.update(gcloud_environment()), {})
-    assert found == {}
+    run(lambda: environment.clear() or environment.update(gcloud_environment()), {})
+    assert environment == {}

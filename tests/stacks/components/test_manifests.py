@@ -1,4 +1,4 @@
-"""Documents of manifests/ are read, checked and applied as they are."""
+"""Documents of manifests/ are read, validated and applied unchanged."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pulumi
 import pytest
 import yaml
 
-from stacks.components.manifests import FOLDER, InvalidManifest, Manifest, applied
+from stacks.components.manifests import FOLDER, InvalidManifest, Manifest, apply_manifest
 from tests.stacks.recording import run
 
 if TYPE_CHECKING:
@@ -17,33 +17,33 @@ if TYPE_CHECKING:
 GOOD = "apiVersion: example.org/v1\nkind: Thing\nmetadata: {name: a}\nspec: {size: 1}\n"
 
 WRONG = {
-    "no YAML": ("a: [", "manifests/x.yaml is no YAML"),
-    "empty": ("# nothing\n", "manifests/x.yaml holds no document"),
-    "a list": ("- a\n", "document 1: it is no mapping"),
+    "not YAML": ("a: [", "manifests/x.yaml is not YAML"),
+    "empty": ("# nothing\n", "manifests/x.yaml has no document"),
+    "a list": ("- a\n", "document 1: it is not a mapping"),
     "without a kind": (GOOD.replace("kind: Thing\n", ""), "document 1: kind is missing"),
     "without a version": (GOOD.replace("apiVersion: example.org/v1\n", ""), "document 1: apiVersion is missing"),
     "without a name": (GOOD.replace("name: a", ""), "document 1: metadata.name is missing"),
     "without a spec": (GOOD.replace("spec: {size: 1}", ""), "document 1: spec is missing"),
-    "with something beside the spec": (GOOD + "data: {}\n", "document 1: data is not applied by this program"),
-    "wrong in its second document": (f"{GOOD}---\nkind: Thing\n", "document 2: apiVersion is missing"),
+    "with another key": (GOOD + "data: {}\n", "document 1: data cannot be applied: only metadata and spec can"),
+    "with an invalid second document": (f"{GOOD}---\nkind: Thing\n", "document 2: apiVersion is missing"),
 }
 
 
-@pytest.mark.parametrize(("text", "sentence"), WRONG.values(), ids=WRONG.keys())
-def test_is_refused_with_file_and_reason(text: str, sentence: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("text", "message"), WRONG.values(), ids=WRONG.keys())
+def test_an_invalid_file_is_rejected_with_its_name_and_the_reason(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_text(text)
-    with pytest.raises(InvalidManifest, match=r"manifests/x\.yaml") as refused:
+    with pytest.raises(InvalidManifest, match=r"manifests/x\.yaml") as error:
         Manifest.read("x.yaml", tmp_path)
-    assert sentence in str(refused.value)
+    assert message in str(error.value)
 
 
-def test_a_missing_file_is_named() -> None:
+def test_a_missing_file_is_rejected_with_its_name() -> None:
     with pytest.raises(InvalidManifest, match=r"manifests/none.yaml cannot be read \(No such file or directory\)"):
         Manifest.read("none.yaml")
 
 
 @pytest.mark.parametrize("file", sorted(path.name for path in FOLDER.glob("*.yaml")))
-def test_every_file_is_good_and_used(file: str) -> None:
+def test_every_file_is_valid_and_used(file: str) -> None:
     assert Manifest.read(file).name
     program = "".join(path.read_text(encoding="utf-8") for path in (FOLDER.parent / "stacks").rglob("*.py"))
     assert file in program, "nothing applies it"
@@ -52,7 +52,7 @@ def test_every_file_is_good_and_used(file: str) -> None:
 def test_each_document_becomes_a_resource_in_the_namespace(tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_text(f"{GOOD}---\n{GOOD.replace('name: a', 'name: b')}")
     deployed = run(
-        lambda: applied(
+        lambda: apply_manifest(
             Manifest.read("x.yaml", tmp_path), parent=pulumi.ComponentResource("t:t:T", "t"), namespace="here"
         )
     )
@@ -63,6 +63,6 @@ def test_each_document_becomes_a_resource_in_the_namespace(tmp_path: Path) -> No
     ]
 
 
-def test_two_l4_are_asked_for_where_two_are_needed() -> None:
+def test_the_fallback_of_l4x2_has_two_gpus_everywhere() -> None:
     priorities = yaml.safe_load((FOLDER / "compute-class-l4x2.yaml").read_text(encoding="utf-8"))["spec"]["priorities"]
     assert {priority["gpu"]["count"] for priority in priorities} == {2}

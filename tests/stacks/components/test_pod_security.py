@@ -7,16 +7,9 @@ from typing import Any
 
 import pytest
 
+from tests.stacks.deployments import DEPLOYMENTS, GCP, all_deployments
 from tests.stacks.recording import seen
 
-GCP = {"gcp:project": "my-proj-1"}
-TOKEN = {"huggingFaceToken": "hf_abcdefghij"}
-DEPLOYMENTS = {
-    "gcp": GCP,
-    "gcp, four GPUs": GCP | TOKEN | {"gemma": "l4x4"},
-    "kubernetes": {"platform": "kubernetes", "image": "example.org/chat:1"},
-    "kubernetes, GPUs": {"platform": "kubernetes", "image": "example.org/chat:1", "gemma": "l4x1"},
-}
 VOLUMES = {
     "configMap",
     "csi",
@@ -31,26 +24,26 @@ VOLUMES = {
 
 
 def violations(pod: dict[str, Any]) -> set[str]:
-    """Return what https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted refuses in a pod."""
+    """Return what https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted forbids in a pod."""
     of_pod = pod.get("securityContext", {})
-    refused = {name: bool(pod.get(name)) for name in ("hostNetwork", "hostPID", "hostIPC")}
-    refused["sysctls"] = bool(of_pod.get("sysctls"))
-    refused |= {f"volume {v['name']}": not set(v) - {"name"} <= VOLUMES for v in pod.get("volumes", [])}
-    found = {name for name, is_there in refused.items() if is_there}
+    forbidden = {name: bool(pod.get(name)) for name in ("hostNetwork", "hostPID", "hostIPC")}
+    forbidden["sysctls"] = bool(of_pod.get("sysctls"))
+    forbidden |= {f"volume {v['name']}": not set(v) - {"name"} <= VOLUMES for v in pod.get("volumes", [])}
+    names = {name for name, is_set in forbidden.items() if is_set}
     for kind in ("initContainers", "containers", "ephemeralContainers"):
         for container in pod.get(kind, []):
-            found |= of_container(container, of_pod)
-    return found
+            names |= container_violations(container, of_pod)
+    return names
 
 
-def of_container(container: dict[str, Any], of_pod: dict[str, Any]) -> set[str]:
+def container_violations(container: dict[str, Any], of_pod: dict[str, Any]) -> set[str]:
     own = container.get("securityContext", {})
     merged = of_pod | own
     capabilities = own.get("capabilities", {})
     added = set(capabilities.get("add", []))
     probes = [container.get(name, {}) for name in ("startupProbe", "readinessProbe", "livenessProbe")]
     handlers = [*probes, *container.get("lifecycle", {}).values()]
-    refused = {
+    forbidden = {
         "privileged": own.get("privileged"),
         "allowPrivilegeEscalation": own.get("allowPrivilegeEscalation") is not False,
         "capabilities": "ALL" not in capabilities.get("drop", []) or added - {"NET_BIND_SERVICE"},
@@ -62,11 +55,11 @@ def of_container(container: dict[str, Any], of_pod: dict[str, Any]) -> set[str]:
         "hostPort": any(port.get("hostPort") for port in container.get("ports", [])),
         "host of a probe": any(h.get(kind, {}).get("host") for h in handlers for kind in ("httpGet", "tcpSocket")),
     }
-    return {name for name, is_there in refused.items() if is_there}
+    return {name for name, is_set in forbidden.items() if is_set}
 
 
-@pytest.mark.parametrize("config", DEPLOYMENTS.values(), ids=DEPLOYMENTS)
-def test_nothing_in_a_pod_is_refused(config: dict[str, str]) -> None:
+@pytest.mark.parametrize("config", all_deployments())
+def test_no_pod_has_a_violation(config: dict[str, str]) -> None:
     deployments = seen(config).of_type("Deployment")
     assert deployments
     for deployment in deployments:
@@ -74,7 +67,7 @@ def test_nothing_in_a_pod_is_refused(config: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("config", [GCP, DEPLOYMENTS["kubernetes"]], ids=["gcp", "kubernetes"])
-def test_the_namespace_refuses_others_and_says_so(config: dict[str, str]) -> None:
+def test_the_namespace_enforces_the_standard(config: dict[str, str]) -> None:
     labels = seen(config).one("Namespace")["metadata.labels"]
     assert {mode: labels[f"pod-security.kubernetes.io/{mode}"] for mode in ("enforce", "warn", "audit")} == {
         "enforce": "restricted",
@@ -84,7 +77,7 @@ def test_the_namespace_refuses_others_and_says_so(config: dict[str, str]) -> Non
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "found"),
+    ("path", "value", "violation"),
     [
         ("hostNetwork", True, "hostNetwork"),
         ("volumes.0", {"name": "v", "hostPath": {"path": "/"}}, "volume v"),
@@ -96,13 +89,13 @@ def test_the_namespace_refuses_others_and_says_so(config: dict[str, str]) -> Non
         ("containers.0.livenessProbe.httpGet.host", "169.254.169.254", "host of a probe"),
     ],
 )
-def test_the_check_finds_what_is_refused(path: str, value: Any, found: str) -> None:
+def test_the_check_finds_a_violation(path: str, value: Any, violation: str) -> None:
     pod = copy.deepcopy(seen(GCP).one("Deployment", "gradio-chat-deployment")["spec.template.spec"])
-    inside: Any = pod
+    parent: Any = pod
     *parents, last = path.split(".")
     for part in parents:
-        inside = inside[int(part)] if isinstance(inside, list) else inside[part]
-    inside[int(last) if isinstance(inside, list) else last] = value
+        parent = parent[int(part)] if isinstance(parent, list) else parent[part]
+    parent[int(last) if isinstance(parent, list) else last] = value
     if path == "securityContext.runAsNonRoot":
         del pod["containers"][0]["securityContext"]["runAsNonRoot"]
-    assert found in violations(pod)
+    assert violation in violations(pod)

@@ -1,4 +1,4 @@
-"""A new project is waited for, by trying what needs it; another error is shown at once."""
+"""Errors of a new project are retried with a backoff; other errors are shown at once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from stacks.components import services
 from tests.stacks.recording import run
 
-NOT_YET = [
+NOT_PROPAGATED = [
     "googleapi: Error 403: Cloud Firestore API has not been used in project 123 before or it is disabled.",
     'Error 403: reason: "SERVICE_DISABLED"',
     "Error 400: Identity Pool does not exist (my-proj-1.svc.id.goog).",
@@ -21,7 +21,7 @@ NOT_YET = [
 
 @pytest.fixture
 def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Return the waits, none of which is waited."""
+    """Return the backoffs in seconds, without waiting."""
     waits: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -31,11 +31,11 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return waits
 
 
-def tries_again(errors: list[str], operation: str = "create", kind: str = "gcp:container/cluster:Cluster") -> bool:
+def is_retried(errors: list[str], operation: str = "create", kind: str = "gcp:container/cluster:Cluster") -> bool:
     answers: list[Any] = []
 
     def program() -> None:
-        hook = services.patience("patience")
+        hook = services.propagation_retry("retry")
         failure = pulumi.ErrorHookArgs("urn", "", "n", kind, failed_operation=operation, errors=errors)
         answers.append(hook(failure))
 
@@ -43,40 +43,40 @@ def tries_again(errors: list[str], operation: str = "create", kind: str = "gcp:c
     return asyncio.run(answers[0])
 
 
-@pytest.mark.parametrize("error", NOT_YET)
-def test_what_is_not_there_yet_is_tried_again(error: str, slept: list[float]) -> None:
-    assert tries_again([error])
+@pytest.mark.parametrize("error", NOT_PROPAGATED)
+def test_propagation_errors_are_retried(error: str, slept: list[float]) -> None:
+    assert is_retried([error])
     assert slept == [5.0]
 
 
-def test_the_wait_grows_and_stays_at_half_a_minute(slept: list[float]) -> None:
-    assert tries_again(NOT_YET[:1] * 10)
+def test_the_backoff_grows_to_30_seconds(slept: list[float]) -> None:
+    assert is_retried(NOT_PROPAGATED[:1] * 10)
     assert slept == [30.0]
 
 
-def test_after_minutes_the_error_is_shown(slept: list[float]) -> None:
-    assert not tries_again(NOT_YET[:1] * 30)
+def test_retries_end_after_minutes(slept: list[float]) -> None:
+    assert not is_retried(NOT_PROPAGATED[:1] * 30)
     assert slept == []
 
 
-def test_another_error_is_shown_at_once(slept: list[float]) -> None:
-    assert not tries_again(["Error 403: Quota 'CPUS' exceeded", NOT_YET[0]])
+def test_another_error_is_not_retried(slept: list[float]) -> None:
+    assert not is_retried(["Error 403: Quota 'CPUS' exceeded", NOT_PROPAGATED[0]])
     assert slept == []
 
 
-MADE_BUT_NOT_SEEN = [
-    f'Error when reading or editing InstanceGroupManagers for node pool "default-pool": {NOT_YET[0]}',
-    f"Error reading bucket after creation: {NOT_YET[0]}",
-    f"Error waiting to create Database: {NOT_YET[0]}",
+CREATED_BUT_NOT_READ = [
+    f'Error when reading or editing InstanceGroupManagers for node pool "default-pool": {NOT_PROPAGATED[0]}',
+    f"Error reading bucket after creation: {NOT_PROPAGATED[0]}",
+    f"Error waiting to create Database: {NOT_PROPAGATED[0]}",
 ]
 
 
-@pytest.mark.parametrize("error", MADE_BUT_NOT_SEEN)
-def test_what_was_made_is_not_made_again(error: str, slept: list[float]) -> None:
-    assert not tries_again([error]), "the second attempt would end in 'already exists', and the first be forgotten"
-    assert tries_again([error], operation="update"), "the next run goes on from there, and may wait"
+@pytest.mark.parametrize("error", CREATED_BUT_NOT_READ)
+def test_a_created_resource_is_not_created_again(error: str, slept: list[float]) -> None:
+    assert not is_retried([error]), "the retry would end in 'already exists', without the resource in the state"
+    assert is_retried([error], operation="update"), "the next run continues from there, and may retry"
 
 
 @pytest.mark.parametrize("kind", ["gcp:projects/service:Service", "gcp:projects/iAMMember:IAMMember"])
-def test_what_can_be_made_twice_is_tried_again_in_any_case(kind: str, slept: list[float]) -> None:
-    assert tries_again(MADE_BUT_NOT_SEEN[:1], kind=kind)
+def test_idempotent_creations_are_always_retried(kind: str, slept: list[float]) -> None:
+    assert is_retried(CREATED_BUT_NOT_READ[:1], kind=kind)

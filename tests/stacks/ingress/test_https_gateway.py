@@ -1,4 +1,4 @@
-"""The load balancer for https, as a Gateway: what GKE's controller reads, and what a change of it changes."""
+"""The HTTPS load balancer as a Gateway: fields that GKE's controller reads, references, and changes."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ import pytest
 
 from chatapp.http import health
 from stacks.names import Names
+from tests.stacks.deployments import CLIENT, GCP
 from tests.stacks.recording import Deployed, deploy, seen
 
-GCP = {"gcp:project": "my-proj-1"}
-CLIENT = {"oauthClientId": "12-ab.apps.googleusercontent.com", "oauthClientSecret": "GOCSPX-secret"}
 WAYS = {
     "default": GCP,
-    "own name, Cloud Armor": GCP | {"domain": "chat.example.org", "cloudArmor": "true", "identity": "anonymous"},
+    "own domain, Cloud Armor": GCP | {"domain": "chat.example.org", "cloudArmor": "true", "identity": "anonymous"},
     "own client of IAP": GCP | CLIENT | {"identity": "iap"},
 }
 
-# What GKE's controller takes, from its types (github.com/GoogleCloudPlatform/gke-gateway-api, apis/networking/v1) and
-# those of the Gateway API: a name that it does not know would be dropped without a word. `str`, `int`, `bool`: a value;
-# a list: each of its items; `...`: any names with texts.
+# Fields that GKE's controller reads: its types (github.com/GoogleCloudPlatform/gke-gateway-api, apis/networking/v1) and
+# those of the Gateway API. It drops unknown fields silently. `str`, `int`, `bool`: a value; a list: each of its items;
+# `...`: any keys with text values.
 TARGET = {"group": str, "kind": str, "name": str}
 PARENT = {"name": str, "sectionName": str}
 SHAPES: dict[str, dict[str, Any]] = {
@@ -90,7 +89,7 @@ def run(request: pytest.FixtureRequest) -> Deployed:
     return seen(request.param)
 
 
-def test_every_object_is_one_that_gke_reads(run: Deployed) -> None:
+def test_every_object_has_only_fields_that_gke_reads(run: Deployed) -> None:
     groups = {"Gateway": "gateway.networking.k8s.io", "HTTPRoute": "gateway.networking.k8s.io"}
     for kind, shape in SHAPES.items():
         for resource in run.of_type(kind):
@@ -100,14 +99,14 @@ def test_every_object_is_one_that_gke_reads(run: Deployed) -> None:
     assert len(run.of_type("HTTPRoute")) == 2
 
 
-def test_the_check_finds_what_gke_would_drop() -> None:
+def test_the_check_finds_fields_that_gke_would_drop() -> None:
     with pytest.raises(AssertionError, match=r"has {'clientId'}"):
         check({"default": {"iap": {"clientId": "x"}}}, SHAPES["GCPBackendPolicy"], "policy")
     with pytest.raises(AssertionError, match=r"timeoutSec is '3600'"):
         check({"default": {"timeoutSec": "3600"}}, SHAPES["GCPBackendPolicy"], "policy")
 
 
-def test_all_refer_to_what_there_is(run: Deployed) -> None:
+def test_all_references_exist(run: Deployed) -> None:
     gateway, service = run.one("Gateway"), run.one("kubernetes:core/v1:Service", "gradio-chat-service")
     listeners = {listener["name"]: listener for listener in gateway["spec.listeners"]}
     address, certificate = run.one("GlobalAddress"), run.one("ManagedSslCertificate")
@@ -125,25 +124,25 @@ def test_all_refer_to_what_there_is(run: Deployed) -> None:
         for backend in route["spec.rules.0"].get("backendRefs", []):
             assert backend == {"name": service["metadata.name"], "port": service["spec.ports.0.port"]}
     namespaces = {r["metadata.namespace"] for r in [gateway, service, *run.of_type("HTTPRoute")]}
-    assert namespaces == {"hybrid-chat"}, "routes from another namespace are not taken"
+    assert namespaces == {"hybrid-chat"}, "the Gateway ignores routes of other namespaces"
 
 
-def test_what_comes_unencrypted_is_sent_to_https_and_never_to_the_chat(run: Deployed) -> None:
+def test_http_is_redirected_to_https_and_never_reaches_the_chat(run: Deployed) -> None:
     routes = {route["spec.parentRefs.0.sectionName"]: route["spec.rules"] for route in run.of_type("HTTPRoute")}
     redirect = {"scheme": "https", "statusCode": 301}
     assert routes["http"] == [{"filters": [{"type": "RequestRedirect", "requestRedirect": redirect}]}]
     assert "backendRefs" in routes["https"][0]
 
 
-def test_old_tls_is_refused(run: Deployed) -> None:
+def test_tls_is_1_2_or_newer(run: Deployed) -> None:
     assert (run.one("SSLPolicy")["profile"], run.one("SSLPolicy")["minTlsVersion"]) == ("MODERN", "TLS_1_2")
 
 
-def test_the_chat_has_no_other_address(run: Deployed) -> None:
+def test_the_chat_has_no_other_public_address(run: Deployed) -> None:
     assert {service["spec.type"] for service in run.of_type("kubernetes:core/v1:Service")} == {"ClusterIP"}
 
 
-def test_long_answers_stay_whole_and_a_page_stays_with_its_copy(run: Deployed) -> None:
+def test_long_answers_are_not_cut_off_and_a_page_stays_with_its_replica(run: Deployed) -> None:
     settings = run.one("GCPBackendPolicy")["spec.default"]
     pod = run.one("Deployment", "gradio-chat-deployment")["spec.template.spec"]
     assert settings["timeoutSec"] >= 3600
@@ -151,59 +150,59 @@ def test_long_answers_stay_whole_and_a_page_stays_with_its_copy(run: Deployed) -
     assert settings["connectionDraining"]["drainingTimeoutSec"] < pod["terminationGracePeriodSeconds"]
 
 
-def test_its_health_check_asks_what_the_chat_answers(run: Deployed) -> None:
+def test_the_health_check_uses_the_chats_port_and_path(run: Deployed) -> None:
     checked = run.one("HealthCheckPolicy")["spec.default.config.httpHealthCheck"]
     ports = run.one("Deployment", "gradio-chat-deployment")["spec.template.spec.containers.0.ports"]
     assert checked["requestPath"] in {route.path for route in health.router.routes}
     assert checked["port"] == next(port["containerPort"] for port in ports if port["name"] == "http")
 
 
-def test_iap_stands_before_the_chat_only_where_it_signs_people_in() -> None:
+def test_iap_is_enabled_only_for_its_own_sign_in() -> None:
     assert seen(WAYS["default"]).one("GCPBackendPolicy")["spec.default.iap"] == {"enabled": True}
-    assert "iap" not in seen(WAYS["own name, Cloud Armor"]).one("GCPBackendPolicy")["spec.default"]
+    assert "iap" not in seen(WAYS["own domain, Cloud Armor"]).one("GCPBackendPolicy")["spec.default"]
 
 
 class TestCloudArmor:
-    def test_is_there_where_it_is_asked_for(self) -> None:
-        run = seen(WAYS["own name, Cloud Armor"])
+    def test_is_created_only_if_configured(self) -> None:
+        run = seen(WAYS["own domain, Cloud Armor"])
         assert run.one("GCPBackendPolicy")["spec.default.securityPolicy"] == run.one("SecurityPolicy")["name"]
         assert not seen(GCP).of_type("SecurityPolicy")
 
-    def test_bans_who_asks_too_often_and_only_watches_for_the_rest(self) -> None:
-        rules = seen(WAYS["own name, Cloud Armor"]).one("SecurityPolicy")["rules"]
+    def test_bans_by_rate_and_only_logs_known_attacks(self) -> None:
+        rules = seen(WAYS["own domain, Cloud Armor"]).one("SecurityPolicy")["rules"]
         assert [rule["priority"] for rule in rules] == sorted({rule["priority"] for rule in rules})
-        *watching, rate, default = rules
-        assert all(rule["preview"] and "evaluatePreconfiguredWaf" in str(rule["match"]) for rule in watching)
+        *preview, rate, default = rules
+        assert all(rule["preview"] and "evaluatePreconfiguredWaf" in str(rule["match"]) for rule in preview)
         assert (rate["action"], rate["rateLimitOptions"]["enforceOnKey"]) == ("rate_based_ban", "IP")
         assert (default["action"], default["priority"]) == ("allow", 2_147_483_647)
 
 
-class TestAChange:
+class TestChanges:
     def changed(self, before: dict[str, str], after: dict[str, str]) -> set[str]:
         first, second = seen(before), seen(after)
         inputs = {resource.urn: resource.inputs for resource in first.resources}
         return {r.type.rpartition(":")[2] for r in second.resources if inputs.get(r.urn, r.inputs) != r.inputs}
 
-    def test_of_the_name_makes_a_certificate_beside_the_old_one(self) -> None:
+    def test_of_the_domain_creates_the_new_certificate_before_the_old_one_is_deleted(self) -> None:
         before, after = GCP | {"domain": "a.example.org"}, GCP | {"domain": "b.example.org"}
         names = [seen(config).one("ManagedSslCertificate")["name"] for config in (before, after)]
-        assert names[0] != names[1], "the new one is made before the old one goes"
+        assert names[0] != names[1], "the new one is created before the old one is deleted"
         assert not seen(after).one("ManagedSslCertificate").request.deleteBeforeReplace
-        assert "GlobalAddress" not in self.changed(before, after), "DNS goes on leading to it"
+        assert "GlobalAddress" not in self.changed(before, after), "the DNS record still points to it"
 
-    def test_of_who_may_come_in_changes_that_and_the_chat_alone(self) -> None:
+    def test_of_allowed_people_changes_only_the_binding_and_the_chat(self) -> None:
         people = [GCP | {"allowedPeople": who} for who in ("ann@example.org", "ann@example.org bob@example.org")]
         assert self.changed(*people) == {"WebIamBinding", "Deployment"}
 
-    def test_of_nothing_changes_nothing(self) -> None:
+    def test_same_settings_give_no_difference(self) -> None:
         config = WAYS["own client of IAP"]
         assert {r.urn: r.inputs for r in deploy(config).resources} == {r.urn: r.inputs for r in seen(config).resources}
 
 
-def test_two_stacks_of_a_project_have_addresses_names_and_rights_of_their_own() -> None:
+def test_two_stacks_of_a_project_have_different_addresses_names_and_bindings() -> None:
     dev, test = Names("dev"), Names("test")
     assert dev.free_name != test.free_name
     assert dev.certificate("x.example.org") != test.certificate("x.example.org")
     assert seen(GCP, stack="test").one("GlobalAddress")["name"] == "gradio-chat-address-test"
     bindings = [seen(GCP, stack=stack).one("WebIamBinding")["condition.expression"] for stack in ("dev", "test")]
-    assert bindings[0] != bindings[1], "a binding is for its own condition alone"
+    assert bindings[0] != bindings[1], "bindings with equal conditions would conflict"

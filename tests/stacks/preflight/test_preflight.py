@@ -223,8 +223,8 @@ def test_every_wrong_setting_is_reported_before_pulumi_runs(computer):
     computer.configure(theme="red", gemmaModle="a/b", geminiModel="Gemini!", huggingFaceToken="hf_abcdefghij")
     sentences = "\n".join(computer.missing("up"))
     assert "theme is 'red': allowed: blue, green" in sentences
-    assert "gemmaModle is no setting of this stack; did you mean gemmaModel?" in sentences
-    assert "geminiModel is 'Gemini!': a model id is needed" in sentences
+    assert "gemmaModle is not a setting of this stack; did you mean gemmaModel?" in sentences
+    assert "geminiModel is 'Gemini!': a model ID is needed" in sentences
     assert "hybrid-chat:huggingFaceToken is stored in plain text" in sentences
     assert "hf_abcdefghij" not in sentences
     assert "  missing  theme is 'red'" in computer.run("doctor", status=1)[0]

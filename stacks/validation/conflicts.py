@@ -1,0 +1,105 @@
+"""Conflicts between settings of platform, image and Gemma: settings that exclude each other, or need another one."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from stacks.components.gpu_profiles import is_gated
+from stacks.validation.sign_in import ingress_conflicts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from stacks.settings import Settings
+
+    Conflict = tuple[tuple[str, ...], str]
+    """(the keys that the conflict is between, message)"""
+
+# Field names of `Settings`.
+GCP_ONLY = (
+    "domain",
+    "cloud_armor",
+    "database_location",
+    "retention_days",
+    "vertex_location",
+    "network",
+    "release_channel",
+    "gpu_fallback",
+)
+KUBERNETES_ONLY = ("gemini_api_key", "image_registry", "volume_size", "storage_class")
+# Flags of vLLM that the stack itself sets.
+RESERVED_VLLM_FLAGS = ("--host", "--port", "--model", "--served-model-name", "--tensor-parallel-size", "--api-key")
+
+
+def conflicts(settings: Settings) -> Iterator[Conflict]:
+    """Yield every conflict between settings, and every setting that is missing."""
+    yield from _platform(settings)
+    yield from ingress_conflicts(settings)
+    yield from _gemma(settings)
+    yield from _hugging_face(settings)
+
+
+def _platform(settings: Settings) -> Iterator[Conflict]:
+    for name in KUBERNETES_ONLY if settings.on_gcp else GCP_ONLY:
+        field = type(settings).model_fields[name]
+        if getattr(settings, name) != field.default:
+            needed = "kubernetes" if settings.on_gcp else "gcp"
+            yield (
+                (str(field.alias), "platform"),
+                f"{field.alias} has no effect on platform {settings.platform}: it is for {needed}; remove it",
+            )
+    if settings.on_gcp and not settings.project:
+        yield ("gcp:project",), "gcp:project is not set. Run: pulumi config set gcp:project YOUR_PROJECT_ID"
+    if not settings.on_gcp and settings.image == "cloud-build":
+        yield ("image", "platform"), "image is 'cloud-build', which needs platform gcp; allowed: docker, or an image"
+    if not settings.on_gcp and settings.replicas > 1:
+        yield (
+            ("chatReplicas", "platform"),
+            f"chatReplicas is {settings.chat_replicas}: on platform kubernetes the history is a SQLite file on a "
+            "volume, which only one replica can use; allowed: 1",
+        )
+    if settings.image_registry and settings.image_source != "docker":
+        yield ("imageRegistry", "image"), "imageRegistry has no effect unless image is docker"
+
+
+def _gemma(settings: Settings) -> Iterator[Conflict]:
+    profile = settings.gpu_profile
+    if settings.gemma_url and profile:
+        yield (
+            ("gemma", "gemmaUrl"),
+            f"gemma is '{settings.gemma}' and gemmaUrl is set: one of them runs Gemma on GPUs of this stack, the other "
+            "uses another server; remove one",
+        )
+    if not profile and not settings.gemma_url and settings.gemma_model:
+        yield ("gemma", "gemmaModel", "gemmaUrl"), "gemmaModel has no effect without Gemma: set gemma or gemmaUrl"
+    if not profile and settings.gemma_args:
+        yield ("gemma", "gemmaArgs"), "gemmaArgs has no effect while gemma is none"
+    for argument in settings.gemma_args:
+        if not argument.startswith("--") or argument.partition("=")[0] in RESERVED_VLLM_FLAGS:
+            yield (
+                ("gemmaArgs",),
+                f"gemmaArgs has {argument!r}: allowed are flags of vLLM, except those that the stack sets "
+                f"({', '.join(RESERVED_VLLM_FLAGS)})",
+            )
+    if settings.gemma_api_key.get_secret_value() and not settings.gemma_url:
+        yield ("gemmaApiKey", "gemmaUrl"), "gemmaApiKey has no effect without gemmaUrl, the server that needs the key"
+    if settings.gpu_fallback and (not profile or not profile.compute_class):
+        yield (
+            ("gpuFallback", "gemma"),
+            f"gpuFallback is true, which needs gemma l4x1 or l4x2; gemma is {settings.gemma}",
+        )
+
+
+def _hugging_face(settings: Settings) -> Iterator[Conflict]:
+    profile, token = settings.gpu_profile, settings.hugging_face_token.get_secret_value()
+    model = settings.gemma_model or (profile.model if profile else "")
+    if profile and is_gated(model) and not token:
+        yield (
+            ("gemma", "gemmaModel", "huggingFaceToken"),
+            f"huggingFaceToken is not set, and the weights {model} are gated: accept the terms at "
+            f"huggingface.co/{model}, create a token that may read them, and run: "
+            "pulumi config set --secret huggingFaceToken",
+        )
+    if token and not re.fullmatch(r"hf_\w{8,}", token):
+        yield ("huggingFaceToken",), "huggingFaceToken is not a token of Hugging Face, which begins with hf_"
