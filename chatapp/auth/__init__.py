@@ -27,7 +27,7 @@ USER_KEY = "chat.user"
 PUBLIC = re.compile(r"/healthz|/page/[^/]+/.+")
 # IAP's unsigned headers. Any client can send them, so nothing behind the middleware may see them.
 _UNSIGNED_IAP_HEADERS = b"x-goog-authenticated-user-"
-NOT_SIGNED_IN = Sentence("You are signed out. Sign in to go on; what you wrote is still here.")
+NOT_SIGNED_IN = Sentence("You are signed out. Sign in to continue; your text is still in the box.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 
 COOKIE = "chat_user"
 COOKIE_SECONDS = 365 * 24 * 3600
-TOO_MANY = Sentence(
-    "Too many new guests have come from your network in the last hour. Try again later; it takes an hour at most."
-)
+TOO_MANY = Sentence("There are too many new guests from your network. Try again in at most an hour.")
 
 
 class AnonymousAuthenticator:

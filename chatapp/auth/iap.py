@@ -29,16 +29,15 @@ MAX_ASSERTION_BYTES = 8_192
 SIGN_OUT_URL = "/?gcp-iap-mode=CLEAR_LOGIN_COOKIE"  # handled by IAP itself
 
 NO_ASSERTION = Sentence(
-    "This request did not come through Google's Identity-Aware Proxy, which says who you are. Open the chat at the "
-    "address that whoever runs it gave you."
+    "This request did not come through Google's Identity-Aware Proxy, which signs you in. Open the "
+    "chat at the address that its operator gave you."
 )
 INVALID_ASSERTION = Sentence(
-    "Google's Identity-Aware Proxy did not prove who you are. Load the page again; if that does not help, tell whoever "
-    "runs the chat (its log says why)."
+    "Google's Identity-Aware Proxy could not verify your sign-in. Reload the page; if that does not "
+    "help, tell the operator of this chat (the reason is in the log)."
 )
 KEYS_UNAVAILABLE = Sentence(
-    "Who you are cannot be checked right now, because Google's keys for that cannot be fetched. Load the page again in "
-    "a moment."
+    "Your sign-in cannot be verified because Google's keys cannot be loaded. Reload the page in a moment."
 )
 
 log = structlog.get_logger(__name__)

@@ -190,15 +190,13 @@ def _refused(error: OAuthError) -> SignInError:
             return SignInError(
                 400,
                 Sentence(
-                    "This sign-in was begun in another browser, more than ten minutes ago, or was finished already. "
-                    "Sign in again."
+                    "This sign-in was started in another browser or more than ten minutes ago, or it "
+                    "is already finished. Sign in again."
                 ),
                 detail=code,
             )
         case "access_denied":
-            return SignInError(
-                403, Sentence("Signing in was cancelled, so nobody was signed in. Sign in again."), detail=code
-            )
+            return SignInError(403, Sentence("Sign-in was cancelled. Sign in again."), detail=code)
     return _unverified(code)
 
 
@@ -206,8 +204,8 @@ def _unverified(detail: str) -> SignInError:
     return SignInError(
         400,
         Sentence(
-            "Who you are could not be proved, so nobody was signed in. Sign in again; if that does not help, tell "
-            "whoever runs the chat (its log says why)."
+            "Your sign-in could not be verified. Sign in again; if that does not help, tell the "
+            "operator of this chat (the reason is in the log)."
         ),
         detail=detail,
     )
@@ -216,6 +214,6 @@ def _unverified(detail: str) -> SignInError:
 def _unreachable(error: Exception) -> SignInError:
     return SignInError(
         503,
-        Sentence("The service that you sign in at cannot be reached right now. Sign in again in a moment."),
+        Sentence("The sign-in service is unreachable. Sign in again in a moment."),
         detail=type(error).__name__,
     )

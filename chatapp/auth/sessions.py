@@ -24,9 +24,9 @@ DAY_SECONDS = 24 * 3600
 # would otherwise treat the user as a guest.
 COOKIE_GRACE_SECONDS = 30 * DAY_SECONDS
 
-SESSION_EXPIRED = Sentence("Your session is over. Sign in again to go on; what you wrote is still here.")
+SESSION_EXPIRED = Sentence("Your session has expired. Sign in again to continue; your text is still in the box.")
 NOT_ALLOWED = Sentence(
-    "This account may not use this chat. Sign in with another one, or ask whoever runs the chat to let you in."
+    "This account has no access to this chat. Sign in with another account, or ask the operator of the chat for access."
 )
 
 

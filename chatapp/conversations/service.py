@@ -90,7 +90,7 @@ class Conversations:
         """
         title = " ".join(clean_text(title).split())
         if not title:
-            raise InvalidMessage(Sentence("A conversation needs a title: write one first."))
+            raise InvalidMessage(Sentence("A conversation needs a title. Enter one first."))
         if len(title) > LONGEST_TITLE:
             raise InvalidMessage(Sentence("A title can have {most} characters at most.", most=LONGEST_TITLE))
         return await self._changed(user, conversation_id, title=title)

@@ -182,7 +182,7 @@ class GenerationParameters:
                 _out_of_range(Sentence("Temperature"), self.temperature, self.TEMPERATURE_RANGE),
                 _out_of_range(Sentence("Top-p"), self.top_p, self.TOP_P_RANGE),
                 _out_of_range(Sentence("Max tokens"), self.max_tokens, self.MAX_TOKENS_RANGE, whole=True),
-                _too_long(Sentence("System prompt"), self.system_prompt, self.LONGEST_SYSTEM_PROMPT),
+                _too_long(Sentence("Instructions"), self.system_prompt, self.LONGEST_SYSTEM_PROMPT),
             )
             if problem
         ]

@@ -30,7 +30,7 @@ class TooLong(InvalidMessage):
     """More was sent than any page sends at once."""
 
     def __init__(self) -> None:
-        super().__init__(Sentence("This is far more than can be sent at once. Shorten it; it is still in the box."))
+        super().__init__(Sentence("The request is too large. Shorten the message; your text is still in the box."))
 
 
 class InvalidParameters(ChatError):
@@ -46,7 +46,9 @@ class ConversationNotFound(ChatError):
 
     def __init__(self, *, detail: str = "") -> None:
         super().__init__(
-            Sentence("This conversation does not exist, or it was deleted. Start a new chat; your text is kept."),
+            Sentence(
+                "This conversation does not exist or was deleted. Start a new chat; your text is still in the box."
+            ),
             detail=detail,
         )
 
@@ -56,7 +58,9 @@ class MessageNotFound(ConversationNotFound):
 
     def __init__(self, *, detail: str = "") -> None:
         ChatError.__init__(
-            self, Sentence("This message is not there any more. Reload the page; your text is kept."), detail=detail
+            self,
+            Sentence("This message no longer exists. Reload the page; your text is still in the box."),
+            detail=detail,
         )
 
 
@@ -92,7 +96,10 @@ class NothingToContinue(ChatError):
 
     def __init__(self) -> None:
         super().__init__(
-            Sentence("This answer cannot go on: it has ended, or something came after it. Send a message instead.")
+            Sentence(
+                "This answer cannot be continued: it is complete, or another message follows it. Send a "
+                "message instead."
+            )
         )
 
 
@@ -102,8 +109,8 @@ class WrittenElsewhere(ChatError):
     def __init__(self) -> None:
         super().__init__(
             Sentence(
-                "This answer is being written by another copy of the chat, so it cannot be stopped from here. "
-                "It will be shown here when it is done."
+                "Another replica of the chat is writing this answer, so it cannot be stopped here. "
+                "It will appear here when it is finished."
             )
         )
 
@@ -114,8 +121,8 @@ class ProfileChanged(ChatError):
     def __init__(self) -> None:
         super().__init__(
             Sentence(
-                "Your personas or settings were changed on another page or device, so nothing was kept. Reload the "
-                "page and try again."
+                "Your personas or settings were changed on another page or device. Nothing was "
+                "saved. Reload the page and try again."
             )
         )
 
@@ -158,7 +165,8 @@ class CannotSee(InvalidMessage, ModelError):
     def __init__(self, model: str, *, detail: str = "") -> None:
         super().__init__(
             Sentence(
-                "{model} cannot see pictures. Choose a model that can, or send the message without them.", model=model
+                "{model} does not support images. Choose a model that does, or send the message without images.",
+                model=model,
             ),
             detail=detail,
         )
@@ -173,9 +181,9 @@ class TooManyImages(InvalidMessage, ModelError):
 
     def __init__(self, model: str, most: int | None = None, *, detail: str = "") -> None:
         super().__init__(
-            Sentence("Too many pictures: {model} takes {most} at once. Send fewer.", model=model, most=most)
+            Sentence("Too many images: {model} accepts at most {most}. Send fewer.", model=model, most=most)
             if most is not None
-            else Sentence("{model} does not take so many pictures at once. Send fewer.", model=model),
+            else Sentence("{model} does not accept so many images at once. Send fewer.", model=model),
             detail=detail,
         )
         self.most = most

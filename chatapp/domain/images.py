@@ -51,7 +51,7 @@ class Pictures:
         """
         if len(sent) > self.most:
             raise InvalidMessage(
-                Sentence("A message can have {most} pictures at most. Nothing was sent.", most=self.most)
+                Sentence("A message can have at most {most} images. Nothing was sent.", most=self.most)
             )
         images = []
         for data in sent:
@@ -68,7 +68,7 @@ def decoded(data: str) -> Image:
     """
     if len(data) > MOST_SENT_BYTES * 4 // 3 + 4:
         raise InvalidMessage(
-            Sentence("A picture can have {most} MB at most. Nothing was sent.", most=MOST_SENT_BYTES // 1_000_000)
+            Sentence("An image can be at most {most} MB. Nothing was sent.", most=MOST_SENT_BYTES // 1_000_000)
         )
     try:
         file = base64.b64decode(data, validate=True)
@@ -93,8 +93,8 @@ def decoded(data: str) -> Image:
     ) as error:
         raise InvalidMessage(
             Sentence(
-                "A picture cannot be read. It can be a JPEG, PNG, WebP or GIF; maybe its file is damaged. Nothing was "
-                "sent."
+                "An image cannot be read. JPEG, PNG, WebP and GIF are supported; the file may be "
+                "damaged. Nothing was sent."
             ),
             detail=type(error).__name__,
         ) from None
@@ -107,7 +107,7 @@ def _scaled(file: bytes) -> Image:
     if picture.width * picture.height > MOST_PIXELS:
         raise InvalidMessage(
             Sentence(
-                "A picture can have {most} million pixels at most. Nothing was sent.", most=MOST_PIXELS // 1_000_000
+                "An image can have at most {most} million pixels. Nothing was sent.", most=MOST_PIXELS // 1_000_000
             )
         )
     picture.draft("RGB", (LONGEST_SIDE, LONGEST_SIDE))  # a JPEG is decoded no larger than need be
@@ -122,7 +122,7 @@ def _scaled(file: bytes) -> Image:
         if encoded.tell() <= MOST_BYTES:
             break
     else:
-        raise InvalidMessage(Sentence("A picture is too detailed to be sent. Send a part of it."))
+        raise InvalidMessage(Sentence("An image has too much detail to be sent. Send a part of it."))
     return Image(
         id=new_id(), media_type="image/jpeg", width=picture.width, height=picture.height, data=encoded.getvalue()
     )

@@ -89,9 +89,7 @@ class AnswerGenerator:
             log.exception("answer_failed", model=model)
             answer.set(
                 status=MessageStatus.ERROR,
-                error=Sentence(
-                    "Something went wrong in the chat itself while this was being written. Please send it again."
-                ),
+                error=Sentence("An internal error interrupted this answer. Send the message again."),
             )
 
     async def _stream(self, answer: RunningAnswer) -> None:
@@ -155,8 +153,8 @@ class AnswerGenerator:
                 answer.set(
                     status=MessageStatus.ERROR,
                     error=Sentence(
-                        "This answer is not saved yet, because the history cannot be written now. It is tried again "
-                        "and again for as long as the chat runs; copy what you need."
+                        "This answer is not saved yet because the history is unavailable. The chat "
+                        "keeps trying while it runs; copy what you need."
                     ),
                 )
         finally:
@@ -178,8 +176,10 @@ class AnswerGenerator:
 
 def _no_text(model: str, finish: Finish | None) -> Sentence:
     if finish is not None and finish.reason is FinishReason.LENGTH:
-        return Sentence("{model} used up Max tokens before it wrote anything. Raise it and send again.", model=model)
-    return Sentence("{model} ended without writing anything. Send again, or choose another model.", model=model)
+        return Sentence(
+            "{model} used up Max tokens before it wrote any text. Raise Max tokens and send again.", model=model
+        )
+    return Sentence("{model} returned an empty answer. Send again, or choose another model.", model=model)
 
 
 def _sum(before: Usage | None, now: Usage) -> Usage:

@@ -62,16 +62,14 @@ class TurnQueue:
             return
         if len(self._waiting) + to_wait > self._limits.waiting:
             raise TooManyTurns(
-                Sentence(
-                    "Too many people are waiting for an answer right now, so nothing was sent. Try again in a minute."
-                )
+                Sentence("The queue is full. Nothing was sent; your text is still in the box. Try again in a minute.")
             )
         own = sum(other == user for other in self._waiting.values())
         if own + to_wait > self._limits.per_user:
             raise TooManyTurns(
                 Sentence(
-                    "{running} of your answers are being written and {waiting} are waiting, so nothing was sent. Wait "
-                    "for one of them, or stop one, then send again.",
+                    "Your answers being written: {running}; waiting: {waiting}. Nothing was sent. "
+                    "Wait for one of them or stop one, then send again.",
                     running=self._running[user],
                     waiting=own,
                 )

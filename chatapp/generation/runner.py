@@ -238,12 +238,13 @@ class TurnRunner:
 
     def _validated(self, text: str, *, has_images: bool) -> str:
         if not isinstance(text, str) or not (text.strip() or has_images):
-            raise InvalidMessage(Sentence("There is nothing to send yet: write a message first."))
+            raise InvalidMessage(Sentence("The message is empty. Write a message first."))
         if len(text) > self._max_message_chars:
             raise InvalidMessage(
                 Sentence(
-                    "This message has {characters} characters; at most {most} can be sent at once. Shorten it, or send "
-                    "it in parts. Nothing was sent; it is still in the box.",
+                    "This message has {characters} characters; at most {most} can be sent at once. "
+                    "Nothing was sent; your text is still in the box. Shorten it, or send it in "
+                    "parts.",
                     characters=len(text),
                     most=self._max_message_chars,
                 )
@@ -256,7 +257,7 @@ class TurnRunner:
         if previous is not None and previous.is_written:
             await previous.finished.wait()
         if self._closing:
-            raise ModelUnavailable(Sentence("The chat is being restarted. Send again in a moment; nothing was sent."))
+            raise ModelUnavailable(Sentence("The chat is restarting. Nothing was sent; send again in a moment."))
         if key in self._reservations:
             raise ConversationBusy
         self._queue.refuse_if_full(key[0], answers)

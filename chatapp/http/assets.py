@@ -31,9 +31,9 @@ LANGUAGES = ("en", "he", "ar")
 FIRST_SAID = (
     "not set up",
     "set CHAT_GEMMA_URL to the address of an OpenAI-compatible server (vLLM, Ollama, LM Studio)",
-    "set GOOGLE_CLOUD_PROJECT for Gemini on Vertex AI, or GEMINI_API_KEY for the Gemini API, and start again",
-    "its state is being checked",
-    "{model} uses its own value and takes no other.",
+    "set GOOGLE_CLOUD_PROJECT for Gemini on Vertex AI, or GEMINI_API_KEY for the Gemini API, and restart the chat",
+    "its status is being checked",
+    "{model} uses a fixed value.",
 )
 _IMPORTED = re.compile(r'\bfrom "\./(\w+\.js)"')
 _SAID = re.compile(r'\bt\(\s*("(?:[^"\\]|\\.)*")')

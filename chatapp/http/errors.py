@@ -60,7 +60,7 @@ STATUSES: dict[type[Exception], int] = {
     StoreUnavailable: 503,
 }
 EXPECTED = (ChatError, RequestValidationError, HTTPException, ClientDisconnect)
-NOT_UNDERSTOOD = Sentence("The page sent something that the chat does not understand. Reload it and send again.")
+NOT_UNDERSTOOD = Sentence("The page sent an invalid request. Reload the page and send again.")
 NOTHING_HERE = Sentence("There is nothing at this address.")
 BACK = (Sentence("Back to the chat"), "/")
 
@@ -137,7 +137,7 @@ def sentence_of(error: Exception) -> str:
     number = new_id()[-8:]
     log.error("handler_failed", number=number, exc_info=error)
     return Sentence(
-        "Something went wrong in the chat itself; nothing that was stored is lost. Try again. (In the log: {number})",
+        "An internal error occurred. Nothing that was stored is lost. Try again. (Log entry: {number})",
         number=number,
     )
 

@@ -31,28 +31,28 @@ NANODOLLARS = 1_000_000_000  # the library counts in whole numbers; a token cost
 
 _REACHED = {
     "messages": Sentence(
-        "You have reached the limit on messages ({most} in a minute), so nothing was sent; your text is kept. You can "
-        "go on {when}."
+        "Your limit of {most} messages per minute is reached. Nothing was sent; your text is still "
+        "in the box. Try again {when}."
     ),
     "tokens": Sentence(
-        "You have reached the limit on tokens ({most} in a day), so nothing was sent; your text is kept. You can go on "
-        "{when}."
+        "Your daily limit of {most} tokens is reached. Nothing was sent; your text is still in the "
+        "box. Try again {when}."
     ),
     "cost": Sentence(
-        "You have reached the limit on what your messages may cost ({most} US dollars in a day), so nothing was sent; "
-        "your text is kept. You can go on {when}."
+        "Your daily cost limit of {most} US dollars is reached. Nothing was sent; your text is still "
+        "in the box. Try again {when}."
     ),
     "all_messages": Sentence(
-        "Everybody here together has reached the limit on messages in a minute, so nothing was sent; your text is kept."
-        " You can go on {when}."
+        "This chat's shared limit on messages per minute is reached. Nothing was sent; your text is "
+        "still in the box. Try again {when}."
     ),
     "all_tokens": Sentence(
-        "Everybody here together has reached the limit on tokens in a day, so nothing was sent; your text is kept. You "
-        "can go on {when}."
+        "This chat's shared daily token limit is reached. Nothing was sent; your text is still in "
+        "the box. Try again {when}."
     ),
     "all_cost": Sentence(
-        "Everybody here together has reached the limit on costs in a day, so nothing was sent; your text is kept. You "
-        "can go on {when}."
+        "This chat's shared daily cost limit is reached. Nothing was sent; your text is still in the "
+        "box. Try again {when}."
     ),
 }
 

@@ -21,7 +21,7 @@ READY_SECONDS = 30.0
 NOT_READY_SECONDS = 5.0
 STATUS_TIMEOUT_SECONDS = 8.0
 
-_UNCHECKED = ModelStatus(ModelState.LOADING, Sentence("its state is being checked"))
+_UNCHECKED = ModelStatus(ModelState.LOADING, Sentence("its status is being checked"))
 
 
 class Catalog:
@@ -52,7 +52,7 @@ class Catalog:
             return self._models[model_id]
         except (KeyError, TypeError) as error:
             raise UnknownModel(
-                Sentence("This model is not, or no longer, in the list. Choose another one and send again.")
+                Sentence("This model is not in the list. Choose another model and send again.")
             ) from error
 
     def label(self, model_id: str) -> str:

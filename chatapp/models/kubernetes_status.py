@@ -111,8 +111,8 @@ def status_of(pods: Iterable[object]) -> Found | None:
     if any(_is_ready(pod) for pod in alive):
         return None
     if not alive:
-        reason = Sentence("it is switched off, or its pods cannot be made")
-        return Found(ModelStatus(ModelState.UNAVAILABLE, reason, Sentence("look at its Deployment in the cluster")))
+        reason = Sentence("it is switched off, or its Pods cannot be created")
+        return Found(ModelStatus(ModelState.UNAVAILABLE, reason, Sentence("check its Deployment in the cluster")))
     return min((_status(pod) for pod in alive), key=lambda found: _NEAREST.index(found.status.state))
 
 
@@ -125,7 +125,7 @@ def _status(pod: dict[str, Any]) -> Found:
     phase = _text(_at(pod, "status", "phase"))
     if phase in {"Failed", "Succeeded"}:
         why = _text(_at(pod, "status", "reason")) or phase
-        return _unavailable(Sentence("its pod has ended ({why})", why=why), _LOOK_AT_LOG, created, pod)
+        return _unavailable(Sentence("its Pod has stopped ({why})", why=why), _LOOK_AT_LOG, created, pod)
     if scheduled.get("status") == "False":
         return _waiting(scheduled, created)
     for container in _containers(pod):
@@ -133,25 +133,27 @@ def _status(pod: dict[str, Any]) -> Found:
             return found
     started = [_ms(_at(container, "state", "running", "startedAt")) for container in _containers(pod)]
     if started and all(started):
-        status = ModelStatus(ModelState.LOADING, Sentence("it loads its weights"), _WAIT, max(filter(None, started)))
+        status = ModelStatus(
+            ModelState.LOADING, Sentence("its weights are being loaded"), _WAIT, max(filter(None, started))
+        )
         return Found(status)
     since = _ms(scheduled.get("lastTransitionTime")) or created
-    reason = Sentence("its container is being made, and its image fetched")
+    reason = Sentence("its container is being created and its image pulled")
     return Found(ModelStatus(ModelState.LOADING, reason, _WAIT, since))
 
 
-_WAIT: Final = Sentence("wait some minutes, or choose another model")
-_LOOK_AT_LOG: Final = Sentence("look at its log in the cluster")
+_WAIT: Final = Sentence("wait a few minutes, or choose another model")
+_LOOK_AT_LOG: Final = Sentence("check its log in the cluster")
 
 
 def _waiting(scheduled: Mapping[str, Any], created: int | None) -> Found:
     words = _text(scheduled.get("message"))
     reason = (
-        Sentence("there is no machine with free GPUs for it yet")
+        Sentence("no node with free GPUs is available yet")
         if not words or any(word in words for word in _GPU_WORDS)
-        else Sentence("there is no machine with room for it yet")
+        else Sentence("no node with enough free capacity is available yet")
     )
-    fix = Sentence("wait, which can take minutes or hours, choose another model, or check the project's GPU quota")
+    fix = Sentence("wait (minutes or hours), choose another model, or check the project's GPU quota")
     since = created or _ms(scheduled.get("lastTransitionTime"))
     return Found(ModelStatus(ModelState.WAITING, reason, fix, since), words)
 
@@ -162,14 +164,14 @@ def _stuck(container: Mapping[str, Any], pod: dict[str, Any]) -> Found | None:
     last = _at(container, "lastState", "terminated")
     since = _ms(_at(last, "finishedAt"))
     if why == "CrashLoopBackOff":
-        reason = Sentence("it crashes at its start, again and again ({how})", how=_text(_at(last, "reason")) or why)
+        reason = Sentence("it crashes repeatedly on startup ({how})", how=_text(_at(last, "reason")) or why)
         return _unavailable(reason, _LOOK_AT_LOG, since, pod, words)
     if why in _IMAGE_PROBLEMS:
-        fix = Sentence("check the name of its image, and who may fetch it")
-        return _unavailable(Sentence("its image cannot be fetched ({why})", why=why), fix, since, pod, words)
+        fix = Sentence("check the name of its container image and the permission to pull it")
+        return _unavailable(Sentence("its container image cannot be pulled ({why})", why=why), fix, since, pod, words)
     if why in _CONTAINER_PROBLEMS:
         fix = Sentence("check its Deployment and the Secrets that it names")
-        return _unavailable(Sentence("its container cannot be made ({why})", why=why), fix, since, pod, words)
+        return _unavailable(Sentence("its container cannot be created ({why})", why=why), fix, since, pod, words)
     return None
 
 

@@ -177,9 +177,7 @@ class BoundedProtocol(H11Protocol):
 
 
 async def _no_room(scope: Scope, receive: Receive, send: Send) -> None:
-    response = error_response(
-        scope, 503, Sentence("Too many people are connected to the chat right now. Try again shortly.")
-    )
+    response = error_response(scope, 503, Sentence("The chat has too many connections. Try again in a moment."))
     response.headers["connection"] = "close"
     await response(scope, receive, send)
 

@@ -12,7 +12,7 @@ from chatapp.domain.sentences import Sentence
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CLOSED = Sentence("The chat is shutting down, so nothing was changed. Start it and try again.")
+CLOSED = Sentence("The chat is shutting down. Nothing was changed. Start it and try again.")
 
 
 class Calls:

@@ -24,7 +24,7 @@ WRITE_BYTES = 4_000_000
 # in one can be moved to any other.
 IMAGE_BYTES = 900_000
 PROFILE_BYTES = 900_000
-UNREACHABLE = Sentence("The chat history cannot be reached right now. Try again in a moment; nothing is kept twice.")
+UNREACHABLE = Sentence("The chat history is unavailable. Try again in a moment; nothing is stored twice.")
 
 
 def storable(text: str) -> str:
@@ -74,8 +74,8 @@ def refuse_too_much(size: int) -> None:
     if size > WRITE_BYTES:
         raise StoreUnavailable(
             Sentence(
-                "This is {size} MB, and the chat history can keep {most} MB at once, so nothing was changed. "
-                "Shorten it, or send it in parts.",
+                "This is {size} MB, and the chat history can store at most {most} MB at once. "
+                "Nothing was changed. Shorten it, or send it in parts.",
                 size=f"{size / 1e6:.1f}",
                 most=WRITE_BYTES // 1_000_000,
             )
@@ -92,8 +92,8 @@ def refuse_too_large_images(messages: Iterable[Message]) -> None:
     if largest > IMAGE_BYTES:
         raise StoreUnavailable(
             Sentence(
-                "This picture has {size} kB, and the chat history can keep pictures of {most} kB, so nothing was "
-                "changed. Send a smaller one.",
+                "This image is {size} kB, and the chat history can store images of at most {most} "
+                "kB. Nothing was changed. Send a smaller image.",
                 size=-(-largest // 1000),
                 most=IMAGE_BYTES // 1000,
             )
@@ -111,8 +111,8 @@ def refuse_too_much_profile(profile: Profile) -> None:
     if size > PROFILE_BYTES:
         raise StoreUnavailable(
             Sentence(
-                "All personas together have {size} kB, and {most} kB can be kept, so nothing was changed. Shorten one, "
-                "or delete one.",
+                "All personas together take {size} kB, and the limit is {most} kB. Nothing was "
+                "changed. Shorten or delete one.",
                 size=-(-size // 1000),
                 most=PROFILE_BYTES // 1000,
             )

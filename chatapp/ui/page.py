@@ -15,19 +15,19 @@ from chatapp.domain.conversation import GenerationParameters
 # Every text in the layout; Gradio shows them in the reader's language, from assets/locales.
 LABELS = (
     "New chat",
-    "Search your conversations",
-    "Message",
+    "Search conversations",
+    "Write a message",
     "Send",
     "Stop",
-    "Parameters",
+    "Answer settings",
     "Temperature",
-    "Low: sober and repeatable. High: varied and surprising.",
+    "Lower: focused and consistent. Higher: varied and surprising.",
     "Top-p",
-    "How much of the likely words to choose from: lower keeps to the likeliest.",
+    "How many of the likely words to consider. Lower keeps to the likeliest.",
     "Max tokens",
-    "Where an answer ends at the latest; a token is about three quarters of an English word.",
+    "The longest an answer can be. A token is about three quarters of an English word.",
     "Instructions",
-    "What the model should keep to in this whole conversation.",
+    "Instructions that apply to the whole conversation.",
     "Reset to defaults",
 )
 _say = gr.I18n(en={label: label for label in LABELS})
@@ -61,8 +61,8 @@ def chat_page() -> gr.Blocks:
         with gr.Sidebar(width=288, elem_id="sidebar"):
             new = gr.Button(_say("New chat"), elem_id="new-chat", variant="secondary")
             gr.Textbox(
-                label=_say("Search your conversations"),
-                placeholder=_say("Search your conversations"),
+                label=_say("Search conversations"),
+                placeholder=_say("Search conversations"),
                 show_label=False,
                 container=False,
                 elem_id="search",
@@ -87,12 +87,12 @@ def chat_page() -> gr.Blocks:
                 _place("notices")
                 message = gr.Textbox(
                     elem_id="message",
-                    label=_say("Message"),
+                    label=_say("Write a message"),
                     show_label=False,
                     container=False,
                     lines=1,
                     max_lines=8,
-                    placeholder=_say("Message"),
+                    placeholder=_say("Write a message"),
                     autofocus=True,
                     submit_btn=_say("Send"),  # type: ignore[arg-type]  # it takes what is translated too
                     stop_btn=_say("Stop"),  # type: ignore[arg-type]  # likewise; page.css shows the one that fits
@@ -101,28 +101,28 @@ def chat_page() -> gr.Blocks:
                 with gr.Column(elem_id="parameters"):
                     temperature = _slider(
                         "Temperature",
-                        "Low: sober and repeatable. High: varied and surprising.",
+                        "Lower: focused and consistent. Higher: varied and surprising.",
                         defaults.temperature,
                         defaults.TEMPERATURE_RANGE,
                         step=0.05,
                     )
                     top_p = _slider(
                         "Top-p",
-                        "How much of the likely words to choose from: lower keeps to the likeliest.",
+                        "How many of the likely words to consider. Lower keeps to the likeliest.",
                         defaults.top_p,
                         defaults.TOP_P_RANGE,
                         step=0.05,
                     )
                     max_tokens = _slider(
                         "Max tokens",
-                        "Where an answer ends at the latest; a token is about three quarters of an English word.",
+                        "The longest an answer can be. A token is about three quarters of an English word.",
                         defaults.max_tokens,
                         defaults.MAX_TOKENS_RANGE,
                         step=1,
                     )
                     system_prompt = gr.Textbox(
                         label=_say("Instructions"),
-                        info=_say("What the model should keep to in this whole conversation."),
+                        info=_say("Instructions that apply to the whole conversation."),
                         lines=2,
                         max_lines=8,
                         elem_id="system-prompt",

@@ -40,8 +40,8 @@ class StillWriting(ConversationBusy):
         ChatError.__init__(
             self,
             Sentence(
-                "An answer is still being written in one of these conversations. Take them along when it is finished; "
-                "nothing was lost."
+                "An answer is still being written in one of these conversations. Nothing was lost; "
+                "move them when it is finished."
             ),
         )
 
@@ -106,8 +106,8 @@ class TakingAlong:
             else:
                 raise StoreUnavailable(
                     Sentence(
-                        "Not everything could be taken along, because it changed meanwhile; nothing was lost. Take the "
-                        "rest along again."
+                        "Some conversations could not be moved because they changed meanwhile. "
+                        "Nothing was lost; move the rest again."
                     )
                 )
         except ConversationNotFound:
@@ -146,8 +146,8 @@ class TakingAlong:
         except TimeoutError as error:
             raise StoreUnavailable(
                 Sentence(
-                    "Not everything could be taken along, because the cloud does not take it now; nothing was lost. "
-                    "Take the rest along again in a moment."
+                    "Some conversations could not be moved because the cloud is unavailable. Nothing "
+                    "was lost; move the rest again in a moment."
                 )
             ) from error
 

@@ -38,12 +38,12 @@ class NotAllDeleted(ChatError):
 
     def __init__(self, deleted: int, error: ChatError) -> None:
         done = (
-            Sentence("{count} conversations were deleted, the others not yet.", count=deleted)
+            Sentence("Deleted conversations: {count}. The others are not deleted yet.", count=deleted)
             if deleted
             else Sentence("Nothing was deleted.")
         )
         super().__init__(
-            Sentence("{done} {why} Delete everything again to delete what is left.", done=done, why=error.sentence),
+            Sentence("{done} {why} Use Delete everything again to delete the rest.", done=done, why=error.sentence),
             detail=error.detail,
         )
         self.deleted = deleted
@@ -141,7 +141,7 @@ async def delete_everything(store: ConversationStore, turns: Turns, user: str) -
 async def _left(store: ConversationStore, user: str, deleted: set[str]) -> list[str]:
     left = [one.id for one in await conversations(store, user)]
     if left and deleted.issuperset(left):
-        raise StoreUnavailable(Sentence("The chat history still shows what was deleted."))
+        raise StoreUnavailable(Sentence("The chat history still shows deleted conversations."))
     return left
 
 

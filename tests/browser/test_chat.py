@@ -263,7 +263,7 @@ async def test_an_open_page_goes_on_after_the_server_was_restarted(open_chat, ge
     await expect(page.answers).to_have_count(1)
     await chat.end()
     await page.send("While it is down")
-    await expect(page.refusal).to_contain_text("cannot be reached")
+    await expect(page.refusal).to_contain_text("unreachable")
     await expect(page.box).to_have_value("While it is down")
     await chat.start()  # the page sends it again by itself
     await expect(page.questions).to_have_text(["Before", "While it is down"])
@@ -342,7 +342,7 @@ async def test_an_answer_is_followed_again_by_itself_after_the_line_was_lost(pag
     await page.send("Count")
     await expect(page.answers).to_contain_text("3")
     await page.tab.reload()  # what the reload asks for is lost twice
-    await expect(page.refusal).to_contain_text("Trying again")
+    await expect(page.refusal).to_contain_text("Reconnecting")
     gemma.gate.open()
     await expect(page.answers).to_contain_text("58 59")
     await expect(page.refusal).to_be_hidden()
@@ -353,15 +353,15 @@ async def test_people_take_their_conversations_along_and_delete_them_all(page):
     for name in ("First", "Second"):
         await page.ask(name)
         await page.start_new()
-    await page.tab.get_by_role("button", name="Settings and your data").click()
+    await page.tab.get_by_role("button", name="Settings and data").click()
     found = {}
-    for link in ("Download all conversations to read", "Download everything, complete"):
+    for link in ("Download all conversations (Markdown)", "Download all data (JSON)"):
         async with page.tab.expect_download() as download:
             await page.tab.get_by_role("link", name=link).click()
         path = Path(await (await download.value).path())
         found[link] = await asyncio.to_thread(path.read_bytes)
-    assert found["Download all conversations to read"].startswith(b"PK")
-    everything = json.loads(found["Download everything, complete"])
+    assert found["Download all conversations (Markdown)"].startswith(b"PK")
+    everything = json.loads(found["Download all data (JSON)"])
     assert {one["title"] for one in everything["conversations"]} == {"First", "Second"}
     await page.button("Delete everything").click()
     await page.button("Cancel").click()

@@ -62,7 +62,7 @@ async def test_archived_conversations_are_out_of_the_way_and_still_there(page):
     await page.start_new()
     await page.ask("Second")
     await page.open_menu("First")
-    await page.choose("Archive it")
+    await page.choose("Archive")
     listed = page.tab.locator("#conversations nav > ul a")
     await expect(listed).to_have_text(["Second"])
     await page.reload()
@@ -74,7 +74,7 @@ async def test_archived_conversations_are_out_of_the_way_and_still_there(page):
     await expect(page.questions).to_have_text(["First"])
     await archived.hover()
     await archived.get_by_role("button").click()
-    await page.choose("Take out of the archive")
+    await page.choose("Unarchive")
     await expect(listed).to_have_count(2)
 
 
@@ -119,7 +119,7 @@ async def test_search_finds_what_was_said_and_opens_it_there(page, gemma):
     await expect(page.questions).to_have_text(["A question about geography"])
     await expect(page.tab.locator("#messages .found")).to_contain_text("Ulaanbaatar")
     await search.fill("no such word")
-    await expect(page.tab.locator("#conversations")).to_contain_text("Nothing was found.")
+    await expect(page.tab.locator("#conversations")).to_contain_text("No results")
     await search.fill("")
     await expect(page.conversations).to_have_count(2)
 
@@ -131,7 +131,7 @@ async def test_a_temporary_chat_leaves_nothing(page):
     await page.ask("And more of it")
     await expect(page.conversations).to_have_count(0)
     await page.tab.locator("#search").get_by_role("textbox").fill("secret")
-    await expect(page.tab.locator("#conversations")).to_contain_text("Nothing was found.")
+    await expect(page.tab.locator("#conversations")).to_contain_text("No results")
     await page.tab.locator("#search").get_by_role("textbox").fill("")
     everything = await page.tab.evaluate("fetch('export/everything.json').then((answer) => answer.json())")
     assert everything["conversations"] == []
@@ -164,14 +164,14 @@ async def test_nobody_else_can_open_the_link(page, open_chat, chat):
 async def test_one_conversation_is_taken_along_to_read_and_complete(page):
     await page.ask("First")
     found = {}
-    for action in ("Download to read (Markdown)", "Download complete (JSON)"):
+    for action in ("Download as Markdown", "Download as JSON"):
         await page.tab.locator("#more").click()
         async with page.tab.expect_download() as download:
             await page.choose(action)
         path = Path(await (await download.value).path())
         found[action] = await asyncio.to_thread(path.read_text)
-    assert "Hello from Gemma." in found["Download to read (Markdown)"]
-    assert json.loads(found["Download complete (JSON)"])["conversations"][0]["title"] == "First"
+    assert "Hello from Gemma." in found["Download as Markdown"]
+    assert json.loads(found["Download as JSON"])["conversations"][0]["title"] == "First"
 
 
 async def test_everything_can_be_done_by_keyboard(page, gemma):

@@ -16,7 +16,7 @@ async def test_offline_the_page_says_so_and_sends_by_itself_once_the_line_is_bac
     await page.tab.context.set_offline(True)
     await expect(page.refusal).to_contain_text("This device is offline")
     await page.send("While offline")
-    await expect(page.refusal).to_contain_text("cannot be reached")
+    await expect(page.refusal).to_contain_text("unreachable")
     await expect(page.box).to_have_value("While offline")
     await page.tab.context.set_offline(False)
     await expect(page.questions).to_have_text(["Before", "While offline"])
@@ -32,7 +32,7 @@ async def test_a_page_that_is_loaded_while_the_chat_is_away_is_there_once_it_is_
 
     await page.tab.route(re.compile("/state"), answer)
     await page.tab.reload()
-    await expect(page.refusal).to_contain_text("cannot be reached")
+    await expect(page.refusal).to_contain_text("unreachable")
     away = False
     await page.is_ready()
     await expect(page.refusal).to_be_hidden()
@@ -54,7 +54,7 @@ async def test_a_model_that_is_asked_too_often_says_when_to_try_again(page, gemm
     await page.send("Hello")
     await expect(page.notes).to_have_count(1)
     await expect(page.notes).to_contain_text(re.compile("too many|limit|busy", re.IGNORECASE))
-    await page.button("Answer again").click()
+    await page.button("Regenerate").click()
     await expect(page.facts).to_contain_text("first token")
 
 
@@ -110,7 +110,9 @@ async def test_whoever_reaches_a_limit_reads_when_to_go_on_and_keeps_the_text(tm
         await english.ask("First")
         await english.send("Second")
         await expect(english.refusal).to_have_text(
-            re.compile(r"limit on messages \(1 in a minute\), so nothing was sent.* go on in (\d+ seconds?|1 minute)\.")
+            re.compile(
+                r"limit of 1 messages per minute is reached. Nothing was sent.* Try again in (\d+ seconds?|1 minute)\."
+            )
         )
         await expect(english.box).to_have_value("Second")
         await expect(english.questions).to_have_text(["First"])
@@ -121,7 +123,7 @@ async def test_whoever_reaches_a_limit_reads_when_to_go_on_and_keeps_the_text(tm
         await expect(hebrew.facts).to_have_count(1)
         await hebrew.send("שנייה")
         await expect(hebrew.refusal).to_have_text(
-            re.compile(r"הגעתם למגבלת ההודעות .* אפשר להמשיך .*בעוד (.*שניות|דקה)\u2069\.")
+            re.compile(r"הגעתם למכסת ההודעות .* נסו שוב .*בעוד (.*שניות|דקה)\u2069\.")
         )
         await expect(hebrew.box).to_have_value("שנייה")
         assert not await hebrew.is_wider_than_the_screen()

@@ -39,7 +39,7 @@ async def test_the_page_is_in_the_browsers_language_and_direction(open_chat, cha
     for place in ("#main", "#tools", "#header", "#sidebar", "#messages .message-wrap"):
         if await page.tab.locator(place).count():
             assert await page.direction(page.tab.locator(place)) == direction, place
-    await expect(page.tab.locator("#welcome h2")).to_have_text(say("What can I help with?"))
+    await expect(page.tab.locator("#welcome h2")).to_have_text(say("How can I help?"))
     await expect(page.box).to_have_attribute("placeholder", say("Message"))
     await page.box.fill("Question")
     await page.send_button.click()
@@ -81,7 +81,7 @@ async def _everything_said(page):
 
 
 async def test_the_language_is_switched_and_stays(page):
-    await page.tab.get_by_role("button", name="Settings and your data").click()
+    await page.tab.get_by_role("button", name="Settings and data").click()
     await page.tab.get_by_label("Language").select_option("he")
     await expect(page.tab.locator("html")).to_have_attribute("dir", "rtl")
     await page.is_ready()
@@ -132,7 +132,7 @@ async def test_everything_that_opens_can_be_read_by_everybody(open_chat, chat, w
 
 
 async def test_light_or_dark_is_switched_and_stays(page):
-    await page.tab.get_by_role("button", name="Settings and your data").click()
+    await page.tab.get_by_role("button", name="Settings and data").click()
     await page.tab.get_by_label("Appearance").select_option("dark")
     await expect(page.tab.locator("body.dark")).to_be_attached()
     await page.is_ready()
@@ -175,14 +175,14 @@ async def test_a_phone_can_do_everything_in_every_language(open_chat, chat, gemm
     await page.tab.locator("#persona").click()
     await page.tab.locator(".card").filter(has_text=say("Pirate")).click()
     await ask("First", 1)
-    await page.button(say("Edit and send again")).click()
+    await page.button(say("Edit and resend")).click()
     await page.tab.locator(".edit textarea").fill("Second")
     await page.tab.locator(".edit").get_by_role("button", name=say("Send")).click()
     await expect(page.questions).to_have_text(["Second"])
     await expect(page.stop_button).to_be_hidden()  # versions are not switched under an answer that is being written
-    await page.button(say("Earlier version")).click()
+    await page.button(say("Previous version")).click()
     await expect(page.questions).to_have_text(["First"])
-    await page.button(say("Answer again")).click()
+    await page.button(say("Regenerate")).click()
     await expect(page.tab.locator(".bot-row .versions")).to_contain_text("2/2")
     await expect(page.stop_button).to_be_hidden()
     await page.button(say("Good answer")).click()
@@ -193,7 +193,7 @@ async def test_a_phone_can_do_everything_in_every_language(open_chat, chat, gemm
     await ask("Both", 3)
     first, second = [await page.tab.locator(f'[data-column="{column}"]').bounding_box() for column in (1, 2)]
     assert first["y"] + first["height"] <= second["y"] + 1  # one above the other, where there is no room beside
-    await page.button(say("Keep this one")).first.click()
+    await page.button(say("Choose this answer")).first.click()
     await expect(page.answers).to_have_count(2)
     assert not await page.is_wider_than_the_screen()
 
@@ -227,7 +227,7 @@ async def test_a_phone_can_do_everything_in_every_language(open_chat, chat, gemm
 
 
 async def test_what_goes_wrong_in_a_stream_is_said_in_the_readers_language(open_chat, chat, gemma):
-    template = "The chat is being restarted. Send again in a moment; nothing was sent."
+    template = "The chat is restarting. Nothing was sent; send again in a moment."
     line = json.dumps({"error": {"text": template, "template": template, "values": {}}})
     page = await open_chat(chat.url, locale="he-IL")
     await page.send("Question")

@@ -15,7 +15,7 @@ async def test_an_edited_question_is_another_version_and_the_earlier_one_is_stil
     await page.ask("More")
     gemma.answer = ["About dogs."]
     await page.questions.first.hover()
-    await page.button("Edit and send again").first.click()
+    await page.button("Edit and resend").first.click()
     box = page.tab.locator(".edit textarea")
     await expect(box).to_have_value("Tell me about cats")
     await box.fill("Tell me about dogs")
@@ -24,18 +24,18 @@ async def test_an_edited_question_is_another_version_and_the_earlier_one_is_stil
     await expect(page.answers).to_have_text(["About dogs."])
     assert [message["content"] for message in gemma.chats[-1]["messages"]] == ["Tell me about dogs"]
 
-    await page.button("Earlier version").click()
+    await page.button("Previous version").click()
     await expect(page.questions).to_have_text(["Tell me about cats", "More"])
     await expect(page.answers).to_have_text(["About cats.", "And more."])
     await page.reload()
     await expect(page.questions).to_have_text(["Tell me about cats", "More"])
-    await page.button("Later version").click()
+    await page.button("Next version").click()
     await expect(page.questions).to_have_text(["Tell me about dogs"])
 
 
 async def test_an_edit_that_is_cancelled_changes_nothing(page):
     await page.ask("First")
-    await page.button("Edit and send again").click()
+    await page.button("Edit and resend").click()
     await page.tab.locator(".edit textarea").fill("Something else")
     await page.tab.locator(".edit").get_by_role("button", name="Cancel").click()
     await expect(page.questions).to_have_text(["First"])
@@ -46,10 +46,10 @@ async def test_an_answer_is_written_again_and_both_can_be_read(page, gemma):
     gemma.answer = ["One."]
     await page.ask("Say a number")
     gemma.answer = ["Two."]
-    await page.button("Answer again").click()
+    await page.button("Regenerate").click()
     await expect(page.answers).to_have_text(["Two."])
     await expect(page.tab.locator(".versions")).to_contain_text("2/2")
-    await page.button("Earlier version").click()
+    await page.button("Previous version").click()
     await expect(page.answers).to_have_text(["One."])
     gemma.answer = ["Three."]
     await page.ask("And now?")
@@ -132,7 +132,7 @@ async def test_one_question_is_answered_in_two_columns_and_one_is_kept(page, gem
     await expect(page.tab.locator("#compared")).to_contain_text("Gemini")
     await page.send("Who is right?")
     await expect(page.answers).to_have_count(2)
-    keep = page.button("Keep this one")
+    keep = page.button("Choose this answer")
     await expect(keep).to_have_count(2)
     left, right = [await page.tab.locator(f'[data-column="{column}"]').bounding_box() for column in (1, 2)]
     assert left["y"] == right["y"]
@@ -153,7 +153,7 @@ async def test_two_temperatures_of_one_model_stream_side_by_side(page, gemma):
     gemma.answer, gemma.gate = [f"word{number} " for number in range(60)], Gate(6)
     await page.tab.locator("#compare").click()
     await page.tab.get_by_label("Second model").select_option("gemma")
-    await page.tab.get_by_label("Its temperature").fill("0.2")
+    await page.tab.locator(".compare").get_by_label("Temperature").fill("0.2")
     await page.tab.get_by_role("dialog").get_by_role("button", name="Compare").click()
     await page.send("Twice")
     await expect(page.answers).to_have_count(2)
@@ -161,7 +161,7 @@ async def test_two_temperatures_of_one_model_stream_side_by_side(page, gemma):
         await expect(page.answers.nth(column)).to_contain_text("word5")
     assert {round(chat["temperature"], 2) for chat in gemma.chats[-2:]} == {0.9, 0.2}
     await page.stop_button.click()
-    await expect(page.button("Keep this one")).to_have_count(2)
+    await expect(page.button("Choose this answer")).to_have_count(2)
     await expect(page.facts.first).to_contain_text("temperature")
 
 

@@ -44,14 +44,14 @@ async def test_another_model_answers_marked_as_such_while_the_chosen_one_is_away
         page = await open_chat(chat.url)
         await expect(page.model).to_contain_text("not available")
         await expect(page.notices).to_contain_text("Gemma3 12b it")
-        await page.button("Let Gemini answer meanwhile").click()
-        await expect(page.notices).to_contain_text("Gemini answers meanwhile.")
+        await page.button("Use Gemini for now").click()
+        await expect(page.notices).to_contain_text("Gemini answers for now.")
         await page.ask("Hello?")
         await expect(page.writers).to_have_text(["Gemini"])
-        await expect(page.notes).to_contain_text("Gemma3 12b it was not ready, so Gemini answered.")
+        await expect(page.notes).to_contain_text("Gemma3 12b it was unavailable, so Gemini answered.")
         await page.reload()
         await expect(page.model).to_contain_text("Gemma3 12b it")
-        await expect(page.notices).to_contain_text("Gemini answers meanwhile.")
+        await expect(page.notices).to_contain_text("Gemini answers for now.")
 
 
 async def test_after_a_failure_one_click_answers_with_another_model(page, gemma):
@@ -159,20 +159,20 @@ async def test_pictures_are_pasted_and_dropped(page):
     drop = "(main, data) => main.dispatchEvent(new DragEvent('drop', { dataTransfer: data, bubbles: true }))"
     await page.tab.locator("#main").evaluate(drop, data)
     await expect(page.tab.locator("#pictures img")).to_have_count(2)
-    await page.button("Take picture 1 away").click()
+    await page.button("Remove image 1").click()
     await expect(page.tab.locator("#pictures img")).to_have_count(1)
 
 
 async def test_what_is_no_picture_is_refused_with_words(page):
     files = page.tab.locator("input[type=file]")
     await files.set_input_files({"name": "notes.txt", "mimeType": "text/plain", "buffer": b"text"})
-    await expect(page.refusal).to_contain_text("notes.txt is no PNG, JPEG or WebP picture.")
+    await expect(page.refusal).to_contain_text("notes.txt is not a PNG, JPEG or WebP image.")
     await files.set_input_files({"name": "broken.png", "mimeType": "image/png", "buffer": b"not a picture"})
-    await expect(page.refusal).to_contain_text("broken.png is not a picture that can be read.")
+    await expect(page.refusal).to_contain_text("broken.png cannot be read as an image.")
     many = [{"name": f"{i}.png", "mimeType": "image/png", "buffer": picture()} for i in range(6)]
     await files.set_input_files(many)
     await expect(page.tab.locator("#pictures img")).to_have_count(4)
-    await expect(page.refusal).to_contain_text("At most 4 pictures")
+    await expect(page.refusal).to_contain_text("at most 4 images")
 
 
 async def test_a_model_that_cannot_see_says_so_before_anything_is_sent(open_chat, gemma, tmp_path):
@@ -181,11 +181,11 @@ async def test_a_model_that_cannot_see_says_so_before_anything_is_sent(open_chat
         page = await open_chat(chat.url)
         content = {"name": "red.png", "mimeType": "image/png", "buffer": picture()}
         await page.tab.locator("input[type=file]").set_input_files(content)
-        await expect(page.refusal).to_contain_text("cannot see pictures")
+        await expect(page.refusal).to_contain_text("does not support images")
         before = len(gemma.chats)
         await page.send("What is this?")
         await expect(page.box).to_have_value("What is this?")
-        await expect(page.refusal).to_contain_text("cannot see pictures")
+        await expect(page.refusal).to_contain_text("does not support images")
         assert len(gemma.chats) == before
 
 

@@ -242,7 +242,7 @@ async def test_signing_in_and_out_in_hebrew_on_a_phone(device, closed_chat, sche
     await _open_panel(page)
     panel = page.tab.locator("#belongings-panel")
     await expect(panel).to_contain_text("ana@example.org")
-    await expect(panel).to_contain_text(say("Your conversations are kept on the server of whoever runs this chat."))
+    await expect(panel).to_contain_text(say("Your conversations are stored on this chat's server."))
     assert await panel.evaluate("panel => panel.scrollWidth <= panel.clientWidth")
     assert await page.accessibility_problems() == []
     await page.button(say("Sign out")).click()
@@ -265,8 +265,8 @@ async def test_what_a_guest_wrote_is_taken_along(device, open_to_guests):
     await expect(page.conversations).to_have_count(0)
     standing = page.tab.locator("#standing")
     await expect(standing).to_contain_text("before you signed in: 2.")
-    await standing.get_by_role("button", name="Take them along").click()
-    await expect(page.toast).to_contain_text("Taken along: 2")
+    await standing.get_by_role("button", name="Move to my account").click()
+    await expect(page.toast).to_contain_text("Moved to your account: 2")
     await expect(page.conversations).to_have_text(["And once more", "Before I was anybody"])
     await expect(page.questions).to_have_text(["And once more"])  # which was open
     await expect(page.box).to_have_value("half a thought")
@@ -291,7 +291,7 @@ async def test_whose_session_ends_does_not_go_on_as_a_guest(device, open_to_gues
     await _open_panel(here)
     await here.button("Sign out everywhere").click()
     await here.tab.locator("dialog.ask").get_by_role("button", name="Sign out everywhere").click()
-    await expect(here.tab.get_by_role("link", name="Go on without signing in")).to_be_visible()
+    await expect(here.tab.get_by_role("link", name="Continue as guest")).to_be_visible()
     for _ in range(2):
         await page.send("Mine alone")
         await expect(page.tab.locator("#standing")).to_contain_text("You are signed out.")

@@ -161,7 +161,7 @@ async def test_with_its_history_in_firestore_it_starts_while_firestore_is_down(c
     await until(lambda: "Ctrl-C" in running.output)
     assert "History: Firestore, database (default) of project demo-chat" in running.output
     async with open_page(running.url) as page:
-        with pytest.raises(Refused, match="The chat history cannot be reached right now"):
+        with pytest.raises(Refused, match="The chat history is unavailable"):
             await page.listed()
     assert await running.end() == 0
     assert "Traceback" not in running.output

@@ -87,7 +87,7 @@ def wrong(sent, responses):
     """Return what is wrong with the responses to a request, "" if nothing is."""
     for response in responses:
         # 501 is what a server says of a method or a coding it does not know; 503, in words, that nobody can sign in.
-        if response.status == 503 and b" /sign-in" in sent and b"cannot be reached right now" in response.body:
+        if response.status == 503 and b" /sign-in" in sent and b"sign-in service is unreachable" in response.body:
             continue
         if response.status >= 500 and response.status != 501:
             return f"{response.status} for {sent[:300]!r}: {response.body[:120]!r}"

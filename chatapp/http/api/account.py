@@ -147,8 +147,8 @@ class SignOut:
         except StoreUnavailable as error:
             log.warning("sign_out_not_kept", detail=error.detail)
             sentence = Sentence(
-                "You are signed out here, but the chat history cannot be reached, so on other devices you may not be. "
-                "Sign in again in a moment, and sign out everywhere once more."
+                "You are signed out here, but other devices may still be signed in because the chat "
+                "history is unavailable. Sign in again in a moment and sign out everywhere again."
             )
             return self._out({"error": as_json(sentence)}, 503)
         return self._out({})

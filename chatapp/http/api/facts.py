@@ -132,19 +132,19 @@ def notices(status: StoreStatus) -> list[Mapping[str, Any]]:
     """Return what to know about where the history is kept; nothing if all of it is there."""
     if status.full:
         said = Sentence(
-            "The history cannot be saved in the cloud, and there is no room left here for more to wait: new messages "
-            "are refused until it is back."
+            "The history cannot be saved in the cloud and the local queue is full. New messages are "
+            "rejected until the cloud is available again."
         )
     elif not status.reachable and (minutes := round(status.waiting_seconds / 60)):
         said = Sentence(
-            "The history in the cloud cannot be reached for {minutes} min. What you write is kept here, and saved "
-            "there once it is back; older conversations may not open until then.",
+            "The history in the cloud has been unavailable for {time}. What you write is stored here "
+            "and saved there later; older conversations may not open until then.",
             minutes=minutes,
         )
     elif not status.reachable:
         said = Sentence(
-            "The history in the cloud cannot be reached. What you write is kept here, and saved there once it is back; "
-            "older conversations may not open until then."
+            "The history in the cloud is unavailable. What you write is stored here and saved there "
+            "later; older conversations may not open until then."
         )
     else:
         return []

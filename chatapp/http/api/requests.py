@@ -52,9 +52,7 @@ def most_sent_bytes(pictures: int) -> int:
 
 def not_understood() -> InvalidMessage:
     """Return what is said of a request that no page sends."""
-    return InvalidMessage(
-        Sentence("The page sent something that the chat does not understand. Reload it and send again.")
-    )
+    return InvalidMessage(Sentence("The page sent an invalid request. Reload the page and send again."))
 
 
 def parameters(asked: Mapping[str, Any]) -> GenerationParameters:

@@ -79,7 +79,7 @@ def router(store: ConversationStore, catalog: Catalog, turns: Turns) -> APIRoute
     @routes.post("/delete-everything")
     async def delete_everything(request: Request) -> Response:
         if not await _is_confirmed(request):
-            return error_json(400, Sentence("Deleting everything must be confirmed. Nothing was deleted."))
+            return error_json(400, Sentence("Confirm that everything should be deleted. Nothing was deleted."))
         audit.record(Action.DELETE_EVERYTHING, current_user_id(request))
         try:
             return JSONResponse({"deleted": await belongings.delete_everything(store, turns, current_user_id(request))})

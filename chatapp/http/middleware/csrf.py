@@ -38,7 +38,7 @@ class CsrfMiddleware:
         if scope["type"] != "http" or self._may(scope["method"], HTTPConnection(scope).headers):
             await self._app(scope, receive, send)
             return
-        sentence = Sentence("Only the chat's own page may ask for this. Nothing was changed.")
+        sentence = Sentence("Only the chat's own page may send this request. Nothing was changed.")
         await error_response(scope, 403, sentence, root_url=self._root_url)(scope, receive, send)
 
     def _may(self, method: str, headers: Headers) -> bool:

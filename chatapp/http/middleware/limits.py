@@ -99,7 +99,7 @@ class LargeRequestsMiddleware:
             return
         user = current_user_id(HTTPConnection(scope))
         if self._coming[user] >= self._most:
-            sentence = Sentence("You are sending several pictures at once already. Wait a moment and send again.")
+            sentence = Sentence("You are already sending several images. Wait a moment and send again.")
             await error_response(scope, 429, sentence)(scope, receive, send)
             return
         with _counted(self._coming, user) as came:
@@ -137,10 +137,10 @@ class StreamLimitMiddleware:
             return
         user = current_user_id(HTTPConnection(scope))
         if self._open[user] >= self._most_of_one:
-            sentence = Sentence("You have too many answers open at once. Close some of this chat's tabs and try again.")
+            sentence = Sentence("You have too many answers open. Close some of this chat's tabs and try again.")
             await error_response(scope, 429, sentence)(scope, receive, send)
         elif self._open.total() >= self._most_of_all:
-            sentence = Sentence("Too many people are reading answers right now. Try again in a moment.")
+            sentence = Sentence("The chat has too many open answers. Try again in a moment.")
             await error_response(scope, 503, sentence)(scope, receive, send)
         else:
             with _counted(self._open, user):

@@ -45,9 +45,7 @@ class TrustedHostMiddleware:
     def _refused(self, scope: Scope) -> Response | None:
         asked = _HOST.fullmatch(HTTPConnection(scope).headers.get("host", ""))
         if asked is None:
-            return error_response(
-                scope, 400, Sentence("The address in this request cannot be one of a chat."), links=()
-            )
+            return error_response(scope, 400, Sentence("The address in this request is not valid."), links=())
         name = asked[1].strip("[]").rstrip(".").lower()
         # Nobody else's name leads to a loopback name, which is also what a forwarded port is called by.
         if self._any or name == self._own or is_loopback(name):
@@ -58,8 +56,8 @@ class TrustedHostMiddleware:
             scope,
             421,
             Sentence(
-                "The chat does not answer at this address. Open {address} instead. (Whoever runs the chat: the address "
-                "that people use is the setting CHAT_ROOT_URL.)",
+                "This chat has another address. Open {address} instead. (For the operator: the "
+                "public address is the setting CHAT_ROOT_URL.)",
                 address=address,
             ),
             links=(),

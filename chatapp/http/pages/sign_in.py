@@ -35,8 +35,8 @@ PUBLIC = frozenset({PATH, START, CALLBACK})
 FLOW_SECONDS = 600
 
 SIGN_IN = Sentence("Sign in")
-TO_GO_ON = Sentence("Sign in to use this chat. Your conversations are then there on each of your devices.")
-AS_GUEST = Sentence("Go on without signing in")
+TO_GO_ON = Sentence("Sign in to use this chat. Your conversations will be on all your devices.")
+AS_GUEST = Sentence("Continue as guest")
 
 log = structlog.get_logger(__name__)
 
@@ -173,6 +173,5 @@ class SignIn:
 
 
 _UNVERIFIED = Sentence(
-    "The service that you sign in at has not verified your e-mail address, so it does not say who you are. Verify it "
-    "there, then sign in again."
+    "Your sign-in service has not verified your e-mail address. Verify it there, then sign in again."
 )

@@ -87,21 +87,21 @@ class Answer:
             raise Blocked(
                 _PROMPT_BLOCKED.get(self.blocked_prompt)
                 or Sentence(
-                    "Google refused the question and gave the reason {reason}. Ask in another way.",
+                    "Google rejected the question (reason: {reason}). Rephrase it.",
                     reason=self.blocked_prompt,
                 ),
                 detail=f"block_reason {self.blocked_prompt}",
             )
         if not self.finish:
             raise ModelUnavailable(
-                Sentence("The answer of Gemini broke off before its end. Send the question again."),
+                Sentence("The answer of Gemini was cut off. Send the question again."),
                 detail="the stream ended without a finish reason",
             )
         if self.finish not in _ENDS:
             raise Blocked(
                 _ANSWER_STOPPED.get(self.finish)
                 or Sentence(
-                    "Gemini ended the answer early and gave the reason {reason}. Ask in another way.",
+                    "Gemini ended the answer early (reason: {reason}). Rephrase the question.",
                     reason=self.finish,
                 ),
                 detail=f"finish_reason {self.finish}",
@@ -115,29 +115,29 @@ class Answer:
         if self.has_text:
             return ModelUnavailable(
                 Sentence(
-                    "Gemini stopped in the middle of the answer: nothing came for {time}. Send the question again.",
+                    "Gemini stopped in the middle of the answer: no text arrived for {time}. Send the question again.",
                     time=in_seconds(limits.between_tokens),
                 )
             )
         return ModelUnavailable(
             Sentence(
-                "Gemini did not begin to answer within {time}. Send the question again, or make it shorter.",
+                "Gemini did not start to answer within {time}. Send the question again, or shorten it.",
                 time=in_seconds(limits.first_token),
             )
         )
 
     def _why_empty(self, max_tokens: int) -> Sentence:
         if _ENDS[self.finish] is FinishReason.STOP:
-            return Sentence("Gemini ended its answer without a word. Send the question again, or ask in another way.")
+            return Sentence("Gemini returned an empty answer. Send the question again, or rephrase it.")
         if self.thought_it_all_away:
             return Sentence(
-                "Gemini spent all its tokens on thinking ({thinking}) and none was left for the answer. "
-                "Raise Max tokens (now {most}).",
+                "Gemini used all its tokens for thinking ({thinking}); none were left for the "
+                "answer. Raise Max tokens (now {most}).",
                 thinking=self.thinking_tokens or 0,
                 most=max_tokens,
             )
         return Sentence(
-            "Max tokens (now {most}) was used up before there was any text. Raise Max tokens.", most=max_tokens
+            "Max tokens (now {most}) was used up before any text was written. Raise Max tokens.", most=max_tokens
         )
 
 
@@ -151,26 +151,30 @@ _ENDS: Final = {
     "CONTINUATION": FinishReason.LENGTH,  # "reached the per-request token limit" (google-genai 3.4, types.py)
 }
 
-_MALFORMED = Sentence("Gemini produced an answer that is no plain text and cannot be shown. Send the question again.")
-_ABOUT_PICTURES = Sentence("Gemini tried to answer with a picture and stopped. Ask for an answer in words.")
+_MALFORMED = Sentence("Gemini returned an answer that is not plain text and cannot be shown. Send the question again.")
+_ABOUT_PICTURES = Sentence("Gemini tried to answer with an image and stopped. Ask for an answer in words.")
 _ANSWER_STOPPED: Final = {
-    "SAFETY": Sentence("Gemini stopped: Google's safety filter holds the answer to be unsafe. Ask in another way."),
-    "RECITATION": Sentence("Gemini stopped: the answer came too close to a published text. Ask for it in other words."),
-    "BLOCKLIST": Sentence("Gemini stopped: the answer held a word from a list of forbidden words. Ask in another way."),
+    "SAFETY": Sentence(
+        "Gemini stopped: Google's safety filter classified the answer as unsafe. Rephrase the question."
+    ),
+    "RECITATION": Sentence("Gemini stopped: the answer was too similar to a published text. Rephrase the question."),
+    "BLOCKLIST": Sentence(
+        "Gemini stopped: the answer contained a word from a list of forbidden words. Rephrase the question."
+    ),
     "PROHIBITED_CONTENT": Sentence(
         "Gemini stopped: Google prohibits content like this answer. Ask about something else."
     ),
-    "SPII": Sentence("Gemini stopped: the answer may hold sensitive personal data. Ask without it."),
+    "SPII": Sentence("Gemini stopped: the answer may contain sensitive personal data. Ask without it."),
     "LANGUAGE": Sentence("Gemini stopped: it does not support this language. Ask in another language."),
     "MODEL_ARMOR": Sentence(
         "Gemini stopped: Model Armor, the content filter of this project, blocked the answer. "
-        "Ask in another way, or ask who runs this chat."
+        "Rephrase the question, or contact the operator of this chat."
     ),
-    "ESCALATION": Sentence("Gemini stopped: a rule of Google's filtered the question out. Ask in another way."),
+    "ESCALATION": Sentence("Gemini stopped: one of Google's rules filtered out the question. Rephrase it."),
     "PUP_LIMITED_DISABLED": Sentence(
-        "Google has limited or closed this account for breaking its use policy. Ask who runs this chat."
+        "Google has limited or closed this account for violating its use policy. Contact the operator of this chat."
     ),
-    "OTHER": Sentence("Gemini stopped and gave no reason. Send the question again, or ask in another way."),
+    "OTHER": Sentence("Gemini stopped without a reason. Send the question again, or rephrase it."),
     "MALFORMED_RESPONSE": _MALFORMED,
     "MALFORMED_FUNCTION_CALL": _MALFORMED,
     "UNEXPECTED_TOOL_CALL": _MALFORMED,
@@ -183,14 +187,14 @@ _ANSWER_STOPPED: Final = {
     "NO_IMAGE": _ABOUT_PICTURES,
 }
 _PROMPT_BLOCKED: Final = {
-    "SAFETY": Sentence("Google's safety filter holds the question to be unsafe. Ask in another way."),
-    "BLOCKLIST": Sentence("The question holds a word from a list of forbidden words. Ask in another way."),
+    "SAFETY": Sentence("Google's safety filter classified the question as unsafe. Rephrase it."),
+    "BLOCKLIST": Sentence("The question contains a word from a list of forbidden words. Rephrase it."),
     "PROHIBITED_CONTENT": Sentence("Google prohibits content like this question. Ask about something else."),
     "MODEL_ARMOR": Sentence(
-        "Model Armor, the content filter of this project, blocked the question. "
-        "Ask in another way, or ask who runs this chat."
+        "Model Armor, the content filter of this project, blocked the question. Rephrase it, or "
+        "contact the operator of this chat."
     ),
-    "JAILBREAK": Sentence("Google took the question for an attempt to get around its rules. Ask in another way."),
-    "IMAGE_SAFETY": Sentence("Google holds the question to be unsafe for making pictures. Ask in another way."),
-    "OTHER": Sentence("Google refused the question and gave no reason. Ask in another way, or in another language."),
+    "JAILBREAK": Sentence("Google classified the question as an attempt to bypass its rules. Rephrase it."),
+    "IMAGE_SAFETY": Sentence("Google classified the question as unsafe for generating images. Rephrase it."),
+    "OTHER": Sentence("Google rejected the question without a reason. Rephrase it, or ask in another language."),
 }

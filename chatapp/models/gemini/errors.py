@@ -86,9 +86,11 @@ class Problem:
 NOT_SET_UP: Final = ModelStatus(
     ModelState.NOT_SET_UP,
     Sentence("not set up"),
-    Sentence("set GOOGLE_CLOUD_PROJECT for Gemini on Vertex AI, or GEMINI_API_KEY for the Gemini API, and start again"),
+    Sentence(
+        "set GOOGLE_CLOUD_PROJECT for Gemini on Vertex AI, or GEMINI_API_KEY for the Gemini API, and restart the chat"
+    ),
 )
-_LOGIN: Final = Sentence("run `gcloud auth application-default login`, or on a server check its service account")
+_LOGIN: Final = Sentence("run `gcloud auth application-default login`; on a server, check its service account")
 _NETWORK: Final = Sentence("check this computer's network, and its proxy if it has one")
 _SEND_AGAIN: Final = Sentence("send the question again")
 
@@ -100,18 +102,16 @@ def diagnosed(error: Exception, account: Account, *, connect_seconds: float, sta
 
     if isinstance(error, errors.APIError):
         return _refusal(error, account)
-    unreachable = Problem(Sentence("Gemini cannot be reached"), _NETWORK, again=True)
-    broken_off = Problem(Sentence("the connection to Gemini broke off"), _SEND_AGAIN, again=True)
-    unconnected = Sentence(
-        "Gemini cannot be reached: there was no connection within {time}", time=in_seconds(connect_seconds)
-    )
+    unreachable = Problem(Sentence("Gemini is unreachable"), _NETWORK, again=True)
+    broken_off = Problem(Sentence("the connection to Gemini was lost"), _SEND_AGAIN, again=True)
+    unconnected = Sentence("Gemini is unreachable: no connection within {time}", time=in_seconds(connect_seconds))
     untrusted = Sentence("the connection to Gemini is not trusted, because its certificate cannot be verified")
-    behind_proxy = Sentence("if a proxy opens encrypted traffic here, set SSL_CERT_FILE to its certificates")
+    behind_proxy = Sentence("if a proxy here decrypts TLS traffic, set SSL_CERT_FILE to its certificates")
     unanswered = Sentence("Gemini did not answer within {time}", time=in_seconds(status_seconds))
     # The first that fits counts: a class stands before its base.
     known: tuple[tuple[type[Exception], Problem], ...] = (
         (auth.DefaultCredentialsError, Problem(Sentence("this computer has no Google Cloud credentials"), _LOGIN)),
-        (auth.RefreshError, Problem(Sentence("the Google Cloud credentials have expired or were withdrawn"), _LOGIN)),
+        (auth.RefreshError, Problem(Sentence("the Google Cloud credentials have expired or were revoked"), _LOGIN)),
         (auth.TransportError, unreachable),
         (auth.GoogleAuthError, Problem(Sentence("the Google Cloud credentials cannot be used"), _LOGIN)),
         (aiohttp.ConnectionTimeoutError, Problem(unconnected, _NETWORK)),
@@ -123,7 +123,7 @@ def diagnosed(error: Exception, account: Account, *, connect_seconds: float, sta
         (OSError, broken_off),
         # aiohttp's, for a session that was closed meanwhile: the app is about to end.
         (RuntimeError, replace(broken_off, again=False)),
-        (Exception, Problem(Sentence("Gemini sent something that cannot be read"), _SEND_AGAIN)),
+        (Exception, Problem(Sentence("Gemini sent a response that cannot be read"), _SEND_AGAIN)),
     )
     problem = next(problem for kind, problem in known if isinstance(error, kind))
     # Only the transport's words: those of pydantic and json quote the answer.
@@ -162,7 +162,7 @@ def _refusal(error: errors.APIError, account: Account) -> Problem:
     reason = rule.reason.filled(**facts)
     if counts:
         reason = Sentence(
-            "the conversation is too long for {model} ({tokens} tokens, and {most} fit)",
+            "the conversation is too long for {model} ({tokens} tokens; at most {most} fit)",
             model=account.model,
             tokens=int(counts[1]),
             most=int(counts[2]),
@@ -219,13 +219,14 @@ def _scrubbed(words: str, account: Account) -> str:
     return words[:300]
 
 
-_NEW_KEY: Final = Sentence("make a new one at https://aistudio.google.com/apikey and set GEMINI_API_KEY")
+_NEW_KEY: Final = Sentence("create a new key at https://aistudio.google.com/apikey and set GEMINI_API_KEY")
 _OPEN_MODEL: Final = Sentence(
-    "set CHAT_GEMINI_MODEL to one that is open, such as gemini-3.5-flash-lite; gemini-2.5-flash is closed to new "
-    "projects"
+    "set CHAT_GEMINI_MODEL to an available model, such as gemini-3.5-flash-lite; gemini-2.5-flash is "
+    "closed to new projects"
 )
 _BILLING: Final = Problem(
-    Sentence("billing is off for {who}"), Sentence("link the project to a billing account in the Google Cloud console")
+    Sentence("billing is disabled for {who}"),
+    Sentence("link the project to a billing account in the Google Cloud console"),
 )
 _FAILED: Final = Problem(
     Sentence("Gemini failed because of an error at Google"), Sentence("try again in a minute"), again=True
@@ -238,7 +239,7 @@ _RULES: Final[tuple[tuple[Callable[[_Refusal], bool], Problem], ...]] = (
     (
         lambda it: it.code == 429,
         Problem(
-            Sentence("Gemini takes no more requests now, because the quota of {who} is used up"),
+            Sentence("Gemini accepts no more requests: the quota of {who} is used up"),
             Sentence("try again {wait}; if it happens often, ask Google for a higher quota"),
             RateLimited,
         ),
@@ -253,7 +254,7 @@ _RULES: Final[tuple[tuple[Callable[[_Refusal], bool], Problem], ...]] = (
     ),
     (
         lambda it: it.says("reported as leaked"),
-        Problem(Sentence("Google has blocked the API key because it was found in public"), _NEW_KEY),
+        Problem(Sentence("Google has blocked the API key because it was published"), _NEW_KEY),
     ),
     (lambda it: it.says("api key expired"), Problem(Sentence("the API key has expired"), _NEW_KEY)),
     (
@@ -263,7 +264,7 @@ _RULES: Final[tuple[tuple[Callable[[_Refusal], bool], Problem], ...]] = (
     (
         lambda it: any(reason.startswith("API_KEY_") for reason in it.reasons),
         Problem(
-            Sentence("the API key is restricted and may not be used for this"),
+            Sentence("the API key is restricted and does not allow this use"),
             Sentence(
                 "allow {service} and this computer's address in the key's restrictions, or set another GEMINI_API_KEY"
             ),
@@ -281,7 +282,7 @@ _RULES: Final[tuple[tuple[Callable[[_Refusal], bool], Problem], ...]] = (
     (
         lambda it: it.says("user location"),
         Problem(
-            Sentence("Google does not offer the Gemini API where this computer is"),
+            Sentence("Google does not offer the Gemini API in this computer's location"),
             Sentence("use Gemini on Vertex AI instead: set GOOGLE_CLOUD_PROJECT"),
         ),
     ),
@@ -295,7 +296,7 @@ _RULES: Final[tuple[tuple[Callable[[_Refusal], bool], Problem], ...]] = (
     (
         lambda it: bool(it.reasons & {"CONSUMER_INVALID", "CONSUMER_SUSPENDED"}),
         Problem(
-            Sentence("Google knows no active project {project}"),
+            Sentence("There is no active Google Cloud project {project}"),
             Sentence("set GOOGLE_CLOUD_PROJECT to the id of your own project"),
         ),
     ),
@@ -311,14 +312,15 @@ _RULES: Final[tuple[tuple[Callable[[_Refusal], bool], Problem], ...]] = (
     (
         lambda it: it.code == 403 and it.vertex,
         Problem(
-            Sentence("the chat's Google account may not use Gemini in project {project}"),
+            Sentence("the chat's Google account has no permission to use Gemini in project {project}"),
             Sentence("grant it roles/aiplatform.user on the project"),
         ),
     ),
     (
         lambda it: it.code == 403,
         Problem(
-            Sentence("this API key may not use {model}"), Sentence("set another GEMINI_API_KEY or CHAT_GEMINI_MODEL")
+            Sentence("this API key has no permission to use {model}"),
+            Sentence("set another GEMINI_API_KEY or CHAT_GEMINI_MODEL"),
         ),
     ),
     (
@@ -328,8 +330,8 @@ _RULES: Final[tuple[tuple[Callable[[_Refusal], bool], Problem], ...]] = (
     (
         lambda it: it.code == 504,
         Problem(
-            Sentence("Gemini ran out of time at Google"),
-            Sentence("send the question again, or make it shorter"),
+            Sentence("Gemini timed out at Google"),
+            Sentence("send the question again, or shorten it"),
             again=True,
         ),
     ),
@@ -338,8 +340,8 @@ _RULES: Final[tuple[tuple[Callable[[_Refusal], bool], Problem], ...]] = (
     (
         lambda _: True,
         Problem(
-            Sentence("Google did not understand the request"),
-            Sentence("check CHAT_GEMINI_MODEL and the parameters; the log says more"),
+            Sentence("Google rejected the request as invalid"),
+            Sentence("check CHAT_GEMINI_MODEL and the answer settings; the log has details"),
         ),
     ),
 )

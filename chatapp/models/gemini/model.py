@@ -118,7 +118,7 @@ class GeminiModel:
         """Temperature and top-p, where `ignores_sampling` says so."""
         if not self._samples_its_own_way:
             return {}
-        why = Sentence("{model} uses its own value and takes no other.", model=self.label)
+        why = Sentence("{model} uses a fixed value.", model=self.label)
         return {"temperature": why, "top_p": why}
 
     @property

@@ -114,9 +114,9 @@ class LlamaCppModel(ModelDefaults):
             return status
         if await server.has_ended():
             return self._failure or ModelStatus(
-                ModelState.LOADING, Sentence("it is starting again"), Sentence("try again in a moment")
+                ModelState.LOADING, Sentence("it is restarting"), Sentence("try again in a moment")
             )
-        fix = Sentence("try again in a moment; if it stays so, start the chat again")
+        fix = Sentence("try again in a moment; if that does not help, restart the chat")
         return ModelStatus(status.state, status.reason, fix)
 
     async def start(self) -> None:
@@ -127,7 +127,7 @@ class LlamaCppModel(ModelDefaults):
     async def aclose(self) -> None:
         """End the server; answers that are still being written end with an error."""
         self._closed = True
-        self._give_up(ModelStatus(ModelState.UNAVAILABLE, Sentence("the chat is being shut down")))
+        self._give_up(ModelStatus(ModelState.UNAVAILABLE, Sentence("the chat is shutting down")))
         if self._supervisor is not None:
             self._supervisor.cancel()
             await asyncio.wait([self._supervisor])
@@ -180,8 +180,8 @@ class LlamaCppModel(ModelDefaults):
             crashes = [crash for crash in crashes if now - crash < CRASH_WINDOW_SECONDS] + [now]
             log.warning("embedded_model_ended", model=self.id, how=how, crashes=len(crashes))
             if len(crashes) > RESTARTS:
-                reason = Sentence("it crashed {times} times ({how})", times=len(crashes), how=how)
-                fix = or_instead(Sentence("start the chat again"))
+                reason = Sentence("number of crashes: {times} ({how})", times=len(crashes), how=how)
+                fix = or_instead(Sentence("restart the chat"))
                 self._give_up(ModelStatus(ModelState.UNAVAILABLE, reason, fix))
                 return
 

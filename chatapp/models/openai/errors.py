@@ -109,7 +109,7 @@ class Problems:
         """Nothing was received: no connection, or one that ended before the first byte of an answer."""
         detail = type(error).__name__
         if isinstance(error, aiohttp.ClientConnectorDNSError):
-            reason = Sentence("no computer is known by the name in {url}", url=self.url)
+            reason = Sentence("the host name in {url} cannot be resolved", url=self.url)
             return self.cannot_answer(reason, self.check(self.url_setting), detail=detail, away=True)
         if isinstance(error, (aiohttp.ClientSSLError, ssl.SSLError)):
             reason = Sentence("no secure connection to {url} is possible", url=self.url)
@@ -120,19 +120,19 @@ class Problems:
             fix = Sentence("check {setting} and the network", setting=self.url_setting)
             return self.cannot_answer(reason, fix, detail=detail, away=True)
         if isinstance(error, aiohttp.ClientConnectorError):
-            reason = Sentence("nothing answers at {url}", url=self.url)
+            reason = Sentence("there is no response from {url}", url=self.url)
             fix = Sentence("start the server there, or check {setting}", setting=self.url_setting)
             return self.cannot_answer(reason, fix, detail=detail, retryable=True, away=True)
         reset = isinstance(error, (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError))
         reason = Sentence("{url} closed the connection without an answer", url=self.url)
         fix = Sentence(
-            "try again; if it stays so, look at the server's log and check {setting}", setting=self.url_setting
+            "try again; if that does not help, check the server's log and {setting}", setting=self.url_setting
         )
         return self.cannot_answer(reason, fix, detail=detail, retryable=reset, away=True)
 
     def closed(self) -> ServerProblem:
         """The chat itself is ending."""
-        return self.cannot_answer(Sentence("the chat is being shut down"), Sentence("try again when it runs again"))
+        return self.cannot_answer(Sentence("the chat is shutting down"), Sentence("try again when it is running"))
 
     def silent(self, seconds: float) -> ServerProblem:
         """Connected, and then nothing for ``seconds``."""
@@ -146,13 +146,13 @@ class Problems:
 
     def no_next_token(self, seconds: float) -> ServerProblem:
         """The answer did not go on."""
-        return self.broken_off(Sentence("no more text came for {time}", time=in_seconds(seconds)))
+        return self.broken_off(Sentence("no more text arrived for {time}", time=in_seconds(seconds)))
 
     def stuck(self) -> ServerProblem:
         """The server lists its models in time, but generates nothing."""
         return self.cannot_answer(
             Sentence("the server answers, but generates no text in time: it is busy or stuck"),
-            Sentence("try again in a moment; if it stays so, restart the server"),
+            Sentence("try again in a moment; if that does not help, restart the server"),
         )
 
     def broken_off(self, how: Sentence = _CONNECTION_LOST, *, detail: str = "") -> ServerProblem:
@@ -165,14 +165,14 @@ class Problems:
         return ServerProblem(
             Sentence("{model} did not finish the answer", model=self.label),
             Sentence("the server's safety filter stopped it"),
-            Sentence("ask in another way"),
+            Sentence("rephrase the question"),
             kind=Blocked,
         )
 
     def no_models(self) -> ServerProblem:
         """The list of models is empty."""
         reason = Sentence("the server at {url} has loaded no model", url=self.url)
-        return self.cannot_answer(reason, Sentence("load one there"))
+        return self.cannot_answer(reason, Sentence("load a model there"))
 
     def not_compatible(self, detail: str) -> ServerProblem:
         """Something answers, but not the way an OpenAI-compatible server does."""

@@ -129,7 +129,7 @@ class OpenAICompatibleModel:
     @property
     def unsupported(self) -> dict[str, Sentence]:
         """What it does not heed, as set or as it was refused."""
-        why = Sentence("{model} uses its own value and takes no other.", model=self.label)
+        why = Sentence("{model} uses a fixed value.", model=self.label)
         return dict.fromkeys(sorted(self._dialect.ignored), why)
 
     @property

@@ -72,7 +72,7 @@ def refused(
         return problems.broken_off(Sentence("the server reports a failure"), detail=detail)
     if status >= 500:
         reason = Sentence("the server reports a failure ({status})", status=status)
-        fix = Sentence("try again; if it stays so, look at the server's log")
+        fix = Sentence("try again; if that does not help, check the server's log")
         return problems.cannot_answer(reason, fix, detail=detail, retryable=status in RETRYABLE_STATUSES)
     return _request_refused(problems, status, error, words, model, detail)
 
@@ -86,7 +86,7 @@ def _images_refused(problems: Problems, words: str, detail: str) -> ServerProble
         error = TooManyImages(problems.label, int(too_many[1]), detail=detail)
     else:
         return None
-    reason, fix = Sentence("it does not take these pictures"), Sentence("choose another model")
+    reason, fix = Sentence("it does not support these images"), Sentence("choose another model")
     return problems.cannot_answer(reason, fix, kind=type(error), detail=detail, error=error)
 
 
@@ -103,7 +103,7 @@ def _not_now(
 ) -> ServerProblem | None:
     if status == 429:
         fix = Sentence("try again {when}", when=retry_after(headers.get("Retry-After", "")))
-        return problems.cannot_answer(Sentence("it gets too many requests"), fix, kind=RateLimited, detail=detail)
+        return problems.cannot_answer(Sentence("it receives too many requests"), fix, kind=RateLimited, detail=detail)
     if status == 503 and "loading" in words.lower():
         reason = Sentence("the model is still being loaded")
         return problems.cannot_answer(reason, Sentence("try again in a minute"), kind=ModelLoading, detail=detail)
@@ -115,9 +115,9 @@ def _request_refused(
 ) -> ServerProblem:
     if status in {401, 403}:
         reason = (
-            Sentence("the server at {url} refuses the key", url=problems.url)
+            Sentence("the server at {url} rejects the key", url=problems.url)
             if problems.has_key
-            else Sentence("the server at {url} wants a key", url=problems.url)
+            else Sentence("the server at {url} requires a key", url=problems.url)
         )
         return problems.cannot_answer(reason, problems.check(problems.key_setting), detail=detail)
     if status == 404 and (error.get("param") == "model" or "model" in words.lower()):
@@ -129,7 +129,7 @@ def _request_refused(
     if status in {404, 405}:
         return problems.not_compatible(detail)
     if 300 <= status < 400:
-        reason = Sentence("{url} sends on to another address", url=problems.url)
+        reason = Sentence("{url} redirects to another address", url=problems.url)
         fix = Sentence("set {setting} to that address", setting=problems.url_setting)
         return problems.cannot_answer(reason, fix, detail=detail)
     return _parameter_refused(problems, status, error, detail)
@@ -140,10 +140,10 @@ def _parameter_refused(problems: Problems, status: int, error: Mapping[str, Any]
     reason = (
         Sentence("the server does not accept {parameter}", parameter=parameter)
         if parameter
-        else Sentence("the server refuses the request ({status})", status=status)
+        else Sentence("the server rejects the request ({status})", status=status)
     )
     never = error.get("code") in _NEVER_TAKEN
-    fix = Sentence("try other parameters, or choose another model")
+    fix = Sentence("change the answer settings, or choose another model")
     return problems.cannot_answer(reason, fix, detail=detail, refused_parameter=parameter if never else "")
 
 
@@ -162,15 +162,15 @@ def _context_too_long(problems: Problems, error: Mapping[str, Any], known: int |
 def _too_long(prompt_tokens: int | None, context_tokens: int | None) -> Sentence:
     if prompt_tokens and context_tokens:
         return Sentence(
-            "the conversation has {tokens} tokens, and the model takes at most {most}",
+            "the conversation has {tokens} tokens, and the model accepts at most {most}",
             tokens=prompt_tokens,
             most=context_tokens,
         )
     if prompt_tokens:
-        return Sentence("the conversation has {tokens} tokens, more than the model takes", tokens=prompt_tokens)
+        return Sentence("the conversation has {tokens} tokens, more than the model accepts", tokens=prompt_tokens)
     if context_tokens:
-        return Sentence("the conversation has too many tokens: the model takes at most {most}", most=context_tokens)
-    return Sentence("the conversation has more tokens than the model takes")
+        return Sentence("the conversation has too many tokens: the model accepts at most {most}", most=context_tokens)
+    return Sentence("the conversation has more tokens than the model accepts")
 
 
 def _is_context_error(error: Mapping[str, Any], words: str) -> bool:

@@ -167,7 +167,7 @@ class AnswerParser:
             return
         yield from self._text("", last=True)
         if reason in _FAILED:
-            raise self._problems.broken_off(Sentence("the server gave it up"), detail=f"finish_reason={reason}")
+            raise self._problems.broken_off(Sentence("the server cancelled it"), detail=f"finish_reason={reason}")
         if reason == "content_filter":
             raise self._problems.filtered()
         self.finished = True

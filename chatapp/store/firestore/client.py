@@ -113,28 +113,27 @@ class Connection:
         match cause:
             case DefaultCredentialsError():
                 return Sentence(
-                    "The chat has no Google credentials for its history in Firestore. Whoever runs it: "
-                    "gcloud auth application-default login."
+                    "The chat has no Google credentials for its history in Firestore. For the "
+                    "operator: gcloud auth application-default login."
                 )
             case Forbidden() | Unauthorized():
                 return Sentence(
-                    "The chat may not use its history in Firestore (project {project}). Whoever runs it: give "
-                    "its account the role roles/datastore.user.",
+                    "The chat has no permission to use its history in Firestore (project {project}). "
+                    "For the operator: grant its account the role roles/datastore.user.",
                     project=self._project,
                 )
             case NotFound():
                 return Sentence(
-                    "The chat's history, the Firestore database {database} of project {project}, does "
-                    "not exist. Whoever runs the chat: create it, or set CHAT_FIRESTORE_DATABASE to one that does.",
+                    "The chat's history, the Firestore database {database} of project {project}, "
+                    "does not exist. For the operator: create it, or set CHAT_FIRESTORE_DATABASE to "
+                    "an existing one.",
                     database=self._database,
                     project=self._project,
                 )
             case ResourceExhausted():
-                return Sentence(
-                    "The chat history has reached a limit of Firestore, so this did not work. Try again later."
-                )
+                return Sentence("The chat history has reached a Firestore limit. Nothing was changed; try again later.")
             case InvalidArgument():
-                return Sentence("Firestore refused this, so nothing was changed. The log says why.")
+                return Sentence("Firestore rejected this change. Nothing was changed; the reason is in the log.")
         return UNREACHABLE
 
 

@@ -41,5 +41,5 @@ async def put_profile(client: Client, reference: AsyncDocumentReference, documen
             continue  # another came before, or it is done and the reply was lost
         return
     raise StoreUnavailable(
-        Sentence("Your settings are being changed from several places at once. Try again in a moment.")
+        Sentence("Your settings are being changed in several places at once. Try again in a moment.")
     )

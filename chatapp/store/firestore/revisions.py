@@ -109,7 +109,7 @@ class Revisions:
                 self._remember(conversation, newer, positions, results)
                 return
         raise StoreUnavailable(
-            Sentence("This conversation is being written from several places at once. Try again in a moment.")
+            Sentence("This conversation is being changed in several places at once. Try again in a moment.")
         )
 
     def _assumed(self, conversation: AsyncDocumentReference, messages: Sequence[Encoded]) -> dict[str, Version] | None:

@@ -373,8 +373,8 @@ class JournaledStore:
         if is_new and self._is_full:
             raise StoreUnavailable(
                 Sentence(
-                    "The chat history cannot be saved now: the cloud has not taken it for a while, and there is no "
-                    "room left for more to wait. Nothing was sent; try again later."
+                    "The chat history cannot be saved: the cloud has been unavailable for a while "
+                    "and the local queue is full. Nothing was sent; try again later."
                 ),
                 detail=f"{len(self._journal.depth.rows)} writes, {self._journal.depth.size} bytes wait",
             )

@@ -225,29 +225,28 @@ def _bring_up_to_date(connection: sqlite3.Connection, path: Path, schema: Schema
 
 _EXPLANATIONS = {
     sqlite3.SQLITE_FULL: Sentence(
-        "The disk with the chat history{at} is full, so nothing was saved. Free some space, then try again."
+        "The disk with the chat history{at} is full. Nothing was saved. Free some space, then try again."
     ),
     sqlite3.SQLITE_READONLY: Sentence(
-        "The chat history{at} may only be read, so nothing was saved."
-        " Make the file and its folder writable, then try again."
+        "The chat history{at} is read-only. Nothing was saved. Make the file and its folder writable, then try again."
     ),
     sqlite3.SQLITE_IOERR: Sentence(
-        "The disk with the chat history{at} reports an error, so nothing was changed. Check the disk, then try again."
+        "The disk with the chat history{at} reports an error. Nothing was changed. Check the disk, then try again."
     ),
     sqlite3.SQLITE_BUSY: Sentence(
-        "Another program keeps the chat history{at} locked, so nothing was changed."
-        " Close that program (a backup, a database viewer), then try again."
+        "Another program has locked the chat history{at}. Nothing was changed. Close that program (a "
+        "backup or a database viewer) and try again."
     ),
     sqlite3.SQLITE_CANTOPEN: Sentence(
-        "The chat history{at} cannot be opened. Check that it is a file which you may read and write, then try again."
+        "The chat history{at} cannot be opened. Check that it is a file that you can read and write, then try again."
     ),
     sqlite3.SQLITE_NOTADB: Sentence(
-        "The file of the chat history{at} holds something else, so it was left alone."
-        " Move it away or choose another place for the history."
+        "The file of the chat history{at} is not a chat history. It was not changed. Move it, or "
+        "choose another place for the history."
     ),
     sqlite3.SQLITE_CORRUPT: Sentence(
-        "The file of the chat history{at} is damaged, so nothing was changed."
-        " Stop the chat and put back a copy from your backup."
+        "The file of the chat history{at} is damaged. Nothing was changed. Stop the chat and restore "
+        "a copy from your backup."
     ),
 }
 
@@ -257,7 +256,7 @@ def explained(error: sqlite3.Error, at: str = "") -> StoreUnavailable:
     # Errors of the module itself, such as "Cannot operate on a closed database", have no code.
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     sentence = _EXPLANATIONS.get(
-        code, Sentence("The chat history{at} does not work, so nothing was changed. Try again; the log says more.")
+        code, Sentence("The chat history{at} failed. Nothing was changed. Try again; the log has details.")
     )
     return StoreUnavailable(sentence.filled(at=at), detail=f"{getattr(error, 'sqlite_errorname', '')} {error}".strip())
 

@@ -257,7 +257,7 @@ async def test_keys_that_cannot_be_fetched_anew_count_for_a_day(proxied, key_ser
         assert key_server.asked == 2, "it is not asked at every request"
         later(23 * 3600)
         shown = await ana.get("/state", headers={HEADER: assertion()})
-        assert (shown.status, "cannot be checked right now" in shown.text) == (503, True)
+        assert (shown.status, "sign-in cannot be verified" in shown.text) == (503, True)
         key_server.status = 200
         later(31)
         assert await status(ana, assertion()) == 200
@@ -284,7 +284,7 @@ async def test_without_keys_nobody_comes_in_and_that_is_said(proxied, key_server
     key_server.status, key_server.text = code, text
     async with proxied() as ana:
         shown = await ana.open("/", headers={HEADER: assertion()})
-        assert (shown.status, "keys for that cannot be fetched" in shown.text) == (503, True)
+        assert (shown.status, "keys cannot be loaded" in shown.text) == (503, True)
         key_server.status, key_server.text = 200, None
         later(31)
         assert await status(ana, assertion()) == 200

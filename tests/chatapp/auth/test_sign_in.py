@@ -122,7 +122,7 @@ async def test_nobody_sees_a_page_to_sign_in_at_in_their_language_with_the_way_b
     for language, words, direction in (
         ("en", "Sign in to use this chat", "ltr"),
         ("he-IL,en;q=0.5", "התחברו כדי", "rtl"),
-        ("fr, ar;q=0.8, he;q=0.2", "سجّلوا", "rtl"),
+        ("fr, ar;q=0.8, he;q=0.2", "يُرجى تسجيل الدخول", "rtl"),
         ("x" * 8_000, "Sign in to", "ltr"),
         ("he;q=0, en", "Sign in to", "ltr"),
         ("he;q=x,iw", "התחברו", "rtl"),
@@ -142,7 +142,7 @@ async def test_nobody_sees_a_page_to_sign_in_at_in_their_language_with_the_way_b
 
 
 async def test_the_page_to_sign_in_at_speaks_the_language_that_was_chosen_in_the_chat(chat):
-    for chosen, words in (("he", "התחברו"), ("en", "Sign in to"), ("xx", "سجّلوا")):
+    for chosen, words in (("he", "התחברו"), ("en", "Sign in to"), ("xx", "يُرجى تسجيل الدخول")):
         async with browser(chat) as nobody:
             headers = {"accept-language": "ar", "cookie": f"language={chosen}"}
             assert words in (await nobody.open("/", headers=headers)).text
@@ -259,7 +259,7 @@ LIES = [
 async def test_an_id_token_that_is_not_for_this_sign_in_proves_nothing(chat, provider):
     for lies in LIES:
         provider.lies = lies
-        await refused(chat, provider, "could not be proved")
+        await refused(chat, provider, "could not be verified")
 
 
 async def test_clocks_may_differ_a_little(chat, provider):
@@ -284,7 +284,7 @@ FORGERIES = {
 async def test_an_id_token_that_the_provider_did_not_sign_proves_nothing(chat, provider):
     for sign in FORGERIES.values():
         provider.sign = sign
-        await refused(chat, provider, "could not be proved")
+        await refused(chat, provider, "could not be verified")
 
 
 async def test_a_code_is_good_for_once_even_with_the_cookie_of_then(chat, provider):
@@ -293,10 +293,10 @@ async def test_a_code_is_good_for_once_even_with_the_cookie_of_then(chat, provid
         back = provider.agree(start.location)
         async with ana.thief(FLOW) as eve:
             assert (await ana.get(back)).status == 303
-            assert "could not be proved" in (await eve.get(back)).text
+            assert "could not be verified" in (await eve.get(back)).text
             assert eve.cookie() is None
         shown = await ana.get(back)
-        assert (shown.status, "finished already" in shown.text) == (400, True)
+        assert (shown.status, "already finished" in shown.text) == (400, True)
         assert await ana.is_in(), "a page that is loaded again ends no session"
 
 
@@ -323,8 +323,8 @@ async def test_a_callback_with_another_state_or_none_signs_nobody_in(chat):
 async def test_what_the_provider_refuses_is_said_without_its_words(chat):
     for query, status, words in (
         ("error=access_denied", 403, "cancelled"),
-        ("error=server_error", 400, "proved"),
-        ("error=<script>&error_description=<b>", 400, "proved"),
+        ("error=server_error", 400, "verified"),
+        ("error=<script>&error_description=<b>", 400, "verified"),
     ):
         async with browser(chat) as ana:
             await ana.get("/sign-in/start")
@@ -395,7 +395,7 @@ async def test_another_provider_at_the_same_address_is_not_believed(chat, provid
         for issuer in ("https://evil.example", None):
             provider.metadata = {"issuer": issuer}
             start = await ana.get("/sign-in/start")
-            assert (start.status, "proved" in start.text) == (400, True)
+            assert (start.status, "verified" in start.text) == (400, True)
         provider.metadata = {}
         assert (await ana.get("/sign-in/start")).status == 303, "it may be put right"
 
@@ -404,7 +404,7 @@ async def test_while_the_provider_is_away_that_is_said_and_those_who_are_in_stay
     async with browser(chat) as ana, browser(chat) as ben:
         provider.down = True
         shown = await ben.get("/sign-in/start")
-        assert (shown.status, "cannot be reached right now" in shown.text) == (503, True)
+        assert (shown.status, "sign-in service is unreachable" in shown.text) == (503, True)
         provider.down = False
         await ana.sign_in(provider)
         start = await ben.get("/sign-in/start")
@@ -466,7 +466,7 @@ async def test_a_session_ends_after_its_days_and_the_page_says_so(serve_auth, pr
         late = time.time() + 24 * 3600 + 2
         monkeypatch.setattr("time.time", lambda: late)
         shown = await ana.open("/c/abc", headers=sent)
-    assert (shown.status, "Your session is over" in shown.text) == (401, True)
+    assert (shown.status, "Your session has expired" in shown.text) == (401, True)
 
 
 async def test_who_is_taken_off_the_list_is_out_at_once(serve_auth, provider):
@@ -475,7 +475,7 @@ async def test_who_is_taken_off_the_list_is_out_at_once(serve_auth, provider):
         cookies = {COOKIE: ana.cookie()}
     async with serve_auth(allowed_people=("ben@example.org",)) as url, browser(url, cookies=cookies) as ana:
         shown = await ana.open("/")
-        assert (shown.status, "may not use this chat" in shown.text, "choose=1" in shown.text) == (401, True, True)
+        assert (shown.status, "has no access to this chat" in shown.text, "choose=1" in shown.text) == (401, True, True)
     async with serve_auth(allowed_people=("ben@example.org",)) as url, browser(url, cookies=cookies) as ana:
         assert not await ana.is_in()
 
@@ -537,7 +537,7 @@ async def test_guests_are_in_and_may_sign_in_later(serve_auth, provider):
             "/sign-in",
             False,
         )
-        assert "Go on without signing in" in (await ana.get("/sign-in?next=/c/a")).text
+        assert "Continue as guest" in (await ana.get("/sign-in?next=/c/a")).text
         await ana.sign_in(provider)
         assert (await ana.get("/state")).text != guest
         await ana.post("/sign-out")
@@ -552,9 +552,9 @@ async def test_whose_session_is_over_is_told_so_before_becoming_a_guest(serve_au
         ended = {"cookie": f"{COOKIE}={ana.cookie()}"}
         await ana.post("/sign-out")
         shown = await ana.get("/state", headers=ended)
-        assert (shown.status, "Your session is over" in shown.text) == (401, True)
+        assert (shown.status, "Your session has expired" in shown.text) == (401, True)
         shown = await ana.open("/", headers=ended)
-        assert (shown.status, "Go on without signing in" in shown.text) == (401, True)
+        assert (shown.status, "Continue as guest" in shown.text) == (401, True)
         assert await ana.is_in()
 
 
@@ -564,7 +564,7 @@ async def test_a_guest_too_many_may_still_sign_in(serve_auth, provider):
         assert await guest.is_in()
         assert (await ana.get("/state")).status == 429
         shown = await ana.open("/")
-        assert (shown.status, "Too many new guests" in shown.text, "without signing in" in shown.text) == (
+        assert (shown.status, "too many new guests" in shown.text, "Continue as guest" in shown.text) == (
             429,
             True,
             False,

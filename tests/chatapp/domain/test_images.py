@@ -82,7 +82,7 @@ async def test_colours_of_every_kind_are_taken(mode):
     kind = "TIFF" if mode == "F" else "JPEG" if mode in {"CMYK", "YCbCr"} else "PNG"
     file = file_of(Picture.new(mode, (30, 20)), kind)
     if kind == "TIFF":
-        with pytest.raises(InvalidMessage, match="JPEG, PNG, WebP or GIF"):
+        with pytest.raises(InvalidMessage, match="JPEG, PNG, WebP and GIF"):
             await decoded(file)
     else:
         assert (await decoded(file))[0].width == 30

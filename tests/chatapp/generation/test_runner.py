@@ -198,11 +198,11 @@ async def test_a_fault_of_our_own_is_told_in_words_without_its_details(chat, sto
     answer = await finished(runner, "ann", conversation.id)
     assert answer.status is MessageStatus.ERROR
     assert "secret" not in answer.error
-    assert "send it again" in answer.error
+    assert "Send the message again" in answer.error
 
 
 @pytest.mark.parametrize(
-    ("finish", "words"), [(FinishReason.STOP, "without writing"), (FinishReason.LENGTH, "Max tokens")]
+    ("finish", "words"), [(FinishReason.STOP, "empty answer"), (FinishReason.LENGTH, "Max tokens")]
 )
 async def test_an_answer_without_text_says_so_and_does_not_break_the_next_turn(chat, finish, words):
     model = ScriptedModel(finish=finish)
@@ -311,7 +311,7 @@ async def test_when_the_app_ends_a_running_answer_is_stored_as_interrupted_and_n
     await runner.aclose()
     answer = (await store.messages("ann", conversation.id))[-1]
     assert (answer.content, answer.status) == ("so far", MessageStatus.INTERRUPTED)
-    with pytest.raises(ModelUnavailable, match="restarted"):
+    with pytest.raises(ModelUnavailable, match="restarting"):
         await runner.start("ann", turn_request("more"))
 
 
@@ -466,7 +466,7 @@ async def test_a_full_line_refuses_in_words_and_stores_nothing(chat, store):
     async with asyncio.timeout(5):
         while not runner.waiting_count:
             await asyncio.sleep(0.01)
-    with pytest.raises(TooManyTurns, match="Too many people"):
+    with pytest.raises(TooManyTurns, match="queue is full"):
         await runner.start("c", turn_request("go"))
     assert (await store.conversations("c")).items == []
     model.gate.set()
@@ -490,7 +490,7 @@ async def test_answers_may_end_by_themselves_before_the_app_does(chat, store):
     await model.writing.wait()
     finishing = asyncio.create_task(runner.finish(5))
     await asyncio.sleep(0)
-    with pytest.raises(ModelUnavailable, match="restarted"):
+    with pytest.raises(ModelUnavailable, match="restarting"):
         await runner.start("ann", turn_request("more"))
     model.gate.set()
     await finishing

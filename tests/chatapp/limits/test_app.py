@@ -43,7 +43,7 @@ async def test_what_was_used_today_still_counts_after_a_restart(settings):
     await used.aclose()
     settings = settings.model_copy(update={"tokens_per_day": 5, "identity": "local"})
     async with serving(await create_app(settings, with_page=False)) as url, open_page(url) as page:
-        with pytest.raises(Refused, match="limit on tokens"):
+        with pytest.raises(Refused, match="daily limit of"):
             await page.send("one", model="gemma")
         assert await page.listed() == []
 

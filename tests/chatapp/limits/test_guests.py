@@ -60,6 +60,6 @@ async def test_the_next_one_reads_why_and_whoever_is_known_goes_on(settings):
                 assert "יותר מדי אורחים חדשים הגיעו מהרשת שלכם" in await response.text()
             async with http.get(f"{url}/state") as response:
                 assert (response.status, response.cookies) == (429, {})
-                assert (await response.json())["error"]["template"].startswith("Too many new guests have come")
+                assert (await response.json())["error"]["template"].startswith("There are too many new guests")
         await page.send("Hello", model="gemma")
         assert app.state.metrics.registry.get_sample_value("hybrid_chat_refused_total", {"limit": "new_guests"}) == 2

@@ -29,8 +29,8 @@ def test_so_many_messages_a_minute_and_then_again(limited, clock):
         clock.now += 5
     refused = refusal(limits)
     assert str(refused) == (
-        "You have reached the limit on messages (3 in a minute), so nothing was sent; your text is kept. You can go on "
-        "in 45 seconds."
+        "Your limit of 3 messages per minute is reached. Nothing was sent; your text is still in the box. "
+        "Try again in 45 seconds."
     )
     assert (refused.retry_after, limits.refused) == (45, ["messages"])
     limits.admit("bob")
@@ -53,8 +53,8 @@ def test_tokens_and_cost_are_of_a_day_and_whoever_has_any_left_may_ask(limited, 
     limits.admit("ann")
     limits.count(usage(900, 1), None, "ann")
     refused = refusal(limits)
-    assert "tokens (1,000 in a day)" in str(refused)
-    assert str(refused).endswith("You can go on in 12 hours.")
+    assert "daily limit of 1,000 tokens" in str(refused)
+    assert str(refused).endswith("Try again in 12 hours.")
     assert refused.retry_after == 12 * 3600
     limits.count(usage(0, 999), Price(1, 11), "bob")
     assert "0.01 US dollars" in str(refusal(limits, "bob"))
@@ -81,9 +81,9 @@ def test_fractions_of_a_cent_add_up(limited):
 @pytest.mark.parametrize(
     ("name", "most", "words"),
     [
-        ("all_messages", Quota(messages_per_minute=2), "Everybody here together has reached the limit on messages"),
-        ("all_tokens", Quota(tokens_per_day=10), "Everybody here together has reached the limit on tokens"),
-        ("all_cost", Quota(cost_per_day=0.0001), "Everybody here together has reached the limit on costs"),
+        ("all_messages", Quota(messages_per_minute=2), "This chat's shared limit on messages per minute is reached"),
+        ("all_tokens", Quota(tokens_per_day=10), "This chat's shared daily token limit is reached"),
+        ("all_cost", Quota(cost_per_day=0.0001), "This chat's shared daily cost limit is reached"),
     ],
 )
 def test_everybody_together_has_limits_too(limited, name, most, words):
@@ -116,7 +116,7 @@ def test_a_title_counts_for_everybody_and_for_nobody(limited):
     assert limits.has_room
     limits.count(usage(60, 40), PRICE)
     assert not limits.has_room
-    assert "Everybody" in str(refusal(limits))
+    assert "shared" in str(refusal(limits))
 
 
 def test_zero_is_no_limit(limited):

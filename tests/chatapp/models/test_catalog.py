@@ -80,7 +80,7 @@ async def test_a_model_that_does_not_say_is_unavailable_and_holds_nobody_up(monk
 
 @pytest.mark.parametrize("model_id", ["gpt", "", None, 7, [], {}])
 def test_an_unknown_model_is_refused_in_words(model_id):
-    with pytest.raises(UnknownModel, match="Choose another one"):
+    with pytest.raises(UnknownModel, match="Choose another model"):
         Catalog([ScriptedModel()]).get(model_id)
 
 

@@ -150,7 +150,7 @@ async def test_images_with_data_need_no_loading():
 
 async def test_a_question_with_images_is_refused_before_anything_is_sent_to_a_model_that_sees_none():
     model, album = ScriptedModel("never"), Album()
-    with pytest.raises(CannotSee, match=r"Scripted cannot see pictures. Choose a model that can"):
+    with pytest.raises(CannotSee, match=r"Scripted does not support images. Choose a model that does"):
         await ask(ContextWindow(StoredImages(model, album)), [seen(conversation("Which colour?")[0], "a")])
     assert (model.asked, album.asked) == ([], [])
 
@@ -176,7 +176,7 @@ async def test_a_server_that_takes_fewer_images_gets_the_newest_from_then_on():
     shown = [[image.id for image in message.images] for message in model.asked[-1][0]]
     assert shown == [["c"], [], ["d"]]
     assert model.asked[-1][0][0].content == f"{OMITTED_IMAGE}\n{OMITTED_IMAGE}\nThese?"
-    with pytest.raises(TooManyImages, match="Too many pictures: Scripted takes 2 at once"):
+    with pytest.raises(TooManyImages, match="Too many images: Scripted accepts at most 2"):
         await ask(window, [seen(question, "a", "b", "c")])
 
 

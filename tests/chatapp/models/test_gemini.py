@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 API_KEY = "AQ.a-key-that-no-log-may-hold"
 ANOTHER_KEY = "AIzaSy-a-key-that-no-log-may-hold-0123"
 QUESTION = "What is the secret of my life?"
-NEW_KEY = "Make a new one at https://aistudio.google.com/apikey and set GEMINI_API_KEY."
-LOGIN = "Run `gcloud auth application-default login`, or on a server check its service account."
+NEW_KEY = "Create a new key at https://aistudio.google.com/apikey and set GEMINI_API_KEY."
+LOGIN = "Run `gcloud auth application-default login`; on a server, check its service account."
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -323,23 +323,23 @@ async def test_an_answer_that_reached_its_limit_says_so_and_is_not_continued(
 
 
 STOPPED = {
-    "SAFETY": "Gemini stopped: Google's safety filter holds the answer to be unsafe. Ask in another way.",
-    "RECITATION": "Gemini stopped: the answer came too close to a published text. Ask for it in other words.",
-    "BLOCKLIST": "Gemini stopped: the answer held a word from a list of forbidden words. Ask in another way.",
+    "SAFETY": "Gemini stopped: Google's safety filter classified the answer as unsafe. Rephrase the question.",
+    "RECITATION": "Gemini stopped: the answer was too similar to a published text. Rephrase the question.",
+    "BLOCKLIST": "Gemini stopped: the answer contained a word from a list of forbidden words. Rephrase the question.",
     "PROHIBITED_CONTENT": "Gemini stopped: Google prohibits content like this answer. Ask about something else.",
-    "SPII": "Gemini stopped: the answer may hold sensitive personal data. Ask without it.",
+    "SPII": "Gemini stopped: the answer may contain sensitive personal data. Ask without it.",
     "LANGUAGE": "Gemini stopped: it does not support this language. Ask in another language.",
-    "MODEL_ARMOR": "Gemini stopped: Model Armor, the content filter of this project, blocked the answer. "
-    "Ask in another way, or ask who runs this chat.",
-    "MALFORMED_RESPONSE": "Gemini produced an answer that is no plain text and cannot be shown. "
+    "MODEL_ARMOR": "Gemini stopped: Model Armor, the content filter of this project, blocked the answer. Rephrase "
+    "the question, or contact the operator of this chat.",
+    "MALFORMED_RESPONSE": "Gemini returned an answer that is not plain text and cannot be shown. "
     "Send the question again.",
-    "MALFORMED_FUNCTION_CALL": "Gemini produced an answer that is no plain text and cannot be shown. "
+    "MALFORMED_FUNCTION_CALL": "Gemini returned an answer that is not plain text and cannot be shown. "
     "Send the question again.",
-    "IMAGE_SAFETY": "Gemini tried to answer with a picture and stopped. Ask for an answer in words.",
-    "ESCALATION": "Gemini stopped: a rule of Google's filtered the question out. Ask in another way.",
-    "PUP_LIMITED_DISABLED": "Google has limited or closed this account for breaking its use policy. "
-    "Ask who runs this chat.",
-    "OTHER": "Gemini stopped and gave no reason. Send the question again, or ask in another way.",
+    "IMAGE_SAFETY": "Gemini tried to answer with an image and stopped. Ask for an answer in words.",
+    "ESCALATION": "Gemini stopped: one of Google's rules filtered out the question. Rephrase it.",
+    "PUP_LIMITED_DISABLED": "Google has limited or closed this account for violating its use policy. "
+    "Contact the operator of this chat.",
+    "OTHER": "Gemini stopped without a reason. Send the question again, or rephrase it.",
 }
 
 
@@ -376,25 +376,25 @@ async def test_reasons_of_the_future_are_named_as_they_are(
     model = make()
     error, _ = await failure_of(model)
     assert isinstance(error, Blocked)
-    assert str(error) == "Gemini ended the answer early and gave the reason COSMIC_RAYS. Ask in another way."
+    assert str(error) == "Gemini ended the answer early (reason: COSMIC_RAYS). Rephrase the question."
     error, _ = await failure_of(model)
-    assert str(error) == "Google refused the question and gave the reason FULL_MOON. Ask in another way."
+    assert str(error) == "Google rejected the question (reason: FULL_MOON). Rephrase it."
 
 
 @pytest.mark.parametrize(
     ("reason", "sentence"),
     [
-        ("SAFETY", "Google's safety filter holds the question to be unsafe. Ask in another way."),
-        ("BLOCKLIST", "The question holds a word from a list of forbidden words. Ask in another way."),
+        ("SAFETY", "Google's safety filter classified the question as unsafe. Rephrase it."),
+        ("BLOCKLIST", "The question contains a word from a list of forbidden words. Rephrase it."),
         ("PROHIBITED_CONTENT", "Google prohibits content like this question. Ask about something else."),
         (
             "MODEL_ARMOR",
-            "Model Armor, the content filter of this project, blocked the question. "
-            "Ask in another way, or ask who runs this chat.",
+            "Model Armor, the content filter of this project, blocked the question. Rephrase it, or "
+            "contact the operator of this chat.",
         ),
-        ("JAILBREAK", "Google took the question for an attempt to get around its rules. Ask in another way."),
-        ("IMAGE_SAFETY", "Google holds the question to be unsafe for making pictures. Ask in another way."),
-        ("OTHER", "Google refused the question and gave no reason. Ask in another way, or in another language."),
+        ("JAILBREAK", "Google classified the question as an attempt to bypass its rules. Rephrase it."),
+        ("IMAGE_SAFETY", "Google classified the question as unsafe for generating images. Rephrase it."),
+        ("OTHER", "Google rejected the question without a reason. Rephrase it, or ask in another language."),
     ],
 )
 async def test_a_question_that_was_refused_says_why(
@@ -411,26 +411,26 @@ async def test_a_question_that_was_refused_says_why(
     [
         (
             [chunk(finish="STOP")],
-            "Gemini ended its answer without a word. Send the question again, or ask in another way.",
+            "Gemini returned an empty answer. Send the question again, or rephrase it.",
         ),
         (
             [chunk(" \n", finish="STOP")],
-            "Gemini ended its answer without a word. Send the question again, or ask in another way.",
+            "Gemini returned an empty answer. Send the question again, or rephrase it.",
         ),
         (
             [chunk(finish="MAX_TOKENS")],
-            "Max tokens (now 16) was used up before there was any text. Raise Max tokens.",
+            "Max tokens (now 16) was used up before any text was written. Raise Max tokens.",
         ),
-        ([chunk("Hel")], "The answer of Gemini broke off before its end. Send the question again."),
-        ([HEADERS], "The answer of Gemini broke off before its end. Send the question again."),
-        ([b"data: {nonsense\n\n"], "Gemini sent something that cannot be read. Send the question again."),
-        ([b"data: [1]\n\n"], "The answer of Gemini broke off before its end. Send the question again."),
-        ([b"data: \xff\n\n"], "Gemini sent something that cannot be read. Send the question again."),
+        ([chunk("Hel")], "The answer of Gemini was cut off. Send the question again."),
+        ([HEADERS], "The answer of Gemini was cut off. Send the question again."),
+        ([b"data: {nonsense\n\n"], "Gemini sent a response that cannot be read. Send the question again."),
+        ([b"data: [1]\n\n"], "The answer of Gemini was cut off. Send the question again."),
+        ([b"data: \xff\n\n"], "Gemini sent a response that cannot be read. Send the question again."),
         (
             [b'data: {"error":{"message":"no code"}}\n\n'],
-            "Gemini sent something that cannot be read. Send the question again.",
+            "Gemini sent a response that cannot be read. Send the question again.",
         ),
-        ([chunk("Hel"), 0.02, RESET], "The connection to Gemini broke off. Send the question again."),
+        ([chunk("Hel"), 0.02, RESET], "The connection to Gemini was lost. Send the question again."),
         (
             [chunk("Hel"), fake.INTERNAL.body()],
             "Gemini failed because of an error at Google. Try again in a minute.",
@@ -500,7 +500,7 @@ async def test_a_refusal_that_goes_on_about_thinking_is_not_asked_forever(
     server.will_refuse(fake.THINKING_REFUSED, times=9)
     error, _ = await failure_of(make())
     assert str(error) == (
-        "Google did not understand the request. Check CHAT_GEMINI_MODEL and the parameters; the log says more."
+        "Google rejected the request as invalid. Check CHAT_GEMINI_MODEL and the answer settings; the log has details."
     )
     assert len(server.streams()) == 2
 
@@ -544,7 +544,7 @@ async def test_a_model_that_ignores_the_budget_and_thinks_it_all_away_is_asked_a
     error, _ = await failure_of(model, max_tokens=16)
     assert type(error) is ModelError
     assert str(error) == (
-        "Gemini spent all its tokens on thinking (4,112) and none was left for the answer. Raise Max tokens (now 16)."
+        "Gemini used all its tokens for thinking (4,112); none were left for the answer. Raise Max tokens (now 16)."
     )
     assert len(server.requests) == 3
 
@@ -556,9 +556,7 @@ async def test_a_model_that_does_not_begin_is_given_up(make: Callable[..., Gemin
     server.will_answer(STALL)
     error, _ = await failure_of(make(limits=TimeLimits(first_token=0.3)))
     assert isinstance(error, ModelUnavailable)
-    assert str(error) == (
-        "Gemini did not begin to answer within 0.3 seconds. Send the question again, or make it shorter."
-    )
+    assert str(error) == ("Gemini did not start to answer within 0.3 seconds. Send the question again, or shorten it.")
 
 
 async def test_thoughts_and_empty_chunks_are_not_a_beginning(
@@ -576,7 +574,7 @@ async def test_a_model_that_stops_halfway_is_given_up_and_the_text_so_far_stays(
     server.will_answer(chunk("So far"), STALL)
     error, text = await failure_of(make(limits=TimeLimits(between_tokens=0.1)))
     assert str(error) == (
-        "Gemini stopped in the middle of the answer: nothing came for 0.1 seconds. Send the question again."
+        "Gemini stopped in the middle of the answer: no text arrived for 0.1 seconds. Send the question again."
     )
     assert text == "So far"
     assert await server.disconnected()
@@ -613,7 +611,7 @@ async def test_a_server_that_accepts_no_connection_is_given_up_after_the_connect
         model = make(base_url=f"http://127.0.0.1:{full.getsockname()[1]}", limits=TimeLimits(connect=0.2))
         error, _ = await failure_of(model)
     assert str(error) == (
-        "Gemini cannot be reached: there was no connection within 0.2 seconds. "
+        "Gemini is unreachable: no connection within 0.2 seconds. "
         "Check this computer's network, and its proxy if it has one."
     )
 
@@ -717,15 +715,15 @@ async def test_without_a_network_it_says_so_soon(make: Callable[..., GeminiModel
     started = time.monotonic()
     error, _ = await failure_of(model)
     assert isinstance(error, ModelUnavailable)
-    assert str(error) == "Gemini cannot be reached. Check this computer's network, and its proxy if it has one."
+    assert str(error) == "Gemini is unreachable. Check this computer's network, and its proxy if it has one."
     assert time.monotonic() - started < 0.9  # the SDK's own retry would sleep for 1 to 10 s
 
 
 # --- What Google refuses ---
 
 CLOSED = (
-    "Set CHAT_GEMINI_MODEL to one that is open, such as gemini-3.5-flash-lite; gemini-2.5-flash is closed to "
-    "new projects."
+    "Set CHAT_GEMINI_MODEL to an available model, such as gemini-3.5-flash-lite; "
+    "gemini-2.5-flash is closed to new projects."
 )
 VERTEX: list[tuple[Refusal, type[ModelError], str]] = [
     (
@@ -736,7 +734,8 @@ VERTEX: list[tuple[Refusal, type[ModelError], str]] = [
     (
         fake.PERMISSION_DENIED,
         ModelUnavailable,
-        "The chat's Google account may not use Gemini in project demo. Grant it roles/aiplatform.user on the project.",
+        "The chat's Google account has no permission to use Gemini in project demo. "
+        "Grant it roles/aiplatform.user on the project.",
     ),
     (
         fake.SERVICE_DISABLED,
@@ -747,17 +746,17 @@ VERTEX: list[tuple[Refusal, type[ModelError], str]] = [
     (
         fake.BILLING_DISABLED,
         ModelUnavailable,
-        "Billing is off for project demo. Link the project to a billing account in the Google Cloud console.",
+        "Billing is disabled for project demo. Link the project to a billing account in the Google Cloud console.",
     ),
     (
         Refusal(400, "FAILED_PRECONDITION", "Precondition check failed."),
         ModelUnavailable,
-        "Billing is off for project demo. Link the project to a billing account in the Google Cloud console.",
+        "Billing is disabled for project demo. Link the project to a billing account in the Google Cloud console.",
     ),
     (
         Refusal(403, "PERMISSION_DENIED", "Project demo not found or deleted.", (fake.error_info("CONSUMER_INVALID"),)),
         ModelUnavailable,
-        "Google knows no active project demo. Set GOOGLE_CLOUD_PROJECT to the id of your own project.",
+        "There is no active Google Cloud project demo. Set GOOGLE_CLOUD_PROJECT to the id of your own project.",
     ),
     (
         Refusal(400, "INVALID_ARGUMENT", "Unsupported region for this model."),
@@ -768,14 +767,14 @@ VERTEX: list[tuple[Refusal, type[ModelError], str]] = [
     (
         Refusal(429, "RESOURCE_EXHAUSTED", "Resource exhausted. Please try again later."),
         RateLimited,
-        "Gemini takes no more requests now, because the quota of project demo is used up. "
+        "Gemini accepts no more requests: the quota of project demo is used up. "
         "Try again in a minute; if it happens often, ask Google for a higher quota.",
     ),
     (fake.UNAUTHENTICATED, ModelUnavailable, f"Google does not accept the credentials of this computer. {LOGIN}"),
     (
         fake.CONTEXT_TOO_LONG,
         ContextTooLong,
-        "The conversation is too long for gemini-2.5-flash (1,200,293 tokens, and 1,048,576 fit). "
+        "The conversation is too long for gemini-2.5-flash (1,200,293 tokens; at most 1,048,576 fit). "
         "Start a new chat, or send less.",
     ),
     (
@@ -786,7 +785,7 @@ VERTEX: list[tuple[Refusal, type[ModelError], str]] = [
     (
         Refusal(400, "INVALID_ARGUMENT", "Invalid JSON payload received."),
         ModelUnavailable,
-        "Google did not understand the request. Check CHAT_GEMINI_MODEL and the parameters; the log says more.",
+        "Google rejected the request as invalid. Check CHAT_GEMINI_MODEL and the answer settings; the log has details.",
     ),
 ]
 GEMINI_API: list[tuple[Refusal, type[ModelError], str]] = [
@@ -795,24 +794,24 @@ GEMINI_API: list[tuple[Refusal, type[ModelError], str]] = [
     (
         fake.API_KEY_LEAKED,
         ModelUnavailable,
-        f"Google has blocked the API key because it was found in public. {NEW_KEY}",
+        f"Google has blocked the API key because it was published. {NEW_KEY}",
     ),
     (fake.UNAUTHENTICATED, ModelUnavailable, f"Google does not accept the API key. {NEW_KEY}"),
     (
         fake.API_KEY_BLOCKED,
         ModelUnavailable,
-        "The API key is restricted and may not be used for this. Allow generativelanguage.googleapis.com and this "
+        "The API key is restricted and does not allow this use. Allow generativelanguage.googleapis.com and this "
         "computer's address in the key's restrictions, or set another GEMINI_API_KEY.",
     ),
     (
         Refusal(403, "PERMISSION_DENIED", "The caller does not have permission"),
         ModelUnavailable,
-        "This API key may not use gemini-2.5-flash. Set another GEMINI_API_KEY or CHAT_GEMINI_MODEL.",
+        "This API key has no permission to use gemini-2.5-flash. Set another GEMINI_API_KEY or CHAT_GEMINI_MODEL.",
     ),
     (
         fake.USER_LOCATION,
         ModelUnavailable,
-        "Google does not offer the Gemini API where this computer is. "
+        "Google does not offer the Gemini API in this computer's location. "
         "Use Gemini on Vertex AI instead: set GOOGLE_CLOUD_PROJECT.",
     ),
     (
@@ -833,7 +832,7 @@ GEMINI_API: list[tuple[Refusal, type[ModelError], str]] = [
     (
         fake.QUOTA_EXHAUSTED,
         RateLimited,
-        "Gemini takes no more requests now, because the quota of this API key is used up. "
+        "Gemini accepts no more requests: the quota of this API key is used up. "
         "Try again in 35 s; if it happens often, ask Google for a higher quota.",
     ),
     (
@@ -874,7 +873,7 @@ async def test_gemini_api_refusals_say_what_to_do_and_are_not_asked_again(
         (fake.INTERNAL, "Gemini failed because of an error at Google. Try again in a minute."),
         (
             fake.DEADLINE_EXCEEDED,
-            "Gemini ran out of time at Google. Send the question again, or make it shorter.",
+            "Gemini timed out at Google. Send the question again, or shorten it.",
         ),
     ],
 )
@@ -936,7 +935,7 @@ async def test_a_proxy_that_answers_for_google_is_survived(body: bytes) -> None:
         error, _ = await failure_of(model)
         await model.aclose()
         await runner.cleanup()
-    assert str(error).startswith("This API key may not use gemini-3.5-flash-lite.")
+    assert str(error).startswith("This API key has no permission to use gemini-3.5-flash-lite.")
 
 
 # --- Credentials ---
@@ -964,7 +963,7 @@ async def test_credentials_that_expired_for_good_say_how_to_renew_them(
         client_secret="not-for-the-log",
     )
     error, _ = await failure_of(make(credentials=withdrawn))
-    assert str(error) == f"The Google Cloud credentials have expired or were withdrawn. {LOGIN}"
+    assert str(error) == f"The Google Cloud credentials have expired or were revoked. {LOGIN}"
     assert "invalid_grant" in error.detail
     assert "not-for-the-log" not in error.detail
     assert server.requests == []
@@ -998,8 +997,8 @@ async def test_the_gemini_api_tells_the_models_context_once(
         (
             fake.MODEL_NOT_FOUND,
             "the model gemini-2.5-flash does not exist in location global or is closed to project demo",
-            "set CHAT_GEMINI_MODEL to one that is open, such as gemini-3.5-flash-lite; gemini-2.5-flash is closed to "
-            "new projects",
+            "set CHAT_GEMINI_MODEL to an available model, such as gemini-3.5-flash-lite; "
+            "gemini-2.5-flash is closed to new projects",
         ),
         (
             fake.SERVICE_DISABLED,
@@ -1033,7 +1032,7 @@ async def test_a_status_takes_seconds_at_most(
 
 async def test_without_project_and_key_it_is_not_set_up_and_says_what_to_set() -> None:
     model = GeminiModel("gemini", "Gemini")
-    fix = "set GOOGLE_CLOUD_PROJECT for Gemini on Vertex AI, or GEMINI_API_KEY for the Gemini API, and start again"
+    fix = "set GOOGLE_CLOUD_PROJECT for Gemini on Vertex AI, or GEMINI_API_KEY for the Gemini API, and restart the chat"
     assert await model.status() == ModelStatus(ModelState.NOT_SET_UP, "not set up", fix)
     error, _ = await failure_of(model)
     assert isinstance(error, ModelUnavailable)
@@ -1104,7 +1103,7 @@ async def test_closing_ends_running_answers_with_an_error_and_the_model_can_be_u
     events = ask(model)
     assert await anext(events) == TextDelta("one ")
     await model.aclose()
-    with pytest.raises(ModelUnavailable, match="The connection to Gemini broke off"):
+    with pytest.raises(ModelUnavailable, match="The connection to Gemini was lost"):
         await anext(events)
     assert await server.disconnected()
     assert text_of(await answer_of(model)) == fake.DEFAULT_ANSWER

@@ -65,42 +65,42 @@ async def gemma(watch):
 @pytest.mark.parametrize(
     ("status", "state", "reason", "since"),
     [
-        (unschedulable(NO_GPUS), ModelState.WAITING, "there is no machine with free GPUs for it yet", CREATED),
-        (unschedulable(NO_NODES), ModelState.WAITING, "there is no machine with free GPUs for it yet", CREATED),
-        (unschedulable(NO_ROOM), ModelState.WAITING, "there is no machine with room for it yet", CREATED),
+        (unschedulable(NO_GPUS), ModelState.WAITING, "no node with free GPUs is available yet", CREATED),
+        (unschedulable(NO_NODES), ModelState.WAITING, "no node with free GPUs is available yet", CREATED),
+        (unschedulable(NO_ROOM), ModelState.WAITING, "no node with enough free capacity is available yet", CREATED),
         (
             unschedulable("", reason="SchedulingGated"),
             ModelState.WAITING,
-            "there is no machine with free GPUs for it yet",
+            "no node with free GPUs is available yet",
             CREATED,
         ),
-        (new(), ModelState.LOADING, "its container is being made, and its image fetched", CREATED),
+        (new(), ModelState.LOADING, "its container is being created and its image pulled", CREATED),
         (
             waiting("ContainerCreating"),
             ModelState.LOADING,
-            "its container is being made, and its image fetched",
+            "its container is being created and its image pulled",
             LATER,
         ),
-        (running(ready=False), ModelState.LOADING, "it loads its weights", LATER),
+        (running(ready=False), ModelState.LOADING, "its weights are being loaded", LATER),
         (
             waiting("CrashLoopBackOff", "back-off 5m0s restarting", restarts=4, last=ended("OOMKilled", 137)),
             ModelState.UNAVAILABLE,
-            "it crashes at its start, again and again (OOMKilled)",
+            "it crashes repeatedly on startup (OOMKilled)",
             LATER,
         ),
         (
             waiting("ImagePullBackOff", 'Back-off pulling image "vllm"'),
             ModelState.UNAVAILABLE,
-            "its image cannot be fetched (ImagePullBackOff)",
+            "its container image cannot be pulled (ImagePullBackOff)",
             CREATED,
         ),
         (
             waiting("CreateContainerConfigError", 'secret "hf-secret" not found'),
             ModelState.UNAVAILABLE,
-            "its container cannot be made (CreateContainerConfigError)",
+            "its container cannot be created (CreateContainerConfigError)",
             CREATED,
         ),
-        (evicted(), ModelState.UNAVAILABLE, "its pod has ended (Evicted)", CREATED),
+        (evicted(), ModelState.UNAVAILABLE, "its Pod has stopped (Evicted)", CREATED),
     ],
 )
 async def test_a_pods_state_is_told_with_the_time_since(kubernetes, gemma, status, state, reason, since):
@@ -127,7 +127,7 @@ def test_the_fakes_pods_are_what_kubernetes_defines(status):
 async def test_a_model_without_pods_is_switched_off(kubernetes, gemma):
     kubernetes.pods = [pod(running(ready=True), app="gradio-chat"), pod(unschedulable(NO_GPUS), namespace="other")]
     said = await gemma.status()
-    assert (said.state, said.reason) == (ModelState.UNAVAILABLE, "it is switched off, or its pods cannot be made")
+    assert (said.state, said.reason) == (ModelState.UNAVAILABLE, "it is switched off, or its Pods cannot be created")
 
 
 async def test_the_pod_that_is_nearest_to_being_ready_counts(kubernetes, gemma):
@@ -142,7 +142,7 @@ async def test_where_its_pod_is_ready_what_the_chat_sees_is_said(kubernetes, gem
     kubernetes.pods = [pod(running(ready=True)), pod(unschedulable(NO_GPUS))]
     said = await gemma.status()
     assert said.state is ModelState.UNAVAILABLE
-    assert said.reason.startswith("nothing answers at")
+    assert said.reason.startswith("there is no response from")
 
 
 async def test_nobody_is_asked_while_the_model_answers(kubernetes, watch):
@@ -229,9 +229,9 @@ async def test_a_pod_is_told_where_the_api_is(kubernetes, monkeypatch):
         (
             unschedulable(NO_GPUS),
             ModelUnavailable,
-            "Gemma cannot answer: there is no machine with free GPUs for it yet. Wait, which can take minutes or hours",
+            "Gemma cannot answer: no node with free GPUs is available yet. Wait (minutes or hours)",
         ),
-        (running(ready=False), ModelLoading, "Gemma cannot answer: it loads its weights. Wait some minutes"),
+        (running(ready=False), ModelLoading, "Gemma cannot answer: its weights are being loaded. Wait a few minutes"),
     ],
 )
 async def test_a_question_in_vain_is_told_why(kubernetes, gemma, status, error, words):

@@ -71,7 +71,7 @@ async def test_a_server_that_refuses_pictures_is_known_not_to_see_them_from_then
     refusal = Reply(status=500, body={"error": {"code": 500, "message": words, "type": "server_error"}})
     async with FakeOpenAIServer(script=[refusal]) as server:
         model = connect(server, images=True)
-        with pytest.raises(CannotSee, match=r"Gemma cannot see pictures\. Choose a model that can"):
+        with pytest.raises(CannotSee, match=r"Gemma does not support images\. Choose a model that does"):
             await answer(model, said(Role.USER, "Look", PICTURE))
         assert model.sees_images is False
         await answer(model, said(Role.USER, "Look", PICTURE), said(Role.ASSISTANT, "No."), said(Role.USER, "Hm."))
@@ -88,7 +88,7 @@ async def test_a_server_that_takes_fewer_pictures_gets_as_many_as_it_takes(conne
         assert await answer(model, *conversation) == "Hello from the fake."
         first, _, last = server.requests[-1]["messages"]
         assert (first["content"], last["content"][0]) == (f"{OMITTED_IMAGE}\nOne", SHOWN)
-        with pytest.raises(TooManyImages, match=r"Too many pictures: Gemma takes 1 at once\."):
+        with pytest.raises(TooManyImages, match=r"Too many images: Gemma accepts at most 1\."):
             await answer(model, said(Role.USER, "Both", PICTURE, dataclasses.replace(PICTURE, id="q")))
 
 
@@ -152,8 +152,8 @@ async def test_a_model_that_thinks_is_asked_again_without_what_it_never_takes(co
         await answer(model)
         assert len(server.requests) == 5  # it is remembered
         assert model.unsupported == {
-            "temperature": "Gemma uses its own value and takes no other.",
-            "top_p": "Gemma uses its own value and takes no other.",
+            "temperature": "Gemma uses a fixed value.",
+            "top_p": "Gemma uses a fixed value.",
         }
 
 

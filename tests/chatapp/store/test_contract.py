@@ -291,7 +291,9 @@ async def test_the_largest_image_is_kept_and_a_larger_one_refused_in_words_with_
     await store.create("ana", conversation, a_message(images=(largest,)))
     assert await store.image("ana", conversation.id, "picture") == largest
     larger = a_message(images=(replace(OTHER, data=b"\xff" * 900_001),))
-    with pytest.raises(StoreUnavailable, match=r"This picture has 901 kB.* pictures of 900 kB.*Send a smaller one"):
+    with pytest.raises(
+        StoreUnavailable, match=r"This image is 901 kB.* images of at most 900 kB.*Send a smaller image"
+    ):
         await store.append("ana", conversation.id, larger)
     with pytest.raises(StoreUnavailable):
         await store.create("ana", a_conversation(), larger)

@@ -831,7 +831,7 @@ async def test_on_a_full_disk_a_write_is_refused_whole_and_the_next_one_works(st
     depth = store.status().waiting_writes, store.status().waiting_bytes
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, before[1]))
     try:
-        with pytest.raises(StoreUnavailable, match="reports an error, so nothing was changed"):
+        with pytest.raises(StoreUnavailable, match=r"reports an error\. Nothing was changed"):
             await store.append("ana", conversation.id, question("small"), a_message("x" * 1_000_000))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -467,7 +467,7 @@ async def test_what_cannot_be_deleted_is_said_in_words_and_goes_the_next_time(ch
     monkeypatch.setattr(chat.turns, "delete", failing)
     status, said = await chat.delete_everything()
     assert (status, said["deleted"]) == (503, 2)
-    assert "2 conversations were deleted, the others not yet. The disk is full." in said["error"]["text"]
+    assert "Deleted conversations: 2. The others are not deleted yet. The disk is full." in said["error"]["text"]
     assert await chat.everything() == [conversations[1]]
     monkeypatch.undo()
     assert await chat.delete_everything() == (200, {"deleted": 1})
@@ -501,7 +501,7 @@ async def test_deleting_everything_must_be_confirmed(chat, body):
     mine = await created(chat.store)
     status, said = await chat.delete_everything(body=body)
     assert status == 400
-    assert "must be confirmed" in said["error"]["text"]
+    assert "Confirm that everything should be deleted" in said["error"]["text"]
     assert await chat.everything() == [mine]
 
 
@@ -509,7 +509,7 @@ async def test_a_confirmation_of_brackets_is_none(chat):
     headers = {"sec-fetch-site": "same-origin", "content-type": "application/json"}
     brackets = b"[" * 1000  # all that is read of one, and more than Python reads
     async with chat.http.post(f"{chat.url}/delete-everything", data=brackets, headers=headers) as response:
-        assert (response.status, "must be confirmed" in await response.text()) == (400, True)
+        assert (response.status, "Confirm that everything should be deleted" in await response.text()) == (400, True)
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", ""])

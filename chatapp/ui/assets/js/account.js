@@ -26,8 +26,8 @@ const offer = async () => {
   const { takeAlong } = await call("GET", "me").catch(() => ({}));
   if (!takeAlong?.conversations) return;
   stand(
-    t("Conversations that you wrote here before you signed in: {number}.", { number: takeAlong.conversations }),
-    [t("Take them along"), () => attempt(takeThemAlong)],
+    t("Conversations from before you signed in: {number}.", { number: takeAlong.conversations }),
+    [t("Move to my account"), () => attempt(takeThemAlong)],
     [t("Not now"), () => keep("session", NOT_NOW, "yes")],
   );
 };
@@ -41,7 +41,7 @@ export const takeThemAlong = async () => {
   const there = ids[kept("session", WAS_OPEN)]; // they have other ids there
   keep("session", WAS_OPEN, "");
   if (there && !open.id) go(there, { replace: true });
-  tell(t("Taken along: {number}", { number: conversations }));
+  tell(t("Moved to your account: {number}", { number: conversations }));
 };
 
 // Where to sign in, and come back to what is open here. A guest's is not there then, until it is taken along.
@@ -55,7 +55,7 @@ export const rememberOpen = () => keep("session", WAS_OPEN, idInAddress());
 // A proxy has no such page of ours: it asks who is there when the page is opened anew.
 const signedOut = (signIn) =>
   stand(
-    t("You are signed out. Sign in to go on; what you wrote is still here."),
+    t("You are signed out. Sign in to continue; your text is still in the box."),
     h("a", { class: "link", href: signIn ? signInAddress() : location.href }, t("Sign in")),
   );
 
@@ -77,7 +77,7 @@ export const start = () => {
         onclick: () => attempt(async () => (await part("belongings")).open()),
       },
       icon("person"),
-      h("span", {}, h("b", {}, h("bdi")), h("span", {}, t("Settings and your data"))),
+      h("span", {}, h("b", {}, h("bdi")), h("span", {}, t("Settings and data"))),
     ),
   );
   onSignedOut((isOut, signIn) => {

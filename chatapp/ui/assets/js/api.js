@@ -59,7 +59,7 @@ export const wordsOf = async (response) => {
     .catch(() => ({}));
   return (
     said(answer.error) ||
-    t("The chat cannot be reached right now ({status}). Try again in a moment.", { status: String(response.status) })
+    t("The chat is unreachable ({status}). Try again in a moment.", { status: String(response.status) })
   );
 };
 
@@ -74,7 +74,7 @@ export const options = (method, body, signal) => ({
 export const call = async (method, path, body) => {
   const response = await ask(path, options(method, body)).catch(() => null);
   if (!response)
-    throw new Refusal(t("The chat cannot be reached right now. Try again in a moment; nothing was changed."), 0);
+    throw new Refusal(t("The chat is unreachable. Nothing was changed; try again in a moment."), 0);
   if (!response.ok) throw new Refusal(await wordsOf(response), isSignedOut(response) ? 401 : response.status);
   return parsed(await response.text());
 };
@@ -85,6 +85,6 @@ export const pathOf = (conversation, rest = "") => `conversations/${encodeURICom
 export const part = async (name) => {
   await allWords();
   return import(`./${name}.js`).catch(() => {
-    throw new Refusal(t("A part of the page cannot be fetched. Load the page again; what you wrote stays."), 0);
+    throw new Refusal(t("A part of the page could not be loaded. Reload the page; your text is still in the box."), 0);
   });
 };

@@ -8,15 +8,15 @@ import { change, profile } from "./profile.js";
 import { language, LANGUAGES, t } from "./words.js";
 
 const KINDS = {
-  local: t("You are the only person here, so nobody has to sign in."),
-  anonymous: t("You are a guest: this browser alone finds your conversations again, by a cookie."),
-  google: t("You are signed in, and find your conversations on every device."),
-  iap: t("You are signed in, and find your conversations on every device."),
+  local: t("You are the only user, so no sign-in is needed."),
+  anonymous: t("You are a guest. A cookie ties your conversations to this browser."),
+  google: t("You are signed in. Your conversations are on all your devices."),
+  iap: t("You are signed in. Your conversations are on all your devices."),
 };
 const STORES = {
-  local: t("Everything is on this computer: your conversations are kept in one file, and in no cloud."),
-  sqlite: t("Your conversations are kept on the server of whoever runs this chat."),
-  firestore: t("Your conversations are kept in Google Firestore, in the project of whoever runs this chat."),
+  local: t("Your conversations are stored in a file on this computer."),
+  sqlite: t("Your conversations are stored on this chat's server."),
+  firestore: t("Your conversations are stored in Google Firestore, in the operator's project."),
 };
 
 // Do it; a refusal is said in the panel, which covers the page.
@@ -46,7 +46,7 @@ const who = (me) =>
       me.name && h("b", {}, h("bdi", {}, me.name)),
       me.address && h("div", {}, h("bdi", {}, me.address)),
       h("p", { class: "quiet" }, KINDS[me.kind]),
-      me.canSignIn && h("p", { class: "quiet" }, t("Sign in to find them on every device.")),
+      me.canSignIn && h("p", { class: "quiet" }, t("Sign in to see them on all your devices.")),
     ),
   );
 
@@ -58,11 +58,11 @@ const account = (me) => {
       h(
         "p",
         {},
-        t("Conversations that you wrote here before you signed in: {number}.", {
+        t("Conversations from before you signed in: {number}.", {
           number: me.takeAlong.conversations,
         }),
         " ",
-        button(t("Take them along"), async () => (await takeThemAlong(), find("#belongings-panel").close()), {
+        button(t("Move to my account"), async () => (await takeThemAlong(), find("#belongings-panel").close()), {
           class: "link",
         }),
       ),
@@ -79,7 +79,7 @@ const account = (me) => {
 };
 
 const signOutEverywhere = async () => {
-  if (await ask(t("Sign out on all your devices, this one too?"), t("Sign out everywhere"), t("Cancel")))
+  if (await ask(t("Sign out on all your devices, including this one?"), t("Sign out everywhere"), t("Cancel")))
     await signOut("sign-out-everywhere");
 };
 
@@ -113,7 +113,7 @@ const settings = () =>
     chooser(t("Language"), LANGUAGES, language, setLanguage),
     chooser(
       t("Appearance"),
-      { "": t("As the system"), light: t("Light"), dark: t("Dark") },
+      { "": t("System"), light: t("Light"), dark: t("Dark") },
       kept("local", "appearance"),
       (value) => (keep("local", "appearance", value), location.reload()),
     ),
@@ -125,7 +125,7 @@ const settings = () =>
         checked: profile.answerWithOther,
         onchange: (event) => change({ answerWithOther: event.target.checked }),
       }),
-      h("span", {}, t("Let another model answer while the chosen one is not ready")),
+      h("span", {}, t("Use another model when the chosen one is unavailable")),
     ),
   );
 
@@ -138,18 +138,18 @@ const yours = (me) =>
       [
         STORES[me.kind === "local" && me.store === "sqlite" ? "local" : me.store],
         me.retentionDays
-          ? t("What is older than {days} days is deleted by itself.", { days: me.retentionDays })
-          : t("They stay until you delete them; temporary chats are never stored."),
+          ? t("Older messages are deleted automatically; kept for (days): {days}.", { days: me.retentionDays })
+          : t("They are kept until you delete them; temporary chats are never stored."),
       ].join(" "),
     ),
-    h("a", { href: "export/everything.md.zip", download: true }, t("Download all conversations to read")),
-    h("a", { href: "export/everything.json", download: true }, t("Download everything, complete")),
+    h("a", { href: "export/everything.md.zip", download: true }, t("Download all conversations (Markdown)")),
+    h("a", { href: "export/everything.json", download: true }, t("Download all data (JSON)")),
     button(t("Delete everything"), deleteEverything, { class: "danger" }),
   );
 
 // Everything of this person; the answer says how many conversations that were, or why not all are gone.
 const deleteEverything = async () => {
-  const question = t("Delete all your conversations, personas and settings for good? This cannot be undone.");
+  const question = t("Permanently delete all your conversations, personas and settings? This cannot be undone.");
   if (!(await ask(question, t("Delete everything"), t("Cancel")))) return;
   await call("POST", "delete-everything", { confirm: true });
   location.replace(new URL("./", document.baseURI));
@@ -159,7 +159,7 @@ const keys = () =>
   h(
     "details",
     {},
-    h("summary", {}, t("Keys")),
+    h("summary", {}, t("Keyboard shortcuts")),
     h(
       "dl",
       {},
@@ -169,12 +169,12 @@ const keys = () =>
 
 export const open = async () => {
   const me = await call("GET", "me");
-  const panel = h("dialog", { id: "belongings-panel", "aria-label": t("Settings and your data") });
+  const panel = h("dialog", { id: "belongings-panel", "aria-label": t("Settings and data") });
   panel.append(
     h(
       "header",
       {},
-      h("h2", {}, t("Settings and your data")),
+      h("h2", {}, t("Settings and data")),
       iconButton("close", t("Close"), () => panel.close()),
     ),
     h("p", { class: "refusal", role: "alert", dir: "auto" }),

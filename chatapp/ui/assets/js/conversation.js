@@ -99,7 +99,7 @@ const begin = async (path, asked) => {
   const response = await post(path, asked, controller.signal);
   if (!response) {
     unsure = { path, ...asked };
-    say(t("The chat cannot be reached. Your text is still in the box: send it again later; it is not taken twice."));
+    say(t("The chat is unreachable. Your text is still in the box. Send it again later; it will not be sent twice."));
     return false;
   }
   unsure = null;

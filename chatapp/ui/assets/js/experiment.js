@@ -18,11 +18,11 @@ const update = () => {
           h(
             "span",
             { class: "chip" },
-            t("Beside it: {model}, temperature {value}", {
+            t("Comparing with {model} (temperature {value})", {
               model: model?.label || beside.model,
               value: beside.temperature,
             }),
-            h("button", { type: "button", class: "link", onclick: stop }, t("End")),
+            h("button", { type: "button", class: "link", onclick: stop }, t("Stop comparing")),
           ),
         ]
       : []),
@@ -57,13 +57,13 @@ const panel = (button) => {
   const form = h(
     "div",
     { popover: "auto", class: "menu compare", role: "dialog", "aria-label": t("Compare two answers") },
-    h("p", {}, t("The next questions are answered twice, side by side; you keep one.")),
+    h("p", {}, t("Each question gets two answers, side by side. Keep the better one.")),
     h("label", {}, t("Second model"), model),
-    h("div", { class: "between" }, h("label", {}, t("Its temperature"), temperature), shown),
+    h("div", { class: "between" }, h("label", {}, t("Temperature"), temperature), shown),
     h(
       "div",
       { class: "row" },
-      current.beside && h("button", { type: "button", onclick: () => (form.hidePopover(), stop()) }, t("End")),
+      current.beside && h("button", { type: "button", onclick: () => (form.hidePopover(), stop()) }, t("Stop comparing")),
       h("button", { type: "button", class: "primary", onclick: go }, t("Compare")),
     ),
   );

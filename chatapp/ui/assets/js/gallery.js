@@ -37,7 +37,7 @@ export const GALLERY = [
     "🌍",
     t("Translator"),
     t(
-      "You are a translator. Translate what you are given: Hebrew and Arabic into English, everything else into Hebrew, unless another language is asked for. Give only the translation.",
+      "You are a translator. Translate Hebrew and Arabic into English, and everything else into Hebrew, unless another language is asked for. Give only the translation.",
     ),
   ],
   [
@@ -53,7 +53,7 @@ export const GALLERY = [
     "🔍",
     t("Devil's advocate"),
     t(
-      "You are a friendly critic. Look for the weakest point in what you are told, and say what would have to be true for it to fail, and how to mend it.",
+      "You are a friendly critic. Find the weakest point in what you are told. Say what would have to be true for it to fail, and how to fix it.",
     ),
   ],
 ].map(([id, symbol, name, instructions]) => ({ id, symbol, name, instructions }));
@@ -102,7 +102,7 @@ const fillDialog = (...content) =>
 
 const gallery = () =>
   fillDialog(
-    h("p", {}, t("A persona is instructions that a conversation begins with. It stays with the conversation.")),
+    h("p", {}, t("A persona is a set of instructions that applies to the whole conversation.")),
     h(
       "ul",
       { class: "cards" },

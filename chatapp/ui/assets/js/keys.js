@@ -10,7 +10,7 @@ const MAIN = isMac ? "⌘" : "Ctrl";
 export const SHORTCUTS = [
   [`${MAIN}+⇧+O`, t("New chat")],
   [`${MAIN}+K`, t("Search")],
-  ["/", t("To the message box")],
+  ["/", t("Go to message box")],
   ["Enter", t("Send")],
   ["⇧+Enter", t("New line")],
   ["Esc", t("Stop the answer")],

@@ -87,11 +87,11 @@ const send = async (text, temperature, top_p, max_tokens, system_prompt) => {
   parameters.parametersChanged(temperature, top_p, max_tokens);
   parameters.instructionsChanged(system_prompt);
   if (onItsWay !== null) {
-    if (text !== onItsWay) notices.say(t("An answer is being written. Wait for its end, or stop it first."));
+    if (text !== onItsWay) notices.say(t("An answer is being written. Wait until it is finished, or stop it first."));
     return;
   }
   const problem = conversation.open.entries.some((entry) => entry.column && !entry.writing)
-    ? t("Keep one of the two answers first; the other one is still reachable as a version.")
+    ? t("Choose one of the two answers first. The other one stays available as a version.")
     : pictures.problem();
   if (problem) return notices.say(problem);
   onItsWay = text;
@@ -119,5 +119,5 @@ window.chatIsThere({
 
 // Gradio reloads the page when the server was away: what stands in the box must outlive that, and any other reload.
 addEventListener("pagehide", keepDraft);
-addEventListener("offline", () => notices.say(t("This device is offline. Nothing is lost: go on once it is back.")));
+addEventListener("offline", () => notices.say(t("This device is offline. Nothing you wrote is lost; continue when it is online again.")));
 addEventListener("online", () => notices.say(""));

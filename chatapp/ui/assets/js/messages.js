@@ -101,7 +101,7 @@ const pictures = (entry) =>
     { class: "pictures" },
     entry.images.map(({ id, width, height }, i) => {
       const address = pathOf(open.id, `/images/${id}`);
-      const picture = { src: address, width, height, loading: "lazy", alt: t("Picture {number}", { number: i + 1 }) };
+      const picture = { src: address, width, height, loading: "lazy", alt: t("Image {number}", { number: i + 1 }) };
       return h("a", { href: address, target: "_blank", rel: "noopener" }, h("img", picture));
     }),
   );
@@ -111,7 +111,7 @@ const questionFooter = (entry) =>
     "footer",
     { class: "actions" },
     versions(entry),
-    iconButton("edit", t("Edit and send again"), (event) => edit(event.target.closest(".message-row"), entry)),
+    iconButton("edit", t("Edit and resend"), (event) => edit(event.target.closest(".message-row"), entry)),
     iconButton("copy", t("Copy"), () => copy(entry.text)),
   );
 
@@ -137,7 +137,7 @@ const answerFooter = (entry) => {
             "button",
             { type: "button", class: "keep", onclick: () => choose(entry.id) },
             icon("check"),
-            t("Keep this one"),
+            t("Choose this answer"),
           ),
         isLast &&
           entry.goOn &&
@@ -148,7 +148,7 @@ const answerFooter = (entry) => {
         !isColumn &&
           iconButton(
             "again",
-            t("Answer again"),
+            t("Regenerate"),
             waiting(() => answerAgain(entry.follows, asked())),
             { "data-waits": true },
           ),
@@ -171,7 +171,7 @@ const otherModel = (entry) => {
 
 // What the chat refuses while it writes: such a button says so itself, and is still there for who looks for it.
 const waiting = (action) => () =>
-  isWriting() ? tell(t("An answer is being written. Wait for its end, or stop it first.")) : action();
+  isWriting() ? tell(t("An answer is being written. Wait until it is finished, or stop it first.")) : action();
 const markWaiting = (root) =>
   root.querySelectorAll("[data-waits]").forEach((button) => button.setAttribute("aria-disabled", String(shownWriting)));
 
@@ -199,20 +199,20 @@ const versions = (entry) => {
   return h(
     "span",
     { class: "versions", role: "group", "aria-label": t("Versions") },
-    step(at - 1, "previous", t("Earlier version")),
+    step(at - 1, "previous", t("Previous version")),
     h("span", {}, h("bdi", {}, `${number(at + 1)}/${number(all.length)}`)),
-    step(at + 1, "next", t("Later version")),
+    step(at + 1, "next", t("Next version")),
   );
 };
 
 const facts = (entry) => {
-  if (entry.writing && entry.waits) return [t("waits: number {place} in line", { place: entry.waits })];
-  if (entry.writing) return [entry.text ? t("is writing …") : t("is thinking …")];
+  if (entry.writing && entry.waits) return [t("In the queue: position {place}", { place: entry.waits })];
+  if (entry.writing) return [entry.text ? t("Writing…") : t("Thinking…")];
   const round = (it, digits) => number(Number(it.toFixed(digits)));
   return [
     models.placeName(entry.place),
     entry.tokensIn != null && entry.tokensOut != null
-      ? t("{in} tokens in, {out} out", { in: entry.tokensIn, out: entry.tokensOut })
+      ? t("Tokens: {in} in, {out} out", { in: entry.tokensIn, out: entry.tokensOut })
       : entry.tokensOut != null && t("{out} tokens", { out: entry.tokensOut }),
     entry.secondsToFirstToken != null &&
       t("first token after {seconds} s", { seconds: round(entry.secondsToFirstToken, 1) }),
@@ -226,15 +226,15 @@ const facts = (entry) => {
 
 const notes = (entry) =>
   [
-    entry.insteadOf && t("{other} was not ready, so {model} answered.", { other: entry.insteadOf, model: entry.label }),
+    entry.insteadOf && t("{other} was unavailable, so {model} answered.", { other: entry.insteadOf, model: entry.label }),
     entry.omitted &&
       t(
-        "The beginning of this conversation was not sent ({number} messages): all of it is longer than this model can read at once. It is still stored.",
+        "The conversation is longer than this model can read at once, so its beginning was not sent ({number} messages). It is still stored.",
         { number: entry.omitted },
       ),
-    entry.finish === "length" && t("The answer ends here because it reached Max tokens. It can be continued."),
+    entry.finish === "length" && t("The answer stopped at Max tokens. You can continue it."),
     entry.status === "interrupted" &&
-      t("The chat was restarted while this was being written. What was written is kept, and can be continued."),
+      t("The chat restarted while this answer was being written. The text so far is stored; you can continue it."),
     entry.status === "error" && said(entry.error),
   ].filter(Boolean);
 
@@ -334,7 +334,7 @@ export const start = () => {
     },
     { capture: true, passive: true },
   );
-  const toEnd = iconButton("down", t("To the end"), () => ((isAtEnd = true), keepAtEnd()), { id: "to-end" });
+  const toEnd = iconButton("down", t("Scroll to end"), () => ((isAtEnd = true), keepAtEnd()), { id: "to-end" });
   find("#composer").prepend(toEnd);
   new ResizeObserver(keepAtEnd).observe(messages);
 };

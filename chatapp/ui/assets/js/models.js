@@ -98,14 +98,14 @@ const notice = (model) => {
   if (profile.answerWithOther)
     return [
       {
-        words: `${words} ${t("{model} answers meanwhile.", { model: other.label })}`,
-        actions: [[t("Do not"), () => change({ answerWithOther: false })]],
+        words: `${words} ${t("{model} answers for now.", { model: other.label })}`,
+        actions: [[t("Turn off"), () => change({ answerWithOther: false })]],
       },
     ];
   return [
     {
       words,
-      actions: [[t("Let {model} answer meanwhile", { model: other.label }), () => change({ answerWithOther: true })]],
+      actions: [[t("Use {model} for now", { model: other.label }), () => change({ answerWithOther: true })]],
     },
   ];
 };
@@ -128,7 +128,7 @@ const pick = (button) => {
           "span",
           { class: "details" },
           stateOf(model),
-          [placeName(model.place), model.images && t("sees pictures")].filter(Boolean).map((fact) => ` · ${fact}`),
+          [placeName(model.place), model.images && t("supports images")].filter(Boolean).map((fact) => ` · ${fact}`),
         ),
         why(model) && h("span", { class: "details" }, why(model)),
         model.price && h("span", { class: "details" }, t("${input} in, ${output} out per million tokens", model.price)),

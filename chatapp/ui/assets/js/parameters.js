@@ -6,9 +6,9 @@ import { change, onProfile, profile } from "./profile.js";
 import { said, t } from "./words.js";
 
 const SENTENCES = {
-  temperature: t("Low: sober and repeatable. High: varied and surprising."),
-  top_p: t("How much of the likely words to choose from: lower keeps to the likeliest."),
-  max_tokens: t("Where an answer ends at the latest; a token is about three quarters of an English word."),
+  temperature: t("Lower: focused and consistent. Higher: varied and surprising."),
+  top_p: t("How many of the likely words to consider. Lower keeps to the likeliest."),
+  max_tokens: t("The longest an answer can be. A token is about three quarters of an English word."),
 };
 const SAVE_AFTER = 500; // ms
 
@@ -89,7 +89,7 @@ export const start = () => {
     find(`#${id} input[type=range]`)?.setAttribute("aria-label", t("{name}, as a slider", { name }));
     find(`#${id} input[type=number]`)?.setAttribute("aria-label", t("{name}, as a number", { name }));
   }
-  const label = t("Parameters");
+  const label = t("Answer settings");
   const button = h(
     "button",
     { type: "button", id: "parameters-button", "aria-label": label, title: label },

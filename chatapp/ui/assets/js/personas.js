@@ -14,7 +14,7 @@ const chosen = () => [...(gallery?.GALLERY || []), ...profile.personas].find(({ 
 const update = () => {
   const persona = chosen();
   if (current.persona && !persona && !gallery) attempt(async () => (await load(), update()));
-  const name = persona?.name || (current.system_prompt ? t("Own instructions") : "");
+  const name = persona?.name || (current.system_prompt ? t("Custom instructions") : "");
   const button = find("#persona");
   button.replaceChildren(
     ...[

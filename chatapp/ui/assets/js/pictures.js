@@ -22,7 +22,7 @@ export const clear = () => {
 export const problem = () => {
   const model = chosenModel();
   if (!pictures.length || !model || model.images) return "";
-  return t("{model} cannot see pictures. Choose a model that can, or take the pictures away.", { model: model.label });
+  return t("{model} does not support images. Choose a model that does, or remove the images.", { model: model.label });
 };
 
 const update = () => {
@@ -31,8 +31,8 @@ const update = () => {
       h(
         "span",
         {},
-        h("img", { src: picture.url, alt: t("Picture {number}", { number: i + 1 }) }),
-        iconButton("close", t("Take picture {number} away", { number: i + 1 }), () => {
+        h("img", { src: picture.url, alt: t("Image {number}", { number: i + 1 }) }),
+        iconButton("close", t("Remove image {number}", { number: i + 1 }), () => {
           URL.revokeObjectURL(picture.url);
           pictures = pictures.filter((it) => it !== picture);
           update();
@@ -47,9 +47,9 @@ export const add = async (files) => {
   const problems = [];
   for (const file of files) {
     if (!KINDS.includes(file.type))
-      problems.push(t("{name} is no PNG, JPEG or WebP picture.", { name: file.name || "?" }));
+      problems.push(t("{name} is not a PNG, JPEG or WebP image.", { name: file.name || "?" }));
     else if (pictures.length >= limits.images)
-      problems.push(t("At most {number} pictures go along with a question.", { number: limits.images }));
+      problems.push(t("A message can have at most {number} images.", { number: limits.images }));
     else {
       try {
         const { base64, scaled } = await part("scaling");
@@ -80,10 +80,10 @@ export const start = () => {
     class: "unseen",
     tabindex: "-1",
     "aria-hidden": "true",
-    "aria-label": t("Add pictures"),
+    "aria-label": t("Add images"),
   });
   input.addEventListener("change", () => (add([...input.files]), (input.value = "")));
-  const label = t("Add pictures");
+  const label = t("Add images");
   find("#tools .chat-tools").append(
     h(
       "button",

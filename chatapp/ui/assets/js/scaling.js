@@ -14,7 +14,7 @@ export const base64 = async (blob) => {
 // Return what is to be sent of a picture: no side longer and no file larger than the server keeps of it.
 export const scaled = async (file, { imageSide, imageBytes }) => {
   const picture = await createImageBitmap(file).catch(() => null);
-  if (!picture) throw new Error(t("{name} is not a picture that can be read.", { name: file.name || "?" }));
+  if (!picture) throw new Error(t("{name} cannot be read as an image.", { name: file.name || "?" }));
   const scale = Math.min(1, imageSide / Math.max(picture.width, picture.height));
   if (scale === 1 && file.size <= imageBytes) return file;
   const canvas = h("canvas", { width: Math.round(picture.width * scale), height: Math.round(picture.height * scale) });

@@ -82,7 +82,7 @@ const row = (item) =>
   h(
     "li",
     { "data-id": item.id, class: item.id === open.id ? "open" : "" },
-    link(item, titleOf(item), item.writing && h("span", { class: "dot", title: t("is writing …") })),
+    link(item, titleOf(item), item.writing && h("span", { class: "dot", title: t("Writing…") })),
     iconButton(
       "dots",
       t("More about {title}", { title: titleOf(item) }),
@@ -104,7 +104,7 @@ const byDay = (items) => {
 };
 
 const more = (part, path) =>
-  part.cursor && h("button", { type: "button", class: "link", onclick: () => loadMore(part, path) }, t("Show older"));
+  part.cursor && h("button", { type: "button", class: "link", onclick: () => loadMore(part, path) }, t("Show older conversations"));
 
 const loadMore = (part, path) =>
   attempt(async () => {
@@ -124,11 +124,11 @@ const drawn = () => {
     more(list, "conversations?archived=0"),
     !list.items.length &&
       !list.pinned.length &&
-      h("p", { class: "quiet" }, t("Your conversations will be listed here.")),
+      h("p", { class: "quiet" }, t("Your conversations will appear here.")),
     h(
       "details",
       { open: archive.isOpen, ontoggle: (event) => openArchive(event.currentTarget.open) },
-      h("summary", {}, icon("archive"), t("Archive")),
+      h("summary", {}, icon("archive"), t("Archived")),
       h("ul", {}, archive.items.map(row)),
       more(archive, "conversations?archived=1"),
     ),
@@ -146,10 +146,10 @@ const found = () => [
     "h2",
     { role: "status" },
     hits.items.length
-      ? t("Found: {number}", { number: hits.items.length })
+      ? t("Results: {number}", { number: hits.items.length })
       : hits.cursor
-        ? t("Nothing yet in what was looked through.")
-        : t("Nothing was found."),
+        ? t("No results so far")
+        : t("No results"),
   ),
   h(
     "ul",
@@ -225,25 +225,25 @@ export const actions = (button, item) =>
     !item.temporary && ["pin", item.pinned ? t("Unpin") : t("Pin"), () => patch(item, { pinned: !item.pinned })],
     !item.temporary && [
       "archive",
-      item.archived ? t("Take out of the archive") : t("Archive it"),
+      item.archived ? t("Unarchive") : t("Archive"),
       () => setArchived(item, !item.archived),
     ],
     !item.temporary && ["link", t("Copy link"), () => copyLink(item)],
-    !item.temporary && ["download", t("Download to read (Markdown)"), `export/${encodeURIComponent(item.id)}.md`],
-    !item.temporary && ["download", t("Download complete (JSON)"), `export/${encodeURIComponent(item.id)}.json`],
+    !item.temporary && ["download", t("Download as Markdown"), `export/${encodeURIComponent(item.id)}.md`],
+    !item.temporary && ["download", t("Download as JSON"), `export/${encodeURIComponent(item.id)}.json`],
     ["trash", t("Delete"), () => remove(item)],
   ]);
 
 const setArchived = async (item, archived) => {
   if (await patch(item, { archived }))
-    tell(archived ? t("It is in the archive now.") : t("It is back in the list."), {
+    tell(archived ? t("Conversation archived.") : t("Conversation unarchived."), {
       undo: () => patch(item, { archived: !archived }),
     });
 };
 
 const copyLink = async (item) => {
   await copyText(new URL(addressOf(item.id), document.baseURI).href);
-  tell(t("The link is copied. It opens for you only."));
+  tell(t("Link copied. Only you can open it."));
 };
 
 const rename = (item) => {
@@ -301,7 +301,7 @@ export const start = () => {
       { class: "header-tools" },
       iconButton(
         "ghost",
-        t("Temporary chat: it is never stored"),
+        t("Temporary chat: never stored"),
         () => go("", { replace: true, isTemporary: !open.isTemporary }),
         { id: "temporary" },
       ),

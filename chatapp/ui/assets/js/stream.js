@@ -62,7 +62,7 @@ export const follow = async (path, take, events, controller = new AbortControlle
     events = null;
     if (!isMine()) return;
     const seconds = PAUSES[Math.min(failures++, PAUSES.length - 1)];
-    if (failures > 1) say(t("The line to the chat is lost; nothing is lost with it. Trying again …"));
+    if (failures > 1) say(t("Connection lost. Nothing you wrote is lost. Reconnecting…"));
     await pause(seconds);
   }
   if (isMine()) following = null;
@@ -80,7 +80,7 @@ export const post = async (path, asked, signal) => {
     } catch {}
     asked = { ...asked, again: true };
     if (seconds) {
-      say(t("The chat cannot be reached. Trying again …"));
+      say(t("The chat is unreachable. Trying again…"));
       await pause(seconds);
     }
   }

@@ -16,12 +16,12 @@ const privacy = () => {
   if (!model) return "";
   const place = models.placeName(model.place);
   const goes = place
-    ? t("What you write goes only to {model}, {place}.", { model: model.label, place })
-    : t("What you write goes only to the model that you choose.");
+    ? t("{model} answers, {place}.", { model: model.label, place })
+    : t("The chosen model answers.");
   const kept = open.isTemporary
-    ? t("This chat is temporary: it is never stored, and gone when you leave it.")
+    ? t("This chat is temporary: it is never stored and disappears when you leave it.")
     : t(
-        "Whoever runs this chat keeps your conversations; other people cannot see them. You can take them along or delete them.",
+        "The operator of this chat stores your conversations; other users can't see them. You can download or delete them.",
       );
   return `${goes} ${kept}`;
 };
@@ -33,7 +33,7 @@ export const start = () => {
     h(
       "section",
       { id: "welcome", "aria-label": t("Welcome") },
-      h("h2", {}, t("What can I help with?")),
+      h("h2", {}, t("How can I help?")),
       h(
         "div",
         { class: "examples" },

@@ -42,7 +42,7 @@ def test_the_chats_own_page_may_change_things(client, method, headers):
 def test_nobody_else_may(client, method, headers):
     refused = client.request(method, "/", headers=headers)
     assert refused.status_code == 403
-    assert refused.json()["error"]["text"] == "Only the chat's own page may ask for this. Nothing was changed."
+    assert refused.json()["error"]["text"] == "Only the chat's own page may send this request. Nothing was changed."
 
 
 def test_an_own_address_that_is_not_set_is_what_was_asked_for():

@@ -138,7 +138,7 @@ async def test_there_are_so_many_of_all():
     await streams.are_open(3)
     refused = await streams.ask("cleo")
     assert refused.status_code == 503
-    assert "Too many people" in json.loads(refused.content)["error"]["text"]
+    assert "too many open answers" in json.loads(refused.content)["error"]["text"]
     elsewhere = streams.ask("cleo", "/state")  # what is no stream is answered
     streams.end.set()
     assert (await elsewhere).status_code == 200
@@ -152,7 +152,7 @@ async def test_a_person_has_so_many_large_requests_on_their_way():
     await streams.are_open(2)
     refused = await streams.ask("ana", content=b"x" * 100)
     assert refused.status_code == 429
-    assert "several pictures at once" in refused.json()["error"]["text"]
+    assert "already sending several images" in refused.json()["error"]["text"]
     others = [streams.ask("ana", content=b"x" * 99), streams.ask("ana"), streams.ask("ben", content=b"x" * 100)]
     streams.end.set()
     assert [response.status_code for response in await asyncio.gather(*large, *others)] == [200] * 5
