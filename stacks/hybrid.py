@@ -10,6 +10,7 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 import pulumi_random as random
 
+from chatapp.store.firestore.schema import EXPIRING, EXPIRY_FIELD, INDEXED_FIELDS
 from stacks.chat_env import Sources, environment, secret_environment
 from stacks.components.chat import ChatApp, ChatAppArgs, Volume
 from stacks.components.cluster import AutopilotCluster, AutopilotClusterArgs, cluster_provider
@@ -54,17 +55,6 @@ BUILD_APIS = ("artifactregistry.googleapis.com", "cloudbuild.googleapis.com", "s
 
 # The namespace rejects pods outside the `restricted` Pod Security Standard, with a warning and an audit log entry.
 RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn", "audit")}
-
-# The history's fields in Firestore, as chatapp/store writes them (a test compares them).
-EXPIRY_FIELD = "expireAt"
-INDEXED_FIELDS = {
-    "conversations": ("updatedMs", "pinned"),
-    "messages": ("createdAt",),
-    "images": (),
-    "users": (),
-    "revocations": (),
-}
-EXPIRING = ("conversations", "messages", "images", "revocations")
 
 
 class HybridChat(pulumi.ComponentResource):

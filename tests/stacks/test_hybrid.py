@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 
 import pulumi
 import pytest
 from pulumi.runtime import rpc
 
 from chatapp.models import kubernetes_status as pods
+from chatapp.store.firestore import schema
 from stacks.components.chat import TOKEN_DIR
 from stacks.components.gpu_profiles import PROFILES
 from stacks.names import Names
 from tests.stacks.deployments import GCP, KUBERNETES, PROJECT, TOKEN
-from tests.stacks.recording import NUMBER, Deployed, Registered, deploy, seen, walk
+from tests.stacks.recording import NUMBER, ROOT, Deployed, Registered, deploy, seen, walk
 
 CLUSTER, DATABASE = "container/cluster:Cluster", "firestore/database:Database"
 
@@ -83,18 +86,16 @@ class TestOnGoogleCloud:
         assert database["deleteProtectionState"] != "DELETE_PROTECTION_ENABLED"
 
     def test_documents_expire_and_only_queried_fields_have_an_index(self) -> None:
-        from chatapp.store.firestore import documents
-
         fields = {(f["collection"], f["field"]): f for f in deployed().of_type("firestore/field:Field")}
         assert set(fields) == {
             (collection, name)
-            for collection, indexed in documents.INDEXED_FIELDS.items()
-            for name in ("*", *indexed, *([documents.EXPIRY_FIELD] if collection in documents.EXPIRING else []))
-        }, "the program and the chat name the same fields"
+            for collection, indexed in schema.INDEXED_FIELDS.items()
+            for name in ("*", *indexed, *([schema.EXPIRY_FIELD] if collection in schema.EXPIRING else []))
+        }, "every indexed and every expiring field is configured"
         for (collection, name), field in fields.items():
             orders = [index["order"] for index in field["indexConfig"].get("indexes", [])]
-            assert orders == (["ASCENDING", "DESCENDING"] if name in documents.INDEXED_FIELDS[collection] else [])
-            assert field.inputs.get("ttlConfig") == ({} if name == documents.EXPIRY_FIELD else None)
+            assert orders == (["ASCENDING", "DESCENDING"] if name in schema.INDEXED_FIELDS[collection] else [])
+            assert field.inputs.get("ttlConfig") == ({} if name == schema.EXPIRY_FIELD else None)
 
     def test_rules_deny_all_access_of_client_libraries(self) -> None:
         run = deployed()
@@ -702,3 +703,10 @@ def test_components_can_be_used_in_another_program() -> None:
     deployed = run(program)
     assert deployed.outputs == {"url": "http://llm.elsewhere.svc.cluster.local:8000"}
     assert deployed.one("Deployment", "llm")["spec.template.spec.nodeSelector"] == {"gpu": "big"}
+
+
+def test_the_firestore_schema_imports_only_the_standard_library() -> None:
+    program = "import sys, chatapp.store.firestore.schema; print(*{name.partition('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert not {"google", "gradio", "fastapi", "pydantic", "aiohttp"} & set(done.stdout.split())
+    assert "chatapp" in done.stdout.split()

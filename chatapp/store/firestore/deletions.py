@@ -15,7 +15,8 @@ from google.cloud.firestore import SERVER_TIMESTAMP
 
 from chatapp.domain.errors import StoreUnavailable
 from chatapp.store.firestore.client import committed, fetched, fetched_one
-from chatapp.store.firestore.documents import CONVERSATIONS, DELETIONS, IMAGES, MESSAGES, USERS, VERSION
+from chatapp.store.firestore.documents import VERSION
+from chatapp.store.firestore.schema import CONVERSATIONS, DELETIONS, IMAGES, MESSAGES, USERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -35,69 +35,13 @@ from chatapp.domain.conversation import (
 from chatapp.domain.sentences import from_json
 from chatapp.store.fields import clean, profile_fields, said
 from chatapp.store.fields import profile_of as profile_of_fields
+from chatapp.store.firestore.schema import EXPIRY_FIELD, PINNED_FIELD
 from chatapp.store.values import storable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from chatapp.domain.conversation import Profile
-
-USERS, CONVERSATIONS, MESSAGES, DELETIONS = "users", "conversations", "messages", "deletions"
-IMAGES, REVOCATIONS = "images", "revocations"
-
-# What queries order by, and the one thing that they ask for: single-field indexes are all that is needed.
-ORDER_FIELDS = {CONVERSATIONS: "updatedMs", MESSAGES: "createdAt"}
-PINNED_FIELD = "pinned"
-INDEXED_FIELDS = {
-    CONVERSATIONS: ("updatedMs", PINNED_FIELD),
-    MESSAGES: ("createdAt",),
-    IMAGES: (),
-    USERS: (),
-    REVOCATIONS: (),
-}
-# When a document may go, for Firestore's TTL policies of these collection groups; an index on it serves nothing either.
-EXPIRY_FIELD = "expireAt"
-EXPIRING = (CONVERSATIONS, MESSAGES, IMAGES, REVOCATIONS)
-# Every other field: an index would cost storage and time at every write, and would hold the text a second time.
-UNINDEXED_FIELDS = {
-    CONVERSATIONS: (
-        "v",
-        "title",
-        "model",
-        "systemPrompt",
-        "createdAt",
-        "persona",
-        "archived",
-        "branch",
-        "deletedMs",
-    ),
-    MESSAGES: (
-        "v",
-        "turnId",
-        "role",
-        "status",
-        "content",
-        "parts",
-        "rev",
-        "model",
-        "usage",
-        "secondsToFirstToken",
-        "finishReason",
-        "omittedMessages",
-        "error",
-        "follows",
-        "images",
-        "feedback",
-        "place",
-        "insteadOf",
-        "temperature",
-        "seconds",
-        "cost",
-    ),
-    IMAGES: ("v", "mediaType", "width", "height", "data"),
-    USERS: ("v", "rev", "personas", "parameters", "answerWithOther"),
-    REVOCATIONS: ("v", "beforeMs"),
-}
 
 VERSION = 1  # of the documents' shape, in "v"; a program that changes the shape can tell the old from the new
 # UTF-8 bytes of text in one document. A document holds 1 MiB (https://firebase.google.com/docs/firestore/quotas); the

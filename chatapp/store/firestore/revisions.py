@@ -13,14 +13,12 @@ from chatapp.domain.errors import ConversationNotFound, StoreUnavailable
 from chatapp.domain.sentences import Sentence
 from chatapp.store.firestore.client import committed, fetched_all
 from chatapp.store.firestore.documents import (
-    EXPIRY_FIELD,
-    IMAGES,
-    MESSAGES,
     Document,
     image_documents,
     message_documents,
     part_id,
 )
+from chatapp.store.firestore.schema import EXPIRY_FIELD, IMAGES, MESSAGES
 from chatapp.store.values import newest, refuse_too_large_images, refuse_too_much
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from google.cloud.firestore import Maximum
 
 from chatapp.store import Revocations
 from chatapp.store.firestore.client import committed, fetched
-from chatapp.store.firestore.documents import EXPIRY_FIELD, REVOCATIONS, USERS, VERSION, is_id, timestamp
+from chatapp.store.firestore.documents import VERSION, is_id, timestamp
+from chatapp.store.firestore.schema import EXPIRY_FIELD, REVOCATIONS, USERS
 
 if TYPE_CHECKING:
     from chatapp.store.firestore.client import Client

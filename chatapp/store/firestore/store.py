@@ -34,13 +34,6 @@ from chatapp.store.firestore.client import (
 )
 from chatapp.store.firestore.deletions import Tidying, begin_deletion
 from chatapp.store.firestore.documents import (
-    CONVERSATIONS,
-    EXPIRY_FIELD,
-    IMAGES,
-    MESSAGES,
-    ORDER_FIELDS,
-    PINNED_FIELD,
-    USERS,
     conversation_document,
     conversation_of,
     expiry,
@@ -57,6 +50,15 @@ from chatapp.store.firestore.documents import (
 from chatapp.store.firestore.profiles import put_profile
 from chatapp.store.firestore.revisions import Revisions, encoded
 from chatapp.store.firestore.revocations import put_revocation, revocations_of
+from chatapp.store.firestore.schema import (
+    CONVERSATIONS,
+    EXPIRY_FIELD,
+    IMAGES,
+    MESSAGES,
+    ORDER_FIELDS,
+    PINNED_FIELD,
+    USERS,
+)
 from chatapp.store.scanning import Scan
 from chatapp.store.values import (
     BEGINNING,
@@ -116,7 +118,7 @@ class FirestoreStore:
     it from the beginning. A write to an expired conversation that is still there brings it back.
 
     **Indexes**: queries order by, and ask for, `INDEXED_FIELDS`, which the automatic single-field indexes serve. No
-    composite index is needed, and everything in `firestore_documents.UNINDEXED_FIELDS` can be exempted.
+    composite index is needed, and everything in `schema.UNINDEXED_FIELDS` can be exempted.
 
     Args:
         project: the Google Cloud project.

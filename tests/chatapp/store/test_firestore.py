@@ -33,7 +33,8 @@ from chatapp.store.firestore import client as firestore_client
 from chatapp.store.firestore import deletions as firestore_deletions
 from chatapp.store.firestore import profiles as firestore_profiles
 from chatapp.store.firestore import store as firestore
-from chatapp.store.firestore.documents import (
+from chatapp.store.firestore.documents import PART_BYTES, uid
+from chatapp.store.firestore.schema import (
     CONVERSATIONS,
     DELETIONS,
     EXPIRING,
@@ -41,11 +42,9 @@ from chatapp.store.firestore.documents import (
     IMAGES,
     INDEXED_FIELDS,
     MESSAGES,
-    PART_BYTES,
     REVOCATIONS,
     UNINDEXED_FIELDS,
     USERS,
-    uid,
 )
 from chatapp.store.firestore.store import FirestoreStore
 from tests.chatapp.store.conftest import FirestorePlace, a_conversation, a_message
