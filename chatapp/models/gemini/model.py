@@ -10,11 +10,8 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import aclosing, suppress
-from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
-
-import aiohttp
 
 from chatapp.domain.conversation import Place, Role
 from chatapp.domain.errors import ModelError, ModelUnavailable
@@ -22,12 +19,13 @@ from chatapp.domain.sentences import Sentence
 from chatapp.models import ModelState, ModelStatus, Price, TextDelta, TimeLimits
 from chatapp.models.gemini.answer import Answer
 from chatapp.models.gemini.errors import NOT_SET_UP, Account, Problem, diagnosed
+from chatapp.models.gemini.genai_compat import closing_response, new_session
 from chatapp.models.prompt import alternating_turns, clean_text
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
-    from aiohttp.connector import Connection
+    import aiohttp
     from google import genai
     from google.auth.credentials import Credentials
     from google.genai import types
@@ -242,17 +240,16 @@ class GeminiModel:
         while True:
             started = False
             config = self._config(parameters)
-            responses: list[aiohttp.ClientResponse] = []
-            _responses.set(responses)
             try:
-                client = await self._client()
-                # The dictionaries are the SDK's own TypedDicts; its signature asks for a list of their union.
-                async for chunk in await client.aio.models.generate_content_stream(
-                    model=self._account.model, contents=cast("Any", turns), config=config
-                ):
-                    started = True
-                    yield chunk
-            except Exception as error:  # noqa: BLE001 - the SDK raises its own, aiohttp's, google-auth's, pydantic's ...
+                with closing_response():
+                    client = await self._client()
+                    # The dictionaries are the SDK's own TypedDicts; its signature asks for a list of their union.
+                    async for chunk in await client.aio.models.generate_content_stream(
+                        model=self._account.model, contents=cast("Any", turns), config=config
+                    ):
+                        started = True
+                        yield chunk
+            except Exception as error:  # noqa: BLE001  # the SDK raises its own, aiohttp's, google-auth's, pydantic's ...
                 problem = self._problem(error)
                 if not started and problem.refuses_thinking and "thinking_config" in config:
                     self._refuses_budget = True
@@ -262,9 +259,6 @@ class GeminiModel:
                     continue
                 # Without its cause: the SDK's errors quote what was sent and received, which no log may hold.
                 raise problem.as_error() from None
-            finally:
-                for response in responses:
-                    response.close()  # leaves the connection open if the response was read to its end
             return
 
     async def _client(self) -> genai.Client:
@@ -275,9 +269,7 @@ class GeminiModel:
         return (await asyncio.shield(opening)).client
 
     async def _open(self) -> _Connection:
-        session = aiohttp.ClientSession(
-            connector=_Connector(self._limits.connect), middlewares=(_remember_response,), trust_env=True
-        )
+        session = new_session(self._limits.connect)
         try:
             return _Connection(await asyncio.to_thread(self._make_client, session), session)
         except BaseException:
@@ -290,7 +282,6 @@ class GeminiModel:
 
         options = types.HttpOptions(
             base_url=self._base_url,
-            # A session of our own, because the SDK cannot limit connecting alone.
             aiohttp_client=session,
             # One attempt, said out loud: with no options at all the SDK waits 1 to 10 s after a failed connection and
             # asks once more (google-genai 3.4, _api_client.py, implicit_retry).
@@ -350,33 +341,3 @@ class _Connection:
         await self.client.aio.aclose()
         self.client.close()
         await self.session.close()
-
-
-class _Connector(aiohttp.TCPConnector):
-    """Limits connecting (name, TCP and TLS), which google-genai cannot: it hands aiohttp one total time or none."""
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__(limit=0)
-        self._seconds = seconds
-
-    async def connect(self, *args: Any, **kwargs: Any) -> Connection:  # noqa: ANN401 - aiohttp's, handed on as they are
-        async with asyncio.timeout(self._seconds):  # aiohttp makes a ConnectionTimeoutError of it
-            return await super().connect(*args, **kwargs)
-
-
-_responses: ContextVar[list[aiohttp.ClientResponse]] = ContextVar("responses")
-
-
-async def _remember_response(
-    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-) -> aiohttp.ClientResponse:
-    """Let `GeminiModel._chunks` close the response of the stream it opened, which the SDK gives no way to.
-
-    Closing the SDK's generator does not close the request: its HttpResponse and the generator over it refer to each
-    other, so that they wait for the garbage collector while Gemini writes on (google-genai 3.4, _api_client.py).
-    """
-    response = await handler(request)
-    responses = _responses.get([])
-    if not responses:  # else it belongs to a request that came after, in the same task
-        responses.append(response)
-    return response

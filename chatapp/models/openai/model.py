@@ -19,6 +19,7 @@ import structlog
 from chatapp.domain.errors import ModelError, ModelLoading, ModelUnavailable
 from chatapp.domain.sentences import Sentence
 from chatapp.models import ModelState, ModelStatus, TimeLimits
+from chatapp.models.openai.aiohttp_compat import pause_input
 from chatapp.models.openai.errors import Problems, ServerProblem
 from chatapp.models.openai.facts import Listing, listing, place_of, sees_by_name
 from chatapp.models.openai.http import ChatServer, bearer_key, server_address
@@ -39,9 +40,7 @@ RETRY_SECONDS: Final = 0.2
 
 _STRAGGLER_SECONDS = 1.0  # for usage and [DONE], which follow the finish reason: the answer itself is whole
 _TAIL_SECONDS = 0.1  # for the end of the response after [DONE]: one that is read to its end keeps its connection
-# After the first words, what comes within this time is taken together, as it is shown together: reading each token as
-# it comes cost twice the CPU per token (measured with 200 answers at 50 tokens/s, benchmarks/load.py).
-_GATHER_SECONDS = 0.08
+_BATCH_SECONDS = 0.08  # after the first text, in which tokens are read together, as they are shown together
 _DEFAULT_LIMITS = TimeLimits()
 log = structlog.get_logger(__name__)
 
@@ -276,7 +275,7 @@ class OpenAICompatibleModel:
     async def _read(self, response: aiohttp.ClientResponse, parser: AnswerParser, wait: float) -> bytes:
         """Return the next bytes, none at the end of the stream; how a whole answer ends does not matter."""
         if parser.tokens_seen and not parser.finished:
-            await _gather(response)
+            await pause_input(response, _BATCH_SECONDS)
         try:
             async with asyncio.timeout(max(wait, 0)):
                 return await response.content.readany()
@@ -311,15 +310,3 @@ class _Proof:
 
     at: float
     listing: Listing | None
-
-
-async def _gather(response: aiohttp.ClientResponse) -> None:
-    """Let a moment pass, in which what arrives waits in the system and wakes nobody here."""
-    transport = response.connection.transport if response.connection else None
-    if transport is None:  # all of it has arrived
-        return
-    transport.pause_reading()
-    try:
-        await asyncio.sleep(_GATHER_SECONDS)
-    finally:
-        transport.resume_reading()

@@ -25,6 +25,7 @@ from chatapp.domain.conversation import FinishReason, GenerationParameters, Imag
 from chatapp.domain.errors import Blocked, ContextTooLong, ModelError, ModelUnavailable, RateLimited
 from chatapp.models import Finish, ModelState, ModelStatus, Price, TextDelta, TimeLimits
 from chatapp.models.gemini import answer as gemini_answer
+from chatapp.models.gemini import genai_compat
 from chatapp.models.gemini import model as gemini_module
 from chatapp.models.gemini.model import DEFAULT_CONTEXT_TOKENS, THINKING_HEADROOM, GeminiModel, contents
 from tests.fakes import gemini_server as fake
@@ -649,14 +650,14 @@ async def test_a_finished_answer_leaves_its_connection_to_the_next(
     make: Callable[..., GeminiModel], server: GeminiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connects = 0
-    connect = gemini_module._Connector._create_connection
+    connect = genai_compat._Connector._create_connection
 
     async def counting(*args: Any, **kwargs: Any) -> Any:
         nonlocal connects
         connects += 1
         return await connect(*args, **kwargs)
 
-    monkeypatch.setattr(gemini_module._Connector, "_create_connection", counting)
+    monkeypatch.setattr(genai_compat._Connector, "_create_connection", counting)
     model = make()
     await answer_of(model)
     await answer_of(model)
