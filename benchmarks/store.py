@@ -23,7 +23,7 @@ from chatapp.store.sqlite.store import SQLiteStore
 from tests.fakes.stores import FakeCloud
 
 if TYPE_CHECKING:
-    from chatapp.store import ConversationStore
+    from chatapp.store import Store
 
 ROUNDS = 5  # the modes take turns, so that a busy moment of the machine hits both
 TURNS = 640  # per round
@@ -86,7 +86,7 @@ async def measure(mode: str, at_once: int, folder: str | None) -> tuple[float, l
     return rate, [append_ms for one in taken_ms for append_ms in one]
 
 
-async def talk(store: ConversationStore, turns: int) -> list[float]:
+async def talk(store: Store, turns: int) -> list[float]:
     """Return how long each append of a conversation took, in milliseconds."""
     taken_ms = []
     conversation = Conversation(id=new_id(), title="Benchmark", created_ms=now_ms(), updated_ms=now_ms())

@@ -15,7 +15,7 @@ from chatapp.domain.sentences import Sentence
 from chatapp.generation.queue import TurnLimits
 from chatapp.generation.runner import TurnRunner
 from chatapp.http import api, health
-from chatapp.http.api import user_data as belongings
+from chatapp.http.api import user_data
 from chatapp.http.api.requests import most_sent_bytes
 from chatapp.http.auth_setup import AuthSetup
 from chatapp.http.errors import add_exception_handlers
@@ -33,7 +33,7 @@ from chatapp.models.llamacpp.model import LlamaCppModel
 from chatapp.models.openai.model import OpenAICompatibleModel
 from chatapp.store.journal.store import JournaledStore
 from chatapp.store.sqlite.store import SQLiteStore
-from chatapp.store.temporary.router import WithTemporary
+from chatapp.store.temporary.router import StoreRouter
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from chatapp.limits.windows import Windows
     from chatapp.models import ChatModel
     from chatapp.server.metrics import Metrics
-    from chatapp.store import ConversationStore
+    from chatapp.store import Store
 
 
 async def create_app(settings: Settings, *, with_page: bool = True) -> FastAPI:
@@ -65,7 +65,7 @@ async def create_app(settings: Settings, *, with_page: bool = True) -> FastAPI:
     except ValueError as error:
         raise InvalidSettings(str(error)) from error
     catalog = Catalog(models, default=settings.default_model)
-    store = WithTemporary(await _store(settings))
+    store = StoreRouter(await _store(settings))
     metrics = _metrics(
         settings, catalog, store, running=lambda: turns.running_count, waiting=lambda: turns.waiting_count
     )
@@ -106,7 +106,7 @@ async def create_app(settings: Settings, *, with_page: bool = True) -> FastAPI:
     add_exception_handlers(app, root_url=settings.root_url)
     app.include_router(health.router)
     auth.add_routes(app, turns)
-    app.include_router(belongings.router(store, catalog, turns))
+    app.include_router(user_data.router(store, catalog, turns))
     app.include_router(api.router(settings, store, catalog, turns, conversations))
     if with_page:
         # Gradio is most of the start: whatever can be wrong with the settings or the data folder has been said by now.
@@ -197,7 +197,7 @@ def _models(settings: Settings) -> list[ChatModel]:
 def _metrics(
     settings: Settings,
     catalog: Catalog,
-    store: ConversationStore,
+    store: Store,
     *,
     running: Callable[[], int],
     waiting: Callable[[], int],
@@ -233,7 +233,7 @@ def _usage_limits(settings: Settings, windows: Windows | None, on_refused: Calla
     return UsageLimits(settings.user_quota, settings.shared_quota, windows, on_refused)
 
 
-async def _store(settings: Settings) -> ConversationStore:
+async def _store(settings: Settings) -> Store:
     try:
         if settings.store == "sqlite":
             return await SQLiteStore.open(settings.data_dir / "chat.db", retention_days=settings.retention_days)
@@ -249,7 +249,7 @@ async def _store(settings: Settings) -> ConversationStore:
         raise StoreUnavailable(f"{error} The setting for it is CHAT_DATA_DIR.", detail=error.detail) from error
 
 
-def _firestore(settings: Settings) -> ConversationStore:
+def _firestore(settings: Settings) -> Store:
     # Google's library takes a quarter of a second and 60 MB: only where it is used.
     try:
         from chatapp.store.firestore.store import FirestoreStore  # noqa: PLC0415

@@ -15,7 +15,7 @@ from chatapp.domain.errors import StoreUnavailable
 from chatapp.store import Revocations
 
 if TYPE_CHECKING:
-    from chatapp.store import ConversationStore
+    from chatapp.store import SessionStore
 
 CACHE_SECONDS = 30.0  # after which a revocation by another replica is known here
 STORE_TIMEOUT_SECONDS = 2.0  # a request waits no longer, and not at all after the store failed to answer
@@ -43,7 +43,7 @@ class RevokedSessions:
         seconds: the longest that a cookie can name a revoked session, and so how long a revocation is kept.
     """
 
-    def __init__(self, store: ConversationStore, *, seconds: float) -> None:
+    def __init__(self, store: SessionStore, *, seconds: float) -> None:
         self._store = store
         self._keep_ms = int(seconds * 1000)
         self._cache: OrderedDict[str, _CacheEntry] = OrderedDict()

@@ -12,12 +12,12 @@ from chatapp.domain.conversation import Feedback, MessageStatus, Role, now_ms
 from chatapp.domain.errors import ChatError, ConversationBusy, ConversationNotFound, InvalidMessage
 from chatapp.domain.sentences import Sentence
 from chatapp.models.prompt import clean_text
-from chatapp.store import Page
+from chatapp.store import Consistency, Page
 from chatapp.store.values import cursor_after
 
 if TYPE_CHECKING:
     from chatapp.conversations.turns import Turns
-    from chatapp.conversations.updates import Changes
+    from chatapp.conversations.updates import ConversationUpdates
     from chatapp.domain.conversation import Conversation, Image, Message
     from chatapp.store import ConversationStore, Hit
 
@@ -36,7 +36,12 @@ class Conversations:
     """
 
     def __init__(
-        self, store: ConversationStore, changes: Changes, turns: Turns, *, undo_seconds: float = UNDO_SECONDS
+        self,
+        store: ConversationStore,
+        changes: ConversationUpdates,
+        turns: Turns,
+        *,
+        undo_seconds: float = UNDO_SECONDS,
     ) -> None:
         self.undo_seconds = undo_seconds
         self._store = store
@@ -74,13 +79,15 @@ class Conversations:
         page = await self._store.search(user, clean_text(text), cursor=cursor)
         return Page([hit for hit in page.items if not hit.conversation.deleted_ms], page.cursor)
 
-    async def open(self, user: str, conversation_id: str, *, fresh: bool = True) -> Conversation:
+    async def open(
+        self, user: str, conversation_id: str, *, consistency: Consistency = Consistency.LATEST
+    ) -> Conversation:
         """Return a conversation.
 
         Raises:
             ConversationNotFound: there is none, or it is deleted.
         """
-        return await self._changes.known(user, conversation_id, fresh=fresh)
+        return await self._changes.get(user, conversation_id, consistency=consistency)
 
     async def rename(self, user: str, conversation_id: str, title: str) -> Conversation:
         """Give a conversation another title.
@@ -113,7 +120,7 @@ class Conversations:
         if self._turns.is_busy(user, conversation_id):
             raise ConversationBusy
         if message_id:
-            await self._store.message(user, conversation_id, message_id, fresh=False)
+            await self._store.message(user, conversation_id, message_id, consistency=Consistency.CACHED)
         return await self._changed(user, conversation_id, branch=message_id)
 
     async def rate(self, user: str, conversation_id: str, message_id: str, feedback: Feedback) -> None:
@@ -123,8 +130,8 @@ class Conversations:
             ConversationBusy: it is still being written.
             ConversationNotFound: there is no such answer.
         """
-        await self.open(user, conversation_id, fresh=False)
-        message: Message = await self._store.message(user, conversation_id, message_id, fresh=False)
+        await self.open(user, conversation_id, consistency=Consistency.CACHED)
+        message: Message = await self._store.message(user, conversation_id, message_id, consistency=Consistency.CACHED)
         if message.role is not Role.ASSISTANT:
             raise ConversationNotFound(detail="no answer")
         if message.status is MessageStatus.STREAMING:
@@ -135,14 +142,17 @@ class Conversations:
 
     async def image(self, user: str, conversation_id: str, image_id: str) -> Image:
         """Return a picture of a question."""
-        await self.open(user, conversation_id, fresh=False)
+        await self.open(user, conversation_id, consistency=Consistency.CACHED)
         return await self._store.image(user, conversation_id, image_id)
 
     async def delete(self, user: str, conversation_id: str) -> None:
         """Delete a conversation; for a moment that can be undone. An answer that is being written in it ends first."""
         await self._turns.stop(user, conversation_id)
         await self._changes.change(
-            user, conversation_id, lambda one: dataclasses.replace(one, deleted_ms=now_ms()), fresh=True
+            user,
+            conversation_id,
+            lambda one: dataclasses.replace(one, deleted_ms=now_ms()),
+            consistency=Consistency.LATEST,
         )
         self._purge_later(user, conversation_id, self.undo_seconds)
 
@@ -172,7 +182,7 @@ class Conversations:
             user,
             conversation_id,
             lambda one: dataclasses.replace(one, **fields),  # type: ignore[arg-type]  # names are Conversation's own
-            fresh=True,
+            consistency=Consistency.LATEST,
         )
 
     def _purge_if_due(self, user: str, one: Conversation) -> None:

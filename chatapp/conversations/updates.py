@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from chatapp.domain.errors import ConversationNotFound
+from chatapp.store import Consistency
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from chatapp.store import ConversationStore
 
 
-class Changes:
+class ConversationUpdates:
     """Changes conversations; a store replaces them whole, so that two changes at once would undo each other."""
 
     def __init__(self, store: ConversationStore) -> None:
@@ -28,7 +29,7 @@ class Changes:
         conversation_id: str,
         change: Callable[[Conversation], Conversation],
         *,
-        fresh: bool = False,
+        consistency: Consistency = Consistency.CACHED,
         deleted_too: bool = False,
     ) -> Conversation:
         """Store what ``change`` makes of a conversation, if that is another, and return it.
@@ -38,21 +39,26 @@ class Changes:
             StoreUnavailable: it was not changed.
         """
         async with self._lock(user, conversation_id):
-            before = await self.known(user, conversation_id, fresh=fresh, deleted_too=deleted_too)
+            before = await self.get(user, conversation_id, consistency=consistency, deleted_too=deleted_too)
             after = change(before)
             if after != before:
                 await self._store.update(user, after)
         return after
 
-    async def known(
-        self, user: str, conversation_id: str, *, fresh: bool = False, deleted_too: bool = False
+    async def get(
+        self,
+        user: str,
+        conversation_id: str,
+        *,
+        consistency: Consistency = Consistency.CACHED,
+        deleted_too: bool = False,
     ) -> Conversation:
-        """Return a conversation, as this process knows it if it need not be ``fresh``.
+        """Return a conversation.
 
         Raises:
             ConversationNotFound: there is none, or it is deleted and ``deleted_too`` is not set.
         """
-        conversation = await self._store.conversation(user, conversation_id, fresh=fresh)
+        conversation = await self._store.conversation(user, conversation_id, consistency=consistency)
         if conversation.deleted_ms and not deleted_too:
             raise ConversationNotFound(detail="deleted")
         return conversation

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from chatapp.domain.conversation import Message
 
 
-class Branches:
+class MessageTree:
     """The messages of a conversation by what they follow.
 
     What was stored before there were versions follows the one before it. What follows a message that is not there any

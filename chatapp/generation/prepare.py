@@ -15,15 +15,16 @@ from chatapp.domain.conversation import (
     now_ms,
 )
 from chatapp.domain.errors import ConversationBusy, MessageNotFound, NothingToContinue
-from chatapp.domain.message_tree import Branches
+from chatapp.domain.message_tree import MessageTree
 from chatapp.generation.titles import first_words
 from chatapp.generation.turn import Prompt, Turn
 from chatapp.models.images import check_images
+from chatapp.store import Consistency
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from chatapp.conversations.updates import Changes
+    from chatapp.conversations.updates import ConversationUpdates
     from chatapp.generation.final_save import FinalSaves, Key
     from chatapp.generation.model_choice import ModelChoice
     from chatapp.generation.requests import TurnRequest
@@ -53,7 +54,7 @@ class TurnPreparation:
     """
 
     def __init__(
-        self, store: ConversationStore, changes: Changes, final_saves: FinalSaves, *, batch_seconds: float
+        self, store: ConversationStore, changes: ConversationUpdates, final_saves: FinalSaves, *, batch_seconds: float
     ) -> None:
         self._store = store
         self._changes = changes
@@ -70,8 +71,8 @@ class TurnPreparation:
         """
         user, conversation_id = key
         is_new = not request.conversation_id
-        current = None if is_new else await self._changes.known(*key)
-        before = Branches([] if is_new else await self._idle_messages(key))
+        current = None if is_new else await self._changes.get(*key)
+        before = MessageTree([] if is_new else await self._idle_messages(key))
         follows = "" if current is None else _checked_follows(before, request.follows, current.branch)
         turn_id, created_ms = new_id(), _next_created_ms(before)
         question = Message(
@@ -108,7 +109,7 @@ class TurnPreparation:
         Raises:
             MessageNotFound: there is no such question.
         """
-        current, before = await self._changes.known(*key), Branches(await self._idle_messages(key))
+        current, before = await self._changes.get(*key), MessageTree(await self._idle_messages(key))
         messages = before.path_to(question_id)
         if not messages or messages[-1].role is not Role.USER:
             raise MessageNotFound
@@ -124,14 +125,14 @@ class TurnPreparation:
         Raises:
             NothingToContinue: it is complete, or is not the last message that is shown.
         """
-        conversation, stored = await self._changes.known(*key), await self._idle_messages(key)
-        branches = Branches(stored)
+        conversation, stored = await self._changes.get(*key), await self._idle_messages(key)
+        branches = MessageTree(stored)
         shown = {message.id: message for message, _ in branches.shown(conversation.branch)}
         early = shown.get(message_id)
         if early is None or not can_continue(early) or branches.is_followed(message_id):
             raise NothingToContinue
         follows = branches.before(message_id)
-        before = Branches([message for message in stored if message.id != message_id])
+        before = MessageTree([message for message in stored if message.id != message_id])
         answer = dataclasses.replace(
             early,
             status=MessageStatus.STREAMING,
@@ -163,7 +164,7 @@ class TurnPreparation:
         user: str,
         conversation: Conversation,
         question: Message | None,
-        before: Branches,
+        before: MessageTree,
         follows: str,
         answers: Sequence[Message],
         messages: Sequence[Message],
@@ -177,7 +178,7 @@ class TurnPreparation:
             question,
             list(zip(answers, prompts, strict=True)),
             follows=follows,
-            branches=Branches([*before.messages.values(), *new]),
+            branches=MessageTree([*before.messages.values(), *new]),
             batch_seconds=self._batch_seconds,
         )
 
@@ -197,7 +198,7 @@ class TurnPreparation:
             StoreUnavailable: the end of the last answer could not be stored, and still cannot.
         """
         await self._final_saves.save_pending(key)
-        messages = await self._store.messages(*key, fresh=False)
+        messages = await self._store.messages(*key, consistency=Consistency.CACHED)
         for number, message in enumerate(messages):
             if message.status is MessageStatus.STREAMING:
                 now = await self._store.message(*key, message.id)
@@ -207,7 +208,7 @@ class TurnPreparation:
         return messages
 
 
-def _checked_follows(before: Branches, follows: str | None, branch: str) -> str:
+def _checked_follows(before: MessageTree, follows: str | None, branch: str) -> str:
     """Return the id of the answer that a question follows, "" for none."""
     if follows is None:
         path = before.path(branch)
@@ -217,7 +218,7 @@ def _checked_follows(before: Branches, follows: str | None, branch: str) -> str:
     return follows
 
 
-def _next_created_ms(before: Branches) -> int:
+def _next_created_ms(before: MessageTree) -> int:
     """Return the current time, or a later one if the clock was set back, so that the order never changes."""
     last = next(reversed(before.messages.values()), None)
     return max(now_ms(), last.created_ms + 1 if last else 0)
@@ -240,7 +241,7 @@ def _empty_answer(choice: ModelChoice, message_id: str, turn_id: str, created_ms
 
 
 def _update(
-    choice: ModelChoice, before: Branches, follows: str, persona: str | None
+    choice: ModelChoice, before: MessageTree, follows: str, persona: str | None
 ) -> Callable[[Conversation], Conversation]:
     """Return a function that stores the chosen model and instructions in a conversation, and shows the new messages."""
 

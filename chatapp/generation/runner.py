@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from chatapp.conversations.updates import Changes
+from chatapp.conversations.updates import ConversationUpdates
 from chatapp.domain.conversation import MessageStatus, new_id
 from chatapp.domain.errors import ConversationBusy, ConversationNotFound, InvalidMessage, ModelUnavailable
 from chatapp.domain.sentences import Sentence
@@ -21,6 +21,7 @@ from chatapp.generation.queue import TurnLimits, TurnQueue
 from chatapp.generation.titles import Titles
 from chatapp.limits import NoLimits
 from chatapp.models.prompt import clean_text
+from chatapp.store import Consistency
 from chatapp.store.temporary.router import PREFIX, is_temporary
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class TurnRunner:
         titles: bool = False,
         on_end: Callable[[Message, float], None] = lambda _answer, _seconds: None,
     ) -> None:
-        self.changes = Changes(store)
+        self.changes = ConversationUpdates(store)
         self._store = store
         self._models = ModelChooser(catalog)
         self._max_message_chars = max_message_chars
@@ -304,7 +305,7 @@ class TurnRunner:
         try:
             messages = await self._store.messages(*key)
             if any(message.id == message_id for message in messages):
-                return await self._store.conversation(*key, fresh=False)
+                return await self._store.conversation(*key, consistency=Consistency.CACHED)
         except ConversationNotFound:
             pass  # the first message of a new conversation, which was not stored
         return None

@@ -16,7 +16,7 @@ from chatapp.models import TextDelta
 from chatapp.models.prompt import clean_text
 
 if TYPE_CHECKING:
-    from chatapp.conversations.updates import Changes
+    from chatapp.conversations.updates import ConversationUpdates
     from chatapp.domain.conversation import Conversation
     from chatapp.generation.turn import RunningAnswer, Turn
     from chatapp.limits import Limits
@@ -49,7 +49,7 @@ class Titles:
         limits: counts the tokens of titles; once the limit of all users is reached, the first words stay.
     """
 
-    def __init__(self, changes: Changes, limits: Limits) -> None:
+    def __init__(self, changes: ConversationUpdates, limits: Limits) -> None:
         self._changes = changes
         self._limits = limits
         self._running: set[asyncio.Task[str]] = set()

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
     from chatapp.domain.conversation import Conversation, GenerationParameters, Message, MessageStatus, Usage
-    from chatapp.domain.message_tree import Branches
+    from chatapp.domain.message_tree import MessageTree
     from chatapp.models.context_window import ContextWindow
 
 KEEPALIVE_SECONDS = 10.0  # after which subscribers are told that nothing has changed
@@ -51,7 +51,7 @@ class Turn:
         answers: Sequence[tuple[Message, Prompt]],
         *,
         follows: str,
-        branches: Branches,
+        branches: MessageTree,
         batch_seconds: float,
     ) -> None:
         self.user = user

@@ -19,7 +19,7 @@ from chatapp.domain.sentences import Sentence
 from chatapp.http.api.account import Account, SignOut
 from chatapp.http.errors import error_response
 from chatapp.http.pages.navigation import own_page
-from chatapp.userdata.merge_guest import TakingAlong
+from chatapp.userdata.merge_guest import GuestMerge
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from chatapp.auth import Authenticator, AuthResult
     from chatapp.config.settings import Settings
     from chatapp.conversations.turns import Turns
-    from chatapp.store import ConversationStore
+    from chatapp.store import Store
 
 
 class AuthSetup:
@@ -49,7 +49,7 @@ class AuthSetup:
     def __init__(
         self,
         settings: Settings,
-        store: ConversationStore,
+        store: Store,
         on_refused: Callable[[str], None] = lambda _limit: None,
     ) -> None:
         self._settings = settings
@@ -89,7 +89,7 @@ class AuthSetup:
         """Add the routes for the account, and for signing in and out where users do that in the chat."""
         account = Account(
             self._settings,
-            TakingAlong(self._store, turns),
+            GuestMerge(self._store, turns),
             self._guests if self._cookie_secret else None,
             sign_out_url=SIGN_OUT_URL if self._settings.identity == "iap" else "",
         )

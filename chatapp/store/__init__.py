@@ -1,8 +1,21 @@
-"""The one seam to any place that keeps conversations."""
+"""Stores: the protocols that every adapter keeps (SQLite, Firestore, the journal in front of it, memory).
+
+An adapter implements `Store`. Code that needs a part of it asks for `ConversationStore`, `ProfileStore` or
+`SessionStore`. This package knows nothing of HTTP, models or settings.
+
+Every call:
+
+- is scoped to one user: it never reads or changes data of another user;
+- is durable when it returns: the change survives ``kill -9`` of the process. A call that raises has changed nothing;
+  across a network the change may have been made and its reply lost, and the same call again is safe (idempotent);
+- raises ConversationNotFound if the user has no such conversation (deleted, never created, or another user's), and
+  StoreUnavailable if the store cannot be read or written now.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -13,9 +26,20 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+class Consistency(Enum):
+    """How current a read must be."""
+
+    CACHED = "cached"
+    """What this process last read, with every write made here: no wait for a network if it is cached."""
+    LATEST = "latest"
+    """What the store holds now; if the store does not answer in time, what is cached."""
+    STRICT = "strict"
+    """What the store holds now, or an error: for code that deletes what it has read."""
+
+
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """A part of a longer list; ``cursor`` asks for the next part and is None at the end."""
+    """A part of a longer list; ``cursor`` continues it and is None at the end."""
 
     items: Sequence[T]
     cursor: str | None
@@ -23,12 +47,12 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """Where a search found its words: in a message, or only in the title.
+    """Where a search matched: in a message, or only in the title.
 
     Attributes:
-        message_id: the newest message that has them all; "" for the title.
-        before: the text before ``match``, as ``after`` is the one behind it: about 60 characters of what was written,
-            with "…" where it goes on.
+        message_id: the newest message that has all words; "" for the title.
+        before: up to about 60 characters of text before ``match``, as ``after`` is behind it, with "…" where the text
+            continues.
     """
 
     conversation: Conversation
@@ -40,12 +64,12 @@ class Hit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreStatus:
-    """How a store is doing, as far as it knows without asking anybody.
+    """The state of a store, as far as it knows without a request.
 
     Attributes:
-        waiting_writes: how many writes are safe on this disk and not in the cloud yet.
-        waiting_bytes: how many bytes of text and facts they hold.
-        waiting_seconds: how long the oldest of them has been waiting.
+        waiting_writes: writes that are durable on this disk and not yet in the cloud.
+        waiting_bytes: bytes of text and fields that they hold.
+        waiting_seconds: the age of the oldest of them.
         reachable: False when the last delivery to the cloud failed.
         full: so much waits that new messages are refused.
     """
@@ -59,60 +83,56 @@ class StoreStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revocations:
-    """Which of a user's sessions are ended, whatever cookie still names them.
+    """Which sessions of a user are revoked.
 
     Attributes:
-        before_ms: those that began then or earlier, in milliseconds since the epoch.
-        sessions: and these, by their ids.
+        before_ms: sessions that began then or earlier, in milliseconds since the epoch.
+        sessions: ids of further sessions.
     """
 
     before_ms: int = 0
     sessions: frozenset[str] = frozenset()
 
     def end(self, session: str, began_ms: int) -> bool:
-        """Return whether a session is ended."""
+        """Return whether a session is revoked."""
         return began_ms <= self.before_ms or session in self.sessions
 
     def joined(self, other: Revocations) -> Revocations:
-        """Return both."""
+        """Return the union of both."""
         before_ms = max(self.before_ms, other.before_ms)
         return Revocations(before_ms=before_ms, sessions=self.sessions | other.sessions)
 
 
 class ConversationStore(Protocol):
-    """Keeps conversations; every call is scoped to one user, and nothing of another user is ever read or changed.
-
-    A call that returns has made its change durable: it survives ``kill -9`` of the app. A call that raises has changed
-    nothing; where a network is between, all of it may have been done and its reply lost: the same call again is safe.
-
-    ``fresh=False`` says that what this process knows is enough: what it last saw, with all that was written here. So
-    nothing waits for a network where that can be avoided; if this process knows nothing, it is read as ever.
-    ``certain=True`` is the contrary: nothing is shown that the place did not say just now, for whoever deletes what was
-    read.
-
-    Raises (every call):
-        ConversationNotFound: the user has no such conversation (deleted, never there, or somebody else's).
-        StoreUnavailable: the place cannot be read or written now.
-    """
+    """Stores conversations with their messages and images."""
 
     async def conversations(
-        self, user: str, *, limit: int = 50, cursor: str | None = None, fresh: bool = True
+        self,
+        user: str,
+        *,
+        limit: int = 50,
+        cursor: str | None = None,
+        consistency: Consistency = Consistency.LATEST,
     ) -> Page[Conversation]:
         """List the user's conversations, the last updated first. An invalid cursor starts at the beginning.
 
-        A page has ``limit`` conversations if there are so many; one that has fewer may still have a cursor.
+        A page has ``limit`` conversations if there are as many; a shorter one may still have a cursor.
         """
 
-    async def conversation(self, user: str, conversation_id: str, *, fresh: bool = True) -> Conversation:
+    async def conversation(
+        self, user: str, conversation_id: str, *, consistency: Consistency = Consistency.LATEST
+    ) -> Conversation:
         """Return one conversation."""
 
     async def messages(
-        self, user: str, conversation_id: str, *, fresh: bool = True, certain: bool = False
+        self, user: str, conversation_id: str, *, consistency: Consistency = Consistency.LATEST
     ) -> list[Message]:
         """Return all messages of a conversation by ``(created_ms, id)``, their images without data."""
 
-    async def message(self, user: str, conversation_id: str, message_id: str, *, fresh: bool = True) -> Message:
-        """Return one message, without reading the others; its images without data.
+    async def message(
+        self, user: str, conversation_id: str, message_id: str, *, consistency: Consistency = Consistency.LATEST
+    ) -> Message:
+        """Return one message without reading the others; its images without data.
 
         Raises:
             ConversationNotFound: the user has no such message.
@@ -125,66 +145,77 @@ class ConversationStore(Protocol):
             ConversationNotFound: the user has no such image.
         """
 
-    async def pinned(self, user: str, *, fresh: bool = True) -> list[Conversation]:
-        """Return the user's pinned conversations, archived ones too, the last updated first, 100 at most.
+    async def pinned(self, user: str, *, consistency: Consistency = Consistency.LATEST) -> list[Conversation]:
+        """Return up to 100 pinned conversations of the user, archived ones too, the last updated first.
 
-        Those that are marked as deleted are not among them.
+        Conversations marked as deleted are left out.
         """
 
     async def search(self, user: str, text: str, *, limit: int = 20, cursor: str | None = None) -> Page[Hit]:
-        """Find the conversations with a message, or else a title, that has all words of a text, as parts of words too.
+        """Find conversations in which a message, or else the title, contains all words of a text (substrings count).
 
-        The last updated first, 50 at most at a time, one hit for each; without those that are marked as deleted. How a
-        word is written makes no difference (see `chatapp.store.folding`). A page that is not full, or empty, may still
-        have a cursor: there is more to look at.
+        The last updated first, at most 50 per page, one hit per conversation, without those marked as deleted. Words
+        are compared folded (see `chatapp.store.folding`). A page that is short or empty may still have a cursor: more
+        conversations are left to search.
         """
 
     async def create(self, user: str, conversation: Conversation, *messages: Message) -> None:
-        """Add a conversation with its first messages, all or nothing; again with the same id changes nothing.
+        """Add a conversation with its first messages, all or nothing; the same id again changes nothing.
 
-        An id that another user has raises `ConversationNotFound`, or is this user's own from here on: ids are never
-        shared, whoever makes them.
+        An id that another user has either raises `ConversationNotFound` or becomes this user's separate conversation:
+        conversations are never shared.
         """
 
     async def update(self, user: str, conversation: Conversation) -> None:
-        """Replace all of a conversation but its id and ``created_ms``; ``updated_ms`` never goes back."""
+        """Replace every field of a conversation but its id and ``created_ms``; ``updated_ms`` never goes back."""
 
     async def append(self, user: str, conversation_id: str, *messages: Message) -> None:
         """Add messages, or replace those with the same id and a lower revision, all or nothing.
 
-        Idempotent: the same call again changes nothing. The conversation's ``updated_ms`` becomes the newest message's
-        ``created_ms`` if that is later.
+        Idempotent. The conversation's ``updated_ms`` becomes the newest message's ``created_ms`` if that is later.
 
-        Images come with the first revision of their message, and with data: of `values.IMAGE_BYTES` at most, others
-        raise StoreUnavailable, in words. They never change; a newer revision names the same, with data or without.
+        Images come with the first revision of their message, with data of at most `values.IMAGE_BYTES`; a larger one
+        raises StoreUnavailable. They never change; a newer revision names the same images, with data or without.
         """
 
     async def delete(self, user: str, conversation_id: str) -> None:
-        """Delete a conversation and all its messages and images for good; one that is not there is fine."""
-
-    async def profile(self, user: str, *, fresh: bool = True, certain: bool = False) -> Profile:
-        """Return what is remembered of the user; an empty profile if nothing is."""
-
-    async def save_profile(self, user: str, profile: Profile) -> None:
-        """Remember a profile, unless one of the same or a higher revision is there: then nothing changes."""
-
-    async def delete_profile(self, user: str) -> None:
-        """Forget the user's profile for good, whatever its revision."""
-
-    async def revocations(self, user: str) -> Revocations:
-        """Return which of the user's sessions are ended."""
-
-    async def revoke(self, user: str, *, session: str = "", before_ms: int = 0, until_ms: int) -> None:
-        """End one session of the user (an id that a document can have), or all that began up to ``before_ms``.
-
-        What was ended stays ended; from ``until_ms`` on, when no cookie can name it any more, it may be forgotten.
-        """
+        """Delete a conversation and all its messages and images for good; a missing one is no error."""
 
     def pending(self, user: str, conversation_id: str = "") -> bool:
-        """Return whether something of a conversation, or of the profile, is safe here and not in the cloud yet."""
+        """Return whether a write of a conversation, or of the profile (""), has yet to reach the cloud."""
+
+
+class ProfileStore(Protocol):
+    """Stores one profile per user."""
+
+    async def profile(self, user: str, *, consistency: Consistency = Consistency.LATEST) -> Profile:
+        """Return the user's profile; an empty one if none is stored."""
+
+    async def save_profile(self, user: str, profile: Profile) -> None:
+        """Store a profile, unless one of the same or a higher revision is stored: then nothing changes."""
+
+    async def delete_profile(self, user: str) -> None:
+        """Delete the user's profile for good, whatever its revision."""
+
+
+class SessionStore(Protocol):
+    """Stores which sessions are revoked."""
+
+    async def revocations(self, user: str) -> Revocations:
+        """Return which of the user's sessions are revoked."""
+
+    async def revoke(self, user: str, *, session: str = "", before_ms: int = 0, until_ms: int) -> None:
+        """Revoke one session of the user (an id that a document can have), or all that began up to ``before_ms``.
+
+        A revocation is permanent; from ``until_ms`` on, when the session's cookie has expired, it may be forgotten.
+        """
+
+
+class Store(ConversationStore, ProfileStore, SessionStore, Protocol):
+    """Everything that the chat stores, in one place."""
 
     def status(self) -> StoreStatus:
-        """Return how the store is doing; asks nobody, so that anybody may ask often."""
+        """Return the state of the store; makes no request, so it may be called often."""
 
     async def aclose(self) -> None:
-        """Finish what was accepted and release the place."""
+        """Finish the accepted writes and release the store."""

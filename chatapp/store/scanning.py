@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from chatapp.domain.errors import ConversationNotFound
-from chatapp.store import Hit, Page
+from chatapp.store import Consistency, Hit, Page
 from chatapp.store.folding import fold
 from chatapp.store.snippets import has_all, snippet, words_of
 from chatapp.store.values import MAX_HITS, MAX_PAGE, cursor_after
@@ -28,12 +28,14 @@ REMEMBERED_BYTES = 32_000_000
 
 
 class Readable(Protocol):
-    """What is searched: a part of `chatapp.store.ConversationStore`."""
+    """What is searched: a part of `chatapp.store.Store`."""
 
     async def conversations(self, user: str, *, limit: int = 50, cursor: str | None = None) -> Page[Conversation]:
         """List the user's conversations, the last updated first."""
 
-    async def messages(self, user: str, conversation_id: str, *, fresh: bool = True) -> Sequence[Message]:
+    async def messages(
+        self, user: str, conversation_id: str, *, consistency: Consistency = Consistency.LATEST
+    ) -> Sequence[Message]:
         """Return all messages of a conversation."""
 
 
@@ -132,7 +134,7 @@ class Scan:
             return known.what, 0
         with self._reading(name) as reading:
             try:
-                messages = await self._place.messages(user, conversation.id, fresh=False)
+                messages = await self._place.messages(user, conversation.id, consistency=Consistency.CACHED)
             except ConversationNotFound:  # deleted meanwhile
                 return [], 1
             texts = await asyncio.to_thread(_folded, messages)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from chatapp.config.settings import Settings
-    from chatapp.store import ConversationStore
+    from chatapp.store import Store
 
 # Exit statuses.
 ALL, PART, FAILED = 0, 1, 2
@@ -86,7 +86,7 @@ def place(settings: Settings) -> str:
 
 
 @asynccontextmanager
-async def history(settings: Settings) -> AsyncIterator[ConversationStore]:
+async def history(settings: Settings) -> AsyncIterator[Store]:
     """Open the history that the settings name, as `chatapp.app` does, but for the journal.
 
     A chat that runs keeps its journal to itself, and Firestore takes what is written beside it.
@@ -94,7 +94,7 @@ async def history(settings: Settings) -> AsyncIterator[ConversationStore]:
     Raises:
         CannotBegin: a chat that runs uses the file, or it cannot be used.
     """
-    store: ConversationStore
+    store: Store
     if settings.store == "sqlite":
         try:
             store = await SQLiteStore.open(settings.data_dir / "chat.db")

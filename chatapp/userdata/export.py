@@ -10,35 +10,34 @@ import unicodedata
 import zipfile
 from typing import TYPE_CHECKING
 
-from chatapp.userdata import json_archive as archive
-from chatapp.userdata import markdown
-from chatapp.userdata.json_archive import moment
+from chatapp.userdata import json_export, markdown
+from chatapp.userdata.json_export import moment
 from chatapp.userdata.queries import everything
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from chatapp.domain.conversation import Image
-    from chatapp.store import ConversationStore
+    from chatapp.store import Store
 
 PICTURES = "pictures"  # the folder in the zip file
 ZIP_YEARS = 1980, 2107  # what the format can say
 
 
-async def as_json(store: ConversationStore, user: str) -> AsyncGenerator[bytes]:
-    """Yield the document that `chatapp.userdata.json_archive` describes.
+async def as_json(store: Store, user: str) -> AsyncGenerator[bytes]:
+    """Yield the document that `chatapp.userdata.json_export` describes.
 
     Raises:
         StoreUnavailable: not everything can be read; what came before is no valid JSON.
     """
-    before = archive.beginning(user, await store.profile(user))
+    before = json_export.header(user, await store.profile(user))
     async for conversation, messages in everything(store, user):
-        yield before + await asyncio.to_thread(archive.encoded, conversation, messages)
+        yield before + await asyncio.to_thread(json_export.encode, conversation, messages)
         before = b",\n"
-    yield (b"" if before == b",\n" else before) + archive.END
+    yield (b"" if before == b",\n" else before) + json_export.FOOTER
 
 
-async def as_zip(store: ConversationStore, user: str, label: Callable[[str], str]) -> AsyncGenerator[bytes]:
+async def as_zip(store: Store, user: str, label: Callable[[str], str]) -> AsyncGenerator[bytes]:
     """Yield a zip file with a Markdown file for each conversation, and the pictures that they show.
 
     ``label`` turns a model's id into its name.

@@ -18,7 +18,7 @@ from chatapp.store.firestore.client import READ_ATTEMPT_S, READ_CALL_S, Connecti
 from chatapp.userdata.cli import ALL, FAILED, PART, history, oldest_ms, owner, place, run, say
 from chatapp.userdata.codelab_session import session_of
 from chatapp.userdata.insert import Added, add
-from chatapp.userdata.json_archive import iso
+from chatapp.userdata.json_export import iso
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from google.cloud.firestore import AsyncQuery, DocumentSnapshot
 
     from chatapp.config.settings import Settings
-    from chatapp.store import ConversationStore
+    from chatapp.store import Store
 
 DATABASE, COLLECTION = "chat-app-db", "chat_sessions"
 NO_SESSION = "initialize"  # written by the codelab's Terraform
@@ -97,7 +97,7 @@ class _Importing:
         self._missing = set(wanted)
         self._documents = self._sessions = self._empty = self._problems = 0
 
-    async def all(self, store: ConversationStore | None, oldest: int = 0) -> None:
+    async def all(self, store: Store | None, oldest: int = 0) -> None:
         """Add every session to the store; without one, list them."""
         async with aclosing(_documents(self._source)) as documents:
             async for document in documents:
@@ -111,7 +111,7 @@ class _Importing:
         """Return the exit status."""
         return PART if self._problems or not self._documents else ALL
 
-    async def _one(self, document: DocumentSnapshot[Any], store: ConversationStore | None, oldest: int) -> None:
+    async def _one(self, document: DocumentSnapshot[Any], store: Store | None, oldest: int) -> None:
         created_ms = round(document.create_time.timestamp() * 1000)
         path = "/".join((*self._source, document.id))
         session = session_of(path, document.to_dict() or {}, created_ms, self._owner)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from chatapp.domain.conversation import Conversation, Message
-    from chatapp.store import ConversationStore
+    from chatapp.store import Store
 
 # In one write: well below what Firestore takes, and quick enough for the time that one request has.
 BATCH_MESSAGES, BATCH_BYTES = 100, 1_000_000
@@ -50,7 +50,7 @@ class Added:
 
 
 async def add(
-    store: ConversationStore,
+    store: Store,
     user: str,
     conversation: Conversation,
     messages: Sequence[Message],
@@ -88,7 +88,7 @@ async def add(
         added.messages += len(batch)
 
 
-async def add_profile(store: ConversationStore, user: str, profile: Profile) -> int:
+async def add_profile(store: Store, user: str, profile: Profile) -> int:
     """Add the personas that are not there, and all else if nothing is remembered yet; return how many personas are new.
 
     Raises:
@@ -104,7 +104,7 @@ async def add_profile(store: ConversationStore, user: str, profile: Profile) -> 
     return len(new)
 
 
-async def _revisions(store: ConversationStore, user: str, conversation_id: str) -> dict[str, int] | None:
+async def _revisions(store: Store, user: str, conversation_id: str) -> dict[str, int] | None:
     """Return the revision of each message that is there, by id; None if there is no such conversation."""
     try:
         return {message.id: message.revision for message in await store.messages(user, conversation_id)}

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from markdown_it import MarkdownIt
 
 from chatapp.domain.conversation import MessageStatus, Role
-from chatapp.domain.message_tree import Branches
-from chatapp.userdata.json_archive import moment
+from chatapp.domain.message_tree import MessageTree
+from chatapp.userdata.json_export import moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -54,7 +54,7 @@ def document(
     The text of a message is as it was written. Only what it leaves open, such as a code fence, is closed behind it, so
     that the next message does not become part of it.
     """
-    messages = [message for message, _column in Branches(messages).shown(conversation.branch)]
+    messages = [message for message, _column in MessageTree(messages).shown(conversation.branch)]
     count = "1 message" if len(messages) == 1 else f"{len(messages):,} messages"
     parts = [f"# {_line(conversation.title) or 'Untitled'}", f"{_time(conversation.created_ms)} · {count}"]
     if conversation.system_prompt.strip():

@@ -18,13 +18,14 @@ import structlog
 from chatapp.domain.conversation import MessageStatus, Profile
 from chatapp.domain.errors import ChatError, ConversationBusy, ConversationNotFound, StoreUnavailable
 from chatapp.domain.sentences import Sentence
-from chatapp.userdata import queries as belongings
+from chatapp.store import Consistency
+from chatapp.userdata import queries
 from chatapp.userdata.insert import Added, add, add_profile
 
 if TYPE_CHECKING:
     from chatapp.conversations.turns import Turns
     from chatapp.domain.conversation import Conversation, Message
-    from chatapp.store import ConversationStore
+    from chatapp.store import Store
 
 SETTLED_S = 30.0  # how long to wait for a copy to be in the cloud
 LOOK_S = 0.05
@@ -46,10 +47,10 @@ class StillWriting(ConversationBusy):
         )
 
 
-class TakingAlong:
+class GuestMerge:
     """Moves conversations, pictures and personas from one user to another."""
 
-    def __init__(self, store: ConversationStore, turns: Turns) -> None:
+    def __init__(self, store: Store, turns: Turns) -> None:
         self._store = store
         self._turns = turns
         self._moving: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -60,9 +61,9 @@ class TakingAlong:
         Raises:
             StoreUnavailable: that cannot be seen now.
         """
-        return sum(not one.deleted_ms for one in await belongings.conversations(self._store, guest))
+        return sum(not one.deleted_ms for one in await queries.conversations(self._store, guest))
 
-    async def take(self, guest: str, user: str) -> dict[str, str]:
+    async def merge(self, guest: str, user: str) -> dict[str, str]:
         """Move everything, and return the new id of each conversation by the one it had.
 
         Raises:
@@ -71,27 +72,27 @@ class TakingAlong:
         """
         lock = self._moving.setdefault(guest, asyncio.Lock())
         async with lock:
-            found = await belongings.conversations(self._store, guest)
+            found = await queries.conversations(self._store, guest)
             if any(self._turns.is_busy(guest, one.id) for one in found):
                 raise StillWriting
-            await self._take_profile(guest, user)
+            await self._merge_profile(guest, user)
             moved = {}
             for conversation in found:
                 if conversation.deleted_ms:  # by the guest, whose list nobody looks at any more
                     await self._store.delete(guest, conversation.id)
-                elif there := await self._take(guest, user, conversation):
+                elif there := await self._merge(guest, user, conversation):
                     moved[conversation.id] = there
         log.info("taken_along", conversations=len(moved))
         return moved
 
-    async def _take_profile(self, guest: str, user: str) -> None:
-        profile = await self._store.profile(guest, certain=True)
+    async def _merge_profile(self, guest: str, user: str) -> None:
+        profile = await self._store.profile(guest, consistency=Consistency.STRICT)
         if profile != Profile():
             await add_profile(self._store, user, profile)
             await self._settled(user)
             await self._store.delete_profile(guest)
 
-    async def _take(self, guest: str, user: str, conversation: Conversation) -> str | None:
+    async def _merge(self, guest: str, user: str, conversation: Conversation) -> str | None:
         """Move one conversation, and return its new id; None if it is gone."""
         new_id = _id_for(user, guest, conversation.id)
         try:
@@ -118,14 +119,16 @@ class TakingAlong:
         return new_id
 
     async def _whole(self, guest: str, conversation_id: str) -> list[Message]:
-        _, messages = await belongings.one(self._store, guest, conversation_id)
+        _, messages = await queries.whole_conversation(self._store, guest, conversation_id)
         if any(message.status is MessageStatus.STREAMING for message in messages):  # by another copy of the chat
             raise StillWriting
         return messages
 
     async def _has(self, user: str, conversation_id: str, messages: list[Message]) -> bool:
         """Return whether all of this is in the copy, in which somebody may have gone on already."""
-        copied = {message.id: message for message in (await belongings.one(self._store, user, conversation_id))[1]}
+        copied = {
+            message.id: message for message in (await queries.whole_conversation(self._store, user, conversation_id))[1]
+        }
         return all(
             (there := copied.get(message.id)) is not None
             and (there.revision > message.revision or there == message)

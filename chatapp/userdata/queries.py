@@ -11,7 +11,8 @@ import structlog
 from chatapp.domain.conversation import Conversation, Message
 from chatapp.domain.errors import ChatError, ConversationNotFound, StoreUnavailable
 from chatapp.domain.sentences import Sentence
-from chatapp.store.temporary.router import WithTemporary, is_temporary
+from chatapp.store import Consistency
+from chatapp.store.temporary.router import StoreRouter, is_temporary
 from chatapp.store.values import MAX_PAGE, cursor_after
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from chatapp.conversations.turns import Turns
     from chatapp.domain.conversation import Image
-    from chatapp.store import ConversationStore
+    from chatapp.store import Store
 
 # A store may show the first page of a list from memory while its cloud is away, and what comes after a cursor never
 # (see `chatapp.store.journal.store.JournaledStore`). So this cursor, from before everything, lists all or raises.
@@ -49,7 +50,7 @@ class NotAllDeleted(ChatError):
         self.deleted = deleted
 
 
-async def conversations(store: ConversationStore, user: str) -> list[Conversation]:
+async def conversations(store: Store, user: str) -> list[Conversation]:
     """Return all conversations of the user, the oldest first, those too whose deletion can still be undone.
 
     Raises:
@@ -64,7 +65,7 @@ async def conversations(store: ConversationStore, user: str) -> list[Conversatio
     return sorted(found.values(), key=lambda one: (one.created_ms, one.id))
 
 
-async def everything(store: ConversationStore, user: str) -> AsyncGenerator[tuple[Conversation, list[Message]]]:
+async def everything(store: Store, user: str) -> AsyncGenerator[tuple[Conversation, list[Message]]]:
     """Yield every conversation with its messages and images, the oldest first; one at a time is held in memory.
 
     Raises:
@@ -81,7 +82,7 @@ async def everything(store: ConversationStore, user: str) -> AsyncGenerator[tupl
     await store.conversations(user, limit=1, cursor=FROM_THE_TOP)
 
 
-async def one(store: ConversationStore, user: str, conversation_id: str) -> tuple[Conversation, list[Message]]:
+async def whole_conversation(store: Store, user: str, conversation_id: str) -> tuple[Conversation, list[Message]]:
     """Return one conversation with all its messages and images.
 
     Raises:
@@ -95,9 +96,9 @@ async def one(store: ConversationStore, user: str, conversation_id: str) -> tupl
     return conversation, await _with_images(store, user, conversation_id)
 
 
-async def _with_images(store: ConversationStore, user: str, conversation_id: str) -> list[Message]:
+async def _with_images(store: Store, user: str, conversation_id: str) -> list[Message]:
     """Return the messages of a conversation, their images with data."""
-    messages = await store.messages(user, conversation_id, certain=True)
+    messages = await store.messages(user, conversation_id, consistency=Consistency.STRICT)
     return [
         replace(message, images=tuple([await _image(store, user, conversation_id, image) for image in message.images]))
         if message.images
@@ -106,14 +107,14 @@ async def _with_images(store: ConversationStore, user: str, conversation_id: str
     ]
 
 
-async def _image(store: ConversationStore, user: str, conversation_id: str, named: Image) -> Image:
+async def _image(store: Store, user: str, conversation_id: str, named: Image) -> Image:
     try:
         return await store.image(user, conversation_id, named.id)
     except ConversationNotFound:
         return named  # it has expired a moment before its message
 
 
-async def delete_everything(store: ConversationStore, turns: Turns, user: str) -> int:
+async def delete_everything(store: Store, turns: Turns, user: str) -> int:
     """Stop what is being written for the user, delete all there is, and return how many conversations there were.
 
     What begins meanwhile, on another page, is deleted too. So are the profile, and the temporary conversations, which
@@ -128,7 +129,7 @@ async def delete_everything(store: ConversationStore, turns: Turns, user: str) -
         while left := await _left(store, user, deleted):
             for start in range(0, len(left), DELETED_AT_ONCE):
                 await _delete(turns, user, left[start : start + DELETED_AT_ONCE], deleted)
-        if isinstance(store, WithTemporary):
+        if isinstance(store, StoreRouter):
             await store.delete_temporary(user)
         await store.delete_profile(user)
     except StoreUnavailable as error:
@@ -138,7 +139,7 @@ async def delete_everything(store: ConversationStore, turns: Turns, user: str) -
     return len(deleted)
 
 
-async def _left(store: ConversationStore, user: str, deleted: set[str]) -> list[str]:
+async def _left(store: Store, user: str, deleted: set[str]) -> list[str]:
     left = [one.id for one in await conversations(store, user)]
     if left and deleted.issuperset(left):
         raise StoreUnavailable(Sentence("The chat history still shows deleted conversations."))

@@ -20,7 +20,7 @@ READS = {"conversations", "conversation", "messages", "message", "image", "pinne
 
 
 class FakeCloud:
-    """A `ConversationStore` in which each user's ids are apart, as in Firestore: one SQLite file for each user.
+    """A `Store` in which each user's ids are apart, as in Firestore: one SQLite file for each user.
 
     Attributes:
         down: no call is carried out; each raises StoreUnavailable.

@@ -22,7 +22,7 @@ from tests.serving import NO_LIMITS, serving
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from chatapp.store import ConversationStore
+    from chatapp.store import Store
 
 
 @dataclass
@@ -94,7 +94,7 @@ async def chat(request, tmp_path_factory):
             yield shared
 
 
-async def _filled(store: ConversationStore, users: dict[str, str]) -> dict[str, Owned]:
+async def _filled(store: Store, users: dict[str, str]) -> dict[str, Owned]:
     owned = {name: await owned_by(user, store) for name, user in users.items()}
     await store.aclose()
     return owned

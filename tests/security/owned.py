@@ -31,7 +31,7 @@ from tests.firestore_emulator import PROJECT
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from chatapp.store import ConversationStore
+    from chatapp.store import Store
 
 WORD = "quince"  # which others may search for
 
@@ -59,7 +59,7 @@ class Owned:
         return template
 
 
-async def owned_by(user: str, store: ConversationStore) -> Owned:
+async def owned_by(user: str, store: Store) -> Owned:
     """Store two conversations, a picture and a profile for a user."""
     secret = secrets.token_hex(8)
 
@@ -112,7 +112,7 @@ class SQLitePlace:
         self.settings = {"store": "sqlite"}
         self._path = folder / "chat.db"
 
-    async def open(self) -> ConversationStore:
+    async def open(self) -> Store:
         """Open it before the chat does."""
         return await SQLiteStore.open(self._path)
 
@@ -145,7 +145,7 @@ class FirestorePlace:
             "firestore_database": self._database,
         }
 
-    async def open(self) -> ConversationStore:
+    async def open(self) -> Store:
         """Open it beside the chat."""
         return FirestoreStore(PROJECT, self._database)
 

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from chatapp.conversations.service import Conversations
     from chatapp.generation.runner import TurnRunner
     from chatapp.models.catalog import Catalog
-    from chatapp.store import ConversationStore
+    from chatapp.store import Store
 
 
 def router(
-    settings: Settings, store: ConversationStore, catalog: Catalog, turns: TurnRunner, conversations: Conversations
+    settings: Settings, store: Store, catalog: Catalog, turns: TurnRunner, conversations: Conversations
 ) -> APIRouter:
     """Return all routes."""
     routes = APIRouter(include_in_schema=False, route_class=ApiRoute)

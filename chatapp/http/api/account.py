@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from chatapp.auth.revoked_sessions import RevokedSessions
     from chatapp.auth.sessions import SessionCookies
     from chatapp.config.settings import Settings
-    from chatapp.userdata.merge_guest import TakingAlong
+    from chatapp.userdata.merge_guest import GuestMerge
 
 NO_STORE = {"cache-control": "no-store"}
 
@@ -40,7 +40,7 @@ class Account:
 
     Args:
         settings: say how long things are kept, and whether guests can sign in.
-        taking_along: moves what a guest had.
+        guest_merge: moves a guest's data to the account.
         guests: knows the guest who a browser was before somebody signed in there; None: there are no guests.
         sign_out_url: where people sign out who signed in before they reached the chat; "" where they do it here.
     """
@@ -48,13 +48,13 @@ class Account:
     def __init__(
         self,
         settings: Settings,
-        taking_along: TakingAlong,
+        guest_merge: GuestMerge,
         guests: AnonymousAuthenticator | None,
         *,
         sign_out_url: str = "",
     ) -> None:
         self._settings = settings
-        self._taking_along = taking_along
+        self._guest_merge = guest_merge
         self._guests = guests
         self._sign_out_url = sign_out_url
 
@@ -88,7 +88,7 @@ class Account:
         if not guest:
             return JSONResponse({"conversations": 0, "ids": {}}, headers=NO_STORE)
         audit.record(Action.MERGE_GUEST, user.id)
-        moved = await self._taking_along.take(guest, user.id)
+        moved = await self._guest_merge.merge(guest, user.id)
         response = JSONResponse({"conversations": len(moved), "ids": moved}, headers=NO_STORE)
         if self._guests is not None:
             response.headers.append("set-cookie", self._guests.delete_cookie)
@@ -101,7 +101,7 @@ class Account:
     async def _left_behind(self, request: Request, user: User) -> dict[str, int] | None:
         guest = self._guest(request, user)
         try:
-            count = await self._taking_along.count(guest) if guest else 0
+            count = await self._guest_merge.count(guest) if guest else 0
         except StoreUnavailable:
             return None
         return {"conversations": count} if count else None

@@ -23,6 +23,7 @@ from chatapp.http.api import facts, requests
 from chatapp.http.api.conversations import page
 from chatapp.http.api.profiles import asked_profile
 from chatapp.http.errors import ApiRoute, sentence_of
+from chatapp.store import Consistency
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -31,11 +32,11 @@ if TYPE_CHECKING:
     from chatapp.conversations.service import Conversations
     from chatapp.generation.runner import TurnRunner
     from chatapp.models.catalog import Catalog
-    from chatapp.store import ConversationStore
+    from chatapp.store import Store
 
 
 def router(
-    settings: Settings, store: ConversationStore, catalog: Catalog, turns: TurnRunner, conversations: Conversations
+    settings: Settings, store: Store, catalog: Catalog, turns: TurnRunner, conversations: Conversations
 ) -> APIRouter:
     """Return the routes."""
     routes = APIRouter(include_in_schema=False, route_class=ApiRoute)
@@ -87,7 +88,7 @@ def router(
         if profile.revision != before.revision + 1:
             raise ProfileChanged
         await store.save_profile(user, profile)
-        return JSONResponse(facts.profile(await store.profile(user, fresh=False)))
+        return JSONResponse(facts.profile(await store.profile(user, consistency=Consistency.CACHED)))
 
     def models() -> dict[str, Any]:
         statuses = catalog.statuses()

@@ -24,10 +24,11 @@ from typing import TYPE_CHECKING, Any
 from fastapi.responses import StreamingResponse
 
 from chatapp.domain.conversation import Message, MessageStatus
-from chatapp.domain.message_tree import Branches
+from chatapp.domain.message_tree import MessageTree
 from chatapp.domain.sentences import as_json
 from chatapp.http.api import facts
 from chatapp.http.errors import sentence_of
+from chatapp.store import Consistency
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from chatapp.generation.runner import TurnRunner
     from chatapp.generation.turn import RunningAnswer, Turn
     from chatapp.models.catalog import Catalog
-    from chatapp.store import ConversationStore
+    from chatapp.store import Store
 
     Event = dict[str, Any]
 
@@ -52,9 +53,7 @@ _PING = b": nothing new\n\n"
 class Streams:
     """Makes the streams of open conversations."""
 
-    def __init__(
-        self, store: ConversationStore, catalog: Catalog, turns: TurnRunner, conversations: Conversations
-    ) -> None:
+    def __init__(self, store: Store, catalog: Catalog, turns: TurnRunner, conversations: Conversations) -> None:
         self._store = store
         self._catalog = catalog
         self._turns = turns
@@ -94,11 +93,11 @@ class Streams:
         return {"messages": [self._entry(shown.branches, one) for one, _ in path[first:position]], "earlier": first}
 
     async def _shown(self, user: str, conversation_id: str) -> _Shown:
-        conversation = await self._conversations.open(user, conversation_id, fresh=False)
+        conversation = await self._conversations.open(user, conversation_id, consistency=Consistency.CACHED)
         messages = await self._store.messages(user, conversation_id)
         if (turn := self._turns.current(user, conversation_id)) is not None:
             conversation, messages = turn.conversation, _with_turn(messages, turn)
-        branches = Branches(messages)
+        branches = MessageTree(messages)
         return _Shown(conversation, branches, branches.shown(conversation.branch))
 
     def _what_is_new(self, turn: Turn) -> Event:
@@ -162,7 +161,7 @@ class Streams:
                     del running[now.id]
             await asyncio.sleep(POLL_SECONDS)
 
-    def _entry(self, branches: Branches, message: Message, column: int = 0, turn: Turn | None = None) -> Event:
+    def _entry(self, branches: MessageTree, message: Message, column: int = 0, turn: Turn | None = None) -> Event:
         waits = next((answer.queue_position for answer in turn.answers if answer.id == message.id), 0) if turn else 0
         versions = branches.versions(message.id)
         return facts.entry(message, self._catalog.label, waits=waits, versions=versions, column=column)
@@ -173,7 +172,7 @@ class _Shown:
     """A conversation, and what is shown of it: each message with its column."""
 
     conversation: Conversation
-    branches: Branches
+    branches: MessageTree
     path: Sequence[tuple[Message, int]]
 
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from chatapp.domain.conversation import Conversation
     from chatapp.generation.runner import TurnRunner
     from chatapp.http.api.stream import Streams
-    from chatapp.store import ConversationStore
+    from chatapp.store import Store
 
 
 LONGEST_PERSONA_ID = 200
@@ -50,7 +50,7 @@ class TurnRoutes:
 
     def __init__(
         self,
-        store: ConversationStore,
+        store: Store,
         turns: TurnRunner,
         streams: Streams,
         conversations: Conversations,

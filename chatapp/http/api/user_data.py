@@ -1,6 +1,6 @@
 """What is a person's own, over HTTP: take it with you, and delete it.
 
-    GET  /export/everything.json    all conversations: `chatapp.userdata.json_archive` describes the document
+    GET  /export/everything.json    all conversations: `chatapp.userdata.json_export` describes the document
     GET  /export/everything.md.zip  all conversations, a Markdown file for each
     GET  /export/{id}.json          one conversation, in the same format
     GET  /export/{id}.md            one conversation
@@ -26,10 +26,8 @@ from chatapp.domain.sentences import Sentence
 from chatapp.http.api import requests
 from chatapp.http.errors import ApiRoute, error_json
 from chatapp.userdata import export as exports
-from chatapp.userdata import json_archive as archive
-from chatapp.userdata import markdown
-from chatapp.userdata import queries as belongings
-from chatapp.userdata.json_archive import moment
+from chatapp.userdata import json_export, markdown, queries
+from chatapp.userdata.json_export import moment
 from chatapp.userdata.queries import NotAllDeleted
 
 if TYPE_CHECKING:
@@ -39,7 +37,7 @@ if TYPE_CHECKING:
 
     from chatapp.conversations.turns import Turns
     from chatapp.models.catalog import Catalog
-    from chatapp.store import ConversationStore
+    from chatapp.store import Store
 
 JSON, MARKDOWN, ZIP = "application/json", "text/markdown; charset=utf-8", "application/zip"
 MOST_BODY_BYTES = 1_000
@@ -47,7 +45,7 @@ MOST_BODY_BYTES = 1_000
 log = structlog.get_logger(__name__)
 
 
-def router(store: ConversationStore, catalog: Catalog, turns: Turns) -> APIRouter:
+def router(store: Store, catalog: Catalog, turns: Turns) -> APIRouter:
     """Return the routes."""
     routes = APIRouter(include_in_schema=False, route_class=ApiRoute)
 
@@ -64,14 +62,14 @@ def router(store: ConversationStore, catalog: Catalog, turns: Turns) -> APIRoute
     @routes.get("/export/{conversation_id}.json")
     async def one_as_json(request: Request, conversation_id: str) -> Response:
         user = current_user_id(request)
-        conversation, messages = await belongings.one(store, user, conversation_id)
+        conversation, messages = await queries.whole_conversation(store, user, conversation_id)
         audit.record(Action.EXPORT, user)
-        content = archive.beginning(user) + archive.encoded(conversation, messages) + archive.END
+        content = json_export.header(user) + json_export.encode(conversation, messages) + json_export.FOOTER
         return Response(content, headers=_headers(markdown.file_name(conversation, ".json")), media_type=JSON)
 
     @routes.get("/export/{conversation_id}.md")
     async def one_as_markdown(request: Request, conversation_id: str) -> Response:
-        conversation, messages = await belongings.one(store, current_user_id(request), conversation_id)
+        conversation, messages = await queries.whole_conversation(store, current_user_id(request), conversation_id)
         audit.record(Action.EXPORT, current_user_id(request))
         content = markdown.document(conversation, messages, catalog.label)
         return Response(content, headers=_headers(markdown.file_name(conversation, ".md")), media_type=MARKDOWN)
@@ -82,7 +80,7 @@ def router(store: ConversationStore, catalog: Catalog, turns: Turns) -> APIRoute
             return error_json(400, Sentence("Confirm that everything should be deleted. Nothing was deleted."))
         audit.record(Action.DELETE_EVERYTHING, current_user_id(request))
         try:
-            return JSONResponse({"deleted": await belongings.delete_everything(store, turns, current_user_id(request))})
+            return JSONResponse({"deleted": await queries.delete_everything(store, turns, current_user_id(request))})
         except NotAllDeleted as error:
             return error_json(503, error.sentence, deleted=error.deleted)
 

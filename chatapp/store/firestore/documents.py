@@ -33,8 +33,8 @@ from chatapp.domain.conversation import (
     Usage,
 )
 from chatapp.domain.sentences import from_json
-from chatapp.store.fields import clean, profile_fields, said
-from chatapp.store.fields import profile_of as profile_of_fields
+from chatapp.store.codec import clean, profile_fields, said
+from chatapp.store.codec import profile_of as profile_of_fields
 from chatapp.store.firestore.schema import EXPIRY_FIELD, PINNED_FIELD
 from chatapp.store.values import storable
 

@@ -18,9 +18,9 @@ from google.cloud.firestore import DELETE_FIELD, FieldFilter, Maximum, Query
 
 from chatapp.domain.conversation import Conversation, Image, Message, MessageStatus, Profile, now_ms
 from chatapp.domain.errors import ConversationNotFound
-from chatapp.store import Page, StoreStatus
+from chatapp.store import Consistency, Page, StoreStatus
 from chatapp.store.calls import Calls
-from chatapp.store.fields import clean_profile
+from chatapp.store.codec import clean_profile
 from chatapp.store.firestore.client import (
     CALL_S,
     READ_ATTEMPT_S,
@@ -88,7 +88,7 @@ DAY_MS = 24 * 3600 * 1000
 
 
 class FirestoreStore:
-    """A `chatapp.store.ConversationStore` in one Firestore database, for any number of replicas.
+    """A `chatapp.store.Store` in one Firestore database, for any number of replicas.
 
     A store belongs to one event loop. It connects at its first call. Every call ends: after `CALL_S` (`READ_CALL_S`
     for `messages` and `delete`) it has worked or raises StoreUnavailable.
@@ -139,10 +139,10 @@ class FirestoreStore:
         self._scan = Scan(self)
 
     async def conversations(
-        self, user: str, *, limit: int = 50, cursor: str | None = None, fresh: bool = True
+        self, user: str, *, limit: int = 50, cursor: str | None = None, consistency: Consistency = Consistency.LATEST
     ) -> Page[Conversation]:
         """List the user's conversations, the last updated first, 1 to `MAX_PAGE` at a time, less what expired."""
-        del fresh  # nothing is kept here that could be shown instead
+        del consistency  # nothing is kept here that could be shown instead
         limit = min(max(limit, 1), MAX_PAGE)
         after_ms, after_id = position(cursor)
         field = ORDER_FIELDS[CONVERSATIONS]
@@ -162,18 +162,20 @@ class FirestoreStore:
         shown = [conversation_of(one.id, one.fields) for one in found[:limit] if not _is_expired(one)]
         return Page(shown, cursor_after(last) if last else None)
 
-    async def conversation(self, user: str, conversation_id: str, *, fresh: bool = True) -> Conversation:
+    async def conversation(
+        self, user: str, conversation_id: str, *, consistency: Consistency = Consistency.LATEST
+    ) -> Conversation:
         """Return one conversation."""
-        del fresh
+        del consistency
         async with self._call() as client:
             found = await _owned(_conversation(client, user, conversation_id))
             return conversation_of(found.id, found.fields)
 
     async def messages(
-        self, user: str, conversation_id: str, *, fresh: bool = True, certain: bool = False
+        self, user: str, conversation_id: str, *, consistency: Consistency = Consistency.LATEST
     ) -> list[Message]:
         """Return all messages of a conversation by ``(created_ms, id)``, as they were at one moment."""
-        del fresh, certain
+        del consistency
         found: list[Found] = []
         field = ORDER_FIELDS[MESSAGES]
         async with self._call(READ_CALL_S) as client:
@@ -194,9 +196,11 @@ class FirestoreStore:
         ]
         return in_order(messages)
 
-    async def message(self, user: str, conversation_id: str, message_id: str, *, fresh: bool = True) -> Message:
+    async def message(
+        self, user: str, conversation_id: str, message_id: str, *, consistency: Consistency = Consistency.LATEST
+    ) -> Message:
         """Return one message, with one request (and one more for the further parts of a very long one)."""
-        del fresh
+        del consistency
         async with self._call(READ_CALL_S) as client:
             conversation = _conversation(client, user, conversation_id)
             found = await _part_of(client, conversation, MESSAGES, message_id)
@@ -212,13 +216,13 @@ class FirestoreStore:
             found = await _part_of(client, _conversation(client, user, conversation_id), IMAGES, image_id)
         return image_of(image_id, found.fields)
 
-    async def pinned(self, user: str, *, fresh: bool = True) -> list[Conversation]:
+    async def pinned(self, user: str, *, consistency: Consistency = Consistency.LATEST) -> list[Conversation]:
         """Return the user's pinned conversations, the last updated first.
 
         Put in order here: there is an index for what is pinned, and none for that in an order. Of more than
         `PINNED_READ` any are left out.
         """
-        del fresh
+        del consistency
         async with self._call() as client:
             conversations = client.collection(USERS, uid(user), CONVERSATIONS)
             query = conversations.where(filter=FieldFilter(PINNED_FIELD, "==", value=True)).limit(PINNED_READ)
@@ -270,9 +274,9 @@ class FirestoreStore:
         self._scan.wrote(user, conversation_id)
         await self._tidying.finish(uid(user), conversation_id)
 
-    async def profile(self, user: str, *, fresh: bool = True, certain: bool = False) -> Profile:
+    async def profile(self, user: str, *, consistency: Consistency = Consistency.LATEST) -> Profile:
         """Return what is remembered of the user."""
-        del fresh, certain
+        del consistency
         async with self._call() as client:
             found = await fetched_one(client.document(USERS, uid(user)))
         return profile_of(found.fields) if found else Profile()

@@ -17,7 +17,7 @@ from chatapp.store.journal.overlay import Kind
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from chatapp.store import ConversationStore
+    from chatapp.store import Store
     from chatapp.store.journal.journal import Journal
     from chatapp.store.journal.overlay import Waiting
     from chatapp.store.journal.rows import Key
@@ -67,7 +67,7 @@ class Deliveries:
         gone: is told of a conversation that the cloud no longer has.
     """
 
-    def __init__(self, journal: Journal, cloud: ConversationStore, at_once: int, gone: Callable[[Key], None]) -> None:
+    def __init__(self, journal: Journal, cloud: Store, at_once: int, gone: Callable[[Key], None]) -> None:
         self._journal = journal
         self._cloud = cloud
         self._at_once = at_once
@@ -89,11 +89,11 @@ class Deliveries:
         self._waiting = {key: _Conversation() for key in keys}
         self._dispatcher = asyncio.create_task(self._dispatch())
 
-    def notice(self, key: Key, *, fresh: bool = False) -> None:
-        """Deliver what was just accepted; ``fresh`` says that all from before is superseded, with its troubles."""
+    def notice(self, key: Key, *, supersedes: bool = False) -> None:
+        """Deliver what was just accepted; ``supersedes`` resets the failures of what it replaces."""
         found = self._waiting.setdefault(key, _Conversation())
         found.more = True
-        if fresh:
+        if supersedes:
             found.aside, found.failures, found.not_before = False, 0, 0.0
         self._wake.set()
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from chatapp.domain.conversation import Image
-from chatapp.store.fields import image_fields
+from chatapp.store.codec import image_fields
 
 if TYPE_CHECKING:
     import sqlite3

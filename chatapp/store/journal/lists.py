@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from chatapp.domain.errors import StoreUnavailable
-from chatapp.store import Page
+from chatapp.store import Consistency, Page
 from chatapp.store.journal.overlay import base_of, conversation_over, known_of
 from chatapp.store.journal.recent import Listed
 from chatapp.store.values import BEGINNING, MAX_PAGE, MAX_PINNED, cursor_after, place_of, position
@@ -31,11 +31,13 @@ class Lists:
         self._recent = recent
         self._asking = asking
 
-    async def conversations(self, user: str, limit: int, cursor: str | None, *, fresh: bool) -> Page[Conversation]:
+    async def conversations(
+        self, user: str, limit: int, cursor: str | None, *, consistency: Consistency
+    ) -> Page[Conversation]:
         """List the user's conversations, the last updated first, 1 to `MAX_PAGE` at a time."""
         limit = min(max(limit, 1), MAX_PAGE)
         first = position(cursor) == BEGINNING
-        if not fresh and first and (known := self._known(user, limit)):
+        if consistency is Consistency.CACHED and first and (known := self._known(user, limit)):
             return known
         reading = self._asking.begin(user)
         waiting = await self._journal.waiting_of(user)
@@ -62,10 +64,10 @@ class Lists:
                 raise
             return found
 
-    async def pinned(self, user: str, *, fresh: bool) -> list[Conversation]:
+    async def pinned(self, user: str, *, consistency: Consistency) -> list[Conversation]:
         """Return the user's pinned conversations, the last updated first."""
         known = self._recent.pinned(user)
-        if not fresh and known is not None:
+        if consistency is Consistency.CACHED and known is not None:
             return known[:MAX_PINNED]
         reading = self._asking.begin(user)
         waiting = await self._journal.waiting_of(user)

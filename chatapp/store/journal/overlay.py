@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from chatapp.domain.conversation import Conversation, Message, Profile
 from chatapp.domain.errors import ConversationNotFound
-from chatapp.store.fields import (
+from chatapp.store.codec import (
     conversation_fields,
     conversation_of,
     message_fields,

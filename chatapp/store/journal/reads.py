@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from chatapp.domain.conversation import Profile
 from chatapp.domain.errors import ConversationNotFound, StoreUnavailable
+from chatapp.store import Consistency
 from chatapp.store.journal.overlay import Kind, base_of, conversation_over, known_of, messages_over, profile_over
 from chatapp.store.journal.rows import PROFILE
 from chatapp.store.values import newest
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from chatapp.domain.conversation import Conversation, Image, Message
-    from chatapp.store import ConversationStore
+    from chatapp.store import Store
     from chatapp.store.journal.asking import Asking, Reading
     from chatapp.store.journal.journal import Journal
     from chatapp.store.journal.overlay import Waiting
@@ -29,15 +30,15 @@ class Reads:
     the other way round it would be in neither. Where a deletion waits, nobody asks what the cloud still holds.
     """
 
-    def __init__(self, journal: Journal, cloud: ConversationStore, recent: Recent, asking: Asking) -> None:
+    def __init__(self, journal: Journal, cloud: Store, recent: Recent, asking: Asking) -> None:
         self._journal = journal
         self._cloud = cloud
         self._recent = recent
         self._asking = asking
 
-    async def conversation(self, key: Key, *, fresh: bool) -> Conversation:
+    async def conversation(self, key: Key, *, consistency: Consistency) -> Conversation:
         """Return one conversation."""
-        if not fresh and (seen := self._recent.conversation(key)):
+        if consistency is Consistency.CACHED and (seen := self._recent.conversation(key)):
             return seen
         reading = self._asking.begin(key[0])
         waiting = await self._journal.waiting(key)
@@ -50,7 +51,7 @@ class Reads:
             return over(await base_of(self._cloud, key))
 
         is_here = seen is not None or _waits(waiting, Kind.CREATE)
-        if _waits(waiting, Kind.DELETE) or (is_here and not fresh):
+        if _waits(waiting, Kind.DELETE) or (is_here and consistency is Consistency.CACHED):
             return over(seen)
         try:
             return await self._asking.ask(ask(), hurry=is_here)
@@ -59,9 +60,9 @@ class Reads:
                 raise
             return over(seen)
 
-    async def messages(self, key: Key, *, fresh: bool, certain: bool = False, keep: bool = True) -> list[Message]:
+    async def messages(self, key: Key, *, consistency: Consistency, keep: bool = True) -> list[Message]:
         """Return all messages of a conversation by ``(created_ms, id)``, and ``keep`` them as what was last seen."""
-        if not fresh and (seen := self._recent.messages(key)) is not None:
+        if consistency is Consistency.CACHED and (seen := self._recent.messages(key)) is not None:
             return list(seen)
         reading = self._asking.begin(key[0])
         waiting = await self._journal.waiting(key)
@@ -79,12 +80,12 @@ class Reads:
             return over(base)
 
         is_here = seen is not None or _waits(waiting, Kind.CREATE)
-        if _waits(waiting, Kind.DELETE) or (is_here and not fresh):
+        if _waits(waiting, Kind.DELETE) or (is_here and consistency is Consistency.CACHED):
             return over(seen)
         try:
-            return await self._asking.ask(ask(), hurry=is_here and not certain)
+            return await self._asking.ask(ask(), hurry=is_here and consistency is not Consistency.STRICT)
         except StoreUnavailable:
-            if certain:
+            if consistency is Consistency.STRICT:
                 raise
             if is_here:
                 return over(seen)
@@ -93,14 +94,14 @@ class Reads:
                 raise
             return found
 
-    async def message(self, key: Key, message_id: str, *, fresh: bool) -> Message:
+    async def message(self, key: Key, message_id: str, *, consistency: Consistency) -> Message:
         """Return one message."""
-        if not fresh and (seen := self._recent.messages(key)) is not None:
+        if consistency is Consistency.CACHED and (seen := self._recent.messages(key)) is not None:
             return _one(seen, message_id)
         reading = self._asking.begin(key[0])
         waiting = await self._journal.waiting(key)
         if _waits(waiting, Kind.DELETE, Kind.CREATE):
-            return _one(await self.messages(key, fresh=fresh), message_id)
+            return _one(await self.messages(key, consistency=consistency), message_id)
         appended = [write.message for write in waiting if write.message]
         here = [*(self._recent.messages(key) or ()), *appended]
 
@@ -128,10 +129,10 @@ class Reads:
             return image
         return await self._asking.ask(self._cloud.image(*key, image_id), hurry=False)
 
-    async def profile(self, user: str, *, fresh: bool, certain: bool = False) -> Profile:
+    async def profile(self, user: str, *, consistency: Consistency) -> Profile:
         """Return what is remembered of the user."""
         known = self._recent.profile(user)
-        if not fresh and known is not None:
+        if consistency is Consistency.CACHED and known is not None:
             return known
         reading = self._asking.begin(user)
         waiting = await self._journal.waiting((user, PROFILE))
@@ -144,9 +145,9 @@ class Reads:
 
         is_here = known is not None or bool(waiting)
         try:
-            return await self._asking.ask(ask(), hurry=is_here and not certain)
+            return await self._asking.ask(ask(), hurry=is_here and consistency is not Consistency.STRICT)
         except StoreUnavailable:
-            if certain or not is_here:
+            if consistency is Consistency.STRICT or not is_here:
                 raise
             return profile_over(known or Profile(), waiting)
 

@@ -18,9 +18,9 @@ import structlog
 from chatapp.domain.conversation import Role
 from chatapp.domain.errors import ConversationNotFound, StoreUnavailable
 from chatapp.domain.sentences import Sentence
-from chatapp.store import StoreStatus
+from chatapp.store import Consistency, StoreStatus
 from chatapp.store.calls import Calls
-from chatapp.store.fields import clean, clean_conversation, clean_profile, without_bytes
+from chatapp.store.codec import clean, clean_conversation, clean_profile, without_bytes
 from chatapp.store.journal.asking import Asking
 from chatapp.store.journal.delivery import Deliveries
 from chatapp.store.journal.journal import Journal
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from chatapp.domain.conversation import Conversation, Image, Message, Profile
-    from chatapp.store import ConversationStore, Hit, Page, Revocations
+    from chatapp.store import Hit, Page, Revocations, Store
     from chatapp.store.journal.rows import Key
 
 T = TypeVar("T")
@@ -67,7 +67,7 @@ class Options(TypedDict, total=False):
 
 
 class JournaledStore:
-    """A `chatapp.store.ConversationStore` that writes to a journal on this disk, and from there to the cloud.
+    """A `chatapp.store.Store` that writes to a journal on this disk, and from there to the cloud.
 
     **A write returns when it is on this disk** (SQLite, ``synchronous=FULL``) and is delivered to the cloud in the
     background: per conversation in the order of the calls, of several revisions of a message that wait only the newest,
@@ -79,9 +79,9 @@ class JournaledStore:
     **Reads show one's own writes at once**: what the cloud holds, with what waits here laid over it. A conversation
     that is deleted here is gone here, whatever the cloud still says.
 
-    **With ``fresh=False``** a read shows what was last seen, with all that was written here since, and asks the cloud
-    only for what was not seen since the start (or forgotten: see ``recent_bytes``); of the list only the first page is
-    known. What another copy of the chat or another device wrote or deleted meanwhile is missing until a fresh read.
+    **`Consistency.CACHED`**: a read returns what was last read, with every write made here since, and asks the cloud
+    only for what was not read since the start (or was evicted: see ``recent_bytes``). Of the list only the first page
+    is cached. What another replica wrote or deleted meanwhile is missing until a read with `Consistency.LATEST`.
 
     **When the cloud does not answer**, or not within `PATIENCE_S`, a read shows what was last seen of a conversation or
     of the first page of the list (bounded, in memory, with everything written here since), and what waits here: a
@@ -105,7 +105,7 @@ class JournaledStore:
 
     The cloud must keep the ids of each user apart, as `FirestoreStore` does: a creation is accepted without asking it.
     Made again, it must not hold another running answer, which the next start would take for one that was left behind.
-    Should the cloud have that conversation already, unknown here, then only fresh reads show it as it is.
+    Should the cloud have that conversation already, unknown here, then only `LATEST` reads show it as it is.
     The file belongs to one running chat and one destination. It must outlive the process; what waits is lost with it.
 
     Args:
@@ -120,7 +120,7 @@ class JournaledStore:
     def __init__(
         self,
         journal: Journal,
-        cloud: ConversationStore,
+        cloud: Store,
         *,
         most_writes: int = MOST_WRITES,
         most_bytes: int = MOST_BYTES,
@@ -145,7 +145,7 @@ class JournaledStore:
         self._close_once = asyncio.Lock()
 
     @classmethod
-    async def open(cls, path: Path, cloud: ConversationStore, *, destination: str, **options: Unpack[Options]) -> Self:
+    async def open(cls, path: Path, cloud: Store, *, destination: str, **options: Unpack[Options]) -> Self:
         """Open the journal, or make it, and begin to deliver what waits in it.
 
         ``destination`` names the cloud in a person's words; a journal with writes for another one is refused.
@@ -169,38 +169,42 @@ class JournaledStore:
         return self._deliveries.pending((user, conversation_id or PROFILE))
 
     async def conversations(
-        self, user: str, *, limit: int = 50, cursor: str | None = None, fresh: bool = True
+        self, user: str, *, limit: int = 50, cursor: str | None = None, consistency: Consistency = Consistency.LATEST
     ) -> Page[Conversation]:
         """List the user's conversations, the last updated first, 1 to `MAX_PAGE` at a time."""
         with self._calls.one():
-            return await self._lists.conversations(user, limit, cursor, fresh=fresh)
+            return await self._lists.conversations(user, limit, cursor, consistency=consistency)
 
-    async def conversation(self, user: str, conversation_id: str, *, fresh: bool = True) -> Conversation:
+    async def conversation(
+        self, user: str, conversation_id: str, *, consistency: Consistency = Consistency.LATEST
+    ) -> Conversation:
         """Return one conversation."""
         with self._calls.one():
-            return await self._reads.conversation((user, conversation_id), fresh=fresh)
+            return await self._reads.conversation((user, conversation_id), consistency=consistency)
 
     async def messages(
-        self, user: str, conversation_id: str, *, fresh: bool = True, certain: bool = False
+        self, user: str, conversation_id: str, *, consistency: Consistency = Consistency.LATEST
     ) -> list[Message]:
         """Return all messages of a conversation by ``(created_ms, id)``."""
         with self._calls.one():
-            return await self._reads.messages((user, conversation_id), fresh=fresh, certain=certain)
+            return await self._reads.messages((user, conversation_id), consistency=consistency)
 
-    async def message(self, user: str, conversation_id: str, message_id: str, *, fresh: bool = True) -> Message:
+    async def message(
+        self, user: str, conversation_id: str, message_id: str, *, consistency: Consistency = Consistency.LATEST
+    ) -> Message:
         """Return one message."""
         with self._calls.one():
-            return await self._reads.message((user, conversation_id), message_id, fresh=fresh)
+            return await self._reads.message((user, conversation_id), message_id, consistency=consistency)
 
     async def image(self, user: str, conversation_id: str, image_id: str) -> Image:
         """Return an image of a conversation, with its data."""
         with self._calls.one():
             return await self._reads.image((user, conversation_id), image_id)
 
-    async def pinned(self, user: str, *, fresh: bool = True) -> list[Conversation]:
+    async def pinned(self, user: str, *, consistency: Consistency = Consistency.LATEST) -> list[Conversation]:
         """Return the user's pinned conversations, the last updated first."""
         with self._calls.one():
-            return await self._lists.pinned(user, fresh=fresh)
+            return await self._lists.pinned(user, consistency=consistency)
 
     async def search(self, user: str, text: str, *, limit: int = 20, cursor: str | None = None) -> Page[Hit]:
         """Find the conversations with a message, or else a title, that has all words of a text, by reading them."""
@@ -220,7 +224,7 @@ class JournaledStore:
         conversation = clean_conversation(conversation)
         key = user, conversation.id
         with self._calls.one():
-            before = await self._reads.conversation(key, fresh=False)
+            before = await self._reads.conversation(key, consistency=Consistency.CACHED)
             await self._accept(self._updated(key, before, conversation))
 
     async def append(self, user: str, conversation_id: str, *messages: Message) -> None:
@@ -229,7 +233,7 @@ class JournaledStore:
         self._refuse_what_is_too_much(messages, is_new=any(message.role is Role.USER for message in messages))
         key = user, conversation_id
         with self._calls.one():
-            known = await self._reads.conversation(key, fresh=False)
+            known = await self._reads.conversation(key, consistency=Consistency.CACHED)
             if messages:
                 await self._accept(self._appended(key, messages, known))
 
@@ -241,10 +245,10 @@ class JournaledStore:
         with self._calls.one(), suppress(ConversationNotFound):  # an id that cannot be one
             await self._accept(self._delete(key))
 
-    async def profile(self, user: str, *, fresh: bool = True, certain: bool = False) -> Profile:
+    async def profile(self, user: str, *, consistency: Consistency = Consistency.LATEST) -> Profile:
         """Return what is remembered of the user."""
         with self._calls.one():
-            return await self._reads.profile(user, fresh=fresh, certain=certain)
+            return await self._reads.profile(user, consistency=consistency)
 
     async def save_profile(self, user: str, profile: Profile) -> None:
         """Remember a profile, unless one of the same or a higher revision is there."""
@@ -327,7 +331,7 @@ class JournaledStore:
     async def _delete(self, key: Key) -> None:
         await self._journal.delete(key)
         self._forget(key)
-        self._deliveries.notice(key, fresh=True)
+        self._deliveries.notice(key, supersedes=True)
 
     async def _saved_profile(self, user: str, profile: Profile) -> None:
         await self._journal.save_profile(user, profile)
@@ -404,7 +408,9 @@ class _Searched:
         self._reads = reads
 
     async def conversations(self, user: str, *, limit: int = 50, cursor: str | None = None) -> Page[Conversation]:
-        return await self._lists.conversations(user, limit, cursor, fresh=True)
+        return await self._lists.conversations(user, limit, cursor, consistency=Consistency.LATEST)
 
-    async def messages(self, user: str, conversation_id: str, *, fresh: bool = True) -> list[Message]:
-        return await self._reads.messages((user, conversation_id), fresh=fresh, keep=False)
+    async def messages(
+        self, user: str, conversation_id: str, *, consistency: Consistency = Consistency.LATEST
+    ) -> list[Message]:
+        return await self._reads.messages((user, conversation_id), consistency=consistency, keep=False)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from chatapp.domain.conversation import Conversation, Image, Message
 from chatapp.domain.errors import ConversationNotFound
-from chatapp.store.fields import clean, clean_conversation, conversation_fields, image_fields, message_fields
-from chatapp.store.fields import message_of as message_of_fields
+from chatapp.store.codec import clean, clean_conversation, conversation_fields, image_fields, message_fields
+from chatapp.store.codec import message_of as message_of_fields
 from chatapp.store.folding import fold
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ import structlog
 
 from chatapp.domain.conversation import Image, MessageStatus, Profile
 from chatapp.domain.errors import ConversationNotFound, StoreUnavailable
-from chatapp.store import Page, StoreStatus
-from chatapp.store.fields import clean_profile, profile_fields, profile_of
+from chatapp.store import Consistency, Page, StoreStatus
+from chatapp.store.codec import clean_profile, profile_fields, profile_of
 from chatapp.store.sqlite.database import SQLiteDatabase
 from chatapp.store.sqlite.file import HISTORY, SQLiteFile
 from chatapp.store.sqlite.retention import Retention
@@ -57,7 +57,7 @@ log = structlog.get_logger(__name__)
 
 
 class SQLiteStore:
-    """A `chatapp.store.ConversationStore` in one file, for one running chat and one event loop.
+    """A `chatapp.store.Store` in one file, for one running chat and one event loop.
 
     What a former chat left as running is marked as interrupted when the file is opened: nobody else can be writing it.
 
@@ -96,10 +96,10 @@ class SQLiteStore:
         return cls(database, retention_days=retention_days)
 
     async def conversations(
-        self, user: str, *, limit: int = 50, cursor: str | None = None, fresh: bool = True
+        self, user: str, *, limit: int = 50, cursor: str | None = None, consistency: Consistency = Consistency.LATEST
     ) -> Page[Conversation]:
         """List the user's conversations, the last updated first, 1 to `MAX_PAGE` at a time."""
-        del fresh  # the file always is
+        del consistency  # the file always is
         limit = min(max(limit, 1), MAX_PAGE)
         updated_ms, last_id = position(cursor)
         oldest_ms = self._retention.oldest_ms
@@ -115,17 +115,19 @@ class SQLiteStore:
         found = await self._database.read(query)
         return Page(found[:limit], cursor_after(found[limit - 1]) if len(found) > limit else None)
 
-    async def conversation(self, user: str, conversation_id: str, *, fresh: bool = True) -> Conversation:
+    async def conversation(
+        self, user: str, conversation_id: str, *, consistency: Consistency = Consistency.LATEST
+    ) -> Conversation:
         """Return one conversation."""
-        del fresh
+        del consistency
         oldest_ms = self._retention.oldest_ms
         return await self._database.read(lambda connection: owned(connection, user, conversation_id, oldest_ms))
 
     async def messages(
-        self, user: str, conversation_id: str, *, fresh: bool = True, certain: bool = False
+        self, user: str, conversation_id: str, *, consistency: Consistency = Consistency.LATEST
     ) -> list[Message]:
         """Return all messages of a conversation by ``(created_ms, id)``."""
-        del fresh, certain
+        del consistency
         oldest_ms = self._retention.oldest_ms
 
         def query(connection: sqlite3.Connection) -> list[Message]:
@@ -138,9 +140,11 @@ class SQLiteStore:
 
         return await self._database.read(query)
 
-    async def message(self, user: str, conversation_id: str, message_id: str, *, fresh: bool = True) -> Message:
+    async def message(
+        self, user: str, conversation_id: str, message_id: str, *, consistency: Consistency = Consistency.LATEST
+    ) -> Message:
         """Return one message."""
-        del fresh
+        del consistency
         oldest_ms = self._retention.oldest_ms
 
         def query(connection: sqlite3.Connection) -> Message:
@@ -173,9 +177,9 @@ class SQLiteStore:
 
         return await self._database.read(query)
 
-    async def pinned(self, user: str, *, fresh: bool = True) -> list[Conversation]:
+    async def pinned(self, user: str, *, consistency: Consistency = Consistency.LATEST) -> list[Conversation]:
         """Return the user's pinned conversations, the last updated first."""
-        del fresh
+        del consistency
         oldest_ms = self._retention.oldest_ms
 
         def query(connection: sqlite3.Connection) -> list[Conversation]:
@@ -238,9 +242,9 @@ class SQLiteStore:
 
         await self._database.write(change, erases=True)
 
-    async def profile(self, user: str, *, fresh: bool = True, certain: bool = False) -> Profile:
+    async def profile(self, user: str, *, consistency: Consistency = Consistency.LATEST) -> Profile:
         """Return what is remembered of the user."""
-        del fresh, certain
+        del consistency
 
         def query(connection: sqlite3.Connection) -> Profile:
             row = connection.execute("SELECT fields FROM profiles WHERE user = ?", (user,)).fetchone()

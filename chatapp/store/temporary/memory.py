@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from chatapp.domain.conversation import Profile
 from chatapp.domain.errors import ConversationNotFound, StoreUnavailable
-from chatapp.store import Page, Revocations, StoreStatus
+from chatapp.store import Consistency, Page, Revocations, StoreStatus
 from chatapp.store.calls import CLOSED
-from chatapp.store.fields import clean, clean_conversation, clean_profile, without_bytes
+from chatapp.store.codec import clean, clean_conversation, clean_profile, without_bytes
 from chatapp.store.scanning import Scan
 from chatapp.store.values import (
     MAX_PAGE,
@@ -68,7 +68,7 @@ class Memory:
 
 
 class MemoryStore:
-    """A `chatapp.store.ConversationStore` that ends with the process, and forgets what nobody uses.
+    """A `chatapp.store.Store` that ends with the process, and forgets what nobody uses.
 
     A conversation goes when it was not used for ``forget_after_seconds``, or when it is the least recently used one and
     all together take more than ``most_bytes``. Nothing is ever awaited, so every call is whole.
@@ -88,30 +88,34 @@ class MemoryStore:
         self._scan = Scan(self, most_bytes=0)  # it is in memory already
 
     async def conversations(
-        self, user: str, *, limit: int = 50, cursor: str | None = None, fresh: bool = True
+        self, user: str, *, limit: int = 50, cursor: str | None = None, consistency: Consistency = Consistency.LATEST
     ) -> Page[Conversation]:
         """List the user's conversations, the last updated first, 1 to `MAX_PAGE` at a time."""
-        del fresh
+        del consistency
         limit = min(max(limit, 1), MAX_PAGE)
         after = position(cursor)
         found = [one for one in self._all(user) if place_of(one) < after]
         return Page(found[:limit], cursor_after(found[limit - 1]) if len(found) > limit else None)
 
-    async def conversation(self, user: str, conversation_id: str, *, fresh: bool = True) -> Conversation:
+    async def conversation(
+        self, user: str, conversation_id: str, *, consistency: Consistency = Consistency.LATEST
+    ) -> Conversation:
         """Return one conversation."""
-        del fresh
+        del consistency
         return self._used(user, conversation_id).conversation
 
     async def messages(
-        self, user: str, conversation_id: str, *, fresh: bool = True, certain: bool = False
+        self, user: str, conversation_id: str, *, consistency: Consistency = Consistency.LATEST
     ) -> list[Message]:
         """Return all messages of a conversation by ``(created_ms, id)``, their images without data."""
-        del fresh, certain
+        del consistency
         return in_order(self._used(user, conversation_id).messages.values())
 
-    async def message(self, user: str, conversation_id: str, message_id: str, *, fresh: bool = True) -> Message:
+    async def message(
+        self, user: str, conversation_id: str, message_id: str, *, consistency: Consistency = Consistency.LATEST
+    ) -> Message:
         """Return one message."""
-        del fresh
+        del consistency
         if message := self._used(user, conversation_id).messages.get(message_id):
             return message
         raise ConversationNotFound(detail="no such message")
@@ -122,9 +126,9 @@ class MemoryStore:
             return image
         raise ConversationNotFound(detail="no such image")
 
-    async def pinned(self, user: str, *, fresh: bool = True) -> list[Conversation]:
+    async def pinned(self, user: str, *, consistency: Consistency = Consistency.LATEST) -> list[Conversation]:
         """Return the user's pinned conversations, the last updated first."""
-        del fresh
+        del consistency
         return [one for one in self._all(user) if one.pinned and not one.deleted_ms][:MAX_PINNED]
 
     async def search(self, user: str, text: str, *, limit: int = 20, cursor: str | None = None) -> Page[Hit]:
@@ -161,9 +165,9 @@ class MemoryStore:
         self._open()
         self._forget((user, conversation_id))
 
-    async def profile(self, user: str, *, fresh: bool = True, certain: bool = False) -> Profile:
+    async def profile(self, user: str, *, consistency: Consistency = Consistency.LATEST) -> Profile:
         """Return what is remembered of the user."""
-        del fresh, certain
+        del consistency
         self._open()
         return self._memory.profiles.get(user, Profile())
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from chatapp.store import Consistency
 from chatapp.store.temporary.memory import MemoryStore
 
 if TYPE_CHECKING:
     from chatapp.domain.conversation import Conversation, Image, Message, Profile
-    from chatapp.store import ConversationStore, Hit, Page, Revocations, StoreStatus
+    from chatapp.store import Hit, Page, Revocations, Store, StoreStatus
 
 PREFIX = "temporary-"
 
@@ -18,8 +19,8 @@ def is_temporary(conversation_id: str) -> bool:
     return conversation_id.startswith(PREFIX)
 
 
-class WithTemporary:
-    """A `chatapp.store.ConversationStore` that keeps temporary conversations in memory, and all others in ``kept``.
+class StoreRouter:
+    """A `chatapp.store.Store` that keeps temporary conversations in memory, and all others in ``kept``.
 
     A temporary one is found by its id alone: no list, no search and no export shows it. Deleting everything does not
     either, so whoever does that calls `delete_temporary` too.
@@ -29,37 +30,41 @@ class WithTemporary:
         temporary: where the temporary ones are.
     """
 
-    def __init__(self, kept: ConversationStore, temporary: MemoryStore | None = None) -> None:
+    def __init__(self, kept: Store, temporary: MemoryStore | None = None) -> None:
         self._kept = kept
         self._temporary = temporary or MemoryStore()
 
     async def conversations(
-        self, user: str, *, limit: int = 50, cursor: str | None = None, fresh: bool = True
+        self, user: str, *, limit: int = 50, cursor: str | None = None, consistency: Consistency = Consistency.LATEST
     ) -> Page[Conversation]:
         """List the user's conversations that are kept."""
-        return await self._kept.conversations(user, limit=limit, cursor=cursor, fresh=fresh)
+        return await self._kept.conversations(user, limit=limit, cursor=cursor, consistency=consistency)
 
-    async def conversation(self, user: str, conversation_id: str, *, fresh: bool = True) -> Conversation:
+    async def conversation(
+        self, user: str, conversation_id: str, *, consistency: Consistency = Consistency.LATEST
+    ) -> Conversation:
         """Return one conversation."""
-        return await self._of(conversation_id).conversation(user, conversation_id, fresh=fresh)
+        return await self._of(conversation_id).conversation(user, conversation_id, consistency=consistency)
 
     async def messages(
-        self, user: str, conversation_id: str, *, fresh: bool = True, certain: bool = False
+        self, user: str, conversation_id: str, *, consistency: Consistency = Consistency.LATEST
     ) -> list[Message]:
         """Return all messages of a conversation."""
-        return await self._of(conversation_id).messages(user, conversation_id, fresh=fresh, certain=certain)
+        return await self._of(conversation_id).messages(user, conversation_id, consistency=consistency)
 
-    async def message(self, user: str, conversation_id: str, message_id: str, *, fresh: bool = True) -> Message:
+    async def message(
+        self, user: str, conversation_id: str, message_id: str, *, consistency: Consistency = Consistency.LATEST
+    ) -> Message:
         """Return one message."""
-        return await self._of(conversation_id).message(user, conversation_id, message_id, fresh=fresh)
+        return await self._of(conversation_id).message(user, conversation_id, message_id, consistency=consistency)
 
     async def image(self, user: str, conversation_id: str, image_id: str) -> Image:
         """Return an image of a conversation, with its data."""
         return await self._of(conversation_id).image(user, conversation_id, image_id)
 
-    async def pinned(self, user: str, *, fresh: bool = True) -> list[Conversation]:
+    async def pinned(self, user: str, *, consistency: Consistency = Consistency.LATEST) -> list[Conversation]:
         """Return the user's pinned conversations that are kept."""
-        return await self._kept.pinned(user, fresh=fresh)
+        return await self._kept.pinned(user, consistency=consistency)
 
     async def search(self, user: str, text: str, *, limit: int = 20, cursor: str | None = None) -> Page[Hit]:
         """Search the conversations that are kept."""
@@ -87,9 +92,9 @@ class WithTemporary:
             for conversation in found:
                 await self._temporary.delete(user, conversation.id)
 
-    async def profile(self, user: str, *, fresh: bool = True, certain: bool = False) -> Profile:
+    async def profile(self, user: str, *, consistency: Consistency = Consistency.LATEST) -> Profile:
         """Return what is remembered of the user."""
-        return await self._kept.profile(user, fresh=fresh, certain=certain)
+        return await self._kept.profile(user, consistency=consistency)
 
     async def save_profile(self, user: str, profile: Profile) -> None:
         """Remember a profile."""
@@ -120,5 +125,5 @@ class WithTemporary:
         await self._temporary.aclose()
         await self._kept.aclose()
 
-    def _of(self, conversation_id: str) -> ConversationStore:
+    def _of(self, conversation_id: str) -> Store:
         return self._temporary if is_temporary(conversation_id) else self._kept

@@ -6,7 +6,7 @@ import dataclasses
 import pytest
 
 from chatapp.conversations.service import Conversations
-from chatapp.conversations.updates import Changes
+from chatapp.conversations.updates import ConversationUpdates
 from chatapp.domain.conversation import Conversation, now_ms
 from chatapp.domain.errors import ConversationNotFound
 
@@ -27,7 +27,7 @@ async def made(store):
     all_made = []
 
     def make(**options):
-        all_made.append(Conversations(store, Changes(store), NoTurns(), **options))
+        all_made.append(Conversations(store, ConversationUpdates(store), NoTurns(), **options))
         return all_made[-1]
 
     yield make

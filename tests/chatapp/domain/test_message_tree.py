@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 from hypothesis import given, settings
 
 from chatapp.domain.conversation import Message, Role
-from chatapp.domain.message_tree import Branches
+from chatapp.domain.message_tree import MessageTree
 
 USER, ASSISTANT = Role.USER, Role.ASSISTANT
 
@@ -40,7 +40,7 @@ def branches_of(messages):
 @given(st.data(), trees())
 def test_what_is_shown_is_a_path_from_the_beginning_to_the_newest_message_beneath_the_branch(data, messages):
     branch = data.draw(branches_of(messages))
-    tree = Branches(messages)
+    tree = MessageTree(messages)
     path = tree.path(branch)
     assert bool(path) == bool(messages)
     for before, after in zip([None, *path], path, strict=False):
@@ -54,7 +54,7 @@ def test_what_is_shown_is_a_path_from_the_beginning_to_the_newest_message_beneat
 @settings(deadline=None)
 @given(st.data(), trees())
 def test_every_message_can_be_shown_by_switching_to_it(data, messages):
-    tree = Branches(messages)
+    tree = MessageTree(messages)
     for one in messages:
         assert one in tree.path(one.id)
         assert tree.path_to(one.id)[-1] is one
@@ -64,7 +64,7 @@ def test_every_message_can_be_shown_by_switching_to_it(data, messages):
 @settings(deadline=None)
 @given(trees())
 def test_versions_are_all_that_follow_the_same_message_and_each_is_a_version_of_the_others(messages):
-    tree = Branches(messages)
+    tree = MessageTree(messages)
     for one in messages:
         same = [other.id for other in messages if (other.follows, other.role) == (one.follows, one.role)]
         assert tree.versions(one.id) == same
@@ -75,7 +75,7 @@ def test_versions_are_all_that_follow_the_same_message_and_each_is_a_version_of_
 @given(st.data(), trees())
 def test_two_answers_stand_side_by_side_only_at_the_end_until_one_is_kept_or_followed(data, messages):
     branch = data.draw(branches_of(messages))
-    tree = Branches(messages)
+    tree = MessageTree(messages)
     shown = tree.shown(branch)
     columns = [(one, column) for one, column in shown if column]
     assert [one for one, column in shown if not column] == (tree.path(branch)[:-1] if columns else tree.path(branch))
@@ -93,11 +93,11 @@ def test_two_answers_stand_side_by_side_only_at_the_end_until_one_is_kept_or_fol
 @given(st.lists(st.booleans(), max_size=12))
 def test_what_was_stored_before_there_were_versions_reads_as_a_line(roles):
     messages = [message(n, USER if role else ASSISTANT, None) for n, role in enumerate(roles)]
-    tree = Branches(messages)
+    tree = MessageTree(messages)
     assert tree.path() == messages
     assert [tree.versions(one.id) for one in messages] == [[one.id] for one in messages]
     more = message(99, USER, messages[-1].id if messages else "")
-    assert Branches([*messages, more]).path() == [*messages, more]
+    assert MessageTree([*messages, more]).path() == [*messages, more]
 
 
 @settings(deadline=None)
@@ -105,7 +105,7 @@ def test_what_was_stored_before_there_were_versions_reads_as_a_line(roles):
 def test_any_messages_at_all_have_a_path_that_ends(data, messages):
     names = ["", None, "gone", *(one.id for one in messages)]
     tangled = [dataclasses.replace(one, follows=data.draw(st.sampled_from(names))) for one in messages]
-    tree = Branches(tangled)
+    tree = MessageTree(tangled)
     branch = data.draw(branches_of(messages))
     path = tree.path(branch)
     assert len({one.id for one in path}) == len(path)
@@ -116,13 +116,13 @@ def test_any_messages_at_all_have_a_path_that_ends(data, messages):
 
 def test_what_follows_an_expired_message_begins_the_path():
     messages = [message(1, ASSISTANT, "expired"), message(2, USER, "m1"), message(3, ASSISTANT, "m2")]
-    assert Branches(messages).path() == messages
+    assert MessageTree(messages).path() == messages
 
 
 def test_a_regenerated_answer_is_no_column():
     question = message(1, USER, "", "t")
     first, second, third = (message(number, ASSISTANT, "m1", "t") for number in (2, 3, 4))
     again = dataclasses.replace(third, turn_id="later")
-    assert [column for _, column in Branches([question, first, second]).shown()] == [0, 1, 2]
-    assert Branches([question, first, second, again]).shown() == [(question, 0), (again, 0)]
-    assert Branches([question, first, second, again]).versions("m3") == ["m2", "m3", "m4"]
+    assert [column for _, column in MessageTree([question, first, second]).shown()] == [0, 1, 2]
+    assert MessageTree([question, first, second, again]).shown() == [(question, 0), (again, 0)]
+    assert MessageTree([question, first, second, again]).versions("m3") == ["m2", "m3", "m4"]

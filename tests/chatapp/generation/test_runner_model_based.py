@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from chatapp.conversations.service import Conversations
 from chatapp.domain.conversation import FinishReason, GenerationParameters, MessageStatus, Role
 from chatapp.domain.errors import ConversationBusy, ConversationNotFound, NothingToContinue, RateLimited, TooManyTurns
-from chatapp.domain.message_tree import Branches
+from chatapp.domain.message_tree import MessageTree
 from chatapp.generation.prepare import CONTINUE_PROMPT
 from chatapp.generation.queue import TurnLimits
 from chatapp.generation.runner import TurnRunner
@@ -492,7 +492,7 @@ class TurnsMachine(RuleBasedStateMachine):
                     assert running.text.startswith(message.content)
             assert bool(talk.streaming()) == self.turns.is_busy(*key)
             conversation = await self.conversations.open(*key)
-            shown = [message.id for message, _ in Branches(messages).shown(conversation.branch)]
+            shown = [message.id for message, _ in MessageTree(messages).shown(conversation.branch)]
             assert shown == [known.id for known in talk.shown()]
         for user in "ab":
             listed = {one.id for one in (await self.conversations.listed(user)).items}

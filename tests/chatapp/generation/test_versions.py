@@ -16,7 +16,7 @@ from chatapp.domain.errors import (
     TooManyTurns,
     UnknownModel,
 )
-from chatapp.domain.message_tree import Branches
+from chatapp.domain.message_tree import MessageTree
 from chatapp.generation.queue import TurnLimits
 from chatapp.models import ModelState, ModelStatus, Price
 from tests.chatapp.generation.running import PARAMETERS, answer_request, ended, turn_request
@@ -52,7 +52,7 @@ class Talk:
 
     async def shown(self):
         """Return the texts of the messages that are shown."""
-        return [message.content for message, _ in Branches(await self.messages()).shown(await self.branch())]
+        return [message.content for message, _ in MessageTree(await self.messages()).shown(await self.branch())]
 
     async def found(self, text):
         """Return the id of the last message with this text."""
@@ -78,7 +78,7 @@ async def test_an_edited_question_is_another_one_that_follows_the_same_answer(ch
     await talk.ask("b")
     await talk.ask("c", follows=await talk.found("0:a"))
     assert await talk.shown() == ["a", "0:a", "c", "2:a/0:a/c"]  # and that is all that the model was sent
-    tree = Branches(await talk.messages())
+    tree = MessageTree(await talk.messages())
     b, c = await talk.found("b"), await talk.found("c")
     assert tree.versions(b) == tree.versions(c) == [b, c]
 
@@ -99,7 +99,7 @@ async def test_an_answer_written_anew_is_another_one_that_follows_the_same_quest
     await talk.again(await talk.found("a"))
     assert await talk.shown() == ["a", "1:a"]
     assert [message.content for message in model.asked[1][0]] == ["a"]
-    tree = Branches(await talk.messages())
+    tree = MessageTree(await talk.messages())
     assert tree.versions(await talk.found("1:a")) == [await talk.found("0:a"), await talk.found("1:a")]
 
 
@@ -203,7 +203,7 @@ async def test_two_answers_are_written_at_the_same_time_and_follow_the_same_ques
     assert {first.follows, second.follows} == {question.id}
     assert {question.turn_id, first.turn_id, second.turn_id} == {question.turn_id}
     assert [(m.model, m.content, m.temperature) for m in (first, second)] == [("one", "one", 0.9), ("two", "two", 1.0)]
-    shown = Branches([question, first, second]).shown()
+    shown = MessageTree([question, first, second]).shown()
     assert [column for _, column in shown] == [0, 1, 2]
 
 

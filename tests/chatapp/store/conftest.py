@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from chatapp.store import ConversationStore
+    from chatapp.store import Store
 
 
 class Place(Protocol):
     """Where an adapter keeps conversations; opened again, it holds what it held."""
 
-    async def open(self) -> ConversationStore: ...
+    async def open(self) -> Store: ...
 
 
 class SQLitePlace:
     def __init__(self, folder: Path) -> None:
         self.path = folder / "history" / "chat.sqlite3"
 
-    async def open(self) -> ConversationStore:
+    async def open(self) -> Store:
         return await SQLiteStore.open(self.path)
 
 
@@ -41,7 +41,7 @@ class MemoryPlace:
     def __init__(self) -> None:
         self.memory = Memory()
 
-    async def open(self) -> ConversationStore:
+    async def open(self) -> Store:
         return MemoryStore(self.memory)
 
 
@@ -63,7 +63,7 @@ class JournaledPlace:
         self.cloud_folder = folder / "cloud"
         self.beyond = beyond
 
-    async def open(self, cloud: ConversationStore | None = None, **options: object) -> JournaledStore:
+    async def open(self, cloud: Store | None = None, **options: object) -> JournaledStore:
         if cloud is None:
             cloud = await self.beyond.open() if self.beyond else FakeCloud(self.cloud_folder)
         return await JournaledStore.open(self.path, cloud, **{"destination": "the cloud"} | options)
@@ -117,7 +117,7 @@ def place(request: pytest.FixtureRequest) -> Place:
 
 
 @pytest.fixture
-async def store(place: Place) -> AsyncIterator[ConversationStore]:
+async def store(place: Place) -> AsyncIterator[Store]:
     store = await place.open()
     yield store
     await store.aclose()

@@ -1,4 +1,4 @@
-"""What every place that keeps conversations promises (the docstrings of `chatapp.store.ConversationStore`)."""
+"""What every place that keeps conversations promises (the docstrings of `chatapp.store.Store`)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from chatapp.domain.conversation import (
 from chatapp.domain.conversation import Place as ModelPlace
 from chatapp.domain.errors import ChatError, ConversationNotFound, StoreUnavailable
 from chatapp.domain.sentences import Sentence, as_json
-from chatapp.store import Hit, Revocations, StoreStatus
+from chatapp.store import Consistency, Hit, Revocations, StoreStatus
 from chatapp.store.folding import fold
 from chatapp.store.journal.store import JournaledStore
 from chatapp.store.sqlite.store import SQLiteStore
@@ -39,7 +39,7 @@ from tests.chatapp.store.conftest import ADAPTERS, a_conversation, a_message
 
 if TYPE_CHECKING:
     from chatapp.domain.conversation import Conversation
-    from chatapp.store import ConversationStore
+    from chatapp.store import Store
     from tests.chatapp.store.conftest import Place
 
 ANSWER = a_message(
@@ -73,7 +73,7 @@ PROFILE = Profile(
 )
 
 
-async def list_all(store: ConversationStore, user: str, limit: int = 50) -> list[Conversation]:
+async def list_all(store: Store, user: str, limit: int = 50) -> list[Conversation]:
     found: list[Conversation] = []
     cursor = None
     while True:
@@ -189,22 +189,24 @@ async def test_what_need_not_be_fresh_holds_all_that_was_written_here(store):
     await store.append("ana", older.id, ANSWER, a_message(created_ms=4_000))
     renamed = replace(older, title="renamed", updated_ms=4_000)
     await store.update("ana", renamed)
-    assert await store.conversation("ana", older.id, fresh=False) == renamed
-    assert list((await store.conversations("ana", fresh=False)).items) == [renamed, newer]
-    assert (await store.messages("ana", older.id, fresh=False))[:2] == [question, ANSWER]
-    assert await store.message("ana", older.id, ANSWER.id, fresh=False) == ANSWER
-    first = await store.conversations("ana", limit=1, fresh=False)
+    assert await store.conversation("ana", older.id, consistency=Consistency.CACHED) == renamed
+    assert list((await store.conversations("ana", consistency=Consistency.CACHED)).items) == [renamed, newer]
+    assert (await store.messages("ana", older.id, consistency=Consistency.CACHED))[:2] == [question, ANSWER]
+    assert await store.message("ana", older.id, ANSWER.id, consistency=Consistency.CACHED) == ANSWER
+    first = await store.conversations("ana", limit=1, consistency=Consistency.CACHED)
     assert list(first.items) == [renamed]
-    assert list((await store.conversations("ana", cursor=first.cursor, fresh=False)).items) == [newer]
+    assert list((await store.conversations("ana", cursor=first.cursor, consistency=Consistency.CACHED)).items) == [
+        newer
+    ]
     await store.delete("ana", older.id)
-    assert list((await store.conversations("ana", fresh=False)).items) == [newer]
+    assert list((await store.conversations("ana", consistency=Consistency.CACHED)).items) == [newer]
     for read in (store.conversation, store.messages):
         with pytest.raises(ConversationNotFound):
-            await read("ana", older.id, fresh=False)
+            await read("ana", older.id, consistency=Consistency.CACHED)
     with pytest.raises(ConversationNotFound):
-        await store.message("ana", older.id, ANSWER.id, fresh=False)
+        await store.message("ana", older.id, ANSWER.id, consistency=Consistency.CACHED)
     with pytest.raises(ConversationNotFound):
-        await store.conversation("ben", newer.id, fresh=False)
+        await store.conversation("ben", newer.id, consistency=Consistency.CACHED)
 
 
 async def test_a_store_with_nothing_to_do_says_that_all_is_well(store):
@@ -239,7 +241,7 @@ async def test_images_come_with_their_message_and_are_given_on_their_own(store):
     await store.append("ana", conversation.id, question)
     assert await store.messages("ana", conversation.id) == [bare(question)]
     assert await store.message("ana", conversation.id, "m") == bare(question)
-    assert await store.messages("ana", conversation.id, fresh=False) == [bare(question)]
+    assert await store.messages("ana", conversation.id, consistency=Consistency.CACHED) == [bare(question)]
     assert [await store.image("ana", conversation.id, image.id) for image in (PICTURE, OTHER)] == [PICTURE, OTHER]
     await store.append("ana", conversation.id, replace(question, content="Look!", revision=1))
     await store.append("ana", conversation.id, bare(replace(question, content="Look here", revision=2)))
@@ -322,16 +324,16 @@ async def test_pinned_conversations_are_listed_on_their_own_the_last_updated_fir
     assert await store.pinned("ana") == [first, second]
     await store.append("ana", second.id, a_message(created_ms=20))
     second = replace(second, updated_ms=20)
-    for fresh in (True, False):
-        assert await store.pinned("ana", fresh=fresh) == [second, first]
+    for consistency in (Consistency.LATEST, Consistency.CACHED):
+        assert await store.pinned("ana", consistency=consistency) == [second, first]
     await store.update("ana", replace(first, pinned=False))
     await store.update("ana", replace(other, pinned=True))
-    for fresh in (False, True, False):
-        assert await store.pinned("ana", fresh=fresh) == [second, replace(other, pinned=True)]
+    for consistency in (Consistency.CACHED, Consistency.LATEST, Consistency.CACHED):
+        assert await store.pinned("ana", consistency=consistency) == [second, replace(other, pinned=True)]
     await store.update("ana", replace(other, pinned=True, deleted_ms=1))
     await store.delete("ana", second.id)
-    for fresh in (False, True, False):
-        assert await store.pinned("ana", fresh=fresh) == []
+    for consistency in (Consistency.CACHED, Consistency.LATEST, Consistency.CACHED):
+        assert await store.pinned("ana", consistency=consistency) == []
 
 
 async def test_a_hundred_pinned_conversations_are_shown(store):
@@ -343,7 +345,7 @@ async def test_a_hundred_pinned_conversations_are_shown(store):
 # Search
 
 
-async def found(store: ConversationStore, user: str, text: str, limit: int = 20) -> list[Hit]:
+async def found(store: Store, user: str, text: str, limit: int = 20) -> list[Hit]:
     hits: list[Hit] = []
     cursor = None
     while True:
@@ -465,15 +467,15 @@ async def test_what_is_certain_is_all_there_is_once_nothing_is_pending(store):
     conversation, message = a_conversation(), a_message()
     await store.create("ana", conversation, message)
     await store.save_profile("ana", PROFILE)
-    assert await store.messages("ana", conversation.id, certain=True) == [message]
-    assert await store.profile("ana", certain=True) == PROFILE
+    assert await store.messages("ana", conversation.id, consistency=Consistency.STRICT) == [message]
+    assert await store.profile("ana", consistency=Consistency.STRICT) == PROFILE
     async with asyncio.timeout(20):
         while store.pending("ana", conversation.id) or store.pending("ana"):
             await asyncio.sleep(0.01)
     assert not store.pending("ben")
-    assert await store.messages("ana", conversation.id, certain=True) == [message]
+    assert await store.messages("ana", conversation.id, consistency=Consistency.STRICT) == [message]
     with pytest.raises(ConversationNotFound):
-        await store.messages("ana", "other", certain=True)
+        await store.messages("ana", "other", consistency=Consistency.STRICT)
 
 
 # Ended sessions
@@ -522,7 +524,7 @@ async def test_a_profile_comes_back_as_it_was(place):
     store = await place.open()
     assert await store.profile("ana") == Profile()
     await store.save_profile("ana", PROFILE)
-    assert await store.profile("ana") == await store.profile("ana", fresh=False) == PROFILE
+    assert await store.profile("ana") == await store.profile("ana", consistency=Consistency.CACHED) == PROFILE
     assert await store.profile("ben") == Profile()
     assert await list_all(store, "ana") == []
     await store.aclose()
@@ -536,20 +538,20 @@ async def test_the_highest_revision_of_a_profile_wins(store):
     await store.save_profile("ana", PROFILE)
     for ignored in (older, same):
         await store.save_profile("ana", ignored)
-        assert await store.profile("ana") == await store.profile("ana", fresh=False) == PROFILE
+        assert await store.profile("ana") == await store.profile("ana", consistency=Consistency.CACHED) == PROFILE
     await store.save_profile("ana", newer)
     await store.save_profile("ana", PROFILE)
-    assert await store.profile("ana") == await store.profile("ana", fresh=False) == newer
+    assert await store.profile("ana") == await store.profile("ana", consistency=Consistency.CACHED) == newer
 
 
 async def test_a_profile_that_was_deleted_is_gone_and_can_begin_anew(store):
     await store.delete_profile("ana")
     await store.save_profile("ana", PROFILE)
     await store.delete_profile("ana")
-    assert await store.profile("ana", fresh=False) == await store.profile("ana") == Profile()
+    assert await store.profile("ana", consistency=Consistency.CACHED) == await store.profile("ana") == Profile()
     first = Profile(answer_with_other=True, revision=1)
     await store.save_profile("ana", first)
-    assert await store.profile("ana", fresh=False) == await store.profile("ana") == first
+    assert await store.profile("ana", consistency=Consistency.CACHED) == await store.profile("ana") == first
 
 
 async def test_half_a_surrogate_pair_does_not_lose_a_profile_and_too_much_is_refused_in_words(store):
@@ -1027,9 +1029,9 @@ class AnyHistory(RuleBasedStateMachine):
         assert self.call("delete_profile", user)
         self.profiles.pop(user, None)
 
-    @rule(user=USERS, text=TEXTS, fresh=st.booleans())
-    def look(self, user, text, fresh):
-        """Search for any text, and for what is there; read what need not be fresh."""
+    @rule(user=USERS, text=TEXTS, consistency=st.sampled_from([Consistency.LATEST, Consistency.CACHED]))
+    def look(self, user, text, consistency):
+        """Search for any text, and for what is there; read with any consistency."""
         mine = [one for (owner, _), one in self.model.items() if owner == user and not one[0].deleted_ms]
         texts = [text, *(conversation.title for conversation, _ in mine)]
         texts += [message.content for _, messages in mine for message in messages.values()]
@@ -1037,7 +1039,7 @@ class AnyHistory(RuleBasedStateMachine):
             hits = self.runner.run(found(self.store, self.prefix + user, asked, 2))
             assert [(hit.conversation, hit.message_id) for hit in hits] == expected_hits(mine, asked)
         expected = self.profiles.get(user, Profile())
-        assert self.runner.run(self.store.profile(self.prefix + user, fresh=fresh)) == expected
+        assert self.runner.run(self.store.profile(self.prefix + user, consistency=consistency)) == expected
 
     @rule()
     def open_again(self):

@@ -32,7 +32,7 @@ from chatapp.domain.sentences import Sentence, Wait, as_json
 from chatapp.store.firestore import documents
 from chatapp.store.journal.journal import Journal
 from chatapp.store.sqlite.store import SQLiteStore
-from chatapp.userdata import json_archive as json_format
+from chatapp.userdata import json_export
 
 FORMATS = Path(__file__).parent / "formats"
 DAY_MS = 24 * 3600 * 1000
@@ -212,18 +212,18 @@ def test_firestore_documents_are_written_as_before():
 
 
 def export() -> bytes:
-    head = json_format.beginning("ana", PROFILE)
+    head = json_export.header("ana", PROFILE)
     before, _, after = head.partition(b'"exported": "')
     head = before + b'"exported": "' + b"2026-11-28T00:00:00.000Z" + after[24:]
-    return head + json_format.encoded(CONVERSATION, MESSAGES) + json_format.END
+    return head + json_export.encode(CONVERSATION, MESSAGES) + json_export.FOOTER
 
 
 def test_a_json_export_of_an_earlier_version_is_read():
     text = (FORMATS / "export.json").read_text(encoding="utf-8")
-    ((conversation, messages),) = json_format.read(text)
+    ((conversation, messages),) = json_export.read(text)
     assert conversation == CONVERSATION
     assert_same(list(messages), list(MESSAGES))
-    assert json_format.read_profile(text) == PROFILE
+    assert json_export.read_profile(text) == PROFILE
 
 
 def test_a_json_export_is_written_as_before():

@@ -23,7 +23,7 @@ from structlog.testing import capture_logs
 from chatapp.domain import conversation as conversations
 from chatapp.domain.conversation import Image, MessageStatus, Persona, Profile, Role
 from chatapp.domain.errors import ConversationNotFound, StoreUnavailable
-from chatapp.store import Revocations, StoreStatus
+from chatapp.store import Consistency, Revocations, StoreStatus
 from chatapp.store.journal import asking as journal_asking
 from chatapp.store.journal import delivery as journal_delivery
 from chatapp.store.journal import file as journal_file
@@ -124,14 +124,16 @@ async def test_what_was_seen_here_is_read_and_written_without_asking_the_cloud(s
     asked = len(cloud.asked)
     cloud.gate.clear()
     async with asyncio.timeout(2):
-        assert await store.messages("ana", known.id, fresh=False) == [question()]
+        assert await store.messages("ana", known.id, consistency=Consistency.CACHED) == [question()]
         await store.append("ana", known.id, answer("half", 1))
         await store.append("ana", older.id, answer("half", 1))
         await store.update("ana", replace(known, title="Renamed"))
-        assert await store.messages("ana", known.id, fresh=False) == [question(), answer("half", 1)]
-        assert await store.message("ana", known.id, "answer", fresh=False) == answer("half", 1)
-        assert await store.conversation("ana", known.id, fresh=False) == replace(known, title="Renamed")
-        page = await store.conversations("ana", fresh=False)
+        assert await store.messages("ana", known.id, consistency=Consistency.CACHED) == [question(), answer("half", 1)]
+        assert await store.message("ana", known.id, "answer", consistency=Consistency.CACHED) == answer("half", 1)
+        assert await store.conversation("ana", known.id, consistency=Consistency.CACHED) == replace(
+            known, title="Renamed"
+        )
+        page = await store.conversations("ana", consistency=Consistency.CACHED)
     assert page.items == [replace(known, title="Renamed"), replace(older, updated_ms=2_000)]
     await becomes_true(lambda: len(cloud.asked) == asked + 2)
     assert {name for name, *_ in cloud.asked[asked:]} == {"append"}  # deliveries, and nothing else
@@ -149,7 +151,7 @@ async def test_what_was_only_listed_is_known_to_exist(place, cloud):
     cloud.gate.clear()
     async with asyncio.timeout(2):
         await store.append("ana", conversation.id, answer())
-        assert (await store.conversation("ana", conversation.id, fresh=False)).updated_ms == 2_000
+        assert (await store.conversation("ana", conversation.id, consistency=Consistency.CACHED)).updated_ms == 2_000
     await store.aclose()
 
 
@@ -160,15 +162,15 @@ async def test_what_was_not_seen_yet_is_read_from_the_cloud_and_then_known(place
     await store.aclose()
     store = await place.open(cloud := FakeCloud(place.cloud_folder))
     for _ in range(2):
-        assert await store.message("ana", conversation.id, "answer", fresh=False) == ended("")
-        assert await store.messages("ana", conversation.id, fresh=False) == [question(), ended("")]
-        assert await store.conversation("ana", conversation.id, fresh=False) == conversation
-        assert (await store.conversations("ana", fresh=False)).items == [conversation]
+        assert await store.message("ana", conversation.id, "answer", consistency=Consistency.CACHED) == ended("")
+        assert await store.messages("ana", conversation.id, consistency=Consistency.CACHED) == [question(), ended("")]
+        assert await store.conversation("ana", conversation.id, consistency=Consistency.CACHED) == conversation
+        assert (await store.conversations("ana", consistency=Consistency.CACHED)).items == [conversation]
     assert [name for name, *_ in cloud.asked] == ["message", "messages", "conversation", "conversations"]
     await cloud.append("ana", conversation.id, question("of another device", 3_000))
-    assert len(await store.messages("ana", conversation.id, fresh=False)) == 2
+    assert len(await store.messages("ana", conversation.id, consistency=Consistency.CACHED)) == 2
     assert len(await store.messages("ana", conversation.id)) == 3
-    assert len(await store.messages("ana", conversation.id, fresh=False)) == 3
+    assert len(await store.messages("ana", conversation.id, consistency=Consistency.CACHED)) == 3
     await store.aclose()
 
 
@@ -186,14 +188,14 @@ async def test_after_a_restart_what_waits_from_its_creation_on_is_known_and_a_de
     store = await place.open(cloud := FakeCloud(place.cloud_folder), drain_seconds=0)
     cloud.gate.clear()
     async with asyncio.timeout(2):
-        assert await store.messages("ana", new.id, fresh=False) == [question(), ended("half", 1)]
-        assert await store.message("ana", new.id, "answer", fresh=False) == ended("half", 1)
-        assert (await store.conversation("ana", new.id, fresh=False)).updated_ms == 2_000
+        assert await store.messages("ana", new.id, consistency=Consistency.CACHED) == [question(), ended("half", 1)]
+        assert await store.message("ana", new.id, "answer", consistency=Consistency.CACHED) == ended("half", 1)
+        assert (await store.conversation("ana", new.id, consistency=Consistency.CACHED)).updated_ms == 2_000
         await store.append("ana", new.id, ended("whole", 2))
-        for fresh in (True, False):
+        for consistency in (Consistency.LATEST, Consistency.CACHED):
             for read in (store.conversation, store.messages):
                 with pytest.raises(ConversationNotFound):
-                    await read("ana", gone.id, fresh=fresh)
+                    await read("ana", gone.id, consistency=consistency)
     assert not any(name in READS for name, *_ in cloud.asked)
     await store.aclose()
 
@@ -209,9 +211,9 @@ async def test_a_creation_that_is_made_again_while_it_waits_shows_the_first_one(
     cloud.down = True
     store = await place.open(cloud, drain_seconds=0)
     await store.create("ana", replace(conversation, title="Other"), question("another"))
-    for fresh in (True, False):
-        assert await store.conversation("ana", conversation.id, fresh=fresh) == conversation
-        assert await store.messages("ana", conversation.id, fresh=fresh) == [question()]
+    for consistency in (Consistency.LATEST, Consistency.CACHED):
+        assert await store.conversation("ana", conversation.id, consistency=consistency) == conversation
+        assert await store.messages("ana", conversation.id, consistency=consistency) == [question()]
     await store.aclose()
 
 
@@ -223,16 +225,18 @@ async def test_a_list_of_which_the_beginning_is_known_goes_on_where_that_ends(st
     await store.conversations("ana", limit=3)
     await store.conversation("ana", "c1")  # is seen, and far below
     await store.delete("ana", "c5")
-    first = await store.conversations("ana", limit=3, fresh=False)
+    first = await store.conversations("ana", limit=3, consistency=Consistency.CACHED)
     assert [one.id for one in first.items] == ["c6", "c4"]
-    rest = await store.conversations("ana", limit=3, cursor=first.cursor, fresh=False)
+    rest = await store.conversations("ana", limit=3, cursor=first.cursor, consistency=Consistency.CACHED)
     assert [one.id for one in rest.items] == ["c3", "c2", "c1"]
     asked = len(cloud.asked)
-    assert len((await store.conversations("ana", limit=5, fresh=False)).items) == 5  # as much was never seen
+    assert (
+        len((await store.conversations("ana", limit=5, consistency=Consistency.CACHED)).items) == 5
+    )  # as much was never seen
     assert len(cloud.asked) > asked
     for conversation in talks:
         await store.delete("ana", conversation.id)
-    assert (await store.conversations("ana", limit=5, fresh=False)).items == []
+    assert (await store.conversations("ana", limit=5, consistency=Consistency.CACHED)).items == []
 
 
 async def test_one_message_is_what_waits_or_was_seen_when_the_cloud_does_not_answer(store, cloud, monkeypatch):
@@ -293,7 +297,10 @@ async def test_a_fresh_look_at_one_message_is_remembered(place):
     assert await store.messages("ana", conversation.id) == [question(), answer("half", 1)]
     await cloud.append("ana", conversation.id, ended("whole", 2))
     assert await store.message("ana", conversation.id, "answer") == ended("whole", 2)
-    assert await store.messages("ana", conversation.id, fresh=False) == [question(), ended("whole", 2)]
+    assert await store.messages("ana", conversation.id, consistency=Consistency.CACHED) == [
+        question(),
+        ended("whole", 2),
+    ]
     await store.aclose()
 
 
@@ -1177,11 +1184,11 @@ async def test_a_profile_that_was_seen_is_shown_during_an_outage_with_what_was_c
     with pytest.raises(StoreUnavailable):
         await store.profile("ben")
     await store.save_profile("ana", Profile(personas=PERSONAS, revision=2))
-    for fresh in (True, False):
-        assert await store.profile("ana", fresh=fresh) == Profile(personas=PERSONAS, revision=2)
+    for consistency in (Consistency.LATEST, Consistency.CACHED):
+        assert await store.profile("ana", consistency=consistency) == Profile(personas=PERSONAS, revision=2)
     await store.delete_profile("ana")
-    for fresh in (True, False):
-        assert await store.profile("ana", fresh=fresh) == Profile()
+    for consistency in (Consistency.LATEST, Consistency.CACHED):
+        assert await store.profile("ana", consistency=consistency) == Profile()
 
 
 async def test_a_deleted_profile_is_gone_from_the_disk_and_then_from_the_cloud(store, cloud, place):
@@ -1205,7 +1212,7 @@ async def test_a_higher_revision_of_another_copy_of_the_chat_wins_over_one_that_
     assert (await store.profile("ana")).revision == 5
     cloud.fails = lambda *_: None
     await delivered(store)
-    assert (await store.profile("ana", fresh=False)).revision == 5
+    assert (await store.profile("ana", consistency=Consistency.CACHED)).revision == 5
 
 
 async def test_where_the_profile_waits_there_is_no_conversation(store, cloud):
@@ -1228,11 +1235,11 @@ async def test_what_is_pinned_is_shown_during_an_outage_with_what_was_changed_si
     await store.conversation("ana", second.id)
     cloud.down = True
     await store.update("ana", replace(second, pinned=True))
-    for fresh in (True, False):
-        assert await store.pinned("ana", fresh=fresh) == [first, replace(second, pinned=True)]
+    for consistency in (Consistency.LATEST, Consistency.CACHED):
+        assert await store.pinned("ana", consistency=consistency) == [first, replace(second, pinned=True)]
     await store.update("ana", replace(first, pinned=False))
-    for fresh in (True, False):
-        assert await store.pinned("ana", fresh=fresh) == [replace(second, pinned=True)]
+    for consistency in (Consistency.LATEST, Consistency.CACHED):
+        assert await store.pinned("ana", consistency=consistency) == [replace(second, pinned=True)]
     with pytest.raises(StoreUnavailable):
         await store.pinned("ben")
 

@@ -8,7 +8,7 @@ from chatapp.domain.conversation import Image, Profile
 from chatapp.domain.errors import ConversationNotFound, StoreUnavailable
 from chatapp.store.temporary import memory
 from chatapp.store.temporary.memory import MemoryStore
-from chatapp.store.temporary.router import WithTemporary
+from chatapp.store.temporary.router import StoreRouter
 from tests.chatapp.store.conftest import a_conversation, a_message
 from tests.fakes.stores import FakeCloud
 
@@ -76,7 +76,7 @@ async def kept(tmp_path):
 
 @pytest.fixture
 def store(kept):
-    return WithTemporary(kept)
+    return StoreRouter(kept)
 
 
 async def test_a_temporary_conversation_is_used_as_any_other_and_written_nowhere(store, kept):

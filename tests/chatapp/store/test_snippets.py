@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatapp.store.folding import fold, unfolded
@@ -33,6 +33,7 @@ PIECES = [
 TEXTS = st.one_of(st.lists(st.sampled_from(PIECES), max_size=30).map("".join), st.text(max_size=80))
 
 
+@settings(deadline=None)  # a busy machine takes longer
 @given(TEXTS)
 def test_every_place_in_the_folded_text_comes_from_the_character_that_became_it(text):
     folded = fold(text)
@@ -48,11 +49,13 @@ def test_a_place_is_found_in_a_long_text_too():
     assert text[unfolded(text, fold(text).index("needle")) :] == "needle"
 
 
+@settings(deadline=None)  # a busy machine takes longer
 @given(TEXTS)
 def test_what_is_folded_again_stays_as_it_is(text):
     assert fold(fold(text)) == fold(text)
 
 
+@settings(deadline=None)  # a busy machine takes longer
 @given(TEXTS, TEXTS, TEXTS)
 def test_what_is_around_the_words_is_a_part_of_the_text(before, match, after):
     text = before + match + after

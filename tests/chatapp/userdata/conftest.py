@@ -6,7 +6,7 @@ import pytest
 
 from chatapp.config.settings import load_settings
 from chatapp.domain.conversation import new_id
-from chatapp.userdata import queries as belongings
+from chatapp.userdata import queries
 from chatapp.userdata.cli import history
 from tests.firestore_emulator import PROJECT, firestore_emulator  # noqa: F401  # a fixture
 
@@ -25,7 +25,7 @@ class Chat:
         """Return all conversations of a user with their messages."""
 
         async def read(store):
-            return [found async for found in belongings.everything(store, user)]
+            return [found async for found in queries.everything(store, user)]
 
         return self.do(read)
 

@@ -8,11 +8,12 @@ import pytest
 
 from chatapp.domain.conversation import GenerationParameters, Image, MessageStatus, Persona, Profile, Role, now_ms
 from chatapp.domain.errors import ConversationBusy, ConversationNotFound, StoreUnavailable
+from chatapp.store import Consistency
 from chatapp.store.journal.store import JournaledStore
 from chatapp.store.sqlite.store import SQLiteStore
-from chatapp.store.temporary.router import WithTemporary
-from chatapp.userdata import merge_guest as taking_along
-from chatapp.userdata.merge_guest import StillWriting, TakingAlong
+from chatapp.store.temporary.router import StoreRouter
+from chatapp.userdata import merge_guest
+from chatapp.userdata.merge_guest import GuestMerge, StillWriting
 from chatapp.userdata.queries import everything
 from tests.chatapp.store.conftest import FirestorePlace, a_conversation, a_message
 from tests.fakes.stores import FakeCloud
@@ -86,7 +87,7 @@ async def is_empty(store, user):
 
 @pytest.fixture
 async def store(tmp_path):
-    store = WithTemporary(await SQLiteStore.open(tmp_path / "chat.db"))
+    store = StoreRouter(await SQLiteStore.open(tmp_path / "chat.db"))
     yield store
     await store.aclose()
 
@@ -104,15 +105,15 @@ async def journaled(tmp_path):
 async def test_everything_moves_as_it_was_and_nothing_stays_behind(store):
     await fill(store)
     before = await held(store, GUEST)
-    taking = TakingAlong(store, Turns())
+    taking = GuestMerge(store, Turns())
     assert await taking.count(GUEST) == 3
-    moved = await taking.take(GUEST, ANA)
+    moved = await taking.merge(GUEST, ANA)
     assert await held(store, ANA) == before
     assert await is_empty(store, GUEST)
     assert {(await store.conversation(ANA, new)).title for new in moved.values()} == {"Branches", "Long", "Empty"}
     profile = await store.profile(ANA)
     assert (profile.personas, profile.parameters) == ((PERSONA,), GenerationParameters(temperature=0.3))
-    assert (await taking.count(GUEST), await taking.take(GUEST, ANA)) == (0, {})
+    assert (await taking.count(GUEST), await taking.merge(GUEST, ANA)) == (0, {})
 
 
 @pytest.mark.slow
@@ -123,13 +124,13 @@ async def test_wherever_it_is_killed_nothing_is_lost_and_again_finishes_it(store
         await fill(store, guest)
         before = await held(store, guest)
         try:
-            await TakingAlong(Mortal(store, at=at, after=after), Turns()).take(guest, person)
+            await GuestMerge(Mortal(store, at=at, after=after), Turns()).merge(guest, person)
         except Killed:
             titles = [one.title for user in (guest, person) for one, _ in await held(store, user)]
             assert {one.title for one, _ in before} <= set(titles), at
             personas = [(await store.profile(user)).personas for user in (guest, person)]
             assert (PERSONA,) in personas, at
-            await TakingAlong(store, Turns()).take(guest, person)
+            await GuestMerge(store, Turns()).merge(guest, person)
         else:
             assert at >= 9
             break
@@ -142,7 +143,7 @@ async def test_what_was_there_stays_and_personas_are_added(store):
     await store.create(ANA, a_conversation(title="Ana's own", created_ms=9_000))
     own = Persona(id="p2", name="Tutor", instructions="Teach.")
     await store.save_profile(ANA, Profile(personas=(own,), answer_with_other=True, revision=9))
-    await TakingAlong(store, Turns()).take(GUEST, ANA)
+    await GuestMerge(store, Turns()).merge(GUEST, ANA)
     assert [one.title for one, _ in await held(store, ANA)] == ["Branches", "Long", "Empty", "Ana's own"]
     profile = await store.profile(ANA)
     assert (profile.personas, profile.answer_with_other, profile.parameters) == ((own, PERSONA), True, None)
@@ -155,13 +156,13 @@ async def test_nothing_moves_while_an_answer_is_being_written(store):
     last = (await store.conversations(GUEST)).items[-1]
     turns.busy.add((GUEST, last.id))
     with pytest.raises(ConversationBusy, match="still being written in one of these"):
-        await TakingAlong(store, turns).take(GUEST, ANA)
+        await GuestMerge(store, turns).merge(GUEST, ANA)
     assert await held(store, GUEST) == before
     assert await is_empty(store, ANA)
     turns.busy.clear()
     await store.append(GUEST, last.id, a_message("…", 9_000, role=Role.ASSISTANT, status=MessageStatus.STREAMING))
     with pytest.raises(StillWriting):  # by another copy of the chat
-        await TakingAlong(store, turns).take(GUEST, ANA)
+        await GuestMerge(store, turns).merge(GUEST, ANA)
     assert last.title in {one.title for one, _ in await held(store, GUEST)}
 
 
@@ -183,7 +184,7 @@ async def test_what_begins_meanwhile_is_not_lost(store):
                 self.written = True
                 await self._store.append(GUEST, conversation.id, late)
 
-    moved = await TakingAlong(Meanwhile(store, at=99, after=True), turns).take(GUEST, ANA)
+    moved = await GuestMerge(Meanwhile(store, at=99, after=True), turns).merge(GUEST, ANA)
     assert [one.content for one in await store.messages(ANA, moved[conversation.id])] == ["first", "late"]
 
     other = a_conversation()
@@ -195,19 +196,19 @@ async def test_what_begins_meanwhile_is_not_lost(store):
             turns.busy.add((GUEST, other.id))
 
     with pytest.raises(StillWriting):
-        await TakingAlong(Begins(store, at=99, after=True), turns).take(GUEST, ANA)
+        await GuestMerge(Begins(store, at=99, after=True), turns).merge(GUEST, ANA)
     assert await store.messages(GUEST, other.id)
 
 
 async def test_who_goes_on_in_a_copy_before_the_rest_is_moved_loses_nothing(store):
     await fill(store)
     with pytest.raises(Killed):
-        await TakingAlong(Mortal(store, at=4, after=True), Turns()).take(GUEST, ANA)
+        await GuestMerge(Mortal(store, at=4, after=True), Turns()).merge(GUEST, ANA)
     copy = (await store.conversations(ANA)).items[0]
     answer = a_message("and on", now_ms(), revision=1)
     await store.append(ANA, copy.id, answer)
     await store.update(ANA, replace(copy, title="Renamed"))
-    await TakingAlong(store, Turns()).take(GUEST, ANA)
+    await GuestMerge(store, Turns()).merge(GUEST, ANA)
     assert (await store.conversation(ANA, copy.id)).title == "Renamed"
     assert (await store.messages(ANA, copy.id))[-1] == answer
     assert await is_empty(store, GUEST)
@@ -223,16 +224,16 @@ async def test_a_copy_that_is_not_whole_is_not_taken_for_the_original(store):
             await self._store.create(user, conversation, *(replace(one, images=()) for one in messages))
 
     with pytest.raises(StoreUnavailable, match="Nothing was lost"):
-        await TakingAlong(Forgets(store, at=99, after=True), Turns()).take(GUEST, ANA)
+        await GuestMerge(Forgets(store, at=99, after=True), Turns()).merge(GUEST, ANA)
     assert (await store.image(GUEST, conversation.id, PICTURE.id)) == PICTURE
 
 
 async def test_what_the_guest_had_deleted_is_not_taken_along_and_goes(store):
     deleted = a_conversation(deleted_ms=now_ms())
     await store.create(GUEST, deleted, a_message("secret"))
-    taking = TakingAlong(store, Turns())
+    taking = GuestMerge(store, Turns())
     assert await taking.count(GUEST) == 0
-    assert await taking.take(GUEST, ANA) == {}
+    assert await taking.merge(GUEST, ANA) == {}
     with pytest.raises(ConversationNotFound):
         await store.conversation(GUEST, deleted.id)
     assert await is_empty(store, ANA)
@@ -241,9 +242,9 @@ async def test_what_the_guest_had_deleted_is_not_taken_along_and_goes(store):
 async def test_taken_twice_at_once_it_is_there_once(store):
     await fill(store)
     before = await held(store, GUEST)
-    taking, elsewhere = TakingAlong(store, Turns()), TakingAlong(store, Turns())
-    await asyncio.gather(*(one.take(GUEST, ANA) for one in (taking, taking, elsewhere)), return_exceptions=True)
-    await taking.take(GUEST, ANA)
+    taking, elsewhere = GuestMerge(store, Turns()), GuestMerge(store, Turns())
+    await asyncio.gather(*(one.merge(GUEST, ANA) for one in (taking, taking, elsewhere)), return_exceptions=True)
+    await taking.merge(GUEST, ANA)
     assert await held(store, ANA) == before
     assert await is_empty(store, GUEST)
 
@@ -253,15 +254,15 @@ async def test_the_original_is_deleted_only_when_the_copy_is_in_the_cloud(journa
     await fill(store)
     before = await held(store, GUEST)
     await until(lambda: not store.status().waiting_writes)
-    monkeypatch.setattr(taking_along, "SETTLED_S", 0.3)
+    monkeypatch.setattr(merge_guest, "SETTLED_S", 0.3)
     cloud.fails = lambda name, _: StoreUnavailable("full") if name in {"create", "append", "save_profile"} else None
     with pytest.raises(StoreUnavailable, match=r"because the cloud is unavailable\. Nothing was lost"):
-        await TakingAlong(store, Turns()).take(GUEST, ANA)
+        await GuestMerge(store, Turns()).merge(GUEST, ANA)
     assert [call for call in cloud.calls if call[0] in {"delete", "delete_profile"}] == []
     assert await held(store, GUEST) == before
     cloud.fails = lambda *_: None
-    monkeypatch.setattr(taking_along, "SETTLED_S", 30)
-    await TakingAlong(store, Turns()).take(GUEST, ANA)
+    monkeypatch.setattr(merge_guest, "SETTLED_S", 30)
+    await GuestMerge(store, Turns()).merge(GUEST, ANA)
     assert await held(store, ANA) == before
     assert await is_empty(store, GUEST)
 
@@ -277,11 +278,11 @@ async def test_while_the_cloud_is_away_nothing_moves_and_what_was_last_seen_is_n
     await (await cloud._store(GUEST)).append(GUEST, conversation.id, late)
     cloud.down = True
     with pytest.raises(StoreUnavailable):
-        await TakingAlong(store, Turns()).take(GUEST, ANA)
+        await GuestMerge(store, Turns()).merge(GUEST, ANA)
     cloud.down, cloud.latency = False, 0.6  # longer than anybody waits who has something else to show
-    moved = await TakingAlong(store, Turns()).take(GUEST, ANA)
+    moved = await GuestMerge(store, Turns()).merge(GUEST, ANA)
     cloud.latency = 0
-    assert (await store.messages(ANA, moved[conversation.id], certain=True))[-1] == late
+    assert (await store.messages(ANA, moved[conversation.id], consistency=Consistency.STRICT))[-1] == late
 
 
 @pytest.mark.slow
@@ -291,8 +292,8 @@ async def test_it_moves_in_firestore_too():
     await fill(store)
     before = await held(store, GUEST)
     with pytest.raises(Killed):
-        await TakingAlong(Mortal(store, at=4, after=False), Turns()).take(GUEST, ANA)
-    await TakingAlong(store, Turns()).take(GUEST, ANA)
+        await GuestMerge(Mortal(store, at=4, after=False), Turns()).merge(GUEST, ANA)
+    await GuestMerge(store, Turns()).merge(GUEST, ANA)
     assert await held(store, ANA) == before
     assert await is_empty(store, GUEST)
     await store.aclose()

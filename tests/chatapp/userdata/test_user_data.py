@@ -15,13 +15,13 @@ from chatapp.auth import AuthenticationMiddleware, AuthResult, User
 from chatapp.domain.conversation import Image, Persona, Profile
 from chatapp.domain.errors import ConversationNotFound, StoreUnavailable
 from chatapp.generation.runner import TurnRunner
-from chatapp.http.api import user_data as belongings
+from chatapp.http.api import user_data
 from chatapp.http.errors import add_exception_handlers
 from chatapp.models.catalog import Catalog
 from chatapp.store.journal.store import JournaledStore
 from chatapp.store.sqlite.store import SQLiteStore
-from chatapp.store.temporary.router import WithTemporary
-from chatapp.userdata import json_archive as archive
+from chatapp.store.temporary.router import StoreRouter
+from chatapp.userdata import json_export
 from chatapp.userdata.queries import everything
 from tests.chatapp.generation.running import turn_request
 from tests.chatapp.store.conftest import a_conversation, a_message
@@ -61,7 +61,7 @@ class Chat:
         app = FastAPI()
         app.state.closing = asyncio.Event()
         add_exception_handlers(app)
-        app.include_router(belongings.router(self.store, self.catalog, self.turns))
+        app.include_router(user_data.router(self.store, self.catalog, self.turns))
         app.add_middleware(AuthenticationMiddleware, authenticator=NamedAuthenticator(), refuse=None)
         return app
 
@@ -73,7 +73,7 @@ class Chat:
 
     async def everything(self, user="ana"):
         """Return the conversations in an export as JSON."""
-        return archive.read((await self.get("everything.json", user)).body.decode())
+        return json_export.read((await self.get("everything.json", user)).body.decode())
 
     async def files(self, user="ana"):
         """Return the files in an export as Markdown, by their names."""
@@ -183,9 +183,9 @@ async def test_pictures_and_personas_are_exported_too(chat):
     profile = Profile(personas=(Persona(id="p", name="Teacher", instructions="Explain."),), revision=2)
     await chat.store.save_profile("ana", profile)
     body = (await chat.get("everything.json")).body.decode()
-    assert archive.read(body)[0] == (conversation, messages)
-    assert archive.read_profile(body) == profile
-    assert archive.read((await chat.get(f"{conversation.id}.json")).body.decode()) == [(conversation, messages)]
+    assert json_export.read(body)[0] == (conversation, messages)
+    assert json_export.read_profile(body) == profile
+    assert json_export.read((await chat.get(f"{conversation.id}.json")).body.decode()) == [(conversation, messages)]
     with zipfile.ZipFile(io.BytesIO((await chat.get("everything.md.zip")).body)) as file:
         assert {name: file.read(name) for name in file.namelist() if "/" in name} == {
             "pictures/one.png": b"\x89PNG\xff",
@@ -207,7 +207,7 @@ async def test_what_is_deleted_is_not_exported_although_it_can_still_be_undone(c
 
 
 async def test_a_temporary_conversation_is_not_exported_and_deleted_with_everything(chatting, tmp_path):
-    chat = await chatting(WithTemporary(await SQLiteStore.open(tmp_path / "history" / "chat.db")))
+    chat = await chatting(StoreRouter(await SQLiteStore.open(tmp_path / "history" / "chat.db")))
     mine, theirs = a_conversation(id="temporary-1"), a_conversation(id="temporary-2")
     await chat.store.create("ana", mine, a_message("SECRET"))
     await chat.store.create("ben", theirs, a_message("SECRET"))
@@ -246,7 +246,7 @@ async def test_who_has_nothing_gets_an_empty_export(chat):
 async def test_one_conversation_is_exported_in_both_formats(chat):
     (conversation, messages), _ = await created(chat.store, "Mine"), await created(chat.store, "Another")
     as_json = await chat.get(f"{conversation.id}.json")
-    assert archive.read(as_json.body.decode()) == [(conversation, messages)]
+    assert json_export.read(as_json.body.decode()) == [(conversation, messages)]
     as_markdown = await chat.get(f"{conversation.id}.md")
     assert as_markdown.body.decode().startswith("# Mine\n")
     assert as_markdown.headers["content-type"] == "text/markdown; charset=utf-8"
@@ -529,7 +529,7 @@ async def test_what_is_deleted_is_in_no_export_though_it_can_be_brought_back(pag
     await page.messages(conversation)
     await page.delete(conversation)
     async with page._http.get(f"{chat_url}/export/everything.json") as response:
-        assert archive.read(await response.text()) == []
+        assert json_export.read(await response.text()) == []
     async with page._http.get(f"{chat_url}/export/{conversation}.md") as response:
         assert response.status == 404
     await page.restore(conversation)
@@ -560,7 +560,7 @@ async def test_a_page_takes_its_conversations_along_and_deletes_them(page, other
     theirs = await other_page.send("Mine stays", model="gemma")
     await other_page.messages(theirs)
     async with page._http.get(f"{chat_url}/export/everything.json") as response:
-        ((exported, messages),) = archive.read(await response.text())
+        ((exported, messages),) = json_export.read(await response.text())
     assert exported.title == "Hi there"
     assert [message.content for message in messages] == ["Hi there", "Hello from Gemma."]
     async with page._http.get(f"{chat_url}/export/{conversation}.md") as response:

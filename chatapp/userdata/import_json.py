@@ -1,4 +1,4 @@
-"""Import what a chat exported as JSON: ``python -m chatapp.userdata.import_archive FILE``."""
+"""Import what a chat exported as JSON: ``python -m chatapp.userdata.import_json FILE``."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING
 
 from chatapp.config.logs import configure_logs
 from chatapp.domain.errors import StoreUnavailable
-from chatapp.userdata import json_archive as archive
+from chatapp.userdata import json_export
 from chatapp.userdata.cli import ALL, FAILED, PART, history, oldest_ms, owner, place, run, say
 from chatapp.userdata.insert import Added, IdTaken, add, add_profile
-from chatapp.userdata.json_archive import InvalidArchive
+from chatapp.userdata.json_export import ExportedConversation, InvalidExport
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from chatapp.config.settings import Settings
     from chatapp.domain.conversation import Profile
-    from chatapp.userdata.json_archive import Archived
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0: all of it is there; 1: some conversations were left out, and are named; 2: it could not begin, or broke off.
     """
-    parser = argparse.ArgumentParser(prog="python -m chatapp.userdata.import_archive", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m chatapp.userdata.import_json", description=__doc__)
     parser.add_argument("file", type=Path, help="what GET /export/everything.json gave")
     parser.add_argument("--user", help="whose history it becomes; not needed with CHAT_IDENTITY=local")
     parser.add_argument("--dry-run", action="store_true", help="check the file, change nothing")
@@ -60,16 +59,16 @@ async def _import(settings: Settings, path: Path, user: str | None, *, dry_run: 
     return PART if left_out else ALL
 
 
-def _read(path: Path) -> tuple[list[Archived], Profile | None]:
+def _read(path: Path) -> tuple[list[ExportedConversation], Profile | None]:
     try:
         text = path.read_text(encoding="utf-8")
-        return archive.read(text), archive.read_profile(text)
+        return json_export.read(text), json_export.read_profile(text)
     except OSError as error:
-        raise InvalidArchive(f"{path} cannot be read: {error.strerror}. Nothing was imported.") from error
+        raise InvalidExport(f"{path} cannot be read: {error.strerror}. Nothing was imported.") from error
     except UnicodeDecodeError as error:
-        raise InvalidArchive(f"{path} is no text. Nothing was imported.") from error
-    except InvalidArchive as error:
-        raise InvalidArchive(f"{path}: {error} Nothing was imported.") from error
+        raise InvalidExport(f"{path} is no text. Nothing was imported.") from error
+    except InvalidExport as error:
+        raise InvalidExport(f"{path}: {error} Nothing was imported.") from error
 
 
 if __name__ == "__main__":

@@ -21,8 +21,8 @@ from chatapp.domain.conversation import (
     new_id,
 )
 from chatapp.domain.sentences import Sentence, as_json
-from chatapp.userdata import json_archive as archive
-from chatapp.userdata.json_archive import Archived, InvalidArchive
+from chatapp.userdata import json_export
+from chatapp.userdata.json_export import ExportedConversation, InvalidExport
 
 CONVERSATION = Conversation(
     id=new_id(),
@@ -76,8 +76,8 @@ PROFILE = Profile(
 
 
 def exported(*conversations):
-    lines = b",\n".join(archive.encoded(*one) for one in conversations)
-    return (archive.beginning("ana") + lines + archive.END).decode()
+    lines = b",\n".join(json_export.encode(*one) for one in conversations)
+    return (json_export.header("ana") + lines + json_export.FOOTER).decode()
 
 
 def changed(**fields):
@@ -97,17 +97,17 @@ IMAGE = "conversations__0__messages__0__images__0"
 
 def test_what_is_exported_is_read_without_a_loss():
     everything = [
-        Archived(CONVERSATION, [QUESTION, ANSWER]),
-        Archived(Conversation(id="b", title="", created_ms=0, updated_ms=0), []),
+        ExportedConversation(CONVERSATION, [QUESTION, ANSWER]),
+        ExportedConversation(Conversation(id="b", title="", created_ms=0, updated_ms=0), []),
     ]
-    assert archive.read(exported(*everything)) == everything
+    assert json_export.read(exported(*everything)) == everything
 
 
 def test_a_sentence_of_an_error_can_still_be_translated_and_is_read_as_text_by_an_older_chat():
     said = Sentence("{model} did not answer for {seconds} s.", model="Gemma", seconds=1200)
     text = exported((CONVERSATION, [replace(ANSWER, error=said)]))
     assert json.loads(text)["conversations"][0]["messages"][0]["error"] == "Gemma did not answer for 1,200 s."
-    ((_, (message,)),) = archive.read(text)
+    ((_, (message,)),) = json_export.read(text)
     assert as_json(message.error) == as_json(said)
 
 
@@ -116,15 +116,15 @@ def test_a_sentence_of_an_error_can_still_be_translated_and_is_read_as_text_by_a
 )
 def test_a_sentence_that_says_something_else_is_left_out(said):
     text = changed(conversations__0__messages__0__error="Broken.", conversations__0__messages__0__error_said=said)
-    ((_, (message,)),) = archive.read(text)
+    ((_, (message,)),) = json_export.read(text)
     assert as_json(message.error) == {"text": "Broken."}
 
 
 def test_an_export_of_everything_holds_the_profile():
-    text = (archive.beginning("ana", PROFILE) + archive.END).decode()
-    assert archive.read_profile(text) == PROFILE
-    assert archive.read(text) == []
-    assert archive.read_profile(exported()) is None
+    text = (json_export.header("ana", PROFILE) + json_export.FOOTER).decode()
+    assert json_export.read_profile(text) == PROFILE
+    assert json_export.read(text) == []
+    assert json_export.read_profile(exported()) is None
 
 
 def test_an_export_from_before_there_were_versions_and_pictures_is_read():
@@ -149,8 +149,8 @@ def test_an_export_from_before_there_were_versions_and_pictures_is_read():
         error="Broken.",
     )
     known = Conversation(id="c", title="Old", created_ms=5, updated_ms=6, model="gemma")
-    assert archive.read(text) == [Archived(known, [old])]
-    assert archive.read_profile(text) is None
+    assert json_export.read(text) == [ExportedConversation(known, [old])]
+    assert json_export.read_profile(text) is None
 
 
 def test_an_export_says_what_it_is_and_whose_and_times_in_words_too():
@@ -167,17 +167,17 @@ def test_every_conversation_is_a_line():
 
 
 def test_an_export_without_conversations_is_one_too():
-    assert archive.read(exported()) == []
+    assert json_export.read(exported()) == []
 
 
 def test_fields_that_a_newer_chat_may_add_are_ignored():
     text = changed(conversations__0__colour="red", conversations__0__messages__0__stars=5, extra=1)
-    assert archive.read(text) == [Archived(CONVERSATION, [QUESTION])]
+    assert json_export.read(text) == [ExportedConversation(CONVERSATION, [QUESTION])]
 
 
 def test_half_of_a_surrogate_pair_does_not_break_an_export():
     error = Message(**{name: getattr(ANSWER, name) for name in Message.__slots__} | {"error": "bad \ud83d here"})
-    ((_, (message,)),) = archive.read(exported((CONVERSATION, [error])))
+    ((_, (message,)),) = json_export.read(exported((CONVERSATION, [error])))
     assert message.error == "bad ? here"
 
 
@@ -215,8 +215,8 @@ def test_half_of_a_surrogate_pair_does_not_break_an_export():
     ],
 )
 def test_what_is_wrong_with_a_file_is_said_with_its_place(text, why):
-    with pytest.raises(InvalidArchive, match=why):
-        archive.read(text)
+    with pytest.raises(InvalidExport, match=why):
+        json_export.read(text)
 
 
 @pytest.mark.parametrize(
@@ -228,12 +228,12 @@ def test_what_is_wrong_with_a_file_is_said_with_its_place(text, why):
     ],
 )
 def test_what_is_wrong_with_a_profile_is_said_with_its_place(profile, why):
-    with pytest.raises(InvalidArchive, match=why):
-        archive.read_profile(changed(profile=profile))
+    with pytest.raises(InvalidExport, match=why):
+        json_export.read_profile(changed(profile=profile))
 
 
 def test_an_export_that_broke_off_anywhere_is_refused():
     whole = exported((CONVERSATION, [QUESTION, ANSWER])).rstrip()
     for end in range(0, len(whole), 7):
-        with pytest.raises(InvalidArchive):
-            archive.read(whole[:end])
+        with pytest.raises(InvalidExport):
+            json_export.read(whole[:end])

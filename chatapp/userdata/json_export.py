@@ -29,7 +29,7 @@ from pydantic import TypeAdapter, ValidationError
 from chatapp.domain.conversation import Conversation, Message, Profile, now_ms
 from chatapp.domain.errors import ChatError, InvalidParameters
 from chatapp.domain.sentences import Sentence, as_json, from_json
-from chatapp.store.fields import conversation_fields, image_fields, message_fields, profile_fields
+from chatapp.store.codec import conversation_fields, image_fields, message_fields, profile_fields
 from chatapp.store.firestore.documents import is_id
 from chatapp.store.temporary.router import is_temporary
 from chatapp.store.values import IMAGE_BYTES
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from chatapp.domain.conversation import Image
 
 FORMAT, VERSION = "hybrid-chat", 1
-END = b"\n]}\n"
+FOOTER = b"\n]}\n"
 LATEST_MS = 253_402_300_799_999  # the last millisecond of the year 9999, where dates end
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -48,11 +48,11 @@ _CONVERSATION, _MESSAGES, _PROFILE = TypeAdapter(Conversation), TypeAdapter(list
 _IMAGES = {"image/jpeg", "image/png", "image/webp"}
 
 
-class InvalidArchive(ChatError):
+class InvalidExport(ChatError):
     """This is no export of a chat, or it is damaged; the sentence says where."""
 
 
-class Archived(NamedTuple):
+class ExportedConversation(NamedTuple):
     """A conversation with all its messages, the images with their data."""
 
     conversation: Conversation
@@ -69,7 +69,7 @@ def moment(ms: int) -> datetime:
     return _EPOCH + timedelta(milliseconds=ms)
 
 
-def beginning(user: str, profile: Profile | None = None) -> bytes:
+def header(user: str, profile: Profile | None = None) -> bytes:
     """Return what comes before the first conversation."""
     head: dict[str, Any] = {"format": FORMAT, "version": VERSION, "exported": iso(now_ms()), "user": user}
     if profile is not None:
@@ -77,16 +77,16 @@ def beginning(user: str, profile: Profile | None = None) -> bytes:
     return _encoded(head)[:-1] + b', "conversations": [\n'
 
 
-def encoded(conversation: Conversation, messages: Sequence[Message]) -> bytes:
+def encode(conversation: Conversation, messages: Sequence[Message]) -> bytes:
     """Return one conversation as a line without its end; the images of its messages have their data."""
     return _encoded(_dated(conversation_fields(conversation)) | {"messages": [_message(one) for one in messages]})
 
 
-def read(text: str) -> list[Archived]:
+def read(text: str) -> list[ExportedConversation]:
     """Return the conversations of an export, all of them checked.
 
     Raises:
-        InvalidArchive: with the line, or the conversation, message and field, that is wrong.
+        InvalidExport: with the line, or the conversation, message and field, that is wrong.
     """
     return [_archived(one, f"conversations[{number}]") for number, one in enumerate(_read(text)["conversations"])]
 
@@ -95,7 +95,7 @@ def read_profile(text: str) -> Profile | None:
     """Return the profile of an export, None if it has none.
 
     Raises:
-        InvalidArchive: with the field that is wrong.
+        InvalidExport: with the field that is wrong.
     """
     profile = _read(text).get("profile")
     return None if profile is None else cast("Profile", _checked(_PROFILE, profile, "profile"))
@@ -106,22 +106,22 @@ def _read(text: str) -> dict[str, Any]:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
         end = "" if text.rstrip().endswith("}") else " Maybe its download broke off."
-        raise InvalidArchive(f"This is not JSON: {error}.{end}") from error
+        raise InvalidExport(f"This is not JSON: {error}.{end}") from error
     if not isinstance(found, dict) or found.get("format") != FORMAT:
-        raise InvalidArchive(f'This is no export of a chat: it has no "format": "{FORMAT}".')
+        raise InvalidExport(f'This is no export of a chat: it has no "format": "{FORMAT}".')
     if found.get("version") != VERSION:
         version = f"This export has version {found.get('version')!r}, and this chat reads version {VERSION}"
-        raise InvalidArchive(f"{version}. A newer chat may read it.")
+        raise InvalidExport(f"{version}. A newer chat may read it.")
     if not isinstance(found.get("conversations"), list):
-        raise InvalidArchive('This export has no list of "conversations".')
+        raise InvalidExport('This export has no list of "conversations".')
     return found
 
 
-def _archived(found: object, where: str) -> Archived:
+def _archived(found: object, where: str) -> ExportedConversation:
     conversation: Conversation = _checked(_CONVERSATION, found, where)
     _check(conversation, where, "created_ms", "updated_ms")
     if is_temporary(conversation.id):
-        raise InvalidArchive(f"{where}.id: {conversation.id[:80]!r} is that of a temporary conversation.")
+        raise InvalidExport(f"{where}.id: {conversation.id[:80]!r} is that of a temporary conversation.")
     given = found.get("messages") if isinstance(found, dict) else None
     if isinstance(given, list):
         given = [_with_bytes(one, f"{where}.messages[{number}]") for number, one in enumerate(given)]
@@ -131,7 +131,7 @@ def _archived(found: object, where: str) -> Archived:
         for index, image in enumerate(message.images):
             _check_image(image, f"{where}.messages[{number}].images[{index}]")
     said = (replace(message, error=_said(message, one)) for message, one in zip(messages, given or (), strict=True))
-    return Archived(conversation, list(said))
+    return ExportedConversation(conversation, list(said))
 
 
 def _said(message: Message, given: dict[str, Any]) -> str:
@@ -156,18 +156,18 @@ def _decoded(image: object, where: str) -> object:
     try:
         return image | {"data": base64.b64decode(image["data"], validate=True)}
     except (binascii.Error, ValueError) as error:
-        raise InvalidArchive(f"{where}.data: this is not base64.") from error
+        raise InvalidExport(f"{where}.data: this is not base64.") from error
 
 
 def _check_image(image: Image, where: str) -> None:
     if not is_id(image.id):
-        raise InvalidArchive(f"{where}.id: {image.id[:80]!r} cannot be an id.")
+        raise InvalidExport(f"{where}.id: {image.id[:80]!r} cannot be an id.")
     if image.media_type not in _IMAGES:
-        raise InvalidArchive(f"{where}.media_type: {image.media_type[:80]!r} is none of {', '.join(sorted(_IMAGES))}.")
+        raise InvalidExport(f"{where}.media_type: {image.media_type[:80]!r} is none of {', '.join(sorted(_IMAGES))}.")
     if len(image.data) > IMAGE_BYTES:
-        raise InvalidArchive(f"{where}.data: this image has more than {IMAGE_BYTES // 1000} kB.")
+        raise InvalidExport(f"{where}.data: this image has more than {IMAGE_BYTES // 1000} kB.")
     if image.width < 1 or image.height < 1:
-        raise InvalidArchive(f"{where}: its width and height must be 1 or more.")
+        raise InvalidExport(f"{where}: its width and height must be 1 or more.")
 
 
 def _checked(adapter: TypeAdapter[Any], found: object, where: str) -> Any:  # noqa: ANN401  # what the adapter makes
@@ -176,17 +176,17 @@ def _checked(adapter: TypeAdapter[Any], found: object, where: str) -> Any:  # no
     except ValidationError as error:
         first = error.errors()[0]
         path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
-        raise InvalidArchive(f"{where}{path}: {first['msg'][:1].lower()}{first['msg'][1:]}.") from error
+        raise InvalidExport(f"{where}{path}: {first['msg'][:1].lower()}{first['msg'][1:]}.") from error
     except InvalidParameters as error:
-        raise InvalidArchive(f"{where}.parameters: {error}") from error
+        raise InvalidExport(f"{where}.parameters: {error}") from error
 
 
 def _check(found: Conversation | Message, where: str, *times: str) -> None:
     if not is_id(found.id):
-        raise InvalidArchive(f"{where}.id: {found.id[:80]!r} cannot be an id.")
+        raise InvalidExport(f"{where}.id: {found.id[:80]!r} cannot be an id.")
     for name in times:
         if not 0 <= getattr(found, name) <= LATEST_MS:
-            raise InvalidArchive(f"{where}.{name}: {getattr(found, name)} is no time in milliseconds since 1970.")
+            raise InvalidExport(f"{where}.{name}: {getattr(found, name)} is no time in milliseconds since 1970.")
 
 
 def _message(message: Message) -> dict[str, Any]:

@@ -10,8 +10,8 @@ import pytest
 from chatapp.domain.conversation import GenerationParameters, Image, MessageStatus, Persona, Profile, Role, new_id
 from chatapp.domain.errors import StoreUnavailable
 from chatapp.store.sqlite.store import SQLiteStore
-from chatapp.userdata import json_archive as archive
-from chatapp.userdata.import_archive import main
+from chatapp.userdata import json_export
+from chatapp.userdata.import_json import main
 from tests.chatapp.store.conftest import a_conversation, a_message
 
 ANONYMOUS = f"anonymous-{new_id()}"
@@ -29,8 +29,8 @@ def exported(tmp_path):
 
     def write(*conversations, profile=None):
         path = tmp_path / "export.json"
-        lines = b",\n".join(archive.encoded(*one) for one in conversations)
-        path.write_bytes(archive.beginning("somebody", profile) + lines + archive.END)
+        lines = b",\n".join(json_export.encode(*one) for one in conversations)
+        path.write_bytes(json_export.header("somebody", profile) + lines + json_export.FOOTER)
         return str(path)
 
     return write
