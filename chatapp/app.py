@@ -11,12 +11,12 @@ from fastapi import FastAPI
 from chatapp.config.settings import InvalidSettings
 from chatapp.conversations.service import Conversations
 from chatapp.domain.errors import StoreUnavailable
+from chatapp.domain.images import Pictures
 from chatapp.domain.sentences import Sentence
 from chatapp.generation.queue import TurnLimits
 from chatapp.generation.runner import TurnRunner
 from chatapp.http import api, health
-from chatapp.http.api import user_data
-from chatapp.http.api.requests import most_sent_bytes
+from chatapp.http.api.routing import Services, max_question_bytes
 from chatapp.http.auth_setup import AuthSetup
 from chatapp.http.errors import add_exception_handlers
 from chatapp.http.middleware.csrf import CsrfMiddleware
@@ -99,6 +99,14 @@ async def create_app(settings: Settings, *, with_page: bool = True) -> FastAPI:
             await store.aclose()
 
     app = FastAPI(title="Hybrid chat", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.services = Services(
+        settings=settings,
+        store=store,
+        catalog=catalog,
+        turns=turns,
+        conversations=conversations,
+        pictures=Pictures(settings.max_images),
+    )
     app.state.catalog = catalog
     app.state.turns = turns
     app.state.closing = asyncio.Event()
@@ -106,8 +114,7 @@ async def create_app(settings: Settings, *, with_page: bool = True) -> FastAPI:
     add_exception_handlers(app, root_url=settings.root_url)
     app.include_router(health.router)
     auth.add_routes(app, turns)
-    app.include_router(user_data.router(store, catalog, turns))
-    app.include_router(api.router(settings, store, catalog, turns, conversations))
+    app.include_router(api.router)
     if with_page:
         # Gradio is most of the start: whatever can be wrong with the settings or the data folder has been said by now.
         from chatapp.ui.mount import mount_page  # noqa: PLC0415
@@ -130,7 +137,7 @@ def _guard(app: FastAPI, settings: Settings, auth: AuthSetup) -> None:
         root_url=settings.root_url,
         local=settings.identity == "local" and not settings.local_anywhere,
     )
-    app.add_middleware(RequestSizeMiddleware, most_bytes=most_sent_bytes(settings.max_images))
+    app.add_middleware(RequestSizeMiddleware, most_bytes=max_question_bytes(settings.max_images))
     app.add_middleware(SecurityHeadersMiddleware, https=settings.root_url.startswith("https:"))  # of refusals too
 
 

@@ -178,8 +178,8 @@ def taken(entries, event):
         ids = [entry["id"] for entry in entries]
         kept = ids.index(event["after"]) + 1 if event["after"] else 0
         return [*entries[:kept], *event["messages"]]
-    if "entry" in event:
-        return [event["entry"] if entry["id"] == event["entry"]["id"] else entry for entry in entries]
+    if "message" in event:
+        return [event["message"] if entry["id"] == event["message"]["id"] else entry for entry in entries]
     if "text" in event:
         for entry in reversed(entries):
             if entry["id"] == event["id"]:

@@ -115,7 +115,7 @@ class _Tab:
         while turn.sending is Sending.UNKNOWN and turn.repeats < repeats:
             turn.repeats += 1
             await asyncio.sleep(self._chance.random())
-            await self._send_once(turn, name | {"again": True}, reads=reads)
+            await self._send_once(turn, name | {"retry": True}, reads=reads)
 
     async def _send_once(self, turn: Turn, name: dict[str, object], *, reads: bool) -> None:
         await self._person.chat.serving.wait()
@@ -182,7 +182,7 @@ class _Tab:
                 await page.messages(conversation)
                 turn.talk.last = page.entries[-1]["id"]
                 _note_end(page.entries, turn)
-                if way == "go on" and page.entries[-1]["goOn"]:
+                if way == "go on" and page.entries[-1]["canContinue"]:
                     turn.went_on = True
                     await page.go_on(conversation, page.entries[-1]["id"], model=MODEL)
                     await page.messages(conversation)

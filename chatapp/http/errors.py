@@ -7,11 +7,10 @@ text of an exception that is not a `ChatError`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.responses import JSONResponse, Response
@@ -38,7 +37,7 @@ from chatapp.http.pages.navigation import is_navigation
 from chatapp.http.pages.rendering import render_page
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Sequence
 
     from fastapi import FastAPI
     from starlette.requests import Request
@@ -73,24 +72,6 @@ class UnexpectedError(Exception):
     Starlette runs a handler for ``Exception`` itself outside of all middleware, where the response gets no security
     headers, and the server then logs the traceback a second time.
     """
-
-
-class ApiRoute(APIRoute):
-    """A route whose unexpected errors are answered by the exception handlers, too."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return FastAPI's handler of a request, wrapped."""
-        handle = super().get_route_handler()
-
-        async def handle_request(request: Request) -> Response:
-            try:
-                return await handle(request)
-            except EXPECTED:
-                raise
-            except Exception as error:
-                raise UnexpectedError from error
-
-        return handle_request
 
 
 def error_response(
@@ -152,6 +133,8 @@ def response_to(scope: Scope, error: Exception, *, root_url: str = "") -> Respon
     match error:
         case ClientDisconnect():  # the client left before its request was complete: nobody reads this
             return Response(status_code=400)
+        case HTTPException(detail=Sentence()):
+            return error_response(scope, error.status_code, error.detail, root_url=root_url)
         case RequestValidationError() | HTTPException(status_code=400):  # 400: FastAPI cannot decode the JSON
             return error_response(scope, 422, NOT_UNDERSTOOD, root_url=root_url)
         case HTTPException(status_code=413):

@@ -131,7 +131,7 @@ async def test_an_answer_that_takes_longer_is_kept_as_interrupted(chat):
         async with open_page(again.url) as page:
             messages = await page.messages(conversation)
             assert texts(messages)[1].startswith("word ")
-            assert (messages[1]["status"], messages[1]["goOn"]) == ("interrupted", True)
+            assert (messages[1]["status"], messages[1]["canContinue"]) == ("interrupted", True)
 
 
 async def test_a_taken_port_is_said_in_a_sentence_with_another_one(chat):

@@ -69,7 +69,7 @@ def changes(body: Mapping[str, Any] | None = None, **facts: Any) -> Door:
     return Door(kind=Kind.CHANGES, body=body, **{"by_id": True} | facts)
 
 
-PROFILE = {"personas": [], "answerWithOther": True, "revision": 2}
+PROFILE = {"personas": [], "allowFallback": True, "revision": 2}
 QUESTION = {"text": "Hello", "model": "gemma"}
 ONE = "/conversations/{conversation_id}"
 
@@ -99,7 +99,7 @@ OWN: dict[tuple[str, str], Door] = {
     ("DELETE", ONE): changes(),
     ("POST", f"{ONE}/restore"): changes({}),
     # What is the asking person's own, whatever is named: that the owner's is as it was is looked at afterwards.
-    ("POST", "/conversations"): changes(QUESTION | {"question": "{question}", "again": True}, by_id=False),
+    ("POST", "/conversations"): changes(QUESTION | {"question": "{question}", "retry": True}, by_id=False),
     ("PUT", "/profile"): changes(PROFILE, by_id=False, owner=(200, 409)),
     ("POST", "/take-along"): changes({}, by_id=False),
     ("POST", "/delete-everything"): changes({"confirm": True}, by_id=False),

@@ -15,9 +15,20 @@ if TYPE_CHECKING:
     from random import Random
 
 NAMES = [
-    *("text", "images", "model", "temperature", "top_p", "max_tokens", "system_prompt", "persona", "question", "again"),
-    *("after", "follows", "orOther", "beside", "temporary", "message", "answer", "title", "pinned", "archived"),
-    *("branch", "feedback", "personas", "parameters", "answerWithOther", "revision", "id", "name", "instructions"),
+    *("text", "images", "model", "temperature", "top_p", "max_tokens", "system_prompt", "persona", "question", "retry"),
+    *(
+        "after",
+        "follows",
+        "allowFallback",
+        "compareWith",
+        "temporary",
+        "message",
+        "answer",
+        "title",
+        "pinned",
+        "archived",
+    ),
+    *("archived", "branch", "feedback", "personas", "parameters", "revision", "id", "name", "instructions"),
     *("data", "conversation", "cursor", "limit", "q", "before", "confirm", "next", "state", "code", "error"),
 ]
 ODD_TEXTS = [

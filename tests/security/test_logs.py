@@ -76,7 +76,7 @@ async def uses_everything(page, conversation, marks):
     await page.get("search", q=marks["search"])
     await page.get("state", conversation=marks["id"])
     persona = {"id": "a" * 32, "name": marks["persona"], "instructions": marks["instructions"]}
-    await page.ask("PUT", "profile", {"personas": [persona], "answerWithOther": False, "revision": 1})
+    await page.ask("PUT", "profile", {"personas": [persona], "allowFallback": False, "revision": 1})
     for path in ("everything.json", "everything.md.zip", f"{conversation}.json", f"{conversation}.md", "nothing.md"):
         async with page._http.get(f"{page._url}/export/{path}") as response:
             await response.read()

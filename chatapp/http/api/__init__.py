@@ -1,38 +1,15 @@
-"""What the page asks of the chat: a small JSON API, beside what Gradio serves.
+"""The JSON API of the page, beside what Gradio serves.
 
-Nothing of another user is ever read or changed; what is wrong is said as ``{"error": sentence}`` (see
-`chatapp.domain.sentences.as_json`) with a fitting status. A change must say that it is JSON, which no form of another
-site can: see `chatapp.http.api.requests`.
+A user reads and changes their own data only. An error is ``{"error": sentence}`` with a fitting status: see
+`chatapp.http.errors`. A request that changes something has a JSON body, which no form of another site can send; the
+few without a body are protected by `chatapp.http.middleware.csrf` alone, as everything is.
 """
-
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
 
-from chatapp.http.api import state
-from chatapp.http.api.conversations import ConversationRoutes
-from chatapp.http.api.stream import Streams
-from chatapp.http.api.turns import TurnRoutes
-from chatapp.http.errors import ApiRoute
+from chatapp.http.api import conversations, state, turns, user_data
+from chatapp.http.api.routing import ERRORS
 
-if TYPE_CHECKING:
-    from chatapp.config.settings import Settings
-    from chatapp.conversations.service import Conversations
-    from chatapp.generation.runner import TurnRunner
-    from chatapp.models.catalog import Catalog
-    from chatapp.store import Store
-
-
-def router(
-    settings: Settings, store: Store, catalog: Catalog, turns: TurnRunner, conversations: Conversations
-) -> APIRouter:
-    """Return all routes."""
-    routes = APIRouter(include_in_schema=False, route_class=ApiRoute)
-    streams = Streams(store, catalog, turns, conversations)
-    routes.include_router(state.router(settings, store, catalog, turns, conversations))
-    asking = TurnRoutes(store, turns, streams, conversations, max_images=settings.max_images)
-    routes.include_router(asking.router())
-    routes.include_router(ConversationRoutes(conversations, turns, streams).router())
-    return routes
+router = APIRouter(responses=ERRORS)
+for part in (state.router, turns.questions, turns.router, conversations.router, user_data.router, user_data.confirmed):
+    router.include_router(part)

@@ -1,166 +1,138 @@
-"""Conversations besides what is written in them.
+"""Routes of conversations: the list, search, changes, and what is in one besides its stream."""
 
-GET    /conversations?cursor=&archived=0|1&limit=50        a page of the list
-PATCH  /conversations/{id}                                 title, pinned, archived, branch
-DELETE /conversations/{id}                                 which can be undone for a moment:
-POST   /conversations/{id}/restore
-GET    /conversations/{id}/messages?before={message}       those before what a stream began with
-PUT    /conversations/{id}/messages/{message}/feedback     what the person thinks of an answer
-GET    /conversations/{id}/images/{image}                  a picture
-GET    /search?q=&cursor=                                  conversations by their words
-"""
+from typing import Annotated
 
-from __future__ import annotations
+from fastapi import APIRouter, Query
+from fastapi.responses import Response
 
-import re
-from typing import TYPE_CHECKING, Any
-
-from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response
-
-from chatapp.auth import audit, current_user_id
+from chatapp.auth import audit
 from chatapp.auth.audit import Action
-from chatapp.domain.conversation import Feedback
-from chatapp.http.api import facts, requests
-from chatapp.http.errors import ApiRoute
+from chatapp.http.api.routing import ApiRoute, Chat, Services, UserId
+from chatapp.http.api.schemas.requests import ConversationChange, Empty, FeedbackChange
+from chatapp.http.api.schemas.responses import (
+    ConversationItem,
+    ConversationPage,
+    Done,
+    MessagePage,
+    SearchHit,
+    SearchPage,
+    Undo,
+)
+from chatapp.http.api.stream import Streams
 from chatapp.store.values import MAX_PAGE
 
-if TYPE_CHECKING:
-    from chatapp.conversations.service import Conversations
-    from chatapp.domain.conversation import Conversation
-    from chatapp.generation.runner import TurnRunner
-    from chatapp.http.api.stream import Streams
-
-LISTED = 50
-LONGEST_SEARCH = 500  # characters
-PICTURES = {"image/jpeg", "image/png", "image/webp"}
-_PICTURE_HEADERS = {
-    "cache-control": "private, max-age=31536000, immutable",  # a picture never changes under its id
+PAGE_SIZE = 50
+MAX_SEARCH_CHARS = 500
+IMAGE_TYPES = {"image/jpeg", "image/png", "image/webp"}
+IMAGE_HEADERS = {
+    "cache-control": "private, max-age=31536000, immutable",  # an image never changes under its id
     "content-security-policy": "default-src 'none'; sandbox",
     "cross-origin-resource-policy": "same-origin",
 }
 
+router = APIRouter(route_class=ApiRoute)
 
-class ConversationRoutes:
-    """The routes."""
 
-    def __init__(self, conversations: Conversations, turns: TurnRunner, streams: Streams) -> None:
-        self._conversations = conversations
-        self._turns = turns
-        self._streams = streams
+@router.get("/conversations")
+async def list_conversations(
+    user: UserId,
+    chat: Chat,
+    cursor: str = "",
+    archived: bool = False,  # noqa: FBT001, FBT002  # a query parameter
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = PAGE_SIZE,
+) -> ConversationPage:
+    """Return a page of the list."""
+    return await conversation_page(chat, user, cursor=cursor or None, archived=archived, limit=limit)
 
-    def router(self) -> APIRouter:
-        """Return them, for the app."""
-        routes = APIRouter(include_in_schema=False, route_class=ApiRoute)
-        one = "/conversations/{conversation_id}"
-        routes.add_api_route("/conversations", self.listed, methods=["GET"], response_model=None)
-        routes.add_api_route(one, self.change, methods=["PATCH"], response_model=None)
-        routes.add_api_route(one, self.delete, methods=["DELETE"], response_model=None)
-        routes.add_api_route(f"{one}/restore", self.restore, methods=["POST"], response_model=None)
-        routes.add_api_route(f"{one}/messages", self.messages, methods=["GET"], response_model=None)
-        rate = f"{one}/messages/{{message_id}}/feedback"
-        routes.add_api_route(rate, self.rate, methods=["PUT"], response_model=None)
-        routes.add_api_route(f"{one}/images/{{image_id}}", self.image, methods=["GET"], response_model=None)
-        routes.add_api_route("/search", self.search, methods=["GET"], response_model=None)
-        return routes
 
-    async def listed(self, request: Request) -> Response:
-        """Return a page of the list."""
-        asked = request.query_params
-        limit = asked.get("limit", "")
-        listed = await page(
-            self._conversations,
-            self._turns,
-            current_user_id(request),
-            cursor=asked.get("cursor") or None,
-            limit=min(max(int(limit), 1), MAX_PAGE) if re.fullmatch("[0-9]{1,4}", limit) else LISTED,
-            archived=asked.get("archived") == "1",
+@router.patch("/conversations/{conversation_id}")
+async def change_conversation(
+    conversation_id: str, change: ConversationChange, user: UserId, chat: Chat
+) -> ConversationItem:
+    """Rename, pin or archive a conversation, or show another version of a message."""
+    conversations, changed = chat.conversations, change.model_fields_set
+    if "title" in changed:
+        conversation = await conversations.rename(user, conversation_id, change.title)
+    if "pinned" in changed:
+        conversation = await conversations.pin(user, conversation_id, pinned=change.pinned)
+    if "archived" in changed:
+        conversation = await conversations.archive(user, conversation_id, archived=change.archived)
+    if "branch" in changed:
+        conversation = await conversations.switch(user, conversation_id, change.branch)
+    return chat.item(user, conversation)
+
+
+@router.delete("/conversations/{conversation_id}")
+async def delete_conversation(conversation_id: str, user: UserId, chat: Chat) -> Undo:
+    """Delete a conversation, which can be undone for a moment."""
+    await chat.conversations.delete(user, conversation_id)
+    audit.record(Action.DELETE, user)
+    return Undo(undo_seconds=chat.conversations.undo_seconds)
+
+
+@router.post("/conversations/{conversation_id}/restore")
+async def restore_conversation(conversation_id: str, _body: Empty, user: UserId, chat: Chat) -> ConversationItem:
+    """Undo a deletion."""
+    return chat.item(user, await chat.conversations.restore(user, conversation_id))
+
+
+@router.get("/conversations/{conversation_id}/messages")
+async def list_earlier_messages(conversation_id: str, user: UserId, chat: Chat, before: str = "") -> MessagePage:
+    """Return the messages before those that are shown."""
+    return await Streams(chat).before(user, conversation_id, before)
+
+
+@router.put("/conversations/{conversation_id}/messages/{message_id}/feedback")
+async def change_feedback(
+    conversation_id: str, message_id: str, change: FeedbackChange, user: UserId, chat: Chat
+) -> Done:
+    """Store what the user thinks of an answer."""
+    await chat.conversations.rate(user, conversation_id, message_id, change.feedback)
+    return Done()
+
+
+@router.get(
+    "/conversations/{conversation_id}/images/{image_id}",
+    response_class=Response,
+    responses={200: {"content": {media_type: {} for media_type in sorted(IMAGE_TYPES)}}},
+)
+async def read_image(conversation_id: str, image_id: str, user: UserId, chat: Chat) -> Response:
+    """Return an image of a question."""
+    image = await chat.conversations.image(user, conversation_id, image_id)
+    media_type = image.media_type if image.media_type in IMAGE_TYPES else "application/octet-stream"
+    return Response(image.data, headers=IMAGE_HEADERS, media_type=media_type)
+
+
+@router.get("/search")
+async def search(user: UserId, chat: Chat, q: str = "", cursor: str = "") -> SearchPage:
+    """Find conversations by their words."""
+    page = await chat.conversations.search(user, q[:MAX_SEARCH_CHARS], cursor=cursor or None)
+    hits = [
+        SearchHit(
+            conversation=chat.item(user, hit.conversation),
+            message_id=hit.message_id,
+            before=hit.before,
+            match=hit.match,
+            after=hit.after,
         )
-        return JSONResponse(listed)
-
-    async def change(self, request: Request, conversation_id: str) -> Response:
-        """Rename, pin or archive, or show another branch."""
-        asked, user, changed = await requests.sent(request), current_user_id(request), None
-        for key, value in asked.items():
-            match key, value:
-                case "title", str():
-                    changed = await self._conversations.rename(user, conversation_id, value)
-                case "pinned", bool():
-                    changed = await self._conversations.pin(user, conversation_id, pinned=value)
-                case "archived", bool():
-                    changed = await self._conversations.archive(user, conversation_id, archived=value)
-                case "branch", str():
-                    changed = await self._conversations.switch(user, conversation_id, value)
-                case _:
-                    raise requests.not_understood()
-        if changed is None:
-            raise requests.not_understood()
-        return JSONResponse(self._item(user, changed))
-
-    async def delete(self, request: Request, conversation_id: str) -> Response:
-        """Delete, and say for how long that can be undone."""
-        await self._conversations.delete(current_user_id(request), conversation_id)
-        audit.record(Action.DELETE, current_user_id(request))
-        return JSONResponse({"undoSeconds": self._conversations.undo_seconds})
-
-    async def restore(self, request: Request, conversation_id: str) -> Response:
-        """Undo a deletion."""
-        await requests.sent(request)
-        user = current_user_id(request)
-        return JSONResponse(self._item(user, await self._conversations.restore(user, conversation_id)))
-
-    async def messages(self, request: Request, conversation_id: str, before: str = "") -> Response:
-        """Return the messages before those that are shown."""
-        return JSONResponse(await self._streams.before(current_user_id(request), conversation_id, before))
-
-    async def rate(self, request: Request, conversation_id: str, message_id: str) -> Response:
-        """Keep what the person thinks of an answer."""
-        feedback = (await requests.sent(request)).get("feedback")
-        if not isinstance(feedback, str) or feedback not in set(Feedback):
-            raise requests.not_understood()
-        await self._conversations.rate(current_user_id(request), conversation_id, message_id, Feedback(feedback))
-        return JSONResponse({})
-
-    async def image(self, request: Request, conversation_id: str, image_id: str) -> Response:
-        """Return a picture."""
-        found = await self._conversations.image(current_user_id(request), conversation_id, image_id)
-        media_type = found.media_type if found.media_type in PICTURES else "application/octet-stream"
-        return Response(found.data, headers=_PICTURE_HEADERS, media_type=media_type)
-
-    async def search(self, request: Request, q: str = "", cursor: str = "") -> Response:
-        """Find conversations by their words."""
-        user = current_user_id(request)
-        found = await self._conversations.search(user, q[:LONGEST_SEARCH], cursor=cursor or None)
-        hits = [
-            {
-                "conversation": self._item(user, hit.conversation),
-                "message": hit.message_id,
-                "before": hit.before,
-                "match": hit.match,
-                "after": hit.after,
-            }
-            for hit in found.items
-        ]
-        return JSONResponse({"hits": hits, "cursor": found.cursor})
-
-    def _item(self, user: str, conversation: Conversation) -> dict[str, Any]:
-        return facts.item(conversation, writing=self._turns.is_busy(user, conversation.id))
+        for hit in page.items
+    ]
+    return SearchPage(hits=hits, cursor=page.cursor)
 
 
-async def page(
-    conversations: Conversations,
-    turns: TurnRunner,
+async def conversation_page(
+    chat: Services,
     user: str,
     *,
     cursor: str | None = None,
-    limit: int = LISTED,
+    limit: int = PAGE_SIZE,
     archived: bool = False,
-) -> dict[str, Any]:
-    """Return a page of the list; the pinned ones come with the first."""
-    pinned = [] if cursor or archived else await conversations.pinned(user)
-    found = await conversations.listed(user, cursor=cursor, limit=limit, archived=archived)
-
-    def items(some: list[Conversation]) -> list[dict[str, Any]]:
-        return [facts.item(one, writing=turns.is_busy(user, one.id)) for one in some]
-
-    return {"pinned": items(pinned), "items": items(list(found.items)), "cursor": found.cursor}
+) -> ConversationPage:
+    """Return a page of the list; the pinned conversations come with the first."""
+    pinned = [] if cursor or archived else await chat.conversations.pinned(user)
+    page = await chat.conversations.listed(user, cursor=cursor, limit=limit, archived=archived)
+    return ConversationPage(
+        pinned=[chat.item(user, conversation) for conversation in pinned],
+        items=[chat.item(user, conversation) for conversation in page.items],
+        cursor=page.cursor,
+    )

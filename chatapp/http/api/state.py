@@ -1,100 +1,111 @@
-"""What a page needs when it is opened, and what it looks at again and again.
-
-GET /state?conversation={id}  all at once: models, profile, list, and the conversation that the address names
-GET /models                   the models' states; asks nobody but the models that somebody looks at
-PUT /profile                  what is remembered of the person
-"""
-
-from __future__ import annotations
+"""Routes of what a page needs when it is opened, the models' states, and the profile."""
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
 
-from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter
 
-from chatapp.auth import current_user, current_user_id
-from chatapp.domain import images as pictures
+from chatapp.domain import images
 from chatapp.domain.conversation import Profile
 from chatapp.domain.errors import ConversationNotFound, ProfileChanged, StoreUnavailable
-from chatapp.domain.sentences import as_json
-from chatapp.http.api import facts, requests
-from chatapp.http.api.conversations import page
-from chatapp.http.api.profiles import asked_profile
-from chatapp.http.errors import ApiRoute, sentence_of
-from chatapp.store import Consistency
+from chatapp.domain.sentences import Sentence
+from chatapp.http.api.conversations import conversation_page
+from chatapp.http.api.routing import ApiRoute, Chat, CurrentUser, Services, UserId
+from chatapp.http.api.schemas.requests import ProfileChange
+from chatapp.http.api.schemas.responses import (
+    ConversationPage,
+    Limits,
+    ModelBody,
+    Models,
+    ProfileBody,
+    State,
+    StoreBody,
+    UserBody,
+)
+from chatapp.http.errors import sentence_of
+from chatapp.store import Consistency, StoreStatus
 
-if TYPE_CHECKING:
-    from starlette.responses import Response
-
-    from chatapp.config.settings import Settings
-    from chatapp.conversations.service import Conversations
-    from chatapp.generation.runner import TurnRunner
-    from chatapp.models.catalog import Catalog
-    from chatapp.store import Store
+router = APIRouter(route_class=ApiRoute)
 
 
-def router(
-    settings: Settings, store: Store, catalog: Catalog, turns: TurnRunner, conversations: Conversations
-) -> APIRouter:
-    """Return the routes."""
-    routes = APIRouter(include_in_schema=False, route_class=ApiRoute)
+@router.get("/state")
+async def read_state(user: CurrentUser, chat: Chat, conversation: str = "") -> State:
+    """Return all at once: models, profile, list, and the conversation that the page's address names."""
+    problems: list[str] = []
+    profile, page, opened = Profile(), ConversationPage(pinned=[], items=[], cursor=None), None
+    try:
+        # A page that opens while the history is away still shows the models and what is wrong.
+        profile, page = await asyncio.gather(chat.store.profile(user.id), conversation_page(chat, user.id))
+        if conversation:
+            with suppress(ConversationNotFound):
+                opened = chat.opened(user.id, await chat.conversations.open(user.id, conversation))
+    except StoreUnavailable as error:
+        problems.append(sentence_of(error))
+    models = _models(chat)
+    return State(
+        models=models.models,
+        notices=[*models.notices, *problems],
+        default=chat.catalog.first_choice().id,
+        me=UserBody.model_validate(user),
+        profile=ProfileBody.model_validate(profile),
+        conversations=page,
+        conversation=opened,
+        store=StoreBody.model_validate(chat.store.status()),
+        limits=Limits(
+            message_chars=chat.settings.max_message_chars,
+            images=chat.settings.max_images,
+            image_side=images.LONGEST_SIDE,
+            image_bytes=images.MOST_BYTES,
+        ),
+    )
 
-    @routes.get("/state", response_model=None)
-    async def state(request: Request, conversation: str = "") -> Response:
-        account = current_user(request)
-        user = account.id
-        problems: list[Any] = []
-        profile = Profile()
-        listing: dict[str, Any] = {"pinned": [], "items": [], "cursor": None}
-        opened: dict[str, Any] | None = None
-        try:
-            # A page that opens while the history is away still shows the models and what is wrong.
-            profile, listing = await asyncio.gather(store.profile(user), page(conversations, turns, user))
-            if conversation:
-                with suppress(ConversationNotFound):
-                    found = await conversations.open(user, conversation)
-                    opened = facts.opened(found, writing=turns.is_busy(user, found.id))
-        except StoreUnavailable as error:
-            problems.append(as_json(sentence_of(error)))
-        limits = {
-            "messageChars": settings.max_message_chars,
-            "images": settings.max_images,
-            "imageSide": pictures.LONGEST_SIDE,
-            "imageBytes": pictures.MOST_BYTES,
-        }
-        found_state = {
-            **models(),
-            "default": catalog.first_choice().id,
-            "me": {"kind": account.kind, "name": account.name, "address": account.email},
-            "profile": facts.profile(profile),
-            "conversations": listing,
-            "conversation": opened,
-            "store": facts.store(store.status()),
-            "limits": limits,
-        }
-        found_state["notices"] += problems
-        return JSONResponse(found_state)
 
-    @routes.get("/models", response_model=None)
-    async def looked(_request: Request) -> Response:
-        return JSONResponse(models())
+@router.get("/models")
+async def list_models(_user: UserId, chat: Chat) -> Models:
+    """Return the models' states; only those models are asked that somebody looks at."""
+    return _models(chat)
 
-    @routes.put("/profile", response_model=None)
-    async def keep_profile(request: Request) -> Response:
-        user, profile = current_user_id(request), asked_profile(await requests.sent(request))
-        before = await store.profile(user)
-        if profile.revision != before.revision + 1:
-            raise ProfileChanged
-        await store.save_profile(user, profile)
-        return JSONResponse(facts.profile(await store.profile(user, consistency=Consistency.CACHED)))
 
-    def models() -> dict[str, Any]:
-        statuses = catalog.statuses()
-        return {
-            "models": [facts.model(one, statuses[one.id]) for one in catalog],
-            "notices": facts.notices(store.status()),
-        }
+@router.put("/profile")
+async def change_profile(change: ProfileChange, user: UserId, chat: Chat) -> ProfileBody:
+    """Store the profile, unless another page or device changed it in the meantime."""
+    profile, stored = change.profile(), await chat.store.profile(user)
+    if profile.revision != stored.revision + 1:
+        raise ProfileChanged
+    await chat.store.save_profile(user, profile)
+    return ProfileBody.model_validate(await chat.store.profile(user, consistency=Consistency.CACHED))
 
-    return routes
+
+def _models(chat: Services) -> Models:
+    statuses = chat.catalog.statuses()
+    return Models(
+        models=[ModelBody.of(model, statuses[model.id]) for model in chat.catalog],
+        notices=_notices(chat.store.status()),
+    )
+
+
+def _notices(status: StoreStatus) -> list[str]:
+    """Return what to tell the user about the store of the history; nothing if it has everything."""
+    if status.full:
+        return [
+            Sentence(
+                "The history cannot be saved in the cloud and the local queue is full. New messages are rejected until "
+                "the cloud is available again."
+            )
+        ]
+    if status.reachable:
+        return []
+    if minutes := round(status.waiting_seconds / 60):
+        return [
+            Sentence(
+                "The history in the cloud has been unavailable for {time}. What you write is stored here and saved "
+                "there later; older conversations may not open until then.",
+                time=Sentence("{minutes} min", minutes=minutes),
+            )
+        ]
+    return [
+        Sentence(
+            "The history in the cloud is unavailable. What you write is stored here and saved there later; older "
+            "conversations may not open until then."
+        )
+    ]

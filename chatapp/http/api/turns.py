@@ -1,144 +1,102 @@
-"""Asking: a question in a new conversation or in one that is there, another answer, the rest of one, and Stop.
+"""Routes that start, stop and follow turns: a question, another answer to one, or the rest of an answer.
 
-    POST /conversations                    a question; its conversation begins with it
-    POST /conversations/{id}/turns         a question
-    POST /conversations/{id}/answers       another answer to a question
-    POST /conversations/{id}/continuations the rest of an answer that ended early
-    POST /conversations/{id}/stop          end what is being written
-    GET  /conversations/{id}/events        a conversation as it is, and what is written in it
-
-All but Stop answer with a stream of events: see `chatapp.http.api.stream`.
+All but Stop respond with a stream of events: see `chatapp.http.api.stream`.
 """
 
-from __future__ import annotations
+from typing import Any
 
-from typing import TYPE_CHECKING, Any
+from fastapi import APIRouter
 
-from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse
-
-from chatapp.auth import current_user_id
-from chatapp.domain.conversation import MessageStatus
+from chatapp.domain.conversation import Conversation, MessageStatus
 from chatapp.domain.errors import WrittenElsewhere
-from chatapp.domain.images import Pictures
 from chatapp.generation.requests import TurnRequest
-from chatapp.http.api import facts, requests
-from chatapp.http.api.stream import streamed
-from chatapp.http.errors import ApiRoute
+from chatapp.http.api.event_stream import EventStream
+from chatapp.http.api.routing import ApiRoute, Chat, QuestionRoute, Services, UserId
+from chatapp.http.api.schemas.events import Event, Started, StartedConversation
+from chatapp.http.api.schemas.requests import Continuation, Empty, NewAnswer, NewQuestion
+from chatapp.http.api.schemas.responses import Done
+from chatapp.http.api.stream import Streams
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+_ERROR = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorBody"}}}}
+STREAM: dict[str, Any] = {
+    "response_class": EventStream,
+    "responses": {
+        200: {"model": Event, "content": {"text/event-stream": {"schema": {"type": "object"}}}},
+        "4XX": _ERROR,
+        "5XX": _ERROR,
+    },
+}
 
-    from starlette.responses import Response
-
-    from chatapp.conversations.service import Conversations
-    from chatapp.domain.conversation import Conversation
-    from chatapp.generation.runner import TurnRunner
-    from chatapp.http.api.stream import Streams
-    from chatapp.store import Store
+router = APIRouter(prefix="/conversations", route_class=ApiRoute)
+questions = APIRouter(route_class=QuestionRoute)
 
 
-LONGEST_PERSONA_ID = 200
+@questions.post("/conversations", **STREAM)
+async def start_conversation(question: NewQuestion, user: UserId, chat: Chat) -> EventStream:
+    """Accept a question in a new conversation, and stream its answers."""
+    return await _ask(chat, user, "", question)
 
 
-class TurnRoutes:
-    """The routes.
+@questions.post("/conversations/{conversation_id}/turns", **STREAM)
+async def ask_question(conversation_id: str, question: NewQuestion, user: UserId, chat: Chat) -> EventStream:
+    """Accept a question, and stream its answers."""
+    return await _ask(chat, user, conversation_id, question)
 
-    Args:
-        max_images: how many pictures a message may have.
-    """
 
-    def __init__(
-        self,
-        store: Store,
-        turns: TurnRunner,
-        streams: Streams,
-        conversations: Conversations,
-        *,
-        max_images: int,
-    ) -> None:
-        self._store = store
-        self._turns = turns
-        self._streams = streams
-        self._conversations = conversations
-        self._pictures = Pictures(max_images)
+@router.post("/{conversation_id}/answers", **STREAM)
+async def regenerate(conversation_id: str, body: NewAnswer, user: UserId, chat: Chat) -> EventStream:
+    """Have a question answered once more, and stream that answer."""
+    conversation = await chat.turns.regenerate(
+        user,
+        conversation_id,
+        body.question,
+        body.answer(),
+        answer_id=body.answer_id or "",
+        is_retry=bool(body.answer_id) and body.retry,
+    )
+    return await _started(chat, user, conversation, body.after)
 
-    def router(self) -> APIRouter:
-        """Return them, for the app."""
-        routes = APIRouter(prefix="/conversations", route_class=ApiRoute, include_in_schema=False)
-        routes.add_api_route("", self.send, methods=["POST"], response_model=None)
-        routes.add_api_route("/{conversation_id}/turns", self.send, methods=["POST"], response_model=None)
-        routes.add_api_route("/{conversation_id}/answers", self.regenerate, methods=["POST"], response_model=None)
-        routes.add_api_route(
-            "/{conversation_id}/continuations", self.continue_answer, methods=["POST"], response_model=None
-        )
-        routes.add_api_route("/{conversation_id}/stop", self.stop, methods=["POST"], response_model=None)
-        routes.add_api_route("/{conversation_id}/events", self.events, methods=["GET"], response_model=None)
-        return routes
 
-    async def send(self, request: Request, conversation_id: str = "") -> Response:
-        """Take a question, in a new conversation if none is named, and stream its answers."""
-        asked = await requests.sent(request, most_bytes=requests.most_sent_bytes(self._pictures.most))
-        answers = [requests.answer(asked)]
-        if (second := requests.second_answer(asked, answers[0])) is not None:
-            answers.append(second)
-        question_id = requests.name(asked, "question")
-        images = await self._pictures.decoded(requests.pictures(asked))
-        conversation = await self._turns.start(
-            current_user_id(request),
-            TurnRequest(
-                text=asked.get("text"),  # type: ignore[arg-type]  # the runner checks it
-                answers=answers,
-                conversation_id=conversation_id,
-                question_id=question_id,
-                is_retry=bool(question_id and asked.get("again")),
-                follows=requests.optional_text(asked, "follows"),
-                images=images,
-                persona=requests.optional_text(asked, "persona", longest=LONGEST_PERSONA_ID),
-                is_temporary=asked.get("temporary") is True,
-            ),
-        )
-        return await self._begun(request, conversation, asked)
+@router.post("/{conversation_id}/continuations", **STREAM)
+async def continue_answer(conversation_id: str, body: Continuation, user: UserId, chat: Chat) -> EventStream:
+    """Continue an answer that ended early, and stream it."""
+    conversation = await chat.turns.continue_answer(user, conversation_id, body.message, body.answer())
+    return await _started(chat, user, conversation, body.after)
 
-    async def regenerate(self, request: Request, conversation_id: str) -> Response:
-        """Answer a question once more, and stream that."""
-        asked = await requests.sent(request)
-        answer_id = requests.name(asked, "answer")
-        conversation = await self._turns.regenerate(
-            current_user_id(request),
-            conversation_id,
-            requests.text(asked, "question"),
-            requests.answer(asked),
-            answer_id=answer_id,
-            is_retry=bool(answer_id and asked.get("again")),
-        )
-        return await self._begun(request, conversation, asked)
 
-    async def continue_answer(self, request: Request, conversation_id: str) -> Response:
-        """Continue an answer that ended early, and stream it."""
-        asked = await requests.sent(request)
-        conversation = await self._turns.continue_answer(
-            current_user_id(request), conversation_id, requests.text(asked, "message"), requests.answer(asked)
-        )
-        return await self._begun(request, conversation, asked)
+@router.post("/{conversation_id}/stop")
+async def stop(conversation_id: str, _body: Empty, user: UserId, chat: Chat) -> Done:
+    """Stop the turn that is running; its streams end by themselves."""
+    if not await chat.turns.stop(user, conversation_id):
+        await chat.conversations.open(user, conversation_id)
+        messages = await chat.store.messages(user, conversation_id)
+        if any(message.status is MessageStatus.STREAMING for message in messages):
+            raise WrittenElsewhere
+    return Done()
 
-    async def stop(self, request: Request, conversation_id: str) -> Response:
-        """Stop what is being written; whoever watches it sees its end."""
-        await requests.sent(request)
-        user = current_user_id(request)
-        if not await self._turns.stop(user, conversation_id):
-            await self._conversations.open(user, conversation_id)
-            messages = await self._store.messages(user, conversation_id)
-            if any(message.status is MessageStatus.STREAMING for message in messages):
-                raise WrittenElsewhere
-        return JSONResponse({})
 
-    async def events(self, request: Request, conversation_id: str, after: str = "") -> Response:
-        """Stream a conversation from the message after ``after``, and what is being written in it."""
-        return await streamed(self._streams.follow(current_user_id(request), conversation_id, after))
+@router.get("/{conversation_id}/events", **STREAM)
+async def follow(conversation_id: str, user: UserId, chat: Chat, after: str = "") -> EventStream:
+    """Stream a conversation from the message that follows ``after``, and the turn that is running in it."""
+    return await EventStream.begun(Streams(chat).follow(user, conversation_id, after))
 
-    async def _begun(self, request: Request, conversation: Conversation, asked: Mapping[str, Any]) -> Response:
-        user = current_user_id(request)
-        writing = self._turns.is_busy(user, conversation.id)
-        started = {"started": {"conversation": facts.opened(conversation, writing=writing)}}
-        return await streamed(self._streams.follow(user, conversation.id, requests.text(asked, "after")), started)
+
+async def _ask(chat: Services, user: str, conversation_id: str, question: NewQuestion) -> EventStream:
+    answers = question.answers()
+    request = TurnRequest(
+        text=question.text,
+        answers=answers,
+        conversation_id=conversation_id,
+        question_id=question.question_id or "",
+        is_retry=bool(question.question_id) and question.retry,
+        follows=question.follows,
+        images=await chat.pictures.decoded([image.data for image in question.images or ()]),
+        persona=question.persona,
+        is_temporary=question.temporary,
+    )
+    return await _started(chat, user, await chat.turns.start(user, request), question.after)
+
+
+async def _started(chat: Services, user: str, conversation: Conversation, after: str) -> EventStream:
+    started = Started(started=StartedConversation(conversation=chat.opened(user, conversation)))
+    return await EventStream.begun(Streams(chat).follow(user, conversation.id, after), started)

@@ -1,90 +1,84 @@
-"""What is a person's own, over HTTP: take it with you, and delete it.
+"""Routes of all data of a user: export and deletion.
 
-    GET  /export/everything.json    all conversations: `chatapp.userdata.json_export` describes the document
-    GET  /export/everything.md.zip  all conversations, a Markdown file for each
-    GET  /export/{id}.json          one conversation, in the same format
-    GET  /export/{id}.md            one conversation
-    POST /delete-everything         {"confirm": true} -> {"deleted": 3}
-
-A download of everything that cannot be finished breaks off, so that nobody takes a part for the whole.
+An export of everything that cannot be finished breaks off, so that a part is not taken for the whole.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import AsyncGenerator
+from typing import Any
 from urllib.parse import quote
 
 import structlog
-from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi import APIRouter
+from fastapi.responses import Response, StreamingResponse
+from starlette.types import Send
 
-from chatapp.auth import audit, current_user_id
+from chatapp.auth import audit
 from chatapp.auth.audit import Action
 from chatapp.domain.conversation import now_ms
-from chatapp.domain.errors import InvalidMessage, StoreUnavailable
-from chatapp.domain.sentences import Sentence
-from chatapp.http.api import requests
-from chatapp.http.errors import ApiRoute, error_json
+from chatapp.domain.errors import StoreUnavailable
+from chatapp.http.api.routing import ApiRoute, Chat, ConfirmedRoute, NotConfirmed, UserId
+from chatapp.http.api.schemas.requests import Confirmation
+from chatapp.http.api.schemas.responses import Deleted
+from chatapp.http.errors import error_json
 from chatapp.userdata import export as exports
 from chatapp.userdata import json_export, markdown, queries
 from chatapp.userdata.json_export import moment
-from chatapp.userdata.queries import NotAllDeleted
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
-
-    from starlette.types import Send
-
-    from chatapp.conversations.turns import Turns
-    from chatapp.models.catalog import Catalog
-    from chatapp.store import Store
 
 JSON, MARKDOWN, ZIP = "application/json", "text/markdown; charset=utf-8", "application/zip"
-MOST_BODY_BYTES = 1_000
 
 log = structlog.get_logger(__name__)
 
 
-def router(store: Store, catalog: Catalog, turns: Turns) -> APIRouter:
-    """Return the routes."""
-    routes = APIRouter(include_in_schema=False, route_class=ApiRoute)
+def _file(media_type: str) -> dict[str, Any]:
+    return {"response_class": Response, "responses": {200: {"content": {media_type: {}}}}}
 
-    @routes.get("/export/everything.json")
-    async def everything_as_json(request: Request) -> Response:
-        audit.record(Action.EXPORT, current_user_id(request))
-        return await _stream(f"{_today()}.json", JSON, exports.as_json(store, current_user_id(request)))
 
-    @routes.get("/export/everything.md.zip")
-    async def everything_as_markdown(request: Request) -> Response:
-        audit.record(Action.EXPORT, current_user_id(request))
-        return await _stream(f"{_today()}.zip", ZIP, exports.as_zip(store, current_user_id(request), catalog.label))
+router = APIRouter(route_class=ApiRoute)
+confirmed = APIRouter(route_class=ConfirmedRoute)
 
-    @routes.get("/export/{conversation_id}.json")
-    async def one_as_json(request: Request, conversation_id: str) -> Response:
-        user = current_user_id(request)
-        conversation, messages = await queries.whole_conversation(store, user, conversation_id)
-        audit.record(Action.EXPORT, user)
-        content = json_export.header(user) + json_export.encode(conversation, messages) + json_export.FOOTER
-        return Response(content, headers=_headers(markdown.file_name(conversation, ".json")), media_type=JSON)
 
-    @routes.get("/export/{conversation_id}.md")
-    async def one_as_markdown(request: Request, conversation_id: str) -> Response:
-        conversation, messages = await queries.whole_conversation(store, current_user_id(request), conversation_id)
-        audit.record(Action.EXPORT, current_user_id(request))
-        content = markdown.document(conversation, messages, catalog.label)
-        return Response(content, headers=_headers(markdown.file_name(conversation, ".md")), media_type=MARKDOWN)
+@router.get("/export/everything.json", **_file(JSON))
+async def export_everything_as_json(user: UserId, chat: Chat) -> Response:
+    """Return all conversations: `chatapp.userdata.json_export` describes the document."""
+    audit.record(Action.EXPORT, user)
+    return await _stream(f"{_today()}.json", JSON, exports.as_json(chat.store, user))
 
-    @routes.post("/delete-everything")
-    async def delete_everything(request: Request) -> Response:
-        if not await _is_confirmed(request):
-            return error_json(400, Sentence("Confirm that everything should be deleted. Nothing was deleted."))
-        audit.record(Action.DELETE_EVERYTHING, current_user_id(request))
-        try:
-            return JSONResponse({"deleted": await queries.delete_everything(store, turns, current_user_id(request))})
-        except NotAllDeleted as error:
-            return error_json(503, error.sentence, deleted=error.deleted)
 
-    return routes
+@router.get("/export/everything.md.zip", **_file(ZIP))
+async def export_everything_as_markdown(user: UserId, chat: Chat) -> Response:
+    """Return all conversations, a Markdown file for each."""
+    audit.record(Action.EXPORT, user)
+    return await _stream(f"{_today()}.zip", ZIP, exports.as_zip(chat.store, user, chat.catalog.label))
+
+
+@router.get("/export/{conversation_id}.json", **_file(JSON))
+async def export_conversation_as_json(conversation_id: str, user: UserId, chat: Chat) -> Response:
+    """Return one conversation, in the same format as all."""
+    conversation, messages = await queries.whole_conversation(chat.store, user, conversation_id)
+    audit.record(Action.EXPORT, user)
+    content = json_export.header(user) + json_export.encode(conversation, messages) + json_export.FOOTER
+    return Response(content, headers=_headers(markdown.file_name(conversation, ".json")), media_type=JSON)
+
+
+@router.get("/export/{conversation_id}.md", **_file("text/markdown"))
+async def export_conversation_as_markdown(conversation_id: str, user: UserId, chat: Chat) -> Response:
+    """Return one conversation as a Markdown file."""
+    conversation, messages = await queries.whole_conversation(chat.store, user, conversation_id)
+    audit.record(Action.EXPORT, user)
+    content = markdown.document(conversation, messages, chat.catalog.label)
+    return Response(content, headers=_headers(markdown.file_name(conversation, ".md")), media_type=MARKDOWN)
+
+
+@confirmed.post("/delete-everything", response_model=Deleted)
+async def delete_everything(confirmation: Confirmation, user: UserId, chat: Chat) -> Deleted | Response:
+    """Delete all conversations, images and the profile of the user."""
+    if not confirmation.confirm:
+        raise NotConfirmed
+    audit.record(Action.DELETE_EVERYTHING, user)
+    try:
+        return Deleted(deleted=await queries.delete_everything(chat.store, chat.turns, user))
+    except queries.NotAllDeleted as error:
+        return error_json(503, error.sentence, deleted=error.deleted)
 
 
 class _Download(StreamingResponse):
@@ -120,11 +114,3 @@ def _headers(name: str) -> dict[str, str]:
 
 def _today() -> str:
     return f"Hybrid chat {moment(now_ms()):%Y-%m-%d}"
-
-
-async def _is_confirmed(request: Request) -> bool:
-    """Return whether it was confirmed, in JSON, which no form of another site can send."""
-    try:
-        return (await requests.sent(request, most_bytes=MOST_BODY_BYTES)).get("confirm") is True
-    except InvalidMessage:
-        return False

@@ -18,7 +18,7 @@ async def test_a_guest_is_a_guest(page):
         False,
         False,
     )
-    assert me["takeAlong"] is None
+    assert me["guestHistory"] is None
 
 
 async def test_the_one_person_of_a_computer_has_no_account_and_may_know_how_long_all_is_kept(settings, serve):
@@ -56,7 +56,7 @@ async def test_what_a_guest_wrote_is_taken_along_after_the_sign_in(settings, ser
         model_server.script.append(Reply(ending="stall"))
         other = await page.send("more", model="gemma")
         await ana.sign_in(provider)
-        assert (await page.get("me"))["takeAlong"] == {"conversations": 2}
+        assert (await page.get("me"))["guestHistory"] == {"conversations": 2}
         with pytest.raises(Refused, match="still being written in one of these") as refusal:
             await page.ask("POST", "take-along", {})
         assert refusal.value.status == 409
@@ -66,7 +66,7 @@ async def test_what_a_guest_wrote_is_taken_along_after_the_sign_in(settings, ser
         assert taken["conversations"] == 2
         assert taken["ids"].keys() == {conversation, other}
         assert texts(await page.messages(taken["ids"][conversation])) == texts(answer)
-        assert (await page.get("me"))["takeAlong"] is None
+        assert (await page.get("me"))["guestHistory"] is None
         assert ana.cookie("chat_user") is None
         await ana.post("/sign-out")
         assert await page.listed() == [], "another guest"

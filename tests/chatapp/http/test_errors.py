@@ -5,7 +5,8 @@ from fastapi import APIRouter, FastAPI, HTTPException
 from fastapi.testclient import TestClient
 
 from chatapp.domain.errors import ChatError, LimitReached, StoreUnavailable, TooLong
-from chatapp.http.errors import ApiRoute, add_exception_handlers
+from chatapp.http.api.routing import ApiRoute
+from chatapp.http.errors import add_exception_handlers
 from chatapp.http.middleware.security_headers import SecurityHeadersMiddleware
 
 NAVIGATION = {"sec-fetch-mode": "navigate", "accept-language": "ar"}

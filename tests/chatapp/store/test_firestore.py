@@ -281,7 +281,7 @@ async def test_after_a_chat_was_killed_in_mid_answer_another_shows_what_was_writ
                 shown = await page.messages(conversation)
                 assert texts(shown)[0] == "Count"
                 assert re.match("0 1 2 3 .* 100 ", texts(shown)[1])  # a checkpoint
-                assert (shown[1]["status"], shown[1]["goOn"]) == ("interrupted", True)
+                assert (shown[1]["status"], shown[1]["canContinue"]) == ("interrupted", True)
                 gemma.answer, gemma.tokens_per_second = ["And so on."], None
                 await page.send("Go on", conversation=conversation, model="gemma")
                 assert texts(await page.messages(conversation))[2:] == ["Go on", "And so on."]

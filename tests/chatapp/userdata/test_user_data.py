@@ -15,7 +15,8 @@ from chatapp.auth import AuthenticationMiddleware, AuthResult, User
 from chatapp.domain.conversation import Image, Persona, Profile
 from chatapp.domain.errors import ConversationNotFound, StoreUnavailable
 from chatapp.generation.runner import TurnRunner
-from chatapp.http.api import user_data
+from chatapp.http import api
+from chatapp.http.api.routing import Services
 from chatapp.http.errors import add_exception_handlers
 from chatapp.models.catalog import Catalog
 from chatapp.store.journal.store import JournaledStore
@@ -61,7 +62,15 @@ class Chat:
         app = FastAPI()
         app.state.closing = asyncio.Event()
         add_exception_handlers(app)
-        app.include_router(user_data.router(self.store, self.catalog, self.turns))
+        app.include_router(api.router)
+        app.state.services = Services(
+            settings=None,
+            store=self.store,
+            catalog=self.catalog,
+            turns=self.turns,
+            conversations=None,
+            pictures=None,
+        )
         app.add_middleware(AuthenticationMiddleware, authenticator=NamedAuthenticator(), refuse=None)
         return app
 
@@ -539,7 +548,7 @@ async def test_what_is_deleted_is_in_no_export_though_it_can_be_brought_back(pag
 
 async def test_deleting_everything_forgets_personas_and_temporary_chats_too(page, other_page, chat_url):
     persona = {"id": "p", "name": "Pirate", "instructions": "Arr."}
-    profile = {"personas": [persona], "parameters": None, "answerWithOther": True, "revision": 1}
+    profile = {"personas": [persona], "parameters": None, "allowFallback": True, "revision": 1}
     temporary = {}
     for client in (page, other_page):
         await client.ask("PUT", "profile", profile)

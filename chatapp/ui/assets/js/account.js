@@ -23,10 +23,10 @@ export const setMe = (now) => {
 
 // Conversations from before the sign-in are this browser's, until they are taken along.
 const offer = async () => {
-  const { takeAlong } = await call("GET", "me").catch(() => ({}));
-  if (!takeAlong?.conversations) return;
+  const { guestHistory } = await call("GET", "me").catch(() => ({}));
+  if (!guestHistory?.conversations) return;
   stand(
-    t("Conversations from before you signed in: {number}.", { number: takeAlong.conversations }),
+    t("Conversations from before you signed in: {number}.", { number: guestHistory.conversations }),
     [t("Move to my account"), () => attempt(takeThemAlong)],
     [t("Not now"), () => keep("session", NOT_NOW, "yes")],
   );

@@ -54,12 +54,12 @@ const account = (me) => {
   const away = me.signOutUrl;
   return [
     me.canSignIn && h("a", { class: "button primary", href: signInAddress(), onclick: rememberOpen }, t("Sign in")),
-    me.takeAlong?.conversations > 0 &&
+    me.guestHistory?.conversations > 0 &&
       h(
         "p",
         {},
         t("Conversations from before you signed in: {number}.", {
-          number: me.takeAlong.conversations,
+          number: me.guestHistory.conversations,
         }),
         " ",
         button(t("Move to my account"), async () => (await takeThemAlong(), find("#belongings-panel").close()), {
@@ -122,8 +122,8 @@ const settings = () =>
       { class: "check" },
       h("input", {
         type: "checkbox",
-        checked: profile.answerWithOther,
-        onchange: (event) => change({ answerWithOther: event.target.checked }),
+        checked: profile.allowFallback,
+        onchange: (event) => change({ allowFallback: event.target.checked }),
       }),
       h("span", {}, t("Use another model when the chosen one is unavailable")),
     ),

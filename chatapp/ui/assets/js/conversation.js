@@ -35,8 +35,8 @@ const take = (event) => {
     isOutdated = false;
     if (!event.after) open.earlier = event.earlier || 0;
     open.entries = [...open.entries.slice(0, kept), ...event.messages];
-  } else if (event.entry) {
-    open.entries = open.entries.map((entry) => (entry.id === event.entry.id ? event.entry : entry));
+  } else if (event.message) {
+    open.entries = open.entries.map((entry) => (entry.id === event.message.id ? event.message : entry));
   } else if (event.id) {
     // New objects all the way: what is the same object is not looked at again.
     open.entries = open.entries.map((entry) =>
@@ -121,7 +121,7 @@ const begin = async (path, asked) => {
 
 const sameName = (path, asked, name) => {
   const isAgain = unsure?.path === path && unsure.text === asked.text && unsure.follows === asked.follows;
-  return isAgain ? { [name]: unsure[name], again: true } : { [name]: newName() };
+  return isAgain ? { [name]: unsure[name], retry: true } : { [name]: newName() };
 };
 
 // Send a message; `follows` where it is another version of an earlier question.
@@ -158,7 +158,7 @@ export const choose = async (message) => {
 export const rate = (message, feedback) =>
   attempt(async () => {
     await call("PUT", pathOf(open.id, `/messages/${message}/feedback`), { feedback });
-    take({ entry: { ...open.entries.find((entry) => entry.id === message), feedback } });
+    take({ message: { ...open.entries.find((entry) => entry.id === message), feedback } });
   });
 
 // A stream may still be open after an answer's end, for the conversation's title.

@@ -140,7 +140,7 @@ const answerFooter = (entry) => {
             t("Choose this answer"),
           ),
         isLast &&
-          entry.goOn &&
+          entry.canContinue &&
           !isColumn &&
           h("button", { type: "button", class: "go-on", onclick: () => goOn(asked()) }, t("Continue")),
         isLast && entry.status === "error" && otherModel(entry),
@@ -206,7 +206,7 @@ const versions = (entry) => {
 };
 
 const facts = (entry) => {
-  if (entry.writing && entry.waits) return [t("In the queue: position {place}", { place: entry.waits })];
+  if (entry.writing && entry.queuePosition) return [t("In the queue: position {place}", { place: entry.queuePosition })];
   if (entry.writing) return [entry.text ? t("Writing…") : t("Thinking…")];
   const round = (it, digits) => number(Number(it.toFixed(digits)));
   return [

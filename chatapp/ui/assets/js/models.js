@@ -95,17 +95,17 @@ const notice = (model) => {
     `. ${fix}`;
   const other = readyOther(model.id);
   if (!other) return [{ words }];
-  if (profile.answerWithOther)
+  if (profile.allowFallback)
     return [
       {
         words: `${words} ${t("{model} answers for now.", { model: other.label })}`,
-        actions: [[t("Turn off"), () => change({ answerWithOther: false })]],
+        actions: [[t("Turn off"), () => change({ allowFallback: false })]],
       },
     ];
   return [
     {
       words,
-      actions: [[t("Use {model} for now", { model: other.label }), () => change({ answerWithOther: true })]],
+      actions: [[t("Use {model} for now", { model: other.label }), () => change({ allowFallback: true })]],
     },
   ];
 };

@@ -23,8 +23,8 @@ export const asked = () => {
   return {
     ...rest,
     model: models.chosenModel()?.id || "",
-    orOther: profile.answerWithOther,
-    ...(beside && { beside }),
+    allowFallback: profile.allowFallback,
+    ...(beside && { compareWith: beside }),
   };
 };
 

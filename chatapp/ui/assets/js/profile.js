@@ -2,7 +2,7 @@
 import { call, Refusal } from "./api.js";
 import { say } from "./notices.js";
 
-export const profile = { personas: [], parameters: null, answerWithOther: false, revision: 0 };
+export const profile = { personas: [], parameters: null, allowFallback: false, revision: 0 };
 const listeners = new Set();
 export const onProfile = (listener) => listeners.add(listener);
 
@@ -12,8 +12,8 @@ export const setProfile = (now) => {
 };
 
 const put = (changes) => {
-  const { personas, parameters, answerWithOther, revision } = { ...profile, ...changes };
-  return call("PUT", "profile", { personas, parameters, answerWithOther, revision: revision + 1 });
+  const { personas, parameters, allowFallback, revision } = { ...profile, ...changes };
+  return call("PUT", "profile", { personas, parameters, allowFallback, revision: revision + 1 });
 };
 
 // Change it here and there, one after the other; another window's change is taken in first.

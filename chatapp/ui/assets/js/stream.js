@@ -78,7 +78,7 @@ export const post = async (path, asked, signal) => {
         response.ok || isSignedOut(response) || response.headers.get("content-type")?.startsWith("application/json");
       if (isOurs) return response; // else a proxy's, while the chat is away
     } catch {}
-    asked = { ...asked, again: true };
+    asked = { ...asked, retry: true };
     if (seconds) {
       say(t("The chat is unreachable. Trying again…"));
       await pause(seconds);

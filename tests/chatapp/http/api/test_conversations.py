@@ -26,7 +26,7 @@ async def test_a_page_that_is_opened_learns_all_at_once(page):
     assert state["default"] == "gemma"
     assert [item["title"] for item in state["conversations"]["items"]] == ["Hi"]
     assert (state["conversation"]["model"], state["conversation"]["systemPrompt"]) == ("gemma", "Be brief.")
-    assert state["profile"] == {"personas": [], "parameters": None, "answerWithOther": False, "revision": 0}
+    assert state["profile"] == {"personas": [], "parameters": None, "allowFallback": False, "revision": 0}
     assert (state["notices"], state["store"]["reachable"]) == ([], True)
 
 

@@ -96,7 +96,7 @@ async def test_stop_keeps_what_was_written_and_ends_the_request(page, model_serv
     await page.stop(conversation)
     answer = (await page.messages(conversation))[1]
     assert answer["text"].startswith("word word")
-    assert (answer["status"], answer["goOn"]) == ("stopped", True)
+    assert (answer["status"], answer["canContinue"]) == ("stopped", True)
     async with asyncio.timeout(2):
         while not model_server.disconnects:
             await asyncio.sleep(0.02)

@@ -87,7 +87,7 @@ async def test_two_answers_stream_at_once_and_one_is_kept(page, model_server):
 @pytest.mark.parametrize("followed", [1, 2])
 async def test_a_question_after_two_answers_leaves_the_followed_one(page, model_server, followed):
     counting(model_server)
-    columns = await read(page, "conversations", text="a", beside={"model": "gemma"})
+    columns = await read(page, "conversations", text="a", compareWith={"model": "gemma"})
     (item,) = (await page.get("conversations"))["items"]
     shown = await read(page, f"{path_of(item['id'])}/turns", text="b", follows=columns[followed]["id"])
     assert [entry["id"] for entry in shown[:2]] == [columns[0]["id"], columns[followed]["id"]]
@@ -97,7 +97,7 @@ async def test_a_question_after_two_answers_leaves_the_followed_one(page, model_
 
 async def test_two_answers_are_stopped_together(page, model_server):
     model_server.answer, model_server.gate = ["word "] * 500, Gate(2)
-    conversation = await page.send("a", model="gemma", beside={"model": "gemma"})
+    conversation = await page.send("a", model="gemma", compareWith={"model": "gemma"})
     await page.watch_until(conversation, lambda entries: all("word" in text for text in texts(entries)[1:]))
     await page.stop(conversation)
     assert [entry["status"] for entry in await page.messages(conversation)] == ["complete", "stopped", "stopped"]
@@ -121,7 +121,7 @@ async def test_a_named_answer_is_written_once_however_often_it_is_asked_for(page
     question = (await page.messages(conversation))[0]["id"]
     name = "0" * 32
     for number in range(2):
-        await page.answer_again(conversation, question, model="gemma", answer=name, again=again or number > 0)
+        await page.answer_again(conversation, question, model="gemma", answer=name, retry=again or number > 0)
         await page.messages(conversation)
     assert len((await page.messages(conversation))[1]["versions"]) == 2
 
@@ -187,7 +187,7 @@ async def test_what_is_remembered_of_a_person_is_kept_once_at_a_time(page, other
     profile = {
         "personas": [{"id": "p1", "name": " A  pirate ", "instructions": "Arr."}],
         "parameters": {"temperature": 0.3, "top_p": 0.5, "max_tokens": 100},
-        "answerWithOther": True,
+        "allowFallback": True,
         "revision": 1,
     }
     kept = await page.ask("PUT", "profile", profile)
