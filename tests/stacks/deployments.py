@@ -11,36 +11,41 @@ GCP = {"gcp:project": PROJECT}
 KUBERNETES = {"platform": "kubernetes", "image": "example.org/chat:1"}
 TOKEN = {"huggingFaceToken": "hf_abcdefghij"}
 CLIENT = {"oauthClientId": "12-ab.apps.googleusercontent.com", "oauthClientSecret": "GOCSPX-secret"}
+PEOPLE = {"allowedPeople": '["Ann@example.org", "example.com"]'}
 LIMITS = {
     "messagesPerMinute": "9",
-    "tokensPerDay": "90000",
-    "costPerDay": "0.5",
-    "allTokensPerDay": "1000000",
-    "allCostPerDay": "20",
+    "tokensPerDay": "5000",
+    "costPerDay": "0.50",
+    "allTokensPerDay": "100001",
+    "allCostPerDay": "5",
 }
 
+GOOGLE_SIGN_IN = GCP | CLIENT | PEOPLE | LIMITS | {"guests": "true", "cloudArmor": "true"}
+OWN_IAP_CLIENT = (
+    GCP
+    | CLIENT
+    | PEOPLE
+    | {"identity": "iap", "domain": "chat.example.org", "cloudArmor": "true", "gpuFallback": "true"}
+)
+PUBLIC_HTTP = GCP | {"exposure": "public-http", "gemma": "none", "retentionDays": "30"}
+PRIVATE = GCP | TOKEN | {"exposure": "private", "gemma": "l4x4", "image": "docker"}
+KUBERNETES_GPUS = KUBERNETES | {"exposure": "public-http", "gemma": "l4x1", "storageClass": "fast"}
+OTHER_GEMMA = {
+    "platform": "kubernetes",
+    "geminiApiKey": "AIza-12345678",
+    "gemmaUrl": "http://ollama:11434",
+    "gemmaModel": "team/gemma3",
+    "gemmaApiKey": "key-87654321",
+}
 DEPLOYMENTS: dict[str, dict[str, str]] = {
     "gcp": GCP,
-    "gcp, own sign-in, limits": GCP
-    | CLIENT
-    | LIMITS
-    | {"allowedPeople": "ann@example.org example.com", "guests": "true", "cloudArmor": "true"},
-    "gcp, own domain, own client of IAP, fallback": GCP
-    | CLIENT
-    | {"identity": "iap", "domain": "chat.example.org", "gpuFallback": "true"},
-    "gcp, unencrypted, without Gemma": GCP | {"exposure": "public-http", "gemma": "none", "retentionDays": "30"},
-    "gcp, private, four GPUs, image built by Docker": GCP
-    | TOKEN
-    | {"exposure": "private", "gemma": "l4x4", "image": "docker"},
-    "kubernetes": KUBERNETES | {"storageClass": "fast"},
-    "kubernetes, public, GPUs": KUBERNETES | TOKEN | {"exposure": "public-http", "gemma": "l4x4"},
-    "kubernetes, other server of Gemma": {
-        "platform": "kubernetes",
-        "geminiApiKey": "AIza",
-        "gemmaUrl": "http://x:1",
-        "gemmaModel": "team/gemma3",
-        "gemmaApiKey": "k",
-    },
+    "gcp, own sign-in, limits": GOOGLE_SIGN_IN,
+    "gcp, own domain, own client of IAP, fallback": OWN_IAP_CLIENT,
+    "gcp, unencrypted, without Gemma": PUBLIC_HTTP,
+    "gcp, private, four GPUs, image built by Docker": PRIVATE,
+    "kubernetes": KUBERNETES,
+    "kubernetes, public, GPUs": KUBERNETES_GPUS,
+    "kubernetes, other server of Gemma": OTHER_GEMMA,
 }
 MORE_DEPLOYMENTS: dict[str, dict[str, str]] = {
     **{f"gcp {profile}": GCP | TOKEN | {"gemma": profile} for profile in PROFILES},

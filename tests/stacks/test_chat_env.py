@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from pydantic import AliasChoices
@@ -10,7 +10,7 @@ from pydantic import AliasChoices
 from chatapp.config.settings import Settings, load_settings
 from chatapp.domain.conversation import Place
 from stacks.chat_env import SECRETS, VARIABLES, cost_per_replica, tokens_per_replica
-from tests.stacks.deployments import DEPLOYMENTS, GCP, all_deployments
+from tests.stacks.deployments import DEPLOYMENTS, GCP, GOOGLE_SIGN_IN, all_deployments
 from tests.stacks.recording import Deployed, deploy, seen
 
 if TYPE_CHECKING:
@@ -98,17 +98,15 @@ def test_the_chat_accepts_every_value(config: dict[str, str], loaded: Settings) 
 
 
 class TestLimits:
-    def limits(self, **config: Any) -> dict[str, str]:
-        values = environment(seen(GCP | config))
+    def limits(self, config: dict[str, str]) -> dict[str, str]:
+        values = environment(seen(config))
         return {name: value for name, value in values.items() if name.endswith(("DAY", "MINUTE"))}
 
     def test_are_the_chats_defaults_if_none_is_set(self) -> None:
-        assert self.limits() == {}
+        assert self.limits(GCP) == {}
 
     def test_of_a_person_are_passed_on_and_those_of_all_people_are_divided_by_replicas(self) -> None:
-        assert self.limits(
-            messagesPerMinute="9", tokensPerDay="5000", costPerDay="0.50", allTokensPerDay="100001", allCostPerDay="5"
-        ) == {
+        assert self.limits(GOOGLE_SIGN_IN) == {
             "CHAT_MESSAGES_PER_MINUTE": "9",
             "CHAT_TOKENS_PER_DAY": "5000",
             "CHAT_COST_PER_DAY": "0.5",

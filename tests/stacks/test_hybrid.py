@@ -16,7 +16,18 @@ from chatapp.store.firestore import schema
 from stacks.components.chat import TOKEN_DIR
 from stacks.components.gpu_profiles import PROFILES
 from stacks.names import Names
-from tests.stacks.deployments import GCP, KUBERNETES, PROJECT, TOKEN
+from tests.stacks.deployments import (
+    DEPLOYMENTS,
+    GCP,
+    KUBERNETES,
+    KUBERNETES_GPUS,
+    OTHER_GEMMA,
+    OWN_IAP_CLIENT,
+    PRIVATE,
+    PROJECT,
+    PUBLIC_HTTP,
+    TOKEN,
+)
 from tests.stacks.recording import NUMBER, ROOT, Deployed, Registered, deploy, seen, walk
 
 CLUSTER, DATABASE = "container/cluster:Cluster", "firestore/database:Database"
@@ -136,19 +147,16 @@ class TestOnGoogleCloud:
         assert outputs["watchGemma"] == "kubectl --namespace hybrid-chat get pods --selector app=gemma --watch"
         assert all(f"project={PROJECT}" in outputs[name] for name in outputs if name.startswith("console"))
 
-    @pytest.mark.parametrize("key", ["location", "databaseLocation", "network"])
-    def test_locations_and_network_are_settings(self, key: str) -> None:
-        config = {
-            "location": {"gcp:region": "europe-west4"},
-            "databaseLocation": {key: "eur3"},
-            "network": {key: "lan"},
-        }
-        run = deploy(GCP | config[key])
-        assert (run.one(CLUSTER)["location"], run.one(DATABASE)["locationId"], run.one(CLUSTER)["network"]) == {
-            "location": ("europe-west4", "nam5", "default"),
-            "databaseLocation": ("us-central1", "eur3", "default"),
-            "network": ("us-central1", "nam5", "lan"),
-        }[key]
+    def test_locations_and_network_are_settings(self) -> None:
+        for run, expected in (
+            (deployed(), ("us-central1", "nam5", "default")),
+            (
+                deploy(GCP | {"gcp:region": "europe-west4", "databaseLocation": "eur3", "network": "lan"}),
+                ("europe-west4", "eur3", "lan"),
+            ),
+        ):
+            cluster = run.one(CLUSTER)
+            assert (cluster["location"], run.one(DATABASE)["locationId"], cluster["network"]) == expected
 
     def test_google_cloud_uses_only_the_default_provider(self) -> None:
         run = deployed()
@@ -177,23 +185,23 @@ class TestOnKubernetes:
         assert not run.of_type("PodDisruptionBudget")
 
     def test_gemma_can_be_another_server_and_its_key_is_secret(self) -> None:
-        run = on_kubernetes(gemmaUrl="http://ollama:11434", gemmaModel="team/gemma3", gemmaApiKey="k-123")
+        run = seen(OTHER_GEMMA)
         assert not run.of_type("GemmaServer")
         environment = {e["name"]: e for e in container(run.one("Deployment"))["env"]}
         assert environment["CHAT_GEMMA_URL"]["value"] == "http://ollama:11434"
         assert environment["CHAT_GEMMA_API_KEY"]["valueFrom"]["secretKeyRef"]["key"] == "CHAT_GEMMA_API_KEY"
-        assert run.one("Secret")["stringData.CHAT_GEMMA_API_KEY"] == "k-123"
+        assert run.one("Secret")["stringData.CHAT_GEMMA_API_KEY"] == OTHER_GEMMA["gemmaApiKey"]
 
     def test_gemma_can_use_the_clusters_gpus(self) -> None:
-        gemma = on_kubernetes(gemma="l4x1").one("Deployment", "gemma-deployment")
+        gemma = seen(KUBERNETES_GPUS).one("Deployment", "gemma-deployment")
         assert container(gemma)["resources"]["limits"]["nvidia.com/gpu"] == "1"
         assert "nodeSelector" not in gemma["spec.template.spec"] or not gemma["spec.template.spec"]["nodeSelector"]
-        assert not on_kubernetes(gemma="l4x1").of_type("PodMonitoring"), "only GKE has this kind"
+        assert not seen(KUBERNETES_GPUS).of_type("PodMonitoring"), "only GKE has this kind"
 
     def test_has_no_public_address_by_default(self) -> None:
         assert {s["spec.type"] for s in on_kubernetes().of_type("Service")} == {"ClusterIP"}
         assert on_kubernetes().outputs["openWith"].endswith("port-forward service/gradio-chat-service 7860:7860")
-        public = on_kubernetes(exposure="public-http")
+        public = seen(KUBERNETES_GPUS)
         assert public.outputs["url"] == "http://203.0.113.7:7860"
         assert "openWith" not in public.outputs
 
@@ -208,7 +216,11 @@ class TestOnKubernetes:
         assert "The chat will have no model: set gemmaUrl" in caplog.text
 
 
-@pytest.mark.parametrize("profile", PROFILES)
+# The GPU profiles of the default and of the codelab; `long`: all others.
+@pytest.mark.parametrize(
+    "profile",
+    ["l4x1", "l4x4", *(pytest.param(p, marks=pytest.mark.long) for p in PROFILES if p not in {"l4x1", "l4x4"})],
+)
 class TestGemma:
     def gemma(self, profile: str) -> Registered:
         return deployed(gemma=profile, **TOKEN).one("Deployment", "gemma-deployment")
@@ -253,7 +265,7 @@ class TestGemma:
 
 class TestGemmaOptions:
     def test_can_be_left_out(self) -> None:
-        run = deployed(gemma="none")
+        run = seen(PUBLIC_HTTP)
         assert not run.of_type("GemmaServer")
         assert "watchGemma" not in run.outputs
         names = {e["name"] for e in container(run.one("Deployment"))["env"]}
@@ -268,9 +280,9 @@ class TestGemmaOptions:
         run = deployed()
         assert not [s for s in run.of_type("Secret") if s["metadata.name"] == "hf-secret"]
 
-    @pytest.mark.parametrize("profile", ["l4x1", "l4x2"])
+    @pytest.mark.parametrize("profile", ["l4x1", pytest.param("l4x2", marks=pytest.mark.long)])
     def test_can_fall_back_to_other_gpus(self, profile: str) -> None:
-        run = deployed(gemma=profile, gpuFallback="true", **TOKEN)
+        run = seen(OWN_IAP_CLIENT) if profile == "l4x1" else deployed(gemma=profile, gpuFallback="true", **TOKEN)
         selector = run.one("Deployment", "gemma-deployment")["spec.template.spec.nodeSelector"]
         assert selector == {"cloud.google.com/compute-class": f"gemma-{profile}"}, (
             "GKE rejects it together with an accelerator"
@@ -304,7 +316,7 @@ class TestImage:
         assert run.one("Bucket")["forceDestroy"] is True
 
     def test_docker_builds_for_gkes_platform_and_pushes(self) -> None:
-        run = deployed(image="docker")
+        run = seen(PRIVATE)
         image = run.one("Image")
         assert (image["build.platform"], image["buildOnPreview"], image["skipPush"]) == ("linux/amd64", False, False)
         assert image["imageName"].startswith(f"us-central1-docker.pkg.dev/{PROJECT}/chat-app-repo/chat:")
@@ -375,7 +387,7 @@ class TestChat:
         assert not on_kubernetes().of_type("PodMonitoring"), "only GKE has this kind"
 
     def test_services_have_session_affinity(self) -> None:
-        run = deployed(exposure="public-http")
+        run = seen(PUBLIC_HTTP)
         services = [s for s in run.of_type("kubernetes:core/v1:Service") if s["spec.selector.app"] == "gradio-chat"]
         assert {s["spec.sessionAffinity"] for s in services} == {"ClientIP"}
         public = next(s for s in services if s["spec.type"] == "LoadBalancer")
@@ -423,7 +435,7 @@ class TestChat:
         (mount,) = (m for m in container(self.chat(run))["volumeMounts"] if m["name"] == "account")
         assert (mount["mountPath"], mount["readOnly"]) == (str(pods.ACCOUNT_FOLDER), True)
         assert tokens(run.one("Deployment", "gemma-deployment")) == []
-        for other in (deployed(gemma="none"), on_kubernetes()):
+        for other in (seen(PUBLIC_HTTP), on_kubernetes()):
             assert tokens(self.chat(other)) == []
             assert not other.of_type("Role")
             assert "CHAT_GEMMA_PODS" not in {e["name"] for e in container(self.chat(other))["env"]}
@@ -441,7 +453,7 @@ class TestChat:
         assert annotation("AIza-1") == annotation("AIza-1")
 
     def test_a_public_address_gives_a_warning(self, caplog: pytest.LogCaptureFixture) -> None:
-        deploy(GCP | {"exposure": "public-http"})
+        deploy(KUBERNETES | {"exposure": "public-http"})
         assert "Anyone who finds the chat's address can use it, and the connection is not encrypted" in caplog.text
 
 
@@ -502,12 +514,11 @@ class TestOrder:
         assert not run.needs(run.one(*earlier), run.one(*later))
 
     def test_a_plain_load_balancer_is_deleted_before_the_cluster(self) -> None:
-        run = deployed(exposure="public-http")
+        run = seen(PUBLIC_HTTP)
         assert run.needs(run.one("Service", "gradio-chat-public"), run.one(CLUSTER))
 
     def test_cloud_armor_and_the_iap_client_are_created_before_the_policy_that_refers_to_them(self) -> None:
-        client = {"oauthClientId": "1-a.apps.googleusercontent.com", "oauthClientSecret": "GOCSPX-secret"}
-        run = deployed(cloudArmor="true", identity="iap", **client)
+        run = seen(OWN_IAP_CLIENT)
         policy = run.one("GCPBackendPolicy")
         assert run.needs(policy, run.one("SecurityPolicy"))
         assert run.needs(policy, run.one("Secret", "iap-client"))
@@ -526,7 +537,7 @@ class TestOptions:
                     assert resource.provider == "kubernetes", resource.urn
 
     def test_load_balancers_are_deleted_explicitly_with_long_timeouts(self) -> None:
-        balancer = deployed(exposure="public-http").one("Service", "gradio-chat-public")
+        balancer = seen(PUBLIC_HTTP).one("Service", "gradio-chat-public")
         assert not balancer.request.deletedWith
         assert balancer.request.customTimeouts.delete == "15m"
         gateway, namespace = deployed().one("Gateway"), deployed().one("Namespace")
@@ -568,7 +579,7 @@ class TestSecrets:
     def test_no_secret_is_in_plain_text(self) -> None:
         runs = [
             self.run(),
-            on_kubernetes(geminiApiKey="AIza-12345678", gemmaUrl="http://x:1", gemmaApiKey="key-87654321"),
+            seen(OTHER_GEMMA),
         ]
         for run in runs:
             for resource in run.resources:
@@ -625,7 +636,7 @@ class TestTwoStacks:
 class TestPreview:
     """Before the first `up`, most outputs of the cloud are unknown."""
 
-    @pytest.mark.parametrize("config", [GCP, GCP | TOKEN | {"gemma": "l4x4"}, GCP | {"image": "docker"}, KUBERNETES])
+    @pytest.mark.parametrize("config", DEPLOYMENTS.values(), ids=DEPLOYMENTS)
     def test_registers_the_same_resources(self, config: dict[str, str]) -> None:
         assert sorted(r.urn for r in seen(config, preview=True).resources) == sorted(
             r.urn for r in seen(config).resources
@@ -639,7 +650,7 @@ class TestPreview:
 
     @pytest.mark.parametrize("preview", [True, False])
     def test_no_input_is_the_repr_of_an_output(self, preview: bool) -> None:
-        for config in (GCP | TOKEN | {"gemma": "l4x4"}, GCP | {"image": "docker"}, KUBERNETES):
+        for config in DEPLOYMENTS.values():
             for resource in seen(config, preview=preview).resources:
                 for path, value in walk(resource.inputs):
                     assert "Output" not in str(value), (resource.urn, path, value)
@@ -651,7 +662,7 @@ class TestPreview:
 
 
 class TestRunTwice:
-    @pytest.mark.parametrize("config", [GCP | TOKEN | {"gemma": "l4x4"}, GCP | {"image": "docker"}, KUBERNETES])
+    @pytest.mark.parametrize("config", [PRIVATE, OWN_IAP_CLIENT, KUBERNETES], ids=["private", "iap", "kubernetes"])
     def test_has_no_difference(self, config: dict[str, str]) -> None:
         first, second = seen(config), deploy(config)
         assert {r.urn: r.inputs for r in first.resources} == {r.urn: r.inputs for r in second.resources}

@@ -11,7 +11,8 @@ import pytest
 
 from stacks.components.image import gcloud_environment
 from stacks.components.image_source import DOCKERFILE, Source
-from tests.stacks.recording import ROOT, deploy, run
+from tests.stacks.deployments import GCP
+from tests.stacks.recording import ROOT, run, seen
 
 SCRIPT = ROOT / "stacks/components/cloud_build.sh"
 DIGEST = "sha256:" + "d" * 64
@@ -204,7 +205,7 @@ class TestCloudBuild:
 
 
 def test_a_failed_build_does_not_change_the_running_chat() -> None:
-    run_ = deploy({"gcp:project": "my-proj-1"})
+    run_ = seen(GCP)
     chat = run_.one("Deployment", "gradio-chat-deployment")
     assert run_.needs(chat, run_.one("Command")), "the engine stops before what depends on it"
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from tests.stacks.components.network_rules import Peer, reaches
-from tests.stacks.deployments import GCP, KUBERNETES
+from tests.stacks.deployments import GCP, KUBERNETES, PRIVATE, PUBLIC_HTTP
 from tests.stacks.recording import seen
 
 SETTINGS = {
     "https": GCP,
-    "public-http": GCP | {"exposure": "public-http"},
-    "private": GCP | {"exposure": "private"},
+    "public-http": PUBLIC_HTTP,
+    "private": PRIVATE,
     "cluster": KUBERNETES | {"gemma": "l4x1"},
     "cluster, public": KUBERNETES | {"exposure": "public-http"},
     "cluster, Ollama in another namespace": KUBERNETES | {"gemmaUrl": "http://ollama.models:80"},

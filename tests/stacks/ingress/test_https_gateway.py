@@ -8,14 +8,10 @@ import pytest
 
 from chatapp.http import health
 from stacks.names import Names
-from tests.stacks.deployments import CLIENT, GCP
+from tests.stacks.deployments import GCP, GOOGLE_SIGN_IN, OWN_IAP_CLIENT
 from tests.stacks.recording import Deployed, deploy, seen
 
-WAYS = {
-    "default": GCP,
-    "own domain, Cloud Armor": GCP | {"domain": "chat.example.org", "cloudArmor": "true", "identity": "anonymous"},
-    "own client of IAP": GCP | CLIENT | {"identity": "iap"},
-}
+WAYS = {"default": GCP, "own sign-in": GOOGLE_SIGN_IN, "own client of IAP": OWN_IAP_CLIENT}
 
 # Fields that GKE's controller reads: its types (github.com/GoogleCloudPlatform/gke-gateway-api, apis/networking/v1) and
 # those of the Gateway API. It drops unknown fields silently. `str`, `int`, `bool`: a value; a list: each of its items;
@@ -158,18 +154,18 @@ def test_the_health_check_uses_the_chats_port_and_path(run: Deployed) -> None:
 
 
 def test_iap_is_enabled_only_for_its_own_sign_in() -> None:
-    assert seen(WAYS["default"]).one("GCPBackendPolicy")["spec.default.iap"] == {"enabled": True}
-    assert "iap" not in seen(WAYS["own domain, Cloud Armor"]).one("GCPBackendPolicy")["spec.default"]
+    assert seen(GCP).one("GCPBackendPolicy")["spec.default.iap"] == {"enabled": True}
+    assert "iap" not in seen(GOOGLE_SIGN_IN).one("GCPBackendPolicy")["spec.default"]
 
 
 class TestCloudArmor:
     def test_is_created_only_if_configured(self) -> None:
-        run = seen(WAYS["own domain, Cloud Armor"])
+        run = seen(GOOGLE_SIGN_IN)
         assert run.one("GCPBackendPolicy")["spec.default.securityPolicy"] == run.one("SecurityPolicy")["name"]
         assert not seen(GCP).of_type("SecurityPolicy")
 
     def test_bans_by_rate_and_only_logs_known_attacks(self) -> None:
-        rules = seen(WAYS["own domain, Cloud Armor"]).one("SecurityPolicy")["rules"]
+        rules = seen(GOOGLE_SIGN_IN).one("SecurityPolicy")["rules"]
         assert [rule["priority"] for rule in rules] == sorted({rule["priority"] for rule in rules})
         *preview, rate, default = rules
         assert all(rule["preview"] and "evaluatePreconfiguredWaf" in str(rule["match"]) for rule in preview)
@@ -184,18 +180,20 @@ class TestChanges:
         return {r.type.rpartition(":")[2] for r in second.resources if inputs.get(r.urn, r.inputs) != r.inputs}
 
     def test_of_the_domain_creates_the_new_certificate_before_the_old_one_is_deleted(self) -> None:
-        before, after = GCP | {"domain": "a.example.org"}, GCP | {"domain": "b.example.org"}
+        before, after = OWN_IAP_CLIENT, OWN_IAP_CLIENT | {"domain": "b.example.org"}
         names = [seen(config).one("ManagedSslCertificate")["name"] for config in (before, after)]
         assert names[0] != names[1], "the new one is created before the old one is deleted"
         assert not seen(after).one("ManagedSslCertificate").request.deleteBeforeReplace
         assert "GlobalAddress" not in self.changed(before, after), "the DNS record still points to it"
 
     def test_of_allowed_people_changes_only_the_binding_and_the_chat(self) -> None:
-        people = [GCP | {"allowedPeople": who} for who in ("ann@example.org", "ann@example.org bob@example.org")]
-        assert self.changed(*people) == {"WebIamBinding", "Deployment"}
+        assert self.changed(GCP, GCP | {"allowedPeople": "ann@example.org bob@example.org"}) == {
+            "WebIamBinding",
+            "Deployment",
+        }
 
     def test_same_settings_give_no_difference(self) -> None:
-        config = WAYS["own client of IAP"]
+        config = OWN_IAP_CLIENT
         assert {r.urn: r.inputs for r in deploy(config).resources} == {r.urn: r.inputs for r in seen(config).resources}
 
 

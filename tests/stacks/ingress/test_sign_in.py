@@ -11,7 +11,7 @@ import pytest
 from stacks.ingress.iap import iap_member
 from stacks.settings import InvalidSettings, Settings
 from stacks.validation.sign_in import public_access_warnings
-from tests.stacks.deployments import CLIENT, GCP
+from tests.stacks.deployments import CLIENT, GCP, GOOGLE_SIGN_IN, OWN_IAP_CLIENT, PEOPLE
 from tests.stacks.recording import ADDRESS, RUNNER, Deployed, deploy, seen
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ PLATFORMS: dict[str, dict[str, str]] = {
     "gcp": GCP,
     "kubernetes": {"platform": "kubernetes", "image": "example.org/c:1"},
 }
-PEOPLE = {"allowedPeople": '["Ann@example.org", "example.com"]'}
 SIGN_IN = CLIENT | PEOPLE
 FREE_NAME = "chat-x7k2p9.endpoints.my-proj-1.cloud.goog"
 
@@ -135,7 +134,7 @@ def test_only_the_chosen_ingress_is_created(case: tuple[str, str, str]) -> None:
 
 
 def test_the_program_logs_its_warnings(caplog: pytest.LogCaptureFixture) -> None:
-    deploy(GCP | {"identity": "anonymous"})
+    deploy(GCP | {"identity": "anonymous", "gemma": "none", "image": "example.org/c:1"})
     assert "Anyone who finds the chat's address can use it, at your cost" in caplog.text
 
 
@@ -235,7 +234,7 @@ def test_people_are_a_json_list_or_words(written: str) -> None:
 
 
 class TestGoogle:
-    config = GCP | SIGN_IN | {"guests": "true"}
+    config = GOOGLE_SIGN_IN
 
     def test_the_chat_gets_the_client_and_its_secret_stays_secret(self) -> None:
         run = seen(self.config)
@@ -289,7 +288,7 @@ class TestIdentityAwareProxy:
         assert run.outputs["whoGetsIn"].startswith(f"{RUNNER} (the last account that ran Pulumi; set allowedPeople")
 
     def test_admits_the_allowed_people(self) -> None:
-        run = seen(GCP | CLIENT | PEOPLE | {"identity": "iap"})
+        run = seen(OWN_IAP_CLIENT)
         assert run.one("WebIamBinding")["members"] == ["domain:example.com", "user:ann@example.org"]
         assert environment(run)["CHAT_ALLOWED_PEOPLE"] == "ann@example.org,example.com"
         assert run.calls == ["gcp:organizations/getProject:getProject"], "no lookup of the account that runs Pulumi"
@@ -327,7 +326,7 @@ class TestIdentityAwareProxy:
         assert iap_member(person) == member
 
     def test_uses_the_users_own_client_from_a_secret(self) -> None:
-        run = seen(GCP | CLIENT | PEOPLE | {"identity": "iap"})
+        run = seen(OWN_IAP_CLIENT)
         policy = run.one("GCPBackendPolicy")["spec.default.iap"]
         secret = run.one("Secret", policy["oauth2ClientSecret"]["name"])
         assert (policy["enabled"], policy["clientID"]) == (True, CLIENT["oauthClientId"])
@@ -362,7 +361,7 @@ class TestAddress:
         assert {"servicemanagement", "servicecontrol", "endpoints", "iap"} <= enabled
 
     def test_the_users_own_domain_needs_a_dns_record_from_the_outputs(self) -> None:
-        run = seen(GCP | {"domain": "chat.example.org"})
+        run = seen(OWN_IAP_CLIENT)
         assert run.outputs["url"] == "https://chat.example.org"
         assert run.outputs["dnsRecord"] == f"chat.example.org. A {ADDRESS}"
         assert run.outputs["firstMinutes"].startswith("Create the DNS record of the output dnsRecord")
