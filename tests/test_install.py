@@ -18,13 +18,13 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from uv import find_uv_bin
 
 from requirements import install
 from requirements.install import pip_settings, uv_settings
 from tests.unprivileged import unprivileged
 
 ROOT = Path(__file__).parents[1]
+UV = Path(sys.prefix, "bin/uv")
 
 
 class Project:
@@ -39,7 +39,7 @@ class Project:
             made.mkdir(parents=True)
         for name in ("install.sh", "install.py"):
             shutil.copy(ROOT / "requirements" / name, self.requirements)
-        self.pins("uv", self.wheel("uv", script=f'#!/bin/sh\nexec "{find_uv_bin()}" "$@"\n'))
+        self.pins("uv", self.wheel("uv", script=f'#!/bin/sh\nexec "{UV}" "$@"\n'))
         self.pins("chat", self.wheel("chat_package"))
         self.pins("stack", self.wheel("stack_package"))
         self.pins("embedded", self.wheel("xllamacpp", code="raise ImportError('libgomp.so.1: cannot open')"))
@@ -171,7 +171,7 @@ def test_file_that_is_not_the_pinned_one_is_refused(installed, installer):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "settings"),
-    [("exit 1", {}), (f'exec "{find_uv_bin()}" "$@"', {"PIP_KEYRING_PROVIDER": "disabled"})],
+    [("exit 1", {}), (f'exec "{UV}" "$@"', {"PIP_KEYRING_PROVIDER": "disabled"})],
     ids=["uv does not start", "uv lacks a setting"],
 )
 def test_pip_installs_where_uv_cannot(installed, script, settings):
@@ -310,9 +310,7 @@ def index(installed):
 
 @pytest.mark.slow
 def test_settings_of_pip_reach_uv(installed, index, tmp_path):
-    installed.pins(
-        "uv", installed.wheel("uv", 2, script=f'#!/bin/sh\necho "$*" >>"$LOG"\nexec "{find_uv_bin()}" "$@"\n')
-    )
+    installed.pins("uv", installed.wheel("uv", 2, script=f'#!/bin/sh\necho "$*" >>"$LOG"\nexec "{UV}" "$@"\n'))
     installed.pins("chat", installed.wheel("added"))
     configuration = tmp_path / "pip.conf"
     configuration.write_text(
