@@ -18,6 +18,7 @@ from chatapp.config.logs import configure_logs
 from chatapp.config.settings import InvalidSettings, load_settings, unknown_settings
 from chatapp.domain.errors import ChatError
 from chatapp.models import ModelState
+from chatapp.server.metrics import serve_metrics
 from chatapp.server.open_files import raised_limit
 from chatapp.server.protocol import MOST_CONNECTIONS, bounded
 
@@ -64,9 +65,7 @@ async def _serve(settings: Settings, listener: socket.socket, metrics_listener: 
 def _metrics_served(app: FastAPI, listener: socket.socket | None) -> contextlib.AbstractAsyncContextManager[None]:
     if listener is None:
         return contextlib.nullcontext()
-    from chatapp.server.metrics import served  # noqa: PLC0415  # a twentieth of a second, for those who want it
-
-    return served(app.state.metrics, listener)
+    return serve_metrics(app.state.metrics, listener)
 
 
 def server_config(app: FastAPI, *, most_connections: int = MOST_CONNECTIONS) -> uvicorn.Config:

@@ -1,9 +1,9 @@
-"""The app: the only place where adapters are chosen."""
+"""The composition root: chooses the adapters and wires the app. No other module does."""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
@@ -26,11 +26,14 @@ from chatapp.http.middleware.security_headers import SecurityHeadersMiddleware
 from chatapp.http.middleware.shutdown import StreamShutdownMiddleware
 from chatapp.http.middleware.trusted_hosts import TrustedHostMiddleware
 from chatapp.limits import NoLimits
+from chatapp.limits.daily_totals import DailyTotals
+from chatapp.limits.usage import UsageLimits
 from chatapp.models.catalog import Catalog, UnconfiguredModel
 from chatapp.models.gemini.model import GeminiModel
 from chatapp.models.kubernetes_status import PodWatch
 from chatapp.models.llamacpp.model import LlamaCppModel
 from chatapp.models.openai.model import OpenAICompatibleModel
+from chatapp.server.metrics import JournalMetrics, Metrics
 from chatapp.store.journal.store import JournaledStore
 from chatapp.store.sqlite.store import SQLiteStore
 from chatapp.store.temporary.router import StoreRouter
@@ -40,109 +43,108 @@ if TYPE_CHECKING:
 
     from chatapp.config.settings import Settings
     from chatapp.limits import Limits
-    from chatapp.limits.tallies import KeptWindows
-    from chatapp.limits.windows import Windows
     from chatapp.models import ChatModel
-    from chatapp.server.metrics import Metrics
     from chatapp.store import Store
 
 
 async def create_app(settings: Settings, *, with_page: bool = True) -> FastAPI:
-    """Return the chat as an ASGI app that owns its store, its models and its turns, and closes them at its end.
+    """Return the chat as an ASGI app. Its lifespan closes its stores, models and tasks.
 
     Args:
-        settings: of this chat.
+        settings: the settings of this chat.
         with_page: whether to mount the page. False serves the API alone, without Gradio, which takes half a second to
             mount and two to import.
 
     Raises:
         StoreUnavailable: the data folder cannot be used.
-        UnknownModel: ``CHAT_DEFAULT_MODEL`` names a model that is not there.
-        InvalidSettings: an address or a key of a model cannot be one.
+        UnknownModel: ``CHAT_DEFAULT_MODEL`` names an unknown model.
+        InvalidSettings: the URL or API key of a model is invalid.
     """
+    async with AsyncExitStack() as opened:  # closes, in reverse order, what is open when a later step fails
+        catalog = _catalog(settings)
+        opened.push_async_callback(catalog.aclose)
+        store = StoreRouter(await _store(settings))
+        opened.push_async_callback(store.aclose)
+        metrics = _metrics(
+            settings, catalog, store, running=lambda: turns.running_count, waiting=lambda: turns.waiting_count
+        )
+        on_refused = metrics.count_refusal if metrics else lambda _limit: None
+        auth = AuthSetup(settings, store, on_refused)
+        opened.push_async_callback(auth.aclose)
+        turns = TurnRunner(
+            store,
+            catalog,
+            max_message_chars=settings.max_message_chars,
+            limits=TurnLimits(
+                per_user=settings.turns_per_user, at_once=settings.turns_at_once, waiting=settings.turns_waiting
+            ),
+            usage_limits=await _usage_limits(settings, opened, on_refused),
+            titles=settings.titles == "model",
+            on_end=metrics.count_turn if metrics else lambda _answer, _seconds: None,
+        )
+        opened.push_async_callback(turns.aclose)
+        conversations = Conversations(store, turns.changes, turns)
+        opened.push_async_callback(conversations.aclose)
+
+        @asynccontextmanager
+        async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+            async with owned:
+                yield
+
+        app = FastAPI(title="Hybrid chat", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+        app.state.services = Services(
+            settings=settings,
+            store=store,
+            catalog=catalog,
+            turns=turns,
+            conversations=conversations,
+            pictures=Pictures(settings.max_images),
+        )
+        app.state.catalog = catalog
+        app.state.turns = turns
+        app.state.closing = asyncio.Event()
+        app.state.metrics = metrics
+        add_exception_handlers(app, root_url=settings.root_url)
+        app.include_router(health.router)
+        auth.add_routes(app, turns)
+        app.include_router(api.router)
+        if with_page:
+            # Gradio takes 1.8 s to import: invalid settings and an unusable data folder are reported before that.
+            from chatapp.ui.mount import mount_page  # noqa: PLC0415
+
+            mount_page(app, settings)
+        _add_middleware(app, settings, auth)
+        owned = opened.pop_all()
+        return app
+
+
+def _catalog(settings: Settings) -> Catalog:
     try:
         models = _models(settings)
     except ValueError as error:
         raise InvalidSettings(str(error)) from error
-    catalog = Catalog(models, default=settings.default_model)
-    store = StoreRouter(await _store(settings))
-    metrics = _metrics(
-        settings, catalog, store, running=lambda: turns.running_count, waiting=lambda: turns.waiting_count
-    )
-    on_refused = metrics.refused if metrics else lambda _limit: None
-    auth = AuthSetup(settings, store, on_refused)
-    tallies = await _tallies(settings)
-    turns = TurnRunner(
-        store,
-        catalog,
-        max_message_chars=settings.max_message_chars,
-        limits=TurnLimits(
-            per_user=settings.turns_per_user, at_once=settings.turns_at_once, waiting=settings.turns_waiting
-        ),
-        usage_limits=_usage_limits(settings, tallies, on_refused),
-        titles=settings.titles == "model",
-        on_end=metrics.turn_ended if metrics else lambda _answer, _seconds: None,
-    )
+    return Catalog(models, default=settings.default_model)
 
-    conversations = Conversations(store, turns.changes, turns)
 
-    @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        try:
-            yield
-        finally:
-            await turns.aclose()
-            if tallies:
-                await tallies.aclose()
-            await conversations.aclose()
-            await catalog.aclose()
-            await store.aclose()
-
-    app = FastAPI(title="Hybrid chat", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    app.state.services = Services(
-        settings=settings,
-        store=store,
-        catalog=catalog,
-        turns=turns,
-        conversations=conversations,
-        pictures=Pictures(settings.max_images),
-    )
-    app.state.catalog = catalog
-    app.state.turns = turns
-    app.state.closing = asyncio.Event()
-    app.state.metrics = metrics
-    add_exception_handlers(app, root_url=settings.root_url)
-    app.include_router(health.router)
-    auth.add_routes(app, turns)
-    app.include_router(api.router)
-    if with_page:
-        # Gradio is most of the start: whatever can be wrong with the settings or the data folder has been said by now.
-        from chatapp.ui.mount import mount_page  # noqa: PLC0415
-
-        mount_page(app, settings)
+def _add_middleware(app: FastAPI, settings: Settings, auth: AuthSetup) -> None:
+    """Add the middleware of all requests, from the innermost to the outermost: a request passes them in reverse."""
     app.add_middleware(StreamShutdownMiddleware, closing=app.state.closing)
-    _guard(app, settings, auth)
-    return app
-
-
-def _guard(app: FastAPI, settings: Settings, auth: AuthSetup) -> None:
-    """Put what every request passes in front of the app; the last one added is the first to see it."""
     app.add_middleware(StreamLimitMiddleware)
     app.add_middleware(LargeRequestsMiddleware)
     auth.add_middleware(app)
-    app.add_middleware(CsrfMiddleware, root_url=settings.root_url)  # what another site embeds makes no new guest
+    app.add_middleware(CsrfMiddleware, root_url=settings.root_url)  # before a new guest is made
     app.add_middleware(ClientAddressMiddleware, trusted=settings.trusted_proxies)
     app.add_middleware(
         TrustedHostMiddleware,
         root_url=settings.root_url,
         local=settings.identity == "local" and not settings.local_anywhere,
     )
-    app.add_middleware(RequestSizeMiddleware, most_bytes=max_question_bytes(settings.max_images))
-    app.add_middleware(SecurityHeadersMiddleware, https=settings.root_url.startswith("https:"))  # of refusals too
+    app.add_middleware(RequestSizeMiddleware, max_bytes=max_question_bytes(settings.max_images))
+    app.add_middleware(SecurityHeadersMiddleware, https=settings.root_url.startswith("https:"))  # on refusals, too
 
 
 def _models(settings: Settings) -> list[ChatModel]:
-    """Return the codelab's two models, then whatever was added, then the small one that is always there."""
+    """Return the models in the order of the page: Gemma, Gemini, those of ``CHAT_MODELS``, the demo model."""
     limits = settings.time_limits
     models: list[ChatModel] = []
     if settings.gemma_url:
@@ -211,10 +213,7 @@ def _metrics(
 ) -> Metrics | None:
     if settings.metrics_port is None:
         return None
-    # A twentieth of a second, for those who want it.
-    from chatapp.server.metrics import JournalWatch, Metrics  # noqa: PLC0415
-
-    journal = JournalWatch(store.status, settings.journal_writes, settings.journal_megabytes * 1_000_000)
+    journal = JournalMetrics(store.status, settings.journal_writes, settings.journal_megabytes * 1_000_000)
     return Metrics(
         [model.id for model in catalog],
         running=running,
@@ -223,21 +222,12 @@ def _metrics(
     )
 
 
-async def _tallies(settings: Settings) -> KeptWindows | None:
+async def _usage_limits(settings: Settings, opened: AsyncExitStack, on_refused: Callable[[str], None]) -> Limits:
     if not (settings.user_quota or settings.shared_quota):
-        return None
-    # A twentieth of a second, for those who want it.
-    from chatapp.limits.tallies import KeptWindows  # noqa: PLC0415
-
-    return await KeptWindows.open(settings.data_dir / "limits.db")
-
-
-def _usage_limits(settings: Settings, windows: Windows | None, on_refused: Callable[[str], None]) -> Limits:
-    if windows is None:
         return NoLimits()
-    from chatapp.limits.usage import UsageLimits  # noqa: PLC0415  # as above
-
-    return UsageLimits(settings.user_quota, settings.shared_quota, windows, on_refused)
+    totals = await DailyTotals.open(settings.data_dir / "limits.db")
+    opened.push_async_callback(totals.aclose)
+    return UsageLimits(settings.user_quota, settings.shared_quota, totals, on_refused)
 
 
 async def _store(settings: Settings) -> Store:
@@ -257,7 +247,7 @@ async def _store(settings: Settings) -> Store:
 
 
 def _firestore(settings: Settings) -> Store:
-    # Google's library takes a quarter of a second and 60 MB: only where it is used.
+    # Google's library takes 0.4 s to import, and 60 MB.
     try:
         from chatapp.store.firestore.store import FirestoreStore  # noqa: PLC0415
     except ImportError as error:

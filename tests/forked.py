@@ -23,6 +23,7 @@ class ForkedChat:
         """Fork the chat; its standard output and standard error are ``stdout``."""
         reader, writer = _CONTEXT.Pipe(duplex=False)
         self = cls()
+        self._ended = None
         self._process = _CONTEXT.Process(target=_main, args=(str(folder), environment, writer), daemon=True)
         with writer:
             await asyncio.to_thread(self._process.start)  # the first one waits for the imports
@@ -44,13 +45,15 @@ class ForkedChat:
 
     async def wait(self):
         """Wait for the end and return the exit status, negative for a signal."""
-        loop, ended = asyncio.get_running_loop(), asyncio.Event()
-        loop.add_reader(self._process.sentinel, ended.set)
-        try:
-            await ended.wait()
-        finally:
-            loop.remove_reader(self._process.sentinel)
+        if self._ended is None:  # one reader for all who wait: another one would replace it
+            self._ended = asyncio.Event()
+            asyncio.get_running_loop().add_reader(self._process.sentinel, self._notice_end)
+        await self._ended.wait()
         return self.returncode
+
+    def _notice_end(self):
+        asyncio.get_running_loop().remove_reader(self._process.sentinel)
+        self._ended.set()
 
 
 def _file_of(connection):

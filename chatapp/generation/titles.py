@@ -67,7 +67,7 @@ class Titles:
             return None
         if turn.conversation.title != first_words(messages[0].content):
             return None  # the person has renamed it
-        if not self._limits.has_room:
+        if not self._limits.has_shared_quota:
             return None
         task = asyncio.create_task(self._title(turn, answer))
         self._running.add(task)

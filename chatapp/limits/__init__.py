@@ -1,6 +1,7 @@
-"""How much one person, and everybody together, may ask of the models: messages a minute, tokens and US dollars a day.
+"""Quotas and rate limits: messages per minute, tokens and US dollars per day, new guests per hour.
 
-What is counted, and when, is in `chatapp.limits.usage`. Each copy of the chat counts what it does itself.
+`chatapp.limits.usage` checks and counts the quotas, `chatapp.limits.guests` the new guests. Each replica counts only
+its own requests.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quota:
-    """How much there may be; 0: without a limit.
+    """How much may be used; 0: no limit.
 
     Attributes:
-        messages_per_minute: each answer that a model is asked for is one: another answer to a question, the rest of
-            one, and each of two side by side, too.
-        tokens_per_day: that are read and written, in a day of UTC.
+        messages_per_minute: each answer counts as one, also a regenerated or continued one, and each of two in
+            parallel.
+        tokens_per_day: input and output tokens, per day (UTC).
         cost_per_day: US dollars, of models whose price is known.
     """
 
@@ -32,40 +33,40 @@ class Quota:
         return any(getattr(self, field.name) for field in fields(self))
 
 
-# For one person. A message every three seconds is more than anybody reads, and holds up a script. A conversation is
-# read again with each message: a million tokens are 200 messages in conversations of 5,000. With the default Gemini
-# they cost $0.30 to $2.50; the third limit is there for dearer models.
+# One user's default. A message every three seconds is more than a person reads, and stops a script. The conversation is
+# sent again with each message: a million tokens are 200 messages in conversations of 5,000. With the default Gemini
+# they cost $0.30 to $2.50; the cost limit is for more expensive models.
 USER_QUOTA = Quota(messages_per_minute=20, tokens_per_day=1_000_000, cost_per_day=2)
-# For everybody at one copy of the chat. Ten messages a second are 120 answers at once if each takes 12 s, half of what
-# is written at once at most (CHAT_TURNS_AT_ONCE); tokens and dollars are those of twenty and ten people who use theirs
-# up. A month at this limit costs $600.
+# The default for all users of a replica. Ten messages per second are 120 concurrent answers of 12 s each, half of
+# CHAT_TURNS_AT_ONCE. Tokens and dollars are those of twenty and ten users who use up theirs. A month at this limit
+# costs $600.
 SHARED_QUOTA = Quota(messages_per_minute=600, tokens_per_day=20_000_000, cost_per_day=20)
 
-NAMES = ("messages", "tokens", "cost", "all_messages", "all_tokens", "all_cost", "new_guests")  # in the metrics
+LIMIT_NAMES = ("messages", "tokens", "cost", "all_messages", "all_tokens", "all_cost", "new_guests")  # in the metrics
 
 
 class Limits(Protocol):
-    """Says whether a model may be asked, and is told what that took."""
+    """Admits messages, and counts what their answers used."""
 
     def admit(self, user: str, answers: int = 1) -> None:
-        """Count so many answers that a user asks for; refused ones are not counted.
+        """Count answers that a user asks for; refused ones are not counted.
 
         Raises:
-            LimitReached: this user, or everybody, has asked for enough.
+            LimitReached: the user's quota or the shared one is used up.
         """
 
     def count(self, usage: Usage, price: Price | None, user: str | None = None) -> None:
-        """Count the tokens of an answer, all of them known; ``user`` is None for what nobody asked for: a title."""
+        """Count the tokens of an answer; ``user`` is None for background work, such as a title."""
 
     @property
-    def has_room(self) -> bool:
-        """Whether everybody together has tokens left for what nobody asked for."""
+    def has_shared_quota(self) -> bool:
+        """Whether the shared quota has tokens left for background work, such as titles."""
 
 
 class NoLimits:
     """Counts nothing and refuses nothing."""
 
-    has_room = True
+    has_shared_quota = True
 
     def admit(self, user: str, answers: int = 1) -> None:
         """Do nothing."""

@@ -1,59 +1,59 @@
-"""How many new guests may come from one address: each is a person of their own to all other limits."""
+"""The rate limit of new guests per client address. Without it, new guests would evade all limits per user."""
 
 from __future__ import annotations
 
-import math
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING
 
-from limits import RateLimitItemPerHour
-from limits.strategies import MovingWindowRateLimiter
-
-from chatapp.limits.windows import Windows
+from chatapp.limits.moving_window import MovingWindow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# What one customer of a provider has at least, and often gets a new part of; who has more of it than this is still held
-# up by what everybody together may ask for.
+HOUR_SECONDS = 3600
+# Providers give each customer at least this much, and often a new part of it. A customer with more of it is still bound
+# by the shared quota.
 IPV6_PREFIX = 56
-MOST_ADDRESSES = 50_000  # that are told apart, in 20 MB; beyond them, new ones count as one
+MAX_ADDRESSES = 50_000  # told apart, in 20 MB; beyond them, all new addresses count as one
 
 
 class NewGuests:
-    """Counts new guests by their address, for an hour, in memory only.
+    """Counts new guests per client address within an hour, in memory only.
 
     Args:
-        most: in an hour; 0: any number.
-        on_refused: is told the name of the limit at each refusal.
+        limit: the most new guests in an hour; 0: no limit.
+        on_refused: called with the name of the limit at each refusal.
+        window: where they are counted.
     """
 
     def __init__(
-        self, most: int, on_refused: Callable[[str], None] = lambda _limit: None, windows: Windows | None = None
+        self,
+        limit: int,
+        on_refused: Callable[[str], None] = lambda _limit: None,
+        window: MovingWindow | None = None,
     ) -> None:
-        self._item = RateLimitItemPerHour(most, namespace="new_guests") if most else None
+        self._limit = limit
         self._on_refused = on_refused
-        self._windows = windows or Windows()
-        self._limiter = MovingWindowRateLimiter(self._windows)
+        self._window = MovingWindow(HOUR_SECONDS) if window is None else window
 
     def admit(self, address: str) -> int:
-        """Count a new guest from this address, "" being one too; if there are too many, return the seconds to wait."""
-        if self._item is None:
+        """Count a new guest from a client address ("" if unknown) and return 0, or return the seconds to wait."""
+        if not self._limit:
             return 0
         network = _network(address)
-        if self._windows.known >= MOST_ADDRESSES and not self._windows.is_known(self._item.key_for(network)):
+        if len(self._window) >= MAX_ADDRESSES and network not in self._window:
             network = "others"
-        if self._limiter.hit(self._item, network):
-            return 0
-        self._on_refused(self._item.namespace)
-        reset_at = self._limiter.get_window_stats(self._item, network).reset_time
-        return max(1, math.ceil(reset_at - self._windows.clock()))
+        if wait := self._window.wait(network, self._limit):
+            self._on_refused("new_guests")
+            return wait
+        self._window.add(network)
+        return 0
 
 
 def _network(address: str) -> str:
-    """Return what one client has: an address, or of IPv6 a network."""
+    """Return the key of a client: its IPv4 address, or its IPv6 network."""
     try:
         parsed = ip_address(address)
-    except ValueError:  # a Unix socket has none
+    except ValueError:  # a Unix socket has no address
         return ""
     return str(ip_network((parsed, IPV6_PREFIX), strict=False)) if isinstance(parsed, IPv6Address) else str(parsed)

@@ -1,7 +1,7 @@
-"""Limits on what models are asked for: checked before anything is stored, counted as it is used.
+"""Quotas on the use of models: checked before a message is stored, counted as tokens are used.
 
-A message is counted when it is taken on, in windows that move. Tokens and cost are counted at the end of each answer,
-however it ended, in days of UTC: whoever has any left may ask, so what is being written then can go beyond the limit.
+A message counts when it is accepted, in a moving window of a minute. Tokens and cost count at the end of each answer,
+however it ended, per day (UTC). A user with any quota left may send, so the answer can exceed the quota.
 """
 
 from __future__ import annotations
@@ -10,24 +10,19 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from limits import RateLimitItemPerDay, RateLimitItemPerMinute
-from limits.strategies import FixedWindowRateLimiter, MovingWindowRateLimiter
-
 from chatapp.domain.errors import LimitReached
 from chatapp.domain.sentences import Sentence, Wait
+from chatapp.limits.moving_window import MovingWindow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from limits import RateLimitItem
-    from limits.strategies import RateLimiter
-
     from chatapp.domain.conversation import Usage
     from chatapp.limits import Quota
-    from chatapp.limits.windows import Windows
+    from chatapp.limits.daily_totals import DailyTotals
     from chatapp.models import Price
 
-NANODOLLARS = 1_000_000_000  # the library counts in whole numbers; a token costs some hundred of these
+NANODOLLARS = 1_000_000_000  # totals are integers; a token costs some hundred of these
 
 _REACHED = {
     "messages": Sentence(
@@ -58,70 +53,65 @@ _REACHED = {
 
 
 class UsageLimits:
-    """A `chatapp.limits.Limits` for each person and for everybody at this copy of the chat.
+    """A `chatapp.limits.Limits` with a quota per user and a quota of all users of this replica.
 
     Args:
-        person: how much there may be for one.
-        everybody: and for all together.
-        windows: where it is counted.
-        on_refused: is told the name of a limit that was the reason for a refusal.
+        user: the quota of each user.
+        shared: the quota of all users together.
+        totals: where tokens and cost are counted.
+        on_refused: called with the name of the limit (`chatapp.limits.LIMIT_NAMES`) at each refusal.
     """
 
     def __init__(
         self,
-        person: Quota,
-        everybody: Quota,
-        windows: Windows,
+        user: Quota,
+        shared: Quota,
+        totals: DailyTotals,
         on_refused: Callable[[str], None] = lambda _limit: None,
     ) -> None:
-        self._clock = windows.clock
         self._on_refused = on_refused
-        moving, fixed = MovingWindowRateLimiter(windows), FixedWindowRateLimiter(windows)
-        self._messages: list[_Limit] = []
-        self._tokens: list[_Limit] = []
-        self._cost: list[_Limit] = []
-        for most, prefix in ((person, ""), (everybody, "all_")):
-            if amount := most.messages_per_minute:
-                item = RateLimitItemPerMinute(amount, namespace=f"{prefix}messages")
-                self._messages.append(_Limit(moving, item, amount))
-            if amount := most.tokens_per_day:
-                self._tokens.append(_Limit(fixed, _Day(amount, namespace=f"{prefix}tokens"), amount))
-            if dollars := most.cost_per_day:
-                day = _Day(math.ceil(dollars * NANODOLLARS), namespace=f"{prefix}cost")
-                self._cost.append(_Limit(fixed, day, int(dollars) if dollars == int(dollars) else dollars))
+        window = MovingWindow(60, totals.clock)
+        self._messages: list[_MessageLimit] = []
+        self._tokens: list[_DailyLimit] = []
+        self._cost: list[_DailyLimit] = []
+        for quota, prefix in ((user, ""), (shared, "all_")):
+            if limit := quota.messages_per_minute:
+                self._messages.append(_MessageLimit(f"{prefix}messages", limit, limit, window))
+            if limit := quota.tokens_per_day:
+                self._tokens.append(_DailyLimit(f"{prefix}tokens", limit, limit, totals))
+            if dollars := quota.cost_per_day:
+                shown = int(dollars) if dollars == int(dollars) else dollars
+                self._cost.append(_DailyLimit(f"{prefix}cost", shown, math.ceil(dollars * NANODOLLARS), totals))
 
     def admit(self, user: str, answers: int = 1) -> None:
-        """Count so many answers that a user asks for; refused ones are not counted.
+        """Count answers that a user asks for; refused ones are not counted.
 
         Raises:
-            LimitReached: this user, or everybody, has asked for enough.
+            LimitReached: the user's quota or the shared one is used up.
         """
-        # Nothing waits from here to the count: of many messages at the same moment no more are taken than may be.
-        reached = [one for one in (*self._messages, *self._tokens, *self._cost) if not one.has_room(user, answers)]
-        if reached:
-            wait, limit = max(((one.reset_at(user) - self._clock(), one) for one in reached), key=lambda pair: pair[0])
-            raise self._refusal(limit, max(1, math.ceil(wait)))
-        for one in self._messages:
-            one.take(user, min(answers, one.item.amount))
+        # Nothing awaits between the check and the count, so concurrent messages cannot exceed a limit.
+        limits: tuple[_MessageLimit | _DailyLimit, ...] = (*self._messages, *self._tokens, *self._cost)
+        limit = max(limits, key=lambda one: one.wait(user, answers), default=None)
+        if limit is not None and (wait := limit.wait(user, answers)):
+            self._on_refused(limit.name)
+            sentence = _REACHED[limit.name].filled(most=limit.shown, when=Wait(wait))
+            raise LimitReached(sentence, retry_after=wait, detail=limit.name)
+        for message_limit in self._messages:
+            message_limit.add(user, answers)
 
     @property
-    def has_room(self) -> bool:
-        """Whether everybody together has tokens left for what nobody asked for."""
-        return all(one.has_room("") for one in (*self._tokens, *self._cost) if one.is_shared)
+    def has_shared_quota(self) -> bool:
+        """Whether the shared quota has tokens left for background work, such as titles."""
+        return not any(one.wait("") for one in (*self._tokens, *self._cost) if one.is_shared)
 
     def count(self, usage: Usage, price: Price | None, user: str | None = None) -> None:
-        """Count the tokens of an answer, all of them known; ``user`` is None for what nobody asked for: a title."""
+        """Count the tokens of an answer; ``user`` is None for background work, such as a title."""
         tokens = (usage.prompt_tokens or 0) + (usage.completion_tokens or 0)
         cost = math.ceil(((price.of(usage) if price else 0) or 0) * NANODOLLARS)
         for limits, amount in ((self._tokens, tokens), (self._cost, cost)):
             for one in limits:
                 if amount and (one.is_shared or user is not None):
-                    one.take(user or "", amount)
-
-    def _refusal(self, limit: _Limit, seconds: int) -> LimitReached:
-        self._on_refused(limit.name)
-        sentence = _REACHED[limit.name].filled(most=limit.most, when=Wait(seconds))
-        return LimitReached(sentence, retry_after=seconds, detail=limit.name)
+                    one.add(user or "", amount)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,37 +119,43 @@ class _Limit:
     """One limit.
 
     Attributes:
-        most: as people say it.
+        name: one of `chatapp.limits.LIMIT_NAMES`.
+        shown: the limit as the error message shows it.
+        limit: the limit as it is counted.
     """
 
-    limiter: RateLimiter
-    item: RateLimitItem
-    most: float
-
-    @property
-    def name(self) -> str:
-        return self.item.namespace
+    name: str
+    shown: float
+    limit: int
 
     @property
     def is_shared(self) -> bool:
         return self.name.startswith("all_")
 
-    def has_room(self, user: str, answers: int = 1) -> bool:
-        # Two answers side by side are more than a limit of one ever has room for.
-        return self.limiter.test(self.item, *self._whose(user), cost=min(answers, self.item.amount))
-
-    def take(self, user: str, amount: int) -> None:
-        self.limiter.hit(self.item, *self._whose(user), cost=amount)
-
-    def reset_at(self, user: str) -> float:
-        return self.limiter.get_window_stats(self.item, *self._whose(user)).reset_time
-
-    def _whose(self, user: str) -> tuple[str, ...]:
-        return () if self.is_shared else (user,)
+    def key(self, user: str) -> str:
+        return self.name if self.is_shared else f"{self.name}/{user}"
 
 
-class _Day(RateLimitItemPerDay):
-    """A day whose tally stays the same when its limit is changed: the library's key names the limit."""
+@dataclass(frozen=True, slots=True)
+class _MessageLimit(_Limit):
+    window: MovingWindow
 
-    def key_for(self, *identifiers: bytes | str | float) -> str:
-        return "/".join((self.namespace, *map(str, identifiers)))
+    def wait(self, user: str, answers: int = 1) -> int:
+        return self.window.wait(self.key(user), self.limit, self._fitting(answers))
+
+    def add(self, user: str, answers: int) -> None:
+        self.window.add(self.key(user), self._fitting(answers))
+
+    def _fitting(self, answers: int) -> int:
+        return min(answers, self.limit)  # two answers in parallel would never fit into a limit of one
+
+
+@dataclass(frozen=True, slots=True)
+class _DailyLimit(_Limit):
+    totals: DailyTotals
+
+    def wait(self, user: str, _answers: int = 1) -> int:
+        return self.totals.seconds_left() if self.totals.get(self.key(user)) >= self.limit else 0
+
+    def add(self, user: str, amount: int) -> None:
+        self.totals.add(self.key(user), amount)

@@ -1,4 +1,4 @@
-"""Metrics for whoever runs the chat, in Prometheus' format, on a port that no browser is led to."""
+"""The Prometheus metrics endpoint, on its own port, which is not public."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from chatapp.domain.conversation import MessageStatus
-from chatapp.limits import NAMES
+from chatapp.limits import LIMIT_NAMES
 
 if TYPE_CHECKING:
     import socket
@@ -36,16 +36,16 @@ if TYPE_CHECKING:
     from chatapp.domain.conversation import Message
     from chatapp.store import StoreStatus
 
-# Up to the defaults of what the chat waits for a first token (120 s), and for a long answer of a slow model.
+# Up to the default timeout of a first token (120 s), and up to a long answer of a slow model.
 FIRST_TOKEN_BUCKETS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30, 60, 120)
 TURN_BUCKETS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200)
 ENDS = [status for status in MessageStatus if status is not MessageStatus.STREAMING]
-SHUTDOWN_SECONDS = 1.0  # for a scrape that is under way
+SHUTDOWN_SECONDS = 1.0  # for a scrape in progress
 
 
 @dataclass(frozen=True)
-class JournalWatch:
-    """What waits for the cloud, asked for at each scrape, and from where on new messages are refused."""
+class JournalMetrics:
+    """The state of the journal, read at each scrape, and its limits."""
 
     status: Callable[[], StoreStatus]
     most_writes: int
@@ -55,14 +55,14 @@ class JournalWatch:
 class Metrics:
     """The metrics of one app.
 
-    No label holds anything of a person: neither text nor an id of a user, a conversation or a message. What is counted
-    of a model is there from the start as 0, so that the first event already is an increase.
+    No label holds personal data: no text, and no id of a user, a conversation or a message. The series of each model
+    exist from the start with the value 0, so that the first event already counts as an increase.
 
     Args:
         models: the ids of all models.
-        running: how many answers are being written.
-        waiting: how many questions wait for their turn.
-        journal: None where nothing waits for a cloud.
+        running: returns the number of answers in progress.
+        waiting: returns the number of messages in the queue.
+        journal: None without a journal.
     """
 
     def __init__(
@@ -71,54 +71,60 @@ class Metrics:
         *,
         running: Callable[[], int],
         waiting: Callable[[], int],
-        journal: JournalWatch | None = None,
+        journal: JournalMetrics | None = None,
     ) -> None:
-        # A second series for each counter, with a time that nobody asks for.
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # Prometheus' has no types here
+        # Otherwise each counter has a second series with its time of creation.
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus_client lacks types here
         self.registry = registry = CollectorRegistry()
-        self._turns = Counter("hybrid_chat_turns", "Turns that ended, by how.", ["model", "status"], registry=registry)
+        self._turns = Counter(
+            "hybrid_chat_turns", "Turns that ended, by status.", ["model", "status"], registry=registry
+        )
         self._first_token = Histogram(
             "hybrid_chat_first_token_seconds",
-            "From asking the model to its first text.",
+            "Time from the request to the model to its first text.",
             ["model"],
             buckets=FIRST_TOKEN_BUCKETS,
             registry=registry,
         )
         self._seconds = Histogram(
             "hybrid_chat_turn_seconds",
-            "From sending to the end of the answer, its waiting included, however it ended.",
+            "Time from the message to the end of its answer, including the queue, whatever the status.",
             ["model"],
             buckets=TURN_BUCKETS,
             registry=registry,
         )
         self._prompt = Counter(
-            "hybrid_chat_prompt_tokens", "Tokens sent, as the model's server counted.", ["model"], registry=registry
+            "hybrid_chat_prompt_tokens", "Input tokens, as counted by the server.", ["model"], registry=registry
         )
         self._completion = Counter(
-            "hybrid_chat_completion_tokens", "Tokens of answers, likewise.", ["model"], registry=registry
+            "hybrid_chat_completion_tokens",
+            "Output tokens, as counted by the server.",
+            ["model"],
+            registry=registry,
         )
         for model in models:
             for status in ENDS:
                 self._turns.labels(model, status.value)
             for each in (self._first_token, self._seconds, self._prompt, self._completion):
                 each.labels(model)
-        self._refused = Counter("hybrid_chat_refused", "What a limit refused.", ["limit"], registry=registry)
-        for limit in NAMES:
+        self._refused = Counter("hybrid_chat_refused", "Requests refused by a limit.", ["limit"], registry=registry)
+        for limit in LIMIT_NAMES:
             self._refused.labels(limit)
-        Gauge("hybrid_chat_turns_running", "Answers that are being written now.", registry=registry).set_function(
-            running
-        )
-        Gauge("hybrid_chat_turns_waiting", "Questions that wait for their turn now.", registry=registry).set_function(
-            waiting
-        )
+        Gauge("hybrid_chat_turns_running", "Answers in progress.", registry=registry).set_function(running)
+        Gauge("hybrid_chat_turns_waiting", "Messages in the queue.", registry=registry).set_function(waiting)
         if journal:
             registry.register(_Journal(journal))
         build = {"source": _source(), "python": platform.python_version(), "gradio": version("gradio")}
-        Info("hybrid_chat_build", "What runs; the same source has the same digest.", registry=registry).info(build)
+        Info("hybrid_chat_build", "Versions; equal source code has an equal digest.", registry=registry).info(build)
         ProcessCollector(registry=registry)
 
-    def turn_ended(self, answer: Message, seconds: float) -> None:
-        """Count a turn that took so many seconds."""
+    def count_turn(self, answer: Message, seconds: float) -> None:
+        """Count a turn that ended.
+
+        Args:
+            answer: the answer as it ended.
+            seconds: its duration, including the queue.
+        """
         model = answer.model
         self._turns.labels(model, answer.status.value).inc()
         self._seconds.labels(model).observe(seconds)
@@ -128,37 +134,37 @@ class Metrics:
             self._prompt.labels(model).inc(answer.usage.prompt_tokens or 0)
             self._completion.labels(model).inc(answer.usage.completion_tokens or 0)
 
-    def refused(self, limit: str) -> None:
-        """Count a refusal, by the name of its limit (`chatapp.limits.NAMES`)."""
+    def count_refusal(self, limit: str) -> None:
+        """Count a refusal by a limit of `chatapp.limits.LIMIT_NAMES`."""
         self._refused.labels(limit).inc()
 
 
 class _Journal(Collector):
-    """Asks the store once for each scrape, so that its numbers fit together."""
+    """Reads the state once per scrape, so that its numbers are consistent."""
 
-    def __init__(self, watch: JournalWatch) -> None:
+    def __init__(self, watch: JournalMetrics) -> None:
         self._watch = watch
 
     def collect(self) -> Iterator[Metric]:
         status = self._watch.status()
         for name, explanation, value in (
-            ("journal_writes", "Writes that the cloud does not have yet.", status.waiting_writes),
-            ("journal_bytes", "Their text and facts.", status.waiting_bytes),
-            ("journal_age_seconds", "For how long the oldest of them has been waiting.", status.waiting_seconds),
-            ("journal_writes_limit", "From here on new messages are refused.", self._watch.most_writes),
-            ("journal_bytes_limit", "From here on new messages are refused.", self._watch.most_bytes),
-            ("journal_full", "1 while new messages are refused, since too much waits.", status.full),
-            ("cloud_reachable", "0 while the cloud does not take what is delivered to it.", status.reachable),
+            ("journal_writes", "Writes that are not in the cloud yet.", status.waiting_writes),
+            ("journal_bytes", "Size of these writes in bytes.", status.waiting_bytes),
+            ("journal_age_seconds", "Age of the oldest of these writes in seconds.", status.waiting_seconds),
+            ("journal_writes_limit", "Writes from which new messages are refused.", self._watch.most_writes),
+            ("journal_bytes_limit", "Bytes from which new messages are refused.", self._watch.most_bytes),
+            ("journal_full", "1 while the journal is full and new messages are refused.", status.full),
+            ("cloud_reachable", "0 while the cloud does not accept writes.", status.reachable),
         ):
             yield GaugeMetricFamily(f"hybrid_chat_{name}", explanation, value=float(value))
 
 
 @asynccontextmanager
-async def served(metrics: Metrics, listener: socket.socket) -> AsyncIterator[None]:
-    """Answer ``GET /metrics`` on a bound socket.
+async def serve_metrics(metrics: Metrics, listener: socket.socket) -> AsyncIterator[None]:
+    """Serve ``GET /metrics`` on a bound socket.
 
-    On the event loop, since the numbers belong to it; a scrape takes it 1 ms. Prometheus' own server would ask for them
-    in a thread for each request, while they change, and look up the host's name before it starts.
+    It runs on the event loop, where the numbers change; a scrape takes 1 ms. prometheus_client's own server would read
+    them in a thread for each request, and resolves the host name before it starts.
     """
     app = web.Application()
     app.router.add_get("/metrics", make_aiohttp_handler(metrics.registry))
@@ -172,7 +178,7 @@ async def served(metrics: Metrics, listener: socket.socket) -> AsyncIterator[Non
 
 
 def _source() -> str:
-    """Return a digest of the chat's own program: during a rollout, who runs which."""
+    """Return a digest of the chat's source code, to tell replicas apart during a rollout."""
     root = Path(__file__).parents[1]
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):

@@ -1,4 +1,4 @@
-"""Whose page a request comes from."""
+"""Protection against cross-site request forgery (CSRF), by the headers that browsers send."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ if TYPE_CHECKING:
     from starlette.datastructures import Headers
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-READING = frozenset({"GET", "HEAD", "OPTIONS"})  # these change nothing (RFC 9110, 9.2.1)
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})  # they change nothing (RFC 9110, section 9.2.1)
 
 
 class CsrfMiddleware:
-    """Lets nothing but the chat's own page change anything, and no other site's page embed or fetch anything.
+    """Allows only the chat's own page to change anything, and no page of another site to embed or fetch anything.
 
-    A browser sends its cookies along with what another site has it ask. It says truthfully from where it asks
-    (``Sec-Fetch-Site``, over HTTPS and on this computer; ``Origin`` otherwise); other programs may say what they like:
-    they have no cookie of somebody else's.
+    A browser sends the user's cookies with requests from other sites' pages, too. It truthfully sends where a request
+    comes from: ``Sec-Fetch-Site`` over HTTPS and on this computer, else ``Origin``. Other programs can forge both, but
+    they do not have another user's cookies. See https://owasp.org/www-community/attacks/csrf.
 
     Args:
-        root_url: the address that people use; "" where the ``Host`` header says it.
+        app: the app behind it.
+        root_url: the public address of the chat; "" if the ``Host`` header is to be used.
     """
 
     def __init__(self, app: ASGIApp, *, root_url: str) -> None:
@@ -34,16 +35,16 @@ class CsrfMiddleware:
         self._own = _origin(root_url)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on if it may come from where it does."""
-        if scope["type"] != "http" or self._may(scope["method"], HTTPConnection(scope).headers):
+        """Pass the request on if its origin is allowed."""
+        if scope["type"] != "http" or self._is_allowed(scope["method"], HTTPConnection(scope).headers):
             await self._app(scope, receive, send)
             return
         sentence = Sentence("Only the chat's own page may send this request. Nothing was changed.")
         await error_response(scope, 403, sentence, root_url=self._root_url)(scope, receive, send)
 
-    def _may(self, method: str, headers: Headers) -> bool:
+    def _is_allowed(self, method: str, headers: Headers) -> bool:
         site = headers.get("sec-fetch-site")
-        if method in READING:  # a link leads here from anywhere
+        if method in SAFE_METHODS:  # any site may link to the chat
             return site in {None, "same-origin", "none"} or headers.get("sec-fetch-mode") == "navigate"
         if site is not None:
             return site == "same-origin"
@@ -54,6 +55,6 @@ class CsrfMiddleware:
 def _origin(url: str) -> tuple[str, str]:
     try:
         parts = urlsplit(url)
-    except ValueError:  # an address with half a bracket
+    except ValueError:  # such as a bracket without its pair
         return "", ""
     return parts.scheme.lower(), parts.netloc.lower()

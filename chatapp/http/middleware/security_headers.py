@@ -1,4 +1,4 @@
-"""Headers of every response."""
+"""Security headers of every response."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 YEAR_SECONDS = 31_536_000
-# Of what the chat's page does not use: whatever gets into it cannot either.
-_UNUSED = (
+# Browser features that the page does not use, so injected code cannot use them either.
+_DISABLED_FEATURES = (
     "accelerometer",
     "camera",
     "display-capture",
@@ -30,20 +30,20 @@ _UNUSED = (
     "xr-spatial-tracking",
 )
 
-# What is only ever a part of a page, of which a page has 70: a kilobyte each of what counts for pages alone.
-_PARTS = ("text/javascript", "application/javascript", "text/css", "font/")
-_OF_PARTS = ("cross-origin-resource-policy", "x-content-type-options", "strict-transport-security")
+# Files that are only parts of a page. A page has 70 of them, and headers that apply to pages only are 1 kB each.
+_SUBRESOURCES = ("text/javascript", "application/javascript", "text/css", "font/")
+_SUBRESOURCE_HEADERS = ("cross-origin-resource-policy", "x-content-type-options", "strict-transport-security")
 
 
 def policy(*, scripts: tuple[str, ...] = (), styles: tuple[str, ...] = ()) -> str:
-    """Return a Content-Security-Policy: all that a page loads is the chat's own, and no text becomes code.
+    """Return a Content-Security-Policy: pages load files of the chat only, and text never becomes code.
 
-    An image in an answer must not tell another site that, and what, somebody asked; nor can a script that got into the
-    page send anything anywhere else.
+    So an image in an answer cannot report the question to another site, and an injected script cannot send data
+    anywhere else.
 
     Args:
         scripts: sources of inline scripts that may run, such as ``'sha256-...'``.
-        styles: likewise, of inline styles.
+        styles: sources of inline styles, likewise.
     """
     return "; ".join(
         (
@@ -61,10 +61,11 @@ def policy(*, scripts: tuple[str, ...] = (), styles: tuple[str, ...] = ()) -> st
 
 
 class SecurityHeadersMiddleware:
-    """Adds the security headers, and keeps proxies from holding back streams.
+    """Adds the security headers, and keeps proxies from buffering streams.
 
     Args:
-        https: people reach the chat over HTTPS; browsers then ask for it in no other way for a year.
+        app: the app behind it.
+        https: the chat is reached over HTTPS: browsers then use nothing else for a year (HSTS).
     """
 
     def __init__(self, app: ASGIApp, *, https: bool = False) -> None:
@@ -73,7 +74,7 @@ class SecurityHeadersMiddleware:
             "content-security-policy": policy(),
             "cross-origin-opener-policy": "same-origin",
             "cross-origin-resource-policy": "same-origin",
-            "permissions-policy": ", ".join(f"{name}=()" for name in _UNUSED),
+            "permissions-policy": ", ".join(f"{name}=()" for name in _DISABLED_FEATURES),
             "referrer-policy": "same-origin",
             "x-content-type-options": "nosniff",
         }
@@ -81,19 +82,19 @@ class SecurityHeadersMiddleware:
             self._headers["strict-transport-security"] = f"max-age={YEAR_SECONDS}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on and complete the headers of its response."""
+        """Pass the request on, and add the headers to its response."""
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 kind = headers.get("content-type", "")
                 for name, value in self._headers.items():
-                    if name in _OF_PARTS or not kind.startswith(_PARTS):
-                        headers.setdefault(name, value)  # what a page needs of its own stays
+                    if name in _SUBRESOURCE_HEADERS or not kind.startswith(_SUBRESOURCES):
+                        headers.setdefault(name, value)  # a page's own value has priority
                 if kind.startswith("text/event-stream"):
                     headers["cache-control"] = "no-cache, no-transform"
                     headers["x-accel-buffering"] = "no"
-                elif kind.startswith("application/json"):  # somebody's own
+                elif kind.startswith("application/json"):  # a user's data
                     headers.setdefault("cache-control", "no-store")
             await send(message)
 

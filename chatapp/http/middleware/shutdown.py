@@ -1,4 +1,4 @@
-"""Streams end when the chat ends."""
+"""Ends open streams on shutdown."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-ENDLESS = "/conversations"
+STREAM_PATHS = "/conversations"
 
 
 class StreamShutdownMiddleware:
-    """Ends endless responses, properly, once ``closing`` is set.
+    """Ends streamed responses properly once ``closing`` is set.
 
-    A page has one while an answer is written or waited for: SIGTERM would wait for it until the server cuts it off
-    with an error.
+    A page has an open stream while it waits for an answer. Otherwise a shutdown would wait for the stream until uvicorn
+    cuts it off with an error.
+
+    Args:
+        app: the app behind it.
+        closing: set on shutdown.
     """
 
     def __init__(self, app: ASGIApp, closing: asyncio.Event) -> None:
@@ -24,8 +28,8 @@ class StreamShutdownMiddleware:
         self._closing = closing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on; if it asks for a stream, until the chat ends."""
-        if scope["type"] != "http" or not scope["path"].startswith(ENDLESS):
+        """Pass the request on; a stream ends at shutdown."""
+        if scope["type"] != "http" or not scope["path"].startswith(STREAM_PATHS):
             await self._app(scope, receive, send)
             return
         started, ended = asyncio.Event(), False
@@ -40,7 +44,7 @@ class StreamShutdownMiddleware:
         closing = asyncio.ensure_future(self._closing.wait())
         try:
             await asyncio.wait({responding, closing}, return_when=asyncio.FIRST_COMPLETED)
-            # What is being taken right now is answered first: who sent it is told that it was.
+            # A message that is being accepted right now gets its response first.
             starting = asyncio.ensure_future(started.wait())
             await asyncio.wait({responding, starting}, return_when=asyncio.FIRST_COMPLETED)
             starting.cancel()

@@ -1,4 +1,4 @@
-"""The names that the chat answers to."""
+"""Checks the ``Host`` header, against DNS rebinding."""
 
 from __future__ import annotations
 
@@ -17,38 +17,40 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::\d{1,5})?")
-PROBED = "/healthz"  # load balancers and kubelets ask by an address
+HEALTH_CHECK = "/healthz"  # load balancers and kubelets use an IP address
 
 
 class TrustedHostMiddleware:
-    """Refuses requests for other names than the chat's own.
+    """Refuses requests with another host name than the chat's own.
 
-    A page of another site could otherwise have its own name lead to the chat once it is loaded (DNS rebinding), and
-    would then be of one origin with it: a chat for one person, who need not sign in, would be read by any site.
+    With DNS rebinding, a page of another site makes its own host name resolve to the chat, and then has the same origin
+    as the chat: any site could read a local chat, which has no sign-in. Starlette's TrustedHostMiddleware does not know
+    loopback addresses, answers in plain text, and checks the health check, too.
 
     Args:
-        root_url: the address that people use; "" where any name may lead here.
-        local: only names of this computer do.
+        app: the app behind it.
+        root_url: the public address of the chat; "" if any name may lead to it.
+        local: only loopback names may lead to it.
     """
 
     def __init__(self, app: ASGIApp, *, root_url: str, local: bool) -> None:
         self._app = app
         self._root_url = root_url
-        self._own = (urlsplit(root_url).hostname or "").rstrip(".")
-        self._any = not (self._own or local)
+        self._own_name = (urlsplit(root_url).hostname or "").rstrip(".")
+        self._allows_any = not (self._own_name or local)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on if it is for this chat."""
-        refused = None if scope["type"] != "http" or scope["path"] == PROBED else self._refused(scope)
+        """Pass the request on if its host name is allowed."""
+        refused = None if scope["type"] != "http" or scope["path"] == HEALTH_CHECK else self._refused(scope)
         await (refused or self._app)(scope, receive, send)
 
     def _refused(self, scope: Scope) -> Response | None:
-        asked = _HOST.fullmatch(HTTPConnection(scope).headers.get("host", ""))
-        if asked is None:
+        host = _HOST.fullmatch(HTTPConnection(scope).headers.get("host", ""))
+        if host is None:
             return error_response(scope, 400, Sentence("The address in this request is not valid."), links=())
-        name = asked[1].strip("[]").rstrip(".").lower()
-        # Nobody else's name leads to a loopback name, which is also what a forwarded port is called by.
-        if self._any or name == self._own or is_loopback(name):
+        name = host[1].strip("[]").rstrip(".").lower()
+        # No DNS name of another site is a loopback name, and a forwarded port is reached by one.
+        if self._allows_any or name == self._own_name or is_loopback(name):
             return None
         server = scope.get("server")
         address = self._root_url or f"http://localhost:{server[1] if server else ''}"
@@ -65,7 +67,7 @@ class TrustedHostMiddleware:
 
 
 def is_loopback(name: str) -> bool:
-    """Return whether a host, as in an address or a ``Host`` header without its port, can only be this computer."""
+    """Return whether a host name (without a port) can only mean this computer."""
     try:
         return ip_address(name).is_loopback
     except ValueError:

@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI, Request
 from pydantic import SecretStr
 
-from chatapp.app import _guard
+from chatapp.app import _add_middleware
 from chatapp.auth import current_user_id
 from chatapp.config.settings import Settings
 from chatapp.http.auth_setup import AuthSetup
@@ -60,7 +60,7 @@ def serve_auth(tmp_path, google):
         async def state(request: Request) -> str:
             return current_user_id(request)
 
-        _guard(app, settings, auth)
+        _add_middleware(app, settings, auth)
         try:
             async with serving(app) as url:
                 yield url

@@ -1,10 +1,10 @@
-"""A clock that a test sets, and limits that go by it."""
+"""A clock that tests set, and limits that use it."""
 
 import pytest
 
 from chatapp.limits import Quota
+from chatapp.limits.daily_totals import DailyTotals
 from chatapp.limits.usage import UsageLimits
-from chatapp.limits.windows import Windows
 
 NOON = 20_000 * 86_400 + 43_200  # of some day in UTC, in seconds since the epoch
 
@@ -24,11 +24,11 @@ def clock():
 
 @pytest.fixture
 def limited(clock):
-    """Return a function that makes limits; what they refused is in their list ``refused``."""
+    """Return a function that makes limits; the names of limits that refused are in their list ``refused``."""
 
-    def make(everybody=None, *, windows=None, **person):
+    def make(shared=None, *, totals=None, **user):
         refused = []
-        limits = UsageLimits(Quota(**person), everybody or Quota(), windows or Windows(clock), refused.append)
+        limits = UsageLimits(Quota(**user), shared or Quota(), totals or DailyTotals(clock=clock), refused.append)
         limits.refused = refused
         return limits
 

@@ -1,14 +1,15 @@
 """Limits as a page meets them: a status, a time, and a sentence that can be said in its language."""
 
 import re
+from contextlib import AsyncExitStack
 
 import pytest
 from prometheus_client import generate_latest
 
-from chatapp.app import _tallies, create_app
+from chatapp.app import _usage_limits, create_app
 from chatapp.domain.conversation import Usage
-from chatapp.limits import Quota
-from chatapp.limits.tallies import KeptWindows
+from chatapp.limits import NoLimits, Quota
+from chatapp.limits.daily_totals import DailyTotals
 from chatapp.limits.usage import UsageLimits
 from tests.page_client import PARAMETERS, Refused, open_page
 from tests.serving import serving
@@ -19,7 +20,7 @@ def settings(settings):
     return settings.model_copy(update={"messages_per_minute": 2, "metrics_port": 1})
 
 
-async def test_beyond_the_limit_a_page_is_told_when_to_go_on(settings):
+async def test_refusal_has_status_429_and_says_when_to_retry(settings):
     app = await create_app(settings, with_page=False)
     async with serving(app) as url, open_page(url) as page:
         for text in ("one", "two"):
@@ -37,8 +38,8 @@ async def test_beyond_the_limit_a_page_is_told_when_to_go_on(settings):
         assert re.search(r'refused_total{limit="messages"} 2\.0', generate_latest(app.state.metrics.registry).decode())
 
 
-async def test_what_was_used_today_still_counts_after_a_restart(settings):
-    used = await KeptWindows.open(settings.data_dir / "limits.db")
+async def test_todays_tokens_count_after_a_restart(settings):
+    used = await DailyTotals.open(settings.data_dir / "limits.db")
     UsageLimits(Quota(tokens_per_day=5), Quota(), used).count(Usage(prompt_tokens=5), None, "local")
     await used.aclose()
     settings = settings.model_copy(update={"tokens_per_day": 5, "identity": "local"})
@@ -48,7 +49,8 @@ async def test_what_was_used_today_still_counts_after_a_restart(settings):
         assert await page.listed() == []
 
 
-async def test_one_person_on_a_computer_of_their_own_has_none(settings):
-    alone = settings.model_copy(update={"identity": "local", "messages_per_minute": None})
-    assert await _tallies(alone) is None
-    assert not alone.data_dir.exists()
+async def test_a_local_chat_has_no_limits_and_no_file_of_totals(settings):
+    local = settings.model_copy(update={"identity": "local", "messages_per_minute": None})
+    async with AsyncExitStack() as opened:
+        assert isinstance(await _usage_limits(local, opened, print), NoLimits)
+    assert not local.data_dir.exists()

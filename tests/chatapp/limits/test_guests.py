@@ -5,7 +5,7 @@ import aiohttp
 from chatapp.app import create_app
 from chatapp.limits import guests
 from chatapp.limits.guests import NewGuests
-from chatapp.limits.windows import Windows
+from chatapp.limits.moving_window import MovingWindow
 from tests.page_client import open_page
 from tests.serving import serving
 
@@ -17,7 +17,7 @@ def taken(limit, *addresses):
 
 def test_so_many_an_hour_from_one_address(clock):
     refused = []
-    limit = NewGuests(2, refused.append, Windows(clock))
+    limit = NewGuests(2, refused.append, MovingWindow(3600, clock))
     assert taken(limit, "192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.2") == [True, True, False, True]
     assert refused == ["new_guests"]
     clock.now += 3000
@@ -40,7 +40,7 @@ def test_zero_is_no_limit():
 
 
 def test_a_flood_of_addresses_fills_no_memory(monkeypatch):
-    monkeypatch.setattr(guests, "MOST_ADDRESSES", 10)
+    monkeypatch.setattr(guests, "MAX_ADDRESSES", 10)
     limit = NewGuests(2)
     assert all(taken(limit, *(f"192.0.2.{number}" for number in range(10))))
     assert taken(limit, "198.51.100.1", "198.51.100.2", "198.51.100.3") == [True, True, False]

@@ -8,8 +8,8 @@ from chatapp.domain.conversation import Image, Usage
 from chatapp.domain.errors import ConversationBusy, LimitReached, ModelUnavailable, RateLimited
 from chatapp.generation.queue import TurnLimits
 from chatapp.limits import Quota
+from chatapp.limits.daily_totals import DailyTotals
 from chatapp.limits.usage import UsageLimits
-from chatapp.limits.windows import Windows
 from chatapp.models import Price, TextDelta
 from tests.chatapp.generation.running import answer_request, ended, turn_request
 from tests.fakes.models import ScriptedModel
@@ -20,7 +20,7 @@ NAME = "0123456789abcdef0123456789abcdef"
 class Counted:
     """No limit; what was counted is in ``counts``."""
 
-    has_room = True
+    has_shared_quota = True
 
     def __init__(self):
         self.admitted = []
@@ -42,8 +42,8 @@ class Silent(ScriptedModel):
                 yield event
 
 
-def limits(everybody=None, **person):
-    return UsageLimits(Quota(**person), everybody or Quota(), Windows())
+def limits(shared=None, **user):
+    return UsageLimits(Quota(**user), shared or Quota(), DailyTotals())
 
 
 async def asked(runner, text="go", model="scripted", conversation="", **options):

@@ -6,7 +6,7 @@ import pytest
 
 from chatapp.domain.conversation import Usage
 from chatapp.domain.errors import LimitReached
-from chatapp.limits import NAMES, SHARED_QUOTA, USER_QUOTA, NoLimits, Quota
+from chatapp.limits import LIMIT_NAMES, SHARED_QUOTA, USER_QUOTA, NoLimits, Quota
 from chatapp.models import Price
 
 PRICE = Price(input=1.0, output=10.0)
@@ -113,9 +113,9 @@ def test_of_several_reasons_the_one_that_lasts_longest_is_said(limited):
 
 def test_a_title_counts_for_everybody_and_for_nobody(limited):
     limits = limited(Quota(tokens_per_day=100), tokens_per_day=50, messages_per_minute=1)
-    assert limits.has_room
+    assert limits.has_shared_quota
     limits.count(usage(60, 40), PRICE)
-    assert not limits.has_room
+    assert not limits.has_shared_quota
     assert "shared" in str(refusal(limits))
 
 
@@ -126,10 +126,10 @@ def test_zero_is_no_limit(limited):
         limits.count(usage(10**6), PRICE, "ann")
     assert not Quota()
     assert all(Quota(**{field.name: 1}) for field in dataclasses.fields(Quota))
-    assert NoLimits().has_room
+    assert NoLimits().has_shared_quota
 
 
 def test_every_reason_has_a_name_in_the_metrics(limited):
     limits = limited(SHARED_QUOTA, **dataclasses.asdict(USER_QUOTA))
     names = {one.name for one in (*limits._messages, *limits._tokens, *limits._cost)}
-    assert names == set(NAMES) - {"new_guests"}
+    assert names == set(LIMIT_NAMES) - {"new_guests"}

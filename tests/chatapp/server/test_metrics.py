@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from chatapp.app import create_app
 from chatapp.config.settings import InvalidSettings, load_settings
 from chatapp.domain.conversation import Message, MessageStatus, Role, Usage
-from chatapp.server.metrics import JournalWatch, Metrics, served
+from chatapp.server.metrics import JournalMetrics, Metrics, serve_metrics
 from chatapp.store import StoreStatus
 from tests.page_client import open_page
 from tests.serving import ChatProcess, free_port, serving
@@ -30,7 +30,7 @@ def metrics(*models, status=None, running=0, waiting=0):
         models or ["gemma"],
         running=lambda: running,
         waiting=lambda: waiting,
-        journal=status and JournalWatch(status, most_writes=100, most_bytes=1000),
+        journal=status and JournalMetrics(status, most_writes=100, most_bytes=1000),
     )
 
 
@@ -60,9 +60,9 @@ async def scraped(url):
 class TestTurns:
     def test_each_is_counted_by_its_model_and_its_end(self):
         seen = metrics("gemma", "gemini")
-        seen.turn_ended(answer(model="gemma"), 2.0)
-        seen.turn_ended(answer(model="gemma"), 3.0)
-        seen.turn_ended(answer(MessageStatus.ERROR, model="gemini"), 0.1)
+        seen.count_turn(answer(model="gemma"), 2.0)
+        seen.count_turn(answer(model="gemma"), 3.0)
+        seen.count_turn(answer(MessageStatus.ERROR, model="gemini"), 0.1)
         found = exposed(seen)
         assert found["hybrid_chat_turns_total", "gemma", "complete"] == 2
         assert found["hybrid_chat_turns_total", "gemini", "error"] == 1
@@ -75,9 +75,9 @@ class TestTurns:
 
     def test_the_first_token_counts_only_where_there_was_one(self):
         seen = metrics()
-        seen.turn_ended(answer(MessageStatus.ERROR, model="gemma"), 120.0)
+        seen.count_turn(answer(MessageStatus.ERROR, model="gemma"), 120.0)
         assert exposed(seen)["hybrid_chat_first_token_seconds_count", "gemma"] == 0
-        seen.turn_ended(answer(model="gemma", seconds_to_first_token=0.3), 4.0)
+        seen.count_turn(answer(model="gemma", seconds_to_first_token=0.3), 4.0)
         found = exposed(seen)
         assert found["hybrid_chat_first_token_seconds_sum", "gemma"] == 0.3
         assert (
@@ -88,7 +88,7 @@ class TestTurns:
     def test_tokens_are_added_up_where_the_server_counted_them(self):
         seen = metrics()
         for usage in (Usage(prompt_tokens=100, completion_tokens=20), Usage(completion_tokens=3), None):
-            seen.turn_ended(answer(model="gemma", usage=usage), 1.0)
+            seen.count_turn(answer(model="gemma", usage=usage), 1.0)
         found = exposed(seen)
         assert found["hybrid_chat_prompt_tokens_total", "gemma"] == 100
         assert found["hybrid_chat_completion_tokens_total", "gemma"] == 23
@@ -102,7 +102,7 @@ class TestRefusals:
     def test_are_counted_by_their_limit_from_the_first(self):
         seen = metrics()
         assert exposed(seen)["hybrid_chat_refused_total", "all_cost"] == 0
-        seen.refused("all_cost")
+        seen.count_refusal("all_cost")
         assert exposed(seen)["hybrid_chat_refused_total", "all_cost"] == 1
 
 
@@ -150,7 +150,7 @@ class TestNames:
 
 def test_two_apps_in_one_process_count_apart():
     one, other = metrics(), metrics()
-    one.turn_ended(answer(model="gemma"), 1.0)
+    one.count_turn(answer(model="gemma"), 1.0)
     assert exposed(one)["hybrid_chat_turns_total", "gemma", "complete"] == 1
     assert exposed(other)["hybrid_chat_turns_total", "gemma", "complete"] == 0
 
@@ -166,7 +166,7 @@ class TestServed:
     async def test_answers_at_its_path_and_nowhere_else(self):
         with socket.create_server(("127.0.0.1", 0)) as listener:
             url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-            async with served(metrics(running=2), listener):
+            async with serve_metrics(metrics(running=2), listener):
                 assert values(await scraped(f"{url}/metrics"))["hybrid_chat_turns_running",] == 2
                 async with aiohttp.ClientSession() as http, http.get(url) as response:
                     assert response.status == 404
@@ -174,7 +174,7 @@ class TestServed:
     async def test_ends_though_somebody_keeps_a_connection_open(self):
         with socket.create_server(("127.0.0.1", 0)) as listener:
             port = listener.getsockname()[1]
-            async with served(metrics(), listener):
+            async with serve_metrics(metrics(), listener):
                 reader, writer = await asyncio.open_connection("127.0.0.1", port)
                 writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
                 assert b"200 OK" in await reader.readline()

@@ -15,7 +15,7 @@ from starlette.responses import PlainTextResponse
 from chatapp.auth import USER_KEY, User
 from chatapp.domain.errors import TooLong
 from chatapp.http.middleware.limits import (
-    MOST_HEAD_BYTES,
+    MAX_HEAD_BYTES,
     LargeRequestsMiddleware,
     RequestSizeMiddleware,
     StreamLimitMiddleware,
@@ -37,7 +37,7 @@ async def pieces(count, size=100):
 
 
 async def test_a_body_may_be_as_long_as_any_that_the_page_sends():
-    async with client(RequestSizeMiddleware(reading, most_bytes=1000)) as http:
+    async with client(RequestSizeMiddleware(reading, max_bytes=1000)) as http:
         assert (await http.post("/", content=b"x" * 1000)).text == "1000 bytes"
         assert (await http.post("/", content=pieces(10))).text == "1000 bytes"
 
@@ -49,7 +49,7 @@ async def test_a_longer_one_is_refused_in_words_before_anything_reads_it():
         read.append(True)
         await reading(scope, receive, send)
 
-    async with client(RequestSizeMiddleware(app, most_bytes=1000)) as http:
+    async with client(RequestSizeMiddleware(app, max_bytes=1000)) as http:
         refused = await http.post("/", content=b"x" * 1001)
         assert (refused.status_code, refused.json()["error"]["text"]) == (413, str(TooLong()))
         assert read == []
@@ -59,14 +59,14 @@ async def test_a_longer_one_is_refused_in_words_before_anything_reads_it():
 
 @pytest.mark.parametrize("length", ["-1", "1e3", "x", "", "9" * 30])
 async def test_a_length_that_is_none_is_refused(length):
-    async with client(RequestSizeMiddleware(reading, most_bytes=1000)) as http:
+    async with client(RequestSizeMiddleware(reading, max_bytes=1000)) as http:
         assert (await http.post("/", headers={"content-length": length})).status_code == 413
 
 
 async def test_a_head_has_a_bound_too():
-    async with client(RequestSizeMiddleware(reading, most_bytes=1000)) as http:
+    async with client(RequestSizeMiddleware(reading, max_bytes=1000)) as http:
         assert (await http.get("/", headers={"cookie": "x" * 16_000})).status_code == 200
-        for request in ({"headers": {"cookie": "x" * MOST_HEAD_BYTES}}, {"params": {"q": "x" * MOST_HEAD_BYTES}}):
+        for request in ({"headers": {"cookie": "x" * MAX_HEAD_BYTES}}, {"params": {"q": "x" * MAX_HEAD_BYTES}}):
             refused = await http.get("/", **request)
             assert refused.status_code == 431
             assert "too long" in refused.json()["error"]["text"]
@@ -117,7 +117,7 @@ class Streams:
 
 
 async def test_a_person_has_so_many_streams_and_no_more_until_one_ends():
-    streams = Streams(most_of_one=3)
+    streams = Streams(per_user=3)
     mine = [streams.ask("ana") for _ in range(3)]
     await streams.are_open(3)
     refused = await streams.ask("ana")
@@ -133,7 +133,7 @@ async def test_a_person_has_so_many_streams_and_no_more_until_one_ends():
 
 
 async def test_there_are_so_many_of_all():
-    streams = Streams(most_of_one=2, most_of_all=3)
+    streams = Streams(per_user=2, in_total=3)
     opened = [streams.ask(user) for user in ("ana", "ana", "ben")]
     await streams.are_open(3)
     refused = await streams.ask("cleo")
@@ -147,7 +147,7 @@ async def test_there_are_so_many_of_all():
 
 async def test_a_person_has_so_many_large_requests_on_their_way():
     streams = Streams()
-    streams.app = LargeRequestsMiddleware(streams._stream, most=2, large_bytes=100)
+    streams.app = LargeRequestsMiddleware(streams._stream, per_user=2, large_bytes=100)
     large = [streams.ask("ana", content=b"x" * 100), streams.ask("ana", content=pieces(1))]
     await streams.are_open(2)
     refused = await streams.ask("ana", content=b"x" * 100)
@@ -156,7 +156,7 @@ async def test_a_person_has_so_many_large_requests_on_their_way():
     others = [streams.ask("ana", content=b"x" * 99), streams.ask("ana"), streams.ask("ben", content=b"x" * 100)]
     streams.end.set()
     assert [response.status_code for response in await asyncio.gather(*large, *others)] == [200] * 5
-    assert streams.app._coming == {}
+    assert streams.app._arriving == {}
 
 
 async def test_a_large_request_that_is_answered_is_not_counted_however_long_the_answer_takes():
@@ -169,7 +169,7 @@ async def test_a_large_request_that_is_answered_is_not_counted_however_long_the_
         await send({"type": "http.response.body", "body": b""})
 
     streams = Streams()
-    streams.app = LargeRequestsMiddleware(app, most=1, large_bytes=100)
+    streams.app = LargeRequestsMiddleware(app, per_user=1, large_bytes=100)
     first = streams.ask("ana", content=b"x" * 100)
     await answered.wait()
     second = streams.ask("ana", content=b"x" * 100)
