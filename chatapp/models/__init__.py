@@ -1,4 +1,4 @@
-"""The one seam to any language model."""
+"""The protocol of language models, and what their adapters share. Knows no store and no HTTP API of the chat."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class ModelState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ModelStatus:
-    """Whether a model can answer, why not, and the one thing that would change it, each in words for a person.
+    """Whether a model can answer, why not, and what would fix it, in words for a person.
 
     Attributes:
-        since_ms: when it came into this state, milliseconds since the epoch; None where nobody knows.
+        since_ms: when it entered this state, milliseconds since the epoch; None where unknown.
     """
 
     state: ModelState
@@ -47,7 +47,7 @@ class Price:
     output: float
 
     def of(self, usage: Usage) -> float | None:
-        """Return what an answer has cost in US dollars; None where the server did not count."""
+        """Return the cost of an answer in US dollars; None where the server did not count its tokens."""
         if usage.prompt_tokens is None or usage.completion_tokens is None:
             return None
         return (usage.prompt_tokens * self.input + usage.completion_tokens * self.output) / 1_000_000
@@ -71,7 +71,7 @@ class TextDelta:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The model ended its answer by itself."""
+    """The model ended its answer."""
 
     reason: FinishReason
 
@@ -87,10 +87,10 @@ ModelEvent = TextDelta | Usage | Finish | Omitted
 
 
 class ModelDefaults:
-    """What a `ChatModel` is taken for while it says nothing else."""
+    """Defaults of a `ChatModel`."""
 
     place: Place = Place.UNKNOWN
-    sees_images: bool = False
+    supports_images: bool = False
     tokens_per_image: int = 1024
     writes_titles: bool = True
     unsupported: Mapping[str, Sentence] = MappingProxyType({})
@@ -102,7 +102,7 @@ class ChatModel(Protocol):
 
     Attributes:
         id: short, stable, unique in the catalogue; stored with every answer.
-        label: what a person calls it.
+        label: its name on the page.
     """
 
     id: str
@@ -110,47 +110,47 @@ class ChatModel(Protocol):
 
     @property
     def place(self) -> Place:
-        """Where it runs, which is where the words go."""
+        """Where it runs, and so where messages are sent."""
 
     @property
-    def sees_images(self) -> bool:
-        """Whether pictures can be sent; it may only be known once the server has told what it runs."""
+    def supports_images(self) -> bool:
+        """Whether images can be sent; it may change once the server has listed its models."""
 
     @property
     def tokens_per_image(self) -> int:
-        """About how many tokens a picture is; what the server counts corrects it."""
+        """The estimated tokens of an image, until the server has counted some."""
 
     @property
     def writes_titles(self) -> bool:
-        """Whether it is good enough to be asked for a conversation's title."""
+        """Whether it is good enough to generate titles of conversations."""
 
     @property
     def unsupported(self) -> Mapping[str, Sentence]:
-        """The fields of `GenerationParameters` that it does not heed, and why."""
+        """The fields of `GenerationParameters` that it ignores, and why."""
 
     @property
     def price(self) -> Price | None:
-        """What its tokens cost; None where they cost nothing that is counted by the token, or nobody knows."""
+        """The price of its tokens; None where it is unknown, or not by the token."""
 
     @property
     def context_tokens(self) -> int | None:
-        """The tokens that prompt and answer may have together; None while unknown."""
+        """The tokens of prompt and answer together; None while unknown."""
 
     def stream(self, messages: Sequence[Message], parameters: GenerationParameters) -> AsyncGenerator[ModelEvent]:
-        """Answer the last message, which is the user's; images are sent where they have their data.
+        """Answer the last message, which is a question; images are sent where they have their data.
 
         Yields any number of `TextDelta` and at most one of each other `ModelEvent`, as they arrive. Closing the
         generator (or cancelling the task that reads it) closes the request, so that the server stops generating.
 
         Raises:
-            ModelError: the answer could not be given, or ended early; one of its kinds where it is known.
+            ModelError: there is no answer, or it ended early; a subclass where the reason is known.
         """
 
     async def status(self) -> ModelStatus:
-        """Say whether the model can answer now. Never raises; takes a few seconds at most; costs no money."""
+        """Return whether the model can answer now. Never raises, takes a few seconds at most, and costs no money."""
 
     async def start(self) -> None:
-        """Get ready for a first question that is likely to come soon; a model that needs nothing does nothing."""
+        """Prepare for a first question that is likely to come soon."""
 
     async def aclose(self) -> None:
         """Release connections and processes."""

@@ -1,4 +1,4 @@
-"""What a person may choose from, and whether it is ready."""
+"""The catalogue of models, and their status."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     from chatapp.domain.conversation import GenerationParameters, Message
     from chatapp.models import ChatModel, ModelEvent
 
-# How old a status may get before the next look renews it, in seconds: a model that is not ready is watched closely.
-READY_SECONDS = 30.0
-NOT_READY_SECONDS = 5.0
+READY_SECONDS = 30.0  # for which a status is fresh
+NOT_READY_SECONDS = 5.0  # the same, of a model that is not ready
 STATUS_TIMEOUT_SECONDS = 8.0
 
 _UNCHECKED = ModelStatus(ModelState.LOADING, Sentence("its status is being checked"))
@@ -27,7 +26,7 @@ _UNCHECKED = ModelStatus(ModelState.LOADING, Sentence("its status is being check
 class Catalog:
     """The models of this chat, in the order in which they are offered.
 
-    Statuses are renewed when somebody looks and what is known is old: nothing is asked of any model while nobody does.
+    A status is checked again when it is read and no longer fresh: no model is polled while no page is open.
     """
 
     def __init__(self, models: Sequence[ChatModel], *, default: str = "") -> None:
@@ -56,11 +55,11 @@ class Catalog:
             ) from error
 
     def label(self, model_id: str) -> str:
-        """Return what people call the model; for one that is gone, its id."""
+        """Return the name of a model on the page; of one that is no longer in the catalogue, its id."""
         return self._models[model_id].label if model_id in self._models else model_id
 
     def statuses(self) -> dict[str, ModelStatus]:
-        """Return what is known of each model, at once; what is old is checked in the background."""
+        """Return the last status of each model at once; statuses that are not fresh are checked in the background."""
         for model_id, status in self._statuses.items():
             fresh = READY_SECONDS if status.state is ModelState.READY else NOT_READY_SECONDS
             if time.monotonic() - self._checked_at[model_id] > fresh:
@@ -68,7 +67,7 @@ class Catalog:
         return dict(self._statuses)
 
     async def check(self, *model_ids: str) -> dict[str, ModelStatus]:
-        """Ask these models now (all, if none is named) and return what is known of all.
+        """Check these models now (all, if none is named) and return the status of all.
 
         Bounded by `STATUS_TIMEOUT_SECONDS`.
         """
@@ -76,16 +75,16 @@ class Catalog:
         return dict(self._statuses)
 
     def expire(self, model_id: str) -> None:
-        """Forget how fresh a status is, after an answer failed: the next look asks the model again."""
+        """Have the status checked at the next read, after an answer failed."""
         self._checked_at[model_id] = float("-inf")
 
     def first_choice(self) -> ChatModel:
-        """Return the configured default, else the first that is ready, else the first that is set up at all."""
+        """Return the configured default, else the first that is ready, else the first that is set up."""
         if self._default:
             return self._models[self._default]
-        for wanted in ({ModelState.READY}, set(ModelState) - {ModelState.NOT_SET_UP}, set(ModelState)):
+        for states in ({ModelState.READY}, set(ModelState) - {ModelState.NOT_SET_UP}, set(ModelState)):
             for model_id, status in self._statuses.items():
-                if status.state in wanted:
+                if status.state in states:
                     return self._models[model_id]
         raise UnknownModel("There is no model at all: see the settings in the README.")
 
@@ -98,12 +97,12 @@ class Catalog:
 
     def _check(self, model_id: str) -> asyncio.Task[None]:
         if model_id not in self._checks:
-            task = asyncio.create_task(self._ask(model_id))
+            task = asyncio.create_task(self._run_check(model_id))
             task.add_done_callback(lambda _: self._checks.pop(model_id, None))
             self._checks[model_id] = task
         return self._checks[model_id]
 
-    async def _ask(self, model_id: str) -> None:
+    async def _run_check(self, model_id: str) -> None:
         try:
             async with asyncio.timeout(STATUS_TIMEOUT_SECONDS):
                 status = await self._models[model_id].status()
@@ -116,7 +115,7 @@ class Catalog:
 
 
 class UnconfiguredModel(ModelDefaults):
-    """A model of the catalogue that nobody has set up yet: it says what to set."""
+    """A model of the catalogue that is not set up: its status says which setting is missing."""
 
     context_tokens: int | None = None
 
@@ -130,12 +129,12 @@ class UnconfiguredModel(ModelDefaults):
         messages: Sequence[Message],  # noqa: ARG002  # the protocol's parameters
         parameters: GenerationParameters,  # noqa: ARG002
     ) -> AsyncGenerator[ModelEvent]:
-        """Raise `ModelUnavailable` with what to do."""
+        """Raise `ModelUnavailable` with the setting."""
         raise ModelUnavailable(Sentence("{model} is not set up. To use it, {fix}.", model=self.label, fix=self._fix))
         yield  # type: ignore[unreachable]  # makes this a generator, like every other model's stream
 
     async def status(self) -> ModelStatus:
-        """Say what to set."""
+        """Return the setting that is missing."""
         return ModelStatus(ModelState.NOT_SET_UP, Sentence("not set up"), self._fix)
 
     async def start(self) -> None:

@@ -167,7 +167,7 @@ class ContextWindow(ModelWrapper):
 
     @property
     def _max_images(self) -> int:
-        return self._estimate.max_images if self.wrapped.sees_images else 0
+        return self._estimate.max_images if self.wrapped.supports_images else 0
 
     @property
     def _known_context_tokens(self) -> int | None:

@@ -40,6 +40,6 @@ class FallbackModel(ModelWrapper):
         statuses = catalog.statuses()
         if statuses[model.id].state is not ModelState.READY:
             for other in catalog:
-                if statuses[other.id].state is ModelState.READY and (other.sees_images or not needs_images):
+                if statuses[other.id].state is ModelState.READY and (other.supports_images or not needs_images):
                     return cls(other, instead_of=model.id)
         return cls(model)

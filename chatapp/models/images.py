@@ -67,7 +67,7 @@ def check_images(model: ChatModel, question: Message, *, limit: int = MAX_IMAGES
         CannotSee: the model does not support images.
         TooManyImages: it takes fewer of them.
     """
-    if question.images and not model.sees_images:
+    if question.images and not model.supports_images:
         raise CannotSee(model.label)
     if len(question.images) > limit:
         raise TooManyImages(model.label, limit)

@@ -1,6 +1,6 @@
-"""Why a model that runs in this cluster is not there: what Kubernetes says of its pods.
+"""The status of a model that runs in the chat's own cluster, from the state of its pods.
 
-`PodWatch` asks, `status_of` reads. The API is asked only while somebody looks at a model that does not answer.
+`PodWatch` requests it from the Kubernetes API, only when the model does not answer; `diagnose` interprets it.
 """
 
 from __future__ import annotations
@@ -24,50 +24,50 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 ACCOUNT_FOLDER: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-SECONDS: Final = 2.0
-_MOST_PODS = 20
+TIMEOUT_SECONDS: Final = 2.0
+_MAX_PODS = 20
 _MAX_BODY_BYTES = 4 << 20
 
 _IMAGE_PROBLEMS = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
 _CONTAINER_PROBLEMS = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
-# What a scheduler says when what is missing are the machines with GPUs: GKE makes them only then, and may find none.
+# In the scheduler's message while nodes with GPUs are missing: GKE adds them on demand, and may find none.
 _GPU_WORDS = ("nvidia.com/gpu", "node affinity", "node selector", "taint")
 log = structlog.get_logger(__name__)
 
 
 class PodWatch:
-    """Asks the Kubernetes API for the pods of one model, as the service account of the chat's own pod.
+    """Watches the pods of one model through the Kubernetes API, as the service account of the chat's pod.
 
     Args:
         pods: ``NAMESPACE/LABEL=VALUE``.
-        url: the API's address; empty: as every pod is told it.
-        folder: with the account's ``token``, which changes while the chat runs, and the API's ``ca.crt``.
+        url: the API's address; empty: from the environment of every pod.
+        folder: holds the account's ``token``, which changes while the chat runs, and the API's ``ca.crt``.
     """
 
     def __init__(self, pods: str, *, url: str = "", folder: Path = ACCOUNT_FOLDER) -> None:
         namespace, _, selector = pods.partition("/")
         self._path = f"/api/v1/namespaces/{namespace}/pods"
-        self._query = {"labelSelector": selector, "limit": str(_MOST_PODS)}
+        self._query = {"labelSelector": selector, "limit": str(_MAX_PODS)}
         self._url = url
         self._folder = folder
         self._logged: object = None
 
     async def status(self) -> ModelStatus | None:
-        """Say why the model is not there, None where Kubernetes holds it to be there, or does not answer.
+        """Return why the model is down; None where a pod is ready, or Kubernetes does not answer.
 
-        Never raises; takes `SECONDS` at most.
+        Never raises; takes `TIMEOUT_SECONDS` at most.
         """
         try:
-            async with asyncio.timeout(SECONDS):
+            async with asyncio.timeout(TIMEOUT_SECONDS):
                 pods = await self._pods()
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
             self._log_once("pods_unknown", error=type(error).__name__, detail=str(error)[:200])
             return None
-        found = status_of(pods)
-        if found is None:
+        diagnosis = diagnose(pods)
+        if diagnosis is None:
             return None
-        self._log_once("model_is_away", state=found.status.state.value, words=found.words)
-        return found.status
+        self._log_once("model_is_down", state=diagnosis.status.state.value, message=diagnosis.message)
+        return diagnosis.status
 
     async def _pods(self) -> list[Any]:
         url = self._url or _api_address()
@@ -83,28 +83,28 @@ class PodWatch:
         answer = json.loads(body)
         items = answer.get("items") if isinstance(answer, dict) else None
         if not isinstance(items, list):
-            raise ValueError("no list of pods")  # noqa: TRY004  # what a server sends is a value
+            raise ValueError("no list of pods")  # noqa: TRY004  # a value of the response
         return items
 
-    def _log_once(self, event: str, **facts: str) -> None:
-        """Log what is new: a page asks every few seconds."""
-        if self._logged != (event, facts):
-            self._logged = event, facts
-            log.info(event, **facts)
+    def _log_once(self, event: str, **fields: str) -> None:
+        """Log an event once: a page requests the status every few seconds."""
+        if self._logged != (event, fields):
+            self._logged = event, fields
+            log.info(event, **fields)
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What was found: for people, and in Kubernetes' own words, for the log."""
+class Diagnosis:
+    """The status for people, and Kubernetes' own message for the log."""
 
     status: ModelStatus
-    words: str = ""
+    message: str = ""
 
 
-def status_of(pods: Iterable[object]) -> Found | None:
-    """Return what the pods' states mean for the model they are; None if one of them is ready.
+def diagnose(pods: Iterable[object]) -> Diagnosis | None:
+    """Return the status of a model from its pods; None if one of them is ready.
 
-    The pod that is nearest to being ready counts. Source of the fields and reasons:
+    The pod that is closest to ready counts. Source of the fields and reasons:
     https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#PodStatus
     """
     alive = [pod for pod in pods if isinstance(pod, dict) and not _at(pod, "metadata", "deletionTimestamp")]
@@ -112,72 +112,74 @@ def status_of(pods: Iterable[object]) -> Found | None:
         return None
     if not alive:
         reason = Sentence("it is switched off, or its Pods cannot be created")
-        return Found(ModelStatus(ModelState.UNAVAILABLE, reason, Sentence("check its Deployment in the cluster")))
-    return min((_status(pod) for pod in alive), key=lambda found: _NEAREST.index(found.status.state))
+        return Diagnosis(ModelStatus(ModelState.UNAVAILABLE, reason, Sentence("check its Deployment in the cluster")))
+    return min((_status(pod) for pod in alive), key=lambda diagnosis: _CLOSEST_TO_READY.index(diagnosis.status.state))
 
 
-_NEAREST: Final = (ModelState.LOADING, ModelState.WAITING, ModelState.UNAVAILABLE)
+_CLOSEST_TO_READY: Final = (ModelState.LOADING, ModelState.WAITING, ModelState.UNAVAILABLE)
 
 
-def _status(pod: dict[str, Any]) -> Found:
+def _status(pod: dict[str, Any]) -> Diagnosis:
     scheduled = _condition(pod, "PodScheduled")
     created = _ms(_at(pod, "metadata", "creationTimestamp"))
     phase = _text(_at(pod, "status", "phase"))
     if phase in {"Failed", "Succeeded"}:
-        why = _text(_at(pod, "status", "reason")) or phase
-        return _unavailable(Sentence("its Pod has stopped ({why})", why=why), _LOOK_AT_LOG, created, pod)
+        reason = _text(_at(pod, "status", "reason")) or phase
+        return _unavailable(Sentence("its Pod has stopped ({why})", why=reason), _CHECK_LOG, created, pod)
     if scheduled.get("status") == "False":
         return _waiting(scheduled, created)
     for container in _containers(pod):
-        if found := _stuck(container, pod):
-            return found
+        if diagnosis := _container_failure(container, pod):
+            return diagnosis
     started = [_ms(_at(container, "state", "running", "startedAt")) for container in _containers(pod)]
     if started and all(started):
         status = ModelStatus(
             ModelState.LOADING, Sentence("its weights are being loaded"), _WAIT, max(filter(None, started))
         )
-        return Found(status)
+        return Diagnosis(status)
     since = _ms(scheduled.get("lastTransitionTime")) or created
     reason = Sentence("its container is being created and its image pulled")
-    return Found(ModelStatus(ModelState.LOADING, reason, _WAIT, since))
+    return Diagnosis(ModelStatus(ModelState.LOADING, reason, _WAIT, since))
 
 
 _WAIT: Final = Sentence("wait a few minutes, or choose another model")
-_LOOK_AT_LOG: Final = Sentence("check its log in the cluster")
+_CHECK_LOG: Final = Sentence("check its log in the cluster")
 
 
-def _waiting(scheduled: Mapping[str, Any], created: int | None) -> Found:
-    words = _text(scheduled.get("message"))
+def _waiting(scheduled: Mapping[str, Any], created: int | None) -> Diagnosis:
+    message = _text(scheduled.get("message"))
     reason = (
         Sentence("no node with free GPUs is available yet")
-        if not words or any(word in words for word in _GPU_WORDS)
+        if not message or any(word in message for word in _GPU_WORDS)
         else Sentence("no node with enough free capacity is available yet")
     )
     fix = Sentence("wait (minutes or hours), choose another model, or check the project's GPU quota")
     since = created or _ms(scheduled.get("lastTransitionTime"))
-    return Found(ModelStatus(ModelState.WAITING, reason, fix, since), words)
+    return Diagnosis(ModelStatus(ModelState.WAITING, reason, fix, since), message)
 
 
-def _stuck(container: Mapping[str, Any], pod: dict[str, Any]) -> Found | None:
-    """Return what keeps a container from starting, None if nothing is known to."""
-    why, words = (_text(_at(container, "state", "waiting", part)) for part in ("reason", "message"))
+def _container_failure(container: Mapping[str, Any], pod: dict[str, Any]) -> Diagnosis | None:
+    """Return why a container does not start, None if it seems to."""
+    why, message = (_text(_at(container, "state", "waiting", part)) for part in ("reason", "message"))
     last = _at(container, "lastState", "terminated")
     since = _ms(_at(last, "finishedAt"))
     if why == "CrashLoopBackOff":
         reason = Sentence("it crashes repeatedly on startup ({how})", how=_text(_at(last, "reason")) or why)
-        return _unavailable(reason, _LOOK_AT_LOG, since, pod, words)
+        return _unavailable(reason, _CHECK_LOG, since, pod, message)
     if why in _IMAGE_PROBLEMS:
         fix = Sentence("check the name of its container image and the permission to pull it")
-        return _unavailable(Sentence("its container image cannot be pulled ({why})", why=why), fix, since, pod, words)
+        return _unavailable(Sentence("its container image cannot be pulled ({why})", why=why), fix, since, pod, message)
     if why in _CONTAINER_PROBLEMS:
         fix = Sentence("check its Deployment and the Secrets that it names")
-        return _unavailable(Sentence("its container cannot be created ({why})", why=why), fix, since, pod, words)
+        return _unavailable(Sentence("its container cannot be created ({why})", why=why), fix, since, pod, message)
     return None
 
 
-def _unavailable(reason: Sentence, fix: Sentence, since_ms: int | None, pod: dict[str, Any], words: str = "") -> Found:
+def _unavailable(
+    reason: Sentence, fix: Sentence, since_ms: int | None, pod: dict[str, Any], message: str = ""
+) -> Diagnosis:
     since_ms = since_ms or _ms(_at(pod, "metadata", "creationTimestamp"))
-    return Found(ModelStatus(ModelState.UNAVAILABLE, reason, fix, since_ms), words)
+    return Diagnosis(ModelStatus(ModelState.UNAVAILABLE, reason, fix, since_ms), message)
 
 
 def _is_ready(pod: dict[str, Any]) -> bool:
@@ -185,7 +187,7 @@ def _is_ready(pod: dict[str, Any]) -> bool:
 
 
 def _condition(pod: dict[str, Any], kind: str) -> dict[str, Any]:
-    return next((each for each in _objects(pod, "conditions") if each.get("type") == kind), {})
+    return next((condition for condition in _objects(pod, "conditions") if condition.get("type") == kind), {})
 
 
 def _containers(pod: dict[str, Any]) -> list[dict[str, Any]]:
@@ -193,8 +195,8 @@ def _containers(pod: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _objects(pod: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    found = _at(pod, "status", name)
-    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+    values = _at(pod, "status", name)
+    return [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
 
 
 def _at(value: object, *path: str) -> Any:  # noqa: ANN401  # any JSON
@@ -215,10 +217,10 @@ def _ms(timestamp: object) -> int | None:
 
 
 def _api_address() -> str:
-    """Return the address that every pod is told.
+    """Return the address from the environment of every pod.
 
     Raises:
-        ValueError: this is no pod.
+        ValueError: this process does not run in a pod.
     """
     host, port = os.environ.get("KUBERNETES_SERVICE_HOST", ""), os.environ.get("KUBERNETES_SERVICE_PORT", "443")
     if not host:

@@ -1,4 +1,4 @@
-"""What every adapter does to a conversation before it translates it: pure functions over the neutral format."""
+"""The preparation of a conversation that all adapters share: pure functions over the neutral format."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ChatTurn:
-    """What one side says before the other answers; images have their data."""
+    """Consecutive messages of one role as one; images have their data."""
 
     role: Role
     text: str
@@ -23,10 +23,10 @@ class ChatTurn:
 
 
 def alternating_turns(messages: Iterable[Message]) -> list[ChatTurn]:
-    """Return turns that start with the user and strictly alternate.
+    """Return turns that start with the user's and strictly alternate.
 
-    Gemma's chat template refuses anything else (facts: two questions in a row after an empty or failed answer). Blank
-    messages are left out, neighbours of one role become one text, and answers before the first question are dropped.
+    Gemma's chat template refuses anything else, such as two questions in a row after an empty or failed answer. Blank
+    messages are left out, neighbours of one role become one turn, and answers before the first question are dropped.
     """
     turns: list[ChatTurn] = []
     for message in messages:
@@ -43,5 +43,5 @@ def alternating_turns(messages: Iterable[Message]) -> list[ChatTurn]:
 
 
 def clean_text(text: str) -> str:
-    """Replace what is not text with U+FFFD: NUL (databases and C strings end there) and lone surrogates (no UTF-8)."""
+    """Replace NUL, which ends strings in databases and C, and lone surrogates, which UTF-8 lacks, with U+FFFD."""
     return text.replace("\0", "\ufffd").encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -30,8 +30,8 @@ class ModelWrapper:
         return self.wrapped.place
 
     @property
-    def sees_images(self) -> bool:  # noqa: D102  # documented in the protocol, like all that follows
-        return self.wrapped.sees_images
+    def supports_images(self) -> bool:  # noqa: D102  # documented in the protocol, like all that follows
+        return self.wrapped.supports_images
 
     @property
     def tokens_per_image(self) -> int:  # noqa: D102

@@ -28,11 +28,11 @@ class ScriptedModel(ModelDefaults):
         bytes_per_token=None,
         tells_numbers=True,
         status=ModelStatus(ModelState.READY),  # noqa: B008  # frozen
-        sees_images=False,
+        supports_images=False,
         tokens_per_image=256,
         most_images=None,
     ):
-        self.sees_images = sees_images
+        self.supports_images = supports_images
         self.tokens_per_image = self.real_tokens_per_image = tokens_per_image
         self._most_images = most_images
         self.id = id

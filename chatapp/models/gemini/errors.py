@@ -1,7 +1,7 @@
-"""Failures of Gemini, told to a person: what happened, and the one thing to do about it.
+"""Errors of Gemini, in words for a person: what happened, and what to do about it.
 
-First what the SDK may raise, then what Google's API refuses (a table of rules). What Google says in words goes to the
-log alone, without what it quotes of the request. google.genai is not imported until something failed.
+First those that the SDK raises, then those that Google's API reports (a table of rules). Google's own message only goes
+to the log, without its quotes from the request. google.genai is not imported before the first error.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import aiohttp
 from chatapp.domain.errors import ContextTooLong, ModelError, ModelUnavailable, RateLimited
 from chatapp.domain.sentences import Sentence
 from chatapp.models import ModelState, ModelStatus
-from chatapp.models.times import in_seconds
+from chatapp.models.durations import seconds_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What is asked and on whose behalf.
+    """The model of a request, and its credentials.
 
     Attributes:
         model: Gemini's model id.
@@ -42,35 +42,35 @@ class Account:
 
     @property
     def is_set_up(self) -> bool:
-        """Whether there is anything to ask with."""
+        """Whether there are credentials."""
         return bool(self.project or self.api_key)
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why there is no answer; becomes a `ModelError` for a turn and a `ModelStatus` for the model's state.
+    """Why there is no answer; converts to a `ModelError` for a turn and to a `ModelStatus`.
 
     Attributes:
         reason: a phrase in lower case without a full stop, such as "the API key has expired".
-        fix: what would help, the same way.
-        kind: the error it becomes.
-        again: asking once more is safe and may help.
-        refuses_thinking: the model does not take the limit that was set for its thinking.
+        fix: what would help, in the same form.
+        kind: the class of the error.
+        retryable: a retry is safe and may help.
+        refuses_thinking: the model refuses the thinking budget.
         detail: for the log.
-        prompt_tokens, context_tokens: what Google counted and what fits, where it said so.
+        prompt_tokens, context_tokens: as Google counted, where it says so.
     """
 
     reason: Sentence
     fix: Sentence
     kind: type[ModelError] = ModelUnavailable
-    again: bool = False
+    retryable: bool = False
     refuses_thinking: bool = False
     detail: str = ""
     prompt_tokens: int | None = None
     context_tokens: int | None = None
 
-    def as_error(self) -> ModelError:
-        """Return what a turn raises."""
+    def as_model_error(self) -> ModelError:
+        """Return the error that a turn raises."""
         sentence = Sentence("{reason}. {fix}.", reason=self.reason.begun(), fix=self.fix.begun())
         if self.kind is ContextTooLong:
             return ContextTooLong(
@@ -79,7 +79,7 @@ class Problem:
         return self.kind(sentence, detail=self.detail)
 
     def as_status(self) -> ModelStatus:
-        """Return what the list of models shows."""
+        """Return the status of the model."""
         return ModelStatus(ModelState.UNAVAILABLE, self.reason, self.fix)
 
 
@@ -95,21 +95,21 @@ _NETWORK: Final = Sentence("check this computer's network, and its proxy if it h
 _SEND_AGAIN: Final = Sentence("send the question again")
 
 
-def diagnosed(error: Exception, account: Account, *, connect_seconds: float, status_seconds: float) -> Problem:
-    """Return what it means that the SDK has raised ``error``; the limits, in seconds, are for the sentences."""
-    from google.auth import exceptions as auth  # noqa: PLC0415 - whoever raised the error has imported it already
-    from google.genai import errors  # noqa: PLC0415
+def problem_of(error: Exception, account: Account, *, connect_seconds: float, status_seconds: float) -> Problem:
+    """Classify an error that the SDK raised; the timeouts, in seconds, are for the sentences."""
+    from google.auth import exceptions as auth  # noqa: PLC0415  # slow, and imported already where the error was raised
+    from google.genai import errors  # noqa: PLC0415  # as above
 
     if isinstance(error, errors.APIError):
-        return _refusal(error, account)
-    unreachable = Problem(Sentence("Gemini is unreachable"), _NETWORK, again=True)
-    broken_off = Problem(Sentence("the connection to Gemini was lost"), _SEND_AGAIN, again=True)
-    unconnected = Sentence("Gemini is unreachable: no connection within {time}", time=in_seconds(connect_seconds))
+        return _problem_of_response(error, account)
+    unreachable = Problem(Sentence("Gemini is unreachable"), _NETWORK, retryable=True)
+    broken_off = Problem(Sentence("the connection to Gemini was lost"), _SEND_AGAIN, retryable=True)
+    unconnected = Sentence("Gemini is unreachable: no connection within {time}", time=seconds_in_words(connect_seconds))
     untrusted = Sentence("the connection to Gemini is not trusted, because its certificate cannot be verified")
     behind_proxy = Sentence("if a proxy here decrypts TLS traffic, set SSL_CERT_FILE to its certificates")
-    unanswered = Sentence("Gemini did not answer within {time}", time=in_seconds(status_seconds))
-    # The first that fits counts: a class stands before its base.
-    known: tuple[tuple[type[Exception], Problem], ...] = (
+    unanswered = Sentence("Gemini did not answer within {time}", time=seconds_in_words(status_seconds))
+    # The first match counts: a class stands before its base.
+    table: tuple[tuple[type[Exception], Problem], ...] = (
         (auth.DefaultCredentialsError, Problem(Sentence("this computer has no Google Cloud credentials"), _LOGIN)),
         (auth.RefreshError, Problem(Sentence("the Google Cloud credentials have expired or were revoked"), _LOGIN)),
         (auth.TransportError, unreachable),
@@ -118,14 +118,14 @@ def diagnosed(error: Exception, account: Account, *, connect_seconds: float, sta
         (aiohttp.ClientSSLError, Problem(untrusted, behind_proxy)),
         (aiohttp.ClientConnectorError, unreachable),
         (aiohttp.ClientError, broken_off),
-        # Only a status is cut off by this; an answer's limits are kept in `GeminiModel`.
+        # Of a status alone: `GeminiModel` handles the timeouts of answers.
         (TimeoutError, Problem(unanswered, Sentence("try again in a minute"))),
         (OSError, broken_off),
-        # aiohttp's, for a session that was closed meanwhile: the app is about to end.
-        (RuntimeError, replace(broken_off, again=False)),
+        # aiohttp's, for a session that was closed while the app shuts down.
+        (RuntimeError, replace(broken_off, retryable=False)),
         (Exception, Problem(Sentence("Gemini sent a response that cannot be read"), _SEND_AGAIN)),
     )
-    problem = next(problem for kind, problem in known if isinstance(error, kind))
+    problem = next(problem for kind, problem in table if isinstance(error, kind))
     # Only the transport's words: those of pydantic and json quote the answer.
     harmless = (aiohttp.ClientError, OSError, RuntimeError, auth.GoogleAuthError)
     words = f": {error}" if isinstance(error, harmless) and str(error) else ""
@@ -133,8 +133,8 @@ def diagnosed(error: Exception, account: Account, *, connect_seconds: float, sta
 
 
 @dataclass(frozen=True, slots=True)
-class _Refusal:
-    """An error of Google's API: HTTP status, its name, the words, and the reasons in google.rpc.ErrorInfo."""
+class _ApiError:
+    """An error of Google's API: HTTP status and name, message, and the reasons in google.rpc.ErrorInfo."""
 
     code: int
     status: str
@@ -146,20 +146,20 @@ class _Refusal:
         return any(word in self.message.lower() for word in words)
 
 
-def _refusal(error: errors.APIError, account: Account) -> Problem:
+def _problem_of_response(error: errors.APIError, account: Account) -> Problem:
     details = _error_details(error.details)
-    refusal = _Refusal(
+    response = _ApiError(
         code=error.code,
         status=str(error.status or ""),
         message=str(error.message or ""),
         reasons=frozenset(str(detail["reason"]) for detail in details if detail.get("reason")),
         vertex=bool(account.project),
     )
-    rule = next(problem for fits, problem in _RULES if fits(refusal))
-    facts = _facts(account, details)
-    # Both APIs name two numbers, what was sent and what fits: "... token count (1200293) exceeds ... (1048576)."
-    counts = re.search(r"token count\D*(\d+)\D+(\d+)", refusal.message) if rule.kind is ContextTooLong else None
-    reason = rule.reason.filled(**facts)
+    rule = next(problem for matches, problem in _RULES if matches(response))
+    fields = _fields(account, details)
+    # Both APIs name two numbers, of the prompt and of the limit: "... token count (1200293) exceeds ... (1048576)."
+    counts = re.search(r"token count\D*(\d+)\D+(\d+)", response.message) if rule.kind is ContextTooLong else None
+    reason = rule.reason.filled(**fields)
     if counts:
         reason = Sentence(
             "the conversation is too long for {model} ({tokens} tokens; at most {most} fit)",
@@ -167,27 +167,27 @@ def _refusal(error: errors.APIError, account: Account) -> Problem:
             tokens=int(counts[1]),
             most=int(counts[2]),
         )
-    reasons = ",".join(sorted(refusal.reasons))
+    reasons = ",".join(sorted(response.reasons))
     return replace(
         rule,
         reason=reason,
-        fix=rule.fix.filled(**facts),
-        refuses_thinking=refusal.code == 400 and refusal.says("thinking"),
+        fix=rule.fix.filled(**fields),
+        refuses_thinking=response.code == 400 and response.says("thinking"),
         prompt_tokens=int(counts[1]) if counts else None,
         context_tokens=int(counts[2]) if counts else None,
-        detail=_scrubbed(f"HTTP {refusal.code} {refusal.status} {reasons}: {refusal.message}", account),
+        detail=_scrubbed(f"HTTP {response.code} {response.status} {reasons}: {response.message}", account),
     )
 
 
 def _error_details(body: object) -> list[dict[str, Any]]:
-    """Return the google.rpc details of an error body; a proxy on the way may have sent anything else."""
+    """Return the google.rpc details of an error body; a proxy may have sent anything else."""
     body = body.get("error", body) if isinstance(body, dict) else None
     details = body.get("details") if isinstance(body, dict) else None
     return [detail for detail in details if isinstance(detail, dict)] if isinstance(details, list) else []
 
 
-def _facts(account: Account, details: list[dict[str, Any]]) -> dict[str, str]:
-    """Return what the sentences of `_RULES` name."""
+def _fields(account: Account, details: list[dict[str, Any]]) -> dict[str, str]:
+    """Return the values of the fields in the sentences of `_RULES`."""
     service = "aiplatform.googleapis.com" if account.project else "generativelanguage.googleapis.com"
     consumer = ""
     wait = Sentence("in a minute")
@@ -213,7 +213,7 @@ def _facts(account: Account, details: list[dict[str, Any]]) -> dict[str, str]:
 
 
 def _scrubbed(words: str, account: Account) -> str:
-    """Return words for the log: without a key, without what the server quotes of the request, and not too long."""
+    """Return a message for the log: without a key, without quotes from the request, and not too long."""
     words = re.sub(r'".*"', '"..."', words, flags=re.DOTALL)
     words = re.sub(r"AIza[\w-]{20,}", "(key)", words.replace(account.api_key or "\0", "(key)"))
     return words[:300]
@@ -229,13 +229,13 @@ _BILLING: Final = Problem(
     Sentence("link the project to a billing account in the Google Cloud console"),
 )
 _FAILED: Final = Problem(
-    Sentence("Gemini failed because of an error at Google"), Sentence("try again in a minute"), again=True
+    Sentence("Gemini failed because of an error at Google"), Sentence("try again in a minute"), retryable=True
 )
 _TOO_LONG: Final = ("maximum number of tokens", "only supports up to", "payload size exceeds")
 
-# The first rule that fits counts. The words are Google's own, as issue trackers quote them; reasons are those of
+# The first match counts. The words are Google's, as issue trackers quote them; the reasons are those of
 # google.rpc.ErrorInfo (https://cloud.google.com/apis/design/errors).
-_RULES: Final[tuple[tuple[Callable[[_Refusal], bool], Problem], ...]] = (
+_RULES: Final[tuple[tuple[Callable[[_ApiError], bool], Problem], ...]] = (
     (
         lambda it: it.code == 429,
         Problem(
@@ -325,18 +325,18 @@ _RULES: Final[tuple[tuple[Callable[[_Refusal], bool], Problem], ...]] = (
     ),
     (
         lambda it: it.code == 503,
-        Problem(Sentence("Gemini is overloaded"), Sentence("try again in a minute"), again=True),
+        Problem(Sentence("Gemini is overloaded"), Sentence("try again in a minute"), retryable=True),
     ),
     (
         lambda it: it.code == 504,
         Problem(
             Sentence("Gemini timed out at Google"),
             Sentence("send the question again, or shorten it"),
-            again=True,
+            retryable=True,
         ),
     ),
     (lambda it: it.code in {500, 502}, _FAILED),
-    (lambda it: it.code >= 500, replace(_FAILED, again=False)),
+    (lambda it: it.code >= 500, replace(_FAILED, retryable=False)),
     (
         lambda _: True,
         Problem(

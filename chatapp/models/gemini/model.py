@@ -1,8 +1,8 @@
 """Gemini through google-genai: on Vertex AI with Google Cloud credentials, or on the Gemini API with a key.
 
-This is the adapter and its connection; `gemini_answer` adds up what comes back, `gemini_errors` tells what failed.
-google.genai is imported on first use and in a thread: with a client it costs about 0.9 s and 37 MB (0.5 s and 20 MB for
-the import alone; measured on loaded shared cores), which a chat without Gemini never pays.
+`response` parses the answer, `errors` classifies failures, `genai_compat` has the workarounds. google.genai is imported
+on first use and in a thread: with a client it costs about 0.9 s and 37 MB (0.5 s and 20 MB for the import alone;
+measured on loaded shared cores), which a chat without Gemini does not pay.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from chatapp.domain.conversation import Place, Role
 from chatapp.domain.errors import ModelError, ModelUnavailable
 from chatapp.domain.sentences import Sentence
 from chatapp.models import ModelState, ModelStatus, Price, TextDelta, TimeLimits
-from chatapp.models.gemini.answer import Answer
-from chatapp.models.gemini.errors import NOT_SET_UP, Account, Problem, diagnosed
+from chatapp.models.gemini.errors import NOT_SET_UP, Account, Problem, problem_of
 from chatapp.models.gemini.genai_compat import closing_response, new_session
+from chatapp.models.gemini.response import StreamedResponse
 from chatapp.models.prompt import alternating_turns, clean_text
 
 if TYPE_CHECKING:
@@ -39,17 +39,17 @@ DEFAULT_CONTEXT_TOKENS: Final = 1_048_576
 (https://docs.cloud.google.com/gemini-enterprise-agent-platform/models/guides/gemini-3-5-flash)."""
 
 THINKING_HEADROOM: Final = 4096
-"""Tokens added to ``max_output_tokens`` for a model whose thinking cannot be limited; with the largest Max tokens
-(4096) it stays within the 8192 that older models allow."""
+"""Tokens added to ``max_output_tokens`` for a model whose thinking cannot be limited. With the largest Max tokens
+(4096) the sum stays within the 8192 that older models allow."""
 
 LIST_PRICES: Final = {"gemini-3.5-flash-lite": Price(0.30, 2.50)}
-"""As Google listed them in November 2026; of other models they are a setting."""
+"""As listed by Google in November 2026; the prices of other models are a setting."""
 
 STATUS_SECONDS: Final = 5.0
 RETRY_SECONDS: Final = (0.5, 1.5)
 """Pauses before the second and the third attempt; there is no fourth."""
 
-_STRAGGLER_SECONDS = 0.5  # for what follows the finish reason; a stream that is read to its end keeps its connection
+_AFTER_FINISH_SECONDS = 0.5  # for the end of the response: one that is read to its end keeps its connection
 _DEFAULT_LIMITS = TimeLimits()
 
 
@@ -58,21 +58,21 @@ class GeminiModel:
 
     Args:
         id: short, stable, unique in the catalogue.
-        label: what a person calls it.
+        label: its name on the page.
         model: Gemini's model id.
-        project: Google Cloud project; asks for Application Default Credentials unless ``credentials`` are given.
+        project: Google Cloud project; uses Application Default Credentials unless ``credentials`` are given.
         location: Vertex AI location.
         api_key: key of the Gemini API, not used with ``project``.
         base_url: another address of the API, such as a proxy's.
-        limits: how long to wait, in seconds.
+        limits: timeouts.
         thinking_tokens: tokens the model may think before it answers, on top of Max tokens.
-        price: of its tokens; by default the list price, where it is known.
+        price: of its tokens; by default the list price, if known.
         credentials: instead of Application Default Credentials.
     """
 
     def __init__(
         self,
-        id: str,  # noqa: A002 - the protocol's name for it
+        id: str,  # noqa: A002  # the protocol's name
         label: str,
         *,
         model: str = "gemini-3.5-flash-lite",
@@ -92,21 +92,21 @@ class GeminiModel:
         self._limits = limits
         self._thinking_tokens = thinking_tokens
         self.price = price or LIST_PRICES.get(model)
-        self._samples_its_own_way = ignores_sampling(model)
+        self._ignores_sampling = ignores_sampling(model)
         self._refuses_budget = False  # learned from a refusal
-        self._needs_head_room = False  # learned from an answer that was all thinking
+        self._needs_headroom = False  # learned from an answer of thoughts alone
         self._credentials = credentials
         self._context_tokens: int | None = None
         self._connections: dict[asyncio.AbstractEventLoop, asyncio.Task[_Connection]] = {}
 
-    sees_images = True
+    supports_images = True
     tokens_per_image = 1120
     """At the resolution that Gemini 3 takes by default (https://ai.google.dev/gemini-api/docs/media-resolution)."""
     writes_titles = True
 
     @property
     def place(self) -> Place:
-        """Vertex AI or the Gemini API, as far as it is set up."""
+        """Vertex AI or the Gemini API, if it is set up."""
         if not self._account.is_set_up:
             return Place.UNKNOWN
         return Place.VERTEX_AI if self._account.project else Place.GEMINI_API
@@ -114,43 +114,45 @@ class GeminiModel:
     @property
     def unsupported(self) -> dict[str, Sentence]:
         """Temperature and top-p, where `ignores_sampling` says so."""
-        if not self._samples_its_own_way:
+        if not self._ignores_sampling:
             return {}
         why = Sentence("{model} uses a fixed value.", model=self.label)
         return {"temperature": why, "top_p": why}
 
     @property
     def context_tokens(self) -> int | None:
-        """The tokens a prompt may have: what the Gemini API said at the last `status`, else the Flash models' limit."""
+        """The tokens of a prompt: as the Gemini API listed them at a `status`, else the limit of the Flash models."""
         return self._context_tokens or DEFAULT_CONTEXT_TOKENS
 
     async def stream(self, messages: Sequence[Message], parameters: GenerationParameters) -> AsyncGenerator[ModelEvent]:
         """Answer the last message; see `ChatModel.stream`.
 
-        Asks again at most twice, and only while nothing has come back: after a failed connection or HTTP 500, 502, 503
-        or 504. ``first_token`` covers all of it, from the credentials to the first text.
+        Retries at most twice, after a failed connection or HTTP 500, 502, 503 or 504, and never after the first chunk.
+        The timeout ``first_token`` includes credentials and retries.
 
         Raises:
             RateLimited: a quota is used up (HTTP 429).
-            ContextTooLong: the prompt has more tokens than the model takes.
-            Blocked: the prompt or the answer was refused; the sentence says why.
-            ModelUnavailable: not set up, refused, not reachable, broken or too slow.
+            ContextTooLong: the prompt has more tokens than the model accepts.
+            Blocked: the prompt or the answer was blocked; the sentence says why.
+            ModelUnavailable: not set up, unreachable, broken or too slow, or the request was refused.
             ModelError: the answer ended without any text.
         """
         if not self._account.is_set_up:
             raise ModelUnavailable(
                 Sentence("{model} is not set up. To use it, {fix}.", model="Gemini", fix=NOT_SET_UP.fix)
             )
-        answer = Answer()
+        answer = StreamedResponse()
         async with aclosing(self._timed(self._chunks(contents(messages), parameters), answer)) as chunks:
             async for chunk in chunks:
                 if text := answer.add(chunk):
                     yield TextDelta(text)
-                if self._head_room and not answer.finish and answer.tokens >= parameters.max_tokens:
-                    answer.finish = "MAX_TOKENS"  # ours: the server was allowed more, to have room for thinking
+                if self._headroom and not answer.finish and answer.tokens >= parameters.max_tokens:
+                    answer.finish = (
+                        "MAX_TOKENS"  # of the person; the server's limit is higher, to have room for thinking
+                    )
                     break
-        if answer.thought_it_all_away and self._head_room < THINKING_HEADROOM:
-            self._needs_head_room = True  # the budget was accepted and not kept: nothing was shown yet, so ask again
+        if answer.is_all_thinking and self._headroom < THINKING_HEADROOM:
+            self._needs_headroom = True  # the budget was accepted and not kept: retry, as no text was shown
             async with aclosing(self.stream(messages, parameters)) as events:
                 async for event in events:
                     yield event
@@ -159,7 +161,7 @@ class GeminiModel:
             yield event
 
     async def status(self) -> ModelStatus:
-        """Say whether Gemini can answer, in about 5 s at most and free of charge; never raises.
+        """Return whether Gemini can answer, in about 5 s at most and free of charge; never raises.
 
         Counts the tokens of one word, which proves credentials, permission and model and is not billed
         (https://ai.google.dev/gemini-api/docs/tokens).
@@ -170,10 +172,10 @@ class GeminiModel:
             async with asyncio.timeout(STATUS_SECONDS):
                 client = await self._client()
                 await client.aio.models.count_tokens(model=self._account.model, contents="Hello")
-        except Exception as error:  # noqa: BLE001 - a status never raises, whatever the SDK does
+        except Exception as error:  # noqa: BLE001  # a status never raises, whatever the SDK does
             return self._problem(error).as_status()
         if not self._account.project and self._context_tokens is None:
-            with suppress(Exception):  # good to know, no more: Vertex AI does not tell at all
+            with suppress(Exception):  # optional: Vertex AI does not list it
                 async with asyncio.timeout(1):
                     self._context_tokens = (await client.aio.models.get(model=self._account.model)).input_token_limit
         return ModelStatus(ModelState.READY)
@@ -190,18 +192,18 @@ class GeminiModel:
                 await (await opening).aclose()
 
     @property
-    def _head_room(self) -> int:
-        unlimited = self._refuses_budget or self._needs_head_room
+    def _headroom(self) -> int:
+        unlimited = self._refuses_budget or self._needs_headroom
         return max(self._thinking_tokens, THINKING_HEADROOM if unlimited else 0)
 
     def _config(self, parameters: GenerationParameters) -> types.GenerateContentConfigDict:
         config: types.GenerateContentConfigDict = {
-            # Thinking counts as output: without room of its own it can eat a small limit and leave no answer.
-            "max_output_tokens": int(parameters.max_tokens) + self._head_room,
+            # Thinking counts as output: without room of its own it can use up a small limit and leave no answer.
+            "max_output_tokens": int(parameters.max_tokens) + self._headroom,
             "automatic_function_calling": {"disable": True},
-            "automatic_continuation": False,  # else the SDK asks again by itself, after what it calls a hop
+            "automatic_continuation": False,  # else the SDK sends further requests by itself, after what it calls a hop
         }
-        if not self._samples_its_own_way:
+        if not self._ignores_sampling:
             config |= {"temperature": parameters.temperature, "top_p": parameters.top_p}
         if not self._refuses_budget:
             config["thinking_config"] = {"thinking_budget": self._thinking_tokens}
@@ -210,9 +212,9 @@ class GeminiModel:
         return config
 
     async def _timed(
-        self, chunks: AsyncGenerator[types.GenerateContentResponse], answer: Answer
+        self, chunks: AsyncGenerator[types.GenerateContentResponse], answer: StreamedResponse
     ) -> AsyncGenerator[types.GenerateContentResponse]:
-        """Hand the chunks on within the time limits; what the answer holds so far says which limit counts."""
+        """Yield the chunks within the timeouts; the response so far decides which timeout counts."""
         clock = asyncio.get_running_loop().time
         deadline = clock() + self._limits.first_token
         async with aclosing(chunks):
@@ -222,20 +224,20 @@ class GeminiModel:
                         chunk = await anext(chunks, None)
                 except (TimeoutError, ModelError) as error:
                     if answer.finish:
-                        return  # the answer is whole: only what would have followed is missing
-                    raise error if isinstance(error, ModelError) else answer.too_slow(self._limits) from None
+                        return  # the answer is complete
+                    raise error if isinstance(error, ModelError) else answer.timeout(self._limits) from None
                 if chunk is None:
                     return
                 yield chunk
                 if answer.finish:
-                    deadline = clock() + _STRAGGLER_SECONDS
+                    deadline = clock() + _AFTER_FINISH_SECONDS
                 elif answer.has_text:
                     deadline = clock() + self._limits.between_tokens
 
     async def _chunks(
         self, turns: list[types.ContentDict], parameters: GenerationParameters
     ) -> AsyncGenerator[types.GenerateContentResponse]:
-        """Ask, ask again where that is safe, and turn whatever the SDK raises into a `ModelError`."""
+        """Send the request, retry where that is safe, and raise all errors of the SDK as `ModelError`."""
         pauses = iter(RETRY_SECONDS)
         while True:
             started = False
@@ -254,11 +256,11 @@ class GeminiModel:
                 if not started and problem.refuses_thinking and "thinking_config" in config:
                     self._refuses_budget = True
                     continue
-                if not started and problem.again and (pause := next(pauses, None)) is not None:
+                if not started and problem.retryable and (pause := next(pauses, None)) is not None:
                     await asyncio.sleep(pause)
                     continue
-                # Without its cause: the SDK's errors quote what was sent and received, which no log may hold.
-                raise problem.as_error() from None
+                # Without its cause: the SDK's errors quote the request and the response, which must not be logged.
+                raise problem.as_model_error() from None
             return
 
     async def _client(self) -> genai.Client:
@@ -277,14 +279,14 @@ class GeminiModel:
             raise
 
     def _make_client(self, session: aiohttp.ClientSession) -> genai.Client:
-        from google import genai  # noqa: PLC0415 - slow and large, see the top
-        from google.genai import types  # noqa: PLC0415
+        from google import genai  # noqa: PLC0415  # slow and large, see the top
+        from google.genai import types  # noqa: PLC0415  # as above
 
         options = types.HttpOptions(
             base_url=self._base_url,
             aiohttp_client=session,
-            # One attempt, said out loud: with no options at all the SDK waits 1 to 10 s after a failed connection and
-            # asks once more (google-genai 3.4, _api_client.py, implicit_retry).
+            # One attempt, explicitly: without options the SDK retries once, 1 to 10 s after a failed connection
+            # (google-genai 3.4, _api_client.py, implicit_retry).
             retry_options=types.HttpRetryOptions(attempts=1),
         )
         if not self._account.project:
@@ -298,13 +300,13 @@ class GeminiModel:
         )
 
     def _problem(self, error: Exception) -> Problem:
-        return diagnosed(error, self._account, connect_seconds=self._limits.connect, status_seconds=STATUS_SECONDS)
+        return problem_of(error, self._account, connect_seconds=self._limits.connect, status_seconds=STATUS_SECONDS)
 
 
 def ignores_sampling(model: str) -> bool:
-    """Whether a model ignores temperature and top-p: Gemini 3.5 Flash-Lite and all from 3.6 on.
+    """Return whether a model ignores temperature and top-p: Gemini 3.5 Flash-Lite and all from 3.6 on.
 
-    Google asks to leave them out, since later models refuse them (https://ai.google.dev/gemini-api/docs/latest-model).
+    Google asks to omit them, since later models refuse them (https://ai.google.dev/gemini-api/docs/latest-model).
     """
     version = re.match(r"(?:.*/)?gemini-(\d+)(?:\.(\d+))?-(.*)", model)
     if version is None:
@@ -314,7 +316,7 @@ def ignores_sampling(model: str) -> bool:
 
 
 def contents(messages: Sequence[Message]) -> list[types.ContentDict]:
-    """Return the conversation as Gemini wants it: roles ``user`` and ``model`` in turn, the first and last a user's."""
+    """Return the conversation in Gemini's format: roles ``user`` and ``model`` in turn, the first and last ``user``."""
     turns = alternating_turns(messages)
     while turns and turns[-1].role is Role.ASSISTANT:
         turns.pop()

@@ -22,7 +22,7 @@ from chatapp.domain.errors import ModelUnavailable
 from chatapp.domain.sentences import Sentence
 from chatapp.models import ModelDefaults, ModelState, ModelStatus, TimeLimits
 from chatapp.models.llamacpp.server import CONTEXT_TOKENS
-from chatapp.models.llamacpp.setup import file_problem, model_file, or_instead, setup_problem
+from chatapp.models.llamacpp.setup import damaged_file, missing_requirement, model_file, or_alternative
 from chatapp.models.openai.model import OpenAICompatibleModel
 
 if TYPE_CHECKING:
@@ -34,31 +34,31 @@ if TYPE_CHECKING:
 
 SYSTEM_PROMPT: Final = "You are a helpful assistant. Answer briefly and clearly."
 MAX_TOKENS: Final = 512
-"""Longest answer: about 10 s on one core, and at this size more text is not more sense. Leaves most of the context to
-the conversation."""
+"""The longest answer: about 10 s on one core. Leaves most of the context to the conversation; a model of this size does
+not get better with length."""
 
 RESTARTS: Final = 1
 CRASH_WINDOW_SECONDS: Final = 600.0
-"""A crash is forgotten after this time; after one more than `RESTARTS` within it, the model stays down."""
+"""In which crashes count: after more than `RESTARTS`, the model stays down."""
 
 _START_SECONDS = 60.0  # 0.5 s when the file is in the page cache; a cold disk reads 98 MB
 _KILL_SECONDS = 3.0
-_CRASH_SECONDS = 1.0  # between the end of a connection and the end of the process that held it
+_CRASH_SECONDS = 1.0  # from the end of a connection to the end of its process
 _DEFAULT_LIMITS = TimeLimits()
 log = structlog.get_logger(__name__)
 
 
 class LlamaCppModel(ModelDefaults):
-    """A `ChatModel` that runs on this computer; its server starts with the first question, or with `start`.
+    """A `ChatModel` that runs on this computer; its server starts with the first question or with `start`.
 
     Args:
         id: short, stable, unique in the catalogue.
-        label: what a person calls it.
-        limits: how long to wait, in seconds; ``first_token`` includes the start of the server.
+        label: its name on the page.
+        limits: timeouts; ``first_token`` includes the start of the server.
     """
 
     place = Place.THIS_COMPUTER
-    writes_titles = False  # it goes on talking instead
+    writes_titles = False  # it continues the conversation instead
 
     def __init__(self, id: str, label: str, *, limits: TimeLimits = _DEFAULT_LIMITS) -> None:  # noqa: A002  # the protocol's name
         self.id = id
@@ -66,9 +66,9 @@ class LlamaCppModel(ModelDefaults):
         self._limits = limits
         self._supervisor: asyncio.Task[None] | None = None
         self._server: _Server | None = None
-        self._failure: ModelStatus | None = None  # for good: until the chat is started again
-        self._settled = asyncio.Event()  # a server runs, or none will
-        self._file_is_good = False
+        self._failure: ModelStatus | None = None  # permanent, until the chat is restarted
+        self._settled = asyncio.Event()  # a server runs, or has failed for good
+        self._file_is_checked = False
         self._closed = False
 
     @property
@@ -77,11 +77,11 @@ class LlamaCppModel(ModelDefaults):
         return CONTEXT_TOKENS
 
     async def stream(self, messages: Sequence[Message], parameters: GenerationParameters) -> AsyncGenerator[ModelEvent]:
-        """Answer the last message; see `ChatModel.stream`. Answers are short, and have a system prompt in any case.
+        """Answer the last message; see `ChatModel.stream`. Answers are short, and always have a system prompt.
 
         Raises:
             ContextTooLong: the prompt does not fit.
-            ModelUnavailable: it cannot run here, or crashed.
+            ModelUnavailable: it cannot run here, or has crashed.
         """
         server = await self._running_server()
         parameters = dataclasses.replace(
@@ -101,8 +101,8 @@ class LlamaCppModel(ModelDefaults):
             raise
 
     async def status(self) -> ModelStatus:
-        """Say whether the model can answer; see `OpenAICompatibleModel.status` for what is asked of a running one."""
-        if problem := self._failure or await self._problem():
+        """Return whether the model can answer; see `OpenAICompatibleModel.status` for the probe of a running server."""
+        if problem := self._failure or await self._find_problem():
             return problem
         if self._supervisor is None:
             return ModelStatus(ModelState.READY, Sentence("starts with the first question"))
@@ -120,14 +120,14 @@ class LlamaCppModel(ModelDefaults):
         return ModelStatus(status.state, status.reason, fix)
 
     async def start(self) -> None:
-        """Start the server, and do not wait for it."""
+        """Start the server without waiting for it."""
         if self._supervisor is None and not self._closed:
             self._supervisor = asyncio.create_task(self._supervise())
 
     async def aclose(self) -> None:
-        """End the server; answers that are still being written end with an error."""
+        """Stop the server; running answers end with an error."""
         self._closed = True
-        self._give_up(ModelStatus(ModelState.UNAVAILABLE, Sentence("the chat is shutting down")))
+        self._fail(ModelStatus(ModelState.UNAVAILABLE, Sentence("the chat is shutting down")))
         if self._supervisor is not None:
             self._supervisor.cancel()
             await asyncio.wait([self._supervisor])
@@ -156,37 +156,37 @@ class LlamaCppModel(ModelDefaults):
             )
         return self._server
 
-    async def _problem(self) -> ModelStatus | None:
-        """Look at packages, processor and file; at the file once, since that takes a moment."""
-        problem = await asyncio.to_thread(setup_problem)
+    async def _find_problem(self) -> ModelStatus | None:
+        """Check packages, processor and file; the file only once, since that takes a moment."""
+        problem = await asyncio.to_thread(missing_requirement)
         file = model_file()
-        if problem is None and file is not None and not self._file_is_good:
-            problem = await asyncio.to_thread(file_problem, file)
-            self._file_is_good = problem is None
+        if problem is None and file is not None and not self._file_is_checked:
+            problem = await asyncio.to_thread(damaged_file, file)
+            self._file_is_checked = problem is None
         return problem
 
     async def _supervise(self) -> None:
-        """Keep one server running, from the first question to `aclose`."""
-        if problem := await self._problem():
-            self._give_up(problem)
+        """Keep a server running from the first question to `aclose`."""
+        if problem := await self._find_problem():
+            self._fail(problem)
             return
         crashes: list[float] = []
         while True:
             try:
-                how = await self._run_server()
+                cause = await self._run_server()
             except (OSError, ValueError) as error:  # no more processes or memory; no JSON
-                how = type(error).__name__
+                cause = type(error).__name__
             now = time.monotonic()
             crashes = [crash for crash in crashes if now - crash < CRASH_WINDOW_SECONDS] + [now]
-            log.warning("embedded_model_ended", model=self.id, how=how, crashes=len(crashes))
+            log.warning("embedded_model_ended", model=self.id, how=cause, crashes=len(crashes))
             if len(crashes) > RESTARTS:
-                reason = Sentence("number of crashes: {times} ({how})", times=len(crashes), how=how)
-                fix = or_instead(Sentence("restart the chat"))
-                self._give_up(ModelStatus(ModelState.UNAVAILABLE, reason, fix))
+                reason = Sentence("number of crashes: {times} ({how})", times=len(crashes), how=cause)
+                fix = or_alternative(Sentence("restart the chat"))
+                self._fail(ModelStatus(ModelState.UNAVAILABLE, reason, fix))
                 return
 
     async def _run_server(self) -> str:
-        """Run one server to its end; say how it ended."""
+        """Run one server to its end, and return why it ended."""
         file = model_file()
         key = secrets.token_urlsafe(32)
         process = await asyncio.create_subprocess_exec(
@@ -195,11 +195,11 @@ class LlamaCppModel(ModelDefaults):
             "chatapp.models.llamacpp.server",
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            cwd=Path(__file__).parents[3],  # where ``-m`` finds chatapp, whatever this process's folder is
+            cwd=Path(__file__).parents[3],  # where ``-m`` finds chatapp, wherever this process was started
         )
-        how = ""
+        cause = ""
         try:
-            # By stdin and not as an argument, which every user of the computer can read.
+            # In stdin and not as an argument, which every user of the computer can read.
             url = await _started(process, json.dumps({"model": str(file), "api_key": key}))
             if url:
                 model = OpenAICompatibleModel(self.id, self.label, url, api_key=key, limits=self._limits)
@@ -207,7 +207,7 @@ class LlamaCppModel(ModelDefaults):
                 self._settled.set()
             await process.wait()
         except TimeoutError:
-            how = Sentence("it did not start in time")
+            cause = Sentence("it did not start in time")
         finally:
             server, self._server = self._server, None
             if self._failure is None:
@@ -215,9 +215,9 @@ class LlamaCppModel(ModelDefaults):
             if server is not None:
                 await server.model.aclose()
             await _end(process)
-        return how or Sentence("exit status {status}", status=str(process.returncode))
+        return cause or Sentence("exit status {status}", status=str(process.returncode))
 
-    def _give_up(self, failure: ModelStatus) -> None:
+    def _fail(self, failure: ModelStatus) -> None:
         self._failure = failure
         self._settled.set()
 
@@ -230,7 +230,7 @@ class _Server:
     process: Process
 
     async def has_ended(self) -> bool:
-        """Whether the process is gone, which is known a moment later than its connections are lost."""
+        """Return whether the process has ended, which is known a moment after its connections are lost."""
         try:
             async with asyncio.timeout(_CRASH_SECONDS):
                 await self.process.wait()
@@ -240,15 +240,15 @@ class _Server:
 
 
 async def _started(process: Process, settings: str) -> str:
-    """Return the address once the server answers there, "" if it is ending instead.
+    """Return the address once the server is ready, "" if it ends instead.
 
     Raises:
-        TimeoutError: neither has happened within `_START_SECONDS`.
+        TimeoutError: neither happened within `_START_SECONDS`.
     """
-    assert process.stdin is not None  # noqa: S101  # as asked for
-    assert process.stdout is not None  # noqa: S101
+    assert process.stdin is not None  # noqa: S101  # created with a pipe
+    assert process.stdout is not None  # noqa: S101  # as above
     async with asyncio.timeout(_START_SECONDS):
-        with suppress(ConnectionError):  # it has ended before it read
+        with suppress(ConnectionError):  # it ended before it read
             process.stdin.write(settings.encode() + b"\n")
             await process.stdin.drain()
         line = await process.stdout.readline()
@@ -256,14 +256,14 @@ async def _started(process: Process, settings: str) -> str:
 
 
 async def _end(process: Process) -> None:
-    """End the process if it still runs: politely, and after `_KILL_SECONDS` by force."""
+    """Terminate the process if it still runs, and kill it after `_KILL_SECONDS`."""
     if process.stdin is not None:
         process.stdin.close()
-    for signal_it in (process.terminate, process.kill):
+    for send_signal in (process.terminate, process.kill):
         if process.returncode is not None:
             break
         with suppress(ProcessLookupError):
-            signal_it()
+            send_signal()
         with suppress(TimeoutError):
             async with asyncio.timeout(_KILL_SECONDS):
                 await process.wait()

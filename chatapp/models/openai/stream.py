@@ -1,4 +1,4 @@
-"""From the bytes of a streamed chat completion to the events of an answer: no network, no clock."""
+"""The parser of a streamed chat completion, from bytes to the events of an answer: no network, no clock."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ from typing import TYPE_CHECKING, Any
 from chatapp.domain.conversation import FinishReason, Usage
 from chatapp.domain.sentences import Sentence
 from chatapp.models import Finish, TextDelta
-from chatapp.models.openai.refusals import refused
+from chatapp.models.openai.error_response import error_of_response, status_of
 from chatapp.models.prompt import clean_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from chatapp.models import ModelEvent
-    from chatapp.models.openai.errors import Problems, ServerProblem
+    from chatapp.models.openai.errors import ServerError, ServerErrors
 
-MAX_EVENT_BYTES = 1 << 20  # an event holds about one token; without a bound a stream without line ends fills the memory
+MAX_EVENT_BYTES = (
+    1 << 20
+)  # an event holds about one token; without a limit, a stream without line ends would fill the memory
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _HIGH_SURROGATES = ("\ud800", "\udbff")
-# vLLM ends a stream this way when its engine gave the request up; it is not the end of an answer.
+# Finish reasons with which vLLM ends a stream that its engine has aborted: the answer is not complete.
 _FAILED = frozenset({"abort", "error"})
 
 
@@ -33,7 +35,7 @@ class EventStream:
     """Incremental parser of server-sent events that keeps only their data.
 
     Source: https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation, with one
-    addition: `end` gives an event that the end of the stream cut off from its blank line.
+    addition: `end` returns an event that has no blank line after it because the stream ended.
     """
 
     def __init__(self) -> None:
@@ -43,10 +45,10 @@ class EventStream:
         self._at_start = True
 
     def feed(self, chunk: bytes) -> Iterator[str]:
-        """Take the next bytes, however they are cut, and yield the data of each event they complete.
+        """Parse the next bytes, cut anywhere, and yield the data of each event that they complete.
 
         Raises:
-            EventTooLong: there is no end to an event.
+            EventTooLong: an event has no end.
         """
         if not chunk:
             return
@@ -60,7 +62,7 @@ class EventStream:
             raise EventTooLong
 
     def end(self) -> Iterator[str]:
-        """Yield the data of an event that no blank line has ended."""
+        """Yield the data of an event that has no blank line after it."""
         rest, self._rest = self._rest, b""
         yield from self._take(rest)
         yield from self._take(b"")
@@ -80,19 +82,19 @@ class EventStream:
 
 
 class AnswerParser:
-    """Turns the stream of one chat completion into the events of an answer.
+    """Parses the stream of one chat completion into the events of an answer.
 
     Attributes:
-        tokens_seen: grows with every token, whether it is shown (text) or not (reasoning).
-        finished: the answer is whole; only usage may follow.
-        done: nothing more will follow.
+        tokens_seen: grows with every token, of text and of reasoning, which is not shown.
+        finished: the answer is complete; only usage may follow.
+        done: nothing follows.
     """
 
-    def __init__(self, problems: Problems, *, context_tokens: int | None = None) -> None:
+    def __init__(self, errors: ServerErrors, *, context_tokens: int | None = None) -> None:
         self.tokens_seen = 0
         self.finished = False
         self.done = False
-        self._problems = problems
+        self._errors = errors
         self._context_tokens = context_tokens
         self._events = EventStream()
         self._seen_chunk = False
@@ -100,32 +102,32 @@ class AnswerParser:
         self._usage: Usage | None = None
 
     def feed(self, chunk: bytes) -> Iterator[ModelEvent]:
-        """Yield what the next bytes of the stream say.
+        """Yield the events of the next bytes.
 
         Raises:
-            ServerProblem: the server reports an error, or this is no chat completion.
+            ServerError: the server reports an error, or the stream is no chat completion.
         """
         try:
             for event in self._events.feed(chunk):
                 if not self.done:
                     yield from self._take(event)
         except EventTooLong:
-            raise self._problems.not_compatible("an event without an end") from None
+            raise self._errors.not_compatible("an event without an end") from None
 
     def end(self) -> Iterator[ModelEvent]:
-        """Yield what is left when the stream has ended.
+        """Yield the last events at the end of the stream.
 
         Raises:
-            ServerProblem: it ended in the middle.
+            ServerError: it ended before the answer did.
         """
         for event in self._events.end():
             if not self.done:
                 yield from self._take(event)
         if not self._seen_chunk and not self.done:
-            raise self._problems.not_compatible("no events")
+            raise self._errors.not_compatible("no events")
         if not (self.finished or self.done):
             yield from self._text("", last=True)
-            raise self._problems.broken_off()
+            raise self._errors.interrupted()
         yield from self._text("", last=True)
         if self._usage:
             yield self._usage
@@ -137,15 +139,15 @@ class AnswerParser:
         try:
             chunk = json.loads(event)
         except (ValueError, RecursionError):
-            raise self._problems.not_compatible("an event that is not JSON") from None
+            raise self._errors.not_compatible("an event that is not JSON") from None
         if not isinstance(chunk, dict):
-            raise self._problems.not_compatible("an event that is not an object")
+            raise self._errors.not_compatible("an event that is not an object")
         if chunk.get("error"):
             yield from self._text("", last=True)
             raise self._reported(chunk["error"])
         self._seen_chunk = True
         if isinstance(usage := chunk.get("usage"), dict):
-            # Some servers send it with every chunk, so the last one counts; most send it alone, with no choices.
+            # Some servers send it with every chunk, so the last one counts; most send it alone, without choices.
             self._usage = Usage(
                 prompt_tokens=_count(usage.get("prompt_tokens")),
                 completion_tokens=_count(usage.get("completion_tokens")),
@@ -157,7 +159,7 @@ class AnswerParser:
     def _choice(self, choice: dict[str, Any]) -> Iterator[ModelEvent]:
         delta = choice.get("delta")
         if isinstance(delta, dict):
-            content = delta.get("content")  # null or "" in the first chunk, which only tells the role
+            content = delta.get("content")  # null or "" in the first chunk, which only has the role
             if content or delta.get("reasoning") or delta.get("reasoning_content"):
                 self.tokens_seen += 1
             if isinstance(content, str) and content and not self.finished:
@@ -167,31 +169,31 @@ class AnswerParser:
             return
         yield from self._text("", last=True)
         if reason in _FAILED:
-            raise self._problems.broken_off(Sentence("the server cancelled it"), detail=f"finish_reason={reason}")
+            raise self._errors.interrupted(Sentence("the server cancelled it"), detail=f"finish_reason={reason}")
         if reason == "content_filter":
-            raise self._problems.filtered()
+            raise self._errors.filtered()
         self.finished = True
         yield Finish(FinishReason.LENGTH if reason == "length" else FinishReason.STOP)
 
     def _text(self, text: str, *, last: bool = False) -> Iterator[TextDelta]:
         text = self._held_back + text
         self._held_back = ""
-        # A character beyond U+FFFF can arrive as two deltas, each half of a surrogate pair: wait for the second one.
+        # A character beyond U+FFFF can arrive as two deltas, each half of a surrogate pair: wait for the second half.
         if text and not last and _HIGH_SURROGATES[0] <= text[-1] <= _HIGH_SURROGATES[1]:
             text, self._held_back = text[:-1], text[-1]
         if text:
             yield TextDelta(clean_text(text))
 
-    def _reported(self, error: object) -> ServerProblem:
-        known = error if isinstance(error, dict) else {}
-        code = known.get("code")
-        status = code if isinstance(code, int) and 400 <= code < 600 else 500
+    def _reported(self, error: object) -> ServerError:
+        error = error if isinstance(error, dict) else {}
         streaming = self.tokens_seen > 0
-        return refused(self._problems, status, known, {}, context_tokens=self._context_tokens, streaming=streaming)
+        return error_of_response(
+            self._errors, status_of(error), error, {}, context_tokens=self._context_tokens, streaming=streaming
+        )
 
 
 def joined(events: Iterable[ModelEvent]) -> Iterator[ModelEvent]:
-    """Yield the events with neighbouring texts as one; text before an error comes before it."""
+    """Yield the events with consecutive texts joined; text that precedes an error is yielded before it is raised."""
     texts: list[str] = []
     try:
         for event in events:

@@ -38,7 +38,7 @@ async def stored_answer(store, user, conversation_id, condition):
     return answer
 
 
-async def test_an_answer_is_streamed_and_stored_with_how_it_came_about(chat, store):
+async def test_answer_is_streamed_and_stored_with_its_metadata(chat, store):
     runner = await chat(ScriptedModel("Hel", "lo", seconds_between=0.02))
     conversation = await runner.start("ann", turn_request("Hi there"))
     seen = [answer.content async for answer in runner.watch("ann", conversation.id)]
@@ -53,7 +53,7 @@ async def test_an_answer_is_streamed_and_stored_with_how_it_came_about(chat, sto
     assert question.turn_id == answer.turn_id
 
 
-async def test_the_question_is_stored_before_the_model_is_asked(chat, store):
+async def test_question_is_stored_before_the_model_is_asked(chat, store):
     model = ScriptedModel("late", gate_at=0)
     runner = await chat(model)
     conversation = await runner.start("ann", turn_request("Is anyone there?"))
@@ -63,7 +63,7 @@ async def test_the_question_is_stored_before_the_model_is_asked(chat, store):
     model.gate.set()
 
 
-async def test_history_is_kept_when_the_model_is_switched_in_mid_conversation(chat):
+async def test_another_model_gets_the_whole_conversation(chat):
     gemma, gemini = ScriptedModel("from gemma", id="gemma"), ScriptedModel("from gemini", id="gemini")
     runner = await chat(gemma, gemini)
     conversation = await runner.start("ann", turn_request("first", model="gemma"))
@@ -73,7 +73,7 @@ async def test_history_is_kept_when_the_model_is_switched_in_mid_conversation(ch
     assert [message.content for message in gemini.asked[0][0]] == ["first", "from gemma", "second"]
 
 
-async def test_an_answer_nobody_watches_is_still_finished(chat, store):
+async def test_answer_without_subscribers_is_completed(chat, store):
     runner = await chat(ScriptedModel("a", "b", "c", seconds_between=0.01))
     conversation = await runner.start("ann", turn_request("go"))
     watching = runner.watch("ann", conversation.id)
@@ -84,7 +84,7 @@ async def test_an_answer_nobody_watches_is_still_finished(chat, store):
     assert (await store.messages("ann", conversation.id))[-1].content == "abc"
 
 
-async def test_the_first_words_are_not_held_back_and_the_end_is_not_either(chat):
+async def test_first_text_and_end_are_announced_at_once(chat):
     model = ScriptedModel("first", " last", gate_at=1)
     runner = await chat(model, batch_seconds=30)
     conversation = await runner.start("ann", turn_request("go"))
@@ -95,7 +95,7 @@ async def test_the_first_words_are_not_held_back_and_the_end_is_not_either(chat)
     assert answer.content == "first last"
 
 
-async def test_two_watchers_see_the_same_end(chat):
+async def test_two_subscribers_see_the_same_end(chat):
     model = ScriptedModel("a", "b", gate_at=1)
     runner = await chat(model)
     conversation = await runner.start("ann", turn_request("go"))
@@ -107,7 +107,7 @@ async def test_two_watchers_see_the_same_end(chat):
     assert {end.status for end in ends} == {MessageStatus.COMPLETE}
 
 
-async def test_stop_ends_the_request_and_keeps_what_was_written(chat, store):
+async def test_stop_closes_the_request_and_keeps_the_text(chat, store):
     model = ScriptedModel("kept", "never", gate_at=1)
     runner = await chat(model)
     conversation = await runner.start("ann", turn_request("go"))
@@ -150,7 +150,7 @@ async def test_stop_while_the_question_is_being_stored_ends_the_turn(chat, store
     assert model.asked == []
 
 
-async def test_a_fault_at_the_end_of_one_answer_does_not_keep_the_other_from_being_stored(chat, store):
+async def test_exception_at_the_end_of_one_answer_does_not_keep_the_other_from_being_stored(chat, store):
     def fail(answer, _seconds):
         if answer.model == "first":
             raise ZeroDivisionError
@@ -170,7 +170,7 @@ async def test_a_fault_at_the_end_of_one_answer_does_not_keep_the_other_from_bei
     }
 
 
-async def test_stopping_somebody_elses_answer_does_nothing(chat):
+async def test_stopping_another_users_answer_does_nothing(chat):
     model = ScriptedModel("a", gate_at=0)
     runner = await chat(model)
     conversation = await runner.start("ann", turn_request("go"))
@@ -180,7 +180,7 @@ async def test_stopping_somebody_elses_answer_does_nothing(chat):
     model.gate.set()
 
 
-async def test_a_model_that_fails_after_some_text_keeps_the_text_and_says_what_happened(chat, store):
+async def test_error_after_some_text_keeps_the_text(chat, store):
     runner = await chat(ScriptedModel("half an ans", error=RateLimited("The quota is used up.")))
     conversation = await runner.start("ann", turn_request("go"))
     await finished(runner, "ann", conversation.id)
@@ -192,7 +192,7 @@ async def test_a_model_that_fails_after_some_text_keeps_the_text_and_says_what_h
     )
 
 
-async def test_a_fault_of_our_own_is_told_in_words_without_its_details(chat, store):
+async def test_unexpected_exception_is_shown_without_its_details(chat, store):
     runner = await chat(ScriptedModel(error=ZeroDivisionError("secret detail")))
     conversation = await runner.start("ann", turn_request("go"))
     answer = await finished(runner, "ann", conversation.id)
@@ -204,7 +204,7 @@ async def test_a_fault_of_our_own_is_told_in_words_without_its_details(chat, sto
 @pytest.mark.parametrize(
     ("finish", "words"), [(FinishReason.STOP, "empty answer"), (FinishReason.LENGTH, "Max tokens")]
 )
-async def test_an_answer_without_text_says_so_and_does_not_break_the_next_turn(chat, finish, words):
+async def test_answer_without_text_is_an_error_and_the_next_turn_works(chat, finish, words):
     model = ScriptedModel(finish=finish)
     runner = await chat(model)
     conversation = await runner.start("ann", turn_request("one"))
@@ -216,21 +216,21 @@ async def test_an_answer_without_text_says_so_and_does_not_break_the_next_turn(c
 
 
 @pytest.mark.parametrize("text", ["", "   \n\t", None, "x" * 101])
-async def test_text_that_cannot_be_sent_is_refused_and_nothing_is_stored(chat, store, text):
+async def test_invalid_text_is_refused_and_not_stored(chat, store, text):
     runner = await chat(ScriptedModel("never"), max_message_chars=100)
     with pytest.raises(InvalidMessage):
         await runner.start("ann", turn_request(text))
     assert (await store.conversations("ann")).items == []
 
 
-async def test_what_is_not_text_inside_a_message_is_replaced_not_lost(chat, store):
+async def test_invalid_characters_of_a_message_are_replaced(chat, store):
     runner = await chat(ScriptedModel("ok"))
     conversation = await runner.start("ann", turn_request("a\0b\ud800c שלום"))
     await finished(runner, "ann", conversation.id)
     assert (await store.messages("ann", conversation.id))[0].content == "a\ufffdb\ufffdc שלום"
 
 
-async def test_a_second_send_while_an_answer_is_written_is_refused_and_changes_nothing(chat, store):
+async def test_second_question_during_an_answer_is_refused(chat, store):
     model = ScriptedModel("a", gate_at=0)
     runner = await chat(model)
     conversation = await runner.start("ann", turn_request("one"))
@@ -241,7 +241,7 @@ async def test_a_second_send_while_an_answer_is_written_is_refused_and_changes_n
     assert [message.content for message in await store.messages("ann", conversation.id)] == ["one", "a"]
 
 
-async def test_a_send_right_after_the_last_word_is_taken_once_the_answer_is_stored(chat, store, monkeypatch):
+async def test_question_during_the_final_save_waits_for_it(chat, store, monkeypatch):
     runner = await chat(ScriptedModel("a"))
     append, may_store = store.append, asyncio.Event()
 
@@ -263,7 +263,7 @@ async def test_a_send_right_after_the_last_word_is_taken_once_the_answer_is_stor
     assert texts == ["one", "a", "two", "a"]
 
 
-async def test_of_many_sends_at_once_in_one_conversation_exactly_one_is_taken(chat, store):
+async def test_of_concurrent_questions_in_one_conversation_one_is_accepted(chat, store):
     runner = await chat(ScriptedModel("a", seconds_between=0.05))
     conversation = await runner.start("ann", turn_request("one"))
     await finished(runner, "ann", conversation.id)
@@ -277,7 +277,7 @@ async def test_of_many_sends_at_once_in_one_conversation_exactly_one_is_taken(ch
 
 
 @pytest.mark.parametrize("conversation_id", ["nobody", "", "' OR 1=1 --", "\0", "ann's"])
-async def test_a_conversation_of_somebody_else_or_of_nobody_is_not_found(chat, store, conversation_id):
+async def test_conversation_of_another_user_is_not_found(chat, store, conversation_id):
     runner = await chat(ScriptedModel("a"))
     anns = await runner.start("ann", turn_request("private"))
     await finished(runner, "ann", anns.id)
@@ -287,7 +287,7 @@ async def test_a_conversation_of_somebody_else_or_of_nobody_is_not_found(chat, s
     assert (await store.conversations("bob")).items == []
 
 
-async def test_an_unknown_model_and_one_that_is_not_set_up_are_refused_before_anything_is_stored(chat, store):
+async def test_unavailable_models_are_refused_before_anything_is_stored(chat, store):
     runner = await chat(ScriptedModel("a"), UnconfiguredModel("gemma", "Gemma", fix="set CHAT_GEMMA_URL"))
     with pytest.raises(UnknownModel):
         await runner.start("ann", turn_request("hi", model="gpt"))
@@ -296,14 +296,14 @@ async def test_an_unknown_model_and_one_that_is_not_set_up_are_refused_before_an
     assert (await store.conversations("ann")).items == []
 
 
-async def test_a_model_that_was_not_ready_a_moment_ago_is_still_asked(chat):
+async def test_model_with_an_unavailable_status_is_still_asked(chat):
     down = ScriptedModel("back again", status=ModelStatus(ModelState.UNAVAILABLE, "down"))
     runner = await chat(down)
     conversation = await runner.start("ann", turn_request("hi"))
     assert (await finished(runner, "ann", conversation.id)).content == "back again"
 
 
-async def test_when_the_app_ends_a_running_answer_is_stored_as_interrupted_and_no_new_one_is_taken(chat, store):
+async def test_shutdown_stores_running_answers_as_interrupted_and_refuses_new_ones(chat, store):
     model = ScriptedModel("so far", "never", gate_at=1)
     runner = await chat(model)
     conversation = await runner.start("ann", turn_request("go"))
@@ -315,7 +315,7 @@ async def test_when_the_app_ends_a_running_answer_is_stored_as_interrupted_and_n
         await runner.start("ann", turn_request("more"))
 
 
-async def test_a_long_answer_is_checkpointed_while_it_grows(chat, store):
+async def test_growing_answer_is_checkpointed(chat, store):
     model = ScriptedModel("a", "b", "c", gate_at=2, seconds_between=0.01)
     runner = await chat(model, checkpoint_seconds=0.01)
     conversation = await runner.start("ann", turn_request("go"))
@@ -342,7 +342,7 @@ async def test_text_never_waits_for_a_checkpoint(chat, store, monkeypatch):
     assert (await store.messages("ann", conversation.id))[-1].status is MessageStatus.COMPLETE
 
 
-async def test_an_answer_that_takes_long_to_begin_still_gives_signs_of_life(chat, store, monkeypatch):
+async def test_answer_that_waits_for_its_first_token_stores_heartbeats(chat, store, monkeypatch):
     monkeypatch.setattr("chatapp.generation.generator.HEARTBEAT_SECONDS", 0)
     model = ScriptedModel("late", gate_at=0)
     runner = await chat(model, checkpoint_seconds=0.01)
@@ -358,7 +358,7 @@ async def test_an_answer_that_takes_long_to_begin_still_gives_signs_of_life(chat
         (ScriptedModel("Once upon", finish=FinishReason.LENGTH), MessageStatus.COMPLETE),
     ],
 )
-async def test_an_answer_that_ended_early_goes_on_in_the_same_message(chat, store, first, status):
+async def test_answer_that_ended_early_is_continued_in_the_same_message(chat, store, first, status):
     second = ScriptedModel(" a time", id="second")
     runner = await chat(first, second)
     conversation = await runner.start("ann", turn_request("Tell me a story"))
@@ -377,7 +377,7 @@ async def test_an_answer_that_ended_early_goes_on_in_the_same_message(chat, stor
     assert question.content == "Tell me a story"
 
 
-async def test_an_answer_without_a_word_goes_on_by_being_asked_for_again(chat, store):
+async def test_continuing_an_answer_without_text_repeats_the_question(chat, store):
     model = ScriptedModel("never", gate_at=0)
     runner = await chat(model)
     conversation = await runner.start("ann", turn_request("go"))
@@ -389,7 +389,7 @@ async def test_an_answer_without_a_word_goes_on_by_being_asked_for_again(chat, s
     assert [message.content for message in model.asked[-1][0]] == ["go"]
 
 
-async def test_only_the_last_answer_and_only_one_that_ended_early_goes_on(chat, store):
+async def test_only_the_last_answer_is_continued_and_only_if_it_ended_early(chat, store):
     runner = await chat(ScriptedModel("whole"), ScriptedModel("half", id="broken", error=RateLimited("No.")))
     conversation = await runner.start("ann", turn_request("one", model="broken"))
     await finished(runner, "ann", conversation.id)
@@ -405,7 +405,7 @@ async def test_only_the_last_answer_and_only_one_that_ended_early_goes_on(chat, 
     assert await store.messages("ann", conversation.id) == before
 
 
-async def test_of_many_continuations_at_once_exactly_one_is_taken(chat, store):
+async def test_of_concurrent_continuations_one_is_accepted(chat, store):
     runner = await chat(
         ScriptedModel("half", id="broken", error=RateLimited("No.")), ScriptedModel(" b", seconds_between=0.05)
     )
@@ -419,7 +419,7 @@ async def test_of_many_continuations_at_once_exactly_one_is_taken(chat, store):
     assert (await finished(runner, "ann", conversation.id)).content == "half b"
 
 
-async def test_beyond_the_limits_turns_wait_in_line_and_see_their_place(chat, store):
+async def test_answers_beyond_the_limits_wait_in_a_queue_with_their_position(chat, store):
     model = ScriptedModel("a", gate_at=0)
     runner = await chat(model, limits=TurnLimits(at_once=2, per_user=2, waiting=10))
     conversations = [await runner.start(user, turn_request("go")) for user in "abcd"]
@@ -442,7 +442,7 @@ async def test_beyond_the_limits_turns_wait_in_line_and_see_their_place(chat, st
     assert (runner.running_count, runner.waiting_count) == (0, 0)
 
 
-async def test_one_who_asks_a_lot_does_not_hold_up_others(chat):
+async def test_queued_answers_of_one_user_do_not_delay_other_users(chat):
     model = ScriptedModel("a", gate_at=0)
     runner = await chat(model, limits=TurnLimits(at_once=3, per_user=1, waiting=10))
     await runner.start("ann", turn_request("1"))
@@ -458,7 +458,7 @@ async def test_one_who_asks_a_lot_does_not_hold_up_others(chat):
     model.gate.set()
 
 
-async def test_a_full_line_refuses_in_words_and_stores_nothing(chat, store):
+async def test_full_queue_refuses_and_stores_nothing(chat, store):
     model = ScriptedModel("a", gate_at=0)
     runner = await chat(model, limits=TurnLimits(at_once=1, per_user=1, waiting=1))
     for user in "ab":
@@ -472,7 +472,7 @@ async def test_a_full_line_refuses_in_words_and_stores_nothing(chat, store):
     model.gate.set()
 
 
-async def test_stop_while_waiting_in_line_leaves_the_line(chat, store):
+async def test_stop_removes_a_waiting_answer_from_the_queue(chat, store):
     model = ScriptedModel("a", gate_at=0)
     runner = await chat(model, limits=TurnLimits(at_once=1))
     await runner.start("ann", turn_request("go"))
@@ -483,7 +483,7 @@ async def test_stop_while_waiting_in_line_leaves_the_line(chat, store):
     model.gate.set()
 
 
-async def test_answers_may_end_by_themselves_before_the_app_does(chat, store):
+async def test_graceful_shutdown_lets_answers_end(chat, store):
     model = ScriptedModel("so far", " and on", gate_at=1)
     runner = await chat(model)
     conversation = await runner.start("ann", turn_request("go"))
@@ -498,7 +498,7 @@ async def test_answers_may_end_by_themselves_before_the_app_does(chat, store):
     assert (answer.content, answer.status) == ("so far and on", MessageStatus.COMPLETE)
 
 
-async def test_an_answer_that_does_not_end_in_time_is_not_waited_for(chat):
+async def test_graceful_shutdown_ends_after_its_timeout(chat):
     model = ScriptedModel("so far", "never", gate_at=1)
     runner = await chat(model)
     await runner.start("ann", turn_request("go"))
@@ -506,7 +506,7 @@ async def test_an_answer_that_does_not_end_in_time_is_not_waited_for(chat):
         await runner.finish(0.01)
 
 
-async def test_who_wants_to_know_is_told_of_every_end(chat):
+async def test_on_end_is_called_for_every_answer(chat):
     ends = []
     runner = await chat(ScriptedModel("a"), on_end=lambda answer, seconds: ends.append((answer, seconds)))
     conversation = await runner.start("ann", turn_request("go"))
@@ -516,7 +516,7 @@ async def test_who_wants_to_know_is_told_of_every_end(chat):
     assert seconds > 0
 
 
-async def test_the_tokens_of_an_answer_that_went_on_are_told_once(chat, store):
+async def test_on_end_gets_only_the_tokens_of_a_continuation(chat, store):
     ends = []
     first = ScriptedModel("Once ", "upon", finish=FinishReason.LENGTH)
     runner = await chat(first, ScriptedModel(" a time", id="second"), on_end=lambda answer, _: ends.append(answer))
@@ -528,7 +528,7 @@ async def test_the_tokens_of_an_answer_that_went_on_are_told_once(chat, store):
     assert (await store.messages("ann", conversation.id))[-1].usage.completion_tokens == 3
 
 
-async def test_a_send_where_another_copy_of_the_chat_is_writing_is_refused(chat, store):
+async def test_question_is_refused_while_another_replica_generates_an_answer(chat, store):
     runner = await chat(ScriptedModel("a"))
     conversation = await runner.start("ann", turn_request("one"))
     await finished(runner, "ann", conversation.id)
@@ -542,7 +542,7 @@ async def test_a_send_where_another_copy_of_the_chat_is_writing_is_refused(chat,
     await runner.start("ann", turn_request("two", conversation.id))
 
 
-async def test_a_conversation_deleted_in_mid_answer_stays_deleted(chat, store):
+async def test_conversation_deleted_during_an_answer_stays_deleted(chat, store):
     model = ScriptedModel("a", "b", gate_at=1)
     runner = await chat(model)
     conversation = await runner.start("ann", turn_request("go"))
@@ -564,7 +564,7 @@ async def test_messages_stay_in_order_when_the_clock_is_set_back(chat, store, mo
     assert [message.content for message in await store.messages("ann", conversation.id)] == ["one", "a", "two", "a"]
 
 
-async def test_a_send_whose_page_goes_away_is_whole_or_not_at_all(chat, store):
+async def test_question_is_answered_though_its_client_disconnects(chat, store):
     runner = await chat(ScriptedModel("answered anyway"))
     sending = asyncio.create_task(runner.start("ann", turn_request("go")))
     await asyncio.sleep(0)
@@ -579,7 +579,7 @@ async def test_a_send_whose_page_goes_away_is_whole_or_not_at_all(chat, store):
     assert [message.content for message in messages] == ["go", "answered anyway"]
 
 
-async def test_the_title_is_the_first_question_in_one_short_line(chat):
+async def test_title_is_the_first_question_in_one_short_line(chat):
     runner = await chat(ScriptedModel("a"))
     conversation = await runner.start("ann", turn_request("What\nis   the " + "very " * 40))
     assert conversation.title.startswith("What is the very")
@@ -587,7 +587,7 @@ async def test_the_title_is_the_first_question_in_one_short_line(chat):
 
 
 @pytest.mark.parametrize("is_new", [True, False])
-async def test_a_question_that_is_sent_again_under_its_name_is_taken_once(chat, store, is_new):
+async def test_retry_with_the_same_question_id_is_stored_once(chat, store, is_new):
     runner = await chat(ScriptedModel("a", seconds_between=0.02))
     conversation_id = ""
     if not is_new:
@@ -610,16 +610,14 @@ async def test_a_question_that_is_sent_again_under_its_name_is_taken_once(chat, 
     assert bobs.id != first.id
 
 
-async def test_a_question_that_was_not_taken_is_taken_when_it_is_sent_again(chat, store):
+async def test_retry_of_a_question_that_was_not_stored_stores_it(chat, store):
     runner = await chat(ScriptedModel("a"))
     sent = await runner.start("ann", turn_request("once", question_id="0" * 32, is_retry=True))
     await finished(runner, "ann", sent.id)
     assert [message.content for message in await store.messages("ann", sent.id)] == ["once", "a"]
 
 
-async def test_an_end_that_cannot_be_stored_is_tried_again_and_blocks_its_conversation_no_longer(
-    chat, store, monkeypatch
-):
+async def test_final_save_is_retried_until_it_succeeds(chat, store, monkeypatch):
     monkeypatch.setattr("chatapp.generation.final_save.SAVE_ATTEMPTS", 1)
     monkeypatch.setattr("chatapp.generation.final_save.RETRY_SECONDS", 0.05)
     full, append = True, store.append
@@ -642,7 +640,7 @@ async def test_an_end_that_cannot_be_stored_is_tried_again_and_blocks_its_conver
     await runner.start("ann", turn_request("two", conversation.id))
 
 
-async def test_an_end_that_could_not_be_stored_is_stored_by_the_next_message_or_at_the_end(chat, store, monkeypatch):
+async def test_pending_final_save_is_done_by_the_next_message_or_at_shutdown(chat, store, monkeypatch):
     monkeypatch.setattr("chatapp.generation.final_save.SAVE_ATTEMPTS", 1)
     full, append = True, store.append
 
@@ -663,7 +661,7 @@ async def test_an_end_that_could_not_be_stored_is_stored_by_the_next_message_or_
         assert (await store.messages(user, conversation.id))[1].status is MessageStatus.COMPLETE
 
 
-async def test_words_that_come_at_once_are_checkpointed_though_nothing_follows_for_long(chat, store):
+async def test_early_text_is_checkpointed_during_a_long_pause(chat, store):
     model = ScriptedModel("at once", " later", gate_at=1)
     runner = await chat(model, checkpoint_seconds=0.01)
     conversation = await runner.start("ann", turn_request("go"))

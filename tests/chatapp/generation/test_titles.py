@@ -51,7 +51,7 @@ async def ask(store):
         yield asked
 
 
-async def test_the_model_that_answered_names_the_conversation_once(ask):
+async def test_model_generates_the_title_once(ask):
     model = Titled("Fine.")
     conversation = await ask(model)
     assert conversation.title == "A fine title"
@@ -59,7 +59,7 @@ async def test_the_model_that_answered_names_the_conversation_once(ask):
     assert model.titles == 1
 
 
-async def test_a_title_that_somebody_gave_stays(ask, store, monkeypatch):
+async def test_renamed_conversation_keeps_its_title(ask, store, monkeypatch):
     model = Titled("Fine.")
     asking = asyncio.Event()
     stream = model.stream
@@ -78,19 +78,19 @@ async def test_a_title_that_somebody_gave_stays(ask, store, monkeypatch):
 
 
 @pytest.mark.parametrize("title", [RateLimited("No."), ZeroDivisionError(), "", " \n ", '""'])
-async def test_where_the_model_has_no_title_the_first_words_stay(ask, title):
+async def test_first_words_stay_where_the_model_has_no_title(ask, title):
     conversation = await ask(Titled("Fine.", title=title))
     assert conversation.title == "How are you?"
 
 
-async def test_a_model_that_is_not_good_enough_is_not_asked(ask):
+async def test_model_that_writes_no_titles_is_not_asked(ask):
     model = Titled("Fine.")
     model.writes_titles = False
     assert (await ask(model)).title == "How are you?"
     assert model.titles == 0
 
 
-async def test_after_an_answer_that_failed_the_next_whole_one_is_named(ask):
+async def test_title_is_generated_after_the_first_complete_answer(ask):
     model = Titled("Half", error=RateLimited("No."))
     conversation = await ask(model)
     assert (conversation.title, model.titles) == ("How are you?", 0)
@@ -98,7 +98,7 @@ async def test_after_an_answer_that_failed_the_next_whole_one_is_named(ask):
     assert (await ask(model, "Again", conversation.id)).title == "A fine title"
 
 
-async def test_two_answers_at_once_and_temporary_chats(ask):
+async def test_comparison_gets_one_title_and_a_temporary_chat_none(ask):
     model = Titled("Fine.")
     assert (await ask(model, answers=[answer_request(), answer_request()])).title == "A fine title"
     assert (await ask(model, is_temporary=True)).title == "How are you?"
@@ -117,9 +117,9 @@ async def test_two_answers_at_once_and_temporary_chats(ask):
         ("a\0b", "a\ufffdb"),
     ],
 )
-def test_what_models_put_around_a_title_is_taken_away(written, title):
+def test_decoration_of_a_title_is_removed(written, title):
     assert cleaned_title(written) == title
 
 
-def test_a_question_of_pictures_alone_has_a_title_too():
+def test_question_of_images_alone_has_a_title():
     assert first_words(" \n")

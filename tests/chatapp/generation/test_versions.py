@@ -72,7 +72,7 @@ class Echo(ScriptedModel):
             yield event
 
 
-async def test_an_edited_question_is_another_one_that_follows_the_same_answer(chat, store):
+async def test_edited_question_is_another_version(chat, store):
     talk = Talk(await chat(Echo()), store)
     await talk.ask("a")
     await talk.ask("b")
@@ -83,7 +83,7 @@ async def test_an_edited_question_is_another_one_that_follows_the_same_answer(ch
     assert tree.versions(b) == tree.versions(c) == [b, c]
 
 
-async def test_the_first_question_can_be_edited_too(chat, store):
+async def test_first_question_can_be_edited(chat, store):
     talk = Talk(await chat(Echo()), store)
     await talk.ask("a")
     await talk.ask("b", follows="")
@@ -92,7 +92,7 @@ async def test_the_first_question_can_be_edited_too(chat, store):
     assert await talk.shown() == ["a", "0:a"]
 
 
-async def test_an_answer_written_anew_is_another_one_that_follows_the_same_question(chat, store):
+async def test_regenerated_answer_is_another_version(chat, store):
     model = Echo()
     talk = Talk(await chat(model), store)
     await talk.ask("a")
@@ -103,7 +103,7 @@ async def test_an_answer_written_anew_is_another_one_that_follows_the_same_quest
     assert tree.versions(await talk.found("1:a")) == [await talk.found("0:a"), await talk.found("1:a")]
 
 
-async def test_an_answer_in_the_middle_is_written_anew_and_what_followed_the_former_one_is_kept(chat, store):
+async def test_regenerating_an_earlier_answer_keeps_the_messages_after_the_former_one(chat, store):
     talk = Talk(await chat(Echo()), store)
     await talk.ask("a")
     await talk.ask("b")
@@ -113,7 +113,7 @@ async def test_an_answer_in_the_middle_is_written_anew_and_what_followed_the_for
     assert await talk.shown() == ["a", "0:a", "b", "1:a/0:a/b"]
 
 
-async def test_who_switched_to_a_version_goes_on_from_there(chat, store):
+async def test_next_question_follows_the_selected_version(chat, store):
     talk = Talk(await chat(Echo()), store)
     await talk.ask("a")
     await talk.again(await talk.found("a"))
@@ -123,7 +123,7 @@ async def test_who_switched_to_a_version_goes_on_from_there(chat, store):
     assert await talk.branch() == await talk.found("0:a")
 
 
-async def test_what_is_new_is_shown_whatever_was_switched_to(chat, store):
+async def test_new_answer_is_shown_whatever_version_was_selected(chat, store):
     talk = Talk(await chat(Echo()), store)
     await talk.ask("a")
     await talk.ask("b", follows="")
@@ -133,7 +133,7 @@ async def test_what_is_new_is_shown_whatever_was_switched_to(chat, store):
     assert await talk.branch() == ""
 
 
-async def test_a_message_of_another_conversation_or_a_question_is_followed_by_nothing(chat, store):
+async def test_only_an_answer_of_the_same_conversation_can_be_followed(chat, store):
     runner = await chat(Echo())
     talk, other = Talk(runner, store), Talk(runner, store)
     await talk.ask("a")
@@ -151,7 +151,7 @@ async def test_a_message_of_another_conversation_or_a_question_is_followed_by_no
     assert not runner.is_busy("ann", talk.id)
 
 
-async def test_an_answer_that_was_asked_for_again_under_its_name_is_written_once(chat, store):
+async def test_retry_with_the_same_answer_id_is_stored_once(chat, store):
     talk = Talk(await chat(Echo(seconds_between=0.02)), store)
     await talk.ask("a")
     question = await talk.found("a")
@@ -162,7 +162,7 @@ async def test_an_answer_that_was_asked_for_again_under_its_name_is_written_once
     assert [message.content for message in await talk.messages()] == ["a", "0:a", "1:a"]
 
 
-async def test_an_edit_that_is_sent_again_under_its_name_is_taken_once(chat, store):
+async def test_retry_of_an_edit_is_stored_once(chat, store):
     talk = Talk(await chat(Echo()), store)
     await talk.ask("a")
     for again in (False, True):
@@ -170,7 +170,7 @@ async def test_an_edit_that_is_sent_again_under_its_name_is_taken_once(chat, sto
     assert [message.content for message in await talk.messages()] == ["a", "0:a", "b", "1:b"]
 
 
-async def test_an_old_version_that_ended_early_goes_on_only_where_it_is_shown(chat, store):
+async def test_version_that_ended_early_is_continued_only_while_it_is_shown(chat, store):
     runner = await chat(Echo(), ScriptedModel("half", id="broken", error=RateLimited("No.")))
     talk = Talk(runner, store)
     await talk.ask("a", model="broken")
@@ -187,7 +187,7 @@ async def test_an_old_version_that_ended_early_goes_on_only_where_it_is_shown(ch
 # Two answers at the same time
 
 
-async def test_two_answers_are_written_at_the_same_time_and_follow_the_same_question(chat, store):
+async def test_two_answers_are_generated_in_parallel_for_one_question(chat, store):
     one, two = ScriptedModel("one", gate_at=0, id="one"), ScriptedModel("two", gate_at=0, id="two")
     runner = await chat(one, two)
     warm = dataclasses.replace(PARAMETERS, temperature=1.0)
@@ -207,14 +207,14 @@ async def test_two_answers_are_written_at_the_same_time_and_follow_the_same_ques
     assert [column for _, column in shown] == [0, 1, 2]
 
 
-async def test_one_model_can_answer_twice_at_the_same_time(chat, store):
+async def test_one_model_can_give_both_answers(chat, store):
     runner = await chat(Echo())
     conversation = await runner.start("ann", turn_request("a", answers=[answer_request(), answer_request()]))
     await ended(runner, "ann", conversation.id)
     assert len(await store.messages("ann", conversation.id)) == 3
 
 
-async def test_stop_ends_both(chat, store):
+async def test_stop_ends_both_answers(chat, store):
     one, two = ScriptedModel("one ", "x", gate_at=1, id="one"), ScriptedModel("two ", "x", gate_at=1, id="two")
     runner = await chat(one, two)
     conversation = await runner.start("ann", turn_request("a", answers=[answer_request("one"), answer_request("two")]))
@@ -228,7 +228,7 @@ async def test_stop_ends_both(chat, store):
     assert (one.closed, two.closed, runner.is_busy("ann", conversation.id)) == (1, 1, False)
 
 
-async def test_each_fails_on_its_own(chat, store):
+async def test_one_answer_of_two_can_fail_alone(chat, store):
     broken, whole = ScriptedModel("x", id="broken", error=RateLimited("No.")), ScriptedModel("y", gate_at=0, id="whole")
     runner = await chat(broken, whole)
     conversation = await runner.start(
@@ -246,7 +246,7 @@ async def test_each_fails_on_its_own(chat, store):
     assert (await store.messages("ann", conversation.id))[2].status is MessageStatus.COMPLETE
 
 
-async def test_both_count_in_the_limits(chat, store):
+async def test_both_answers_count_in_the_limits(chat, store):
     model = ScriptedModel("a", gate_at=0)
     runner = await chat(model, limits=TurnLimits(per_user=2, at_once=3, waiting=2))
     both = [answer_request(), answer_request()]
@@ -266,7 +266,7 @@ async def test_both_count_in_the_limits(chat, store):
     assert (runner.running_count, runner.waiting_count) == (0, 0)
 
 
-async def test_a_second_answer_that_cannot_be_asked_for_leaves_nothing(chat, store):
+async def test_invalid_second_answer_stores_nothing(chat, store):
     runner = await chat(ScriptedModel("a"))
     with pytest.raises(UnknownModel):
         await runner.start("ann", turn_request("a", answers=[answer_request(), answer_request("gpt")]))
@@ -275,7 +275,7 @@ async def test_a_second_answer_that_cannot_be_asked_for_leaves_nothing(chat, sto
     assert (await store.conversations("ann")).items == []
 
 
-async def test_one_of_two_is_kept_and_followed(chat, store):
+async def test_one_of_two_answers_is_selected_and_followed(chat, store):
     runner = await chat(Echo(), ScriptedModel("two", id="two"))
     talk = Talk(runner, store)
     await talk.ask("a", answers=[answer_request(), answer_request("two")])
@@ -286,7 +286,7 @@ async def test_one_of_two_is_kept_and_followed(chat, store):
     assert await talk.shown() == ["a", "0:a", "b", "1:a/0:a/b"]
 
 
-async def test_both_are_interrupted_where_the_app_ends(chat, store):
+async def test_shutdown_interrupts_both_answers(chat, store):
     model = ScriptedModel("so far", "never", gate_at=1)
     runner = await chat(model)
     conversation = await runner.start("ann", turn_request("a", answers=[answer_request(), answer_request()]))
@@ -303,7 +303,7 @@ def not_ready(**options):
     return ScriptedModel("late", id="gemma", status=ModelStatus(ModelState.WAITING, "no GPUs yet"), **options)
 
 
-async def test_another_model_answers_while_the_chosen_one_is_not_ready_and_it_is_marked(chat, store):
+async def test_fallback_answer_says_which_model_it_replaces(chat, store):
     runner = await chat(
         not_ready(), ScriptedModel("down", id="down", status=ModelStatus(ModelState.UNAVAILABLE)), Echo()
     )
@@ -314,7 +314,7 @@ async def test_another_model_answers_while_the_chosen_one_is_not_ready_and_it_is
     assert conversation.model == "gemma"  # the choice stays
 
 
-async def test_no_other_model_answers_unasked_or_where_the_chosen_one_is_ready(chat, store):
+async def test_fallback_needs_consent_and_a_model_that_is_not_ready(chat, store):
     runner = await chat(not_ready(), Echo())
     for model, or_other in (("gemma", False), ("scripted", True)):
         conversation = await runner.start(
@@ -325,14 +325,14 @@ async def test_no_other_model_answers_unasked_or_where_the_chosen_one_is_ready(c
         assert (answer.model, answer.instead_of) == (model, "")
 
 
-async def test_where_no_other_model_is_ready_the_chosen_one_is_asked(chat, store):
+async def test_chosen_model_answers_without_a_ready_fallback(chat, store):
     runner = await chat(not_ready())
     conversation = await runner.start("ann", turn_request("a", answers=[answer_request("gemma", allow_fallback=True)]))
     await ended(runner, "ann", conversation.id)
     assert (await store.messages("ann", conversation.id))[1].content == "late"
 
 
-async def test_a_model_that_has_become_ready_is_asked_itself(chat, store):
+async def test_model_that_has_become_ready_answers_itself(chat, store):
     model = not_ready()
     runner = await chat(model, Echo())
     model._status = ModelStatus(ModelState.READY)
@@ -344,7 +344,7 @@ async def test_a_model_that_has_become_ready_is_asked_itself(chat, store):
 # How an answer came about
 
 
-async def test_an_answer_is_stored_with_its_place_its_time_and_its_cost(chat, store):
+async def test_answer_is_stored_with_place_duration_and_cost(chat, store):
     model = ScriptedModel("one", "two", seconds_between=0.02)
     model.place, model.price = Place.OWN_GPUS, Price(input=1.0, output=2.0)
     runner = await chat(model)

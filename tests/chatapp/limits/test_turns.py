@@ -135,7 +135,7 @@ async def test_an_end_without_a_count_is_estimated(chat, model, stops, prompt, c
 
 
 async def test_a_picture_is_estimated_too(chat):
-    counted, model = Counted(), Silent("ok", sees_images=True, tokens_per_image=256)
+    counted, model = Counted(), Silent("ok", supports_images=True, tokens_per_image=256)
     image = Image(id="i", media_type="image/png", width=1, height=1, data=b"x")
     await asked(await chat(model, usage_limits=counted), "a" * 300, images=(image,))
     assert counted.counts[0][0].prompt_tokens == 108 + 256

@@ -27,7 +27,7 @@ class CountingModel(ScriptedModel):
         return await super().status()
 
 
-async def test_all_models_are_asked_at_the_same_time():
+async def test_all_models_are_checked_in_parallel():
     models = [CountingModel(id=f"m{number}", seconds=0.2) for number in range(10)]
     catalog = Catalog(models)
     async with asyncio.timeout(1.5):
@@ -36,7 +36,7 @@ async def test_all_models_are_asked_at_the_same_time():
     await catalog.aclose()
 
 
-async def test_a_look_returns_at_once_and_renews_what_is_old_in_the_background():
+async def test_statuses_return_at_once_and_are_refreshed_in_the_background():
     model = CountingModel(seconds=0.05)
     catalog = Catalog([model])
     assert catalog.statuses()["scripted"].state is ModelState.LOADING
@@ -48,7 +48,7 @@ async def test_a_look_returns_at_once_and_renews_what_is_old_in_the_background()
     await catalog.aclose()
 
 
-async def test_nobody_is_asked_while_nobody_looks(monkeypatch):
+async def test_no_model_is_checked_while_no_status_is_read(monkeypatch):
     monkeypatch.setattr("chatapp.models.catalog.READY_SECONDS", 0.01)
     model = CountingModel()
     catalog = Catalog([model])
@@ -58,7 +58,7 @@ async def test_nobody_is_asked_while_nobody_looks(monkeypatch):
     await catalog.aclose()
 
 
-async def test_after_a_failed_answer_the_next_look_asks_again():
+async def test_failed_answer_expires_the_status():
     model = CountingModel()
     catalog = Catalog([model])
     await catalog.check()
@@ -69,7 +69,7 @@ async def test_after_a_failed_answer_the_next_look_asks_again():
     await catalog.aclose()
 
 
-async def test_a_model_that_does_not_say_is_unavailable_and_holds_nobody_up(monkeypatch):
+async def test_status_that_times_out_is_unavailable(monkeypatch):
     monkeypatch.setattr("chatapp.models.catalog.STATUS_TIMEOUT_SECONDS", 0.05)
     catalog = Catalog([CountingModel(id="slow", seconds=60), CountingModel(id="quick")])
     statuses = await catalog.check()
@@ -79,12 +79,12 @@ async def test_a_model_that_does_not_say_is_unavailable_and_holds_nobody_up(monk
 
 
 @pytest.mark.parametrize("model_id", ["gpt", "", None, 7, [], {}])
-def test_an_unknown_model_is_refused_in_words(model_id):
+def test_unknown_model_is_refused(model_id):
     with pytest.raises(UnknownModel, match="Choose another model"):
         Catalog([ScriptedModel()]).get(model_id)
 
 
-async def test_the_first_choice_is_the_default_else_a_ready_one_else_one_that_is_set_up():
+async def test_first_choice_is_the_default_else_a_ready_model_else_one_that_is_set_up():
     empty = UnconfiguredModel("gemma", "Gemma", fix="set CHAT_GEMMA_URL")
     down, ready = ScriptedModel(id="down", status=DOWN), ScriptedModel(id="ready")
     catalog = Catalog([empty, down, ready])
@@ -97,10 +97,10 @@ async def test_the_first_choice_is_the_default_else_a_ready_one_else_one_that_is
     assert Catalog([empty, down, ready], default="down").first_choice() is down
 
 
-def test_a_default_that_is_not_there_is_refused_with_those_that_are():
+def test_unknown_default_model_is_refused_with_the_list_of_models():
     with pytest.raises(UnknownModel, match=r"no model 'gpt'; there are a, b"):
         Catalog([ScriptedModel(id="a"), ScriptedModel(id="b")], default="gpt")
 
 
-def test_a_model_that_is_gone_is_called_by_its_id():
+def test_label_of_a_removed_model_is_its_id():
     assert Catalog([ScriptedModel(id="a")]).label("retired") == "retired"

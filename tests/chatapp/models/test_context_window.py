@@ -32,7 +32,7 @@ async def collect(window, messages, parameters):
     return [event async for event in window.stream(messages, parameters)]
 
 
-async def test_everything_is_sent_while_it_fits():
+async def test_all_messages_are_sent_while_they_fit():
     model = ScriptedModel("ok", context_tokens=4000)
     messages = conversation("one", "two", "three")
     events = await collect(ContextWindow(model), messages, GenerationParameters())
@@ -43,9 +43,7 @@ async def test_everything_is_sent_while_it_fits():
 @pytest.mark.parametrize("tells_numbers", [True, False])
 @pytest.mark.parametrize("lists_context", [True, False])
 @pytest.mark.parametrize("bytes_per_token", [4.0, 1.0])
-async def test_a_longer_conversation_is_answered_without_its_oldest_turns(
-    tells_numbers, lists_context, bytes_per_token
-):
+async def test_oldest_messages_of_a_long_conversation_are_omitted(tells_numbers, lists_context, bytes_per_token):
     model = ScriptedModel("ok", context_tokens=2048, bytes_per_token=bytes_per_token, tells_numbers=tells_numbers)
     if not lists_context:
         model.hide_context()
@@ -63,20 +61,20 @@ async def test_a_longer_conversation_is_answered_without_its_oldest_turns(
     assert len(model.asked) <= 2
 
 
-async def test_a_single_message_that_is_too_long_is_refused_with_the_servers_sentence():
+async def test_single_message_that_is_too_long_is_refused():
     model = ScriptedModel("never", context_tokens=2048)
     with pytest.raises(ContextTooLong, match="too long"):
         await collect(ContextWindow(model), conversation("x" * 50_000), GenerationParameters())
     assert len(model.asked) < 8
 
 
-async def test_a_long_question_that_just_fits_gets_a_shorter_answer_instead_of_a_refusal():
+async def test_long_question_reduces_the_tokens_of_the_answer():
     model = ScriptedModel("ok", context_tokens=2048, bytes_per_token=4)
     events = await collect(ContextWindow(model), conversation("x" * 6000), GenerationParameters(max_tokens=4096))
     assert TextDelta("ok") in events
 
 
-async def test_the_estimate_learns_from_what_the_server_counted():
+async def test_estimate_learns_from_usage():
     model = ScriptedModel("ok", context_tokens=100_000, bytes_per_token=1)
     window = ContextWindow(model)
     messages = conversation("x" * 40_000, "y" * 40_000, "z" * 1000)
@@ -93,9 +91,7 @@ async def test_the_estimate_learns_from_what_the_server_counted():
     system=st.integers(0, 3000),
     bytes_per_token=st.floats(0.2, 8),
 )
-def test_whatever_the_lengths_the_question_is_kept_and_the_rest_fits(
-    sizes, context, max_tokens, system, bytes_per_token
-):
+def test_question_is_always_sent_and_the_rest_fits(sizes, context, max_tokens, system, bytes_per_token):
     messages = conversation(*("x" * size for size in sizes))
     parameters = GenerationParameters(max_tokens=max_tokens, system_prompt="s" * system)
     found = fit(messages, parameters, context_tokens=context, bytes_per_token=bytes_per_token)
@@ -131,8 +127,8 @@ async def ask(window, messages):
     return [event async for event in window.stream(messages, GenerationParameters())]
 
 
-async def test_images_are_loaded_only_for_messages_that_are_sent_and_once_each():
-    model = ScriptedModel("ok", context_tokens=2048, bytes_per_token=1, sees_images=True, tokens_per_image=100)
+async def test_images_are_loaded_once_and_only_for_messages_that_are_sent():
+    model = ScriptedModel("ok", context_tokens=2048, bytes_per_token=1, supports_images=True, tokens_per_image=100)
     old, *rest, question = conversation(*("word " * 200 for _ in range(9)))
     album = Album()
     await ask(ContextWindow(StoredImages(model, album)), [seen(old, "old"), *rest, seen(question, "a", "b")])
@@ -142,20 +138,20 @@ async def test_images_are_loaded_only_for_messages_that_are_sent_and_once_each()
 
 
 async def test_images_with_data_need_no_loading():
-    model = ScriptedModel("ok", sees_images=True)
+    model = ScriptedModel("ok", supports_images=True)
     question = await Album()(seen(conversation("Which colour?")[0], "a"))
     await ask(ContextWindow(StoredImages(model, None)), [question])
     assert model.asked[0][0] == [question]
 
 
-async def test_a_question_with_images_is_refused_before_anything_is_sent_to_a_model_that_sees_none():
+async def test_question_with_images_is_refused_for_a_model_without_image_support():
     model, album = ScriptedModel("never"), Album()
     with pytest.raises(CannotSee, match=r"Scripted does not support images. Choose a model that does"):
         await ask(ContextWindow(StoredImages(model, album)), [seen(conversation("Which colour?")[0], "a")])
     assert (model.asked, album.asked) == ([], [])
 
 
-async def test_a_conversation_with_images_goes_on_with_a_model_that_sees_none():
+async def test_earlier_images_are_omitted_for_a_model_without_image_support():
     model, album = ScriptedModel("ok"), Album()
     first, answer, question = conversation("", "Red.", "And now in French?")
     await ask(ContextWindow(StoredImages(model, album)), [seen(first, "a"), answer, question])
@@ -165,8 +161,8 @@ async def test_a_conversation_with_images_goes_on_with_a_model_that_sees_none():
     assert album.asked == []
 
 
-async def test_a_server_that_takes_fewer_images_gets_the_newest_from_then_on():
-    model, album = ScriptedModel("ok", sees_images=True, most_images=2), Album()
+async def test_image_limit_of_a_server_is_learned_and_the_newest_are_sent():
+    model, album = ScriptedModel("ok", supports_images=True, most_images=2), Album()
     window = ContextWindow(StoredImages(model, album))
     first, answer, question = conversation("These?", "Cats.", "And these?")
     messages = [seen(first, "a", "b", "c"), answer, seen(question, "d")]
@@ -180,8 +176,8 @@ async def test_a_server_that_takes_fewer_images_gets_the_newest_from_then_on():
         await ask(window, [seen(question, "a", "b", "c")])
 
 
-async def test_the_tokens_of_images_are_learned_from_what_the_server_counts():
-    model = ScriptedModel("ok", context_tokens=4096, bytes_per_token=3, sees_images=True, tokens_per_image=10)
+async def test_tokens_of_images_are_learned_from_usage():
+    model = ScriptedModel("ok", context_tokens=4096, bytes_per_token=3, supports_images=True, tokens_per_image=10)
     model.real_tokens_per_image = 1000
     window = ContextWindow(StoredImages(model, Album()))
     await ask(window, [seen(conversation("One.")[0], "a")])
@@ -192,8 +188,8 @@ async def test_the_tokens_of_images_are_learned_from_what_the_server_counts():
     assert sum(len(message.images) for message in model.asked[0][0]) == 3
 
 
-async def test_a_refusal_for_images_alone_leaves_out_the_oldest():
-    model = ScriptedModel("ok", context_tokens=4096, sees_images=True, tokens_per_image=10)
+async def test_oldest_images_are_omitted_after_a_refusal():
+    model = ScriptedModel("ok", context_tokens=4096, supports_images=True, tokens_per_image=10)
     model.real_tokens_per_image = 1000
     messages = conversation(*("Which colour? " for _ in range(9)))
     events = await ask(

@@ -25,29 +25,29 @@ async def selected(*models, **options):
         await catalog.aclose()
 
 
-async def test_a_model_that_is_ready_answers_itself():
+async def test_ready_model_answers_itself():
     model = await selected(ScriptedModel(id="a"), ScriptedModel(id="b"))
     assert (model.id, model.instead_of) == ("a", "")
 
 
 @pytest.mark.parametrize("chosen", [ScriptedModel(id="a", status=DOWN), UnconfiguredModel("a", "A", fix="set it")])
-async def test_the_first_model_that_is_ready_answers_instead_of_one_that_is_not(chosen):
+async def test_first_ready_model_answers_instead_of_one_that_is_not_ready(chosen):
     model = await selected(chosen, ScriptedModel(id="b", status=DOWN), ScriptedModel(id="c"), ScriptedModel(id="d"))
     assert (model.id, model.instead_of) == ("c", "a")
 
 
-async def test_a_question_with_images_falls_back_to_a_model_that_supports_them():
-    models = ScriptedModel(id="a", status=DOWN), ScriptedModel(id="b"), ScriptedModel(id="c", sees_images=True)
+async def test_question_with_images_falls_back_to_a_model_that_supports_them():
+    models = ScriptedModel(id="a", status=DOWN), ScriptedModel(id="b"), ScriptedModel(id="c", supports_images=True)
     assert (await selected(*models, needs_images=True)).id == "c"
 
 
-async def test_the_chosen_model_answers_where_no_other_one_is_ready():
+async def test_chosen_model_answers_where_no_other_one_is_ready():
     model = await selected(ScriptedModel(id="a", status=DOWN), ScriptedModel(id="b", status=DOWN))
     assert (model.id, model.instead_of) == ("a", "")
 
 
-async def test_a_wrapper_is_in_everything_the_model_that_it_wraps():
-    model = ScriptedModel("ok", context_tokens=4096, sees_images=True)
+async def test_wrapper_delegates_every_member_of_the_protocol():
+    model = ScriptedModel("ok", context_tokens=4096, supports_images=True)
     model.place, model.price, model.unsupported = Place.OWN_GPUS, Price(1, 2), {"top_p": "no"}
     model.writes_titles = False
     wrapper = ModelWrapper(model)

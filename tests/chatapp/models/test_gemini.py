@@ -24,9 +24,9 @@ from hypothesis import strategies as st
 from chatapp.domain.conversation import FinishReason, GenerationParameters, Image, Message, Place, Role, Usage, new_id
 from chatapp.domain.errors import Blocked, ContextTooLong, ModelError, ModelUnavailable, RateLimited
 from chatapp.models import Finish, ModelState, ModelStatus, Price, TextDelta, TimeLimits
-from chatapp.models.gemini import answer as gemini_answer
 from chatapp.models.gemini import genai_compat
 from chatapp.models.gemini import model as gemini_module
+from chatapp.models.gemini import response as gemini_response
 from chatapp.models.gemini.model import DEFAULT_CONTEXT_TOKENS, THINKING_HEADROOM, GeminiModel, contents
 from tests.fakes import gemini_server as fake
 from tests.fakes.gemini_server import HEADERS, RESET, STALL, GeminiServer, Refusal, blocked_prompt, chunk
@@ -132,9 +132,7 @@ def test_turns_strictly_alternate_and_start_and_end_with_the_user(messages: list
 
 
 @given(any_conversation, any_text.filter(str.strip))
-def test_the_last_question_is_always_sent_as_text_that_json_and_utf_8_can_hold(
-    messages: list[Message], question: str
-) -> None:
+def test_last_question_is_always_sent_as_valid_text(messages: list[Message], question: str) -> None:
     turns = contents([*messages, message(Role.USER, question)])
     texts = [part["text"] for turn in turns for part in turn["parts"]]
     assert json.dumps(texts, ensure_ascii=False).encode().decode()
@@ -143,7 +141,7 @@ def test_the_last_question_is_always_sent_as_text_that_json_and_utf_8_can_hold(
     assert texts[-1].endswith(shown)
 
 
-async def test_a_question_goes_to_vertex_ai_with_the_credentials_and_the_parameters(
+async def test_vertex_ai_request_has_credentials_and_parameters(
     make: Callable[..., GeminiModel], server: GeminiServer
 ) -> None:
     history = [message(Role.USER, "Hi"), message(Role.ASSISTANT, "Hello"), message(Role.USER, "שלום 🌍")]
@@ -179,7 +177,7 @@ async def test_a_question_goes_to_vertex_ai_with_the_credentials_and_the_paramet
         ("gemini-4-pro", {}),
     ],
 )
-async def test_temperature_and_top_p_go_only_to_models_that_heed_them(
+async def test_sampling_parameters_are_sent_only_to_models_that_use_them(
     make: Callable[..., GeminiModel], server: GeminiServer, model: str, sent: dict[str, float]
 ) -> None:
     gemini = make(model=model)
@@ -189,9 +187,7 @@ async def test_temperature_and_top_p_go_only_to_models_that_heed_them(
     assert set(gemini.unsupported) == (set() if sent else {"temperature", "top_p"})
 
 
-async def test_pictures_go_before_the_text_of_their_message(
-    make: Callable[..., GeminiModel], server: GeminiServer
-) -> None:
+async def test_images_precede_the_text_of_their_message(make: Callable[..., GeminiModel], server: GeminiServer) -> None:
     picture = Image(id="p", media_type="image/png", width=1, height=1, data=b"\x89PNG")
     history = [
         dataclasses.replace(message(Role.USER, " "), images=(picture,)),
@@ -215,12 +211,12 @@ async def test_pictures_go_before_the_text_of_their_message(
         ({"api_key": ""}, Place.UNKNOWN),
     ],
 )
-def test_gemini_says_where_it_runs(settings: dict[str, str], place: Place) -> None:
+def test_place_is_vertex_ai_or_the_gemini_api(settings: dict[str, str], place: Place) -> None:
     settings = settings or {"project": "demo"}
     assert GeminiModel("gemini", "Gemini", **settings).place is place
 
 
-def test_the_list_price_is_known_for_the_default_model_and_a_setting_replaces_it() -> None:
+def test_default_model_has_a_list_price_that_a_setting_replaces() -> None:
     usage = Usage(prompt_tokens=1_000_000, completion_tokens=100_000)
     price = GeminiModel("gemini", "Gemini").price
     assert price is not None
@@ -230,7 +226,7 @@ def test_the_list_price_is_known_for_the_default_model_and_a_setting_replaces_it
     assert price.of(Usage(prompt_tokens=3)) is None
 
 
-async def test_without_a_project_the_key_goes_to_the_gemini_api_in_a_header_and_not_in_the_address(
+async def test_gemini_api_key_is_sent_in_a_header_and_not_in_the_url(
     make: Callable[..., GeminiModel], server: GeminiServer
 ) -> None:
     events = await answer_of(make(api_key=API_KEY, model="gemini-x"), system_prompt="  \n")
@@ -241,7 +237,7 @@ async def test_without_a_project_the_key_goes_to_the_gemini_api_in_a_header_and_
     assert text_of(events) == fake.DEFAULT_ANSWER
 
 
-async def test_a_project_wins_over_a_key_of_the_environment(
+async def test_project_takes_precedence_over_a_key(
     make: Callable[..., GeminiModel], server: GeminiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GOOGLE_API_KEY", "another")
@@ -253,9 +249,7 @@ async def test_a_project_wins_over_a_key_of_the_environment(
 # --- The answer ---
 
 
-async def test_text_arrives_while_the_model_still_writes(
-    make: Callable[..., GeminiModel], server: GeminiServer
-) -> None:
+async def test_text_is_streamed_before_the_answer_ends(make: Callable[..., GeminiModel], server: GeminiServer) -> None:
     server.will_answer(chunk("first "), 0.3, chunk("second", finish="STOP"))
     model = make()
     await model.start()
@@ -265,7 +259,9 @@ async def test_text_arrives_while_the_model_still_writes(
     assert arrivals[1][1] - arrivals[0][1] > 0.2
 
 
-async def test_usage_comes_once_and_leaves_thinking_out(make: Callable[..., GeminiModel], server: GeminiServer) -> None:
+async def test_usage_is_yielded_once_without_thinking_tokens(
+    make: Callable[..., GeminiModel], server: GeminiServer
+) -> None:
     server.will_answer(
         chunk("a", prompt_tokens=9, answer_tokens=1),
         chunk("b", prompt_tokens=9, answer_tokens=3, thinking_tokens=40),
@@ -288,10 +284,10 @@ async def test_usage_after_the_finish_reason_still_counts(
 
 
 @pytest.mark.parametrize("after", [STALL, RESET])
-async def test_an_answer_that_has_finished_is_whole_whatever_happens_next(
+async def test_failure_after_the_finish_reason_is_ignored(
     make: Callable[..., GeminiModel], server: GeminiServer, monkeypatch: pytest.MonkeyPatch, after: str
 ) -> None:
-    monkeypatch.setattr(gemini_module, "_STRAGGLER_SECONDS", 0.1)
+    monkeypatch.setattr(gemini_module, "_AFTER_FINISH_SECONDS", 0.1)
     server.will_answer(chunk("whole", finish="STOP"), 0.02, after)
     assert await answer_of(make()) == [TextDelta("whole"), Finish(FinishReason.STOP)]
 
@@ -305,7 +301,7 @@ async def test_thoughts_and_chunks_without_text_are_not_shown(
     assert await answer_of(make()) == [TextDelta("Yes"), Finish(FinishReason.STOP)]
 
 
-async def test_text_is_cleaned_of_what_no_store_can_hold(
+async def test_invalid_characters_of_the_text_are_replaced(
     make: Callable[..., GeminiModel], server: GeminiServer
 ) -> None:
     server.will_answer(chunk("a\0b \ud800 \u2028 שלום 🌍", finish="STOP"))
@@ -313,7 +309,7 @@ async def test_text_is_cleaned_of_what_no_store_can_hold(
 
 
 @pytest.mark.parametrize("reason", ["MAX_TOKENS", "CONTINUATION"])
-async def test_an_answer_that_reached_its_limit_says_so_and_is_not_continued(
+async def test_answer_at_max_tokens_has_finish_reason_length(
     make: Callable[..., GeminiModel], server: GeminiServer, reason: str
 ) -> None:
     last = chunk("cut", finish=reason)
@@ -345,7 +341,7 @@ STOPPED = {
 
 
 @pytest.mark.parametrize(("reason", "sentence"), STOPPED.items())
-async def test_an_answer_that_was_stopped_says_why_and_keeps_its_text_and_usage(
+async def test_blocked_answer_keeps_its_text_and_usage(
     make: Callable[..., GeminiModel], server: GeminiServer, reason: str, sentence: str
 ) -> None:
     server.will_answer(chunk("So far"), chunk(finish=reason, prompt_tokens=3, answer_tokens=2))
@@ -356,22 +352,20 @@ async def test_an_answer_that_was_stopped_says_why_and_keeps_its_text_and_usage(
     assert events == [TextDelta("So far"), Usage(prompt_tokens=3, completion_tokens=2)]
 
 
-def test_every_finish_reason_the_sdk_knows_has_its_own_words() -> None:
+def test_every_finish_reason_of_the_sdk_has_a_sentence() -> None:
     from google.genai.types import BlockedReason
     from google.genai.types import FinishReason as Known
 
-    named = {*gemini_answer._ANSWER_STOPPED, *gemini_answer._ENDS, "FINISH_REASON_UNSPECIFIED"}
+    named = {*gemini_response._ANSWER_STOPPED, *gemini_response._ENDS, "FINISH_REASON_UNSPECIFIED"}
     assert {reason.value for reason in Known} - named == set()
-    assert {reason.value for reason in BlockedReason} - {*gemini_answer._PROMPT_BLOCKED} == {
+    assert {reason.value for reason in BlockedReason} - {*gemini_response._PROMPT_BLOCKED} == {
         "BLOCKED_REASON_UNSPECIFIED"
     }
 
 
 # The SDK warns of every value that is newer than itself (google-genai 3.4, _common.py, CaseInSensitiveEnum).
 @pytest.mark.filterwarnings("ignore:.* is not a valid (FinishReason|BlockedReason):UserWarning")
-async def test_reasons_of_the_future_are_named_as_they_are(
-    make: Callable[..., GeminiModel], server: GeminiServer
-) -> None:
+async def test_unknown_finish_reasons_are_named(make: Callable[..., GeminiModel], server: GeminiServer) -> None:
     server.will_answer(chunk(finish="COSMIC_RAYS"))
     server.will_answer(blocked_prompt("FULL_MOON"))
     model = make()
@@ -398,7 +392,7 @@ async def test_reasons_of_the_future_are_named_as_they_are(
         ("OTHER", "Google rejected the question without a reason. Rephrase it, or ask in another language."),
     ],
 )
-async def test_a_question_that_was_refused_says_why(
+async def test_blocked_prompt_has_a_reason(
     make: Callable[..., GeminiModel], server: GeminiServer, reason: str, sentence: str
 ) -> None:
     server.will_answer(blocked_prompt(reason))
@@ -438,7 +432,7 @@ async def test_a_question_that_was_refused_says_why(
         ),
     ],
 )
-async def test_no_answer_ends_in_silence(
+async def test_answer_without_text_is_an_error(
     make: Callable[..., GeminiModel], server: GeminiServer, steps: list[Any], sentence: str
 ) -> None:
     server.will_answer(*steps)
@@ -448,7 +442,7 @@ async def test_no_answer_ends_in_silence(
     assert len(server.streams()) == 1
 
 
-async def test_the_log_learns_what_happened_and_nothing_of_what_was_said(
+async def test_log_has_the_cause_and_no_text_of_the_conversation(
     make: Callable[..., GeminiModel], server: GeminiServer
 ) -> None:
     server.will_refuse(
@@ -466,7 +460,7 @@ async def test_the_log_learns_what_happened_and_nothing_of_what_was_said(
 # --- Thinking ---
 
 
-async def test_the_model_may_think_on_top_of_max_tokens(make: Callable[..., GeminiModel], server: GeminiServer) -> None:
+async def test_thinking_budget_is_added_to_max_tokens(make: Callable[..., GeminiModel], server: GeminiServer) -> None:
     await answer_of(make(thinking_tokens=512), max_tokens=100)
     config = server.requests[0].body["generationConfig"]
     assert config["maxOutputTokens"] == 612
@@ -482,7 +476,7 @@ async def test_the_model_may_think_on_top_of_max_tokens(make: Callable[..., Gemi
         "Unable to submit request because The model does not support setting thinking_budget to 0",
     ],
 )
-async def test_a_model_that_refuses_the_budget_gets_head_room_instead_and_is_remembered(
+async def test_refused_thinking_budget_becomes_headroom_from_then_on(
     make: Callable[..., GeminiModel], server: GeminiServer, words: str
 ) -> None:
     server.will_refuse(Refusal(400, "INVALID_ARGUMENT", words))
@@ -495,9 +489,7 @@ async def test_a_model_that_refuses_the_budget_gets_head_room_instead_and_is_rem
     assert limits == [100, 100 + THINKING_HEADROOM, 100 + THINKING_HEADROOM]
 
 
-async def test_a_refusal_that_goes_on_about_thinking_is_not_asked_forever(
-    make: Callable[..., GeminiModel], server: GeminiServer
-) -> None:
+async def test_repeated_refusal_of_thinking_is_an_error(make: Callable[..., GeminiModel], server: GeminiServer) -> None:
     server.will_refuse(fake.THINKING_REFUSED, times=9)
     error, _ = await failure_of(make())
     assert str(error) == (
@@ -507,7 +499,7 @@ async def test_a_refusal_that_goes_on_about_thinking_is_not_asked_forever(
 
 
 @pytest.mark.parametrize("counted", [True, False])
-async def test_max_tokens_is_kept_where_the_server_was_allowed_more(
+async def test_max_tokens_is_enforced_where_the_server_has_headroom(
     make: Callable[..., GeminiModel], server: GeminiServer, counted: bool
 ) -> None:
     server.will_refuse(fake.THINKING_REFUSED)
@@ -520,7 +512,7 @@ async def test_max_tokens_is_kept_where_the_server_was_allowed_more(
     assert await server.disconnected()
 
 
-async def test_where_the_server_keeps_max_tokens_itself_nothing_is_cut_here(
+async def test_max_tokens_of_the_server_is_not_cut_again(
     make: Callable[..., GeminiModel], server: GeminiServer
 ) -> None:
     server.will_answer(chunk("one ", answer_tokens=2), chunk("two", finish="STOP", answer_tokens=3))
@@ -532,7 +524,7 @@ async def test_where_the_server_keeps_max_tokens_itself_nothing_is_cut_here(
     ]
 
 
-async def test_a_model_that_ignores_the_budget_and_thinks_it_all_away_is_asked_again_with_head_room(
+async def test_answer_of_thoughts_alone_is_retried_with_headroom(
     make: Callable[..., GeminiModel], server: GeminiServer
 ) -> None:
     server.will_answer(chunk(finish="MAX_TOKENS", prompt_tokens=5, thinking_tokens=16))
@@ -553,14 +545,14 @@ async def test_a_model_that_ignores_the_budget_and_thinks_it_all_away_is_asked_a
 # --- Time ---
 
 
-async def test_a_model_that_does_not_begin_is_given_up(make: Callable[..., GeminiModel], server: GeminiServer) -> None:
+async def test_first_token_timeout_ends_the_answer(make: Callable[..., GeminiModel], server: GeminiServer) -> None:
     server.will_answer(STALL)
     error, _ = await failure_of(make(limits=TimeLimits(first_token=0.3)))
     assert isinstance(error, ModelUnavailable)
     assert str(error) == ("Gemini did not start to answer within 0.3 seconds. Send the question again, or shorten it.")
 
 
-async def test_thoughts_and_empty_chunks_are_not_a_beginning(
+async def test_thoughts_and_empty_chunks_do_not_reset_the_first_token_timeout(
     make: Callable[..., GeminiModel], server: GeminiServer
 ) -> None:
     server.will_answer(*[step for _ in range(40) for step in (chunk(thought="Hm"), 0.02)], chunk("late", finish="STOP"))
@@ -569,9 +561,7 @@ async def test_thoughts_and_empty_chunks_are_not_a_beginning(
     assert await server.disconnected()
 
 
-async def test_a_model_that_stops_halfway_is_given_up_and_the_text_so_far_stays(
-    make: Callable[..., GeminiModel], server: GeminiServer
-) -> None:
+async def test_timeout_between_tokens_keeps_the_text(make: Callable[..., GeminiModel], server: GeminiServer) -> None:
     server.will_answer(chunk("So far"), STALL)
     error, text = await failure_of(make(limits=TimeLimits(between_tokens=0.1)))
     assert str(error) == (
@@ -581,15 +571,13 @@ async def test_a_model_that_stops_halfway_is_given_up_and_the_text_so_far_stays(
     assert await server.disconnected()
 
 
-async def test_a_slow_but_steady_answer_is_not_given_up(make: Callable[..., GeminiModel], server: GeminiServer) -> None:
+async def test_slow_steady_answer_does_not_time_out(make: Callable[..., GeminiModel], server: GeminiServer) -> None:
     server.seconds_between_words = 0.03  # eight words: together longer than the limit
     events = await answer_of(make(limits=TimeLimits(between_tokens=0.2)))
     assert text_of(events) == fake.DEFAULT_ANSWER
 
 
-async def test_a_slow_reader_is_not_taken_for_a_slow_model(
-    make: Callable[..., GeminiModel], server: GeminiServer
-) -> None:
+async def test_slow_reader_does_not_cause_a_timeout(make: Callable[..., GeminiModel], server: GeminiServer) -> None:
     server.will_answer(chunk("a"), 0.02, chunk("b"), 0.02, chunk("c", finish="STOP"))
     text = ""
     async for event in ask(make(limits=TimeLimits(between_tokens=0.1))):
@@ -599,7 +587,7 @@ async def test_a_slow_reader_is_not_taken_for_a_slow_model(
     assert text == "abc"
 
 
-async def test_a_server_that_accepts_no_connection_is_given_up_after_the_connect_limit(
+async def test_connect_timeout_ends_the_request(
     make: Callable[..., GeminiModel],
 ) -> None:
     with socket.socket() as full, ExitStack() as clients:
@@ -620,7 +608,7 @@ async def test_a_server_that_accepts_no_connection_is_given_up_after_the_connect
 # --- Stopping ---
 
 
-async def test_closing_the_generator_ends_the_request(make: Callable[..., GeminiModel], server: GeminiServer) -> None:
+async def test_closing_the_generator_closes_the_request(make: Callable[..., GeminiModel], server: GeminiServer) -> None:
     server.will_answer(chunk("one "), STALL)
     model = make()
     async with aclosing(ask(model)) as events:
@@ -631,7 +619,7 @@ async def test_closing_the_generator_ends_the_request(make: Callable[..., Gemini
 
 
 @pytest.mark.parametrize("steps", [(STALL,), (HEADERS, STALL), (chunk("one "), STALL)])
-async def test_cancelling_the_reader_ends_the_request(
+async def test_cancelling_the_reader_closes_the_request(
     make: Callable[..., GeminiModel], server: GeminiServer, steps: tuple[Any, ...]
 ) -> None:
     server.will_answer(*steps)
@@ -646,7 +634,7 @@ async def test_cancelling_the_reader_ends_the_request(
     assert await server.disconnected(within=1)
 
 
-async def test_a_finished_answer_leaves_its_connection_to_the_next(
+async def test_connection_is_reused_after_a_complete_answer(
     make: Callable[..., GeminiModel], server: GeminiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connects = 0
@@ -668,7 +656,7 @@ async def test_a_finished_answer_leaves_its_connection_to_the_next(
 
 
 @pytest.mark.parametrize("refusal", [fake.OVERLOADED, fake.INTERNAL, fake.DEADLINE_EXCEEDED, Refusal(502, "", "")])
-async def test_a_failure_at_google_is_asked_again_before_anybody_notices(
+async def test_server_error_is_retried(
     make: Callable[..., GeminiModel], server: GeminiServer, refusal: Refusal
 ) -> None:
     server.will_refuse(refusal, times=2)
@@ -676,7 +664,7 @@ async def test_a_failure_at_google_is_asked_again_before_anybody_notices(
     assert len(server.streams()) == 3
 
 
-async def test_a_connection_that_breaks_before_the_answer_is_tried_again(
+async def test_lost_connection_before_the_answer_is_retried(
     make: Callable[..., GeminiModel], server: GeminiServer
 ) -> None:
     server.will_answer(RESET)
@@ -686,16 +674,14 @@ async def test_a_connection_that_breaks_before_the_answer_is_tried_again(
 
 
 @pytest.mark.parametrize("end", [RESET, fake.OVERLOADED.body(), fake.THINKING_REFUSED.body()])
-async def test_an_answer_that_has_begun_is_never_asked_for_again(
-    make: Callable[..., GeminiModel], server: GeminiServer, end: Any
-) -> None:
+async def test_no_retry_after_the_first_chunk(make: Callable[..., GeminiModel], server: GeminiServer, end: Any) -> None:
     server.will_answer(chunk("Hel"), 0.02, end)
     _, text = await failure_of(make())
     assert text == "Hel"
     assert len(server.streams()) == 1
 
 
-async def test_asking_again_ends_with_the_first_token_limit(
+async def test_first_token_timeout_includes_retries(
     make: Callable[..., GeminiModel], server: GeminiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gemini_module, "RETRY_SECONDS", (5.0, 5.0))
@@ -708,7 +694,7 @@ async def test_asking_again_ends_with_the_first_token_limit(
     assert time.monotonic() - started < 2
 
 
-async def test_without_a_network_it_says_so_soon(make: Callable[..., GeminiModel]) -> None:
+async def test_missing_network_is_reported_quickly(make: Callable[..., GeminiModel]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as gone:
         nobody = f"http://127.0.0.1:{gone.getsockname()[1]}"
     model = make(base_url=nobody)
@@ -845,7 +831,7 @@ GEMINI_API: list[tuple[Refusal, type[ModelError], str]] = [
 
 
 @pytest.mark.parametrize(("refusal", "kind", "sentence"), VERTEX)
-async def test_vertex_ai_refusals_say_what_to_do_and_are_not_asked_again(
+async def test_vertex_ai_refusals_name_the_fix_and_are_not_retried(
     make: Callable[..., GeminiModel], server: GeminiServer, refusal: Refusal, kind: type[ModelError], sentence: str
 ) -> None:
     server.will_refuse(refusal)
@@ -857,7 +843,7 @@ async def test_vertex_ai_refusals_say_what_to_do_and_are_not_asked_again(
 
 
 @pytest.mark.parametrize(("refusal", "kind", "sentence"), GEMINI_API)
-async def test_gemini_api_refusals_say_what_to_do_and_are_not_asked_again(
+async def test_gemini_api_refusals_name_the_fix_and_are_not_retried(
     make: Callable[..., GeminiModel], server: GeminiServer, refusal: Refusal, kind: type[ModelError], sentence: str
 ) -> None:
     server.will_refuse(refusal)
@@ -878,7 +864,7 @@ async def test_gemini_api_refusals_say_what_to_do_and_are_not_asked_again(
         ),
     ],
 )
-async def test_failures_at_google_are_told_after_three_attempts_and_no_more(
+async def test_server_errors_are_reported_after_three_attempts(
     make: Callable[..., GeminiModel], server: GeminiServer, refusal: Refusal, sentence: str
 ) -> None:
     server.will_refuse(refusal, times=9)
@@ -900,7 +886,7 @@ async def test_failures_at_google_are_told_after_three_attempts_and_no_more(
         ("Request payload size exceeds the limit: 20971520 bytes.", (None, None)),
     ],
 )
-async def test_a_prompt_that_is_too_long_tells_its_size_where_google_does(
+async def test_prompt_that_is_too_long_has_its_size_where_google_reports_it(
     make: Callable[..., GeminiModel], server: GeminiServer, words: str, counts: tuple[int | None, int | None]
 ) -> None:
     server.will_refuse(Refusal(400, "INVALID_ARGUMENT", words))
@@ -919,7 +905,7 @@ async def test_a_prompt_that_is_too_long_tells_its_size_where_google_does(
         b'{"error":{"details":[{"metadata":7}]}}',
     ],
 )
-async def test_a_proxy_that_answers_for_google_is_survived(body: bytes) -> None:
+async def test_response_of_a_proxy_is_an_error(body: bytes) -> None:
     from aiohttp import web
 
     async def refuse(_: web.Request) -> web.Response:
@@ -942,7 +928,7 @@ async def test_a_proxy_that_answers_for_google_is_survived(body: bytes) -> None:
 # --- Credentials ---
 
 
-async def test_without_application_default_credentials_it_says_how_to_get_some(server: GeminiServer) -> None:
+async def test_missing_credentials_name_the_login_command(server: GeminiServer) -> None:
     model = GeminiModel("gemini", "Gemini", project="demo", base_url=server.url)
     error, _ = await failure_of(model)
     assert str(error) == f"This computer has no Google Cloud credentials. {LOGIN}"
@@ -953,7 +939,7 @@ async def test_without_application_default_credentials_it_says_how_to_get_some(s
     assert server.requests == []
 
 
-async def test_credentials_that_expired_for_good_say_how_to_renew_them(
+async def test_expired_credentials_name_the_login_command(
     make: Callable[..., GeminiModel], server: GeminiServer
 ) -> None:
     withdrawn = google.oauth2.credentials.Credentials(
@@ -973,16 +959,14 @@ async def test_credentials_that_expired_for_good_say_how_to_renew_them(
 # --- The state ---
 
 
-async def test_a_model_that_can_answer_is_ready_and_asking_costs_nothing(
-    make: Callable[..., GeminiModel], server: GeminiServer
-) -> None:
+async def test_status_counts_tokens_and_is_ready(make: Callable[..., GeminiModel], server: GeminiServer) -> None:
     model = make()
     assert await model.status() == ModelStatus(ModelState.READY)
     assert [request.operation for request in server.requests] == ["countTokens"]
     assert model.context_tokens == DEFAULT_CONTEXT_TOKENS
 
 
-async def test_the_gemini_api_tells_the_models_context_once(
+async def test_context_size_is_read_once_from_the_gemini_api(
     make: Callable[..., GeminiModel], server: GeminiServer
 ) -> None:
     server.input_token_limit = 32_768
@@ -1009,7 +993,7 @@ async def test_the_gemini_api_tells_the_models_context_once(
         (fake.OVERLOADED, "Gemini is overloaded", "try again in a minute"),
     ],
 )
-async def test_a_model_that_cannot_answer_says_why_and_what_would_help(
+async def test_status_of_a_failing_model_has_reason_and_fix(
     make: Callable[..., GeminiModel], server: GeminiServer, refusal: Refusal, reason: str, fix: str
 ) -> None:
     server.refusal = refusal
@@ -1019,7 +1003,7 @@ async def test_a_model_that_cannot_answer_says_why_and_what_would_help(
     assert await model.status() == ModelStatus(ModelState.READY)
 
 
-async def test_a_status_takes_seconds_at_most(
+async def test_status_has_a_timeout(
     make: Callable[..., GeminiModel], server: GeminiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gemini_module, "STATUS_SECONDS", 0.3)
@@ -1031,7 +1015,7 @@ async def test_a_status_takes_seconds_at_most(
     assert time.monotonic() - started < 2
 
 
-async def test_without_project_and_key_it_is_not_set_up_and_says_what_to_set() -> None:
+async def test_without_project_and_key_it_is_not_set_up() -> None:
     model = GeminiModel("gemini", "Gemini")
     fix = "set GOOGLE_CLOUD_PROJECT for Gemini on Vertex AI, or GEMINI_API_KEY for the Gemini API, and restart the chat"
     assert await model.status() == ModelStatus(ModelState.NOT_SET_UP, "not set up", fix)
@@ -1058,9 +1042,7 @@ sys.exit(any(name.startswith(("google.genai", "google.auth")) for name in sys.mo
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
-async def test_the_import_does_not_hold_up_the_other_users(
-    make: Callable[..., GeminiModel], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_sdk_is_imported_in_a_thread(make: Callable[..., GeminiModel], monkeypatch: pytest.MonkeyPatch) -> None:
     making: list[threading.Thread] = []
     make_client = GeminiModel._make_client
 
@@ -1075,7 +1057,7 @@ async def test_the_import_does_not_hold_up_the_other_users(
     assert making[0] is not threading.main_thread()
 
 
-async def test_answers_do_not_mix(make: Callable[..., GeminiModel], server: GeminiServer) -> None:
+async def test_concurrent_answers_do_not_mix(make: Callable[..., GeminiModel], server: GeminiServer) -> None:
     for letter in "abcdef":
         server.will_answer(*[step for _ in range(5) for step in (chunk(letter), 0.01)], chunk(letter, finish="STOP"))
     model = make()
@@ -1083,7 +1065,7 @@ async def test_answers_do_not_mix(make: Callable[..., GeminiModel], server: Gemi
     assert sorted(text_of(answer) for answer in answers) == [letter * 6 for letter in "abcdef"]
 
 
-async def test_a_model_serves_two_event_loops(make: Callable[..., GeminiModel]) -> None:
+async def test_model_serves_two_event_loops(make: Callable[..., GeminiModel]) -> None:
     model = make()
 
     async def elsewhere() -> str:
@@ -1096,7 +1078,7 @@ async def test_a_model_serves_two_event_loops(make: Callable[..., GeminiModel]) 
     assert text_of(await answer_of(model)) == fake.DEFAULT_ANSWER
 
 
-async def test_closing_ends_running_answers_with_an_error_and_the_model_can_be_used_again(
+async def test_closed_model_ends_running_answers_and_can_be_used_again(
     make: Callable[..., GeminiModel], server: GeminiServer
 ) -> None:
     server.will_answer(chunk("one "), STALL)

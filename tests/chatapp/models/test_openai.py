@@ -97,7 +97,7 @@ async def until(condition):
 
 
 @FLAVORS
-async def test_an_answer_arrives_whole_with_its_end_and_its_usage(connect, flavor):
+async def test_complete_answer_has_finish_reason_and_usage(connect, flavor):
     async with FakeOpenAIServer(flavor=flavor, answer=["Hel", "lo", "!"]) as server:
         events = await ask(connect(server), temperature=0.5, top_p=0.8, max_tokens=7, system_prompt="Be kind.")
     assert text_of(events) == "Hello!"
@@ -115,7 +115,7 @@ async def test_an_answer_arrives_whole_with_its_end_and_its_usage(connect, flavo
     ]
 
 
-async def test_the_first_words_come_at_once_and_later_ones_together_with_their_neighbours(connect):
+async def test_first_text_comes_at_once_and_later_text_in_batches(connect):
     words = [f"{number} " for number in range(60)]
     async with FakeOpenAIServer(answer=words, tokens_per_second=100) as server:
         events = await ask(connect(server))
@@ -125,7 +125,7 @@ async def test_the_first_words_come_at_once_and_later_ones_together_with_their_n
     assert len(texts[0]) < len(max(texts, key=len))
 
 
-async def test_an_answer_that_reaches_max_tokens_says_so(connect):
+async def test_answer_at_max_tokens_has_finish_reason_length(connect):
     async with FakeOpenAIServer(answer=["one ", "two ", "three"]) as server:
         events = await ask(connect(server), max_tokens=2)
     assert text_of(events) == "one two "
@@ -133,7 +133,7 @@ async def test_an_answer_that_reaches_max_tokens_says_so(connect):
 
 
 @pytest.mark.parametrize("suffix", ["", "/", "/v1", "/v1/"])
-async def test_the_address_may_be_written_in_every_usual_way(connect, suffix):
+async def test_address_is_accepted_with_and_without_v1(connect, suffix):
     async with FakeOpenAIServer() as server:
         assert text_of(await ask(connect(server.url + suffix))) == "Hello from the fake."
 
@@ -141,13 +141,13 @@ async def test_the_address_may_be_written_in_every_usual_way(connect, suffix):
 @pytest.mark.parametrize(
     "url", ["localhost:8000", "ftp://host", "http://", "http://user:secret@host", "http://h/?a=b", ""]
 )
-def test_an_address_that_can_never_work_is_refused_at_once_and_names_the_setting(url):
+def test_invalid_address_is_refused_with_its_setting(url):
     with pytest.raises(ValueError, match="Check CHAT_GEMMA_URL") as caught:
         OpenAICompatibleModel("gemma", "Gemma", url)
     assert "secret" not in str(caught.value)
 
 
-async def test_a_key_is_sent_as_a_bearer_token_and_none_sends_no_header(connect):
+async def test_key_is_sent_as_a_bearer_token(connect):
     async with FakeOpenAIServer(api_key=KEY) as server:
         assert await ask(connect(server, api_key=f"{KEY}\n"))  # as a mounted secret ends
         assert {headers["Authorization"] for headers in server.headers} == {f"Bearer {KEY}"}
@@ -157,13 +157,13 @@ async def test_a_key_is_sent_as_a_bearer_token_and_none_sends_no_header(connect)
 
 
 @pytest.mark.parametrize("key", ["two\nlines", "мой ключ"])
-def test_a_key_that_no_header_can_carry_is_refused_without_being_shown(key):
+def test_invalid_key_is_refused_without_being_shown(key):
     with pytest.raises(ValueError, match="CHAT_GEMMA_API_KEY") as caught:
         OpenAICompatibleModel("gemma", "Gemma", "http://localhost", api_key=key)
     assert key not in str(caught.value)
 
 
-async def test_max_tokens_never_exceeds_the_context_which_vllm_refuses(connect):
+async def test_max_tokens_never_exceeds_the_context(connect):
     async with FakeOpenAIServer(context_tokens=100) as server:
         model = connect(server)
         assert model.context_tokens is None
@@ -172,7 +172,7 @@ async def test_max_tokens_never_exceeds_the_context_which_vllm_refuses(connect):
 
 
 @FLAVORS
-async def test_the_context_size_is_read_from_the_list_of_models_unless_it_is_given(connect, flavor):
+async def test_context_size_comes_from_the_list_of_models_unless_set(connect, flavor):
     async with FakeOpenAIServer(flavor=flavor, context_tokens=1234) as server:
         listed, given = connect(server), connect(server, context_tokens=500)
         await listed.status()
@@ -184,7 +184,7 @@ async def test_the_context_size_is_read_from_the_list_of_models_unless_it_is_giv
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
-async def test_a_stream_may_be_cut_anywhere_even_inside_a_character(connect, size):
+async def test_stream_may_be_cut_anywhere_even_inside_a_character(connect, size):
     text = "שלום 👋🏽 été\r\n"
     events = [delta(None), delta(text, ensure="x"), delta("", "stop")]
     raw = b"".join(f"data: {json.dumps(event, ensure_ascii=False)}\n\n".encode() for event in events)
@@ -204,12 +204,12 @@ async def test_a_stream_may_be_cut_anywhere_even_inside_a_character(connect, siz
     ],
     ids=["CRLF, no space", "comment and fields", "two data lines", "BOM, CR", "no last line end", "only DONE"],
 )
-async def test_every_way_to_write_events_is_understood(connect, raw):
+async def test_every_format_of_events_is_parsed(connect, raw):
     async with FakeOpenAIServer(script=[Reply(raw=[raw])]) as server:
         assert text_of(await ask(connect(server))) == "Hi"
 
 
-async def test_a_surrogate_pair_in_two_deltas_becomes_one_character_and_half_a_pair_a_question_mark(connect):
+async def test_surrogate_pair_in_two_deltas_becomes_one_character(connect):
     pieces = ["a\ud83d", "\ude00b", "c\ud83d", "d", "\0", "e\ud83d"]
     async with FakeOpenAIServer(script=[Reply(pieces=pieces)]) as server:
         events = await ask(connect(server))
@@ -218,14 +218,14 @@ async def test_a_surrogate_pair_in_two_deltas_becomes_one_character_and_half_a_p
 
 
 @pytest.mark.parametrize("name", ["reasoning", "reasoning_content"])
-async def test_reasoning_is_not_shown_and_counts_as_progress(connect, name):
+async def test_reasoning_is_not_shown_and_resets_the_timeout(connect, name):
     raw = [*sse(*[delta(None, **{name: "hm"})] * 6), *sse(delta("Yes", "stop"))]  # 0.42 s in all
     async with FakeOpenAIServer(script=[Reply(raw=raw, seconds_between=0.06)]) as server:
         limits = TimeLimits(first_token=0.3, between_tokens=0.3)
         assert text_of(await ask(connect(server, limits=limits))) == "Yes"
 
 
-async def test_usage_in_every_chunk_is_told_once_with_the_last_numbers(connect):
+async def test_usage_in_every_chunk_is_yielded_once(connect):
     counted = [
         {**delta(piece), "usage": {"prompt_tokens": 3, "completion_tokens": n}} for n, piece in enumerate("ab", 1)
     ]
@@ -234,13 +234,13 @@ async def test_usage_in_every_chunk_is_told_once_with_the_last_numbers(connect):
     assert [event for event in events if isinstance(event, Usage)] == [Usage(prompt_tokens=3, completion_tokens=2)]
 
 
-async def test_a_whole_answer_is_not_spoiled_by_a_connection_that_breaks_after_it(connect):
+async def test_lost_connection_after_the_finish_reason_is_ignored(connect):
     async with FakeOpenAIServer(script=[Reply(raw=sse(delta("Hi", "stop")), ending="reset")]) as server:
         assert await ask(connect(server)) == [TextDelta("Hi"), Finish(FinishReason.STOP)]
 
 
-async def test_a_whole_answer_does_not_wait_for_a_server_that_never_ends_the_stream(connect, monkeypatch):
-    monkeypatch.setattr(openai_compatible, "_STRAGGLER_SECONDS", 0.05)
+async def test_complete_answer_does_not_wait_for_the_end_of_the_stream(connect, monkeypatch):
+    monkeypatch.setattr(openai_compatible, "_AFTER_FINISH_SECONDS", 0.05)
     for raw in (sse(delta("Hi", "stop")), sse(delta("Hi", "stop"), "[DONE]")):
         async with FakeOpenAIServer(script=[Reply(raw=raw, ending="stall")]) as server, asyncio.timeout(1):
             assert text_of(await ask(connect(server))) == "Hi"
@@ -250,7 +250,7 @@ async def test_a_whole_answer_does_not_wait_for_a_server_that_never_ends_the_str
 
 
 @FLAVORS
-async def test_a_prompt_over_the_context_is_too_long_with_the_numbers_that_are_known(connect, flavor):
+async def test_prompt_over_the_context_is_an_error_with_the_known_numbers(connect, flavor):
     async with FakeOpenAIServer(flavor=flavor, context_tokens=10) as server:
         _, error = await ask_in_vain(connect(server), ContextTooLong, "word " * 11)
     assert error.context_tokens == 10
@@ -258,20 +258,20 @@ async def test_a_prompt_over_the_context_is_too_long_with_the_numbers_that_are_k
     assert "at most 10" in str(error)
 
 
-async def test_a_prompt_that_fills_vllms_context_to_the_last_token_is_too_long(connect):
+async def test_prompt_that_fills_the_context_of_vllm_is_too_long(connect):
     async with FakeOpenAIServer(context_tokens=10) as server:
         _, error = await ask_in_vain(connect(server), ContextTooLong, "word " * 10, max_tokens=1)
     assert "max_tokens" in error.detail
 
 
-async def test_a_context_error_without_any_name_for_it_is_told_by_its_words(connect):
+async def test_context_error_is_recognized_by_its_message(connect):
     words = {"error": "Trying to keep the first 5000 tokens when context length is only 4096 tokens"}  # LM Studio
     async with FakeOpenAIServer(script=[Reply(status=400, body=words)]) as server:
         await ask_in_vain(connect(server), ContextTooLong)
 
 
 @pytest.mark.parametrize("parameter", ["temperature", "top_p"])
-async def test_a_parameter_that_vllm_does_not_accept_is_named_and_the_question_is_not(connect, parameter):
+async def test_refused_parameter_is_named_without_its_value(connect, parameter):
     echo = {"message": f"got {QUESTION}", "type": QUESTION, "param": f"body.{parameter}", "code": 400}
     async with FakeOpenAIServer(script=[Reply(status=400, body={"error": echo})]) as server:
         _, error = await ask_in_vain(connect(server), ModelUnavailable)
@@ -279,7 +279,7 @@ async def test_a_parameter_that_vllm_does_not_accept_is_named_and_the_question_i
         assert len(server.requests) == 1
 
 
-async def test_a_model_that_vllm_does_not_have_is_named_with_its_setting_and_llama_cpp_takes_any_name(connect):
+async def test_unknown_model_is_named_with_its_setting(connect):
     async with FakeOpenAIServer(flavor="vllm") as server:
         _, error = await ask_in_vain(connect(server, model="nope", model_setting="MY_MODEL"), ModelUnavailable)
         assert "'nope'" in str(error)
@@ -293,7 +293,7 @@ async def test_a_model_that_vllm_does_not_have_is_named_with_its_setting_and_lla
         assert (await connect(server, model="nope").status()).state is ModelState.READY
 
 
-async def test_llama_cpp_that_is_still_loading_is_loading_and_is_not_asked_again(connect):
+async def test_loading_server_is_loading_and_not_retried(connect):
     async with FakeOpenAIServer(flavor="llama.cpp") as server:
         server.loading = True
         model = connect(server)
@@ -305,7 +305,7 @@ async def test_llama_cpp_that_is_still_loading_is_loading_and_is_not_asked_again
 
 
 @FLAVORS
-async def test_a_wrong_key_and_a_missing_one_are_told_apart_whatever_shape_the_error_has(connect, flavor):
+async def test_wrong_and_missing_key_have_different_errors(connect, flavor):
     async with FakeOpenAIServer(flavor=flavor, api_key="right") as server:
         wrong, missing = connect(server, api_key=KEY), connect(server, key_setting="MY_KEY")
         assert "rejects the key" in str((await ask_in_vain(wrong, ModelUnavailable))[1])
@@ -314,7 +314,7 @@ async def test_a_wrong_key_and_a_missing_one_are_told_apart_whatever_shape_the_e
         assert server.requests == []
 
 
-async def test_an_engine_that_dies_in_the_middle_keeps_the_text_and_tells_it(connect):
+async def test_error_inside_the_stream_keeps_the_text(connect):
     async with FakeOpenAIServer(script=[Reply(pieces=["Half"], ending="error")]) as server:
         shown, error = await ask_in_vain(connect(server), ModelUnavailable)
     assert shown == "Half"
@@ -322,7 +322,7 @@ async def test_an_engine_that_dies_in_the_middle_keeps_the_text_and_tells_it(con
     assert "status=500" in error.detail
 
 
-async def test_an_error_in_the_stream_before_any_text_is_classified_by_its_code(connect):
+async def test_error_inside_the_stream_before_text_is_classified_by_its_code(connect):
     full = {"message": "Context size has been exceeded.", "code": 400, "n_ctx": 4096}
     async with FakeOpenAIServer(script=[Reply(raw=sse({"error": full})), Reply(raw=sse({"error": "no"}))]) as server:
         assert (await ask_in_vain(connect(server), ContextTooLong))[1].context_tokens == 4096
@@ -333,7 +333,7 @@ async def test_an_error_in_the_stream_before_any_text_is_classified_by_its_code(
 
 
 @pytest.mark.parametrize(("ending", "raw"), [("reset", None), ("cut", None), ("cut", sse(delta("Half")))])
-async def test_a_connection_that_breaks_in_the_middle_keeps_the_text_and_asks_nothing_again(connect, ending, raw):
+async def test_lost_connection_keeps_the_text_and_is_not_retried(connect, ending, raw):
     async with FakeOpenAIServer(script=[Reply(pieces=["Half"], raw=raw, ending=ending)]) as server:
         shown, error = await ask_in_vain(connect(server), ModelUnavailable)
         assert len(server.requests) == 1
@@ -342,12 +342,12 @@ async def test_a_connection_that_breaks_in_the_middle_keeps_the_text_and_asks_no
 
 
 @pytest.mark.parametrize("reason", ["abort", "error"])
-async def test_an_answer_that_the_server_gave_up_is_not_a_whole_one(connect, reason):
+async def test_aborted_answer_is_an_error(connect, reason):
     async with FakeOpenAIServer(script=[Reply(raw=sse(delta("Half"), delta("", reason), "[DONE]"))]) as server:
         assert (await ask_in_vain(connect(server), ModelUnavailable))[0] == "Half"
 
 
-async def test_an_answer_that_a_filter_ended_is_blocked_and_the_model_stays_ready(connect):
+async def test_filtered_answer_is_blocked_and_the_model_stays_ready(connect):
     async with FakeOpenAIServer(script=[Reply(raw=sse(delta("Half"), delta("", "content_filter")))]) as server:
         assert (await ask_in_vain(connect(server), Blocked))[0] == "Half"
 
@@ -368,21 +368,21 @@ async def test_an_answer_that_a_filter_ended_is_blocked_and_the_model_stays_read
         Reply(raw=[b""], ending="cut"),
     ],
 )
-async def test_whatever_is_no_chat_server_is_told_with_the_setting_of_the_address(connect, reply):
+async def test_incompatible_server_is_reported_with_the_setting(connect, reply):
     async with FakeOpenAIServer(script=[reply]) as server:
         _, error = await ask_in_vain(connect(server, url_setting="MY_URL"), ModelUnavailable)
         assert len(server.requests) == 1
     assert "does not answer like an OpenAI-compatible server. Check MY_URL" in str(error)
 
 
-async def test_a_stream_without_line_ends_does_not_fill_the_memory(connect, monkeypatch):
+async def test_size_of_an_event_is_limited(connect, monkeypatch):
     monkeypatch.setattr(openai_stream, "MAX_EVENT_BYTES", 10_000)
     async with FakeOpenAIServer(script=[Reply(raw=[b"data: " + b"x" * 4096] * 10, ending="stall")]) as server:
         await ask_in_vain(connect(server), ModelUnavailable)
         await until(lambda: server.running == 0)
 
 
-async def test_an_error_with_status_200_is_an_error(connect):
+async def test_error_body_with_status_200_is_an_error(connect):
     body = {"error": {"message": "no", "type": "BadRequestError", "param": "input_tokens", "code": 400}}
     old = {"object": "error", "message": "no", "type": "BadRequestError", "code": 500}
     async with FakeOpenAIServer(script=[Reply(body=body), Reply(body=old)]) as server:
@@ -401,7 +401,7 @@ async def test_an_error_with_status_200_is_an_error(connect):
         ("in an hour", "in 60 minutes"),
     ],
 )
-async def test_too_many_requests_tells_when_to_try_again_and_is_not_retried(connect, after, words):
+async def test_rate_limit_has_the_time_of_a_retry_and_is_not_retried(connect, after, words):
     if after == "in an hour":  # as a date, which counts from now
         after = email.utils.format_datetime(datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=1))
     headers = {"Retry-After": after} if after else {}
@@ -412,7 +412,7 @@ async def test_too_many_requests_tells_when_to_try_again_and_is_not_retried(conn
 
 
 @pytest.mark.parametrize("status", [502, 503, 504])
-async def test_a_proxy_without_a_server_behind_it_is_asked_again_and_the_person_sees_nothing_of_it(connect, status):
+async def test_gateway_errors_are_retried(connect, status):
     failed = Reply(status=status, body=b"<html>Bad gateway</html>", content_type="text/html")
     async with FakeOpenAIServer(script=[failed, failed]) as server:
         assert text_of(await ask(connect(server))) == "Hello from the fake."
@@ -424,13 +424,13 @@ async def test_a_proxy_without_a_server_behind_it_is_asked_again_and_the_person_
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 409, 413, 422, 500, 501])
-async def test_nothing_else_is_asked_again(connect, status):
+async def test_other_errors_are_not_retried(connect, status):
     async with FakeOpenAIServer(script=[Reply(status=status, body={"error": {"message": QUESTION}})]) as server:
         await ask_in_vain(connect(server), ModelUnavailable)
         assert len(server.requests) == 1
 
 
-async def test_a_connection_that_is_reset_before_the_first_byte_is_asked_again(connect):
+async def test_reset_before_the_first_byte_is_retried(connect):
     async with FakeOpenAIServer(script=[Reply(ending="reset")] * 2) as server:
         assert text_of(await ask(connect(server))) == "Hello from the fake."
         server.script = [Reply(ending="reset")] * 3
@@ -438,7 +438,7 @@ async def test_a_connection_that_is_reset_before_the_first_byte_is_asked_again(c
     assert "closed the connection" in str(error)
 
 
-async def test_a_server_that_is_being_started_again_is_found_again(connect, monkeypatch):
+async def test_restarting_server_is_retried(connect, monkeypatch):
     server = FakeOpenAIServer()
     async with server:
         model = connect(server)
@@ -452,7 +452,7 @@ async def test_a_server_that_is_being_started_again_is_found_again(connect, monk
         assert text_of(await asking) == "Hello from the fake."
 
 
-async def test_a_server_that_was_started_again_with_another_model_is_asked_for_that_one(connect):
+async def test_new_model_of_a_restarted_server_is_used(connect):
     async with FakeOpenAIServer(models=["gemma-3-12b"]) as server:
         model = connect(server)
         await ask(model)
@@ -461,7 +461,7 @@ async def test_a_server_that_was_started_again_with_another_model_is_asked_for_t
         assert [request["model"] for request in server.requests] == ["gemma-3-12b", "gemma-3-12b", "gemma-3-27b"]
 
 
-async def test_a_redirect_is_not_followed(connect):
+async def test_redirect_is_not_followed(connect):
     async with FakeOpenAIServer() as other:
         away = Reply(status=307, body={}, headers={"Location": f"{other.url}/v1/chat/completions"})
         async with FakeOpenAIServer(script=[away]) as server:
@@ -470,12 +470,12 @@ async def test_a_redirect_is_not_followed(connect):
     assert "redirects to another address" in str(error)
 
 
-async def test_a_name_that_nobody_knows_is_told_as_one(connect):
+async def test_unknown_host_has_its_own_error(connect):
     _, error = await ask_in_vain(connect("http://no-such-name.invalid"), ModelUnavailable)
     assert "cannot be resolved" in str(error)
 
 
-async def test_a_server_that_speaks_no_tls_is_told_as_one(connect):
+async def test_failed_tls_handshake_has_its_own_error(connect):
     async with FakeOpenAIServer() as server:
         _, error = await ask_in_vain(connect(server.url.replace("http:", "https:")), ModelUnavailable)
     assert "no secure connection" in str(error)
@@ -484,7 +484,7 @@ async def test_a_server_that_speaks_no_tls_is_told_as_one(connect):
 # --- time limits -------------------------------------------------------------------------------------------------
 
 
-async def test_a_server_that_accepts_no_connection_is_given_up_after_the_connect_limit(connect):
+async def test_connect_timeout_ends_the_request(connect):
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
@@ -501,14 +501,14 @@ async def test_a_server_that_accepts_no_connection_is_given_up_after_the_connect
 
 
 @pytest.mark.parametrize("slow", ["seconds_to_headers", "seconds_to_first_token"])
-async def test_a_first_token_that_does_not_come_is_its_own_sentence_and_frees_the_server(connect, slow):
+async def test_first_token_timeout_closes_the_request(connect, slow):
     async with FakeOpenAIServer(script=[Reply(**{slow: 10})]) as server:
         _, error = await ask_in_vain(connect(server, limits=SHORT), ModelUnavailable)
         assert "the answer did not start within 0.15 seconds" in str(error)
         await until(lambda: server.disconnects == 1)
 
 
-async def test_a_next_token_that_does_not_come_is_its_own_sentence_and_frees_the_server(connect):
+async def test_timeout_between_tokens_closes_the_request(connect):
     async with FakeOpenAIServer(script=[Reply(pieces=["Half"], ending="stall")]) as server:
         shown, error = await ask_in_vain(connect(server, limits=SHORT), ModelUnavailable)
         assert shown == "Half"
@@ -516,13 +516,13 @@ async def test_a_next_token_that_does_not_come_is_its_own_sentence_and_frees_the
         await until(lambda: server.disconnects == 1)
 
 
-async def test_pings_are_no_progress(connect):
+async def test_pings_do_not_reset_the_timeout(connect):
     async with FakeOpenAIServer(script=[Reply(raw=[b": ping\n\n"] * 100, seconds_between=0.02)]) as server:
         _, error = await ask_in_vain(connect(server, limits=SHORT), ModelUnavailable)
     assert "did not start" in str(error)
 
 
-async def test_a_slow_reader_does_not_use_up_the_servers_time(connect):
+async def test_slow_reader_does_not_cause_a_timeout(connect):
     shown = ""
     limits = TimeLimits(first_token=0.3, between_tokens=0.2)
     async with FakeOpenAIServer(answer=list("abc"), tokens_per_second=50) as server:
@@ -532,7 +532,7 @@ async def test_a_slow_reader_does_not_use_up_the_servers_time(connect):
     assert shown == "abc"
 
 
-async def test_an_answer_may_take_longer_than_every_limit_as_long_as_it_goes_on(connect):
+async def test_steady_answer_may_take_longer_than_every_timeout(connect):
     async with FakeOpenAIServer(answer=["x"] * 8, tokens_per_second=20) as server:  # 0.4 s in all
         model = connect(server, limits=TimeLimits(first_token=0.3, between_tokens=0.3))
         assert text_of(await ask(model)) == "x" * 8
@@ -553,7 +553,7 @@ async def test_closing_the_answer_closes_the_request_at_once(connect):
 @pytest.mark.parametrize(
     "reply", [Reply(seconds_to_headers=10), Reply(ending="stall"), Reply(seconds_to_first_token=9)]
 )
-async def test_cancelling_the_reader_closes_the_request_wherever_it_waits(connect, reply):
+async def test_cancelling_the_reader_closes_the_request_in_every_state(connect, reply):
     async with FakeOpenAIServer(script=[reply]) as server:
         asking = asyncio.create_task(ask(connect(server)))
         await until(lambda: server.running == 1)
@@ -563,7 +563,7 @@ async def test_cancelling_the_reader_closes_the_request_wherever_it_waits(connec
         await until(lambda: server.disconnects == 1)
 
 
-async def test_many_answers_run_side_by_side_and_the_status_still_gets_through(connect):
+async def test_many_answers_run_in_parallel_with_status_requests(connect):
     async with FakeOpenAIServer(answer=lambda messages: [messages[-1]["content"]], tokens_per_second=3) as server:
         model = connect(server)
         asking = [asyncio.create_task(ask(model, f"question {n}")) for n in range(120)]
@@ -573,7 +573,7 @@ async def test_many_answers_run_side_by_side_and_the_status_still_gets_through(c
     assert [text_of(answer) for answer in answers] == [f"question {n}" for n in range(120)]
 
 
-async def test_a_connection_is_kept_for_the_next_question(connect):
+async def test_connection_is_kept_for_the_next_question(connect):
     async with FakeOpenAIServer() as server:
         model = connect(server)
         for _ in range(3):
@@ -581,7 +581,7 @@ async def test_a_connection_is_kept_for_the_next_question(connect):
         assert len(server.connections) == 1
 
 
-async def test_a_closed_model_asks_nothing_more(connect):
+async def test_closed_model_sends_no_requests(connect):
     async with FakeOpenAIServer() as server:
         model = connect(server)
         await model.aclose()
@@ -594,7 +594,7 @@ async def test_a_closed_model_asks_nothing_more(connect):
 
 
 @FLAVORS
-async def test_a_model_is_ready_after_it_has_generated_a_token_and_is_then_only_looked_at(connect, flavor):
+async def test_status_probes_once_and_then_only_lists_models(connect, flavor):
     async with FakeOpenAIServer(flavor=flavor) as server:
         model = connect(server)
         assert (await model.status()).state is ModelState.READY
@@ -602,7 +602,7 @@ async def test_a_model_is_ready_after_it_has_generated_a_token_and_is_then_only_
         assert [(request["max_tokens"], "stream" in request) for request in server.requests] == [(1, False)]
 
 
-async def test_an_answer_is_proof_enough(connect):
+async def test_answer_replaces_the_probe(connect):
     async with FakeOpenAIServer() as server:
         model = connect(server)
         await ask(model)
@@ -610,9 +610,9 @@ async def test_an_answer_is_proof_enough(connect):
         assert len(server.requests) == 1
 
 
-async def test_a_proof_is_asked_for_again_when_it_is_old_after_a_failure_and_when_the_list_has_changed(connect):
+async def test_probe_is_repeated_when_it_is_old_or_failed_or_the_list_changed(connect):
     async with FakeOpenAIServer() as server:
-        model = connect(server, proof_seconds=0.05)
+        model = connect(server, probe_seconds=0.05)
         await model.status()
         await asyncio.sleep(0.06)
         await model.status()
@@ -630,7 +630,7 @@ async def test_a_proof_is_asked_for_again_when_it_is_old_after_a_failure_and_whe
         assert len(server.requests) == 6
 
 
-async def test_a_refused_question_is_no_reason_to_doubt_the_model(connect):
+async def test_refused_request_does_not_repeat_the_probe(connect):
     async with FakeOpenAIServer(context_tokens=10) as server:
         model = connect(server)
         await model.status()
@@ -639,7 +639,7 @@ async def test_a_refused_question_is_no_reason_to_doubt_the_model(connect):
         assert len(server.requests) == 2
 
 
-async def test_many_looks_at_once_ask_for_one_proof(connect):
+async def test_concurrent_statuses_share_one_probe(connect):
     async with FakeOpenAIServer(script=[Reply(seconds_to_headers=0.05)]) as server:
         model = connect(server)
         statuses = await asyncio.gather(*(model.status() for _ in range(20)))
@@ -657,7 +657,7 @@ async def test_many_looks_at_once_ask_for_one_proof(connect):
         (Reply(ending="reset"), "closed the connection"),
     ],
 )
-async def test_a_server_that_lists_its_models_and_generates_nothing_is_unavailable(connect, monkeypatch, reply, reason):
+async def test_server_that_generates_nothing_is_unavailable(connect, monkeypatch, reply, reason):
     monkeypatch.setattr(openai_compatible, "STATUS_SECONDS", 0.15)
     async with FakeOpenAIServer(script=[reply]) as server:
         status = await connect(server).status()
@@ -678,7 +678,7 @@ async def test_a_server_that_lists_its_models_and_generates_nothing_is_unavailab
         (Reply(status=302, body={}, headers={"Location": "https://example.org"}), "redirects to another address"),
     ],
 )
-async def test_a_list_of_models_that_is_none_is_told(connect, reply, reason):
+async def test_invalid_list_of_models_is_an_error(connect, reply, reason):
     async with FakeOpenAIServer() as server:
         server.models_reply = reply
         status = await connect(server).status()
@@ -686,7 +686,7 @@ async def test_a_list_of_models_that_is_none_is_told(connect, reply, reason):
     assert reason in status.reason
 
 
-async def test_a_strange_list_of_models_breaks_nothing(connect):
+async def test_unusual_list_of_models_is_accepted(connect):
     async with FakeOpenAIServer(models=["gemma"]) as server:
         for odd in ({"meta": None}, {"max_model_len": "big"}, {"max_model_len": -1}, {"meta": {"n_ctx": None}}):
             server.models_reply = Reply(body={"data": [{"id": "gemma", **odd}]})
@@ -695,7 +695,7 @@ async def test_a_strange_list_of_models_breaks_nothing(connect):
             assert model.context_tokens is None
 
 
-async def test_nothing_at_the_address_is_told_with_the_address_and_the_setting(connect):
+async def test_refused_connection_names_address_and_setting(connect):
     async with FakeOpenAIServer() as server:
         url = server.url
     status = await connect(url, url_setting="its url in CHAT_MODELS").status()
@@ -704,7 +704,7 @@ async def test_nothing_at_the_address_is_told_with_the_address_and_the_setting(c
     assert status.fix == "start the server there, or check its url in CHAT_MODELS"
 
 
-async def test_a_status_is_bounded_when_the_server_says_nothing_at_all(connect, monkeypatch):
+async def test_status_has_a_timeout(connect, monkeypatch):
     monkeypatch.setattr(openai_compatible, "STATUS_SECONDS", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as silent:  # the kernel accepts, and nobody reads
         status = await connect(f"http://127.0.0.1:{silent.getsockname()[1]}").status()

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from chatapp.domain.conversation import FinishReason, GenerationParameters, Message, Role
 from chatapp.models import Finish, TextDelta
-from chatapp.models.openai.errors import Problems, ServerProblem
+from chatapp.models.openai.errors import ServerError, ServerErrors
 from chatapp.models.openai.request import chat_messages
 from chatapp.models.openai.stream import AnswerParser, EventStream
 from chatapp.models.prompt import ChatTurn, alternating_turns, clean_text
 
 ANY_TEXT = st.text(st.characters())  # lone surrogates and NUL included
 TEXT = st.text()
-PROBLEMS = Problems("Gemma", "http://localhost", False, "URL", "KEY", "MODEL")
+ERRORS = ServerErrors("Gemma", "http://localhost", False, "URL", "KEY", "MODEL")
 
 
 def message(role, content):
@@ -46,7 +46,7 @@ def test_turns_end_with_the_question_when_it_is_last(conversation, question):
 
 
 @given(CONVERSATIONS)
-def test_no_text_after_the_first_question_is_lost_doubled_or_moved(conversation):
+def test_text_after_the_first_question_is_kept_in_order(conversation):
     said = [message for message in conversation if message.content.strip()]
     while said and said[0].role is Role.ASSISTANT:
         said.pop(0)
@@ -55,12 +55,12 @@ def test_no_text_after_the_first_question_is_lost_doubled_or_moved(conversation)
 
 
 @given(CONVERSATIONS)
-def test_turns_that_alternate_already_are_left_alone(conversation):
+def test_alternating_turns_are_unchanged(conversation):
     turns = alternating_turns(conversation)
     assert alternating_turns(message(turn.role, turn.text) for turn in turns) == turns
 
 
-def test_two_questions_in_a_row_after_an_empty_answer_become_one():
+def test_two_questions_around_an_empty_answer_become_one():
     conversation = [message(Role.USER, "a"), message(Role.ASSISTANT, ""), message(Role.USER, "b")]
     assert alternating_turns(conversation) == [ChatTurn(Role.USER, "a\n\nb")]
 
@@ -69,7 +69,7 @@ def test_two_questions_in_a_row_after_an_empty_answer_become_one():
 
 
 @given(CONVERSATIONS, QUESTIONS, ANY_TEXT)
-def test_chat_messages_are_what_every_server_accepts(conversation, question, system_prompt):
+def test_chat_messages_are_valid_for_every_server(conversation, question, system_prompt):
     sent = chat_messages([*conversation, question], GenerationParameters(system_prompt=system_prompt))
     roles = [turn["role"] for turn in sent]
     if system_prompt.strip():
@@ -80,7 +80,7 @@ def test_chat_messages_are_what_every_server_accepts(conversation, question, sys
 
 
 @given(CONVERSATIONS)
-def test_a_blank_system_prompt_is_not_sent(conversation):
+def test_blank_system_prompt_is_not_sent(conversation):
     assert "system" not in {
         turn["role"] for turn in chat_messages(conversation, GenerationParameters(system_prompt=" "))
     }
@@ -88,7 +88,7 @@ def test_a_blank_system_prompt_is_not_sent(conversation):
 
 @given(ANY_TEXT)
 @example("\ud83d\ude00")
-def test_clean_text_is_utf8_without_nul_and_stays_clean(text):
+def test_clean_text_is_utf8_without_nul_and_idempotent(text):
     cleaned = clean_text(text)
     cleaned.encode("utf-8")
     assert "\0" not in cleaned
@@ -116,7 +116,7 @@ def cut_up(draw, whole):
 
 
 def answer_of(chunks):
-    parser = AnswerParser(PROBLEMS)
+    parser = AnswerParser(ERRORS)
     events = [event for chunk in chunks for event in parser.feed(chunk)]
     return [*events, *parser.end()]
 
@@ -132,7 +132,7 @@ def events_of(chunks):
 
 
 @given(st.data(), st.lists(TEXT.filter(bool)), st.sampled_from(["\n", "\r\n", "\r"]), st.sampled_from(["", " "]))
-def test_events_come_out_as_they_went_in_wherever_the_bytes_are_cut(data, texts, line_end, space):
+def test_events_are_parsed_wherever_the_bytes_are_cut(data, texts, line_end, space):
     texts = ["x" + text.replace("\r", "").removeprefix("\ufeff") for text in texts]
     raw = ""
     for text in texts:
@@ -141,18 +141,18 @@ def test_events_come_out_as_they_went_in_wherever_the_bytes_are_cut(data, texts,
     assert events_of(data.draw(cut_up(st.just(raw.encode())))) == texts
 
 
-def test_a_line_end_that_is_cut_in_two_is_one_line_end():
+def test_line_end_that_is_cut_in_two_is_one_line_end():
     assert events_of(bytes([byte]) for byte in b"data: a\r\ndata: b\r\n\r\n") == ["a\nb"]
 
 
 @given(cut_up(st.binary()))
-def test_any_bytes_are_parsed_the_same_wherever_they_are_cut(chunks):
+def test_parsing_does_not_depend_on_where_the_bytes_are_cut(chunks):
     assert events_of(chunks) == events_of([b"".join(chunks)])
 
 
 @given(cut_up(st.binary()))
-def test_garbage_ends_in_a_problem_and_never_in_another_error(chunks):
-    with pytest.raises(ServerProblem):
+def test_invalid_bytes_raise_a_server_error(chunks):
+    with pytest.raises(ServerError):
         answer_of([b'data: {"choices": 1}\n\ndata: ', *chunks])
 
 
@@ -181,19 +181,19 @@ CHUNKS = st.fixed_dictionaries(
 @given(st.lists(CHUNKS, max_size=4))
 @example([{"choices": [{"finish_reason": {"odd": 1}}]}])
 @example([{"error": {"code": 400, "param": [], "type": {}}}])
-def test_chunks_of_any_shape_end_in_an_answer_or_a_problem_a_person_can_read(chunks):
+def test_chunks_of_any_json_end_in_an_answer_or_a_server_error(chunks):
     problem = None
     try:
         answer_of(encoded(chunks))
-    except ServerProblem as raised:
+    except ServerError as raised:
         problem = raised
     if problem:
-        assert str(problem.as_error()).startswith("Gemma ")
+        assert str(problem.as_model_error()).startswith("Gemma ")
         assert problem.as_status().reason
 
 
 @given(ANY_TEXT, st.data())
-def test_text_in_deltas_cut_anywhere_even_inside_a_character_comes_out_whole(text, data):
+def test_text_cut_anywhere_even_inside_a_character_is_complete(text, data):
     units = text.encode("utf-16-le", "surrogatepass")
     cuts = sorted({0, len(units), *(2 * cut for cut in data.draw(st.lists(st.integers(0, len(units) // 2))))})
     deltas = [units[a:b].decode("utf-16-le", "surrogatepass") for a, b in itertools.pairwise(cuts)]

@@ -55,7 +55,7 @@ async def until_running(count):
             await asyncio.sleep(0.02)
 
 
-async def test_an_answer_streams_and_is_counted(model):
+async def test_answer_is_streamed_with_usage(model):
     *deltas, finish, usage = await ask(model, system_prompt="Answer in English.")
     assert deltas
     assert all(isinstance(delta, TextDelta) for delta in deltas)
@@ -81,7 +81,7 @@ async def test_the_status_proves_generation_and_reads_the_context_size(model):
     assert model.context_tokens > 100
 
 
-async def test_a_prompt_over_the_context_is_too_long_with_the_context_size(model):
+async def test_prompt_over_the_context_is_an_error_with_the_context_size(model):
     await model.status()
     with pytest.raises(ContextTooLong) as caught:
         await ask(model, "word " * (model.context_tokens + 10))
@@ -89,7 +89,7 @@ async def test_a_prompt_over_the_context_is_too_long_with_the_context_size(model
     assert f"{model.context_tokens:,}" in str(caught.value)
 
 
-async def test_a_prompt_that_fills_the_context_to_the_last_token_is_too_long_too(model):
+async def test_prompt_that_fills_the_context_is_too_long(model):
     one = (await ask(model, "word", max_tokens=1))[-1].prompt_tokens
     two = (await ask(model, "word word", max_tokens=1))[-1].prompt_tokens
     assert two == one + 1
@@ -98,7 +98,7 @@ async def test_a_prompt_that_fills_the_context_to_the_last_token_is_too_long_too
     assert "param=max_tokens" in caught.value.detail
 
 
-async def test_more_tokens_than_the_context_has_can_be_asked_for(model):
+async def test_max_tokens_may_exceed_the_context(model):
     await model.status()
     assert model.context_tokens < 4096, "this test needs a smaller context"
     events = model.stream(question(), GenerationParameters(max_tokens=4096))
@@ -106,7 +106,7 @@ async def test_more_tokens_than_the_context_has_can_be_asked_for(model):
     await events.aclose()
 
 
-async def test_an_unknown_model_is_named_with_its_setting():
+async def test_unknown_model_is_named_with_its_setting():
     model = OpenAICompatibleModel("gemma", "Gemma", URL, model="nope")
     with pytest.raises(ModelUnavailable, match=r"no model named 'nope'. Check CHAT_GEMMA_MODEL"):
         await ask(model)
@@ -117,7 +117,7 @@ async def test_an_unknown_model_is_named_with_its_setting():
 
 
 @pytest.mark.parametrize(("name", "value"), [("temperature", 3.0), ("top_p", 1.5), ("top_p", 0.0)])
-async def test_a_parameter_out_of_range_is_named(model, name, value):
+async def test_parameter_out_of_range_is_named(model, name, value):
     parameters = GenerationParameters()
     object.__setattr__(parameters, name, value)  # past the app's own check
     with pytest.raises(ModelUnavailable, match=f"does not accept {name}"):
@@ -126,7 +126,7 @@ async def test_a_parameter_out_of_range_is_named(model, name, value):
 
 
 @pytest.mark.parametrize("how", ["close", "cancel"])
-async def test_a_stopped_answer_stops_the_generation(model, how):
+async def test_stopped_answer_stops_the_generation(model, how):
     await until_running(0)
     events = model.stream(question("Count from one to one thousand in words."), GenerationParameters(max_tokens=1500))
     await anext(events)
@@ -143,7 +143,7 @@ async def test_a_stopped_answer_stops_the_generation(model, how):
     assert asyncio.get_running_loop().time() - stopped < 1.5  # the facts say 0.3 s
 
 
-async def test_conversations_with_empty_answers_in_them_are_answered(model):
+async def test_conversation_with_empty_answers_is_answered(model):
     turns = [(Role.ASSISTANT, "Hi"), (Role.USER, "a"), (Role.ASSISTANT, ""), (Role.USER, "b"), (Role.USER, "c")]
     messages = [Message(id=new_id(), turn_id="t", role=role, content=text, created_ms=1) for role, text in turns]
     assert [event async for event in model.stream(messages, GenerationParameters(max_tokens=3))]

@@ -257,7 +257,7 @@ class ModelBody(ResponseBody):
     reason: Translatable | None
     fix: Translatable | None
     since_ms: int | None = Field(serialization_alias="since")
-    sees_images: bool = Field(serialization_alias="images")
+    supports_images: bool = Field(serialization_alias="images")
     unsupported: dict[str, Translatable] = Field(description="parameters that it ignores, and why")
     price: Price | None
     context_tokens: int | None = Field(serialization_alias="context")
@@ -273,7 +273,7 @@ class ModelBody(ResponseBody):
             reason=status.reason or None,
             fix=status.fix or None,
             since_ms=status.since_ms,
-            sees_images=model.sees_images,
+            supports_images=model.supports_images,
             unsupported=dict(model.unsupported),
             price=Price.model_validate(model.price) if model.price else None,
             context_tokens=model.context_tokens if status.state is not ModelState.NOT_SET_UP else None,

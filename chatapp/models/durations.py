@@ -1,4 +1,4 @@
-"""How long, in words."""
+"""Durations in words."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from email.utils import parsedate_to_datetime
 from chatapp.domain.sentences import Sentence
 
 
-def in_seconds(seconds: float) -> Sentence:
-    """Say a time, without zeros behind the point."""
+def seconds_in_words(seconds: float) -> Sentence:
+    """Return a duration, without trailing zeros."""
     return Sentence("1 second") if seconds == 1 else Sentence("{seconds} seconds", seconds=f"{seconds:g}")
 
 
 def retry_after(value: str) -> Sentence:
-    """Tell a Retry-After header in words; RFC 9110 allows seconds and a date."""
+    """Return a Retry-After header in words; RFC 9110 allows seconds and a date."""
     try:
         seconds = (
             int(value) if value.isdecimal() else (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()

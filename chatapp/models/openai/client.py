@@ -1,4 +1,4 @@
-"""HTTP to an OpenAI-compatible server: three requests, and every failure as a `ServerProblem`."""
+"""The HTTP client of an OpenAI-compatible server: three requests, and every failure as a `ServerError`."""
 
 from __future__ import annotations
 
@@ -8,81 +8,81 @@ from typing import TYPE_CHECKING, Any, Final
 import aiohttp
 from yarl import URL
 
-from chatapp.models.openai.refusals import refused
+from chatapp.models.openai.error_response import error_of_response, status_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from chatapp.models.openai.errors import Problems
+    from chatapp.models.openai.errors import ServerErrors
 
-# vLLM (uvicorn) and llama.cpp close an idle connection after 5 s; one that is given up earlier is never used too late.
+# vLLM (uvicorn) and llama.cpp close an idle connection after 5 s: close it first, so that none is used too late.
 _KEEP_ALIVE_SECONDS: Final = 4.0
-_MAX_BODY_BYTES: Final = 1 << 20  # of an answer that is no stream
+_MAX_BODY_BYTES: Final = 1 << 20  # of a response that is no stream
 
 
-class ChatServer:
-    """The connections to one server, opened on first use and kept alive.
+class ApiClient:
+    """A client with kept-alive connections, the first of which is opened on first use.
 
     Args:
         url: see `server_address`.
-        api_key: sent as a bearer token; no header at all when it is empty.
-        connect_seconds: limit for opening a connection, name lookup and TLS included.
-        problems: makes the sentences.
+        api_key: sent as a bearer token; no header if empty.
+        connect_seconds: timeout for opening a connection, with DNS and TLS.
+        errors: makes the errors of this server.
     """
 
-    def __init__(self, url: str, api_key: str, *, connect_seconds: float, problems: Problems) -> None:
+    def __init__(self, url: str, api_key: str, *, connect_seconds: float, errors: ServerErrors) -> None:
         self._url = url
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_seconds)
-        self._problems = problems
+        self._errors = errors
         self._session: aiohttp.ClientSession | None = None
         self._closed = False
         self._stream_headers: dict[str, str] = {}
 
     async def list_models(self) -> list[dict[str, Any]]:
-        """Return the entries of ``/v1/models``, as the server wrote them.
+        """Return the entries of ``/v1/models``.
 
         Raises:
-            ServerProblem: there was no such answer.
+            ServerError: there was no such response.
         """
         response = await self._request("GET", "/v1/models")
-        # llama.cpp announces keep-alive and yet closes the connection after a stream, under whoever asks next on it.
+        # llama.cpp announces keep-alive, yet closes the connection after a stream, under the next request on it.
         self._stream_headers = {"Connection": "close"} if response.headers.get("Server") == "llama.cpp" else {}
         body = await self._json(response)
         entries = body.get("data")
         if not isinstance(entries, list):
-            raise self._problems.not_compatible("no list of models")
+            raise self._errors.not_compatible("no list of models")
         named = [entry for entry in entries if isinstance(entry, dict) and isinstance(entry.get("id"), str)]
-        # llama.cpp says in a second list, in Ollama's shape, what a model can do.
-        more = body.get("models")
-        for entry, known in zip(named, more if isinstance(more, list) else [], strict=False):
-            if isinstance(known, dict) and known.get("name") == entry["id"]:
-                entry.setdefault("capabilities", known.get("capabilities"))
+        # llama.cpp lists the capabilities in a second list, in Ollama's format.
+        capabilities = body.get("models")
+        for entry, second in zip(named, capabilities if isinstance(capabilities, list) else [], strict=False):
+            if isinstance(second, dict) and second.get("name") == entry["id"]:
+                entry.setdefault("capabilities", second.get("capabilities"))
         return named
 
-    async def complete(self, question: Mapping[str, Any]) -> None:
-        """Ask ``/v1/chat/completions`` without streaming; what it says does not matter here.
+    async def complete(self, request: Mapping[str, Any]) -> None:
+        """Post to ``/v1/chat/completions`` without streaming, and drop the text.
 
         Raises:
-            ServerProblem: no completion came back.
+            ServerError: no completion came back.
         """
-        body = await self._json(await self._request("POST", "/v1/chat/completions", question), question)
+        body = await self._json(await self._request("POST", "/v1/chat/completions", request), request)
         if not body.get("choices"):
-            raise self._problems.not_compatible("no choices")
+            raise self._errors.not_compatible("no choices")
 
-    async def stream(self, question: Mapping[str, Any], *, context_tokens: int | None) -> aiohttp.ClientResponse:
-        """Ask ``/v1/chat/completions`` for a stream, and return the response at its first byte.
+    async def stream(self, request: Mapping[str, Any], *, context_tokens: int | None) -> aiohttp.ClientResponse:
+        """Post to ``/v1/chat/completions`` with streaming, and return the response once its headers are there.
 
-        The caller closes it. ``context_tokens`` is for the sentence when the prompt does not fit.
+        The caller closes it. ``context_tokens`` is for the error of a prompt that does not fit.
 
         Raises:
-            ServerProblem: no stream came back.
+            ServerError: no stream came back.
         """
-        payload = {**question, "stream": True}
+        payload = {**request, "stream": True}
         response = await self._request("POST", "/v1/chat/completions", payload, headers=self._stream_headers)
         if response.status != 200 or response.content_type in {"application/json", "text/html"}:
-            await self._json(response, question, context_tokens=context_tokens)
-            raise self._problems.not_compatible("JSON instead of a stream")
+            await self._json(response, request, context_tokens=context_tokens)
+            raise self._errors.not_compatible("JSON instead of a stream")
         return response
 
     async def aclose(self) -> None:
@@ -100,21 +100,21 @@ class ChatServer:
         headers: Mapping[str, str] | None = None,
     ) -> aiohttp.ClientResponse:
         try:
-            # A redirect is not followed: the conversation and the key would go where nobody has sent them.
+            # No redirects: they would send the conversation and the key to an address that is not set.
             return await self._open_session().request(
                 method, self._url + path, json=payload, headers=headers, allow_redirects=False
             )
         except (aiohttp.ClientError, OSError) as error:
-            raise self._problems.unreachable(error) from None
+            raise self._errors.unreachable(error) from None
 
     async def _json(
         self,
         response: aiohttp.ClientResponse,
-        question: Mapping[str, Any] | None = None,
+        request: Mapping[str, Any] | None = None,
         *,
         context_tokens: int | None = None,
     ) -> dict[str, Any]:
-        """Return the JSON object of a successful answer, and turn every other answer into its problem."""
+        """Return the JSON object of a successful response, and raise the error of any other."""
         try:
             body = _parsed(await _read(response))
         finally:
@@ -123,20 +123,20 @@ class ChatServer:
         if response.status == 200 and isinstance(body, dict) and error is None:
             return body
         if response.status == 200 and error is None:
-            raise self._problems.not_compatible(f"content_type={response.content_type}")
-        status, known = response.status, error or {}
-        if status == 200:  # an error all the same: its code is the status it should have had
-            code = known.get("code")
-            status = code if isinstance(code, int) and 400 <= code < 600 else 500
-        model = (question or {}).get("model", "")
-        raise refused(self._problems, status, known, response.headers, model=model, context_tokens=context_tokens)
+            raise self._errors.not_compatible(f"content_type={response.content_type}")
+        error = error or {}
+        status = status_of(error) if response.status == 200 else response.status
+        model = (request or {}).get("model", "")
+        raise error_of_response(
+            self._errors, status, error, response.headers, model=model, context_tokens=context_tokens
+        )
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._closed:
-            raise self._problems.closed()
+            raise self._errors.closed()
         if self._session is None:
-            # trust_env stays off: a proxy from the environment would see the conversation. No limit on connections: an
-            # answer holds one for as long as it lasts, and it is the server that should queue.
+            # trust_env stays off: a proxy from the environment would see the conversation. No limit on connections:
+            # each running answer holds one, and queueing is up to the server.
             connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_SECONDS)
             self._session = aiohttp.ClientSession(
                 connector=connector,
@@ -149,10 +149,10 @@ class ChatServer:
 
 
 def server_address(url: str, *, setting: str) -> str:
-    """Return the address without a trailing slash and ``/v1``, both of which people write or leave out.
+    """Return the address without a trailing slash and ``/v1``, both of which are optional.
 
     Raises:
-        ValueError: it is no address of a server, or holds a password, which would end up in sentences and logs.
+        ValueError: it is invalid, or contains a password, which would show up in errors and logs.
     """
     address = url.strip().rstrip("/").removesuffix("/v1").rstrip("/")
     try:
@@ -167,7 +167,7 @@ def server_address(url: str, *, setting: str) -> str:
 
 
 def bearer_key(key: str, *, setting: str) -> str:
-    """Return the key without the white space around it that files of secrets end with.
+    """Return the key without surrounding white space, such as the line end of a file.
 
     Raises:
         ValueError: it cannot be sent in a header.
@@ -179,7 +179,7 @@ def bearer_key(key: str, *, setting: str) -> str:
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
-    """Return the body up to `_MAX_BODY_BYTES`, or what came before the connection was lost."""
+    """Return the body up to `_MAX_BODY_BYTES`, or its part before the connection was lost."""
     body = b""
     try:
         while len(body) < _MAX_BODY_BYTES and (chunk := await response.content.readany()):
@@ -190,7 +190,7 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
 
 
 def _error(body: object) -> dict[str, Any] | None:
-    """Return the error in any of its shapes: an object, only a string (vLLM's 401), the body itself (older vLLM)."""
+    """Return the error in any of its formats: an object, a string (vLLM's 401), the body itself (older vLLM)."""
     if not isinstance(body, dict):
         return None
     error = body.get("error") or (body if body.get("object") == "error" else None)
@@ -200,5 +200,5 @@ def _error(body: object) -> dict[str, Any] | None:
 def _parsed(body: bytes) -> object:
     try:
         return json.loads(body)
-    except (ValueError, RecursionError):  # not JSON, or made to break parsers
+    except (ValueError, RecursionError):  # no JSON, or too deep
         return None

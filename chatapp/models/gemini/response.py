@@ -1,4 +1,4 @@
-"""What the chunks of one answer of Gemini add up to: its text, its usage, and the sentence where there is none.
+"""The parser of Gemini's streamed response: its text, its usage, and the error where there is no text.
 
 No network and no clock; google.genai is not imported.
 """
@@ -12,8 +12,8 @@ from chatapp.domain.conversation import FinishReason, Usage
 from chatapp.domain.errors import Blocked, ModelError, ModelUnavailable
 from chatapp.domain.sentences import Sentence
 from chatapp.models import Finish
+from chatapp.models.durations import seconds_in_words
 from chatapp.models.prompt import clean_text
-from chatapp.models.times import in_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
     from chatapp.models import ModelEvent, TimeLimits
 
-_BYTES_PER_TOKEN = 5  # of UTF-8, rather too many: only ends an answer that Vertex AI does not count while it streams
+_BYTES_PER_TOKEN = 5  # of UTF-8, a high estimate: only ends an answer that Vertex AI does not count while it streams
 
 
 @dataclass(slots=True)
-class Answer:
-    """What the chunks of one stream add up to.
+class StreamedResponse:
+    """The chunks of one stream so far.
 
     Attributes:
-        has_text: there is more to show than white space.
-        finish: Gemini's finish reason; empty while the answer goes on.
-        blocked_prompt: Gemini's reason to refuse the question; empty if it did not.
-        prompt_tokens, answer_tokens, thinking_tokens: the last counts; None until the server has told them.
+        has_text: there is text other than white space.
+        finish: Gemini's finish reason; empty before the end.
+        blocked_prompt: Gemini's reason for blocking the prompt; empty if it did not.
+        prompt_tokens, answer_tokens, thinking_tokens: the last counts; None before the first.
     """
 
     has_text: bool = False
@@ -45,8 +45,8 @@ class Answer:
     _text_bytes: int = 0
 
     def add(self, chunk: types.GenerateContentResponse) -> str:
-        """Take in one chunk and return the text to show, which may be empty."""
-        if counts := chunk.usage_metadata:  # running totals; Vertex AI sends some of them without any number
+        """Add a chunk and return its text, which may be empty."""
+        if counts := chunk.usage_metadata:  # running totals; Vertex AI sends some without any number
             self.prompt_tokens = _latest(counts.prompt_token_count, self.prompt_tokens)
             self.answer_tokens = _latest(counts.candidates_token_count, self.answer_tokens)
             self.thinking_tokens = _latest(counts.thoughts_token_count, self.thinking_tokens)
@@ -64,21 +64,21 @@ class Answer:
         return text
 
     @property
-    def thought_it_all_away(self) -> bool:
-        """Whether thinking used up the whole limit, so that no text was left."""
+    def is_all_thinking(self) -> bool:
+        """Whether thinking used up all tokens, so that there is no text."""
         return not self.has_text and bool(self.thinking_tokens) and _ENDS.get(self.finish) is FinishReason.LENGTH
 
     @property
     def tokens(self) -> int:
-        """Tokens of the answer so far: the server's count, else an estimate that is rather too low."""
+        """Tokens of the answer so far: the server's count, else a low estimate."""
         return self._text_bytes // _BYTES_PER_TOKEN if self.answer_tokens is None else self.answer_tokens
 
     def end(self, max_tokens: int) -> Iterator[ModelEvent]:
-        """Yield the usage and how the answer finished; ``max_tokens`` is for the sentence when there is no text.
+        """Yield the usage and the finish reason; ``max_tokens`` is for the error where there is no text.
 
         Raises:
-            Blocked: the prompt or the answer was refused.
-            ModelUnavailable: the answer broke off.
+            Blocked: the prompt or the answer was blocked.
+            ModelUnavailable: the answer ended early.
             ModelError: it ended without any text.
         """
         if self.prompt_tokens is not None or self.answer_tokens is not None:
@@ -107,29 +107,29 @@ class Answer:
                 detail=f"finish_reason {self.finish}",
             )
         if not self.has_text:
-            raise ModelError(self._why_empty(max_tokens), detail=f"no text, finish_reason {self.finish}")
+            raise ModelError(self._no_text(max_tokens), detail=f"no text, finish_reason {self.finish}")
         yield Finish(_ENDS[self.finish])
 
-    def too_slow(self, limits: TimeLimits) -> ModelError:
-        """Return what ends the answer when nothing more has come within the limit."""
+    def timeout(self, limits: TimeLimits) -> ModelError:
+        """Return the error of a response without new text for too long."""
         if self.has_text:
             return ModelUnavailable(
                 Sentence(
                     "Gemini stopped in the middle of the answer: no text arrived for {time}. Send the question again.",
-                    time=in_seconds(limits.between_tokens),
+                    time=seconds_in_words(limits.between_tokens),
                 )
             )
         return ModelUnavailable(
             Sentence(
                 "Gemini did not start to answer within {time}. Send the question again, or shorten it.",
-                time=in_seconds(limits.first_token),
+                time=seconds_in_words(limits.first_token),
             )
         )
 
-    def _why_empty(self, max_tokens: int) -> Sentence:
+    def _no_text(self, max_tokens: int) -> Sentence:
         if _ENDS[self.finish] is FinishReason.STOP:
             return Sentence("Gemini returned an empty answer. Send the question again, or rephrase it.")
-        if self.thought_it_all_away:
+        if self.is_all_thinking:
             return Sentence(
                 "Gemini used all its tokens for thinking ({thinking}); none were left for the "
                 "answer. Raise Max tokens (now {most}).",
@@ -152,7 +152,7 @@ _ENDS: Final = {
 }
 
 _MALFORMED = Sentence("Gemini returned an answer that is not plain text and cannot be shown. Send the question again.")
-_ABOUT_PICTURES = Sentence("Gemini tried to answer with an image and stopped. Ask for an answer in words.")
+_IMAGE_ANSWER = Sentence("Gemini tried to answer with an image and stopped. Ask for an answer in words.")
 _ANSWER_STOPPED: Final = {
     "SAFETY": Sentence(
         "Gemini stopped: Google's safety filter classified the answer as unsafe. Rephrase the question."
@@ -180,11 +180,11 @@ _ANSWER_STOPPED: Final = {
     "UNEXPECTED_TOOL_CALL": _MALFORMED,
     "TOO_MANY_TOOL_CALLS": _MALFORMED,
     "MISSING_THOUGHT_SIGNATURE": _MALFORMED,
-    "IMAGE_SAFETY": _ABOUT_PICTURES,
-    "IMAGE_PROHIBITED_CONTENT": _ABOUT_PICTURES,
-    "IMAGE_RECITATION": _ABOUT_PICTURES,
-    "IMAGE_OTHER": _ABOUT_PICTURES,
-    "NO_IMAGE": _ABOUT_PICTURES,
+    "IMAGE_SAFETY": _IMAGE_ANSWER,
+    "IMAGE_PROHIBITED_CONTENT": _IMAGE_ANSWER,
+    "IMAGE_RECITATION": _IMAGE_ANSWER,
+    "IMAGE_OTHER": _IMAGE_ANSWER,
+    "NO_IMAGE": _IMAGE_ANSWER,
 }
 _PROMPT_BLOCKED: Final = {
     "SAFETY": Sentence("Google's safety filter classified the question as unsafe. Rephrase it."),

@@ -43,7 +43,7 @@ async def answer(model, *messages, **parameters):
     return "".join(event.text for event in events if isinstance(event, TextDelta))
 
 
-async def test_pictures_go_before_the_text_of_their_message(connect):
+async def test_images_precede_the_text_of_their_message(connect):
     async with FakeOpenAIServer() as server:
         await answer(
             connect(server, images=True),
@@ -67,18 +67,18 @@ async def test_pictures_go_before_the_text_of_their_message(connect):
         "this model is missing data required for image input",
     ],
 )
-async def test_a_server_that_refuses_pictures_is_known_not_to_see_them_from_then_on(connect, words):
+async def test_refused_images_are_remembered(connect, words):
     refusal = Reply(status=500, body={"error": {"code": 500, "message": words, "type": "server_error"}})
     async with FakeOpenAIServer(script=[refusal]) as server:
         model = connect(server, images=True)
         with pytest.raises(CannotSee, match=r"Gemma does not support images\. Choose a model that does"):
             await answer(model, said(Role.USER, "Look", PICTURE))
-        assert model.sees_images is False
+        assert model.supports_images is False
         await answer(model, said(Role.USER, "Look", PICTURE), said(Role.ASSISTANT, "No."), said(Role.USER, "Hm."))
     assert server.requests[-1]["messages"][0]["content"] == f"{OMITTED_IMAGE}\nLook"
 
 
-async def test_a_server_that_takes_fewer_pictures_gets_as_many_as_it_takes(connect):
+async def test_image_limit_of_a_server_is_respected(connect):
     refusal = Reply(
         status=400, body={"error": {"message": "At most 1 image(s) may be provided in one prompt.", "code": 400}}
     )
@@ -111,17 +111,17 @@ async def test_a_server_that_takes_fewer_pictures_gets_as_many_as_it_takes(conne
         ([{"id": "x/vision", "architecture": {"input_modalities": ["text"]}}], False),
     ],
 )
-async def test_whether_a_model_sees_is_as_its_server_lists_it_and_else_as_its_name_tells(connect, models, sees):
+async def test_image_support_comes_from_the_list_of_models_else_from_the_name(connect, models, sees):
     async with FakeOpenAIServer(models=[model["id"] for model in models]) as server:
         server.models_reply = Reply(body={"data": models})
         model = connect(server)
         await model.status()
-        assert model.sees_images is sees
+        assert model.supports_images is sees
         for told in (True, False):
-            assert connect(server, images=told).sees_images is told
+            assert connect(server, images=told).supports_images is told
 
 
-async def test_llama_cpp_says_what_a_model_can_do_in_its_second_list(connect):
+async def test_capabilities_come_from_the_second_list_of_llama_cpp(connect):
     listed = {
         "models": [{"name": "gemma-3-12b", "model": "gemma-3-12b", "capabilities": ["completion"]}],
         "data": [{"id": "gemma-3-12b", "owned_by": "llamacpp", "meta": {"n_ctx": 4096}}],
@@ -130,14 +130,14 @@ async def test_llama_cpp_says_what_a_model_can_do_in_its_second_list(connect):
         server.models_reply = Reply(body=listed)
         model = connect(server)
         await model.status()
-        assert model.sees_images is False
+        assert model.supports_images is False
 
 
 def unsupported(name, code):
     return Reply(status=400, body={"error": {"message": f"Unsupported: {name!r}", "param": name, "code": code}})
 
 
-async def test_a_model_that_thinks_is_asked_again_without_what_it_never_takes(connect):
+async def test_unsupported_parameters_are_omitted_in_a_retry(connect):
     script = [
         unsupported("max_tokens", "unsupported_parameter"),
         unsupported("temperature", "unsupported_value"),
@@ -157,19 +157,19 @@ async def test_a_model_that_thinks_is_asked_again_without_what_it_never_takes(co
         }
 
 
-async def test_the_proof_that_a_model_generates_gives_way_as_well(connect):
+async def test_probe_omits_unsupported_parameters(connect):
     async with FakeOpenAIServer(script=[unsupported("max_tokens", "unsupported_parameter")]) as server:
         assert (await connect(server).status()).state is ModelState.READY
 
 
-async def test_a_parameter_that_is_refused_for_good_is_an_error_and_not_asked_for_again_and_again(connect):
+async def test_repeated_refusal_of_a_parameter_is_an_error(connect):
     async with FakeOpenAIServer(script=[unsupported("messages", "unsupported_value")]) as server:
         with pytest.raises(ModelUnavailable, match="the server does not accept messages"):
             await answer(connect(server))
         assert len(server.requests) == 1
 
 
-async def test_what_is_set_to_be_ignored_is_never_sent(connect):
+async def test_ignored_parameters_are_never_sent(connect):
     async with FakeOpenAIServer() as server:
         model = connect(server, ignores=["temperature"])
         await answer(model, temperature=0.3, top_p=0.4)
@@ -190,6 +190,6 @@ async def test_what_is_set_to_be_ignored_is_never_sent(connect):
         ("https://localhost.example.org", Place.OTHER_SERVER),
     ],
 )
-def test_a_model_runs_on_this_computer_if_its_address_says_so(url, place):
+def test_place_follows_from_the_address(url, place):
     assert OpenAICompatibleModel("x", "X", url).place is place
     assert OpenAICompatibleModel("x", "X", url, place=Place.OWN_GPUS).place is Place.OWN_GPUS
