@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import signal
 import socket
 import sys
 from typing import TYPE_CHECKING
@@ -19,22 +18,21 @@ from chatapp.config.settings import InvalidSettings, load_settings, unknown_sett
 from chatapp.domain.errors import ChatError
 from chatapp.models import ModelState
 from chatapp.server.metrics import serve_metrics
-from chatapp.server.open_files import raised_limit
-from chatapp.server.protocol import MOST_CONNECTIONS, bounded
+from chatapp.server.open_files import raise_open_files_limit
+from chatapp.server.uvicorn_compat import BoundedProtocol, Server, bounded_protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from fastapi import FastAPI
 
     from chatapp.config.settings import Settings
     from chatapp.models.catalog import Catalog
 
-# Load balancers of Google Cloud keep connections for 600 s; a server that closes them earlier causes 502s.
+# Google Cloud's load balancers keep connections for 600 s; a server that closes them earlier causes 502s:
+# https://cloud.google.com/load-balancing/docs/https#timeout-keepalive-backends
 KEEP_ALIVE_SECONDS = 620
-PAGES_SECONDS = 3  # for requests under way when the chat ends; streams are ended at once
-START_SECONDS = 5.0  # what the table of the models waits for the first one
-OTHER_FILES = 512  # what is open besides connections of people: files, models, the cloud, and those that are refused
+GRACEFUL_SHUTDOWN_SECONDS = 3  # for requests in progress; streams are ended at once
+FIRST_MODEL_SECONDS = 5.0  # how long the table of models waits until the first one is loaded
+OTHER_FILES = 512  # open files besides client connections: databases, models, the cloud, refused connections
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 log = structlog.get_logger(__name__)
@@ -56,73 +54,51 @@ def main() -> int:
 
 async def _serve(settings: Settings, listener: socket.socket, metrics_listener: socket.socket | None) -> int:
     app = await create_app(settings)
-    server = _Server(server_config(app, most_connections=_most_connections(settings)), settings, app)
-    async with _metrics_served(app, metrics_listener):  # to the end: how much still waits while the chat drains
+    server = Server(
+        server_config(app, max_connections=_max_connections(settings)),
+        on_started=lambda: _announce(settings, app.state.catalog),
+        before_shutdown=lambda: _finish_turns(app, settings.shutdown_seconds),
+    )
+    async with _metrics_endpoint(app, metrics_listener):  # until the end, to show how much waits while the chat drains
         await server.serve(sockets=[listener])
     return 0 if server.started else 1
 
 
-def _metrics_served(app: FastAPI, listener: socket.socket | None) -> contextlib.AbstractAsyncContextManager[None]:
+def _metrics_endpoint(app: FastAPI, listener: socket.socket | None) -> contextlib.AbstractAsyncContextManager[None]:
     if listener is None:
         return contextlib.nullcontext()
     return serve_metrics(app.state.metrics, listener)
 
 
-def server_config(app: FastAPI, *, most_connections: int = MOST_CONNECTIONS) -> uvicorn.Config:
-    """Return how the app is served; believes no forwarding header (see `chatapp.http.middleware.forwarded`)."""
+def server_config(app: FastAPI, *, max_connections: int = BoundedProtocol.max_connections) -> uvicorn.Config:
+    """Return uvicorn's configuration. Forwarding headers are up to `chatapp.http.middleware.forwarded`."""
     return uvicorn.Config(
         app,
-        http=bounded(most_connections),
+        http=bounded_protocol(max_connections),
         ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=PAGES_SECONDS,
+        timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SECONDS,
     )
 
 
-def _most_connections(settings: Settings) -> int:
-    limit = raised_limit()
-    most = min(settings.connections, max(16, limit - OTHER_FILES))
-    if most < settings.connections:
-        log.warning("fewer_connections", most=most, open_files=limit, setting="CHAT_CONNECTIONS")
-    return most
+def _max_connections(settings: Settings) -> int:
+    open_files = raise_open_files_limit()
+    allowed = min(settings.connections, max(16, open_files - OTHER_FILES))
+    if allowed < settings.connections:
+        log.warning("fewer_connections", limit=allowed, open_files=open_files, setting="CHAT_CONNECTIONS")
+    return allowed
 
 
-class _Server(uvicorn.Server):
-    """Says where the chat is and which models are ready once it serves, and ends without a traceback."""
-
-    def __init__(self, config: uvicorn.Config, settings: Settings, app: FastAPI) -> None:
-        super().__init__(config)
-        self._settings = settings
-        self._app = app
-        self._announcement: asyncio.Task[None] | None = None
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            self._announcement = asyncio.create_task(_announce(self._settings, self._app.state.catalog))
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        # Pages go on being served meanwhile, so that whoever reads an answer sees its end.
-        finishing = asyncio.create_task(self._app.state.turns.finish(self._settings.shutdown_seconds))
-        while not finishing.done() and not self.force_exit:  # a second Ctrl-C
-            await asyncio.wait({finishing}, timeout=0.1)
-        finishing.cancel()
-        self._app.state.closing.set()
-        if self._announcement:
-            self._announcement.cancel()
-        await super().shutdown(sockets)
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        # uvicorn's own handlers send the signal again after a clean end, which shows as a traceback or a failure.
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.handle_exit, number, None)
-        yield
+async def _finish_turns(app: FastAPI, seconds: float) -> None:
+    """Let running answers finish while pages are still served; then have the open streams end."""
+    try:
+        await app.state.turns.finish(seconds)
+    finally:
+        app.state.closing.set()
 
 
 async def _announce(settings: Settings, catalog: Catalog) -> None:
@@ -136,8 +112,8 @@ async def _announce(settings: Settings, catalog: Catalog) -> None:
     first = catalog.first_choice()
     await first.start()
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(START_SECONDS):  # "ready" is then what was seen, not what is hoped for
-            while (statuses := await catalog.check(first.id))[first.id].state is ModelState.LOADING:  # noqa: ASYNC110  # it is polled
+        async with asyncio.timeout(FIRST_MODEL_SECONDS):
+            while (statuses := await catalog.check(first.id))[first.id].state is ModelState.LOADING:  # noqa: ASYNC110  # models report no events
                 await asyncio.sleep(0.1)
     if settings.log_format == "json":
         for model in catalog:
@@ -164,11 +140,11 @@ def _why(state: ModelState, reason: str, fix: str) -> str:
 
 def _listening_socket(settings: Settings) -> socket.socket:
     if settings.host not in LOOPBACK:
-        _check_that_others_may_come(settings)
+        _check_public_access(settings)
     return _bound(settings.host, settings.port, "CHAT_PORT")
 
 
-def _check_that_others_may_come(settings: Settings) -> None:
+def _check_public_access(settings: Settings) -> None:
     match settings.identity:
         case "local" if settings.local_anywhere:
             log.warning(

@@ -1,1 +1,1 @@
-"""Uvicorn's side: connections, open files, the metrics endpoint."""
+"""The process around the app: uvicorn, the limit of open files, and the metrics endpoint."""

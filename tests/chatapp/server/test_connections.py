@@ -1,4 +1,4 @@
-"""Connections that keep the chat waiting are closed, and others are served meanwhile."""
+"""Slow connections are closed, and others are served meanwhile."""
 
 import asyncio
 import contextlib
@@ -14,8 +14,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, StreamingResponse
 
 from chatapp.__main__ import server_config
-from chatapp.server.open_files import raised_limit
-from chatapp.server.protocol import BoundedProtocol
+from chatapp.server.open_files import raise_open_files_limit
+from chatapp.server.uvicorn_compat import BoundedProtocol
 from tests.serving import running_chat
 
 pytestmark = pytest.mark.slow  # hundreds of connections
@@ -116,7 +116,7 @@ async def dripping(writer, piece):
 
 
 @pytest.mark.parametrize("begun", [b"", b"GET / HTTP/1.1\r\nHost: localhost\r\n", GET % b"x"])
-async def test_a_head_that_comes_byte_by_byte_is_not_waited_for(begun):
+async def test_slow_head_times_out(begun):
     """Whether it is the first request on its connection or another one."""
     async with Served() as served:
         reader, writer = await served.connection(begun)
@@ -128,7 +128,7 @@ async def test_a_head_that_comes_byte_by_byte_is_not_waited_for(begun):
         assert await served.get() == 200
 
 
-async def test_a_body_that_comes_byte_by_byte_is_not_waited_for():
+async def test_slow_body_times_out():
     async with Served() as served:
         reader, writer = await served.connection(HEAD)
         async with dripping(writer, b"x"):
@@ -136,7 +136,7 @@ async def test_a_body_that_comes_byte_by_byte_is_not_waited_for():
         assert served.outcomes == ["ClientDisconnect"]
 
 
-async def test_a_body_that_comes_at_some_speed_is_waited_for():
+async def test_body_that_arrives_fast_enough_is_received():
     async with Served(body_bytes_per_second=50_000) as served:
         reader, writer = await served.connection(HEAD)
         for _ in range(10):
@@ -145,7 +145,7 @@ async def test_a_body_that_comes_at_some_speed_is_waited_for():
         assert (await reader.readuntil(b"100000")).startswith(b"HTTP/1.1 200")
 
 
-async def test_a_body_that_was_refused_is_not_read_without_an_end():
+async def test_refused_body_is_read_up_to_a_bound():
     async with Served(unread_bytes=1_000_000, body_seconds=30) as served:
         reader, writer = await served.connection(HEAD.replace(b"/read", b"/refuse").replace(b"100000", b"9" * 12))
         await reader.readuntil(b"no")
@@ -157,7 +157,7 @@ async def test_a_body_that_was_refused_is_not_read_without_an_end():
                     await asyncio.sleep(0)
 
 
-async def test_who_reads_nothing_of_a_response_is_not_waited_for():
+async def test_client_that_reads_nothing_is_disconnected():
     async with Served(reader_seconds=0.3) as served:
         await served.connection(GET % b"much")
         async with asyncio.timeout(10):
@@ -165,7 +165,7 @@ async def test_who_reads_nothing_of_a_response_is_not_waited_for():
                 await asyncio.sleep(0.05)
 
 
-async def test_who_reads_slowly_is_waited_for():
+async def test_client_that_reads_slowly_is_served():
     # Twice as long as a reader may take nothing; of which a machine that stands still takes no second.
     async with Served(reader_seconds=1.5) as served:
         reader, _ = await served.connection(GET % b"much")
@@ -175,7 +175,7 @@ async def test_who_reads_slowly_is_waited_for():
         assert served.outcomes == []
 
 
-async def test_a_connection_between_two_requests_may_be_idle():
+async def test_connection_may_be_idle_between_requests():
     async with Served() as served:
         reader, writer = await served.connection(GET % b"x")
         await reader.readuntil(b"here")
@@ -185,7 +185,7 @@ async def test_a_connection_between_two_requests_may_be_idle():
             await reader.readuntil(b"here")
 
 
-async def test_a_request_may_be_worked_on_for_as_long_as_it_takes():
+async def test_response_may_take_long_to_begin():
     async with Served() as served:
         reader, _ = await served.connection(GET % b"wait")
         await asyncio.sleep(0.5)
@@ -193,8 +193,8 @@ async def test_a_request_may_be_worked_on_for_as_long_as_it_takes():
         assert (await reader.readuntil(b"here")).startswith(b"HTTP/1.1 200")
 
 
-async def test_where_there_are_too_many_the_one_that_waits_longest_makes_room():
-    async with Served(most_connections=5, head_seconds=30) as served:
+async def test_connection_that_waits_longest_is_closed_when_there_are_too_many():
+    async with Served(max_connections=5, head_seconds=30) as served:
         at_work, _ = await served.connection(GET % b"wait")
         idle, _ = await served.connection(GET % b"x")
         await idle.readuntil(b"here")
@@ -210,9 +210,9 @@ async def test_where_there_are_too_many_the_one_that_waits_longest_makes_room():
         assert (await at_work.readuntil(b"here")).startswith(b"HTTP/1.1 200")
 
 
-async def test_where_all_are_at_work_the_next_is_told_so(monkeypatch):
-    monkeypatch.setattr("chatapp.server.protocol.SPARE_CONNECTIONS", 2)
-    async with Served(most_connections=3) as served:
+async def test_next_connection_gets_503_when_all_are_busy(monkeypatch):
+    monkeypatch.setattr("chatapp.server.uvicorn_compat.SPARE_CONNECTIONS", 2)
+    async with Served(max_connections=3) as served:
         at_work = [(await served.connection(GET % b"wait"))[0] for _ in range(3)]
         await asyncio.sleep(0.1)
         reader, _ = await served.connection(GET % b"x")
@@ -224,7 +224,7 @@ async def test_where_all_are_at_work_the_next_is_told_so(monkeypatch):
         assert await served.get() == 200
 
 
-async def test_an_upgrade_is_not_offered(caplog):
+async def test_upgrade_to_websocket_is_ignored(caplog):
     async with Served() as served:
         upgrade = b"Connection: upgrade\r\nUpgrade: websocket\r\n\r\n"
         reader, _ = await served.connection((GET % b"x").removesuffix(b"\r\n") + upgrade)
@@ -232,15 +232,15 @@ async def test_an_upgrade_is_not_offered(caplog):
     assert caplog.records == []
 
 
-def test_a_process_may_have_as_many_files_open_as_the_system_lets_it():
+def test_limit_of_open_files_is_raised_as_far_as_the_system_allows():
     import resource
 
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
     try:
-        limit = raised_limit()
+        limit = raise_open_files_limit()
         assert limit == resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 256
-        assert raised_limit() == limit
+        assert raise_open_files_limit() == limit
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
@@ -257,7 +257,7 @@ async def median_seconds(url, times=15):
 
 
 # Its figures are seen with -rP.
-async def test_a_thousand_idle_and_two_hundred_slow_connections_keep_nobody_waiting(tmp_path):
+async def test_a_thousand_idle_and_two_hundred_slow_connections_do_not_delay_others(tmp_path):
     async with running_chat(tmp_path, CHAT_EMBEDDED_MODEL="false") as chat:
         opened = []
 
@@ -290,7 +290,7 @@ async def test_a_thousand_idle_and_two_hundred_slow_connections_keep_nobody_wait
         assert with_slow < max(20 * alone, 1)
 
 
-async def test_with_more_connections_than_there_may_be_the_next_is_served_too(tmp_path):
+async def test_new_connection_is_served_beyond_the_bound(tmp_path):
     async with running_chat(tmp_path, CHAT_EMBEDDED_MODEL="false", CHAT_CONNECTIONS="100") as chat:
         opened = [await asyncio.open_connection("127.0.0.1", chat.port) for _ in range(300)]
         try:
