@@ -7,6 +7,8 @@ import urllib.parse
 
 import aiohttp
 
+from tests.api_schema import check_error, check_event, check_response
+
 OWN_PAGE = {"Sec-Fetch-Site": "same-origin"}  # what browsers say of what the page asks
 PARAMETERS = {"temperature": 0.9, "top_p": 0.95, "max_tokens": 1024, "system_prompt": ""}
 
@@ -56,7 +58,9 @@ class PageClient:
         """
         async with self._http.request(method, f"{self._url}/{path}", **_json(body), **options) as response:
             await _refuse(response)
-            return await response.json()
+            reply = await response.json()
+            check_response(method, path, reply)
+            return reply
 
     async def models(self):
         """Return what is known of each model, by its id."""
@@ -162,14 +166,18 @@ def _json(body):
 
 async def _refuse(response):
     if response.status != 200:
-        raise Refused((await response.json())["error"], response.status)
+        body = await response.json()
+        check_error(body)
+        raise Refused(body["error"], response.status)
 
 
 async def events(stream):
-    """Yield the events of `chatapp.http.api.stream` in a response."""
+    """Yield the events of a response, as `chatapp.http.api.schemas.events` describes them."""
     async for line in stream.content:
         if line.startswith(b"data:"):
-            yield json.loads(line[5:])
+            event = json.loads(line[5:])
+            check_event(event)
+            yield event
 
 
 def taken(entries, event):

@@ -19,6 +19,7 @@ from chatapp.http.api.stream import Streams
 
 _ERROR = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorBody"}}}}
 STREAM: dict[str, Any] = {
+    "status_code": 200,
     "response_class": EventStream,
     "responses": {
         200: {"model": Event, "content": {"text/event-stream": {"schema": {"type": "object"}}}},

@@ -66,4 +66,4 @@ def test_an_unexpected_error_is_logged_under_a_number_and_shows_nothing_of_itsel
 def test_input_that_is_not_valid_is_not_echoed():
     response = client_of(ValueError()).get("/?number=<b>seven</b>")
     assert (response.status_code, "seven" in response.text) == (422, False)
-    assert "does not understand" in response.json()["error"]["text"]
+    assert "invalid request" in response.json()["error"]["text"]
