@@ -135,7 +135,7 @@ class ChatProcess:
             self.output += line.decode()
 
     async def _ready(self):
-        async with asyncio.timeout(60), aiohttp.ClientSession() as http:
+        async with asyncio.timeout(300), aiohttp.ClientSession() as http:
             while self._process.returncode is None:
                 with contextlib.suppress(aiohttp.ClientError):
                     async with http.get(f"{self.url}/healthz") as response:
