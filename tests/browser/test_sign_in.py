@@ -6,7 +6,6 @@ import pytest_asyncio
 from playwright.async_api import expect
 
 from tests.browser.chat_page import ChatPage
-from tests.browser.conftest import new_profile
 from tests.browser.test_languages import LOCALES, words
 from tests.fakes.gate import Gate
 from tests.oidc_provider import running_provider
@@ -56,26 +55,18 @@ async def open_to_guests(tmp_path_factory, provider, gemma):
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def device(chromium, gemma, provider):
+async def device(borrow_profile, problems, provider):
     """Return a function that opens an address in a browser of its own."""
-    gemma.answer, gemma.gate, gemma.script = ["Hello", " from", " Gemma", "."], None, []
-    contexts, problems = [], []
 
     async def opened(address, *, language="en", width=1280, scheme="light"):
-        context = await new_profile(chromium, locale=LOCALES[language], width=width, height=740, color_scheme=scheme)
+        context = await borrow_profile(locale=LOCALES[language], width=width, height=740, color_scheme=scheme)
         await context.route(f"{STYLES}**", lambda route: route.abort())
-        contexts.append(context)
         origin = "/".join(address.split("/")[:3])
         page = ChatPage(await context.new_page(), origin, problems, others=(provider, STYLES))
         await page.tab.goto(address)
         return page
 
-    yield opened
-    if gemma.gate:
-        gemma.gate.open()
-    for context in contexts:
-        await context.close()
-    assert problems == []
+    return opened
 
 
 async def _sign_in(page, person=ANA, *, language="en"):
