@@ -448,6 +448,17 @@ def test_named_python_is_used(computer):
     assert "bin/other python -I requirements/install.py" in computer.install(PYTHON=f"{computer.bin}/other python")
 
 
+def test_finished_venv_is_used_and_an_unfinished_one_is_not(computer):
+    computer.has_python("3.12")
+    (computer.project / ".venv/bin").mkdir(parents=True)
+    python = computer.project / ".venv/bin/python"
+    python.write_text(PYTHON.format(version="3.12", status=0).replace("exit 1", "exit 0"))
+    python.chmod(0o755)
+    assert computer.install().startswith(".venv/bin/python -I requirements/install.py chat")
+    (computer.project / ".venv/.unfinished").touch()
+    assert f"{computer.bin}/python3 -I requirements/install.py chat" in computer.install()
+
+
 def test_venv_whose_python_is_gone_is_not_used(computer):
     computer.has_python("3.12")
     (computer.project / ".venv/bin").mkdir(parents=True)
