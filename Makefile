@@ -72,7 +72,7 @@ check: dev ## lint, formatting, types and the direction of imports
 	$(PYTHON_HERE) -m ruff check
 	$(PYTHON_HERE) -m ruff format --check
 	$(PYTHON_HERE) -m mypy
-	PYTHONPATH=. .venv/bin/lint-imports --no-cache
+	.venv/bin/lint-imports --no-cache --no-logo
 
 # Strict: without it, pip-audit reports no vulnerabilities for packages that it cannot look up.
 audit: dev ## look up known vulnerabilities of the pinned packages (ARGS="--vulnerability-service osv")
