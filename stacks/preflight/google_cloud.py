@@ -54,7 +54,7 @@ def check_google_cloud(report: Report, stack: Stack, settings: Settings, *, crea
 
 
 def check_organization(report: Report, settings: Settings) -> None:
-    """Report a sign-in that would let nobody in: Google's own OAuth client works only within an organization."""
+    """Report a sign-in that would admit no user: Google's own OAuth client works only within an organization."""
     if settings.sign_in != "iap" or settings.oauth_client_id or not settings.project:
         return
     # Prints yes or no, and fails where the project cannot be read.
@@ -62,6 +62,6 @@ def check_organization(report: Report, settings: Settings) -> None:
     if output_of("gcloud", "projects", "describe", settings.project, f"--format={has_parent}") == "no":
         report.note(
             f"The project {settings.project} belongs to no organization, where Google's own sign-in (identity iap) "
-            "lets nobody in: make an OAuth client, and set oauthClientId, oauthClientSecret and allowedPeople; "
+            "admits no user: make an OAuth client, and set oauthClientId, oauthClientSecret and allowedPeople; "
             "docs/deploy.md, Who gets in."
         )

@@ -365,11 +365,11 @@ def test_url_before_the_first_up_is_reported(computer, monkeypatch, answer):
     assert "make up STACK=test" in computer.missing("url")[0]
 
 
-LONE = "The project my-project belongs to no organization, where Google's own sign-in (identity iap) lets nobody in:"
+LONE = "The project my-project belongs to no organization, where Google's own sign-in (identity iap) admits no user:"
 
 
 @pytest.mark.parametrize("verb", ["up", "preview", "doctor"])
-def test_sign_in_that_would_let_nobody_in_is_reported_before_anything_is_created(computer, verb):
+def test_sign_in_that_would_admit_no_user_is_reported_before_anything_is_created(computer, verb):
     computer.answer("gcloud projects describe my-project", "no")
     assert LONE in computer.run(verb)[0]
     computer.answer("gcloud projects describe my-project", "yes")
