@@ -11,6 +11,7 @@ import structlog
 from authlib.integrations.starlette_client import OAuth, OAuthError  # type: ignore[import-untyped]  # it has no types
 from joserfc.errors import JoseError
 
+from chatapp.auth.authlib_compat import forget_metadata, restrict_algorithms
 from chatapp.domain.errors import ChatError
 from chatapp.domain.sentences import Sentence
 
@@ -25,21 +26,6 @@ PROVIDER_TIMEOUT_SECONDS = 10.0  # for one request to the provider
 MAX_SUBJECT_CHARS = 255  # OpenID Connect Core, section 2
 MAX_NAME_CHARS = 200
 MAX_EMAIL_CHARS = 254
-# Asymmetric signatures only: the provider alone has the private key.
-_SIGNING_ALGORITHMS = {
-    "RS256",
-    "RS384",
-    "RS512",
-    "PS256",
-    "PS384",
-    "PS512",
-    "ES256",
-    "ES384",
-    "ES512",
-    "EdDSA",
-    "Ed25519",
-}
-
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 
 log = structlog.get_logger(__name__)
@@ -157,10 +143,9 @@ class OidcProvider:
         except (httpx2.HTTPError, ValueError) as error:
             raise _unreachable(error) from error
         if str(metadata.get("issuer")).rstrip("/") != self.issuer:
-            metadata.clear()  # Authlib caches them; the setting of the provider may be corrected while the chat runs
+            forget_metadata(metadata)  # the provider may be corrected while the chat runs
             raise _unverified("the issuer is not CHAT_OIDC_ISSUER")
-        algorithms = metadata.get("id_token_signing_alg_values_supported") or ["RS256"]
-        metadata["id_token_signing_alg_values_supported"] = [name for name in algorithms if name in _SIGNING_ALGORITHMS]
+        restrict_algorithms(metadata)
         return metadata
 
     def _checked(self, claims: Mapping[str, Any]) -> Claims:

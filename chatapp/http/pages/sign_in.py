@@ -16,6 +16,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from chatapp.auth import NOT_SIGNED_IN, audit
 from chatapp.auth.audit import Action
+from chatapp.auth.authlib_compat import set_session
 from chatapp.auth.encrypted_cookies import CookieCipher
 from chatapp.auth.oidc import GOOGLE, SignInError
 from chatapp.auth.sessions import NOT_ALLOWED, Session, user_id
@@ -113,7 +114,7 @@ class SignIn:
     async def _start(self, request: Request) -> Response:
         to = own_page(request.query_params.get("next", ""))
         session: dict[str, object] = {"next": to}
-        request.scope["session"] = session  # where Authlib keeps what it must know when the person comes back
+        set_session(request, session)
         choose = request.query_params.get("choose") == "1"
         try:
             address = await self._provider.start_sign_in(
@@ -128,7 +129,7 @@ class SignIn:
 
     async def _callback(self, request: Request) -> Response:
         session = self._cipher.decrypt(request.cookies.get(self._flow, ""), FLOW_SECONDS) or {}
-        request.scope["session"] = session
+        set_session(request, session)
         to = own_page(str(session.get("next", "")))
         try:
             claims = await self._provider.finish_sign_in(request)
