@@ -69,7 +69,7 @@ async def test_an_answer_is_written_anew_in_the_place_of_the_former_one(page, mo
 async def test_two_answers_stream_at_once_and_one_is_kept(page, model_server):
     model_server.answer = lambda _messages: [f"{len(model_server.chats)} ", "a ", "b"]
     model_server.gate = Gate(1)
-    question = {"text": "a", "model": "gemma", **PARAMETERS, "beside": {"model": "gemma", "temperature": 0.1}}
+    question = {"text": "a", "model": "gemma", **PARAMETERS, "compareWith": {"model": "gemma", "temperature": 0.1}}
     async for shown in page.send_and_read("conversations", question):
         if len(shown) == 3 and all(texts(shown)):  # both have begun
             model_server.gate.open()
