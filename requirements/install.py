@@ -119,13 +119,10 @@ def lock() -> Iterator[None]:
 def make_venv() -> None:
     """Make .venv, or make it again; in two steps, because `venv` does not show why pip could not be installed."""
     print(f"Making {VENV} with Python {platform.python_version()} ({sys.executable}).", flush=True)
-    try:
-        if VENV.exists():
-            shutil.rmtree(VENV)
-        VENV.mkdir()
-        UNFINISHED.touch()
-    except OSError as error:
-        fail(f"{VENV} cannot be made ({error}). Remove it, then try again: sudo rm -rf {VENV}")
+    if VENV.exists():
+        shutil.rmtree(VENV)
+    VENV.mkdir()
+    UNFINISHED.touch()
     for python, *arguments in ((sys.executable, "venv", "--without-pip", VENV), (PYTHON, "ensurepip", "--default-pip")):
         if subprocess.run([python, "-I", "-m", *arguments], stdout=subprocess.DEVNULL, check=False).returncode != 0:
             give_up()
@@ -280,5 +277,7 @@ if __name__ == "__main__":
         signal.signal(number, signal.default_int_handler)
     try:
         sys.exit(main(sys.argv[1:]))
+    except OSError as error:
+        fail(f"{error}\nIf {VENV} belongs to another user, remove it, then try again: sudo rm -rf {VENV}")
     except KeyboardInterrupt:
         fail("\nInterrupted. The next run starts the install afresh.", status=130)

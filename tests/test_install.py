@@ -491,17 +491,27 @@ def test_debians_python_without_its_venv_package_is_reported(computer):
     assert output.endswith("python3.11-venv\n")
 
 
-def test_folder_of_another_user_is_refused():
+@pytest.mark.parametrize(
+    ("mode", "message"),
+    [
+        (0o555, "is not writable: copy the project to a folder of your own"),
+        (0o777, "remove it, then try again: sudo rm"),
+    ],
+    ids=["folder", "venv"],
+)
+def test_folder_or_venv_of_another_user_is_refused(mode, message):
     with tempfile.TemporaryDirectory() as folder:  # not tmp_path, whose parents other users cannot enter
         project = Project(Path(folder))
-        for path in (Path(folder), project.folder):
-            path.chmod(0o555)
+        (project.venv / "lib").mkdir(parents=True)
+        for path, permissions in ((Path(folder), 0o755), (project.folder, mode), (project.venv, 0o555)):
+            path.chmod(permissions)
         command = [*unprivileged(), shutil.which("sh"), project.requirements / "install.sh", "chat"]
         result = subprocess.run(command, env=project.settings, text=True, capture_output=True, check=False)
-        Path(folder).chmod(0o755)
-        project.folder.chmod(0o755)
+        for path in (project.folder, project.venv):
+            path.chmod(0o755)
     assert result.returncode == 1
-    assert f"{project.folder} is not writable: copy the project to a folder of your own" in result.stderr
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 @pytest.mark.parametrize("arguments", [[], ["tests"], ["chat", "--force"]])
