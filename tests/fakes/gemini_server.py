@@ -150,7 +150,7 @@ class GeminiServer:
         """Return the requests for a streamed answer."""
         return [request for request in self.requests if request.operation == "streamGenerateContent"]
 
-    async def disconnected(self, count: int = 1, *, within: float = 2.0) -> bool:
+    async def disconnected(self, count: int = 1, *, within: float = 10.0) -> bool:
         """Wait until so many clients have left, and return whether they did."""
         try:
             async with asyncio.timeout(within), self._changed:

@@ -524,8 +524,8 @@ def asked(name):
     return answer_request("model", GenerationParameters(system_prompt=name))
 
 
-def live(make, *, examples, steps):
-    """Live some lives, each in a place of its own."""
+def run_machine(make, *, examples, steps):
+    """Run the machine with new examples, each in a place of its own."""
     numbers = itertools.count()
 
     class Machine(TurnsMachine):
@@ -538,16 +538,18 @@ def live(make, *, examples, steps):
 
 
 @pytest.mark.slow
-def test_in_a_sqlite_file(tmp_path):
-    live(lambda name: SQLitePlace(tmp_path / name), examples=40, steps=30)
+@pytest.mark.parametrize(("examples", "steps"), [(8, 20), pytest.param(60, 30, marks=pytest.mark.long)])
+def test_turns_in_a_sqlite_file(tmp_path, examples, steps):
+    run_machine(lambda name: SQLitePlace(tmp_path / name), examples=examples, steps=steps)
 
 
 @pytest.mark.slow
-def test_in_a_journal_before_a_cloud(tmp_path):
-    live(lambda name: JournaledPlace(tmp_path / name), examples=15, steps=20)
+@pytest.mark.parametrize(("examples", "steps"), [(4, 15), pytest.param(20, 20, marks=pytest.mark.long)])
+def test_turns_in_a_journal_before_a_cloud(tmp_path, examples, steps):
+    run_machine(lambda name: JournaledPlace(tmp_path / name), examples=examples, steps=steps)
 
 
-@pytest.mark.slow
-def test_in_a_journal_before_firestore(tmp_path, firestore_emulator):  # noqa: F811  # the fixture
+@pytest.mark.long
+def test_turns_in_a_journal_before_firestore(tmp_path, firestore_emulator):  # noqa: F811  # the fixture
     del firestore_emulator
-    live(lambda name: JournaledPlace(tmp_path / name, FirestorePlace()), examples=8, steps=15)
+    run_machine(lambda name: JournaledPlace(tmp_path / name, FirestorePlace()), examples=8, steps=15)

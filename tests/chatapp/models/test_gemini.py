@@ -557,7 +557,7 @@ async def test_thoughts_and_empty_chunks_do_not_reset_the_first_token_timeout(
 ) -> None:
     server.will_answer(*[step for _ in range(40) for step in (chunk(thought="Hm"), 0.02)], chunk("late", finish="STOP"))
     error, _ = await failure_of(make(limits=TimeLimits(first_token=0.3, between_tokens=0.1)))
-    assert str(error).startswith("Gemini did not begin to answer within 0.3 seconds.")
+    assert str(error).startswith("Gemini did not start to answer within 0.3 seconds.")
     assert await server.disconnected()
 
 
@@ -572,18 +572,18 @@ async def test_timeout_between_tokens_keeps_the_text(make: Callable[..., GeminiM
 
 
 async def test_slow_steady_answer_does_not_time_out(make: Callable[..., GeminiModel], server: GeminiServer) -> None:
-    server.seconds_between_words = 0.03  # eight words: together longer than the limit
-    events = await answer_of(make(limits=TimeLimits(between_tokens=0.2)))
+    server.seconds_between_words = 0.1  # eight words: together longer than the timeout
+    events = await answer_of(make(limits=TimeLimits(between_tokens=0.6)))
     assert text_of(events) == fake.DEFAULT_ANSWER
 
 
 async def test_slow_reader_does_not_cause_a_timeout(make: Callable[..., GeminiModel], server: GeminiServer) -> None:
     server.will_answer(chunk("a"), 0.02, chunk("b"), 0.02, chunk("c", finish="STOP"))
     text = ""
-    async for event in ask(make(limits=TimeLimits(between_tokens=0.1))):
+    async for event in ask(make(limits=TimeLimits(between_tokens=0.4))):
         if isinstance(event, TextDelta):
             text += event.text
-            await asyncio.sleep(0.12)
+            await asyncio.sleep(0.5)  # longer than the timeout
     assert text == "abc"
 
 
@@ -615,7 +615,7 @@ async def test_closing_the_generator_closes_the_request(make: Callable[..., Gemi
         assert await anext(events) == TextDelta("one ")
         assert (await model.status()).state is ModelState.READY  # another request of the same task stays apart
         assert server.disconnects == 0
-    assert await server.disconnected(within=1)
+    assert await server.disconnected()
 
 
 @pytest.mark.parametrize("steps", [(STALL,), (HEADERS, STALL), (chunk("one "), STALL)])
@@ -631,7 +631,7 @@ async def test_cancelling_the_reader_closes_the_request(
     reader.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reader
-    assert await server.disconnected(within=1)
+    assert await server.disconnected()
 
 
 async def test_connection_is_reused_after_a_complete_answer(
@@ -690,7 +690,7 @@ async def test_first_token_timeout_includes_retries(
     await model.start()
     started = time.monotonic()
     error, _ = await failure_of(model)
-    assert str(error).startswith("Gemini did not begin to answer within 0.3 seconds.")
+    assert str(error).startswith("Gemini did not start to answer within 0.3 seconds.")
     assert time.monotonic() - started < 2
 
 

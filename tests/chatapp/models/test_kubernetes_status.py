@@ -7,7 +7,7 @@ import kubernetes_validate
 import pytest
 import structlog
 from aiohttp import web
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatapp.domain.conversation import GenerationParameters, Message, Role
@@ -262,7 +262,12 @@ ANY_JSON = st.recursive(
 )
 
 
-@given(st.lists(ANY_JSON))
-def test_any_json_of_the_api_server_is_read_without_an_error(items):
-    found = diagnose(items)
-    assert found is None or found.status.state is not ModelState.READY
+@pytest.mark.parametrize("examples", [20, pytest.param(1000, marks=pytest.mark.long)])
+def test_any_json_of_the_api_server_is_read_without_an_error(examples):
+    @settings(max_examples=examples, deadline=None)
+    @given(st.lists(ANY_JSON, max_size=8))
+    def check(items):
+        diagnosis = diagnose(items)
+        assert diagnosis is None or diagnosis.status.state is not ModelState.READY
+
+    check()
