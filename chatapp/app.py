@@ -34,8 +34,7 @@ from chatapp.models.kubernetes_status import PodWatch
 from chatapp.models.llamacpp.model import LlamaCppModel
 from chatapp.models.openai.model import OpenAICompatibleModel
 from chatapp.server.metrics import JournalMetrics, Metrics
-from chatapp.store.journal.store import JournaledStore
-from chatapp.store.sqlite.store import SQLiteStore
+from chatapp.store.opening import open_store
 from chatapp.store.temporary.router import StoreRouter
 
 if TYPE_CHECKING:
@@ -232,32 +231,6 @@ async def _usage_limits(settings: Settings, opened: AsyncExitStack, on_refused: 
 
 async def _store(settings: Settings) -> Store:
     try:
-        if settings.store == "sqlite":
-            return await SQLiteStore.open(settings.data_dir / "chat.db", retention_days=settings.retention_days)
-        return await JournaledStore.open(
-            settings.data_dir / "journal.db",
-            _firestore(settings),
-            destination=f"Firestore, database {settings.firestore_database} of project {settings.google_cloud_project}",
-            most_writes=settings.journal_writes,
-            most_bytes=settings.journal_megabytes * 1_000_000,
-            drain_seconds=settings.drain_seconds,
-        )
+        return await open_store(settings)
     except StoreUnavailable as error:
         raise StoreUnavailable(f"{error} The setting for it is CHAT_DATA_DIR.", detail=error.detail) from error
-
-
-def _firestore(settings: Settings) -> Store:
-    # Google's library takes 0.4 s to import, and 60 MB.
-    try:
-        from chatapp.store.firestore.store import FirestoreStore  # noqa: PLC0415
-    except ImportError as error:
-        raise InvalidSettings(
-            "CHAT_STORE is 'firestore', which needs the package google-cloud-firestore. Install what "
-            f"requirements/chat.txt lists, as make run does. ({error})"
-        ) from error
-    return FirestoreStore(
-        settings.google_cloud_project,
-        settings.firestore_database,
-        retention_days=settings.retention_days,
-        stale_seconds=settings.abandoned_seconds,  # a running answer is written every 20 s at least
-    )

@@ -1,11 +1,13 @@
-"""Messages, conversations and profiles as plain values that JSON can hold, and back; what an older chat kept is read.
+"""The one codec of messages, conversations and profiles: domain objects to plain values that JSON can hold, and back.
 
-Fields that were not there when something was kept have their defaults; fields that a newer chat kept are ignored.
+SQLite, Firestore, the journal and the JSON export all use it. Missing fields get the dataclass's default (data of an
+older version); unknown fields are ignored (data of a newer version).
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, fields, replace
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from chatapp.domain.conversation import (
@@ -30,33 +32,43 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_CHOICES = {"role": Role, "status": MessageStatus, "finish_reason": FinishReason, "feedback": Feedback, "place": Place}
+_ENUMS: dict[str, type[StrEnum]] = {
+    "role": Role,
+    "status": MessageStatus,
+    "finish_reason": FinishReason,
+    "feedback": Feedback,
+    "place": Place,
+}
 
 
 def message_fields(message: Message) -> dict[str, Any]:
-    """Return the fields of a message, its images without their bytes."""
+    """Return the fields of a message, its images without their data."""
     values = {field.name: getattr(message, field.name) for field in fields(message)}
+    values |= {name: values[name].value for name in _ENUMS if isinstance(values[name], StrEnum)}
     values["usage"] = message.usage and asdict(message.usage)
-    values["error"] = said(message.error)
+    values["error"] = as_json(message.error) if isinstance(message.error, Sentence) else message.error
     values["images"] = [image_fields(image) for image in message.images]
     return values
 
 
 def message_of(values: Mapping[str, Any]) -> Message:
-    """Return the message whose fields these are."""
-    known = _known(Message, values)
-    for name, choice in _CHOICES.items():
-        if known.get(name) is not None:
-            known[name] = choice(known[name])
-    known["usage"] = Usage(**known["usage"]) if known.get("usage") is not None else None
-    known["error"] = from_json(known.get("error", ""))
-    known["images"] = tuple(Image(**_known(Image, image)) for image in known.get("images", ()))
-    return Message(**known)
+    """Return the message with these fields."""
+    given = _own_fields(Message, values)
+    given |= {name: enum(given[name]) for name, enum in _ENUMS.items() if given.get(name) is not None}
+    given["usage"] = Usage(**given["usage"]) if given.get("usage") is not None else None
+    given["error"] = from_json(given.get("error", ""))
+    given["images"] = tuple(image_of(image) for image in given.get("images", ()))
+    return Message(**given)
 
 
 def image_fields(image: Image) -> dict[str, Any]:
-    """Return what is known of an image besides its bytes."""
+    """Return the fields of an image without its data."""
     return {"id": image.id, "media_type": image.media_type, "width": image.width, "height": image.height}
+
+
+def image_of(values: Mapping[str, Any]) -> Image:
+    """Return the image with these fields."""
+    return Image(**_own_fields(Image, values))
 
 
 def conversation_fields(conversation: Conversation) -> dict[str, Any]:
@@ -65,12 +77,12 @@ def conversation_fields(conversation: Conversation) -> dict[str, Any]:
 
 
 def conversation_of(values: Mapping[str, Any]) -> Conversation:
-    """Return the conversation whose fields these are."""
-    return Conversation(**_known(Conversation, values))
+    """Return the conversation with these fields."""
+    return Conversation(**_own_fields(Conversation, values))
 
 
 def profile_fields(profile: Profile) -> dict[str, Any]:
-    """Return the fields of a profile; its parameters without the system prompt, which is a conversation's."""
+    """Return the fields of a profile; its parameters without the system prompt, which belongs to a conversation."""
     values = asdict(profile)
     values["personas"] = list(values["personas"])
     if values["parameters"] is not None:
@@ -79,31 +91,26 @@ def profile_fields(profile: Profile) -> dict[str, Any]:
 
 
 def profile_of(values: Mapping[str, Any]) -> Profile:
-    """Return the profile whose fields these are."""
-    known = _known(Profile, values)
-    known["personas"] = tuple(Persona(**_known(Persona, persona)) for persona in known.get("personas", ()))
-    if known.get("parameters") is not None:
-        known["parameters"] = GenerationParameters(**_known(GenerationParameters, known["parameters"]))
-    return Profile(**known)
-
-
-def said(sentence: str) -> str | dict[str, Any]:
-    """Return what a place keeps of a sentence: plain text as it is, else what it was made of."""
-    return as_json(sentence) if isinstance(sentence, Sentence) else sentence
+    """Return the profile with these fields."""
+    given = _own_fields(Profile, values)
+    given["personas"] = tuple(Persona(**_own_fields(Persona, persona)) for persona in given.get("personas", ()))
+    if given.get("parameters") is not None:
+        given["parameters"] = GenerationParameters(**_own_fields(GenerationParameters, given["parameters"]))
+    return Profile(**given)
 
 
 def clean(message: Message) -> Message:
-    """Return the message with text that can be stored."""
-    return replace(message, content=storable(message.content), error=_storable_sentence(message.error))
+    """Return the message with text that UTF-8 can encode (see `storable`)."""
+    return replace(message, content=storable(message.content), error=from_json(_storable_json(as_json(message.error))))
 
 
 def clean_conversation(conversation: Conversation) -> Conversation:
-    """Return the conversation with text that can be stored."""
+    """Return the conversation with text that UTF-8 can encode."""
     return replace(conversation, title=storable(conversation.title), system_prompt=storable(conversation.system_prompt))
 
 
 def clean_profile(profile: Profile) -> Profile:
-    """Return the profile with text that can be stored."""
+    """Return the profile with text that UTF-8 can encode."""
     personas = (
         replace(persona, name=storable(persona.name), instructions=storable(persona.instructions))
         for persona in profile.personas
@@ -111,21 +118,17 @@ def clean_profile(profile: Profile) -> Profile:
     return replace(profile, personas=tuple(personas))
 
 
-def without_bytes(message: Message) -> Message:
-    """Return the message as stores list it: its images without their bytes."""
+def without_image_data(message: Message) -> Message:
+    """Return the message as stores list it: its images without their data."""
     return replace(message, images=tuple(replace(image, data=b"") for image in message.images))
 
 
-def _storable_sentence(sentence: str) -> str:
-    return from_json(_storable(as_json(sentence)))
+def _storable_json(value: Any) -> Any:  # noqa: ANN401  # any JSON value
+    if isinstance(value, dict):
+        return {name: _storable_json(one) for name, one in value.items()}
+    return storable(value) if isinstance(value, str) else value
 
 
-def _storable(said: Any) -> Any:  # noqa: ANN401  # what JSON can hold
-    if isinstance(said, dict):
-        return {name: _storable(value) for name, value in said.items()}
-    return storable(said) if isinstance(said, str) else said
-
-
-def _known(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
+def _own_fields(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
     names = {field.name for field in fields(kind)}
     return {name: value for name, value in values.items() if name in names}

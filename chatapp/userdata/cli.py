@@ -1,4 +1,4 @@
-"""What the commands that import have in common: whose history it becomes, where it is, and how they end."""
+"""Common parts of the import commands: the target user, the store, and the exit status."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from chatapp.config.settings import InvalidSettings, load_settings
 from chatapp.domain.conversation import now_ms
 from chatapp.domain.errors import ChatError, StoreUnavailable
-from chatapp.store.sqlite.store import SQLiteStore
+from chatapp.store.opening import open_store_for_import
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -29,16 +29,16 @@ WHOSE = (
 
 
 class CannotBegin(ChatError):
-    """The history cannot be opened; nothing was changed."""
+    """The store cannot be opened; nothing was changed."""
 
 
 def say(line: str) -> None:
-    """Write a line for whoever runs the command."""
+    """Print a line."""
     sys.stdout.write(f"{line}\n")
 
 
 def run(work: Callable[[Settings], Awaitable[int]]) -> int:
-    """Do the work with the chat's own settings and return the exit status; what goes wrong is said in words."""
+    """Run a command with the chat's settings and return the exit status; print errors as sentences."""
     try:
         return asyncio.run(_awaited(work(load_settings())))
     except ChatError as error:
@@ -54,10 +54,10 @@ async def _awaited(work: Awaitable[int]) -> int:
 
 
 def owner(settings: Settings, user: str | None) -> str:
-    """Return whose history it becomes.
+    """Return the id of the user who gets the imported history.
 
     Raises:
-        InvalidSettings: it cannot be told, or nobody would ever see it.
+        InvalidSettings: the user is ambiguous, or no user of this chat has this id.
     """
     if settings.identity == "local":
         if user not in (None, "local"):
@@ -78,34 +78,17 @@ def oldest_ms(settings: Settings) -> int:
     return 0 if settings.retention_days is None else now_ms() - settings.retention_days * DAY_MS
 
 
-def place(settings: Settings) -> str:
-    """Return where the history is, in words."""
-    if settings.store == "sqlite":
-        return str(settings.data_dir / "chat.db")
-    return f"Firestore, database {settings.firestore_database} of project {settings.google_cloud_project}"
-
-
 @asynccontextmanager
 async def history(settings: Settings) -> AsyncIterator[Store]:
-    """Open the history that the settings name, as `chatapp.app` does, but for the journal.
-
-    A chat that runs keeps its journal to itself, and Firestore takes what is written beside it.
+    """Open the store that the settings name, and close it at the end.
 
     Raises:
-        CannotBegin: a chat that runs uses the file, or it cannot be used.
+        CannotBegin: a running chat uses the file, or it cannot be used.
     """
-    store: Store
-    if settings.store == "sqlite":
-        try:
-            store = await SQLiteStore.open(settings.data_dir / "chat.db")
-        except StoreUnavailable as error:
-            raise CannotBegin(f"{error} Nothing was imported.", detail=error.detail) from error
-    else:
-        from chatapp.store.firestore.store import FirestoreStore  # noqa: PLC0415  # Google's library, where it is used
-
-        store = FirestoreStore(
-            settings.google_cloud_project, settings.firestore_database, retention_days=settings.retention_days
-        )
+    try:
+        store = await open_store_for_import(settings)
+    except StoreUnavailable as error:
+        raise CannotBegin(f"{error} Nothing was imported.", detail=error.detail) from error
     try:
         yield store
     finally:

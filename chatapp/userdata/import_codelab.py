@@ -15,7 +15,8 @@ from chatapp.config.logs import configure_logs
 from chatapp.config.settings import InvalidSettings
 from chatapp.domain.errors import ChatError, StoreUnavailable
 from chatapp.store.firestore.client import READ_ATTEMPT_S, READ_CALL_S, Connection, is_explained, retried
-from chatapp.userdata.cli import ALL, FAILED, PART, history, oldest_ms, owner, place, run, say
+from chatapp.store.opening import describe_store
+from chatapp.userdata.cli import ALL, FAILED, PART, history, oldest_ms, owner, run, say
 from chatapp.userdata.codelab_session import session_of
 from chatapp.userdata.insert import Added, add
 from chatapp.userdata.json_export import iso
@@ -74,7 +75,7 @@ async def _import(settings: Settings, given: argparse.Namespace) -> int:
     importing = _Importing(Source(project, given.database, given.collection), whose, set(given.session))
     if given.dry_run:
         await importing.all(None)
-        say(f"Nothing was changed. They would be added to the history of {whose} in {place(settings)}.")
+        say(f"Nothing was changed. They would be added to the history of {whose} in {describe_store(settings)}.")
         return importing.status()
     try:
         async with history(settings) as store:
@@ -82,7 +83,7 @@ async def _import(settings: Settings, given: argparse.Namespace) -> int:
     except (SourceUnavailable, StoreUnavailable) as error:
         say(f"It broke off: {error}\nUntil then: {importing.added}. The same command again goes on.")
         return FAILED
-    say(f"Added to the history of {whose} in {place(settings)}: {importing.added}.")
+    say(f"Added to the history of {whose} in {describe_store(settings)}: {importing.added}.")
     return importing.status()
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from chatapp.config.logs import configure_logs
 from chatapp.domain.errors import StoreUnavailable
+from chatapp.store.opening import describe_store
 from chatapp.userdata import json_export
-from chatapp.userdata.cli import ALL, FAILED, PART, history, oldest_ms, owner, place, run, say
+from chatapp.userdata.cli import ALL, FAILED, PART, history, oldest_ms, owner, run, say
 from chatapp.userdata.insert import Added, IdTaken, add, add_profile
 from chatapp.userdata.json_export import ExportedConversation, InvalidExport
 
@@ -39,7 +40,7 @@ async def _import(settings: Settings, path: Path, user: str | None, *, dry_run: 
     archived, profile = _read(path)  # all of it is checked before anything is written
     say(f"{path}: {len(archived):,} conversations, {sum(len(one.messages) for one in archived):,} messages.")
     if dry_run:
-        say(f"Nothing was changed. They would be added to the history of {whose} in {place(settings)}.")
+        say(f"Nothing was changed. They would be added to the history of {whose} in {describe_store(settings)}.")
         return ALL
     added, left_out = Added(), 0
     try:
@@ -55,7 +56,7 @@ async def _import(settings: Settings, path: Path, user: str | None, *, dry_run: 
     except StoreUnavailable as error:
         say(f"It broke off: {error}\nUntil then: {added}. The same command again goes on.")
         return FAILED
-    say(f"Added to the history of {whose} in {place(settings)}: {added}.")
+    say(f"Added to the history of {whose} in {describe_store(settings)}: {added}.")
     return PART if left_out else ALL
 
 

@@ -7,7 +7,6 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import google.auth
-import grpc.aio  # type: ignore[import-untyped]  # grpcio comes without types
 from google.api_core.exceptions import (
     Aborted,
     DeadlineExceeded,
@@ -26,11 +25,10 @@ from google.api_core.retry import AsyncRetry, if_exception_type
 from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
 from google.cloud.firestore import AsyncClient
-from google.cloud.firestore_v1.services.firestore import FirestoreAsyncClient
-from google.cloud.firestore_v1.services.firestore.transports import FirestoreGrpcAsyncIOTransport
 
 from chatapp.domain.errors import StoreUnavailable
 from chatapp.domain.sentences import Sentence
+from chatapp.store.firestore.firestore_compat import Client
 from chatapp.store.values import UNREACHABLE
 
 if TYPE_CHECKING:
@@ -59,16 +57,6 @@ READ_CALL_S = 30.0
 
 # All of the store's requests may be repeated: see `chatapp.store.firestore.store.FirestoreStore`.
 _TRANSIENT = if_exception_type(Aborted, DeadlineExceeded, InternalServerError, ResourceExhausted, ServiceUnavailable)
-
-CHANNEL_OPTIONS = (
-    ("grpc.max_send_message_length", -1),
-    ("grpc.max_receive_message_length", -1),
-    # After an outage of 100 s gRPC tries again only 18.5 s later; so, 4 s later.
-    ("grpc.max_reconnect_backoff_ms", 2_000),
-    # A connection that a firewall dropped in silence is found out; the second is what this needs to count.
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.http2.ping_timeout_ms", 5_000),
-)
 
 
 class Connection:
@@ -135,30 +123,6 @@ class Connection:
             case InvalidArgument():
                 return Sentence("Firestore rejected this change. Nothing was changed; the reason is in the log.")
         return UNREACHABLE
-
-
-class Client(AsyncClient):
-    """Google's client with our channel, which can be closed and comes back soon after an outage."""
-
-    _api: FirestoreAsyncClient | None = None
-
-    @property
-    def _firestore_api(self) -> FirestoreAsyncClient:
-        # Google's own takes no options for the channel.
-        if self._api is None:
-            if self._emulator_host is None:
-                channel = FirestoreGrpcAsyncIOTransport.create_channel(
-                    self._target, credentials=self._credentials, options=CHANNEL_OPTIONS
-                )
-            else:
-                channel = grpc.aio.insecure_channel(self._emulator_host, options=CHANNEL_OPTIONS)
-            self._api = FirestoreAsyncClient(transport=FirestoreGrpcAsyncIOTransport(channel=channel))
-        return self._api
-
-    async def aclose(self) -> None:
-        """Close the channel, which ``close`` of Google's client leaves open."""
-        if self._api is not None:
-            await self._api.transport.close()  # type: ignore[no-untyped-call]  # Google's has no types
 
 
 class Found(NamedTuple):

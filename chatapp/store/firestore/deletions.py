@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
-    from chatapp.store.firestore.client import Client
+    from chatapp.store.firestore.firestore_compat import Client
 
 DOCUMENTS_AT_ONCE = 300  # in one commit, which has `firestore_client.ATTEMPT_S`
 DELETIONS_AT_ONCE = 100  # of one user, in one go; the next look takes the others

@@ -1,15 +1,15 @@
-"""What a conversation looks like in Cloud Firestore: paths, documents and fields, without Google's library.
+"""Firestore documents of conversations, messages, images and profiles: paths and fields, without Google's library.
 
     users/{uid}/conversations/{cid}                       title, model, updatedMs ...
     users/{uid}/conversations/{cid}/messages/{mid}        one message, or the first part of a very long one
     users/{uid}/conversations/{cid}/messages/{mid}~{n}    its further parts
-    users/{uid}/conversations/{cid}/images/{iid}          an image of a message, with its bytes
-    users/{uid}                                           what is remembered of the user: personas ...
-    users/{uid}/deletions/{cid}                           a deletion that is not finished; has no text
-    users/{uid}/revocations/{sid}                         a session that is ended
-    users/{uid}/revocations/before                        all that began up to a moment are
+    users/{uid}/conversations/{cid}/images/{iid}          an image of a message, with its data
+    users/{uid}                                           the user's profile: personas ...
+    users/{uid}/deletions/{cid}                           an unfinished deletion; contains no text
+    users/{uid}/revocations/{sid}                         a revoked session
+    users/{uid}/revocations/before                        revokes all sessions that began up to a moment
 
-The user's id is in no path as it is: ``uid`` is a digest of it.
+Paths never contain the user's id: ``uid`` is a digest of it. Field names are the codec's in camelCase, except `_NAMES`.
 """
 
 from __future__ import annotations
@@ -17,38 +17,25 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from chatapp.domain.conversation import (
-    Conversation,
-    Feedback,
-    FinishReason,
-    Image,
-    Message,
-    MessageStatus,
-    Place,
-    Role,
-    Usage,
-)
-from chatapp.domain.sentences import from_json
-from chatapp.store.codec import clean, profile_fields, said
-from chatapp.store.codec import profile_of as profile_of_fields
-from chatapp.store.firestore.schema import EXPIRY_FIELD, PINNED_FIELD
-from chatapp.store.values import storable
+from chatapp.store import codec
+from chatapp.store.firestore.schema import EXPIRY_FIELD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from chatapp.domain.conversation import Profile
+    from chatapp.domain.conversation import Conversation, Image, Message, Profile
 
-VERSION = 1  # of the documents' shape, in "v"; a program that changes the shape can tell the old from the new
+VERSION = 1  # of the documents' schema, in "v"; a program that changes the schema can tell old from new
 # UTF-8 bytes of text in one document. A document holds 1 MiB (https://firebase.google.com/docs/firestore/quotas); the
 # rest is for the other fields.
 PART_BYTES = 900 * 1024
-# What can be a document's id without being escaped; `new_id` makes 32 hex digits. "~" is kept for parts.
+# A document id that needs no escaping; `new_id` makes 32 hex digits. "~" is reserved for parts.
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
+_NAMES = {"created_ms": "createdAt", "revision": "rev"}
+_FIELDS = {name: field for field, name in _NAMES.items()}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -56,100 +43,59 @@ Document = dict[str, Any]
 
 
 def uid(user: str) -> str:
-    """Return the user's id as a path may hold it: 52 characters, of which nobody reads an address or a name."""
+    """Return the user's id for paths: a digest of 52 characters that reveals no address and no name."""
     digest = hashlib.sha256(user.encode("utf-8", "surrogatepass")).digest()
     return base64.b32encode(digest).decode().rstrip("=").lower()
 
 
 def is_id(text: str) -> bool:
-    """Return whether this can be the id of a conversation or a message; what cannot was never stored."""
+    """Return whether this is a valid id of a conversation or a message; an invalid one was never stored."""
     return _ID.fullmatch(text) is not None
 
 
 def timestamp(ms: int) -> datetime:
-    """Return milliseconds since the epoch as Firestore keeps a time, without a rounding error."""
+    """Return milliseconds since the epoch as a Firestore timestamp, without a rounding error."""
     return _EPOCH + ms * _MILLISECOND
 
 
 def expiry(since_ms: int, retention_ms: int | None) -> Document:
-    """Return the field that says when a document may go; none without a retention."""
+    """Return the field with a document's expiry time; none without a retention period."""
     return {} if retention_ms is None else {EXPIRY_FIELD: timestamp(since_ms + retention_ms)}
 
 
 def is_expired(document: Mapping[str, Any], now: datetime) -> bool:
-    """Return whether a document may go, and is not to be shown any more."""
+    """Return whether a document has expired and must not be returned any more."""
     return EXPIRY_FIELD in document and document[EXPIRY_FIELD] <= now
 
 
 def conversation_document(conversation: Conversation) -> Document:
-    """Return the document of a conversation, without its expiry."""
-    return {
-        "v": VERSION,
-        "title": storable(conversation.title),
-        "model": conversation.model,
-        "systemPrompt": storable(conversation.system_prompt),
-        "createdAt": timestamp(conversation.created_ms),
-        "updatedMs": conversation.updated_ms,
-        "persona": conversation.persona,
-        PINNED_FIELD: conversation.pinned,
-        "archived": conversation.archived,
-        "branch": conversation.branch,
-        "deletedMs": conversation.deleted_ms,
-    }
+    """Return the document of a conversation, without its expiry time."""
+    return _document(codec.conversation_fields(codec.clean_conversation(conversation)))
 
 
 def conversation_of(conversation_id: str, document: Mapping[str, Any]) -> Conversation:
-    """Return the conversation that a document holds."""
-    return Conversation(
-        id=conversation_id,
-        title=document["title"],
-        created_ms=_milliseconds(document["createdAt"]),
-        updated_ms=document["updatedMs"],
-        model=document["model"],
-        system_prompt=document["systemPrompt"],
-        persona=document.get("persona", ""),  # this and the next were not there from the beginning
-        pinned=document.get(PINNED_FIELD, False),
-        archived=document.get("archived", False),
-        branch=document.get("branch", ""),
-        deleted_ms=document.get("deletedMs", 0),
-    )
+    """Return the conversation of a document."""
+    return codec.conversation_of(_fields(document) | {"id": conversation_id})
 
 
 def message_documents(message: Message, retention_ms: int | None) -> dict[str, Document]:
-    """Return the documents of a message by their ids, the one with its facts first.
+    """Return the documents of a message by id; the first one has its fields.
 
     Raises:
-        ValueError: its id cannot be one.
+        ValueError: its id is invalid.
     """
     if not is_id(message.id):
         raise ValueError(f"{message.id!r} cannot be the id of a message")
-    message = clean(message)
-    first, *further = _parts(message.content)
-    every = {"v": VERSION, "createdAt": timestamp(message.created_ms)} | expiry(message.created_ms, retention_ms)
-    facts = every | {
-        "turnId": message.turn_id,
-        "role": message.role.value,
-        "status": message.status.value,
+    fields = codec.message_fields(codec.clean(message))
+    first, *further = _parts(fields["content"])
+    common = {"v": VERSION, "createdAt": timestamp(message.created_ms)} | expiry(message.created_ms, retention_ms)
+    fields |= {
         "content": first,
         "parts": 1 + len(further),
-        "rev": message.revision,
-        "model": message.model,
-        "usage": message.usage and asdict(message.usage),
-        "secondsToFirstToken": message.seconds_to_first_token,
-        "finishReason": message.finish_reason and message.finish_reason.value,
-        "omittedMessages": message.omitted_messages,
-        "error": said(message.error),
-        "follows": message.follows,
-        "images": [_image_facts(image) | {"id": image.id} for image in message.images],
-        "feedback": message.feedback.value,
-        "place": message.place.value,
-        "insteadOf": message.instead_of,
-        "temperature": message.temperature,
-        "seconds": message.seconds,
-        "cost": message.cost,
+        "images": [_image_document(image) | {"id": image.id} for image in message.images],
     }
-    parts = {part_id(message.id, number): every | {"content": part} for number, part in enumerate(further, start=1)}
-    return {message.id: facts, **parts}
+    parts = {part_id(message.id, number): common | {"content": part} for number, part in enumerate(further, start=1)}
+    return {message.id: _document(fields) | common, **parts}
 
 
 def part_id(message_id: str, number: int) -> str:
@@ -163,78 +109,74 @@ def is_part(document_id: str) -> bool:
 
 
 def message_of(message_id: str, documents: Mapping[str, Mapping[str, Any]]) -> Message:
-    """Return a message from the documents of its conversation, by their ids."""
+    """Return a message from its conversation's documents by id."""
     document = documents[message_id]
     parts = [document, *(documents[part_id(message_id, number)] for number in range(1, document["parts"]))]
-    return Message(
-        id=message_id,
-        turn_id=document["turnId"],
-        role=Role(document["role"]),
-        content="".join(part["content"] for part in parts),
-        created_ms=_milliseconds(document["createdAt"]),
-        status=MessageStatus(document["status"]),
-        revision=document["rev"],
-        model=document["model"],
-        usage=Usage(**document["usage"]) if document["usage"] is not None else None,
-        seconds_to_first_token=document["secondsToFirstToken"],
-        finish_reason=FinishReason(document["finishReason"]) if document["finishReason"] else None,
-        omitted_messages=document["omittedMessages"],
-        error=from_json(document["error"]),
-        follows=document.get("follows"),  # this and the next were not there from the beginning
-        images=tuple(image_of(image["id"], image) for image in document.get("images", ())),
-        feedback=Feedback(document.get("feedback", "")),
-        place=Place(document.get("place", "")),
-        instead_of=document.get("insteadOf", ""),
-        temperature=document.get("temperature"),
-        seconds=document.get("seconds"),
-        cost=document.get("cost"),
-    )
+    fields = _fields(document) | {
+        "id": message_id,
+        "content": "".join(part["content"] for part in parts),
+        "images": [_fields(image) for image in document.get("images", ())],
+    }
+    return codec.message_of(fields)
 
 
 def image_documents(message: Message, retention_ms: int | None) -> dict[str, Document]:
-    """Return the documents of a message's images by their ids: of those that come with their bytes.
+    """Return the documents of a message's images by id, for those that come with data.
 
     Raises:
-        ValueError: an id cannot be one.
+        ValueError: an id is invalid.
     """
     for image in message.images:
         if not is_id(image.id):
             raise ValueError(f"{image.id!r} cannot be the id of an image")
-    every = {"v": VERSION} | expiry(message.created_ms, retention_ms)
-    return {image.id: every | _image_facts(image) | {"data": image.data} for image in message.images if image.data}
+    common = {"v": VERSION} | expiry(message.created_ms, retention_ms)
+    return {image.id: common | _image_document(image) | {"data": image.data} for image in message.images if image.data}
 
 
 def image_of(image_id: str, document: Mapping[str, Any]) -> Image:
-    """Return the image that a document, or a message's mention of it, holds."""
-    return Image(
-        id=image_id,
-        media_type=document["mediaType"],
-        width=document["width"],
-        height=document["height"],
-        data=bytes(document.get("data", b"")),
-    )
+    """Return the image of a document."""
+    return codec.image_of(_fields(document) | {"id": image_id, "data": bytes(document.get("data", b""))})
 
 
 def profile_document(profile: Profile) -> Document:
-    """Return the document of what is remembered of a user."""
-    fields = profile_fields(profile)
-    return {
-        "v": VERSION,
-        "rev": fields["revision"],
-        "personas": fields["personas"],
-        "parameters": fields["parameters"],
-        "answerWithOther": fields["answer_with_other"],
-    }
+    """Return the document of a user's profile."""
+    return _document(codec.profile_fields(profile))
 
 
 def profile_of(document: Mapping[str, Any]) -> Profile:
-    """Return what a document remembers of a user."""
-    names = {"rev": "revision", "answerWithOther": "answer_with_other"}
-    return profile_of_fields({names.get(name, name): value for name, value in document.items()})
+    """Return the profile of a user's document."""
+    return codec.profile_of(_fields(document))
 
 
-def _image_facts(image: Image) -> Document:
-    return {"mediaType": image.media_type, "width": image.width, "height": image.height}
+def _document(fields: Mapping[str, Any]) -> Document:
+    """Return a document with the codec's fields; the id is in the path."""
+    document: Document = {"v": VERSION}
+    document |= {_name(name): value for name, value in fields.items() if name != "id"}
+    if "createdAt" in document:
+        document["createdAt"] = timestamp(document["createdAt"])
+    return document
+
+
+def _fields(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the codec's fields of a document."""
+    fields = {_FIELDS.get(name) or _snake(name): value for name, value in document.items()}
+    if "created_ms" in fields:
+        fields["created_ms"] = _milliseconds(fields["created_ms"])
+    return fields
+
+
+def _image_document(image: Image) -> Document:
+    return {_name(name): value for name, value in codec.image_fields(image).items() if name != "id"}
+
+
+def _name(field: str) -> str:
+    """Return the name of a field in documents: camelCase, but for `_NAMES`."""
+    first, *others = field.split("_")
+    return _NAMES.get(field) or first + "".join(other.title() for other in others)
+
+
+def _snake(name: str) -> str:
+    return re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", name)
 
 
 def _milliseconds(time: datetime) -> int:

@@ -13,8 +13,8 @@ from chatapp.store.firestore.client import committed, fetched_one
 if TYPE_CHECKING:
     from google.cloud.firestore import AsyncDocumentReference
 
-    from chatapp.store.firestore.client import Client
     from chatapp.store.firestore.documents import Document
+    from chatapp.store.firestore.firestore_compat import Client
 
 ROUNDS = 5  # how often others may come between
 

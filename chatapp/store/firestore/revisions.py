@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from google.cloud.firestore_v1.types import WriteResult
 
     from chatapp.domain.conversation import Message
-    from chatapp.store.firestore.client import Client
+    from chatapp.store.firestore.firestore_compat import Client
 
 ROUNDS = 5  # how often other writers of the same messages may come between
 REMEMBERED = 10_000  # running answers

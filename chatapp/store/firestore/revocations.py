@@ -12,7 +12,7 @@ from chatapp.store.firestore.documents import VERSION, is_id, timestamp
 from chatapp.store.firestore.schema import EXPIRY_FIELD, REVOCATIONS, USERS
 
 if TYPE_CHECKING:
-    from chatapp.store.firestore.client import Client
+    from chatapp.store.firestore.firestore_compat import Client
 
 BEFORE = "before"  # the id of the document that ends all until a moment; no session has it
 _BEFORE_FIELD = "beforeMs"

@@ -10,6 +10,7 @@ IMAGES, REVOCATIONS = "images", "revocations"
 # The fields that queries order by, and the only one that they filter by: they need single-field indexes only.
 ORDER_FIELDS = {CONVERSATIONS: "updatedMs", MESSAGES: "createdAt"}
 PINNED_FIELD = "pinned"
+# All other fields are exempt: an index costs storage and time at every write, and holds a second copy of the text.
 INDEXED_FIELDS = {
     CONVERSATIONS: ("updatedMs", PINNED_FIELD),
     MESSAGES: ("createdAt",),
@@ -20,43 +21,3 @@ INDEXED_FIELDS = {
 # The time after which Firestore's TTL policies delete a document of these collection groups. It needs no index either.
 EXPIRY_FIELD = "expireAt"
 EXPIRING = (CONVERSATIONS, MESSAGES, IMAGES, REVOCATIONS)
-# All other fields: an index costs storage and time at every write, and holds a second copy of the text.
-UNINDEXED_FIELDS = {
-    CONVERSATIONS: (
-        "v",
-        "title",
-        "model",
-        "systemPrompt",
-        "createdAt",
-        "persona",
-        "archived",
-        "branch",
-        "deletedMs",
-    ),
-    MESSAGES: (
-        "v",
-        "turnId",
-        "role",
-        "status",
-        "content",
-        "parts",
-        "rev",
-        "model",
-        "usage",
-        "secondsToFirstToken",
-        "finishReason",
-        "omittedMessages",
-        "error",
-        "follows",
-        "images",
-        "feedback",
-        "place",
-        "insteadOf",
-        "temperature",
-        "seconds",
-        "cost",
-    ),
-    IMAGES: ("v", "mediaType", "width", "height", "data"),
-    USERS: ("v", "rev", "personas", "parameters", "answerWithOther"),
-    REVOCATIONS: ("v", "beforeMs"),
-}

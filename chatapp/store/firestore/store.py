@@ -77,7 +77,8 @@ if TYPE_CHECKING:
     from google.cloud.firestore import AsyncDocumentReference
 
     from chatapp.store import Hit, Revocations
-    from chatapp.store.firestore.client import Client, Found
+    from chatapp.store.firestore.client import Found
+    from chatapp.store.firestore.firestore_compat import Client
 
 STALE_S = (
     60.0  # three of the writes that a running turn makes at least: see `chatapp.generation.generator.HEARTBEAT_SECONDS`
@@ -118,7 +119,7 @@ class FirestoreStore:
     it from the beginning. A write to an expired conversation that is still there brings it back.
 
     **Indexes**: queries order by, and ask for, `INDEXED_FIELDS`, which the automatic single-field indexes serve. No
-    composite index is needed, and everything in `schema.UNINDEXED_FIELDS` can be exempted.
+    composite index is needed, and all other fields can be exempted.
 
     Args:
         project: the Google Cloud project.

@@ -20,7 +20,7 @@ from chatapp.domain.errors import ConversationNotFound, StoreUnavailable
 from chatapp.domain.sentences import Sentence
 from chatapp.store import Consistency, StoreStatus
 from chatapp.store.calls import Calls
-from chatapp.store.codec import clean, clean_conversation, clean_profile, without_bytes
+from chatapp.store.codec import clean, clean_conversation, clean_profile, without_image_data
 from chatapp.store.journal.asking import Asking
 from chatapp.store.journal.delivery import Deliveries
 from chatapp.store.journal.journal import Journal
@@ -314,7 +314,7 @@ class JournaledStore:
         self._wrote(key)
         if is_new and self._recent.conversation(key) is None:
             self._recent.keep_conversation(key, conversation)
-            self._recent.keep_messages(key, in_order(newest(map(without_bytes, messages))))
+            self._recent.keep_messages(key, in_order(newest(map(without_image_data, messages))))
 
     async def _updated(self, key: Key, before: Conversation, conversation: Conversation) -> None:
         await self._journal.update(key, replace(conversation, created_ms=before.created_ms))
@@ -326,7 +326,7 @@ class JournaledStore:
         seen = {message.id: message.revision for message in self._recent.messages(key) or ()}
         await self._journal.append(key, messages, known, seen)
         self._wrote(key)
-        self._recent.appended(key, map(without_bytes, messages), known)
+        self._recent.appended(key, map(without_image_data, messages), known)
 
     async def _delete(self, key: Key) -> None:
         await self._journal.delete(key)

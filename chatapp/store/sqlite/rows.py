@@ -1,22 +1,23 @@
-"""The rows of a history in SQLite: what is written of conversations, messages and images, and read back."""
+"""SQLite rows of conversations, messages and images, and back."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from chatapp.domain.conversation import Conversation, Image, Message
 from chatapp.domain.errors import ConversationNotFound
-from chatapp.store.codec import clean, clean_conversation, conversation_fields, image_fields, message_fields
-from chatapp.store.codec import message_of as message_of_fields
+from chatapp.store import codec
 from chatapp.store.folding import fold
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
 
-CONVERSATION = "id, title, created_ms, updated_ms, model, system_prompt, persona, pinned, archived, branch, deleted_ms"
-_CHANGING = ("title", "model", "system_prompt", "persona", "pinned", "archived", "branch", "deleted_ms")
+_CONVERSATION_COLUMNS = [field.name for field in fields(Conversation)]
+CONVERSATION = ", ".join(_CONVERSATION_COLUMNS)
+_CHANGING = [name for name in _CONVERSATION_COLUMNS if name not in {"id", "created_ms", "updated_ms"}]
 UPDATE = (
     f"UPDATE conversations SET {', '.join(f'{name} = :{name}' for name in _CHANGING)},"  # noqa: S608  # constants
     " updated_ms = max(updated_ms, :updated_ms) WHERE id = :id AND user = :user"
@@ -26,7 +27,7 @@ CREATE = (
     " ON CONFLICT (id) DO NOTHING"
 )
 
-# What is never asked for by its value is kept as JSON.
+# The columns that queries use; the other fields are stored as JSON in `details`.
 _COLUMNS = ("id", "turn_id", "role", "status", "content", "created_ms", "revision")
 MESSAGE = f"{', '.join(_COLUMNS)}, details"
 _PUT = (
@@ -39,13 +40,13 @@ _PUT = (
 
 def conversation_row(user: str, conversation: Conversation) -> dict[str, Any]:
     """Return the columns of a conversation."""
-    return conversation_fields(clean_conversation(conversation)) | {"user": user}
+    return codec.conversation_fields(codec.clean_conversation(conversation)) | {"user": user}
 
 
 def conversation_of(row: sqlite3.Row) -> Conversation:
-    """Return the conversation that `CONVERSATION`, and whatever comes after it, was read of."""
-    known = {name: row[name] for name in CONVERSATION.split(", ")}
-    return Conversation(**known | {"pinned": bool(row["pinned"]), "archived": bool(row["archived"])})
+    """Return the conversation of a row that begins with the columns of `CONVERSATION`."""
+    values = dict(row) | {"pinned": bool(row["pinned"]), "archived": bool(row["archived"])}
+    return codec.conversation_of(values)
 
 
 def owned(connection: sqlite3.Connection, user: str, conversation_id: str, oldest_ms: int = 0) -> Conversation:
@@ -64,17 +65,17 @@ def owned(connection: sqlite3.Connection, user: str, conversation_id: str, oldes
 
 
 def message_of(row: sqlite3.Row) -> Message:
-    """Return the message that `MESSAGE` was read of."""
-    known = dict(row)
-    return message_of_fields(known | json.loads(known.pop("details")))
+    """Return the message of a row with the columns of `MESSAGE`."""
+    values = dict(row)
+    return codec.message_of(values | json.loads(values.pop("details")))
 
 
 def put(connection: sqlite3.Connection, conversation_id: str, messages: Iterable[Message]) -> None:
     """Add messages with their images, or replace those of a lower revision."""
-    for message in map(clean, messages):
-        fields = message_fields(message)
-        row = {name: fields.pop(name) for name in _COLUMNS}
-        row |= {"conversation_id": conversation_id, "details": json.dumps(fields), "folded": fold(message.content)}
+    for message in map(codec.clean, messages):
+        values = codec.message_fields(message)
+        row = {name: values.pop(name) for name in _COLUMNS}
+        row |= {"conversation_id": conversation_id, "details": json.dumps(values), "folded": fold(message.content)}
         if connection.execute(_PUT, row).rowcount:
             for image in message.images:
                 _put_image(connection, conversation_id, message.id, image)
@@ -85,5 +86,10 @@ def _put_image(connection: sqlite3.Connection, conversation_id: str, message_id:
         connection.execute(
             "INSERT INTO images (conversation_id, message_id, id, media_type, width, height, data)"
             " VALUES (:conversation_id, :message_id, :id, :media_type, :width, :height, :data) ON CONFLICT DO NOTHING",
-            {**image_fields(image), "conversation_id": conversation_id, "message_id": message_id, "data": image.data},
+            {
+                **codec.image_fields(image),
+                "conversation_id": conversation_id,
+                "message_id": message_id,
+                "data": image.data,
+            },
         )

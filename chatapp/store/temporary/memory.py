@@ -11,7 +11,7 @@ from chatapp.domain.conversation import Profile
 from chatapp.domain.errors import ConversationNotFound, StoreUnavailable
 from chatapp.store import Consistency, Page, Revocations, StoreStatus
 from chatapp.store.calls import CLOSED
-from chatapp.store.codec import clean, clean_conversation, clean_profile, without_bytes
+from chatapp.store.codec import clean, clean_conversation, clean_profile, without_image_data
 from chatapp.store.scanning import Scan
 from chatapp.store.values import (
     MAX_PAGE,
@@ -258,4 +258,4 @@ def _put(kept: Kept, messages: Sequence[Message]) -> None:
         if message is not kept.messages.get(message.id):
             images = (image for image in message.images if image.data)
             kept.images = {image.id: image for image in images} | kept.images
-            kept.messages[message.id] = without_bytes(message)
+            kept.messages[message.id] = without_image_data(message)

@@ -506,7 +506,7 @@ async def test_the_file_of_another_program_is_refused_and_left_alone(place, path
 async def test_a_file_that_is_no_database_is_refused_and_left_alone(place, path):
     path.parent.mkdir()
     path.write_bytes(b"Dear diary,\n" * 1_000)
-    await refused_and_unchanged(place, path, "holds something else")
+    await refused_and_unchanged(place, path, "is not a chat history")
 
 
 async def test_a_damaged_file_is_refused(place, path):
@@ -587,7 +587,7 @@ def test_a_folder_or_file_that_may_only_be_read_is_said_so():
         path = Path(folder) / "history" / "chat.sqlite3"
         assert open_unprivileged(path) == "opened\n"
         path.chmod(0o400)
-        assert re.match("refused: .*may only be read", open_unprivileged(path))
+        assert re.match("refused: .*is read-only", open_unprivileged(path))
         path.parent.chmod(0o500)
         assert re.match("refused: .*cannot be used: Permission", open_unprivileged(path.with_name("other.sqlite3")))
         path.parent.chmod(0o700)
@@ -601,7 +601,7 @@ async def test_a_file_that_sqlite_can_only_open_for_reading_is_said_so(place, pa
         return connect(f"{path.as_uri()}?mode=ro", uri=True, **options)  # as it does by itself; root may always write
 
     monkeypatch.setattr(sqlite_file.sqlite3, "connect", connect_read_only)
-    with pytest.raises(StoreUnavailable, match="may only be read"):
+    with pytest.raises(StoreUnavailable, match="is read-only"):
         await place.open()
 
 
@@ -660,7 +660,7 @@ async def test_an_error_of_the_disk_is_said_so_and_changes_nothing(store, conver
 
 async def test_a_file_that_became_read_only_is_said_so_and_can_still_be_read(store, conversation):
     store._database._writer._connection.execute("PRAGMA query_only = ON")  # file modes do not bind root
-    with pytest.raises(StoreUnavailable, match="may only be read"):
+    with pytest.raises(StoreUnavailable, match="is read-only"):
         await store.append("ana", conversation.id, a_message("no"))
     assert await texts(store, conversation) == ["before"]
     store._database._writer._connection.execute("PRAGMA query_only = OFF")
