@@ -148,19 +148,19 @@ def _check_public_access(settings: Settings) -> None:
     match settings.identity:
         case "local" if settings.local_anywhere:
             log.warning(
-                "CHAT_LOCAL_ANYWHERE is set: whoever reaches this chat reads and writes the one history that there is."
+                "CHAT_LOCAL_ANYWHERE is set: everyone who can reach this chat reads and writes its one history."
             )
         case "local":
             raise InvalidSettings(
-                f"CHAT_HOST is {settings.host!r}, which lets other computers in, but CHAT_IDENTITY=local is for one "
-                "person on this computer: everybody would share one history. Set CHAT_IDENTITY=anonymous or google, or "
-                "leave CHAT_HOST out; or set CHAT_LOCAL_ANYWHERE=true where something in front of it lets only you in."
+                f"CHAT_HOST is {settings.host!r}, which accepts other computers, but CHAT_IDENTITY=local is for one "
+                "person on this computer: all users would share one history. Set CHAT_IDENTITY=anonymous or google, or "
+                "leave CHAT_HOST out; or set CHAT_LOCAL_ANYWHERE=true if a proxy in front of it admits only you."
             )
         case "google" if not settings.root_url:
             raise InvalidSettings(
-                "CHAT_ROOT_URL is missing: CHAT_IDENTITY=google needs the address that people use, such as "
-                "https://chat.example.org. The provider sends them back to it, and with https their cookies are kept "
-                "to it."
+                "CHAT_ROOT_URL is missing: CHAT_IDENTITY=google needs the public address of the chat, such as "
+                "https://chat.example.org. The provider redirects to it, and with https cookies are sent over HTTPS "
+                "only."
             )
 
 

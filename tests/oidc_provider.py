@@ -1,4 +1,4 @@
-"""A real provider to sign in at, as a process of its own: oidc-provider-mock."""
+"""A real OpenID Connect provider in its own process: oidc-provider-mock."""
 
 import asyncio
 import contextlib
@@ -12,11 +12,11 @@ from tests.serving import free_port
 
 
 @contextlib.asynccontextmanager
-async def running_provider(*people):
-    """Run a provider that knows these people (their claims, each with a "sub"), and yield its issuer."""
+async def running_provider(*users):
+    """Run a provider with these users (their claims, each with a "sub"), and yield its issuer."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    known = [argument for person in people for argument in ("--user-claims", json.dumps(person))]
+    arguments = [argument for user in users for argument in ("--user-claims", json.dumps(user))]
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *(
@@ -31,7 +31,7 @@ async def running_provider(*people):
             "--require-nonce",
             "true",
         ),
-        *known,
+        *arguments,
         env={name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ},
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,

@@ -72,7 +72,7 @@ class AuthSettings(BaseSettings):
     @classmethod
     def _secret_is_long_enough(cls, secret: SecretStr) -> SecretStr:
         if 0 < len(secret.get_secret_value()) < MIN_SECRET_CHARS:
-            raise ValueError(f"is too short: it must be {MIN_SECRET_CHARS} characters or more that nobody can guess")
+            raise ValueError(f"is too short: it must be {MIN_SECRET_CHARS} random characters or more")
         return secret
 
     @field_validator("oidc_client_id", "oidc_client_secret", "allowed_people")
@@ -94,7 +94,7 @@ class AuthSettings(BaseSettings):
 
 
 _NEEDED = {
-    "oidc_client_id": "the id of an OAuth client (docs/operate.md says how to make one)",
+    "oidc_client_id": "the id of an OAuth client (docs/operate.md says how to create one)",
     "oidc_client_secret": "the secret of that client",
-    "allowed_people": "the people who may use the chat: addresses, domains, or * for everybody whom the provider knows",
+    "allowed_people": "the accounts that may use the chat: addresses, domains, or * for every account of the provider",
 }

@@ -1,4 +1,4 @@
-"""Log lines: readable on a terminal, JSON where a log service collects them. No line holds text of a conversation."""
+"""The format of the log: text for a terminal, JSON for a log service. No line holds text of a conversation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def configure_logs(log_format: Literal["text", "json"]) -> None:
-    """Send structlog's and the standard library's lines to stderr in one format."""
+    """Send the logs of structlog and the standard library to stderr in one format."""
     common: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -35,9 +35,9 @@ def configure_logs(log_format: Literal["text", "json"]) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
         )
     )
-    # Locally the terminal belongs to the person: only what is worth reading there.
+    # A terminal shows warnings and errors only.
     logging.basicConfig(handlers=[handler], level=logging.INFO if log_format == "json" else logging.WARNING, force=True)
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line per request
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs each request
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -51,7 +51,7 @@ def configure_logs(log_format: Literal["text", "json"]) -> None:
 
 
 def _for_cloud_logging(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Use the names that Cloud Logging reads: ``severity`` and ``message``."""
+    """Use the field names of Cloud Logging: ``severity`` and ``message``."""
     event["severity"] = event.pop("level", "info").upper()
     event["message"] = event.pop("event", "")
     return event

@@ -59,5 +59,5 @@ class ServerSettings(BaseSettings):
     @classmethod
     def _metrics_port_is_separate(cls, port: int | None, info: ValidationInfo) -> int | None:
         if port is not None and port == info.data.get("port"):
-            raise ValueError("it must be another port than CHAT_PORT, which everybody can ask")
+            raise ValueError("it must be another port than CHAT_PORT, which is public")
         return port

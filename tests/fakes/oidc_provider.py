@@ -1,6 +1,6 @@
-"""A provider to sign in at that can lie: each part of what it says can be made wrong.
+"""An OpenID Connect provider whose responses can be made wrong in every part.
 
-It insists on what the chat owes it: the client's secret, PKCE with S256, and each code once.
+It enforces the client's duties: the client secret, PKCE with S256, and a single use of each code.
 """
 
 import base64
@@ -24,13 +24,13 @@ class FakeProvider:
     """Served on loopback; ``url`` is its issuer.
 
     Attributes:
-        claims: of the person who signs in.
-        lies: claims of the ID token that are other than they should be; None: left out.
-        sign: makes the ID token of its claims.
-        metadata: what it says of itself, other than it should.
-        answers: the token endpoint's status, if it is to fail.
-        asked: the parameters of each request to sign in.
-        down: it closes every connection.
+        claims: the claims about the user.
+        lies: wrong claims of the ID token; None: left out.
+        sign: returns the ID token of its claims.
+        metadata: wrong metadata.
+        answers: the status of the token endpoint.
+        asked: the parameters of each authorization request.
+        down: closes every connection.
     """
 
     def __init__(self, **claims):
@@ -63,7 +63,7 @@ class FakeProvider:
         await self._runner.cleanup()
 
     def agree(self, address):
-        """Return where the provider sends a browser that was led to this address, once the person agreed."""
+        """Return the callback URL that the provider redirects to after the user has agreed."""
         asked = dict(parse_qsl(urlsplit(address).query))
         self.asked.append(asked)
         assert asked["response_type"] == "code"

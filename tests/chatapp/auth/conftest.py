@@ -1,4 +1,4 @@
-"""A chat of which there is only the entrance, served; a provider that may lie; and browsers."""
+"""Serves the authentication of a chat, without the rest; a provider that can lie; and browsers."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Who is on the list, and who only looks as if."""
+"""The allow-list allows exactly the accounts and domains that it names."""
 
 import pytest
 
@@ -21,7 +21,7 @@ from chatapp.auth.oidc import GOOGLE, OidcProvider
         ("ana@example.org example.com", "eve@x.example", "example.com", True),
     ],
 )
-def test_an_address_or_a_domain_lets_in_whom_it_names(items, address, domain, is_in):
+def test_list_allows_exactly_its_addresses_and_domains(items, address, domain, is_in):
     assert AllowList(items.split()).allows(address, domain) == is_in
 
 
@@ -35,11 +35,11 @@ def test_an_address_or_a_domain_lets_in_whom_it_names(items, address, domain, is
         ({"email": "ana@example.org", "email_verified": True, "hd": ["example.org"]}, ""),
     ],
 )
-def test_at_google_the_organisation_is_what_google_says_and_not_what_an_address_ends_in(said, domain):
+def test_domain_of_a_google_account_comes_from_the_hd_claim_only(said, domain):
     assert OidcProvider(GOOGLE, "client", "secret")._checked({"sub": "1", **said}).domain == domain
 
 
-def test_elsewhere_it_is_what_the_verified_address_ends_in():
+def test_domain_at_another_provider_is_that_of_the_verified_address():
     provider = OidcProvider("https://id.example.org", "client", "secret")
     said = {"sub": "1", "email": "ana@example.org", "email_verified": True, "hd": "evil.example"}
     assert provider._checked(said).domain == "example.org"

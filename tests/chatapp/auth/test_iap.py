@@ -1,4 +1,4 @@
-"""Behind Google's Identity-Aware Proxy only its signed word counts, and only for this chat and for now."""
+"""Behind Google's Identity-Aware Proxy only its signed, current assertion for this chat authenticates a user."""
 
 import base64
 import contextlib
@@ -103,7 +103,7 @@ def later(monkeypatch):
     return pass_by
 
 
-async def test_whom_the_proxy_names_comes_in_and_may_sign_out_there(proxied, key_server):
+async def test_user_of_a_valid_assertion_is_authenticated_and_signs_out_at_the_proxy(proxied, key_server):
     async with proxied() as ana:
         headers = {HEADER: assertion()}
         assert user_id(ISSUER, "accounts.google.com:7") in (await ana.get("/state", headers=headers)).text
@@ -114,7 +114,7 @@ async def test_whom_the_proxy_names_comes_in_and_may_sign_out_there(proxied, key
         assert not list(ana.http.cookie_jar)
 
 
-async def test_nobody_comes_in_without_its_word_and_is_told_what_is_wrong(proxied, key_server):
+async def test_request_without_an_assertion_is_refused(proxied, key_server):
     async with proxied() as eve:
         shown = await eve.open("/c/abc", headers={"accept-language": "he"})
         assert (shown.status, "Identity-Aware Proxy" in shown.text, 'dir="rtl"' in shown.text) == (401, True, True)
@@ -126,7 +126,7 @@ async def test_nobody_comes_in_without_its_word_and_is_told_what_is_wrong(proxie
     assert key_server.asked == 0
 
 
-async def test_what_the_proxy_says_without_a_signature_is_no_word_of_its(proxied):
+async def test_unsigned_headers_of_the_proxy_are_ignored(proxied):
     unsigned = {
         "x-goog-authenticated-user-email": "accounts.google.com:ana@example.org",
         "x-goog-authenticated-user-id": "accounts.google.com:7",
@@ -189,7 +189,7 @@ def wrong():
     }
 
 
-async def test_what_is_wrong_in_any_way_proves_nothing(proxied, key_server):
+async def test_invalid_assertion_is_refused(proxied, key_server):
     async with proxied() as eve:
         assert await status(eve, assertion()) == 200
         for what, token in wrong().items():
@@ -202,14 +202,14 @@ async def test_what_is_wrong_in_any_way_proves_nothing(proxied, key_server):
     assert key_server.asked == 1, "nobody can make the chat ask again and again"
 
 
-async def test_clocks_may_differ_a_little(proxied):
+async def test_small_clock_skew_is_accepted(proxied):
     now = int(time.time())
     async with proxied() as ana:
         assert await status(ana, assertion(exp=now - 20)) == 200
         assert await status(ana, assertion(iat=now + 20)) == 200
 
 
-async def test_until_the_backends_id_is_known_any_number_may_stand_there_and_nothing_else(proxied):
+async def test_star_in_the_audience_matches_any_number_only(proxied):
     async with proxied(iap_audience="/projects/123/global/backendServices/*") as ana:
         for audience, code in (
             (AUDIENCE, 200),
@@ -224,7 +224,7 @@ async def test_until_the_backends_id_is_known_any_number_may_stand_there_and_not
             assert await status(ana, assertion(aud=audience)) == code, audience
 
 
-async def test_a_new_key_is_fetched_when_it_is_first_used_and_not_twice_in_a_moment(proxied, key_server, later):
+async def test_new_key_is_fetched_on_first_use_and_at_most_every_30_seconds(proxied, key_server, later):
     async with proxied() as ana:
         assert await status(ana, assertion()) == 200
         key_server.keys["two"] = pem(OTHER_KEY)
@@ -236,7 +236,7 @@ async def test_a_new_key_is_fetched_when_it_is_first_used_and_not_twice_in_a_mom
         assert key_server.asked == 2
 
 
-async def test_keys_are_fetched_anew_every_hour_and_one_that_is_gone_counts_no_more(proxied, key_server, later):
+async def test_keys_are_fetched_every_hour_and_removed_keys_are_rejected(proxied, key_server, later):
     async with proxied() as ana:
         assert await status(ana, assertion()) == 200
         key_server.keys = {"two": pem(OTHER_KEY)}
@@ -247,7 +247,7 @@ async def test_keys_are_fetched_anew_every_hour_and_one_that_is_gone_counts_no_m
         assert key_server.asked == 2
 
 
-async def test_keys_that_cannot_be_fetched_anew_count_for_a_day(proxied, key_server, later):
+async def test_old_keys_are_valid_for_a_day_if_they_cannot_be_fetched(proxied, key_server, later):
     async with proxied() as ana:
         assert await status(ana, assertion()) == 200
         key_server.status = 500
@@ -280,7 +280,7 @@ async def test_keys_that_cannot_be_fetched_anew_count_for_a_day(proxied, key_ser
     ],
     ids=range(11),
 )
-async def test_without_keys_nobody_comes_in_and_that_is_said(proxied, key_server, code, text, later):
+async def test_without_keys_requests_are_refused_with_503(proxied, key_server, code, text, later):
     key_server.status, key_server.text = code, text
     async with proxied() as ana:
         shown = await ana.open("/", headers={HEADER: assertion()})
@@ -290,12 +290,12 @@ async def test_without_keys_nobody_comes_in_and_that_is_said(proxied, key_server
         assert await status(ana, assertion()) == 200
 
 
-async def test_where_nothing_answers_for_keys_nobody_comes_in(proxied):
+async def test_unreachable_key_server_means_refusal(proxied):
     async with proxied(iap_keys_url="http://127.0.0.1:9/keys") as ana:
         assert await status(ana, assertion()) == 503
 
 
-async def test_a_list_of_people_counts_besides_the_proxys_own_if_there_is_one(proxied):
+async def test_allow_list_applies_in_addition_to_the_proxys_policy(proxied):
     async with proxied(allowed_people=("example.org", "ben@example.com")) as one:
         assert await status(one, assertion()) == 200
         assert await status(one, assertion(email="ben@example.com", hd=None)) == 200

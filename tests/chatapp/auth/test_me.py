@@ -1,4 +1,4 @@
-"""The page learns who is looking at it."""
+"""``GET /me`` tells the page who the user is."""
 
 import aiohttp
 import pytest
@@ -9,7 +9,7 @@ from tests.fakes.openai_server import Reply
 from tests.page_client import PageClient, Refused, texts
 
 
-async def test_a_guest_is_a_guest(page):
+async def test_guest_has_no_name_and_may_not_sign_out(page):
     me = await page.get("me")
     assert (me["kind"], me["name"], me["address"], me["canSignIn"], me["canSignOut"]) == (
         "anonymous",
@@ -21,7 +21,7 @@ async def test_a_guest_is_a_guest(page):
     assert me["guestHistory"] is None
 
 
-async def test_the_one_person_of_a_computer_has_no_account_and_may_know_how_long_all_is_kept(settings, serve):
+async def test_local_user_has_no_account_and_sees_the_retention_time(settings, serve):
     async with (
         serve(settings.model_copy(update={"identity": "local", "retention_days": 30})) as url,
         aiohttp.ClientSession() as http,
@@ -33,7 +33,7 @@ async def test_the_one_person_of_a_computer_has_no_account_and_may_know_how_long
     assert (me["kind"], me["canSignIn"], me["canSignOut"], me["retentionDays"]) == ("local", False, False, 30)
 
 
-async def test_what_is_done_with_all_is_noted_without_a_word_about_the_person(page, chat_url):
+async def test_audit_log_has_the_actions_and_no_personal_data(page, chat_url):
     conversation = await page.send("my secret", model="gemma")
     await page.messages(conversation)
     with capture_logs() as lines:
@@ -46,7 +46,7 @@ async def test_what_is_done_with_all_is_noted_without_a_word_about_the_person(pa
     assert len({line["user"] for line in noted}) == 1
 
 
-async def test_what_a_guest_wrote_is_taken_along_after_the_sign_in(settings, serve, google, provider, model_server):
+async def test_guest_conversations_can_be_merged_after_the_sign_in(settings, serve, google, provider, model_server):
     settings = settings.model_copy(update={**google, "guests": True, "messages_per_minute": 0})
     async with serve(settings) as url, browser(url) as ana:
         page = await PageClient(ana.http, url).open()

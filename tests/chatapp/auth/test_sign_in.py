@@ -1,4 +1,4 @@
-"""Signing in at a provider, and everything by which somebody could get in who should not."""
+"""Sign-in with OpenID Connect, and all ways to get in without the right to."""
 
 import re
 import time
@@ -23,7 +23,7 @@ FLOW = "chat_sign_in"
 # Getting in
 
 
-async def test_people_sign_in_at_a_real_provider_and_are_themselves_on_every_device(settings, serve, google):
+async def test_sign_in_at_a_real_provider_gives_the_same_user_on_every_device(settings, serve, google):
     ana = {"sub": "7", "name": "Ana", "email": ANA, "email_verified": True}
     async with (
         running_provider(ana, {"sub": "8", "email": "eve@example.org"}) as issuer,
@@ -52,7 +52,7 @@ async def test_people_sign_in_at_a_real_provider_and_are_themselves_on_every_dev
         assert (refused.status, (await other.get("/state")).status) == (403, 401)
 
 
-async def test_who_signed_in_comes_in_and_is_told_who_they_are(chat, provider):
+async def test_signed_in_user_is_authenticated_and_shown_by_name(chat, provider):
     async with browser(chat) as ana:
         shown = await ana.sign_in(provider, "/c/0123-abc")
         assert (shown.status, shown.location) == (303, "/c/0123-abc")
@@ -64,7 +64,7 @@ async def test_who_signed_in_comes_in_and_is_told_who_they_are(chat, provider):
         assert (again.status, again.location) == (303, "/c/0123-abc")
 
 
-async def test_the_cookie_says_nothing_and_is_for_this_chat_only(chat, provider):
+async def test_session_cookie_is_unreadable_and_restricted_to_the_chat(chat, provider):
     async with browser(chat) as ana:
         session, flow = (await ana.sign_in(provider)).headers.getall("set-cookie")
     assert session.endswith("; Path=/; HttpOnly; SameSite=Lax")
@@ -77,7 +77,7 @@ async def test_the_cookie_says_nothing_and_is_for_this_chat_only(chat, provider)
     assert header.endswith("; Path=/; HttpOnly; SameSite=Lax; Secure")
 
 
-async def test_the_provider_is_asked_with_pkce_a_nonce_and_a_state_new_each_time(chat, provider):
+async def test_each_sign_in_has_its_own_pkce_challenge_nonce_and_state(chat, provider):
     async with browser(chat) as ana:
         await ana.sign_in(provider)
         await ana.sign_in(provider)
@@ -89,7 +89,7 @@ async def test_the_provider_is_asked_with_pkce_a_nonce_and_a_state_new_each_time
         assert first[name] != second[name]
 
 
-async def test_the_redirect_address_is_the_one_that_people_use(serve_auth, provider):
+async def test_redirect_uri_uses_the_root_url(serve_auth, provider):
     async with serve_auth(root_url="https://chat.example.org/talk") as url, browser(url) as ana:
         start = await ana.get("/sign-in/start", headers={"host": "chat.example.org"})
         provider.agree(start.location)
@@ -100,7 +100,7 @@ async def test_the_redirect_address_is_the_one_that_people_use(serve_auth, provi
     assert provider.asked[0]["redirect_uri"] == "https://chat.example.org/talk/sign-in/callback"
 
 
-async def test_what_only_the_userinfo_endpoint_says_is_asked_for_there(chat, provider):
+async def test_missing_claims_come_from_the_userinfo_endpoint(chat, provider):
     provider.lies = {"email": None, "email_verified": None}
     provider.metadata = {"userinfo_endpoint": f"{provider.url}/userinfo"}
     for userinfo, status in (
@@ -118,7 +118,7 @@ async def test_what_only_the_userinfo_endpoint_says_is_asked_for_there(chat, pro
 # What nobody sees
 
 
-async def test_nobody_sees_a_page_to_sign_in_at_in_their_language_with_the_way_back(chat):
+async def test_sign_in_page_is_in_the_browsers_language_and_leads_back(chat):
     for language, words, direction in (
         ("en", "Sign in to use this chat", "ltr"),
         ("he-IL,en;q=0.5", "התחברו כדי", "rtl"),
@@ -141,14 +141,14 @@ async def test_nobody_sees_a_page_to_sign_in_at_in_their_language_with_the_way_b
         assert "default-src 'none'" in shown.headers["content-security-policy"]
 
 
-async def test_the_page_to_sign_in_at_speaks_the_language_that_was_chosen_in_the_chat(chat):
+async def test_sign_in_page_is_in_the_language_chosen_in_the_chat(chat):
     for chosen, words in (("he", "התחברו"), ("en", "Sign in to"), ("xx", "يُرجى تسجيل الدخول")):
         async with browser(chat) as nobody:
             headers = {"accept-language": "ar", "cookie": f"language={chosen}"}
             assert words in (await nobody.open("/", headers=headers)).text
 
 
-async def test_a_script_is_told_where_to_sign_in_and_nothing_else(chat):
+async def test_api_request_without_a_session_gets_401_and_the_sign_in_url(chat):
     async with browser(chat) as nobody:
         for path in ("/state", "/conversations", "/no-such-path", "/gradio_api/info", "/export/everything.json", "/me"):
             shown = await nobody.get(path)
@@ -163,7 +163,7 @@ async def test_a_script_is_told_where_to_sign_in_and_nothing_else(chat):
         assert 'href="/sign-in/start?next=/"' in opened.text
 
 
-async def test_nobody_gets_health_and_the_files_of_that_page_and_no_cookie(chat):
+async def test_public_paths_need_no_session_and_set_no_cookie(chat):
     async with browser(chat) as nobody:
         page = await nobody.get("/sign-in")
         assert page.status == 200
@@ -201,7 +201,7 @@ ELSEWHERE = [
 ]
 
 
-async def test_nobody_is_led_anywhere_but_to_a_page_of_this_chat(chat, provider):
+async def test_next_leads_only_to_pages_of_the_chat(chat, provider):
     for to in ELSEWHERE:
         async with browser(chat) as ana:
             page = await ana.get("/sign-in", params={"next": to})
@@ -256,13 +256,13 @@ LIES = [
 ]
 
 
-async def test_an_id_token_that_is_not_for_this_sign_in_proves_nothing(chat, provider):
+async def test_id_token_of_another_sign_in_is_rejected(chat, provider):
     for lies in LIES:
         provider.lies = lies
         await refused(chat, provider, "could not be verified")
 
 
-async def test_clocks_may_differ_a_little(chat, provider):
+async def test_small_clock_skew_is_accepted(chat, provider):
     provider.lies = {"iat": int(time.time()) + 30, "exp": int(time.time()) - 30}
     async with browser(chat) as ana:
         assert (await ana.sign_in(provider)).status == 303
@@ -281,13 +281,13 @@ FORGERIES = {
 }
 
 
-async def test_an_id_token_that_the_provider_did_not_sign_proves_nothing(chat, provider):
+async def test_id_token_with_an_invalid_signature_is_rejected(chat, provider):
     for sign in FORGERIES.values():
         provider.sign = sign
         await refused(chat, provider, "could not be verified")
 
 
-async def test_a_code_is_good_for_once_even_with_the_cookie_of_then(chat, provider):
+async def test_authorization_code_cannot_be_replayed(chat, provider):
     async with browser(chat) as ana:
         start = await ana.get("/sign-in/start")
         back = provider.agree(start.location)
@@ -300,7 +300,7 @@ async def test_a_code_is_good_for_once_even_with_the_cookie_of_then(chat, provid
         assert await ana.is_in(), "a page that is loaded again ends no session"
 
 
-async def test_a_callback_that_another_browser_began_signs_nobody_in(chat, provider):
+async def test_callback_in_another_browser_is_rejected(chat, provider):
     async with browser(chat) as eve, browser(chat) as ana:
         start = await eve.get("/sign-in/start")
         back = provider.agree(start.location)
@@ -311,7 +311,7 @@ async def test_a_callback_that_another_browser_began_signs_nobody_in(chat, provi
         assert ana.cookie() is None
 
 
-async def test_a_callback_with_another_state_or_none_signs_nobody_in(chat):
+async def test_callback_with_a_wrong_or_missing_state_is_rejected(chat):
     for query in ("", "?code=x", "?state=x", "?code=x&state=x", "?code=x&state=", "?state=x&state=y&code=%00"):
         async with browser(chat) as eve:
             assert (await eve.get(f"/sign-in/callback{query}")).status == 400
@@ -320,7 +320,7 @@ async def test_a_callback_with_another_state_or_none_signs_nobody_in(chat):
             assert (shown.status, eve.cookie()) == (400, None)
 
 
-async def test_what_the_provider_refuses_is_said_without_its_words(chat):
+async def test_provider_error_is_reported_without_the_providers_text(chat):
     for query, status, words in (
         ("error=access_denied", 403, "cancelled"),
         ("error=server_error", 400, "verified"),
@@ -334,7 +334,7 @@ async def test_what_the_provider_refuses_is_said_without_its_words(chat):
         assert "<b>" not in shown.text
 
 
-async def test_a_sign_in_takes_ten_minutes_at_most(chat, provider, monkeypatch):
+async def test_sign_in_expires_after_ten_minutes(chat, provider, monkeypatch):
     async with browser(chat) as ana:
         start = await ana.get("/sign-in/start")
         late = time.time() + 601
@@ -344,7 +344,7 @@ async def test_a_sign_in_takes_ten_minutes_at_most(chat, provider, monkeypatch):
     assert (shown.status, "ten minutes" in shown.text) == (400, True)
 
 
-async def test_a_cookie_of_the_flow_is_no_session_and_a_session_is_no_flow(chat, provider):
+async def test_sign_in_cookie_and_session_cookie_are_not_interchangeable(chat, provider):
     async with browser(chat) as ana:
         await ana.get("/sign-in/start")
         async with browser(chat, cookies={COOKIE: ana.cookie(FLOW)}) as eve:
@@ -354,20 +354,20 @@ async def test_a_cookie_of_the_flow_is_no_session_and_a_session_is_no_flow(chat,
             assert (await eve.get("/sign-in/callback?code=x&state=next")).status == 400
 
 
-async def test_an_address_that_is_not_verified_is_nobodys(chat, provider):
+async def test_unverified_email_address_is_refused(chat, provider):
     for verified in (False, None, "false", "yes", 1.5, [True]):
         provider.lies = {"email_verified": verified}
         await refused(chat, provider, "not verified", status=403)
 
 
-async def test_where_everybody_is_let_in_an_address_need_not_be_verified_and_is_not_believed(serve_auth, provider):
+async def test_unverified_email_address_is_dropped_where_every_account_is_allowed(serve_auth, provider):
     provider.lies = {"email_verified": False}
     async with serve_auth(allowed_people=("*",)) as url, browser(url) as ana:
         assert (await ana.sign_in(provider)).status == 303
         assert (await PageClient(ana.http, url).get("me"))["address"] == ""
 
 
-async def test_who_is_not_on_the_list_does_not_come_in_and_may_choose_another_account(chat, provider):
+async def test_account_not_on_the_allow_list_is_refused_and_may_choose_another(chat, provider):
     for email in ("eve@example.org", "ana@example.org.evil.example", "Ana@evil.example", "ana@example.org\n", "*"):
         provider.lies = {"email": email}
         lines = await refused(chat, provider, "choose=1", status=403)
@@ -377,7 +377,7 @@ async def test_who_is_not_on_the_list_does_not_come_in_and_may_choose_another_ac
     assert provider.asked[-1]["prompt"] == "select_account"
 
 
-async def test_a_domain_lets_in_its_people_and_nobody_of_another(serve_auth, provider):
+async def test_allowed_domain_allows_its_accounts_only(serve_auth, provider):
     async with serve_auth(allowed_people=("Example.org",)) as url:
         for email, status in (
             ("ana@EXAMPLE.org", 303),
@@ -390,7 +390,7 @@ async def test_a_domain_lets_in_its_people_and_nobody_of_another(serve_auth, pro
                 assert (await one.sign_in(provider)).status == status, email
 
 
-async def test_another_provider_at_the_same_address_is_not_believed(chat, provider):
+async def test_metadata_of_another_issuer_are_rejected(chat, provider):
     async with browser(chat) as ana:
         for issuer in ("https://evil.example", None):
             provider.metadata = {"issuer": issuer}
@@ -400,7 +400,7 @@ async def test_another_provider_at_the_same_address_is_not_believed(chat, provid
         assert (await ana.get("/sign-in/start")).status == 303, "it may be put right"
 
 
-async def test_while_the_provider_is_away_that_is_said_and_those_who_are_in_stay_in(chat, provider):
+async def test_sessions_stay_valid_while_the_provider_is_down(chat, provider):
     async with browser(chat) as ana, browser(chat) as ben:
         provider.down = True
         shown = await ben.get("/sign-in/start")
@@ -419,7 +419,7 @@ async def test_while_the_provider_is_away_that_is_said_and_those_who_are_in_stay
 # Sessions
 
 
-async def test_a_cookie_that_was_changed_is_no_session(chat, provider):
+async def test_modified_session_cookie_is_rejected(chat, provider):
     async with browser(chat) as ana:
         await ana.sign_in(provider)
         good = ana.cookie()
@@ -440,7 +440,7 @@ async def test_a_cookie_that_was_changed_is_no_session(chat, provider):
             assert f"{COOKIE}=; Max-Age=0" in shown.headers["set-cookie"]
 
 
-async def test_a_cookie_of_another_secret_issuer_or_time_is_no_session(chat, provider):
+async def test_session_cookie_of_another_secret_issuer_or_time_is_rejected(chat, provider):
     def cookie(secret=SESSION_SECRET, issuer=provider.url, days_ago=0.0):
         session = Session.create(issuer, "1", name="Ana", email=ANA, domain="example.org")
         values = {name: getattr(session, name) for name in Session.__slots__}
@@ -459,7 +459,7 @@ async def test_a_cookie_of_another_secret_issuer_or_time_is_no_session(chat, pro
             assert await one.is_in() == is_in
 
 
-async def test_a_session_ends_after_its_days_and_the_page_says_so(serve_auth, provider, monkeypatch):
+async def test_expired_session_is_rejected_with_a_message(serve_auth, provider, monkeypatch):
     async with serve_auth(session_days=1) as url, browser(url) as ana:
         await ana.sign_in(provider)
         sent = {"cookie": f"{COOKIE}={ana.cookie()}"}
@@ -469,7 +469,7 @@ async def test_a_session_ends_after_its_days_and_the_page_says_so(serve_auth, pr
     assert (shown.status, "Your session has expired" in shown.text) == (401, True)
 
 
-async def test_who_is_taken_off_the_list_is_out_at_once(serve_auth, provider):
+async def test_account_removed_from_the_allow_list_is_refused_at_once(serve_auth, provider):
     async with serve_auth() as url, browser(url) as ana:
         await ana.sign_in(provider)
         cookies = {COOKIE: ana.cookie()}
@@ -480,7 +480,7 @@ async def test_who_is_taken_off_the_list_is_out_at_once(serve_auth, provider):
         assert not await ana.is_in()
 
 
-async def test_signing_out_ends_every_copy_of_the_cookie_for_good(serve_auth, provider):
+async def test_sign_out_revokes_every_copy_of_the_cookie(serve_auth, provider):
     async with serve_auth() as url, browser(url) as ana, browser(url) as phone:
         await ana.sign_in(provider)
         await phone.sign_in(provider)
@@ -503,7 +503,7 @@ async def test_signing_out_ends_every_copy_of_the_cookie_for_good(serve_auth, pr
         assert await phone.is_in()
 
 
-async def test_signing_out_everywhere_ends_all_sessions_and_a_new_one_may_begin(chat, provider):
+async def test_sign_out_everywhere_revokes_all_sessions_but_not_later_ones(chat, provider):
     async with browser(chat) as ana, browser(chat) as phone:
         await ana.sign_in(provider)
         await phone.sign_in(provider)
@@ -515,7 +515,7 @@ async def test_signing_out_everywhere_ends_all_sessions_and_a_new_one_may_begin(
         assert await ana.is_in()
 
 
-async def test_another_sites_page_signs_nobody_out(chat, provider):
+async def test_another_site_cannot_sign_the_user_out(chat, provider):
     async with browser(chat) as ana:
         await ana.sign_in(provider)
         assert (await ana.post("/sign-out", headers={"sec-fetch-site": "cross-site"})).status == 403
@@ -526,7 +526,7 @@ async def test_another_sites_page_signs_nobody_out(chat, provider):
 # Guests
 
 
-async def test_guests_are_in_and_may_sign_in_later(serve_auth, provider):
+async def test_guest_may_chat_and_sign_in_later(serve_auth, provider):
     async with serve_auth(guests=True) as url, browser(url) as ana:
         guest = (await ana.get("/state")).text
         assert "anonymous-" in guest
@@ -546,7 +546,7 @@ async def test_guests_are_in_and_may_sign_in_later(serve_auth, provider):
         assert (await ana.get("/state")).text == guest
 
 
-async def test_whose_session_is_over_is_told_so_before_becoming_a_guest(serve_auth, provider):
+async def test_expired_session_is_refused_before_the_user_becomes_a_guest(serve_auth, provider):
     async with serve_auth(guests=True) as url, browser(url) as ana:
         await ana.sign_in(provider)
         ended = {"cookie": f"{COOKIE}={ana.cookie()}"}
@@ -558,7 +558,7 @@ async def test_whose_session_is_over_is_told_so_before_becoming_a_guest(serve_au
         assert await ana.is_in()
 
 
-async def test_a_guest_too_many_may_still_sign_in(serve_auth, provider):
+async def test_refused_guest_may_still_sign_in(serve_auth, provider):
     async with serve_auth(guests=True, new_guests_per_hour=1) as url, browser(url) as ana, browser(url) as guest:
         await ana.get("/sign-in")  # makes nobody a guest
         assert await guest.is_in()

@@ -1,4 +1,4 @@
-"""What is missing for a way to come in is said before the chat starts."""
+"""Missing and invalid settings of authentication are reported before the chat starts."""
 
 import pytest
 
@@ -25,18 +25,18 @@ def loaded(monkeypatch, **changes):
 
 
 @pytest.mark.parametrize("missing", list(GOOGLE)[1:])
-def test_signing_in_needs_a_client_its_secret_and_people(monkeypatch, missing):
+def test_google_needs_a_client_its_secret_and_an_allow_list(monkeypatch, missing):
     with pytest.raises(InvalidSettings, match=f"^{missing} is missing: CHAT_IDENTITY=google needs [^\n]*$"):
         loaded(monkeypatch, **{**GOOGLE, missing: ""})
 
 
-def test_all_that_is_missing_is_said_at_once(monkeypatch):
+def test_all_missing_settings_are_reported_together(monkeypatch):
     with pytest.raises(InvalidSettings, match=r"(?s)CLIENT_ID is missing.*CLIENT_SECRET is missing.*PEOPLE is missing"):
         loaded(monkeypatch, CHAT_IDENTITY="google")
     assert loaded(monkeypatch, CHAT_IDENTITY="anonymous").allowed_people == ()
 
 
-def test_people_are_addresses_domains_or_everybody_in_any_order(monkeypatch):
+def test_allow_list_has_addresses_domains_and_a_star(monkeypatch):
     people = " ana@example.org, example.com\n\tsub.example.net ,* "
     settings = loaded(monkeypatch, **{**GOOGLE, "CHAT_ALLOWED_PEOPLE": people})
     assert settings.allowed_people == ("ana@example.org", "example.com", "sub.example.net", "*")
@@ -44,7 +44,7 @@ def test_people_are_addresses_domains_or_everybody_in_any_order(monkeypatch):
 
 
 @pytest.mark.parametrize("people", ["ana", "@example.org", "ana@", "*.example.org", "https://example.org", "a b@c"])
-def test_what_is_no_person_is_named(monkeypatch, people):
+def test_invalid_item_of_the_allow_list_is_named(monkeypatch, people):
     with pytest.raises(InvalidSettings, match=r"CHAT_ALLOWED_PEOPLE is .* is neither an address"):
         loaded(monkeypatch, **{**GOOGLE, "CHAT_ALLOWED_PEOPLE": people})
 
@@ -61,12 +61,12 @@ def test_what_is_no_person_is_named(monkeypatch, people):
         "x",
     ],
 )
-def test_a_provider_is_asked_over_https_only(monkeypatch, issuer):
+def test_issuer_must_use_https(monkeypatch, issuer):
     with pytest.raises(InvalidSettings, match="CHAT_OIDC_ISSUER"):
         loaded(monkeypatch, **GOOGLE, CHAT_OIDC_ISSUER=issuer)
 
 
-def test_a_provider_may_have_a_path_and_one_on_this_computer_needs_no_https(monkeypatch):
+def test_issuer_may_have_a_path_and_may_use_http_on_loopback(monkeypatch):
     for issuer in (
         "https://id.example.org/realms/one",
         "http://127.0.0.1:8080",
@@ -76,14 +76,14 @@ def test_a_provider_may_have_a_path_and_one_on_this_computer_needs_no_https(monk
         assert loaded(monkeypatch, **GOOGLE, CHAT_OIDC_ISSUER=f"{issuer}/").oidc_issuer == issuer
 
 
-def test_a_secret_that_can_be_guessed_is_refused_and_never_shown(monkeypatch):
+def test_short_secret_is_refused_and_not_shown(monkeypatch):
     with pytest.raises(InvalidSettings) as refusal:
         loaded(monkeypatch, CHAT_SESSION_SECRET="hunter2")
     assert "CHAT_SESSION_SECRET is too short" in str(refusal.value)
     assert "hunter2" not in str(refusal.value)
 
 
-def test_other_computers_are_let_in_only_where_that_is_meant(monkeypatch):
+def test_other_computers_are_accepted_only_if_the_settings_allow_it(monkeypatch):
     anywhere = {"CHAT_HOST": "0.0.0.0", "CHAT_PORT": "1"}
     with pytest.raises(InvalidSettings, match=r"CHAT_IDENTITY=local is for one person.*CHAT_LOCAL_ANYWHERE=true"):
         _listening_socket(loaded(monkeypatch, **anywhere))
@@ -111,12 +111,12 @@ def test_other_computers_are_let_in_only_where_that_is_meant(monkeypatch):
         "/projects/1/a b/2",
     ],
 )
-def test_behind_the_proxy_it_must_be_said_for_whom_its_word_is(monkeypatch, audience):
+def test_iap_needs_a_valid_audience(monkeypatch, audience):
     with pytest.raises(InvalidSettings, match="CHAT_IAP_AUDIENCE"):
         loaded(monkeypatch, CHAT_IDENTITY="iap", CHAT_IAP_AUDIENCE=audience)
 
 
-def test_a_list_of_people_is_the_proxys_where_there_is_none(monkeypatch):
+def test_iap_needs_no_allow_list(monkeypatch):
     for audience in ("/projects/1/global/backendServices/*", "/projects/1/global/backendServices/2"):
         settings = loaded(monkeypatch, CHAT_IDENTITY="iap", CHAT_IAP_AUDIENCE=audience)
         assert (settings.iap_audience, settings.allowed_people) == (audience, ())

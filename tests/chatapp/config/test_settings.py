@@ -1,4 +1,4 @@
-"""Settings come from the environment, and a wrong one is named with what is allowed."""
+"""Settings come from the environment; an invalid one is reported with what is allowed."""
 
 import dataclasses
 
@@ -17,7 +17,7 @@ def clean_environment(monkeypatch, tmp_path):
         monkeypatch.delenv(name, raising=False)
 
 
-def test_with_nothing_set_there_are_the_codelabs_defaults():
+def test_defaults_are_those_of_the_codelab():
     settings = load_settings()
     assert (settings.port, settings.theme, settings.gemma_label, settings.gemini_label) == (
         7860,
@@ -35,26 +35,26 @@ def test_with_nothing_set_there_are_the_codelabs_defaults():
     )
 
 
-def test_a_line_in_the_env_file_counts_and_the_environment_counts_more(tmp_path, monkeypatch):
+def test_environment_takes_precedence_over_the_env_file(tmp_path, monkeypatch):
     (tmp_path / ".env").write_text("CHAT_PORT=8001\nTHEME=green\n")
     monkeypatch.setenv("CHAT_PORT", "8002")
     settings = load_settings()
     assert (settings.port, settings.theme) == (8002, "green")
 
 
-def test_an_empty_variable_is_the_same_as_none(monkeypatch):
+def test_empty_variable_counts_as_not_set(monkeypatch):
     for name in ("CHAT_PORT", "CHAT_MODELS", "CHAT_GEMMA_URL", "GEMINI_API_KEY", "THEME"):
         monkeypatch.setenv(name, "")
     assert load_settings().port == 7860
 
 
 @pytest.mark.parametrize("name", ["GEMINI_API_KEY", "GOOGLE_API_KEY"])
-def test_googles_own_names_for_the_key_are_known(monkeypatch, name):
+def test_googles_names_of_the_api_key_are_accepted(monkeypatch, name):
     monkeypatch.setenv(name, "secret")
     assert load_settings().gemini_api_key.get_secret_value() == "secret"
 
 
-def test_more_models_are_a_json_list(monkeypatch):
+def test_extra_models_are_a_json_list(monkeypatch):
     monkeypatch.setenv(
         "CHAT_MODELS", '[{"id": "qwen", "label": "Qwen", "url": "http://localhost:11434/", "api_key": "k"}]'
     )
@@ -94,20 +94,20 @@ def test_more_models_are_a_json_list(monkeypatch):
         ("CHAT_MODELS", '[{"id": "gemma", "label": "x", "url": "http://x"}]', "these ids are taken twice: gemma"),
     ],
 )
-def test_a_wrong_value_is_named_with_what_is_allowed(monkeypatch, name, value, words):
+def test_invalid_value_is_named_with_what_is_allowed(monkeypatch, name, value, words):
     monkeypatch.setenv(name, value)
     with pytest.raises(InvalidSettings, match=words):
         load_settings()
 
 
-def test_all_wrong_values_are_named_at_once(monkeypatch):
+def test_all_invalid_values_are_reported_together(monkeypatch):
     monkeypatch.setenv("CHAT_PORT", "x")
     monkeypatch.setenv("THEME", "red")
     with pytest.raises(InvalidSettings, match=r"(?s)CHAT_PORT.*THEME|THEME.*CHAT_PORT"):
         load_settings()
 
 
-def test_the_history_can_be_in_firestore_for_some_days(monkeypatch):
+def test_firestore_and_retention_can_be_set(monkeypatch):
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "my-project")
     assert load_settings().store == "sqlite"
     monkeypatch.setenv("CHAT_STORE", "firestore")
@@ -121,7 +121,7 @@ def test_the_history_can_be_in_firestore_for_some_days(monkeypatch):
         load_settings()
 
 
-def test_what_a_model_is_can_be_set(monkeypatch):
+def test_properties_of_a_model_can_be_set(monkeypatch):
     monkeypatch.setenv("CHAT_GEMMA_IMAGES", "true")
     monkeypatch.setenv("CHAT_GEMMA_PLACE", "own-gpus")
     monkeypatch.setenv("CHAT_GEMMA_PRICE", "0.30 / 2.50")
@@ -142,7 +142,7 @@ def test_what_a_model_is_can_be_set(monkeypatch):
     )
 
 
-def test_there_are_limits_unless_one_is_alone_on_a_computer_of_ones_own(monkeypatch):
+def test_quotas_have_defaults_except_for_a_local_chat(monkeypatch):
     assert (load_settings().user_quota, load_settings().shared_quota) == (Quota(), Quota())
     monkeypatch.setenv("CHAT_COST_PER_DAY", "0.5")
     assert load_settings().user_quota == Quota(cost_per_day=0.5)
@@ -153,7 +153,7 @@ def test_there_are_limits_unless_one_is_alone_on_a_computer_of_ones_own(monkeypa
     assert settings.shared_quota == dataclasses.replace(SHARED_QUOTA, messages_per_minute=0)
 
 
-def test_a_key_never_shows_in_an_error_or_in_the_settings(monkeypatch):
+def test_secrets_are_not_shown_in_errors_or_settings(monkeypatch):
     secret = "sk-very-secret"
     monkeypatch.setenv("GEMINI_API_KEY", secret)
     monkeypatch.setenv("CHAT_MODELS", f'[{{"id": "a", "label": "x", "url": "http://x", "api_key": ["{secret}"]}}]')
@@ -164,7 +164,7 @@ def test_a_key_never_shows_in_an_error_or_in_the_settings(monkeypatch):
     assert secret not in repr(load_settings())
 
 
-def test_a_misspelt_setting_is_pointed_out_with_the_one_it_may_be():
+def test_unknown_setting_is_reported_with_a_suggestion():
     (sentence,) = unknown_settings({"CHAT_GEMA_URL": "x", "CHAT_PORT": "1", "CHAT_THEME": "blue", "PATH": "y"})
     assert "CHAT_GEMA_URL" in sentence
     assert "did you mean CHAT_GEMMA_URL?" in sentence

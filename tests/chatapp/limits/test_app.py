@@ -1,4 +1,4 @@
-"""Limits as a page meets them: a status, a time, and a sentence that can be said in its language."""
+"""Limits over HTTP: status, Retry-After, and a translatable sentence."""
 
 import re
 from contextlib import AsyncExitStack

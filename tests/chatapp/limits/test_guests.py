@@ -1,4 +1,4 @@
-"""How many new guests may come from one address, and what the next one reads."""
+"""The rate limit of new guests per client address."""
 
 import aiohttp
 
@@ -15,7 +15,7 @@ def taken(limit, *addresses):
     return [limit.admit(address) == 0 for address in addresses]
 
 
-def test_so_many_an_hour_from_one_address(clock):
+def test_new_guests_per_address_and_hour_are_limited(clock):
     refused = []
     limit = NewGuests(2, refused.append, MovingWindow(3600, clock))
     assert taken(limit, "192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.2") == [True, True, False, True]
@@ -31,7 +31,7 @@ def test_a_network_of_ipv6_is_one_client():
     assert taken(limit, "2001:db8::1", "2001:db8:0:ff::2", "2001:db8:0:100::1") == [True, False, True]
 
 
-def test_who_has_no_address_counts_as_one():
+def test_clients_without_an_address_count_as_one():
     assert taken(NewGuests(1), "", "somewhere") == [True, False]
 
 
@@ -39,7 +39,7 @@ def test_zero_is_no_limit():
     assert all(taken(NewGuests(0), *["192.0.2.1"] * 1000))
 
 
-def test_a_flood_of_addresses_fills_no_memory(monkeypatch):
+def test_number_of_tracked_addresses_is_bounded(monkeypatch):
     monkeypatch.setattr(guests, "MAX_ADDRESSES", 10)
     limit = NewGuests(2)
     assert all(taken(limit, *(f"192.0.2.{number}" for number in range(10))))
@@ -47,7 +47,7 @@ def test_a_flood_of_addresses_fills_no_memory(monkeypatch):
     assert limit.admit("192.0.2.5") == 0
 
 
-async def test_the_next_one_reads_why_and_whoever_is_known_goes_on(settings):
+async def test_refused_guest_gets_429_with_a_message_and_known_guests_go_on(settings):
     app = await create_app(settings.model_copy(update={"new_guests_per_hour": 1, "metrics_port": 1}), with_page=False)
     async with serving(app) as url, open_page(url) as page:
         async with aiohttp.ClientSession(headers={"accept-language": "he"}) as http:

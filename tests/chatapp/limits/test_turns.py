@@ -1,4 +1,4 @@
-"""Limits in turns: no more is taken than may be, a refusal leaves no trace, and every end is counted."""
+"""Quotas in turns: concurrent messages cannot exceed them, and every end of an answer counts."""
 
 import asyncio
 
@@ -52,7 +52,7 @@ async def asked(runner, text="go", model="scripted", conversation="", **options)
     return conversation
 
 
-async def test_of_a_hundred_messages_at_once_no_more_are_taken_than_may_be(chat, store):
+async def test_concurrent_messages_do_not_exceed_the_limit(chat, store):
     model = ScriptedModel("a")
     many = TurnLimits(per_user=1000, at_once=1000)
     runner = await chat(model, usage_limits=limits(messages_per_minute=20), limits=many)
@@ -61,7 +61,7 @@ async def test_of_a_hundred_messages_at_once_no_more_are_taken_than_may_be(chat,
     assert len((await store.conversations("ann", limit=200)).items) == len(model.asked) == 20
 
 
-async def test_a_refused_message_leaves_no_trace_and_can_be_sent_later(chat, store, limited, clock):
+async def test_refused_message_is_not_stored_and_can_be_sent_later(chat, store, limited, clock):
     runner = await chat(ScriptedModel("a"), usage_limits=limited(messages_per_minute=1))
     first = await asked(runner)
     for conversation in ("", first.id):
@@ -78,7 +78,7 @@ async def test_a_refused_message_leaves_no_trace_and_can_be_sent_later(chat, sto
     assert len(await store.messages("ann", first.id)) == 4
 
 
-async def test_another_answer_the_rest_of_one_and_two_at_once_count_too(chat, store):
+async def test_regenerated_continued_and_parallel_answers_count(chat, store):
     counted = Counted()
     runner = await chat(
         ScriptedModel("half", id="broken", error=RateLimited("No.")), ScriptedModel("b"), usage_limits=counted
@@ -94,7 +94,7 @@ async def test_another_answer_the_rest_of_one_and_two_at_once_count_too(chat, st
     assert len(counted.counts) == 5
 
 
-async def test_what_cannot_be_taken_for_another_reason_is_not_counted(chat):
+async def test_message_refused_for_another_reason_is_not_counted(chat):
     counted = Counted()
     model = ScriptedModel("a", gate_at=0)
     runner = await chat(model, usage_limits=counted)
@@ -105,7 +105,7 @@ async def test_what_cannot_be_taken_for_another_reason_is_not_counted(chat):
     model.gate.set()
 
 
-async def test_a_whole_answer_counts_as_the_server_counted(chat):
+async def test_complete_answer_counts_the_servers_token_count(chat):
     counted = Counted()
     model = ScriptedModel("one", " two")
     model.price = Price(1, 2)
@@ -122,7 +122,7 @@ async def test_a_whole_answer_counts_as_the_server_counted(chat):
         pytest.param(lambda: ScriptedModel("word", gate_at=0), True, 108, 0, id="stopped before the first word"),
     ],
 )
-async def test_an_end_without_a_count_is_estimated(chat, model, stops, prompt, completion):
+async def test_answer_without_a_token_count_is_estimated(chat, model, stops, prompt, completion):
     counted, model = Counted(), model()
     runner = await chat(model, usage_limits=counted)
     conversation = await runner.start("ann", turn_request("a" * 300))
@@ -134,20 +134,20 @@ async def test_an_end_without_a_count_is_estimated(chat, model, stops, prompt, c
     assert (usage.prompt_tokens, usage.completion_tokens, user) == (prompt, completion, "ann")
 
 
-async def test_a_picture_is_estimated_too(chat):
+async def test_image_is_estimated(chat):
     counted, model = Counted(), Silent("ok", supports_images=True, tokens_per_image=256)
     image = Image(id="i", media_type="image/png", width=1, height=1, data=b"x")
     await asked(await chat(model, usage_limits=counted), "a" * 300, images=(image,))
     assert counted.counts[0][0].prompt_tokens == 108 + 256
 
 
-async def test_a_model_that_refuses_has_cost_nothing(chat):
+async def test_refusal_by_the_model_costs_nothing(chat):
     counted = Counted()
     await asked(await chat(ScriptedModel(error=ModelUnavailable("Away.")), usage_limits=counted))
     assert counted.counts == []
 
 
-async def test_an_answer_that_is_stopped_while_it_waits_has_cost_nothing(chat):
+async def test_answer_stopped_in_the_queue_costs_nothing(chat):
     counted, model = Counted(), ScriptedModel("a", gate_at=0)
     runner = await chat(model, usage_limits=counted, limits=TurnLimits(at_once=1))
     await runner.start("ann", turn_request("go"))
@@ -157,7 +157,7 @@ async def test_an_answer_that_is_stopped_while_it_waits_has_cost_nothing(chat):
     model.gate.set()
 
 
-async def test_an_answer_that_goes_on_counts_what_it_added(chat, store):
+async def test_continued_answer_counts_only_what_it_adds(chat, store):
     counted = Counted()
     broken, whole = ScriptedModel("w" * 300, id="broken", error=RateLimited("No.")), Silent("word" * 6)
     runner = await chat(broken, whole, usage_limits=counted)
@@ -179,18 +179,18 @@ class TestTitles:
             await turn.title
         return model
 
-    async def test_count_for_everybody_and_not_for_the_person(self, chat):
+    async def test_count_for_the_shared_quota_only(self, chat):
         counted = Counted()
         model = await self.titled(chat, usage_limits=counted)
         assert [user for _, _, user in counted.counts] == ["ann", None]
         assert counted.counts[1][0].prompt_tokens > 30
         assert len(model.asked) == 2
 
-    async def test_are_not_asked_for_when_everybody_has_used_what_there_is(self, chat):
+    async def test_are_not_generated_when_the_shared_quota_is_used_up(self, chat):
         model = await self.titled(chat, usage_limits=limits(Quota(tokens_per_day=1)))
         assert len(model.asked) == 1
 
-    async def test_are_estimated_where_they_are_not_counted(self, chat):
+    async def test_are_estimated_without_a_token_count(self, chat):
         counted = Counted()
 
         class Model(ScriptedModel):

@@ -1,4 +1,4 @@
-"""How much a person, and everybody, may ask for: what is counted, and what is said when it is enough."""
+"""Quotas per user and shared: what counts, and what a refusal says."""
 
 import dataclasses
 
@@ -22,7 +22,7 @@ def refusal(limits, user="ann", answers=1):
     return refused.value
 
 
-def test_so_many_messages_a_minute_and_then_again(limited, clock):
+def test_messages_per_minute_are_limited(limited, clock):
     limits = limited(messages_per_minute=3)
     for _ in range(3):
         limits.admit("ann")
@@ -39,7 +39,7 @@ def test_so_many_messages_a_minute_and_then_again(limited, clock):
     refusal(limits)
 
 
-def test_two_answers_side_by_side_are_two_messages(limited):
+def test_two_parallel_answers_count_as_two_messages(limited):
     limits = limited(messages_per_minute=3)
     limits.admit("ann", 2)
     refusal(limits, answers=2)
@@ -47,7 +47,7 @@ def test_two_answers_side_by_side_are_two_messages(limited):
     limited(messages_per_minute=1).admit("ann", 2)  # there would never be room for both
 
 
-def test_tokens_and_cost_are_of_a_day_and_whoever_has_any_left_may_ask(limited, clock):
+def test_tokens_and_cost_are_limited_per_day_and_a_remainder_admits_a_message(limited, clock):
     limits = limited(tokens_per_day=1000, cost_per_day=0.01)
     limits.count(usage(900, 99), None, "ann")
     limits.admit("ann")
@@ -63,7 +63,7 @@ def test_tokens_and_cost_are_of_a_day_and_whoever_has_any_left_may_ask(limited, 
     limits.admit("bob")
 
 
-def test_a_model_without_a_price_costs_nothing(limited):
+def test_model_without_a_price_costs_nothing(limited):
     limits = limited(cost_per_day=0.01)
     limits.count(usage(10**9, 10**9), None, "ann")
     limits.admit("ann")
@@ -86,7 +86,7 @@ def test_fractions_of_a_cent_add_up(limited):
         ("all_cost", Quota(cost_per_day=0.0001), "This chat's shared daily cost limit is reached"),
     ],
 )
-def test_everybody_together_has_limits_too(limited, name, most, words):
+def test_shared_quota_is_enforced(limited, name, most, words):
     limits = limited(most)
     for user in ("ann", "bob"):
         limits.admit(user)
@@ -95,7 +95,7 @@ def test_everybody_together_has_limits_too(limited, name, most, words):
     assert limits.refused == [name]
 
 
-def test_what_everybody_is_refused_is_counted_for_nobody(limited, clock):
+def test_message_refused_by_the_shared_quota_does_not_count_for_the_user(limited, clock):
     limits = limited(Quota(messages_per_minute=1), messages_per_minute=2)
     limits.admit("bob")
     for _ in range(5):
@@ -104,14 +104,14 @@ def test_what_everybody_is_refused_is_counted_for_nobody(limited, clock):
     limits.admit("ann")
 
 
-def test_of_several_reasons_the_one_that_lasts_longest_is_said(limited):
+def test_refusal_names_the_limit_with_the_longest_wait(limited):
     limits = limited(messages_per_minute=1, tokens_per_day=10)
     limits.admit("ann")
     limits.count(usage(10), None, "ann")
     assert "tokens" in str(refusal(limits))
 
 
-def test_a_title_counts_for_everybody_and_for_nobody(limited):
+def test_title_counts_for_the_shared_quota_only(limited):
     limits = limited(Quota(tokens_per_day=100), tokens_per_day=50, messages_per_minute=1)
     assert limits.has_shared_quota
     limits.count(usage(60, 40), PRICE)
@@ -129,7 +129,7 @@ def test_zero_is_no_limit(limited):
     assert NoLimits().has_shared_quota
 
 
-def test_every_reason_has_a_name_in_the_metrics(limited):
+def test_every_limit_has_a_name_in_the_metrics(limited):
     limits = limited(SHARED_QUOTA, **dataclasses.asdict(USER_QUOTA))
     names = {one.name for one in (*limits._messages, *limits._tokens, *limits._cost)}
     assert names == set(LIMIT_NAMES) - {"new_guests"}

@@ -1,4 +1,4 @@
-"""Metrics: what whoever runs the chat can read, where, and that nothing of a person is in it."""
+"""The Prometheus metrics: what they count, where they are served, and that they hold no personal data."""
 
 import asyncio
 import platform
@@ -58,7 +58,7 @@ async def scraped(url):
 
 
 class TestTurns:
-    def test_each_is_counted_by_its_model_and_its_end(self):
+    def test_turns_are_counted_by_model_and_status(self):
         seen = metrics("gemma", "gemini")
         seen.count_turn(answer(model="gemma"), 2.0)
         seen.count_turn(answer(model="gemma"), 3.0)
@@ -70,10 +70,10 @@ class TestTurns:
         assert found["hybrid_chat_turn_seconds_count", "gemini"] == 1
 
     @pytest.mark.parametrize("status", ["complete", "stopped", "interrupted", "error"])
-    def test_every_end_is_there_before_the_first_so_that_the_first_is_an_increase(self, status):
+    def test_every_status_has_a_series_from_the_start(self, status):
         assert exposed(metrics("gemma"))["hybrid_chat_turns_total", "gemma", status] == 0
 
-    def test_the_first_token_counts_only_where_there_was_one(self):
+    def test_time_to_first_token_is_observed_only_if_there_was_one(self):
         seen = metrics()
         seen.count_turn(answer(MessageStatus.ERROR, model="gemma"), 120.0)
         assert exposed(seen)["hybrid_chat_first_token_seconds_count", "gemma"] == 0
@@ -85,7 +85,7 @@ class TestTurns:
             found["hybrid_chat_first_token_seconds_bucket", "0.5", "gemma"],
         ) == (0, 1)
 
-    def test_tokens_are_added_up_where_the_server_counted_them(self):
+    def test_tokens_are_added_up(self):
         seen = metrics()
         for usage in (Usage(prompt_tokens=100, completion_tokens=20), Usage(completion_tokens=3), None):
             seen.count_turn(answer(model="gemma", usage=usage), 1.0)
@@ -93,13 +93,13 @@ class TestTurns:
         assert found["hybrid_chat_prompt_tokens_total", "gemma"] == 100
         assert found["hybrid_chat_completion_tokens_total", "gemma"] == 23
 
-    def test_how_many_run_and_wait_is_asked_for_at_each_look(self):
+    def test_running_and_waiting_turns_are_read_at_each_scrape(self):
         found = exposed(metrics(running=3, waiting=7))
         assert (found["hybrid_chat_turns_running",], found["hybrid_chat_turns_waiting",]) == (3, 7)
 
 
 class TestRefusals:
-    def test_are_counted_by_their_limit_from_the_first(self):
+    def test_refusals_are_counted_by_limit(self):
         seen = metrics()
         assert exposed(seen)["hybrid_chat_refused_total", "all_cost"] == 0
         seen.count_refusal("all_cost")
@@ -107,7 +107,7 @@ class TestRefusals:
 
 
 class TestJournal:
-    def test_says_how_much_waits_and_from_where_on_it_is_too_much(self):
+    def test_shows_waiting_writes_and_their_limits(self):
         status = StoreStatus(waiting_writes=5, waiting_bytes=600, waiting_seconds=70.5, reachable=False, full=True)
         found = exposed(metrics(status=lambda: status))
         assert {name: value for (name, *_), value in found.items() if "journal" in name or "cloud" in name} == {
@@ -120,14 +120,14 @@ class TestJournal:
             "hybrid_chat_cloud_reachable": 0,
         }
 
-    def test_is_asked_once_for_each_look(self):
+    def test_status_is_read_once_per_scrape(self):
         asked = []
         watched = metrics(status=lambda: asked.append(1) or StoreStatus())
         exposed(watched)
         exposed(watched)
         assert len(asked) == 2
 
-    def test_is_absent_where_nothing_waits_for_a_cloud(self):
+    def test_is_absent_without_a_journal(self):
         assert not [name for name, *_ in exposed(metrics()) if "journal" in name or "cloud" in name]
 
 
@@ -143,19 +143,19 @@ class TestNames:
             if family.type == "histogram":
                 assert family.name.endswith("_seconds")
 
-    def test_are_all_explained_to_whoever_runs_the_chat_and_no_others(self):
+    def test_are_exactly_those_that_the_documentation_explains(self):
         exposed = {name for name in re.findall(r"^# TYPE (\w+) ", self.found(), re.MULTILINE) if "hybrid" in name}
         assert set(re.findall(r"hybrid_chat_[a-z_]+", OPERATE.read_text())) - {"hybrid_chat_"} == exposed
 
 
-def test_two_apps_in_one_process_count_apart():
+def test_two_apps_in_one_process_have_separate_metrics():
     one, other = metrics(), metrics()
     one.count_turn(answer(model="gemma"), 1.0)
     assert exposed(one)["hybrid_chat_turns_total", "gemma", "complete"] == 1
     assert exposed(other)["hybrid_chat_turns_total", "gemma", "complete"] == 0
 
 
-def test_what_runs_is_named_with_a_digest_of_its_source():
+def test_build_info_has_a_digest_of_the_source():
     (build,) = [labels for name, *labels in exposed(metrics()) if name == "hybrid_chat_build_info"]
     gradio, python, source = build
     assert re.fullmatch(r"[0-9a-f]{12}", source)
@@ -163,7 +163,7 @@ def test_what_runs_is_named_with_a_digest_of_its_source():
 
 
 class TestServed:
-    async def test_answers_at_its_path_and_nowhere_else(self):
+    async def test_is_served_at_its_path_only(self):
         with socket.create_server(("127.0.0.1", 0)) as listener:
             url = f"http://127.0.0.1:{listener.getsockname()[1]}"
             async with serve_metrics(metrics(running=2), listener):
@@ -171,7 +171,7 @@ class TestServed:
                 async with aiohttp.ClientSession() as http, http.get(url) as response:
                     assert response.status == 404
 
-    async def test_ends_though_somebody_keeps_a_connection_open(self):
+    async def test_ends_although_a_client_keeps_its_connection_open(self):
         with socket.create_server(("127.0.0.1", 0)) as listener:
             port = listener.getsockname()[1]
             async with serve_metrics(metrics(), listener):
@@ -191,7 +191,7 @@ class TestTheApp:
     def settings(self, settings):
         return settings.model_copy(update={"metrics_port": 1})  # nobody listens there: `served` does that
 
-    async def test_counts_its_turns_and_names_nobody(self, settings):
+    async def test_counts_its_turns_without_personal_data(self, settings):
         app = await create_app(settings, with_page=False)
         async with serving(app) as url, open_page(url) as page:
             conversation = await page.send("Something SECRET", model="gemma")
@@ -206,13 +206,13 @@ class TestTheApp:
         families = list(text_string_to_metric_families(text))
         assert {label for family in families for sample in family.samples for label in sample.labels} <= LABELS
 
-    async def test_has_none_unless_they_are_wanted(self, settings):
+    async def test_has_no_metrics_by_default(self, settings):
         app = await create_app(settings.model_copy(update={"metrics_port": None}), with_page=False)
         async with app.router.lifespan_context(app):
             assert app.state.metrics is None
 
 
-def test_their_port_is_never_the_public_one(monkeypatch, tmp_path):
+def test_metrics_port_differs_from_the_public_port(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CHAT_PORT", "8000")
     monkeypatch.setenv("CHAT_METRICS_PORT", "8000")
@@ -238,7 +238,7 @@ class TestTheProcess:
         for running in chats:
             await running.end(signal.SIGKILL)
 
-    async def test_serves_them_on_a_port_of_their_own_and_ends_cleanly(self, chat):
+    async def test_serves_metrics_on_their_port_and_ends_cleanly(self, chat):
         port = free_port()
         running = await chat(port)
         text = await scraped(f"http://127.0.0.1:{port}/metrics")
@@ -248,7 +248,7 @@ class TestTheProcess:
         assert await running.end() == 0
         assert "Traceback" not in running.output
 
-    async def test_says_in_a_sentence_that_their_port_is_taken(self, chat):
+    async def test_reports_that_the_metrics_port_is_taken(self, chat):
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
             running = await chat(port, until_ready=False)
@@ -257,7 +257,7 @@ class TestTheProcess:
         assert "make run CHAT_METRICS_PORT=" in running.output
         assert "Traceback" not in running.output
 
-    async def test_still_says_how_much_waits_while_the_chat_drains(self, chat):
+    async def test_serves_metrics_while_the_journal_drains(self, chat):
         port = free_port()
         running = await chat(
             port,

@@ -1,4 +1,4 @@
-"""Only the chat's own page changes anything, and no other site's page embeds anything of it."""
+"""Only the chat's own page may change anything, and no other site may embed it."""
 
 import pytest
 from starlette.testclient import TestClient
@@ -33,19 +33,19 @@ def client():
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "NONSENSE"])
 @pytest.mark.parametrize("headers", [{"sec-fetch-site": "same-origin"}, {"origin": OWN}, {"origin": ROOT}])
-def test_the_chats_own_page_may_change_things(client, method, headers):
+def test_own_page_may_change_things(client, method, headers):
     assert client.request(method, "/", headers=headers).status_code == 200
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "NONSENSE"])
 @pytest.mark.parametrize("headers", FORGED)
-def test_nobody_else_may(client, method, headers):
+def test_other_origins_may_not_change_things(client, method, headers):
     refused = client.request(method, "/", headers=headers)
     assert refused.status_code == 403
     assert refused.json()["error"]["text"] == "Only the chat's own page may send this request. Nothing was changed."
 
 
-def test_an_own_address_that_is_not_set_is_what_was_asked_for():
+def test_without_a_root_url_the_host_header_is_the_own_origin():
     client = TestClient(CsrfMiddleware(app, root_url=""))
     assert client.post("/", headers={"origin": OWN}).status_code == 200
     assert client.post("/", headers={"origin": "null"}).status_code == 403
@@ -67,12 +67,12 @@ def test_an_own_address_that_is_not_set_is_what_was_asked_for():
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_another_site_may_lead_here_and_no_more(client, method, headers, status):
+def test_another_site_may_link_but_not_embed_or_fetch(client, method, headers, status):
     assert client.request(method, "/", headers=headers).status_code == status
 
 
 @pytest.mark.parametrize("address", ["/conversations", "/delete-everything", "/nothing", "/conversations/x/stop"])
-async def test_in_the_chat_as_shipped_every_address_is_behind_it(page, chat_url, address):
+async def test_all_routes_of_the_chat_are_protected(page, chat_url, address):
     forged = {"sec-fetch-site": "cross-site"}
     async with page._http.post(f"{chat_url}{address}", json={"confirm": True}, headers=forged) as response:
         assert response.status == 403

@@ -1,4 +1,4 @@
-"""How much anybody may ask for at once."""
+"""Bounds on the size of requests, on large requests at the same time, and on open streams."""
 
 import asyncio
 import contextlib
@@ -36,13 +36,13 @@ async def pieces(count, size=100):
         yield b"x" * size
 
 
-async def test_a_body_may_be_as_long_as_any_that_the_page_sends():
+async def test_body_up_to_the_limit_is_accepted():
     async with client(RequestSizeMiddleware(reading, max_bytes=1000)) as http:
         assert (await http.post("/", content=b"x" * 1000)).text == "1000 bytes"
         assert (await http.post("/", content=pieces(10))).text == "1000 bytes"
 
 
-async def test_a_longer_one_is_refused_in_words_before_anything_reads_it():
+async def test_longer_body_is_refused_before_it_is_read():
     read = []
 
     async def app(scope, receive, send):
@@ -58,12 +58,12 @@ async def test_a_longer_one_is_refused_in_words_before_anything_reads_it():
 
 
 @pytest.mark.parametrize("length", ["-1", "1e3", "x", "", "9" * 30])
-async def test_a_length_that_is_none_is_refused(length):
+async def test_invalid_content_length_is_refused(length):
     async with client(RequestSizeMiddleware(reading, max_bytes=1000)) as http:
         assert (await http.post("/", headers={"content-length": length})).status_code == 413
 
 
-async def test_a_head_has_a_bound_too():
+async def test_head_is_bounded():
     async with client(RequestSizeMiddleware(reading, max_bytes=1000)) as http:
         assert (await http.get("/", headers={"cookie": "x" * 16_000})).status_code == 200
         for request in ({"headers": {"cookie": "x" * MAX_HEAD_BYTES}}, {"params": {"q": "x" * MAX_HEAD_BYTES}}):
@@ -74,7 +74,7 @@ async def test_a_head_has_a_bound_too():
 
 @pytest.mark.parametrize("announced", [{"content-length": "70000000"}, {}], ids=["announced", "not announced"])
 @pytest.mark.parametrize("path", ["/conversations", "/profile", "/nothing"])
-async def test_in_the_chat_as_shipped_it_holds_for_every_address(chat_url, path, announced):
+async def test_limits_apply_to_all_routes_of_the_chat(chat_url, path, announced):
     headers = {**OWN_PAGE, "content-type": "application/json", **announced}
 
     def answered():
@@ -116,7 +116,7 @@ class Streams:
         return asyncio.create_task(asked())
 
 
-async def test_a_person_has_so_many_streams_and_no_more_until_one_ends():
+async def test_streams_per_user_are_bounded():
     streams = Streams(per_user=3)
     mine = [streams.ask("ana") for _ in range(3)]
     await streams.are_open(3)
@@ -132,7 +132,7 @@ async def test_a_person_has_so_many_streams_and_no_more_until_one_ends():
     assert streams.app._open == {}
 
 
-async def test_there_are_so_many_of_all():
+async def test_streams_in_total_are_bounded():
     streams = Streams(per_user=2, in_total=3)
     opened = [streams.ask(user) for user in ("ana", "ana", "ben")]
     await streams.are_open(3)
@@ -145,7 +145,7 @@ async def test_there_are_so_many_of_all():
     await asyncio.gather(*opened)
 
 
-async def test_a_person_has_so_many_large_requests_on_their_way():
+async def test_large_requests_per_user_are_bounded():
     streams = Streams()
     streams.app = LargeRequestsMiddleware(streams._stream, per_user=2, large_bytes=100)
     large = [streams.ask("ana", content=b"x" * 100), streams.ask("ana", content=pieces(1))]
@@ -159,7 +159,7 @@ async def test_a_person_has_so_many_large_requests_on_their_way():
     assert streams.app._arriving == {}
 
 
-async def test_a_large_request_that_is_answered_is_not_counted_however_long_the_answer_takes():
+async def test_large_request_counts_only_until_its_response_begins():
     answered = asyncio.Event()
 
     async def app(scope, receive, send):

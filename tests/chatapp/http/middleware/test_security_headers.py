@@ -1,4 +1,4 @@
-"""The headers of every response, and what the page's security policy lets run."""
+"""The security headers of every response, and what the page's policy allows."""
 
 import re
 
@@ -37,7 +37,7 @@ async def test_every_response_has_the_headers(page, chat_url, path):
     assert not {"'unsafe-inline'", "'unsafe-eval'", "*", "data:", "blob:"} & found["script-src"]
 
 
-async def test_a_script_a_style_sheet_and_a_font_have_what_counts_for_them(page, chat_url):
+async def test_subresources_have_only_the_headers_that_apply_to_them(page, chat_url):
     version = page_files.version()
     for path in (f"/page/{version}/js/main.js", f"/page/{version}/page.css", "/theme.css"):
         async with page._http.get(chat_url + path) as response:
@@ -50,7 +50,7 @@ async def test_a_script_a_style_sheet_and_a_font_have_what_counts_for_them(page,
         assert "default-src 'none'" in response.headers["content-security-policy"]
 
 
-async def test_refusals_have_them_too(chat_url):
+async def test_refusals_have_the_headers(chat_url):
     async with aiohttp.ClientSession() as http:
         async with http.post(f"{chat_url}/conversations") as refused:
             assert (refused.status, refused.headers["x-content-type-options"]) == (403, "nosniff")
@@ -58,24 +58,24 @@ async def test_refusals_have_them_too(chat_url):
             assert (refused.status, refused.headers["x-content-type-options"]) == (400, "nosniff")
 
 
-async def test_what_is_somebodys_own_is_kept_nowhere_on_the_way(page, chat_url):
+async def test_responses_with_user_data_are_not_cached(page, chat_url):
     for path in ("/", "/state", "/conversations", "/models"):
         async with page._http.get(chat_url + path) as response:
             assert response.headers["cache-control"] == "no-store", path
 
 
-async def test_browsers_are_told_to_come_by_https_where_people_do(serve, settings):
+async def test_hsts_is_sent_over_https(serve, settings):
     behind = settings.model_copy(update={"root_url": "https://chat.example.org"})
     async with serve(behind) as url, aiohttp.ClientSession() as http, http.get(url) as response:
         assert response.headers["strict-transport-security"] == "max-age=31536000"
 
 
-async def test_and_not_where_they_do_not(chat_url):
+async def test_hsts_is_not_sent_over_http(chat_url):
     async with aiohttp.ClientSession() as http, http.get(chat_url) as response:
         assert "strict-transport-security" not in response.headers
 
 
-async def test_the_pages_own_scripts_may_run_and_no_others(chat_url):
+async def test_only_the_pages_own_inline_scripts_may_run(chat_url):
     async with aiohttp.ClientSession() as http, http.get(chat_url) as response:
         html = await response.text()
         allowed = directives(response.headers)["script-src"]
@@ -87,7 +87,7 @@ async def test_the_pages_own_scripts_may_run_and_no_others(chat_url):
     assert "manifest" not in html
 
 
-def test_a_hash_is_of_what_stands_between_the_tags():
+def test_hash_covers_the_content_between_the_tags():
     html = "<script>alert(1)</script><script type=module src=x></script><script data-x>\nlet a\n</script>"
     first, second = hashes(html)
     # echo -n 'alert(1)' | openssl dgst -sha256 -binary | base64
@@ -95,14 +95,14 @@ def test_a_hash_is_of_what_stands_between_the_tags():
     assert second != first
 
 
-def test_only_what_frames_and_describes_the_page_is_left_out():
+def test_only_framing_and_metadata_are_removed():
     html = "<head><script>a</script><script>b/iframeResizer.contentWindow.min.js</script><script>c</script></head>"
     found = completed(html)
     assert "iframeResizer" not in found
     assert "<script>a</script><script>c</script>" in found
 
 
-async def test_the_page_is_zipped_for_who_takes_that(chat_url):
+async def test_page_is_compressed_if_the_client_accepts_it(chat_url):
     async with aiohttp.ClientSession(auto_decompress=False) as http:
         async with http.get(chat_url, headers={"accept-encoding": "gzip, br"}) as response:
             zipped = await response.read()
@@ -113,6 +113,6 @@ async def test_the_page_is_zipped_for_who_takes_that(chat_url):
     assert len(zipped) < 15_000
 
 
-def test_a_policy_names_what_is_added_to_it():
+def test_policy_names_its_additional_sources():
     assert "script-src 'self' 'sha256-x';" in policy(scripts=("'sha256-x'",))
     assert "style-src 'self';" in policy()

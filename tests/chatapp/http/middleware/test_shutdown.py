@@ -1,4 +1,4 @@
-"""Streams end when the chat does; what is being taken at that moment is answered first."""
+"""Streams end on shutdown; a message being accepted gets its response first."""
 
 import asyncio
 
@@ -26,7 +26,7 @@ def streaming(before_start=0.0):
     return app
 
 
-async def test_a_stream_without_an_end_is_ended_properly():
+async def test_endless_stream_is_ended_properly():
     closing = asyncio.Event()
     asyncio.get_running_loop().call_later(0.05, closing.set)
     async with asyncio.timeout(5):
@@ -35,7 +35,7 @@ async def test_a_stream_without_an_end_is_ended_properly():
     assert sent[-1]["more_body"] is False
 
 
-async def test_a_question_that_is_being_taken_is_answered_before_its_stream_is_ended():
+async def test_message_being_accepted_gets_its_response_first():
     closing = asyncio.Event()
     closing.set()
     async with asyncio.timeout(5):
