@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import suppress
+
+if sys.platform != "win32":  # which has no such limit
+    import resource
 
 # More than a chat needs; and what every system allows that reports "unlimited", which macOS does not mean.
 TARGETS = (65_536, 10_240)
@@ -13,9 +17,7 @@ def raise_open_files_limit() -> int:
 
     Shells and container engines start programs with 1,024, for old ones that use select(2).
     """
-    try:
-        import resource  # noqa: PLC0415  # Windows has none
-    except ImportError:
+    if sys.platform == "win32":
         return TARGETS[0]
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     for target in TARGETS:
