@@ -36,7 +36,7 @@ DEFAULT_ANSWER: Final = "Hello, this is Gemini. How can I help?"
 
 @dataclass(frozen=True)
 class Request:
-    """One request as the server saw it: what was asked of which model, and where."""
+    """One request, as received by the server."""
 
     operation: str
     path: str
@@ -99,12 +99,12 @@ def chunk(
 
 
 def blocked_prompt(reason: str) -> dict[str, Any]:
-    """Return the one chunk of a prompt that was refused: no candidates at all."""
+    """Return the only chunk of a blocked prompt, without candidates."""
     return {"promptFeedback": {"blockReason": reason}, "usageMetadata": {"promptTokenCount": 4, "totalTokenCount": 4}}
 
 
-def spoken(answer: str, *, prompt_tokens: int = 12, seconds_between: float = 0.0) -> list[Step]:
-    """Return the steps that speak an answer a word at a time and count a token for each."""
+def words_of(answer: str, *, prompt_tokens: int = 12, seconds_between: float = 0.0) -> list[Step]:
+    """Return the steps of an answer with a chunk and a token for each word."""
     words = re.findall(r"\S+\s*", answer)
     steps: list[Step] = []
     for number, word in enumerate(words, start=1):
@@ -119,7 +119,7 @@ class GeminiServer:
 
     Attributes:
         url: where it listens, for ``base_url``.
-        requests: everything that was asked, in order.
+        requests: all requests, in order.
         disconnects: streamed answers whose client left before their end.
         refusal: what every request gets, None to answer.
         seconds_between_words: the pace of the answer it gives without a script.
@@ -151,7 +151,7 @@ class GeminiServer:
         return [request for request in self.requests if request.operation == "streamGenerateContent"]
 
     async def disconnected(self, count: int = 1, *, within: float = 10.0) -> bool:
-        """Wait until so many clients have left, and return whether they did."""
+        """Wait until this number of clients have disconnected, and return whether they did."""
         try:
             async with asyncio.timeout(within), self._changed:
                 await self._changed.wait_for(lambda: self.disconnects >= count)
@@ -180,17 +180,17 @@ class GeminiServer:
         return web.json_response(body, status=400)
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
-        asked = re.fullmatch(
+        match = re.fullmatch(
             r"/v1(?:beta1?)?/(?P<project>projects/[^/]+/locations/[^/]+/)?(?:publishers/google/)?models/"
             r"(?P<model>[^/:]+)(?::(?P<operation>\w+))?",
             request.path,
         )
-        if asked is None:
+        if match is None:
             return _error(Refusal(404, "NOT_FOUND", f"Requested entity {request.path} was not found."))
         body = await request.json() if request.can_read_body else {}
-        operation = asked["operation"] or "get"
-        self.requests.append(Request(operation, request.path, asked["model"], dict(request.headers), body))
-        proof = "Authorization" if asked["project"] else "x-goog-api-key"
+        operation = match["operation"] or "get"
+        self.requests.append(Request(operation, request.path, match["model"], dict(request.headers), body))
+        proof = "Authorization" if match["project"] else "x-goog-api-key"
         if not request.headers.get(proof):
             return _error(UNAUTHENTICATED)
         if self.refusal is not None:
@@ -200,10 +200,10 @@ class GeminiServer:
         await asyncio.sleep(self.seconds_before_status)
         if operation == "countTokens":
             return web.json_response({"totalTokens": 1})
-        return web.json_response({"name": f"models/{asked['model']}", "inputTokenLimit": self.input_token_limit})
+        return web.json_response({"name": f"models/{match['model']}", "inputTokenLimit": self.input_token_limit})
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
-        default = spoken(DEFAULT_ANSWER, seconds_between=self.seconds_between_words)
+        default = words_of(DEFAULT_ANSWER, seconds_between=self.seconds_between_words)
         script = self._scripts.popleft() if self._scripts else tuple(default)
         if isinstance(script, Refusal):
             return _error(script)

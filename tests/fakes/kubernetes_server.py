@@ -1,4 +1,4 @@
-"""A fake Kubernetes API on loopback that lists pods as a real one does, to those who may.
+"""A fake Kubernetes API on loopback that lists pods like a real one, to authorized clients.
 
     async with FakeKubernetes(folder) as kubernetes:
         kubernetes.pods = [pod(unschedulable("0/3 nodes are available: 3 Insufficient nvidia.com/gpu."))]
@@ -25,7 +25,7 @@ LATER = "2026-11-25T20:05:00Z"
 
 
 class FakeKubernetes:
-    """One API server, with TLS of its own authority.
+    """One API server, with TLS from its own certificate authority.
 
     Args:
         folder: gets what a pod's service account has: ``token`` and ``ca.crt``.
@@ -92,7 +92,7 @@ class FakeKubernetes:
 def pod(
     status: dict[str, Any], *, namespace: str = "chat", app: str = "gemma", deleted: bool = False
 ) -> dict[str, Any]:
-    """Return a pod in a state that one of the functions below makes."""
+    """Return a pod with a status from one of the functions below."""
     metadata = {
         "name": f"{app}-deployment-7d4b9c6f5d-x2x7k",
         "namespace": namespace,
@@ -105,7 +105,7 @@ def pod(
 
 
 def unschedulable(message: str, *, reason: str = "Unschedulable") -> dict[str, Any]:
-    """Return the status of a pod that no node takes."""
+    """Return the status of a pod that fits no node."""
     condition = {"type": "PodScheduled", "status": "False", "reason": reason, "message": message}
     return {
         "phase": "Pending",
@@ -115,7 +115,7 @@ def unschedulable(message: str, *, reason: str = "Unschedulable") -> dict[str, A
 
 
 def new() -> dict[str, Any]:
-    """Return the status of a pod that no scheduler has looked at."""
+    """Return the status of a pod before scheduling."""
     return {"phase": "Pending", "qosClass": "Guaranteed"}
 
 
@@ -137,7 +137,7 @@ def running(*, ready: bool) -> dict[str, Any]:
 
 
 def evicted() -> dict[str, Any]:
-    """Return the status of a pod that its node has thrown out."""
+    """Return the status of an evicted pod."""
     return {"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: ephemeral-storage."}
 
 

@@ -115,7 +115,7 @@ class FakeOpenAIServer:
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self._port)
         await site.start()
-        self._port = self._runner.addresses[0][1]  # the same one again after a restart
+        self._port = self._runner.addresses[0][1]  # kept for a restart
         self.url = f"http://127.0.0.1:{self._port}"
         self._closing.clear()
         return self
@@ -126,7 +126,7 @@ class FakeOpenAIServer:
 
     @property
     def chats(self) -> list[dict[str, Any]]:
-        """The chat requests of people, without the proofs of one token."""
+        """The chat requests, without probes."""
         return [request for request in self.requests if request.get("stream")]
 
     @web.middleware
@@ -164,17 +164,17 @@ class FakeOpenAIServer:
             if refusal is not None:
                 return refusal
             if reply.ending == "reset" and not reply.pieces and reply.raw is None:
-                request.transport.abort()  # before a single byte
+                request.transport.abort()  # before the first byte
                 return web.Response()
             return await self._stream(request, body, reply) if body.get("stream") else self._complete(body)
         except ConnectionResetError:
             self.disconnects += 1
-            return web.Response()  # to nobody
+            return web.Response()  # not received
         finally:
             self.running -= 1
 
     def _refusal(self, body: dict[str, Any]) -> web.Response | None:
-        """Check what the real server checks."""
+        """Validate a request like the real server."""
         if self.flavor == "llama.cpp":
             if self._prompt_tokens(body) >= self.context_tokens:
                 numbers = {"n_prompt_tokens": self._prompt_tokens(body), "n_ctx": self.context_tokens}
@@ -238,7 +238,7 @@ class FakeOpenAIServer:
         return {"choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}], "model": self.models[0]}
 
     async def _wait(self, request: web.Request, seconds: float) -> None:
-        """Sleep, and notice at once when the client has gone, as the real servers do."""
+        """Sleep until the client disconnects, as the real servers do."""
         end = asyncio.get_running_loop().time() + seconds
         while not self._closing.is_set():
             if request.transport is None or request.transport.is_closing():
@@ -274,7 +274,7 @@ class FakeOpenAIServer:
 
 
 def _tokens(content: str | list[dict[str, Any]]) -> int:
-    """Count a token for each word, and as many as Gemma for each picture."""
+    """Count a token for each word, and as many as Gemma for each image."""
     if isinstance(content, str):
         return len(content.split())
     return sum(256 if part["type"] == "image_url" else len(part["text"].split()) for part in content)

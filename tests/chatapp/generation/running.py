@@ -16,7 +16,7 @@ def answer_request(model="scripted", parameters=PARAMETERS, **options):
 
 
 def turn_request(text, conversation_id="", *, model="scripted", answers=None, **options):
-    """Return a request for a turn, with one answer if ``answers`` says nothing else."""
+    """Return a request for a turn, with one answer by default."""
     answers = answers or [answer_request(model)]
     return TurnRequest(text=text, conversation_id=conversation_id, answers=answers, **options)
 
@@ -40,6 +40,6 @@ async def made_runner(store):
 
 
 async def ended(runner, user, conversation_id):
-    """Wait until nothing is being written in a conversation."""
+    """Wait until the turn of a conversation has ended."""
     if turn := runner.current(user, conversation_id):
         await turn.finished.wait()

@@ -1,4 +1,4 @@
-"""A turn lives on its own: started, watched, stopped, and always stored."""
+"""Turns are started, streamed, stopped, and always stored."""
 
 import asyncio
 import dataclasses
@@ -31,7 +31,7 @@ async def finished(runner, user, conversation_id):
 
 
 async def stored_answer(store, user, conversation_id, condition):
-    """Return the last message once it is as wanted."""
+    """Return the last message once it meets a condition."""
     async with asyncio.timeout(5):
         while not condition(answer := (await store.messages(user, conversation_id))[-1]):
             await asyncio.sleep(0.01)
@@ -147,6 +147,22 @@ async def test_stop_while_the_question_is_being_stored_ends_the_turn(chat, store
         assert await stopping
     await starting
     assert (await store.messages("ann", conversation_id))[-1].status is MessageStatus.STOPPED
+    assert model.asked == []
+
+
+async def test_turn_that_is_cancelled_before_its_first_step_is_stored(chat, store, monkeypatch):
+    model = ScriptedModel("never", gate_at=0)
+    runner = await chat(model)
+    run = runner._generator.run
+
+    async def run_cancelled(turn):
+        turn.cancelled_as = MessageStatus.STOPPED
+        await run(turn)
+
+    monkeypatch.setattr(runner._generator, "run", run_cancelled)
+    conversation = await runner.start("ann", turn_request("go"))
+    await runner.finish(5)
+    assert (await store.messages("ann", conversation.id))[-1].status is MessageStatus.STOPPED
     assert model.asked == []
 
 

@@ -1,7 +1,7 @@
-"""The life of turns under any order of questions, edits, answers anew, switches, stops, deletions, kills and restarts.
+"""Turns under any order of questions, edits, regenerated answers, switches, stops, deletions, kills and restarts.
 
-A model of what people were told is kept beside the real thing: whatever they were told is stored, once, in order, and
-what they see is the path that they would expect.
+A state machine with a model of the expected state: every message that the chat has acknowledged is stored once and in
+order, and the expected path is shown.
 """
 
 import asyncio
@@ -29,16 +29,16 @@ from tests.firestore_emulator import firestore_emulator  # noqa: F401  # a fixtu
 LIMITS = TurnLimits(per_user=2, at_once=3, waiting=2)
 SETTLE_SECONDS = 20
 ENDINGS = ("waits", "whole", "fails", "length", "nothing")
-MOST_MESSAGES = 14  # of a conversation
+MAX_MESSAGES = 14  # of a conversation
 EARLY = {MessageStatus.STOPPED, MessageStatus.INTERRUPTED, MessageStatus.ERROR}
 
 
 class Model(ModelDefaults):
-    """Answers as the system prompt says: "ENDING NUMBER"; one that waits does so after its first words.
+    """Answers as the system prompt says: "ENDING NUMBER"; one that waits does so after its first text.
 
     Attributes:
-        waiting: what lets an answer go on, by its system prompt.
-        asked: what was sent for each answer.
+        waiting: events that release waiting answers, by system prompt.
+        prompts: the texts of each prompt, by system prompt.
     """
 
     id = "model"
@@ -47,11 +47,11 @@ class Model(ModelDefaults):
 
     def __init__(self):
         self.waiting = {}
-        self.asked = {}
+        self.prompts = {}
 
     async def stream(self, messages, parameters):
         name = parameters.system_prompt
-        self.asked[name] = [message.content for message in messages]
+        self.prompts[name] = [message.content for message in messages]
         if messages[-1].content == CONTINUE_PROMPT:
             yield TextDelta(" more")
             yield Finish(FinishReason.STOP)
@@ -82,7 +82,7 @@ class Model(ModelDefaults):
 
 
 class Killable:
-    """A store that a kill cuts off: what was acknowledged is there, what comes later breaks off."""
+    """A store that can be killed: acknowledged writes are kept, later calls are cancelled."""
 
     def __init__(self, store):
         self._store = store
@@ -102,32 +102,32 @@ class Killable:
 
 
 @dataclass
-class Known:
-    """What a person knows of a message.
+class ExpectedMessage:
+    """The expected state of a message.
 
     Attributes:
-        id: as the chat gave it.
-        name: the question, or what its answer's model was told.
+        id: the stored message's.
+        name: the text of a question, or the system prompt of an answer.
         follows: the message before it, None at the beginning.
-        contents: what it may be now; a question is as it was asked.
-        status: an answer's.
-        before: what was written before the answer went on; "" at first.
+        contents: the possible texts.
+        status: of an answer.
+        before: the text before the answer was continued; "" if it was not.
     """
 
     id: str
     name: str
     role: Role
-    follows: "Known | None"
+    follows: "ExpectedMessage | None"
     contents: set[str] = field(default_factory=set)
     status: MessageStatus = MessageStatus.COMPLETE
     before: str = ""
 
-    def written(self):
-        """Return what an answer is while it waits for a word from the test."""
+    def partial_text(self):
+        """Return the text of an answer that waits for the test."""
         return self.before or f"<{self.name}"
 
     def end(self):
-        """Note that an answer ended as its model was told."""
+        """Record that an answer ended as its system prompt says."""
         ending = self.name.partition(" ")[0]
         if self.before:
             self.contents, self.status = {f"{self.before} more"}, MessageStatus.COMPLETE
@@ -143,18 +143,18 @@ class Known:
 
 
 @dataclass
-class Talk:
-    """What a person knows of a conversation.
+class ExpectedConversation:
+    """The expected state of a conversation.
 
     Attributes:
-        messages: in the order in which they were begun.
+        messages: in the order in which they were created.
         pairs: the two answers of each question that has two from the beginning.
-        branch: what was switched to last, while nothing new came elsewhere.
+        branch: the version that was selected last, unless a newer message is elsewhere.
     """
 
-    messages: list[Known] = field(default_factory=list)
-    pairs: list[list[Known]] = field(default_factory=list)
-    branch: Known | None = None
+    messages: list[ExpectedMessage] = field(default_factory=list)
+    pairs: list[list[ExpectedMessage]] = field(default_factory=list)
+    branch: ExpectedMessage | None = None
 
     def shown(self):
         """Return the messages that the page shows."""
@@ -176,14 +176,14 @@ class Talk:
 
 
 class TurnsMachine(RuleBasedStateMachine):
-    """Two people, a few conversations, and a chat that may end at any moment."""
+    """Two users, a few conversations, and a chat that may end at any moment."""
 
     def __init__(self):
         super().__init__()
         self.runner = asyncio.Runner()
         self.run = self.runner.run
-        self.talks = {}  # (user, id): Talk
-        self.marked = {}  # the same of those whose deletion can be undone
+        self.histories = {}  # (user, id): ExpectedConversation
+        self.marked = {}  # the same, with a deletion that can be undone
         self.gone = []
         self.number = 0
         self.run(self._open())
@@ -206,9 +206,9 @@ class TurnsMachine(RuleBasedStateMachine):
         await self.store.aclose()
 
     async def _settled(self):
-        """Wait until every running answer waits for a word from the test, or in line."""
+        """Wait until every running answer waits for the test or in the queue."""
         async with asyncio.timeout(SETTLE_SECONDS):
-            while not all(map(self._is_settled, self.talks)):
+            while not all(map(self._is_settled, self.histories)):
                 await asyncio.sleep(0.001)
 
     def _is_settled(self, key):
@@ -220,32 +220,32 @@ class TurnsMachine(RuleBasedStateMachine):
             for answer in turn.answers
         )
 
-    def _note_ends(self):
-        """Whatever does not run any more has ended as its model was told."""
-        for key, talk in self.talks.items():
-            for known in talk.streaming():
-                if self._running(key, known) is None:
-                    known.end()
+    def _record_ends(self):
+        """Record the end of answers that no longer run."""
+        for key, history in self.histories.items():
+            for expected in history.streaming():
+                if self._running(key, expected) is None:
+                    expected.end()
 
-    def _running(self, key, known):
+    def _running(self, key, expected):
         turn = self.turns.current(*key)
         answers = turn.answers if turn else []
-        return next((one for one in answers if one.id == known.id and not one.has_ended), None)
+        return next((one for one in answers if one.id == expected.id and not one.has_ended), None)
 
     def _name(self, ending):
         self.number += 1
         return f"{ending} {self.number}"
 
-    def _some(self, data, *, of=None):
-        return data.draw(st.sampled_from(list(of or self.talks)))  # as they began: ids are random
+    def _draw(self, data, *, of=None):
+        return data.draw(st.sampled_from(list(of or self.histories)))  # in order of creation: ids are random
 
-    def _tried(self, key, answers, asking):
-        """Ask; return the conversation, or None where it was rightly refused."""
-        is_busy = key in self.talks and self.turns.is_busy(*key)
+    def _attempt(self, key, answers, send):
+        """Send a request; return the conversation, or None where it was refused as expected."""
+        is_busy = key in self.histories and self.turns.is_busy(*key)
 
-        async def tried():
+        async def attempt():
             try:
-                conversation = await asking()
+                conversation = await send()
             except ConversationBusy:
                 assert is_busy
                 return None
@@ -255,7 +255,7 @@ class TurnsMachine(RuleBasedStateMachine):
             assert not is_busy
             return conversation
 
-        return self.run(tried())
+        return self.run(attempt())
 
     @rule(
         data=st.data(),
@@ -264,100 +264,107 @@ class TurnsMachine(RuleBasedStateMachine):
         is_new=st.booleans(),
     )
     def ask(self, data, user, endings, is_new):
-        mine = [key for key in self.talks if key[0] == user and len(self.talks[key].messages) < MOST_MESSAGES]
-        key = (user, "") if is_new or not mine else self._some(data, of=mine)
-        talk = self.talks.get(key, Talk())
-        answers = [one for one in talk.messages if one.role is Role.ASSISTANT]
-        follows = data.draw(st.sampled_from([None, "", *answers])) if key[1] else None  # an edit, as a rule not
+        mine = [key for key in self.histories if key[0] == user and len(self.histories[key].messages) < MAX_MESSAGES]
+        key = (user, "") if is_new or not mine else self._draw(data, of=mine)
+        history = self.histories.get(key, ExpectedConversation())
+        answers = [one for one in history.messages if one.role is Role.ASSISTANT]
+        follows = data.draw(st.sampled_from([None, "", *answers])) if key[1] else None  # an edit, rarely
         names = [self._name(ending) for ending in endings]
         text = f"question {self.number}"
-        named = follows.id if isinstance(follows, Known) else follows
+        named = follows.id if isinstance(follows, ExpectedMessage) else follows
 
-        async def asking():
-            request = turn_request(text, key[1], answers=[asked(name) for name in names], follows=named)
+        async def send():
+            request = turn_request(text, key[1], answers=[request_of(name) for name in names], follows=named)
             return await self.turns.start(key[0], request)
 
-        conversation = self._tried(key, len(names), asking)
+        conversation = self._attempt(key, len(names), send)
         if conversation:
-            self.talks[user, conversation.id] = talk
+            self.histories[user, conversation.id] = history
             if follows is None:
-                follows = talk.shown()[-1] if talk.messages else None
-            turn_messages = self.run(self._new_messages((user, conversation.id), talk))
-            question = Known(turn_messages[0].id, text, Role.USER, follows or None, {text})
+                follows = history.shown()[-1] if history.messages else None
+            turn_messages = self.run(self._new_messages((user, conversation.id), history))
+            question = ExpectedMessage(turn_messages[0].id, text, Role.USER, follows or None, {text})
             new = [
-                Known(message.id, name, Role.ASSISTANT, question, {"", f"<{name}"}, MessageStatus.STREAMING)
+                ExpectedMessage(message.id, name, Role.ASSISTANT, question, {"", f"<{name}"}, MessageStatus.STREAMING)
                 for message, name in zip(turn_messages[1:], names, strict=True)
             ]
-            talk.begin(question, *new)
-            talk.pairs += [new] if len(new) > 1 else []
-        self._settle_and_note()
+            history.begin(question, *new)
+            history.pairs += [new] if len(new) > 1 else []
+        self._settle()
 
-    @precondition(lambda self: self.talks)
+    @precondition(lambda self: self.histories)
     @rule(data=st.data(), ending=st.sampled_from([*ENDINGS, "waits"]))
-    def answer_again(self, data, ending):
-        key = self._some(data)
-        talk, name = self.talks[key], self._name(ending)
-        question = data.draw(st.sampled_from([one for one in talk.messages if one.role is Role.USER]))
+    def regenerate(self, data, ending):
+        key = self._draw(data)
+        history, name = self.histories[key], self._name(ending)
+        question = data.draw(st.sampled_from([one for one in history.messages if one.role is Role.USER]))
 
-        async def asking():
-            return await self.turns.regenerate(*key, question.id, asked(name))
+        async def send():
+            return await self.turns.regenerate(*key, question.id, request_of(name))
 
-        if len(talk.messages) < MOST_MESSAGES and self._tried(key, 1, asking):
-            (new,) = self.run(self._new_messages(key, talk))
-            talk.begin(Known(new.id, name, Role.ASSISTANT, question, {"", f"<{name}"}, MessageStatus.STREAMING))
-        self._settle_and_note()
+        if len(history.messages) < MAX_MESSAGES and self._attempt(key, 1, send):
+            (new,) = self.run(self._new_messages(key, history))
+            history.begin(
+                ExpectedMessage(new.id, name, Role.ASSISTANT, question, {"", f"<{name}"}, MessageStatus.STREAMING)
+            )
+        self._settle()
 
-    async def _new_messages(self, key, talk):
-        known = {one.id for one in talk.messages}
-        return [message for message in await self.store.messages(*key) if message.id not in known]
+    async def _new_messages(self, key, history):
+        expected = {one.id for one in history.messages}
+        return [message for message in await self.store.messages(*key) if message.id not in expected]
 
-    def _settle_and_note(self):
+    def _settle(self):
         self.run(self._settled())
-        self._note_ends()
+        self._record_ends()
 
     @precondition(lambda self: self.model.waiting)
     @rule(data=st.data())
-    def let_go_on(self, data):
+    def release(self, data):
         name = data.draw(st.sampled_from(sorted(self.model.waiting)))
-        ((key, known),) = [(k, one) for k, talk in self.talks.items() for one in talk.messages if one.name == name]
+        ((key, expected),) = [
+            (k, one) for k, history in self.histories.items() for one in history.messages if one.name == name
+        ]
 
         async def released():
             self.model.waiting[name].set()
             async with asyncio.timeout(SETTLE_SECONDS):
-                while self._running(key, known):
+                while self._running(key, expected):
                     await asyncio.sleep(0.001)
 
         self.run(released())
-        self._settle_and_note()
+        self._settle()
 
-    @precondition(lambda self: self.talks)
+    @precondition(lambda self: self.histories)
     @rule(data=st.data())
     def stop(self, data):
-        key = self._some(data)
+        key = self._draw(data)
         self.run(self._stopped(key))
-        self._settle_and_note()
+        self._settle()
 
     async def _stopped(self, key):
         running = self.turns.is_busy(*key)
-        for known in self.talks[key].streaming():
-            place = self._running(key, known).queue_position
-            known.contents, known.status = {known.before if place else known.written()}, MessageStatus.STOPPED
+        for expected in self.histories[key].streaming():
+            place = self._running(key, expected).queue_position
+            expected.contents, expected.status = (
+                {expected.before if place else expected.partial_text()},
+                MessageStatus.STOPPED,
+            )
         assert await self.turns.stop(*key) is running
 
-    @precondition(lambda self: self.talks)
+    @precondition(lambda self: self.histories)
     @rule(data=st.data())
-    def go_on(self, data):
-        key = self._some(data)
-        talk = self.talks[key]
-        known = data.draw(st.sampled_from(talk.messages))
+    def continue_answer(self, data):
+        key = self._draw(data)
+        history = self.histories[key]
+        expected = data.draw(st.sampled_from(history.messages))
         is_busy = self.turns.is_busy(*key)
-        (stored,) = [one for one in self.run(self.store.messages(*key)) if one.id == known.id]
-        is_early = known.status in EARLY or stored.finish_reason is FinishReason.LENGTH
-        is_at_end = known in talk.shown() and not any(one.follows is known for one in talk.messages)
+        (stored,) = [one for one in self.run(self.store.messages(*key)) if one.id == expected.id]
+        is_early = expected.status in EARLY or stored.finish_reason is FinishReason.LENGTH
+        is_at_end = expected in history.shown() and not any(one.follows is expected for one in history.messages)
 
-        async def gone_on():
+        async def attempt():
             try:
-                await self.turns.continue_answer(*key, known.id, asked(known.name))
+                await self.turns.continue_answer(*key, expected.id, request_of(expected.name))
             except ConversationBusy:
                 assert is_busy
             except NothingToContinue:
@@ -368,58 +375,58 @@ class TurnsMachine(RuleBasedStateMachine):
                 assert not is_busy
                 assert is_early
                 assert is_at_end
-                known.status, known.before = MessageStatus.STREAMING, stored.content
-                known.contents = {known.before, known.written()}  # without a word, it is asked for again
+                expected.status, expected.before = MessageStatus.STREAMING, stored.content
+                expected.contents = {expected.before, expected.partial_text()}  # without text, the question is repeated
 
-        self.run(gone_on())
-        self._settle_and_note()
+        self.run(attempt())
+        self._settle()
 
-    @precondition(lambda self: self.talks)
+    @precondition(lambda self: self.histories)
     @rule(data=st.data())
     def switch(self, data):
-        key = self._some(data)
-        talk = self.talks[key]
-        known = data.draw(st.sampled_from([None, *talk.messages]))
+        key = self._draw(data)
+        history = self.histories[key]
+        expected = data.draw(st.sampled_from([None, *history.messages]))
         is_busy = self.turns.is_busy(*key)
 
         async def switched():
             try:
-                await self.conversations.switch(*key, known.id if known else "")
+                await self.conversations.switch(*key, expected.id if expected else "")
             except ConversationBusy:
                 assert is_busy
             else:
                 assert not is_busy
-                talk.branch = known
+                history.branch = expected
 
         self.run(switched())
 
-    @precondition(lambda self: self.talks)
+    @precondition(lambda self: self.histories)
     @rule(data=st.data())
     def delete(self, data):
-        key = self._some(data)
+        key = self._draw(data)
 
         async def deleted():
-            await self._stopped(key)  # which a deletion does too; so it is known as what
+            await self._stopped(key)  # as a deletion does; here its status is recorded
             await self.conversations.delete(*key)
 
         self.run(deleted())
-        self.marked[key] = self.talks.pop(key)
-        self._settle_and_note()
+        self.marked[key] = self.histories.pop(key)
+        self._settle()
 
     @precondition(lambda self: self.marked)
     @rule(data=st.data())
     def undo(self, data):
-        key = self._some(data, of=self.marked)
+        key = self._draw(data, of=self.marked)
         self.run(self.conversations.restore(*key))
-        self.talks[key] = self.marked.pop(key)
+        self.histories[key] = self.marked.pop(key)
 
     @precondition(lambda self: self.marked)
     @rule(data=st.data())
-    def let_time_pass(self, data):
-        user, _ = self._some(data, of=self.marked)
+    def purge(self, data):
+        user, _ = self._draw(data, of=self.marked)
 
         async def purged():
-            await self.conversations.aclose()  # as at a restart: whoever lists next purges
+            await self.conversations.aclose()  # as at a restart: the next list purges
             self.conversations.undo_seconds = 0
             await self.conversations.listed(user)
             await asyncio.gather(*self.conversations._purges.values())
@@ -431,17 +438,17 @@ class TurnsMachine(RuleBasedStateMachine):
             self.gone.append(key)
 
     def _is_anything_running(self):
-        return any(self.turns.current(*key) for key in self.talks)
+        return any(self.turns.current(*key) for key in self.histories)
 
-    def _note_interruption(self):
-        for key, talk in self.talks.items():
-            for known in talk.streaming():
-                known.contents, known.status = {self._running(key, known).text}, MessageStatus.INTERRUPTED
+    def _record_interruption(self):
+        for key, history in self.histories.items():
+            for expected in history.streaming():
+                expected.contents, expected.status = {self._running(key, expected).text}, MessageStatus.INTERRUPTED
 
     @precondition(_is_anything_running)
     @rule()
     def end_and_start(self):
-        self._note_interruption()
+        self._record_interruption()
 
         async def again():
             await self._end()
@@ -452,14 +459,14 @@ class TurnsMachine(RuleBasedStateMachine):
     @precondition(_is_anything_running)
     @rule()
     def kill_and_start(self):
-        self._note_interruption()
+        self._record_interruption()
 
         async def again():
-            async with asyncio.timeout(SETTLE_SECONDS):  # what is not kept yet would be lost, or not, by chance
-                while not await self._is_kept():
+            async with asyncio.timeout(SETTLE_SECONDS):  # text without a checkpoint would be lost, or not, by chance
+                while not await self._has_checkpoints():
                     await asyncio.sleep(0.001)
             self.store.killed = True
-            for turn in [turn for key in self.talks if (turn := self.turns.current(*key))]:
+            for turn in [turn for key in self.histories if (turn := self.turns.current(*key))]:
                 turn.task.cancel()
             await self.conversations.aclose()
             await self.store._store.aclose()  # frees the file's lock, as the system does
@@ -467,8 +474,8 @@ class TurnsMachine(RuleBasedStateMachine):
 
         self.run(again())
 
-    async def _is_kept(self):
-        for key in self.talks:
+    async def _has_checkpoints(self):
+        for key in self.histories:
             if turn := self.turns.current(*key):
                 for answer in turn.answers:
                     if (await self.store.message(*key, answer.id)).content != answer.text:
@@ -476,32 +483,32 @@ class TurnsMachine(RuleBasedStateMachine):
         return True
 
     @invariant()
-    def what_people_were_told_is_stored_once_and_in_order(self):
+    def acknowledged_messages_are_stored_once_and_in_order(self):
         self.run(self._compare())
 
     async def _compare(self):
-        for key, talk in self.talks.items():
+        for key, history in self.histories.items():
             messages = await self.store.messages(*key)
-            assert [message.id for message in messages] == [known.id for known in talk.messages]
-            for known, message in zip(talk.messages, messages, strict=True):
-                assert message.role is known.role
-                assert message.content in known.contents, (known, message)
-                assert message.status is known.status, (known, message)
-                assert message.follows == (known.follows.id if known.follows else "")
-                if running := self._running(key, known):
+            assert [message.id for message in messages] == [expected.id for expected in history.messages]
+            for expected, message in zip(history.messages, messages, strict=True):
+                assert message.role is expected.role
+                assert message.content in expected.contents, (expected, message)
+                assert message.status is expected.status, (expected, message)
+                assert message.follows == (expected.follows.id if expected.follows else "")
+                if running := self._running(key, expected):
                     assert running.text.startswith(message.content)
-            assert bool(talk.streaming()) == self.turns.is_busy(*key)
+            assert bool(history.streaming()) == self.turns.is_busy(*key)
             conversation = await self.conversations.open(*key)
             shown = [message.id for message, _ in MessageTree(messages).shown(conversation.branch)]
-            assert shown == [known.id for known in talk.shown()]
+            assert shown == [expected.id for expected in history.shown()]
         for user in "ab":
             listed = {one.id for one in (await self.conversations.listed(user)).items}
-            assert listed == {name for owner, name in self.talks if owner == user}
+            assert listed == {name for owner, name in self.histories if owner == user}
         for key in [*self.marked, *self.gone]:
             with pytest.raises(ConversationNotFound):
                 await self.conversations.open(*key)
             with pytest.raises((ConversationNotFound, TooManyTurns)):
-                await self.turns.start(key[0], turn_request("more", key[1], answers=[asked("nothing 0")]))
+                await self.turns.start(key[0], turn_request("more", key[1], answers=[request_of("nothing 0")]))
         for key in self.gone:
             with pytest.raises(ConversationNotFound):
                 await self.store.messages(*key)
@@ -509,23 +516,23 @@ class TurnsMachine(RuleBasedStateMachine):
         assert self.turns.waiting_count <= LIMITS.waiting
 
     @invariant()
-    def models_were_sent_the_path_to_what_they_answer(self):
-        for talk in self.talks.values():
-            for known in talk.messages:
-                sent = self.model.asked.get(known.name)
-                if known.role is Role.ASSISTANT and sent and sent[-1] != CONTINUE_PROMPT:
-                    path = known.path()[:-1]
+    def models_get_the_path_to_the_question(self):
+        for history in self.histories.values():
+            for expected in history.messages:
+                sent = self.model.prompts.get(expected.name)
+                if expected.role is Role.ASSISTANT and sent and sent[-1] != CONTINUE_PROMPT:
+                    path = expected.path()[:-1]
                     assert len(sent) == len(path)
                     assert all(text in before.contents for text, before in zip(sent, path, strict=True))
 
 
-def asked(name):
+def request_of(name):
     """Return a request for an answer that tells the model how to answer."""
     return answer_request("model", GenerationParameters(system_prompt=name))
 
 
 def run_machine(make, *, examples, steps):
-    """Run the machine with new examples, each in a place of its own."""
+    """Run the machine with new examples, each with its own store."""
     numbers = itertools.count()
 
     class Machine(TurnsMachine):

@@ -33,11 +33,11 @@ class Titled(ScriptedModel):
 
 @pytest.fixture
 async def ask(store):
-    """Return a function that asks a model and returns the title that the conversation has in the end."""
+    """Return a function that sends a question and returns the conversation with its final title."""
     async with made_runner(store) as make:
         runners = {}
 
-        async def asked(model, text="How are you?", conversation_id="", **options):
+        async def send(model, text="How are you?", conversation_id="", **options):
             if model not in runners:
                 runners[model] = await make(model, titles=True)
             runner = runners[model]
@@ -48,7 +48,7 @@ async def ask(store):
                 await turn.title
             return await store.conversation("ann", conversation.id)
 
-        yield asked
+        yield send
 
 
 async def test_model_generates_the_title_once(ask):

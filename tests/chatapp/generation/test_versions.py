@@ -1,4 +1,4 @@
-"""Questions that are edited, answers that are written anew, and two answers at the same time."""
+"""Edited questions, regenerated answers, comparisons of two answers, fallback and metadata."""
 
 import asyncio
 import dataclasses
@@ -26,7 +26,7 @@ NAME = "0123456789abcdef" * 2
 
 
 class Talk:
-    """A conversation of Ann's with a model."""
+    """A conversation of Ann with a model."""
 
     def __init__(self, runner, store, model="scripted"):
         self.runner = runner
@@ -77,7 +77,7 @@ async def test_edited_question_is_another_version(chat, store):
     await talk.ask("a")
     await talk.ask("b")
     await talk.ask("c", follows=await talk.found("0:a"))
-    assert await talk.shown() == ["a", "0:a", "c", "2:a/0:a/c"]  # and that is all that the model was sent
+    assert await talk.shown() == ["a", "0:a", "c", "2:a/0:a/c"]  # the model gets only this branch
     tree = MessageTree(await talk.messages())
     b, c = await talk.found("b"), await talk.found("c")
     assert tree.versions(b) == tree.versions(c) == [b, c]
@@ -184,7 +184,7 @@ async def test_version_that_ended_early_is_continued_only_while_it_is_shown(chat
     assert (await talk.shown())[1].startswith("half1:a/half/")
 
 
-# Two answers at the same time
+# Comparisons of two answers
 
 
 async def test_two_answers_are_generated_in_parallel_for_one_question(chat, store):
@@ -296,7 +296,7 @@ async def test_shutdown_interrupts_both_answers(chat, store):
     assert {message.status for message in answers} == {MessageStatus.INTERRUPTED}
 
 
-# Another model while the chosen one is not ready
+# Fallback
 
 
 def not_ready(**options):
@@ -311,7 +311,7 @@ async def test_fallback_answer_says_which_model_it_replaces(chat, store):
     await ended(runner, "ann", conversation.id)
     answer = (await store.messages("ann", conversation.id))[1]
     assert (answer.model, answer.instead_of, answer.content) == ("scripted", "gemma", "0:a")
-    assert conversation.model == "gemma"  # the choice stays
+    assert conversation.model == "gemma"  # the chosen model stays
 
 
 async def test_fallback_needs_consent_and_a_model_that_is_not_ready(chat, store):
@@ -341,7 +341,7 @@ async def test_model_that_has_become_ready_answers_itself(chat, store):
     assert (await store.messages("ann", conversation.id))[1].model == "gemma"
 
 
-# How an answer came about
+# Metadata
 
 
 async def test_answer_is_stored_with_place_duration_and_cost(chat, store):

@@ -1,4 +1,4 @@
-"""The catalogue knows its models and how they are, and asks them only when somebody looks."""
+"""The catalogue of models, and when it checks their status."""
 
 import asyncio
 
@@ -14,7 +14,7 @@ DOWN = ModelStatus(ModelState.UNAVAILABLE, "nothing answers")
 
 
 class CountingModel(ScriptedModel):
-    """Counts how often its status is asked, and answers slowly if told so."""
+    """Counts its status requests, and delays them on demand."""
 
     def __init__(self, *, status=READY, seconds=0.0, **options):
         super().__init__(status=status, **options)

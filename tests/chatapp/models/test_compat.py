@@ -24,7 +24,7 @@ def test_a_compat_module_names_the_version_that_it_was_written_for(package, modu
 
 
 async def test_the_request_of_a_stream_is_closed_with_its_context_and_not_by_google_genai():
-    gc.disable()  # which closes it, sooner or later
+    gc.disable()  # which would close it, sooner or later
     try:
         async with GeminiServer() as server, genai_compat.new_session(5) as session:
             server.will_answer(chunk("so far"), STALL)

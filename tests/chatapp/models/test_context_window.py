@@ -1,4 +1,4 @@
-"""A conversation that outgrows the model's context goes on."""
+"""Conversations that are longer than the context of their model, and their images."""
 
 import dataclasses
 
@@ -56,7 +56,7 @@ async def test_oldest_messages_of_a_long_conversation_are_omitted(tells_numbers,
     assert sent[-1] == messages[-1]
     assert sent[0].role is Role.USER
 
-    model.asked.clear()  # the next turn has learned: no more refusals than one
+    model.asked.clear()  # the estimate has learned: one refusal at most
     await collect(window, messages, GenerationParameters(max_tokens=512))
     assert len(model.asked) <= 2
 
@@ -112,7 +112,7 @@ def seen(message, *ids):
 
 
 class Album:
-    """Gives images their data, and notes which messages were asked for."""
+    """Loads the data of images, and records for which messages."""
 
     def __init__(self):
         self.asked = []
@@ -184,7 +184,7 @@ async def test_tokens_of_images_are_learned_from_usage():
     model.asked.clear()
     messages = conversation(*("Which colour? " for _ in range(9)))
     await ask(window, [seen(message, f"{message.id}") for message in messages])
-    assert len(model.asked) == 1  # 9 pictures do not fit, and no refusal was needed to find out
+    assert len(model.asked) == 1  # 9 images do not fit: known without a refusal
     assert sum(len(message.images) for message in model.asked[0][0]) == 3
 
 

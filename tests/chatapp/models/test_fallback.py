@@ -1,4 +1,4 @@
-"""Another model answers while the chosen one is not ready; wrappers are models like the ones that they wrap."""
+"""Fallback to another model, and the base class of wrappers."""
 
 import inspect
 
@@ -16,7 +16,7 @@ DOWN = ModelStatus(ModelState.UNAVAILABLE, "down")
 
 
 async def selected(*models, **options):
-    """Return what is selected where the first of these models was chosen."""
+    """Return the model that answers where the first of these was chosen."""
     catalog = Catalog(models)
     await catalog.check()
     try:

@@ -54,7 +54,7 @@ def _one_tls_context() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _no_way_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    """No proxy, no credentials of this computer, no metadata server, no pauses to wait for."""
+    """No proxy, no credentials of this computer, no metadata server, no pauses between retries."""
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "GOOGLE_API_KEY", "GEMINI_API_KEY", "GOOGLE_CLOUD_PROJECT"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
@@ -72,7 +72,7 @@ async def server() -> AsyncIterator[GeminiServer]:
 
 @pytest.fixture
 async def make(server: GeminiServer) -> AsyncIterator[Callable[..., GeminiModel]]:
-    """Make models that ask the fake: on Vertex AI, or with ``api_key`` on the Gemini API."""
+    """Make models of the fake server: on Vertex AI, or with ``api_key`` on the Gemini API."""
     async with AsyncExitStack() as stack:
 
         def make_model(**settings: Any) -> GeminiModel:
@@ -118,7 +118,7 @@ async def ended(model: GeminiModel, **parameters: Any) -> tuple[list[ModelEvent]
     pytest.fail(f"no error after {events}")
 
 
-# --- The translation ---
+# --- The request ---
 
 any_text = st.text(st.characters(exclude_categories=()), max_size=20)
 any_conversation = st.lists(st.builds(message, st.sampled_from(Role), any_text), max_size=12)
@@ -313,7 +313,7 @@ async def test_answer_at_max_tokens_has_finish_reason_length(
     make: Callable[..., GeminiModel], server: GeminiServer, reason: str
 ) -> None:
     last = chunk("cut", finish=reason)
-    last["candidates"][0]["continuationToken"] = "bW9yZQ=="  # on its own the SDK would ask for the rest
+    last["candidates"][0]["continuationToken"] = "bW9yZQ=="  # by default the SDK would request the rest
     server.will_answer(last)
     assert await answer_of(make()) == [TextDelta("cut"), Finish(FinishReason.LENGTH)]
     assert len(server.requests) == 1
@@ -452,7 +452,7 @@ async def test_log_has_the_cause_and_no_text_of_the_conversation(
     model = make(api_key=API_KEY)
     error, _ = await failure_of(model)
     assert error.detail == 'HTTP 400 INVALID : Bad value "...", keys (key) and (key), in contents'
-    assert error.__suppress_context__  # the SDK's own error, which quotes all of it, stays out of tracebacks
+    assert error.__suppress_context__  # the SDK's error, which quotes it, is not in the traceback
     error, _ = await failure_of(model)
     assert error.detail == "ValidationError"
 
@@ -542,7 +542,7 @@ async def test_answer_of_thoughts_alone_is_retried_with_headroom(
     assert len(server.requests) == 3
 
 
-# --- Time ---
+# --- Timeouts ---
 
 
 async def test_first_token_timeout_ends_the_answer(make: Callable[..., GeminiModel], server: GeminiServer) -> None:
@@ -592,7 +592,7 @@ async def test_connect_timeout_ends_the_request(
 ) -> None:
     with socket.socket() as full, ExitStack() as clients:
         full.bind(("127.0.0.1", 0))
-        full.listen(0)  # nobody accepts: Linux answers the first and lets the others wait
+        full.listen(0)  # never accepts: Linux completes the first handshake and queues the others
         for _ in range(2):
             client = clients.enter_context(socket.socket())
             client.setblocking(False)
@@ -613,7 +613,7 @@ async def test_closing_the_generator_closes_the_request(make: Callable[..., Gemi
     model = make()
     async with aclosing(ask(model)) as events:
         assert await anext(events) == TextDelta("one ")
-        assert (await model.status()).state is ModelState.READY  # another request of the same task stays apart
+        assert (await model.status()).state is ModelState.READY  # another request of the same task is not affected
         assert server.disconnects == 0
     assert await server.disconnected()
 
@@ -652,7 +652,7 @@ async def test_connection_is_reused_after_a_complete_answer(
     assert (connects, server.disconnects) == (1, 0)
 
 
-# --- Asking again ---
+# --- Retries ---
 
 
 @pytest.mark.parametrize("refusal", [fake.OVERLOADED, fake.INTERNAL, fake.DEADLINE_EXCEEDED, Refusal(502, "", "")])
@@ -706,7 +706,7 @@ async def test_missing_network_is_reported_quickly(make: Callable[..., GeminiMod
     assert time.monotonic() - started < 0.9  # the SDK's own retry would sleep for 1 to 10 s
 
 
-# --- What Google refuses ---
+# --- Errors of the API ---
 
 CLOSED = (
     "Set CHAT_GEMINI_MODEL to an available model, such as gemini-3.5-flash-lite; "
@@ -956,7 +956,7 @@ async def test_expired_credentials_name_the_login_command(
     assert server.requests == []
 
 
-# --- The state ---
+# --- Status ---
 
 
 async def test_status_counts_tokens_and_is_ready(make: Callable[..., GeminiModel], server: GeminiServer) -> None:

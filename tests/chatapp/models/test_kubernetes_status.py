@@ -1,4 +1,4 @@
-"""Why a model in this cluster is not there: as its pods tell, asked of an API server over real HTTPS."""
+"""The status of a model from its pods, read from a fake API server over real HTTPS."""
 
 import socket
 from datetime import datetime
@@ -52,7 +52,7 @@ def watch(kubernetes):
 
 @pytest.fixture
 async def gemma(watch):
-    """Return Gemma at an address where nothing answers."""
+    """Return Gemma at an address that refuses connections."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     model = OpenAICompatibleModel(
@@ -149,7 +149,7 @@ async def test_kubernetes_is_not_asked_while_the_model_answers(kubernetes, watch
     async with FakeOpenAIServer() as server:
         model = OpenAICompatibleModel("gemma", "Gemma", server.url, pods=watch)
         assert (await model.status()).state is ModelState.READY
-        server.loading = True  # it answers, and says why not
+        server.loading = True  # it is reachable, with its own reason
         assert (await model.status()).state is ModelState.LOADING
         await model.aclose()
     assert kubernetes.requests == []
@@ -173,7 +173,7 @@ async def test_message_of_the_scheduler_is_logged_once(kubernetes, watch):
 
 
 def broken(kubernetes, folder, how):
-    """Return a watch that cannot find out."""
+    """Return a watch whose requests fail."""
     match how:
         case "forbidden":
             return PodWatch("other/app=gemma", url=kubernetes.url, folder=folder)

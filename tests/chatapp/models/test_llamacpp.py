@@ -35,8 +35,8 @@ LONG = "Count from one to one thousand, with every number written as a word."
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def model():
-    """The one that runs through all tests that do it no harm: a start takes most of a second."""
-    # A process that ignores Ctrl-C, as every job in a shell's background does, hands that on to its children.
+    """The model of all tests that do not break it: a start takes most of a second."""
+    # A process that ignores Ctrl-C, like background jobs of a shell, passes that on to its children.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     model = LlamaCppModel("demo", "Demo")
     await ask(model)
@@ -61,7 +61,7 @@ async def make():
 
 @pytest.fixture
 def servers():
-    """Return a function that lists the servers which were started since."""
+    """Return a function that lists the servers that were started since."""
 
     def running():
         found = set()
@@ -132,7 +132,9 @@ async def test_server_starts_with_the_first_question_or_with_start(make, servers
 
 
 async def test_question_right_after_an_answer_needs_no_retry(model, monkeypatch):
-    monkeypatch.setattr(openai_compatible, "RETRIES", 0)  # llama.cpp closes a connection that it said it would keep
+    monkeypatch.setattr(
+        openai_compatible, "RETRIES", 0
+    )  # llama.cpp closes a connection that it announced as kept alive
     for _ in range(5):
         assert text_of(await ask(model, max_tokens=1))
 
@@ -170,7 +172,7 @@ async def test_real_server_lists_no_image_support_and_refuses_images(model):
 
 async def test_stopped_answer_stops_the_computation(model):
     answers = [model.stream(question(LONG), GenerationParameters(max_tokens=512)) for _ in range(2)]
-    for answer in answers:  # both places are taken
+    for answer in answers:  # both slots are in use
         assert isinstance(await anext(answer), TextDelta)
     for answer in answers:
         await answer.aclose()
@@ -184,7 +186,7 @@ async def test_stopped_answer_stops_the_computation(model):
     assert text_of(await ask(model))
 
 
-# --- what others on this computer can do with it -----------------------------------------------------------------
+# --- access -----------------------------------------------------------------
 
 
 async def test_server_requires_its_key(model):
@@ -293,7 +295,7 @@ async def test_server_ignores_sigint(model):
 
 
 def is_running(pid):
-    """Whether it is there, and not only as a zombie that nobody has waited for."""
+    """Return whether the process runs and is not a zombie."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -335,11 +337,11 @@ async def test_server_ends_with_its_killed_parent_even_if_a_fork_holds_the_pipe(
     await asyncio.gather(kill_parent(), kill_parent("fork"))
 
 
-# --- where it cannot run -----------------------------------------------------------------------------------------
+# --- missing requirements -----------------------------------------------------------------------------------------
 
 
 async def cannot_run(model, servers, reason):
-    """Check that the reason is told by status and stream, and that nothing was started."""
+    """Check that status and stream have the reason, and that no server was started."""
     status = await model.status()
     assert reason in status.reason
     assert llamacpp_setup.ALTERNATIVE in status.fix

@@ -29,7 +29,7 @@ SHORT = TimeLimits(connect=10, first_token=0.15, between_tokens=0.1)
 def _short_pauses(monkeypatch):
     monkeypatch.setattr(openai_compatible, "RETRY_SECONDS", 0.01)
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nothing listens there: whoever uses it fails
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nothing listens there: a request through it fails
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ async def ask(model, text=QUESTION, **parameters):
 
 
 async def ask_in_vain(model, error=ModelError, text=QUESTION, **parameters):
-    """Return the text that came, and the error that ended it; no error may tell the question or the key."""
+    """Return the text and the error that ended it, which must not contain the question or the key."""
     shown = ""
 
     async def read():
@@ -149,7 +149,7 @@ def test_invalid_address_is_refused_with_its_setting(url):
 
 async def test_key_is_sent_as_a_bearer_token(connect):
     async with FakeOpenAIServer(api_key=KEY) as server:
-        assert await ask(connect(server, api_key=f"{KEY}\n"))  # as a mounted secret ends
+        assert await ask(connect(server, api_key=f"{KEY}\n"))  # like a mounted secret
         assert {headers["Authorization"] for headers in server.headers} == {f"Bearer {KEY}"}
     async with FakeOpenAIServer() as server:
         assert await ask(connect(server))
@@ -180,7 +180,7 @@ async def test_context_size_comes_from_the_list_of_models_unless_set(connect, fl
     assert (listed.context_tokens, given.context_tokens) == (1234, 500)
 
 
-# --- the stream, as servers really send it -----------------------------------------------------------------------
+# --- variants of the stream -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
@@ -481,7 +481,7 @@ async def test_failed_tls_handshake_has_its_own_error(connect):
     assert "no secure connection" in str(error)
 
 
-# --- time limits -------------------------------------------------------------------------------------------------
+# --- timeouts -------------------------------------------------------------------------------------------------
 
 
 async def test_connect_timeout_ends_the_request(connect):
@@ -706,7 +706,7 @@ async def test_refused_connection_names_address_and_setting(connect):
 
 async def test_status_has_a_timeout(connect, monkeypatch):
     monkeypatch.setattr(openai_compatible, "STATUS_SECONDS", 0.1)
-    with socket.create_server(("127.0.0.1", 0)) as silent:  # the kernel accepts, and nobody reads
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # the kernel accepts, but nothing reads
         status = await connect(f"http://127.0.0.1:{silent.getsockname()[1]}").status()
     assert status.state is ModelState.UNAVAILABLE
     assert "does not answer within 0.1 seconds" in status.reason

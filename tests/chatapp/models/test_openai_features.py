@@ -1,4 +1,4 @@
-"""What an OpenAI-compatible model is, and what it takes: pictures, parameters, its place and its price."""
+"""Images, parameters, place and price of an OpenAI-compatible model."""
 
 import base64
 import dataclasses
@@ -36,7 +36,7 @@ def said(role, content, *images):
 
 
 async def answer(model, *messages, **parameters):
-    """Return the text of an answer, asked for as a turn does."""
+    """Return the text of an answer, requested as by a turn."""
     messages = messages or (said(Role.USER, "Hi"),)
     window = ContextWindow(model)
     events = [event async for event in window.stream(messages, GenerationParameters(**parameters))]

@@ -1,4 +1,4 @@
-"""What happens to a conversation on its way to a model and to an answer on its way back, for any text at all."""
+"""Properties of prompts and of streamed answers, for any text."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_two_questions_around_an_empty_answer_become_one():
     assert alternating_turns(conversation) == [ChatTurn(Role.USER, "a\n\nb")]
 
 
-# --- translation -------------------------------------------------------------------------------------------------
+# --- requests -------------------------------------------------------------------------------------------------
 
 
 @given(CONVERSATIONS, QUESTIONS, ANY_TEXT)

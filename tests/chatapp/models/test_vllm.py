@@ -1,4 +1,4 @@
-"""`OpenAICompatibleModel` against a real vLLM: what the fake claims to be, asked of the original.
+"""`OpenAICompatibleModel` against a real vLLM, which the fake imitates.
 
 Run with ``VLLM_URL=http://127.0.0.1:8111 pytest -m vllm``; the server needs a context of a few thousand tokens at most,
 since one test fills it.
@@ -119,7 +119,7 @@ async def test_unknown_model_is_named_with_its_setting():
 @pytest.mark.parametrize(("name", "value"), [("temperature", 3.0), ("top_p", 1.5), ("top_p", 0.0)])
 async def test_parameter_out_of_range_is_named(model, name, value):
     parameters = GenerationParameters()
-    object.__setattr__(parameters, name, value)  # past the app's own check
+    object.__setattr__(parameters, name, value)  # without the check of its class
     with pytest.raises(ModelUnavailable, match=f"does not accept {name}"):
         async for _ in model.stream(question(), parameters):
             pass
