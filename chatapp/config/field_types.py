@@ -34,13 +34,14 @@ def _parse_url(value: str) -> str:
 
 def _parse_secure_url(value: str) -> str:
     parts = urlsplit(value)
-    is_safe = parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname or ""))
+    is_safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
     if not (is_safe and parts.hostname) or parts.query or parts.fragment or parts.username:
         raise ValueError("it must be an address like https://accounts.google.com")
     return value.rstrip("/")
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Return whether a host name (without a port) can only mean this computer."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

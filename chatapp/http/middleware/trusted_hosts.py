@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
 
+from chatapp.config.field_types import is_loopback
 from chatapp.domain.sentences import Sentence
 from chatapp.http.errors import error_response
 
@@ -64,11 +64,3 @@ class TrustedHostMiddleware:
             ),
             links=(),
         )
-
-
-def is_loopback(name: str) -> bool:
-    """Return whether a host name (without a port) can only mean this computer."""
-    try:
-        return ip_address(name).is_loopback
-    except ValueError:
-        return name == "localhost"
