@@ -1,7 +1,7 @@
-"""How long the Pulumi program takes by itself, without engine and cloud, next to importing its SDKs alone.
+"""Measures the Pulumi program without engine and cloud, and the import of its SDKs alone.
 
-Run: ``python -m benchmarks.stack``. Each run is a process of its own, as for `pulumi preview`: the imports, then the
-program against the recording monitor of the tests. The goal is 1.5 s for both together.
+Run: ``python -m benchmarks.stack``. Each run is a new process, as for `pulumi preview`: it imports the SDKs, then runs
+the program against the recording monitor of the tests. The goal is 1.5 s for both together.
 """
 
 from __future__ import annotations

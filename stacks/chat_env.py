@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pulumi
 from pydantic import SecretStr
 
-from stacks.components.chat import DATA_DIR, METRICS_PORT, PORT
+from stacks.components.chat_pod import DATA_DIR, METRICS_PORT, PORT
 from stacks.components.gpu_profiles import supports_images
 from stacks.components.model_server import APP as MODEL_SERVER
 from stacks.components.model_server import SERVED_NAME

@@ -14,8 +14,8 @@ PLAIN_STACK = "dev"
 class Names:
     """The names of one stack.
 
-    What lives in a Google Cloud project, or in a cluster as a whole, ends with the stack's name. What lives inside the
-    stack's own namespace needs no ending. Each attribute's limit is that of its API.
+    Names in a Google Cloud project, and cluster-wide ones, have the stack's name as a suffix. Names in the stack's own
+    namespace need none. Each maximum length is that of the API.
     """
 
     stack: str
@@ -23,55 +23,55 @@ class Names:
     @property
     def namespace(self) -> str:
         """The Kubernetes namespace that holds everything of this stack."""
-        return self._ending("hybrid-chat", longest=63)
+        return self._with_stack("hybrid-chat", max_length=63)
 
     @property
     def cluster(self) -> str:
         """The GKE cluster."""
-        return self._ending("gradio-chat-cluster", longest=40)
+        return self._with_stack("gradio-chat-cluster", max_length=40)
 
     @property
     def database(self) -> str:
         """The Firestore database."""
-        return self._ending("chat-app-db", longest=63)
+        return self._with_stack("chat-app-db", max_length=63)
 
     @property
     def repository(self) -> str:
         """The Artifact Registry repository."""
-        return self._ending("chat-app-repo", longest=63)
+        return self._with_stack("chat-app-repo", max_length=63)
 
     @property
     def nodes_account(self) -> str:
         """The Google service account of the cluster's nodes, without its domain."""
-        return self._ending("chat-nodes", longest=30)
+        return self._with_stack("chat-nodes", max_length=30)
 
     @property
     def build_account(self) -> str:
         """The Google service account of the image build, without its domain."""
-        return self._ending("chat-build", longest=30)
+        return self._with_stack("chat-build", max_length=30)
 
     @property
     def address(self) -> str:
         """The global address of the load balancer."""
-        return self._ending("gradio-chat-address", longest=63)
+        return self._with_stack("gradio-chat-address", max_length=63)
 
     @property
     def edge_policy(self) -> str:
         """The load balancer's TLS policy, and Cloud Armor's policy."""
-        return self._ending("gradio-chat-edge", longest=63)
+        return self._with_stack("gradio-chat-edge", max_length=63)
 
     @property
     def free_name(self) -> str:
-        """What the free name of cloud.goog begins with, before its random ending; one label with it."""
-        return self._ending("chat", longest=50)
+        """The prefix of the free name of cloud.goog; with its random suffix it is one DNS label."""
+        return self._with_stack("chat", max_length=50)
 
     def certificate(self, domain: str) -> str:
-        """Return the certificate's name, another one for each domain."""
-        return f"{self._ending('gradio-chat', longest=56)}-{_digest(domain)}"
+        """Return the certificate's name, a different one for each domain."""
+        return f"{self._with_stack('gradio-chat', max_length=56)}-{_digest(domain)}"
 
     def build_bucket(self, project: str) -> str:
-        """Return the bucket for the build's source and log; bucket names are shared by the whole world."""
-        return self._ending(f"{project}-chat-build", longest=63)
+        """Return the bucket for the source and log of builds; bucket names are globally unique."""
+        return self._with_stack(f"{project}-chat-build", max_length=63)
 
     # Inside the namespace: the codelab's names.
     chat = "gradio-chat-deployment"
@@ -88,19 +88,19 @@ class Names:
     gemma_account = "gemma-ksa"
     hugging_face_secret = "hf-secret"  # noqa: S105 - a name
 
-    def _ending(self, base: str, *, longest: int) -> str:
+    def _with_stack(self, base: str, *, max_length: int) -> str:
         if self.stack == PLAIN_STACK:
-            return _shortened(base, longest)
+            return _shortened(base, max_length)
         stack = re.sub(r"[^a-z0-9]+", "-", self.stack.lower()).strip("-")
-        if stack != self.stack:  # "Prod" and "prod" are two stacks
+        if stack != self.stack:  # "Prod" and "prod" are different stacks
             stack = f"{stack}-{_digest(self.stack)}".strip("-")
-        return _shortened(f"{base}-{stack}", longest)
+        return _shortened(f"{base}-{stack}", max_length)
 
 
-def _shortened(name: str, longest: int) -> str:
-    if len(name) <= longest:
+def _shortened(name: str, max_length: int) -> str:
+    if len(name) <= max_length:
         return name
-    return f"{name[: longest - 7].rstrip('-')}-{_digest(name)}"
+    return f"{name[: max_length - 7].rstrip('-')}-{_digest(name)}"
 
 
 def _digest(text: str) -> str:

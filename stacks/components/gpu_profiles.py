@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+GEMMA_3 = "google/gemma-3-12b-it"
+# Google's own 4-bit checkpoint: 12B parameters fit one 24 GB GPU; Apache-2.0, so it needs no token.
+GEMMA_4_QAT = "google/gemma-4-12B-it-qat-w4a16-ct"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class GpuProfile:
     """One way to serve Gemma. CPU in cores, sizes in GiB; limits equal requests, as GKE Autopilot requires.
 
@@ -14,37 +18,31 @@ class GpuProfile:
     codelab; those of ``l4x1``, ``rtx6000``, ``a100`` and ``h100`` follow from the machine's size and are untested.
     """
 
-    label: str
+    label: str = "Gemma3 12b it"
     """The model's name on the page."""
-    model: str
+    model: str = GEMMA_3
     """The weights on Hugging Face."""
     accelerator: str
     """GKE's name of the GPU."""
-    gpus: int
-    max_model_len: int
+    gpus: int = 1
+    max_model_len: int = 32_768
     max_num_seqs: int
-    gpu_memory_utilization: float
+    gpu_memory_utilization: float = 0.90
     cpu: int
     memory: int
-    ephemeral_storage: int
-    shared_memory: int
+    ephemeral_storage: int = 60
+    shared_memory: int = 4
     compute_class: str | None = None
     """File in ``manifests/`` with the machines to use when this GPU is out of stock."""
 
-
-GEMMA_3 = "google/gemma-3-12b-it"
-# Google's own 4-bit checkpoint: 12B parameters fit one 24 GB GPU; Apache-2.0, so it needs no token.
-GEMMA_4_QAT = "google/gemma-4-12B-it-qat-w4a16-ct"
 
 PROFILES = {
     "l4x1": GpuProfile(
         label="Gemma4 12b it",
         model=GEMMA_4_QAT,
         accelerator="nvidia-l4",
-        gpus=1,
         max_model_len=16_384,
         max_num_seqs=16,
-        gpu_memory_utilization=0.90,
         cpu=6,
         memory=24,
         ephemeral_storage=40,
@@ -52,13 +50,10 @@ PROFILES = {
         compute_class="compute-class-l4x1.yaml",
     ),
     "l4x2": GpuProfile(
-        label="Gemma3 12b it",
-        model=GEMMA_3,
         accelerator="nvidia-l4",
         gpus=2,
         max_model_len=16_384,
         max_num_seqs=4,
-        gpu_memory_utilization=0.90,
         cpu=4,
         memory=32,
         ephemeral_storage=35,
@@ -66,11 +61,8 @@ PROFILES = {
         compute_class="compute-class-l4x2.yaml",
     ),
     "l4x4": GpuProfile(
-        label="Gemma3 12b it",
-        model=GEMMA_3,
         accelerator="nvidia-l4",
         gpus=4,
-        max_model_len=32_768,
         max_num_seqs=4,
         gpu_memory_utilization=0.95,
         cpu=34,
@@ -78,45 +70,9 @@ PROFILES = {
         ephemeral_storage=150,
         shared_memory=16,
     ),
-    "rtx6000": GpuProfile(
-        label="Gemma3 12b it",
-        model=GEMMA_3,
-        accelerator="nvidia-rtx-pro-6000",
-        gpus=1,
-        max_model_len=32_768,
-        max_num_seqs=32,
-        gpu_memory_utilization=0.90,
-        cpu=12,
-        memory=64,
-        ephemeral_storage=60,
-        shared_memory=4,
-    ),
-    "a100": GpuProfile(
-        label="Gemma3 12b it",
-        model=GEMMA_3,
-        accelerator="nvidia-tesla-a100",
-        gpus=1,
-        max_model_len=32_768,
-        max_num_seqs=16,
-        gpu_memory_utilization=0.90,
-        cpu=8,
-        memory=64,
-        ephemeral_storage=60,
-        shared_memory=4,
-    ),
-    "h100": GpuProfile(
-        label="Gemma3 12b it",
-        model=GEMMA_3,
-        accelerator="nvidia-h100-80gb",
-        gpus=1,
-        max_model_len=32_768,
-        max_num_seqs=32,
-        gpu_memory_utilization=0.90,
-        cpu=16,
-        memory=128,
-        ephemeral_storage=60,
-        shared_memory=4,
-    ),
+    "rtx6000": GpuProfile(accelerator="nvidia-rtx-pro-6000", max_num_seqs=32, cpu=12, memory=64),
+    "a100": GpuProfile(accelerator="nvidia-tesla-a100", max_num_seqs=16, cpu=8, memory=64),
+    "h100": GpuProfile(accelerator="nvidia-h100-80gb", max_num_seqs=32, cpu=16, memory=128),
 }
 
 

@@ -11,8 +11,8 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 from pulumi_kubernetes.networking import v1
 
-from stacks.components.chat import APP as CHAT
-from stacks.components.chat import METRICS_PORT, PORT
+from stacks.components.chat_pod import APP as CHAT
+from stacks.components.chat_pod import METRICS_PORT, PORT
 from stacks.components.model_server import APP as GEMMA
 from stacks.components.model_server import CONTAINER_PORT
 from stacks.components.workloads import metadata

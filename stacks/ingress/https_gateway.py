@@ -9,7 +9,7 @@ import pulumi
 import pulumi_gcp as gcp
 import pulumi_kubernetes as kubernetes
 
-from stacks.components.chat import APP, HEALTH, PORT
+from stacks.components.chat_pod import APP, HEALTH, PORT
 from stacks.components.workloads import metadata
 from stacks.ingress.cloud_armor import armor_rules
 

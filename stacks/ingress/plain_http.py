@@ -8,7 +8,8 @@ from typing import Literal
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from stacks.components.chat import APP, PORT, sticky_service
+from stacks.components.chat import sticky_service
+from stacks.components.chat_pod import APP, PORT
 from stacks.components.workloads import metadata
 
 LOCAL_URL = f"http://127.0.0.1:{PORT}"

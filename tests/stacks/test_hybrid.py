@@ -13,7 +13,7 @@ from pulumi.runtime import rpc
 
 from chatapp.models import kubernetes_status as pods
 from chatapp.store.firestore import schema
-from stacks.components.chat import TOKEN_DIR
+from stacks.components.chat_pod import TOKEN_DIR
 from stacks.components.gpu_profiles import PROFILES
 from stacks.names import Names
 from tests.stacks.deployments import (

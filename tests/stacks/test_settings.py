@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from types import MappingProxyType
 
 import pytest
@@ -201,6 +203,12 @@ def test_an_empty_value_means_not_set() -> None:
     loaded: list[Settings] = []
     run(lambda: loaded.append(Settings.load()), GCP | {"hybrid-chat:gemmaUrl": "", "gcp:region": ""})
     assert loaded[0] == Settings.checked(GCP)
+
+
+def test_the_settings_import_no_sdk_of_a_provider() -> None:
+    program = "import sys, stacks.settings; print(*(name for name in sys.modules if name.startswith('pulumi_')))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "", "make doctor reads the settings, and importing the SDKs takes seconds"
 
 
 class TestPulumiYaml:

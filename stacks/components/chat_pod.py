@@ -1,0 +1,123 @@
+"""The chat's pod: container, probes, volumes and shutdown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pulumi_kubernetes as kubernetes
+
+from stacks.components.workloads import (
+    fixed_resources,
+    http_port,
+    http_probe,
+    mounts,
+    plain_variables,
+    pod_security,
+    restricted,
+    scratch,
+    secret_variable,
+    selector,
+)
+
+if TYPE_CHECKING:
+    from stacks.components.chat import ChatAppArgs, Volume
+
+PORT = 7860
+METRICS_PORT = 9090
+"""Of the pod only: no Service exposes it."""
+APP = "gradio-chat"
+USER = 10001
+"""The image's user."""
+HEALTH = "/healthz"
+DATA_DIR = "/data"
+TOKEN_DIR = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a folder
+"""Where the chat looks for its service account's token."""
+
+
+def chat_pod(args: ChatAppArgs, account: kubernetes.core.v1.ServiceAccount) -> kubernetes.core.v1.PodSpecArgs:
+    """Return the pod of the chat's Deployment, which runs as `account`."""
+    return kubernetes.core.v1.PodSpecArgs(
+        service_account_name=account.metadata.name,
+        # Google's libraries get the pod's identity from the node. Only a chat that lists Gemma's pods gets a token of
+        # the Kubernetes API, in a volume of its own.
+        automount_service_account_token=False,
+        # They would set CHAT_PORT=tcp://... for a Service called chat.
+        enable_service_links=False,
+        # Removal from the load balancer (10 s), ending open pages and running answers (30 s), saving the queue of cloud
+        # writes (30 s), and room for a busy machine: writes that are still queued after that are lost with the pod.
+        termination_grace_period_seconds=120,
+        security_context=pod_security(user=USER, group=USER),
+        topology_spread_constraints=_spread() if args.replicas > 1 else None,
+        containers=[
+            kubernetes.core.v1.ContainerArgs(
+                name="chat",
+                image=args.image,
+                image_pull_policy="IfNotPresent",
+                env=[
+                    *plain_variables(args.variables),
+                    *(secret_variable(name, args.secret_name, name) for name in sorted(args.secrets)),
+                ],
+                ports=[http_port(PORT), http_port(METRICS_PORT, name="metrics")],
+                resources=fixed_resources("500m", "1Gi", "2Gi"),
+                security_context=restricted(read_only_root=True),
+                startup_probe=http_probe(HEALTH, period_seconds=2, failure_threshold=60),
+                readiness_probe=http_probe(HEALTH, period_seconds=5, failure_threshold=2),
+                liveness_probe=http_probe(HEALTH, period_seconds=10, failure_threshold=6),
+                # The load balancer keeps sending requests for a few seconds after the pod is told to stop.
+                lifecycle=kubernetes.core.v1.LifecycleArgs(
+                    pre_stop=kubernetes.core.v1.LifecycleHandlerArgs(
+                        sleep=kubernetes.core.v1.SleepActionArgs(seconds=10)
+                    )
+                ),
+                volume_mounts=[
+                    *mounts({"data": DATA_DIR, "tmp": "/tmp"}),  # noqa: S108 - the container's own
+                    *([_token_mount()] if args.reads_pods else []),
+                ],
+            )
+        ],
+        volumes=[_data(args.volume), scratch("tmp", "512Mi"), *([_token_volume()] if args.reads_pods else [])],
+    )
+
+
+def _token_mount() -> kubernetes.core.v1.VolumeMountArgs:
+    return kubernetes.core.v1.VolumeMountArgs(name="account", mount_path=TOKEN_DIR, read_only=True)
+
+
+def _token_volume() -> kubernetes.core.v1.VolumeArgs:
+    """Return what a client of the Kubernetes API needs: a token (valid for an hour) and the API's CA certificate."""
+    return kubernetes.core.v1.VolumeArgs(
+        name="account",
+        projected=kubernetes.core.v1.ProjectedVolumeSourceArgs(
+            sources=[
+                kubernetes.core.v1.VolumeProjectionArgs(
+                    service_account_token=kubernetes.core.v1.ServiceAccountTokenProjectionArgs(
+                        path="token", expiration_seconds=3600
+                    )
+                ),
+                kubernetes.core.v1.VolumeProjectionArgs(
+                    # Kubernetes keeps this ConfigMap in every namespace.
+                    config_map=kubernetes.core.v1.ConfigMapProjectionArgs(
+                        name="kube-root-ca.crt", items=[kubernetes.core.v1.KeyToPathArgs(key="ca.crt", path="ca.crt")]
+                    )
+                ),
+            ]
+        ),
+    )
+
+
+def _data(volume: Volume | None) -> kubernetes.core.v1.VolumeArgs:
+    if volume is None:
+        # The journal of cloud writes: 256 MB, its log, and deleted rows between two clean-ups. It survives the chat's
+        # process, but not the pod: docs/operate.md says what that means.
+        return scratch("data", "1Gi")
+    claim = kubernetes.core.v1.PersistentVolumeClaimVolumeSourceArgs(claim_name=volume.claim_name)
+    return kubernetes.core.v1.VolumeArgs(name="data", persistent_volume_claim=claim)
+
+
+def _spread() -> list[kubernetes.core.v1.TopologySpreadConstraintArgs]:
+    return [
+        kubernetes.core.v1.TopologySpreadConstraintArgs(
+            max_skew=1, topology_key=key, when_unsatisfiable="ScheduleAnyway", label_selector=selector(APP)
+        )
+        for key in ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
+    ]
