@@ -62,13 +62,39 @@ class Wait(str):
         return wait
 
 
+class Duration(str):
+    """How long something takes, as a part of a sentence: "5 minutes", or the like in the reader's language.
+
+    Attributes:
+        seconds: how long.
+    """
+
+    seconds: float
+
+    def __new__(cls, seconds: float) -> Duration:
+        """Return it in English, without trailing zeros."""
+        unit, length = next((unit, length) for unit, length, most in _UNITS if seconds < most)
+        count = round(seconds / length, 3)
+        duration = super().__new__(cls, f"{count:g} {unit}{'' if count == 1 else 's'}")
+        duration.seconds = seconds
+        return duration
+
+
 _UNITS = (("second", 1, 60), ("minute", 60, 7200), ("hour", 3600, math.inf))  # the page has the same, in words.js
+# What pages without a script say, where no library forms the plurals of each language.
+_SHORT = {
+    "second": (Sentence("in {count} s"), Sentence("{count} s")),
+    "minute": (Sentence("in {count} min"), Sentence("{count} min")),
+    "hour": (Sentence("in {count} h"), Sentence("{count} h")),
+}
 
 
 def as_json(text: str) -> dict[str, Any]:
     """Return what the page needs to say a text in its own language; plain text is said as it is."""
     if isinstance(text, Wait):
         return {"text": str(text), "seconds": text.seconds}
+    if isinstance(text, Duration):
+        return {"text": str(text), "duration": text.seconds}
     if not isinstance(text, Sentence):
         return {"text": text}
     values = {name: as_json(value) if isinstance(value, str) else value for name, value in text.values.items()}
@@ -81,6 +107,8 @@ def from_json(said: Mapping[str, Any] | str) -> str:
         return said
     if "seconds" in said:
         return Wait(said["seconds"])
+    if "duration" in said:
+        return Duration(said["duration"])
     if "template" not in said:
         return str(said["text"])
     values = {name: from_json(value) if isinstance(value, dict) else value for name, value in said["values"].items()}
@@ -89,6 +117,10 @@ def from_json(said: Mapping[str, Any] | str) -> str:
 
 def translated(text: str, catalogue: Mapping[str, str]) -> str:
     """Return a sentence in another language, by the translations of templates; what is in none of them stays."""
+    if isinstance(text, Wait | Duration) and catalogue:
+        unit, length = next((unit, length) for unit, length, most in _UNITS if text.seconds < most)
+        template = _SHORT[unit][0 if isinstance(text, Wait) else 1].template
+        return catalogue.get(template, template).format(count=math.ceil(text.seconds / length))
     if not isinstance(text, Sentence):
         return text
     values = {

@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parents[1] / "ui" / "assets"
 LANGUAGES = ("en", "he", "ar")
+# Served as one file, page.css, in this order: one request, and a later sheet overrides an earlier one.
+STYLES = (
+    *("base", "layout", "buttons", "messages", "welcome", "composer", "panels", "sidebar", "settings_panel", "phone"),
+    "gradio",
+)
 # What the server says of models in a chat of which nobody has set up anything yet.
 FIRST_SAID = (
     "not set up",
@@ -50,9 +55,16 @@ MEDIA_TYPES = {
 @cache
 def contents() -> Mapping[str, bytes]:
     """Return each file's bytes by its path beneath the folder."""
+    written = sources()
+    styles = b"".join(written[f"css/{name}.css"] for name in STYLES)
+    served = {name: content for name, content in written.items() if not name.startswith("css/")}
+    return served | {"page.css": styles} | _divided_catalogues(written)
+
+
+def sources() -> Mapping[str, bytes]:
+    """Return each file's bytes as it is written, by its path beneath the folder."""
     files = sorted(path for path in FOLDER.rglob("*") if path.suffix in MEDIA_TYPES)
-    written = {path.relative_to(FOLDER).as_posix(): path.read_bytes() for path in files}
-    return written | _divided_catalogues(written)
+    return {path.relative_to(FOLDER).as_posix(): path.read_bytes() for path in files}
 
 
 @cache

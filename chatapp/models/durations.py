@@ -1,19 +1,14 @@
-"""Durations in words."""
+"""The Retry-After header in words."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from chatapp.domain.sentences import Sentence
+from chatapp.domain.sentences import Sentence, Wait
 
 
-def seconds_in_words(seconds: float) -> Sentence:
-    """Return a duration, without trailing zeros."""
-    return Sentence("1 second") if seconds == 1 else Sentence("{seconds} seconds", seconds=f"{seconds:g}")
-
-
-def retry_after(value: str) -> Sentence:
+def retry_after(value: str) -> str:
     """Return a Retry-After header in words; RFC 9110 allows seconds and a date."""
     try:
         seconds = (
@@ -23,6 +18,4 @@ def retry_after(value: str) -> Sentence:
         return Sentence("in a moment")
     if seconds < 2:
         return Sentence("now")
-    if seconds < 120:
-        return Sentence("in {seconds} seconds", seconds=round(seconds))
-    return Sentence("in {minutes} minutes", minutes=round(seconds / 60))
+    return Wait(round(seconds))

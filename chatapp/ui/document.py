@@ -1,8 +1,4 @@
-"""The page's HTML: Gradio's own, with a head of ours, at ``/`` and at ``/c/ID``, which opens that conversation.
-
-Gradio puts what its ``head`` parameter names into the page by script, after its own code has run. The language has to
-be known before it: Gradio's and our own words are both chosen by it.
-"""
+"""The page's HTML: Gradio's, with the chat's own head, at ``/`` and at ``/c/ID``, which opens that conversation."""
 
 from __future__ import annotations
 
@@ -17,29 +13,23 @@ from starlette.datastructures import Headers, MutableHeaders
 
 from chatapp.http import assets as page_files
 from chatapp.http.middleware.security_headers import policy
+from chatapp.ui.gradio_compat import with_head
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _CONVERSATION = re.compile(r"/c/[A-Za-z0-9-]{1,80}")
-_HEAD = "<head>"
-# What it says of itself to other sites and to a page that holds it in a frame, which none can.
-_LEFT_OUT = re.compile(
-    r"<title>.*?</title>|<meta\s+(?:property|name)=\"(?:og|twitter):[^>]*>|<link rel=\"manifest\"[^>]*>"
-    r"|<script>(?:(?!</script>).)*/iframeResizer\.contentWindow(?:(?!</script>).)*</script>",
-    re.DOTALL,
-)
 _INLINE_SCRIPT = re.compile(r"<script(?![^>]*\ssrc=)[^>]*>(.*?)</script>", re.DOTALL)
 
 
 class DocumentMiddleware:
-    """Completes the page's HTML on its way out, and allows its own scripts, and no others, to run in it."""
+    """Adds the head to the page's HTML, and a security policy that allows the page's own scripts only."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, as one for the page if it names a conversation."""
+        """Serve the page for ``/`` and for a conversation's address; pass on any other request."""
         path = scope.get("path", "")
         is_conversation = bool(_CONVERSATION.fullmatch(path))
         if scope["type"] != "http" or scope["method"] != "GET" or not (path == "/" or is_conversation):
@@ -69,45 +59,42 @@ class DocumentMiddleware:
                     headers["content-encoding"] = "br"
                 headers.add_vary_header("accept-encoding")
                 headers["content-length"] = str(len(body))
-                headers["cache-control"] = "no-store"  # it names the files' version
+                headers["cache-control"] = "no-store"  # it names the version of the files
             await send(start)
             await send({"type": "http.response.body", "body": body, "more_body": False})
 
         await self._app(scope, receive, send_completed)
 
 
-@lru_cache(maxsize=8)  # it is the same for everybody who comes by the same address
+@lru_cache(maxsize=8)  # the same for all requests with the same base
 def _document(html: str, up: str) -> tuple[bytes, bytes, str]:
-    """Return the page, the page zipped, and its security policy."""
+    """Return the page, the page compressed with brotli, and its security policy."""
     page = completed(html, up=up)
     content = page.encode()
     return content, brotli.compress(content), policy(scripts=hashes(page), styles=("'unsafe-inline'",))
 
 
 def hashes(html: str) -> tuple[str, ...]:
-    """Return the sources of a security policy that allow the scripts within this HTML, and no others."""
+    """Return the security policy's sources that allow exactly the inline scripts of this HTML."""
     digests = (hashlib.sha256(script.encode()).digest() for script in _INLINE_SCRIPT.findall(html))
     return tuple(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
 
 
 def completed(html: str, *, up: str = "./") -> str:
-    """Return Gradio's HTML with our head; ``up`` leads from the page's address to the app's root.
+    """Return Gradio's HTML with the chat's head; ``up`` leads from the page's address to the app's root.
 
     Raises:
-        RuntimeError: Gradio's HTML is not as it was.
+        GradioChangedError: Gradio's HTML has another structure.
     """
-    if html.count(_HEAD) != 1:
-        raise RuntimeError(f"Gradio's page has no {_HEAD}: chatapp/ui/document.py was written for gradio 6.31.")
     folder = f"page/{page_files.version()}"
     scripts = "\n".join(f'<link rel="modulepreload" href="{folder}/{name}">' for name in page_files.first_scripts())
-    # The first address that is called the base is the one.
-    head = f"""<head>
-<base href="{up}">
+    # Where a page has several base elements, browsers use the first.
+    head = f"""<base href="{up}">
 <title>Hybrid chat</title>
 <meta name="color-scheme" content="light dark">
 <link rel="icon" href="{folder}/icon.svg">
-<script>{page_files.text("js/early.js")}</script>
+<script>{page_files.text("js/head.js")}</script>
 <link rel="stylesheet" href="{folder}/page.css">
 {scripts}
 <script type="module" src="{folder}/js/main.js"></script>"""
-    return _LEFT_OUT.sub("", html).replace(_HEAD, head)
+    return with_head(html, head)

@@ -1,18 +1,17 @@
-"""The page's layout. What happens when somebody uses it is in ``assets/js``, which talks to `chatapp.http.api`.
+"""The page's layout, in Gradio. Its behaviour is in ``assets/js``, which talks to `chatapp.http.api`.
 
-No event has a handler on the server: what Gradio's components are given comes from the page's own scripts, so that an
-open page outlives a restart, and another replica is as good as this one.
+No event has a handler on the server: the scripts give Gradio's components their values. So an open page survives a
+restart, and any replica can serve it.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import gradio as gr
 
 from chatapp.domain.conversation import GenerationParameters
+from chatapp.ui.gradio_compat import run_in_browser
 
-# Every text in the layout; Gradio shows them in the reader's language, from assets/locales.
+# Every text of the layout. Gradio shows them in the reader's language, by the translations in assets/locales.
 LABELS = (
     "New chat",
     "Search conversations",
@@ -30,8 +29,8 @@ LABELS = (
     "Instructions that apply to the whole conversation.",
     "Reset to defaults",
 )
-_say = gr.I18n(en={label: label for label in LABELS})
-# What Gradio shows as mathematics; assets/js/markdown.js makes one of these of single dollars, unless they are prices.
+_text = gr.I18n(en={label: label for label in LABELS})
+# What Gradio renders as mathematics. assets/js/markdown.js turns $...$ into \\(...\\), unless it is a price.
 LATEX: list[dict[str, str | bool]] = [
     {"left": "$$", "right": "$$", "display": True},
     {"left": "\\[", "right": "\\]", "display": True},
@@ -39,15 +38,15 @@ LATEX: list[dict[str, str | bool]] = [
 ]
 
 
-def _place(name: str) -> None:
-    """Leave a place that the scripts fill; an empty column costs nothing, as the page has columns anyway."""
+def _placeholder(name: str) -> None:
+    """Add an empty element that the scripts fill. A column costs no script, because the page has columns anyway."""
     with gr.Column(elem_id=name, min_width=0):
         pass
 
 
 def _slider(label: str, info: str, value: float, ends: tuple[float, float], *, step: float) -> gr.Slider:
     name = label.lower().replace(" ", "-")
-    return gr.Slider(*ends, value=value, step=step, label=_say(label), info=_say(info), elem_id=name, buttons=[])
+    return gr.Slider(*ends, value=value, step=step, label=_text(label), info=_text(info), elem_id=name, buttons=[])
 
 
 def chat_page() -> gr.Blocks:
@@ -55,22 +54,22 @@ def chat_page() -> gr.Blocks:
     defaults = GenerationParameters()
     page: gr.Blocks
     with gr.Blocks(title="Hybrid chat", fill_height=True, fill_width=True, analytics_enabled=False) as page:
-        # The scripts press these when they have something for Gradio's components.
+        # The scripts click these to give Gradio's components new values.
         show = gr.Button(visible="hidden", elem_id="show")
         fill = gr.Button(visible="hidden", elem_id="fill")
         with gr.Sidebar(width=288, elem_id="sidebar"):
-            new = gr.Button(_say("New chat"), elem_id="new-chat", variant="secondary")
+            new = gr.Button(_text("New chat"), elem_id="new-chat", variant="secondary")
             gr.Textbox(
-                label=_say("Search conversations"),
-                placeholder=_say("Search conversations"),
+                label=_text("Search conversations"),
+                placeholder=_text("Search conversations"),
                 show_label=False,
                 container=False,
                 elem_id="search",
             )
-            _place("conversations")
-            _place("belongings")
+            _placeholder("conversations")
+            _placeholder("account")
         with gr.Column(elem_id="main"):
-            _place("header")
+            _placeholder("header")
             chatbot = gr.Chatbot(
                 elem_id="messages",
                 show_label=False,
@@ -80,24 +79,24 @@ def chat_page() -> gr.Blocks:
                 buttons=[],
                 feedback_options=None,
                 group_consecutive_messages=False,
-                autoscroll=False,  # it also pulls away who reads further up
+                autoscroll=False,  # it would also scroll a reader who reads further up
                 latex_delimiters=LATEX,
             )
             with gr.Column(elem_id="composer"):
-                _place("notices")
+                _placeholder("notices")
                 message = gr.Textbox(
                     elem_id="message",
-                    label=_say("Write a message"),
+                    label=_text("Write a message"),
                     show_label=False,
                     container=False,
                     lines=1,
                     max_lines=8,
-                    placeholder=_say("Write a message"),
+                    placeholder=_text("Write a message"),
                     autofocus=True,
-                    submit_btn=_say("Send"),  # type: ignore[arg-type]  # it takes what is translated too
-                    stop_btn=_say("Stop"),  # type: ignore[arg-type]  # likewise; page.css shows the one that fits
+                    submit_btn=_text("Send"),  # type: ignore[arg-type]  # it accepts a translated label too
+                    stop_btn=_text("Stop"),  # type: ignore[arg-type]  # likewise; css/gradio.css shows the one that fits
                 )
-                _place("tools")
+                _placeholder("tools")
                 with gr.Column(elem_id="parameters"):
                     temperature = _slider(
                         "Temperature",
@@ -121,35 +120,23 @@ def chat_page() -> gr.Blocks:
                         step=1,
                     )
                     system_prompt = gr.Textbox(
-                        label=_say("Instructions"),
-                        info=_say("Instructions that apply to the whole conversation."),
+                        label=_text("Instructions"),
+                        info=_text("Instructions that apply to the whole conversation."),
                         lines=2,
                         max_lines=8,
                         elem_id="system-prompt",
                     )
-                    reset = gr.Button(_say("Reset to defaults"), elem_id="reset", size="sm")
-
-        # Values go as they are in both directions: nothing of them is looked at on the server.
-        def on(event: Any, name: str, inputs: list[Any], outputs: list[Any]) -> None:  # noqa: ANN401  # an event of any component
-            event(
-                None,
-                inputs,
-                outputs,
-                js=name,  # of what assets/js/main.js gives; assets/js/early.js makes it a function
-                trigger_mode="multiple",
-                show_progress="hidden",
-                api_visibility="private",
-            )
+                    reset = gr.Button(_text("Reset to defaults"), elem_id="reset", size="sm")
 
         parameters = [temperature, top_p, max_tokens, system_prompt]
-        on(page.load, "load", parameters, [])
-        on(show.click, "shown", [], [chatbot])
-        on(fill.click, "filled", [], parameters)
-        on(message.submit, "send", [message, *parameters], [])
-        on(message.stop, "stop", [], [])
-        on(new.click, "startNew", [], [])
-        on(reset.click, "resetParameters", [], [])
+        run_in_browser(page.load, "load", parameters, [])
+        run_in_browser(show.click, "shown", [], [chatbot])
+        run_in_browser(fill.click, "filled", [], parameters)
+        run_in_browser(message.submit, "send", [message, *parameters], [])
+        run_in_browser(message.stop, "stop", [], [])
+        run_in_browser(new.click, "startNew", [], [])
+        run_in_browser(reset.click, "resetParameters", [], [])
         for slider in (temperature, top_p, max_tokens):
-            on(slider.change, "parametersChanged", parameters, [])
-        on(system_prompt.change, "instructionsChanged", [system_prompt], [])
+            run_in_browser(slider.change, "parametersChanged", parameters, [])
+        run_in_browser(system_prompt.change, "instructionsChanged", [system_prompt], [])
     return page

@@ -5,6 +5,8 @@ import re
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import expect
 
+from tests.browser import gradio_dom
+
 # What Chromium reports although nothing is wrong: two fields want the focus; a stream ends because the tab goes away or
 # the server does.
 HARMLESS = (
@@ -32,8 +34,8 @@ class ChatPage:
         self.model = tab.locator("#model")
         self.conversations = tab.locator("#conversations li > a")
         self.title = tab.locator("#header h1")
-        self.questions = tab.locator("#messages .user-row .message.user")
-        self.answers = tab.locator("#messages .bot-row .message.bot")
+        self.questions = tab.locator(gradio_dom.QUESTIONS)
+        self.answers = tab.locator(gradio_dom.ANSWERS)
         self.writers = tab.locator("#messages .who")
         self.facts = tab.locator("#messages .facts")
         self.notes = tab.locator("#messages .note")
@@ -41,8 +43,8 @@ class ChatPage:
         self.toast = tab.locator("#toast")
         self.refusal = tab.locator("#refusal")
         self.continue_button = tab.locator("#messages button.go-on")
-        self.send_button = tab.get_by_test_id("submit-button")
-        self.stop_button = tab.locator("#message .stop-button")
+        self.send_button = tab.locator(gradio_dom.SEND)
+        self.stop_button = tab.locator(gradio_dom.STOP)
         tab.on("pageerror", lambda error: problems.append(f"script error: {error}"))
         tab.on("console", lambda line: self._check_line(line, problems))
         tab.on("request", lambda request: self._check_request(request, problems))

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import expect
 
+from tests.browser import gradio_dom
 from tests.browser.chat_page import ChatPage
 from tests.fakes.gate import Gate
 from tests.fakes.openai_server import Reply
@@ -48,7 +49,7 @@ async def test_the_answer_streams_and_stop_keeps_what_is_there(page, gemma):
     gemma.answer, gemma.gate = MANY_WORDS, Gate(10)
     await page.send("Write a lot")
     await expect(page.answers).to_contain_text("word3")
-    await expect(page.facts).to_contain_text("is writing")
+    await expect(page.facts).to_contain_text("Writing")
     await page.stop_button.click()
     await expect(page.facts).to_contain_text("stopped")
     await expect(page.send_button).to_be_visible()
@@ -121,11 +122,11 @@ async def test_an_answer_goes_on_in_its_own_conversation_while_another_is_open(p
     await page.send("Fast")
     await expect(page.answers).to_have_text(["Quick."])
     await page.conversations.filter(has_text="Slow").click()
-    await expect(page.facts).to_contain_text("is writing")
+    await expect(page.facts).to_contain_text("Writing")
     await page.conversations.filter(has_text="Fast").click()
     await expect(page.answers).to_have_text(["Quick."])
     await page.conversations.filter(has_text="Slow").click()
-    await expect(page.facts).to_contain_text("is writing")
+    await expect(page.facts).to_contain_text("Writing")
     slow.open()
     await expect(page.answers).to_contain_text("slow99")
     await expect(page.questions).to_have_text(["Slow"])
@@ -196,7 +197,7 @@ async def test_what_a_model_or_a_person_writes_never_runs_and_loads_nothing_from
 
 
 async def test_parameters_and_system_prompt_reach_the_model_and_come_back(page, gemma):
-    await page.tab.get_by_role("button", name="Parameters").click()
+    await page.tab.get_by_role("button", name="Answer settings").click()
     await page.tab.locator("#system-prompt textarea").fill("You are a pirate.")
     await page.tab.get_by_label("Max tokens, as a number").fill("55")
     await page.tab.get_by_label("Max tokens, as a number").press("Tab")
@@ -206,19 +207,19 @@ async def test_parameters_and_system_prompt_reach_the_model_and_come_back(page, 
     assert request["max_tokens"] == 55
     assert request["messages"][0]["content"] == "You are a pirate."
     await page.tab.reload()
-    await page.tab.get_by_role("button", name="Parameters").click()
+    await page.tab.get_by_role("button", name="Answer settings").click()
     await expect(page.tab.locator("#system-prompt textarea")).to_have_value("You are a pirate.")
 
 
 async def test_on_a_phone_the_sidebar_is_a_drawer_and_nothing_is_wider_than_the_screen(open_chat, chat, gemma):
     gemma.answer = ["A very long line of code:\n\n```\n" + "x" * 500 + "\n```\n" + "y" * 300]
     page = await open_chat(chat.url, width=360, height=740, locale="he-IL", has_touch=True, is_mobile=True)
-    drawer = page.tab.locator(".sidebar")
+    drawer = page.tab.locator(gradio_dom.SIDEBAR)
     await expect(drawer).not_to_have_class(re.compile(r"\bopen\b"))
     await page.send("שלום")
     await expect(page.answers).to_contain_text("yyy")
     assert not await page.is_wider_than_the_screen()
-    await page.tab.locator(".sidebar .toggle-button").click()
+    await page.tab.locator(gradio_dom.SIDEBAR_BUTTON).click()
     await expect(drawer).to_have_class(re.compile(r"\bopen\b"))
     await page.tab.locator("#new-chat").click()
     await expect(drawer).not_to_have_class(re.compile(r"\bopen\b"))
@@ -382,7 +383,7 @@ async def test_two_windows_on_one_conversation_show_the_same(page, gemma):
     await page.send("Second")
     await expect(other.questions).to_have_text(["First", "Second"])
     await expect(other.answers.last).to_contain_text("5")
-    await expect(other.facts.last).to_contain_text("is writing")
+    await expect(other.facts.last).to_contain_text("Writing")
     await other.send("Third, too early")
     await expect(other.refusal).to_contain_text("still being written")
     await expect(other.box).to_have_value("Third, too early")
@@ -403,7 +404,7 @@ async def test_an_answer_on_another_device_goes_on_there_too(page, open_chat, ch
     device = await open_chat(chat.url, width=400)
     await device.tab.context.add_cookies(cookies)
     await device.tab.goto(address)
-    await expect(device.facts).to_contain_text("is writing")
+    await expect(device.facts).to_contain_text("Writing")
     gemma.gate.open()
     await expect(device.answers).to_contain_text("148 149")
     await expect(device.questions).to_have_text(["Count"])
@@ -433,7 +434,7 @@ async def test_with_nothing_set_up_the_demo_model_answers_and_the_conversation_s
     async with running_chat(tmp_path) as chat:
         page = await open_chat(chat.url)
         await expect(page.model).to_contain_text("SmolLM2")
-        await page.tab.get_by_role("button", name="Parameters").click()
+        await page.tab.get_by_role("button", name="Answer settings").click()
         await page.tab.get_by_label("Max tokens, as a number").fill("40")
         await page.send("What is the capital of France?")
         await expect(page.facts).to_contain_text("first token")

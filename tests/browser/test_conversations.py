@@ -67,7 +67,7 @@ async def test_archived_conversations_are_out_of_the_way_and_still_there(page):
     await expect(listed).to_have_text(["Second"])
     await page.reload()
     await expect(listed).to_have_text(["Second"])
-    await page.tab.get_by_text("Archive", exact=True).click()
+    await page.tab.get_by_text("Archived", exact=True).click()
     archived = page.tab.locator("#conversations details li")
     await expect(archived).to_have_count(1)
     await archived.get_by_role("link").click()

@@ -7,6 +7,7 @@ import pytest
 from playwright.async_api import expect
 
 from chatapp.http import assets as page_files
+from tests.browser import gradio_dom
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -36,16 +37,16 @@ async def test_the_page_has_the_browsers_language_and_direction(open_chat, chat,
     page = await open_chat(chat.url, locale=LOCALES[language], width=WIDTHS[width])
     direction = "ltr" if language == "en" else "rtl"
     assert await page.tab.evaluate("document.documentElement.lang") == language
-    for place in ("#main", "#tools", "#header", "#sidebar", "#messages .message-wrap"):
+    for place in ("#main", "#tools", "#header", "#sidebar", gradio_dom.MESSAGE_LIST):
         if await page.tab.locator(place).count():
             assert await page.direction(page.tab.locator(place)) == direction, place
     await expect(page.tab.locator("#welcome h2")).to_have_text(say("How can I help?"))
-    await expect(page.box).to_have_attribute("placeholder", say("Message"))
+    await expect(page.box).to_have_attribute("placeholder", say("Write a message"))
     await page.box.fill("Question")
     await page.send_button.click()
     await expect(page.answers).to_have_count(1)
     await expect(page.button(say("Copy"))).to_have_count(2)
-    assert await page.direction(page.tab.locator("#messages .message-wrap")) == direction
+    assert await page.direction(page.tab.locator(gradio_dom.MESSAGE_LIST)) == direction
     assert not await page.is_wider_than_the_screen()
     assert await page.accessibility_problems() == []
     if (language, width) in {("he", "wide"), ("ar", "wide")}:
@@ -55,8 +56,8 @@ async def test_the_page_has_the_browsers_language_and_direction(open_chat, chat,
 
 async def _sidebar_is_where_reading_begins(page, width, direction):
     if width < 700:
-        await page.tab.locator(".sidebar .toggle-button").click()
-    sidebar = await page.tab.locator(".sidebar").bounding_box()
+        await page.tab.locator(gradio_dom.SIDEBAR_BUTTON).click()
+    sidebar = await page.tab.locator(gradio_dom.SIDEBAR).bounding_box()
     is_at_the_left = sidebar["x"] == 0
     assert is_at_the_left or abs(sidebar["x"] + sidebar["width"] - width) < 1
     if width > 700:
@@ -119,9 +120,9 @@ async def test_everything_that_opens_can_be_read_by_everybody(open_chat, chat, w
         assert await page.accessibility_problems() == [], opener
         await page.tab.keyboard.press("Escape")
     if width < 700:
-        await page.tab.locator(".sidebar .toggle-button").click()
+        await page.tab.locator(gradio_dom.SIDEBAR_BUTTON).click()
     await page.tab.locator("#me").click()
-    await page.tab.locator("#belongings-panel summary").click()
+    await page.tab.locator("#settings-panel summary").click()
     assert await page.accessibility_problems() == []
 
 
@@ -158,7 +159,7 @@ async def test_a_phone_can_do_everything_in_every_language(open_chat, chat, gemm
     say = words(language)
     gemma.answer = [ANSWERS[language]]
     page = await open_chat(chat.url, locale=LOCALES[language], width=360, height=740, has_touch=True, is_mobile=True)
-    drawer = page.tab.locator(".sidebar .toggle-button")
+    drawer = page.tab.locator(gradio_dom.SIDEBAR_BUTTON)
 
     async def ask(text, answers):
         await page.box.fill(text)
@@ -177,7 +178,7 @@ async def test_a_phone_can_do_everything_in_every_language(open_chat, chat, gemm
     await page.button(say("Previous version")).click()
     await expect(page.questions).to_have_text(["First"])
     await page.button(say("Regenerate")).click()
-    await expect(page.tab.locator(".bot-row .versions")).to_contain_text("2/2")
+    await expect(page.tab.locator(f"{gradio_dom.ANSWER_ROWS} .versions")).to_contain_text("2/2")
     await expect(page.stop_button).to_be_hidden()
     await page.button(say("Good answer")).click()
     await expect(page.button(say("Good answer"))).to_have_attribute("aria-pressed", "true")
@@ -207,7 +208,7 @@ async def test_a_phone_can_do_everything_in_every_language(open_chat, chat, gemm
     await expect(page.tab.locator("#conversations h2").first).to_contain_text(say("Pinned"))
     await page.tab.locator("#search textarea").fill("first")
     await page.tab.locator("#conversations .hits a").click()
-    await expect(page.tab.locator(".sidebar.open")).to_have_count(0)
+    await expect(page.tab.locator(gradio_dom.OPEN_SIDEBAR)).to_have_count(0)
     await expect(page.questions.first).to_have_text("First")
 
     await page.tab.locator("#more").click()
@@ -222,9 +223,9 @@ async def test_a_phone_can_do_everything_in_every_language(open_chat, chat, gemm
 
 
 async def _every_panel_fits(page):
-    for opener in ("#more", "#model", "#persona", "#compare", "#parameters-button", ".sidebar .toggle-button", "#me"):
+    for opener in ("#more", "#model", "#persona", "#compare", "#parameters-button", gradio_dom.SIDEBAR_BUTTON, "#me"):
         await page.tab.locator(opener).click()
-        if "toggle" in opener:
+        if opener == gradio_dom.SIDEBAR_BUTTON:
             continue
         panel = page.tab.locator(":popover-open, dialog[open]")
         box = await panel.bounding_box()

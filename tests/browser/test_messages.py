@@ -3,6 +3,7 @@
 import pytest
 from playwright.async_api import expect
 
+from tests.browser import gradio_dom
 from tests.fakes.gate import Gate
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -76,7 +77,7 @@ async def test_a_message_is_copied_as_it_was_written(page, gemma):
     gemma.answer = ["**Bold** and\n\n```python\nprint(1)\n```"]
     await page.tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
     await page.ask("First")
-    await page.tab.locator(".bot-row").get_by_role("button", name="Copy", exact=True).click()
+    await page.tab.locator(gradio_dom.ANSWER_ROWS).get_by_role("button", name="Copy", exact=True).click()
     await expect(page.toast).to_contain_text("Copied")
     assert await page.tab.evaluate("navigator.clipboard.readText()") == gemma.answer[0]
 
@@ -87,21 +88,21 @@ async def test_code_says_its_language_and_is_copied_on_its_own(page, gemma):
     await page.ask("First")
     code = page.answers.locator("pre")
     assert await code.evaluate("pre => getComputedStyle(pre, '::before').content") == '"python"'
-    await page.answers.locator(".code_wrap button").first.click()
+    await page.answers.locator(gradio_dom.CODE_BUTTONS).first.click()
     assert (await page.tab.evaluate("navigator.clipboard.readText()")) == "if x:\n    print(1)"
 
 
 async def test_under_an_answer_stands_how_it_came_about(page):
     await page.ask("First")
     await expect(page.writers).to_have_text(["Gemma3 12b it"])
-    for fact in ("tokens", "first token after", "on this computer"):
+    for fact in ("tokens", "first token after", "on this chat's server"):
         await expect(page.facts).to_contain_text(fact)
 
 
 async def test_reading_further_up_is_not_disturbed_by_an_answer_that_grows(page, gemma):
     gemma.answer = ["\n\n".join(f"Line {number}" for number in range(60))]
     await page.ask("A long one")
-    box = page.tab.locator("#messages .bubble-wrap")
+    box = page.tab.locator(gradio_dom.SCROLLER)
     assert await _from_end(box) < 3
     gemma.answer, gemma.gate = [f"Word {number}\n\n" for number in range(120)], Gate(21)
     await page.send("Another")
@@ -138,7 +139,7 @@ async def test_one_question_is_answered_in_two_columns_and_one_is_kept(page, gem
     assert left["y"] == right["y"]
     assert left["x"] + left["width"] <= right["x"]
     await page.send("Too early")
-    await expect(page.refusal).to_contain_text("Keep one of the two answers")
+    await expect(page.refusal).to_contain_text("Choose one of the two answers")
     await page.reload()
     await expect(keep).to_have_count(2)
     await keep.first.click()

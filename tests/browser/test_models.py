@@ -28,7 +28,7 @@ async def test_the_picker_says_what_each_model_is_where_it_runs_and_how_it_is(pa
     await expect(models).to_have_count(2)
     await expect(models.first).to_contain_text("Gemma3 12b it")
     await expect(models.first).to_contain_text("ready")
-    await expect(models.first).to_contain_text("on this computer")
+    await expect(models.first).to_contain_text("on this chat's server")
     await expect(models.first).to_have_attribute("aria-checked", "true")
     await page.tab.keyboard.press("ArrowDown")
     await page.tab.keyboard.press("Enter")
@@ -205,10 +205,10 @@ async def test_a_model_that_waits_for_gpus_says_why_and_since_when(page):
     await page.tab.route(re.compile(r"/(models|state)(\?|$)"), change)
     await page.reload()
     await expect(page.model).to_contain_text("waiting for GPUs")
-    await expect(page.notices).to_contain_text("no GPU of this kind is free in us-central1 for 7 min")
+    await expect(page.notices).to_contain_text("no GPU of this kind is free in us-central1 for 7 minutes")
     await page.model.click()
     waiting = page.tab.get_by_role("menuitemradio", name="Gemma3 12b it")
-    await expect(waiting).to_contain_text("no GPU of this kind is free in us-central1 for 7 min")
+    await expect(waiting).to_contain_text("no GPU of this kind is free in us-central1 for 7 minutes")
 
 
 async def test_what_a_model_does_not_heed_is_greyed_out_with_the_reason(page):

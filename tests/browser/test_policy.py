@@ -3,6 +3,8 @@
 import pytest
 from playwright.async_api import expect
 
+from tests.browser import gradio_dom
+
 pytestmark = pytest.mark.browser
 in_browser = pytest.mark.asyncio(loop_scope="session")
 
@@ -63,7 +65,7 @@ async def test_nothing_that_the_page_does_is_against_its_policy(page, gemma):
     await expect(page.answers.locator("code .token").first).to_be_visible()
     await expect(page.answers.locator(".katex").first).to_be_visible()
     await expect(page.answers.locator("svg[id^=mermaid]")).to_be_visible()
-    await page.tab.locator("#tools").get_by_role("button", name="Parameters").click()
+    await page.tab.locator("#tools").get_by_role("button", name="Answer settings").click()
     await page.tab.locator("#temperature input[type=number]").fill("0.3")
     await page.tab.locator("#persona").click()
     await page.reload()
@@ -85,6 +87,6 @@ async def test_no_other_page_can_hold_the_chat_in_a_frame(chromium, chat):
         await tab.set_content(f'<iframe src="{chat.url}"></iframe>')
         frame = await (await tab.query_selector("iframe")).content_frame()
         await frame.wait_for_load_state()
-        assert await frame.query_selector("gradio-app") is None
+        assert await frame.query_selector(gradio_dom.APP) is None
     finally:
         await tab.close()

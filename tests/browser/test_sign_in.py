@@ -5,6 +5,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import expect
 
+from tests.browser import gradio_dom
 from tests.browser.chat_page import ChatPage
 from tests.browser.test_languages import LOCALES, words
 from tests.fakes.gate import Gate
@@ -79,7 +80,7 @@ async def _sign_in(page, person=ANA, *, language="en"):
 
 async def _open_panel(page):
     await page.tab.locator("#me").click()
-    await expect(page.tab.locator("#belongings-panel")).to_be_visible()
+    await expect(page.tab.locator("#settings-panel")).to_be_visible()
 
 
 async def _cookie(page):
@@ -110,7 +111,7 @@ async def test_who_is_not_on_the_list_is_told_so_and_may_choose_another_account(
     page = await device(closed_chat.url)
     await page.tab.get_by_role("link", name="Sign in with").click()
     await page.tab.get_by_role("button", name="eve", exact=True).click()
-    await expect(page.tab.locator("main")).to_contain_text("may not use this chat")
+    await expect(page.tab.locator("main")).to_contain_text("has no access to this chat")
     await _sign_in(page)
     await expect(page.tab.locator("#me")).to_contain_text("Ana Example")
 
@@ -128,7 +129,7 @@ async def test_after_signing_out_nothing_is_left_and_a_copy_of_the_cookie_is_ref
     await expect(window.answers).to_have_count(1)
     await page.tab.bring_to_front()
     await _open_panel(page)
-    await expect(page.tab.locator("#belongings-panel")).to_contain_text("ana@example.org")
+    await expect(page.tab.locator("#settings-panel")).to_contain_text("ana@example.org")
     await page.button("Sign out").click()
     for tab in (page.tab, window.tab):  # the other window too
         await expect(tab.get_by_role("link", name="Sign in with")).to_be_visible()
@@ -229,9 +230,9 @@ async def test_signing_in_and_out_in_hebrew_on_a_phone(device, closed_chat, sche
     assert not await page.is_wider_than_the_screen()
     assert await page.accessibility_problems() == []
     await _sign_in(page, language="he")
-    await page.tab.locator(".sidebar .toggle-button").click()
+    await page.tab.locator(gradio_dom.SIDEBAR_BUTTON).click()
     await _open_panel(page)
-    panel = page.tab.locator("#belongings-panel")
+    panel = page.tab.locator("#settings-panel")
     await expect(panel).to_contain_text("ana@example.org")
     await expect(panel).to_contain_text(say("Your conversations are stored on this chat's server."))
     assert await panel.evaluate("panel => panel.scrollWidth <= panel.clientWidth")
@@ -249,8 +250,8 @@ async def test_what_a_guest_wrote_is_taken_along(device, open_to_guests):
     await page.box.fill("half a thought")
     await expect(page.tab.locator("#me")).to_contain_text("Guest")
     await _open_panel(page)
-    await expect(page.tab.locator("#belongings-panel")).to_contain_text("You are a guest")
-    await page.tab.locator("#belongings-panel").get_by_role("link", name="Sign in").click()
+    await expect(page.tab.locator("#settings-panel")).to_contain_text("You are a guest")
+    await page.tab.locator("#settings-panel").get_by_role("link", name="Sign in").click()
     await _sign_in(page)
     await expect(page.box).to_have_value("half a thought")
     await expect(page.conversations).to_have_count(0)
@@ -269,7 +270,7 @@ async def test_what_a_guest_wrote_is_taken_along(device, open_to_guests):
     other = await device(open_to_guests.url)
     await other.is_ready()
     await _open_panel(other)
-    await other.tab.locator("#belongings-panel").get_by_role("link", name="Sign in").click()
+    await other.tab.locator("#settings-panel").get_by_role("link", name="Sign in").click()
     await _sign_in(other)
     await expect(other.conversations).to_have_count(2)
 

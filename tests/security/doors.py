@@ -14,6 +14,8 @@ import pytest
 from fastapi.routing import iter_route_contexts
 from starlette.routing import Mount, Route, WebSocketRoute
 
+from chatapp.ui.gradio_compat import AllowedRoutes
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
@@ -30,7 +32,6 @@ class Kind(StrEnum):
     PERSON = "answers a person, about that person or nobody"
     READS = "reads what is a person's own, by an id"
     CHANGES = "changes what is a person's own"
-    CLOSED = "is not there, whoever asks"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +115,8 @@ SIGN_IN = {
     ("POST", "/sign-out-everywhere"): changes({}, by_id=False),
 }
 
-# Gradio serves the page and its files; no event of the page has a handler in Python, so nothing else of it is needed.
+# What the page needs of Gradio: its HTML and its files. No event has a handler in Python. All other routes of Gradio's
+# answer 404; `closed_doors` finds them in the app.
 OPEN_OF_GRADIO = {
     ("GET", "/"): person(),
     ("HEAD", "/"): person(),
@@ -122,92 +124,18 @@ OPEN_OF_GRADIO = {
     ("GET", "/assets/{path:path}"): person(owner=(404,)),  # with what is asked for here
 }
 
-CLOSED_OF_GRADIO = """
-GET /config
-GET /config/
-GET /favicon.ico
-GET /manifest.json
-GET /robots.txt
-GET /static/{path:path}
-GET /svelte/{path:path}
-GET /gradio_api/theme.css
-GET,HEAD /openapi.json
-GET /pwa_icon
-GET /pwa_icon/{size}
-POST /login
-POST /login/
-GET /logout
-GET /monitoring
-GET /monitoring/summary
-GET /monitoring/{key}
-POST /gradio_api/api/{api_name}
-POST /gradio_api/api/{api_name}/
-GET /gradio_api/app_id
-GET /gradio_api/app_id/
-POST /gradio_api/call/v2/{api_name}
-POST /gradio_api/call/v2/{api_name}/
-GET /gradio_api/call/v2/{api_name}/{event_id}
-POST /gradio_api/call/{api_name}
-POST /gradio_api/call/{api_name}/
-GET /gradio_api/call/{api_name}/{event_id}
-POST /gradio_api/cancel
-POST /gradio_api/component_server
-POST /gradio_api/component_server/
-GET /gradio_api/custom_component/{id}/{environment}/{type}/{file_name}
-GET /gradio_api/deep_link
-GET /gradio_api/dev/reload
-GET /gradio_api/file/{path:path}
-GET,HEAD /gradio_api/file={path_or_url:path}
-GET /gradio_api/heartbeat/{session_hash}
-GET /gradio_api/info
-GET /gradio_api/info/
-GET /gradio_api/login_check
-GET /gradio_api/login_check/
-GET /gradio_api/openapi.json
-POST /gradio_api/process_recording
-GET,HEAD /gradio_api/proxy={url_path:path}
-GET /gradio_api/queue/data
-POST /gradio_api/queue/join
-GET /gradio_api/queue/status
-POST /gradio_api/reset
-POST /gradio_api/reset/
-POST /gradio_api/run/{api_name}
-POST /gradio_api/run/{api_name}/
-GET /gradio_api/runs
-GET /gradio_api/runs/
-GET /gradio_api/startup-events
-POST /gradio_api/stream/{event_id}
-POST /gradio_api/stream/{event_id}/close
-GET /gradio_api/stream/{session_hash}/{run}/{component_id}/playlist-file
-GET /gradio_api/stream/{session_hash}/{run}/{component_id}/playlist.m3u8
-GET /gradio_api/stream/{session_hash}/{run}/{component_id}/{segment_id}.{ext}
-GET /gradio_api/token
-GET /gradio_api/token/
-POST /gradio_api/undo-vibe-edit
-POST /gradio_api/undo-vibe-edit/
-POST /gradio_api/upload
-GET /gradio_api/upload_progress
-GET /gradio_api/user
-GET /gradio_api/user/
-GET,POST /gradio_api/vibe-code
-GET,POST /gradio_api/vibe-code/
-POST /gradio_api/vibe-edit
-POST /gradio_api/vibe-edit/
-POST /gradio_api/vibe-starter-queries
-POST /gradio_api/vibe-starter-queries/
-"""
-CLOSED = {
-    (method, path): Door(kind=Kind.CLOSED, owner=(404, 405))
-    for methods, path in map(str.split, CLOSED_OF_GRADIO.strip().splitlines())
-    for method in methods.split(",")
-}
-
-TABLE: dict[tuple[str, str], Door] = {**OWN, **SIGN_IN, **OPEN_OF_GRADIO, **CLOSED}
+TABLE: dict[tuple[str, str], Door] = {**OWN, **SIGN_IN, **OPEN_OF_GRADIO}
 
 
 def doors(app: FastAPI) -> set[tuple[str, str]]:
-    """Return the methods and paths of all routes of the app and of what is mounted in it."""
-    return set(_doors(app.routes))
+    """Return the methods and paths of all routes of the app, and of Gradio's those that it may serve."""
+    return set(_doors(app.routes)) - closed_doors(app)
+
+
+def closed_doors(app: FastAPI) -> set[tuple[str, str]]:
+    """Return the methods and paths of the routes of Gradio's that the app does not pass on to it."""
+    mounts = [route for route in app.routes if isinstance(route, Mount) and isinstance(route.app, AllowedRoutes)]
+    return set(_doors(mounts)) - OPEN_OF_GRADIO.keys()
 
 
 def _doors(routes: Iterable[BaseRoute], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -8,21 +8,21 @@ ids, and by those who pretend to be the owner. Afterwards all that the owner has
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
 from tests.fakes.openai_server import Reply
 from tests.page_client import events
 from tests.security.asking import OWN_PAGE, Caller
-from tests.security.doors import OWN, TABLE, Kind, doors
+from tests.security.doors import OWN, TABLE, Kind, closed_doors, doors
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]  # thousands of requests
 
 WHAT_TO_DO = """
 These addresses are not classified: {missing}
 Each belongs in a table of tests/security/doors.py, as what it is: public() answers anybody, person() a person about
-that person, reads() and changes() take an id, with what to ask. A new one of Gradio's is closed (CLOSED_OF_GRADIO),
-unless the page needs it.
+that person, reads() and changes() take an id, with what to ask.
 """
 
 
@@ -42,6 +42,17 @@ class TestEveryAddress:
         assert events, "the page has events, so they are looked for in the wrong place"
         handled = [event for event in events if event["backend_fn"]]
         assert not handled, f"A handler in Python runs outside of the API, and nothing here asks it: {handled}"
+
+    async def test_of_gradio_that_the_page_does_not_need_is_not_found(self, chat):
+        closed = closed_doors(chat.app)
+        wrong = []
+        for method, path in closed:
+            for caller, expected in ((chat.people.caller("carla"), {404}), (Caller("no session"), {404, *NOBODY})):
+                reply = await chat.request(method, re.sub(r"{[^}]*}", "x", path), caller)
+                if reply.status not in expected:
+                    wrong.append(f"{caller.name} at {method} {path}: {reply.status} instead of {expected}")
+        assert not wrong, "\n".join(wrong)
+        assert len(closed) > 60, "Gradio has more routes, so they are looked for in the wrong place"
 
 
 @pytest.fixture
@@ -141,15 +152,14 @@ async def test_an_answer_that_is_being_written_is_its_owners_alone(chat, tempora
     assert "stopped" in json.dumps(last)
 
 
-async def asks_everywhere(chat, caller, note, *, owner="ana", closed=False):
+async def asks_everywhere(chat, caller, note, *, owner="ana"):
     for door, classified in chat.doors.items():
-        if closed or classified.kind is not Kind.CLOSED:
-            expected = expected_of_nobody(classified, guests=chat.people.guests)
-            note(await chat.ask(door, caller, chat.owned[owner]), f"{caller.name} at {door}", expected)
+        expected = expected_of_nobody(classified, guests=chat.people.guests)
+        note(await chat.ask(door, caller, chat.owned[owner]), f"{caller.name} at {door}", expected)
 
 
 async def test_nobody_gets_nothing(chat, unchanged):
-    await asks_everywhere(chat, Caller("nobody"), unchanged, closed=True)
+    await asks_everywhere(chat, Caller("nobody"), unchanged)
 
 
 async def test_whoever_only_pretends_gets_nothing(chat, unchanged):

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from chatapp.domain import images
 from chatapp.domain.conversation import Profile
 from chatapp.domain.errors import ConversationNotFound, ProfileChanged, StoreUnavailable
-from chatapp.domain.sentences import Sentence
+from chatapp.domain.sentences import Duration, Sentence
 from chatapp.http.api.conversations import conversation_page
 from chatapp.http.api.routing import ApiRoute, Chat, CurrentUser, Services, UserId
 from chatapp.http.api.schemas.requests import ProfileChange
@@ -100,7 +100,7 @@ def _notices(status: StoreStatus) -> list[str]:
             Sentence(
                 "The history in the cloud has been unavailable for {time}. What you write is stored here and saved "
                 "there later; older conversations may not open until then.",
-                time=Sentence("{minutes} min", minutes=minutes),
+                time=Duration(60 * minutes),
             )
         ]
     return [

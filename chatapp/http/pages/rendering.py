@@ -73,7 +73,7 @@ def render_page(
 
 def language_of(request: HTTPConnection) -> str:
     """Return the language that the reader chose in the page, else the best one of ``Accept-Language``, else English."""
-    chosen = request.cookies.get("language", "")  # set by assets/js/belongings.js
+    chosen = request.cookies.get("language", "")  # set by assets/js/settings_panel.js
     if chosen in assets.LANGUAGES:
         return chosen
     accepted: list[tuple[float, str]] = []

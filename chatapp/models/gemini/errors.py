@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 import aiohttp
 
 from chatapp.domain.errors import ContextTooLong, ModelError, ModelUnavailable, RateLimited
-from chatapp.domain.sentences import Sentence
+from chatapp.domain.sentences import Duration, Sentence, Wait
 from chatapp.models import ModelState, ModelStatus
-from chatapp.models.durations import seconds_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,10 +103,10 @@ def problem_of(error: Exception, account: Account, *, connect_seconds: float, st
         return _problem_of_response(error, account)
     unreachable = Problem(Sentence("Gemini is unreachable"), _NETWORK, retryable=True)
     broken_off = Problem(Sentence("the connection to Gemini was lost"), _SEND_AGAIN, retryable=True)
-    unconnected = Sentence("Gemini is unreachable: no connection within {time}", time=seconds_in_words(connect_seconds))
+    unconnected = Sentence("Gemini is unreachable: no connection within {time}", time=Duration(connect_seconds))
     untrusted = Sentence("the connection to Gemini is not trusted, because its certificate cannot be verified")
     behind_proxy = Sentence("if a proxy here decrypts TLS traffic, set SSL_CERT_FILE to its certificates")
-    unanswered = Sentence("Gemini did not answer within {time}", time=seconds_in_words(status_seconds))
+    unanswered = Sentence("Gemini did not answer within {time}", time=Duration(status_seconds))
     # The first match counts: a class stands before its base.
     table: tuple[tuple[type[Exception], Problem], ...] = (
         (auth.DefaultCredentialsError, Problem(Sentence("this computer has no Google Cloud credentials"), _LOGIN)),
@@ -190,7 +189,7 @@ def _fields(account: Account, details: list[dict[str, Any]]) -> dict[str, str]:
     """Return the values of the fields in the sentences of `_RULES`."""
     service = "aiplatform.googleapis.com" if account.project else "generativelanguage.googleapis.com"
     consumer = ""
-    wait = Sentence("in a minute")
+    wait: str = Sentence("in a minute")
     for detail in details:
         metadata = detail.get("metadata")
         metadata = metadata if isinstance(metadata, dict) else {}  # a proxy may send anything
@@ -199,7 +198,7 @@ def _fields(account: Account, details: list[dict[str, Any]]) -> dict[str, str]:
         if named := re.fullmatch(r"projects/([\w:.-]+)", str(metadata.get("consumer"))):
             consumer = named[1]
         if delay := re.fullmatch(r"(\d+(?:\.\d+)?)s", str(detail.get("retryDelay"))):
-            wait = Sentence("in {seconds} s", seconds=max(1, math.ceil(float(delay[1]))))
+            wait = Wait(max(1, math.ceil(float(delay[1]))))
     project = account.project or consumer
     return {
         "model": account.model,

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from chatapp.domain.conversation import FinishReason, Usage
 from chatapp.domain.errors import Blocked, ModelError, ModelUnavailable
-from chatapp.domain.sentences import Sentence
+from chatapp.domain.sentences import Duration, Sentence
 from chatapp.models import Finish
-from chatapp.models.durations import seconds_in_words
 from chatapp.models.prompt import clean_text
 
 if TYPE_CHECKING:
@@ -116,13 +115,13 @@ class StreamedResponse:
             return ModelUnavailable(
                 Sentence(
                     "Gemini stopped in the middle of the answer: no text arrived for {time}. Send the question again.",
-                    time=seconds_in_words(limits.between_tokens),
+                    time=Duration(limits.between_tokens),
                 )
             )
         return ModelUnavailable(
             Sentence(
                 "Gemini did not start to answer within {time}. Send the question again, or shorten it.",
-                time=seconds_in_words(limits.first_token),
+                time=Duration(limits.first_token),
             )
         )
 

@@ -18,9 +18,8 @@ from chatapp.domain.errors import (
     ModelLoading,
     ModelUnavailable,
 )
-from chatapp.domain.sentences import Sentence
+from chatapp.domain.sentences import Duration, Sentence
 from chatapp.models import ModelState, ModelStatus
-from chatapp.models.durations import seconds_in_words
 
 _CONNECTION_LOST = Sentence("the connection was lost")
 
@@ -136,17 +135,17 @@ class ServerErrors:
 
     def silent(self, seconds: float) -> ServerError:
         """Return the error of a connection without a response."""
-        reason = Sentence("{url} does not answer within {time}", url=self.url, time=seconds_in_words(seconds))
+        reason = Sentence("{url} does not answer within {time}", url=self.url, time=Duration(seconds))
         return self.cannot_answer(reason, self.check(self.url_setting), away=True)
 
     def first_token_timeout(self, seconds: float) -> ServerError:
         """Return the error of an answer that did not start in time."""
-        reason = Sentence("the answer did not start within {time}", time=seconds_in_words(seconds))
+        reason = Sentence("the answer did not start within {time}", time=Duration(seconds))
         return self.cannot_answer(reason, Sentence("try again later, or choose another model"))
 
     def next_token_timeout(self, seconds: float) -> ServerError:
         """Return the error of an answer without new text for too long."""
-        return self.interrupted(Sentence("no more text arrived for {time}", time=seconds_in_words(seconds)))
+        return self.interrupted(Sentence("no more text arrived for {time}", time=Duration(seconds)))
 
     def stuck(self) -> ServerError:
         """Return the error of a server that lists its models in time, but generates nothing."""

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from chatapp.domain.sentences import Sentence, Wait, as_json, from_json
+from chatapp.domain.sentences import Duration, Sentence, Wait, as_json, from_json, translated
 
 
 def test_a_sentence_is_english_text() -> None:
@@ -18,6 +18,7 @@ def test_a_sentence_is_english_text() -> None:
         Sentence("{model} waits.", model="Gemma"),
         Sentence("{what} {why}", what=Sentence("It has {n} places.", n=3), why="so"),
         Sentence("Go on {when}.", when=Wait(90)),
+        Sentence("Nothing for {time}.", time=Duration(0.3)),
     ],
 )
 def test_a_sentence_outlives_its_way_through_json(text: str) -> None:
@@ -41,6 +42,18 @@ def test_a_sentence_outlives_its_way_through_json(text: str) -> None:
 )
 def test_a_time_to_wait_is_said_in_a_unit_that_tells_something_and_never_too_short(seconds: int, words: str) -> None:
     assert Sentence("Go on {when}.", when=Wait(seconds)) == f"Go on {words}."
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.15, "0.15 seconds"), (1, "1 second"), (59, "59 seconds"), (420, "7 minutes")]
+)
+def test_a_duration_has_a_unit_that_fits(seconds: float, words: str) -> None:
+    assert Sentence("It took {time}.", time=Duration(seconds)) == f"It took {words}."
+
+
+def test_pages_without_a_script_translate_waits_and_durations() -> None:
+    catalogue = {"Wait {when}.": "חכו {when}.", "in {count} min": "בעוד {count} דק׳"}
+    assert translated(Sentence("Wait {when}.", when=Wait(301)), catalogue) == "חכו בעוד 6 דק׳."
 
 
 def test_what_was_stored_before_there_were_sentences_is_text() -> None:

@@ -820,7 +820,7 @@ GEMINI_API: list[tuple[Refusal, type[ModelError], str]] = [
         fake.QUOTA_EXHAUSTED,
         RateLimited,
         "Gemini accepts no more requests: the quota of this API key is used up. "
-        "Try again in 35 s; if it happens often, ask Google for a higher quota.",
+        "Try again in 35 seconds; if it happens often, ask Google for a higher quota.",
     ),
     (
         fake.MODEL_NOT_FOUND,

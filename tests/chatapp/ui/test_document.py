@@ -9,7 +9,6 @@ import brotli
 import pytest
 
 from chatapp.http import assets as page_files
-from chatapp.ui.document import completed
 
 
 class _Head(HTMLParser):
@@ -87,6 +86,8 @@ async def test_scripts_are_served_as_scripts(chat_url):
     assert response.headers["content-type"].startswith("text/javascript")
 
 
-def test_another_gradio_whose_page_is_different_is_noticed():
-    with pytest.raises(RuntimeError, match=r"gradio 6\.31"):
-        completed("<html></html>")
+async def test_streams_must_not_be_buffered_or_cached(page, chat_url):
+    conversation = await page.send("Hi", model="gemma")
+    async with page._http.get(f"{chat_url}/conversations/{conversation}/events") as stream:
+        assert stream.headers["x-accel-buffering"] == "no"
+        assert "no-cache" in stream.headers["cache-control"]

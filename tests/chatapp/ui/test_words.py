@@ -60,4 +60,4 @@ def test_the_first_part_holds_what_the_scripts_say_that_a_page_loads_at_first():
 
 def test_a_panels_script_is_not_loaded_at_first():
     assert {"js/main.js", "js/words.js", "js/stream.js"} <= set(page_files.first_scripts())
-    assert not {"js/gallery.js", "js/scaling.js", "js/early.js"} & set(page_files.first_scripts())
+    assert not {"js/gallery.js", "js/image_scaling.js", "js/head.js"} & set(page_files.first_scripts())

@@ -1,4 +1,4 @@
-// The server's end is chatapp/http/api. Paths are relative to the app's root, wherever it is mounted.
+// Requests to the API (chatapp/http/api). Paths are relative to the app's root, wherever it is mounted.
 import { allWords, parsed, said, t } from "./words.js";
 
 export class Refusal extends Error {
@@ -8,12 +8,12 @@ export class Refusal extends Error {
   }
 }
 
-// Whom the page is for: {kind, name, address}. Once nobody is signed in any more, nothing is asked or sent until the same
-// person is back: as a guest, or as somebody else, they would write into a history that is not theirs.
+// The page's user: {kind, name, address}. After a session has ended, no request is sent until the same user is signed in
+// again: a guest or another user would write into another history.
 export const me = {};
 let isOut = false;
 const listeners = new Set();
-// Call `listener(isOut, signIn)` when nobody is signed in any more, and when somebody is again.
+// Call `listener(isOut, signIn)` when the session has ended, and when the user is signed in again.
 export const onSignedOut = (listener) => listeners.add(listener);
 
 const signedOut = (now, signIn = "") => {
@@ -22,7 +22,7 @@ const signedOut = (now, signIn = "") => {
   listeners.forEach((listener) => listener(isOut, signIn));
 };
 
-// (A proxy that signs people in, such as Google's, answers with the way to its own page.)
+// (A proxy that signs people in, such as Google's, redirects to its own page.)
 export const isSignedOut = (response) => response.status === 401 || response.type === "opaqueredirect";
 
 const isBack = async () => {
@@ -37,9 +37,9 @@ const isBack = async () => {
 };
 
 // Every request goes through here.
-export const ask = async (path, asked = {}) => {
+export const ask = async (path, request = {}) => {
   if (isOut && !(await isBack())) return new Response("{}", { status: 401 });
-  const response = await fetch(path, { ...asked, redirect: "manual" });
+  const response = await fetch(path, { ...request, redirect: "manual" });
   if (isSignedOut(response)) {
     const { signIn } = await response
       .clone()
@@ -50,7 +50,7 @@ export const ask = async (path, asked = {}) => {
   return response;
 };
 
-// Why there is no answer, "" where a notice of its own says that nobody is signed in.
+// The error of a response as text; "" after the session has ended, which has a notice of its own.
 export const wordsOf = async (response) => {
   if (isSignedOut(response)) return "";
   const answer = await response
@@ -70,7 +70,7 @@ export const options = (method, body, signal) => ({
   body: body === undefined ? undefined : JSON.stringify(body),
 });
 
-// Ask once; a Refusal says in words why there is no answer.
+// Send a request and return the parsed response. Throws a Refusal with the error as text.
 export const call = async (method, path, body) => {
   const response = await ask(path, options(method, body)).catch(() => null);
   if (!response)
@@ -81,7 +81,7 @@ export const call = async (method, path, body) => {
 
 export const pathOf = (conversation, rest = "") => `conversations/${encodeURIComponent(conversation)}${rest}`;
 
-// A part of the page that is not there from the start.
+// Load a module that is not loaded with the page.
 export const part = async (name) => {
   await allWords();
   return import(`./${name}.js`).catch(() => {

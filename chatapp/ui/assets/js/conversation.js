@@ -1,10 +1,10 @@
-// The open conversation: what is in it, what is written in it, and everything that asks for a turn.
+// The open conversation: its messages, its event stream, and all actions that start a turn.
 import { call, pathOf, wordsOf } from "./api.js";
 import { attempt, say } from "./notices.js";
 import { eventsOf, follow, isFollowing, newName, post, stopFollowing } from "./stream.js";
 import { said, t } from "./words.js";
 
-const AWAY = 30_000; // ms out of sight, after which the conversation may have changed elsewhere
+const AWAY = 30_000; // ms in the background, after which the conversation may have changed elsewhere
 const others = new BroadcastChannel("chat"); // this browser's other windows
 
 export const open = {
@@ -15,11 +15,10 @@ export const open = {
   earlier: 0, // how many come before them
 };
 const listeners = new Set();
-let isOutdated = false; // another version is to be shown: all of it is read again
-let unsure = null; // what was sent, and may have been taken without a reply
+let isOutdated = false; // another version was chosen: all messages are read again
+let unsure = null; // the last request without a response; the server may have accepted it
 
-// Call `listener(what)` after each change; what: "opened" (and nothing of it is known yet), "loaded",
-// "entries", "item".
+// Call `listener(what)` after each change: "opened" (nothing is loaded yet), "loaded", "entries" or "item".
 export const onChange = (listener) => listeners.add(listener);
 const changed = (what) => listeners.forEach((listener) => listener(what));
 
@@ -38,7 +37,7 @@ const take = (event) => {
   } else if (event.message) {
     open.entries = open.entries.map((entry) => (entry.id === event.message.id ? event.message : entry));
   } else if (event.id) {
-    // New objects all the way: what is the same object is not looked at again.
+    // New objects: an entry that is the same object is not rendered again.
     open.entries = open.entries.map((entry) =>
       entry.id === event.id ? { ...entry, text: entry.text + event.text } : entry,
     );
@@ -57,7 +56,7 @@ const setItem = (item) => {
   changed("item");
 };
 
-// The last message that will not change any more: what follows it is asked for.
+// The last message that will not change any more; the stream continues after it.
 const lastWhole = () => {
   if (isOutdated) return "";
   const at = open.entries.findIndex((entry) => entry.writing);
@@ -92,13 +91,13 @@ export const showEarlier = async () => {
   changed("entries");
 };
 
-// Ask for a turn; true if it began, else the reason is on the page.
-const begin = async (path, asked) => {
+// Start a turn; true if it started, else the page shows the error.
+const begin = async (path, request) => {
   const controller = new AbortController();
   const asksIn = open.id;
-  const response = await post(path, asked, controller.signal);
+  const response = await post(path, request, controller.signal);
   if (!response) {
-    unsure = { path, ...asked };
+    unsure = { path, ...request };
     say(t("The chat is unreachable. Your text is still in the box. Send it again later; it will not be sent twice."));
     return false;
   }
@@ -114,39 +113,39 @@ const begin = async (path, asked) => {
     open.id = started.conversation.id;
     setItem(started.conversation);
     followOpen(events, controller);
-  } else controller.abort(); // meanwhile another one was opened; the answer goes on without this page
+  } else controller.abort(); // another conversation was opened meanwhile; the answer continues without this page
   others.postMessage(started.conversation.id);
   return true;
 };
 
-const sameName = (path, asked, name) => {
-  const isAgain = unsure?.path === path && unsure.text === asked.text && unsure.follows === asked.follows;
+const sameName = (path, request, name) => {
+  const isAgain = unsure?.path === path && unsure.text === request.text && unsure.follows === request.follows;
   return isAgain ? { [name]: unsure[name], retry: true } : { [name]: newName() };
 };
 
 // Send a message; `follows` where it is another version of an earlier question.
-export const send = (asked, follows) => {
+export const send = (request, follows) => {
   const path = open.id ? pathOf(open.id, "/turns") : "conversations";
-  const sent = { ...asked, after: lastWhole() };
+  const sent = { ...request, after: lastWhole() };
   if (follows !== undefined) Object.assign(sent, { follows, after: follows });
   if (!open.id && open.isTemporary) sent.temporary = true;
   return begin(path, { ...sent, ...sameName(path, sent, "question") });
 };
 
-// Answer a question once more; the earlier answer is still reachable.
-export const answerAgain = (question, asked) => {
+// Answer a question again; the previous answer stays a version.
+export const answerAgain = (question, request) => {
   const path = pathOf(open.id, "/answers");
-  return begin(path, { ...asked, question, after: question, ...sameName(path, asked, "answer") });
+  return begin(path, { ...request, question, after: question, ...sameName(path, request, "answer") });
 };
 
-export const goOn = (asked) => {
+export const goOn = (request) => {
   const entry = open.entries.at(-1);
-  return begin(pathOf(open.id, "/continuations"), { ...asked, message: entry.id, after: entry.follows || "" });
+  return begin(pathOf(open.id, "/continuations"), { ...request, message: entry.id, after: entry.follows || "" });
 };
 
 export const stop = () => attempt(() => call("POST", pathOf(open.id, "/stop"), {}));
 
-// Show another version of a message, and remember that it is the chosen one.
+// Show another version of a message, and store the choice.
 export const choose = async (message) => {
   const item = await attempt(() => call("PATCH", pathOf(open.id), { branch: message }));
   if (!item) return;
@@ -161,7 +160,7 @@ export const rate = (message, feedback) =>
     take({ message: { ...open.entries.find((entry) => entry.id === message), feedback } });
   });
 
-// A stream may still be open after an answer's end, for the conversation's title.
+// A stream stays open after an answer, for the conversation's title.
 export const lookAgain = () => open.id && !(isFollowing() && isWriting()) && followOpen();
 let hiddenAt = 0;
 others.onmessage = ({ data }) => data === open.id && lookAgain();

@@ -1,24 +1,22 @@
-// Each block of text takes the direction of its own first letters. Only top-level blocks: `dir` on nested cells would
-// break tables apart, and code always reads left to right (see page.css).
+// Each block of a text takes the direction of its own first letters. Only top-level blocks: `dir` on nested cells would
+// break tables apart, and code always reads left to right (see css/gradio.css).
+import { CODE_BLOCKS, FORCED_DIRECTION, INLINE_CODE, TEXT_BLOCKS, TEXT_BOXES } from "./gradio_bridge.js";
 
-const BLOCKS = "#messages .prose > :not([dir], .code_wrap, pre)";
-const BOXES = "textarea:not([dir=auto])";
-// Code that opens a Hebrew line must not decide its direction: `auto` passes over what has a direction of its own.
-const LEFT_TO_RIGHT = "#messages .prose :is(code, .katex):not([dir])";
-const CODE = "#messages pre:not([tabindex])";
+const RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]/; // Hebrew, Arabic and their presentation forms
 
-// Gradio makes every part of the page left to right, whatever the page is.
-const FORCED = ".gradio-container .block[dir=ltr]";
+// The direction of a title. `auto` looks at the first letter only, and many Hebrew titles begin with a Latin name.
+export const directionOf = (text) => (RIGHT_TO_LEFT.test(text) ? "rtl" : "ltr");
 
 const markIn = (root) => {
-  root.querySelectorAll(FORCED).forEach((element) => element.removeAttribute("dir"));
-  root.querySelectorAll(LEFT_TO_RIGHT).forEach((element) => (element.dir = "ltr"));
-  root.querySelectorAll(BLOCKS).forEach((element) => (element.dir = "auto"));
-  root.querySelectorAll(BOXES).forEach((element) => (element.dir = "auto"));
-  root.querySelectorAll(CODE).forEach(markCode);
+  root.querySelectorAll(FORCED_DIRECTION).forEach((element) => element.removeAttribute("dir"));
+  // Code that opens a Hebrew line must not decide its direction: `auto` skips an element with a direction of its own.
+  root.querySelectorAll(INLINE_CODE).forEach((element) => (element.dir = "ltr"));
+  root.querySelectorAll(TEXT_BLOCKS).forEach((element) => (element.dir = "auto"));
+  root.querySelectorAll(TEXT_BOXES).forEach((element) => (element.dir = "auto"));
+  root.querySelectorAll(CODE_BLOCKS).forEach(markCode);
 };
 
-// The language's name above code; and wide code can be scrolled by keyboard.
+// Show the language's name above code, and let the keyboard scroll wide code.
 const markCode = (pre) => {
   pre.tabIndex = 0;
   const language = /language-([\w+#-]+)/.exec(pre.querySelector("code")?.className || "")?.[1];
@@ -28,7 +26,7 @@ const markCode = (pre) => {
 export const start = () => {
   markIn(document);
   new MutationObserver((changes) => {
-    // From the parent, because a block may be what was added. A message that did not change is not looked at again.
+    // From the parent, because the added element may be a block itself. Unchanged messages are skipped.
     for (const parent of new Set(changes.map((change) => change.target)))
       if (parent instanceof Element && parent.isConnected) markIn(parent.parentElement || parent);
   }).observe(document.body, { childList: true, subtree: true });

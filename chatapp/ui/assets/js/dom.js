@@ -1,4 +1,4 @@
-// Elements without a library. Text always goes in as text, never as markup.
+// Creates elements without a library. Text is always inserted as text, never as markup.
 export const find = (selector, root = document) => root.querySelector(selector);
 
 // h("button", { class: "x", onclick: f }, "text", child, ...); null and false are left out.
@@ -50,7 +50,7 @@ export const icon = (name) => {
   return svg;
 };
 
-// A button that is only a picture; its name is for those who cannot see it, and shown on hover.
+// A button with an icon only. Its label is its accessible name and its tooltip.
 export const iconButton = (name, label, onclick, properties = {}) =>
   h(
     "button",
@@ -74,7 +74,7 @@ export const menu = (button, label, items) => {
   openMenu(button, list);
 };
 
-// Open a menu that was made, and walk through it with the arrow keys.
+// Open a menu, with the arrow keys to move through it.
 export const openMenu = (button, list, first = list.firstElementChild) => {
   list.addEventListener("keydown", (event) => {
     const all = [...list.children];
@@ -87,7 +87,7 @@ export const openMenu = (button, list, first = list.firstElementChild) => {
   popUp(button, list, first);
 };
 
-// Open a panel of its own beneath a button, until something else is chosen.
+// Open a panel beneath a button; it closes on any click elsewhere.
 export const popUp = (button, panel, first) => {
   panel.addEventListener("toggle", (event) => {
     if (event.newState === "open") return first.focus();
@@ -105,7 +105,7 @@ export const copyText = async (text) => {
   try {
     await navigator.clipboard.writeText(text);
   } catch {
-    // Only there with HTTPS.
+    // The clipboard API needs HTTPS.
     const box = h("textarea", { class: "unseen" }, text);
     document.body.append(box);
     box.select();
@@ -125,7 +125,7 @@ export const place = (popover, anchor) => {
   popover.style.top = `${Math.max(8, below + height < innerHeight - 8 ? below : at.top - height - 4)}px`;
 };
 
-// Ask in a dialog of the page; true if the person agreed.
+// Ask for confirmation in a dialog; resolves to true if the person agreed.
 export const ask = (question, agree, cancel) =>
   new Promise((resolve) => {
     const dialog = h(

@@ -1,6 +1,6 @@
-// The gallery of personas: some that are always there, and a person's own, to choose, make and change.
-import { box } from "./box.js";
+// The gallery of personas: built-in ones and the person's own, to choose, add, edit and delete.
 import { find, h, iconButton } from "./dom.js";
+import { messageBox } from "./gradio_bridge.js";
 import { current, setInstructions } from "./parameters.js";
 import { change, profile } from "./profile.js";
 import { newName } from "./stream.js";
@@ -61,7 +61,7 @@ export const GALLERY = [
 const choose = (persona) => {
   setInstructions(persona?.instructions || "", persona?.id || "");
   find("#personas").close();
-  box().focus();
+  messageBox().focus();
 };
 
 const card = (persona, isOwn) =>

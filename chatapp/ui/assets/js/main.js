@@ -1,28 +1,28 @@
-// Puts the parts together once Gradio's are there, and gives Gradio's events what they call.
+// Starts all modules once Gradio's components exist, and provides the functions that Gradio's events call.
 import { call } from "./api.js";
 import * as account from "./account.js";
-import { write, written } from "./box.js";
 import * as conversation from "./conversation.js";
 import * as direction from "./direction.js";
 import { find, h } from "./dom.js";
-import * as experiment from "./experiment.js";
-import { keep, kept } from "./kept.js";
-import * as keys from "./keys.js";
+import * as comparison from "./comparison.js";
+import { store, stored } from "./browser_storage.js";
+import { messageLog, messageText, setMessageText } from "./gradio_bridge.js";
+import * as shortcuts from "./shortcuts.js";
 import * as messages from "./messages.js";
 import * as models from "./models.js";
 import * as notices from "./notices.js";
 import * as parameters from "./parameters.js";
 import * as personas from "./personas.js";
-import * as pictures from "./pictures.js";
+import * as images from "./images.js";
 import { setProfile } from "./profile.js";
 import * as sidebar from "./sidebar.js";
 import * as welcome from "./welcome.js";
 import { t } from "./words.js";
 
 const DRAFT = "draft";
-const PAUSE = 2000; // ms between tries to reach a chat that is away
+const RETRY_AFTER = 2000; // ms
 
-// Everything that the page shows at first, in one request; again and again while the chat cannot be reached.
+// What the page shows at first, in one request. Retried while the chat is unreachable.
 const state = async () => {
   const id = sidebar.idInAddress();
   for (let failures = 0; ; failures++) {
@@ -33,79 +33,79 @@ const state = async () => {
     } catch (error) {
       notices.say(error.message);
       if (error.status === 401) await new Promise(() => {}); // its notice leads away from here
-      await new Promise((resolve) => setTimeout(resolve, PAUSE));
+      await new Promise((resolve) => setTimeout(resolve, RETRY_AFTER));
     }
   }
 };
 
-// What stands in the box is kept for whoever wrote it, and from a guest for whoever signs in then.
-const keepDraft = () => {
-  const text = written();
-  // (A page that is left before it was ready has shown no draft.)
+// A draft in the message box survives a reload for its author, and a guest's draft for the account that signs in next.
+const storeDraft = () => {
+  const text = messageText();
+  // (A page that was left before it was ready has shown no draft.)
   if (text || document.body.classList.contains("ready"))
-    keep("session", DRAFT, text && JSON.stringify({ text, owner: account.owner() }));
+    store("session", DRAFT, text && JSON.stringify({ text, owner: account.owner() }));
 };
 const draft = () => {
   try {
-    const { text, owner } = JSON.parse(kept("session", DRAFT));
+    const { text, owner } = JSON.parse(stored("session", DRAFT));
     return !owner || owner === account.owner() ? text : "";
   } catch {
-    return ""; // none is kept
+    return ""; // none is stored
   }
 };
 
 const load = async (temperature, top_p, max_tokens) => {
   parameters.setDefaults({ temperature, top_p, max_tokens });
   direction.start();
-  find("#messages [role=log]")?.setAttribute("aria-label", t("Messages"));
+  messageLog()?.setAttribute("aria-label", t("Messages"));
   notices.start();
   find("#tools").append(h("div", { class: "chat-tools" }));
   messages.start();
   models.start();
   personas.start();
   parameters.start();
-  experiment.start();
-  pictures.start();
+  comparison.start();
+  images.start();
   welcome.start();
   sidebar.start();
   account.start();
-  keys.start();
+  shortcuts.start();
   const id = sidebar.idInAddress();
   conversation.show(id);
   const now = await state();
+  account.setMe(now.me); // first: where a model runs is said in other words to its owner
   models.setModels(now);
   setProfile(now.profile);
-  account.setMe(now.me);
-  if (draft() && !written()) write(draft());
+  if (draft() && !messageText()) setMessageText(draft());
   sidebar.takeList(now.conversations);
-  pictures.setLimits(now.limits);
+  images.setLimits(now.limits);
   document.body.classList.add("ready");
 };
 
-let onItsWay = null; // what is being sent, and not known to be taken yet: Enter may be pressed twice
+let sending = null; // the text that is being sent and not yet accepted: Enter may be pressed twice
 const send = async (text, temperature, top_p, max_tokens, system_prompt) => {
   parameters.parametersChanged(temperature, top_p, max_tokens);
   parameters.instructionsChanged(system_prompt);
-  if (onItsWay !== null) {
-    if (text !== onItsWay) notices.say(t("An answer is being written. Wait until it is finished, or stop it first."));
+  if (sending !== null) {
+    if (text !== sending) notices.say(t("An answer is being written. Wait until it is finished, or stop it first."));
     return;
   }
   const problem = conversation.open.entries.some((entry) => entry.column && !entry.writing)
     ? t("Choose one of the two answers first. The other one stays available as a version.")
-    : pictures.problem();
+    : images.problem();
   if (problem) return notices.say(problem);
-  onItsWay = text;
+  sending = text;
   try {
-    if (!(await conversation.send({ ...parameters.asked(), text, images: pictures.taken() }))) return;
+    if (!(await conversation.send({ ...parameters.requested(), text, images: images.attached() }))) return;
   } finally {
-    onItsWay = null;
+    sending = null;
   }
-  pictures.clear();
-  // Until then it stood in the box, and more may be there by now.
-  if (written().startsWith(text)) write(written().slice(text.length).trimStart());
+  images.clear();
+  // The text stood in the box until it was accepted; the person may have typed more since.
+  if (messageText().startsWith(text)) setMessageText(messageText().slice(text.length).trimStart());
 };
 
-window.chatIsThere({
+window.provideChat({
   load,
   send,
   shown: messages.shown,
@@ -117,7 +117,9 @@ window.chatIsThere({
   stop: conversation.stop,
 });
 
-// Gradio reloads the page when the server was away: what stands in the box must outlive that, and any other reload.
-addEventListener("pagehide", keepDraft);
-addEventListener("offline", () => notices.say(t("This device is offline. Nothing you wrote is lost; continue when it is online again.")));
+// Gradio reloads the page after the server was unreachable; a draft has to survive that and any other reload.
+addEventListener("pagehide", storeDraft);
+addEventListener("offline", () =>
+  notices.say(t("This device is offline. Nothing you wrote is lost; continue when it is online again.")),
+);
 addEventListener("online", () => notices.say(""));

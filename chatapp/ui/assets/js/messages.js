@@ -1,35 +1,42 @@
-// What stands around each message in Gradio's chatbot: who wrote it, how it came about, and what can be done with it.
-// The chatbot shows the texts; the rest is put beside them here, in each of its rows.
+// What surrounds each message: its author, facts about how it was written, and its buttons. Gradio's chatbot renders the
+// texts; this module adds the rest to the rows of the chatbot.
 import { pathOf } from "./api.js";
 import { answerAgain, choose, goOn, isWriting, onChange, open, rate, send, showEarlier } from "./conversation.js";
 import { copyText, find, h, icon, iconButton } from "./dom.js";
+import {
+  cleanMessages,
+  isMessageScroller,
+  messageList,
+  messageRowOf,
+  messageRows,
+  messageScroller,
+  refreshMessages,
+  wireMessage,
+} from "./gradio_bridge.js";
 import { guarded } from "./markdown.js";
 import * as models from "./models.js";
 import { tell } from "./notices.js";
-import { asked } from "./parameters.js";
-import { again } from "./pictures.js";
-import { moment, number, said, t } from "./words.js";
+import { requested } from "./parameters.js";
+import { fetched } from "./images.js";
+import { duration, moment, money, number, said, t } from "./words.js";
 
 const FRAME = 30; // ms: changes within it are shown together
 const AT_END = 40; // px from the end that still count as there
-const wire = new WeakMap(); // entry -> what the chatbot gets, the same object while nothing changed
+const wired = new WeakMap(); // entry -> what the chatbot gets, the same object while nothing changed
 
-const wired = (entry) => {
-  if (!wire.has(entry)) {
-    const text = guarded(entry.text) || "\u200b"; // a row of its own from the start
-    wire.set(entry, { role: entry.role, content: [{ type: "text", text }], metadata: null, options: null });
-  }
-  return wire.get(entry);
+const toWire = (entry) => {
+  if (!wired.has(entry)) wired.set(entry, wireMessage(entry.role, guarded(entry.text) || "\u200b")); // never an empty row
+  return wired.get(entry);
 };
-// Gradio asks for this when #show is pressed.
-export const shown = () => [open.entries.map(wired)];
+// What the chatbot shows, when `refreshMessages` makes it ask.
+export const shown = () => [open.entries.map(toWire)];
 
 let timer = 0;
 let shownWriting = false; // what the buttons show, all of them: an answer may begin and end within one frame
 const show = () => {
   timer ||= setTimeout(() => {
     timer = 0;
-    find("#show").click();
+    refreshMessages();
     const main = find("#main");
     if (main.classList.toggle("writing", isWriting()) !== shownWriting) {
       shownWriting = isWriting();
@@ -50,18 +57,14 @@ const soon = () => {
 };
 
 const decorate = () => {
-  const box = find("#messages .message-wrap");
-  if (!box) return;
-  // Gradio's name of each message is its whole text once more. Its direction is the page's, and that of each block its own:
-  // `auto` would be found out again, and all of the message styled anew, whenever Gradio shows any of them.
-  box
-    .querySelectorAll("[data-testid][aria-label]")
-    .forEach((inner) => (inner.removeAttribute("aria-label"), inner.removeAttribute("dir")));
-  const rows = box.querySelectorAll(":scope > .message-row");
+  const list = messageList();
+  if (!list) return;
+  cleanMessages();
+  const rows = messageRows();
   if (rows.length === open.entries.length)
     open.entries.forEach((entry, i) => rows[i].chatEntry === entry || dress(rows[i], entry));
-  const button = find("#earlier", box);
-  if (open.earlier && !button) box.prepend(earlierButton());
+  const button = find("#earlier", list);
+  if (open.earlier && !button) list.prepend(earlierButton());
   else if (!open.earlier) button?.remove();
   keepAtEnd();
 };
@@ -73,13 +76,14 @@ const earlierButton = () =>
     t("Show earlier messages"),
   );
 
-// Rows are reused for other messages, so everything of ours is made anew when its message changed.
+// Gradio reuses rows for other messages, so what was added is replaced when the message has changed.
 const dress = (row, entry) => {
   const before = row.chatEntry;
   row.chatEntry = entry;
   const isAnswer = entry.role === "assistant";
   row.dataset.column = entry.column || "";
   row.dataset.id = entry.id;
+  row.dataset.role = entry.role;
   row.setAttribute("role", "article");
   row.setAttribute("aria-label", isAnswer ? t("Answer of {model}", { model: entry.label }) : t("Your message"));
   const unchanged = before && { ...before, text: entry.text };
@@ -111,7 +115,7 @@ const questionFooter = (entry) =>
     "footer",
     { class: "actions" },
     versions(entry),
-    iconButton("edit", t("Edit and resend"), (event) => edit(event.target.closest(".message-row"), entry)),
+    iconButton("edit", t("Edit and resend"), (event) => edit(messageRowOf(event.target), entry)),
     iconButton("copy", t("Copy"), () => copy(entry.text)),
   );
 
@@ -126,7 +130,7 @@ const answerFooter = (entry) => {
       { class: `facts ${entry.writing ? "writing" : ""}`, title: moment(entry.created) },
       facts(entry).map((fact) => h("span", {}, fact)),
     ),
-    notes(entry).map((note) => h("div", { class: "note", dir: "auto" }, note)),
+    notes(entry).map((note) => h("div", { class: "note" }, note)),
     !entry.writing &&
       h(
         "div",
@@ -142,14 +146,14 @@ const answerFooter = (entry) => {
         isLast &&
           entry.canContinue &&
           !isColumn &&
-          h("button", { type: "button", class: "go-on", onclick: () => goOn(asked()) }, t("Continue")),
+          h("button", { type: "button", class: "go-on", onclick: () => goOn(requested()) }, t("Continue")),
         isLast && entry.status === "error" && otherModel(entry),
         iconButton("copy", t("Copy"), () => copy(entry.text)),
         !isColumn &&
           iconButton(
             "again",
             t("Regenerate"),
-            waiting(() => answerAgain(entry.follows, asked())),
+            waiting(() => answerAgain(entry.follows, requested())),
             { "data-waits": true },
           ),
         thumb(entry, "up", "thumbUp", t("Good answer")),
@@ -161,7 +165,7 @@ const answerFooter = (entry) => {
 const otherModel = (entry) => {
   const other = models.readyOther(entry.model);
   if (!other) return null;
-  const again = () => answerAgain(entry.follows, { ...asked(), model: other.id });
+  const again = () => answerAgain(entry.follows, { ...requested(), model: other.id });
   return h(
     "button",
     { type: "button", class: "go-on", onclick: again },
@@ -215,10 +219,10 @@ const facts = (entry) => {
       ? t("Tokens: {in} in, {out} out", { in: entry.tokensIn, out: entry.tokensOut })
       : entry.tokensOut != null && t("{out} tokens", { out: entry.tokensOut }),
     entry.secondsToFirstToken != null &&
-      t("first token after {seconds} s", { seconds: round(entry.secondsToFirstToken, 1) }),
+      t("first token after {time}", { time: duration(Number(entry.secondsToFirstToken.toFixed(1))) }),
     entry.tokensPerSecond != null &&
       t("{rate} tokens/s", { rate: round(entry.tokensPerSecond, entry.tokensPerSecond < 10 ? 1 : 0) }),
-    entry.cost != null && `$${entry.cost < 0.01 ? entry.cost.toPrecision(2) : entry.cost.toFixed(2)}`,
+    entry.cost != null && money(entry.cost < 0.01 ? entry.cost.toPrecision(2) : entry.cost.toFixed(2)),
     entry.column && entry.temperature != null && t("temperature {value}", { value: entry.temperature }),
     entry.status === "stopped" && t("stopped"),
   ].filter(Boolean);
@@ -255,8 +259,8 @@ const edit = (row, entry) => {
   const close = () => (form.remove(), row.classList.remove("editing"), find("button", row)?.focus());
   const submit = async (event) => {
     event.preventDefault();
-    const images = await again((entry.images || []).map(({ id }) => pathOf(open.id, `/images/${id}`)));
-    if (await send({ ...asked(), text: box.value, images }, entry.follows || "")) close();
+    const images = await fetched((entry.images || []).map(({ id }) => pathOf(open.id, `/images/${id}`)));
+    if (await send({ ...requested(), text: box.value, images }, entry.follows || "")) close();
   };
   const form = h(
     "form",
@@ -281,14 +285,13 @@ const edit = (row, entry) => {
 // Scrolling: with the answer while the reader is at its end, and not otherwise.
 let isAtEnd = true;
 let top = 0;
-const scroller = () => find("#messages .bubble-wrap");
 const keepAtEnd = () => {
-  const box = scroller();
+  const box = messageScroller();
   if (isAtEnd && box) box.scrollTop = box.scrollHeight;
   find("#to-end")?.classList.toggle("shown", !isAtEnd);
 };
 const keepPlace = (action) => async () => {
-  const box = scroller();
+  const box = messageScroller();
   const fromEnd = box.scrollHeight - box.scrollTop;
   isAtEnd = false;
   await action();
@@ -325,7 +328,7 @@ export const start = () => {
   messages.addEventListener(
     "scroll",
     ({ target }) => {
-      if (!target.matches(".bubble-wrap")) return;
+      if (!isMessageScroller(target)) return;
       // What was added below since the last look is no reason to stay behind; only who goes up leaves the end.
       const isNear = target.scrollHeight - target.scrollTop - target.clientHeight < AT_END;
       if (isNear || target.scrollTop < top) isAtEnd = isNear;

@@ -1,12 +1,12 @@
-// The models: what each is, where it runs and how it is; which one is chosen.
-import { call } from "./api.js";
+// The models: their labels, places and states, and the chosen one.
+import { call, me } from "./api.js";
 import { onChange, open } from "./conversation.js";
 import { find, h, icon, openMenu } from "./dom.js";
 import { last } from "./notices.js";
 import { change, onProfile, profile } from "./profile.js";
-import { minutesSince, said, t } from "./words.js";
+import { duration, minutesSince, money, said, t } from "./words.js";
 
-const LOOK = 10_000; // ms
+const POLL_AFTER = 10_000; // ms
 const STATES = {
   ready: ["●", t("ready")],
   loading: ["◐", t("loading")],
@@ -16,13 +16,16 @@ const STATES = {
 };
 
 const PLACES = {
-  "own-gpus": t("on your GPUs"),
+  "own-gpus": t("on this chat's GPUs"),
   "vertex-ai": t("on Google Vertex AI"),
   "gemini-api": t("on Google's Gemini API"),
-  "this-computer": t("on this computer"),
+  "this-computer": t("on this chat's server"),
   "other-server": t("on another server"),
 };
-export const placeName = (place) => PLACES[place] || "";
+// In a chat for one person at home, the server is that person's computer.
+const LOCAL_PLACES = { "own-gpus": t("on your GPUs"), "this-computer": t("on this computer") };
+export const isLocal = () => me.kind === "local";
+export const placeName = (place) => (isLocal() && LOCAL_PLACES[place]) || PLACES[place] || "";
 
 let models = [];
 let chosen = "";
@@ -36,7 +39,7 @@ export const chosenModel = () => byId(chosen);
 export const allModels = () => models;
 export const readyOther = (id) => models.find((model) => model.id !== id && model.state === "ready");
 
-// A shape and a word: never told by colour alone.
+// A shape and a word: a state is never shown by colour alone.
 const stateOf = (model) => {
   const [shape, word] = STATES[model.state] || STATES.unavailable;
   return h(
@@ -49,7 +52,7 @@ const stateOf = (model) => {
 
 const since = (model) => {
   const minutes = model.since ? minutesSince(model.since) : 0;
-  return minutes ? t("for {minutes} min", { minutes }) : "";
+  return minutes ? t("for {time}", { time: duration(60 * minutes) }) : "";
 };
 
 // Why it is not ready, and since when; "" where its state says all of it.
@@ -62,18 +65,18 @@ const why = (model) => {
 export const setModels = ({ models: now, notices = [], default: first }) => {
   models = now;
   storeNotices = notices;
-  if (!byId(chosen)) chosen = byId(kept()) ? kept() : first || models[0]?.id || "";
+  if (!byId(chosen)) chosen = byId(storedModel()) ? storedModel() : first || models[0]?.id || "";
   update();
 };
 
-const kept = () => open.item?.model || ""; // it may have been there before the models were
+const storedModel = () => open.item?.model || ""; // the conversation may have loaded before the models
 
 export const choose = (id) => {
   chosen = id;
   update();
 };
 
-let heard = ""; // what those who listen were last told of
+let announced = ""; // the chosen model as listeners know it
 
 const update = () => {
   const model = chosenModel();
@@ -82,17 +85,16 @@ const update = () => {
   button.replaceChildren(h("bdi", {}, model.label), stateOf(model), icon("down"));
   last([...storeNotices.map((words) => ({ words: said(words) })), ...notice(model)]);
   const now = JSON.stringify(model);
-  if (now === heard) return; // models are looked at again and again
-  heard = now;
+  if (now === announced) return; // models are polled
+  announced = now;
   listeners.forEach((listener) => listener());
 };
 
 const notice = (model) => {
   if (model.state === "ready") return [];
   const fix = model.fix ? t("To use it: {fix}.", { fix: model.fix }) : "";
-  const words =
-    [`${model.label}: ${said(model.reason) || STATES[model.state][1]}`, since(model)].filter(Boolean).join(" ") +
-    `. ${fix}`;
+  const reason = [said(model.reason) || STATES[model.state][1], since(model)].filter(Boolean).join(" ");
+  const words = `${t("{model}: {reason}.", { model: model.label, reason: { translated: reason } })} ${fix}`;
   const other = readyOther(model.id);
   if (!other) return [{ words }];
   if (profile.allowFallback)
@@ -131,14 +133,17 @@ const pick = (button) => {
           [placeName(model.place), model.images && t("supports images")].filter(Boolean).map((fact) => ` · ${fact}`),
         ),
         why(model) && h("span", { class: "details" }, why(model)),
-        model.price && h("span", { class: "details" }, t("${input} in, ${output} out per million tokens", model.price)),
+        model.price && h("span", { class: "details" }, price(model)),
       ),
     ),
   );
   openMenu(button, list, find("[aria-checked=true]", list) || undefined);
 };
 
-const look = async () => {
+const price = ({ price: { input, output } }) =>
+  t("{input} in, {output} out per million tokens", { input: money(input), output: money(output) });
+
+const poll = async () => {
   if (document.hidden) return;
   const now = await call("GET", "models").catch(() => null);
   if (now) setModels(now);
@@ -158,6 +163,6 @@ export const start = () => {
   onChange((what) => {
     if (what === "loaded" && byId(open.item.model)) choose(open.item.model);
   });
-  setInterval(look, LOOK);
-  document.addEventListener("visibilitychange", look);
+  setInterval(poll, POLL_AFTER);
+  document.addEventListener("visibilitychange", poll);
 };

@@ -1,11 +1,11 @@
-// What has to be said: above the box what concerns sending, at the edge what was done and can be undone.
+// Notices above the message box, and the toast that reports an action and can undo it.
 import { find, h, iconButton } from "./dom.js";
 import { t } from "./words.js";
 
 let refusal, lasting, standing, toast;
 
 export const start = () => {
-  refusal = h("div", { id: "refusal", role: "alert", dir: "auto" });
+  refusal = h("div", { id: "refusal", role: "alert" });
   lasting = h("div", { id: "lasting", role: "status" });
   standing = h("div", { id: "standing", role: "status" });
   toast = h("div", { id: "toast", role: "status" });
@@ -13,7 +13,7 @@ export const start = () => {
   document.body.append(toast);
 };
 
-// Say why something cannot be done, until the next try; "" takes it back. Actions: [label, function].
+// Show an error until the next attempt; "" removes it. Actions: [label, function].
 export const say = (words, ...actions) => {
   refusal.replaceChildren(...(words ? [words, ...buttons(actions, refusal)] : []));
 };
@@ -25,27 +25,27 @@ const buttons = (actions, place) =>
       h("button", { type: "button", class: "link", onclick: () => (place.replaceChildren(), action()) }, label),
     );
 
-// What stays true for a while: notices about models and the history. Each is {words, actions}.
+// Show the notices about models and the history: each {words, actions}.
 let shown = "";
 export const last = (notices) => {
   const now = JSON.stringify(notices.map(({ words, actions = [] }) => [words, actions.map(([label]) => label)]));
-  if (now === shown) return; // a screen reader would say it again
+  if (now === shown) return; // a screen reader would repeat it
   shown = now;
   lasting.replaceChildren(
     ...notices.map(({ words, actions = [] }) =>
-      h("div", { class: "notice", dir: "auto" }, words, buttons(actions, h("i"))),
+      h("div", { class: "notice" }, words, buttons(actions, h("i"))),
     ),
   );
 };
 
-// What concerns the person, until it is settled; "" takes it back. Actions: [label, function], or a link.
+// Show a notice about the account until it is dealt with; "" removes it. Actions: [label, function], or a link.
 export const stand = (words, ...actions) =>
   standing.replaceChildren(
     ...(words
       ? [
           h(
             "div",
-            { class: "notice", dir: "auto" },
+            { class: "notice" },
             words,
             " ",
             actions.map((action) => (action instanceof Element ? action : buttons([action], standing))),
@@ -55,7 +55,7 @@ export const stand = (words, ...actions) =>
   );
 
 let timer = 0;
-// Tell what was done, with a way back for as long as there is one.
+// Show a toast that reports an action, with Undo while that is possible.
 export const tell = (words, { seconds = 6, undo } = {}) => {
   clearTimeout(timer);
   const close = () => toast.replaceChildren();
@@ -71,7 +71,7 @@ export const tell = (words, { seconds = 6, undo } = {}) => {
   timer = setTimeout(close, seconds * 1000);
 };
 
-// Run what may be refused, and say so where it is.
+// Run an action; show its error, if the server or the connection caused one.
 export const attempt = async (action) => {
   try {
     return await action();

@@ -1,6 +1,7 @@
-// How answers are to be: the sliders, the instructions, and everything else that goes along with a question.
+// The answer settings: the sliders and the instructions, and all parameters that are sent with a question.
 import { onChange, open } from "./conversation.js";
 import { find, h, icon, place } from "./dom.js";
+import { componentUpdate, refreshParameters, sliderInputs } from "./gradio_bridge.js";
 import * as models from "./models.js";
 import { change, onProfile, profile } from "./profile.js";
 import { said, t } from "./words.js";
@@ -13,33 +14,32 @@ const SENTENCES = {
 const SAVE_AFTER = 500; // ms
 
 let defaults = {}; // as the layout has them, until a person changes them
-const now = { system_prompt: "", persona: "", beside: null };
+const now = { system_prompt: "", persona: "", compareWith: null };
 export const current = now;
 export const setDefaults = (values) => Object.assign(now, (defaults = values));
 
-// Everything that goes along with a question.
-export const asked = () => {
-  const { beside, ...rest } = now;
+// The parameters that are sent with a question.
+export const requested = () => {
+  const { compareWith, ...rest } = now;
   return {
     ...rest,
     model: models.chosenModel()?.id || "",
     allowFallback: profile.allowFallback,
-    ...(beside && { compareWith: beside }),
+    ...(compareWith && { compareWith }),
   };
 };
 
-// Gradio asks for this when #fill is pressed.
+// What the components show, when `refreshParameters` makes them ask.
 export const filled = () => {
   const unsupported = models.chosenModel()?.unsupported || {};
-  const slider = (name) => ({
-    __type__: "update", // and nothing else of it
-    value: now[name],
-    interactive: !unsupported[name],
-    info: unsupported[name] ? said(unsupported[name]) : SENTENCES[name],
-  });
+  const slider = (name) =>
+    componentUpdate({
+      value: now[name],
+      interactive: !unsupported[name],
+      info: unsupported[name] ? said(unsupported[name]) : SENTENCES[name],
+    });
   return [slider("temperature"), slider("top_p"), slider("max_tokens"), now.system_prompt];
 };
-export const fill = () => find("#fill").click();
 
 let timer = 0;
 export const parametersChanged = (temperature, top_p, max_tokens) => {
@@ -58,13 +58,13 @@ export const instructionsChanged = (text) => {
 
 export const setInstructions = (text, persona) => {
   Object.assign(now, { system_prompt: text, persona });
-  fill();
+  refreshParameters();
   update();
 };
 
 export const resetParameters = () => {
   Object.assign(now, defaults);
-  fill();
+  refreshParameters();
   update();
   change({ parameters: null });
 };
@@ -86,8 +86,9 @@ export const start = () => {
     ["top-p", t("Top-p")],
     ["max-tokens", t("Max tokens")],
   ]) {
-    find(`#${id} input[type=range]`)?.setAttribute("aria-label", t("{name}, as a slider", { name }));
-    find(`#${id} input[type=number]`)?.setAttribute("aria-label", t("{name}, as a number", { name }));
+    const inputs = sliderInputs(id);
+    inputs.range?.setAttribute("aria-label", t("{name}, as a slider", { name }));
+    inputs.number?.setAttribute("aria-label", t("{name}, as a number", { name }));
   }
   const label = t("Answer settings");
   const button = h(
@@ -102,13 +103,13 @@ export const start = () => {
     const values = profile.parameters || defaults;
     if (Object.keys(defaults).every((name) => now[name] === values[name])) return;
     Object.assign(now, values);
-    fill();
+    refreshParameters();
     update();
   });
-  models.onChoice(() => fill());
+  models.onChoice(() => refreshParameters());
   onChange((what) => {
     if (what === "opened") {
-      now.beside = null;
+      now.compareWith = null;
       setInstructions("", "");
     }
     if (what === "loaded") setInstructions(open.item.systemPrompt || "", open.item.persona);

@@ -1,4 +1,4 @@
-// Personas: instructions under a name. This says which one the conversation has; the gallery is fetched when it is wanted.
+// The persona of the conversation, and the button for the gallery, which is loaded when it is first opened.
 import { part } from "./api.js";
 import { find, h, icon } from "./dom.js";
 import { attempt } from "./notices.js";

@@ -1,4 +1,4 @@
-// What the chat remembers of this person: personas, parameters, and whether another model may answer.
+// The stored profile: personas, answer settings, and whether another model may answer.
 import { call, Refusal } from "./api.js";
 import { say } from "./notices.js";
 
@@ -16,7 +16,7 @@ const put = (changes) => {
   return call("PUT", "profile", { personas, parameters, allowFallback, revision: revision + 1 });
 };
 
-// Change it here and there, one after the other; another window's change is taken in first.
+// Change the profile here and on the server, one change after the other; after a conflict, on top of the other change.
 let saving = Promise.resolve();
 export const change = (changes) => {
   setProfile(changes);

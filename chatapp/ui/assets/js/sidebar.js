@@ -1,8 +1,9 @@
-// The list of conversations: by day, with what can be done with each; and the search through all of them.
+// The list of conversations by day, with the menu of each, and the search through all of them.
 import { call, pathOf } from "./api.js";
-import { box } from "./box.js";
 import { onChange, open, show } from "./conversation.js";
+import { directionOf } from "./direction.js";
 import { copyText, find, h, icon, iconButton, menu } from "./dom.js";
+import { isSidebarOpen, messageBox, searchBox, sidebarButton } from "./gradio_bridge.js";
 import { goTo } from "./messages.js";
 import { attempt, tell } from "./notices.js";
 import { day, t } from "./words.js";
@@ -45,29 +46,29 @@ const drop = (id) => {
 
 const addressOf = (id) => (id ? `c/${encodeURIComponent(id)}` : "./");
 const titleOf = (item) => item?.title || t("New chat");
+const directed = (text, ...content) => h("bdi", { dir: directionOf(text) }, ...(content.length ? content : [text]));
+const titleText = (item) => directed(titleOf(item));
 
-// Open a conversation; the address says which, so that it can be kept, shared with oneself, and gone back to.
+// Open a conversation and put its id into the address, for bookmarks, Back and a reload.
 export const go = (id, { replace = false, isTemporary = false, message = "" } = {}) => {
   const address = new URL(addressOf(id), document.baseURI);
   if (address.href !== location.href) history[replace ? "replaceState" : "pushState"]({}, "", address);
   show(id, itemOf(id) || null, { isTemporary });
   if (message) goTo(message);
   closeOnPhone();
-  if (!message && matchMedia("(hover: hover)").matches) box()?.focus();
+  if (!message && matchMedia("(hover: hover)").matches) messageBox()?.focus();
 };
 
 export const idInAddress = () => /\/c\/([A-Za-z0-9-]+)$/.exec(location.pathname)?.[1] || "";
 
 const isPhone = () => innerWidth < CLEARED_BELOW;
-const toggle = () => find(".sidebar .toggle-button");
-const closeOnPhone = () => isPhone() && find(".sidebar.open") && toggle()?.click();
+const closeOnPhone = () => isPhone() && isSidebarOpen() && sidebarButton()?.click();
 
 const link = (item, ...content) =>
   h(
     "a",
     {
       href: addressOf(item.id),
-      dir: "auto",
       "aria-current": item.id === open.id ? "page" : null,
       onclick: (event) => {
         if (event.ctrlKey || event.metaKey || event.shiftKey) return; // a tab of its own
@@ -82,7 +83,7 @@ const row = (item) =>
   h(
     "li",
     { "data-id": item.id, class: item.id === open.id ? "open" : "" },
-    link(item, titleOf(item), item.writing && h("span", { class: "dot", title: t("Writing…") })),
+    link(item, titleText(item), item.writing && h("span", { class: "dot", title: t("Writing…") })),
     iconButton(
       "dots",
       t("More about {title}", { title: titleOf(item) }),
@@ -104,7 +105,8 @@ const byDay = (items) => {
 };
 
 const more = (part, path) =>
-  part.cursor && h("button", { type: "button", class: "link", onclick: () => loadMore(part, path) }, t("Show older conversations"));
+  part.cursor &&
+  h("button", { type: "button", class: "link", onclick: () => loadMore(part, path) }, t("Show older conversations"));
 
 const loadMore = (part, path) =>
   attempt(async () => {
@@ -164,8 +166,12 @@ const found = () => [
             href: addressOf(hit.conversation.id),
             onclick: (event) => (event.preventDefault(), go(hit.conversation.id, { message: hit.message })),
           },
-          h("b", { dir: "auto" }, titleOf(hit.conversation)),
-          h("span", { dir: "auto" }, hit.before, h("mark", {}, hit.match), hit.after),
+          h("b", {}, titleText(hit.conversation)),
+          h(
+            "span",
+            {},
+            directed(hit.before + hit.match + hit.after, hit.before, h("mark", {}, hit.match), hit.after),
+          ),
         ),
       ),
     ),
@@ -188,12 +194,12 @@ const search = (text) => {
     hits = null;
     return draw();
   }
-  const asked = query;
+  const searched = query;
   timer = setTimeout(
     () =>
       attempt(async () => {
-        const page = await call("GET", `search?q=${encodeURIComponent(asked)}`);
-        if (asked !== query) return; // meanwhile something else is searched for
+        const page = await call("GET", `search?q=${encodeURIComponent(searched)}`);
+        if (searched !== query) return; // the search text has changed meanwhile
         hits = { items: page.hits, cursor: page.cursor };
         draw();
       }),
@@ -207,7 +213,7 @@ const put = (item) => {
   drawHeader();
 };
 
-// Change it, on the page at once: a menu that is opened meanwhile shows the new word.
+// Change a conversation, on the page at once, so that a menu opened meanwhile shows the new state.
 const patch = (item, changes) =>
   attempt(async () => {
     put({ ...item, ...changes });
@@ -284,7 +290,7 @@ const remove = (item) =>
 const drawHeader = () => {
   const title = open.item ? titleOf(open.item) : open.isTemporary ? t("Temporary chat") : "";
   const heading = find("#header h1");
-  heading.replaceChildren(h("bdi", {}, title));
+  heading.replaceChildren(directed(title));
   document.title = title ? `${title} · Hybrid chat` : "Hybrid chat";
   find("#more").hidden = !open.item;
   find("#temporary").hidden = Boolean(open.id);
@@ -311,9 +317,8 @@ export const start = () => {
       }),
     ),
   );
-  // Gradio's own event of a text box is not there for what is pasted.
-  find("#search :is(input, textarea)").addEventListener("input", (event) => search(event.target.value));
-  toggle()?.setAttribute("aria-label", t("List of conversations"));
+  searchBox().addEventListener("input", (event) => search(event.target.value));
+  sidebarButton()?.setAttribute("aria-label", t("List of conversations"));
   onChange((what) => {
     if (what === "entries") return;
     if (what === "item" && open.item) {

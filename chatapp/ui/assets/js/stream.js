@@ -1,9 +1,9 @@
-// Reads what the server sends of the open conversation, through a lost line and a restart.
+// Follows the event stream of the open conversation, through lost connections and restarts.
 import { ask, isSignedOut, options, wordsOf } from "./api.js";
 import { parsed, t } from "./words.js";
 import { say } from "./notices.js";
 
-const PAUSES = [1, 2, 4, 8]; // seconds before trying again, the last one again and again
+const PAUSES = [1, 2, 4, 8]; // seconds before a retry; the last one repeats
 const pause = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
 
 export async function* eventsOf(response) {
@@ -18,7 +18,7 @@ export async function* eventsOf(response) {
   }
 }
 
-// Take events to their end; false if the stream broke off before it.
+// Process events to their end; false if the stream ended before.
 const read = async (events, take) => {
   for await (const event of events) {
     if (event.end) return true;
@@ -35,7 +35,7 @@ export const stopFollowing = () => {
   following = null;
 };
 
-// Give `take` what is new, until nothing is being written any more. `path` returns where to go on from.
+// Pass new events to `take` until no answer is being written. `path` returns the address to continue from.
 export const follow = async (path, take, events, controller = new AbortController()) => {
   stopFollowing();
   following = controller;
@@ -68,17 +68,17 @@ export const follow = async (path, take, events, controller = new AbortControlle
   if (isMine()) following = null;
 };
 
-// Ask for a turn until there is an answer, or for as long as a restart takes; null if there was none. The reply may be
-// lost although the turn began: what is asked has a name, and under it is taken once.
-export const post = async (path, asked, signal) => {
+// Start a turn, with retries for as long as a restart takes; null if there was no response. The request is idempotent
+// by its id, because the response may be lost although the turn started.
+export const post = async (path, request, signal) => {
   for (const seconds of [...PAUSES, 0]) {
     try {
-      const response = await ask(path, options("POST", asked, signal));
+      const response = await ask(path, options("POST", request, signal));
       const isOurs =
         response.ok || isSignedOut(response) || response.headers.get("content-type")?.startsWith("application/json");
-      if (isOurs) return response; // else a proxy's, while the chat is away
+      if (isOurs) return response; // else a proxy's, while the chat is unreachable
     } catch {}
-    asked = { ...asked, retry: true };
+    request = { ...request, retry: true };
     if (seconds) {
       say(t("The chat is unreachable. Trying again…"));
       await pause(seconds);

@@ -1,7 +1,7 @@
-// The first thing that is seen: what this is, what to ask, and who can read it.
-import { box, write } from "./box.js";
+// The first visit: example questions, and one line on who answers and where conversations are stored.
 import { onChange, open } from "./conversation.js";
 import { find, h } from "./dom.js";
+import { messageBox, setMessageText } from "./gradio_bridge.js";
 import * as models from "./models.js";
 import { t } from "./words.js";
 
@@ -11,24 +11,25 @@ const EXAMPLES = [
   t("Make a table of three hiking trips for a family with small children."),
 ];
 
+const storage = () => {
+  if (open.isTemporary) return t("This chat is temporary: it is never stored and disappears when you leave it.");
+  if (models.isLocal()) return t("Your conversations are stored in a file on this computer.");
+  return t("The operator of this chat stores your conversations; other users can't see them. You can download or delete them.");
+};
+
 const privacy = () => {
   const model = models.chosenModel();
   if (!model) return "";
   const place = models.placeName(model.place);
-  const goes = place
-    ? t("{model} answers, {place}.", { model: model.label, place })
+  const answers = place
+    ? t("{model} answers, {place}.", { model: model.label, place: { translated: place } })
     : t("The chosen model answers.");
-  const kept = open.isTemporary
-    ? t("This chat is temporary: it is never stored and disappears when you leave it.")
-    : t(
-        "The operator of this chat stores your conversations; other users can't see them. You can download or delete them.",
-      );
-  return `${goes} ${kept}`;
+  return `${answers} ${storage()}`;
 };
 
 export const start = () => {
   const line = h("p", { id: "privacy" });
-  const use = (text) => (write(text), box().focus());
+  const use = (text) => (setMessageText(text), messageBox().focus());
   find("#messages").before(
     h(
       "section",

@@ -1,4 +1,4 @@
-// Every sentence in the reader's language. English is what the code says; the others are in locales/.
+// Translates every sentence into the reader's language. The code has the English; the others are in locales/.
 const root = document.documentElement;
 export const language = root.lang;
 const isRightToLeft = root.dir === "rtl";
@@ -10,7 +10,7 @@ const fetched = async (part) => {
 };
 const catalogue = language === "en" ? {} : (await fetched("first")) || {};
 
-// What is seldom said is fetched when it is to be said for the first time, and once more if that did not succeed.
+// Rare sentences are fetched when the first of them is needed, and again after a failure.
 let rest = null;
 export const allWords = () => {
   if (language !== "en")
@@ -23,7 +23,7 @@ const isUnknown = (it) =>
   typeof it === "object" &&
   ((it.template && !(it.template in catalogue)) || Object.values(it).some(isUnknown));
 
-// Read what the server sent, with the words for what it says in it.
+// Parse JSON of the server, after loading the translations of the sentences in it.
 export const parsed = async (text) => {
   const it = JSON.parse(text);
   if (language !== "en" && text.includes('"template"') && isUnknown(it)) await allWords();
@@ -34,22 +34,41 @@ const tag = language === "ar" ? "ar-u-nu-latn" : language; // the digits of the 
 const numbers = new Intl.NumberFormat(tag, { maximumFractionDigits: 2 });
 export const number = (value) => numbers.format(value);
 
+const UNITS = { second: 1, minute: 60, hour: 3600 }; // seconds
+const unitOf = (seconds) => (seconds < 60 ? "second" : seconds < 7200 ? "minute" : "hour");
+
+// How long something takes or lasts: "5 minutes", with the right plural in each language.
+export const duration = (seconds) => {
+  const unit = unitOf(seconds);
+  const format = new Intl.NumberFormat(tag, { style: "unit", unit, unitDisplay: "long", maximumFractionDigits: 1 });
+  return format.format(seconds / UNITS[unit]);
+};
+
+// An amount in US dollars, which reads left to right in every language.
+export const money = (dollars) => `\u2066$${dollars}\u2069`;
+
 const value = (it) => {
   if (typeof it === "number") return number(it);
+  // A sentence within a sentence has the page's direction even if it begins with a Latin name.
+  const isSentence = typeof it === "object" && (it.template || it.translated);
+  if (isSentence) return isRightToLeft ? `\u2067${said(it)}\u2069` : said(it);
   const text = typeof it === "object" ? said(it) : it;
   return isRightToLeft ? `\u2068${text}\u2069` : text; // a Latin name must not turn a Hebrew sentence around
 };
 
-// Say a sentence; {names} in it are filled in.
+// Translate a sentence, and fill in its {names}.
 export const t = (template, values = {}) =>
   (catalogue[template] ?? template).replace(/\{(\w+)\}/g, (whole, name) =>
     name in values ? value(values[name]) : whole,
   );
 
-// Say what the server said: {text, template, values}, {text, seconds} for a time to wait, or plain text.
+// Translate a text of the server: {text, template, values}, {text, seconds} for a time to wait, {text, duration} in
+// seconds, or plain text. {translated} is a text of the page that already is in the reader's language.
 export const said = (it) => {
   if (!it) return "";
   if (typeof it === "string") return it;
+  if (it.translated) return it.translated;
+  if (it.duration !== undefined) return duration(it.duration);
   if (it.seconds) return wait(it.seconds);
   return it.template ? t(it.template, it.values || {}) : it.text || "";
 };
@@ -63,8 +82,8 @@ export const moment = (ms) => moments.format(ms);
 
 // How long until something: "in 12 minutes". In the units of Wait, in chatapp/domain/sentences.py.
 const wait = (seconds) => {
-  const [unit, length] = seconds < 60 ? ["second", 1] : seconds < 7200 ? ["minute", 60] : ["hour", 3600];
-  const words = relative.format(Math.ceil(seconds / length), unit);
+  const unit = unitOf(seconds);
+  const words = relative.format(Math.ceil(seconds / UNITS[unit]), unit);
   return words.replace(/ \(\d+\)$/, ""); // in Hebrew it is "in an hour (1)"
 };
 

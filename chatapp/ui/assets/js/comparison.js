@@ -1,26 +1,26 @@
-// Experiments: the next questions go to two at once, two models or two temperatures, and one answer is kept.
-import { box } from "./box.js";
+// Comparison: each question goes to two models or two temperatures at once, and the person chooses one answer.
 import { onChange } from "./conversation.js";
 import { find, h, icon, popUp } from "./dom.js";
+import { messageBox } from "./gradio_bridge.js";
 import * as models from "./models.js";
 import { current } from "./parameters.js";
 import { number, t } from "./words.js";
 
 const update = () => {
-  const { beside } = current;
+  const { compareWith } = current;
   const button = find("#compare");
-  button.classList.toggle("on", Boolean(beside));
-  button.setAttribute("aria-pressed", String(Boolean(beside)));
-  const model = beside && models.byId(beside.model);
+  button.classList.toggle("on", Boolean(compareWith));
+  button.setAttribute("aria-pressed", String(Boolean(compareWith)));
+  const model = compareWith && models.byId(compareWith.model);
   find("#compared").replaceChildren(
-    ...(beside
+    ...(compareWith
       ? [
           h(
             "span",
             { class: "chip" },
             t("Comparing with {model} (temperature {value})", {
-              model: model?.label || beside.model,
-              value: beside.temperature,
+              model: model?.label || compareWith.model,
+              value: compareWith.temperature,
             }),
             h("button", { type: "button", class: "link", onclick: stop }, t("Stop comparing")),
           ),
@@ -30,12 +30,12 @@ const update = () => {
 };
 
 const stop = () => {
-  current.beside = null;
+  current.compareWith = null;
   update();
 };
 
 const panel = (button) => {
-  const beside = current.beside || {
+  const compareWith = current.compareWith || {
     model: models.readyOther(models.chosenModel()?.id)?.id || models.chosenModel()?.id,
     temperature: current.temperature,
     top_p: current.top_p,
@@ -43,16 +43,16 @@ const panel = (button) => {
   const model = h(
     "select",
     {},
-    models.allModels().map((it) => h("option", { value: it.id, selected: it.id === beside.model }, it.label)),
+    models.allModels().map((it) => h("option", { value: it.id, selected: it.id === compareWith.model }, it.label)),
   );
-  const shown = h("output", {}, number(beside.temperature));
-  const temperature = h("input", { type: "range", min: 0.1, max: 1, step: 0.05, value: beside.temperature });
+  const shown = h("output", {}, number(compareWith.temperature));
+  const temperature = h("input", { type: "range", min: 0.1, max: 1, step: 0.05, value: compareWith.temperature });
   temperature.addEventListener("input", () => (shown.value = number(Number(temperature.value))));
   const go = () => {
-    current.beside = { model: model.value, temperature: Number(temperature.value), top_p: current.top_p };
+    current.compareWith = { model: model.value, temperature: Number(temperature.value), top_p: current.top_p };
     form.hidePopover();
     update();
-    box().focus();
+    messageBox().focus();
   };
   const form = h(
     "div",
@@ -63,7 +63,8 @@ const panel = (button) => {
     h(
       "div",
       { class: "row" },
-      current.beside && h("button", { type: "button", onclick: () => (form.hidePopover(), stop()) }, t("Stop comparing")),
+      current.compareWith &&
+        h("button", { type: "button", onclick: () => (form.hidePopover(), stop()) }, t("Stop comparing")),
       h("button", { type: "button", class: "primary", onclick: go }, t("Compare")),
     ),
   );

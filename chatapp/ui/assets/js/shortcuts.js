@@ -1,18 +1,19 @@
-// Everything by keyboard.
-import { box } from "./box.js";
+// Keyboard shortcuts.
 import { isWriting, stop } from "./conversation.js";
 import { find } from "./dom.js";
+import { isSidebarOpen, messageBox, searchBox, sidebarButton } from "./gradio_bridge.js";
 import { go } from "./sidebar.js";
 import { t } from "./words.js";
 
 const isMac = /Mac|iPhone|iPad/.test(navigator.platform);
 const MAIN = isMac ? "⌘" : "Ctrl";
+const SHIFT = isMac ? "⇧" : "Shift";
 export const SHORTCUTS = [
-  [`${MAIN}+⇧+O`, t("New chat")],
+  [`${MAIN}+${SHIFT}+O`, t("New chat")],
   [`${MAIN}+K`, t("Search")],
   ["/", t("Go to message box")],
   ["Enter", t("Send")],
-  ["⇧+Enter", t("New line")],
+  [`${SHIFT}+Enter`, t("New line")],
   ["Esc", t("Stop the answer")],
 ];
 
@@ -24,13 +25,13 @@ export const start = () =>
     const key = event.code === "KeyO" ? "o" : event.code === "KeyK" ? "k" : event.key; // on a Hebrew keyboard too
     if (main && event.shiftKey && key === "o") go("");
     else if (main && !event.shiftKey && key === "k") openSearch();
-    else if (event.key === "/" && !isTyping(event.target)) box().focus();
+    else if (event.key === "/" && !isTyping(event.target)) messageBox().focus();
     else if (event.key === "Escape" && isWriting() && !find("dialog[open], :popover-open, .edit")) stop();
     else return;
     event.preventDefault();
   });
 
 const openSearch = () => {
-  if (!find(".sidebar.open")) find(".sidebar .toggle-button")?.click();
-  find("#search :is(input, textarea)").focus();
+  if (!isSidebarOpen()) sidebarButton()?.click();
+  searchBox().focus();
 };

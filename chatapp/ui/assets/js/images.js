@@ -1,4 +1,4 @@
-// Pictures that go along with a question: picked, pasted or dropped; scaled down here, so that little is sent.
+// The images of a question: picked, pasted or dropped, and scaled down before they are sent.
 import { part } from "./api.js";
 import { chosenModel } from "./models.js";
 import { find, h, icon, iconButton } from "./dom.js";
@@ -11,14 +11,14 @@ let limits = {}; // of the server: {images, imageSide: px, imageBytes}
 export const setLimits = (now) => (limits = now);
 let pictures = []; // {url, data: base64}
 
-export const taken = () => pictures.map(({ data }) => ({ data }));
+export const attached = () => pictures.map(({ data }) => ({ data }));
 export const clear = () => {
   pictures.forEach(({ url }) => URL.revokeObjectURL(url));
   pictures = [];
   update();
 };
 
-// Why they cannot be sent to this model, "" if they can.
+// Why the images cannot be sent to the chosen model, "" if they can.
 export const problem = () => {
   const model = chosenModel();
   if (!pictures.length || !model || model.images) return "";
@@ -52,7 +52,7 @@ export const add = async (files) => {
       problems.push(t("A message can have at most {number} images.", { number: limits.images }));
     else {
       try {
-        const { base64, scaled } = await part("scaling");
+        const { base64, scaled } = await part("image_scaling");
         const blob = await scaled(file, limits);
         const data = await base64(blob);
         if (pictures.length < limits.images) pictures = [...pictures, { url: URL.createObjectURL(blob), data }];
@@ -65,10 +65,10 @@ export const add = async (files) => {
   if (problems.length) say([...new Set(problems)].join(" "));
 };
 
-// The pictures of a question that is sent once more.
-export const again = async (addresses) => {
+// The images of a question that is sent again.
+export const fetched = async (addresses) => {
   if (!addresses.length) return [];
-  const { base64 } = await part("scaling");
+  const { base64 } = await part("image_scaling");
   return Promise.all(addresses.map(async (address) => ({ data: await base64(await (await fetch(address)).blob()) })));
 };
 

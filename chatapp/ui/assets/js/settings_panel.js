@@ -1,9 +1,9 @@
-// The panel of what is one's own: who one is, what is kept and where, and how to take it along or be rid of it.
-import { leave, rememberOpen, signInAddress, takeThemAlong } from "./account.js";
+// The panel "Settings and data": the account, the settings, and how to download or delete everything.
+import { leave, rememberOpen, signInAddress, moveGuestConversations } from "./account.js";
 import { call } from "./api.js";
 import { ask, find, h, icon, iconButton } from "./dom.js";
-import { keep, kept } from "./kept.js";
-import { SHORTCUTS } from "./keys.js";
+import { store, stored } from "./browser_storage.js";
+import { SHORTCUTS } from "./shortcuts.js";
 import { change, profile } from "./profile.js";
 import { language, LANGUAGES, t } from "./words.js";
 
@@ -19,9 +19,9 @@ const STORES = {
   firestore: t("Your conversations are stored in Google Firestore, in the operator's project."),
 };
 
-// Do it; a refusal is said in the panel, which covers the page.
+// Run an action, and show its error in the panel, which covers the page.
 const attempt = async (action) => {
-  const refusal = find("#belongings-panel .refusal");
+  const refusal = find("#settings-panel .refusal");
   refusal.replaceChildren();
   try {
     await action();
@@ -62,7 +62,7 @@ const account = (me) => {
           number: me.guestHistory.conversations,
         }),
         " ",
-        button(t("Move to my account"), async () => (await takeThemAlong(), find("#belongings-panel").close()), {
+        button(t("Move to my account"), async () => (await moveGuestConversations(), find("#settings-panel").close()), {
           class: "link",
         }),
       ),
@@ -100,9 +100,9 @@ const chooser = (label, choices, chosen, onchoice) =>
     ),
   );
 
-// By the cookie the sign-in page speaks it too.
+// The cookie tells the sign-in page, which has no script.
 const setLanguage = (chosen) => {
-  keep("local", "language", chosen);
+  store("local", "language", chosen);
   document.cookie = `language=${chosen}; Path=/; Max-Age=31536000; SameSite=Lax${location.protocol === "https:" ? "; Secure" : ""}`;
   location.reload();
 };
@@ -114,8 +114,8 @@ const settings = () =>
     chooser(
       t("Appearance"),
       { "": t("System"), light: t("Light"), dark: t("Dark") },
-      kept("local", "appearance"),
-      (value) => (keep("local", "appearance", value), location.reload()),
+      stored("local", "appearance"),
+      (value) => (store("local", "appearance", value), location.reload()),
     ),
     h(
       "label",
@@ -147,7 +147,6 @@ const yours = (me) =>
     button(t("Delete everything"), deleteEverything, { class: "danger" }),
   );
 
-// Everything of this person; the answer says how many conversations that were, or why not all are gone.
 const deleteEverything = async () => {
   const question = t("Permanently delete all your conversations, personas and settings? This cannot be undone.");
   if (!(await ask(question, t("Delete everything"), t("Cancel")))) return;
@@ -169,7 +168,7 @@ const keys = () =>
 
 export const open = async () => {
   const me = await call("GET", "me");
-  const panel = h("dialog", { id: "belongings-panel", "aria-label": t("Settings and data") });
+  const panel = h("dialog", { id: "settings-panel", "aria-label": t("Settings and data") });
   panel.append(
     h(
       "header",
@@ -177,7 +176,7 @@ export const open = async () => {
       h("h2", {}, t("Settings and data")),
       iconButton("close", t("Close"), () => panel.close()),
     ),
-    h("p", { class: "refusal", role: "alert", dir: "auto" }),
+    h("p", { class: "refusal", role: "alert" }),
     who(me),
     ...account(me).filter(Boolean),
     settings(),

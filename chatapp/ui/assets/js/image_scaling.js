@@ -1,4 +1,4 @@
-// A picture's file -> what is sent of it.
+// Scales an image file down to what the server stores.
 import { h } from "./dom.js";
 import { t } from "./words.js";
 

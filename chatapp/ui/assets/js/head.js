@@ -1,0 +1,56 @@
+// Runs in the head, before Gradio: chooses the language, its direction and the appearance, and adapts the browser for
+// Gradio 6.31. Each adaptation says when it can go.
+(() => {
+  const stored = (name) => {
+    try {
+      return localStorage.getItem(name);
+    } catch {
+      return null; // storage is blocked
+    }
+  };
+  const supported = ["en", "he", "ar"];
+  const preferred = [stored("language"), ...(navigator.languages || []), navigator.language, "en"];
+  const language = preferred
+    .map((tag) => (tag || "").split("-")[0].replace("iw", "he"))
+    .find((tag) => supported.includes(tag));
+  const root = document.documentElement;
+  root.lang = language;
+  root.dir = language === "en" ? "ltr" : "rtl";
+  // Gradio takes its language from the browser. Can go when it takes it from the page.
+  for (const [name, value] of [
+    ["language", language],
+    ["languages", [language]],
+  ])
+    Object.defineProperty(navigator, name, { get: () => value, configurable: true });
+
+  const appearance = stored("appearance");
+  if (appearance) {
+    // Gradio takes light or dark from the system. Can go when it takes it from the page.
+    const matches = matchMedia.bind(window);
+    window.matchMedia = (query) =>
+      query.includes("prefers-color-scheme")
+        ? matches(query.includes(appearance) ? "all" : "not all")
+        : matches(query);
+    root.style.colorScheme = appearance;
+    root.style.background = appearance === "dark" ? "#0b0f19" : "white";
+  }
+  // The functions of main.js. Gradio's first event may come before the modules have run, and waits for them.
+  window.chat = new Promise((resolve) => (window.provideChat = resolve));
+
+  // Gradio compiles the `js` text of each event with this constructor, and the security policy forbids that. The texts of
+  // this page's events are names of functions of `chat` (see `run_in_browser` in gradio_compat.py). Can go when Gradio
+  // takes functions in place of text.
+  const nameIn = /^return \(\n(\w+)\n\);$/;
+  Object.defineProperty(
+    Object.getPrototypeOf(async () => {}),
+    "constructor",
+    {
+      value: function (text) {
+        const name = nameIn.exec(text)[1];
+        return async () =>
+          async (...values) =>
+            (await window.chat)[name](...values);
+      },
+    },
+  );
+})();

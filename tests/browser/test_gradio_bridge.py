@@ -1,0 +1,69 @@
+"""Each function of chatapp/ui/assets/js/gradio_bridge.js finds in Gradio's page what it is for.
+
+When one of these fails after an upgrade, Gradio has changed there, and only there (see docs/upgrade.md).
+"""
+
+import pytest
+from playwright.async_api import expect
+
+from chatapp.http import assets as page_files
+from tests.browser import gradio_dom
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+ELEMENTS = ("messageBox", "searchBox", "sidebarButton", "messageLog", "messageScroller", "messageList")
+
+
+async def in_bridge(page, script):
+    """Return what a script returns that has the bridge as ``bridge``."""
+    path = f"page/{page_files.version()}/js/gradio_bridge.js"
+    return await page.tab.evaluate(
+        f'async () => {{ const bridge = await import(new URL("{path}", document.baseURI)); return {script}; }}'
+    )
+
+
+async def test_each_element_of_gradios_is_found(page):
+    await page.ask("Question")
+    missing = [name for name in ELEMENTS if not await in_bridge(page, f"bridge.{name}() instanceof HTMLElement")]
+    assert missing == []
+    assert await in_bridge(page, "bridge.isMessageScroller(bridge.messageScroller())")
+    assert await in_bridge(page, "['range', 'number'].every((kind) => bridge.sliderInputs('top-p')[kind])")
+
+
+async def test_there_is_one_row_for_each_message(page):
+    await page.ask("Question")
+    roles = await in_bridge(page, "bridge.messageRows().map((row) => row.dataset.role)")
+    assert roles == ["user", "assistant"]
+    assert await in_bridge(page, "bridge.messageRowOf(bridge.messageRows()[1].querySelector('footer')) !== null")
+
+
+async def test_gradio_learns_of_a_text_that_a_script_writes(page):
+    await in_bridge(page, "bridge.setMessageText('Written by a script')")
+    assert await in_bridge(page, "bridge.messageText()") == "Written by a script"
+    await page.box.press("Enter")
+    await expect(page.questions).to_have_text(["Written by a script"])
+
+
+async def test_the_sidebar_is_opened_and_closed(page):
+    was_open = await in_bridge(page, "bridge.isSidebarOpen()")
+    await in_bridge(page, "bridge.sidebarButton().click()")
+    await expect(page.tab.locator(gradio_dom.OPEN_SIDEBAR)).to_have_count(0 if was_open else 1)
+    assert await in_bridge(page, "bridge.isSidebarOpen()") is not was_open
+
+
+async def test_an_update_changes_the_named_properties_and_leaves_the_others(page):
+    label = page.tab.locator("#top-p")
+    await page.tab.locator("#parameters-button").click()
+    await expect(label).to_contain_text("Top-p")
+    await expect(label).to_contain_text("How many of the likely words")  # `filled` updates the description alone
+
+
+async def test_no_message_is_read_twice_and_each_block_has_its_own_direction(page, gemma):
+    gemma.answer = ["שלום\n\nHello\n\n```python\nx = 1\n```"]
+    await page.ask("Question")
+    await expect(page.answers.last).to_contain_text("x = 1")
+    assert await in_bridge(page, "bridge.messageList().querySelectorAll('[data-testid][aria-label]').length") == 0
+    assert await in_bridge(page, "document.querySelectorAll(bridge.FORCED_DIRECTION).length") == 0
+    directions = "[...bridge.messageRows()[1].querySelectorAll('p')].map((block) => getComputedStyle(block).direction)"
+    assert await in_bridge(page, directions) == ["rtl", "ltr"]
+    assert await in_bridge(page, "bridge.messageRows()[1].querySelectorAll('pre[tabindex]').length") == 1
