@@ -117,7 +117,7 @@ class ChatProcess:
             await self._ready()
         return self
 
-    async def ended(self, seconds=20):
+    async def ended(self, seconds=120):
         """Wait for the end and return the exit status."""
         async with asyncio.timeout(seconds):
             status = await self._process.wait()

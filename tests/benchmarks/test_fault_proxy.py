@@ -58,7 +58,7 @@ async def connect(proxy):
 
 @pytest.fixture(autouse=True)
 async def _patience():
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         yield
 
 

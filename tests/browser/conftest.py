@@ -23,7 +23,8 @@ ARGUMENTS = [
     "--disable-sync",
     "--no-first-run",
 ]
-expect.set_options(timeout=20_000)  # a shared machine; what fails is shown at once by -x
+TIMEOUT_MS = 60_000  # only a failure takes as long
+expect.set_options(timeout=TIMEOUT_MS)
 MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
 
 
@@ -97,7 +98,7 @@ class Profiles:
         options |= {"locale": locale, "viewport": {"width": width, "height": height}, "reduced_motion": "reduce"}
         idle = self._idle[repr(sorted(options.items()))]
         profile = idle.pop() if idle else await self._chromium.new_context(**options)
-        profile.set_default_timeout(20_000)
+        profile.set_default_timeout(TIMEOUT_MS)
         try:
             yield profile
         finally:

@@ -137,7 +137,7 @@ async def test_malformed_requests_do_not_make_the_chat_grow(chat, person, count)
 
         async def keep_asking():
             for sent in waiting:
-                responses = await exchange(chat.port, sent, seconds=2)
+                responses = await exchange(chat.port, sent, seconds=10)
                 statuses.update([response.status for response in responses] or [None])
                 failures.extend(filter(None, [wrong(sent, responses)]))
 

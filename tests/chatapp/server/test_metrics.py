@@ -270,10 +270,10 @@ class TestTheProcess:
         async with open_page(running.url) as page:
             await page.send("Something", model="gemma")
         ending = asyncio.create_task(running.end())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while "saving_what_waits" not in running.output:
                 await asyncio.sleep(0.05)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while (found := values(await scraped(f"http://127.0.0.1:{port}/metrics")))["hybrid_chat_cloud_reachable",]:
                 await asyncio.sleep(0.05)
         assert found["hybrid_chat_journal_writes",] > 0

@@ -37,7 +37,7 @@ async def test_an_address_without_a_conversation_opens_nothing(page, other_page)
 
 
 async def test_models_show_their_state_and_what_would_change_it(page):
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while (models := await page.models())["gemma"]["state"] != "ready":
             await asyncio.sleep(0.05)
     assert models["gemma"]["reason"] is None
@@ -50,7 +50,7 @@ async def test_a_model_that_stops_answering_is_shown_so_after_an_answer_failed(p
     model_server.models_reply = Reply(status=500, body={})
     model_server.script = [Reply(status=500, body={})]
     await said(page, "Hi again")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while (await page.models())["gemma"]["state"] == "ready":
             await asyncio.sleep(0.05)
 

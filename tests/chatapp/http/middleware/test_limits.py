@@ -101,7 +101,7 @@ class Streams:
         await PlainTextResponse("done")(scope, receive, send)
 
     async def are_open(self, count):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while self._begun < count:
                 await asyncio.sleep(0.01)
 
