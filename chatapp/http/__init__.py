@@ -1,1 +1,1 @@
-"""What the web needs around the page: health, headers, and not being fooled."""
+"""HTTP: the JSON API, middleware, pages without a script, static files and error responses."""

@@ -18,7 +18,7 @@ from chatapp.domain.errors import StoreUnavailable
 from chatapp.domain.sentences import Sentence
 from chatapp.http.api.account import Account, SignOut
 from chatapp.http.errors import error_response
-from chatapp.http.pages.navigation import own_page
+from chatapp.http.pages.navigation import local_page
 from chatapp.limits.guests import NewGuests
 from chatapp.userdata.merge_guest import GuestMerge
 
@@ -137,7 +137,7 @@ class AuthSetup:
         if result.problem is NOT_ALLOWED:
             link = Sentence("Sign in with another account"), SIGN_OUT_URL
         else:
-            link = Sentence("Try again"), own_page(request.scope["path"])
+            link = Sentence("Try again"), local_page(request.scope["path"])
         return error_response(
             request.scope,
             result.status,

@@ -1,4 +1,4 @@
-"""Health for load balancers and probes; neither depends on a model or on a cloud service."""
+"""The health check of load balancers and probes; it depends neither on a model nor on a cloud service."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ router = APIRouter(default_response_class=PlainTextResponse)
 
 @router.get("/healthz", include_in_schema=False)
 async def healthz() -> str:
-    """Answer while the event loop turns."""
+    """Respond while the event loop runs."""
     return "ok"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 OWN_PAGE = {"sec-fetch-site": "same-origin"}
 SECONDS = 60  # every address answers at once; a busy machine may need longer
-ANY = {"asked_version": "0", "path": "js/main.js", "size": "192", "ext": "ts"}
+ANY = {"requested_version": "0", "path": "js/main.js", "size": "192", "ext": "ts"}
 
 
 @dataclass(frozen=True)

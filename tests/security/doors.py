@@ -76,7 +76,7 @@ ONE = "/conversations/{conversation_id}"
 
 OWN: dict[tuple[str, str], Door] = {
     ("GET", "/healthz"): public(),
-    ("GET", "/page/{asked_version}/{path:path}"): public(),
+    ("GET", "/page/{requested_version}/{path:path}"): public(),
     # What a page needs, and lists: of the person who asks.
     ("GET", "/state"): person("conversation={conversation}", shows=True),
     ("GET", "/models"): person(),

@@ -55,7 +55,7 @@ def test_the_first_part_holds_what_the_scripts_say_that_a_page_loads_at_first():
     for name in page_files.first_scripts():
         for text in re.findall(rf"\bt\(\s*{STRING}", page_files.text(name)):
             assert json.loads(f'"{text}"') in first, name
-    assert set(page_files.FIRST_SAID) <= first.keys()
+    assert set(page_files.FIRST_SERVER_SENTENCES) <= first.keys()
 
 
 def test_a_panels_script_is_not_loaded_at_first():
