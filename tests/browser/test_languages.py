@@ -236,8 +236,8 @@ async def _every_panel_fits(page):
 
 
 async def test_what_goes_wrong_in_a_stream_is_said_in_the_readers_language(open_chat, chat, gemma):
-    template = "The chat is restarting. Nothing was sent; send again in a moment."
-    line = json.dumps({"error": {"text": template, "template": template, "values": {}}})
+    template = "{model} has crashed. Try again."
+    line = json.dumps({"error": {"text": "", "template": template, "values": {"model": {"text": "Gemma"}}}})
     page = await open_chat(chat.url, locale="he-IL")
     await page.send("Question")
     await expect(page.answers).to_have_count(1)
@@ -248,4 +248,5 @@ async def test_what_goes_wrong_in_a_stream_is_said_in_the_readers_language(open_
 
     await page.tab.route("**/events*", fail)
     await page.reload()
-    await expect(page.refusal).to_have_text(words("he")(template))
+    await expect(page.refusal).to_have_text(words("he")(template).replace("{model}", "\u2068Gemma\u2069"))
+    assert await page.direction(page.refusal) == "rtl"  # although the sentence begins with a Latin name

@@ -95,7 +95,7 @@ async def test_code_says_its_language_and_is_copied_on_its_own(page, gemma):
 async def test_under_an_answer_stands_how_it_came_about(page):
     await page.ask("First")
     await expect(page.writers).to_have_text(["Gemma3 12b it"])
-    for fact in ("tokens", "first token after", "on this chat's server"):
+    for fact in ("Tokens", "first token after", "on this chat's server"):
         await expect(page.facts).to_contain_text(fact)
 
 
