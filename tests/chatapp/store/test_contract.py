@@ -1095,22 +1095,28 @@ def newest(known: dict[str, Message], messages: list[Message]) -> dict[str, Mess
     return known
 
 
-@pytest.mark.parametrize(
-    "place",
-    ADAPTERS.values(),
-    ids=ADAPTERS,
-    indirect=True,
+EXAMPLES = pytest.mark.parametrize(
+    "examples", [pytest.param(6, id="short"), pytest.param(25, id="long", marks=pytest.mark.long)]
 )
-@pytest.mark.slow
-def test_any_history_of_calls_leaves_what_a_model_of_it_in_memory_holds(place):
+
+
+def run_any_history(place: Place, examples: int) -> None:
+    """Run sequences of calls, the same ones everywhere, against the model of the store."""
     run_state_machine_as_test(
         lambda: AnyHistory(place),
         settings=settings(
-            max_examples=25,
+            max_examples=examples,
             stateful_step_count=20,
             deadline=None,
-            derandomize=True,  # the same examples everywhere
+            derandomize=True,
             database=None,
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+@EXAMPLES
+@pytest.mark.parametrize("place", ADAPTERS.values(), ids=ADAPTERS, indirect=True)
+@pytest.mark.slow
+def test_any_sequence_of_calls_leaves_what_the_model_holds(place, examples):
+    run_any_history(place, examples)

@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, settings
-from hypothesis.stateful import run_state_machine_as_test
 from structlog.testing import capture_logs
 
 from chatapp.domain import conversation as conversations
@@ -32,7 +30,7 @@ from chatapp.store.journal import overlay as journal_overlay
 from chatapp.store.journal import rows as journal_rows
 from chatapp.store.sqlite import writer as sqlite_writer
 from tests.chatapp.store.conftest import JournaledPlace, a_conversation, a_message
-from tests.chatapp.store.test_contract import AnyHistory, list_all
+from tests.chatapp.store.test_contract import EXAMPLES, list_all, run_any_history
 from tests.fakes.stores import READS, FakeCloud, refusing
 
 if TYPE_CHECKING:
@@ -1060,20 +1058,11 @@ class UnreliablePlace(JournaledPlace):
         return await super().open(cloud)
 
 
+@EXAMPLES
 @pytest.mark.slow
-def test_any_history_of_calls_over_an_unreliable_cloud_leaves_what_a_model_of_it_holds(tmp_path, monkeypatch):
-    monkeypatch.setattr(journal_asking, "PATIENCE_S", 60)  # reads are to show what the cloud holds
-    run_state_machine_as_test(
-        lambda: AnyHistory(UnreliablePlace(tmp_path)),
-        settings=settings(
-            max_examples=25,
-            stateful_step_count=20,
-            deadline=None,
-            derandomize=True,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+def test_any_sequence_of_calls_over_an_unreliable_cloud_leaves_what_the_model_holds(tmp_path, monkeypatch, examples):
+    monkeypatch.setattr(journal_asking, "PATIENCE_S", 60)  # reads must return what the cloud holds
+    run_any_history(UnreliablePlace(tmp_path), examples)
 
 
 # Images

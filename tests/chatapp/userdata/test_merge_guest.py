@@ -9,6 +9,7 @@ import pytest
 from chatapp.domain.conversation import GenerationParameters, Image, MessageStatus, Persona, Profile, Role, now_ms
 from chatapp.domain.errors import ConversationBusy, ConversationNotFound, StoreUnavailable
 from chatapp.store import Consistency
+from chatapp.store.journal import asking as cloud_reads
 from chatapp.store.journal.store import JournaledStore
 from chatapp.store.sqlite.store import SQLiteStore
 from chatapp.store.temporary.router import StoreRouter
@@ -268,7 +269,8 @@ async def test_the_original_is_deleted_only_when_the_copy_is_in_the_cloud(journa
 
 
 @pytest.mark.slow  # until it is given up
-async def test_while_the_cloud_is_away_nothing_moves_and_what_was_last_seen_is_not_believed(journaled):
+async def test_a_merge_reads_the_cloud_and_never_the_cache(journaled, monkeypatch):
+    monkeypatch.setattr(cloud_reads, "PATIENCE_S", 0.02)
     store, cloud = journaled
     conversation = a_conversation()
     await store.create(GUEST, conversation, a_message("first"))
@@ -279,7 +281,7 @@ async def test_while_the_cloud_is_away_nothing_moves_and_what_was_last_seen_is_n
     cloud.down = True
     with pytest.raises(StoreUnavailable):
         await GuestMerge(store, Turns()).merge(GUEST, ANA)
-    cloud.down, cloud.latency = False, 0.6  # longer than anybody waits who has something else to show
+    cloud.down, cloud.latency = False, 0.05  # slower than a read waits that can return the cache
     moved = await GuestMerge(store, Turns()).merge(GUEST, ANA)
     cloud.latency = 0
     assert (await store.messages(ANA, moved[conversation.id], consistency=Consistency.STRICT))[-1] == late
