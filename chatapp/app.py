@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from chatapp.config.settings import InvalidSettings
 from chatapp.conversations.service import Conversations
 from chatapp.domain.errors import StoreUnavailable
-from chatapp.domain.images import Pictures
+from chatapp.domain.images import ImageDecoder
 from chatapp.domain.sentences import Sentence
 from chatapp.generation.queue import TurnLimits
 from chatapp.generation.runner import TurnRunner
@@ -97,7 +97,7 @@ async def create_app(settings: Settings, *, with_page: bool = True) -> FastAPI:
             catalog=catalog,
             turns=turns,
             conversations=conversations,
-            pictures=Pictures(settings.max_images),
+            pictures=ImageDecoder(settings.max_images),
         )
         app.state.catalog = catalog
         app.state.turns = turns

@@ -1,4 +1,4 @@
-"""A person's conversations: listed, renamed, pinned, archived, and deleted in a way that can be undone for a moment."""
+"""Use cases on stored conversations: list, search, rename, pin, archive, rate, and delete with undo."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 UNDO_SECONDS = 10.0
 LONGEST_TITLE = 200  # characters
-MOST_LOOKS = 10  # at pages of the store's list, for one page of this one
+MOST_STORE_PAGES = 10  # read for one page of this list
 
 log = structlog.get_logger(__name__)
 
 
 class Conversations:
-    """What people do with conversations besides talking in them.
+    """Manages a user's conversations.
 
-    A deleted conversation is marked and gone for everybody who asks; it goes for good ``undo_seconds`` later, or, where
-    the chat was killed meanwhile, when its owner's conversations are listed again.
+    Deleting marks a conversation, which hides it from every read; it is purged ``undo_seconds`` later, or, if the
+    process ended in between, when the owner's conversations are listed after that time.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Conversations:
     ) -> Page[Conversation]:
         """List conversations, the last updated first: the archived ones, or those neither archived nor pinned."""
         found: list[Conversation] = []
-        for _ in range(MOST_LOOKS):
+        for _ in range(MOST_STORE_PAGES):
             page = await self._store.conversations(user, limit=limit, cursor=cursor)
             for one in page.items:
                 if one.deleted_ms:
@@ -73,7 +73,7 @@ class Conversations:
         return [one for one in await self._store.pinned(user) if not (one.archived or one.deleted_ms)]
 
     async def search(self, user: str, text: str, *, cursor: str | None = None) -> Page[Hit]:
-        """Find conversations by their words."""
+        """Search conversations by their text."""
         if not text.strip():
             return Page([], None)
         page = await self._store.search(user, clean_text(text), cursor=cursor)
@@ -103,18 +103,18 @@ class Conversations:
         return await self._changed(user, conversation_id, title=title)
 
     async def pin(self, user: str, conversation_id: str, *, pinned: bool) -> Conversation:
-        """Keep a conversation at the top of the list, or no longer."""
+        """Pin a conversation to the top of the list, or unpin it."""
         return await self._changed(user, conversation_id, pinned=pinned)
 
     async def archive(self, user: str, conversation_id: str, *, archived: bool) -> Conversation:
-        """Take a conversation out of the list, or put it back."""
+        """Archive a conversation, or unarchive it."""
         return await self._changed(user, conversation_id, archived=archived)
 
     async def switch(self, user: str, conversation_id: str, message_id: str) -> Conversation:
-        """Show the branch that goes through a message; "" shows the newest.
+        """Select the branch that contains a message; "" selects the newest.
 
         Raises:
-            ConversationBusy: an answer is being written, which would be out of sight.
+            ConversationBusy: an answer is being generated, which the switch would hide.
             ConversationNotFound: there is no such message.
         """
         if self._turns.is_busy(user, conversation_id):
@@ -124,10 +124,10 @@ class Conversations:
         return await self._changed(user, conversation_id, branch=message_id)
 
     async def rate(self, user: str, conversation_id: str, message_id: str, feedback: Feedback) -> None:
-        """Keep what the person thinks of an answer.
+        """Store the user's rating of an answer.
 
         Raises:
-            ConversationBusy: it is still being written.
+            ConversationBusy: the answer is still being generated.
             ConversationNotFound: there is no such answer.
         """
         await self.open(user, conversation_id, consistency=Consistency.CACHED)
@@ -141,12 +141,12 @@ class Conversations:
             await self._store.append(user, conversation_id, rated)
 
     async def image(self, user: str, conversation_id: str, image_id: str) -> Image:
-        """Return a picture of a question."""
+        """Return an image of a question."""
         await self.open(user, conversation_id, consistency=Consistency.CACHED)
         return await self._store.image(user, conversation_id, image_id)
 
     async def delete(self, user: str, conversation_id: str) -> None:
-        """Delete a conversation; for a moment that can be undone. An answer that is being written in it ends first."""
+        """Stop the running answer of a conversation, then delete it; `restore` can undo that for a while."""
         await self._turns.stop(user, conversation_id)
         await self._changes.change(
             user,
@@ -160,7 +160,7 @@ class Conversations:
         """Undo a deletion.
 
         Raises:
-            ConversationNotFound: it is too late.
+            ConversationNotFound: the conversation is purged already.
         """
         restored = await self._changes.change(
             user, conversation_id, lambda one: dataclasses.replace(one, deleted_ms=0), deleted_too=True
@@ -170,14 +170,14 @@ class Conversations:
         return restored
 
     async def aclose(self) -> None:
-        """Purge no more; what is marked goes when its owner's conversations are listed again."""
+        """Cancel the scheduled purges; a later listing purges the marked conversations."""
         purges = list(self._purges.values())
         for purge in purges:
             purge.cancel()
         await asyncio.gather(*purges, return_exceptions=True)
 
     async def _changed(self, user: str, conversation_id: str, **fields: object) -> Conversation:
-        # Fresh: another copy of the chat may have changed something else of it meanwhile.
+        # LATEST: another replica may have changed other fields.
         return await self._changes.change(
             user,
             conversation_id,

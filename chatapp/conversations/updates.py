@@ -1,4 +1,4 @@
-"""Changes of what is known of a conversation: one after the other, each on what the one before left."""
+"""Serialized updates of conversations: each one starts from the result of the one before."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class ConversationUpdates:
-    """Changes conversations; a store replaces them whole, so that two changes at once would undo each other."""
+    """Updates conversations one at a time: a store replaces all fields, so concurrent updates would undo each other."""
 
     def __init__(self, store: ConversationStore) -> None:
         self._store = store
@@ -32,11 +32,11 @@ class ConversationUpdates:
         consistency: Consistency = Consistency.CACHED,
         deleted_too: bool = False,
     ) -> Conversation:
-        """Store what ``change`` makes of a conversation, if that is another, and return it.
+        """Apply ``change`` to a conversation, store the result if it differs, and return it.
 
         Raises:
-            ConversationNotFound: the user has no such conversation, or it is deleted and ``deleted_too`` is not set.
-            StoreUnavailable: it was not changed.
+            ConversationNotFound: the user has no such conversation, or it is deleted and ``deleted_too`` is False.
+            StoreUnavailable: nothing was changed.
         """
         async with self._lock(user, conversation_id):
             before = await self.get(user, conversation_id, consistency=consistency, deleted_too=deleted_too)
@@ -56,7 +56,7 @@ class ConversationUpdates:
         """Return a conversation.
 
         Raises:
-            ConversationNotFound: there is none, or it is deleted and ``deleted_too`` is not set.
+            ConversationNotFound: there is none, or it is deleted and ``deleted_too`` is False.
         """
         conversation = await self._store.conversation(user, conversation_id, consistency=consistency)
         if conversation.deleted_ms and not deleted_too:

@@ -1,4 +1,4 @@
-"""The neutral format of a conversation: what is stored, shown and translated by every model adapter."""
+"""The domain model of a conversation, independent of stores, models and HTTP."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ class Role(StrEnum):
 
 
 class MessageStatus(StrEnum):
-    """Where a message is in its life; only an answer is ever anything but ``COMPLETE``."""
+    """The state of a message; a question is always ``COMPLETE``."""
 
     STREAMING = "streaming"
     COMPLETE = "complete"
-    STOPPED = "stopped"  # by the person
-    INTERRUPTED = "interrupted"  # by the app's end
+    STOPPED = "stopped"  # by the user
+    INTERRUPTED = "interrupted"  # by the end of the process
     ERROR = "error"
 
 
 class Feedback(StrEnum):
-    """What the person thinks of an answer."""
+    """The user's rating of an answer."""
 
     NONE = ""
     UP = "up"
@@ -42,7 +42,7 @@ class Feedback(StrEnum):
 
 
 class Place(StrEnum):
-    """Where a model runs, which is where the words go."""
+    """Where a model runs."""
 
     UNKNOWN = ""
     OWN_GPUS = "own-gpus"  # in the deployment that the chat belongs to
@@ -69,13 +69,13 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """A picture that belongs to a question.
+    """An image of a question.
 
     Attributes:
         id: unique, made by the app.
         media_type: ``image/jpeg``, ``image/png`` or ``image/webp``.
         width: pixels, as ``height``.
-        data: the file's bytes; empty in the messages that a store lists, which gives them on their own.
+        data: the file's bytes; empty in messages that a store lists.
     """
 
     id: str
@@ -102,9 +102,9 @@ class Message:
         follows: id of the message before it, "" for a first one; two that follow the same one are versions. None where
             it was stored before there were versions: it follows the one before it in order.
         images: what was sent with a question.
-        feedback: what the person thinks of an answer.
+        feedback: the user's rating of an answer.
         place: where the model ran.
-        instead_of: id of the chosen model, where another one answered because that was not ready.
+        instead_of: id of the chosen model, if a fallback answered because it was not ready.
         temperature: what the answer was asked for with.
         seconds: from the request to the end of the answer.
         cost: of the answer, in US dollars; None where the model has no price.
@@ -135,13 +135,13 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversation:
-    """What is known of a conversation besides its messages; times in milliseconds since the epoch.
+    """A conversation without its messages; times in milliseconds since the epoch.
 
     Attributes:
         persona: id of the persona whose instructions ``system_prompt`` began as, "" for none.
         branch: id of a message that what is shown goes through; beneath it, and everywhere without it, the newest
             version is shown.
-        deleted_ms: when it was deleted, 0 if it was not; it goes for good once that can no longer be undone.
+        deleted_ms: when it was deleted, 0 if it was not; it is purged once the deletion can no longer be undone.
     """
 
     id: str
@@ -196,7 +196,7 @@ class GenerationParameters:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Persona:
-    """Somebody whom a model plays: instructions under a name, made by the person who uses them."""
+    """Named instructions for a model, written by the user."""
 
     id: str
     name: str
@@ -205,7 +205,7 @@ class Persona:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """What the chat remembers of a person besides the conversations.
+    """A user's settings and personas.
 
     Attributes:
         parameters: as they were last set, without a system prompt; None while they are the defaults.

@@ -1,4 +1,4 @@
-"""What can go wrong, as a small family: each error carries the sentence a person sees.
+"""Domain errors: each one has the sentence that the user sees.
 
 ``str(error)`` is written for the person at the page: what happened, why, and what to do. ``detail`` is for the log
 (status codes, the server's own words) and may never hold text of a conversation, a key or a token.
@@ -42,7 +42,7 @@ class UnknownModel(ChatError):
 
 
 class ConversationNotFound(ChatError):
-    """There is no such conversation for this user (never says whether somebody else has it)."""
+    """There is no such conversation for this user (it never reveals whether another user has it)."""
 
     def __init__(self, *, detail: str = "") -> None:
         super().__init__(
@@ -116,7 +116,7 @@ class WrittenElsewhere(ChatError):
 
 
 class ProfileChanged(ChatError):
-    """What is remembered of the person was changed meanwhile, on another page or device."""
+    """The profile was changed meanwhile, on another page or device."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -160,7 +160,7 @@ class ContextTooLong(ModelError):
 
 
 class CannotSee(InvalidMessage, ModelError):
-    """There are pictures, and the model sees none."""
+    """There are images, and the model supports none."""
 
     def __init__(self, model: str, *, detail: str = "") -> None:
         super().__init__(
@@ -173,7 +173,7 @@ class CannotSee(InvalidMessage, ModelError):
 
 
 class TooManyImages(InvalidMessage, ModelError):
-    """There are more pictures than the model takes at once.
+    """There are more images than the model accepts at once.
 
     Attributes:
         most: how many it takes, None when it did not say.

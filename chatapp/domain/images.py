@@ -1,7 +1,6 @@
-"""Pictures as people send them, made into what is stored and shown to models: small, upright, and without secrets.
+"""Uploaded images, re-encoded for storage and models: small, upright, and without metadata.
 
-A picture is decoded and encoded anew: whatever else was in its file (where it was taken, by whom, a program in
-disguise) is gone.
+An image is decoded and encoded again, which removes everything else in its file (location, author, hidden programs).
 """
 
 from __future__ import annotations
@@ -32,8 +31,8 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
 QUALITIES = (88, 75, 60, 40)
 
 
-class Pictures:
-    """Takes pictures, one at a time: each may need 200 MB for a moment.
+class ImageDecoder:
+    """Decodes images one at a time: each may need 200 MB for a moment.
 
     Args:
         most: how many a message may have.
@@ -44,10 +43,10 @@ class Pictures:
         self._one_at_a_time = asyncio.Semaphore(1)
 
     async def decoded(self, sent: Sequence[str]) -> tuple[Image, ...]:
-        """Return the pictures of which these are the files in base64.
+        """Return the images of these base64-encoded files.
 
         Raises:
-            InvalidMessage: there are too many, or one is none, or too large.
+            InvalidMessage: there are too many, or one is invalid or too large.
         """
         if len(sent) > self.most:
             raise InvalidMessage(
@@ -61,10 +60,10 @@ class Pictures:
 
 
 def decoded(data: str) -> Image:
-    """Return the picture of which this is the file in base64.
+    """Return the image of a base64-encoded file.
 
     Raises:
-        InvalidMessage: it is none, or too large.
+        InvalidMessage: it is invalid or too large.
     """
     if len(data) > MOST_SENT_BYTES * 4 // 3 + 4:
         raise InvalidMessage(
@@ -111,7 +110,7 @@ def _scaled(file: bytes) -> Image:
             )
         )
     picture.draft("RGB", (LONGEST_SIDE, LONGEST_SIDE))  # a JPEG is decoded no larger than need be
-    with suppress(Exception):  # a damaged note of how the camera was held is no reason to refuse the picture
+    with suppress(Exception):  # invalid EXIF orientation is no reason to refuse the image
         picture = ImageOps.exif_transpose(picture)
     picture = _on_white(picture)
     picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Picture.Resampling.LANCZOS)
@@ -129,7 +128,7 @@ def _scaled(file: bytes) -> Image:
 
 
 def _on_white(picture: Picture.Image) -> Picture.Image:
-    """Return the picture in plain colours, what was transparent as white; of a moving one, its first frame."""
+    """Return the image in RGB, with transparency as white; of an animation, the first frame."""
     if picture.mode == "RGB":
         return picture
     if picture.has_transparency_data:

@@ -1,4 +1,4 @@
-"""A conversation as a tree: messages that follow the same one are versions of each other, and one path is shown."""
+"""A conversation as a tree: messages with the same parent are versions of each other, and one path is shown."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class MessageTree:
-    """The messages of a conversation by what they follow.
+    """The messages of a conversation as a tree; ``follows`` is the id of the parent.
 
-    What was stored before there were versions follows the one before it. What follows a message that is not there any
-    more, which has expired, begins a path; so does what claims to follow a later one, as only a damaged import can.
+    A message stored before there were versions has the message before it as its parent. A message whose parent is gone
+    (expired) begins a path; so does one whose parent is later, as only a damaged import can have.
 
     Args:
         messages: by ``(created_ms, id)``.

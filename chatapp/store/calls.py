@@ -1,4 +1,4 @@
-"""The calls of a store that are under way, and the end of taking more."""
+"""Counting a store's calls in progress, so that closing can wait for them."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ CLOSED = Sentence("The chat is shutting down. Nothing was changed. Start it and 
 
 
 class Calls:
-    """Counts calls, so that a store that closes can wait for those that it accepted.
+    """Counts calls in progress; a store that closes waits for them.
 
     Attributes:
-        closing: set once; no call is accepted from then on.
+        closing: once it is set, no call is accepted.
     """
 
     def __init__(self) -> None:
         self.closing = False
-        self._under_way = 0
+        self._in_progress = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
     @contextmanager
     def one(self) -> Iterator[None]:
-        """Hold the place of one call.
+        """Count one call.
 
         Raises:
             StoreUnavailable: the store is closing.
         """
         if self.closing:
             raise StoreUnavailable(CLOSED)
-        self._under_way += 1
+        self._in_progress += 1
         self._idle.clear()
         try:
             yield
         finally:
-            self._under_way -= 1
-            if not self._under_way:
+            self._in_progress -= 1
+            if not self._in_progress:
                 self._idle.set()
 
     async def finish(self) -> None:
-        """Wait until no call is under way."""
+        """Wait until no call is in progress."""
         await self._idle.wait()

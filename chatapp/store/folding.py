@@ -1,8 +1,8 @@
-"""Text as a search compares it: whoever looks for a word need not spell it as whoever wrote it.
+"""Text folding for search: a query matches however the word is spelled.
 
 Upper and lower case, Latin accents, Hebrew points, Arabic vowels and tatweel, the forms of alef, ya and ta marbuta,
 Hebrew final letters, wide forms and kinds of quotes make no difference. Each character is folded on its own, so that a
-place in the folded text can be found in the text.
+position in the folded text can be mapped to one in the text.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LETTERS = {
     **dict.fromkeys("׳‘’‚′", "'"),
     **dict.fromkeys("״“”„«»″", '"'),
 }
-# Marks that may be there or not, and what cannot be seen. Those of other scripts, such as vowels of Hindi, stay.
+# Optional marks and invisible characters. Marks of other scripts, such as Hindi vowels, stay.
 _LEFT_OUT = (
     *(range(0x300, 0x370), range(0x591, 0x5BE), range(0x5BF, 0x5C0), range(0x5C1, 0x5C3), range(0x5C4, 0x5C6)),
     *(range(0x5C7, 0x5C8), range(0x610, 0x61D), range(0x640, 0x641), range(0x64B, 0x660), range(0x670, 0x671)),
@@ -32,7 +32,7 @@ _CHUNK = 4096
 
 
 class _Folded(dict[int, str]):
-    """What each character is folded to, found out when it first occurs."""
+    """The folded form of each character, computed at its first use."""
 
     def __missing__(self, code: int) -> str:
         apart = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", chr(code)).casefold())
@@ -45,7 +45,7 @@ _FOLDED = _Folded()
 
 
 def fold(text: str) -> str:
-    """Return a text as a search compares it."""
+    """Return the folded form of a text."""
     return text.lower() if text.isascii() else text.translate(_FOLDED)
 
 

@@ -1,4 +1,4 @@
-"""Searching where the place itself cannot: by reading, a bounded part at a time, and remembering what was read."""
+"""Search for stores without full-text search: reads a bounded number of messages per call and caches them."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
     from chatapp.domain.conversation import Conversation, Message
 
-MOST_MESSAGES = 2_000  # read in one call, with those of the conversation that was begun
+MOST_MESSAGES = 2_000  # read in one call; the last conversation is read to its end
 MOST_SECONDS = 3.0
-LIST_SECONDS = 30.0  # how long a part of the list is remembered: what another copy of the chat wrote is then found too
-TEXT_SECONDS = 600.0  # the same of a conversation, which another copy may change without moving it in the list
-REMEMBERED_BYTES = 32_000_000
+LIST_SECONDS = 30.0  # how long a page of the list is cached: the delay until other replicas' writes are found
+TEXT_SECONDS = 600.0  # how long texts are cached: another replica may change them without moving the conversation
+CACHE_BYTES = 32_000_000
 
 
 class Readable(Protocol):
@@ -40,15 +40,15 @@ class Readable(Protocol):
 
 
 class _Text(NamedTuple):
-    """A message as it is searched."""
+    """The searchable text of a message."""
 
     message_id: str
     text: str
     folded: str
 
 
-class _Remembered(NamedTuple):
-    """What was read: texts of a conversation, the newest first, or a page of a list."""
+class _CacheEntry(NamedTuple):
+    """Texts of a conversation, the newest first, or a page of a list."""
 
     read_at: float  # by the monotonic clock
     version: int  # updated_ms of a conversation
@@ -58,37 +58,37 @@ class _Remembered(NamedTuple):
 
 @dataclass(eq=False, slots=True)
 class _Reading:
-    """A read under way; ``is_current`` while nothing that it reads is written here."""
+    """A read in progress; ``is_current`` until this process writes what it reads."""
 
     name: tuple[str, ...]
     is_current: bool = True
 
 
 class Scan:
-    """Searches by reading conversations, the last updated first, until a page of hits is full or enough was read.
+    """Searches by reading conversations, the last updated first, until a page of hits is full or a limit is reached.
 
-    What was read is remembered, so that the next letter of a word reads nothing. A call that has read `MOST_MESSAGES`,
-    or taken `MOST_SECONDS`, returns what it has with a cursor from which the next one goes on.
+    Reads are cached, so that a search with one more letter reads nothing. A call that has read `MOST_MESSAGES` or taken
+    `MOST_SECONDS` returns its hits with a cursor that continues the search.
 
     Args:
-        place: what is searched; it says by `wrote` what changed here.
-        most_bytes: for what is remembered, about.
+        store: what is searched; it reports its writes with `wrote`.
+        most_bytes: approximate size of the cache.
     """
 
-    def __init__(self, place: Readable, *, most_bytes: int = REMEMBERED_BYTES) -> None:
-        self._place = place
+    def __init__(self, store: Readable, *, most_bytes: int = CACHE_BYTES) -> None:
+        self._store = store
         self._most_bytes = most_bytes
         self._bytes = 0
-        self._remembered: OrderedDict[tuple[str, ...], _Remembered] = OrderedDict()
-        self._readings: set[_Reading] = set()
+        self._cache: OrderedDict[tuple[str, ...], _CacheEntry] = OrderedDict()
+        self._reads: set[_Reading] = set()
 
     def wrote(self, user: str, conversation_id: str) -> None:
-        """Forget what is not so any more: a conversation was written, or deleted, and the list has another order."""
+        """Drop cached reads after a conversation was written or deleted, which also changes the order of the list."""
         messages, lists = ("messages", user, conversation_id), ("list", user)
-        self._forget(messages)
-        for name in [name for name in self._remembered if name[:2] == lists]:
-            self._forget(name)
-        for reading in self._readings:
+        self._drop(messages)
+        for name in [name for name in self._cache if name[:2] == lists]:
+            self._drop(name)
+        for reading in self._reads:
             if reading.name == messages or reading.name[:2] == lists:
                 reading.is_current = False
 
@@ -118,60 +118,58 @@ class Scan:
 
     async def _list(self, user: str, cursor: str | None) -> Page[Conversation]:
         name = "list", user, cursor or ""
-        if (known := self._known(name, 0, LIST_SECONDS)) and isinstance(known.what, Page):
-            return known.what
+        if (cached := self._cached(name, 0, LIST_SECONDS)) and isinstance(cached.what, Page):
+            return cached.what
         with self._reading(name) as reading:
-            page = await self._place.conversations(user, limit=MAX_PAGE, cursor=cursor)
+            page = await self._store.conversations(user, limit=MAX_PAGE, cursor=cursor)
         if reading.is_current:
-            self._remember(name, 0, 600 * (1 + len(page.items)), page)
+            self._put(name, 0, 600 * (1 + len(page.items)), page)
         return page
 
     async def _texts(self, user: str, conversation: Conversation) -> tuple[Sequence[_Text], int]:
-        """Return the texts of a conversation, the newest first, and how many had to be read."""
+        """Return the texts of a conversation, the newest first, and how many messages were read for it."""
         name = "messages", user, conversation.id
-        known = self._known(name, conversation.updated_ms, TEXT_SECONDS)
-        if known and not isinstance(known.what, Page):
-            return known.what, 0
+        cached = self._cached(name, conversation.updated_ms, TEXT_SECONDS)
+        if cached and not isinstance(cached.what, Page):
+            return cached.what, 0
         with self._reading(name) as reading:
             try:
-                messages = await self._place.messages(user, conversation.id, consistency=Consistency.CACHED)
+                messages = await self._store.messages(user, conversation.id, consistency=Consistency.CACHED)
             except ConversationNotFound:  # deleted meanwhile
                 return [], 1
             texts = await asyncio.to_thread(_folded, messages)
-        # An answer that is being written changes without moving its conversation.
+        # An answer that is being generated changes without moving its conversation.
         if reading.is_current and not any(message.status == "streaming" for message in messages):
             size = 600 + sum(200 + 2 * len(one.text) + 2 * len(one.folded) for one in texts)
-            self._remember(name, conversation.updated_ms, size, texts)
+            self._put(name, conversation.updated_ms, size, texts)
         return texts, len(messages)
 
     @contextmanager
     def _reading(self, name: tuple[str, ...]) -> Iterator[_Reading]:
         reading = _Reading(name)
-        self._readings.add(reading)
+        self._reads.add(reading)
         try:
             yield reading
         finally:
-            self._readings.discard(reading)
+            self._reads.discard(reading)
 
-    def _known(self, name: tuple[str, ...], version: int, seconds: float) -> _Remembered | None:
-        known = self._remembered.get(name)
-        if known is None or known.version != version or time.monotonic() - known.read_at > seconds:
+    def _cached(self, name: tuple[str, ...], version: int, seconds: float) -> _CacheEntry | None:
+        cached = self._cache.get(name)
+        if cached is None or cached.version != version or time.monotonic() - cached.read_at > seconds:
             return None
-        self._remembered.move_to_end(name)
-        return known
+        self._cache.move_to_end(name)
+        return cached
 
-    def _remember(
-        self, name: tuple[str, ...], version: int, size: int, what: Sequence[_Text] | Page[Conversation]
-    ) -> None:
-        self._forget(name)
-        self._remembered[name] = _Remembered(time.monotonic(), version, size, what)
+    def _put(self, name: tuple[str, ...], version: int, size: int, what: Sequence[_Text] | Page[Conversation]) -> None:
+        self._drop(name)
+        self._cache[name] = _CacheEntry(time.monotonic(), version, size, what)
         self._bytes += size
         while self._bytes > self._most_bytes:
-            self._forget(next(iter(self._remembered)))
+            self._drop(next(iter(self._cache)))
 
-    def _forget(self, name: tuple[str, ...]) -> None:
-        if known := self._remembered.pop(name, None):
-            self._bytes -= known.size
+    def _drop(self, name: tuple[str, ...]) -> None:
+        if cached := self._cache.pop(name, None):
+            self._bytes -= cached.size
 
 
 def _folded(messages: Iterable[Message]) -> list[_Text]:

@@ -1,4 +1,4 @@
-"""What a search shows of a text: the words around the first place where it was found."""
+"""Snippets of search results: the text around the first match."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _JOINER = "\u200d"
 
 
 class Snippet(NamedTuple):
-    """A part of a text, as it was written; "…" stands where the text goes on."""
+    """A part of a text as it was written, with "…" where the text continues."""
 
     before: str
     match: str
@@ -34,35 +34,35 @@ def has_all(folded: str, words: list[str]) -> bool:
 
 
 def snippet(text: str, words: list[str]) -> Snippet:
-    """Return the surroundings of the first of the words in a text, cut between what people see as characters."""
+    """Return the text around the first match of any of the words, cut between graphemes."""
     folded = fold(text)
-    places = [(place, -len(word)) for word in words if (place := folded.find(word)) >= 0]
-    place, length = min(places, default=(0, 0))
-    start = unfolded(text, place)
-    end = unfolded(text, place - length - 1) + 1 if length else start
+    matches = [(index, -len(word)) for word in words if (index := folded.find(word)) >= 0]
+    index, length = min(matches, default=(0, 0))
+    start = unfolded(text, index)
+    end = unfolded(text, index - length - 1) + 1 if length else start
     start, end = _back(text, start), _on(text, min(end, len(text)))
     first, last = _on(text, max(start - AROUND, 0)), _back(text, min(end + AROUND, len(text)))
     before, after = text[first:start], text[end:last]
     return Snippet("…" * (first > 0) + before, text[start:end], after + "…" * (last < len(text)))
 
 
-def _back(text: str, place: int) -> int:
-    """Return the last place before or at this one where a character begins, as people see characters."""
-    while 0 < place < len(text) and not _begins(text, place):
-        place -= 1
-    return place
+def _back(text: str, index: int) -> int:
+    """Return the index of the last grapheme that begins at or before this one."""
+    while 0 < index < len(text) and not _begins(text, index):
+        index -= 1
+    return index
 
 
-def _on(text: str, place: int) -> int:
-    """Return the first place after or at this one where a character begins."""
-    while 0 < place < len(text) and not _begins(text, place):
-        place += 1
-    return place
+def _on(text: str, index: int) -> int:
+    """Return the index of the first grapheme that begins at or after this one."""
+    while 0 < index < len(text) and not _begins(text, index):
+        index += 1
+    return index
 
 
-def _begins(text: str, place: int) -> bool:
-    """Return whether a character begins here: the rules of Unicode's annex 29 that matter, without its tables."""
-    last, this = text[place - 1], text[place]
+def _begins(text: str, index: int) -> bool:
+    """Return whether a grapheme begins here: the common rules of Unicode's annex 29, without its tables."""
+    last, this = text[index - 1], text[index]
     if last == "\r" and this == "\n":
         return False
     if unicodedata.category(this) in ("Mn", "Mc", "Me") or this == _JOINER or "\U0001f3fb" <= this <= "\U0001f3ff":
@@ -71,7 +71,7 @@ def _begins(text: str, place: int) -> bool:
         return False
     if _is_region(this):
         flags = 0
-        while flags < place and _is_region(text[place - 1 - flags]):
+        while flags < index and _is_region(text[index - 1 - flags]):
             flags += 1
         return flags % 2 == 0
     if "\u1160" <= this <= "\u11ff":  # Korean vowels and final consonants that are written apart

@@ -1,4 +1,4 @@
-"""What adapters do to values: text that can be stored, the newest of several revisions, a position as a cursor."""
+"""Helpers that store adapters share: storable text, revisions, cursors, size limits."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ MAX_HITS = 50  # conversations that a search found
 MAX_PINNED = 100
 BEGINNING = 2**63 - 1, ""
 # UTF-8 bytes of text in one write to Firestore, which is all or nothing: the emulator takes requests of 4 MiB,
-# Firestore of 10. Whoever accepts a write for it refuses what it would refuse for good.
+# Firestore of 10. The journal refuses what Firestore would refuse permanently.
 WRITE_BYTES = 4_000_000
-# A document of Firestore holds 1 MiB: an image is one, and so is a profile. Every place has this limit, so that what is
-# in one can be moved to any other.
+# A Firestore document holds 1 MiB: an image is one document, and so is a profile. Every store has this limit, so that
+# data can move from any store to any other.
 IMAGE_BYTES = 900_000
 PROFILE_BYTES = 900_000
 UNREACHABLE = Sentence("The chat history is unavailable. Try again in a moment; nothing is stored twice.")
 
 
 def storable(text: str) -> str:
-    """Join the halves of surrogate pairs and replace lone ones: UTF-8 has neither, and no text may be lost for it."""
+    """Return text that UTF-8 can encode: surrogate pairs are joined, lone surrogates become U+FFFD."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-def place_of(conversation: Conversation) -> tuple[int, str]:
-    """Return where a conversation stands in its user's list, which begins with the highest."""
+def sort_key(conversation: Conversation) -> tuple[int, str]:
+    """Return the key that sorts a user's list of conversations, the highest first."""
     return conversation.updated_ms, conversation.id
 
 
@@ -43,7 +43,7 @@ def cursor_after(last: Conversation) -> str:
 
 
 def position(cursor: str | None) -> tuple[int, str]:
-    """Return where the page begins: after this ``(updated_ms, id)``; `BEGINNING` if it is not a cursor."""
+    """Return the sort key after which the page begins; `BEGINNING` if the cursor is invalid."""
     try:
         updated_ms, _, last_id = base64.urlsafe_b64decode(cursor or "").decode().partition(":")
         return min(int(updated_ms), BEGINNING[0]), last_id
@@ -53,15 +53,15 @@ def position(cursor: str | None) -> tuple[int, str]:
 
 def newest(messages: Iterable[Message]) -> list[Message]:
     """Return the newest revision of each message; of the same revision, the first."""
-    found: dict[str, Message] = {}
+    newest_by_id: dict[str, Message] = {}
     for message in messages:
-        if message.id not in found or message.revision > found[message.id].revision:
-            found[message.id] = message
-    return list(found.values())
+        if message.id not in newest_by_id or message.revision > newest_by_id[message.id].revision:
+            newest_by_id[message.id] = message
+    return list(newest_by_id.values())
 
 
 def in_order(messages: Iterable[Message]) -> list[Message]:
-    """Return messages as a conversation shows them."""
+    """Return messages in the order of a conversation."""
     return sorted(messages, key=lambda message: (message.created_ms, message.id))
 
 

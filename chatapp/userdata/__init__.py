@@ -1,1 +1,1 @@
-"""Histories from elsewhere, brought into this chat by commands for whoever runs it: see docs/move.md."""
+"""A user's data as a whole: export, import, deletion, and merging a guest's history (see docs/move.md)."""

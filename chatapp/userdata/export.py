@@ -1,6 +1,6 @@
-"""Everything of one person as a stream of bytes, a conversation at a time: one JSON document, or a zip of Markdown.
+"""Streams all data of a user, one conversation at a time: as one JSON document, or as a zip file of Markdown.
 
-The first piece comes when the first conversation was read: whoever waits for it knows that the history can be read.
+The first chunk comes after the first conversation was read, so it shows that the history can be read.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ async def as_json(store: Store, user: str) -> AsyncGenerator[bytes]:
     """Yield the document that `chatapp.userdata.json_export` describes.
 
     Raises:
-        StoreUnavailable: not everything can be read; what came before is no valid JSON.
+        StoreUnavailable: a read failed; the chunks so far are no valid JSON.
     """
     before = json_export.header(user, await store.profile(user))
     async for conversation, messages in everything(store, user):
@@ -38,12 +38,12 @@ async def as_json(store: Store, user: str) -> AsyncGenerator[bytes]:
 
 
 async def as_zip(store: Store, user: str, label: Callable[[str], str]) -> AsyncGenerator[bytes]:
-    """Yield a zip file with a Markdown file for each conversation, and the pictures that they show.
+    """Yield a zip file with a Markdown file for each conversation, and the images that they show.
 
     ``label`` turns a model's id into its name.
 
     Raises:
-        StoreUnavailable: not everything can be read; what came before is no valid zip file.
+        StoreUnavailable: a read failed; the chunks so far are no valid zip file.
     """
     written = _Written()
     names: set[str] = set()
@@ -81,7 +81,7 @@ def _entry(name: str, changed_ms: int) -> zipfile.ZipInfo:
 
 
 class _Written:
-    """A file that cannot go back, of which what was written is taken away piece by piece."""
+    """A write-only file without seek, whose content is taken in chunks."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
@@ -102,7 +102,7 @@ class _Written:
 
 
 def _unique(name: str, names: set[str]) -> str:
-    """Return the name, with a number if there was such a one: macOS and Windows see no difference of case."""
+    """Return a unique name, with a number if needed; compared without case, as macOS and Windows do."""
     stem, dot, ending = name.rpartition(".")
     number, found = 1, name
     while (key := unicodedata.normalize("NFKD", found).casefold()) in names:

@@ -35,7 +35,7 @@ DOCUMENTS_AT_ONCE = 20  # of up to 1 MiB each
 
 
 class Source(NamedTuple):
-    """Where the codelab's app wrote."""
+    """The collection that the codelab's app wrote to."""
 
     project: str
     database: str
@@ -46,7 +46,7 @@ class Source(NamedTuple):
 
 
 class SourceUnavailable(ChatError):
-    """What the codelab's app wrote cannot be read."""
+    """The codelab's collection cannot be read."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -88,7 +88,7 @@ async def _import(settings: Settings, given: argparse.Namespace) -> int:
 
 
 class _Importing:
-    """Goes through the documents once, and says what it finds."""
+    """Reads the documents once and reports what it finds."""
 
     def __init__(self, source: Source, owner: str, wanted: set[str]) -> None:
         self.added = Added()
@@ -99,7 +99,7 @@ class _Importing:
         self._documents = self._sessions = self._empty = self._problems = 0
 
     async def all(self, store: Store | None, oldest: int = 0) -> None:
-        """Add every session to the store; without one, list them."""
+        """Add every session to the store; without a store, list them."""
         async with aclosing(_documents(self._source)) as documents:
             async for document in documents:
                 self._documents += 1
@@ -142,7 +142,7 @@ class _Importing:
 
 
 async def _documents(source: Source) -> AsyncGenerator[DocumentSnapshot[Any]]:
-    """Yield all documents; every request ends in time.
+    """Yield all documents; every request has a timeout.
 
     Raises:
         SourceUnavailable: they cannot be read.

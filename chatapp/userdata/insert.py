@@ -1,4 +1,4 @@
-"""Adding conversations from elsewhere to a history: again changes nothing, and what broke off goes on."""
+"""Inserting imported conversations into a store: idempotent, and resumable after a failure."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class IdTaken(ChatError):
 
 @dataclass(slots=True)
 class Added:
-    """What was done so far.
+    """Counts of what was inserted.
 
     Attributes:
         conversations: that are new.
         messages: that are new, or newer than what was there.
-        known: messages that were there already.
+        known: messages that were already stored.
         personas: that are new.
-        expired: messages that are older than this history keeps any, and were left out.
+        expired: messages that are older than the retention period, which were left out.
     """
 
     conversations: int = 0
@@ -64,8 +64,8 @@ async def add(
     interrupted from here on. Messages from before ``oldest_ms`` are left out.
 
     Raises:
-        IdTaken: somebody else has this id; nothing was changed.
-        StoreUnavailable: the place cannot be read or written now; what was added stays.
+        IdTaken: another user has a conversation with this id; nothing was changed.
+        StoreUnavailable: the store is unavailable; what was added stays.
     """
     kept = [message for message in messages if message.created_ms >= oldest_ms]
     added.expired += len(messages) - len(kept)
@@ -92,7 +92,7 @@ async def add_profile(store: Store, user: str, profile: Profile) -> int:
     """Add the personas that are not there, and all else if nothing is remembered yet; return how many personas are new.
 
     Raises:
-        StoreUnavailable: the place cannot be read or written now; nothing was changed.
+        StoreUnavailable: the store is unavailable; nothing was changed.
     """
     there = await store.profile(user)
     known = {persona.id for persona in there.personas}

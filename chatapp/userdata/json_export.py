@@ -1,4 +1,4 @@
-"""Conversations as one JSON document: to keep, to read with other programs, and to import into another chat.
+"""The JSON export: one document with all conversations, for backups, other programs, and import into another chat.
 
     {"format": "hybrid-chat", "version": 1, "exported": "2026-11-02T10:15:30.123Z", "user": "local",
      "profile": {"personas": [{"id": ..., "name": ..., "instructions": ...}], ...}, "conversations": [
@@ -49,11 +49,11 @@ _IMAGES = {"image/jpeg", "image/png", "image/webp"}
 
 
 class InvalidExport(ChatError):
-    """This is no export of a chat, or it is damaged; the sentence says where."""
+    """The file is no export of a chat, or it is damaged; the message says where."""
 
 
 class ExportedConversation(NamedTuple):
-    """A conversation with all its messages, the images with their data."""
+    """A conversation with all its messages, their images with data."""
 
     conversation: Conversation
     messages: Sequence[Message]
@@ -70,7 +70,7 @@ def moment(ms: int) -> datetime:
 
 
 def header(user: str, profile: Profile | None = None) -> bytes:
-    """Return what comes before the first conversation."""
+    """Return the document up to the first conversation."""
     head: dict[str, Any] = {"format": FORMAT, "version": VERSION, "exported": iso(now_ms()), "user": user}
     if profile is not None:
         head["profile"] = profile_fields(profile)
@@ -78,12 +78,12 @@ def header(user: str, profile: Profile | None = None) -> bytes:
 
 
 def encode(conversation: Conversation, messages: Sequence[Message]) -> bytes:
-    """Return one conversation as a line without its end; the images of its messages have their data."""
+    """Return one conversation as a line without line end; its images need data."""
     return _encoded(_dated(conversation_fields(conversation)) | {"messages": [_message(one) for one in messages]})
 
 
 def read(text: str) -> list[ExportedConversation]:
-    """Return the conversations of an export, all of them checked.
+    """Return the validated conversations of an export.
 
     Raises:
         InvalidExport: with the line, or the conversation, message and field, that is wrong.
@@ -138,13 +138,13 @@ def _said(message: Message, given: dict[str, Any]) -> str:
     """Return the error of a message, as a sentence where it was one and still says the same."""
     try:
         said = from_json(given.get("error_said", ""))
-    except (LookupError, ValueError, TypeError, AttributeError):  # nobody's that the chat wrote
+    except (LookupError, ValueError, TypeError, AttributeError):  # not written by a chat
         return message.error
     return said if said == message.error else message.error
 
 
 def _with_bytes(message: object, where: str) -> object:
-    """Return a message with the bytes of its images, which JSON cannot hold."""
+    """Return a message with its images' base64 data decoded."""
     if not isinstance(message, dict) or not isinstance(message.get("images"), list):
         return message
     return message | {"images": [_decoded(one, f"{where}.images[{n}]") for n, one in enumerate(message["images"])]}
@@ -201,7 +201,7 @@ def _message(message: Message) -> dict[str, Any]:
 
 
 def _dated(fields: dict[str, Any]) -> dict[str, Any]:
-    """Add the times in words, each after its milliseconds."""
+    """Add each time as ISO 8601 after its milliseconds."""
     dated = {}
     for name, value in fields.items():
         dated[name] = value

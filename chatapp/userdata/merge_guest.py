@@ -1,8 +1,9 @@
-"""Taking along what a guest has, once it is known who that is: everything moves to the person who signed in.
+"""Merging a guest's data into the account of the user who signed in.
 
-A conversation is copied, compared with what was copied, and only then deleted: whatever breaks off, each is there once
-or twice, and the same call again finishes it. The copy has another id, since a place may keep ids apart for all users
-together; it is made of the first one, so that a second attempt finds what the first one left.
+A conversation is copied, the copy is compared with the original, and only then the original is deleted. If the merge
+fails at any point, each conversation exists once or twice, and the same call again finishes it. The copy has another
+id, because a store may require ids that are unique across users; it is derived from the original id, so that a second
+attempt finds the copy of the first.
 """
 
 from __future__ import annotations
@@ -27,15 +28,15 @@ if TYPE_CHECKING:
     from chatapp.domain.conversation import Conversation, Message
     from chatapp.store import Store
 
-SETTLED_S = 30.0  # how long to wait for a copy to be in the cloud
-LOOK_S = 0.05
-ROUNDS = 3  # how often something may be written meanwhile
+SETTLED_S = 30.0  # how long to wait until a copy is in the cloud
+POLL_S = 0.05
+ROUNDS = 3  # copies of a conversation that changes during the merge
 
 log = structlog.get_logger(__name__)
 
 
 class StillWriting(ConversationBusy):
-    """An answer is being written in what is to be taken along."""
+    """An answer is being generated in a conversation that is to be moved."""
 
     def __init__(self) -> None:
         ChatError.__init__(
@@ -48,7 +49,7 @@ class StillWriting(ConversationBusy):
 
 
 class GuestMerge:
-    """Moves conversations, pictures and personas from one user to another."""
+    """Moves conversations, images and personas from one user to another."""
 
     def __init__(self, store: Store, turns: Turns) -> None:
         self._store = store
@@ -56,19 +57,19 @@ class GuestMerge:
         self._moving: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def count(self, guest: str) -> int:
-        """Return how many conversations there are to take along.
+        """Return how many conversations the guest has.
 
         Raises:
-            StoreUnavailable: that cannot be seen now.
+            StoreUnavailable: they cannot be listed now.
         """
         return sum(not one.deleted_ms for one in await queries.conversations(self._store, guest))
 
     async def merge(self, guest: str, user: str) -> dict[str, str]:
-        """Move everything, and return the new id of each conversation by the one it had.
+        """Move everything, and return the new id of each conversation by its old one.
 
         Raises:
-            StillWriting: an answer is being written; what was moved before stays moved.
-            StoreUnavailable: not all is moved; the same call again moves the rest.
+            StillWriting: an answer is being generated; what was moved before stays moved.
+            StoreUnavailable: some conversations are not moved; the same call again moves them.
         """
         lock = self._moving.setdefault(guest, asyncio.Lock())
         async with lock:
@@ -78,7 +79,7 @@ class GuestMerge:
             await self._merge_profile(guest, user)
             moved = {}
             for conversation in found:
-                if conversation.deleted_ms:  # by the guest, whose list nobody looks at any more
+                if conversation.deleted_ms:  # the guest's list, which would purge it, is not read any more
                     await self._store.delete(guest, conversation.id)
                 elif there := await self._merge(guest, user, conversation):
                     moved[conversation.id] = there
@@ -93,7 +94,7 @@ class GuestMerge:
             await self._store.delete_profile(guest)
 
     async def _merge(self, guest: str, user: str, conversation: Conversation) -> str | None:
-        """Move one conversation, and return its new id; None if it is gone."""
+        """Move one conversation and return its new id; None if it is gone."""
         new_id = _id_for(user, guest, conversation.id)
         try:
             messages = await self._whole(guest, conversation.id)
@@ -112,7 +113,7 @@ class GuestMerge:
                     )
                 )
         except ConversationNotFound:
-            return None  # another call of this kind was quicker, or it has just expired
+            return None  # a concurrent merge was faster, or it has just expired
         if self._turns.is_busy(guest, conversation.id):
             raise StillWriting
         await self._store.delete(guest, conversation.id)
@@ -120,12 +121,12 @@ class GuestMerge:
 
     async def _whole(self, guest: str, conversation_id: str) -> list[Message]:
         _, messages = await queries.whole_conversation(self._store, guest, conversation_id)
-        if any(message.status is MessageStatus.STREAMING for message in messages):  # by another copy of the chat
+        if any(message.status is MessageStatus.STREAMING for message in messages):  # by another replica
             raise StillWriting
         return messages
 
     async def _has(self, user: str, conversation_id: str, messages: list[Message]) -> bool:
-        """Return whether all of this is in the copy, in which somebody may have gone on already."""
+        """Return whether the copy, which may have newer messages already, contains all of these."""
         copied = {
             message.id: message for message in (await queries.whole_conversation(self._store, user, conversation_id))[1]
         }
@@ -137,15 +138,15 @@ class GuestMerge:
         )
 
     async def _settled(self, user: str, conversation_id: str = "") -> None:
-        """Wait until the copy is in the cloud: it must not be on a disk alone when the cloud deletes the original.
+        """Wait until the copy is in the cloud: the cloud must not delete the original while the copy is on a disk only.
 
         Raises:
-            StoreUnavailable: it takes too long.
+            StoreUnavailable: it takes longer than `SETTLED_S`.
         """
         try:
             async with asyncio.timeout(SETTLED_S):
                 while self._store.pending(user, conversation_id):  # noqa: ASYNC110  # it takes a moment
-                    await asyncio.sleep(LOOK_S)
+                    await asyncio.sleep(POLL_S)
         except TimeoutError as error:
             raise StoreUnavailable(
                 Sentence(

@@ -1,4 +1,4 @@
-"""All that belongs to one person, as a whole: to read it, and to delete it."""
+"""Reading and deleting all data of a user."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ if TYPE_CHECKING:
     from chatapp.domain.conversation import Image
     from chatapp.store import Store
 
-# A store may show the first page of a list from memory while its cloud is away, and what comes after a cursor never
-# (see `chatapp.store.journal.store.JournaledStore`). So this cursor, from before everything, lists all or raises.
-FROM_THE_TOP = cursor_after(Conversation(id="z", title="", created_ms=0, updated_ms=2**62))
+# While the cloud is unavailable, a store may return the first page of a list from its cache, but never a page after a
+# cursor (see `chatapp.store.journal.store.JournaledStore`). This cursor is before all conversations: a list from it is
+# complete or raises.
+BEFORE_ALL = cursor_after(Conversation(id="z", title="", created_ms=0, updated_ms=2**62))
 DELETED_AT_ONCE = 8
 
 log = structlog.get_logger(__name__)
 
 
 class NotAllDeleted(ChatError):
-    """Something is left; the same call again deletes the rest.
+    """Some data is left; the same call again deletes it.
 
     Attributes:
         deleted: how many conversations are gone.
@@ -57,7 +58,7 @@ async def conversations(store: Store, user: str) -> list[Conversation]:
         StoreUnavailable: not all of them can be seen now.
     """
     found: dict[str, Conversation] = {}
-    cursor: str | None = FROM_THE_TOP
+    cursor: str | None = BEFORE_ALL
     while cursor is not None:
         page = await store.conversations(user, limit=MAX_PAGE, cursor=cursor)
         found |= {one.id: one for one in page.items}
@@ -79,7 +80,7 @@ async def everything(store: Store, user: str) -> AsyncGenerator[tuple[Conversati
         except ConversationNotFound:
             continue  # deleted meanwhile
         yield conversation, messages
-    await store.conversations(user, limit=1, cursor=FROM_THE_TOP)
+    await store.conversations(user, limit=1, cursor=BEFORE_ALL)
 
 
 async def whole_conversation(store: Store, user: str, conversation_id: str) -> tuple[Conversation, list[Message]]:
@@ -89,7 +90,7 @@ async def whole_conversation(store: Store, user: str, conversation_id: str) -> t
         ConversationNotFound: the user has no such conversation, or it is temporary: such are never written anywhere.
         StoreUnavailable: not all of it can be seen now.
     """
-    await store.conversations(user, limit=1, cursor=FROM_THE_TOP)
+    await store.conversations(user, limit=1, cursor=BEFORE_ALL)
     conversation = await store.conversation(user, conversation_id)
     if conversation.deleted_ms or is_temporary(conversation_id):
         raise ConversationNotFound
@@ -111,17 +112,17 @@ async def _image(store: Store, user: str, conversation_id: str, named: Image) ->
     try:
         return await store.image(user, conversation_id, named.id)
     except ConversationNotFound:
-        return named  # it has expired a moment before its message
+        return named  # the image expired a moment before its message
 
 
 async def delete_everything(store: Store, turns: Turns, user: str) -> int:
-    """Stop what is being written for the user, delete all there is, and return how many conversations there were.
+    """Stop the user's running answers, delete all data, and return the number of deleted conversations.
 
-    What begins meanwhile, on another page, is deleted too. So are the profile, and the temporary conversations, which
-    are not counted.
+    Conversations that begin meanwhile on another page are deleted too. So are the profile and the temporary
+    conversations, which are not counted.
 
     Raises:
-        NotAllDeleted: something is left; again deletes the rest.
+        NotAllDeleted: some data is left; the same call again deletes it.
     """
     deleted: set[str] = set()
     try:
@@ -147,7 +148,7 @@ async def _left(store: Store, user: str, deleted: set[str]) -> list[str]:
 
 
 async def _delete(turns: Turns, user: str, ids: list[str], deleted: set[str]) -> None:
-    """Delete these side by side, note those that are gone, and then raise what went wrong with another."""
+    """Delete conversations concurrently, record those that are gone, then raise the first error."""
     ends = await asyncio.gather(*(turns.delete(user, one) for one in ids), return_exceptions=True)
     deleted.update(one for one, end in zip(ids, ends, strict=True) if end is None)
     for end in ends:

@@ -16,7 +16,7 @@ from chatapp.config.settings import Settings
 from chatapp.conversations.service import Conversations
 from chatapp.domain.conversation import Conversation
 from chatapp.domain.errors import TooLong
-from chatapp.domain.images import MOST_SENT_BYTES, Pictures
+from chatapp.domain.images import MOST_SENT_BYTES, ImageDecoder
 from chatapp.domain.sentences import Sentence
 from chatapp.generation.runner import TurnRunner
 from chatapp.http.api.schemas.responses import ConversationItem, ErrorBody, OpenConversation
@@ -42,7 +42,7 @@ class Services:
     catalog: Catalog
     turns: TurnRunner
     conversations: Conversations
-    pictures: Pictures
+    pictures: ImageDecoder
 
     def item(self, user: str, conversation: Conversation) -> ConversationItem:
         """Return a conversation as a list shows it."""

@@ -1,4 +1,4 @@
-"""The connection to Cloud Firestore: one gRPC channel, calls that end, and what their errors mean in words."""
+"""The connection to Cloud Firestore: one gRPC channel, requests with timeouts and retries, errors as sentences."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ _TRANSIENT = if_exception_type(Aborted, DeadlineExceeded, InternalServerError, R
 
 
 class Connection:
-    """A client of one database, made at the first call: the chat starts when Firestore, or the sign-in, is down.
+    """A client of one database, created at the first call, so that the chat starts while Firestore is unavailable.
 
-    It belongs to the event loop of that call, as gRPC's channel does.
+    It belongs to the event loop of that call, as the gRPC channel does.
     """
 
     def __init__(self, project: str, database: str) -> None:
@@ -91,7 +91,7 @@ class Connection:
             await client.aclose()
 
     def explained(self, error: Exception) -> StoreUnavailable:
-        """Say it in words for a person, and in Firestore's own words for the log."""
+        """Return the error as a sentence, with Firestore's own message as its detail."""
         cause = (error.cause or error) if isinstance(error, RetryError) else error
         number = f"{cause.code} " if isinstance(cause, GoogleAPICallError) else ""
         detail = f"{type(cause).__name__}: {number}{getattr(cause, 'message', cause)}"[:300]
@@ -138,12 +138,12 @@ class Found(NamedTuple):
 async def fetched(
     query: AsyncQuery | AsyncCollectionReference, *, at: datetime | None = None, seconds: float = ATTEMPT_S
 ) -> list[Found]:
-    """Return all that a query finds, as it was ``at`` a moment within the last hour; None: now."""
+    """Return all documents of a query, as of ``at`` (within the last hour; None: now)."""
     return [_found(one) for one in await retried(lambda: query.get(retry=None, timeout=seconds, read_time=at))]
 
 
 async def fetched_one(reference: AsyncDocumentReference) -> Found | None:
-    """Return one document, None if it is not there."""
+    """Return one document, None if it does not exist."""
     one = await retried(lambda: reference.get(retry=None, timeout=ATTEMPT_S))
     return _found(one) if one.exists else None
 
@@ -165,12 +165,12 @@ async def fetched_all(
 
 
 async def committed(batch: AsyncWriteBatch) -> list[WriteResult]:
-    """Make all of a batch's changes, or none; return a result for each, in order."""
+    """Commit a batch, all or nothing; return a result per write, in order."""
     return await retried(lambda: batch.commit(retry=None, timeout=ATTEMPT_S))
 
 
 async def retried(request: Callable[[], Awaitable[T]]) -> T:
-    """Make a request, and again after what may pass, until `RETRY_S` are over.
+    """Make a request, and retry it after transient errors for up to `RETRY_S`.
 
     Raises:
         RetryError: it kept failing; its cause is the last failure.
@@ -186,7 +186,7 @@ def _found(snapshot: DocumentSnapshot[AsyncDocumentReference]) -> Found:
 
 
 def is_explained(error: Exception) -> bool:
-    """Return whether `Connection.explained` has a sentence for it."""
+    """Return whether `Connection.explained` accepts this error."""
     return isinstance(error, (GoogleAPIError, GoogleAuthError, TimeoutError))
 
 

@@ -1,6 +1,7 @@
-"""Deleting a conversation in Firestore, where messages and images do not go with it: first hidden, then gone.
+"""Deletes conversations in Firestore, which does not cascade to messages and images: first hidden, then removed.
 
-A note in ``users/{uid}/deletions`` stands from the first step to the last, so that what is broken off can be finished.
+A document in ``users/{uid}/deletions`` exists from the first step to the last, so that an
+interrupted deletion resumes.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ log = structlog.get_logger(__name__)
 
 
 class Tidying:
-    """Finishes deletions: at once after their beginning, or later those that were broken off, here or elsewhere.
+    """Finishes deletions: immediately, or later those that were interrupted here or in another replica.
 
     Args:
-        call: gives a client for one call, and raises StoreUnavailable for whatever goes wrong in it.
+        call: opens a client for one call, and raises StoreUnavailable for every error in it.
     """
 
     def __init__(self, call: Callable[[], AbstractAsyncContextManager[Client]]) -> None:
@@ -46,7 +47,7 @@ class Tidying:
         self.tasks: set[asyncio.Task[None]] = set()
 
     async def finish(self, uid: str, conversation_id: str) -> None:
-        """Delete the messages and images of a conversation that is gone; if that fails, the next look does it."""
+        """Delete the messages and images of a deleted conversation; `look_now_and_then` retries a failure."""
         try:
             async with self._call() as client:
                 await _finish(client, uid, conversation_id)
@@ -54,7 +55,7 @@ class Tidying:
             self._failed(uid, error)
 
     def look_now_and_then(self, uid: str) -> None:
-        """Finish what is unfinished of this user, beside whatever is being done; nobody waits for it."""
+        """Finish the user's interrupted deletions in the background."""
         last, now = self._looked.get(uid), time.monotonic()
         if self._closing or (last is not None and now - last < LOOK_AGAIN_S):
             return
@@ -67,7 +68,7 @@ class Tidying:
         task.add_done_callback(self.tasks.discard)
 
     async def aclose(self) -> None:
-        """Break off what is being done; the notes stay."""
+        """Cancel the running deletions; their documents stay, so that they resume."""
         self._closing = True
         tasks = list(self.tasks)
         for task in tasks:
@@ -89,7 +90,7 @@ class Tidying:
 
 
 async def begin_deletion(client: Client, uid: str, conversation_id: str) -> None:
-    """Take the conversation away and note that its messages are still there: both or neither."""
+    """Delete the conversation's document and record that its messages are left, in one commit."""
     batch = client.batch()
     batch.delete(client.document(USERS, uid, CONVERSATIONS, conversation_id))
     note = {"v": VERSION, "requestedAt": SERVER_TIMESTAMP}
@@ -99,7 +100,7 @@ async def begin_deletion(client: Client, uid: str, conversation_id: str) -> None
 
 async def _finish(client: Client, uid: str, conversation_id: str) -> None:
     conversation = client.document(USERS, uid, CONVERSATIONS, conversation_id)
-    if await fetched_one(conversation) is None:  # else somebody made it again, with messages that are not to go
+    if await fetched_one(conversation) is None:  # else it was created again, with messages that must stay
         for collection in (MESSAGES, IMAGES):
             documents = conversation.collection(collection).select([]).limit(DOCUMENTS_AT_ONCE)
             while found := await fetched(documents):

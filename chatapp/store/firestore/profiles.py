@@ -1,4 +1,4 @@
-"""Writing a profile to Firestore so that the highest revision wins, without a transaction."""
+"""Writes a profile so that the highest revision wins, without a transaction."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from chatapp.store.firestore.documents import Document
     from chatapp.store.firestore.firestore_compat import Client
 
-ROUNDS = 5  # how often others may come between
+ROUNDS = 5  # attempts when other writers interfere
 
 
 async def put_profile(client: Client, reference: AsyncDocumentReference, document: Document) -> None:
-    """Write a profile, unless one of the same or a higher revision is there.
+    """Write a profile, unless one of the same or a higher revision is stored.
 
     Raises:
-        StoreUnavailable: others came between in each of `ROUNDS`; nothing was changed.
+        StoreUnavailable: other writers interfered in each of `ROUNDS`; nothing was changed.
     """
     for _ in range(ROUNDS):
         stored = await fetched_one(reference)
@@ -38,7 +38,7 @@ async def put_profile(client: Client, reference: AsyncDocumentReference, documen
         try:
             await committed(batch)
         except (AlreadyExists, FailedPrecondition, NotFound):
-            continue  # another came before, or it is done and the reply was lost
+            continue  # another writer was faster, or the write succeeded and its reply was lost
         return
     raise StoreUnavailable(
         Sentence("Your settings are being changed in several places at once. Try again in a moment.")

@@ -1,4 +1,4 @@
-"""Ended sessions in Firestore: a document for each, which a TTL policy removes when no cookie can name it any more."""
+"""Revoked sessions in Firestore: a document for each, which a TTL policy removes when its cookie has expired."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from chatapp.store.firestore.schema import EXPIRY_FIELD, REVOCATIONS, USERS
 if TYPE_CHECKING:
     from chatapp.store.firestore.firestore_compat import Client
 
-BEFORE = "before"  # the id of the document that ends all until a moment; no session has it
+BEFORE = "before"  # the id of the document that revokes all sessions up to a time; no session has it
 _BEFORE_FIELD = "beforeMs"
 
 
 async def revocations_of(client: Client, uid: str) -> Revocations:
-    """Return which of a user's sessions are ended; one read, and one more for each."""
+    """Return which sessions of a user are revoked; one read, and one more per revocation."""
     found = await fetched(client.collection(USERS, uid, REVOCATIONS))
     return Revocations(
         before_ms=max((one.fields.get(_BEFORE_FIELD, 0) for one in found), default=0),
@@ -28,10 +28,10 @@ async def revocations_of(client: Client, uid: str) -> Revocations:
 
 
 async def put_revocation(client: Client, uid: str, session: str, before_ms: int, until_ms: int) -> None:
-    """End a session, or all that began up to ``before_ms``, with one commit and no read.
+    """Revoke a session, or all that began up to ``before_ms``, with one commit and no read.
 
     Raises:
-        ValueError: the session's id cannot be one.
+        ValueError: the session's id is invalid.
     """
     if session and (not is_id(session) or session == BEFORE):
         raise ValueError(f"{session!r} cannot be the id of a session")

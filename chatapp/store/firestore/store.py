@@ -1,8 +1,7 @@
-"""Conversations in Cloud Firestore: for a chat that runs in the cloud, in one or more replicas.
+"""The store in Cloud Firestore: for a chat in the cloud, with one or more replicas.
 
-This is the store. `firestore_documents` is the shape of what it keeps, `firestore_revisions` writes messages and
-`firestore_profiles` profiles, `firestore_deletions` deletes conversations, `firestore_revocations` ends sessions, and
-`firestore_client` is the connection.
+`documents` maps objects to documents, `revisions` writes messages, `profiles` profiles, `deletions` deletes
+conversations, `revocations` revokes sessions, and `client` is the connection.
 """
 
 from __future__ import annotations
@@ -66,9 +65,9 @@ from chatapp.store.values import (
     MAX_PINNED,
     cursor_after,
     in_order,
-    place_of,
     position,
     refuse_too_much_profile,
+    sort_key,
 )
 
 if TYPE_CHECKING:
@@ -104,14 +103,14 @@ class FirestoreStore:
     and the write is made again if its own is higher. So no revision ever replaces a higher one, however many write and
     however late. A turn takes two commits and no read.
 
-    **An answer that nobody writes any more** is shown as interrupted: its status is "streaming", and its last write
+    **An abandoned answer** is returned as interrupted: its status is "streaming", and its last write
     was more than ``stale_seconds`` ago by Firestore's own clock. That is decided at each read and never written, since
     another replica may still be writing: its end, if it comes, is shown. A running turn writes every 20 s at least,
     text or not.
 
     **Deleting** takes the conversation away and notes so in one commit; from then on nothing shows it or adds to it.
     Its messages follow in batches. Should that be interrupted, the call has still worked, and whichever replica next
-    lists the user's conversations finishes it (see `firestore_deletions`). Ids must never be used again.
+    lists the user's conversations finishes it (see `deletions`). Ids must never be used again.
 
     **Retention**: with ``retention_days``, a message expires that long after it was made and a conversation that long
     after its last write. What has expired is not shown; TTL policies on `EXPIRY_FIELD` remove it, as a rule within a
@@ -143,7 +142,7 @@ class FirestoreStore:
         self, user: str, *, limit: int = 50, cursor: str | None = None, consistency: Consistency = Consistency.LATEST
     ) -> Page[Conversation]:
         """List the user's conversations, the last updated first, 1 to `MAX_PAGE` at a time, less what expired."""
-        del consistency  # nothing is kept here that could be shown instead
+        del consistency  # there is no cache
         limit = min(max(limit, 1), MAX_PAGE)
         after_ms, after_id = position(cursor)
         field = ORDER_FIELDS[CONVERSATIONS]
@@ -229,7 +228,7 @@ class FirestoreStore:
             query = conversations.where(filter=FieldFilter(PINNED_FIELD, "==", value=True)).limit(PINNED_READ)
             found = await fetched(query)
         shown = (conversation_of(one.id, one.fields) for one in found if not _is_expired(one))
-        return sorted((one for one in shown if not one.deleted_ms), key=place_of, reverse=True)[:MAX_PINNED]
+        return sorted((one for one in shown if not one.deleted_ms), key=sort_key, reverse=True)[:MAX_PINNED]
 
     async def search(self, user: str, text: str, *, limit: int = 20, cursor: str | None = None) -> Page[Hit]:
         """Find the conversations with a message, or else a title, that has all words of a text, by reading them."""
@@ -276,53 +275,53 @@ class FirestoreStore:
         await self._tidying.finish(uid(user), conversation_id)
 
     async def profile(self, user: str, *, consistency: Consistency = Consistency.LATEST) -> Profile:
-        """Return what is remembered of the user."""
+        """Return the user's profile."""
         del consistency
         async with self._call() as client:
             found = await fetched_one(client.document(USERS, uid(user)))
         return profile_of(found.fields) if found else Profile()
 
     async def save_profile(self, user: str, profile: Profile) -> None:
-        """Remember a profile, unless one of the same or a higher revision is there."""
+        """Store a profile, unless one of the same or a higher revision is stored."""
         profile = clean_profile(profile)
         refuse_too_much_profile(profile)
         async with self._call() as client:
             await put_profile(client, client.document(USERS, uid(user)), profile_document(profile))
 
     async def delete_profile(self, user: str) -> None:
-        """Forget the user's profile for good."""
+        """Delete the user's profile for good."""
         async with self._call() as client:
             batch = client.batch()
             batch.delete(client.document(USERS, uid(user)))
             await committed(batch)
 
     async def revocations(self, user: str) -> Revocations:
-        """Return which of the user's sessions are ended."""
+        """Return which of the user's sessions are revoked."""
         async with self._call() as client:
             return await revocations_of(client, uid(user))
 
     async def revoke(self, user: str, *, session: str = "", before_ms: int = 0, until_ms: int) -> None:
-        """End one session of the user, or all that began up to ``before_ms``."""
+        """Revoke one session of the user, or all that began up to ``before_ms``."""
         async with self._call() as client:
             await put_revocation(client, uid(user), session, before_ms, until_ms)
 
     def pending(self, user: str, conversation_id: str = "") -> bool:  # noqa: ARG002  # the protocol's parameters
-        """Return that nothing is."""
+        """Return False: every write is in Firestore when it returns."""
         return False
 
     def status(self) -> StoreStatus:
-        """Return that nothing waits: a write is in Firestore when it returns."""
+        """Return an empty status: no write waits."""
         return StoreStatus()
 
     async def aclose(self) -> None:
-        """Finish what was accepted and close the connection; a second time does nothing."""
+        """Finish the accepted calls and close the connection; idempotent."""
         self._calls.closing = True
         await self._tidying.aclose()
         await self._calls.finish()
         await self._connection.close()
 
     def _touched(self, updated_ms: int) -> dict[str, Any]:
-        """Return the changes that say that a conversation was written."""
+        """Return the changes that record a write to a conversation."""
         changes = {ORDER_FIELDS[CONVERSATIONS]: Maximum(updated_ms), EXPIRY_FIELD: DELETE_FIELD}
         return changes | expiry(now_ms(), self._retention_ms)
 
@@ -334,7 +333,7 @@ class FirestoreStore:
 
     @asynccontextmanager
     async def _call(self, seconds: float = CALL_S) -> AsyncIterator[Client]:
-        """Give a call its client and its time, and say in words what goes wrong."""
+        """Give a call its client and its timeout, and turn its errors into sentences."""
         with self._calls.one():
             try:
                 async with asyncio.timeout(seconds):
@@ -359,7 +358,7 @@ async def _owned(reference: AsyncDocumentReference) -> Found:
 
 
 async def _part_of(client: Client, conversation: AsyncDocumentReference, kind: str, part: str) -> Found:
-    """Return a document beneath a conversation, and not one that a deletion which is not finished has left there."""
+    """Return a document beneath a conversation, unless it is left from an unfinished deletion."""
     if not is_id(part):
         raise ConversationNotFound(detail="no id that was ever stored")
     references = [conversation, conversation.collection(kind).document(part)]

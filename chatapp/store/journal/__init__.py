@@ -1,1 +1,1 @@
-"""A store before another one: local first, delivered to the cloud in the background."""
+"""A store in front of another one: local first, delivered to the cloud in the background."""

@@ -1,4 +1,4 @@
-"""Asking the cloud: with patience where only it knows, briefly where something else can be shown."""
+"""Reads from the cloud: with a short timeout where cached data can be returned instead."""
 
 from __future__ import annotations
 
@@ -16,23 +16,22 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Where a read could show what was last seen, it waits this long for the cloud; once in vain, not again for a while.
+# A read that could return cached data waits this long for the cloud; after a timeout, not again for a while.
 PATIENCE_S, ASK_AGAIN_S = 1.0, 5.0
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
 class Reading:
-    """A read under way; ``is_current`` while what it finds is all that is known."""
+    """A read in progress; ``is_current`` until this process writes something newer."""
 
     user: str
     is_current: bool = True
 
 
 class Asking:
-    """The reads that are under way, and whether the cloud just failed to answer one.
+    """The reads in progress, and whether the cloud just failed to answer one.
 
-    A read that nobody waits for any more goes on, so that even a conversation that takes long to read is remembered as
-    it is now.
+    A read whose caller has timed out goes on, so that even a conversation that takes long to read is cached.
     """
 
     def __init__(self) -> None:
@@ -46,13 +45,13 @@ class Asking:
         return time.monotonic() < self._again_at
 
     def begin(self, user: str) -> Reading:
-        """Begin a read, before anything is looked at."""
+        """Begin a read, before reading the journal."""
         reading = Reading(user)
         self._readings.add(reading)
         return reading
 
     def wrote(self, user: str) -> None:
-        """Note that the user wrote something: what is being read may be without it, and is not to be remembered."""
+        """Record a write of the user: reads in progress may lack it and must not be cached."""
         for reading in self._readings:
             reading.is_current = reading.is_current and reading.user != user
 
@@ -75,7 +74,7 @@ class Asking:
         return task.result()
 
     async def aclose(self) -> None:
-        """Break off what is being read."""
+        """Cancel the reads in progress."""
         tasks = list(self.tasks)
         for task in tasks:
             task.cancel()

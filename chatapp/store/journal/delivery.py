@@ -1,4 +1,4 @@
-"""Delivering what waits in the journal to the cloud: in order, a few at once, and with patience."""
+"""Delivers the journal's writes to the cloud: in order per conversation, a few in parallel, with backoff."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class _Conversation:
 
 
 class Deliveries:
-    """Delivers conversations beside each other, ``at_once`` at most, and the writes of each in their order.
+    """Delivers up to ``at_once`` conversations in parallel, and the writes of each in order.
 
     **An outage is the cloud's, not a conversation's**: after a failure, one delivery at a time tries whether the cloud
     is back, each time another conversation, after a random pause that grows from `FIRST_RETRY_S` to `LAST_RETRY_S`
@@ -60,8 +60,8 @@ class Deliveries:
 
     **What is final**: ConversationNotFound for an append or an update says that the conversation was deleted elsewhere
     (or expired); its owner wanted it gone, so the write is dropped, with its text. Any other refusal that is not
-    StoreUnavailable (an id that the cloud takes for nobody's, a mistake in the program) sets the conversation aside
-    until the next start: its writes stay in the journal and count, are shown, and stop nobody else.
+    StoreUnavailable (an id that the cloud rejects, a bug) sets the conversation aside until the next start: its
+    writes stay in the journal, are counted and returned by reads, and block no other conversation.
 
     Args:
         gone: is told of a conversation that the cloud no longer has.
@@ -118,7 +118,7 @@ class Deliveries:
             await self._empty.wait()
 
     async def aclose(self) -> None:
-        """Break off what is being delivered; it waits in the journal."""
+        """Cancel the running deliveries; their writes stay in the journal."""
         tasks = [found.task for found in self._waiting.values() if found.task]
         tasks += [self._dispatcher] if self._dispatcher else []
         for task in tasks:

@@ -1,4 +1,4 @@
-"""The images of messages that wait in the journal: their bytes, apart from the rows that say what is to be done."""
+"""The images of waiting messages: their data, in a table apart from the writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The journal: writes on this disk that the cloud has yet to get, in the order in which they came."""
+"""The journal: writes on this disk that have yet to reach the cloud, in order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Listing a user's conversations: the cloud's list with what waits here merged into it, or what is known of it."""
+"""Lists of a user's conversations: the cloud's list merged with the waiting writes, or the cached list."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from chatapp.domain.errors import StoreUnavailable
 from chatapp.store import Consistency, Page
 from chatapp.store.journal.overlay import base_of, conversation_over, known_of
 from chatapp.store.journal.recent import Listed
-from chatapp.store.values import BEGINNING, MAX_PAGE, MAX_PINNED, cursor_after, place_of, position
+from chatapp.store.values import BEGINNING, MAX_PAGE, MAX_PINNED, cursor_after, position, sort_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -125,14 +125,14 @@ class Lists:
         else:
             found = await asyncio.gather(*(base_of(self._cloud, (user, one)) for one in unseen))
             bases |= dict(zip(unseen, found, strict=True))
-        shown = [one for one in _visible(bases, waiting) if place_of(one) < position(cursor)]
-        ordered = sorted([*others, *shown], key=place_of, reverse=True)
+        shown = [one for one in _visible(bases, waiting) if sort_key(one) < position(cursor)]
+        ordered = sorted([*others, *shown], key=sort_key, reverse=True)
         return Page(ordered[:limit], cursor_after(ordered[limit - 1]) if len(ordered) > limit else None)
 
 
 def _pinned(conversations: Iterable[Conversation]) -> list[Conversation]:
     pinned = (one for one in conversations if one.pinned and not one.deleted_ms)
-    return sorted(pinned, key=place_of, reverse=True)[:MAX_PINNED]
+    return sorted(pinned, key=sort_key, reverse=True)[:MAX_PINNED]
 
 
 def _visible(bases: dict[str, Conversation | None], waiting: dict[str, list[Waiting]]) -> list[Conversation]:

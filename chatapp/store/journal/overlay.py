@@ -1,4 +1,4 @@
-"""What waits in the journal, and how it looks laid over what the cloud holds."""
+"""The waiting writes, and how they merge with the cloud's data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading a conversation: what the cloud shows with what waits here laid over it, or else what was last seen."""
+"""Reads of a conversation: the cloud's data merged with the waiting writes, or else cached data."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Reads:
     """The reads of a `chatapp.store.journal.store.JournaledStore`, which says what they show.
 
     The journal is always read before the cloud: what is delivered in between is then in both, which changes nothing;
-    the other way round it would be in neither. Where a deletion waits, nobody asks what the cloud still holds.
+    the other way round it would be in neither. Where a deletion waits, the cloud is not read.
     """
 
     def __init__(self, journal: Journal, cloud: Store, recent: Recent, asking: Asking) -> None:

@@ -1,4 +1,4 @@
-"""What was last seen of recently used conversations: for when that is enough, or the cloud cannot be asked."""
+"""The read cache: recently read lists, conversations, messages and profiles."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from chatapp.store import Page
-from chatapp.store.values import cursor_after, in_order, newest, place_of, position
+from chatapp.store.values import cursor_after, in_order, newest, position, sort_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,22 +35,22 @@ class Listed:
 
     def reaches(self, conversation: Conversation) -> bool:
         """Return whether a conversation belongs into this part of the list."""
-        return self.cursor is None or place_of(conversation) >= position(self.cursor)
+        return self.cursor is None or sort_key(conversation) >= position(self.cursor)
 
     def page(self, limit: int) -> Page[Conversation]:
         """Return the first conversations, the last updated first."""
-        ordered = sorted(self.conversations.values(), key=place_of, reverse=True)
+        ordered = sorted(self.conversations.values(), key=sort_key, reverse=True)
         more = len(ordered) > limit
         return Page(ordered[:limit], cursor_after(ordered[limit - 1]) if more else self.cursor)
 
 
 class Recent:
-    """The lists, conversations and messages that were last seen, in memory, the least recently used forgotten first.
+    """Caches lists, conversations and messages in memory; evicts the least recently used first.
 
-    Whatever is kept here is changed by each write that is made here: a conversation that is kept is shown with it.
+    Every write of this process updates the cache.
 
     Args:
-        most_bytes: what they may take, about.
+        most_bytes: approximate size.
     """
 
     def __init__(self, most_bytes: int = RECENT_BYTES) -> None:
@@ -72,15 +72,15 @@ class Recent:
         """Return the user's pinned conversations, the last updated first."""
         self._use("pinned", user)
         found = self._pinned.get(user)
-        return None if found is None else sorted(found.values(), key=place_of, reverse=True)
+        return None if found is None else sorted(found.values(), key=sort_key, reverse=True)
 
     def profile(self, user: str) -> Profile | None:
-        """Return what is remembered of the user."""
+        """Return the user's cached profile."""
         self._use("profile", user)
         return self._profiles.get(user)
 
     def conversation(self, key: Key) -> Conversation | None:
-        """Return the conversation as it was last seen."""
+        """Return the cached conversation."""
         self._use("conversation", *key)
         if known := self._conversations.get(key):
             return known
@@ -89,27 +89,27 @@ class Recent:
         return among_listed or self._pinned.get(key[0], {}).get(key[1])
 
     def messages(self, key: Key) -> list[Message] | None:
-        """Return all messages as they were last seen."""
+        """Return all cached messages of a conversation."""
         self._use("messages", *key)
         return self._messages.get(key)
 
     def keep_list(self, user: str, page: Page[Conversation], limit: int) -> None:
-        """Keep the user's first page, for which ``limit`` was asked."""
+        """Cache the user's first page, which was read with ``limit``."""
         self._keep_listed(user, Listed({item.id: item for item in page.items}, page.cursor, limit))
 
     def keep_pinned(self, user: str, pinned: Iterable[Conversation]) -> None:
-        """Keep the user's pinned conversations."""
+        """Cache the user's pinned conversations."""
         self._pinned[user] = {one.id: one for one in pinned}
         self._keep(("pinned", user), _OBJECT_BYTES + sum(map(_size, self._pinned[user].values())))
 
     def keep_profile(self, user: str, profile: Profile) -> None:
-        """Keep what is remembered of the user."""
+        """Cache a profile."""
         self._profiles[user] = profile
         size = sum(len(persona.name) + len(persona.instructions) for persona in profile.personas)
         self._keep(("profile", user), _OBJECT_BYTES * (1 + len(profile.personas)) + 2 * size)
 
     def keep_conversation(self, key: Key, conversation: Conversation) -> None:
-        """Keep a conversation, in the user's list too."""
+        """Cache a conversation, in the user's list too."""
         self._conversations[key] = conversation
         self._keep(("conversation", *key), _size(conversation))
         if (pinned := self._pinned.get(key[0])) is not None:
@@ -122,7 +122,7 @@ class Recent:
             )
 
     def keep_messages(self, key: Key, messages: list[Message]) -> None:
-        """Keep all messages of a conversation."""
+        """Cache all messages of a conversation."""
         self._messages[key] = messages
         self._keep(("messages", *key), sum(_OBJECT_BYTES + 2 * len(message.content) for message in messages))
 
@@ -142,7 +142,7 @@ class Recent:
             self.keep_messages(key, in_order(newest([*before, *messages])))
 
     def forget(self, key: Key) -> None:
-        """Forget a conversation that is deleted."""
+        """Drop a deleted conversation."""
         self._drop(("conversation", *key))
         self._drop(("messages", *key))
         user, conversation_id = key
@@ -154,7 +154,7 @@ class Recent:
             self.keep_pinned(user, [one for id_, one in self._pinned[user].items() if id_ != conversation_id])
 
     def forget_profile(self, user: str) -> None:
-        """Forget what is remembered of the user."""
+        """Drop the user's cached profile."""
         self._drop(("profile", user))
 
     def _keep_listed(self, user: str, listed: Listed) -> None:

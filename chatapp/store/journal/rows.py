@@ -1,4 +1,4 @@
-"""The rows of the journal: what a call that is accepted adds and takes away, and how much waits."""
+"""Rows of the journal: what an accepted call adds and removes, and how much waits."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The answers that this process is writing, as the journal remembers them: if it is killed, the next start ends them.
+"""The running answers of this process, as the journal records them: after a kill, the next start ends them.
 
-They lie beside what waits: what the cloud has got of an answer already is needed here still, to say how it ended.
+They are separate from the waiting writes: a delivered part of an answer is still needed to record its end.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Abandoned(NamedTuple):
 
 
 def remember(connection: sqlite3.Connection, key: Key, message: Message, content: bytes, known: bytes) -> None:
-    """Remember the newest revision of a running answer; forget one that has ended."""
+    """Record the newest revision of a running answer; delete the record of one that has ended."""
     if message.status is MessageStatus.STREAMING:
         connection.execute(
             "INSERT INTO running (user, conversation_id, message_id, revision, conversation, message)"
@@ -58,5 +58,5 @@ def abandoned(connection: sqlite3.Connection) -> list[Abandoned]:
 
 
 def interrupted(message: Message) -> Message:
-    """Return how an answer ended that nobody writes any more."""
+    """Return an abandoned answer as interrupted."""
     return replace(message, status=MessageStatus.INTERRUPTED, revision=message.revision + 1)

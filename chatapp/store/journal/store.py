@@ -1,8 +1,8 @@
-"""Conversations in a cloud, by way of a journal on this disk: no message waits for the cloud, and none is lost.
+"""The store in a cloud behind a journal on this disk: no message waits for the cloud, and none is lost.
 
-This is the store. `journal` is what waits on the disk (`journal_file` opens it), `journal_delivery` takes it to the
-cloud, `journal_reads` and `journal_lists` lay it over what the cloud shows, `journal_recent` is what was last seen of
-that, and `journal_running` ends the answers of a chat that was killed.
+`journal` holds the writes that wait on the disk (`file` opens it), `delivery` sends them to the cloud, `reads` and
+`lists` merge them into what the cloud returns, `recent` caches that, and `running` ends the answers of a
+killed process.
 """
 
 from __future__ import annotations
@@ -73,10 +73,10 @@ class JournaledStore:
     background: per conversation in the order of the calls, of several revisions of a message that wait only the newest,
     several appends in one, again after a failure, and again at the next start. A crash between a delivery and its note
     delivers it again, which the cloud takes, since every call of a store may be repeated. So may an update: it can undo
-    a later one that another copy of the chat made in between. `Deliveries` says how an outage is waited out and what
+    a later one that another replica made in between. `Deliveries` says how an outage is waited out and what
     becomes of writes that the cloud refuses for good.
 
-    **Reads show one's own writes at once**: what the cloud holds, with what waits here laid over it. A conversation
+    **Read your writes**: what the cloud holds, with what waits here laid over it. A conversation
     that is deleted here is gone here, whatever the cloud still says.
 
     **`Consistency.CACHED`**: a read returns what was last read, with every write made here since, and asks the cloud
@@ -85,14 +85,14 @@ class JournaledStore:
 
     **When the cloud does not answer**, or not within `PATIENCE_S`, a read shows what was last seen of a conversation or
     of the first page of the list (bounded, in memory, with everything written here since), and what waits here: a
-    person in the middle of a conversation goes on. What another copy of the chat or another device wrote meanwhile is
+    person in the middle of a conversation goes on. What another replica or another device wrote meanwhile is
     then missing until the cloud is back. After a restart in mid-outage only what waits here is known: a list or a
     conversation of which something waits is shown as far as that goes. Everything else raises the cloud's own
-    StoreUnavailable. Existing conversations take messages only when they are known to exist: from here, without asking
-    anybody, or else from the cloud.
+    StoreUnavailable. Existing conversations take messages only when they are known to exist: from here, without a
+    request, or else from the cloud.
 
     **An answer that was running here** when the chat was killed is interrupted at the next start: the journal remembers
-    its last text until its end comes, and else appends an end to it then; a newer revision, if another copy of the chat
+    its last text until its end comes, and else appends an end to it then; a newer revision, if another replica
     wrote one meanwhile, wins. What another copy left behind is for the cloud to tell, as `FirestoreStore` does.
 
     **A deletion** takes the conversation's waiting writes out of the journal before it returns, text and all (as
@@ -246,37 +246,37 @@ class JournaledStore:
             await self._accept(self._delete(key))
 
     async def profile(self, user: str, *, consistency: Consistency = Consistency.LATEST) -> Profile:
-        """Return what is remembered of the user."""
+        """Return the user's profile."""
         with self._calls.one():
             return await self._reads.profile(user, consistency=consistency)
 
     async def save_profile(self, user: str, profile: Profile) -> None:
-        """Remember a profile, unless one of the same or a higher revision is there."""
+        """Store a profile, unless one of the same or a higher revision is stored."""
         profile = clean_profile(profile)
         refuse_too_much_profile(profile)
         with self._calls.one():
             await self._accept(self._saved_profile(user, profile))
 
     async def delete_profile(self, user: str) -> None:
-        """Forget the user's profile for good."""
+        """Delete the user's profile for good."""
         with self._calls.one():
             await self._accept(self._deleted_profile(user))
 
     async def revocations(self, user: str) -> Revocations:
-        """Return which of the user's sessions are ended, as the cloud knows it: other copies of the chat end some."""
+        """Return which of the user's sessions are revoked, from the cloud: other replicas revoke sessions too."""
         with self._calls.one():
             return await self._cloud.revocations(user)
 
     async def revoke(self, user: str, *, session: str = "", before_ms: int = 0, until_ms: int) -> None:
-        """End one session of the user, or all that began up to ``before_ms``, in the cloud before it returns.
+        """Revoke one session of the user, or all that began up to ``before_ms``, in the cloud before it returns.
 
-        In a journal it would hold here alone, and not for the other copies of the chat.
+        In the journal the revocation would hold for this replica only.
         """
         with self._calls.one():
             await self._cloud.revoke(user, session=session, before_ms=before_ms, until_ms=until_ms)
 
     def status(self) -> StoreStatus:
-        """Return how much waits for the cloud, and whether it takes it."""
+        """Return how much waits for the cloud, and whether the cloud is reachable."""
         depth = self._journal.depth
         return StoreStatus(
             waiting_writes=len(depth.rows),
@@ -287,9 +287,9 @@ class JournaledStore:
         )
 
     async def aclose(self) -> None:
-        """Take no more, deliver what waits for up to ``drain_seconds``, log what is left, and close all.
+        """Accept no more writes, deliver for up to ``drain_seconds``, log what is left, and close; idempotent.
 
-        What is left is delivered at the next start. A second time does nothing.
+        What is left is delivered at the next start.
         """
         self._calls.closing = True
         async with self._close_once:
@@ -350,13 +350,13 @@ class JournaledStore:
         self._deliveries.notice(key)
 
     def _forget(self, key: Key) -> None:
-        """Forget a conversation that is deleted, whatever is still being read."""
+        """Drop a deleted conversation from the caches, also for reads in progress."""
         self._asking.wrote(key[0])
         self._scan.wrote(*key)
         self._recent.forget(key)
 
     async def _accept(self, accepting: Coroutine[None, None, None]) -> None:
-        """Finish a write whose caller may go away: once it is on the disk, it is also to be delivered."""
+        """Finish a write even if its caller is cancelled: once it is on the disk, it must be delivered."""
         task = asyncio.create_task(accepting)
         self._accepting.add(task)
         task.add_done_callback(self._accepting.discard)
@@ -401,7 +401,7 @@ class JournaledStore:
 
 
 class _Searched:
-    """What a search reads: it leaves what was last seen as it is, which is for those who go on talking."""
+    """What a search reads; it does not fill the cache, which is for conversations in use."""
 
     def __init__(self, lists: Lists, reads: Reads) -> None:
         self._lists = lists

@@ -1,4 +1,4 @@
-"""An open SQLite file at work: many reads beside each other, one thread that writes, and errors in words."""
+"""An open SQLite file: concurrent reads, one writer thread, and errors as sentences."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class SQLiteDatabase:
-    """Runs queries and changes on a file that it closes in the end; ``busy_timeout`` is in seconds.
+    """Runs queries and changes on a file, which it closes at the end; ``busy_timeout`` is in seconds.
 
     Raises (`read` and `write`):
         StoreUnavailable: the file cannot be read or written now, or is closed.
@@ -42,7 +42,7 @@ class SQLiteDatabase:
         self._close_once = threading.Lock()
 
     async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
-        """Return what a query finds in one snapshot."""
+        """Return the result of a query on one snapshot."""
 
         def run() -> T:
             connection = self._idle_readers.get()
@@ -57,12 +57,12 @@ class SQLiteDatabase:
             return await asyncio.get_running_loop().run_in_executor(self._reader_threads, run)
 
     async def write(self, change: Callable[[sqlite3.Connection], None], *, erases: bool = False) -> None:
-        """Make a change, whole and durable; ``erases``: no text that it deletes stays in the file."""
+        """Make a change, atomic and durable; ``erases``: deleted text does not stay in the file."""
         with self._errors_explained():
             await asyncio.wrap_future(self._writer.submit(change, erases=erases))
 
     async def aclose(self) -> None:
-        """Finish what was accepted, tidy up, and close the file and its lock; a second time does nothing."""
+        """Finish the accepted writes, clean up, and close the file and its lock; idempotent."""
         self._closing = True
         await asyncio.to_thread(self._close)
 

@@ -1,4 +1,4 @@
-"""A SQLite file of the chat: opening it, its lock, its versions, and what its errors mean in words."""
+"""A SQLite file of the chat: opening, lock, schema migrations, and errors as sentences."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ SYNCHRONOUS = "FULL"
 
 @dataclass(frozen=True)
 class Schema:
-    """What a file holds.
+    """The schema of a file.
 
     Attributes:
-        application_id: tells it from the files of other programs, and from the chat's others.
+        application_id: distinguishes it from files of other programs, and from the chat's other files.
         migrations: one transaction each; ``PRAGMA user_version`` counts those applied. One that was released is never
             changed again.
-        foreign: what to say of a file that is another's; ``{path}`` names it.
-        newer: what to say of a file that a newer version of this program made.
-        functions: of one text each, which migrations and queries call by these names.
+        foreign: the error for a file of another program; ``{path}`` names it.
+        newer: the error for a file of a newer version of this program.
+        functions: SQL functions of one text, by name.
     """
 
     application_id: int
@@ -71,7 +71,7 @@ _CONVERSATIONS = """
     CREATE INDEX messages_in_order ON messages (conversation_id, created_ms, id);
     """
 
-# What a chat that was killed left as running is found at once, however long the history is.
+# Finds the answers that a killed process left as streaming, however long the history is.
 _RUNNING = "CREATE INDEX messages_running ON messages (conversation_id, id) WHERE status = 'streaming'"
 
 _PERSONAL = """
@@ -172,7 +172,7 @@ class SQLiteFile:
 
 @contextmanager
 def _only_chat_at(path: Path) -> Iterator[None]:
-    """Hold the lock that says a chat uses this file; the system releases it even when the process is killed."""
+    """Hold the lock of the file; the system releases it even when the process is killed."""
     descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         try:
@@ -195,7 +195,7 @@ def _connection(path: Path, schema: Schema, busy_timeout: float) -> closing[sqli
 
 
 def _bring_up_to_date(connection: sqlite3.Connection, path: Path, schema: Schema) -> None:
-    """Check whose file it is, set the connection up for writing, and apply the migrations that are missing."""
+    """Check the application id, configure the connection for writing, and apply missing migrations."""
     application_id, version = (
         connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
     )
@@ -218,7 +218,7 @@ def _bring_up_to_date(connection: sqlite3.Connection, path: Path, schema: Schema
             f"PRAGMA application_id = {schema.application_id}; PRAGMA user_version = {number}; COMMIT"
         )
     connection.execute("PRAGMA foreign_keys = ON")  # after the migrations: one that rebuilds a table needs it off
-    # Says now, not at the first message, that the file is read-only; BEGIN IMMEDIATE alone would not.
+    # Detects a read-only file now, not at the first message; BEGIN IMMEDIATE alone would not.
     connection.executescript(f"BEGIN IMMEDIATE; PRAGMA user_version = {known}; ROLLBACK")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # a killed chat may have left deleted text in the log
 
@@ -252,7 +252,7 @@ _EXPLANATIONS = {
 
 
 def explained(error: sqlite3.Error, at: str = "") -> StoreUnavailable:
-    """Say it in words for a person; ``at`` names the file where only its owner reads it."""
+    """Return the error as a sentence; ``at`` names the file, for messages that only its owner reads."""
     # Errors of the module itself, such as "Cannot operate on a closed database", have no code.
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     sentence = _EXPLANATIONS.get(

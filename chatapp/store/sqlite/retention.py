@@ -1,4 +1,4 @@
-"""Retention in a SQLite file: what has expired is not shown, and is deleted soon after."""
+"""Retention in SQLite: expired data is not returned, and deleted soon after."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ log = structlog.get_logger(__name__)
 
 
 class Retention:
-    """Says what has expired, and deletes it at the start and every `SWEEP_SECONDS`, text and all.
+    """Deletes expired data at the start and every `SWEEP_SECONDS`, and erases its text.
 
-    A message expires ``days`` after it was made, a conversation ``days`` after its last message; None: never.
+    A message expires ``days`` after its creation, a conversation ``days`` after its last message; None: never.
     """
 
     def __init__(self, database: SQLiteDatabase, days: int | None) -> None:
@@ -35,16 +35,16 @@ class Retention:
 
     @property
     def oldest_ms(self) -> int:
-        """When the oldest was made that is still shown, in milliseconds since the epoch."""
+        """The oldest creation time that has not expired, in milliseconds since the epoch."""
         return 0 if self._keep_ms is None else now_ms() - self._keep_ms
 
     def start(self) -> None:
-        """Begin to delete what expires."""
+        """Start the background task."""
         if self._keep_ms is not None:
             self._sweeping = asyncio.create_task(self._sweep())
 
     async def aclose(self) -> None:
-        """Delete no more."""
+        """Stop the background task."""
         if self._sweeping is not None:
             self._sweeping.cancel()
             await asyncio.gather(self._sweeping, return_exceptions=True)

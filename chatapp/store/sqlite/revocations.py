@@ -1,4 +1,4 @@
-"""Ended sessions in a SQLite file: a row for each, until no cookie can name it any more."""
+"""Revoked sessions in SQLite: a row for each until its cookie has expired."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _REVOKE = (
 
 
 def revocations_of(connection: sqlite3.Connection, user: str) -> Revocations:
-    """Return which of a user's sessions are ended."""
+    """Return which sessions of a user are revoked."""
     rows = connection.execute("SELECT session, before_ms FROM revocations WHERE user = ?", (user,)).fetchall()
     return Revocations(
         before_ms=max((row["before_ms"] for row in rows), default=0),
@@ -26,7 +26,7 @@ def revocations_of(connection: sqlite3.Connection, user: str) -> Revocations:
 
 
 def revoke(connection: sqlite3.Connection, user: str, session: str, before_ms: int, until_ms: int) -> None:
-    """End a session, or all that began up to ``before_ms``, and forget what nobody needs any more."""
+    """Revoke a session, or all that began up to ``before_ms``, and delete expired revocations."""
     connection.execute("DELETE FROM revocations WHERE until_ms < ?", (now_ms(),))
     if session:
         connection.execute(_REVOKE, (user, session, 0, until_ms))

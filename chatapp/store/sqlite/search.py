@@ -1,7 +1,7 @@
-"""Searching a history in SQLite: a look at every message of the user's, the newest conversations first.
+"""Search in SQLite: a scan of all messages of the user, the newest conversations first.
 
-The folded text stands in the message's own row, so that it goes when the message goes. Nothing is indexed: parts of
-words are found in any language, and a full-text index would keep deleted text longer than the rows do.
+The folded text is a column of the message's row, so it is deleted with the message. There is no full-text index: it
+would not find substrings in every language, and would keep deleted text longer than the rows.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""Conversations in one SQLite file, with Python's own sqlite3: the embedded default.
+"""The store in one SQLite file, with Python's own sqlite3: the embedded default.
 
-One thread writes, and commits everything that waits in its queue together; a few connections read meanwhile. This is
-the store and its SQL; `sqlite_rows` are its rows and `sqlite_search` looks through them; `sqlite_file` opens the file
-and says what its errors mean, `sqlite_database` reads and writes it by way of `sqlite_writer`, which is that thread.
+One thread writes and commits all queued changes together (`writer`); a few connections read in parallel (`database`).
+`rows` maps objects to rows, `search` scans them, `file` opens the file and turns its errors into sentences.
 """
 
 from __future__ import annotations
@@ -59,11 +58,11 @@ log = structlog.get_logger(__name__)
 class SQLiteStore:
     """A `chatapp.store.Store` in one file, for one running chat and one event loop.
 
-    What a former chat left as running is marked as interrupted when the file is opened: nobody else can be writing it.
+    Opening the file marks answers that an ended process left as streaming as interrupted: no other process can write.
 
     A write whose caller is cancelled happens whole or not at all. A conversation that is updated while its list is
-    being paged moves to the front, so none is listed twice. Half of a surrogate pair, which UTF-8 cannot hold, is kept
-    as U+FFFD.
+    being paged moves to the front, so none is listed twice. A lone surrogate, which UTF-8 cannot encode, is
+    stored as U+FFFD.
 
     Deleted text is overwritten, in the file and in its write-ahead log, before `delete` returns; if a reader still
     needs the log, as soon as it does not. SQLite's ``secure_delete`` misses copies left where it once moved rows within
@@ -99,7 +98,7 @@ class SQLiteStore:
         self, user: str, *, limit: int = 50, cursor: str | None = None, consistency: Consistency = Consistency.LATEST
     ) -> Page[Conversation]:
         """List the user's conversations, the last updated first, 1 to `MAX_PAGE` at a time."""
-        del consistency  # the file always is
+        del consistency  # the file is always current
         limit = min(max(limit, 1), MAX_PAGE)
         updated_ms, last_id = position(cursor)
         oldest_ms = self._retention.oldest_ms
@@ -243,7 +242,7 @@ class SQLiteStore:
         await self._database.write(change, erases=True)
 
     async def profile(self, user: str, *, consistency: Consistency = Consistency.LATEST) -> Profile:
-        """Return what is remembered of the user."""
+        """Return the user's profile."""
         del consistency
 
         def query(connection: sqlite3.Connection) -> Profile:
@@ -253,7 +252,7 @@ class SQLiteStore:
         return await self._database.read(query)
 
     async def save_profile(self, user: str, profile: Profile) -> None:
-        """Remember a profile, unless one of the same or a higher revision is there."""
+        """Store a profile, unless one of the same or a higher revision is stored."""
         profile = clean_profile(profile)
         refuse_too_much_profile(profile)
         row = user, profile.revision, json.dumps(profile_fields(profile))
@@ -268,7 +267,7 @@ class SQLiteStore:
         await self._database.write(change)
 
     async def delete_profile(self, user: str) -> None:
-        """Forget the user's profile for good."""
+        """Delete the user's profile for good."""
 
         def change(connection: sqlite3.Connection) -> None:
             connection.execute("DELETE FROM profiles WHERE user = ?", (user,))
@@ -276,29 +275,29 @@ class SQLiteStore:
         await self._database.write(change, erases=True)
 
     async def revocations(self, user: str) -> Revocations:
-        """Return which of the user's sessions are ended."""
+        """Return which of the user's sessions are revoked."""
         return await self._database.read(lambda connection: revocations_of(connection, user))
 
     async def revoke(self, user: str, *, session: str = "", before_ms: int = 0, until_ms: int) -> None:
-        """End one session of the user, or all that began up to ``before_ms``."""
+        """Revoke one session of the user, or all that began up to ``before_ms``."""
         await self._database.write(lambda connection: revoke(connection, user, session, before_ms, until_ms))
 
     def pending(self, user: str, conversation_id: str = "") -> bool:  # noqa: ARG002  # the protocol's parameters
-        """Return that nothing is."""
+        """Return False: every write is in the file when it returns."""
         return False
 
     def status(self) -> StoreStatus:
-        """Return that nothing waits: a write is in the file when it returns."""
+        """Return an empty status: no write waits."""
         return StoreStatus()
 
     async def aclose(self) -> None:
-        """Finish what was accepted, tidy up, and close the file and its lock; a second time does nothing."""
+        """Finish the accepted writes, clean up, and close the file and its lock; idempotent."""
         await self._retention.aclose()
         await self._database.aclose()
 
 
 def _interrupt(connection: sqlite3.Connection) -> None:
-    """Mark what was running as interrupted, as a newer revision."""
+    """Mark streaming answers as interrupted, as a newer revision."""
     interrupted = connection.execute(
         "UPDATE messages SET status = ?, revision = revision + 1 WHERE status = 'streaming'",  # as the index says it
         (MessageStatus.INTERRUPTED,),

@@ -1,4 +1,4 @@
-"""The one thread that changes the SQLite file: it commits what waits together, and clears up what deleting leaves."""
+"""The one thread that writes to the SQLite file: group commits, and erasing deleted text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ QUIET_S = 5.0  # without a write, before the file is rebuilt after a delete
 
 
 class Writer:
-    """The one thread that changes the file: what waits is committed together, so many changes share one sync."""
+    """The one thread that changes the file; it commits all queued changes together, so that they share one sync."""
 
     def __init__(self, connection: sqlite3.Connection, busy_timeout: float) -> None:
         self._connection = connection
@@ -83,7 +83,7 @@ class Writer:
             if len(batch) == 1:
                 batch[0].error = error
                 return
-            for write in batch:  # nobody's change is in; alone, those that were not the cause succeed
+            for write in batch:  # no change is committed; one at a time, the changes that were not the cause succeed
                 self._commit([write])
 
     def _apply(self, write: _Write) -> None:
@@ -96,7 +96,7 @@ class Writer:
         self._connection.execute("SAVEPOINT change")
         try:
             write.change(self._connection)
-        except Exception as error:  # it belongs to the caller, whatever it is; the thread must go on
+        except Exception as error:  # the caller gets it; the thread must go on
             if not self._connection.in_transaction:
                 raise
             self._connection.execute("ROLLBACK TO change")
@@ -124,7 +124,7 @@ class Writer:
 
 @dataclass(slots=True, eq=False)
 class _Write:
-    """A change that waits for the writer."""
+    """A queued change."""
 
     change: Callable[[sqlite3.Connection], None]
     erases: bool

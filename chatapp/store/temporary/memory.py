@@ -1,4 +1,4 @@
-"""Conversations in memory only: for those that nobody wants to keep."""
+"""The store in memory: for temporary conversations."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from chatapp.store.values import (
     cursor_after,
     in_order,
     newest,
-    place_of,
     position,
     refuse_too_large_images,
     refuse_too_much_profile,
+    sort_key,
 )
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ Key = tuple[str, str]  # user, conversation id
 
 
 @dataclass(slots=True)
-class Kept:
-    """A conversation with all that belongs to it."""
+class Entry:
+    """A conversation with its messages and images."""
 
     conversation: Conversation
     messages: dict[str, Message] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class Kept:
 
     @property
     def size(self) -> int:
-        """Bytes of memory, about."""
+        """Approximate size in memory, in bytes."""
         objects = [self.conversation.title, self.conversation.system_prompt]
         objects += [message.content for message in self.messages.values()]
         return sum(_OBJECT_BYTES + 2 * len(text) for text in objects) + sum(
@@ -58,20 +58,20 @@ class Kept:
 
 
 class Memory:
-    """What a `MemoryStore` holds: conversations, the least recently used first, profiles, and ended sessions."""
+    """The data of a `MemoryStore`: conversations, the least recently used first, profiles, and revoked sessions."""
 
     def __init__(self) -> None:
-        self.conversations: OrderedDict[Key, Kept] = OrderedDict()
+        self.conversations: OrderedDict[Key, Entry] = OrderedDict()
         self.profiles: dict[str, Profile] = {}
         self.revocations: dict[str, Revocations] = {}
         self.size = 0
 
 
 class MemoryStore:
-    """A `chatapp.store.Store` that ends with the process, and forgets what nobody uses.
+    """A `chatapp.store.Store` that ends with the process and evicts unused conversations.
 
-    A conversation goes when it was not used for ``forget_after_seconds``, or when it is the least recently used one and
-    all together take more than ``most_bytes``. Nothing is ever awaited, so every call is whole.
+    A conversation is evicted after ``forget_after_seconds`` without use, or as the least recently used one when all
+    together take more than ``most_bytes``. No call awaits anything, so every call is atomic.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class MemoryStore:
         del consistency
         limit = min(max(limit, 1), MAX_PAGE)
         after = position(cursor)
-        found = [one for one in self._all(user) if place_of(one) < after]
+        found = [one for one in self._all(user) if sort_key(one) < after]
         return Page(found[:limit], cursor_after(found[limit - 1]) if len(found) > limit else None)
 
     async def conversation(
@@ -138,27 +138,27 @@ class MemoryStore:
     async def create(self, user: str, conversation: Conversation, *messages: Message) -> None:
         """Add a conversation with its first messages."""
         self._refuse(messages)
-        kept, cleaned = Kept(clean_conversation(conversation)), [clean(message) for message in messages]
+        entry, cleaned = Entry(clean_conversation(conversation)), [clean(message) for message in messages]
         if (user, conversation.id) not in self._memory.conversations:
-            _put(kept, cleaned)
-            self._keep((user, conversation.id), kept)
+            _put(entry, cleaned)
+            self._keep((user, conversation.id), entry)
 
     async def update(self, user: str, conversation: Conversation) -> None:
         """Replace all of a conversation but its id and ``created_ms``; ``updated_ms`` never goes back."""
-        kept = self._used(user, conversation.id)
-        before = kept.conversation
+        entry = self._used(user, conversation.id)
+        before = entry.conversation
         updated_ms = max(before.updated_ms, conversation.updated_ms)
         after = replace(clean_conversation(conversation), created_ms=before.created_ms, updated_ms=updated_ms)
-        self._keep((user, conversation.id), replace(kept, conversation=after))
+        self._keep((user, conversation.id), replace(entry, conversation=after))
 
     async def append(self, user: str, conversation_id: str, *messages: Message) -> None:
         """Add messages, or replace those with the same id and a lower revision."""
         self._refuse(messages)
         before = self._used(user, conversation_id)
         updated_ms = max([before.conversation.updated_ms, *(message.created_ms for message in messages)])
-        kept = Kept(replace(before.conversation, updated_ms=updated_ms), dict(before.messages), dict(before.images))
-        _put(kept, [clean(message) for message in messages])
-        self._keep((user, conversation_id), kept)
+        entry = Entry(replace(before.conversation, updated_ms=updated_ms), dict(before.messages), dict(before.images))
+        _put(entry, [clean(message) for message in messages])
+        self._keep((user, conversation_id), entry)
 
     async def delete(self, user: str, conversation_id: str) -> None:
         """Delete a conversation with all that belongs to it."""
@@ -166,13 +166,13 @@ class MemoryStore:
         self._forget((user, conversation_id))
 
     async def profile(self, user: str, *, consistency: Consistency = Consistency.LATEST) -> Profile:
-        """Return what is remembered of the user."""
+        """Return the user's profile."""
         del consistency
         self._open()
         return self._memory.profiles.get(user, Profile())
 
     async def save_profile(self, user: str, profile: Profile) -> None:
-        """Remember a profile, unless one of the same or a higher revision is there."""
+        """Store a profile, unless one of the same or a higher revision is stored."""
         self._open()
         profile = clean_profile(profile)
         refuse_too_much_profile(profile)
@@ -181,32 +181,32 @@ class MemoryStore:
             self._memory.profiles[user] = profile
 
     async def delete_profile(self, user: str) -> None:
-        """Forget the user's profile."""
+        """Delete the user's profile."""
         self._open()
         self._memory.profiles.pop(user, None)
 
     async def revocations(self, user: str) -> Revocations:
-        """Return which of the user's sessions are ended."""
+        """Return which of the user's sessions are revoked."""
         self._open()
         return self._memory.revocations.get(user, Revocations())
 
     async def revoke(self, user: str, *, session: str = "", before_ms: int = 0, until_ms: int) -> None:
-        """End one session of the user, or all that began up to ``before_ms``; kept as long as the memory."""
+        """Revoke one session of the user, or all that began up to ``before_ms``, until the process ends."""
         del until_ms
         self._open()
         ended = Revocations(before_ms=before_ms, sessions=frozenset({session} - {""}))
         self._memory.revocations[user] = ended.joined(await self.revocations(user))
 
     def pending(self, user: str, conversation_id: str = "") -> bool:  # noqa: ARG002  # the protocol's parameters
-        """Return that nothing is."""
+        """Return False: there is no cloud behind this store."""
         return False
 
     def status(self) -> StoreStatus:
-        """Return that nothing waits: a write is kept when it returns."""
+        """Return an empty status: no write waits."""
         return StoreStatus()
 
     async def aclose(self) -> None:
-        """Take no more calls."""
+        """Accept no more calls."""
         self._closed = True
 
     def _refuse(self, messages: Sequence[Message]) -> None:
@@ -214,7 +214,7 @@ class MemoryStore:
         refuse_too_large_images(messages)
 
     def _open(self) -> None:
-        """Forget what nobody uses.
+        """Evict unused conversations.
 
         Raises:
             StoreUnavailable: the store is closed.
@@ -227,35 +227,35 @@ class MemoryStore:
 
     def _all(self, user: str) -> list[Conversation]:
         self._open()
-        found = (kept.conversation for (owner, _), kept in self._memory.conversations.items() if owner == user)
-        return sorted(found, key=place_of, reverse=True)
+        found = (entry.conversation for (owner, _), entry in self._memory.conversations.items() if owner == user)
+        return sorted(found, key=sort_key, reverse=True)
 
-    def _used(self, user: str, conversation_id: str) -> Kept:
+    def _used(self, user: str, conversation_id: str) -> Entry:
         self._open()
         key = user, conversation_id
-        if kept := self._memory.conversations.get(key):
-            kept.used_at = time.monotonic()
+        if entry := self._memory.conversations.get(key):
+            entry.used_at = time.monotonic()
             self._memory.conversations.move_to_end(key)
-            return kept
+            return entry
         raise ConversationNotFound
 
-    def _keep(self, key: Key, kept: Kept) -> None:
-        """Keep a conversation as it is now, and forget others if it is too much."""
+    def _keep(self, key: Key, entry: Entry) -> None:
+        """Store a conversation, and evict others while the memory is full."""
         self._forget(key)
-        kept.used_at = time.monotonic()
-        self._memory.conversations[key] = kept
-        self._memory.size += kept.size
+        entry.used_at = time.monotonic()
+        self._memory.conversations[key] = entry
+        self._memory.size += entry.size
         while self._memory.size > self._most_bytes and len(self._memory.conversations) > 1:
             self._forget(next(iter(self._memory.conversations)))
 
     def _forget(self, key: Key) -> None:
-        if kept := self._memory.conversations.pop(key, None):
-            self._memory.size -= kept.size
+        if entry := self._memory.conversations.pop(key, None):
+            self._memory.size -= entry.size
 
 
-def _put(kept: Kept, messages: Sequence[Message]) -> None:
-    for message in newest([*kept.messages.values(), *messages]):
-        if message is not kept.messages.get(message.id):
+def _put(entry: Entry, messages: Sequence[Message]) -> None:
+    for message in newest([*entry.messages.values(), *messages]):
+        if message is not entry.messages.get(message.id):
             images = (image for image in message.images if image.data)
-            kept.images = {image.id: image for image in images} | kept.images
-            kept.messages[message.id] = without_image_data(message)
+            entry.images = {image.id: image for image in images} | entry.images
+            entry.messages[message.id] = without_image_data(message)

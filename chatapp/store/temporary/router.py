@@ -1,4 +1,4 @@
-"""Temporary conversations beside those that are kept: told apart by their ids, and kept in memory only."""
+"""Routes temporary conversations to memory and all others to the persistent store, by their ids."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ PREFIX = "temporary-"
 
 
 def is_temporary(conversation_id: str) -> bool:
-    """Return whether a conversation is never written anywhere."""
+    """Return whether a conversation is temporary: kept in memory only."""
     return conversation_id.startswith(PREFIX)
 
 
 class StoreRouter:
-    """A `chatapp.store.Store` that keeps temporary conversations in memory, and all others in ``kept``.
+    """A `chatapp.store.Store` that keeps temporary conversations in memory, and all others in ``persistent``.
 
-    A temporary one is found by its id alone: no list, no search and no export shows it. Deleting everything does not
-    either, so whoever does that calls `delete_temporary` too.
+    A temporary conversation is found by its id only: no list, search or export returns it, and deleting everything
+    needs `delete_temporary` too.
 
     Args:
-        kept: where the others are; it is closed with this store.
-        temporary: where the temporary ones are.
+        persistent: the store of the others; it is closed with this one.
+        temporary: the store of temporary conversations.
     """
 
-    def __init__(self, kept: Store, temporary: MemoryStore | None = None) -> None:
-        self._kept = kept
+    def __init__(self, persistent: Store, temporary: MemoryStore | None = None) -> None:
+        self._persistent = persistent
         self._temporary = temporary or MemoryStore()
 
     async def conversations(
         self, user: str, *, limit: int = 50, cursor: str | None = None, consistency: Consistency = Consistency.LATEST
     ) -> Page[Conversation]:
-        """List the user's conversations that are kept."""
-        return await self._kept.conversations(user, limit=limit, cursor=cursor, consistency=consistency)
+        """List the user's persistent conversations."""
+        return await self._persistent.conversations(user, limit=limit, cursor=cursor, consistency=consistency)
 
     async def conversation(
         self, user: str, conversation_id: str, *, consistency: Consistency = Consistency.LATEST
@@ -63,12 +63,12 @@ class StoreRouter:
         return await self._of(conversation_id).image(user, conversation_id, image_id)
 
     async def pinned(self, user: str, *, consistency: Consistency = Consistency.LATEST) -> list[Conversation]:
-        """Return the user's pinned conversations that are kept."""
-        return await self._kept.pinned(user, consistency=consistency)
+        """Return the user's pinned persistent conversations."""
+        return await self._persistent.pinned(user, consistency=consistency)
 
     async def search(self, user: str, text: str, *, limit: int = 20, cursor: str | None = None) -> Page[Hit]:
-        """Search the conversations that are kept."""
-        return await self._kept.search(user, text, limit=limit, cursor=cursor)
+        """Search the persistent conversations."""
+        return await self._persistent.search(user, text, limit=limit, cursor=cursor)
 
     async def create(self, user: str, conversation: Conversation, *messages: Message) -> None:
         """Add a conversation with its first messages."""
@@ -87,43 +87,43 @@ class StoreRouter:
         await self._of(conversation_id).delete(user, conversation_id)
 
     async def delete_temporary(self, user: str) -> None:
-        """Forget all temporary conversations of the user."""
+        """Delete all temporary conversations of the user."""
         while found := (await self._temporary.conversations(user)).items:
             for conversation in found:
                 await self._temporary.delete(user, conversation.id)
 
     async def profile(self, user: str, *, consistency: Consistency = Consistency.LATEST) -> Profile:
-        """Return what is remembered of the user."""
-        return await self._kept.profile(user, consistency=consistency)
+        """Return the user's profile."""
+        return await self._persistent.profile(user, consistency=consistency)
 
     async def save_profile(self, user: str, profile: Profile) -> None:
-        """Remember a profile."""
-        await self._kept.save_profile(user, profile)
+        """Store a profile."""
+        await self._persistent.save_profile(user, profile)
 
     async def delete_profile(self, user: str) -> None:
-        """Forget the user's profile."""
-        await self._kept.delete_profile(user)
+        """Delete the user's profile."""
+        await self._persistent.delete_profile(user)
 
     async def revocations(self, user: str) -> Revocations:
-        """Return which of the user's sessions are ended."""
-        return await self._kept.revocations(user)
+        """Return which of the user's sessions are revoked."""
+        return await self._persistent.revocations(user)
 
     async def revoke(self, user: str, *, session: str = "", before_ms: int = 0, until_ms: int) -> None:
-        """End one session of the user, or all that began up to ``before_ms``."""
-        await self._kept.revoke(user, session=session, before_ms=before_ms, until_ms=until_ms)
+        """Revoke one session of the user, or all that began up to ``before_ms``."""
+        await self._persistent.revoke(user, session=session, before_ms=before_ms, until_ms=until_ms)
 
     def pending(self, user: str, conversation_id: str = "") -> bool:
-        """Return whether something of a conversation, or of the profile, is not in the cloud yet."""
+        """Return whether a write of a conversation, or of the profile, has yet to reach the cloud."""
         return self._of(conversation_id).pending(user, conversation_id)
 
     def status(self) -> StoreStatus:
-        """Return how the place is doing where conversations are kept."""
-        return self._kept.status()
+        """Return the state of the persistent store."""
+        return self._persistent.status()
 
     async def aclose(self) -> None:
-        """Finish what was accepted and release both places."""
+        """Close both stores."""
         await self._temporary.aclose()
-        await self._kept.aclose()
+        await self._persistent.aclose()
 
     def _of(self, conversation_id: str) -> Store:
-        return self._temporary if is_temporary(conversation_id) else self._kept
+        return self._temporary if is_temporary(conversation_id) else self._persistent

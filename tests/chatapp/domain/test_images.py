@@ -1,4 +1,4 @@
-"""Pictures are made small, upright and free of everything but what they show; what is none is refused in words."""
+"""Images are re-encoded small, upright and without metadata; an invalid file is refused with a sentence."""
 
 import asyncio
 import base64
@@ -30,7 +30,7 @@ def noise(width, height):
 
 
 async def decoded(*files, most=4):
-    return await pictures.Pictures(most).decoded([base64.b64encode(file).decode() for file in files])
+    return await pictures.ImageDecoder(most).decoded([base64.b64encode(file).decode() for file in files])
 
 
 def shown(image):
@@ -107,7 +107,7 @@ async def test_a_bomb_is_refused_before_it_is_decoded(size):
 
 async def test_a_file_that_is_too_large_is_refused_before_it_is_looked_at():
     with pytest.raises(InvalidMessage, match="10 MB"):
-        await pictures.Pictures(1).decoded(["A" * 15_000_000])
+        await pictures.ImageDecoder(1).decoded(["A" * 15_000_000])
 
 
 async def test_more_pictures_than_a_message_may_have_are_refused():

@@ -560,7 +560,7 @@ async def test_half_a_surrogate_pair_does_not_lose_a_profile_and_too_much_is_ref
     kept = Profile(personas=(Persona(id="p", name="\ufffd", instructions="half \ufffd"),), revision=1)
     assert await store.profile("ana") == kept
     large = tuple(Persona(id=str(number), name="n", instructions="ש" * 20_000) for number in range(23))
-    with pytest.raises(StoreUnavailable, match=r"All personas together have 921 kB, and 900 kB can be kept"):
+    with pytest.raises(StoreUnavailable, match=r"All personas together take 921 kB, and the limit is 900 kB"):
         await store.save_profile("ana", Profile(personas=large, revision=2))
     assert await store.profile("ana") == kept
     await store.save_profile("ana", Profile(personas=large[:-1], revision=2))

@@ -768,7 +768,7 @@ async def test_past_a_bound_a_person_is_refused_and_a_running_answer_still_ends(
         store.append("ana", conversation.id, question("another"), answer(id="its answer")),
         store.create("ana", a_conversation(), question("new")),
     ):
-        with pytest.raises(StoreUnavailable, match="cannot be saved now"):
+        with pytest.raises(StoreUnavailable, match="cannot be saved: the cloud"):
             await refused
     assert store.status().waiting_writes == full.waiting_writes
     assert store.status().waiting_bytes == full.waiting_bytes
@@ -843,7 +843,7 @@ async def test_on_a_full_disk_a_write_is_refused_whole_and_the_next_one_works(st
     assert (store.status().waiting_writes, store.status().waiting_bytes) == depth
     connection = store._journal._database._writer._connection
     connection.execute("PRAGMA query_only = ON")
-    with pytest.raises(StoreUnavailable, match="may only be read"):
+    with pytest.raises(StoreUnavailable, match="is read-only"):
         await store.append("ana", conversation.id, question("small"))
     connection.execute("PRAGMA query_only = OFF")
     assert await store.messages("ana", conversation.id) == [question()]
