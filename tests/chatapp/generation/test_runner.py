@@ -626,6 +626,27 @@ async def test_retry_with_the_same_question_id_is_stored_once(chat, store, is_ne
     assert bobs.id != first.id
 
 
+async def test_retry_waits_for_a_question_that_is_being_stored(chat, store, monkeypatch):
+    runner = await chat(ScriptedModel("a"))
+    create, may_store = store.create, asyncio.Event()
+
+    async def slow_create(*arguments):
+        await may_store.wait()
+        await create(*arguments)
+
+    monkeypatch.setattr(store, "create", slow_create)
+    request = turn_request("once", question_id="0" * 32)
+    first = asyncio.create_task(runner.start("ann", request))
+    while not runner._reservations:
+        await asyncio.sleep(0)
+    retry = asyncio.create_task(runner.start("ann", dataclasses.replace(request, is_retry=True)))
+    await asyncio.sleep(0)
+    may_store.set()
+    assert (await first).id == (await retry).id
+    await runner.finish(5)
+    assert len(await store.messages("ann", (await first).id)) == 2
+
+
 async def test_retry_of_a_question_that_was_not_stored_stores_it(chat, store):
     runner = await chat(ScriptedModel("a"))
     sent = await runner.start("ann", turn_request("once", question_id="0" * 32, is_retry=True))
