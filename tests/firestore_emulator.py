@@ -61,7 +61,7 @@ def found_jar():
 
 @contextlib.contextmanager
 def running_emulator(*arguments, port=None):
-    """Run an emulator of one's own; it is gone afterwards, with all that it held."""
+    """Run a separate emulator; it ends with all its data."""
     jar, java = found_jar(), shutil.which("java")
     if jar is None or java is None:
         missing = "Java" if jar else "The Firestore emulator"

@@ -1,4 +1,4 @@
-"""A cloud that keeps conversations, with the latency and the failures that a test decides."""
+"""A fake cloud store with latency and failures that the test sets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deletions that can be undone, and what becomes of them."""
+"""Conversations: delete with undo, purge, updates, lists."""
 
 import asyncio
 import dataclasses
@@ -51,7 +51,7 @@ async def gone(store, id_="c"):
             await asyncio.sleep(0.01)
 
 
-async def test_a_deleted_conversation_goes_for_good_when_it_can_no_longer_be_undone(store, made):
+async def test_a_deleted_conversation_is_purged_after_the_undo_time(store, made):
     await created(store)
     conversations = made(undo_seconds=0.05)
     await conversations.delete("ann", "c")
@@ -61,7 +61,7 @@ async def test_a_deleted_conversation_goes_for_good_when_it_can_no_longer_be_und
         await conversations.restore("ann", "c")
 
 
-async def test_what_was_brought_back_stays(store, made):
+async def test_a_restored_conversation_stays(store, made):
     conversation = await created(store)
     conversations = made(undo_seconds=0.05)
     await conversations.delete("ann", "c")
@@ -70,7 +70,7 @@ async def test_what_was_brought_back_stays(store, made):
     assert await conversations.open("ann", "c") == conversation
 
 
-async def test_what_a_killed_chat_left_marked_goes_when_somebody_lists(store, made):
+async def test_listing_purges_deletions_that_a_killed_process_left(store, made):
     await created(store, "old", deleted_ms=now_ms() - 60_000)
     await created(store, "recent", deleted_ms=now_ms())
     conversations = made()
@@ -87,7 +87,7 @@ async def test_listing_schedules_no_purge_while_the_deletion_can_be_undone(store
     assert conversations._purges == {}
 
 
-async def test_a_deletion_undone_elsewhere_is_respected_by_whoever_was_to_carry_it_out(store, made):
+async def test_a_purge_respects_an_undo_on_another_replica(store, made):
     await created(store)
     here, elsewhere = made(undo_seconds=0.05), made()
     await here.delete("ann", "c")
@@ -108,7 +108,7 @@ async def test_two_changes_at_once_both_count(store, made):
     assert (found.title, found.pinned, found.archived) == ("Another", True, True)
 
 
-async def test_a_change_leaves_the_place_in_the_list(store, made):
+async def test_an_update_does_not_move_a_conversation_in_the_list(store, made):
     await created(store, "first")
     second = dataclasses.replace(await created(store, "second"), updated_ms=5)
     await store.update("ann", second)

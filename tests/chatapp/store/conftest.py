@@ -1,4 +1,4 @@
-"""The adapters that keep the contract, and messages to give them."""
+"""The store adapters under the contract tests, and test messages."""
 
 from __future__ import annotations
 

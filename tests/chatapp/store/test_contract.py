@@ -114,7 +114,7 @@ async def test_nothing_known_and_zero_are_told_apart(store, usage, seconds):
     assert await store.messages("ana", conversation.id) == [message]
 
 
-async def test_what_was_acknowledged_is_there_when_the_place_is_opened_again(place):
+async def test_acknowledged_writes_survive_reopening_the_store(place):
     conversation = a_conversation()
     store = await place.open()
     await store.create("ana", conversation)
@@ -180,7 +180,7 @@ async def test_one_message_is_found_without_the_others(store):
         await store.message("ana", conversation.id, ANSWER.id)
 
 
-async def test_what_need_not_be_fresh_holds_all_that_was_written_here(store):
+async def test_a_cached_read_includes_every_write_of_this_process(store):
     older, newer = a_conversation(title="older"), a_conversation(title="newer", updated_ms=3_000)
     question = a_message()
     for conversation in (older, newer):
@@ -249,7 +249,7 @@ async def test_images_come_with_their_message_and_are_given_on_their_own(store):
     assert await store.image("ana", conversation.id, "picture") == PICTURE
 
 
-async def test_images_of_a_first_message_are_there_when_the_place_is_opened_again(place):
+async def test_images_of_a_first_message_survive_reopening_the_store(place):
     conversation = a_conversation()
     store = await place.open()
     await store.create("ana", conversation, a_message(images=(PICTURE,)))
@@ -259,7 +259,7 @@ async def test_images_of_a_first_message_are_there_when_the_place_is_opened_agai
     await again.aclose()
 
 
-async def test_nobody_gets_an_image_that_is_not_theirs_or_not_there(store):
+async def test_an_image_of_another_user_or_a_missing_one_is_not_found(store):
     mine, other = a_conversation(), a_conversation()
     await store.create("ana", mine, a_message(images=(PICTURE, replace(OTHER, data=b""))))
     await store.create("ana", other)
@@ -463,7 +463,7 @@ async def test_pages_of_a_search_are_complete_and_without_doubles(store):
 # For sure
 
 
-async def test_what_is_certain_is_all_there_is_once_nothing_is_pending(store):
+async def test_a_strict_read_returns_everything_once_nothing_is_pending(store):
     conversation, message = a_conversation(), a_message()
     await store.create("ana", conversation, message)
     await store.save_profile("ana", PROFILE)
@@ -481,7 +481,7 @@ async def test_what_is_certain_is_all_there_is_once_nothing_is_pending(store):
 # Ended sessions
 
 
-async def test_an_ended_session_stays_ended_and_the_others_go_on(place):
+async def test_a_revoked_session_stays_revoked_and_others_continue(place):
     store = await place.open()
     later = now_ms() + 1_000_000
     assert await store.revocations("ana") == Revocations()
@@ -507,7 +507,7 @@ async def test_all_sessions_until_a_moment_end_and_no_earlier_moment_brings_one_
     assert [ended.end("other", began_ms) for began_ms in (0, 1_999, 2_000, 2_001)] == [True, True, True, False]
 
 
-async def test_ended_sessions_are_no_conversation_and_outlive_all_others(store):
+async def test_revocations_are_separate_from_conversations_and_outlive_them(store):
     await store.revoke("ana", session="one", until_ms=now_ms() + 1_000_000)
     assert await list_all(store, "ana") == []
     await store.create("ana", a_conversation(id="one"))
@@ -736,7 +736,7 @@ async def test_every_call_says_that_there_is_no_such_conversation(store, convers
 # Two users
 
 
-async def test_nobody_reads_or_changes_what_is_somebody_elses(store):
+async def test_another_users_conversations_cannot_be_read_or_changed(store):
     conversation, message = a_conversation(), a_message(id="m")
     await store.create("ana", conversation, message)
     stolen = replace(message, content="changed", revision=9)
@@ -754,7 +754,7 @@ async def test_nobody_reads_or_changes_what_is_somebody_elses(store):
     assert await store.messages("ana", conversation.id) == [message]
 
 
-async def test_an_id_of_somebody_else_is_refused_or_becomes_a_conversation_of_ones_own(store):
+async def test_another_users_id_is_refused_or_creates_a_separate_conversation(store):
     conversation, message = a_conversation(), a_message(id="m")
     await store.create("ana", conversation, message)
     also = replace(conversation, title="Ben's")
@@ -821,7 +821,7 @@ async def test_an_invalid_cursor_starts_at_the_beginning(store, cursor):
     assert [found.updated_ms for found in page.items] == [2, 1]
 
 
-async def test_a_cursor_of_somebody_else_shows_only_ones_own(store):
+async def test_another_users_cursor_lists_only_own_conversations(store):
     for number in range(4):
         await store.create("ana", a_conversation(updated_ms=number))
         await store.create("ben", a_conversation(updated_ms=number, title="Ben's"))

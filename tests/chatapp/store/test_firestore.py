@@ -253,9 +253,7 @@ async def test_an_answer_without_a_write_for_too_long_is_shown_as_interrupted_an
     await impatient.aclose()
 
 
-async def test_after_a_chat_was_killed_in_mid_answer_another_shows_what_was_written_and_goes_on(
-    place, firestore_emulator, tmp_path
-):
+async def test_after_a_kill_another_replica_shows_the_checkpoint_and_continues(place, firestore_emulator, tmp_path):
     async with FakeOpenAIServer(answer=[f"{number} " for number in range(1_000)], tokens_per_second=50) as gemma:
         settings = {
             "CHAT_STORE": "firestore",
@@ -315,7 +313,7 @@ async def test_an_id_never_leads_to_another_path(store, conversation_id):
 
 
 @pytest.mark.parametrize("finished_by", ["the same replica", "another replica"])
-async def test_a_deletion_that_is_broken_off_shows_nothing_and_is_finished_by_whoever_lists_next(
+async def test_an_interrupted_deletion_is_hidden_and_finished_by_the_next_listing(
     store, replica, database, monkeypatch, finished_by
 ):
     monkeypatch.setattr(firestore_deletions, "DOCUMENTS_AT_ONCE", 2)
@@ -654,7 +652,7 @@ async def test_no_query_needs_a_composite_index(store, monkeypatch):
 
 
 @pytest.mark.parametrize("silent", [False, True], ids=["a closed port", "a server that never answers"])
-async def test_a_dead_server_is_said_in_words_before_anybody_gives_up(monkeypatch, silent):
+async def test_an_unreachable_server_raises_a_sentence_within_the_timeout(monkeypatch, silent):
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
         if not silent:
@@ -779,7 +777,7 @@ async def test_without_an_emulator_it_asks_google_itself_and_signs_in(place, fir
 # Rules
 
 
-async def test_the_rules_refuse_everybody_but_the_chats_own_library(monkeypatch):
+async def test_the_security_rules_allow_only_the_server_library(monkeypatch):
     with running_emulator("--rules", str(RULES)) as emulator:
         monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", emulator.host)
         store = FirestoreStore(PROJECT, "(default)")
@@ -806,7 +804,7 @@ async def test_the_rules_refuse_everybody_but_the_chats_own_library(monkeypatch)
         await store.aclose()
 
 
-async def test_an_answer_that_one_copy_writes_is_shown_to_its_end_by_another(place, firestore_emulator, tmp_path):
+async def test_another_replica_shows_a_running_answer_to_its_end(place, firestore_emulator, tmp_path):
     words = [f"{number} " for number in range(300)]
     async with FakeOpenAIServer(answer=words, tokens_per_second=30) as gemma:
         settings = {

@@ -254,7 +254,7 @@ async def test_one_message_is_what_waits_or_was_seen_when_the_cloud_does_not_ans
         await store.message("ana", conversation.id, "question")
 
 
-async def test_ones_own_writes_are_seen_at_once(store, cloud):
+async def test_reads_include_own_writes_at_once(store, cloud):
     known, new, gone = a_conversation(title="known"), a_conversation(title="new", updated_ms=3_000), a_conversation()
     await store.create("ana", known, question())
     await store.create("ana", gone, question())
@@ -276,7 +276,7 @@ async def test_ones_own_writes_are_seen_at_once(store, cloud):
         await store.append("ana", gone.id, answer("late", 3))
 
 
-async def test_what_another_copy_of_the_chat_wrote_is_seen_beside_ones_own(store, cloud):
+async def test_reads_merge_writes_of_other_replicas_with_own_ones(store, cloud):
     conversation = a_conversation()
     await store.create("ana", conversation, question())
     await delivered(store)
@@ -557,7 +557,7 @@ async def test_what_a_killed_chat_was_writing_is_interrupted_at_the_next_start_h
     await store.aclose()
 
 
-async def test_an_answer_that_another_copy_went_on_with_is_not_interrupted_by_the_one_that_was_killed(place):
+async def test_a_newer_revision_of_another_replica_is_not_interrupted_after_a_kill(place):
     cloud = FakeCloud(place.cloud_folder)
     store = await place.open(cloud)
     conversation = a_conversation()
@@ -640,7 +640,7 @@ async def test_a_journal_of_the_version_before_is_taken_over_with_all_that_waits
 # Writes that the cloud refuses
 
 
-async def test_a_conversation_that_was_deleted_elsewhere_loses_its_writes_and_stops_nobody(store, cloud, place):
+async def test_writes_to_a_conversation_deleted_elsewhere_are_dropped_and_block_no_others(store, cloud, place):
     gone, other = a_conversation(), a_conversation()
     await store.create("ana", gone, question())
     await store.create("ana", other)
@@ -1194,7 +1194,7 @@ async def test_a_deleted_profile_is_gone_from_the_disk_and_then_from_the_cloud(s
     assert await cloud.profile("ana") == Profile()
 
 
-async def test_a_higher_revision_of_another_copy_of_the_chat_wins_over_one_that_waits(store, cloud):
+async def test_a_higher_revision_of_another_replica_wins_over_a_waiting_one(store, cloud):
     await cloud.save_profile("ana", Profile(personas=PERSONAS, revision=5))
     cloud.fails = lambda name, _: StoreUnavailable("") if name == "save_profile" else None
     await store.save_profile("ana", Profile(revision=4))
@@ -1280,7 +1280,7 @@ async def test_what_an_older_chat_left_waiting_is_delivered(place, cloud, monkey
     await store.aclose()
 
 
-async def test_a_session_is_ended_in_the_cloud_or_else_it_is_said(store, cloud):
+async def test_a_session_is_revoked_in_the_cloud_or_the_call_raises(store, cloud):
     await store.revoke("ana", session="one", until_ms=2**50)
     assert [call[0] for call in cloud.calls] == ["revoke"]
     cloud.down = True

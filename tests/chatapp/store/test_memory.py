@@ -38,7 +38,7 @@ async def is_there(store, conversation_id, user="ana"):
     return True
 
 
-async def test_what_nobody_used_for_twelve_hours_is_forgotten(clock):
+async def test_conversations_unused_for_twelve_hours_are_evicted(clock):
     store = MemoryStore()
     for name in ("read", "written", "left"):
         await store.create("ana", a_conversation(id=name), a_message())
@@ -98,7 +98,7 @@ async def test_a_temporary_conversation_is_used_as_any_other_and_written_nowhere
     assert kept.writes == []
 
 
-async def test_everything_else_goes_to_the_place_that_keeps_it(store, kept):
+async def test_all_other_calls_go_to_the_persistent_store(store, kept):
     conversation = a_conversation(pinned=True)
     await store.create("ana", conversation, a_message("words", id="m"))
     await store.append("ana", conversation.id, a_message("more"))
@@ -116,7 +116,7 @@ async def test_everything_else_goes_to_the_place_that_keeps_it(store, kept):
     assert store.status() == kept.status()
 
 
-async def test_both_places_are_closed(store, kept):
+async def test_both_stores_are_closed(store, kept):
     await store.create("ana", a_conversation(id="temporary-1"))
     await store.aclose()
     assert kept.closed == 1

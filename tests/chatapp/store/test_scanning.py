@@ -67,7 +67,7 @@ async def test_what_was_written_here_is_read_again_and_nothing_else(place):
     assert (place.lists, place.read) == (2, 11)
 
 
-async def test_what_another_copy_writes_is_found_a_little_later(place, monkeypatch):
+async def test_writes_of_another_replica_are_found_after_the_cache_expires(place, monkeypatch):
     scan = Scan(place)
     await scan.search("ana", "hay")
     await place.append("ana", "c3", a_message("needle", 50))
@@ -111,7 +111,7 @@ async def test_what_is_remembered_is_bounded(place):
     assert scan._bytes <= 4_000
 
 
-async def test_nobody_is_shown_what_was_read_for_somebody_else(place):
+async def test_cached_reads_are_scoped_to_the_user(place):
     scan = Scan(place)
     await place.create("ben", a_conversation(id="c1", updated_ms=1), a_message("hay of ben", id="m"))
     await scan.search("ana", "hay")

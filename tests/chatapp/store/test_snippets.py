@@ -35,7 +35,7 @@ TEXTS = st.one_of(st.lists(st.sampled_from(PIECES), max_size=30).map("".join), s
 
 @settings(deadline=None)  # a busy machine takes longer
 @given(TEXTS)
-def test_every_place_in_the_folded_text_comes_from_the_character_that_became_it(text):
+def test_every_index_of_the_folded_text_maps_to_its_source_character(text):
     folded = fold(text)
     assert folded == "".join(map(fold, text))
     for place in range(len(folded)):
@@ -44,7 +44,7 @@ def test_every_place_in_the_folded_text_comes_from_the_character_that_became_it(
     assert unfolded(text, len(folded)) == len(text)
 
 
-def test_a_place_is_found_in_a_long_text_too():
+def test_an_index_is_mapped_in_a_long_text_too():
     text = "ﷺé" * 10_000 + "needle"
     assert text[unfolded(text, fold(text).index("needle")) :] == "needle"
 
@@ -85,7 +85,7 @@ def test_nothing_that_people_see_as_one_character_is_cut(cluster, shift):
     assert len(before) > AROUND - 2 * len(cluster) - shift
 
 
-def test_a_query_is_a_few_words_whatever_somebody_sends():
+def test_a_query_is_limited_to_a_few_words():
     assert words_of(" B  a\tbb\nA ") == ["bb", "a", "b"]
     assert len(words_of(" ".join(map(str, range(10_000))))) <= 16
     assert words_of("x" * 100_000) == ["x" * 200]

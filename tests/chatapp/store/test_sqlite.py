@@ -545,7 +545,7 @@ async def test_the_folder_and_every_file_are_for_their_owner_only(place, path):
     await store.aclose()
 
 
-async def test_a_place_that_cannot_be_a_file_is_said_so(tmp_path):
+async def test_an_invalid_path_is_refused_with_a_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file" / "chat.sqlite3", tmp_path / "file" / "deeper" / "chat.sqlite3"):
         with pytest.raises(StoreUnavailable, match=r"cannot be used: (Not a directory|File exists)"):
@@ -579,7 +579,7 @@ def open_unprivileged(path: Path) -> str:
     return subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
-def test_a_folder_or_file_that_may_only_be_read_is_said_so():
+def test_a_read_only_folder_or_file_is_refused_with_a_sentence():
     # Not in tmp_path: above it is a folder that only root may enter.
     with tempfile.TemporaryDirectory() as folder:
         if os.geteuid() == 0:
@@ -593,7 +593,7 @@ def test_a_folder_or_file_that_may_only_be_read_is_said_so():
         path.parent.chmod(0o700)
 
 
-async def test_a_file_that_sqlite_can_only_open_for_reading_is_said_so(place, path, monkeypatch):
+async def test_a_file_that_sqlite_opens_read_only_is_refused_with_a_sentence(place, path, monkeypatch):
     await (await place.open()).aclose()
     connect = sqlite3.connect
 
@@ -605,7 +605,7 @@ async def test_a_file_that_sqlite_can_only_open_for_reading_is_said_so(place, pa
         await place.open()
 
 
-async def test_a_disk_that_is_full_before_the_file_is_made_is_said_so(place, monkeypatch):
+async def test_a_full_disk_at_the_start_is_reported_with_a_sentence(place, monkeypatch):
     def no_space(*_: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -644,7 +644,7 @@ async def test_on_a_full_disk_what_does_not_fit_is_refused_and_what_fits_is_kept
     assert await texts(store, conversation) == ["before", "small", "also small", "after"]
 
 
-async def test_an_error_of_the_disk_is_said_so_and_changes_nothing(store, conversation):
+async def test_a_disk_error_is_reported_with_a_sentence_and_changes_nothing(store, conversation):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, before[1]))  # writing beyond is an error, as on a bad disk
     try:
@@ -658,7 +658,7 @@ async def test_an_error_of_the_disk_is_said_so_and_changes_nothing(store, conver
     assert await texts(store, conversation) == ["before", "after"]
 
 
-async def test_a_file_that_became_read_only_is_said_so_and_can_still_be_read(store, conversation):
+async def test_a_file_that_became_read_only_can_still_be_read(store, conversation):
     store._database._writer._connection.execute("PRAGMA query_only = ON")  # file modes do not bind root
     with pytest.raises(StoreUnavailable, match="is read-only"):
         await store.append("ana", conversation.id, a_message("no"))
@@ -675,7 +675,7 @@ sys.stdin.readline()
 """
 
 
-async def test_a_lock_of_another_program_is_waited_for_and_then_said_so(path):
+async def test_a_lock_of_another_program_times_out_with_a_sentence(path):
     store = await SQLiteStore.open(path, busy_timeout=0.3)
     conversation = a_conversation()
     await store.create("ana", conversation, a_message("before"))

@@ -90,7 +90,7 @@ def test_ids_are_the_same_each_time_and_others_for_every_document_and_field():
     assert all(map(is_id, ids))
 
 
-def test_everybody_may_have_a_copy_of_a_session():
+def test_each_user_may_import_a_copy_of_a_session():
     fields = {"2026-03-01 12:00:10": {"user": "a", "Gemini": "b"}}
     assert session(fields, owner="ana").conversation.id != session(fields, owner="ben").conversation.id
 
@@ -121,7 +121,7 @@ def test_an_answer_that_was_never_there_is_a_failure(stored):
     assert (answer.status, answer.error) == (MessageStatus.ERROR, "The codelab's app stored no answer.")
 
 
-def test_a_model_that_somebody_added_keeps_its_name():
+def test_an_added_model_keeps_its_name():
     assert session({"2026-03-01 12:00:10": {"user": "Hi", "Claude on Vertex": "Hey"}}).messages[1].model == (
         "Claude on Vertex"
     )
@@ -144,7 +144,7 @@ def test_text_that_cannot_be_stored_is_replaced():
 
 
 @pytest.mark.parametrize("fields", [{}, {"Session start": START}])
-def test_a_session_in_which_nothing_was_said_is_none(fields):
+def test_an_empty_session_yields_no_conversation(fields):
     found = session_of(PATH, fields, CREATED_MS, "local")
     assert (found.conversation, found.messages, found.problems) == (None, [], [])
 

@@ -178,7 +178,7 @@ def test_the_history_may_be_in_the_database_that_the_codelab_used(codelab, run, 
     assert contents(cloud_chat.everything(ANONYMOUS)) == {"Hi": ["Hi", "Hello."]}
 
 
-def test_where_nothing_is_it_is_said_where_else_to_look(run, chat, capsys):
+def test_an_empty_collection_names_the_other_database(run, chat, capsys):
     assert run() == 1
     assert "Older versions of the codelab wrote to --database='(default)'." in capsys.readouterr().out
 
@@ -219,7 +219,7 @@ def test_a_firestore_that_does_not_answer_ends_the_command_in_words(chat, monkey
         ),
     ],
 )
-def test_what_firestore_refuses_is_said_in_words(run, chat, monkeypatch, capsys, error, words):
+def test_a_firestore_error_is_reported_with_a_sentence(run, chat, monkeypatch, capsys, error, words):
     _fail(monkeypatch, error, after=0)
     assert run() == 2
     assert re.search(words, capsys.readouterr().out)

@@ -156,7 +156,7 @@ def test_a_wrong_file_changes_nothing(chat, exported, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(("content", "why"), [(None, "cannot be read: No such file"), (b"\xff\xfe\x00", "is no text")])
-def test_what_is_no_file_of_text_is_said_in_words(chat, tmp_path, capsys, content, why):
+def test_an_unreadable_file_is_reported_with_a_sentence(chat, tmp_path, capsys, content, why):
     path = tmp_path / "export.json"
     if content:
         path.write_bytes(content)
@@ -183,7 +183,7 @@ async def test_a_chat_that_runs_is_to_be_stopped_first(chat, exported, tmp_path,
     assert said.endswith("Nothing was imported.\n")
 
 
-def test_with_one_user_a_history_of_anybody_else_is_refused(chat, exported, capsys):
+def test_with_one_user_another_user_id_is_refused(chat, exported, capsys):
     assert main([exported(conversation()), "--user", "ana"]) == 2
     assert "there is one user, 'local', and nobody would see what 'ana' has" in capsys.readouterr().err
 
@@ -202,7 +202,7 @@ def test_an_export_becomes_the_history_of_whom_it_is_imported_for(chat, exported
     assert (chat.everything(ANONYMOUS), chat.everything()) == ([mine], [])
 
 
-def test_what_somebody_else_has_in_the_same_file_is_left_out_and_named(chat, exported, capsys):
+def test_conversations_whose_id_another_user_has_are_left_out_and_named(chat, exported, capsys):
     chat.set(CHAT_IDENTITY="anonymous")
     theirs, mine = conversation(), conversation(at=2_000)
     main([exported(theirs), "--user", f"anonymous-{new_id()}"])

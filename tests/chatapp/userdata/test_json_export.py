@@ -214,7 +214,7 @@ def test_half_of_a_surrogate_pair_does_not_break_an_export():
         (changed(conversations__0__messages__0__images=[None]), r"messages\[0\]\.images\[0\]: "),
     ],
 )
-def test_what_is_wrong_with_a_file_is_said_with_its_place(text, why):
+def test_an_invalid_file_is_reported_with_the_field(text, why):
     with pytest.raises(InvalidExport, match=why):
         json_export.read(text)
 
@@ -227,7 +227,7 @@ def test_what_is_wrong_with_a_file_is_said_with_its_place(text, why):
         ({"parameters": {"temperature": 9}}, r"profile\.parameters: Temperature must be a number from 0\.1 to 1\.0"),
     ],
 )
-def test_what_is_wrong_with_a_profile_is_said_with_its_place(profile, why):
+def test_an_invalid_profile_is_reported_with_the_field(profile, why):
     with pytest.raises(InvalidExport, match=why):
         json_export.read_profile(changed(profile=profile))
 

@@ -261,7 +261,7 @@ async def test_one_conversation_is_exported_in_both_formats(chat):
     assert as_markdown.headers["content-type"] == "text/markdown; charset=utf-8"
 
 
-async def test_nothing_of_anybody_else_is_exported(chat):
+async def test_an_export_contains_no_data_of_other_users(chat):
     (theirs, _), mine = await created(chat.store, "Theirs", user="ben"), await created(chat.store, "Mine")
     assert await chat.everything() == [mine]
     assert [name.split()[-1] for name in await chat.files()] == ["Mine.md"]
@@ -285,7 +285,7 @@ async def test_nothing_of_anybody_else_is_exported(chat):
         ),
     ],
 )
-async def test_a_download_has_its_title_as_name_and_is_kept_by_nobody_between(chat, path, name):
+async def test_a_download_has_its_title_as_name_and_is_not_cached(chat, path, name):
     conversation, _ = await created(chat.store, "שלום")
     response = await chat.get(path.format(id=conversation.id))
     assert response.headers["content-disposition"] == f"attachment; {name}"
@@ -377,7 +377,7 @@ async def test_nothing_from_memory_goes_into_an_export(journaled, cloud, path):
     assert (response.status, b"down" in response.body) == (503, True)
 
 
-async def test_whoever_goes_away_ends_the_export(chat, monkeypatch):
+async def test_a_disconnect_ends_the_export(chat, monkeypatch):
     for number in range(50):
         await created(chat.store, f"{number}", a_message("x" * 200_000, 1_000), at=1_000 + number)
     reads = []
@@ -418,7 +418,7 @@ async def test_everything_is_deleted_with_whatever_is_being_written(chatting, tm
     assert b"SECRET" not in bytes_on_disk(tmp_path / "history")
 
 
-async def test_nobody_elses_conversations_and_answers_are_touched(chatting, tmp_path):
+async def test_deleting_everything_touches_no_other_user(chatting, tmp_path):
     model = ScriptedModel(*["word "] * 500, seconds_between=0.01)
     chat = await chatting(await SQLiteStore.open(tmp_path / "chat.db"), model)
     theirs = await created(chat.store, "Theirs", user="ben")
@@ -464,7 +464,7 @@ async def test_what_begins_meanwhile_is_deleted_too(chat, monkeypatch):
     assert await chat.everything() == []
 
 
-async def test_what_cannot_be_deleted_is_said_in_words_and_goes_the_next_time(chat, monkeypatch):
+async def test_a_failed_deletion_is_reported_and_succeeds_the_next_time(chat, monkeypatch):
     conversations = [await created(chat.store, f"{number}", at=1_000 * number) for number in range(1, 4)]
     delete = chat.turns.delete
 
