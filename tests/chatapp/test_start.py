@@ -111,7 +111,7 @@ async def test_an_answer_that_is_being_written_may_end_first_and_its_reader_sees
             await page.watch_until(conversation, lambda messages: "word1" in texts(messages)[1])
             ending = asyncio.create_task(running.end(signal.SIGTERM))
             await until(lambda: "finishing_answers" in running.output)
-            with pytest.raises(Refused, match="being restarted"):
+            with pytest.raises(Refused, match="is restarting"):
                 await page.send("Another", model="gemma")
             gemma.gate.open()
             assert texts(await reading)[1] == "".join(words)
