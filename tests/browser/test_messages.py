@@ -180,7 +180,7 @@ async def test_of_a_very_long_conversation_the_end_is_shown_and_the_rest_on_dema
             id ||= JSON.parse(events[0].slice(6)).started.conversation.id;
             after = question;
           }
-          location.assign(`c/${id}`);
+          setTimeout(() => location.assign(`c/${id}`)); // after this call has returned
         }"""
     )
     await page.is_ready()
