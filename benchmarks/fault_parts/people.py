@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import time
 from collections import Counter
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -18,6 +18,7 @@ from tests.page_client import OWN_PAGE, PARAMETERS, Refused, events, open_page, 
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Awaitable, Callable
 
     from benchmarks.fault_parts.pace import Pace
     from benchmarks.fault_parts.processes import Chat
@@ -60,15 +61,25 @@ class Person:
 
     async def live(self) -> None:
         """Talk until nothing more is to be asked."""
-        await self.chat.serving.wait()
         async with (
-            open_page(self.chat.url, cookies=self.cookies) as page,
+            AsyncExitStack() as stack,
             aiohttp.ClientSession(cookies=self.cookies, headers=OWN_PAGE, read_bufsize=1 << 24) as http,
         ):
+            page = await self._once_served(
+                lambda: stack.enter_async_context(open_page(self.chat.url, cookies=self.cookies))
+            )
             with suppress(aiohttp.ClientError, Refused):  # the chat may just be down
                 await page.listed()  # as a page does when it is opened
-            pages = [page, *[await page.second_tab() for _ in range(TABS - 1)]]
+            pages = [page, *[await self._once_served(page.second_tab) for _ in range(TABS - 1)]]
             await asyncio.gather(*(_Tab(self, page, http).talk() for page in pages))
+
+    async def _once_served(self, opens: Callable[[], Awaitable[PageClient]]) -> PageClient:
+        """Open a page, again while the chat is down."""
+        while True:
+            await self.chat.serving.wait()
+            with suppress(aiohttp.ClientConnectionError):
+                return await opens()
+            await asyncio.sleep(0.1)
 
 
 class _Tab:
