@@ -71,11 +71,11 @@ CONTENT_TYPES = st.sampled_from(["application/json"] * 4 + ["application/x-www-f
 def requests(draw: st.DrawFn, ids: list[str]) -> bytes:
     """Draw the bytes of a request to an address that is there, or nearly; half of the ids are the sender's own."""
     some = st.sampled_from(ids) | TEXTS
-    method, path = draw(st.sampled_from(DOORS))
+    method, path = door = draw(st.sampled_from(DOORS))
     path = _filled(path, lambda: draw(some))
     if draw(st.integers(0, 4)) == 0:
         path = draw(st.sampled_from(["/" + path, path + "/", path + "/..", path.upper(), path + "%", path[:-1] or "/"]))
-    query = draw(st.dictionaries(st.sampled_from(NAMES), TEXTS, max_size=3))
+    query = draw(st.dictionaries(st.sampled_from(_parameters(door)), TEXTS, max_size=3))
     method = draw(st.sampled_from([method] * 9 + METHODS))
     body = draw(st.just(b"") | BODIES)
     headers = [("content-type", draw(CONTENT_TYPES)), ("sec-fetch-site", "same-origin")]
@@ -86,14 +86,20 @@ def requests(draw: st.DrawFn, ids: list[str]) -> bytes:
 
 def any_request(random: Random, ids: list[str]) -> bytes:
     """Return one of as many requests as anybody wants, soon."""
-    method, path = random.choice(DOORS)
+    method, path = door = random.choice(DOORS)
     path = _filled(path, lambda: random.choice(ids) if random.random() < 0.5 else _odd(random))
-    query = {random.choice(NAMES): _odd(random) for _ in range(random.randrange(3))}
+    query = {random.choice(_parameters(door)): _odd(random) for _ in range(random.randrange(3))}
     method = random.choice(METHODS) if random.random() < 0.1 else method
     body = random.choice([b"", _json(random), random.randbytes(random.randrange(2000))])
     headers = [("sec-fetch-site", "same-origin"), ("content-type", "application/json")]
     headers += [(random.choice(HEADER_NAMES), _line(random.choice(HEADER_VALUES))) for _ in range(random.randrange(3))]
     return request(method, _target(path, query), headers, body)
+
+
+def _parameters(door: tuple[str, str]) -> list[str]:
+    """Return names of query parameters, of which the address's own are half."""
+    own = [pair.partition("=")[0] for pair in TABLE[door].query.split("&") if pair]
+    return NAMES + own * (len(NAMES) // len(own)) if own else NAMES
 
 
 def _odd(random: Random) -> str:
