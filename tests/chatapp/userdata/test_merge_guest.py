@@ -281,7 +281,11 @@ async def test_a_merge_reads_the_cloud_and_never_the_cache(journaled, monkeypatc
     cloud.down = True
     with pytest.raises(StoreUnavailable):
         await GuestMerge(store, Turns()).merge(GUEST, ANA)
-    cloud.down, cloud.latency = False, 0.05  # slower than a read waits that can return the cache
+    cloud.down, cloud.fails = False, lambda name, _: StoreUnavailable("down") if name == "messages" else None
+    with pytest.raises(StoreUnavailable):
+        await store.messages(GUEST, conversation.id, consistency=Consistency.STRICT)
+    cloud.fails = lambda *_: None
+    cloud.latency = 0.05  # slower than a read waits that can return the cache
     moved = await GuestMerge(store, Turns()).merge(GUEST, ANA)
     cloud.latency = 0
     assert (await store.messages(ANA, moved[conversation.id], consistency=Consistency.STRICT))[-1] == late
