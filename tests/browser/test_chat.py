@@ -178,7 +178,7 @@ async def test_code_tables_and_mathematics_are_shown_as_such(page, gemma):
     await page.send("Show")
     await expect(page.answers.locator("pre")).to_contain_text("    return 1")
     await expect(page.answers.locator("td")).to_have_text(["1", "2"])
-    await expect(page.answers.locator(".katex")).to_have_count(1)
+    await expect(page.answers.locator(gradio_dom.MATHEMATICS)).to_have_count(1)
 
 
 async def test_what_a_model_or_a_person_writes_never_runs_and_loads_nothing_from_elsewhere(page, gemma):

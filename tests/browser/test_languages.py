@@ -129,10 +129,10 @@ async def test_everything_that_opens_can_be_read_by_everybody(open_chat, chat, w
 async def test_light_or_dark_is_switched_and_stays(page):
     await page.tab.get_by_role("button", name="Settings and data").click()
     await page.tab.get_by_label("Appearance").select_option("dark")
-    await expect(page.tab.locator("body.dark")).to_be_attached()
+    await expect(page.tab.locator(gradio_dom.DARK)).to_be_attached()
     await page.is_ready()
     await page.reload()
-    await expect(page.tab.locator("body.dark")).to_be_attached()
+    await expect(page.tab.locator(gradio_dom.DARK)).to_be_attached()
 
 
 async def test_numbers_and_latin_names_read_right_inside_hebrew(open_chat, chat, gemma):

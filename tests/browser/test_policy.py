@@ -62,14 +62,14 @@ async def test_nothing_that_the_page_does_is_against_its_policy(page, gemma):
     """What Chromium refuses is a line of its console, which fails the test: see `chat_page.ChatPage`."""
     gemma.answer = [EVERYTHING]
     await page.ask("Show me everything")
-    await expect(page.answers.locator("code .token").first).to_be_visible()
-    await expect(page.answers.locator(".katex").first).to_be_visible()
-    await expect(page.answers.locator("svg[id^=mermaid]")).to_be_visible()
+    await expect(page.answers.locator(gradio_dom.CODE_TOKENS).first).to_be_visible()
+    await expect(page.answers.locator(gradio_dom.MATHEMATICS).first).to_be_visible()
+    await expect(page.answers.locator(gradio_dom.DIAGRAM)).to_be_visible()
     await page.tab.locator("#tools").get_by_role("button", name="Answer settings").click()
     await page.tab.locator("#temperature input[type=number]").fill("0.3")
     await page.tab.locator("#persona").click()
     await page.reload()
-    await expect(page.answers.locator("svg[id^=mermaid]")).to_be_visible()
+    await expect(page.answers.locator(gradio_dom.DIAGRAM)).to_be_visible()
     assert page.problems == []
 
 

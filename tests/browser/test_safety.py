@@ -3,6 +3,7 @@
 import pytest
 from playwright.async_api import expect
 
+from tests.browser import gradio_dom
 from tests.page_client import open_page
 
 pytestmark = pytest.mark.browser
@@ -111,29 +112,31 @@ def test_there_are_enough_tricks():
 async def _touch_everything(page):
     """Do to everything that stands in a message what a person might."""
     await page.tab.evaluate(
-        """async () => {
+        """async (message) => {
           for (const element of document.querySelectorAll("#messages *, #conversations *")) {
             for (const name of ["mouseover", "focus", "pointerenter", "animationstart", "toggle", "error", "load"])
               element.dispatchEvent(new Event(name));
-            if (element.closest(".message") && !element.closest("a[target]")) element.dispatchEvent(new Event("click"));
+            if (element.closest(message) && !element.closest("a[target]")) element.dispatchEvent(new Event("click"));
           }
           await new Promise((resolve) => setTimeout(resolve, 200));
-        }"""
+        }""",
+        gradio_dom.MESSAGES,
     )
 
 
 async def _unsafe(page):
     """Return what stands in the messages that no Markdown makes."""
     return await page.tab.evaluate(
-        """() => [...document.querySelectorAll("#messages .message *")].flatMap((element) => [
+        """([message, math]) => [...document.querySelectorAll(`${message} *`)].flatMap((element) => [
           ...(/^(script|iframe|object|embed|form|input|textarea|select|style|link|meta|base|video|audio|template|marquee)$/i
               .test(element.tagName) ? [element.outerHTML.slice(0, 120)] : []),
           ...[...element.attributes].filter(({ name, value }) =>
             /^on/i.test(name) || (/^(href|src|action|xlink:href|formaction)$/i.test(name)
               && /^[\\u0000-\\u0020]*(javascript|vbscript|data:text)/i.test(value)))
             .map(({ name, value }) => `${element.tagName} ${name}=${value}`),
-          ...(!element.closest(".katex, pre") && element.style.position ? [element.outerHTML.slice(0, 120)] : []),
-        ])"""
+          ...(!element.closest(`${math}, pre`) && element.style.position ? [element.outerHTML.slice(0, 120)] : []),
+        ])""",
+        [gradio_dom.MESSAGES, gradio_dom.MATHEMATICS],
     )
 
 

@@ -44,13 +44,17 @@ class TestEveryAddress:
         assert not handled, f"A handler in Python runs outside of the API, and nothing here asks it: {handled}"
 
     async def test_of_gradio_that_the_page_does_not_need_is_not_found(self, chat):
+        # Without a session the authentication rejects a request before routes are looked up, with 401 and a sentence of
+        # its own; where guests are allowed, the request is a new guest's and gets the 404 too. Gradio answers neither.
+        bodies = {404: rb"There is nothing at this address\.", 401: rb"You are signed out\.|Identity-Aware Proxy"}
         closed = closed_doors(chat.app)
         wrong = []
         for method, path in closed:
-            for caller, expected in ((chat.people.caller("carla"), {404}), (Caller("no session"), {404, *NOBODY})):
+            for caller, expected in ((chat.people.caller("carla"), {404}), (Caller("no session"), {404, 401})):
                 reply = await chat.request(method, re.sub(r"{[^}]*}", "x", path), caller)
-                if reply.status not in expected:
-                    wrong.append(f"{caller.name} at {method} {path}: {reply.status} instead of {expected}")
+                is_ours = method == "HEAD" or re.search(bodies.get(reply.status, b"x^"), reply.body)
+                if reply.status not in expected or not is_ours:
+                    wrong.append(f"{caller.name} at {method} {path}: {reply.status}, {reply.body[:80]!r}")
         assert not wrong, "\n".join(wrong)
         assert len(closed) > 60, "Gradio has more routes, so they are looked for in the wrong place"
 

@@ -1,6 +1,6 @@
 // Each block of a text takes the direction of its own first letters. Only top-level blocks: `dir` on nested cells would
 // break tables apart, and code always reads left to right (see css/gradio.css).
-import { CODE_BLOCKS, FORCED_DIRECTION, INLINE_CODE, TEXT_BLOCKS, TEXT_BOXES } from "./gradio_bridge.js";
+import { CODE_BLOCKS, FORCED_DIRECTION, INLINE_CODE, languageOf, TEXT_BLOCKS, TEXT_BOXES } from "./gradio_bridge.js";
 
 const RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]/; // Hebrew, Arabic and their presentation forms
 
@@ -19,7 +19,7 @@ const markIn = (root) => {
 // Show the language's name above code, and let the keyboard scroll wide code.
 const markCode = (pre) => {
   pre.tabIndex = 0;
-  const language = /language-([\w+#-]+)/.exec(pre.querySelector("code")?.className || "")?.[1];
+  const language = languageOf(pre);
   if (language) pre.dataset.language = language;
 };
 

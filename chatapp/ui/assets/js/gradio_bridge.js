@@ -61,3 +61,6 @@ export const TEXT_BLOCKS = "#messages .prose > :not([dir], .code_wrap, pre)";
 export const INLINE_CODE = "#messages .prose :is(code, .katex):not([dir])";
 export const CODE_BLOCKS = "#messages pre:not([tabindex])";
 export const TEXT_BOXES = "textarea:not([dir=auto])";
+
+// The language of a block of code, "" if none is named.
+export const languageOf = (pre) => /language-([\w+#-]+)/.exec(find("code", pre)?.className || "")?.[1] || "";
