@@ -198,7 +198,7 @@ def _models(settings: Settings) -> list[ChatModel]:
         for extra in settings.models
     ]
     if settings.embedded_model:
-        models.append(LlamaCppModel("demo", "SmolLM2 (small demo)", limits=limits))
+        models.append(LlamaCppModel("demo", Sentence("SmolLM2 (small demo)"), limits=limits))
     return models
 
 

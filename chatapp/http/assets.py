@@ -39,6 +39,7 @@ FIRST_SERVER_SENTENCES = (
     "set GOOGLE_CLOUD_PROJECT for Gemini on Vertex AI, or GEMINI_API_KEY for the Gemini API, and restart the chat",
     "its status is being checked",
     "{model} uses a fixed value.",
+    "SmolLM2 (small demo)",
 )
 _IMPORT = re.compile(r'\bfrom "\./(\w+\.js)"')
 _SENTENCE = re.compile(r'\bt\(\s*("(?:[^"\\]|\\.)*")')

@@ -55,8 +55,8 @@ def chat_page() -> gr.Blocks:
     page: gr.Blocks
     with gr.Blocks(title="Hybrid chat", fill_height=True, fill_width=True, analytics_enabled=False) as page:
         # The scripts click these to give Gradio's components new values.
-        show = gr.Button(visible="hidden", elem_id="show")
-        fill = gr.Button(visible="hidden", elem_id="fill")
+        refresh_messages = gr.Button(visible="hidden", elem_id="refresh-messages")
+        refresh_parameters = gr.Button(visible="hidden", elem_id="refresh-parameters")
         with gr.Sidebar(width=288, elem_id="sidebar"):
             new = gr.Button(_text("New chat"), elem_id="new-chat", variant="secondary")
             gr.Textbox(
@@ -130,8 +130,8 @@ def chat_page() -> gr.Blocks:
 
         parameters = [temperature, top_p, max_tokens, system_prompt]
         run_in_browser(page.load, "load", parameters, [])
-        run_in_browser(show.click, "shown", [], [chatbot])
-        run_in_browser(fill.click, "filled", [], parameters)
+        run_in_browser(refresh_messages.click, "messagesValue", [], [chatbot])
+        run_in_browser(refresh_parameters.click, "parametersValue", [], parameters)
         run_in_browser(message.submit, "send", [message, *parameters], [])
         run_in_browser(message.stop, "stop", [], [])
         run_in_browser(new.click, "startNew", [], [])

@@ -170,7 +170,7 @@ async def test_hebrew_reads_right_to_left_and_code_left_to_right(page, gemma):
     assert text["x"] + text["width"] >= answer["x"] + answer["width"] - 20
     alignment = await page.answers.locator("li").first.evaluate("element => getComputedStyle(element).textAlign")
     assert alignment == "start"
-    assert await page.direction(page.conversations) == "rtl"
+    assert await page.direction(page.conversations.locator("bdi")) == "rtl"
 
 
 async def test_code_tables_and_mathematics_are_shown_as_such(page, gemma):

@@ -55,7 +55,7 @@ async def test_an_update_changes_the_named_properties_and_leaves_the_others(page
     label = page.tab.locator("#top-p")
     await page.tab.locator("#parameters-button").click()
     await expect(label).to_contain_text("Top-p")
-    await expect(label).to_contain_text("How many of the likely words")  # `filled` updates the description alone
+    await expect(label).to_contain_text("How many of the likely words")  # which the update leaves as it is
 
 
 async def test_no_message_is_read_twice_and_each_block_has_its_own_direction(page, gemma):

@@ -216,9 +216,12 @@ async def test_a_phone_can_do_everything_in_every_language(open_chat, chat, gemm
     await expect(page.questions).to_have_count(0)
     await page.button(say("Undo")).click()
     await expect(page.questions.first).to_have_text("First")
-    for control in ("#model", "#persona", "#parameters-button", "#compare", "#add-pictures", "#more"):
+    for control in ("#model", "#persona", "#parameters-button", "#compare", "#add-images", "#more"):
         box = await page.tab.locator(control).bounding_box()
         assert min(box["width"], box["height"]) >= 44, control
+    for label in ("#model bdi", "#model .state"):
+        is_cut = await page.tab.locator(label).evaluate("it => !it.clientWidth || it.scrollWidth > it.clientWidth")
+        assert not is_cut, label
     await _every_panel_fits(page)
 
 

@@ -131,10 +131,10 @@ async def test_a_picture_goes_along_with_a_question_and_is_shown_with_it(page, g
     await page.tab.locator("input[type=file]").set_input_files(
         {"name": "red.png", "mimeType": "image/png", "buffer": picture((3000, 2000))}
     )
-    await expect(page.tab.locator("#pictures img")).to_have_count(1)
+    await expect(page.tab.locator("#attached-images img")).to_have_count(1)
     await page.ask("What is this?")
-    await expect(page.tab.locator("#pictures img")).to_have_count(0)
-    shown = page.tab.locator("#messages .pictures img")
+    await expect(page.tab.locator("#attached-images img")).to_have_count(0)
+    shown = page.tab.locator("#messages .images img")
     await expect(shown).to_have_count(1)
     parts = gemini.streams()[-1].body["contents"][-1]["parts"]
     sent = next(part["inlineData"]["data"] for part in parts if "inlineData" in part)
@@ -155,12 +155,12 @@ async def test_pictures_are_pasted_and_dropped(page):
     data = await page.tab.evaluate_handle(transfer, content)
     paste = "(box, data) => box.dispatchEvent(new ClipboardEvent('paste', { clipboardData: data, bubbles: true }))"
     await page.box.evaluate(paste, data)
-    await expect(page.tab.locator("#pictures img")).to_have_count(1)
+    await expect(page.tab.locator("#attached-images img")).to_have_count(1)
     drop = "(main, data) => main.dispatchEvent(new DragEvent('drop', { dataTransfer: data, bubbles: true }))"
     await page.tab.locator("#main").evaluate(drop, data)
-    await expect(page.tab.locator("#pictures img")).to_have_count(2)
+    await expect(page.tab.locator("#attached-images img")).to_have_count(2)
     await page.button("Remove image 1").click()
-    await expect(page.tab.locator("#pictures img")).to_have_count(1)
+    await expect(page.tab.locator("#attached-images img")).to_have_count(1)
 
 
 async def test_what_is_no_picture_is_refused_with_words(page):
@@ -171,7 +171,7 @@ async def test_what_is_no_picture_is_refused_with_words(page):
     await expect(page.refusal).to_contain_text("broken.png cannot be read as an image.")
     many = [{"name": f"{i}.png", "mimeType": "image/png", "buffer": picture()} for i in range(6)]
     await files.set_input_files(many)
-    await expect(page.tab.locator("#pictures img")).to_have_count(4)
+    await expect(page.tab.locator("#attached-images img")).to_have_count(4)
     await expect(page.refusal).to_contain_text("at most 4 images")
 
 
@@ -260,7 +260,8 @@ async def test_a_conversation_gets_a_short_title_from_the_model(open_chat, gemma
 async def test_a_look_at_the_models_that_finds_nothing_new_touches_nothing_a_person_may_be_changing(page):
     await expect(page.model).to_contain_text("ready")
     await page.tab.evaluate(
-        "() => { window.filled = 0; document.querySelector('#fill').addEventListener('click', () => window.filled++); }"
+        "() => { window.filled = 0;"
+        " document.querySelector('#refresh-parameters').addEventListener('click', () => window.filled++); }"
     )
     async with page.tab.expect_response(re.compile(r"/models(\?|$)")):
         await page.tab.evaluate("document.dispatchEvent(new Event('visibilitychange'))")

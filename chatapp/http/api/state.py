@@ -51,6 +51,7 @@ async def read_state(user: CurrentUser, chat: Chat, conversation: str = "") -> S
         conversations=page,
         conversation=opened,
         store=StoreBody.model_validate(chat.store.status()),
+        store_kind=chat.settings.store,
         limits=Limits(
             message_chars=chat.settings.max_message_chars,
             images=chat.settings.max_images,

@@ -77,7 +77,7 @@ async def test_events_hand_the_name_of_a_function_to_the_browser():
     config = chat_page().get_config_file()
     # The text that assets/js/head.js looks a name up in, as Gradio's scripts put it together.
     names = {event["js"] for event in config["dependencies"]}
-    assert {"load", "send", "stop", "shown", "filled"} <= names
+    assert {"load", "send", "stop", "messagesValue", "parametersValue"} <= names
     assert all(re.fullmatch(r"\w+", name) for name in names)
     assert not [event for event in config["dependencies"] if event["backend_fn"]]
 

@@ -1,4 +1,4 @@
-"""Every string of the page is said in every language."""
+"""Every string of the scripts and the layout has a translation, and catalogues are split in two."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from chatapp.http import assets as page_files
 from chatapp.ui.page import LABELS
 
 STRING = r'"((?:[^"\\]|\\.)*)"'
-SAID = sorted(
+STRINGS = sorted(
     {
         json.loads(f'"{text}"')
         for name, content in page_files.contents().items()
@@ -19,30 +19,30 @@ SAID = sorted(
 )
 
 
-def test_the_strings_are_found():
-    assert len(SAID) > 100
-    assert "How can I help?" in SAID
+def test_strings_are_found():
+    assert len(STRINGS) > 100
+    assert "How can I help?" in STRINGS
 
 
 @pytest.mark.parametrize("language", ["he", "ar"])
 def test_every_string_of_the_scripts_and_of_the_layout_is_translated(language):
-    known = page_files.translations(language)
-    assert [text for text in (*SAID, *LABELS) if text not in known] == []
+    translations = page_files.translations(language)
+    assert [text for text in (*STRINGS, *LABELS) if text not in translations] == []
 
 
-def test_no_string_is_made_of_parts_that_cannot_be_translated():
-    made = [
+def test_translated_strings_are_literals():
+    not_literal = [
         f"{name}: {call}"
         for name, content in page_files.contents().items()
         if name.endswith(".js")
         for call in re.findall(r"\bt\(\s*(?!\s*\"|template|it\.template).{0,40}", content.decode())
         if not call.startswith("t(template")
     ]
-    assert made == []
+    assert not_literal == []
 
 
 @pytest.mark.parametrize("language", ["he", "ar"])
-def test_a_catalogue_comes_in_two_parts_of_which_the_first_is_small(language):
+def test_catalogue_is_split_into_a_small_first_part_and_the_rest(language):
     parts = [json.loads(page_files.contents()[f"locales/{language}.{part}.json"]) for part in ("first", "rest")]
     first, rest = parts
     assert {**first, **rest} == page_files.translations(language)
@@ -50,7 +50,7 @@ def test_a_catalogue_comes_in_two_parts_of_which_the_first_is_small(language):
     assert len(first) < len(rest) / 2
 
 
-def test_the_first_part_holds_what_the_scripts_say_that_a_page_loads_at_first():
+def test_first_part_has_every_string_of_the_first_scripts():
     first = json.loads(page_files.contents()["locales/he.first.json"])
     for name in page_files.first_scripts():
         for text in re.findall(rf"\bt\(\s*{STRING}", page_files.text(name)):
@@ -58,6 +58,6 @@ def test_the_first_part_holds_what_the_scripts_say_that_a_page_loads_at_first():
     assert set(page_files.FIRST_SERVER_SENTENCES) <= first.keys()
 
 
-def test_a_panels_script_is_not_loaded_at_first():
+def test_scripts_of_panels_are_not_loaded_first():
     assert {"js/main.js", "js/words.js", "js/stream.js"} <= set(page_files.first_scripts())
     assert not {"js/gallery.js", "js/image_scaling.js", "js/head.js"} & set(page_files.first_scripts())

@@ -350,6 +350,7 @@ class State(Models):
     conversations: ConversationPage
     conversation: OpenConversation | None
     store: StoreBody
+    store_kind: str = Field(description="`sqlite` or `firestore`")
     limits: Limits
 
 

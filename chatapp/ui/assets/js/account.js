@@ -1,47 +1,47 @@
 // The account: the button at the end of the sidebar, signing in and out, and moving a guest's conversations.
-import { call, me, onSignedOut, part } from "./api.js";
-import { lookAgain, open } from "./conversation.js";
+import { call, loadModule, me, onSignedOut } from "./api.js";
+import { open, refresh } from "./conversation.js";
 import { find, h, icon } from "./dom.js";
 import { store, stored } from "./browser_storage.js";
-import { attempt, stand, tell } from "./notices.js";
+import { attempt, showAccountNotice, showToast } from "./notices.js";
 import { setProfile } from "./profile.js";
-import { go, idInAddress, takeList } from "./sidebar.js";
+import { idInAddress, openConversation, setConversations } from "./sidebar.js";
 import { t } from "./words.js";
 
-const NOT_NOW = "leave-behind"; // until this tab is closed
-const WAS_OPEN = "guests-conversation";
-const others = new BroadcastChannel("account"); // this browser's other windows
+const DISMISSED = "leave-behind"; // until this tab is closed
+const OPEN_CONVERSATION = "guests-conversation";
+const otherWindows = new BroadcastChannel("account"); // this browser's other windows
 
-// Whose draft the text in the message box is; "" for a guest, whose account is not known yet.
+// The owner of the draft in the message box; "" for a guest, who may sign in with any account.
 export const owner = () => (me.kind === "anonymous" ? "" : me.address || me.name || me.kind);
 
 export const setMe = (now) => {
   Object.assign(me, now);
   find("#me bdi").textContent = me.name || me.address || (me.kind === "anonymous" ? t("Guest") : "");
-  if (me.kind === "google" && !stored("session", NOT_NOW)) offer();
+  if (me.kind === "google" && !stored("session", DISMISSED)) offerMove();
 };
 
 // Offer to move the conversations that this browser wrote as a guest.
-const offer = async () => {
+const offerMove = async () => {
   const { guestHistory } = await call("GET", "me").catch(() => ({}));
   if (!guestHistory?.conversations) return;
-  stand(
+  showAccountNotice(
     t("Conversations from before you signed in: {number}.", { number: guestHistory.conversations }),
     [t("Move to my account"), () => attempt(moveGuestConversations)],
-    [t("Not now"), () => store("session", NOT_NOW, "yes")],
+    [t("Not now"), () => store("session", DISMISSED, "yes")],
   );
 };
 
 export const moveGuestConversations = async () => {
   const { conversations, ids = {} } = await call("POST", "take-along", {});
-  stand("");
+  showAccountNotice("");
   const now = await call("GET", "state");
-  takeList(now.conversations);
+  setConversations(now.conversations);
   setProfile(now.profile);
-  const there = ids[stored("session", WAS_OPEN)]; // moved conversations get new ids
-  store("session", WAS_OPEN, "");
-  if (there && !open.id) go(there, { replace: true });
-  tell(t("Moved to your account: {number}", { number: conversations }));
+  const movedId = ids[stored("session", OPEN_CONVERSATION)]; // moved conversations get new ids
+  store("session", OPEN_CONVERSATION, "");
+  if (movedId && !open.id) openConversation(movedId, { replace: true });
+  showToast(t("Moved to your account: {number}", { number: conversations }));
 };
 
 // Where to sign in, with the way back to the open conversation. A guest's conversation has to be moved first.
@@ -50,18 +50,18 @@ export const signInAddress = () => {
   return `sign-in?${new URLSearchParams({ next: id ? `/c/${id}` : "/" })}`;
 };
 
-export const rememberOpen = () => store("session", WAS_OPEN, idInAddress());
+export const rememberOpen = () => store("session", OPEN_CONVERSATION, idInAddress());
 
 // A proxy that signs people in does so when the page is loaded again.
 const signedOut = (signIn) =>
-  stand(
+  showAccountNotice(
     t("You are signed out. Sign in to continue; your text is still in the box."),
     h("a", { class: "link", href: signIn ? signInAddress() : location.href }, t("Sign in")),
   );
 
-// Leave nothing for the next person at this device: neither in the page that Back leads to, nor in another window.
-export const leave = () => {
-  others.postMessage("signed out");
+// Remove everything the next person at this device could read: from the page that Back shows, and from other windows.
+export const leavePage = () => {
+  otherWindows.postMessage("signed out");
   document.body.replaceChildren();
   location.replace(new URL("sign-in", document.baseURI));
 };
@@ -74,7 +74,7 @@ export const start = () => {
         type: "button",
         id: "me",
         "aria-haspopup": "dialog",
-        onclick: () => attempt(async () => (await part("settings_panel")).open()),
+        onclick: () => attempt(async () => (await loadModule("settings_panel")).open()),
       },
       icon("person"),
       h("span", {}, h("b", {}, h("bdi")), h("span", {}, t("Settings and data"))),
@@ -83,8 +83,8 @@ export const start = () => {
   onSignedOut((isOut, signIn) => {
     document.body.classList.toggle("signed-out", isOut);
     if (isOut) return signedOut(signIn);
-    stand("");
-    lookAgain();
+    showAccountNotice("");
+    refresh();
   });
-  others.onmessage = () => location.reload();
+  otherWindows.onmessage = () => location.reload();
 };

@@ -1,5 +1,5 @@
 // Requests to the API (chatapp/http/api). Paths are relative to the app's root, wherever it is mounted.
-import { allWords, parsed, said, t } from "./words.js";
+import { loadAllTranslations, parseJson, t, translated } from "./words.js";
 
 export class Refusal extends Error {
   constructor(words, status) {
@@ -8,8 +8,8 @@ export class Refusal extends Error {
   }
 }
 
-// The page's user: {kind, name, address}. After a session has ended, no request is sent until the same user is signed in
-// again: a guest or another user would write into another history.
+// The page's user: {kind, name, address}. After a session has ended, no request is sent until the same user is signed
+// in again: a guest or another user would write into another history.
 export const me = {};
 let isOut = false;
 const listeners = new Set();
@@ -25,7 +25,7 @@ const signedOut = (now, signIn = "") => {
 // (A proxy that signs people in, such as Google's, redirects to its own page.)
 export const isSignedOut = (response) => response.status === 401 || response.type === "opaqueredirect";
 
-const isBack = async () => {
+const isSignedInAgain = async () => {
   const response = await fetch("me", { redirect: "manual" });
   if (!response.ok) return false;
   const now = await response.json();
@@ -37,8 +37,8 @@ const isBack = async () => {
 };
 
 // Every request goes through here.
-export const ask = async (path, request = {}) => {
-  if (isOut && !(await isBack())) return new Response("{}", { status: 401 });
+export const fetchApi = async (path, request = {}) => {
+  if (isOut && !(await isSignedInAgain())) return new Response("{}", { status: 401 });
   const response = await fetch(path, { ...request, redirect: "manual" });
   if (isSignedOut(response)) {
     const { signIn } = await response
@@ -51,14 +51,14 @@ export const ask = async (path, request = {}) => {
 };
 
 // The error of a response as text; "" after the session has ended, which has a notice of its own.
-export const wordsOf = async (response) => {
+export const errorText = async (response) => {
   if (isSignedOut(response)) return "";
   const answer = await response
     .text()
-    .then(parsed)
+    .then(parseJson)
     .catch(() => ({}));
   return (
-    said(answer.error) ||
+    translated(answer.error) ||
     t("The chat is unreachable ({status}). Try again in a moment.", { status: String(response.status) })
   );
 };
@@ -72,18 +72,18 @@ export const options = (method, body, signal) => ({
 
 // Send a request and return the parsed response. Throws a Refusal with the error as text.
 export const call = async (method, path, body) => {
-  const response = await ask(path, options(method, body)).catch(() => null);
+  const response = await fetchApi(path, options(method, body)).catch(() => null);
   if (!response)
     throw new Refusal(t("The chat is unreachable. Nothing was changed; try again in a moment."), 0);
-  if (!response.ok) throw new Refusal(await wordsOf(response), isSignedOut(response) ? 401 : response.status);
-  return parsed(await response.text());
+  if (!response.ok) throw new Refusal(await errorText(response), isSignedOut(response) ? 401 : response.status);
+  return parseJson(await response.text());
 };
 
 export const pathOf = (conversation, rest = "") => `conversations/${encodeURIComponent(conversation)}${rest}`;
 
 // Load a module that is not loaded with the page.
-export const part = async (name) => {
-  await allWords();
+export const loadModule = async (name) => {
+  await loadAllTranslations();
   return import(`./${name}.js`).catch(() => {
     throw new Refusal(t("A part of the page could not be loaded. Reload the page; your text is still in the box."), 0);
   });

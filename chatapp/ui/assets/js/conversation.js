@@ -1,39 +1,39 @@
 // The open conversation: its messages, its event stream, and all actions that start a turn.
-import { call, pathOf, wordsOf } from "./api.js";
-import { attempt, say } from "./notices.js";
-import { eventsOf, follow, isFollowing, newName, post, stopFollowing } from "./stream.js";
-import { said, t } from "./words.js";
+import { call, errorText, pathOf } from "./api.js";
+import { attempt, showError } from "./notices.js";
+import { eventsOf, follow, isFollowing, newId, postTurn, stopFollowing } from "./stream.js";
+import { t, translated } from "./words.js";
 
-const AWAY = 30_000; // ms in the background, after which the conversation may have changed elsewhere
-const others = new BroadcastChannel("chat"); // this browser's other windows
+const REFRESH_AFTER = 30_000; // ms in the background, after which the conversation may have changed elsewhere
+const otherWindows = new BroadcastChannel("chat"); // this browser's other windows
 
 export const open = {
   id: "",
-  item: null, // as the list has it
-  isTemporary: false, // a new one is to be
-  entries: [], // of each message of the shown path, as chatapp/http/api says
-  earlier: 0, // how many come before them
+  item: null, // its entry in the list
+  isTemporary: false, // whether a new one will be
+  entries: [], // the messages of the shown branch, see chatapp/http/api/schemas
+  earlier: 0, // the number of messages before them
 };
 const listeners = new Set();
-let isOutdated = false; // another version was chosen: all messages are read again
-let unsure = null; // the last request without a response; the server may have accepted it
+let mustReload = false; // another version was chosen: all messages are read again
+let unconfirmed = null; // the last request without a response; the server may have accepted it
 
 // Call `listener(what)` after each change: "opened" (nothing is loaded yet), "loaded", "entries" or "item".
 export const onChange = (listener) => listeners.add(listener);
-const changed = (what) => listeners.forEach((listener) => listener(what));
+const notify = (what) => listeners.forEach((listener) => listener(what));
 
 export const isWriting = () => open.entries.some((entry) => entry.writing);
 
-const take = (event) => {
+const applyEvent = (event) => {
   if (event.conversation) {
     setItem(event.conversation);
-    changed("loaded");
+    notify("loaded");
   }
   if (event.messages) {
-    const kept = event.after ? open.entries.findIndex((entry) => entry.id === event.after) + 1 : 0;
-    isOutdated = false;
+    const keptCount = event.after ? open.entries.findIndex((entry) => entry.id === event.after) + 1 : 0;
+    mustReload = false;
     if (!event.after) open.earlier = event.earlier || 0;
-    open.entries = [...open.entries.slice(0, kept), ...event.messages];
+    open.entries = [...open.entries.slice(0, keptCount), ...event.messages];
   } else if (event.message) {
     open.entries = open.entries.map((entry) => (entry.id === event.message.id ? event.message : entry));
   } else if (event.id) {
@@ -44,29 +44,29 @@ const take = (event) => {
   } else if (event.title) {
     setItem({ ...open.item, title: event.title });
   } else if (event.error) {
-    say(said(event.error));
+    showError(translated(event.error));
   }
   const writing = isWriting();
   if (open.item && open.item.writing !== writing) setItem({ ...open.item, writing });
-  changed("entries");
+  notify("entries");
 };
 
 const setItem = (item) => {
   open.item = item;
-  changed("item");
+  notify("item");
 };
 
 // The last message that will not change any more; the stream continues after it.
-const lastWhole = () => {
-  if (isOutdated) return "";
+const lastCompleteId = () => {
+  if (mustReload) return "";
   const at = open.entries.findIndex((entry) => entry.writing);
   return (at < 0 ? open.entries.at(-1) : open.entries[at - 1])?.id || "";
 };
 
 const followOpen = (events, controller) =>
   follow(
-    () => `${pathOf(open.id, "/events")}?${new URLSearchParams({ after: lastWhole() })}`,
-    take,
+    () => `${pathOf(open.id, "/events")}?${new URLSearchParams({ after: lastCompleteId() })}`,
+    applyEvent,
     events,
     controller,
   );
@@ -74,10 +74,10 @@ const followOpen = (events, controller) =>
 // Show a conversation, "" for a new one. `item` is what the list knows of it.
 export const show = (id, item = null, { isTemporary = false } = {}) => {
   stopFollowing();
-  say("");
-  isOutdated = false;
+  showError("");
+  mustReload = false;
   Object.assign(open, { id, item, isTemporary, entries: [], earlier: 0 });
-  changed("opened");
+  notify("opened");
   if (id) followOpen();
 };
 
@@ -88,84 +88,87 @@ export const showEarlier = async () => {
   if (!before || open.id !== id || open.entries[0]?.id !== first) return;
   open.entries = [...before.messages, ...open.entries];
   open.earlier = before.earlier;
-  changed("entries");
+  notify("entries");
 };
 
 // Start a turn; true if it started, else the page shows the error.
-const begin = async (path, request) => {
+const startTurn = async (path, request) => {
   const controller = new AbortController();
-  const asksIn = open.id;
-  const response = await post(path, request, controller.signal);
+  const conversationId = open.id;
+  const response = await postTurn(path, request, controller.signal);
   if (!response) {
-    unsure = { path, ...request };
-    say(t("The chat is unreachable. Your text is still in the box. Send it again later; it will not be sent twice."));
+    unconfirmed = { path, ...request };
+    showError(
+      t("The chat is unreachable. Your text is still in the box. Send it again later; it will not be sent twice."),
+    );
     return false;
   }
-  unsure = null;
+  unconfirmed = null;
   if (!response.ok) {
-    say(await wordsOf(response));
+    showError(await errorText(response));
     return false;
   }
-  say("");
+  showError("");
   const events = eventsOf(response);
   const { started } = (await events.next()).value;
-  if (open.id === asksIn) {
+  if (open.id === conversationId) {
     open.id = started.conversation.id;
     setItem(started.conversation);
     followOpen(events, controller);
   } else controller.abort(); // another conversation was opened meanwhile; the answer continues without this page
-  others.postMessage(started.conversation.id);
+  otherWindows.postMessage(started.conversation.id);
   return true;
 };
 
-const sameName = (path, request, name) => {
-  const isAgain = unsure?.path === path && unsure.text === request.text && unsure.follows === request.follows;
-  return isAgain ? { [name]: unsure[name], retry: true } : { [name]: newName() };
+const retryKey = (path, request, name) => {
+  const isAgain =
+    unconfirmed?.path === path && unconfirmed.text === request.text && unconfirmed.follows === request.follows;
+  return isAgain ? { [name]: unconfirmed[name], retry: true } : { [name]: newId() };
 };
 
 // Send a message; `follows` where it is another version of an earlier question.
 export const send = (request, follows) => {
   const path = open.id ? pathOf(open.id, "/turns") : "conversations";
-  const sent = { ...request, after: lastWhole() };
+  const sent = { ...request, after: lastCompleteId() };
   if (follows !== undefined) Object.assign(sent, { follows, after: follows });
   if (!open.id && open.isTemporary) sent.temporary = true;
-  return begin(path, { ...sent, ...sameName(path, sent, "question") });
+  return startTurn(path, { ...sent, ...retryKey(path, sent, "question") });
 };
 
 // Answer a question again; the previous answer stays a version.
-export const answerAgain = (question, request) => {
+export const regenerate = (question, request) => {
   const path = pathOf(open.id, "/answers");
-  return begin(path, { ...request, question, after: question, ...sameName(path, request, "answer") });
+  return startTurn(path, { ...request, question, after: question, ...retryKey(path, request, "answer") });
 };
 
-export const goOn = (request) => {
+export const continueAnswer = (request) => {
   const entry = open.entries.at(-1);
-  return begin(pathOf(open.id, "/continuations"), { ...request, message: entry.id, after: entry.follows || "" });
+  return startTurn(pathOf(open.id, "/continuations"), { ...request, message: entry.id, after: entry.follows || "" });
 };
 
 export const stop = () => attempt(() => call("POST", pathOf(open.id, "/stop"), {}));
 
 // Show another version of a message, and store the choice.
-export const choose = async (message) => {
+export const chooseVersion = async (message) => {
   const item = await attempt(() => call("PATCH", pathOf(open.id), { branch: message }));
   if (!item) return;
   setItem(item);
-  isOutdated = true;
+  mustReload = true;
   followOpen();
 };
 
 export const rate = (message, feedback) =>
   attempt(async () => {
     await call("PUT", pathOf(open.id, `/messages/${message}/feedback`), { feedback });
-    take({ message: { ...open.entries.find((entry) => entry.id === message), feedback } });
+    applyEvent({ message: { ...open.entries.find((entry) => entry.id === message), feedback } });
   });
 
 // A stream stays open after an answer, for the conversation's title.
-export const lookAgain = () => open.id && !(isFollowing() && isWriting()) && followOpen();
+export const refresh = () => open.id && !(isFollowing() && isWriting()) && followOpen();
 let hiddenAt = 0;
-others.onmessage = ({ data }) => data === open.id && lookAgain();
+otherWindows.onmessage = ({ data }) => data === open.id && refresh();
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) hiddenAt = Date.now();
-  else if (Date.now() - hiddenAt > AWAY) lookAgain();
+  else if (Date.now() - hiddenAt > REFRESH_AFTER) refresh();
 });
-addEventListener("online", lookAgain);
+addEventListener("online", refresh);

@@ -27,10 +27,10 @@ const ICONS = {
   download: "M12 4v11M7 11l5 5 5-5M5 20h14",
   edit: "M4 20l1-4L16 5l3 3L8 19zM14 7l3 3",
   ghost: "M6 20V11a6 6 0 0 1 12 0v9l-3-2-3 2-3-2zM10 11h.01M14 11h.01",
+  image: "M4 5h16v14H4zM4 16l5-5 4 4 3-3 4 4M9 9h.01",
   link: "M10 14a4 4 0 0 0 6 0l3-3a4 4 0 0 0-6-6l-1 1M14 10a4 4 0 0 0-6 0l-3 3a4 4 0 0 0 6 6l1-1",
   next: "M9 6l6 6-6 6",
   person: "M12 12a4 4 0 1 0 0-8 4 4 0 0 0 0 8zM4 21a8 8 0 0 1 16 0",
-  picture: "M4 5h16v14H4zM4 16l5-5 4 4 3-3 4 4M9 9h.01",
   pin: "M9 4h6l-1 6 3 3H7l3-3zM12 13v7",
   previous: "M15 6l-6 6 6 6",
   sliders: "M4 7h10M18 7h2M4 17h2M10 17h10M16 5v4M8 15v4",
@@ -64,11 +64,11 @@ export const menu = (button, label, items) => {
   const list = h(
     "div",
     { popover: "auto", role: "menu", class: "menu", "aria-label": label },
-    items.filter(Boolean).map(([picture, words, action]) => {
+    items.filter(Boolean).map(([iconName, words, action]) => {
       const isLink = typeof action === "string";
       const properties = { role: "menuitem", tabindex: "-1", onclick: () => (close(), isLink || action()) };
       if (isLink) Object.assign(properties, { href: action, download: true });
-      return h(isLink ? "a" : "button", isLink ? properties : { type: "button", ...properties }, icon(picture), words);
+      return h(isLink ? "a" : "button", isLink ? properties : { type: "button", ...properties }, icon(iconName), words);
     }),
   );
   openMenu(button, list);
@@ -126,7 +126,7 @@ export const place = (popover, anchor) => {
 };
 
 // Ask for confirmation in a dialog; resolves to true if the person agreed.
-export const ask = (question, agree, cancel) =>
+export const confirmed = (question, agree, cancel) =>
   new Promise((resolve) => {
     const dialog = h(
       "dialog",

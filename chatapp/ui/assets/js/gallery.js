@@ -3,7 +3,7 @@ import { find, h, iconButton } from "./dom.js";
 import { messageBox } from "./gradio_bridge.js";
 import { current, setInstructions } from "./parameters.js";
 import { change, profile } from "./profile.js";
-import { newName } from "./stream.js";
+import { newId } from "./stream.js";
 import { t } from "./words.js";
 
 const MOST = 40;
@@ -123,7 +123,7 @@ const remove = (persona) => {
   gallery();
 };
 
-const form = (persona = { id: newName(), name: "", instructions: "" }) => {
+const form = (persona = { id: newId(), name: "", instructions: "" }) => {
   const name = h("input", { required: true, maxlength: 80, dir: "auto", value: persona.name });
   const instructions = h("textarea", { required: true, maxlength: 20000, rows: 8, dir: "auto" }, persona.instructions);
   const save = (event) => {

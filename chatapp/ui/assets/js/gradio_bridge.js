@@ -35,8 +35,8 @@ export const wireMessage = (role, text) => ({
 });
 
 // Give the components new values: each hidden button's event calls a function of main.js and takes what it returns.
-export const refreshMessages = () => find("#show").click();
-export const refreshParameters = () => find("#fill").click();
+export const refreshMessages = () => find("#refresh-messages").click();
+export const refreshParameters = () => find("#refresh-parameters").click();
 
 // An update of a component that changes these properties and leaves the others.
 export const componentUpdate = (properties) => ({ __type__: "update", ...properties });
@@ -47,8 +47,8 @@ export const sliderInputs = (id) => ({
   number: find(`#${id} input[type=number]`),
 });
 
-// Gradio names each message by its whole text, which a screen reader would read twice, and gives it `dir="auto"`, for
-// which the browser searches the text and restyles all of it at each update. The blocks within have their own direction.
+// Gradio labels each message with its whole text, which a screen reader would read twice, and gives it `dir="auto"`, so
+// the browser searches and restyles the whole text at each update. The blocks within have directions of their own.
 export const cleanMessages = () =>
   messageList()
     .querySelectorAll("[data-testid][aria-label]")

@@ -37,9 +37,9 @@
   // The functions of main.js. Gradio's first event may come before the modules have run, and waits for them.
   window.chat = new Promise((resolve) => (window.provideChat = resolve));
 
-  // Gradio compiles the `js` text of each event with this constructor, and the security policy forbids that. The texts of
-  // this page's events are names of functions of `chat` (see `run_in_browser` in gradio_compat.py). Can go when Gradio
-  // takes functions in place of text.
+  // Gradio compiles the `js` text of each event with this constructor, which the security policy forbids. This page's
+  // texts are names of functions of `chat` (see `run_in_browser` in gradio_compat.py). Can go when Gradio takes
+  // functions in place of text.
   const nameIn = /^return \(\n(\w+)\n\);$/;
   Object.defineProperty(
     Object.getPrototypeOf(async () => {}),

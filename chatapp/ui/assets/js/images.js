@@ -1,81 +1,82 @@
 // The images of a question: picked, pasted or dropped, and scaled down before they are sent.
-import { part } from "./api.js";
+import { loadModule } from "./api.js";
 import { chosenModel } from "./models.js";
 import { find, h, icon, iconButton } from "./dom.js";
-import { say } from "./notices.js";
+import { showError } from "./notices.js";
 import { t } from "./words.js";
 
-const KINDS = ["image/png", "image/jpeg", "image/webp"];
+const MEDIA_TYPES = ["image/png", "image/jpeg", "image/webp"];
 
 let limits = {}; // of the server: {images, imageSide: px, imageBytes}
 export const setLimits = (now) => (limits = now);
-let pictures = []; // {url, data: base64}
+let attachedImages = []; // {url, data: base64}
 
-export const attached = () => pictures.map(({ data }) => ({ data }));
+export const attached = () => attachedImages.map(({ data }) => ({ data }));
 export const clear = () => {
-  pictures.forEach(({ url }) => URL.revokeObjectURL(url));
-  pictures = [];
+  attachedImages.forEach(({ url }) => URL.revokeObjectURL(url));
+  attachedImages = [];
   update();
 };
 
 // Why the images cannot be sent to the chosen model, "" if they can.
 export const problem = () => {
   const model = chosenModel();
-  if (!pictures.length || !model || model.images) return "";
+  if (!attachedImages.length || !model || model.images) return "";
   return t("{model} does not support images. Choose a model that does, or remove the images.", { model: model.label });
 };
 
 const update = () => {
-  find("#pictures").replaceChildren(
-    ...pictures.map((picture, i) =>
+  find("#attached-images").replaceChildren(
+    ...attachedImages.map((image, i) =>
       h(
         "span",
         {},
-        h("img", { src: picture.url, alt: t("Image {number}", { number: i + 1 }) }),
+        h("img", { src: image.url, alt: t("Image {number}", { number: i + 1 }) }),
         iconButton("close", t("Remove image {number}", { number: i + 1 }), () => {
-          URL.revokeObjectURL(picture.url);
-          pictures = pictures.filter((it) => it !== picture);
+          URL.revokeObjectURL(image.url);
+          attachedImages = attachedImages.filter((it) => it !== image);
           update();
         }),
       ),
     ),
   );
-  say(problem());
+  showError(problem());
 };
 
 export const add = async (files) => {
   const problems = [];
   for (const file of files) {
-    if (!KINDS.includes(file.type))
+    if (!MEDIA_TYPES.includes(file.type))
       problems.push(t("{name} is not a PNG, JPEG or WebP image.", { name: file.name || "?" }));
-    else if (pictures.length >= limits.images)
+    else if (attachedImages.length >= limits.images)
       problems.push(t("A message can have at most {number} images.", { number: limits.images }));
     else {
       try {
-        const { base64, scaled } = await part("image_scaling");
-        const blob = await scaled(file, limits);
-        const data = await base64(blob);
-        if (pictures.length < limits.images) pictures = [...pictures, { url: URL.createObjectURL(blob), data }];
+        const { base64Of, scaleImage } = await loadModule("image_scaling");
+        const blob = await scaleImage(file, limits);
+        const data = await base64Of(blob);
+        if (attachedImages.length < limits.images)
+          attachedImages = [...attachedImages, { url: URL.createObjectURL(blob), data }];
       } catch (error) {
         problems.push(error.message);
       }
     }
   }
   update();
-  if (problems.length) say([...new Set(problems)].join(" "));
+  if (problems.length) showError([...new Set(problems)].join(" "));
 };
 
 // The images of a question that is sent again.
-export const fetched = async (addresses) => {
+export const fetchImages = async (addresses) => {
   if (!addresses.length) return [];
-  const { base64 } = await part("image_scaling");
-  return Promise.all(addresses.map(async (address) => ({ data: await base64(await (await fetch(address)).blob()) })));
+  const { base64Of } = await loadModule("image_scaling");
+  return Promise.all(addresses.map(async (address) => ({ data: await base64Of(await (await fetch(address)).blob()) })));
 };
 
 export const start = () => {
   const input = h("input", {
     type: "file",
-    accept: KINDS.join(),
+    accept: MEDIA_TYPES.join(),
     multiple: true,
     class: "unseen",
     tabindex: "-1",
@@ -87,12 +88,12 @@ export const start = () => {
   find("#tools .chat-tools").append(
     h(
       "button",
-      { type: "button", id: "add-pictures", "aria-label": label, title: label, onclick: () => input.click() },
-      icon("picture"),
+      { type: "button", id: "add-images", "aria-label": label, title: label, onclick: () => input.click() },
+      icon("image"),
     ),
     input,
   );
-  find("#notices").after(h("div", { id: "pictures" }));
+  find("#notices").after(h("div", { id: "attached-images" }));
   const imagesIn = (transfer) => [...(transfer?.files || [])];
   document.addEventListener(
     "paste",

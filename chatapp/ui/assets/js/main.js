@@ -28,10 +28,10 @@ const state = async () => {
   for (let failures = 0; ; failures++) {
     try {
       const now = await call("GET", `state?conversation=${encodeURIComponent(id)}`);
-      if (failures) notices.say("");
+      if (failures) notices.showError("");
       return now;
     } catch (error) {
-      notices.say(error.message);
+      notices.showError(error.message);
       if (error.status === 401) await new Promise(() => {}); // its notice leads away from here
       await new Promise((resolve) => setTimeout(resolve, RETRY_AFTER));
     }
@@ -73,11 +73,12 @@ const load = async (temperature, top_p, max_tokens) => {
   const id = sidebar.idInAddress();
   conversation.show(id);
   const now = await state();
-  account.setMe(now.me); // first: where a model runs is said in other words to its owner
+  welcome.setStore(now.storeKind);
+  account.setMe(now.me); // first: the models' places are named differently for a local user
   models.setModels(now);
   setProfile(now.profile);
   if (draft() && !messageText()) setMessageText(draft());
-  sidebar.takeList(now.conversations);
+  sidebar.setConversations(now.conversations);
   images.setLimits(now.limits);
   document.body.classList.add("ready");
 };
@@ -87,16 +88,17 @@ const send = async (text, temperature, top_p, max_tokens, system_prompt) => {
   parameters.parametersChanged(temperature, top_p, max_tokens);
   parameters.instructionsChanged(system_prompt);
   if (sending !== null) {
-    if (text !== sending) notices.say(t("An answer is being written. Wait until it is finished, or stop it first."));
+    if (text !== sending)
+      notices.showError(t("An answer is being written. Wait until it is finished, or stop it first."));
     return;
   }
   const problem = conversation.open.entries.some((entry) => entry.column && !entry.writing)
     ? t("Choose one of the two answers first. The other one stays available as a version.")
     : images.problem();
-  if (problem) return notices.say(problem);
+  if (problem) return notices.showError(problem);
   sending = text;
   try {
-    if (!(await conversation.send({ ...parameters.requested(), text, images: images.attached() }))) return;
+    if (!(await conversation.send({ ...parameters.requestParameters(), text, images: images.attached() }))) return;
   } finally {
     sending = null;
   }
@@ -108,18 +110,18 @@ const send = async (text, temperature, top_p, max_tokens, system_prompt) => {
 window.provideChat({
   load,
   send,
-  shown: messages.shown,
-  filled: parameters.filled,
+  messagesValue: messages.messagesValue,
+  parametersValue: parameters.parametersValue,
   parametersChanged: parameters.parametersChanged,
   instructionsChanged: parameters.instructionsChanged,
   resetParameters: parameters.resetParameters,
-  startNew: () => sidebar.go(""),
+  startNew: () => sidebar.openConversation(""),
   stop: conversation.stop,
 });
 
 // Gradio reloads the page after the server was unreachable; a draft has to survive that and any other reload.
 addEventListener("pagehide", storeDraft);
 addEventListener("offline", () =>
-  notices.say(t("This device is offline. Nothing you wrote is lost; continue when it is online again.")),
+  notices.showError(t("This device is offline. Nothing you wrote is lost; continue when it is online again.")),
 );
-addEventListener("online", () => notices.say(""));
+addEventListener("online", () => notices.showError(""));

@@ -1,14 +1,14 @@
-// What a person or a model wrote -> Markdown for Gradio's chatbot, without markup of their own.
+// Turns the text of a message into Markdown for Gradio's chatbot, with HTML tags escaped.
 //
-// Gradio's cleaning lets no script through, but it lets tags, styles and classes: a text could draw buttons that look like
-// ours. So tags are shown as they were written. Code is left alone: it is shown as it is anyway.
+// Gradio's sanitizer removes scripts but keeps tags, styles and classes: a text could draw buttons that look like the
+// page's. Code stays unchanged, because Gradio shows it literally.
 const FENCE = /^ {0,3}(?:[-*+>]\s+|\d+[.)]\s+)*(`{3,}|~{3,})/;
 const CODE = /(`+)(?!`)([\s\S]*?[^`])\1(?!`)/g;
 const DISPLAY = /(\$\$[\s\S]*?\$\$|\\\[[\s\S]*?\\\]|\\\([\s\S]*?\\\))/g;
-// A dollar is mathematics as Pandoc has it: no space inside, no digit after; what is left are prices.
+// $...$ is mathematics by Pandoc's rule: no space inside the dollars, no digit after them. Other dollars are prices.
 const DOLLARS = /(?<![\\$\w])\$(?=[^\s$])((?:\\.|[^$\\\n])*?[^\s\\$])\$(?![\d$])/g;
 const TAG = /<(?=[a-z/!?])/gi;
-// Characters that turn the direction of what follows: they could make a link or a name read as another.
+// Characters that change the direction of the text after them: they could make a link or a name read as another.
 const TURNING = /[\u202A-\u202E\u2066-\u2069]/g;
 
 const prose = (text) =>

@@ -1,7 +1,16 @@
-// What surrounds each message: its author, facts about how it was written, and its buttons. Gradio's chatbot renders the
-// texts; this module adds the rest to the rows of the chatbot.
+// Adds to each row of Gradio's chatbot, which renders the texts: the author, facts about the answer, and buttons.
 import { pathOf } from "./api.js";
-import { answerAgain, choose, goOn, isWriting, onChange, open, rate, send, showEarlier } from "./conversation.js";
+import {
+  chooseVersion,
+  continueAnswer,
+  isWriting,
+  onChange,
+  open,
+  rate,
+  regenerate,
+  send,
+  showEarlier,
+} from "./conversation.js";
 import { copyText, find, h, icon, iconButton } from "./dom.js";
 import {
   cleanMessages,
@@ -15,25 +24,26 @@ import {
 } from "./gradio_bridge.js";
 import { guarded } from "./markdown.js";
 import * as models from "./models.js";
-import { tell } from "./notices.js";
-import { requested } from "./parameters.js";
-import { fetched } from "./images.js";
-import { duration, moment, money, number, said, t } from "./words.js";
+import { showToast } from "./notices.js";
+import { requestParameters } from "./parameters.js";
+import { fetchImages } from "./images.js";
+import { dateTime, duration, money, number, t, translated } from "./words.js";
 
 const FRAME = 30; // ms: changes within it are shown together
 const AT_END = 40; // px from the end that still count as there
-const wired = new WeakMap(); // entry -> what the chatbot gets, the same object while nothing changed
+const wireMessages = new WeakMap(); // entry -> what the chatbot gets, the same object while nothing changed
 
-const toWire = (entry) => {
-  if (!wired.has(entry)) wired.set(entry, wireMessage(entry.role, guarded(entry.text) || "\u200b")); // never an empty row
-  return wired.get(entry);
+const wireMessageOf = (entry) => {
+  // Gradio shows no row for an empty text.
+  if (!wireMessages.has(entry)) wireMessages.set(entry, wireMessage(entry.role, guarded(entry.text) || "\u200b"));
+  return wireMessages.get(entry);
 };
-// What the chatbot shows, when `refreshMessages` makes it ask.
-export const shown = () => [open.entries.map(toWire)];
+// The chatbot's new value after `refreshMessages`.
+export const messagesValue = () => [open.entries.map(wireMessageOf)];
 
 let timer = 0;
-let shownWriting = false; // what the buttons show, all of them: an answer may begin and end within one frame
-const show = () => {
+let shownWriting = false; // the state that all buttons show: an answer may begin and end within one frame
+const update = () => {
   timer ||= setTimeout(() => {
     timer = 0;
     refreshMessages();
@@ -44,12 +54,12 @@ const show = () => {
     }
     main.classList.toggle("empty", !open.id && !open.entries.length);
     main.classList.toggle("temporary", open.isTemporary || Boolean(open.item?.temporary));
-    soon();
+    decorateSoon();
   }, FRAME);
 };
 
 let frame = 0;
-const soon = () => {
+const decorateSoon = () => {
   frame ||= requestAnimationFrame(() => {
     frame = 0;
     decorate();
@@ -62,22 +72,22 @@ const decorate = () => {
   cleanMessages();
   const rows = messageRows();
   if (rows.length === open.entries.length)
-    open.entries.forEach((entry, i) => rows[i].chatEntry === entry || dress(rows[i], entry));
+    open.entries.forEach((entry, i) => rows[i].chatEntry === entry || decorateRow(rows[i], entry));
   const button = find("#earlier", list);
   if (open.earlier && !button) list.prepend(earlierButton());
   else if (!open.earlier) button?.remove();
-  keepAtEnd();
+  scrollToEnd();
 };
 
 const earlierButton = () =>
   h(
     "button",
-    { type: "button", id: "earlier", class: "link", onclick: keepPlace(showEarlier) },
+    { type: "button", id: "earlier", class: "link", onclick: keepingPosition(showEarlier) },
     t("Show earlier messages"),
   );
 
 // Gradio reuses rows for other messages, so what was added is replaced when the message has changed.
-const dress = (row, entry) => {
+const decorateRow = (row, entry) => {
   const before = row.chatEntry;
   row.chatEntry = entry;
   const isAnswer = entry.role === "assistant";
@@ -85,28 +95,29 @@ const dress = (row, entry) => {
   row.dataset.id = entry.id;
   row.dataset.role = entry.role;
   row.setAttribute("role", "article");
-  row.setAttribute("aria-label", isAnswer ? t("Answer of {model}", { model: entry.label }) : t("Your message"));
+  const label = isAnswer && models.labelOf(entry.label);
+  row.setAttribute("aria-label", isAnswer ? t("Answer of {model}", { model: label }) : t("Your message"));
   const unchanged = before && { ...before, text: entry.text };
   if (unchanged && JSON.stringify(unchanged) === JSON.stringify(entry) && row.querySelector(":scope > footer")) return;
-  row.querySelectorAll(":scope > :is(footer, .who, .pictures, .edit)").forEach((element) => element.remove());
+  row.querySelectorAll(":scope > :is(footer, .author, .images, .edit)").forEach((element) => element.remove());
   if (isAnswer) {
-    row.prepend(h("div", { class: "who" }, h("bdi", {}, entry.label)));
+    row.prepend(h("div", { class: "author" }, h("bdi", {}, label)));
     row.append(answerFooter(entry));
   } else {
-    if (entry.images?.length) row.prepend(pictures(entry));
+    if (entry.images?.length) row.prepend(imageRow(entry));
     row.append(questionFooter(entry));
   }
   if (shownWriting) markWaiting(row);
 };
 
-const pictures = (entry) =>
+const imageRow = (entry) =>
   h(
     "div",
-    { class: "pictures" },
+    { class: "images" },
     entry.images.map(({ id, width, height }, i) => {
       const address = pathOf(open.id, `/images/${id}`);
-      const picture = { src: address, width, height, loading: "lazy", alt: t("Image {number}", { number: i + 1 }) };
-      return h("a", { href: address, target: "_blank", rel: "noopener" }, h("img", picture));
+      const attributes = { src: address, width, height, loading: "lazy", alt: t("Image {number}", { number: i + 1 }) };
+      return h("a", { href: address, target: "_blank", rel: "noopener" }, h("img", attributes));
     }),
   );
 
@@ -127,7 +138,7 @@ const answerFooter = (entry) => {
     {},
     h(
       "div",
-      { class: `facts ${entry.writing ? "writing" : ""}`, title: moment(entry.created) },
+      { class: `facts ${entry.writing ? "writing" : ""}`, title: dateTime(entry.created) },
       facts(entry).map((fact) => h("span", {}, fact)),
     ),
     notes(entry).map((note) => h("div", { class: "note" }, note)),
@@ -139,33 +150,37 @@ const answerFooter = (entry) => {
         isColumn &&
           h(
             "button",
-            { type: "button", class: "keep", onclick: () => choose(entry.id) },
+            { type: "button", class: "keep", onclick: () => chooseVersion(entry.id) },
             icon("check"),
             t("Choose this answer"),
           ),
         isLast &&
           entry.canContinue &&
           !isColumn &&
-          h("button", { type: "button", class: "go-on", onclick: () => goOn(requested()) }, t("Continue")),
-        isLast && entry.status === "error" && otherModel(entry),
+          h(
+            "button",
+            { type: "button", class: "go-on", onclick: () => continueAnswer(requestParameters()) },
+            t("Continue"),
+          ),
+        isLast && entry.status === "error" && otherModelButton(entry),
         iconButton("copy", t("Copy"), () => copy(entry.text)),
         !isColumn &&
           iconButton(
             "again",
             t("Regenerate"),
-            waiting(() => answerAgain(entry.follows, requested())),
+            unlessWriting(() => regenerate(entry.follows, requestParameters())),
             { "data-waits": true },
           ),
-        thumb(entry, "up", "thumbUp", t("Good answer")),
-        thumb(entry, "down", "thumbDown", t("Bad answer")),
+        ratingButton(entry, "up", "thumbUp", t("Good answer")),
+        ratingButton(entry, "down", "thumbDown", t("Bad answer")),
       ),
   );
 };
 
-const otherModel = (entry) => {
+const otherModelButton = (entry) => {
   const other = models.readyOther(entry.model);
   if (!other) return null;
-  const again = () => answerAgain(entry.follows, { ...requested(), model: other.id });
+  const again = () => regenerate(entry.follows, { ...requestParameters(), model: other.id });
   return h(
     "button",
     { type: "button", class: "go-on", onclick: again },
@@ -173,18 +188,18 @@ const otherModel = (entry) => {
   );
 };
 
-// What the chat refuses while it writes: such a button says so itself, and is still there for who looks for it.
-const waiting = (action) => () =>
-  isWriting() ? tell(t("An answer is being written. Wait until it is finished, or stop it first.")) : action();
+// An action that the server rejects while an answer is written. Its button stays enabled and explains that.
+const unlessWriting = (action) => () =>
+  isWriting() ? showToast(t("An answer is being written. Wait until it is finished, or stop it first.")) : action();
 const markWaiting = (root) =>
   root.querySelectorAll("[data-waits]").forEach((button) => button.setAttribute("aria-disabled", String(shownWriting)));
 
-const thumb = (entry, feedback, picture, label) => {
+const ratingButton = (entry, feedback, iconName, label) => {
   const isGiven = entry.feedback === feedback;
   return iconButton(
-    picture,
+    iconName,
     label,
-    waiting(() => rate(entry.id, isGiven ? "" : feedback)),
+    unlessWriting(() => rate(entry.id, isGiven ? "" : feedback)),
     { "aria-pressed": String(isGiven), "data-waits": true },
   );
 };
@@ -193,11 +208,11 @@ const versions = (entry) => {
   const all = entry.versions || [];
   if (all.length < 2 || entry.column) return null;
   const at = all.indexOf(entry.id);
-  const step = (to, picture, label) =>
+  const step = (to, iconName, label) =>
     iconButton(
-      picture,
+      iconName,
       label,
-      waiting(() => choose(all[to])),
+      unlessWriting(() => chooseVersion(all[to])),
       { disabled: all[to] === undefined, "data-waits": true },
     );
   return h(
@@ -210,7 +225,8 @@ const versions = (entry) => {
 };
 
 const facts = (entry) => {
-  if (entry.writing && entry.queuePosition) return [t("In the queue: position {place}", { place: entry.queuePosition })];
+  if (entry.writing && entry.queuePosition)
+    return [t("In the queue: position {place}", { place: entry.queuePosition })];
   if (entry.writing) return [entry.text ? t("Writing…") : t("Thinking…")];
   const round = (it, digits) => number(Number(it.toFixed(digits)));
   return [
@@ -230,7 +246,11 @@ const facts = (entry) => {
 
 const notes = (entry) =>
   [
-    entry.insteadOf && t("{other} was unavailable, so {model} answered.", { other: entry.insteadOf, model: entry.label }),
+    entry.insteadOf &&
+      t("{other} was unavailable, so {model} answered.", {
+        other: models.labelOf(entry.insteadOf),
+        model: models.labelOf(entry.label),
+      }),
     entry.omitted &&
       t(
         "The conversation is longer than this model can read at once, so its beginning was not sent ({number} messages). It is still stored.",
@@ -239,15 +259,15 @@ const notes = (entry) =>
     entry.finish === "length" && t("The answer stopped at Max tokens. You can continue it."),
     entry.status === "interrupted" &&
       t("The chat restarted while this answer was being written. The text so far is stored; you can continue it."),
-    entry.status === "error" && said(entry.error),
+    entry.status === "error" && translated(entry.error),
   ].filter(Boolean);
 
 const copy = async (text) => {
   await copyText(text);
-  tell(t("Copied"), { seconds: 2 });
+  showToast(t("Copied"), { seconds: 2 });
 };
 
-// Edit a question where it stands; sent, it is another version, and what followed the earlier one is still there.
+// Edit a question in place. Sending it creates another version; the earlier version keeps its answers.
 const edit = (row, entry) => {
   if (find(".edit", row)) return;
   const box = h("textarea", {
@@ -259,8 +279,8 @@ const edit = (row, entry) => {
   const close = () => (form.remove(), row.classList.remove("editing"), find("button", row)?.focus());
   const submit = async (event) => {
     event.preventDefault();
-    const images = await fetched((entry.images || []).map(({ id }) => pathOf(open.id, `/images/${id}`)));
-    if (await send({ ...requested(), text: box.value, images }, entry.follows || "")) close();
+    const images = await fetchImages((entry.images || []).map(({ id }) => pathOf(open.id, `/images/${id}`)));
+    if (await send({ ...requestParameters(), text: box.value, images }, entry.follows || "")) close();
   };
   const form = h(
     "form",
@@ -282,15 +302,15 @@ const edit = (row, entry) => {
   box.focus();
 };
 
-// Scrolling: with the answer while the reader is at its end, and not otherwise.
+// Scrolling follows the answer while the reader is at the end.
 let isAtEnd = true;
-let top = 0;
-const keepAtEnd = () => {
+let lastScrollTop = 0;
+const scrollToEnd = () => {
   const box = messageScroller();
   if (isAtEnd && box) box.scrollTop = box.scrollHeight;
   find("#to-end")?.classList.toggle("shown", !isAtEnd);
 };
-const keepPlace = (action) => async () => {
+const keepingPosition = (action) => async () => {
   const box = messageScroller();
   const fromEnd = box.scrollHeight - box.scrollTop;
   isAtEnd = false;
@@ -300,8 +320,8 @@ const keepPlace = (action) => async () => {
   box.scrollTop = box.scrollHeight - fromEnd;
 };
 
-// Bring a message into view, loading what is before it if need be.
-export const goTo = async (id) => {
+// Scroll to a message; load earlier messages until it is there.
+export const scrollToMessage = async (id) => {
   for (let tries = 0; tries < 100; tries++) {
     const row = find(`#messages [data-id="${CSS.escape(id)}"]`);
     if (row) {
@@ -321,23 +341,23 @@ export const goTo = async (id) => {
 export const start = () => {
   onChange((what) => {
     if (what === "opened") isAtEnd = true;
-    show();
+    update();
   });
   const messages = find("#messages");
-  new MutationObserver(soon).observe(messages, { childList: true, subtree: true });
+  new MutationObserver(decorateSoon).observe(messages, { childList: true, subtree: true });
   messages.addEventListener(
     "scroll",
     ({ target }) => {
       if (!isMessageScroller(target)) return;
-      // What was added below since the last look is no reason to stay behind; only who goes up leaves the end.
+      // New text below does not stop following the answer; only scrolling up does.
       const isNear = target.scrollHeight - target.scrollTop - target.clientHeight < AT_END;
-      if (isNear || target.scrollTop < top) isAtEnd = isNear;
-      top = target.scrollTop;
+      if (isNear || target.scrollTop < lastScrollTop) isAtEnd = isNear;
+      lastScrollTop = target.scrollTop;
       find("#to-end").classList.toggle("shown", !isAtEnd);
     },
     { capture: true, passive: true },
   );
-  const toEnd = iconButton("down", t("Scroll to end"), () => ((isAtEnd = true), keepAtEnd()), { id: "to-end" });
+  const toEnd = iconButton("down", t("Scroll to end"), () => ((isAtEnd = true), scrollToEnd()), { id: "to-end" });
   find("#composer").prepend(toEnd);
-  new ResizeObserver(keepAtEnd).observe(messages);
+  new ResizeObserver(scrollToEnd).observe(messages);
 };

@@ -2,9 +2,9 @@
 import { call, me } from "./api.js";
 import { onChange, open } from "./conversation.js";
 import { find, h, icon, openMenu } from "./dom.js";
-import { last } from "./notices.js";
+import { showNotices } from "./notices.js";
 import { change, onProfile, profile } from "./profile.js";
-import { duration, minutesSince, money, said, t } from "./words.js";
+import { duration, minutesSince, money, t, translated } from "./words.js";
 
 const POLL_AFTER = 10_000; // ms
 const STATES = {
@@ -31,7 +31,7 @@ let models = [];
 let chosen = "";
 let storeNotices = [];
 const listeners = new Set();
-// Call `listener()` when another model is chosen, or something of the chosen one is different.
+// Call `listener()` when another model is chosen or the chosen one has changed.
 export const onChoice = (listener) => listeners.add(listener);
 
 export const byId = (id) => models.find((model) => model.id === id);
@@ -50,20 +50,23 @@ const stateOf = (model) => {
   );
 };
 
-const since = (model) => {
+const unreadyTime = (model) => {
   const minutes = model.since ? minutesSince(model.since) : 0;
   return minutes ? t("for {time}", { time: duration(60 * minutes) }) : "";
 };
 
-// Why it is not ready, and since when; "" where its state says all of it.
-const why = (model) => {
-  const reason = said(model.reason);
+// Why a model is not ready and for how long; "" where its state already says so.
+const unreadyReason = (model) => {
+  const reason = translated(model.reason);
   if (model.state === "ready" || !reason || reason === (STATES[model.state] || [])[1]) return "";
-  return [reason, since(model)].filter(Boolean).join(" ");
+  return [reason, unreadyTime(model)].filter(Boolean).join(" ");
 };
 
+// A label in the reader's language: labels are names, but for the demo model's.
+export const labelOf = (label) => translated({ template: label });
+
 export const setModels = ({ models: now, notices = [], default: first }) => {
-  models = now;
+  models = now.map((model) => ({ ...model, label: labelOf(model.label) }));
   storeNotices = notices;
   if (!byId(chosen)) chosen = byId(storedModel()) ? storedModel() : first || models[0]?.id || "";
   update();
@@ -76,24 +79,24 @@ export const choose = (id) => {
   update();
 };
 
-let announced = ""; // the chosen model as listeners know it
+let announcedModel = ""; // the chosen model as listeners know it
 
 const update = () => {
   const model = chosenModel();
   if (!model) return;
   const button = find("#model");
   button.replaceChildren(h("bdi", {}, model.label), stateOf(model), icon("down"));
-  last([...storeNotices.map((words) => ({ words: said(words) })), ...notice(model)]);
+  showNotices([...storeNotices.map((words) => ({ words: translated(words) })), ...unreadyNotice(model)]);
   const now = JSON.stringify(model);
-  if (now === announced) return; // models are polled
-  announced = now;
+  if (now === announcedModel) return; // models are polled
+  announcedModel = now;
   listeners.forEach((listener) => listener());
 };
 
-const notice = (model) => {
+const unreadyNotice = (model) => {
   if (model.state === "ready") return [];
   const fix = model.fix ? t("To use it: {fix}.", { fix: model.fix }) : "";
-  const reason = [said(model.reason) || STATES[model.state][1], since(model)].filter(Boolean).join(" ");
+  const reason = [translated(model.reason) || STATES[model.state][1], unreadyTime(model)].filter(Boolean).join(" ");
   const words = `${t("{model}: {reason}.", { model: model.label, reason: { translated: reason } })} ${fix}`;
   const other = readyOther(model.id);
   if (!other) return [{ words }];
@@ -112,7 +115,7 @@ const notice = (model) => {
   ];
 };
 
-const pick = (button) => {
+const openModelMenu = (button) => {
   const list = h(
     "div",
     { popover: "auto", role: "menu", class: "menu models", "aria-label": t("Model") },
@@ -132,15 +135,15 @@ const pick = (button) => {
           stateOf(model),
           [placeName(model.place), model.images && t("supports images")].filter(Boolean).map((fact) => ` · ${fact}`),
         ),
-        why(model) && h("span", { class: "details" }, why(model)),
-        model.price && h("span", { class: "details" }, price(model)),
+        unreadyReason(model) && h("span", { class: "details" }, unreadyReason(model)),
+        model.price && h("span", { class: "details" }, priceText(model)),
       ),
     ),
   );
   openMenu(button, list, find("[aria-checked=true]", list) || undefined);
 };
 
-const price = ({ price: { input, output } }) =>
+const priceText = ({ price: { input, output } }) =>
   t("{input} in, {output} out per million tokens", { input: money(input), output: money(output) });
 
 const poll = async () => {
@@ -156,7 +159,7 @@ export const start = () => {
       id: "model",
       "aria-haspopup": "menu",
       title: t("Model"),
-      onclick: (event) => pick(event.currentTarget),
+      onclick: (event) => openModelMenu(event.currentTarget),
     }),
   );
   onProfile(update);

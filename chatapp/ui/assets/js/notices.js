@@ -2,45 +2,40 @@
 import { find, h, iconButton } from "./dom.js";
 import { t } from "./words.js";
 
-let refusal, lasting, standing, toast;
+let errorBox, statusNotices, accountNotice, toast;
 
 export const start = () => {
-  refusal = h("div", { id: "refusal", role: "alert" });
-  lasting = h("div", { id: "lasting", role: "status" });
-  standing = h("div", { id: "standing", role: "status" });
+  errorBox = h("div", { id: "refusal", role: "alert" });
+  statusNotices = h("div", { id: "status-notices", role: "status" });
+  accountNotice = h("div", { id: "account-notice", role: "status" });
   toast = h("div", { id: "toast", role: "status" });
-  find("#notices").append(lasting, standing, refusal);
+  find("#notices").append(statusNotices, accountNotice, errorBox);
   document.body.append(toast);
 };
 
-// Show an error until the next attempt; "" removes it. Actions: [label, function].
-export const say = (words, ...actions) => {
-  refusal.replaceChildren(...(words ? [words, ...buttons(actions, refusal)] : []));
-};
+// Show an error until the next attempt; "" removes it.
+export const showError = (words) => (errorBox.textContent = words);
 
-const buttons = (actions, place) =>
-  actions
-    .filter(Boolean)
-    .map(([label, action]) =>
-      h("button", { type: "button", class: "link", onclick: () => (place.replaceChildren(), action()) }, label),
-    );
+// Buttons of a notice: each [label, function]. A click empties `box`.
+const buttons = (actions, box) =>
+  actions.map(([label, action]) =>
+    h("button", { type: "button", class: "link", onclick: () => (box.replaceChildren(), action()) }, label),
+  );
 
 // Show the notices about models and the history: each {words, actions}.
-let shown = "";
-export const last = (notices) => {
+let shownNotices = "";
+export const showNotices = (notices) => {
   const now = JSON.stringify(notices.map(({ words, actions = [] }) => [words, actions.map(([label]) => label)]));
-  if (now === shown) return; // a screen reader would repeat it
-  shown = now;
-  lasting.replaceChildren(
-    ...notices.map(({ words, actions = [] }) =>
-      h("div", { class: "notice" }, words, buttons(actions, h("i"))),
-    ),
+  if (now === shownNotices) return; // a screen reader would repeat it
+  shownNotices = now;
+  statusNotices.replaceChildren(
+    ...notices.map(({ words, actions = [] }) => h("div", { class: "notice" }, words, buttons(actions, h("i")))),
   );
 };
 
 // Show a notice about the account until it is dealt with; "" removes it. Actions: [label, function], or a link.
-export const stand = (words, ...actions) =>
-  standing.replaceChildren(
+export const showAccountNotice = (words, ...actions) =>
+  accountNotice.replaceChildren(
     ...(words
       ? [
           h(
@@ -48,7 +43,7 @@ export const stand = (words, ...actions) =>
             { class: "notice" },
             words,
             " ",
-            actions.map((action) => (action instanceof Element ? action : buttons([action], standing))),
+            actions.map((action) => (action instanceof Element ? action : buttons([action], accountNotice))),
           ),
         ]
       : []),
@@ -56,7 +51,7 @@ export const stand = (words, ...actions) =>
 
 let timer = 0;
 // Show a toast that reports an action, with Undo while that is possible.
-export const tell = (words, { seconds = 6, undo } = {}) => {
+export const showToast = (words, { seconds = 6, undo } = {}) => {
   clearTimeout(timer);
   const close = () => toast.replaceChildren();
   toast.replaceChildren(
@@ -77,7 +72,7 @@ export const attempt = async (action) => {
     return await action();
   } catch (error) {
     if (!error.status && error.status !== 0) throw error;
-    say(error.message);
+    showError(error.message);
     return null;
   }
 };

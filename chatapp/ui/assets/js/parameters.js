@@ -4,7 +4,7 @@ import { find, h, icon, place } from "./dom.js";
 import { componentUpdate, refreshParameters, sliderInputs } from "./gradio_bridge.js";
 import * as models from "./models.js";
 import { change, onProfile, profile } from "./profile.js";
-import { said, t } from "./words.js";
+import { t, translated } from "./words.js";
 
 const SENTENCES = {
   temperature: t("Lower: focused and consistent. Higher: varied and surprising."),
@@ -13,14 +13,13 @@ const SENTENCES = {
 };
 const SAVE_AFTER = 500; // ms
 
-let defaults = {}; // as the layout has them, until a person changes them
-const now = { system_prompt: "", persona: "", compareWith: null };
-export const current = now;
-export const setDefaults = (values) => Object.assign(now, (defaults = values));
+let defaults = {}; // the layout's values
+export const current = { system_prompt: "", persona: "", compareWith: null };
+export const setDefaults = (values) => Object.assign(current, (defaults = values));
 
 // The parameters that are sent with a question.
-export const requested = () => {
-  const { compareWith, ...rest } = now;
+export const requestParameters = () => {
+  const { compareWith, ...rest } = current;
   return {
     ...rest,
     model: models.chosenModel()?.id || "",
@@ -29,41 +28,41 @@ export const requested = () => {
   };
 };
 
-// What the components show, when `refreshParameters` makes them ask.
-export const filled = () => {
+// The components' new values after `refreshParameters`.
+export const parametersValue = () => {
   const unsupported = models.chosenModel()?.unsupported || {};
   const slider = (name) =>
     componentUpdate({
-      value: now[name],
+      value: current[name],
       interactive: !unsupported[name],
-      info: unsupported[name] ? said(unsupported[name]) : SENTENCES[name],
+      info: unsupported[name] ? translated(unsupported[name]) : SENTENCES[name],
     });
-  return [slider("temperature"), slider("top_p"), slider("max_tokens"), now.system_prompt];
+  return [slider("temperature"), slider("top_p"), slider("max_tokens"), current.system_prompt];
 };
 
 let timer = 0;
 export const parametersChanged = (temperature, top_p, max_tokens) => {
   const values = { temperature, top_p, max_tokens };
-  if (Object.entries(values).every(([name, it]) => now[name] === it)) return;
-  Object.assign(now, values);
+  if (Object.entries(values).every(([name, it]) => current[name] === it)) return;
+  Object.assign(current, values);
   update();
   clearTimeout(timer);
   timer = setTimeout(() => change({ parameters: values }), SAVE_AFTER);
 };
 
 export const instructionsChanged = (text) => {
-  now.system_prompt = text || "";
+  current.system_prompt = text || "";
   update();
 };
 
 export const setInstructions = (text, persona) => {
-  Object.assign(now, { system_prompt: text, persona });
+  Object.assign(current, { system_prompt: text, persona });
   refreshParameters();
   update();
 };
 
 export const resetParameters = () => {
-  Object.assign(now, defaults);
+  Object.assign(current, defaults);
   refreshParameters();
   update();
   change({ parameters: null });
@@ -74,7 +73,7 @@ export const onParameters = (listener) => listeners.add(listener);
 
 const update = () => {
   listeners.forEach((listener) => listener());
-  const isDefault = Object.entries(defaults).every(([name, it]) => now[name] === it);
+  const isDefault = Object.entries(defaults).every(([name, it]) => current[name] === it);
   find("#parameters-button").classList.toggle("on", !isDefault);
 };
 
@@ -101,15 +100,15 @@ export const start = () => {
   find("#tools .chat-tools").append(button);
   onProfile(() => {
     const values = profile.parameters || defaults;
-    if (Object.keys(defaults).every((name) => now[name] === values[name])) return;
-    Object.assign(now, values);
+    if (Object.keys(defaults).every((name) => current[name] === values[name])) return;
+    Object.assign(current, values);
     refreshParameters();
     update();
   });
   models.onChoice(() => refreshParameters());
   onChange((what) => {
     if (what === "opened") {
-      now.compareWith = null;
+      current.compareWith = null;
       setInstructions("", "");
     }
     if (what === "loaded") setInstructions(open.item.systemPrompt || "", open.item.persona);

@@ -1,5 +1,5 @@
 // The persona of the conversation, and the button for the gallery, which is loaded when it is first opened.
-import { part } from "./api.js";
+import { loadModule } from "./api.js";
 import { find, h, icon } from "./dom.js";
 import { attempt } from "./notices.js";
 import { current, onParameters } from "./parameters.js";
@@ -7,7 +7,7 @@ import { onProfile, profile } from "./profile.js";
 import { t } from "./words.js";
 
 let gallery = null;
-const load = async () => (gallery ||= await part("gallery"));
+const load = async () => (gallery ||= await loadModule("gallery"));
 
 const chosen = () => [...(gallery?.GALLERY || []), ...profile.personas].find(({ id }) => id === current.persona);
 

@@ -1,6 +1,6 @@
 // The stored profile: personas, answer settings, and whether another model may answer.
 import { call, Refusal } from "./api.js";
-import { say } from "./notices.js";
+import { showError } from "./notices.js";
 
 export const profile = { personas: [], parameters: null, allowFallback: false, revision: 0 };
 const listeners = new Set();
@@ -26,12 +26,12 @@ export const change = (changes) => {
         setProfile({ revision: (await put(changes)).revision });
       } catch (error) {
         if (!(error instanceof Refusal)) throw error;
-        if (error.status !== 409) return say(error.message);
+        if (error.status !== 409) return showError(error.message);
         const { profile: theirs } = await call("GET", "state");
         setProfile({ ...theirs, ...changes });
         setProfile(await put(changes));
       }
     })
-    .catch((error) => say(error.message));
+    .catch((error) => showError(error.message));
   return saving;
 };

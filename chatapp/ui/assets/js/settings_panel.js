@@ -1,7 +1,7 @@
 // The panel "Settings and data": the account, the settings, and how to download or delete everything.
-import { leave, rememberOpen, signInAddress, moveGuestConversations } from "./account.js";
+import { leavePage, moveGuestConversations, rememberOpen, signInAddress } from "./account.js";
 import { call } from "./api.js";
-import { ask, find, h, icon, iconButton } from "./dom.js";
+import { confirmed, find, h, icon, iconButton } from "./dom.js";
 import { store, stored } from "./browser_storage.js";
 import { SHORTCUTS } from "./shortcuts.js";
 import { change, profile } from "./profile.js";
@@ -14,9 +14,13 @@ const KINDS = {
   iap: t("You are signed in. Your conversations are on all your devices."),
 };
 const STORES = {
-  local: t("Your conversations are stored in a file on this computer."),
   sqlite: t("Your conversations are stored on this chat's server."),
   firestore: t("Your conversations are stored in Google Firestore, in the operator's project."),
+};
+// For the only user, who is the operator.
+const LOCAL_STORES = {
+  sqlite: t("Your conversations are stored in a file on this computer."),
+  firestore: t("Your conversations are stored in Google Firestore, in your project."),
 };
 
 // Run an action, and show its error in the panel, which covers the page.
@@ -35,10 +39,10 @@ const section = (heading, ...content) => h("section", {}, h("h3", {}, heading), 
 const button = (words, action, properties = {}) =>
   h("button", { type: "button", onclick: () => attempt(action), ...properties }, words);
 
-const who = (me) =>
+const user = (me) =>
   h(
     "section",
-    { class: "who-am-i" },
+    { class: "account" },
     icon("person"),
     h(
       "div",
@@ -79,13 +83,13 @@ const account = (me) => {
 };
 
 const signOutEverywhere = async () => {
-  if (await ask(t("Sign out on all your devices, including this one?"), t("Sign out everywhere"), t("Cancel")))
+  if (await confirmed(t("Sign out on all your devices, including this one?"), t("Sign out everywhere"), t("Cancel")))
     await signOut("sign-out-everywhere");
 };
 
 const signOut = async (path) => {
   await call("POST", path, {});
-  leave();
+  leavePage();
 };
 
 const chooser = (label, choices, chosen, onchoice) =>
@@ -103,7 +107,8 @@ const chooser = (label, choices, chosen, onchoice) =>
 // The cookie tells the sign-in page, which has no script.
 const setLanguage = (chosen) => {
   store("local", "language", chosen);
-  document.cookie = `language=${chosen}; Path=/; Max-Age=31536000; SameSite=Lax${location.protocol === "https:" ? "; Secure" : ""}`;
+  const secure = location.protocol === "https:" ? "; Secure" : "";
+  document.cookie = `language=${chosen}; Path=/; Max-Age=31536000; SameSite=Lax${secure}`;
   location.reload();
 };
 
@@ -129,14 +134,14 @@ const settings = () =>
     ),
   );
 
-const yours = (me) =>
+const data = (me) =>
   section(
     t("Your data"),
     h(
       "p",
       { class: "quiet" },
       [
-        STORES[me.kind === "local" && me.store === "sqlite" ? "local" : me.store],
+        (me.kind === "local" ? LOCAL_STORES : STORES)[me.store],
         me.retentionDays
           ? t("Older messages are deleted automatically; kept for (days): {days}.", { days: me.retentionDays })
           : t("They are kept until you delete them; temporary chats are never stored."),
@@ -149,12 +154,12 @@ const yours = (me) =>
 
 const deleteEverything = async () => {
   const question = t("Permanently delete all your conversations, personas and settings? This cannot be undone.");
-  if (!(await ask(question, t("Delete everything"), t("Cancel")))) return;
+  if (!(await confirmed(question, t("Delete everything"), t("Cancel")))) return;
   await call("POST", "delete-everything", { confirm: true });
   location.replace(new URL("./", document.baseURI));
 };
 
-const keys = () =>
+const shortcuts = () =>
   h(
     "details",
     {},
@@ -177,11 +182,11 @@ export const open = async () => {
       iconButton("close", t("Close"), () => panel.close()),
     ),
     h("p", { class: "refusal", role: "alert" }),
-    who(me),
+    user(me),
     ...account(me).filter(Boolean),
     settings(),
-    yours(me),
-    keys(),
+    data(me),
+    shortcuts(),
   );
   panel.addEventListener("close", () => panel.remove());
   document.body.append(panel);

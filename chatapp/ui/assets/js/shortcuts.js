@@ -2,7 +2,7 @@
 import { isWriting, stop } from "./conversation.js";
 import { find } from "./dom.js";
 import { isSidebarOpen, messageBox, searchBox, sidebarButton } from "./gradio_bridge.js";
-import { go } from "./sidebar.js";
+import { openConversation } from "./sidebar.js";
 import { t } from "./words.js";
 
 const isMac = /Mac|iPhone|iPad/.test(navigator.platform);
@@ -23,7 +23,7 @@ export const start = () =>
   document.addEventListener("keydown", (event) => {
     const main = isMac ? event.metaKey : event.ctrlKey;
     const key = event.code === "KeyO" ? "o" : event.code === "KeyK" ? "k" : event.key; // on a Hebrew keyboard too
-    if (main && event.shiftKey && key === "o") go("");
+    if (main && event.shiftKey && key === "o") openConversation("");
     else if (main && !event.shiftKey && key === "k") openSearch();
     else if (event.key === "/" && !isTyping(event.target)) messageBox().focus();
     else if (event.key === "Escape" && isWriting() && !find("dialog[open], :popover-open, .edit")) stop();

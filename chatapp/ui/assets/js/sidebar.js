@@ -4,9 +4,9 @@ import { onChange, open, show } from "./conversation.js";
 import { directionOf } from "./direction.js";
 import { copyText, find, h, icon, iconButton, menu } from "./dom.js";
 import { isSidebarOpen, messageBox, searchBox, sidebarButton } from "./gradio_bridge.js";
-import { goTo } from "./messages.js";
-import { attempt, tell } from "./notices.js";
-import { day, t } from "./words.js";
+import { scrollToMessage } from "./messages.js";
+import { attempt, showToast } from "./notices.js";
+import { dayGroup, t } from "./words.js";
 
 const SEARCH_AFTER = 200; // ms without another letter
 const CLEARED_BELOW = 769; // px: the sidebar covers the page there
@@ -16,32 +16,32 @@ const archive = { items: [], cursor: null, isOpen: false };
 let query = "";
 let hits = null; // {items, cursor} while something is searched for
 
-export const takeList = ({ pinned = [], items, cursor }) => {
+export const setConversations = ({ pinned = [], items, cursor }) => {
   Object.assign(list, { pinned, items, cursor });
-  draw();
+  renderList();
 };
 
 const itemOf = (id) => [...list.pinned, ...list.items, ...archive.items].find((item) => item.id === id);
 
 const without = (items, id) => items.filter((item) => item.id !== id);
 
-// Put a conversation where it belongs now.
-const upsert = (item) => {
+// Move a conversation to the list and the position of its current state.
+const placeInLists = (item) => {
   if (item.temporary) return;
-  for (const part of [list, archive]) part.items = without(part.items, item.id);
+  for (const section of [list, archive]) section.items = without(section.items, item.id);
   list.pinned = without(list.pinned, item.id);
   const byTime = (a, b) => b.updated - a.updated;
   if (item.archived) archive.items = [item, ...archive.items].sort(byTime);
   else if (item.pinned) list.pinned = [item, ...list.pinned].sort(byTime);
   else list.items = [item, ...list.items].sort(byTime);
-  draw();
+  renderList();
 };
 
-const drop = (id) => {
+const removeFromLists = (id) => {
   list.items = without(list.items, id);
   list.pinned = without(list.pinned, id);
   archive.items = without(archive.items, id);
-  draw();
+  renderList();
 };
 
 const addressOf = (id) => (id ? `c/${encodeURIComponent(id)}` : "./");
@@ -50,11 +50,11 @@ const directed = (text, ...content) => h("bdi", { dir: directionOf(text) }, ...(
 const titleText = (item) => directed(titleOf(item));
 
 // Open a conversation and put its id into the address, for bookmarks, Back and a reload.
-export const go = (id, { replace = false, isTemporary = false, message = "" } = {}) => {
+export const openConversation = (id, { replace = false, isTemporary = false, message = "" } = {}) => {
   const address = new URL(addressOf(id), document.baseURI);
   if (address.href !== location.href) history[replace ? "replaceState" : "pushState"]({}, "", address);
   show(id, itemOf(id) || null, { isTemporary });
-  if (message) goTo(message);
+  if (message) scrollToMessage(message);
   closeOnPhone();
   if (!message && matchMedia("(hover: hover)").matches) messageBox()?.focus();
 };
@@ -71,9 +71,9 @@ const link = (item, ...content) =>
       href: addressOf(item.id),
       "aria-current": item.id === open.id ? "page" : null,
       onclick: (event) => {
-        if (event.ctrlKey || event.metaKey || event.shiftKey) return; // a tab of its own
+        if (event.ctrlKey || event.metaKey || event.shiftKey) return; // opens a new tab or window
         event.preventDefault();
-        go(item.id);
+        openConversation(item.id);
       },
     },
     ...content,
@@ -98,32 +98,32 @@ const group = (title, items, picture) =>
 const byDay = (items) => {
   const groups = new Map();
   for (const item of items) {
-    const title = day(item.updated);
+    const title = dayGroup(item.updated);
     groups.set(title, [...(groups.get(title) || []), item]);
   }
   return [...groups].map(([title, its]) => group(title, its));
 };
 
-const more = (part, path) =>
-  part.cursor &&
-  h("button", { type: "button", class: "link", onclick: () => loadMore(part, path) }, t("Show older conversations"));
+const moreButton = (section, path) =>
+  section.cursor &&
+  h("button", { type: "button", class: "link", onclick: () => loadMore(section, path) }, t("Show older conversations"));
 
-const loadMore = (part, path) =>
+const loadMore = (section, path) =>
   attempt(async () => {
-    const page = await call("GET", `${path}&cursor=${encodeURIComponent(part.cursor)}`);
+    const page = await call("GET", `${path}&cursor=${encodeURIComponent(section.cursor)}`);
     const items = page.items || page.hits;
-    const known = new Set(part.items.map((item) => item.id));
-    part.items = [...part.items, ...items.filter((item) => !item.id || !known.has(item.id))];
-    part.cursor = page.cursor;
-    draw();
+    const listedIds = new Set(section.items.map((item) => item.id));
+    section.items = [...section.items, ...items.filter((item) => !item.id || !listedIds.has(item.id))];
+    section.cursor = page.cursor;
+    renderList();
   });
 
-const drawn = () => {
-  if (hits) return found();
+const listContent = () => {
+  if (hits) return searchResults();
   return [
     group(t("Pinned"), list.pinned, "pin"),
     ...byDay(list.items),
-    more(list, "conversations?archived=0"),
+    moreButton(list, "conversations?archived=0"),
     !list.items.length &&
       !list.pinned.length &&
       h("p", { class: "quiet" }, t("Your conversations will appear here.")),
@@ -132,7 +132,7 @@ const drawn = () => {
       { open: archive.isOpen, ontoggle: (event) => openArchive(event.currentTarget.open) },
       h("summary", {}, icon("archive"), t("Archived")),
       h("ul", {}, archive.items.map(row)),
-      more(archive, "conversations?archived=1"),
+      moreButton(archive, "conversations?archived=1"),
     ),
   ];
 };
@@ -140,10 +140,11 @@ const drawn = () => {
 const openArchive = (isOpen) => {
   if (isOpen === archive.isOpen) return;
   archive.isOpen = isOpen;
-  if (isOpen) attempt(async () => (Object.assign(archive, await call("GET", "conversations?archived=1")), draw()));
+  if (isOpen)
+    attempt(async () => (Object.assign(archive, await call("GET", "conversations?archived=1")), renderList()));
 };
 
-const found = () => [
+const searchResults = () => [
   h(
     "h2",
     { role: "status" },
@@ -164,7 +165,10 @@ const found = () => [
           "a",
           {
             href: addressOf(hit.conversation.id),
-            onclick: (event) => (event.preventDefault(), go(hit.conversation.id, { message: hit.message })),
+            onclick: (event) => {
+              event.preventDefault();
+              openConversation(hit.conversation.id, { message: hit.message });
+            },
           },
           h("b", {}, titleText(hit.conversation)),
           h(
@@ -176,13 +180,13 @@ const found = () => [
       ),
     ),
   ),
-  more(hits, `search?q=${encodeURIComponent(query)}`),
+  moreButton(hits, `search?q=${encodeURIComponent(query)}`),
 ];
 
-const draw = () => {
+const renderList = () => {
   const place = find("#conversations nav");
   const focused = place.contains(document.activeElement) && document.activeElement.closest("[data-id]")?.dataset.id;
-  place.replaceChildren(...drawn().flat(2).filter(Boolean));
+  place.replaceChildren(...listContent().flat(2).filter(Boolean));
   if (focused) find(`[data-id="${CSS.escape(focused)}"] a`, place)?.focus();
 };
 
@@ -192,7 +196,7 @@ const search = (text) => {
   query = (text || "").trim();
   if (!query) {
     hits = null;
-    return draw();
+    return renderList();
   }
   const searched = query;
   timer = setTimeout(
@@ -201,27 +205,27 @@ const search = (text) => {
         const page = await call("GET", `search?q=${encodeURIComponent(searched)}`);
         if (searched !== query) return; // the search text has changed meanwhile
         hits = { items: page.hits, cursor: page.cursor };
-        draw();
+        renderList();
       }),
     SEARCH_AFTER,
   );
 };
 
-const put = (item) => {
+const showChanged = (item) => {
   if (item.id === open.id) Object.assign(open, { item });
-  upsert(item);
-  drawHeader();
+  placeInLists(item);
+  renderHeader();
 };
 
 // Change a conversation, on the page at once, so that a menu opened meanwhile shows the new state.
 const patch = (item, changes) =>
   attempt(async () => {
-    put({ ...item, ...changes });
+    showChanged({ ...item, ...changes });
     const now = await call("PATCH", pathOf(item.id), changes).catch((error) => {
-      put(item);
+      showChanged(item);
       throw error;
     });
-    put(now);
+    showChanged(now);
     return now;
   });
 
@@ -242,14 +246,14 @@ export const actions = (button, item) =>
 
 const setArchived = async (item, archived) => {
   if (await patch(item, { archived }))
-    tell(archived ? t("Conversation archived.") : t("Conversation unarchived."), {
+    showToast(archived ? t("Conversation archived.") : t("Conversation unarchived."), {
       undo: () => patch(item, { archived: !archived }),
     });
 };
 
 const copyLink = async (item) => {
   await copyText(new URL(addressOf(item.id), document.baseURI).href);
-  tell(t("Link copied. Only you can open it."));
+  showToast(t("Link copied. Only you can open it."));
 };
 
 const rename = (item) => {
@@ -262,8 +266,8 @@ const rename = (item) => {
     isDone = true;
     const now = box.value.trim();
     if (isSaved && now && now !== item.title) await patch(item, { title: now });
-    draw();
-    drawHeader();
+    renderList();
+    renderHeader();
   };
   box.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && !event.isComposing) finish(true);
@@ -278,16 +282,16 @@ const rename = (item) => {
 const remove = (item) =>
   attempt(async () => {
     const { undoSeconds = 0 } = await call("DELETE", pathOf(item.id));
-    drop(item.id);
-    if (open.id === item.id) go("", { replace: true });
+    removeFromLists(item.id);
+    if (open.id === item.id) openConversation("", { replace: true });
     const undo = async () => {
       const back = await attempt(() => call("POST", pathOf(item.id, "/restore"), {}));
-      if (back) (upsert(back), go(back.id));
+      if (back) (placeInLists(back), openConversation(back.id));
     };
-    tell(t("Deleted: {title}", { title: titleOf(item) }), undoSeconds ? { seconds: undoSeconds, undo } : {});
+    showToast(t("Deleted: {title}", { title: titleOf(item) }), undoSeconds ? { seconds: undoSeconds, undo } : {});
   });
 
-const drawHeader = () => {
+const renderHeader = () => {
   const title = open.item ? titleOf(open.item) : open.isTemporary ? t("Temporary chat") : "";
   const heading = find("#header h1");
   heading.replaceChildren(directed(title));
@@ -308,7 +312,7 @@ export const start = () => {
       iconButton(
         "ghost",
         t("Temporary chat: never stored"),
-        () => go("", { replace: true, isTemporary: !open.isTemporary }),
+        () => openConversation("", { replace: true, isTemporary: !open.isTemporary }),
         { id: "temporary" },
       ),
       iconButton("dots", t("More about this conversation"), (event) => actions(event.currentTarget, open.item), {
@@ -322,15 +326,15 @@ export const start = () => {
   onChange((what) => {
     if (what === "entries") return;
     if (what === "item" && open.item) {
-      upsert(open.item);
+      placeInLists(open.item);
       // A conversation has an address from its first message on.
       if (idInAddress() !== open.id) history.replaceState({}, "", new URL(addressOf(open.id), document.baseURI));
     }
-    drawHeader();
-    draw();
+    renderHeader();
+    renderList();
   });
   addEventListener("popstate", () => show(idInAddress(), itemOf(idInAddress()) || null));
   if (isPhone()) closeOnPhone();
-  drawHeader();
-  draw();
+  renderHeader();
+  renderList();
 };

@@ -11,10 +11,17 @@ const EXAMPLES = [
   t("Make a table of three hiking trips for a family with small children."),
 ];
 
+let store = "";
+// Set the kind of store that the history is in: "sqlite" or "firestore".
+export const setStore = (kind) => (store = kind);
+
 const storage = () => {
   if (open.isTemporary) return t("This chat is temporary: it is never stored and disappears when you leave it.");
-  if (models.isLocal()) return t("Your conversations are stored in a file on this computer.");
-  return t("The operator of this chat stores your conversations; other users can't see them. You can download or delete them.");
+  if (models.isLocal() && store === "sqlite") return t("Your conversations are stored in a file on this computer.");
+  if (models.isLocal()) return t("Your conversations are stored in Google Firestore, in your project.");
+  return t(
+    "The operator of this chat stores your conversations; other users can't see them. You can download or delete them.",
+  );
 };
 
 const privacy = () => {

@@ -4,29 +4,29 @@ export const language = root.lang;
 const isRightToLeft = root.dir === "rtl";
 export const LANGUAGES = { en: "English", he: "עברית", ar: "العربية" };
 
-const fetched = async (part) => {
+const fetchCatalogue = async (part) => {
   const response = await fetch(new URL(`../locales/${language}.${part}.json`, import.meta.url)).catch(() => null);
   return response?.ok ? response.json() : null;
 };
-const catalogue = language === "en" ? {} : (await fetched("first")) || {};
+const catalogue = language === "en" ? {} : (await fetchCatalogue("first")) || {};
 
 // Rare sentences are fetched when the first of them is needed, and again after a failure.
 let rest = null;
-export const allWords = () => {
+export const loadAllTranslations = () => {
   if (language !== "en")
-    rest ||= fetched("rest").then((more) => (more ? Object.assign(catalogue, more) : (rest = null)));
+    rest ||= fetchCatalogue("rest").then((more) => (more ? Object.assign(catalogue, more) : (rest = null)));
   return rest;
 };
 
-const isUnknown = (it) =>
+const isUntranslated = (it) =>
   Boolean(it) &&
   typeof it === "object" &&
-  ((it.template && !(it.template in catalogue)) || Object.values(it).some(isUnknown));
+  ((it.template && !(it.template in catalogue)) || Object.values(it).some(isUntranslated));
 
 // Parse JSON of the server, after loading the translations of the sentences in it.
-export const parsed = async (text) => {
+export const parseJson = async (text) => {
   const it = JSON.parse(text);
-  if (language !== "en" && text.includes('"template"') && isUnknown(it)) await allWords();
+  if (language !== "en" && text.includes('"template"') && isUntranslated(it)) await loadAllTranslations();
   return it;
 };
 
@@ -44,15 +44,18 @@ export const duration = (seconds) => {
   return format.format(seconds / UNITS[unit]);
 };
 
-// An amount in US dollars, which reads left to right in every language.
-export const money = (dollars) => `\u2066$${dollars}\u2069`;
+// An amount in US dollars, a number or formatted, which reads left to right in every language.
+export const money = (dollars) => {
+  const text = `$${typeof dollars === "number" ? number(dollars) : dollars}`;
+  return isRightToLeft ? `\u2066${text}\u2069` : text;
+};
 
 const value = (it) => {
   if (typeof it === "number") return number(it);
   // A sentence within a sentence has the page's direction even if it begins with a Latin name.
   const isSentence = typeof it === "object" && (it.template || it.translated);
-  if (isSentence) return isRightToLeft ? `\u2067${said(it)}\u2069` : said(it);
-  const text = typeof it === "object" ? said(it) : it;
+  if (isSentence) return isRightToLeft ? `\u2067${translated(it)}\u2069` : translated(it);
+  const text = typeof it === "object" ? translated(it) : it;
   return isRightToLeft ? `\u2068${text}\u2069` : text; // a Latin name must not turn a Hebrew sentence around
 };
 
@@ -64,35 +67,35 @@ export const t = (template, values = {}) =>
 
 // Translate a text of the server: {text, template, values}, {text, seconds} for a time to wait, {text, duration} in
 // seconds, or plain text. {translated} is a text of the page that already is in the reader's language.
-export const said = (it) => {
+export const translated = (it) => {
   if (!it) return "";
   if (typeof it === "string") return it;
   if (it.translated) return it.translated;
   if (it.duration !== undefined) return duration(it.duration);
-  if (it.seconds) return wait(it.seconds);
+  if (it.seconds) return relativeTime(it.seconds);
   return it.template ? t(it.template, it.values || {}) : it.text || "";
 };
 
 const DAY = 86_400_000;
 const midnight = (ms) => new Date(ms).setHours(0, 0, 0, 0);
 const months = new Intl.DateTimeFormat(tag, { month: "long", year: "numeric" });
-const relative = new Intl.RelativeTimeFormat(tag, { numeric: "auto" });
-const moments = new Intl.DateTimeFormat(tag, { dateStyle: "medium", timeStyle: "short" });
-export const moment = (ms) => moments.format(ms);
+const relativeTimes = new Intl.RelativeTimeFormat(tag, { numeric: "auto" });
+const dateTimes = new Intl.DateTimeFormat(tag, { dateStyle: "medium", timeStyle: "short" });
+export const dateTime = (ms) => dateTimes.format(ms);
 
 // How long until something: "in 12 minutes". In the units of Wait, in chatapp/domain/sentences.py.
-const wait = (seconds) => {
+const relativeTime = (seconds) => {
   const unit = unitOf(seconds);
-  const words = relative.format(Math.ceil(seconds / UNITS[unit]), unit);
+  const words = relativeTimes.format(Math.ceil(seconds / UNITS[unit]), unit);
   return words.replace(/ \(\d+\)$/, ""); // in Hebrew it is "in an hour (1)"
 };
 
-const begun = (words) => words.charAt(0).toLocaleUpperCase(tag) + words.slice(1);
+const capitalized = (words) => words.charAt(0).toLocaleUpperCase(tag) + words.slice(1);
 
 // The day that a list groups by: today, yesterday, the last week, the last month, then months.
-export const day = (ms) => {
+export const dayGroup = (ms) => {
   const days = Math.round((midnight(Date.now()) - midnight(ms)) / DAY);
-  if (days < 2) return begun(relative.format(-Math.max(days, 0), "day"));
+  if (days < 2) return capitalized(relativeTimes.format(-Math.max(days, 0), "day"));
   if (days < 8) return t("Last 7 days");
   if (days < 31) return t("Last 30 days");
   return months.format(ms);

@@ -27,7 +27,7 @@ async def test_a_page_that_is_opened_learns_all_at_once(page):
     assert [item["title"] for item in state["conversations"]["items"]] == ["Hi"]
     assert (state["conversation"]["model"], state["conversation"]["systemPrompt"]) == ("gemma", "Be brief.")
     assert state["profile"] == {"personas": [], "parameters": None, "allowFallback": False, "revision": 0}
-    assert (state["notices"], state["store"]["reachable"]) == ([], True)
+    assert (state["notices"], state["store"]["reachable"], state["storeKind"]) == ([], True, "sqlite")
 
 
 async def test_an_address_without_a_conversation_opens_nothing(page, other_page):
