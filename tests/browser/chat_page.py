@@ -50,10 +50,10 @@ class ChatPage:
         tab.on("request", lambda request: self._check_request(request, problems))
 
     def _check_line(self, line, problems):
-        said = f"{line.text} {line.location.get('url', '')}"
-        is_harmless = REFUSED.search(said) or any(words in said for words in HARMLESS)
+        text = f"{line.text} {line.location.get('url', '')}"
+        is_harmless = REFUSED.search(text) or any(words in text for words in HARMLESS)
         if line.type in {"error", "warning"} and not is_harmless:
-            problems.append(f"console: {said}")
+            problems.append(f"console: {text}")
 
     def _check_request(self, request, problems):
         if not request.url.startswith((self.url, *self.allowed)):

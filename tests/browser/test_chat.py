@@ -1,4 +1,4 @@
-"""What a person does with the chat, in Chromium."""
+"""Questions, answers and the message box, in Chromium."""
 
 import asyncio
 import contextlib
@@ -45,7 +45,7 @@ async def test_a_question_is_answered_and_the_box_is_ready_for_the_next(page):
     await expect(page.conversations).to_have_text(["Who are you?"])
 
 
-async def test_the_answer_streams_and_stop_keeps_what_is_there(page, gemma):
+async def test_stop_keeps_the_streamed_text(page, gemma):
     gemma.answer, gemma.gate = MANY_WORDS, Gate(10)
     await page.send("Write a lot")
     await expect(page.answers).to_contain_text("word3")
@@ -53,14 +53,14 @@ async def test_the_answer_streams_and_stop_keeps_what_is_there(page, gemma):
     await page.stop_button.click()
     await expect(page.facts).to_contain_text("stopped")
     await expect(page.send_button).to_be_visible()
-    kept = await page.answers.inner_text()
-    assert "word3" in kept
-    assert "word399" not in kept
+    partial_answer = await page.answers.inner_text()
+    assert "word3" in partial_answer
+    assert "word399" not in partial_answer
     await page.tab.reload()
-    await expect(page.answers).to_have_text(kept)
+    await expect(page.answers).to_have_text(partial_answer)
 
 
-async def test_switching_the_model_in_mid_conversation_keeps_the_history(page, gemini):
+async def test_switching_the_model_keeps_the_conversations_history(page, gemini):
     await page.send("My name is Ruth.")
     await expect(page.answers).to_have_count(1)
     await page.choose_model("Gemini")
@@ -73,7 +73,7 @@ async def test_switching_the_model_in_mid_conversation_keeps_the_history(page, g
     assert "Hello from Gemma." in asked
 
 
-async def test_a_reload_in_mid_answer_goes_on_where_it_was(page, gemma):
+async def test_a_reload_during_an_answer_continues_the_stream(page, gemma):
     gemma.answer, gemma.gate = [f"{number} " for number in range(30)], Gate(5)
     await page.send("Count")
     await expect(page.answers).to_contain_text("3")
@@ -94,7 +94,7 @@ async def test_conversations_are_opened_in_the_sidebar(page):
     await expect(page.questions).to_have_text(["First"])
 
 
-async def test_of_conversations_clicked_in_a_hurry_the_last_is_shown(page):
+async def test_the_last_of_several_quickly_clicked_conversations_is_shown(page):
     for name in ("First", "Second", "Third"):
         await page.ask(name)
         await page.start_new()
@@ -112,7 +112,7 @@ async def test_of_conversations_clicked_in_a_hurry_the_last_is_shown(page):
     await expect(page.tab.locator("#conversations li.open")).to_have_text(["Second"])
 
 
-async def test_an_answer_goes_on_in_its_own_conversation_while_another_is_open(page, gemma):
+async def test_an_answer_continues_in_its_conversation_while_another_is_open(page, gemma):
     slow = Gate(3)
     gemma.answer, gemma.gate = [f"slow{number} " for number in range(100)], slow
     await page.send("Slow")
@@ -132,7 +132,7 @@ async def test_an_answer_goes_on_in_its_own_conversation_while_another_is_open(p
     await expect(page.questions).to_have_text(["Slow"])
 
 
-async def test_what_is_refused_stays_in_the_box_with_the_reason(page, gemma):
+async def test_a_rejected_message_stays_in_the_box_with_the_reason(page, gemma):
     gemma.answer, gemma.gate = MANY_WORDS, Gate(5)
     await page.send("One")
     await expect(page.answers).to_contain_text("word1")
@@ -181,7 +181,7 @@ async def test_code_tables_and_mathematics_are_shown_as_such(page, gemma):
     await expect(page.answers.locator(gradio_dom.MATHEMATICS)).to_have_count(1)
 
 
-async def test_what_a_model_or_a_person_writes_never_runs_and_loads_nothing_from_elsewhere(page, gemma):
+async def test_markup_in_messages_never_runs_and_loads_nothing_from_other_sites(page, gemma):
     gemma.answer = [
         '<img src="https://example.com/x" onerror="window.hacked=1"><script>window.hacked=1</script>',
         "[a](javascript:window.hacked=1) ![b](https://example.com/y) ok",
@@ -226,7 +226,7 @@ async def test_on_a_phone_the_sidebar_is_a_drawer_and_nothing_is_wider_than_the_
     await expect(page.box).to_be_in_viewport()
 
 
-async def test_after_kill_9_in_mid_answer_the_text_is_there_and_called_interrupted(open_chat, gemma, tmp_path):
+async def test_after_kill_9_during_an_answer_the_text_is_stored_and_marked_interrupted(open_chat, gemma, tmp_path):
     gemma.answer, gemma.gate = MANY_WORDS, Gate(161)
     settings = {"CHAT_GEMMA_URL": gemma.url, "CHAT_EMBEDDED_MODEL": "false"}
     chat = await ChatProcess(tmp_path, **settings).start()
@@ -256,7 +256,7 @@ async def _checkpoint(file, text):
             await asyncio.sleep(0.1)
 
 
-async def test_an_open_page_goes_on_after_the_server_was_restarted(open_chat, gemma, tmp_path):
+async def test_an_open_page_works_after_a_restart_of_the_server(open_chat, gemma, tmp_path):
     settings = {"CHAT_GEMMA_URL": gemma.url, "CHAT_EMBEDDED_MODEL": "false"}
     chat = await ChatProcess(tmp_path, **settings).start()
     page = await open_chat(chat.url)
@@ -277,7 +277,7 @@ async def test_an_open_page_goes_on_after_the_server_was_restarted(open_chat, ge
 
 
 @pytest.mark.parametrize("taken", [True, False])
-async def test_a_message_whose_reply_is_lost_is_taken_once(page, gemma, taken):
+async def test_a_message_whose_response_is_lost_is_stored_once(page, gemma, taken):
     lost = []
 
     async def lose_the_reply(route):
@@ -300,7 +300,7 @@ async def test_a_message_whose_reply_is_lost_is_taken_once(page, gemma, taken):
     assert len(lost) == 3
 
 
-async def test_what_is_written_before_the_last_message_is_taken_stays_in_the_box(page):
+async def test_text_typed_before_the_last_message_was_accepted_stays_in_the_box(page):
     may_go, asked = asyncio.Event(), []
 
     async def hold(route):
@@ -328,7 +328,7 @@ async def test_text_in_the_box_survives_a_reload(page):
     await expect(page.box).to_have_value("Not sent yet")
 
 
-async def test_an_answer_is_followed_again_by_itself_after_the_line_was_lost(page, gemma):
+async def test_a_stream_reconnects_after_the_connection_was_lost(page, gemma):
     gemma.answer, gemma.gate = [f"{number} " for number in range(60)], Gate(5)
     lost = []
 
@@ -350,7 +350,7 @@ async def test_an_answer_is_followed_again_by_itself_after_the_line_was_lost(pag
     await expect(page.send_button).to_be_visible()
 
 
-async def test_people_take_their_conversations_along_and_delete_them_all(page):
+async def test_all_data_is_exported_and_deleted(page):
     for name in ("First", "Second"):
         await page.ask(name)
         await page.start_new()
@@ -394,7 +394,7 @@ async def test_two_windows_on_one_conversation_show_the_same(page, gemma):
     assert await page.answers.all_inner_texts() == await other.answers.all_inner_texts()
 
 
-async def test_an_answer_on_another_device_goes_on_there_too(page, open_chat, chat, gemma):
+async def test_an_answer_streams_to_another_device_too(page, open_chat, chat, gemma):
     gemma.answer, gemma.gate = [f"{number} " for number in range(150)], Gate(5)
     await page.send("Count")
     await expect(page.answers).to_contain_text("3")

@@ -1,4 +1,4 @@
-"""What a person does with conversations as a whole, in Chromium."""
+"""The list of conversations, search, temporary chats, export and deletion, in Chromium."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ from tests.fakes.gate import Gate
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 
-async def test_the_list_groups_by_day_and_says_which_one_is_open(page):
+async def test_the_list_is_grouped_by_day_and_marks_the_open_conversation(page):
     await page.ask("First")
     await expect(page.tab.locator("#conversations h2")).to_have_text(["Today"])
     await expect(page.tab.locator("#conversations [aria-current=page]")).to_have_text("First")
@@ -57,7 +57,7 @@ async def test_pinned_conversations_stand_first(page):
     await expect(page.conversations).to_have_text(["Second", "First"])
 
 
-async def test_archived_conversations_are_out_of_the_way_and_still_there(page):
+async def test_archived_conversations_are_listed_apart(page):
     await page.ask("First")
     await page.start_new()
     await page.ask("Second")
@@ -92,7 +92,7 @@ async def test_a_deletion_can_be_undone_for_a_moment(page):
     await expect(page.conversations).to_have_text(["First"])
 
 
-async def test_what_is_deleted_stays_away(page):
+async def test_a_deleted_conversation_stays_deleted(page):
     await page.ask("First")
     address = page.tab.url
     await page.open_menu("First")
@@ -103,7 +103,7 @@ async def test_what_is_deleted_stays_away(page):
     await expect(page.conversations).to_have_count(0)
 
 
-async def test_search_finds_what_was_said_and_opens_it_there(page, gemma):
+async def test_a_search_result_opens_at_its_message(page, gemma):
     gemma.answer = ["The capital of Mongolia is Ulaanbaatar."]
     await page.ask("A question about geography")
     gemma.answer = ["Something else."]
@@ -124,7 +124,7 @@ async def test_search_finds_what_was_said_and_opens_it_there(page, gemma):
     await expect(page.conversations).to_have_count(2)
 
 
-async def test_a_temporary_chat_leaves_nothing(page):
+async def test_a_temporary_chat_is_not_stored(page):
     await page.tab.locator("#temporary").click()
     await expect(page.tab.locator("#privacy")).to_contain_text("never stored")
     await page.ask("A secret")
@@ -153,7 +153,7 @@ async def test_a_link_opens_a_conversation_and_back_and_forward_move_between_the
     await expect(page.questions).to_have_text(["First"])
 
 
-async def test_nobody_else_can_open_the_link(page, open_chat, chat):
+async def test_another_user_cannot_open_the_link(page, open_chat, chat):
     await page.ask("First")
     other = await open_chat(chat.url)
     await other.open(page.tab.url)
@@ -161,7 +161,7 @@ async def test_nobody_else_can_open_the_link(page, open_chat, chat):
     await expect(other.questions).to_have_count(0)
 
 
-async def test_one_conversation_is_taken_along_to_read_and_complete(page):
+async def test_a_conversation_is_exported_as_markdown_and_json(page):
     await page.ask("First")
     found = {}
     for action in ("Download as Markdown", "Download as JSON"):
@@ -211,7 +211,7 @@ async def test_a_menu_is_walked_through_with_the_arrow_keys(page):
     await expect(page.tab.locator("#more")).to_be_focused()
 
 
-async def test_a_change_is_seen_before_the_chat_has_answered_and_taken_back_if_it_is_refused(page):
+async def test_a_change_is_shown_at_once_and_reverted_if_the_server_rejects_it(page):
     await page.ask("First")
     held = asyncio.Event()
 

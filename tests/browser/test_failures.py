@@ -1,4 +1,4 @@
-"""What a person sees when things fail, and that nothing of theirs is lost."""
+"""Failures of models, the server and the connection: what the page shows, and that no text is lost."""
 
 import re
 
@@ -11,7 +11,7 @@ from tests.serving import ChatProcess, running_chat
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 
-async def test_offline_the_page_says_so_and_sends_by_itself_once_the_line_is_back(page):
+async def test_an_offline_page_shows_it_and_sends_once_it_is_online(page):
     await page.ask("Before")
     await page.tab.context.set_offline(True)
     await expect(page.refusal).to_contain_text("This device is offline")
@@ -24,7 +24,7 @@ async def test_offline_the_page_says_so_and_sends_by_itself_once_the_line_is_bac
     await expect(page.refusal).to_be_hidden()
 
 
-async def test_a_page_that_is_loaded_while_the_chat_is_away_is_there_once_it_is_back(page):
+async def test_a_page_loaded_while_the_chat_is_down_completes_once_it_is_up(page):
     away = True
 
     async def answer(route):
@@ -39,7 +39,7 @@ async def test_a_page_that_is_loaded_while_the_chat_is_away_is_there_once_it_is_
     await page.ask("Hello")
 
 
-async def test_who_lost_the_cookie_is_told_and_the_text_is_still_there(page):
+async def test_a_lost_cookie_shows_a_notice_and_keeps_the_text(page):
     await page.ask("First")
     await page.tab.context.clear_cookies()
     await page.send("Second")
@@ -49,7 +49,7 @@ async def test_who_lost_the_cookie_is_told_and_the_text_is_still_there(page):
     await expect(page.box).to_have_value("Second")
 
 
-async def test_a_model_that_is_asked_too_often_says_when_to_try_again(page, gemma):
+async def test_a_model_server_rate_limit_shows_when_to_retry(page, gemma):
     gemma.script = [Reply(status=429, body={"error": {"message": "slow down"}}, headers={"Retry-After": "7"})]
     await page.send("Hello")
     await expect(page.notes).to_have_count(1)
@@ -58,7 +58,7 @@ async def test_a_model_that_is_asked_too_often_says_when_to_try_again(page, gemm
     await expect(page.facts).to_contain_text("first token")
 
 
-async def test_a_model_that_breaks_off_keeps_its_words_and_goes_on(page, gemma):
+async def test_an_interrupted_answer_keeps_its_text_and_can_be_continued(page, gemma):
     gemma.script = [Reply(pieces=["Half an"], ending="reset")]
     await page.send("Go")
     await expect(page.answers).to_have_text(["Half an"])
@@ -69,7 +69,7 @@ async def test_a_model_that_breaks_off_keeps_its_words_and_goes_on(page, gemma):
     await expect(page.notes).to_have_count(0)
 
 
-async def test_a_history_that_is_not_saved_in_the_cloud_yet_is_a_small_notice(page):
+async def test_a_history_not_yet_saved_in_the_cloud_shows_a_notice(page):
     async def change(route):
         response = await route.fetch()
         answer = await response.json()
@@ -82,7 +82,7 @@ async def test_a_history_that_is_not_saved_in_the_cloud_yet_is_a_small_notice(pa
     await page.ask("It can be used all the same")
 
 
-async def test_a_restart_of_the_chat_while_one_reads_is_not_noticed(open_chat, gemma, tmp_path):
+async def test_a_restart_while_a_conversation_is_open_shows_no_error(open_chat, gemma, tmp_path):
     chat = await ChatProcess(tmp_path, CHAT_GEMMA_URL=gemma.url, CHAT_EMBEDDED_MODEL="false").start()
     page = await open_chat(chat.url)
     await page.ask("First")
@@ -97,7 +97,7 @@ async def test_a_restart_of_the_chat_while_one_reads_is_not_noticed(open_chat, g
     await chat.end()
 
 
-async def test_whoever_reaches_a_limit_reads_when_to_go_on_and_keeps_the_text(tmp_path, gemma, open_chat):
+async def test_a_rate_limit_shows_when_to_retry_and_keeps_the_text(tmp_path, gemma, open_chat):
     settings = {
         "CHAT_IDENTITY": "anonymous",
         "CHAT_MESSAGES_PER_MINUTE": "1",

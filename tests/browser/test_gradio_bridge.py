@@ -22,7 +22,7 @@ async def in_bridge(page, script):
     )
 
 
-async def test_each_element_of_gradios_is_found(page):
+async def test_each_gradio_element_is_found(page):
     await page.ask("Question")
     missing = [name for name in ELEMENTS if not await in_bridge(page, f"bridge.{name}() instanceof HTMLElement")]
     assert missing == []
@@ -37,7 +37,7 @@ async def test_there_is_one_row_for_each_message(page):
     assert await in_bridge(page, "bridge.messageRowOf(bridge.messageRows()[1].querySelector('footer')) !== null")
 
 
-async def test_gradio_learns_of_a_text_that_a_script_writes(page):
+async def test_gradio_receives_a_text_that_a_script_writes(page):
     await in_bridge(page, "bridge.setMessageText('Written by a script')")
     assert await in_bridge(page, "bridge.messageText()") == "Written by a script"
     await page.box.press("Enter")
@@ -58,7 +58,7 @@ async def test_an_update_changes_the_named_properties_and_leaves_the_others(page
     await expect(label).to_contain_text("How many of the likely words")  # which the update leaves as it is
 
 
-async def test_no_message_is_read_twice_and_each_block_has_its_own_direction(page, gemma):
+async def test_messages_have_no_duplicate_label_and_each_block_has_its_own_direction(page, gemma):
     gemma.answer = ["שלום\n\nHello\n\n```python\nx = 1\n```"]
     await page.ask("Question")
     await expect(page.answers.last).to_contain_text("x = 1")

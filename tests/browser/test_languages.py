@@ -68,17 +68,17 @@ async def _sidebar_is_where_reading_begins(page, width, direction):
 
 async def _english_left(page):
     """Return the English words that the page and its panels show."""
-    shown = [await _everything_said(page)]
+    texts = [await _all_texts(page)]
     for opener in ("#me", "#more", "#model", "#persona", "#compare", "#parameters-button"):
         await page.tab.locator(opener).click()
         await page.tab.locator(":popover-open, dialog[open]").wait_for()
-        shown.append(await _everything_said(page))
+        texts.append(await _all_texts(page))
         await page.tab.keyboard.press("Escape")
-    return set(re.findall(r"[A-Za-z]{2,}[A-Za-z ]*", NAMES.sub("", "\n".join(shown))))
+    return set(re.findall(r"[A-Za-z]{2,}[A-Za-z ]*", NAMES.sub("", "\n".join(texts))))
 
 
-async def _everything_said(page):
-    """Return every text and every name for those who cannot see it, of what is shown."""
+async def _all_texts(page):
+    """Return every visible text and every accessible name."""
     return await page.tab.evaluate(
         """() => [...document.querySelectorAll("body *")]
           .filter((element) => element.checkVisibility?.() && !element.closest("svg, script, style"))
@@ -108,7 +108,7 @@ async def test_a_browser_in_another_language_gets_english(open_chat, chat):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", WIDTHS.values())
-async def test_everything_that_opens_can_be_read_by_everybody(open_chat, chat, width, scheme):
+async def test_every_panel_is_accessible(open_chat, chat, width, scheme):
     page = await open_chat(chat.url, width=width, color_scheme=scheme)
     assert await page.accessibility_problems() == []
     await page.box.fill("Question")
@@ -135,7 +135,7 @@ async def test_light_or_dark_is_switched_and_stays(page):
     await expect(page.tab.locator(gradio_dom.DARK)).to_be_attached()
 
 
-async def test_numbers_and_latin_names_read_right_inside_hebrew(open_chat, chat, gemma):
+async def test_numbers_and_latin_names_are_in_order_inside_hebrew(open_chat, chat, gemma):
     gemma.answer = [ANSWERS["he"]]
     page = await open_chat(chat.url, locale="he-IL")
     await page.send("Question")
@@ -238,7 +238,7 @@ async def _every_panel_fits(page):
         await page.tab.keyboard.press("Escape")
 
 
-async def test_what_goes_wrong_in_a_stream_is_said_in_the_readers_language(open_chat, chat, gemma):
+async def test_an_error_in_a_stream_is_translated(open_chat, chat, gemma):
     template = "{model} has crashed. Try again."
     line = json.dumps({"error": {"text": "", "template": template, "values": {"model": {"text": "Gemma"}}}})
     page = await open_chat(chat.url, locale="he-IL")

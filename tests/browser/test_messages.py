@@ -1,4 +1,4 @@
-"""What a person does with single messages, in Chromium."""
+"""Copying, editing, regenerating, rating and comparing messages, in Chromium."""
 
 import pytest
 from playwright.async_api import expect
@@ -9,7 +9,7 @@ from tests.fakes.gate import Gate
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 
-async def test_an_edited_question_is_another_version_and_the_earlier_one_is_still_there(page, gemma):
+async def test_an_edited_question_is_another_version(page, gemma):
     gemma.answer = ["About cats."]
     await page.ask("Tell me about cats")
     gemma.answer = ["And more."]
@@ -43,7 +43,7 @@ async def test_an_edit_that_is_cancelled_changes_nothing(page):
     await expect(page.tab.locator(".edit")).to_have_count(0)
 
 
-async def test_an_answer_is_written_again_and_both_can_be_read(page, gemma):
+async def test_a_regenerated_answer_is_another_version(page, gemma):
     gemma.answer = ["One."]
     await page.ask("Say a number")
     gemma.answer = ["Two."]
@@ -60,7 +60,7 @@ async def test_an_answer_is_written_again_and_both_can_be_read(page, gemma):
     await expect(page.answers).to_have_text(["One.", "Three."])
 
 
-async def test_what_people_think_of_an_answer_is_kept(page):
+async def test_feedback_on_an_answer_is_stored(page):
     await page.ask("First")
     await page.button("Good answer").click()
     await expect(page.button("Good answer")).to_have_attribute("aria-pressed", "true")
@@ -82,7 +82,7 @@ async def test_a_message_is_copied_as_it_was_written(page, gemma):
     assert await page.tab.evaluate("navigator.clipboard.readText()") == gemma.answer[0]
 
 
-async def test_code_says_its_language_and_is_copied_on_its_own(page, gemma):
+async def test_code_shows_its_language_and_has_a_copy_button(page, gemma):
     gemma.answer = ["Look:\n\n```python\nif x:\n    print(1)\n```"]
     await page.tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
     await page.ask("First")
@@ -92,14 +92,14 @@ async def test_code_says_its_language_and_is_copied_on_its_own(page, gemma):
     assert (await page.tab.evaluate("navigator.clipboard.readText()")) == "if x:\n    print(1)"
 
 
-async def test_under_an_answer_stands_how_it_came_about(page):
+async def test_an_answer_shows_its_tokens_and_times(page):
     await page.ask("First")
     await expect(page.writers).to_have_text(["Gemma3 12b it"])
     for fact in ("Tokens", "first token after", "on this chat's server"):
         await expect(page.facts).to_contain_text(fact)
 
 
-async def test_reading_further_up_is_not_disturbed_by_an_answer_that_grows(page, gemma):
+async def test_a_growing_answer_does_not_scroll_a_reader_further_up(page, gemma):
     gemma.answer = ["\n\n".join(f"Line {number}" for number in range(60))]
     await page.ask("A long one")
     box = page.tab.locator(gradio_dom.SCROLLER)
@@ -125,7 +125,7 @@ async def _from_end(box):
         resolve(box.scrollHeight - box.scrollTop - box.clientHeight))))""")
 
 
-async def test_one_question_is_answered_in_two_columns_and_one_is_kept(page, gemma, gemini):
+async def test_one_question_is_answered_in_two_columns_and_one_is_chosen(page, gemma, gemini):
     gemma.answer = ["Gemma ", "says ", "so."]
     await page.tab.locator("#compare").click()
     await page.tab.get_by_label("Second model").select_option("gemini")
@@ -166,7 +166,7 @@ async def test_two_temperatures_of_one_model_stream_side_by_side(page, gemma):
     await expect(page.facts.first).to_contain_text("temperature")
 
 
-async def test_of_a_very_long_conversation_the_end_is_shown_and_the_rest_on_demand(page):
+async def test_a_very_long_conversation_shows_its_end_and_loads_the_rest_on_demand(page):
     await page.tab.evaluate(
         """async () => {
           let id = "", after = "";
@@ -192,7 +192,7 @@ async def test_of_a_very_long_conversation_the_end_is_shown_and_the_rest_on_dema
     await expect(page.button("Show earlier messages")).to_have_count(0)
 
 
-async def test_what_must_wait_for_the_end_of_an_answer_says_so(page, gemma):
+async def test_buttons_that_need_a_finished_answer_explain_it(page, gemma):
     await page.ask("First")
     gemma.answer, gemma.gate = [f"word{number} " for number in range(400)], Gate(3)
     await page.send("Second")

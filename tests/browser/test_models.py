@@ -1,4 +1,4 @@
-"""Choosing a model, a persona and parameters, and adding pictures, in Chromium."""
+"""Choosing a model, a persona and parameters, and adding images, in Chromium."""
 
 import base64
 import io
@@ -22,7 +22,7 @@ def picture(size=(40, 30), kind="PNG"):
     return content.getvalue()
 
 
-async def test_the_picker_says_what_each_model_is_where_it_runs_and_how_it_is(page):
+async def test_the_model_menu_shows_the_place_and_state_of_each_model(page):
     await page.model.click()
     models = page.tab.get_by_role("menuitemradio")
     await expect(models).to_have_count(2)
@@ -36,7 +36,7 @@ async def test_the_picker_says_what_each_model_is_where_it_runs_and_how_it_is(pa
     await expect(page.tab.locator("#privacy")).to_contain_text("Gemini")
 
 
-async def test_another_model_answers_marked_as_such_while_the_chosen_one_is_away(open_chat, gemini, tmp_path):
+async def test_a_fallback_model_answers_and_is_named_while_the_chosen_one_is_unavailable(open_chat, gemini, tmp_path):
     settings = {"GEMINI_API_KEY": "test", "CHAT_GEMINI_BASE_URL": gemini.url, "CHAT_EMBEDDED_MODEL": "false"}
     async with FakeOpenAIServer() as gone:
         url = gone.url
@@ -83,7 +83,7 @@ async def test_parameters_are_remembered_and_can_be_reset(page, gemma):
     assert gemma.chats[-1]["temperature"] == 0.9
 
 
-async def test_a_persona_of_the_gallery_speaks_in_its_conversation_only(page, gemma):
+async def test_a_persona_applies_to_its_conversation_only(page, gemma):
     await page.tab.locator("#persona").click()
     await page.tab.locator(".card").filter(has_text="Pirate").click()
     await expect(page.tab.locator("#persona")).to_contain_text("Pirate")
@@ -101,7 +101,7 @@ async def test_a_persona_of_the_gallery_speaks_in_its_conversation_only(page, ge
     assert "pirate captain" in gemma.chats[-1]["messages"][0]["content"]
 
 
-async def test_people_make_change_and_delete_personas_of_their_own(page, gemma):
+async def test_custom_personas_are_added_edited_and_deleted(page, gemma):
     await page.tab.locator("#persona").click()
     await page.button("New persona").click()
     await page.tab.get_by_label("Name").fill("סבתא")
@@ -126,7 +126,7 @@ async def test_people_make_change_and_delete_personas_of_their_own(page, gemma):
     await expect(page.tab.locator(".card")).to_have_count(6)
 
 
-async def test_a_picture_goes_along_with_a_question_and_is_shown_with_it(page, gemini):
+async def test_an_image_is_sent_and_shown_with_its_question(page, gemini):
     await page.choose_model("Gemini")
     await page.tab.locator("input[type=file]").set_input_files(
         {"name": "red.png", "mimeType": "image/png", "buffer": picture((3000, 2000))}
@@ -144,7 +144,7 @@ async def test_a_picture_goes_along_with_a_question_and_is_shown_with_it(page, g
     assert await shown.evaluate("image => image.decode().then(() => image.naturalWidth)") == 1536
 
 
-async def test_pictures_are_pasted_and_dropped(page):
+async def test_images_are_pasted_and_dropped(page):
     content = base64.b64encode(picture()).decode()
     transfer = """(content) => {
       const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
@@ -163,7 +163,7 @@ async def test_pictures_are_pasted_and_dropped(page):
     await expect(page.tab.locator("#attached-images img")).to_have_count(1)
 
 
-async def test_what_is_no_picture_is_refused_with_words(page):
+async def test_a_file_that_is_no_image_is_rejected_with_the_reason(page):
     files = page.tab.locator("input[type=file]")
     await files.set_input_files({"name": "notes.txt", "mimeType": "text/plain", "buffer": b"text"})
     await expect(page.refusal).to_contain_text("notes.txt is not a PNG, JPEG or WebP image.")
@@ -175,7 +175,7 @@ async def test_what_is_no_picture_is_refused_with_words(page):
     await expect(page.refusal).to_contain_text("at most 4 images")
 
 
-async def test_a_model_that_cannot_see_says_so_before_anything_is_sent(open_chat, gemma, tmp_path):
+async def test_a_model_without_image_support_is_reported_before_anything_is_sent(open_chat, gemma, tmp_path):
     settings = {"CHAT_GEMMA_URL": gemma.url, "CHAT_GEMMA_IMAGES": "false", "CHAT_EMBEDDED_MODEL": "false"}
     async with running_chat(tmp_path, **settings) as chat:
         page = await open_chat(chat.url)
@@ -189,7 +189,7 @@ async def test_a_model_that_cannot_see_says_so_before_anything_is_sent(open_chat
         assert len(gemma.chats) == before
 
 
-async def test_a_model_that_waits_for_gpus_says_why_and_since_when(page):
+async def test_a_model_waiting_for_gpus_shows_the_reason_and_the_time(page):
     def waits(answer):
         answer["models"][0] |= {
             "state": "waiting",
@@ -211,7 +211,7 @@ async def test_a_model_that_waits_for_gpus_says_why_and_since_when(page):
     await expect(waiting).to_contain_text("no GPU of this kind is free in us-central1 for 7 minutes")
 
 
-async def test_what_a_model_does_not_heed_is_greyed_out_with_the_reason(page):
+async def test_unsupported_parameters_are_disabled_with_the_reason(page):
     async def change(route):
         response = await route.fetch()
         answer = await response.json()
@@ -232,7 +232,7 @@ async def test_what_a_model_does_not_heed_is_greyed_out_with_the_reason(page):
     await expect(temperature).to_be_enabled()
 
 
-async def test_an_answer_says_what_it_cost(open_chat, gemma, tmp_path):
+async def test_an_answer_shows_its_cost(open_chat, gemma, tmp_path):
     models = json.dumps(
         [{"id": "priced", "label": "Priced", "url": gemma.url, "price": {"input": 1000.0, "output": 2000.0}}]
     )
@@ -257,7 +257,7 @@ async def test_a_conversation_gets_a_short_title_from_the_model(open_chat, gemma
         await expect(page.title).to_have_text("Sea shanties")
 
 
-async def test_a_look_at_the_models_that_finds_nothing_new_touches_nothing_a_person_may_be_changing(page):
+async def test_polling_unchanged_models_leaves_the_answer_settings_alone(page):
     await expect(page.model).to_contain_text("ready")
     await page.tab.evaluate(
         "() => { window.filled = 0;"

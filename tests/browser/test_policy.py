@@ -1,4 +1,4 @@
-"""The page's security policy, in Chromium: all of the page works with it, and what gets in does not run."""
+"""The security policy of the page, in Chromium: the page works under it, and injected scripts do not run."""
 
 import pytest
 from playwright.async_api import expect
@@ -58,7 +58,7 @@ INJECTED = """async () => {
 
 
 @in_browser
-async def test_nothing_that_the_page_does_is_against_its_policy(page, gemma):
+async def test_the_page_does_not_violate_its_security_policy(page, gemma):
     """What Chromium refuses is a line of its console, which fails the test: see `chat_page.ChatPage`."""
     gemma.answer = [EVERYTHING]
     await page.ask("Show me everything")
@@ -74,7 +74,7 @@ async def test_nothing_that_the_page_does_is_against_its_policy(page, gemma):
 
 
 @in_browser
-async def test_what_gets_into_the_page_does_not_run_and_sends_nothing_away(page):
+async def test_injected_scripts_do_not_run_and_send_nothing(page):
     assert await page.tab.evaluate(INJECTED) == ["not sent"]
     assert len(page.problems) >= 5  # each refused
     page.problems.clear()

@@ -1,4 +1,4 @@
-"""Nothing that a model or a person writes runs, or looks like the page's own."""
+"""Markup in messages does not run and cannot look like a part of the page."""
 
 import pytest
 from playwright.async_api import expect
@@ -141,7 +141,7 @@ async def _unsafe(page):
 
 
 @in_browser
-async def test_nothing_written_runs_while_it_is_written(page, gemma):
+async def test_markup_does_not_run_while_it_streams(page, gemma):
     for trick in TRICKS[::9]:
         gemma.answer = list(trick)
         before = await page.answers.count()
@@ -152,7 +152,7 @@ async def test_nothing_written_runs_while_it_is_written(page, gemma):
 
 
 @in_browser
-async def test_nothing_written_runs_in_questions_answers_and_titles(page, gemma):
+async def test_markup_does_not_run_in_questions_answers_and_titles(page, gemma):
     cookies = {one["name"]: one["value"] for one in await page.tab.context.cookies()}
     for first in range(0, len(TRICKS), PER_CONVERSATION):
         tricks = TRICKS[first : first + PER_CONVERSATION]
@@ -179,7 +179,7 @@ async def _nothing_ran(page):
 
 
 @in_browser
-async def test_nothing_written_runs_in_names_searches_personas_and_notices(page, gemma):
+async def test_markup_does_not_run_in_names_searches_personas_and_notices(page, gemma):
     gemma.answer = ["Something."]
     await page.ask("First")
     for trick in TRICKS[::6]:

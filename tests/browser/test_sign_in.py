@@ -1,4 +1,4 @@
-"""Signing in and out in Chromium, at a real provider, with the chat as it is run for many people."""
+"""Signing in and out in Chromium, with a real OpenID Connect provider and a chat for several users."""
 
 import aiohttp
 import pytest
@@ -87,7 +87,7 @@ async def _cookie(page):
     return {one["name"]: one["value"] for one in await page.tab.context.cookies()}["chat_session"]
 
 
-async def test_who_signs_in_finds_the_same_history_on_every_device(device, closed_chat):
+async def test_a_signed_in_user_has_the_same_history_on_every_device(device, closed_chat):
     one = await device(closed_chat.url)
     await expect(one.tab.locator("#conversations, #message")).to_have_count(0)
     await _sign_in(one)
@@ -107,7 +107,7 @@ async def test_who_signs_in_finds_the_same_history_on_every_device(device, close
     await expect(somebody_else.conversations).to_have_count(0)
 
 
-async def test_who_is_not_on_the_list_is_told_so_and_may_choose_another_account(device, closed_chat):
+async def test_a_user_who_is_not_allowed_may_choose_another_account(device, closed_chat):
     page = await device(closed_chat.url)
     await page.tab.get_by_role("link", name="Sign in with").click()
     await page.tab.get_by_role("button", name="eve", exact=True).click()
@@ -147,7 +147,7 @@ async def test_after_signing_out_nothing_is_left_and_a_copy_of_the_cookie_is_ref
     await expect(page.box).to_have_value("")
 
 
-async def test_signing_out_everywhere_ends_the_other_device_which_keeps_what_was_being_written(device, closed_chat):
+async def test_signing_out_everywhere_ends_the_other_devices_session_and_keeps_its_draft(device, closed_chat):
     lost = await device(closed_chat.url)
     await _sign_in(lost)
     await lost.ask("On the train")
@@ -174,7 +174,7 @@ async def test_signing_out_everywhere_ends_the_other_device_which_keeps_what_was
     await expect(lost.questions).to_have_text(["On the train", "The rest of it"])
 
 
-async def test_what_one_person_wrote_is_not_in_the_box_of_the_next(device, closed_chat):
+async def test_a_draft_is_not_shown_to_the_next_user(device, closed_chat):
     page = await device(closed_chat.url)
     await _sign_in(page)
     await page.box.fill("Dear diary")
@@ -184,7 +184,7 @@ async def test_what_one_person_wrote_is_not_in_the_box_of_the_next(device, close
     await expect(page.box).to_have_value("")
 
 
-async def test_signing_in_again_in_another_window_lets_the_page_go_on(device, closed_chat):
+async def test_signing_in_again_in_another_window_reactivates_the_page(device, closed_chat):
     page = await device(closed_chat.url)
     await _sign_in(page)
     await page.ask("First")
@@ -199,7 +199,7 @@ async def test_signing_in_again_in_another_window_lets_the_page_go_on(device, cl
     await expect(page.tab.locator("#account-notice")).to_be_empty()
 
 
-async def test_a_session_that_ends_while_an_answer_is_written_is_said_and_the_answer_is_there_afterwards(
+async def test_a_session_that_expires_during_an_answer_shows_a_notice_and_the_answer_is_stored(
     device, closed_chat, gemma
 ):
     page = await device(closed_chat.url)
@@ -241,7 +241,7 @@ async def test_signing_in_and_out_in_hebrew_on_a_phone(device, closed_chat, sche
     await expect(page.tab.locator("h1")).to_have_text(say("Sign in"))
 
 
-async def test_what_a_guest_wrote_is_taken_along(device, open_to_guests):
+async def test_a_guests_conversations_are_moved_to_the_account(device, open_to_guests):
     page = await device(open_to_guests.url)
     await page.is_ready()
     await page.ask("Before I was anybody")
@@ -275,7 +275,7 @@ async def test_what_a_guest_wrote_is_taken_along(device, open_to_guests):
     await expect(other.conversations).to_have_count(2)
 
 
-async def test_whose_session_ends_does_not_go_on_as_a_guest(device, open_to_guests):
+async def test_an_expired_session_does_not_continue_as_a_guest(device, open_to_guests):
     page = await device(f"{open_to_guests.url}/sign-in")
     await _sign_in(page)
     here = await device(f"{open_to_guests.url}/sign-in")
