@@ -82,7 +82,7 @@ async def create_app(settings: Settings, *, with_page: bool = True) -> FastAPI:
             on_end=metrics.count_turn if metrics else lambda _answer, _seconds: None,
         )
         opened.push_async_callback(turns.aclose)
-        conversations = Conversations(store, turns.changes, turns)
+        conversations = Conversations(store, turns.updates, turns)
         opened.push_async_callback(conversations.aclose)
 
         @asynccontextmanager

@@ -34,12 +34,12 @@ class _CacheEntry:
 class RevokedSessions:
     """Revokes sessions, and checks whether a session is revoked.
 
-    While the store is unavailable, a session is valid unless this replica knows that it was revoked: users can go on.
+    While the store is unavailable, a session is valid unless this replica knows that it was revoked (fail open).
     A revocation takes effect on this replica at once. If the store is unavailable, the revocation is written before the
     next read for that user.
 
     Args:
-        store: where revocations are kept.
+        store: stores the revocations.
         seconds: the longest that a cookie can name a revoked session, and so how long a revocation is kept.
     """
 

@@ -38,14 +38,14 @@ class Conversations:
     def __init__(
         self,
         store: ConversationStore,
-        changes: ConversationUpdates,
+        updates: ConversationUpdates,
         turns: Turns,
         *,
         undo_seconds: float = UNDO_SECONDS,
     ) -> None:
         self.undo_seconds = undo_seconds
         self._store = store
-        self._changes = changes
+        self._updates = updates
         self._turns = turns
         self._purges: dict[tuple[str, str], asyncio.Task[None]] = {}
 
@@ -53,20 +53,20 @@ class Conversations:
         self, user: str, *, cursor: str | None = None, limit: int = 50, archived: bool = False
     ) -> Page[Conversation]:
         """List conversations, the last updated first: the archived ones, or those neither archived nor pinned."""
-        found: list[Conversation] = []
+        conversations: list[Conversation] = []
         for _ in range(MOST_STORE_PAGES):
             page = await self._store.conversations(user, limit=limit, cursor=cursor)
-            for one in page.items:
-                if one.deleted_ms:
-                    self._purge_if_due(user, one)
-                elif one.archived if archived else not (one.archived or one.pinned):
-                    found.append(one)
+            for conversation in page.items:
+                if conversation.deleted_ms:
+                    self._purge_if_due(user, conversation)
+                elif conversation.archived if archived else not (conversation.archived or conversation.pinned):
+                    conversations.append(conversation)
             cursor = page.cursor
-            if len(found) > limit:
-                return Page(found[:limit], cursor_after(found[limit - 1]))
-            if cursor is None or len(found) == limit:
+            if len(conversations) > limit:
+                return Page(conversations[:limit], cursor_after(conversations[limit - 1]))
+            if cursor is None or len(conversations) == limit:
                 break
-        return Page(found, cursor)
+        return Page(conversations, cursor)
 
     async def pinned(self, user: str) -> list[Conversation]:
         """List the pinned conversations, without archived ones."""
@@ -87,7 +87,7 @@ class Conversations:
         Raises:
             ConversationNotFound: there is none, or it is deleted.
         """
-        return await self._changes.get(user, conversation_id, consistency=consistency)
+        return await self._updates.get(user, conversation_id, consistency=consistency)
 
     async def rename(self, user: str, conversation_id: str, title: str) -> Conversation:
         """Give a conversation another title.
@@ -148,7 +148,7 @@ class Conversations:
     async def delete(self, user: str, conversation_id: str) -> None:
         """Stop the running answer of a conversation, then delete it; `restore` can undo that for a while."""
         await self._turns.stop(user, conversation_id)
-        await self._changes.change(
+        await self._updates.change(
             user,
             conversation_id,
             lambda one: dataclasses.replace(one, deleted_ms=now_ms()),
@@ -162,7 +162,7 @@ class Conversations:
         Raises:
             ConversationNotFound: the conversation is purged already.
         """
-        restored = await self._changes.change(
+        restored = await self._updates.change(
             user, conversation_id, lambda one: dataclasses.replace(one, deleted_ms=0), deleted_too=True
         )
         if purge := self._purges.pop((user, conversation_id), None):
@@ -178,17 +178,17 @@ class Conversations:
 
     async def _changed(self, user: str, conversation_id: str, **fields: object) -> Conversation:
         # LATEST: another replica may have changed other fields.
-        return await self._changes.change(
+        return await self._updates.change(
             user,
             conversation_id,
             lambda one: dataclasses.replace(one, **fields),  # type: ignore[arg-type]  # names are Conversation's own
             consistency=Consistency.LATEST,
         )
 
-    def _purge_if_due(self, user: str, one: Conversation) -> None:
-        is_due = one.deleted_ms + self.undo_seconds * 1000 <= now_ms()
-        if is_due and (user, one.id) not in self._purges:
-            self._purge_later(user, one.id, 0.0)
+    def _purge_if_due(self, user: str, conversation: Conversation) -> None:
+        is_due = conversation.deleted_ms + self.undo_seconds * 1000 <= now_ms()
+        if is_due and (user, conversation.id) not in self._purges:
+            self._purge_later(user, conversation.id, 0.0)
 
     def _purge_later(self, user: str, conversation_id: str, seconds: float) -> None:
         key = user, conversation_id
@@ -200,6 +200,6 @@ class Conversations:
     async def _purge(self, user: str, conversation_id: str, seconds: float) -> None:
         await asyncio.sleep(seconds)
         try:
-            await self._changes.purge(user, conversation_id)
+            await self._updates.purge(user, conversation_id)
         except ChatError as error:
             log.warning("purge_failed", error=type(error).__name__, detail=error.detail)

@@ -67,10 +67,10 @@ class ConversationUpdates:
         """Delete a conversation for good if it is still marked as deleted."""
         async with self._lock(user, conversation_id):
             try:
-                one = await self._store.conversation(user, conversation_id)
+                conversation = await self._store.conversation(user, conversation_id)
             except ConversationNotFound:
                 return
-            if one.deleted_ms:
+            if conversation.deleted_ms:
                 await self._store.delete(user, conversation_id)
 
     def _lock(self, user: str, conversation_id: str) -> asyncio.Lock:

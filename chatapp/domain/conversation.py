@@ -96,16 +96,16 @@ class Message:
         revision: grows with every change of the message, so that a late write never undoes a newer one.
         model: id of the model that answered; empty for a question.
         seconds_to_first_token: from the request to the first text, None when there was none.
-        finish_reason: why the model ended, None while it is streaming and when it did not end by itself.
+        finish_reason: why the model ended, None while it is streaming or if the answer was ended early.
         omitted_messages: how many of the oldest messages were not sent to the model because they no longer fit.
         error: the sentence a person sees when ``status`` is ``ERROR``.
-        follows: id of the message before it, "" for a first one; two that follow the same one are versions. None where
-            it was stored before there were versions: it follows the one before it in order.
-        images: what was sent with a question.
+        follows: id of the message before it, "" for a first one; two that follow the same one are versions. None if
+            it was stored before versions existed: it follows the one before it in order.
+        images: of a question.
         feedback: the user's rating of an answer.
         place: where the model ran.
         instead_of: id of the chosen model, if a fallback answered because it was not ready.
-        temperature: what the answer was asked for with.
+        temperature: the parameter that the answer was generated with.
         seconds: from the request to the end of the answer.
         cost: of the answer, in US dollars; None where the model has no price.
     """
@@ -139,8 +139,8 @@ class Conversation:
 
     Attributes:
         persona: id of the persona whose instructions ``system_prompt`` began as, "" for none.
-        branch: id of a message that what is shown goes through; beneath it, and everywhere without it, the newest
-            version is shown.
+        branch: id of a message on the displayed path; below it, and on a path without it, the newest version is
+            displayed.
         deleted_ms: when it was deleted, 0 if it was not; it is purged once the deletion can no longer be undone.
     """
 
@@ -187,10 +187,10 @@ class GenerationParameters:
             if problem
         ]
         if problems:
-            said = Sentence("Nothing was sent.")
+            sentence = Sentence("Nothing was sent.")
             for problem in reversed(problems):
-                said = Sentence("{one} {next}", one=problem, next=said)
-            raise InvalidParameters(said)
+                sentence = Sentence("{one} {next}", one=problem, next=sentence)
+            raise InvalidParameters(sentence)
         object.__setattr__(self, "max_tokens", int(self.max_tokens))  # a browser's 1024.0 is a whole number too
 
 

@@ -10,10 +10,10 @@ from chatapp.domain.sentences import Sentence
 
 
 class ChatError(Exception):
-    """Base of every error that is meant to be read by a person.
+    """Base of all errors with a message for the user.
 
     Attributes:
-        sentence: what the person reads: a `Sentence`, which can be said in another language, or plain text.
+        sentence: the message: a `Sentence`, which can be translated, or plain text.
     """
 
     def __init__(self, message: str, *, detail: str = "") -> None:
@@ -92,7 +92,7 @@ class LimitReached(ChatError):
 
 
 class NothingToContinue(ChatError):
-    """The answer that was to go on is whole, is not the last one, or is not there."""
+    """The answer to continue is complete, is not the last message, or does not exist."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -104,7 +104,7 @@ class NothingToContinue(ChatError):
 
 
 class WrittenElsewhere(ChatError):
-    """The answer is being written by another copy of the chat, which alone can stop it."""
+    """Another replica is writing the answer; only that replica can stop it."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -147,8 +147,8 @@ class ContextTooLong(ModelError):
     """The prompt is longer than the model's context.
 
     Attributes:
-        prompt_tokens: what the server counted, None when it did not say.
-        context_tokens: the model's context size in tokens, None when it did not say.
+        prompt_tokens: as counted by the server, None if it did not report it.
+        context_tokens: the model's context size in tokens, None if it was not reported.
     """
 
     def __init__(

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class MessageTree:
     """The messages of a conversation as a tree; ``follows`` is the id of the parent.
 
-    A message stored before there were versions has the message before it as its parent. A message whose parent is gone
-    (expired) begins a path; so does one whose parent is later, as only a damaged import can have.
+    The parent of a message stored before versions existed is the message before it. A message whose parent has expired
+    is a root; so is one whose parent is later, which occurs only in damaged imports.
 
     Args:
         messages: by ``(created_ms, id)``.
@@ -36,12 +36,12 @@ class MessageTree:
         self._order = {id_: number for number, id_ in enumerate(self.messages)}
 
     def before(self, message_id: str) -> str:
-        """Return the id of the message that one follows, "" if it begins a path."""
+        """Return the id of a message's parent, "" for a root."""
         follows = self._follows.get(message_id, "")
         return follows if follows in self._order and self._order[follows] < self._order[message_id] else ""
 
     def path_to(self, message_id: str) -> list[Message]:
-        """Return the messages from the beginning to one; none if there is no such."""
+        """Return the messages from the root to a message; none if it does not exist."""
         path = []
         while message_id in self.messages:
             path.append(self.messages[message_id])
@@ -49,7 +49,7 @@ class MessageTree:
         return path[::-1]
 
     def path(self, branch: str = "") -> list[Message]:
-        """Return what is shown: the path to the newest message beneath ``branch``, or of all where there is no such."""
+        """Return the displayed path: to the newest message below ``branch``, or to the newest of all without it."""
         if branch not in self.messages:
             return self.path_to(next(reversed(self.messages), ""))
         end, beneath = branch, {branch}
@@ -60,7 +60,7 @@ class MessageTree:
         return self.path_to(end)
 
     def is_beneath(self, message_id: str, branch: str) -> bool:
-        """Return whether a path to a message goes through another, or ends in it."""
+        """Return whether a message is ``branch`` or a descendant of it."""
         while message_id:
             if message_id == branch:
                 return True
@@ -68,19 +68,19 @@ class MessageTree:
         return False
 
     def versions(self, message_id: str) -> list[str]:
-        """Return the ids of all versions of a message, itself among them, in order."""
+        """Return the ids of all versions of a message, including itself, in order."""
         message = self.messages[message_id]
         followers = self._followers[self._follows[message_id]]
         return [id_ for id_ in followers if self.messages[id_].role is message.role]
 
     def is_followed(self, message_id: str) -> bool:
-        """Return whether something follows a message."""
+        """Return whether a message has children."""
         return bool(self._followers.get(message_id))
 
     def experiment(self, message_id: str) -> list[str]:
-        """Return the ids of the two answers that were written at the same time as this one, itself among them.
+        """Return the ids of both answers of an experiment, given one of them.
 
-        None, if this is no answer of an experiment: one of two with the turn of their question.
+        Both have the turn of their question. Empty if the message is not part of an experiment.
         """
         answer = self.messages.get(message_id)
         question = self.messages.get(self.before(message_id))
@@ -97,7 +97,7 @@ class MessageTree:
     def shown(self, branch: str = "") -> list[tuple[Message, int]]:
         """Return the path with the column of each message: 0, or 1 and 2 at its end for the answers of an experiment.
 
-        These stand side by side until one of them is kept, which makes it the branch, or something follows one.
+        They are in two columns until one is chosen, which makes it the branch, or a message follows one.
         """
         path = self.path(branch)
         both = self.experiment(path[-1].id) if path else []

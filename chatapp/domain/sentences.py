@@ -1,4 +1,4 @@
-"""Sentences for people: English where they are written, and any language where they are read."""
+"""Translatable sentences: written in English, shown in the reader's language."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 class Sentence(str):
-    """An English sentence that still knows what it was made of, so that it can be said in another language.
+    """An English sentence that keeps its template and values, so that it can be translated.
 
     ``Sentence("{model} has {count} places.", model="Gemma", count=1200)`` is the text "Gemma has 1,200 places.". A
-    value may be a sentence too. The translations (``ui/assets/locales``) are found by the template: write it as a
-    literal, with plain ``{names}``, and say numbers so that they need no plural.
+    value may be a sentence too. The template is the key of the translations (``ui/assets/locales``): write it as a
+    literal with plain ``{names}``, and word it so that numbers need no plural.
     """
 
     template: str
@@ -25,14 +25,14 @@ class Sentence(str):
 
     def __new__(cls, template: str, **values: Value) -> Sentence:
         """Return the sentence; numbers in it are grouped by thousands."""
-        said = {name: value if isinstance(value, str) else f"{value:,}" for name, value in values.items()}
-        sentence = super().__new__(cls, template.format(**said) if values else template)
+        formatted = {name: value if isinstance(value, str) else f"{value:,}" for name, value in values.items()}
+        sentence = super().__new__(cls, template.format(**formatted) if values else template)
         sentence.template = template
         sentence.values = values
         return sentence
 
     def filled(self, **facts: Value) -> Sentence:
-        """Return the sentence with those of the facts that its template names, for templates kept in a table."""
+        """Return the sentence with the facts that its template names, for templates in a table."""
         names = {name for _, name, _, _ in Formatter().parse(self.template) if name}
         return Sentence(self.template, **{name: facts[name] for name in names})
 
@@ -45,7 +45,7 @@ class Sentence(str):
 
 
 class Wait(str):
-    """How long until something, as a part of a sentence: "in 12 minutes", or the like in the reader's language.
+    """The time until an event, as a part of a sentence: "in 12 minutes", translated for the reader.
 
     Attributes:
         seconds: how long.
@@ -54,7 +54,7 @@ class Wait(str):
     seconds: int
 
     def __new__(cls, seconds: int) -> Wait:
-        """Return it in English, in a unit that tells something."""
+        """Return it in English, in the largest suitable unit."""
         unit, length = next((unit, length) for unit, length, most in _UNITS if seconds < most)
         count = -(-seconds // length)
         wait = super().__new__(cls, f"in {count} {unit}{'' if count == 1 else 's'}")
@@ -63,7 +63,7 @@ class Wait(str):
 
 
 class Duration(str):
-    """How long something takes, as a part of a sentence: "5 minutes", or the like in the reader's language.
+    """A duration, as a part of a sentence: "5 minutes", translated for the reader.
 
     Attributes:
         seconds: how long.
@@ -81,7 +81,7 @@ class Duration(str):
 
 
 _UNITS = (("second", 1, 60), ("minute", 60, 7200), ("hour", 3600, math.inf))  # the page has the same, in words.js
-# What pages without a script say, where no library forms the plurals of each language.
+# For pages without a script, where no library forms the plurals of each language.
 _SHORT = {
     "second": (Sentence("in {count} s"), Sentence("{count} s")),
     "minute": (Sentence("in {count} min"), Sentence("{count} min")),
@@ -90,7 +90,7 @@ _SHORT = {
 
 
 def as_json(text: str) -> dict[str, Any]:
-    """Return what the page needs to say a text in its own language; plain text is said as it is."""
+    """Return a text as JSON that the page can translate; plain text stays as it is."""
     if isinstance(text, Wait):
         return {"text": str(text), "seconds": text.seconds}
     if isinstance(text, Duration):
@@ -101,22 +101,22 @@ def as_json(text: str) -> dict[str, Any]:
     return {"text": str(text), "template": text.template, "values": values}
 
 
-def from_json(said: Mapping[str, Any] | str) -> str:
-    """Return the text that `as_json` was given."""
-    if isinstance(said, str):
-        return said
-    if "seconds" in said:
-        return Wait(said["seconds"])
-    if "duration" in said:
-        return Duration(said["duration"])
-    if "template" not in said:
-        return str(said["text"])
-    values = {name: from_json(value) if isinstance(value, dict) else value for name, value in said["values"].items()}
-    return Sentence(said["template"], **values)
+def from_json(value: Mapping[str, Any] | str) -> str:
+    """Return the text from the JSON of `as_json`."""
+    if isinstance(value, str):
+        return value
+    if "seconds" in value:
+        return Wait(value["seconds"])
+    if "duration" in value:
+        return Duration(value["duration"])
+    if "template" not in value:
+        return str(value["text"])
+    values = {name: from_json(item) if isinstance(item, dict) else item for name, item in value["values"].items()}
+    return Sentence(value["template"], **values)
 
 
 def translated(text: str, catalogue: Mapping[str, str]) -> str:
-    """Return a sentence in another language, by the translations of templates; what is in none of them stays."""
+    """Return a sentence translated by a catalogue of templates; a text without a translation stays in English."""
     if isinstance(text, Wait | Duration) and catalogue:
         unit, length = next((unit, length) for unit, length, most in _UNITS if text.seconds < most)
         template = _SHORT[unit][0 if isinstance(text, Wait) else 1].template

@@ -49,7 +49,7 @@ class FinalSaves:
         return False
 
     async def save_pending(self, key: Key) -> None:
-        """Store now what is still unsaved of a conversation.
+        """Store the unsaved answers of a conversation now.
 
         Raises:
             StoreUnavailable: it still cannot be stored.

@@ -126,12 +126,12 @@ class TurnPreparation:
             NothingToContinue: it is complete, or is not the last message that is shown.
         """
         conversation, stored = await self._changes.get(*key), await self._idle_messages(key)
-        branches = MessageTree(stored)
-        shown = {message.id: message for message, _ in branches.shown(conversation.branch)}
+        tree = MessageTree(stored)
+        shown = {message.id: message for message, _ in tree.shown(conversation.branch)}
         early = shown.get(message_id)
-        if early is None or not can_continue(early) or branches.is_followed(message_id):
+        if early is None or not can_continue(early) or tree.is_followed(message_id):
             raise NothingToContinue
-        follows = branches.before(message_id)
+        follows = tree.before(message_id)
         before = MessageTree([message for message in stored if message.id != message_id])
         answer = dataclasses.replace(
             early,
@@ -178,7 +178,7 @@ class TurnPreparation:
             question,
             list(zip(answers, prompts, strict=True)),
             follows=follows,
-            branches=MessageTree([*before.messages.values(), *new]),
+            tree=MessageTree([*before.messages.values(), *new]),
             batch_seconds=self._batch_seconds,
         )
 

@@ -67,7 +67,7 @@ class TurnRunner:
         titles: bool = False,
         on_end: Callable[[Message, float], None] = lambda _answer, _seconds: None,
     ) -> None:
-        self.changes = ConversationUpdates(store)
+        self.updates = ConversationUpdates(store)
         self._store = store
         self._models = ModelChooser(catalog)
         self._max_message_chars = max_message_chars
@@ -82,9 +82,9 @@ class TurnRunner:
             on_end=on_end,
         )
         self._preparation = TurnPreparation(
-            store, self.changes, self._generator.final_saves, batch_seconds=batch_seconds
+            store, self.updates, self._generator.final_saves, batch_seconds=batch_seconds
         )
-        self._titles = Titles(self.changes, usage_limits) if titles else None
+        self._titles = Titles(self.updates, usage_limits) if titles else None
         # Each conversation with a turn, from before the turn is stored until it has ended. The task stores the turn,
         # so that awaiting it awaits just that.
         self._reservations: dict[Key, asyncio.Task[Turn]] = {}

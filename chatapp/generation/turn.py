@@ -18,7 +18,7 @@ KEEPALIVE_SECONDS = 10.0  # after which subscribers are told that nothing has ch
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Prompt:
-    """What a model is asked, and with which parameters."""
+    """The messages and parameters of a request to a model."""
 
     model: ContextWindow
     messages: Sequence[Message]
@@ -35,7 +35,7 @@ class Turn:
         question: the message that is new in this turn; None where an answer is regenerated or continued.
         answers: each as it is stored, with its prompt.
         follows: id of the message before the first new one; "" at the beginning of a conversation.
-        branches: the conversation with the new messages.
+        tree: the conversation with the new messages.
 
     Attributes:
         task: generates the answers.
@@ -51,7 +51,7 @@ class Turn:
         answers: Sequence[tuple[Message, Prompt]],
         *,
         follows: str,
-        branches: MessageTree,
+        tree: MessageTree,
         batch_seconds: float,
     ) -> None:
         self.user = user
@@ -59,7 +59,7 @@ class Turn:
         self.question = question
         self.answers = [RunningAnswer(self, answer, prompt) for answer, prompt in answers]
         self.follows = follows
-        self.branches = branches
+        self.tree = tree
         self.finished = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
         self.title: asyncio.Task[str] | None = None
@@ -79,7 +79,7 @@ class Turn:
         return [*([self.question] if self.question else []), *(answer.message() for answer in self.answers)]
 
     def column(self, message_id: str) -> int:
-        """Return the column of a message: 1 or 2 for one of two answers, 0 for one that stands alone."""
+        """Return the column of a message: 1 or 2 for one of two answers, 0 for a single answer."""
         if len(self.answers) < 2:
             return 0
         return next((column for column, answer in enumerate(self.answers, 1) if answer.id == message_id), 0)

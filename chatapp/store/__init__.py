@@ -30,11 +30,11 @@ class Consistency(Enum):
     """How current a read must be."""
 
     CACHED = "cached"
-    """What this process last read, with every write made here: no wait for a network if it is cached."""
+    """Cached data with every write made here; reads from the store only what is not cached."""
     LATEST = "latest"
-    """What the store holds now; if the store does not answer in time, what is cached."""
+    """The store's current data; cached data if the store does not answer in time."""
     STRICT = "strict"
-    """What the store holds now, or an error: for code that deletes what it has read."""
+    """The store's current data, or an error: for code that deletes the data it has read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class StoreStatus:
         waiting_bytes: bytes of text and fields that they hold.
         waiting_seconds: the age of the oldest of them.
         reachable: False when the last delivery to the cloud failed.
-        full: so much waits that new messages are refused.
+        full: the queue is full, and new messages are rejected.
     """
 
     waiting_writes: int = 0

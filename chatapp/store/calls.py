@@ -29,7 +29,7 @@ class Calls:
         self._idle.set()
 
     @contextmanager
-    def one(self) -> Iterator[None]:
+    def track(self) -> Iterator[None]:
         """Count one call.
 
         Raises:

@@ -53,12 +53,12 @@ def message_fields(message: Message) -> dict[str, Any]:
 
 def message_of(values: Mapping[str, Any]) -> Message:
     """Return the message with these fields."""
-    given = _own_fields(Message, values)
-    given |= {name: enum(given[name]) for name, enum in _ENUMS.items() if given.get(name) is not None}
-    given["usage"] = Usage(**given["usage"]) if given.get("usage") is not None else None
-    given["error"] = from_json(given.get("error", ""))
-    given["images"] = tuple(image_of(image) for image in given.get("images", ()))
-    return Message(**given)
+    arguments = _own_fields(Message, values)
+    arguments |= {name: enum(arguments[name]) for name, enum in _ENUMS.items() if arguments.get(name) is not None}
+    arguments["usage"] = Usage(**arguments["usage"]) if arguments.get("usage") is not None else None
+    arguments["error"] = from_json(arguments.get("error", ""))
+    arguments["images"] = tuple(image_of(image) for image in arguments.get("images", ()))
+    return Message(**arguments)
 
 
 def image_fields(image: Image) -> dict[str, Any]:
@@ -92,11 +92,11 @@ def profile_fields(profile: Profile) -> dict[str, Any]:
 
 def profile_of(values: Mapping[str, Any]) -> Profile:
     """Return the profile with these fields."""
-    given = _own_fields(Profile, values)
-    given["personas"] = tuple(Persona(**_own_fields(Persona, persona)) for persona in given.get("personas", ()))
-    if given.get("parameters") is not None:
-        given["parameters"] = GenerationParameters(**_own_fields(GenerationParameters, given["parameters"]))
-    return Profile(**given)
+    arguments = _own_fields(Profile, values)
+    arguments["personas"] = tuple(Persona(**_own_fields(Persona, persona)) for persona in arguments.get("personas", ()))
+    if arguments.get("parameters") is not None:
+        arguments["parameters"] = GenerationParameters(**_own_fields(GenerationParameters, arguments["parameters"]))
+    return Profile(**arguments)
 
 
 def clean(message: Message) -> Message:
@@ -125,7 +125,7 @@ def without_image_data(message: Message) -> Message:
 
 def _storable_json(value: Any) -> Any:  # noqa: ANN401  # any JSON value
     if isinstance(value, dict):
-        return {name: _storable_json(one) for name, one in value.items()}
+        return {name: _storable_json(item) for name, item in value.items()}
     return storable(value) if isinstance(value, str) else value
 
 

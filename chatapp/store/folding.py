@@ -21,7 +21,7 @@ _LETTERS = {
     **dict.fromkeys("״“”„«»″", '"'),
 }
 # Optional marks and invisible characters. Marks of other scripts, such as Hindi vowels, stay.
-_LEFT_OUT = (
+_IGNORED = (
     *(range(0x300, 0x370), range(0x591, 0x5BE), range(0x5BF, 0x5C0), range(0x5C1, 0x5C3), range(0x5C4, 0x5C6)),
     *(range(0x5C7, 0x5C8), range(0x610, 0x61D), range(0x640, 0x641), range(0x64B, 0x660), range(0x670, 0x671)),
     *(range(0x6D6, 0x6DD), range(0x6DF, 0x6E5), range(0x6E7, 0x6E9), range(0x6EA, 0x6EE), range(0x8D3, 0x900)),
@@ -35,9 +35,9 @@ class _Folded(dict[int, str]):
     """The folded form of each character, computed at its first use."""
 
     def __missing__(self, code: int) -> str:
-        apart = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", chr(code)).casefold())
-        kept = (one for one in apart if not any(ord(one) in left_out for left_out in _LEFT_OUT))
-        self[code] = folded = "".join(_LETTERS.get(one, one) for one in kept)
+        decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", chr(code)).casefold())
+        letters = (letter for letter in decomposed if not any(ord(letter) in ignored for ignored in _IGNORED))
+        self[code] = folded = "".join(_LETTERS.get(letter, letter) for letter in letters)
         return folded
 
 
@@ -56,7 +56,7 @@ def unfolded(text: str, position: int) -> int:
         chunk = text[start : start + _CHUNK]
         length = len(fold(chunk))
         if begins + length > position:
-            ends = list(accumulate(len(fold(one)) for one in chunk))
+            ends = list(accumulate(len(fold(letter)) for letter in chunk))
             return start + bisect_right(ends, position - begins)
         begins += length
     return len(text)

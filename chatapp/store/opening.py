@@ -66,7 +66,7 @@ async def open_store(settings: _Settings) -> Store:
 async def open_store_for_import(settings: _Settings) -> Store:
     """Open the store without a journal, so that every write is in it when it returns.
 
-    A running chat holds the lock of its journal; Firestore accepts writes beside it. SQLite opens without a retention
+    A running chat holds the lock of its journal; Firestore accepts writes in parallel. SQLite opens without a retention
     period, so that an import deletes nothing.
 
     Raises:

@@ -28,7 +28,7 @@ CACHE_BYTES = 32_000_000
 
 
 class Readable(Protocol):
-    """What is searched: a part of `chatapp.store.Store`."""
+    """The part of `chatapp.store.Store` that a search needs."""
 
     async def conversations(self, user: str, *, limit: int = 50, cursor: str | None = None) -> Page[Conversation]:
         """List the user's conversations, the last updated first."""
@@ -53,12 +53,12 @@ class _CacheEntry(NamedTuple):
     read_at: float  # by the monotonic clock
     version: int  # updated_ms of a conversation
     size: int
-    what: Sequence[_Text] | Page[Conversation]
+    value: Sequence[_Text] | Page[Conversation]
 
 
 @dataclass(eq=False, slots=True)
 class _Reading:
-    """A read in progress; ``is_current`` until this process writes what it reads."""
+    """A read in progress; ``is_current`` until this process writes the same data."""
 
     name: tuple[str, ...]
     is_current: bool = True
@@ -71,7 +71,7 @@ class Scan:
     `MOST_SECONDS` returns its hits with a cursor that continues the search.
 
     Args:
-        store: what is searched; it reports its writes with `wrote`.
+        store: the store to search; it reports its writes with `wrote`.
         most_bytes: approximate size of the cache.
     """
 
@@ -118,8 +118,8 @@ class Scan:
 
     async def _list(self, user: str, cursor: str | None) -> Page[Conversation]:
         name = "list", user, cursor or ""
-        if (cached := self._cached(name, 0, LIST_SECONDS)) and isinstance(cached.what, Page):
-            return cached.what
+        if (cached := self._cached(name, 0, LIST_SECONDS)) and isinstance(cached.value, Page):
+            return cached.value
         with self._reading(name) as reading:
             page = await self._store.conversations(user, limit=MAX_PAGE, cursor=cursor)
         if reading.is_current:
@@ -130,8 +130,8 @@ class Scan:
         """Return the texts of a conversation, the newest first, and how many messages were read for it."""
         name = "messages", user, conversation.id
         cached = self._cached(name, conversation.updated_ms, TEXT_SECONDS)
-        if cached and not isinstance(cached.what, Page):
-            return cached.what, 0
+        if cached and not isinstance(cached.value, Page):
+            return cached.value, 0
         with self._reading(name) as reading:
             try:
                 messages = await self._store.messages(user, conversation.id, consistency=Consistency.CACHED)
@@ -160,9 +160,9 @@ class Scan:
         self._cache.move_to_end(name)
         return cached
 
-    def _put(self, name: tuple[str, ...], version: int, size: int, what: Sequence[_Text] | Page[Conversation]) -> None:
+    def _put(self, name: tuple[str, ...], version: int, size: int, value: Sequence[_Text] | Page[Conversation]) -> None:
         self._drop(name)
-        self._cache[name] = _CacheEntry(time.monotonic(), version, size, what)
+        self._cache[name] = _CacheEntry(time.monotonic(), version, size, value)
         self._bytes += size
         while self._bytes > self._most_bytes:
             self._drop(next(iter(self._cache)))

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 # Exit statuses.
 ALL, PART, FAILED = 0, 1, 2
 DAY_MS = 24 * 3600 * 1000
-WHOSE = (
-    "--user says whose history it becomes. With CHAT_IDENTITY=anonymous everybody has an own one: open the chat in the "
-    'browser that it is for, download its history as JSON, and take "user" from the first line.'
+USER_HINT = (
+    "--user names the user who gets the history. With CHAT_IDENTITY=anonymous, each browser is a separate user: open "
+    'the chat in that browser, download its history as JSON, and copy "user" from the first line.'
 )
 
 
@@ -45,7 +45,7 @@ def run(work: Callable[[Settings], Awaitable[int]]) -> int:
         sys.stderr.write(f"{error}\n")
         return FAILED
     except KeyboardInterrupt:
-        sys.stderr.write("Stopped. The same command again goes on.\n")
+        sys.stderr.write("Stopped. Run the same command again to continue.\n")
         return FAILED
 
 
@@ -62,19 +62,21 @@ def owner(settings: Settings, user: str | None) -> str:
     if settings.identity == "local":
         if user not in (None, "local"):
             raise InvalidSettings(
-                f"With CHAT_IDENTITY=local there is one user, 'local', and nobody would see what {user!r} has. Leave "
-                "--user out, or set CHAT_IDENTITY as the chat has it."
+                f"With CHAT_IDENTITY=local the only user is 'local', so a history of {user!r} would be invisible. Omit "
+                "--user, or set CHAT_IDENTITY to the chat's value."
             )
         return "local"
     if not user:
-        raise InvalidSettings(WHOSE)
+        raise InvalidSettings(USER_HINT)
     if settings.identity == "anonymous" and not re.fullmatch("anonymous-[0-9a-f]{32}", user):
-        raise InvalidSettings(f"{user!r} is no user of this chat: they look like anonymous-0123456789abcdef... {WHOSE}")
+        raise InvalidSettings(
+            f"{user!r} is not a user id of this chat, such as anonymous-0123456789abcdef... {USER_HINT}"
+        )
     return user
 
 
 def oldest_ms(settings: Settings) -> int:
-    """Return from when on this history keeps messages."""
+    """Return the creation time of the oldest messages that the retention period allows, in milliseconds."""
     return 0 if settings.retention_days is None else now_ms() - settings.retention_days * DAY_MS
 
 

@@ -1,7 +1,7 @@
-"""A chat session as the app of Google's codelab stored it -> a conversation of this chat; without Google's library.
+"""Converts a chat session of the app of Google's codelab to a conversation of this chat, without Google's library.
 
-The codelab is "Build a hybrid AI chat application on GKE with Gemma and Gemini". Its app, and the one for Cloud Run
-beside it (GoogleCloudPlatform/devrel-demos, containers/gradio-chat-gke/app/app_full.py.ignore and
+The codelab is "Build a hybrid AI chat application on GKE with Gemma and Gemini". Its app, and its variant for Cloud
+Run (GoogleCloudPlatform/devrel-demos, containers/gradio-chat-gke/app/app_full.py.ignore and
 containers/gradio-chat-cloudrun/chat-app/app/app.py, and their history since August 2025), write a document for each
 opened page:
 
@@ -13,8 +13,8 @@ opened page:
     "2026-03-01 12:34:56": {"789012": {"user": "the question", "Gemini": "the answer"}}
 
 The app's name of a field is ``str(datetime.now())``, or ``.isoformat()`` in UTC on Cloud Run. Firestore's library takes
-the dot before the microseconds for one between names: so they are a field within a field, and a moment without
-microseconds is not. The time is taken after the answer. Who asked is written nowhere.
+the dot before the microseconds for a path separator: so the microseconds are a nested field, and a time without
+microseconds is not nested. The time is that of the end of the answer. The user is not stored.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ _EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=
 
 @dataclass(slots=True)
 class Session:
-    """What a document holds.
+    """The converted session of a document.
 
     Attributes:
-        conversation: None if nothing was said.
+        conversation: None if the session is empty.
         messages: in order.
-        problems: what could not be read, in words, without text of the conversation.
+        problems: sentences about unreadable parts, without text of the conversation.
     """
 
     conversation: Conversation | None = None
@@ -59,11 +59,11 @@ class Session:
 
 
 class _Exchange(NamedTuple):
-    """A question with its answer, under the name that the app gave it."""
+    """A question with its answers: a field of the document, and the name that the app gave it."""
 
     name: str
     ms: int | None
-    said: Mapping[str, Any]
+    fields: Mapping[str, Any]
 
 
 def session_of(path: str, fields: Mapping[str, Any], created_ms: int, owner: str) -> Session:
@@ -71,7 +71,7 @@ def session_of(path: str, fields: Mapping[str, Any], created_ms: int, owner: str
 
     Ids come from the ``path`` (project, database, collection and document) and the names of the fields, so that they
     are the same each time; that of the conversation from its ``owner`` too, so that each user may have a copy.
-    ``created_ms`` is the time for what has none of its own. Times without a time zone are UTC, as in a container.
+    ``created_ms`` is the time of exchanges without a time. Times without a time zone are UTC, as in a container.
     """
     session = Session()
     start = fields.get(START)
@@ -83,9 +83,9 @@ def session_of(path: str, fields: Mapping[str, Any], created_ms: int, owner: str
     last_ms = 0
     for exchange in exchanges:
         ms = max(started_ms if exchange.ms is None else exchange.ms, last_ms + 1)
-        said = _messages(path, exchange, ms, session.problems)
-        session.messages += said
-        last_ms = said[-1].created_ms if said else last_ms
+        messages = _messages(path, exchange, ms, session.problems)
+        session.messages += messages
+        last_ms = messages[-1].created_ms if messages else last_ms
     if session.messages:
         first, last = session.messages[0], session.messages[-1]
         session.conversation = Conversation(
@@ -102,42 +102,42 @@ def _exchanges(fields: Mapping[str, Any], problems: list[str]) -> Iterator[_Exch
     for name, value in fields.items():
         if name == START:
             if not isinstance(value, datetime):
-                problems.append(f"{name!r} is no time.")
+                problems.append(f"{name!r} is not a time.")
         elif not isinstance(value, dict):
-            problems.append(f"The field {name!r} is not the codelab's and was left out.")
+            problems.append(f"The field {name!r} is not from the codelab and was skipped.")
         else:
-            within = {key for key, one in value.items() if _MICROSECONDS.fullmatch(key) and isinstance(one, dict)}
-            found = {f"{name}.{key}": value[key] for key in within}
-            if whole := {key: one for key, one in value.items() if key not in within}:
-                found[name] = whole
-            for full_name, said in found.items():
-                if USER in said:
-                    yield _Exchange(full_name, _time(full_name), said)
+            nested = {key for key, one in value.items() if _MICROSECONDS.fullmatch(key) and isinstance(one, dict)}
+            exchanges = {f"{name}.{key}": value[key] for key in nested}
+            if remainder := {key: one for key, one in value.items() if key not in nested}:
+                exchanges[name] = remainder
+            for full_name, exchange in exchanges.items():
+                if USER in exchange:
+                    yield _Exchange(full_name, _time(full_name), exchange)
                 else:
-                    problems.append(f"The field {full_name!r} has no question and was left out.")
+                    problems.append(f"The field {full_name!r} has no question and was skipped.")
 
 
 def _messages(path: str, exchange: _Exchange, ms: int, problems: list[str]) -> list[Message]:
     """Return the question and its answer, the first at ``ms``; nothing if the question cannot be read."""
     turn_id = _id(path, exchange.name)
-    question = exchange.said[USER]
+    question = exchange.fields[USER]
     text = _text(question)
     if text is None:
-        problems.append(f"The question of {exchange.name!r} is no text; it was left out with its answer.")
+        problems.append(f"The question of {exchange.name!r} is not text; it was skipped with its answer.")
         return []
     if isinstance(question, dict) and question.get("files"):
-        problems.append(f"The files of {exchange.name!r} were left out.")
-    asked = _id(path, exchange.name, USER)
-    messages = [Message(id=asked, turn_id=turn_id, role=Role.USER, content=text, created_ms=ms)]
-    for model, said in sorted(exchange.said.items()):
-        text = "" if said is None else _text(said)
+        problems.append(f"The files of {exchange.name!r} were skipped.")
+    question_id = _id(path, exchange.name, USER)
+    messages = [Message(id=question_id, turn_id=turn_id, role=Role.USER, content=text, created_ms=ms)]
+    for model, content in sorted(exchange.fields.items()):
+        text = "" if content is None else _text(content)
         if model == USER:
             continue
         if text is None:
-            problems.append(f"The answer of {exchange.name!r} is no text and was left out.")
+            problems.append(f"The answer of {exchange.name!r} is not text and was skipped.")
         else:
-            answered = _id(path, exchange.name, "answer", model)
-            messages.append(_answer(answered, turn_id, model, text, ms + len(messages)))
+            answer_id = _id(path, exchange.name, "answer", model)
+            messages.append(_answer(answer_id, turn_id, model, text, ms + len(messages)))
     return messages
 
 
@@ -155,11 +155,11 @@ def _answer(answer_id: str, turn_id: str, model: str, text: str, ms: int) -> Mes
     )
 
 
-def _text(said: object) -> str | None:
-    """Return the text of what was said; that of a message with files is a field of it."""
-    if isinstance(said, dict):
-        said = said.get("text")
-    return clean_text(said) if isinstance(said, str) else None
+def _text(content: object) -> str | None:
+    """Return the text of a message, which is a field if the message has files; None if it has none."""
+    if isinstance(content, dict):
+        content = content.get("text")
+    return clean_text(content) if isinstance(content, str) else None
 
 
 def _time(name: str) -> int | None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from chatapp.store import Store
 
 PICTURES = "pictures"  # the folder in the zip file
-ZIP_YEARS = 1980, 2107  # what the format can say
+ZIP_YEARS = 1980, 2107  # the years that the format supports
 
 
 async def as_json(store: Store, user: str) -> AsyncGenerator[bytes]:
@@ -61,13 +61,13 @@ async def as_zip(store: Store, user: str, label: Callable[[str], str]) -> AsyncG
 
             text = await asyncio.to_thread(markdown.document, conversation, messages, label, shown)
             await asyncio.to_thread(file.writestr, _entry(name, conversation.updated_ms), text)
-            yield written.taken()
+            yield written.drain()
             for path, image in pictures.items():
                 if path not in names:  # the same picture in a second conversation
                     names.add(path)
                     await asyncio.to_thread(file.writestr, _entry(path, conversation.updated_ms), image.data)
-                    yield written.taken()
-    yield written.taken()
+                    yield written.drain()
+    yield written.drain()
 
 
 def _entry(name: str, changed_ms: int) -> zipfile.ZipInfo:
@@ -96,7 +96,7 @@ class _Written:
     def close(self) -> None:
         """Do nothing."""
 
-    def taken(self) -> bytes:
+    def drain(self) -> bytes:
         pieces, self._pieces = self._pieces, []
         return b"".join(pieces)
 
@@ -104,9 +104,9 @@ class _Written:
 def _unique(name: str, names: set[str]) -> str:
     """Return a unique name, with a number if needed; compared without case, as macOS and Windows do."""
     stem, dot, ending = name.rpartition(".")
-    number, found = 1, name
-    while (key := unicodedata.normalize("NFKD", found).casefold()) in names:
+    number, candidate = 1, name
+    while (key := unicodedata.normalize("NFKD", candidate).casefold()) in names:
         number += 1
-        found = f"{stem} ({number}){dot}{ending}"
+        candidate = f"{stem} ({number}){dot}{ending}"
     names.add(key)
-    return found
+    return candidate

@@ -1,4 +1,4 @@
-"""Import what the app of Google's codelab wrote: ``python -m chatapp.userdata.import_codelab --project P``."""
+"""Import the sessions of the app of Google's codelab: ``python -m chatapp.userdata.import_codelab --project P``."""
 
 from __future__ import annotations
 
@@ -52,50 +52,51 @@ class SourceUnavailable(ChatError):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Import into the history that the chat's settings name, and return the exit status.
 
-    0: all of it is there; 1: something was left out, and is named; 2: it could not begin, or broke off.
+    0: everything is imported; 1: some parts were skipped, and are listed; 2: the import failed.
     """
     parser = argparse.ArgumentParser(prog="python -m chatapp.userdata.import_codelab", description=__doc__)
-    parser.add_argument("--project", help="where the codelab's app wrote; GOOGLE_CLOUD_PROJECT if not given")
+    parser.add_argument("--project", help="the project of the codelab's app (default: GOOGLE_CLOUD_PROJECT)")
     parser.add_argument("--database", default=DATABASE, help="(default: %(default)s)")
     parser.add_argument("--collection", default=COLLECTION, help="(default: %(default)s)")
-    parser.add_argument("--user", help="whose history it becomes; not needed with CHAT_IDENTITY=local")
+    parser.add_argument("--user", help="the user who gets the history; not needed with CHAT_IDENTITY=local")
     parser.add_argument("--session", action="append", default=[], metavar="ID", help="only this document; repeatable")
-    parser.add_argument("--dry-run", action="store_true", help="list what there is, change nothing")
-    given = parser.parse_args(arguments)
-    return run(lambda settings: _import(settings, given))
+    parser.add_argument("--dry-run", action="store_true", help="list the sessions, change nothing")
+    options = parser.parse_args(arguments)
+    return run(lambda settings: _import(settings, options))
 
 
-async def _import(settings: Settings, given: argparse.Namespace) -> int:
-    whose = owner(settings, given.user)
-    project = given.project or settings.google_cloud_project
+async def _import(settings: Settings, options: argparse.Namespace) -> int:
+    user = owner(settings, options.user)
+    project = options.project or settings.google_cloud_project
     if not project:
-        raise InvalidSettings("--project says in which Google Cloud project the codelab's app ran.")
-    if given.collection.count("/") % 2:
-        raise InvalidSettings(f"{given.collection!r} cannot be a collection of Firestore.")
-    importing = _Importing(Source(project, given.database, given.collection), whose, set(given.session))
-    if given.dry_run:
+        raise InvalidSettings("Set --project to the Google Cloud project of the codelab's app.")
+    if options.collection.count("/") % 2:
+        raise InvalidSettings(f"{options.collection!r} is not a valid Firestore collection.")
+    importing = _Importing(Source(project, options.database, options.collection), user, set(options.session))
+    target = f"the history of {user} in {describe_store(settings)}"
+    if options.dry_run:
         await importing.all(None)
-        say(f"Nothing was changed. They would be added to the history of {whose} in {describe_store(settings)}.")
+        say(f"Nothing was changed. Without --dry-run, they are added to {target}.")
         return importing.status()
     try:
         async with history(settings) as store:
             await importing.all(store, oldest_ms(settings))
     except (SourceUnavailable, StoreUnavailable) as error:
-        say(f"It broke off: {error}\nUntil then: {importing.added}. The same command again goes on.")
+        say(f"The import failed: {error}\nImported so far: {importing.added}. Run the same command again to continue.")
         return FAILED
-    say(f"Added to the history of {whose} in {describe_store(settings)}: {importing.added}.")
+    say(f"Added to {target}: {importing.added}.")
     return importing.status()
 
 
 class _Importing:
-    """Reads the documents once and reports what it finds."""
+    """Reads the documents once, imports them, and reports problems."""
 
-    def __init__(self, source: Source, owner: str, wanted: set[str]) -> None:
+    def __init__(self, source: Source, owner: str, session_ids: set[str]) -> None:
         self.added = Added()
         self._source = source
         self._owner = owner
-        self._wanted = wanted
-        self._missing = set(wanted)
+        self._session_ids = session_ids
+        self._missing = set(session_ids)
         self._documents = self._sessions = self._empty = self._problems = 0
 
     async def all(self, store: Store | None, oldest: int = 0) -> None:
@@ -103,16 +104,16 @@ class _Importing:
         async with aclosing(_documents(self._source)) as documents:
             async for document in documents:
                 self._documents += 1
-                if document.id != NO_SESSION and (not self._wanted or document.id in self._wanted):
+                if document.id != NO_SESSION and (not self._session_ids or document.id in self._session_ids):
                     self._missing.discard(document.id)
-                    await self._one(document, store, oldest)
+                    await self._import_document(document, store, oldest)
         self._sum_up()
 
     def status(self) -> int:
         """Return the exit status."""
         return PART if self._problems or not self._documents else ALL
 
-    async def _one(self, document: DocumentSnapshot[Any], store: Store | None, oldest: int) -> None:
+    async def _import_document(self, document: DocumentSnapshot[Any], store: Store | None, oldest: int) -> None:
         created_ms = round(document.create_time.timestamp() * 1000)
         path = "/".join((*self._source, document.id))
         session = session_of(path, document.to_dict() or {}, created_ms, self._owner)
@@ -130,11 +131,11 @@ class _Importing:
     def _sum_up(self) -> None:
         for name in sorted(self._missing):
             self._problem(name, "There is no such document.")
-        empty = f", and {self._empty:,} in which nothing was said" if self._empty else ""
-        problems = f" What could not be read is named above: {self._problems:,} times." if self._problems else ""
+        empty = f", and {self._empty:,} empty ones" if self._empty else ""
+        problems = f" Problems listed above: {self._problems:,}." if self._problems else ""
         say(f"In {self._source}: {self._sessions:,} sessions{empty}.{problems}")
         if not self._documents:
-            say("Nothing at all is there. Older versions of the codelab wrote to --database='(default)'.")
+            say("The collection is empty. Older versions of the codelab wrote to --database='(default)'.")
 
     def _problem(self, document_id: str, problem: str) -> None:
         self._problems += 1
@@ -145,7 +146,7 @@ async def _documents(source: Source) -> AsyncGenerator[DocumentSnapshot[Any]]:
     """Yield all documents; every request has a timeout.
 
     Raises:
-        SourceUnavailable: they cannot be read.
+        SourceUnavailable: the collection cannot be read.
     """
     connection = Connection(source.project, source.database)
     try:
@@ -171,16 +172,19 @@ async def _page(query: AsyncQuery) -> list[DocumentSnapshot[Any]]:
 def _sentence(source: Source, error: Exception) -> str:
     match (error.cause or error) if isinstance(error, RetryError) else error:
         case DefaultCredentialsError():
-            return "There are no Google credentials here: gcloud auth application-default login makes some."
+            return "There are no Google credentials. Run gcloud auth application-default login."
         case Forbidden() | Unauthorized():
-            return f"Firestore of project {source.project} may not be read: the account needs roles/datastore.viewer."
+            return (
+                f"No permission to read Firestore of project {source.project}: the account needs "
+                "roles/datastore.viewer."
+            )
         case NotFound():
             return (
-                f"There is no Firestore database {source.database} in project {source.project}. --database names "
+                f"There is no Firestore database {source.database} in project {source.project}. Set --database to "
                 "another one; older versions of the codelab wrote to '(default)'."
             )
         case InvalidArgument() as refusal:
-            return f"Firestore does not understand {source}: {refusal.message}"
+            return f"Firestore rejected the query of {source}: {refusal.message}"
     return f"Firestore of project {source.project} cannot be reached. Try again."
 
 

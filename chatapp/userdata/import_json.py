@@ -1,4 +1,4 @@
-"""Import what a chat exported as JSON: ``python -m chatapp.userdata.import_json FILE``."""
+"""Import the JSON export of a chat: ``python -m chatapp.userdata.import_json FILE``."""
 
 from __future__ import annotations
 
@@ -25,39 +25,40 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Import a file into the history that the chat's settings name, and return the exit status.
 
-    0: all of it is there; 1: some conversations were left out, and are named; 2: it could not begin, or broke off.
+    0: everything is imported; 1: some conversations were skipped, and are listed; 2: the import failed.
     """
     parser = argparse.ArgumentParser(prog="python -m chatapp.userdata.import_json", description=__doc__)
-    parser.add_argument("file", type=Path, help="what GET /export/everything.json gave")
-    parser.add_argument("--user", help="whose history it becomes; not needed with CHAT_IDENTITY=local")
+    parser.add_argument("file", type=Path, help="the response of GET /export/everything.json")
+    parser.add_argument("--user", help="the user who gets the history; not needed with CHAT_IDENTITY=local")
     parser.add_argument("--dry-run", action="store_true", help="check the file, change nothing")
-    given = parser.parse_args(arguments)
-    return run(lambda settings: _import(settings, given.file, given.user, dry_run=given.dry_run))
+    options = parser.parse_args(arguments)
+    return run(lambda settings: _import(settings, options.file, options.user, dry_run=options.dry_run))
 
 
 async def _import(settings: Settings, path: Path, user: str | None, *, dry_run: bool) -> int:
-    whose = owner(settings, user)
-    archived, profile = _read(path)  # all of it is checked before anything is written
-    say(f"{path}: {len(archived):,} conversations, {sum(len(one.messages) for one in archived):,} messages.")
+    user_id = owner(settings, user)
+    exported, profile = _read(path)  # validated as a whole before anything is written
+    say(f"{path}: {len(exported):,} conversations, {sum(len(one.messages) for one in exported):,} messages.")
+    target = f"the history of {user_id} in {describe_store(settings)}"
     if dry_run:
-        say(f"Nothing was changed. They would be added to the history of {whose} in {describe_store(settings)}.")
+        say(f"Nothing was changed. Without --dry-run, they are added to {target}.")
         return ALL
-    added, left_out = Added(), 0
+    added, skipped = Added(), 0
     try:
         async with history(settings) as store:
             if profile:
-                added.personas = await add_profile(store, whose, profile)
-            for conversation, messages in archived:
+                added.personas = await add_profile(store, user_id, profile)
+            for conversation, messages in exported:
                 try:
-                    await add(store, whose, conversation, messages, added, oldest_ms=oldest_ms(settings))
+                    await add(store, user_id, conversation, messages, added, oldest_ms=oldest_ms(settings))
                 except IdTaken as error:
-                    left_out += 1
+                    skipped += 1
                     say(f"{conversation.id}: {error}")
     except StoreUnavailable as error:
-        say(f"It broke off: {error}\nUntil then: {added}. The same command again goes on.")
+        say(f"The import failed: {error}\nImported so far: {added}. Run the same command again to continue.")
         return FAILED
-    say(f"Added to the history of {whose} in {describe_store(settings)}: {added}.")
-    return PART if left_out else ALL
+    say(f"Added to {target}: {added}.")
+    return PART if skipped else ALL
 
 
 def _read(path: Path) -> tuple[list[ExportedConversation], Profile | None]:
@@ -67,7 +68,7 @@ def _read(path: Path) -> tuple[list[ExportedConversation], Profile | None]:
     except OSError as error:
         raise InvalidExport(f"{path} cannot be read: {error.strerror}. Nothing was imported.") from error
     except UnicodeDecodeError as error:
-        raise InvalidExport(f"{path} is no text. Nothing was imported.") from error
+        raise InvalidExport(f"{path} is not text. Nothing was imported.") from error
     except InvalidExport as error:
         raise InvalidExport(f"{path}: {error} Nothing was imported.") from error
 

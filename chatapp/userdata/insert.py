@@ -14,38 +14,38 @@ if TYPE_CHECKING:
     from chatapp.domain.conversation import Conversation, Message
     from chatapp.store import Store
 
-# In one write: well below what Firestore takes, and quick enough for the time that one request has.
+# In one write: well below Firestore's limit, and fast enough for the timeout of one request.
 BATCH_MESSAGES, BATCH_BYTES = 100, 1_000_000
 
 
 class IdTaken(ChatError):
-    """Another user of the same history has a conversation with this id."""
+    """Another user has a conversation with this id."""
 
 
 @dataclass(slots=True)
 class Added:
-    """Counts of what was inserted.
+    """Counts of inserted data.
 
     Attributes:
         conversations: that are new.
-        messages: that are new, or newer than what was there.
-        known: messages that were already stored.
+        messages: that are new, or newer than the stored revision.
+        existing: messages that were already stored.
         personas: that are new.
-        expired: messages that are older than the retention period, which were left out.
+        expired: messages that are older than the retention period, which were skipped.
     """
 
     conversations: int = 0
     messages: int = 0
-    known: int = 0
+    existing: int = 0
     personas: int = 0
     expired: int = 0
 
     def __str__(self) -> str:
         words = f"{self.conversations:,} new conversations, {self.messages:,} new messages"
         words += f", {self.personas:,} new personas" if self.personas else ""
-        words += f"; {self.known:,} messages were there already" if self.known else ""
+        words += f"; {self.existing:,} messages were already stored" if self.existing else ""
         return words + (
-            f"; {self.expired:,} messages are older than CHAT_RETENTION_DAYS and were left out" if self.expired else ""
+            f"; {self.expired:,} messages are older than CHAT_RETENTION_DAYS and were skipped" if self.expired else ""
         )
 
 
@@ -58,29 +58,29 @@ async def add(
     *,
     oldest_ms: int = 0,
 ) -> None:
-    """Add a conversation, or those of its messages that are not there or have a higher revision; count it in ``added``.
+    """Add a conversation, or those of its messages that are new or have a higher revision; count them in ``added``.
 
-    A conversation that is there stays as it is, but for its messages. An answer that was still being written is
-    interrupted from here on. Messages from before ``oldest_ms`` are left out.
+    The fields of an existing conversation are not changed. A running answer becomes an interrupted one. Messages from
+    before ``oldest_ms`` are skipped.
 
     Raises:
         IdTaken: another user has a conversation with this id; nothing was changed.
-        StoreUnavailable: the store is unavailable; what was added stays.
+        StoreUnavailable: the store is unavailable; earlier batches stay.
     """
-    kept = [message for message in messages if message.created_ms >= oldest_ms]
-    added.expired += len(messages) - len(kept)
-    if not kept and messages:
+    retained = [message for message in messages if message.created_ms >= oldest_ms]
+    added.expired += len(messages) - len(retained)
+    if not retained and messages:
         return
-    there = await _revisions(store, user, conversation.id)
-    new = [_ended(message) for message in kept if there is None or message.revision > there.get(message.id, -1)]
-    added.known += len(kept) - len(new)
+    stored = await _revisions(store, user, conversation.id)
+    new = [_ended(message) for message in retained if stored is None or message.revision > stored.get(message.id, -1)]
+    added.existing += len(retained) - len(new)
     batches = list(_batches(new))
-    if there is None:
+    if stored is None:
         first = batches.pop(0) if batches else []
         try:
             await store.create(user, replace(conversation, deleted_ms=0), *first)
         except ConversationNotFound as error:
-            raise IdTaken("Another user of this chat has a conversation with this id; it was left out.") from error
+            raise IdTaken("Another user of this chat has a conversation with this id; it was skipped.") from error
         added.conversations += 1
         added.messages += len(first)
     for batch in batches:
@@ -89,23 +89,23 @@ async def add(
 
 
 async def add_profile(store: Store, user: str, profile: Profile) -> int:
-    """Add the personas that are not there, and all else if nothing is remembered yet; return how many personas are new.
+    """Add the new personas, and all settings if the stored profile is empty; return the number of new personas.
 
     Raises:
         StoreUnavailable: the store is unavailable; nothing was changed.
     """
-    there = await store.profile(user)
-    known = {persona.id for persona in there.personas}
-    new = [persona for persona in profile.personas if persona.id not in known]
-    kept = profile if there == Profile() else there
-    after = replace(kept, personas=(*there.personas, *new), revision=there.revision)
-    if after != there:
-        await store.save_profile(user, replace(after, revision=there.revision + 1))
+    stored = await store.profile(user)
+    existing = {persona.id for persona in stored.personas}
+    new = [persona for persona in profile.personas if persona.id not in existing]
+    base = profile if stored == Profile() else stored
+    after = replace(base, personas=(*stored.personas, *new), revision=stored.revision)
+    if after != stored:
+        await store.save_profile(user, replace(after, revision=stored.revision + 1))
     return len(new)
 
 
 async def _revisions(store: Store, user: str, conversation_id: str) -> dict[str, int] | None:
-    """Return the revision of each message that is there, by id; None if there is no such conversation."""
+    """Return the revision of each stored message by id; None if there is no such conversation."""
     try:
         return {message.id: message.revision for message in await store.messages(user, conversation_id)}
     except ConversationNotFound:

@@ -7,12 +7,12 @@
     ]}
 
 A conversation has the fields of `chatapp.domain.conversation.Conversation`, and its messages, in order, those of
-`Message`; each conversation is one line. All versions of a message are there: ``follows`` says which one each came
-after. The ``data`` of an image is base64. ``error`` is text; ``error_said``, where it is there, says the same so that
-it can be translated. ``profile`` has the fields of `Profile`; an export of one conversation has none. Beside every time
-in milliseconds since the epoch stands the same as ISO 8601, for people: only the milliseconds are read. ``user`` says
-whose they were, as the chat knows its users; an import ignores it. A reader must refuse a higher ``version``, and
-ignore fields that it does not know.
+`Message`; each conversation is one line. All versions of a message are included: ``follows`` says which one each came
+after. The ``data`` of an image is base64. ``error`` is text; the optional ``error_said`` is the same text in a form
+that can be translated. ``profile`` has the fields of `Profile`; an export of one conversation has none. Every time in
+milliseconds since the epoch is followed by the same time as ISO 8601, for people: an import reads the milliseconds.
+``user`` is the id of the exported user; an import ignores it. A reader must reject a higher ``version`` and ignore
+unknown fields.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _IMAGES = {"image/jpeg", "image/png", "image/webp"}
 
 
 class InvalidExport(ChatError):
-    """The file is no export of a chat, or it is damaged; the message says where."""
+    """The file is not an export of a chat, or it is damaged; the message says where."""
 
 
 class ExportedConversation(NamedTuple):
@@ -88,7 +88,7 @@ def read(text: str) -> list[ExportedConversation]:
     Raises:
         InvalidExport: with the line, or the conversation, message and field, that is wrong.
     """
-    return [_archived(one, f"conversations[{number}]") for number, one in enumerate(_read(text)["conversations"])]
+    return [_validated(one, f"conversations[{number}]") for number, one in enumerate(_read(text)["conversations"])]
 
 
 def read_profile(text: str) -> Profile | None:
@@ -103,44 +103,44 @@ def read_profile(text: str) -> Profile | None:
 
 def _read(text: str) -> dict[str, Any]:
     try:
-        found = json.loads(text)
+        document = json.loads(text)
     except (ValueError, RecursionError) as error:
-        end = "" if text.rstrip().endswith("}") else " Maybe its download broke off."
+        end = "" if text.rstrip().endswith("}") else " Perhaps its download was interrupted."
         raise InvalidExport(f"This is not JSON: {error}.{end}") from error
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
-        raise InvalidExport(f'This is no export of a chat: it has no "format": "{FORMAT}".')
-    if found.get("version") != VERSION:
-        version = f"This export has version {found.get('version')!r}, and this chat reads version {VERSION}"
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise InvalidExport(f'This is not an export of a chat: it has no "format": "{FORMAT}".')
+    if document.get("version") != VERSION:
+        version = f"This export has version {document.get('version')!r}, and this chat reads version {VERSION}"
         raise InvalidExport(f"{version}. A newer chat may read it.")
-    if not isinstance(found.get("conversations"), list):
+    if not isinstance(document.get("conversations"), list):
         raise InvalidExport('This export has no list of "conversations".')
-    return found
+    return document
 
 
-def _archived(found: object, where: str) -> ExportedConversation:
-    conversation: Conversation = _checked(_CONVERSATION, found, where)
+def _validated(value: object, where: str) -> ExportedConversation:
+    conversation: Conversation = _checked(_CONVERSATION, value, where)
     _check(conversation, where, "created_ms", "updated_ms")
     if is_temporary(conversation.id):
         raise InvalidExport(f"{where}.id: {conversation.id[:80]!r} is that of a temporary conversation.")
-    given = found.get("messages") if isinstance(found, dict) else None
-    if isinstance(given, list):
-        given = [_with_bytes(one, f"{where}.messages[{number}]") for number, one in enumerate(given)]
-    messages: list[Message] = _checked(_MESSAGES, given, f"{where}.messages")
+    raw_messages = value.get("messages") if isinstance(value, dict) else None
+    if isinstance(raw_messages, list):
+        raw_messages = [_with_bytes(one, f"{where}.messages[{number}]") for number, one in enumerate(raw_messages)]
+    messages: list[Message] = _checked(_MESSAGES, raw_messages, f"{where}.messages")
     for number, message in enumerate(messages):
         _check(message, f"{where}.messages[{number}]", "created_ms")
         for index, image in enumerate(message.images):
             _check_image(image, f"{where}.messages[{number}].images[{index}]")
-    said = (replace(message, error=_said(message, one)) for message, one in zip(messages, given or (), strict=True))
-    return ExportedConversation(conversation, list(said))
+    pairs = zip(messages, raw_messages or (), strict=True)
+    return ExportedConversation(conversation, [replace(message, error=_error(message, raw)) for message, raw in pairs])
 
 
-def _said(message: Message, given: dict[str, Any]) -> str:
-    """Return the error of a message, as a sentence where it was one and still says the same."""
+def _error(message: Message, value: dict[str, Any]) -> str:
+    """Return the error of a message, as a sentence if ``error_said`` is one with the same text."""
     try:
-        said = from_json(given.get("error_said", ""))
+        sentence = from_json(value.get("error_said", ""))
     except (LookupError, ValueError, TypeError, AttributeError):  # not written by a chat
         return message.error
-    return said if said == message.error else message.error
+    return sentence if sentence == message.error else message.error
 
 
 def _with_bytes(message: object, where: str) -> object:
@@ -163,16 +163,17 @@ def _check_image(image: Image, where: str) -> None:
     if not is_id(image.id):
         raise InvalidExport(f"{where}.id: {image.id[:80]!r} cannot be an id.")
     if image.media_type not in _IMAGES:
-        raise InvalidExport(f"{where}.media_type: {image.media_type[:80]!r} is none of {', '.join(sorted(_IMAGES))}.")
+        allowed = ", ".join(sorted(_IMAGES))
+        raise InvalidExport(f"{where}.media_type: {image.media_type[:80]!r} is not one of {allowed}.")
     if len(image.data) > IMAGE_BYTES:
         raise InvalidExport(f"{where}.data: this image has more than {IMAGE_BYTES // 1000} kB.")
     if image.width < 1 or image.height < 1:
         raise InvalidExport(f"{where}: its width and height must be 1 or more.")
 
 
-def _checked(adapter: TypeAdapter[Any], found: object, where: str) -> Any:  # noqa: ANN401  # what the adapter makes
+def _checked(adapter: TypeAdapter[Any], value: object, where: str) -> Any:  # noqa: ANN401  # the adapter's type
     try:
-        return adapter.validate_python(found)
+        return adapter.validate_python(value)
     except ValidationError as error:
         first = error.errors()[0]
         path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
@@ -181,12 +182,12 @@ def _checked(adapter: TypeAdapter[Any], found: object, where: str) -> Any:  # no
         raise InvalidExport(f"{where}.parameters: {error}") from error
 
 
-def _check(found: Conversation | Message, where: str, *times: str) -> None:
-    if not is_id(found.id):
-        raise InvalidExport(f"{where}.id: {found.id[:80]!r} cannot be an id.")
+def _check(value: Conversation | Message, where: str, *times: str) -> None:
+    if not is_id(value.id):
+        raise InvalidExport(f"{where}.id: {value.id[:80]!r} cannot be an id.")
     for name in times:
-        if not 0 <= getattr(found, name) <= LATEST_MS:
-            raise InvalidExport(f"{where}.{name}: {getattr(found, name)} is no time in milliseconds since 1970.")
+        if not 0 <= getattr(value, name) <= LATEST_MS:
+            raise InvalidExport(f"{where}.{name}: {getattr(value, name)} is not a time in milliseconds since 1970.")
 
 
 def _message(message: Message) -> dict[str, Any]:
@@ -205,11 +206,11 @@ def _dated(fields: dict[str, Any]) -> dict[str, Any]:
     dated = {}
     for name, value in fields.items():
         dated[name] = value
-        if name.endswith("_ms") and name != "deleted_ms":  # what is deleted is not exported
+        if name.endswith("_ms") and name != "deleted_ms":  # deleted conversations are not exported
             dated[name.removesuffix("_ms")] = iso(value)
     return dated
 
 
 def _encoded(fields: dict[str, Any]) -> bytes:
-    # A sentence of a model server's may hold half of a surrogate pair, which UTF-8 cannot.
+    # An error of a model server may contain a lone surrogate, which UTF-8 cannot encode.
     return json.dumps(fields, ensure_ascii=False).encode(errors="replace")

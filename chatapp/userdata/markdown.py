@@ -32,12 +32,12 @@ _SPECIAL = re.compile(r"([\\`*_\[\]<#&])")
 
 
 def described(image: Image) -> str:
-    """Return what can be said of an image without showing it."""
+    """Return a description of an image."""
     return f"Picture, {image.width} × {image.height}"
 
 
 def mentioned(image: Image) -> str:
-    """Return a note in the place of an image."""
+    """Return a description in place of an image."""
     return f"*{described(image)}*"
 
 
@@ -47,12 +47,12 @@ def document(
     label: Callable[[str], str],
     picture: Callable[[Image], str] = mentioned,
 ) -> str:
-    """Return a conversation in reading order, of each message the version that is shown: both answers of an experiment.
+    """Return the displayed path of a conversation, with both answers of an experiment.
 
     ``label`` turns a model's id into its name, ``picture`` an image into Markdown.
 
-    The text of a message is as it was written. Only what it leaves open, such as a code fence, is closed behind it, so
-    that the next message does not become part of it.
+    The text of a message is not changed, but open constructs, such as a code fence, are closed after it, so that the
+    next message does not become part of them.
     """
     messages = [message for message, _column in MessageTree(messages).shown(conversation.branch)]
     count = "1 message" if len(messages) == 1 else f"{len(messages):,} messages"

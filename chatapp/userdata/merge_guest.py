@@ -68,22 +68,22 @@ class GuestMerge:
         """Move everything, and return the new id of each conversation by its old one.
 
         Raises:
-            StillWriting: an answer is being generated; what was moved before stays moved.
+            StillWriting: an answer is being generated; the conversations moved before stay moved.
             StoreUnavailable: some conversations are not moved; the same call again moves them.
         """
         lock = self._moving.setdefault(guest, asyncio.Lock())
         async with lock:
-            found = await queries.conversations(self._store, guest)
-            if any(self._turns.is_busy(guest, one.id) for one in found):
+            conversations = await queries.conversations(self._store, guest)
+            if any(self._turns.is_busy(guest, one.id) for one in conversations):
                 raise StillWriting
             await self._merge_profile(guest, user)
             moved = {}
-            for conversation in found:
+            for conversation in conversations:
                 if conversation.deleted_ms:  # the guest's list, which would purge it, is not read any more
                     await self._store.delete(guest, conversation.id)
-                elif there := await self._merge(guest, user, conversation):
-                    moved[conversation.id] = there
-        log.info("taken_along", conversations=len(moved))
+                elif new_id := await self._merge(guest, user, conversation):
+                    moved[conversation.id] = new_id
+        log.info("guest_merged", conversations=len(moved))
         return moved
 
     async def _merge_profile(self, guest: str, user: str) -> None:
@@ -94,7 +94,7 @@ class GuestMerge:
             await self._store.delete_profile(guest)
 
     async def _merge(self, guest: str, user: str, conversation: Conversation) -> str | None:
-        """Move one conversation and return its new id; None if it is gone."""
+        """Move one conversation and return its new id; None if it no longer exists."""
         new_id = _id_for(user, guest, conversation.id)
         try:
             messages = await self._whole(guest, conversation.id)
@@ -131,9 +131,9 @@ class GuestMerge:
             message.id: message for message in (await queries.whole_conversation(self._store, user, conversation_id))[1]
         }
         return all(
-            (there := copied.get(message.id)) is not None
-            and (there.revision > message.revision or there == message)
-            and there.images == message.images
+            (copy := copied.get(message.id)) is not None
+            and (copy.revision > message.revision or copy == message)
+            and copy.images == message.images
             for message in messages
         )
 

@@ -35,7 +35,7 @@ class NotAllDeleted(ChatError):
     """Some data is left; the same call again deletes it.
 
     Attributes:
-        deleted: how many conversations are gone.
+        deleted: the number of deleted conversations.
     """
 
     def __init__(self, deleted: int, error: ChatError) -> None:
@@ -52,25 +52,25 @@ class NotAllDeleted(ChatError):
 
 
 async def conversations(store: Store, user: str) -> list[Conversation]:
-    """Return all conversations of the user, the oldest first, those too whose deletion can still be undone.
+    """Return all conversations of the user, the oldest first, including those whose deletion can still be undone.
 
     Raises:
-        StoreUnavailable: not all of them can be seen now.
+        StoreUnavailable: not all of them can be read now.
     """
-    found: dict[str, Conversation] = {}
+    by_id: dict[str, Conversation] = {}
     cursor: str | None = BEFORE_ALL
     while cursor is not None:
         page = await store.conversations(user, limit=MAX_PAGE, cursor=cursor)
-        found |= {one.id: one for one in page.items}
+        by_id |= {one.id: one for one in page.items}
         cursor = page.cursor
-    return sorted(found.values(), key=lambda one: (one.created_ms, one.id))
+    return sorted(by_id.values(), key=lambda one: (one.created_ms, one.id))
 
 
 async def everything(store: Store, user: str) -> AsyncGenerator[tuple[Conversation, list[Message]]]:
-    """Yield every conversation with its messages and images, the oldest first; one at a time is held in memory.
+    """Yield every conversation with its messages and images, the oldest first; one at a time in memory.
 
     Raises:
-        StoreUnavailable: not everything can be seen; raised at the end, too, if something may have come from memory.
+        StoreUnavailable: not everything can be read; also raised at the end, if a read may have come from a cache.
     """
     for conversation in await conversations(store, user):
         if conversation.deleted_ms:
@@ -87,8 +87,8 @@ async def whole_conversation(store: Store, user: str, conversation_id: str) -> t
     """Return one conversation with all its messages and images.
 
     Raises:
-        ConversationNotFound: the user has no such conversation, or it is temporary: such are never written anywhere.
-        StoreUnavailable: not all of it can be seen now.
+        ConversationNotFound: the user has no such conversation, or it is temporary (never exported).
+        StoreUnavailable: not all of it can be read now.
     """
     await store.conversations(user, limit=1, cursor=BEFORE_ALL)
     conversation = await store.conversation(user, conversation_id)
@@ -108,11 +108,11 @@ async def _with_images(store: Store, user: str, conversation_id: str) -> list[Me
     ]
 
 
-async def _image(store: Store, user: str, conversation_id: str, named: Image) -> Image:
+async def _image(store: Store, user: str, conversation_id: str, image: Image) -> Image:
     try:
-        return await store.image(user, conversation_id, named.id)
+        return await store.image(user, conversation_id, image.id)
     except ConversationNotFound:
-        return named  # the image expired a moment before its message
+        return image  # the image expired a moment before its message
 
 
 async def delete_everything(store: Store, turns: Turns, user: str) -> int:
@@ -127,9 +127,9 @@ async def delete_everything(store: Store, turns: Turns, user: str) -> int:
     deleted: set[str] = set()
     try:
         await turns.stop_all(user)
-        while left := await _left(store, user, deleted):
-            for start in range(0, len(left), DELETED_AT_ONCE):
-                await _delete(turns, user, left[start : start + DELETED_AT_ONCE], deleted)
+        while remaining := await _remaining(store, user, deleted):
+            for start in range(0, len(remaining), DELETED_AT_ONCE):
+                await _delete(turns, user, remaining[start : start + DELETED_AT_ONCE], deleted)
         if isinstance(store, StoreRouter):
             await store.delete_temporary(user)
         await store.delete_profile(user)
@@ -140,15 +140,15 @@ async def delete_everything(store: Store, turns: Turns, user: str) -> int:
     return len(deleted)
 
 
-async def _left(store: Store, user: str, deleted: set[str]) -> list[str]:
-    left = [one.id for one in await conversations(store, user)]
-    if left and deleted.issuperset(left):
+async def _remaining(store: Store, user: str, deleted: set[str]) -> list[str]:
+    remaining = [one.id for one in await conversations(store, user)]
+    if remaining and deleted.issuperset(remaining):
         raise StoreUnavailable(Sentence("The chat history still shows deleted conversations."))
-    return left
+    return remaining
 
 
 async def _delete(turns: Turns, user: str, ids: list[str], deleted: set[str]) -> None:
-    """Delete conversations concurrently, record those that are gone, then raise the first error."""
+    """Delete conversations concurrently, record those that are deleted, then raise the first error."""
     ends = await asyncio.gather(*(turns.delete(user, one) for one in ids), return_exceptions=True)
     deleted.update(one for one, end in zip(ids, ends, strict=True) if end is None)
     for end in ends:

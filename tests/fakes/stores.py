@@ -24,12 +24,12 @@ class FakeCloud:
 
     Attributes:
         down: no call is carried out; each raises StoreUnavailable.
-        fails: asked before each call with its name and conversation id; what it returns is raised instead.
-        loses_reply: asked after each call that was carried out; True raises StoreUnavailable although it was.
+        fails: called before each call with its name and conversation id; what it returns is raised instead.
+        loses_reply: called after each call that was carried out; True raises StoreUnavailable although it was.
         latency: seconds before a call is carried out, and again before its reply.
         gate: no call is carried out while it is not set; those under way wait.
         calls: name, conversation id and what was written (ids with revisions) of every call that was carried out.
-        asked: the same of every call, carried out or not.
+        requests: the same of every call, carried out or not.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -40,7 +40,7 @@ class FakeCloud:
         self.gate = asyncio.Event()
         self.gate.set()
         self.calls: list[tuple[str, str, list[str]]] = []
-        self.asked: list[tuple[str, str, list[str]]] = []
+        self.requests: list[tuple[str, str, list[str]]] = []
         self.at_once = self.most_at_once = 0
         self.closed = 0
         self._folder = folder
@@ -108,7 +108,7 @@ class FakeCloud:
 
     async def _call(self, name, user, conversation_id, messages, *arguments, **options):
         call = name, conversation_id, [f"{message.id}@{message.revision}" for message in messages]
-        self.asked.append(call)
+        self.requests.append(call)
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:
@@ -146,4 +146,4 @@ class FakeCloud:
 
 def refusing(conversation_id: str, error: ChatError) -> Callable[[str, str], Exception | None]:
     """Return what makes a cloud refuse every write to one conversation."""
-    return lambda name, asked: error if asked == conversation_id and name not in READS else None
+    return lambda name, requested: error if requested == conversation_id and name not in READS else None

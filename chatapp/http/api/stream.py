@@ -35,7 +35,7 @@ class Streams:
     async def follow(self, user: str, conversation_id: str, after: str) -> AsyncGenerator[Event | None]:
         """Yield what a page has to show that shows all up to ``after``; None where nothing has changed."""
         turn = self._chat.turns.current(user, conversation_id)
-        if turn is not None and (turn.follows in {"", after} or turn.branches.is_beneath(after, turn.follows)):
+        if turn is not None and (turn.follows in {"", after} or turn.tree.is_beneath(after, turn.follows)):
             sent = _sent(turn)
             event = self._messages_of(turn)  # all that the page does not have is in this turn
             conversation = turn.conversation
@@ -78,7 +78,7 @@ class Streams:
 
     def _messages_of(self, turn: Turn) -> MessagesEvent:
         """Return the messages of a turn, for a page that shows what they follow."""
-        new, after, tree = turn.messages(), turn.follows, turn.branches
+        new, after, tree = turn.messages(), turn.follows, turn.tree
         if tree.experiment(after):  # the page shows two columns, of which one is followed now
             new, after = [tree.messages[after], *new], tree.before(after)
         bodies = [self._body(tree, message, turn.column(message.id), turn) for message in new]
@@ -106,7 +106,7 @@ class Streams:
                     if now.state != before.state:
                         is_unchanged = False
                         column = turn.column(answer.id)
-                        yield MessageEvent(message=self._body(turn.branches, answer.message(), column, turn))
+                        yield MessageEvent(message=self._body(turn.tree, answer.message(), column, turn))
                     elif now.length > before.length:
                         is_unchanged = False
                         yield TextDelta(id=answer.id, text=answer.text[before.length :])

@@ -48,8 +48,8 @@ T = TypeVar("T")
 
 # Google's client lets a commit take 60 s and a read 300 s, and ``timeout`` alone bounds neither, since its own retry
 # begins again: every request here has a ``timeout`` and ``retry=None``, and `retried` repeats it.
-ATTEMPT_S = 3.0  # one request: what a first connection with its token takes (under 1 s), with room
-RETRY_S = 5.0  # no attempt begins later than this; room for a second one after a first that was not answered
+ATTEMPT_S = 3.0  # one request; a first connection with its token takes under 1 s
+RETRY_S = 5.0  # no attempt begins later: room for a second one after the first timed out
 CALL_S = 10.0  # a whole call of the store, which is one to three requests
 # A conversation may hold megabytes: its pages of messages have longer.
 READ_ATTEMPT_S = 10.0
@@ -85,7 +85,7 @@ class Connection:
         return self._client
 
     async def close(self) -> None:
-        """Close the channel; a second time does nothing."""
+        """Close the channel; idempotent."""
         if self._client is not None:
             client, self._client = self._client, None
             await client.aclose()
@@ -125,7 +125,7 @@ class Connection:
         return UNREACHABLE
 
 
-class Found(NamedTuple):
+class Snapshot(NamedTuple):
     """A document as it was at ``read_time``; the times are Firestore's own."""
 
     id: str
@@ -137,15 +137,15 @@ class Found(NamedTuple):
 
 async def fetched(
     query: AsyncQuery | AsyncCollectionReference, *, at: datetime | None = None, seconds: float = ATTEMPT_S
-) -> list[Found]:
+) -> list[Snapshot]:
     """Return all documents of a query, as of ``at`` (within the last hour; None: now)."""
-    return [_found(one) for one in await retried(lambda: query.get(retry=None, timeout=seconds, read_time=at))]
+    return [_snapshot(one) for one in await retried(lambda: query.get(retry=None, timeout=seconds, read_time=at))]
 
 
-async def fetched_one(reference: AsyncDocumentReference) -> Found | None:
+async def fetched_one(reference: AsyncDocumentReference) -> Snapshot | None:
     """Return one document, None if it does not exist."""
-    one = await retried(lambda: reference.get(retry=None, timeout=ATTEMPT_S))
-    return _found(one) if one.exists else None
+    document = await retried(lambda: reference.get(retry=None, timeout=ATTEMPT_S))
+    return _snapshot(document) if document.exists else None
 
 
 async def fetched_all(
@@ -154,12 +154,12 @@ async def fetched_all(
     *fields: str,
     at: datetime | None = None,
     seconds: float = ATTEMPT_S,
-) -> list[Found]:
-    """Return some fields, or all, of those documents that are there, in any order, from one moment (see `fetched`)."""
+) -> list[Snapshot]:
+    """Return some fields, or all, of the documents that exist, in any order, as of one moment (see `fetched`)."""
 
-    async def request() -> list[Found]:
-        found = client.get_all(references, fields or None, retry=None, timeout=seconds, read_time=at)
-        return [_found(one) async for one in found if one.exists]
+    async def request() -> list[Snapshot]:
+        documents = client.get_all(references, fields or None, retry=None, timeout=seconds, read_time=at)
+        return [_snapshot(document) async for document in documents if document.exists]
 
     return await retried(request)
 
@@ -180,9 +180,9 @@ async def retried(request: Callable[[], Awaitable[T]]) -> T:
     return await again(request)()
 
 
-def _found(snapshot: DocumentSnapshot[AsyncDocumentReference]) -> Found:
+def _snapshot(snapshot: DocumentSnapshot[AsyncDocumentReference]) -> Snapshot:
     fields = snapshot.to_dict() or {}
-    return Found(snapshot.id, snapshot.reference, fields, snapshot.update_time, snapshot.read_time)
+    return Snapshot(snapshot.id, snapshot.reference, fields, snapshot.update_time, snapshot.read_time)
 
 
 def is_explained(error: Exception) -> bool:

@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
     from chatapp.store.firestore.firestore_compat import Client
 
-DOCUMENTS_AT_ONCE = 300  # in one commit, which has `firestore_client.ATTEMPT_S`
-DELETIONS_AT_ONCE = 100  # of one user, in one go; the next look takes the others
-LOOK_AGAIN_S = 3600.0  # between two looks at the same user's notes, of one read each
-USERS_REMEMBERED = 10_000  # for that
+DOCUMENTS_AT_ONCE = 300  # in one commit, which has `chatapp.store.firestore.client.ATTEMPT_S`
+DELETIONS_AT_ONCE = 100  # of one user, resumed at a time
+RESUME_INTERVAL_S = 3600.0  # between two checks of the same user, of one read each
+USERS_REMEMBERED = 10_000  # whose last check is remembered
 
 log = structlog.get_logger(__name__)
 
 
-class Tidying:
+class Deletions:
     """Finishes deletions: immediately, or later those that were interrupted here or in another replica.
 
     Args:
@@ -42,28 +42,28 @@ class Tidying:
 
     def __init__(self, call: Callable[[], AbstractAsyncContextManager[Client]]) -> None:
         self._call = call
-        self._looked: OrderedDict[str, float] = OrderedDict()  # uid: when, by the monotonic clock
+        self._checked_at: OrderedDict[str, float] = OrderedDict()  # uid: when, by the monotonic clock
         self._closing = False
         self.tasks: set[asyncio.Task[None]] = set()
 
     async def finish(self, uid: str, conversation_id: str) -> None:
-        """Delete the messages and images of a deleted conversation; `look_now_and_then` retries a failure."""
+        """Delete the messages and images of a deleted conversation; `resume_interrupted` retries a failure."""
         try:
             async with self._call() as client:
                 await _finish(client, uid, conversation_id)
         except StoreUnavailable as error:
             self._failed(uid, error)
 
-    def look_now_and_then(self, uid: str) -> None:
-        """Finish the user's interrupted deletions in the background."""
-        last, now = self._looked.get(uid), time.monotonic()
-        if self._closing or (last is not None and now - last < LOOK_AGAIN_S):
+    def resume_interrupted(self, uid: str) -> None:
+        """Finish the user's interrupted deletions in the background, at most once per `RESUME_INTERVAL_S`."""
+        last, now = self._checked_at.get(uid), time.monotonic()
+        if self._closing or (last is not None and now - last < RESUME_INTERVAL_S):
             return
-        self._looked[uid] = now
-        self._looked.move_to_end(uid)
-        if len(self._looked) > USERS_REMEMBERED:
-            self._looked.popitem(last=False)
-        task = asyncio.create_task(self._look(uid))
+        self._checked_at[uid] = now
+        self._checked_at.move_to_end(uid)
+        if len(self._checked_at) > USERS_REMEMBERED:
+            self._checked_at.popitem(last=False)
+        task = asyncio.create_task(self._resume(uid))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
@@ -75,17 +75,17 @@ class Tidying:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _look(self, uid: str) -> None:
+    async def _resume(self, uid: str) -> None:
         try:
             async with self._call() as client:
-                notes = client.collection(USERS, uid, DELETIONS).limit(DELETIONS_AT_ONCE)
-                for note in await fetched(notes):
-                    await _finish(client, uid, note.id)
+                deletions = client.collection(USERS, uid, DELETIONS).limit(DELETIONS_AT_ONCE)
+                for deletion in await fetched(deletions):
+                    await _finish(client, uid, deletion.id)
         except StoreUnavailable as error:
             self._failed(uid, error)
 
     def _failed(self, uid: str, error: StoreUnavailable) -> None:
-        self._looked.pop(uid, None)
+        self._checked_at.pop(uid, None)
         log.warning("deletion_unfinished", detail=error.detail)
 
 
@@ -93,8 +93,8 @@ async def begin_deletion(client: Client, uid: str, conversation_id: str) -> None
     """Delete the conversation's document and record that its messages are left, in one commit."""
     batch = client.batch()
     batch.delete(client.document(USERS, uid, CONVERSATIONS, conversation_id))
-    note = {"v": VERSION, "requestedAt": SERVER_TIMESTAMP}
-    batch.set(client.document(USERS, uid, DELETIONS, conversation_id), note)
+    document = {"v": VERSION, "requestedAt": SERVER_TIMESTAMP}
+    batch.set(client.document(USERS, uid, DELETIONS, conversation_id), document)
     await committed(batch)
 
 
@@ -102,11 +102,11 @@ async def _finish(client: Client, uid: str, conversation_id: str) -> None:
     conversation = client.document(USERS, uid, CONVERSATIONS, conversation_id)
     if await fetched_one(conversation) is None:  # else it was created again, with messages that must stay
         for collection in (MESSAGES, IMAGES):
-            documents = conversation.collection(collection).select([]).limit(DOCUMENTS_AT_ONCE)
-            while found := await fetched(documents):
+            query = conversation.collection(collection).select([]).limit(DOCUMENTS_AT_ONCE)
+            while documents := await fetched(query):
                 batch = client.batch()
-                for one in found:
-                    batch.delete(one.reference)
+                for document in documents:
+                    batch.delete(document.reference)
                 await committed(batch)
     batch = client.batch()
     batch.delete(client.document(USERS, uid, DELETIONS, conversation_id))

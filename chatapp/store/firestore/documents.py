@@ -171,8 +171,8 @@ def _image_document(image: Image) -> Document:
 
 def _name(field: str) -> str:
     """Return the name of a field in documents: camelCase, but for `_NAMES`."""
-    first, *others = field.split("_")
-    return _NAMES.get(field) or first + "".join(other.title() for other in others)
+    first, *further = field.split("_")
+    return _NAMES.get(field) or first + "".join(word.title() for word in further)
 
 
 def _snake(name: str) -> str:

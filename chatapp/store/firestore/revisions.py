@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from chatapp.domain.conversation import Message
     from chatapp.store.firestore.firestore_compat import Client
 
-ROUNDS = 5  # how often other writers of the same messages may come between
-REMEMBERED = 10_000  # running answers
+ROUNDS = 5  # attempts when other writers interfere
+MAX_RUNNING = 10_000  # remembered running answers
 
 
 class Version(NamedTuple):
-    """What Firestore holds of a message: its revision, when that was written, and in how many documents."""
+    """The stored state of a message: its revision, when that was written, and in how many documents."""
 
     revision: int
     update_time: datetime
@@ -44,10 +44,10 @@ class Version(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """A message to write, with its documents by their ids: the one with its facts first, then further parts.
+    """A message to write, with its documents by id: first the one with its fields, then further parts.
 
     Attributes:
-        images: the documents of its images, by their ids.
+        images: the documents of its images by id.
     """
 
     message: Message
@@ -56,10 +56,10 @@ class Encoded(NamedTuple):
 
 
 class Revisions:
-    """Writes messages, and remembers running answers as it left them, so that a checkpoint needs no read."""
+    """Writes messages, and remembers the last version of running answers, so that a checkpoint needs no read."""
 
     def __init__(self) -> None:
-        self._left: OrderedDict[str, Version] = OrderedDict()  # by path
+        self._running: OrderedDict[str, Version] = OrderedDict()  # running answers by path
 
     async def create(
         self,
@@ -71,7 +71,7 @@ class Revisions:
         """Create a conversation with its first messages, all or nothing.
 
         Raises:
-            AlreadyExists: the conversation is there; nothing was changed.
+            AlreadyExists: the conversation exists; nothing was changed.
         """
         batch = client.batch()
         batch.create(conversation, fields)
@@ -89,20 +89,20 @@ class Revisions:
 
         Raises:
             ConversationNotFound: there is no such conversation; nothing was changed.
-            StoreUnavailable: other writers came between in each of `ROUNDS`; nothing was changed.
+            StoreUnavailable: other writers interfered in each of `ROUNDS`; nothing was changed.
         """
         stored = self._assumed(conversation, messages)
         for _ in range(ROUNDS):
             if stored is None:
                 stored = await _stored(client, conversation, messages)
-            newer = [one for one in messages if _replaces(one.message, stored.get(one.message.id))]
+            newer = [entry for entry in messages if _replaces(entry.message, stored.get(entry.message.id))]
             batch = client.batch()
             batch.update(conversation, changes)
-            positions = [_replace(client, batch, conversation, one, stored.get(one.message.id)) for one in newer]
+            positions = [_replace(client, batch, conversation, entry, stored.get(entry.message.id)) for entry in newer]
             try:
                 results = await committed(batch)
             except (AlreadyExists, FailedPrecondition, NotFound):
-                stored = None  # not as assumed: another writer came before, or it is done and the reply was lost
+                stored = None  # a precondition failed: another writer was faster, or the reply was lost
             else:
                 self._remember(conversation, newer, positions, results)
                 return
@@ -111,11 +111,11 @@ class Revisions:
         )
 
     def _assumed(self, conversation: AsyncDocumentReference, messages: Sequence[Encoded]) -> dict[str, Version] | None:
-        """Return what Firestore most likely holds of these messages; None if only a read can tell."""
-        left = {message.id: self._left.get(_path(conversation, message)) for message, *_ in messages}
-        if any(message.revision > 0 and left[message.id] is None for message, *_ in messages):
+        """Return the probable stored versions of these messages; None if they must be read."""
+        versions = {message.id: self._running.get(_path(conversation, message)) for message, *_ in messages}
+        if any(message.revision > 0 and versions[message.id] is None for message, *_ in messages):
             return None
-        return {message_id: version for message_id, version in left.items() if version}
+        return {message_id: version for message_id, version in versions.items() if version}
 
     def _remember(
         self,
@@ -126,45 +126,45 @@ class Revisions:
     ) -> None:
         for (message, documents, _), number in zip(messages, positions, strict=True):
             path = _path(conversation, message)
-            self._left.pop(path, None)
-            if message.status is MessageStatus.STREAMING:  # what has ended is not written again
-                self._left[path] = Version(message.revision, results[number].update_time, len(documents))
-        while len(self._left) > REMEMBERED:
-            self._left.popitem(last=False)
+            self._running.pop(path, None)
+            if message.status is MessageStatus.STREAMING:  # an ended answer is not written again
+                self._running[path] = Version(message.revision, results[number].update_time, len(documents))
+        while len(self._running) > MAX_RUNNING:
+            self._running.popitem(last=False)
 
 
 def encoded(messages: Iterable[Message], retention_ms: int | None) -> list[Encoded]:
     """Return the newest revision of each message with its documents; of the same revision, the first.
 
     Raises:
-        ValueError, TypeError, AttributeError: a message is none.
+        ValueError, TypeError, AttributeError: a message is invalid.
         StoreUnavailable: together they are longer than one commit may be.
     """
-    found = [
+    entries = [
         Encoded(message, message_documents(message, retention_ms), image_documents(message, retention_ms))
         for message in newest(messages)
     ]
-    refuse_too_large_images(one.message for one in found)
+    refuse_too_large_images(entry.message for entry in entries)
     refuse_too_much(
-        sum(len(document["content"].encode()) for one in found for document in one.documents.values())
-        + sum(len(document["data"]) for one in found for document in one.images.values())
+        sum(len(document["content"].encode()) for entry in entries for document in entry.documents.values())
+        + sum(len(document["data"]) for entry in entries for document in entry.images.values())
     )
-    return found
+    return entries
 
 
 async def _stored(
     client: Client, conversation: AsyncDocumentReference, messages: Sequence[Encoded]
 ) -> dict[str, Version]:
-    """Return what Firestore holds of these messages.
+    """Return the stored versions of these messages.
 
     Raises:
         ConversationNotFound: there is no such conversation.
     """
     references = [conversation, *(_reference(conversation, message.id) for message, *_ in messages)]
-    there = {one.reference.path: one for one in await fetched_all(client, references, "rev", "parts")}
-    if there.pop(conversation.path, None) is None:
+    documents = {one.reference.path: one for one in await fetched_all(client, references, "rev", "parts")}
+    if documents.pop(conversation.path, None) is None:
         raise ConversationNotFound
-    return {one.id: Version(one.fields["rev"], one.update_time, one.fields["parts"]) for one in there.values()}
+    return {one.id: Version(one.fields["rev"], one.update_time, one.fields["parts"]) for one in documents.values()}
 
 
 def _replaces(message: Message, stored: Version | None) -> bool:
@@ -178,7 +178,7 @@ def _replace(
     new: Encoded,
     stored: Version | None,
 ) -> int:
-    """Write a message on the condition that it is still ``stored``; return the write's position in the batch."""
+    """Write a message with the precondition that it is still ``stored``; return the write's position in the batch."""
     message_id = new.message.id
     for number in range(len(new.documents), stored.parts if stored else 0):
         batch.delete(_reference(conversation, part_id(message_id, number)))

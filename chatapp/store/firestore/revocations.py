@@ -20,10 +20,10 @@ _BEFORE_FIELD = "beforeMs"
 
 async def revocations_of(client: Client, uid: str) -> Revocations:
     """Return which sessions of a user are revoked; one read, and one more per revocation."""
-    found = await fetched(client.collection(USERS, uid, REVOCATIONS))
+    documents = await fetched(client.collection(USERS, uid, REVOCATIONS))
     return Revocations(
-        before_ms=max((one.fields.get(_BEFORE_FIELD, 0) for one in found), default=0),
-        sessions=frozenset(one.id for one in found if one.id != BEFORE),
+        before_ms=max((document.fields.get(_BEFORE_FIELD, 0) for document in documents), default=0),
+        sessions=frozenset(document.id for document in documents if document.id != BEFORE),
     )
 
 

@@ -31,7 +31,7 @@ from chatapp.store.firestore.client import (
     fetched_one,
     is_explained,
 )
-from chatapp.store.firestore.deletions import Tidying, begin_deletion
+from chatapp.store.firestore.deletions import Deletions, begin_deletion
 from chatapp.store.firestore.documents import (
     conversation_document,
     conversation_of,
@@ -76,12 +76,10 @@ if TYPE_CHECKING:
     from google.cloud.firestore import AsyncDocumentReference
 
     from chatapp.store import Hit, Revocations
-    from chatapp.store.firestore.client import Found
+    from chatapp.store.firestore.client import Snapshot
     from chatapp.store.firestore.firestore_compat import Client
 
-STALE_S = (
-    60.0  # three of the writes that a running turn makes at least: see `chatapp.generation.generator.HEARTBEAT_SECONDS`
-)
+STALE_S = 60.0  # three intervals of a running turn's heartbeat: see `chatapp.generation.generator.HEARTBEAT_SECONDS`
 PINNED_READ = 300
 MESSAGES_AT_ONCE = 300  # documents per request, of about 2 KB
 DAY_MS = 24 * 3600 * 1000
@@ -90,40 +88,42 @@ DAY_MS = 24 * 3600 * 1000
 class FirestoreStore:
     """A `chatapp.store.Store` in one Firestore database, for any number of replicas.
 
-    A store belongs to one event loop. It connects at its first call. Every call ends: after `CALL_S` (`READ_CALL_S`
-    for `messages` and `delete`) it has worked or raises StoreUnavailable.
+    A store belongs to one event loop. It connects at its first call. Every call has a timeout: after `CALL_S`
+    (`READ_CALL_S` for `messages` and `delete`) it has succeeded or raises StoreUnavailable.
 
-    **Written twice is kept once.** Where a reply is lost, what was asked for may have been done. Ids are made by the
-    app, every write sets absolute values (``updatedMs`` only rises) and is one commit, all or nothing: so the same call
-    again, here or by the caller, changes nothing more. That is what a call that raises leaves: all or nothing.
+    **Idempotent writes**: a write whose reply is lost may have been committed. The app creates all ids, every write
+    sets absolute values (``updatedMs`` only rises), and every call is one atomic commit: so a retry, here or by the
+    caller, changes nothing more. A call that raises has written everything or nothing.
 
-    **The newest revision wins**, without transactions. A message is created only where there is none, and replaced
-    only if it still is what its writer saw (Firestore's precondition ``last_update_time``; of a running answer, this
-    store remembers its own last write). Where that fails, or another process wrote the message, its revision is read,
-    and the write is made again if its own is higher. So no revision ever replaces a higher one, however many write and
-    however late. A turn takes two commits and no read.
+    **The newest revision wins**, without transactions. A new message is written with the precondition that it does not
+    exist, and a newer revision with the precondition that the message was not changed since it was read (Firestore's
+    ``last_update_time``; for a running answer, this store remembers its own last write). If the precondition fails, or
+    another process wrote the message, the store reads the stored revision and retries if its own is higher. So a
+    revision never replaces a higher one, however many writers there are and however late they are. A turn takes two
+    commits and no read.
 
-    **An abandoned answer** is returned as interrupted: its status is "streaming", and its last write
-    was more than ``stale_seconds`` ago by Firestore's own clock. That is decided at each read and never written, since
-    another replica may still be writing: its end, if it comes, is shown. A running turn writes every 20 s at least,
-    text or not.
+    **Abandoned answers** are returned as interrupted: their status is "streaming", and their last write is more than
+    ``stale_seconds`` old by Firestore's own clock. Each read decides this and nothing is written, since another replica
+    may still be writing: its final revision, if it comes, is returned. A running turn writes at least every 20 s, with
+    or without new text.
 
-    **Deleting** takes the conversation away and notes so in one commit; from then on nothing shows it or adds to it.
-    Its messages follow in batches. Should that be interrupted, the call has still worked, and whichever replica next
-    lists the user's conversations finishes it (see `deletions`). Ids must never be used again.
+    **Deletion**: one commit deletes the conversation and records the deletion; from then on no read returns the
+    conversation and no write adds to it. Its messages are deleted in batches. If that is interrupted, the call has
+    still succeeded, and the next replica that lists the user's conversations finishes it (see `deletions`). Ids must
+    never be reused.
 
-    **Retention**: with ``retention_days``, a message expires that long after it was made and a conversation that long
-    after its last write. What has expired is not shown; TTL policies on `EXPIRY_FIELD` remove it, as a rule within a
-    day. What was written before a retention was set has no expiry, and goes only when its conversation is deleted: set
-    it from the beginning. A write to an expired conversation that is still there brings it back.
+    **Retention**: with ``retention_days``, a message expires that long after its creation, and a conversation that long
+    after its last write. Expired documents are not returned; TTL policies on `EXPIRY_FIELD` delete them, usually within
+    a day. Documents written without a retention period never expire, and are deleted only with their conversation: set
+    it from the beginning. A write to an expired conversation that is not deleted yet restores it.
 
-    **Indexes**: queries order by, and ask for, `INDEXED_FIELDS`, which the automatic single-field indexes serve. No
+    **Indexes**: queries order by and filter by `INDEXED_FIELDS`, which the automatic single-field indexes serve. No
     composite index is needed, and all other fields can be exempted.
 
     Args:
         project: the Google Cloud project.
         database: the database's id.
-        retention_days: days until what is written expires; None: never.
+        retention_days: days until documents expire; None: never.
         stale_seconds: how long a running answer may go without a write.
     """
 
@@ -134,7 +134,7 @@ class FirestoreStore:
         self._retention_ms = None if retention_days is None else retention_days * DAY_MS
         self._stale = timedelta(seconds=stale_seconds)
         self._revisions = Revisions()
-        self._tidying = Tidying(lambda: self._call(READ_CALL_S))
+        self._deletions = Deletions(lambda: self._call(READ_CALL_S))
         self._calls = Calls()
         self._scan = Scan(self)
 
@@ -155,11 +155,11 @@ class FirestoreStore:
             )
             if (after_ms, after_id) != BEGINNING and is_id(after_id):
                 query = query.start_after({field: after_ms, "__name__": after_id})
-            found = await fetched(query)
+            documents = await fetched(query)
         if cursor is None:
-            self._tidying.look_now_and_then(uid(user))
-        last = conversation_of(found[limit - 1].id, found[limit - 1].fields) if len(found) > limit else None
-        shown = [conversation_of(one.id, one.fields) for one in found[:limit] if not _is_expired(one)]
+            self._deletions.resume_interrupted(uid(user))
+        last = conversation_of(documents[limit - 1].id, documents[limit - 1].fields) if len(documents) > limit else None
+        shown = [conversation_of(one.id, one.fields) for one in documents[:limit] if not _is_expired(one)]
         return Page(shown, cursor_after(last) if last else None)
 
     async def conversation(
@@ -168,31 +168,31 @@ class FirestoreStore:
         """Return one conversation."""
         del consistency
         async with self._call() as client:
-            found = await _owned(_conversation(client, user, conversation_id))
-            return conversation_of(found.id, found.fields)
+            snapshot = await _owned(_conversation(client, user, conversation_id))
+            return conversation_of(snapshot.id, snapshot.fields)
 
     async def messages(
         self, user: str, conversation_id: str, *, consistency: Consistency = Consistency.LATEST
     ) -> list[Message]:
         """Return all messages of a conversation by ``(created_ms, id)``, as they were at one moment."""
         del consistency
-        found: list[Found] = []
+        snapshots: list[Snapshot] = []
         field = ORDER_FIELDS[MESSAGES]
         async with self._call(READ_CALL_S) as client:
             conversation = await _owned(_conversation(client, user, conversation_id))
             by_time = conversation.reference.collection(MESSAGES).order_by(field).order_by("__name__")
             query = by_time.limit(MESSAGES_AT_ONCE)
             while page := await fetched(query, at=conversation.read_time, seconds=READ_ATTEMPT_S):
-                found += page
+                snapshots += page
                 if len(page) < MESSAGES_AT_ONCE:
                     break
                 last = page[-1]
                 query = query.start_after({field: last.fields[field], "__name__": last.id})
-        documents = {one.id: one.fields for one in found}
+        documents = {snapshot.id: snapshot.fields for snapshot in snapshots}
         messages = [
-            self._as_it_is_now(message_of(one.id, documents), one)
-            for one in found
-            if not is_part(one.id) and not _is_expired(one)
+            self._with_current_status(message_of(snapshot.id, documents), snapshot)
+            for snapshot in snapshots
+            if not is_part(snapshot.id) and not _is_expired(snapshot)
         ]
         return in_order(messages)
 
@@ -203,31 +203,31 @@ class FirestoreStore:
         del consistency
         async with self._call(READ_CALL_S) as client:
             conversation = _conversation(client, user, conversation_id)
-            found = await _part_of(client, conversation, MESSAGES, message_id)
-            names = [part_id(message_id, number) for number in range(1, found.fields["parts"])]
+            first = await _part_of(client, conversation, MESSAGES, message_id)
+            names = [part_id(message_id, number) for number in range(1, first.fields["parts"])]
             parts = [conversation.collection(MESSAGES).document(name) for name in names]
-            further = await fetched_all(client, parts, at=found.read_time, seconds=READ_ATTEMPT_S) if parts else []
-        documents = {one.id: one.fields for one in (found, *further)}
-        return self._as_it_is_now(message_of(message_id, documents), found)
+            further = await fetched_all(client, parts, at=first.read_time, seconds=READ_ATTEMPT_S) if parts else []
+        documents = {snapshot.id: snapshot.fields for snapshot in (first, *further)}
+        return self._with_current_status(message_of(message_id, documents), first)
 
     async def image(self, user: str, conversation_id: str, image_id: str) -> Image:
         """Return an image of a conversation, with its data."""
         async with self._call(READ_CALL_S) as client:
-            found = await _part_of(client, _conversation(client, user, conversation_id), IMAGES, image_id)
-        return image_of(image_id, found.fields)
+            snapshot = await _part_of(client, _conversation(client, user, conversation_id), IMAGES, image_id)
+        return image_of(image_id, snapshot.fields)
 
     async def pinned(self, user: str, *, consistency: Consistency = Consistency.LATEST) -> list[Conversation]:
         """Return the user's pinned conversations, the last updated first.
 
-        Put in order here: there is an index for what is pinned, and none for that in an order. Of more than
-        `PINNED_READ` any are left out.
+        Sorted here: there is an index of the pinned ones, but no composite index for their order. Beyond `PINNED_READ`,
+        an arbitrary part is left out.
         """
         del consistency
         async with self._call() as client:
             conversations = client.collection(USERS, uid(user), CONVERSATIONS)
             query = conversations.where(filter=FieldFilter(PINNED_FIELD, "==", value=True)).limit(PINNED_READ)
-            found = await fetched(query)
-        shown = (conversation_of(one.id, one.fields) for one in found if not _is_expired(one))
+            documents = await fetched(query)
+        shown = (conversation_of(one.id, one.fields) for one in documents if not _is_expired(one))
         return sorted((one for one in shown if not one.deleted_ms), key=sort_key, reverse=True)[:MAX_PINNED]
 
     async def search(self, user: str, text: str, *, limit: int = 20, cursor: str | None = None) -> Page[Hit]:
@@ -240,7 +240,7 @@ class FirestoreStore:
         fields = conversation_document(conversation) | expiry(now_ms(), self._retention_ms)
         async with self._call() as client:
             reference = _conversation(client, user, conversation.id)
-            with suppress(AlreadyExists):  # the same call again
+            with suppress(AlreadyExists):  # a retry
                 await self._revisions.create(client, reference, fields, new)
         self._scan.wrote(user, conversation.id)
 
@@ -272,14 +272,14 @@ class FirestoreStore:
         async with self._call() as client:
             await begin_deletion(client, uid(user), conversation_id)
         self._scan.wrote(user, conversation_id)
-        await self._tidying.finish(uid(user), conversation_id)
+        await self._deletions.finish(uid(user), conversation_id)
 
     async def profile(self, user: str, *, consistency: Consistency = Consistency.LATEST) -> Profile:
         """Return the user's profile."""
         del consistency
         async with self._call() as client:
-            found = await fetched_one(client.document(USERS, uid(user)))
-        return profile_of(found.fields) if found else Profile()
+            snapshot = await fetched_one(client.document(USERS, uid(user)))
+        return profile_of(snapshot.fields) if snapshot else Profile()
 
     async def save_profile(self, user: str, profile: Profile) -> None:
         """Store a profile, unless one of the same or a higher revision is stored."""
@@ -316,7 +316,7 @@ class FirestoreStore:
     async def aclose(self) -> None:
         """Finish the accepted calls and close the connection; idempotent."""
         self._calls.closing = True
-        await self._tidying.aclose()
+        await self._deletions.aclose()
         await self._calls.finish()
         await self._connection.close()
 
@@ -325,16 +325,16 @@ class FirestoreStore:
         changes = {ORDER_FIELDS[CONVERSATIONS]: Maximum(updated_ms), EXPIRY_FIELD: DELETE_FIELD}
         return changes | expiry(now_ms(), self._retention_ms)
 
-    def _as_it_is_now(self, message: Message, found: Found) -> Message:
+    def _with_current_status(self, message: Message, document: Snapshot) -> Message:
         running = message.status is MessageStatus.STREAMING
-        if running and found.read_time - found.update_time > self._stale:
+        if running and document.read_time - document.update_time > self._stale:
             return replace(message, status=MessageStatus.INTERRUPTED)
         return message
 
     @asynccontextmanager
     async def _call(self, seconds: float = CALL_S) -> AsyncIterator[Client]:
-        """Give a call its client and its timeout, and turn its errors into sentences."""
-        with self._calls.one():
+        """Give a call its client and its timeout, and convert its errors to StoreUnavailable."""
+        with self._calls.track():
             try:
                 async with asyncio.timeout(seconds):
                     yield await self._connection.client()
@@ -346,27 +346,27 @@ class FirestoreStore:
 
 def _conversation(client: Client, user: str, conversation_id: str) -> AsyncDocumentReference:
     if not is_id(conversation_id):
-        raise ConversationNotFound(detail="no id that was ever stored")
+        raise ConversationNotFound(detail="not a valid id")
     return client.document(USERS, uid(user), CONVERSATIONS, conversation_id)
 
 
-async def _owned(reference: AsyncDocumentReference) -> Found:
-    found = await fetched_one(reference)
-    if found is None or _is_expired(found):
+async def _owned(reference: AsyncDocumentReference) -> Snapshot:
+    snapshot = await fetched_one(reference)
+    if snapshot is None or _is_expired(snapshot):
         raise ConversationNotFound
-    return found
+    return snapshot
 
 
-async def _part_of(client: Client, conversation: AsyncDocumentReference, kind: str, part: str) -> Found:
+async def _part_of(client: Client, conversation: AsyncDocumentReference, kind: str, part: str) -> Snapshot:
     """Return a document beneath a conversation, unless it is left from an unfinished deletion."""
     if not is_id(part):
-        raise ConversationNotFound(detail="no id that was ever stored")
+        raise ConversationNotFound(detail="not a valid id")
     references = [conversation, conversation.collection(kind).document(part)]
-    there = {one.reference.path: one for one in await fetched_all(client, references, seconds=READ_ATTEMPT_S)}
-    if len(there) < len(references) or any(map(_is_expired, there.values())):
+    documents = {one.reference.path: one for one in await fetched_all(client, references, seconds=READ_ATTEMPT_S)}
+    if len(documents) < len(references) or any(map(_is_expired, documents.values())):
         raise ConversationNotFound(detail=f"none of its {kind}")
-    return there[references[1].path]
+    return documents[references[1].path]
 
 
-def _is_expired(found: Found) -> bool:
-    return is_expired(found.fields, found.read_time)
+def _is_expired(document: Snapshot) -> bool:
+    return is_expired(document.fields, document.read_time)

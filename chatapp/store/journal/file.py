@@ -70,9 +70,9 @@ _IMAGES = """
 JOURNAL = Schema(
     application_id=0x484A524E,  # "HJRN"
     migrations=(_WRITES, _RUNNING, _IMAGES),
-    foreign="The file at {path} is not the chat's journal, so it was left alone. Move it away and start again.",
-    newer="The chat's journal at {path} was made by a newer version of this chat, so it was left alone. Start that"
-    " version once, so that it saves what waits there.",
+    foreign="The file at {path} is not the chat's journal, so it was not changed. Move it away and start again.",
+    newer="The chat's journal at {path} was written by a newer version of this chat, so it was not changed."
+    " Start that version once, so that it delivers the pending writes.",
 )
 
 
@@ -95,16 +95,16 @@ def open_journal(path: Path, destination: str) -> SQLiteFile:
 
 
 def _check_destination(connection: sqlite3.Connection, path: Path, destination: str) -> None:
-    known = connection.execute("SELECT name FROM destination").fetchone()
-    if known and known["name"] == destination:
+    stored = connection.execute("SELECT name FROM destination").fetchone()
+    if stored and stored["name"] == destination:
         return
     count = "SELECT (SELECT count(*) FROM writes) + (SELECT count(*) FROM running)"
     (waiting,) = connection.execute(count).fetchone()
-    if known and waiting:
+    if stored and waiting:
         raise StoreUnavailable(
-            f"The chat's journal at {path} holds {waiting:,} writes for {known['name']}, and this chat saves to"
-            f" {destination}. Start it once with the former settings, so that they are saved there; or move the file"
-            " away, and they are lost."
+            f"The chat's journal at {path} holds {waiting:,} writes for {stored['name']}, and this chat saves to"
+            f" {destination}. Start it once with the former settings to deliver them, or move the file away to discard"
+            " them."
         )
     connection.executescript("BEGIN IMMEDIATE; DELETE FROM destination")
     connection.execute("INSERT INTO destination VALUES (?)", (destination,))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def keep_images(connection: sqlite3.Connection, key: Key, message: Message) -> int:
-    """Keep the images of a message that come with their bytes; return the bytes of all that are kept of it."""
+    """Store the images of a message that have data; return the total size of its stored images in bytes."""
     if not message.images:
         return 0
     user, conversation_id = key
@@ -36,7 +36,7 @@ def keep_images(connection: sqlite3.Connection, key: Key, message: Message) -> i
 
 
 def drop_images(connection: sqlite3.Connection, key: Key) -> None:
-    """Drop the images of a conversation's messages of which nothing waits any more."""
+    """Delete the images of a conversation's messages that have no pending write any more."""
     connection.execute(
         "DELETE FROM images WHERE user = ? AND conversation_id = ? AND NOT EXISTS (SELECT 1 FROM writes WHERE"
         " writes.user = images.user AND writes.conversation_id = images.conversation_id"
@@ -46,14 +46,14 @@ def drop_images(connection: sqlite3.Connection, key: Key) -> None:
 
 
 def image_in(connection: sqlite3.Connection, key: Key, image_id: str) -> Image | None:
-    """Return an image that is here."""
+    """Return an image from the journal, None if it has none."""
     query = "SELECT id, media_type, width, height, data FROM images WHERE user = ? AND conversation_id = ? AND id = ?"
     row = connection.execute(query, (*key, image_id)).fetchone()
     return Image(**row) if row else None
 
 
 def with_images(connection: sqlite3.Connection, key: Key, write: Waiting) -> Waiting:
-    """Return a write with the bytes of its message's images, of those that are here."""
+    """Return a write with the data of its message's images, as far as the journal has it."""
     if write.message is None or not write.message.images:
         return write
     images = (image_in(connection, key, image.id) or image for image in write.message.images)

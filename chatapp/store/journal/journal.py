@@ -1,4 +1,4 @@
-"""The journal: writes on this disk that have yet to reach the cloud, in order."""
+"""The journal: an ordered queue, on this disk, of writes that are not yet in the cloud."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from chatapp.store.journal.rows import Key
     from chatapp.store.sqlite.file import SQLiteFile
 
-# What one call delivers of a long queue: far under the 4 MB that Firestore takes at once, and quick to send again.
+# The largest batch of one delivery: far below Firestore's limit of 4 MB per commit, and quick to retry.
 BATCH_BYTES = 512_000
 BATCH_MESSAGES = 100
 
@@ -46,11 +46,12 @@ _SIZE = "ifnull(length(conversation), 0) + ifnull(length(message), 0) + image_by
 
 
 class Journal:
-    """The file and its one writer thread; what waits is read from it when it is needed, and never kept in memory.
+    """The file and its one writer thread; pending writes are read from it when needed, and not kept in memory.
 
-    Of a conversation waits at most: one deletion, then one creation with its messages, one update, and of each message
-    the newest revision. An append that comes takes older revisions of its messages away, and a deletion takes all.
-    Beside that, the running answers of this process are remembered (see `journal_running`).
+    The pending writes of a conversation are compacted: at most one deletion, then one creation with its messages, one
+    update, and the newest revision of each message. An append replaces older revisions of its messages, and a deletion
+    replaces everything. The journal also records the running answers of this process (see
+    `chatapp.store.journal.running`).
     """
 
     def __init__(self, file: SQLiteFile) -> None:
@@ -69,34 +70,34 @@ class Journal:
         return cls(await asyncio.to_thread(open_journal, path, destination))
 
     async def conversations(self) -> list[Key]:
-        """Return the conversations of which something waits, the longest waiting first."""
+        """Return the conversations with pending writes, the oldest write first."""
         query = "SELECT user, conversation_id FROM writes GROUP BY user, conversation_id ORDER BY min(number)"
         return await self._database.read(lambda connection: [tuple(row) for row in connection.execute(query)])
 
     async def waiting(self, key: Key) -> list[Waiting]:
-        """Return all that waits of a conversation, in order."""
+        """Return the pending writes of a conversation, in order."""
         return await self._database.read(lambda connection: list(rows_of(connection, key)))
 
     async def waiting_of(self, user: str) -> dict[str, list[Waiting]]:
-        """Return what waits of each of a user's conversations, in order, without messages."""
+        """Return the pending writes of each of a user's conversations, in order, without messages."""
 
         def query(connection: sqlite3.Connection) -> dict[str, list[Waiting]]:
-            found: defaultdict[str, list[Waiting]] = defaultdict(list)
+            writes: defaultdict[str, list[Waiting]] = defaultdict(list)
             for row in connection.execute(
                 "SELECT conversation_id, number, call, kind, created_ms, conversation, image_bytes FROM writes"
                 " WHERE user = ? AND conversation_id != ? ORDER BY number",
                 (user, PROFILE),
             ):
-                found[row["conversation_id"]].append(waiting_of(row))
-            return dict(found)
+                writes[row["conversation_id"]].append(waiting_of(row))
+            return dict(writes)
 
         return await self._database.read(query)
 
     async def image(self, key: Key, image_id: str) -> Image | None:
-        """Return an image that waits, with its data; None: the cloud may have it.
+        """Return a pending image with its data; None: the cloud may have it.
 
         Raises:
-            ConversationNotFound: its conversation's deletion waits.
+            ConversationNotFound: its conversation's deletion is pending.
         """
 
         def query(connection: sqlite3.Connection) -> Image | None:
@@ -108,7 +109,7 @@ class Journal:
         return await self._database.read(query)
 
     async def next_batch(self, key: Key) -> list[Waiting]:
-        """Return what can be delivered next of a conversation in one call; nothing accepted together is parted."""
+        """Return the next writes of a conversation for one delivery; writes of one call stay together."""
 
         def query(connection: sqlite3.Connection) -> list[Waiting]:
             batch: list[Waiting] = []
@@ -125,41 +126,43 @@ class Journal:
         return await self._database.read(query)
 
     async def interrupt_abandoned(self) -> int:
-        """Append the end of each answer that a former process left as running; return how many those are."""
-        left = await self._database.read(abandoned)
-        for key, message, known in left:
+        """Append an interrupted revision of each answer that a former process left running; return their number."""
+        answers = await self._database.read(abandoned)
+        for key, message, conversation in answers:
             end = interrupted(message)
-            await self._append(key, [(end, encoded(end))], known, {})
-        return len(left)
+            await self._append(key, [(end, encoded(end))], conversation, {})
+        return len(answers)
 
     async def create(self, key: Key, conversation: Conversation, messages: Sequence[Message]) -> bool:
-        """Accept a creation; False: what waits says that the conversation is there already, and nothing was changed."""
+        """Accept a creation; False: a pending write shows that the conversation exists, and nothing was changed."""
         add = Addition(self.depth, next(self._calls), key)
         new = [(message, encoded(message)) for message in newest(messages)]
-        kept = encoded(conversation)
+        conversation_data = encoded(conversation)
 
         def change(connection: sqlite3.Connection) -> None:
             add.begin()
             if is_there(connection, key):
                 return
-            add.row(connection, Kind.CREATE, kept)
+            add.row(connection, Kind.CREATE, conversation_data)
             for message, content in new:
                 add.row(connection, Kind.CREATED, None, message, content)
-                remember(connection, key, message, content, kept)
+                remember(connection, key, message, content, conversation_data)
 
         await self._write(change, add)
         return add.adds
 
-    async def append(self, key: Key, messages: Sequence[Message], known: Conversation, seen: Mapping[str, int]) -> None:
-        """Accept messages of a conversation, of which ``known`` is known; ``seen`` are revisions that it has already.
+    async def append(
+        self, key: Key, messages: Sequence[Message], conversation: Conversation, seen: Mapping[str, int]
+    ) -> None:
+        """Accept messages of a conversation; ``seen`` maps ids of messages that it has already to their revisions.
 
         Raises:
-            ConversationNotFound: its deletion waits.
+            ConversationNotFound: its deletion is pending.
         """
-        await self._append(key, [(message, encoded(message)) for message in messages], encoded(known), seen)
+        await self._append(key, [(message, encoded(message)) for message in messages], encoded(conversation), seen)
 
     async def _append(
-        self, key: Key, new: Sequence[tuple[Message, bytes]], known: bytes, seen: Mapping[str, int]
+        self, key: Key, new: Sequence[tuple[Message, bytes]], conversation: bytes, seen: Mapping[str, int]
     ) -> None:
         add = Addition(self.depth, next(self._calls), key)
 
@@ -168,17 +171,17 @@ class Journal:
             if is_deleted(connection, key):
                 raise ConversationNotFound
             for message, content in new:
-                add.message(connection, message, content, known)
+                add.message(connection, message, content, conversation)
                 if message.revision > seen.get(message.id, -1):
-                    remember(connection, key, message, content, known)
+                    remember(connection, key, message, content, conversation)
 
         await self._write(change, add)
 
     async def update(self, key: Key, conversation: Conversation) -> None:
-        """Accept an update; it takes the place of one that waits.
+        """Accept an update; it replaces a pending one.
 
         Raises:
-            ConversationNotFound: the conversation's deletion waits.
+            ConversationNotFound: the conversation's deletion is pending.
         """
         add = Addition(self.depth, next(self._calls), key)
 
@@ -198,7 +201,7 @@ class Journal:
         await self._write(change, add)
 
     async def delete(self, key: Key) -> None:
-        """Accept a deletion; all that waits of the conversation is gone from the file."""
+        """Accept a deletion; the conversation's pending writes are erased from the file."""
         add = Addition(self.depth, next(self._calls), key)
 
         def change(connection: sqlite3.Connection) -> None:
@@ -212,7 +215,7 @@ class Journal:
         await self._write(change, add, erases=True)
 
     async def save_profile(self, user: str, profile: Profile) -> None:
-        """Accept a profile; it takes the place of one that waits, unless that has the same or a higher revision."""
+        """Accept a profile; it replaces a pending one, unless that has the same or a higher revision."""
         key = user, PROFILE
         add = Addition(self.depth, next(self._calls), key)
 
@@ -226,7 +229,7 @@ class Journal:
         await self._write(change, add)
 
     async def delete_profile(self, user: str) -> None:
-        """Accept that a profile is to go; what waits of it is gone from the file."""
+        """Accept the deletion of a profile; its pending writes are erased from the file."""
         key = user, PROFILE
         add = Addition(self.depth, next(self._calls), key)
 
@@ -237,10 +240,10 @@ class Journal:
 
         await self._write(change, add, erases=True)
 
-    async def settle(self, key: Key, numbers: Sequence[int], *, gone: bool, erases: bool) -> None:
-        """Take rows away: they were delivered, or never will be, since the conversation is ``gone``.
+    async def settle(self, key: Key, numbers: Sequence[int], *, deleted: bool, erases: bool) -> None:
+        """Delete rows that were delivered, or that never will be because the conversation is ``deleted`` in the cloud.
 
-        ``erases`` leaves none of their text in the file.
+        ``erases`` also overwrites their text in the file.
         """
         add = Addition(self.depth, 0, key)
 
@@ -248,13 +251,13 @@ class Journal:
             add.begin()
             add.take_away(connection, numbers)
             drop_images(connection, key)
-            if gone:
+            if deleted:
                 forget(connection, key)
 
-        await self._write(change, add, erases=erases or gone)
+        await self._write(change, add, erases=erases or deleted)
 
     async def aclose(self) -> None:
-        """Finish what was accepted and close the file; a second time does nothing."""
+        """Finish the accepted writes and close the file; idempotent."""
         await self._database.aclose()
 
     async def _write(
@@ -265,10 +268,10 @@ class Journal:
 
 
 def _depth(connection: sqlite3.Connection) -> Depth:
-    """Return how much waits in the file."""
+    """Return the depth of the queue in the file."""
     depth = Depth({})
     now, clock = time.monotonic(), now_ms()
     for number, accepted_ms, size in connection.execute(f"SELECT number, accepted_ms, {_SIZE} AS size FROM writes"):  # noqa: S608  # a constant
-        # The day's clock may have been set back since: nothing is younger than now.
+        # The wall clock may have been set back since: an age is never negative.
         depth.add(number, Row(size, now - max(0, clock - accepted_ms) / 1000))
     return depth

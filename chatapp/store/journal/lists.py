@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from chatapp.domain.errors import StoreUnavailable
 from chatapp.store import Consistency, Page
-from chatapp.store.journal.overlay import base_of, conversation_over, known_of
+from chatapp.store.journal.overlay import fetched_conversation, merged_conversation, recorded_conversation
 from chatapp.store.journal.recent import Listed
 from chatapp.store.values import BEGINNING, MAX_PAGE, MAX_PINNED, cursor_after, position, sort_key
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
     from chatapp.domain.conversation import Conversation
     from chatapp.store import ConversationStore
-    from chatapp.store.journal.asking import Asking
+    from chatapp.store.journal.cloud_reads import CloudReads
     from chatapp.store.journal.journal import Journal
     from chatapp.store.journal.overlay import Waiting
     from chatapp.store.journal.recent import Recent
 
 
 class Lists:
-    """The lists of a `chatapp.store.journal.store.JournaledStore`, which says what they show."""
+    """The lists of a `chatapp.store.journal.store.JournaledStore`, which documents their guarantees."""
 
-    def __init__(self, journal: Journal, cloud: ConversationStore, recent: Recent, asking: Asking) -> None:
+    def __init__(self, journal: Journal, cloud: ConversationStore, recent: Recent, cloud_reads: CloudReads) -> None:
         self._journal = journal
         self._cloud = cloud
         self._recent = recent
-        self._asking = asking
+        self._cloud_reads = cloud_reads
 
     async def conversations(
         self, user: str, limit: int, cursor: str | None, *, consistency: Consistency
@@ -37,63 +37,67 @@ class Lists:
         """List the user's conversations, the last updated first, 1 to `MAX_PAGE` at a time."""
         limit = min(max(limit, 1), MAX_PAGE)
         first = position(cursor) == BEGINNING
-        if consistency is Consistency.CACHED and first and (known := self._known(user, limit)):
-            return known
-        reading = self._asking.begin(user)
+        if consistency is Consistency.CACHED and first and (cached := self._cached_page(user, limit)):
+            return cached
+        reading = self._cloud_reads.begin(user)
         waiting = await self._journal.waiting_of(user)
         listed = self._recent.listed(user) if first else None
 
-        async def page() -> Page[Conversation]:
+        async def read() -> Page[Conversation]:
             if waiting:
-                found = await self._merged(user, limit, cursor, waiting)
+                page = await self._merged(user, limit, cursor, waiting)
             else:
-                found = await self._cloud.conversations(user, limit=limit, cursor=cursor)
+                page = await self._cloud.conversations(user, limit=limit, cursor=cursor)
             if first and reading.is_current:
-                self._recent.keep_list(user, found, limit)
-            return found
+                self._recent.keep_list(user, page, limit)
+            return page
 
+        has_fallback = listed is not None or (bool(waiting) and self._cloud_reads.is_open)
         try:
-            return await self._asking.ask(page(), hurry=listed is not None or (bool(waiting) and self._asking.in_vain))
+            return await self._cloud_reads.run(read(), has_fallback=has_fallback)
         except StoreUnavailable:
             listed = listed or Listed({}, None, limit)
-            bases = {name: listed.conversations.get(name) or known_of(waiting[name]) for name in waiting}
-            shown = {one.id: one for one in _visible(bases, waiting) if listed.reaches(one)}
-            others = {name: one for name, one in listed.conversations.items() if name not in waiting}
-            found = Listed(others | shown, listed.cursor, limit).page(limit)
-            if not first or not found.items:
+            bases = {id_: listed.conversations.get(id_) or recorded_conversation(waiting[id_]) for id_ in waiting}
+            merged = {one.id: one for one in _visible(bases, waiting) if listed.reaches(one)}
+            unaffected = {id_: one for id_, one in listed.conversations.items() if id_ not in waiting}
+            fallback = Listed(unaffected | merged, listed.cursor, limit).page(limit)
+            if not first or not fallback.items:
                 raise
-            return found
+            return fallback
 
     async def pinned(self, user: str, *, consistency: Consistency) -> list[Conversation]:
         """Return the user's pinned conversations, the last updated first."""
-        known = self._recent.pinned(user)
-        if consistency is Consistency.CACHED and known is not None:
-            return known[:MAX_PINNED]
-        reading = self._asking.begin(user)
+        cached = self._recent.pinned(user)
+        if consistency is Consistency.CACHED and cached is not None:
+            return cached[:MAX_PINNED]
+        reading = self._cloud_reads.begin(user)
         waiting = await self._journal.waiting_of(user)
 
-        async def ask() -> list[Conversation]:
+        async def read() -> list[Conversation]:
             pinned = {one.id: one for one in await self._cloud.pinned(user)}
-            unseen = [name for name in waiting if name not in pinned]
-            found = await asyncio.gather(*(base_of(self._cloud, (user, one)) for one in unseen))
-            bases = {name: pinned.get(name) for name in waiting} | dict(zip(unseen, found, strict=True))
-            others = [one for name, one in pinned.items() if name not in waiting]
-            shown = _pinned([*others, *_visible(bases, waiting)])
+            bases = {id_: pinned.get(id_) for id_ in waiting}
+            bases |= await self._fetched(user, [id_ for id_ in waiting if id_ not in pinned])
+            unaffected = [one for id_, one in pinned.items() if id_ not in waiting]
+            merged = _pinned([*unaffected, *_visible(bases, waiting)])
             if reading.is_current:
-                self._recent.keep_pinned(user, shown)
-            return shown
+                self._recent.keep_pinned(user, merged)
+            return merged
 
+        has_fallback = cached is not None or (bool(waiting) and self._cloud_reads.is_open)
         try:
-            return await self._asking.ask(ask(), hurry=known is not None or (bool(waiting) and self._asking.in_vain))
+            return await self._cloud_reads.run(read(), has_fallback=has_fallback)
         except StoreUnavailable:
-            if known is None and not waiting:
+            if cached is None and not waiting:
                 raise
-            bases = {name: self._recent.conversation((user, name)) or known_of(waiting[name]) for name in waiting}
-            others = [one for one in known or () if one.id not in waiting]
-            return _pinned([*others, *_visible(bases, waiting)])
+            bases = {
+                id_: self._recent.conversation((user, id_)) or recorded_conversation(writes)
+                for id_, writes in waiting.items()
+            }
+            unaffected = [one for one in cached or () if one.id not in waiting]
+            return _pinned([*unaffected, *_visible(bases, waiting)])
 
-    def _known(self, user: str, limit: int) -> Page[Conversation] | None:
-        """Return the first page from what was last seen, if that was as much and something of it is left."""
+    def _cached_page(self, user: str, limit: int) -> Page[Conversation] | None:
+        """Return the first page from the cache, if it was read with at least this limit and is not empty."""
         listed = self._recent.listed(user)
         if listed is None or (listed.cursor and listed.limit < limit):
             return None
@@ -103,31 +107,34 @@ class Lists:
     async def _merged(
         self, user: str, limit: int, cursor: str | None, waiting: dict[str, list[Waiting]]
     ) -> Page[Conversation]:
-        """Return a page of the cloud's conversations with what waits laid over them.
+        """Return a page of the cloud's conversations, merged with the waiting writes.
 
-        A write only ever moves a conversation forward in the list. So those of which something waits are left out of
-        what the cloud lists, and come in where they belong.
+        A write only ever moves a conversation forward in the list. So conversations with waiting writes are removed
+        from the cloud's pages and inserted at their new position.
         """
         bases: dict[str, Conversation | None] = {}
-        others: list[Conversation] = []
+        unaffected: list[Conversation] = []
         after: str | None = cursor
         at_once = min(limit + len(waiting) + 1, MAX_PAGE)
         while True:
             page = await self._cloud.conversations(user, limit=at_once, cursor=after)
             bases |= {one.id: one for one in page.items if one.id in waiting}
-            others += [one for one in page.items if one.id not in waiting]
+            unaffected += [one for one in page.items if one.id not in waiting]
             after = page.cursor
-            if after is None or len(others) > limit:
+            if after is None or len(unaffected) > limit:
                 break
-        unseen = [conversation_id for conversation_id in waiting if conversation_id not in bases]
+        unseen = [id_ for id_ in waiting if id_ not in bases]
         if after is None and position(cursor) == BEGINNING:
-            bases |= dict.fromkeys(unseen)  # all was seen
+            bases |= dict.fromkeys(unseen)  # the whole list was read: the cloud has none of these
         else:
-            found = await asyncio.gather(*(base_of(self._cloud, (user, one)) for one in unseen))
-            bases |= dict(zip(unseen, found, strict=True))
-        shown = [one for one in _visible(bases, waiting) if sort_key(one) < position(cursor)]
-        ordered = sorted([*others, *shown], key=sort_key, reverse=True)
+            bases |= await self._fetched(user, unseen)
+        merged = [one for one in _visible(bases, waiting) if sort_key(one) < position(cursor)]
+        ordered = sorted([*unaffected, *merged], key=sort_key, reverse=True)
         return Page(ordered[:limit], cursor_after(ordered[limit - 1]) if len(ordered) > limit else None)
+
+    async def _fetched(self, user: str, ids: list[str]) -> dict[str, Conversation | None]:
+        fetched = await asyncio.gather(*(fetched_conversation(self._cloud, (user, id_)) for id_ in ids))
+        return dict(zip(ids, fetched, strict=True))
 
 
 def _pinned(conversations: Iterable[Conversation]) -> list[Conversation]:
@@ -136,5 +143,5 @@ def _pinned(conversations: Iterable[Conversation]) -> list[Conversation]:
 
 
 def _visible(bases: dict[str, Conversation | None], waiting: dict[str, list[Waiting]]) -> list[Conversation]:
-    found = (conversation_over(bases[name], writes) for name, writes in waiting.items())
-    return [conversation for conversation in found if conversation]
+    merged = (merged_conversation(bases[id_], writes) for id_, writes in waiting.items())
+    return [conversation for conversation in merged if conversation]

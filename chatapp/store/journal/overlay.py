@@ -1,4 +1,4 @@
-"""The waiting writes, and how they merge with the cloud's data."""
+"""Pending writes, and how they merge with the cloud's data."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ if TYPE_CHECKING:
 
 
 class Kind(StrEnum):
-    """What is to be done in the cloud."""
+    """The operation to perform in the cloud."""
 
     DELETE = "delete"
     CREATE = "create"
     CREATED = "created"  # a first message of a conversation, which goes with its CREATE
     UPDATE = "update"
     APPEND = "append"
-    PROFILE = "profile"  # these two are of a user, not of a conversation
+    PROFILE = "profile"  # this and the next are of a user, not of a conversation
     NO_PROFILE = "no profile"
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """One write that waits.
+    """One pending write.
 
     Attributes:
-        conversation: what CREATE and UPDATE write; with the first APPEND of a call, what was known when it came.
-        message: what CREATED and APPEND write; None where only the list is looked at.
+        conversation: what CREATE and UPDATE write; with a call's first APPEND, the conversation as known then.
+        message: what CREATED and APPEND write; None in lists, which need no messages.
         profile: what PROFILE writes.
         created_ms: the message's.
         size: bytes in the journal.
@@ -60,10 +60,10 @@ class Waiting:
     size: int
 
 
-def conversation_over(base: Conversation | None, waiting: Iterable[Waiting]) -> Conversation | None:
-    """Return the conversation as it will be, from what the cloud holds; None: there is none.
+def merged_conversation(base: Conversation | None, waiting: Iterable[Waiting]) -> Conversation | None:
+    """Return the cloud's conversation after the pending writes; None: there is none.
 
-    What was delivered a moment ago may be in both: a write laid over its own result changes nothing.
+    A write that was delivered a moment ago may be in both; applying it twice changes nothing (idempotent).
     """
     for write in waiting:
         if write.kind is Kind.DELETE:
@@ -78,46 +78,46 @@ def conversation_over(base: Conversation | None, waiting: Iterable[Waiting]) -> 
 
 
 def changed(before: Conversation, after: Conversation) -> Conversation:
-    """Return what an update leaves of a conversation."""
+    """Return a conversation after an update: ``created_ms`` stays, and ``updated_ms`` never goes back."""
     updated_ms = max(before.updated_ms, after.updated_ms)
     return replace(after, created_ms=before.created_ms, updated_ms=updated_ms)
 
 
-def messages_over(base: Sequence[Message] | None, waiting: Iterable[Waiting]) -> list[Message] | None:
-    """Return the messages as they will be, in order, from what the cloud holds; None: there is no conversation."""
-    found = None if base is None else {message.id: message for message in base}
+def merged_messages(base: Sequence[Message] | None, waiting: Iterable[Waiting]) -> list[Message] | None:
+    """Return the cloud's messages after the pending writes, in order; None: there is no conversation."""
+    messages = None if base is None else {message.id: message for message in base}
     created = False
     for write in waiting:
         if write.kind is Kind.DELETE:
-            found = None
-        elif write.kind is Kind.CREATE and found is None:
-            found, created = {}, True
-        elif found is not None and write.message and (write.kind is Kind.APPEND or created):
-            known = found.get(write.message.id)
-            if known is None or write.message.revision > known.revision:
-                found[write.message.id] = write.message
-    return None if found is None else in_order(found.values())
+            messages = None
+        elif write.kind is Kind.CREATE and messages is None:
+            messages, created = {}, True
+        elif messages is not None and write.message and (write.kind is Kind.APPEND or created):
+            stored = messages.get(write.message.id)
+            if stored is None or write.message.revision > stored.revision:
+                messages[write.message.id] = write.message
+    return None if messages is None else in_order(messages.values())
 
 
-async def base_of(cloud: ConversationStore, key: Key) -> Conversation | None:
-    """Return what the cloud holds of a conversation; None: there is none."""
+async def fetched_conversation(cloud: ConversationStore, key: Key) -> Conversation | None:
+    """Return the cloud's conversation, None if there is none."""
     try:
         return await cloud.conversation(*key)
     except ConversationNotFound:
         return None
 
 
-def known_of(waiting: Iterable[Waiting]) -> Conversation | None:
-    """Return what is known here of a conversation that the cloud has and cannot show."""
+def recorded_conversation(waiting: Iterable[Waiting]) -> Conversation | None:
+    """Return the conversation as the first pending append or update recorded it, for when the cloud is unavailable."""
     kinds = (Kind.APPEND, Kind.UPDATE)
     return next((write.conversation for write in waiting if write.conversation and write.kind in kinds), None)
 
 
 def encoded(value: Conversation | Message | Profile) -> bytes:
-    """Return what the journal keeps of a conversation, a profile, or a message, without the bytes of its images.
+    """Return the JSON that the journal stores for a value; images of messages without their data.
 
     Raises:
-        TypeError: it holds something else than text and numbers.
+        TypeError: it contains something other than text and numbers.
         UnicodeEncodeError: an id is not valid Unicode.
     """
     match value:
@@ -130,23 +130,23 @@ def encoded(value: Conversation | Message | Profile) -> bytes:
     return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def decoded_conversation(kept: bytes) -> Conversation:
-    """Return the conversation that `encoded` kept."""
-    return conversation_of(json.loads(kept))
+def decoded_conversation(data: bytes) -> Conversation:
+    """Return the conversation that `encoded` wrote."""
+    return conversation_of(json.loads(data))
 
 
-def decoded_message(kept: bytes) -> Message:
-    """Return the message that `encoded` kept."""
-    return message_of(json.loads(kept))
+def decoded_message(data: bytes) -> Message:
+    """Return the message that `encoded` wrote."""
+    return message_of(json.loads(data))
 
 
-def decoded_profile(kept: bytes) -> Profile:
-    """Return the profile that `encoded` kept."""
-    return profile_of(json.loads(kept))
+def decoded_profile(data: bytes) -> Profile:
+    """Return the profile that `encoded` wrote."""
+    return profile_of(json.loads(data))
 
 
-def profile_over(base: Profile, waiting: Iterable[Waiting]) -> Profile:
-    """Return the profile as it will be, from what the cloud holds."""
+def merged_profile(base: Profile, waiting: Iterable[Waiting]) -> Profile:
+    """Return the cloud's profile after the pending writes."""
     for write in waiting:
         if write.kind is Kind.NO_PROFILE:
             base = Profile()

@@ -21,12 +21,12 @@ _OBJECT_BYTES = 600  # of a message or conversation without its texts, about
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """The beginning of a user's list: all of it down to a place, and nothing from beyond.
+    """The first part of a user's list, complete up to ``cursor``.
 
     Attributes:
         conversations: by id, in any order.
-        cursor: of what follows; None: nothing does. A conversation only ever moves forward, so the place stays right.
-        limit: how many were asked for.
+        cursor: of the next page; None: there is none. Conversations only move forward, so it stays valid.
+        limit: of the read that filled it.
     """
 
     conversations: dict[str, Conversation]
@@ -34,7 +34,7 @@ class Listed:
     limit: int
 
     def reaches(self, conversation: Conversation) -> bool:
-        """Return whether a conversation belongs into this part of the list."""
+        """Return whether a conversation belongs to this part of the list."""
         return self.cursor is None or sort_key(conversation) >= position(self.cursor)
 
     def page(self, limit: int) -> Page[Conversation]:
@@ -64,15 +64,15 @@ class Recent:
         self._messages: dict[Key, list[Message]] = {}
 
     def listed(self, user: str) -> Listed | None:
-        """Return the beginning of the user's list."""
+        """Return the first part of the user's list."""
         self._use("list", user)
         return self._lists.get(user)
 
     def pinned(self, user: str) -> list[Conversation] | None:
         """Return the user's pinned conversations, the last updated first."""
         self._use("pinned", user)
-        found = self._pinned.get(user)
-        return None if found is None else sorted(found.values(), key=sort_key, reverse=True)
+        pinned = self._pinned.get(user)
+        return None if pinned is None else sorted(pinned.values(), key=sort_key, reverse=True)
 
     def profile(self, user: str) -> Profile | None:
         """Return the user's cached profile."""
@@ -82,8 +82,8 @@ class Recent:
     def conversation(self, key: Key) -> Conversation | None:
         """Return the cached conversation."""
         self._use("conversation", *key)
-        if known := self._conversations.get(key):
-            return known
+        if conversation := self._conversations.get(key):
+            return conversation
         listed = self.listed(key[0])
         among_listed = listed.conversations.get(key[1]) if listed else None
         return among_listed or self._pinned.get(key[0], {}).get(key[1])
@@ -99,7 +99,7 @@ class Recent:
 
     def keep_pinned(self, user: str, pinned: Iterable[Conversation]) -> None:
         """Cache the user's pinned conversations."""
-        self._pinned[user] = {one.id: one for one in pinned}
+        self._pinned[user] = {conversation.id: conversation for conversation in pinned}
         self._keep(("pinned", user), _OBJECT_BYTES + sum(map(_size, self._pinned[user].values())))
 
     def keep_profile(self, user: str, profile: Profile) -> None:
@@ -113,9 +113,9 @@ class Recent:
         self._conversations[key] = conversation
         self._keep(("conversation", *key), _size(conversation))
         if (pinned := self._pinned.get(key[0])) is not None:
-            others = [one for one in pinned.values() if one.id != conversation.id]
+            unchanged = [item for item in pinned.values() if item.id != conversation.id]
             shown = conversation.pinned and not conversation.deleted_ms
-            self.keep_pinned(key[0], [*others, conversation] if shown else others)
+            self.keep_pinned(key[0], [*unchanged, conversation] if shown else unchanged)
         if (listed := self._lists.get(key[0])) and listed.reaches(conversation):
             self._keep_listed(
                 key[0], replace(listed, conversations=listed.conversations | {conversation.id: conversation})
@@ -127,17 +127,17 @@ class Recent:
         self._keep(("messages", *key), sum(_OBJECT_BYTES + 2 * len(message.content) for message in messages))
 
     def keep_message(self, key: Key, message: Message) -> None:
-        """Keep a message as it was just seen, among those of its conversation if they are kept."""
+        """Cache a message if the messages of its conversation are cached."""
         if (before := self._messages.get(key)) is not None:
-            others = (one for one in before if one.id != message.id)
-            self.keep_messages(key, in_order([message, *others]))
+            unchanged = (item for item in before if item.id != message.id)
+            self.keep_messages(key, in_order([message, *unchanged]))
 
-    def appended(self, key: Key, messages: Iterable[Message], known: Conversation) -> None:
-        """Add what was appended to a conversation, of which at least ``known`` is known."""
+    def appended(self, key: Key, messages: Iterable[Message], conversation: Conversation) -> None:
+        """Cache messages that were appended; ``conversation`` is used if none is cached."""
         messages = list(messages)
-        known = self.conversation(key) or known
+        conversation = self.conversation(key) or conversation
         newest_ms = max((message.created_ms for message in messages), default=0)
-        self.keep_conversation(key, replace(known, updated_ms=max(known.updated_ms, newest_ms)))
+        self.keep_conversation(key, replace(conversation, updated_ms=max(conversation.updated_ms, newest_ms)))
         if (before := self._messages.get(key)) is not None:
             self.keep_messages(key, in_order(newest([*before, *messages])))
 
@@ -148,10 +148,10 @@ class Recent:
         user, conversation_id = key
         # A reader may hold the list or the mapping: both are replaced, never changed in place.
         if (listed := self._lists.get(user)) and conversation_id in listed.conversations:
-            others = {id_: one for id_, one in listed.conversations.items() if id_ != conversation_id}
-            self._keep_listed(user, replace(listed, conversations=others))
+            remaining = {id_: item for id_, item in listed.conversations.items() if id_ != conversation_id}
+            self._keep_listed(user, replace(listed, conversations=remaining))
         if conversation_id in self._pinned.get(user, {}):
-            self.keep_pinned(user, [one for id_, one in self._pinned[user].items() if id_ != conversation_id])
+            self.keep_pinned(user, [item for id_, item in self._pinned[user].items() if id_ != conversation_id])
 
     def forget_profile(self, user: str) -> None:
         """Drop the user's cached profile."""

@@ -1,4 +1,4 @@
-"""Rows of the journal: what an accepted call adds and removes, and how much waits."""
+"""Rows of the journal: what an accepted call adds and removes, and the depth of the queue."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from chatapp.domain.conversation import Message
 
 Key = tuple[str, str]  # user, conversation id
-PROFILE = "~profile"  # stands where a conversation's id does; no conversation can have it
+PROFILE = "~profile"  # in place of a conversation id; no conversation can have it
 
 
 class Row(NamedTuple):
-    """A write as it counts: its size in bytes, and since when it waits, by the monotonic clock."""
+    """The size of a write in bytes, and when it was accepted, by the monotonic clock."""
 
     size: int
     since: float
@@ -29,7 +29,7 @@ class Row(NamedTuple):
 
 @dataclass(slots=True)
 class Depth:
-    """How much waits.
+    """The depth of the queue.
 
     Attributes:
         rows: by number.
@@ -45,14 +45,14 @@ class Depth:
         self.size += row.size
 
     def remove(self, numbers: Sequence[int]) -> None:
-        """Count rows no more; those that were not counted are fine."""
+        """Stop counting rows; unknown numbers are ignored."""
         for number in numbers:
             row = self.rows.pop(number, None)
             self.size -= row.size if row else 0
 
     @property
     def age(self) -> float:
-        """Seconds since the oldest was accepted; 0 when nothing waits. The clock of the day does not matter."""
+        """Seconds since the oldest write was accepted, by the monotonic clock; 0 if none is pending."""
         return time.monotonic() - min(row.since for row in self.rows.values()) if self.rows else 0.0
 
 
@@ -67,7 +67,7 @@ class Addition:
         self.begin()
 
     def begin(self) -> None:
-        """Forget an attempt that was undone: the writer may make a change a second time."""
+        """Discard a rolled-back attempt: the writer may retry a change."""
         self._added: dict[int, Row] = {}
         self._removed: list[int] = []
 
@@ -91,12 +91,12 @@ class Addition:
         ).lastrowid
         self._added[number or 0] = Row(len(conversation or b"") + len(content or b"") + image_bytes, since_s)
 
-    def message(self, connection: sqlite3.Connection, message: Message, content: bytes, known: bytes) -> None:
-        """Add a message to append, unless what waits says as much, and take away what it makes superfluous.
+    def message(self, connection: sqlite3.Connection, message: Message, content: bytes, conversation: bytes) -> None:
+        """Add an append, unless a pending append supersedes it, and delete the rows that it supersedes.
 
-        An append also says when the conversation was last written to; so an older revision stays in the rare case that
-        it has the later ``created_ms``. A creation does not say it, and counts for nothing if the cloud has the
-        conversation already: so what only a creation holds is taken away, but never makes an append superfluous.
+        An append also sets the conversation's ``updated_ms``; so an older revision stays in the rare case that it has
+        the later ``created_ms``. A creation does not set it, and has no effect if the cloud has the conversation
+        already: so a message of a creation can be superseded, but never supersedes an append.
         """
         newer, older = [], []
         for row in connection.execute(
@@ -112,11 +112,11 @@ class Addition:
         if newer:
             return
         since = self._accepted
-        for row in older:  # what it replaces has been waiting for longer
+        for row in older:  # it inherits the age of the rows that it replaces
             counted = self._added.get(row["number"]) or self._depth.rows.get(row["number"])
             since = min(since[0], row["accepted_ms"]), min(since[1], counted.since if counted else since[1])
         self.take_away(connection, [row["number"] for row in older])
-        self.row(connection, Kind.APPEND, None if self._added else known, message, content, since)
+        self.row(connection, Kind.APPEND, None if self._added else conversation, message, content, since)
 
     def take_away(self, connection: sqlite3.Connection, numbers: Sequence[int]) -> None:
         """Delete rows."""
@@ -131,33 +131,33 @@ class Addition:
         return bool(self._added)
 
     def count(self) -> None:
-        """Count the change."""
+        """Apply the change to the depth."""
         self._depth.remove(self._removed)
         for number, row in self._added.items():
             self._depth.add(number, row)
 
 
 def is_deleted(connection: sqlite3.Connection, key: Key) -> bool:
-    """Return whether a conversation's deletion waits, and no creation after it."""
+    """Return whether a conversation's deletion is pending, with no creation after it."""
     query = "SELECT kind FROM writes WHERE user = ? AND conversation_id = ? AND message_id IS NULL"
     kinds = {kind for (kind,) in connection.execute(query, key)}
     return Kind.DELETE in kinds and Kind.CREATE not in kinds
 
 
 def deletion_waits(connection: sqlite3.Connection, key: Key) -> bool:
-    """Return whether a conversation's deletion waits, whatever comes after it."""
+    """Return whether a conversation's deletion is pending, even with a creation after it."""
     query = "SELECT 1 FROM writes WHERE user = ? AND conversation_id = ? AND kind = ? LIMIT 1"
     return connection.execute(query, (*key, Kind.DELETE)).fetchone() is not None
 
 
 def is_there(connection: sqlite3.Connection, key: Key) -> bool:
-    """Return whether what waits says that there is such a conversation."""
+    """Return whether a conversation has a pending write other than its deletion."""
     query = "SELECT 1 FROM writes WHERE user = ? AND conversation_id = ? AND kind != ? LIMIT 1"
     return connection.execute(query, (*key, Kind.DELETE)).fetchone() is not None
 
 
 def rows_of(connection: sqlite3.Connection, key: Key) -> Iterator[Waiting]:
-    """Return what waits of a conversation, in order, each row read when it is asked for."""
+    """Yield the pending writes of a conversation in order; rows are read lazily."""
     for row in connection.execute(
         "SELECT number, call, kind, created_ms, conversation, image_bytes, message FROM writes"
         " WHERE user = ? AND conversation_id = ? ORDER BY number",
@@ -167,7 +167,7 @@ def rows_of(connection: sqlite3.Connection, key: Key) -> Iterator[Waiting]:
 
 
 def waiting_of(row: sqlite3.Row, message: bytes | None = None) -> Waiting:
-    """Return the write that a row holds, with its message or without."""
+    """Return the write of a row, with or without its message."""
     kind, conversation = Kind(row["kind"]), row["conversation"]
     return Waiting(
         number=row["number"],

@@ -21,22 +21,22 @@ class Abandoned(NamedTuple):
     """An answer that a former process left as running.
 
     Attributes:
-        known: what was known of its conversation, as the journal keeps it.
+        conversation: its conversation, as the journal stores it.
     """
 
     key: Key
     message: Message
-    known: bytes
+    conversation: bytes
 
 
-def remember(connection: sqlite3.Connection, key: Key, message: Message, content: bytes, known: bytes) -> None:
+def remember(connection: sqlite3.Connection, key: Key, message: Message, content: bytes, conversation: bytes) -> None:
     """Record the newest revision of a running answer; delete the record of one that has ended."""
     if message.status is MessageStatus.STREAMING:
         connection.execute(
             "INSERT INTO running (user, conversation_id, message_id, revision, conversation, message)"
             " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET revision = excluded.revision,"
             " message = excluded.message WHERE excluded.revision > revision",
-            (*key, message.id, message.revision, known, content),
+            (*key, message.id, message.revision, conversation, content),
         )
     else:
         query = "DELETE FROM running WHERE user = ? AND conversation_id = ? AND message_id = ? AND revision < ?"
@@ -44,12 +44,12 @@ def remember(connection: sqlite3.Connection, key: Key, message: Message, content
 
 
 def forget(connection: sqlite3.Connection, key: Key) -> None:
-    """Forget all answers of a conversation."""
+    """Delete the records of a conversation's answers."""
     connection.execute("DELETE FROM running WHERE user = ? AND conversation_id = ?", key)
 
 
 def abandoned(connection: sqlite3.Connection) -> list[Abandoned]:
-    """Return all answers that are remembered."""
+    """Return all recorded answers."""
     rows = connection.execute("SELECT user, conversation_id, message, conversation FROM running")
     return [
         Abandoned((row["user"], row["conversation_id"]), decoded_message(row["message"]), row["conversation"])

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-# FULL syncs the write-ahead log at every commit: what is acknowledged survives a power cut, with NORMAL only the end of
+# FULL syncs the write-ahead log at every commit: acknowledged writes survive a power cut, with NORMAL only the end of
 # the process. Measured (benchmarks/store.py, 2 shared cores): 0.46 to 0.48 times the turns/s of NORMAL for one
 # conversation, an append taking 0.5 ms instead of 0.2 ms (p50); 0.78 to 0.89 with 32 at once, which share their syncs.
 SYNCHRONOUS = "FULL"
@@ -118,9 +118,9 @@ HISTORY = Schema(
     application_id=0x48434854,  # "HCHT"
     migrations=(_CONVERSATIONS, _RUNNING, _PERSONAL, _REVOCATIONS),
     functions={"fold": fold},
-    foreign="The file at {path} belongs to another program, so it was left alone."
+    foreign="The file at {path} belongs to another program, so it was not changed."
     " Choose another place for the chat history.",
-    newer="The chat history at {path} was made by a newer version of this chat, so it was left alone."
+    newer="The chat history at {path} was made by a newer version of this chat, so it was not changed."
     " Install that version, or choose another place for the history.",
 )
 
@@ -201,9 +201,9 @@ def _bring_up_to_date(connection: sqlite3.Connection, path: Path, schema: Schema
     )
     if application_id != schema.application_id and connection.execute("SELECT 1 FROM sqlite_master").fetchone():
         raise StoreUnavailable(schema.foreign.format(path=path))
-    known = len(schema.migrations)
-    if version > known:
-        raise StoreUnavailable(schema.newer.format(path=path), detail=f"schema {version}, this version knows {known}")
+    latest = len(schema.migrations)
+    if version > latest:
+        raise StoreUnavailable(schema.newer.format(path=path), detail=f"schema {version}, this version knows {latest}")
     for setting in (
         "journal_mode = WAL",
         f"synchronous = {SYNCHRONOUS}",
@@ -219,7 +219,7 @@ def _bring_up_to_date(connection: sqlite3.Connection, path: Path, schema: Schema
         )
     connection.execute("PRAGMA foreign_keys = ON")  # after the migrations: one that rebuilds a table needs it off
     # Detects a read-only file now, not at the first message; BEGIN IMMEDIATE alone would not.
-    connection.executescript(f"BEGIN IMMEDIATE; PRAGMA user_version = {known}; ROLLBACK")
+    connection.executescript(f"BEGIN IMMEDIATE; PRAGMA user_version = {latest}; ROLLBACK")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # a killed chat may have left deleted text in the log
 
 

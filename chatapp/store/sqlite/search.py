@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def search(
     connection: sqlite3.Connection, user: str, text: str, limit: int, cursor: str | None, oldest_ms: int
 ) -> Page[Hit]:
-    """Return a page of `chatapp.store.ConversationStore.search`, without what is from before ``oldest_ms``."""
+    """Return a page of `chatapp.store.ConversationStore.search`, without data from before ``oldest_ms``."""
     words = words_of(text)
     if not words:
         return Page([], None)
@@ -28,15 +28,15 @@ def search(
     updated_ms, last_id = position(cursor)
     in_message = " AND ".join(f"instr(folded, :word{number})" for number in range(len(words)))
     in_title = " AND ".join(f"instr(fold(title), :word{number})" for number in range(len(words)))
-    given = {f"word{number}": word for number, word in enumerate(words)}
+    parameters = {f"word{number}": word for number, word in enumerate(words)}
     rows = connection.execute(
-        f"SELECT {CONVERSATION}, found FROM (SELECT *,"  # noqa: S608  # constants; the words are given apart
+        f"SELECT {CONVERSATION}, message_id FROM (SELECT *,"  # noqa: S608  # constants; the words are parameters
         " (SELECT messages.id FROM messages WHERE conversation_id = conversations.id AND messages.created_ms >= :oldest"
-        f" AND {in_message} ORDER BY messages.created_ms DESC, messages.id DESC LIMIT 1) AS found"
+        f" AND {in_message} ORDER BY messages.created_ms DESC, messages.id DESC LIMIT 1) AS message_id"
         " FROM conversations WHERE user = :user AND updated_ms >= :oldest AND deleted_ms = 0"
         " AND (updated_ms, id) < (:updated, :last))"
-        f" WHERE found IS NOT NULL OR ({in_title}) ORDER BY updated_ms DESC, id DESC LIMIT :limit",
-        given | {"user": user, "oldest": oldest_ms, "updated": updated_ms, "last": last_id, "limit": limit + 1},
+        f" WHERE message_id IS NOT NULL OR ({in_title}) ORDER BY updated_ms DESC, id DESC LIMIT :limit",
+        parameters | {"user": user, "oldest": oldest_ms, "updated": updated_ms, "last": last_id, "limit": limit + 1},
     ).fetchall()
     hits = [_hit(connection, row, words) for row in rows[:limit]]
     return Page(hits, cursor_after(hits[-1].conversation) if len(rows) > limit else None)
@@ -44,8 +44,8 @@ def search(
 
 def _hit(connection: sqlite3.Connection, row: sqlite3.Row, words: list[str]) -> Hit:
     conversation = conversation_of(row)
-    if row["found"] is None:
+    if row["message_id"] is None:
         return Hit(conversation, "", *snippet(conversation.title, words))
     query = "SELECT content FROM messages WHERE conversation_id = ? AND id = ?"
-    (content,) = connection.execute(query, (conversation.id, row["found"])).fetchone()
-    return Hit(conversation, row["found"], *snippet(content, words))
+    (content,) = connection.execute(query, (conversation.id, row["message_id"])).fetchone()
+    return Hit(conversation, row["message_id"], *snippet(content, words))

@@ -111,8 +111,8 @@ class SQLiteStore:
             )
             return [conversation_of(row) for row in rows]
 
-        found = await self._database.read(query)
-        return Page(found[:limit], cursor_after(found[limit - 1]) if len(found) > limit else None)
+        listed = await self._database.read(query)
+        return Page(listed[:limit], cursor_after(listed[limit - 1]) if len(listed) > limit else None)
 
     async def conversation(
         self, user: str, conversation_id: str, *, consistency: Consistency = Consistency.LATEST

@@ -94,8 +94,8 @@ class MemoryStore:
         del consistency
         limit = min(max(limit, 1), MAX_PAGE)
         after = position(cursor)
-        found = [one for one in self._all(user) if sort_key(one) < after]
-        return Page(found[:limit], cursor_after(found[limit - 1]) if len(found) > limit else None)
+        listed = [one for one in self._all(user) if sort_key(one) < after]
+        return Page(listed[:limit], cursor_after(listed[limit - 1]) if len(listed) > limit else None)
 
     async def conversation(
         self, user: str, conversation_id: str, *, consistency: Consistency = Consistency.LATEST
@@ -227,8 +227,8 @@ class MemoryStore:
 
     def _all(self, user: str) -> list[Conversation]:
         self._open()
-        found = (entry.conversation for (owner, _), entry in self._memory.conversations.items() if owner == user)
-        return sorted(found, key=sort_key, reverse=True)
+        owned = (entry.conversation for (owner, _), entry in self._memory.conversations.items() if owner == user)
+        return sorted(owned, key=sort_key, reverse=True)
 
     def _used(self, user: str, conversation_id: str) -> Entry:
         self._open()

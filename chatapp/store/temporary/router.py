@@ -88,8 +88,8 @@ class StoreRouter:
 
     async def delete_temporary(self, user: str) -> None:
         """Delete all temporary conversations of the user."""
-        while found := (await self._temporary.conversations(user)).items:
-            for conversation in found:
+        while conversations := (await self._temporary.conversations(user)).items:
+            for conversation in conversations:
                 await self._temporary.delete(user, conversation.id)
 
     async def profile(self, user: str, *, consistency: Consistency = Consistency.LATEST) -> Profile:

@@ -41,7 +41,7 @@ async def created(store, id_="c", **fields):
     return conversation
 
 
-async def gone(store, id_="c"):
+async def becomes_purged(store, id_="c"):
     async with asyncio.timeout(5):
         while True:
             try:
@@ -56,7 +56,7 @@ async def test_a_deleted_conversation_is_purged_after_the_undo_time(store, made)
     conversations = made(undo_seconds=0.05)
     await conversations.delete("ann", "c")
     assert (await store.conversation("ann", "c")).deleted_ms
-    await gone(store)
+    await becomes_purged(store)
     with pytest.raises(ConversationNotFound):
         await conversations.restore("ann", "c")
 
@@ -75,7 +75,7 @@ async def test_listing_purges_deletions_that_a_killed_process_left(store, made):
     await created(store, "recent", deleted_ms=now_ms())
     conversations = made()
     assert list((await conversations.listed("ann")).items) == []
-    await gone(store, "old")
+    await becomes_purged(store, "old")
     assert (await store.conversation("ann", "recent")).deleted_ms
     assert await conversations.restore("ann", "recent")
 
@@ -104,8 +104,8 @@ async def test_two_changes_at_once_both_count(store, made):
         conversations.pin("ann", "c", pinned=True),
         conversations.archive("ann", "c", archived=True),
     )
-    found = await store.conversation("ann", "c")
-    assert (found.title, found.pinned, found.archived) == ("Another", True, True)
+    conversation = await store.conversation("ann", "c")
+    assert (conversation.title, conversation.pinned, conversation.archived) == ("Another", True, True)
 
 
 async def test_an_update_does_not_move_a_conversation_in_the_list(store, made):

@@ -52,7 +52,7 @@ async def test_a_large_picture_is_made_smaller_and_no_file_is_larger_than_the_hi
     assert len(image.data) <= IMAGE_BYTES == pictures.MOST_BYTES
 
 
-async def test_where_it_was_taken_and_what_else_the_file_says_is_gone():
+async def test_image_metadata_is_removed():
     exif = Picture.Exif()
     exif[0x010E] = "SECRET"  # a description
     exif.get_ifd(0x8825)[2] = (52.0, 31.0, 0.0)  # where
@@ -71,7 +71,7 @@ async def test_a_picture_stands_as_the_camera_was_held():
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
-async def test_what_is_transparent_becomes_white(mode):
+async def test_transparent_pixels_become_white(mode):
     see_through = Picture.new("RGBA", (30, 20), (0, 0, 0, 0)).convert(mode)
     options = {"transparency": 0} if mode == "P" else {}
     (image,) = await decoded(file_of(see_through, **options))

@@ -38,7 +38,7 @@ def branches_of(messages):
 
 @settings(deadline=None)
 @given(st.data(), trees())
-def test_what_is_shown_is_a_path_from_the_beginning_to_the_newest_message_beneath_the_branch(data, messages):
+def test_displayed_path_leads_from_the_root_to_the_newest_message_below_the_branch(data, messages):
     branch = data.draw(branches_of(messages))
     tree = MessageTree(messages)
     path = tree.path(branch)
@@ -73,7 +73,7 @@ def test_versions_are_all_that_follow_the_same_message_and_each_is_a_version_of_
 
 @settings(deadline=None)
 @given(st.data(), trees())
-def test_two_answers_stand_side_by_side_only_at_the_end_until_one_is_kept_or_followed(data, messages):
+def test_experiment_has_two_columns_only_at_the_end_until_one_answer_is_chosen_or_followed(data, messages):
     branch = data.draw(branches_of(messages))
     tree = MessageTree(messages)
     shown = tree.shown(branch)
@@ -91,7 +91,7 @@ def test_two_answers_stand_side_by_side_only_at_the_end_until_one_is_kept_or_fol
 
 @settings(deadline=None)
 @given(st.lists(st.booleans(), max_size=12))
-def test_what_was_stored_before_there_were_versions_reads_as_a_line(roles):
+def test_messages_stored_before_versions_form_one_path(roles):
     messages = [message(n, USER if role else ASSISTANT, None) for n, role in enumerate(roles)]
     tree = MessageTree(messages)
     assert tree.path() == messages
@@ -114,7 +114,7 @@ def test_any_messages_at_all_have_a_path_that_ends(data, messages):
         tree.shown(one.id)
 
 
-def test_what_follows_an_expired_message_begins_the_path():
+def test_message_after_an_expired_one_is_a_root():
     messages = [message(1, ASSISTANT, "expired"), message(2, USER, "m1"), message(3, ASSISTANT, "m2")]
     assert MessageTree(messages).path() == messages
 

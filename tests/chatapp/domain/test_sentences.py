@@ -40,7 +40,7 @@ def test_a_sentence_outlives_its_way_through_json(text: str) -> None:
         (86_400, "in 24 hours"),
     ],
 )
-def test_a_time_to_wait_is_said_in_a_unit_that_tells_something_and_never_too_short(seconds: int, words: str) -> None:
+def test_wait_has_a_suitable_unit_and_is_rounded_up(seconds: int, words: str) -> None:
     assert Sentence("Go on {when}.", when=Wait(seconds)) == f"Go on {words}."
 
 
@@ -56,5 +56,5 @@ def test_pages_without_a_script_translate_waits_and_durations() -> None:
     assert translated(Sentence("Wait {when}.", when=Wait(301)), catalogue) == "חכו בעוד 6 דק׳."
 
 
-def test_what_was_stored_before_there_were_sentences_is_text() -> None:
+def test_text_stored_before_sentences_is_plain_text() -> None:
     assert from_json("The model is gone.") == "The model is gone."

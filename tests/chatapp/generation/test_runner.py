@@ -53,7 +53,7 @@ async def test_answer_is_streamed_and_stored_with_its_metadata(chat, store):
     assert question.turn_id == answer.turn_id
 
 
-async def test_question_is_stored_before_the_model_is_asked(chat, store):
+async def test_question_is_stored_before_the_model_is_called(chat, store):
     model = ScriptedModel("late", gate_at=0)
     runner = await chat(model)
     conversation = await runner.start("ann", turn_request("Is anyone there?"))
@@ -312,7 +312,7 @@ async def test_unavailable_models_are_refused_before_anything_is_stored(chat, st
     assert (await store.conversations("ann")).items == []
 
 
-async def test_model_with_an_unavailable_status_is_still_asked(chat):
+async def test_model_with_an_unavailable_status_is_still_called(chat):
     down = ScriptedModel("back again", status=ModelStatus(ModelState.UNAVAILABLE, "down"))
     runner = await chat(down)
     conversation = await runner.start("ann", turn_request("hi"))
@@ -387,9 +387,9 @@ async def test_answer_that_ended_early_is_continued_in_the_same_message(chat, st
     question, whole = await store.messages("ann", conversation.id)
     assert (whole.content, whole.status, whole.error) == ("Once upon a time", MessageStatus.COMPLETE, "")
     assert (whole.id, whole.model, whole.finish_reason) == (answer.id, "second", FinishReason.STOP)
-    asked = second.asked[0][0]
-    assert [message.content for message in asked[:2]] == ["Tell me a story", "Once upon"]
-    assert (asked[2].role, "cut off" in asked[2].content) == (Role.USER, True)
+    prompt = second.asked[0][0]
+    assert [message.content for message in prompt[:2]] == ["Tell me a story", "Once upon"]
+    assert (prompt[2].role, "cut off" in prompt[2].content) == (Role.USER, True)
     assert question.content == "Tell me a story"
 
 

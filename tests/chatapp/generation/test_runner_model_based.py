@@ -184,7 +184,7 @@ class TurnsMachine(RuleBasedStateMachine):
         self.run = self.runner.run
         self.histories = {}  # (user, id): ExpectedConversation
         self.marked = {}  # the same, with a deletion that can be undone
-        self.gone = []
+        self.deleted = []
         self.number = 0
         self.run(self._open())
 
@@ -194,7 +194,7 @@ class TurnsMachine(RuleBasedStateMachine):
         self.catalog = Catalog([self.model])
         await self.catalog.check()
         self.turns = TurnRunner(self.store, self.catalog, batch_seconds=0, checkpoint_seconds=0.005, limits=LIMITS)
-        self.conversations = Conversations(self.store, self.turns.changes, self.turns, undo_seconds=1e9)
+        self.conversations = Conversations(self.store, self.turns.updates, self.turns, undo_seconds=1e9)
 
     def teardown(self):
         self.run(self._end())
@@ -435,7 +435,7 @@ class TurnsMachine(RuleBasedStateMachine):
         self.run(purged())
         for key in [key for key in self.marked if key[0] == user]:
             del self.marked[key]
-            self.gone.append(key)
+            self.deleted.append(key)
 
     def _is_anything_running(self):
         return any(self.turns.current(*key) for key in self.histories)
@@ -504,12 +504,12 @@ class TurnsMachine(RuleBasedStateMachine):
         for user in "ab":
             listed = {one.id for one in (await self.conversations.listed(user)).items}
             assert listed == {name for owner, name in self.histories if owner == user}
-        for key in [*self.marked, *self.gone]:
+        for key in [*self.marked, *self.deleted]:
             with pytest.raises(ConversationNotFound):
                 await self.conversations.open(*key)
             with pytest.raises((ConversationNotFound, TooManyTurns)):
                 await self.turns.start(key[0], turn_request("more", key[1], answers=[request_of("nothing 0")]))
-        for key in self.gone:
+        for key in self.deleted:
             with pytest.raises(ConversationNotFound):
                 await self.store.messages(*key)
         assert self.turns.running_count <= LIMITS.at_once

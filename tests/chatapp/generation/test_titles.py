@@ -83,7 +83,7 @@ async def test_first_words_stay_where_the_model_has_no_title(ask, title):
     assert conversation.title == "How are you?"
 
 
-async def test_model_that_writes_no_titles_is_not_asked(ask):
+async def test_model_that_writes_no_titles_is_not_called(ask):
     model = Titled("Fine.")
     model.writes_titles = False
     assert (await ask(model)).title == "How are you?"

@@ -54,13 +54,13 @@ class Talk:
         """Return the texts of the messages that are shown."""
         return [message.content for message, _ in MessageTree(await self.messages()).shown(await self.branch())]
 
-    async def found(self, text):
+    async def id_of(self, text):
         """Return the id of the last message with this text."""
         return [message.id for message in await self.messages() if message.content == text][-1]
 
     async def switch(self, text):
         conversation = await self.store.conversation("ann", self.id)
-        await self.store.update("ann", dataclasses.replace(conversation, branch=await self.found(text)))
+        await self.store.update("ann", dataclasses.replace(conversation, branch=await self.id_of(text)))
 
 
 class Echo(ScriptedModel):
@@ -76,10 +76,10 @@ async def test_edited_question_is_another_version(chat, store):
     talk = Talk(await chat(Echo()), store)
     await talk.ask("a")
     await talk.ask("b")
-    await talk.ask("c", follows=await talk.found("0:a"))
+    await talk.ask("c", follows=await talk.id_of("0:a"))
     assert await talk.shown() == ["a", "0:a", "c", "2:a/0:a/c"]  # the model gets only this branch
     tree = MessageTree(await talk.messages())
-    b, c = await talk.found("b"), await talk.found("c")
+    b, c = await talk.id_of("b"), await talk.id_of("c")
     assert tree.versions(b) == tree.versions(c) == [b, c]
 
 
@@ -96,18 +96,18 @@ async def test_regenerated_answer_is_another_version(chat, store):
     model = Echo()
     talk = Talk(await chat(model), store)
     await talk.ask("a")
-    await talk.again(await talk.found("a"))
+    await talk.again(await talk.id_of("a"))
     assert await talk.shown() == ["a", "1:a"]
     assert [message.content for message in model.asked[1][0]] == ["a"]
     tree = MessageTree(await talk.messages())
-    assert tree.versions(await talk.found("1:a")) == [await talk.found("0:a"), await talk.found("1:a")]
+    assert tree.versions(await talk.id_of("1:a")) == [await talk.id_of("0:a"), await talk.id_of("1:a")]
 
 
 async def test_regenerating_an_earlier_answer_keeps_the_messages_after_the_former_one(chat, store):
     talk = Talk(await chat(Echo()), store)
     await talk.ask("a")
     await talk.ask("b")
-    await talk.again(await talk.found("a"))
+    await talk.again(await talk.id_of("a"))
     assert await talk.shown() == ["a", "2:a"]
     await talk.switch("0:a")
     assert await talk.shown() == ["a", "0:a", "b", "1:a/0:a/b"]
@@ -116,11 +116,11 @@ async def test_regenerating_an_earlier_answer_keeps_the_messages_after_the_forme
 async def test_next_question_follows_the_selected_version(chat, store):
     talk = Talk(await chat(Echo()), store)
     await talk.ask("a")
-    await talk.again(await talk.found("a"))
+    await talk.again(await talk.id_of("a"))
     await talk.switch("0:a")
     await talk.ask("b")
     assert await talk.shown() == ["a", "0:a", "b", "2:a/0:a/b"]
-    assert await talk.branch() == await talk.found("0:a")
+    assert await talk.branch() == await talk.id_of("0:a")
 
 
 async def test_new_answer_is_shown_whatever_version_was_selected(chat, store):
@@ -128,7 +128,7 @@ async def test_new_answer_is_shown_whatever_version_was_selected(chat, store):
     await talk.ask("a")
     await talk.ask("b", follows="")
     await talk.switch("a")
-    await talk.again(await talk.found("b"))
+    await talk.again(await talk.id_of("b"))
     assert await talk.shown() == ["b", "2:b"]
     assert await talk.branch() == ""
 
@@ -139,10 +139,10 @@ async def test_only_an_answer_of_the_same_conversation_can_be_followed(chat, sto
     await talk.ask("a")
     await other.ask("x")
     before = await talk.messages()
-    for follows in (await other.found("1:x"), await talk.found("a"), "nobody", "\0"):
+    for follows in (await other.id_of("1:x"), await talk.id_of("a"), "nobody", "\0"):
         with pytest.raises(MessageNotFound):
             await talk.ask("b", follows=follows)
-    for question in (await other.found("x"), await talk.found("0:a"), "nobody", ""):
+    for question in (await other.id_of("x"), await talk.id_of("0:a"), "nobody", ""):
         with pytest.raises(MessageNotFound):
             await talk.again(question)
     with pytest.raises(ConversationNotFound):
@@ -154,7 +154,7 @@ async def test_only_an_answer_of_the_same_conversation_can_be_followed(chat, sto
 async def test_retry_with_the_same_answer_id_is_stored_once(chat, store):
     talk = Talk(await chat(Echo(seconds_between=0.02)), store)
     await talk.ask("a")
-    question = await talk.found("a")
+    question = await talk.id_of("a")
     for again in (False, True):
         await talk.runner.regenerate("ann", talk.id, question, answer_request(), answer_id=NAME, is_retry=again)
     await ended(talk.runner, "ann", talk.id)
@@ -174,8 +174,8 @@ async def test_version_that_ended_early_is_continued_only_while_it_is_shown(chat
     runner = await chat(Echo(), ScriptedModel("half", id="broken", error=RateLimited("No.")))
     talk = Talk(runner, store)
     await talk.ask("a", model="broken")
-    await talk.again(await talk.found("a"))
-    half = await talk.found("half")
+    await talk.again(await talk.id_of("a"))
+    half = await talk.id_of("half")
     with pytest.raises(NothingToContinue):
         await runner.continue_answer("ann", talk.id, half, answer_request())
     await talk.switch("half")

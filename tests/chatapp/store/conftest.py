@@ -128,5 +128,5 @@ def a_conversation(**fields: object) -> Conversation:
 
 
 def a_message(content: str = "Hello", created_ms: int = 1_000, **fields: object) -> Message:
-    given = {"id": new_id(), "turn_id": "turn", "role": Role.USER, "content": content, "created_ms": created_ms}
-    return Message(**given | fields)
+    defaults = {"id": new_id(), "turn_id": "turn", "role": Role.USER, "content": content, "created_ms": created_ms}
+    return Message(**defaults | fields)

@@ -74,14 +74,14 @@ PROFILE = Profile(
 
 
 async def list_all(store: Store, user: str, limit: int = 50) -> list[Conversation]:
-    found: list[Conversation] = []
+    listed: list[Conversation] = []
     cursor = None
     while True:
         page = await store.conversations(user, limit=limit, cursor=cursor)
-        found += page.items
+        listed += page.items
         cursor = page.cursor
         if cursor is None:
-            return found
+            return listed
 
 
 # What is kept
@@ -107,7 +107,7 @@ async def test_a_conversation_and_its_messages_come_back_as_they_were(store):
 
 @pytest.mark.parametrize("usage", [None, Usage(), Usage(prompt_tokens=0, completion_tokens=0)])
 @pytest.mark.parametrize("seconds", [None, 0.0])
-async def test_nothing_known_and_zero_are_told_apart(store, usage, seconds):
+async def test_unknown_and_zero_are_distinguished(store, usage, seconds):
     message = a_message(usage=usage, seconds_to_first_token=seconds)
     conversation = a_conversation()
     await store.create("ana", conversation, message)
@@ -139,7 +139,7 @@ async def test_acknowledged_writes_survive_reopening_the_store(place):
     ],
     ids=["empty", "Hebrew", "Arabic", "emoji", "control", "SQL", "long Unicode", "long"],
 )
-async def test_any_text_is_kept_as_it_is(store, text):
+async def test_any_text_is_stored_unchanged(store, text):
     conversation = a_conversation(title=text[:200], system_prompt=text[:1_000])
     await store.create("ana", conversation, a_message(text, id="first"))
     await store.append("ana", conversation.id, a_message(text, id="second"))
@@ -213,12 +213,12 @@ async def test_a_store_with_nothing_to_do_says_that_all_is_well(store):
     assert store.status() == StoreStatus()
 
 
-async def test_a_sentence_can_still_be_said_in_another_language(store):
+async def test_stored_sentence_can_still_be_translated(store):
     inner = Sentence("{model} is \ud83d away", model="Gemma")
     error = Sentence("{reason} for {count} s. Sent {text}.", reason=inner, count=1200, text="{x} \ud83d\ude00")
     conversation = a_conversation()
-    said, plain = replace(ANSWER, id="said", error=error), replace(ANSWER, id="plain", error='{"text": "{x}"}')
-    await store.create("ana", conversation, said, plain)
+    translatable, plain = replace(ANSWER, id="said", error=error), replace(ANSWER, id="plain", error='{"text": "{x}"}')
+    await store.create("ana", conversation, translatable, plain)
     for message in (*await store.messages("ana", conversation.id), await store.message("ana", conversation.id, "said")):
         if message.id == "plain":
             assert (message.error, type(message.error)) == (plain.error, str)
@@ -235,7 +235,7 @@ def bare(message: Message) -> Message:
     return replace(message, images=tuple(replace(image, data=b"") for image in message.images))
 
 
-async def test_images_come_with_their_message_and_are_given_on_their_own(store):
+async def test_images_are_stored_with_their_message_and_read_separately(store):
     conversation, question = a_conversation(), a_message("Look", id="m", images=(PICTURE, OTHER))
     await store.create("ana", conversation)
     await store.append("ana", conversation.id, question)
@@ -287,7 +287,7 @@ async def test_images_go_with_their_conversation(store):
         await store.image("ana", conversation.id, "picture")
 
 
-async def test_the_largest_image_is_kept_and_a_larger_one_refused_in_words_with_its_message(store):
+async def test_largest_image_is_stored_and_a_larger_one_is_rejected_with_its_message(store):
     largest = replace(PICTURE, data=b"\xff" * 900_000)
     conversation = a_conversation()
     await store.create("ana", conversation, a_message(images=(largest,)))
@@ -303,7 +303,7 @@ async def test_the_largest_image_is_kept_and_a_larger_one_refused_in_words_with_
     assert len(await list_all(store, "ana")) == 1
 
 
-async def test_images_of_a_write_that_fails_are_not_kept(store):
+async def test_images_of_a_failed_write_are_not_stored(store):
     conversation = a_conversation()
     await store.create("ana", conversation)
     with pytest.raises((TypeError, AttributeError, ChatError)):
@@ -315,7 +315,7 @@ async def test_images_of_a_write_that_fails_are_not_kept(store):
 # What is pinned
 
 
-async def test_pinned_conversations_are_listed_on_their_own_the_last_updated_first(store):
+async def test_pinned_conversations_are_listed_separately_the_last_updated_first(store):
     first, second = a_conversation(pinned=True, updated_ms=10), a_conversation(pinned=True, archived=True, updated_ms=5)
     other = a_conversation(updated_ms=7)
     for conversation in (other, first, second, a_conversation(pinned=True, deleted_ms=1)):
@@ -345,7 +345,7 @@ async def test_a_hundred_pinned_conversations_are_shown(store):
 # Search
 
 
-async def found(store: Store, user: str, text: str, limit: int = 20) -> list[Hit]:
+async def search_hits(store: Store, user: str, text: str, limit: int = 20) -> list[Hit]:
     hits: list[Hit] = []
     cursor = None
     while True:
@@ -363,24 +363,24 @@ async def test_a_search_finds_the_newest_message_of_each_conversation_that_has_a
     await store.append("ana", first.id, a_message("pear and APPLE", id="b", created_ms=2))
     await store.append("ana", first.id, a_message("only a pear", id="c", created_ms=3))
     await store.create("ana", second, a_message("pear", id="d"))
-    assert await found(store, "ana", " Apple  pear ") == [Hit(first, "b", "", "pear", " and APPLE")]
-    assert await found(store, "ana", "apple and") == [Hit(first, "b", "pear ", "and", " APPLE")]
-    assert await found(store, "ana", "pear") == [
+    assert await search_hits(store, "ana", " Apple  pear ") == [Hit(first, "b", "", "pear", " and APPLE")]
+    assert await search_hits(store, "ana", "apple and") == [Hit(first, "b", "pear ", "and", " APPLE")]
+    assert await search_hits(store, "ana", "pear") == [
         Hit(second, "d", "", "pear", ""),
         Hit(first, "c", "only a ", "pear", ""),
     ]
-    assert await found(store, "ana", "apple pi") == [Hit(second, "", "", "Apple", " pie")]
-    assert await found(store, "ana", "ppl") == [
+    assert await search_hits(store, "ana", "apple pi") == [Hit(second, "", "", "Apple", " pie")]
+    assert await search_hits(store, "ana", "ppl") == [
         Hit(second, "", "A", "ppl", "e pie"),
         Hit(first, "b", "pear and A", "PPL", "E"),
     ]
     for nothing in ("", "  ", "apple cherry", "%", "_", "'", "pearand", "\ud83d"):
-        assert await found(store, "ana", nothing) == []
-    assert await found(store, "ben", "pear") == []
+        assert await search_hits(store, "ana", nothing) == []
+    assert await search_hits(store, "ben", "pear") == []
 
 
 @pytest.mark.parametrize(
-    ("written", "asked"),
+    ("written", "query"),
     [
         ("Crème brûlée", "creme brulee"),
         ("creme", "CRÈME"),
@@ -403,47 +403,47 @@ async def test_a_search_finds_the_newest_message_of_each_conversation_that_has_a
         ("100% [a_b]", "% [a_b]"),
     ],
 )
-async def test_however_a_word_is_written_it_is_found(store, written, asked):
+async def test_however_a_word_is_written_it_is_found(store, written, query):
     conversation, titled = a_conversation(updated_ms=5), a_conversation(title=f"({written})", updated_ms=3)
     await store.create("ana", conversation, a_message(f"({written})", id="m"))
     await store.create("ana", titled)
-    hits = await found(store, "ana", asked)
+    hits = await search_hits(store, "ana", query)
     assert [(hit.conversation, hit.message_id) for hit in hits] == [(conversation, "m"), (titled, "")]
     assert all(hit.before + hit.match + hit.after == f"({written})" for hit in hits)
     assert all(hit.match for hit in hits)
 
 
-async def test_a_search_shows_what_is_around_the_words(store):
+async def test_hit_includes_the_text_around_the_words(store):
     conversation = a_conversation()
     text = "x" * 100 + "👨‍👩‍👧‍👦" * 20 + " needle " + "é" * 30 + "e\u0301" * 40
     await store.create("ana", conversation, a_message(text))
-    (hit,) = await found(store, "ana", "NEEDLE")
+    (hit,) = await search_hits(store, "ana", "NEEDLE")
     assert hit.before == "…" + "👨‍👩‍👧‍👦" * 8 + " "
     assert hit.match == "needle"
     assert hit.after == " " + "é" * 30 + "e\u0301" * 14 + "…"
 
 
-async def test_a_search_sees_what_was_just_written_and_nothing_that_is_gone(store):
+async def test_search_finds_new_writes_and_no_deleted_text(store):
     conversation = a_conversation()
     running = a_message("one", 5_000, id="m", role=Role.ASSISTANT, status=MessageStatus.STREAMING)
     await store.create("ana", conversation, running)
     for number, text in enumerate(["one two", "one two three"], start=1):
-        assert await found(store, "ana", text) == []
+        assert await search_hits(store, "ana", text) == []
         await store.append("ana", conversation.id, replace(running, content=text, revision=number))
-        assert [hit.message_id for hit in await found(store, "ana", text)] == ["m"]
+        assert [hit.message_id for hit in await search_hits(store, "ana", text)] == ["m"]
     await store.append("ana", conversation.id, replace(ANSWER, id="m", content="four", revision=3))
-    assert await found(store, "ana", "three") == []
+    assert await search_hits(store, "ana", "three") == []
     renamed = replace(await store.conversation("ana", conversation.id), title="Five")
     await store.update("ana", renamed)
-    assert [hit.message_id for hit in await found(store, "ana", "five")] == [""]
+    assert [hit.message_id for hit in await search_hits(store, "ana", "five")] == [""]
     await store.update("ana", replace(renamed, archived=True))
-    assert len(await found(store, "ana", "four")) == 1
+    assert len(await search_hits(store, "ana", "four")) == 1
     await store.update("ana", replace(renamed, deleted_ms=1))
-    assert await found(store, "ana", "four") == []
+    assert await search_hits(store, "ana", "four") == []
     await store.update("ana", renamed)
-    assert len(await found(store, "ana", "four")) == 1
+    assert len(await search_hits(store, "ana", "four")) == 1
     await store.delete("ana", conversation.id)
-    assert await found(store, "ana", "four") == []
+    assert await search_hits(store, "ana", "four") == []
 
 
 async def test_pages_of_a_search_are_complete_and_without_doubles(store):
@@ -453,9 +453,9 @@ async def test_pages_of_a_search_are_complete_and_without_doubles(store):
         (one for one in conversations if one.title == "chat 1"), key=lambda one: (one.updated_ms, one.id), reverse=True
     )
     for limit in (1, 2, 3, 50):
-        assert [hit.conversation for hit in await found(store, "ana", "chat 1", limit)] == expected
+        assert [hit.conversation for hit in await search_hits(store, "ana", "chat 1", limit)] == expected
     everything = sorted(conversations, key=lambda one: (one.updated_ms, one.id), reverse=True)
-    assert [hit.conversation for hit in await found(store, "ana", "hay", 5)] == everything
+    assert [hit.conversation for hit in await search_hits(store, "ana", "hay", 5)] == everything
     assert len((await store.search("ana", "hay", limit=0)).items) == 1
     assert [hit.conversation for hit in (await store.search("ana", "hay", cursor="garbage")).items] == everything
 
@@ -544,7 +544,7 @@ async def test_the_highest_revision_of_a_profile_wins(store):
     assert await store.profile("ana") == await store.profile("ana", consistency=Consistency.CACHED) == newer
 
 
-async def test_a_profile_that_was_deleted_is_gone_and_can_begin_anew(store):
+async def test_deleted_profile_can_be_created_again(store):
     await store.delete_profile("ana")
     await store.save_profile("ana", PROFILE)
     await store.delete_profile("ana")
@@ -557,12 +557,12 @@ async def test_a_profile_that_was_deleted_is_gone_and_can_begin_anew(store):
 async def test_half_a_surrogate_pair_does_not_lose_a_profile_and_too_much_is_refused_in_words(store):
     persona = Persona(id="p", name="\ud83d", instructions="half \ud83d")
     await store.save_profile("ana", Profile(personas=(persona,), revision=1))
-    kept = Profile(personas=(Persona(id="p", name="\ufffd", instructions="half \ufffd"),), revision=1)
-    assert await store.profile("ana") == kept
+    stored = Profile(personas=(Persona(id="p", name="\ufffd", instructions="half \ufffd"),), revision=1)
+    assert await store.profile("ana") == stored
     large = tuple(Persona(id=str(number), name="n", instructions="ש" * 20_000) for number in range(23))
     with pytest.raises(StoreUnavailable, match=r"All personas together take 921 kB, and the limit is 900 kB"):
         await store.save_profile("ana", Profile(personas=large, revision=2))
-    assert await store.profile("ana") == kept
+    assert await store.profile("ana") == stored
     await store.save_profile("ana", Profile(personas=large[:-1], revision=2))
     assert (await store.profile("ana")).personas == large[:-1]
 
@@ -630,12 +630,12 @@ async def test_an_append_moves_the_conversation_to_its_newest_message_and_never_
 
 async def test_an_append_that_fails_has_changed_nothing(store):
     conversation = a_conversation()
-    kept = a_message("kept", id="kept")
-    await store.create("ana", conversation, kept)
-    newer = replace(kept, content="newer", revision=1, created_ms=9_000)
+    stored = a_message("kept", id="kept")
+    await store.create("ana", conversation, stored)
+    newer = replace(stored, content="newer", revision=1, created_ms=9_000)
     with pytest.raises((TypeError, AttributeError, ChatError)):
         await store.append("ana", conversation.id, newer, a_message(created_ms=8_000), a_message(content=object()))
-    assert await store.messages("ana", conversation.id) == [kept]
+    assert await store.messages("ana", conversation.id) == [stored]
     assert await store.conversation("ana", conversation.id) == conversation
 
 
@@ -672,7 +672,7 @@ async def test_create_is_all_or_nothing(store):
     assert await store.messages("ana", conversation.id) == []
 
 
-async def test_update_replaces_what_may_change_and_updated_ms_never_goes_back(store):
+async def test_update_replaces_mutable_fields_and_updated_ms_never_goes_back(store):
     conversation, message = a_conversation(updated_ms=5_000), a_message()
     await store.create("ana", conversation, message)
     changed = replace(
@@ -695,19 +695,19 @@ async def test_update_replaces_what_may_change_and_updated_ms_never_goes_back(st
 
 
 async def test_delete_takes_the_messages_along_and_leaves_the_others(store):
-    gone, kept, message = a_conversation(), a_conversation(), a_message()
-    await store.create("ana", gone, a_message("gone"))
-    await store.create("ana", kept, message)
-    await store.delete("ana", gone.id)
-    assert await list_all(store, "ana") == [kept]
-    assert await store.messages("ana", kept.id) == [message]
+    deleted, stored, message = a_conversation(), a_conversation(), a_message()
+    await store.create("ana", deleted, a_message("gone"))
+    await store.create("ana", stored, message)
+    await store.delete("ana", deleted.id)
+    assert await list_all(store, "ana") == [stored]
+    assert await store.messages("ana", stored.id) == [message]
     with pytest.raises(ConversationNotFound):
-        await store.messages("ana", gone.id)
-    await store.create("ana", gone)
-    assert await store.messages("ana", gone.id) == []
+        await store.messages("ana", deleted.id)
+    await store.create("ana", deleted)
+    assert await store.messages("ana", deleted.id) == []
 
 
-async def test_to_delete_what_is_not_there_is_fine(store):
+async def test_deleting_a_missing_conversation_is_no_error(store):
     conversation = a_conversation()
     await store.delete("ana", "never there")
     await store.create("ana", conversation)
@@ -716,7 +716,7 @@ async def test_to_delete_what_is_not_there_is_fine(store):
 
 
 @pytest.mark.parametrize("conversation_id", ["never there", "", "' OR 1=1 --", "half \ud83d", "x" * 1_000])
-async def test_every_call_says_that_there_is_no_such_conversation(store, conversation_id):
+async def test_every_call_with_a_missing_conversation_raises_conversation_not_found(store, conversation_id):
     await store.create("ana", a_conversation())
     with pytest.raises(ConversationNotFound):
         await store.conversation("ana", conversation_id)
@@ -771,7 +771,7 @@ async def test_users_are_told_apart_to_the_letter(store):
     users = ["ana", "Ana", "ana ", "%", "an_", "", "ana\x00"]
     for user in users:
         await store.create(user, a_conversation(title=user))
-    assert [[found.title for found in await list_all(store, user)] for user in users] == [[user] for user in users]
+    assert [[one.title for one in await list_all(store, user)] for user in users] == [[user] for user in users]
 
 
 # The list
@@ -783,8 +783,8 @@ async def test_the_last_updated_comes_first(store):
         await store.create("ana", a_conversation(id=conversation_id, updated_ms=updated_ms))
     await store.append("ana", ids[1], a_message(created_ms=40))
     expected = [ids[4], ids[1], ids[0], ids[5], ids[3], ids[2]]  # at the same time, the later id
-    assert [found.id for found in await list_all(store, "ana")] == expected
-    assert [found.id for found in await list_all(store, "ana", limit=1)] == expected
+    assert [one.id for one in await list_all(store, "ana")] == expected
+    assert [one.id for one in await list_all(store, "ana", limit=1)] == expected
 
 
 @pytest.mark.parametrize(
@@ -803,7 +803,7 @@ async def test_pages_are_full_and_the_last_has_no_cursor(store, count, limit, pa
     assert sizes == pages
 
 
-async def test_the_limit_is_kept_between_1_and_200(store):
+async def test_limit_is_clamped_to_1_and_200(store):
     await asyncio.gather(*(store.create("ana", a_conversation(updated_ms=number)) for number in range(203)))
     for limit, expected in ((0, 1), (-5, 1), (1, 1), (200, 200), (10**9, 200)):
         assert len((await store.conversations("ana", limit=limit)).items) == expected
@@ -818,7 +818,7 @@ async def test_an_invalid_cursor_starts_at_the_beginning(store, cursor):
     for number in range(3):
         await store.create("ana", a_conversation(updated_ms=number))
     page = await store.conversations("ana", limit=2, cursor=cursor)
-    assert [found.updated_ms for found in page.items] == [2, 1]
+    assert [one.updated_ms for one in page.items] == [2, 1]
 
 
 async def test_another_users_cursor_lists_only_own_conversations(store):
@@ -827,7 +827,7 @@ async def test_another_users_cursor_lists_only_own_conversations(store):
         await store.create("ben", a_conversation(updated_ms=number, title="Ben's"))
     cursor = (await store.conversations("ana", limit=2)).cursor
     page = await store.conversations("ben", limit=50, cursor=cursor)
-    assert {found.title for found in page.items} <= {"Ben's"}
+    assert {one.title for one in page.items} <= {"Ben's"}
 
 
 async def test_paging_is_complete_and_without_doubles_while_things_change(store):
@@ -838,7 +838,7 @@ async def test_paging_is_complete_and_without_doubles_while_things_change(store)
     cursor = None
     for step in itertools.count():
         page = await store.conversations("ana", limit=4, cursor=cursor)
-        seen += [found.id for found in page.items]
+        seen += [one.id for one in page.items]
         cursor = page.cursor
         if cursor is None:
             break
@@ -854,7 +854,7 @@ async def test_paging_is_complete_and_without_doubles_while_things_change(store)
 # Many at once
 
 
-async def test_fifty_appends_at_once_are_all_kept(store):
+async def test_fifty_concurrent_appends_are_all_stored(store):
     conversation = a_conversation()
     await store.create("ana", conversation)
     messages = [a_message(f"number {number}", created_ms=number) for number in range(50)]
@@ -870,8 +870,8 @@ async def test_one_that_fails_among_many_at_once_fails_alone(store):
         return_exceptions=True,
     )
     assert [isinstance(outcome, ConversationNotFound) for outcome in outcomes] == [n % 3 == 0 for n in range(30)]
-    kept = [message.created_ms for message in await store.messages("ana", conversation.id)]
-    assert kept == [n for n in range(30) if n % 3]
+    stored = [message.created_ms for message in await store.messages("ana", conversation.id)]
+    assert stored == [n for n in range(30) if n % 3]
 
 
 async def test_a_reader_sees_a_write_of_several_messages_whole_or_not_at_all(store):
@@ -900,7 +900,7 @@ async def test_a_reader_sees_a_write_of_several_messages_whole_or_not_at_all(sto
 # The end
 
 
-async def test_closing_finishes_what_was_accepted(place):
+async def test_closing_finishes_accepted_writes(place):
     store = await place.open()
     conversation = a_conversation()
     await store.create("ana", conversation)
@@ -1008,9 +1008,9 @@ class AnyHistory(RuleBasedStateMachine):
         owned = self.owned(user, conversation_id)
         assert self.call("append", user, conversation_id, *messages) is owned
         if owned:
-            before, known = self.model[user, conversation_id]
+            before, stored = self.model[user, conversation_id]
             updated_ms = max([before.updated_ms, *(message.created_ms for message in messages)])
-            self.model[user, conversation_id] = replace(before, updated_ms=updated_ms), newest(known, messages)
+            self.model[user, conversation_id] = replace(before, updated_ms=updated_ms), newest(stored, messages)
 
     @rule(user=USERS, name=st.sampled_from("abcd"))
     def delete(self, user, name):
@@ -1035,9 +1035,9 @@ class AnyHistory(RuleBasedStateMachine):
         mine = [one for (owner, _), one in self.model.items() if owner == user and not one[0].deleted_ms]
         texts = [text, *(conversation.title for conversation, _ in mine)]
         texts += [message.content for _, messages in mine for message in messages.values()]
-        for asked in texts[:4]:
-            hits = self.runner.run(found(self.store, self.prefix + user, asked, 2))
-            assert [(hit.conversation, hit.message_id) for hit in hits] == expected_hits(mine, asked)
+        for query in texts[:4]:
+            hits = self.runner.run(search_hits(self.store, self.prefix + user, query, 2))
+            assert [(hit.conversation, hit.message_id) for hit in hits] == expected_hits(mine, query)
         expected = self.profiles.get(user, Profile())
         assert self.runner.run(self.store.profile(self.prefix + user, consistency=consistency)) == expected
 
@@ -1065,8 +1065,8 @@ class AnyHistory(RuleBasedStateMachine):
             pinned = [one for one in expected if one.pinned and not one.deleted_ms]
             assert self.runner.run(self.store.pinned(self.prefix + user)) == pinned
         for (owner, conversation_id), (_, messages) in self.model.items():
-            kept = self.runner.run(self.store.messages(self.prefix + owner, conversation_id))
-            assert kept == [bare(message) for message in in_order(messages.values())]
+            stored = self.runner.run(self.store.messages(self.prefix + owner, conversation_id))
+            assert stored == [bare(message) for message in in_order(messages.values())]
             for message in messages.values():
                 image = self.store.image(self.prefix + owner, conversation_id, f"of-{message.id}")
                 assert self.runner.run(image).data == PICTURE.data
@@ -1087,12 +1087,12 @@ def expected_hits(mine: list[tuple[Conversation, dict[str, Message]]], text: str
     return sorted(hits, key=lambda hit: (hit[0].updated_ms, hit[0].id), reverse=True)
 
 
-def newest(known: dict[str, Message], messages: list[Message]) -> dict[str, Message]:
-    known = dict(known)
+def newest(stored: dict[str, Message], messages: list[Message]) -> dict[str, Message]:
+    stored = dict(stored)
     for message in messages:
-        if message.id not in known or message.revision > known[message.id].revision:
-            known[message.id] = message
-    return known
+        if message.id not in stored or message.revision > stored[message.id].revision:
+            stored[message.id] = message
+    return stored
 
 
 EXAMPLES = pytest.mark.parametrize(
@@ -1118,5 +1118,5 @@ def run_any_history(place: Place, examples: int) -> None:
 @EXAMPLES
 @pytest.mark.parametrize("place", ADAPTERS.values(), ids=ADAPTERS, indirect=True)
 @pytest.mark.slow
-def test_any_sequence_of_calls_leaves_what_the_model_holds(place, examples):
+def test_any_sequence_of_calls_matches_the_model(place, examples):
     run_any_history(place, examples)

@@ -131,8 +131,8 @@ def losing_replies(monkeypatch: pytest.MonkeyPatch, *, all_of_them: bool = False
 
 def running(content: str = "", revision: int = 0, **fields: object):
     """Return an answer that is being written."""
-    known = {"id": "answer", "role": Role.ASSISTANT, "status": MessageStatus.STREAMING, "revision": revision}
-    return a_message(content, 2_000, **known | fields)
+    defaults = {"id": "answer", "role": Role.ASSISTANT, "status": MessageStatus.STREAMING, "revision": revision}
+    return a_message(content, 2_000, **defaults | fields)
 
 
 def ended(content: str, revision: int):
@@ -179,8 +179,8 @@ async def test_replicas_that_write_the_same_message_at_once_leave_the_highest_re
     outcomes = await asyncio.gather(*writes, return_exceptions=True)
     given_up = [outcome for outcome in outcomes if outcome is not None]
     assert all(isinstance(outcome, StoreUnavailable) for outcome in given_up)
-    kept = [message for message, outcome in zip(revisions, outcomes, strict=True) if outcome is None]
-    assert await store.messages("ana", conversation.id) == [kept[-1]]
+    stored = [message for message, outcome in zip(revisions, outcomes, strict=True) if outcome is None]
+    assert await store.messages("ana", conversation.id) == [stored[-1]]
 
 
 async def test_a_turn_is_two_commits_and_no_read_and_a_checkpoint_one_more(store, requests):
@@ -199,7 +199,7 @@ async def test_a_turn_is_two_commits_and_no_read_and_a_checkpoint_one_more(store
 # Lost replies
 
 
-async def test_a_write_whose_reply_was_lost_is_kept_once(store, monkeypatch):
+async def test_write_whose_reply_was_lost_is_stored_once(store, monkeypatch):
     conversation = a_conversation()
     with losing_replies(monkeypatch):
         await store.create("ana", conversation, a_message("question", id="question"))
@@ -239,7 +239,7 @@ async def test_a_running_answer_of_another_replica_is_shown_as_running(store, re
     assert await replica.messages("ana", conversation.id) == [running("half")]
 
 
-async def test_an_answer_without_a_write_for_too_long_is_shown_as_interrupted_and_still_taken(place, store):
+async def test_stale_running_answer_is_returned_as_interrupted_and_can_still_be_written(place, store):
     conversation = a_conversation()
     await store.create("ana", conversation, running("half"))
     impatient = await place.open(stale_seconds=0.05)
@@ -320,7 +320,7 @@ async def test_an_interrupted_deletion_is_hidden_and_finished_by_the_next_listin
     conversation = a_conversation()
     await store.create("ana", conversation, *(a_message(created_ms=number) for number in range(7)))
     await store.conversations("ana")  # looks for unfinished deletions, and finds none
-    await asyncio.gather(*store._tidying.tasks)
+    await asyncio.gather(*store._deletions.tasks)
     batches = 0
     committed = firestore_deletions.committed
 
@@ -342,22 +342,22 @@ async def test_an_interrupted_deletion_is_hidden_and_finished_by_the_next_listin
             await each.append("ana", conversation.id, running("late", 4))
     finishing = store if finished_by == "the same replica" else replica
     assert (await finishing.conversations("ana")).items == []
-    await asyncio.gather(*finishing._tidying.tasks)
+    await asyncio.gather(*finishing._deletions.tasks)
     assert await documents(database, "ana", MESSAGES, conversation.id) == {}
     assert await documents(database, "ana", DELETIONS) == {}
 
 
-async def test_a_look_for_unfinished_deletions_that_failed_is_repeated(store, requests, monkeypatch):
+async def test_failed_resumption_of_deletions_is_retried(store, requests, monkeypatch):
     async def unreachable(_query):
         raise google_errors.ServiceUnavailable("gone")
 
     with monkeypatch.context() as patch:
         patch.setattr(firestore_deletions, "fetched", unreachable)
         await store.conversations("ana")
-        await asyncio.gather(*store._tidying.tasks)
+        await asyncio.gather(*store._deletions.tasks)
     for expected in (2, 3, 4):  # this time it works; then there is nothing to look for
         await store.conversations("ana")
-        await asyncio.gather(*store._tidying.tasks)
+        await asyncio.gather(*store._deletions.tasks)
         assert requests["run_query"] - 1 == expected
 
 
@@ -369,12 +369,12 @@ async def test_finishing_a_deletion_spares_a_conversation_that_was_made_again(st
         await store.delete("ana", conversation.id)
     await store.create("ana", conversation, message)
     await replica.conversations("ana")
-    await asyncio.gather(*replica._tidying.tasks)
+    await asyncio.gather(*replica._deletions.tasks)
     assert await replica.messages("ana", conversation.id) == [message]
     assert await documents(database, "ana", DELETIONS) == {}
 
 
-async def test_a_deletion_that_is_repeated_finishes_what_was_broken_off(store, database, monkeypatch):
+async def test_repeated_deletion_finishes_an_interrupted_one(store, database, monkeypatch):
     conversation = a_conversation()
     await store.create("ana", conversation, a_message(), a_message())
     with monkeypatch.context() as patch:
@@ -406,9 +406,9 @@ async def test_a_conversation_is_read_as_it_was_at_one_moment(store, monkeypatch
     fetched = firestore.fetched
 
     async def fetched_while_it_is_deleted(*args, **kwargs):
-        found = await fetched(*args, **kwargs)
+        result = await fetched(*args, **kwargs)
         await store.delete("ana", conversation.id)
-        return found
+        return result
 
     monkeypatch.setattr(firestore, "fetched", fetched_while_it_is_deleted)
     assert await store.messages("ana", conversation.id) == messages
@@ -421,10 +421,10 @@ async def test_without_a_retention_nothing_expires(store, database):
     conversation = a_conversation()
     await store.create("ana", conversation, a_message())
     await store.append("ana", conversation.id, a_message())
-    kept = [*(await documents(database, "ana", CONVERSATIONS)).values()]
-    kept += (await documents(database, "ana", MESSAGES, conversation.id)).values()
-    assert len(kept) == 3
-    assert not any(EXPIRY_FIELD in document for document in kept)
+    stored = [*(await documents(database, "ana", CONVERSATIONS)).values()]
+    stored += (await documents(database, "ana", MESSAGES, conversation.id)).values()
+    assert len(stored) == 3
+    assert not any(EXPIRY_FIELD in document for document in stored)
 
 
 async def test_with_a_retention_every_document_says_when_it_expires(place, database):
@@ -476,7 +476,7 @@ async def test_images_and_text_that_are_more_than_one_commit_can_hold_are_refuse
     assert len((await store.messages("ana", conversation.id))[0].images) == 4
 
 
-async def test_documents_from_before_there_were_versions_and_pictures_are_read(store, database):
+async def test_documents_from_before_versions_and_images_are_read(store, database):
     """As that version wrote them."""
     conversation = database.collection(USERS).document(uid("ana")).collection(CONVERSATIONS).document("c")
     created = datetime.fromtimestamp(1, UTC)
@@ -499,11 +499,11 @@ async def test_documents_from_before_there_were_versions_and_pictures_are_read(s
         error="Broken.",
     )
     assert await store.messages("ana", "c") == [message]
-    known = a_conversation(id="c", title="Old", updated_ms=2_000, model="gemma")
-    assert await store.conversation("ana", "c") == known
+    stored = a_conversation(id="c", title="Old", updated_ms=2_000, model="gemma")
+    assert await store.conversation("ana", "c") == stored
     assert await store.pinned("ana") == []
-    await store.update("ana", replace(known, pinned=True))
-    assert await store.pinned("ana") == [replace(known, pinned=True)]
+    await store.update("ana", replace(stored, pinned=True))
+    assert await store.pinned("ana") == [replace(stored, pinned=True)]
 
 
 @pytest.mark.parametrize("before", [None, 1])
@@ -524,7 +524,7 @@ async def test_a_higher_revision_of_a_profile_that_comes_between_wins(store, rep
     assert await replica.profile("ana") == Profile(revision=7)
 
 
-async def test_what_has_expired_is_not_shown_although_it_is_still_there(place, database, monkeypatch):
+async def test_expired_documents_are_not_returned_before_their_removal(place, database, monkeypatch):
     store = await place.open(retention_days=7)
     old, old_ms = a_conversation(updated_ms=5_000), now_ms() - 8 * DAY_MS
     goes_on = a_conversation(updated_ms=4_000)
@@ -534,7 +534,7 @@ async def test_what_has_expired_is_not_shown_although_it_is_still_there(place, d
         await store.create("ana", goes_on, a_message("old", created_ms=old_ms))
     new = a_message("new", created_ms=now_ms())
     await store.append("ana", goes_on.id, new)
-    assert [found.id for found in (await store.conversations("ana")).items] == [goes_on.id]
+    assert [one.id for one in (await store.conversations("ana")).items] == [goes_on.id]
     assert await store.messages("ana", goes_on.id) == [new]
     for call in (store.conversation, store.messages):
         with pytest.raises(ConversationNotFound):
@@ -542,18 +542,18 @@ async def test_what_has_expired_is_not_shown_although_it_is_still_there(place, d
     assert old.id in await documents(database, "ana", CONVERSATIONS)
     first = await store.conversations("ana", limit=1)
     rest = await store.conversations("ana", limit=1, cursor=first.cursor)
-    assert [found.id for found in [*first.items, *rest.items]] == [goes_on.id]
+    assert [one.id for one in [*first.items, *rest.items]] == [goes_on.id]
     await store.aclose()
 
 
-async def test_what_is_written_after_the_retention_was_switched_off_is_kept(place, store, database):
+async def test_documents_written_without_retention_do_not_expire(place, store, database):
     brief = await place.open(retention_days=1)
     conversation = a_conversation()
     await brief.create("ana", conversation, a_message(id="question"), running())
     await store.append("ana", conversation.id, ended("whole", 1))
     (document,) = (await documents(database, "ana", CONVERSATIONS)).values()
     messages = await documents(database, "ana", MESSAGES, conversation.id)
-    assert [EXPIRY_FIELD in kept for kept in (document, messages["answer"], messages["question"])] == [
+    assert [EXPIRY_FIELD in stored for stored in (document, messages["answer"], messages["question"])] == [
         False,
         False,
         True,
@@ -571,8 +571,8 @@ async def test_a_message_that_is_longer_than_a_document_comes_back_as_it_was(sto
     await store.create("ana", conversation)
     await store.append("ana", conversation.id, message, ended("short", 0))
     assert await store.messages("ana", conversation.id) == [message, ended("short", 0)]
-    kept = await documents(database, "ana", MESSAGES, conversation.id)
-    assert max(len(document["content"].encode()) for document in kept.values()) <= PART_BYTES
+    stored = await documents(database, "ana", MESSAGES, conversation.id)
+    assert max(len(document["content"].encode()) for document in stored.values()) <= PART_BYTES
 
 
 async def test_a_message_that_becomes_shorter_leaves_no_part_behind(store, replica, database):
@@ -611,8 +611,8 @@ async def test_every_indexed_field_and_the_expiry_time_are_written(place, databa
         REVOCATIONS: await documents(database, "ana", REVOCATIONS),
     }
     assert INDEXED_FIELDS.keys() == written.keys()
-    for collection, kept in written.items():
-        fields = {field for document in kept.values() for field in document}
+    for collection, stored in written.items():
+        fields = {field for document in stored.values() for field in document}
         expires = {EXPIRY_FIELD} if collection in EXPIRING else set()
         assert {*INDEXED_FIELDS[collection]} | expires <= fields
         assert (EXPIRY_FIELD in fields) == (collection in EXPIRING)
@@ -637,7 +637,7 @@ async def test_no_query_needs_a_composite_index(store, monkeypatch):
     await store.pinned("ana")
     await store.search("ana", "hello")
     await store.delete("ana", conversation.id)
-    await asyncio.gather(*store._tidying.tasks)
+    await asyncio.gather(*store._deletions.tasks)
     assert len(queries) >= 8
     for query in queries:
         collection = query.from_[0].collection_id
@@ -698,19 +698,19 @@ async def test_it_reconnects_by_itself_after_an_outage(monkeypatch):
         await store.aclose()
 
 
-async def test_closing_closes_the_connection_really_and_waits_for_no_tidying(place, monkeypatch):
+async def test_closing_closes_the_connection_really_and_waits_for_no_unfinished_deletion(place, monkeypatch):
     async def endless(_query):
         await asyncio.Event().wait()
 
     monkeypatch.setattr(firestore_deletions, "fetched", endless)
     store = await place.open()
     await store.conversations("ana")
-    (tidying,) = store._tidying.tasks
+    (deletion,) = store._deletions.tasks
     channel = store._connection._client._firestore_api.transport.grpc_channel
     assert channel.get_state() is grpc.ChannelConnectivity.READY
     async with asyncio.timeout(5):
         await store.aclose()
-    assert tidying.cancelled()
+    assert deletion.cancelled()
     assert channel.get_state() is grpc.ChannelConnectivity.SHUTDOWN
 
 
@@ -728,20 +728,18 @@ async def test_closing_closes_the_connection_really_and_waits_for_no_tidying(pla
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
 )
-async def test_what_goes_wrong_is_a_sentence_for_the_person_and_a_detail_for_the_log(
-    store, monkeypatch, error, words, detail
-):
+async def test_errors_have_a_sentence_for_the_user_and_a_detail_for_the_log(store, monkeypatch, error, words, detail):
     async def failing(*_args, **_kwargs):
         raise error
 
     monkeypatch.setattr(firestore, "fetched", failing)
-    with pytest.raises(StoreUnavailable, match=words) as told:
+    with pytest.raises(StoreUnavailable, match=words) as raised:
         await store.conversations("ana")
-    assert detail in told.value.detail
-    assert detail not in str(told.value)
+    assert detail in raised.value.detail
+    assert detail not in str(raised.value)
 
 
-async def test_credentials_are_looked_for_when_they_are_needed_and_again_if_there_were_none(place, monkeypatch):
+async def test_credentials_are_loaded_at_the_first_call_and_again_after_a_failure(place, monkeypatch):
     def no_credentials():
         raise DefaultCredentialsError("none here")
 
@@ -755,10 +753,10 @@ async def test_credentials_are_looked_for_when_they_are_needed_and_again_if_ther
 
 
 async def test_without_an_emulator_it_asks_google_itself_and_signs_in(place, firestore_emulator, monkeypatch):
-    asked = []
+    channels = []
 
     def create_channel(host, *, credentials, options):
-        asked.append((host, credentials, dict(options)))
+        channels.append((host, credentials, dict(options)))
         return grpc.aio.insecure_channel(firestore_emulator.host, options=options)
 
     credentials = Credentials(token="owner")
@@ -767,7 +765,7 @@ async def test_without_an_emulator_it_asks_google_itself_and_signs_in(place, fir
     monkeypatch.setattr(FirestoreGrpcAsyncIOTransport, "create_channel", create_channel)
     store = await place.open()
     assert (await store.conversations("ana")).items == []
-    ((host, signed_in, options),) = asked
+    ((host, signed_in, options),) = channels
     assert host.partition(":")[0] == "firestore.googleapis.com"
     assert signed_in is credentials
     assert options["grpc.max_reconnect_backoff_ms"] == 2_000

@@ -22,10 +22,9 @@ from chatapp.domain import conversation as conversations
 from chatapp.domain.conversation import Image, MessageStatus, Persona, Profile, Role
 from chatapp.domain.errors import ConversationNotFound, StoreUnavailable
 from chatapp.store import Consistency, Revocations, StoreStatus
-from chatapp.store.journal import asking as journal_asking
+from chatapp.store.journal import cloud_reads, journal
 from chatapp.store.journal import delivery as journal_delivery
 from chatapp.store.journal import file as journal_file
-from chatapp.store.journal import journal
 from chatapp.store.journal import overlay as journal_overlay
 from chatapp.store.journal import rows as journal_rows
 from chatapp.store.sqlite import writer as sqlite_writer
@@ -45,7 +44,7 @@ ROOT = Path(__file__).parents[3]
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal_delivery, "FIRST_RETRY_S", 0.005)
     monkeypatch.setattr(journal_delivery, "LAST_RETRY_S", 0.03)
-    monkeypatch.setattr(journal_asking, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(cloud_reads, "READ_TIMEOUT_S", 0.05)
 
 
 @pytest.fixture
@@ -79,8 +78,8 @@ async def delivered(store: JournaledStore) -> None:
 
 
 def answer(content: str = "", revision: int = 0, **fields: object):
-    known = {"id": "answer", "role": Role.ASSISTANT, "status": MessageStatus.STREAMING, "revision": revision}
-    return a_message(content, 2_000, **known | fields)
+    defaults = {"id": "answer", "role": Role.ASSISTANT, "status": MessageStatus.STREAMING, "revision": revision}
+    return a_message(content, 2_000, **defaults | fields)
 
 
 def ended(content: str, revision: int = 0):
@@ -113,33 +112,33 @@ async def test_a_write_returns_while_the_cloud_has_not_answered(store, cloud):
     assert (await cloud.conversation("ana", conversation.id)).title == "Renamed"
 
 
-async def test_what_was_seen_here_is_read_and_written_without_asking_the_cloud(store, cloud):
-    known, older = a_conversation(updated_ms=3_000), a_conversation()
-    for conversation in (known, older):
+async def test_cached_data_is_read_and_written_without_a_cloud_request(store, cloud):
+    cached, older = a_conversation(updated_ms=3_000), a_conversation()
+    for conversation in (cached, older):
         await store.create("ana", conversation, question())
     await delivered(store)
     await store.conversations("ana")
-    asked = len(cloud.asked)
+    requests = len(cloud.requests)
     cloud.gate.clear()
     async with asyncio.timeout(2):
-        assert await store.messages("ana", known.id, consistency=Consistency.CACHED) == [question()]
-        await store.append("ana", known.id, answer("half", 1))
+        assert await store.messages("ana", cached.id, consistency=Consistency.CACHED) == [question()]
+        await store.append("ana", cached.id, answer("half", 1))
         await store.append("ana", older.id, answer("half", 1))
-        await store.update("ana", replace(known, title="Renamed"))
-        assert await store.messages("ana", known.id, consistency=Consistency.CACHED) == [question(), answer("half", 1)]
-        assert await store.message("ana", known.id, "answer", consistency=Consistency.CACHED) == answer("half", 1)
-        assert await store.conversation("ana", known.id, consistency=Consistency.CACHED) == replace(
-            known, title="Renamed"
+        await store.update("ana", replace(cached, title="Renamed"))
+        assert await store.messages("ana", cached.id, consistency=Consistency.CACHED) == [question(), answer("half", 1)]
+        assert await store.message("ana", cached.id, "answer", consistency=Consistency.CACHED) == answer("half", 1)
+        assert await store.conversation("ana", cached.id, consistency=Consistency.CACHED) == replace(
+            cached, title="Renamed"
         )
         page = await store.conversations("ana", consistency=Consistency.CACHED)
-    assert page.items == [replace(known, title="Renamed"), replace(older, updated_ms=2_000)]
-    await becomes_true(lambda: len(cloud.asked) == asked + 2)
-    assert {name for name, *_ in cloud.asked[asked:]} == {"append"}  # deliveries, and nothing else
+    assert page.items == [replace(cached, title="Renamed"), replace(older, updated_ms=2_000)]
+    await becomes_true(lambda: len(cloud.requests) == requests + 2)
+    assert {name for name, *_ in cloud.requests[requests:]} == {"append"}  # deliveries, and nothing else
     cloud.gate.set()
     await delivered(store)
 
 
-async def test_what_was_only_listed_is_known_to_exist(place, cloud):
+async def test_listed_conversation_is_known_to_exist(place, cloud):
     store = await place.open(cloud)
     conversation = a_conversation()
     await store.create("ana", conversation, question())
@@ -153,7 +152,7 @@ async def test_what_was_only_listed_is_known_to_exist(place, cloud):
     await store.aclose()
 
 
-async def test_what_was_not_seen_yet_is_read_from_the_cloud_and_then_known(place):
+async def test_data_that_is_not_cached_is_read_from_the_cloud_and_then_cached(place):
     store = await place.open(FakeCloud(place.cloud_folder))
     conversation = a_conversation()
     await store.create("ana", conversation, question(), ended(""))
@@ -164,7 +163,7 @@ async def test_what_was_not_seen_yet_is_read_from_the_cloud_and_then_known(place
         assert await store.messages("ana", conversation.id, consistency=Consistency.CACHED) == [question(), ended("")]
         assert await store.conversation("ana", conversation.id, consistency=Consistency.CACHED) == conversation
         assert (await store.conversations("ana", consistency=Consistency.CACHED)).items == [conversation]
-    assert [name for name, *_ in cloud.asked] == ["message", "messages", "conversation", "conversations"]
+    assert [name for name, *_ in cloud.requests] == ["message", "messages", "conversation", "conversations"]
     await cloud.append("ana", conversation.id, question("of another device", 3_000))
     assert len(await store.messages("ana", conversation.id, consistency=Consistency.CACHED)) == 2
     assert len(await store.messages("ana", conversation.id)) == 3
@@ -172,16 +171,16 @@ async def test_what_was_not_seen_yet_is_read_from_the_cloud_and_then_known(place
     await store.aclose()
 
 
-async def test_after_a_restart_what_waits_from_its_creation_on_is_known_and_a_deletion_too(place):
+async def test_after_a_restart_pending_creations_and_deletions_need_no_cloud_read(place):
     cloud = FakeCloud(place.cloud_folder)
     store = await place.open(cloud, drain_seconds=0)
-    new, gone = a_conversation(), a_conversation()
-    await store.create("ana", gone, question())
+    new, deleted = a_conversation(), a_conversation()
+    await store.create("ana", deleted, question())
     await delivered(store)
     cloud.down = True
     await store.create("ana", new, question())
     await store.append("ana", new.id, ended("half", 1))
-    await store.delete("ana", gone.id)
+    await store.delete("ana", deleted.id)
     await store.aclose()
     store = await place.open(cloud := FakeCloud(place.cloud_folder), drain_seconds=0)
     cloud.gate.clear()
@@ -193,8 +192,8 @@ async def test_after_a_restart_what_waits_from_its_creation_on_is_known_and_a_de
         for consistency in (Consistency.LATEST, Consistency.CACHED):
             for read in (store.conversation, store.messages):
                 with pytest.raises(ConversationNotFound):
-                    await read("ana", gone.id, consistency=consistency)
-    assert not any(name in READS for name, *_ in cloud.asked)
+                    await read("ana", deleted.id, consistency=consistency)
+    assert not any(name in READS for name, *_ in cloud.requests)
     await store.aclose()
 
 
@@ -215,7 +214,7 @@ async def test_a_creation_that_is_made_again_while_it_waits_shows_the_first_one(
     await store.aclose()
 
 
-async def test_a_list_of_which_the_beginning_is_known_goes_on_where_that_ends(store, cloud):
+async def test_cached_first_page_continues_at_its_cursor(store, cloud):
     talks = [a_conversation(id=f"c{number}", updated_ms=1_000 + number) for number in range(7)]
     for conversation in talks:
         await store.create("ana", conversation)
@@ -227,18 +226,18 @@ async def test_a_list_of_which_the_beginning_is_known_goes_on_where_that_ends(st
     assert [one.id for one in first.items] == ["c6", "c4"]
     rest = await store.conversations("ana", limit=3, cursor=first.cursor, consistency=Consistency.CACHED)
     assert [one.id for one in rest.items] == ["c3", "c2", "c1"]
-    asked = len(cloud.asked)
+    requests = len(cloud.requests)
     assert (
         len((await store.conversations("ana", limit=5, consistency=Consistency.CACHED)).items) == 5
     )  # as much was never seen
-    assert len(cloud.asked) > asked
+    assert len(cloud.requests) > requests
     for conversation in talks:
         await store.delete("ana", conversation.id)
     assert (await store.conversations("ana", limit=5, consistency=Consistency.CACHED)).items == []
 
 
-async def test_one_message_is_what_waits_or_was_seen_when_the_cloud_does_not_answer(store, cloud, monkeypatch):
-    monkeypatch.setattr(journal_asking, "ASK_AGAIN_S", 0)
+async def test_single_message_falls_back_to_pending_or_cached_data_in_an_outage(store, cloud, monkeypatch):
+    monkeypatch.setattr(cloud_reads, "OPEN_S", 0)
     conversation = a_conversation()
     await store.create("ana", conversation, question(), answer())
     await delivered(store)
@@ -254,26 +253,30 @@ async def test_one_message_is_what_waits_or_was_seen_when_the_cloud_does_not_ans
         await store.message("ana", conversation.id, "question")
 
 
-async def test_reads_include_own_writes_at_once(store, cloud):
-    known, new, gone = a_conversation(title="known"), a_conversation(title="new", updated_ms=3_000), a_conversation()
-    await store.create("ana", known, question())
-    await store.create("ana", gone, question())
+async def test_reads_include_own_writes_immediately(store, cloud):
+    cached, new, deleted = (
+        a_conversation(title="known"),
+        a_conversation(title="new", updated_ms=3_000),
+        a_conversation(),
+    )
+    await store.create("ana", cached, question())
+    await store.create("ana", deleted, question())
     await delivered(store)
     cloud.fails = lambda name, _: None if name in READS else StoreUnavailable("")
     await store.create("ana", new, question())
-    await store.append("ana", known.id, answer("half", 1))
-    await store.append("ana", known.id, answer("whole", 2))
-    await store.update("ana", replace(known, title="renamed", updated_ms=5_000))
-    await store.delete("ana", gone.id)
-    assert await store.messages("ana", known.id) == [question(), answer("whole", 2)]
-    assert [found.title for found in await list_all(store, "ana")] == ["renamed", "new"]
+    await store.append("ana", cached.id, answer("half", 1))
+    await store.append("ana", cached.id, answer("whole", 2))
+    await store.update("ana", replace(cached, title="renamed", updated_ms=5_000))
+    await store.delete("ana", deleted.id)
+    assert await store.messages("ana", cached.id) == [question(), answer("whole", 2)]
+    assert [one.title for one in await list_all(store, "ana")] == ["renamed", "new"]
     assert await list_all(store, "ana", limit=1) == await list_all(store, "ana")
-    assert await store.conversation("ana", known.id) == replace(known, title="renamed", updated_ms=5_000)
+    assert await store.conversation("ana", cached.id) == replace(cached, title="renamed", updated_ms=5_000)
     for call in (store.messages, store.conversation):
         with pytest.raises(ConversationNotFound):
-            await call("ana", gone.id)
+            await call("ana", deleted.id)
     with pytest.raises(ConversationNotFound):
-        await store.append("ana", gone.id, answer("late", 3))
+        await store.append("ana", deleted.id, answer("late", 3))
 
 
 async def test_reads_merge_writes_of_other_replicas_with_own_ones(store, cloud):
@@ -322,7 +325,7 @@ async def test_of_the_waiting_revisions_of_a_message_only_the_newest_is_sent(sto
     assert await cloud.messages("ana", conversation.id) == [question(), answer("x" * 7, 7)]
 
 
-async def test_a_long_queue_of_a_conversation_goes_in_few_calls_in_order_and_parts_nothing(store, cloud, monkeypatch):
+async def test_long_queue_is_delivered_in_few_ordered_batches_that_keep_calls_together(store, cloud, monkeypatch):
     monkeypatch.setattr(journal, "BATCH_MESSAGES", 5)
     conversation = a_conversation()
     cloud.down = True
@@ -371,7 +374,7 @@ async def test_after_any_trouble_of_the_cloud_it_holds_everything_once_and_in_or
     for turn in range(3):
         for conversation in talks:
             await store.append("ana", conversation.id, question(f"q{turn}", 3_000 + turn), answer(f"{turn}", turn + 1))
-    await becomes_true(lambda: len(cloud.asked) >= 8)
+    await becomes_true(lambda: len(cloud.requests) >= 8)
     assert all(store.pending("ana", conversation.id) for conversation in talks)
     cloud.down, cloud.loses_reply = False, lambda _: False
     cloud.gate.set()
@@ -391,13 +394,13 @@ async def test_in_an_outage_one_call_at_a_time_asks_and_ever_more_seldom(place, 
     for _ in range(20):
         await store.create("ana", a_conversation())
     await becomes_true(lambda: not store.status().reachable and not cloud.at_once)
-    began, already = time.monotonic(), len(cloud.asked)
+    began, already = time.monotonic(), len(cloud.requests)
     cloud.most_at_once = 0
-    await becomes_true(lambda: len(cloud.asked) >= already + 6)
+    await becomes_true(lambda: len(cloud.requests) >= already + 6)
     assert time.monotonic() - began >= 5 * 0.02  # a pause before each
     assert cloud.most_at_once == 1
-    asked = [conversation_id for _, conversation_id, _ in cloud.asked]
-    assert len(set(asked)) >= 5  # each time another: one alone may be the reason
+    conversation_ids = [conversation_id for _, conversation_id, _ in cloud.requests]
+    assert len(set(conversation_ids)) >= 5  # each time another: one alone may be the reason
     cloud.down = False
     await delivered(store)
     assert store.status().reachable
@@ -422,24 +425,24 @@ async def test_down_at_the_start_it_opens_and_delivers_later(place, cloud):
 
 
 async def test_in_mid_conversation_an_outage_is_not_noticed(store, cloud):
-    known, older = a_conversation(updated_ms=9_000), a_conversation()
-    await store.create("ana", known, question())
+    cached, older = a_conversation(updated_ms=9_000), a_conversation()
+    await store.create("ana", cached, question())
     await store.create("ana", older, question())
     await delivered(store)
     await list_all(store, "ana")
-    await store.messages("ana", known.id)
+    await store.messages("ana", cached.id)
     cloud.down = True
-    await store.append("ana", known.id, question("during", 3_000))
+    await store.append("ana", cached.id, question("during", 3_000))
     new = a_conversation(updated_ms=9_999)
     await store.create("ana", new, question())
     await store.delete("ana", older.id)
-    assert await store.messages("ana", known.id) == [question(), question("during", 3_000)]
-    assert await list_all(store, "ana") == [new, known]
+    assert await store.messages("ana", cached.id) == [question(), question("during", 3_000)]
+    assert await list_all(store, "ana") == [new, cached]
     with pytest.raises(ConversationNotFound):
         await store.messages("ana", older.id)
 
 
-async def test_a_cloud_that_stalls_is_not_waited_for_where_the_conversation_was_just_seen(store, cloud):
+async def test_stalled_cloud_does_not_delay_reads_of_a_cached_conversation(store, cloud):
     conversation = a_conversation()
     await store.create("ana", conversation, question())
     cloud.gate.clear()
@@ -450,19 +453,19 @@ async def test_a_cloud_that_stalls_is_not_waited_for_where_the_conversation_was_
     cloud.gate.set()
 
 
-async def test_a_conversation_that_takes_long_to_read_is_shown_as_it_was_and_then_as_it_is(store, cloud, monkeypatch):
-    monkeypatch.setattr(journal_asking, "ASK_AGAIN_S", 0.05)
+async def test_slow_read_returns_cached_data_first_and_updates_the_cache_later(store, cloud, monkeypatch):
+    monkeypatch.setattr(cloud_reads, "OPEN_S", 0.05)
     conversation = a_conversation()
     await store.create("ana", conversation, question())
     await delivered(store)
     await cloud.append("ana", conversation.id, question("from another device", 3_000))
     cloud.latency = 0.1  # longer than anybody waits for what was just seen
     assert await store.messages("ana", conversation.id) == [question()]
-    await becomes_true(lambda: not store._asking.tasks)
+    await becomes_true(lambda: not store._cloud_reads.tasks)
     assert await store.messages("ana", conversation.id) == [question(), question("from another device", 3_000)]
 
 
-async def test_what_is_remembered_is_bounded_and_the_rest_is_refused_in_an_outage(place, cloud):
+async def test_cache_is_bounded_and_evicted_data_is_unavailable_in_an_outage(place, cloud):
     store = await place.open(cloud, recent_bytes=20_000, drain_seconds=0)
     talks = [a_conversation() for _ in range(10)]
     for conversation in talks:
@@ -476,15 +479,15 @@ async def test_what_is_remembered_is_bounded_and_the_rest_is_refused_in_an_outag
     await store.aclose()
 
 
-async def test_after_a_restart_in_an_outage_what_waits_is_shown_and_taken_up(place):
+async def test_after_a_restart_in_an_outage_pending_writes_are_returned_and_delivered(place):
     cloud = FakeCloud(place.cloud_folder)
     store = await place.open(cloud, drain_seconds=0)
-    known, renamed, new = (a_conversation(title=title, updated_ms=ms) for title, ms in [("a", 1), ("b", 2), ("c", 3)])
-    await store.create("ana", known, question())
+    cached, renamed, new = (a_conversation(title=title, updated_ms=ms) for title, ms in [("a", 1), ("b", 2), ("c", 3)])
+    await store.create("ana", cached, question())
     await store.create("ana", renamed, question())
     await delivered(store)
     cloud.down = True
-    await store.append("ana", known.id, ended("half", 1))
+    await store.append("ana", cached.id, ended("half", 1))
     await store.update("ana", replace(renamed, title="B"))
     await store.create("ana", new, question())
     await store.aclose()
@@ -492,16 +495,16 @@ async def test_after_a_restart_in_an_outage_what_waits_is_shown_and_taken_up(pla
     cloud = FakeCloud(place.cloud_folder)
     cloud.down = True
     store = await place.open(cloud)
-    assert [found.title for found in await list_all(store, "ana")] == ["a", "c", "B"]
-    assert await store.messages("ana", known.id) == [ended("half", 1)]  # as far as is known
+    assert [one.title for one in await list_all(store, "ana")] == ["a", "c", "B"]
+    assert await store.messages("ana", cached.id) == [ended("half", 1)]  # as far as is known
     assert await store.messages("ana", new.id) == [question()]
     with pytest.raises(StoreUnavailable):
         await store.messages("ana", renamed.id)  # of its messages nothing is known
-    assert (await store.conversation("ana", known.id)).title == "a"
-    await store.append("ana", known.id, ended("whole", 2))
+    assert (await store.conversation("ana", cached.id)).title == "a"
+    await store.append("ana", cached.id, ended("whole", 2))
     cloud.down = False
     await delivered(store)
-    assert await store.messages("ana", known.id) == [question(), ended("whole", 2)]
+    assert await store.messages("ana", cached.id) == [question(), ended("whole", 2)]
     await store.aclose()
 
 
@@ -535,7 +538,7 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize("how", ["delivered", "waiting"])
-async def test_what_a_killed_chat_was_writing_is_interrupted_at_the_next_start_here_and_in_the_cloud(
+async def test_running_answer_of_a_killed_chat_is_interrupted_at_the_next_start_here_and_in_the_cloud(
     place, tmp_path, how
 ):
     command = [sys.executable, "-c", DIE_IN_MID_ANSWER, str(tmp_path), how]
@@ -624,11 +627,11 @@ async def test_a_journal_of_the_version_before_is_taken_over_with_all_that_waits
             "INSERT INTO destination VALUES ('the cloud')"
         ))  # fmt: skip
         file = journal_file.open_journal(place.path, "the cloud")
-        kept = journal_overlay.encoded(conversation)
+        data = journal_overlay.encoded(conversation)
         file.writer.execute(
             "INSERT INTO writes (call, user, conversation_id, kind, accepted_ms, conversation)"
             " VALUES (1, 'ana', ?, 'create', 0, ?)",
-            (conversation.id, kept),
+            (conversation.id, data),
         )
         file.close()
     store = await place.open(cloud := FakeCloud(place.cloud_folder))
@@ -641,32 +644,32 @@ async def test_a_journal_of_the_version_before_is_taken_over_with_all_that_waits
 
 
 async def test_writes_to_a_conversation_deleted_elsewhere_are_dropped_and_block_no_others(store, cloud, place):
-    gone, other = a_conversation(), a_conversation()
-    await store.create("ana", gone, question())
+    deleted, other = a_conversation(), a_conversation()
+    await store.create("ana", deleted, question())
     await store.create("ana", other)
     await delivered(store)
-    await cloud.delete("ana", gone.id)
+    await cloud.delete("ana", deleted.id)
     with capture_logs() as logs:
-        await store.append("ana", gone.id, answer("SECRET", 1))
+        await store.append("ana", deleted.id, answer("SECRET", 1))
         await store.append("ana", other.id, answer("kept", 1))
         await delivered(store)
     (dropped,) = [line for line in logs if line["event"] == "delivery_dropped"]
-    assert dropped["conversation"] == gone.id
+    assert dropped["conversation"] == deleted.id
     assert "SECRET" not in str(logs)
     assert b"SECRET" not in bytes_on_disk(place.path)
     assert await cloud.messages("ana", other.id) == [answer("kept", 1)]
     with pytest.raises(ConversationNotFound):
-        await store.append("ana", gone.id, answer("more", 2))
+        await store.append("ana", deleted.id, answer("more", 2))
     with pytest.raises(ConversationNotFound):
-        await store.messages("ana", gone.id)
+        await store.messages("ana", deleted.id)
 
 
 @pytest.mark.parametrize("error", [ConversationNotFound(), ValueError("no id")], ids=["not found", "a mistake"])
-async def test_what_is_refused_for_good_is_set_aside_shown_and_tried_at_the_next_start(place, error):
+async def test_permanently_rejected_write_is_set_aside_returned_by_reads_and_retried_at_the_next_start(place, error):
     cloud = FakeCloud(place.cloud_folder)
     store = await place.open(cloud)
     refused, other = a_conversation(), a_conversation()
-    cloud.fails = lambda name, asked: error if (name, asked) == ("create", refused.id) else None
+    cloud.fails = lambda name, conversation_id: error if (name, conversation_id) == ("create", refused.id) else None
     with capture_logs() as logs:
         await store.create("ana", refused, question())
         await becomes_true(lambda: any(line["event"] == "delivery_set_aside" for line in logs))
@@ -675,7 +678,7 @@ async def test_what_is_refused_for_good_is_set_aside_shown_and_tried_at_the_next
     await becomes_true(lambda: not store.pending("ana", other.id))
     assert await store.messages("ana", refused.id) == [question(), ended("more", 1)]
     assert store.pending("ana", refused.id)
-    assert [name for name, asked, _ in cloud.asked if asked == refused.id].count("create") == 1
+    assert [name for name, conversation_id, _ in cloud.requests if conversation_id == refused.id].count("create") == 1
     async with asyncio.timeout(2):  # of the 30 s
         await store.aclose()
 
@@ -711,28 +714,28 @@ async def test_more_than_the_cloud_takes_at_once_is_refused_before_it_is_accepte
 
 
 async def test_a_deletion_takes_the_waiting_text_out_of_the_file_and_is_delivered(store, cloud, place):
-    gone, kept = a_conversation(title="SECRET title", system_prompt="SECRET prompt"), a_conversation()
-    await store.create("ana", gone, a_message("SECRET " * 3_000))
+    deleted, other = a_conversation(title="SECRET title", system_prompt="SECRET prompt"), a_conversation()
+    await store.create("ana", deleted, a_message("SECRET " * 3_000))
     await delivered(store)
     cloud.down = True
-    await store.append("ana", gone.id, a_message("SECRET " * 3_000), a_message("SECRET", error="SECRET error"))
-    await store.update("ana", replace(gone, title="SECRET again"))
-    await store.create("ana", kept, a_message("PUBLIC"))
+    await store.append("ana", deleted.id, a_message("SECRET " * 3_000), a_message("SECRET", error="SECRET error"))
+    await store.update("ana", replace(deleted, title="SECRET again"))
+    await store.create("ana", other, a_message("PUBLIC"))
     assert b"SECRET" in bytes_on_disk(place.path)
-    await store.delete("ana", gone.id)
+    await store.delete("ana", deleted.id)
     assert b"SECRET" not in bytes_on_disk(place.path)
     assert b"PUBLIC" in bytes_on_disk(place.path)
     cloud.down = False
     await delivered(store)
     assert sorted(name for name, *_ in cloud.writes[1:]) == ["create", "delete"]
-    assert await list_all(cloud, "ana") == [kept]
+    assert await list_all(cloud, "ana") == [other]
 
 
 async def test_a_deletion_waits_for_the_call_that_is_under_way_and_nothing_comes_back(store, cloud):
     conversation = a_conversation()
     cloud.gate.clear()
     await store.create("ana", conversation, question())
-    await becomes_true(lambda: cloud.asked)
+    await becomes_true(lambda: cloud.requests)
     await store.append("ana", conversation.id, answer("half", 1))
     await store.delete("ana", conversation.id)
     cloud.gate.set()
@@ -742,7 +745,7 @@ async def test_a_deletion_waits_for_the_call_that_is_under_way_and_nothing_comes
     assert await list_all(store, "ana") == []
 
 
-async def test_what_was_delivered_leaves_no_text_in_the_file(place, cloud, monkeypatch):
+async def test_delivered_text_is_erased_from_the_file(place, cloud, monkeypatch):
     monkeypatch.setattr(sqlite_writer, "QUIET_S", 0.05)
     store = await place.open(cloud)
     for number in range(20):
@@ -857,7 +860,7 @@ async def test_a_delivery_that_cannot_be_noted_is_made_again(store, cloud):
     conversation = a_conversation()
     cloud.gate.clear()
     await store.create("ana", conversation, question())
-    await becomes_true(lambda: cloud.asked)
+    await becomes_true(lambda: cloud.requests)
     connection = store._journal._database._writer._connection
     connection.execute("PRAGMA query_only = ON")
     cloud.gate.set()
@@ -867,7 +870,7 @@ async def test_a_delivery_that_cannot_be_noted_is_made_again(store, cloud):
     assert await cloud.messages("ana", conversation.id) == [question()]
 
 
-async def test_a_caller_that_goes_away_leaves_a_whole_write_that_is_delivered(store, cloud):
+async def test_write_of_a_cancelled_caller_is_complete_and_delivered(store, cloud):
     conversation = a_conversation()
     await store.create("ana", conversation)
     task = asyncio.create_task(store.append("ana", conversation.id, question("a"), question("b")))
@@ -918,7 +921,7 @@ async def test_a_file_that_is_no_journal_of_ours_is_refused_and_left_alone(place
 # The end
 
 
-async def test_closing_takes_no_more_and_delivers_what_waits(place):
+async def test_closing_rejects_new_writes_and_delivers_pending_ones(place):
     cloud = FakeCloud(place.cloud_folder)
     store = await place.open(cloud)
     cloud.down = True
@@ -935,7 +938,7 @@ async def test_closing_takes_no_more_and_delivers_what_waits(place):
     assert cloud.closed == 1
 
 
-async def test_what_is_left_at_the_end_is_logged_by_its_ids_and_counts_and_delivered_at_the_next_start(place):
+async def test_undelivered_writes_are_logged_at_shutdown_and_delivered_at_the_next_start(place):
     cloud = FakeCloud(place.cloud_folder)
     cloud.down = True
     store = await place.open(cloud, drain_seconds=0.05)
@@ -1009,24 +1012,24 @@ def talk_until_killed(folder: Path, life: str, lines: int) -> list[str]:
     """Return what a chat said until it was killed, after at least so many lines; its log is between them."""
     command = [sys.executable, "-c", TALK_UNTIL_KILLED, str(folder), life]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        said = [process.stdout.readline() for _ in range(lines)]
+        output = [process.stdout.readline() for _ in range(lines)]
         process.kill()
-        return said + process.stdout.readlines()
+        return output + process.stdout.readlines()
 
 
 @pytest.mark.slow
 async def test_kill_9_in_mid_delivery_loses_doubles_and_reorders_nothing_that_was_acknowledged(place, tmp_path):
     acknowledged: dict[tuple[str, int], int] = {}
     for life in range(6):
-        said = await asyncio.to_thread(talk_until_killed, tmp_path, f"life{life}", 100 + 200 * life)
-        for name, turn, revision in (line.split() for line in said if re.fullmatch(r"life\S+ \d+ \d\n", line)):
+        output = await asyncio.to_thread(talk_until_killed, tmp_path, f"life{life}", 100 + 200 * life)
+        for name, turn, revision in (line.split() for line in output if re.fullmatch(r"life\S+ \d+ \d\n", line)):
             acknowledged[name, int(turn)] = int(revision)
     assert len(acknowledged) > 200
 
     cloud = FakeCloud(place.cloud_folder)
     store = await place.open(cloud)
     await becomes_true(lambda: not store.status().waiting_writes, 30)
-    kept: dict[tuple[str, int], int] = {}
+    stored: dict[tuple[str, int], int] = {}
     for conversation in await list_all(cloud, "ana"):
         messages = await cloud.messages("ana", conversation.id)
         turns = len(messages) // 2
@@ -1038,9 +1041,9 @@ async def test_kill_9_in_mid_delivery_loses_doubles_and_reorders_nothing_that_wa
             # The next life added a revision to what the one before was writing when it was killed.
             written = reply.revision - (reply.status is MessageStatus.INTERRUPTED)
             assert reply.content == f"a{turn} " * written
-            kept[conversation.id, turn] = written
-    assert all(kept[turn] >= revision for turn, revision in acknowledged.items())
-    unheard = sum(kept[turn] - acknowledged.get(turn, -1) for turn in kept)
+            stored[conversation.id, turn] = written
+    assert all(stored[turn] >= revision for turn, revision in acknowledged.items())
+    unheard = sum(stored[turn] - acknowledged.get(turn, -1) for turn in stored)
     assert unheard <= 6 * 6  # what was under way, at most
     await store.aclose()
 
@@ -1052,16 +1055,16 @@ class UnreliablePlace(JournaledPlace):
     """A cloud of which every third write fails, and every fifth reply is lost; reading works."""
 
     async def open(self) -> JournaledStore:
-        cloud, asked = FakeCloud(self.cloud_folder), iter(range(10**9))
-        cloud.fails = lambda name, _: None if name in READS or next(asked) % 3 else StoreUnavailable("")
-        cloud.loses_reply = lambda name: name not in READS and next(asked) % 5 == 0
+        cloud, counter = FakeCloud(self.cloud_folder), iter(range(10**9))
+        cloud.fails = lambda name, _: None if name in READS or next(counter) % 3 else StoreUnavailable("")
+        cloud.loses_reply = lambda name: name not in READS and next(counter) % 5 == 0
         return await super().open(cloud)
 
 
 @EXAMPLES
 @pytest.mark.slow
-def test_any_sequence_of_calls_over_an_unreliable_cloud_leaves_what_the_model_holds(tmp_path, monkeypatch, examples):
-    monkeypatch.setattr(journal_asking, "PATIENCE_S", 60)  # reads must return what the cloud holds
+def test_any_sequence_of_calls_over_an_unreliable_cloud_matches_the_model(tmp_path, monkeypatch, examples):
+    monkeypatch.setattr(cloud_reads, "READ_TIMEOUT_S", 60)  # reads must return what the cloud holds
     run_any_history(UnreliablePlace(tmp_path), examples)
 
 
@@ -1107,7 +1110,7 @@ async def test_a_newer_revision_without_the_bytes_does_not_lose_an_image_that_wa
     await becomes_true(lambda: b"SECRET pixels" not in bytes_on_disk(place.path))
 
 
-async def test_images_of_a_conversation_that_is_deleted_are_gone_from_the_disk(store, cloud, place):
+async def test_images_of_a_deleted_conversation_are_erased_from_the_disk(store, cloud, place):
     cloud.down = True
     conversation = a_conversation()
     await store.create("ana", conversation, replace(question(), images=(PICTURE,)))
@@ -1118,7 +1121,7 @@ async def test_images_of_a_conversation_that_is_deleted_are_gone_from_the_disk(s
         await store.image("ana", conversation.id, "picture")
 
 
-async def test_an_image_in_the_cloud_of_a_conversation_that_is_deleted_here_is_gone_at_once(store, cloud):
+async def test_cloud_image_of_a_conversation_deleted_here_is_not_found_immediately(store, cloud):
     conversation = a_conversation()
     await store.create("ana", conversation, replace(question(), images=(PICTURE,)))
     await delivered(store)
@@ -1128,7 +1131,7 @@ async def test_an_image_in_the_cloud_of_a_conversation_that_is_deleted_here_is_g
         await store.image("ana", conversation.id, "picture")
 
 
-async def test_images_count_for_what_may_wait(place, cloud):
+async def test_images_count_towards_the_limits(place, cloud):
     cloud.down = True
     store = await place.open(cloud, drain_seconds=0.05, most_bytes=5_000)
     conversation = a_conversation()
@@ -1165,7 +1168,7 @@ async def test_a_profile_waits_on_this_disk_and_only_the_newest_is_delivered(pla
     await store.aclose()
 
 
-async def test_a_profile_that_was_seen_is_shown_during_an_outage_with_what_was_changed_since(store, cloud):
+async def test_cached_profile_is_returned_in_an_outage_with_later_changes(store, cloud):
     await cloud.save_profile("ana", Profile(personas=PERSONAS[:1], revision=1))  # by another copy of the chat
     assert (await store.profile("ana")).revision == 1
     cloud.down = True
@@ -1180,7 +1183,7 @@ async def test_a_profile_that_was_seen_is_shown_during_an_outage_with_what_was_c
         assert await store.profile("ana", consistency=consistency) == Profile()
 
 
-async def test_a_deleted_profile_is_gone_from_the_disk_and_then_from_the_cloud(store, cloud, place):
+async def test_deleted_profile_is_erased_from_the_disk_and_then_from_the_cloud(store, cloud, place):
     await store.save_profile("ana", Profile(personas=PERSONAS, revision=1))
     await delivered(store)
     cloud.down = True
@@ -1204,7 +1207,7 @@ async def test_a_higher_revision_of_another_replica_wins_over_a_waiting_one(stor
     assert (await store.profile("ana", consistency=Consistency.CACHED)).revision == 5
 
 
-async def test_where_the_profile_waits_there_is_no_conversation(store, cloud):
+async def test_pending_profile_is_not_a_conversation(store, cloud):
     cloud.fails = lambda name, _: StoreUnavailable("") if name == "save_profile" else None
     await store.save_profile("ana", Profile(revision=1))
     with pytest.raises(ConversationNotFound):
@@ -1216,7 +1219,7 @@ async def test_where_the_profile_waits_there_is_no_conversation(store, cloud):
 # What is pinned, and searching
 
 
-async def test_what_is_pinned_is_shown_during_an_outage_with_what_was_changed_since(store, cloud):
+async def test_pinned_conversations_are_returned_in_an_outage_with_later_changes(store, cloud):
     first, second = a_conversation(pinned=True, updated_ms=2_000), a_conversation()
     await cloud.create("ana", first)
     await cloud.create("ana", second)
@@ -1233,7 +1236,7 @@ async def test_what_is_pinned_is_shown_during_an_outage_with_what_was_changed_si
         await store.pinned("ben")
 
 
-async def test_a_search_finds_what_waits_and_leaves_what_was_last_seen(place, cloud):
+async def test_search_finds_pending_writes_and_keeps_the_cache(place, cloud):
     store = await place.open(cloud, recent_bytes=60_000, drain_seconds=0.05)
     others = [a_conversation(updated_ms=number) for number in range(30)]
     for conversation in others:
@@ -1244,9 +1247,9 @@ async def test_a_search_finds_what_waits_and_leaves_what_was_last_seen(place, cl
     cloud.fails = lambda name, _: StoreUnavailable("") if name == "append" else None
     await store.append("ana", mine.id, a_message("a needle", 3_000))
     assert [hit.conversation.id for hit in (await store.search("ana", "needle")).items] == [mine.id]
-    asked = len(cloud.asked)
+    requests = len(cloud.requests)
     assert len((await store.search("ana", "hay", limit=50)).items) == 30
-    assert {name for name, *_ in cloud.asked[asked:]} <= {"append"}  # nothing is read for the next word
+    assert {name for name, *_ in cloud.requests[requests:]} <= {"append"}  # nothing is read for the next word
     cloud.down = True
     assert len(await store.messages("ana", mine.id)) == 2
     await store.aclose()
@@ -1255,28 +1258,28 @@ async def test_a_search_finds_what_waits_and_leaves_what_was_last_seen(place, cl
 # What an older chat left
 
 
-async def test_what_an_older_chat_left_waiting_is_delivered(place, cloud, monkeypatch):
+async def test_pending_writes_of_an_older_version_are_delivered(place, cloud, monkeypatch):
     """The rows are as that version wrote them."""
     with monkeypatch.context() as patch:
         old = replace(journal_file.JOURNAL, migrations=journal_file.JOURNAL.migrations[:2])
         patch.setattr(journal_file, "JOURNAL", old)
         path = place.path
         journal_file.open_journal(path, "the cloud").close()
-    kept = {"id": "c", "title": "Old", "created_ms": 1, "updated_ms": 2, "model": "gemma", "system_prompt": ""}
+    fields = {"id": "c", "title": "Old", "created_ms": 1, "updated_ms": 2, "model": "gemma", "system_prompt": ""}
     message = {"id": "m", "turn_id": "t", "role": "assistant", "content": "hi", "created_ms": 2, "status": "complete"}
     message |= {"revision": 1, "model": "gemma", "usage": None, "seconds_to_first_token": None, "finish_reason": "stop"}
     message |= {"omitted_messages": 0, "error": ""}
     columns = "call, user, conversation_id, kind, accepted_ms, message_id, revision, created_ms, conversation, message"
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         for row in (
-            (1, "ana", "c", "create", 1, None, None, None, json.dumps(kept), None),
+            (1, "ana", "c", "create", 1, None, None, None, json.dumps(fields), None),
             (1, "ana", "c", "created", 1, "m", 1, 2, None, json.dumps(message)),
         ):
             connection.execute(f"INSERT INTO writes ({columns}) VALUES ({', '.join('?' * 10)})", row)
     store = await place.open(cloud)
     await delivered(store)
-    (found,) = await cloud.messages("ana", "c")
-    assert (found.content, found.follows, found.finish_reason) == ("hi", None, "stop")
+    (message,) = await cloud.messages("ana", "c")
+    assert (message.content, message.follows, message.finish_reason) == ("hi", None, "stop")
     await store.aclose()
 
 

@@ -52,7 +52,7 @@ async def test_conversations_unused_for_twelve_hours_are_evicted(clock):
     assert store._memory.size == 0
 
 
-async def test_the_least_recently_used_make_room_and_what_is_being_written_stays():
+async def test_least_recently_used_conversations_are_evicted_but_not_the_one_being_written():
     store = MemoryStore(most_bytes=1_000_000)
     picture = Image(id="i", media_type="image/png", width=1, height=1, data=b"x" * 400_000)
     for name in ("first", "second"):
@@ -68,18 +68,18 @@ async def test_the_least_recently_used_make_room_and_what_is_being_written_stays
 
 
 @pytest.fixture
-async def kept(tmp_path):
+async def persistent(tmp_path):
     cloud = FakeCloud(tmp_path)
     yield cloud
     await cloud.aclose()
 
 
 @pytest.fixture
-def store(kept):
-    return StoreRouter(kept)
+def store(persistent):
+    return StoreRouter(persistent)
 
 
-async def test_a_temporary_conversation_is_used_as_any_other_and_written_nowhere(store, kept):
+async def test_temporary_conversation_works_like_any_other_and_is_never_persisted(store, persistent):
     picture = Image(id="i", media_type="image/png", width=1, height=1, data=b"x")
     conversation, message = a_conversation(id="temporary-1", pinned=True), a_message("words", id="m", images=(picture,))
     await store.create("ana", conversation, message)
@@ -95,10 +95,10 @@ async def test_a_temporary_conversation_is_used_as_any_other_and_written_nowhere
     await store.delete("ana", conversation.id)
     with pytest.raises(ConversationNotFound):
         await store.messages("ana", conversation.id)
-    assert kept.writes == []
+    assert persistent.writes == []
 
 
-async def test_all_other_calls_go_to_the_persistent_store(store, kept):
+async def test_all_other_calls_go_to_the_persistent_store(store, persistent):
     conversation = a_conversation(pinned=True)
     await store.create("ana", conversation, a_message("words", id="m"))
     await store.append("ana", conversation.id, a_message("more"))
@@ -107,18 +107,18 @@ async def test_all_other_calls_go_to_the_persistent_store(store, kept):
     assert await store.profile("ana") == Profile(revision=1)
     assert await store.pinned("ana") == [conversation]
     assert len((await store.search("ana", "words")).items) == 1
-    assert len(await kept.messages("ana", conversation.id)) == 2
+    assert len(await persistent.messages("ana", conversation.id)) == 2
     await store.delete("ana", conversation.id)
     await store.delete_profile("ana")
-    assert [name for name, *_ in kept.writes] == [
+    assert [name for name, *_ in persistent.writes] == [
         *("create", "append", "update", "save_profile", "delete", "delete_profile")
     ]
-    assert store.status() == kept.status()
+    assert store.status() == persistent.status()
 
 
-async def test_both_stores_are_closed(store, kept):
+async def test_both_stores_are_closed(store, persistent):
     await store.create("ana", a_conversation(id="temporary-1"))
     await store.aclose()
-    assert kept.closed == 1
+    assert persistent.closed == 1
     with pytest.raises(StoreUnavailable):
         await store.conversation("ana", "temporary-1")

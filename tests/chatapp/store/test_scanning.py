@@ -40,13 +40,13 @@ async def place():
 
 
 async def pages(scan, text, limit=20):
-    found, cursor = [], None
-    while len(found) < 50:
+    id_pages, cursor = [], None
+    while len(id_pages) < 50:
         page = await scan.search("ana", text, limit=limit, cursor=cursor)
-        found.append([hit.conversation.id for hit in page.items])
+        id_pages.append([hit.conversation.id for hit in page.items])
         cursor = page.cursor
         if cursor is None:
-            return found
+            return id_pages
     raise AssertionError("there is no end")
 
 
@@ -58,7 +58,7 @@ async def test_the_next_letter_reads_nothing(place):
     assert (place.lists, place.read) == (1, 10)
 
 
-async def test_what_was_written_here_is_read_again_and_nothing_else(place):
+async def test_only_conversations_written_here_are_read_again(place):
     scan = Scan(place)
     await scan.search("ana", "hay")
     await place.append("ana", "c3", a_message("needle", 2))
@@ -89,7 +89,7 @@ async def test_an_answer_that_is_being_written_is_read_each_time(place):
     assert len((await scan.search("ana", "whole")).items) == 1
 
 
-async def test_a_call_reads_a_bounded_number_of_messages_and_the_next_goes_on(place, monkeypatch):
+async def test_call_reads_a_bounded_number_of_messages_and_the_next_continues(place, monkeypatch):
     monkeypatch.setattr(scanning, "MOST_MESSAGES", 6)
     scan = Scan(place)
     assert await pages(scan, "title 0") == [[], [], [], [], ["c0"]]
@@ -99,8 +99,8 @@ async def test_a_call_reads_a_bounded_number_of_messages_and_the_next_goes_on(pl
 
 async def test_a_call_takes_a_bounded_time_and_always_gets_on(place, monkeypatch):
     monkeypatch.setattr(scanning, "MOST_SECONDS", -1)
-    found = await pages(Scan(place), "title")
-    assert found == [[f"c{number}"] for number in range(9, -1, -1)]
+    result = await pages(Scan(place), "title")
+    assert result == [[f"c{number}"] for number in range(9, -1, -1)]
 
 
 async def test_what_is_remembered_is_bounded(place):
@@ -119,17 +119,17 @@ async def test_cached_reads_are_scoped_to_the_user(place):
 
 
 @pytest.mark.parametrize(("user", "conversation_id", "read_again"), [("ana", "c3", True), ("ben", "c9", False)])
-async def test_what_is_written_while_it_is_read_is_read_again(place, user, conversation_id, read_again):
+async def test_conversation_written_during_its_read_is_read_again(place, user, conversation_id, read_again):
     scan = Scan(place)
     await place.create("ben", a_conversation(id="c9"))
     messages = place.messages
 
-    async def written_meanwhile(owner, asked, **options):
-        found = await messages(owner, asked, **options)
-        if asked == "c3" and place.read == 7:
+    async def written_meanwhile(owner, read_id, **options):
+        result = await messages(owner, read_id, **options)
+        if read_id == "c3" and place.read == 7:
             await place.append(user, conversation_id, a_message("needle", 2))
             scan.wrote(user, conversation_id)
-        return found
+        return result
 
     place.messages = written_meanwhile
     assert (await scan.search("ana", "needle")).items == []

@@ -51,24 +51,24 @@ def test_an_index_is_mapped_in_a_long_text_too():
 
 @settings(deadline=None)  # a busy machine takes longer
 @given(TEXTS)
-def test_what_is_folded_again_stays_as_it_is(text):
+def test_folding_is_idempotent(text):
     assert fold(fold(text)) == fold(text)
 
 
 @settings(deadline=None)  # a busy machine takes longer
 @given(TEXTS, TEXTS, TEXTS)
-def test_what_is_around_the_words_is_a_part_of_the_text(before, match, after):
+def test_snippet_is_a_part_of_the_text(before, match, after):
     text = before + match + after
     words = words_of(match)
     if not words:
         return
     assert has_all(fold(text), words)
-    found = snippet(text, words)
-    shown = found.before.removeprefix("…" if not text.startswith(found.before) else "") + found.match
+    result = snippet(text, words)
+    shown = result.before.removeprefix("…" if not text.startswith(result.before) else "") + result.match
     assert shown in text
-    assert any(word in fold(found.match) for word in words)
-    assert len(found.before) <= AROUND + 1
-    assert len(found.after) <= AROUND + 1
+    assert any(word in fold(result.match) for word in words)
+    assert len(result.before) <= AROUND + 1
+    assert len(result.after) <= AROUND + 1
 
 
 @pytest.mark.parametrize(
@@ -78,8 +78,8 @@ def test_what_is_around_the_words_is_a_part_of_the_text(before, match, after):
 @pytest.mark.parametrize("shift", range(4))
 def test_nothing_that_people_see_as_one_character_is_cut(cluster, shift):
     text = cluster * 60 + "." * shift + "needle" + "." * shift + cluster * 60
-    found = snippet(text, ["needle"])
-    before, after = found.before.strip("…."), found.after.strip("….")
+    result = snippet(text, ["needle"])
+    before, after = result.before.strip("…."), result.after.strip("….")
     assert before == cluster * (len(before) // len(cluster))
     assert after == cluster * (len(after) // len(cluster))
     assert len(before) > AROUND - 2 * len(cluster) - shift

@@ -134,13 +134,13 @@ async def test_kill_9_in_mid_write_loses_nothing_that_was_acknowledged(place, pa
         writer.stdin.write("go\n")
         writer.stdin.flush()
         following = start_python(WRITE_UNTIL_KILLED, path)  # imports meanwhile
-        said = []
+        lines = []
         if number % 4:  # the others may still be opening the file, after the kill before
-            said = [await asyncio.to_thread(writer.stdout.readline) for _ in range(chance.randint(10, 150))]
+            lines = [await asyncio.to_thread(writer.stdout.readline) for _ in range(chance.randint(10, 150))]
         await asyncio.sleep(chance.uniform(0.0, 0.05))
-        said += await asyncio.to_thread(end, writer)
+        lines += await asyncio.to_thread(end, writer)
         writer = following
-        for conversation_id, *ids in (line.split() for line in said if line.endswith("\n")):
+        for conversation_id, *ids in (line.split() for line in lines if line.endswith("\n")):
             acknowledged |= {(conversation_id, message_id) for message_id in ids}
     end(writer)
 
@@ -149,7 +149,7 @@ async def test_kill_9_in_mid_write_loses_nothing_that_was_acknowledged(place, pa
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
     store = await place.open()
-    kept: set[tuple[str, str]] = set()
+    stored: set[tuple[str, str]] = set()
     cursor = ""
     while cursor is not None:
         page = await store.conversations("ana", limit=200, cursor=cursor)
@@ -163,10 +163,10 @@ async def test_kill_9_in_mid_write_loses_nothing_that_was_acknowledged(place, pa
             assert ids == {
                 both for message in messages for both in message.turn_id.split("+")
             }  # none without the other
-            kept |= {(conversation.id, message_id) for message_id in ids}
+            stored |= {(conversation.id, message_id) for message_id in ids}
     await store.aclose()
-    assert acknowledged <= kept
-    assert len(kept - acknowledged) <= ROUNDS * 8 * 2  # what was under way, at most
+    assert acknowledged <= stored
+    assert len(stored - acknowledged) <= ROUNDS * 8 * 2  # what was under way, at most
 
 
 WRITE_HALF_AN_ANSWER = """
@@ -187,7 +187,7 @@ asyncio.run(main())
 """
 
 
-async def test_what_a_killed_chat_left_as_running_is_interrupted_at_the_next_start_and_can_go_on(place, path):
+async def test_running_answer_of_a_killed_chat_is_interrupted_at_the_next_start_and_can_be_continued(place, path):
     killed = start_python(WRITE_HALF_AN_ANSWER, path)
     assert await asyncio.to_thread(killed.stdout.readline) == "written\n"
     await asyncio.to_thread(end, killed)
@@ -204,7 +204,7 @@ async def test_what_a_killed_chat_left_as_running_is_interrupted_at_the_next_sta
     await store.aclose()
 
 
-async def test_to_find_what_was_running_reads_only_that(store):
+async def test_finding_running_answers_reads_only_those(store):
     connection = store._database._writer._connection
     plan = connection.execute("EXPLAIN QUERY PLAN SELECT 1 FROM messages WHERE status = 'streaming'").fetchall()
     assert ["messages_running" in row["detail"] for row in plan] == [True]
@@ -259,16 +259,16 @@ async def test_a_slow_write_blocks_neither_the_event_loop_nor_readers(store):
     assert len(await store.messages("ana", conversation.id)) == 1
 
 
-async def test_messages_are_read_from_one_moment_whatever_happens_meanwhile(store, path, monkeypatch):
+async def test_messages_are_read_from_one_snapshot(store, path, monkeypatch):
     conversation, message = a_conversation(), a_message()
     await store.create("ana", conversation, message)
     owned = sqlite.owned
 
     def owned_and_then_deleted(*arguments):
-        found = owned(*arguments)
+        conversation = owned(*arguments)
         with raw(path) as other:
             other.execute("DELETE FROM messages")
-        return found
+        return conversation
 
     monkeypatch.setattr(sqlite, "owned", owned_and_then_deleted)
     assert await store.messages("ana", conversation.id) == [message]
@@ -323,22 +323,22 @@ async def test_an_id_that_another_user_has_is_refused(store):
 
 
 @pytest.mark.parametrize("size", [1, 100, 20_000])
-async def test_deleted_text_is_gone_from_the_files_when_delete_returns(store, path, size):
-    gone, kept = a_conversation(title="SECRET title", system_prompt="SECRET prompt"), a_conversation()
-    await store.create("ana", kept, a_message("PUBLIC " * size))
+async def test_deleted_text_is_erased_from_the_files_when_delete_returns(store, path, size):
+    deleted, stored = a_conversation(title="SECRET title", system_prompt="SECRET prompt"), a_conversation()
+    await store.create("ana", stored, a_message("PUBLIC " * size))
     picture = Image(id="i", media_type="image/png", width=1, height=1, data=b"SECRET pixels" * size)
     await store.create(
-        "ana", gone, a_message("SECRET " * size, id="m", images=(picture,)), a_message(error="SECRET error")
+        "ana", deleted, a_message("SECRET " * size, id="m", images=(picture,)), a_message(error="SECRET error")
     )
-    await store.append("ana", gone.id, a_message("SECRET answer " * size, id="m", revision=1))
+    await store.append("ana", deleted.id, a_message("SECRET answer " * size, id="m", revision=1))
     for written in (b"SECRET", b"secret", b"SECRET pixels"):  # as it is searched, too
         assert written in bytes_on_disk(path)
-    await store.delete("ana", gone.id)
+    await store.delete("ana", deleted.id)
     assert b"secret" not in bytes_on_disk(path).lower()
     assert b"PUBLIC" in bytes_on_disk(path)
 
 
-async def test_a_deleted_profile_is_gone_from_the_files(store, path):
+async def test_deleted_profile_is_erased_from_the_files(store, path):
     persona = Persona(id="p", name="n", instructions="SECRET")
     await store.save_profile("ana", Profile(personas=(persona,), revision=1))
     assert b"SECRET" in bytes_on_disk(path)
@@ -389,7 +389,7 @@ async def test_after_a_history_of_deletes_no_trace_is_left_at_the_end(place, pat
     assert {mark.decode() for mark in re.findall(rb"<\d{4}>", bytes_on_disk(path))} == living
 
 
-async def test_a_text_deleted_just_before_a_kill_is_gone_when_the_chat_opens_again(place, path):
+async def test_text_deleted_just_before_a_kill_is_erased_when_the_chat_opens_again(place, path):
     store = await place.open()
     conversation = a_conversation()
     await store.create("ana", conversation, a_message("SECRET"))
@@ -438,7 +438,7 @@ async def test_an_older_file_is_brought_up_to_date_with_all_that_it_holds(place,
     await (await place.open()).aclose()  # nothing is applied twice
 
 
-async def test_a_history_from_before_there_were_versions_and_pictures_is_read_and_searched(place, path, monkeypatch):
+async def test_history_from_before_versions_and_images_is_read_and_searched(place, path, monkeypatch):
     """The rows are as that version wrote them."""
     old = dataclasses.replace(sqlite_file.HISTORY, migrations=sqlite_file.HISTORY.migrations[:2], functions={})
     with monkeypatch.context() as patch:
@@ -625,7 +625,7 @@ async def texts(store: SQLiteStore, conversation: Conversation) -> list[str]:
     return [message.content for message in await store.messages("ana", conversation.id)]
 
 
-async def test_on_a_full_disk_what_does_not_fit_is_refused_and_what_fits_is_kept(store, conversation):
+async def test_full_disk_rejects_writes_that_do_not_fit_and_stores_those_that_fit(store, conversation):
     connection = store._database._writer._connection
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     connection.execute(f"PRAGMA max_page_count = {pages + 3}")
@@ -708,7 +708,7 @@ asyncio.run(main())
 """
 
 
-async def test_a_second_chat_on_the_same_file_is_refused_until_the_first_is_gone(place, path):
+async def test_second_chat_on_the_same_file_is_rejected_until_the_first_has_ended(place, path):
     first = start_python(OPEN_AND_WAIT, path)
     assert await asyncio.to_thread(first.stdout.readline) == "open\n"
     with pytest.raises(StoreUnavailable, match="Another running chat already uses"):
@@ -727,7 +727,7 @@ async def test_a_second_chat_on_the_same_file_is_refused_until_the_first_is_gone
 DAY_MS = 24 * 3600 * 1000
 
 
-async def test_what_has_expired_is_neither_shown_nor_in_the_file(place, path):
+async def test_expired_data_is_neither_returned_nor_in_the_file(place, path):
     store = await place.open()
     old, mixed = a_conversation(updated_ms=now_ms() - 3 * DAY_MS), a_conversation(updated_ms=now_ms())
     await store.create("ana", old, a_message("an old secret", now_ms() - 3 * DAY_MS))
@@ -758,7 +758,7 @@ async def test_what_has_expired_is_neither_shown_nor_in_the_file(place, path):
     await store.aclose()
 
 
-async def test_what_expires_while_the_chat_runs_is_deleted_too(path, monkeypatch):
+async def test_data_that_expires_while_the_chat_runs_is_deleted(path, monkeypatch):
     monkeypatch.setattr("chatapp.store.sqlite.retention.SWEEP_SECONDS", 0.05)
     store = await SQLiteStore.open(path, retention_days=2)
     conversation = a_conversation(updated_ms=now_ms())

@@ -25,7 +25,7 @@ class Chat:
         """Return all conversations of a user with their messages."""
 
         async def read(store):
-            return [found async for found in queries.everything(store, user)]
+            return [one async for one in queries.everything(store, user)]
 
         return self.do(read)
 

@@ -83,7 +83,7 @@ def test_every_session_becomes_a_conversation_with_its_times(codelab, run, chat,
     assert "2 new conversations, 6 new messages." in capsys.readouterr().out
 
 
-def test_a_second_run_adds_just_what_the_app_wrote_since(codelab, run, chat, capsys):
+def test_second_run_adds_only_later_sessions_and_messages(codelab, run, chat, capsys):
     codelab.chat("abc", "Hi", "Gemini", "Hello.")
     run()
     before = chat.everything()
@@ -93,10 +93,10 @@ def test_a_second_run_adds_just_what_the_app_wrote_since(codelab, run, chat, cap
     codelab.chat("def", "New", "Gemini", "Yes.")
     assert run() == 0
     assert contents(chat.everything()) == {"Hi": ["Hi", "Hello.", "More", "Of course."], "New": ["New", "Yes."]}
-    assert "1 new conversations, 4 new messages; 2 messages were there already." in capsys.readouterr().out
+    assert "1 new conversations, 4 new messages; 2 messages were already stored." in capsys.readouterr().out
 
 
-def test_what_was_said_and_changed_here_since_stays(codelab, run, chat):
+def test_later_messages_and_changes_in_the_chat_stay(codelab, run, chat):
     codelab.chat("abc", "Hi", "Gemini", "Hello.")
     run()
     ((imported, _),) = chat.everything()
@@ -108,10 +108,10 @@ def test_what_was_said_and_changed_here_since_stays(codelab, run, chat):
 
 
 def test_documents_of_other_versions_of_the_app_are_read_too(codelab, run, chat):
-    said = {"123456+00:00": {"user": "On Cloud Run", "Gemma": "Yes."}}
-    codelab.write("session-20260301-120000-abc", {"2026-03-01T12:00:10": said})
-    said = {"123456": {"user": "Long ago", "Gemini": "Yes."}}
-    codelab.write("2025-09-01-12:00:00-session-0f3a", {"2025-09-01 12:00:10": said})
+    exchange = {"123456+00:00": {"user": "On Cloud Run", "Gemma": "Yes."}}
+    codelab.write("session-20260301-120000-abc", {"2026-03-01T12:00:10": exchange})
+    exchange = {"123456": {"user": "Long ago", "Gemini": "Yes."}}
+    codelab.write("2025-09-01-12:00:00-session-0f3a", {"2025-09-01 12:00:10": exchange})
     assert run() == 0
     assert contents(chat.everything()) == {"Long ago": ["Long ago", "Yes."], "On Cloud Run": ["On Cloud Run", "Yes."]}
 
@@ -123,15 +123,15 @@ def test_more_sessions_than_one_request_brings_are_all_read(codelab, run, chat):
     assert len(chat.everything()) == 45
 
 
-def test_what_cannot_be_read_is_named_and_the_status_says_so(codelab, run, chat, capsys):
+def test_unreadable_documents_are_reported_and_set_the_exit_status(codelab, run, chat, capsys):
     codelab.chat("abc", "Hi", "Gemini", "Hello.")
     codelab.write("session-odd", {"colour": "red"})
     codelab.write("session-empty", {"Session start": datetime.datetime.now(datetime.UTC)})
     assert run() == 1
     assert contents(chat.everything()) == {"Hi": ["Hi", "Hello."]}
-    said = capsys.readouterr().out
-    assert "session-odd: The field 'colour' is not the codelab's and was left out." in said
-    assert "1 sessions, and 2 in which nothing was said. What could not be read is named above: 1 times." in said
+    output = capsys.readouterr().out
+    assert "session-odd: The field 'colour' is not from the codelab and was skipped." in output
+    assert "1 sessions, and 2 empty ones. Problems listed above: 1." in output
 
 
 def test_single_sessions_can_be_chosen(codelab, run, chat, capsys):
@@ -145,10 +145,10 @@ def test_single_sessions_can_be_chosen(codelab, run, chat, capsys):
 def test_a_dry_run_lists_the_sessions_and_changes_nothing(codelab, run, chat, tmp_path, capsys):
     codelab.chat("abc", "SECRET", "Gemini", "SECRET")
     assert run("--dry-run") == 0
-    said = capsys.readouterr().out
-    assert "session-abc: 2026-03-01T12:00:00.123Z, 2 messages." in said
-    assert "Nothing was changed." in said
-    assert "SECRET" not in said
+    output = capsys.readouterr().out
+    assert "session-abc: 2026-03-01T12:00:00.123Z, 2 messages." in output
+    assert "Nothing was changed." in output
+    assert "SECRET" not in output
     assert not (tmp_path / "data").exists()
 
 
@@ -159,7 +159,7 @@ def test_a_history_in_firestore_takes_it_for_one_browser(codelab, run, cloud_cha
     assert contents(cloud_chat.everything(ANONYMOUS)) == {"Hi": ["Hi", "Hello."]}
 
 
-async def test_a_chat_that_runs_goes_on_and_shows_what_was_imported(codelab, run, cloud_chat, tmp_path):
+async def test_running_chat_continues_and_shows_imported_conversations(codelab, run, cloud_chat, tmp_path):
     settings = load_settings()
     cloud = FirestoreStore(settings.google_cloud_project, settings.firestore_database)
     running = await JournaledStore.open(tmp_path / "data" / "journal.db", cloud, destination="the cloud")
@@ -183,20 +183,20 @@ def test_an_empty_collection_names_the_other_database(run, chat, capsys):
     assert "Older versions of the codelab wrote to --database='(default)'." in capsys.readouterr().out
 
 
-def test_whose_history_it_becomes_must_be_said_where_there_are_many(run, cloud_chat, capsys):
+def test_user_option_is_required_with_several_users(run, cloud_chat, capsys):
     assert run() == 2
-    assert "--user says whose history it becomes" in capsys.readouterr().err
+    assert "--user names the user who gets the history" in capsys.readouterr().err
 
 
-def test_what_broke_off_says_so_and_goes_on_the_next_time(codelab, run, chat, capsys):
+def test_failed_import_is_reported_and_continues_at_the_next_run(codelab, run, chat, capsys):
     for number in range(25):  # more than one request brings
         codelab.write(f"session-{number:03}", {"2026-03-01 12:00:10": {f"{number}": {"user": f"{number}"}}})
     with pytest.MonkeyPatch.context() as network:
         _fail(network, NotFound("gone"), after=1)
         assert run() == 2
-    said = capsys.readouterr().out
-    assert f"It broke off: There is no Firestore database {codelab.database} in project {PROJECT}." in said
-    assert "Until then: 20 new conversations, 20 new messages." in said
+    output = capsys.readouterr().out
+    assert f"The import failed: There is no Firestore database {codelab.database} in project {PROJECT}." in output
+    assert "Imported so far: 20 new conversations, 20 new messages." in output
     assert run() == 0
     assert len(chat.everything()) == 25
 
@@ -210,12 +210,15 @@ def test_a_firestore_that_does_not_answer_ends_the_command_in_words(chat, monkey
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (DefaultCredentialsError("none"), "no Google credentials here: gcloud auth application-default login"),
-        (Forbidden("no"), "Firestore of project demo-chat may not be read: the account needs roles/datastore.viewer."),
-        (RetryError("again", cause=Forbidden("no")), "may not be read"),
+        (DefaultCredentialsError("none"), "no Google credentials. Run gcloud auth application-default login"),
+        (
+            Forbidden("no"),
+            "No permission to read Firestore of project demo-chat: the account needs roles/datastore.viewer.",
+        ),
+        (RetryError("again", cause=Forbidden("no")), "No permission to read"),
         (
             InvalidArgument("bad name"),
-            "Firestore does not understand collection chat_sessions of database .*: bad name",
+            "Firestore rejected the query of collection chat_sessions of database .*: bad name",
         ),
     ],
 )
@@ -226,7 +229,7 @@ def test_a_firestore_error_is_reported_with_a_sentence(run, chat, monkeypatch, c
 
 
 @pytest.mark.parametrize("arguments", [["--collection", "a/b"], ["--project", ""]])
-def test_what_cannot_name_a_collection_is_refused(run, chat, capsys, arguments):
+def test_invalid_collection_name_is_rejected(run, chat, capsys, arguments):
     assert run(*arguments) == 2
     assert capsys.readouterr().err
 

@@ -36,7 +36,7 @@ def exported(tmp_path):
     return write
 
 
-def test_everything_that_was_exported_is_there_again(chat, exported, capsys):
+def test_import_restores_everything_exported(chat, exported, capsys):
     conversations = [conversation(title="one", system_prompt="Be brief."), conversation(title="two", at=2_000)]
     assert main([exported(*conversations)]) == 0
     assert chat.everything() == conversations
@@ -49,7 +49,7 @@ def test_a_second_import_changes_nothing(chat, exported, capsys):
     main([file])
     assert main([file]) == 0
     assert chat.everything() == conversations
-    assert "0 new conversations, 0 new messages; 4 messages were there already." in capsys.readouterr().out
+    assert "0 new conversations, 0 new messages; 4 messages were already stored." in capsys.readouterr().out
 
 
 def test_versions_and_pictures_arrive_and_a_second_time_change_nothing(chat, exported):
@@ -58,13 +58,13 @@ def test_versions_and_pictures_arrive_and_a_second_time_change_nothing(chat, exp
     versions = [
         a_message(f"answer {number}", 2_000 + number, role=Role.ASSISTANT, follows=question.id) for number in range(2)
     ]
-    known = conversation(question, *versions, branch=versions[0].id, pinned=True, persona="p", archived=True)
+    original = conversation(question, *versions, branch=versions[0].id, pinned=True, persona="p", archived=True)
     for _ in range(2):
-        assert main([exported(known)]) == 0
-        assert chat.everything() == [known]
+        assert main([exported(original)]) == 0
+        assert chat.everything() == [original]
 
 
-def test_personas_are_added_to_those_that_are_there_once(chat, exported, capsys):
+def test_personas_are_added_to_the_stored_ones_once(chat, exported, capsys):
     mine, same, new = (Persona(id=name, name=name, instructions=name) for name in ("mine", "same", "new"))
     changed = replace(same, name="renamed there")
     parameters = GenerationParameters(temperature=0.4)
@@ -80,7 +80,7 @@ def test_personas_are_added_to_those_that_are_there_once(chat, exported, capsys)
     assert chat.do(lambda store: store.profile("local")) == replace(theirs, revision=1)
 
 
-def test_a_later_export_adds_what_is_new_and_leaves_the_rest(chat, exported):
+def test_later_export_adds_only_new_messages(chat, exported):
     before, messages = conversation(title="as exported")
     main([exported((before, messages))])
     renamed = replace(before, title="renamed here")
@@ -92,21 +92,21 @@ def test_a_later_export_adds_what_is_new_and_leaves_the_rest(chat, exported):
 
 
 def test_an_older_export_undoes_nothing(chat, exported):
-    known, (question, answer) = conversation()
+    original, (question, answer) = conversation()
     newer = replace(answer, content="newer", revision=5)
-    main([exported((known, [question, newer]))])
-    assert main([exported((known, [question, answer]))]) == 0
-    assert chat.everything() == [(known, [question, newer])]
+    main([exported((original, [question, newer]))])
+    assert main([exported((original, [question, answer]))]) == 0
+    assert chat.everything() == [(original, [question, newer])]
 
 
 def test_an_answer_that_was_being_written_is_interrupted_until_its_end_comes(chat, exported):
     answer = a_message("half", 2_000, role=Role.ASSISTANT, status=MessageStatus.STREAMING, revision=2)
-    known, messages = conversation(a_message("question", 1_000), answer)
-    main([exported((known, messages))])
-    assert chat.everything() == [(known, [messages[0], replace(answer, status=MessageStatus.INTERRUPTED)])]
+    original, messages = conversation(a_message("question", 1_000), answer)
+    main([exported((original, messages))])
+    assert chat.everything() == [(original, [messages[0], replace(answer, status=MessageStatus.INTERRUPTED)])]
     whole = replace(answer, content="whole", status=MessageStatus.COMPLETE, revision=3)
-    main([exported((known, [messages[0], whole]))])
-    assert chat.everything() == [(known, [messages[0], whole])]
+    main([exported((original, [messages[0], whole]))])
+    assert chat.everything() == [(original, [messages[0], whole])]
 
 
 def test_a_long_conversation_arrives_whole_and_in_parts(chat, exported, monkeypatch):
@@ -126,7 +126,7 @@ def test_a_long_conversation_arrives_whole_and_in_parts(chat, exported, monkeypa
     assert max(written) <= 1_000_000
 
 
-def test_what_breaks_off_says_what_was_done_and_goes_on_the_next_time(chat, exported, capsys):
+def test_failed_import_reports_its_progress_and_continues_at_the_next_run(chat, exported, capsys):
     conversations = [conversation(at=1_000 * number) for number in range(1, 5)]
     create = SQLiteStore.create
 
@@ -139,8 +139,8 @@ def test_what_breaks_off_says_what_was_done_and_goes_on_the_next_time(chat, expo
     with pytest.MonkeyPatch.context() as disk:
         disk.setattr(SQLiteStore, "create", failing)
         assert main([file]) == 2
-    said = capsys.readouterr().out
-    assert "It broke off: The disk is full.\nUntil then: 2 new conversations, 4 new messages." in said
+    output = capsys.readouterr().out
+    assert "The import failed: The disk is full.\nImported so far: 2 new conversations, 4 new messages." in output
     assert main([file]) == 0
     assert chat.everything() == conversations
 
@@ -149,13 +149,13 @@ def test_a_wrong_file_changes_nothing(chat, exported, tmp_path, capsys):
     path = Path(exported(conversation(), conversation()))
     path.write_bytes(path.read_bytes()[:-20])
     assert main([str(path)]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith(f"{path}: This is not JSON: ")
-    assert "Maybe its download broke off. Nothing was imported." in said
+    output = capsys.readouterr().err
+    assert output.startswith(f"{path}: This is not JSON: ")
+    assert "Perhaps its download was interrupted. Nothing was imported." in output
     assert not (tmp_path / "data").exists()
 
 
-@pytest.mark.parametrize(("content", "why"), [(None, "cannot be read: No such file"), (b"\xff\xfe\x00", "is no text")])
+@pytest.mark.parametrize(("content", "why"), [(None, "cannot be read: No such file"), (b"\xff\xfe\x00", "is not text")])
 def test_an_unreadable_file_is_reported_with_a_sentence(chat, tmp_path, capsys, content, why):
     path = tmp_path / "export.json"
     if content:
@@ -164,13 +164,12 @@ def test_an_unreadable_file_is_reported_with_a_sentence(chat, tmp_path, capsys, 
     assert f"{path} {why}" in capsys.readouterr().err
 
 
-def test_a_dry_run_says_what_there_is_and_changes_nothing(chat, exported, tmp_path, capsys):
+def test_dry_run_lists_the_conversations_and_changes_nothing(chat, exported, tmp_path, capsys):
     assert main([exported(conversation(), conversation()), "--dry-run"]) == 0
-    said = capsys.readouterr().out
-    assert "2 conversations, 4 messages." in said
-    assert (
-        f"Nothing was changed. They would be added to the history of local in {tmp_path / 'data' / 'chat.db'}" in said
-    )
+    output = capsys.readouterr().out
+    assert "2 conversations, 4 messages." in output
+    history = f"the history of local in {tmp_path / 'data' / 'chat.db'}"
+    assert f"Nothing was changed. Without --dry-run, they are added to {history}" in output
     assert not (tmp_path / "data").exists()
 
 
@@ -178,21 +177,21 @@ async def test_a_chat_that_runs_is_to_be_stopped_first(chat, exported, tmp_path,
     running = await SQLiteStore.open(tmp_path / "data" / "chat.db")
     assert await asyncio.to_thread(main, [exported(conversation())]) == 2
     await running.aclose()
-    said = capsys.readouterr().err
-    assert said.startswith("Another running chat already uses the history")
-    assert said.endswith("Nothing was imported.\n")
+    output = capsys.readouterr().err
+    assert output.startswith("Another running chat already uses the history")
+    assert output.endswith("Nothing was imported.\n")
 
 
 def test_with_one_user_another_user_id_is_refused(chat, exported, capsys):
     assert main([exported(conversation()), "--user", "ana"]) == 2
-    assert "there is one user, 'local', and nobody would see what 'ana' has" in capsys.readouterr().err
+    assert "the only user is 'local', so a history of 'ana' would be invisible" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [[], ["--user", "ana"], ["--user", f"{ANONYMOUS}.signature"]])
-def test_with_a_history_for_every_browser_it_is_said_how_to_tell_whose_it_becomes(chat, exported, capsys, arguments):
+def test_anonymous_mode_explains_how_to_find_the_user_id(chat, exported, capsys, arguments):
     chat.set(CHAT_IDENTITY="anonymous")
     assert main([exported(conversation()), *arguments]) == 2
-    assert 'take "user" from the first line' in capsys.readouterr().err
+    assert 'copy "user" from the first line' in capsys.readouterr().err
 
 
 def test_an_export_becomes_the_history_of_whom_it_is_imported_for(chat, exported):
@@ -212,18 +211,18 @@ def test_conversations_whose_id_another_user_has_are_left_out_and_named(chat, ex
 
 
 @pytest.mark.slow
-def test_a_history_moves_to_the_cloud_but_for_what_expired_there(cloud_chat, exported, capsys):
+def test_history_moves_to_the_cloud_without_messages_past_its_retention(cloud_chat, exported, capsys):
     cloud_chat.set(CHAT_RETENTION_DAYS="30")
     now = time.time_ns() // 1_000_000
     day = 24 * 3600 * 1000
     old, (question, answer) = conversation(
         a_message("old", now - 40 * day), a_message("new", now - day), at=now - 40 * day
     )
-    gone = conversation(at=now - 50 * day)
-    file = exported((old, [question, answer]), gone)
+    expired = conversation(at=now - 50 * day)
+    file = exported((old, [question, answer]), expired)
     for already in (0, 1):
         assert main([file, "--user", ANONYMOUS]) == 0
         assert cloud_chat.everything(ANONYMOUS) == [(old, [answer])]
-        said = capsys.readouterr().out
-        assert f"{1 - already} new conversations, {1 - already} new messages" in said
-        assert "3 messages are older than CHAT_RETENTION_DAYS and were left out" in said
+        output = capsys.readouterr().out
+        assert f"{1 - already} new conversations, {1 - already} new messages" in output
+        assert "3 messages are older than CHAT_RETENTION_DAYS and were skipped" in output

@@ -82,20 +82,20 @@ def exported(*conversations):
 
 def changed(**fields):
     """Return an export of one conversation with one message, with some fields changed, by their path."""
-    found = json.loads(exported((CONVERSATION, [QUESTION])))
+    document = json.loads(exported((CONVERSATION, [QUESTION])))
     for path, value in fields.items():
         *steps, last = path.split("__")
-        target = found
+        target = document
         for step in steps:
             target = target[int(step) if step.isdigit() else step]
         target[last] = value
-    return json.dumps(found)
+    return json.dumps(document)
 
 
 IMAGE = "conversations__0__messages__0__images__0"
 
 
-def test_what_is_exported_is_read_without_a_loss():
+def test_exported_data_is_read_without_loss():
     everything = [
         ExportedConversation(CONVERSATION, [QUESTION, ANSWER]),
         ExportedConversation(Conversation(id="b", title="", created_ms=0, updated_ms=0), []),
@@ -104,18 +104,18 @@ def test_what_is_exported_is_read_without_a_loss():
 
 
 def test_a_sentence_of_an_error_can_still_be_translated_and_is_read_as_text_by_an_older_chat():
-    said = Sentence("{model} did not answer for {seconds} s.", model="Gemma", seconds=1200)
-    text = exported((CONVERSATION, [replace(ANSWER, error=said)]))
+    sentence = Sentence("{model} did not answer for {seconds} s.", model="Gemma", seconds=1200)
+    text = exported((CONVERSATION, [replace(ANSWER, error=sentence)]))
     assert json.loads(text)["conversations"][0]["messages"][0]["error"] == "Gemma did not answer for 1,200 s."
     ((_, (message,)),) = json_export.read(text)
-    assert as_json(message.error) == as_json(said)
+    assert as_json(message.error) == as_json(sentence)
 
 
 @pytest.mark.parametrize(
-    "said", [7, {}, {"template": "{x.y}", "values": {}}, {"template": "Other", "values": {}}, {"template": 1}]
+    "value", [7, {}, {"template": "{x.y}", "values": {}}, {"template": "Other", "values": {}}, {"template": 1}]
 )
-def test_a_sentence_that_says_something_else_is_left_out(said):
-    text = changed(conversations__0__messages__0__error="Broken.", conversations__0__messages__0__error_said=said)
+def test_sentence_with_another_text_is_ignored(value):
+    text = changed(conversations__0__messages__0__error="Broken.", conversations__0__messages__0__error_said=value)
     ((_, (message,)),) = json_export.read(text)
     assert as_json(message.error) == {"text": "Broken."}
 
@@ -127,7 +127,7 @@ def test_an_export_of_everything_holds_the_profile():
     assert json_export.read_profile(exported()) is None
 
 
-def test_an_export_from_before_there_were_versions_and_pictures_is_read():
+def test_export_from_before_versions_and_images_is_read():
     """As the chat wrote it in November 2026."""
     text = """{"format": "hybrid-chat", "version": 1, "exported": "2026-11-02T10:15:30.123Z", "user": "local",
     "conversations": [{"id": "c", "title": "Old", "created_ms": 5, "created": "1970-01-01T00:00:00.005Z",
@@ -148,15 +148,15 @@ def test_an_export_from_before_there_were_versions_and_pictures_is_read():
         seconds_to_first_token=0.5,
         error="Broken.",
     )
-    known = Conversation(id="c", title="Old", created_ms=5, updated_ms=6, model="gemma")
-    assert json_export.read(text) == [ExportedConversation(known, [old])]
+    expected = Conversation(id="c", title="Old", created_ms=5, updated_ms=6, model="gemma")
+    assert json_export.read(text) == [ExportedConversation(expected, [old])]
     assert json_export.read_profile(text) is None
 
 
-def test_an_export_says_what_it_is_and_whose_and_times_in_words_too():
-    found = json.loads(exported((CONVERSATION, [QUESTION])))
-    assert (found["format"], found["version"], found["user"]) == ("hybrid-chat", 1, "ana")
-    (conversation,) = found["conversations"]
+def test_export_names_its_format_and_user_and_has_iso_times():
+    document = json.loads(exported((CONVERSATION, [QUESTION])))
+    assert (document["format"], document["version"], document["user"]) == ("hybrid-chat", 1, "ana")
+    (conversation,) = document["conversations"]
     assert (conversation["created_ms"], conversation["created"]) == (1_793_600_130_123, "2026-11-02T06:15:30.123Z")
     assert conversation["messages"][0]["created"] == "2026-11-02T06:15:30.123Z"
 
@@ -184,17 +184,17 @@ def test_half_of_a_surrogate_pair_does_not_break_an_export():
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", r"not JSON.*download broke off"),
+        ("", r"not JSON.*download was interrupted"),
         ("PK\x03\x04", r"not JSON: .*line 1 column 1"),
         ("[" * 100_000, "not JSON"),
-        ("[]", r'no export of a chat.*"format": "hybrid-chat"'),
-        ('{"format": "other"}', "no export of a chat"),
+        ("[]", r'not an export of a chat.*"format": "hybrid-chat"'),
+        ('{"format": "other"}', "not an export of a chat"),
         ('{"format": "hybrid-chat", "version": 2}', "version 2.*reads version 1"),
         ('{"format": "hybrid-chat", "version": 1}', 'no list of "conversations"'),
         (changed(conversations__0__title=7), r"conversations\[0\]\.title: input should be a valid string"),
         (changed(conversations__0__id="../../etc"), r"conversations\[0\]\.id: '\.\./\.\./etc' cannot be an id"),
-        (changed(conversations__0__created_ms=-1), r"conversations\[0\]\.created_ms: -1 is no time"),
-        (changed(conversations__0__updated_ms=10**18), r"conversations\[0\]\.updated_ms: 10+ is no time"),
+        (changed(conversations__0__created_ms=-1), r"conversations\[0\]\.created_ms: -1 is not a time"),
+        (changed(conversations__0__updated_ms=10**18), r"conversations\[0\]\.updated_ms: 10+ is not a time"),
         (changed(conversations__0__messages=None), r"conversations\[0\]\.messages: input should be a valid list"),
         (changed(conversations__0__messages__0__role="system"), r"messages\[0\]\.role: input should be 'user' or"),
         (changed(conversations__0__messages__0__id="a b"), r"messages\[0\]\.id: 'a b' cannot be an id"),
@@ -208,7 +208,7 @@ def test_half_of_a_surrogate_pair_does_not_break_an_export():
         (changed(**{f"{IMAGE}__id": "../x"}), r"images\[0\]\.id: '\.\./x' cannot be an id"),
         (
             changed(**{f"{IMAGE}__media_type": "text/html"}),
-            r"images\[0\]\.media_type: 'text/html' is none of image/jpeg",
+            r"images\[0\]\.media_type: 'text/html' is not one of image/jpeg",
         ),
         (changed(**{f"{IMAGE}__width": 0}), r"images\[0\]: its width and height must be 1 or more"),
         (changed(conversations__0__messages__0__images=[None]), r"messages\[0\]\.images\[0\]: "),
@@ -232,7 +232,7 @@ def test_an_invalid_profile_is_reported_with_the_field(profile, why):
         json_export.read_profile(changed(profile=profile))
 
 
-def test_an_export_that_broke_off_anywhere_is_refused():
+def test_truncated_export_is_rejected():
     whole = exported((CONVERSATION, [QUESTION, ANSWER])).rstrip()
     for end in range(0, len(whole), 7):
         with pytest.raises(InvalidExport):

@@ -19,8 +19,8 @@ def conversation(title="A chat", **fields):
 
 def message(content, role=Role.USER, **fields):
     model = "gemma" if role is Role.ASSISTANT else ""
-    given = {"id": new_id(), "turn_id": "t", "role": role, "content": content, "created_ms": AT, "model": model}
-    return Message(**given | fields)
+    defaults = {"id": new_id(), "turn_id": "t", "role": role, "content": content, "created_ms": AT, "model": model}
+    return Message(**defaults | fields)
 
 
 def answer(content, **fields):
@@ -31,7 +31,7 @@ def shown(*messages, **fields):
     return document(conversation(**fields), messages, lambda model: LABELS.get(model, model))
 
 
-def test_of_each_message_the_version_that_is_shown_is_there():
+def test_document_contains_the_displayed_version_of_each_message():
     question = message("Q1", id="q1", follows="")
     answers = [answer(f"A{number}", id=f"a{number}", follows="q1") for number in (1, 2)]
     edited = message("Q2", id="q2", follows="")
@@ -42,7 +42,7 @@ def test_of_each_message_the_version_that_is_shown_is_there():
     assert "2 messages" in text
 
 
-def test_a_picture_is_mentioned_where_it_cannot_be_shown():
+def test_image_without_data_is_mentioned():
     picture = Image(id="i", media_type="image/png", width=640, height=480, data=b"x")
     assert "*Picture, 640 × 480*\n\nLook" in shown(message("Look", images=(picture,)))
 
@@ -57,7 +57,7 @@ def top_level(text):
     ]
 
 
-def test_a_conversation_is_its_title_its_date_and_who_said_what_in_order():
+def test_document_has_title_date_and_messages_in_order():
     assert shown(message("Hi there"), answer("Hello.\n\nAnd welcome."), title="Greetings") == (
         "# Greetings\n\n2026-11-02 06:15 UTC · 2 messages\n\n"
         "---\n\n**You** · 2026-11-02 06:15 UTC\n\nHi there\n\n"
@@ -84,7 +84,7 @@ def test_an_answer_that_is_not_whole_says_so(fields, words):
     assert words in shown(answer("half", **fields))
 
 
-def test_an_answer_of_a_model_that_is_gone_has_its_id():
+def test_answer_of_an_unknown_model_has_its_id():
     assert "**old-model**" in shown(answer("Hi", model="old-model"))
 
 
@@ -99,7 +99,7 @@ def test_code_stays_as_it_was_written():
 @pytest.mark.parametrize(
     "whole", ["a ``` b", "```\ncode\n```", "- a\n  ```\n  b\n  ```", "<b>bold</b>", "<!-- a -->", "> ```"]
 )
-def test_what_is_closed_is_left_alone(whole):
+def test_closed_constructs_are_not_changed(whole):
     assert closed(whole) == whole
 
 
@@ -119,7 +119,7 @@ PIECES = [
 
 
 @pytest.mark.parametrize("pieces", [PIECES, MARGIN], ids=["anything", "fences at the margin"])
-def test_no_message_reaches_into_the_next_whatever_it_leaves_open(pieces):
+def test_open_constructs_of_a_message_never_include_the_next_message(pieces):
     chosen = random.Random(1)
     for _ in range(3_000):
         text = "\n".join(chosen.choice(pieces) for _ in range(chosen.randint(1, 8)))

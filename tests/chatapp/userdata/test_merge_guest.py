@@ -9,7 +9,7 @@ import pytest
 from chatapp.domain.conversation import GenerationParameters, Image, MessageStatus, Persona, Profile, Role, now_ms
 from chatapp.domain.errors import ConversationBusy, ConversationNotFound, StoreUnavailable
 from chatapp.store import Consistency
-from chatapp.store.journal import asking as cloud_reads
+from chatapp.store.journal import cloud_reads
 from chatapp.store.journal.store import JournaledStore
 from chatapp.store.sqlite.store import SQLiteStore
 from chatapp.store.temporary.router import StoreRouter
@@ -119,7 +119,7 @@ async def test_everything_moves_as_it_was_and_nothing_stays_behind(store):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("after", [False, True], ids=["before a write", "after a write"])
-async def test_wherever_it_is_killed_nothing_is_lost_and_again_finishes_it(store, after):
+async def test_merge_killed_at_any_point_loses_nothing_and_a_retry_finishes_it(store, after):
     for at in itertools.count():
         guest, person = f"{GUEST}-{at}", f"{ANA}-{at}"
         await fill(store, guest)
@@ -139,7 +139,7 @@ async def test_wherever_it_is_killed_nothing_is_lost_and_again_finishes_it(store
         assert await is_empty(store, guest), at
 
 
-async def test_what_was_there_stays_and_personas_are_added(store):
+async def test_data_of_the_account_stays_and_personas_are_added(store):
     await fill(store)
     await store.create(ANA, a_conversation(title="Ana's own", created_ms=9_000))
     own = Persona(id="p2", name="Tutor", instructions="Teach.")
@@ -167,7 +167,7 @@ async def test_nothing_moves_while_an_answer_is_being_written(store):
     assert last.title in {one.title for one, _ in await held(store, GUEST)}
 
 
-async def test_what_begins_meanwhile_is_not_lost(store):
+async def test_conversation_that_begins_during_the_merge_is_not_lost(store):
     """A message, and an answer, that come between the copying and the deleting."""
     conversation = a_conversation()
     await store.create(GUEST, conversation, a_message("first"))
@@ -201,7 +201,7 @@ async def test_what_begins_meanwhile_is_not_lost(store):
     assert await store.messages(GUEST, other.id)
 
 
-async def test_who_goes_on_in_a_copy_before_the_rest_is_moved_loses_nothing(store):
+async def test_continuing_a_copy_before_the_rest_is_moved_loses_nothing(store):
     await fill(store)
     with pytest.raises(Killed):
         await GuestMerge(Mortal(store, at=4, after=True), Turns()).merge(GUEST, ANA)
@@ -229,7 +229,7 @@ async def test_a_copy_that_is_not_whole_is_not_taken_for_the_original(store):
     assert (await store.image(GUEST, conversation.id, PICTURE.id)) == PICTURE
 
 
-async def test_what_the_guest_had_deleted_is_not_taken_along_and_goes(store):
+async def test_deleted_conversations_of_the_guest_are_purged_and_not_moved(store):
     deleted = a_conversation(deleted_ms=now_ms())
     await store.create(GUEST, deleted, a_message("secret"))
     taking = GuestMerge(store, Turns())
@@ -240,7 +240,7 @@ async def test_what_the_guest_had_deleted_is_not_taken_along_and_goes(store):
     assert await is_empty(store, ANA)
 
 
-async def test_taken_twice_at_once_it_is_there_once(store):
+async def test_concurrent_merges_move_each_conversation_once(store):
     await fill(store)
     before = await held(store, GUEST)
     taking, elsewhere = GuestMerge(store, Turns()), GuestMerge(store, Turns())
@@ -270,7 +270,7 @@ async def test_the_original_is_deleted_only_when_the_copy_is_in_the_cloud(journa
 
 @pytest.mark.slow  # until it is given up
 async def test_a_merge_reads_the_cloud_and_never_the_cache(journaled, monkeypatch):
-    monkeypatch.setattr(cloud_reads, "PATIENCE_S", 0.02)
+    monkeypatch.setattr(cloud_reads, "READ_TIMEOUT_S", 0.02)
     store, cloud = journaled
     conversation = a_conversation()
     await store.create(GUEST, conversation, a_message("first"))

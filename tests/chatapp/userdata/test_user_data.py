@@ -205,14 +205,14 @@ async def test_pictures_and_personas_are_exported_too(chat):
     assert "*Picture, 3 × 2*\n\n*Picture, 5 × 4*\n\nLook" in (await chat.get(f"{conversation.id}.md")).body.decode()
 
 
-async def test_what_is_deleted_is_not_exported_although_it_can_still_be_undone(chat):
-    kept = await created(chat.store, "Kept")
-    gone, _ = await created(chat.store, "Gone")
-    await chat.store.update("ana", replace(gone, deleted_ms=1))
-    assert await chat.everything() == [kept]
+async def test_deleted_conversations_are_not_exported_while_undo_is_possible(chat):
+    other = await created(chat.store, "Kept")
+    deleted, _ = await created(chat.store, "Gone")
+    await chat.store.update("ana", replace(deleted, deleted_ms=1))
+    assert await chat.everything() == [other]
     assert [name for name in await chat.files() if "Gone" in name] == []
     for ending in ("json", "md"):
-        assert (await chat.get(f"{gone.id}.{ending}")).status == 404
+        assert (await chat.get(f"{deleted.id}.{ending}")).status == 404
 
 
 async def test_a_temporary_conversation_is_not_exported_and_deleted_with_everything(chatting, tmp_path):
@@ -307,7 +307,7 @@ async def test_more_conversations_than_a_page_of_the_list_are_exported(chat):
     assert [conversation.title for conversation, _ in await chat.everything()] == [f"{n}" for n in range(205)]
 
 
-async def test_what_is_not_in_the_cloud_yet_is_exported_too(journaled, cloud):
+async def test_pending_writes_are_exported(journaled, cloud):
     delivered = await created(journaled.store, "delivered")
     await becomes_true(lambda: not journaled.store.status().waiting_writes)
     cloud.fails = lambda name, _: StoreUnavailable("") if name in ("create", "append") else None
@@ -367,12 +367,12 @@ async def test_an_export_that_fails_in_the_middle_breaks_off(chat, path, monkeyp
 
 
 @pytest.mark.parametrize("path", ["everything.json", "everything.md.zip"])
-async def test_nothing_from_memory_goes_into_an_export(journaled, cloud, path):
+async def test_export_contains_no_cached_data(journaled, cloud, path):
     conversation, _ = await created(journaled.store)
     await becomes_true(lambda: not journaled.store.status().waiting_writes)
     await journaled.store.messages("ana", conversation.id)
-    cloud.asked.clear()
-    cloud.fails = lambda *_: StoreUnavailable("down") if any(call[0] == "messages" for call in cloud.asked) else None
+    cloud.requests.clear()
+    cloud.fails = lambda *_: StoreUnavailable("down") if any(call[0] == "messages" for call in cloud.requests) else None
     response = await journaled.get(path)
     assert (response.status, b"down" in response.body) == (503, True)
 
@@ -401,7 +401,7 @@ async def test_a_disconnect_ends_the_export(chat, monkeypatch):
 # Delete everything
 
 
-async def test_everything_is_deleted_with_whatever_is_being_written(chatting, tmp_path):
+async def test_deleting_everything_includes_running_answers(chatting, tmp_path):
     model = ScriptedModel(*["SECRET "] * 500, seconds_between=0.01)
     chat = await chatting(await SQLiteStore.open(tmp_path / "history" / "chat.db"), model)
     for number in range(12):
@@ -435,9 +435,7 @@ async def test_deleting_again_is_fine(chat):
     assert await chat.delete_everything() == (200, {"deleted": 0})
 
 
-async def test_what_waits_for_the_cloud_is_deleted_from_the_journal_and_its_file_and_the_cloud(
-    journaled, cloud, tmp_path
-):
+async def test_pending_writes_are_deleted_from_the_journal_its_file_and_the_cloud(journaled, cloud, tmp_path):
     await created(journaled.store, "delivered")
     await becomes_true(lambda: not journaled.store.status().waiting_writes)
     cloud.fails = lambda name, _: StoreUnavailable("") if name in ("create", "append") else None
@@ -450,7 +448,7 @@ async def test_what_waits_for_the_cloud_is_deleted_from_the_journal_and_its_file
     await becomes_true(lambda: b"SECRET" not in bytes_on_disk(tmp_path / "cloud"))
 
 
-async def test_what_begins_meanwhile_is_deleted_too(chat, monkeypatch):
+async def test_conversation_that_begins_during_the_deletion_is_deleted(chat, monkeypatch):
     await created(chat.store, "before")
     delete, meanwhile = chat.turns.delete, ["meanwhile"]
 
@@ -474,22 +472,22 @@ async def test_a_failed_deletion_is_reported_and_succeeds_the_next_time(chat, mo
         await delete(user, conversation_id)
 
     monkeypatch.setattr(chat.turns, "delete", failing)
-    status, said = await chat.delete_everything()
-    assert (status, said["deleted"]) == (503, 2)
-    assert "Deleted conversations: 2. The others are not deleted yet. The disk is full." in said["error"]["text"]
+    status, answer = await chat.delete_everything()
+    assert (status, answer["deleted"]) == (503, 2)
+    assert "Deleted conversations: 2. The others are not deleted yet. The disk is full." in answer["error"]["text"]
     assert await chat.everything() == [conversations[1]]
     monkeypatch.undo()
     assert await chat.delete_everything() == (200, {"deleted": 1})
 
 
-async def test_nothing_is_deleted_while_it_is_not_known_what_there_is(journaled, cloud):
+async def test_nothing_is_deleted_while_the_list_is_unavailable(journaled, cloud):
     await created(journaled.store)
     await journaled.store.conversations("ana")  # which a page would go on showing
     await becomes_true(lambda: not journaled.store.status().waiting_writes)
     cloud.down = True
-    status, said = await journaled.delete_everything()
-    assert (status, said["deleted"]) == (503, 0)
-    assert said["error"]["text"].startswith("Nothing was deleted. The cloud cannot be reached.")
+    status, answer = await journaled.delete_everything()
+    assert (status, answer["deleted"]) == (503, 0)
+    assert answer["error"]["text"].startswith("Nothing was deleted. The cloud cannot be reached.")
 
 
 async def test_the_log_says_that_everything_was_deleted_and_no_word_of_it(chat):
@@ -508,9 +506,9 @@ async def test_the_log_says_that_everything_was_deleted_and_no_word_of_it(chat):
 )
 async def test_deleting_everything_must_be_confirmed(chat, body):
     mine = await created(chat.store)
-    status, said = await chat.delete_everything(body=body)
+    status, answer = await chat.delete_everything(body=body)
     assert status == 400
-    assert "Confirm that everything should be deleted" in said["error"]["text"]
+    assert "Confirm that everything should be deleted" in answer["error"]["text"]
     assert await chat.everything() == [mine]
 
 
@@ -522,7 +520,7 @@ async def test_a_confirmation_of_brackets_is_none(chat):
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", ""])
-async def test_what_a_form_of_another_site_can_send_confirms_nothing(chat, content_type):
+async def test_form_of_another_site_cannot_confirm_the_deletion(chat, content_type):
     mine = await created(chat.store)
     headers = {"content-type": content_type}
     status, _ = await chat.delete_everything(body=None, data=json.dumps(CONFIRMED), headers=headers)
@@ -533,7 +531,7 @@ async def test_what_a_form_of_another_site_can_send_confirms_nothing(chat, conte
 # In the chat as shipped
 
 
-async def test_what_is_deleted_is_in_no_export_though_it_can_be_brought_back(page, chat_url):
+async def test_deleted_conversation_is_not_exported_while_it_can_be_restored(page, chat_url):
     conversation = await page.send("Forget me", model="gemma")
     await page.messages(conversation)
     await page.delete(conversation)

@@ -1,4 +1,4 @@
-"""Reads from the cloud: with a short timeout where cached data can be returned instead."""
+"""Reads from the cloud with a circuit breaker, and a short timeout where local data can be returned instead."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# A read that could return cached data waits this long for the cloud; after a timeout, not again for a while.
-PATIENCE_S, ASK_AGAIN_S = 1.0, 5.0
+# A read with a fallback waits this long for the cloud; after a timeout, the circuit breaker stays open for a while.
+READ_TIMEOUT_S, OPEN_S = 1.0, 5.0
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
@@ -28,21 +28,21 @@ class Reading:
     is_current: bool = True
 
 
-class Asking:
-    """The reads in progress, and whether the cloud just failed to answer one.
+class CloudReads:
+    """The reads in progress, and a circuit breaker that opens when the cloud fails to answer one.
 
-    A read whose caller has timed out goes on, so that even a conversation that takes long to read is cached.
+    A read whose caller has timed out continues, so that even a conversation that takes long to read is cached.
     """
 
     def __init__(self) -> None:
-        self._again_at = 0.0  # by the monotonic clock
+        self._open_until = 0.0  # by the monotonic clock
         self._readings: WeakSet[Reading] = WeakSet()
         self.tasks: set[asyncio.Task[Any]] = set()
 
     @property
-    def in_vain(self) -> bool:
-        """Whether the cloud failed to answer a moment ago."""
-        return time.monotonic() < self._again_at
+    def is_open(self) -> bool:
+        """Whether the circuit breaker is open: the cloud failed to answer in the last `OPEN_S` seconds."""
+        return time.monotonic() < self._open_until
 
     def begin(self, user: str) -> Reading:
         """Begin a read, before reading the journal."""
@@ -55,21 +55,21 @@ class Asking:
         for reading in self._readings:
             reading.is_current = reading.is_current and reading.user != user
 
-    async def ask(self, reading: Coroutine[None, None, T], *, hurry: bool) -> T:
-        """Read from the cloud; in a ``hurry`` only for `PATIENCE_S`, and not if it just failed to answer.
+    async def run(self, read: Coroutine[None, None, T], *, has_fallback: bool) -> T:
+        """Read from the cloud; with a fallback, for at most `READ_TIMEOUT_S`, and not while the breaker is open.
 
         Raises:
             StoreUnavailable: it did not answer (in time).
         """
-        if hurry and self.in_vain:
-            reading.close()
+        if has_fallback and self.is_open:
+            read.close()
             raise StoreUnavailable(UNREACHABLE)
-        task = asyncio.create_task(reading)
+        task = asyncio.create_task(read)
         self.tasks.add(task)
-        task.add_done_callback(self._note)
-        done, _ = await asyncio.wait({task}, timeout=PATIENCE_S if hurry else None)
-        if not done or task.cancelled():  # in time, or before the chat ended
-            self._again_at = time.monotonic() + ASK_AGAIN_S
+        task.add_done_callback(self._record)
+        done, _ = await asyncio.wait({task}, timeout=READ_TIMEOUT_S if has_fallback else None)
+        if not done or task.cancelled():  # cancelled: the chat is shutting down
+            self._open_until = time.monotonic() + OPEN_S
             raise StoreUnavailable(UNREACHABLE)
         return task.result()
 
@@ -80,8 +80,9 @@ class Asking:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _note(self, task: asyncio.Task[Any]) -> None:
+    def _record(self, task: asyncio.Task[Any]) -> None:
+        """Open or close the circuit breaker after a read."""
         self.tasks.discard(task)
         if not task.cancelled():
             failed = isinstance(task.exception(), StoreUnavailable)
-            self._again_at = time.monotonic() + ASK_AGAIN_S if failed else 0.0
+            self._open_until = time.monotonic() + OPEN_S if failed else 0.0
