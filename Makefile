@@ -51,7 +51,7 @@ test: dev ## check the code and run all tests but the long ones
 
 # One worker more than cores: many fast tests wait for a clock or a process.
 quick: dev ## check the code and run the fast tests
-	$(call with-checks,$(PYTEST) -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) -m '$(HERE) and not browser and not slow and not long')
+	$(call with-checks,$(PYTEST) -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --ignore=tests/browser -m '$(HERE) and not browser and not slow and not long')
 
 long: dev ## run the tests that take minutes
 	$(PYTEST) -m '$(HERE) and long'

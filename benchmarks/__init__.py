@@ -1,10 +1,9 @@
-"""What it costs and how it grows."""
+"""Benchmarks of the chat: its start, page, stores, load and faults; ``make bench`` runs them."""
 
-from chatapp.limits import SHARED_QUOTA, USER_QUOTA
+from collections.abc import Sequence
 
-# What is measured is what the chat can do, not what it lets one do.
-UNLIMITED = {
-    "CHAT_NEW_GUESTS_PER_HOUR": "0",
-    **{f"CHAT_{name.upper()}": "0" for name in USER_QUOTA.__slots__},
-    **{f"CHAT_ALL_{name.upper()}": "0" for name in SHARED_QUOTA.__slots__},
-}
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """Return the nearest rank; NaN if there is no value."""
+    ordered = sorted(values)
+    return ordered[max(0, int(-(-len(ordered) * percent // 100)) - 1)] if ordered else float("nan")

@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest import mock
 
-from benchmarks import UNLIMITED
 from benchmarks.fault_parts.audit import audit, audit_pages, read_firestore
 from benchmarks.fault_parts.disk import LimitedFiles, SmallDisk, can_mount
 from benchmarks.fault_parts.pace import Pace
@@ -38,6 +37,7 @@ from benchmarks.fault_parts.record import Book
 from benchmarks.fault_parts.report import Probed, Span, log_lines, print_counts, print_findings, print_table
 from benchmarks.fault_parts.rig import Rig, writes_waiting
 from tests.firestore_emulator import PROJECT
+from tests.serving import NO_LIMITS_ENVIRONMENT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -124,7 +124,7 @@ def _settings(backend: str, firestore: str, clock: Path) -> dict[str, str]:
         "CHAT_GEMMA_URL": backend,
         "CHAT_DRAIN_SECONDS": "2",
         "CHAT_SHUTDOWN_SECONDS": "1",
-        **UNLIMITED,
+        **NO_LIMITS_ENVIRONMENT,
         "FAULTS_CLOCK": str(clock),
         "GRPC_VERBOSITY": "NONE",
     }

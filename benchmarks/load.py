@@ -24,12 +24,13 @@ from typing import TYPE_CHECKING
 import aiohttp
 import psutil
 
-from benchmarks import UNLIMITED
+from benchmarks import percentile
 from benchmarks.load_parts.machines import backend_process, chat_process, measured
 from benchmarks.load_parts.people import LONGEST_TURN_SECONDS, PersonAtBackend, PersonAtPage, Talk
 from chatapp.auth.anonymous import COOKIE, AnonymousAuthenticator
 from chatapp.domain.conversation import Conversation, Message, Role, new_id, now_ms
 from chatapp.store.sqlite.store import SQLiteStore
+from tests.serving import NO_LIMITS_ENVIRONMENT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,7 +97,7 @@ def settings(folder: Path, backend_url: str) -> dict[str, str]:
         "CHAT_EMBEDDED_MODEL": "false",
         "CHAT_GEMMA_URL": backend_url,
         "CHAT_TITLES": "first-words",  # one from the model is a request more for each conversation
-        **UNLIMITED,
+        **NO_LIMITS_ENVIRONMENT,
     }
 
 
@@ -237,12 +238,6 @@ def report_difference(chat: Talk, straight: Talk) -> None:
 
 def milliseconds(values: list[float], *percents: int) -> str:
     return " / ".join(f"{percentile(values, percent) * 1000:.1f}" for percent in percents)
-
-
-def percentile(values: list[float], percent: int) -> float:
-    """Return the nearest rank; NaN if there is no value."""
-    ordered = sorted(values)
-    return ordered[max(0, -(-len(ordered) * percent // 100) - 1)] if ordered else float("nan")
 
 
 def load_average() -> str:

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 from playwright.async_api import async_playwright
 
-from benchmarks.load import percentile
+from benchmarks import percentile
 from benchmarks.load_parts.machines import CHECKOUT, chat_process
 from benchmarks.page_parts.plain import TOKENS, TOKENS_PER_SECOND
 from benchmarks.page_parts.tab import tab_of

@@ -1,4 +1,4 @@
-"""Checks what the chat says over HTTP against its own OpenAPI description."""
+"""The OpenAPI schema of the chat: its routes and their fields, and the validation of responses against it."""
 
 import functools
 import re
@@ -14,36 +14,66 @@ from chatapp.http.api.schemas.events import Event
 
 @functools.cache
 def openapi():
-    """Return the description of all routes that any chat may have."""
+    """Return the schema of all routes of the API, whatever the settings of a chat."""
     app = FastAPI()
     for router in (api.router, Account(None, None, None).router(), SignOut(None, None).router()):
         app.include_router(router)
     return app.openapi()
 
 
-def operation(method, path):
-    """Return the operation at a path; of two that fit, the one without parameters."""
-    for template, operations in sorted(openapi()["paths"].items(), key=lambda item: "{" in item[0]):
-        pattern = re.sub(r"\\{\w+\\}", "[^/]*", re.escape(template))
-        if method.lower() in operations and re.fullmatch(pattern, path):
-            return operations[method.lower()]
-    raise AssertionError(f"{method} {path} is in no description")
+@functools.cache
+def operations():
+    """Return the operations of the schema by method and path."""
+    paths = openapi()["paths"].items()
+    return {(method.upper(), path): operation for path, methods in paths for method, operation in methods.items()}
+
+
+def query_parameters(method, path):
+    """Return the names of the query parameters of a route."""
+    parameters = operations().get((method, path), {}).get("parameters", ())
+    return [parameter["name"] for parameter in parameters if parameter["in"] == "query"]
+
+
+def request_fields():
+    """Return the names of all query parameters, and of all fields of JSON bodies, nested ones too."""
+    bodies = [operation.get("requestBody") for operation in operations().values()]
+    return {name for route in operations() for name in query_parameters(*route)} | set(_properties(bodies))
+
+
+def _properties(schema):
+    if isinstance(schema, dict):
+        yield from schema.get("properties", ())
+        if reference := schema.get("$ref"):
+            yield from _properties(openapi()["components"]["schemas"][reference.rpartition("/")[2]])
+        schema = list(schema.values())
+    if isinstance(schema, list):
+        for part in schema:
+            yield from _properties(part)
 
 
 def check_response(method, path, body):
-    """Raise if a response to a request that was granted is not as it is described."""
-    description = operation(method, f"/{path.partition('?')[0]}")["responses"]["200"]
-    _check(description["content"]["application/json"]["schema"]["$ref"], body)
+    """Raise ValidationError if the body of a response with status 200 is not valid."""
+    response = _operation(method, f"/{path.partition('?')[0]}")["responses"]["200"]
+    _check(response["content"]["application/json"]["schema"]["$ref"], body)
 
 
 def check_error(body):
-    """Raise if the body of an error is not as it is described."""
+    """Raise ValidationError if the body of an error is not valid."""
     _check("#/components/schemas/ErrorBody", body)
 
 
 def check_event(event):
-    """Raise if an event of a stream is not as it is described."""
+    """Raise ValidationError if an event of a stream is not valid."""
     _events().validate(event)
+
+
+def _operation(method, path):
+    """Return the operation of a path; of two that match, the one without parameters."""
+    for (operation_method, template), operation in sorted(operations().items(), key=lambda item: "{" in item[0][1]):
+        pattern = re.sub(r"\\{\w+\\}", "[^/]*", re.escape(template))
+        if method == operation_method and re.fullmatch(pattern, path):
+            return operation
+    raise AssertionError(f"{method} {path} is not in the schema")
 
 
 def _check(reference, body):

@@ -9,7 +9,7 @@ import aiohttp
 
 from tests.api_schema import check_error, check_event, check_response
 
-OWN_PAGE = {"Sec-Fetch-Site": "same-origin"}  # what browsers say of what the page asks
+SAME_ORIGIN = {"sec-fetch-site": "same-origin"}  # as browsers send it with the requests of the page
 PARAMETERS = {"temperature": 0.9, "top_p": 0.95, "max_tokens": 1024, "system_prompt": ""}
 
 
@@ -206,6 +206,6 @@ async def open_page(url, *, headers=None, **session):
     """Open the page in a browser of its own."""
     jar = aiohttp.CookieJar(unsafe=True)  # keeps cookies of an address, as browsers do
     # A line holds a whole conversation.
-    headers = OWN_PAGE | (headers or {})
+    headers = SAME_ORIGIN | (headers or {})
     async with aiohttp.ClientSession(cookie_jar=jar, headers=headers, read_bufsize=1 << 24, **session) as http:
         yield await PageClient(http, url).open()

@@ -14,7 +14,7 @@ import uvicorn
 from chatapp.__main__ import server_config
 from tests.forked import ForkedChat
 
-# For tests where one address sends what hundreds of people would: what is bounded, its own tests say.
+# For tests and benchmarks in which one address sends as many requests as hundreds of users.
 NO_LIMITS = dict.fromkeys(
     (
         *("new_guests_per_hour", "messages_per_minute", "tokens_per_day", "cost_per_day"),
@@ -22,6 +22,7 @@ NO_LIMITS = dict.fromkeys(
     ),
     0,
 )
+NO_LIMITS_ENVIRONMENT = {f"CHAT_{name.upper()}": str(value) for name, value in NO_LIMITS.items()}
 
 
 @contextlib.asynccontextmanager

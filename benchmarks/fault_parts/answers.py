@@ -30,7 +30,7 @@ def question_of(name: str, *, is_long: bool) -> str:
     return f"{text} {_checksum(text)}"
 
 
-def asked_in(question: str) -> str:
+def question_name(question: str) -> str:
     """Return the name of a question.
 
     Raises:
@@ -56,7 +56,7 @@ def tokens_of(question: str, sent: float) -> list[str]:
     return [*before, f" {_checksum(''.join(before))}"]
 
 
-def rest_of(question: str, before: str) -> list[str]:
+def remaining_tokens(question: str, before: str) -> list[str]:
     """Return what follows of an answer of which some whole tokens are there."""
     tokens = tokens_of(question, sent_at(before))
     while before and tokens:

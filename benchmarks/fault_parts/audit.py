@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from benchmarks.fault_parts.answers import WrongText, asked_in, check
+from benchmarks.fault_parts.answers import WrongText, check, question_name
 from benchmarks.fault_parts.record import Sending
 from chatapp.domain.conversation import MessageStatus, Role
 from chatapp.store.firestore.store import FirestoreStore
@@ -97,7 +97,7 @@ def audit(book: Book, everything: Sequence[Stored]) -> Findings:
     places: dict[str, list[Place]] = defaultdict(list)
     for stored in everything:
         for place in _places(stored, findings):
-            places[asked_in(place.question.content)].append(place)
+            places[question_name(place.question.content)].append(place)
         _check_order(book, stored, findings)
     for turn in book.turns.values():
         found = places.pop(turn.name, [])
@@ -120,7 +120,7 @@ def _places(stored: Stored, findings: Findings) -> list[Place]:
         if message.role is not Role.USER:
             continue
         try:
-            asked_in(message.content)
+            question_name(message.content)
         except WrongText as error:
             findings.add("wrong", None, f"In {stored.id}: {error}")
         else:
@@ -174,7 +174,7 @@ def _check_order(book: Book, stored: Stored, findings: Findings) -> None:
     for message in stored.messages:
         if message.role is Role.USER:
             try:
-                turn = book.turns.get(asked_in(message.content))
+                turn = book.turns.get(question_name(message.content))
             except WrongText:  # said elsewhere
                 continue
             if turn:

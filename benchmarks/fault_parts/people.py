@@ -14,7 +14,7 @@ import aiohttp
 from benchmarks.fault_parts.answers import FIRST_CHARS, sent_at
 from benchmarks.fault_parts.record import Sending, Talk, Turn
 from chatapp.auth.anonymous import COOKIE, AnonymousAuthenticator
-from tests.page_client import OWN_PAGE, PARAMETERS, Refused, events, open_page, taken
+from tests.page_client import PARAMETERS, SAME_ORIGIN, Refused, events, open_page, taken
 
 if TYPE_CHECKING:
     import random
@@ -63,7 +63,7 @@ class Person:
         """Talk until nothing more is to be asked."""
         async with (
             AsyncExitStack() as stack,
-            aiohttp.ClientSession(cookies=self.cookies, headers=OWN_PAGE, read_bufsize=1 << 24) as http,
+            aiohttp.ClientSession(cookies=self.cookies, headers=SAME_ORIGIN, read_bufsize=1 << 24) as http,
         ):
             page = await self._once_served(
                 lambda: stack.enter_async_context(open_page(self.chat.url, cookies=self.cookies))

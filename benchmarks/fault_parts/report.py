@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from benchmarks import percentile
 from benchmarks.fault_parts.audit import KINDS
 from benchmarks.fault_parts.record import Sending
 
@@ -95,12 +96,6 @@ def log_lines(path: Path) -> Counter[str]:
                 f"{entry.get('severity')} {_short(entry.get('message'))} {_short(entry.get('error', ''))}".strip()
             ] += 1
     return counts
-
-
-def percentile(values: Sequence[float], percent: float) -> float:
-    """Return the nearest rank; NaN if there is no value."""
-    ordered = sorted(values)
-    return ordered[max(0, int(-(-len(ordered) * percent // 100)) - 1)] if ordered else float("nan")
 
 
 def _print_line(

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import aiohttp
 
 from benchmarks.load_parts.answers import Answer, WrongAnswer
-from benchmarks.load_parts.backend import MODEL, TOKENS_PER_SECOND
+from benchmarks.load_parts.backend import TOKENS_PER_SECOND
 from benchmarks.load_parts.browser import Page
-from tests.page_client import OWN_PAGE, Refused
+from benchmarks.load_parts.openai_server import MODEL
+from tests.page_client import SAME_ORIGIN, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,7 +97,7 @@ class PersonAtPage(Person):
         super().__init__(texts)
         jar = aiohttp.CookieJar(unsafe=True)  # keeps cookies of an address, as browsers do
         timeout = aiohttp.ClientTimeout(total=None)
-        self._http = aiohttp.ClientSession(cookie_jar=jar, cookies=cookies, headers=OWN_PAGE, timeout=timeout)
+        self._http = aiohttp.ClientSession(cookie_jar=jar, cookies=cookies, headers=SAME_ORIGIN, timeout=timeout)
         self._page = Page(self._http, url, "gemma")
         self._conversation = conversation
 

@@ -1,1 +1,1 @@
-"""Who gets at what: every address of the chat, asked by everybody who should not, and by programs that mean no good."""
+"""Authorization, isolation between users, and robustness against malformed requests, for every route of the chat."""

@@ -1,4 +1,4 @@
-"""A chat for each way of knowing people, with what three of them have in it."""
+"""A chat for each identity mode, with the data of several users."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from chatapp.app import create_app
 from chatapp.config.settings import Settings
 from tests.fakes.openai_server import FakeOpenAIServer
 from tests.firestore_emulator import firestore_emulator  # noqa: F401  # a fixture
-from tests.security.asking import Caller, Reply, ask, request
-from tests.security.doors import TABLE, Door, doors
-from tests.security.owned import FirestorePlace, Owned, SQLitePlace, owned_by
-from tests.security.people import PEOPLE, People
+from tests.security.authorization_matrix import MATRIX, Rule, open_routes
+from tests.security.http_client import Caller, Response, address, request
+from tests.security.identities import IDENTITY_MODES, IdentityMode
+from tests.security.user_data import FirestoreStorage, SQLiteStorage, UserData, create_user_data
 from tests.serving import NO_LIMITS, serving
 
 if TYPE_CHECKING:
@@ -27,25 +27,32 @@ if TYPE_CHECKING:
 
 @dataclass
 class SharedChat:
-    """A running chat that several people use; ana and others have conversations there."""
+    """A running chat with several users.
+
+    Attributes:
+        users: ids of the users by name.
+        data: their data by name.
+        signed_out: callers with the revoked credentials of dana.
+        routes: the routes of the app with their rules.
+    """
 
     app: FastAPI
     url: str
     http: aiohttp.ClientSession
-    people: People
+    identity: IdentityMode
     model: FakeOpenAIServer
-    place: SQLitePlace | FirestorePlace
+    storage: SQLiteStorage | FirestoreStorage
     users: dict[str, str]
-    owned: dict[str, Owned]
-    gone: list[Caller]  # with what dana had before she signed out
-    doors: dict[tuple[str, str], Door]
+    data: dict[str, UserData]
+    signed_out: list[Caller]
+    routes: dict[tuple[str, str], Rule]
 
-    async def ask(self, door: tuple[str, str], caller: Caller, owned: Owned) -> Reply:
-        """Ask at a door with what somebody owns."""
-        return await ask(self.http, self.url, door, caller, owned)
+    async def request_route(self, route: tuple[str, str], caller: Caller, data: UserData) -> Response:
+        """Send the request of the authorization matrix, with the ids of a user."""
+        return await self.request(route[0], address(*route, data), caller, data.fill(MATRIX[route].body))
 
-    async def request(self, method: str, path: str, caller: Caller, body: object = None) -> Reply:
-        """Send any request."""
+    async def request(self, method: str, path: str, caller: Caller, body: object = None) -> Response:
+        """Send a request."""
         return await request(self.http, method, self.url + path, caller, body)
 
 
@@ -56,25 +63,25 @@ NAMES = ("ana", "bela", "carla", "dana")
     scope="module",
     loop_scope="module",
     params=[
-        *(pytest.param((name, SQLitePlace), id=name) for name in PEOPLE),
-        pytest.param(("anonymous", FirestorePlace), id="anonymous, Firestore"),
+        *(pytest.param((name, SQLiteStorage), id=name) for name in IDENTITY_MODES),
+        pytest.param(("anonymous", FirestoreStorage), id="anonymous, Firestore"),
     ],
 )
 async def chat(request, tmp_path_factory):
     name, kind = request.param
-    if kind is FirestorePlace:
+    if kind is FirestoreStorage:
         request.getfixturevalue("firestore_emulator")
     folder = tmp_path_factory.mktemp("data")
-    place = FirestorePlace() if kind is FirestorePlace else SQLitePlace(folder)
-    people = PEOPLE[name]()
-    users = {one: people.user(one) for one in NAMES}
-    owned = await _filled(await place.open(), users)
-    async with FakeOpenAIServer(answer=["Hello", " from", " Gemma", "."]) as model, people.known():
+    storage = FirestoreStorage() if kind is FirestoreStorage else SQLiteStorage(folder)
+    identity = IDENTITY_MODES[name]()
+    users = {user: identity.user(user) for user in NAMES}
+    data = await _create_data(await storage.open(), users)
+    async with FakeOpenAIServer(answer=["Hello", " from", " Gemma", "."]) as model, identity.provider():
         settings = Settings(
             _env_file=None,
             **NO_LIMITS,
-            **people.settings,
-            **place.settings,
+            **identity.settings,
+            **storage.settings,
             data_dir=folder,
             gemma_url=model.url,
             gemma_images=True,
@@ -83,18 +90,17 @@ async def chat(request, tmp_path_factory):
             shutdown_seconds=0,
         )
         app = await create_app(settings)
-        jar = aiohttp.DummyCookieJar()  # who asks is said by each request alone
+        jar = aiohttp.DummyCookieJar()  # each request has the credentials of its caller only
         async with serving(app) as url, aiohttp.ClientSession(cookie_jar=jar) as http:
-            open_doors = doors(app)
-            known = {door: classified for door, classified in TABLE.items() if door in open_doors}
-            shared = SharedChat(app, url, http, people, model, place, users, owned, [], known)
-            shared.gone += await people.gone("dana", shared.request)
-            while not model.requests:  # the chat's own, which proves that the model answers
-                await shared.request("GET", "/models", people.caller("ana"))
+            routes = {route: MATRIX[route] for route in MATRIX.keys() & open_routes(app)}
+            shared = SharedChat(app, url, http, identity, model, storage, users, data, [], routes)
+            shared.signed_out += await identity.signed_out("dana", shared.request)
+            while not model.requests:  # the chat's health check of the model
+                await shared.request("GET", "/models", identity.authenticated("ana"))
             yield shared
 
 
-async def _filled(store: Store, users: dict[str, str]) -> dict[str, Owned]:
-    owned = {name: await owned_by(user, store) for name, user in users.items()}
+async def _create_data(store: Store, users: dict[str, str]) -> dict[str, UserData]:
+    data = {name: await create_user_data(user, store) for name, user in users.items()}
     await store.aclose()
-    return owned
+    return data

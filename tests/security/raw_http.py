@@ -1,4 +1,4 @@
-"""HTTP as bytes on a socket: what no client library would send, and what came back, as it came."""
+"""HTTP as bytes on a socket: requests that no client library would send, and the raw responses."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 
-# What a response must never hold: where the program lies, what it is made of, what went wrong within.
+# Internals that no response may contain: paths, packages, exceptions.
 LEAKS = re.compile(
     rb"Traceback|site-packages|\.py\b|/tmp/|/home/|/app/|/usr/|\b[A-Z][A-Za-z]+(?:Error|Exception)\b"
     rb"|\b(?:chatapp|gradio|starlette|fastapi|uvicorn|pydantic|httptools|asyncio|sqlite3)\b",
@@ -16,13 +16,13 @@ LEAKS = re.compile(
 
 
 @dataclass(frozen=True)
-class Raw:
-    """One response.
+class RawResponse:
+    """A response.
 
     Attributes:
-        status: 0 where nothing came.
-        head: status line and headers.
-        body: as it came, its chunks too.
+        status: the status code.
+        head: status line and headers, in lower case.
+        body: still chunked.
     """
 
     status: int
@@ -31,21 +31,21 @@ class Raw:
 
     @property
     def leaks(self) -> list[bytes]:
-        """What it holds that it must not; the page's own files are Gradio's, and may say so."""
-        found = LEAKS.findall(self.head)
+        """The internals in it; in the files of the page, which name Gradio, only those in the headers."""
+        leaks = LEAKS.findall(self.head)
         if not re.search(rb"content-type: (?:text/html|text/css|text/javascript|application/javascript)", self.head):
-            found += LEAKS.findall(self.body)
-        return found
+            leaks += LEAKS.findall(self.body)
+        return leaks
 
 
-async def exchange(port: int, sent: bytes, *, seconds: float = 5, until_end: bool = True) -> list[Raw]:
-    """Send bytes on a connection of its own, and return the responses that came until the server closed it.
+async def exchange(port: int, sent: bytes, *, seconds: float = 5, until_end: bool = True) -> list[RawResponse]:
+    """Send bytes on a new connection, and return the responses until the server closes it.
 
     Args:
-        port: of loopback.
-        sent: ends with a request that asks to close the connection, or the wait is in vain.
-        seconds: after which it is not waited any longer.
-        until_end: False: only for the first bytes.
+        port: on loopback.
+        sent: ends with a request with ``Connection: close``; otherwise only the timeout ends the wait.
+        seconds: the timeout.
+        until_end: False: return after the first bytes.
     """
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     received = b""
@@ -63,23 +63,23 @@ async def exchange(port: int, sent: bytes, *, seconds: float = 5, until_end: boo
         writer.close()
         with suppress(ConnectionError, TimeoutError):
             await writer.wait_closed()
-    return parsed(received)
+    return _parse(received)
 
 
-def parsed(received: bytes) -> list[Raw]:
-    """Return the responses in what was received; good enough for what a server of ours sends."""
-    starts = [found.start() for found in re.finditer(rb"HTTP/1\.[01] \d{3} ?[^\r\n]*\r\n", received)]
+def _parse(received: bytes) -> list[RawResponse]:
+    """Return the responses; complete enough for the servers under test."""
+    starts = [match.start() for match in re.finditer(rb"HTTP/1\.[01] \d{3} ?[^\r\n]*\r\n", received)]
     responses = []
     for start, end in pairwise([*starts, len(received)]):
         head, _, body = received[start:end].partition(b"\r\n\r\n")
-        responses.append(Raw(int(head[9:12]), head.lower(), body))
+        responses.append(RawResponse(int(head[9:12]), head.lower(), body))
     return responses
 
 
 def request(
     method: bytes | str, target: bytes | str, headers: list[tuple[bytes | str, bytes | str]], body: bytes = b""
 ) -> bytes:
-    """Return the bytes of a request that asks to close the connection; nothing in it is checked."""
+    """Return the bytes of a request with ``Connection: close``, without any validation."""
     lines = [(b"host", b"localhost"), *((_bytes(name), _bytes(value)) for name, value in headers)]
     names = {name.lower() for name, _ in lines}
     if body and not names & {b"content-length", b"transfer-encoding"}:

@@ -1,8 +1,9 @@
-"""Nobody reads or changes what is somebody else's, whichever address they ask and whoever they say they are.
+"""No caller reads or changes the data of another user, on any route and with any credentials.
 
-Every address of the running app, Gradio's too, is in the table of `tests.security.doors`, and each is asked here: by
-its owner, who is answered (or the rest would show nothing), by nobody, by another person who knows all of the owner's
-ids, and by those who pretend to be the owner. Afterwards all that the owner has is as it was, byte for byte.
+The tests call every route of the running app, Gradio's too, as the authorization matrix classifies it
+(`tests.security.authorization_matrix`): as the owner, who must get a response with data, or the rest would prove
+nothing; unauthenticated; as another user who knows all ids of the owner; and with forged or revoked credentials of the
+owner. Afterwards the stored data of the owner are identical, byte for byte.
 """
 
 from __future__ import annotations
@@ -13,100 +14,102 @@ import re
 import pytest
 
 from tests.fakes.openai_server import Reply
-from tests.page_client import events
-from tests.security.asking import OWN_PAGE, Caller
-from tests.security.doors import OWN, TABLE, Kind, closed_doors, doors
+from tests.page_client import SAME_ORIGIN, events
+from tests.security.authorization_matrix import MATRIX, OPTIONAL_ROUTES, Access, closed_routes, open_routes
+from tests.security.http_client import Caller
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]  # thousands of requests
 
-WHAT_TO_DO = """
-These addresses are not classified: {missing}
-Each belongs in a table of tests/security/doors.py, as what it is: public() answers anybody, person() a person about
-that person, reads() and changes() take an id, with what to ask.
+UNCLASSIFIED = """
+These routes are not in the authorization matrix: {routes}
+Add each to tests/security/authorization_matrix.py: public() for every client, user() for a response about the
+authenticated user, read() and write() for an id in the request.
 """
+UNAUTHENTICATED = (401, 403)
 
 
-class TestEveryAddress:
-    async def test_is_classified(self, chat):
-        missing = sorted(doors(chat.app) - TABLE.keys())
-        assert not missing, WHAT_TO_DO.format(missing=missing)
+class TestRoutes:
+    async def test_every_route_is_classified(self, chat):
+        unclassified = sorted(open_routes(chat.app) - MATRIX.keys())
+        assert not unclassified, UNCLASSIFIED.format(routes=unclassified)
 
-    async def test_that_is_classified_is_there(self, chat):
-        gone = sorted(OWN.keys() - chat.doors.keys())
-        assert not gone, f"These are not addresses of the chat any more, so take them out of doors.py: {gone}"
+    async def test_every_classified_route_exists(self, chat):
+        removed = sorted(MATRIX.keys() - OPTIONAL_ROUTES - chat.routes.keys())
+        assert not removed, f"The chat has no such routes; remove them from authorization_matrix.py: {removed}"
 
-    async def test_of_gradios_events_has_no_handler_in_python(self, chat):
+    async def test_no_gradio_event_has_a_python_handler(self, chat):
         apps = [getattr(route, "_base_app", None) for route in chat.app.routes]
         gradio = next(app for app in apps if hasattr(app, "get_blocks"))
         events = gradio.get_blocks().config["dependencies"]
-        assert events, "the page has events, so they are looked for in the wrong place"
+        assert events, "the page has events, so this list is the wrong one"
         handled = [event for event in events if event["backend_fn"]]
-        assert not handled, f"A handler in Python runs outside of the API, and nothing here asks it: {handled}"
+        assert not handled, f"A handler in Python bypasses the API and these tests: {handled}"
 
-    async def test_of_gradio_that_the_page_does_not_need_is_not_found(self, chat):
-        # Without a session the authentication rejects a request before routes are looked up, with 401 and a sentence of
-        # its own; where guests are allowed, the request is a new guest's and gets the 404 too. Gradio answers neither.
+    async def test_other_gradio_routes_are_not_found(self, chat):
+        # An unauthenticated request gets 401 before the routing; where guests are allowed, it is a new guest's and gets
+        # 404. Both bodies are the chat's, not Gradio's.
         bodies = {404: rb"There is nothing at this address\.", 401: rb"You are signed out\.|Identity-Aware Proxy"}
-        closed = closed_doors(chat.app)
-        wrong = []
+        closed = closed_routes(chat.app)
+        failures = []
         for method, path in closed:
-            for caller, expected in ((chat.people.caller("carla"), {404}), (Caller("no session"), {404, 401})):
-                reply = await chat.request(method, re.sub(r"{[^}]*}", "x", path), caller)
-                is_ours = method == "HEAD" or re.search(bodies.get(reply.status, b"x^"), reply.body)
-                if reply.status not in expected or not is_ours:
-                    wrong.append(f"{caller.name} at {method} {path}: {reply.status}, {reply.body[:80]!r}")
-        assert not wrong, "\n".join(wrong)
-        assert len(closed) > 60, "Gradio has more routes, so they are looked for in the wrong place"
+            for caller, expected in (
+                (chat.identity.authenticated("carla"), {404}),
+                (Caller("unauthenticated"), {404, 401}),
+            ):
+                response = await chat.request(method, re.sub(r"{[^}]*}", "x", path), caller)
+                is_ours = method == "HEAD" or re.search(bodies.get(response.status, b"x^"), response.body)
+                if response.status not in expected or not is_ours:
+                    failures.append(f"{caller.name}, {method} {path}: {response.status}, {response.body[:80]!r}")
+        assert not failures, "\n".join(failures)
+        assert len(closed) > 60, "Gradio has more routes, so this list is the wrong one"
 
 
 @pytest.fixture
-def unchanged(chat):
-    """What is ana's and dana's is looked at before and after the test, and is in no reply that the test notes."""
+def check_isolated(chat):
+    """Check each response for its status and for data of ana and dana; at the end, compare their stored data."""
     owners = ("ana", "dana")
-    before = [chat.place.kept(chat.users[owner]) for owner in owners]
-    replies, wrong = [], []
+    before = [chat.storage.snapshot(chat.users[owner]) for owner in owners]
+    count, failures = 0, []
 
-    def note(reply, what, expected):
-        replies.append(reply)
-        if any(reply.holds(chat.owned[owner].secret) for owner in owners):
-            wrong.append(f"{what}: {reply.status}, and it shows what is the owner's own")
-        if expected is not None and reply.status not in expected:
-            wrong.append(f"{what}: {reply.status} instead of {expected}: {reply.body[:100]}")
+    def check(response, title, expected):
+        nonlocal count
+        count += 1
+        if any(response.contains(chat.data[owner].secret) for owner in owners):
+            failures.append(f"{title}: {response.status} with data of the owner")
+        if expected is not None and response.status not in expected:
+            failures.append(f"{title}: {response.status} instead of {expected}: {response.body[:100]}")
 
-    assert min(map(len, before)) >= 6, "they have too little to lose"
-    yield note
-    assert not wrong, "\n".join(wrong)
-    assert len(replies) > 20, "hardly anything was asked"
-    assert [chat.place.kept(chat.users[owner]) for owner in owners] == before
-
-
-NOBODY = (401, 403)
+    assert min(map(len, before)) >= 6, "the owners have too few data"
+    yield check
+    assert not failures, "\n".join(failures)
+    assert count > 20, "too few responses were checked"
+    assert [chat.storage.snapshot(chat.users[owner]) for owner in owners] == before
 
 
-def expected_of_a_stranger(door):
-    """Return the statuses with which a door answers a person who does not own what is asked for."""
-    return (404,) if door.by_id else door.owner
+def other_user_statuses(rule):
+    """Return the statuses of a route for an authenticated user who does not own the data."""
+    return (404,) if rule.by_id else rule.statuses
 
 
-def expected_of_nobody(door, *, guests):
-    """Return the statuses with which a door answers whom the chat does not know.
+def unauthenticated_statuses(rule, *, guests):
+    """Return the statuses of a route without valid credentials.
 
-    With ``guests``, whoever shows nothing is a guest; who shows what is not true may still be nobody.
+    With ``guests``, a request without credentials gets a new guest; one with forged credentials may be refused.
     """
-    if door.kind is Kind.PUBLIC:
-        return door.owner
-    return expected_of_a_stranger(door) + NOBODY if guests else NOBODY
+    if rule.access is Access.PUBLIC:
+        return rule.statuses
+    return other_user_statuses(rule) + UNAUTHENTICATED if guests else UNAUTHENTICATED
 
 
-async def test_another_person_who_knows_every_id_gets_nothing(chat, unchanged):
-    for door, classified in chat.doors.items():
-        reply = await chat.ask(door, chat.people.caller("bela"), chat.owned["ana"])
-        unchanged(reply, f"bela at {door}", expected_of_a_stranger(classified))
+async def test_another_user_who_knows_every_id_gets_no_data(chat, check_isolated):
+    for route, rule in chat.routes.items():
+        response = await chat.request_route(route, chat.identity.authenticated("bela"), chat.data["ana"])
+        check_isolated(response, f"bela, {route}", other_user_statuses(rule))
 
 
-async def test_ids_of_another_person_within_an_own_conversation_lead_nowhere(chat, unchanged):
-    bela, carla = chat.people.caller("bela"), chat.people.caller("carla")
-    ana, own = chat.owned["ana"].ids, chat.owned["carla"].ids
+async def test_ids_of_another_user_in_a_request_to_an_own_conversation_give_no_access(chat, check_isolated):
+    bela, carla = chat.identity.authenticated("bela"), chat.identity.authenticated("carla")
+    ana, own = chat.data["ana"].ids, chat.data["carla"].ids
     one = f"/conversations/{own['conversation']}"
     for method, path, body, expected in (
         ("GET", f"{one}/messages?before={ana['answer']}", None, (200,)),
@@ -124,69 +127,74 @@ async def test_ids_of_another_person_within_an_own_conversation_lead_nowhere(cha
         ("GET", f"/state?conversation={ana['conversation']}", None, (200,)),
     ):
         for caller in (bela, carla):
-            strict = expected if caller is carla else None  # bela does not own that conversation either
-            unchanged(await chat.request(method, path, caller, body), f"{caller.name} at {method} {path}", strict)
+            statuses = expected if caller is carla else None  # bela does not own that conversation either
+            response = await chat.request(method, path, caller, body)
+            check_isolated(response, f"{caller.name}, {method} {path}", statuses)
 
 
 @pytest.mark.parametrize("temporary", [False, True])
-async def test_an_answer_that_is_being_written_is_its_owners_alone(chat, temporary):
-    carla, bela, secret = chat.people.caller("carla"), chat.people.caller("bela"), chat.owned["carla"].secret
+async def test_answer_in_progress_is_private(chat, temporary):
+    carla, bela = chat.identity.authenticated("carla"), chat.identity.authenticated("bela")
+    secret = chat.data["carla"].secret
     chat.model.script.append(Reply(pieces=[f"Once {secret}"], ending="stall"))
     question = {"text": f"Tell {secret}", "model": "gemma", "temporary": temporary}
-    headers = OWN_PAGE | dict(carla.headers)
+    headers = SAME_ORIGIN | dict(carla.headers)
     async with chat.http.post(f"{chat.url}/conversations", json=question, headers=headers) as stream:
-        found = events(stream)
-        one = (await anext(found))["started"]["conversation"]["id"]
-        while "Once" not in json.dumps(await anext(found)):
+        received = events(stream)
+        conversation = (await anext(received))["started"]["conversation"]["id"]
+        while "Once" not in json.dumps(await anext(received)):
             pass
         for method, path in (
-            *(("GET", f"/conversations/{one}/{what}") for what in ("events", "messages")),
-            *(("GET", f"/export/{one}.{kind}") for kind in ("json", "md")),
-            *(("POST", f"/conversations/{one}/{what}") for what in ("stop", "turns", "restore")),
-            ("DELETE", f"/conversations/{one}"),
+            *(("GET", f"/conversations/{conversation}/{name}") for name in ("events", "messages")),
+            *(("GET", f"/export/{conversation}.{suffix}") for suffix in ("json", "md")),
+            *(("POST", f"/conversations/{conversation}/{name}") for name in ("stop", "turns", "restore")),
+            ("DELETE", f"/conversations/{conversation}"),
         ):
             body = None if method == "GET" else {"text": "Hello", "model": "gemma"}
-            reply = await chat.request(method, path, bela, body)
-            assert (reply.status, reply.holds(secret)) == (404, False), (method, path)
-        shown = await chat.request("GET", f"/state?conversation={one}", bela)
-        assert (shown.status, shown.holds(secret)) == (200, False)
-        assert (await chat.request("POST", f"/conversations/{one}/stop", carla, {})).status == 200
-        last = [event async for event in found]
-    assert last[-1] == {"end": True}
-    assert "stopped" in json.dumps(last)
+            response = await chat.request(method, path, bela, body)
+            assert (response.status, response.contains(secret)) == (404, False), (method, path)
+        response = await chat.request("GET", f"/state?conversation={conversation}", bela)
+        assert (response.status, response.contains(secret)) == (200, False)
+        assert (await chat.request("POST", f"/conversations/{conversation}/stop", carla, {})).status == 200
+        remaining = [event async for event in received]
+    assert remaining[-1] == {"end": True}
+    assert "stopped" in json.dumps(remaining)
 
 
-async def asks_everywhere(chat, caller, note, *, owner="ana"):
-    for door, classified in chat.doors.items():
-        expected = expected_of_nobody(classified, guests=chat.people.guests)
-        note(await chat.ask(door, caller, chat.owned[owner]), f"{caller.name} at {door}", expected)
+async def check_all_routes(chat, caller, check_isolated, *, owner="ana"):
+    """Call every route with invalid credentials and the ids of the owner."""
+    for route, rule in chat.routes.items():
+        statuses = unauthenticated_statuses(rule, guests=chat.identity.guests)
+        response = await chat.request_route(route, caller, chat.data[owner])
+        check_isolated(response, f"{caller.name}, {route}", statuses)
 
 
-async def test_nobody_gets_nothing(chat, unchanged):
-    await asks_everywhere(chat, Caller("nobody"), unchanged)
+async def test_unauthenticated_request_gets_no_data(chat, check_isolated):
+    await check_all_routes(chat, Caller("unauthenticated"), check_isolated)
 
 
-async def test_whoever_only_pretends_gets_nothing(chat, unchanged):
-    for caller in chat.people.pretending("ana"):
-        await asks_everywhere(chat, caller, unchanged)
-    for caller in chat.gone:
-        await asks_everywhere(chat, caller, unchanged, owner="dana")
+async def test_forged_or_revoked_credentials_give_no_access(chat, check_isolated):
+    for caller in chat.identity.forged("ana"):
+        await check_all_routes(chat, caller, check_isolated)
+    for caller in chat.signed_out:
+        await check_all_routes(chat, caller, check_isolated, owner="dana")
 
 
-async def test_a_page_of_another_site_changes_nothing_in_its_visitors_name(chat, unchanged):
-    for door, classified in chat.doors.items():
-        if classified.kind is Kind.CHANGES:
-            for said in ({"sec-fetch-site": "cross-site"}, {"sec-fetch-site": "same-site"}, {"sec-fetch-site": "none"}):
-                visitor = Caller("ana on another page", dict(chat.people.caller("ana").headers) | said)
-                unchanged(await chat.ask(door, visitor, chat.owned["ana"]), f"{visitor.name} at {door}", (403,))
+async def test_cross_site_request_changes_nothing(chat, check_isolated):
+    for route, rule in chat.routes.items():
+        if rule.access is Access.WRITE:
+            for site in ("cross-site", "same-site", "none"):
+                headers = dict(chat.identity.authenticated("ana").headers) | {"sec-fetch-site": site}
+                response = await chat.request_route(route, Caller("ana", headers), chat.data["ana"])
+                check_isolated(response, f"ana from a {site} page, {route}", (403,))
 
 
-async def test_the_owner_is_answered_everywhere_or_the_others_would_show_nothing(chat):
-    owned, wrong = chat.owned["carla"], []
-    for door, classified in chat.doors.items():
-        reply = await chat.ask(door, chat.people.caller("carla"), owned)
-        if reply.status not in classified.owner:
-            wrong.append(f"{door}: {reply.status} instead of {classified.owner}: {reply.body[:200]}")
-        if classified.shows and not reply.holds(owned.secret):
-            wrong.append(f"{door} does not show what is the owner's own: {reply.body[:200]}")
-    assert not wrong, "\n".join(wrong)
+async def test_owner_gets_a_response_with_data_on_every_route(chat):
+    data, failures = chat.data["carla"], []
+    for route, rule in chat.routes.items():
+        response = await chat.request_route(route, chat.identity.authenticated("carla"), data)
+        if response.status not in rule.statuses:
+            failures.append(f"{route}: {response.status} instead of {rule.statuses}: {response.body[:200]}")
+        if rule.returns_data and not response.contains(data.secret):
+            failures.append(f"{route} returns no data of the owner: {response.body[:200]}")
+    assert not failures, "\n".join(failures)

@@ -1,4 +1,4 @@
-"""What people write, and who they are, is in no line of the log and no metric, whatever they do and whatever fails."""
+"""The log and the metrics contain no content and no personal data, on every route and with every failure."""
 
 from __future__ import annotations
 
@@ -16,62 +16,63 @@ from PIL import Image
 from tests.fakes.gemini_server import GeminiServer, Refusal
 from tests.fakes.oidc_provider import CLIENT, SECRET, FakeProvider
 from tests.fakes.openai_server import FakeOpenAIServer, Reply
-from tests.page_client import OWN_PAGE, Refused, open_page
+from tests.page_client import SAME_ORIGIN, Refused, open_page
 from tests.serving import free_port, running_chat
 
 pytestmark = pytest.mark.slow
 
-ADDRESS = "203.0.113.77"  # which the chat believes of a proxy on this computer
+ADDRESS = "203.0.113.77"  # in X-Forwarded-For, from a trusted proxy
 
 
 class Marks:
-    """Texts that are nowhere else, by what they are."""
+    """Unique texts by name; each is created when it is first used."""
 
     def __init__(self):
-        self.made = {}
+        self._texts = {}
 
-    def __getitem__(self, what):
-        return self.made.setdefault(what, f"{what.replace(' ', '-')}-{secrets.token_hex(6)}")
+    def __getitem__(self, name):
+        return self._texts.setdefault(name, f"{name.replace(' ', '-')}-{secrets.token_hex(6)}")
 
-    def found_in(self, text):
-        return [what for what, mark in self.made.items() if mark in text]
+    def contained_in(self, text):
+        """Return the names of the marks in a text."""
+        return [name for name, mark in self._texts.items() if mark in text]
 
 
-def a_picture(comment):
+def jpeg(comment):
     file = io.BytesIO()
     Image.new("RGB", (2, 2)).save(file, "JPEG", comment=comment)
     return base64.b64encode(file.getvalue()).decode()
 
 
 def replies(marks):
-    """Return how the model's server answers one question after the other; it likes to quote what it was asked."""
+    """Return the responses of the model server, in order; most of them quote the question."""
     mark = marks["error of the model"]
-    said = {"error": {"message": f"Bad prompt: {mark}, {marks['question']}", "type": "BadRequestError", "code": 400}}
+    error = {"error": {"message": f"Bad prompt: {mark}, {marks['question']}", "type": "BadRequestError", "code": 400}}
     return [
         Reply(pieces=["Hello ", marks["answer"]]),
-        *(Reply(status=status, body=said) for status in (400, 401, 403, 404, 413, 422, 429, 500, 503)),
+        *(Reply(status=status, body=error) for status in (400, 401, 403, 404, 413, 422, 429, 500, 503)),
         Reply(status=400, body=f"<html>{mark}</html>".encode(), content_type="text/html"),
         Reply(raw=[f"data: {{{mark}\n\n".encode()]),
-        Reply(pieces=[marks["answer"]], ending="error", error=said["error"]),
+        Reply(pieces=[marks["answer"]], ending="error", error=error["error"]),
         Reply(pieces=[marks["answer"]], ending="reset"),
         Reply(pieces=[marks["answer"]], ending="cut"),
     ]
 
 
-async def talks(page, marks, count):
-    """Ask until the script of the model's server is over."""
-    first = await page.send(marks["question"], model="gemma", images=[{"data": a_picture(marks["comment"].encode())}])
+async def send_questions(page, marks, count):
+    """Send questions until the script of the model server ends."""
+    first = await page.send(marks["question"], model="gemma", images=[{"data": jpeg(marks["comment"].encode())}])
     await page.messages(first)
 
-    async def talk():
+    async def send():
         tab = await page.second_tab()
         await tab.messages(await tab.send(marks["question"], model="gemma", system_prompt=marks["system prompt"]))
 
-    await asyncio.gather(*(talk() for _ in range(count - 1)))  # some are tried again after a while
+    await asyncio.gather(*(send() for _ in range(count - 1)))  # the chat retries some of them with a delay
     return first
 
 
-async def uses_everything(page, conversation, marks):
+async def use_every_feature(page, conversation, marks):
     await page.change(conversation, title=marks["title"], pinned=True)
     await page.get("search", q=marks["search"])
     await page.get("state", conversation=marks["id"])
@@ -84,23 +85,23 @@ async def uses_everything(page, conversation, marks):
     await page.restore(conversation)
 
 
-async def is_refused(page, chat, marks):
+async def send_invalid_requests(page, chat, marks):
     refused = [
         page.send(marks["too long"] + "x" * 200_000, model="gemma"),
         page.send(marks["question"], model=marks["model"]),
         page.send(marks["question"], model="gemma", temperature=marks["temperature"]),
-        page.send(marks["question"], model="gemma", images=[{"data": marks["no picture"]}]),
+        page.send(marks["question"], model="gemma", images=[{"data": marks["invalid image"]}]),
         page.send(marks["question"], conversation=marks["id"], model="gemma"),
         page.change(marks["id"], title=marks["title"]),
-        page.ask("PUT", "profile", {"personas": [marks["no persona"]]}),
+        page.ask("PUT", "profile", {"personas": [marks["invalid persona"]]}),
     ]
     for call in refused:
         with pytest.raises(Refused):
             await call
-    odd = {"cookie": f"chat_user={marks['cookie']}", "authorization": f"Bearer {marks['token']}"}
-    odd |= {"x-goog-iap-jwt-assertion": marks["assertion"], "referer": f"{chat.url}/c/{marks['referer']}"}
-    odd |= {"x-goog-authenticated-user-email": f"{marks['e-mail']}@example.org"}
-    async with aiohttp.ClientSession(headers=odd) as http:
+    headers = {"cookie": f"chat_user={marks['cookie']}", "authorization": f"Bearer {marks['token']}"}
+    headers |= {"x-goog-iap-jwt-assertion": marks["assertion"], "referer": f"{chat.url}/c/{marks['referer']}"}
+    headers |= {"x-goog-authenticated-user-email": f"{marks['e-mail']}@example.org"}
+    async with aiohttp.ClientSession(headers=headers) as http:
         for method, path in (
             ("GET", f"/{marks['path']}?{marks['query']}=1"),
             ("GET", f"/sign-in?next=/c/{marks['next']}"),
@@ -109,17 +110,17 @@ async def is_refused(page, chat, marks):
             ("POST", "/conversations"),
             ("POST", "/delete-everything"),
         ):
-            for headers in ({}, OWN_PAGE, {"origin": f"https://{marks['origin']}.example"}):
-                async with http.request(method, chat.url + path, data=marks["body"], headers=headers) as response:
+            for origin in ({}, SAME_ORIGIN, {"origin": f"https://{marks['origin']}.example"}):
+                async with http.request(method, chat.url + path, data=marks["body"], headers=origin) as response:
                     await response.read()
 
 
 @contextlib.asynccontextmanager
-async def chatting(folder, marks, provider, **settings):
-    """Run a chat at which people can sign in, with two models that fail in every way; yield it and one of these."""
-    quoting = Refusal(400, "INVALID_ARGUMENT", f'Bad value "{marks["question"]}" at contents[0]')
+async def chat_with_failing_models(folder, marks, provider, **settings):
+    """Run a chat with sign-in and two models that fail in every way; yield the chat and the first model server."""
+    refusal = Refusal(400, "INVALID_ARGUMENT", f'Bad value "{marks["question"]}" at contents[0]')
     async with FakeOpenAIServer(script=replies(marks), answer=["Hello"]) as model, GeminiServer() as gemini:
-        gemini.will_refuse(quoting)
+        gemini.will_refuse(refusal)
         async with running_chat(
             folder,
             CHAT_IDENTITY="google",
@@ -143,60 +144,63 @@ async def chatting(folder, marks, provider, **settings):
             yield chat, model
 
 
-async def signs_in_and_out(page, provider, marks):
-    """Sign in, out, and in vain in every way; return whatever was secret on the way."""
-    http, url, secret = page._http, page._url, [SECRET]
+async def sign_in_and_out(page, provider, marks):
+    """Sign in and out, with every failure of the provider; return the secrets in the requests and cookies."""
+    http, url, secret_texts = page._http, page._url, [SECRET]
 
-    async def signs_in():
-        async with http.get(f"{url}/sign-in/start?next=/c/{marks['next']}", allow_redirects=False) as sent:
-            back = provider.agree(sent.headers["location"])
-        async with http.get(back, allow_redirects=False) as came:
-            secret.extend(part.partition("=")[2] for part in back.partition("?")[2].split("&"))
-            secret.extend(one.value for one in http.cookie_jar if one.value)
-            return came.status
+    async def sign_in():
+        async with http.get(f"{url}/sign-in/start?next=/c/{marks['next']}", allow_redirects=False) as redirect:
+            callback = provider.agree(redirect.headers["location"])
+        async with http.get(callback, allow_redirects=False) as response:
+            secret_texts.extend(part.partition("=")[2] for part in callback.partition("?")[2].split("&"))
+            secret_texts.extend(cookie.value for cookie in http.cookie_jar if cookie.value)
+            return response.status
 
-    assert await signs_in() == 303
+    assert await sign_in() == 303
     assert (await page.get("me"))["address"] == f"{marks['address']}@example.org"
     await page.ask("POST", "sign-out", {})
-    assert await signs_in() == 303
+    assert await sign_in() == 303
     await page.ask("POST", "sign-out-everywhere", {})
     provider.claims["email"] = f"{marks['refused']}@example.com"
-    assert await signs_in() == 403
+    assert await sign_in() == 403
     provider.lies = {"nonce": marks["nonce"], "aud": marks["audience"]}
-    assert await signs_in() == 400
-    provider.lies, provider.sign = {}, lambda _: marks["no token"]
-    assert await signs_in() == 400
+    assert await sign_in() == 400
+    provider.lies, provider.sign = {}, lambda _: marks["invalid token"]
+    assert await sign_in() == 400
     provider.answers = 500
-    assert await signs_in() in {400, 503}
+    assert await sign_in() in {400, 503}
     provider.down = True
-    assert await signs_in() == 503
-    return secret
+    assert await sign_in() == 503
+    return secret_texts
 
 
 @pytest.mark.parametrize("log_format", ["json", "text"])
-async def test_no_line_and_no_metric_tells_what_somebody_wrote_or_who_they_are(tmp_path, log_format):
+async def test_logs_and_metrics_contain_no_content_and_no_personal_data(tmp_path, log_format):
     marks, port = Marks(), free_port()
-    who = {"sub": marks["subject"], "name": marks["name"], "email": f"{marks['address']}@example.org"}
+    claims = {"sub": marks["subject"], "name": marks["name"], "email": f"{marks['address']}@example.org"}
     settings = {"CHAT_LOG_FORMAT": log_format, "CHAT_METRICS_PORT": str(port)}
-    async with FakeProvider(**who) as provider, chatting(tmp_path, marks, provider, **settings) as (chat, model):
+    async with (
+        FakeProvider(**claims) as provider,
+        chat_with_failing_models(tmp_path, marks, provider, **settings) as (chat, model),
+    ):
         headers = {"x-forwarded-for": ADDRESS, "user-agent": marks["browser"]}
         async with open_page(chat.url, headers=headers) as page:
-            conversation = await talks(page, marks, len(model.script))
+            conversation = await send_questions(page, marks, len(model.script))
             await page.messages(await page.send(marks["question"], model="gemini"))
-            await uses_everything(page, conversation, marks)
-            await is_refused(page, chat, marks)
+            await use_every_feature(page, conversation, marks)
+            await send_invalid_requests(page, chat, marks)
             await page.ask("POST", "delete-everything", {"confirm": True})
-            secret = await signs_in_and_out(page, provider, marks)
+            secret_texts = await sign_in_and_out(page, provider, marks)
         async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{port}/metrics") as response:
             metrics = await response.text()
-    assert not model.script, "not every reply was asked for"
-    if log_format == "json":  # what was done is there, so that what was written could be
+    assert not model.script, "the model server has unused responses"
+    if log_format == "json":  # the log has the events, so their content could be in it
         for event in ("answer_failed", '"refused"', "everything_deleted", "INVALID_ARGUMENT"):
             assert event in chat.output, event
         for action in ("export", "delete_everything", "sign_in", "sign_in_refused", "sign_out", "sign_out_everywhere"):
             assert f'"action": "{action}"' in chat.output
     assert "hybrid_chat_turns_total" in metrics
     for text in (chat.output, metrics):
-        assert not marks.found_in(text), [line for line in text.splitlines() if marks.found_in(line)][:5]
-        assert not [one for one in (ADDRESS, *secret) if one in text]
-        assert not re.search(r"\b[\w.+-]+@[\w-]+\.\w+", text)  # whatever looks like an e-mail address
+        assert not marks.contained_in(text), [line for line in text.splitlines() if marks.contained_in(line)][:5]
+        assert not [secret for secret in (ADDRESS, *secret_texts) if secret in text]
+        assert not re.search(r"\b[\w.+-]+@[\w-]+\.\w+", text)  # an email address

@@ -15,7 +15,7 @@ from chatapp.config.settings import Settings
 from chatapp.http.auth_setup import AuthSetup
 from chatapp.store.sqlite.store import SQLiteStore
 from tests.fakes.oidc_provider import CLIENT, SECRET, FakeProvider
-from tests.page_client import OWN_PAGE
+from tests.page_client import SAME_ORIGIN
 from tests.serving import serving
 
 SESSION_SECRET = "0123456789abcdef"
@@ -137,5 +137,5 @@ class Shown:
 @contextlib.asynccontextmanager
 async def browser(url, **options):
     jar = aiohttp.CookieJar(unsafe=True)
-    async with aiohttp.ClientSession(cookie_jar=jar, headers=OWN_PAGE, **options) as http:
+    async with aiohttp.ClientSession(cookie_jar=jar, headers=SAME_ORIGIN, **options) as http:
         yield Browser(http, url)

@@ -6,7 +6,7 @@ import math
 import aiohttp
 import pytest
 
-from tests.page_client import OWN_PAGE, PARAMETERS, Refused, open_page, texts
+from tests.page_client import PARAMETERS, SAME_ORIGIN, Refused, open_page, texts
 
 pytestmark = pytest.mark.slow  # a page opened for each: all together seconds
 
@@ -118,7 +118,7 @@ async def test_an_id_that_is_no_conversation_is_refused_in_words(page, conversat
     "body", [b"", b"{", b"[]", b"null", b"[" * 100_000, b'"text"', b"\xff\xfe", b'{"text": "\\ud800']
 )
 async def test_a_body_that_is_no_object_is_refused_in_words(chat_url, body):
-    headers = {**OWN_PAGE, "content-type": "application/json"}
+    headers = {**SAME_ORIGIN, "content-type": "application/json"}
     async with (
         aiohttp.ClientSession() as http,
         http.post(f"{chat_url}/conversations", data=body, headers=headers) as response,
@@ -131,7 +131,9 @@ async def test_what_a_form_of_another_site_could_send_is_refused(chat_url, kind)
     question = json.dumps({"text": "Hi", "model": "gemma", **PARAMETERS})
     async with (
         aiohttp.ClientSession() as http,
-        http.post(f"{chat_url}/conversations", data=question, headers={**OWN_PAGE, "content-type": kind}) as response,
+        http.post(
+            f"{chat_url}/conversations", data=question, headers={**SAME_ORIGIN, "content-type": kind}
+        ) as response,
     ):
         assert response.status == 422
 

@@ -20,7 +20,7 @@ from chatapp.http.middleware.limits import (
     RequestSizeMiddleware,
     StreamLimitMiddleware,
 )
-from tests.page_client import OWN_PAGE
+from tests.page_client import SAME_ORIGIN
 
 
 async def reading(scope, receive, send):
@@ -75,7 +75,7 @@ async def test_head_is_bounded():
 @pytest.mark.parametrize("announced", [{"content-length": "70000000"}, {}], ids=["announced", "not announced"])
 @pytest.mark.parametrize("path", ["/conversations", "/profile", "/nothing"])
 async def test_limits_apply_to_all_routes_of_the_chat(chat_url, path, announced):
-    headers = {**OWN_PAGE, "content-type": "application/json", **announced}
+    headers = {**SAME_ORIGIN, "content-type": "application/json", **announced}
 
     def answered():
         with contextlib.closing(http.client.HTTPConnection(urlsplit(chat_url).netloc)) as connection:

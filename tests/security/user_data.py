@@ -1,4 +1,4 @@
-"""What a person has in a chat, each piece with a text that is nowhere else, and where it is kept, byte for byte."""
+"""Test data of users, marked with a secret for each, and snapshots of everything that a store holds of a user."""
 
 from __future__ import annotations
 
@@ -33,58 +33,58 @@ if TYPE_CHECKING:
 
     from chatapp.store import Store
 
-WORD = "quince"  # which others may search for
+WORD = "quince"  # in the data of every user, for searches
 
 
 @dataclass(frozen=True)
-class Owned:
-    """One person's conversations and profile.
+class UserData:
+    """The conversations and the profile of a user.
 
     Attributes:
-        ids: what the placeholders of `tests.security.doors` stand for.
-        secret: stands in every text of this person's, and in nobody else's.
+        ids: values of the placeholders of `tests.security.authorization_matrix`.
+        secret: in all texts of this user, and in no other user's.
     """
 
     ids: dict[str, str]
     secret: str
 
-    def filled(self, template: object) -> object:
-        """Return a text, or JSON, with the placeholders filled."""
+    def fill(self, template: object) -> object:
+        """Return a text, or JSON, with values in place of the placeholders."""
         if isinstance(template, str):
             for name, value in self.ids.items():
                 template = template.replace("{%s}" % name, value)  # noqa: UP031  # braces in braces
             return template
         if isinstance(template, dict):
-            return {key: self.filled(value) for key, value in template.items()}
+            return {key: self.fill(value) for key, value in template.items()}
         return template
 
 
-async def owned_by(user: str, store: Store) -> Owned:
-    """Store two conversations, a picture and a profile for a user."""
+async def create_user_data(user: str, store: Store) -> UserData:
+    """Store two conversations, an image and a profile for a user."""
     secret = secrets.token_hex(8)
 
-    def told(what: str) -> str:
-        return f"{what} {WORD} {secret}"
+    def marked(text: str) -> str:
+        return f"{text} {WORD} {secret}"
 
     now = now_ms() - 10_000
-    # Bytes of a picture are given out as they are.
-    image = Image(id=new_id(), media_type="image/png", width=2, height=2, data=told("picture").encode())
-    question = _message(Role.USER, told("question"), now, follows="", images=(image,))
+    # The chat sends the bytes of a stored image unchanged.
+    image = Image(id=new_id(), media_type="image/png", width=2, height=2, data=marked("image").encode())
+    question = _message(Role.USER, marked("question"), now, follows="", images=(image,))
     answer = _message(
-        Role.ASSISTANT, told("answer"), now + 1, follows=question.id, status=MessageStatus.STOPPED, model="gemma"
+        Role.ASSISTANT, marked("answer"), now + 1, follows=question.id, status=MessageStatus.STOPPED, model="gemma"
     )
     conversation = Conversation(
         id=new_id(),
-        title=told("title"),
+        title=marked("title"),
         created_ms=now,
         updated_ms=now,
-        system_prompt=told("system prompt"),
-        persona=told("persona"),
+        system_prompt=marked("system prompt"),
+        persona=marked("persona"),
     )
-    older = Conversation(id=new_id(), title=told("older title"), created_ms=now - 5_000, updated_ms=now - 5_000)
-    await store.create(user, older, _message(Role.USER, told("older question"), now - 5_000))
+    older = Conversation(id=new_id(), title=marked("older title"), created_ms=now - 5_000, updated_ms=now - 5_000)
+    await store.create(user, older, _message(Role.USER, marked("older question"), now - 5_000))
     await store.create(user, conversation, question, answer)
-    persona = Persona(id=new_id(), name=told("name"), instructions=told("instructions"))
+    persona = Persona(id=new_id(), name=marked("name"), instructions=marked("instructions"))
     profile = Profile(personas=(persona,), parameters=GenerationParameters(temperature=0.4), revision=1)
     await store.save_profile(user, profile)
     ids = {
@@ -98,44 +98,44 @@ async def owned_by(user: str, store: Store) -> Owned:
         "cursor": cursor_after(conversation),
         "word": WORD,
     }
-    return Owned(ids, secret)
+    return UserData(ids, secret)
 
 
-def _message(role: Role, content: str, created_ms: int, **facts: object) -> Message:
-    return Message(id=new_id(), turn_id=new_id(), role=role, content=content, created_ms=created_ms, **facts)
+def _message(role: Role, content: str, created_ms: int, **fields: object) -> Message:
+    return Message(id=new_id(), turn_id=new_id(), role=role, content=content, created_ms=created_ms, **fields)
 
 
-class SQLitePlace:
-    """The file that the chat has open: others may read it."""
+class SQLiteStorage:
+    """The database file of the chat, read through a second connection."""
 
     def __init__(self, folder: Path) -> None:
         self.settings = {"store": "sqlite"}
         self._path = folder / "chat.db"
 
     async def open(self) -> Store:
-        """Open it before the chat does."""
+        """Open a store on it, before the chat does."""
         return await SQLiteStore.open(self._path)
 
-    def kept(self, user: str) -> list[tuple[object, ...]]:
-        """Return every row of the user's, as it is in the file."""
+    def snapshot(self, user: str) -> list[tuple[object, ...]]:
+        """Return all rows of the user."""
         with closing(sqlite3.connect(f"file:{self._path}?mode=ro", uri=True)) as file:
             tables = [name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
             rows = []
             for table in sorted(tables):
                 columns = {row[1] for row in file.execute(f"PRAGMA table_info({table})")}
-                whose = (
+                condition = (
                     "user = :user"
                     if "user" in columns
                     else "conversation_id IN (SELECT id FROM conversations WHERE user = :user)"
                 )
                 if columns & {"user", "conversation_id"}:
-                    found = file.execute(f"SELECT * FROM {table} WHERE {whose}", {"user": user}).fetchall()
-                    rows += sorted(((table, *row) for row in found), key=repr)
+                    selected = file.execute(f"SELECT * FROM {table} WHERE {condition}", {"user": user}).fetchall()
+                    rows += sorted(((table, *row) for row in selected), key=repr)
             return rows
 
 
-class FirestorePlace:
-    """A database of its own in the emulator."""
+class FirestoreStorage:
+    """A separate database in the emulator."""
 
     def __init__(self) -> None:
         self._database = f"chat-{new_id()}"
@@ -146,20 +146,20 @@ class FirestorePlace:
         }
 
     async def open(self) -> Store:
-        """Open it beside the chat."""
+        """Open a store on it."""
         return FirestoreStore(PROJECT, self._database)
 
-    def kept(self, user: str) -> list[tuple[object, ...]]:
-        """Return every document of the user's, as it is in the database."""
+    def snapshot(self, user: str) -> list[tuple[object, ...]]:
+        """Return all documents of the user."""
         client = firestore.Client(project=PROJECT, database=self._database)
         try:
-            found = []
-            waiting = [document for one in client.collections() for document in one.list_documents()]
-            while waiting:
-                document = waiting.pop()
-                snapshot = document.get()
-                found.append((document.path, repr(sorted((snapshot.to_dict() or {}).items()))))
-                waiting += [beneath for one in document.collections() for beneath in one.list_documents()]
-            return sorted(one for one in found if uid(user) in one[0])
+            documents = []
+            queue = [document for collection in client.collections() for document in collection.list_documents()]
+            while queue:
+                document = queue.pop()
+                fields = document.get().to_dict() or {}
+                documents.append((document.path, repr(sorted(fields.items()))))
+                queue += [child for collection in document.collections() for child in collection.list_documents()]
+            return sorted(document for document in documents if uid(user) in document[0])
         finally:
             client.close()

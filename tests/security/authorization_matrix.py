@@ -1,0 +1,155 @@
+"""The authorization matrix: who may call each route, and what no schema says about it.
+
+The tests take the routes from the app and from its OpenAPI schema; a route that is not in `MATRIX` fails them. In a
+query or body, ``{conversation}``, ``{question}``, ``{answer}``, ``{cursor}`` and ``{word}`` stand for the data of the
+user whose data are requested (`tests.security.user_data`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from fastapi.routing import iter_route_contexts
+from starlette.routing import Mount, Route, WebSocketRoute
+
+from chatapp.ui.gradio_compat import AllowedRoutes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from fastapi import FastAPI
+    from starlette.routing import BaseRoute
+
+WEBSOCKET = "WEBSOCKET"
+
+
+class Access(StrEnum):
+    """Who may call a route."""
+
+    PUBLIC = "every client, with the same response"
+    USER = "authenticated users; the response depends on the user only"
+    READ = "the owner of the id in the request"
+    WRITE = "the owner of what it changes"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """The classification of a route, and a valid request to it.
+
+    Attributes:
+        query: the query string.
+        body: sent as JSON.
+        by_id: whether the request names data of their owner, so that every other user gets 404.
+        statuses: what the owner gets.
+        returns_data: whether the response contains private data of the owner.
+    """
+
+    access: Access
+    query: str = ""
+    body: Mapping[str, Any] | None = None
+    by_id: bool = False
+    statuses: tuple[int, ...] = (200,)
+    returns_data: bool = False
+
+
+def public(query: str = "", **options: Any) -> Rule:
+    return Rule(access=Access.PUBLIC, query=query, **options)
+
+
+def user(query: str = "", **options: Any) -> Rule:
+    return Rule(access=Access.USER, query=query, **options)
+
+
+def read(query: str = "", **options: Any) -> Rule:
+    return Rule(access=Access.READ, query=query, **{"by_id": True, "returns_data": True} | options)
+
+
+def write(body: Mapping[str, Any] | None = None, **options: Any) -> Rule:
+    return Rule(access=Access.WRITE, body=body, **{"by_id": True} | options)
+
+
+PROFILE = {"personas": [], "allowFallback": True, "revision": 2}
+QUESTION = {"text": "Hello", "model": "gemma"}
+ONE = "/conversations/{conversation_id}"
+
+API_ROUTES: dict[tuple[str, str], Rule] = {
+    ("GET", "/state"): user("conversation={conversation}", returns_data=True),
+    ("GET", "/models"): user(),
+    ("GET", "/me"): user(),
+    ("GET", "/conversations"): user("cursor={cursor}&limit=1", returns_data=True),
+    ("GET", "/search"): user("q={word}", returns_data=True),
+    ("GET", "/export/everything.json"): user(returns_data=True),
+    ("GET", "/export/everything.md.zip"): user(),
+    # By id.
+    ("GET", f"{ONE}/events"): read(),
+    ("GET", f"{ONE}/messages"): read("before={answer}"),
+    ("GET", f"{ONE}/images/{{image_id}}"): read(),
+    ("GET", "/export/{conversation_id}.json"): read(),
+    ("GET", "/export/{conversation_id}.md"): read(),
+    ("PATCH", ONE): write({"title": "mine now", "pinned": True, "archived": True, "branch": "{answer}"}),
+    ("POST", f"{ONE}/turns"): write(QUESTION | {"follows": "{answer}"}),
+    ("POST", f"{ONE}/answers"): write({"question": "{question}", "model": "gemma"}),
+    ("POST", f"{ONE}/continuations"): write({"message": "{answer}", "model": "gemma"}, statuses=(200, 409)),
+    ("POST", f"{ONE}/stop"): write({}),
+    ("PUT", f"{ONE}/messages/{{message_id}}/feedback"): write({"feedback": "down"}),
+    ("DELETE", ONE): write(),
+    ("POST", f"{ONE}/restore"): write({}),
+    # These change the caller's data, whatever the request names; the tests compare the owner's data afterwards.
+    ("POST", "/conversations"): write(QUESTION | {"question": "{question}", "retry": True}, by_id=False),
+    ("PUT", "/profile"): write(PROFILE, by_id=False, statuses=(200, 409)),
+    ("POST", "/take-along"): write({}, by_id=False),
+    ("POST", "/delete-everything"): write({"confirm": True}, by_id=False),
+    ("POST", "/sign-out"): write({}, by_id=False),
+    ("POST", "/sign-out-everywhere"): write({}, by_id=False),
+}
+
+# Pages, files and the health check, which the OpenAPI schema leaves out.
+OTHER_ROUTES = {
+    ("GET", "/healthz"): public(),
+    ("GET", "/page/{requested_version}/{path:path}"): public(),
+    ("GET", "/sign-in"): public(statuses=(200, 303)),
+    ("GET", "/sign-in/start"): public(statuses=(303, 503)),
+    ("GET", "/sign-in/callback"): public("code=x&state=x", statuses=(400, 503)),
+}
+
+# What the page needs of Gradio: its HTML and its files. No event has a handler in Python. All other routes of Gradio's
+# respond with 404; `closed_routes` finds them in the app.
+GRADIO_ROUTES = {
+    ("GET", "/"): user(),
+    ("HEAD", "/"): user(),
+    ("GET", "/theme.css"): user(),
+    ("GET", "/assets/{path:path}"): user(statuses=(404,)),  # for `http_client.PATH_PARAMETERS`
+}
+
+MATRIX: dict[tuple[str, str], Rule] = {**API_ROUTES, **OTHER_ROUTES, **GRADIO_ROUTES}
+OPTIONAL_ROUTES = {route for route in MATRIX if route[1].startswith("/sign-")}  # only where users can sign in
+
+
+def open_routes(app: FastAPI) -> set[tuple[str, str]]:
+    """Return the methods and paths of all routes of the app, without those of Gradio's that it blocks."""
+    return set(_routes(app.routes)) - closed_routes(app)
+
+
+def closed_routes(app: FastAPI) -> set[tuple[str, str]]:
+    """Return the methods and paths of the routes of Gradio's that the app blocks."""
+    mounts = [route for route in app.routes if isinstance(route, Mount) and isinstance(route.app, AllowedRoutes)]
+    return set(_routes(mounts)) - GRADIO_ROUTES.keys()
+
+
+def _routes(routes: Iterable[BaseRoute], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for context in iter_route_contexts(list(routes)):
+        route = context.original_route
+        path = prefix + (context.path or getattr(route, "path", ""))
+        if isinstance(route, Mount):
+            if not route.routes:
+                raise AssertionError(f"The routes of the app at {path!r} are unknown: extend _routes().")
+            yield from _routes(route.routes, path)
+        elif isinstance(route, WebSocketRoute):
+            yield WEBSOCKET, path
+        elif isinstance(route, Route):
+            yield from ((method, path) for method in context.methods or route.methods or ())
+        else:
+            pytest.fail(f"The requests that a {type(route).__name__} accepts are unknown: extend _routes().")
