@@ -1,11 +1,11 @@
-"""Whether anything that the chat acknowledged is ever lost, whatever happens to it, its disk, its clock and Firestore.
+"""Fault-injection benchmark: nothing that the chat acknowledged is lost when it, its disk or Firestore fails.
 
 Run: ``python -m benchmarks.faults [--turns 5000] [--seconds 480] [--seed N] [--mix killed,both] [--keep FOLDER]``.
-The chat as shipped runs as a process with its history in the Firestore emulator, behind a proxy that fails as networks
-do. People talk through its page while one fault after the other happens (`benchmarks.fault_parts.phases`). At the end
-everything is read back twice, from Firestore itself and through the page of a chat that was just started, and compared
-with what people were told. A turn counts as acknowledged when the page has said in which conversation it is; an answer,
-when the page has shown its end. Ends with 1 if anything is lost, doubled, out of order or wrong.
+The chat runs as a process with its history in the Firestore emulator, behind a proxy that fails as networks do. Users
+send questions through the API of its page while one fault after the other happens (`benchmarks.fault_parts.phases`). At
+the end, everything is read twice, from Firestore and through a restarted chat, and compared with the responses that the
+users got. A turn is acknowledged when its stream has named the conversation; an answer, when the page has shown its
+end. The exit status is 1 if anything is lost, duplicated, out of order or wrong.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from unittest import mock
 from benchmarks.fault_parts.audit import audit, audit_pages, read_firestore
 from benchmarks.fault_parts.disk import LimitedFiles, SmallDisk, can_mount
 from benchmarks.fault_parts.pace import Pace
-from benchmarks.fault_parts.people import SECRET, Person
 from benchmarks.fault_parts.phases import PHASES
-from benchmarks.fault_parts.processes import Backend, Chat, Emulator, Probe, what_is_missing
+from benchmarks.fault_parts.processes import Backend, Chat, Emulator, Probe, missing_program
 from benchmarks.fault_parts.proxy import PASS, Proxy
 from benchmarks.fault_parts.record import Book
 from benchmarks.fault_parts.report import Probed, Span, log_lines, print_counts, print_findings, print_table
-from benchmarks.fault_parts.rig import Rig, writes_waiting
+from benchmarks.fault_parts.rig import Rig, pending_writes
+from benchmarks.fault_parts.users import SECRET, User
 from tests.firestore_emulator import PROJECT
 from tests.serving import NO_LIMITS_ENVIRONMENT
 
@@ -46,37 +46,37 @@ if TYPE_CHECKING:
     from benchmarks.fault_parts.phases import Phase
 
 TURNS, SECONDS, PEOPLE = 5000, 480.0, 20
-LATE_SECONDS = 90.0  # for what is left of the turns, when all phases are over
+LATE_SECONDS = 90.0  # for the remaining turns after all phases
 FAILURES = ("lost", "doubled", "out of order", "wrong", "kept though refused")
 
 
-async def main(chosen: argparse.Namespace) -> int:
+async def main(options: argparse.Namespace) -> int:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asyncio.current_task().cancel)  # type: ignore[union-attr]
-    print(f"--seed {chosen.seed}; {os.cpu_count()} cores, Python {sys.version.split()[0]}, {chosen.people} people")
+    print(f"--seed {options.seed}; {os.cpu_count()} cores, Python {sys.version.split()[0]}, {options.people} people")
     async with AsyncExitStack() as stack:
-        folder = _folder(stack, chosen.keep)
-        rig, probe = await _built(stack, folder, chosen.seed)
-        book, pace = Book(chosen.seed), Pace()
-        people = [Person(rig.chat, book, pace, random.Random(f"{chosen.seed} {i}")) for i in range(chosen.people)]
+        folder = _folder(stack, options.keep)
+        rig, probe = await _build_rig(stack, folder, options.seed)
+        book, pace = Book(options.seed), Pace()
+        people = [User(rig.chat, book, pace, random.Random(f"{options.seed} {i}")) for i in range(options.people)]
         await rig.chat.start()
-        living = [asyncio.create_task(person.live()) for person in people]
-        stack.callback(lambda: [one.cancel() for one in living])
-        spans = await _phases(rig, pace, chosen)
+        running = [asyncio.create_task(person.run()) for person in people]
+        stack.callback(lambda: [one.cancel() for one in running])
+        spans = await _phases(rig, pace, options)
         pace.end()
-        await asyncio.gather(*living)
+        await asyncio.gather(*running)
         probed = await probe.end()
-        findings = await _audited(rig, book, people)
+        findings = await _audit(rig, book, people)
         print()
         print_table(book, spans, findings, [Probed(*one) for one in probed])
         print_findings(findings)
         print_counts("What was done:", rig.done + rig.proxy.counts)
         print(f"After SIGTERM the chat took {rig.longest_end:.1f} s at most to end, with people and without Firestore.")
-        print_counts("What people saw while they watched, besides answers:", _sum(one.troubles for one in people))
+        print_counts("What people saw while they watched, besides answers:", _sum(one.errors for one in people))
         print_counts("Refusals:", Counter(turn.refusal for turn in book.turns.values() if turn.refusal))
         print_counts("Warnings and errors in the chat's log:", log_lines(rig.chat.log))
         for sentence in rig.chat.crashes:
             print(sentence)
-        if chosen.keep:
+        if options.keep:
             (folder / "findings.json").write_text(json.dumps(findings.sentences, indent=1, ensure_ascii=False))
         return 1 if findings.number(*FAILURES) or rig.chat.crashes else 0
 
@@ -85,12 +85,12 @@ def _folder(stack: AsyncExitStack, kept: str | None) -> Path:
     if not kept:
         return Path(stack.enter_context(tempfile.TemporaryDirectory()))
     folder = Path(kept).absolute()
-    folder.mkdir(parents=True)  # an old run's journal would be found again
+    folder.mkdir(parents=True)  # an existing one may contain the journal of an earlier run
     return folder
 
 
-async def _built(stack: AsyncExitStack, folder: Path, seed: int) -> tuple[Rig, Probe]:
-    """Start everything but the chat."""
+async def _build_rig(stack: AsyncExitStack, folder: Path, seed: int) -> tuple[Rig, Probe]:
+    """Start everything except the chat."""
     clock = folder / "clock"
     clock.write_bytes(bytes(8))
     emulator = await stack.enter_async_context(Emulator(folder))
@@ -130,14 +130,14 @@ def _settings(backend: str, firestore: str, clock: Path) -> dict[str, str]:
     }
 
 
-async def _phases(rig: Rig, pace: Pace, chosen: argparse.Namespace) -> list[Span]:
-    phases: list[Phase] = [phase for phase in PHASES if not chosen.mix or phase.name in chosen.mix]
+async def _phases(rig: Rig, pace: Pace, options: argparse.Namespace) -> list[Span]:
+    phases: list[Phase] = [phase for phase in PHASES if not options.mix or phase.name in options.mix]
     weights = sum(phase.weight for phase in phases)
     spans: list[Span] = []
     for phase in phases:
         share = phase.weight / weights
-        seconds = max(phase.least_seconds, chosen.seconds * share)
-        turns = round(chosen.turns * share)
+        seconds = max(phase.least_seconds, options.seconds * share)
+        turns = round(options.turns * share)
         print(f"{phase.name}: {phase.words}; {turns} turns in {seconds:.0f} s", flush=True)
         rig.begin()
         began = time.monotonic()
@@ -147,22 +147,22 @@ async def _phases(rig: Rig, pace: Pace, chosen: argparse.Namespace) -> list[Span
         await fault
         await rig.proxy.set(PASS)
         spans.append(Span(phase, began, time.monotonic()))
-    missing = chosen.turns - pace.begun
+    missing = options.turns - pace.begun
     if missing > 0:
         print(f"The last {missing} turns, which were held up before", flush=True)
         await pace.run(spans[-1].phase.name, missing, 1.0, at_most=LATE_SECONDS)
     return spans
 
 
-async def _audited(rig: Rig, book: Book, people: Sequence[Person]) -> Findings:
-    """Let all be delivered, end the chat, and read everything back."""
+async def _audit(rig: Rig, book: Book, people: Sequence[User]) -> Findings:
+    """Deliver all pending writes, stop the chat, and read everything."""
     began = time.monotonic()
-    await rig.drained()
+    await rig.drain()
     drained = time.monotonic() - began
     status = await rig.chat.terminate()
     if status:
         rig.chat.crashes.append(f"The chat ended with {status} after SIGTERM.")
-    if left := writes_waiting(rig.chat.data_folder):
+    if left := pending_writes(rig.chat.data_folder):
         rig.chat.crashes.append(f"{left} writes still wait in the journal, with nothing in their way.")
     with mock.patch.dict(os.environ, FIRESTORE_EMULATOR_HOST=rig.emulator.host):
         everything = await read_firestore(people)
@@ -185,15 +185,15 @@ def arguments() -> argparse.Namespace:
     names = [phase.name for phase in PHASES]
 
     def mix(text: str) -> list[str]:
-        chosen = text.split(",")
-        if unknown := [name for name in chosen if name not in names]:
+        options = text.split(",")
+        if unknown := [name for name in options if name not in names]:
             raise argparse.ArgumentTypeError(f"there is no {unknown[0]!r}; there are {', '.join(names)}")
-        return chosen
+        return options
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.faults", description=__doc__.partition("\n")[0])
     parser.add_argument("--turns", type=int, default=TURNS, help=f"turns in all: {TURNS}")
     parser.add_argument("--seconds", type=float, default=SECONDS, help=f"in which they begin: {SECONDS:.0f}")
-    parser.add_argument("--people", type=int, default=PEOPLE, help=f"people at once, with two tabs each: {PEOPLE}")
+    parser.add_argument("--people", type=int, default=PEOPLE, help=f"concurrent users with two tabs each: {PEOPLE}")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1 << 16), help="of an earlier run, to repeat it")
     parser.add_argument("--mix", type=mix, help=f"only these, of {','.join(names)}")
     parser.add_argument("--keep", help="a folder for the journal and the logs; if not given, they are removed")
@@ -201,7 +201,7 @@ def arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    if sentence := what_is_missing():
+    if sentence := missing_program():
         print(sentence)
         raise SystemExit(0)
     try:

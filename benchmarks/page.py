@@ -1,14 +1,14 @@
-"""What the page costs in the browser, next to plain Gradio: a chat of a few lines with the same messages.
+"""Page benchmark in the browser, compared with plain Gradio: a chat of a few lines with the same messages.
 
-Run: ``python -m benchmarks.page [--runs 5] [--seconds 8]``. The chat as shipped and a plain Gradio chat in its own
-process take turns in Chromium, so that a busy moment of the machine hits both. A conversation of 500 messages of 2,000
+Run: ``python -m benchmarks.page [--runs 5] [--seconds 8]``. The chat and a plain Gradio chat in its own process
+alternate in Chromium, so that other load on the machine affects both. A conversation of 500 messages of 2,000
 characters is in the chat's history. Measured, by the page's own clock:
 
 - from the click in the list, or from a cold load by the conversation's link, until its last words are painted (goal:
   1 s from the click);
 - while an answer is streamed at 50 tokens/s at its end and a person types: from a key press to the next painted frame;
-  tasks of more than 50 ms; what the page's main thread works in a second (the time it had a core). Plain Gradio shows
-  all 500, or if it stands still then, as many as the chat shows at first, or two;
+  tasks of more than 50 ms; CPU time of the page's main thread per second. Plain Gradio shows
+  all 500 messages or, if it hangs, as many as the chat shows at first, or two;
 - the requests that sending takes (goal: one);
 - the bytes of a first load (goal: 50 kB more than plain Gradio), by file where they differ.
 """
@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 from playwright.async_api import async_playwright
 
 from benchmarks import percentile
-from benchmarks.load_parts.machines import CHECKOUT, chat_process
+from benchmarks.load_parts.processes import CHECKOUT, chat_process
 from benchmarks.page_parts.plain import TOKENS, TOKENS_PER_SECOND
 from benchmarks.page_parts.tab import tab_of
 from benchmarks.page_parts.texts import MESSAGES, messages, tokens
@@ -56,9 +56,13 @@ GOAL_BYTES = 50_000
 QUESTION = "And how did the winter end?"
 BEGUN = "[...document.querySelectorAll('#messages .message-row .prose')].at(-1)?.textContent.includes('number 0:')"
 LINE = "  {:<44}  {:>10}  {:>10}  {:>8}"
-PLAIN_MESSAGES = (MESSAGES, MESSAGES_AT_ONCE, 2)  # the first with which plain Gradio takes keys while it streams
+PLAIN_MESSAGES = (
+    MESSAGES,
+    MESSAGES_AT_ONCE,
+    2,
+)  # the first number with which plain Gradio accepts keys while it streams
 LONGEST_START_SECONDS = 30.0
-POLLED = "GET /models"  # every few seconds, whatever else is done
+POLLED = "GET /models"  # every few seconds
 
 
 async def main(runs: int, seconds: float) -> None:
@@ -125,7 +129,7 @@ def plain_process(folder: Path) -> Iterator[str]:
 
 
 async def report_opening(browser: Browser, chat: str, plain: str, conversation: str, runs: int) -> None:
-    """Print how long it takes until the last of the messages is there."""
+    """Print the time until the last message is painted."""
     clicks: dict[str, list[float]] = {"chat": [], "plain": []}
     loads: dict[str, list[float]] = {"chat": [], "plain": []}
     for _ in range(runs):
@@ -146,7 +150,7 @@ async def report_opening(browser: Browser, chat: str, plain: str, conversation: 
 
 @contextlib.asynccontextmanager
 async def opened(browser: Browser, name: str, address: str) -> Any:  # noqa: ANN401
-    """Open a page, and wait until nothing of it is still to come."""
+    """Open a page, and wait until it has loaded completely."""
     async with tab_of(browser) as tab:
         await tab.page.goto(address)
         await tab.page.locator("body.ready" if name == "chat" else "#message textarea").wait_for()
@@ -155,13 +159,13 @@ async def opened(browser: Browser, name: str, address: str) -> Any:  # noqa: ANN
 
 
 async def report_typing(browser: Browser, chat: str, plain: str, conversation: str, seconds: float) -> None:
-    """Print how long keys take while an answer is written, and what sending takes."""
+    """Print the latency of keys while an answer is streamed, and the requests of sending."""
     ours, sent = await typed(browser, "chat", f"{chat}/c/{conversation}", seconds)
     print("\nRequests from sending on")
     for request, count in Counter(sent).items():
         print(f"  {count} x {request}")
     if ours is None:
-        raise SystemExit("The chat's page stands still.")
+        raise SystemExit("The chat's page hangs.")
     print("\nTyping while an answer is written")
     theirs = None
     for count in PLAIN_MESSAGES:
@@ -169,7 +173,7 @@ async def report_typing(browser: Browser, chat: str, plain: str, conversation: s
         if theirs is not None:
             print(f"  (plain Gradio with {count} messages)")
             break
-        print(f"  Plain Gradio with {count} messages stands still.")
+        print(f"  Plain Gradio with {count} messages hangs.")
     for percent, name in ((50, "p50"), (95, "p95"), (100, "longest")):
         compare(
             f"ms, key to frame, {name}",
@@ -182,7 +186,7 @@ async def report_typing(browser: Browser, chat: str, plain: str, conversation: s
 
 
 async def typed(browser: Browser, name: str, address: str, seconds: float) -> tuple[dict[str, Any] | None, list[str]]:
-    """Send a question and type while it is answered; return what was measured, and the requests from sending on."""
+    """Send a question and type while it is answered; return the measurements, and the requests since sending."""
     async with opened(browser, name, address) as tab:
         await tab.seconds_to_last_words(since_click=False)
         await tab.page.locator("#message textarea").fill(QUESTION)
@@ -199,7 +203,7 @@ async def typed(browser: Browser, name: str, address: str, seconds: float) -> tu
 
 
 async def report_weight(browser: Browser, chat: str, plain: str) -> None:
-    """Print what comes over the wire when somebody opens the page for the first time."""
+    """Print the transferred bytes of a first load."""
     for language, locale in LOCALES.items():
         weights = []
         for name, address in (("chat", chat), ("plain", plain)):
@@ -228,8 +232,8 @@ def compare(title: str, one: float | None, other: float | None) -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.page", description=__doc__.partition("\n")[0])
-    parser.add_argument("--runs", type=int, default=RUNS, help="how often the conversation is opened: 5")
-    parser.add_argument("--seconds", type=float, default=SECONDS, help="how long somebody types: 8")
+    parser.add_argument("--runs", type=int, default=RUNS, help="number of times that the conversation is opened: 5")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="seconds of typing: 8")
     return parser.parse_args()
 
 

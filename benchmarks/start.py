@@ -1,7 +1,7 @@
-"""What it costs to start the chat, next to importing gradio alone (most of it), and how fast the demo model answers.
+"""Start benchmark: start of the chat, compared with the import of gradio (most of it), and latency of the demo model.
 
-Run: ``python -m benchmarks.start [runs]``. Chat and import take turns, so that a busy moment of the machine hits both;
-a first start of each, which fills the caches of the disk, is not counted.
+Run: ``python -m benchmarks.start [runs]``. Chat and import alternate, so that other load on the machine affects both;
+the first start of each fills the disk caches and is not counted.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 RUNS = 5
 POLL_SECONDS = 0.02
-SETTLED_SECONDS = 2.0  # from the first page to the look at the memory: the demo model has loaded by then
+SETTLED_SECONDS = 2.0  # from the first page to the measurement of the memory, when the demo model has loaded
 LONGEST_SECONDS = 120.0
 QUESTION = "Tell me a long story about a lighthouse."
 Figures = dict[str, float]
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def measure_import() -> Figures:
-    """Import gradio in a new process, which then waits to be looked at."""
+    """Import gradio in a new process, which then waits for the measurement of its memory."""
     command = [sys.executable, "-c", "import gradio; print('done', flush=True); input()"]
     start = time.perf_counter()
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
@@ -97,7 +97,7 @@ def measure_start() -> Figures:
 
 
 async def measure_model() -> Figures:
-    """Ask the demo model twice, straight through its adapter: as its server starts, and again."""
+    """Send a question to the demo model twice, through its adapter: after the start of its server, and again."""
     model = LlamaCppModel("demo", "demo")
     try:
         start = time.perf_counter()
@@ -135,7 +135,7 @@ async def ask(model: LlamaCppModel) -> tuple[float, float]:
 
 @contextlib.contextmanager
 def chat(settings: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the chat without any other setting of this computer's chat."""
+    """Run the chat with these settings only."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("CHAT_", "GOOGLE_"))}
     process = subprocess.Popen([sys.executable, "-m", "chatapp"], env=inherited | settings, stdout=subprocess.DEVNULL)
     try:
@@ -146,7 +146,7 @@ def chat(settings: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def wait_for(port: int, path: str, process: subprocess.Popen[bytes]) -> None:
-    """Return when the address has answered with 200."""
+    """Wait until the path responds with 200."""
     deadline = time.monotonic() + LONGEST_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=LONGEST_SECONDS)

@@ -1,6 +1,6 @@
-"""The real Firestore emulator: found, started as Java itself, and ended.
+"""Runs the Firestore emulator as a Java process.
 
-It is looked for in this order: one that runs (``FIRESTORE_EMULATOR_HOST``), ``FIRESTORE_EMULATOR_JAR``, Google's SDK.
+The tests use the first of these: a running one (``FIRESTORE_EMULATOR_HOST``), ``FIRESTORE_EMULATOR_JAR``, Google's SDK.
 """
 
 import contextlib
@@ -32,9 +32,9 @@ SDK_FOLDERS = (
     Path("/usr/local/share/google-cloud-sdk"),
 )
 MAIN = "com.google.cloud.datastore.emulator.firestore.CloudFirestore"
-# Compiling less halves what it costs for a short life: 7 s of CPU instead of 17 for our tests (2 cores).
+# Less compilation halves the CPU time of a short run: 7 s instead of 17 s for the tests (2 cores).
 JAVA_OPTIONS = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx1g", "-Duser.language=en")
-START_SECONDS = 60  # it takes one; a busy machine takes longer
+START_SECONDS = 60  # one second on an idle machine
 HOW_TO_GET_IT = "sudo apt-get install google-cloud-cli-firestore-emulator default-jre-headless"
 HOW_TO_GET_IT_ELSEWHERE = "gcloud components install cloud-firestore-emulator"
 
@@ -51,24 +51,24 @@ class Emulator:
 
 
 def found_jar():
-    """Return the emulator's jar, None if it is not on this machine."""
+    """Return the path of the emulator's jar, None if it is not installed."""
     if named := os.environ.get("FIRESTORE_EMULATOR_JAR"):
         return Path(named)
     gcloud = shutil.which("gcloud")
-    beside = [Path(gcloud).resolve().parents[1]] if gcloud else []
-    return next((folder / JAR for folder in [*beside, *SDK_FOLDERS] if (folder / JAR).is_file()), None)
+    sdk = [Path(gcloud).resolve().parents[1]] if gcloud else []
+    return next((folder / JAR for folder in [*sdk, *SDK_FOLDERS] if (folder / JAR).is_file()), None)
 
 
 @contextlib.contextmanager
 def running_emulator(*arguments, port=None):
-    """Run a separate emulator; it ends with all its data."""
+    """Run a separate emulator; its data are lost at the end."""
     jar, java = found_jar(), shutil.which("java")
     if jar is None or java is None:
         missing = "Java" if jar else "The Firestore emulator"
         pytest.skip(f"{missing} is not here; install it with: {HOW_TO_GET_IT} (or: {HOW_TO_GET_IT_ELSEWHERE})")
     port = port or free_port()
     host, address = f"127.0.0.1:{port}", ["--host", "127.0.0.1", "--port", str(port)]
-    # Not gcloud's wrapper: ended, it leaves its Java behind.
+    # Not gcloud's wrapper, which leaves its Java process running.
     command = [java, *JAVA_OPTIONS, "-cp", str(jar), MAIN, *address, *arguments]
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
@@ -77,13 +77,13 @@ def running_emulator(*arguments, port=None):
             _warm_up(host)
             yield Emulator(host)
         finally:
-            process.kill()  # nothing that it holds is to be kept
+            process.kill()  # its data are not needed
             process.wait()
 
 
 @contextlib.contextmanager
 def shared_emulator(folder):
-    """Share one emulator among the processes of a test run: who needs it first starts it, and ends it after the others.
+    """Share one emulator among the processes of a test run; the first that needs it starts it, and stops it last.
 
     One takes 200 MB and, while it starts, a core. (Groups of pytest-xdist 3.8 have no effect with pytest 9.2.)
     """
@@ -96,13 +96,13 @@ def shared_emulator(folder):
                 emulator = ends.enter_context(running_emulator())
                 address.write_text(emulator.host)
                 ends.callback(address.unlink)
-                ends.callback(fcntl.flock, users, fcntl.LOCK_EX)  # when the others have ended; the system knows
+                ends.callback(fcntl.flock, users, fcntl.LOCK_EX)  # waits until the other processes have ended
         yield Emulator(address.read_text())
 
 
 @pytest.fixture(scope="session")
 def firestore_emulator(tmp_path_factory):
-    """One emulator for all tests, which Google's library finds by itself."""
+    """One emulator for all tests; Google's library finds it in the environment."""
     folder = tmp_path_factory.getbasetemp()
     folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
     with contextlib.ExitStack() as ends:
@@ -125,7 +125,7 @@ def _wait_until_ready(process, host, output):
 
 
 def _warm_up(host):
-    """Make the first requests, for which it loads its code: on a busy machine longer than our store waits for one."""
+    """Send the first requests, which load its code: on a busy machine that exceeds the timeout of the store."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("FIRESTORE_EMULATOR_HOST", host)
         client = firestore.Client(project="demo-warm-up")

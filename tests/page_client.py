@@ -1,4 +1,4 @@
-"""Talks to the chat as its page does: the JSON API, and the streams of open conversations."""
+"""A client of the JSON API and the event streams, as the page is."""
 
 import contextlib
 import copy
@@ -14,11 +14,11 @@ PARAMETERS = {"temperature": 0.9, "top_p": 0.95, "max_tokens": 1024, "system_pro
 
 
 class Refused(Exception):
-    """The chat answered with an error; its text is what the person reads.
+    """The chat responded with an error; its text is for the user.
 
     Attributes:
         status: the response's, 200 where a stream had begun.
-        error: as the page gets it.
+        error: the object in the response.
     """
 
     def __init__(self, error, status=200):
@@ -33,12 +33,12 @@ class PageClient:
     def __init__(self, http, url):
         self._http = http
         self._url = url
-        self.entries = []  # the messages that were last shown
-        self.earlier = 0  # how many come before them
-        self.titles = []  # that came in a stream
+        self.entries = []  # the messages, after the last event
+        self.earlier = 0  # number of earlier messages that are not loaded
+        self.titles = []  # received in streams
 
     async def open(self):
-        """Load what a page needs; who has no cookie yet gets one."""
+        """Load the state; a browser without a session gets a guest cookie."""
         self.state = await self.get("state")
         return self
 
@@ -47,14 +47,14 @@ class PageClient:
         return await PageClient(self._http, self._url).open()
 
     async def get(self, path, **parameters):
-        """Return what an address of the API says."""
+        """Return the response of a route of the API."""
         return await self.ask("GET", path, params=parameters)
 
     async def ask(self, method, path, body=None, **options):
-        """Return the reply to a request as JSON; ``body`` is sent as JSON.
+        """Send a request with a JSON body, and return the JSON of the response.
 
         Raises:
-            Refused: it was.
+            Refused: the response is an error.
         """
         async with self._http.request(method, f"{self._url}/{path}", **_json(body), **options) as response:
             await _refuse(response)
@@ -63,11 +63,11 @@ class PageClient:
             return reply
 
     async def models(self):
-        """Return what is known of each model, by its id."""
+        """Return the models by id."""
         return {model["id"]: model for model in (await self.get("models"))["models"]}
 
     async def listed(self, **parameters):
-        """Return the titles in the list, the pinned ones first."""
+        """Return the titles of the list, pinned conversations first."""
         page = await self.get("conversations", **parameters)
         return [item["title"] for item in [*page["pinned"], *page["items"]]]
 
@@ -76,7 +76,7 @@ class PageClient:
         return await self.ask("PATCH", path_of(conversation), changes)
 
     async def delete(self, conversation):
-        """Delete a conversation, which can be undone for a moment."""
+        """Delete a conversation; `restore` undoes it for some seconds."""
         return await self.ask("DELETE", path_of(conversation))
 
     async def restore(self, conversation):
@@ -84,17 +84,17 @@ class PageClient:
         return await self.ask("POST", f"{path_of(conversation)}/restore", {})
 
     async def stop(self, conversation):
-        """Stop what is being written."""
+        """Stop the answers in progress."""
         await self.ask("POST", f"{path_of(conversation)}/stop", {})
 
     async def follow(self, conversation):
-        """Yield the messages of a conversation as they change, to the end of what is written in it."""
+        """Yield the messages of a conversation after each change, until its answers are complete."""
         async with self._http.get(f"{self._url}/{path_of(conversation)}/events") as stream:
             async for entries in self._shown(stream):
                 yield entries
 
     async def watch_until(self, conversation, condition):
-        """Follow a conversation until ``condition(entries)`` holds, then stop looking, as a closed tab does."""
+        """Follow a conversation until ``condition(entries)`` holds, then close the stream, as a closed tab does."""
         async with contextlib.aclosing(self.follow(conversation)) as changes:
             async for entries in changes:
                 if condition(entries):
@@ -102,34 +102,34 @@ class PageClient:
         raise AssertionError("the answer ended before that")
 
     async def messages(self, conversation):
-        """Follow a conversation to the end of what is written in it and return what the page then shows."""
+        """Return the messages of a conversation when its answers are complete."""
         async with contextlib.aclosing(self.follow(conversation)) as changes:
             async for entries in changes:
                 last = entries
         return last
 
     async def send(self, text, *, conversation="", model="scripted", **changes):
-        """Send a message, look away at once, and return the conversation's id."""
+        """Send a message, close the stream at once, and return the id of the conversation."""
         path = f"{path_of(conversation)}/turns" if conversation else "conversations"
         return await self._begin(path, {"text": text, "model": model, **PARAMETERS, **changes})
 
     async def answer_again(self, conversation, question, *, model="scripted", **changes):
-        """Have a question answered once more."""
+        """Regenerate the answer to a question."""
         await self._begin(f"{path_of(conversation)}/answers", {"question": question, "model": model, **changes})
 
     async def go_on(self, conversation, message, *, model="scripted", **changes):
-        """Continue an answer that ended early, given the id of its message."""
+        """Continue an incomplete answer, given the id of its message."""
         path = f"{path_of(conversation)}/continuations"
         await self._begin(path, {"message": message, "model": model, **PARAMETERS, **changes})
 
-    async def send_and_read(self, path, asked):
-        """Ask, and yield the messages as they change in the stream that answers."""
-        async with self._http.post(f"{self._url}/{path}", **_json(asked)) as stream:
+    async def send_and_read(self, path, body):
+        """Send a body, and yield the messages after each change in the response stream."""
+        async with self._http.post(f"{self._url}/{path}", **_json(body)) as stream:
             async for entries in self._shown(stream, begun=self.entries):
                 yield entries
 
-    async def _begin(self, path, asked):
-        async with self._http.post(f"{self._url}/{path}", **_json(asked)) as stream:
+    async def _begin(self, path, body):
+        async with self._http.post(f"{self._url}/{path}", **_json(body)) as stream:
             await _refuse(stream)
             async for event in events(stream):
                 return event["started"]["conversation"]["id"]
@@ -146,13 +146,13 @@ class PageClient:
             if "title" in event:
                 self.titles.append(event["title"])
             self.earlier = event.get("earlier", self.earlier) if event.get("after") == "" else self.earlier
-            self.entries = taken(self.entries, event)
+            self.entries = apply_event(self.entries, event)
             yield copy.deepcopy(self.entries)
         raise ConnectionError("the stream ended before the conversation did")
 
 
 def path_of(conversation):
-    """Return the address of a conversation, whatever it is."""
+    """Return the path of a conversation, whatever characters its id has."""
     name = urllib.parse.quote(str(conversation), safe="", errors="surrogatepass")
     return f"conversations/{name}"
 
@@ -180,12 +180,12 @@ async def events(stream):
             yield event
 
 
-def taken(entries, event):
-    """Return the entries after an event, as the page makes them."""
+def apply_event(entries, event):
+    """Return the messages after an event, as the page computes them."""
     if "messages" in event:
         ids = [entry["id"] for entry in entries]
-        kept = ids.index(event["after"]) + 1 if event["after"] else 0
-        return [*entries[:kept], *event["messages"]]
+        unchanged = ids.index(event["after"]) + 1 if event["after"] else 0
+        return [*entries[:unchanged], *event["messages"]]
     if "message" in event:
         return [event["message"] if entry["id"] == event["message"]["id"] else entry for entry in entries]
     if "text" in event:
@@ -203,8 +203,8 @@ def texts(entries):
 
 @contextlib.asynccontextmanager
 async def open_page(url, *, headers=None, **session):
-    """Open the page in a browser of its own."""
-    jar = aiohttp.CookieJar(unsafe=True)  # keeps cookies of an address, as browsers do
+    """Open the page in a new browser, with its own cookies."""
+    jar = aiohttp.CookieJar(unsafe=True)  # keeps cookies of IP addresses, as browsers do
     # A line holds a whole conversation.
     headers = SAME_ORIGIN | (headers or {})
     async with aiohttp.ClientSession(cookie_jar=jar, headers=headers, read_bufsize=1 << 24, **session) as http:

@@ -1,4 +1,4 @@
-"""Which sentences the chat's own code can say, read from the code."""
+"""The templates of all sentences in the code of the chat."""
 
 import ast
 import re
@@ -9,7 +9,7 @@ NAME = re.compile(r"\{(\w+)\}")
 
 
 def calls():
-    """Yield ``(path within chatapp, call)`` of every `Sentence` that is made in the code."""
+    """Yield ``(path within chatapp, call)`` of every call of `Sentence` in the code."""
     for path in sorted(CHATAPP.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Sentence":
@@ -22,7 +22,7 @@ def templates():
 
 
 def literals(node):
-    """Return the text that is written there; a choice between two of them is two."""
+    """Return the string literal of a node, or both of a conditional expression."""
     if isinstance(node, ast.IfExp):
         return literals(node.body) + literals(node.orelse)
     return [node.value] if isinstance(node, ast.Constant) else []
@@ -34,5 +34,5 @@ def begun(template):
 
 
 def names(template):
-    """Return the names of the values that a template has places for."""
+    """Return the names of the placeholders of a template."""
     return sorted(NAME.findall(template))

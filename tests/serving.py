@@ -1,4 +1,4 @@
-"""A running chat: in this process around an app, or as the process that a person starts."""
+"""Runs the chat: the app in this process, or ``python -m chatapp`` as a process."""
 
 import asyncio
 import concurrent.futures
@@ -76,11 +76,11 @@ def free_port():
 
 
 class ChatProcess:
-    """A chat as a process, with settings; nothing of the developer's own environment or ``.env`` reaches it.
+    """A chat process with these settings only, without the developer's environment and ``.env``.
 
     Args:
-        folder: where it runs; its data are in ``data`` there.
-        cold: start ``python -m chatapp`` itself. Otherwise it is forked from a process that has imported it already.
+        folder: its working directory; its data are in ``data`` there.
+        cold: start ``python -m chatapp`` itself. Otherwise fork it from a process that has already imported it.
         settings: environment variables.
     """
 
@@ -149,7 +149,7 @@ class ChatProcess:
 
 @contextlib.asynccontextmanager
 async def running_chat(folder, **settings):
-    """Run the chat as a process of its own; it is ended with SIGTERM if it still runs."""
+    """Run the chat as a process, and stop it with SIGTERM."""
     chat = await ChatProcess(folder, **settings).start()
     try:
         yield chat

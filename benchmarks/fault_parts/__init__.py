@@ -1,1 +1,1 @@
-"""Parts of ``benchmarks.faults``, in a folder, so that ``make bench`` does not take them for benchmarks."""
+"""The parts of `benchmarks.faults`."""

@@ -1,4 +1,4 @@
-"""Questions and answers that tell by themselves whether they are whole, unchanged, and each other's.
+"""Questions and answers that contain checksums, so that missing, changed or mixed-up text is detected.
 
 A question is its name, its length and a checksum. Its answer is the name, the time at which the backend sent it (by the
 clock that all processes of a computer share), words that follow from the name, and a checksum of all that.
@@ -16,7 +16,7 @@ SHORT, LONG = (3, 8), (40, 80)  # words
 
 
 class WrongText(Exception):
-    """A question or an answer is not what was written."""
+    """A question or an answer differs from what was written."""
 
 
 def name_of(seed: int, number: int) -> str:
@@ -34,11 +34,11 @@ def question_name(question: str) -> str:
     """Return the name of a question.
 
     Raises:
-        WrongText: it was not asked like this.
+        WrongText: it is not a question of this benchmark.
     """
     text, _, checksum = question.rpartition(" ")
     if checksum != _checksum(text):
-        raise WrongText(f"nobody asked {question[:120]!r}")
+        raise WrongText(f"unknown question {question[:120]!r}")
     return question[:NAME_CHARS]
 
 

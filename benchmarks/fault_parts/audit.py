@@ -1,4 +1,4 @@
-"""Reading everything back, from Firestore itself and through the page, and comparing it with what people were told."""
+"""Compares the stored conversations, in Firestore and on the page, with the responses that the users got."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tests.page_client import open_page, texts
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from benchmarks.fault_parts.people import Person
     from benchmarks.fault_parts.record import Book, Turn
+    from benchmarks.fault_parts.users import User
     from chatapp.domain.conversation import Message
 
 LISTED_AT_ONCE = 100
 READERS = 8
-NEVER_STALE_SECONDS = 1e9  # what is stored as streaming is read as that
+NEVER_STALE_SECONDS = 1e9  # so that a message stored as streaming is read as streaming
 KINDS = ("lost", "doubled", "out of order", "wrong", "kept though refused", "left streaming")
 
 
@@ -36,8 +36,8 @@ class Stored(NamedTuple):
     messages: list[Message]
 
 
-class Place(NamedTuple):
-    """Where a question was found."""
+class StoredTurn(NamedTuple):
+    """A stored question with its answers."""
 
     stored: Stored
     question: Message
@@ -46,7 +46,7 @@ class Place(NamedTuple):
 
 @dataclass
 class Findings:
-    """What does not match, by kind and phase, with a sentence for each."""
+    """The differences: their number by kind and phase, and a sentence for each."""
 
     counts: dict[str, Counter[str]] = field(default_factory=lambda: {kind: Counter() for kind in KINDS})
     sentences: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
@@ -54,18 +54,18 @@ class Findings:
     messages: int = 0
 
     def add(self, kind: str, turn: Turn | None, sentence: str) -> None:
-        """Note one; ``turn`` says in which phase."""
+        """Add a difference, in the phase of the turn."""
         phase = turn.phase if turn else ""
         self.counts[kind][phase] += 1
         self.sentences[kind].append(f"{phase}: {sentence}" if turn else sentence)
 
     def number(self, *kinds: str) -> int:
-        """Return how many there are of these kinds."""
+        """Return the number of differences of these kinds."""
         return sum(self.counts[kind].total() for kind in kinds)
 
 
-async def read_firestore(people: Iterable[Person]) -> list[Stored]:
-    """Return all conversations of these people, straight from the emulator that the environment names."""
+async def read_firestore(people: Iterable[User]) -> list[Stored]:
+    """Return all conversations of these users from the emulator (``FIRESTORE_EMULATOR_HOST``)."""
     store = FirestoreStore(PROJECT, "(default)", stale_seconds=NEVER_STALE_SECONDS)
     reading = asyncio.Semaphore(READERS)
 
@@ -81,22 +81,22 @@ async def read_firestore(people: Iterable[Person]) -> list[Stored]:
 
 
 async def _listed(store: FirestoreStore, user: str) -> list[str]:
-    found: list[str] = []
+    ids: list[str] = []
     cursor = None
     while True:
         page = await store.conversations(user, limit=LISTED_AT_ONCE, cursor=cursor)
-        found += [one.id for one in page.items]
+        ids += [item.id for item in page.items]
         cursor = page.cursor
         if cursor is None:
-            return found
+            return ids
 
 
 def audit(book: Book, everything: Sequence[Stored]) -> Findings:
-    """Compare what Firestore holds with what people were told."""
+    """Compare the conversations in Firestore with the turns of the users."""
     findings = Findings(conversations=len(everything), messages=sum(len(stored.messages) for stored in everything))
-    places: dict[str, list[Place]] = defaultdict(list)
+    places: dict[str, list[StoredTurn]] = defaultdict(list)
     for stored in everything:
-        for place in _places(stored, findings):
+        for place in _stored_turns(stored, findings):
             places[question_name(place.question.content)].append(place)
         _check_order(book, stored, findings)
     for turn in book.turns.values():
@@ -109,7 +109,7 @@ def audit(book: Book, everything: Sequence[Stored]) -> Findings:
     return findings
 
 
-def _places(stored: Stored, findings: Findings) -> list[Place]:
+def _stored_turns(stored: Stored, findings: Findings) -> list[StoredTurn]:
     """Return the questions of a conversation, each with its answers."""
     answers: dict[str, list[Message]] = defaultdict(list)
     for message in stored.messages:
@@ -124,13 +124,13 @@ def _places(stored: Stored, findings: Findings) -> list[Place]:
         except WrongText as error:
             findings.add("wrong", None, f"In {stored.id}: {error}")
         else:
-            found.append(Place(stored, message, answers.pop(message.turn_id, [])))
+            found.append(StoredTurn(stored, message, answers.pop(message.turn_id, [])))
     for turn_id in answers:
         findings.add("wrong", None, f"In {stored.id} the answer of {turn_id} has no question.")
     return found
 
 
-def _check_question(turn: Turn, found: Sequence[Place], findings: Findings) -> None:
+def _check_question(turn: Turn, found: Sequence[StoredTurn], findings: Findings) -> None:
     if turn.sending is Sending.ACKNOWLEDGED and not found:
         findings.add("lost", turn, f"The question {turn.name} of conversation {turn.talk.id} is not there.")
     if len(found) > 1:
@@ -145,7 +145,7 @@ def _check_question(turn: Turn, found: Sequence[Place], findings: Findings) -> N
             findings.add("wrong", turn, f"The question {turn.name} is in {place.stored.id}, not in {turn.talk.id}.")
 
 
-def _check_answer(turn: Turn, place: Place, findings: Findings) -> None:
+def _check_answer(turn: Turn, place: StoredTurn, findings: Findings) -> None:
     if not place.answers:
         findings.add("lost", turn, f"The question {turn.name} has no answer at all in {place.stored.id}.")
         return
@@ -159,7 +159,7 @@ def _check_answer(turn: Turn, place: Place, findings: Findings) -> None:
         check(turn.question, answer.content, is_whole=answer.status is MessageStatus.COMPLETE)
     except WrongText as error:
         findings.add("wrong", turn, f"{where} is not what the model said: {error}")
-    kept = answer.content[: len(turn.shown or "")] if turn.went_on else answer.content
+    kept = answer.content[: len(turn.shown or "")] if turn.continued else answer.content
     if turn.promised and turn.shown is not None and kept != turn.shown:
         findings.add(
             "wrong",
@@ -169,13 +169,13 @@ def _check_answer(turn: Turn, place: Place, findings: Findings) -> None:
 
 
 def _check_order(book: Book, stored: Stored, findings: Findings) -> None:
-    """Compare the order with that in which the one person who writes here asked."""
+    """Compare the order of the questions with the order in which the only writer sent them."""
     asked = []
     for message in stored.messages:
         if message.role is Role.USER:
             try:
                 turn = book.turns.get(question_name(message.content))
-            except WrongText:  # said elsewhere
+            except WrongText:  # reported by `_stored_turns`
                 continue
             if turn:
                 asked.append(turn)
@@ -189,20 +189,20 @@ def _check_order(book: Book, stored: Stored, findings: Findings) -> None:
         findings.add("out of order", turn, f"In {stored.id} question and answer do not take turns: {said}.")
 
 
-async def audit_pages(url: str, people: Iterable[Person], everything: Sequence[Stored], findings: Findings) -> None:
-    """Look at every conversation through a chat that was just started, and compare with what Firestore holds."""
+async def audit_pages(url: str, people: Iterable[User], everything: Sequence[Stored], findings: Findings) -> None:
+    """Compare every conversation on the page of a restarted chat with Firestore."""
     by_user: dict[str, list[Stored]] = defaultdict(list)
     for stored in everything:
         by_user[stored.user].append(stored)
-    looking = asyncio.Semaphore(READERS)
+    limit = asyncio.Semaphore(READERS)
 
-    async def look(person: Person) -> None:
-        async with looking, open_page(url, cookies=person.cookies) as page:
+    async def compare_user(person: User) -> None:
+        async with limit, open_page(url, cookies=person.cookies) as page:
             for stored in by_user[person.user]:
-                # As it is at once: what is kept as streaming would be watched for as long as it may still be.
+                # The first event only: the stream of a streaming message stays open until that is stale.
                 _compare_page(await page.watch_until(stored.id, lambda _messages: True), stored, findings)
 
-    await asyncio.gather(*(look(person) for person in people))
+    await asyncio.gather(*(compare_user(person) for person in people))
 
 
 def _compare_page(shown: list[dict], stored: Stored, findings: Findings) -> None:

@@ -1,4 +1,4 @@
-"""A full disk for the chat's data: a small file system of its own or, without the right to mount one, a limit."""
+"""A full disk for the chat's data: a small tmpfs or, without the right to mount one, a limit of file sizes."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 SIZE = "8m"
 FILL_BYTES = 65_536
-FILE_LIMIT_BYTES = 4096  # nothing behind this can be written: SQLite's log begins there
+FILE_LIMIT_BYTES = 4096  # SQLite's log starts there, so nothing of it can be written
 
 
 class SmallDisk:
-    """A tmpfs of 8 MB; a context manager. ``fill`` takes all that is free, and what becomes free."""
+    """A tmpfs of 8 MB; a context manager. ``fill`` uses all free space, also space that becomes free later."""
 
     how = f"a tmpfs of {SIZE}B, filled by another file"
 
@@ -42,19 +42,19 @@ class SmallDisk:
         subprocess.run(["umount", str(self.folder)], check=True, capture_output=True)
 
     async def fill(self) -> None:
-        """Leave no room."""
+        """Fill the disk."""
         self._fill()
-        self._filling = asyncio.create_task(self._go_on_filling())
+        self._filling = asyncio.create_task(self._keep_full())
 
     async def free(self) -> None:
-        """Make room again."""
+        """Free the space."""
         if self._filling:
             self._filling.cancel()
             await asyncio.wait({self._filling})
             self._filling = None
         (self.folder / "ballast").unlink(missing_ok=True)
 
-    async def _go_on_filling(self) -> None:
+    async def _keep_full(self) -> None:
         while True:
             await asyncio.sleep(0.02)
             self._fill()
@@ -68,20 +68,20 @@ class SmallDisk:
 
 
 class LimitedFiles:
-    """A limit of the size of the files that the chat writes, which can be set while it runs (on Linux)."""
+    """A limit (RLIMIT_FSIZE) of the files that the chat writes, set while it runs; Linux only."""
 
-    how = f"a limit of {FILE_LIMIT_BYTES} bytes for each file that the chat writes (there is no right to mount)"
+    how = f"a limit of {FILE_LIMIT_BYTES} bytes for each file that the chat writes (no permission to mount)"
 
     def __init__(self, chat: Chat) -> None:
         self._chat = chat
         self._soft, self._hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     async def fill(self) -> None:
-        """Let no file grow."""
+        """Set the limit."""
         self._set(FILE_LIMIT_BYTES)
 
     async def free(self) -> None:
-        """Let files grow again."""
+        """Remove the limit."""
         self._set(self._soft)
 
     def _set(self, limit: int) -> None:
@@ -89,10 +89,10 @@ class LimitedFiles:
 
 
 def can_mount(folder: Path) -> bool:
-    """Return whether a small disk can be had here."""
+    """Return whether this process may mount a tmpfs."""
     if not sys.platform.startswith("linux"):
         return False
-    place = folder / "tried"
+    place = folder / "mount-test"
     place.mkdir(exist_ok=True)
     command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)]
     try:

@@ -1,4 +1,4 @@
-"""When turns begin: so many in so many seconds, in one phase after the other."""
+"""The start rate of turns in each phase."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import asyncio
 import time
 from contextlib import suppress
 
-BEHIND_SECONDS = 1.0  # what was missed while nobody could begin is made up for, up to this
+BEHIND_SECONDS = 1.0  # turns that were due while the users were blocked start late, up to this delay
 
 
 class Pace:
-    """Lets people begin turns, evenly; whoever comes when a phase has had its share waits for the next."""
+    """Starts turns at a constant rate; when a phase has started all its turns, users wait for the next phase."""
 
     def __init__(self) -> None:
         self.begun = 0  # in all phases
@@ -24,7 +24,7 @@ class Pace:
         self._in_line = asyncio.Lock()
 
     async def run(self, phase: str, turns: int, seconds: float, *, at_most: float) -> None:
-        """Let this many turns begin within ``seconds``; if people are held up, wait for them until ``at_most``."""
+        """Start this many turns within ``seconds``; if users are blocked, within ``at_most``."""
         self._phase, self._left, self._interval, self._next = phase, turns, seconds / max(turns, 1), time.monotonic()
         self._used_up.clear()
         if turns <= 0:
@@ -36,12 +36,12 @@ class Pace:
                 await self._used_up.wait()
 
     def end(self) -> None:
-        """Let nobody begin any more."""
+        """Start no more turns."""
         self._over = True
         self._change()
 
     async def begin(self) -> str | None:
-        """Wait for one's turn and return the name of the phase, None when all is over."""
+        """Wait for the next start and return the name of the phase, None after the last phase."""
         async with self._in_line:
             while not self._over:
                 wait = self._next - time.monotonic() if self._left > 0 else None

@@ -1,8 +1,8 @@
-"""How long a turn is held up by its store alone: the chat's middle over a journal of its own, through the same network.
+"""Measures the delay of a turn by the store alone: the runner with its own journal, through the same network.
 
-``python -m benchmarks.fault_parts.probe FOLDER`` runs in a process that is neither killed nor busy with pages, until
-its standard input ends. Per turn it prints the time, what passed until the model was asked (all of it the store's), and
-what passed from the model's end until the answer's end was stored, in seconds.
+``python -m benchmarks.fault_parts.probe FOLDER`` runs in a process that is not killed and serves no pages, until its
+standard input ends. For each turn it prints the time, the seconds until the request to the model (all of them the
+store's), and the seconds from the end of the model's response until the answer is stored.
 """
 
 from __future__ import annotations
@@ -32,29 +32,29 @@ if TYPE_CHECKING:
     from chatapp.domain.conversation import Message
     from chatapp.models import ModelEvent
 
-TALKS = 4  # at once
-PAUSE_SECONDS = 0.4  # between the turns of one
-LONGEST_TALK = 20  # turns
+TALKS = 4  # concurrent conversations
+PAUSE_SECONDS = 0.4  # between the turns of a conversation
+MAX_TURNS = 20  # of a conversation
 ANSWER = "The keeper read, mended the lamp, and wrote down the weather, which he had no reason to trust. " * 20
 
 
 class InstantModel(ModelDefaults):
-    """Answers at once; notes when it was asked and when it ended."""
+    """Answers at once, and records the times of the request and of the end."""
 
     id, label, context_tokens = "instant", "Instant", None
 
     def __init__(self) -> None:
-        self.asked: dict[str, float] = {}  # by question
+        self.requested: dict[str, float] = {}  # by question
         self.ended: dict[str, float] = {}
 
-    # The docstrings are the seam's, `chatapp.models.ChatModel`.
+    # `chatapp.models.ChatModel` has the docstrings.
     async def stream(  # noqa: D102
         self,
         messages: Sequence[Message],
-        parameters: GenerationParameters,  # noqa: ARG002  # the seam's
+        parameters: GenerationParameters,  # noqa: ARG002  # of the interface
     ) -> AsyncGenerator[ModelEvent]:
         question = messages[-1].content
-        self.asked[question] = time.monotonic()
+        self.requested[question] = time.monotonic()
         yield TextDelta(ANSWER)
         yield Finish(FinishReason.STOP)
         self.ended[question] = time.monotonic()
@@ -99,9 +99,9 @@ async def _talk(turns: TurnRunner, model: InstantModel, user: str, ended: asynci
             conversation_id = ""
         else:
             over = time.monotonic()
-            print(began, model.asked.pop(question) - began, over - model.ended.pop(question, over), flush=True)
+            print(began, model.requested.pop(question) - began, over - model.ended.pop(question, over), flush=True)
         number += 1
-        if number % LONGEST_TALK == 0:
+        if number % MAX_TURNS == 0:
             conversation_id = ""
         try:
             async with asyncio.timeout(PAUSE_SECONDS):

@@ -1,4 +1,4 @@
-"""The processes of a run: the emulator, the fake backend and the chat, each ended by its number."""
+"""The processes of a run: the emulator, the fake backend, the probe and the chat."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ POLL_SECONDS = 0.03
 NOT_INHERITED = ("CHAT_", "GOOGLE_", "GEMINI_", "THEME", "FIRESTORE_", "FAULTS_")
 
 
-def what_is_missing() -> str:
-    """Return a sentence about what this computer lacks for a run, "" if it has everything."""
+def missing_program() -> str:
+    """Return a sentence that names a missing program of a run, "" if there is none."""
     if shutil.which("java") and found_jar():
         return ""
     missing = "Java" if found_jar() else "The Firestore emulator"
@@ -41,8 +41,8 @@ def what_is_missing() -> str:
 class Emulator:
     """The Firestore emulator; an async context manager.
 
-    It holds everything in memory. `restart` therefore exports what it has, kills it, and starts another that imports
-    that: what Firestore acknowledged is kept, and every document's update time is new.
+    It keeps its data in memory. `restart` therefore exports them, kills it, and starts a new one that imports them:
+    acknowledged writes stay, and every document has a new update time.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -59,15 +59,15 @@ class Emulator:
         await self._kill()
 
     def pause(self) -> None:
-        """Stop it in the middle of whatever it does (SIGSTOP)."""
+        """Pause it (SIGSTOP)."""
         self._running.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let it go on."""
+        """Continue it (SIGCONT)."""
         self._running.send_signal(signal.SIGCONT)
 
     async def restart(self) -> None:
-        """Kill it and start it again with what it held; nothing may be asked of it meanwhile."""
+        """Kill it and start it again with its data; it must get no request meanwhile."""
         exports = self._folder / f"export-{time.monotonic_ns()}"
         exports.mkdir()
         await asyncio.to_thread(self._export, exports)
@@ -82,10 +82,10 @@ class Emulator:
         return self._process
 
     def _export(self, folder: Path) -> None:
-        wanted = {"database": f"projects/{PROJECT}/databases/(default)", "export_directory": str(folder)}
+        body = {"database": f"projects/{PROJECT}/databases/(default)", "export_directory": str(folder)}
         request = urllib.request.Request(
             f"http://{self.host}/emulator/v1/projects/{PROJECT}:export",
-            data=json.dumps(wanted | {"export_name": "all"}).encode(),
+            data=json.dumps(body | {"export_name": "all"}).encode(),
             headers={"content-type": "application/json", "authorization": "Bearer owner"},
         )
         with urllib.request.urlopen(request, timeout=START_SECONDS) as response:
@@ -104,12 +104,12 @@ class Emulator:
             str(self.port),
         ]
         with (self._folder / "emulator.log").open("ab") as log:
-            self._process = await _started(*command, *arguments, stdout=log, stderr=log)
-        await _answering(f"http://{self.host}/", self._process, "the emulator")
+            self._process = await _start_process(*command, *arguments, stdout=log, stderr=log)
+        await _wait_until_healthy(f"http://{self.host}/", self._process, "The emulator")
 
     async def _kill(self) -> None:
         if self._process is not None and self._process.returncode is None:
-            self._process.kill()  # a paused one too
+            self._process.kill()  # also while it is paused
             await self._process.wait()
 
 
@@ -121,7 +121,7 @@ class Backend:
     async def __aenter__(self) -> Backend:
         command = [sys.executable, "-m", "benchmarks.fault_parts.backend"]
         pipe = asyncio.subprocess.PIPE
-        self._process = await _started(*command, cwd=CHECKOUT, stdin=pipe, stdout=pipe)
+        self._process = await _start_process(*command, cwd=CHECKOUT, stdin=pipe, stdout=pipe)
         assert self._process.stdout is not None
         self.url = f"http://127.0.0.1:{int(await self._process.stdout.readline())}"
         return self
@@ -132,7 +132,7 @@ class Backend:
 
 
 class Probe:
-    """`benchmarks.fault_parts.probe`, from its start to `end`; an async context manager."""
+    """The process of `benchmarks.fault_parts.probe`; an async context manager."""
 
     def __init__(self, folder: Path, firestore: str) -> None:
         self._folder = folder
@@ -144,7 +144,7 @@ class Probe:
         environment = os.environ | {"FIRESTORE_EMULATOR_HOST": self._firestore, "GRPC_VERBOSITY": "NONE"}
         with (self._folder / "out").open("wb") as output, (self._folder / "log").open("wb") as log:
             pipe = asyncio.subprocess.PIPE
-            self._process = await _started(
+            self._process = await _start_process(
                 *command, cwd=CHECKOUT, env=environment, stdin=pipe, stdout=output, stderr=log
             )
         return self
@@ -155,7 +155,7 @@ class Probe:
             await self._process.wait()
 
     async def end(self) -> list[tuple[float, float, float]]:
-        """End it; return what it measured."""
+        """Stop it and return its measurements."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         with contextlib.suppress(TimeoutError):
@@ -169,9 +169,9 @@ class Chat:
     """``python -m chatapp`` as shipped, with a clock that can be set; an async context manager.
 
     Attributes:
-        serving: set while people can reach it.
-        starts: how often it was started.
-        crashes: a sentence for each time it ended by itself.
+        serving: set while it accepts requests.
+        starts: number of starts.
+        crashes: a sentence for each unexpected end.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
@@ -196,17 +196,17 @@ class Chat:
 
     @property
     def pid(self) -> int:
-        """Its process."""
+        """The process id."""
         assert self._process is not None
         return self._process.pid
 
     async def start(self) -> None:
-        """Start it and wait until it serves its page."""
+        """Start it and wait until it is healthy."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(NOT_INHERITED)}
         own = {"CHAT_HOST": "127.0.0.1", "CHAT_PORT": str(self.port), "CHAT_DATA_DIR": str(self.data_folder)}
-        own["CHAT_TITLES"] = "first-words"  # the backend answers questions, and nobody audits titles
+        own["CHAT_TITLES"] = "first-words"  # the backend writes no titles, and the audit ignores them
         python_path = {"PYTHONPATH": f"{CLOCK}{os.pathsep}{CHECKOUT}", "TMPDIR": str(self._folder)}
-        self._process = await _started(
+        self._process = await _start_process(
             *(sys.executable, "-m", "chatapp"),
             cwd=self._folder,
             env=inherited | self._settings | own | python_path,
@@ -215,16 +215,16 @@ class Chat:
         )
         self.starts += 1
         self._reading = asyncio.create_task(self._read(self._process))
-        await _answering(f"{self.url}/healthz", self._process, f"the chat (see {self.log})")
+        await _wait_until_healthy(f"{self.url}/healthz", self._process, f"The chat (see {self.log})")
         self._watching = asyncio.create_task(self._watch(self._process))
         self.serving.set()
 
     async def kill(self) -> None:
-        """End it at once (SIGKILL)."""
+        """Kill it (SIGKILL)."""
         await self._end(signal.SIGKILL)
 
     async def terminate(self) -> int:
-        """End it in order (SIGTERM); return its exit status."""
+        """Stop it gracefully (SIGTERM); return the exit status."""
         return await self._end(signal.SIGTERM)
 
     async def _end(self, number: signal.Signals) -> int:
@@ -253,20 +253,20 @@ class Chat:
         self.crashes.append(f"The chat ended by itself, with {status}.")
 
     async def _read(self, process: asyncio.subprocess.Process) -> None:
-        """Keep what it writes; it writes to a pipe, so that a limit of its files is no limit of its log."""
+        """Write its output to the log file; through a pipe, so that a limit of its files does not limit the log."""
         assert process.stdout is not None
         with self.log.open("ab") as log:
             while written := await process.stdout.read(1 << 16):
                 log.write(written)
 
 
-async def _started(*command: str, **options: object) -> asyncio.subprocess.Process:
-    # In a group of its own: Ctrl-C is for the process that started it, which ends all in order.
+async def _start_process(*command: str, **options: object) -> asyncio.subprocess.Process:
+    # In a new process group: Ctrl-C goes to the parent only, which stops all processes.
     return await asyncio.create_subprocess_exec(*command, process_group=0, **options)  # type: ignore[arg-type]
 
 
-async def _answering(url: str, process: asyncio.subprocess.Process, what: str) -> None:
-    """Return when the address has answered with 200."""
+async def _wait_until_healthy(url: str, process: asyncio.subprocess.Process, name: str) -> None:
+    """Wait until the URL responds with 200."""
     deadline = time.monotonic() + START_SECONDS
     async with aiohttp.ClientSession() as http:
         while time.monotonic() < deadline and process.returncode is None:
@@ -276,4 +276,4 @@ async def _answering(url: str, process: asyncio.subprocess.Process, what: str) -
                     if response.status == 200:
                         return
             await asyncio.sleep(POLL_SECONDS)
-    raise SystemExit(f"There was no answer from {what}: it has ended with {process.returncode}.")
+    raise SystemExit(f"{name} does not respond; its exit status is {process.returncode}.")

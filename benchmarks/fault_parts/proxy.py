@@ -1,4 +1,4 @@
-"""A TCP proxy that does to the connections to Firestore what networks do, on demand."""
+"""A TCP proxy that injects network faults into the connections to Firestore."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from dataclasses import dataclass
 from typing import Self
 
 CHUNK_BYTES = 65_536
-SLICE_BYTES = 256  # of what a thin line carries at once
-HALF_CLOSE_SECONDS = (0.05, 0.5)  # after a connection was made
+SLICE_BYTES = 256  # unit of a limited bandwidth
+HALF_CLOSE_SECONDS = (0.05, 0.5)  # after the connection was opened
 ERRORS = (ConnectionError, TimeoutError, OSError)
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What happens to connections.
+    """A fault of all connections.
 
     Attributes:
-        refuses: no connection is accepted; those that are open are reset.
-        loses_requests: what the client sends is taken, and gone.
-        loses_replies: what the server sends is taken, and gone; it did what it was asked for.
-        half_closes: one direction of each connection ends, soon after it was made.
+        refuses: new connections are refused, open ones are reset.
+        loses_requests: bytes from the client are read and dropped.
+        loses_replies: bytes from the server are read and dropped, after it has processed the request.
+        half_closes: one direction of each connection ends soon after it was opened.
         bytes_per_second: in each direction of each connection.
-        seconds_late: by how much each part of a stream is late, from and to.
+        seconds_late: minimum and maximum delay of each part of a stream.
     """
 
     refuses: bool = False
@@ -40,7 +40,7 @@ class Fault:
 
     @property
     def breaks(self) -> bool:
-        """Whether connections are of no use after it."""
+        """Whether connections are unusable afterwards."""
         return self.loses_requests or self.loses_replies or self.half_closes
 
 
@@ -54,11 +54,11 @@ LATE = Fault(seconds_late=(0.05, 0.3))
 
 
 class Proxy:
-    """Listens on a loopback port of its own and connects to ``target``; an async context manager.
+    """Listens on a loopback port and connects to the port ``target``; an async context manager.
 
     Attributes:
-        fault: what is done now; see `set`.
-        counts: connections, resets and bytes of each kind, for the report.
+        fault: the current one; see `set`.
+        counts: numbers of connections, resets and lost bytes.
     """
 
     def __init__(self, target: int, seed: int = 0) -> None:
@@ -69,7 +69,7 @@ class Proxy:
         self._connections: set[_Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
-        # Bound for as long as this lives, never listening: while connections are refused, nobody else gets the port.
+        # Reserves the port while connections are refused; it never listens.
         self._place = _bound(0)
 
     async def __aenter__(self) -> Self:
@@ -90,7 +90,7 @@ class Proxy:
         return f"127.0.0.1:{self._place.getsockname()[1]}"
 
     async def set(self, fault: Fault) -> None:
-        """Do this from now on, to the connections that are open too; those that the fault before broke are reset."""
+        """Set the fault of new and open connections; reset those that the previous fault made unusable."""
         before, self.fault = self.fault, fault
         if fault.refuses:
             self._stop_listening()
@@ -118,7 +118,7 @@ class Proxy:
             self._server = None
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # Not a coroutine: asyncio would log the errors that are made here on purpose.
+        # Not a coroutine: asyncio would log the injected errors.
         task = asyncio.create_task(self._serve(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -139,7 +139,7 @@ class Proxy:
 
 
 class _Connection:
-    """One connection of a client and the one that was made for it."""
+    """A connection from the client, with its connection to the server."""
 
     def __init__(
         self,
@@ -152,7 +152,7 @@ class _Connection:
         self._chance = chance
         self._client, self._to_client = client
         self._server, self._to_server = server
-        self._ended: set[asyncio.StreamWriter] = set()  # these directions carry nothing any more
+        self._ended: set[asyncio.StreamWriter] = set()  # closed directions
 
     async def run(self) -> None:
         if self._proxy.fault.half_closes:
@@ -183,12 +183,12 @@ class _Connection:
 
     def _end(self, writer: asyncio.StreamWriter) -> None:
         self._ended.add(writer)
-        with suppress(*ERRORS, RuntimeError):  # it is closed already
+        with suppress(*ERRORS, RuntimeError):  # already closed
             writer.write_eof()
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, direction: str) -> None:
         loop = asyncio.get_running_loop()
-        due = 0.0  # when the last part that is late will be written: nothing overtakes it
+        due = 0.0  # when the last delayed part will be written, so that the order stays
         while chunk := await reader.read(CHUNK_BYTES):
             fault = self._proxy.fault
             if writer in self._ended or (fault.loses_requests if direction == "requests" else fault.loses_replies):
@@ -227,6 +227,6 @@ def _bound(port: int) -> socket.socket:
 
 def _reset(writer: asyncio.StreamWriter) -> None:
     if not writer.is_closing():
-        # Closing it now sends RST, and nothing that was still to be written.
+        # So that closing sends RST and drops pending bytes.
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()

@@ -1,4 +1,4 @@
-"""What people did and what they were told: the side of the story that the stores have to match."""
+"""The turns of the users and the responses that they got: the store must match them."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ if TYPE_CHECKING:
 
 
 class Sending(StrEnum):
-    """What became of a question as far as the person knows."""
+    """The state of a question, as its sender knows it."""
 
     BEGUN = "begun"
-    ACKNOWLEDGED = "acknowledged"  # the page took it and said in which conversation
-    REFUSED = "refused"  # in words: nothing was sent
-    UNKNOWN = "unknown"  # the reply was lost: it may be there once, or not at all
+    ACKNOWLEDGED = "acknowledged"  # the stream named its conversation
+    REFUSED = "refused"  # with an error: it must not be stored
+    UNKNOWN = "unknown"  # the response was lost: it may be stored, at most once
 
 
 @dataclass(slots=True, eq=False)
 class Talk:
-    """A conversation as its only writer knows it.
+    """A conversation, as its only writer knows it.
 
     Attributes:
-        id: "" until the page has said it.
-        last: the id of the last message that the page has shown; what follows it is asked for.
-        busy_until: an answer may still be written in it; by the monotonic clock.
+        id: "" until the first acknowledgment.
+        last: the id of the last message that the page has shown.
+        busy_until: until when an answer may be in progress; by the monotonic clock.
     """
 
     user: str
@@ -40,18 +40,18 @@ class Talk:
 
 @dataclass(slots=True, eq=False)
 class Turn:
-    """A question and what the page showed of its answer.
+    """A question and its answer, as the page showed it.
 
     Attributes:
-        place: its number among the questions of its conversation.
+        place: index of the question in its conversation.
         phase: the name of the fault while it was sent.
-        refusal: the words, if it was refused; what went wrong, if the reply was lost.
-        repeats: how often it was sent again under its own name, as the page does when a reply was lost.
-        shown: the answer as the page showed it at its end; None if the end was not seen.
-        went_on: whether the answer was asked to go on after that; it may then be longer.
-        promised: whether the page showed that end without any word that it could not be saved.
-        send_seconds: from Send until the page had taken it.
-        word_seconds: from the backend's sending of the first token until the page showed it; None if not measured.
+        refusal: the error, if it was refused or the response was lost.
+        repeats: number of retries with the same id.
+        shown: the complete answer on the page; None if its end is unknown.
+        continued: whether it was continued after that; the stored answer may be longer.
+        promised: whether the page showed that end without a warning that it is not saved.
+        send_seconds: from sending to the acknowledgment.
+        word_seconds: from the backend's first token to the page; None if not measured.
     """
 
     name: str
@@ -63,21 +63,21 @@ class Turn:
     refusal: str = ""
     repeats: int = 0
     shown: str | None = None
-    went_on: bool = False
+    continued: bool = False
     promised: bool = False
     send_seconds: float | None = None
     word_seconds: float | None = None
 
 
 class Book:
-    """All turns of a run, by their names."""
+    """All turns of a run by name."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
         self.turns: dict[str, Turn] = {}
 
     def begin(self, talk: Talk, phase: str, *, is_long: bool) -> Turn:
-        """Note that a question is about to be sent."""
+        """Record a question before it is sent."""
         name = name_of(self._seed, len(self.turns))
         question = question_of(name, is_long=is_long)
         turn = Turn(name=name, question=question, talk=talk, place=len(talk.turns), phase=phase)
@@ -86,5 +86,5 @@ class Book:
         return turn
 
     def of(self, phase: str) -> Iterator[Turn]:
-        """Return the turns that were sent in a phase."""
+        """Return the turns of a phase."""
         return (turn for turn in self.turns.values() if turn.phase == phase)

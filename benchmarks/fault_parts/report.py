@@ -1,4 +1,4 @@
-"""The table of a run."""
+"""Prints the results of a run."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ EXPLANATION = (
 
 
 class Probed(NamedTuple):
-    """A turn of the probe: when it began, and how long its store held it up, in seconds."""
+    """A turn of the probe: its start, and the delays of the store at its start and end, in seconds."""
 
     began: float
     start: float
@@ -44,7 +44,7 @@ class Probed(NamedTuple):
 
 
 class Span(NamedTuple):
-    """When a phase was."""
+    """The time of a phase."""
 
     phase: Phase
     began: float
@@ -52,7 +52,7 @@ class Span(NamedTuple):
 
 
 def print_table(book: Book, spans: Sequence[Span], findings: Findings, probed: Sequence[Probed]) -> None:
-    """Print a line for each phase, and one for all."""
+    """Print a line for each phase, and the totals."""
     print(COLUMNS.format(*HEADINGS))
     for span in spans:
         name = span.phase.name
@@ -65,7 +65,7 @@ def print_table(book: Book, spans: Sequence[Span], findings: Findings, probed: S
 
 
 def print_findings(findings: Findings) -> None:
-    """Say what was found, a few of each kind."""
+    """Print the differences, a few of each kind."""
     for kind, sentences in findings.sentences.items():
         print(f"\n{kind}: {len(sentences)}")
         for sentence in sentences[:SENTENCES_SHOWN]:
@@ -75,15 +75,15 @@ def print_findings(findings: Findings) -> None:
 
 
 def print_counts(title: str, counts: Counter[str]) -> None:
-    """Print how often what happened."""
+    """Print counts, the largest first."""
     if counts:
         print(f"\n{title}")
-        for what, times in counts.most_common(20):
-            print(f"  {times:>6,} x {what}")
+        for name, times in counts.most_common(20):
+            print(f"  {times:>6,} x {name}")
 
 
 def log_lines(path: Path) -> Counter[str]:
-    """Count the warnings and errors in the chat's log, and what is not JSON in it: a traceback."""
+    """Count the warnings and errors in the chat's log, and its lines that are not JSON: tracebacks."""
     counts: Counter[str] = Counter()
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:

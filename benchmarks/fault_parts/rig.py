@@ -1,4 +1,4 @@
-"""What the faults act upon: the chat, the way to Firestore, the emulator, the clock and the disk."""
+"""The targets of the faults: the chat, its connection to Firestore, the emulator, the clock and the disk."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from benchmarks.fault_parts.processes import Chat, Emulator
     from benchmarks.fault_parts.proxy import Proxy
 
-EMPTY_SECONDS = 90.0  # for all that waits to be delivered, once nothing is in its way
+DRAIN_SECONDS = 90.0  # timeout for the delivery of all pending writes without faults
 
 
 class Rig:
-    """All of it, with one pace.
+    """All targets, with the state of the current phase.
 
     Attributes:
-        done: what was done to them, counted, for the report.
-        longest_end: seconds that the chat took to end after SIGTERM, at most.
-        disk: None where no disk can be filled here.
+        done: number of faults by kind.
+        longest_end: longest shutdown after SIGTERM, in seconds.
+        disk: None where no disk can be filled.
     """
 
     def __init__(
@@ -57,11 +57,11 @@ class Rig:
         self._over.clear()
 
     def end(self) -> None:
-        """Let the faults of this phase come to their end."""
+        """End the faults of this phase."""
         self._over.set()
 
-    async def goes_on(self, least: float, most: float) -> bool:
-        """Wait for some seconds, or for the phase's end; return whether it goes on."""
+    async def continues(self, least: float, most: float) -> bool:
+        """Wait for a random time or for the end of the phase; return whether the phase continues."""
         try:
             async with asyncio.timeout(self.chance.uniform(least, most)):
                 await self._over.wait()
@@ -70,13 +70,13 @@ class Rig:
         return False
 
     def set_clock(self, seconds: float) -> None:
-        """Let the chat's clock be wrong by so much."""
-        with self._clock.open("r+b") as clock:  # in place: the chat has it mapped
+        """Set the offset of the chat's clock."""
+        with self._clock.open("r+b") as clock:  # in place: the chat maps the file
             clock.write(struct.pack("q", round(seconds * 1e9)))
         self.done["the clock was set"] += 1
 
     async def restart_chat(self, *, gently: bool, away: float = 0.3) -> None:
-        """End the chat, with SIGTERM or SIGKILL, and start it again on the same data."""
+        """Restart the chat on the same data, after SIGTERM or SIGKILL."""
         if gently:
             began = time.monotonic()
             status = await self.chat.terminate()
@@ -89,20 +89,20 @@ class Rig:
         await asyncio.sleep(away)
         await self.chat.start()
 
-    async def drained(self) -> int:
-        """Let everything pass, and wait until nothing waits in the journal; return how much still does."""
+    async def drain(self) -> int:
+        """Remove the faults and wait until the journal is empty; return the number of remaining writes."""
         await self.proxy.set(PASS)
-        deadline = time.monotonic() + EMPTY_SECONDS
-        while (waiting := writes_waiting(self.chat.data_folder)) and time.monotonic() < deadline:  # noqa: ASYNC110  # a file
+        deadline = time.monotonic() + DRAIN_SECONDS
+        while (pending := pending_writes(self.chat.data_folder)) and time.monotonic() < deadline:  # noqa: ASYNC110  # a file
             await asyncio.sleep(0.1)
-        return waiting
+        return pending
 
 
-def writes_waiting(data_folder: Path) -> int:
-    """Return how many writes the journal holds."""
+def pending_writes(data_folder: Path) -> int:
+    """Return the number of pending writes in the journal."""
     path = data_folder / "journal.db"
     if not path.exists():
         return 0
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as journal:
-        (waiting,) = journal.execute("SELECT count(*) FROM writes").fetchone()
-    return waiting
+        (pending,) = journal.execute("SELECT count(*) FROM writes").fetchone()
+    return pending

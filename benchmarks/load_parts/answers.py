@@ -1,8 +1,8 @@
-"""What the fake backend writes, and how whoever reads it sees what is missing, doubled, wrong or late.
+"""Answers of the fake backend, from which a reader detects missing, repeated, wrong or late tokens.
 
-The clock is ``time.monotonic``, which all processes of a computer share on Linux and macOS, so it may travel in the
-text. An answer is a token with the question's name, the number of messages in the prompt and the time; then tokens of
-9 characters with their number and the time since the first; and at the end the checksum of everything before it.
+The clock is ``time.monotonic``, which all processes of a computer share on Linux and macOS, so the text
+contains its times. An answer starts with a token of the question's name, the number of messages in the prompt and the
+time. Tokens of 9 characters follow, with their number and the time since the first. The last token is a checksum.
 """
 
 from __future__ import annotations

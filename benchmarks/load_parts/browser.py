@@ -1,7 +1,7 @@
-"""The page as a browser has it open: the stream of its conversation, and its look at the models every few seconds.
+"""A client with the requests of an open page: the stream of its conversation, and the models every few seconds.
 
-`tests.page_client` does the same for one reader at a time; this one is light enough for hundreds, and notes when each
-change arrived.
+`tests.page_client` is for a few pages; this client costs little enough for hundreds, and records when each change
+arrives.
 """
 
 from __future__ import annotations
@@ -11,61 +11,61 @@ import json
 import time
 from typing import TYPE_CHECKING
 
-from tests.page_client import PARAMETERS, Refused, taken
+from tests.page_client import PARAMETERS, Refused, apply_event
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     import aiohttp
 
-LOOK_SECONDS = 10.0  # the page's timer
+POLL_SECONDS = 10.0  # as the page
 
 
 class Page:
-    """One open page; ``http`` is its browser, with the browser's cookies."""
+    """An open page; ``http`` has the cookies of its browser."""
 
     def __init__(self, http: aiohttp.ClientSession, url: str, model: str) -> None:
         self._http = http
         self._url = url
         self._model = model
         self._entries: list[dict] = []
-        self._looking: asyncio.Task | None = None
+        self._polling: asyncio.Task | None = None
         self.conversation = ""
 
     async def open(self, conversation: str = "") -> list[dict]:
-        """Load the page and return the messages of the conversation that its address names, as far as it shows them."""
+        """Load the page and return the messages that it shows of a conversation."""
         await self._get("")
         await self._get(f"state?conversation={conversation}")
         if conversation:
             async with self._http.get(f"{self._url}/conversations/{conversation}/events") as response:
                 async for entries, _ in self._changes(response):
                     self._entries = entries
-        self._looking = asyncio.create_task(self._look_at_models())
+        self._polling = asyncio.create_task(self._poll_models())
         return self._entries
 
-    def begin_anew(self) -> None:
+    def clear(self) -> None:
         """Show an empty conversation."""
         self._entries, self.conversation = [], ""
 
     async def ask(self, text: str, conversation: str) -> AsyncGenerator[tuple[list[dict], float]]:
-        """Send a message with the parameters that the page begins with; yield all messages as they change, and when.
+        """Send a message with default parameters; yield all messages after each change, and the time.
 
         Raises:
-            Refused: it was not taken, or the answer broke off.
+            Refused: the message was rejected, or the answer failed.
         """
         after = self._entries[-1]["id"] if self._entries else ""
-        asked = {"text": text, "model": self._model, "after": after, **PARAMETERS}
+        body = {"text": text, "model": self._model, "after": after, **PARAMETERS}
         path = f"conversations/{conversation}/turns" if conversation else "conversations"
-        async with self._http.post(f"{self._url}/{path}", json=asked) as response:
+        async with self._http.post(f"{self._url}/{path}", json=body) as response:
             async for entries, at in self._changes(response):
                 self._entries = entries
                 yield entries, at
 
     async def close(self) -> None:
-        """Leave the page."""
-        if self._looking:
-            self._looking.cancel()
-            await asyncio.gather(self._looking, return_exceptions=True)
+        """Close the page."""
+        if self._polling:
+            self._polling.cancel()
+            await asyncio.gather(self._polling, return_exceptions=True)
 
     async def _changes(self, response: aiohttp.ClientResponse) -> AsyncGenerator[tuple[list[dict], float]]:
         if response.status != 200:
@@ -86,13 +86,13 @@ class Page:
                 if "started" in event:
                     self.conversation = event["started"]["conversation"]["id"]
                 else:
-                    entries = taken(entries, event)
+                    entries = apply_event(entries, event)
             yield entries, at
         raise Refused("the stream ended before the answer did")
 
-    async def _look_at_models(self) -> None:
+    async def _poll_models(self) -> None:
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
             await self._get("models")
 
     async def _get(self, path: str) -> None:

@@ -1,1 +1,1 @@
-"""What `benchmarks.page` is made of."""
+"""The parts of `benchmarks.page`."""

@@ -1,4 +1,4 @@
-"""Plain Gradio, to compare with: a chat as its guides write one, that shows all messages at once and streams.
+"""Plain Gradio for comparison: a chat as in its guides, which shows all messages at once and streams answers.
 
 ``python -m benchmarks.page_parts.plain PORT``. With ``?last=500`` the page begins with so many messages of the long
 conversation; its button shows all of it.

@@ -1,4 +1,4 @@
-"""One tab of Chromium, and what is measured in it."""
+"""A tab of Chromium and its measurements."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from playwright.async_api import Browser, CDPSession, Page
 
 LONGEST_SECONDS = 120.0
-QUIET_SECONDS = 1.5  # without a byte: the page has loaded
+QUIET_SECONDS = 1.5  # without traffic, after which the page has loaded
 KEYS_PER_SECOND = 8.0
-PATIENCE_SECONDS = 15.0  # after the last key
-# Everything is noted in the page itself, by its own clock, so that no time of this process is in it. What is on the
-# screen when a frame begins is painted by the time that a task runs after it.
+TYPING_TIMEOUT_SECONDS = 15.0  # after the last key
+# The page records all times by its own clock, so that delays of this process do not count. A task after the start of a
+# frame runs when that frame is painted.
 NOTE = """(() => {
   const noted = (window.noted = { keys: [], long: [], clicked: 0, shown: 0 });
   const painted = (then) => requestAnimationFrame(() => {
@@ -51,7 +51,7 @@ NOTE = """(() => {
 
 
 class Tab:
-    """A tab, and all that went over the wire for it.
+    """A tab with its network traffic.
 
     Attributes:
         page: Playwright's page.
@@ -84,35 +84,35 @@ class Tab:
             self._last_byte = time.monotonic()
 
     def bytes_by_path(self) -> Counter[str]:
-        """Return what came over the wire so far, headers included."""
+        """Return the transferred bytes by path, headers included."""
         result: Counter[str] = Counter()
         for name, count in self._bytes.items():
             result[self._paths[name]] += count
         return result
 
     async def is_quiet(self) -> None:
-        """Return once nothing has come for a while."""
-        while (left := self._last_byte + QUIET_SECONDS - time.monotonic()) > 0:  # noqa: ASYNC110  # bytes move the end
+        """Wait until there is no traffic for `QUIET_SECONDS`."""
+        while (left := self._last_byte + QUIET_SECONDS - time.monotonic()) > 0:  # noqa: ASYNC110  # traffic moves the deadline
             await asyncio.sleep(left)
 
     async def seconds_to_last_words(self, *, since_click: bool) -> float:
-        """Wait until the last words are painted; return the seconds since the click or since the page was asked for."""
+        """Wait until the last words are painted; return the seconds since the click or since the navigation."""
         await self.page.wait_for_function("noted.shown > 0", timeout=LONGEST_SECONDS * 1000)
         return await self.page.evaluate(f"noted.shown - {'noted.clicked' if since_click else 0}") / 1000
 
     async def type(self, seconds: float) -> dict[str, Any] | None:
-        """Press keys at a person's pace; return delays (s), long tasks (s), and the main thread's work per second.
+        """Press keys at the pace of a person; return delays (s), long tasks (s), and CPU time of the main thread.
 
-        None if the page stands still: some key is not on the screen `PATIENCE_SECONDS` after the last one.
+        None if the page hangs: some key is not on the screen `TYPING_TIMEOUT_SECONDS` after the last one.
         """
         presses: list[asyncio.Task[None]] = []
         try:
-            async with asyncio.timeout(seconds + PATIENCE_SECONDS):
+            async with asyncio.timeout(seconds + TYPING_TIMEOUT_SECONDS):
                 await self.page.evaluate("noted.keys.length = noted.long.length = 0")
                 before, begun = await self._metrics(), time.monotonic()
                 for i in range(int(seconds * KEYS_PER_SECOND)):
                     await asyncio.sleep(max(0.0, begun + i / KEYS_PER_SECOND - time.monotonic()))
-                    # Like a person's, a press does not wait until the page is done with the one before.
+                    # As with a person, a key press does not wait until the page has handled the previous one.
                     presses.append(asyncio.create_task(self._press("abcdefgh"[i % 8])))
                 await asyncio.gather(*presses)
                 await self.page.wait_for_function(f"noted.keys.length >= {len(presses)}")
@@ -149,7 +149,7 @@ async def tab_of(browser: Browser, locale: str = "en-US") -> AsyncIterator[Tab]:
     await page.add_init_script(NOTE)
     cdp = await context.new_cdp_session(page)
     await cdp.send("Network.enable")
-    await cdp.send("Performance.enable", {"timeDomain": "threadTicks"})  # what it worked, not what it waited for a core
+    await cdp.send("Performance.enable", {"timeDomain": "threadTicks"})  # CPU time, without waiting for a core
     try:
         yield Tab(page, cdp)
     finally:

@@ -1,4 +1,4 @@
-"""What is shown and written: long messages as people and models write them, in English and Hebrew, with code."""
+"""The texts of the benchmark: long messages and answers in English and Hebrew, with Markdown and code."""
 
 from __future__ import annotations
 

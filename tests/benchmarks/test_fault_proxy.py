@@ -9,7 +9,7 @@ from benchmarks.fault_parts.proxy import HALF_CLOSE, LOSE_REPLIES, PASS, REFUSE,
 
 
 class Server:
-    """Notes what arrives, and answers each request with itself in capitals."""
+    """Records what arrives, and responds to each request with its text in upper case."""
 
     def __init__(self):
         self.arrived = asyncio.Queue()
@@ -57,23 +57,23 @@ async def connect(proxy):
 
 
 @pytest.fixture(autouse=True)
-async def _patience():
+async def _timeout():
     async with asyncio.timeout(60):
         yield
 
 
-async def asked(connection, request):
+async def send(connection, request):
     """Send a request and return its reply."""
     reader, writer = connection
     writer.write(request)
     return await reader.read(1000)
 
 
-async def test_without_a_fault_everything_passes(connect):
-    assert await asked(await connect(), b"request") == b"REQUEST"
+async def test_pass_forwards_everything(connect):
+    assert await send(await connect(), b"request") == b"REQUEST"
 
 
-async def test_a_reply_that_is_lost_is_that_of_a_request_that_arrived(proxy, server, connect):
+async def test_lose_replies_forwards_the_request_and_drops_the_reply(proxy, server, connect):
     reader, writer = await connect()
     await proxy.set(LOSE_REPLIES)
     writer.write(b"request")
@@ -83,7 +83,7 @@ async def test_a_reply_that_is_lost_is_that_of_a_request_that_arrived(proxy, ser
         await reader.read(1000)
 
 
-async def test_what_is_stalled_neither_arrives_nor_is_refused(proxy, server, connect):
+async def test_stall_accepts_connections_and_drops_their_bytes(proxy, server, connect):
     await proxy.set(STALL)
     reader, writer = await connect()
     writer.write(b"gone")
@@ -92,34 +92,34 @@ async def test_what_is_stalled_neither_arrives_nor_is_refused(proxy, server, con
     await proxy.set(PASS)
     with pytest.raises(ConnectionResetError):
         await reader.read(1000)
-    assert await asked(await connect(), b"request") == b"REQUEST"
+    assert await send(await connect(), b"request") == b"REQUEST"
     assert server.arrived.get_nowait() == b"request"
 
 
-async def test_what_is_refused_cannot_connect_and_what_was_connected_is_reset(proxy, connect):
+async def test_refuse_resets_open_connections_and_refuses_new_ones(proxy, connect):
     reader, _ = connection = await connect()
-    await asked(connection, b"request")
+    await send(connection, b"request")
     await proxy.set(REFUSE)
     with pytest.raises(ConnectionResetError):
         await reader.read(1000)
     with pytest.raises(ConnectionRefusedError):
         await connect()
     await proxy.set(PASS)
-    assert await asked(await connect(), b"request") == b"REQUEST"
+    assert await send(await connect(), b"request") == b"REQUEST"
 
 
-async def test_a_reset_reaches_both_sides(proxy, server, connect):
+async def test_reset_reaches_client_and_server(proxy, server, connect):
     reader, _ = connection = await connect()
-    await asked(connection, b"request")
+    await send(connection, b"request")
     proxy.reset()
     with pytest.raises(ConnectionResetError):
         await reader.read(1000)
     await server.ends.get()
 
 
-async def test_of_half_closed_connections_one_side_or_the_other_sees_the_end(proxy, server, connect):
+async def test_half_close_ends_one_direction(proxy, server, connect):
     reader, writer = connection = await connect()
-    await asked(connection, b"request")
+    await send(connection, b"request")
     await proxy.set(HALF_CLOSE)
     ends = {asyncio.ensure_future(reader.read(1000)), asyncio.ensure_future(server.ends.get())}
     done, pending = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -129,16 +129,16 @@ async def test_of_half_closed_connections_one_side_or_the_other_sees_the_end(pro
     await asyncio.gather(*pending, return_exceptions=True)
 
 
-async def test_a_thin_line_takes_its_time(proxy, connect):
+async def test_bandwidth_is_limited(proxy, connect):
     connection = await connect()
     await proxy.set(Fault(bytes_per_second=2000))
     loop = asyncio.get_running_loop()
     began = loop.time()
-    assert await asked(connection, b"r" * 200) == b"R" * 200
+    assert await send(connection, b"r" * 200) == b"R" * 200
     assert loop.time() - began >= 0.2  # 200 bytes there and 200 back
 
 
-async def test_what_is_late_arrives_in_order_and_whole_also_when_the_fault_changes(proxy, server, connect):
+async def test_delayed_bytes_arrive_complete_and_in_order_when_the_fault_changes(proxy, server, connect):
     _, writer = await connect()
     await proxy.set(Fault(seconds_late=(0.0, 0.1)))
     sent = b""

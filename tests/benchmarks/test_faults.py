@@ -8,17 +8,17 @@ import sys
 import psutil
 import pytest
 
-from benchmarks.fault_parts.processes import CHECKOUT, what_is_missing
+from benchmarks.fault_parts.processes import CHECKOUT, missing_program
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(bool(what_is_missing()), reason=what_is_missing() or "nothing is missing"),
+    pytest.mark.skipif(bool(missing_program()), reason=missing_program() or "nothing is missing"),
 ]
 
 
 @pytest.fixture
 async def run():
-    """Return a function that starts the benchmark; what still runs at the end is killed, with all that it started."""
+    """Return a function that starts the benchmark; at the end, kill it and its child processes."""
     started = []
 
     async def start(*options):
@@ -47,7 +47,7 @@ async def run():
         pytest.param(5000, 480, (), id="every kind of fault", marks=pytest.mark.long),
     ],
 )
-async def test_nothing_that_the_chat_acknowledged_is_lost_whatever_fails(run, turns, seconds, options):
+async def test_no_acknowledged_turn_is_lost(run, turns, seconds, options):
     process = await run("--turns", str(turns), "--seconds", str(seconds), "--seed", "1", *options)
     async with asyncio.timeout(seconds + 600):
         output, _ = await process.communicate()
@@ -66,7 +66,7 @@ async def test_nothing_that_the_chat_acknowledged_is_lost_whatever_fails(run, tu
         assert done in report
 
 
-async def test_interrupted_run_ends_every_process_that_it_started(run):
+async def test_interrupted_run_ends_all_its_processes(run):
     process = await run("--turns", "100", "--seconds", "100", "--people", "2", "--mix", "calm")
     async with asyncio.timeout(600):
         while b"calm:" not in await process.stdout.readline():

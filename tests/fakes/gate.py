@@ -1,8 +1,8 @@
-"""Decides when a fake model writes: a test lets its pieces pass by number, so that no test waits for a clock."""
+"""Controls when a fake model writes: the test releases pieces by number, so that no test depends on time."""
 
 
 class Gate:
-    """Holds back an answer after its first ``pieces``, until a test lets more pass.
+    """Holds an answer after its first ``pieces``, until the test releases more.
 
     gemma.gate = Gate(3)      # of each answer that begins now
     ...                       # three pieces are shown
@@ -15,13 +15,13 @@ class Gate:
         self._is_open = False
 
     def release(self, pieces: int = 1) -> None:
-        """Let as many more pieces pass."""
+        """Release more pieces."""
         self._released += pieces
 
     def open(self) -> None:
-        """Let all the rest pass."""
+        """Release all remaining pieces."""
         self._is_open = True
 
     def lets_pass(self, index: int) -> bool:
-        """Return whether an answer's piece of this index may be written."""
+        """Return whether the piece of an answer with this index may be written."""
         return self._is_open or index < self._released

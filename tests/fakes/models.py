@@ -1,4 +1,4 @@
-"""A language model whose every word, pause and failure a test decides."""
+"""A fake language model with scripted pieces, pauses and failures."""
 
 from __future__ import annotations
 

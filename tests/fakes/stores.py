@@ -23,13 +23,13 @@ class FakeCloud:
     """A `Store` in which each user's ids are apart, as in Firestore: one SQLite file for each user.
 
     Attributes:
-        down: no call is carried out; each raises StoreUnavailable.
-        fails: called before each call with its name and conversation id; what it returns is raised instead.
-        loses_reply: called after each call that was carried out; True raises StoreUnavailable although it was.
-        latency: seconds before a call is carried out, and again before its reply.
-        gate: no call is carried out while it is not set; those under way wait.
-        calls: name, conversation id and what was written (ids with revisions) of every call that was carried out.
-        requests: the same of every call, carried out or not.
+        down: each call raises StoreUnavailable.
+        fails: called before each call with its name and conversation id; raises the returned error.
+        loses_reply: called after each successful call; True raises StoreUnavailable.
+        latency: seconds before each call, and again before its response.
+        gate: while it is not set, calls wait.
+        calls: name, conversation id and written messages (ids with revisions) of every executed call.
+        requests: the same of every call, executed or not.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -145,5 +145,5 @@ class FakeCloud:
 
 
 def refusing(conversation_id: str, error: ChatError) -> Callable[[str, str], Exception | None]:
-    """Return what makes a cloud refuse every write to one conversation."""
+    """Return a value of `FakeCloud.fails` that refuses every write to a conversation."""
     return lambda name, requested: error if requested == conversation_id and name not in READS else None

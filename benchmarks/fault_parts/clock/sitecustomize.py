@@ -1,4 +1,4 @@
-"""Sets the clock of the process that has this folder in its ``PYTHONPATH``: Python imports a module of this name first.
+"""Sets the clock of a process with this folder in its ``PYTHONPATH``: Python imports this module at its start.
 
 The file that ``FAULTS_CLOCK`` names holds the nanoseconds to add to the day's clock, as 8 bytes, and can be changed at
 any time. The monotonic clock stays as it is, as it does when a real clock is set. So does ``time.time``, which the chat

@@ -1,4 +1,4 @@
-"""The processes of a run: started, watched and ended, each by its number."""
+"""Starts, measures and ends the processes of a run."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 END_SECONDS = 15.0
 CHECKOUT = Path(__file__).parents[2]
-LOOK_SECONDS = 0.02
+SAMPLE_SECONDS = 0.02
 
 
 @contextlib.contextmanager
 def backend_process() -> Iterator[tuple[subprocess.Popen, str]]:
-    """Run the fake backend; yield it and its address."""
+    """Run the fake backend; yield its process and its address."""
     command = [sys.executable, "-m", "benchmarks.load_parts.backend"]
     with _ended(subprocess.Popen(command, cwd=CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)) as process:
         assert process.stdout is not None
@@ -36,13 +36,13 @@ def backend_process() -> Iterator[tuple[subprocess.Popen, str]]:
 
 @contextlib.contextmanager
 def chat_process(folder: Path, settings: dict[str, str]) -> Iterator[tuple[subprocess.Popen, str]]:
-    """Run the chat as shipped, without any other setting or ``.env`` of this computer; yield it and its address."""
+    """Run the chat with these settings only, without ``.env``; yield its process and its address."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    mine = ("CHAT_", "GOOGLE_", "GEMINI_", "THEME")
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(mine)}
+    removed = ("CHAT_", "GOOGLE_", "GEMINI_", "THEME")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(removed)}
     environment = inherited | settings | {"CHAT_HOST": "127.0.0.1", "CHAT_PORT": str(port), "PYTHONPATH": str(CHECKOUT)}
-    environment["TMPDIR"] = str(folder)  # Gradio leaves a folder there
+    environment["TMPDIR"] = str(folder)  # Gradio creates a folder there
     log = folder / "chat.log"
     with log.open("wb") as output:
         command = [sys.executable, "-m", "chatapp"]
@@ -70,15 +70,15 @@ def _ended(process: subprocess.Popen) -> Iterator[subprocess.Popen]:
 
 @dataclass
 class Cost:
-    """What a while cost.
+    """The use of CPU and memory in an interval.
 
     Attributes:
-        seconds: how long it was.
+        seconds: duration.
         cpu_seconds: user and system time by process.
-        memory_mib: resident memory by process, the most that was seen.
-        growth_mib: by how much it is larger at the end than at the start.
-        lates: by how many seconds this process's own timers were late.
-        machine: share of all cores that was busy, whoever used them, 0 to 1.
+        memory_mib: maximum of the resident memory by process.
+        growth_mib: growth of the resident memory from start to end.
+        lates: delays in seconds of the timers of this process.
+        machine: busy share of all cores, 0 to 1.
     """
 
     seconds: float = 0.0
@@ -89,15 +89,15 @@ class Cost:
     machine: float = 0.0
 
     def cores(self, name: str) -> float:
-        """Return how many cores a process kept busy."""
+        """Return the average number of cores that a process used."""
         return self.cpu_seconds[name] / self.seconds
 
 
 @contextlib.asynccontextmanager
 async def measured(processes: dict[str, psutil.Process]) -> AsyncIterator[Cost]:
-    """Yield what will hold the cost of the block once it has ended."""
+    """Yield the cost of the block; it is complete after the block."""
     cost = Cost()
-    looking = asyncio.create_task(_look(processes, cost))
+    sampling = asyncio.create_task(_sample(processes, cost))
     started, cpu = time.monotonic(), {name: _cpu_seconds(process) for name, process in processes.items()}
     memory = {name: _mib(process) for name, process in processes.items()}
     psutil.cpu_percent()
@@ -106,17 +106,17 @@ async def measured(processes: dict[str, psutil.Process]) -> AsyncIterator[Cost]:
     cost.cpu_seconds = {name: _cpu_seconds(process) - cpu[name] for name, process in processes.items()}
     cost.growth_mib = {name: _mib(process) - memory[name] for name, process in processes.items()}
     cost.machine = psutil.cpu_percent() / 100
-    looking.cancel()
-    await asyncio.wait({looking})
+    sampling.cancel()
+    await asyncio.wait({sampling})
 
 
-async def _look(processes: dict[str, psutil.Process], cost: Cost) -> None:
+async def _sample(processes: dict[str, psutil.Process], cost: Cost) -> None:
     while True:
         for name, process in processes.items():
             cost.memory_mib[name] = max(cost.memory_mib.get(name, 0.0), _mib(process))
         for _ in range(25):
-            due = time.monotonic() + LOOK_SECONDS
-            await asyncio.sleep(LOOK_SECONDS)
+            due = time.monotonic() + SAMPLE_SECONDS
+            await asyncio.sleep(SAMPLE_SECONDS)
             cost.lates.append(time.monotonic() - due)
 
 

@@ -1,4 +1,4 @@
-"""Who talks: people at the page, and the same talk straight at the backend."""
+"""Simulated users: of the chat's page, and for comparison of the model backend itself."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from tests.page_client import SAME_ORIGIN, Refused
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-LONGEST_TURN_SECONDS = 40.0  # an answer takes 2 to 4
-SHOWN_AT_LEAST = 50  # messages, of a long conversation
+TURN_TIMEOUT_SECONDS = 40.0  # an answer takes 2 to 4
+MIN_SHOWN = 50  # messages, of a long conversation
 
 
 @dataclass
-class Talk:
-    """What people saw at one level; times in seconds.
+class Results:
+    """The measurements of all users at one level; times in seconds.
 
     Attributes:
-        turns: whole answers, every character of them right.
+        turns: complete answers without a wrong character.
         tokens: of these answers.
-        errors: a sentence for each turn that was not; whoever met one went home.
-        waits: from Send to the first words.
+        errors: a message for each other turn, after which its user stops.
+        waits: from sending a question to the first words of the answer.
         added: from the backend's first token to the first words.
         lags: from the backend's sending of a token to its arrival.
-        lates: for each token, by how much the backend was behind its own speed.
+        lates: delay of the backend against its own schedule, for each token.
     """
 
     turns: int = 0
@@ -47,95 +47,95 @@ class Talk:
     lags: list[float] = field(default_factory=list)
     lates: list[float] = field(default_factory=list)
 
-    def add(self, answer: Answer, asked: float) -> None:
-        """Count a turn that ended well."""
+    def add(self, answer: Answer, sent: float) -> None:
+        """Count a complete turn."""
         self.turns += 1
         self.tokens += answer.tokens
-        self.waits.append(answer.seen - asked)
+        self.waits.append(answer.seen - sent)
         self.added.append(answer.seen - answer.sent)
         self.lags += answer.lags
         self.lates += answer.lates
 
 
-class Person(ABC):
-    """Asks, reads the answer to its end, and asks again; ``texts`` is the conversation so far."""
+class User(ABC):
+    """Sends questions one by one and reads each answer to its end; ``texts`` is the conversation so far."""
 
     def __init__(self, texts: Sequence[str]) -> None:
         self.texts = list(texts)
 
-    async def talk(self, talk: Talk, *, delay: float, until: float) -> None:
-        """Start after ``delay`` seconds, with at least one turn, and begin none after ``until``."""
+    async def run(self, results: Results, *, delay: float, until: float) -> None:
+        """Start after ``delay`` seconds; run at least one turn, and start none after ``until``."""
         await asyncio.sleep(delay)
         first = True
         while first or time.monotonic() < until:
             first = False
             question = f"{secrets.token_hex(4)} is the name of this question. What do you know about lighthouses?"
             answer = Answer(question, len(self.texts) + 1, TOKENS_PER_SECOND)
-            asked = time.monotonic()
+            sent = time.monotonic()
             try:
-                async with asyncio.timeout(LONGEST_TURN_SECONDS):
+                async with asyncio.timeout(TURN_TIMEOUT_SECONDS):
                     await self.ask(question, answer)
                 answer.check()
             except TimeoutError:
-                talk.errors.append(f"no whole answer after {LONGEST_TURN_SECONDS:.0f} s, {answer.tokens} tokens")
+                results.errors.append(f"no complete answer after {TURN_TIMEOUT_SECONDS:.0f} s, {answer.tokens} tokens")
                 return
             except (Refused, WrongAnswer, aiohttp.ClientError, OSError) as error:
-                talk.errors.append(f"{type(error).__name__}: {error}")
+                results.errors.append(f"{type(error).__name__}: {error}")
                 return
             self.texts += [question, answer.text]
-            talk.add(answer, asked)
+            results.add(answer, sent)
 
     @abstractmethod
     async def ask(self, question: str, answer: Answer) -> None:
-        """Ask and let the answer grow to its end."""
+        """Send a question and update the answer to its end."""
 
 
-class PersonAtPage(Person):
-    """Somebody with the page open in a browser."""
+class PageUser(User):
+    """A user with the page open in a browser."""
 
     def __init__(self, url: str, *, cookies: dict[str, str], conversation: str, texts: Sequence[str]) -> None:
         super().__init__(texts)
-        jar = aiohttp.CookieJar(unsafe=True)  # keeps cookies of an address, as browsers do
+        jar = aiohttp.CookieJar(unsafe=True)  # keeps cookies of IP addresses, as browsers do
         timeout = aiohttp.ClientTimeout(total=None)
         self._http = aiohttp.ClientSession(cookie_jar=jar, cookies=cookies, headers=SAME_ORIGIN, timeout=timeout)
         self._page = Page(self._http, url, "gemma")
         self._conversation = conversation
 
     async def open(self) -> None:
-        """Open the page and see the conversation as it was left."""
+        """Open the page and check the stored conversation."""
         self._compare(await self._page.open(self._conversation), self.texts)
 
     async def ask(self, question: str, answer: Answer) -> None:
-        """Send, and watch the answer, as the page does."""
+        """Send a question and read the stream, as the page does."""
         entries: list[dict] = []
         async for entries, at in self._page.ask(question, self._conversation):
-            if len(entries) > 1 and entries[-2]["text"] == question:  # it was shown with its answer
+            if len(entries) > 1 and entries[-2]["text"] == question:  # the question and its answer are shown
                 answer.grow(entries[-1]["text"], at)
         self._conversation = self._page.conversation
         self._compare(entries, [*self.texts, question, answer.text])
 
-    async def begin(self, talk: Talk, conversations: int) -> None:
-        """Begin so many conversations, one after the other, of one turn each."""
-        for _ in range(conversations):
+    async def start_conversations(self, results: Results, count: int) -> None:
+        """Start conversations of one turn, one by one."""
+        for _ in range(count):
             self.texts, self._conversation = [], ""
-            self._page.begin_anew()
-            await self.talk(talk, delay=0, until=0)
+            self._page.clear()
+            await self.run(results, delay=0, until=0)
 
-    async def leave(self) -> None:
+    async def close(self) -> None:
         """Close the page."""
         await self._page.close()
         await self._http.close()
 
     @staticmethod
     def _compare(entries: list[dict], texts: list[str]) -> None:
-        """Compare what is shown, which is the end of a long conversation, with what was written."""
+        """Compare the shown messages, the last ones of a long conversation, with the written ones."""
         shown = [entry["text"] for entry in entries]
-        if shown != texts[-len(shown) :] or len(shown) < min(len(texts), SHOWN_AT_LEAST):
-            raise WrongAnswer(f"{len(shown)} messages are shown that are not the last of {len(texts)} written ones")
+        if shown != texts[-len(shown) :] or len(shown) < min(len(texts), MIN_SHOWN):
+            raise WrongAnswer(f"the {len(shown)} shown messages are not the last of the {len(texts)} written ones")
 
 
-class PersonAtBackend(Person):
-    """The same without the chat: what the machine, the backend and this client cost by themselves."""
+class BackendUser(User):
+    """The same load without the chat: the cost of the machine, the backend and this client."""
 
     def __init__(self, url: str, http: aiohttp.ClientSession, *, texts: Sequence[str]) -> None:
         super().__init__(texts)
@@ -143,7 +143,7 @@ class PersonAtBackend(Person):
         self._http = http
 
     async def ask(self, question: str, answer: Answer) -> None:
-        """Post the conversation, and read the stream."""
+        """Send the conversation and read the stream."""
         roles = ("user", "assistant")
         messages = [{"role": roles[i % 2], "content": text} for i, text in enumerate([*self.texts, question])]
         body = {"model": MODEL, "messages": messages, "stream": True}
