@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
 
-# Of the API, of the sign-in callback, and of other parts of a request.
-NAMES = sorted(request_fields() | {"code", "error", "next", "state"} | {"answer", "conversation", "after", "data"})
+# Of the API, and of the sign-in pages, which its schema leaves out.
+NAMES = sorted(request_fields() | {"code", "error", "next", "state"})
 ODD_TEXTS = [
     *("", "gemma", "up", "/", "//", "..", "%00", "\0", "\ud800", "\r\nset-cookie: a=b", "x" * 6000, "שלום", "\u202e"),
     *("null", "true", "-1", "1e400", "9" * 400, "' OR 1=1 --", "{{7*7}}", "${7*7}", "<script>", "a" * 32, "%s%n"),
