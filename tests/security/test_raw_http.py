@@ -49,7 +49,7 @@ async def responses_to(chat, sent, seconds=2):
 
 INVALID_HTTP = {
     "an empty request": b"\r\n\r\n",
-    "random bytes": bytes(range(256)) * 8,
+    "all byte values": bytes(range(256)) * 8,
     "a TLS handshake": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x5a" * 500,
     "an HTTP/2 preface": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     "HTTP 0.9": b"GET /\r\n\r\n",
