@@ -62,6 +62,9 @@ class TimeLimits:
     between_tokens: float = 60.0
 
 
+DEFAULT_TIME_LIMITS = TimeLimits()
+
+
 @dataclass(frozen=True, slots=True)
 class TextDelta:
     """Text to append to the answer; never empty, never with a lone surrogate or NUL."""

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 
-from chatapp.domain.errors import ContextTooLong, ModelError, ModelUnavailable, RateLimited
+from chatapp.domain.errors import ContextTooLong, RateLimited
 from chatapp.domain.sentences import Duration, Sentence, Wait
 from chatapp.models import ModelState, ModelStatus
+from chatapp.models.failure import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,43 +46,6 @@ class Account:
         return bool(self.project or self.api_key)
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Why there is no answer; converts to a `ModelError` for a turn and to a `ModelStatus`.
-
-    Attributes:
-        reason: a phrase in lower case without a full stop, such as "the API key has expired".
-        fix: what would help, in the same form.
-        kind: the class of the error.
-        retryable: a retry is safe and may help.
-        refuses_thinking: the model refuses the thinking budget.
-        detail: for the log.
-        prompt_tokens, context_tokens: as Google counted, where it says so.
-    """
-
-    reason: Sentence
-    fix: Sentence
-    kind: type[ModelError] = ModelUnavailable
-    retryable: bool = False
-    refuses_thinking: bool = False
-    detail: str = ""
-    prompt_tokens: int | None = None
-    context_tokens: int | None = None
-
-    def as_model_error(self) -> ModelError:
-        """Return the error that a turn raises."""
-        sentence = Sentence("{reason}. {fix}.", reason=self.reason.begun(), fix=self.fix.begun())
-        if self.kind is ContextTooLong:
-            return ContextTooLong(
-                sentence, prompt_tokens=self.prompt_tokens, context_tokens=self.context_tokens, detail=self.detail
-            )
-        return self.kind(sentence, detail=self.detail)
-
-    def as_status(self) -> ModelStatus:
-        """Return the status of the model."""
-        return ModelStatus(ModelState.UNAVAILABLE, self.reason, self.fix)
-
-
 NOT_SET_UP: Final = ModelStatus(
     ModelState.NOT_SET_UP,
     Sentence("not set up"),
@@ -94,41 +58,41 @@ _NETWORK: Final = Sentence("check this computer's network, and its proxy if it h
 _SEND_AGAIN: Final = Sentence("send the question again")
 
 
-def problem_of(error: Exception, account: Account, *, connect_seconds: float, status_seconds: float) -> Problem:
+def failure_of(error: Exception, account: Account, *, connect_seconds: float, status_seconds: float) -> Failure:
     """Classify an error that the SDK raised; the timeouts, in seconds, are for the sentences."""
     from google.auth import exceptions as auth  # noqa: PLC0415  # slow, and imported already where the error was raised
     from google.genai import errors  # noqa: PLC0415  # as above
 
     if isinstance(error, errors.APIError):
-        return _problem_of_response(error, account)
-    unreachable = Problem(Sentence("Gemini is unreachable"), _NETWORK, retryable=True)
-    broken_off = Problem(Sentence("the connection to Gemini was lost"), _SEND_AGAIN, retryable=True)
+        return _failure_of_response(error, account)
+    unreachable = Failure(Sentence("Gemini is unreachable"), _NETWORK, retryable=True)
+    broken_off = Failure(Sentence("the connection to Gemini was lost"), _SEND_AGAIN, retryable=True)
     unconnected = Sentence("Gemini is unreachable: no connection within {time}", time=Duration(connect_seconds))
     untrusted = Sentence("the connection to Gemini is not trusted, because its certificate cannot be verified")
     behind_proxy = Sentence("if a proxy here decrypts TLS traffic, set SSL_CERT_FILE to its certificates")
     unanswered = Sentence("Gemini did not answer within {time}", time=Duration(status_seconds))
     # The first match counts: a class stands before its base.
-    table: tuple[tuple[type[Exception], Problem], ...] = (
-        (auth.DefaultCredentialsError, Problem(Sentence("this computer has no Google Cloud credentials"), _LOGIN)),
-        (auth.RefreshError, Problem(Sentence("the Google Cloud credentials have expired or were revoked"), _LOGIN)),
+    table: tuple[tuple[type[Exception], Failure], ...] = (
+        (auth.DefaultCredentialsError, Failure(Sentence("this computer has no Google Cloud credentials"), _LOGIN)),
+        (auth.RefreshError, Failure(Sentence("the Google Cloud credentials have expired or were revoked"), _LOGIN)),
         (auth.TransportError, unreachable),
-        (auth.GoogleAuthError, Problem(Sentence("the Google Cloud credentials cannot be used"), _LOGIN)),
-        (aiohttp.ConnectionTimeoutError, Problem(unconnected, _NETWORK)),
-        (aiohttp.ClientSSLError, Problem(untrusted, behind_proxy)),
+        (auth.GoogleAuthError, Failure(Sentence("the Google Cloud credentials cannot be used"), _LOGIN)),
+        (aiohttp.ConnectionTimeoutError, Failure(unconnected, _NETWORK)),
+        (aiohttp.ClientSSLError, Failure(untrusted, behind_proxy)),
         (aiohttp.ClientConnectorError, unreachable),
         (aiohttp.ClientError, broken_off),
         # Of a status alone: `GeminiModel` handles the timeouts of answers.
-        (TimeoutError, Problem(unanswered, Sentence("try again in a minute"))),
+        (TimeoutError, Failure(unanswered, Sentence("try again in a minute"))),
         (OSError, broken_off),
         # aiohttp's, for a session that was closed while the app shuts down.
         (RuntimeError, replace(broken_off, retryable=False)),
-        (Exception, Problem(Sentence("Gemini sent a response that cannot be read"), _SEND_AGAIN)),
+        (Exception, Failure(Sentence("Gemini sent a response that cannot be read"), _SEND_AGAIN)),
     )
-    problem = next(problem for kind, problem in table if isinstance(error, kind))
+    failure = next(failure for kind, failure in table if isinstance(error, kind))
     # Only the transport's words: those of pydantic and json quote the answer.
     harmless = (aiohttp.ClientError, OSError, RuntimeError, auth.GoogleAuthError)
     words = f": {error}" if isinstance(error, harmless) and str(error) else ""
-    return replace(problem, detail=_scrubbed(f"{type(error).__name__}{words}", account))
+    return replace(failure, detail=_scrubbed(f"{type(error).__name__}{words}", account))
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +109,7 @@ class _ApiError:
         return any(word in self.message.lower() for word in words)
 
 
-def _problem_of_response(error: errors.APIError, account: Account) -> Problem:
+def _failure_of_response(error: errors.APIError, account: Account) -> Failure:
     details = _error_details(error.details)
     response = _ApiError(
         code=error.code,
@@ -154,7 +118,7 @@ def _problem_of_response(error: errors.APIError, account: Account) -> Problem:
         reasons=frozenset(str(detail["reason"]) for detail in details if detail.get("reason")),
         vertex=bool(account.project),
     )
-    rule = next(problem for matches, problem in _RULES if matches(response))
+    rule = next(failure for matches, failure in _RULES if matches(response))
     fields = _fields(account, details)
     # Both APIs name two numbers, of the prompt and of the limit: "... token count (1200293) exceeds ... (1048576)."
     counts = re.search(r"token count\D*(\d+)\D+(\d+)", response.message) if rule.kind is ContextTooLong else None
@@ -171,7 +135,7 @@ def _problem_of_response(error: errors.APIError, account: Account) -> Problem:
         rule,
         reason=reason,
         fix=rule.fix.filled(**fields),
-        refuses_thinking=response.code == 400 and response.says("thinking"),
+        refused_parameter="thinking" if response.code == 400 and response.says("thinking") else "",
         prompt_tokens=int(counts[1]) if counts else None,
         context_tokens=int(counts[2]) if counts else None,
         detail=_scrubbed(f"HTTP {response.code} {response.status} {reasons}: {response.message}", account),
@@ -223,21 +187,21 @@ _OPEN_MODEL: Final = Sentence(
     "set CHAT_GEMINI_MODEL to an available model, such as gemini-3.5-flash-lite; gemini-2.5-flash is "
     "closed to new projects"
 )
-_BILLING: Final = Problem(
+_BILLING: Final = Failure(
     Sentence("billing is disabled for {who}"),
     Sentence("link the project to a billing account in the Google Cloud console"),
 )
-_FAILED: Final = Problem(
+_FAILED: Final = Failure(
     Sentence("Gemini failed because of an error at Google"), Sentence("try again in a minute"), retryable=True
 )
 _TOO_LONG: Final = ("maximum number of tokens", "only supports up to", "payload size exceeds")
 
 # The first match counts. The words are Google's, as issue trackers quote them; the reasons are those of
 # google.rpc.ErrorInfo (https://cloud.google.com/apis/design/errors).
-_RULES: Final[tuple[tuple[Callable[[_ApiError], bool], Problem], ...]] = (
+_RULES: Final[tuple[tuple[Callable[[_ApiError], bool], Failure], ...]] = (
     (
         lambda it: it.code == 429,
-        Problem(
+        Failure(
             Sentence("Gemini accepts no more requests: the quota of {who} is used up"),
             Sentence("try again {wait}; if it happens often, ask Google for a higher quota"),
             RateLimited,
@@ -245,7 +209,7 @@ _RULES: Final[tuple[tuple[Callable[[_ApiError], bool], Problem], ...]] = (
     ),
     (
         lambda it: it.code == 413 or (it.code == 400 and it.says(*_TOO_LONG)),
-        Problem(
+        Failure(
             Sentence("the conversation is too long for {model}"),
             Sentence("start a new chat, or send less"),
             ContextTooLong,
@@ -253,26 +217,26 @@ _RULES: Final[tuple[tuple[Callable[[_ApiError], bool], Problem], ...]] = (
     ),
     (
         lambda it: it.says("reported as leaked"),
-        Problem(Sentence("Google has blocked the API key because it was published"), _NEW_KEY),
+        Failure(Sentence("Google has blocked the API key because it was published"), _NEW_KEY),
     ),
-    (lambda it: it.says("api key expired"), Problem(Sentence("the API key has expired"), _NEW_KEY)),
+    (lambda it: it.says("api key expired"), Failure(Sentence("the API key has expired"), _NEW_KEY)),
     (
         lambda it: "API_KEY_INVALID" in it.reasons or (it.code == 401 and not it.vertex),
-        Problem(Sentence("Google does not accept the API key"), _NEW_KEY),
+        Failure(Sentence("Google does not accept the API key"), _NEW_KEY),
     ),
     (
         lambda it: any(reason.startswith("API_KEY_") for reason in it.reasons),
-        Problem(
+        Failure(
             Sentence("the API key is restricted and does not allow this use"),
             Sentence(
                 "allow {service} and this computer's address in the key's restrictions, or set another GEMINI_API_KEY"
             ),
         ),
     ),
-    (lambda it: it.code == 401, Problem(Sentence("Google does not accept the credentials of this computer"), _LOGIN)),
+    (lambda it: it.code == 401, Failure(Sentence("Google does not accept the credentials of this computer"), _LOGIN)),
     (
         lambda it: "SERVICE_DISABLED" in it.reasons or (it.code == 403 and it.says("has not been used in project")),
-        Problem(
+        Failure(
             Sentence("the API {service} is not enabled"),
             Sentence("run `gcloud services enable {service}{flag}` and wait a few minutes"),
         ),
@@ -280,21 +244,21 @@ _RULES: Final[tuple[tuple[Callable[[_ApiError], bool], Problem], ...]] = (
     (lambda it: "BILLING_DISABLED" in it.reasons or (it.code in {400, 403} and it.says("billing")), _BILLING),
     (
         lambda it: it.says("user location"),
-        Problem(
+        Failure(
             Sentence("Google does not offer the Gemini API in this computer's location"),
             Sentence("use Gemini on Vertex AI instead: set GOOGLE_CLOUD_PROJECT"),
         ),
     ),
     (
         lambda it: it.vertex and it.code == 400 and it.says("location", "region"),
-        Problem(
+        Failure(
             Sentence("Vertex AI does not offer {model} in location {location}"),
             Sentence("set GOOGLE_CLOUD_LOCATION to global, or to a location that has it"),
         ),
     ),
     (
         lambda it: bool(it.reasons & {"CONSUMER_INVALID", "CONSUMER_SUSPENDED"}),
-        Problem(
+        Failure(
             Sentence("There is no active Google Cloud project {project}"),
             Sentence("set GOOGLE_CLOUD_PROJECT to the id of your own project"),
         ),
@@ -302,33 +266,33 @@ _RULES: Final[tuple[tuple[Callable[[_ApiError], bool], Problem], ...]] = (
     (lambda it: it.status == "FAILED_PRECONDITION", _BILLING),
     (
         lambda it: it.code == 404 and it.vertex,
-        Problem(Sentence("the model {model} does not exist in location {location} or is closed to {who}"), _OPEN_MODEL),
+        Failure(Sentence("the model {model} does not exist in location {location} or is closed to {who}"), _OPEN_MODEL),
     ),
     (
         lambda it: it.code == 404,
-        Problem(Sentence("the model {model} does not exist or is closed to {who}"), _OPEN_MODEL),
+        Failure(Sentence("the model {model} does not exist or is closed to {who}"), _OPEN_MODEL),
     ),
     (
         lambda it: it.code == 403 and it.vertex,
-        Problem(
+        Failure(
             Sentence("the chat's Google account has no permission to use Gemini in project {project}"),
             Sentence("grant it roles/aiplatform.user on the project"),
         ),
     ),
     (
         lambda it: it.code == 403,
-        Problem(
+        Failure(
             Sentence("this API key has no permission to use {model}"),
             Sentence("set another GEMINI_API_KEY or CHAT_GEMINI_MODEL"),
         ),
     ),
     (
         lambda it: it.code == 503,
-        Problem(Sentence("Gemini is overloaded"), Sentence("try again in a minute"), retryable=True),
+        Failure(Sentence("Gemini is overloaded"), Sentence("try again in a minute"), retryable=True),
     ),
     (
         lambda it: it.code == 504,
-        Problem(
+        Failure(
             Sentence("Gemini timed out at Google"),
             Sentence("send the question again, or shorten it"),
             retryable=True,
@@ -338,7 +302,7 @@ _RULES: Final[tuple[tuple[Callable[[_ApiError], bool], Problem], ...]] = (
     (lambda it: it.code >= 500, replace(_FAILED, retryable=False)),
     (
         lambda _: True,
-        Problem(
+        Failure(
             Sentence("Google rejected the request as invalid"),
             Sentence("check CHAT_GEMINI_MODEL and the answer settings; the log has details"),
         ),

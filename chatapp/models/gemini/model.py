@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from chatapp.domain.conversation import Place, Role
 from chatapp.domain.errors import ModelError, ModelUnavailable
 from chatapp.domain.sentences import Sentence
-from chatapp.models import ModelState, ModelStatus, Price, TextDelta, TimeLimits
-from chatapp.models.gemini.errors import NOT_SET_UP, Account, Problem, problem_of
+from chatapp.models import DEFAULT_TIME_LIMITS, ModelState, ModelStatus, Price, TextDelta
+from chatapp.models.gemini.errors import NOT_SET_UP, Account, failure_of
 from chatapp.models.gemini.genai_compat import closing_response, new_session
 from chatapp.models.gemini.response import StreamedResponse
 from chatapp.models.prompt import alternating_turns, clean_text
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from google.genai import types
 
     from chatapp.domain.conversation import GenerationParameters, Message
-    from chatapp.models import ModelEvent
+    from chatapp.models import ModelEvent, TimeLimits
+    from chatapp.models.failure import Failure
     from chatapp.models.prompt import ChatTurn
 
 DEFAULT_CONTEXT_TOKENS: Final = 1_048_576
@@ -50,7 +51,6 @@ RETRY_SECONDS: Final = (0.5, 1.5)
 """Pauses before the second and the third attempt; there is no fourth."""
 
 _AFTER_FINISH_SECONDS = 0.5  # for the end of the response: one that is read to its end keeps its connection
-_DEFAULT_LIMITS = TimeLimits()
 
 
 class GeminiModel:
@@ -80,7 +80,7 @@ class GeminiModel:
         location: str = "global",
         api_key: str = "",
         base_url: str | None = None,
-        limits: TimeLimits = _DEFAULT_LIMITS,
+        limits: TimeLimits = DEFAULT_TIME_LIMITS,
         thinking_tokens: int = 0,
         price: Price | None = None,
         credentials: Credentials | None = None,
@@ -114,10 +114,8 @@ class GeminiModel:
     @property
     def unsupported(self) -> dict[str, Sentence]:
         """Temperature and top-p, where `ignores_sampling` says so."""
-        if not self._ignores_sampling:
-            return {}
-        why = Sentence("{model} uses a fixed value.", model=self.label)
-        return {"temperature": why, "top_p": why}
+        fixed = ("temperature", "top_p") if self._ignores_sampling else ()
+        return dict.fromkeys(fixed, Sentence("{model} uses a fixed value.", model=self.label))
 
     @property
     def context_tokens(self) -> int | None:
@@ -173,7 +171,7 @@ class GeminiModel:
                 client = await self._client()
                 await client.aio.models.count_tokens(model=self._account.model, contents="Hello")
         except Exception as error:  # noqa: BLE001  # a status never raises, whatever the SDK does
-            return self._problem(error).as_status()
+            return self._failure(error).as_status()
         if not self._account.project and self._context_tokens is None:
             with suppress(Exception):  # optional: Vertex AI does not list it
                 async with asyncio.timeout(1):
@@ -252,15 +250,15 @@ class GeminiModel:
                         started = True
                         yield chunk
             except Exception as error:  # noqa: BLE001  # the SDK raises its own, aiohttp's, google-auth's, pydantic's ...
-                problem = self._problem(error)
-                if not started and problem.refuses_thinking and "thinking_config" in config:
+                failure = self._failure(error)
+                if not started and failure.refused_parameter == "thinking" and "thinking_config" in config:
                     self._refuses_budget = True
                     continue
-                if not started and problem.retryable and (pause := next(pauses, None)) is not None:
+                if not started and failure.retryable and (pause := next(pauses, None)) is not None:
                     await asyncio.sleep(pause)
                     continue
                 # Without its cause: the SDK's errors quote the request and the response, which must not be logged.
-                raise problem.as_model_error() from None
+                raise failure.as_model_error() from None
             return
 
     async def _client(self) -> genai.Client:
@@ -299,8 +297,8 @@ class GeminiModel:
             http_options=options,
         )
 
-    def _problem(self, error: Exception) -> Problem:
-        return problem_of(error, self._account, connect_seconds=self._limits.connect, status_seconds=STATUS_SECONDS)
+    def _failure(self, error: Exception) -> Failure:
+        return failure_of(error, self._account, connect_seconds=self._limits.connect, status_seconds=STATUS_SECONDS)
 
 
 def ignores_sampling(model: str) -> bool:

@@ -20,7 +20,7 @@ import structlog
 from chatapp.domain.conversation import Place
 from chatapp.domain.errors import ModelUnavailable
 from chatapp.domain.sentences import Sentence
-from chatapp.models import ModelDefaults, ModelState, ModelStatus, TimeLimits
+from chatapp.models import DEFAULT_TIME_LIMITS, ModelDefaults, ModelState, ModelStatus
 from chatapp.models.llamacpp.server import CONTEXT_TOKENS
 from chatapp.models.llamacpp.setup import damaged_file, missing_requirement, model_file, or_alternative
 from chatapp.models.openai.model import OpenAICompatibleModel
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
     from chatapp.domain.conversation import GenerationParameters, Message
-    from chatapp.models import ModelEvent
+    from chatapp.models import ModelEvent, TimeLimits
 
 SYSTEM_PROMPT: Final = "You are a helpful assistant. Answer briefly and clearly."
 MAX_TOKENS: Final = 512
@@ -44,7 +44,6 @@ CRASH_WINDOW_SECONDS: Final = 600.0
 _START_SECONDS = 60.0  # 0.5 s when the file is in the page cache; a cold disk reads 98 MB
 _KILL_SECONDS = 3.0
 _CRASH_SECONDS = 1.0  # from the end of a connection to the end of its process
-_DEFAULT_LIMITS = TimeLimits()
 log = structlog.get_logger(__name__)
 
 
@@ -60,7 +59,7 @@ class LlamaCppModel(ModelDefaults):
     place = Place.THIS_COMPUTER
     writes_titles = False  # it continues the conversation instead
 
-    def __init__(self, id: str, label: str, *, limits: TimeLimits = _DEFAULT_LIMITS) -> None:  # noqa: A002  # the protocol's name
+    def __init__(self, id: str, label: str, *, limits: TimeLimits = DEFAULT_TIME_LIMITS) -> None:  # noqa: A002  # the protocol's name
         self.id = id
         self.label = label
         self._limits = limits

@@ -1,4 +1,4 @@
-"""The HTTP client of an OpenAI-compatible server: three requests, and every failure as a `ServerError`."""
+"""The HTTP client of an OpenAI-compatible server: three requests, and every failure as a `Failure`."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class ApiClient:
         """Return the entries of ``/v1/models``.
 
         Raises:
-            ServerError: there was no such response.
+            Failure: there was no such response.
         """
         response = await self._request("GET", "/v1/models")
         # llama.cpp announces keep-alive, yet closes the connection after a stream, under the next request on it.
@@ -64,7 +64,7 @@ class ApiClient:
         """Post to ``/v1/chat/completions`` without streaming, and drop the text.
 
         Raises:
-            ServerError: no completion came back.
+            Failure: no completion came back.
         """
         body = await self._json(await self._request("POST", "/v1/chat/completions", request), request)
         if not body.get("choices"):
@@ -76,7 +76,7 @@ class ApiClient:
         The caller closes it. ``context_tokens`` is for the error of a prompt that does not fit.
 
         Raises:
-            ServerError: no stream came back.
+            Failure: no stream came back.
         """
         payload = {**request, "stream": True}
         response = await self._request("POST", "/v1/chat/completions", payload, headers=self._stream_headers)

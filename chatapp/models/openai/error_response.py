@@ -18,7 +18,8 @@ from chatapp.models.durations import retry_after
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from chatapp.models.openai.errors import ServerError, ServerErrors
+    from chatapp.models.failure import Failure
+    from chatapp.models.openai.errors import ServerErrors
 
 RETRYABLE_STATUSES = frozenset({502, 503, 504})  # of a proxy whose server is down: no token was generated
 
@@ -47,7 +48,7 @@ def error_of_response(
     model: str = "",
     context_tokens: int | None = None,
     streaming: bool = False,
-) -> ServerError:
+) -> Failure:
     """Classify an error that the server reported.
 
     Args:
@@ -83,7 +84,7 @@ def status_of(error: Mapping[str, Any]) -> int:
     return code if isinstance(code, int) and 400 <= code < 600 else 500
 
 
-def _images_refused(errors: ServerErrors, words: str, detail: str) -> ServerError | None:
+def _images_refused(errors: ServerErrors, words: str, detail: str) -> Failure | None:
     too_many = _TOO_MANY_IMAGES.search(words)
     error: ModelError
     if _NO_IMAGES.search(words):
@@ -98,15 +99,13 @@ def _images_refused(errors: ServerErrors, words: str, detail: str) -> ServerErro
 
 def _prompt_refused(
     errors: ServerErrors, status: int, error: Mapping[str, Any], words: str, context_tokens: int | None, detail: str
-) -> ServerError | None:
+) -> Failure | None:
     if status not in {400, 413, 422} or error.get("code") in _NEVER_TAKEN or not _is_context_error(error, words):
         return None
     return _context_too_long(errors, error, context_tokens, detail)
 
 
-def _not_now(
-    errors: ServerErrors, status: int, words: str, headers: Mapping[str, str], detail: str
-) -> ServerError | None:
+def _not_now(errors: ServerErrors, status: int, words: str, headers: Mapping[str, str], detail: str) -> Failure | None:
     if status == 429:
         fix = Sentence("try again {when}", when=retry_after(headers.get("Retry-After", "")))
         return errors.cannot_answer(Sentence("it receives too many requests"), fix, kind=RateLimited, detail=detail)
@@ -118,7 +117,7 @@ def _not_now(
 
 def _request_refused(
     errors: ServerErrors, status: int, error: Mapping[str, Any], words: str, model: str, detail: str
-) -> ServerError:
+) -> Failure:
     if status in {401, 403}:
         reason = (
             Sentence("the server at {url} rejects the key", url=errors.url)
@@ -141,7 +140,7 @@ def _request_refused(
     return _parameter_refused(errors, status, error, detail)
 
 
-def _parameter_refused(errors: ServerErrors, status: int, error: Mapping[str, Any], detail: str) -> ServerError:
+def _parameter_refused(errors: ServerErrors, status: int, error: Mapping[str, Any], detail: str) -> Failure:
     parameter = _identifier(error.get("param")).removeprefix("body.")  # vLLM names a malformed one like this
     reason = (
         Sentence("the server does not accept {parameter}", parameter=parameter)
@@ -153,7 +152,7 @@ def _parameter_refused(errors: ServerErrors, status: int, error: Mapping[str, An
     return errors.cannot_answer(reason, fix, detail=detail, refused_parameter=parameter if never else "")
 
 
-def _context_too_long(errors: ServerErrors, error: Mapping[str, Any], listed: int | None, detail: str) -> ServerError:
+def _context_too_long(errors: ServerErrors, error: Mapping[str, Any], listed: int | None, detail: str) -> Failure:
     prompt_tokens, context_tokens = _whole(error.get("n_prompt_tokens")), _whole(error.get("n_ctx")) or listed
     return errors.cannot_answer(
         _too_long(prompt_tokens, context_tokens),

@@ -11,79 +11,11 @@ from typing import Any
 
 import aiohttp
 
-from chatapp.domain.errors import (
-    Blocked,
-    ContextTooLong,
-    ModelError,
-    ModelLoading,
-    ModelUnavailable,
-)
+from chatapp.domain.errors import Blocked
 from chatapp.domain.sentences import Duration, Sentence
-from chatapp.models import ModelState, ModelStatus
+from chatapp.models.failure import Failure
 
 _CONNECTION_LOST = Sentence("the connection was lost")
-
-
-class ServerError(Exception):
-    """Why a server did not answer; converts to a `ModelError` for a turn and to a `ModelStatus`.
-
-    Attributes:
-        sentence: the whole message of a turn.
-        reason: a phrase in lower case without a full stop, such as "nothing answers at http://localhost:8000".
-        fix: what would help, in the same form.
-        retryable: an immediate retry is safe and may help.
-        away: the server is unreachable, or may be down.
-        unknown_model: the server has no model of this name.
-        refused_parameter: one that the model never accepts, or not with this value; "" for none.
-    """
-
-    def __init__(
-        self,
-        opening: Sentence,
-        reason: Sentence,
-        fix: Sentence,
-        *,
-        kind: type[ModelError] = ModelUnavailable,
-        detail: str = "",
-        retryable: bool = False,
-        away: bool = False,
-        unknown_model: bool = False,
-        refused_parameter: str = "",
-        error: ModelError | None = None,
-        prompt_tokens: int | None = None,
-        context_tokens: int | None = None,
-    ) -> None:
-        self.sentence = Sentence("{opening}: {reason}. {fix}.", opening=opening, reason=reason, fix=fix.begun())
-        super().__init__(self.sentence)
-        self.reason = reason
-        self.fix = fix
-        self.kind = kind
-        self.detail = detail
-        self.retryable = retryable
-        self.away = away
-        self.unknown_model = unknown_model
-        self.refused_parameter = refused_parameter
-        self._error = error
-        self.prompt_tokens = prompt_tokens
-        self.context_tokens = context_tokens
-
-    def as_model_error(self) -> ModelError:
-        """Return the error that a turn raises."""
-        if self._error is not None:
-            return self._error
-        if self.kind is ContextTooLong:
-            return ContextTooLong(
-                self.sentence,
-                prompt_tokens=self.prompt_tokens,
-                context_tokens=self.context_tokens,
-                detail=self.detail,
-            )
-        return self.kind(self.sentence, detail=self.detail)
-
-    def as_status(self) -> ModelStatus:
-        """Return the status of the model."""
-        state = ModelState.LOADING if self.kind is ModelLoading else ModelState.UNAVAILABLE
-        return ModelStatus(state, self.reason, self.fix)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +36,7 @@ class ServerErrors:
     key_setting: str
     model_setting: str
 
-    def unreachable(self, error: Exception) -> ServerError:
+    def unreachable(self, error: Exception) -> Failure:
         """Return the error of a request without a response: no connection, or one that was lost."""
         detail = type(error).__name__
         if isinstance(error, aiohttp.ClientConnectorDNSError):
@@ -129,51 +61,48 @@ class ServerErrors:
         )
         return self.cannot_answer(reason, fix, detail=detail, retryable=reset, away=True)
 
-    def closed(self) -> ServerError:
+    def closed(self) -> Failure:
         """Return the error of a request while the chat shuts down."""
         return self.cannot_answer(Sentence("the chat is shutting down"), Sentence("try again when it is running"))
 
-    def silent(self, seconds: float) -> ServerError:
+    def silent(self, seconds: float) -> Failure:
         """Return the error of a connection without a response."""
         reason = Sentence("{url} does not answer within {time}", url=self.url, time=Duration(seconds))
         return self.cannot_answer(reason, self.check(self.url_setting), away=True)
 
-    def first_token_timeout(self, seconds: float) -> ServerError:
+    def first_token_timeout(self, seconds: float) -> Failure:
         """Return the error of an answer that did not start in time."""
         reason = Sentence("the answer did not start within {time}", time=Duration(seconds))
         return self.cannot_answer(reason, Sentence("try again later, or choose another model"))
 
-    def next_token_timeout(self, seconds: float) -> ServerError:
+    def next_token_timeout(self, seconds: float) -> Failure:
         """Return the error of an answer without new text for too long."""
         return self.interrupted(Sentence("no more text arrived for {time}", time=Duration(seconds)))
 
-    def stuck(self) -> ServerError:
+    def stuck(self) -> Failure:
         """Return the error of a server that lists its models in time, but generates nothing."""
         return self.cannot_answer(
             Sentence("the server answers, but generates no text in time: it is busy or stuck"),
             Sentence("try again in a moment; if that does not help, restart the server"),
         )
 
-    def interrupted(self, how: Sentence = _CONNECTION_LOST, *, detail: str = "") -> ServerError:
+    def interrupted(self, how: Sentence = _CONNECTION_LOST, *, detail: str = "") -> Failure:
         """Return the error of an answer that ended early."""
         opening = Sentence("{model} stopped in the middle of the answer", model=self.label)
-        return ServerError(opening, how, Sentence("try again"), detail=detail)
+        return Failure(how, Sentence("try again"), opening=opening, detail=detail)
 
-    def filtered(self) -> ServerError:
+    def filtered(self) -> Failure:
         """Return the error of an answer that a safety filter ended."""
-        return ServerError(
-            Sentence("{model} did not finish the answer", model=self.label),
-            Sentence("the server's safety filter stopped it"),
-            Sentence("rephrase the question"),
-            kind=Blocked,
-        )
+        opening = Sentence("{model} did not finish the answer", model=self.label)
+        reason = Sentence("the server's safety filter stopped it")
+        return Failure(reason, Sentence("rephrase the question"), Blocked, opening=opening)
 
-    def no_models(self) -> ServerError:
+    def no_models(self) -> Failure:
         """Return the error of an empty list of models."""
         reason = Sentence("the server at {url} has loaded no model", url=self.url)
         return self.cannot_answer(reason, Sentence("load a model there"))
 
-    def not_compatible(self, detail: str) -> ServerError:
+    def not_compatible(self, detail: str) -> Failure:
         """Return the error of a response that is not one of an OpenAI-compatible server."""
         reason = Sentence("{url} does not answer like an OpenAI-compatible server", url=self.url)
         return self.cannot_answer(reason, self.check(self.url_setting), detail=detail)
@@ -182,6 +111,6 @@ class ServerErrors:
         """Return the fix that names a setting."""
         return Sentence("check {setting}", setting=setting)
 
-    def cannot_answer(self, reason: Sentence, fix: Sentence, **kind: Any) -> ServerError:  # noqa: ANN401  # as ServerError takes them
+    def cannot_answer(self, reason: Sentence, fix: Sentence, **kind: Any) -> Failure:  # noqa: ANN401  # as Failure takes them
         """Return an error from before the answer began."""
-        return ServerError(Sentence("{model} cannot answer", model=self.label), reason, fix, **kind)
+        return Failure(reason, fix, opening=Sentence("{model} cannot answer", model=self.label), **kind)

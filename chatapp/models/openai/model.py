@@ -17,10 +17,11 @@ import structlog
 
 from chatapp.domain.errors import ModelError, ModelLoading, ModelUnavailable
 from chatapp.domain.sentences import Sentence
-from chatapp.models import ModelState, ModelStatus, TimeLimits
+from chatapp.models import DEFAULT_TIME_LIMITS, ModelState, ModelStatus
+from chatapp.models.failure import Failure
 from chatapp.models.openai.aiohttp_compat import pause_input
 from chatapp.models.openai.client import ApiClient, bearer_key, server_address
-from chatapp.models.openai.errors import ServerError, ServerErrors
+from chatapp.models.openai.errors import ServerErrors
 from chatapp.models.openai.listing import Listing, listing, place_of_url, supports_images_by_name
 from chatapp.models.openai.request import Dialect
 from chatapp.models.openai.stream import AnswerParser, joined
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Sequence
 
     from chatapp.domain.conversation import GenerationParameters, Message, Place
-    from chatapp.models import ModelEvent, Price
+    from chatapp.models import ModelEvent, Price, TimeLimits
     from chatapp.models.kubernetes_status import PodWatch
 
 STATUS_SECONDS: Final = 5.0
@@ -40,7 +41,6 @@ RETRY_SECONDS: Final = 0.2
 _AFTER_FINISH_SECONDS = 1.0  # for usage and [DONE], which follow the finish reason: the answer itself is complete
 _AFTER_DONE_SECONDS = 0.1  # for the end of the response: one that is read to its end keeps its connection
 _BATCH_SECONDS = 0.08  # after the first text, in which tokens are read together, as they are shown together
-_DEFAULT_LIMITS = TimeLimits()
 log = structlog.get_logger(__name__)
 
 
@@ -83,7 +83,7 @@ class OpenAICompatibleModel:
         price: Price | None = None,
         ignores: Iterable[str] = (),
         pods: PodWatch | None = None,
-        limits: TimeLimits = _DEFAULT_LIMITS,
+        limits: TimeLimits = DEFAULT_TIME_LIMITS,
         probe_seconds: float = 300,
         url_setting: str = "CHAT_GEMMA_URL",
         key_setting: str = "CHAT_GEMMA_API_KEY",
@@ -178,7 +178,7 @@ class OpenAICompatibleModel:
             with contextlib.suppress(TimeoutError, aiohttp.ClientError, OSError):
                 async with asyncio.timeout(_AFTER_DONE_SECONDS):
                     await response.content.readany()
-        except ServerError as error:
+        except Failure as error:
             if issubclass(error.kind, ModelUnavailable):
                 self._proof = None
             raise await self._model_error(error) from None
@@ -205,7 +205,7 @@ class OpenAICompatibleModel:
                         self._proof = None
                         await self._probe(current.model)
                         self._note_token()
-        except ServerError as error:
+        except Failure as error:
             return await self._pod_status(error) or error.as_status()
         except TimeoutError:
             timeout = self._errors.stuck() if listed else self._errors.silent(STATUS_SECONDS)
@@ -240,7 +240,7 @@ class OpenAICompatibleModel:
                 current = self._listing or await self._list_models()
                 body = self._dialect.chat_request(current.model, messages, parameters, self.context_tokens)
                 return await self._server.stream(body, context_tokens=self.context_tokens)
-            except ServerError as error:
+            except Failure as error:
                 if error.unknown_model and not self._model and not listed_again:
                     self._listing = None  # the server was started again with another model
                     listed_again = True
@@ -253,11 +253,11 @@ class OpenAICompatibleModel:
             await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311  # jitter, not a secret
             retries += 1
 
-    async def _pod_status(self, error: ServerError) -> ModelStatus | None:
+    async def _pod_status(self, error: Failure) -> ModelStatus | None:
         """Return why the server is down; None where it is not, or Kubernetes does not say."""
         return await self._pods.status() if self._pods and error.away else None
 
-    async def _model_error(self, error: ServerError) -> ModelError:
+    async def _model_error(self, error: Failure) -> ModelError:
         status = await self._pod_status(error)
         if status is None:
             return error.as_model_error()
@@ -269,7 +269,7 @@ class OpenAICompatibleModel:
         while True:
             try:
                 return await self._server.complete(self._dialect.probe_request(model))
-            except ServerError as error:
+            except Failure as error:
                 if not self._dialect.adapts_to(error):
                     raise
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from chatapp.domain.conversation import GenerationParameters, Image, Message
-    from chatapp.models.openai.errors import ServerError
+    from chatapp.models.failure import Failure
     from chatapp.models.prompt import ChatTurn
 
 
@@ -52,7 +52,7 @@ class Dialect:
         """Return the request of a probe, which generates one token."""
         return {"model": model, "messages": [{"role": "user", "content": "Hi"}], self._limit: 1}
 
-    def adapts_to(self, error: ServerError) -> bool:
+    def adapts_to(self, error: Failure) -> bool:
         """Learn from a refusal; return whether the request can be repeated in another way."""
         if error.kind is CannotSee:
             self.refuses_images = True

@@ -16,11 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from chatapp.models import ModelEvent
-    from chatapp.models.openai.errors import ServerError, ServerErrors
+    from chatapp.models.failure import Failure
+    from chatapp.models.openai.errors import ServerErrors
 
-MAX_EVENT_BYTES = (
-    1 << 20
-)  # an event holds about one token; without a limit, a stream without line ends would fill the memory
+MAX_EVENT_BYTES = 1 << 20  # an event holds about one token; a stream without line ends must not fill the memory
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _HIGH_SURROGATES = ("\ud800", "\udbff")
 # Finish reasons with which vLLM ends a stream that its engine has aborted: the answer is not complete.
@@ -105,7 +104,7 @@ class AnswerParser:
         """Yield the events of the next bytes.
 
         Raises:
-            ServerError: the server reports an error, or the stream is no chat completion.
+            Failure: the server reports an error, or the stream is no chat completion.
         """
         try:
             for event in self._events.feed(chunk):
@@ -118,7 +117,7 @@ class AnswerParser:
         """Yield the last events at the end of the stream.
 
         Raises:
-            ServerError: it ended before the answer did.
+            Failure: it ended before the answer did.
         """
         for event in self._events.end():
             if not self.done:
@@ -184,7 +183,7 @@ class AnswerParser:
         if text:
             yield TextDelta(clean_text(text))
 
-    def _reported(self, error: object) -> ServerError:
+    def _reported(self, error: object) -> Failure:
         error = error if isinstance(error, dict) else {}
         streaming = self.tokens_seen > 0
         return error_of_response(

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from chatapp.domain.conversation import FinishReason, GenerationParameters, Message, Role
 from chatapp.models import Finish, TextDelta
-from chatapp.models.openai.errors import ServerError, ServerErrors
+from chatapp.models.failure import Failure
+from chatapp.models.openai.errors import ServerErrors
 from chatapp.models.openai.request import chat_messages
 from chatapp.models.openai.stream import AnswerParser, EventStream
 from chatapp.models.prompt import ChatTurn, alternating_turns, clean_text
@@ -152,7 +153,7 @@ def test_parsing_does_not_depend_on_where_the_bytes_are_cut(chunks):
 
 @given(cut_up(st.binary()))
 def test_invalid_bytes_raise_a_server_error(chunks):
-    with pytest.raises(ServerError):
+    with pytest.raises(Failure):
         answer_of([b'data: {"choices": 1}\n\ndata: ', *chunks])
 
 
@@ -185,7 +186,7 @@ def test_chunks_of_any_json_end_in_an_answer_or_a_server_error(chunks):
     problem = None
     try:
         answer_of(encoded(chunks))
-    except ServerError as raised:
+    except Failure as raised:
         problem = raised
     if problem:
         assert str(problem.as_model_error()).startswith("Gemma ")
