@@ -128,9 +128,9 @@ class AnswerGenerator:
         while True:
             await asyncio.sleep(self._checkpoint_seconds)
             answer.turn.keep_alive()
-            if len(answer.text) == length and time.monotonic() - stored_at < HEARTBEAT_SECONDS:
+            if answer.length == length and time.monotonic() - stored_at < HEARTBEAT_SECONDS:
                 continue
-            length, stored_at = len(answer.text), time.monotonic()
+            length, stored_at = answer.length, time.monotonic()
             try:
                 await self._store.append(answer.turn.user, answer.turn.conversation.id, answer.next_revision())
             except ChatError as error:

@@ -134,7 +134,7 @@ class RunningAnswer:
     """An answer that is being generated.
 
     Attributes:
-        text: the whole text so far.
+        length: characters of the text so far.
         stored_length: characters that it began with: those of an answer that is continued.
         usage: tokens of this turn, without those of the answer that it continues.
         queue_position: counted from 1; 0 once it has left the queue.
@@ -147,8 +147,8 @@ class RunningAnswer:
     def __init__(self, turn: Turn, message: Message, prompt: Prompt) -> None:
         self.turn = turn
         self.prompt = prompt
-        self.text = message.content
-        self.stored_length = len(message.content)
+        self._parts = [message.content]
+        self.length = self.stored_length = len(message.content)
         self.usage: Usage | None = None
         self.queue_position = 0
         self.was_sent = False
@@ -162,9 +162,17 @@ class RunningAnswer:
         """The message's id."""
         return self._message.id
 
+    @property
+    def text(self) -> str:
+        """The whole text so far, joined when it is read, so that adding a token does not copy the text before it."""
+        if len(self._parts) > 1:
+            self._parts = ["".join(self._parts)]
+        return self._parts[0]
+
     def append(self, text: str) -> None:
         """Add text from the model."""
-        self.text += text
+        self._parts.append(text)
+        self.length += len(text)
         self.turn.announce_soon()
 
     def set(self, **changes: object) -> None:

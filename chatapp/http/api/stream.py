@@ -163,8 +163,8 @@ class _Sent:
     __slots__ = ("length", "state")
 
     def __init__(self, answer: RunningAnswer) -> None:
-        self.length = len(answer.text)
-        self.state = bool(answer.text), answer.queue_position, answer.has_ended
+        self.length = answer.length
+        self.state = bool(answer.length), answer.queue_position, answer.has_ended
 
 
 def _sent(turn: Turn) -> dict[str, _Sent]:

@@ -522,6 +522,25 @@ async def test_graceful_shutdown_ends_after_its_timeout(chat):
         await runner.finish(0.01)
 
 
+class CountedToken(str):
+    """A token that counts the characters of the texts that it was added to, each of which is a copy."""
+
+    __slots__ = ()
+    copied = 0
+
+    def __radd__(self, text):
+        CountedToken.copied += len(text)
+        return f"{text}{self}"
+
+
+async def test_token_is_added_without_copying_the_text_before_it(chat, store):
+    runner = await chat(ScriptedModel(*[CountedToken("word ")] * 500))
+    conversation = await runner.start("ann", turn_request("go"))
+    await finished(runner, "ann", conversation.id)
+    assert (await store.messages("ann", conversation.id))[-1].content == "word " * 500
+    assert CountedToken.copied == 0
+
+
 async def test_on_end_is_called_for_every_answer(chat):
     ends = []
     runner = await chat(ScriptedModel("a"), on_end=lambda answer, seconds: ends.append((answer, seconds)))
