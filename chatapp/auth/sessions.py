@@ -162,6 +162,8 @@ class SessionCookies:
 
 
 def _session(content: dict[str, Any]) -> Session | None:
+    if "address" in content:  # the name of "email" in cookies until November 2026; remove after one release
+        content = {"email": content["address"], **content}
     try:
         return Session(**{field.name: content[field.name] for field in fields(Session)})
     except KeyError:  # from a version with other fields

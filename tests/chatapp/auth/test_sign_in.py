@@ -1,5 +1,6 @@
 """Sign-in with OpenID Connect, and all ways to get in without the right to."""
 
+import dataclasses
 import re
 import time
 
@@ -457,6 +458,13 @@ async def test_session_cookie_of_another_secret_issuer_or_time_is_rejected(chat,
     ):
         async with browser(chat, cookies={COOKIE: value}) as one:
             assert await one.is_in() == is_in
+
+
+async def test_session_cookie_from_before_an_upgrade_is_still_valid(chat, provider):
+    facts = dataclasses.asdict(Session.create(provider.url, "1", name="Ana", email=ANA, domain="example.org"))
+    facts["address"] = facts.pop("email")
+    async with browser(chat, cookies={COOKIE: CookieCipher(SESSION_SECRET, "session").encrypt(facts)}) as ana:
+        assert (await PageClient(ana.http, chat).get("me"))["address"] == ANA
 
 
 async def test_expired_session_is_rejected_with_a_message(serve_auth, provider, monkeypatch):

@@ -1,7 +1,10 @@
-"""Bodies of requests. Anybody can send anything: what the domain does not check is checked here.
+"""Bodies of requests: untrusted input, of which this module validates what the domain does not.
 
 Unknown keys are ignored, except in changes of a conversation. Values that the domain checks itself, with a sentence of
 its own for each (`GenerationParameters`, the length of a text), pass unchecked.
+
+The second of two `AliasChoices` is the key of pages that were loaded before an upgrade from a version until November
+2026: they send a message again after the restart, and it must not be stored twice. Remove it after one release.
 """
 
 import dataclasses
@@ -9,6 +12,7 @@ from typing import Annotated, Self
 
 from pydantic import (
     AfterValidator,
+    AliasChoices,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -26,7 +30,7 @@ from chatapp.generation.requests import AnswerRequest
 from chatapp.models.prompt import clean_text
 
 DEFAULTS = GenerationParameters()
-MAX_PERSONAS = 40  # each may be 20,000 characters long, and all are kept, and sent to the page, together
+MAX_PERSONAS = 40  # each may have 20,000 characters, and all are stored, and sent to the page, together
 MAX_NAME_CHARS = 80
 MAX_REVISION = 2**53 - 1  # the largest integer that JavaScript can count to
 
@@ -41,9 +45,9 @@ def _text_or_blank(value: object) -> object:
 
 # JSON can hold NUL and half a surrogate pair, which stores cannot.
 Text = Annotated[str, BeforeValidator(_clean)]
-# What is no text is refused like a blank one, in the words of `TurnRunner` and `Catalog`.
+# `TurnRunner` and `Catalog` refuse a blank text with a sentence of their own; a value of another type counts as blank.
 CheckedText = Annotated[str, BeforeValidator(_text_or_blank)]
-# The name that the page gives to what it asks for, so that a retry is taken once.
+# The page generates the id of a new message, which makes a retry idempotent.
 NewId = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
 
 
@@ -62,7 +66,7 @@ class Comparison(BaseModel):
 
 
 class AnswerOptions(BaseModel):
-    """What every request for an answer says."""
+    """What all requests for an answer have in common."""
 
     model: CheckedText = ""
     temperature: SkipValidation[float] = DEFAULTS.temperature
@@ -70,9 +74,15 @@ class AnswerOptions(BaseModel):
     max_tokens: SkipValidation[int] = DEFAULTS.max_tokens
     system_prompt: SkipValidation[str | None] = ""
     allow_fallback: StrictBool = Field(
-        default=False, alias="allowFallback", description="another model answers while the chosen one is not ready"
+        default=False,
+        validation_alias=AliasChoices("allowFallback", "orOther"),
+        description="another model answers while the chosen one is not ready",
     )
-    retry: StrictBool = Field(default=False, description="the reply to an earlier, equal request was lost")
+    retry: StrictBool = Field(
+        default=False,
+        validation_alias=AliasChoices("retry", "again"),
+        description="the reply to an earlier, equal request was lost",
+    )
     after: Text = Field(default="", description="id of the last message that the page shows and that is complete")
 
     def answer(self) -> AnswerRequest:
@@ -102,11 +112,11 @@ class NewQuestion(AnswerOptions):
         default=None, description='id of the answer that it follows, "" for none; null: the last one that is shown'
     )
     persona: Annotated[Text, Field(max_length=200)] | None = Field(default=None, description="null: as before")
-    compare_with: Comparison | None = Field(default=None, alias="compareWith")
+    compare_with: Comparison | None = Field(default=None, validation_alias=AliasChoices("compareWith", "beside"))
     temporary: StrictBool = Field(default=False, description="a new conversation is only kept in memory")
 
     def answers(self) -> list[AnswerRequest]:
-        """Return the answers that are asked for: one, or two to compare.
+        """Return the requested answers: one, or two to compare.
 
         Raises:
             InvalidParameters: a value is out of its range.
@@ -145,7 +155,7 @@ class Confirmation(BaseModel):
 
 
 class FeedbackChange(BaseModel):
-    """What the user thinks of an answer."""
+    """The user's feedback on an answer."""
 
     feedback: Feedback
 
@@ -190,7 +200,7 @@ def _number(personas: object) -> object:
 
 
 class PersonaChange(BaseModel):
-    """A persona as the user wants it.
+    """A new or changed persona.
 
     Raises:
         InvalidParameters: the name or the instructions are too long, or there is no name.
@@ -202,7 +212,7 @@ class PersonaChange(BaseModel):
 
 
 class ParametersChange(BaseModel):
-    """Parameters to remember."""
+    """Parameters to store as the user's defaults."""
 
     temperature: SkipValidation[float]
     top_p: SkipValidation[float]
@@ -210,7 +220,7 @@ class ParametersChange(BaseModel):
 
 
 class ProfileChange(BaseModel):
-    """A profile as the user wants it.
+    """The whole profile with the user's changes.
 
     Raises:
         InvalidParameters: there are too many personas, or one is not valid.
@@ -218,7 +228,7 @@ class ProfileChange(BaseModel):
 
     personas: Annotated[list[PersonaChange], BeforeValidator(_number)]
     parameters: ParametersChange | None = None
-    allow_fallback: StrictBool = Field(alias="allowFallback")
+    allow_fallback: StrictBool = Field(validation_alias=AliasChoices("allowFallback", "answerWithOther"))
     revision: StrictInt = Field(ge=1, le=MAX_REVISION, description="one more than the profile's that is changed")
 
     @model_validator(mode="after")

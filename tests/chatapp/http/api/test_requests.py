@@ -60,6 +60,14 @@ def test_a_comparison_changes_what_it_names_and_nothing_else():
     assert (second.parameters.top_p, second.parameters.max_tokens) == (0.5, 7)
 
 
+def test_pages_that_were_loaded_before_an_upgrade_are_understood():
+    other = {"model": "b", "temperature": 0.2}
+    question = NewQuestion.model_validate({"again": True, "orOther": True, "beside": other})
+    assert (question.retry, question.allow_fallback, len(question.answers())) == (True, True, 2)
+    change = {name: value for name, value in PROFILE.items() if name != "allowFallback"}
+    assert ProfileChange.model_validate({**change, "answerWithOther": True}).allow_fallback
+
+
 def test_a_profile_is_cleaned():
     profile = ProfileChange.model_validate(PROFILE).profile()
     (persona,) = profile.personas
