@@ -97,7 +97,7 @@ async def create_app(settings: Settings, *, with_page: bool = True) -> FastAPI:
             catalog=catalog,
             turns=turns,
             conversations=conversations,
-            pictures=ImageDecoder(settings.max_images),
+            images=ImageDecoder(settings.max_images),
         )
         app.state.catalog = catalog
         app.state.turns = turns

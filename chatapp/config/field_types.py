@@ -6,13 +6,16 @@ import json
 import re
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode
 
 from chatapp.models import Price
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ANYONE = "*"  # an item of CHAT_ALLOWED_PEOPLE
 _EMAIL = re.compile(r"[^@\s,]+@[^@\s,]+")
@@ -24,6 +27,11 @@ class Format:
     """Describes the values of a field type in docs/settings.md."""
 
     text: str
+
+
+def _parsed_by(parse: Callable[[str], object]) -> BeforeValidator:
+    """Return a validator that parses text; other values are unchanged."""
+    return BeforeValidator(lambda value: parse(value) if isinstance(value, str) else value)
 
 
 def _parse_url(value: str) -> str:
@@ -48,27 +56,21 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _parse_price(value: object) -> object:
-    if not isinstance(value, str):
-        return value
+def _parse_price(value: str) -> object:
     numbers = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)\s*", value)
     if numbers is None:
         raise ValueError("it must be US dollars per million tokens that are read and written, like 0.30/2.50")
     return Price(float(numbers[1]), float(numbers[2]))
 
 
-def _parse_networks(value: object) -> object:
-    if not isinstance(value, str):
-        return value
+def _parse_networks(value: str) -> object:
     try:
         return tuple(ip_network(part) for part in re.split(r"[\s,]+", value) if part)
     except ValueError as error:
         raise ValueError(f"it must be networks like 10.0.0.0/8, separated by commas ({error})") from error
 
 
-def _parse_allow_list(value: object) -> object:
-    if not isinstance(value, str):
-        return value
+def _parse_allow_list(value: str) -> object:
     items = tuple(part for part in re.split(r"[\s,]+", value) if part)
     for item in items:
         if not (item == ANYONE or _EMAIL.fullmatch(item) or _DOMAIN.fullmatch(item)):
@@ -78,10 +80,7 @@ def _parse_allow_list(value: object) -> object:
     return items
 
 
-def parse_json_list(value: object) -> object:
-    """Parse a JSON list of models."""
-    if not isinstance(value, str):
-        return value
+def _parse_json_list(value: str) -> object:
     try:
         return json.loads(value)
     except json.JSONDecodeError as error:
@@ -91,18 +90,19 @@ def parse_json_list(value: object) -> object:
 Url = Annotated[str, BeforeValidator(_parse_url), Format("URL")]
 SecureUrl = Annotated[str, BeforeValidator(_parse_secure_url), Format("https URL; http on this computer only")]
 ModelId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
-TokenPrice = Annotated[Price | None, NoDecode, BeforeValidator(_parse_price), Format("INPUT/OUTPUT, as in `0.10/0.40`")]
+TokenPrice = Annotated[Price | None, NoDecode, _parsed_by(_parse_price), Format("INPUT/OUTPUT, as in `0.10/0.40`")]
 Networks = Annotated[
     tuple[IPv4Network | IPv6Network, ...],
     NoDecode,
-    BeforeValidator(_parse_networks),
+    _parsed_by(_parse_networks),
     Format("networks or addresses, separated by commas"),
 ]
 AllowListItems = Annotated[
     tuple[str, ...],
     NoDecode,
-    BeforeValidator(_parse_allow_list),
+    _parsed_by(_parse_allow_list),
     Format("e-mail addresses, domains or `*`, separated by commas"),
 ]
+JSON_LIST = _parsed_by(_parse_json_list)
 Quantity = Annotated[int | None, Field(ge=0, le=10**12)]
 Cost = Annotated[float | None, Field(ge=0, le=10**6, allow_inf_nan=False)]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
-from chatapp.config.field_types import Format, ModelId, TokenPrice, Url, parse_json_list
+from chatapp.config.field_types import JSON_LIST, Format, ModelId, TokenPrice, Url
 from chatapp.config.store_settings import GoogleCloudSettings
 from chatapp.domain.conversation import Place  # noqa: TC001  # pydantic reads the annotations
 from chatapp.models import TimeLimits
@@ -90,9 +90,7 @@ class ModelSettings(GoogleCloudSettings):
         description="Tokens that Gemini may use for thinking, in addition to the maximum length of the answer.",
     )
     gemini_base_url: Url = Field(default="", description="Another base URL for the Gemini API, such as a proxy.")
-    models: Annotated[
-        tuple[ExtraModel, ...], NoDecode, BeforeValidator(parse_json_list), Format("JSON list of objects")
-    ] = Field(
+    models: Annotated[tuple[ExtraModel, ...], NoDecode, JSON_LIST, Format("JSON list of objects")] = Field(
         default=(),
         description='More models: `[{"id": "qwen", "label": "Qwen", "url": "http://localhost:11434"}]`. Optional keys: '
         "`model`, `api_key`, `context_tokens`, `images`, `place`, `price`, and `ignores` (the parameters that the "

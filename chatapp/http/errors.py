@@ -131,7 +131,7 @@ def response_to(scope: Scope, error: Exception, *, root_url: str = "") -> Respon
     ):
         error = cause  # FastAPI wraps what is raised while it reads the body
     match error:
-        case ClientDisconnect():  # the client left before its request was complete: nobody reads this
+        case ClientDisconnect():  # the client left before its request was complete, and reads no response
             return Response(status_code=400)
         case HTTPException(detail=Sentence()):
             return error_response(scope, error.status_code, error.detail, root_url=root_url)

@@ -1,4 +1,4 @@
-"""Routes of conversations: the list, search, changes, and what is in one besides its stream."""
+"""Routes of conversations: list, search, changes, earlier messages, feedback and images."""
 
 from typing import Annotated
 
@@ -18,7 +18,7 @@ from chatapp.http.api.schemas.responses import (
     SearchPage,
     Undo,
 )
-from chatapp.http.api.stream import Streams
+from chatapp.http.api.stream import ConversationEvents
 from chatapp.store.values import MAX_PAGE
 
 PAGE_SIZE = 50
@@ -79,14 +79,14 @@ async def restore_conversation(conversation_id: str, _body: Empty, user: UserId,
 @router.get("/conversations/{conversation_id}/messages")
 async def list_earlier_messages(conversation_id: str, user: UserId, chat: Chat, before: str = "") -> MessagePage:
     """Return the messages before those that are shown."""
-    return await Streams(chat).before(user, conversation_id, before)
+    return await ConversationEvents(chat).earlier_messages(user, conversation_id, before)
 
 
 @router.put("/conversations/{conversation_id}/messages/{message_id}/feedback")
 async def change_feedback(
     conversation_id: str, message_id: str, change: FeedbackChange, user: UserId, chat: Chat
 ) -> Done:
-    """Store what the user thinks of an answer."""
+    """Store the user's feedback on an answer."""
     await chat.conversations.rate(user, conversation_id, message_id, change.feedback)
     return Done()
 
@@ -105,7 +105,7 @@ async def read_image(conversation_id: str, image_id: str, user: UserId, chat: Ch
 
 @router.get("/search")
 async def search(user: UserId, chat: Chat, q: str = "", cursor: str = "") -> SearchPage:
-    """Find conversations by their words."""
+    """Search the conversations."""
     page = await chat.conversations.search(user, q[:MAX_SEARCH_CHARS], cursor=cursor or None)
     hits = [
         SearchHit(

@@ -40,8 +40,8 @@ class EventStream(StreamingResponse):
         self._events = events
 
     @classmethod
-    async def begun(cls, events: AsyncGenerator[Event | None], *before: Event) -> Self:
-        """Return the response once there is a first event: an error before it has a status of its own."""
+    async def start(cls, events: AsyncGenerator[Event | None], *before: Event) -> Self:
+        """Return the response after the first event, so that an error before it has a status of its own."""
         return cls(events, (*before, await anext(events)))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

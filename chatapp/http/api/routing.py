@@ -42,7 +42,7 @@ class Services:
     catalog: Catalog
     turns: TurnRunner
     conversations: Conversations
-    pictures: ImageDecoder
+    images: ImageDecoder
 
     def item(self, user: str, conversation: Conversation) -> ConversationItem:
         """Return a conversation as a list shows it."""

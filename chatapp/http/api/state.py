@@ -34,7 +34,7 @@ async def read_state(user: CurrentUser, chat: Chat, conversation: str = "") -> S
     problems: list[str] = []
     profile, page, opened = Profile(), ConversationPage(pinned=[], items=[], cursor=None), None
     try:
-        # A page that opens while the history is away still shows the models and what is wrong.
+        # While the history is unavailable, the page still shows the models, and a notice.
         profile, page = await asyncio.gather(chat.store.profile(user.id), conversation_page(chat, user.id))
         if conversation:
             with suppress(ConversationNotFound):
@@ -63,7 +63,7 @@ async def read_state(user: CurrentUser, chat: Chat, conversation: str = "") -> S
 
 @router.get("/models")
 async def list_models(_user: UserId, chat: Chat) -> Models:
-    """Return the models' states; only those models are asked that somebody looks at."""
+    """Return the models' states; a model is only checked while a page is open."""
     return _models(chat)
 
 

@@ -1,4 +1,4 @@
-"""What happens in an open conversation, as events: its messages, and the text that is being generated."""
+"""The events of an open conversation: its messages, and the text that is being generated."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chatapp.domain.conversation import MessageStatus
+from chatapp.domain.conversation import MessageStatus, Role
 from chatapp.domain.message_tree import MessageTree
+from chatapp.generation.prepare import can_continue
 from chatapp.http.api.schemas.events import EndEvent, MessageEvent, MessagesEvent, TextDelta, TitleEvent
-from chatapp.http.api.schemas.responses import MessageBody, MessagePage, OpenConversation
+from chatapp.http.api.schemas.responses import AnswerBody, MessageBody, MessagePage, OpenConversation
 from chatapp.store import Consistency
 
 if TYPE_CHECKING:
@@ -26,14 +27,14 @@ POLL_SECONDS = 2.0  # how often another replica's answer is read; each time one 
 MAX_POLLS = 900
 
 
-class Streams:
+class ConversationEvents:
     """Makes the events of open conversations."""
 
     def __init__(self, chat: Services) -> None:
         self._chat = chat
 
     async def follow(self, user: str, conversation_id: str, after: str) -> AsyncGenerator[Event | None]:
-        """Yield what a page has to show that shows all up to ``after``; None where nothing has changed."""
+        """Yield the events for a page that shows all messages up to ``after``; None where nothing has changed."""
         turn = self._chat.turns.current(user, conversation_id)
         if turn is not None and (turn.follows in {"", after} or turn.tree.is_beneath(after, turn.follows)):
             sent = _sent(turn)
@@ -48,16 +49,13 @@ class Streams:
         if not after:  # the page knows nothing of the conversation yet
             event.conversation = OpenConversation.of(conversation, writing=turn is not None)
         yield event
-        if turn is not None:
-            changes = self._changes(turn, sent)
-        else:
-            changes = self._changes_elsewhere(user, conversation_id, path)
+        changes = self._changes(turn, sent) if turn is not None else self._polled_changes(user, conversation_id, path)
         async with aclosing(changes):
             async for change in changes:
                 yield change
         yield EndEvent()
 
-    async def before(self, user: str, conversation_id: str, message_id: str) -> MessagePage:
+    async def earlier_messages(self, user: str, conversation_id: str, message_id: str) -> MessagePage:
         """Return the messages before one of a conversation."""
         path = await self._path(user, conversation_id)
         messages = path.messages
@@ -117,7 +115,7 @@ class Streams:
             if not turn.title.cancelled() and (title := turn.title.result()):
                 yield TitleEvent(title=title)
 
-    async def _changes_elsewhere(self, user: str, conversation_id: str, path: _Path) -> AsyncGenerator[Event | None]:
+    async def _polled_changes(self, user: str, conversation_id: str, path: _Path) -> AsyncGenerator[Event | None]:
         """Yield the changes of answers that another replica writes (or that ended just now)."""
         running = {m.id: (m, column) for m, column in path.messages if m.status is MessageStatus.STREAMING}
         for _ in range(MAX_POLLS):
@@ -138,14 +136,15 @@ class Streams:
             await asyncio.sleep(POLL_SECONDS)
 
     def _body(self, tree: MessageTree, message: Message, column: int = 0, turn: Turn | None = None) -> MessageBody:
-        answers = turn.answers if turn else ()
-        return MessageBody.of(
-            message,
-            self._chat.catalog,
-            versions=tree.versions(message.id),
-            queue_position=next((answer.queue_position for answer in answers if answer.id == message.id), 0),
-            column=column,
-        )
+        kind = AnswerBody if message.role is Role.ASSISTANT else MessageBody
+        body = kind.model_validate(message, context=self._chat.catalog)  # which has the labels of models
+        body.can_continue, body.column = can_continue(message), column
+        versions = tree.versions(message.id)
+        body.versions = versions if len(versions) > 1 else None
+        if isinstance(body, AnswerBody):
+            answers = turn.answers if turn else ()
+            body.queue_position = next((answer.queue_position for answer in answers if answer.id == message.id), 0)
+        return body
 
 
 @dataclass(frozen=True, slots=True)

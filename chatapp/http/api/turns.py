@@ -15,7 +15,7 @@ from chatapp.http.api.routing import ApiRoute, Chat, QuestionRoute, Services, Us
 from chatapp.http.api.schemas.events import Event, Started, StartedConversation
 from chatapp.http.api.schemas.requests import Continuation, Empty, NewAnswer, NewQuestion
 from chatapp.http.api.schemas.responses import Done
-from chatapp.http.api.stream import Streams
+from chatapp.http.api.stream import ConversationEvents
 
 _ERROR = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorBody"}}}}
 STREAM: dict[str, Any] = {
@@ -79,7 +79,7 @@ async def stop(conversation_id: str, _body: Empty, user: UserId, chat: Chat) -> 
 @router.get("/{conversation_id}/events", **STREAM)
 async def follow(conversation_id: str, user: UserId, chat: Chat, after: str = "") -> EventStream:
     """Stream a conversation from the message that follows ``after``, and the turn that is running in it."""
-    return await EventStream.begun(Streams(chat).follow(user, conversation_id, after))
+    return await EventStream.start(ConversationEvents(chat).follow(user, conversation_id, after))
 
 
 async def _ask(chat: Services, user: str, conversation_id: str, question: NewQuestion) -> EventStream:
@@ -91,7 +91,7 @@ async def _ask(chat: Services, user: str, conversation_id: str, question: NewQue
         question_id=question.question_id or "",
         is_retry=bool(question.question_id) and question.retry,
         follows=question.follows,
-        images=await chat.pictures.decoded([image.data for image in question.images or ()]),
+        images=await chat.images.decoded([image.data for image in question.images or ()]),
         persona=question.persona,
         is_temporary=question.temporary,
     )
@@ -100,4 +100,4 @@ async def _ask(chat: Services, user: str, conversation_id: str, question: NewQue
 
 async def _started(chat: Services, user: str, conversation: Conversation, after: str) -> EventStream:
     started = Started(started=StartedConversation(conversation=chat.opened(user, conversation)))
-    return await EventStream.begun(Streams(chat).follow(user, conversation.id, after), started)
+    return await EventStream.start(ConversationEvents(chat).follow(user, conversation.id, after), started)

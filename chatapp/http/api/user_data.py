@@ -92,7 +92,7 @@ class _Download(StreamingResponse):
 
 
 async def _stream(name: str, media_type: str, pieces: AsyncGenerator[bytes]) -> Response:
-    first = await anext(pieces)  # or what is wrong, while it can still be said
+    first = await anext(pieces)  # an error before the first piece has a status of its own
 
     async def content() -> AsyncGenerator[bytes]:
         yield first

@@ -318,18 +318,14 @@ def contents(messages: Sequence[Message]) -> list[types.ContentDict]:
     turns = alternating_turns(messages)
     while turns and turns[-1].role is Role.ASSISTANT:
         turns.pop()
-    return [
-        {"role": "user" if turn.role is Role.USER else "model", "parts": [*_images(turn), *_text(turn)]}
-        for turn in turns
+    return [{"role": "user" if turn.role is Role.USER else "model", "parts": _parts(turn)} for turn in turns]
+
+
+def _parts(turn: ChatTurn) -> list[types.PartDict]:
+    images: list[types.PartDict] = [
+        {"inline_data": {"mime_type": image.media_type, "data": image.data}} for image in turn.images
     ]
-
-
-def _images(turn: ChatTurn) -> list[types.PartDict]:
-    return [{"inline_data": {"mime_type": image.media_type, "data": image.data}} for image in turn.images]
-
-
-def _text(turn: ChatTurn) -> list[types.PartDict]:
-    return [{"text": clean_text(turn.text)}] if turn.text.strip() else []
+    return [*images, {"text": clean_text(turn.text)}] if turn.text.strip() else images
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,11 +98,19 @@ def _images_refused(errors: ServerErrors, words: str, detail: str) -> Failure | 
 
 
 def _prompt_refused(
-    errors: ServerErrors, status: int, error: Mapping[str, Any], words: str, context_tokens: int | None, detail: str
+    errors: ServerErrors, status: int, error: Mapping[str, Any], words: str, listed: int | None, detail: str
 ) -> Failure | None:
     if status not in {400, 413, 422} or error.get("code") in _NEVER_TAKEN or not _is_context_error(error, words):
         return None
-    return _context_too_long(errors, error, context_tokens, detail)
+    prompt_tokens, context_tokens = _whole(error.get("n_prompt_tokens")), _whole(error.get("n_ctx")) or listed
+    return errors.cannot_answer(
+        _too_long(prompt_tokens, context_tokens),
+        Sentence("start a new chat, or shorten the message"),
+        kind=ContextTooLong,
+        detail=detail,
+        prompt_tokens=prompt_tokens,
+        context_tokens=context_tokens,
+    )
 
 
 def _not_now(errors: ServerErrors, status: int, words: str, headers: Mapping[str, str], detail: str) -> Failure | None:
@@ -150,18 +158,6 @@ def _parameter_refused(errors: ServerErrors, status: int, error: Mapping[str, An
     never = error.get("code") in _NEVER_TAKEN
     fix = Sentence("change the answer settings, or choose another model")
     return errors.cannot_answer(reason, fix, detail=detail, refused_parameter=parameter if never else "")
-
-
-def _context_too_long(errors: ServerErrors, error: Mapping[str, Any], listed: int | None, detail: str) -> Failure:
-    prompt_tokens, context_tokens = _whole(error.get("n_prompt_tokens")), _whole(error.get("n_ctx")) or listed
-    return errors.cannot_answer(
-        _too_long(prompt_tokens, context_tokens),
-        Sentence("start a new chat, or shorten the message"),
-        kind=ContextTooLong,
-        detail=detail,
-        prompt_tokens=prompt_tokens,
-        context_tokens=context_tokens,
-    )
 
 
 def _too_long(prompt_tokens: int | None, context_tokens: int | None) -> Sentence:

@@ -69,7 +69,7 @@ class Chat:
             catalog=self.catalog,
             turns=self.turns,
             conversations=None,
-            pictures=None,
+            images=None,
         )
         app.add_middleware(AuthenticationMiddleware, authenticator=NamedAuthenticator(), refuse=None)
         return app

@@ -1,4 +1,4 @@
-"""Bodies of responses. A field is named like the attribute that it is read from, unless it says so."""
+"""Bodies of responses. Fields have the names of the attributes that they are read from, except where they say so."""
 
 from typing import Annotated, Any, Self
 
@@ -18,11 +18,9 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from chatapp.domain.conversation import Conversation, Feedback, FinishReason, Message, MessageStatus, Place, Role
+from chatapp.domain.conversation import Conversation, Feedback, FinishReason, MessageStatus, Place, Role
 from chatapp.domain.sentences import as_json
-from chatapp.generation.prepare import can_continue
 from chatapp.models import ChatModel, ModelState, ModelStatus
-from chatapp.models.catalog import Catalog
 from chatapp.store.temporary.router import is_temporary
 
 # A sentence with what its translation is made from. Validation would make a plain text of a `Sentence`: it is skipped.
@@ -51,7 +49,7 @@ class ResponseBody(BaseModel):
     """Base of all bodies of responses."""
 
     model_config = ConfigDict(
-        alias_generator=AliasGenerator(serialization_alias=to_camel),
+        alias_generator=AliasGenerator(serialization_alias=lambda name: to_camel(name.removesuffix("_ms"))),
         serialize_by_alias=True,
         from_attributes=True,
         extra="forbid",
@@ -67,7 +65,7 @@ class ErrorBody(ResponseBody):
 
 
 class Done(ResponseBody):
-    """An empty object: it is done."""
+    """An empty object: success."""
 
 
 class ConversationItem(ResponseBody):
@@ -75,8 +73,8 @@ class ConversationItem(ResponseBody):
 
     id: str
     title: str
-    created_ms: int = Field(serialization_alias="created")
-    updated_ms: int = Field(serialization_alias="updated")
+    created_ms: int
+    updated_ms: int
     pinned: bool
     archived: bool
     persona: str
@@ -124,7 +122,7 @@ class MessageBody(ResponseBody):
     id: str
     role: Role
     content: str = Field(serialization_alias="text")
-    created_ms: int = Field(serialization_alias="created")
+    created_ms: int
     follows: str | None
     status: MessageStatus
     images: list[ImageInfo]
@@ -141,37 +139,9 @@ class MessageBody(ResponseBody):
         """Whether it is being written."""
         return self.status is MessageStatus.STREAMING
 
-    @classmethod
-    def of(
-        cls,
-        message: Message,
-        catalog: Catalog,
-        *,
-        versions: list[str],
-        queue_position: int = 0,
-        column: int = 0,
-    ) -> "MessageBody":
-        """Return a message as the page gets it.
-
-        Args:
-            message: as it is now.
-            catalog: knows what models are called.
-            versions: ids of it and of its versions.
-            queue_position: of an answer that waits, counted from 1; 0 once it has begun.
-            column: 1 or 2 for one of two answers that are shown side by side.
-        """
-        kind = AnswerBody if message.role is Role.ASSISTANT else MessageBody
-        body = kind.model_validate(message, context=catalog)
-        body.can_continue, body.column = can_continue(message), column
-        body.versions = versions if len(versions) > 1 else None
-        if isinstance(body, AnswerBody):
-            body.queue_position = queue_position
-        return body
-
 
 def _label(model_id: str, info: ValidationInfo) -> str:
-    catalog: Catalog = info.context  # type: ignore[assignment]  # `MessageBody.of` passes it
-    return catalog.label(model_id) if model_id else ""
+    return str(info.context.label(model_id)) if model_id else ""  # `ConversationEvents` passes the catalogue
 
 
 Label = Annotated[str, AfterValidator(_label)]
@@ -219,7 +189,7 @@ class MessagePage(ResponseBody):
 
 
 class SearchHit(ResponseBody):
-    """A conversation in which the words were found; ``message`` is "" if they are in its title."""
+    """A conversation that matches a search; ``message`` is "" if its title does."""
 
     conversation: ConversationItem
     message_id: str = Field(serialization_alias="message")
@@ -229,14 +199,14 @@ class SearchHit(ResponseBody):
 
 
 class SearchPage(ResponseBody):
-    """A page of what was found."""
+    """A page of search results."""
 
     hits: list[SearchHit]
     cursor: str | None
 
 
 class Undo(ResponseBody):
-    """For how many seconds a deletion can be undone."""
+    """How long a deletion can be undone, in seconds."""
 
     undo_seconds: float
 
@@ -249,7 +219,7 @@ class Price(ResponseBody):
 
 
 class ModelBody(ResponseBody):
-    """What a user may know of a model before a message is sent to it."""
+    """A model and its status."""
 
     id: str
     label: str
@@ -257,7 +227,7 @@ class ModelBody(ResponseBody):
     state: ModelState
     reason: Translatable | None
     fix: Translatable | None
-    since_ms: int | None = Field(serialization_alias="since")
+    since_ms: int | None
     supports_images: bool = Field(serialization_alias="images")
     unsupported: dict[str, Translatable] = Field(description="parameters that it ignores, and why")
     price: Price | None
@@ -300,7 +270,7 @@ class ParametersBody(BaseModel):
 
 
 class ProfileBody(ResponseBody):
-    """What is remembered of the user; ``parameters`` is null while they are the defaults."""
+    """The user's settings; ``parameters`` is null while they are the defaults."""
 
     personas: list[PersonaBody]
     parameters: ParametersBody | None
@@ -309,7 +279,7 @@ class ProfileBody(ResponseBody):
 
 
 class StoreBody(ResponseBody):
-    """How the history's store is doing."""
+    """The status of the history's store."""
 
     reachable: bool
     full: bool

@@ -48,7 +48,7 @@ async def body_of(response):
 
 async def test_events_are_sent_in_order_and_a_ping_for_none():
     events = Events(None, TextDelta(id="a", text="x\n"), EndEvent())
-    response = await EventStream.begun(events.generator, TextDelta(id="a", text="before"))
+    response = await EventStream.start(events.generator, TextDelta(id="a", text="before"))
     assert await body_of(response) == (
         b'data: {"id":"a","text":"before"}\n\n: nothing new\n\ndata: {"id":"a","text":"x\\n"}\n\ndata: {"end":true}\n\n'
     )
@@ -63,14 +63,14 @@ async def test_a_client_that_left_before_the_body_was_read_closes_the_generator(
         await waiting()
 
     events = Events(EndEvent(), EndEvent())
-    response = await EventStream.begun(events.generator)
+    response = await EventStream.start(events.generator)
     await response({"type": "http", "asgi": {"spec_version": "2.3"}}, disconnected, never_sent)
     assert events.is_closed
 
 
 async def test_a_connection_lost_at_the_first_byte_closes_the_generator():
     events = Events(EndEvent(), EndEvent())
-    response = await EventStream.begun(events.generator)
+    response = await EventStream.start(events.generator)
     with pytest.raises(ClientDisconnect):
         await response({"type": "http", "asgi": {"spec_version": "2.4"}}, waiting, lost)
     assert events.is_closed
@@ -78,10 +78,10 @@ async def test_a_connection_lost_at_the_first_byte_closes_the_generator():
 
 async def test_an_error_before_the_first_event_is_raised_and_one_after_it_is_an_event():
     with pytest.raises(ConversationNotFound):
-        await EventStream.begun(Events(ConversationNotFound()).generator)
+        await EventStream.start(Events(ConversationNotFound()).generator)
     error = ConversationNotFound()
     error.sentence = Sentence("Gone {where}.", where="away")
-    body = await body_of(await EventStream.begun(Events(EndEvent(), error).generator))
+    body = await body_of(await EventStream.start(Events(EndEvent(), error).generator))
     assert body.endswith(
         b'data: {"error":{"text":"Gone away.","template":"Gone {where}.","values":{"where":{"text":"away"}}}}\n\n'
     )
