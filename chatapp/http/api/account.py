@@ -14,7 +14,8 @@ from chatapp.domain.conversation import now_ms
 from chatapp.domain.errors import StoreUnavailable
 from chatapp.domain.sentences import Sentence
 from chatapp.http.api.routing import ERRORS, ApiRoute, CurrentUser
-from chatapp.http.api.schemas.responses import AccountBody, Done, GuestHistory, Moved
+from chatapp.http.api.schemas.account import AccountBody, GuestHistory, Moved
+from chatapp.http.api.schemas.base import Done
 from chatapp.http.errors import error_json
 from chatapp.userdata.merge_guest import GuestMerge
 

@@ -8,16 +8,16 @@ from fastapi.responses import Response
 from chatapp.auth import audit
 from chatapp.auth.audit import Action
 from chatapp.http.api.routing import ApiRoute, Chat, Services, UserId
-from chatapp.http.api.schemas.requests import ConversationChange, Empty, FeedbackChange
-from chatapp.http.api.schemas.responses import (
+from chatapp.http.api.schemas.base import Done, Empty
+from chatapp.http.api.schemas.conversations import (
+    ConversationChange,
     ConversationItem,
     ConversationPage,
-    Done,
-    MessagePage,
     SearchHit,
     SearchPage,
     Undo,
 )
+from chatapp.http.api.schemas.messages import FeedbackChange, MessagePage
 from chatapp.http.api.stream import ConversationEvents
 from chatapp.store.values import MAX_PAGE
 

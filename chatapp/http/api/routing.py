@@ -19,7 +19,8 @@ from chatapp.domain.errors import TooLong
 from chatapp.domain.images import MOST_SENT_BYTES, ImageDecoder
 from chatapp.domain.sentences import Sentence
 from chatapp.generation.runner import TurnRunner
-from chatapp.http.api.schemas.responses import ConversationItem, ErrorBody, OpenConversation
+from chatapp.http.api.schemas.base import ErrorBody
+from chatapp.http.api.schemas.conversations import ConversationItem, OpenConversation
 from chatapp.http.errors import EXPECTED, UnexpectedError
 from chatapp.models.catalog import Catalog
 from chatapp.store import Store

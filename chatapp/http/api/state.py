@@ -11,17 +11,9 @@ from chatapp.domain.errors import ConversationNotFound, ProfileChanged, StoreUna
 from chatapp.domain.sentences import Duration, Sentence
 from chatapp.http.api.conversations import conversation_page
 from chatapp.http.api.routing import ApiRoute, Chat, CurrentUser, Services, UserId
-from chatapp.http.api.schemas.requests import ProfileChange
-from chatapp.http.api.schemas.responses import (
-    ConversationPage,
-    Limits,
-    ModelBody,
-    Models,
-    ProfileBody,
-    State,
-    StoreBody,
-    UserBody,
-)
+from chatapp.http.api.schemas.conversations import ConversationPage
+from chatapp.http.api.schemas.profile import ProfileBody, ProfileChange
+from chatapp.http.api.schemas.state import Limits, ModelBody, Models, State, StoreBody, UserBody
 from chatapp.http.errors import sentence_of
 from chatapp.store import Consistency, StoreStatus
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from chatapp.domain.conversation import MessageStatus, Role
 from chatapp.domain.message_tree import MessageTree
 from chatapp.generation.prepare import can_continue
+from chatapp.http.api.schemas.conversations import OpenConversation
 from chatapp.http.api.schemas.events import EndEvent, MessageEvent, MessagesEvent, TextDelta, TitleEvent
-from chatapp.http.api.schemas.responses import AnswerBody, MessageBody, MessagePage, OpenConversation
+from chatapp.http.api.schemas.messages import AnswerBody, MessageBody, MessagePage
 from chatapp.store import Consistency
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from chatapp.domain.errors import WrittenElsewhere
 from chatapp.generation.requests import TurnRequest
 from chatapp.http.api.event_stream import EventStream
 from chatapp.http.api.routing import ApiRoute, Chat, QuestionRoute, Services, UserId
+from chatapp.http.api.schemas.base import Done, Empty
 from chatapp.http.api.schemas.events import Event, Started, StartedConversation
-from chatapp.http.api.schemas.requests import Continuation, Empty, NewAnswer, NewQuestion
-from chatapp.http.api.schemas.responses import Done
+from chatapp.http.api.schemas.turns import Continuation, NewAnswer, NewQuestion
 from chatapp.http.api.stream import ConversationEvents
 
 _ERROR = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorBody"}}}}

@@ -17,8 +17,7 @@ from chatapp.auth.audit import Action
 from chatapp.domain.conversation import now_ms
 from chatapp.domain.errors import StoreUnavailable
 from chatapp.http.api.routing import ApiRoute, Chat, ConfirmedRoute, NotConfirmed, UserId
-from chatapp.http.api.schemas.requests import Confirmation
-from chatapp.http.api.schemas.responses import Deleted
+from chatapp.http.api.schemas.account import Confirmation, Deleted
 from chatapp.http.errors import error_json
 from chatapp.userdata import export as exports
 from chatapp.userdata import json_export, markdown, queries

@@ -4,14 +4,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from chatapp.http.api.schemas.responses import (
-    AnswerBody,
-    MessageBody,
-    MessagePage,
-    OpenConversation,
-    ResponseBody,
-    Translatable,
-)
+from chatapp.http.api.schemas.base import ResponseBody, Translatable
+from chatapp.http.api.schemas.conversations import OpenConversation
+from chatapp.http.api.schemas.messages import AnswerBody, MessageBody, MessagePage
 
 
 class StartedConversation(ResponseBody):

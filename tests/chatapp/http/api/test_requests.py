@@ -4,13 +4,10 @@ import pytest
 from pydantic import ValidationError
 
 from chatapp.domain.errors import InvalidParameters
-from chatapp.http.api.schemas.requests import (
-    AnswerOptions,
-    Confirmation,
-    ConversationChange,
-    NewQuestion,
-    ProfileChange,
-)
+from chatapp.http.api.schemas.account import Confirmation
+from chatapp.http.api.schemas.conversations import ConversationChange
+from chatapp.http.api.schemas.profile import ProfileChange
+from chatapp.http.api.schemas.turns import AnswerOptions, NewQuestion
 
 PERSONA = {"id": "p", "name": " A  pirate\n", "instructions": "Arr\0."}
 PROFILE = {"personas": [PERSONA], "parameters": None, "allowFallback": True, "revision": 1}

@@ -1,0 +1,94 @@
+"""Messages: questions and answers, and feedback on an answer."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, AliasPath, BaseModel, BeforeValidator, Field, ValidationInfo, computed_field
+
+from chatapp.domain.conversation import Feedback, FinishReason, MessageStatus, Place, Role
+from chatapp.http.api.schemas.base import ResponseBody, Translatable
+
+
+class ImageInfo(ResponseBody):
+    """An image of a question, whose file has an address of its own; width and height in pixels."""
+
+    id: str
+    width: int
+    height: int
+
+
+class MessageBody(ResponseBody):
+    """A message; a question has no other fields than these."""
+
+    id: str
+    role: Role
+    content: str = Field(serialization_alias="text")
+    created_ms: int
+    follows: str | None
+    status: MessageStatus
+    images: list[ImageInfo]
+    can_continue: bool = Field(default=False, description="it is an answer that ended early")
+    column: int = Field(default=0, description="1 or 2 for one of two answers that are shown side by side")
+    versions: list[str] | None = Field(
+        default=None,
+        exclude_if=lambda versions: versions is None,
+        description="ids of it and of the versions of it in other branches, in order; only where there are any",
+    )
+
+    @computed_field
+    def writing(self) -> bool:
+        """Whether it is being written."""
+        return self.status is MessageStatus.STREAMING
+
+
+def _label(model_id: str, info: ValidationInfo) -> str:
+    return str(info.context.label(model_id)) if model_id else ""  # `ConversationEvents` passes the catalogue
+
+
+Label = Annotated[str, AfterValidator(_label)]
+
+
+class AnswerBody(MessageBody):
+    """An answer of a model."""
+
+    model: str
+    label: Label = Field(validation_alias="model", description="what the model is called")
+    place: Place = Field(description="where the model ran")
+    queue_position: int = Field(default=0, description="in the queue, counted from 1; 0 once it has begun")
+    prompt_tokens: int | None = Field(
+        default=None, validation_alias=AliasPath("usage", "prompt_tokens"), serialization_alias="tokensIn"
+    )
+    completion_tokens: int | None = Field(
+        default=None, validation_alias=AliasPath("usage", "completion_tokens"), serialization_alias="tokensOut"
+    )
+    seconds: float | None = Field(exclude=True)
+    seconds_to_first_token: float | None
+    cost: float | None = Field(description="US dollars; null where the model has no price")
+    temperature: float | None
+    omitted_messages: int = Field(
+        serialization_alias="omitted", description="how many of the oldest messages were not sent to the model"
+    )
+    finish_reason: FinishReason | None = Field(serialization_alias="finish")
+    error: Annotated[Translatable | None, BeforeValidator(lambda error: error or None)]
+    instead_of: Label = Field(description="the chosen model, where another one answered because that was not ready")
+    feedback: Feedback
+
+    @computed_field
+    def tokens_per_second(self) -> float | None:
+        """Tokens per second after the first one."""
+        tokens, seconds, first = self.completion_tokens, self.seconds, self.seconds_to_first_token
+        if tokens is None or tokens < 2 or seconds is None or first is None or seconds <= first:
+            return None
+        return round((tokens - 1) / (seconds - first), 1)
+
+
+class MessagePage(ResponseBody):
+    """Messages of the shown branch, and how many come before them."""
+
+    messages: list[AnswerBody | MessageBody]
+    earlier: int
+
+
+class FeedbackChange(BaseModel):
+    """The user's feedback on an answer."""
+
+    feedback: Feedback

@@ -1,0 +1,97 @@
+"""What a page needs when it is opened: models, store, limits, and the user."""
+
+from typing import Annotated, Self
+
+from pydantic import BeforeValidator, Field
+
+from chatapp.domain.conversation import Place
+from chatapp.http.api.schemas.base import ResponseBody, Translatable
+from chatapp.http.api.schemas.conversations import ConversationPage, OpenConversation
+from chatapp.http.api.schemas.profile import ProfileBody
+from chatapp.models import ChatModel, ModelState, ModelStatus
+
+
+class Price(ResponseBody):
+    """US dollars per million tokens."""
+
+    input: float
+    output: float
+
+
+class ModelBody(ResponseBody):
+    """A model and its status."""
+
+    id: str
+    label: str
+    place: Place
+    state: ModelState
+    reason: Translatable | None
+    fix: Translatable | None
+    since_ms: int | None
+    supports_images: bool = Field(serialization_alias="images")
+    unsupported: dict[str, Translatable] = Field(description="parameters that it ignores, and why")
+    price: Price | None
+    context_tokens: int | None = Field(serialization_alias="context")
+
+    @classmethod
+    def of(cls, model: ChatModel, status: ModelStatus) -> Self:
+        """Return a model as the page gets it."""
+        return cls(
+            id=model.id,
+            label=model.label,
+            place=model.place,
+            state=status.state,
+            reason=status.reason or None,
+            fix=status.fix or None,
+            since_ms=status.since_ms,
+            supports_images=model.supports_images,
+            unsupported=dict(model.unsupported),
+            price=Price.model_validate(model.price) if model.price else None,
+            context_tokens=model.context_tokens if status.state is not ModelState.NOT_SET_UP else None,
+        )
+
+
+class StoreBody(ResponseBody):
+    """The status of the history's store."""
+
+    reachable: bool
+    full: bool
+    waiting_writes: int
+    waiting_seconds: Annotated[int, BeforeValidator(round)]
+
+
+class Models(ResponseBody):
+    """The states of the models, and what to tell the user now."""
+
+    models: list[ModelBody]
+    notices: list[Translatable]
+
+
+class UserBody(ResponseBody):
+    """The user."""
+
+    kind: str
+    name: str
+    email: str = Field(serialization_alias="address")
+
+
+class Limits(ResponseBody):
+    """How large a message may be: characters, images, and each image's pixels and bytes."""
+
+    message_chars: int
+    images: int
+    image_side: int
+    image_bytes: int
+
+
+class State(Models):
+    """Everything that a page needs when it is opened."""
+
+    default: str = Field(description="id of the model that is chosen at first")
+    me: UserBody
+    profile: ProfileBody
+    conversations: ConversationPage
+    conversation: OpenConversation | None
+    store: StoreBody
+    store_kind: str = Field(description="`sqlite` or `firestore`")
+    limits: Limits

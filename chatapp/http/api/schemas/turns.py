@@ -1,0 +1,119 @@
+"""Requests that start turns: a question, another answer to one, or the rest of an answer.
+
+The second of two `AliasChoices` is the key of pages that were loaded before an upgrade from a version until November
+2026: they send a message again after the restart, and it must not be stored twice. Remove it after one release.
+"""
+
+import dataclasses
+from typing import Annotated
+
+from pydantic import AliasChoices, BaseModel, BeforeValidator, Field, SkipValidation, StrictBool
+
+from chatapp.domain.conversation import GenerationParameters
+from chatapp.generation.requests import AnswerRequest
+from chatapp.http.api.schemas.base import Text
+
+DEFAULTS = GenerationParameters()
+
+
+def _text_or_blank(value: object) -> object:
+    return value if isinstance(value, str) else ""
+
+
+# `TurnRunner` and `Catalog` refuse a blank text with a sentence of their own; a value of another type counts as blank.
+CheckedText = Annotated[str, BeforeValidator(_text_or_blank)]
+# The page generates the id of a new message, which makes a retry idempotent.
+NewId = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
+
+
+class ImageUpload(BaseModel):
+    """An image of a question."""
+
+    data: str = Field(description="the file in base64")
+
+
+class Comparison(BaseModel):
+    """A second answer to the same question, with these changes."""
+
+    model: CheckedText = ""
+    temperature: SkipValidation[float] = DEFAULTS.temperature
+    top_p: SkipValidation[float] = DEFAULTS.top_p
+
+
+class AnswerOptions(BaseModel):
+    """What all requests for an answer have in common."""
+
+    model: CheckedText = ""
+    temperature: SkipValidation[float] = DEFAULTS.temperature
+    top_p: SkipValidation[float] = DEFAULTS.top_p
+    max_tokens: SkipValidation[int] = DEFAULTS.max_tokens
+    system_prompt: SkipValidation[str | None] = ""
+    allow_fallback: StrictBool = Field(
+        default=False,
+        validation_alias=AliasChoices("allowFallback", "orOther"),
+        description="another model answers while the chosen one is not ready",
+    )
+    retry: StrictBool = Field(
+        default=False,
+        validation_alias=AliasChoices("retry", "again"),
+        description="the reply to an earlier, equal request was lost",
+    )
+    after: Text = Field(default="", description="id of the last message that the page shows and that is complete")
+
+    def answer(self) -> AnswerRequest:
+        """Return which model is to answer, and how.
+
+        Raises:
+            InvalidParameters: a value is out of its range.
+        """
+        parameters = GenerationParameters(
+            temperature=self.temperature,
+            top_p=self.top_p,
+            max_tokens=self.max_tokens,
+            system_prompt=self.system_prompt or "",
+        )
+        return AnswerRequest(model=self.model, parameters=parameters, allow_fallback=self.allow_fallback)
+
+
+class NewQuestion(AnswerOptions):
+    """A question."""
+
+    text: CheckedText = ""
+    images: list[ImageUpload] | None = None
+    question_id: NewId | None = Field(
+        default=None, alias="question", description="id of the new question; the same one for a retry"
+    )
+    follows: Annotated[Text, Field(max_length=1000)] | None = Field(
+        default=None, description='id of the answer that it follows, "" for none; null: the last one that is shown'
+    )
+    persona: Annotated[Text, Field(max_length=200)] | None = Field(default=None, description="null: as before")
+    compare_with: Comparison | None = Field(default=None, validation_alias=AliasChoices("compareWith", "beside"))
+    temporary: StrictBool = Field(default=False, description="a new conversation is only kept in memory")
+
+    def answers(self) -> list[AnswerRequest]:
+        """Return the requested answers: one, or two to compare.
+
+        Raises:
+            InvalidParameters: a value is out of its range.
+        """
+        first, other = self.answer(), self.compare_with
+        if other is None:
+            return [first]
+        changes = {name: getattr(other, name) for name in other.model_fields_set - {"model"}}
+        parameters = dataclasses.replace(first.parameters, **changes)
+        return [first, dataclasses.replace(first, model=other.model, parameters=parameters)]
+
+
+class NewAnswer(AnswerOptions):
+    """Another answer to a question."""
+
+    question: Text = ""
+    answer_id: NewId | None = Field(
+        default=None, alias="answer", description="id of the new answer; the same one for a retry"
+    )
+
+
+class Continuation(AnswerOptions):
+    """The rest of an answer that ended early."""
+
+    message: Text = ""
