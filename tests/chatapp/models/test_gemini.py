@@ -14,7 +14,6 @@ import sys
 import threading
 import time
 from contextlib import AsyncExitStack, ExitStack, aclosing
-from typing import TYPE_CHECKING, Any
 
 import google.oauth2.credentials
 import pytest
@@ -31,11 +30,6 @@ from chatapp.models.gemini.model import DEFAULT_CONTEXT_TOKENS, THINKING_HEADROO
 from tests.fakes import gemini_server as fake
 from tests.fakes.gemini_server import HEADERS, RESET, STALL, GeminiServer, Refusal, blocked_prompt, chunk
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-
-    from chatapp.models import ModelEvent
-
 API_KEY = "AQ.a-key-that-no-log-may-hold"
 ANOTHER_KEY = "AIzaSy-a-key-that-no-log-may-hold-0123"
 QUESTION = "What is the secret of my life?"
@@ -44,7 +38,7 @@ LOGIN = "Run `gcloud auth application-default login`; on a server, check its ser
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _one_tls_context() -> Iterator[None]:
+def _one_tls_context():
     """Each client loads the system's certificates four times (0.2 s): once is enough where nothing uses TLS."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ssl, "create_default_context", functools.cache(ssl.create_default_context))
@@ -53,7 +47,7 @@ def _one_tls_context() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _no_way_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+def _no_way_out(monkeypatch, tmp_path):
     """No proxy, no credentials of this computer, no metadata server, no pauses between retries."""
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "GOOGLE_API_KEY", "GEMINI_API_KEY", "GOOGLE_CLOUD_PROJECT"):
         monkeypatch.delenv(name, raising=False)
@@ -65,17 +59,17 @@ def _no_way_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[GeminiServer]:
+async def server():
     async with GeminiServer() as running:
         yield running
 
 
 @pytest.fixture
-async def make(server: GeminiServer) -> AsyncIterator[Callable[..., GeminiModel]]:
+async def make(server):
     """Make models of the fake server: on Vertex AI, or with ``api_key`` on the Gemini API."""
     async with AsyncExitStack() as stack:
 
-        def make_model(**settings: Any) -> GeminiModel:
+        def make_model(**settings):
             if "api_key" not in settings:
                 token = google.oauth2.credentials.Credentials(token="token")
                 settings = {"project": "demo", "credentials": token, **settings}
@@ -86,30 +80,30 @@ async def make(server: GeminiServer) -> AsyncIterator[Callable[..., GeminiModel]
         yield make_model
 
 
-def message(role: Role, text: str) -> Message:
+def message(role, text):
     return Message(id=new_id(), turn_id=new_id(), role=role, content=text, created_ms=0)
 
 
-def ask(model: GeminiModel, **parameters: Any) -> Any:
+def ask(model, **parameters):
     return model.stream([message(Role.USER, QUESTION)], GenerationParameters(**parameters))
 
 
-async def answer_of(model: GeminiModel, **parameters: Any) -> list[ModelEvent]:
+async def answer_of(model, **parameters):
     return [event async for event in ask(model, **parameters)]
 
 
-def text_of(events: Sequence[ModelEvent]) -> str:
+def text_of(events):
     return "".join(event.text for event in events if isinstance(event, TextDelta))
 
 
-async def failure_of(model: GeminiModel, **parameters: Any) -> tuple[ModelError, str]:
+async def failure_of(model, **parameters):
     """Return the error that ends the answer, and the text that came before it."""
     events, error = await ended(model, **parameters)
     return error, text_of(events)
 
 
-async def ended(model: GeminiModel, **parameters: Any) -> tuple[list[ModelEvent], ModelError]:
-    events: list[ModelEvent] = []
+async def ended(model, **parameters):
+    events = []
     try:
         async for event in ask(model, **parameters):
             events.append(event)  # noqa: PERF401 - what came before the error is wanted
@@ -125,14 +119,14 @@ any_conversation = st.lists(st.builds(message, st.sampled_from(Role), any_text),
 
 
 @given(any_conversation)
-def test_turns_strictly_alternate_and_start_and_end_with_the_user(messages: list[Message]) -> None:
+def test_turns_strictly_alternate_and_start_and_end_with_the_user(messages):
     roles = [turn["role"] for turn in contents(messages)]
     assert roles == ["user", "model"] * (len(roles) // 2) + ["user"] * (len(roles) % 2)
     assert len(roles) % 2 == 1 or not roles
 
 
 @given(any_conversation, any_text.filter(str.strip))
-def test_last_question_is_always_sent_as_valid_text(messages: list[Message], question: str) -> None:
+def test_last_question_is_always_sent_as_valid_text(messages, question):
     turns = contents([*messages, message(Role.USER, question)])
     texts = [part["text"] for turn in turns for part in turn["parts"]]
     assert json.dumps(texts, ensure_ascii=False).encode().decode()
@@ -141,9 +135,7 @@ def test_last_question_is_always_sent_as_valid_text(messages: list[Message], que
     assert texts[-1].endswith(shown)
 
 
-async def test_vertex_ai_request_has_credentials_and_parameters(
-    make: Callable[..., GeminiModel], server: GeminiServer
-) -> None:
+async def test_vertex_ai_request_has_credentials_and_parameters(make, server):
     history = [message(Role.USER, "Hi"), message(Role.ASSISTANT, "Hello"), message(Role.USER, "שלום 🌍")]
     parameters = GenerationParameters(temperature=0.3, top_p=0.8, max_tokens=77, system_prompt="Be brief.")
     events = [event async for event in make().stream(history, parameters)]
@@ -177,9 +169,7 @@ async def test_vertex_ai_request_has_credentials_and_parameters(
         ("gemini-4-pro", {}),
     ],
 )
-async def test_sampling_parameters_are_sent_only_to_models_that_use_them(
-    make: Callable[..., GeminiModel], server: GeminiServer, model: str, sent: dict[str, float]
-) -> None:
+async def test_sampling_parameters_are_sent_only_to_models_that_use_them(make, server, model, sent):
     gemini = make(model=model)
     await answer_of(gemini, temperature=0.3, top_p=0.8)
     config = server.requests[0].body["generationConfig"]
@@ -187,7 +177,7 @@ async def test_sampling_parameters_are_sent_only_to_models_that_use_them(
     assert set(gemini.unsupported) == (set() if sent else {"temperature", "top_p"})
 
 
-async def test_images_precede_the_text_of_their_message(make: Callable[..., GeminiModel], server: GeminiServer) -> None:
+async def test_images_precede_the_text_of_their_message(make, server):
     picture = Image(id="p", media_type="image/png", width=1, height=1, data=b"\x89PNG")
     history = [
         dataclasses.replace(message(Role.USER, " "), images=(picture,)),
@@ -211,12 +201,12 @@ async def test_images_precede_the_text_of_their_message(make: Callable[..., Gemi
         ({"api_key": ""}, Place.UNKNOWN),
     ],
 )
-def test_place_is_vertex_ai_or_the_gemini_api(settings: dict[str, str], place: Place) -> None:
+def test_place_is_vertex_ai_or_the_gemini_api(settings, place):
     settings = settings or {"project": "demo"}
     assert GeminiModel("gemini", "Gemini", **settings).place is place
 
 
-def test_default_model_has_a_list_price_that_a_setting_replaces() -> None:
+def test_default_model_has_a_list_price_that_a_setting_replaces():
     usage = Usage(prompt_tokens=1_000_000, completion_tokens=100_000)
     price = GeminiModel("gemini", "Gemini").price
     assert price is not None
@@ -226,9 +216,7 @@ def test_default_model_has_a_list_price_that_a_setting_replaces() -> None:
     assert price.of(Usage(prompt_tokens=3)) is None
 
 
-async def test_gemini_api_key_is_sent_in_a_header_and_not_in_the_url(
-    make: Callable[..., GeminiModel], server: GeminiServer
-) -> None:
+async def test_gemini_api_key_is_sent_in_a_header_and_not_in_the_url(make, server):
     events = await answer_of(make(api_key=API_KEY, model="gemini-x"), system_prompt="  \n")
     (request,) = server.requests
     assert request.path == "/v1/models/gemini-x:streamGenerateContent"
@@ -237,9 +225,7 @@ async def test_gemini_api_key_is_sent_in_a_header_and_not_in_the_url(
     assert text_of(events) == fake.DEFAULT_ANSWER
 
 
-async def test_project_takes_precedence_over_a_key(
-    make: Callable[..., GeminiModel], server: GeminiServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_project_takes_precedence_over_a_key(make, server, monkeypatch):
     monkeypatch.setenv("GOOGLE_API_KEY", "another")
     await answer_of(make(location="europe-west4"))
     assert "/projects/demo/locations/europe-west4/" in server.requests[0].path
@@ -249,7 +235,7 @@ async def test_project_takes_precedence_over_a_key(
 # --- The answer ---
 
 
-async def test_text_is_streamed_before_the_answer_ends(make: Callable[..., GeminiModel], server: GeminiServer) -> None:
+async def test_text_is_streamed_before_the_answer_ends(make, server):
     server.will_answer(chunk("first "), 0.3, chunk("second", finish="STOP"))
     model = make()
     await model.start()
@@ -259,9 +245,7 @@ async def test_text_is_streamed_before_the_answer_ends(make: Callable[..., Gemin
     assert arrivals[1][1] - arrivals[0][1] > 0.2
 
 
-async def test_usage_is_yielded_once_without_thinking_tokens(
-    make: Callable[..., GeminiModel], server: GeminiServer
-) -> None:
+async def test_usage_is_yielded_once_without_thinking_tokens(make, server):
     server.will_answer(
         chunk("a", prompt_tokens=9, answer_tokens=1),
         chunk("b", prompt_tokens=9, answer_tokens=3, thinking_tokens=40),
@@ -272,9 +256,7 @@ async def test_usage_is_yielded_once_without_thinking_tokens(
     assert sum(isinstance(event, Usage) for event in events) == 1
 
 
-async def test_usage_after_the_finish_reason_still_counts(
-    make: Callable[..., GeminiModel], server: GeminiServer
-) -> None:
+async def test_usage_after_the_finish_reason_still_counts(make, server):
     server.will_answer(chunk("a", finish="STOP"), chunk(prompt_tokens=5, answer_tokens=1))
     assert await answer_of(make()) == [
         TextDelta("a"),
@@ -284,34 +266,26 @@ async def test_usage_after_the_finish_reason_still_counts(
 
 
 @pytest.mark.parametrize("after", [STALL, RESET])
-async def test_failure_after_the_finish_reason_is_ignored(
-    make: Callable[..., GeminiModel], server: GeminiServer, monkeypatch: pytest.MonkeyPatch, after: str
-) -> None:
+async def test_failure_after_the_finish_reason_is_ignored(make, server, monkeypatch, after):
     monkeypatch.setattr(gemini_module, "_AFTER_FINISH_SECONDS", 0.1)
     server.will_answer(chunk("whole", finish="STOP"), 0.02, after)
     assert await answer_of(make()) == [TextDelta("whole"), Finish(FinishReason.STOP)]
 
 
-async def test_thoughts_and_chunks_without_text_are_not_shown(
-    make: Callable[..., GeminiModel], server: GeminiServer
-) -> None:
+async def test_thoughts_and_chunks_without_text_are_not_shown(make, server):
     server.will_answer(
         chunk(), chunk(thought="Hm, the person wants"), chunk("Yes", thought="sure"), chunk(finish="STOP")
     )
     assert await answer_of(make()) == [TextDelta("Yes"), Finish(FinishReason.STOP)]
 
 
-async def test_invalid_characters_of_the_text_are_replaced(
-    make: Callable[..., GeminiModel], server: GeminiServer
-) -> None:
+async def test_invalid_characters_of_the_text_are_replaced(make, server):
     server.will_answer(chunk("a\0b \ud800 \u2028 שלום 🌍", finish="STOP"))
     assert text_of(await answer_of(make())) == "a\ufffdb \ufffd \u2028 שלום 🌍"
 
 
 @pytest.mark.parametrize("reason", ["MAX_TOKENS", "CONTINUATION"])
-async def test_answer_at_max_tokens_has_finish_reason_length(
-    make: Callable[..., GeminiModel], server: GeminiServer, reason: str
-) -> None:
+async def test_answer_at_max_tokens_has_finish_reason_length(make, server, reason):
     last = chunk("cut", finish=reason)
     last["candidates"][0]["continuationToken"] = "bW9yZQ=="  # by default the SDK would request the rest
     server.will_answer(last)
@@ -341,9 +315,7 @@ STOPPED = {
 
 
 @pytest.mark.parametrize(("reason", "sentence"), STOPPED.items())
-async def test_blocked_answer_keeps_its_text_and_usage(
-    make: Callable[..., GeminiModel], server: GeminiServer, reason: str, sentence: str
-) -> None:
+async def test_blocked_answer_keeps_its_text_and_usage(make, server, reason, sentence):
     server.will_answer(chunk("So far"), chunk(finish=reason, prompt_tokens=3, answer_tokens=2))
     events, error = await ended(make())
     assert isinstance(error, Blocked)
@@ -352,7 +324,7 @@ async def test_blocked_answer_keeps_its_text_and_usage(
     assert events == [TextDelta("So far"), Usage(prompt_tokens=3, completion_tokens=2)]
 
 
-def test_every_finish_reason_of_the_sdk_has_a_sentence() -> None:
+def test_every_finish_reason_of_the_sdk_has_a_sentence():
     from google.genai.types import BlockedReason
     from google.genai.types import FinishReason as Known
 
@@ -365,7 +337,7 @@ def test_every_finish_reason_of_the_sdk_has_a_sentence() -> None:
 
 # The SDK warns of every value that is newer than itself (google-genai 3.4, _common.py, CaseInSensitiveEnum).
 @pytest.mark.filterwarnings("ignore:.* is not a valid (FinishReason|BlockedReason):UserWarning")
-async def test_unknown_finish_reasons_are_named(make: Callable[..., GeminiModel], server: GeminiServer) -> None:
+async def test_unknown_finish_reasons_are_named(make, server):
     server.will_answer(chunk(finish="COSMIC_RAYS"))
     server.will_answer(blocked_prompt("FULL_MOON"))
     model = make()
@@ -392,9 +364,7 @@ async def test_unknown_finish_reasons_are_named(make: Callable[..., GeminiModel]
         ("OTHER", "Google rejected the question without a reason. Rephrase it, or ask in another language."),
     ],
 )
-async def test_blocked_prompt_has_a_reason(
-    make: Callable[..., GeminiModel], server: GeminiServer, reason: str, sentence: str
-) -> None:
+async def test_blocked_prompt_has_a_reason(make, server, reason, sentence):
     server.will_answer(blocked_prompt(reason))
     error, text = await failure_of(make())
     assert isinstance(error, Blocked)
@@ -432,9 +402,7 @@ async def test_blocked_prompt_has_a_reason(
         ),
     ],
 )
-async def test_answer_without_text_is_an_error(
-    make: Callable[..., GeminiModel], server: GeminiServer, steps: list[Any], sentence: str
-) -> None:
+async def test_answer_without_text_is_an_error(make, server, steps, sentence):
     server.will_answer(*steps)
     error, text = await failure_of(make(), max_tokens=16)
     assert str(error) == sentence
@@ -442,9 +410,7 @@ async def test_answer_without_text_is_an_error(
     assert len(server.streams()) == 1
 
 
-async def test_log_has_the_cause_and_no_text_of_the_conversation(
-    make: Callable[..., GeminiModel], server: GeminiServer
-) -> None:
+async def test_log_has_the_cause_and_no_text_of_the_conversation(make, server):
     server.will_refuse(
         Refusal(400, "INVALID", f'Bad value "{QUESTION} "or" that", keys {API_KEY} and {ANOTHER_KEY}, in contents')
     )
@@ -460,7 +426,7 @@ async def test_log_has_the_cause_and_no_text_of_the_conversation(
 # --- Thinking ---
 
 
-async def test_thinking_budget_is_added_to_max_tokens(make: Callable[..., GeminiModel], server: GeminiServer) -> None:
+async def test_thinking_budget_is_added_to_max_tokens(make, server):
     await answer_of(make(thinking_tokens=512), max_tokens=100)
     config = server.requests[0].body["generationConfig"]
     assert config["maxOutputTokens"] == 612
@@ -476,9 +442,7 @@ async def test_thinking_budget_is_added_to_max_tokens(make: Callable[..., Gemini
         "Unable to submit request because The model does not support setting thinking_budget to 0",
     ],
 )
-async def test_refused_thinking_budget_becomes_headroom_from_then_on(
-    make: Callable[..., GeminiModel], server: GeminiServer, words: str
-) -> None:
+async def test_refused_thinking_budget_becomes_headroom_from_then_on(make, server, words):
     server.will_refuse(Refusal(400, "INVALID_ARGUMENT", words))
     model = make()
     assert text_of(await answer_of(model, max_tokens=100)) == fake.DEFAULT_ANSWER
@@ -489,7 +453,7 @@ async def test_refused_thinking_budget_becomes_headroom_from_then_on(
     assert limits == [100, 100 + THINKING_HEADROOM, 100 + THINKING_HEADROOM]
 
 
-async def test_repeated_refusal_of_thinking_is_an_error(make: Callable[..., GeminiModel], server: GeminiServer) -> None:
+async def test_repeated_refusal_of_thinking_is_an_error(make, server):
     server.will_refuse(fake.THINKING_REFUSED, times=9)
     error, _ = await failure_of(make())
     assert str(error) == (
@@ -499,9 +463,7 @@ async def test_repeated_refusal_of_thinking_is_an_error(make: Callable[..., Gemi
 
 
 @pytest.mark.parametrize("counted", [True, False])
-async def test_max_tokens_is_enforced_where_the_server_has_headroom(
-    make: Callable[..., GeminiModel], server: GeminiServer, counted: bool
-) -> None:
+async def test_max_tokens_is_enforced_where_the_server_has_headroom(make, server, counted):
     server.will_refuse(fake.THINKING_REFUSED)
     words = [chunk("word " * 5, prompt_tokens=4, answer_tokens=5 * n if counted else None) for n in range(1, 20)]
     server.will_answer(*words, STALL)
@@ -512,9 +474,7 @@ async def test_max_tokens_is_enforced_where_the_server_has_headroom(
     assert await server.disconnected()
 
 
-async def test_max_tokens_of_the_server_is_not_cut_again(
-    make: Callable[..., GeminiModel], server: GeminiServer
-) -> None:
+async def test_max_tokens_of_the_server_is_not_cut_again(make, server):
     server.will_answer(chunk("one ", answer_tokens=2), chunk("two", finish="STOP", answer_tokens=3))
     assert await answer_of(make(), max_tokens=2) == [
         TextDelta("one "),
@@ -524,9 +484,7 @@ async def test_max_tokens_of_the_server_is_not_cut_again(
     ]
 
 
-async def test_answer_of_thoughts_alone_is_retried_with_headroom(
-    make: Callable[..., GeminiModel], server: GeminiServer
-) -> None:
+async def test_answer_of_thoughts_alone_is_retried_with_headroom(make, server):
     server.will_answer(chunk(finish="MAX_TOKENS", prompt_tokens=5, thinking_tokens=16))
     model = make()
     events = await answer_of(model, max_tokens=16)
@@ -545,23 +503,21 @@ async def test_answer_of_thoughts_alone_is_retried_with_headroom(
 # --- Timeouts ---
 
 
-async def test_first_token_timeout_ends_the_answer(make: Callable[..., GeminiModel], server: GeminiServer) -> None:
+async def test_first_token_timeout_ends_the_answer(make, server):
     server.will_answer(STALL)
     error, _ = await failure_of(make(limits=TimeLimits(first_token=0.3)))
     assert isinstance(error, ModelUnavailable)
     assert str(error) == ("Gemini did not start to answer within 0.3 seconds. Send the question again, or shorten it.")
 
 
-async def test_thoughts_and_empty_chunks_do_not_reset_the_first_token_timeout(
-    make: Callable[..., GeminiModel], server: GeminiServer
-) -> None:
+async def test_thoughts_and_empty_chunks_do_not_reset_the_first_token_timeout(make, server):
     server.will_answer(*[step for _ in range(40) for step in (chunk(thought="Hm"), 0.02)], chunk("late", finish="STOP"))
     error, _ = await failure_of(make(limits=TimeLimits(first_token=0.3, between_tokens=0.1)))
     assert str(error).startswith("Gemini did not start to answer within 0.3 seconds.")
     assert await server.disconnected()
 
 
-async def test_timeout_between_tokens_keeps_the_text(make: Callable[..., GeminiModel], server: GeminiServer) -> None:
+async def test_timeout_between_tokens_keeps_the_text(make, server):
     server.will_answer(chunk("So far"), STALL)
     error, text = await failure_of(make(limits=TimeLimits(between_tokens=0.1)))
     assert str(error) == (
@@ -571,13 +527,13 @@ async def test_timeout_between_tokens_keeps_the_text(make: Callable[..., GeminiM
     assert await server.disconnected()
 
 
-async def test_slow_steady_answer_does_not_time_out(make: Callable[..., GeminiModel], server: GeminiServer) -> None:
+async def test_slow_steady_answer_does_not_time_out(make, server):
     server.seconds_between_words = 0.1  # eight words: together longer than the timeout
     events = await answer_of(make(limits=TimeLimits(between_tokens=0.6)))
     assert text_of(events) == fake.DEFAULT_ANSWER
 
 
-async def test_slow_reader_does_not_cause_a_timeout(make: Callable[..., GeminiModel], server: GeminiServer) -> None:
+async def test_slow_reader_does_not_cause_a_timeout(make, server):
     server.will_answer(chunk("a"), 0.02, chunk("b"), 0.02, chunk("c", finish="STOP"))
     text = ""
     async for event in ask(make(limits=TimeLimits(between_tokens=0.4))):
@@ -587,9 +543,7 @@ async def test_slow_reader_does_not_cause_a_timeout(make: Callable[..., GeminiMo
     assert text == "abc"
 
 
-async def test_connect_timeout_ends_the_request(
-    make: Callable[..., GeminiModel],
-) -> None:
+async def test_connect_timeout_ends_the_request(make):
     with socket.socket() as full, ExitStack() as clients:
         full.bind(("127.0.0.1", 0))
         full.listen(0)  # never accepts: Linux completes the first handshake and queues the others
@@ -608,7 +562,7 @@ async def test_connect_timeout_ends_the_request(
 # --- Stopping ---
 
 
-async def test_closing_the_generator_closes_the_request(make: Callable[..., GeminiModel], server: GeminiServer) -> None:
+async def test_closing_the_generator_closes_the_request(make, server):
     server.will_answer(chunk("one "), STALL)
     model = make()
     async with aclosing(ask(model)) as events:
@@ -619,9 +573,7 @@ async def test_closing_the_generator_closes_the_request(make: Callable[..., Gemi
 
 
 @pytest.mark.parametrize("steps", [(STALL,), (HEADERS, STALL), (chunk("one "), STALL)])
-async def test_cancelling_the_reader_closes_the_request(
-    make: Callable[..., GeminiModel], server: GeminiServer, steps: tuple[Any, ...]
-) -> None:
+async def test_cancelling_the_reader_closes_the_request(make, server, steps):
     server.will_answer(*steps)
     reader = asyncio.create_task(answer_of(make()))
     async with asyncio.timeout(5):
@@ -634,13 +586,11 @@ async def test_cancelling_the_reader_closes_the_request(
     assert await server.disconnected()
 
 
-async def test_connection_is_reused_after_a_complete_answer(
-    make: Callable[..., GeminiModel], server: GeminiServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_connection_is_reused_after_a_complete_answer(make, server, monkeypatch):
     connects = 0
     connect = genai_compat._Connector._create_connection
 
-    async def counting(*args: Any, **kwargs: Any) -> Any:
+    async def counting(*args, **kwargs):
         nonlocal connects
         connects += 1
         return await connect(*args, **kwargs)
@@ -656,17 +606,13 @@ async def test_connection_is_reused_after_a_complete_answer(
 
 
 @pytest.mark.parametrize("refusal", [fake.OVERLOADED, fake.INTERNAL, fake.DEADLINE_EXCEEDED, Refusal(502, "", "")])
-async def test_server_error_is_retried(
-    make: Callable[..., GeminiModel], server: GeminiServer, refusal: Refusal
-) -> None:
+async def test_server_error_is_retried(make, server, refusal):
     server.will_refuse(refusal, times=2)
     assert text_of(await answer_of(make())) == fake.DEFAULT_ANSWER
     assert len(server.streams()) == 3
 
 
-async def test_lost_connection_before_the_answer_is_retried(
-    make: Callable[..., GeminiModel], server: GeminiServer
-) -> None:
+async def test_lost_connection_before_the_answer_is_retried(make, server):
     server.will_answer(RESET)
     server.will_answer(HEADERS, 0.02, RESET)
     assert text_of(await answer_of(make())) == fake.DEFAULT_ANSWER
@@ -674,16 +620,14 @@ async def test_lost_connection_before_the_answer_is_retried(
 
 
 @pytest.mark.parametrize("end", [RESET, fake.OVERLOADED.body(), fake.THINKING_REFUSED.body()])
-async def test_no_retry_after_the_first_chunk(make: Callable[..., GeminiModel], server: GeminiServer, end: Any) -> None:
+async def test_no_retry_after_the_first_chunk(make, server, end):
     server.will_answer(chunk("Hel"), 0.02, end)
     _, text = await failure_of(make())
     assert text == "Hel"
     assert len(server.streams()) == 1
 
 
-async def test_first_token_timeout_includes_retries(
-    make: Callable[..., GeminiModel], server: GeminiServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_first_token_timeout_includes_retries(make, server, monkeypatch):
     monkeypatch.setattr(gemini_module, "RETRY_SECONDS", (5.0, 5.0))
     server.will_refuse(fake.OVERLOADED, times=3)
     model = make(limits=TimeLimits(first_token=0.3))
@@ -694,7 +638,7 @@ async def test_first_token_timeout_includes_retries(
     assert time.monotonic() - started < 2
 
 
-async def test_missing_network_is_reported_quickly(make: Callable[..., GeminiModel]) -> None:
+async def test_missing_network_is_reported_quickly(make):
     with socket.create_server(("127.0.0.1", 0)) as gone:
         nobody = f"http://127.0.0.1:{gone.getsockname()[1]}"
     model = make(base_url=nobody)
@@ -712,7 +656,7 @@ CLOSED = (
     "Set CHAT_GEMINI_MODEL to an available model, such as gemini-3.5-flash-lite; "
     "gemini-2.5-flash is closed to new projects."
 )
-VERTEX: list[tuple[Refusal, type[ModelError], str]] = [
+VERTEX = [
     (
         fake.MODEL_NOT_FOUND,
         ModelUnavailable,
@@ -775,7 +719,7 @@ VERTEX: list[tuple[Refusal, type[ModelError], str]] = [
         "Google rejected the request as invalid. Check CHAT_GEMINI_MODEL and the answer settings; the log has details.",
     ),
 ]
-GEMINI_API: list[tuple[Refusal, type[ModelError], str]] = [
+GEMINI_API = [
     (fake.API_KEY_INVALID, ModelUnavailable, f"Google does not accept the API key. {NEW_KEY}"),
     (fake.API_KEY_EXPIRED, ModelUnavailable, f"The API key has expired. {NEW_KEY}"),
     (
@@ -831,9 +775,7 @@ GEMINI_API: list[tuple[Refusal, type[ModelError], str]] = [
 
 
 @pytest.mark.parametrize(("refusal", "kind", "sentence"), VERTEX)
-async def test_vertex_ai_refusals_name_the_fix_and_are_not_retried(
-    make: Callable[..., GeminiModel], server: GeminiServer, refusal: Refusal, kind: type[ModelError], sentence: str
-) -> None:
+async def test_vertex_ai_refusals_name_the_fix_and_are_not_retried(make, server, refusal, kind, sentence):
     server.will_refuse(refusal)
     error, _ = await failure_of(make(model="gemini-2.5-flash"))
     assert type(error) is kind
@@ -843,9 +785,7 @@ async def test_vertex_ai_refusals_name_the_fix_and_are_not_retried(
 
 
 @pytest.mark.parametrize(("refusal", "kind", "sentence"), GEMINI_API)
-async def test_gemini_api_refusals_name_the_fix_and_are_not_retried(
-    make: Callable[..., GeminiModel], server: GeminiServer, refusal: Refusal, kind: type[ModelError], sentence: str
-) -> None:
+async def test_gemini_api_refusals_name_the_fix_and_are_not_retried(make, server, refusal, kind, sentence):
     server.will_refuse(refusal)
     error, _ = await failure_of(make(model="gemini-2.5-flash", api_key=API_KEY))
     assert type(error) is kind
@@ -864,9 +804,7 @@ async def test_gemini_api_refusals_name_the_fix_and_are_not_retried(
         ),
     ],
 )
-async def test_server_errors_are_reported_after_three_attempts(
-    make: Callable[..., GeminiModel], server: GeminiServer, refusal: Refusal, sentence: str
-) -> None:
+async def test_server_errors_are_reported_after_three_attempts(make, server, refusal, sentence):
     server.will_refuse(refusal, times=9)
     error, _ = await failure_of(make())
     assert isinstance(error, ModelUnavailable)
@@ -886,9 +824,7 @@ async def test_server_errors_are_reported_after_three_attempts(
         ("Request payload size exceeds the limit: 20971520 bytes.", (None, None)),
     ],
 )
-async def test_prompt_that_is_too_long_has_its_size_where_google_reports_it(
-    make: Callable[..., GeminiModel], server: GeminiServer, words: str, counts: tuple[int | None, int | None]
-) -> None:
+async def test_prompt_that_is_too_long_has_its_size_where_google_reports_it(make, server, words, counts):
     server.will_refuse(Refusal(400, "INVALID_ARGUMENT", words))
     error, _ = await failure_of(make())
     assert isinstance(error, ContextTooLong)
@@ -905,10 +841,10 @@ async def test_prompt_that_is_too_long_has_its_size_where_google_reports_it(
         b'{"error":{"details":[{"metadata":7}]}}',
     ],
 )
-async def test_response_of_a_proxy_is_an_error(body: bytes) -> None:
+async def test_response_of_a_proxy_is_an_error(body):
     from aiohttp import web
 
-    async def refuse(_: web.Request) -> web.Response:
+    async def refuse(_):
         kind = "text/html" if body.startswith(b"<") else "application/json"
         return web.Response(status=403, body=body, content_type=kind)
 
@@ -928,7 +864,7 @@ async def test_response_of_a_proxy_is_an_error(body: bytes) -> None:
 # --- Credentials ---
 
 
-async def test_missing_credentials_name_the_login_command(server: GeminiServer) -> None:
+async def test_missing_credentials_name_the_login_command(server):
     model = GeminiModel("gemini", "Gemini", project="demo", base_url=server.url)
     error, _ = await failure_of(model)
     assert str(error) == f"This computer has no Google Cloud credentials. {LOGIN}"
@@ -939,9 +875,7 @@ async def test_missing_credentials_name_the_login_command(server: GeminiServer) 
     assert server.requests == []
 
 
-async def test_expired_credentials_name_the_login_command(
-    make: Callable[..., GeminiModel], server: GeminiServer
-) -> None:
+async def test_expired_credentials_name_the_login_command(make, server):
     withdrawn = google.oauth2.credentials.Credentials(
         token=None,
         refresh_token="withdrawn",
@@ -959,16 +893,14 @@ async def test_expired_credentials_name_the_login_command(
 # --- Status ---
 
 
-async def test_status_counts_tokens_and_is_ready(make: Callable[..., GeminiModel], server: GeminiServer) -> None:
+async def test_status_counts_tokens_and_is_ready(make, server):
     model = make()
     assert await model.status() == ModelStatus(ModelState.READY)
     assert [request.operation for request in server.requests] == ["countTokens"]
     assert model.context_tokens == DEFAULT_CONTEXT_TOKENS
 
 
-async def test_context_size_is_read_once_from_the_gemini_api(
-    make: Callable[..., GeminiModel], server: GeminiServer
-) -> None:
+async def test_context_size_is_read_once_from_the_gemini_api(make, server):
     server.input_token_limit = 32_768
     model = make(api_key=API_KEY)
     assert [await model.status() for _ in range(2)] == [ModelStatus(ModelState.READY)] * 2
@@ -993,9 +925,7 @@ async def test_context_size_is_read_once_from_the_gemini_api(
         (fake.OVERLOADED, "Gemini is overloaded", "try again in a minute"),
     ],
 )
-async def test_status_of_a_failing_model_has_reason_and_fix(
-    make: Callable[..., GeminiModel], server: GeminiServer, refusal: Refusal, reason: str, fix: str
-) -> None:
+async def test_status_of_a_failing_model_has_reason_and_fix(make, server, refusal, reason, fix):
     server.refusal = refusal
     model = make(model="gemini-2.5-flash")
     assert await model.status() == ModelStatus(ModelState.UNAVAILABLE, reason, fix)
@@ -1003,9 +933,7 @@ async def test_status_of_a_failing_model_has_reason_and_fix(
     assert await model.status() == ModelStatus(ModelState.READY)
 
 
-async def test_status_has_a_timeout(
-    make: Callable[..., GeminiModel], server: GeminiServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_status_has_a_timeout(make, server, monkeypatch):
     monkeypatch.setattr(gemini_module, "STATUS_SECONDS", 0.3)
     server.seconds_before_status = 30
     started = time.monotonic()
@@ -1015,7 +943,7 @@ async def test_status_has_a_timeout(
     assert time.monotonic() - started < 2
 
 
-async def test_without_project_and_key_it_is_not_set_up() -> None:
+async def test_without_project_and_key_it_is_not_set_up():
     model = GeminiModel("gemini", "Gemini")
     fix = "set GOOGLE_CLOUD_PROJECT for Gemini on Vertex AI, or GEMINI_API_KEY for the Gemini API, and restart the chat"
     assert await model.status() == ModelStatus(ModelState.NOT_SET_UP, "not set up", fix)
@@ -1029,7 +957,7 @@ async def test_without_project_and_key_it_is_not_set_up() -> None:
 # --- The client ---
 
 
-def test_a_chat_without_gemini_does_not_import_the_sdk() -> None:
+def test_a_chat_without_gemini_does_not_import_the_sdk():
     program = """
 import asyncio, sys
 from chatapp.models.gemini.model import GeminiModel, contents
@@ -1042,11 +970,11 @@ sys.exit(any(name.startswith(("google.genai", "google.auth")) for name in sys.mo
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
-async def test_sdk_is_imported_in_a_thread(make: Callable[..., GeminiModel], monkeypatch: pytest.MonkeyPatch) -> None:
-    making: list[threading.Thread] = []
+async def test_sdk_is_imported_in_a_thread(make, monkeypatch):
+    making = []
     make_client = GeminiModel._make_client
 
-    def slow(self: GeminiModel, session: Any) -> Any:
+    def slow(self, session):
         making.append(threading.current_thread())
         return make_client(self, session)
 
@@ -1057,7 +985,7 @@ async def test_sdk_is_imported_in_a_thread(make: Callable[..., GeminiModel], mon
     assert making[0] is not threading.main_thread()
 
 
-async def test_concurrent_answers_do_not_mix(make: Callable[..., GeminiModel], server: GeminiServer) -> None:
+async def test_concurrent_answers_do_not_mix(make, server):
     for letter in "abcdef":
         server.will_answer(*[step for _ in range(5) for step in (chunk(letter), 0.01)], chunk(letter, finish="STOP"))
     model = make()
@@ -1065,10 +993,10 @@ async def test_concurrent_answers_do_not_mix(make: Callable[..., GeminiModel], s
     assert sorted(text_of(answer) for answer in answers) == [letter * 6 for letter in "abcdef"]
 
 
-async def test_model_serves_two_event_loops(make: Callable[..., GeminiModel]) -> None:
+async def test_model_serves_two_event_loops(make):
     model = make()
 
-    async def elsewhere() -> str:
+    async def elsewhere():
         try:
             return text_of(await answer_of(model))
         finally:
@@ -1078,9 +1006,7 @@ async def test_model_serves_two_event_loops(make: Callable[..., GeminiModel]) ->
     assert text_of(await answer_of(model)) == fake.DEFAULT_ANSWER
 
 
-async def test_closed_model_ends_running_answers_and_can_be_used_again(
-    make: Callable[..., GeminiModel], server: GeminiServer
-) -> None:
+async def test_closed_model_ends_running_answers_and_can_be_used_again(make, server):
     server.will_answer(chunk("one "), STALL)
     model = make()
     events = ask(model)
