@@ -20,10 +20,7 @@ class GoogleCloudSettings(BaseSettings):
         default="", validation_alias="GOOGLE_CLOUD_PROJECT", description="Id of the project."
     )
     google_cloud_location: str = Field(
-        default="global",
-        validation_alias="GOOGLE_CLOUD_LOCATION",
-        min_length=1,
-        description="Location of Vertex AI.",
+        default="global", validation_alias="GOOGLE_CLOUD_LOCATION", min_length=1, description="Location of Vertex AI."
     )
 
 

@@ -48,10 +48,7 @@ class AuthSetup:
     """
 
     def __init__(
-        self,
-        settings: Settings,
-        store: Store,
-        on_refused: Callable[[str], None] = lambda _limit: None,
+        self, settings: Settings, store: Store, on_refused: Callable[[str], None] = lambda _limit: None
     ) -> None:
         self._settings = settings
         self._store = store
@@ -139,12 +136,7 @@ class AuthSetup:
         else:
             link = Sentence("Try again"), local_page(request.scope["path"])
         return error_response(
-            request.scope,
-            result.status,
-            result.problem,
-            root_url=self._settings.root_url,
-            title=title,
-            links=[link],
+            request.scope, result.status, result.problem, root_url=self._settings.root_url, title=title, links=[link]
         )
 
     @cached_property

@@ -118,8 +118,7 @@ def sentence_of(error: Exception) -> str:
     number = new_id()[-8:]
     log.error("handler_failed", number=number, exc_info=error)
     return Sentence(
-        "An internal error occurred. Nothing that was stored is lost. Try again. (Log entry: {number})",
-        number=number,
+        "An internal error occurred. Nothing that was stored is lost. Try again. (Log entry: {number})", number=number
     )
 
 

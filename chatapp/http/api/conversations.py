@@ -121,12 +121,7 @@ async def search(user: UserId, chat: Chat, q: str = "", cursor: str = "") -> Sea
 
 
 async def conversation_page(
-    chat: Services,
-    user: str,
-    *,
-    cursor: str | None = None,
-    limit: int = PAGE_SIZE,
-    archived: bool = False,
+    chat: Services, user: str, *, cursor: str | None = None, limit: int = PAGE_SIZE, archived: bool = False
 ) -> ConversationPage:
     """Return a page of the list; the pinned conversations come with the first."""
     pinned = [] if cursor or archived else await chat.conversations.pinned(user)

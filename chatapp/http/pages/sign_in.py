@@ -144,11 +144,7 @@ class SignIn:
         if not self._allow_list.allows(claims.email, claims.domain):
             raise SignInError(403, NOT_ALLOWED if claims.email else _UNVERIFIED, user=user)
         session = Session.create(
-            self._provider.issuer,
-            claims.subject,
-            name=claims.name,
-            email=claims.email,
-            domain=claims.domain,
+            self._provider.issuer, claims.subject, name=claims.name, email=claims.email, domain=claims.domain
         )
         audit.record(Action.SIGN_IN, user)
         response = self._redirect(page)

@@ -293,9 +293,7 @@ _RULES: Final[tuple[tuple[Callable[[_ApiError], bool], Failure], ...]] = (
     (
         lambda it: it.code == 504,
         Failure(
-            Sentence("Gemini timed out at Google"),
-            Sentence("send the question again, or shorten it"),
-            retryable=True,
+            Sentence("Gemini timed out at Google"), Sentence("send the question again, or shorten it"), retryable=True
         ),
     ),
     (lambda it: it.code in {500, 502}, _FAILED),

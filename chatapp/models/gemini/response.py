@@ -86,8 +86,7 @@ class StreamedResponse:
             raise Blocked(
                 _PROMPT_BLOCKED.get(self.blocked_prompt)
                 or Sentence(
-                    "Google rejected the question (reason: {reason}). Rephrase it.",
-                    reason=self.blocked_prompt,
+                    "Google rejected the question (reason: {reason}). Rephrase it.", reason=self.blocked_prompt
                 ),
                 detail=f"block_reason {self.blocked_prompt}",
             )
@@ -100,8 +99,7 @@ class StreamedResponse:
             raise Blocked(
                 _ANSWER_STOPPED.get(self.finish)
                 or Sentence(
-                    "Gemini ended the answer early (reason: {reason}). Rephrase the question.",
-                    reason=self.finish,
+                    "Gemini ended the answer early (reason: {reason}). Rephrase the question.", reason=self.finish
                 ),
                 detail=f"finish_reason {self.finish}",
             )

@@ -195,11 +195,7 @@ async def test_images_precede_the_text_of_their_message(make, server):
 
 @pytest.mark.parametrize(
     ("settings", "place"),
-    [
-        ({}, Place.VERTEX_AI),
-        ({"api_key": API_KEY}, Place.GEMINI_API),
-        ({"api_key": ""}, Place.UNKNOWN),
-    ],
+    [({}, Place.VERTEX_AI), ({"api_key": API_KEY}, Place.GEMINI_API), ({"api_key": ""}, Place.UNKNOWN)],
 )
 def test_place_is_vertex_ai_or_the_gemini_api(settings, place):
     settings = settings or {"project": "demo"}
@@ -374,14 +370,8 @@ async def test_blocked_prompt_has_a_reason(make, server, reason, sentence):
 @pytest.mark.parametrize(
     ("steps", "sentence"),
     [
-        (
-            [chunk(finish="STOP")],
-            "Gemini returned an empty answer. Send the question again, or rephrase it.",
-        ),
-        (
-            [chunk(" \n", finish="STOP")],
-            "Gemini returned an empty answer. Send the question again, or rephrase it.",
-        ),
+        ([chunk(finish="STOP")], "Gemini returned an empty answer. Send the question again, or rephrase it."),
+        ([chunk(" \n", finish="STOP")], "Gemini returned an empty answer. Send the question again, or rephrase it."),
         (
             [chunk(finish="MAX_TOKENS")],
             "Max tokens (now 16) was used up before any text was written. Raise Max tokens.",
@@ -396,10 +386,7 @@ async def test_blocked_prompt_has_a_reason(make, server, reason, sentence):
             "Gemini sent a response that cannot be read. Send the question again.",
         ),
         ([chunk("Hel"), 0.02, RESET], "The connection to Gemini was lost. Send the question again."),
-        (
-            [chunk("Hel"), fake.INTERNAL.body()],
-            "Gemini failed because of an error at Google. Try again in a minute.",
-        ),
+        ([chunk("Hel"), fake.INTERNAL.body()], "Gemini failed because of an error at Google. Try again in a minute."),
     ],
 )
 async def test_answer_without_text_is_an_error(make, server, steps, sentence):
@@ -722,11 +709,7 @@ VERTEX = [
 GEMINI_API = [
     (fake.API_KEY_INVALID, ModelUnavailable, f"Google does not accept the API key. {NEW_KEY}"),
     (fake.API_KEY_EXPIRED, ModelUnavailable, f"The API key has expired. {NEW_KEY}"),
-    (
-        fake.API_KEY_LEAKED,
-        ModelUnavailable,
-        f"Google has blocked the API key because it was published. {NEW_KEY}",
-    ),
+    (fake.API_KEY_LEAKED, ModelUnavailable, f"Google has blocked the API key because it was published. {NEW_KEY}"),
     (fake.UNAUTHENTICATED, ModelUnavailable, f"Google does not accept the API key. {NEW_KEY}"),
     (
         fake.API_KEY_BLOCKED,
@@ -798,10 +781,7 @@ async def test_gemini_api_refusals_name_the_fix_and_are_not_retried(make, server
     [
         (fake.OVERLOADED, "Gemini is overloaded. Try again in a minute."),
         (fake.INTERNAL, "Gemini failed because of an error at Google. Try again in a minute."),
-        (
-            fake.DEADLINE_EXCEEDED,
-            "Gemini timed out at Google. Send the question again, or shorten it.",
-        ),
+        (fake.DEADLINE_EXCEEDED, "Gemini timed out at Google. Send the question again, or shorten it."),
     ],
 )
 async def test_server_errors_are_reported_after_three_attempts(make, server, refusal, sentence):

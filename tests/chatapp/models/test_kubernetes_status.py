@@ -199,8 +199,7 @@ def broken(kubernetes, folder, how):
 
 
 @pytest.mark.parametrize(
-    "how",
-    ["forbidden", "wrong token", "no token", "not JSON", "no list", "another authority", "no server", "no pod"],
+    "how", ["forbidden", "wrong token", "no token", "not JSON", "no list", "another authority", "no server", "no pod"]
 )
 async def test_failure_of_the_kubernetes_api_is_logged_and_changes_nothing(kubernetes, tmp_path, monkeypatch, how):
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)

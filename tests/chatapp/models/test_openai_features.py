@@ -151,10 +151,7 @@ async def test_unsupported_parameters_are_omitted_in_a_retry(connect):
         assert len(server.requests) == 4
         await answer(model)
         assert len(server.requests) == 5  # it is remembered
-        assert model.unsupported == {
-            "temperature": "Gemma uses a fixed value.",
-            "top_p": "Gemma uses a fixed value.",
-        }
+        assert model.unsupported == {"temperature": "Gemma uses a fixed value.", "top_p": "Gemma uses a fixed value."}
 
 
 async def test_probe_omits_unsupported_parameters(connect):

@@ -14,8 +14,7 @@ PROFILE = {"personas": [PERSONA], "parameters": None, "allowFallback": True, "re
 
 
 @pytest.mark.parametrize(
-    "body",
-    [{}, {"title": None}, {"title": 7}, {"pinned": "yes"}, {"pinned": 1}, {"title": "x", "colour": "red"}],
+    "body", [{}, {"title": None}, {"title": 7}, {"pinned": "yes"}, {"pinned": 1}, {"title": "x", "colour": "red"}]
 )
 def test_a_change_of_a_conversation_is_one_of_its_fields_and_of_their_types(body):
     with pytest.raises(ValidationError):
