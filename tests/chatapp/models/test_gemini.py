@@ -27,6 +27,7 @@ from chatapp.models.gemini import genai_compat
 from chatapp.models.gemini import model as gemini_module
 from chatapp.models.gemini import response as gemini_response
 from chatapp.models.gemini.model import DEFAULT_CONTEXT_TOKENS, THINKING_HEADROOM, GeminiModel, contents
+from tests.chatapp.models.answers import text_of
 from tests.fakes import gemini_server as fake
 from tests.fakes.gemini_server import HEADERS, RESET, STALL, GeminiServer, Refusal, blocked_prompt, chunk
 
@@ -90,10 +91,6 @@ def ask(model, **parameters):
 
 async def answer_of(model, **parameters):
     return [event async for event in ask(model, **parameters)]
-
-
-def text_of(events):
-    return "".join(event.text for event in events if isinstance(event, TextDelta))
 
 
 async def failure_of(model, **parameters):
@@ -627,8 +624,8 @@ async def test_first_token_timeout_includes_retries(make, server, monkeypatch):
 
 async def test_missing_network_is_reported_quickly(make):
     with socket.create_server(("127.0.0.1", 0)) as gone:
-        nobody = f"http://127.0.0.1:{gone.getsockname()[1]}"
-    model = make(base_url=nobody)
+        url = f"http://127.0.0.1:{gone.getsockname()[1]}"
+    model = make(base_url=url)
     await model.start()
     started = time.monotonic()
     error, _ = await failure_of(model)

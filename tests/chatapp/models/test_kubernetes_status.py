@@ -105,9 +105,9 @@ async def gemma(watch):
 )
 async def test_status_has_the_reason_and_time_of_a_pods_state(kubernetes, gemma, status, state, reason, since):
     kubernetes.pods = [pod(status)]
-    said = await gemma.status()
-    assert (said.state, said.reason, said.since_ms) == (state, reason, ms(since))
-    assert said.fix
+    answer = await gemma.status()
+    assert (answer.state, answer.reason, answer.since_ms) == (state, reason, ms(since))
+    assert answer.fix
 
 
 @pytest.mark.parametrize(
@@ -126,8 +126,11 @@ def test_fake_pods_match_the_kubernetes_schema(status):
 
 async def test_model_without_pods_is_unavailable(kubernetes, gemma):
     kubernetes.pods = [pod(running(ready=True), app="gradio-chat"), pod(unschedulable(NO_GPUS), namespace="other")]
-    said = await gemma.status()
-    assert (said.state, said.reason) == (ModelState.UNAVAILABLE, "it is switched off, or its Pods cannot be created")
+    answer = await gemma.status()
+    assert (answer.state, answer.reason) == (
+        ModelState.UNAVAILABLE,
+        "it is switched off, or its Pods cannot be created",
+    )
 
 
 async def test_pod_closest_to_ready_counts(kubernetes, gemma):
@@ -140,9 +143,9 @@ async def test_pod_closest_to_ready_counts(kubernetes, gemma):
 
 async def test_ready_pod_leaves_the_servers_own_error(kubernetes, gemma):
     kubernetes.pods = [pod(running(ready=True)), pod(unschedulable(NO_GPUS))]
-    said = await gemma.status()
-    assert said.state is ModelState.UNAVAILABLE
-    assert said.reason.startswith("there is no response from")
+    answer = await gemma.status()
+    assert answer.state is ModelState.UNAVAILABLE
+    assert answer.reason.startswith("there is no response from")
 
 
 async def test_kubernetes_is_not_asked_while_the_model_answers(kubernetes, watch):

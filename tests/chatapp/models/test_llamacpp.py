@@ -18,7 +18,7 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from chatapp.domain.conversation import FinishReason, GenerationParameters, Image, Message, Role, Usage, new_id
+from chatapp.domain.conversation import FinishReason, GenerationParameters, Image, Usage
 from chatapp.domain.errors import CannotSee, ContextTooLong, ModelUnavailable
 from chatapp.models import Finish, ModelState, TextDelta, TimeLimits
 from chatapp.models.llamacpp import model as llamacpp
@@ -26,6 +26,7 @@ from chatapp.models.llamacpp import setup as llamacpp_setup
 from chatapp.models.llamacpp.model import LlamaCppModel
 from chatapp.models.llamacpp.server import CONTEXT_TOKENS
 from chatapp.models.openai import model as openai_compatible
+from tests.chatapp.models.answers import question, text_of
 
 # Slow: it starts the real model, several times.
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
@@ -79,18 +80,10 @@ def process_of(model):
     return psutil.Process(model._server.process.pid)
 
 
-def question(text):
-    return [Message(id=new_id(), turn_id="t", role=Role.USER, content=text, created_ms=1)]
-
-
 async def ask(model, text="Say hello.", **parameters):
     parameters = GenerationParameters(**{"temperature": 0.1, "max_tokens": 8, **parameters})
     async with aclosing(model.stream(question(text), parameters)) as events:
         return [event async for event in events]
-
-
-def text_of(events):
-    return "".join(event.text for event in events if isinstance(event, TextDelta))
 
 
 async def until(condition, seconds=10.0):
@@ -164,9 +157,9 @@ async def test_real_server_lists_no_image_support_and_refuses_images(model):
     await behind.status()
     assert behind._listing.supports_images is False
     picture = Image(id="p", media_type="image/png", width=1, height=1, data=b"\x89PNG")
-    asked = [dataclasses.replace(question("Which colour is this?")[0], images=(picture,))]
+    messages = [dataclasses.replace(question("Which colour is this?")[0], images=(picture,))]
     with pytest.raises(CannotSee, match="Demo does not support images"):
-        _ = [event async for event in model.stream(asked, GenerationParameters())]
+        _ = [event async for event in model.stream(messages, GenerationParameters())]
     assert text_of(await ask(model))
 
 

@@ -11,12 +11,13 @@ from contextlib import aclosing
 
 import pytest
 
-from chatapp.domain.conversation import FinishReason, GenerationParameters, Message, Role, Usage, new_id
+from chatapp.domain.conversation import FinishReason, GenerationParameters, Usage
 from chatapp.domain.errors import Blocked, ContextTooLong, ModelError, ModelLoading, ModelUnavailable, RateLimited
 from chatapp.models import Finish, ModelState, TextDelta, TimeLimits
 from chatapp.models.openai import model as openai_compatible
 from chatapp.models.openai import stream as openai_stream
 from chatapp.models.openai.model import OpenAICompatibleModel
+from tests.chatapp.models.answers import question, text_of
 from tests.fakes.openai_server import FakeOpenAIServer, Reply
 
 QUESTION = "What is the secret of my life?"
@@ -32,32 +33,13 @@ def _short_pauses(monkeypatch):
         monkeypatch.setenv(name, "http://127.0.0.1:9")  # nothing listens there: a request through it fails
 
 
-@pytest.fixture
-async def connect():
-    """Return a function that makes models, all of which are closed at the end."""
-    models = []
-
-    def make(server, **arguments):
-        url = server if isinstance(server, str) else server.url
-        models.append(OpenAICompatibleModel("gemma", "Gemma", url, **arguments))
-        return models[-1]
-
-    yield make
-    for model in models:
-        await model.aclose()
-
-
-def question(text=QUESTION):
-    return [Message(id=new_id(), turn_id="t", role=Role.USER, content=text, created_ms=1)]
-
-
 async def ask(model, text=QUESTION, **parameters):
     """Return every event of one answer."""
     async with aclosing(model.stream(question(text), GenerationParameters(**parameters))) as events:
         return [event async for event in events]
 
 
-async def ask_in_vain(model, error=ModelError, text=QUESTION, **parameters):
+async def failure_of(model, error=ModelError, text=QUESTION, **parameters):
     """Return the text and the error that ended it, which must not contain the question or the key."""
     shown = ""
 
@@ -69,14 +51,10 @@ async def ask_in_vain(model, error=ModelError, text=QUESTION, **parameters):
 
     with pytest.raises(error) as caught:
         await read()
-    told = f"{caught.value} {caught.value.detail}"
-    assert text not in told
-    assert KEY not in told
+    shown_and_logged = f"{caught.value} {caught.value.detail}"
+    assert text not in shown_and_logged
+    assert KEY not in shown_and_logged
     return shown, caught.value
-
-
-def text_of(events):
-    return "".join(event.text for event in events if isinstance(event, TextDelta))
 
 
 def sse(*events):
@@ -252,7 +230,7 @@ async def test_complete_answer_does_not_wait_for_the_end_of_the_stream(connect, 
 @FLAVORS
 async def test_prompt_over_the_context_is_an_error_with_the_known_numbers(connect, flavor):
     async with FakeOpenAIServer(flavor=flavor, context_tokens=10) as server:
-        _, error = await ask_in_vain(connect(server), ContextTooLong, "word " * 11)
+        _, error = await failure_of(connect(server), ContextTooLong, "word " * 11)
     assert error.context_tokens == 10
     assert error.prompt_tokens == (11 if flavor == "llama.cpp" else None)
     assert "at most 10" in str(error)
@@ -260,28 +238,28 @@ async def test_prompt_over_the_context_is_an_error_with_the_known_numbers(connec
 
 async def test_prompt_that_fills_the_context_of_vllm_is_too_long(connect):
     async with FakeOpenAIServer(context_tokens=10) as server:
-        _, error = await ask_in_vain(connect(server), ContextTooLong, "word " * 10, max_tokens=1)
+        _, error = await failure_of(connect(server), ContextTooLong, "word " * 10, max_tokens=1)
     assert "max_tokens" in error.detail
 
 
 async def test_context_error_is_recognized_by_its_message(connect):
     words = {"error": "Trying to keep the first 5000 tokens when context length is only 4096 tokens"}  # LM Studio
     async with FakeOpenAIServer(script=[Reply(status=400, body=words)]) as server:
-        await ask_in_vain(connect(server), ContextTooLong)
+        await failure_of(connect(server), ContextTooLong)
 
 
 @pytest.mark.parametrize("parameter", ["temperature", "top_p"])
 async def test_refused_parameter_is_named_without_its_value(connect, parameter):
     echo = {"message": f"got {QUESTION}", "type": QUESTION, "param": f"body.{parameter}", "code": 400}
     async with FakeOpenAIServer(script=[Reply(status=400, body={"error": echo})]) as server:
-        _, error = await ask_in_vain(connect(server), ModelUnavailable)
+        _, error = await failure_of(connect(server), ModelUnavailable)
         assert f"does not accept {parameter}" in str(error)
         assert len(server.requests) == 1
 
 
 async def test_unknown_model_is_named_with_its_setting(connect):
     async with FakeOpenAIServer(flavor="vllm") as server:
-        _, error = await ask_in_vain(connect(server, model="nope", model_setting="MY_MODEL"), ModelUnavailable)
+        _, error = await failure_of(connect(server, model="nope", model_setting="MY_MODEL"), ModelUnavailable)
         assert "'nope'" in str(error)
         assert "MY_MODEL" in str(error)
         assert len(server.requests) == 1
@@ -297,7 +275,7 @@ async def test_loading_server_is_loading_and_not_retried(connect):
     async with FakeOpenAIServer(flavor="llama.cpp") as server:
         server.loading = True
         model = connect(server)
-        await ask_in_vain(model, ModelLoading)
+        await failure_of(model, ModelLoading)
         assert len(server.headers) == 1
         assert (await model.status()).state is ModelState.LOADING
         server.loading = False
@@ -308,15 +286,15 @@ async def test_loading_server_is_loading_and_not_retried(connect):
 async def test_wrong_and_missing_key_have_different_errors(connect, flavor):
     async with FakeOpenAIServer(flavor=flavor, api_key="right") as server:
         wrong, missing = connect(server, api_key=KEY), connect(server, key_setting="MY_KEY")
-        assert "rejects the key" in str((await ask_in_vain(wrong, ModelUnavailable))[1])
-        assert "requires a key. Check MY_KEY" in str((await ask_in_vain(missing, ModelUnavailable))[1])
+        assert "rejects the key" in str((await failure_of(wrong, ModelUnavailable))[1])
+        assert "requires a key. Check MY_KEY" in str((await failure_of(missing, ModelUnavailable))[1])
         assert (await wrong.status()).fix == "check CHAT_GEMMA_API_KEY"
         assert server.requests == []
 
 
 async def test_error_inside_the_stream_keeps_the_text(connect):
     async with FakeOpenAIServer(script=[Reply(pieces=["Half"], ending="error")]) as server:
-        shown, error = await ask_in_vain(connect(server), ModelUnavailable)
+        shown, error = await failure_of(connect(server), ModelUnavailable)
     assert shown == "Half"
     assert "stopped in the middle" in str(error)
     assert "status=500" in error.detail
@@ -325,8 +303,8 @@ async def test_error_inside_the_stream_keeps_the_text(connect):
 async def test_error_inside_the_stream_before_text_is_classified_by_its_code(connect):
     full = {"message": "Context size has been exceeded.", "code": 400, "n_ctx": 4096}
     async with FakeOpenAIServer(script=[Reply(raw=sse({"error": full})), Reply(raw=sse({"error": "no"}))]) as server:
-        assert (await ask_in_vain(connect(server), ContextTooLong))[1].context_tokens == 4096
-        assert "reports a failure" in str((await ask_in_vain(connect(server), ModelUnavailable))[1])
+        assert (await failure_of(connect(server), ContextTooLong))[1].context_tokens == 4096
+        assert "reports a failure" in str((await failure_of(connect(server), ModelUnavailable))[1])
 
 
 # --- other failures ----------------------------------------------------------------------------------------------
@@ -335,7 +313,7 @@ async def test_error_inside_the_stream_before_text_is_classified_by_its_code(con
 @pytest.mark.parametrize(("ending", "raw"), [("reset", None), ("cut", None), ("cut", sse(delta("Half")))])
 async def test_lost_connection_keeps_the_text_and_is_not_retried(connect, ending, raw):
     async with FakeOpenAIServer(script=[Reply(pieces=["Half"], raw=raw, ending=ending)]) as server:
-        shown, error = await ask_in_vain(connect(server), ModelUnavailable)
+        shown, error = await failure_of(connect(server), ModelUnavailable)
         assert len(server.requests) == 1
     assert shown == "Half"
     assert "the connection was lost" in str(error)
@@ -344,12 +322,12 @@ async def test_lost_connection_keeps_the_text_and_is_not_retried(connect, ending
 @pytest.mark.parametrize("reason", ["abort", "error"])
 async def test_aborted_answer_is_an_error(connect, reason):
     async with FakeOpenAIServer(script=[Reply(raw=sse(delta("Half"), delta("", reason), "[DONE]"))]) as server:
-        assert (await ask_in_vain(connect(server), ModelUnavailable))[0] == "Half"
+        assert (await failure_of(connect(server), ModelUnavailable))[0] == "Half"
 
 
 async def test_filtered_answer_is_blocked_and_the_model_stays_ready(connect):
     async with FakeOpenAIServer(script=[Reply(raw=sse(delta("Half"), delta("", "content_filter")))]) as server:
-        assert (await ask_in_vain(connect(server), Blocked))[0] == "Half"
+        assert (await failure_of(connect(server), Blocked))[0] == "Half"
 
 
 @pytest.mark.parametrize(
@@ -370,7 +348,7 @@ async def test_filtered_answer_is_blocked_and_the_model_stays_ready(connect):
 )
 async def test_incompatible_server_is_reported_with_the_setting(connect, reply):
     async with FakeOpenAIServer(script=[reply]) as server:
-        _, error = await ask_in_vain(connect(server, url_setting="MY_URL"), ModelUnavailable)
+        _, error = await failure_of(connect(server, url_setting="MY_URL"), ModelUnavailable)
         assert len(server.requests) == 1
     assert "does not answer like an OpenAI-compatible server. Check MY_URL" in str(error)
 
@@ -378,7 +356,7 @@ async def test_incompatible_server_is_reported_with_the_setting(connect, reply):
 async def test_size_of_an_event_is_limited(connect, monkeypatch):
     monkeypatch.setattr(openai_stream, "MAX_EVENT_BYTES", 10_000)
     async with FakeOpenAIServer(script=[Reply(raw=[b"data: " + b"x" * 4096] * 10, ending="stall")]) as server:
-        await ask_in_vain(connect(server), ModelUnavailable)
+        await failure_of(connect(server), ModelUnavailable)
         await until(lambda: server.running == 0)
 
 
@@ -386,8 +364,8 @@ async def test_error_body_with_status_200_is_an_error(connect):
     body = {"error": {"message": "no", "type": "BadRequestError", "param": "input_tokens", "code": 400}}
     old = {"object": "error", "message": "no", "type": "BadRequestError", "code": 500}
     async with FakeOpenAIServer(script=[Reply(body=body), Reply(body=old)]) as server:
-        await ask_in_vain(connect(server), ContextTooLong)
-        assert "reports a failure (500)" in str((await ask_in_vain(connect(server)))[1])
+        await failure_of(connect(server), ContextTooLong)
+        assert "reports a failure (500)" in str((await failure_of(connect(server)))[1])
 
 
 @pytest.mark.parametrize(
@@ -406,7 +384,7 @@ async def test_rate_limit_has_the_time_of_a_retry_and_is_not_retried(connect, af
         after = email.utils.format_datetime(datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=1))
     headers = {"Retry-After": after} if after else {}
     async with FakeOpenAIServer(script=[Reply(status=429, body={}, headers=headers)]) as server:
-        _, error = await ask_in_vain(connect(server), RateLimited)
+        _, error = await failure_of(connect(server), RateLimited)
         assert len(server.requests) == 1
     assert str(error).endswith(f"Try again {words}.")
 
@@ -418,7 +396,7 @@ async def test_gateway_errors_are_retried(connect, status):
         assert text_of(await ask(connect(server))) == "Hello from the fake."
         assert len(server.requests) == 3
         server.script = [failed] * 5
-        _, error = await ask_in_vain(connect(server), ModelUnavailable)
+        _, error = await failure_of(connect(server), ModelUnavailable)
         assert len(server.requests) == 6
     assert f"({status})" in str(error)
 
@@ -426,7 +404,7 @@ async def test_gateway_errors_are_retried(connect, status):
 @pytest.mark.parametrize("status", [400, 403, 404, 409, 413, 422, 500, 501])
 async def test_other_errors_are_not_retried(connect, status):
     async with FakeOpenAIServer(script=[Reply(status=status, body={"error": {"message": QUESTION}})]) as server:
-        await ask_in_vain(connect(server), ModelUnavailable)
+        await failure_of(connect(server), ModelUnavailable)
         assert len(server.requests) == 1
 
 
@@ -434,7 +412,7 @@ async def test_reset_before_the_first_byte_is_retried(connect):
     async with FakeOpenAIServer(script=[Reply(ending="reset")] * 2) as server:
         assert text_of(await ask(connect(server))) == "Hello from the fake."
         server.script = [Reply(ending="reset")] * 3
-        _, error = await ask_in_vain(connect(server), ModelUnavailable)
+        _, error = await failure_of(connect(server), ModelUnavailable)
     assert "closed the connection" in str(error)
 
 
@@ -443,7 +421,7 @@ async def test_restarting_server_is_retried(connect, monkeypatch):
     async with server:
         model = connect(server)
         assert await ask(model)
-    _, error = await ask_in_vain(model, ModelUnavailable)
+    _, error = await failure_of(model, ModelUnavailable)
     assert f"there is no response from {server.url}. Start the server there, or check CHAT_GEMMA_URL" in str(error)
     monkeypatch.setattr(openai_compatible, "RETRY_SECONDS", 0.3)
     asking = asyncio.create_task(ask(model))
@@ -465,19 +443,19 @@ async def test_redirect_is_not_followed(connect):
     async with FakeOpenAIServer() as other:
         away = Reply(status=307, body={}, headers={"Location": f"{other.url}/v1/chat/completions"})
         async with FakeOpenAIServer(script=[away]) as server:
-            _, error = await ask_in_vain(connect(server, api_key=KEY), ModelUnavailable)
+            _, error = await failure_of(connect(server, api_key=KEY), ModelUnavailable)
         assert other.headers == []
     assert "redirects to another address" in str(error)
 
 
 async def test_unknown_host_has_its_own_error(connect):
-    _, error = await ask_in_vain(connect("http://no-such-name.invalid"), ModelUnavailable)
+    _, error = await failure_of(connect("http://no-such-name.invalid"), ModelUnavailable)
     assert "cannot be resolved" in str(error)
 
 
 async def test_failed_tls_handshake_has_its_own_error(connect):
     async with FakeOpenAIServer() as server:
-        _, error = await ask_in_vain(connect(server.url.replace("http:", "https:")), ModelUnavailable)
+        _, error = await failure_of(connect(server.url.replace("http:", "https:")), ModelUnavailable)
     assert "no secure connection" in str(error)
 
 
@@ -494,7 +472,7 @@ async def test_connect_timeout_ends_the_request(connect):
             others[-1].setblocking(False)
             others[-1].connect_ex(full.getsockname())
         limits = TimeLimits(connect=0.1, first_token=5)
-        _, error = await ask_in_vain(connect(f"http://127.0.0.1:{full.getsockname()[1]}", limits=limits))
+        _, error = await failure_of(connect(f"http://127.0.0.1:{full.getsockname()[1]}", limits=limits))
         for other in others:
             other.close()
     assert "does not accept connections in time" in str(error)
@@ -503,14 +481,14 @@ async def test_connect_timeout_ends_the_request(connect):
 @pytest.mark.parametrize("slow", ["seconds_to_headers", "seconds_to_first_token"])
 async def test_first_token_timeout_closes_the_request(connect, slow):
     async with FakeOpenAIServer(script=[Reply(**{slow: 10})]) as server:
-        _, error = await ask_in_vain(connect(server, limits=SHORT), ModelUnavailable)
+        _, error = await failure_of(connect(server, limits=SHORT), ModelUnavailable)
         assert "the answer did not start within 0.15 seconds" in str(error)
         await until(lambda: server.disconnects == 1)
 
 
 async def test_timeout_between_tokens_closes_the_request(connect):
     async with FakeOpenAIServer(script=[Reply(pieces=["Half"], ending="stall")]) as server:
-        shown, error = await ask_in_vain(connect(server, limits=TimeLimits(between_tokens=0.1)), ModelUnavailable)
+        shown, error = await failure_of(connect(server, limits=TimeLimits(between_tokens=0.1)), ModelUnavailable)
         assert shown == "Half"
         assert "no more text arrived for 0.1 seconds" in str(error)
         await until(lambda: server.disconnects == 1)
@@ -518,7 +496,7 @@ async def test_timeout_between_tokens_closes_the_request(connect):
 
 async def test_pings_do_not_reset_the_timeout(connect):
     async with FakeOpenAIServer(script=[Reply(raw=[b": ping\n\n"] * 100, seconds_between=0.02)]) as server:
-        _, error = await ask_in_vain(connect(server, limits=SHORT), ModelUnavailable)
+        _, error = await failure_of(connect(server, limits=SHORT), ModelUnavailable)
     assert "did not start" in str(error)
 
 
@@ -526,7 +504,7 @@ async def test_slow_reader_does_not_cause_a_timeout(connect):
     shown = ""
     limits = TimeLimits(first_token=10, between_tokens=0.4)
     async with FakeOpenAIServer(answer=list("abc"), tokens_per_second=50) as server:
-        async for event in connect(server, limits=limits).stream(question(), GenerationParameters()):
+        async for event in connect(server, limits=limits).stream(question(QUESTION), GenerationParameters()):
             await asyncio.sleep(0.5)  # longer than the timeout
             shown += event.text if isinstance(event, TextDelta) else ""
     assert shown == "abc"
@@ -543,7 +521,7 @@ async def test_steady_answer_may_take_longer_than_every_timeout(connect):
 
 async def test_closing_the_answer_closes_the_request_at_once(connect):
     async with FakeOpenAIServer(answer=["x"] * 1000, tokens_per_second=200) as server:
-        events = connect(server).stream(question(), GenerationParameters())
+        events = connect(server).stream(question(QUESTION), GenerationParameters())
         assert await anext(events) == TextDelta("x")
         await events.aclose()
         await until(lambda: server.disconnects == 1)
@@ -585,7 +563,7 @@ async def test_closed_model_sends_no_requests(connect):
     async with FakeOpenAIServer() as server:
         model = connect(server)
         await model.aclose()
-        await ask_in_vain(model, ModelUnavailable)
+        await failure_of(model, ModelUnavailable)
         assert (await model.status()).reason == "the chat is shutting down"
         assert server.headers == []
 
@@ -621,7 +599,7 @@ async def test_probe_is_repeated_when_it_is_old_or_failed_or_the_list_changed(co
         model = connect(server)
         await model.status()
         server.script = [Reply(pieces=["Half"], ending="error")]
-        await ask_in_vain(model)
+        await failure_of(model)
         await model.status()
         assert len(server.requests) == 5
 
@@ -634,7 +612,7 @@ async def test_refused_request_does_not_repeat_the_probe(connect):
     async with FakeOpenAIServer(context_tokens=10) as server:
         model = connect(server)
         await model.status()
-        await ask_in_vain(model, ContextTooLong, "word " * 11)
+        await failure_of(model, ContextTooLong, "word " * 11)
         await model.status()
         assert len(server.requests) == 2
 

@@ -7,54 +7,44 @@ import pytest
 
 from chatapp.domain.conversation import GenerationParameters, Image, Message, Place, Role
 from chatapp.domain.errors import CannotSee, ModelUnavailable, TooManyImages
-from chatapp.models import ModelState, TextDelta
+from chatapp.models import ModelState
 from chatapp.models.context_window import ContextWindow
 from chatapp.models.images import OMITTED_IMAGE
 from chatapp.models.openai.model import OpenAICompatibleModel
+from tests.chatapp.models.answers import text_of
 from tests.fakes.openai_server import FakeOpenAIServer, Reply
 
-PICTURE = Image(id="p", media_type="image/png", width=1, height=1, data=b"\x89PNG")
-SHOWN = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{base64.b64encode(PICTURE.data).decode()}"}}
+IMAGE = Image(id="p", media_type="image/png", width=1, height=1, data=b"\x89PNG")
+IMAGE_PART = {
+    "type": "image_url",
+    "image_url": {"url": f"data:image/png;base64,{base64.b64encode(IMAGE.data).decode()}"},
+}
 
 
-@pytest.fixture
-async def connect():
-    """Return a function that makes models, all of which are closed at the end."""
-    models = []
-
-    def make(server, **arguments):
-        models.append(OpenAICompatibleModel("gemma", "Gemma", server.url, **arguments))
-        return models[-1]
-
-    yield make
-    for model in models:
-        await model.aclose()
-
-
-def said(role, content, *images):
+def message(role, content, *images):
     return Message(id=f"{content}{len(images)}", turn_id="t", role=role, content=content, created_ms=1, images=images)
 
 
 async def answer(model, *messages, **parameters):
     """Return the text of an answer, requested as by a turn."""
-    messages = messages or (said(Role.USER, "Hi"),)
+    messages = messages or (message(Role.USER, "Hi"),)
     window = ContextWindow(model)
     events = [event async for event in window.stream(messages, GenerationParameters(**parameters))]
-    return "".join(event.text for event in events if isinstance(event, TextDelta))
+    return text_of(events)
 
 
 async def test_images_precede_the_text_of_their_message(connect):
     async with FakeOpenAIServer() as server:
         await answer(
             connect(server, images=True),
-            said(Role.USER, " ", PICTURE),
-            said(Role.ASSISTANT, "A dot."),
-            said(Role.USER, "And these?", PICTURE, PICTURE),
+            message(Role.USER, " ", IMAGE),
+            message(Role.ASSISTANT, "A dot."),
+            message(Role.USER, "And these?", IMAGE, IMAGE),
         )
     assert server.requests[0]["messages"] == [
-        {"role": "user", "content": [SHOWN]},
+        {"role": "user", "content": [IMAGE_PART]},
         {"role": "assistant", "content": "A dot."},
-        {"role": "user", "content": [SHOWN, SHOWN, {"type": "text", "text": "And these?"}]},
+        {"role": "user", "content": [IMAGE_PART, IMAGE_PART, {"type": "text", "text": "And these?"}]},
     ]
 
 
@@ -72,9 +62,11 @@ async def test_refused_images_are_remembered(connect, words):
     async with FakeOpenAIServer(script=[refusal]) as server:
         model = connect(server, images=True)
         with pytest.raises(CannotSee, match=r"Gemma does not support images\. Choose a model that does"):
-            await answer(model, said(Role.USER, "Look", PICTURE))
+            await answer(model, message(Role.USER, "Look", IMAGE))
         assert model.supports_images is False
-        await answer(model, said(Role.USER, "Look", PICTURE), said(Role.ASSISTANT, "No."), said(Role.USER, "Hm."))
+        await answer(
+            model, message(Role.USER, "Look", IMAGE), message(Role.ASSISTANT, "No."), message(Role.USER, "Hm.")
+        )
     assert server.requests[-1]["messages"][0]["content"] == f"{OMITTED_IMAGE}\nLook"
 
 
@@ -82,14 +74,14 @@ async def test_image_limit_of_a_server_is_respected(connect):
     refusal = Reply(
         status=400, body={"error": {"message": "At most 1 image(s) may be provided in one prompt.", "code": 400}}
     )
-    conversation = said(Role.USER, "One", PICTURE), said(Role.ASSISTANT, "Yes."), said(Role.USER, "Two", PICTURE)
+    conversation = message(Role.USER, "One", IMAGE), message(Role.ASSISTANT, "Yes."), message(Role.USER, "Two", IMAGE)
     async with FakeOpenAIServer(script=[refusal, Reply(), refusal], context_tokens=32_000) as server:
         model = connect(server, images=True)
         assert await answer(model, *conversation) == "Hello from the fake."
         first, _, last = server.requests[-1]["messages"]
-        assert (first["content"], last["content"][0]) == (f"{OMITTED_IMAGE}\nOne", SHOWN)
+        assert (first["content"], last["content"][0]) == (f"{OMITTED_IMAGE}\nOne", IMAGE_PART)
         with pytest.raises(TooManyImages, match=r"Too many images: Gemma accepts at most 1\."):
-            await answer(model, said(Role.USER, "Both", PICTURE, dataclasses.replace(PICTURE, id="q")))
+            await answer(model, message(Role.USER, "Both", IMAGE, dataclasses.replace(IMAGE, id="q")))
 
 
 @pytest.mark.parametrize(

@@ -48,11 +48,11 @@ def test_turns_end_with_the_question_when_it_is_last(conversation, question):
 
 @given(CONVERSATIONS)
 def test_text_after_the_first_question_is_kept_in_order(conversation):
-    said = [message for message in conversation if message.content.strip()]
-    while said and said[0].role is Role.ASSISTANT:
-        said.pop(0)
+    expected = [message for message in conversation if message.content.strip()]
+    while expected and expected[0].role is Role.ASSISTANT:
+        expected.pop(0)
     everything = "".join(turn.text for turn in alternating_turns(conversation))
-    assert everything.replace("\n\n", "") == "".join(message.content for message in said).replace("\n\n", "")
+    assert everything.replace("\n\n", "") == "".join(message.content for message in expected).replace("\n\n", "")
 
 
 @given(CONVERSATIONS)

@@ -18,6 +18,7 @@ from chatapp.domain.conversation import FinishReason, GenerationParameters, Mess
 from chatapp.domain.errors import ContextTooLong, ModelUnavailable
 from chatapp.models import Finish, ModelState, TextDelta
 from chatapp.models.openai.model import OpenAICompatibleModel
+from tests.chatapp.models.answers import question
 
 URL = os.environ.get("VLLM_URL", "")
 pytestmark = [pytest.mark.vllm, pytest.mark.skipif(not URL, reason="VLLM_URL is not set")]
@@ -28,10 +29,6 @@ async def model():
     model = OpenAICompatibleModel("gemma", "Gemma", URL)
     yield model
     await model.aclose()
-
-
-def question(text="Say hello."):
-    return [Message(id=new_id(), turn_id="t", role=Role.USER, content=text, created_ms=1)]
 
 
 async def ask(model, text="Say hello.", **parameters):
@@ -101,7 +98,7 @@ async def test_prompt_that_fills_the_context_is_too_long(model):
 async def test_max_tokens_may_exceed_the_context(model):
     await model.status()
     assert model.context_tokens < 4096, "this test needs a smaller context"
-    events = model.stream(question(), GenerationParameters(max_tokens=4096))
+    events = model.stream(question("Say hello."), GenerationParameters(max_tokens=4096))
     assert isinstance(await anext(events), TextDelta)
     await events.aclose()
 
@@ -121,7 +118,7 @@ async def test_parameter_out_of_range_is_named(model, name, value):
     parameters = GenerationParameters()
     object.__setattr__(parameters, name, value)  # without the check of its class
     with pytest.raises(ModelUnavailable, match=f"does not accept {name}"):
-        async for _ in model.stream(question(), parameters):
+        async for _ in model.stream(question("Say hello."), parameters):
             pass
 
 
