@@ -1,6 +1,6 @@
 """Messages: questions and answers, and feedback on an answer."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, AliasPath, BaseModel, BeforeValidator, Field, ValidationInfo, computed_field
 
@@ -41,7 +41,8 @@ class MessageBody(ResponseBody):
 
 
 def _label(model_id: str, info: ValidationInfo) -> str:
-    return str(info.context.label(model_id)) if model_id else ""  # `ConversationEvents` passes the catalogue
+    catalog: Any = info.context  # a `Catalog`, which `ConversationEvents` passes
+    return str(catalog.label(model_id)) if model_id else ""
 
 
 Label = Annotated[str, AfterValidator(_label)]
