@@ -140,7 +140,7 @@ async def _fill_at_intervals(rig: Rig) -> None:
 async def _move(rig: Rig, folder: Path) -> None:
     """Go on with the chat's data in another folder, once nothing waits in this one."""
     while True:
-        await rig.drained()
+        await rig.drain()
         await rig.chat.terminate()
         if not pending_writes(rig.chat.data_folder):
             break
