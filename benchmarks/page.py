@@ -107,7 +107,7 @@ async def prepare(path: Path) -> str:
         role, model = (Role.ASSISTANT, "gemma") if i % 2 else (Role.USER, "")
         one = Message(id=new_id(), turn_id=turn_id, role=role, content=text, created_ms=start_ms + i, model=model)
         written.append(one)
-    await store.create(LOCAL.user, conversation, *written)
+    await store.create(LOCAL.id, conversation, *written)
     await store.aclose()
     return conversation.id
 
