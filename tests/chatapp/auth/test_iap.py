@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 import time
+from types import SimpleNamespace
 
 import jwt
 import pytest
@@ -93,13 +94,13 @@ async def status(one, token, path="/state"):
 
 @pytest.fixture
 def later(monkeypatch):
-    """Return a function that lets seconds pass for the keys."""
-    passed, now = [0.0], time.monotonic
+    """Return a function that lets seconds pass for the keys alone: event loops in other threads use the same clock."""
+    passed = [0.0]
 
     def pass_by(seconds):
         passed[0] += seconds
 
-    monkeypatch.setattr(iap_keys.time, "monotonic", lambda: now() + passed[0])
+    monkeypatch.setattr(iap_keys, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + passed[0]))
     return pass_by
 
 
