@@ -1,11 +1,12 @@
 // The account: the button at the end of the sidebar, signing in and out, and moving a guest's conversations.
 import { call, loadModule, me, onSignedOut } from "./api.js";
 import { open, refresh } from "./conversation.js";
+import { setConversations } from "./conversation_lists.js";
 import { find, h, icon } from "./dom.js";
+import { idInAddress, openConversation } from "./navigation.js";
 import { store, stored } from "./browser_storage.js";
 import { attempt, showAccountNotice, showToast } from "./notices.js";
 import { setProfile } from "./profile.js";
-import { idInAddress, openConversation, setConversations } from "./sidebar.js";
 import { t } from "./words.js";
 
 const DISMISSED = "leave-behind"; // until this tab is closed

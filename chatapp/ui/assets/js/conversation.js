@@ -51,7 +51,7 @@ const applyEvent = (event) => {
   notify("entries");
 };
 
-const setItem = (item) => {
+export const setItem = (item) => {
   open.item = item;
   notify("item");
 };

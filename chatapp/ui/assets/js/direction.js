@@ -1,11 +1,15 @@
 // Each block of a text takes the direction of its own first letters. Only top-level blocks: `dir` on nested cells would
 // break tables apart, and code always reads left to right (see css/gradio.css).
+import { h } from "./dom.js";
 import { CODE_BLOCKS, FORCED_DIRECTION, INLINE_CODE, languageOf, TEXT_BLOCKS, TEXT_BOXES } from "./gradio_bridge.js";
 
 const RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]/; // Hebrew, Arabic and their presentation forms
 
 // The direction of a title. `auto` looks at the first letter only, and many Hebrew titles begin with a Latin name.
 export const directionOf = (text) => (RIGHT_TO_LEFT.test(text) ? "rtl" : "ltr");
+// A text with its direction, or content with the direction of the text.
+export const directed = (text, ...content) =>
+  h("bdi", { dir: directionOf(text) }, ...(content.length ? content : [text]));
 
 const markIn = (root) => {
   root.querySelectorAll(FORCED_DIRECTION).forEach((element) => element.removeAttribute("dir"));

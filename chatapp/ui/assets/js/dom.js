@@ -15,6 +15,33 @@ export const h = (name, properties = {}, ...children) => {
   return element;
 };
 
+// Give `parent` these children, nested arrays without false ones. Elements that stay are not taken out of the page, and the
+// one with the focus is not moved: it would lose the focus, and a text box what an input method is composing.
+export const setChildren = (parent, children) => {
+  const now = children.flat(Infinity).filter(Boolean);
+  const kept = new Set(now);
+  for (const child of [...parent.childNodes]) if (!kept.has(child)) child.remove();
+  const at = now.findIndex((child) => child.parentNode === parent && child.contains(document.activeElement));
+  const insert = (some, next) => {
+    for (const child of some) {
+      if (child === next) next = next.nextSibling;
+      else parent.insertBefore(child, next);
+    }
+  };
+  insert(at < 0 ? now : now.slice(0, at), parent.firstChild);
+  if (at >= 0) insert(now.slice(at + 1), now[at].nextSibling);
+};
+
+// Redraw a part of the page. A control that had the focus is replaced by the one with the same name.
+export const keepingFocus = (root, redraw) => {
+  const focused = root.contains(document.activeElement) && document.activeElement;
+  redraw();
+  if (!focused || focused.isConnected) return;
+  const nameOf = (element) => element.getAttribute("aria-label") || element.textContent;
+  const replacement = [...root.querySelectorAll(focused.localName)].find((it) => nameOf(it) === nameOf(focused));
+  replacement?.focus({ preventScroll: true });
+};
+
 const ICONS = {
   again: "M4 12a8 8 0 1 1 2.3 5.7M4 18v-5h5",
   archive: "M4 8v11h16V8M3 4h18v4H3zM10 12h4",

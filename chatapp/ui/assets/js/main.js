@@ -2,14 +2,17 @@
 import { call } from "./api.js";
 import * as account from "./account.js";
 import * as conversation from "./conversation.js";
+import { setConversations } from "./conversation_lists.js";
 import * as direction from "./direction.js";
 import { find, h } from "./dom.js";
 import * as comparison from "./comparison.js";
 import { store, stored } from "./browser_storage.js";
 import { messageLog, messageText, setMessageText } from "./gradio_bridge.js";
+import * as header from "./header.js";
 import * as shortcuts from "./shortcuts.js";
 import * as messages from "./messages.js";
 import * as models from "./models.js";
+import * as navigation from "./navigation.js";
 import * as notices from "./notices.js";
 import * as parameters from "./parameters.js";
 import * as personas from "./personas.js";
@@ -24,7 +27,7 @@ const RETRY_AFTER = 2000; // ms
 
 // What the page shows at first, in one request. Retried while the chat is unreachable.
 const state = async () => {
-  const id = sidebar.idInAddress();
+  const id = navigation.idInAddress();
   for (let failures = 0; ; failures++) {
     try {
       const now = await call("GET", `state?conversation=${encodeURIComponent(id)}`);
@@ -67,10 +70,12 @@ const load = async (temperature, top_p, max_tokens) => {
   comparison.start();
   images.start();
   welcome.start();
+  header.start();
+  navigation.start();
   sidebar.start();
   account.start();
   shortcuts.start();
-  const id = sidebar.idInAddress();
+  const id = navigation.idInAddress();
   conversation.show(id);
   const now = await state();
   welcome.setStore(now.storeKind);
@@ -78,7 +83,7 @@ const load = async (temperature, top_p, max_tokens) => {
   models.setModels(now);
   setProfile(now.profile);
   if (draft() && !messageText()) setMessageText(draft());
-  sidebar.setConversations(now.conversations);
+  setConversations(now.conversations);
   images.setLimits(now.limits);
   document.body.classList.add("ready");
 };
@@ -115,7 +120,7 @@ window.provideChat({
   parametersChanged: parameters.parametersChanged,
   instructionsChanged: parameters.instructionsChanged,
   resetParameters: parameters.resetParameters,
-  startNew: () => sidebar.openConversation(""),
+  startNew: () => navigation.openConversation(""),
   stop: conversation.stop,
 });
 

@@ -2,7 +2,7 @@
 import { isWriting, stop } from "./conversation.js";
 import { find } from "./dom.js";
 import { isSidebarOpen, messageBox, searchBox, sidebarButton } from "./gradio_bridge.js";
-import { openConversation } from "./sidebar.js";
+import { openConversation } from "./navigation.js";
 import { t } from "./words.js";
 
 const isMac = /Mac|iPhone|iPad/.test(navigator.platform);
@@ -21,6 +21,7 @@ const isTyping = (target) => target.closest?.("input, textarea, select, [content
 
 export const start = () =>
   document.addEventListener("keydown", (event) => {
+    if (event.defaultPrevented) return; // a field has used it, as Escape to leave an edit
     const main = isMac ? event.metaKey : event.ctrlKey;
     const key = event.code === "KeyO" ? "o" : event.code === "KeyK" ? "k" : event.key; // on a Hebrew keyboard too
     if (main && event.shiftKey && key === "o") openConversation("");

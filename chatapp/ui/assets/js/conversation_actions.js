@@ -1,0 +1,80 @@
+// The menu of a conversation: rename, pin, archive, copy its link, print, download, delete.
+import { call, pathOf } from "./api.js";
+import { open, setItem } from "./conversation.js";
+import { itemOf, listChanged, placeInLists, removeFromLists, titleOf } from "./conversation_lists.js";
+import { copyText, find, menu } from "./dom.js";
+import { addressOf, openConversation } from "./navigation.js";
+import { attempt, showToast } from "./notices.js";
+import { renameIn } from "./renaming.js";
+import { t } from "./words.js";
+
+export const actions = (button, item) =>
+  menu(button, titleOf(item), [
+    !item.temporary && ["edit", t("Rename"), () => rename(item)],
+    !item.temporary && ["pin", item.pinned ? t("Unpin") : t("Pin"), () => patch(item, { pinned: !item.pinned })],
+    !item.temporary && [
+      "archive",
+      item.archived ? t("Unarchive") : t("Archive"),
+      () => setArchived(item, !item.archived),
+    ],
+    !item.temporary && ["link", t("Copy link"), () => copyLink(item)],
+    !item.temporary && ["download", t("Download as Markdown"), `export/${encodeURIComponent(item.id)}.md`],
+    !item.temporary && ["download", t("Download as JSON"), `export/${encodeURIComponent(item.id)}.json`],
+    ["trash", t("Delete"), () => remove(item)],
+  ]);
+
+const showChanged = (item) => (item.id === open.id ? setItem(item) : placeInLists(item));
+const nowOf = (item) => (item.id === open.id && open.item) || itemOf(item.id) || item;
+
+// Change a conversation, on the page at once, so that a menu opened meanwhile shows the new state. The response to an
+// earlier change must not undo a later one.
+const lastChanges = new Map(); // conversation -> its last change without a response
+const patch = (item, changes) =>
+  attempt(async () => {
+    const before = nowOf(item);
+    lastChanges.set(item.id, changes);
+    showChanged({ ...before, ...changes });
+    const now = await call("PATCH", pathOf(item.id), changes).catch((error) => {
+      const reverted = Object.keys(changes).map((key) => [key, before[key]]);
+      showChanged({ ...nowOf(item), ...Object.fromEntries(reverted) });
+      throw error;
+    });
+    if (lastChanges.get(item.id) === changes) {
+      lastChanges.delete(item.id);
+      showChanged(now);
+    }
+    return now;
+  });
+
+const setArchived = async (item, archived) => {
+  if (await patch(item, { archived }))
+    showToast(archived ? t("Conversation archived.") : t("Conversation unarchived."), {
+      undo: () => patch(item, { archived: !archived }),
+    });
+};
+
+const copyLink = async (item) => {
+  await copyText(new URL(addressOf(item.id), document.baseURI).href);
+  showToast(t("Link copied. Only you can open it."));
+};
+
+const rename = (item) => {
+  const row = find(`#conversations [data-id="${CSS.escape(item.id)}"]`);
+  const isListed = row?.checkVisibility?.({ visibilityProperty: true }); // or the list is out of sight
+  renameIn(isListed ? row : find("#header h1"), item.title, {
+    save: (title) => patch(item, { title }),
+    done: listChanged,
+  });
+};
+
+const remove = (item) =>
+  attempt(async () => {
+    const { undoSeconds = 0 } = await call("DELETE", pathOf(item.id));
+    removeFromLists(item.id);
+    if (open.id === item.id) openConversation("", { replace: true });
+    const undo = async () => {
+      const back = await attempt(() => call("POST", pathOf(item.id, "/restore"), {}));
+      if (back) (placeInLists(back), openConversation(back.id));
+    };
+    showToast(t("Deleted: {title}", { title: titleOf(item) }), undoSeconds ? { seconds: undoSeconds, undo } : {});
+  });

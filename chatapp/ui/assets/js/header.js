@@ -1,0 +1,46 @@
+// The header: the title of the open conversation, its menu, and the button for a temporary chat.
+import { actions } from "./conversation_actions.js";
+import { onChange, open } from "./conversation.js";
+import { titleOf } from "./conversation_lists.js";
+import { directionOf } from "./direction.js";
+import { find, h, iconButton } from "./dom.js";
+import { openConversation } from "./navigation.js";
+import { finishRenaming } from "./renaming.js";
+import { t } from "./words.js";
+
+const update = () => {
+  const text = open.item ? titleOf(open.item) : open.isTemporary ? t("Temporary chat") : "";
+  const title = find("#header h1 > bdi"); // beside it may be the box that renames it
+  title.textContent = text;
+  title.dir = directionOf(text);
+  document.title = text ? `${text} · Hybrid chat` : "Hybrid chat";
+  find("#more").hidden = !open.item;
+  find("#temporary").hidden = Boolean(open.id);
+  find("#temporary").setAttribute("aria-pressed", String(open.isTemporary));
+};
+
+export const start = () => {
+  find("#header").append(
+    h("h1", {}, h("bdi")),
+    h("span", { class: "persona" }),
+    h(
+      "div",
+      { class: "header-tools" },
+      iconButton(
+        "ghost",
+        t("Temporary chat: never stored"),
+        () => openConversation("", { replace: true, isTemporary: !open.isTemporary }),
+        { id: "temporary" },
+      ),
+      iconButton("dots", t("More about this conversation"), (event) => actions(event.currentTarget, open.item), {
+        id: "more",
+        "aria-haspopup": "menu",
+      }),
+    ),
+  );
+  onChange((what) => {
+    if (what === "opened") finishRenaming(); // Back leaves the box with a name half typed
+    if (what !== "entries") update();
+  });
+  update();
+};

@@ -1,0 +1,41 @@
+// What the page says about an answer: facts in one line, and notes about what went wrong or was left out.
+import * as models from "./models.js";
+import { duration, money, number, t, translated } from "./words.js";
+
+export const factsOf = (entry) => {
+  if (entry.writing && entry.queuePosition)
+    return [t("In the queue: position {place}", { place: entry.queuePosition })];
+  if (entry.writing) return [entry.text ? t("Writing…") : t("Thinking…")];
+  const round = (it, digits) => number(Number(it.toFixed(digits)));
+  return [
+    models.placeName(entry.place),
+    entry.tokensIn != null && entry.tokensOut != null
+      ? t("Tokens: {in} in, {out} out", { in: entry.tokensIn, out: entry.tokensOut })
+      : entry.tokensOut != null && t("{out} tokens", { out: entry.tokensOut }),
+    entry.secondsToFirstToken != null &&
+      t("first token after {time}", { time: duration(Number(entry.secondsToFirstToken.toFixed(1))) }),
+    entry.tokensPerSecond != null &&
+      t("{rate} tokens/s", { rate: round(entry.tokensPerSecond, entry.tokensPerSecond < 10 ? 1 : 0) }),
+    entry.cost != null && money(entry.cost < 0.01 ? entry.cost.toPrecision(2) : entry.cost.toFixed(2)),
+    entry.column && entry.temperature != null && t("temperature {value}", { value: entry.temperature }),
+    entry.status === "stopped" && t("stopped"),
+  ].filter(Boolean);
+};
+
+export const notesOf = (entry) =>
+  [
+    entry.insteadOf &&
+      t("{other} was unavailable, so {model} answered.", {
+        other: models.labelOf(entry.insteadOf),
+        model: models.labelOf(entry.label),
+      }),
+    entry.omitted &&
+      t(
+        "The conversation is longer than this model can read at once, so its beginning was not sent ({number} messages). It is still stored.",
+        { number: entry.omitted },
+      ),
+    entry.finish === "length" && t("The answer stopped at Max tokens. You can continue it."),
+    entry.status === "interrupted" &&
+      t("The chat restarted while this answer was being written. The text so far is stored; you can continue it."),
+    entry.status === "error" && translated(entry.error),
+  ].filter(Boolean);
