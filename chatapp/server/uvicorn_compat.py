@@ -6,6 +6,9 @@ Written for uvicorn 0.54.0 and h11 0.16.0; tests/chatapp/server/test_uvicorn_com
 that send a byte now and then (slow loris) would use up the connections of a process. It can go when uvicorn has these
 timeouts: https://github.com/encode/uvicorn/issues/157.
 
+`_LingeringTransport`: uvicorn closes a connection while parts of a refused request are unread or on their way. The
+system then resets the connection, and the client may lose the response. RFC 9112, section 9.6, asks for a half-close.
+
 `Server`: uvicorn has no hook between the signal and the end of connections, and sends the signal again after a clean
 end, which shows as a traceback or an error status. It can go when uvicorn offers both:
 https://github.com/encode/uvicorn/issues/1579.
@@ -18,7 +21,7 @@ import contextlib
 import json
 import signal
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import h11
 import structlog
@@ -53,6 +56,7 @@ class BoundedProtocol(H11Protocol):
         body_bytes_per_second: the slowest transfer of a body after that.
         reader_seconds: how long a client may read nothing of its response.
         unread_bytes: how much of a refused body is received, so that the client gets to read the refusal.
+        linger_seconds: for how long it is received after the response, on a connection that is being closed.
     """
 
     max_connections = 4_096
@@ -61,6 +65,7 @@ class BoundedProtocol(H11Protocol):
     body_bytes_per_second = 8_000  # less than a slow phone's
     reader_seconds = 60.0
     unread_bytes = 16_000_000
+    linger_seconds = 2.0
 
     _logged_at = -REFUSAL_LOG_SECONDS
     _timer: asyncio.TimerHandle | None = None
@@ -68,10 +73,12 @@ class BoundedProtocol(H11Protocol):
     _phase: object = None
     _phase_began = 0.0
     _body_bytes = 0
+    _is_lingering = False
+    _is_lost = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         """Accept the connection if there is room, or room can be made."""
-        super().connection_made(transport)
+        super().connection_made(cast("asyncio.Transport", _LingeringTransport(transport, self._linger)))
         self._phase_began = self.loop.time()
         # Browsers open spare connections in advance; uvicorn has a timeout only after the first request.
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
@@ -80,6 +87,7 @@ class BoundedProtocol(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the timers."""
+        self._is_lost = True
         self._unset_keepalive_if_required()
         self._set_timer(None)
         self.resume_writing()
@@ -87,6 +95,11 @@ class BoundedProtocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Receive a part of a request, and set the timer for the rest."""
+        if self._is_lingering:
+            self._body_bytes += len(data)
+            if self._body_bytes > self.unread_bytes:
+                self.transport.abort()
+            return
         if self.conn.their_state is h11.SEND_BODY:
             self._body_bytes += len(data)
             if self._body_bytes > self.unread_bytes and self.cycle.response_complete:
@@ -118,6 +131,8 @@ class BoundedProtocol(H11Protocol):
 
     def _update_timer(self) -> None:
         """Set the timer for the phase that the connection is in."""
+        if self._is_lingering:
+            return
         if self.transport.is_closing():
             self._set_timer(None)
             return
@@ -157,6 +172,22 @@ class BoundedProtocol(H11Protocol):
             self.transport.write(self.conn.send(event) or b"")
         self.transport.close()
 
+    def _linger(self) -> bool:
+        """Close the sending half of the connection and receive the rest for a moment; False if there is no rest.
+
+        Closing both halves with unread bytes would reset the connection, and the client could lose the response.
+        """
+        has_rest = self.conn.their_state in {h11.SEND_BODY, h11.ERROR} or bool(self.conn.trailing_data[0])
+        if self._is_lost or self._is_lingering or not has_rest:
+            return self._is_lingering
+        self._is_lingering = True
+        self._body_bytes = 0
+        self._unset_keepalive_if_required()
+        self._set_timer(self.linger_seconds, self.transport.abort)
+        self.transport.write_eof()  # after what is still to be written
+        self.transport.resume_reading()
+        return True
+
     def _set_timer(self, seconds: float | None, then: Callable[[], None] | None = None) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -177,13 +208,40 @@ class BoundedProtocol(H11Protocol):
 
     @property
     def is_waiting(self) -> bool:
-        """Whether it has no complete request."""
-        return self.conn.their_state is h11.IDLE and not self.transport.is_closing()
+        """Whether it has no complete request, or is only kept so that the client reads its response."""
+        return self._is_lingering or (self.conn.their_state is h11.IDLE and not self.transport.is_closing())
 
     def _log_refusal(self, *, all_busy: bool) -> None:
         if (now := time.monotonic()) - BoundedProtocol._logged_at >= REFUSAL_LOG_SECONDS:
             BoundedProtocol._logged_at = now
             log.warning("too_many_connections", limit=self.max_connections, all_busy=all_busy)
+
+
+class _LingeringTransport:
+    """A transport that is closed with its protocol's consent.
+
+    Args:
+        transport: the connection's.
+        linger: starts to receive the rest of a request; returns False if the connection can be closed at once.
+    """
+
+    def __init__(self, transport: asyncio.Transport, linger: Callable[[], bool]) -> None:
+        self._transport = transport
+        self._linger = linger
+        self._is_closing = False
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  # any attribute of the transport
+        return getattr(self._transport, name)
+
+    def is_closing(self) -> bool:
+        """Return whether it is closed, or will be."""
+        return self._is_closing or self._transport.is_closing()
+
+    def close(self) -> None:
+        """Close it, now or once the rest of the request is received."""
+        self._is_closing = True
+        if not self._linger():
+            self._transport.close()
 
 
 async def _refuse_connection(scope: Scope, receive: Receive, send: Send) -> None:
