@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from chatapp.domain.conversation import Profile
+from chatapp.domain.conversation import Profile, Role
 from chatapp.domain.errors import ConversationNotFound, StoreUnavailable
+from chatapp.domain.sentences import Sentence
 from chatapp.store import Consistency, Page, Revocations, StoreStatus
 from chatapp.store.calls import CLOSED
 from chatapp.store.codec import clean, clean_conversation, clean_profile, without_image_data
@@ -26,12 +27,13 @@ from chatapp.store.values import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from chatapp.domain.conversation import Conversation, Image, Message
     from chatapp.store import Hit
 
 MOST_BYTES = 64_000_000
+MOST_USER_BYTES = 16_000_000
 FORGET_AFTER_S = 12 * 3600.0
 _OBJECT_BYTES = 600  # of a message or conversation without its texts, about
 
@@ -46,32 +48,75 @@ class Entry:
     messages: dict[str, Message] = field(default_factory=dict)
     images: dict[str, Image] = field(default_factory=dict)
     used_at: float = 0.0  # by the monotonic clock
+    content_bytes: int = 0  # of the messages and images, approximately, in memory
 
     @property
     def size(self) -> int:
         """Approximate size in memory, in bytes."""
-        objects = [self.conversation.title, self.conversation.system_prompt]
-        objects += [message.content for message in self.messages.values()]
-        return sum(_OBJECT_BYTES + 2 * len(text) for text in objects) + sum(
-            len(image.data) for image in self.images.values()
-        )
+        return self.content_bytes + _size(self.conversation.title) + _size(self.conversation.system_prompt)
 
 
 class Memory:
-    """The data of a `MemoryStore`: conversations, the least recently used first, profiles, and revoked sessions."""
+    """The data of a `MemoryStore`.
+
+    Attributes:
+        conversations: the least recently used first.
+        sizes: bytes of the conversations by user.
+        profiles: by user.
+        revocations: revoked sessions by user.
+    """
 
     def __init__(self) -> None:
         self.conversations: OrderedDict[Key, Entry] = OrderedDict()
+        self.sizes: Counter[str] = Counter()
         self.profiles: dict[str, Profile] = {}
         self.revocations: dict[str, Revocations] = {}
-        self.size = 0
+        self._ids: dict[str, OrderedDict[str, None]] = {}  # by user, in the order of `conversations`
+        self._size = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes of all conversations."""
+        return self._size
+
+    def ids(self, user: str) -> Collection[str]:
+        """Return the ids of a user's conversations, the least recently used first."""
+        return self._ids.get(user, ())
+
+    def put(self, key: Key, entry: Entry) -> None:
+        """Add or replace a conversation, as the last used."""
+        self.pop(key)
+        user, conversation_id = key
+        self.conversations[key] = entry
+        self._ids.setdefault(user, OrderedDict())[conversation_id] = None
+        self.sizes[user] += entry.size
+        self._size += entry.size
+
+    def use(self, key: Key) -> None:
+        """Make a conversation the last used."""
+        self.conversations.move_to_end(key)
+        self._ids[key[0]].move_to_end(key[1])
+
+    def pop(self, key: Key) -> None:
+        """Remove a conversation if it is there."""
+        entry = self.conversations.pop(key, None)
+        if entry is None:
+            return
+        user, conversation_id = key
+        self._size -= entry.size
+        self.sizes[user] -= entry.size
+        del self._ids[user][conversation_id]
+        if not self._ids[user]:
+            del self._ids[user], self.sizes[user]
 
 
 class MemoryStore:
     """A `chatapp.store.Store` that ends with the process and evicts unused conversations.
 
-    A conversation is evicted after ``forget_after_seconds`` without use, or as the least recently used one when all
-    together take more than ``most_bytes``. No call awaits anything, so every call is atomic.
+    A conversation is evicted after ``forget_after_seconds`` without use. When all together take more than
+    ``most_bytes``, the user whose conversations take most loses the least recently used one: so no user evicts the
+    conversations of another who has less. One user's may take ``most_user_bytes``, and beyond that evict each other; a
+    single conversation accepts no further questions then. No call awaits anything, so every call is atomic.
     """
 
     def __init__(
@@ -79,10 +124,12 @@ class MemoryStore:
         memory: Memory | None = None,
         *,
         most_bytes: int = MOST_BYTES,
+        most_user_bytes: int = MOST_USER_BYTES,
         forget_after_seconds: float = FORGET_AFTER_S,
     ) -> None:
         self._memory = memory or Memory()
         self._most_bytes = most_bytes
+        self._most_user_bytes = most_user_bytes
         self._forget_after_seconds = forget_after_seconds
         self._closed = False
         self._scan = Scan(self, most_bytes=0)  # it is in memory already
@@ -141,6 +188,7 @@ class MemoryStore:
         entry, cleaned = Entry(clean_conversation(conversation)), [clean(message) for message in messages]
         if (user, conversation.id) not in self._memory.conversations:
             _put(entry, cleaned)
+            self._refuse_if_full(entry, messages)
             self._keep((user, conversation.id), entry)
 
     async def update(self, user: str, conversation: Conversation) -> None:
@@ -156,14 +204,20 @@ class MemoryStore:
         self._refuse(messages)
         before = self._used(user, conversation_id)
         updated_ms = max([before.conversation.updated_ms, *(message.created_ms for message in messages)])
-        entry = Entry(replace(before.conversation, updated_ms=updated_ms), dict(before.messages), dict(before.images))
+        entry = Entry(
+            replace(before.conversation, updated_ms=updated_ms),
+            dict(before.messages),
+            dict(before.images),
+            content_bytes=before.content_bytes,
+        )
         _put(entry, [clean(message) for message in messages])
+        self._refuse_if_full(entry, messages)
         self._keep((user, conversation_id), entry)
 
     async def delete(self, user: str, conversation_id: str) -> None:
         """Delete a conversation with all that belongs to it."""
         self._open()
-        self._forget((user, conversation_id))
+        self._memory.pop((user, conversation_id))
 
     async def profile(self, user: str, *, consistency: Consistency = Consistency.LATEST) -> Profile:
         """Return the user's profile."""
@@ -213,6 +267,21 @@ class MemoryStore:
         self._open()
         refuse_too_large_images(messages)
 
+    def _refuse_if_full(self, entry: Entry, messages: Sequence[Message]) -> None:
+        """Refuse a question that makes a conversation too large; an answer that ends is stored.
+
+        Raises:
+            StoreUnavailable: with the sentence.
+        """
+        if entry.size > self._most_user_bytes and any(message.role is Role.USER for message in messages):
+            raise StoreUnavailable(
+                Sentence(
+                    "This temporary chat is full: it takes more than {most} MB. Nothing was sent; your text is still "
+                    "in the box. Start a new chat.",
+                    most=f"{self._most_user_bytes / 1e6:g}",
+                )
+            )
+
     def _open(self) -> None:
         """Evict unused conversations.
 
@@ -223,11 +292,11 @@ class MemoryStore:
             raise StoreUnavailable(CLOSED)
         conversations, oldest = self._memory.conversations, time.monotonic() - self._forget_after_seconds
         while conversations and next(iter(conversations.values())).used_at < oldest:
-            self._forget(next(iter(conversations)))
+            self._memory.pop(next(iter(conversations)))
 
     def _all(self, user: str) -> list[Conversation]:
         self._open()
-        owned = (entry.conversation for (owner, _), entry in self._memory.conversations.items() if owner == user)
+        owned = (self._memory.conversations[user, one].conversation for one in self._memory.ids(user))
         return sorted(owned, key=sort_key, reverse=True)
 
     def _used(self, user: str, conversation_id: str) -> Entry:
@@ -235,27 +304,43 @@ class MemoryStore:
         key = user, conversation_id
         if entry := self._memory.conversations.get(key):
             entry.used_at = time.monotonic()
-            self._memory.conversations.move_to_end(key)
+            self._memory.use(key)
             return entry
         raise ConversationNotFound
 
     def _keep(self, key: Key, entry: Entry) -> None:
-        """Store a conversation, and evict others while the memory is full."""
-        self._forget(key)
+        """Store a conversation, and evict others while the memory, or the user's share of it, is full."""
+        memory, user = self._memory, key[0]
         entry.used_at = time.monotonic()
-        self._memory.conversations[key] = entry
-        self._memory.size += entry.size
-        while self._memory.size > self._most_bytes and len(self._memory.conversations) > 1:
-            self._forget(next(iter(self._memory.conversations)))
+        memory.put(key, entry)
+        while memory.sizes[user] > self._most_user_bytes and self._evict(user, key):
+            pass
+        while memory.size > self._most_bytes:
+            has_others = len(memory.ids(user)) > 1
+            users = (one for one in memory.sizes if one != user or has_others)
+            largest = max(users, key=memory.sizes.__getitem__, default=user)
+            if not self._evict(largest, key):
+                break
 
-    def _forget(self, key: Key) -> None:
-        if entry := self._memory.conversations.pop(key, None):
-            self._memory.size -= entry.size
+    def _evict(self, user: str, kept: Key) -> bool:
+        """Remove the user's least recently used conversation but ``kept``; return False if there is no other."""
+        oldest = next((one for one in self._memory.ids(user) if (user, one) != kept), None)
+        if oldest is None:
+            return False
+        self._memory.pop((user, oldest))
+        return True
 
 
 def _put(entry: Entry, messages: Sequence[Message]) -> None:
     for message in newest([*entry.messages.values(), *messages]):
-        if message is not entry.messages.get(message.id):
-            images = (image for image in message.images if image.data)
-            entry.images = {image.id: image for image in images} | entry.images
+        before = entry.messages.get(message.id)
+        if message is not before:
+            new = {image.id: image for image in message.images if image.data and image.id not in entry.images}
+            entry.images |= new
             entry.messages[message.id] = without_image_data(message)
+            entry.content_bytes += _size(message.content) + sum(len(image.data) for image in new.values())
+            entry.content_bytes -= _size(before.content) if before else 0
+
+
+def _size(text: str) -> int:
+    return _OBJECT_BYTES + 2 * len(text)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
-from chatapp.domain.conversation import Image, Profile
+from chatapp.domain.conversation import Image, Profile, Role
 from chatapp.domain.errors import ConversationNotFound, StoreUnavailable
 from chatapp.store.temporary import memory
 from chatapp.store.temporary.memory import MemoryStore
@@ -53,18 +55,65 @@ async def test_conversations_unused_for_twelve_hours_are_evicted(clock):
 
 
 async def test_least_recently_used_conversations_are_evicted_but_not_the_one_being_written():
-    store = MemoryStore(most_bytes=1_000_000)
+    store = MemoryStore(most_bytes=1_000_000, most_user_bytes=1_000_000)
     picture = Image(id="i", media_type="image/png", width=1, height=1, data=b"x" * 400_000)
     for name in ("first", "second"):
         await store.create("ana", a_conversation(id=name), a_message(images=(picture,)))
     await store.image("ana", "first", "i")
     await store.create("ben", a_conversation(id="third"), a_message(images=(picture,)))
     assert [await is_there(store, name) for name in ("first", "second")] == [True, False]
-    await store.append("ben", "third", a_message("x" * 600_000))
+    await store.append("ben", "third", a_message("x" * 600_000, role=Role.ASSISTANT))
     assert await is_there(store, "third", "ben")
     assert not await is_there(store, "first")
     await store.delete("ben", "third")
     assert store._memory.size == 0
+
+
+async def test_one_user_does_not_evict_the_conversations_of_another_who_has_less():
+    store = MemoryStore(most_bytes=1_000_000, most_user_bytes=600_000)
+    await store.create("ana", a_conversation(id="hers"), a_message("x" * 100_000))
+    for number in range(20):
+        for user in ("ben", "cleo"):
+            await store.create(user, a_conversation(id=f"{user}-{number}"), a_message("x" * 100_000))
+            assert store._memory.size <= 1_000_000
+    assert await is_there(store, "hers", "ana")
+    assert [await is_there(store, f"ben-{number}", "ben") for number in (0, 18, 19)] == [False, False, True]
+
+
+async def test_conversations_of_one_user_beyond_the_share_evict_each_other():
+    store = MemoryStore(most_bytes=10_000_000, most_user_bytes=500_000)
+    for number in range(4):
+        await store.create("ana", a_conversation(id=str(number)), a_message("x" * 100_000))
+    assert [await is_there(store, str(number)) for number in range(4)] == [False, False, True, True]
+    assert store._memory.sizes["ana"] <= 500_000
+
+
+async def test_conversation_larger_than_the_share_accepts_no_question_but_keeps_its_answer():
+    store = MemoryStore(most_bytes=10_000_000, most_user_bytes=500_000)
+    await store.create("ana", a_conversation(id="long"), a_message("x" * 200_000))
+    answer = a_message("x" * 200_000, 2_000, role=Role.ASSISTANT)
+    await store.append("ana", "long", answer)
+    size = store._memory.size
+    with pytest.raises(StoreUnavailable, match="temporary chat is full"):
+        await store.append("ana", "long", a_message("more", 3_000))
+    assert (len(await store.messages("ana", "long")), store._memory.size) == (2, size)
+    await store.append("ana", "long", dataclasses.replace(answer, content="short", revision=answer.revision + 1))
+    await store.append("ana", "long", a_message("more", 3_000))
+    assert len(await store.messages("ana", "long")) == 3
+
+
+async def test_size_follows_every_change():
+    store = MemoryStore()
+    picture = Image(id="i", media_type="image/png", width=1, height=1, data=b"x" * 1_000)
+    message = a_message("words", id="m", images=(picture,))
+    await store.create("ana", a_conversation(id="a"), message)
+    await store.append("ana", "a", dataclasses.replace(message, content="more words", revision=message.revision + 1))
+    await store.update("ana", a_conversation(id="a", title="t" * 100))
+    fresh = MemoryStore()
+    await fresh.create(
+        "ana", a_conversation(id="a", title="t" * 100), a_message("more words", id="m", images=(picture,))
+    )
+    assert store._memory.size == fresh._memory.size == store._memory.sizes["ana"]
 
 
 @pytest.fixture
