@@ -16,17 +16,20 @@ from chatapp.domain.sentences import Sentence
 from chatapp.generation.queue import TurnLimits
 from chatapp.generation.runner import TurnRunner
 from chatapp.http import api, health
-from chatapp.http.api.routing import Services, max_question_bytes
+from chatapp.http.api.routing import Services
 from chatapp.http.auth_setup import AuthSetup
 from chatapp.http.errors import add_exception_handlers
 from chatapp.http.middleware.csrf import CsrfMiddleware
 from chatapp.http.middleware.forwarded import ClientAddressMiddleware
-from chatapp.http.middleware.limits import LargeRequestsMiddleware, RequestSizeMiddleware, StreamLimitMiddleware
+from chatapp.http.middleware.lanes import LanesMiddleware
+from chatapp.http.middleware.limits import BodyMemoryMiddleware, RequestSizeMiddleware, StreamLimitMiddleware
 from chatapp.http.middleware.security_headers import SecurityHeadersMiddleware
 from chatapp.http.middleware.shutdown import StreamShutdownMiddleware
 from chatapp.http.middleware.trusted_hosts import TrustedHostMiddleware
+from chatapp.http.request_rules import BodyLimits
 from chatapp.limits import NoLimits
 from chatapp.limits.daily_totals import DailyTotals
+from chatapp.limits.lanes import Lane, lane_limits
 from chatapp.limits.usage import UsageLimits
 from chatapp.models.catalog import Catalog, UnconfiguredModel
 from chatapp.models.gemini.model import GeminiModel
@@ -112,7 +115,7 @@ async def create_app(settings: Settings, *, with_page: bool = True) -> FastAPI:
             from chatapp.ui.mount import mount_page  # noqa: PLC0415
 
             mount_page(app, settings)
-        _add_middleware(app, settings, auth)
+        _add_middleware(app, settings, auth, on_refused)
         owned = opened.pop_all()
         return app
 
@@ -125,11 +128,16 @@ def _catalog(settings: Settings) -> Catalog:
     return Catalog(models, default=settings.default_model)
 
 
-def _add_middleware(app: FastAPI, settings: Settings, auth: AuthSetup) -> None:
+def _add_middleware(app: FastAPI, settings: Settings, auth: AuthSetup, on_refused: Callable[[str], None]) -> None:
     """Add the middleware of all requests, from the innermost to the outermost: a request passes them in reverse."""
+    bodies = BodyLimits.of(settings)
+    lanes = lane_limits(
+        searches=settings.searches_per_minute, exports=settings.exports_per_minute, reads=settings.reads_per_minute
+    )
     app.add_middleware(StreamShutdownMiddleware, closing=app.state.closing)
     app.add_middleware(StreamLimitMiddleware)
-    app.add_middleware(LargeRequestsMiddleware)
+    app.add_middleware(LanesMiddleware, lanes={name: Lane(name, lanes[name], on_refused) for name in lanes})
+    app.add_middleware(BodyMemoryMiddleware, limits=bodies)
     auth.add_middleware(app)
     app.add_middleware(CsrfMiddleware, root_url=settings.root_url)  # before a new guest is made
     app.add_middleware(ClientAddressMiddleware, trusted=settings.trusted_proxies)
@@ -138,7 +146,7 @@ def _add_middleware(app: FastAPI, settings: Settings, auth: AuthSetup) -> None:
         root_url=settings.root_url,
         local=settings.identity == "local" and not settings.local_anywhere,
     )
-    app.add_middleware(RequestSizeMiddleware, max_bytes=max_question_bytes(settings.max_images))
+    app.add_middleware(RequestSizeMiddleware, limits=bodies)
     app.add_middleware(SecurityHeadersMiddleware, https=settings.root_url.startswith("https:"))  # on refusals, too
 
 

@@ -44,6 +44,19 @@ class LimitSettings(BaseSettings):
         description="Maximum new anonymous users and guests per hour from one client address (IPv6: one /56 network). "
         "`0`: no limit.",
     )
+    searches_per_minute: int = Field(
+        default=120, ge=0, le=1_000_000, description="Maximum searches of one user per minute. `0`: no limit."
+    )
+    exports_per_minute: int = Field(
+        default=20, ge=0, le=1_000_000, description="Maximum downloads of data of one user per minute. `0`: no limit."
+    )
+    reads_per_minute: int = Field(
+        default=1200,
+        ge=0,
+        le=1_000_000,
+        description="Maximum lists, maximum images, and maximum opened conversations of one user per minute, each. "
+        "`0`: no limit.",
+    )
     turns_at_once: int = Field(
         default=256, ge=1, le=100_000, description="How many answers are generated at the same time."
     )

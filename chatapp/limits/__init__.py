@@ -1,7 +1,7 @@
 """Quotas and rate limits: messages per minute, tokens and US dollars per day, new guests per hour.
 
-`chatapp.limits.usage` checks and counts the quotas, `chatapp.limits.guests` the new guests. Each replica counts only
-its own requests.
+`chatapp.limits.usage` checks and counts the quotas, `chatapp.limits.guests` the new guests, and `chatapp.limits.lanes`
+bounds searches, exports and other reading. Each replica counts only its own requests.
 """
 
 from __future__ import annotations
@@ -42,7 +42,10 @@ USER_QUOTA = Quota(messages_per_minute=20, tokens_per_day=1_000_000, cost_per_da
 # costs $600.
 SHARED_QUOTA = Quota(messages_per_minute=600, tokens_per_day=20_000_000, cost_per_day=20)
 
-LIMIT_NAMES = ("messages", "tokens", "cost", "all_messages", "all_tokens", "all_cost", "new_guests")  # in the metrics
+LIMIT_NAMES = (  # in the metrics; the last ones are `chatapp.limits.lanes.LaneName`
+    *("messages", "tokens", "cost", "all_messages", "all_tokens", "all_cost", "new_guests"),
+    *("searches", "exports", "lists", "streams", "images"),
+)
 
 
 class Limits(Protocol):

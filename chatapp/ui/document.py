@@ -19,14 +19,21 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _CONVERSATION = re.compile(r"/c/[A-Za-z0-9-]{1,80}")
+IMAGE_FOLDERS = ("conversations", "page", "assets")
 _INLINE_SCRIPT = re.compile(r"<script(?![^>]*\ssrc=)[^>]*>(.*?)</script>", re.DOTALL)
 
 
 class DocumentMiddleware:
-    """Adds the head to the page's HTML, and a security policy that allows the page's own scripts only."""
+    """Adds the head to the page's HTML, and a security policy that allows the page's own scripts only.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Args:
+        app: the app behind it.
+        root_url: the public address of the chat; "" where the ``Host`` header says it.
+    """
+
+    def __init__(self, app: ASGIApp, *, root_url: str = "") -> None:
         self._app = app
+        self._root_url = root_url
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the page for ``/`` and for a conversation's address; pass on any other request."""
@@ -51,8 +58,11 @@ class DocumentMiddleware:
                 return
             headers = MutableHeaders(scope=start)
             if headers.get("content-type", "").startswith("text/html"):
-                html, zipped, headers["content-security-policy"] = _document(
-                    body.decode(), "../" if is_conversation else "./"
+                html, zipped, scripts = _document(body.decode(), "../" if is_conversation else "./")
+                headers["content-security-policy"] = policy(
+                    scripts=scripts,
+                    styles=("'unsafe-inline'",),
+                    images=image_sources(Headers(scope=scope).get("host", ""), self._root_url),
                 )
                 body = zipped if takes_brotli else html
                 if takes_brotli:
@@ -67,11 +77,26 @@ class DocumentMiddleware:
 
 
 @lru_cache(maxsize=8)  # the same for all requests with the same base
-def _document(html: str, up: str) -> tuple[bytes, bytes, str]:
-    """Return the page, the page compressed with brotli, and its security policy."""
+def _document(html: str, up: str) -> tuple[bytes, bytes, tuple[str, ...]]:
+    """Return the page, the page compressed with brotli, and the hashes of its scripts."""
     page = completed(html, up=up)
     content = page.encode()
-    return content, brotli.compress(content), policy(scripts=hashes(page), styles=("'unsafe-inline'",))
+    return content, brotli.compress(content), hashes(page)
+
+
+def image_sources(host: str, root_url: str = "") -> tuple[str, ...]:
+    """Return the security policy's sources of images: the folders of the chat that have any.
+
+    A picture in an answer can name any address of the chat, and `'self'` would let the browser request it.
+
+    Args:
+        host: the header ``Host``, which `chatapp.http.middleware.trusted_hosts` has checked.
+        root_url: the public address of the chat; "" for none.
+    """
+    if host.startswith("["):  # a policy cannot name an IPv6 address
+        return ("'self'",)
+    roots = [root for root in (root_url.rstrip("/"), host) if root]
+    return tuple(f"{root}/{folder}/" for root in roots for folder in IMAGE_FOLDERS)
 
 
 def hashes(html: str) -> tuple[str, ...]:

@@ -358,7 +358,7 @@ async def test_all_data_is_exported_and_deleted(page):
     found = {}
     for link in ("Download all conversations (Markdown)", "Download all data (JSON)"):
         async with page.tab.expect_download() as download:
-            await page.tab.get_by_role("link", name=link).click()
+            await page.button(link).click()
         path = Path(await (await download.value).path())
         found[link] = await asyncio.to_thread(path.read_bytes)
     assert found["Download all conversations (Markdown)"].startswith(b"PK")

@@ -133,7 +133,9 @@ async def test_a_temporary_chat_is_not_stored(page):
     await page.tab.locator("#search").get_by_role("textbox").fill("secret")
     await expect(page.tab.locator("#conversations")).to_contain_text("No results")
     await page.tab.locator("#search").get_by_role("textbox").fill("")
-    everything = await page.tab.evaluate("fetch('export/everything.json').then((answer) => answer.json())")
+    everything = await page.tab.evaluate("""fetch('export/everything.json', {
+            method: 'POST', headers: { 'content-type': 'application/json' }, body: '{}',
+        }).then((answer) => answer.json())""")
     assert everything["conversations"] == []
     await page.start_new()
     await expect(page.conversations).to_have_count(0)

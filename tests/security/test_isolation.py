@@ -146,11 +146,12 @@ async def test_answer_in_progress_is_private(chat, temporary):
             pass
         for method, path in (
             *(("GET", f"/conversations/{conversation}/{name}") for name in ("events", "messages")),
-            *(("GET", f"/export/{conversation}.{suffix}") for suffix in ("json", "md")),
+            *(("POST", f"/export/{conversation}.{suffix}") for suffix in ("json", "md")),
             *(("POST", f"/conversations/{conversation}/{name}") for name in ("stop", "turns", "restore")),
             ("DELETE", f"/conversations/{conversation}"),
         ):
-            body = None if method == "GET" else {"text": "Hello", "model": "gemma"}
+            body = {"text": "Hello", "model": "gemma"} if path.endswith("/turns") else {}
+            body = body if method == "POST" else None
             response = await chat.request(method, path, bela, body)
             assert (response.status, response.contains(secret)) == (404, False), (method, path)
         response = await chat.request("GET", f"/state?conversation={conversation}", bela)

@@ -79,7 +79,7 @@ async def use_every_feature(page, conversation, marks):
     persona = {"id": "a" * 32, "name": marks["persona"], "instructions": marks["instructions"]}
     await page.ask("PUT", "profile", {"personas": [persona], "allowFallback": False, "revision": 1})
     for path in ("everything.json", "everything.md.zip", f"{conversation}.json", f"{conversation}.md", "nothing.md"):
-        async with page._http.get(f"{page._url}/export/{path}") as response:
+        async with page._http.post(f"{page._url}/export/{path}", json={}) as response:
             await response.read()
     await page.delete(conversation)
     await page.restore(conversation)

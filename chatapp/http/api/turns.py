@@ -11,7 +11,7 @@ from chatapp.domain.conversation import Conversation, MessageStatus
 from chatapp.domain.errors import WrittenElsewhere
 from chatapp.generation.requests import TurnRequest
 from chatapp.http.api.event_stream import EventStream
-from chatapp.http.api.routing import ApiRoute, Chat, QuestionRoute, Services, UserId
+from chatapp.http.api.routing import ApiRoute, Chat, Services, UserId
 from chatapp.http.api.schemas.base import Done, Empty
 from chatapp.http.api.schemas.events import Event, Started, StartedConversation
 from chatapp.http.api.schemas.turns import Continuation, NewAnswer, NewQuestion
@@ -29,7 +29,7 @@ STREAM: dict[str, Any] = {
 }
 
 router = APIRouter(prefix="/conversations", route_class=ApiRoute)
-questions = APIRouter(route_class=QuestionRoute)
+questions = APIRouter(route_class=ApiRoute)
 
 
 @questions.post("/conversations", **STREAM)

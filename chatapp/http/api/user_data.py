@@ -1,8 +1,10 @@
 """Routes of all data of a user: export and deletion.
 
-An export of everything that cannot be finished breaks off, so that a part is not taken for the whole.
+An export of everything that cannot be finished breaks off, so that a part is not taken for the whole. Exports are POST
+requests: a model's answer can have the page request an address as a picture or as a link, but only with GET.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any
 from urllib.parse import quote
@@ -18,6 +20,7 @@ from chatapp.domain.conversation import now_ms
 from chatapp.domain.errors import StoreUnavailable
 from chatapp.http.api.routing import ApiRoute, Chat, ConfirmedRoute, NotConfirmed, UserId
 from chatapp.http.api.schemas.account import Confirmation, Deleted
+from chatapp.http.api.schemas.base import Empty
 from chatapp.http.errors import error_json
 from chatapp.userdata import export as exports
 from chatapp.userdata import json_export, markdown, queries
@@ -36,31 +39,32 @@ router = APIRouter(route_class=ApiRoute)
 confirmed = APIRouter(route_class=ConfirmedRoute)
 
 
-@router.get("/export/everything.json", **_file(JSON))
-async def export_everything_as_json(user: UserId, chat: Chat) -> Response:
+@router.post("/export/everything.json", **_file(JSON))
+async def export_everything_as_json(_body: Empty, user: UserId, chat: Chat) -> Response:
     """Return all conversations: `chatapp.userdata.json_export` describes the document."""
     audit.record(Action.EXPORT, user)
     return await _stream(f"{_today()}.json", JSON, exports.as_json(chat.store, user))
 
 
-@router.get("/export/everything.md.zip", **_file(ZIP))
-async def export_everything_as_markdown(user: UserId, chat: Chat) -> Response:
+@router.post("/export/everything.md.zip", **_file(ZIP))
+async def export_everything_as_markdown(_body: Empty, user: UserId, chat: Chat) -> Response:
     """Return all conversations, a Markdown file for each."""
     audit.record(Action.EXPORT, user)
     return await _stream(f"{_today()}.zip", ZIP, exports.as_zip(chat.store, user, chat.catalog.label))
 
 
-@router.get("/export/{conversation_id}.json", **_file(JSON))
-async def export_conversation_as_json(conversation_id: str, user: UserId, chat: Chat) -> Response:
+@router.post("/export/{conversation_id}.json", **_file(JSON))
+async def export_conversation_as_json(conversation_id: str, _body: Empty, user: UserId, chat: Chat) -> Response:
     """Return one conversation, in the same format as all."""
     conversation, messages = await queries.whole_conversation(chat.store, user, conversation_id)
     audit.record(Action.EXPORT, user)
-    content = json_export.header(user) + json_export.encode(conversation, messages) + json_export.FOOTER
+    encoded = await asyncio.to_thread(json_export.encode, conversation, messages)
+    content = json_export.header(user) + encoded + json_export.FOOTER
     return Response(content, headers=_headers(markdown.file_name(conversation, ".json")), media_type=JSON)
 
 
-@router.get("/export/{conversation_id}.md", **_file("text/markdown"))
-async def export_conversation_as_markdown(conversation_id: str, user: UserId, chat: Chat) -> Response:
+@router.post("/export/{conversation_id}.md", **_file("text/markdown"))
+async def export_conversation_as_markdown(conversation_id: str, _body: Empty, user: UserId, chat: Chat) -> Response:
     """Return one conversation as a Markdown file."""
     conversation, messages = await queries.whole_conversation(chat.store, user, conversation_id)
     audit.record(Action.EXPORT, user)

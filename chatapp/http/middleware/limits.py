@@ -1,4 +1,4 @@
-"""Bounds on requests: their size, large ones at the same time, and open streams.
+"""Bounds on requests: their size, the memory of all bodies together, and open streams.
 
 `chatapp.server.uvicorn_compat` bounds the time that a request takes to arrive, and the number of connections.
 """
@@ -13,9 +13,9 @@ from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 
 from chatapp.auth import USER_KEY, current_user_id
-from chatapp.domain.errors import TooLong
+from chatapp.domain.errors import LimitReached, TooLong
 from chatapp.domain.sentences import Sentence
-from chatapp.http.errors import error_response
+from chatapp.http.errors import error_response, response_to
 from chatapp.http.middleware.shutdown import STREAM_PATHS
 
 if TYPE_CHECKING:
@@ -23,11 +23,14 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from chatapp.http.request_rules import BodyLimits
+
 MAX_HEAD_BYTES = 32_768  # the request target and all headers; the chat's cookies have less than 4 kB
 STREAMS_PER_USER = 32  # more tabs than a person reads; a browser opens 6 without HTTP/2
 STREAMS_IN_TOTAL = 2_000
-LARGE_BYTES = 1_000_000  # a body with images; it is in memory until it is complete
-LARGE_REQUESTS_PER_USER = 3
+MAX_LENGTH_DIGITS = 15  # of the header Content-Length
+SMALL_BYTES = 65_536  # uvicorn's buffer of a connection
+BODY_RETRY_SECONDS = 5
 
 
 class RequestSizeMiddleware:
@@ -35,12 +38,12 @@ class RequestSizeMiddleware:
 
     Args:
         app: the app behind it.
-        max_bytes: the largest body.
+        limits: the largest bodies.
     """
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, *, limits: BodyLimits) -> None:
         self._app = app
-        self._max_bytes = max_bytes
+        self._limits = limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on; refuse it as soon as it is too large."""
@@ -52,72 +55,103 @@ class RequestSizeMiddleware:
             sentence = Sentence("The address or the cookies of this request are too long. Delete this site's cookies.")
             await error_response(scope, 431, sentence)(scope, receive, send)
             return
+        most = self._limits.most(scope["path"])
         declared = Headers(scope=scope).get("content-length", "0")
-        if not declared.isdecimal() or int(declared) > self._max_bytes:
+        # A length of 30 digits is a number that no client means; of 5,000 digits Python makes none.
+        if not declared.isdecimal() or len(declared) > MAX_LENGTH_DIGITS or int(declared) > most:
             await error_response(scope, 413, TooLong().sentence)(scope, receive, send)
             return
-        received, has_started = 0, False
+        received = 0
 
-        async def receive_counted() -> Message:
+        def count(size: int) -> None:
             nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > self._max_bytes:
+            received += size
+            if received > most:
                 raise TooLong
-            return message
 
-        async def send_noted(message: Message) -> None:
-            nonlocal has_started
-            has_started = True
-            await send(message)
-
-        try:
-            await self._app(scope, receive_counted, send_noted)
-        except TooLong as error:
-            if has_started:
-                raise
-            await error_response(scope, 413, error.sentence)(scope, receive, send)
+        await _pass_on(self._app, scope, receive, send, count)
 
 
-class LargeRequestsMiddleware:
-    """Bounds how many large requests one user sends at the same time, because each is held in memory.
+class BodyMemoryMiddleware:
+    """Bounds the memory that the bodies of requests take together, for each user and for all.
+
+    A body is in memory from its first byte until the response starts. Bodies up to `SMALL_BYTES`, such as a usual
+    message, are not counted: the server buffers as much of each connection anyway.
 
     Args:
         app: the app behind it.
-        per_user: the bound for one user.
-        large_bytes: the size from which a request is large; one without a declared length is, too.
+        limits: how much all bodies may take together.
     """
 
-    def __init__(
-        self, app: ASGIApp, *, per_user: int = LARGE_REQUESTS_PER_USER, large_bytes: int = LARGE_BYTES
-    ) -> None:
+    def __init__(self, app: ASGIApp, *, limits: BodyLimits) -> None:
         self._app = app
-        self._per_user = per_user
-        self._large_bytes = large_bytes
-        self._arriving: Counter[str] = Counter()
+        self._limits = limits
+        self._held: Counter[str] = Counter()  # bytes by user
+        self._total = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, unless too many large ones are arriving."""
-        if scope["type"] != "http" or USER_KEY not in scope or not self._is_large(Headers(scope=scope)):
+        """Pass the request on; refuse it when the bodies take too much memory."""
+        if scope["type"] != "http" or USER_KEY not in scope:
             await self._app(scope, receive, send)
             return
         user = current_user_id(HTTPConnection(scope))
-        if self._arriving[user] >= self._per_user:
-            sentence = Sentence("You are already sending several images. Wait a moment and send again.")
-            await error_response(scope, 429, sentence)(scope, receive, send)
-            return
-        with _counted(self._arriving, user) as arrived:
+        received = held = 0
 
-            async def send_noted(message: Message) -> None:
-                arrived()  # its body is not in memory any more, however long the response takes
-                await send(message)
+        def hold(size: int) -> None:
+            nonlocal received, held
+            received += size
+            more = max(0, received - SMALL_BYTES) - held
+            if self._held[user] + more > self._limits.per_user:
+                raise LimitReached(_TOO_MUCH, retry_after=BODY_RETRY_SECONDS, detail="body bytes of a user")
+            if self._total + more > self._limits.in_total:
+                raise LimitReached(_BUSY, retry_after=BODY_RETRY_SECONDS, detail="body bytes of all users")
+            held += more
+            self._held[user] += more
+            self._total += more
 
-            await self._app(scope, receive, send_noted)
+        def release() -> None:
+            nonlocal held
+            self._held[user] -= held
+            self._total -= held
+            held = 0
+            if not self._held[user]:
+                del self._held[user]
 
-    def _is_large(self, headers: Headers) -> bool:
-        if "transfer-encoding" in headers:
-            return True
-        return int(headers.get("content-length", "0")) >= self._large_bytes
+        async def send_released(message: Message) -> None:
+            release()
+            await send(message)
+
+        try:
+            await _pass_on(self._app, scope, receive, send_released, hold)
+        finally:
+            release()
+
+
+_TOO_MUCH = Sentence("You are already sending several images. Wait a moment and send again.")
+_BUSY = Sentence("The chat is receiving too much at once. Wait a moment and send again.")
+
+
+async def _pass_on(app: ASGIApp, scope: Scope, receive: Receive, send: Send, on_bytes: Callable[[int], None]) -> None:
+    """Run the app, call ``on_bytes`` with the size of each part of the body, and respond if it raises a `ChatError`."""
+    has_started = False
+
+    async def receive_counted() -> Message:
+        message = await receive()
+        if body := message.get("body"):
+            on_bytes(len(body))
+        return message
+
+    async def send_noted(message: Message) -> None:
+        nonlocal has_started
+        has_started = True
+        await send(message)
+
+    try:
+        await app(scope, receive_counted, send_noted)
+    except (TooLong, LimitReached) as error:
+        if has_started:
+            raise
+        await response_to(scope, error)(scope, receive, send)
 
 
 class StreamLimitMiddleware:

@@ -35,7 +35,9 @@ _SUBRESOURCES = ("text/javascript", "application/javascript", "text/css", "font/
 _SUBRESOURCE_HEADERS = ("cross-origin-resource-policy", "x-content-type-options", "strict-transport-security")
 
 
-def policy(*, scripts: tuple[str, ...] = (), styles: tuple[str, ...] = ()) -> str:
+def policy(
+    *, scripts: tuple[str, ...] = (), styles: tuple[str, ...] = (), images: tuple[str, ...] = ("'self'",)
+) -> str:
     """Return a Content-Security-Policy: pages load files of the chat only, and text never becomes code.
 
     So an image in an answer cannot report the question to another site, and an injected script cannot send data
@@ -44,13 +46,14 @@ def policy(*, scripts: tuple[str, ...] = (), styles: tuple[str, ...] = ()) -> st
     Args:
         scripts: sources of inline scripts that may run, such as ``'sha256-...'``.
         styles: sources of inline styles, likewise.
+        images: sources of images, besides those that are part of the page (``data:``) or attached to a message.
     """
     return "; ".join(
         (
             "default-src 'none'",
             " ".join(("script-src 'self'", *scripts)),
             " ".join(("style-src 'self'", *styles)),
-            "img-src 'self' data: blob:",
+            " ".join(("img-src data: blob:", *images)),
             "font-src 'self' data:",
             "connect-src 'self'",
             "form-action 'self'",

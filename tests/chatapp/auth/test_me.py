@@ -37,7 +37,7 @@ async def test_audit_log_has_the_actions_and_no_personal_data(page, chat_url):
     conversation = await page.send("my secret", model="gemma")
     await page.messages(conversation)
     with capture_logs() as lines:
-        async with page._http.get(f"{chat_url}/export/{conversation}.md") as response:
+        async with page._http.post(f"{chat_url}/export/{conversation}.md", json={}) as response:
             await response.read()
         await page.delete(conversation)
     noted = [line for line in lines if line["event"] == "audit"]

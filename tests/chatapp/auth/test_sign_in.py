@@ -151,15 +151,22 @@ async def test_sign_in_page_is_in_the_language_chosen_in_the_chat(chat):
 
 async def test_api_request_without_a_session_gets_401_and_the_sign_in_url(chat):
     async with browser(chat) as nobody:
-        for path in ("/state", "/conversations", "/no-such-path", "/gradio_api/info", "/export/everything.json", "/me"):
+        for path in ("/state", "/conversations", "/no-such-path", "/gradio_api/info", "/search", "/me"):
             shown = await nobody.get(path)
             assert shown.status == 401
             assert '"signIn":"/sign-in"' in shown.text
             assert "You are signed out" in shown.text
-        for path in ("/conversations", "/delete-everything", "/sign-out", "/sign-out-everywhere", "/take-along"):
+        for path in (
+            "/conversations",
+            "/export/everything.json",
+            "/delete-everything",
+            "/sign-out",
+            "/sign-out-everywhere",
+            "/take-along",
+        ):
             assert (await nobody.post(path)).status == 401
         as_a_page = {"accept": "text/html", "sec-fetch-mode": "navigate"}
-        opened = await nobody.get("/export/everything.json", headers=as_a_page)
+        opened = await nobody.get("/search", headers=as_a_page)
         assert (opened.status, "<h1>" in opened.text) == (401, True)
         assert 'href="/sign-in/start?next=/"' in opened.text
 

@@ -7,6 +7,7 @@ import pytest
 from chatapp.domain.conversation import Usage
 from chatapp.domain.errors import LimitReached
 from chatapp.limits import LIMIT_NAMES, SHARED_QUOTA, USER_QUOTA, NoLimits, Quota
+from chatapp.limits.lanes import LaneName
 from chatapp.models import Price
 
 PRICE = Price(input=1.0, output=10.0)
@@ -132,4 +133,4 @@ def test_zero_is_no_limit(limited):
 def test_every_limit_has_a_name_in_the_metrics(limited):
     limits = limited(SHARED_QUOTA, **dataclasses.asdict(USER_QUOTA))
     names = {one.name for one in (*limits._messages, *limits._tokens, *limits._cost)}
-    assert names == set(LIMIT_NAMES) - {"new_guests"}
+    assert names == set(LIMIT_NAMES) - {"new_guests", *LaneName}

@@ -76,7 +76,8 @@ class Chat:
 
     async def get(self, path, user="ana", **headers):
         """Return the response with its body read."""
-        async with self.http.get(f"{self.url}/export/{path}", headers={"x-user": user, **headers}) as response:
+        headers = {"x-user": user, **headers}
+        async with self.http.post(f"{self.url}/export/{path}", json={}, headers=headers) as response:
             response.body = await response.read()
             return response
 
@@ -390,7 +391,7 @@ async def test_a_disconnect_ends_the_export(chat, monkeypatch):
     monkeypatch.setattr(chat.store, "messages", counted)
     ended = asyncio.Event()
     monkeypatch.setattr("chatapp.userdata.export.everything", noticing(everything, ended))
-    async with chat.http.get(f"{chat.url}/export/everything.json") as response:
+    async with chat.http.post(f"{chat.url}/export/everything.json", json={}) as response:
         await response.content.read(1_000)
         response.close()
         async with asyncio.timeout(5):
@@ -535,12 +536,12 @@ async def test_deleted_conversation_is_not_exported_while_it_can_be_restored(pag
     conversation = await page.send("Forget me", model="gemma")
     await page.messages(conversation)
     await page.delete(conversation)
-    async with page._http.get(f"{chat_url}/export/everything.json") as response:
+    async with page._http.post(f"{chat_url}/export/everything.json", json={}) as response:
         assert json_export.read(await response.text()) == []
-    async with page._http.get(f"{chat_url}/export/{conversation}.md") as response:
+    async with page._http.post(f"{chat_url}/export/{conversation}.md", json={}) as response:
         assert response.status == 404
     await page.restore(conversation)
-    async with page._http.get(f"{chat_url}/export/{conversation}.md") as response:
+    async with page._http.post(f"{chat_url}/export/{conversation}.md", json={}) as response:
         assert response.status == 200
 
 
@@ -566,11 +567,11 @@ async def test_a_page_takes_its_conversations_along_and_deletes_them(page, other
     await page.messages(conversation)
     theirs = await other_page.send("Mine stays", model="gemma")
     await other_page.messages(theirs)
-    async with page._http.get(f"{chat_url}/export/everything.json") as response:
+    async with page._http.post(f"{chat_url}/export/everything.json", json={}) as response:
         ((exported, messages),) = json_export.read(await response.text())
     assert exported.title == "Hi there"
     assert [message.content for message in messages] == ["Hi there", "Hello from Gemma."]
-    async with page._http.get(f"{chat_url}/export/{conversation}.md") as response:
+    async with page._http.post(f"{chat_url}/export/{conversation}.md", json={}) as response:
         assert "**Gemma3 12b it**" in await response.text()
     async with page._http.post(f"{chat_url}/delete-everything", json=CONFIRMED) as response:
         assert await response.json() == {"deleted": 1}

@@ -1,8 +1,8 @@
 """The account: the user, their guest history, and the deletion of everything."""
 
-from pydantic import BaseModel, StrictBool
+from pydantic import StrictBool
 
-from chatapp.http.api.schemas.base import ResponseBody
+from chatapp.http.api.schemas.base import RequestBody, ResponseBody
 from chatapp.http.api.schemas.state import UserBody
 
 
@@ -31,7 +31,7 @@ class Moved(ResponseBody):
     ids: dict[str, str]
 
 
-class Confirmation(BaseModel):
+class Confirmation(RequestBody):
     """Must be ``{"confirm": true}``."""
 
     confirm: StrictBool

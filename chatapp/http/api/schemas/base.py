@@ -3,7 +3,7 @@
 Fields of responses have the names of the attributes that they are read from, except where they say so. Requests are
 untrusted input, of which the schemas validate what the domain does not: values that the domain checks itself, with a
 sentence of its own for each (`GenerationParameters`, the length of a text), pass unchecked. Unknown keys of requests
-are ignored, except in changes of a conversation.
+are refused.
 """
 
 from typing import Annotated, Any
@@ -67,7 +67,13 @@ class Done(ResponseBody):
     """An empty object: success."""
 
 
-class Empty(BaseModel):
+class RequestBody(BaseModel):
+    """Base of all bodies of requests: a key that no field has is refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Empty(RequestBody):
     """An empty object: that it is JSON shows that it is not a form of another site."""
 
 

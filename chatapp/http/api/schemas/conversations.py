@@ -2,10 +2,10 @@
 
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, computed_field, model_validator
+from pydantic import Field, StrictBool, computed_field, model_validator
 
 from chatapp.domain.conversation import Conversation
-from chatapp.http.api.schemas.base import ResponseBody, Text
+from chatapp.http.api.schemas.base import RequestBody, ResponseBody, Text
 from chatapp.store.temporary.router import is_temporary
 
 
@@ -66,10 +66,8 @@ class SearchPage(ResponseBody):
     cursor: str | None
 
 
-class ConversationChange(BaseModel):
+class ConversationChange(RequestBody):
     """Changes of a conversation, at least one."""
-
-    model_config = ConfigDict(extra="forbid")
 
     title: Text = ""
     pinned: StrictBool = False

@@ -2,10 +2,10 @@
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, AliasPath, BaseModel, BeforeValidator, Field, ValidationInfo, computed_field
+from pydantic import AfterValidator, AliasPath, BeforeValidator, Field, ValidationInfo, computed_field
 
 from chatapp.domain.conversation import Feedback, FinishReason, MessageStatus, Place, Role
-from chatapp.http.api.schemas.base import ResponseBody, Translatable
+from chatapp.http.api.schemas.base import RequestBody, ResponseBody, Translatable
 
 
 class ImageInfo(ResponseBody):
@@ -89,7 +89,7 @@ class MessagePage(ResponseBody):
     earlier: int
 
 
-class FeedbackChange(BaseModel):
+class FeedbackChange(RequestBody):
     """The user's feedback on an answer."""
 
     feedback: Feedback

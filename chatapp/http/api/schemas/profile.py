@@ -18,7 +18,7 @@ from pydantic import (
 from chatapp.domain.conversation import GenerationParameters, Persona, Profile
 from chatapp.domain.errors import InvalidParameters
 from chatapp.domain.sentences import Sentence
-from chatapp.http.api.schemas.base import ResponseBody
+from chatapp.http.api.schemas.base import RequestBody, ResponseBody
 from chatapp.models.prompt import clean_text
 
 MAX_PERSONAS = 40  # each may have 20,000 characters, and all are stored, and sent to the page, together
@@ -75,7 +75,7 @@ def _number(personas: object) -> object:
     return personas
 
 
-class PersonaChange(BaseModel):
+class PersonaChange(RequestBody):
     """A new or changed persona.
 
     Raises:
@@ -87,7 +87,7 @@ class PersonaChange(BaseModel):
     instructions: Annotated[str, AfterValidator(_instructions)]
 
 
-class ParametersChange(BaseModel):
+class ParametersChange(RequestBody):
     """Parameters to store as the user's defaults."""
 
     temperature: SkipValidation[float]
@@ -95,7 +95,7 @@ class ParametersChange(BaseModel):
     max_tokens: SkipValidation[int]
 
 
-class ProfileChange(BaseModel):
+class ProfileChange(RequestBody):
     """The whole profile with the user's changes.
 
     Raises:

@@ -7,11 +7,11 @@ The second of two `AliasChoices` is the key of pages that were loaded before an 
 import dataclasses
 from typing import Annotated
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, Field, SkipValidation, StrictBool
+from pydantic import AliasChoices, BeforeValidator, Field, SkipValidation, StrictBool
 
 from chatapp.domain.conversation import GenerationParameters
 from chatapp.generation.requests import AnswerRequest
-from chatapp.http.api.schemas.base import Text
+from chatapp.http.api.schemas.base import RequestBody, Text
 
 DEFAULTS = GenerationParameters()
 
@@ -26,13 +26,13 @@ CheckedText = Annotated[str, BeforeValidator(_text_or_blank)]
 NewId = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
 
 
-class ImageUpload(BaseModel):
+class ImageUpload(RequestBody):
     """An image of a question."""
 
     data: str = Field(description="the file in base64")
 
 
-class Comparison(BaseModel):
+class Comparison(RequestBody):
     """A second answer to the same question, with these changes."""
 
     model: CheckedText = ""
@@ -40,7 +40,7 @@ class Comparison(BaseModel):
     top_p: SkipValidation[float] = DEFAULTS.top_p
 
 
-class AnswerOptions(BaseModel):
+class AnswerOptions(RequestBody):
     """What all requests for an answer have in common."""
 
     model: CheckedText = ""
@@ -104,7 +104,17 @@ class NewQuestion(AnswerOptions):
         return [first, dataclasses.replace(first, model=other.model, parameters=parameters)]
 
 
-class NewAnswer(AnswerOptions):
+class FurtherAnswerOptions(AnswerOptions):
+    """What requests for an answer to an earlier question have in common.
+
+    Pages from before December 2026 sent two keys more, which have no effect. Remove them after one release.
+    """
+
+    persona: SkipValidation[object] = Field(default=None, deprecated=True)
+    compare_with: SkipValidation[object] = Field(default=None, alias="compareWith", deprecated=True)
+
+
+class NewAnswer(FurtherAnswerOptions):
     """Another answer to a question."""
 
     question: Text = ""
@@ -113,7 +123,7 @@ class NewAnswer(AnswerOptions):
     )
 
 
-class Continuation(AnswerOptions):
+class Continuation(FurtherAnswerOptions):
     """The rest of an answer that ended early."""
 
     message: Text = ""

@@ -138,13 +138,18 @@ export const send = (request, follows) => {
 // Answer a question again; the previous answer stays a version.
 export const regenerate = (question, request) => {
   const path = pathOf(open.id, "/answers");
-  return startTurn(path, { ...request, question, after: question, ...retryKey(path, request, "answer") });
+  const sent = { ...answerOptions(request), question, after: question };
+  return startTurn(path, { ...sent, ...retryKey(path, request, "answer") });
 };
 
 export const continueAnswer = (request) => {
   const entry = open.entries.at(-1);
-  return startTurn(pathOf(open.id, "/continuations"), { ...request, message: entry.id, after: entry.follows || "" });
+  const sent = { ...answerOptions(request), message: entry.id, after: entry.follows || "" };
+  return startTurn(pathOf(open.id, "/continuations"), sent);
 };
+
+// Only a question sets the persona and compares answers.
+const answerOptions = ({ persona, compareWith, ...options }) => options;
 
 export const stop = () => attempt(() => call("POST", pathOf(open.id, "/stop"), {}));
 

@@ -1,5 +1,5 @@
 // The menu of a conversation: rename, pin, archive, copy its link, print, download, delete.
-import { call, pathOf } from "./api.js";
+import { call, loadModule, pathOf } from "./api.js";
 import { open, setItem } from "./conversation.js";
 import { itemOf, listChanged, placeInLists, removeFromLists, titleOf } from "./conversation_lists.js";
 import { copyText, find, menu } from "./dom.js";
@@ -18,8 +18,8 @@ export const actions = (button, item) =>
       () => setArchived(item, !item.archived),
     ],
     !item.temporary && ["link", t("Copy link"), () => copyLink(item)],
-    !item.temporary && ["download", t("Download as Markdown"), `export/${encodeURIComponent(item.id)}.md`],
-    !item.temporary && ["download", t("Download as JSON"), `export/${encodeURIComponent(item.id)}.json`],
+    !item.temporary && ["download", t("Download as Markdown"), () => download(item, "md")],
+    !item.temporary && ["download", t("Download as JSON"), () => download(item, "json")],
     ["trash", t("Delete"), () => remove(item)],
   ]);
 
@@ -45,6 +45,9 @@ const patch = (item, changes) =>
     }
     return now;
   });
+
+const download = (item, ending) =>
+  attempt(async () => (await loadModule("downloads")).download(`export/${encodeURIComponent(item.id)}.${ending}`));
 
 const setArchived = async (item, archived) => {
   if (await patch(item, { archived }))

@@ -92,10 +92,8 @@ export const menu = (button, label, items) => {
     "div",
     { popover: "auto", role: "menu", class: "menu", "aria-label": label },
     items.filter(Boolean).map(([iconName, words, action]) => {
-      const isLink = typeof action === "string";
-      const properties = { role: "menuitem", tabindex: "-1", onclick: () => (close(), isLink || action()) };
-      if (isLink) Object.assign(properties, { href: action, download: true });
-      return h(isLink ? "a" : "button", isLink ? properties : { type: "button", ...properties }, icon(iconName), words);
+      const properties = { type: "button", role: "menuitem", tabindex: "-1", onclick: () => (close(), action()) };
+      return h("button", properties, icon(iconName), words);
     }),
   );
   openMenu(button, list);

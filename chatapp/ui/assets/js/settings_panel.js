@@ -3,6 +3,7 @@ import { leavePage, moveGuestConversations, rememberOpen, signInAddress } from "
 import { call } from "./api.js";
 import { confirmed, find, h, icon, iconButton } from "./dom.js";
 import { store, stored } from "./browser_storage.js";
+import { download } from "./downloads.js";
 import { SHORTCUTS } from "./shortcuts.js";
 import { change, profile } from "./profile.js";
 import { language, LANGUAGES, t } from "./words.js";
@@ -147,8 +148,8 @@ const data = (me) =>
           : t("They are kept until you delete them; temporary chats are never stored."),
       ].join(" "),
     ),
-    h("a", { href: "export/everything.md.zip", download: true }, t("Download all conversations (Markdown)")),
-    h("a", { href: "export/everything.json", download: true }, t("Download all data (JSON)")),
+    button(t("Download all conversations (Markdown)"), () => download("export/everything.md.zip"), { class: "link" }),
+    button(t("Download all data (JSON)"), () => download("export/everything.json"), { class: "link" }),
     button(t("Delete everything"), deleteEverything, { class: "danger" }),
   );
 

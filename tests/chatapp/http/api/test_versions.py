@@ -292,7 +292,7 @@ async def test_a_temporary_chat_is_nowhere_but_at_its_address(page, other_page, 
     assert (await page.get("state", conversation=conversation))["conversation"]["temporary"]
     assert await page.listed() == []
     assert (await page.get("search", q="between"))["hits"] == []
-    async with page._http.get(f"{chat_url}/export/everything.json") as response:
+    async with page._http.post(f"{chat_url}/export/everything.json", json={}) as response:
         assert "Between us" not in await response.text()
     with pytest.raises(Refused, match="does not exist"):
         await other_page.messages(conversation)

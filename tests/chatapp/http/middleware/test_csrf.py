@@ -1,9 +1,13 @@
 """Only the chat's own page may change anything, and no other site may embed it."""
 
+import re
+
 import pytest
 from starlette.testclient import TestClient
 
 from chatapp.http.middleware.csrf import CsrfMiddleware
+from chatapp.http.request_rules import UNKNOWN, rule_of
+from tests.security.authorization_matrix import MATRIX
 
 OWN, ROOT = "http://testserver", "https://chat.example.org"
 FORGED = [
@@ -69,6 +73,99 @@ def test_without_a_root_url_the_host_header_is_the_own_origin():
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_another_site_may_link_but_not_embed_or_fetch(client, method, headers, status):
     assert client.request(method, "/", headers=headers).status_code == status
+
+
+# What browsers send: the mode and the destination of a request, from a page of the chat itself.
+NAVIGATE = ("navigate", "document")
+FETCH = ("cors", "empty")
+PICTURE = ("no-cors", "image")
+EMBEDDED = [
+    *(("navigate", name) for name in ("iframe", "frame", "embed", "object", "fencedframe")),
+    *(
+        ("no-cors", name)
+        for name in ("embed", "object", "script", "style", "video", "audio", "track", "worker", "empty")
+    ),
+    *(("cors", name) for name in ("font", "manifest", "report", "xslt")),
+]
+DATA = [
+    *("/state", "/models", "/me", "/search", "/conversations", "/conversations/x/events", "/conversations/x/messages"),
+    *("/export/everything.json", "/export/x.md", "/profile", "/conversations/x"),
+]
+PICTURES = ["/conversations/x/images/y"]
+PAGES = ["/", "/c/x", "/nothing", "/gradio_api/info"]
+LEADING_AWAY = ["/sign-in", "/sign-in/start", "/sign-in/callback"]
+FILES = ["/page/0/js/main.js", "/assets/index.js", "/theme.css"]
+
+
+def status(client, path, sent, site="same-origin", method="GET", **headers):
+    mode, destination = sent
+    headers = {"sec-fetch-site": site, "sec-fetch-mode": mode, "sec-fetch-dest": destination, **headers}
+    return client.request(method, path, headers=headers).status_code
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
+@pytest.mark.parametrize(
+    ("paths", "allowed"),
+    [
+        (DATA, [FETCH]),
+        (PICTURES, [FETCH, PICTURE, NAVIGATE]),
+        (PAGES, [FETCH, NAVIGATE]),
+        (LEADING_AWAY, [NAVIGATE]),
+    ],
+    ids=["data", "pictures", "pages", "sign-in"],
+)
+def test_an_answer_has_the_page_request_a_route_only_for_what_the_route_is_for(client, method, paths, allowed):
+    for path in paths:
+        for sent in [NAVIGATE, FETCH, PICTURE, *EMBEDDED]:
+            assert (status(client, path, sent, method=method) == 200) == (sent in allowed), (path, sent)
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_files_are_parts_of_the_page_and_embed_nothing(client, path):
+    for sent in [("no-cors", "script"), ("cors", "script"), ("no-cors", "style"), ("cors", "font"), FETCH, PICTURE]:
+        assert status(client, path, sent) == 200
+    for sent in [("navigate", "iframe"), ("no-cors", "object"), ("no-cors", "embed")]:
+        assert status(client, path, sent) == 403
+
+
+@pytest.mark.parametrize("path", [*DATA, *PICTURES, *PAGES, *LEADING_AWAY, *FILES])
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_another_site_opens_pages_at_top_level_only(client, path, site):
+    for sent in [FETCH, PICTURE, *EMBEDDED]:
+        assert status(client, path, sent, site) == 403
+    assert (status(client, path, NAVIGATE, site) == 200) == (path in PAGES + LEADING_AWAY)
+
+
+def test_only_a_file_that_is_a_frame_is_framed_and_only_by_the_page(client):
+    framed = ("navigate", "iframe")
+    assert status(client, "/page/0/frames/diagram.html", framed) == 200
+    assert status(client, "/page/0/frames/diagram.html", framed, "cross-site") == 403
+    assert status(client, "/page/0/js/frames/x", framed) == 403
+
+
+@pytest.mark.parametrize("header", [{"sec-purpose": "prefetch;prerender"}, {"purpose": "prefetch"}])
+def test_nothing_but_files_is_loaded_in_advance(client, header):
+    for path in [*DATA, *PICTURES, *PAGES, *LEADING_AWAY]:
+        for sent in (NAVIGATE, FETCH):
+            assert status(client, path, sent, **header) == 403
+    assert status(client, FILES[0], FETCH, **header) == 200
+
+
+def test_a_person_may_enter_any_address_and_the_health_check_answers_everyone(client):
+    for path in [*DATA, *PICTURES, *PAGES, *LEADING_AWAY, *FILES]:
+        assert status(client, path, NAVIGATE, "none") == 200
+    assert status(client, "/healthz", PICTURE, "cross-site") == 200
+
+
+def test_a_form_of_the_page_itself_changes_nothing(client):
+    for sent in (NAVIGATE, ("navigate", "iframe"), PICTURE):
+        assert status(client, "/sign-out", sent, method="POST") == 403
+    assert status(client, "/sign-out", FETCH, method="POST") == 200
+
+
+def test_every_route_has_a_rule():
+    for _, path in MATRIX:
+        assert rule_of(re.sub(r"{[^}]*}", "x", path)) is not UNKNOWN, path
 
 
 @pytest.mark.parametrize("address", ["/conversations", "/delete-everything", "/nothing", "/conversations/x/stop"])

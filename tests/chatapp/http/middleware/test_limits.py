@@ -1,4 +1,4 @@
-"""Bounds on the size of requests, on large requests at the same time, and on open streams."""
+"""Bounds on the size of requests, on the memory of their bodies together, and on open streams."""
 
 import asyncio
 import contextlib
@@ -16,11 +16,15 @@ from chatapp.auth import USER_KEY, User
 from chatapp.domain.errors import TooLong
 from chatapp.http.middleware.limits import (
     MAX_HEAD_BYTES,
-    LargeRequestsMiddleware,
+    SMALL_BYTES,
+    BodyMemoryMiddleware,
     RequestSizeMiddleware,
     StreamLimitMiddleware,
 )
+from chatapp.http.request_rules import BodyLimits
 from tests.page_client import SAME_ORIGIN
+
+SMALL = BodyLimits(json=1000, with_images=5000)
 
 
 async def reading(scope, receive, send):
@@ -37,7 +41,7 @@ async def pieces(count, size=100):
 
 
 async def test_body_up_to_the_limit_is_accepted():
-    async with client(RequestSizeMiddleware(reading, max_bytes=1000)) as http:
+    async with client(RequestSizeMiddleware(reading, limits=SMALL)) as http:
         assert (await http.post("/", content=b"x" * 1000)).text == "1000 bytes"
         assert (await http.post("/", content=pieces(10))).text == "1000 bytes"
 
@@ -49,7 +53,7 @@ async def test_longer_body_is_refused_before_it_is_read():
         read.append(True)
         await reading(scope, receive, send)
 
-    async with client(RequestSizeMiddleware(app, max_bytes=1000)) as http:
+    async with client(RequestSizeMiddleware(app, limits=SMALL)) as http:
         refused = await http.post("/", content=b"x" * 1001)
         assert (refused.status_code, refused.json()["error"]["text"]) == (413, str(TooLong()))
         assert read == []
@@ -57,14 +61,21 @@ async def test_longer_body_is_refused_before_it_is_read():
         assert (refused.status_code, refused.json()["error"]["text"]) == (413, str(TooLong()))
 
 
-@pytest.mark.parametrize("length", ["-1", "1e3", "x", "", "9" * 30])
+async def test_only_a_question_may_have_a_body_with_images():
+    async with client(RequestSizeMiddleware(reading, limits=SMALL)) as http:
+        for path, status in (("/conversations", 200), ("/conversations/x/turns", 200), ("/profile", 413), ("/x", 413)):
+            assert (await http.post(path, content=b"x" * 4000)).status_code == status
+        assert (await http.post("/conversations", content=b"x" * 5001)).status_code == 413
+
+
+@pytest.mark.parametrize("length", ["-1", "1e3", "x", "", "9" * 30, "9" * 6000])
 async def test_invalid_content_length_is_refused(length):
-    async with client(RequestSizeMiddleware(reading, max_bytes=1000)) as http:
+    async with client(RequestSizeMiddleware(reading, limits=SMALL)) as http:
         assert (await http.post("/", headers={"content-length": length})).status_code == 413
 
 
 async def test_head_is_bounded():
-    async with client(RequestSizeMiddleware(reading, max_bytes=1000)) as http:
+    async with client(RequestSizeMiddleware(reading, limits=SMALL)) as http:
         assert (await http.get("/", headers={"cookie": "x" * 16_000})).status_code == 200
         for request in ({"headers": {"cookie": "x" * MAX_HEAD_BYTES}}, {"params": {"q": "x" * MAX_HEAD_BYTES}}):
             refused = await http.get("/", **request)
@@ -145,33 +156,80 @@ async def test_streams_in_total_are_bounded():
     await asyncio.gather(*opened)
 
 
-async def test_large_requests_per_user_are_bounded():
-    streams = Streams()
-    streams.app = LargeRequestsMiddleware(streams._stream, per_user=2, large_bytes=100)
-    large = [streams.ask("ana", content=b"x" * 100), streams.ask("ana", content=pieces(1))]
-    await streams.are_open(2)
-    refused = await streams.ask("ana", content=b"x" * 100)
-    assert refused.status_code == 429
+class Bodies:
+    """An app that reads bodies and responds when it is told to."""
+
+    def __init__(self, **limits):
+        self.read = self._begun = 0
+        self.end = asyncio.Event()
+        self.app = BodyMemoryMiddleware(self._read, limits=BodyLimits(**limits))
+
+    async def _read(self, scope, receive, send):
+        body = await Request(scope, receive).body()
+        self.read += 1
+        await self.end.wait()
+        await PlainTextResponse(f"{len(body)} bytes")(scope, receive, send)
+
+    def post(self, user, size):
+        async def app(scope, receive, send):
+            await self.app(scope | {USER_KEY: User(id=user, kind="local")}, receive, send)
+
+        async def posted():
+            async with client(app) as http:
+                return await http.post("/profile", content=b"x" * size)
+
+        return asyncio.create_task(posted())
+
+    async def have_read(self, count):
+        async with asyncio.timeout(60):
+            while self.read < count:
+                await asyncio.sleep(0.01)
+
+    async def statuses(self, *tasks):
+        self.end.set()
+        return [response.status_code for response in await asyncio.gather(*tasks)]
+
+
+async def test_bodies_of_one_user_together_are_bounded():
+    bodies = Bodies(per_user=500_000)
+    first = [bodies.post("ana", 300_000), bodies.post("ana", 300_000)]
+    await bodies.have_read(2)
+    refused = await bodies.post("ana", 300_000)
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "5")
     assert "already sending several images" in refused.json()["error"]["text"]
-    others = [streams.ask("ana", content=b"x" * 99), streams.ask("ana"), streams.ask("ben", content=b"x" * 100)]
-    streams.end.set()
-    assert [response.status_code for response in await asyncio.gather(*large, *others)] == [200] * 5
-    assert streams.app._arriving == {}
+    others = [bodies.post("ana", SMALL_BYTES), bodies.post("ben", 300_000)]
+    await bodies.have_read(4)
+    assert await bodies.statuses(*first, *others) == [200] * 4
+    assert (bodies.app._held, bodies.app._total) == ({}, 0)
 
 
-async def test_large_request_counts_only_until_its_response_begins():
-    answered = asyncio.Event()
+async def test_bodies_of_all_users_together_are_bounded():
+    bodies = Bodies(in_total=500_000)
+    first = [bodies.post("ana", 300_000), bodies.post("ben", 300_000)]
+    await bodies.have_read(2)
+    refused = await bodies.post("cleo", 300_000)
+    assert (refused.status_code, "receiving too much" in refused.json()["error"]["text"]) == (429, True)
+    usual = bodies.post("cleo", SMALL_BYTES)  # a message as people write them
+    await bodies.have_read(3)
+    assert await bodies.statuses(*first, usual) == [200] * 3
+    assert await bodies.statuses(bodies.post("cleo", 300_000)) == [200]
+    assert (bodies.app._held, bodies.app._total) == ({}, 0)
+
+
+async def test_body_counts_only_until_its_response_begins():
+    answered, end = asyncio.Event(), asyncio.Event()
 
     async def app(scope, receive, send):
+        await Request(scope, receive).body()
         await send({"type": "http.response.start", "status": 200, "headers": []})
         answered.set()
-        await streams.end.wait()
+        await end.wait()
         await send({"type": "http.response.body", "body": b""})
 
-    streams = Streams()
-    streams.app = LargeRequestsMiddleware(app, per_user=1, large_bytes=100)
-    first = streams.ask("ana", content=b"x" * 100)
+    bodies = Bodies(per_user=500_000)
+    bodies.app._app = app
+    first = bodies.post("ana", 500_000)
     await answered.wait()
-    second = streams.ask("ana", content=b"x" * 100)
-    streams.end.set()
+    second = bodies.post("ana", 500_000)
+    end.set()
     assert [(await one).status_code for one in (first, second)] == [200, 200]

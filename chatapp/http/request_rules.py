@@ -1,0 +1,123 @@
+"""The rules for requests, route by route: what in a browser may send one, in which lane it runs, and its size.
+
+The table is one place for decisions that must not be forgotten for a new route; a test compares it with the app's
+routes. The middleware reads it, before a request reaches any route.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from chatapp.domain.conversation import GenerationParameters
+from chatapp.domain.images import MOST_SENT_BYTES
+from chatapp.limits.lanes import LaneName
+
+if TYPE_CHECKING:
+    from chatapp.config.settings import Settings
+
+# The largest JSON body but for a question: texts of about 100,000 characters in any alphabet, escaped.
+MAX_JSON_BYTES = 1 << 20
+# Bodies of all requests that are in memory at the same time, as they arrive. Parsing takes about four times as much for
+# a moment: the bytes, their text, and the values.
+BODY_BYTES_IN_TOTAL = 64_000_000
+BODY_BYTES_PER_USER = 16_000_000
+_UTF8_BYTES = 4  # of one character, at most
+
+
+class Source(Enum):
+    """What in a browser may send a request that changes nothing (GET, HEAD), by its Fetch Metadata.
+
+    Any other request comes from a script of the chat's own page: see `chatapp.http.middleware.csrf`.
+    """
+
+    ANY = "anything"
+    DOCUMENT = "a person who opens a page at top level, and scripts of the page"
+    NAVIGATION = "a person who opens a page at top level, and nothing else: it leads to another site"
+    SCRIPT = "scripts of the page, and a person who enters the address"
+    IMAGE = "pictures and scripts of the page, and a person who opens the picture"
+    FILE = "the page, for its parts"
+    FRAME = "the page, for a frame of its own"
+
+
+@dataclass(frozen=True, slots=True)
+class RouteRule:
+    """The rule of the routes whose paths match.
+
+    Attributes:
+        path: matches the whole path.
+        source: what in a browser may send a request.
+        lane: in which requests wait for each other; None: in none.
+        has_images: the body may contain images.
+    """
+
+    path: re.Pattern[str]
+    source: Source
+    lane: LaneName | None = None
+    has_images: bool = False
+
+
+def _rule(path: str, source: Source, lane: LaneName | None = None, *, has_images: bool = False) -> RouteRule:
+    return RouteRule(re.compile(path, re.DOTALL), source, lane, has_images)
+
+
+# The first that matches applies. ``[^/]*`` is a path parameter.
+RULES = (
+    _rule(r"/healthz", Source.ANY),
+    _rule(r"/page/[^/]*/frames/.*", Source.FRAME),
+    _rule(r"/(?:page|assets)/.*|/theme\.css", Source.FILE),
+    _rule(r"/sign-in(?:/start|/callback)?", Source.NAVIGATION),
+    _rule(r"/search", Source.SCRIPT, LaneName.SEARCH),
+    _rule(r"/export/.*", Source.SCRIPT, LaneName.EXPORT),
+    _rule(r"/conversations", Source.SCRIPT, LaneName.LIST, has_images=True),
+    _rule(r"/conversations/[^/]*/turns", Source.SCRIPT, LaneName.STREAM, has_images=True),
+    _rule(r"/conversations/[^/]*/(?:events|answers|continuations)", Source.SCRIPT, LaneName.STREAM),
+    _rule(r"/conversations/[^/]*/images/[^/]*", Source.IMAGE, LaneName.IMAGE),
+    _rule(r"/conversations/.*", Source.SCRIPT, LaneName.LIST),
+    _rule(r"/state|/me|/profile", Source.SCRIPT, LaneName.LIST),
+    _rule(r"/models|/take-along|/delete-everything|/sign-out(?:-everywhere)?", Source.SCRIPT),
+    _rule(r"/(?:c/.*)?", Source.DOCUMENT),
+)
+# For an address without a route: a person gets a page that says so.
+UNKNOWN = _rule(r".*", Source.DOCUMENT)
+
+
+def rule_of(path: str) -> RouteRule:
+    """Return the rule of a path."""
+    return next((rule for rule in RULES if rule.path.fullmatch(path)), UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class BodyLimits:
+    """The largest bodies of requests, in bytes.
+
+    Attributes:
+        json: of a request without images.
+        with_images: of a question with images.
+        per_user: of all requests of a user together, while they are in memory.
+        in_total: of all users together.
+    """
+
+    json: int = MAX_JSON_BYTES
+    with_images: int = MAX_JSON_BYTES
+    per_user: int = BODY_BYTES_PER_USER
+    in_total: int = BODY_BYTES_IN_TOTAL
+
+    @classmethod
+    def of(cls, settings: Settings) -> BodyLimits:
+        """Return the limits with room for the longest message that the settings allow."""
+        text = _UTF8_BYTES * (settings.max_message_chars + GenerationParameters.LONGEST_SYSTEM_PROMPT)
+        json = max(MAX_JSON_BYTES, text + text // 4)  # with some escapes
+        with_images = json + settings.max_images * MOST_SENT_BYTES * 4 // 3  # in base64
+        return cls(
+            json,
+            with_images,
+            per_user=max(BODY_BYTES_PER_USER, with_images),
+            in_total=max(BODY_BYTES_IN_TOTAL, with_images),
+        )
+
+    def most(self, path: str) -> int:
+        """Return the largest body of a request to a path."""
+        return self.with_images if rule_of(path).has_images else self.json
