@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection, Request
 
+from chatapp.auth.cookies import TWO_COOKIES, DuplicateCookie
 from chatapp.domain.sentences import Sentence
 
 if TYPE_CHECKING:
@@ -75,7 +76,11 @@ class Authenticator(Protocol):
     """Finds the user of a request."""
 
     async def authenticate(self, request: HTTPConnection) -> AuthResult:
-        """Return the user who sent this request, or why there is none."""
+        """Return the user who sent this request, or why there is none.
+
+        Raises:
+            DuplicateCookie: the request has a cookie twice.
+        """
 
 
 class AuthenticationMiddleware:
@@ -113,7 +118,10 @@ class AuthenticationMiddleware:
         if scope["type"] != "http" or scope["path"] in self._public or PUBLIC.fullmatch(scope["path"]):
             await self._app(scope, receive, send)
             return
-        result = await self._authenticator.authenticate(HTTPConnection(scope))
+        try:
+            result = await self._authenticator.authenticate(HTTPConnection(scope))
+        except DuplicateCookie:
+            result = AuthResult(user=None, problem=TWO_COOKIES, status=400)
 
         async def send_with_cookies(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -6,8 +6,11 @@ Written for Authlib 1.9.10; tests/chatapp/auth/test_authlib_compat.py checks wha
   SessionMiddleware, a signed but readable cookie on every path. The chat has an encrypted cookie for the sign-in only.
   It can go when Authlib takes a store per call: https://github.com/authlib/authlib/issues/425 and
   https://github.com/authlib/authlib/issues/878.
-- `restrict_algorithms`, `forget_metadata`: Authlib accepts every signing algorithm that the provider's metadata list,
-  and caches the metadata for the life of the process. They can go when Authlib has options for both.
+- `has_state`: Authlib compares the state only after it has loaded the provider's metadata. The chat compares it before,
+  so that a request without it never reaches the provider.
+- `restrict_algorithms`, `forget_metadata`, `are_loaded`: Authlib accepts every signing algorithm that the provider's
+  metadata list, and caches the metadata for the life of the process. They can go when Authlib has options for the
+  first two.
 """
 
 from __future__ import annotations
@@ -26,6 +29,16 @@ SIGNING_ALGORITHMS = frozenset(
 def set_session(request: Request, session: dict[str, Any]) -> None:
     """Make this dictionary ``request.session``; Authlib reads and changes it in place."""
     request.scope["session"] = session
+
+
+def has_state(session: dict[str, Any], state: str) -> bool:
+    """Return whether this session has started the sign-in with this state, at the client named "provider"."""
+    return bool(state) and f"_state_provider_{state}" in session
+
+
+def are_loaded(metadata: dict[str, Any]) -> bool:
+    """Return whether Authlib has the provider's metadata, given its dictionary for them."""
+    return "_loaded_at" in metadata
 
 
 def restrict_algorithms(metadata: dict[str, Any]) -> None:

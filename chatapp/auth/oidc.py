@@ -11,12 +11,12 @@ import structlog
 from authlib.integrations.starlette_client import OAuth, OAuthError  # type: ignore[import-untyped]  # it has no types
 from joserfc.errors import JoseError
 
-from chatapp.auth.authlib_compat import forget_metadata, restrict_algorithms
+from chatapp.auth.authlib_compat import are_loaded, forget_metadata, has_state, restrict_algorithms
 from chatapp.domain.errors import ChatError
 from chatapp.domain.sentences import Sentence
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from starlette.requests import Request
 
@@ -37,12 +37,16 @@ class SignInError(ChatError):
     Attributes:
         status: the HTTP status of the error page.
         user: the id of the refused user; "" if unknown.
+        retry_after: seconds until a retry may succeed; 0 if waiting does not help.
     """
 
-    def __init__(self, status: int, sentence: Sentence, *, detail: str = "", user: str = "") -> None:
+    def __init__(
+        self, status: int, sentence: Sentence, *, detail: str = "", user: str = "", retry_after: int = 0
+    ) -> None:
         super().__init__(sentence, detail=detail)
         self.status = status
         self.user = user
+        self.retry_after = retry_after
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +68,8 @@ class Claims:
 
 class OidcProvider:
     """An OpenID Connect provider. Its metadata is fetched at the first sign-in.
+
+    The methods call ``before_request`` once before they send anything to the provider: it may raise a `SignInError`.
 
     Args:
         issuer: its address; the metadata is at ``/.well-known/openid-configuration`` below it.
@@ -87,28 +93,38 @@ class OidcProvider:
             },
         )
 
-    async def start_sign_in(self, request: Request, redirect_uri: str, *, choose_account: bool) -> str:
+    async def start_sign_in(
+        self, request: Request, redirect_uri: str, *, choose_account: bool, before_request: Callable[[], None]
+    ) -> str:
         """Return the provider's URL to redirect the user to; state and nonce go into ``request.session``.
 
         Args:
             request: the request that starts the sign-in.
             redirect_uri: where the provider sends the user back to.
             choose_account: show the account chooser, even if there is only one account.
+            before_request: see the class.
 
         Raises:
             SignInError: the provider is unreachable, or its metadata name another issuer.
         """
+        if not are_loaded(self._app.server_metadata):
+            before_request()
         await self._metadata()
         options = {"prompt": "select_account"} if choose_account else {}
         answer = await self._app.authorize_redirect(request, redirect_uri, **options)
         return str(answer.headers["location"])
 
-    async def finish_sign_in(self, request: Request) -> Claims:
+    async def finish_sign_in(self, request: Request, *, before_request: Callable[[], None]) -> Claims:
         """Return the claims about the user whom the provider sent back.
 
         Raises:
             SignInError: the user cancelled, or the response cannot be verified.
         """
+        if code := request.query_params.get("error"):
+            raise _refused(code)
+        if not has_state(request.session, request.query_params.get("state", "")):
+            raise _refused("mismatching_state")
+        before_request()
         metadata = await self._metadata()
         try:
             token = await self._app.authorize_access_token(
@@ -129,7 +145,7 @@ class OidcProvider:
                     raise _unverified("userinfo of another subject")
                 claims = {**userinfo, **claims}
         except OAuthError as error:
-            raise _refused(error) from error
+            raise _refused(error.error) from error
         except httpx2.HTTPError as error:
             raise _unreachable(error) from error
         except (JoseError, ValueError, KeyError, TypeError) as error:
@@ -168,8 +184,8 @@ class OidcProvider:
         )
 
 
-def _refused(error: OAuthError) -> SignInError:
-    code = error.error if re.fullmatch(r"[a-z_]{1,60}", str(error.error)) else "unknown"
+def _refused(error: str) -> SignInError:
+    code = error if re.fullmatch(r"[a-z_]{1,60}", str(error)) else "unknown"
     match code:
         case "mismatching_state":
             return SignInError(

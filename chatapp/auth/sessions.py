@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from chatapp.auth import AuthResult, User
+from chatapp.auth.cookies import Cookie
 from chatapp.auth.encrypted_cookies import CookieCipher
 from chatapp.domain.conversation import now_ms
 from chatapp.domain.sentences import Sentence
@@ -89,6 +90,7 @@ class Session:
         name: the display name.
         email: the e-mail address; "" if the provider has not verified it.
         domain: the domain that the account belongs to; "" for none.
+        guests: the guests that this browser was when the sign-in began, whose data may be merged into the account.
     """
 
     issuer: str
@@ -98,9 +100,12 @@ class Session:
     name: str = ""
     email: str = ""
     domain: str = ""
+    guests: tuple[str, ...] = ()
 
     @classmethod
-    def create(cls, issuer: str, subject: str, *, name: str, email: str, domain: str) -> Session:
+    def create(
+        cls, issuer: str, subject: str, *, name: str, email: str, domain: str, guests: tuple[str, ...] = ()
+    ) -> Session:
         """Return a new session."""
         return cls(
             issuer=issuer,
@@ -110,6 +115,7 @@ class Session:
             name=name,
             email=email,
             domain=domain,
+            guests=guests,
         )
 
     @property
@@ -134,36 +140,42 @@ class SessionCookies:
     """
 
     def __init__(self, secret: str, *, secure: bool, days: int) -> None:
-        # Browsers accept a cookie with this prefix over HTTPS only, and not from other hosts of the domain.
-        self._name = "__Host-chat_session" if secure else "chat_session"
+        self._cookie = Cookie("chat_session", secure=secure)
         self._cipher = CookieCipher(secret, "session")
-        self._attributes = "; Path=/; HttpOnly; SameSite=Lax" + ("; Secure" if secure else "")
         self._seconds = days * DAY_SECONDS
 
     def is_sent(self, request: HTTPConnection) -> bool:
-        """Return whether the request has a session cookie, valid or not."""
-        return self._name in request.cookies
+        """Return whether the request has a session cookie, valid or not.
+
+        Raises:
+            DuplicateCookie: it has two.
+        """
+        return self._cookie.read(request) is not None
 
     def read(self, request: HTTPConnection) -> Session | None:
-        """Return the session of the request's cookie; None if the cookie is invalid or expired."""
-        content = self._cipher.decrypt(request.cookies.get(self._name, ""), self._seconds)
+        """Return the session of the request's cookie; None if the cookie is missing, invalid or expired.
+
+        Raises:
+            DuplicateCookie: there are two.
+        """
+        content = self._cipher.decrypt(self._cookie.read(request) or "", self._seconds)
         session = _session(content) if content else None
         return session if session and now_ms() < session.began_ms + self._seconds * 1000 else None
 
     def set_cookie(self, session: Session) -> str:
         """Return the ``Set-Cookie`` header for a session."""
-        seconds = self._seconds + COOKIE_GRACE_SECONDS
-        return f"{self._name}={self._cipher.encrypt(asdict(session))}; Max-Age={seconds}{self._attributes}"
+        return self._cookie.set(self._cipher.encrypt(asdict(session)), seconds=self._seconds + COOKIE_GRACE_SECONDS)
 
     @property
     def delete_cookie(self) -> str:
         """The ``Set-Cookie`` header that deletes the session cookie."""
-        return f"{self._name}=; Max-Age=0{self._attributes}"
+        return self._cookie.deleted
 
 
 def _session(content: dict[str, Any]) -> Session | None:
     if "address" in content:  # the name of "email" in cookies until November 2026; remove after one release
         content = {"email": content["address"], **content}
+    content["guests"] = tuple(content.get("guests", ()))  # missing in cookies until November 2026
     try:
         return Session(**{field.name: content[field.name] for field in fields(Session)})
     except KeyError:  # from a version with other fields

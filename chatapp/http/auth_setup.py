@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from chatapp.auth import AuthenticationMiddleware
 from chatapp.auth.allow_list import AllowList
-from chatapp.auth.anonymous import TOO_MANY, AnonymousAuthenticator, load_or_create_secret
+from chatapp.auth.anonymous import NOT_A_PAGE, TOO_MANY, AnonymousAuthenticator, load_or_create_secret
+from chatapp.auth.audit import RefusalLog
 from chatapp.auth.iap import SIGN_OUT_URL, IapAuthenticator
 from chatapp.auth.iap_keys import SigningKeys
 from chatapp.auth.local import LocalAuthenticator
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 class AuthSetup:
     """The authentication of one app.
 
+    Attributes:
+        refusals: the log of refused requests.
+
     Args:
         settings: choose the authenticator (``CHAT_IDENTITY``).
         store: keeps revoked sessions.
@@ -59,6 +63,7 @@ class AuthSetup:
         # The longest that any setting lets a cookie live, because the setting may be raised later.
         self._revoked = RevokedSessions(store, seconds=MAX_SESSION_DAYS * DAY_SECONDS)
         self._authenticator = self._choose_authenticator()
+        self.refusals = RefusalLog()
         self._public: frozenset[str] = frozenset()
         self._refuse: Callable[[Request, AuthResult], Response] = self._refuse_without_sign_in
 
@@ -89,6 +94,7 @@ class AuthSetup:
             self._settings,
             GuestMerge(self._store, turns),
             self._guests if self._cookie_secret else None,
+            self._session_cookies if self._settings.identity == "google" else None,
             sign_out_url=SIGN_OUT_URL if self._settings.identity == "iap" else "",
         )
         app.include_router(account.router())
@@ -121,7 +127,9 @@ class AuthSetup:
             self._authenticator,
             secret=self._cookie_secret,
             root_url=settings.root_url,
-            guests=settings.guests,
+            guests=self._guests,
+            allows_guests=settings.guests,
+            refusals=self.refusals,
         )
         self._public = sign_in.PUBLIC
         self._refuse = routes.refused
@@ -130,11 +138,14 @@ class AuthSetup:
 
     def _refuse_without_sign_in(self, request: Request, result: AuthResult) -> Response:
         """Return the refusal where the chat has no sign-in page."""
-        title = Sentence("Too many new guests") if result.problem is TOO_MANY else Sentence("You are not signed in")
+        page = local_page(request.scope["path"])
+        title, link = Sentence("You are not signed in"), (Sentence("Try again"), page)
         if result.problem is NOT_ALLOWED:
             link = Sentence("Sign in with another account"), SIGN_OUT_URL
-        else:
-            link = Sentence("Try again"), local_page(request.scope["path"])
+        elif result.problem is TOO_MANY:
+            title = Sentence("Too many new guests")
+        elif result.problem is NOT_A_PAGE:
+            title, link = Sentence("Open the chat"), (Sentence("Open the chat"), page)
         return error_response(
             request.scope, result.status, result.problem, root_url=self._settings.root_url, title=title, links=[link]
         )

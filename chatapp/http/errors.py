@@ -35,6 +35,7 @@ from chatapp.domain.errors import (
 from chatapp.domain.sentences import Sentence, as_json
 from chatapp.http.pages.navigation import is_navigation
 from chatapp.http.pages.rendering import render_page
+from chatapp.userdata.merge_guest import GuestChanged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,6 +51,7 @@ STATUSES: dict[type[Exception], int] = {
     UnknownModel: 422,
     ConversationNotFound: 404,
     ConversationBusy: 409,
+    GuestChanged: 409,
     NothingToContinue: 409,
     ProfileChanged: 409,
     WrittenElsewhere: 409,

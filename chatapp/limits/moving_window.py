@@ -48,6 +48,11 @@ class MovingWindow:
         self._sweep()
         self._events.setdefault(key, []).extend([self._clock()] * amount)
 
+    def take_back(self, key: str) -> None:
+        """Stop counting the last event, if there is one."""
+        if events := self._events.get(key):
+            events.pop()
+
     def _recent(self, key: str) -> list[float]:
         events, now = self._events.get(key, []), self._clock()
         if events and events[-1] > now:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from dataclasses import replace
+import json
+from dataclasses import astuple, dataclass, replace
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
@@ -24,8 +25,10 @@ from chatapp.userdata import queries
 from chatapp.userdata.insert import Added, add, add_profile
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
     from chatapp.conversations.turns import Turns
-    from chatapp.domain.conversation import Conversation, Message
+    from chatapp.domain.conversation import Conversation, GenerationParameters, Message, Persona
     from chatapp.store import Store
 
 SETTLED_S = 30.0  # how long to wait until a copy is in the cloud
@@ -48,6 +51,85 @@ class StillWriting(ConversationBusy):
         )
 
 
+class GuestChanged(ChatError):
+    """The guest has other data than the user was shown, so nothing was moved."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            Sentence(
+                "These conversations have changed since the page showed them. Nothing was moved. Look at them again."
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class GuestData:
+    """What guests have, as the user is shown it before a merge: another person may have put it there.
+
+    Attributes:
+        conversations: without those that are marked as deleted, the last updated first.
+        personas: of all guests.
+        parameters: the default parameters of the first guest that has some.
+        answer_with_other: a guest allows that another model answers.
+    """
+
+    conversations: tuple[Conversation, ...] = ()
+    personas: tuple[Persona, ...] = ()
+    parameters: GenerationParameters | None = None
+    answer_with_other: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.conversations or self.personas or self.has_settings)
+
+    @property
+    def has_settings(self) -> bool:
+        """Whether there are settings besides the personas."""
+        return self.parameters is not None or self.answer_with_other
+
+    @property
+    def digest(self) -> str:
+        """Changes with everything that is shown; a merge with another digest is refused."""
+        shown = [
+            sorted((one.id, one.title) for one in self.conversations),
+            sorted(astuple(one) for one in self.personas),
+            self.parameters and astuple(self.parameters),
+            self.answer_with_other,
+        ]
+        return hashlib.sha256(json.dumps(shown).encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """What of the guests' data is merged.
+
+    Attributes:
+        conversations: all conversations.
+        personas: the ids of personas; None: all.
+        settings: the default parameters, and the permission that another model answers.
+    """
+
+    conversations: bool = True
+    personas: Collection[str] | None = None
+    settings: bool = True
+
+    def of(self, profile: Profile) -> Profile:
+        """Return the selected part of a profile."""
+        selected = profile if self.settings else replace(profile, parameters=None, answer_with_other=False)
+        return replace(selected, personas=tuple(one for one in profile.personas if self._has(one)))
+
+    def rest_of(self, profile: Profile) -> Profile:
+        """Return the part of a profile that is not selected, as its next revision."""
+        rest = replace(profile, parameters=None, answer_with_other=False) if self.settings else profile
+        personas = tuple(one for one in profile.personas if not self._has(one))
+        return replace(rest, personas=personas, revision=profile.revision + 1)
+
+    def _has(self, persona: Persona) -> bool:
+        return self.personas is None or persona.id in self.personas
+
+
+EVERYTHING = Selection()
+
+
 class GuestMerge:
     """Moves conversations, images and personas from one user to another."""
 
@@ -56,16 +138,26 @@ class GuestMerge:
         self._turns = turns
         self._moving: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    async def count(self, guest: str) -> int:
-        """Return how many conversations the guest has.
+    async def data(self, guests: Sequence[str]) -> GuestData:
+        """Return what the guests have.
 
         Raises:
-            StoreUnavailable: they cannot be listed now.
+            StoreUnavailable: it cannot be read now.
         """
-        return sum(not one.deleted_ms for one in await queries.conversations(self._store, guest))
+        conversations: list[Conversation] = []
+        personas: dict[str, Persona] = {}
+        parameters, answer_with_other = None, False
+        for guest in guests:
+            conversations += [one for one in await queries.conversations(self._store, guest) if not one.deleted_ms]
+            profile = await self._store.profile(guest)
+            personas = {one.id: one for one in profile.personas} | personas
+            parameters = parameters or profile.parameters
+            answer_with_other |= profile.answer_with_other
+        conversations.sort(key=lambda one: -one.updated_ms)
+        return GuestData(tuple(conversations), tuple(personas.values()), parameters, answer_with_other)
 
-    async def merge(self, guest: str, user: str) -> dict[str, str]:
-        """Move everything, and return the new id of each conversation by its old one.
+    async def merge(self, guest: str, user: str, selection: Selection = EVERYTHING) -> dict[str, str]:
+        """Move what is selected, and return the new id of each conversation by its old one.
 
         Raises:
             StillWriting: an answer is being generated; the conversations moved before stay moved.
@@ -73,10 +165,10 @@ class GuestMerge:
         """
         lock = self._moving.setdefault(guest, asyncio.Lock())
         async with lock:
-            conversations = await queries.conversations(self._store, guest)
+            conversations = await queries.conversations(self._store, guest) if selection.conversations else []
             if any(self._turns.is_busy(guest, one.id) for one in conversations):
                 raise StillWriting
-            await self._merge_profile(guest, user)
+            await self._merge_profile(guest, user, selection)
             moved = {}
             for conversation in conversations:
                 if conversation.deleted_ms:  # the guest's list, which would purge it, is not read any more
@@ -86,12 +178,18 @@ class GuestMerge:
         log.info("guest_merged", conversations=len(moved))
         return moved
 
-    async def _merge_profile(self, guest: str, user: str) -> None:
+    async def _merge_profile(self, guest: str, user: str, selection: Selection) -> None:
         profile = await self._store.profile(guest, consistency=Consistency.STRICT)
-        if profile != Profile():
-            await add_profile(self._store, user, profile)
+        selected, rest = selection.of(profile), selection.rest_of(profile)
+        if profile == Profile():
+            return
+        if not _is_empty(selected):
+            await add_profile(self._store, user, selected)
             await self._settled(user)
+        if _is_empty(rest):
             await self._store.delete_profile(guest)
+        elif not _is_empty(selected):
+            await self._store.save_profile(guest, rest)
 
     async def _merge(self, guest: str, user: str, conversation: Conversation) -> str | None:
         """Move one conversation and return its new id; None if it no longer exists."""
@@ -154,6 +252,10 @@ class GuestMerge:
                     "was lost; move the rest again in a moment."
                 )
             ) from error
+
+
+def _is_empty(profile: Profile) -> bool:
+    return replace(profile, revision=0) == Profile()
 
 
 def _id_for(user: str, guest: str, conversation_id: str) -> str:

@@ -30,6 +30,7 @@ class FakeProvider:
         metadata: wrong metadata.
         answers: the status of the token endpoint.
         asked: the parameters of each authorization request.
+        requests: the path of each request of the chat.
         down: closes every connection.
     """
 
@@ -42,6 +43,7 @@ class FakeProvider:
         self.answers = 200
         self.down = False
         self.asked = []
+        self.requests = []
         self._codes = {}
         self._runner = None
         self.url = ""
@@ -75,6 +77,7 @@ class FakeProvider:
 
     @web.middleware
     async def _may_be_down(self, request, handler):
+        self.requests.append(request.path)
         if self.down:
             request.transport.abort()
         return await handler(request)

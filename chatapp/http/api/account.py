@@ -14,10 +14,10 @@ from chatapp.domain.conversation import now_ms
 from chatapp.domain.errors import StoreUnavailable
 from chatapp.domain.sentences import Sentence
 from chatapp.http.api.routing import ERRORS, ApiRoute, CurrentUser
-from chatapp.http.api.schemas.account import AccountBody, GuestHistory, Moved
+from chatapp.http.api.schemas.account import AccountBody, GuestDataBody, GuestHistory, MergeRequest, Moved
 from chatapp.http.api.schemas.base import Done
 from chatapp.http.errors import error_json
-from chatapp.userdata.merge_guest import GuestMerge
+from chatapp.userdata.merge_guest import GuestChanged, GuestMerge, Selection
 
 log = structlog.get_logger(__name__)
 
@@ -29,6 +29,7 @@ class Account:
         settings: how long conversations are kept, and whether guests can sign in.
         guest_merge: moves a guest's data to the account.
         guests: recognizes the guest that this browser was before it signed in; None: there are no guests.
+        sessions: name the guests that a sign-in began as; None where users do not sign in here.
         sign_out_url: where users sign out who signed in at a proxy; "" where they sign out here.
     """
 
@@ -37,19 +38,23 @@ class Account:
         settings: Settings,
         guest_merge: GuestMerge,
         guests: AnonymousAuthenticator | None,
+        sessions: SessionCookies | None = None,
         *,
         sign_out_url: str = "",
     ) -> None:
         self._settings = settings
         self._guest_merge = guest_merge
         self._guests = guests
+        self._sessions = sessions
         self._sign_out_url = sign_out_url
 
     def router(self) -> APIRouter:
         """Return the routes."""
         router = APIRouter(route_class=ApiRoute, responses=ERRORS)
         router.add_api_route("/me", self.read, methods=["GET"])
-        router.add_api_route("/take-along", self.move_guest_history, methods=["POST"])
+        router.add_api_route("/take-along", self.read_guest_data, methods=["GET"])
+        router.add_api_route("/take-along", self.move_guest_data, methods=["POST"])
+        router.add_api_route("/take-along", self.forget_guest, methods=["DELETE"])
         return router
 
     async def read(self, request: Request, user: CurrentUser) -> AccountBody:
@@ -68,28 +73,59 @@ class Account:
             retention_days=self._settings.retention_days,
         )
 
-    async def move_guest_history(self, request: Request, response: Response, user: CurrentUser) -> Moved:
-        """Move the conversations that the user had as a guest in this browser."""
-        guest = self._guest(request, user)
-        if not guest:
-            return Moved(conversations=0, ids={})
-        audit.record(Action.MERGE_GUEST, user.id)
-        ids = await self._guest_merge.merge(guest, user.id)
-        if self._guests is not None:
-            response.headers.append("set-cookie", self._guests.delete_cookie)
-        return Moved(conversations=len(ids), ids=ids)
+    async def read_guest_data(self, request: Request, user: CurrentUser) -> GuestDataBody:
+        """Return what the user had as a guest in this browser, to be looked at before it is moved."""
+        return GuestDataBody.of(await self._guest_merge.data(self._guest_ids(request, user)))
 
-    def _guest(self, request: Request, user: User) -> str:
-        """Return the guest that this browser was before; "" if it was none."""
-        return self._guests.user_in(request) if self._guests and user.kind in {"google", "iap"} else ""
+    async def move_guest_data(
+        self, request: Request, response: Response, user: CurrentUser, wanted: MergeRequest
+    ) -> Moved:
+        """Move what the user selected of the data that the page has shown."""
+        guests = self._guest_ids(request, user)
+        data = await self._guest_merge.data(guests)
+        if not data:
+            return Moved(conversations=0, personas=0, ids={})
+        if wanted.digest != data.digest:
+            raise GuestChanged
+        audit.record(Action.MERGE_GUEST, user.id)
+        chosen = {persona.id for persona in data.personas}.intersection(wanted.personas)
+        selection = Selection(conversations=wanted.conversations, personas=chosen, settings=wanted.settings)
+        ids: dict[str, str] = {}
+        for guest in guests:
+            ids |= await self._guest_merge.merge(guest, user.id, selection)
+            if not await self._guest_merge.data([guest]):
+                self._delete_cookie(request, response, guest)
+        return Moved(conversations=len(ids), personas=len(chosen), ids=ids)
+
+    async def forget_guest(self, request: Request, response: Response, user: CurrentUser) -> Done:
+        """Have this browser forget the guest whose data are not the user's. The data stay where they are."""
+        for guest in self._guest_ids(request, user):
+            self._delete_cookie(request, response, guest)
+        return Done()
+
+    def _guest_ids(self, request: Request, user: User) -> list[str]:
+        """Return the guests that this browser was before, as far as it can be told that no other site has set them."""
+        if self._guests is None:
+            return []
+        sent = {self._guests.user_in(request), self._guests.earlier_user_in(request)} - {"", user.id}
+        if user.kind == "google":
+            session = self._sessions.read(request) if self._sessions else None
+            sent.intersection_update(session.guests if session else ())
+        return sorted(sent)
+
+    def _delete_cookie(self, request: Request, response: Response, guest: str) -> None:
+        if self._guests is not None:
+            for header in self._guests.delete_cookie(guest, request):
+                response.headers.append("set-cookie", header)
 
     async def _guest_history(self, request: Request, user: User) -> GuestHistory | None:
-        guest = self._guest(request, user)
         try:
-            count = await self._guest_merge.count(guest) if guest else 0
+            data = await self._guest_merge.data(self._guest_ids(request, user))
         except StoreUnavailable:
             return None
-        return GuestHistory(conversations=count) if count else None
+        if not (data.conversations or data.personas):  # settings alone are no reason to ask
+            return None
+        return GuestHistory(conversations=len(data.conversations), personas=len(data.personas))
 
 
 class SignOut:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from chatapp.auth.cookies import HOST_PREFIX, DuplicateCookie, read_cookie
 from chatapp.domain.sentences import Sentence, translated
 from chatapp.http import assets
 
@@ -54,7 +55,7 @@ def render_page(
             shown as the main action.
         root_url: the public address of the chat, whose path begins all links; "" for none.
     """
-    language = language_of(request)
+    language = language_of(request, root_url)
     root_path = urlsplit(root_url).path.rstrip("/")
 
     def translate(sentence: str) -> str:
@@ -71,9 +72,9 @@ def render_page(
     return HTMLResponse(html, status, headers=HEADERS)
 
 
-def language_of(request: HTTPConnection) -> str:
+def language_of(request: HTTPConnection, root_url: str = "") -> str:
     """Return the language that the reader chose in the page, else the best one of ``Accept-Language``, else English."""
-    chosen = request.cookies.get("language", "")  # set by assets/js/settings_panel.js
+    chosen = _chosen_language(request, root_url)
     if chosen in assets.LANGUAGES:
         return chosen
     accepted: list[tuple[float, str]] = []
@@ -83,6 +84,16 @@ def language_of(request: HTTPConnection) -> str:
         if language in assets.LANGUAGES and (quality := _quality(parameter)):
             accepted.append((quality, language))
     return max(accepted, key=lambda pair: pair[0], default=(0, "en"))[1]  # of equals the first
+
+
+def _chosen_language(request: HTTPConnection, root_url: str) -> str | None:
+    """Return the value of the cookie that assets/js/browser_storage.js sets."""
+    try:
+        chosen = read_cookie(request, f"{HOST_PREFIX}language")
+        # Over HTTPS another host of the domain can set a cookie without the prefix.
+        return chosen if chosen or root_url.startswith("https:") else read_cookie(request, "language")
+    except DuplicateCookie:
+        return None
 
 
 def _quality(parameter: str) -> float:

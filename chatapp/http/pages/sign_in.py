@@ -7,27 +7,34 @@ GET /sign-in/callback        the way back from the provider, and on to ``next``
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
-import structlog
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
 from chatapp.auth import NOT_SIGNED_IN, audit
 from chatapp.auth.audit import Action
 from chatapp.auth.authlib_compat import set_session
+from chatapp.auth.client import client_address
+from chatapp.auth.cookies import TWO_COOKIES, Cookie, DuplicateCookie
 from chatapp.auth.encrypted_cookies import CookieCipher
 from chatapp.auth.oidc import GOOGLE, SignInError
 from chatapp.auth.sessions import NOT_ALLOWED, Session, user_id
-from chatapp.domain.sentences import Sentence
+from chatapp.domain.sentences import Sentence, Wait
 from chatapp.http.errors import error_json
 from chatapp.http.pages.navigation import is_navigation, local_page
 from chatapp.http.pages.rendering import render_page
+from chatapp.limits.sign_in import SignInLimit
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from chatapp.auth import Authenticator, AuthResult
     from chatapp.auth.allow_list import AllowList
+    from chatapp.auth.anonymous import AnonymousAuthenticator
+    from chatapp.auth.audit import RefusalLog
     from chatapp.auth.oidc import Claims, OidcProvider
     from chatapp.auth.sessions import SessionCookies
 
@@ -38,8 +45,6 @@ FLOW_SECONDS = 600
 SIGN_IN = Sentence("Sign in")
 PROMPT = Sentence("Sign in to use this chat. Your conversations will be on all your devices.")
 AS_GUEST = Sentence("Continue as guest")
-
-log = structlog.get_logger(__name__)
 
 
 class SignIn:
@@ -52,7 +57,9 @@ class SignIn:
         authenticator: recognizes a user who is signed in already.
         secret: encrypts the cookie that holds the state of a sign-in.
         root_url: the public address of the chat; "" where the ``Host`` header says it.
-        guests: users may continue without signing in.
+        guests: recognizes the guest that this browser was before.
+        allows_guests: users may continue without signing in.
+        refusals: where refused sign-ins are logged.
     """
 
     def __init__(
@@ -64,7 +71,9 @@ class SignIn:
         *,
         secret: str,
         root_url: str,
-        guests: bool,
+        guests: AnonymousAuthenticator,
+        allows_guests: bool,
+        refusals: RefusalLog,
     ) -> None:
         self._provider = provider
         self._cookies = cookies
@@ -73,10 +82,11 @@ class SignIn:
         self._root_url = root_url
         self._root_path = urlsplit(root_url).path.rstrip("/")
         self._guests = guests
+        self._allows_guests = allows_guests
+        self._refusals = refusals
+        self._limit = SignInLimit()
         self._cipher = CookieCipher(secret, "sign-in")
-        secure = root_url.startswith("https:")
-        self._state_cookie = "__Host-chat_sign_in" if secure else "chat_sign_in"
-        self._attributes = "; Path=/; HttpOnly; SameSite=Lax" + ("; Secure" if secure else "")
+        self._state_cookie = Cookie("chat_sign_in", secure=root_url.startswith("https:"))
         host = urlsplit(provider.issuer).netloc
         self._provider_label = (
             Sentence("Sign in with Google")
@@ -107,44 +117,80 @@ class SignIn:
     async def _page(self, request: Request) -> Response:
         page = local_page(request.query_params.get("next", ""))
         # Only with a session cookie, because authenticating a request without one would create a guest.
-        if self._cookies.is_sent(request) and (await self._authenticator.authenticate(request)).user:
-            return self._redirect(page)
+        try:
+            if self._cookies.is_sent(request) and (await self._authenticator.authenticate(request)).user:
+                return self._redirect(page)
+        except DuplicateCookie:
+            return self._offer(request, 400, TWO_COOKIES, page, choose=False)
         return self._offer(request, 200, PROMPT, page, choose=request.query_params.get("choose") == "1")
 
     async def _start(self, request: Request) -> Response:
         page = local_page(request.query_params.get("next", ""))
-        session: dict[str, object] = {"next": page}
+        # A cookie that appears later may come from another site: only this guest's data will be offered for a merge.
+        guests = {self._guests.user_in(request), self._guests.earlier_user_in(request)} - {""}
+        session: dict[str, object] = {"next": page, "guests": sorted(guests)}
         set_session(request, session)
         choose = request.query_params.get("choose") == "1"
         try:
-            address = await self._provider.start_sign_in(
-                request, f"{self._public_address(request)}{CALLBACK}", choose_account=choose
-            )
+            with self._counted(request) as before_request:
+                address = await self._provider.start_sign_in(
+                    request,
+                    f"{self._public_address(request)}{CALLBACK}",
+                    choose_account=choose,
+                    before_request=before_request,
+                )
         except SignInError as error:
             return self._refuse_sign_in(request, error, page)
         response = RedirectResponse(address, 303, headers={"cache-control": "no-store"})
-        cookie = f"{self._state_cookie}={self._cipher.encrypt(session)}; Max-Age={FLOW_SECONDS}{self._attributes}"
+        cookie = self._state_cookie.set(self._cipher.encrypt(session), seconds=FLOW_SECONDS)
         response.headers.append("set-cookie", cookie)
         return response
 
     async def _callback(self, request: Request) -> Response:
-        session = self._cipher.decrypt(request.cookies.get(self._state_cookie, ""), FLOW_SECONDS) or {}
+        try:
+            cookie = self._state_cookie.read(request) or ""
+        except DuplicateCookie:
+            return self._refuse_sign_in(request, SignInError(400, TWO_COOKIES), "/")
+        session = self._cipher.decrypt(cookie, FLOW_SECONDS) or {}
         set_session(request, session)
         page = local_page(str(session.get("next", "")))
         try:
-            claims = await self._provider.finish_sign_in(request)
-            response = self._signed_in(claims, page)
+            with self._counted(request) as before_request:
+                claims = await self._provider.finish_sign_in(request, before_request=before_request)
+                response = self._signed_in(claims, page, tuple(session.get("guests", ())))
         except SignInError as error:
             response = self._refuse_sign_in(request, error, page)
-        response.headers.append("set-cookie", f"{self._state_cookie}=; Max-Age=0{self._attributes}")  # valid once
+        response.headers.append("set-cookie", self._state_cookie.deleted)  # valid once
         return response
 
-    def _signed_in(self, claims: Claims, page: str) -> Response:
+    @contextmanager
+    def _counted(self, request: Request) -> Iterator[Callable[[], None]]:
+        """Yield a function that counts a request to the provider; what succeeds within the block does not count."""
+        address, counted = client_address(request.scope), 0
+
+        def count() -> None:
+            nonlocal counted
+            if seconds := self._limit.admit(address):
+                raise SignInError(
+                    429, _TOO_MANY.filled(when=Wait(seconds)), detail="too_many_sign_ins", retry_after=seconds
+                )
+            counted += 1
+
+        yield count
+        for _ in range(counted):
+            self._limit.take_back(address)
+
+    def _signed_in(self, claims: Claims, page: str, guests: tuple[str, ...]) -> Response:
         user = user_id(self._provider.issuer, claims.subject)
         if not self._allow_list.allows(claims.email, claims.domain):
             raise SignInError(403, NOT_ALLOWED if claims.email else _UNVERIFIED, user=user)
         session = Session.create(
-            self._provider.issuer, claims.subject, name=claims.name, email=claims.email, domain=claims.domain
+            self._provider.issuer,
+            claims.subject,
+            name=claims.name,
+            email=claims.email,
+            domain=claims.domain,
+            guests=guests,
         )
         audit.record(Action.SIGN_IN, user)
         response = self._redirect(page)
@@ -152,14 +198,17 @@ class SignIn:
         return response
 
     def _refuse_sign_in(self, request: Request, error: SignInError, page: str) -> Response:
-        audit.record(Action.SIGN_IN_REFUSED, error.user)
+        self._refusals.sign_in_refused(error.user)
         if error.detail:
-            log.warning("sign_in_refused", detail=error.detail)
-        return self._offer(request, error.status, error.sentence, page, choose=bool(error.user))
+            self._refusals.sign_in_failed(error.detail)
+        response = self._offer(request, error.status, error.sentence, page, choose=bool(error.user))
+        if error.retry_after:
+            response.headers["retry-after"] = str(error.retry_after)
+        return response
 
     def _offer(self, request: Request, status: int, sentence: str, page: str, *, choose: bool) -> Response:
         start = f"{START}?next={quote(page)}" + ("&choose=1" if choose else "")
-        links = [(self._provider_label, start), *([(AS_GUEST, page)] if self._guests and status != 429 else [])]
+        links = [(self._provider_label, start), *([(AS_GUEST, page)] if self._allows_guests and status != 429 else [])]
         return render_page(request, status, SIGN_IN, sentence, links=links, root_url=self._root_url)
 
     def _redirect(self, page: str) -> Response:
@@ -169,6 +218,7 @@ class SignIn:
         return self._root_url or f"{request.url.scheme}://{request.headers.get('host', '')}"
 
 
+_TOO_MANY = Sentence("There were too many sign-ins from your network that did not succeed. Try again {when}.")
 _UNVERIFIED = Sentence(
     "Your sign-in service has not verified your e-mail address. Verify it there, then sign in again."
 )

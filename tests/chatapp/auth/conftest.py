@@ -60,7 +60,7 @@ def serve_auth(tmp_path, google):
         async def state(request: Request) -> str:
             return current_user_id(request)
 
-        _add_middleware(app, settings, auth)
+        _add_middleware(app, settings, auth, on_refused=lambda _limit: None)
         try:
             async with serving(app) as url:
                 yield url

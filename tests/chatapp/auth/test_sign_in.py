@@ -4,16 +4,19 @@ import dataclasses
 import re
 import time
 
+import aiohttp
 import jwt
 import pytest
 from structlog.testing import capture_logs
 
+from chatapp.auth.audit import LINES_PER_MINUTE
 from chatapp.auth.encrypted_cookies import CookieCipher
 from chatapp.auth.sessions import Session, SessionCookies, user_id
-from tests.chatapp.auth.conftest import COOKIE, SESSION_SECRET, browser
+from chatapp.limits.sign_in import FAILURES_PER_NETWORK
+from tests.chatapp.auth.conftest import COOKIE, SESSION_SECRET, Browser, browser
 from tests.fakes.oidc_provider import CLIENT, KEY, OTHER_KEY, SECRET
 from tests.oidc_provider import running_provider
-from tests.page_client import PageClient
+from tests.page_client import SAME_ORIGIN, PageClient
 
 pytestmark = pytest.mark.slow  # a whole chat for each, which takes half a second
 
@@ -422,6 +425,55 @@ async def test_sessions_stay_valid_while_the_provider_is_down(chat, provider):
         provider.down, provider.answers = False, 500
         assert (await ben.sign_in(provider)).status in {400, 503}
         assert not await ben.is_in()
+
+
+# Not asking the provider without end
+
+
+async def test_sign_ins_that_fail_ask_the_provider_a_limited_number_of_times(serve_auth, provider):
+    provider.lies = {"nonce": "another"}
+    async with serve_auth(trusted_proxies=("127.0.0.0/8",)) as url:
+        ana, eve = ({"headers": SAME_ORIGIN | {"x-forwarded-for": one}} for one in ("192.0.2.1", "2001:db8::1"))
+        statuses = []
+        with capture_logs() as lines:
+            for number in range(30):
+                eve["headers"]["x-forwarded-for"] = f"2001:db8::{number}"
+                async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as http:
+                    start = await Browser(http, url).get("/sign-in/start", **eve)
+                    shown = await Browser(http, url).get(provider.agree(start.location), **eve)
+                    statuses.append(shown.status)
+        assert statuses == [400] * FAILURES_PER_NETWORK + [429] * (30 - FAILURES_PER_NETWORK)
+        assert provider.requests.count("/token") == FAILURES_PER_NETWORK
+        assert int(shown.headers["retry-after"]) in range(1, 601)
+        assert "did not succeed" in shown.text
+        assert sum(line.get("action") == "sign_in_refused" for line in lines) == LINES_PER_MINUTE
+        provider.lies = {}
+        async with browser(url) as http:  # from another network
+            start = await http.get("/sign-in/start", **ana)
+            assert (await http.get(provider.agree(start.location), **ana)).status == 303
+
+
+async def test_sign_ins_that_succeed_are_not_limited(chat, provider):
+    async with browser(chat) as ana:
+        for _ in range(FAILURES_PER_NETWORK + 5):
+            assert (await ana.sign_in(provider)).status == 303
+
+
+async def test_a_provider_that_is_down_is_asked_a_limited_number_of_times(chat, provider):
+    provider.metadata = {"issuer": "https://evil.example"}
+    async with browser(chat) as eve:
+        statuses = [(await eve.get("/sign-in/start")).status for _ in range(30)]
+    assert statuses == [400] * FAILURES_PER_NETWORK + [429] * (30 - FAILURES_PER_NETWORK)
+    assert len(provider.requests) == FAILURES_PER_NETWORK
+
+
+async def test_a_callback_that_belongs_to_no_sign_in_asks_nothing_and_its_log_is_bounded(chat, provider):
+    with capture_logs() as lines:
+        async with browser(chat) as eve:
+            for number in range(LINES_PER_MINUTE + 30):
+                assert (await eve.get(f"/sign-in/callback?code={number}&state=x")).status == 400
+    assert provider.requests == []
+    assert sum(line.get("action") == "sign_in_refused" for line in lines) == LINES_PER_MINUTE
 
 
 # Sessions

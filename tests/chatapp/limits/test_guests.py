@@ -3,7 +3,7 @@
 import aiohttp
 
 from chatapp.app import create_app
-from chatapp.limits import guests
+from chatapp.limits import networks
 from chatapp.limits.guests import NewGuests
 from chatapp.limits.moving_window import MovingWindow
 from tests.page_client import open_page
@@ -40,7 +40,7 @@ def test_zero_is_no_limit():
 
 
 def test_number_of_tracked_addresses_is_bounded(monkeypatch):
-    monkeypatch.setattr(guests, "MAX_ADDRESSES", 10)
+    monkeypatch.setattr(networks, "MAX_NETWORKS", 10)
     limit = NewGuests(2)
     assert all(taken(limit, *(f"192.0.2.{number}" for number in range(10))))
     assert taken(limit, "198.51.100.1", "198.51.100.2", "198.51.100.3") == [True, True, False]
@@ -63,3 +63,49 @@ async def test_refused_guest_gets_429_with_a_message_and_known_guests_go_on(sett
                 assert (await response.json())["error"]["template"].startswith("There are too many new guests")
         await page.send("Hello", model="gemma")
         assert app.state.metrics.registry.get_sample_value("hybrid_chat_refused_total", {"limit": "new_guests"}) == 2
+
+
+# Requests of another site's page: hidden frames, images, prefetches, and what browsers without fetch metadata send.
+NO_NEW_GUEST = [
+    *(
+        {"sec-fetch-site": site, "sec-fetch-mode": "navigate", "sec-fetch-dest": destination}
+        for site in ("cross-site", "same-site", "same-origin")
+        for destination in ("iframe", "frame", "embed", "object", "fencedframe")
+    ),
+    {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"},
+    {"sec-fetch-site": "same-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "empty"},
+    {"sec-fetch-site": "none", "sec-fetch-mode": "navigate", "sec-fetch-dest": "iframe"},
+    {"sec-fetch-dest": "iframe", "sec-fetch-mode": "navigate"},
+    *(
+        {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document", **prefetch}
+        for prefetch in (
+            {"sec-purpose": "prefetch"},
+            {"sec-purpose": "prefetch;prerender"},
+            {"purpose": "prefetch"},
+        )
+    ),
+    {"referer": "https://evil.example/"},
+    {"referer": "http://evil.example/127.0.0.1"},
+    {"referer": "http://["},
+]
+NEW_GUEST = [
+    {},
+    {"sec-fetch-site": "none", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"},
+    {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"},
+    {"sec-fetch-site": "same-origin", "sec-fetch-mode": "cors", "sec-fetch-dest": "empty"},
+]
+
+
+async def test_frames_of_another_site_make_no_guests(settings):
+    limit = len(NEW_GUEST) + 1
+    app = await create_app(settings.model_copy(update={"new_guests_per_hour": limit}), with_page=False)
+    async with serving(app) as url, aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http:
+        for headers in NO_NEW_GUEST:
+            async with http.get(url, headers={"accept": "text/html", **headers}) as response:
+                assert (response.status, dict(response.cookies)) == (403, {}), headers
+                assert 'href="/"' in await response.text() or "application/json" in response.content_type
+        for headers in (*NEW_GUEST, {"referer": f"{url}/"}):
+            async with http.get(url, headers=headers) as response:  # there is no page in this app
+                assert (response.status, "chat_user" in response.cookies) == (404, True), headers
+        async with http.get(url) as response:
+            assert response.status == 429

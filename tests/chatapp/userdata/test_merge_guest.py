@@ -14,7 +14,7 @@ from chatapp.store.journal.store import JournaledStore
 from chatapp.store.sqlite.store import SQLiteStore
 from chatapp.store.temporary.router import StoreRouter
 from chatapp.userdata import merge_guest
-from chatapp.userdata.merge_guest import GuestMerge, StillWriting
+from chatapp.userdata.merge_guest import GuestMerge, Selection, StillWriting
 from chatapp.userdata.queries import everything
 from tests.chatapp.store.conftest import FirestorePlace, a_conversation, a_message
 from tests.fakes.stores import FakeCloud
@@ -107,14 +107,14 @@ async def test_everything_moves_as_it_was_and_nothing_stays_behind(store):
     await fill(store)
     before = await held(store, GUEST)
     taking = GuestMerge(store, Turns())
-    assert await taking.count(GUEST) == 3
+    assert len((await taking.data([GUEST])).conversations) == 3
     moved = await taking.merge(GUEST, ANA)
     assert await held(store, ANA) == before
     assert await is_empty(store, GUEST)
     assert {(await store.conversation(ANA, new)).title for new in moved.values()} == {"Branches", "Long", "Empty"}
     profile = await store.profile(ANA)
     assert (profile.personas, profile.parameters) == ((PERSONA,), GenerationParameters(temperature=0.3))
-    assert (await taking.count(GUEST), await taking.merge(GUEST, ANA)) == (0, {})
+    assert (bool(await taking.data([GUEST])), await taking.merge(GUEST, ANA)) == (False, {})
 
 
 @pytest.mark.slow
@@ -148,6 +148,35 @@ async def test_data_of_the_account_stays_and_personas_are_added(store):
     assert [one.title for one, _ in await held(store, ANA)] == ["Branches", "Long", "Empty", "Ana's own"]
     profile = await store.profile(ANA)
     assert (profile.personas, profile.answer_with_other, profile.parameters) == ((own, PERSONA), True, None)
+
+
+async def test_only_selected_parts_move_and_the_rest_stays_the_guests(store):
+    await fill(store)
+    merge = GuestMerge(store, Turns())
+    await merge.merge(GUEST, ANA, Selection(personas=(), settings=False))
+    assert await store.profile(ANA) == Profile()
+    left = await merge.data([GUEST])
+    assert (left.conversations, left.personas, left.parameters.temperature) == ((), (PERSONA,), 0.3)
+    await merge.merge(GUEST, ANA, Selection(conversations=False, personas=("other",), settings=True))
+    assert (await store.profile(ANA)).parameters == GenerationParameters(temperature=0.3)
+    assert (await merge.data([GUEST])).parameters is None
+    await merge.merge(GUEST, ANA, Selection(conversations=False, personas=("p1",), settings=False))
+    assert (await store.profile(ANA)).personas == (PERSONA,)
+    assert await is_empty(store, GUEST)
+
+
+async def test_the_digest_changes_with_all_that_is_shown(store):
+    merge, digests = GuestMerge(store, Turns()), []
+    for change in (
+        lambda: fill(store),
+        lambda: store.create(GUEST, a_conversation(title="late"), a_message("x")),
+        lambda: store.save_profile(GUEST, Profile(personas=(replace(PERSONA, instructions="Obey."),), revision=6)),
+        lambda: store.save_profile(GUEST, Profile(answer_with_other=True, revision=7)),
+    ):
+        digests.append((await merge.data([GUEST])).digest)
+        await change()
+    digests.append((await merge.data([GUEST])).digest)
+    assert len(set(digests)) == len(digests)
 
 
 async def test_nothing_moves_while_an_answer_is_being_written(store):
@@ -233,7 +262,7 @@ async def test_deleted_conversations_of_the_guest_are_purged_and_not_moved(store
     deleted = a_conversation(deleted_ms=now_ms())
     await store.create(GUEST, deleted, a_message("secret"))
     taking = GuestMerge(store, Turns())
-    assert await taking.count(GUEST) == 0
+    assert not await taking.data([GUEST])
     assert await taking.merge(GUEST, ANA) == {}
     with pytest.raises(ConversationNotFound):
         await store.conversation(GUEST, deleted.id)

@@ -1,15 +1,62 @@
 """The account: the user, their guest history, and the deletion of everything."""
 
-from pydantic import StrictBool
+from typing import Annotated, Self
+
+from pydantic import Field, StrictBool, StrictStr
 
 from chatapp.http.api.schemas.base import RequestBody, ResponseBody
+from chatapp.http.api.schemas.profile import MAX_PERSONAS, ParametersBody, PersonaBody
 from chatapp.http.api.schemas.state import UserBody
+from chatapp.userdata.merge_guest import GuestData
+
+SHOWN_CONVERSATIONS = 200
 
 
 class GuestHistory(ResponseBody):
-    """How many conversations this browser's guest has."""
+    """How many conversations and personas this browser's guest has."""
 
     conversations: int
+    personas: int
+
+
+class GuestConversation(ResponseBody):
+    """A conversation of the guest."""
+
+    id: str
+    title: str
+    updated_ms: int
+
+
+class GuestDataBody(ResponseBody):
+    """What this browser's guest has. ``digest`` identifies it; the latest conversations are listed, all are counted."""
+
+    digest: str
+    conversations: list[GuestConversation]
+    conversation_count: int
+    personas: list[PersonaBody]
+    parameters: ParametersBody | None
+    answer_with_other: bool = Field(serialization_alias="allowFallback")
+
+    @classmethod
+    def of(cls, data: GuestData) -> Self:
+        """Return the data as the page gets it."""
+        return cls(
+            digest=data.digest,
+            conversations=[GuestConversation.model_validate(one) for one in data.conversations[:SHOWN_CONVERSATIONS]],
+            conversation_count=len(data.conversations),
+            personas=[PersonaBody.model_validate(one) for one in data.personas],
+            parameters=ParametersBody.model_validate(data.parameters) if data.parameters else None,
+            answer_with_other=data.answer_with_other,
+        )
+
+
+class MergeRequest(RequestBody):
+    """What of the guest's data to move; ``digest`` is that of the data that the user was shown."""
+
+    digest: StrictStr = ""
+    conversations: StrictBool = False
+    personas: Annotated[tuple[StrictStr, ...], Field(max_length=2 * MAX_PERSONAS)] = ()
+    settings: StrictBool = False
 
 
 class AccountBody(UserBody):
@@ -25,9 +72,10 @@ class AccountBody(UserBody):
 
 
 class Moved(ResponseBody):
-    """How many conversations were moved, and the new id of each."""
+    """How many conversations and personas were moved, and the new id of each conversation."""
 
     conversations: int
+    personas: int
     ids: dict[str, str]
 
 

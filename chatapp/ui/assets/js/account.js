@@ -1,16 +1,14 @@
 // The account: the button at the end of the sidebar, signing in and out, and moving a guest's conversations.
 import { call, loadModule, me, onSignedOut } from "./api.js";
-import { open, refresh } from "./conversation.js";
-import { setConversations } from "./conversation_lists.js";
+import { refresh } from "./conversation.js";
 import { find, h, icon } from "./dom.js";
-import { idInAddress, openConversation } from "./navigation.js";
-import { store, stored } from "./browser_storage.js";
-import { attempt, showAccountNotice, showToast } from "./notices.js";
-import { setProfile } from "./profile.js";
+import { idInAddress } from "./navigation.js";
+import { setLanguageCookie, store, stored } from "./browser_storage.js";
+import { attempt, showAccountNotice } from "./notices.js";
 import { t } from "./words.js";
 
 const DISMISSED = "leave-behind"; // until this tab is closed
-const OPEN_CONVERSATION = "guests-conversation";
+const OPEN_CONVERSATION = "guests-conversation"; // also in guest_data.js
 const otherWindows = new BroadcastChannel("account"); // this browser's other windows
 
 // The owner of the draft in the message box; "" for a guest, who may sign in with any account.
@@ -19,31 +17,30 @@ export const owner = () => (me.kind === "anonymous" ? "" : me.address || me.name
 export const setMe = (now) => {
   Object.assign(me, now);
   find("#me bdi").textContent = me.name || me.address || (me.kind === "anonymous" ? t("Guest") : "");
-  if (me.kind === "google" && !stored("session", DISMISSED)) offerMove();
+  // Until November 2026 a guest's cookie had another name over HTTPS: such a guest has to move, too.
+  const mayHaveMore = me.kind === "google" || (me.kind === "anonymous" && location.protocol === "https:");
+  if (mayHaveMore && !stored("session", DISMISSED)) offerMove();
 };
 
-// Offer to move the conversations that this browser wrote as a guest.
+// Offer to move the conversations that this browser wrote as a guest, after showing them.
 const offerMove = async () => {
   const { guestHistory } = await call("GET", "me").catch(() => ({}));
-  if (!guestHistory?.conversations) return;
+  if (!guestHistory?.conversations && !guestHistory?.personas) return;
   showAccountNotice(
-    t("Conversations from before you signed in: {number}.", { number: guestHistory.conversations }),
-    [t("Move to my account"), () => attempt(moveGuestConversations)],
+    guestSummary(guestHistory),
+    [t("Move to my account"), () => attempt(showGuestData)],
     [t("Not now"), () => store("session", DISMISSED, "yes")],
   );
 };
 
-export const moveGuestConversations = async () => {
-  const { conversations, ids = {} } = await call("POST", "take-along", {});
-  showAccountNotice("");
-  const now = await call("GET", "state");
-  setConversations(now.conversations);
-  setProfile(now.profile);
-  const movedId = ids[stored("session", OPEN_CONVERSATION)]; // moved conversations get new ids
-  store("session", OPEN_CONVERSATION, "");
-  if (movedId && !open.id) openConversation(movedId, { replace: true });
-  showToast(t("Moved to your account: {number}", { number: conversations }));
+export const guestSummary = ({ conversations, personas }) => {
+  if (!conversations) return t("Personas from an earlier visit: {number}.", { number: personas });
+  return me.kind === "anonymous"
+    ? t("Conversations from an earlier visit: {number}.", { number: conversations })
+    : t("Conversations from before you signed in: {number}.", { number: conversations });
 };
+
+export const showGuestData = async () => (await loadModule("guest_data")).open();
 
 // Where to sign in, with the way back to the open conversation. A guest's conversation has to be moved first.
 export const signInAddress = () => {
@@ -68,6 +65,7 @@ export const leavePage = () => {
 };
 
 export const start = () => {
+  if (stored("local", "language")) setLanguageCookie(stored("local", "language")); // an older page named it otherwise
   find("#account").append(
     h(
       "button",

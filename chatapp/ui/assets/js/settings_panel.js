@@ -1,8 +1,8 @@
 // The panel "Settings and data": the account, the settings, and how to download or delete everything.
-import { leavePage, moveGuestConversations, rememberOpen, signInAddress } from "./account.js";
+import { guestSummary, leavePage, rememberOpen, showGuestData, signInAddress } from "./account.js";
 import { call } from "./api.js";
 import { confirmed, find, h, icon, iconButton } from "./dom.js";
-import { store, stored } from "./browser_storage.js";
+import { setLanguageCookie, store, stored } from "./browser_storage.js";
 import { download } from "./downloads.js";
 import { SHORTCUTS } from "./shortcuts.js";
 import { change, profile } from "./profile.js";
@@ -59,17 +59,14 @@ const account = (me) => {
   const away = me.signOutUrl;
   return [
     me.canSignIn && h("a", { class: "button primary", href: signInAddress(), onclick: rememberOpen }, t("Sign in")),
-    me.guestHistory?.conversations > 0 &&
+    me.guestHistory &&
+      (me.guestHistory.conversations > 0 || me.guestHistory.personas > 0) &&
       h(
         "p",
         {},
-        t("Conversations from before you signed in: {number}.", {
-          number: me.guestHistory.conversations,
-        }),
+        guestSummary(me.guestHistory),
         " ",
-        button(t("Move to my account"), async () => (await moveGuestConversations(), find("#settings-panel").close()), {
-          class: "link",
-        }),
+        button(t("Move to my account"), showGuestData, { class: "link" }),
       ),
     me.canSignOut &&
       h(
@@ -105,11 +102,9 @@ const chooser = (label, choices, chosen, onchoice) =>
     ),
   );
 
-// The cookie tells the sign-in page, which has no script.
 const setLanguage = (chosen) => {
   store("local", "language", chosen);
-  const secure = location.protocol === "https:" ? "; Secure" : "";
-  document.cookie = `language=${chosen}; Path=/; Max-Age=31536000; SameSite=Lax${secure}`;
+  setLanguageCookie(chosen);
   location.reload();
 };
 
