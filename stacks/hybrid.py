@@ -15,10 +15,13 @@ from stacks.chat_env import Sources, environment, secret_environment
 from stacks.components.chat import ChatApp, ChatAppArgs, Volume
 from stacks.components.cluster import AutopilotCluster, AutopilotClusterArgs, cluster_provider
 from stacks.components.firestore import ChatDatabase, ChatDatabaseArgs
+from stacks.components.fixed import Fixed, FixedSettings
 from stacks.components.image import ChatImage, ChatImageArgs, RegistryArgs, gcloud_environment
-from stacks.components.manifests import FOLDER, Manifest
+from stacks.components.leftovers import leftover_hook, with_hook
+from stacks.components.manifests import Manifest
 from stacks.components.model_server import APP as GEMMA_APP
 from stacks.components.model_server import GemmaServer, GemmaServerArgs
+from stacks.components.network import PODS_RANGE, SERVICES_RANGE, ClusterNetwork, ClusterNetworkArgs
 from stacks.components.network_policies import NetworkIsolation, NetworkIsolationArgs
 from stacks.components.services import ProjectServices, ProjectServicesArgs
 from stacks.components.workload_identity import WorkloadIdentity, WorkloadIdentityArgs
@@ -27,6 +30,7 @@ from stacks.ingress.https_gateway import LOAD_BALANCER_NETWORKS
 from stacks.ingress.iap import IAP_API
 from stacks.ingress.ingress import GoogleProject, Ingress
 from stacks.ingress.static_address import NAME_APIS
+from stacks.kubeconfig import current_context
 from stacks.settings import secret_output
 from stacks.validation.sign_in import public_access_warnings
 
@@ -47,8 +51,9 @@ APIS = (
     "iam.googleapis.com",
     "compute.googleapis.com",
     "container.googleapis.com",
+    # Image streaming: nodes start a container before its image has arrived.
+    "containerfilesystem.googleapis.com",
     "firestore.googleapis.com",
-    "firebaserules.googleapis.com",
     "aiplatform.googleapis.com",
 )
 BUILD_APIS = ("artifactregistry.googleapis.com", "cloudbuild.googleapis.com", "storage.googleapis.com")
@@ -79,21 +84,9 @@ class HybridChat(pulumi.ComponentResource):
     def _on_google_cloud(self) -> Outputs:
         settings, names, project = self._settings, self._names, self._settings.project
         services = ProjectServices("services", ProjectServicesArgs(project, apis_of(settings)), self._child)
-        cluster = AutopilotCluster(
-            "cluster",
-            AutopilotClusterArgs(
-                name=names.cluster,
-                project=project,
-                region=settings.region,
-                network=settings.network,
-                release_channel=settings.release_channel,
-                nodes_account=names.nodes_account,
-                depends_on=[services[f"{api}.googleapis.com"] for api in ("iam", "compute", "container")],
-                hooks=services.hooks,
-            ),
-            self._child,
-        )
-        database = self._database(services)
+        fixed = FixedSettings("fixed", self._fixed_on_google_cloud(), self._child)
+        cluster = self._cluster(services, fixed)
+        database = self._database(services, fixed)
         workload_identity = WorkloadIdentity(
             "identity",
             WorkloadIdentityArgs(
@@ -129,32 +122,112 @@ class HybridChat(pulumi.ComponentResource):
             **({"consoleBuilds": f"{console}/cloud-build/builds?{query}"} if settings.builds_image else {}),
         }
 
+    def _fixed_on_google_cloud(self) -> dict[str, Fixed]:
+        settings = self._settings
+        database = "Pulumi would delete the database with all conversations, and create an empty one"
+        cluster = "Pulumi would delete the cluster with all that runs in it, and the messages that are not saved yet"
+        return {
+            "project": Fixed(settings.project, "gcp:project", database),
+            "region": Fixed(settings.region, "gcp:region", cluster),
+            "network": Fixed(settings.network, "network", cluster),
+            "subnetwork": Fixed(settings.subnetwork, "subnetwork", cluster),
+            "database-location": Fixed(settings.database_location, "databaseLocation", database),
+        }
+
+    def _cluster(self, services: ProjectServices, fixed: FixedSettings) -> AutopilotCluster:
+        settings, names = self._settings, self._names
+        network = None
+        if not settings.network:
+            network = ClusterNetwork(
+                "vpc",
+                ClusterNetworkArgs(
+                    project=settings.project,
+                    region=settings.region,
+                    name=names.network,
+                    private_nodes=settings.private_nodes,
+                    gcloud_environment=gcloud_environment(),
+                    depends_on=[services["compute.googleapis.com"]],
+                    hooks=services.hooks,
+                ),
+                self._child,
+            )
+        return AutopilotCluster(
+            "cluster",
+            AutopilotClusterArgs(
+                name=names.cluster,
+                project=settings.project,
+                region=settings.region,
+                location=fixed.then(settings.region),
+                network=network.network if network else settings.network,
+                subnetwork=network.subnetwork if network else settings.subnetwork or None,
+                pods_range=PODS_RANGE if network else None,
+                services_range=SERVICES_RANGE if network else None,
+                private_nodes=settings.private_nodes,
+                release_channel=settings.release_channel,
+                nodes_account=names.nodes_account,
+                depends_on=[
+                    *(
+                        services[f"{api}.googleapis.com"]
+                        for api in ("iam", "compute", "container", "containerfilesystem")
+                    ),
+                    *(network.parts if network else ()),
+                ],
+                hooks=services.hooks,
+            ),
+            self._child,
+        )
+
     def _on_kubernetes(self) -> Outputs:
         settings = self._settings
-        # If neither is set: KUBECONFIG or ~/.kube/config, and its current context.
+        kubeconfig = settings.kubeconfig.get_secret_value()
+        # The context is written into the state, so that `pulumi destroy`, which does not run this program, goes to this
+        # cluster, and not to the one that is current by then. Empty: the cluster that this runs in.
+        context = settings.kube_context or current_context(kubeconfig)
         provider = cluster_provider(
-            self, kubeconfig=secret_output(settings.kubeconfig), context=settings.kube_context or None, is_owned=False
+            self, kubeconfig=secret_output(settings.kubeconfig), context=context or None, is_owned=False
         )
+        fixed = FixedSettings("fixed", self._fixed_on_kubernetes(context, provider), self._child)
         if not (settings.gpu_profile or settings.gemma_url or settings.gemini_api_key.get_secret_value()):
             pulumi.log.warn(
                 "The chat will have no model: set gemmaUrl, gemma (if the cluster has GPUs) or geminiApiKey.", self
             )
         ingress = Ingress(settings, self._names, self)
-        volume = Volume(settings.volume_size, settings.storage_class, self._names.chat_volume)
+        volume = Volume(settings.volume_size, fixed.then(settings.storage_class), self._names.chat_volume)
         return self._workloads(provider, ingress, image=self._image(None), volume=volume)
 
-    def _database(self, services: ProjectServices) -> ChatDatabase:
+    def _fixed_on_kubernetes(self, context: str, provider: kubernetes.Provider) -> dict[str, Fixed]:
+        # A cluster has no name of its own; the ID of this namespace, which each cluster has, stands for it.
+        cluster = kubernetes.core.v1.Namespace.get(
+            "cluster", "kube-system", opts=pulumi.ResourceOptions(parent=self, provider=provider)
+        ).metadata.uid
+        elsewhere = "the chat and its conversations are in the first cluster, and Pulumi would lose track of them"
+        return {
+            "context": Fixed(context, "kubernetes:context", elsewhere),
+            "cluster": Fixed(
+                cluster,
+                "The cluster (the ID of its namespace kube-system)",
+                elsewhere,
+                f"Let the context {context or 'of this pod'} lead to the first cluster. If that is gone for good, "
+                "remove the stack's record of it: pulumi stack rm --force --preserve-config",
+            ),
+            "storage-class": Fixed(
+                self._settings.storage_class,
+                "storageClass",
+                "Pulumi would delete the volume with all conversations, and create an empty one",
+            ),
+        }
+
+    def _database(self, services: ProjectServices, fixed: FixedSettings) -> ChatDatabase:
         return ChatDatabase(
             "database",
             ChatDatabaseArgs(
                 name=self._names.database,
                 project=self._settings.project,
-                location=self._settings.database_location,
-                rules=(FOLDER / "firestore.rules").read_text(encoding="utf-8"),
+                location=fixed.then(self._settings.database_location),
                 expiry_field=EXPIRY_FIELD,
                 expiring=EXPIRING,
                 indexed_fields=INDEXED_FIELDS,
-                depends_on=[services["firestore.googleapis.com"], services["firebaserules.googleapis.com"]],
+                depends_on=[services["firestore.googleapis.com"]],
                 hooks=services.hooks,
             ),
             self._child,
@@ -194,7 +267,11 @@ class HybridChat(pulumi.ComponentResource):
     ) -> Outputs:
         """Create all objects in the cluster, the same on both platforms; return outputs, ``url`` first."""
         settings, names = self._settings, self._names
-        in_cluster = pulumi.ResourceOptions(parent=self, provider=provider)
+        # Objects of an interrupted run are adopted in the stack's own cluster; elsewhere they may be another program's.
+        hook = with_hook(leftover_hook("cluster-leftovers"), "kubernetes:")
+        in_cluster = pulumi.ResourceOptions(
+            parent=self, provider=provider, transformations=None if settings.on_gcp else [hook]
+        )
         namespace = kubernetes.core.v1.Namespace(
             "namespace",
             metadata={"name": names.namespace, "labels": labels("hybrid-chat") | RESTRICTED},
@@ -284,7 +361,7 @@ class HybridChat(pulumi.ComponentResource):
                 token=secret_output(settings.hugging_face_token),
                 extra_args=settings.gemma_args,
                 on_gke=settings.on_gcp,
-                compute_class=Manifest.read(profile.compute_class or "") if settings.gpu_fallback else None,
+                compute_class=Manifest.read(profile.compute_class) if settings.uses_compute_class else None,
                 monitoring=Manifest.read("gemma-monitoring.yaml") if settings.on_gcp else None,
                 depends_on=depends_on,
             ),

@@ -31,6 +31,11 @@ class Names:
         return self._with_stack("gradio-chat-cluster", max_length=40)
 
     @property
+    def network(self) -> str:
+        """The cluster's own network, its subnetwork, router and NAT."""
+        return self._with_stack("gradio-chat-network", max_length=63)
+
+    @property
     def database(self) -> str:
         """The Firestore database."""
         return self._with_stack("chat-app-db", max_length=63)

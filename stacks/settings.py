@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 SECRET_KEYS = ("oauthClientSecret", "huggingFaceToken", "geminiApiKey", "gemmaApiKey")
 
+_NETWORK_NAME = r"^([a-z]([a-z0-9-]{0,61}[a-z0-9])?)?$"
 Tokens = Annotated[int, Field(ge=0, le=10**12)]
 Dollars = Annotated[float, Field(ge=0, le=10**6, allow_inf_nan=False)]
 
@@ -95,7 +96,9 @@ class Settings(BaseModel):
 
     database_location: str = Field(default="nam5", pattern=r"^([a-z]+\d{1,2}|[a-z]+-[a-z]+\d{1,2})$")
     retention_days: int = Field(default=0, ge=0, le=36_500)
-    network: str = Field(default="default", pattern=r"^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$")
+    network: str = Field(default="", pattern=_NETWORK_NAME)
+    subnetwork: str = Field(default="", pattern=_NETWORK_NAME)
+    private_nodes: bool = False
     release_channel: Literal["RAPID", "REGULAR", "STABLE"] = "REGULAR"
 
     kubeconfig: SecretStr = Field(default=SecretStr(""), alias="kubernetes:kubeconfig")
@@ -176,6 +179,12 @@ class Settings(BaseModel):
         if self.gemma == "auto":
             return PROFILES["l4x1"] if self.on_gcp and not self.gemma_url else None
         return PROFILES.get(self.gemma)
+
+    @property
+    def uses_compute_class(self) -> bool:
+        """Whether GKE looks for Gemma's GPU in several ways; always where no machine is sold on demand."""
+        profile = self.gpu_profile
+        return bool(self.on_gcp and profile and (self.gpu_fallback or not profile.on_demand))
 
     @property
     def image_source(self) -> str:

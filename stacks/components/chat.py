@@ -27,7 +27,7 @@ class Volume:
     """
 
     size: str
-    storage_class: str
+    storage_class: pulumi.Input[str]
     claim_name: str
 
 
@@ -72,9 +72,11 @@ class ChatApp(pulumi.ComponentResource):
     """The Gradio chat.
 
     Attributes:
+        deployment: its Deployment, which `up` waits for.
         service: its Service inside the cluster, with session affinity.
     """
 
+    deployment: kubernetes.apps.v1.Deployment
     service: kubernetes.core.v1.Service
 
     def __init__(self, name: str, args: ChatAppArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -91,7 +93,7 @@ class ChatApp(pulumi.ComponentResource):
             dependencies.append(self._pod_reader(account))
         if args.volume:
             dependencies.append(self._claim(args.volume))
-        kubernetes.apps.v1.Deployment(
+        self.deployment = kubernetes.apps.v1.Deployment(
             "chat",
             metadata=metadata(args.name, args.namespace, APP),
             spec=kubernetes.apps.v1.DeploymentSpecArgs(
@@ -122,7 +124,9 @@ class ChatApp(pulumi.ComponentResource):
             )
         self.service = kubernetes.core.v1.Service(
             "service",
-            metadata=metadata(args.service_name, args.namespace, APP),
+            # Not awaited: its pods run only after the image is built and the database is ready, which takes longer than
+            # Pulumi waits for a Service.
+            metadata=metadata(args.service_name, args.namespace, APP, SKIP_AWAIT),
             spec=sticky_service("ClusterIP"),
             opts=self._child,
         )
@@ -170,7 +174,7 @@ class ChatApp(pulumi.ComponentResource):
             spec=kubernetes.core.v1.PersistentVolumeClaimSpecArgs(
                 access_modes=["ReadWriteOnce"],
                 resources=kubernetes.core.v1.VolumeResourceRequirementsArgs(requests={"storage": volume.size}),
-                storage_class_name=volume.storage_class or None,
+                storage_class_name=pulumi.Output.from_input(volume.storage_class).apply(lambda name: name or None),
             ),
             opts=self._child,
         )

@@ -13,12 +13,25 @@ import pulumi_kubernetes as kubernetes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# To run pods, and to write logs and metrics. The default account of Compute Engine has Editor on the whole project in
-# old organizations, and no role in new ones, where nodes then cannot pull images.
-NODE_ROLES = ("roles/container.defaultNodeServiceAccount",)
+# The nodes' roles. The default account of Compute Engine has Editor on the whole project in old organizations, and no
+# role in new ones, where nodes then cannot pull images.
+NODE_ROLES = (
+    # To run pods, and to write logs and metrics.
+    "roles/container.defaultNodeServiceAccount",
+    # For image streaming, which starts a container before its image has arrived (vLLM's has 10 GB):
+    # https://cloud.google.com/kubernetes-engine/docs/how-to/image-streaming#requirements
+    "roles/serviceusage.serviceUsageConsumer",
+)
 
 # Autopilot and GKE's upgrades set these; resetting them would show a difference in every preview.
 _SET_BY_GKE = ["nodeConfig", "nodePools", "nodeVersion", "initialNodeCount", "verticalPodAutoscaling", "dnsConfig"]
+
+# GKE replaces nodes during upgrades, and Gemma then loads its weights again, perhaps without a GPU in stock. Four hours
+# in three nights of a week are enough: GKE wants 48 hours in 32 days.
+# https://cloud.google.com/kubernetes-engine/docs/concepts/maintenance-windows-and-exclusions
+_MAINTENANCE = gcp.container.ClusterMaintenancePolicyRecurringWindowArgs(
+    start_time="2026-01-03T02:00:00Z", end_time="2026-01-03T06:00:00Z", recurrence="FREQ=WEEKLY;BYDAY=SA,SU,WE"
+)
 
 
 @dataclass(frozen=True)
@@ -29,7 +42,12 @@ class AutopilotClusterArgs:
         name: at most 40 characters.
         project: the project's ID.
         region: Autopilot clusters span a region.
-        network: an existing VPC network.
+        location: the region, as an output of what must be checked before the cluster is touched; `None`: `region`.
+        network: name of the VPC network.
+        subnetwork: name of its subnetwork in the region; `None`: the one that an auto-mode network has there.
+        pods_range: name of the subnetwork's secondary range for pods; `None`: GKE chooses one.
+        services_range: name of that for Services; `None`: GKE chooses one.
+        private_nodes: whether nodes have no external address.
         release_channel: RAPID, REGULAR or STABLE.
         nodes_account: ID of the service account to create for the nodes; at most 30 characters.
         depends_on: the APIs of GKE and IAM.
@@ -40,7 +58,12 @@ class AutopilotClusterArgs:
     project: str
     region: str
     nodes_account: str
-    network: str = "default"
+    location: pulumi.Input[str] | None = None
+    network: pulumi.Input[str] = "default"
+    subnetwork: pulumi.Input[str] | None = None
+    pods_range: str | None = None
+    services_range: str | None = None
+    private_nodes: bool = False
     release_channel: str = "REGULAR"
     depends_on: Sequence[pulumi.Resource] = ()
     hooks: pulumi.ResourceHookBinding | None = field(default=None, compare=False)
@@ -82,13 +105,17 @@ class AutopilotCluster(pulumi.ComponentResource):
             "cluster",
             name=args.name,
             project=args.project,
-            location=args.region,
+            location=args.location or args.region,
             network=args.network,
+            subnetwork=args.subnetwork,
+            ip_allocation_policy=_ranges(args),
+            private_cluster_config=_private_nodes() if args.private_nodes else None,
             enable_autopilot=True,
             # `pulumi destroy` reads the protection from the state, so it must be off before.
             deletion_protection=False,
             release_channel={"channel": args.release_channel},
             gateway_api_config={"channel": "CHANNEL_STANDARD"},
+            maintenance_policy=gcp.container.ClusterMaintenancePolicyArgs(recurring_window=_MAINTENANCE),
             cluster_autoscaling={
                 "auto_provisioning_defaults": {
                     "service_account": self.nodes_account.email,
@@ -111,6 +138,18 @@ class AutopilotCluster(pulumi.ComponentResource):
             is_owned=True,
         )
         self.register_outputs({"name": self.cluster.name})
+
+
+def _ranges(args: AutopilotClusterArgs) -> gcp.container.ClusterIpAllocationPolicyArgs | None:
+    if not args.pods_range:
+        return None
+    return gcp.container.ClusterIpAllocationPolicyArgs(
+        cluster_secondary_range_name=args.pods_range, services_secondary_range_name=args.services_range
+    )
+
+
+def _private_nodes() -> gcp.container.ClusterPrivateClusterConfigArgs:
+    return gcp.container.ClusterPrivateClusterConfigArgs(enable_private_nodes=True)
 
 
 def cluster_provider(

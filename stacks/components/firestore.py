@@ -20,18 +20,16 @@ class ChatDatabaseArgs:
         name: the database's ID.
         project: the project's ID.
         location: a location of Firestore, such as nam5; it cannot be changed later.
-        rules: the security rules, which apply to client libraries only.
         expiry_field: the time after which Firestore deletes a document, in the collection groups ``expiring``.
         indexed_fields: collection group -> the fields that queries filter or order by. Others have no index: an index
             costs storage and time at every write, and holds a second copy of the conversations' text.
-        depends_on: the APIs of Firestore and of security rules.
+        depends_on: the API of Firestore.
         hooks: retries while an API is not ready (`ProjectServices.hooks`).
     """
 
     name: str
     project: str
-    location: str
-    rules: str
+    location: pulumi.Input[str]
     expiry_field: str
     expiring: Sequence[str]
     indexed_fields: Mapping[str, Sequence[str]]
@@ -41,6 +39,10 @@ class ChatDatabaseArgs:
 
 class ChatDatabase(pulumi.ComponentResource):
     """A Firestore database, which is deleted with the stack.
+
+    It has no security rules: a database that is not connected to Firebase accepts only server libraries, which IAM
+    authorizes (https://docs.cloud.google.com/firestore/native/docs/security/insecure-rules). The API of rules would
+    also refuse a person's own credentials without a quota project (hashicorp/terraform-provider-google#8263).
 
     Attributes:
         database: the database.
@@ -64,41 +66,34 @@ class ChatDatabase(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, depends_on=args.depends_on, hooks=args.hooks),
         )
         self._configure_fields(args)
-        ruleset = gcp.firebaserules.Ruleset(
-            "rules",
-            project=args.project,
-            source={"files": [{"name": "firestore.rules", "content": args.rules}]},
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[self.database], hooks=args.hooks),
-        )
-        gcp.firebaserules.Release(
-            "rules-release",
-            project=args.project,
-            name=f"cloud.firestore/{args.name}",
-            ruleset_name=pulumi.Output.format("projects/{0}/rulesets/{1}", args.project, ruleset.name),
-            # Rulesets and releases are immutable: a change replaces both, with a moment without rules between them.
-            # Without rules Firestore denies everything, as these rules do.
-            opts=pulumi.ResourceOptions(parent=self, hooks=args.hooks),
-        )
         self.name = self.database.name
         self.register_outputs({"name": self.name})
 
     def _configure_fields(self, args: ChatDatabaseArgs) -> None:
+        """Configure the fields one after the other: Firestore answers 409 to changes at the same time.
+
+        See firebase/firebase-tools#1119. A chain costs little, because only index changes are awaited (`_configure`).
+        """
+        previous: gcp.firestore.Field | None = None
         for collection, indexed in args.indexed_fields.items():
-            self._configure(args, collection, "*", _NO_INDEX)
+            previous = self._configure(args, collection, "*", previous, index=_NO_INDEX)
             if collection in args.expiring:
-                self._configure(args, collection, args.expiry_field, _NO_INDEX, gcp.firestore.FieldTtlConfigArgs())
+                ttl = gcp.firestore.FieldTtlConfigArgs()
+                previous = self._configure(args, collection, args.expiry_field, previous, index=_NO_INDEX, ttl=ttl)
             for name in indexed:
-                self._configure(args, collection, name, _ORDERED)
+                previous = self._configure(args, collection, name, previous, index=_ORDERED)
 
     def _configure(
         self,
         args: ChatDatabaseArgs,
         collection: str,
         name: str,
+        previous: gcp.firestore.Field | None,
+        *,
         index: gcp.firestore.FieldIndexConfigArgs,
         ttl: gcp.firestore.FieldTtlConfigArgs | None = None,
-    ) -> None:
-        gcp.firestore.Field(
+    ) -> gcp.firestore.Field:
+        return gcp.firestore.Field(
             f"{collection}-{'others' if name == '*' else name}",
             project=args.project,
             database=self.database.name,
@@ -106,8 +101,16 @@ class ChatDatabase(pulumi.ComponentResource):
             field=name,
             index_config=index,
             ttl_config=ttl,
-            # Deleted with the database; resetting each field first would take minutes.
-            opts=pulumi.ResourceOptions(parent=self, deleted_with=self.database, hooks=args.hooks),
+            # A TTL policy takes 10 minutes or more to become active, and nothing waits for it
+            # (https://docs.cloud.google.com/firestore/native/docs/ttl).
+            skip_wait=True if ttl else None,
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                # Deleted with the database; resetting each field first would take minutes.
+                deleted_with=self.database,
+                depends_on=[previous] if previous else None,
+                hooks=args.hooks,
+            ),
         )
 
 

@@ -32,8 +32,10 @@ class GpuProfile:
     memory: int
     ephemeral_storage: int = 60
     shared_memory: int = 4
-    compute_class: str | None = None
-    """File in ``manifests/`` with the machines to use when this GPU is out of stock."""
+    compute_class: str
+    """File in ``manifests/`` with the ways to get this GPU: on demand, flex-start, spot."""
+    on_demand: bool = True
+    """Whether Google sells a machine with this GPU on demand; without, only `compute_class` gets one."""
 
 
 PROFILES = {
@@ -69,10 +71,26 @@ PROFILES = {
         memory=135,
         ephemeral_storage=150,
         shared_memory=16,
+        compute_class="compute-class-l4x4.yaml",
     ),
-    "rtx6000": GpuProfile(accelerator="nvidia-rtx-pro-6000", max_num_seqs=32, cpu=12, memory=64),
-    "a100": GpuProfile(accelerator="nvidia-tesla-a100", max_num_seqs=16, cpu=8, memory=64),
-    "h100": GpuProfile(accelerator="nvidia-h100-80gb", max_num_seqs=32, cpu=16, memory=128),
+    "rtx6000": GpuProfile(
+        accelerator="nvidia-rtx-pro-6000",
+        max_num_seqs=32,
+        cpu=12,
+        memory=64,
+        compute_class="compute-class-rtx6000.yaml",
+    ),
+    "a100": GpuProfile(
+        accelerator="nvidia-tesla-a100", max_num_seqs=16, cpu=8, memory=64, compute_class="compute-class-a100.yaml"
+    ),
+    "h100": GpuProfile(
+        accelerator="nvidia-h100-80gb",
+        max_num_seqs=32,
+        cpu=16,
+        memory=128,
+        compute_class="compute-class-h100.yaml",
+        on_demand=False,
+    ),
 }
 
 

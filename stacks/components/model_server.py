@@ -219,15 +219,28 @@ def vllm_arguments(args: GemmaServerArgs) -> list[str]:
         f"--max-model-len={profile.max_model_len}",
         f"--max-num-seqs={profile.max_num_seqs}",
         f"--gpu-memory-utilization={profile.gpu_memory_utilization:.2f}",
-        '--limit-mm-per-prompt={"image":2}',
+        f"--limit-mm-per-prompt={_inputs(args.model or profile.model)}",
         "--max-num-queued-reqs=64",
         "--shutdown-timeout=110",
         *args.extra_args,
     ]
 
 
+def _inputs(model: str) -> str:
+    """Return how many inputs of each kind a prompt may have, as JSON; vLLM reserves memory for each."""
+    # Gemma 4 understands sound and video too, which the chat does not send.
+    return '{"image":2,"audio":0,"video":0}' if "gemma-4" in model.lower() else '{"image":2}'
+
+
 def _environment(args: GemmaServerArgs) -> dict[str, pulumi.Input[str]]:
-    environment: dict[str, pulumi.Input[str]] = {"HOME": HOME, "HF_HOME": f"{HOME}/.cache/huggingface"}
+    environment: dict[str, pulumi.Input[str]] = {
+        "HOME": HOME,
+        "HF_HOME": f"{HOME}/.cache/huggingface",
+        # A private chat reports nothing to vLLM's and Hugging Face's makers.
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+    }
     if args.on_gke:  # where GKE mounts the driver
         environment["LD_LIBRARY_PATH"] = "/usr/local/nvidia/lib64:/usr/local/cuda/lib64"
     return environment

@@ -40,13 +40,13 @@ class WorkloadIdentity(pulumi.ComponentResource):
     Attributes:
         principal: the account as IAM names it.
         project_number: the project's number.
-        organization: the project's organization; empty: none.
+        parent: the project's organization or folder; empty: none. Only organizations have folders.
         bindings: the roles, for workloads that need them at their start.
     """
 
     principal: pulumi.Output[str]
     project_number: pulumi.Output[str]
-    organization: pulumi.Output[str]
+    parent: pulumi.Output[str]
     bindings: list[gcp.projects.IAMMember]
 
     def __init__(self, name: str, args: WorkloadIdentityArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -54,7 +54,9 @@ class WorkloadIdentity(pulumi.ComponentResource):
         record = gcp.organizations.get_project_output(
             project_id=args.project, opts=pulumi.InvokeOutputOptions(parent=self, depends_on=args.depends_on)
         )
-        self.project_number, self.organization = record.number, record.org_id
+        self.project_number = record.number
+        # A project in a folder has no org_id.
+        self.parent = pulumi.Output.all(record.org_id, record.folder_id).apply(lambda ids: ids[0] or ids[1] or "")
         self.principal = pulumi.Output.format(
             "principal://iam.googleapis.com/projects/{0}/locations/global/workloadIdentityPools/{1}.svc.id.goog"
             "/subject/ns/{2}/sa/{3}",

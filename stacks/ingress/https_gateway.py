@@ -168,7 +168,8 @@ class HttpsGateway(pulumi.ComponentResource):
                     "oauth2ClientSecret": {"name": secret.metadata.name},
                 }
                 dependencies.append(secret)
-        health = {"type": "HTTP", "httpHealthCheck": {"port": PORT, "requestPath": HEALTH}}
+        http_check = {"portSpecification": "USE_FIXED_PORT", "port": PORT, "requestPath": HEALTH}
+        health = {"type": "HTTP", "httpHealthCheck": http_check}
         at_service = {"group": "", "kind": "Service", "name": args.chat_service}
         return [
             self._object(

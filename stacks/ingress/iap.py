@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pulumi
 import pulumi_gcp as gcp
 
+from stacks.validation.sign_in import NO_ORGANIZATION
 from stacks.validation.types import ALL_PEOPLE, GROUP_PREFIX
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class IdentityAwareProxyArgs:
         project: the project's ID.
         host: the domain name, unique to this deployment.
         project_number: the project's number.
-        organization: the project's organization; empty: none.
+        parent: the project's organization or folder; empty: none.
         people: addresses, ``group:`` and a group's address, domains, ``*``; empty: the account that runs Pulumi.
         has_own_client: whether the user's own OAuth client replaces Google's.
         depends_on: the API.
@@ -38,7 +39,7 @@ class IdentityAwareProxyArgs:
     project: str
     host: pulumi.Input[str]
     project_number: pulumi.Input[str]
-    organization: pulumi.Input[str]
+    parent: pulumi.Input[str]
     people: Sequence[str] = ()
     has_own_client: bool = False
     depends_on: Sequence[pulumi.Resource] = ()
@@ -63,26 +64,25 @@ class IdentityAwareProxy(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: IdentityAwareProxyArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("hybrid-chat:stacks:IdentityAwareProxy", name, {}, opts)
+        project = pulumi.Output.from_input(args.project)
+        if not args.has_own_client:
+            project = pulumi.Output.all(args.parent, args.project).apply(lambda both: _check_parent(*both))
         if args.people:
             self.people = pulumi.Output.from_input(list(args.people))
         else:
             runner = gcp.organizations.get_client_open_id_user_info_output(opts=pulumi.InvokeOutputOptions(parent=self))
             self.people = runner.email.apply(lambda email: [_check_runner(email)])
-        self.bindings = self._bindings(args)
-        if not args.has_own_client:
-            pulumi.Output.all(args.organization, args.project).apply(
-                lambda args: self._warn_without_organization(*args)
-            )
+        self.bindings = self._bindings(args, project)
         self.audience = pulumi.Output.format("/projects/{0}/global/backendServices/*", args.project_number)
         self.register_outputs({"audience": self.audience})
 
-    def _bindings(self, args: IdentityAwareProxyArgs) -> list[pulumi.CustomResource]:
+    def _bindings(self, args: IdentityAwareProxyArgs, project: pulumi.Output[str]) -> list[pulumi.CustomResource]:
         """Grant the role in one binding: with one per person, a renamed one could remove what another grants."""
         options = pulumi.ResourceOptions(parent=self, depends_on=args.depends_on, hooks=args.hooks)
         if ALL_PEOPLE in args.people:  # IAM allows no condition for these
             return [
                 gcp.iap.WebIamMember(
-                    "may-pass", project=args.project, role=ROLE, member="allAuthenticatedUsers", opts=options
+                    "may-pass", project=project, role=ROLE, member="allAuthenticatedUsers", opts=options
                 )
             ]
         condition = gcp.iap.WebIamBindingConditionArgs(
@@ -93,20 +93,16 @@ class IdentityAwareProxy(pulumi.ComponentResource):
         members = self.people.apply(lambda people: sorted({iap_member(person) for person in people}))
         return [
             gcp.iap.WebIamBinding(
-                "may-pass", project=args.project, role=ROLE, members=members, condition=condition, opts=options
+                "may-pass", project=project, role=ROLE, members=members, condition=condition, opts=options
             )
         ]
 
-    def _warn_without_organization(self, organization: str, project: str) -> None:
-        if not organization:
-            pulumi.log.warn(
-                f"The project {project} belongs to no organization, and identity is iap without oauthClientId: the "
-                "client that Google provides for Identity-Aware Proxy admits only members of the project's "
-                "organization, so no one can sign in. Create an OAuth client (docs/deploy.md says how) and set "
-                "oauthClientId, oauthClientSecret and allowedPeople: the chat then signs people in itself (identity "
-                "google). To keep Identity-Aware Proxy, with that client, also set identity to iap.",
-                self,
-            )
+
+def _check_parent(parent: str, project: str) -> str:
+    """Return `project`, if Google's own client would admit anyone: it is for members of the project's organization."""
+    if parent:
+        return project
+    raise pulumi.RunError(NO_ORGANIZATION.format(project=project))
 
 
 def iap_member(person: str) -> str:

@@ -29,7 +29,7 @@ class GoogleProject:
 
     Attributes:
         services: the APIs.
-        workload_identity: has the project's number and organization.
+        workload_identity: has the project's number and parent.
     """
 
     services: ProjectServices
@@ -90,6 +90,7 @@ class Ingress:
                 namespace=chat.service.metadata.namespace,
                 service_name=self._names.chat_public_service,
                 chat_service=chat.service.metadata.name,
+                deployment=chat.deployment,
             ),
             in_cluster,
         )
@@ -120,7 +121,7 @@ class Ingress:
                 project=settings.project,
                 host=address.host,
                 project_number=google.workload_identity.project_number,
-                organization=google.workload_identity.organization,
+                parent=google.workload_identity.parent,
                 people=settings.allowed_people,
                 has_own_client=bool(settings.oauth_client_id),
                 depends_on=[google.services[IAP_API]],

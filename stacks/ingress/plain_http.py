@@ -26,12 +26,14 @@ class PublicEndpointArgs:
         namespace: of the chat.
         service_name: name of the load balancer's Service.
         chat_service: name of the chat's own Service.
+        deployment: the chat's Deployment: a load balancer without pods behind it is not ready.
     """
 
     kind: Literal["public-http", "private"]
     namespace: pulumi.Input[str]
     service_name: str
     chat_service: pulumi.Input[str]
+    deployment: pulumi.Resource
 
 
 class PublicEndpoint(pulumi.ComponentResource):
@@ -67,6 +69,7 @@ class PublicEndpoint(pulumi.ComponentResource):
             spec=sticky_service("LoadBalancer", external_traffic_policy="Local"),
             opts=pulumi.ResourceOptions(
                 parent=self,
+                depends_on=[args.deployment],
                 # Its forwarding rule and firewall rules must be deleted before the cluster.
                 custom_timeouts=pulumi.CustomTimeouts(create="15m", update="15m", delete="15m"),
             ),

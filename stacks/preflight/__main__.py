@@ -52,7 +52,7 @@ def _check_deployment(report: Report, stack: Stack, verb: str) -> None:
         remains = "the project's Google APIs, which remain enabled, and "
     else:
         check_kubernetes(report, stack, settings, create=create)
-    if settings.image_source == "docker":
+    if settings.image_source == "docker" and verb != "destroy":
         check_docker(report)
     if verb != "destroy":
         for problem in problems:

@@ -6,6 +6,7 @@ from stacks.preflight.programs import how_to_install, is_installed, output_of
 from stacks.preflight.report import Report
 from stacks.preflight.stack import Stack
 from stacks.settings import Settings
+from stacks.validation.sign_in import NO_ORGANIZATION
 
 
 def check_google_cloud(report: Report, stack: Stack, settings: Settings, *, create: str) -> None:
@@ -60,8 +61,4 @@ def check_organization(report: Report, settings: Settings) -> None:
     # Prints yes or no, and fails where the project cannot be read.
     has_parent = "value(parent.type.yesno(yes=yes, no=no))"
     if output_of("gcloud", "projects", "describe", settings.project, f"--format={has_parent}") == "no":
-        report.note(
-            f"The project {settings.project} belongs to no organization, where Google's own sign-in (identity iap) "
-            "admits no user: make an OAuth client, and set oauthClientId, oauthClientSecret and allowedPeople; "
-            "docs/deploy.md, Who gets in."
-        )
+        report.missing(NO_ORGANIZATION.format(project=settings.project))

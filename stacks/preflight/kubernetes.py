@@ -1,11 +1,9 @@
 """Check what a stack in an existing Kubernetes cluster needs."""
 
 import os
-from pathlib import Path
 
-import yaml
-
-from stacks.preflight.programs import is_installed, output_of
+from stacks.kubeconfig import current_context
+from stacks.preflight.programs import is_installed
 from stacks.preflight.report import Report
 from stacks.preflight.stack import Stack
 from stacks.settings import Settings
@@ -24,7 +22,7 @@ def check_kubernetes(report: Report, stack: Stack, settings: Settings, *, create
         report.note(
             f"Stack {stack.name}: the cluster of the setting kubernetes:kubeconfig."
         )  # a secret, its context too
-    elif context := settings.kube_context or _current_context():
+    elif context := settings.kube_context or current_context():
         report.note(f"Stack {stack.name}: Kubernetes context {context}.")
     elif os.environ.get("KUBERNETES_SERVICE_HOST"):
         report.note(f"Stack {stack.name}: the cluster that this runs in.")
@@ -33,14 +31,3 @@ def check_kubernetes(report: Report, stack: Stack, settings: Settings, *, create
             f"No Kubernetes cluster is chosen: {create}pulumi config set kubernetes:context NAME --stack {stack.name} "
             "(kubectl config get-contexts shows yours)"
         )
-
-
-def _current_context() -> str:
-    if is_installed("kubectl"):
-        return output_of("kubectl", "config", "current-context") or ""
-    # The first file of the list, which most often is the only one.
-    file = Path(os.environ.get("KUBECONFIG", "").split(":")[0] or Path.home() / ".kube/config")
-    try:
-        return (yaml.safe_load(file.read_text()) or {}).get("current-context") or ""
-    except OSError:
-        return ""

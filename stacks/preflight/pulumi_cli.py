@@ -10,7 +10,7 @@ from stacks.preflight.report import Report
 from stacks.preflight.stack import Stack
 
 # 3.217 has error hooks, but calls them only for what it names a partial failure; since 3.244 they get every error, as
-# the retries of stacks/components/services.py need (github.com/pulumi/pulumi/pull/23347).
+# the retries of stacks/components/retries.py need (github.com/pulumi/pulumi/pull/23347).
 OLDEST = (3, 244)
 INSTALL = "curl -fsSL https://get.pulumi.com | sh (or brew install pulumi/tap/pulumi)"
 

@@ -24,6 +24,8 @@ GCP_ONLY = (
     "retention_days",
     "vertex_location",
     "network",
+    "subnetwork",
+    "private_nodes",
     "release_channel",
     "gpu_fallback",
 )
@@ -51,6 +53,11 @@ def _platform(settings: Settings) -> Iterator[Conflict]:
             )
     if settings.on_gcp and not settings.project:
         yield ("gcp:project",), "gcp:project is not set. Run: pulumi config set gcp:project YOUR_PROJECT_ID"
+    if settings.subnetwork and not settings.network:
+        yield (
+            ("subnetwork", "network"),
+            "subnetwork has no effect without network: the stack's own network has its own subnetwork; set network too",
+        )
     if not settings.on_gcp and settings.image == "cloud-build":
         yield ("image", "platform"), "image is 'cloud-build', which needs platform gcp; allowed: docker, or an image"
     if not settings.on_gcp and settings.replicas > 1:
@@ -84,10 +91,10 @@ def _gemma(settings: Settings) -> Iterator[Conflict]:
             )
     if settings.gemma_api_key.get_secret_value() and not settings.gemma_url:
         yield ("gemmaApiKey", "gemmaUrl"), "gemmaApiKey has no effect without gemmaUrl, the server that needs the key"
-    if settings.gpu_fallback and (not profile or not profile.compute_class):
+    if settings.gpu_fallback and not profile:
         yield (
             ("gpuFallback", "gemma"),
-            f"gpuFallback is true, which needs gemma l4x1 or l4x2; gemma is {settings.gemma}",
+            f"gpuFallback has no effect without GPUs of this stack: gemma is {settings.gemma}",
         )
 
 

@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from stacks.settings import Settings
     from stacks.validation.conflicts import Conflict
 
+NO_ORGANIZATION = (
+    "The project {project} belongs to no organization, so Google's own sign-in for Identity-Aware Proxy would admit no "
+    "one to the chat. Choose one of three ways. (1) Only for you, with port forwarding: pulumi config set exposure "
+    "private. (2) For the people you name: create an OAuth client (docs/deploy.md, Who gets in), and set "
+    "oauthClientId, oauthClientSecret and allowedPeople. (3) For anyone who finds the address, at your cost: pulumi "
+    "config set identity anonymous."
+)
+"""About the sign-in that is the default with https (`Settings.sign_in`), in a project of a person."""
 _SIGN_IN_KEYS = ("identity", "exposure", "oauthClientId")
 
 

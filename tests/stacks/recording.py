@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import pulumi
 from google.protobuf.json_format import MessageToDict
@@ -24,7 +25,10 @@ ROOT = Path(__file__).resolve().parents[2]
 _SIGNATURE, _IS_SECRET = "4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270"
 NUMBER = "123456789012"
 RUNNER = "runner@example.org"
-"""The account that runs Pulumi. A project whose ID begins with `lone` belongs to no organization."""
+"""The account that runs Pulumi. A project whose ID begins with `lone` belongs to no organization, with `foldered` to a
+folder."""
+CONTEXT, CLUSTER_ID = "kind-chat", "7d3c-cluster"
+"""The current context of the kubeconfig, and the ID of that cluster's namespace kube-system."""
 ADDRESS = "203.0.113.9"
 
 
@@ -131,8 +135,9 @@ def _names(resource: Registered) -> set[str]:
 class CloudMocks(mocks.Mocks):
     """Responds as the providers do: with the inputs, and outputs of the cloud, which are unknown in a preview."""
 
-    def __init__(self, *, preview: bool) -> None:
+    def __init__(self, *, preview: bool, remembered: Mapping[str, str]) -> None:
         self.preview = preview
+        self.remembered = remembered
         self.calls: list[str] = []
 
     def call(self, args: mocks.MockCallArgs) -> Any:
@@ -140,11 +145,17 @@ class CloudMocks(mocks.Mocks):
         if args.token == "gcp:organizations/getClientOpenIdUserInfo:getClientOpenIdUserInfo":
             return {"email": RUNNER}
         assert args.token == "gcp:organizations/getProject:getProject", args.token
-        organization = "" if args.args["projectId"].startswith("lone") else "1234567890"
-        return {"number": NUMBER, "projectId": args.args["projectId"], "orgId": organization}
+        project = args.args["projectId"]
+        organization = "" if project.startswith(("lone", "foldered")) else "1234567890"
+        folder = "987654" if project.startswith("foldered") else ""
+        return {"number": NUMBER, "projectId": project, "orgId": organization, "folderId": folder}
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
         known = dict(args.inputs)
+        if args.typ == "pulumi:index:Stash":  # known in a preview too, once it exists
+            if args.name in self.remembered:
+                return f"{args.name}-id", known | {"output": self.remembered[args.name]}
+            return "", known | {"output": rpc.UNKNOWN if self.preview else known["input"]}
         computed = _COMPUTED.get(args.typ, lambda _: {})(args.inputs)
         if self.preview:
             return "", known | dict.fromkeys(computed, rpc.UNKNOWN)
@@ -154,6 +165,10 @@ class CloudMocks(mocks.Mocks):
 def _account(inputs: Mapping[str, Any]) -> dict[str, Any]:
     email = f"{inputs['accountId']}@{inputs['project']}.iam.gserviceaccount.com"
     return {"email": email, "member": f"serviceAccount:{email}"}
+
+
+def _namespace(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    return {} if "metadata" in inputs else {"metadata": {"uid": CLUSTER_ID}}
 
 
 def _load_balancer(inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -168,7 +183,6 @@ _COMPUTED: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
         "masterAuth": {"clusterCaCertificate": "Q0VSVA=="},
     },
     "gcp:serviceaccount/account:Account": _account,
-    "gcp:firebaserules/ruleset:Ruleset": lambda _: {"name": "5ad0"},
     "gcp:compute/globalAddress:GlobalAddress": lambda _: {"address": ADDRESS},
     "random:index/randomString:RandomString": lambda _: {"result": "x7k2p9"},
     "random:index/randomPassword:RandomPassword": lambda _: {"result": "s3cr3t-of-the-cookies"},
@@ -176,6 +190,7 @@ _COMPUTED: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "docker:index/image:Image": lambda inputs: {
         "repoDigest": f"{inputs['imageName'].rpartition(':')[0]}@sha256:{'b' * 64}"
     },
+    "kubernetes:core/v1:Namespace": _namespace,
     "kubernetes:core/v1:Service": _load_balancer,
 }
 
@@ -224,10 +239,16 @@ def run(
     preview: bool = False,
     secret_keys: tuple[str, ...] = (),
     into: Deployed | None = None,
+    remembered: Mapping[str, str] | None = None,
 ) -> Deployed:
-    """Run a program as the engine would, and return what it registered; `into`: filled even if it fails."""
+    """Run a program as the engine would, and return what it registered.
+
+    Args:
+        into: filled even if the program fails.
+        remembered: what earlier runs stored (name of a `pulumi.Stash` -> value).
+    """
     deployed = Deployed() if into is None else into
-    cloud = CloudMocks(preview=preview)
+    cloud = CloudMocks(preview=preview, remembered=remembered or {})
     with _event_loop():
         set_root_resource(None)
         reset_options()
@@ -283,19 +304,27 @@ SECRETS = ("oauthClientSecret", "huggingFaceToken", "geminiApiKey", "gemmaApiKey
 
 
 def deploy(
-    config: Mapping[str, str] | None = None, *, stack: str = "dev", preview: bool = False, into: Deployed | None = None
+    config: Mapping[str, str] | None = None,
+    *,
+    stack: str = "dev",
+    preview: bool = False,
+    into: Deployed | None = None,
+    remembered: Mapping[str, str] | None = None,
+    context: str = CONTEXT,
 ) -> Deployed:
     """Run this repository's program; keys without a namespace are the project's, and secret ones are marked."""
     keys = {key if ":" in key else f"hybrid-chat:{key}": value for key, value in (config or {}).items()}
     secret_keys = tuple(f"hybrid-chat:{key}" for key in SECRETS)
-    return run(
-        lambda: runpy.run_path(str(ROOT / "__main__.py")),
-        keys,
-        stack=stack,
-        preview=preview,
-        secret_keys=secret_keys,
-        into=into,
-    )
+    with mock.patch("stacks.hybrid.current_context", return_value=context):
+        return run(
+            lambda: runpy.run_path(str(ROOT / "__main__.py")),
+            keys,
+            stack=stack,
+            preview=preview,
+            secret_keys=secret_keys,
+            into=into,
+            remembered=remembered,
+        )
 
 
 @functools.cache

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+import ipaddress
+import itertools
 import json
 import re
 import subprocess
 import sys
+from datetime import datetime
 
 import pulumi
 import pytest
@@ -28,7 +32,7 @@ from tests.stacks.deployments import (
     PUBLIC_HTTP,
     TOKEN,
 )
-from tests.stacks.recording import NUMBER, ROOT, Deployed, Registered, deploy, seen, walk
+from tests.stacks.recording import CONTEXT, NUMBER, ROOT, Deployed, Registered, deploy, seen, walk
 
 CLUSTER, DATABASE = "container/cluster:Cluster", "firestore/database:Database"
 
@@ -52,6 +56,8 @@ class TestOnGoogleCloud:
             [
                 "HybridChat",
                 "ProjectServices",
+                "FixedSettings",
+                "ClusterNetwork",
                 "AutopilotCluster",
                 "ChatDatabase",
                 "WorkloadIdentity",
@@ -108,13 +114,16 @@ class TestOnGoogleCloud:
             assert orders == (["ASCENDING", "DESCENDING"] if name in schema.INDEXED_FIELDS[collection] else [])
             assert field.inputs.get("ttlConfig") == ({} if name == schema.EXPIRY_FIELD else None)
 
-    def test_rules_deny_all_access_of_client_libraries(self) -> None:
+    def test_the_database_has_no_rules_whose_api_needs_a_quota_project(self) -> None:
+        assert not [r for r in deployed().resources if "firebaserules" in json.dumps(r.inputs) + r.type]
+
+    def test_fields_are_configured_one_after_the_other_and_no_ttl_is_awaited(self) -> None:
         run = deployed()
-        content = run.one("ruleset:Ruleset")["source.files.0.content"]
-        assert re.search(r"allow read, write: if false", content)
-        release = run.one("release:Release")
-        assert release["name"] == "cloud.firestore/chat-app-db"
-        assert release["rulesetName"] == f"projects/{PROJECT}/rulesets/5ad0"
+        fields = run.of_type("firestore/field:Field")
+        for earlier, later in itertools.pairwise(fields):
+            assert earlier.urn in later.dependencies, "Firestore answers 409 to changes at the same time"
+        for field in fields:
+            assert field.inputs.get("skipWait", False) is ("ttlConfig" in field.inputs)
 
     def test_the_chat_may_use_gemini_and_its_own_database_and_nothing_else(self) -> None:
         run = deployed()
@@ -147,16 +156,25 @@ class TestOnGoogleCloud:
         assert outputs["watchGemma"] == "kubectl --namespace hybrid-chat get pods --selector app=gemma --watch"
         assert all(f"project={PROJECT}" in outputs[name] for name in outputs if name.startswith("console"))
 
-    def test_locations_and_network_are_settings(self) -> None:
+    def test_locations_are_settings(self) -> None:
         for run, expected in (
-            (deployed(), ("us-central1", "nam5", "default")),
-            (
-                deploy(GCP | {"gcp:region": "europe-west4", "databaseLocation": "eur3", "network": "lan"}),
-                ("europe-west4", "eur3", "lan"),
-            ),
+            (deployed(), ("us-central1", "nam5")),
+            (deploy(GCP | {"gcp:region": "europe-west4", "databaseLocation": "eur3"}), ("europe-west4", "eur3")),
         ):
-            cluster = run.one(CLUSTER)
-            assert (cluster["location"], run.one(DATABASE)["locationId"], cluster["network"]) == expected
+            assert (run.one(CLUSTER)["location"], run.one(DATABASE)["locationId"]) == expected
+
+    def test_the_cluster_has_a_maintenance_window_that_gke_accepts(self) -> None:
+        window = deployed().one(CLUSTER)["maintenancePolicy.recurringWindow"]
+        begin, end = (datetime.fromisoformat(window[key]) for key in ("startTime", "endTime"))
+        nights = window["recurrence"].partition("BYDAY=")[2].split(",")
+        assert (end - begin).total_seconds() >= 4 * 3600, "GKE's shortest window"
+        assert (end - begin).total_seconds() / 3600 * len(nights) * 32 / 7 >= 48, "GKE's minimum in 32 days"
+
+    def test_images_can_stream(self) -> None:
+        run = deployed()
+        assert run.one("projects/service:Service", "containerfilesystem")
+        roles = {m["role"] for m in run.of_type("iAMMember:IAMMember") if "chat-nodes@" in m["member"]}
+        assert "roles/serviceusage.serviceUsageConsumer" in roles
 
     def test_google_cloud_uses_only_the_default_provider(self) -> None:
         run = deployed()
@@ -168,7 +186,110 @@ class TestOnGoogleCloud:
         ], "no other lookup"
 
 
+class TestNetwork:
+    def test_the_cluster_has_a_network_of_its_own(self) -> None:
+        run = deployed()
+        network, subnetwork, cluster = run.one("Network"), run.one("Subnetwork"), run.one(CLUSTER)
+        assert network["autoCreateSubnetworks"] is False
+        assert (cluster["network"], cluster["subnetwork"]) == (network["name"], subnetwork["name"])
+        assert subnetwork["privateIpGoogleAccess"] is True
+        ranges = {each["rangeName"]: each["ipCidrRange"] for each in subnetwork["secondaryIpRanges"]}
+        policy = cluster["ipAllocationPolicy"]
+        assert {policy["clusterSecondaryRangeName"], policy["servicesSecondaryRangeName"]} == set(ranges)
+        blocks = [ipaddress.ip_network(block) for block in (*ranges.values(), subnetwork["ipCidrRange"])]
+        assert not any(one.overlaps(other) for one, other in itertools.combinations(blocks, 2))
+        assert not run.of_type("RouterNat")
+
+    def test_it_is_deleted_after_the_cluster_and_what_gke_left_in_it(self) -> None:
+        run = deployed()
+        leftovers = run.one("Command", "leftovers")
+        assert run.needs(run.one(CLUSTER), leftovers)
+        assert run.needs(leftovers, run.one("Network"))
+        assert leftovers["environment.NETWORK"] == run.one("Network")["name"]
+        assert "create" not in leftovers.inputs, "it runs at destroy only"
+
+    def test_private_nodes_reach_the_internet_through_nat(self) -> None:
+        run = deployed(privateNodes="true")
+        assert run.one(CLUSTER)["privateClusterConfig.enablePrivateNodes"] is True
+        assert run.needs(run.one(CLUSTER), run.one("RouterNat")), "nodes pull their images through it"
+        assert run.one("RouterNat")["subnetworks.0.sourceIpRangesToNats"] == ["ALL_IP_RANGES"]
+
+    def test_it_can_be_an_existing_one(self) -> None:
+        run = deployed(network="lan", subnetwork="lan-us")
+        assert not run.of_type("ClusterNetwork")
+        cluster = run.one(CLUSTER)
+        assert (cluster["network"], cluster["subnetwork"]) == ("lan", "lan-us")
+        assert "ipAllocationPolicy" not in cluster.inputs, "GKE creates the ranges"
+        assert "subnetwork" not in deployed(network="default").one(CLUSTER).inputs, "of an auto-mode network"
+
+
+# What each stack remembers (name of the value -> the setting, a later value, what would be lost).
+FIXED = {
+    "project": ("gcp:project", "other-proj-1", "delete the database"),
+    "region": ("gcp:region", "europe-west4", "delete the cluster"),
+    "network": ("network", "lan", "delete the cluster"),
+    "database-location": ("databaseLocation", "eur3", "delete the database"),
+}
+
+
+class TestFixedSettings:
+    @pytest.mark.parametrize("name", FIXED)
+    @pytest.mark.parametrize("preview", [True, False])
+    def test_a_change_that_would_delete_conversations_is_refused(self, name: str, preview: bool) -> None:
+        key, value, loss = FIXED[name]
+        remembered = {each.name: each["input"] for each in deployed().of_type("pulumi:index:Stash")}
+        registered = Deployed()
+        with pytest.raises(pulumi.RunError, match=loss) as refused:
+            deploy(GCP | {key: value}, remembered=remembered, preview=preview, into=registered)
+        assert key in str(refused.value)
+        assert "Set it back: pulumi config" in str(refused.value)
+        kinds = {r.type for r in registered.resources}
+        assert not kinds & {f"gcp:{CLUSTER}", f"gcp:{DATABASE}"}, "neither is touched"
+
+    def test_a_refusal_is_one_message_without_a_traceback(
+        self, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        with pytest.raises(pulumi.RunError):
+            deploy(GCP, remembered={"database-location": "eur3"})
+        gc.collect()
+        assert "never retrieved" not in caplog.text + capfd.readouterr().err
+
+    def test_the_same_settings_pass(self) -> None:
+        remembered = {each.name: each["input"] for each in deployed().of_type("pulumi:index:Stash")}
+        assert deploy(GCP, remembered=remembered).outputs["url"] == deployed().outputs["url"]
+
+    def test_all_changes_are_reported_at_once(self) -> None:
+        with pytest.raises(pulumi.RunError, match="gcp:region") as refused:
+            deploy(GCP, remembered={"region": "europe-west4", "database-location": "eur3"})
+        assert "databaseLocation" in str(refused.value)
+
+    def test_the_first_preview_knows_no_earlier_value(self) -> None:
+        assert deploy(GCP, preview=True).one(DATABASE)
+
+
 class TestOnKubernetes:
+    def test_the_state_remembers_the_context_that_destroy_goes_to(self) -> None:
+        assert on_kubernetes().one("providers:kubernetes")["context"] == CONTEXT
+
+    @pytest.mark.parametrize(
+        ("remembered", "config", "words"),
+        [
+            ({"context": "first"}, {}, "kubernetes:context was 'first'"),
+            ({"cluster": "other-id"}, {}, "The cluster .* was 'other-id'"),
+            ({"storage-class": ""}, {"storageClass": "fast"}, "storageClass was 'not set' .* and is 'fast'"),
+        ],
+    )
+    def test_another_cluster_or_storage_class_is_refused(
+        self, remembered: dict[str, str], config: dict[str, str], words: str
+    ) -> None:
+        registered = Deployed()
+        with pytest.raises(pulumi.RunError, match=words):
+            deploy(KUBERNETES | config, remembered=remembered, into=registered)
+        assert not registered.of_type("PersistentVolumeClaim"), "the volume is not touched"
+
+    def test_in_a_cluster_without_a_kubeconfig_the_provider_finds_it_by_itself(self) -> None:
+        assert "context" not in deploy(KUBERNETES, context="").one("providers:kubernetes").inputs
+
     def test_creates_nothing_on_google_cloud(self) -> None:
         kinds = {r.type.partition(":")[0] for r in on_kubernetes().resources}
         assert kinds == {"hybrid-chat", "kubernetes", "pulumi"}
@@ -231,6 +352,9 @@ class TestGemma:
         assert resources["limits"]["nvidia.com/gpu"] == str(PROFILES[profile].gpus)
         assert {"cpu", "memory", "ephemeral-storage"} <= set(resources["limits"])
         selector = self.gemma(profile)["spec.template.spec.nodeSelector"]
+        if not PROFILES[profile].on_demand:
+            assert selector == {"cloud.google.com/compute-class": f"gemma-{profile}"}
+            return
         assert selector["cloud.google.com/gke-accelerator"] == PROFILES[profile].accelerator
         assert selector["cloud.google.com/gke-gpu-driver-version"] == "latest", "vLLM's image needs a newer driver"
 
@@ -290,6 +414,21 @@ class TestGemmaOptions:
         first = run.one("ComputeClass")["spec.priorities.0"]
         assert (first["gpu"]["type"], first["gpu"]["count"]) == ("nvidia-l4", PROFILES[profile].gpus)
 
+    def test_reports_nothing_to_its_makers(self) -> None:
+        environment = {
+            e["name"]: e.get("value") for e in container(deployed().one("Deployment", "gemma-deployment"))["env"]
+        }
+        for name in ("VLLM_NO_USAGE_STATS", "DO_NOT_TRACK", "HF_HUB_DISABLE_TELEMETRY"):
+            assert environment[name] == "1"
+
+    def test_reserves_no_memory_for_sound_and_video(self) -> None:
+        def inputs(**config: str) -> str:
+            arguments = container(deployed(**config).one("Deployment", "gemma-deployment"))["args"]
+            return next(a for a in arguments if a.startswith("--limit-mm-per-prompt=")).partition("=")[2]
+
+        assert json.loads(inputs()) == {"image": 2, "audio": 0, "video": 0}
+        assert json.loads(inputs(gemma="l4x4", **TOKEN)) == {"image": 2}, "Gemma 3 knows only pictures"
+
     def test_accepts_additional_arguments(self) -> None:
         run = deployed(gemmaArgs='["--max-num-seqs=2", "--seed=1"]')
         assert container(run.one("Deployment", "gemma-deployment"))["args"][-2:] == ["--max-num-seqs=2", "--seed=1"]
@@ -303,16 +442,16 @@ class TestImage:
         assert run.outputs["image"] == reference
 
     def test_the_build_has_no_path_of_this_machine(self) -> None:
-        command = deployed().one("Command")
+        command = deployed().one("Command", "build")
         assert command["environment.SOURCE"] == "."
         assert str(json.dumps(command.inputs)).find("/work") == -1
 
     def test_the_build_has_its_own_account_bucket_and_log(self) -> None:
         run = deployed()
-        build = json.loads(run.one("Command")["environment.BUILD"])
+        build = json.loads(run.one("Command", "build")["environment.BUILD"])
         assert build["serviceAccount"] == "build-account-id"
         assert build["logsBucket"] == f"gs://{PROJECT}-chat-build/log"
-        assert build["images"] == [run.one("Command")["triggers.0"]]
+        assert build["images"] == [run.one("Command", "build")["triggers.0"]]
         assert run.one("Bucket")["forceDestroy"] is True
 
     def test_docker_builds_for_gkes_platform_and_pushes(self) -> None:
@@ -321,7 +460,7 @@ class TestImage:
         assert (image["build.platform"], image["buildOnPreview"], image["skipPush"]) == ("linux/amd64", False, False)
         assert image["imageName"].startswith(f"us-central1-docker.pkg.dev/{PROJECT}/chat-app-repo/chat:")
         assert container(run.one("Deployment", "gradio-chat-deployment"))["image"].endswith("@sha256:" + "b" * 64)
-        assert not run.of_type("Command")
+        assert [command.name for command in run.of_type("Command")] == ["leftovers"], "no build"
 
     def test_docker_on_kubernetes_pushes_only_to_a_configured_registry(self) -> None:
         local = deploy({"platform": "kubernetes"})
@@ -334,7 +473,7 @@ class TestImage:
     def test_an_existing_image_needs_no_registry_and_no_build(self) -> None:
         run = deployed(image="example.org/chat:1.0")
         assert container(run.one("Deployment", "gradio-chat-deployment"))["image"] == "example.org/chat:1.0"
-        assert not [r for r in run.resources if "artifactregistry" in r.type or r.type.startswith("command")]
+        assert not [r for r in run.resources if "artifactregistry" in r.type or r.name == "build"]
 
 
 class TestChat:
@@ -467,14 +606,15 @@ class TestOrder:
             (("projects/service:Service", "container"), (CLUSTER, "")),
             (("projects/service:Service", "compute"), (CLUSTER, "")),
             (("projects/service:Service", "firestore"), (DATABASE, "")),
-            (("projects/service:Service", "firebaserules"), ("ruleset:Ruleset", "")),
+            (("projects/service:Service", "compute"), ("Network", "")),
+            (("projects/service:Service", "containerfilesystem"), (CLUSTER, "")),
             (("projects/service:Service", "artifactregistry"), ("Repository", "")),
-            (("projects/service:Service", "cloudbuild"), ("Command", "")),
+            (("projects/service:Service", "cloudbuild"), ("Command", "build")),
             (("projects/service:Service", "iam"), ("account:Account", "build-account")),
             (("projects/service:Service", "iam"), ("account:Account", "nodes")),
             (("projects/service:Service", "aiplatform"), ("Deployment", "gradio-chat-deployment")),
-            (("RepositoryIamMember", "build-push"), ("Command", "")),
-            (("BucketIAMMember", "build-source-and-log"), ("Command", "")),
+            (("RepositoryIamMember", "build-push"), ("Command", "build")),
+            (("BucketIAMMember", "build-source-and-log"), ("Command", "build")),
             (("RepositoryIamMember", "pull-nodes"), ("Deployment", "gradio-chat-deployment")),
             ((CLUSTER, ""), ("iAMMember:IAMMember", "vertex-ai")),  # the cluster creates the workload identity pool
             ((CLUSTER, ""), ("iAMMember:IAMMember", "history")),
@@ -500,10 +640,9 @@ class TestOrder:
             (("NetworkPolicy", "default-deny"), ("Deployment", "gemma-deployment")),
             ((CLUSTER, ""), ("Namespace", "hybrid-chat")),
             (("Namespace", "hybrid-chat"), ("Deployment", "gemma-deployment")),
-            ((DATABASE, ""), ("release:Release", "")),
             ((DATABASE, ""), ("Deployment", "gradio-chat-deployment")),
             (("iAMMember:IAMMember", "history"), ("Deployment", "gradio-chat-deployment")),
-            (("Command", ""), ("Deployment", "gradio-chat-deployment")),
+            (("Command", "build"), ("Deployment", "gradio-chat-deployment")),
             (("RoleBinding", ""), ("Deployment", "gradio-chat-deployment")),
             (("Secret", "gradio-chat-secrets"), ("Deployment", "gradio-chat-deployment")),
         ],
@@ -523,9 +662,19 @@ class TestOrder:
         assert run.needs(policy, run.one("SecurityPolicy"))
         assert run.needs(policy, run.one("Secret", "iap-client"))
 
+    @pytest.mark.parametrize("config", [GCP, PUBLIC_HTTP, KUBERNETES, KUBERNETES_GPUS], ids=str)
+    def test_a_service_that_pulumi_waits_for_is_created_after_its_pods(self, config: dict[str, str]) -> None:
+        run = seen(config)
+        for service in run.of_type("kubernetes:core/v1:Service"):
+            if "pulumi.com/skipAwait" in service["metadata"].get("annotations", {}):
+                continue
+            app = service["spec.selector.app"]
+            (pods,) = (d for d in run.of_type("Deployment") if d["spec.template.metadata.labels.app"] == app)
+            assert run.needs(service, pods), f"{service.name}: Pulumi gives up after 10 minutes without ready pods"
+
     def test_gemma_does_not_wait_for_the_image_build(self) -> None:
         run = deployed()
-        assert not run.needs(run.one("Deployment", "gemma-deployment"), run.one("Command"))
+        assert not run.needs(run.one("Deployment", "gemma-deployment"), run.one("Command", "build"))
 
 
 class TestOptions:
@@ -708,7 +857,7 @@ def test_components_can_be_used_in_another_program() -> None:
                 node_selector={"gpu": "big"},
             ),
         )
-        PublicEndpoint("out", PublicEndpointArgs("private", "elsewhere", "unused", "chat"))
+        PublicEndpoint("out", PublicEndpointArgs("private", "elsewhere", "unused", "chat", server))
         pulumi.export("url", server.url)
 
     deployed = run(program)

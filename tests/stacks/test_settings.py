@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from stacks.settings import SECRET_KEYS, InvalidSettings, Settings
-from tests.stacks.deployments import GCP, TOKEN
+from tests.stacks.deployments import GCP
 from tests.stacks.recording import ROOT, Deployed, deploy, run
 
 KUBERNETES = {"platform": "kubernetes"}
@@ -90,10 +90,11 @@ WRONG = {
     ),
     "a reserved argument": (GCP | {"gemmaArgs": '["--port=1"]'}, "gemmaArgs has '--port=1': allowed are flags"),
     "arguments without Gemma": (GCP | {"gemma": "none", "gemmaArgs": '["--seed=1"]'}, "gemmaArgs has no effect while"),
-    "a fallback for a profile without one": (
-        GCP | TOKEN | {"gemma": "h100", "gpuFallback": "true"},
-        "gpuFallback is true, which needs gemma l4x1 or l4x2; gemma is h100",
+    "a fallback without GPUs": (
+        GCP | {"gemma": "none", "gpuFallback": "true"},
+        "gpuFallback has no effect without GPUs of this stack: gemma is none",
     ),
+    "a subnetwork of the stack's own network": (GCP | {"subnetwork": "a"}, "subnetwork has no effect without network"),
     "a fallback that is not a boolean": (
         GCP | {"gpuFallback": "perhaps"},
         "gpuFallback is 'perhaps': it must be a valid",

@@ -207,7 +207,7 @@ class TestCloudBuild:
 def test_a_failed_build_does_not_change_the_running_chat() -> None:
     run_ = seen(GCP)
     chat = run_.one("Deployment", "gradio-chat-deployment")
-    assert run_.needs(chat, run_.one("Command")), "the engine stops before what depends on it"
+    assert run_.needs(chat, run_.one("Command", "build")), "the engine stops before what depends on it"
 
 
 def test_gcloud_uses_the_providers_credentials_and_endpoints() -> None:

@@ -8,6 +8,7 @@ import pulumi
 import pytest
 import yaml
 
+from stacks.components.gpu_profiles import PROFILES
 from stacks.components.manifests import FOLDER, InvalidManifest, Manifest, apply_manifest
 from tests.stacks.recording import run
 
@@ -63,6 +64,15 @@ def test_each_document_becomes_a_resource_in_the_namespace(tmp_path: Path) -> No
     ]
 
 
-def test_the_fallback_of_l4x2_has_two_gpus_everywhere() -> None:
-    priorities = yaml.safe_load((FOLDER / "compute-class-l4x2.yaml").read_text(encoding="utf-8"))["spec"]["priorities"]
-    assert {priority["gpu"]["count"] for priority in priorities} == {2}
+@pytest.mark.parametrize("name", PROFILES)
+def test_a_compute_class_offers_the_profiles_gpu_first_and_on_demand_only_where_it_is_sold(name: str) -> None:
+    profile = PROFILES[name]
+    manifest = yaml.safe_load((FOLDER / profile.compute_class).read_text(encoding="utf-8"))
+    assert manifest["metadata"]["name"] == f"gemma-{name}"
+    priorities = manifest["spec"]["priorities"]
+    assert (priorities[0]["gpu"]["type"], priorities[0]["gpu"]["count"]) == (profile.accelerator, profile.gpus)
+    assert {priority["gpu"]["count"] for priority in priorities} == {profile.gpus}
+    on_demand = [p for p in priorities if "flexStart" not in p and not p.get("spot")]
+    assert bool(on_demand) is profile.on_demand
+    others = [number for number, p in enumerate(priorities) if p["gpu"]["type"] != profile.accelerator]
+    assert not others or others == [len(priorities) - 1], "a dearer GPU is the last way"

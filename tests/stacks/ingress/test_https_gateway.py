@@ -34,7 +34,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     "HealthCheckPolicy": {
         "default": {
             "checkIntervalSec": int,
-            "config": {"type": str, "httpHealthCheck": {"port": int, "requestPath": str}},
+            "config": {"type": str, "httpHealthCheck": {"portSpecification": str, "port": int, "requestPath": str}},
         },
         "targetRef": TARGET,
     },

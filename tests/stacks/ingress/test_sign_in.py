@@ -6,6 +6,7 @@ import itertools
 import json
 from typing import TYPE_CHECKING
 
+import pulumi
 import pytest
 
 from stacks.ingress.iap import iap_member
@@ -335,15 +336,16 @@ class TestIdentityAwareProxy:
         assert "CHAT_OIDC_CLIENT_ID" not in environment(run), "the chat has no sign-in of its own"
         assert run.outputs["oauthRedirect"].endswith(f"{CLIENT['oauthClientId']}:handleRedirect")
 
-    def test_without_an_organization_and_a_client_gives_a_warning_with_both_fixes(
-        self, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        deploy({"gcp:project": "lone-proj-1", "gemma": "none", "image": "example.org/c:1"})
-        assert "The project lone-proj-1 belongs to no organization" in caplog.text
-        assert "oauthClientId, oauthClientSecret and allowedPeople" in caplog.text
-        caplog.clear()
-        deploy({"gcp:project": "lone-proj-1", "identity": "iap", "gemma": "none", "image": "example.org/c:1"} | CLIENT)
-        assert "organization" not in caplog.text
+    def test_without_an_organization_and_a_client_is_refused_with_the_ways_out(self) -> None:
+        config = {"gemma": "none", "image": "example.org/c:1"}
+        registered = Deployed()
+        with pytest.raises(pulumi.RunError, match="The project lone-proj-1 belongs to no organization") as refused:
+            deploy(config | {"gcp:project": "lone-proj-1"}, into=registered)
+        for way in ("exposure private", "oauthClientId, oauthClientSecret and allowedPeople", "identity anonymous"):
+            assert way in str(refused.value)
+        assert not registered.of_type("Deployment"), "no chat is created that no one can open"
+        assert deploy(config | {"gcp:project": "foldered-1"}).outputs, "a folder belongs to an organization"
+        assert deploy(config | CLIENT | {"gcp:project": "lone-proj-1", "identity": "iap"}).outputs
 
 
 class TestAddress:
@@ -381,4 +383,5 @@ class TestAddress:
             enabled = {s["service"].partition(".")[0] for s in run.of_type("projects/service:Service")}
             assert not {"servicemanagement", "servicecontrol", "endpoints", "iap"} & enabled
             kinds = {r.type.partition("/")[0] for r in run.resources}
-            assert not {"gcp:compute", "gcp:endpoints", "gcp:iap"} & kinds
+            assert not {"gcp:endpoints", "gcp:iap"} & kinds
+            assert not run.of_type("GlobalAddress")

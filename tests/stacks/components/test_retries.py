@@ -1,22 +1,20 @@
-"""Errors of a new project are retried with a backoff; other errors are shown at once."""
+"""Errors of a new project are retried with a backoff; other errors are shown at once, with advice."""
 
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pulumi
 import pytest
+import yaml
 
-from stacks.components import services
+from stacks.components import retries
 from tests.stacks.recording import run
 
-NOT_PROPAGATED = [
-    "googleapi: Error 403: Cloud Firestore API has not been used in project 123 before or it is disabled.",
-    'Error 403: reason: "SERVICE_DISABLED"',
-    "Error 400: Identity Pool does not exist (my-proj-1.svc.id.goog).",
-    "Error 400: Service account chat-build@my-proj-1.iam.gserviceaccount.com does not exist.",
-]
+ERRORS = yaml.safe_load((Path(__file__).parents[1] / "data/google_errors.yaml").read_text(encoding="utf-8"))
+NOT_PROPAGATED = [text for _, text in ERRORS["transient"]]
 
 
 @pytest.fixture
@@ -27,7 +25,7 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     async def sleep(seconds: float) -> None:
         waits.append(seconds)
 
-    monkeypatch.setattr(services, "sleep", sleep)
+    monkeypatch.setattr(retries, "sleep", sleep)
     return waits
 
 
@@ -35,7 +33,7 @@ def is_retried(errors: list[str], operation: str = "create", kind: str = "gcp:co
     answers: list[Any] = []
 
     def program() -> None:
-        hook = services.propagation_retry("retry")
+        hook = retries.propagation_retry("retry")
         failure = pulumi.ErrorHookArgs("urn", "", "n", kind, failed_operation=operation, errors=errors)
         answers.append(hook(failure))
 
@@ -44,9 +42,37 @@ def is_retried(errors: list[str], operation: str = "create", kind: str = "gcp:co
 
 
 @pytest.mark.parametrize("error", NOT_PROPAGATED)
-def test_propagation_errors_are_retried(error: str, slept: list[float]) -> None:
-    assert is_retried([error])
+def test_errors_that_pass_by_themselves_are_transient(error: str) -> None:
+    assert retries.is_transient(error)
+    assert retries.advice(error) is None
+
+
+@pytest.mark.parametrize("error", [text for _, text in ERRORS["permanent"]])
+def test_errors_that_a_person_must_mend_come_with_advice(error: str) -> None:
+    assert retries.advice(error)
+    assert not retries.is_transient(error)
+
+
+@pytest.mark.parametrize("error", [text for _, text in ERRORS["other"]])
+def test_other_errors_are_shown_as_they_are(error: str) -> None:
+    assert retries.advice(error) is None
+    assert not retries.is_transient(error)
+
+
+def test_a_transient_error_is_retried_after_a_backoff(slept: list[float]) -> None:
+    assert is_retried([NOT_PROPAGATED[0]])
     assert slept == [5.0]
+
+
+def test_missing_quota_project_ends_the_wait_at_once_and_says_what_to_do(
+    slept: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(pulumi.log, "error", told.append)
+    text = next(text for _, text in ERRORS["permanent"] if "764086051850" in text)
+    assert not is_retried([text])
+    assert slept == []
+    assert "gcloud auth application-default set-quota-project" in told[0]
 
 
 def test_the_backoff_grows_to_30_seconds(slept: list[float]) -> None:
