@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,7 @@ from chatapp.models.gemini.model import GeminiModel
 from chatapp.models.kubernetes_status import PodWatch
 from chatapp.models.llamacpp.model import LlamaCppModel
 from chatapp.models.openai.model import OpenAICompatibleModel
+from chatapp.models.openai.readiness import ServerUse
 from chatapp.server.metrics import JournalMetrics, Metrics
 from chatapp.store.opening import open_store
 from chatapp.store.temporary.router import StoreRouter
@@ -154,6 +156,7 @@ def _models(settings: Settings) -> list[ChatModel]:
     """Return the models in the order of the page: Gemma, Gemini, those of ``CHAT_MODELS``, the demo model."""
     limits = settings.time_limits
     models: list[ChatModel] = []
+    uses: defaultdict[str, ServerUse] = defaultdict(ServerUse)  # by server
     if settings.gemma_url:
         models.append(
             OpenAICompatibleModel(
@@ -162,6 +165,8 @@ def _models(settings: Settings) -> list[ChatModel]:
                 settings.gemma_url,
                 model=settings.gemma_model,
                 api_key=settings.gemma_api_key.get_secret_value(),
+                context_tokens=settings.gemma_context_tokens,
+                use=uses[settings.gemma_url],
                 images=settings.gemma_images,
                 place=settings.gemma_place,
                 price=settings.gemma_price,
@@ -194,6 +199,7 @@ def _models(settings: Settings) -> list[ChatModel]:
             model=extra.model,
             api_key=extra.api_key.get_secret_value(),
             context_tokens=extra.context_tokens,
+            use=uses[extra.url],
             images=extra.images,
             place=extra.place,
             price=extra.price,

@@ -25,7 +25,7 @@ class ExtraModel(BaseModel):
     url: Url = Field(min_length=1)
     model: str = ""
     api_key: SecretStr = SecretStr("")
-    context_tokens: int | None = Field(default=None, ge=256)
+    context_tokens: int | None = Field(default=None, ge=256, le=100_000_000)
     images: bool | None = None
     place: Place | None = None
     price: TokenPrice = None
@@ -47,10 +47,19 @@ class ModelSettings(GoogleCloudSettings):
     gemma_url: Url = Field(
         default="",
         description="Base URL of an OpenAI-compatible server (vLLM, Ollama, LM Studio, llama.cpp), such as "
-        "`http://localhost:8000`.",
+        "`http://localhost:8000`. With or without the version, as its provider documents it.",
     )
     gemma_model: str = Field(
-        default="", description="Name of the model on that server. If not set: the first model that the server lists."
+        default="",
+        description="Name of the model on that server. If not set: the first model that the server lists and that can "
+        "chat.",
+    )
+    gemma_context_tokens: int | None = Field(
+        default=None,
+        ge=256,
+        le=100_000_000,
+        description="Size of the model's context on that server, in tokens of the prompt and the answer together. If "
+        "not set: as the server says (vLLM, llama.cpp, Ollama, LM Studio), else learned from its answers.",
     )
     gemma_api_key: SecretStr = Field(default=SecretStr(""), description="API key of that server, if it needs one.")
     gemma_label: str = Field(

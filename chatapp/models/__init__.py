@@ -99,6 +99,9 @@ class ModelDefaults:
     unsupported: Mapping[str, Sentence] = MappingProxyType({})
     price: Price | None = None
 
+    async def read_context(self) -> None:
+        """Do nothing: the context is known from the start, or is never told."""
+
 
 class ChatModel(Protocol):
     """A language model that answers a conversation.
@@ -138,6 +141,9 @@ class ChatModel(Protocol):
     @property
     def context_tokens(self) -> int | None:
         """The tokens of prompt and answer together; None while unknown."""
+
+    async def read_context(self) -> None:
+        """Find out ``context_tokens`` before a question, where that may have changed. Never raises."""
 
     def stream(self, messages: Sequence[Message], parameters: GenerationParameters) -> AsyncGenerator[ModelEvent]:
         """Answer the last message, which is a question; images are sent where they have their data.

@@ -2,7 +2,8 @@
 
 The oldest messages are left out of the prompt, never of the store. Only the server knows how many tokens a text has, so
 that is estimated from the bytes. The estimate learns from the usage that the server reports, and a request that the
-server still refuses as too long is repeated with fewer messages. The same goes for images.
+server still refuses as too long is repeated with fewer messages. The same goes for images. A server that cuts a prompt
+without a word is recognized by the tokens that it counts (`quiet_cuts`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from chatapp.domain.conversation import Role, Usage
 from chatapp.domain.errors import ContextTooLong, TooManyImages
 from chatapp.models import Omitted
 from chatapp.models.images import MAX_IMAGES, check_images, newest_images
+from chatapp.models.quiet_cuts import CountedPrompt, least_tokens, was_cut
 from chatapp.models.wrapper import ModelWrapper
 
 if TYPE_CHECKING:
@@ -83,6 +85,9 @@ class ContextEstimate:
         max_images: in one request.
         reported_context_tokens: of a refusal, where the server does not list its context.
         guessed_context_tokens: where a refusal does not say it either.
+        cut_at_tokens: the most that a server which cuts prompts has read; None while none was seen to be cut.
+        last_prompt: of the last answer.
+        most_read_tokens: of all prompts.
     """
 
     bytes_per_token: float = FIRST_BYTES_PER_TOKEN
@@ -90,6 +95,9 @@ class ContextEstimate:
     max_images: int = MAX_IMAGES
     reported_context_tokens: int | None = None
     guessed_context_tokens: int | None = None
+    cut_at_tokens: int | None = None
+    last_prompt: CountedPrompt | None = None
+    most_read_tokens: int = 0
 
 
 class ContextWindow(ModelWrapper):
@@ -106,12 +114,15 @@ class ContextWindow(ModelWrapper):
     async def stream(self, messages: Sequence[Message], parameters: GenerationParameters) -> AsyncGenerator[ModelEvent]:
         """Answer the last message; an `Omitted` comes first when something was left out.
 
+        It comes last when the server is seen to have left out something by itself.
+
         Raises:
             CannotSee: the last message has images, and the model does not support them; nothing was sent.
             TooManyImages: the last message has more of them than the model takes.
             ContextTooLong: the last message alone is too long.
             ModelError: as the wrapped model.
         """
+        await self.wrapped.read_context()
         scale = _Scale(self._estimate.bytes_per_token, self._tokens_per_image)
         for attempt in range(ATTEMPTS):
             check_images(self.wrapped, messages[-1], limit=self._estimate.max_images)
@@ -124,9 +135,9 @@ class ContextWindow(ModelWrapper):
                         if first and sent.omitted:
                             yield Omitted(sent.omitted)
                         first = False
-                        if isinstance(event, Usage):
-                            self._learn(sent, parameters, event)
                         yield event
+                        if isinstance(event, Usage) and (unread := self._learn(sent, parameters, event)):
+                            yield Omitted(sent.omitted + unread)
             except TooManyImages as refusal:
                 if attempt == ATTEMPTS - 1 or self._estimate.max_images <= len(messages[-1].images):
                     raise
@@ -171,7 +182,9 @@ class ContextWindow(ModelWrapper):
 
     @property
     def _known_context_tokens(self) -> int | None:
-        return self.wrapped.context_tokens or self._estimate.reported_context_tokens
+        known = self.wrapped.context_tokens or self._estimate.reported_context_tokens
+        cut_at = self._estimate.cut_at_tokens
+        return min(known, cut_at) if known and cut_at else known or cut_at
 
     def _fit(self, messages: Sequence[Message], parameters: GenerationParameters, scale: _Scale) -> Fit:
         messages = newest_images(messages, limit=self._max_images)
@@ -186,8 +199,14 @@ class ContextWindow(ModelWrapper):
             tokens_per_image=scale.tokens_per_image,
         )
 
-    def _learn(self, sent: Fit, parameters: GenerationParameters, usage: Usage) -> None:
+    def _learn(self, sent: Fit, parameters: GenerationParameters, usage: Usage) -> int:
+        """Learn from the usage of an answer; return how many of the sent messages the server has not read, or in part.
+
+        A count of a prompt that was cut says nothing about the size of its tokens.
+        """
         estimate = self._estimate
+        if unread := self._unread(sent, parameters, usage.prompt_tokens or 0):
+            return unread
         tokens = (usage.prompt_tokens or 0) - TOKENS_PER_MESSAGE * len(sent.messages)
         size = _size(sent, parameters)
         if images := _images(sent):
@@ -198,6 +217,25 @@ class ContextWindow(ModelWrapper):
             measured = max(size / tokens, 0.2)
             # Down at once, since a refusal costs a request; up slowly, since the next text may be another language.
             estimate.bytes_per_token = min(measured, (estimate.bytes_per_token + measured) / 2)
+        return 0
+
+    def _unread(self, sent: Fit, parameters: GenerationParameters, tokens: int) -> int:
+        estimate = self._estimate
+        texts = [parameters.system_prompt, *(message.content for message in sent.messages)]
+        prompt, before = CountedPrompt(sent.messages[0].id, least_tokens(texts), tokens), estimate.last_prompt
+        estimate.last_prompt = prompt
+        estimate.most_read_tokens = max(estimate.most_read_tokens, tokens)
+        if estimate.cut_at_tokens is not None:  # it has read more than was thought to fit
+            estimate.cut_at_tokens = max(estimate.cut_at_tokens, tokens)
+        if not was_cut(prompt, before):
+            return 0
+        estimate.cut_at_tokens = estimate.most_read_tokens
+        left = float(tokens)
+        for number, message in enumerate(reversed(sent.messages)):
+            left -= len(message.content.encode()) / estimate.bytes_per_token
+            if left < 0:
+                return len(sent.messages) - number
+        return 1
 
     def _after_refusal(
         self, refusal: ContextTooLong, sent: Fit, parameters: GenerationParameters, scale: _Scale

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from chatapp.domain.errors import ContextTooLong, ModelError, ModelLoading, ModelUnavailable
 from chatapp.domain.sentences import Sentence
 from chatapp.models import ModelState, ModelStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedError:
+    """An error as a server reported it: for programs only. Its words may quote the conversation.
+
+    Attributes:
+        status: the HTTP status.
+        body: the error object; empty if there was none.
+    """
+
+    status: int
+    body: Mapping[str, Any] = field(repr=False)
 
 
 @dataclass(eq=False)
@@ -25,6 +42,8 @@ class Failure(Exception):
         unknown_model: the server has no model of this name.
         refused_parameter: one that the model never accepts, or not with this value; "" for none.
         prompt_tokens, context_tokens: as the server counted, where it says so.
+        wrong_address: nothing at the address answers like the API.
+        reported: what the server reported; None where there was no answer, or one that is no error.
     """
 
     reason: Sentence
@@ -40,6 +59,8 @@ class Failure(Exception):
     refused_parameter: str = ""
     prompt_tokens: int | None = None
     context_tokens: int | None = None
+    wrong_address: bool = False
+    reported: ReportedError | None = None
 
     def as_model_error(self) -> ModelError:
         """Return the error that a turn raises."""

@@ -53,6 +53,9 @@ class ModelWrapper:
     def context_tokens(self) -> int | None:  # noqa: D102
         return self.wrapped.context_tokens
 
+    async def read_context(self) -> None:  # noqa: D102
+        await self.wrapped.read_context()
+
     def stream(self, messages: Sequence[Message], parameters: GenerationParameters) -> AsyncGenerator[ModelEvent]:  # noqa: D102
         return self.wrapped.stream(messages, parameters)
 

@@ -42,6 +42,7 @@ class ScriptedModel(ModelDefaults):
         self.writing = asyncio.Event()
         self.asked = []  # (messages, parameters) of every request
         self.closed = 0
+        self.contexts_read = 0
         self._pieces = pieces
         self._seconds_between = seconds_between
         self._gate_at = gate_at
@@ -51,6 +52,9 @@ class ScriptedModel(ModelDefaults):
         self._tells_numbers = tells_numbers
         self._real_context = context_tokens
         self._status = status
+
+    async def read_context(self):
+        self.contexts_read += 1
 
     async def stream(self, messages, parameters):
         self.asked.append((list(messages), parameters))

@@ -122,6 +122,9 @@ class GeminiModel:
         """The tokens of a prompt: as the Gemini API listed them at a `status`, else the limit of the Flash models."""
         return self._context_tokens or DEFAULT_CONTEXT_TOKENS
 
+    async def read_context(self) -> None:
+        """Do nothing: the context is that of the model."""
+
     async def stream(self, messages: Sequence[Message], parameters: GenerationParameters) -> AsyncGenerator[ModelEvent]:
         """Answer the last message; see `ChatModel.stream`.
 

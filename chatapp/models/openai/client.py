@@ -1,37 +1,50 @@
-"""The HTTP client of an OpenAI-compatible server: three requests, and every failure as a `Failure`."""
+"""The HTTP client of an OpenAI-compatible server: its requests, and every failure as a `Failure`."""
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
-from yarl import URL
 
+from chatapp.models.failure import Failure, ReportedError
 from chatapp.models.openai.error_response import error_of_response, status_of
+from chatapp.models.openai.native import TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from chatapp.models.openai.address import Address
     from chatapp.models.openai.errors import ServerErrors
 
 # vLLM (uvicorn) and llama.cpp close an idle connection after 5 s: close it first, so that none is used too late.
 _KEEP_ALIVE_SECONDS: Final = 4.0
 _MAX_BODY_BYTES: Final = 1 << 20  # of a response that is no stream
+# "Unexpected endpoint or method. (GET /models)" (LM Studio, with status 200), "Invalid URL (POST /chat/completions)"
+# (OpenAI), and the usual words of others.
+_NO_ROUTE = re.compile(
+    r"unexpected endpoint|invalid url|cannot (?:get|post) /"
+    r"|\b(?:no|unknown|unrecognized) (?:such )?(?:route|endpoint|path)"
+    r"|\b(?:route|path|url|endpoint)\b.{0,100}not found",
+    re.IGNORECASE,
+)
 
 
 class ApiClient:
     """A client with kept-alive connections, the first of which is opened on first use.
 
     Args:
-        url: see `server_address`.
+        address: of the server.
         api_key: sent as a bearer token; no header if empty.
         connect_seconds: timeout for opening a connection, with DNS and TLS.
         errors: makes the errors of this server.
     """
 
-    def __init__(self, url: str, api_key: str, *, connect_seconds: float, errors: ServerErrors) -> None:
-        self._url = url
+    def __init__(self, address: Address, api_key: str, *, connect_seconds: float, errors: ServerErrors) -> None:
+        self._address = address
+        self._confirmed: dict[str, str] = {}  # bases by path, where the API has answered
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_seconds)
         self._errors = errors
@@ -40,12 +53,71 @@ class ApiClient:
         self._stream_headers: dict[str, str] = {}
 
     async def list_models(self) -> list[dict[str, Any]]:
-        """Return the entries of ``/v1/models``.
+        """Return the entries of the list of models, each with an ``id``.
 
         Raises:
             Failure: there was no such response.
         """
-        response = await self._request("GET", "/v1/models")
+        failures: list[Failure] = []
+        for base in self._bases_for("/models"):
+            try:
+                entries = await self._list(base)
+            except Failure as error:
+                # A list knows no model: what is unknown is its path, such as "/models".
+                if not (error.wrong_address or error.unknown_model):
+                    raise
+                failures.append(error)
+            else:
+                self._confirmed["/models"] = base
+                return entries
+        raise failures[0]
+
+    async def stream(self, request: Mapping[str, Any], *, context_tokens: int | None) -> aiohttp.ClientResponse:
+        """Post to ``/chat/completions`` with streaming, and return the response once its headers are there.
+
+        The caller closes it. ``context_tokens`` is for the error of a prompt that does not fit.
+
+        Raises:
+            Failure: no stream came back.
+        """
+        failures: list[Failure] = []
+        for base in self._bases_for("/chat/completions"):
+            try:
+                response = await self._stream(base, request, context_tokens=context_tokens)
+            except Failure as error:
+                if not error.wrong_address:
+                    raise
+                failures.append(error)
+            else:
+                self._confirmed["/chat/completions"] = base
+                return response
+        raise failures[0]
+
+    async def native(self, path: str, *, post: Mapping[str, Any] | None = None) -> object:
+        """Return the JSON of a path of the server's own API; None if there is none. Never raises."""
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                response = await self._request("GET" if post is None else "POST", self._address.root + path, post)
+                try:
+                    return _parsed(await _read(response)) if response.status == 200 else None
+                finally:
+                    response.close()
+        except (Failure, TimeoutError):
+            return None
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        self._closed = True
+        if self._session is not None:
+            await self._session.close()
+
+    def _bases_for(self, path: str) -> list[str]:
+        """Return where a path may be: where it was before, where the rest of the API is, then the usual places."""
+        before = [self._confirmed.get(path), *self._confirmed.values()]
+        return [base for base in dict.fromkeys([*before, *self._address.bases]) if base]
+
+    async def _list(self, base: str) -> list[dict[str, Any]]:
+        response = await self._request("GET", f"{base}/models")
         # llama.cpp announces keep-alive, yet closes the connection after a stream, under the next request on it.
         self._stream_headers = {"Connection": "close"} if response.headers.get("Server") == "llama.cpp" else {}
         body = await self._json(response)
@@ -60,50 +132,27 @@ class ApiClient:
                 entry.setdefault("capabilities", second.get("capabilities"))
         return named
 
-    async def complete(self, request: Mapping[str, Any]) -> None:
-        """Post to ``/v1/chat/completions`` without streaming, and drop the text.
-
-        Raises:
-            Failure: no completion came back.
-        """
-        body = await self._json(await self._request("POST", "/v1/chat/completions", request), request)
-        if not body.get("choices"):
-            raise self._errors.not_compatible("no choices")
-
-    async def stream(self, request: Mapping[str, Any], *, context_tokens: int | None) -> aiohttp.ClientResponse:
-        """Post to ``/v1/chat/completions`` with streaming, and return the response once its headers are there.
-
-        The caller closes it. ``context_tokens`` is for the error of a prompt that does not fit.
-
-        Raises:
-            Failure: no stream came back.
-        """
+    async def _stream(
+        self, base: str, request: Mapping[str, Any], *, context_tokens: int | None
+    ) -> aiohttp.ClientResponse:
         payload = {**request, "stream": True}
-        response = await self._request("POST", "/v1/chat/completions", payload, headers=self._stream_headers)
+        response = await self._request("POST", f"{base}/chat/completions", payload, headers=self._stream_headers)
         if response.status != 200 or response.content_type in {"application/json", "text/html"}:
             await self._json(response, request, context_tokens=context_tokens)
             raise self._errors.not_compatible("JSON instead of a stream")
         return response
 
-    async def aclose(self) -> None:
-        """Close the connections."""
-        self._closed = True
-        if self._session is not None:
-            await self._session.close()
-
     async def _request(
         self,
         method: str,
-        path: str,
+        url: str,
         payload: Mapping[str, Any] | None = None,
         *,
         headers: Mapping[str, str] | None = None,
     ) -> aiohttp.ClientResponse:
         try:
             # No redirects: they would send the conversation and the key to an address that is not set.
-            return await self._open_session().request(
-                method, self._url + path, json=payload, headers=headers, allow_redirects=False
-            )
+            return await self._open_session().request(method, url, json=payload, headers=headers, allow_redirects=False)
         except (aiohttp.ClientError, OSError) as error:
             raise self._errors.unreachable(error) from None
 
@@ -120,16 +169,22 @@ class ApiClient:
         finally:
             response.close()
         error = _error(body)
+        if response.status == 200 and isinstance(body, list):
+            body = {"data": body}  # Together's list of models
         if response.status == 200 and isinstance(body, dict) and error is None:
             return body
         if response.status == 200 and error is None:
             raise self._errors.not_compatible(f"content_type={response.content_type}")
         error = error or {}
+        if response.status in {200, 400, 404, 405} and _NO_ROUTE.search(str(error.get("message", ""))):
+            raise self._errors.not_compatible(f"status={response.status}")
         status = status_of(error) if response.status == 200 else response.status
         model = (request or {}).get("model", "")
-        raise error_of_response(
+        failure = error_of_response(
             self._errors, status, error, response.headers, model=model, context_tokens=context_tokens
         )
+        failure.reported = ReportedError(status, error or (body if isinstance(body, dict) else {}))
+        raise failure
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._closed:
@@ -146,24 +201,6 @@ class ApiClient:
                 trust_env=False,
             )
         return self._session
-
-
-def server_address(url: str, *, setting: str) -> str:
-    """Return the address without a trailing slash and ``/v1``, both of which are optional.
-
-    Raises:
-        ValueError: it is invalid, or contains a password, which would show up in errors and logs.
-    """
-    address = url.strip().rstrip("/").removesuffix("/v1").rstrip("/")
-    try:
-        parsed = URL(address)
-    except ValueError:
-        parsed = URL()
-    if parsed.scheme not in {"http", "https"} or not parsed.host or parsed.query_string or parsed.fragment:
-        raise ValueError(f"Check {setting}: it must be an address like http://localhost:8000/v1.")
-    if parsed.user or parsed.password:
-        raise ValueError(f"Check {setting}: it must not hold a user or a password; there is a setting for the key.")
-    return address
 
 
 def bearer_key(key: str, *, setting: str) -> str:

@@ -105,7 +105,7 @@ class ServerErrors:
     def not_compatible(self, detail: str) -> Failure:
         """Return the error of a response that is not one of an OpenAI-compatible server."""
         reason = Sentence("{url} does not answer like an OpenAI-compatible server", url=self.url)
-        return self.cannot_answer(reason, self.check(self.url_setting), detail=detail)
+        return self.cannot_answer(reason, self.check(self.url_setting), detail=detail, wrong_address=True)
 
     def check(self, setting: str) -> Sentence:
         """Return the fix that names a setting."""

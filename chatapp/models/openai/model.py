@@ -1,7 +1,9 @@
 """Any server with the OpenAI-compatible chat API: vLLM, llama.cpp, Ollama, LM Studio.
 
-`request` builds requests, `client` sends them, `stream` parses the answer, `listing` the list of models, and `errors`
-and `error_response` classify failures. aiohttp and not the openai SDK: half the CPU per token, measured.
+`address` finds the API and `client` sends requests. `request` builds them, and `refusals` reads what a server does not
+take in them. `stream` parses the answer. `listing` reads the list of models, `native` what a local server says of its
+own, and `readiness` knows whether the model works. `errors`, `choice_errors` and `error_response` classify failures.
+aiohttp and not the openai SDK: half the CPU per token, measured.
 """
 
 from __future__ import annotations
@@ -9,27 +11,33 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from dataclasses import dataclass
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Final, cast
 
 import aiohttp
 import structlog
 
+from chatapp.domain.conversation import GenerationParameters, Message, Role
 from chatapp.domain.errors import ModelError, ModelLoading, ModelUnavailable
 from chatapp.domain.sentences import Sentence
 from chatapp.models import DEFAULT_TIME_LIMITS, ModelState, ModelStatus
 from chatapp.models.failure import Failure
+from chatapp.models.openai.address import Address
 from chatapp.models.openai.aiohttp_compat import pause_input
-from chatapp.models.openai.client import ApiClient, bearer_key, server_address
+from chatapp.models.openai.choice_errors import no_chat_model, no_such_model, not_for_chat
+from chatapp.models.openai.client import ApiClient, bearer_key
 from chatapp.models.openai.errors import ServerErrors
 from chatapp.models.openai.listing import Listing, listing, place_of_url, supports_images_by_name
-from chatapp.models.openai.request import Dialect
+from chatapp.models.openai.native import NativeApi, NativeState
+from chatapp.models.openai.readiness import Readiness, ServerUse
+from chatapp.models.openai.refusals import cannot_chat
+from chatapp.models.openai.request import Dialect, Negotiation
 from chatapp.models.openai.stream import AnswerParser, joined
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Sequence
 
-    from chatapp.domain.conversation import GenerationParameters, Message, Place
+    from chatapp.domain.conversation import Place
     from chatapp.models import ModelEvent, Price, TimeLimits
     from chatapp.models.kubernetes_status import PodWatch
 
@@ -38,6 +46,11 @@ RETRIES: Final = 2
 RETRY_SECONDS: Final = 0.2
 """The longest first pause before a retry; each further one is twice as long."""
 
+_MOST_CHOICES = 8
+_FRESH_SECONDS = 30.0  # for which the context is taken to be as seen, where the server may load the model again
+# No status is refused to a named model because there is no list, or none for this key.
+_NO_LIST_STATUSES = frozenset({400, 403, 404, 405, 406, 410, 415, 422, 501})
+_PROBE = (Message(id="probe", turn_id="probe", role=Role.USER, content="Hi", created_ms=0),)
 _AFTER_FINISH_SECONDS = 1.0  # for usage and [DONE], which follow the finish reason: the answer itself is complete
 _AFTER_DONE_SECONDS = 0.1  # for the end of the response: one that is read to its end keeps its connection
 _BATCH_SECONDS = 0.08  # after the first text, in which tokens are read together, as they are shown together
@@ -50,17 +63,17 @@ class OpenAICompatibleModel:
     Args:
         id: short, stable, unique in the catalogue.
         label: its name on the page.
-        url: the server's address, with or without ``/v1``.
-        model: its name on the server; empty: the first one that the server lists.
+        url: the server's address, see `Address`.
+        model: its name on the server; empty: the first one that the server lists and that can chat.
         api_key: sent as a bearer token; nothing is sent when it is empty.
-        context_tokens: the context's size where the server does not list it (Ollama, LM Studio).
+        context_tokens: the context's size, where the server does not say it, or to use less of it.
         images: whether it supports images; None: as the server lists it, else by its name.
         place: where it runs; None: on this computer if the address is, else on another server.
         price: of its tokens.
         ignores: "temperature", "top_p": parameters that it ignores, which are not sent.
         pods: says why it is down, where it runs in the chat's own cluster.
         limits: timeouts.
-        probe_seconds: how long a generated token proves that the model works, see `status`.
+        use: shared by all models of the same server.
         url_setting: the setting of the address, for error messages.
         key_setting: the setting of the key.
         model_setting: the setting of the model's name.
@@ -84,29 +97,33 @@ class OpenAICompatibleModel:
         ignores: Iterable[str] = (),
         pods: PodWatch | None = None,
         limits: TimeLimits = DEFAULT_TIME_LIMITS,
-        probe_seconds: float = 300,
+        use: ServerUse | None = None,
         url_setting: str = "CHAT_GEMMA_URL",
         key_setting: str = "CHAT_GEMMA_API_KEY",
         model_setting: str = "CHAT_GEMMA_MODEL",
     ) -> None:
         self.id = id
         self.label = label
-        url = server_address(url, setting=url_setting)
+        address = Address.parse(url, setting=url_setting)
         key = bearer_key(api_key, setting=key_setting)
-        self._errors = ServerErrors(label, url, bool(key), url_setting, key_setting, model_setting)
-        self._server = ApiClient(url, key, connect_seconds=limits.connect, errors=self._errors)
+        self._errors = ServerErrors(label, str(address), bool(key), url_setting, key_setting, model_setting)
+        self._server = ApiClient(address, key, connect_seconds=limits.connect, errors=self._errors)
         self._model = model
         self._context_tokens = context_tokens
         self._limits = limits
-        self._probe_seconds = probe_seconds
-        self.place = place or place_of_url(url)
+        self.place = place or place_of_url(address.typed)
         self.price = price
         self._images = images
-        self._dialect = Dialect(ignores)
+        self._ignores = tuple(ignores)
+        self._dialects: dict[str, Dialect] = {}  # by model
+        self._cannot_chat: set[str] = set()  # models that have refused to
         self._pods = pods
         self._listing: Listing | None = None
-        self._proof: _Proof | None = None
-        self._probing = asyncio.Lock()
+        self._listed_at = float("-inf")
+        self._native = NativeApi(self._server.native)
+        self._native_state = NativeState()
+        self._use = use or ServerUse()
+        self._readiness = Readiness(self._probe)
 
     writes_titles = True
 
@@ -135,9 +152,30 @@ class OpenAICompatibleModel:
         return self._listing.model if self._listing else self._model
 
     @property
+    def _dialect(self) -> Dialect:
+        return self._dialects.setdefault(self._name, Dialect(self._ignores))
+
+    @property
     def context_tokens(self) -> int | None:
-        """The tokens of prompt and answer together; None before the list of models is read, or without it there."""
-        return self._context_tokens or (self._listing.context_tokens if self._listing else None)
+        """The tokens of prompt and answer together: as set, but never more than the server is known to have.
+
+        None before the server was asked, and where it does not say.
+        """
+        listed = self._listing.context_tokens if self._listing else None
+        own = self._native_state.context_tokens.get(self._name)
+        if self._context_tokens is None:
+            return own or listed
+        if own and not self._is_loaded:
+            own = None  # the size that it would be loaded with may be set where it does not show
+        return min(size for size in (self._context_tokens, own or listed) if size)
+
+    async def read_context(self) -> None:
+        """Read the context's size where it is not known, or may have changed since."""
+        if self._listing is not None and not self._may_be_reloaded:
+            return
+        with contextlib.suppress(Failure, TimeoutError):  # the question itself reports them
+            async with asyncio.timeout(STATUS_SECONDS):
+                await self._list_models()
 
     async def stream(self, messages: Sequence[Message], parameters: GenerationParameters) -> AsyncGenerator[ModelEvent]:
         """Answer the last message; see `ChatModel.stream`.
@@ -154,6 +192,7 @@ class OpenAICompatibleModel:
         """
         clock = asyncio.get_running_loop().time
         response: aiohttp.ClientResponse | None = None
+        self._readiness.running += 1
         try:
             started = clock()
             response = await self._request(messages, parameters)
@@ -180,32 +219,31 @@ class OpenAICompatibleModel:
                     await response.content.readany()
         except Failure as error:
             if issubclass(error.kind, ModelUnavailable):
-                self._proof = None
+                self._readiness.note_failure(error)
             raise await self._model_error(error) from None
         finally:
+            self._readiness.running -= 1
             if response is not None:
                 response.close()  # at once, so that the server stops generating
 
     async def status(self) -> ModelStatus:
         """Return whether the model can answer; bounded by `STATUS_SECONDS`, never raises.
 
-        The list of models shows that the server is reachable, but an HTTP server still answers 200 (/health, too) in
-        front of an engine that is broken or stuck. So a probe generates one token: at first, after a failed answer,
-        when the list has changed, and when the last token is older than ``probe_seconds``. Tokens of answers count, so
-        that a server that is busy with this chat gets no probes. A server that lists its models and generates nothing
-        in time is `UNAVAILABLE` and not `LOADING`, because waiting may never help.
+        The list of models is believed until an answer fails: a server that loads models on demand would load one for
+        every probe, and evict the one in use. After a failure a probe asks a question like a person's, unless that
+        would make the server load the model; it is not aborted when the time of this status is over. A server that
+        lists its models and generates nothing in time is `UNAVAILABLE` and not `LOADING`, as waiting may never help.
         """
         listed = False
         try:
             async with asyncio.timeout(STATUS_SECONDS):
-                current = await self._list_models()
+                before, current = self._listing, await self._list_models()
                 listed = True
-                async with self._probing:
-                    if not self._is_proven(current):
-                        self._proof = None
-                        await self._probe(current.model)
-                        self._note_token()
+                await self._check_failure(before, current)
         except Failure as error:
+            if error.away:  # once it runs again, it has another life
+                self._native.forget()
+                self._readiness.forget()
             return await self._pod_status(error) or error.as_status()
         except TimeoutError:
             timeout = self._errors.stuck() if listed else self._errors.silent(STATUS_SECONDS)
@@ -213,13 +251,53 @@ class OpenAICompatibleModel:
         except Exception:  # a status never raises, whatever a server sends
             log.exception("status_failed", model=self.id)
             return self._errors.not_compatible("").as_status()
-        return ModelStatus(ModelState.READY)
+        loads_first = self._native_state.loaded is not None and not self._is_loaded
+        return ModelStatus(ModelState.READY, Sentence("starts with the first question") if loads_first else "")
+
+    async def _check_failure(self, before: Listing | None, current: Listing) -> None:
+        """Raise the last failure if it still stands, and that of a model which the server does not have."""
+        readiness = self._readiness
+        if current.lacks_model:
+            raise no_such_model(self._errors, current.model)
+        if readiness.failure is None:
+            return
+        is_other = before is not None and (before.models, before.model) != (current.models, current.model)
+        if is_other or readiness.failure.away:  # another model, or a server that runs again
+            readiness.forget()
+        elif self._may_probe:
+            await readiness.probe()
+        else:
+            readiness.let_pass()
+        if readiness.failure is not None:
+            raise readiness.failure
+
+    @property
+    def _may_probe(self) -> bool:
+        if self._readiness.is_probing:
+            return True
+        if self._readiness.running:
+            return False  # a question is on its way, and will show it
+        if self._native_state.loaded is not None:
+            return self._is_loaded
+        return not self._use.has_other(self._name)
+
+    @property
+    def _is_loaded(self) -> bool:
+        return self._name in (self._native_state.loaded or ())
+
+    @property
+    def _may_be_reloaded(self) -> bool:
+        """Whether the server may load the model with another context than it was seen with."""
+        if not self._native_state.cuts_prompts:
+            return False
+        return not self._is_loaded or asyncio.get_running_loop().time() - self._listed_at > _FRESH_SECONDS
 
     async def start(self) -> None:
         """Do nothing: the server is not managed by the chat."""
 
     async def aclose(self) -> None:
         """Close the connections; running answers end with an error."""
+        await self._readiness.aclose()
         await self._server.aclose()
 
     async def _request(self, messages: Sequence[Message], parameters: GenerationParameters) -> aiohttp.ClientResponse:
@@ -234,24 +312,54 @@ class OpenAICompatibleModel:
         self, messages: Sequence[Message], parameters: GenerationParameters
     ) -> aiohttp.ClientResponse:
         retries = 0
-        listed_again = False
+        choices = 0  # of another model, where none is set
         while True:
             try:
-                current = self._listing or await self._list_models()
-                body = self._dialect.chat_request(current.model, messages, parameters, self.context_tokens)
-                return await self._server.stream(body, context_tokens=self.context_tokens)
+                return await self._negotiate(messages, parameters)
             except Failure as error:
-                if error.unknown_model and not self._model and not listed_again:
-                    self._listing = None  # the server was started again with another model
-                    listed_again = True
-                    continue
-                if self._dialect.adapts_to(error):
+                if self._chooses_again(error) and choices < _MOST_CHOICES:
+                    choices += 1
                     continue
                 if not error.retryable or retries == RETRIES:
                     raise
             pause = RETRY_SECONDS * 2**retries
             await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311  # jitter, not a secret
             retries += 1
+
+    async def _negotiate(self, messages: Sequence[Message], parameters: GenerationParameters) -> aiohttp.ClientResponse:
+        """Send the question, and again without what the server refuses as long as anything is left to give way."""
+        current = self._listing or await self._first_listing()
+        negotiation = Negotiation(self._dialect)
+        while True:
+            request = negotiation.form.request(current.model, messages, parameters, self.context_tokens)
+            try:
+                response = await self._server.stream(request, context_tokens=self.context_tokens)
+            except Failure as error:
+                failure = negotiation.after(error, request)
+                if failure is not None:
+                    raise failure from None
+            else:
+                negotiation.succeed()
+                return response
+
+    def _chooses_again(self, error: Failure) -> bool:
+        """Return whether another model may answer, where none is set: the server has another one, or this cannot chat.
+
+        Raises:
+            Failure: a model that is set cannot chat.
+        """
+        refuses = cannot_chat(error.reported)
+        if self._model:
+            if refuses:
+                models = self._listing.models if self._listing else ()
+                raise not_for_chat(self._errors, self._model, models) from None
+            return False
+        if refuses:
+            self._cannot_chat.add(self._name)
+        if refuses or error.unknown_model:
+            self._listing = None  # it may be another one by now
+            return True
+        return False
 
     async def _pod_status(self, error: Failure) -> ModelStatus | None:
         """Return why the server is down; None where it is not, or Kubernetes does not say."""
@@ -265,13 +373,13 @@ class OpenAICompatibleModel:
         reason, fix = cast("Sentence", status.reason), cast("Sentence", status.fix)
         return self._errors.cannot_answer(reason, fix, kind=kind, detail=error.detail).as_model_error()
 
-    async def _probe(self, model: str) -> None:
-        while True:
-            try:
-                return await self._server.complete(self._dialect.probe_request(model))
-            except Failure as error:
-                if not self._dialect.adapts_to(error):
-                    raise
+    async def _probe(self) -> None:
+        """Ask a question like a person's, up to the first text of its answer."""
+        with contextlib.suppress(ModelError):
+            async with aclosing(self.stream(_PROBE, GenerationParameters())) as events:
+                async for _ in events:
+                    self._note_token()
+                    return
 
     async def _read(self, response: aiohttp.ClientResponse, parser: AnswerParser, wait: float) -> bytes:
         """Return the next bytes, none at the end of the stream; errors after the finish reason do not matter."""
@@ -290,24 +398,39 @@ class OpenAICompatibleModel:
                 raise self._errors.next_token_timeout(self._limits.between_tokens) from None
             raise self._errors.first_token_timeout(self._limits.first_token) from None
 
+    async def _first_listing(self) -> Listing:
+        """Return the list of models, which is needed only where no model is set."""
+        try:
+            return await self._list_models()
+        except Failure as error:
+            if not self._model or error.retryable or error.away or error.kind is ModelLoading:
+                raise
+        return Listing((), self._model)
+
     async def _list_models(self) -> Listing:
-        listed = listing(await self._server.list_models(), self._model)
-        if listed is None:
-            raise self._errors.no_models()
-        self._listing = listed
+        try:
+            entries = await self._server.list_models()
+        except Failure as error:
+            status = error.reported.status if error.reported else 0
+            if not (self._model and (error.wrong_address or status in _NO_LIST_STATUSES)):
+                raise
+            entries = []
+        current = self._listing.model if self._listing else ""
+        if current not in {entry["id"] for entry in entries}:
+            current = ""
+        state = await self._native.state(entries, self._model or current)
+        names = [entry["id"] for entry in entries]
+        unlisted = [{"id": name} for name in state.entries if name == self._model and name not in names]
+        entries = [{**entry, **state.entries.get(entry["id"], {})} for entry in [*entries, *unlisted]]
+        listed = listing(
+            entries, self._model, loaded=state.loaded or (), current=current, cannot_chat=self._cannot_chat
+        )
+        if not listed.model:
+            raise no_chat_model(self._errors, listed.models) if listed.models else self._errors.no_models()
+        self._listing, self._native_state = listed, state
+        self._listed_at = asyncio.get_running_loop().time()
         return listed
 
     def _note_token(self) -> None:
-        self._proof = _Proof(asyncio.get_running_loop().time(), self._listing)
-
-    def _is_proven(self, listed: Listing) -> bool:
-        now = asyncio.get_running_loop().time()
-        return self._proof is not None and self._proof.listing == listed and now - self._proof.at < self._probe_seconds
-
-
-@dataclass(frozen=True, slots=True)
-class _Proof:
-    """A token was generated at this time of the loop's clock, while the server listed this."""
-
-    at: float
-    listing: Listing | None
+        self._readiness.note_token()
+        self._use.note(self._name)

@@ -53,8 +53,10 @@ async def test_wrapper_delegates_every_member_of_the_protocol():
     wrapper = ModelWrapper(model)
     names = {name for name, _ in inspect.getmembers(ChatModel) if not name.startswith("_")} | {"id", "label"}
     assert len(names) > 10
-    for name in names - {"stream", "status", "start", "aclose"}:
+    for name in names - {"stream", "status", "start", "aclose", "read_context"}:
         assert getattr(wrapper, name) == getattr(model, name), name
     assert await wrapper.status() == ModelStatus(ModelState.READY)
+    await wrapper.read_context()
+    assert model.contexts_read == 1
     events = [event async for event in wrapper.stream(conversation("Hi"), GenerationParameters())]
     assert TextDelta("ok") in events

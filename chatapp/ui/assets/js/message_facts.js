@@ -31,7 +31,7 @@ export const notesOf = (entry) =>
       }),
     entry.omitted &&
       t(
-        "The conversation is longer than this model can read at once, so its beginning was not sent ({number} messages). It is still stored.",
+        "The conversation is longer than this model can read at once, so it did not read the beginning ({number} messages). It is still stored.",
         { number: entry.omitted },
       ),
     entry.finish === "length" && t("The answer stopped at Max tokens. You can continue it."),
