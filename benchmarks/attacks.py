@@ -1,0 +1,254 @@
+"""Attack benchmark: what one hostile user costs everyone else, in a chat with 1 GiB of memory.
+
+Run: ``python -m benchmarks.attacks [NAME ...] [--checkout FOLDER] [--megabytes 1024]``. Each attack gets a chat process
+of its own, whose data segment is limited (``RLIMIT_DATA``). Meanwhile a thread requests ``/healthz``, and another
+user's list, every 20 ms. The exit status is 1 if the chat ends, or if one of these requests takes more than
+`MOST_SECONDS`. With ``--checkout`` the chat runs from another checkout, for figures of an earlier commit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import http.client
+import os
+import resource
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import aiohttp
+import psutil
+
+from tests.fakes.openai_server import FakeOpenAIServer
+from tests.page_client import SAME_ORIGIN, PageClient, open_page
+from tests.serving import NO_LIMITS_ENVIRONMENT, ChatProcess
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+MOST_SECONDS = 0.2  # of a health check, and of another user's list
+PAUSE_SECONDS = 0.02
+JSON = {**SAME_ORIGIN, "content-type": "application/json"}
+READS = ("searches_per_minute", "exports_per_minute", "reads_per_minute")
+
+
+@dataclass
+class Probe:
+    """Requests an address again and again in a thread, and remembers how long that took.
+
+    Attributes:
+        seconds: of each request; of one that failed, infinite.
+    """
+
+    port: int
+    path: str
+    headers: dict[str, str] = field(default_factory=dict)
+    seconds: list[float] = field(default_factory=list)
+    _end: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    def __enter__(self) -> Probe:
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        if self._thread:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._end.wait(PAUSE_SECONDS):
+            self.seconds.append(self._request())
+
+    def _request(self) -> float:
+        before = time.monotonic()
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            connection.request("GET", self.path, headers=self.headers)
+            response = connection.getresponse()
+            response.read()
+        except OSError:
+            return float("inf")
+        finally:
+            connection.close()
+        return time.monotonic() - before if response.status == 200 else float("inf")
+
+    @property
+    def worst(self) -> float:
+        """The longest time."""
+        return max(self.seconds, default=0.0)
+
+
+@dataclass
+class Rig:
+    """A running chat and its attacker.
+
+    Attributes:
+        attacker: a user's page.
+        statuses: of the responses that the attacker got; None for none.
+    """
+
+    chat: ChatProcess
+    attacker: PageClient
+    statuses: Counter[int | None] = field(default_factory=Counter)
+
+    async def send(self, method: str, path: str, body: bytes | None = None) -> None:
+        """Send a request of the attacker and read the response."""
+        try:
+            async with self.attacker._http.request(  # noqa: SLF001  # the user's cookies
+                method, f"{self.chat.url}{path}", data=body, headers=JSON
+            ) as response:
+                await response.read()
+                self.statuses[response.status] += 1
+        except aiohttp.ClientError:
+            self.statuses[None] += 1
+
+
+def empty_objects(megabytes: int) -> Callable[[Rig], Awaitable[None]]:
+    """Return the attack that sends so much JSON of empty objects as a message."""
+
+    async def attack(rig: Rig) -> None:
+        await rig.send("POST", "/conversations", b'{"images": [' + b"{}," * (megabytes * 333_333) + b"{}]}")
+
+    return attack
+
+
+async def many_bodies(rig: Rig) -> None:
+    """Send 40 messages of 1 MB at the same time."""
+    body = b'{"text": "' + b"x" * 1_000_000 + b'", "model": "gemma"}'
+    await asyncio.gather(*(rig.send("POST", "/conversations", body) for _ in range(40)))
+
+
+async def deep_body(rig: Rig) -> None:
+    """Send a megabyte of brackets."""
+    await rig.send("PUT", "/profile", b"[" * 1_000_000)
+
+
+async def searches(rig: Rig) -> None:
+    """Search 2 MB 120 times at once."""
+    await asyncio.gather(*(rig.send("GET", f"/search?q=nothing+{number}") for number in range(120)))
+
+
+async def exports(rig: Rig) -> None:
+    """Download 2 MB 40 times at once."""
+    await asyncio.gather(*(rig.send("POST", "/export/everything.json", b"{}") for _ in range(40)))
+    if set(rig.statuses) <= {404, 405}:  # before December 2026
+        rig.statuses.clear()
+        await asyncio.gather(*(rig.send("GET", "/export/everything.json") for _ in range(40)))
+
+
+async def nothing(_rig: Rig) -> None:
+    """Attack nothing for a while: what the machine itself delays."""
+    await asyncio.sleep(3)
+
+
+ATTACKS: dict[str, Callable[[Rig], Awaitable[None]]] = {
+    "nothing": nothing,
+    "8 MB of empty objects": empty_objects(8),
+    "20 MB of empty objects": empty_objects(20),
+    "58 MB of empty objects": empty_objects(58),
+    "1 MB of brackets": deep_body,
+    "40 messages of 1 MB at once": many_bodies,
+    "120 searches of 2 MB at once": searches,
+    "40 exports of 2 MB at once": exports,
+}
+WITH_HISTORY = {searches, exports}
+
+
+async def main(options: argparse.Namespace) -> int:
+    """Run the attacks, print a table, and return the exit status."""
+    print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, {options.megabytes} MB; seconds at worst")
+    print(f"{'attack':32} {'took':>6} {'healthz':>8} {'other':>8} {'MB before':>10} {'MB peak':>8}  statuses")
+    failed = False
+    for name in options.names or ATTACKS:
+        failed |= await _attack(name, options)
+    return int(failed)
+
+
+async def _attack(name: str, options: argparse.Namespace) -> bool:
+    attack = ATTACKS[name]
+    async with _rig(options, has_history=attack in WITH_HISTORY) as rig, open_page(rig.chat.url) as other:
+        cookies = "; ".join(f"{cookie.key}={cookie.value}" for cookie in other._http.cookie_jar)  # noqa: SLF001
+        process = psutil.Process(rig.chat.pid)
+        before, began = process.memory_info().rss, time.monotonic()
+        with (
+            Probe(rig.chat.port, "/healthz") as health,
+            Probe(rig.chat.port, "/conversations", {**SAME_ORIGIN, "cookie": cookies}) as theirs,
+        ):
+            await asyncio.sleep(0.5)
+            began = time.monotonic()
+            await attack(rig)
+            took = time.monotonic() - began
+            await asyncio.sleep(0.5)
+        is_alive = process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        peak = _peak(rig.chat.pid) if is_alive else float("nan")
+    statuses = ", ".join(f"{count} x {status or 'none'}" for status, count in rig.statuses.items())
+    print(
+        f"{name:32} {took:6.2f} {health.worst:8.3f} {theirs.worst:8.3f} {before / 1e6:10.0f} {peak / 1e6:8.0f}"
+        f"  {statuses}{'' if is_alive else ' (the chat ended)'}",
+        flush=True,
+    )
+    return not is_alive or max(health.worst, theirs.worst) > MOST_SECONDS
+
+
+def _peak(pid: int) -> float:
+    """Return the largest memory that a process has had, in bytes."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(float(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+
+
+@asynccontextmanager
+async def _rig(options: argparse.Namespace, *, has_history: bool) -> AsyncIterator[Rig]:
+    with tempfile.TemporaryDirectory() as folder:
+        async with FakeOpenAIServer(answer=["Hello."]) as model:
+            settings = {name: value for name, value in NO_LIMITS_ENVIRONMENT.items() if name[5:].lower() not in READS}
+            chat = ChatProcess(
+                Path(folder),
+                cold=True,
+                **settings,
+                PYTHONPATH=str(options.checkout),
+                CHAT_GEMMA_URL=model.url,
+                CHAT_IDENTITY="anonymous",
+                CHAT_EMBEDDED_MODEL="false",
+                CHAT_TITLES="first-words",
+            )
+            await chat.start()
+            most = options.megabytes * 1_000_000
+            resource.prlimit(chat.pid, resource.RLIMIT_DATA, (most, most))
+            try:
+                connector = aiohttp.TCPConnector(limit=0)
+                async with open_page(chat.url, connector=connector, timeout=aiohttp.ClientTimeout(120)) as attacker:
+                    if has_history:
+                        await _write_history(attacker)
+                    yield Rig(chat, attacker)
+            finally:
+                await chat.end()
+
+
+async def _write_history(page: PageClient) -> None:
+    """Send 2 MB of messages."""
+    for number in range(20):
+        await page.messages(await page.send(f"{number} " + "lorem ipsum " * 8_300, model="gemma"))
+
+
+def _options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of an attack; all if none: {', '.join(ATTACKS)}")
+    parser.add_argument("--checkout", type=Path, default=Path.cwd(), help="the folder that the chat runs from")
+    parser.add_argument("--megabytes", type=int, default=1024, help="of memory for the chat")
+    options = parser.parse_args(arguments)
+    if unknown := set(options.names) - ATTACKS.keys():
+        parser.error(f"no such attack: {', '.join(sorted(unknown))}")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main(_options())))
