@@ -40,6 +40,7 @@ from chatapp.models.openai.model import OpenAICompatibleModel
 from chatapp.models.openai.readiness import ServerUse
 from chatapp.server.metrics import JournalMetrics, Metrics
 from chatapp.store.opening import open_store
+from chatapp.store.quota import StorageQuota
 from chatapp.store.temporary.router import StoreRouter
 
 if TYPE_CHECKING:
@@ -67,12 +68,20 @@ async def create_app(settings: Settings, *, with_page: bool = True) -> FastAPI:
     async with AsyncExitStack() as opened:  # closes, in reverse order, what is open when a later step fails
         catalog = _catalog(settings)
         opened.push_async_callback(catalog.aclose)
-        store = StoreRouter(await _store(settings))
+        persistent = await _store(settings)
+
+        def on_refused(limit: str) -> None:
+            if metrics:
+                metrics.count_refusal(limit)
+
+        quota = StorageQuota(persistent, settings.storage_limits, on_refused)
+        store = StoreRouter(persistent, quota=quota)
         opened.push_async_callback(store.aclose)
         metrics = _metrics(
             settings, catalog, store, running=lambda: turns.running_count, waiting=lambda: turns.waiting_count
         )
-        on_refused = metrics.count_refusal if metrics else lambda _limit: None
+        if metrics:
+            metrics.watch_storage(quota)
         auth = AuthSetup(settings, store, on_refused)
         opened.push_async_callback(auth.aclose)
         turns = TurnRunner(

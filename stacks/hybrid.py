@@ -10,7 +10,7 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 import pulumi_random as random
 
-from chatapp.store.firestore.schema import EXPIRING, EXPIRY_FIELD, INDEXED_FIELDS
+from chatapp.store.firestore.schema import EXPIRING, EXPIRY_FIELD, GROUP_FIELDS, INDEXED_FIELDS
 from stacks.chat_env import Sources, environment, secret_environment
 from stacks.components.chat import ChatApp, ChatAppArgs, Volume
 from stacks.components.cluster import AutopilotCluster, AutopilotClusterArgs, cluster_provider
@@ -227,6 +227,7 @@ class HybridChat(pulumi.ComponentResource):
                 expiry_field=EXPIRY_FIELD,
                 expiring=EXPIRING,
                 indexed_fields=INDEXED_FIELDS,
+                group_fields=GROUP_FIELDS,
                 depends_on=[services["firestore.googleapis.com"]],
                 hooks=services.hooks,
             ),

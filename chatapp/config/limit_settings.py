@@ -8,6 +8,9 @@ from pydantic_settings import BaseSettings
 from chatapp.config.field_types import Cost, Quantity  # noqa: TC001  # pydantic reads the annotations
 from chatapp.limits import SHARED_QUOTA, USER_QUOTA
 
+STORAGE_MEGABYTES = 500
+ALL_STORAGE_MEGABYTES = 20_000
+
 
 def _quota(what: str, default: float) -> str:
     return f"Maximum {what}. If not set: {default:,}. `0`: no limit."
@@ -56,6 +59,13 @@ class LimitSettings(BaseSettings):
         le=1_000_000,
         description="Maximum lists, maximum images, and maximum opened conversations of one user per minute, each. "
         "`0`: no limit.",
+    )
+    storage_megabytes: Quantity = Field(
+        default=None,
+        description=_quota("size of one user's conversations, images and personas, in MB", STORAGE_MEGABYTES),
+    )
+    all_storage_megabytes: Quantity = Field(
+        default=None, description=_quota("size of the data of all users together, in MB", ALL_STORAGE_MEGABYTES)
     )
     turns_at_once: int = Field(
         default=256, ge=1, le=100_000, description="How many answers are generated at the same time."

@@ -15,12 +15,13 @@ from pydantic import AliasChoices, ValidationError
 from pydantic_settings import SettingsConfigDict
 
 from chatapp.config.auth_settings import AuthSettings
-from chatapp.config.limit_settings import LimitSettings
+from chatapp.config.limit_settings import ALL_STORAGE_MEGABYTES, STORAGE_MEGABYTES, LimitSettings
 from chatapp.config.model_settings import ModelSettings
 from chatapp.config.server_settings import ServerSettings
 from chatapp.config.store_settings import StoreSettings
 from chatapp.domain.errors import ChatError
 from chatapp.limits import SHARED_QUOTA, USER_QUOTA, Quota
+from chatapp.store.quota import StorageLimits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -48,6 +49,15 @@ class Settings(ServerSettings, AuthSettings, LimitSettings, ModelSettings, Store
     def shared_quota(self) -> Quota:
         """The quota of all users of this replica together."""
         return self._quota("all_", SHARED_QUOTA)
+
+    @property
+    def storage_limits(self) -> StorageLimits:
+        """How much one user, and all users together, may store."""
+        has_limits = self.identity != "local"  # as for the quotas
+        own, total = self.storage_megabytes, self.all_storage_megabytes
+        own = STORAGE_MEGABYTES * has_limits if own is None else own
+        total = ALL_STORAGE_MEGABYTES * has_limits if total is None else total
+        return StorageLimits(per_user=own * 1_000_000, in_total=total * 1_000_000)
 
     def _quota(self, prefix: str, default: Quota) -> Quota:
         # Someone who runs the chat for themselves has no quota, unless they set one.

@@ -131,6 +131,10 @@ class StoreUnavailable(ChatError):
     """The history cannot be read or written right now; nothing was changed."""
 
 
+class StorageFull(ChatError):
+    """The user's data, or everybody's together, take as much as they may; nothing was stored."""
+
+
 class ModelError(ChatError):
     """Base of everything that ends an answer early."""
 

@@ -92,6 +92,7 @@ class AuthSetup:
         """Add the routes for the account, and for signing in and out where users do that in the chat."""
         account = Account(
             self._settings,
+            self._store,
             GuestMerge(self._store, turns),
             self._guests if self._cookie_secret else None,
             self._session_cookies if self._settings.identity == "google" else None,

@@ -26,6 +26,7 @@ from chatapp.domain.errors import (
     ModelUnavailable,
     NothingToContinue,
     ProfileChanged,
+    StorageFull,
     StoreUnavailable,
     TooLong,
     TooManyTurns,
@@ -59,6 +60,7 @@ STATUSES: dict[type[Exception], int] = {
     LimitReached: 429,
     ModelUnavailable: 503,
     StoreUnavailable: 503,
+    StorageFull: 507,
 }
 EXPECTED = (ChatError, RequestValidationError, HTTPException, ClientDisconnect)
 NOT_UNDERSTOOD = Sentence("The page sent an invalid request. Reload the page and send again.")

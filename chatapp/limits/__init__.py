@@ -42,9 +42,9 @@ USER_QUOTA = Quota(messages_per_minute=20, tokens_per_day=1_000_000, cost_per_da
 # costs $600.
 SHARED_QUOTA = Quota(messages_per_minute=600, tokens_per_day=20_000_000, cost_per_day=20)
 
-LIMIT_NAMES = (  # in the metrics; the last ones are `chatapp.limits.lanes.LaneName`
+LIMIT_NAMES = (  # in the metrics; the last five are `chatapp.limits.lanes.LaneName`
     *("messages", "tokens", "cost", "all_messages", "all_tokens", "all_cost", "new_guests"),
-    *("searches", "exports", "lists", "streams", "images"),
+    *("storage", "all_storage", "searches", "exports", "lists", "streams", "images"),
 )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import platform
-from contextlib import asynccontextmanager
+import time
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +27,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from chatapp.domain.conversation import MessageStatus
+from chatapp.domain.errors import StoreUnavailable
 from chatapp.limits import LIMIT_NAMES
 
 if TYPE_CHECKING:
@@ -35,11 +38,13 @@ if TYPE_CHECKING:
 
     from chatapp.domain.conversation import Message
     from chatapp.store import StoreStatus
+    from chatapp.store.quota import StorageQuota
 
 # Up to the default timeout of a first token (120 s), and up to a long answer of a slow model.
 FIRST_TOKEN_BUCKETS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30, 60, 120)
 TURN_BUCKETS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200)
 ENDS = [status for status in MessageStatus if status is not MessageStatus.STREAMING]
+STORAGE_SECONDS = 30.0
 SHUTDOWN_SECONDS = 1.0  # for a scrape in progress
 
 
@@ -134,9 +139,38 @@ class Metrics:
             self._prompt.labels(model).inc(answer.usage.prompt_tokens or 0)
             self._completion.labels(model).inc(answer.usage.completion_tokens or 0)
 
+    def watch_storage(self, quota: StorageQuota) -> None:
+        """Show how much is stored, as it was last read, and read it again at most every `STORAGE_SECONDS`."""
+        stored = Gauge("hybrid_chat_stored_bytes", "Bytes of all users' data, as last read.", registry=self.registry)
+        stored.set_function(_StoredBytes(quota))
+        limit = Gauge(
+            "hybrid_chat_stored_bytes_limit", "Bytes from which messages are refused.", registry=self.registry
+        )
+        limit.set(quota.limits.in_total)
+
     def count_refusal(self, limit: str) -> None:
         """Count a refusal by a limit of `chatapp.limits.LIMIT_NAMES`."""
         self._refused.labels(limit).inc()
+
+
+class _StoredBytes:
+    """Returns the size of all data as it was last read, and has it read again in the background."""
+
+    def __init__(self, quota: StorageQuota) -> None:
+        self._quota = quota
+        self._began_at = -STORAGE_SECONDS
+        self._reading: asyncio.Task[None] | None = None
+
+    def __call__(self) -> float:
+        if time.monotonic() - self._began_at >= STORAGE_SECONDS:
+            self._began_at = time.monotonic()
+            with suppress(RuntimeError):  # no event loop runs in this thread
+                self._reading = asyncio.get_running_loop().create_task(self._read())
+        return self._quota.last_total
+
+    async def _read(self) -> None:
+        with suppress(StoreUnavailable):  # the next time
+            await self._quota.total()
 
 
 class _Journal(Collector):

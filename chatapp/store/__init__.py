@@ -214,6 +214,9 @@ class SessionStore(Protocol):
 class Store(ConversationStore, ProfileStore, SessionStore, Protocol):
     """Everything that the chat stores, in one place."""
 
+    async def stored_bytes(self, user: str | None = None, *, consistency: Consistency = Consistency.LATEST) -> int:
+        """Return about how many bytes the data of one user take, or of all users; reads no messages."""
+
     def status(self) -> StoreStatus:
         """Return the state of the store; makes no request, so it may be called often."""
 

@@ -25,6 +25,7 @@ MOST_SECONDS = 3.0
 LIST_SECONDS = 30.0  # how long a page of the list is cached: the delay until other replicas' writes are found
 TEXT_SECONDS = 600.0  # how long texts are cached: another replica may change them without moving the conversation
 CACHE_BYTES = 32_000_000
+IN_THREAD_CHARS = 50_000  # from which a conversation is searched off the event loop: 0.1 ms
 
 
 class Readable(Protocol):
@@ -110,7 +111,7 @@ class Scan:
                 if not conversation.deleted_ms:
                     texts, count = await self._texts(user, conversation)
                     read += count
-                    hits += _hits(conversation, texts, words)
+                    hits += await _found(conversation, texts, words)
             if page.cursor is None:
                 break
             cursor = page.cursor
@@ -175,6 +176,13 @@ class Scan:
 def _folded(messages: Iterable[Message]) -> list[_Text]:
     newest_first = sorted(messages, key=lambda message: (message.created_ms, message.id), reverse=True)
     return [_Text(message.id, message.content, fold(message.content)) for message in newest_first]
+
+
+async def _found(conversation: Conversation, texts: Sequence[_Text], words: list[str]) -> list[Hit]:
+    """Return the one hit in a conversation, if there is one; a long one is searched in a thread."""
+    if sum(len(one.text) for one in texts) < IN_THREAD_CHARS:
+        return _hits(conversation, texts, words)
+    return await asyncio.to_thread(_hits, conversation, texts, words)
 
 
 def _hits(conversation: Conversation, texts: Sequence[_Text], words: list[str]) -> list[Hit]:

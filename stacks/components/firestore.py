@@ -21,6 +21,7 @@ class ChatDatabaseArgs:
         project: the project's ID.
         location: a location of Firestore, such as nam5; it cannot be changed later.
         expiry_field: the time after which Firestore deletes a document, in the collection groups ``expiring``.
+        group_fields: of these, those that queries over a whole collection group need.
         indexed_fields: collection group -> the fields that queries filter or order by. Others have no index: an index
             costs storage and time at every write, and holds a second copy of the conversations' text.
         depends_on: the API of Firestore.
@@ -33,6 +34,7 @@ class ChatDatabaseArgs:
     expiry_field: str
     expiring: Sequence[str]
     indexed_fields: Mapping[str, Sequence[str]]
+    group_fields: Mapping[str, Sequence[str]] = field(default_factory=dict)
     depends_on: Sequence[pulumi.Resource] = ()
     hooks: pulumi.ResourceHookBinding | None = field(default=None, compare=False)
 
@@ -81,7 +83,9 @@ class ChatDatabase(pulumi.ComponentResource):
                 ttl = gcp.firestore.FieldTtlConfigArgs()
                 previous = self._configure(args, collection, args.expiry_field, previous, index=_NO_INDEX, ttl=ttl)
             for name in indexed:
-                previous = self._configure(args, collection, name, previous, index=_ORDERED)
+                is_of_group = name in args.group_fields.get(collection, ())
+                index = _ORDERED_IN_GROUP if is_of_group else _ORDERED
+                previous = self._configure(args, collection, name, previous, index=index)
 
     def _configure(
         self,
@@ -115,9 +119,11 @@ class ChatDatabase(pulumi.ComponentResource):
 
 
 _NO_INDEX = gcp.firestore.FieldIndexConfigArgs()
-_ORDERED = gcp.firestore.FieldIndexConfigArgs(
-    indexes=[
-        gcp.firestore.FieldIndexConfigIndexArgs(order=order, query_scope="COLLECTION")
-        for order in ("ASCENDING", "DESCENDING")
-    ]
+_ORDERS = [
+    gcp.firestore.FieldIndexConfigIndexArgs(order=order, query_scope="COLLECTION")
+    for order in ("ASCENDING", "DESCENDING")
+]
+_ORDERED = gcp.firestore.FieldIndexConfigArgs(indexes=_ORDERS)
+_ORDERED_IN_GROUP = gcp.firestore.FieldIndexConfigArgs(
+    indexes=[*_ORDERS, gcp.firestore.FieldIndexConfigIndexArgs(order="ASCENDING", query_scope="COLLECTION_GROUP")]
 )

@@ -16,7 +16,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-READS = {"conversations", "conversation", "messages", "message", "image", "pinned", "search", "profile", "revocations"}
+READS = {
+    "conversations",
+    "conversation",
+    "messages",
+    "message",
+    "image",
+    "pinned",
+    "search",
+    "profile",
+    "revocations",
+    "stored_bytes",
+}
 
 
 class FakeCloud:
@@ -98,6 +109,11 @@ class FakeCloud:
 
     async def delete(self, user, conversation_id):
         await self._call("delete", user, conversation_id, [], conversation_id)
+
+    async def stored_bytes(self, user=None, **options):
+        if user is None:
+            return sum([await store.stored_bytes() for store in self._stores.values()])
+        return await self._call("stored_bytes", user, "", [], **options)
 
     def status(self):
         return StoreStatus()

@@ -110,8 +110,13 @@ class TestOnGoogleCloud:
             for name in ("*", *indexed, *([schema.EXPIRY_FIELD] if collection in schema.EXPIRING else []))
         }, "every indexed and every expiring field is configured"
         for (collection, name), field in fields.items():
-            orders = [index["order"] for index in field["indexConfig"].get("indexes", [])]
-            assert orders == (["ASCENDING", "DESCENDING"] if name in schema.INDEXED_FIELDS[collection] else [])
+            indexes = [(index["order"], index["queryScope"]) for index in field["indexConfig"].get("indexes", [])]
+            expected = []
+            if name in schema.INDEXED_FIELDS[collection]:
+                expected = [("ASCENDING", "COLLECTION"), ("DESCENDING", "COLLECTION")]
+            if name in schema.GROUP_FIELDS.get(collection, ()):
+                expected.append(("ASCENDING", "COLLECTION_GROUP"))
+            assert indexes == expected
             assert field.inputs.get("ttlConfig") == ({} if name == schema.EXPIRY_FIELD else None)
 
     def test_the_database_has_no_rules_whose_api_needs_a_quota_project(self) -> None:

@@ -14,9 +14,10 @@ from chatapp.domain.conversation import now_ms
 from chatapp.domain.errors import StoreUnavailable
 from chatapp.domain.sentences import Sentence
 from chatapp.http.api.routing import ERRORS, ApiRoute, CurrentUser
-from chatapp.http.api.schemas.account import AccountBody, GuestDataBody, GuestHistory, MergeRequest, Moved
+from chatapp.http.api.schemas.account import AccountBody, GuestDataBody, GuestHistory, MergeRequest, Moved, StorageUse
 from chatapp.http.api.schemas.base import Done
 from chatapp.http.errors import error_json
+from chatapp.store import Store
 from chatapp.userdata.merge_guest import GuestChanged, GuestMerge, Selection
 
 log = structlog.get_logger(__name__)
@@ -27,6 +28,7 @@ class Account:
 
     Args:
         settings: how long conversations are kept, and whether guests can sign in.
+        store: says how much the user's data take.
         guest_merge: moves a guest's data to the account.
         guests: recognizes the guest that this browser was before it signed in; None: there are no guests.
         sessions: name the guests that a sign-in began as; None where users do not sign in here.
@@ -36,6 +38,7 @@ class Account:
     def __init__(
         self,
         settings: Settings,
+        store: Store,
         guest_merge: GuestMerge,
         guests: AnonymousAuthenticator | None,
         sessions: SessionCookies | None = None,
@@ -43,6 +46,7 @@ class Account:
         sign_out_url: str = "",
     ) -> None:
         self._settings = settings
+        self._store = store
         self._guest_merge = guest_merge
         self._guests = guests
         self._sessions = sessions
@@ -71,7 +75,15 @@ class Account:
             guest_history=await self._guest_history(request, user),
             store=self._settings.store,
             retention_days=self._settings.retention_days,
+            storage=await self._storage(user),
         )
+
+    async def _storage(self, user: User) -> StorageUse | None:
+        try:
+            used = await self._store.stored_bytes(user.id)
+        except StoreUnavailable:
+            return None
+        return StorageUse(used=used, limit=self._settings.storage_limits.per_user or None)
 
     async def read_guest_data(self, request: Request, user: CurrentUser) -> GuestDataBody:
         """Return what the user had as a guest in this browser, to be looked at before it is moved."""

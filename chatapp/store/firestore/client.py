@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         AsyncWriteBatch,
         DocumentSnapshot,
     )
+    from google.cloud.firestore_v1.async_aggregation import AsyncAggregationQuery
     from google.cloud.firestore_v1.types import WriteResult
 
 T = TypeVar("T")
@@ -162,6 +163,12 @@ async def fetched_all(
         return [_snapshot(document) async for document in documents if document.exists]
 
     return await retried(request)
+
+
+async def summed(query: AsyncAggregationQuery) -> int:
+    """Return the only result of an aggregation query, a sum of integers."""
+    ((result,),) = await retried(lambda: query.get(retry=None, timeout=ATTEMPT_S))
+    return int(result.value or 0)
 
 
 async def committed(batch: AsyncWriteBatch) -> list[WriteResult]:

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from google.api_core.exceptions import AlreadyExists, FailedPrecondition, NotFound
-from google.cloud.firestore import DELETE_FIELD
+from google.cloud.firestore import DELETE_FIELD, Increment
 
 from chatapp.domain.conversation import MessageStatus
 from chatapp.domain.errors import ConversationNotFound, StoreUnavailable
@@ -18,7 +18,8 @@ from chatapp.store.firestore.documents import (
     message_documents,
     part_id,
 )
-from chatapp.store.firestore.schema import EXPIRY_FIELD, IMAGES, MESSAGES
+from chatapp.store.firestore.schema import EXPIRY_FIELD, IMAGES, MESSAGES, SIZE_FIELD
+from chatapp.store.quota import message_bytes
 from chatapp.store.values import newest, refuse_too_large_images, refuse_too_much
 
 if TYPE_CHECKING:
@@ -36,11 +37,12 @@ MAX_RUNNING = 10_000  # remembered running answers
 
 
 class Version(NamedTuple):
-    """The stored state of a message: its revision, when that was written, and in how many documents."""
+    """The stored state of a message: its revision, when that was written, in how many documents, and its bytes."""
 
     revision: int
     update_time: datetime
     parts: int
+    size: int
 
 
 class Encoded(NamedTuple):
@@ -53,6 +55,12 @@ class Encoded(NamedTuple):
     message: Message
     documents: dict[str, Document]
     images: dict[str, Document]
+
+    @property
+    def size(self) -> int:
+        """Bytes of the message with its images."""
+        size: int = self.documents[self.message.id][SIZE_FIELD]
+        return size
 
 
 class Revisions:
@@ -74,7 +82,7 @@ class Revisions:
             AlreadyExists: the conversation exists; nothing was changed.
         """
         batch = client.batch()
-        batch.create(conversation, fields)
+        batch.create(conversation, fields | {SIZE_FIELD: sum(message.size for message in messages)})
         positions = [_set(batch, conversation, message) for message in messages]
         self._remember(conversation, messages, positions, await committed(batch))
 
@@ -97,7 +105,8 @@ class Revisions:
                 stored = await _stored(client, conversation, messages)
             newer = [entry for entry in messages if _replaces(entry.message, stored.get(entry.message.id))]
             batch = client.batch()
-            batch.update(conversation, changes)
+            sizes = (entry.size - _size(stored.get(entry.message.id)) for entry in newer)
+            batch.update(conversation, changes | {SIZE_FIELD: Increment(sum(sizes))})
             positions = [_replace(client, batch, conversation, entry, stored.get(entry.message.id)) for entry in newer]
             try:
                 results = await committed(batch)
@@ -124,11 +133,12 @@ class Revisions:
         positions: Sequence[int],
         results: Sequence[WriteResult],
     ) -> None:
-        for (message, documents, _), number in zip(messages, positions, strict=True):
+        for entry, number in zip(messages, positions, strict=True):
+            message, documents = entry.message, entry.documents
             path = _path(conversation, message)
             self._running.pop(path, None)
             if message.status is MessageStatus.STREAMING:  # an ended answer is not written again
-                self._running[path] = Version(message.revision, results[number].update_time, len(documents))
+                self._running[path] = Version(message.revision, results[number].update_time, len(documents), entry.size)
         while len(self._running) > MAX_RUNNING:
             self._running.popitem(last=False)
 
@@ -144,6 +154,8 @@ def encoded(messages: Iterable[Message], retention_ms: int | None) -> list[Encod
         Encoded(message, message_documents(message, retention_ms), image_documents(message, retention_ms))
         for message in newest(messages)
     ]
+    for entry in entries:
+        entry.documents[entry.message.id][SIZE_FIELD] = message_bytes(entry.message)
     refuse_too_large_images(entry.message for entry in entries)
     refuse_too_much(
         sum(len(document["content"].encode()) for entry in entries for document in entry.documents.values())
@@ -161,10 +173,19 @@ async def _stored(
         ConversationNotFound: there is no such conversation.
     """
     references = [conversation, *(_reference(conversation, message.id) for message, *_ in messages)]
-    documents = {one.reference.path: one for one in await fetched_all(client, references, "rev", "parts")}
+    fields = "rev", "parts", SIZE_FIELD
+    documents = {one.reference.path: one for one in await fetched_all(client, references, *fields)}
     if documents.pop(conversation.path, None) is None:
         raise ConversationNotFound
-    return {one.id: Version(one.fields["rev"], one.update_time, one.fields["parts"]) for one in documents.values()}
+    return {
+        # Documents from before December 2026 have no size.
+        one.id: Version(one.fields["rev"], one.update_time, one.fields["parts"], one.fields.get(SIZE_FIELD, 0))
+        for one in documents.values()
+    }
+
+
+def _size(version: Version | None) -> int:
+    return version.size if version else 0
 
 
 def _replaces(message: Message, stored: Version | None) -> bool:

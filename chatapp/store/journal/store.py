@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self, TypedDict, TypeVar, Unpack
 
 import structlog
 
-from chatapp.domain.conversation import Role
+from chatapp.domain.conversation import MessageStatus, Role
 from chatapp.domain.errors import ConversationNotFound, StoreUnavailable
 from chatapp.domain.sentences import Sentence
 from chatapp.store import Consistency, StoreStatus
@@ -29,6 +29,8 @@ from chatapp.store.journal.overlay import changed
 from chatapp.store.journal.reads import Reads
 from chatapp.store.journal.recent import RECENT_BYTES, Recent
 from chatapp.store.journal.rows import PROFILE
+from chatapp.store.journal.usage import CloudUsage
+from chatapp.store.quota import message_bytes
 from chatapp.store.scanning import Scan
 from chatapp.store.values import (
     in_order,
@@ -138,6 +140,7 @@ class JournaledStore:
         self._reads = Reads(journal, cloud, self._recent, self._cloud_reads)
         self._deliveries = Deliveries(journal, cloud, at_once, self._forget)
         self._scan = Scan(_Searched(self._lists, self._reads))
+        self._usage = CloudUsage(cloud)
         self._accepting: set[asyncio.Task[None]] = set()
         self._calls = Calls()
         self._closed = False
@@ -217,6 +220,7 @@ class JournaledStore:
         key = user, conversation.id
         with self._calls.track():
             await self._accept(self._created(key, conversation, messages))
+        self._count(user, messages)
 
     async def update(self, user: str, conversation: Conversation) -> None:
         """Replace all of a conversation but its id and ``created_ms``; ``updated_ms`` never goes back."""
@@ -235,6 +239,7 @@ class JournaledStore:
             conversation = await self._reads.conversation(key, consistency=Consistency.CACHED)
             if messages:
                 await self._accept(self._appended(key, messages, conversation))
+                self._count(user, messages)
 
     async def delete(self, user: str, conversation_id: str) -> None:
         """Delete a conversation and all its messages for good."""
@@ -243,6 +248,7 @@ class JournaledStore:
             return
         with self._calls.track(), suppress(ConversationNotFound):  # an invalid id
             await self._accept(self._delete(key))
+            self._usage.deleted(user)
 
     async def profile(self, user: str, *, consistency: Consistency = Consistency.LATEST) -> Profile:
         """Return the user's profile."""
@@ -274,6 +280,15 @@ class JournaledStore:
         with self._calls.track():
             await self._cloud.revoke(user, session=session, before_ms=before_ms, until_ms=until_ms)
 
+    async def stored_bytes(self, user: str | None = None, *, consistency: Consistency = Consistency.LATEST) -> int:
+        """Return about how many bytes the data of one user take, or of all users: see `CloudUsage`."""
+        return await self._usage.stored_bytes(user, wait=consistency is not Consistency.CACHED)
+
+    def _count(self, user: str, messages: Sequence[Message]) -> None:
+        """Count messages that do not change any more."""
+        complete = (message for message in messages if message.status is not MessageStatus.STREAMING)
+        self._usage.add(user, sum(map(message_bytes, complete)))
+
     def status(self) -> StoreStatus:
         """Return the depth of the journal, and whether the cloud is reachable."""
         depth = self._journal.depth
@@ -303,6 +318,7 @@ class JournaledStore:
             notice.cancel()
             await self._deliveries.aclose()
             await self._cloud_reads.aclose()
+            await self._usage.aclose()
             await asyncio.gather(*self._accepting, return_exceptions=True)
             await self._log_remaining()
             await self._journal.aclose()

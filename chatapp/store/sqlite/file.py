@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 from chatapp.domain.errors import StoreUnavailable
 from chatapp.domain.sentences import Sentence
 from chatapp.store.folding import fold
+from chatapp.store.sqlite import usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -116,7 +117,7 @@ _REVOCATIONS = """
 
 HISTORY = Schema(
     application_id=0x48434854,  # "HCHT"
-    migrations=(_CONVERSATIONS, _RUNNING, _PERSONAL, _REVOCATIONS),
+    migrations=(_CONVERSATIONS, _RUNNING, _PERSONAL, _REVOCATIONS, usage.MIGRATION),
     functions={"fold": fold},
     foreign="The file at {path} belongs to another program, so it was not changed."
     " Choose another place for the chat history.",

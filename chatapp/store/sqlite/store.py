@@ -32,6 +32,7 @@ from chatapp.store.sqlite.rows import (
     put,
 )
 from chatapp.store.sqlite.search import search
+from chatapp.store.sqlite.usage import stored_bytes
 from chatapp.store.values import (
     MAX_PAGE,
     MAX_PINNED,
@@ -281,6 +282,11 @@ class SQLiteStore:
     async def revoke(self, user: str, *, session: str = "", before_ms: int = 0, until_ms: int) -> None:
         """Revoke one session of the user, or all that began up to ``before_ms``."""
         await self._database.write(lambda connection: revoke(connection, user, session, before_ms, until_ms))
+
+    async def stored_bytes(self, user: str | None = None, *, consistency: Consistency = Consistency.LATEST) -> int:
+        """Return how many bytes the data of one user take, or of all users: text in UTF-8, and images."""
+        del consistency
+        return await self._database.read(lambda connection: stored_bytes(connection, user))
 
     def pending(self, user: str, conversation_id: str = "") -> bool:  # noqa: ARG002  # the protocol's parameters
         """Return False: every write is in the file when it returns."""

@@ -251,6 +251,12 @@ class MemoryStore:
         ended = Revocations(before_ms=before_ms, sessions=frozenset({session} - {""}))
         self._memory.revocations[user] = ended.joined(await self.revocations(user))
 
+    async def stored_bytes(self, user: str | None = None, *, consistency: Consistency = Consistency.LATEST) -> int:
+        """Return how many bytes the conversations of one user take, or of all users."""
+        del consistency
+        self._open()
+        return self._memory.size if user is None else self._memory.sizes[user]
+
     def pending(self, user: str, conversation_id: str = "") -> bool:  # noqa: ARG002  # the protocol's parameters
         """Return False: there is no cloud behind this store."""
         return False

@@ -8,8 +8,11 @@ from chatapp.store import Consistency
 from chatapp.store.temporary.memory import MemoryStore
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from chatapp.domain.conversation import Conversation, Image, Message, Profile
     from chatapp.store import Hit, Page, Revocations, Store, StoreStatus
+    from chatapp.store.quota import StorageQuota
 
 PREFIX = "temporary-"
 
@@ -28,11 +31,15 @@ class StoreRouter:
     Args:
         persistent: the store of the others; it is closed with this one.
         temporary: the store of temporary conversations.
+        quota: how much the persistent store may hold; None: no limit.
     """
 
-    def __init__(self, persistent: Store, temporary: MemoryStore | None = None) -> None:
+    def __init__(
+        self, persistent: Store, temporary: MemoryStore | None = None, quota: StorageQuota | None = None
+    ) -> None:
         self._persistent = persistent
         self._temporary = temporary or MemoryStore()
+        self._quota = quota
 
     async def conversations(
         self, user: str, *, limit: int = 50, cursor: str | None = None, consistency: Consistency = Consistency.LATEST
@@ -71,7 +78,12 @@ class StoreRouter:
         return await self._persistent.search(user, text, limit=limit, cursor=cursor)
 
     async def create(self, user: str, conversation: Conversation, *messages: Message) -> None:
-        """Add a conversation with its first messages."""
+        """Add a conversation with its first messages.
+
+        Raises:
+            StorageFull: there is no room for them.
+        """
+        await self._refuse_if_full(user, conversation.id, messages)
         await self._of(conversation.id).create(user, conversation, *messages)
 
     async def update(self, user: str, conversation: Conversation) -> None:
@@ -79,7 +91,12 @@ class StoreRouter:
         await self._of(conversation.id).update(user, conversation)
 
     async def append(self, user: str, conversation_id: str, *messages: Message) -> None:
-        """Add messages, or replace those with the same id and a lower revision."""
+        """Add messages, or replace those with the same id and a lower revision.
+
+        Raises:
+            StorageFull: there is no room for new ones.
+        """
+        await self._refuse_if_full(user, conversation_id, messages)
         await self._of(conversation_id).append(user, conversation_id, *messages)
 
     async def delete(self, user: str, conversation_id: str) -> None:
@@ -112,6 +129,10 @@ class StoreRouter:
         """Revoke one session of the user, or all that began up to ``before_ms``."""
         await self._persistent.revoke(user, session=session, before_ms=before_ms, until_ms=until_ms)
 
+    async def stored_bytes(self, user: str | None = None, *, consistency: Consistency = Consistency.LATEST) -> int:
+        """Return about how many bytes the persistent data of one user take, or of all users."""
+        return await self._persistent.stored_bytes(user, consistency=consistency)
+
     def pending(self, user: str, conversation_id: str = "") -> bool:
         """Return whether a write of a conversation, or of the profile, has yet to reach the cloud."""
         return self._of(conversation_id).pending(user, conversation_id)
@@ -124,6 +145,10 @@ class StoreRouter:
         """Close both stores."""
         await self._temporary.aclose()
         await self._persistent.aclose()
+
+    async def _refuse_if_full(self, user: str, conversation_id: str, messages: Sequence[Message]) -> None:
+        if self._quota and not is_temporary(conversation_id):
+            await self._quota.refuse_if_full(user, messages)
 
     def _of(self, conversation_id: str) -> Store:
         return self._temporary if is_temporary(conversation_id) else self._persistent

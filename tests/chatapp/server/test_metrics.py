@@ -18,6 +18,7 @@ from chatapp.config.settings import InvalidSettings, load_settings
 from chatapp.domain.conversation import Message, MessageStatus, Role, Usage
 from chatapp.server.metrics import JournalMetrics, Metrics, serve_metrics
 from chatapp.store import StoreStatus
+from chatapp.store.quota import StorageLimits, StorageQuota
 from tests.page_client import open_page
 from tests.serving import ChatProcess, free_port, serving
 
@@ -132,7 +133,11 @@ class TestJournal:
 
 
 class TestNames:
-    found = staticmethod(lambda: generate_latest(metrics(status=StoreStatus).registry).decode())
+    @staticmethod
+    def found():
+        seen = metrics(status=StoreStatus)
+        seen.watch_storage(StorageQuota(None, StorageLimits()))
+        return generate_latest(seen.registry).decode()
 
     def test_follow_prometheus_conventions(self):
         for family in text_string_to_metric_families(self.found()):

@@ -213,6 +213,36 @@ async def test_a_store_with_nothing_to_do_says_that_all_is_well(store):
     assert store.status() == StoreStatus()
 
 
+async def test_size_of_what_a_user_stores_is_known_and_goes_with_it(place):
+    picture = Image(id="i", media_type="image/png", width=1, height=1, data=b"x" * 50_000)
+    store = await place.open()
+    assert await store.stored_bytes("ana") == 0
+    question = a_message("x" * 100_000, id="q", images=(picture,))
+    await store.create("ana", a_conversation(id="c"), question)
+    await store.append("ana", "c", a_message("y" * 100_000, 2_000, id="a", role=Role.ASSISTANT))
+    await store.append("ana", "c", a_message("y" * 10_000, 2_000, id="a", role=Role.ASSISTANT, revision=1))
+    await store.create("ben", a_conversation(id="d"), a_message("z" * 20_000))
+    store = await reopened(store, place)
+    own, bens = await store.stored_bytes("ana"), await store.stored_bytes("ben")
+    # In memory a character may take two bytes.
+    assert 160_000 <= own < 280_000
+    assert 20_000 <= bens < 45_000
+    assert await store.stored_bytes() == own + bens
+    await store.delete("ana", "c")
+    store = await reopened(store, place)
+    assert [await store.stored_bytes(user) for user in ("ana", "ben", None)] == [0, bens, bens]
+    await store.aclose()
+
+
+async def reopened(store, place):
+    """Return the store, opened again when nothing waits for a cloud."""
+    async with asyncio.timeout(60):
+        while store.status().waiting_writes:
+            await asyncio.sleep(0.01)
+    await store.aclose()
+    return await place.open()
+
+
 async def test_stored_sentence_can_still_be_translated(store):
     inner = Sentence("{model} is \ud83d away", model="Gemma")
     error = Sentence("{reason} for {count} s. Sent {text}.", reason=inner, count=1200, text="{x} \ud83d\ude00")

@@ -1,7 +1,8 @@
 """What the chat stores keeps its format: files and documents of an earlier version are read, and are written the same.
 
 ``formats/`` holds what the code of commit b76ff19 wrote for `CONVERSATION`, `MESSAGES` and `PROFILE`: SQL dumps of the
-history and the journal, Firestore documents by path, and the JSON export.
+history and the journal, Firestore documents by path, and the JSON export. ``history_5.sql`` is the history with the
+sizes of December 2026.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+
+import pytest
 
 from chatapp.domain.conversation import (
     Conversation,
@@ -125,8 +128,9 @@ async def write_history(path: Path) -> None:
     await store.aclose()
 
 
-async def test_a_history_file_of_an_earlier_version_is_read(tmp_path):
-    restore(FORMATS / "history.sql", tmp_path / "chat.db")
+@pytest.mark.parametrize("name", ["history.sql", "history_5.sql"])
+async def test_a_history_file_of_an_earlier_version_is_read(tmp_path, name):
+    restore(FORMATS / name, tmp_path / "chat.db")
     store = await SQLiteStore.open(tmp_path / "chat.db")
     assert await store.conversation("ana", "c1") == CONVERSATION
     assert_same(await store.messages("ana", "c1"), list(map(listed, MESSAGES)))
@@ -134,12 +138,17 @@ async def test_a_history_file_of_an_earlier_version_is_read(tmp_path):
     assert await store.profile("ana") == PROFILE
     revocations = await store.revocations("ana")
     assert (revocations.before_ms, revocations.sessions) == (5, {"s1"})
+    size = await store.stored_bytes("ana")
     await store.aclose()
+    await write_history(tmp_path / "new.db")
+    new = await SQLiteStore.open(tmp_path / "new.db")
+    assert await new.stored_bytes("ana") == size > 1_000
+    await new.aclose()
 
 
 async def test_a_history_file_is_written_as_before(tmp_path):
     await write_history(tmp_path / "chat.db")
-    assert dumped(tmp_path / "chat.db") == (FORMATS / "history.sql").read_text()
+    assert dumped(tmp_path / "chat.db") == (FORMATS / "history_5.sql").read_text()
 
 
 # The journal

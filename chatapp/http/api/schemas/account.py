@@ -59,6 +59,13 @@ class MergeRequest(RequestBody):
     settings: StrictBool = False
 
 
+class StorageUse(ResponseBody):
+    """How many bytes the user's data take, and may take (null: no limit)."""
+
+    used: int
+    limit: int | None
+
+
 class AccountBody(UserBody):
     """The user, how to sign in and out, and how long conversations are kept (days; null for ever)."""
 
@@ -69,6 +76,7 @@ class AccountBody(UserBody):
     guest_history: GuestHistory | None
     store: str
     retention_days: int | None
+    storage: StorageUse | None = Field(description="null while it cannot be read")
 
 
 class Moved(ResponseBody):

@@ -130,6 +130,16 @@ const settings = () =>
     ),
   );
 
+const megabytes = (bytes) =>
+  new Intl.NumberFormat(language, { style: "unit", unit: "megabyte", maximumFractionDigits: bytes < 1e7 ? 1 : 0 }).format(
+    bytes / 1e6,
+  );
+
+const storageWords = ({ used, limit }) =>
+  limit
+    ? t("Storage used: {used} of {limit}.", { used: megabytes(used), limit: megabytes(limit) })
+    : t("Storage used: {used}.", { used: megabytes(used) });
+
 const data = (me) =>
   section(
     t("Your data"),
@@ -143,6 +153,7 @@ const data = (me) =>
           : t("They are kept until you delete them; temporary chats are never stored."),
       ].join(" "),
     ),
+    me.storage && h("p", { class: "quiet" }, storageWords(me.storage)),
     button(t("Download all conversations (Markdown)"), () => download("export/everything.md.zip"), { class: "link" }),
     button(t("Download all data (JSON)"), () => download("export/everything.json"), { class: "link" }),
     button(t("Delete everything"), deleteEverything, { class: "danger" }),
