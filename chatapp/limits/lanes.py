@@ -168,8 +168,9 @@ class Lane:
                 self._waiting.move_to_end(user)
             else:
                 del self._waiting[user]
-            self._take(user)
-            admitted.set_result(None)
+            if not admitted.done():  # else its request was cancelled just now, and has not run since
+                self._take(user)
+                admitted.set_result(None)
 
     def _forget(self, user: str, admitted: asyncio.Future[None]) -> None:
         with suppress(KeyError, ValueError):

@@ -112,15 +112,21 @@ async def test_request_that_is_cancelled_while_it_waits_leaves_no_trace():
     assert road.lane.is_idle
 
 
-async def test_request_that_is_cancelled_as_it_is_admitted_gives_its_place_back():
+@pytest.mark.parametrize("steps", range(5))
+async def test_request_that_is_cancelled_as_it_is_admitted_gives_its_place_back(steps):
     road = Road(at_once=1)
-    await road.start("a", "a0")
+    first = await road.start("a", "a0")
     waiting = await road.start("b", "b0")
+    last = await road.start("c", "c0")
     road._ends["a0"].set()
-    await asyncio.sleep(0)  # now b0 is admitted, and has not run yet
+    for _ in range(steps):  # at one of them b0 is admitted, and has not run yet
+        await asyncio.sleep(0)
     waiting.cancel()
     await settle()
+    assert road.running == ["c0"]
+    await road.end("c0")
     assert road.lane.is_idle
+    assert [await first, await last] == [None, None]
 
 
 def test_every_lane_has_limits_and_a_name_in_the_metrics():
