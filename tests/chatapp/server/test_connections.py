@@ -5,6 +5,7 @@ import contextlib
 import json
 import socket
 import sys
+import time
 
 import aiohttp
 import psutil
@@ -155,6 +156,42 @@ async def test_refused_body_is_read_up_to_a_bound():
                     writer.write(b"x" * 100_000)
                     await writer.drain()
                     await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (HEAD, b"408"),
+        (HEAD.replace(b"/read", b"/refuse").replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"), b"413"),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ", b"408"),
+        (b"not HTTP\r\n\r\n", b"400"),
+    ],
+    ids=["slow body", "refused body", "slow head", "not HTTP"],
+)
+async def test_response_reaches_a_client_that_is_still_sending(head, status):
+    def exchange():
+        with socket.create_connection(("127.0.0.1", served.port), timeout=60) as connection:
+            connection.sendall(head)
+            for _ in range(20):
+                time.sleep(0.03)  # it reads nothing meanwhile
+                connection.sendall(b"x" * 1000)
+            return b"".join(iter(lambda: connection.recv(65536), b""))
+
+    async with Served() as served:
+        assert (await asyncio.to_thread(exchange)).split()[1] == status
+
+
+async def test_connection_that_is_closed_receives_the_rest_for_a_moment_only():
+    async with Served(linger_seconds=0.3, unread_bytes=1_000_000) as served:
+        for piece in (b"x", b"x" * 500_000):  # too long, and too much
+            reader, writer = await served.connection(b"not HTTP\r\n\r\n")
+            assert b" 400 " in await reader.read()
+            async with asyncio.timeout(60):
+                with contextlib.suppress(ConnectionError):
+                    while True:
+                        writer.write(piece)
+                        await writer.drain()
+                        await asyncio.sleep(0.01)
 
 
 async def test_client_that_reads_nothing_is_disconnected():
