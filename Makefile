@@ -19,7 +19,7 @@ export STACK
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run up preview url destroy doctor test quick long check audit format bench screenshots settings image pins clean chat dev stack
+.PHONY: help run up preview url destroy doctor test quick long check sbom audit format bench screenshots settings image pins clean chat dev stack
 
 help: # A comment with two hashes is a line of this list.
 	@echo "make VERB, where VERB is"
@@ -73,10 +73,14 @@ check: dev ## lint, formatting, types and the direction of imports
 	$(PYTHON_HERE) -m mypy
 	.venv/bin/lint-imports --no-cache --no-logo
 
+sbom: dev ## write the software bill of materials, sbom.cdx.json (CycloneDX)
+	$(PYTHON_HERE) requirements/sbom.py
+
 # Strict: without it, pip-audit reports no vulnerabilities for packages that it cannot look up.
 audit: dev ## look up known vulnerabilities of the pinned packages (ARGS="--vulnerability-service osv")
 	$(PYTHON_HERE) -m pip_audit --strict --disable-pip --progress-spinner off \
 		--requirement requirements/dev.txt --requirement requirements/embedded.txt $(ARGS)
+	$(PYTHON_HERE) requirements/sbom.py --audit
 
 format: dev ## format the code and apply the linter's fixes
 	$(PYTHON_HERE) -m ruff check --fix

@@ -160,7 +160,8 @@ def test_verb_selects_its_tests_by_their_markers(project, verb, markers):
 
 
 def test_audit_covers_every_pin_and_is_strict(project):
-    command = make(project, "audit", "ARGS=--vulnerability-service osv").splitlines()[-1]
+    command, _, materials = make(project, "audit", "ARGS=--vulnerability-service osv").splitlines()[-3:]
+    assert materials == "python requirements/sbom.py --audit"
     assert command.startswith("python -m pip_audit --strict ")
     assert command.endswith(" --vulnerability-service osv")
     included = (ROOT / "requirements/dev.in").read_text()
