@@ -52,6 +52,11 @@ if TYPE_CHECKING:
     from chatapp.store import Store
 
 
+# How often a growing answer is stored: for what a crash may lose, or so that a device at another replica, which reads
+# every 0.5 s (`chatapp.http.api.stream`), shows its text within 2 s.
+CHECKPOINT_S, SHARED_CHECKPOINT_S = 5.0, 1.2
+
+
 async def create_app(settings: Settings, *, with_page: bool = True) -> FastAPI:
     """Return the chat as an ASGI app. Its lifespan closes its stores, models and tasks.
 
@@ -93,10 +98,11 @@ async def create_app(settings: Settings, *, with_page: bool = True) -> FastAPI:
             ),
             usage_limits=await _usage_limits(settings, opened, on_refused),
             titles=settings.titles == "model",
+            checkpoint_seconds=SHARED_CHECKPOINT_S if settings.store == "firestore" else CHECKPOINT_S,
             on_end=metrics.count_turn if metrics else lambda _answer, _seconds: None,
         )
         opened.push_async_callback(turns.aclose)
-        conversations = Conversations(store, turns.updates, turns)
+        conversations = Conversations(store, turns.updates, turns, turns.catch_up)
         opened.push_async_callback(conversations.aclose)
 
         @asynccontextmanager

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from chatapp.conversations.catch_up import EXISTS_S, CatchUp, Seen
 from chatapp.domain.conversation import Feedback, MessageStatus, Role, now_ms
 from chatapp.domain.errors import ChatError, ConversationBusy, ConversationNotFound, InvalidMessage
 from chatapp.domain.sentences import Sentence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from chatapp.store import ConversationStore, Hit
 
 UNDO_SECONDS = 10.0
+SHARED_PURGE_S = 60.0
 LONGEST_TITLE = 200  # characters
 MOST_STORE_PAGES = 10  # read for one page of this list
 
@@ -32,7 +34,8 @@ class Conversations:
     """Manages a user's conversations.
 
     Deleting marks a conversation, which hides it from every read; it is purged ``undo_seconds`` later, or, if the
-    process ended in between, when the owner's conversations are listed after that time.
+    process ended in between, when the owner's conversations are listed after that time. Where there are other replicas,
+    it is purged `SHARED_PURGE_S` after that, so that an undo at another one is in the store by then.
     """
 
     def __init__(
@@ -40,13 +43,16 @@ class Conversations:
         store: ConversationStore,
         updates: ConversationUpdates,
         turns: Turns,
+        catch_up: CatchUp | None = None,
         *,
         undo_seconds: float = UNDO_SECONDS,
     ) -> None:
         self.undo_seconds = undo_seconds
+        self.shared_purge_seconds = SHARED_PURGE_S
         self._store = store
         self._updates = updates
         self._turns = turns
+        self._catch_up = catch_up or CatchUp(store)
         self._purges: dict[tuple[str, str], asyncio.Task[None]] = {}
 
     async def listed(
@@ -87,7 +93,12 @@ class Conversations:
         Raises:
             ConversationNotFound: there is none, or it is deleted.
         """
-        return await self._updates.get(user, conversation_id, consistency=consistency)
+        return await self._catch_up.eventually(
+            user,
+            conversation_id,
+            lambda: self._updates.get(user, conversation_id, consistency=consistency),
+            seconds=EXISTS_S,
+        )
 
     async def rename(self, user: str, conversation_id: str, title: str) -> Conversation:
         """Give a conversation another title.
@@ -120,6 +131,7 @@ class Conversations:
         if self._turns.is_busy(user, conversation_id):
             raise ConversationBusy
         if message_id:
+            await self._catch_up.until_known(user, conversation_id, Seen(message_id))
             await self._store.message(user, conversation_id, message_id, consistency=Consistency.CACHED)
         return await self._changed(user, conversation_id, branch=message_id)
 
@@ -130,8 +142,10 @@ class Conversations:
             ConversationBusy: the answer is still being generated.
             ConversationNotFound: there is no such answer.
         """
+        await self._catch_up.until_known(user, conversation_id, Seen(message_id))
         await self.open(user, conversation_id, consistency=Consistency.CACHED)
-        message: Message = await self._store.message(user, conversation_id, message_id, consistency=Consistency.CACHED)
+        # The newest revision, of which the rating becomes the next one.
+        message: Message = await self._store.message(user, conversation_id, message_id)
         if message.role is not Role.ASSISTANT:
             raise ConversationNotFound(detail="no answer")
         if message.status is MessageStatus.STREAMING:
@@ -143,7 +157,12 @@ class Conversations:
     async def image(self, user: str, conversation_id: str, image_id: str) -> Image:
         """Return an image of a question."""
         await self.open(user, conversation_id, consistency=Consistency.CACHED)
-        return await self._store.image(user, conversation_id, image_id)
+        return await self._catch_up.eventually(
+            user,
+            conversation_id,
+            lambda: self._store.image(user, conversation_id, image_id),
+            seconds=EXISTS_S,
+        )
 
     async def delete(self, user: str, conversation_id: str) -> None:
         """Stop the running answer of a conversation, then delete it; `restore` can undo that for a while."""
@@ -154,7 +173,7 @@ class Conversations:
             lambda one: dataclasses.replace(one, deleted_ms=now_ms()),
             consistency=Consistency.LATEST,
         )
-        self._purge_later(user, conversation_id, self.undo_seconds)
+        self._purge_later(user, conversation_id, self._purge_seconds(conversation_id))
 
     async def restore(self, user: str, conversation_id: str) -> Conversation:
         """Undo a deletion.
@@ -186,9 +205,12 @@ class Conversations:
         )
 
     def _purge_if_due(self, user: str, conversation: Conversation) -> None:
-        is_due = conversation.deleted_ms + self.undo_seconds * 1000 <= now_ms()
+        is_due = conversation.deleted_ms + self._purge_seconds(conversation.id) * 1000 <= now_ms()
         if is_due and (user, conversation.id) not in self._purges:
             self._purge_later(user, conversation.id, 0.0)
+
+    def _purge_seconds(self, conversation_id: str) -> float:
+        return self.undo_seconds + (self.shared_purge_seconds if self._store.is_shared(conversation_id) else 0.0)
 
     def _purge_later(self, user: str, conversation_id: str, seconds: float) -> None:
         key = user, conversation_id

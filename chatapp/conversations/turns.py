@@ -12,7 +12,7 @@ class Turns(Protocol):
         """Return whether an answer is being generated in a conversation, or is about to be."""
 
     async def stop(self, user: str, conversation_id: str) -> bool:
-        """Stop the answer that is being generated in a conversation; return whether there was one."""
+        """Stop the answer of a conversation, whichever replica generates it; return whether there was one."""
 
     async def stop_all(self, user: str) -> None:
         """Stop every answer that is being generated for a user."""

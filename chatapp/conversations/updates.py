@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
+from chatapp.domain.conversation import CHANGEABLE, now_ms
 from chatapp.domain.errors import ConversationNotFound
 from chatapp.store import Consistency
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class ConversationUpdates:
-    """Updates conversations one at a time: a store replaces all fields, so concurrent updates would undo each other."""
+    """Updates conversations one at a time; each changed field gets its time, so that replicas undo no other change."""
 
     def __init__(self, store: ConversationStore) -> None:
         self._store = store
@@ -40,7 +42,7 @@ class ConversationUpdates:
         """
         async with self._lock(user, conversation_id):
             before = await self.get(user, conversation_id, consistency=consistency, deleted_too=deleted_too)
-            after = change(before)
+            after = _stamped(before, change(before))
             if after != before:
                 await self._store.update(user, after)
         return after
@@ -67,7 +69,8 @@ class ConversationUpdates:
         """Delete a conversation for good if it is still marked as deleted."""
         async with self._lock(user, conversation_id):
             try:
-                conversation = await self._store.conversation(user, conversation_id)
+                # Not from a cache: another replica may have undone the deletion.
+                conversation = await self._store.conversation(user, conversation_id, consistency=Consistency.STRICT)
             except ConversationNotFound:
                 return
             if conversation.deleted_ms:
@@ -75,3 +78,10 @@ class ConversationUpdates:
 
     def _lock(self, user: str, conversation_id: str) -> asyncio.Lock:
         return self._locks.setdefault((user, conversation_id), asyncio.Lock())
+
+
+def _stamped(before: Conversation, after: Conversation) -> Conversation:
+    """Return ``after`` with the time of each change, later than that of the former change of the same field."""
+    names = [name for name in CHANGEABLE if getattr(after, name) != getattr(before, name)]
+    stamps = {name: max(now_ms(), before.changed_ms.get(name, 0) + 1) for name in names}
+    return replace(after, changed_ms={**before.changed_ms, **stamps}) if stamps else after

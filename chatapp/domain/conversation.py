@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -108,6 +108,8 @@ class Message:
         temperature: the parameter that the answer was generated with.
         seconds: from the request to the end of the answer.
         cost: of the answer, in US dollars; None where the model has no price.
+        appended: a question that continues the conversation, rather than a version of an earlier question. Replicas
+            that append to the same message at the same time make no versions: see `MessageTree`.
     """
 
     id: str
@@ -131,6 +133,7 @@ class Message:
     temperature: float | None = None
     seconds: float | None = None
     cost: float | None = None
+    appended: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +145,8 @@ class Conversation:
         branch: id of a message on the displayed path; below it, and on a path without it, the newest version is
             displayed.
         deleted_ms: when it was deleted, 0 if it was not; it is purged once the deletion can no longer be undone.
+        changed_ms: when each field was last changed, by name; none for a field that has its first value. It decides
+            between two replicas that change the same field (see `changed`), and is no part of what is compared.
     """
 
     id: str
@@ -155,6 +160,34 @@ class Conversation:
     archived: bool = False
     branch: str = ""
     deleted_ms: int = 0
+    changed_ms: dict[str, int] = field(default_factory=dict, compare=False)
+
+
+# A writer raises an answer's revision by 1. Another replica that takes the answer over, to stop or to continue it,
+# raises it by more than a writer that does not know of it can reach: at one checkpoint per second in over two hours.
+TAKEOVER = 10_000
+
+# The fields of a conversation that a person or a turn changes.
+CHANGEABLE = ("title", "model", "system_prompt", "persona", "pinned", "archived", "branch", "deleted_ms")
+
+
+def changed(before: Conversation, after: Conversation) -> Conversation:
+    """Return a conversation after an update, field by field: the later change of each wins.
+
+    ``after`` may be based on an older state than ``before``: where the two differ in a field, the value with the higher
+    ``changed_ms`` stays. A field that has none in either takes the value of ``after``. ``created_ms`` stays, and
+    ``updated_ms`` never goes back.
+    """
+    stamps, new = before.changed_ms, after.changed_ms
+    names = [
+        name for name in CHANGEABLE if new.get(name, 0) > stamps.get(name, 0) or not (name in new or name in stamps)
+    ]
+    return replace(
+        before,
+        updated_ms=max(before.updated_ms, after.updated_ms),
+        changed_ms={**stamps, **{name: new[name] for name in names if name in new}},
+        **{name: getattr(after, name) for name in names},
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -103,15 +103,28 @@ class NothingToContinue(ChatError):
         )
 
 
-class WrittenElsewhere(ChatError):
-    """Another replica is writing the answer; only that replica can stop it."""
+class ContinuedElsewhere(ChatError):
+    """The conversation has messages after the last one that the page shows; nothing was stored."""
 
     def __init__(self) -> None:
         super().__init__(
             Sentence(
-                "Another replica of the chat is writing this answer, so it cannot be stopped here. "
-                "It will appear here when it is finished."
+                "This conversation went on in another window or on another device; its new messages are shown now. "
+                "Nothing was sent, and your text is still in the box. Read them, then send again."
             )
+        )
+
+
+class NotCaughtUp(ChatError):
+    """Another replica stored what the page shows, and this one does not have it yet; nothing was stored."""
+
+    def __init__(self, *, detail: str = "") -> None:
+        super().__init__(
+            Sentence(
+                "The chat is still catching up with this conversation. Nothing was sent, and your text is still in the "
+                "box. Send again in a moment."
+            ),
+            detail=detail,
         )
 
 

@@ -1,4 +1,8 @@
-"""A conversation as a tree: messages with the same parent are versions of each other, and one path is shown."""
+"""A conversation as a tree: messages with the same parent are versions of each other, and one path is shown.
+
+Only an edit and a regenerated answer make versions. Two replicas can append a question to the same message without
+knowing of each other; those questions follow each other, in the same order at every replica.
+"""
 
 from __future__ import annotations
 
@@ -19,21 +23,31 @@ class MessageTree:
     The parent of a message stored before versions existed is the message before it. A message whose parent has expired
     is a root; so is one whose parent is later, which occurs only in damaged imports.
 
+    A question that was appended (`Message.appended`) follows the newest message below its parent if another question
+    already follows that, or if it is a question whose answer the replica did not know. The result depends on the
+    messages alone, so all replicas compute the same.
+
     Args:
         messages: by ``(created_ms, id)``.
     """
 
     def __init__(self, messages: Sequence[Message]) -> None:
-        self.messages = {message.id: message for message in messages}
+        if any(message.appended for message in messages):
+            messages = _by_turn(messages)
+        self.messages: dict[str, Message] = {}
         self._follows: dict[str, str] = {}
         self._followers: defaultdict[str, list[str]] = defaultdict(list)
+        self._order: dict[str, int] = {}
         before = ""
         for message in messages:
             follows = before if message.follows is None else message.follows
+            if message.appended and (self._is_question(follows) or self._has_question(follows)):
+                follows = self._newest_below(follows)
+            self.messages[message.id] = message
+            self._order[message.id] = len(self._order)
             self._follows[message.id] = follows
             self._followers[follows].append(message.id)
             before = message.id
-        self._order = {id_: number for number, id_ in enumerate(self.messages)}
 
     def before(self, message_id: str) -> str:
         """Return the id of a message's parent, "" for a root."""
@@ -73,6 +87,10 @@ class MessageTree:
         followers = self._followers[self._follows[message_id]]
         return [id_ for id_ in followers if self.messages[id_].role is message.role]
 
+    def has_more(self, message_id: str) -> bool:
+        """Return whether the conversation continues after a message, or after the other answer of its experiment."""
+        return any(map(self.is_followed, [message_id, *self.experiment(message_id)]))
+
     def is_followed(self, message_id: str) -> bool:
         """Return whether a message has children."""
         return bool(self._followers.get(message_id))
@@ -105,3 +123,32 @@ class MessageTree:
             return [(message, 0) for message in path]
         columns = [(self.messages[id_], column) for column, id_ in enumerate(both, 1)]
         return [*((message, 0) for message in path[:-1]), *columns]
+
+    def _is_question(self, message_id: str) -> bool:
+        return message_id in self.messages and self.messages[message_id].role is Role.USER
+
+    def _has_question(self, follows: str) -> bool:
+        return any(map(self._is_question, self._followers.get(follows, ())))
+
+    def _newest_below(self, message_id: str) -> str:
+        """Return the newest message so far that is below one."""
+        beneath, newest = {message_id}, message_id
+        for id_ in self.messages:
+            if self._follows[id_] in beneath:
+                beneath.add(id_)
+                newest = id_
+        return newest
+
+
+def _by_turn(messages: Sequence[Message]) -> list[Message]:
+    """Return the messages with the answers of a turn right after its question: turns of two replicas may overlap."""
+    questions = {message.id: message.turn_id for message in messages if message.role is Role.USER}
+    answers: defaultdict[str, list[Message]] = defaultdict(list)
+    rest = []
+    for message in messages:
+        question = message.follows or ""
+        if message.role is Role.ASSISTANT and questions.get(question) == message.turn_id:
+            answers[question].append(message)
+        else:
+            rest.append(message)
+    return [each for message in rest for each in (message, *answers[message.id])]

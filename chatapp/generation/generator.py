@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from chatapp.domain.conversation import FinishReason, Message, MessageStatus, Usage
-from chatapp.domain.errors import ChatError, ModelUnavailable
+from chatapp.domain.conversation import TAKEOVER, FinishReason, Message, MessageStatus, Usage
+from chatapp.domain.errors import ChatError, ConversationNotFound, ModelUnavailable
 from chatapp.domain.sentences import Sentence
 from chatapp.generation.final_save import FinalSaves
 from chatapp.models import Finish, Omitted, TextDelta
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 # A running answer is stored at least this often, with new text or not: a store takes an older one for abandoned.
 HEARTBEAT_SECONDS = 20.0
+LOOK_SECONDS = 1.0  # for the look at what other replicas did, which must not hold up a checkpoint for longer
 
 log = structlog.get_logger(__name__)
 
@@ -128,6 +129,8 @@ class AnswerGenerator:
         while True:
             await asyncio.sleep(self._checkpoint_seconds)
             answer.turn.keep_alive()
+            if await self._is_taken_over(answer):
+                return
             if answer.length == length and time.monotonic() - stored_at < HEARTBEAT_SECONDS:
                 continue
             length, stored_at = answer.length, time.monotonic()
@@ -138,9 +141,28 @@ class AnswerGenerator:
             except Exception:  # a fault of a checkpoint must not end the answer
                 log.exception("checkpoint_failed")
 
+    async def _is_taken_over(self, answer: RunningAnswer) -> bool:
+        """Return whether another replica stopped or took over the answer, or deleted its conversation."""
+        key = answer.turn.user, answer.turn.conversation.id
+        if not self._store.is_shared(key[1]):
+            return False
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):
+                stored = await self._store.message(*key, answer.id)
+        except ConversationNotFound:
+            if answer.generation is not None:
+                answer.generation.cancel()
+            return True
+        except (ChatError, TimeoutError):
+            return False  # the next checkpoint looks again
+        if stored.revision > answer.revision:
+            answer.take_over(stored)
+            return True
+        return False
+
     async def _end(self, answer: RunningAnswer, before: Message, seconds: float) -> None:
         answer.is_written = True
-        if answer.message().status is MessageStatus.STREAMING:
+        if answer.message().status is MessageStatus.STREAMING and not answer.is_lost:
             answer.set(status=answer.turn.cancelled_as or MessageStatus.INTERRUPTED)
         price = answer.prompt.model.price
         if used := self._used(answer):
@@ -149,7 +171,10 @@ class AnswerGenerator:
             answer.set(cost=_total(before, before.cost, price.of(answer.usage)))
         _log_end(answer, seconds)
         try:
-            if not await self.final_saves.save((answer.turn.user, answer.turn.conversation.id), answer.next_revision()):
+            key = answer.turn.user, answer.turn.conversation.id
+            # Above what a Stop of another replica stored while the last text was being written.
+            step = 2 * TAKEOVER if self._store.is_shared(key[1]) else 1
+            if not answer.is_lost and not await self.final_saves.save(key, answer.next_revision(step)):
                 answer.set(
                     status=MessageStatus.ERROR,
                     error=Sentence(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from typing import TYPE_CHECKING
 
+from chatapp.conversations.catch_up import Seen
 from chatapp.domain.conversation import (
+    TAKEOVER,
     Conversation,
     FinishReason,
     Message,
@@ -14,16 +17,16 @@ from chatapp.domain.conversation import (
     new_id,
     now_ms,
 )
-from chatapp.domain.errors import ConversationBusy, MessageNotFound, NothingToContinue
+from chatapp.domain.errors import ContinuedElsewhere, ConversationBusy, MessageNotFound, NothingToContinue
 from chatapp.domain.message_tree import MessageTree
 from chatapp.generation.titles import first_words
 from chatapp.generation.turn import Prompt, Turn
 from chatapp.models.images import check_images
-from chatapp.store import Consistency
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from chatapp.conversations.catch_up import CatchUp
     from chatapp.conversations.updates import ConversationUpdates
     from chatapp.generation.final_save import FinalSaves, Key
     from chatapp.generation.model_choice import ModelChoice
@@ -45,18 +48,38 @@ def can_continue(answer: Message) -> bool:
     return answer.role is Role.ASSISTANT and is_early
 
 
+class AlreadyStored(Exception):
+    """The messages of this request are stored: it is a repetition.
+
+    Attributes:
+        conversation: as it is now.
+    """
+
+    def __init__(self, conversation: Conversation) -> None:
+        super().__init__()
+        self.conversation = conversation
+
+
 class TurnPreparation:
     """Stores the messages that a turn begins with.
 
     Args:
+        catch_up: reads what other replicas wrote.
         final_saves: the pending ones of a conversation are stored before anything else is.
         batch_seconds: how often subscribers are told of new text.
     """
 
     def __init__(
-        self, store: ConversationStore, changes: ConversationUpdates, final_saves: FinalSaves, *, batch_seconds: float
+        self,
+        store: ConversationStore,
+        changes: ConversationUpdates,
+        catch_up: CatchUp,
+        final_saves: FinalSaves,
+        *,
+        batch_seconds: float,
     ) -> None:
         self._store = store
+        self._catch_up = catch_up
         self._changes = changes
         self._final_saves = final_saves
         self._batch_seconds = batch_seconds
@@ -68,13 +91,19 @@ class TurnPreparation:
             CannotSee: a model does not support images.
             TooManyImages: there are more of them than a model takes.
             MessageNotFound: the conversation has no answer that the question could follow.
+            ContinuedElsewhere: the conversation has messages that the page does not show.
+            AlreadyStored: the conversation has this question.
         """
         user, conversation_id = key
-        is_new = not request.conversation_id
-        current = None if is_new else await self._changes.get(*key)
-        before = MessageTree([] if is_new else await self._idle_messages(key))
-        follows = "" if current is None else _checked_follows(before, request.follows, current.branch)
-        turn_id, created_ms = new_id(), _next_created_ms(before)
+        if request.conversation_id:
+            before, current = await self._idle(key, request.seen)
+            follows = _checked_follows(before, request, current.branch)
+        else:
+            before, current, follows = MessageTree([]), None, ""
+        if request.question_id in before.messages and current is not None:
+            raise AlreadyStored(current)
+        turn_id, created_ms = _derived_id(request.question_id, "turn"), _next_created_ms(before)
+        revision = TAKEOVER if request.is_retry else 0
         question = Message(
             id=request.question_id,
             turn_id=turn_id,
@@ -83,11 +112,19 @@ class TurnPreparation:
             created_ms=created_ms,
             follows=follows,
             images=request.images,
+            appended=request.follows is None,
         )
         for choice in choices:
             check_images(choice.model, question)
         answers = [
-            _empty_answer(choice, new_id(), turn_id, created_ms + number, question.id)
+            _empty_answer(
+                choice,
+                _derived_id(request.question_id, f"answer {number}"),
+                turn_id,
+                created_ms + number,
+                question.id,
+                revision,
+            )
             for number, choice in enumerate(choices, 1)
         ]
         update = _update(choices[0], before, follows, request.persona)
@@ -103,30 +140,47 @@ class TurnPreparation:
         messages = [*before.path_to(follows), question]
         return self._turn(user, conversation, question, before, follows, answers, messages, choices)
 
-    async def regenerate(self, key: Key, question_id: str, answer_id: str, choice: ModelChoice) -> Turn:
+    async def regenerate(
+        self,
+        key: Key,
+        question_id: str,
+        answer_id: str,
+        choice: ModelChoice,
+        *,
+        seen: Seen | None = None,
+        is_retry: bool = False,
+    ) -> Turn:
         """Store another, empty answer to a question.
 
         Raises:
             MessageNotFound: there is no such question.
+            ContinuedElsewhere: the conversation has messages that the page does not show.
+            AlreadyStored: the conversation has this answer.
         """
-        current, before = await self._changes.get(*key), MessageTree(await self._idle_messages(key))
+        before, current = await self._idle(key, seen or Seen(question_id))
+        if answer_id in before.messages:
+            raise AlreadyStored(current)
+        _refuse_if_continued(before, seen)
         messages = before.path_to(question_id)
         if not messages or messages[-1].role is not Role.USER:
             raise MessageNotFound
         check_images(choice.model, messages[-1])
-        answer = _empty_answer(choice, answer_id, new_id(), _next_created_ms(before), question_id)
+        turn_id, created_ms = _derived_id(answer_id, "turn"), _next_created_ms(before)
+        answer = _empty_answer(choice, answer_id, turn_id, created_ms, question_id, TAKEOVER if is_retry else 0)
         await self._store.append(*key, answer)
         conversation = await self._apply(key, current, _update(choice, before, question_id, None))
         return self._turn(key[0], conversation, None, before, question_id, [answer], messages, [choice])
 
-    async def continue_answer(self, key: Key, message_id: str, choice: ModelChoice) -> Turn:
+    async def continue_answer(self, key: Key, message_id: str, choice: ModelChoice, seen: Seen | None = None) -> Turn:
         """Store an answer that ended early as streaming again.
 
         Raises:
             NothingToContinue: it is complete, or is not the last message that is shown.
+            ContinuedElsewhere: the conversation has messages that the page does not show.
         """
-        conversation, stored = await self._changes.get(*key), await self._idle_messages(key)
-        tree = MessageTree(stored)
+        tree, conversation = await self._idle(key, seen or Seen(message_id))
+        _refuse_if_continued(tree, seen)
+        stored = list(tree.messages.values())
         shown = {message.id: message for message, _ in tree.shown(conversation.branch)}
         early = shown.get(message_id)
         if early is None or not can_continue(early) or tree.is_followed(message_id):
@@ -136,7 +190,7 @@ class TurnPreparation:
         answer = dataclasses.replace(
             early,
             status=MessageStatus.STREAMING,
-            revision=early.revision + 1,
+            revision=early.revision + TAKEOVER,
             model=choice.model.id,
             place=choice.model.place,
             temperature=choice.parameters.temperature,
@@ -187,29 +241,37 @@ class TurnPreparation:
     ) -> Conversation:
         return current if update(current) == current else await self._changes.change(*key, update)
 
-    async def _idle_messages(self, key: Key) -> list[Message]:
-        """Return the messages of a conversation in which no answer is being generated.
-
-        They are those that this process knows. It does not wait for what another replica wrote since this one loaded
-        the conversation: the person has not seen that either.
+    async def _idle(self, key: Key, seen: Seen | None) -> tuple[MessageTree, Conversation]:
+        """Return a conversation in which no answer is being generated, with all that the page has seen of it.
 
         Raises:
             ConversationBusy: another replica generates an answer.
+            NotCaughtUp: what the page has seen has not arrived here.
             StoreUnavailable: the end of the last answer could not be stored, and still cannot.
         """
         await self._final_saves.save_pending(key)
-        messages = await self._store.messages(*key, consistency=Consistency.CACHED)
+        messages = await self._catch_up.messages(*key, seen)
         for number, message in enumerate(messages):
             if message.status is MessageStatus.STREAMING:
                 now = await self._store.message(*key, message.id)
                 if now.status is MessageStatus.STREAMING:
                     raise ConversationBusy
                 messages[number] = now
-        return messages
+        return MessageTree(messages), await self._changes.get(*key)
 
 
-def _checked_follows(before: MessageTree, follows: str | None, branch: str) -> str:
-    """Return the id of the answer that a question follows, "" for none."""
+def _checked_follows(before: MessageTree, request: TurnRequest, branch: str) -> str:
+    """Return the id of the answer that a question follows, "" for none.
+
+    Raises:
+        ContinuedElsewhere: the conversation has messages that the page does not show.
+        MessageNotFound: there is no such answer.
+    """
+    _refuse_if_continued(before, request.seen)
+    follows, seen = request.follows, request.seen
+    last = before.messages.get(seen.message_id) if seen else None
+    if follows is None and last and last.role is Role.ASSISTANT:
+        follows = last.id
     if follows is None:
         path = before.path(branch)
         return path[-1].id if path else ""
@@ -218,13 +280,29 @@ def _checked_follows(before: MessageTree, follows: str | None, branch: str) -> s
     return follows
 
 
+def _refuse_if_continued(before: MessageTree, seen: Seen | None) -> None:
+    if seen and seen.message_id in before.messages and before.has_more(seen.message_id):
+        raise ContinuedElsewhere
+
+
 def _next_created_ms(before: MessageTree) -> int:
     """Return the current time, or a later one if the clock was set back, so that the order never changes."""
     last = next(reversed(before.messages.values()), None)
     return max(now_ms(), last.created_ms + 1 if last else 0)
 
 
-def _empty_answer(choice: ModelChoice, message_id: str, turn_id: str, created_ms: int, follows: str) -> Message:
+def _derived_id(message_id: str, name: str) -> str:
+    """Return an id that every replica makes for the same request.
+
+    A page whose response was lost sends its request again, perhaps to another replica, which may not know of the first
+    attempt: the answers of both are the same message, and the second one, with revisions from `TAKEOVER`, stays.
+    """
+    return hashlib.sha256(f"{message_id} {name}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _empty_answer(
+    choice: ModelChoice, message_id: str, turn_id: str, created_ms: int, follows: str, revision: int
+) -> Message:
     return Message(
         id=message_id,
         turn_id=turn_id,
@@ -237,6 +315,7 @@ def _empty_answer(choice: ModelChoice, message_id: str, turn_id: str, created_ms
         place=choice.model.place,
         instead_of=choice.instead_of,
         temperature=choice.parameters.temperature,
+        revision=revision,
     )
 
 

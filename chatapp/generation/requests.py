@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from chatapp.conversations.catch_up import Seen
     from chatapp.domain.conversation import GenerationParameters, Image
 
 
@@ -18,11 +19,13 @@ class AnswerRequest:
     Attributes:
         model: its id in the catalogue.
         allow_fallback: another model may answer while this one is not ready.
+        seen: the last message that the page shows; None: the client builds on whatever is newest.
     """
 
     model: str
     parameters: GenerationParameters
     allow_fallback: bool = False
+    seen: Seen | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +41,9 @@ class TurnRequest:
         conversation_id: "" starts a new conversation.
         question_id: 32 random hex digits that the client makes; "" where it does not retry.
         is_retry: the same request may have been sent before.
-        follows: id of the answer that the question follows, "" for none; None: the last one that is shown.
+        follows: id of the answer that the question follows, "" for none, which makes it a version of the question that
+            follows it now; None: the end of the conversation.
+        seen: as in `AnswerRequest`.
         images: pictures that belong to the question.
         persona: id of the persona that the instructions come from; None: unchanged.
         is_temporary: a new conversation is kept in memory only.
@@ -50,6 +55,7 @@ class TurnRequest:
     question_id: str = ""
     is_retry: bool = False
     follows: str | None = None
+    seen: Seen | None = None
     images: tuple[Image, ...] = ()
     persona: str | None = None
     is_temporary: bool = False

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from chatapp.conversations.catch_up import CatchUp
 from chatapp.conversations.updates import ConversationUpdates
-from chatapp.domain.conversation import MessageStatus, new_id
+from chatapp.domain.conversation import TAKEOVER, MessageStatus, new_id
 from chatapp.domain.errors import ConversationBusy, ConversationNotFound, InvalidMessage, ModelUnavailable
 from chatapp.domain.sentences import Sentence
 from chatapp.generation.generator import AnswerGenerator
 from chatapp.generation.model_choice import ModelChooser
-from chatapp.generation.prepare import TurnPreparation
+from chatapp.generation.prepare import AlreadyStored, TurnPreparation
 from chatapp.generation.queue import TurnLimits, TurnQueue
 from chatapp.generation.titles import Titles
 from chatapp.limits import NoLimits
@@ -68,6 +69,7 @@ class TurnRunner:
         on_end: Callable[[Message, float], None] = lambda _answer, _seconds: None,
     ) -> None:
         self.updates = ConversationUpdates(store)
+        self.catch_up = CatchUp(store)
         self._store = store
         self._models = ModelChooser(catalog)
         self._max_message_chars = max_message_chars
@@ -82,7 +84,7 @@ class TurnRunner:
             on_end=on_end,
         )
         self._preparation = TurnPreparation(
-            store, self.updates, self._generator.final_saves, batch_seconds=batch_seconds
+            store, self.updates, self.catch_up, self._generator.final_saves, batch_seconds=batch_seconds
         )
         self._titles = Titles(self.updates, usage_limits) if titles else None
         # Each conversation with a turn, from before the turn is stored until it has ended. The task stores the turn,
@@ -126,7 +128,10 @@ class TurnRunner:
             await self._models.choose(answer, load_images, needs_images=bool(request.images))
             for answer in request.answers
         ]
-        return await self._run(key, len(choices), lambda: self._preparation.question(key, request, choices))
+        try:
+            return await self._run(key, len(choices), lambda: self._preparation.question(key, request, choices))
+        except AlreadyStored as stored:
+            return stored.conversation
 
     async def regenerate(
         self,
@@ -151,7 +156,16 @@ class TurnRunner:
         if is_retry and (conversation := await self._already_stored(key, answer_id)):
             return conversation
         choice = await self._models.choose(request, self._image_loader(key))
-        return await self._run(key, 1, lambda: self._preparation.regenerate(key, question_id, answer_id, choice))
+
+        async def prepare() -> Turn:
+            return await self._preparation.regenerate(
+                key, question_id, answer_id, choice, seen=request.seen, is_retry=is_retry
+            )
+
+        try:
+            return await self._run(key, 1, prepare)
+        except AlreadyStored as stored:
+            return stored.conversation
 
     async def continue_answer(
         self, user: str, conversation_id: str, message_id: str, request: AnswerRequest
@@ -164,7 +178,7 @@ class TurnRunner:
         """
         key = (user, conversation_id)
         choice = await self._models.choose(request, self._image_loader(key))
-        return await self._run(key, 1, lambda: self._preparation.continue_answer(key, message_id, choice))
+        return await self._run(key, 1, lambda: self._preparation.continue_answer(key, message_id, choice, request.seen))
 
     def is_busy(self, user: str, conversation_id: str) -> bool:
         """Return whether this conversation has a turn that runs or is being stored."""
@@ -184,12 +198,27 @@ class TurnRunner:
                     yield turn.answers[0].message()
 
     async def stop(self, user: str, conversation_id: str) -> bool:
-        """Stop the running turn, store its text so far, and return whether this process had one."""
+        """Stop the running turn, store its text so far, and return whether there was one.
+
+        One that another replica writes is marked as stopped, which that replica notices at its next checkpoint: it then
+        ends the answer and stores its text so far. If that replica is dead, the answer is stopped at once.
+        """
         turn = await self._stored_turn((user, conversation_id))
-        if turn is None:
-            return False
-        await turn.cancel(MessageStatus.STOPPED)
-        return True
+        if turn is not None:
+            await turn.cancel(MessageStatus.STOPPED)
+            return True
+        return self._store.is_shared(conversation_id) and await self._stop_elsewhere(user, conversation_id)
+
+    async def _stop_elsewhere(self, user: str, conversation_id: str) -> bool:
+        messages = await self._store.messages(user, conversation_id)
+        running = [message for message in messages if message.status is MessageStatus.STREAMING]
+        if running:
+            stopped = (
+                dataclasses.replace(message, status=MessageStatus.STOPPED, revision=message.revision + TAKEOVER)
+                for message in running
+            )
+            await self._store.append(user, conversation_id, *stopped)
+        return bool(running)
 
     async def stop_all(self, user: str) -> None:
         """Stop all running turns of a user, and store their text so far."""
@@ -220,6 +249,7 @@ class TurnRunner:
         await asyncio.gather(*(turn.cancel(MessageStatus.INTERRUPTED) for turn in turns if turn is not None))
         if self._titles:
             await self._titles.aclose()
+        await self.catch_up.aclose()
         await self._generator.final_saves.aclose()
 
     def _image_loader(self, key: Key) -> Callable[[Message], Awaitable[Message]]:

@@ -6,10 +6,12 @@ import asyncio
 import dataclasses
 from typing import TYPE_CHECKING
 
+from chatapp.domain.conversation import MessageStatus
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
-    from chatapp.domain.conversation import Conversation, GenerationParameters, Message, MessageStatus, Usage
+    from chatapp.domain.conversation import Conversation, GenerationParameters, Message, Usage
     from chatapp.domain.message_tree import MessageTree
     from chatapp.models.context_window import ContextWindow
 
@@ -141,6 +143,7 @@ class RunningAnswer:
         was_sent: the prompt was sent to the model; an answer that waits in the queue has cost nothing yet.
         generation: reads the model's stream; None before it started.
         is_written: the text is complete, or the answer has ended early.
+        is_lost: another replica writes this message now, so this one stores nothing more.
         has_ended: it is stored, and will not change any more.
     """
 
@@ -154,6 +157,7 @@ class RunningAnswer:
         self.was_sent = False
         self.generation: asyncio.Task[None] | None = None
         self.is_written = False
+        self.is_lost = False
         self.has_ended = False
         self._message = message
 
@@ -190,11 +194,29 @@ class RunningAnswer:
         self.has_ended = True
         self.turn.announce()
 
+    @property
+    def revision(self) -> int:
+        """The last revision that was stored."""
+        return self._message.revision
+
+    def take_over(self, stored: Message) -> None:
+        """End the generation, because another replica stored this higher revision: it stopped or took over the answer.
+
+        One that was only stopped elsewhere ends here, with the text that it has here.
+        """
+        if stored.status is MessageStatus.STOPPED and self.text.startswith(stored.content):
+            self.set(status=stored.status, revision=stored.revision)
+        else:
+            self._message, self._parts, self.length = stored, [stored.content], len(stored.content)
+            self.is_lost = True
+        if self.generation is not None:
+            self.generation.cancel()
+
     def message(self) -> Message:
         """Return it as it is now."""
         return dataclasses.replace(self._message, content=self.text)
 
-    def next_revision(self) -> Message:
+    def next_revision(self, step: int = 1) -> Message:
         """Return it as it is now, as a newer revision to store."""
-        self._message = dataclasses.replace(self._message, revision=self._message.revision + 1)
+        self._message = dataclasses.replace(self._message, revision=self._message.revision + step)
         return self.message()

@@ -7,7 +7,7 @@ text of an exception that is not a `ChatError`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from fastapi.exceptions import RequestValidationError
@@ -18,12 +18,14 @@ from starlette.responses import JSONResponse, Response
 from chatapp.domain.conversation import new_id
 from chatapp.domain.errors import (
     ChatError,
+    ContinuedElsewhere,
     ConversationBusy,
     ConversationNotFound,
     InvalidMessage,
     InvalidParameters,
     LimitReached,
     ModelUnavailable,
+    NotCaughtUp,
     NothingToContinue,
     ProfileChanged,
     StorageFull,
@@ -31,7 +33,6 @@ from chatapp.domain.errors import (
     TooLong,
     TooManyTurns,
     UnknownModel,
-    WrittenElsewhere,
 )
 from chatapp.domain.sentences import Sentence, as_json
 from chatapp.http.pages.navigation import is_navigation
@@ -55,7 +56,8 @@ STATUSES: dict[type[Exception], int] = {
     GuestChanged: 409,
     NothingToContinue: 409,
     ProfileChanged: 409,
-    WrittenElsewhere: 409,
+    ContinuedElsewhere: 409,
+    NotCaughtUp: 503,
     TooManyTurns: 429,
     LimitReached: 429,
     ModelUnavailable: 503,
@@ -109,7 +111,7 @@ def error_response(
     return response
 
 
-def error_json(status: int, sentence: str, **details: str | int) -> Response:
+def error_json(status: int, sentence: str, **details: Any) -> Response:  # noqa: ANN401  # any JSON value
     """Return ``{"error": sentence, ...}`` with further details for a script."""
     return JSONResponse({"error": as_json(sentence), **details}, status, headers={"cache-control": "no-store"})
 

@@ -167,7 +167,10 @@ class ConversationStore(Protocol):
         """
 
     async def update(self, user: str, conversation: Conversation) -> None:
-        """Replace every field of a conversation but its id and ``created_ms``; ``updated_ms`` never goes back."""
+        """Change a conversation field by field: of two changes of a field, the later one by ``changed_ms`` stays.
+
+        `chatapp.domain.conversation.changed` defines the result. ``updated_ms`` never goes back.
+        """
 
     async def append(self, user: str, conversation_id: str, *messages: Message) -> None:
         """Add messages, or replace those with the same id and a lower revision, all or nothing.
@@ -180,6 +183,9 @@ class ConversationStore(Protocol):
 
     async def delete(self, user: str, conversation_id: str) -> None:
         """Delete a conversation and all its messages and images for good; a missing one is no error."""
+
+    def is_shared(self, conversation_id: str) -> bool:
+        """Return whether other processes write the same data, so that a cached read may lack what they wrote."""
 
     def pending(self, user: str, conversation_id: str = "") -> bool:
         """Return whether a write of a conversation, or of the profile (""), has yet to reach the cloud."""

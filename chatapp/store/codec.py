@@ -44,6 +44,8 @@ _ENUMS: dict[str, type[StrEnum]] = {
 def message_fields(message: Message) -> dict[str, Any]:
     """Return the fields of a message, its images without their data."""
     values = {field.name: getattr(message, field.name) for field in fields(message)}
+    if not message.appended:  # an answer, a version, or stored before there was such a field
+        del values["appended"]
     values |= {name: values[name].value for name in _ENUMS if isinstance(values[name], StrEnum)}
     values["usage"] = message.usage and asdict(message.usage)
     values["error"] = as_json(message.error) if isinstance(message.error, Sentence) else message.error
@@ -73,7 +75,10 @@ def image_of(values: Mapping[str, Any]) -> Image:
 
 def conversation_fields(conversation: Conversation) -> dict[str, Any]:
     """Return the fields of a conversation."""
-    return asdict(conversation)
+    values = asdict(conversation)
+    if not conversation.changed_ms:
+        del values["changed_ms"]
+    return values
 
 
 def conversation_of(values: Mapping[str, Any]) -> Conversation:

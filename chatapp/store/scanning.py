@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MOST_MESSAGES = 2_000  # read in one call; the last conversation is read to its end
 MOST_SECONDS = 3.0
-LIST_SECONDS = 30.0  # how long a page of the list is cached: the delay until other replicas' writes are found
+LIST_SECONDS = 1.5  # how long a page of the list is cached: the delay until other replicas' writes are found
 TEXT_SECONDS = 600.0  # how long texts are cached: another replica may change them without moving the conversation
 CACHE_BYTES = 32_000_000
 IN_THREAD_CHARS = 50_000  # from which a conversation is searched off the event loop: 0.1 ms

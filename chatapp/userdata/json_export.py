@@ -79,7 +79,8 @@ def header(user: str, profile: Profile | None = None) -> bytes:
 
 def encode(conversation: Conversation, messages: Sequence[Message]) -> bytes:
     """Return one conversation as a line without line end; its images need data."""
-    return _encoded(_dated(conversation_fields(conversation)) | {"messages": [_message(one) for one in messages]})
+    fields = conversation_fields(replace(conversation, changed_ms={}))  # it only decides between replicas
+    return _encoded(_dated(fields) | {"messages": [_message(one) for one in messages]})
 
 
 def read(text: str) -> list[ExportedConversation]:

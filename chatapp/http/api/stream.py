@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from chatapp.conversations.catch_up import EXISTS_S, Seen
 from chatapp.domain.conversation import MessageStatus, Role
+from chatapp.domain.errors import NotCaughtUp
 from chatapp.domain.message_tree import MessageTree
 from chatapp.generation.prepare import can_continue
 from chatapp.http.api.schemas.conversations import OpenConversation
 from chatapp.http.api.schemas.events import EndEvent, MessageEvent, MessagesEvent, TextDelta, TitleEvent
 from chatapp.http.api.schemas.messages import AnswerBody, MessageBody, MessagePage
-from chatapp.store import Consistency
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
     from chatapp.http.api.schemas.events import Event
 
 MESSAGES_AT_ONCE = 50
-POLL_SECONDS = 2.0  # how often another replica's answer is read; each time one document
-MAX_POLLS = 900
+# How often another replica's answer is read, each time two documents. With `chatapp.app.SHARED_CHECKPOINT_S` and the
+# delivery, its text is shown here within 2 s.
+POLL_SECONDS = 0.5
+MAX_POLLS = 3600
 
 
 class ConversationEvents:
@@ -34,27 +37,44 @@ class ConversationEvents:
     def __init__(self, chat: Services) -> None:
         self._chat = chat
 
-    async def follow(self, user: str, conversation_id: str, after: str) -> AsyncGenerator[Event | None]:
-        """Yield the events for a page that shows all messages up to ``after``; None where nothing has changed."""
+    async def follow(
+        self, user: str, conversation_id: str, after: str, shown: int | None = None
+    ) -> AsyncGenerator[Event | None]:
+        """Yield the events for a page that shows all messages up to ``after``; None where nothing has changed.
+
+        ``shown`` is their number, with those before the first one that the page has loaded; None: not checked.
+        """
         turn = self._chat.turns.current(user, conversation_id)
-        if turn is not None and (turn.follows in {"", after} or turn.tree.is_beneath(after, turn.follows)):
+        if turn is not None and _has_the_rest(turn, after, shown):
             sent = _sent(turn)
-            event = self._messages_of(turn)  # all that the page does not have is in this turn
+            event = self._messages_of(turn)
             conversation = turn.conversation
         else:
+            with suppress(NotCaughtUp):  # it has expired, or another replica cannot deliver it: what is here is shown
+                await self._chat.turns.catch_up.until_known(user, conversation_id, Seen(after))
             path = await self._path(user, conversation_id)
             turn = self._chat.turns.current(user, conversation_id)
             sent = _sent(turn) if turn else {}
-            event = self._messages_after(path, after, turn)
+            event = self._messages_after(path, after, turn, shown)
             conversation = path.conversation
         if not after:  # the page knows nothing of the conversation yet
             event.conversation = OpenConversation.of(conversation, writing=turn is not None)
         yield event
-        changes = self._changes(turn, sent) if turn is not None else self._polled_changes(user, conversation_id, path)
-        async with aclosing(changes):
+        if turn is not None:
+            async with aclosing(self._changes(turn, sent)) as changes:
+                async for change in changes:
+                    yield change
+            path = _Path(conversation, turn.tree, [(one, turn.column(one.id)) for one in turn.messages()])
+        # Another replica may write an answer, or have taken over the one that was written here.
+        async with aclosing(self._polled_changes(user, conversation_id, path)) as changes:
             async for change in changes:
                 yield change
         yield EndEvent()
+
+    async def newer_messages(self, user: str, conversation_id: str, after: str) -> MessagesEvent:
+        """Return the messages after one."""
+        path = await self._path(user, conversation_id)
+        return self._messages_after(path, after, self._chat.turns.current(user, conversation_id))
 
     async def earlier_messages(self, user: str, conversation_id: str, message_id: str) -> MessagePage:
         """Return the messages before one of a conversation."""
@@ -68,8 +88,15 @@ class ConversationEvents:
         return MessagePage(messages=bodies, earlier=start)
 
     async def _path(self, user: str, conversation_id: str) -> _Path:
-        conversation = await self._chat.conversations.open(user, conversation_id, consistency=Consistency.CACHED)
-        messages = await self._chat.store.messages(user, conversation_id)
+        conversation, messages = await asyncio.gather(
+            self._chat.conversations.open(user, conversation_id),
+            self._chat.turns.catch_up.eventually(
+                user,
+                conversation_id,
+                lambda: self._chat.store.messages(user, conversation_id),
+                seconds=EXISTS_S,
+            ),
+        )
         if (turn := self._chat.turns.current(user, conversation_id)) is not None:
             conversation, messages = turn.conversation, _with_turn(messages, turn)
         tree = MessageTree(messages)
@@ -83,9 +110,11 @@ class ConversationEvents:
         bodies = [self._body(tree, message, turn.column(message.id), turn) for message in new]
         return MessagesEvent(messages=bodies, after=after, earlier=0)
 
-    def _messages_after(self, path: _Path, after: str, turn: Turn | None) -> MessagesEvent:
-        """Return the messages after one, or the last ones of all if that is not shown any more."""
+    def _messages_after(self, path: _Path, after: str, turn: Turn | None, shown: int | None = None) -> MessagesEvent:
+        """Return the messages after one, or the last ones of all if that is not shown any more, or others before it."""
         tree, messages = path.tree, path.messages
+        if shown is not None and [message.id for message, _ in messages[:shown]][-1:] != [after]:
+            after = ""
         if after in tree.messages and tree.experiment(after):
             after = tree.before(after)  # how it is shown may have changed
         position = next((i for i, (message, _) in enumerate(messages) if message.id == after), -1)
@@ -140,6 +169,7 @@ class ConversationEvents:
         kind = AnswerBody if message.role is Role.ASSISTANT else MessageBody
         body = kind.model_validate(message, context=self._chat.catalog)  # which has the labels of models
         body.can_continue, body.column = can_continue(message), column
+        body.follows = tree.before(message.id)
         versions = tree.versions(message.id)
         body.versions = versions if len(versions) > 1 else None
         if isinstance(body, AnswerBody):
@@ -165,6 +195,15 @@ class _Sent:
     def __init__(self, answer: RunningAnswer) -> None:
         self.length = answer.length
         self.state = bool(answer.length), answer.queue_position, answer.has_ended
+
+
+def _has_the_rest(turn: Turn, after: str, shown: int | None) -> bool:
+    """Return whether all that a page does not have is in this turn."""
+    if not turn.follows:
+        return True
+    if turn.follows == after:
+        return shown is None or shown == len(turn.tree.path_to(after))
+    return turn.tree.is_beneath(after, turn.follows)
 
 
 def _sent(turn: Turn) -> dict[str, _Sent]:

@@ -115,9 +115,7 @@ class Revisions:
             else:
                 self._remember(conversation, newer, positions, results)
                 return
-        raise StoreUnavailable(
-            Sentence("This conversation is being changed in several places at once. Try again in a moment.")
-        )
+        raise contended()
 
     def _assumed(self, conversation: AsyncDocumentReference, messages: Sequence[Encoded]) -> dict[str, Version] | None:
         """Return the probable stored versions of these messages; None if they must be read."""
@@ -141,6 +139,13 @@ class Revisions:
                 self._running[path] = Version(message.revision, results[number].update_time, len(documents), entry.size)
         while len(self._running) > MAX_RUNNING:
             self._running.popitem(last=False)
+
+
+def contended() -> StoreUnavailable:
+    """Return the error of a write that other writers kept from succeeding."""
+    return StoreUnavailable(
+        Sentence("This conversation is being changed in several places at once. Try again in a moment.")
+    )
 
 
 def encoded(messages: Iterable[Message], retention_ms: int | None) -> list[Encoded]:

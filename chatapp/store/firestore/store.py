@@ -47,6 +47,7 @@ from chatapp.store.firestore.documents import (
     profile_of,
     uid,
 )
+from chatapp.store.firestore.fields import put_fields
 from chatapp.store.firestore.profiles import put_profile
 from chatapp.store.firestore.revisions import Revisions, encoded
 from chatapp.store.firestore.revocations import put_revocation, revocations_of
@@ -247,12 +248,10 @@ class FirestoreStore:
         self._scan.wrote(user, conversation.id)
 
     async def update(self, user: str, conversation: Conversation) -> None:
-        """Replace all of a conversation but its id and ``created_ms``; ``updated_ms`` never goes back."""
-        changes = conversation_document(conversation)
-        del changes["createdAt"]
+        """Change a conversation field by field: see `chatapp.domain.conversation.changed`."""
         async with self._call() as client:
             reference = _conversation(client, user, conversation.id)
-            await self._revisions.put(client, reference, changes | self._touched(conversation.updated_ms), [])
+            await put_fields(client, reference, conversation, self._touched(conversation.updated_ms))
         self._scan.wrote(user, conversation.id)
 
     async def append(self, user: str, conversation_id: str, *messages: Message) -> None:
@@ -318,6 +317,10 @@ class FirestoreStore:
             query = group if user is None else client.collection(USERS, uid(user), CONVERSATIONS)
             # Its annotation names the class, not an object of it.
             return await summed(query.sum(SIZE_FIELD, alias=SIZE_FIELD))  # type: ignore[arg-type]
+
+    def is_shared(self, conversation_id: str) -> bool:  # noqa: ARG002  # the protocol's parameter
+        """Return True: other replicas use the same database."""
+        return True
 
     def pending(self, user: str, conversation_id: str = "") -> bool:  # noqa: ARG002  # the protocol's parameters
         """Return False: every write is in Firestore when it returns."""

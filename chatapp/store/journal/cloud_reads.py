@@ -44,6 +44,10 @@ class CloudReads:
         """Whether the circuit breaker is open: the cloud failed to answer in the last `OPEN_S` seconds."""
         return time.monotonic() < self._open_until
 
+    def close(self) -> None:
+        """Close the circuit breaker: the cloud has answered."""
+        self._open_until = 0.0
+
     def begin(self, user: str) -> Reading:
         """Begin a read, before reading the journal."""
         reading = Reading(user)

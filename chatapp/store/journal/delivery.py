@@ -65,13 +65,22 @@ class Deliveries:
 
     Args:
         on_deleted: called with a conversation that the cloud no longer has.
+        on_delivered: called after each delivery: the cloud answers.
     """
 
-    def __init__(self, journal: Journal, cloud: Store, at_once: int, on_deleted: Callable[[Key], None]) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        cloud: Store,
+        at_once: int,
+        on_deleted: Callable[[Key], None],
+        on_delivered: Callable[[], None],
+    ) -> None:
         self._journal = journal
         self._cloud = cloud
         self._at_once = at_once
         self._on_deleted = on_deleted
+        self._on_delivered = on_delivered
         self._waiting: dict[Key, _Queue] = {}  # in the order of the next attempts
         self._running = 0
         self._settling = 0  # writes that are being deleted from the journal after delivery
@@ -217,6 +226,7 @@ class Deliveries:
 
     def _worked(self) -> None:
         self._failures, self._retry_at, self._last_success = 0, 0.0, time.monotonic()
+        self._on_delivered()
         self._wake.set()
 
     def _failed(self, key: Key, queue: _Queue, began: float, error: Exception) -> None:

@@ -8,11 +8,11 @@ import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Self
 
-from chatapp.domain.conversation import now_ms
+from chatapp.domain.conversation import changed, now_ms
 from chatapp.domain.errors import ConversationNotFound
 from chatapp.store.journal.file import BUSY_TIMEOUT_S, open_journal
 from chatapp.store.journal.images import drop_images, image_in, with_images
-from chatapp.store.journal.overlay import Kind, changed, decoded_conversation, encoded
+from chatapp.store.journal.overlay import Kind, decoded_conversation, encoded
 from chatapp.store.journal.rows import (
     PROFILE,
     Addition,
@@ -85,7 +85,7 @@ class Journal:
             writes: defaultdict[str, list[Waiting]] = defaultdict(list)
             for row in connection.execute(
                 "SELECT conversation_id, number, call, kind, created_ms, conversation, image_bytes FROM writes"
-                " WHERE user = ? AND conversation_id != ? ORDER BY number",
+                " WHERE user = ? AND conversation_id != ? ORDER BY call, number",
                 (user, PROFILE),
             ):
                 writes[row["conversation_id"]].append(waiting_of(row))

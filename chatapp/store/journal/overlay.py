@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from chatapp.domain.conversation import Conversation, Message, Profile
+from chatapp.domain.conversation import Conversation, Message, Profile, changed
 from chatapp.domain.errors import ConversationNotFound
 from chatapp.store.codec import (
     conversation_fields,
@@ -75,12 +75,6 @@ def merged_conversation(base: Conversation | None, waiting: Iterable[Waiting]) -
         elif base and write.kind is Kind.UPDATE and write.conversation:
             base = changed(base, write.conversation)
     return base
-
-
-def changed(before: Conversation, after: Conversation) -> Conversation:
-    """Return a conversation after an update: ``created_ms`` stays, and ``updated_ms`` never goes back."""
-    updated_ms = max(before.updated_ms, after.updated_ms)
-    return replace(after, created_ms=before.created_ms, updated_ms=updated_ms)
 
 
 def merged_messages(base: Sequence[Message] | None, waiting: Iterable[Waiting]) -> list[Message] | None:

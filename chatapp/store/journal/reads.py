@@ -57,7 +57,7 @@ class Reads:
         async def read() -> Conversation:
             return merge(await fetched_conversation(self._cloud, key))
 
-        has_fallback = cached is not None or _has_kind(waiting, Kind.CREATE)
+        has_fallback = consistency is not Consistency.STRICT and (cached is not None or _has_kind(waiting, Kind.CREATE))
         if _has_kind(waiting, Kind.DELETE) or (has_fallback and consistency is Consistency.CACHED):
             return merge(cached)
         try:
@@ -94,12 +94,9 @@ class Reads:
         except StoreUnavailable:
             if consistency is Consistency.STRICT:
                 raise
-            if has_fallback:
-                return merge(cached)
-            appended = merged_messages([], waiting)  # the cloud has the others
-            if not appended:
+            if not has_fallback:  # the waiting ones alone would look like the whole conversation
                 raise
-            return appended
+            return merge(cached)
 
     async def message(self, key: Key, message_id: str, *, consistency: Consistency) -> Message:
         """Return one message."""

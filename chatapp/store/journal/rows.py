@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from chatapp.domain.conversation import now_ms
@@ -38,17 +38,23 @@ class Depth:
 
     rows: dict[int, Row]
     size: int = 0
+    _gone: set[int] = field(default_factory=set)  # deleted before they were counted
 
     def add(self, number: int, row: Row) -> None:
-        """Count a row."""
+        """Count a row, unless it was delivered and deleted before its own call got here."""
+        if number in self._gone:
+            self._gone.remove(number)
+            return
         self.rows[number] = row
         self.size += row.size
 
     def remove(self, numbers: Sequence[int]) -> None:
-        """Stop counting rows; unknown numbers are ignored."""
+        """Stop counting deleted rows."""
         for number in numbers:
-            row = self.rows.pop(number, None)
-            self.size -= row.size if row else 0
+            if row := self.rows.pop(number, None):
+                self.size -= row.size
+            else:
+                self._gone.add(number)
 
     @property
     def age(self) -> float:
@@ -79,15 +85,25 @@ class Addition:
         message: Message | None = None,
         content: bytes | None = None,
         since: tuple[int, float] | None = None,
+        call: int | None = None,
     ) -> None:
-        """Add a row."""
+        """Add a row; ``call`` is that of a row that it supersedes."""
         accepted_ms, since_s = since or self._accepted
         facts = (message.id, message.revision, message.created_ms) if message else (None, None, None)
         image_bytes = keep_images(connection, self._key, message) if message else 0
         number = connection.execute(
             "INSERT INTO writes (call, user, conversation_id, kind, accepted_ms, message_id, revision, created_ms,"
             " conversation, message, image_bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (self._call, *self._key, kind, accepted_ms, *facts, conversation, content, image_bytes),
+            (
+                self._call if call is None else call,
+                *self._key,
+                kind,
+                accepted_ms,
+                *facts,
+                conversation,
+                content,
+                image_bytes,
+            ),
         ).lastrowid
         self._added[number or 0] = Row(len(conversation or b"") + len(content or b"") + image_bytes, since_s)
 
@@ -95,19 +111,21 @@ class Addition:
         """Add an append, unless a pending append supersedes it, and delete the rows that it supersedes.
 
         An append also sets the conversation's ``updated_ms``; so an older revision stays in the rare case that it has
-        the later ``created_ms``. A creation does not set it, and has no effect if the cloud has the conversation
-        already: so a message of a creation can be superseded, but never supersedes an append.
+        the later ``created_ms``. The messages of a call reach the cloud together, so that no other replica sees a
+        question without its answer: a row takes the place of the one that it supersedes. A message of a creation, which
+        has no effect if the cloud has the conversation already, neither supersedes nor is superseded.
         """
         newer, older = [], []
         for row in connection.execute(
-            "SELECT number, kind, revision, created_ms, accepted_ms FROM writes"
+            "SELECT number, call, kind, revision, created_ms, accepted_ms FROM writes"
             " WHERE user = ? AND conversation_id = ? AND message_id = ?",
             (*self._key, message.id),
         ).fetchall():
-            appended = row["kind"] == Kind.APPEND
-            if row["revision"] < message.revision and (not appended or row["created_ms"] <= message.created_ms):
+            if row["kind"] != Kind.APPEND:
+                continue
+            if row["revision"] < message.revision and row["created_ms"] <= message.created_ms:
                 older.append(row)
-            elif appended and row["revision"] >= message.revision and row["created_ms"] >= message.created_ms:
+            elif row["revision"] >= message.revision and row["created_ms"] >= message.created_ms:
                 newer.append(row)
         if newer:
             return
@@ -116,13 +134,14 @@ class Addition:
             counted = self._added.get(row["number"]) or self._depth.rows.get(row["number"])
             since = min(since[0], row["accepted_ms"]), min(since[1], counted.since if counted else since[1])
         self.take_away(connection, [row["number"] for row in older])
-        self.row(connection, Kind.APPEND, None if self._added else conversation, message, content, since)
+        call = min((row["call"] for row in older), default=None)
+        self.row(connection, Kind.APPEND, None if self._added else conversation, message, content, since, call)
 
     def take_away(self, connection: sqlite3.Connection, numbers: Sequence[int]) -> None:
         """Delete rows."""
-        connection.executemany("DELETE FROM writes WHERE number = ?", [(number,) for number in numbers])
         for number in numbers:
-            if not self._added.pop(number, None):
+            deleted = connection.execute("DELETE FROM writes WHERE number = ?", (number,))
+            if not self._added.pop(number, None) and deleted.rowcount:
                 self._removed.append(number)
 
     @property
@@ -157,10 +176,10 @@ def is_there(connection: sqlite3.Connection, key: Key) -> bool:
 
 
 def rows_of(connection: sqlite3.Connection, key: Key) -> Iterator[Waiting]:
-    """Yield the pending writes of a conversation in order; rows are read lazily."""
+    """Yield the pending writes of a conversation in the order of their calls; rows are read lazily."""
     for row in connection.execute(
         "SELECT number, call, kind, created_ms, conversation, image_bytes, message FROM writes"
-        " WHERE user = ? AND conversation_id = ? ORDER BY number",
+        " WHERE user = ? AND conversation_id = ? ORDER BY call, number",
         key,
     ):
         yield waiting_of(row, row["message"])

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self, TypedDict, TypeVar, Unpack
 
 import structlog
 
-from chatapp.domain.conversation import MessageStatus, Role
+from chatapp.domain.conversation import MessageStatus, Role, changed
 from chatapp.domain.errors import ConversationNotFound, StoreUnavailable
 from chatapp.domain.sentences import Sentence
 from chatapp.store import Consistency, StoreStatus
@@ -25,7 +25,6 @@ from chatapp.store.journal.cloud_reads import CloudReads
 from chatapp.store.journal.delivery import Deliveries
 from chatapp.store.journal.journal import Journal
 from chatapp.store.journal.lists import Lists
-from chatapp.store.journal.overlay import changed
 from chatapp.store.journal.reads import Reads
 from chatapp.store.journal.recent import RECENT_BYTES, Recent
 from chatapp.store.journal.rows import PROFILE
@@ -74,8 +73,8 @@ class JournaledStore:
     **Writes**: a call returns when its write is in the journal (SQLite, ``synchronous=FULL``). A background task
     delivers it: in order per conversation, only the newest pending revision of a message, several appends in one call,
     with retries after a failure and after a restart. A crash between a delivery and its acknowledgement delivers the
-    write again, which is safe: every call of a store is idempotent. A repeated update, however, can overwrite a later
-    update that another replica made in between. `Deliveries` documents the backoff and permanent errors.
+    write again, which is safe: every call of a store is idempotent. `Deliveries` documents the backoff and permanent
+    errors.
 
     **Read your writes**: a read returns the cloud's data merged with the pending writes. A conversation that was
     deleted here stays deleted here, even while the cloud still returns it.
@@ -87,7 +86,8 @@ class JournaledStore:
     **Outage**: when the cloud does not answer within `READ_TIMEOUT_S`, a read falls back to the cache (conversations,
     and the first page of the list) merged with the pending writes, so that users can continue a conversation. Writes
     of other replicas and devices are missing until the cloud is back. After a restart during an outage, the cache is
-    empty: only lists and conversations with pending writes are available, as far as those go. All other reads raise
+    empty: of the list, only conversations with pending writes are available, and the messages only of those that were
+    created here and are not delivered. A part of a conversation is never returned as the whole. All other reads raise
     the cloud's StoreUnavailable. An append or an update needs a conversation that is known to exist: from the cache or
     the journal, without a request, or else from the cloud.
 
@@ -138,7 +138,7 @@ class JournaledStore:
         self._cloud_reads = CloudReads()
         self._lists = Lists(journal, cloud, self._recent, self._cloud_reads)
         self._reads = Reads(journal, cloud, self._recent, self._cloud_reads)
-        self._deliveries = Deliveries(journal, cloud, at_once, self._forget)
+        self._deliveries = Deliveries(journal, cloud, at_once, self._forget, self._cloud_reads.close)
         self._scan = Scan(_Searched(self._lists, self._reads))
         self._usage = CloudUsage(cloud)
         self._accepting: set[asyncio.Task[None]] = set()
@@ -165,6 +165,10 @@ class JournaledStore:
         store = cls(journal, cloud, **options)
         store._deliveries.start(await journal.conversations())
         return store
+
+    def is_shared(self, conversation_id: str) -> bool:  # noqa: ARG002  # the protocol's parameter
+        """Return True: other replicas use the same database."""
+        return True
 
     def pending(self, user: str, conversation_id: str = "") -> bool:
         """Return whether a conversation, or the profile (""), has pending writes."""
@@ -223,7 +227,7 @@ class JournaledStore:
         self._count(user, messages)
 
     async def update(self, user: str, conversation: Conversation) -> None:
-        """Replace all of a conversation but its id and ``created_ms``; ``updated_ms`` never goes back."""
+        """Change a conversation field by field: see `chatapp.domain.conversation.changed`."""
         conversation = clean_conversation(conversation)
         key = user, conversation.id
         with self._calls.track():

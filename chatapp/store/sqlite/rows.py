@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
 
-_CONVERSATION_COLUMNS = [field.name for field in fields(Conversation)]
+# Not ``changed_ms``: one process writes a file, so no two changes can cross.
+_CONVERSATION_COLUMNS = [field.name for field in fields(Conversation) if field.name != "changed_ms"]
 CONVERSATION = ", ".join(_CONVERSATION_COLUMNS)
 _CHANGING = [name for name in _CONVERSATION_COLUMNS if name not in {"id", "created_ms", "updated_ms"}]
 UPDATE = (
@@ -40,7 +41,8 @@ _PUT = (
 
 def conversation_row(user: str, conversation: Conversation) -> dict[str, Any]:
     """Return the columns of a conversation."""
-    return codec.conversation_fields(codec.clean_conversation(conversation)) | {"user": user}
+    values = codec.conversation_fields(codec.clean_conversation(conversation))
+    return {name: values[name] for name in _CONVERSATION_COLUMNS} | {"user": user}
 
 
 def conversation_of(row: sqlite3.Row) -> Conversation:

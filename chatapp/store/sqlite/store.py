@@ -210,7 +210,10 @@ class SQLiteStore:
         await self._database.write(change)
 
     async def update(self, user: str, conversation: Conversation) -> None:
-        """Replace all of a conversation but its id and ``created_ms``; ``updated_ms`` never goes back."""
+        """Replace all fields of a conversation that `chatapp.domain.conversation.CHANGEABLE` names.
+
+        ``updated_ms`` never goes back. There is no other writer, so ``changed_ms`` decides nothing and is not stored.
+        """
 
         def change(connection: sqlite3.Connection) -> None:
             if not connection.execute(UPDATE, conversation_row(user, conversation)).rowcount:
@@ -287,6 +290,10 @@ class SQLiteStore:
         """Return how many bytes the data of one user take, or of all users: text in UTF-8, and images."""
         del consistency
         return await self._database.read(lambda connection: stored_bytes(connection, user))
+
+    def is_shared(self, conversation_id: str) -> bool:  # noqa: ARG002  # the protocol's parameter
+        """Return False: this process is the only one."""
+        return False
 
     def pending(self, user: str, conversation_id: str = "") -> bool:  # noqa: ARG002  # the protocol's parameters
         """Return False: every write is in the file when it returns."""

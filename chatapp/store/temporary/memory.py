@@ -7,7 +7,7 @@ from collections import Counter, OrderedDict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from chatapp.domain.conversation import Profile, Role
+from chatapp.domain.conversation import Profile, Role, changed
 from chatapp.domain.errors import ConversationNotFound, StoreUnavailable
 from chatapp.domain.sentences import Sentence
 from chatapp.store import Consistency, Page, Revocations, StoreStatus
@@ -192,11 +192,9 @@ class MemoryStore:
             self._keep((user, conversation.id), entry)
 
     async def update(self, user: str, conversation: Conversation) -> None:
-        """Replace all of a conversation but its id and ``created_ms``; ``updated_ms`` never goes back."""
+        """Change a conversation field by field: see `chatapp.domain.conversation.changed`."""
         entry = self._used(user, conversation.id)
-        before = entry.conversation
-        updated_ms = max(before.updated_ms, conversation.updated_ms)
-        after = replace(clean_conversation(conversation), created_ms=before.created_ms, updated_ms=updated_ms)
+        after = changed(entry.conversation, clean_conversation(conversation))
         self._keep((user, conversation.id), replace(entry, conversation=after))
 
     async def append(self, user: str, conversation_id: str, *messages: Message) -> None:
@@ -256,6 +254,10 @@ class MemoryStore:
         del consistency
         self._open()
         return self._memory.size if user is None else self._memory.sizes[user]
+
+    def is_shared(self, conversation_id: str) -> bool:  # noqa: ARG002  # the protocol's parameter
+        """Return False: this process is the only one."""
+        return False
 
     def pending(self, user: str, conversation_id: str = "") -> bool:  # noqa: ARG002  # the protocol's parameters
         """Return False: there is no cloud behind this store."""

@@ -87,7 +87,7 @@ class StoreRouter:
         await self._of(conversation.id).create(user, conversation, *messages)
 
     async def update(self, user: str, conversation: Conversation) -> None:
-        """Replace all of a conversation but its id and ``created_ms``."""
+        """Change a conversation field by field."""
         await self._of(conversation.id).update(user, conversation)
 
     async def append(self, user: str, conversation_id: str, *messages: Message) -> None:
@@ -132,6 +132,10 @@ class StoreRouter:
     async def stored_bytes(self, user: str | None = None, *, consistency: Consistency = Consistency.LATEST) -> int:
         """Return about how many bytes the persistent data of one user take, or of all users."""
         return await self._persistent.stored_bytes(user, consistency=consistency)
+
+    def is_shared(self, conversation_id: str) -> bool:
+        """Return whether other processes write the same data."""
+        return self._of(conversation_id).is_shared(conversation_id)
 
     def pending(self, user: str, conversation_id: str = "") -> bool:
         """Return whether a write of a conversation, or of the profile, has yet to reach the cloud."""

@@ -126,3 +126,59 @@ def test_a_regenerated_answer_is_no_column():
     assert [column for _, column in MessageTree([question, first, second]).shown()] == [0, 1, 2]
     assert MessageTree([question, first, second, again]).shown() == [(question, 0), (again, 0)]
     assert MessageTree([question, first, second, again]).versions("m3") == ["m2", "m3", "m4"]
+
+
+def appended(number, follows, turn):
+    return dataclasses.replace(message(number, USER, follows, turn), appended=True)
+
+
+def test_questions_that_replicas_append_to_the_same_message_follow_each_other():
+    first = [message(1, USER, "", "t1"), message(2, ASSISTANT, "m1", "t1")]
+    one = [appended(10, "m2", "t2"), message(12, ASSISTANT, "m10", "t2")]
+    other = [appended(11, "m2", "t3"), message(13, ASSISTANT, "m11", "t3")]  # at the same time
+    later = [appended(20, "m13", "t4"), message(21, ASSISTANT, "m20", "t4")]
+    messages = sorted([*first, *one, *other, *later], key=lambda each: each.created_ms)
+    tree = MessageTree(messages)
+    assert [each.id for each in tree.path()] == ["m1", "m2", "m10", "m12", "m11", "m13", "m20", "m21"]
+    assert all(tree.versions(each.id) == [each.id] for each in messages)
+    assert tree.before("m11") == "m12"
+
+
+def test_an_edit_is_a_version_even_of_a_question_that_was_appended():
+    messages = [
+        *(message(1, USER, "", "t1"), message(2, ASSISTANT, "m1", "t1")),
+        *(appended(10, "m2", "t2"), message(11, ASSISTANT, "m10", "t2")),
+        *(message(12, USER, "m2", "t3"), message(13, ASSISTANT, "m12", "t3")),
+    ]
+    tree = MessageTree(messages)
+    assert tree.versions("m12") == ["m10", "m12"]
+    assert [each.id for each in tree.path()] == ["m1", "m2", "m12", "m13"]
+
+
+def test_a_question_appended_before_edits_arrived_follows_the_newest_version():
+    messages = [
+        *(message(1, USER, "", "t1"), message(2, ASSISTANT, "m1", "t1")),
+        *(appended(3, "m2", "t2"), message(4, ASSISTANT, "m3", "t2")),
+        *(message(5, USER, "m2", "t3"), message(6, ASSISTANT, "m5", "t3")),
+        *(appended(7, "m2", "t4"), message(8, ASSISTANT, "m7", "t4")),
+    ]
+    assert [each.id for each in MessageTree(messages).path()] == ["m1", "m2", "m5", "m6", "m7", "m8"]
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_nothing_that_replicas_append_is_hidden(data):
+    """Each replica appends to what it knows; whatever that is, all messages are on one path."""
+    messages = []
+    for number in range(data.draw(st.integers(1, 8))):
+        known = [each for each in messages if data.draw(st.booleans())]
+        follows = next((each.id for each in reversed(known) if each.role is ASSISTANT), "")
+        newest = max((each.created_ms for each in known), default=0)
+        created = max(newest + 1, 10 * number + data.draw(st.integers(0, 15)))
+        question = dataclasses.replace(appended(created, follows, f"t{number}"), id=f"q{number}")
+        answer = dataclasses.replace(message(created + 1, ASSISTANT, question.id, question.turn_id), id=f"a{number}")
+        messages += [question, answer]
+    messages.sort(key=lambda each: (each.created_ms, each.id))
+    path = MessageTree(messages).path()
+    assert {each.id for each in path} == {each.id for each in messages}
+    assert [each.role for each in path] == [USER, ASSISTANT] * (len(messages) // 2)

@@ -427,7 +427,7 @@ class TurnsMachine(RuleBasedStateMachine):
 
         async def purged():
             await self.conversations.aclose()  # as at a restart: the next list purges
-            self.conversations.undo_seconds = 0
+            self.conversations.undo_seconds = self.conversations.shared_purge_seconds = 0
             await self.conversations.listed(user)
             await asyncio.gather(*self.conversations._purges.values())
             self.conversations.undo_seconds = 1e9

@@ -23,6 +23,7 @@ class MessageBody(ResponseBody):
     role: Role
     content: str = Field(serialization_alias="text")
     created_ms: int
+    revision: int
     follows: str | None
     status: MessageStatus
     images: list[ImageInfo]

@@ -9,6 +9,7 @@ from typing import Annotated
 
 from pydantic import AliasChoices, BeforeValidator, Field, SkipValidation, StrictBool
 
+from chatapp.conversations.catch_up import Seen
 from chatapp.domain.conversation import GenerationParameters
 from chatapp.generation.requests import AnswerRequest
 from chatapp.http.api.schemas.base import RequestBody, Text
@@ -40,6 +41,13 @@ class Comparison(RequestBody):
     top_p: SkipValidation[float] = DEFAULTS.top_p
 
 
+class SeenMessage(RequestBody):
+    """A message as the page has it."""
+
+    id: Annotated[Text, Field(max_length=1000)]
+    revision: int = Field(default=0, ge=0)
+
+
 class AnswerOptions(RequestBody):
     """What all requests for an answer have in common."""
 
@@ -58,7 +66,17 @@ class AnswerOptions(RequestBody):
         validation_alias=AliasChoices("retry", "again"),
         description="the reply to an earlier, equal request was lost",
     )
-    after: Text = Field(default="", description="id of the last message that the page shows and that is complete")
+    after: Text = Field(default="", description="id of the message after which the page needs the stream")
+    shown: int | None = Field(default=None, ge=0, description="how many messages the page has up to that one")
+    seen: SeenMessage | None = Field(
+        default=None,
+        description="the last message that the page shows; null: the newest in the store. The request waits for it, and"
+        " is refused with 409 and the new messages if the conversation has more than that",
+    )
+
+    def seen_message(self) -> Seen | None:
+        """Return the last message that the page shows."""
+        return Seen(self.seen.id, self.seen.revision) if self.seen else None
 
     def answer(self) -> AnswerRequest:
         """Return which model is to answer, and how.
@@ -72,7 +90,9 @@ class AnswerOptions(RequestBody):
             max_tokens=self.max_tokens,
             system_prompt=self.system_prompt or "",
         )
-        return AnswerRequest(model=self.model, parameters=parameters, allow_fallback=self.allow_fallback)
+        return AnswerRequest(
+            model=self.model, parameters=parameters, allow_fallback=self.allow_fallback, seen=self.seen_message()
+        )
 
 
 class NewQuestion(AnswerOptions):

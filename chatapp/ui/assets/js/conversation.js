@@ -2,9 +2,10 @@
 import { call, errorText, pathOf } from "./api.js";
 import { attempt, showError } from "./notices.js";
 import { eventsOf, follow, isFollowing, newId, postTurn, stopFollowing } from "./stream.js";
-import { t, translated } from "./words.js";
+import { parseJson, t, translated } from "./words.js";
 
 const REFRESH_AFTER = 30_000; // ms in the background, after which the conversation may have changed elsewhere
+const CURRENT_FOR = 5_000; // ms between two looks while the person types
 const otherWindows = new BroadcastChannel("chat"); // this browser's other windows
 
 export const open = {
@@ -57,15 +58,26 @@ export const setItem = (item) => {
 };
 
 // The last message that will not change any more; the stream continues after it.
-const lastCompleteId = () => {
-  if (mustReload) return "";
+const lastComplete = () => {
+  if (mustReload) return null;
   const at = open.entries.findIndex((entry) => entry.writing);
-  return (at < 0 ? open.entries.at(-1) : open.entries[at - 1])?.id || "";
+  return (at < 0 ? open.entries.at(-1) : open.entries[at - 1]) || null;
+};
+
+// What the page shows, for a server that may know less or more: `seen` is its last message, the stream continues after
+// the message `id`, and `shown` counts the messages up to that one.
+const seen = () => {
+  const last = lastComplete();
+  return last ? { seen: { id: last.id, revision: last.revision } } : {};
+};
+const upTo = (id) => {
+  const at = open.entries.findIndex((entry) => entry.id === id);
+  return at < 0 ? { after: id } : { after: id, shown: open.earlier + at + 1 };
 };
 
 const followOpen = (events, controller) =>
   follow(
-    () => `${pathOf(open.id, "/events")}?${new URLSearchParams({ after: lastCompleteId() })}`,
+    () => `${pathOf(open.id, "/events")}?${new URLSearchParams(upTo(lastComplete()?.id || ""))}`,
     applyEvent,
     events,
     controller,
@@ -105,7 +117,13 @@ const startTurn = async (path, request) => {
   }
   unconfirmed = null;
   if (!response.ok) {
+    const newer = response.status === 409 ? await response.clone().text().then(parseJson) : {};
     showError(await errorText(response));
+    // The conversation went on elsewhere: the text stays in the box, and what it does not know yet is shown.
+    if (newer.messages && open.id === conversationId) {
+      applyEvent(newer);
+      if (isWriting()) followOpen();
+    }
     return false;
   }
   showError("");
@@ -129,8 +147,8 @@ const retryKey = (path, request, name) => {
 // Send a message; `follows` where it is another version of an earlier question.
 export const send = (request, follows) => {
   const path = open.id ? pathOf(open.id, "/turns") : "conversations";
-  const sent = { ...request, after: lastCompleteId() };
-  if (follows !== undefined) Object.assign(sent, { follows, after: follows });
+  const sent = { ...request, ...seen(), ...upTo(follows ?? (lastComplete()?.id || "")) };
+  if (follows !== undefined) sent.follows = follows;
   if (!open.id && open.isTemporary) sent.temporary = true;
   return startTurn(path, { ...sent, ...retryKey(path, sent, "question") });
 };
@@ -138,13 +156,13 @@ export const send = (request, follows) => {
 // Answer a question again; the previous answer stays a version.
 export const regenerate = (question, request) => {
   const path = pathOf(open.id, "/answers");
-  const sent = { ...answerOptions(request), question, after: question };
+  const sent = { ...answerOptions(request), question, ...seen(), ...upTo(question) };
   return startTurn(path, { ...sent, ...retryKey(path, request, "answer") });
 };
 
 export const continueAnswer = (request) => {
   const entry = open.entries.at(-1);
-  const sent = { ...answerOptions(request), message: entry.id, after: entry.follows || "" };
+  const sent = { ...answerOptions(request), message: entry.id, ...seen(), ...upTo(entry.follows || "") };
   return startTurn(pathOf(open.id, "/continuations"), sent);
 };
 
@@ -169,7 +187,15 @@ export const rate = (message, feedback) =>
   });
 
 // A stream stays open after an answer, for the conversation's title.
-export const refresh = () => open.id && !(isFollowing() && isWriting()) && followOpen();
+let refreshedAt = 0;
+export const refresh = () => {
+  refreshedAt = Date.now();
+  return open.id && !(isFollowing() && isWriting()) && followOpen();
+};
+// Another device may have gone on: what it wrote is here before the next message is sent.
+const refreshIfOld = () => Date.now() - refreshedAt > CURRENT_FOR && refresh();
+addEventListener("focus", refreshIfOld);
+addEventListener("input", refreshIfOld);
 let hiddenAt = 0;
 otherWindows.onmessage = ({ data }) => data === open.id && refresh();
 document.addEventListener("visibilitychange", () => {

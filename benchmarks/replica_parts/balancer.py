@@ -1,0 +1,74 @@
+"""A load balancer without affinity: each request goes to any of the replicas that serve."""
+
+from __future__ import annotations
+
+import random
+from contextlib import suppress
+from typing import TYPE_CHECKING, Self
+
+import aiohttp
+from aiohttp import web
+
+from tests.serving import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchmarks.fault_parts.processes import Chat
+
+HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "host"}
+CHUNK_BYTES = 1 << 16
+LARGEST_BODY = 1 << 25
+
+
+class Balancer:
+    """Forwards requests and streams their responses; an async context manager."""
+
+    def __init__(self, replicas: Sequence[Chat], seed: int) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._replicas = replicas
+        self._chance = random.Random(seed)
+
+    async def __aenter__(self) -> Self:
+        self._http = aiohttp.ClientSession(
+            cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False, timeout=aiohttp.ClientTimeout(total=None)
+        )
+        app = web.Application(client_max_size=LARGEST_BODY)
+        app.router.add_route("*", "/{path:.*}", self._forward)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._runner.cleanup()
+        await self._http.close()
+
+    async def _forward(self, request: web.Request) -> web.StreamResponse:
+        serving = [one for one in self._replicas if one.serving.is_set()]
+        if not serving:
+            return web.Response(status=503, text="no replica")
+        url = f"{self._chance.choice(serving).url}{request.path_qs}"
+        headers = {name: value for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP}
+        body = await request.read()
+        response: web.StreamResponse | None = None
+        try:
+            async with self._http.request(
+                request.method, url, headers=headers, data=body, allow_redirects=False
+            ) as upstream:
+                response = web.StreamResponse(status=upstream.status)
+                for name, value in upstream.headers.items():
+                    if name.lower() not in HOP_BY_HOP:
+                        response.headers.add(name, value)
+                await response.prepare(request)
+                async for chunk in upstream.content.iter_any():
+                    await response.write(chunk)
+                await response.write_eof()
+                return response
+        except (aiohttp.ClientError, ConnectionError, TimeoutError):
+            if response is None:
+                return web.Response(status=502, text="the replica is gone")
+            with suppress(AttributeError):
+                request.transport.close()  # type: ignore[union-attr]  # a stream that breaks off
+            return response

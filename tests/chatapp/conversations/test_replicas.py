@@ -1,0 +1,364 @@
+"""Two replicas before one cloud: a conversation never forks by itself, and no change undoes another."""
+
+import asyncio
+import contextlib
+from types import SimpleNamespace
+
+import pytest
+
+from chatapp.conversations import catch_up
+from chatapp.conversations.catch_up import Seen
+from chatapp.conversations.service import Conversations
+from chatapp.domain.conversation import Feedback, FinishReason, MessageStatus, new_id
+from chatapp.domain.errors import ContinuedElsewhere, ConversationNotFound, NotCaughtUp
+from chatapp.domain.message_tree import MessageTree
+from chatapp.generation.runner import TurnRunner
+from chatapp.http.api.stream import ConversationEvents
+from chatapp.models import Finish, ModelDefaults, ModelState, ModelStatus, TextDelta
+from chatapp.models.catalog import Catalog
+from chatapp.store.journal.store import JournaledStore
+from tests.chatapp.generation.running import answer_request, ended, turn_request
+from tests.fakes.shared_cloud import SharedCloud
+from tests.page_client import apply_event
+
+ANN = "ann"
+
+
+class Model(ModelDefaults):
+    """Answers with its pieces, and waits for the gate after the first one."""
+
+    id, label, context_tokens = "scripted", "Scripted", None
+
+    def __init__(self, *pieces):
+        self.pieces = pieces
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def stream(self, messages, parameters):
+        for number, piece in enumerate(self.pieces):
+            if number:
+                await self.gate.wait()
+            yield TextDelta(piece)
+        yield Finish(FinishReason.STOP)
+
+    async def status(self):
+        return ModelStatus(ModelState.READY)
+
+    async def start(self):
+        pass
+
+    async def aclose(self):
+        pass
+
+
+class Replica:
+    """One chat: its runner and its conversations, with a journal of its own."""
+
+    def __init__(self, client, store, model):
+        self.client = client
+        self.store = store
+        self.model = model
+        self.catalog = Catalog([model])
+        self.turns = TurnRunner(store, self.catalog, batch_seconds=0, checkpoint_seconds=0.01)
+        self.conversations = Conversations(store, self.turns.updates, self.turns, self.turns.catch_up)
+
+    async def ask(self, text, conversation="", **options):
+        """Ask, and return the id of the conversation once the answer is complete."""
+        conversation = (await self.turns.start(ANN, turn_request(text, conversation, **options))).id
+        await ended(self.turns, ANN, conversation)
+        return conversation
+
+    async def delivered(self, conversation):
+        """Wait until the cloud has everything."""
+        async with asyncio.timeout(20):
+            while self.store.pending(ANN, conversation):
+                await asyncio.sleep(0.005)
+
+    async def shown(self, conversation):
+        """Return the messages that a page shows."""
+        messages = await self.store.messages(ANN, conversation)
+        stored = await self.store.conversation(ANN, conversation)
+        return [message for message, _ in MessageTree(messages).shown(stored.branch)]
+
+    async def texts(self, conversation):
+        return [message.content for message in await self.shown(conversation)]
+
+    async def last(self, conversation):
+        """Return what a page names as the last message that it shows."""
+        message = (await self.shown(conversation))[-1]
+        return Seen(message.id, message.revision)
+
+    async def aclose(self):
+        self.client.down = False
+        await self.turns.aclose()
+        await self.conversations.aclose()
+        await self.store.aclose()
+
+
+@pytest.fixture
+async def replicas(tmp_path):
+    """Two replicas before one cloud; the model of each answers with the replica's name."""
+    cloud = SharedCloud()
+    async with contextlib.AsyncExitStack() as stack:
+        made = []
+        for name in ("A", "B"):
+            client = cloud.client()
+            store = await JournaledStore.open(tmp_path / f"{name}.db", client, destination="the cloud")
+            replica = Replica(client, store, Model(f"of {name}"))
+            await replica.catalog.check()
+            stack.push_async_callback(replica.aclose)
+            made.append(replica)
+        yield made
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Let requests wait for other replicas for a moment only."""
+    monkeypatch.setattr(catch_up, "SEEN_S", 0.3)
+    monkeypatch.setattr(catch_up, "EXISTS_S", 0.1)
+
+
+async def test_a_request_waits_until_the_replica_has_what_its_page_shows(replicas):
+    a, b = replicas
+    conversation = await a.ask("one")
+    await a.delivered(conversation)
+    await b.ask("two", conversation, seen=await a.last(conversation))  # b has it cached from here on
+    await b.delivered(conversation)
+    await a.store.messages(ANN, conversation)
+    a.client.down = True
+    await a.ask("three", conversation, seen=await a.last(conversation))
+    seen = await a.last(conversation)
+    asking = asyncio.create_task(b.ask("four", conversation, seen=seen))
+    await asyncio.sleep(0.2)
+    assert not asking.done()
+    a.client.down = False
+    async with asyncio.timeout(20):
+        await asking
+    await b.delivered(conversation)
+    expected = ["one", "of A", "two", "of B", "three", "of A", "four", "of B"]
+    assert await b.texts(conversation) == await a.texts(conversation) == expected
+
+
+async def test_a_request_whose_page_shows_more_than_ever_arrives_is_refused_and_stores_nothing(replicas, impatient):
+    a, b = replicas
+    conversation = await a.ask("one")
+    await a.delivered(conversation)
+    with pytest.raises(NotCaughtUp, match="still in the box"):
+        await b.ask("two", conversation, seen=Seen("never"))
+    assert await b.texts(conversation) == ["one", "of A"]
+
+
+async def test_a_request_that_the_replica_can_serve_reads_nothing(replicas):
+    a, _ = replicas
+    conversation = await a.ask("one")
+    await a.ask("two", conversation, seen=await a.last(conversation))  # compares with the cloud
+    seen = await a.last(conversation)
+    before = a.client._cloud.calls.copy()
+    await a.ask("three", conversation, seen=seen)
+    await a.delivered(conversation)
+    assert (a.client._cloud.calls - before).keys() <= {"append", "update", "message"}  # message: at checkpoints
+
+
+async def test_a_conversation_that_went_on_elsewhere_is_not_continued_from_an_older_message(replicas, monkeypatch):
+    monkeypatch.setattr(catch_up, "CHECK_S", 20.0)  # on a busy machine the cloud takes long to answer
+    a, b = replicas
+    conversation = await a.ask("one")
+    await a.delivered(conversation)
+    old = await b.last(conversation)
+    await a.ask("two", conversation, seen=old)
+    await a.delivered(conversation)
+    for request in (
+        b.ask("mine", conversation, seen=old),
+        b.ask("edited", conversation, follows="", seen=old),
+        b.turns.regenerate(ANN, conversation, (await a.shown(conversation))[0].id, answer_request(seen=old)),
+        b.turns.continue_answer(ANN, conversation, old.message_id, answer_request(seen=old)),
+    ):
+        with pytest.raises(ContinuedElsewhere, match="still in the box"):
+            await request
+    await b.ask("mine", conversation, seen=await b.last(conversation))
+    await b.delivered(conversation)
+    assert await a.texts(conversation) == ["one", "of A", "two", "of A", "mine", "of B"]
+
+
+async def test_messages_that_two_replicas_append_at_the_same_time_are_all_shown(replicas):
+    a, b = replicas
+    conversation = await a.ask("one")
+    await a.delivered(conversation)
+    seen = await b.last(conversation)
+    a.client.down = b.client.down = True
+    await asyncio.gather(a.ask("two", conversation, seen=seen), b.ask("three", conversation, seen=seen))
+    await a.ask("four", conversation, seen=await a.last(conversation))
+    a.client.down = b.client.down = False
+    await a.delivered(conversation)
+    await b.delivered(conversation)
+    shown = await a.shown(conversation)
+    assert {message.content for message in shown if message.role == "user"} == {"one", "two", "three", "four"}
+    assert [message.role for message in shown] == ["user", "assistant"] * 4
+    assert [message.id for message in await b.shown(conversation)] == [message.id for message in shown]
+    tree = MessageTree(await b.store.messages(ANN, conversation))
+    assert all(len(tree.versions(message.id)) == 1 for message in shown)
+
+
+async def test_a_page_gets_messages_that_another_replica_inserted_before_its_last_one(replicas):
+    a, b = replicas
+    conversation = await a.ask("one")
+    await a.delivered(conversation)
+    seen = await b.last(conversation)
+    a.client.down = b.client.down = True
+    await a.ask("two", conversation, seen=seen)
+    await b.ask("three", conversation, seen=seen)
+    page = await page_of(b, conversation, [], None)
+    assert [entry["text"] for entry in page] == ["one", "of A", "three", "of B"]
+    a.client.down = b.client.down = False
+    await a.delivered(conversation)
+    await b.delivered(conversation)
+    page = await page_of(b, conversation, page, len(page))
+    assert [entry["text"] for entry in page] == ["one", "of A", "two", "of A", "three", "of B"]
+
+
+async def test_a_retry_at_another_replica_is_the_same_question_with_one_answer(replicas):
+    a, b = replicas
+    conversation = await a.ask("one")
+    await a.delivered(conversation)
+    seen = await b.last(conversation)
+    a.client.down = True
+    question = new_id()
+    await a.ask("two", conversation, question_id=question, seen=seen)
+    await b.ask("two", conversation, question_id=question, seen=seen, is_retry=True)
+    a.client.down = False
+    await a.delivered(conversation)
+    await b.delivered(conversation)
+    assert await a.texts(conversation) == await b.texts(conversation) == ["one", "of A", "two", "of B"]
+
+
+async def test_a_question_that_is_stored_is_not_stored_again(replicas):
+    a, _ = replicas
+    question = new_id()
+    conversation = await a.ask("one", question_id=question)
+    assert await a.ask("one", conversation, question_id=question) == conversation
+    assert await a.texts(conversation) == ["one", "of A"]
+
+
+async def test_changes_of_different_fields_at_two_replicas_are_both_kept(replicas):
+    a, b = replicas
+    conversation = await a.ask("one")
+    await a.delivered(conversation)
+    await b.store.conversation(ANN, conversation)
+    a.client.down = b.client.down = True
+    await a.conversations.rename(ANN, conversation, "Renamed")
+    await b.conversations.pin(ANN, conversation, pinned=True)
+    a.client.down = b.client.down = False
+    await a.delivered(conversation)
+    await b.delivered(conversation)
+    for replica in replicas:
+        stored = await replica.store.conversation(ANN, conversation)
+        assert (stored.title, stored.pinned) == ("Renamed", True)
+
+
+async def test_the_later_of_two_changes_stays_however_late_the_other_arrives(replicas):
+    a, b = replicas
+    conversation = await a.ask("one")
+    await a.delivered(conversation)
+    await b.store.conversation(ANN, conversation)
+    a.client.down = True
+    await a.conversations.rename(ANN, conversation, "First")
+    await asyncio.sleep(0.005)
+    await b.conversations.rename(ANN, conversation, "Second")
+    await b.delivered(conversation)
+    a.client.down = False
+    await a.delivered(conversation)
+    assert [(await one.store.conversation(ANN, conversation)).title for one in replicas] == ["Second", "Second"]
+
+
+async def test_feedback_and_the_choice_of_a_version_wait_for_the_message(replicas):
+    a, b = replicas
+    conversation = await a.ask("one")
+    await a.delivered(conversation)
+    await b.store.messages(ANN, conversation)
+    await a.ask("two", conversation, seen=await a.last(conversation))
+    answer = await a.last(conversation)
+    await b.conversations.rate(ANN, conversation, answer.message_id, Feedback.UP)
+    await b.conversations.switch(ANN, conversation, answer.message_id)
+    await b.delivered(conversation)
+    assert (await a.store.message(ANN, conversation, answer.message_id)).feedback is Feedback.UP
+
+
+@pytest.mark.parametrize("deletes", [False, True])
+async def test_stop_and_delete_reach_an_answer_that_another_replica_writes(replicas, deletes):
+    a, b = replicas
+    conversation = await writing(a)
+    b_shows = (await b.shown(conversation))[-1]
+    assert b_shows.status is MessageStatus.STREAMING
+    if deletes:
+        await b.conversations.delete(ANN, conversation)
+    else:
+        assert await b.turns.stop(ANN, conversation)
+    async with asyncio.timeout(20):
+        await ended(a.turns, ANN, conversation)
+    await a.delivered(conversation)
+    answer = await b.store.message(ANN, conversation, b_shows.id)
+    assert answer.status is MessageStatus.STOPPED
+    assert answer.content == "half"
+    if deletes:
+        with pytest.raises(ConversationNotFound):
+            await a.conversations.open(ANN, conversation)
+
+
+async def test_an_answer_whose_last_words_are_written_at_a_stop_elsewhere_is_kept_whole(replicas):
+    a, b = replicas
+    conversation = await writing(a)
+    a.client.down = True  # it does not notice
+    await b.turns.stop(ANN, conversation)
+    await b.delivered(conversation)
+    a.model.gate.set()
+    await ended(a.turns, ANN, conversation)
+    a.client.down = False
+    await a.delivered(conversation)
+    assert (await b.texts(conversation))[-1] == "half and half"
+
+
+async def test_an_answer_that_another_replica_took_over_is_not_overwritten(replicas):
+    a, b = replicas
+    conversation = await writing(a)
+    answer = (await b.shown(conversation))[-1]
+    await b.turns.stop(ANN, conversation)
+    await b.turns.continue_answer(ANN, conversation, answer.id, answer_request())
+    await ended(b.turns, ANN, conversation)
+    await b.delivered(conversation)
+    async with asyncio.timeout(20):
+        await ended(a.turns, ANN, conversation)
+    await a.delivered(conversation)
+    for replica in replicas:
+        assert (await replica.texts(conversation))[-1] == "halfof B"
+
+
+async def writing(replica):
+    """Begin an answer that waits after its first half until the model's gate is set; the cloud has that half."""
+    replica.model.pieces, replica.model.gate = ["half", " and half"], asyncio.Event()
+    conversation = (await replica.turns.start(ANN, turn_request("one"))).id
+    async with asyncio.timeout(20):
+        while not await has_half(replica, conversation):
+            await asyncio.sleep(0.005)
+    return conversation
+
+
+async def has_half(replica, conversation):
+    try:
+        return (await replica.client.messages(ANN, conversation))[-1].content == "half"
+    except ConversationNotFound:
+        return False
+
+
+async def page_of(replica, conversation, entries, shown):
+    """Return the messages of a page after it has read on at a replica."""
+    chat = SimpleNamespace(
+        turns=replica.turns, conversations=replica.conversations, store=replica.store, catalog=replica.catalog
+    )
+    after = entries[-1]["id"] if entries else ""
+    async with contextlib.aclosing(ConversationEvents(chat).follow(ANN, conversation, after, shown)) as events:
+        async for event in events:
+            body = event.model_dump(mode="json", by_alias=True) if event else {}
+            if "end" in body:
+                return entries
+            entries = apply_event(entries, body)
+    return entries

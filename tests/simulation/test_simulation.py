@@ -1,0 +1,146 @@
+"""Seeded runs of several replicas before one cloud, with lost replies, outages, resets and crashes at every await.
+
+A failure names its seed; ``simulate(seed, folder)`` replays it exactly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from typing import TYPE_CHECKING
+from unittest import mock
+
+import pytest
+import structlog
+
+from chatapp.conversations import catch_up
+from chatapp.domain import message_tree
+from chatapp.store.journal import journal
+from chatapp.store.journal import store as journal_store
+from tests.simulation.people import Person, audit
+from tests.simulation.virtual_time import VirtualLoop, run
+from tests.simulation.world import World, make_task, until_quiet, without_threads
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SEEDS, MANY_SEEDS = 200, 10_000
+TURNS = 3  # of each device
+
+
+def simulate(seed: int, folder: Path) -> World:
+    """Run one simulation.
+
+    Raises:
+        AssertionError: an acknowledged message is missing, doubled, out of order or hidden, or the replicas differ.
+    """
+    folder.mkdir(parents=True)
+    loop, chance = VirtualLoop(), random.Random(f"noise {seed}")
+    worlds = []
+
+    async def main() -> None:
+        loop.set_task_factory(make_task)
+        world = World(seed, folder)
+        worlds.append(world)
+        await world.open()
+        people = [Person(world, name, TURNS) for name in ("ann", "ben")[: world.chance.randint(1, 2)]]
+        await asyncio.gather(*(person.run() for person in people))
+        await until_quiet(world)
+        await audit(world, people)
+        await world.close()
+
+    with without_threads():
+        run(main(), loop, chance)
+    return worlds[0]
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    """Log nothing: faults are what happens here."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    yield
+    structlog.reset_defaults()
+
+
+def failing(seeds: range, folder: Path) -> dict[int, str]:
+    """Return what goes wrong, by seed."""
+    failures = {}
+    for seed in seeds:
+        try:
+            simulate(seed, folder / str(seed))
+        except AssertionError as error:
+            failures[seed] = str(error).partition("\n")[0]
+    return failures
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_nothing_is_lost_doubled_hidden_or_out_of_order(tmp_path, part):
+    assert failing(range(part * SEEDS // 4, (part + 1) * SEEDS // 4), tmp_path) == {}
+
+
+@pytest.mark.long
+def test_nothing_is_lost_in_many_more_runs(tmp_path):
+    assert failing(range(SEEDS, MANY_SEEDS), tmp_path) == {}
+
+
+def test_a_seed_replays_its_run(tmp_path):
+    worlds = [simulate(7, tmp_path / name) for name in ("once", "again")]
+    assert worlds[0].cloud.calls == worlds[1].cloud.calls
+    assert worlds[0].chance.random() == worlds[1].chance.random()
+
+
+# Planted bugs, each of which a version of the chat had or could have.
+
+
+@contextlib.contextmanager
+def fork():
+    """Build on what this replica remembers, and take messages with the same parent for versions."""
+
+    async def remembered(self, user, conversation_id, seen):
+        del seen
+        return await self._store.messages(user, conversation_id, consistency=catch_up.Consistency.CACHED)
+
+    with (
+        mock.patch.object(catch_up.CatchUp, "messages", remembered),
+        mock.patch.object(message_tree.MessageTree, "_has_question", return_value=False),
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def acknowledged_too_early():
+    """Acknowledge a write before it is on the disk."""
+
+    async def accept(self, accepting):
+        task = asyncio.ensure_future(accepting)
+        self._accepting.add(task)
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    with mock.patch.object(journal_store.JournaledStore, "_accept", accept):
+        yield
+
+
+@contextlib.contextmanager
+def settled_too_much():
+    """Delete all waiting writes of a conversation after a delivery, with those accepted meanwhile."""
+    settle = journal.Journal.settle
+
+    async def all_of_it(self, key, numbers, **options):
+        numbers = [write.number for write in await self.waiting(key)] or numbers
+        await settle(self, key, numbers, **options)
+
+    with mock.patch.object(journal.Journal, "settle", all_of_it):
+        yield
+
+
+@pytest.mark.parametrize("bug", [fork, acknowledged_too_early, settled_too_much])
+def test_a_planted_bug_is_found(tmp_path, bug):
+    with bug():
+        for seed in range(SEEDS):
+            with contextlib.suppress(AssertionError):
+                simulate(seed, tmp_path / str(seed))
+                continue
+            return
+    raise AssertionError(f"{bug.__name__} goes unnoticed")
