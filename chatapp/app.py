@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 
+from chatapp.auth.audit import Refusal
 from chatapp.config.settings import InvalidSettings
 from chatapp.conversations.service import Conversations
 from chatapp.domain.errors import StoreUnavailable
@@ -156,15 +158,27 @@ def _add_middleware(app: FastAPI, settings: Settings, auth: AuthSetup, on_refuse
     app.add_middleware(LanesMiddleware, lanes={name: Lane(name, lanes[name], on_refused) for name in lanes})
     app.add_middleware(BodyMemoryMiddleware, limits=bodies)
     auth.add_middleware(app)
-    app.add_middleware(CsrfMiddleware, root_url=settings.root_url)  # before a new guest is made
+    refused = auth.refusals.request_refused
+    app.add_middleware(  # before a new guest is made
+        CsrfMiddleware, root_url=settings.root_url, on_refused=partial(refused, Refusal.ORIGIN)
+    )
     app.add_middleware(ClientAddressMiddleware, trusted=settings.trusted_proxies)
     app.add_middleware(
         TrustedHostMiddleware,
         root_url=settings.root_url,
         local=settings.identity == "local" and not settings.local_anywhere,
+        on_refused=partial(refused, Refusal.HOST),
     )
-    app.add_middleware(RequestSizeMiddleware, limits=bodies)
-    app.add_middleware(SecurityHeadersMiddleware, https=settings.root_url.startswith("https:"))  # on refusals, too
+    app.add_middleware(
+        RequestSizeMiddleware,
+        limits=bodies,
+        on_refused=partial(refused, Refusal.SIZE),
+    )
+    app.add_middleware(  # on refusals, too
+        SecurityHeadersMiddleware,
+        https=settings.root_url.startswith("https:"),
+        subdomains=settings.hsts_subdomains,
+    )
 
 
 def _models(settings: Settings) -> list[ChatModel]:
@@ -255,7 +269,9 @@ async def _usage_limits(settings: Settings, opened: AsyncExitStack, on_refused: 
         return NoLimits()
     totals = await DailyTotals.open(settings.data_dir / "limits.db")
     opened.push_async_callback(totals.aclose)
-    return UsageLimits(settings.user_quota, settings.shared_quota, totals, on_refused)
+    has_members = settings.identity == "google" and settings.guests
+    guests = settings.shared_quota.part(settings.guest_share) if has_members else None
+    return UsageLimits(settings.user_quota, settings.shared_quota, totals, on_refused, guests=guests)
 
 
 async def _store(settings: Settings) -> Store:

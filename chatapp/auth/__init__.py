@@ -40,12 +40,14 @@ class User:
         kind: the authenticator that vouches for the user, as in ``CHAT_IDENTITY``.
         name: the display name from the provider; "" if it gives none.
         email: the e-mail address from the provider; "" if it gives none. Never logged, never stored.
+        signed_in_ms: when the user signed in at the chat; None where the chat has no sign-in of its own.
     """
 
     id: str
     kind: Literal["local", "anonymous", "google", "iap"]
     name: str = ""
     email: str = ""
+    signed_in_ms: int | None = None
 
     @property
     def is_guest(self) -> bool:
@@ -92,6 +94,7 @@ class AuthenticationMiddleware:
         app: the app behind it.
         authenticator: finds the user.
         refuse: makes the response to a request without a user.
+        on_refused: called for each of them.
         public: paths that need no user, in addition to `PUBLIC`; requests for them get no user at all.
     """
 
@@ -101,12 +104,14 @@ class AuthenticationMiddleware:
         authenticator: Authenticator,
         *,
         refuse: Callable[[Request, AuthResult], Response],
+        on_refused: Callable[[AuthResult], None] = lambda _result: None,
         public: frozenset[str] = frozenset(),
     ) -> None:
         self._app = app
         self._authenticator = authenticator
         self._public = public
         self._refuse = refuse
+        self._on_refused = on_refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass an authenticated or public request on; refuse any other."""
@@ -122,23 +127,31 @@ class AuthenticationMiddleware:
             result = await self._authenticator.authenticate(HTTPConnection(scope))
         except DuplicateCookie:
             result = AuthResult(user=None, problem=TWO_COOKIES, status=400)
-
-        async def send_with_cookies(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for cookie in result.cookies:
-                    headers.append("set-cookie", cookie)
-            await send(message)
-
         response: ASGIApp = self._app
         if result.user is None:
+            self._on_refused(result)
             refusal = self._refuse(Request(scope, receive), result)
             if result.retry_after:
                 refusal.headers["retry-after"] = str(result.retry_after)
             response = refusal
         else:
             scope[USER_KEY] = result.user
-        await response(scope, receive, send_with_cookies if result.cookies else send)
+        await response(scope, receive, _with_cookies(send, result.cookies) if result.cookies else send)
+
+
+def _with_cookies(send: Send, cookies: tuple[str, ...]) -> Send:
+    """Return a function that adds ``Set-Cookie`` headers, except for cookies that the response sets itself."""
+
+    async def send_with_cookies(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            names = {cookie.partition("=")[0] for cookie in headers.getlist("set-cookie")}
+            for cookie in cookies:
+                if cookie.partition("=")[0] not in names:  # such as a session that signing out deletes
+                    headers.append("set-cookie", cookie)
+        await send(message)
+
+    return send_with_cookies
 
 
 def current_user(request: HTTPConnection) -> User:

@@ -18,6 +18,7 @@ from chatapp.auth import AuthResult, User
 from chatapp.auth.client import client_address
 from chatapp.auth.cookies import Cookie, DuplicateCookie
 from chatapp.domain.sentences import Sentence
+from chatapp.limits.guests import GUEST_ID_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,7 +80,7 @@ class AnonymousAuthenticator:
 
     def new_user(self) -> tuple[str, str]:
         """Return a new user id, and the value of its cookie."""
-        user_id = f"anonymous-{secrets.token_hex(16)}"
+        user_id = f"{GUEST_ID_PREFIX}{secrets.token_hex(16)}"
         return user_id, self._signer.sign(user_id).decode()
 
     def delete_cookie(self, user: str, request: HTTPConnection) -> tuple[str, ...]:

@@ -54,7 +54,7 @@ class RefusalLog:
     """
 
     def __init__(self, window: MovingWindow | None = None) -> None:
-        self._window = window or MovingWindow(60)
+        self._window = MovingWindow(60) if window is None else window  # an empty one is false
         self._left_out: Counter[str] = Counter()
 
     def sign_in_refused(self, user: str) -> None:

@@ -38,6 +38,9 @@ class CookieCipher:
         if not value or len(value) > MAX_COOKIE_BYTES:
             return None
         try:
+            # Fernet takes text after the padding, too.
+            if base64.urlsafe_b64encode(base64.urlsafe_b64decode(value)).decode() != value:
+                return None
             content = json.loads(self._fernet.decrypt(value.encode(), ttl=int(max_age_seconds)))
         except (InvalidToken, ValueError):
             return None

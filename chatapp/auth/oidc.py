@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 import httpx2  # Authlib's HTTP client
 import structlog
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 GOOGLE = "https://accounts.google.com"
 LEEWAY_SECONDS = 60  # for clock skew
 PROVIDER_TIMEOUT_SECONDS = 10.0  # for one request to the provider
+LOAD_SECONDS = 2.0  # that signing out waits for the provider
 MAX_SUBJECT_CHARS = 255  # OpenID Connect Core, section 2
 MAX_NAME_CHARS = 200
 MAX_EMAIL_CHARS = 254
@@ -94,7 +98,13 @@ class OidcProvider:
         )
 
     async def start_sign_in(
-        self, request: Request, redirect_uri: str, *, choose_account: bool, before_request: Callable[[], None]
+        self,
+        request: Request,
+        redirect_uri: str,
+        *,
+        choose_account: bool,
+        again: bool = False,
+        before_request: Callable[[], None],
     ) -> str:
         """Return the provider's URL to redirect the user to; state and nonce go into ``request.session``.
 
@@ -102,6 +112,7 @@ class OidcProvider:
             request: the request that starts the sign-in.
             redirect_uri: where the provider sends the user back to.
             choose_account: show the account chooser, even if there is only one account.
+            again: have the provider authenticate users who are signed in there already.
             before_request: see the class.
 
         Raises:
@@ -110,12 +121,26 @@ class OidcProvider:
         if not are_loaded(self._app.server_metadata):
             before_request()
         await self._metadata()
-        options = {"prompt": "select_account"} if choose_account else {}
+        options: dict[str, str] = {}
+        if again and self.issuer != GOOGLE:
+            options = {"prompt": "login", "max_age": "0"}
+        elif again or choose_account:
+            # Google knows no other prompt that involves the user:
+            # https://developers.google.com/identity/openid-connect/openid-connect#authenticationuriparameters
+            options = {"prompt": "select_account"}
         answer = await self._app.authorize_redirect(request, redirect_uri, **options)
         return str(answer.headers["location"])
 
-    async def finish_sign_in(self, request: Request, *, before_request: Callable[[], None]) -> Claims:
+    async def finish_sign_in(
+        self, request: Request, *, not_before: float = 0, before_request: Callable[[], None]
+    ) -> Claims:
         """Return the claims about the user whom the provider sent back.
+
+        Args:
+            request: the request that the provider redirected the user to.
+            not_before: when the user must have authenticated at the earliest, in seconds since the epoch, if the
+                provider says when that was (``auth_time``).
+            before_request: see the class.
 
         Raises:
             SignInError: the user cancelled, or the response cannot be verified.
@@ -150,7 +175,26 @@ class OidcProvider:
             raise _unreachable(error) from error
         except (JoseError, ValueError, KeyError, TypeError) as error:
             raise _unverified(type(error).__name__) from error
+        authenticated = claims.get("auth_time")
+        if isinstance(authenticated, int | float) and authenticated < not_before - LEEWAY_SECONDS:
+            raise _unverified("the provider did not ask the user again")
         return self._checked(claims)
+
+    @property
+    def sign_out_url(self) -> str:
+        """Where users sign out of the provider (OpenID Connect RP-Initiated Logout); "" if that is unknown."""
+        address = self._app.server_metadata.get("end_session_endpoint")
+        schemes = ("https://", "http://") if self.issuer.startswith("http://") else ("https://",)  # on this computer
+        if not isinstance(address, str) or not address.startswith(schemes):
+            return ""
+        # Without a hint and an address to return to, which every provider accepts: it asks the user to confirm.
+        return f"{address}{'&' if '?' in address else '?'}{urlencode({'client_id': self._client_id})}"
+
+    async def load(self) -> None:
+        """Fetch the provider's metadata, if that has not happened and takes no longer than a moment."""
+        with suppress(SignInError, TimeoutError):
+            async with asyncio.timeout(LOAD_SECONDS):
+                await self._metadata()
 
     async def _metadata(self) -> Mapping[str, Any]:
         """Return the provider's metadata (OpenID Connect Discovery)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from chatapp.auth import AuthResult, User
@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from chatapp.auth.allow_list import AllowList
     from chatapp.auth.anonymous import AnonymousAuthenticator
     from chatapp.auth.revoked_sessions import RevokedSessions
+    from chatapp.auth.session_list import SessionList
 
 DAY_SECONDS = 24 * 3600
+HOUR_MS = 3_600_000
 # The browser keeps the cookie longer than the session is valid. So the chat can answer "your session is over", where it
 # would otherwise treat the user as a guest.
 COOKIE_GRACE_SECONDS = 30 * DAY_SECONDS
@@ -40,6 +42,7 @@ class SessionAuthenticator:
     Args:
         cookies: reads the session cookies.
         revoked: the sessions that were signed out.
+        session_list: where the use of a session is noted.
         allow_list: checked at each request, because the list may have changed since the sign-in.
         issuer: the only provider whose sessions are accepted.
         guests: authenticates requests without a session; None if a sign-in is required.
@@ -51,9 +54,11 @@ class SessionAuthenticator:
         revoked: RevokedSessions,
         allow_list: AllowList,
         *,
+        session_list: SessionList,
         issuer: str,
         guests: AnonymousAuthenticator | None,
     ) -> None:
+        self._session_list = session_list
         self._cookies = cookies
         self._revoked = revoked
         self._allow_list = allow_list
@@ -72,7 +77,11 @@ class SessionAuthenticator:
         user = session.user
         if await self._revoked.is_revoked(user.id, session.id, session.began_ms):
             return self._refused(SESSION_EXPIRED)
-        return AuthResult(user=user)
+        renewed = self._cookies.renewed(session)
+        if renewed is None:
+            return AuthResult(user=user)
+        self._session_list.note(renewed, request.headers.get("user-agent", ""))
+        return AuthResult(user=user, cookies=(self._cookies.set_cookie(renewed),))
 
     def _refused(self, problem: Sentence) -> AuthResult:
         return AuthResult(user=None, cookies=(self._cookies.delete_cookie,), problem=problem)
@@ -90,6 +99,7 @@ class Session:
         name: the display name.
         email: the e-mail address; "" if the provider has not verified it.
         domain: the domain that the account belongs to; "" for none.
+        seen_ms: when it was last used, within the interval of `SessionCookies.renewed`; 0: unknown.
         guests: the guests that this browser was when the sign-in began, whose data may be merged into the account.
     """
 
@@ -100,6 +110,7 @@ class Session:
     name: str = ""
     email: str = ""
     domain: str = ""
+    seen_ms: int = 0
     guests: tuple[str, ...] = ()
 
     @classmethod
@@ -107,11 +118,13 @@ class Session:
         cls, issuer: str, subject: str, *, name: str, email: str, domain: str, guests: tuple[str, ...] = ()
     ) -> Session:
         """Return a new session."""
+        now = now_ms()
         return cls(
             issuer=issuer,
             subject=subject,
             id=secrets.token_hex(16),
-            began_ms=now_ms(),
+            began_ms=now,
+            seen_ms=now,
             name=name,
             email=email,
             domain=domain,
@@ -121,7 +134,13 @@ class Session:
     @property
     def user(self) -> User:
         """The user who signed in."""
-        return User(id=user_id(self.issuer, self.subject), kind="google", name=self.name, email=self.email)
+        return User(
+            id=user_id(self.issuer, self.subject),
+            kind="google",
+            name=self.name,
+            email=self.email,
+            signed_in_ms=self.began_ms,
+        )
 
 
 def user_id(issuer: str, subject: str) -> str:
@@ -137,12 +156,16 @@ class SessionCookies:
         secret: encrypts them; all replicas share it.
         secure: the chat is served over HTTPS.
         days: how long a session is valid.
+        idle_hours: how long a session is valid without being used; 0: no limit.
     """
 
-    def __init__(self, secret: str, *, secure: bool, days: int) -> None:
+    def __init__(self, secret: str, *, secure: bool, days: int, idle_hours: int = 0) -> None:
         self._cookie = Cookie("chat_session", secure=secure)
         self._cipher = CookieCipher(secret, "session")
         self._seconds = days * DAY_SECONDS
+        self._idle_ms = idle_hours * HOUR_MS
+        # Not at each request: a cookie is 600 bytes, and what a browser has must not change while a page loads.
+        self._renew_ms = min(HOUR_MS, self._idle_ms // 4) if self._idle_ms else HOUR_MS
 
     def is_sent(self, request: HTTPConnection) -> bool:
         """Return whether the request has a session cookie, valid or not.
@@ -160,7 +183,21 @@ class SessionCookies:
         """
         content = self._cipher.decrypt(self._cookie.read(request) or "", self._seconds)
         session = _session(content) if content else None
-        return session if session and now_ms() < session.began_ms + self._seconds * 1000 else None
+        if session is None or now_ms() >= session.began_ms + self._seconds * 1000:
+            return None
+        # A cookie from before there was a time-out has no time. It gets one now.
+        is_idle = self._idle_ms and session.seen_ms and now_ms() >= session.seen_ms + self._idle_ms
+        return None if is_idle else session
+
+    def renewed(self, session: Session) -> Session | None:
+        """Return a session with the time of its use, where that is due; None where it is not."""
+        now = now_ms()
+        return replace(session, seen_ms=now) if now >= session.seen_ms + self._renew_ms else None
+
+    def end_ms(self, session: Session) -> int:
+        """Return when a session expires, unless it is used again."""
+        end = session.began_ms + self._seconds * 1000
+        return min(end, session.seen_ms + self._idle_ms) if self._idle_ms else end
 
     def set_cookie(self, session: Session) -> str:
         """Return the ``Set-Cookie`` header for a session."""
@@ -175,7 +212,8 @@ class SessionCookies:
 def _session(content: dict[str, Any]) -> Session | None:
     if "address" in content:  # the name of "email" in cookies until November 2026; remove after one release
         content = {"email": content["address"], **content}
-    content["guests"] = tuple(content.get("guests", ()))  # missing in cookies until November 2026
+    # Missing in cookies until November 2026; remove after one release.
+    content |= {"guests": tuple(content.get("guests", ())), "seen_ms": content.get("seen_ms", 0)}
     try:
         return Session(**{field.name: content[field.name] for field in fields(Session)})
     except KeyError:  # from a version with other fields

@@ -56,6 +56,13 @@ class AuthSettings(BaseSettings):
     session_days: int = Field(
         default=7, ge=1, le=MAX_SESSION_DAYS, description="With `google`: days until users must sign in again."
     )
+    session_idle_hours: int = Field(
+        default=72,
+        ge=0,
+        le=MAX_SESSION_DAYS * 24,
+        description="With `google`: hours without a request after which users must sign in again. `0`: no limit but "
+        "`CHAT_SESSION_DAYS`. The default outlasts a weekend.",
+    )
     iap_audience: str = Field(
         default="",
         validate_default=True,

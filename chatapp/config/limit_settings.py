@@ -40,6 +40,13 @@ class LimitSettings(BaseSettings):
     all_cost_per_day: Cost = Field(
         default=None, description=_quota("cost of all users together per day, in US dollars", SHARED_QUOTA.cost_per_day)
     )
+    guest_share: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="With `google` and `CHAT_GUESTS`: the part of the limits of all users together that all guests "
+        "together may use. The rest is left to people who have signed in.",
+    )
     new_guests_per_hour: int = Field(
         default=60,
         ge=0,

@@ -24,6 +24,12 @@ class ServerSettings(BaseSettings):
         description="The public address of the chat if a proxy stands in front, such as `https://chat.example.org`. "
         "With https, cookies are sent over HTTPS only.",
     )
+    hsts_subdomains: bool = Field(
+        default=False,
+        description="With https: browsers use https for all subdomains of the chat's host name, too (HSTS, "
+        "`includeSubDomains`). Off by default, because the chat may have the name of a whole domain, whose other hosts "
+        "would then be unreachable over http for a year.",
+    )
     trusted_proxies: Networks = Field(
         default=(),
         description="The proxies in front of the chat, such as `10.0.0.0/8, 192.0.2.7`. Only their `X-Forwarded-For` "

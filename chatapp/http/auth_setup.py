@@ -5,14 +5,15 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from chatapp.auth import AuthenticationMiddleware
+from chatapp.auth import NOT_SIGNED_IN, AuthenticationMiddleware
 from chatapp.auth.allow_list import AllowList
 from chatapp.auth.anonymous import NOT_A_PAGE, TOO_MANY, AnonymousAuthenticator, load_or_create_secret
-from chatapp.auth.audit import RefusalLog
+from chatapp.auth.audit import Refusal, RefusalLog
 from chatapp.auth.iap import SIGN_OUT_URL, IapAuthenticator
 from chatapp.auth.iap_keys import SigningKeys
 from chatapp.auth.local import LocalAuthenticator
 from chatapp.auth.revoked_sessions import RevokedSessions
+from chatapp.auth.session_list import SessionList
 from chatapp.auth.sessions import DAY_SECONDS, NOT_ALLOWED, SessionAuthenticator, SessionCookies
 from chatapp.config.auth_settings import MAX_SESSION_DAYS
 from chatapp.domain.errors import StoreUnavailable
@@ -80,6 +81,7 @@ class AuthSetup:
                     self._session_cookies,
                     self._revoked,
                     self._allow_list,
+                    session_list=self._session_list,
                     issuer=settings.oidc_issuer,
                     guests=self._guests if settings.guests else None,
                 )
@@ -105,11 +107,17 @@ class AuthSetup:
     def add_middleware(self, app: FastAPI) -> None:
         """Require authentication for everything but public paths; call it after `add_routes`."""
         app.add_middleware(
-            AuthenticationMiddleware, authenticator=self._authenticator, public=self._public, refuse=self._refuse
+            AuthenticationMiddleware,
+            authenticator=self._authenticator,
+            public=self._public,
+            refuse=self._refuse,
+            on_refused=self._log_refusal,
         )
 
     async def aclose(self) -> None:
         """Cancel reads of the store."""
+        if self._settings.identity == "google":
+            await self._session_list.aclose()
         await self._revoked.aclose()
 
     def _add_sign_in(self, app: FastAPI) -> None:
@@ -131,11 +139,16 @@ class AuthSetup:
             guests=self._guests,
             allows_guests=settings.guests,
             refusals=self.refusals,
+            session_list=self._session_list,
         )
         self._public = sign_in.PUBLIC
         self._refuse = routes.refused
         app.include_router(routes.router())
-        app.include_router(SignOut(self._session_cookies, self._revoked).router())
+        app.include_router(SignOut(self._session_cookies, self._revoked, self._session_list, provider).router())
+
+    def _log_refusal(self, result: AuthResult) -> None:
+        if result.problem is not NOT_SIGNED_IN:  # a person who has yet to sign in
+            self.refusals.request_refused(Refusal.AUTHENTICATION, result.status)
 
     def _refuse_without_sign_in(self, request: Request, result: AuthResult) -> Response:
         """Return the refusal where the chat has no sign-in page."""
@@ -157,8 +170,18 @@ class AuthSetup:
         return AnonymousAuthenticator(self._cookie_secret, secure=self._secure, admit=guests.admit)
 
     @cached_property
+    def _session_list(self) -> SessionList:
+        return SessionList(self._store, self._revoked, self._session_cookies)
+
+    @cached_property
     def _session_cookies(self) -> SessionCookies:
-        return SessionCookies(self._cookie_secret, secure=self._secure, days=self._settings.session_days)
+        settings = self._settings
+        return SessionCookies(
+            self._cookie_secret,
+            secure=self._secure,
+            days=settings.session_days,
+            idle_hours=settings.session_idle_hours,
+        )
 
 
 def _load_cookie_secret(settings: Settings) -> str:

@@ -76,8 +76,8 @@ RULES = (
     _rule(r"/conversations/[^/]*/(?:events|answers|continuations)", Source.SCRIPT, LaneName.STREAM),
     _rule(r"/conversations/[^/]*/images/[^/]*", Source.IMAGE, LaneName.IMAGE),
     _rule(r"/conversations/.*", Source.SCRIPT, LaneName.LIST),
-    _rule(r"/state|/me|/profile|/take-along", Source.SCRIPT, LaneName.LIST),
-    _rule(r"/models|/delete-everything|/sign-out(?:-everywhere)?", Source.SCRIPT),
+    _rule(r"/state|/me|/profile|/take-along|/sign-ins(?:/[^/]*)?", Source.SCRIPT, LaneName.LIST),
+    _rule(r"/models|/delete-everything|/sign-out(?:-everywhere|-elsewhere)?", Source.SCRIPT),
     _rule(r"/(?:c/.*)?", Source.DOCUMENT),
 )
 # For an address without a route: a person gets a page that says so.

@@ -6,6 +6,7 @@ bounds searches, exports and other reading. Each replica counts only its own req
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Protocol
 
@@ -29,6 +30,14 @@ class Quota:
     tokens_per_day: int = 0
     cost_per_day: float = 0
 
+    def part(self, share: float) -> Quota:
+        """Return this part of the quota: at least one message and token of what is limited."""
+        return Quota(
+            messages_per_minute=math.ceil(self.messages_per_minute * share),
+            tokens_per_day=math.ceil(self.tokens_per_day * share),
+            cost_per_day=self.cost_per_day * share,
+        )
+
     def __bool__(self) -> bool:
         return any(getattr(self, field.name) for field in fields(self))
 
@@ -43,7 +52,8 @@ USER_QUOTA = Quota(messages_per_minute=20, tokens_per_day=1_000_000, cost_per_da
 SHARED_QUOTA = Quota(messages_per_minute=600, tokens_per_day=20_000_000, cost_per_day=20)
 
 LIMIT_NAMES = (  # in the metrics; the last five are `chatapp.limits.lanes.LaneName`
-    *("messages", "tokens", "cost", "all_messages", "all_tokens", "all_cost", "new_guests"),
+    *("messages", "tokens", "cost", "all_messages", "all_tokens", "all_cost"),
+    *("guest_messages", "guest_tokens", "guest_cost", "new_guests"),
     *("storage", "all_storage", "searches", "exports", "lists", "streams", "images"),
 )
 

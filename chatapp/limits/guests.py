@@ -11,6 +11,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 HOUR_SECONDS = 3600
+GUEST_ID_PREFIX = "anonymous-"
+
+
+def is_guest(user: str) -> bool:
+    """Return whether a user id is a guest's."""
+    return user.startswith(GUEST_ID_PREFIX)
 
 
 class NewGuests:

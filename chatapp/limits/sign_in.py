@@ -15,4 +15,5 @@ class SignInLimit(NetworkLimit):
     """Counts sign-ins that are in progress at the provider or have failed there, per client network and in total."""
 
     def __init__(self, window: MovingWindow | None = None) -> None:
-        super().__init__(FAILURES_PER_NETWORK, FAILURES_IN_TOTAL, window or MovingWindow(WINDOW_SECONDS))
+        window = MovingWindow(WINDOW_SECONDS) if window is None else window
+        super().__init__(FAILURES_PER_NETWORK, FAILURES_IN_TOTAL, window)

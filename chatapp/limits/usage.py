@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 from chatapp.domain.errors import LimitReached
 from chatapp.domain.sentences import Sentence, Wait
+from chatapp.limits import Quota
+from chatapp.limits.guests import is_guest
 from chatapp.limits.moving_window import MovingWindow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from chatapp.domain.conversation import Usage
-    from chatapp.limits import Quota
     from chatapp.limits.daily_totals import DailyTotals
     from chatapp.models import Price
 
@@ -49,6 +50,18 @@ _REACHED = {
         "This chat's shared daily cost limit is reached. Nothing was sent; your text is still in the "
         "box. Try again {when}."
     ),
+    "guest_messages": Sentence(
+        "The limit on messages per minute of all guests together is reached. Nothing was sent; your text is still "
+        "in the box. Sign in, or try again {when}."
+    ),
+    "guest_tokens": Sentence(
+        "The daily token limit of all guests together is reached. Nothing was sent; your text is still in the box. "
+        "Sign in, or try again {when}."
+    ),
+    "guest_cost": Sentence(
+        "The daily cost limit of all guests together is reached. Nothing was sent; your text is still in the box. "
+        "Sign in, or try again {when}."
+    ),
 }
 
 
@@ -58,6 +71,7 @@ class UsageLimits:
     Args:
         user: the quota of each user.
         shared: the quota of all users together.
+        guests: the part of it that all guests together may use, so that something is left for members; None: no limit.
         totals: where tokens and cost are counted.
         on_refused: called with the name of the limit (`chatapp.limits.LIMIT_NAMES`) at each refusal.
     """
@@ -68,13 +82,15 @@ class UsageLimits:
         shared: Quota,
         totals: DailyTotals,
         on_refused: Callable[[str], None] = lambda _limit: None,
+        *,
+        guests: Quota | None = None,
     ) -> None:
         self._on_refused = on_refused
         window = MovingWindow(60, totals.clock)
         self._messages: list[_MessageLimit] = []
         self._tokens: list[_DailyLimit] = []
         self._cost: list[_DailyLimit] = []
-        for quota, prefix in ((user, ""), (shared, "all_")):
+        for quota, prefix in ((user, ""), (shared, "all_"), (guests or Quota(), "guest_")):
             if limit := quota.messages_per_minute:
                 self._messages.append(_MessageLimit(f"{prefix}messages", limit, limit, window))
             if limit := quota.tokens_per_day:
@@ -90,14 +106,16 @@ class UsageLimits:
             LimitReached: the user's quota or the shared one is used up.
         """
         # Nothing awaits between the check and the count, so concurrent messages cannot exceed a limit.
-        limits: tuple[_MessageLimit | _DailyLimit, ...] = (*self._messages, *self._tokens, *self._cost)
+        every: tuple[_MessageLimit | _DailyLimit, ...] = (*self._messages, *self._tokens, *self._cost)
+        limits = [limit for limit in every if limit.applies_to(user)]
         limit = max(limits, key=lambda one: one.wait(user, answers), default=None)
         if limit is not None and (wait := limit.wait(user, answers)):
             self._on_refused(limit.name)
             sentence = _REACHED[limit.name].filled(most=limit.shown, when=Wait(wait))
             raise LimitReached(sentence, retry_after=wait, detail=limit.name)
         for message_limit in self._messages:
-            message_limit.add(user, answers)
+            if message_limit.applies_to(user):
+                message_limit.add(user, answers)
 
     @property
     def has_shared_quota(self) -> bool:
@@ -110,7 +128,7 @@ class UsageLimits:
         cost = math.ceil(((price.of(usage) if price else 0) or 0) * NANODOLLARS)
         for limits, amount in ((self._tokens, tokens), (self._cost, cost)):
             for one in limits:
-                if amount and (one.is_shared or user is not None):
+                if amount and (one.is_shared or (user is not None and one.applies_to(user))):
                     one.add(user or "", amount)
 
 
@@ -132,8 +150,15 @@ class _Limit:
     def is_shared(self) -> bool:
         return self.name.startswith("all_")
 
+    @property
+    def is_guests(self) -> bool:
+        return self.name.startswith("guest_")
+
+    def applies_to(self, user: str) -> bool:
+        return is_guest(user) or not self.is_guests
+
     def key(self, user: str) -> str:
-        return self.name if self.is_shared else f"{self.name}/{user}"
+        return self.name if self.is_shared or self.is_guests else f"{self.name}/{user}"
 
 
 @dataclass(frozen=True, slots=True)

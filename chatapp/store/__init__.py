@@ -103,6 +103,23 @@ class Revocations:
         return Revocations(before_ms=before_ms, sessions=self.sessions | other.sessions)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionRecord:
+    """A sign-in, as the user sees it in a list.
+
+    Attributes:
+        id: the session's.
+        began_ms: when the user signed in, in milliseconds since the epoch.
+        seen_ms: when the session was last used, within an hour or so.
+        device: the browser and the system, such as "Firefox, Windows"; "" if unknown.
+    """
+
+    id: str
+    began_ms: int
+    seen_ms: int
+    device: str = ""
+
+
 class ConversationStore(Protocol):
     """Stores conversations with their messages and images."""
 
@@ -205,7 +222,13 @@ class ProfileStore(Protocol):
 
 
 class SessionStore(Protocol):
-    """Stores which sessions are revoked."""
+    """Stores the sessions of users, and which are revoked."""
+
+    async def sessions(self, user: str) -> list[SessionRecord]:
+        """Return the user's sessions that are not forgotten, revoked ones too, the last used first."""
+
+    async def save_session(self, user: str, session: SessionRecord, *, until_ms: int) -> None:
+        """Add or replace a session (an id that a document can have); from ``until_ms`` on it is forgotten."""
 
     async def revocations(self, user: str) -> Revocations:
         """Return which of the user's sessions are revoked."""

@@ -116,6 +116,22 @@ async def test_a_user_who_is_not_allowed_may_choose_another_account(device, clos
     await expect(page.tab.locator("#me")).to_contain_text("Ana Example")
 
 
+async def test_a_user_sees_where_they_are_signed_in_and_signs_out_there(device, closed_chat):
+    lost, here = await device(closed_chat.url), await device(closed_chat.url)
+    await _sign_in(lost)
+    await _sign_in(here)
+    await _open_panel(here)
+    await here.tab.locator("#devices summary").click()
+    devices = here.tab.locator("#devices li")
+    await expect(devices.filter(has_text="This browser")).to_have_count(1)
+    await expect(devices.filter(has_text="Chrome, Linux").filter(has_text="Last used:").first).to_be_visible()
+    assert await here.accessibility_problems() == []
+    await here.button("Sign out all others").click()
+    await expect(devices).to_have_count(1)
+    await lost.send("Hello")
+    await expect(lost.tab.locator("#account-notice")).to_contain_text("You are signed out.")
+
+
 async def test_after_signing_out_nothing_is_left_and_a_copy_of_the_cookie_is_refused(device, closed_chat):
     page = await device(closed_chat.url)
     await _sign_in(page)

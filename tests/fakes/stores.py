@@ -17,16 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 READS = {
-    "conversations",
-    "conversation",
-    "messages",
-    "message",
-    "image",
-    "pinned",
-    "search",
-    "profile",
-    "revocations",
-    "stored_bytes",
+    *("conversations", "conversation", "messages", "message", "image", "pinned", "search", "profile"),
+    *("revocations", "sessions", "stored_bytes"),
 }
 
 
@@ -97,6 +89,12 @@ class FakeCloud:
 
     async def revoke(self, user, **ended):
         await self._call("revoke", user, "", [], **ended)
+
+    async def sessions(self, user):
+        return await self._call("sessions", user, "", [])
+
+    async def save_session(self, user, session, *, until_ms):
+        await self._call("save_session", user, "", [], session, until_ms=until_ms)
 
     async def create(self, user, conversation, *messages):
         await self._call("create", user, conversation.id, messages, conversation, *messages)

@@ -104,6 +104,9 @@ API_ROUTES: dict[tuple[str, str], Rule] = {
     ("POST", "/take-along"): write({}, by_id=False),
     ("DELETE", "/take-along"): write(by_id=False),
     ("POST", "/delete-everything"): write({"confirm": True}, by_id=False),
+    ("GET", "/sign-ins"): user(),
+    ("DELETE", "/sign-ins/{session_id}"): write(statuses=(404,)),
+    ("POST", "/sign-out-elsewhere"): write({}, by_id=False),
     ("POST", "/sign-out"): write({}, by_id=False),
     ("POST", "/sign-out-everywhere"): write({}, by_id=False),
 }

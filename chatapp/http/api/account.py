@@ -1,24 +1,41 @@
 """Routes of the account: the user, how to sign out, and the conversations that they had as a guest in this browser."""
 
+from typing import TYPE_CHECKING
+
 import structlog
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
 
 from chatapp.auth import User, audit
 from chatapp.auth.anonymous import AnonymousAuthenticator
 from chatapp.auth.audit import Action
 from chatapp.auth.revoked_sessions import RevokedSessions
+from chatapp.auth.session_list import SessionList
 from chatapp.auth.sessions import SessionCookies
 from chatapp.config.settings import Settings
 from chatapp.domain.conversation import now_ms
 from chatapp.domain.errors import StoreUnavailable
 from chatapp.domain.sentences import Sentence
+from chatapp.http.api.recent_sign_in import has_signed_in_recently, sign_in_again_url
 from chatapp.http.api.routing import ERRORS, ApiRoute, CurrentUser
-from chatapp.http.api.schemas.account import AccountBody, GuestDataBody, GuestHistory, MergeRequest, Moved, StorageUse
+from chatapp.http.api.schemas.account import (
+    AccountBody,
+    GuestDataBody,
+    GuestHistory,
+    MergeRequest,
+    Moved,
+    SignInBody,
+    SignIns,
+    StorageUse,
+)
 from chatapp.http.api.schemas.base import Done
 from chatapp.http.errors import error_json
 from chatapp.store import Store
 from chatapp.userdata.merge_guest import GuestChanged, GuestMerge, Selection
+
+if TYPE_CHECKING:
+    from chatapp.auth.oidc import OidcProvider  # imports Authlib, which takes 0.12 s
 
 log = structlog.get_logger(__name__)
 
@@ -72,6 +89,7 @@ class Account:
             sign_in_url="/sign-in" if can_sign_in else None,
             can_sign_out=user.kind in {"google", "iap"},
             sign_out_url=self._sign_out_url or None,
+            sign_in_again_url=(None if has_signed_in_recently(user) else sign_in_again_url(self._settings.root_url)),
             guest_history=await self._guest_history(request, user),
             store=self._settings.store,
             retention_days=self._settings.retention_days,
@@ -146,18 +164,67 @@ class SignOut:
     Args:
         cookies: name the sessions.
         revoked: remembers which have ended.
+        session_list: the sessions of each user.
+        provider: where users sign in.
     """
 
-    def __init__(self, cookies: SessionCookies, revoked: RevokedSessions) -> None:
+    def __init__(
+        self,
+        cookies: SessionCookies,
+        revoked: RevokedSessions,
+        session_list: SessionList,
+        provider: "OidcProvider | None" = None,
+    ) -> None:
         self._cookies = cookies
+        self._session_list = session_list
+        self._provider = provider
         self._revoked = revoked
 
     def router(self) -> APIRouter:
         """Return the routes."""
         router = APIRouter(route_class=ApiRoute, responses=ERRORS)
         router.add_api_route("/sign-out", self.sign_out, methods=["POST"])
+        router.add_api_route("/sign-ins", self.list_sessions, methods=["GET"])
+        router.add_api_route("/sign-ins/{session_id}", self.end_session, methods=["DELETE"])
+        router.add_api_route("/sign-out-elsewhere", self.sign_out_elsewhere, methods=["POST"])
         router.add_api_route("/sign-out-everywhere", self.sign_out_everywhere, methods=["POST"], response_model=Done)
         return router
+
+    async def list_sessions(self, request: Request, user: CurrentUser) -> SignIns:
+        """Return where the user is signed in."""
+        if user.is_guest:
+            return SignIns(sign_ins=[])
+        own = self._own_session(request)
+        return SignIns(
+            sign_ins=[
+                SignInBody(
+                    id=one.id,
+                    began_ms=one.began_ms,
+                    seen_ms=one.seen_ms,
+                    device=one.device,
+                    is_current=one.id == own,
+                )
+                for one in await self._session_list.sessions(user.id)
+            ]
+        )
+
+    async def end_session(self, session_id: str, user: CurrentUser) -> Done:
+        """End one session of the user, on whatever device."""
+        if user.is_guest or not await self._session_list.end(user.id, session_id):
+            raise HTTPException(404, Sentence("This device is already signed out."))
+        audit.record(Action.END_SESSION, user.id)
+        return Done()
+
+    async def sign_out_elsewhere(self, request: Request, user: CurrentUser) -> Done:
+        """End all sessions of the user but this one."""
+        if not user.is_guest:
+            audit.record(Action.END_SESSION, user.id)
+            await self._session_list.end_others(user.id, self._own_session(request))
+        return Done()
+
+    def _own_session(self, request: Request) -> str:
+        session = self._cookies.read(request)
+        return session.id if session else ""
 
     async def sign_out(self, request: Request, response: Response, user: CurrentUser) -> Done:
         """End this session, whatever copies of its cookie there are."""
@@ -168,7 +235,7 @@ class SignOut:
                 await self._revoked.revoke(user.id, session=session.id)
             except StoreUnavailable as error:
                 log.warning("sign_out_not_kept", detail=error.detail)  # this browser has no cookie any more
-        response.headers.append("set-cookie", self._cookies.delete_cookie)
+        await self._end(response)
         return Done()
 
     async def sign_out_everywhere(self, user: CurrentUser) -> Response:
@@ -185,5 +252,13 @@ class SignOut:
                     "unavailable. Sign in again in a moment and sign out everywhere again."
                 )
                 response = error_json(503, sentence)
-        response.headers.append("set-cookie", self._cookies.delete_cookie)
+        await self._end(response)
         return response
+
+    async def _end(self, response: Response) -> None:
+        """Have the browser remove what the next person at the device could see."""
+        response.headers.append("set-cookie", self._cookies.delete_cookie)
+        # Not "cookies", which covers all hosts of the domain.
+        response.headers["clear-site-data"] = '"cache", "storage"'
+        if self._provider is not None:
+            await self._provider.load()  # the sign-in page links to the provider's sign-out, if there is one

@@ -18,7 +18,8 @@ from chatapp.auth import audit
 from chatapp.auth.audit import Action
 from chatapp.domain.conversation import now_ms
 from chatapp.domain.errors import StoreUnavailable
-from chatapp.http.api.routing import ApiRoute, Chat, ConfirmedRoute, NotConfirmed, UserId
+from chatapp.http.api.recent_sign_in import SIGN_IN_AGAIN, has_signed_in_recently, sign_in_again_url
+from chatapp.http.api.routing import ApiRoute, Chat, ConfirmedRoute, CurrentUser, NotConfirmed, UserId
 from chatapp.http.api.schemas.account import Confirmation, Deleted
 from chatapp.http.api.schemas.base import Empty
 from chatapp.http.errors import error_json
@@ -73,13 +74,15 @@ async def export_conversation_as_markdown(conversation_id: str, _body: Empty, us
 
 
 @confirmed.post("/delete-everything", response_model=Deleted)
-async def delete_everything(confirmation: Confirmation, user: UserId, chat: Chat) -> Deleted | Response:
-    """Delete all conversations, images and the profile of the user."""
+async def delete_everything(confirmation: Confirmation, user: CurrentUser, chat: Chat) -> Deleted | Response:
+    """Delete all conversations, images and the profile of the user, who has signed in a short time ago."""
     if not confirmation.confirm:
         raise NotConfirmed
-    audit.record(Action.DELETE_EVERYTHING, user)
+    if not has_signed_in_recently(user):
+        return error_json(403, SIGN_IN_AGAIN, signIn=sign_in_again_url(chat.settings.root_url))
+    audit.record(Action.DELETE_EVERYTHING, user.id)
     try:
-        return Deleted(deleted=await queries.delete_everything(chat.store, chat.turns, user))
+        return Deleted(deleted=await queries.delete_everything(chat.store, chat.turns, user.id))
     except queries.NotAllDeleted as error:
         return error_json(503, error.sentence, deleted=error.deleted)
 

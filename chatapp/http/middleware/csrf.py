@@ -13,6 +13,8 @@ from chatapp.http.errors import error_response
 from chatapp.http.request_rules import Source, rule_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.datastructures import Headers
     from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -55,10 +57,14 @@ class CsrfMiddleware:
     Args:
         app: the app behind it.
         root_url: the public address of the chat; "" if the ``Host`` header is to be used.
+        on_refused: called with the status of each refusal.
     """
 
-    def __init__(self, app: ASGIApp, *, root_url: str) -> None:
+    def __init__(
+        self, app: ASGIApp, *, root_url: str, on_refused: Callable[[int], None] = lambda _status: None
+    ) -> None:
         self._app = app
+        self._on_refused = on_refused
         self._root_url = root_url
         self._own = _origin(root_url)
 
@@ -67,6 +73,7 @@ class CsrfMiddleware:
         if scope["type"] != "http" or self._is_allowed(scope, HTTPConnection(scope).headers):
             await self._app(scope, receive, send)
             return
+        self._on_refused(403)
         sentence = Sentence("Only the chat's own page may send this request. Nothing was changed.")
         await error_response(scope, 403, sentence, root_url=self._root_url)(scope, receive, send)
 

@@ -39,11 +39,15 @@ class RequestSizeMiddleware:
     Args:
         app: the app behind it.
         limits: the largest bodies.
+        on_refused: called with the status of each refusal.
     """
 
-    def __init__(self, app: ASGIApp, *, limits: BodyLimits) -> None:
+    def __init__(
+        self, app: ASGIApp, *, limits: BodyLimits, on_refused: Callable[[int], None] = lambda _status: None
+    ) -> None:
         self._app = app
         self._limits = limits
+        self._on_refused = on_refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on; refuse it as soon as it is too large."""
@@ -52,6 +56,7 @@ class RequestSizeMiddleware:
             return
         head = len(scope["raw_path"]) + len(scope["query_string"]) + sum(len(k) + len(v) for k, v in scope["headers"])
         if head > MAX_HEAD_BYTES:
+            self._on_refused(431)
             sentence = Sentence("The address or the cookies of this request are too long. Delete this site's cookies.")
             await error_response(scope, 431, sentence)(scope, receive, send)
             return
@@ -59,6 +64,7 @@ class RequestSizeMiddleware:
         declared = Headers(scope=scope).get("content-length", "0")
         # A length of 30 digits is a number that no client means; of 5,000 digits Python makes none.
         if not declared.isdecimal() or len(declared) > MAX_LENGTH_DIGITS or int(declared) > most:
+            self._on_refused(413)
             await error_response(scope, 413, TooLong().sentence)(scope, receive, send)
             return
         received = 0
@@ -67,6 +73,7 @@ class RequestSizeMiddleware:
             nonlocal received
             received += size
             if received > most:
+                self._on_refused(413)
                 raise TooLong
 
         await _pass_on(self._app, scope, receive, send, count)

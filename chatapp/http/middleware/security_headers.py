@@ -69,9 +69,10 @@ class SecurityHeadersMiddleware:
     Args:
         app: the app behind it.
         https: the chat is reached over HTTPS: browsers then use nothing else for a year (HSTS).
+        subdomains: that applies to subdomains, too.
     """
 
-    def __init__(self, app: ASGIApp, *, https: bool = False) -> None:
+    def __init__(self, app: ASGIApp, *, https: bool = False, subdomains: bool = False) -> None:
         self._app = app
         self._headers = {
             "content-security-policy": policy(),
@@ -82,7 +83,8 @@ class SecurityHeadersMiddleware:
             "x-content-type-options": "nosniff",
         }
         if https:
-            self._headers["strict-transport-security"] = f"max-age={YEAR_SECONDS}"
+            hosts = "; includeSubDomains" if subdomains else ""
+            self._headers["strict-transport-security"] = f"max-age={YEAR_SECONDS}{hosts}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, and add the headers to its response."""

@@ -13,6 +13,8 @@ from chatapp.domain.sentences import Sentence
 from chatapp.http.errors import error_response
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.responses import Response
     from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -31,10 +33,14 @@ class TrustedHostMiddleware:
         app: the app behind it.
         root_url: the public address of the chat; "" if any name may lead to it.
         local: only loopback names may lead to it.
+        on_refused: called with the status of each refusal.
     """
 
-    def __init__(self, app: ASGIApp, *, root_url: str, local: bool) -> None:
+    def __init__(
+        self, app: ASGIApp, *, root_url: str, local: bool, on_refused: Callable[[int], None] = lambda _status: None
+    ) -> None:
         self._app = app
+        self._on_refused = on_refused
         self._root_url = root_url
         self._own_name = (urlsplit(root_url).hostname or "").rstrip(".")
         self._allows_any = not (self._own_name or local)
@@ -42,6 +48,8 @@ class TrustedHostMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on if its host name is allowed."""
         refused = None if scope["type"] != "http" or scope["path"] == HEALTH_CHECK else self._refused(scope)
+        if refused is not None:
+            self._on_refused(refused.status_code)
         await (refused or self._app)(scope, receive, send)
 
     def _refused(self, scope: Scope) -> Response | None:

@@ -51,8 +51,8 @@ def render_page(
         status: the response's.
         title: also the page's heading.
         paragraphs: beneath it.
-        links: the words and the address of each, relative to the chat's root, such as ``/sign-in``; the first one is
-            shown as the main action.
+        links: the words and the address of each, relative to the chat's root, such as ``/sign-in``, or of another
+            site; the first one is shown as the main action.
         root_url: the public address of the chat, whose path begins all links; "" for none.
     """
     language = language_of(request, root_url)
@@ -67,7 +67,9 @@ def render_page(
         assets=f"{root_path}/page/{assets.version()}",
         title=translate(title),
         paragraphs=[translate(paragraph) for paragraph in paragraphs],
-        links=[(translate(words), root_path + address) for words, address in links],
+        links=[
+            (translate(words), root_path + address if address.startswith("/") else address) for words, address in links
+        ],
     )
     return HTMLResponse(html, status, headers=HEADERS)
 

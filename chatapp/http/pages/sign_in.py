@@ -1,13 +1,16 @@
 """Sign-in with OpenID Connect, by links alone.
 
 GET /sign-in?next=           a page with a link to the provider; redirects a user who is signed in to the chat
-GET /sign-in/start?next=     redirects to the provider; &choose=1 to choose an account there
+                             ?signed-out=1 offers to sign out of the provider, too
+GET /sign-in/start?next=     redirects to the provider; &choose=1 to choose an account there, &again=1 to authenticate
+                             there again
 GET /sign-in/callback        the way back from the provider, and on to ``next``
 """
 
 from __future__ import annotations
 
 from contextlib import contextmanager
+from time import time
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from chatapp.auth.anonymous import AnonymousAuthenticator
     from chatapp.auth.audit import RefusalLog
     from chatapp.auth.oidc import Claims, OidcProvider
+    from chatapp.auth.session_list import SessionList
     from chatapp.auth.sessions import SessionCookies
 
 PATH, START, CALLBACK = "/sign-in", "/sign-in/start", "/sign-in/callback"
@@ -44,6 +48,7 @@ FLOW_SECONDS = 600
 
 SIGN_IN = Sentence("Sign in")
 PROMPT = Sentence("Sign in to use this chat. Your conversations will be on all your devices.")
+SIGNED_OUT = Sentence("You are signed out of this chat.")
 AS_GUEST = Sentence("Continue as guest")
 
 
@@ -60,6 +65,7 @@ class SignIn:
         guests: recognizes the guest that this browser was before.
         allows_guests: users may continue without signing in.
         refusals: where refused sign-ins are logged.
+        session_list: where sessions are noted.
     """
 
     def __init__(
@@ -74,7 +80,9 @@ class SignIn:
         guests: AnonymousAuthenticator,
         allows_guests: bool,
         refusals: RefusalLog,
+        session_list: SessionList,
     ) -> None:
+        self._session_list = session_list
         self._provider = provider
         self._cookies = cookies
         self._allow_list = allow_list
@@ -87,7 +95,7 @@ class SignIn:
         self._limit = SignInLimit()
         self._cipher = CookieCipher(secret, "sign-in")
         self._state_cookie = Cookie("chat_sign_in", secure=root_url.startswith("https:"))
-        host = urlsplit(provider.issuer).netloc
+        host = self._provider_name = urlsplit(provider.issuer).netloc
         self._provider_label = (
             Sentence("Sign in with Google")
             if provider.issuer == GOOGLE
@@ -122,13 +130,22 @@ class SignIn:
                 return self._redirect(page)
         except DuplicateCookie:
             return self._offer(request, 400, TWO_COOKIES, page, choose=False)
-        return self._offer(request, 200, PROMPT, page, choose=request.query_params.get("choose") == "1")
+        has_signed_out = request.query_params.get("signed-out") == "1"
+        return self._offer(
+            request,
+            200,
+            SIGNED_OUT if has_signed_out else PROMPT,
+            page,
+            choose=request.query_params.get("choose") == "1",
+            sign_out_url=self._provider.sign_out_url if has_signed_out else "",
+        )
 
     async def _start(self, request: Request) -> Response:
         page = local_page(request.query_params.get("next", ""))
         # A cookie that appears later may come from another site: only this guest's data will be offered for a merge.
         guests = {self._guests.user_in(request), self._guests.earlier_user_in(request)} - {""}
-        session: dict[str, object] = {"next": page, "guests": sorted(guests)}
+        again = request.query_params.get("again") == "1"
+        session: dict[str, object] = {"next": page, "guests": sorted(guests), "not_before": time() if again else 0}
         set_session(request, session)
         choose = request.query_params.get("choose") == "1"
         try:
@@ -137,6 +154,7 @@ class SignIn:
                     request,
                     f"{self._public_address(request)}{CALLBACK}",
                     choose_account=choose,
+                    again=again,
                     before_request=before_request,
                 )
         except SignInError as error:
@@ -156,8 +174,10 @@ class SignIn:
         page = local_page(str(session.get("next", "")))
         try:
             with self._counted(request) as before_request:
-                claims = await self._provider.finish_sign_in(request, before_request=before_request)
-                response = self._signed_in(claims, page, tuple(session.get("guests", ())))
+                claims = await self._provider.finish_sign_in(
+                    request, not_before=float(session.get("not_before", 0)), before_request=before_request
+                )
+                response = self._signed_in(request, claims, page, tuple(session.get("guests", ())))
         except SignInError as error:
             response = self._refuse_sign_in(request, error, page)
         response.headers.append("set-cookie", self._state_cookie.deleted)  # valid once
@@ -180,7 +200,7 @@ class SignIn:
         for _ in range(counted):
             self._limit.take_back(address)
 
-    def _signed_in(self, claims: Claims, page: str, guests: tuple[str, ...]) -> Response:
+    def _signed_in(self, request: Request, claims: Claims, page: str, guests: tuple[str, ...]) -> Response:
         user = user_id(self._provider.issuer, claims.subject)
         if not self._allow_list.allows(claims.email, claims.domain):
             raise SignInError(403, NOT_ALLOWED if claims.email else _UNVERIFIED, user=user)
@@ -193,6 +213,7 @@ class SignIn:
             guests=guests,
         )
         audit.record(Action.SIGN_IN, user)
+        self._session_list.note(session, request.headers.get("user-agent", ""))
         response = self._redirect(page)
         response.headers.append("set-cookie", self._cookies.set_cookie(session))
         return response
@@ -206,9 +227,15 @@ class SignIn:
             response.headers["retry-after"] = str(error.retry_after)
         return response
 
-    def _offer(self, request: Request, status: int, sentence: str, page: str, *, choose: bool) -> Response:
+    def _offer(
+        self, request: Request, status: int, sentence: str, page: str, *, choose: bool, sign_out_url: str = ""
+    ) -> Response:
         start = f"{START}?next={quote(page)}" + ("&choose=1" if choose else "")
-        links = [(self._provider_label, start), *([(AS_GUEST, page)] if self._allows_guests and status != 429 else [])]
+        links = [(self._provider_label, start)]
+        if self._allows_guests and status != 429:
+            links.append((AS_GUEST, page))
+        if sign_out_url:
+            links.append((Sentence("Sign out of {provider}, too", provider=self._provider_name), sign_out_url))
         return render_page(request, status, SIGN_IN, sentence, links=links, root_url=self._root_url)
 
     def _redirect(self, page: str) -> Response:

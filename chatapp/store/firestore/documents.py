@@ -6,6 +6,7 @@
     users/{uid}/conversations/{cid}/images/{iid}          an image of a message, with its data
     users/{uid}                                           the user's profile: personas ...
     users/{uid}/deletions/{cid}                           an unfinished deletion; contains no text
+    users/{uid}/sessions/{sid}                            a sign-in: when, when last used, browser and system
     users/{uid}/revocations/{sid}                         a revoked session
     users/{uid}/revocations/before                        revokes all sessions that began up to a moment
 

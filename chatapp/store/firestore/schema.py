@@ -5,7 +5,7 @@ milliseconds.
 """
 
 USERS, CONVERSATIONS, MESSAGES, DELETIONS = "users", "conversations", "messages", "deletions"
-IMAGES, REVOCATIONS = "images", "revocations"
+IMAGES, REVOCATIONS, SESSIONS = "images", "revocations", "sessions"
 
 # The fields that queries order by, and the only one that they filter by: they need single-field indexes only.
 ORDER_FIELDS = {CONVERSATIONS: "updatedMs", MESSAGES: "createdAt"}
@@ -20,8 +20,9 @@ INDEXED_FIELDS = {
     IMAGES: (),
     USERS: (),
     REVOCATIONS: (),
+    SESSIONS: (),
 }
 GROUP_FIELDS = {CONVERSATIONS: (SIZE_FIELD,)}  # those that also need an index of the collection group
 # The time after which Firestore's TTL policies delete a document of these collection groups. It needs no index either.
 EXPIRY_FIELD = "expireAt"
-EXPIRING = (CONVERSATIONS, MESSAGES, IMAGES, REVOCATIONS)
+EXPIRING = (CONVERSATIONS, MESSAGES, IMAGES, REVOCATIONS, SESSIONS)

@@ -61,6 +61,7 @@ from chatapp.store.firestore.schema import (
     SIZE_FIELD,
     USERS,
 )
+from chatapp.store.firestore.sessions import put_session, sessions_of
 from chatapp.store.scanning import Scan
 from chatapp.store.values import (
     BEGINNING,
@@ -78,7 +79,7 @@ if TYPE_CHECKING:
 
     from google.cloud.firestore import AsyncDocumentReference
 
-    from chatapp.store import Hit, Revocations
+    from chatapp.store import Hit, Revocations, SessionRecord
     from chatapp.store.firestore.client import Snapshot
     from chatapp.store.firestore.firestore_compat import Client
 
@@ -295,6 +296,16 @@ class FirestoreStore:
             batch = client.batch()
             batch.delete(client.document(USERS, uid(user)))
             await committed(batch)
+
+    async def sessions(self, user: str) -> list[SessionRecord]:
+        """Return the user's sessions."""
+        async with self._call() as client:
+            return await sessions_of(client, uid(user))
+
+    async def save_session(self, user: str, session: SessionRecord, *, until_ms: int) -> None:
+        """Add or replace a session."""
+        async with self._call() as client:
+            await put_session(client, uid(user), session, until_ms)
 
     async def revocations(self, user: str) -> Revocations:
         """Return which of the user's sessions are revoked."""

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from chatapp.domain.conversation import Conversation, Image, Message, Profile
-    from chatapp.store import Hit, Page, Revocations, Store
+    from chatapp.store import Hit, Page, Revocations, SessionRecord, Store
     from chatapp.store.journal.rows import Key
 
 T = TypeVar("T")
@@ -270,6 +270,16 @@ class JournaledStore:
         """Delete the user's profile for good."""
         with self._calls.track():
             await self._accept(self._deleted_profile(user))
+
+    async def sessions(self, user: str) -> list[SessionRecord]:
+        """Return the user's sessions from the cloud: other replicas add sessions too."""
+        with self._calls.track():
+            return await self._cloud.sessions(user)
+
+    async def save_session(self, user: str, session: SessionRecord, *, until_ms: int) -> None:
+        """Add or replace a session in the cloud before it returns, as `revoke` does."""
+        with self._calls.track():
+            await self._cloud.save_session(user, session, until_ms=until_ms)
 
     async def revocations(self, user: str) -> Revocations:
         """Return the user's revoked sessions from the cloud: other replicas revoke sessions too."""

@@ -115,9 +115,22 @@ _REVOCATIONS = """
     CREATE INDEX revocations_by_end ON revocations (until_ms);
     """
 
+_SESSIONS = """
+    CREATE TABLE sessions (
+        user TEXT NOT NULL,
+        session TEXT NOT NULL,
+        began_ms INTEGER NOT NULL,
+        seen_ms INTEGER NOT NULL,
+        device TEXT NOT NULL,
+        until_ms INTEGER NOT NULL,
+        PRIMARY KEY (user, session)
+    ) WITHOUT ROWID;
+    CREATE INDEX sessions_by_end ON sessions (until_ms);
+    """
+
 HISTORY = Schema(
     application_id=0x48434854,  # "HCHT"
-    migrations=(_CONVERSATIONS, _RUNNING, _PERSONAL, _REVOCATIONS, usage.MIGRATION),
+    migrations=(_CONVERSATIONS, _RUNNING, _PERSONAL, _REVOCATIONS, usage.MIGRATION, _SESSIONS),
     functions={"fold": fold},
     foreign="The file at {path} belongs to another program, so it was not changed."
     " Choose another place for the chat history.",

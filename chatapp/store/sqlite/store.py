@@ -32,6 +32,7 @@ from chatapp.store.sqlite.rows import (
     put,
 )
 from chatapp.store.sqlite.search import search
+from chatapp.store.sqlite.sessions import save_session, sessions_of
 from chatapp.store.sqlite.usage import stored_bytes
 from chatapp.store.values import (
     MAX_PAGE,
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from chatapp.domain.conversation import Conversation, Message
-    from chatapp.store import Hit, Revocations
+    from chatapp.store import Hit, Revocations, SessionRecord
 
 READERS = 4
 _CONVERSATIONS = f"SELECT {CONVERSATION} FROM conversations"  # noqa: S608  # constants, as below
@@ -277,6 +278,14 @@ class SQLiteStore:
             connection.execute("DELETE FROM profiles WHERE user = ?", (user,))
 
         await self._database.write(change, erases=True)
+
+    async def sessions(self, user: str) -> list[SessionRecord]:
+        """Return the user's sessions."""
+        return await self._database.read(lambda connection: sessions_of(connection, user))
+
+    async def save_session(self, user: str, session: SessionRecord, *, until_ms: int) -> None:
+        """Add or replace a session."""
+        await self._database.write(lambda connection: save_session(connection, user, session, until_ms))
 
     async def revocations(self, user: str) -> Revocations:
         """Return which of the user's sessions are revoked."""

@@ -7,10 +7,10 @@ from collections import Counter, OrderedDict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from chatapp.domain.conversation import Profile, Role, changed
+from chatapp.domain.conversation import Profile, Role, changed, now_ms
 from chatapp.domain.errors import ConversationNotFound, StoreUnavailable
 from chatapp.domain.sentences import Sentence
-from chatapp.store import Consistency, Page, Revocations, StoreStatus
+from chatapp.store import Consistency, Page, Revocations, SessionRecord, StoreStatus
 from chatapp.store.calls import CLOSED
 from chatapp.store.codec import clean, clean_conversation, clean_profile, without_image_data
 from chatapp.store.scanning import Scan
@@ -71,6 +71,7 @@ class Memory:
         self.sizes: Counter[str] = Counter()
         self.profiles: dict[str, Profile] = {}
         self.revocations: dict[str, Revocations] = {}
+        self.sessions: dict[str, dict[str, tuple[SessionRecord, int]]] = {}
         self._ids: dict[str, OrderedDict[str, None]] = {}  # by user, in the order of `conversations`
         self._size = 0
 
@@ -236,6 +237,17 @@ class MemoryStore:
         """Delete the user's profile."""
         self._open()
         self._memory.profiles.pop(user, None)
+
+    async def sessions(self, user: str) -> list[SessionRecord]:
+        """Return the user's sessions."""
+        self._open()
+        kept = [session for session, until_ms in self._memory.sessions.get(user, {}).values() if until_ms > now_ms()]
+        return sorted(kept, key=lambda one: (-one.seen_ms, one.id))
+
+    async def save_session(self, user: str, session: SessionRecord, *, until_ms: int) -> None:
+        """Add or replace a session."""
+        self._open()
+        self._memory.sessions.setdefault(user, {})[session.id] = session, until_ms
 
     async def revocations(self, user: str) -> Revocations:
         """Return which of the user's sessions are revoked."""

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from chatapp.domain.conversation import Conversation, Image, Message, Profile
-    from chatapp.store import Hit, Page, Revocations, Store, StoreStatus
+    from chatapp.store import Hit, Page, Revocations, SessionRecord, Store, StoreStatus
     from chatapp.store.quota import StorageQuota
 
 PREFIX = "temporary-"
@@ -120,6 +120,14 @@ class StoreRouter:
     async def delete_profile(self, user: str) -> None:
         """Delete the user's profile."""
         await self._persistent.delete_profile(user)
+
+    async def sessions(self, user: str) -> list[SessionRecord]:
+        """Return the user's sessions."""
+        return await self._persistent.sessions(user)
+
+    async def save_session(self, user: str, session: SessionRecord, *, until_ms: int) -> None:
+        """Add or replace a session."""
+        await self._persistent.save_session(user, session, until_ms=until_ms)
 
     async def revocations(self, user: str) -> Revocations:
         """Return which of the user's sessions are revoked."""

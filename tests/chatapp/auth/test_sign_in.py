@@ -1,5 +1,6 @@
 """Sign-in with OpenID Connect, and all ways to get in without the right to."""
 
+import asyncio
 import dataclasses
 import re
 import time
@@ -168,7 +169,7 @@ async def test_api_request_without_a_session_gets_401_and_the_sign_in_url(chat):
             "/take-along",
         ):
             assert (await nobody.post(path)).status == 401
-        as_a_page = {"accept": "text/html", "sec-fetch-mode": "navigate"}
+        as_a_page = {"accept": "text/html", "sec-fetch-mode": "navigate", "sec-fetch-site": "none"}
         opened = await nobody.get("/search", headers=as_a_page)
         assert (opened.status, "<h1>" in opened.text) == (401, True)
         assert 'href="/sign-in/start?next=/"' in opened.text
@@ -536,6 +537,55 @@ async def test_expired_session_is_rejected_with_a_message(serve_auth, provider, 
     assert (shown.status, "Your session has expired" in shown.text) == (401, True)
 
 
+def set_clock(monkeypatch, seconds):
+    """Set the clock of the chat's cookies and of sessions, in seconds since the epoch."""
+    monkeypatch.setattr("time.time", lambda: seconds)
+    monkeypatch.setattr("chatapp.auth.sessions.now_ms", lambda: int(seconds * 1000))
+    monkeypatch.setattr("chatapp.http.api.recent_sign_in.now_ms", lambda: int(seconds * 1000))
+
+
+async def test_a_session_that_is_not_used_expires(serve_auth, provider, monkeypatch):
+    start = time.time()
+    async with serve_auth(session_idle_hours=4, session_days=7) as url, browser(url) as ana:
+        await ana.sign_in(provider)
+        first = ana.cookie()
+        for hours, status, is_renewed in ((0.5, 200, False), (1.5, 200, True), (5, 200, True), (8.5, 200, True)):
+            set_clock(monkeypatch, start + hours * 3600)
+            cookie = ana.cookie()
+            shown = await ana.get("/state")
+            assert (shown.status, "set-cookie" in shown.headers) == (status, is_renewed), hours
+        set_clock(monkeypatch, start + 12.6 * 3600)
+        for old in (first, cookie):
+            async with browser(url, cookies={COOKIE: old}) as eve:
+                shown = await eve.get("/state")
+                assert (shown.status, "Your session has expired" in shown.text) == (401, True)
+    set_clock(monkeypatch, start)
+    async with serve_auth(session_idle_hours=0) as url, browser(url) as ana:
+        await ana.sign_in(provider)
+        set_clock(monkeypatch, start + 100 * 3600)
+        shown = await ana.get("/state")
+        assert (shown.status, "set-cookie" in shown.headers) == (200, True), "only noted"
+
+
+async def test_use_does_not_prolong_a_session_beyond_its_days(serve_auth, provider, monkeypatch):
+    start = time.time()
+    async with serve_auth(session_idle_hours=72, session_days=1) as url, browser(url) as ana:
+        await ana.sign_in(provider)
+        set_clock(monkeypatch, start + 23 * 3600)
+        assert (await ana.get("/state")).headers["set-cookie"].startswith(COOKIE)
+        set_clock(monkeypatch, start + 25 * 3600)
+        assert (await ana.get("/state")).status == 401
+
+
+async def test_signing_out_when_a_cookie_is_due_for_renewal_deletes_it(serve_auth, provider, monkeypatch):
+    start = time.time()
+    async with serve_auth(session_idle_hours=4) as url, browser(url) as ana:
+        await ana.sign_in(provider)
+        set_clock(monkeypatch, start + 2 * 3600)
+        headers = (await ana.post("/sign-out")).headers
+        assert [one.partition(";")[0] for one in headers.getall("set-cookie")] == [f"{COOKIE}="]
+
+
 async def test_account_removed_from_the_allow_list_is_refused_at_once(serve_auth, provider):
     async with serve_auth() as url, browser(url) as ana:
         await ana.sign_in(provider)
@@ -580,6 +630,107 @@ async def test_sign_out_everywhere_revokes_all_sessions_but_not_later_ones(chat,
                 assert not await one.is_in()
         await ana.sign_in(provider)
         assert await ana.is_in()
+
+
+async def test_user_sees_where_they_are_signed_in_and_signs_out_there(serve, settings, google, provider):
+    firefox = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0"
+    async with (
+        serve(settings.model_copy(update=google)) as url,
+        browser(url) as laptop,
+        browser(url) as phone,
+        browser(url) as other,
+        browser(url) as ben,
+    ):
+
+        async def devices(one):
+            return (await PageClient(one.http, url).get("sign-ins"))["signIns"]
+
+        async def until_listed(one, number):
+            async with asyncio.timeout(30):
+                while len(listed := await devices(one)) != number:
+                    await asyncio.sleep(0.02)
+                return listed
+
+        for one, agent in ((phone, "curl/8 Ana's phone"), (other, ""), (laptop, firefox)):
+            one.http.headers["user-agent"] = agent
+            await one.sign_in(provider)
+        listed = await until_listed(laptop, 3)
+        assert sorted(one["device"] for one in listed) == ["", "", "Firefox, Windows"]
+        assert [one["device"] for one in listed if one["isCurrent"]] == ["Firefox, Windows"]
+
+        provider.claims["sub"] = "2"  # another account, with an address on the allow-list
+        await ben.sign_in(provider)
+        for one in listed:
+            assert (await ben.http.delete(f"{url}/sign-ins/{one['id']}")).status == 404, "another user's"
+        assert (await ben.http.delete(f"{url}/sign-ins/..%2Fx")).status == 404
+        await ben.post("/sign-out-elsewhere")
+
+        (phones,) = [one["id"] for one in await devices(phone) if one["isCurrent"]]
+        assert (await laptop.http.delete(f"{url}/sign-ins/{phones}")).status == 200
+        assert [await one.is_in() for one in (laptop, phone, other, ben)] == [True, False, True, True]
+        assert (await laptop.http.delete(f"{url}/sign-ins/{phones}")).status == 404
+        assert len(await devices(laptop)) == 2
+        assert (await laptop.post("/sign-out-elsewhere")).status == 200
+        assert [await one.is_in() for one in (laptop, other, ben)] == [True, False, True]
+        assert [one["isCurrent"] for one in await devices(laptop)] == [True]
+
+
+async def test_signing_out_removes_what_the_browser_stored(chat, provider):
+    for path in ("/sign-out", "/sign-out-everywhere"):
+        async with browser(chat) as ana:
+            await ana.sign_in(provider)
+            assert (await ana.post(path)).headers["clear-site-data"] == '"cache", "storage"'
+
+
+async def test_after_signing_out_the_page_leads_to_the_providers_sign_out(chat, provider):
+    asked = f'href="{provider.url}/end?client_id={CLIENT}"'
+    provider.metadata = {"end_session_endpoint": f"{provider.url}/end"}
+    async with browser(chat) as ana:
+        before = await ana.get("/sign-in?signed-out=1")
+        assert (asked in before.text, provider.requests) == (False, []), "strangers have the chat ask nothing"
+        await ana.sign_in(provider)
+        await ana.post("/sign-out")
+        page = await ana.get("/sign-in?signed-out=1")
+        assert ("You are signed out of this chat" in page.text, asked in page.text) == (True, True)
+        assert asked not in (await ana.get("/sign-in")).text
+
+
+async def test_only_an_https_address_of_the_provider_is_a_link(serve_auth, provider):
+    for address in ("javascript:alert(1)", "ftp://x", "//evil.example", "", None, 1, ["https://x"]):
+        provider.metadata = {"end_session_endpoint": address}
+        async with serve_auth() as url, browser(url) as ana:
+            await ana.sign_in(provider)
+            await ana.post("/sign-out")
+            links = re.findall('<a[^>]* href="([^"]*)"', (await ana.get("/sign-in?signed-out=1")).text)
+            assert links == ["/sign-in/start?next=/"], address
+
+
+async def test_everything_is_deleted_only_after_a_recent_sign_in(settings, serve, google, provider, monkeypatch):
+    start, wanted = time.time(), {"confirm": True}
+    async with serve(settings.model_copy(update=google)) as url, browser(url) as ana:
+        await ana.sign_in(provider)
+        page = PageClient(ana.http, url)
+        await page.messages(await page.send("mine", model="gemma"))
+        assert (await page.get("me"))["signInAgainUrl"] is None
+        set_clock(monkeypatch, start + 16 * 60)
+        assert (await page.get("me"))["signInAgainUrl"] == "/sign-in/start?again=1"
+        refused = await ana.post("/delete-everything", json=wanted)
+        assert (refused.status, "Sign in again before you delete" in refused.text) == (403, True)
+        assert await page.listed() == ["mine"]
+        address = (await ana.get("/sign-in/start?again=1")).location
+        assert (await ana.get(provider.agree(address))).status == 303
+        assert (provider.asked[-1]["prompt"], provider.asked[-1]["max_age"]) == ("login", "0")
+        assert (await ana.post("/delete-everything", json=wanted)).status == 200
+        assert await page.listed() == []
+
+
+async def test_an_authentication_from_before_is_not_taken_for_a_new_one(chat, provider):
+    for minutes_ago, status in ((0, 303), (30, 400)):
+        provider.lies = {"auth_time": int(time.time()) - minutes_ago * 60}
+        async with browser(chat) as ana:
+            start = await ana.get("/sign-in/start?again=1")
+            assert (await ana.get(provider.agree(start.location))).status == status
+            assert (await ana.sign_in(provider)).status == 303
 
 
 async def test_another_site_cannot_sign_the_user_out(chat, provider):

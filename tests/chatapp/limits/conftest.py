@@ -26,9 +26,11 @@ def clock():
 def limited(clock):
     """Return a function that makes limits; the names of limits that refused are in their list ``refused``."""
 
-    def make(shared=None, *, totals=None, **user):
+    def make(shared=None, *, guests=None, totals=None, **user):
         refused = []
-        limits = UsageLimits(Quota(**user), shared or Quota(), totals or DailyTotals(clock=clock), refused.append)
+        limits = UsageLimits(
+            Quota(**user), shared or Quota(), totals or DailyTotals(clock=clock), refused.append, guests=guests
+        )
         limits.refused = refused
         return limits
 

@@ -1,11 +1,16 @@
 """The rate limit of new guests per client address."""
 
 import aiohttp
+import pytest
 
 from chatapp.app import create_app
-from chatapp.limits import networks
+from chatapp.domain.conversation import Usage
+from chatapp.domain.errors import LimitReached
+from chatapp.limits import Quota, networks
+from chatapp.limits.daily_totals import DailyTotals
 from chatapp.limits.guests import NewGuests
 from chatapp.limits.moving_window import MovingWindow
+from chatapp.limits.usage import UsageLimits
 from tests.page_client import open_page
 from tests.serving import serving
 
@@ -109,3 +114,25 @@ async def test_frames_of_another_site_make_no_guests(settings):
                 assert (response.status, "chat_user" in response.cookies) == (404, True), headers
         async with http.get(url) as response:
             assert response.status == 429
+
+
+def test_guests_together_leave_a_part_of_the_shared_limits_to_members(clock):
+    totals = DailyTotals(clock=clock)
+    shared = Quota(messages_per_minute=10, tokens_per_day=1_000, cost_per_day=0)
+    limits = UsageLimits(Quota(), shared, totals, guests=shared.part(0.5))
+    for number in range(5):
+        limits.admit(f"anonymous-{number}")
+    with pytest.raises(LimitReached, match=r"of all guests together is reached.*Sign in, or try again"):
+        limits.admit("anonymous-5")
+    for _ in range(5):
+        limits.admit("oidc-ana")
+    with pytest.raises(LimitReached, match="shared limit on messages"):
+        limits.admit("oidc-ana")
+    clock.now += 61
+    limits.count(Usage(prompt_tokens=300, completion_tokens=200), None, "anonymous-1")
+    limits.count(Usage(prompt_tokens=100, completion_tokens=100), None, "oidc-ana")
+    with pytest.raises(LimitReached, match="daily token limit of all guests") as refusal:
+        limits.admit("anonymous-9")
+    assert refusal.value.detail == "guest_tokens"
+    limits.admit("oidc-ana")
+    assert limits.has_shared_quota

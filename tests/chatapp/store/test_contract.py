@@ -30,7 +30,7 @@ from chatapp.domain.conversation import (
 from chatapp.domain.conversation import Place as ModelPlace
 from chatapp.domain.errors import ChatError, ConversationNotFound, StoreUnavailable
 from chatapp.domain.sentences import Sentence, as_json
-from chatapp.store import Consistency, Hit, Revocations, StoreStatus
+from chatapp.store import Consistency, Hit, Revocations, SessionRecord, StoreStatus
 from chatapp.store.folding import fold
 from chatapp.store.journal.store import JournaledStore
 from chatapp.store.sqlite.store import SQLiteStore
@@ -506,6 +506,31 @@ async def test_a_strict_read_returns_everything_once_nothing_is_pending(store):
     assert await store.messages("ana", conversation.id, consistency=Consistency.STRICT) == [message]
     with pytest.raises(ConversationNotFound):
         await store.messages("ana", "other", consistency=Consistency.STRICT)
+
+
+# Sessions
+
+
+async def test_sessions_are_listed_the_last_used_first_until_they_expire(place):
+    store = await place.open()
+    later = now_ms() + 1_000_000
+    one, two, old = (
+        SessionRecord(id=name, began_ms=1, seen_ms=seen, device="Firefox, Linux")
+        for name, seen in (("one", 1_000), ("two", 2_000), ("old", 3_000))
+    )
+    assert await store.sessions("ana") == []
+    for session, until_ms in ((one, later), (two, later), (old, now_ms() - 1)):
+        await store.save_session("ana", session, until_ms=until_ms)
+    assert await store.sessions("ana") == [two, one]
+    used = replace(one, seen_ms=5_000)
+    for _ in range(2):  # again changes nothing
+        await store.save_session("ana", used, until_ms=later)
+    await store.revoke("ana", session="two", until_ms=later)
+    await store.aclose()
+    again = await place.open()
+    assert await again.sessions("ana") == [used, two]
+    assert await again.sessions("ben") == []
+    await again.aclose()
 
 
 # Ended sessions

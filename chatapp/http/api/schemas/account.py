@@ -73,6 +73,7 @@ class AccountBody(UserBody):
     sign_in_url: str | None
     can_sign_out: bool
     sign_out_url: str | None
+    sign_in_again_url: str | None = Field(description="where to sign in before everything can be deleted")
     guest_history: GuestHistory | None
     store: str
     retention_days: int | None
@@ -85,6 +86,22 @@ class Moved(ResponseBody):
     conversations: int
     personas: int
     ids: dict[str, str]
+
+
+class SignInBody(ResponseBody):
+    """A session of the user; ``seen`` is accurate to an hour."""
+
+    id: str
+    began_ms: int
+    seen_ms: int
+    device: str = Field(description="browser and system, empty if unknown")
+    is_current: bool
+
+
+class SignIns(ResponseBody):
+    """Where the user is signed in, the last used session first."""
+
+    sign_ins: list[SignInBody]
 
 
 class Confirmation(RequestBody):

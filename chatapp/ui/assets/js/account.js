@@ -61,7 +61,7 @@ const signedOut = (signIn) =>
 export const leavePage = () => {
   otherWindows.postMessage("signed out");
   document.body.replaceChildren();
-  location.replace(new URL("sign-in", document.baseURI));
+  location.replace(new URL("sign-in?signed-out=1", document.baseURI));
 };
 
 export const start = () => {

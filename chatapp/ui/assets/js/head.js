@@ -9,7 +9,10 @@
     }
   };
   const supported = ["en", "he", "ar"];
-  const preferred = [stored("language"), ...(navigator.languages || []), navigator.language, "en"];
+  // Signing out empties the storage; the cookie stays.
+  const prefix = location.protocol === "https:" ? "__Host-" : ""; // as in browser_storage.js
+  const chosen = stored("language") || document.cookie.match(`(?:^|; )${prefix}language=(\\w+)`)?.[1];
+  const preferred = [chosen, ...(navigator.languages || []), navigator.language, "en"];
   const language = preferred
     .map((tag) => (tag || "").split("-")[0].replace("iw", "he"))
     .find((tag) => supported.includes(tag));

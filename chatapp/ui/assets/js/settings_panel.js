@@ -6,7 +6,7 @@ import { setLanguageCookie, store, stored } from "./browser_storage.js";
 import { download } from "./downloads.js";
 import { SHORTCUTS } from "./shortcuts.js";
 import { change, profile } from "./profile.js";
-import { language, LANGUAGES, t } from "./words.js";
+import { dateTime, language, LANGUAGES, t } from "./words.js";
 
 const KINDS = {
   local: t("You are the only user, so no sign-in is needed."),
@@ -77,7 +77,49 @@ const account = (me) => {
           : button(t("Sign out"), () => signOut("sign-out")),
         !away && button(t("Sign out everywhere"), signOutEverywhere),
       ),
+    me.canSignOut && !away && devices(),
   ];
+};
+
+// Where the user is signed in. Loaded when it is opened.
+const devices = () => {
+  const items = h("ul", {});
+  const show = async () => {
+    const { signIns } = await call("GET", "sign-ins");
+    items.replaceChildren(...signIns.map(device), ...(signIns.length > 1 ? [others()] : []));
+  };
+  const device = (one) =>
+    h(
+      "li",
+      {},
+      h(
+        "div",
+        {},
+        h("bdi", {}, one.device || t("Unknown browser")),
+        h(
+          "span",
+          { class: "quiet" },
+          one.isCurrent ? t("This browser") : t("Last used: {time}", { time: dateTime(one.seen) }),
+        ),
+      ),
+      !one.isCurrent &&
+        button(t("Sign out"), async () => {
+          await call("DELETE", `sign-ins/${encodeURIComponent(one.id)}`);
+          await show();
+        }),
+    );
+  const others = () =>
+    h(
+      "li",
+      {},
+      button(t("Sign out all others"), async () => {
+        await call("POST", "sign-out-elsewhere", {});
+        await show();
+      }),
+    );
+  const panel = h("details", { id: "devices" }, h("summary", {}, t("Where you are signed in")), items);
+  panel.addEventListener("toggle", () => panel.open && attempt(show));
+  return panel;
 };
 
 const signOutEverywhere = async () => {
@@ -160,6 +202,12 @@ const data = (me) =>
   );
 
 const deleteEverything = async () => {
+  const { signInAgainUrl } = await call("GET", "me");
+  if (signInAgainUrl) {
+    const question = t("Before you delete everything, sign in again. Then open this panel once more.");
+    if (await confirmed(question, t("Sign in again"), t("Cancel"))) location.assign(signInAgainUrl);
+    return;
+  }
   const question = t("Permanently delete all your conversations, personas and settings? This cannot be undone.");
   if (!(await confirmed(question, t("Delete everything"), t("Cancel")))) return;
   await call("POST", "delete-everything", { confirm: true });

@@ -12,7 +12,7 @@ from tests.security.authorization_matrix import API_ROUTES
 NOT_DESCRIBED = ("/healthz", "/page/", "/sign-in")
 CHANGES = {"POST", "PUT", "PATCH"}
 # Requests without a body: the origin of the request is what protects them.
-WITHOUT_BODY = {"/sign-out", "/sign-out-everywhere"}
+WITHOUT_BODY = {"/sign-out-elsewhere", "/sign-out", "/sign-out-everywhere"}
 
 
 def test_every_route_of_the_api_is_in_the_schema():

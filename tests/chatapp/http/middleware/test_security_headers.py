@@ -65,9 +65,12 @@ async def test_responses_with_user_data_are_not_cached(page, chat_url):
 
 
 async def test_hsts_is_sent_over_https(serve, settings):
-    behind = settings.model_copy(update={"root_url": "https://chat.example.org"})
-    async with serve(behind) as url, aiohttp.ClientSession() as http, http.get(url) as response:
-        assert response.headers["strict-transport-security"] == "max-age=31536000"
+    for subdomains, value in ((False, "max-age=31536000"), (True, "max-age=31536000; includeSubDomains")):
+        behind = settings.model_copy(
+            update={"root_url": "https://chat.example.org", "hsts_subdomains": subdomains, "embedded_model": False}
+        )
+        async with serve(behind) as url, aiohttp.ClientSession() as http, http.get(url) as response:
+            assert response.headers["strict-transport-security"] == value
 
 
 async def test_hsts_is_not_sent_over_http(chat_url):
