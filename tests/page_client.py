@@ -188,10 +188,11 @@ def apply_event(entries, event):
         return [*entries[:unchanged], *event["messages"]]
     if "message" in event:
         return [event["message"] if entry["id"] == event["message"]["id"] else entry for entry in entries]
-    if "text" in event:
+    if "text" in event or "thinking" in event:
         for entry in reversed(entries):
             if entry["id"] == event["id"]:
-                entry["text"] += event["text"]
+                for name in {"text", "thinking"} & event.keys():
+                    entry[name] += event[name]
                 break
     return entries
 

@@ -69,7 +69,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """An image of a question.
+    """An image of a question or an answer.
 
     Attributes:
         id: unique, made by the app.
@@ -101,7 +101,7 @@ class Message:
         error: the sentence a person sees when ``status`` is ``ERROR``.
         follows: id of the message before it, "" for a first one; two that follow the same one are versions. None if
             it was stored before versions existed: it follows the one before it in order.
-        images: of a question.
+        images: of a question, or drawn by the model.
         feedback: the user's rating of an answer.
         place: where the model ran.
         instead_of: id of the chosen model, if a fallback answered because it was not ready.
@@ -110,6 +110,8 @@ class Message:
         cost: of the answer, in US dollars; None where the model has no price.
         appended: a question that continues the conversation, rather than a version of an earlier question. Replicas
             that append to the same message at the same time make no versions: see `MessageTree`.
+        thinking: what the model thought before it answered; never sent back to a model, and not searched.
+        unshown_pictures: how many pictures of the model cannot be shown.
     """
 
     id: str
@@ -134,6 +136,8 @@ class Message:
     seconds: float | None = None
     cost: float | None = None
     appended: bool = False
+    thinking: str = ""
+    unshown_pictures: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,7 +196,9 @@ def changed(before: Conversation, after: Conversation) -> Conversation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationParameters:
-    """How to generate an answer; the ranges and defaults are the codelab's.
+    """How to generate an answer; the defaults are the codelab's, and so are the ranges but that of ``max_tokens``.
+
+    Each model has a limit of its own, up to which ``max_tokens`` counts (`ChatModel.max_answer_tokens`).
 
     Raises:
         InvalidParameters: a value is not a number or out of its range; every such value is named.
@@ -205,7 +211,7 @@ class GenerationParameters:
 
     TEMPERATURE_RANGE = (0.1, 1.0)
     TOP_P_RANGE = (0.1, 1.0)
-    MAX_TOKENS_RANGE = (1, 4096)
+    MAX_TOKENS_RANGE = (1, 65_536)  # as much as Gemini writes
     LONGEST_SYSTEM_PROMPT = 20_000  # characters
 
     def __post_init__(self) -> None:

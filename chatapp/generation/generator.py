@@ -11,17 +11,22 @@ from typing import TYPE_CHECKING
 import structlog
 
 from chatapp.domain.conversation import TAKEOVER, FinishReason, Message, MessageStatus, Usage
-from chatapp.domain.errors import ChatError, ConversationNotFound, ModelUnavailable
+from chatapp.domain.errors import ChatError, ConversationNotFound, InvalidMessage, ModelUnavailable
+from chatapp.domain.images import ImageDecoder
 from chatapp.domain.sentences import Sentence
+from chatapp.generation.bounds import MAX_PICTURE_BYTES, MAX_PICTURES, check_length, max_seconds, too_slow
 from chatapp.generation.final_save import FinalSaves
-from chatapp.models import Finish, Omitted, TextDelta
+from chatapp.models import Finish, Omitted, PictureDelta, TextDelta, TextWasThinking, ThinkingDelta
+from chatapp.models.failure import raise_max_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from chatapp.domain.conversation import Image
     from chatapp.generation.queue import TurnQueue
-    from chatapp.generation.turn import RunningAnswer, Turn
+    from chatapp.generation.turn import Prompt, RunningAnswer, Turn
     from chatapp.limits import Limits
+    from chatapp.models import ModelEvent
     from chatapp.models.catalog import Catalog
     from chatapp.store import ConversationStore
 
@@ -59,6 +64,7 @@ class AnswerGenerator:
         self._checkpoint_seconds = checkpoint_seconds
         self._limits = limits
         self._on_end = on_end
+        self._pictures = ImageDecoder(1)
 
     async def run(self, turn: Turn) -> None:
         """Generate all answers of a turn; return when the last of them is stored."""
@@ -96,50 +102,92 @@ class AnswerGenerator:
     async def _stream(self, answer: RunningAnswer) -> None:
         before = answer.message()
         prompt = answer.prompt
+        max_tokens = prompt.parameters.max_tokens
         finish: Finish | None = None
-        first = True
         events = prompt.model.stream(prompt.messages, prompt.parameters)
         async with self._queue.turn(answer.turn.user, answer.move), aclosing(events):
-            started = time.monotonic()
-            answer.was_sent = True
+            answer.sent_at = time.monotonic()
             try:
-                async for event in events:
-                    match event:
-                        case TextDelta(text):
-                            if first:
-                                answer.set(seconds_to_first_token=round(time.monotonic() - started, 3))
-                                first = False
-                            answer.append(text)
-                        case Omitted(number):
-                            answer.set(omitted_messages=number)
-                        case Finish():
-                            finish = event
-                        case Usage():
-                            answer.usage = event
-                            answer.set(usage=_sum(before.usage, event))
+                async with asyncio.timeout(max_seconds(max_tokens)) as limit:
+                    async for event in events:
+                        match event:
+                            case TextDelta(text):
+                                _note_first(answer)
+                                answer.append(text)
+                            case Finish():
+                                finish = event
+                            case Usage():
+                                answer.usage = event
+                                answer.set(usage=_sum(before.usage, event))
+                            case _:
+                                await self._add(answer, event)
+                        check_length(prompt.model.label, max_tokens, answer.new_text, answer.new_thinking)
+            except TimeoutError:
+                if not limit.expired():
+                    raise
+                raise too_slow(prompt.model.label, max_tokens) from None
             finally:
-                answer.set(seconds=_total(before, before.seconds, round(time.monotonic() - started, 3)))
-        if first:
-            raise ModelUnavailable(_no_text(prompt.model.label, finish))
+                answer.set(seconds=_total(before, before.seconds, round(time.monotonic() - answer.sent_at, 3)))
+                answer.end_thinking()
+        if not (answer.new_text or answer.message_so_far.images or answer.message_so_far.unshown_pictures):
+            raise ModelUnavailable(_no_text(prompt, finish, has_thought=answer.new_thinking > 0))
         answer.set(status=MessageStatus.COMPLETE, finish_reason=finish.reason if finish else None)
+
+    async def _add(self, answer: RunningAnswer, event: ModelEvent) -> None:
+        match event:
+            case ThinkingDelta(text):
+                _note_first(answer)
+                answer.append_thinking(text)
+            case TextWasThinking():
+                answer.move_text_to_thinking()
+            case PictureDelta(data):
+                await self._add_picture(answer, data)
+            case Omitted(number):
+                answer.set(omitted_messages=number)
+
+    async def _add_picture(self, answer: RunningAnswer, data: str) -> None:
+        """Add a picture that the model drew, re-encoded like an uploaded one; one that cannot be is counted."""
+        images = answer.message_so_far.images
+        image: Image | None = None
+        if data and len(images) < MAX_PICTURES:
+            try:
+                (image,) = await self._pictures.decoded([data])
+            except InvalidMessage as error:
+                log.info("picture_not_shown", model=answer.prompt.model.id, detail=error.detail)
+        if image is None or answer.picture_bytes + len(image.data) > MAX_PICTURE_BYTES:
+            answer.set(unshown_pictures=answer.message_so_far.unshown_pictures + 1)
+        else:
+            answer.picture_bytes += len(image.data)
+            answer.set(images=(*images, image))
+            # Stored at once: the page fetches it from the store.
+            if await self._store_so_far(answer):
+                answer.set(images=(*images, dataclasses.replace(image, data=b"")))
+        answer.turn.announce_soon()
 
     async def _store_checkpoints(self, answer: RunningAnswer) -> None:
         """Store the text so far every ``checkpoint_seconds``, in parallel with the generation, which never waits."""
-        length, stored_at = answer.stored_length, time.monotonic()
+        length, stored_at = answer.size, time.monotonic()
         while True:
             await asyncio.sleep(self._checkpoint_seconds)
             answer.turn.keep_alive()
             if await self._is_taken_over(answer):
                 return
-            if answer.length == length and time.monotonic() - stored_at < HEARTBEAT_SECONDS:
+            if answer.size == length and time.monotonic() - stored_at < HEARTBEAT_SECONDS:
                 continue
-            length, stored_at = answer.length, time.monotonic()
-            try:
-                await self._store.append(answer.turn.user, answer.turn.conversation.id, answer.next_revision())
-            except ChatError as error:
-                log.warning("checkpoint_failed", error=type(error).__name__, detail=error.detail)
-            except Exception:  # a fault of a checkpoint must not end the answer
-                log.exception("checkpoint_failed")
+            length, stored_at = answer.size, time.monotonic()
+            await self._store_so_far(answer)
+
+    async def _store_so_far(self, answer: RunningAnswer) -> bool:
+        """Store an answer as it is; return whether that worked, since a fault of it must not end the answer."""
+        try:
+            await self._store.append(answer.turn.user, answer.turn.conversation.id, answer.next_revision())
+        except ChatError as error:
+            log.warning("checkpoint_failed", error=type(error).__name__, detail=error.detail)
+        except Exception:
+            log.exception("checkpoint_failed")
+        else:
+            return True
+        return False
 
     async def _is_taken_over(self, answer: RunningAnswer) -> bool:
         """Return whether another replica stopped or took over the answer, or deleted its conversation."""
@@ -190,20 +238,36 @@ class AnswerGenerator:
     def _used(self, answer: RunningAnswer) -> Usage | None:
         """Return the tokens of this turn, estimated where they were not counted; None where it took none."""
         ended_early = answer.message().status in {MessageStatus.STOPPED, MessageStatus.INTERRUPTED}
-        written = answer.text[answer.stored_length :]
+        written = answer.new_words
         # A model that is stopped has read its prompt, though it wrote nothing; one that refuses has not.
-        if not (answer.usage or written or (answer.was_sent and ended_early)):
+        if not (answer.usage or written or (answer.sent_at is not None and ended_early)):
             return None
         prompt = answer.prompt
         sent = prompt.messages[answer.message().omitted_messages or 0 :]
         return prompt.model.estimated_usage(answer.usage, sent, prompt.parameters, written)
 
 
-def _no_text(model: str, finish: Finish | None) -> Sentence:
+def _note_first(answer: RunningAnswer) -> None:
+    """Note the time of the first text or thinking."""
+    if answer.message_so_far.seconds_to_first_token is None and answer.sent_at is not None:
+        answer.set(seconds_to_first_token=round(time.monotonic() - answer.sent_at, 3))
+
+
+def _no_text(prompt: Prompt, finish: Finish | None, *, has_thought: bool) -> Sentence:
+    model, now, most = prompt.model.label, prompt.parameters.max_tokens, prompt.model.max_answer_tokens
     if finish is not None and finish.reason is FinishReason.LENGTH:
-        return Sentence(
-            "{model} used up Max tokens before it wrote any text. Raise Max tokens and send again.", model=model
+        if (prompt.model.sent_max_tokens or now) < now:
+            return Sentence(
+                "The conversation leaves {model} too little room for an answer. Start a new chat, or choose another "
+                "model.",
+                model=model,
+            )
+        used_up = (
+            Sentence("{model} used all of Max tokens ({now}) for thinking.", model=model, now=now)
+            if has_thought
+            else Sentence("{model} used up Max tokens ({now}) before it wrote any text.", model=model, now=now)
         )
+        return Sentence("{one} {next}", one=used_up, next=raise_max_tokens(now, most))
     return Sentence("{model} returned an empty answer. Send again, or choose another model.", model=model)
 
 
@@ -216,7 +280,7 @@ def _sum(before: Usage | None, now: Usage) -> Usage:
 
 def _total(answer: Message, before: float | None, now: float | None) -> float | None:
     """Return a sum over all parts of an answer that may have been continued; None if one of them is unknown."""
-    if not answer.content:
+    if not (answer.content or answer.thinking):
         return now
     return None if before is None or now is None else round(before + now, 9)
 

@@ -76,4 +76,6 @@ class ModelChooser:
             )
         window = ContextWindow(StoredImages(model, load_images), self._estimates[model.id])
         system_prompt = clean_text(request.parameters.system_prompt)
-        return ModelChoice(window, dataclasses.replace(request.parameters, system_prompt=system_prompt), instead_of)
+        max_tokens = min(request.parameters.max_tokens, model.max_answer_tokens)
+        parameters = dataclasses.replace(request.parameters, system_prompt=system_prompt, max_tokens=max_tokens)
+        return ModelChoice(window, parameters, instead_of)

@@ -198,6 +198,8 @@ class TurnPreparation:
             seconds_to_first_token=None,
             finish_reason=None,
             error="",
+            # An answer without text is generated anew.
+            thinking=early.thinking if early.content.strip() else "",
         )
         await self._store.append(*key, answer)
         messages = before.path_to(follows)

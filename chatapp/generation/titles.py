@@ -12,7 +12,7 @@ import structlog
 
 from chatapp.domain.conversation import GenerationParameters, Message, MessageStatus, Role, Usage, new_id, now_ms
 from chatapp.domain.errors import ChatError
-from chatapp.models import TextDelta
+from chatapp.models import TextDelta, TextWasThinking, ThinkingDelta
 from chatapp.models.prompt import clean_text
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from chatapp.domain.conversation import Conversation
     from chatapp.generation.turn import RunningAnswer, Turn
     from chatapp.limits import Limits
-    from chatapp.models.context_window import ContextWindow
 
 TITLE_CHARS = 60
 TITLES_AT_ONCE = 16  # beyond, the first words stay: titles must not slow down answers
@@ -31,6 +30,8 @@ PROMPT = (
     "without quotation marks.\n\nQuestion:\n{question}\n\nAnswer:\n{answer}"
 )
 _PARAMETERS = GenerationParameters(temperature=0.3, max_tokens=48)
+_AFTER_THINKING = dataclasses.replace(_PARAMETERS, max_tokens=1024)  # of a model that thinks
+MAX_CHARS = 20_000  # a server that ignores Max tokens is not read any further
 _IMAGE = "\N{FRAME WITH PICTURE}"  # the title of a question without words
 
 log = structlog.get_logger(__name__)
@@ -85,7 +86,7 @@ class Titles:
         model, former = answer.prompt.model, turn.conversation.title
         try:
             async with asyncio.timeout(TITLE_SECONDS):
-                title = await self._generate(model, answer.prompt.messages[0].content, answer.text)
+                title = await self._generate(answer)
             if not title:
                 log.info("no_title", model=model.id)
                 return ""
@@ -102,20 +103,28 @@ class Titles:
             return ""
         return changed.title if changed.title != former else ""
 
-    async def _generate(self, model: ContextWindow, question: str, answer: str) -> str:
-        text = PROMPT.format(question=question[:READ_CHARS], answer=answer[:READ_CHARS])
+    async def _generate(self, answer: RunningAnswer) -> str:
+        model, question = answer.prompt.model, answer.prompt.messages[0].content
+        parameters = _AFTER_THINKING if answer.new_thinking else _PARAMETERS
+        text = PROMPT.format(question=question[:READ_CHARS], answer=answer.text[:READ_CHARS])
         prompt = [Message(id=new_id(), turn_id=new_id(), role=Role.USER, content=text, created_ms=now_ms())]
-        written, usage = "", None
+        written, thinking, usage = "", "", None
         try:
-            async with aclosing(model.stream(prompt, _PARAMETERS)) as events:
+            async with aclosing(model.stream(prompt, parameters)) as events:
                 async for event in events:
                     if isinstance(event, TextDelta):
                         written += event.text
+                    elif isinstance(event, ThinkingDelta):
+                        thinking += event.text
+                    elif isinstance(event, TextWasThinking):
+                        thinking, written = thinking + written, ""
                     elif isinstance(event, Usage):
                         usage = event
+                    if len(written) + len(thinking) > MAX_CHARS:
+                        break
         finally:
-            if written or usage:
-                self._limits.count(model.estimated_usage(usage, prompt, _PARAMETERS, written), model.price)
+            if written or thinking or usage:
+                self._limits.count(model.estimated_usage(usage, prompt, parameters, thinking + written), model.price)
         return cleaned_title(written)
 
 

@@ -137,10 +137,14 @@ class RunningAnswer:
 
     Attributes:
         length: characters of the text so far.
+        thinking_length: the same, of the thinking.
         stored_length: characters that it began with: those of an answer that is continued.
+        moves: how often text turned out to be thinking.
+        picture_bytes: of all pictures that the model drew.
         usage: tokens of this turn, without those of the answer that it continues.
         queue_position: counted from 1; 0 once it has left the queue.
-        was_sent: the prompt was sent to the model; an answer that waits in the queue has cost nothing yet.
+        sent_at: when the prompt was sent to the model, by `time.monotonic`; None while it waits in the queue, where it
+            costs nothing.
         generation: reads the model's stream; None before it started.
         is_written: the text is complete, or the answer has ended early.
         is_lost: another replica writes this message now, so this one stores nothing more.
@@ -151,10 +155,14 @@ class RunningAnswer:
         self.turn = turn
         self.prompt = prompt
         self._parts = [message.content]
+        self._thoughts = [message.thinking]
         self.length = self.stored_length = len(message.content)
+        self.thinking_length = self._stored_thinking_length = len(message.thinking)
+        self.moves = 0
+        self.picture_bytes = 0
         self.usage: Usage | None = None
         self.queue_position = 0
-        self.was_sent = False
+        self.sent_at: float | None = None
         self.generation: asyncio.Task[None] | None = None
         self.is_written = False
         self.is_lost = False
@@ -173,11 +181,65 @@ class RunningAnswer:
             self._parts = ["".join(self._parts)]
         return self._parts[0]
 
+    @property
+    def thinking(self) -> str:
+        """The whole thinking so far, like `text`."""
+        if len(self._thoughts) > 1:
+            self._thoughts = ["".join(self._thoughts)]
+        return self._thoughts[0]
+
+    @property
+    def new_text(self) -> int:
+        """Characters of text that this turn wrote."""
+        return self.length - self.stored_length
+
+    @property
+    def new_thinking(self) -> int:
+        """Characters of thinking that this turn wrote."""
+        return self.thinking_length - self._stored_thinking_length
+
+    @property
+    def new_words(self) -> str:
+        """The thinking and the text that this turn wrote."""
+        return self.thinking[self._stored_thinking_length :] + self.text[self.stored_length :]
+
+    @property
+    def size(self) -> int:
+        """Changes with every change of what the model wrote."""
+        message = self._message
+        return self.length + self.thinking_length + len(message.images) + message.unshown_pictures
+
+    @property
+    def message_so_far(self) -> Message:
+        """The message without its texts so far, which `message` joins."""
+        return self._message
+
     def append(self, text: str) -> None:
         """Add text from the model."""
         self._parts.append(text)
         self.length += len(text)
         self.turn.announce_soon()
+
+    def append_thinking(self, text: str) -> None:
+        """Add thinking from the model."""
+        if self.thinking_length == self._stored_thinking_length > 0:
+            text = f"\n\n{text}"  # after that of the answer that is continued
+        self._thoughts.append(text)
+        self.thinking_length += len(text)
+        self.turn.announce_soon()
+
+    def move_text_to_thinking(self) -> None:
+        """Make the text that this turn wrote so far part of the thinking."""
+        text = self.text
+        self._parts = [text[: self.stored_length]]
+        self.length = self.stored_length
+        self.append_thinking(text[self.stored_length :])
+        self.moves += 1
+
+    def end_thinking(self) -> None:
+        """Remove the white space at the end of the thinking, where its closing tag stood."""
+        thinking = self.thinking.rstrip()
+        self._thoughts, self.thinking_length = [thinking], len(thinking)
 
     def set(self, **changes: object) -> None:
         """Change fields of the message; subscribers see them with the next text."""
@@ -208,13 +270,14 @@ class RunningAnswer:
             self.set(status=stored.status, revision=stored.revision)
         else:
             self._message, self._parts, self.length = stored, [stored.content], len(stored.content)
+            self._thoughts, self.thinking_length = [stored.thinking], len(stored.thinking)
             self.is_lost = True
         if self.generation is not None:
             self.generation.cancel()
 
     def message(self) -> Message:
         """Return it as it is now."""
-        return dataclasses.replace(self._message, content=self.text)
+        return dataclasses.replace(self._message, content=self.text, thinking=self.thinking)
 
     def next_revision(self, step: int = 1) -> Message:
         """Return it as it is now, as a newer revision to store."""

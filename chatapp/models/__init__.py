@@ -73,6 +73,25 @@ class TextDelta:
 
 
 @dataclass(frozen=True, slots=True)
+class ThinkingDelta:
+    """Thinking to append, as `TextDelta`: shown apart from the answer, and never sent back to a model."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TextWasThinking:
+    """All text so far was thinking: the model's template opens the thinking, so only its end is in the stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class PictureDelta:
+    """A picture that the model drew: its file in base64; "" where it cannot be shown."""
+
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """The model ended its answer."""
 
@@ -86,7 +105,7 @@ class Omitted:
     messages: int
 
 
-ModelEvent = TextDelta | Usage | Finish | Omitted
+ModelEvent = TextDelta | ThinkingDelta | TextWasThinking | PictureDelta | Usage | Finish | Omitted
 
 
 class ModelDefaults:
@@ -98,6 +117,7 @@ class ModelDefaults:
     writes_titles: bool = True
     unsupported: Mapping[str, Sentence] = MappingProxyType({})
     price: Price | None = None
+    max_answer_tokens: int = 4096
 
     async def read_context(self) -> None:
         """Do nothing: the context is known from the start, or is never told."""
@@ -145,11 +165,16 @@ class ChatModel(Protocol):
     async def read_context(self) -> None:
         """Find out ``context_tokens`` before a question, where that may have changed. Never raises."""
 
+    @property
+    def max_answer_tokens(self) -> int:
+        """The longest answer, with its thinking: the end of the range of Max tokens."""
+
     def stream(self, messages: Sequence[Message], parameters: GenerationParameters) -> AsyncGenerator[ModelEvent]:
         """Answer the last message, which is a question; images are sent where they have their data.
 
-        Yields any number of `TextDelta` and at most one of each other `ModelEvent`, as they arrive. Closing the
-        generator (or cancelling the task that reads it) closes the request, so that the server stops generating.
+        Yields any number of `TextDelta`, `ThinkingDelta` and `PictureDelta`, and at most one of each other
+        `ModelEvent`, as they arrive. Closing the generator (or cancelling the task that reads it) closes the request,
+        so that the server stops generating.
 
         Raises:
             ModelError: there is no answer, or it ended early; a subclass where the reason is known.

@@ -105,11 +105,16 @@ class ContextWindow(ModelWrapper):
 
     Args:
         estimate: shared by all that wrap the same model, so that each learns from all.
+
+    Attributes:
+        sent_max_tokens: the limit of the last request, which is lower than the requested one where the prompt leaves
+            no room for that; None before the first.
     """
 
     def __init__(self, wrapped: ChatModel, estimate: ContextEstimate | None = None) -> None:
         super().__init__(wrapped)
         self._estimate = estimate or ContextEstimate()
+        self.sent_max_tokens: int | None = None
 
     async def stream(self, messages: Sequence[Message], parameters: GenerationParameters) -> AsyncGenerator[ModelEvent]:
         """Answer the last message; an `Omitted` comes first when something was left out.
@@ -128,9 +133,10 @@ class ContextWindow(ModelWrapper):
             check_images(self.wrapped, messages[-1], limit=self._estimate.max_images)
             sent = self._fit(messages, parameters, scale)
             sent_parameters = dataclasses.replace(parameters, max_tokens=sent.max_tokens)
+            self.sent_max_tokens = sent.max_tokens
+            first = True
             try:
                 async with aclosing(self.wrapped.stream(sent.messages, sent_parameters)) as events:
-                    first = True
                     async for event in events:
                         if first and sent.omitted:
                             yield Omitted(sent.omitted)
@@ -139,13 +145,13 @@ class ContextWindow(ModelWrapper):
                         if isinstance(event, Usage) and (unread := self._learn(sent, parameters, event)):
                             yield Omitted(sent.omitted + unread)
             except TooManyImages as refusal:
-                if attempt == ATTEMPTS - 1 or self._estimate.max_images <= len(messages[-1].images):
+                if not first or attempt == ATTEMPTS - 1 or self._estimate.max_images <= len(messages[-1].images):
                     raise
                 limit = self._estimate.max_images
                 self._estimate.max_images = min(refusal.most or limit // 2, limit - 1)
             except ContextTooLong as refusal:
                 smallest = len(sent.messages) == 1 and sent.max_tokens <= MIN_ANSWER_TOKENS
-                if attempt == ATTEMPTS - 1 or smallest:
+                if not first or attempt == ATTEMPTS - 1 or smallest:  # what was yielded must not be yielded again
                     raise
                 scale = self._after_refusal(refusal, sent, parameters, scale)
             else:

@@ -26,6 +26,15 @@ class ReportedError:
     body: Mapping[str, Any] = field(repr=False)
 
 
+def raise_max_tokens(now: int, most: int) -> Sentence:
+    """Return the advice where an answer without text used up its tokens: one that the person can follow."""
+    if now < most:
+        return Sentence("Raise Max tokens, up to {most}, and send again.", most=most)
+    return Sentence(
+        "Max tokens cannot be raised further for this model. Ask for less at once, or choose another model."
+    )
+
+
 @dataclass(eq=False)
 class Failure(Exception):
     """Why a model did not answer; converts to a `ModelError` for a turn and to a `ModelStatus`.
@@ -41,6 +50,7 @@ class Failure(Exception):
         away: the server is unreachable, or may be down.
         unknown_model: the server has no model of this name.
         refused_parameter: one that the model never accepts, or not with this value; "" for none.
+        is_specific: the server said more than that it failed.
         prompt_tokens, context_tokens: as the server counted, where it says so.
         wrong_address: nothing at the address answers like the API.
         reported: what the server reported; None where there was no answer, or one that is no error.
@@ -57,6 +67,7 @@ class Failure(Exception):
     away: bool = False
     unknown_model: bool = False
     refused_parameter: str = ""
+    is_specific: bool = False
     prompt_tokens: int | None = None
     context_tokens: int | None = None
     wrong_address: bool = False

@@ -6,6 +6,7 @@ import dataclasses
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
+from chatapp.domain.conversation import Role
 from chatapp.domain.errors import CannotSee, TooManyImages
 from chatapp.models.wrapper import ModelWrapper
 
@@ -19,6 +20,8 @@ MAX_IMAGES = 16
 """In one request: the newest. Servers have different limits, and refuse more."""
 OMITTED_IMAGE = "[A picture was sent here that you are not shown.]"
 """For the model, in place of each image that it does not get."""
+DRAWN_PICTURE = "[You drew a picture here, which was shown.]"
+"""For the model, in place of each picture of its answers: servers accept images in questions only."""
 
 
 class StoredImages(ModelWrapper):
@@ -74,9 +77,13 @@ def check_images(model: ChatModel, question: Message, *, limit: int = MAX_IMAGES
 
 
 def newest_images(messages: Sequence[Message], *, limit: int) -> list[Message]:
-    """Return the messages with the newest images, up to ``limit``; a line of text replaces each other image."""
+    """Return the messages with the newest images of questions, up to ``limit``; a line of text replaces each other."""
     newest: list[Message] = []
     for message in reversed(messages):
+        if message.images and message.role is Role.ASSISTANT:
+            content = "\n".join(filter(None, [message.content, *[DRAWN_PICTURE] * len(message.images)]))
+            newest.append(dataclasses.replace(message, content=content, images=()))
+            continue
         images = message.images[max(len(message.images) - limit, 0) :]
         limit -= len(images)
         missing = len(message.images) - len(images)

@@ -56,6 +56,10 @@ class ModelWrapper:
     async def read_context(self) -> None:  # noqa: D102
         await self.wrapped.read_context()
 
+    @property
+    def max_answer_tokens(self) -> int:  # noqa: D102
+        return self.wrapped.max_answer_tokens
+
     def stream(self, messages: Sequence[Message], parameters: GenerationParameters) -> AsyncGenerator[ModelEvent]:  # noqa: D102
         return self.wrapped.stream(messages, parameters)
 

@@ -106,7 +106,12 @@ def profile_of(values: Mapping[str, Any]) -> Profile:
 
 def clean(message: Message) -> Message:
     """Return the message with text that UTF-8 can encode (see `storable`)."""
-    return replace(message, content=storable(message.content), error=from_json(_storable_json(as_json(message.error))))
+    return replace(
+        message,
+        content=storable(message.content),
+        thinking=storable(message.thinking),
+        error=from_json(_storable_json(as_json(message.error))),
+    )
 
 
 def clean_conversation(conversation: Conversation) -> Conversation:

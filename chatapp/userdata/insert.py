@@ -122,7 +122,8 @@ def _batches(messages: Sequence[Message]) -> Iterator[list[Message]]:
     batch: list[Message] = []
     size = 0
     for message in messages:
-        length = len(message.content.encode(errors="replace")) + sum(len(image.data) for image in message.images)
+        text = message.content + message.thinking
+        length = len(text.encode(errors="replace")) + sum(len(image.data) for image in message.images)
         if batch and (len(batch) == BATCH_MESSAGES or size + length > BATCH_BYTES):
             yield batch
             batch, size = [], 0

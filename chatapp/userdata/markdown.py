@@ -61,7 +61,9 @@ def document(
         parts += ["---", "**System prompt**", closed(conversation.system_prompt)]
     for message in messages:
         parts += ["---", _heading(message, label), *map(picture, message.images)]
+        parts += [_folded_thinking(message.thinking)] if message.thinking.strip() else []
         parts += [closed(message.content)] if message.content.strip() else []
+        parts += [f"*Pictures that were not shown: {message.unshown_pictures}*"] if message.unshown_pictures else []
         parts += [f"*{_line(message.error)}*"] if message.error.strip() else []
     return "\n\n".join(parts) + "\n"
 
@@ -99,6 +101,13 @@ def _heading(message: Message, label: Callable[[str], str]) -> str:
     elif message.status is not MessageStatus.COMPLETE:
         facts.append(message.status.value)
     return " · ".join(facts)
+
+
+def _folded_thinking(text: str) -> str:
+    """Return thinking that programs fold and that contains no Markdown: as a code block longer than any within."""
+    longest = max(map(len, re.findall(r"`{3,}", text)), default=2)
+    fence = "`" * (longest + 1)
+    return f"<details><summary>Thinking</summary>\n\n{fence}text\n{text.strip()}\n{fence}\n\n</details>"
 
 
 def _open_fence(text: str) -> str:

@@ -206,3 +206,22 @@ async def test_buttons_that_need_a_finished_answer_explain_it(page, gemma):
     await expect(good.first).to_have_attribute("aria-disabled", "false")
     await good.first.click()
     await expect(good.first).to_have_attribute("aria-pressed", "true")
+
+
+async def test_thinking_is_folded_and_stays_open_while_it_grows(page, gemma):
+    gemma.answer = ["<think>", "First ", "<b>I</b> ", "think.", "</think>", "It is ", "Tuesday."]
+    gemma.gate = Gate(3)
+    await page.send("Which day is it?")
+    thinking = page.tab.locator("#messages .thinking")
+    await expect(thinking.locator("summary")).to_have_text("Thinking…")
+    await expect(thinking.locator("div")).to_be_hidden()
+    await thinking.locator("summary").click()
+    await expect(thinking.locator("div")).to_have_text("First <b>I</b>")  # as text, not as markup
+    gemma.gate.open()
+    await expect(page.answers).to_have_text(["It is Tuesday."])
+    await expect(thinking.locator("div")).to_have_text("First <b>I</b> think.")
+    await expect(thinking.locator("summary")).to_have_text("Thinking")
+    await page.reload()
+    await expect(thinking.locator("summary")).to_have_text("Thinking")
+    await expect(thinking.locator("div")).to_be_hidden()
+    await expect(page.answers).to_have_text(["It is Tuesday."])

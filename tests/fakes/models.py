@@ -10,7 +10,9 @@ from chatapp.models import Finish, ModelDefaults, ModelState, ModelStatus, TextD
 
 
 class ScriptedModel(ModelDefaults):
-    """Answers with ``pieces``, one each ``seconds_between``; waits for ``gate`` before the piece with that index.
+    """Answers with ``pieces``, which are texts or events, one each ``seconds_between``.
+
+    Waits for ``gate`` before the piece with the index ``gate_at``.
 
     A prompt of more than ``context_tokens`` is refused like a server would, with numbers or without; more pictures than
     ``most_images``, too.
@@ -68,7 +70,7 @@ class ScriptedModel(ModelDefaults):
                     self.writing.set()
                     await self.gate.wait()
                 await asyncio.sleep(self._seconds_between)
-                yield TextDelta(piece)
+                yield TextDelta(piece) if isinstance(piece, str) else piece
             if self._error:
                 raise self._error
             yield Usage(prompt_tokens=self._tokens(messages), completion_tokens=len(self._pieces))

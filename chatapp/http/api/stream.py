@@ -13,7 +13,7 @@ from chatapp.domain.errors import NotCaughtUp
 from chatapp.domain.message_tree import MessageTree
 from chatapp.generation.prepare import can_continue
 from chatapp.http.api.schemas.conversations import OpenConversation
-from chatapp.http.api.schemas.events import EndEvent, MessageEvent, MessagesEvent, TextDelta, TitleEvent
+from chatapp.http.api.schemas.events import EndEvent, MessageEvent, MessagesEvent, TextDelta, ThinkingDelta, TitleEvent
 from chatapp.http.api.schemas.messages import AnswerBody, MessageBody, MessagePage
 
 if TYPE_CHECKING:
@@ -135,7 +135,11 @@ class ConversationEvents:
                         is_unchanged = False
                         column = turn.column(answer.id)
                         yield MessageEvent(message=self._body(turn.tree, answer.message(), column, turn))
-                    elif now.length > before.length:
+                        continue
+                    if now.thinking_length > before.thinking_length:
+                        is_unchanged = False
+                        yield ThinkingDelta(id=answer.id, thinking=answer.thinking[before.thinking_length :])
+                    if now.length > before.length:
                         is_unchanged = False
                         yield TextDelta(id=answer.id, text=answer.text[before.length :])
                 if is_unchanged:
@@ -154,12 +158,14 @@ class ConversationEvents:
             for before, column in list(running.values()):
                 now = await self._chat.store.message(user, conversation_id, before.id)
                 has_ended = now.status is not MessageStatus.STREAMING
-                if has_ended or bool(before.content) != bool(now.content):
+                changes = _stored_changes(before, now)
+                if has_ended or changes is None:
                     yield MessageEvent(message=self._body(path.tree, now, column))
-                elif len(now.content) > len(before.content):
-                    yield TextDelta(id=now.id, text=now.content[len(before.content) :])
                 else:
-                    yield None
+                    for change in changes:
+                        yield change
+                    if not changes:
+                        yield None
                 running[now.id] = now, column
                 if has_ended:
                     del running[now.id]
@@ -190,11 +196,28 @@ class _Path:
 class _Sent:
     """What the page has of an answer: the length of its text, and the state whose change sends it anew."""
 
-    __slots__ = ("length", "state")
+    __slots__ = ("length", "state", "thinking_length")
 
     def __init__(self, answer: RunningAnswer) -> None:
         self.length = answer.length
-        self.state = bool(answer.length), answer.queue_position, answer.has_ended
+        self.thinking_length = answer.thinking_length
+        message = answer.message_so_far
+        pictures = len(message.images), message.unshown_pictures
+        self.state = bool(answer.length), answer.moves, pictures, answer.queue_position, answer.has_ended
+
+
+def _stored_changes(before: Message, now: Message) -> list[Event] | None:
+    """Return the events of text and thinking that were added; None where the message has changed in another way."""
+    text, thinking = len(before.content), len(before.thinking)
+    is_shorter = len(now.content) < text or len(now.thinking) < thinking
+    if is_shorter or bool(text) != bool(now.content) or len(before.images) != len(now.images):
+        return None
+    events: list[Event] = []
+    if len(now.thinking) > thinking:
+        events.append(ThinkingDelta(id=now.id, thinking=now.thinking[thinking:]))
+    if len(now.content) > text:
+        events.append(TextDelta(id=now.id, text=now.content[text:]))
+    return events
 
 
 def _has_the_rest(turn: Turn, after: str, shown: int | None) -> bool:

@@ -13,10 +13,10 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from chatapp.domain.conversation import Place, Role
+from chatapp.domain.conversation import GenerationParameters, Place, Role
 from chatapp.domain.errors import ModelError, ModelUnavailable
 from chatapp.domain.sentences import Sentence
-from chatapp.models import DEFAULT_TIME_LIMITS, ModelState, ModelStatus, Price, TextDelta
+from chatapp.models import DEFAULT_TIME_LIMITS, ModelState, ModelStatus, Price
 from chatapp.models.gemini.errors import NOT_SET_UP, Account, failure_of
 from chatapp.models.gemini.genai_compat import closing_response, new_session
 from chatapp.models.gemini.response import StreamedResponse
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from google.auth.credentials import Credentials
     from google.genai import types
 
-    from chatapp.domain.conversation import GenerationParameters, Message
+    from chatapp.domain.conversation import Message
     from chatapp.models import ModelEvent, TimeLimits
     from chatapp.models.failure import Failure
     from chatapp.models.prompt import ChatTurn
@@ -97,6 +97,7 @@ class GeminiModel:
         self._needs_headroom = False  # learned from an answer of thoughts alone
         self._credentials = credentials
         self._context_tokens: int | None = None
+        self._output_tokens = output_tokens(model)
         self._connections: dict[asyncio.AbstractEventLoop, asyncio.Task[_Connection]] = {}
 
     supports_images = True
@@ -145,8 +146,8 @@ class GeminiModel:
         answer = StreamedResponse()
         async with aclosing(self._timed(self._chunks(contents(messages), parameters), answer)) as chunks:
             async for chunk in chunks:
-                if text := answer.add(chunk):
-                    yield TextDelta(text)
+                for added in answer.add(chunk):
+                    yield added
                 if self._headroom and not answer.finish and answer.tokens >= parameters.max_tokens:
                     answer.finish = (
                         "MAX_TOKENS"  # of the person; the server's limit is higher, to have room for thinking
@@ -158,8 +159,8 @@ class GeminiModel:
                 async for event in events:
                     yield event
             return
-        for event in answer.end(int(parameters.max_tokens)):
-            yield event
+        for last in answer.end(int(parameters.max_tokens), self.max_answer_tokens):
+            yield last
 
     async def status(self) -> ModelStatus:
         """Return whether Gemini can answer, in about 5 s at most and free of charge; never raises.
@@ -178,7 +179,9 @@ class GeminiModel:
         if not self._account.project and self._context_tokens is None:
             with suppress(Exception):  # optional: Vertex AI does not list it
                 async with asyncio.timeout(1):
-                    self._context_tokens = (await client.aio.models.get(model=self._account.model)).input_token_limit
+                    listed = await client.aio.models.get(model=self._account.model)
+                    self._context_tokens = listed.input_token_limit
+                    self._output_tokens = listed.output_token_limit or self._output_tokens
         return ModelStatus(ModelState.READY)
 
     async def start(self) -> None:
@@ -193,6 +196,11 @@ class GeminiModel:
                 await (await opening).aclose()
 
     @property
+    def max_answer_tokens(self) -> int:
+        """What the model can write, without the tokens that are reserved for its thinking."""
+        return min(self._output_tokens - self._headroom, GenerationParameters.MAX_TOKENS_RANGE[1])
+
+    @property
     def _headroom(self) -> int:
         unlimited = self._refuses_budget or self._needs_headroom
         return max(self._thinking_tokens, THINKING_HEADROOM if unlimited else 0)
@@ -200,14 +208,15 @@ class GeminiModel:
     def _config(self, parameters: GenerationParameters) -> types.GenerateContentConfigDict:
         config: types.GenerateContentConfigDict = {
             # Thinking counts as output: without room of its own it can use up a small limit and leave no answer.
-            "max_output_tokens": int(parameters.max_tokens) + self._headroom,
+            "max_output_tokens": min(int(parameters.max_tokens) + self._headroom, self._output_tokens),
             "automatic_function_calling": {"disable": True},
             "automatic_continuation": False,  # else the SDK sends further requests by itself, after what it calls a hop
         }
         if not self._ignores_sampling:
             config |= {"temperature": parameters.temperature, "top_p": parameters.top_p}
         if not self._refuses_budget:
-            config["thinking_config"] = {"thinking_budget": self._thinking_tokens}
+            thinking: types.ThinkingConfigDict = {"thinking_budget": self._thinking_tokens}
+            config["thinking_config"] = thinking | ({"include_thoughts": True} if self._thinking_tokens else {})
         if parameters.system_prompt.strip():
             config["system_instruction"] = clean_text(parameters.system_prompt)
         return config
@@ -224,15 +233,15 @@ class GeminiModel:
                     async with asyncio.timeout_at(deadline):
                         chunk = await anext(chunks, None)
                 except (TimeoutError, ModelError) as error:
-                    if answer.finish:
-                        return  # the answer is complete
+                    if answer.is_complete:
+                        return
                     raise error if isinstance(error, ModelError) else answer.timeout(self._limits) from None
                 if chunk is None:
                     return
                 yield chunk
-                if answer.finish:
+                if answer.is_complete:
                     deadline = clock() + _AFTER_FINISH_SECONDS
-                elif answer.has_text:
+                elif answer.has_text or answer.has_pictures:
                     deadline = clock() + self._limits.between_tokens
 
     async def _chunks(
@@ -302,6 +311,15 @@ class GeminiModel:
 
     def _failure(self, error: Exception) -> Failure:
         return failure_of(error, self._account, connect_seconds=self._limits.connect, status_seconds=STATUS_SECONDS)
+
+
+def output_tokens(model: str) -> int:
+    """Return how many tokens a model can write, thinking included: 65,536 since Gemini 2.5, 8,192 before.
+
+    Source: https://ai.google.dev/gemini-api/docs/models.
+    """
+    version = re.match(r"(?:.*/)?gemini-(\d+)(?:\.(\d+))?-", model)
+    return 8192 if version and (int(version[1]), int(version[2] or 0)) < (2, 5) else 65_536
 
 
 def ignores_sampling(model: str) -> bool:

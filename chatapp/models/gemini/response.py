@@ -5,17 +5,19 @@ No network and no clock; google.genai is not imported.
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from chatapp.domain.conversation import FinishReason, Usage
 from chatapp.domain.errors import Blocked, ModelError, ModelUnavailable
 from chatapp.domain.sentences import Duration, Sentence
-from chatapp.models import Finish
+from chatapp.models import Finish, PictureDelta, TextDelta, ThinkingDelta
+from chatapp.models.failure import raise_max_tokens
 from chatapp.models.prompt import clean_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from google.genai import types
 
@@ -28,23 +30,34 @@ _BYTES_PER_TOKEN = 5  # of UTF-8, a high estimate: only ends an answer that Vert
 class StreamedResponse:
     """The chunks of one stream so far.
 
+    The end of the stream ends the answer, and not a finish reason: a proxy may write one into every chunk.
+
     Attributes:
         has_text: there is text other than white space.
-        finish: Gemini's finish reason; empty before the end.
+        has_pictures: the model drew some.
+        finish: Gemini's last finish reason; empty before the first.
         blocked_prompt: Gemini's reason for blocking the prompt; empty if it did not.
         prompt_tokens, answer_tokens, thinking_tokens: the last counts; None before the first.
     """
 
     has_text: bool = False
+    has_pictures: bool = False
     finish: str = ""
     blocked_prompt: str = ""
     prompt_tokens: int | None = None
     answer_tokens: int | None = None
     thinking_tokens: int | None = None
     _text_bytes: int = 0
+    _unfinished_chunks: int = 0  # with text and without a finish reason
+    _went_on: bool = False  # text followed a finish reason
 
-    def add(self, chunk: types.GenerateContentResponse) -> str:
-        """Add a chunk and return its text, which may be empty."""
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is likely to follow: a finish reason at the end of the text, and not with each part of it."""
+        return bool(self.finish) and self._unfinished_chunks > 0 and not self._went_on
+
+    def add(self, chunk: types.GenerateContentResponse) -> list[TextDelta | ThinkingDelta | PictureDelta]:
+        """Add a chunk and return what it holds, which may be nothing."""
         if counts := chunk.usage_metadata:  # running totals; Vertex AI sends some without any number
             self.prompt_tokens = _latest(counts.prompt_token_count, self.prompt_tokens)
             self.answer_tokens = _latest(counts.candidates_token_count, self.answer_tokens)
@@ -52,28 +65,38 @@ class StreamedResponse:
         if chunk.prompt_feedback and chunk.prompt_feedback.block_reason:
             self.blocked_prompt = str(chunk.prompt_feedback.block_reason.value)
         if not chunk.candidates:
-            return ""
+            return []
         candidate = chunk.candidates[0]
-        if candidate.finish_reason and candidate.finish_reason.value != "FINISH_REASON_UNSPECIFIED":
+        added = list(_added((candidate.content and candidate.content.parts) or []))
+        self._went_on = self._went_on or bool(added and self.finish)
+        for one in added:
+            if isinstance(one, TextDelta):
+                self.has_text = self.has_text or bool(one.text.strip())
+                self._text_bytes += len(one.text.encode())
+            self.has_pictures = self.has_pictures or isinstance(one, PictureDelta)
+        has_reason = candidate.finish_reason and candidate.finish_reason.value != "FINISH_REASON_UNSPECIFIED"
+        if candidate.finish_reason and has_reason and self.finish in {"", *_ENDS}:
             self.finish = str(candidate.finish_reason.value)
-        parts = (candidate.content and candidate.content.parts) or []
-        text = clean_text("".join(part.text for part in parts if part.text and not part.thought))
-        self.has_text = self.has_text or bool(text.strip())
-        self._text_bytes += len(text.encode())
-        return text
+        self._unfinished_chunks += bool(added) and not has_reason
+        return added
 
     @property
     def is_all_thinking(self) -> bool:
         """Whether thinking used up all tokens, so that there is no text."""
-        return not self.has_text and bool(self.thinking_tokens) and _ENDS.get(self.finish) is FinishReason.LENGTH
+        nothing = not (self.has_text or self.has_pictures)
+        return nothing and bool(self.thinking_tokens) and _ENDS.get(self.finish) is FinishReason.LENGTH
 
     @property
     def tokens(self) -> int:
         """Tokens of the answer so far: the server's count, else a low estimate."""
         return self._text_bytes // _BYTES_PER_TOKEN if self.answer_tokens is None else self.answer_tokens
 
-    def end(self, max_tokens: int) -> Iterator[ModelEvent]:
-        """Yield the usage and the finish reason; ``max_tokens`` is for the error where there is no text.
+    def end(self, max_tokens: int, most_tokens: int) -> Iterator[ModelEvent]:
+        """Yield the usage and the finish reason.
+
+        Args:
+            max_tokens: for the error where there is no text, like the next one.
+            most_tokens: up to which they can be raised.
 
         Raises:
             Blocked: the prompt or the answer was blocked.
@@ -103,8 +126,8 @@ class StreamedResponse:
                 ),
                 detail=f"finish_reason {self.finish}",
             )
-        if not self.has_text:
-            raise ModelError(self._no_text(max_tokens), detail=f"no text, finish_reason {self.finish}")
+        if not (self.has_text or self.has_pictures):
+            raise ModelError(self._no_text(max_tokens, most_tokens), detail=f"no text, finish_reason {self.finish}")
         yield Finish(_ENDS[self.finish])
 
     def timeout(self, limits: TimeLimits) -> ModelError:
@@ -123,19 +146,33 @@ class StreamedResponse:
             )
         )
 
-    def _no_text(self, max_tokens: int) -> Sentence:
+    def _no_text(self, max_tokens: int, most_tokens: int) -> Sentence:
         if _ENDS[self.finish] is FinishReason.STOP:
             return Sentence("Gemini returned an empty answer. Send the question again, or rephrase it.")
-        if self.is_all_thinking:
-            return Sentence(
-                "Gemini used all its tokens for thinking ({thinking}); none were left for the "
-                "answer. Raise Max tokens (now {most}).",
+        used_up = (
+            Sentence(
+                "Gemini used all its tokens for thinking ({thinking}); none were left for the answer.",
                 thinking=self.thinking_tokens or 0,
-                most=max_tokens,
             )
-        return Sentence(
-            "Max tokens (now {most}) was used up before any text was written. Raise Max tokens.", most=max_tokens
+            if self.is_all_thinking
+            else Sentence("Max tokens (now {most}) was used up before any text was written.", most=max_tokens)
         )
+        return Sentence("{one} {next}", one=used_up, next=raise_max_tokens(max_tokens, most_tokens))
+
+
+def _added(parts: Iterable[types.Part]) -> Iterator[TextDelta | ThinkingDelta | PictureDelta]:
+    texts: list[str] = []
+    for part in parts:
+        if part.inline_data:  # a picture; of another kind of file, the chat can only say that there was one
+            is_picture = (part.inline_data.mime_type or "").startswith("image/")
+            data = part.inline_data.data or b""
+            yield PictureDelta(base64.b64encode(data).decode() if is_picture else "")
+        elif part.text and part.thought:
+            yield ThinkingDelta(clean_text(part.text))
+        elif part.text:
+            texts.append(part.text)
+    if text := clean_text("".join(texts)):
+        yield TextDelta(text)
 
 
 def _latest(new: int | None, old: int | None) -> int | None:

@@ -57,6 +57,7 @@ class LlamaCppModel(ModelDefaults):
     """
 
     place = Place.THIS_COMPUTER
+    max_answer_tokens = MAX_TOKENS
     writes_titles = False  # it continues the conversation instead
 
     def __init__(self, id: str, label: str, *, limits: TimeLimits = DEFAULT_TIME_LIMITS) -> None:  # noqa: A002  # the protocol's name

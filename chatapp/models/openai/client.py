@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 
-from chatapp.models.failure import Failure, ReportedError
-from chatapp.models.openai.error_response import error_of_response, status_of
+from chatapp.models.failure import Failure
+from chatapp.models.openai.error_facts import error_facts
+from chatapp.models.openai.error_response import error_of_response
 from chatapp.models.openai.native import TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
@@ -75,7 +76,8 @@ class ApiClient:
     async def stream(self, request: Mapping[str, Any], *, context_tokens: int | None) -> aiohttp.ClientResponse:
         """Post to ``/chat/completions`` with streaming, and return the response once its headers are there.
 
-        The caller closes it. ``context_tokens`` is for the error of a prompt that does not fit.
+        The caller closes it. Its body may also be one JSON object: some servers do not stream. ``context_tokens`` is
+        for the error of a prompt that does not fit.
 
         Raises:
             Failure: no stream came back.
@@ -137,9 +139,8 @@ class ApiClient:
     ) -> aiohttp.ClientResponse:
         payload = {**request, "stream": True}
         response = await self._request("POST", f"{base}/chat/completions", payload, headers=self._stream_headers)
-        if response.status != 200 or response.content_type in {"application/json", "text/html"}:
+        if response.status != 200 or response.content_type == "text/html":
             await self._json(response, request, context_tokens=context_tokens)
-            raise self._errors.not_compatible("JSON instead of a stream")
         return response
 
     async def _request(
@@ -165,26 +166,29 @@ class ApiClient:
     ) -> dict[str, Any]:
         """Return the JSON object of a successful response, and raise the error of any other."""
         try:
-            body = _parsed(await _read(response))
+            text = await _read(response)
         finally:
             response.close()
-        error = _error(body)
-        if response.status == 200 and isinstance(body, list):
-            body = {"data": body}  # Together's list of models
-        if response.status == 200 and isinstance(body, dict) and error is None:
-            return body
-        if response.status == 200 and error is None:
-            raise self._errors.not_compatible(f"content_type={response.content_type}")
-        error = error or {}
-        if response.status in {200, 400, 404, 405} and _NO_ROUTE.search(str(error.get("message", ""))):
+        body = _parsed(text)
+        if response.status == 200:
+            if isinstance(body, list):
+                body = {"data": body}  # Together's list of models
+            if not isinstance(body, dict):
+                raise self._errors.not_compatible(f"content_type={response.content_type}")
+            if not body.get("error") and body.get("object") != "error":  # the second is older vLLM's
+                return body
+        # The body of a proxy's error is HTML; a server without JSON may still say what is wrong.
+        error = body if body is not None else "" if b"<" in text[:100] else text[:2000].decode("utf-8", "replace")
+        if response.status in {200, 400, 404, 405} and _NO_ROUTE.search(error_facts(error).words):
             raise self._errors.not_compatible(f"status={response.status}")
-        status = status_of(error) if response.status == 200 else response.status
-        model = (request or {}).get("model", "")
-        failure = error_of_response(
-            self._errors, status, error, response.headers, model=model, context_tokens=context_tokens
+        raise error_of_response(
+            self._errors,
+            response.status,
+            error,
+            response.headers,
+            model=(request or {}).get("model", ""),
+            context_tokens=context_tokens,
         )
-        failure.reported = ReportedError(status, error or (body if isinstance(body, dict) else {}))
-        raise failure
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._closed:
@@ -224,14 +228,6 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     except (aiohttp.ClientError, OSError):
         pass  # the status is known, and the body only refines it
     return body
-
-
-def _error(body: object) -> dict[str, Any] | None:
-    """Return the error in any of its formats: an object, a string (vLLM's 401), the body itself (older vLLM)."""
-    if not isinstance(body, dict):
-        return None
-    error = body.get("error") or (body if body.get("object") == "error" else None)
-    return error if isinstance(error, dict) or error is None else {"message": str(error)}
 
 
 def _parsed(body: bytes) -> object:

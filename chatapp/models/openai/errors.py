@@ -91,6 +91,10 @@ class ServerErrors:
         opening = Sentence("{model} stopped in the middle of the answer", model=self.label)
         return Failure(how, Sentence("try again"), opening=opening, detail=detail)
 
+    def event_too_long(self) -> Failure:
+        """Return the error of a stream without line ends, or with a part that would fill the memory."""
+        return self.interrupted(Sentence("a part of the answer is too large"))
+
     def filtered(self) -> Failure:
         """Return the error of an answer that a safety filter ended."""
         opening = Sentence("{model} did not finish the answer", model=self.label)

@@ -12,7 +12,8 @@ import asyncio
 import contextlib
 import random
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Final, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import aiohttp
 import structlog
@@ -41,7 +42,11 @@ if TYPE_CHECKING:
     from chatapp.models import ModelEvent, Price, TimeLimits
     from chatapp.models.kubernetes_status import PodWatch
 
+    _Sent = tuple[aiohttp.ClientResponse, dict[str, Any]]
+
 STATUS_SECONDS: Final = 5.0
+MAX_ANSWER_TOKENS: Final = 32_768
+"""Where the server does not say the size of its context: room for a model that thinks."""
 RETRIES: Final = 2
 RETRY_SECONDS: Final = 0.2
 """The longest first pause before a retry; each further one is twice as long."""
@@ -55,6 +60,19 @@ _AFTER_FINISH_SECONDS = 1.0  # for usage and [DONE], which follow the finish rea
 _AFTER_DONE_SECONDS = 0.1  # for the end of the response: one that is read to its end keeps its connection
 _BATCH_SECONDS = 0.08  # after the first text, in which tokens are read together, as they are shown together
 log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """One request for an answer.
+
+    Attributes:
+        request: as it was sent; None before.
+        has_begun: something of the answer was yielded.
+    """
+
+    request: dict[str, Any] | None = None
+    has_begun: bool = False
 
 
 class OpenAICompatibleModel:
@@ -169,6 +187,12 @@ class OpenAICompatibleModel:
             own = None  # the size that it would be loaded with may be set where it does not show
         return min(size for size in (self._context_tokens, own or listed) if size)
 
+    @property
+    def max_answer_tokens(self) -> int:
+        """As the server said in a refusal, else the size of the context, else `MAX_ANSWER_TOKENS`."""
+        longest = self._dialect.max_answer_tokens or self.context_tokens or MAX_ANSWER_TOKENS
+        return min(longest, GenerationParameters.MAX_TOKENS_RANGE[1])
+
     async def read_context(self) -> None:
         """Read the context's size where it is not known, or may have changed since."""
         if self._listing is not None and not self._may_be_reloaded:
@@ -190,13 +214,34 @@ class OpenAICompatibleModel:
             Blocked: a safety filter ended the answer.
             ModelUnavailable: unreachable, broken or too slow, or the request was refused.
         """
-        clock = asyncio.get_running_loop().time
-        response: aiohttp.ClientResponse | None = None
         self._readiness.running += 1
         try:
+            while True:
+                attempt = _Attempt()
+                try:
+                    async with aclosing(self._answer(messages, parameters, attempt)) as events:
+                        async for event in events:
+                            yield event
+                except Failure as error:
+                    if not self._adapts_to(error, attempt):
+                        if issubclass(error.kind, ModelUnavailable):
+                            self._readiness.note_failure(error)
+                        raise await self._model_error(error) from None
+                else:
+                    return
+        finally:
+            self._readiness.running -= 1
+
+    async def _answer(
+        self, messages: Sequence[Message], parameters: GenerationParameters, attempt: _Attempt
+    ) -> AsyncGenerator[ModelEvent]:
+        """Send the question and yield the events of the response."""
+        clock = asyncio.get_running_loop().time
+        response: aiohttp.ClientResponse | None = None
+        try:
             started = clock()
-            response = await self._request(messages, parameters)
-            parser = AnswerParser(self._errors, context_tokens=self.context_tokens)
+            response, attempt.request = await self._request(messages, parameters)
+            parser = AnswerParser(self._errors, model=self._name, context_tokens=self.context_tokens)
             wait = self._limits.first_token - (clock() - started)
             while not parser.done:
                 started = clock()
@@ -206,25 +251,32 @@ class OpenAICompatibleModel:
                     break
                 tokens = parser.tokens_seen
                 for event in joined(parser.feed(chunk)):
+                    attempt.has_begun = True
                     yield event
                 if parser.tokens_seen > tokens:
                     wait = self._limits.between_tokens
                     self._note_token()
-                if parser.finished:
+                if parser.is_complete:
                     wait = min(wait, _AFTER_FINISH_SECONDS)
-            for event in parser.end():
+            for event in joined(parser.end()):
+                attempt.has_begun = True
                 yield event
             with contextlib.suppress(TimeoutError, aiohttp.ClientError, OSError):
                 async with asyncio.timeout(_AFTER_DONE_SECONDS):
                     await response.content.readany()
-        except Failure as error:
-            if issubclass(error.kind, ModelUnavailable):
-                self._readiness.note_failure(error)
-            raise await self._model_error(error) from None
         finally:
-            self._readiness.running -= 1
             if response is not None:
                 response.close()  # at once, so that the server stops generating
+
+    def _adapts_to(self, error: Failure, attempt: _Attempt) -> bool:
+        """Learn from a refusal inside of the stream, as gateways send it; return whether another attempt may succeed.
+
+        Refusals with a status of their own are adapted to before the stream begins.
+        """
+        if attempt.request is None or attempt.has_begun:
+            return False
+        before = self._dialect.form
+        return Negotiation(self._dialect).after(error, attempt.request) is None and self._dialect.form != before
 
     async def status(self) -> ModelStatus:
         """Return whether the model can answer; bounded by `STATUS_SECONDS`, never raises.
@@ -300,7 +352,7 @@ class OpenAICompatibleModel:
         await self._readiness.aclose()
         await self._server.aclose()
 
-    async def _request(self, messages: Sequence[Message], parameters: GenerationParameters) -> aiohttp.ClientResponse:
+    async def _request(self, messages: Sequence[Message], parameters: GenerationParameters) -> _Sent:
         limit = self._limits.first_token
         try:
             async with asyncio.timeout(limit):
@@ -308,9 +360,7 @@ class OpenAICompatibleModel:
         except TimeoutError:
             raise self._errors.first_token_timeout(limit) from None
 
-    async def _request_with_retries(
-        self, messages: Sequence[Message], parameters: GenerationParameters
-    ) -> aiohttp.ClientResponse:
+    async def _request_with_retries(self, messages: Sequence[Message], parameters: GenerationParameters) -> _Sent:
         retries = 0
         choices = 0  # of another model, where none is set
         while True:
@@ -326,7 +376,7 @@ class OpenAICompatibleModel:
             await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311  # jitter, not a secret
             retries += 1
 
-    async def _negotiate(self, messages: Sequence[Message], parameters: GenerationParameters) -> aiohttp.ClientResponse:
+    async def _negotiate(self, messages: Sequence[Message], parameters: GenerationParameters) -> _Sent:
         """Send the question, and again without what the server refuses as long as anything is left to give way."""
         current = self._listing or await self._first_listing()
         negotiation = Negotiation(self._dialect)
@@ -340,7 +390,7 @@ class OpenAICompatibleModel:
                     raise failure from None
             else:
                 negotiation.succeed()
-                return response
+                return response, request
 
     def _chooses_again(self, error: Failure) -> bool:
         """Return whether another model may answer, where none is set: the server has another one, or this cannot chat.
@@ -382,15 +432,15 @@ class OpenAICompatibleModel:
                     return
 
     async def _read(self, response: aiohttp.ClientResponse, parser: AnswerParser, wait: float) -> bytes:
-        """Return the next bytes, none at the end of the stream; errors after the finish reason do not matter."""
-        if parser.tokens_seen and not parser.finished:
+        """Return the next bytes, none at the end of the stream; errors after a complete answer do not matter."""
+        if parser.tokens_seen and not parser.is_complete:
             await pause_input(response, _BATCH_SECONDS)
         try:
             async with asyncio.timeout(max(wait, 0)):
                 return await response.content.readany()
         except (TimeoutError, aiohttp.ClientError, OSError, RuntimeError) as error:
             # RuntimeError: aiohttp's, for a connection that was lost while its input was paused.
-            if parser.finished:
+            if parser.is_complete:
                 return b""
             if not isinstance(error, TimeoutError):
                 raise self._errors.interrupted(detail=type(error).__name__) from None

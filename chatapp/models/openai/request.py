@@ -121,6 +121,11 @@ class Dialect:
         self.refuses_images = False
 
     @property
+    def max_answer_tokens(self) -> int | None:
+        """The longest answer, learned from a refusal of a longer one; None while unknown."""
+        return self.form.most
+
+    @property
     def ignored(self) -> set[str]:
         """The sampling parameters that are not sent."""
         return {"temperature", "top_p"} & self.form.omitted

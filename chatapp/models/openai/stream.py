@@ -1,104 +1,75 @@
-"""The parser of a streamed chat completion, from bytes to the events of an answer: no network, no clock."""
+"""The parser of a chat completion, streamed or not, from bytes to the events of an answer: no network, no clock."""
 
 from __future__ import annotations
 
 import json
-import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from chatapp.domain.conversation import FinishReason, Usage
 from chatapp.domain.sentences import Sentence
-from chatapp.models import Finish, TextDelta
-from chatapp.models.openai.error_response import error_of_response, status_of
+from chatapp.models import Finish, TextDelta, ThinkingDelta
+from chatapp.models.openai.content import may_hold_picture, parts_of
+from chatapp.models.openai.error_response import error_in_stream
+from chatapp.models.openai.sse import ErrorEvent, EventStream, EventTooLong
 from chatapp.models.prompt import clean_text
+from chatapp.models.thinking import ThinkingParser
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from chatapp.models import ModelEvent
     from chatapp.models.failure import Failure
+    from chatapp.models.openai.content import Part
     from chatapp.models.openai.errors import ServerErrors
 
-MAX_EVENT_BYTES = 1 << 20  # an event holds about one token; a stream without line ends must not fill the memory
-_LINE_END = re.compile(rb"\r\n|\n|\r")
 _HIGH_SURROGATES = ("\ud800", "\udbff")
 # Finish reasons with which vLLM ends a stream that its engine has aborted: the answer is not complete.
-_FAILED = frozenset({"abort", "error"})
-
-
-class EventTooLong(Exception):
-    """An event of the stream is longer than `MAX_EVENT_BYTES`."""
-
-
-class EventStream:
-    """Incremental parser of server-sent events that keeps only their data.
-
-    Source: https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation, with one
-    addition: `end` returns an event that has no blank line after it because the stream ended.
-    """
-
-    def __init__(self) -> None:
-        self._rest = b""
-        self._after_cr = False
-        self._lines: list[bytes] = []
-        self._at_start = True
-
-    def feed(self, chunk: bytes) -> Iterator[str]:
-        """Parse the next bytes, cut anywhere, and yield the data of each event that they complete.
-
-        Raises:
-            EventTooLong: an event has no end.
-        """
-        if not chunk:
-            return
-        if self._after_cr:
-            chunk = chunk.removeprefix(b"\n")  # the second half of a CRLF
-        self._after_cr = chunk.endswith(b"\r")
-        *lines, self._rest = _LINE_END.split(self._rest + chunk)
-        for line in lines:
-            yield from self._take(line)
-        if len(self._rest) + sum(map(len, self._lines)) > MAX_EVENT_BYTES:
-            raise EventTooLong
-
-    def end(self) -> Iterator[str]:
-        """Yield the data of an event that has no blank line after it."""
-        rest, self._rest = self._rest, b""
-        yield from self._take(rest)
-        yield from self._take(b"")
-
-    def _take(self, line: bytes) -> Iterator[str]:
-        if self._at_start:
-            line = line.removeprefix(b"\xef\xbb\xbf")
-            self._at_start = False
-        if line:
-            field, _, value = line.partition(b":")
-            if field == b"data":
-                self._lines.append(value.removeprefix(b" "))
-            return
-        lines, self._lines = self._lines, []
-        if any(lines):
-            yield b"\n".join(lines).decode("utf-8", "replace")
+_FAILED: Final = frozenset({"abort", "error"})
+_FILTERED: Final = frozenset({"content_filter", "sensitive", "safety", "prohibited_content", "blocklist"})
+_AT_LENGTH: Final = frozenset({"length", "max_tokens", "model_length"})  # the last is Mistral's
+_USUAL_FIELDS: Final = frozenset({"content", "role", "tool_calls", "function_call"})
+_NO_REASON: Final = frozenset({"", "null", "none"})
 
 
 class AnswerParser:
-    """Parses the stream of one chat completion into the events of an answer.
+    """Parses one chat completion into the events of an answer.
+
+    The end of the stream ends the answer, and not a finish reason: gateways write one into every chunk.
+
+    Args:
+        errors: makes the errors of this server.
+        model: the name in the request.
+        context_tokens: the size of the context, if it is known.
 
     Attributes:
-        tokens_seen: grows with every token, of text and of reasoning, which is not shown.
-        finished: the answer is complete; only usage may follow.
-        done: nothing follows.
+        tokens_seen: grows with every token, of text and of thinking.
+        done: the stream says that nothing follows.
     """
 
-    def __init__(self, errors: ServerErrors, *, context_tokens: int | None = None) -> None:
+    def __init__(self, errors: ServerErrors, *, model: str = "", context_tokens: int | None = None) -> None:
         self.tokens_seen = 0
-        self.finished = False
         self.done = False
         self._errors = errors
+        self._model = model
         self._context_tokens = context_tokens
         self._events = EventStream()
-        self._seen_chunk = False
-        self._held_back = ""
+        self._seen_choices = False
+        self._text = _Channel()
+        self._thinking = _Channel()
+        self._tags = ThinkingParser()
         self._usage: Usage | None = None
+        self._reason = ""
+        self._pieces: list[str] = []  # the text of deltas
+        self._unfinished_chunks = 0  # with tokens and without a finish reason
+        self._went_on = False  # tokens followed a finish reason
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing but usage is likely to follow: a finish reason after all tokens, and not with each of them.
+
+        An answer that was lost after this point has all its text.
+        """
+        return self.done or (bool(self._reason) and self._unfinished_chunks > 0 and not self._went_on)
 
     def feed(self, chunk: bytes) -> Iterator[ModelEvent]:
         """Yield the events of the next bytes.
@@ -111,25 +82,34 @@ class AnswerParser:
                 if not self.done:
                     yield from self._take(event)
         except EventTooLong:
-            raise self._errors.not_compatible("an event without an end") from None
+            raise self._errors.event_too_long() from None
 
     def end(self) -> Iterator[ModelEvent]:
         """Yield the last events at the end of the stream.
 
         Raises:
-            Failure: it ended before the answer did.
+            Failure: it ended before the answer did, or the server ended it early.
         """
         for event in self._events.end():
             if not self.done:
                 yield from self._take(event)
-        if not self._seen_chunk and not self.done:
+        if not self._seen_choices and not self.done:
             raise self._errors.not_compatible("no events")
-        if not (self.finished or self.done):
-            yield from self._text("", last=True)
-            raise self._errors.interrupted()
-        yield from self._text("", last=True)
+        yield from self._held_back()
+        failure = self._early_end()
+        if self._reason and failure is None:
+            yield Finish(FinishReason.LENGTH if self._reason in _AT_LENGTH else FinishReason.STOP)
         if self._usage:
             yield self._usage
+        if failure:
+            raise failure
+
+    def _early_end(self) -> Failure | None:
+        if self._reason in _FAILED:
+            return self._errors.interrupted(Sentence("the server cancelled it"), detail=f"finish_reason={self._reason}")
+        if self._reason in _FILTERED:
+            return self._errors.filtered()
+        return None if self._reason or self.done else self._errors.interrupted()
 
     def _take(self, event: str) -> Iterator[ModelEvent]:
         if event.strip() == "[DONE]":
@@ -138,13 +118,15 @@ class AnswerParser:
         try:
             chunk = json.loads(event)
         except (ValueError, RecursionError):
+            if isinstance(event, ErrorEvent):
+                raise self._reported({"error": {"message": event}}) from None
             raise self._errors.not_compatible("an event that is not JSON") from None
+        is_usual = isinstance(chunk, dict) and "choices" in chunk and not chunk.get("error")
+        if isinstance(event, ErrorEvent) or (not is_usual and _is_error(chunk)):
+            yield from self._held_back()
+            raise self._reported(chunk)
         if not isinstance(chunk, dict):
             raise self._errors.not_compatible("an event that is not an object")
-        if chunk.get("error"):
-            yield from self._text("", last=True)
-            raise self._reported(chunk["error"])
-        self._seen_chunk = True
         if isinstance(usage := chunk.get("usage"), dict):
             # Some servers send it with every chunk, so the last one counts; most send it alone, without choices.
             self._usage = Usage(
@@ -152,63 +134,135 @@ class AnswerParser:
                 completion_tokens=_count(usage.get("completion_tokens")),
             )
         choices = chunk.get("choices")
-        if isinstance(choices, list) and choices and isinstance(choices[0], dict):
-            yield from self._choice(choices[0])
+        if isinstance(choices, list):
+            self._seen_choices = True
+            if choices and isinstance(choices[0], dict):
+                yield from self._choice(choices[0])
 
     def _choice(self, choice: dict[str, Any]) -> Iterator[ModelEvent]:
         delta = choice.get("delta")
-        if isinstance(delta, dict):
-            content = delta.get("content")  # null or "" in the first chunk, which only has the role
-            if content or delta.get("reasoning") or delta.get("reasoning_content"):
-                self.tokens_seen += 1
-            if isinstance(content, str) and content and not self.finished:
-                yield from self._text(content)
+        content = delta.get("content") if isinstance(delta, dict) and delta.keys() <= _USUAL_FIELDS else None
+        has_tokens = False
+        if isinstance(content, str) and content and not may_hold_picture(content):
+            has_tokens = True  # almost all chunks
+            self._pieces.append(content)
+            yield from self._shown(content)
+        else:
+            for part in self._parts(choice):
+                has_tokens = True
+                yield from self._part(part)
         reason = choice.get("finish_reason")
-        if not reason or not isinstance(reason, str) or self.finished:
-            return
-        yield from self._text("", last=True)
-        if reason in _FAILED:
-            raise self._errors.interrupted(Sentence("the server cancelled it"), detail=f"finish_reason={reason}")
-        if reason == "content_filter":
-            raise self._errors.filtered()
-        self.finished = True
-        yield Finish(FinishReason.LENGTH if reason == "length" else FinishReason.STOP)
+        has_reason = isinstance(reason, str) and reason.lower() not in _NO_REASON
+        if has_tokens:
+            self.tokens_seen += 1
+            self._went_on = self._went_on or bool(self._reason)
+            self._unfinished_chunks += not has_reason
+        if has_reason and self._reason not in _FAILED | _FILTERED:
+            self._reason = str(reason).lower()
 
-    def _text(self, text: str, *, last: bool = False) -> Iterator[TextDelta]:
-        text = self._held_back + text
-        self._held_back = ""
-        # A character beyond U+FFFF can arrive as two deltas, each half of a surrogate pair: wait for the second half.
-        if text and not last and _HIGH_SURROGATES[0] <= text[-1] <= _HIGH_SURROGATES[1]:
-            text, self._held_back = text[:-1], text[-1]
-        if text:
-            yield TextDelta(clean_text(text))
+    def _parts(self, choice: dict[str, Any]) -> list[Part]:
+        """Return what a choice holds: in its delta, else in a message (a plain answer, and chunks of some gateways)."""
+        if isinstance(delta := choice.get("delta"), dict) and (parts := list(parts_of(delta))):
+            self._pieces += [part.text for part in parts if isinstance(part, TextDelta)]
+            return parts
+        message = choice.get("message")
+        parts = list(parts_of(message if isinstance(message, dict) else {"content": choice.get("text")}))
+        if self._pieces and parts:
+            text = "".join(part.text for part in parts if isinstance(part, TextDelta))
+            if text == "".join(self._pieces):
+                return []  # the whole answer once more, at its end
+        return parts
 
-    def _reported(self, error: object) -> Failure:
-        error = error if isinstance(error, dict) else {}
-        streaming = self.tokens_seen > 0
-        return error_of_response(
-            self._errors, status_of(error), error, {}, context_tokens=self._context_tokens, streaming=streaming
+    def _part(self, part: Part) -> Iterator[ModelEvent]:
+        if isinstance(part, TextDelta):
+            yield from self._shown(part.text)
+        elif isinstance(part, ThinkingDelta):
+            if text := self._thinking.cleaned(part.text):
+                yield ThinkingDelta(text)
+        else:
+            yield part
+
+    def _shown(self, content: str) -> Iterator[ModelEvent]:
+        text = self._text.cleaned(content)
+        if self._tags.is_text(text):
+            yield TextDelta(text)
+        elif text:
+            yield from self._tags.feed(text)
+
+    def _held_back(self) -> Iterator[ModelEvent]:
+        if thinking := self._thinking.end():
+            yield ThinkingDelta(thinking)
+        if text := self._text.end():
+            yield from self._tags.feed(text)
+        yield from self._tags.end()
+
+    def _reported(self, body: object) -> Failure:
+        return error_in_stream(
+            self._errors, body, model=self._model, context_tokens=self._context_tokens, started=self.tokens_seen > 0
         )
 
 
+class _Channel:
+    """Joins characters beyond U+FFFF that arrive as two deltas, each half of a surrogate pair."""
+
+    def __init__(self) -> None:
+        self._half = ""
+
+    def cleaned(self, text: str) -> str:
+        """Return valid text, without a first half at its end, which waits for the second."""
+        if text.isascii() and not self._half and "\0" not in text:
+            return text
+        text, self._half = self._half + text, ""
+        if text and _HIGH_SURROGATES[0] <= text[-1] <= _HIGH_SURROGATES[1]:
+            text, self._half = text[:-1], text[-1]
+        return clean_text(text)
+
+    def end(self) -> str:
+        """Return what is left."""
+        half, self._half = self._half, ""
+        return clean_text(half)
+
+
 def joined(events: Iterable[ModelEvent]) -> Iterator[ModelEvent]:
-    """Yield the events with consecutive texts joined; text that precedes an error is yielded before it is raised."""
+    """Yield the events with consecutive texts joined, and thinking, too; what precedes an error comes before it."""
+    kind: type[TextDelta | ThinkingDelta] = TextDelta
     texts: list[str] = []
     try:
         for event in events:
-            if isinstance(event, TextDelta):
+            if isinstance(event, (TextDelta, ThinkingDelta)):
+                if texts and type(event) is not kind:
+                    yield kind("".join(texts))
+                    texts = []
+                kind = type(event)
                 texts.append(event.text)
                 continue
             if texts:
-                yield TextDelta("".join(texts))
+                yield kind("".join(texts))
                 texts = []
             yield event
     except Exception:
         if texts:
-            yield TextDelta("".join(texts))
+            yield kind("".join(texts))
         raise
     if texts:
-        yield TextDelta("".join(texts))
+        yield kind("".join(texts))
+
+
+def _is_error(chunk: object) -> bool:
+    """Return whether an event reports an error; some do it without "error", and then they have no choices."""
+    if isinstance(chunk, list):
+        return bool(chunk) and isinstance(chunk[0], dict) and bool(chunk[0].get("error"))  # Gemini
+    if not isinstance(chunk, dict):
+        return False
+    if chunk.get("error"):
+        return True
+    if "choices" in chunk or "usage" in chunk:
+        return False
+    return chunk.get("object") == "error" or chunk.get("type") == "error" or _has_message(chunk)
+
+
+def _has_message(chunk: dict[str, Any]) -> bool:
+    return any(isinstance(chunk.get(name), str) and chunk[name] for name in ("message", "detail", "error_msg"))
 
 
 def _count(value: object) -> int | None:

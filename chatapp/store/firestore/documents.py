@@ -19,6 +19,7 @@ import base64
 import hashlib
 import re
 from datetime import UTC, datetime, timedelta
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from chatapp.store import codec
@@ -88,14 +89,21 @@ def message_documents(message: Message, retention_ms: int | None) -> dict[str, D
     if not is_id(message.id):
         raise ValueError(f"{message.id!r} cannot be the id of a message")
     fields = codec.message_fields(codec.clean(message))
-    first, *further = _parts(fields["content"])
+    room = PART_BYTES // 2 if fields["thinking"] else PART_BYTES
+    (content, thinking), *further = zip_longest(
+        _parts(fields["content"], room), _parts(fields["thinking"], room), fillvalue=""
+    )
     common = {"v": VERSION, "createdAt": timestamp(message.created_ms)} | expiry(message.created_ms, retention_ms)
     fields |= {
-        "content": first,
+        "content": content,
+        "thinking": thinking,
         "parts": 1 + len(further),
         "images": [_image_document(image) | {"id": image.id} for image in message.images],
     }
-    parts = {part_id(message.id, number): common | {"content": part} for number, part in enumerate(further, start=1)}
+    parts = {
+        part_id(message.id, number): common | {"content": content} | ({"thinking": thinking} if thinking else {})
+        for number, (content, thinking) in enumerate(further, start=1)
+    }
     return {message.id: _document(fields) | common, **parts}
 
 
@@ -116,6 +124,7 @@ def message_of(message_id: str, documents: Mapping[str, Mapping[str, Any]]) -> M
     fields = _fields(document) | {
         "id": message_id,
         "content": "".join(part["content"] for part in parts),
+        "thinking": "".join(part.get("thinking", "") for part in parts),  # none in documents from before it existed
         "images": [_fields(image) for image in document.get("images", ())],
     }
     return codec.message_of(fields)
@@ -184,13 +193,13 @@ def _milliseconds(time: datetime) -> int:
     return (time - _EPOCH) // _MILLISECOND
 
 
-def _parts(text: str) -> list[str]:
-    """Cut text into parts of at most `PART_BYTES`, never within a character; "" is one empty part."""
+def _parts(text: str, most: int) -> list[str]:
+    """Cut text into parts of at most so many bytes, never within a character; "" is one empty part."""
     encoded = text.encode()
     parts: list[str] = []
     start = 0
     while not parts or start < len(encoded):
-        end = min(start + PART_BYTES, len(encoded))
+        end = min(start + most, len(encoded))
         while end < len(encoded) and encoded[end] & 0xC0 == 0x80:  # a byte that continues a character
             end -= 1
         parts.append(encoded[start:end].decode())

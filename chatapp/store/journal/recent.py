@@ -124,7 +124,8 @@ class Recent:
     def keep_messages(self, key: Key, messages: list[Message]) -> None:
         """Cache all messages of a conversation."""
         self._messages[key] = messages
-        self._keep(("messages", *key), sum(_OBJECT_BYTES + 2 * len(message.content) for message in messages))
+        chars = sum(len(message.content) + len(message.thinking) for message in messages)
+        self._keep(("messages", *key), _OBJECT_BYTES * len(messages) + 2 * chars)
 
     def keep_message(self, key: Key, message: Message) -> None:
         """Cache a message if the messages of its conversation are cached."""

@@ -399,10 +399,9 @@ class JournaledStore:
 
     def _refuse_if_too_large_or_full(self, messages: Sequence[Message], *, is_new: bool) -> None:
         refuse_too_large_images(messages)
-        sizes = (
-            len(message.content.encode()) + sum(len(image.data) for image in message.images) for message in messages
-        )
-        refuse_too_much(sum(sizes))
+        texts = sum(len(text.encode()) for message in messages for text in (message.content, message.thinking))
+        images = sum(len(image.data) for message in messages for image in message.images)
+        refuse_too_much(texts + images)
         if is_new and self._is_full:
             raise StoreUnavailable(
                 Sentence(

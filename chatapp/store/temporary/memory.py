@@ -358,8 +358,12 @@ def _put(entry: Entry, messages: Sequence[Message]) -> None:
             new = {image.id: image for image in message.images if image.data and image.id not in entry.images}
             entry.images |= new
             entry.messages[message.id] = without_image_data(message)
-            entry.content_bytes += _size(message.content) + sum(len(image.data) for image in new.values())
-            entry.content_bytes -= _size(before.content) if before else 0
+            entry.content_bytes += _text_size(message) + sum(len(image.data) for image in new.values())
+            entry.content_bytes -= _text_size(before) if before else 0
+
+
+def _text_size(message: Message) -> int:
+    return _size(message.content) + _size(message.thinking)
 
 
 def _size(text: str) -> int:

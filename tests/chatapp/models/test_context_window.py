@@ -185,7 +185,7 @@ async def test_tokens_of_images_are_learned_from_usage():
     messages = conversation(*("Which colour? " for _ in range(9)))
     await ask(window, [seen(message, f"{message.id}") for message in messages])
     assert len(model.asked) == 1  # 9 images do not fit: known without a refusal
-    assert sum(len(message.images) for message in model.asked[0][0]) == 3
+    assert sum(len(message.images) for message in model.asked[0][0]) == 2  # those of answers are only named
 
 
 async def test_oldest_images_are_omitted_after_a_refusal():

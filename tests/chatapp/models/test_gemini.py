@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from chatapp.domain.conversation import FinishReason, GenerationParameters, Image, Message, Place, Role, Usage, new_id
 from chatapp.domain.errors import Blocked, ContextTooLong, ModelError, ModelUnavailable, RateLimited
-from chatapp.models import Finish, ModelState, ModelStatus, Price, TextDelta, TimeLimits
+from chatapp.models import Finish, ModelState, ModelStatus, PictureDelta, Price, TextDelta, ThinkingDelta, TimeLimits
 from chatapp.models.gemini import genai_compat
 from chatapp.models.gemini import model as gemini_module
 from chatapp.models.gemini import response as gemini_response
@@ -261,15 +261,45 @@ async def test_usage_after_the_finish_reason_still_counts(make, server):
 @pytest.mark.parametrize("after", [STALL, RESET])
 async def test_failure_after_the_finish_reason_is_ignored(make, server, monkeypatch, after):
     monkeypatch.setattr(gemini_module, "_AFTER_FINISH_SECONDS", 0.1)
-    server.will_answer(chunk("whole", finish="STOP"), 0.02, after)
+    server.will_answer(chunk("whole"), chunk(finish="STOP"), 0.02, after)
     assert await answer_of(make()) == [TextDelta("whole"), Finish(FinishReason.STOP)]
 
 
-async def test_thoughts_and_chunks_without_text_are_not_shown(make, server):
+async def test_finish_reason_in_every_chunk_does_not_end_the_answer(make, server, monkeypatch):
+    monkeypatch.setattr(gemini_module, "_AFTER_FINISH_SECONDS", 0.01)
+    server.will_answer(*(step for word in ("The ", "whole ", "answer.") for step in (chunk(word, finish="STOP"), 0.1)))
+    events = await answer_of(make())
+    assert (text_of(events), events[-1]) == ("The whole answer.", Finish(FinishReason.STOP))
+
+
+async def test_answer_with_a_finish_reason_in_every_chunk_that_breaks_off_says_so(make, server):
+    server.will_answer(chunk("The ", finish="STOP"), 0.02, RESET)
+    with pytest.raises(ModelUnavailable):
+        await answer_of(make())
+
+
+def part_of(**part):
+    """Return a chunk with a part that is no text."""
+    return {"candidates": [{"content": {"role": "model", "parts": [part]}, "index": 0}]}
+
+
+async def test_picture_of_gemini_is_yielded(make, server):
+    picture = part_of(inlineData={"mimeType": "image/png", "data": "iVBORw0KGgo="})
+    sound = part_of(inlineData={"mimeType": "audio/wav", "data": "AAAA"})
+    server.will_answer(chunk("Here:"), picture, sound, chunk(finish="STOP"))
+    pictures = [event.data for event in await answer_of(make()) if isinstance(event, PictureDelta)]
+    assert pictures == ["iVBORw0KGgo=", ""]
+    server.will_answer(picture, chunk(finish="STOP"))  # without any text
+    assert PictureDelta("iVBORw0KGgo=") in await answer_of(make())
+
+
+async def test_thoughts_are_thinking_and_not_text(make, server):
     server.will_answer(
         chunk(), chunk(thought="Hm, the person wants"), chunk("Yes", thought="sure"), chunk(finish="STOP")
     )
-    assert await answer_of(make()) == [TextDelta("Yes"), Finish(FinishReason.STOP)]
+    events = await answer_of(make())
+    assert text_of(events) == "Yes"
+    assert [event.text for event in events if isinstance(event, ThinkingDelta)] == ["Hm, the person wants", "sure"]
 
 
 async def test_invalid_characters_of_the_text_are_replaced(make, server):
@@ -371,7 +401,8 @@ async def test_blocked_prompt_has_a_reason(make, server, reason, sentence):
         ([chunk(" \n", finish="STOP")], "Gemini returned an empty answer. Send the question again, or rephrase it."),
         (
             [chunk(finish="MAX_TOKENS")],
-            "Max tokens (now 16) was used up before any text was written. Raise Max tokens.",
+            "Max tokens (now 16) was used up before any text was written. "
+            "Raise Max tokens, up to 65,536, and send again.",
         ),
         ([chunk("Hel")], "The answer of Gemini was cut off. Send the question again."),
         ([HEADERS], "The answer of Gemini was cut off. Send the question again."),
@@ -414,7 +445,7 @@ async def test_thinking_budget_is_added_to_max_tokens(make, server):
     await answer_of(make(thinking_tokens=512), max_tokens=100)
     config = server.requests[0].body["generationConfig"]
     assert config["maxOutputTokens"] == 612
-    assert config["thinkingConfig"] == {"thinking_budget": 512}
+    assert config["thinkingConfig"] == {"thinking_budget": 512, "include_thoughts": True}
 
 
 @pytest.mark.parametrize(
@@ -479,7 +510,8 @@ async def test_answer_of_thoughts_alone_is_retried_with_headroom(make, server):
     error, _ = await failure_of(model, max_tokens=16)
     assert type(error) is ModelError
     assert str(error) == (
-        "Gemini used all its tokens for thinking (4,112); none were left for the answer. Raise Max tokens (now 16)."
+        "Gemini used all its tokens for thinking (4,112); none were left for the answer. "
+        "Raise Max tokens, up to 61,440, and send again."
     )
     assert len(server.requests) == 3
 

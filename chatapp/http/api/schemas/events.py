@@ -39,6 +39,13 @@ class TextDelta(ResponseBody):
     text: str
 
 
+class ThinkingDelta(ResponseBody):
+    """Thinking to add to a message."""
+
+    id: str
+    thinking: str
+
+
 class MessageEvent(ResponseBody):
     """A message as it is now."""
 
@@ -63,4 +70,4 @@ class EndEvent(ResponseBody):
     end: Literal[True] = True
 
 
-Event = Started | MessagesEvent | TextDelta | MessageEvent | TitleEvent | ErrorEvent | EndEvent
+Event = Started | MessagesEvent | TextDelta | ThinkingDelta | MessageEvent | TitleEvent | ErrorEvent | EndEvent

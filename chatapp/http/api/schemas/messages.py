@@ -9,7 +9,7 @@ from chatapp.http.api.schemas.base import RequestBody, ResponseBody, Translatabl
 
 
 class ImageInfo(ResponseBody):
-    """An image of a question, whose file has an address of its own; width and height in pixels."""
+    """An image of a question or an answer, whose file has an address of its own; width and height in pixels."""
 
     id: str
     width: int
@@ -71,6 +71,8 @@ class AnswerBody(MessageBody):
     )
     finish_reason: FinishReason | None = Field(serialization_alias="finish")
     error: Annotated[Translatable | None, BeforeValidator(lambda error: error or None)]
+    thinking: str = Field(description="what the model thought before it answered")
+    unshown_pictures: int = Field(description="how many pictures of the model cannot be shown")
     instead_of: Label = Field(description="the chosen model, where another one answered because that was not ready")
     feedback: Feedback
 

@@ -32,6 +32,7 @@ class ModelBody(ResponseBody):
     unsupported: dict[str, Translatable] = Field(description="parameters that it ignores, and why")
     price: Price | None
     context_tokens: int | None = Field(serialization_alias="context")
+    max_answer_tokens: int = Field(description="the end of the range of Max tokens")
 
     @classmethod
     def of(cls, model: ChatModel, status: ModelStatus) -> Self:
@@ -47,6 +48,7 @@ class ModelBody(ResponseBody):
             supports_images=model.supports_images,
             unsupported=dict(model.unsupported),
             price=Price.model_validate(model.price) if model.price else None,
+            max_answer_tokens=model.max_answer_tokens,
             context_tokens=model.context_tokens if status.state is not ModelState.NOT_SET_UP else None,
         )
 

@@ -40,7 +40,9 @@ const applyEvent = (event) => {
   } else if (event.id) {
     // New objects: an entry that is the same object is not rendered again.
     open.entries = open.entries.map((entry) =>
-      entry.id === event.id ? { ...entry, text: entry.text + event.text } : entry,
+      entry.id === event.id
+        ? { ...entry, text: entry.text + (event.text || ""), thinking: entry.thinking + (event.thinking || "") }
+        : entry,
     );
   } else if (event.title) {
     setItem({ ...open.item, title: event.title });

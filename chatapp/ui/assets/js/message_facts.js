@@ -34,6 +34,7 @@ export const notesOf = (entry) =>
         "The conversation is longer than this model can read at once, so it did not read the beginning ({number} messages). It is still stored.",
         { number: entry.omitted },
       ),
+    entry.unshownPictures > 0 && t("Pictures that cannot be shown here: {number}", { number: entry.unshownPictures }),
     entry.finish === "length" && t("The answer stopped at Max tokens. You can continue it."),
     entry.status === "interrupted" &&
       t("The chat restarted while this answer was being written. The text so far is stored; you can continue it."),

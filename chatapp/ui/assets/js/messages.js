@@ -8,6 +8,7 @@ import { answerFooter, markWaiting, questionFooter } from "./message_actions.js"
 import { placeForms } from "./message_editing.js";
 import * as models from "./models.js";
 import * as scrolling from "./scrolling.js";
+import { showThinking } from "./thinking.js";
 import { t } from "./words.js";
 
 const FRAME = 30; // ms: changes within it are shown together
@@ -84,17 +85,22 @@ const decorateRow = (row, entry) => {
   row.setAttribute("role", "article");
   const label = isAnswer && models.labelOf(entry.label);
   row.setAttribute("aria-label", isAnswer ? t("Answer of {model}", { model: label }) : t("Your message"));
-  const unchanged = before && { ...before, text: entry.text };
-  if (unchanged && JSON.stringify(unchanged) === JSON.stringify(entry) && row.querySelector(":scope > footer")) return;
+  const unchanged = before && { ...before, text: entry.text, thinking: entry.thinking };
+  if (unchanged && JSON.stringify(unchanged) === JSON.stringify(entry) && row.querySelector(":scope > footer")) {
+    showThinking(row, entry);
+    return;
+  }
   keepingFocus(row, () => {
     row.querySelectorAll(":scope > :is(footer, .author, .images)").forEach((element) => element.remove());
     if (isAnswer) {
       row.prepend(h("div", { class: "author" }, h("bdi", {}, label)));
+      if (entry.images?.length) row.append(imageRow(entry));
       row.append(answerFooter(entry));
     } else {
       if (entry.images?.length) row.prepend(imageRow(entry));
       row.append(questionFooter(entry));
     }
+    showThinking(row, entry);
     if (shownWriting) markWaiting(row, true);
   });
 };

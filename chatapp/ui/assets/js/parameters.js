@@ -28,6 +28,9 @@ export const requestParameters = () => {
   };
 };
 
+// The end of the range of Max tokens, which depends on the model.
+const mostTokens = () => models.chosenModel()?.maxAnswerTokens || 4096;
+
 // The components' new values after `refreshParameters`.
 export const parametersValue = () => {
   const unsupported = models.chosenModel()?.unsupported || {};
@@ -37,11 +40,15 @@ export const parametersValue = () => {
       interactive: !unsupported[name],
       info: unsupported[name] ? translated(unsupported[name]) : SENTENCES[name],
     });
-  return [slider("temperature"), slider("top_p"), slider("max_tokens"), current.system_prompt];
+  const maxTokens = slider("max_tokens");
+  Object.assign(maxTokens, { maximum: mostTokens(), value: Math.min(current.max_tokens, mostTokens()) });
+  return [slider("temperature"), slider("top_p"), maxTokens, current.system_prompt];
 };
 
 let timer = 0;
 export const parametersChanged = (temperature, top_p, max_tokens) => {
+  // A model with a shorter range shows less than is set, and does not change that.
+  if (max_tokens === Math.min(current.max_tokens, mostTokens())) max_tokens = current.max_tokens;
   const values = { temperature, top_p, max_tokens };
   if (Object.entries(values).every(([name, it]) => current[name] === it)) return;
   Object.assign(current, values);
