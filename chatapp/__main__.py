@@ -13,6 +13,7 @@ import structlog
 import uvicorn
 
 from chatapp.app import create_app
+from chatapp.config.field_types import shown_url
 from chatapp.config.logs import configure_logs
 from chatapp.config.settings import InvalidSettings, load_settings, unknown_settings
 from chatapp.domain.errors import ChatError
@@ -103,7 +104,9 @@ async def _finish_turns(app: FastAPI, seconds: float) -> None:
 
 async def _announce(settings: Settings, catalog: Catalog) -> None:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    address = settings.root_url or f"http://{host if settings.host in LOOPBACK else 'localhost'}:{settings.port}"
+    address = (
+        shown_url(settings.root_url) or f"http://{host if settings.host in LOOPBACK else 'localhost'}:{settings.port}"
+    )
     if settings.log_format == "json":
         log.info("ready", address=address)
     else:

@@ -30,6 +30,8 @@ LOAD_SECONDS = 2.0  # that signing out waits for the provider
 MAX_SUBJECT_CHARS = 255  # OpenID Connect Core, section 2
 MAX_NAME_CHARS = 200
 MAX_EMAIL_CHARS = 254
+_ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
+_TEMPORARY_STATUSES = frozenset({408, 425, 429})
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 
 log = structlog.get_logger(__name__)
@@ -164,11 +166,8 @@ class OidcProvider:
             claims = token.get("userinfo")  # the claims of the verified ID token
             if claims is None:
                 raise _unverified("no ID token")
-            if "email" not in claims and "userinfo_endpoint" in metadata:
-                userinfo = await self._app.userinfo(token=token)
-                if userinfo.get("sub") != claims["sub"]:
-                    raise _unverified("userinfo of another subject")
-                claims = {**userinfo, **claims}
+            if not {"email", "email_verified"} <= claims.keys() and "userinfo_endpoint" in metadata:
+                claims = _merged(claims, await self._app.userinfo(token=token))
         except OAuthError as error:
             raise _refused(error.error) from error
         except httpx2.HTTPError as error:
@@ -200,8 +199,20 @@ class OidcProvider:
         """Return the provider's metadata (OpenID Connect Discovery)."""
         try:
             metadata: dict[str, Any] = await self._app.load_server_metadata()
-        except (httpx2.HTTPError, ValueError) as error:
+        except httpx2.HTTPStatusError as error:
+            status = error.response.status_code
+            if status in _TEMPORARY_STATUSES or status >= 500:  # HTTP's class of the server's own failures
+                raise _unreachable(error) from error
+            raise _misconfigured(f"the metadata of CHAT_OIDC_ISSUER: status={status}") from error
+        except httpx2.HTTPError as error:
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                raise _misconfigured("the certificate of CHAT_OIDC_ISSUER is not valid") from error
             raise _unreachable(error) from error
+        except (ValueError, TypeError) as error:
+            raise _misconfigured("the metadata of CHAT_OIDC_ISSUER are not a JSON object") from error
+        if missing := [name for name in _ENDPOINTS if not isinstance(metadata.get(name), str)]:
+            forget_metadata(metadata)
+            raise _misconfigured(f"the metadata of CHAT_OIDC_ISSUER lack {', '.join(missing)}")
         if str(metadata.get("issuer")).rstrip("/") != self.issuer:
             forget_metadata(metadata)  # the provider may be corrected while the chat runs
             raise _unverified("the issuer is not CHAT_OIDC_ISSUER")
@@ -228,6 +239,19 @@ class OidcProvider:
         )
 
 
+def _merged(claims: Mapping[str, Any], userinfo: dict[str, Any]) -> Mapping[str, Any]:
+    """Return the claims of the ID token with what only the userinfo endpoint says.
+
+    Raises:
+        SignInError: the endpoint speaks of someone else.
+    """
+    if userinfo.get("sub") != claims["sub"]:
+        raise _unverified("userinfo of another subject")
+    is_other = {"email"} <= userinfo.keys() & claims.keys() and userinfo["email"] != claims["email"]
+    missing = {name: value for name, value in userinfo.items() if name != "email_verified" or not is_other}
+    return {**missing, **claims}
+
+
 def _refused(error: str) -> SignInError:
     code = error if re.fullmatch(r"[a-z_]{1,60}", str(error)) else "unknown"
     match code:
@@ -251,6 +275,17 @@ def _unverified(detail: str) -> SignInError:
         Sentence(
             "Your sign-in could not be verified. Sign in again; if that does not help, tell the "
             "operator of this chat (the reason is in the log)."
+        ),
+        detail=detail,
+    )
+
+
+def _misconfigured(detail: str) -> SignInError:
+    return SignInError(
+        502,
+        Sentence(
+            "Sign-in is not set up correctly on this chat, and trying again does not help. Tell the operator of this "
+            "chat (the reason is in the log)."
         ),
         detail=detail,
     )

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings
 
-from chatapp.config.field_types import AllowListItems, SecureUrl  # noqa: TC001  # pydantic reads the annotations
+from chatapp.config.field_types import AllowListItems, Issuer, SecureUrl  # noqa: TC001  # pydantic reads the annotations
 
 MAX_SESSION_DAYS = 90
 MIN_SECRET_CHARS = 16  # a secret that can be guessed lets anyone forge cookies
@@ -35,7 +35,7 @@ class AuthSettings(BaseSettings):
         description=f"Signs and encrypts all cookies; {MIN_SECRET_CHARS} random characters or more, the same for all "
         "replicas. If not set: generated and kept in the data folder.",
     )
-    oidc_issuer: SecureUrl = Field(
+    oidc_issuer: Issuer = Field(
         default="https://accounts.google.com", description="With `google`: the OpenID Connect provider."
     )
     oidc_client_id: str = Field(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode
+from yarl import URL
 
 from chatapp.models import Price
 
@@ -40,12 +43,45 @@ def _parse_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _parse_root_url(value: str) -> str:
+    """Return the address as browsers send it: a name in ASCII (IDNA), in lower case, without the usual port."""
+    value = _parse_url(value.strip())
+    if not value:
+        return value
+    try:
+        url = URL(value)
+        name = url.raw_host
+    except ValueError:
+        name = None
+    if not name or url.user or url.password:
+        raise ValueError("it must be an address like https://chat.example.org")
+    return str(url.with_host(name.rstrip("."))).rstrip("/")
+
+
+def shown_url(url: str) -> str:
+    """Return an address for a person, with the letters of its language."""
+    return URL(url).human_repr().rstrip("/") if url else url
+
+
 def _parse_secure_url(value: str) -> str:
     parts = urlsplit(value)
     is_safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
     if not (is_safe and parts.hostname) or parts.query or parts.fragment or parts.username:
         raise ValueError("it must be an address like https://accounts.google.com")
     return value.rstrip("/")
+
+
+def _parse_issuer(value: str) -> str:
+    """Return the issuer, also where the address of its metadata is given."""
+    return _parse_secure_url(value.strip().rstrip("/").removesuffix("/.well-known/openid-configuration"))
+
+
+def _parse_folder(value: str) -> object:
+    """Return the path with ``~`` and ``$NAME`` as a shell would read them; in ``.env`` no shell does."""
+    try:
+        return Path(os.path.expandvars(value)).expanduser()
+    except RuntimeError as error:
+        raise ValueError("the home folder that it names is unknown") from error
 
 
 def is_loopback(host: str) -> bool:
@@ -88,6 +124,9 @@ def _parse_json_list(value: str) -> object:
 
 
 Url = Annotated[str, BeforeValidator(_parse_url), Format("URL")]
+RootUrl = Annotated[str, BeforeValidator(_parse_root_url), Format("URL")]
+Issuer = Annotated[str, BeforeValidator(_parse_issuer), Format("https URL; http on this computer only")]
+Folder = Annotated[Path, _parsed_by(_parse_folder), Format("path")]
 SecureUrl = Annotated[str, BeforeValidator(_parse_secure_url), Format("https URL; http on this computer only")]
 ModelId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 TokenPrice = Annotated[Price | None, NoDecode, _parsed_by(_parse_price), Format("INPUT/OUTPUT, as in `0.10/0.40`")]

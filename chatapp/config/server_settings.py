@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import AliasChoices, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings
 
-from chatapp.config.field_types import Networks, Url  # noqa: TC001  # pydantic reads the annotations
+from chatapp.config.field_types import Networks, RootUrl  # noqa: TC001  # pydantic reads the annotations
 
 
 class ServerSettings(BaseSettings):
@@ -19,7 +19,7 @@ class ServerSettings(BaseSettings):
         description="Address to listen on. `0.0.0.0` accepts connections from other computers.",
     )
     port: int = Field(default=7860, ge=1, le=65535, description="Port to listen on.")
-    root_url: Url = Field(
+    root_url: RootUrl = Field(
         default="",
         description="The public address of the chat if a proxy stands in front, such as `https://chat.example.org`. "
         "With https, cookies are sent over HTTPS only.",

@@ -15,6 +15,7 @@ from pydantic import AliasChoices, ValidationError
 from pydantic_settings import SettingsConfigDict
 
 from chatapp.config.auth_settings import AuthSettings
+from chatapp.config.env_file import read_env_file
 from chatapp.config.limit_settings import ALL_STORAGE_MEGABYTES, STORAGE_MEGABYTES, LimitSettings
 from chatapp.config.model_settings import ModelSettings
 from chatapp.config.server_settings import ServerSettings
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from pydantic_core import ErrorDetails
+
+_RESEMBLANCE = 0.75  # of a name and a setting that is probably meant, as difflib measures it
 
 
 class InvalidSettings(ChatError):
@@ -70,21 +73,40 @@ def load_settings() -> Settings:
     """Read the settings from the environment and ``.env``.
 
     Raises:
-        InvalidSettings: with every invalid setting, not only the first.
+        InvalidSettings: with every invalid setting and every line of ``.env`` that cannot be read, not only the first.
     """
     try:
-        return Settings()
+        file = read_env_file()
+    except ValueError as error:
+        raise InvalidSettings(str(error)) from error
+    problems = list(file.problems)
+    try:
+        settings = Settings(_env_file_encoding=file.encoding)  # type: ignore[call-arg]  # pydantic's plugin lacks it
     except ValidationError as error:
-        raise InvalidSettings("\n".join(_sentence(problem) for problem in error.errors())) from error
+        problems += [_sentence(problem) for problem in error.errors()]
+        # What is missing may be there under a wrong name.
+        problems += unknown_settings()
+        raise InvalidSettings("\n".join(problems)) from error
+    if problems:
+        raise InvalidSettings("\n".join(problems))
+    return settings
 
 
 def unknown_settings(environment: Mapping[str, str] = os.environ) -> list[str]:
-    """Return a warning for each ``CHAT_`` variable that is no setting: most often a typing mistake."""
+    """Return a warning for each variable that is no setting: most often a typing mistake.
+
+    In the environment, those that begin with ``CHAT_``. In ``.env``, also those that resemble a setting.
+    """
     names = sorted(name for field in Settings.model_fields for name in variables(field))
+    try:
+        in_file = read_env_file().names
+    except ValueError:
+        in_file = ()
     return [
         f"{name} is not a setting of the chat and does nothing{_did_you_mean(name, names)}."
-        for name in sorted(environment)
-        if name.startswith("CHAT_") and name not in names
+        for name in sorted({*environment, *in_file})
+        if name.upper() not in names
+        and (name.upper().startswith("CHAT_") or (name in in_file and _nearest(name, names)))
     ]
 
 
@@ -97,8 +119,16 @@ def variables(field: str) -> list[str]:
 
 
 def _did_you_mean(name: str, names: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(names), n=1)
-    return f" (did you mean {close[0]}?)" if close else ""
+    nearest = _nearest(name, names)
+    return f" (did you mean {nearest}?)" if nearest else ""
+
+
+def _nearest(name: str, names: Iterable[str]) -> str:
+    """Return the setting that a name resembles, "" for none."""
+    name = name.upper()
+    if f"CHAT_{name}" in names:
+        return f"CHAT_{name}"
+    return "".join(difflib.get_close_matches(name, list(names), n=1, cutoff=_RESEMBLANCE))
 
 
 def _sentence(problem: ErrorDetails) -> str:

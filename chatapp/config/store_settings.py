@@ -9,6 +9,8 @@ import platformdirs
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings
 
+from chatapp.config.field_types import Folder  # noqa: TC001  # pydantic reads the annotations
+
 
 class GoogleCloudSettings(BaseSettings):
     """The Google Cloud project for Gemini on Vertex AI and for Firestore.
@@ -35,10 +37,10 @@ class StoreSettings(GoogleCloudSettings):
         description="`sqlite`: a file in the data folder. `firestore`: Cloud Firestore, which several replicas can "
         "share; it needs `GOOGLE_CLOUD_PROJECT`.",
     )
-    data_dir: Path = Field(
+    data_dir: Folder = Field(
         default_factory=lambda: Path(platformdirs.user_data_dir("hybrid-chat", appauthor=False)),
         description="Folder of the SQLite files: the conversations, or the journal of Firestore. If not set: the "
-        "user's data folder.",
+        "user's data folder. `~` is the home folder.",
     )
     retention_days: int | None = Field(
         default=None, ge=1, le=36_500, description="Days until messages are deleted. If not set: never."

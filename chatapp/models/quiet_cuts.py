@@ -40,7 +40,7 @@ class CountedPrompt:
 
 def least_tokens(texts: Iterable[str]) -> int:
     """Return how many tokens the texts have at least, in every tokenizer: one for each word."""
-    return sum(len(text.split()) + len(_UNSPACED.findall(text)) // _CHARS_PER_TOKEN for text in texts)
+    return sum(map(_least_tokens, texts))
 
 
 def was_cut(prompt: CountedPrompt, before: CountedPrompt | None) -> bool:
@@ -58,3 +58,8 @@ def was_cut(prompt: CountedPrompt, before: CountedPrompt | None) -> bool:
         return False
     gained = prompt.least - before.least
     return gained >= _GROWTH and prompt.tokens - before.tokens < gained / 2
+
+
+def _least_tokens(text: str) -> int:
+    words = len(text.split())
+    return words if text.isascii() else max(words, len(_UNSPACED.findall(text)) // _CHARS_PER_TOKEN)

@@ -27,7 +27,8 @@ class FakeProvider:
         claims: the claims about the user.
         lies: wrong claims of the ID token; None: left out.
         sign: returns the ID token of its claims.
-        metadata: wrong metadata.
+        metadata: wrong metadata; a list replaces them.
+        metadata_status: the status of the metadata.
         answers: the status of the token endpoint.
         asked: the parameters of each authorization request.
         requests: the path of each request of the chat.
@@ -39,6 +40,7 @@ class FakeProvider:
         self.lies = {}
         self.sign = lambda claims: jwt.encode(claims, KEY, "RS256", headers={"kid": "one"})
         self.metadata = {}
+        self.metadata_status = 200
         self.userinfo = {}
         self.answers = 200
         self.down = False
@@ -83,6 +85,8 @@ class FakeProvider:
         return await handler(request)
 
     async def _metadata(self, _request):
+        if self.metadata_status != 200 or isinstance(self.metadata, list):
+            return web.json_response(self.metadata, status=self.metadata_status)
         return web.json_response(
             {
                 "issuer": self.url,

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
 
-from chatapp.config.field_types import is_loopback
+from chatapp.config.field_types import is_loopback, shown_url
 from chatapp.domain.sentences import Sentence
 from chatapp.http.errors import error_response
 
@@ -61,7 +61,7 @@ class TrustedHostMiddleware:
         if self._allows_any or name == self._own_name or is_loopback(name):
             return None
         server = scope.get("server")
-        address = self._root_url or f"http://localhost:{server[1] if server else ''}"
+        address = shown_url(self._root_url) or f"http://localhost:{server[1] if server else ''}"
         return error_response(
             scope,
             421,

@@ -412,6 +412,47 @@ async def test_metadata_of_another_issuer_are_rejected(chat, provider):
         assert (await ana.get("/sign-in/start")).status == 303, "it may be put right"
 
 
+@pytest.mark.parametrize("status", [301, 401, 404, 410])
+async def test_permanent_failure_of_the_metadata_is_said_plainly_and_may_be_mended(chat, provider, status):
+    provider.metadata_status = status
+    async with browser(chat) as ana:
+        with capture_logs() as logs:
+            shown = await ana.get("/sign-in/start")
+        assert (shown.status, "not set up correctly" in shown.text, "in a moment" in shown.text) == (502, True, False)
+        assert f"status={status}" in str(logs)
+        provider.metadata_status = 200
+        assert (await ana.get("/sign-in/start")).status in {302, 303}
+
+
+@pytest.mark.parametrize(
+    "metadata", [{"token_endpoint": None}, {"jwks_uri": None}, {"authorization_endpoint": None}, ["a list"]]
+)
+async def test_incomplete_metadata_are_said_plainly(chat, provider, metadata):
+    provider.metadata = metadata
+    async with browser(chat) as ana:
+        shown = await ana.get("/sign-in/start")
+        assert (shown.status, "not set up correctly" in shown.text) == (502, True)
+
+
+@pytest.mark.parametrize(
+    ("userinfo", "allowed"),
+    [
+        ({"sub": "1", "email_verified": True}, True),
+        ({"sub": "1", "email": ANA, "email_verified": True}, True),
+        ({"sub": "1", "email": "eve@example.org", "email_verified": True}, False),
+        ({"sub": "1", "email": ANA, "email_verified": False}, False),
+        ({"sub": "2", "email": ANA, "email_verified": True}, False),
+    ],
+)
+async def test_verification_may_come_from_the_userinfo_endpoint(chat, provider, userinfo, allowed):
+    provider.lies = {"email_verified": None}
+    provider.metadata = {"userinfo_endpoint": f"{provider.url}/userinfo"}
+    provider.userinfo = userinfo
+    async with browser(chat) as ana:
+        await ana.sign_in(provider)
+        assert await ana.is_in() is allowed
+
+
 async def test_sessions_stay_valid_while_the_provider_is_down(chat, provider):
     async with browser(chat) as ana, browser(chat) as ben:
         provider.down = True

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from chatapp.config.field_types import shown_url
 from chatapp.config.settings import InvalidSettings, load_settings, unknown_settings
 from chatapp.domain.conversation import Place
 from chatapp.limits import SHARED_QUOTA, USER_QUOTA, Quota
@@ -168,3 +169,143 @@ def test_unknown_setting_is_reported_with_a_suggestion():
     (sentence,) = unknown_settings({"CHAT_GEMA_URL": "x", "CHAT_PORT": "1", "CHAT_THEME": "blue", "PATH": "y"})
     assert "CHAT_GEMA_URL" in sentence
     assert "did you mean CHAT_GEMMA_URL?" in sentence
+
+
+ENCODINGS = pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+
+
+@ENCODINGS
+def test_env_file_is_read_in_every_encoding_of_unicode(tmp_path, encoding):
+    (tmp_path / ".env").write_bytes("CHAT_PORT=8001\r\nCHAT_GEMMA_LABEL=ג׳מה\r\n".encode(encoding))
+    settings = load_settings()
+    assert (settings.port, settings.gemma_label) == (8001, "ג׳מה")
+
+
+def test_env_file_in_another_encoding_is_refused_with_its_line(tmp_path):
+    (tmp_path / ".env").write_bytes("CHAT_PORT=8001\nCHAT_GEMMA_LABEL=ג'מה\n".encode("windows-1255"))
+    with pytest.raises(InvalidSettings, match=r"\.env is not in UTF-8: line 2 .*Windows-1255\. Save it as UTF-8"):
+        load_settings()
+    assert unknown_settings({}) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("CHAT_PORT 8001", "Line 1 of the file .env cannot be read. Write it as CHAT_PORT=value"),
+        ("THEME=green\n\nCHAT_PORT: 8001\n", "Line 3 .* CHAT_PORT=value"),
+        ("set CHAT_PORT=8001", "Line 1 .* CHAT_PORT=value"),
+        ("$env:CHAT_PORT = 8001", "Line 1 .* CHAT_PORT=value"),
+        ('CHAT_GEMMA_LABEL="Gemma', "Line 1 .* CHAT_GEMMA_LABEL=value, with quotation marks on both sides"),
+        ("CHAT_PORT", "Line 1 .* CHAT_PORT=value"),
+    ],
+)
+def test_line_of_the_env_file_that_cannot_be_read_is_named(tmp_path, text, words):
+    (tmp_path / ".env").write_text(text)
+    with pytest.raises(InvalidSettings, match=words):
+        load_settings()
+
+
+def test_lines_and_values_of_the_env_file_are_reported_together_without_secrets(tmp_path):
+    (tmp_path / ".env").write_text("GEMINI_API_KEY sk-secret\nCHAT_PORT=x\nexport THEME='green' # fine\n# a comment\n")
+    with pytest.raises(InvalidSettings, match=r"(?s)Line 1 .*CHAT_PORT is 'x'") as refusal:
+        load_settings()
+    assert "sk-secret" not in str(refusal.value)
+    assert len(str(refusal.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("CHAT_GEMA_URL", "CHAT_GEMMA_URL"),
+        ("GEMMA_URL", "CHAT_GEMMA_URL"),
+        ("PORT", "CHAT_PORT"),
+        ("CAHT_PORT", "CHAT_PORT"),
+        ("GEMINI_APIKEY", "GEMINI_API_KEY"),
+        ("GOOGLE_CLOUD_PROJET", "GOOGLE_CLOUD_PROJECT"),
+        ("chat_gema_url", "CHAT_GEMMA_URL"),
+    ],
+)
+def test_typing_mistake_in_the_env_file_is_named_with_the_nearest_setting(tmp_path, name, meant):
+    (tmp_path / ".env").write_text(f"{name}=1\nOTHER_TOOLS_VARIABLE=1\nDATABASE_URL=x\nchat_theme=blue\n")
+    (sentence,) = unknown_settings({})
+    assert f"{name} is not a setting" in sentence
+    assert f"did you mean {meant}?" in sentence
+
+
+def test_typing_mistake_is_named_together_with_what_is_missing(tmp_path):
+    (tmp_path / ".env").write_text("CHAT_STORE=firestore\nGOOGLE_CLOUD_PROJET=mine\n")
+    with pytest.raises(
+        InvalidSettings, match=r"(?s)CHAT_STORE.*GOOGLE_CLOUD_PROJET.*did you mean GOOGLE_CLOUD_PROJECT"
+    ):
+        load_settings()
+
+
+def test_folder_named_env_is_no_file(tmp_path):
+    (tmp_path / ".env").mkdir()
+    assert load_settings().port == 7860
+
+
+@pytest.mark.parametrize("value", ["~/x y", "$HOME/x y", "${HOME}/x y", "'~/x y'"])
+@pytest.mark.parametrize("in_file", [True, False])
+def test_home_folder_in_a_path_is_the_users(tmp_path, monkeypatch, value, in_file):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    if in_file:
+        (tmp_path / ".env").write_text(f"CHAT_DATA_DIR={value}\n")
+    else:
+        monkeypatch.setenv("CHAT_DATA_DIR", value.strip("'"))
+    assert load_settings().data_dir == tmp_path / "home" / "x y"
+
+
+def test_unknown_home_folder_is_an_error(monkeypatch):
+    monkeypatch.setenv("CHAT_DATA_DIR", "~nobody-of-this-name/x")
+    with pytest.raises(InvalidSettings, match="CHAT_DATA_DIR is '~nobody-of-this-name/x': the home folder"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("typed", "sent"),
+    [
+        ("https://דוגמה.example", "https://xn--6dbbec0c.example"),
+        ("https://צ׳אט.דוגמה.example/", None),
+        ("https://مثال.example:8443", "https://xn--mgbh0fb.example:8443"),
+        ("https://XN--MGBH0FB.example", "https://xn--mgbh0fb.example"),
+        ("https://Chat.Example.ORG:443/", "https://chat.example.org"),
+        ("http://127.0.0.1:8000", "http://127.0.0.1:8000"),
+        ("http://[::1]:8000", "http://[::1]:8000"),
+        ("https://example.org./chat", "https://example.org/chat"),
+        ("https://example.org/צאט", "https://example.org/%D7%A6%D7%90%D7%98"),
+    ],
+)
+def test_root_url_is_as_browsers_send_it(monkeypatch, typed, sent):
+    monkeypatch.setenv("CHAT_ROOT_URL", typed)
+    url = load_settings().root_url
+    assert url == sent or (sent is None and url.isascii())
+    monkeypatch.setenv("CHAT_ROOT_URL", url)
+    assert load_settings().root_url == url
+
+
+def test_root_url_is_shown_with_the_letters_of_its_language():
+    assert shown_url("https://xn--mgbh0fb.example:8443/x") == "https://مثال.example:8443/x"
+    assert shown_url("") == ""
+
+
+@pytest.mark.parametrize(
+    "url", ["https://", "https://user:pw@chat.example.org", f"https://{'a' * 64}é.example", "chat"]
+)
+def test_invalid_root_url_is_an_error(monkeypatch, url):
+    monkeypatch.setenv("CHAT_ROOT_URL", url)
+    with pytest.raises(InvalidSettings, match="it must be an address like"):
+        load_settings()
+
+
+def test_issuer_may_be_the_address_of_its_metadata(monkeypatch):
+    monkeypatch.setenv("CHAT_OIDC_ISSUER", "https://id.example.org/realms/x/.well-known/openid-configuration/")
+    assert load_settings().oidc_issuer == "https://id.example.org/realms/x"
+
+
+def test_size_of_the_context_can_be_set(monkeypatch):
+    monkeypatch.setenv("CHAT_GEMMA_CONTEXT_TOKENS", "16384")
+    assert load_settings().gemma_context_tokens == 16384
+    monkeypatch.setenv("CHAT_GEMMA_CONTEXT_TOKENS", "4k")
+    with pytest.raises(InvalidSettings, match="CHAT_GEMMA_CONTEXT_TOKENS is '4k'"):
+        load_settings()
