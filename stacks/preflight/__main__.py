@@ -9,6 +9,7 @@ import sys
 
 from stacks.preflight.docker import check_docker
 from stacks.preflight.google_cloud import check_google_cloud, check_organization
+from stacks.preflight.google_project import check_project
 from stacks.preflight.kubernetes import check_kubernetes
 from stacks.preflight.packages import check_packages
 from stacks.preflight.pulumi_cli import check_pulumi, check_stack, outputs_of
@@ -59,6 +60,7 @@ def _check_deployment(report: Report, stack: Stack, verb: str) -> None:
             report.missing(problem)
         if settings.on_gcp:
             check_organization(report, settings)
+            check_project(report, settings)
     elif report.is_complete:
         report.note(
             f"Destroying the stack {stack.name} deletes all its chats. What stays: {remains}Pulumi's record of the "

@@ -4,6 +4,8 @@ import os
 import shutil
 import subprocess
 
+TIMEOUT_SECONDS = 60.0
+
 
 def is_installed(program: str) -> bool:
     """Return whether a program is on the PATH."""
@@ -11,13 +13,15 @@ def is_installed(program: str) -> bool:
 
 
 def output_of(*command: str) -> str | None:
-    """Return what a program prints; `None` if it fails or is not installed.
+    """Return what a program prints; `None` if it fails, is not installed, or does not end within `TIMEOUT_SECONDS`.
 
     It cannot read the terminal: a question asked in a check would wait unseen.
     """
     try:
-        result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    except OSError:
+        result = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=TIMEOUT_SECONDS
+        )
+    except (OSError, subprocess.TimeoutExpired):
         return None
     return result.stdout.strip() if result.returncode == 0 else None
 
