@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -17,9 +18,14 @@ MAX_DEPTH = 8  # a profile has 3
 MAX_TOKENS = 4_000
 IN_THREAD_BYTES = 100_000  # from which a body is parsed in a thread
 
-# Linear for every input: each part takes all that it can and gives nothing back (possessive), and a string without an
-# end reaches to the end of the body, so that no later quote begins the search again.
-_TOKEN = re.compile(rb'"[^"\\]*+(?:\\(?:.|\Z)[^"\\]*+)*+(?:"|\Z)|[][{},]', re.DOTALL)
+# One at a time: several would compete with the event loop for the interpreter, which parsing does not release.
+_PARSER = ThreadPoolExecutor(1, "json")
+
+_STRUCTURE = re.compile(rb'["[{}\],]')
+# A string with escapes. It is linear for every input: each part takes all that it can and gives nothing back
+# (possessive), and a string without an end reaches to the end of the body, so no later quote begins the search again.
+_STRING = re.compile(rb'"[^"\\]*+(?:\\(?:.|\Z)[^"\\]*+)*+(?:"|\Z)', re.DOTALL)
+_QUOTE = ord('"')
 
 
 class TooComplex(ValueError):
@@ -33,16 +39,28 @@ def parse(body: bytes) -> Any:  # noqa: ANN401  # any JSON value
         TooComplex: it is deeper than `MAX_DEPTH`, or has more than `MAX_TOKENS`.
         ValueError: it is not JSON, or not UTF-8.
     """
-    depth = 0
-    for number, token in enumerate(_TOKEN.finditer(body)):
-        first = body[token.start()]
-        if first in b"[{":
+    depth = position = tokens = 0
+    while token := _STRUCTURE.search(body, position):
+        first, position = body[token.start()], token.end()
+        if first == _QUOTE:
+            position = _end_of_string(body, token.start())
+        elif first in b"[{":
             depth += 1
         elif first in b"]}":
             depth -= 1
-        if depth > MAX_DEPTH or number >= MAX_TOKENS:
+        tokens += 1
+        if depth > MAX_DEPTH or tokens > MAX_TOKENS:
             raise TooComplex
     return json.loads(body.decode())  # `json.loads` of bytes takes UTF-16, too, where the tokens are others
+
+
+def _end_of_string(body: bytes, start: int) -> int:
+    """Return the position after the string that begins at ``start``, or the end of the body if it has no end."""
+    end = body.find(b'"', start + 1)
+    if end >= 0 and body.find(b"\\", start + 1, end) < 0:  # without escapes, 50 times as fast as the expression
+        return end + 1
+    string = _STRING.match(body, start)
+    return string.end() if string else len(body)
 
 
 class JsonRequest(Request):
@@ -58,7 +76,10 @@ class JsonRequest(Request):
         if not hasattr(self, "_json"):
             body = await self.body()
             try:
-                self._json = await asyncio.to_thread(parse, body) if len(body) > IN_THREAD_BYTES else parse(body)
+                if len(body) > IN_THREAD_BYTES:
+                    self._json = await asyncio.get_running_loop().run_in_executor(_PARSER, parse, body)
+                else:
+                    self._json = parse(body)
             except TooComplex:
                 raise HTTPException(422, NOT_UNDERSTOOD) from None
         return self._json
