@@ -1,7 +1,7 @@
 """Attack benchmark: what one hostile user costs everyone else, in a chat with 1 GiB of memory.
 
 Run: ``python -m benchmarks.attacks [NAME ...] [--checkout FOLDER] [--megabytes 1024]``. Each attack gets a chat process
-of its own, whose data segment is limited (``RLIMIT_DATA``). Meanwhile a thread requests ``/healthz``, and another
+of its own, whose data segment is limited (``RLIMIT_DATA``). Meanwhile two processes request ``/healthz``, and another
 user's list, every 20 ms. The exit status is 1 if the chat ends, or if one of these requests takes more than
 `MOST_SECONDS`. With ``--checkout`` the chat runs from another checkout, for figures of an earlier commit.
 """
@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import http.client
 import os
 import resource
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from contextlib import asynccontextmanager
@@ -26,6 +24,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 import psutil
 
+from benchmarks.attack_parts.probe import Probe
 from tests.fakes.openai_server import FakeOpenAIServer
 from tests.page_client import SAME_ORIGIN, PageClient, open_page
 from tests.serving import NO_LIMITS_ENVIRONMENT, ChatProcess
@@ -34,57 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 MOST_SECONDS = 0.2  # of a health check, and of another user's list
-PAUSE_SECONDS = 0.02
 JSON = {**SAME_ORIGIN, "content-type": "application/json"}
 READS = ("searches_per_minute", "exports_per_minute", "reads_per_minute")
-
-
-@dataclass
-class Probe:
-    """Requests an address again and again in a thread, and remembers how long that took.
-
-    Attributes:
-        seconds: of each request; of one that failed, infinite.
-    """
-
-    port: int
-    path: str
-    headers: dict[str, str] = field(default_factory=dict)
-    seconds: list[float] = field(default_factory=list)
-    _end: threading.Event = field(default_factory=threading.Event)
-    _thread: threading.Thread | None = None
-
-    def __enter__(self) -> Probe:
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end.set()
-        if self._thread:
-            self._thread.join()
-
-    def _run(self) -> None:
-        while not self._end.wait(PAUSE_SECONDS):
-            self.seconds.append(self._request())
-
-    def _request(self) -> float:
-        before = time.monotonic()
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        try:
-            connection.request("GET", self.path, headers=self.headers)
-            response = connection.getresponse()
-            response.read()
-        except OSError:
-            return float("inf")
-        finally:
-            connection.close()
-        return time.monotonic() - before if response.status == 200 else float("inf")
-
-    @property
-    def worst(self) -> float:
-        """The longest time."""
-        return max(self.seconds, default=0.0)
 
 
 @dataclass
