@@ -90,3 +90,30 @@ async def test_no_other_page_can_hold_the_chat_in_a_frame(chromium, chat):
         assert await frame.query_selector(gradio_dom.APP) is None
     finally:
         await tab.close()
+
+
+# The addresses that a picture in an answer could name, and what became of each: an event of the policy, or an answer.
+PICTURES = """async (addresses) => {
+  const blocked = [];
+  document.addEventListener("securitypolicyviolation", ({ blockedURI }) => blocked.push(blockedURI));
+  for (const src of addresses)
+    await new Promise((onload) => Object.assign(new Image(), { src, onload, onerror: onload }));
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  return blocked.map((address) => address.slice(location.origin.length));
+}"""
+NOT_FOR_PICTURES = [
+    *("/state", "/me", "/search?q=x", "/export/everything.json", "/sign-in/start", "/?gcp-iap-mode=CLEAR_LOGIN_COOKIE"),
+    *("/c/x", "/healthz"),
+]
+
+
+@in_browser
+async def test_a_picture_requests_no_address_of_the_chat_but_pictures(page):
+    statuses = {}
+    page.tab.on("response", lambda response: statuses.update({response.url: response.status}))
+    allowed = ["/conversations/x/events", "/conversations/x/images/y"]
+    assert await page.tab.evaluate(PICTURES, [*NOT_FOR_PICTURES, *allowed]) == NOT_FOR_PICTURES
+    found = {path: [status for url, status in statuses.items() if url.endswith(path)] for path in allowed}
+    assert list(found.values()) == [[403], [404]]
+    assert not [address for address in statuses if address.endswith(tuple(NOT_FOR_PICTURES))]
+    page.problems.clear()
