@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from chatapp.userdata import json_export, markdown
 from chatapp.userdata.json_export import moment
+from chatapp.userdata.markdown import ENGLISH
 from chatapp.userdata.queries import everything
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from chatapp.domain.conversation import Image
     from chatapp.store import Store
+    from chatapp.userdata.markdown import Language
 
 PICTURES = "pictures"  # the folder in the zip file
 ZIP_YEARS = 1980, 2107  # the years that the format supports
@@ -37,10 +39,12 @@ async def as_json(store: Store, user: str) -> AsyncGenerator[bytes]:
     yield (b"" if before == b",\n" else before) + json_export.FOOTER
 
 
-async def as_zip(store: Store, user: str, label: Callable[[str], str]) -> AsyncGenerator[bytes]:
+async def as_zip(
+    store: Store, user: str, label: Callable[[str], str], language: Language = ENGLISH
+) -> AsyncGenerator[bytes]:
     """Yield a zip file with a Markdown file for each conversation, and the images that they show.
 
-    ``label`` turns a model's id into its name.
+    ``label`` turns a model's id into its name; ``language`` is that of the words and file names.
 
     Raises:
         StoreUnavailable: a read failed; the chunks so far are no valid zip file.
@@ -49,17 +53,17 @@ async def as_zip(store: Store, user: str, label: Callable[[str], str]) -> AsyncG
     names: set[str] = set()
     with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as file:
         async for conversation, messages in everything(store, user):
-            name = _unique(markdown.file_name(conversation, ".md"), names)
+            name = _unique(markdown.file_name(conversation, ".md", language), names)
             pictures: dict[str, Image] = {}
 
-            def shown(image: Image, pictures: dict[str, Image] = pictures) -> str:
+            def shown(image: Image, language: Language, pictures: dict[str, Image] = pictures) -> str:
                 if not image.data:
-                    return markdown.mentioned(image)
+                    return markdown.mentioned(image, language)
                 path = f"{PICTURES}/{image.id}.{image.media_type.removeprefix('image/')}"
                 pictures[path] = image
-                return f"![{markdown.described(image)}]({path})"
+                return f"![{markdown.described(image, language)}]({path})"
 
-            text = await asyncio.to_thread(markdown.document, conversation, messages, label, shown)
+            text = await asyncio.to_thread(markdown.document, conversation, messages, label, shown, language)
             await asyncio.to_thread(file.writestr, _entry(name, conversation.updated_ms), text)
             yield written.drain()
             for path, image in pictures.items():

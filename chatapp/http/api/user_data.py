@@ -6,11 +6,11 @@ requests: a model's answer can have the page request an address as a picture or 
 
 import asyncio
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import structlog
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response, StreamingResponse
 from starlette.types import Send
 
@@ -18,11 +18,14 @@ from chatapp.auth import audit
 from chatapp.auth.audit import Action
 from chatapp.domain.conversation import now_ms
 from chatapp.domain.errors import StoreUnavailable
+from chatapp.domain.sentences import Sentence, translated
+from chatapp.http import assets
 from chatapp.http.api.recent_sign_in import SIGN_IN_AGAIN, has_signed_in_recently, sign_in_again_url
 from chatapp.http.api.routing import ApiRoute, Chat, ConfirmedRoute, CurrentUser, NotConfirmed, UserId
 from chatapp.http.api.schemas.account import Confirmation, Deleted
 from chatapp.http.api.schemas.base import Empty
 from chatapp.http.errors import error_json
+from chatapp.http.pages.rendering import RIGHT_TO_LEFT, language_of
 from chatapp.userdata import export as exports
 from chatapp.userdata import json_export, markdown, queries
 from chatapp.userdata.json_export import moment
@@ -30,6 +33,16 @@ from chatapp.userdata.json_export import moment
 JSON, MARKDOWN, ZIP = "application/json", "text/markdown; charset=utf-8", "application/zip"
 
 log = structlog.get_logger(__name__)
+
+
+async def _language(request: Request) -> markdown.Language:
+    """Return the reader's language, for the words of an export."""
+    name = language_of(request)
+    catalogue = assets.translations(name)
+    return markdown.Language(lambda sentence: translated(sentence, catalogue), name in RIGHT_TO_LEFT)
+
+
+ReaderLanguage = Annotated[markdown.Language, Depends(_language)]
 
 
 def _file(media_type: str) -> dict[str, Any]:
@@ -41,36 +54,43 @@ confirmed = APIRouter(route_class=ConfirmedRoute)
 
 
 @router.post("/export/everything.json", **_file(JSON))
-async def export_everything_as_json(_body: Empty, user: UserId, chat: Chat) -> Response:
+async def export_everything_as_json(_body: Empty, user: UserId, chat: Chat, language: ReaderLanguage) -> Response:
     """Return all conversations: `chatapp.userdata.json_export` describes the document."""
     audit.record(Action.EXPORT, user)
-    return await _stream(f"{_today()}.json", JSON, exports.as_json(chat.store, user))
+    name = f"{_today(language)}.json"
+    return await _stream(name, JSON, exports.as_json(chat.store, user))
 
 
 @router.post("/export/everything.md.zip", **_file(ZIP))
-async def export_everything_as_markdown(_body: Empty, user: UserId, chat: Chat) -> Response:
+async def export_everything_as_markdown(_body: Empty, user: UserId, chat: Chat, language: ReaderLanguage) -> Response:
     """Return all conversations, a Markdown file for each."""
     audit.record(Action.EXPORT, user)
-    return await _stream(f"{_today()}.zip", ZIP, exports.as_zip(chat.store, user, chat.catalog.label))
+    pieces = exports.as_zip(chat.store, user, chat.catalog.label, language)
+    return await _stream(f"{_today(language)}.zip", ZIP, pieces)
 
 
 @router.post("/export/{conversation_id}.json", **_file(JSON))
-async def export_conversation_as_json(conversation_id: str, _body: Empty, user: UserId, chat: Chat) -> Response:
+async def export_conversation_as_json(
+    conversation_id: str, _body: Empty, user: UserId, chat: Chat, language: ReaderLanguage
+) -> Response:
     """Return one conversation, in the same format as all."""
     conversation, messages = await queries.whole_conversation(chat.store, user, conversation_id)
     audit.record(Action.EXPORT, user)
     encoded = await asyncio.to_thread(json_export.encode, conversation, messages)
     content = json_export.header(user) + encoded + json_export.FOOTER
-    return Response(content, headers=_headers(markdown.file_name(conversation, ".json")), media_type=JSON)
+    return Response(content, headers=_headers(markdown.file_name(conversation, ".json", language)), media_type=JSON)
 
 
 @router.post("/export/{conversation_id}.md", **_file("text/markdown"))
-async def export_conversation_as_markdown(conversation_id: str, _body: Empty, user: UserId, chat: Chat) -> Response:
+async def export_conversation_as_markdown(
+    conversation_id: str, _body: Empty, user: UserId, chat: Chat, language: ReaderLanguage
+) -> Response:
     """Return one conversation as a Markdown file."""
     conversation, messages = await queries.whole_conversation(chat.store, user, conversation_id)
     audit.record(Action.EXPORT, user)
-    content = markdown.document(conversation, messages, chat.catalog.label)
-    return Response(content, headers=_headers(markdown.file_name(conversation, ".md")), media_type=MARKDOWN)
+    content = await asyncio.to_thread(markdown.document, conversation, messages, chat.catalog.label, language=language)
+    name = markdown.file_name(conversation, ".md", language)
+    return Response(content, headers=_headers(name), media_type=MARKDOWN)
 
 
 @confirmed.post("/delete-everything", response_model=Deleted)
@@ -118,5 +138,5 @@ def _headers(name: str) -> dict[str, str]:
     }
 
 
-def _today() -> str:
-    return f"Hybrid chat {moment(now_ms()):%Y-%m-%d}"
+def _today(language: markdown.Language) -> str:
+    return f"{language.translate(Sentence('Hybrid chat'))} {moment(now_ms()):%Y-%m-%d}"

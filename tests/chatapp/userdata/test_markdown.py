@@ -1,12 +1,13 @@
 """A conversation as Markdown: readable, whatever its messages hold; and names that every system takes."""
 
-import random
-
 import pytest
 from markdown_it import MarkdownIt
 
 from chatapp.domain.conversation import Conversation, Image, Message, MessageStatus, Role, new_id
-from chatapp.userdata.markdown import NAME_BYTES, closed, document, file_name
+from chatapp.domain.errors import CannotSee
+from chatapp.domain.sentences import translated
+from chatapp.http import assets
+from chatapp.userdata.markdown import NAME_BYTES, Language, document, file_name
 
 LABELS = {"gemma": "Gemma3 12b it"}
 # 2026-11-02 06:15 UTC
@@ -39,7 +40,7 @@ def test_document_contains_the_displayed_version_of_each_message():
     assert [content for _, content in top_level(shown(*messages)) if content in ("Q1", "Q2", "A1", "A2")] == ["Q2"]
     text = shown(*messages, branch="a1")
     assert [content for _, content in top_level(text) if content in ("Q1", "Q2", "A1", "A2")] == ["Q1", "A1"]
-    assert "2 messages" in text
+    assert "Messages: 2" in text
 
 
 def test_image_without_data_is_mentioned():
@@ -59,14 +60,14 @@ def top_level(text):
 
 def test_document_has_title_date_and_messages_in_order():
     assert shown(message("Hi there"), answer("Hello.\n\nAnd welcome."), title="Greetings") == (
-        "# Greetings\n\n2026-11-02 06:15 UTC · 2 messages\n\n"
+        "# Greetings\n\n2026-11-02 06:15 UTC · Messages: 2\n\n"
         "---\n\n**You** · 2026-11-02 06:15 UTC\n\nHi there\n\n"
         "---\n\n**Gemma3 12b it** · 2026-11-02 06:15 UTC\n\nHello.\n\nAnd welcome.\n"
     )
 
 
 def test_a_system_prompt_comes_first():
-    assert "messages\n\n---\n\n**System prompt**\n\nBe brief.\n\n---\n\n" in shown(
+    assert "Messages: 2\n\n---\n\n**System prompt**\n\nBe brief.\n\n---\n\n" in shown(
         message("a"), message("b"), system_prompt="Be brief."
     )
 
@@ -96,36 +97,55 @@ def test_code_stays_as_it_was_written():
     assert blocks[-2:] == [("paragraph_open", "**You** · 2026-11-02 06:15 UTC"), ("paragraph_open", "and?")]
 
 
+def test_a_message_that_leaves_a_fence_open_ends_with_it():
+    assert top_level(shown(message("````md\n```"), message("next")))[-1] == ("paragraph_open", "next")
+
+
 @pytest.mark.parametrize(
-    "whole", ["a ``` b", "```\ncode\n```", "- a\n  ```\n  b\n  ```", "<b>bold</b>", "<!-- a -->", "> ```"]
+    ("language", "lines"),
+    [
+        (
+            "he",
+            [
+                "# \u200fBach בעברית",
+                "\u200f02.11.2026 בשעה 06:15 (UTC) · הודעות: 2",
+                "\u200f**הוראות מערכת**",
+                "\u200f**אתם** · 02.11.2026 בשעה 06:15 (UTC)",
+                "\u200f*תמונה, 640 × 480*",
+                "\u200f**\u2068Gemma3 12b it\u2069** · 02.11.2026 בשעה 06:15 (UTC) · שגיאה",
+            ],
+        ),
+        (
+            "ar",
+            [
+                "# \u200fBach בעברית",
+                "\u200f02/11/2026 الساعة 06:15 (UTC) · عدد الرسائل: 2",
+                "\u200f**تعليمات النظام**",
+                "\u200f**أنت** · 02/11/2026 الساعة 06:15 (UTC)",
+                "\u200f*صورة، 640 × 480*",
+                "\u200f**\u2068Gemma3 12b it\u2069** · 02/11/2026 الساعة 06:15 (UTC) · خطأ",
+            ],
+        ),
+    ],
 )
-def test_closed_constructs_are_not_changed(whole):
-    assert closed(whole) == whole
-
-
-def lines(text):
-    return text.split("|")
-
-
-# Lines that open, close or hold blocks, at the margin, further in, and within lists and quotations.
-MARGIN = lines("```|```python|~~~|~~~~|````|```a`b|text||# head|***|---|``` ```|```  |`x`")
-PIECES = [
-    *MARGIN,
-    *lines("  ```|   ```sh|    ```|\t```|> ```|- ```|+ ~~~|* ```js|10) ```|1. do|   more|- a|  b|~~~ ~~~|    code"),
-    *lines("<!-- x|-->|<div>|</div>|<pre>|</pre>|<?php|<!DOCTYPE|<![CDATA[|<script>| <style>|<https://x>|<b>c</b>"),
-    '[a]: /u "t',
-    "===",
-]
-
-
-@pytest.mark.parametrize("pieces", [PIECES, MARGIN], ids=["anything", "fences at the margin"])
-def test_open_constructs_of_a_message_never_include_the_next_message(pieces):
-    chosen = random.Random(1)
-    for _ in range(3_000):
-        text = "\n".join(chosen.choice(pieces) for _ in range(chosen.randint(1, 8)))
-        ended = closed(text)
-        assert ended.startswith(text.rstrip())
-        assert top_level(f"{ended}\n\n---\n\n**You**\n")[-2:] == [("hr", ""), ("paragraph_open", "**You**")], text
+def test_the_words_of_an_export_are_in_the_readers_language_and_direction(language, lines):
+    catalogue = assets.translations(language)
+    words = Language(lambda sentence: translated(sentence, catalogue), is_right_to_left=True)
+    picture = Image(id="i", media_type="image/png", width=640, height=480)
+    failed = answer("half", status=MessageStatus.ERROR, error=CannotSee("Gemma").sentence)
+    text = document(
+        conversation(title="Bach בעברית", system_prompt="Be brief."),
+        [message("Look", images=(picture,)), failed],
+        lambda model: LABELS.get(model, model),
+        language=words,
+    )
+    assert [line for line in text.splitlines() if line in lines] == lines
+    error = text.splitlines()[-1]
+    assert error.startswith("\u200f*")
+    assert "does not support" not in error
+    untitled = file_name(conversation(title=""), ".md", words)
+    assert untitled == f"2026-11-02 06.15 {catalogue['Untitled']}.md"
+    assert document(conversation(title="Bach"), [], str, language=words).startswith("# Bach\n")
 
 
 def test_a_title_is_one_line_without_marks():
