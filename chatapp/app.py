@@ -14,7 +14,6 @@ from chatapp.auth.audit import Refusal
 from chatapp.config.settings import InvalidSettings
 from chatapp.conversations.service import Conversations
 from chatapp.domain.errors import StoreUnavailable
-from chatapp.domain.images import ImageDecoder
 from chatapp.domain.sentences import Sentence
 from chatapp.generation.queue import TurnLimits
 from chatapp.generation.runner import TurnRunner
@@ -30,6 +29,8 @@ from chatapp.http.middleware.security_headers import SecurityHeadersMiddleware
 from chatapp.http.middleware.shutdown import StreamShutdownMiddleware
 from chatapp.http.middleware.trusted_hosts import TrustedHostMiddleware
 from chatapp.http.request_rules import BodyLimits
+from chatapp.images.decoder import ImageDecoder
+from chatapp.images.uploads import UploadLimits, Uploads
 from chatapp.limits import NoLimits
 from chatapp.limits.daily_totals import DailyTotals
 from chatapp.limits.lanes import Lane, lane_limits
@@ -91,6 +92,7 @@ async def create_app(settings: Settings, *, with_page: bool = True) -> FastAPI:
             metrics.watch_storage(quota)
         auth = AuthSetup(settings, store, on_refused)
         opened.push_async_callback(auth.aclose)
+        images = ImageDecoder()
         turns = TurnRunner(
             store,
             catalog,
@@ -102,6 +104,7 @@ async def create_app(settings: Settings, *, with_page: bool = True) -> FastAPI:
             titles=settings.titles == "model",
             checkpoint_seconds=SHARED_CHECKPOINT_S if settings.store == "firestore" else CHECKPOINT_S,
             on_end=metrics.count_turn if metrics else lambda _answer, _seconds: None,
+            images=images,
         )
         opened.push_async_callback(turns.aclose)
         conversations = Conversations(store, turns.updates, turns, turns.catch_up)
@@ -119,7 +122,8 @@ async def create_app(settings: Settings, *, with_page: bool = True) -> FastAPI:
             catalog=catalog,
             turns=turns,
             conversations=conversations,
-            images=ImageDecoder(settings.max_images),
+            images=images,
+            uploads=Uploads(images, _upload_limits(settings, on_refused)),
         )
         app.state.catalog = catalog
         app.state.turns = turns
@@ -279,3 +283,12 @@ async def _store(settings: Settings) -> Store:
         return await open_store(settings)
     except StoreUnavailable as error:
         raise StoreUnavailable(f"{error} The setting for it is CHAT_DATA_DIR.", detail=error.detail) from error
+
+
+def _upload_limits(settings: Settings, on_refused: Callable[[str], None]) -> UploadLimits:
+    """Return the limits that allow as many images as the messages per minute can have."""
+    return UploadLimits(
+        settings.user_quota.messages_per_minute * settings.max_images,
+        settings.shared_quota.messages_per_minute * settings.max_images,
+        on_refused,
+    )

@@ -6,7 +6,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from chatapp.domain.sentences import Sentence
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class ChatError(Exception):
@@ -31,6 +36,15 @@ class TooLong(InvalidMessage):
 
     def __init__(self) -> None:
         super().__init__(Sentence("The request is too large. Shorten the message; your text is still in the box."))
+
+
+class ImageTooLarge(InvalidMessage):
+    """The file of an image has too many bytes."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            Sentence("An image can be at most {most} MB. Scale it down or save it as JPEG, then add it again.", most=10)
+        )
 
 
 class InvalidParameters(ChatError):
@@ -62,6 +76,24 @@ class MessageNotFound(ConversationNotFound):
             Sentence("This message no longer exists. Reload the page; your text is still in the box."),
             detail=detail,
         )
+
+
+class ImagesMissing(ChatError):
+    """A message names images that are not here: uploads of another process, or images that were deleted.
+
+    Attributes:
+        ids: of the images; the client uploads them again.
+    """
+
+    def __init__(self, ids: Sequence[str]) -> None:
+        super().__init__(
+            Sentence(
+                "Images of this message are no longer available. Nothing was sent; your text is still in the box. Add "
+                "the images again, then send again."
+            ),
+            detail=f"{len(ids)} images",
+        )
+        self.ids = tuple(ids)
 
 
 class ConversationBusy(ChatError):

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import structlog
 
 from chatapp.domain.conversation import TAKEOVER, FinishReason, Message, MessageStatus, Usage
-from chatapp.domain.errors import ChatError, ConversationNotFound, InvalidMessage, ModelUnavailable
-from chatapp.domain.images import ImageDecoder
+from chatapp.domain.errors import ChatError, ConversationNotFound, InvalidMessage, LimitReached, ModelUnavailable
 from chatapp.domain.sentences import Sentence
 from chatapp.generation.bounds import MAX_PICTURE_BYTES, MAX_PICTURES, check_length, max_seconds, too_slow
 from chatapp.generation.final_save import FinalSaves
+from chatapp.images.decoder import file_of
 from chatapp.models import Finish, Omitted, PictureDelta, TextDelta, TextWasThinking, ThinkingDelta
 from chatapp.models.failure import raise_max_tokens
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from chatapp.domain.conversation import Image
     from chatapp.generation.queue import TurnQueue
     from chatapp.generation.turn import Prompt, RunningAnswer, Turn
+    from chatapp.images.decoder import ImageDecoder
     from chatapp.limits import Limits
     from chatapp.models import ModelEvent
     from chatapp.models.catalog import Catalog
@@ -56,6 +57,7 @@ class AnswerGenerator:
         checkpoint_seconds: float,
         limits: Limits,
         on_end: Callable[[Message, float], None],
+        images: ImageDecoder,
     ) -> None:
         self.final_saves = FinalSaves(store)
         self._store = store
@@ -64,7 +66,7 @@ class AnswerGenerator:
         self._checkpoint_seconds = checkpoint_seconds
         self._limits = limits
         self._on_end = on_end
-        self._pictures = ImageDecoder(1)
+        self._images = images
 
     async def run(self, turn: Turn) -> None:
         """Generate all answers of a turn; return when the last of them is stored."""
@@ -151,8 +153,8 @@ class AnswerGenerator:
         image: Image | None = None
         if data and len(images) < MAX_PICTURES:
             try:
-                (image,) = await self._pictures.decoded([data])
-            except InvalidMessage as error:
+                image = await self._images.decoded(answer.turn.user, file_of(data))
+            except (InvalidMessage, LimitReached) as error:
                 log.info("picture_not_shown", model=answer.prompt.model.id, detail=error.detail)
         if image is None or answer.picture_bytes + len(image.data) > MAX_PICTURE_BYTES:
             answer.set(unshown_pictures=answer.message_so_far.unshown_pictures + 1)

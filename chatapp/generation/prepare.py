@@ -88,8 +88,8 @@ class TurnPreparation:
         """Store a question, with an empty answer for each choice.
 
         Raises:
-            CannotSee: a model does not support images.
-            TooManyImages: there are more of them than a model takes.
+            InvalidMessage: an image cannot be read.
+            LimitReached: too many images are being decoded.
             MessageNotFound: the conversation has no answer that the question could follow.
             ContinuedElsewhere: the conversation has messages that the page does not show.
             AlreadyStored: the conversation has this question.
@@ -102,6 +102,7 @@ class TurnPreparation:
             before, current, follows = MessageTree([]), None, ""
         if request.question_id in before.messages and current is not None:
             raise AlreadyStored(current)
+        images = await request.images.load()  # after all checks
         turn_id, created_ms = _derived_id(request.question_id, "turn"), _next_created_ms(before)
         revision = TAKEOVER if request.is_retry else 0
         question = Message(
@@ -111,11 +112,9 @@ class TurnPreparation:
             content=request.text,
             created_ms=created_ms,
             follows=follows,
-            images=request.images,
+            images=images,
             appended=request.follows is None,
         )
-        for choice in choices:
-            check_images(choice.model, question)
         answers = [
             _empty_answer(
                 choice,
@@ -164,7 +163,7 @@ class TurnPreparation:
         messages = before.path_to(question_id)
         if not messages or messages[-1].role is not Role.USER:
             raise MessageNotFound
-        check_images(choice.model, messages[-1])
+        check_images(choice.model, len(messages[-1].images))
         turn_id, created_ms = _derived_id(answer_id, "turn"), _next_created_ms(before)
         answer = _empty_answer(choice, answer_id, turn_id, created_ms, question_id, TAKEOVER if is_retry else 0)
         await self._store.append(*key, answer)

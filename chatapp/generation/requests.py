@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +26,49 @@ class AnswerRequest:
     parameters: GenerationParameters
     allow_fallback: bool = False
     seen: Seen | None = None
+
+
+class QuestionImages(Protocol):
+    """The images of a question: found before it is admitted, decoded after that."""
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+
+    async def find(self, conversation_id: str) -> None:
+        """Find the images that the question names; ``conversation_id`` is "" for a new conversation.
+
+        Raises:
+            ImagesMissing: some are not here.
+        """
+
+    async def load(self) -> tuple[Image, ...]:
+        """Return them with data, each under a new id.
+
+        Raises:
+            InvalidMessage: one cannot be read.
+            LimitReached: too many images are being decoded.
+        """
+
+
+class LoadedImages:
+    """Images that are there already."""
+
+    def __init__(self, *images: Image) -> None:
+        self._images = images
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._images)
+
+    async def find(self, conversation_id: str) -> None:
+        """Do nothing."""
+
+    async def load(self) -> tuple[Image, ...]:
+        """Return them."""
+        return self._images
+
+
+NO_IMAGES = LoadedImages()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +99,6 @@ class TurnRequest:
     is_retry: bool = False
     follows: str | None = None
     seen: Seen | None = None
-    images: tuple[Image, ...] = ()
+    images: QuestionImages = NO_IMAGES
     persona: str | None = None
     is_temporary: bool = False

@@ -20,7 +20,9 @@ from chatapp.generation.model_choice import ModelChooser
 from chatapp.generation.prepare import AlreadyStored, TurnPreparation
 from chatapp.generation.queue import TurnLimits, TurnQueue
 from chatapp.generation.titles import Titles
+from chatapp.images.decoder import ImageDecoder
 from chatapp.limits import NoLimits
+from chatapp.models.images import check_images
 from chatapp.models.prompt import clean_text
 from chatapp.store import Consistency
 from chatapp.store.temporary.router import PREFIX, is_temporary
@@ -53,6 +55,7 @@ class TurnRunner:
         usage_limits: beyond these, they are refused.
         titles: ask the model that answered first for a title of the conversation.
         on_end: called with every answer that ended, and the seconds that it took.
+        images: decodes pictures of models; None: a decoder of its own.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class TurnRunner:
         usage_limits: Limits = _NO_LIMITS,
         titles: bool = False,
         on_end: Callable[[Message, float], None] = lambda _answer, _seconds: None,
+        images: ImageDecoder | None = None,
     ) -> None:
         self.updates = ConversationUpdates(store)
         self.catch_up = CatchUp(store)
@@ -82,6 +86,7 @@ class TurnRunner:
             checkpoint_seconds=checkpoint_seconds,
             limits=usage_limits,
             on_end=on_end,
+            images=images or ImageDecoder(),
         )
         self._preparation = TurnPreparation(
             store, self.updates, self.catch_up, self._generator.final_saves, batch_seconds=batch_seconds
@@ -109,6 +114,8 @@ class TurnRunner:
         Raises:
             InvalidMessage: the text is blank or too long.
             CannotSee: a model does not support images.
+            TooManyImages: there are more of them than a model takes.
+            ImagesMissing: some of them are not here; nothing was stored.
             UnknownModel: there is no such model.
             ModelUnavailable: a model is not set up, or the app is shutting down.
             TooManyTurns: too many answers run or wait.
@@ -128,6 +135,9 @@ class TurnRunner:
             await self._models.choose(answer, load_images, needs_images=bool(request.images))
             for answer in request.answers
         ]
+        for choice in choices:
+            check_images(choice.model, len(request.images))
+        await request.images.find(request.conversation_id)
         try:
             return await self._run(key, len(choices), lambda: self._preparation.question(key, request, choices))
         except AlreadyStored as stored:

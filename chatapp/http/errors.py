@@ -21,6 +21,8 @@ from chatapp.domain.errors import (
     ContinuedElsewhere,
     ConversationBusy,
     ConversationNotFound,
+    ImagesMissing,
+    ImageTooLarge,
     InvalidMessage,
     InvalidParameters,
     LimitReached,
@@ -48,12 +50,14 @@ if TYPE_CHECKING:
 
 STATUSES: dict[type[Exception], int] = {
     TooLong: 413,
+    ImageTooLarge: 413,
     InvalidMessage: 422,
     InvalidParameters: 422,
     UnknownModel: 422,
     ConversationNotFound: 404,
     ConversationBusy: 409,
     GuestChanged: 409,
+    ImagesMissing: 409,
     NothingToContinue: 409,
     ProfileChanged: 409,
     ContinuedElsewhere: 409,
@@ -142,11 +146,12 @@ def response_to(scope: Scope, error: Exception, *, root_url: str = "") -> Respon
             return error_response(scope, error.status_code, error.detail, root_url=root_url)
         case RequestValidationError() | HTTPException(status_code=400):  # 400: FastAPI cannot decode the JSON
             return error_response(scope, 422, NOT_UNDERSTOOD, root_url=root_url)
-        case HTTPException(status_code=413):
-            return error_response(scope, 413, TooLong().sentence, root_url=root_url)
-        case HTTPException():  # no such address, or no such method there
-            return error_response(scope, error.status_code, NOTHING_HERE, root_url=root_url)
+        case HTTPException():  # else no such address, or no such method there
+            sentence = TooLong().sentence if error.status_code == 413 else NOTHING_HERE
+            return error_response(scope, error.status_code, sentence, root_url=root_url)
     status = next((code for kind, code in STATUSES.items() if isinstance(error, kind)), 500)
+    if isinstance(error, ImagesMissing):
+        return error_json(status, sentence_of(error), missing=list(error.ids))
     retry_after = error.retry_after if isinstance(error, LimitReached) else 0
     return error_response(scope, status, sentence_of(error), root_url=root_url, retry_after=retry_after)
 

@@ -12,13 +12,13 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from chatapp.domain.conversation import GenerationParameters
-from chatapp.domain.images import MOST_SENT_BYTES
+from chatapp.images.decoder import MAX_FILE_BYTES
 from chatapp.limits.lanes import LaneName
 
 if TYPE_CHECKING:
     from chatapp.config.settings import Settings
 
-# The largest JSON body but for a question: texts of about 100,000 characters in any alphabet, escaped.
+# The largest JSON body: texts of about 100,000 characters in any alphabet, escaped.
 MAX_JSON_BYTES = 1 << 20
 # Bodies of all requests that are in memory at the same time, as they arrive. Parsing takes about four times as much for
 # a moment: the bytes, their text, and the values.
@@ -50,17 +50,17 @@ class RouteRule:
         path: matches the whole path.
         source: what in a browser may send a request.
         lane: in which requests wait for each other; None: in none.
-        has_images: the body may contain images.
+        has_file: the body is an image file, else JSON.
     """
 
     path: re.Pattern[str]
     source: Source
     lane: LaneName | None = None
-    has_images: bool = False
+    has_file: bool = False
 
 
-def _rule(path: str, source: Source, lane: LaneName | None = None, *, has_images: bool = False) -> RouteRule:
-    return RouteRule(re.compile(path, re.DOTALL), source, lane, has_images)
+def _rule(path: str, source: Source, lane: LaneName | None = None, *, has_file: bool = False) -> RouteRule:
+    return RouteRule(re.compile(path, re.DOTALL), source, lane, has_file)
 
 
 # The first that matches applies. ``[^/]*`` is a path parameter.
@@ -71,11 +71,11 @@ RULES = (
     _rule(r"/sign-in(?:/start|/callback)?", Source.NAVIGATION),
     _rule(r"/search", Source.SCRIPT, LaneName.SEARCH),
     _rule(r"/export/.*", Source.SCRIPT, LaneName.EXPORT),
-    _rule(r"/conversations", Source.SCRIPT, LaneName.LIST, has_images=True),
-    _rule(r"/conversations/[^/]*/turns", Source.SCRIPT, LaneName.STREAM, has_images=True),
-    _rule(r"/conversations/[^/]*/(?:events|answers|continuations)", Source.SCRIPT, LaneName.STREAM),
+    _rule(r"/conversations", Source.SCRIPT, LaneName.LIST),
+    _rule(r"/conversations/[^/]*/(?:turns|events|answers|continuations)", Source.SCRIPT, LaneName.STREAM),
     _rule(r"/conversations/[^/]*/images/[^/]*", Source.IMAGE, LaneName.IMAGE),
     _rule(r"/conversations/.*", Source.SCRIPT, LaneName.LIST),
+    _rule(r"/images", Source.SCRIPT, has_file=True),
     _rule(r"/state|/me|/profile|/take-along|/sign-ins(?:/[^/]*)?", Source.SCRIPT, LaneName.LIST),
     _rule(r"/models|/delete-everything|/sign-out(?:-everywhere|-elsewhere)?", Source.SCRIPT),
     _rule(r"/(?:c/.*)?", Source.DOCUMENT),
@@ -94,14 +94,14 @@ class BodyLimits:
     """The largest bodies of requests, in bytes.
 
     Attributes:
-        json: of a request without images.
-        with_images: of a question with images.
+        json: of any request but an upload.
+        file: of an upload.
         per_user: of all requests of a user together, while they are in memory.
         in_total: of all users together.
     """
 
     json: int = MAX_JSON_BYTES
-    with_images: int = MAX_JSON_BYTES
+    file: int = MAX_FILE_BYTES
     per_user: int = BODY_BYTES_PER_USER
     in_total: int = BODY_BYTES_IN_TOTAL
 
@@ -110,14 +110,8 @@ class BodyLimits:
         """Return the limits with room for the longest message that the settings allow."""
         text = _UTF8_BYTES * (settings.max_message_chars + GenerationParameters.LONGEST_SYSTEM_PROMPT)
         json = max(MAX_JSON_BYTES, text + text // 4)  # with some escapes
-        with_images = json + settings.max_images * MOST_SENT_BYTES * 4 // 3  # in base64
-        return cls(
-            json,
-            with_images,
-            per_user=max(BODY_BYTES_PER_USER, with_images),
-            in_total=max(BODY_BYTES_IN_TOTAL, with_images),
-        )
+        return cls(json)
 
     def most(self, path: str) -> int:
         """Return the largest body of a request to a path."""
-        return self.with_images if rule_of(path).has_images else self.json
+        return self.file if rule_of(path).has_file else self.json

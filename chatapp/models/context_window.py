@@ -130,7 +130,7 @@ class ContextWindow(ModelWrapper):
         await self.wrapped.read_context()
         scale = _Scale(self._estimate.bytes_per_token, self._tokens_per_image)
         for attempt in range(ATTEMPTS):
-            check_images(self.wrapped, messages[-1], limit=self._estimate.max_images)
+            check_images(self.wrapped, len(messages[-1].images), limit=self._estimate.max_images)
             sent = self._fit(messages, parameters, scale)
             sent_parameters = dataclasses.replace(parameters, max_tokens=sent.max_tokens)
             self.sent_max_tokens = sent.max_tokens

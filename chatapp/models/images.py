@@ -63,16 +63,16 @@ class StoredImages(ModelWrapper):
         )
 
 
-def check_images(model: ChatModel, question: Message, *, limit: int = MAX_IMAGES) -> None:
-    """Refuse a question whose images the model would not get, before anything is sent.
+def check_images(model: ChatModel, images: int, *, limit: int = MAX_IMAGES) -> None:
+    """Refuse a question with so many images that the model would not get, before anything is decoded or sent.
 
     Raises:
         CannotSee: the model does not support images.
         TooManyImages: it takes fewer of them.
     """
-    if question.images and not model.supports_images:
+    if images and not model.supports_images:
         raise CannotSee(model.label)
-    if len(question.images) > limit:
+    if images > limit:
         raise TooManyImages(model.label, limit)
 
 

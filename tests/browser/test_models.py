@@ -1,25 +1,16 @@
 """Choosing a model, a persona and parameters, and adding images, in Chromium."""
 
-import base64
-import io
 import json
 import re
 import time
 
 import pytest
-from PIL import Image
 from playwright.async_api import expect
 
 from tests.fakes.openai_server import FakeOpenAIServer, Reply
 from tests.serving import running_chat
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
-
-
-def picture(size=(40, 30), kind="PNG"):
-    content = io.BytesIO()
-    Image.new("RGB", size, "red").save(content, kind)
-    return content.getvalue()
 
 
 async def test_the_model_menu_shows_the_place_and_state_of_each_model(page):
@@ -124,69 +115,6 @@ async def test_custom_personas_are_added_edited_and_deleted(page, gemma):
     await page.reload()
     await page.tab.locator("#persona").click()
     await expect(page.tab.locator(".card")).to_have_count(6)
-
-
-async def test_an_image_is_sent_and_shown_with_its_question(page, gemini):
-    await page.choose_model("Gemini")
-    await page.tab.locator("input[type=file]").set_input_files(
-        {"name": "red.png", "mimeType": "image/png", "buffer": picture((3000, 2000))}
-    )
-    await expect(page.tab.locator("#attached-images img")).to_have_count(1)
-    await page.ask("What is this?")
-    await expect(page.tab.locator("#attached-images img")).to_have_count(0)
-    shown = page.tab.locator("#messages .images img")
-    await expect(shown).to_have_count(1)
-    parts = gemini.streams()[-1].body["contents"][-1]["parts"]
-    sent = next(part["inlineData"]["data"] for part in parts if "inlineData" in part)
-    assert max(Image.open(io.BytesIO(base64.urlsafe_b64decode(sent))).size) <= 1536
-    await page.reload()
-    await expect(shown).to_have_count(1)
-    assert await shown.evaluate("image => image.decode().then(() => image.naturalWidth)") == 1536
-
-
-async def test_images_are_pasted_and_dropped(page):
-    content = base64.b64encode(picture()).decode()
-    transfer = """(content) => {
-      const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
-      const transfer = new DataTransfer();
-      transfer.items.add(new File([bytes], "red.png", { type: "image/png" }));
-      return transfer;
-    }"""
-    data = await page.tab.evaluate_handle(transfer, content)
-    paste = "(box, data) => box.dispatchEvent(new ClipboardEvent('paste', { clipboardData: data, bubbles: true }))"
-    await page.box.evaluate(paste, data)
-    await expect(page.tab.locator("#attached-images img")).to_have_count(1)
-    drop = "(main, data) => main.dispatchEvent(new DragEvent('drop', { dataTransfer: data, bubbles: true }))"
-    await page.tab.locator("#main").evaluate(drop, data)
-    await expect(page.tab.locator("#attached-images img")).to_have_count(2)
-    await page.button("Remove image 1").click()
-    await expect(page.tab.locator("#attached-images img")).to_have_count(1)
-
-
-async def test_a_file_that_is_no_image_is_rejected_with_the_reason(page):
-    files = page.tab.locator("input[type=file]")
-    await files.set_input_files({"name": "notes.txt", "mimeType": "text/plain", "buffer": b"text"})
-    await expect(page.refusal).to_contain_text("notes.txt is not a PNG, JPEG or WebP image.")
-    await files.set_input_files({"name": "broken.png", "mimeType": "image/png", "buffer": b"not a picture"})
-    await expect(page.refusal).to_contain_text("broken.png cannot be read as an image.")
-    many = [{"name": f"{i}.png", "mimeType": "image/png", "buffer": picture()} for i in range(6)]
-    await files.set_input_files(many)
-    await expect(page.tab.locator("#attached-images img")).to_have_count(4)
-    await expect(page.refusal).to_contain_text("at most 4 images")
-
-
-async def test_a_model_without_image_support_is_reported_before_anything_is_sent(open_chat, gemma, tmp_path):
-    settings = {"CHAT_GEMMA_URL": gemma.url, "CHAT_GEMMA_IMAGES": "false", "CHAT_EMBEDDED_MODEL": "false"}
-    async with running_chat(tmp_path, **settings) as chat:
-        page = await open_chat(chat.url)
-        content = {"name": "red.png", "mimeType": "image/png", "buffer": picture()}
-        await page.tab.locator("input[type=file]").set_input_files(content)
-        await expect(page.refusal).to_contain_text("does not support images")
-        before = len(gemma.chats)
-        await page.send("What is this?")
-        await expect(page.box).to_have_value("What is this?")
-        await expect(page.refusal).to_contain_text("does not support images")
-        assert len(gemma.chats) == before
 
 
 async def test_a_model_waiting_for_gpus_shows_the_reason_and_the_time(page):

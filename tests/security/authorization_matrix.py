@@ -16,6 +16,7 @@ from fastapi.routing import iter_route_contexts
 from starlette.routing import Mount, Route, WebSocketRoute
 
 from chatapp.ui.gradio_compat import AllowedRoutes
+from tests.fakes.pictures import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -41,7 +42,7 @@ class Rule:
 
     Attributes:
         query: the query string.
-        body: sent as JSON.
+        body: sent as JSON, or as an image if it is bytes.
         by_id: whether the request names data of their owner, so that every other user gets 404.
         statuses: what the owner gets.
         returns_data: whether the response contains private data of the owner.
@@ -49,7 +50,7 @@ class Rule:
 
     access: Access
     query: str = ""
-    body: Mapping[str, Any] | None = None
+    body: Mapping[str, Any] | bytes | None = None
     by_id: bool = False
     statuses: tuple[int, ...] = (200,)
     returns_data: bool = False
@@ -67,7 +68,7 @@ def read(query: str = "", **options: Any) -> Rule:
     return Rule(access=Access.READ, query=query, **{"by_id": True, "returns_data": True} | options)
 
 
-def write(body: Mapping[str, Any] | None = None, **options: Any) -> Rule:
+def write(body: Mapping[str, Any] | bytes | None = None, **options: Any) -> Rule:
     return Rule(access=Access.WRITE, body=body, **{"by_id": True} | options)
 
 
@@ -100,6 +101,7 @@ API_ROUTES: dict[tuple[str, str], Rule] = {
     ("POST", f"{ONE}/restore"): write({}),
     # These change the caller's data, whatever the request names; the tests compare the owner's data afterwards.
     ("POST", "/conversations"): write(QUESTION | {"question": "{question}", "retry": True}, by_id=False),
+    ("POST", "/images"): write(plain(), by_id=False),
     ("PUT", "/profile"): write(PROFILE, by_id=False, statuses=(200, 409)),
     ("POST", "/take-along"): write({}, by_id=False),
     ("DELETE", "/take-along"): write(by_id=False),

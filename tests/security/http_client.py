@@ -63,8 +63,9 @@ async def request(
 ) -> Response:
     """Send a request and read the whole response."""
     headers = SAME_ORIGIN | dict(caller.headers)
-    sending = http.request(
-        method, address, headers=headers, allow_redirects=False, **({} if body is None else {"json": body})
-    )
+    if isinstance(body, bytes):
+        headers["content-type"] = "image/png"
+    content = {} if body is None else {"data" if isinstance(body, bytes) else "json": body}
+    sending = http.request(method, address, headers=headers, allow_redirects=False, **content)
     async with asyncio.timeout(TIMEOUT_SECONDS), sending as response:
         return Response(response.status, str(response.raw_headers), await response.read())

@@ -119,6 +119,7 @@ async def test_ids_of_another_user_in_a_request_to_an_own_conversation_give_no_a
         ("POST", f"{one}/answers", {"question": ana["question"], "model": "gemma"}, (404,)),
         ("POST", f"{one}/continuations", {"message": ana["answer"], "model": "gemma"}, (404, 409)),
         ("POST", f"{one}/turns", {"text": "Hi", "model": "gemma", "follows": ana["answer"]}, (404,)),
+        ("POST", f"{one}/turns", {"text": "Hi", "model": "gemma", "images": [{"id": ana["image"]}]}, (409,)),
         ("PUT", f"{one}/messages/{ana['answer']}/feedback", {"feedback": "up"}, (404,)),
         ("GET", f"/conversations/{ana['conversation']}/images/{own['image']}", None, (404,)),
         ("PUT", f"/conversations/{ana['conversation']}/messages/{own['answer']}/feedback", {"feedback": "up"}, (404,)),

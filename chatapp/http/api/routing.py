@@ -14,13 +14,14 @@ from chatapp.auth import User, current_user, current_user_id
 from chatapp.config.settings import Settings
 from chatapp.conversations.service import Conversations
 from chatapp.domain.conversation import Conversation
-from chatapp.domain.images import ImageDecoder
 from chatapp.domain.sentences import Sentence
 from chatapp.generation.runner import TurnRunner
 from chatapp.http.api.json_body import JsonRequest
 from chatapp.http.api.schemas.base import ErrorBody
 from chatapp.http.api.schemas.conversations import ConversationItem, OpenConversation
 from chatapp.http.errors import EXPECTED, UnexpectedError
+from chatapp.images.decoder import ImageDecoder
+from chatapp.images.uploads import Uploads
 from chatapp.models.catalog import Catalog
 from chatapp.store import Store
 
@@ -37,6 +38,7 @@ class Services:
     turns: TurnRunner
     conversations: Conversations
     images: ImageDecoder
+    uploads: Uploads
 
     def item(self, user: str, conversation: Conversation) -> ConversationItem:
         """Return a conversation as a list shows it."""

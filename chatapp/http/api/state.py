@@ -5,7 +5,6 @@ from contextlib import suppress
 
 from fastapi import APIRouter
 
-from chatapp.domain import images
 from chatapp.domain.conversation import Profile
 from chatapp.domain.errors import ConversationNotFound, ProfileChanged, StoreUnavailable
 from chatapp.domain.sentences import Duration, Sentence
@@ -15,6 +14,7 @@ from chatapp.http.api.schemas.conversations import ConversationPage
 from chatapp.http.api.schemas.profile import ProfileBody, ProfileChange
 from chatapp.http.api.schemas.state import Limits, ModelBody, Models, State, StoreBody, UserBody
 from chatapp.http.errors import sentence_of
+from chatapp.images.scaling import LONGEST_SIDE, MAX_BYTES
 from chatapp.store import Consistency, StoreStatus
 
 router = APIRouter(route_class=ApiRoute)
@@ -47,8 +47,8 @@ async def read_state(user: CurrentUser, chat: Chat, conversation: str = "") -> S
         limits=Limits(
             message_chars=chat.settings.max_message_chars,
             images=chat.settings.max_images,
-            image_side=images.LONGEST_SIDE,
-            image_bytes=images.MOST_BYTES,
+            image_side=LONGEST_SIDE,
+            image_bytes=MAX_BYTES,
         ),
     )
 

@@ -12,6 +12,7 @@ from chatapp.domain.conversation import Conversation
 from chatapp.domain.errors import ContinuedElsewhere
 from chatapp.generation.requests import TurnRequest
 from chatapp.http.api.event_stream import EventStream
+from chatapp.http.api.images import ImagesOfRequest
 from chatapp.http.api.routing import ApiRoute, Chat, Services, UserId
 from chatapp.http.api.schemas.base import Done, Empty
 from chatapp.http.api.schemas.events import Event, Started, StartedConversation
@@ -95,6 +96,7 @@ async def follow(
 
 async def _ask(chat: Services, user: str, conversation_id: str, question: NewQuestion) -> Response:
     answers = question.answers()
+    images = ImagesOfRequest(chat, user, question.images or ())
     request = TurnRequest(
         text=question.text,
         answers=answers,
@@ -103,7 +105,7 @@ async def _ask(chat: Services, user: str, conversation_id: str, question: NewQue
         is_retry=bool(question.question_id) and question.retry,
         follows=question.follows,
         seen=question.seen_message(),
-        images=await chat.images.decoded([image.data for image in question.images or ()]),
+        images=images,
         persona=question.persona,
         is_temporary=question.temporary,
     )
@@ -111,6 +113,7 @@ async def _ask(chat: Services, user: str, conversation_id: str, question: NewQue
         conversation = await chat.turns.start(user, request)
     except ContinuedElsewhere as error:
         return await _continued(chat, user, conversation_id, question, error)
+    images.drop_uploads()
     return await _started(chat, user, conversation, question)
 
 

@@ -101,6 +101,7 @@ async def delete_everything(confirmation: Confirmation, user: CurrentUser, chat:
     if not has_signed_in_recently(user):
         return error_json(403, SIGN_IN_AGAIN, signIn=sign_in_again_url(chat.settings.root_url))
     audit.record(Action.DELETE_EVERYTHING, user.id)
+    chat.uploads.drop_all(user.id)
     try:
         return Deleted(deleted=await queries.delete_everything(chat.store, chat.turns, user.id))
     except queries.NotAllDeleted as error:

@@ -13,10 +13,11 @@ from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 
 from chatapp.auth import USER_KEY, current_user_id
-from chatapp.domain.errors import LimitReached, TooLong
+from chatapp.domain.errors import ImageTooLarge, LimitReached, TooLong
 from chatapp.domain.sentences import Sentence
 from chatapp.http.errors import error_response, response_to
 from chatapp.http.middleware.shutdown import STREAM_PATHS
+from chatapp.http.request_rules import rule_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -61,11 +62,12 @@ class RequestSizeMiddleware:
             await error_response(scope, 431, sentence)(scope, receive, send)
             return
         most = self._limits.most(scope["path"])
+        too_long = ImageTooLarge() if rule_of(scope["path"]).has_file else TooLong()
         declared = Headers(scope=scope).get("content-length", "0")
         # A length of 30 digits is a number that no client means; of 5,000 digits Python makes none.
         if not declared.isdecimal() or len(declared) > MAX_LENGTH_DIGITS or int(declared) > most:
             self._on_refused(413)
-            await error_response(scope, 413, TooLong().sentence)(scope, receive, send)
+            await error_response(scope, 413, too_long.sentence)(scope, receive, send)
             return
         received = 0
 
@@ -74,7 +76,7 @@ class RequestSizeMiddleware:
             received += size
             if received > most:
                 self._on_refused(413)
-                raise TooLong
+                raise too_long
 
         await _pass_on(self._app, scope, receive, send, count)
 

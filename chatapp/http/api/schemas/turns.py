@@ -5,9 +5,9 @@ The second of two `AliasChoices` is the key of pages that were loaded before an 
 """
 
 import dataclasses
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AliasChoices, BeforeValidator, Field, SkipValidation, StrictBool
+from pydantic import AliasChoices, BeforeValidator, Field, SkipValidation, StrictBool, model_validator
 
 from chatapp.conversations.catch_up import Seen
 from chatapp.domain.conversation import GenerationParameters
@@ -27,10 +27,21 @@ CheckedText = Annotated[str, BeforeValidator(_text_or_blank)]
 NewId = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
 
 
-class ImageUpload(RequestBody):
-    """An image of a question."""
+class QuestionImage(RequestBody):
+    """An image of a question: an upload, an image that the conversation has already, or a small file."""
 
-    data: str = Field(description="the file in base64")
+    id: Annotated[str, Field(pattern="^[0-9a-f]{1,64}$")] | None = Field(
+        default=None, description="of an upload (`POST /images`), or of an image of this conversation"
+    )
+    data: str | None = Field(
+        default=None, description="the file in base64 or as a `data:` URL, as far as the body has room for it"
+    )
+
+    @model_validator(mode="after")
+    def _is_one_of_both(self) -> Self:
+        if (self.id is None) == (self.data is None):
+            raise ValueError("an image has either an id or data")
+        return self
 
 
 class Comparison(RequestBody):
@@ -99,7 +110,7 @@ class NewQuestion(AnswerOptions):
     """A question."""
 
     text: CheckedText = ""
-    images: list[ImageUpload] | None = None
+    images: list[QuestionImage] | None = None
     question_id: NewId | None = Field(
         default=None, alias="question", description="id of the new question; the same one for a retry"
     )

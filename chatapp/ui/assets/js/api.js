@@ -70,6 +70,8 @@ export const options = (method, body, signal) => ({
   body: body === undefined ? undefined : JSON.stringify(body),
 });
 
+export const fileOptions = (file) => ({ method: "POST", headers: { "content-type": file.type }, body: file });
+
 // Send a request and return the parsed response. Throws a Refusal with the error as text.
 export const call = async (method, path, body) => {
   const response = await fetchApi(path, options(method, body)).catch(() => null);

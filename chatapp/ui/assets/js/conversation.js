@@ -6,6 +6,7 @@ import { parseJson, t, translated } from "./words.js";
 
 const REFRESH_AFTER = 30_000; // ms in the background, after which the conversation may have changed elsewhere
 const CURRENT_FOR = 5_000; // ms between two looks while the person types
+const UPLOAD_TRIES = 5; // the chat may have several replicas, each with uploads of its own
 const otherWindows = new BroadcastChannel("chat"); // this browser's other windows
 
 export const open = {
@@ -105,11 +106,28 @@ export const showEarlier = async () => {
   notify("entries");
 };
 
-// Start a turn; true if it started, else the page shows the error.
-const startTurn = async (path, request) => {
+// The ids of a request's images that the chat does not have, null if that is not why it refused the request.
+const missingImages = async (response) => {
+  if (response?.status !== 409) return null;
+  const { missing } = await response
+    .clone()
+    .json()
+    .catch(() => ({}));
+  return missing || null;
+};
+
+// Start a turn; true if it started, else the page shows the error. `uploadAgain(ids)` uploads images that the chat does
+// not have any more, and returns all images of the request.
+const startTurn = async (path, request, uploadAgain) => {
   const controller = new AbortController();
   const conversationId = open.id;
-  const response = await postTurn(path, request, controller.signal);
+  let response = await postTurn(path, request, controller.signal);
+  for (let tries = 0; uploadAgain && tries < UPLOAD_TRIES; tries++) {
+    const missing = await missingImages(response);
+    if (!missing) break;
+    request = { ...request, images: await uploadAgain(missing) };
+    response = await postTurn(path, request, controller.signal);
+  }
   if (!response) {
     unconfirmed = { path, ...request };
     showError(
@@ -146,13 +164,13 @@ const retryKey = (path, request, name) => {
   return isAgain ? { [name]: unconfirmed[name], retry: true } : { [name]: newId() };
 };
 
-// Send a message; `follows` where it is another version of an earlier question.
-export const send = (request, follows) => {
+// Send a message; `follows` where it is another version of an earlier question. For `uploadAgain` see `startTurn`.
+export const send = (request, follows, uploadAgain) => {
   const path = open.id ? pathOf(open.id, "/turns") : "conversations";
   const sent = { ...request, ...seen(), ...upTo(follows ?? (lastComplete()?.id || "")) };
   if (follows !== undefined) sent.follows = follows;
   if (!open.id && open.isTemporary) sent.temporary = true;
-  return startTurn(path, { ...sent, ...retryKey(path, sent, "question") });
+  return startTurn(path, { ...sent, ...retryKey(path, sent, "question") }, uploadAgain);
 };
 
 // Answer a question again; the previous answer stays a version.

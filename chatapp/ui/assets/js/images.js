@@ -1,21 +1,55 @@
-// The images of a question: picked, pasted or dropped, and scaled down before they are sent.
-import { loadModule } from "./api.js";
+// The images of a question: picked, pasted or dropped, scaled down, and uploaded before the question names them.
+import { errorText, fetchApi, fileOptions, loadModule, Refusal } from "./api.js";
 import { chosenModel } from "./models.js";
 import { find, h, icon, iconButton } from "./dom.js";
-import { showError } from "./notices.js";
+import { showError, showToast } from "./notices.js";
+import { postPatiently } from "./stream.js";
 import { t } from "./words.js";
 
-const MEDIA_TYPES = ["image/png", "image/jpeg", "image/webp"];
+const ACCEPTED = "image/*,.heic,.heif,.avif"; // what the browser cannot read is refused with what to do
 
 let limits = {}; // of the server: {images, imageSide: px, imageBytes}
 export const setLimits = (now) => (limits = now);
-let attachedImages = []; // {url, data: base64}
+let attachedImages = []; // {url, blob, id: of the upload, "" before, uploading: a promise while it is uploaded}
 
-export const attached = () => attachedImages.map(({ data }) => ({ data }));
 export const clear = () => {
   attachedImages.forEach(({ url }) => URL.revokeObjectURL(url));
   attachedImages = [];
   update();
+};
+
+// Upload an image once, however many ask for it. Throws a Refusal.
+const upload = (image, post) =>
+  (image.uploading ||= (async () => {
+    try {
+      const path = `images?${new URLSearchParams({ model: chosenModel()?.id || "" })}`;
+      const response = await post(path, fileOptions(image.blob));
+      if (!response) throw new Refusal(t("The chat is unreachable. Nothing was changed; try again in a moment."), 0);
+      if (!response.ok) throw new Refusal(await errorText(response), response.status);
+      image.id = (await response.json()).id;
+    } finally {
+      image.uploading = null;
+      image.thumbnail?.classList.toggle("uploading", !image.id);
+    }
+  })());
+
+// Upload the images of the box that are not at the chat yet, and return them all as a message names them. The chat
+// forgets uploads after a while, or when it restarts: those that it misses are uploaded again. Throws a Refusal.
+export const uploaded = async (missing = []) => {
+  const images = attachedImages;
+  for (const image of images) if (missing.includes(image.id)) image.id = "";
+  const eager = images.map((image) => image.uploading).filter(Boolean);
+  await Promise.allSettled(eager);
+  await Promise.all(images.map((image) => image.id || upload(image, postPatiently)));
+  return images.map(({ id }) => ({ id }));
+};
+
+// Upload an image while its question is being written. What goes wrong now is tried again with the question.
+const uploadEarly = (image) => {
+  if (problem()) return;
+  upload(image, fetchApi).catch((error) => {
+    if (error.status === 413 || error.status === 422) showError(error.message); // it will not be different then
+  });
 };
 
 // Why the images cannot be sent to the chosen model, "" if they can.
@@ -26,37 +60,37 @@ export const problem = () => {
 };
 
 const update = () => {
-  find("#attached-images").replaceChildren(
-    ...attachedImages.map((image, i) =>
-      h(
-        "span",
-        {},
-        h("img", { src: image.url, alt: t("Image {number}", { number: i + 1 }) }),
-        iconButton("close", t("Remove image {number}", { number: i + 1 }), () => {
-          URL.revokeObjectURL(image.url);
-          attachedImages = attachedImages.filter((it) => it !== image);
-          update();
-        }),
-      ),
-    ),
-  );
+  find("#attached-images").replaceChildren(...attachedImages.map(thumbnailOf));
   showError(problem());
 };
+
+const thumbnailOf = (image, i) =>
+  (image.thumbnail = h(
+    "span",
+    { class: image.id ? "" : "uploading" },
+    h("img", { src: image.url, alt: t("Image {number}", { number: i + 1 }) }),
+    iconButton("close", t("Remove image {number}", { number: i + 1 }), () => {
+      URL.revokeObjectURL(image.url);
+      attachedImages = attachedImages.filter((it) => it !== image);
+      update();
+    }),
+  ));
 
 export const add = async (files) => {
   const problems = [];
   for (const file of files) {
-    if (!MEDIA_TYPES.includes(file.type))
-      problems.push(t("{name} is not a PNG, JPEG or WebP image.", { name: file.name || "?" }));
-    else if (attachedImages.length >= limits.images)
+    if (attachedImages.length >= limits.images)
       problems.push(t("A message can have at most {number} images.", { number: limits.images }));
     else {
       try {
-        const { base64Of, scaleImage } = await loadModule("image_scaling");
-        const blob = await scaleImage(file, limits);
-        const data = await base64Of(blob);
-        if (attachedImages.length < limits.images)
-          attachedImages = [...attachedImages, { url: URL.createObjectURL(blob), data }];
+        const { prepareImage } = await loadModule("image_scaling");
+        const { blob, note } = await prepareImage(file, limits);
+        if (attachedImages.length < limits.images) {
+          const image = { url: URL.createObjectURL(blob), blob, id: "", uploading: null };
+          attachedImages = [...attachedImages, image];
+          uploadEarly(image);
+        }
+        if (note) showToast(note);
       } catch (error) {
         problems.push(error.message);
       }
@@ -66,17 +100,10 @@ export const add = async (files) => {
   if (problems.length) showError([...new Set(problems)].join(" "));
 };
 
-// The images of a question that is sent again.
-export const fetchImages = async (addresses) => {
-  if (!addresses.length) return [];
-  const { base64Of } = await loadModule("image_scaling");
-  return Promise.all(addresses.map(async (address) => ({ data: await base64Of(await (await fetch(address)).blob()) })));
-};
-
 export const start = () => {
   const input = h("input", {
     type: "file",
-    accept: MEDIA_TYPES.join(),
+    accept: ACCEPTED,
     multiple: true,
     class: "unseen",
     tabindex: "-1",

@@ -103,7 +103,13 @@ const send = async (text, temperature, top_p, max_tokens, system_prompt) => {
   if (problem) return notices.showError(problem);
   sending = text;
   try {
-    if (!(await conversation.send({ ...parameters.requestParameters(), text, images: images.attached() }))) return;
+    const { id } = conversation.open;
+    const isSent = await notices.attempt(async () => {
+      const request = { ...parameters.requestParameters(), text, images: await images.uploaded() };
+      if (conversation.open.id !== id) return false; // another one was opened meanwhile; the text is still in the box
+      return conversation.send(request, undefined, images.uploaded);
+    });
+    if (!isSent) return;
   } finally {
     sending = null;
   }

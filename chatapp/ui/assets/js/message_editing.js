@@ -1,8 +1,6 @@
 // Edits a question in place. Sending it creates another version; the earlier version keeps its answers.
-import { pathOf } from "./api.js";
 import { open, send } from "./conversation.js";
 import { find, h } from "./dom.js";
-import { fetchImages } from "./images.js";
 import { requestParameters } from "./parameters.js";
 import { t } from "./words.js";
 
@@ -30,7 +28,7 @@ export const edit = (row, entry) => {
     if (isSending) return;
     isSending = true;
     try {
-      const images = await fetchImages((entry.images || []).map(({ id }) => pathOf(open.id, `/images/${id}`)));
+      const images = (entry.images || []).map(({ id }) => ({ id }));
       if (await send({ ...requestParameters(), text: box.value, images }, entry.follows || "")) close();
     } finally {
       isSending = false;

@@ -68,17 +68,17 @@ export const follow = async (path, onEvent, events, controller = new AbortContro
   if (isCurrent()) currentStream = null;
 };
 
-// Start a turn, with retries for as long as a restart takes; null if there was no response. The request is idempotent
-// by its id, because the response may be lost although the turn started.
-export const postTurn = async (path, request, signal) => {
+// Send a request until the chat responds, for as long as a restart takes; null if it did not. `again` makes the request
+// of a retry.
+export const postPatiently = async (path, request, again = (it) => it) => {
   for (const seconds of [...PAUSES, 0]) {
     try {
-      const response = await fetchApi(path, options("POST", request, signal));
+      const response = await fetchApi(path, request);
       const isFromChat =
         response.ok || isSignedOut(response) || response.headers.get("content-type")?.startsWith("application/json");
       if (isFromChat) return response; // else a proxy's, while the chat is unreachable
     } catch {}
-    request = { ...request, retry: true };
+    request = again(request);
     if (seconds) {
       showError(t("The chat is unreachable. Trying again…"));
       await pause(seconds);
@@ -86,6 +86,11 @@ export const postTurn = async (path, request, signal) => {
   }
   return null;
 };
+
+// Start a turn; null if there was no response. The request is idempotent by its id, because the response may be lost
+// although the turn started.
+export const postTurn = (path, request, signal) =>
+  postPatiently(path, options("POST", request, signal), () => options("POST", { ...request, retry: true }, signal));
 
 // (randomUUID is only there with HTTPS.)
 export const newId = () =>

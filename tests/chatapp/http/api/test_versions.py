@@ -162,10 +162,6 @@ async def test_a_picture_is_refused_by_a_model_that_sees_none_and_nothing_is_kep
 @pytest.mark.parametrize(
     ("images", "words"),
     [
-        ([{"data": "no base64"}], "cannot be read"),
-        ([{"data": base64.b64encode(b"no picture").decode()}], "cannot be read"),
-        ([{"data": file_of()[:60]}], "cannot be read"),
-        ([{"data": ""}], "cannot be read"),
         ([{"data": file_of(kind="PNG")}] * 5, "at most"),
         ([{"data": 7}], "sent an invalid request"),
         (["x"], "sent an invalid request"),

@@ -24,7 +24,7 @@ from chatapp.http.middleware.limits import (
 from chatapp.http.request_rules import BodyLimits
 from tests.page_client import SAME_ORIGIN
 
-SMALL = BodyLimits(json=1000, with_images=5000)
+SMALL = BodyLimits(json=1000, file=5000)
 
 
 async def reading(scope, receive, send):
@@ -61,11 +61,14 @@ async def test_longer_body_is_refused_before_it_is_read():
         assert (refused.status_code, refused.json()["error"]["text"]) == (413, str(TooLong()))
 
 
-async def test_only_a_question_may_have_a_body_with_images():
+async def test_only_an_upload_may_have_the_size_of_an_image():
     async with client(RequestSizeMiddleware(reading, limits=SMALL)) as http:
-        for path, status in (("/conversations", 200), ("/conversations/x/turns", 200), ("/profile", 413), ("/x", 413)):
+        for path, status in (("/images", 200), ("/conversations", 413), ("/conversations/x/turns", 413), ("/x", 413)):
             assert (await http.post(path, content=b"x" * 4000)).status_code == status
-        assert (await http.post("/conversations", content=b"x" * 5001)).status_code == 413
+        for content in (b"x" * 5001, pieces(51)):
+            refused = await http.post("/images", content=content)
+            assert refused.status_code == 413
+            assert "An image can be at most 10 MB. Scale it down" in refused.json()["error"]["text"]
 
 
 @pytest.mark.parametrize("length", ["-1", "1e3", "x", "", "9" * 30, "9" * 6000])
