@@ -4,9 +4,11 @@
 address in OSV_URL) for known vulnerabilities of every component, and exits with 1 if there is one.
 
 The components are the pinned packages of chat.txt and embedded.txt with their hashes, their licenses where they are
-installed, and the JavaScript libraries that Gradio's wheel bundles, with the versions found in its files.
+installed, the JavaScript libraries of ``chatapp/ui/assets/vendor``, and those that Gradio's wheel bundles, with the
+versions found in its files.
 """
 
+import json
 import os
 import re
 import sys
@@ -25,6 +27,7 @@ from packageurl import PackageURL
 
 HERE = Path(__file__).parent
 PINS = ("chat.txt", "embedded.txt")
+VENDORED = HERE.parent / "chatapp/ui/assets/vendor/packages.json"
 # Library -> (a file of Gradio's page that contains it, where its version is in it). Minified code has no other mark. A
 # test fails when a new Gradio has moved one.
 BUNDLED = {
@@ -73,6 +76,18 @@ def bill() -> Bom:
                 purl=PackageURL("pypi", name=name.lower().replace("_", "-"), version=version),
                 hashes=[HashType(alg=HashAlgorithm.SHA_256, content=each) for each in hashes],
                 licenses=[DisjunctiveLicense(name=text)] if (text := _license(name)) else [],
+            )
+        )
+    for package in json.loads(VENDORED.read_text(encoding="utf-8")):
+        namespace, _, name = package["name"].rpartition("/")
+        bom.components.add(
+            Component(
+                name=package["name"],
+                version=package["version"],
+                type=ComponentType.LIBRARY,
+                purl=PackageURL("npm", namespace=namespace or None, name=name, version=package["version"]),
+                hashes=[HashType(alg=HashAlgorithm.SHA_256, content=package["sha256"])],
+                licenses=[DisjunctiveLicense(name=package["license"])],
             )
         )
     folder = Path(str(metadata.distribution("gradio").locate_file("gradio/templates/frontend/assets")))

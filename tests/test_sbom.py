@@ -30,9 +30,16 @@ def test_every_pin_of_the_image_is_listed_with_its_hashes(bill):
 
 @pytest.mark.parametrize("name", ["dompurify", "katex", "mermaid"])
 def test_versions_of_bundled_javascript_are_found(bill, name):
-    (part,) = (part for part in bill.components if part.name == name)
+    (part,) = (part for part in bill.components if part.name == name and part.properties)
     assert part.purl.type == "npm"
     assert part.version
+
+
+def test_vendored_javascript_is_listed_with_its_hash(bill):
+    packages = json.loads(sbom.VENDORED.read_text(encoding="utf-8"))
+    listed = {(part.name, part.version, each.content) for part in bill.components for each in part.hashes}
+    assert packages
+    assert {(package["name"], package["version"], package["sha256"]) for package in packages} <= listed
 
 
 def test_a_gradio_that_moved_a_library_is_reported(tmp_path):

@@ -143,7 +143,9 @@ class Tab:
 @contextlib.asynccontextmanager
 async def tab_of(browser: Browser, locale: str = "en-US") -> AsyncIterator[Tab]:
     """Open a tab in a new profile, whose cache is empty."""
-    context = await browser.new_context(locale=locale, viewport={"width": 1280, "height": 800})
+    # Playwright waits for conditions with eval, which the page's policy forbids.
+    viewport = {"width": 1280, "height": 800}
+    context = await browser.new_context(locale=locale, viewport=viewport, bypass_csp=True)
     context.set_default_timeout(LONGEST_SECONDS * 1000)
     page = await context.new_page()
     await page.add_init_script(NOTE)

@@ -6,10 +6,14 @@ good and fetch them under a new address once one has changed.
 A page first loads `first_scripts` and ``locales/{language}.first.json``, the translations of the sentences in these
 scripts. Opening a panel, or a sentence from the server that is not among those, loads
 ``locales/{language}.rest.json``.
+
+``vendor/`` has libraries as their authors published them; ``vendor/packages.json`` lists them with version, licence and
+digest. docs/upgrade.md says how to fetch others.
 """
 
 from __future__ import annotations
 
+import base64
 import gzip
 import hashlib
 import json
@@ -22,6 +26,8 @@ import brotli  # type: ignore[import-untyped]  # it has no types
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from chatapp.http.middleware.security_headers import frame_policy
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -29,7 +35,7 @@ FOLDER = Path(__file__).parents[1] / "ui" / "assets"
 LANGUAGES = ("en", "he", "ar")
 # Served as one file, page.css, in this order: one request, and a later sheet overrides an earlier one.
 STYLES = (
-    *("base", "layout", "buttons", "messages", "welcome", "composer", "panels", "sidebar"),
+    *("base", "layout", "buttons", "messages", "answers", "welcome", "composer", "panels", "sidebar"),
     *("settings_panel", "guest_data", "phone", "gradio"),
 )
 # Sentences from the server about the models of a chat that is not set up yet: a first visit shows them.
@@ -44,9 +50,13 @@ FIRST_SERVER_SENTENCES = (
 _IMPORT = re.compile(r'\bfrom "\./(\w+\.js)"')
 _SENTENCE = re.compile(r'\bt\(\s*("(?:[^"\\]|\\.)*")')
 MIN_COMPRESSED_BYTES = 500  # compressing less than this saves no more than the header costs
+# Larger files are compressed with less effort: a library of 3.5 MB takes 0.2 s in place of 9 s.
+MAX_BEST_COMPRESSED_BYTES = 300_000
+_INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 # Not from the system's table: on some systems its type for scripts is one that browsers refuse.
 MEDIA_TYPES = {
     ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",  # of frames
     ".js": "text/javascript; charset=utf-8",
     ".json": "application/json",
     ".svg": "image/svg+xml",
@@ -108,6 +118,8 @@ def router() -> APIRouter:
             "cache-control": "public, max-age=31536000, immutable" if is_current else "no-store",
             "vary": "accept-encoding",
         }
+        if path.endswith(".html"):
+            headers["content-security-policy"] = frame_policy(scripts=_script_hashes(content))
         accepted = request.headers.get("accept-encoding", "")
         for encoding in ("br", "gzip") if len(content) > MIN_COMPRESSED_BYTES else ():
             if re.search(rf"\b{encoding}\b", accepted):
@@ -122,7 +134,16 @@ def router() -> APIRouter:
 @cache
 def _compressed(path: str, encoding: str) -> bytes:
     content = contents()[path]
-    return brotli.compress(content) if encoding == "br" else gzip.compress(content, mtime=0)
+    is_large = len(content) > MAX_BEST_COMPRESSED_BYTES
+    if encoding == "br":
+        compressed: bytes = brotli.compress(content, quality=5 if is_large else 11)
+        return compressed
+    return gzip.compress(content, compresslevel=5 if is_large else 9, mtime=0)
+
+
+def _script_hashes(html: bytes) -> tuple[str, ...]:
+    digests = (hashlib.sha256(script).digest() for script in _INLINE_SCRIPT.findall(html))
+    return tuple(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
 
 
 def _with_imports(files: Mapping[str, bytes], name: str) -> tuple[str, ...]:

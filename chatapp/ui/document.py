@@ -13,7 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 
 from chatapp.http import assets as page_files
 from chatapp.http.middleware.security_headers import policy
-from chatapp.ui.gradio_compat import with_head
+from chatapp.ui.gradio_compat import katex_files, with_head
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -117,6 +117,7 @@ def completed(html: str, *, up: str = "./") -> str:
     head = f"""<base href="{up}">
 <title>Hybrid chat</title>
 <meta name="color-scheme" content="light dark">
+<meta name="katex" content="{" ".join(katex_files())}">
 <link rel="icon" href="{folder}/icon.svg">
 <script>{page_files.text("js/head.js")}</script>
 <link rel="stylesheet" href="{folder}/page.css">

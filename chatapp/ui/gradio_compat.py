@@ -12,6 +12,7 @@ import os
 import re
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from starlette.routing import Mount
@@ -168,6 +169,27 @@ class AllowedRoutes:
             await error_response(scope, 404, sentence, root_url=self._root_url)(scope, receive, send)
         else:  # the page uses no websocket
             await send({"type": "websocket.close", "code": 1008})
+
+
+def katex_files() -> tuple[str, str]:
+    """Return the paths, below the app's root, of Gradio's copy of KaTeX: a module with a default export, and its style.
+
+    ``assets/js/render_worker.js`` renders formulas with it. The names contain digests. Can go when the chat has a copy
+    of its own, which would add 0.6 MB of fonts and scripts.
+
+    Raises:
+        GradioChangedError: there is not one file of each kind.
+    """
+    import gradio as gr  # noqa: PLC0415  # after `import_gradio`
+
+    folder = Path(gr.__file__).parent / "templates" / "frontend" / "assets"
+    files = []
+    for pattern in ("katex-*.js", "katex-*.css"):
+        matches = list(folder.glob(pattern))
+        if len(matches) != 1:
+            raise GradioChangedError(f"Gradio has {len(matches)} files named {pattern}")
+        files.append(f"assets/{matches[0].name}")
+    return files[0], files[1]
 
 
 def with_head(html: str, head: str) -> str:

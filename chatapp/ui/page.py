@@ -30,12 +30,6 @@ LABELS = (
     "Reset to defaults",
 )
 _text = gr.I18n(en={label: label for label in LABELS})
-# What Gradio renders as mathematics. assets/js/markdown.js turns $...$ into \\(...\\), unless it is a price.
-LATEX: list[dict[str, str | bool]] = [
-    {"left": "$$", "right": "$$", "display": True},
-    {"left": "\\[", "right": "\\]", "display": True},
-    {"left": "\\(", "right": "\\)", "display": False},
-]
 
 
 def _placeholder(name: str) -> None:
@@ -80,7 +74,9 @@ def chat_page() -> gr.Blocks:
                 feedback_options=None,
                 group_consecutive_messages=False,
                 autoscroll=False,  # it would also scroll a reader who reads further up
-                latex_delimiters=LATEX,
+                # assets/js/message_text.js shows the texts.
+                render_markdown=False,
+                latex_delimiters=[],
             )
             with gr.Column(elem_id="composer"):
                 _placeholder("notices")

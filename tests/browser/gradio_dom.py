@@ -12,8 +12,8 @@ MESSAGE_LIST = "#messages .message-wrap"
 SCROLLER = "#messages .bubble-wrap"
 SEND = "#message .submit-button"
 STOP = "#message .stop-button"
-CODE_BUTTONS = ".code_wrap button"
-CODE_TOKENS = "code .token"
 MATHEMATICS = ".katex"
-DIAGRAM = "svg[id^=mermaid]"
+# The classes of a row and of the message in it, by whether it is a question.
+ROW_CLASSES = {False: "message-row bubble bot-row", True: "message-row bubble user-row"}
+MESSAGE_CLASSES = {False: "message bot", True: "message user"}
 DARK = "body.dark"

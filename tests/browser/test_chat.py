@@ -160,7 +160,8 @@ async def test_hebrew_reads_right_to_left_and_code_left_to_right(page, gemma):
     assert await page.direction(page.box) == "rtl"
     await page.box.press("Enter")
     await expect(page.answers).to_contain_text("The end in English.")
-    assert await page.direction(page.questions.locator("p")) == "rtl"
+    bidi = await page.questions.locator(".as-written").evaluate("element => getComputedStyle(element).unicodeBidi")
+    assert bidi == "plaintext"  # each line has its own direction
     assert await page.direction(page.answers.locator("p").first) == "rtl"
     assert await page.direction(page.answers.locator("ul")) == "rtl"
     assert await page.direction(page.answers.locator("pre")) == "ltr"
@@ -191,9 +192,8 @@ async def test_markup_in_messages_never_runs_and_loads_nothing_from_other_sites(
     await page.questions.hover()
     assert await page.tab.evaluate("window.hacked") is None
     await expect(page.tab.locator("#messages a[href^=javascript]")).to_have_count(0)
-    assert all("example.com" in problem for problem in page.problems)
-    assert any("violates the following Content Security Policy" in problem for problem in page.problems)
-    page.problems.clear()
+    await expect(page.tab.locator("#messages .message-text img")).to_have_count(0)
+    await expect(page.answers.get_by_role("link", name="b")).to_have_attribute("href", "https://example.com/y")
 
 
 async def test_parameters_and_system_prompt_reach_the_model_and_come_back(page, gemma):

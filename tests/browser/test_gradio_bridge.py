@@ -58,11 +58,13 @@ async def test_an_update_changes_the_named_properties_and_leaves_the_others(page
     await expect(label).to_contain_text("How many of the likely words")  # which the update leaves as it is
 
 
-async def test_messages_have_no_duplicate_label_and_each_block_has_its_own_direction(page, gemma):
+async def test_texts_stand_in_their_rows_in_place_of_gradios_and_each_block_has_its_own_direction(page, gemma):
     gemma.answer = ["שלום\n\nHello\n\n```python\nx = 1\n```"]
     await page.ask("Question")
     await expect(page.answers.last).to_contain_text("x = 1")
-    assert await in_bridge(page, "bridge.messageList().querySelectorAll('[data-testid][aria-label]').length") == 0
+    assert await in_bridge(page, "bridge.messageRows().every(bridge.hasTextPlace)")
+    visible = "[...bridge.messageList().querySelectorAll('[data-testid]')].filter((it) => it.checkVisibility()).length"
+    assert await in_bridge(page, visible) == 0
     assert await in_bridge(page, "document.querySelectorAll(bridge.FORCED_DIRECTION).length") == 0
     directions = "[...bridge.messageRows()[1].querySelectorAll('p')].map((block) => getComputedStyle(block).direction)"
     assert await in_bridge(page, directions) == ["rtl", "ltr"]

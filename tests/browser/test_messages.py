@@ -87,8 +87,9 @@ async def test_code_shows_its_language_and_has_a_copy_button(page, gemma):
     await page.tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
     await page.ask("First")
     code = page.answers.locator("pre")
+    await expect(code.locator("[class^=hljs]").first).to_be_visible()  # drawn again with its colours
     assert await code.evaluate("pre => getComputedStyle(pre, '::before').content") == '"python"'
-    await page.answers.locator(gradio_dom.CODE_BUTTONS).first.click()
+    await page.answers.locator(".code-block button").first.click()
     assert (await page.tab.evaluate("navigator.clipboard.readText()")) == "if x:\n    print(1)"
 
 

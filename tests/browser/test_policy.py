@@ -8,6 +8,8 @@ from tests.browser import gradio_dom
 pytestmark = pytest.mark.browser
 in_browser = pytest.mark.asyncio(loop_scope="session")
 
+CODE_TOKENS = "code [class^=hljs]"
+DIAGRAM = "img.diagram"
 EVERYTHING = """# A heading
 
 ```python
@@ -62,14 +64,14 @@ async def test_the_page_does_not_violate_its_security_policy(page, gemma):
     """What Chromium refuses is a line of its console, which fails the test: see `chat_page.ChatPage`."""
     gemma.answer = [EVERYTHING]
     await page.ask("Show me everything")
-    await expect(page.answers.locator(gradio_dom.CODE_TOKENS).first).to_be_visible()
+    await expect(page.answers.locator(CODE_TOKENS).first).to_be_visible()
     await expect(page.answers.locator(gradio_dom.MATHEMATICS).first).to_be_visible()
-    await expect(page.answers.locator(gradio_dom.DIAGRAM)).to_be_visible()
+    await expect(page.answers.locator(DIAGRAM)).to_be_visible()
     await page.tab.locator("#tools").get_by_role("button", name="Answer settings").click()
     await page.tab.locator("#temperature input[type=number]").fill("0.3")
     await page.tab.locator("#persona").click()
     await page.reload()
-    await expect(page.answers.locator(gradio_dom.DIAGRAM)).to_be_visible()
+    await expect(page.answers.locator(DIAGRAM)).to_be_visible()
     assert page.problems == []
 
 

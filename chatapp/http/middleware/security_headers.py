@@ -54,11 +54,32 @@ def policy(
             " ".join(("script-src 'self'", *scripts)),
             " ".join(("style-src 'self'", *styles)),
             " ".join(("img-src data: blob:", *images)),
+            "worker-src 'self'",
+            "frame-src 'self'",  # the frame that draws diagrams; no other page of the chat lets itself be framed
             "font-src 'self' data:",
             "connect-src 'self'",
             "form-action 'self'",
             "base-uri 'self'",
             "frame-ancestors 'none'",
+        )
+    )
+
+
+def frame_policy(*, scripts: tuple[str, ...]) -> str:
+    """Return the policy of a document that the page shows in a frame: its scripts run, and reach no address at all.
+
+    Args:
+        scripts: sources of its inline scripts, such as ``'sha256-...'``.
+    """
+    return "; ".join(
+        (
+            "default-src 'none'",
+            " ".join(("script-src blob:", *scripts)),
+            "style-src 'unsafe-inline'",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'self'",
+            "sandbox allow-scripts",
         )
     )
 

@@ -21,6 +21,7 @@ def catalogue(language):
 def page():
     """Return the text of the page's source files."""
     files = (path for path in (CHATAPP / "ui").rglob("*") if path.suffix in {".js", ".py", ".html"})
+    files = (path for path in files if path.parent.name != "vendor")
     return "\n".join(path.read_text(encoding="utf-8") for path in files)
 
 

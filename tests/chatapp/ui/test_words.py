@@ -13,7 +13,7 @@ STRINGS = sorted(
     {
         json.loads(f'"{text}"')
         for name, content in page_files.contents().items()
-        if name.endswith(".js")
+        if name.startswith("js/")
         for text in re.findall(rf"\bt\(\s*{STRING}", content.decode())
     }
 )
@@ -34,7 +34,7 @@ def test_translated_strings_are_literals():
     not_literal = [
         f"{name}: {call}"
         for name, content in page_files.contents().items()
-        if name.endswith(".js")
+        if name.startswith("js/")
         for call in re.findall(r"\bt\(\s*(?!\s*\"|template|it\.template).{0,40}", content.decode())
         if not call.startswith("t(template")
     ]

@@ -1,5 +1,12 @@
 // Creates elements without a library. Text is always inserted as text, never as markup.
-export const find = (selector, root = document) => root.querySelector(selector);
+export const MESSAGE_TEXT = ".message-text"; // the element of a message's text, which a model wrote
+
+// The first element of the page that matches; never one inside the text of a message.
+export const find = (selector, root = document) => {
+  const first = root.querySelector(selector);
+  if (!first?.closest(MESSAGE_TEXT)) return first;
+  return [...root.querySelectorAll(selector)].find((element) => !element.closest(MESSAGE_TEXT)) || null;
+};
 
 // h("button", { class: "x", onclick: f }, "text", child, ...); null and false are left out.
 export const h = (name, properties = {}, ...children) => {

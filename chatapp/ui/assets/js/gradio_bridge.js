@@ -1,7 +1,7 @@
 // Everything in the scripts that depends on Gradio's DOM, events or wire format, for gradio 6.31 (see
 // chatapp/ui/gradio_compat.py). tests/browser/test_gradio_bridge.py fails when Gradio changes one of these; each can go
 // when Gradio has a public way to do the same. The styles that depend on Gradio's DOM are in css/gradio.css.
-import { find } from "./dom.js";
+import { find, h, MESSAGE_TEXT } from "./dom.js";
 
 // The message box. Gradio learns of a new text as of one that is typed.
 export const messageBox = () => find("#message textarea");
@@ -26,13 +26,28 @@ export const messageList = () => find("#messages .message-wrap");
 export const messageRows = () => [...messageList().querySelectorAll(":scope > .message-row")];
 export const messageRowOf = (element) => element.closest(".message-row");
 
-// A message as the chatbot's `postprocess` would send it: text passes through as it is, indentation included.
-export const wireMessage = (role, text) => ({
+// A message as the chatbot's `postprocess` would send it. The chatbot makes the rows only; message_text.js shows the
+// texts, because Gradio's Markdown lets HTML and styles through and takes quadratic time (gradio 6.31, marked 12).
+export const wireMessage = (role) => ({
   role,
-  content: [{ type: "text", text }],
+  content: [{ type: "text", text: "\u200b" }], // Gradio shows no row for an empty text
   metadata: null,
   options: null,
 });
+
+// The element of a row that shows its message's text, beside Gradio's own, which css/gradio.css hides. The class gives
+// it Gradio's typography.
+export const textPlaceOf = (row) => {
+  const message = row.querySelector(".message.user, .message.bot");
+  return (
+    message.querySelector(`:scope > ${MESSAGE_TEXT}`) ||
+    message.appendChild(h("div", { class: `prose ${MESSAGE_TEXT.slice(1)}` }))
+  );
+};
+export const hasTextPlace = (row) => Boolean(row.querySelector(`:is(.message.user, .message.bot) > ${MESSAGE_TEXT}`));
+
+// The root of a formula, by KaTeX, which is one of Gradio's files.
+export const MATHEMATICS = ".katex";
 
 // Give the components new values: each hidden button's event calls a function of main.js and takes what it returns.
 export const refreshMessages = () => find("#refresh-messages").click();
@@ -47,20 +62,6 @@ export const sliderInputs = (id) => ({
   number: find(`#${id} input[type=number]`),
 });
 
-// Gradio labels each message with its whole text, which a screen reader would read twice, and gives it `dir="auto"`, so
-// the browser searches and restyles the whole text at each update. The blocks within have directions of their own.
-export const cleanMessages = () =>
-  messageList()
-    .querySelectorAll("[data-testid][aria-label]")
-    .forEach((element) => (element.removeAttribute("aria-label"), element.removeAttribute("dir")));
-
-// What direction.js marks: components that Gradio forces left to right, the blocks of a rendered text, code and
-// mathematics within a line, blocks of code, and text boxes.
+// What direction.js marks: components that Gradio forces left to right, and text boxes.
 export const FORCED_DIRECTION = ".gradio-container .block[dir=ltr]";
-export const TEXT_BLOCKS = "#messages .prose > :not([dir], .code_wrap, pre)";
-export const INLINE_CODE = "#messages .prose :is(code, .katex):not([dir])";
-export const CODE_BLOCKS = "#messages pre:not([tabindex])";
 export const TEXT_BOXES = "textarea:not([dir=auto])";
-
-// The language of a block of code, "" if none is named.
-export const languageOf = (pre) => /language-([\w+#-]+)/.exec(find("code", pre)?.className || "")?.[1] || "";

@@ -2,7 +2,7 @@
 import { actions } from "./conversation_actions.js";
 import { onChange, open } from "./conversation.js";
 import { titleOf } from "./conversation_lists.js";
-import { directionOf } from "./direction.js";
+import { directionOf } from "./text_direction.js";
 import { find, h, iconButton } from "./dom.js";
 import { openConversation } from "./navigation.js";
 import { finishRenaming } from "./renaming.js";

@@ -9,6 +9,7 @@ import * as comparison from "./comparison.js";
 import { store, stored } from "./browser_storage.js";
 import { messageLog, messageText, setMessageText } from "./gradio_bridge.js";
 import * as header from "./header.js";
+import * as links from "./links.js";
 import * as shortcuts from "./shortcuts.js";
 import * as messages from "./messages.js";
 import * as models from "./models.js";
@@ -75,6 +76,7 @@ const load = async (temperature, top_p, max_tokens) => {
   sidebar.start();
   account.start();
   shortcuts.start();
+  links.start();
   const id = navigation.idInAddress();
   conversation.show(id);
   const now = await state();

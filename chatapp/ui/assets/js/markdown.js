@@ -1,57 +1,165 @@
-// Turns the text of a message into Markdown for Gradio's chatbot, with HTML tags escaped.
+// Turns the text of an answer into HTML, one string for each block. Runs in a worker (render_worker.js), without a DOM.
 //
-// Gradio's sanitizer removes scripts but keeps tags, styles and classes: a text could draw buttons that look like the
-// page's. Code stays unchanged, because Gradio shows it literally.
-const FENCE = /^ {0,3}(?:[-*+>]\s+|\d+[.)]\s+)*(`{3,}|~{3,})/;
-const CODE = /(`+)(?!`)([\s\S]*?[^`])\1(?!`)/g;
-const DISPLAY = /(\$\$[\s\S]*?\$\$|\\\[[\s\S]*?\\\]|\\\([\s\S]*?\\\))/g;
-// $...$ is mathematics by Pandoc's rule: no space inside the dollars, no digit after them. Other dollars are prices.
-const DOLLARS = /(?<![\\$\w])\$(?=[^\s$])((?:\\.|[^$\\\n])*?[^\s\\$])\$(?![\d$])/g;
-const TAG = /<(?=[a-z/!?])/gi;
-// Characters that change the direction of the text after them: they could make a link or a name read as another.
-const TURNING = /[\u202A-\u202E\u2066-\u2069]/g;
+// HTML in a text is shown, not used. What comes out is cleaned once more on the DOM (sanitizer.js).
+import MarkdownIt from "../vendor/markdown-it.js";
+import { addresses, afterParsing, emphasis } from "./markdown_rules.js";
+import { mathematics } from "./math_rules.js";
+import { directionOfBlock } from "./text_direction.js";
 
-const prose = (text) =>
-  text
-    .split(DISPLAY)
-    .map((part, i) => (i % 2 ? part : part.replace(DOLLARS, "\\($1\\)")))
-    .join("")
-    .replace(TAG, "&lt;");
+const MAX_NESTING = 32; // deeper quotes and lists leave no room for words
+const MAX_TAGS = 40_000; // in one message
+const MAX_BLOCK_TAGS = 8_000; // in one block, which is drawn in one go: cleaning and layout take about 0.1 s
+const MAX_LENGTH = 4_000_000; // characters of HTML
+const MAX_FORMULA = 4_000; // characters
+const MAX_CODE = 50_000; // characters that are highlighted
+const MAX_KEPT = 1000; // formulas and blocks of code that are kept rendered
+const PICTURE = /^data:image\/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/=]+$/;
+const OWN_PICTURE = /^(?:\.{0,2}\/)*conversations\/[\w-]+\/images\/[\w-]+$/;
+const LINK = /^(?:https?:\/\/|mailto:)/i;
+const OWN_CONVERSATION = /\/c\/[A-Za-z0-9-]{1,80}$/;
+const LANGUAGE = /^[\w+#.-]{1,40}/;
+const LISTS = /^(?:bullet_list|ordered_list|blockquote|table)_open$/;
 
-const outsideCode = (text) => {
-  let done = 0;
-  let result = "";
-  for (const match of text.matchAll(CODE)) {
-    result += prose(text.slice(done, match.index)) + match[0];
-    done = match.index + match[0].length;
+class TooMuch extends Error {}
+
+export const isAllowedLink = (href) => {
+  if (!LINK.test(href) || href.startsWith("mailto:")) return LINK.test(href);
+  try {
+    const { origin, pathname, search } = new URL(href);
+    return origin !== self.location.origin || (OWN_CONVERSATION.test(pathname) && !search);
+  } catch {
+    return false;
   }
-  return result + prose(text.slice(done));
 };
 
-export const guarded = (text) => {
-  const result = [];
-  let paragraph = [];
-  let fence = "";
-  const flush = () => {
-    if (paragraph.length) result.push(outsideCode(paragraph.join("\n")));
-    paragraph = [];
-  };
-  for (const line of text.replace(TURNING, "").split("\n")) {
-    const mark = FENCE.exec(line)?.[1];
-    if (fence) {
-      result.push(line);
-      const end = line.trim().replace(/^(?:>\s*)+/, "");
-      if (mark && mark[0] === fence[0] && mark.length >= fence.length && end === mark) fence = "";
-    } else if (mark && !(mark[0] === "`" && line.slice(line.indexOf(mark) + mark.length).includes("`"))) {
-      flush();
-      result.push(line);
-      fence = mark;
-    } else {
-      // A code span ends with its paragraph at the latest.
-      if (!line.trim()) flush();
-      paragraph.push(line);
+const markdown = MarkdownIt({ html: false, linkify: true, breaks: true, maxNesting: MAX_NESTING });
+markdown.validateLink = (url) => LINK.test(url) || PICTURE.test(url) || OWN_PICTURE.test(url);
+[emphasis, addresses, mathematics, afterParsing(isAllowedLink)].forEach((rules) => markdown.use(rules));
+export const escaped = markdown.utils.escapeHtml;
+export const linksIn = (text) => markdown.linkify.match(text) || [];
+
+// The libraries for formulas and code are loaded when a text needs them.
+export const libraries = { math: null, highlight: null };
+const kept = new Map();
+const keep = (key, render) => {
+  if (!kept.has(key)) {
+    if (kept.size > MAX_KEPT) kept.clear();
+    kept.set(key, render());
+  }
+  return kept.get(key);
+};
+
+const formula = ({ content, markup, meta }, env) => {
+  const source = `<code class="formula">${escaped(markup)}</code>`;
+  if (env.isPlain || content.length > MAX_FORMULA) return source;
+  if (!libraries.math) {
+    env.missing.add("math");
+    return source;
+  }
+  return keep(`${meta.display} ${content}`, () => {
+    try {
+      const options = { displayMode: meta.display, trust: false, strict: "ignore", maxExpand: 200, maxSize: 20 };
+      return libraries.math.renderToString(content, options);
+    } catch {
+      return source; // it is no mathematics, or nested too deep
+    }
+  });
+};
+
+const highlighted = (code, language, env) => {
+  const { highlight } = libraries;
+  if (!highlight) env.missing.add("highlight");
+  if (!highlight?.getLanguage(language) || env.isPlain || code.length > MAX_CODE) return escaped(code);
+  return keep(`${language} ${code}`, () => highlight.highlight(code, { language, ignoreIllegals: true }).value);
+};
+
+// A block of code. The page adds the button that copies it.
+export const codeBlock = (code, info, env) => {
+  const language = LANGUAGE.exec(info.trim())?.[0] || "";
+  const text = code.replace(/\n$/, "");
+  if (!language) return `<div class="code-block"><pre><code>${escaped(text)}</code></pre></div>`;
+  const name = escaped(language);
+  const content = language === "mermaid" ? escaped(text) : highlighted(text, language, env);
+  return (
+    `<div class="code-block"><pre data-language="${name}">` +
+    `<code class="language-${name}">${content}</code></pre></div>`
+  );
+};
+
+Object.assign(markdown.renderer.rules, {
+  math: (tokens, i, _, env) => formula(tokens[i], env),
+  math_block: (tokens, i, _, env) => `<p class="formula-block">${formula(tokens[i], env)}</p>`,
+  fence: (tokens, i, _, env) => codeBlock(tokens[i].content, tokens[i].info, env),
+  code_block: (tokens, i, _, env) => codeBlock(tokens[i].content, "", env),
+  task: (tokens, i) => (tokens[i].meta.isDone ? '<span class="task done">☑</span> ' : '<span class="task">☐</span> '),
+  // Pictures of other sites are links: loading one would tell that site who reads this, and when.
+  image: (tokens, i, options, env, renderer) => {
+    const src = tokens[i].attrGet("src");
+    const alt = escaped(renderer.renderInlineAsText(tokens[i].children, options, env));
+    if (PICTURE.test(src)) return `<img src="${src}" alt="${alt}" loading="lazy">`;
+    if (OWN_PICTURE.test(src)) {
+      const own = `${env.images}${src.slice(src.lastIndexOf("/") + 1)}`; // of this conversation
+      return own === src.replace(/^[./]+/, "") ? `<img src="${own}" alt="${alt}" loading="lazy">` : alt;
+    }
+    if (!isAllowedLink(src)) return alt;
+    return `<a href="${escaped(src)}" target="_blank" rel="noopener noreferrer nofollow">${alt || escaped(src)}</a>`;
+  },
+});
+
+// The tokens of each top-level block.
+const blocksOf = (tokens) => {
+  if (tokens.length > MAX_TAGS / 2) throw new TooMuch("blocks");
+  const blocks = [[]];
+  for (const token of tokens) {
+    if (token.nesting === 1 && token.level >= MAX_NESTING - 1) throw new TooMuch("nesting"); // markdown-it drops the rest
+    blocks.at(-1).push(token);
+    if (token.level === 0 && token.nesting !== 1) blocks.push([]);
+  }
+  return blocks.slice(0, -1);
+};
+
+// The words that decide a block's direction; an address has none.
+const wordsOf = (block) => {
+  let words = "";
+  for (const { children } of block) {
+    let isAddress = false;
+    for (const { type, content, info } of children || []) {
+      if (/^link_(?:open|close)$/.test(type)) isAddress = type === "link_open" && info === "auto";
+      words += type === "text" && !isAddress ? content : " ";
     }
   }
-  flush();
-  return result.join("\n");
+  return words;
+};
+
+const htmlOf = (blocks, env) => {
+  const result = [];
+  let [tags, length] = [0, 0];
+  for (const block of blocks) {
+    const [first] = block;
+    if (first.nesting === 1) first.attrSet("dir", directionOfBlock(wordsOf(block), { isList: LISTS.test(first.type) }));
+    const html = markdown.renderer.render(block, markdown.options, env);
+    const before = tags;
+    for (let at = html.indexOf("<"); at >= 0; at = html.indexOf("<", at + 1)) tags++;
+    length += html.length;
+    if (tags - before > MAX_BLOCK_TAGS || tags > MAX_TAGS || length > MAX_LENGTH) throw new TooMuch("elements");
+    result.push(html);
+  }
+  return result;
+};
+
+// The HTML of the blocks; null where plain text is better: nested too deep, or too many elements.
+export const render = (text, { images, missing }) => {
+  try {
+    const env = { images, missing };
+    const blocks = blocksOf(markdown.parse(text, env));
+    try {
+      return htmlOf(blocks, env);
+    } catch (error) {
+      if (!(error instanceof TooMuch)) throw error;
+      return htmlOf(blocks, { ...env, isPlain: true }); // without formulas and colours
+    }
+  } catch (error) {
+    if (error instanceof TooMuch || error instanceof RangeError) return null;
+    throw error;
+  }
 };

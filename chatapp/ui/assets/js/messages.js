@@ -1,33 +1,31 @@
-// Adds to each row of Gradio's chatbot, which renders the texts: the author, images, and the footer.
+// Adds to each row of Gradio's chatbot: the text, the author, images, and the footer.
 import { pathOf } from "./api.js";
 import { isWriting, onChange, open, showEarlier } from "./conversation.js";
 import { find, h, keepingFocus } from "./dom.js";
-import { cleanMessages, messageList, messageRows, refreshMessages, wireMessage } from "./gradio_bridge.js";
-import { guarded } from "./markdown.js";
+import { hasTextPlace, messageList, messageRows, refreshMessages, wireMessage } from "./gradio_bridge.js";
 import { answerFooter, markWaiting, questionFooter } from "./message_actions.js";
 import { placeForms } from "./message_editing.js";
+import { drawText } from "./message_text.js";
 import * as models from "./models.js";
+import { prepare } from "./renderer.js";
 import * as scrolling from "./scrolling.js";
 import { showThinking } from "./thinking.js";
 import { t } from "./words.js";
 
 const FRAME = 30; // ms: changes within it are shown together
-const wireMessages = new WeakMap(); // entry -> what the chatbot gets, the same object while nothing changed
-
-const wireMessageOf = (entry) => {
-  // Gradio shows no row for an empty text.
-  if (!wireMessages.has(entry)) wireMessages.set(entry, wireMessage(entry.role, guarded(entry.text) || "\u200b"));
-  return wireMessages.get(entry);
-};
+const WIRE_MESSAGES = { user: wireMessage("user"), assistant: wireMessage("assistant") };
 // The chatbot's new value after `refreshMessages`.
-export const messagesValue = () => [open.entries.map(wireMessageOf)];
+export const messagesValue = () => [open.entries.map(({ role }) => WIRE_MESSAGES[role])];
 
+let shownRoles = ""; // of the rows that the chatbot has
 let timer = 0;
 let shownWriting = false; // the state that all buttons show: an answer may begin and end within one frame
 const update = () => {
   timer ||= setTimeout(() => {
     timer = 0;
-    refreshMessages();
+    const roles = open.entries.map(({ role }) => role).join();
+    if (roles !== shownRoles) refreshMessages();
+    shownRoles = roles;
     const main = find("#main");
     if (main.classList.toggle("writing", isWriting()) !== shownWriting) {
       shownWriting = isWriting();
@@ -50,10 +48,11 @@ const decorateSoon = () => {
 const decorate = () => {
   const list = messageList();
   if (!list) return;
-  cleanMessages();
   const rows = messageRows();
   if (rows.length === open.entries.length) {
-    open.entries.forEach((entry, i) => rows[i].chatEntry === entry || decorateRow(rows[i], entry));
+    open.entries.forEach((entry, i) => {
+      if (rows[i].chatEntry !== entry || !hasTextPlace(rows[i])) decorateRow(rows[i], entry);
+    });
     placeForms(rows, open.entries);
   }
   const button = find("#earlier", list);
@@ -79,6 +78,13 @@ const decorateRow = (row, entry) => {
   const before = row.chatEntry;
   row.chatEntry = entry;
   const isAnswer = entry.role === "assistant";
+  drawText(row, {
+    id: entry.id,
+    text: entry.text,
+    isQuestion: !isAnswer,
+    isWriting: Boolean(entry.writing),
+    images: pathOf(open.id, "/images/"),
+  });
   row.dataset.column = entry.column || "";
   row.dataset.id = entry.id;
   row.dataset.role = entry.role;
@@ -122,5 +128,6 @@ export const start = () => {
     update();
   });
   scrolling.start();
+  find("#message").addEventListener("input", prepare, { once: true }); // the first answer is a moment away
   new MutationObserver(decorateSoon).observe(find("#messages"), { childList: true, subtree: true });
 };

@@ -2,6 +2,7 @@
 import { open, showEarlier } from "./conversation.js";
 import { find, iconButton } from "./dom.js";
 import { isMessageScroller, messageScroller } from "./gradio_bridge.js";
+import { drawn } from "./renderer.js";
 import { t } from "./words.js";
 
 const AT_END = 40; // px from the end that still count as there
@@ -26,6 +27,7 @@ export const keepingPosition = async (action, draw) => {
   await action();
   await new Promise((resolve) => setTimeout(resolve, DRAWN_AFTER));
   draw();
+  await drawn();
   box.scrollTop = box.scrollHeight - fromEnd;
 };
 
@@ -35,6 +37,7 @@ export const scrollToMessage = async (id) => {
     const row = find(`#messages [data-id="${CSS.escape(id)}"]`);
     if (row) {
       isAtEnd = false;
+      await drawn();
       row.scrollIntoView({ block: "center" });
       row.classList.add("found");
       return;

@@ -1,0 +1,98 @@
+// Draws Mermaid diagrams as pictures. Mermaid runs in a frame of its own (frames/diagram.html), which can reach neither
+// the page nor any address, and is closed if a diagram takes too long. A picture can neither be styled nor clicked.
+// A browser that gives the frame no process of its own waits for Mermaid, so that diagrams are bounded in size, too.
+import { find, h } from "./dom.js";
+import { t } from "./words.js";
+
+const MAX_LENGTH = 6_000; // characters of a diagram
+const MAX_PICTURE = 1_000_000; // characters of a drawn one
+const STOP_AFTER = 5000; // ms of one diagram
+const MAX_KEPT = 50;
+
+const kept = new Map(); // text -> a promise of the SVG, null if it could not be drawn
+let frame = null;
+let library = null; // a promise of Mermaid's source, which the frame cannot fetch itself
+let before = Promise.resolve(); // one diagram at a time
+
+const loadLibrary = () =>
+  (library ||= fetch(new URL("../vendor/mermaid.js", import.meta.url)).then(
+    (response) => (response.ok ? response.text() : Promise.reject(new Error(String(response.status)))),
+  ).catch((error) => {
+    library = null;
+    throw error;
+  }));
+
+// Resolve to the next message of the frame; null after the time, which ends the frame.
+const answerOf = (milliseconds) =>
+  new Promise((resolve) => {
+    const done = (answer) => {
+      clearTimeout(timer);
+      removeEventListener("message", onMessage);
+      if (!answer) closeFrame();
+      resolve(answer);
+    };
+    const onMessage = ({ source, data }) => source === frame?.contentWindow && done(data || {});
+    const timer = setTimeout(() => done(null), milliseconds);
+    addEventListener("message", onMessage);
+  });
+
+const closeFrame = () => {
+  frame?.remove();
+  frame = null;
+};
+
+const openFrame = async () => {
+  const source = await loadLibrary();
+  frame = h("iframe", {
+    sandbox: "allow-scripts",
+    src: new URL("../frames/diagram.html", import.meta.url).href,
+    class: "diagram-frame",
+    "aria-hidden": "true",
+    tabindex: "-1",
+    title: t("Diagram"),
+  });
+  const isThere = answerOf(30_000); // on a slow line
+  document.body.append(frame);
+  if (!(await isThere)) return;
+  const isLoaded = answerOf(30_000);
+  frame?.contentWindow.postMessage({ source }, "*"); // "*": a sandboxed frame has no origin
+  await isLoaded;
+};
+
+const svgOf = async (text) => {
+  if (!frame) await openFrame();
+  if (!frame) return null;
+  const answer = answerOf(STOP_AFTER);
+  frame.contentWindow.postMessage({ text, isDark: document.body.classList.contains("dark") }, "*");
+  const { svg = null } = (await answer) || {};
+  return typeof svg === "string" && svg.length <= MAX_PICTURE ? svg : null;
+};
+
+const svgInTurn = (text, isNeeded) => {
+  if (kept.has(text)) return kept.get(text);
+  if (kept.size >= MAX_KEPT) kept.clear();
+  const svg = (before = before.then(() => isNeeded() && svgOf(text)).catch(() => null));
+  kept.set(text, svg);
+  svg.then((it) => it || kept.delete(text));
+  return svg;
+};
+
+const pictureOf = (svg) => {
+  const [width, height] = (/^<svg[^>]*\sviewBox="[-\d.]+ [-\d.]+ ([\d.]+) ([\d.]+)"/.exec(svg) || []).slice(1).map(Math.ceil);
+  const sized = svg.replace(/^<svg[^>]*>/, (tag) =>
+    tag.replace(/\s(?:width|height|style)="[^"]*"/g, "").replace("<svg", `<svg width="${width}" height="${height}"`),
+  );
+  return h("img", { class: "diagram", width, alt: t("Diagram"), src: `data:image/svg+xml,${encodeURIComponent(sized)}` });
+};
+
+// Put the picture of a diagram into the place of its text.
+export const drawDiagram = async (code) => {
+  const text = code.textContent;
+  const pre = code.parentElement;
+  if (text.length > MAX_LENGTH || pre.dataset.diagram) return;
+  pre.dataset.diagram = "drawing";
+  const svg = await svgInTurn(text, () => pre.isConnected);
+  if (!svg || !pre.isConnected) return;
+  const picture = pictureOf(svg);
+  picture.addEventListener("load", () => ((pre.hidden = true), pre.after(picture)), { once: true });
+};
