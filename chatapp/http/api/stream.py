@@ -13,7 +13,7 @@ from chatapp.domain.errors import NotCaughtUp
 from chatapp.domain.message_tree import MessageTree
 from chatapp.generation.prepare import can_continue
 from chatapp.http.api.schemas.conversations import OpenConversation
-from chatapp.http.api.schemas.events import EndEvent, MessageEvent, MessagesEvent, TextDelta, ThinkingDelta, TitleEvent
+from chatapp.http.api.schemas.events import EndEvent, MessageEvent, MessagesEvent, TextDelta, TitleEvent
 from chatapp.http.api.schemas.messages import AnswerBody, MessageBody, MessagePage
 
 if TYPE_CHECKING:
@@ -136,12 +136,10 @@ class ConversationEvents:
                         column = turn.column(answer.id)
                         yield MessageEvent(message=self._body(turn.tree, answer.message(), column, turn))
                         continue
-                    if now.thinking_length > before.thinking_length:
+                    if now.length > before.length or now.thinking_length > before.thinking_length:
                         is_unchanged = False
-                        yield ThinkingDelta(id=answer.id, thinking=answer.thinking[before.thinking_length :])
-                    if now.length > before.length:
-                        is_unchanged = False
-                        yield TextDelta(id=answer.id, text=answer.text[before.length :])
+                        text, thinking = answer.text[before.length :], answer.thinking[before.thinking_length :]
+                        yield TextDelta(id=answer.id, text=text, thinking=thinking)
                 if is_unchanged:
                     yield None
         if turn.title is not None:
@@ -158,14 +156,13 @@ class ConversationEvents:
             for before, column in list(running.values()):
                 now = await self._chat.store.message(user, conversation_id, before.id)
                 has_ended = now.status is not MessageStatus.STREAMING
-                changes = _stored_changes(before, now)
-                if has_ended or changes is None:
+                if has_ended or not _is_longer(before, now):
                     yield MessageEvent(message=self._body(path.tree, now, column))
+                elif now.content == before.content and now.thinking == before.thinking:
+                    yield None
                 else:
-                    for change in changes:
-                        yield change
-                    if not changes:
-                        yield None
+                    text, thinking = now.content[len(before.content) :], now.thinking[len(before.thinking) :]
+                    yield TextDelta(id=now.id, text=text, thinking=thinking)
                 running[now.id] = now, column
                 if has_ended:
                     del running[now.id]
@@ -206,18 +203,10 @@ class _Sent:
         self.state = bool(answer.length), answer.moves, pictures, answer.queue_position, answer.has_ended
 
 
-def _stored_changes(before: Message, now: Message) -> list[Event] | None:
-    """Return the events of text and thinking that were added; None where the message has changed in another way."""
-    text, thinking = len(before.content), len(before.thinking)
-    is_shorter = len(now.content) < text or len(now.thinking) < thinking
-    if is_shorter or bool(text) != bool(now.content) or len(before.images) != len(now.images):
-        return None
-    events: list[Event] = []
-    if len(now.thinking) > thinking:
-        events.append(ThinkingDelta(id=now.id, thinking=now.thinking[thinking:]))
-    if len(now.content) > text:
-        events.append(TextDelta(id=now.id, text=now.content[text:]))
-    return events
+def _is_longer(before: Message, now: Message) -> bool:
+    """Return whether text and thinking have only grown, or are the same; the first text changes more on the page."""
+    has_grown = len(now.content) >= len(before.content) and len(now.thinking) >= len(before.thinking)
+    return has_grown and bool(before.content) == bool(now.content) and len(before.images) == len(now.images)
 
 
 def _has_the_rest(turn: Turn, after: str, shown: int | None) -> bool:

@@ -197,3 +197,12 @@ async def test_oldest_images_are_omitted_after_a_refusal():
     )
     assert TextDelta("ok") in events
     assert len(model.asked) <= 3
+
+
+async def test_refusal_in_the_middle_of_an_answer_is_not_retried():
+    model = ScriptedModel("Half", error=ContextTooLong("It is full."))
+    events = ContextWindow(model).stream(conversation("Why?"), GenerationParameters())
+    assert await anext(events) == TextDelta("Half")
+    with pytest.raises(ContextTooLong):
+        await anext(events)
+    assert len(model.asked) == 1

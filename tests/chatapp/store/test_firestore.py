@@ -33,7 +33,7 @@ from chatapp.store.firestore import client as firestore_client
 from chatapp.store.firestore import deletions as firestore_deletions
 from chatapp.store.firestore import profiles as firestore_profiles
 from chatapp.store.firestore import store as firestore
-from chatapp.store.firestore.documents import PART_BYTES, uid
+from chatapp.store.firestore.documents import PART_BYTES, message_documents, message_of, uid
 from chatapp.store.firestore.schema import (
     CONVERSATIONS,
     DELETIONS,
@@ -573,6 +573,16 @@ async def test_a_message_that_is_longer_than_a_document_comes_back_as_it_was(sto
     assert await store.messages("ana", conversation.id) == [message, ended("short", 0)]
     stored = await documents(database, "ana", MESSAGES, conversation.id)
     assert max(len(document["content"].encode()) for document in stored.values()) <= PART_BYTES
+
+
+def test_long_thinking_is_cut_into_parts_and_older_documents_have_none():
+    message = replace(a_message("x" * PART_BYTES, id="long"), thinking="ש" * PART_BYTES)
+    stored = message_documents(message, None)
+    sizes = [len((one["content"] + one.get("thinking", "")).encode()) for one in stored.values()]
+    assert max(sizes) <= PART_BYTES < sum(sizes)
+    assert message_of("long", stored) == message
+    older = {name: {key: value for key, value in one.items() if key != "thinking"} for name, one in stored.items()}
+    assert message_of("long", older) == replace(message, thinking="")
 
 
 async def test_a_message_that_becomes_shorter_leaves_no_part_behind(store, replica, database):

@@ -33,17 +33,11 @@ class MessagesEvent(MessagePage):
 
 
 class TextDelta(ResponseBody):
-    """Text to add to a message."""
+    """Text and thinking to add to a message."""
 
     id: str
     text: str
-
-
-class ThinkingDelta(ResponseBody):
-    """Thinking to add to a message."""
-
-    id: str
-    thinking: str
+    thinking: str = Field(default="", exclude_if=lambda thinking: not thinking)
 
 
 class MessageEvent(ResponseBody):
@@ -70,4 +64,4 @@ class EndEvent(ResponseBody):
     end: Literal[True] = True
 
 
-Event = Started | MessagesEvent | TextDelta | ThinkingDelta | MessageEvent | TitleEvent | ErrorEvent | EndEvent
+Event = Started | MessagesEvent | TextDelta | MessageEvent | TitleEvent | ErrorEvent | EndEvent

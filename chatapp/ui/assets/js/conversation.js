@@ -42,7 +42,7 @@ const applyEvent = (event) => {
     // New objects: an entry that is the same object is not rendered again.
     open.entries = open.entries.map((entry) =>
       entry.id === event.id
-        ? { ...entry, text: entry.text + (event.text || ""), thinking: entry.thinking + (event.thinking || "") }
+        ? { ...entry, text: entry.text + event.text, thinking: entry.thinking + (event.thinking || "") }
         : entry,
     );
   } else if (event.title) {
