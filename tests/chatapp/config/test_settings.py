@@ -1,5 +1,6 @@
 """Settings come from the environment; an invalid one is reported with what is allowed."""
 
+import codecs
 import dataclasses
 
 import pytest
@@ -179,6 +180,13 @@ def test_env_file_is_read_in_every_encoding_of_unicode(tmp_path, encoding):
     (tmp_path / ".env").write_bytes("CHAT_PORT=8001\r\nCHAT_GEMMA_LABEL=ג׳מה\r\n".encode(encoding))
     settings = load_settings()
     assert (settings.port, settings.gemma_label) == (8001, "ג׳מה")
+
+
+@pytest.mark.parametrize("mark", [codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE])
+def test_byte_order_mark_decides_where_most_letters_are_not_latin(tmp_path, mark):
+    encoding = "utf-16-le" if mark == codecs.BOM_UTF16_LE else "utf-16-be"
+    (tmp_path / ".env").write_bytes(mark + f"# {'הערה ארוכה מאוד ' * 20}\nCHAT_PORT=8001\n".encode(encoding))
+    assert load_settings().port == 8001
 
 
 def test_env_file_in_another_encoding_is_refused_with_its_line(tmp_path):

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chatapp.domain.conversation import GenerationParameters
-from chatapp.domain.errors import ModelUnavailable
+from chatapp.domain.errors import ModelUnavailable, RateLimited
 from chatapp.models import ModelState
 from chatapp.models.openai.address import Address
 from chatapp.models.openai.listing import listing
@@ -295,6 +295,20 @@ async def test_reasoning_model_of_openai_answers_and_is_probed_like_that(connect
         assert await ask(model) == "ok"
         assert await ask(model, GenerationParameters(max_tokens=1)) == "ok"
         assert model.unsupported.keys() == {"temperature", "top_p"}
+
+
+async def test_named_refusal_is_remembered_even_if_the_next_attempt_fails_otherwise(connect):
+    answers = itertools.chain([(429, {"error": "slow down"})], itertools.repeat(None))
+
+    def refuses(body):
+        return (400, {"error": {"message": "top_p is not supported"}}) if "top_p" in body else next(answers)
+
+    async with LocalServer(refuses=refuses) as server:
+        model = connect(server)
+        with pytest.raises(RateLimited):
+            await ask(model)
+        assert await ask(model) == "ok"
+        assert ["top_p" in request for request in server.requests] == [True, False, False]
 
 
 async def test_refusal_of_everything_ends_with_the_first_words(connect):
