@@ -55,6 +55,7 @@ _MOST_CHOICES = 8
 _FRESH_SECONDS = 30.0  # for which the context is taken to be as seen, where the server may load the model again
 # No status is refused to a named model because there is no list, or none for this key.
 _NO_LIST_STATUSES = frozenset({400, 403, 404, 405, 406, 410, 415, 422, 501})
+_PROBE_SECONDS = 600.0  # in which large models are loaded from a disk
 _PROBE = (Message(id="probe", turn_id="probe", role=Role.USER, content="Hi", created_ms=0),)
 _AFTER_FINISH_SECONDS = 1.0  # for usage and [DONE], which follow the finish reason: the answer itself is complete
 _AFTER_DONE_SECONDS = 0.1  # for the end of the response: one that is read to its end keeps its connection
@@ -67,10 +68,12 @@ class _Attempt:
     """One request for an answer.
 
     Attributes:
+        first_token: seconds to wait for its first token.
         request: as it was sent; None before.
         has_begun: something of the answer was yielded.
     """
 
+    first_token: float
     request: dict[str, Any] | None = None
     has_begun: bool = False
 
@@ -201,7 +204,7 @@ class OpenAICompatibleModel:
             async with asyncio.timeout(STATUS_SECONDS):
                 await self._list_models()
 
-    async def stream(self, messages: Sequence[Message], parameters: GenerationParameters) -> AsyncGenerator[ModelEvent]:
+    def stream(self, messages: Sequence[Message], parameters: GenerationParameters) -> AsyncGenerator[ModelEvent]:
         """Answer the last message; see `ChatModel.stream`.
 
         Retries at most twice, after a failed connection or HTTP 502, 503 or 504, and never after the first byte of an
@@ -214,10 +217,15 @@ class OpenAICompatibleModel:
             Blocked: a safety filter ended the answer.
             ModelUnavailable: unreachable, broken or too slow, or the request was refused.
         """
+        return self._stream(messages, parameters, self._limits.first_token)
+
+    async def _stream(
+        self, messages: Sequence[Message], parameters: GenerationParameters, first_token: float
+    ) -> AsyncGenerator[ModelEvent]:
         self._readiness.running += 1
         try:
             while True:
-                attempt = _Attempt()
+                attempt = _Attempt(first_token)
                 try:
                     async with aclosing(self._answer(messages, parameters, attempt)) as events:
                         async for event in events:
@@ -240,9 +248,9 @@ class OpenAICompatibleModel:
         response: aiohttp.ClientResponse | None = None
         try:
             started = clock()
-            response, attempt.request = await self._request(messages, parameters)
+            response, attempt.request = await self._request(messages, parameters, attempt.first_token)
             parser = AnswerParser(self._errors, model=self._name, context_tokens=self.context_tokens)
-            wait = self._limits.first_token - (clock() - started)
+            wait = attempt.first_token - (clock() - started)
             while not parser.done:
                 started = clock()
                 chunk = await self._read(response, parser, wait)
@@ -352,8 +360,7 @@ class OpenAICompatibleModel:
         await self._readiness.aclose()
         await self._server.aclose()
 
-    async def _request(self, messages: Sequence[Message], parameters: GenerationParameters) -> _Sent:
-        limit = self._limits.first_token
+    async def _request(self, messages: Sequence[Message], parameters: GenerationParameters, limit: float) -> _Sent:
         try:
             async with asyncio.timeout(limit):
                 return await self._request_with_retries(messages, parameters)
@@ -424,9 +431,13 @@ class OpenAICompatibleModel:
         return self._errors.cannot_answer(reason, fix, kind=kind, detail=error.detail).as_model_error()
 
     async def _probe(self) -> None:
-        """Ask a question like a person's, up to the first text of its answer."""
+        """Ask a question like a person's, up to the first text of its answer.
+
+        It waits longer: a model that takes longer to load than people wait would be loaded again for each of them.
+        """
+        limit = max(self._limits.first_token, _PROBE_SECONDS)
         with contextlib.suppress(ModelError):
-            async with aclosing(self.stream(_PROBE, GenerationParameters())) as events:
+            async with aclosing(self._stream(_PROBE, GenerationParameters(), limit)) as events:
                 async for _ in events:
                     self._note_token()
                     return

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from chatapp.domain.conversation import GenerationParameters
 from chatapp.domain.errors import ModelUnavailable, RateLimited
-from chatapp.models import ModelState
+from chatapp.models import ModelState, TimeLimits
 from chatapp.models.openai.address import Address
 from chatapp.models.openai.listing import listing
 from chatapp.models.openai.model import OpenAICompatibleModel
@@ -393,6 +393,19 @@ async def test_slow_load_is_begun_once_and_never_aborted(connect, monkeypatch):
                 await asyncio.sleep(0.02)
         assert (server.loads, server.aborted) == (["m"], 0)
         assert len(server.requests) == 2
+
+
+async def test_load_that_outlasts_a_question_is_finished_by_one_probe(connect, monkeypatch):
+    monkeypatch.setattr("chatapp.models.openai.model.STATUS_SECONDS", 0.05)
+    async with LocalServer(load_seconds=0.6) as server:
+        model = connect(server, limits=TimeLimits(first_token=0.2))
+        with pytest.raises(ModelUnavailable, match="did not start within"):
+            await ask(model)
+        async with asyncio.timeout(20):
+            while (await model.status()).state is not ModelState.READY:
+                await asyncio.sleep(0.02)
+        assert (server.loads, len(server.requests)) == (["m"], 2)
+        assert await ask(model) == "ok"
 
 
 @pytest.mark.parametrize(
