@@ -22,7 +22,7 @@ class ServerSettings(BaseSettings):
     root_url: RootUrl = Field(
         default="",
         description="The public address of the chat if a proxy stands in front, such as `https://chat.example.org`. "
-        "With https, cookies are sent over HTTPS only.",
+        "With https, cookies are sent over HTTPS only. A name in Hebrew or Arabic may be typed as it is.",
     )
     hsts_subdomains: bool = Field(
         default=False,
