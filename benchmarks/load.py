@@ -25,9 +25,10 @@ import aiohttp
 import psutil
 
 from benchmarks import percentile
+from benchmarks.fault_parts.users import COOKIE
 from benchmarks.load_parts.processes import backend_process, chat_process, measured
 from benchmarks.load_parts.users import TURN_TIMEOUT_SECONDS, BackendUser, PageUser, Results
-from chatapp.auth.anonymous import COOKIE, AnonymousAuthenticator
+from chatapp.auth.anonymous import AnonymousAuthenticator
 from chatapp.domain.conversation import Conversation, Message, Role, new_id, now_ms
 from chatapp.store.sqlite.store import SQLiteStore
 from tests.serving import NO_LIMITS_ENVIRONMENT

@@ -30,10 +30,11 @@ from benchmarks.fault_parts.processes import Backend, Chat, Emulator, missing_pr
 from benchmarks.fault_parts.proxy import PASS, Fault, Proxy
 from benchmarks.fault_parts.report import log_lines, print_counts
 from benchmarks.fault_parts.rig import pending_writes
+from benchmarks.fault_parts.users import COOKIE
 from benchmarks.replica_parts.audit import KINDS, audit
 from benchmarks.replica_parts.balancer import Balancer
 from benchmarks.replica_parts.devices import Person
-from chatapp.auth.anonymous import COOKIE, AnonymousAuthenticator
+from chatapp.auth.anonymous import AnonymousAuthenticator
 from tests.firestore_emulator import PROJECT
 from tests.serving import NO_LIMITS_ENVIRONMENT
 

@@ -13,7 +13,7 @@ import aiohttp
 
 from benchmarks.fault_parts.answers import FIRST_CHARS, sent_at
 from benchmarks.fault_parts.record import Sending, Talk, Turn
-from chatapp.auth.anonymous import COOKIE, AnonymousAuthenticator
+from chatapp.auth.anonymous import AnonymousAuthenticator
 from tests.page_client import PARAMETERS, SAME_ORIGIN, Refused, apply_event, events, open_page
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tests.page_client import PageClient
 
 SECRET = "faults-faults-faults"
+COOKIE = "chat_user"  # of a guest over http: see `chatapp.auth.anonymous`
 MODEL = "gemma"
 TABS = 2
 MAX_TURNS = 14  # of a conversation

@@ -54,11 +54,14 @@ class CatchUp:
         self._compared: OrderedDict[Key, tuple[float, int]] = OrderedDict()
         self._checks: dict[Key, asyncio.Task[None]] = {}
 
-    async def messages(self, user: str, conversation_id: str, seen: Seen | None) -> list[Message]:
+    async def messages(
+        self, user: str, conversation_id: str, seen: Seen | None, *, has_time: bool = False
+    ) -> list[Message]:
         """Return the messages that this replica knows, among them what the page has seen.
 
         It waits for no request if this replica has that message and has compared the conversation with the store within
-        `CURRENT_S`. A client that names nothing (``seen`` is None) builds on the newest message in the store.
+        `CURRENT_S`. A client that names nothing (``seen`` is None) builds on the newest message in the store. One that
+        ``has_time`` waits for the comparison.
 
         Raises:
             ConversationNotFound: the user has no such conversation.
@@ -68,7 +71,7 @@ class CatchUp:
         if self._store.is_shared(conversation_id):
             if seen is not None:
                 await self.until_known(*key, seen)
-            await self._check(key, UNNAMED_S if seen is None else CHECK_S)
+            await self._check(key, UNNAMED_S if seen is None or has_time else CHECK_S)
         return await self.eventually(
             *key, lambda: self._store.messages(*key, consistency=Consistency.CACHED), seconds=EXISTS_S
         )

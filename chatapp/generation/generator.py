@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 
 # A running answer is stored at least this often, with new text or not: a store takes an older one for abandoned.
 HEARTBEAT_SECONDS = 20.0
-LOOK_SECONDS = 1.0  # for the look at what other replicas did, which must not hold up a checkpoint for longer
+# How often the writer looks whether another replica stopped or took over the answer (two documents each time), and how
+# long that may hold up a checkpoint.
+LOOK_EVERY_SECONDS, LOOK_SECONDS = 4.0, 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -169,11 +171,14 @@ class AnswerGenerator:
     async def _store_checkpoints(self, answer: RunningAnswer) -> None:
         """Store the text so far every ``checkpoint_seconds``, in parallel with the generation, which never waits."""
         length, stored_at = answer.size, time.monotonic()
+        looked_at = stored_at
         while True:
             await asyncio.sleep(self._checkpoint_seconds)
             answer.turn.keep_alive()
-            if await self._is_taken_over(answer):
-                return
+            if time.monotonic() - looked_at >= LOOK_EVERY_SECONDS:
+                looked_at = time.monotonic()
+                if await self._is_taken_over(answer):
+                    return
             if answer.size == length and time.monotonic() - stored_at < HEARTBEAT_SECONDS:
                 continue
             length, stored_at = answer.size, time.monotonic()

@@ -458,3 +458,24 @@ async def test_the_theme_is_a_setting(open_chat, tmp_path):
         colour = await page.send_button.evaluate("element => getComputedStyle(element).backgroundColor")
         red, green, blue = (int(part) for part in re.findall(r"\d+", colour)[:3])
         assert green > max(red, blue)
+
+
+async def test_a_conversation_that_went_on_at_another_device_keeps_the_text_in_the_box(page, open_chat):
+    await page.ask("First")
+    cookies = await page.tab.context.cookies()
+    device = await open_chat(page.url)
+    await device.tab.context.clear_cookies()
+    await device.tab.context.add_cookies(cookies)
+    await device.open(page.tab.url)
+    await expect(device.answers).to_have_count(1)
+    await page.ask("Second")
+    await device.tab.route("**/events?**", lambda route: route.abort())  # it does not hear of that while typing
+    await device.send("Mine")
+    await expect(device.refusal).to_contain_text("went on in another window or on another device")
+    await expect(device.box).to_have_value("Mine")
+    await expect(device.questions).to_have_text(["First", "Second"])
+    await device.tab.unroute("**/events?**")
+    await device.box.press("Enter")
+    await expect(device.questions).to_have_text(["First", "Second", "Mine"])
+    await expect(device.box).to_have_value("")
+    await expect(device.facts.last).to_contain_text("first token")

@@ -14,7 +14,6 @@ import re
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import httpx
 import pytest
@@ -45,7 +44,6 @@ GROWTH = 16
 MOST_GROWTH = 48  # three times the growth of the input
 LEAST_SECONDS = 0.010  # a cost below this is never too much
 HEAD_BYTES = 30_000  # less than `chatapp.http.middleware.limits.MAX_HEAD_BYTES`
-FILE_BYTES = 2_000_000
 STORED_CHARS = 400_000
 STORED_MESSAGES = 2_000
 # What parsers, regular expressions and escapes trip over.
@@ -97,12 +95,9 @@ class Chat:
         return seconds
 
     def request(self, method: str, path: str, query: str = "", body: object = None) -> httpx.Request:
-        """Return a request of the page: with JSON, or with an image file."""
-        headers, content = dict(SAME_ORIGIN), body
-        if body is not None:
-            headers["content-type"] = "image/png" if isinstance(body, bytes) else "application/json"
-        if body is not None and not isinstance(body, bytes):
-            content = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+        """Return a request of the page."""
+        content = None if body is None else json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+        headers = SAME_ORIGIN | ({} if body is None else {"content-type": "application/json"})
         return self.http.build_request(method, f"{path}?{query}", content=content, headers=headers)
 
 
@@ -160,7 +155,9 @@ def parameters(path: str) -> list[str]:
 
 def filled(chat: Chat, template: str, /, **values: str) -> str:
     ids = {"requested_version": "0", "path": "js/main.js", **chat.data.ids, **values}
-    return re.sub(r"{(\w+)(?::\w+)?}", lambda match: quote(ids.get(match[1], "x"), safe="/"), template)
+    return re.sub(
+        r"{(\w+)(?::\w+)?}", lambda match: str(httpx.URL(path="/" + ids.get(match[1], "x")).path)[1:], template
+    )
 
 
 def in_head(pattern: str) -> int:
@@ -203,15 +200,12 @@ def properties(schema: Any) -> dict[str, Any]:
 
 def body_schema(route: tuple[str, str]) -> Any:
     body = operations().get(route, {}).get("requestBody")
-    return body and body["content"].get("application/json", {}).get("schema")
+    return body and body["content"]["application/json"]["schema"]
 
 
 def grown_bodies(chat: Chat, route: tuple[str, str], pattern: str) -> Iterator[tuple[str, Any, int]]:
     """Yield the name of each field of a body, nested ones too, a function that grows it, and its largest size."""
     method, path = route
-    if isinstance(file := MATRIX[route].body, bytes):
-        yield "file", lambda size: chat.request(method, path, body=file + pattern.encode() * size), FILE_BYTES
-        return
     base = chat.data.fill(copy.deepcopy(dict(MATRIX[route].body or {})))
     most = MAX_JSON_BYTES * 3 // 4 // len(json.dumps(pattern, ensure_ascii=False)[1:-1].encode())
 
@@ -234,7 +228,7 @@ async def failures_of(chat: Chat, route: tuple[str, str], patterns: list[str], s
     failures = []
     for pattern in patterns:
         inputs = list(grown_addresses(chat, route, pattern))
-        if body_schema(route) or isinstance(MATRIX[route].body, bytes):
+        if body_schema(route):
             inputs += grown_bodies(chat, route, pattern)
         for name, grown, most in inputs:
             if why := await check(chat, grown, most, sizes=sizes):

@@ -15,6 +15,7 @@ from chatapp.generation.prepare import can_continue
 from chatapp.http.api.schemas.conversations import OpenConversation
 from chatapp.http.api.schemas.events import EndEvent, MessageEvent, MessagesEvent, TextDelta, TitleEvent
 from chatapp.http.api.schemas.messages import AnswerBody, MessageBody, MessagePage
+from chatapp.store import Consistency
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -38,11 +39,12 @@ class ConversationEvents:
         self._chat = chat
 
     async def follow(
-        self, user: str, conversation_id: str, after: str, shown: int | None = None
+        self, user: str, conversation_id: str, after: str, shown: int | None = None, *, quick: bool = False
     ) -> AsyncGenerator[Event | None]:
         """Yield the events for a page that shows all messages up to ``after``; None where nothing has changed.
 
-        ``shown`` is their number, with those before the first one that the page has loaded; None: not checked.
+        ``shown`` is their number, with those before the first one that the page has loaded; None: not checked. A
+        ``quick`` look reads one document where nothing is new.
         """
         turn = self._chat.turns.current(user, conversation_id)
         if turn is not None and _has_the_rest(turn, after, shown):
@@ -50,9 +52,7 @@ class ConversationEvents:
             event = self._messages_of(turn)
             conversation = turn.conversation
         else:
-            with suppress(NotCaughtUp):  # it has expired, or another replica cannot deliver it: what is here is shown
-                await self._chat.turns.catch_up.until_known(user, conversation_id, Seen(after))
-            path = await self._path(user, conversation_id)
+            path = await self._look(user, conversation_id, after, quick=quick)
             turn = self._chat.turns.current(user, conversation_id)
             sent = _sent(turn) if turn else {}
             event = self._messages_after(path, after, turn, shown)
@@ -99,6 +99,23 @@ class ConversationEvents:
         )
         if (turn := self._chat.turns.current(user, conversation_id)) is not None:
             conversation, messages = turn.conversation, _with_turn(messages, turn)
+        tree = MessageTree(messages)
+        return _Path(conversation, tree, tree.shown(conversation.branch))
+
+    async def _look(self, user: str, conversation_id: str, after: str, *, quick: bool) -> _Path:
+        """Return the conversation with what the page shows already."""
+        with suppress(NotCaughtUp):  # it has expired, or another replica cannot deliver it: what is here is shown
+            if quick and (path := await self._known_path(user, conversation_id, after)):
+                return path
+            await self._chat.turns.catch_up.until_known(user, conversation_id, Seen(after))
+        return await self._path(user, conversation_id)
+
+    async def _known_path(self, user: str, conversation_id: str, after: str) -> _Path | None:
+        """Return what this replica has once it has compared the conversation with the store; None: read it again."""
+        messages = await self._chat.turns.catch_up.messages(user, conversation_id, Seen(after), has_time=True)
+        if any(message.status is MessageStatus.STREAMING for message in messages):
+            return None
+        conversation = await self._chat.conversations.open(user, conversation_id, consistency=Consistency.CACHED)
         tree = MessageTree(messages)
         return _Path(conversation, tree, tree.shown(conversation.branch))
 

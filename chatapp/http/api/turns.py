@@ -84,14 +84,19 @@ async def stop(conversation_id: str, _body: Empty, user: UserId, chat: Chat) -> 
 
 @router.get("/{conversation_id}/events", **STREAM)
 async def follow(
-    conversation_id: str, user: UserId, chat: Chat, after: str = "", shown: Annotated[int | None, Query(ge=0)] = None
+    conversation_id: str,
+    user: UserId,
+    chat: Chat,
+    after: str = "",
+    shown: Annotated[int | None, Query(ge=0)] = None,
+    quick: bool = False,  # noqa: FBT001, FBT002  # a query parameter
 ) -> EventStream:
     """Stream a conversation from the message that follows ``after``, and the turn that is running in it.
 
     ``shown`` is how many messages the page has up to that one, with the earlier ones; another replica may have inserted
-    some.
+    some. A ``quick`` look is for while the person types: it costs nothing where nothing is new.
     """
-    return await EventStream.start(ConversationEvents(chat).follow(user, conversation_id, after, shown))
+    return await EventStream.start(ConversationEvents(chat).follow(user, conversation_id, after, shown, quick=quick))
 
 
 async def _ask(chat: Services, user: str, conversation_id: str, question: NewQuestion) -> Response:

@@ -12,6 +12,7 @@ from chatapp.conversations.service import Conversations
 from chatapp.domain.conversation import Feedback, FinishReason, MessageStatus, new_id
 from chatapp.domain.errors import ContinuedElsewhere, ConversationNotFound, NotCaughtUp
 from chatapp.domain.message_tree import MessageTree
+from chatapp.generation import generator
 from chatapp.generation.runner import TurnRunner
 from chatapp.http.api.stream import ConversationEvents
 from chatapp.models import Finish, ModelDefaults, ModelState, ModelStatus, TextDelta
@@ -96,8 +97,9 @@ class Replica:
 
 
 @pytest.fixture
-async def replicas(tmp_path):
+async def replicas(tmp_path, monkeypatch):
     """Two replicas before one cloud; the model of each answers with the replica's name."""
+    monkeypatch.setattr(generator, "LOOK_EVERY_SECONDS", 0.0)
     cloud = SharedCloud()
     async with contextlib.AsyncExitStack() as stack:
         made = []
@@ -214,6 +216,22 @@ async def test_a_page_gets_messages_that_another_replica_inserted_before_its_las
     await b.delivered(conversation)
     page = await page_of(b, conversation, page, len(page))
     assert [entry["text"] for entry in page] == ["one", "of A", "two", "of A", "three", "of B"]
+
+
+async def test_a_quick_look_reads_one_document_where_nothing_is_new(replicas, monkeypatch):
+    monkeypatch.setattr(catch_up, "UNNAMED_S", 20.0)
+    monkeypatch.setattr(catch_up, "CURRENT_S", 0.0)
+    a, b = replicas
+    conversation = await a.ask("one")
+    await a.delivered(conversation)
+    page = await page_of(b, conversation, [], None)
+    before = b.client._cloud.calls.copy()
+    assert await page_of(b, conversation, page, len(page), quick=True) == page
+    assert b.client._cloud.calls - before == {"conversation": 1}
+    await a.ask("two", conversation, seen=await a.last(conversation))
+    await a.delivered(conversation)
+    page = await page_of(b, conversation, page, len(page), quick=True)
+    assert [entry["text"] for entry in page] == ["one", "of A", "two", "of A"]
 
 
 async def test_a_retry_at_another_replica_is_the_same_question_with_one_answer(replicas):
@@ -349,13 +367,14 @@ async def has_half(replica, conversation):
         return False
 
 
-async def page_of(replica, conversation, entries, shown):
+async def page_of(replica, conversation, entries, shown, **options):
     """Return the messages of a page after it has read on at a replica."""
     chat = SimpleNamespace(
         turns=replica.turns, conversations=replica.conversations, store=replica.store, catalog=replica.catalog
     )
     after = entries[-1]["id"] if entries else ""
-    async with contextlib.aclosing(ConversationEvents(chat).follow(ANN, conversation, after, shown)) as events:
+    follow = ConversationEvents(chat).follow(ANN, conversation, after, shown, **options)
+    async with contextlib.aclosing(follow) as events:
         async for event in events:
             body = event.model_dump(mode="json", by_alias=True) if event else {}
             if "end" in body:

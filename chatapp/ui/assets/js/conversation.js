@@ -78,9 +78,9 @@ const upTo = (id) => {
   return at < 0 ? { after: id } : { after: id, shown: open.earlier + at + 1 };
 };
 
-const followOpen = (events, controller) =>
+const followOpen = (events, controller, look = {}) =>
   follow(
-    () => `${pathOf(open.id, "/events")}?${new URLSearchParams(upTo(lastComplete()?.id || ""))}`,
+    () => `${pathOf(open.id, "/events")}?${new URLSearchParams({ ...upTo(lastComplete()?.id || ""), ...look })}`,
     applyEvent,
     events,
     controller,
@@ -208,12 +208,21 @@ export const rate = (message, feedback) =>
 
 // A stream stays open after an answer, for the conversation's title.
 let refreshedAt = 0;
-export const refresh = () => {
+export const refresh = (look) => {
   refreshedAt = Date.now();
-  return open.id && !(isFollowing() && isWriting()) && followOpen();
+  return open.id && !(isFollowing() && isWriting()) && followOpen(undefined, undefined, look);
 };
 // Another device may have gone on: what it wrote is here before the next message is sent.
-const refreshIfOld = () => Date.now() - refreshedAt > CURRENT_FOR && refresh();
+let nextLook = 0;
+const refreshIfOld = () => {
+  const wait = refreshedAt + CURRENT_FOR - Date.now();
+  if (wait > 0) {
+    nextLook ||= setTimeout(() => {
+      nextLook = 0;
+      refreshIfOld();
+    }, wait);
+  } else if (!isFollowing()) refresh({ quick: true });
+};
 addEventListener("focus", refreshIfOld);
 addEventListener("input", refreshIfOld);
 let hiddenAt = 0;
@@ -222,4 +231,4 @@ document.addEventListener("visibilitychange", () => {
   if (document.hidden) hiddenAt = Date.now();
   else if (Date.now() - hiddenAt > REFRESH_AFTER) refresh();
 });
-addEventListener("online", refresh);
+addEventListener("online", () => refresh());
