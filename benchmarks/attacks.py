@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
+import contextlib
 import os
 import resource
 import sys
 import tempfile
 import time
+import uuid
 from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -26,6 +29,7 @@ import psutil
 
 from benchmarks.attack_parts.probe import Probe
 from tests.fakes.openai_server import FakeOpenAIServer
+from tests.fakes.pictures import plain, white_png
 from tests.page_client import SAME_ORIGIN, PageClient, open_page
 from tests.serving import NO_LIMITS_ENVIRONMENT, ChatProcess
 
@@ -44,11 +48,25 @@ class Rig:
     Attributes:
         attacker: a user's page.
         statuses: of the responses that the attacker got; None for none.
+        notes: what the attack measured itself.
     """
 
     chat: ChatProcess
     attacker: PageClient
     statuses: Counter[int | None] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
+
+    async def send_image(self, page: PageClient, file: bytes) -> None:
+        """Upload an image of a user; before December 2026, send a message with it."""
+        headers = {**SAME_ORIGIN, "content-type": "image/png"}
+        async with page._http.post(f"{self.chat.url}/images", data=file, headers=headers) as response:  # noqa: SLF001
+            if response.status not in {404, 405}:
+                self.statuses[response.status] += 1
+                return
+        image = base64.b64encode(file).decode()
+        body = {"text": "Hi", "model": "gemma", "images": [{"data": image}], "question": uuid.uuid4().hex}
+        async with page._http.post(f"{self.chat.url}/conversations", json=body, headers=SAME_ORIGIN) as response:  # noqa: SLF001
+            self.statuses[response.status] += 1
 
     async def send(self, method: str, path: str, body: bytes | None = None) -> None:
         """Send a request of the attacker and read the response."""
@@ -95,6 +113,42 @@ async def exports(rig: Rig) -> None:
         await asyncio.gather(*(rig.send("GET", "/export/everything.json") for _ in range(40)))
 
 
+async def large_images(rig: Rig) -> None:
+    """Send six PNGs of 40 megapixels in 130 kB each, while another user sends one of 8 x 8 pixels."""
+    file = white_png(8000, 5000)
+    files = [file + bytes([number]) for number in range(6)]  # six different uploads
+    async with open_page(rig.chat.url) as other:
+        sending = [asyncio.create_task(rig.send_image(rig.attacker, file)) for file in files]
+        await asyncio.sleep(0.2)
+        began = time.monotonic()
+        small = asyncio.create_task(rig.send_image(other, plain((8, 8))))
+        largest = 0
+        while not all(task.done() for task in sending):
+            children = psutil.Process(rig.chat.pid).children()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                largest = max(largest, sum(child.memory_info().rss for child in children))
+            if small.done() and not rig.notes:
+                rig.notes.append(f"the small one waited {time.monotonic() - began:.2f} s")
+            await asyncio.sleep(0.01)
+        await small
+        rig.notes.append(f"children had {largest / 1e6:.0f} MB at most")
+
+
+async def hostile_markdown(rig: Rig) -> None:
+    """Download two messages of 100,000 characters whose link titles never end."""
+    texts = ['[a]: /u "' * 11_000, "<textarea>\n[a]: /u '\n" * 4_700]
+    conversation = ""
+    for text in texts:
+        conversation = await rig.attacker.send(text[:99_000], conversation=conversation, model="gemma")
+        await rig.attacker.messages(conversation)
+    began = time.monotonic()
+    await rig.send("POST", f"/export/{conversation}.md", b"{}")
+    if set(rig.statuses) <= {404, 405}:  # before December 2026
+        rig.statuses.clear()
+        await rig.send("GET", f"/export/{conversation}.md")
+    rig.notes.append(f"the download took {time.monotonic() - began:.2f} s")
+
+
 async def nothing(_rig: Rig) -> None:
     """Attack nothing for a while: what the machine itself delays."""
     await asyncio.sleep(3)
@@ -109,6 +163,8 @@ ATTACKS: dict[str, Callable[[Rig], Awaitable[None]]] = {
     "40 messages of 1 MB at once": many_bodies,
     "120 searches of 2 MB at once": searches,
     "40 exports of 2 MB at once": exports,
+    "six images of 40 megapixels": large_images,
+    "a download of hostile Markdown": hostile_markdown,
 }
 WITH_HISTORY = {searches, exports}
 
@@ -141,6 +197,7 @@ async def _attack(name: str, options: argparse.Namespace) -> bool:
         is_alive = process.is_running() and process.status() != psutil.STATUS_ZOMBIE
         peak = _peak(rig.chat.pid) if is_alive else float("nan")
     statuses = ", ".join(f"{count} x {status or 'none'}" for status, count in rig.statuses.items())
+    statuses = "; ".join([statuses, *rig.notes])
     print(
         f"{name:32} {took:6.2f} {health.worst:8.3f} {theirs.worst:8.3f} {before / 1e6:10.0f} {peak / 1e6:8.0f}"
         f"  {statuses}{'' if is_alive else ' (the chat ended)'}",
@@ -166,6 +223,7 @@ async def _rig(options: argparse.Namespace, *, has_history: bool) -> AsyncIterat
                 **settings,
                 PYTHONPATH=str(options.checkout),
                 CHAT_GEMMA_URL=model.url,
+                CHAT_GEMMA_IMAGES="true",
                 CHAT_IDENTITY="anonymous",
                 CHAT_EMBEDDED_MODEL="false",
                 CHAT_TITLES="first-words",
