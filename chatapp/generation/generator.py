@@ -170,7 +170,7 @@ class AnswerGenerator:
 
     async def _store_checkpoints(self, answer: RunningAnswer) -> None:
         """Store the text so far every ``checkpoint_seconds``, in parallel with the generation, which never waits."""
-        length, stored_at = answer.size, time.monotonic()
+        length, stored_at = answer.stored_size, time.monotonic()
         looked_at = stored_at
         while True:
             await asyncio.sleep(self._checkpoint_seconds)

@@ -141,6 +141,7 @@ class RunningAnswer:
         stored_length: characters that it began with: those of an answer that is continued.
         moves: how often text turned out to be thinking.
         picture_bytes: of all pictures that the model drew.
+        stored_size: the `size` that it began with.
         usage: tokens of this turn, without those of the answer that it continues.
         queue_position: counted from 1; 0 once it has left the queue.
         sent_at: when the prompt was sent to the model, by `time.monotonic`; None while it waits in the queue, where it
@@ -168,6 +169,7 @@ class RunningAnswer:
         self.is_lost = False
         self.has_ended = False
         self._message = message
+        self.stored_size = self.size
 
     @property
     def id(self) -> str:
