@@ -36,7 +36,7 @@ LANGUAGES = ("en", "he", "ar")
 # Served as one file, page.css, in this order: one request, and a later sheet overrides an earlier one.
 STYLES = (
     *("base", "layout", "buttons", "messages", "answers", "welcome", "composer", "panels", "sidebar"),
-    *("settings_panel", "guest_data", "phone", "gradio"),
+    *("settings_panel", "guest_data", "phone", "print", "gradio"),
 )
 # Sentences from the server about the models of a chat that is not set up yet: a first visit shows them.
 FIRST_SERVER_SENTENCES = (

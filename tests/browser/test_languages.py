@@ -20,8 +20,8 @@ ANSWERS = {
 }
 # Names, which stay as they are, and what the test itself wrote.
 NAMES = re.compile(
-    "Gemma3 12b it|Gemini|Top-p|Markdown|JSON|Hybrid chat|English|Ctrl|Enter|Esc|Question|code|Vertex AI|API|Google|"
-    "PNG|JPEG|WebP|Cookie"
+    "Gemma3 12b it|Gemini|Top-p|Markdown|JSON|English|Ctrl|Enter|Esc|Question|code|Vertex AI|API|Google|"
+    "PNG|JPEG|WebP|PDF|MB|Cookie"
 )
 
 
@@ -119,8 +119,13 @@ async def test_every_panel_is_accessible(open_chat, chat, width, scheme):
         await page.tab.locator(":popover-open, dialog[open]").wait_for()
         assert await page.accessibility_problems() == [], opener
         await page.tab.keyboard.press("Escape")
+    await page.questions.hover()
+    await page.button("Edit and resend").click()
     if width < 700:
         await page.tab.locator(gradio_dom.SIDEBAR_BUTTON).click()
+    await page.open_menu("Question")
+    await page.choose("Rename")
+    assert await page.accessibility_problems() == [], "rename and edit"
     await page.tab.locator("#me").click()
     await page.tab.locator("#settings-panel summary").click()
     assert await page.accessibility_problems() == []

@@ -168,23 +168,7 @@ async def test_two_temperatures_of_one_model_stream_side_by_side(page, gemma):
 
 
 async def test_a_very_long_conversation_shows_its_end_and_loads_the_rest_on_demand(page):
-    await page.tab.evaluate(
-        """async () => {
-          let id = "", after = "";
-          for (let i = 0; i < 30; i++) {
-            const path = id ? `conversations/${id}/turns` : "conversations";
-            const question = crypto.randomUUID().replaceAll("-", "");
-            const body = JSON.stringify({ text: `Question ${i}`, model: "gemma", question, after });
-            const headers = { "content-type": "application/json" };
-            const response = await fetch(path, { method: "POST", headers, body });
-            const events = (await response.text()).split("\\n\\n").filter((line) => line.startsWith("data: "));
-            id ||= JSON.parse(events[0].slice(6)).started.conversation.id;
-            after = question;
-          }
-          setTimeout(() => location.assign(`c/${id}`)); // after this call has returned
-        }"""
-    )
-    await page.is_ready()
+    await page.ask_in_the_page(30)
     await expect(page.questions.last).to_have_text("Question 29")
     await expect(page.questions).to_have_count(25)
     await page.button("Show earlier messages").click()

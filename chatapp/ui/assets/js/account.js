@@ -5,11 +5,12 @@ import { find, h, icon } from "./dom.js";
 import { idInAddress } from "./navigation.js";
 import { setLanguageCookie, store, stored } from "./browser_storage.js";
 import { attempt, showAccountNotice } from "./notices.js";
+import { channel } from "./windows.js";
 import { t } from "./words.js";
 
 const DISMISSED = "leave-behind"; // until this tab is closed
 const OPEN_CONVERSATION = "guests-conversation"; // also in guest_data.js
-const otherWindows = new BroadcastChannel("account"); // this browser's other windows
+const tellOtherWindows = channel("account", () => location.reload());
 
 // The owner of the draft in the message box; "" for a guest, who may sign in with any account.
 export const owner = () => (me.kind === "anonymous" ? "" : me.address || me.name || me.kind);
@@ -17,6 +18,12 @@ export const owner = () => (me.kind === "anonymous" ? "" : me.address || me.name
 export const setMe = (now) => {
   Object.assign(me, now);
   find("#me bdi").textContent = me.name || me.address || (me.kind === "anonymous" ? t("Guest") : "");
+  if (me.kind === "anonymous" && !navigator.cookieEnabled)
+    showAccountNotice(
+      t(
+        "This browser blocks cookies, so the chat cannot tell which conversations are yours. Allow cookies for this site.",
+      ),
+    );
   // Until November 2026 a guest's cookie had another name over HTTPS: such a guest has to move, too.
   const mayHaveMore = me.kind === "google" || (me.kind === "anonymous" && location.protocol === "https:");
   if (mayHaveMore && !stored("session", DISMISSED)) offerMove();
@@ -59,7 +66,7 @@ const signedOut = (signIn) =>
 
 // Remove everything the next person at this device could read: from the page that Back shows, and from other windows.
 export const leavePage = () => {
-  otherWindows.postMessage("signed out");
+  tellOtherWindows("signed out");
   document.body.replaceChildren();
   location.replace(new URL("sign-in?signed-out=1", document.baseURI));
 };
@@ -85,5 +92,4 @@ export const start = () => {
     showAccountNotice("");
     refresh();
   });
-  otherWindows.onmessage = () => location.reload();
 };

@@ -2,12 +2,12 @@
 import { call, errorText, pathOf } from "./api.js";
 import { attempt, showError } from "./notices.js";
 import { eventsOf, follow, isFollowing, newId, postTurn, stopFollowing } from "./stream.js";
+import { channel } from "./windows.js";
 import { parseJson, t, translated } from "./words.js";
 
 const REFRESH_AFTER = 30_000; // ms in the background, after which the conversation may have changed elsewhere
 const CURRENT_FOR = 5_000; // ms between two looks while the person types
 const UPLOAD_TRIES = 5; // the chat may have several replicas, each with uploads of its own
-const otherWindows = new BroadcastChannel("chat"); // this browser's other windows
 
 export const open = {
   id: "",
@@ -18,18 +18,23 @@ export const open = {
 };
 const listeners = new Set();
 let mustReload = false; // another version was chosen: all messages are read again
+let loadedItem = null; // what the page has shown of the open conversation's model and instructions
 let unconfirmed = null; // the last request without a response; the server may have accepted it
 
-// Call `listener(what)` after each change: "opened" (nothing is loaded yet), "loaded", "entries" or "item".
+// Call `listener(what, differs)` after each change: "opened" (nothing is loaded yet), "loaded", "entries" or "item".
+// A conversation is loaded again after a lost connection or a change elsewhere. `differs(name)` tells whether a property
+// of its item is another one than before: only then it replaces what the person has chosen or typed since.
 export const onChange = (listener) => listeners.add(listener);
-const notify = (what) => listeners.forEach((listener) => listener(what));
+const notify = (what, differs) => listeners.forEach((listener) => listener(what, differs));
 
 export const isWriting = () => open.entries.some((entry) => entry.writing);
 
 const applyEvent = (event) => {
   if (event.conversation) {
+    const before = loadedItem;
+    loadedItem = event.conversation;
     setItem(event.conversation);
-    notify("loaded");
+    notify("loaded", (name) => !before || before[name] !== loadedItem[name]);
   }
   if (event.messages) {
     const keptCount = event.after ? open.entries.findIndex((entry) => entry.id === event.after) + 1 : 0;
@@ -91,6 +96,7 @@ export const show = (id, item = null, { isTemporary = false } = {}) => {
   stopFollowing();
   showError("");
   mustReload = false;
+  loadedItem = null;
   Object.assign(open, { id, item, isTemporary, entries: [], earlier: 0 });
   notify("opened");
   if (id) followOpen();
@@ -151,10 +157,11 @@ const startTurn = async (path, request, uploadAgain) => {
   const { started } = (await events.next()).value;
   if (open.id === conversationId) {
     open.id = started.conversation.id;
+    loadedItem = started.conversation; // with the settings that were sent
     setItem(started.conversation);
     followOpen(events, controller);
   } else controller.abort(); // another conversation was opened meanwhile; the answer continues without this page
-  otherWindows.postMessage(started.conversation.id);
+  tellOtherWindows(started.conversation.id);
   return true;
 };
 
@@ -226,7 +233,7 @@ const refreshIfOld = () => {
 addEventListener("focus", refreshIfOld);
 addEventListener("input", refreshIfOld);
 let hiddenAt = 0;
-otherWindows.onmessage = ({ data }) => data === open.id && refresh();
+const tellOtherWindows = channel("chat", (id) => id === open.id && refresh());
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) hiddenAt = Date.now();
   else if (Date.now() - hiddenAt > REFRESH_AFTER) refresh();

@@ -1,10 +1,12 @@
 // The menu of a conversation: rename, pin, archive, copy its link, print, download, delete.
 import { call, loadModule, pathOf } from "./api.js";
+import { copyText } from "./clipboard.js";
 import { open, setItem } from "./conversation.js";
 import { itemOf, listChanged, placeInLists, removeFromLists, titleOf } from "./conversation_lists.js";
-import { copyText, find, menu } from "./dom.js";
+import { find, menu } from "./dom.js";
 import { addressOf, openConversation } from "./navigation.js";
 import { attempt, showToast } from "./notices.js";
+import { printConversation } from "./printing.js";
 import { renameIn } from "./renaming.js";
 import { t } from "./words.js";
 
@@ -18,6 +20,7 @@ export const actions = (button, item) =>
       () => setArchived(item, !item.archived),
     ],
     !item.temporary && ["link", t("Copy link"), () => copyLink(item)],
+    item.id === open.id && ["print", t("Print or save as PDF"), printConversation],
     !item.temporary && ["download", t("Download as Markdown"), () => download(item, "md")],
     !item.temporary && ["download", t("Download as JSON"), () => download(item, "json")],
     ["trash", t("Delete"), () => remove(item)],
@@ -56,10 +59,8 @@ const setArchived = async (item, archived) => {
     });
 };
 
-const copyLink = async (item) => {
-  await copyText(new URL(addressOf(item.id), document.baseURI).href);
-  showToast(t("Link copied. Only you can open it."));
-};
+const copyLink = (item) =>
+  copyText(new URL(addressOf(item.id), document.baseURI).href, t("Link copied. Only you can open it."));
 
 const rename = (item) => {
   const row = find(`#conversations [data-id="${CSS.escape(item.id)}"]`);

@@ -22,8 +22,8 @@ export const h = (name, properties = {}, ...children) => {
   return element;
 };
 
-// Give `parent` these children, nested arrays without false ones. Elements that stay are not taken out of the page, and the
-// one with the focus is not moved: it would lose the focus, and a text box what an input method is composing.
+// Give `parent` these children: elements and arrays of them, without false ones. Elements that stay are not taken out of
+// the page, and the one with the focus is not moved: it would lose it, and a text box what is being composed in it.
 export const setChildren = (parent, children) => {
   const now = children.flat(Infinity).filter(Boolean);
   const kept = new Set(now);
@@ -67,6 +67,7 @@ const ICONS = {
   person: "M12 12a4 4 0 1 0 0-8 4 4 0 0 0 0 8zM4 21a8 8 0 0 1 16 0",
   pin: "M9 4h6l-1 6 3 3H7l3-3zM12 13v7",
   previous: "M15 6l-6 6 6 6",
+  print: "M7 9V4h10v5M7 17H4V9h16v8h-3M7 14h10v6H7z",
   sliders: "M4 7h10M18 7h2M4 17h2M10 17h10M16 5v4M8 15v4",
   thumbDown: "M7 13V4H4v9zM7 13l4 7c2 0 2-2 1.5-5H19l-1.5-11H7",
   thumbUp: "M7 11v9H4v-9zM7 11l4-7c2 0 2 2 1.5 5H19l-1.5 11H7",
@@ -131,19 +132,6 @@ export const popUp = (button, panel, first) => {
   document.body.append(panel);
   panel.showPopover();
   place(panel, button);
-};
-
-export const copyText = async (text) => {
-  try {
-    await navigator.clipboard.writeText(text);
-  } catch {
-    // The clipboard API needs HTTPS.
-    const box = h("textarea", { class: "unseen" }, text);
-    document.body.append(box);
-    box.select();
-    document.execCommand("copy");
-    box.remove();
-  }
 };
 
 // Put a popover beneath (or above) the element that it belongs to, within the window.

@@ -11,6 +11,9 @@ export const setMessageText = (text) => {
   messageBox().dispatchEvent(new Event("input", { bubbles: true }));
 };
 
+// Send what is in the message box.
+export const sendMessage = () => find("#message .submit-button").click();
+
 // The search box: a textarea or an input, depending on the version. Gradio's own event does not fire for pasted text.
 export const searchBox = () => find("#search :is(input, textarea)");
 

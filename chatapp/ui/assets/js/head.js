@@ -1,11 +1,33 @@
 // Runs in the head, before Gradio: chooses the language, its direction and the appearance, and adapts the browser for
 // Gradio 6.31. Each adaptation says when it can go.
 (() => {
+  // A browser that blocks storage throws where it is touched. Gradio's scripts get one that lasts as long as the page.
+  const createStorage = () => {
+    const items = new Map();
+    return {
+      getItem: (name) => items.get(String(name)) ?? null,
+      setItem: (name, value) => void items.set(String(name), String(value)),
+      removeItem: (name) => void items.delete(String(name)),
+      clear: () => items.clear(),
+      key: (at) => [...items.keys()][at] ?? null,
+      get length() {
+        return items.size;
+      },
+    };
+  };
+  for (const name of ["localStorage", "sessionStorage"])
+    try {
+      window[name].getItem("");
+    } catch {
+      try {
+        Object.defineProperty(window, name, { value: createStorage(), configurable: true });
+      } catch {} // it cannot be replaced
+    }
   const stored = (name) => {
     try {
       return localStorage.getItem(name);
     } catch {
-      return null; // storage is blocked
+      return null;
     }
   };
   const supported = ["en", "he", "ar"];

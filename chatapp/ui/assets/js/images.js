@@ -121,28 +121,17 @@ export const start = () => {
     input,
   );
   find("#notices").after(h("div", { id: "attached-images" }));
-  const imagesIn = (transfer) => [...(transfer?.files || [])];
-  document.addEventListener(
-    "paste",
-    (event) => {
-      const files = imagesIn(event.clipboardData);
-      if (files.length) (event.preventDefault(), event.stopPropagation(), add(files));
-    },
-    { capture: true },
-  );
+  // Anywhere on the page: the browser would open a file that is dropped beside the messages in place of the page.
   const main = find("#main");
-  main.addEventListener("dragover", (event) => {
+  document.addEventListener("dragover", (event) => {
     if (![...(event.dataTransfer?.types || [])].includes("Files")) return;
     event.preventDefault();
     main.classList.add("dropping");
   });
-  main.addEventListener(
-    "dragleave",
-    (event) => main.contains(event.relatedTarget) || main.classList.remove("dropping"),
-  );
-  main.addEventListener("drop", (event) => {
+  document.addEventListener("dragleave", (event) => event.relatedTarget || main.classList.remove("dropping"));
+  document.addEventListener("drop", (event) => {
     main.classList.remove("dropping");
-    const files = imagesIn(event.dataTransfer);
+    const files = [...(event.dataTransfer?.files || [])];
     if (files.length) (event.preventDefault(), add(files));
   });
 };

@@ -1,11 +1,13 @@
 // Starts all modules once Gradio's components exist, and provides the functions that Gradio's events call.
 import { call } from "./api.js";
 import * as account from "./account.js";
+import * as clipboard from "./clipboard.js";
 import * as conversation from "./conversation.js";
 import { setConversations } from "./conversation_lists.js";
 import * as direction from "./direction.js";
 import { find, h } from "./dom.js";
 import * as comparison from "./comparison.js";
+import * as enterKey from "./enter_key.js";
 import { store, stored } from "./browser_storage.js";
 import { messageLog, messageText, setMessageText } from "./gradio_bridge.js";
 import * as header from "./header.js";
@@ -16,6 +18,8 @@ import * as models from "./models.js";
 import * as navigation from "./navigation.js";
 import * as notices from "./notices.js";
 import * as parameters from "./parameters.js";
+import * as pasting from "./pasting.js";
+import * as printing from "./printing.js";
 import * as personas from "./personas.js";
 import * as images from "./images.js";
 import { setProfile } from "./profile.js";
@@ -63,6 +67,8 @@ const load = async (temperature, top_p, max_tokens) => {
   direction.start();
   messageLog()?.setAttribute("aria-label", t("Messages"));
   notices.start();
+  enterKey.start();
+  clipboard.start();
   find("#tools").append(h("div", { class: "chat-tools" }));
   messages.start();
   models.start();
@@ -70,6 +76,7 @@ const load = async (temperature, top_p, max_tokens) => {
   parameters.start();
   comparison.start();
   images.start();
+  pasting.start();
   welcome.start();
   header.start();
   navigation.start();
@@ -77,6 +84,7 @@ const load = async (temperature, top_p, max_tokens) => {
   account.start();
   shortcuts.start();
   links.start();
+  printing.start();
   const id = navigation.idInAddress();
   conversation.show(id);
   const now = await state();

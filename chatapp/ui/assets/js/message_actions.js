@@ -1,6 +1,7 @@
 // The footer of a message: its facts and notes, and the buttons to copy, edit, rate, regenerate and choose a version.
+import { copyText } from "./clipboard.js";
 import { chooseVersion, continueAnswer, isWriting, open, rate, regenerate } from "./conversation.js";
-import { copyText, h, icon, iconButton } from "./dom.js";
+import { h, icon, iconButton } from "./dom.js";
 import { messageRowOf } from "./gradio_bridge.js";
 import { edit } from "./message_editing.js";
 import { factsOf, notesOf } from "./message_facts.js";
@@ -112,7 +113,4 @@ const versions = (entry) => {
   );
 };
 
-const copy = async (text) => {
-  await copyText(text);
-  showToast(t("Copied"), { seconds: 2 });
-};
+const copy = (text) => copyText(text, t("Copied"), 2);

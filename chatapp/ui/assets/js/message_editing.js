@@ -1,6 +1,7 @@
 // Edits a question in place. Sending it creates another version; the earlier version keeps its answers.
 import { open, send } from "./conversation.js";
 import { find, h } from "./dom.js";
+import { enterSends } from "./enter_key.js";
 import { requestParameters } from "./parameters.js";
 import { t } from "./words.js";
 
@@ -47,7 +48,8 @@ export const edit = (row, entry) => {
   );
   form.addEventListener("keydown", (event) => {
     if (event.key === "Escape") (close(), event.preventDefault());
-    if (event.key === "Enter" && !event.shiftKey && event.target === box) (form.requestSubmit(), event.preventDefault());
+    if (event.key === "Enter" && event.target === box && enterSends(event))
+      (form.requestSubmit(), event.preventDefault());
   });
   const place = { form, conversation: open.id, follows: entry.follows || "", isActive: false };
   // (An element that is taken out of the page loses the focus too.)

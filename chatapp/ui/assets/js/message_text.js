@@ -1,8 +1,8 @@
 // Shows the text of a message in its row: formatted where that is possible in time, else as it is.
-import { find, h, copyText, iconButton } from "./dom.js";
+import { copyText } from "./clipboard.js";
+import { find, h, iconButton } from "./dom.js";
 import { drawDiagram } from "./diagrams.js";
 import { MATHEMATICS, textPlaceOf } from "./gradio_bridge.js";
-import { showToast } from "./notices.js";
 import { render } from "./renderer.js";
 import { clean } from "./sanitizer.js";
 import { t } from "./words.js";
@@ -77,10 +77,7 @@ const complete = (fragment) => {
   if (find(MATHEMATICS, fragment)) loadMathStyles();
 };
 
-const copyCode = async (pre) => {
-  await copyText(pre.textContent);
-  showToast(t("Copied"), { seconds: 2 });
-};
+const copyCode = (pre) => copyText(pre.textContent, t("Copied"), 2);
 
 let hasMathStyles = false;
 const loadMathStyles = () => {

@@ -163,8 +163,8 @@ export const start = () => {
     }),
   );
   onProfile(update);
-  onChange((what) => {
-    if (what === "loaded" && byId(open.item.model)) choose(open.item.model);
+  onChange((what, differs) => {
+    if (what === "loaded" && differs("model") && byId(open.item.model)) choose(open.item.model);
   });
   setInterval(poll, POLL_AFTER);
   document.addEventListener("visibilitychange", poll);

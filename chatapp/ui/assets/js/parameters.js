@@ -31,21 +31,34 @@ export const requestParameters = () => {
 // The end of the range of Max tokens, which depends on the model.
 const mostTokens = () => models.chosenModel()?.maxAnswerTokens || 4096;
 
+let isReplaced = false; // the values are another conversation's, or the defaults
+const replaceValues = () => {
+  isReplaced = true;
+  refreshParameters();
+  update();
+};
+
 // The components' new values after `refreshParameters`.
 export const parametersValue = () => {
   const unsupported = models.chosenModel()?.unsupported || {};
+  // What is being typed may not have reached `current` yet.
+  const isTyped = (name) => !isReplaced && find(`#${name.replaceAll("_", "-")}`).contains(document.activeElement);
   const slider = (name) =>
     componentUpdate({
-      value: current[name],
+      ...(!isTyped(name) && { value: current[name] }),
       interactive: !unsupported[name],
       info: unsupported[name] ? translated(unsupported[name]) : SENTENCES[name],
     });
   const maxTokens = slider("max_tokens");
-  Object.assign(maxTokens, { maximum: mostTokens(), value: Math.min(current.max_tokens, mostTokens()) });
-  return [slider("temperature"), slider("top_p"), maxTokens, current.system_prompt];
+  maxTokens.maximum = mostTokens();
+  if ("value" in maxTokens) maxTokens.value = Math.min(current.max_tokens, mostTokens());
+  const instructions = isTyped("system_prompt") ? {} : { value: current.system_prompt };
+  const values = [slider("temperature"), slider("top_p"), maxTokens, componentUpdate(instructions)];
+  isReplaced = false;
+  return values;
 };
 
-let timer = 0;
+let timer = 0; // while a change is not saved yet
 export const parametersChanged = (temperature, top_p, max_tokens) => {
   // A model with a shorter range shows less than is set, and does not change that.
   if (max_tokens === Math.min(current.max_tokens, mostTokens())) max_tokens = current.max_tokens;
@@ -54,7 +67,7 @@ export const parametersChanged = (temperature, top_p, max_tokens) => {
   Object.assign(current, values);
   update();
   clearTimeout(timer);
-  timer = setTimeout(() => change({ parameters: values }), SAVE_AFTER);
+  timer = setTimeout(() => ((timer = 0), change({ parameters: values })), SAVE_AFTER);
 };
 
 export const instructionsChanged = (text) => {
@@ -64,14 +77,14 @@ export const instructionsChanged = (text) => {
 
 export const setInstructions = (text, persona) => {
   Object.assign(current, { system_prompt: text, persona });
-  refreshParameters();
-  update();
+  replaceValues();
 };
 
 export const resetParameters = () => {
+  clearTimeout(timer);
+  timer = 0;
   Object.assign(current, defaults);
-  refreshParameters();
-  update();
+  replaceValues();
   change({ parameters: null });
 };
 
@@ -106,6 +119,7 @@ export const start = () => {
   panel.addEventListener("toggle", (event) => event.newState === "open" && place(panel, button));
   find("#tools .chat-tools").append(button);
   onProfile(() => {
+    if (timer) return; // the profile has the values before
     const values = profile.parameters || defaults;
     if (Object.keys(defaults).every((name) => current[name] === values[name])) return;
     Object.assign(current, values);
@@ -113,11 +127,12 @@ export const start = () => {
     update();
   });
   models.onChoice(() => refreshParameters());
-  onChange((what) => {
+  onChange((what, differs) => {
     if (what === "opened") {
       current.compareWith = null;
       setInstructions("", "");
     }
-    if (what === "loaded") setInstructions(open.item.systemPrompt || "", open.item.persona);
+    if (what === "loaded" && (differs("systemPrompt") || differs("persona")))
+      setInstructions(open.item.systemPrompt || "", open.item.persona);
   });
 };

@@ -4,7 +4,8 @@ import { call } from "./api.js";
 import { confirmed, find, h, icon, iconButton } from "./dom.js";
 import { setLanguageCookie, store, stored } from "./browser_storage.js";
 import { download } from "./downloads.js";
-import { SHORTCUTS } from "./shortcuts.js";
+import * as enterKey from "./enter_key.js";
+import { shortcuts as allShortcuts } from "./shortcuts.js";
 import { change, profile } from "./profile.js";
 import { dateTime, language, LANGUAGES, t } from "./words.js";
 
@@ -160,6 +161,12 @@ const settings = () =>
       stored("local", "appearance"),
       (value) => (store("local", "appearance", value), location.reload()),
     ),
+    chooser(
+      t("Enter key"),
+      { "": t("Automatic"), send: t("Sends the message"), line: t("Makes a new line") },
+      stored("local", enterKey.SETTING),
+      (value) => (store("local", enterKey.SETTING, value), enterKey.updateHint()),
+    ),
     h(
       "label",
       { class: "check" },
@@ -214,17 +221,15 @@ const deleteEverything = async () => {
   location.replace(new URL("./", document.baseURI));
 };
 
-const shortcuts = () =>
-  h(
-    "details",
-    {},
-    h("summary", {}, t("Keyboard shortcuts")),
-    h(
-      "dl",
-      {},
-      SHORTCUTS.map(([keys, words]) => [h("dt", {}, h("kbd", {}, keys)), h("dd", {}, words)]),
-    ),
-  );
+const shortcuts = () => {
+  const listed = h("dl");
+  // As the Enter key is set when they are opened.
+  const fill = () =>
+    listed.replaceChildren(
+      ...allShortcuts().flatMap(([keys, words]) => [h("dt", {}, h("kbd", {}, keys)), h("dd", {}, words)]),
+    );
+  return h("details", { ontoggle: fill }, h("summary", {}, t("Keyboard shortcuts")), listed);
+};
 
 export const open = async () => {
   const me = await call("GET", "me");

@@ -1,7 +1,16 @@
 // The sidebar's list of conversations by day, with the menu of each.
 import { onChange, open } from "./conversation.js";
 import { actions } from "./conversation_actions.js";
-import { archive, itemOf, list, loadMore, onListChange, openArchive, placeInLists, titleOf } from "./conversation_lists.js";
+import {
+  archive,
+  itemOf,
+  list,
+  loadMore,
+  onListChange,
+  openArchive,
+  placeInLists,
+  titleOf,
+} from "./conversation_lists.js";
 import { directed } from "./direction.js";
 import { find, h, icon, iconButton, setChildren } from "./dom.js";
 import { sidebarButton } from "./gradio_bridge.js";
@@ -38,7 +47,8 @@ const rowOf = (item) => {
   row.classList.toggle("open", isOpen);
   if (isOpen) link.setAttribute("aria-current", "page");
   else link.removeAttribute("aria-current");
-  link.replaceChildren(directed(titleOf(item)), item.writing ? h("span", { class: "dot", title: t("Writing…") }) : "");
+  const dot = item.writing && h("span", { class: "dot", title: t("Writing…") });
+  link.replaceChildren(...[directed(titleOf(item)), dot].filter(Boolean));
   more.title = t("More about {title}", { title: titleOf(item) });
   more.setAttribute("aria-label", more.title);
   return row;

@@ -1,0 +1,91 @@
+// What a paste puts into the page: text where the clipboard has any, else its images. Spreadsheets and word processors
+// add a picture of the cells to their text.
+import { messageBox } from "./gradio_bridge.js";
+import { add } from "./images.js";
+import { showError } from "./notices.js";
+import { t } from "./words.js";
+
+const BLOCKS = "address, article, blockquote, dd, div, dt, h1, h2, h3, h4, h5, h6, li, p, pre, section, tr";
+const FIELDS = "textarea, input";
+// A file manager adds the names of the files as text, and some the command they were copied with.
+const COMMAND = /^(x-special\/[\w-]+|copy|cut)$/;
+
+const linesOf = (text) => text.split(/[\r\n\0]+/).filter((line) => line.trim());
+
+const namesFiles = (text, files) => {
+  const names = new Set(files.map((file) => file.name));
+  const isName = (line) => line.startsWith("file:") || names.has(line.split(/[\\/]/).at(-1));
+  const lines = linesOf(text);
+  return lines.some(isName) && lines.every((line) => isName(line) || COMMAND.test(line));
+};
+
+const parsed = (html) => new DOMParser().parseFromString(html, "text/html").body; // runs and loads nothing
+
+const textOf = (body) => {
+  body.querySelectorAll("script, style, title, template").forEach((element) => element.remove());
+  const texts = document.createNodeIterator(body, NodeFilter.SHOW_TEXT);
+  for (let node = texts.nextNode(); node; node = texts.nextNode())
+    if (!node.parentElement.closest("pre")) node.data = node.data.replace(/[ \t\r\n]+/g, " ");
+  body.querySelectorAll("br").forEach((element) => element.replaceWith("\n"));
+  body.querySelectorAll("td, th").forEach((element) => element.nextElementSibling && element.append("\t"));
+  body.querySelectorAll(BLOCKS).forEach((element) => (element.before("\n"), element.append("\n")));
+  return body.textContent.replace(/ *\n[\n ]*\n */g, "\n").trim();
+};
+
+const DATA = /^data:(image\/[a-z+.-]+);base64,(.*)$/is;
+const fileOf = (address) => {
+  const [, type, data] = DATA.exec(address) || [];
+  if (!type) return null;
+  try {
+    const bytes = Uint8Array.from(atob(data), (character) => character.charCodeAt(0));
+    return new File([bytes], `image.${type.split("/")[1]}`, { type });
+  } catch {
+    return null; // damaged
+  }
+};
+
+// What a clipboard holds: {plain} for the browser to paste, {text}, {files}, {isOnlyAddress} for an image that is not
+// in it, or {}.
+export const contentOf = (clipboard) => {
+  const files = [...clipboard.files];
+  const [plain, html, list] = ["text/plain", "text/html", "text/uri-list"].map((type) => clipboard.getData(type));
+  const body = parsed(html);
+  const addresses = [...body.querySelectorAll("img")].map((image) => image.src);
+  const text = textOf(body);
+  // Firefox adds the address of a copied image as text.
+  const isAddressOfImage = !text && addresses.includes(plain.trim());
+  const isNames = files.length && !html && namesFiles(plain, files);
+  if (plain.trim() && !(files.length && isAddressOfImage) && !isNames) return { plain };
+  if (text) return { text };
+  if (files.length) return { files };
+  const links = linesOf(list).filter((line) => !line.startsWith("#")); // which begins a comment
+  if (links.length && !addresses.length) return { text: links.join("\n") };
+  const images = addresses.map(fileOf).filter(Boolean);
+  if (images.length) return { files: images };
+  return addresses.length ? { isOnlyAddress: true } : {};
+};
+
+const insert = (field, text) => {
+  field.focus();
+  if (document.execCommand("insertText", false, text)) return; // it can be undone
+  field.setRangeText(text, field.selectionStart, field.selectionEnd, "end");
+  field.dispatchEvent(new Event("input", { bubbles: true }));
+};
+
+const paste = (event) => {
+  const field = event.target.closest?.(FIELDS);
+  const isInPanel = Boolean(event.target.closest?.("dialog, [popover]"));
+  if (!event.clipboardData || (isInPanel && !field)) return;
+  const { plain, text, files, isOnlyAddress } = contentOf(event.clipboardData);
+  if (plain && field) return; // the browser pastes it
+  const isMessage = !field || field === messageBox();
+  if (plain || text) insert(field || messageBox(), plain || text);
+  else if (files && isMessage) add(files);
+  else if (isOnlyAddress && isMessage)
+    showError(t("The clipboard has only the address of the image. Save the image, then add it here."));
+  else return;
+  event.preventDefault();
+  event.stopPropagation();
+};
+
+export const start = () => document.addEventListener("paste", paste, { capture: true });
