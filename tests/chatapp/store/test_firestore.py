@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import signal
 import socket
 import time
-import urllib.error
-import urllib.request
 from collections import Counter
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import google.auth
@@ -57,7 +53,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow  # the emulator takes seconds to start
 
-RULES = Path(__file__).parents[3] / "manifests" / "firestore.rules"
 DAY_MS = 24 * 3600 * 1000
 PICTURE = Image(id="picture", media_type="image/png", width=1, height=1, data=b"\x89PNG\xff")
 
@@ -780,36 +775,6 @@ async def test_without_an_emulator_it_asks_google_itself_and_signs_in(place, fir
     assert signed_in is credentials
     assert options["grpc.max_reconnect_backoff_ms"] == 2_000
     await store.aclose()
-
-
-# Rules
-
-
-async def test_the_security_rules_allow_only_the_server_library(monkeypatch):
-    with running_emulator("--rules", str(RULES)) as emulator:
-        monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", emulator.host)
-        store = FirestoreStore(PROJECT, "(default)")
-        conversation, message = a_conversation(), a_message()
-        await store.create("ana", conversation, message)
-        assert await store.messages("ana", conversation.id) == [message]
-        path = f"users/{uid('ana')}/conversations/{conversation.id}"
-        url = f"http://{emulator.host}/v1/projects/{PROJECT}/databases/(default)/documents/{path}"
-
-        def status(method: str, **headers: str) -> int:
-            body = json.dumps({"fields": {}}).encode() if method == "PATCH" else None
-            request = urllib.request.Request(url, body, headers, method=method)
-            try:
-                with urllib.request.urlopen(request, timeout=10) as response:
-                    return response.status
-            except urllib.error.HTTPError as error:
-                with error:
-                    return error.code
-
-        for method in ("GET", "PATCH", "DELETE"):
-            assert await asyncio.to_thread(status, method) == 403
-        assert await asyncio.to_thread(status, "GET", Authorization="Bearer owner") == 200
-        assert await store.messages("ana", conversation.id) == [message]
-        await store.aclose()
 
 
 async def test_another_replica_shows_a_running_answer_to_its_end(place, firestore_emulator, tmp_path):
