@@ -1,5 +1,6 @@
 """How the text of a message is shown, in Chromium: what Markdown becomes, and what a hostile text cannot do."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ CHECK = (Path(__file__).parent / "rendering.js").read_text(encoding="utf-8")
 BOUND = 10
 AT_ONCE = 50  # texts
 # What Chromium says of a formula that is none, and what the page itself loads.
+EVENTS = re.compile(r"/conversations/\w+/events\?")  # the page follows its conversation
 OWN_REQUESTS = ("/page/", "/assets/", "/models", "data:", "blob:")
 
 
@@ -35,7 +37,9 @@ async def problems_of(page, texts, *, is_question=False):
     # Handlers in the text of a diagram, which the policy of the frame for diagrams refuses.
     page.problems[:] = [problem for problem in page.problems if "script-src blob:" not in problem]
     paths = [url.removeprefix(page.url) for url in requests]
-    return problems + [f"request: {path}" for path in paths if not path.startswith(OWN_REQUESTS)]
+    return problems + [
+        f"request: {path}" for path in paths if not (path.startswith(OWN_REQUESTS) or EVENTS.match(path))
+    ]
 
 
 async def html_of(page, text, *, is_question=False):

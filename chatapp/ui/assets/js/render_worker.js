@@ -5,6 +5,7 @@ import { libraries, render } from "./markdown.js";
 // Characters that change the direction of the text after them: they could make a link or a name read as another.
 const TURNING = /[\u202A-\u202E\u2066-\u2069]/g;
 const SOURCES = { highlight: () => new URL("../vendor/highlight.js", import.meta.url).href };
+console.warn = () => {}; // KaTeX warns of every letter that its fonts lack, such as all Hebrew ones
 const loading = {};
 
 const load = (name) => {
