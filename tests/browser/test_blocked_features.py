@@ -34,7 +34,7 @@ async def test_the_page_works_where_features_are_missing_or_throw(borrow_profile
     await page.choose("Copy link")
     await expect(page.toast).to_contain_text("copied")
     await page.tab.locator(gradio_dom.ANSWER_ROWS).get_by_role("button", name="Copy", exact=True).click()
-    await page.answers.locator(gradio_dom.CODE_BUTTONS).first.click()
+    await page.answers.get_by_role("button", name="Copy code").click()
     await page.start_new()
     await page.conversations.click()
     await expect(page.questions).to_have_text(["First"])
