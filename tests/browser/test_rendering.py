@@ -1,5 +1,6 @@
 """How the text of a message is shown, in Chromium: what Markdown becomes, and what a hostile text cannot do."""
 
+import os
 import re
 from pathlib import Path
 
@@ -117,9 +118,9 @@ async def test_hostile_documents_stay_text(page):
 
 
 @pytest.mark.long
-async def test_twenty_thousand_hostile_documents_stay_text(page):
+async def test_many_hostile_documents_stay_text(page):
     await page.ask("First")
-    for first in range(1000, 21_000, AT_ONCE):
+    for first in range(1000, 1000 + int(os.environ.get("HOSTILE_DOCUMENTS", "2000")), AT_ONCE):
         texts = [document(seed) for seed in range(first, first + AT_ONCE)]
         assert await problems_of(page, texts, is_question=first % 500 == 0) == [], first
 
