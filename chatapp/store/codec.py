@@ -40,12 +40,14 @@ _ENUMS: dict[str, type[StrEnum]] = {
     "place": Place,
 }
 
+# Fields that are not written with their default: few messages have them, and files of earlier versions none.
+_SPARSE = {"appended", "thinking", "unshown_pictures"}
+
 
 def message_fields(message: Message) -> dict[str, Any]:
     """Return the fields of a message, its images without their data."""
     values = {field.name: getattr(message, field.name) for field in fields(message)}
-    if not message.appended:  # an answer, a version, or stored before there was such a field
-        del values["appended"]
+    values = {name: value for name, value in values.items() if value or name not in _SPARSE}
     values |= {name: values[name].value for name in _ENUMS if isinstance(values[name], StrEnum)}
     values["usage"] = message.usage and asdict(message.usage)
     values["error"] = as_json(message.error) if isinstance(message.error, Sentence) else message.error

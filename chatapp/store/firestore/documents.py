@@ -89,14 +89,14 @@ def message_documents(message: Message, retention_ms: int | None) -> dict[str, D
     if not is_id(message.id):
         raise ValueError(f"{message.id!r} cannot be the id of a message")
     fields = codec.message_fields(codec.clean(message))
-    room = PART_BYTES // 2 if fields["thinking"] else PART_BYTES
+    room = PART_BYTES // 2 if fields.get("thinking") else PART_BYTES
     (content, thinking), *further = zip_longest(
-        _parts(fields["content"], room), _parts(fields["thinking"], room), fillvalue=""
+        _parts(fields["content"], room), _parts(fields.get("thinking", ""), room), fillvalue=""
     )
     common = {"v": VERSION, "createdAt": timestamp(message.created_ms)} | expiry(message.created_ms, retention_ms)
     fields |= {
         "content": content,
-        "thinking": thinking,
+        **({"thinking": thinking} if thinking else {}),
         "parts": 1 + len(further),
         "images": [_image_document(image) | {"id": image.id} for image in message.images],
     }

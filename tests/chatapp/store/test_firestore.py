@@ -25,6 +25,7 @@ from google.oauth2.credentials import Credentials
 
 from chatapp.domain.conversation import Image, MessageStatus, Profile, Role, now_ms
 from chatapp.domain.errors import ConversationNotFound, StoreUnavailable
+from chatapp.store import SessionRecord
 from chatapp.store.firestore import client as firestore_client
 from chatapp.store.firestore import deletions as firestore_deletions
 from chatapp.store.firestore import profiles as firestore_profiles
@@ -39,6 +40,7 @@ from chatapp.store.firestore.schema import (
     INDEXED_FIELDS,
     MESSAGES,
     REVOCATIONS,
+    SESSIONS,
     USERS,
 )
 from chatapp.store.firestore.store import FirestoreStore
@@ -608,12 +610,15 @@ async def test_every_indexed_field_and_the_expiry_time_are_written(place, databa
     await store.create("ana", conversation, long, running())
     await store.save_profile("ana", Profile(revision=1))
     await store.revoke("ana", session="one", before_ms=1, until_ms=now_ms())
+    session = SessionRecord(id="one", began_ms=1, seen_ms=2, device="Firefox")
+    await store.save_session("ana", session, until_ms=now_ms())
     written = {
         CONVERSATIONS: await documents(database, "ana", CONVERSATIONS),
         MESSAGES: await documents(database, "ana", MESSAGES, conversation.id),
         IMAGES: await documents(database, "ana", IMAGES, conversation.id),
         USERS: {one.id: one.to_dict() async for one in database.collection(USERS).stream()},
         REVOCATIONS: await documents(database, "ana", REVOCATIONS),
+        SESSIONS: await documents(database, "ana", SESSIONS),
     }
     assert INDEXED_FIELDS.keys() == written.keys()
     for collection, stored in written.items():

@@ -2,7 +2,7 @@
 
 ``formats/`` holds what the code of commit b76ff19 wrote for `CONVERSATION`, `MESSAGES` and `PROFILE`: SQL dumps of the
 history and the journal, Firestore documents by path, and the JSON export. ``history_5.sql`` is the history with the
-sizes of December 2026.
+sizes of December 2026, ``history_6.sql`` the one with the list of sessions.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ async def write_history(path: Path) -> None:
     await store.aclose()
 
 
-@pytest.mark.parametrize("name", ["history.sql", "history_5.sql"])
+@pytest.mark.parametrize("name", ["history.sql", "history_5.sql", "history_6.sql"])
 async def test_a_history_file_of_an_earlier_version_is_read(tmp_path, name):
     restore(FORMATS / name, tmp_path / "chat.db")
     store = await SQLiteStore.open(tmp_path / "chat.db")
@@ -148,7 +148,7 @@ async def test_a_history_file_of_an_earlier_version_is_read(tmp_path, name):
 
 async def test_a_history_file_is_written_as_before(tmp_path):
     await write_history(tmp_path / "chat.db")
-    assert dumped(tmp_path / "chat.db") == (FORMATS / "history_5.sql").read_text()
+    assert dumped(tmp_path / "chat.db") == (FORMATS / "history_6.sql").read_text()
 
 
 # The journal

@@ -18,6 +18,7 @@ from chatapp.generation.runner import TurnRunner
 from chatapp.http import api
 from chatapp.http.api.routing import Services
 from chatapp.http.errors import add_exception_handlers
+from chatapp.images.uploads import UploadLimits, Uploads
 from chatapp.models.catalog import Catalog
 from chatapp.store.journal.store import JournaledStore
 from chatapp.store.sqlite.store import SQLiteStore
@@ -70,6 +71,7 @@ class Chat:
             turns=self.turns,
             conversations=None,
             images=None,
+            uploads=Uploads(None, UploadLimits()),
         )
         app.add_middleware(AuthenticationMiddleware, authenticator=NamedAuthenticator(), refuse=None)
         return app
