@@ -138,7 +138,7 @@ async def test_an_image_stays_in_the_box_until_its_message_is_taken(page, gemini
 
 async def test_files_that_the_chat_cannot_take_say_what_to_do(page):
     await page.choose_model("Gemini")
-    frames = [Image.new("P", (30, 20), color) for color in (1, 2)]
+    frames = [Image.new("RGB", (30, 20), color) for color in ("red", "blue")]
     gif = file_of(frames[0], "GIF", save_all=True, append_images=frames[1:])
     svg = b'<svg xmlns="http://www.w3.org/2000/svg" width="60" height="40"><path d="M0 0h60v40H0z"/></svg>'
     files, images = page.tab.locator("input[type=file]"), page.tab.locator("#attached-images img")
