@@ -11,6 +11,7 @@ import pytest_asyncio
 
 from chatapp.app import create_app
 from chatapp.config.settings import Settings
+from chatapp.models import ModelState
 from tests.fakes.openai_server import FakeOpenAIServer
 from tests.firestore_emulator import firestore_emulator  # noqa: F401  # a fixture
 from tests.security.authorization_matrix import MATRIX, Rule, open_routes
@@ -96,7 +97,7 @@ async def chat(request, tmp_path_factory):
             routes = {route: rule for route, rule in MATRIX.items() if route in existing}
             shared = SharedChat(app, url, http, identity, model, storage, users, data, [], routes)
             shared.signed_out += await identity.signed_out("dana", shared.request)
-            while not model.requests:  # the chat's health check of the model
+            while app.state.catalog.statuses()["gemma"].state is not ModelState.READY:
                 await shared.request("GET", "/models", identity.authenticated("ana"))
             yield shared
 
