@@ -300,7 +300,9 @@ async def test_a_question_is_shown_as_it_was_written(page):
 async def test_long_inline_code_is_not_cut_off_on_a_phone(open_chat, chat, gemma):
     gemma.answer = ["See `" + "a_long_name" * 20 + "`.\n\n| a |\n|---|\n| `" + "b" * 100 + "` |"]
     page = await open_chat(chat.url, width=360, height=740, has_touch=True, is_mobile=True)
-    await page.ask("Code")
+    await page.box.fill("Code")
+    await page.button("Send").click()  # Enter makes a line here
+    await expect(page.facts).to_contain_text("first token")
     code = page.answers.locator("p code")
     assert await code.evaluate("it => it.getBoundingClientRect().right <= innerWidth")
     assert not await page.is_wider_than_the_screen()
