@@ -96,8 +96,10 @@ class Chat:
 
     def request(self, method: str, path: str, query: str = "", body: object = None) -> httpx.Request:
         """Return a request of the page."""
-        content = None if body is None else json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
-        headers = SAME_ORIGIN | ({} if body is None else {"content-type": "application/json"})
+        is_file = isinstance(body, bytes)
+        content = body if body is None or is_file else json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+        kind = "application/octet-stream" if is_file else "application/json"
+        headers = SAME_ORIGIN | ({} if body is None else {"content-type": kind})
         return self.http.build_request(method, f"{path}?{query}", content=content, headers=headers)
 
 
@@ -200,7 +202,7 @@ def properties(schema: Any) -> dict[str, Any]:
 
 def body_schema(route: tuple[str, str]) -> Any:
     body = operations().get(route, {}).get("requestBody")
-    return body and body["content"]["application/json"]["schema"]
+    return body and body["content"].get("application/json", {}).get("schema")
 
 
 def grown_bodies(chat: Chat, route: tuple[str, str], pattern: str) -> Iterator[tuple[str, Any, int]]:

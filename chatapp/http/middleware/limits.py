@@ -157,7 +157,7 @@ async def _pass_on(app: ASGIApp, scope: Scope, receive: Receive, send: Send, on_
 
     try:
         await app(scope, receive_counted, send_noted)
-    except (TooLong, LimitReached) as error:
+    except (TooLong, ImageTooLarge, LimitReached) as error:
         if has_started:
             raise
         await response_to(scope, error)(scope, receive, send)

@@ -67,7 +67,7 @@ def delta(content, finish_reason=None, **more):
 
 
 async def until(condition):
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.005)
 

@@ -32,6 +32,7 @@ from chatapp.domain.errors import ChatError, ConversationNotFound, StoreUnavaila
 from chatapp.domain.sentences import Sentence, as_json
 from chatapp.store import Consistency, Hit, Revocations, SessionRecord, StoreStatus
 from chatapp.store.folding import fold
+from chatapp.store.journal import cloud_reads
 from chatapp.store.journal.store import JournaledStore
 from chatapp.store.sqlite.store import SQLiteStore
 from chatapp.store.values import in_order
@@ -71,6 +72,12 @@ PROFILE = Profile(
     answer_with_other=True,
     revision=3,
 )
+
+
+@pytest.fixture(autouse=True)
+def patient_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for the emulator on a busy machine: what a read returns in an outage is tested elsewhere."""
+    monkeypatch.setattr(cloud_reads, "READ_TIMEOUT_S", 60)
 
 
 async def list_all(store: Store, user: str, limit: int = 50) -> list[Conversation]:

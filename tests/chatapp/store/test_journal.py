@@ -214,7 +214,8 @@ async def test_a_creation_that_is_made_again_while_it_waits_shows_the_first_one(
     await store.aclose()
 
 
-async def test_cached_first_page_continues_at_its_cursor(store, cloud):
+async def test_cached_first_page_continues_at_its_cursor(store, cloud, monkeypatch):
+    monkeypatch.setattr(cloud_reads, "READ_TIMEOUT_S", 60)  # the fake cloud answers, however busy the machine is
     talks = [a_conversation(id=f"c{number}", updated_ms=1_000 + number) for number in range(7)]
     for conversation in talks:
         await store.create("ana", conversation)
