@@ -161,7 +161,6 @@ class Google:
             "unsigned token as the session": f"chat_session={_token(name, None, 'none')}",
             "ID token as the session": f"chat_session={_token(name, _KEY, 'ES256')}",
             "guest cookie in a chat without guests": _cookie("chat_user", _signed(self.user(name), SECRET))["cookie"],
-            "two invalid session cookies": "chat_session=a; chat_session=b",
         }
         bearers = {
             f"bearer token ({algorithm})": {"authorization": f"Bearer {_token(name, key, algorithm)}"}

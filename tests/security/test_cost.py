@@ -14,6 +14,7 @@ import re
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -157,9 +158,7 @@ def parameters(path: str) -> list[str]:
 
 def filled(chat: Chat, template: str, /, **values: str) -> str:
     ids = {"requested_version": "0", "path": "js/main.js", **chat.data.ids, **values}
-    return re.sub(
-        r"{(\w+)(?::\w+)?}", lambda match: str(httpx.URL(path="/" + ids.get(match[1], "x")).path)[1:], template
-    )
+    return re.sub(r"{(\w+)(?::\w+)?}", lambda match: quote(ids.get(match[1], "x")), template)
 
 
 def in_head(pattern: str) -> int:
