@@ -9,6 +9,21 @@ from chatapp.domain.errors import ContextTooLong, TooManyImages
 from chatapp.models import Finish, ModelDefaults, ModelState, ModelStatus, TextDelta
 
 
+class ReadyModel(ModelDefaults):
+    """A base for models of tests that are ready from the start, and hold nothing to close."""
+
+    id, label, context_tokens = "scripted", "Scripted", None
+
+    async def status(self):
+        return ModelStatus(ModelState.READY)
+
+    async def start(self):
+        pass
+
+    async def aclose(self):
+        pass
+
+
 class ScriptedModel(ModelDefaults):
     """Answers with ``pieces``, which are texts or events, one each ``seconds_between``.
 

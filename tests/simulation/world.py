@@ -13,9 +13,10 @@ from chatapp.conversations.service import Conversations
 from chatapp.domain.conversation import FinishReason
 from chatapp.domain.errors import ConversationNotFound, StoreUnavailable
 from chatapp.generation.runner import TurnRunner
-from chatapp.models import Finish, ModelDefaults, ModelState, ModelStatus, TextDelta
+from chatapp.models import Finish, TextDelta
 from chatapp.models.catalog import Catalog
 from chatapp.store.journal.store import JournaledStore
+from tests.fakes.models import ReadyModel
 from tests.fakes.shared_cloud import SharedCloud
 
 if TYPE_CHECKING:
@@ -190,10 +191,8 @@ class InlineDatabase:
         await self._replica.pause(0.0002, 0.004)
 
 
-class Model(ModelDefaults):
+class Model(ReadyModel):
     """Answers in a few pieces over a few seconds."""
-
-    id, label, context_tokens = "scripted", "Scripted", None
 
     def __init__(self, chance: random.Random, name: str) -> None:
         self._chance = chance
@@ -206,16 +205,6 @@ class Model(ModelDefaults):
             await asyncio.sleep(self._chance.choice((0.01, 0.3, 1.0)))
             yield TextDelta(f"{word} ")
         yield Finish(FinishReason.STOP)
-
-    async def status(self) -> ModelStatus:
-        """Return that it is ready."""
-        return ModelStatus(ModelState.READY)
-
-    async def start(self) -> None:
-        """Start."""
-
-    async def aclose(self) -> None:
-        """End."""
 
 
 def make_task(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
@@ -236,7 +225,7 @@ async def until_quiet(world: World) -> None:
     world.is_calm = True
     for replica in world.replicas:
         replica.cut_until = 0.0
-    await asyncio.sleep(130.0)  # restarts, retries of deliveries, and answers that nobody writes any more
+    await asyncio.sleep(130.0)  # restarts, retries of deliveries, and answers whose replica is gone
     for replica in world.replicas:
         assert replica.is_up
         assert replica.store.status().waiting_writes == 0, f"replica {replica.number} delivers nothing"

@@ -15,20 +15,19 @@ from chatapp.domain.message_tree import MessageTree
 from chatapp.generation import generator
 from chatapp.generation.runner import TurnRunner
 from chatapp.http.api.stream import ConversationEvents
-from chatapp.models import Finish, ModelDefaults, ModelState, ModelStatus, TextDelta
+from chatapp.models import Finish, TextDelta
 from chatapp.models.catalog import Catalog
 from chatapp.store.journal.store import JournaledStore
 from tests.chatapp.generation.running import answer_request, ended, turn_request
+from tests.fakes.models import ReadyModel
 from tests.fakes.shared_cloud import SharedCloud
 from tests.page_client import apply_event
 
 ANN = "ann"
 
 
-class Model(ModelDefaults):
+class Model(ReadyModel):
     """Answers with its pieces, and waits for the gate after the first one."""
-
-    id, label, context_tokens = "scripted", "Scripted", None
 
     def __init__(self, *pieces):
         self.pieces = pieces
@@ -41,15 +40,6 @@ class Model(ModelDefaults):
                 await self.gate.wait()
             yield TextDelta(piece)
         yield Finish(FinishReason.STOP)
-
-    async def status(self):
-        return ModelStatus(ModelState.READY)
-
-    async def start(self):
-        pass
-
-    async def aclose(self):
-        pass
 
 
 class Replica:

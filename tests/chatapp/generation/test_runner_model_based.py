@@ -20,10 +20,11 @@ from chatapp.domain.message_tree import MessageTree
 from chatapp.generation.prepare import CONTINUE_PROMPT
 from chatapp.generation.queue import TurnLimits
 from chatapp.generation.runner import TurnRunner
-from chatapp.models import Finish, ModelDefaults, ModelState, ModelStatus, TextDelta
+from chatapp.models import Finish, TextDelta
 from chatapp.models.catalog import Catalog
 from tests.chatapp.generation.running import answer_request, turn_request
 from tests.chatapp.store.conftest import FirestorePlace, JournaledPlace, SQLitePlace
+from tests.fakes.models import ReadyModel
 from tests.firestore_emulator import firestore_emulator  # noqa: F401  # a fixture
 
 LIMITS = TurnLimits(per_user=2, at_once=3, waiting=2)
@@ -33,7 +34,7 @@ MAX_MESSAGES = 14  # of a conversation
 EARLY = {MessageStatus.STOPPED, MessageStatus.INTERRUPTED, MessageStatus.ERROR}
 
 
-class Model(ModelDefaults):
+class Model(ReadyModel):
     """Answers as the system prompt says: "ENDING NUMBER"; one that waits does so after its first text.
 
     Attributes:
@@ -43,7 +44,6 @@ class Model(ModelDefaults):
 
     id = "model"
     label = "Model"
-    context_tokens = None
 
     def __init__(self):
         self.waiting = {}
@@ -70,15 +70,6 @@ class Model(ModelDefaults):
             raise RateLimited("No more.")
         yield TextDelta(">")
         yield Finish(FinishReason.LENGTH if ending == "length" else FinishReason.STOP)
-
-    async def status(self):
-        return ModelStatus(ModelState.READY)
-
-    async def start(self):
-        pass
-
-    async def aclose(self):
-        pass
 
 
 class Killable:
