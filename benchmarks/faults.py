@@ -30,14 +30,12 @@ from benchmarks.fault_parts.audit import audit, audit_pages, read_firestore
 from benchmarks.fault_parts.disk import LimitedFiles, SmallDisk, can_mount
 from benchmarks.fault_parts.pace import Pace
 from benchmarks.fault_parts.phases import PHASES
-from benchmarks.fault_parts.processes import Backend, Chat, Emulator, Probe, missing_program
+from benchmarks.fault_parts.processes import Backend, Chat, Emulator, Probe, missing_program, settings_of
 from benchmarks.fault_parts.proxy import PASS, Proxy
 from benchmarks.fault_parts.record import Book
 from benchmarks.fault_parts.report import Probed, Span, log_lines, print_counts, print_findings, print_table
 from benchmarks.fault_parts.rig import Rig, pending_writes
-from benchmarks.fault_parts.users import SECRET, User
-from tests.firestore_emulator import PROJECT
-from tests.serving import NO_LIMITS_ENVIRONMENT
+from benchmarks.fault_parts.users import User
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,7 +95,8 @@ async def _build_rig(stack: AsyncExitStack, folder: Path, seed: int) -> tuple[Ri
     proxy = await stack.enter_async_context(Proxy(emulator.port, seed))
     backend = await stack.enter_async_context(Backend())
     disk = stack.enter_context(SmallDisk(folder / "small")) if can_mount(folder) else None
-    chat = await stack.enter_async_context(Chat(folder, _settings(backend.url, proxy.host, clock)))
+    settings = settings_of(backend.url, proxy.host, drain_seconds=2) | {"FAULTS_CLOCK": str(clock)}
+    chat = await stack.enter_async_context(Chat(folder, settings))
     probe = await stack.enter_async_context(Probe(folder / "probe", proxy.host))
     limited = LimitedFiles(chat) if sys.platform.startswith("linux") else None
     rig = Rig(
@@ -110,24 +109,6 @@ async def _build_rig(stack: AsyncExitStack, folder: Path, seed: int) -> tuple[Ri
     )
     print(f"The disk is filled by {rig.disk.how}." if rig.disk else "No disk can be filled here: that phase is calm.")
     return rig, probe
-
-
-def _settings(backend: str, firestore: str, clock: Path) -> dict[str, str]:
-    return {
-        "CHAT_STORE": "firestore",
-        "GOOGLE_CLOUD_PROJECT": PROJECT,
-        "FIRESTORE_EMULATOR_HOST": firestore,
-        "CHAT_IDENTITY": "anonymous",
-        "CHAT_SESSION_SECRET": SECRET,
-        "CHAT_LOG_FORMAT": "json",
-        "CHAT_EMBEDDED_MODEL": "false",
-        "CHAT_GEMMA_URL": backend,
-        "CHAT_DRAIN_SECONDS": "2",
-        "CHAT_SHUTDOWN_SECONDS": "1",
-        **NO_LIMITS_ENVIRONMENT,
-        "FAULTS_CLOCK": str(clock),
-        "GRPC_VERBOSITY": "NONE",
-    }
 
 
 async def _phases(rig: Rig, pace: Pace, options: argparse.Namespace) -> list[Span]:

@@ -5,7 +5,7 @@ Each person has two devices that write in the same conversations. A load balance
 chats, and 20 to 200 ms of latency between them and the Firestore emulator. Unless ``--calm``, connections to the
 emulator are reset, and replicas are killed, ended and replaced one after the other. At the end every conversation is
 read at every replica. The exit status is 1 if an acknowledged message is missing from what is shown, doubled or out of
-order, or if there is a version that nobody asked for.
+order, or if there is a version that no edit or second answer made.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 from benchmarks import percentile
 from benchmarks.fault_parts.answers import name_of
 from benchmarks.fault_parts.pace import Pace
-from benchmarks.fault_parts.processes import Backend, Chat, Emulator, missing_program
+from benchmarks.fault_parts.processes import SECRET, Backend, Chat, Emulator, missing_program, settings_of
 from benchmarks.fault_parts.proxy import PASS, Fault, Proxy
 from benchmarks.fault_parts.report import log_lines, print_counts
 from benchmarks.fault_parts.rig import pending_writes
@@ -35,14 +35,11 @@ from benchmarks.replica_parts.audit import KINDS, audit
 from benchmarks.replica_parts.balancer import Balancer
 from benchmarks.replica_parts.devices import Person
 from chatapp.auth.anonymous import AnonymousAuthenticator
-from tests.firestore_emulator import PROJECT
-from tests.serving import NO_LIMITS_ENVIRONMENT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 TURNS, PEOPLE, COPIES, PER_SECOND = 1000, 8, 2, 12.0
-SECRET = "replicas-replicas-replicas"
 DISTANT = Fault(seconds_late=(0.02, 0.2))
 DRAIN_SECONDS = 120.0
 FAULT_SECONDS = (2.0, 5.0)
@@ -62,7 +59,8 @@ async def main(options: argparse.Namespace) -> int:
         for number in range(options.copies):
             place = folder / f"replica-{number}"
             place.mkdir()
-            replicas.append(await stack.enter_async_context(Chat(place, settings(backend.url, proxy.host))))
+            settings = settings_of(backend.url, proxy.host, drain_seconds=5)
+            replicas.append(await stack.enter_async_context(Chat(place, settings)))
         await asyncio.gather(*(replica.start() for replica in replicas))
         balancer = await stack.enter_async_context(Balancer(replicas, options.seed))
         await proxy.set(DISTANT)
@@ -102,23 +100,6 @@ async def main(options: argparse.Namespace) -> int:
             print(f"{left} writes still wait in journals, with nothing in their way.")
         given_up = sum(person.counts["given up"] for person in people)
         return 1 if findings.counts or left or given_up or any(replica.crashes for replica in replicas) else 0
-
-
-def settings(backend: str, firestore: str) -> dict[str, str]:
-    return {
-        "CHAT_STORE": "firestore",
-        "GOOGLE_CLOUD_PROJECT": PROJECT,
-        "FIRESTORE_EMULATOR_HOST": firestore,
-        "CHAT_IDENTITY": "anonymous",
-        "CHAT_SESSION_SECRET": SECRET,
-        "CHAT_LOG_FORMAT": "json",
-        "CHAT_EMBEDDED_MODEL": "false",
-        "CHAT_GEMMA_URL": backend,
-        "CHAT_DRAIN_SECONDS": "5",
-        "CHAT_SHUTDOWN_SECONDS": "1",
-        **NO_LIMITS_ENVIRONMENT,
-        "GRPC_VERBOSITY": "NONE",
-    }
 
 
 def made_people(url: str, pace: Pace, options: argparse.Namespace) -> list[Person]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 
 from tests.firestore_emulator import HOW_TO_GET_IT, HOW_TO_GET_IT_ELSEWHERE, JAVA_OPTIONS, MAIN, PROJECT, found_jar
-from tests.serving import free_port
+from tests.serving import NO_LIMITS_ENVIRONMENT, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +27,32 @@ CLOCK = Path(__file__).parent / "clock"
 START_SECONDS = 90.0
 END_SECONDS = 60.0
 POLL_SECONDS = 0.03
+SECRET = "faults-faults-faults"  # signs the cookies that the users of a run have from the start
 NOT_INHERITED = ("CHAT_", "GOOGLE_", "GEMINI_", "THEME", "FIRESTORE_", "FAULTS_")
+
+
+def settings_of(backend: str, firestore: str, *, drain_seconds: int) -> dict[str, str]:
+    """Return the settings of a chat before the emulator, for many users of one address.
+
+    Args:
+        backend: address of the fake model server.
+        firestore: host and port of the emulator, or of the proxy before it.
+        drain_seconds: how long a chat that ends delivers its journal.
+    """
+    return {
+        "CHAT_STORE": "firestore",
+        "GOOGLE_CLOUD_PROJECT": PROJECT,
+        "FIRESTORE_EMULATOR_HOST": firestore,
+        "CHAT_IDENTITY": "anonymous",
+        "CHAT_SESSION_SECRET": SECRET,
+        "CHAT_LOG_FORMAT": "json",
+        "CHAT_EMBEDDED_MODEL": "false",
+        "CHAT_GEMMA_URL": backend,
+        "CHAT_DRAIN_SECONDS": str(drain_seconds),
+        "CHAT_SHUTDOWN_SECONDS": "1",
+        **NO_LIMITS_ENVIRONMENT,
+        "GRPC_VERBOSITY": "NONE",
+    }
 
 
 def missing_program() -> str:

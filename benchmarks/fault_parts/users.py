@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 
 from benchmarks.fault_parts.answers import FIRST_CHARS, sent_at
+from benchmarks.fault_parts.processes import SECRET
 from benchmarks.fault_parts.record import Sending, Talk, Turn
 from chatapp.auth.anonymous import AnonymousAuthenticator
 from tests.page_client import PARAMETERS, SAME_ORIGIN, Refused, apply_event, events, open_page
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from benchmarks.fault_parts.record import Book
     from tests.page_client import PageClient
 
-SECRET = "faults-faults-faults"
 COOKIE = "chat_user"  # of a guest over http: see `chatapp.auth.anonymous`
 MODEL = "gemma"
 TABS = 2
