@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import zipfile
 from pathlib import Path
@@ -21,6 +20,7 @@ import pytest
 
 from requirements import install
 from requirements.install import pip_settings, uv_settings
+from tests.http_server import serving_in_a_thread
 from tests.unprivileged import unprivileged
 
 ROOT = Path(__file__).parents[1]
@@ -299,13 +299,8 @@ class Index(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def index(installed):
     handler = type("", (Index,), {"wheels": installed.wheels, "requests": []})
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        handler.address = f"127.0.0.1:{server.server_port}"
+    with serving_in_a_thread(handler) as handler.address:
         yield handler
-        server.shutdown()
-        thread.join()
 
 
 @pytest.mark.slow

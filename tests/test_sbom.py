@@ -3,10 +3,11 @@
 import http.server
 import importlib.util
 import json
-import threading
 from pathlib import Path
 
 import pytest
+
+from tests.http_server import serving_in_a_thread
 
 ROOT = Path(__file__).parents[1]
 SPEC = importlib.util.spec_from_file_location("sbom", ROOT / "requirements/sbom.py")
@@ -73,13 +74,10 @@ class Osv(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def osv(monkeypatch, tmp_path):
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Osv)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("OSV_URL", f"http://127.0.0.1:{server.server_port}")
     monkeypatch.chdir(tmp_path)
-    yield
-    server.shutdown()
-    server.server_close()
+    with serving_in_a_thread(Osv) as address:
+        monkeypatch.setenv("OSV_URL", f"http://{address}")
+        yield
 
 
 @pytest.mark.parametrize(("vulnerable", "status"), [("", 0), ("pkg:npm/mermaid@", 1), ("pkg:pypi/gradio@", 1)])
