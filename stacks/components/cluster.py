@@ -109,7 +109,9 @@ class AutopilotCluster(pulumi.ComponentResource):
             network=args.network,
             subnetwork=args.subnetwork,
             ip_allocation_policy=_ranges(args),
-            private_cluster_config=_private_nodes() if args.private_nodes else None,
+            private_cluster_config=(
+                gcp.container.ClusterPrivateClusterConfigArgs(enable_private_nodes=True) if args.private_nodes else None
+            ),
             enable_autopilot=True,
             # `pulumi destroy` reads the protection from the state, so it must be off before.
             deletion_protection=False,
@@ -146,10 +148,6 @@ def _ranges(args: AutopilotClusterArgs) -> gcp.container.ClusterIpAllocationPoli
     return gcp.container.ClusterIpAllocationPolicyArgs(
         cluster_secondary_range_name=args.pods_range, services_secondary_range_name=args.services_range
     )
-
-
-def _private_nodes() -> gcp.container.ClusterPrivateClusterConfigArgs:
-    return gcp.container.ClusterPrivateClusterConfigArgs(enable_private_nodes=True)
 
 
 def cluster_provider(

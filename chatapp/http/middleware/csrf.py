@@ -125,7 +125,7 @@ def _kinds(mode: str | None, destination: str | None) -> set[Kind]:
 
 
 def _is_speculative(headers: Headers) -> bool:
-    """Return whether the browser prefetches or prerenders what nobody has opened yet."""
+    """Return whether the browser prefetches or prerenders a page that is not open yet."""
     return any("prefetch" in headers.get(name, "") for name in ("sec-purpose", "purpose"))
 
 

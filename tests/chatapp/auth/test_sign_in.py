@@ -134,8 +134,8 @@ async def test_sign_in_page_is_in_the_browsers_language_and_leads_back(chat):
         (";,=", "Sign in to", "ltr"),
         ("he;q=nan", "Sign in to", "ltr"),
     ):
-        async with browser(chat) as nobody:
-            shown = await nobody.open("/c/0123abc", headers={"accept-language": language})
+        async with browser(chat) as stranger:
+            shown = await stranger.open("/c/0123abc", headers={"accept-language": language})
         assert shown.status == 401
         assert words in shown.text, language
         assert f'dir="{direction}"' in shown.text
@@ -148,15 +148,15 @@ async def test_sign_in_page_is_in_the_browsers_language_and_leads_back(chat):
 
 async def test_sign_in_page_is_in_the_language_chosen_in_the_chat(chat):
     for chosen, words in (("he", "התחברו"), ("en", "Sign in to"), ("xx", "يُرجى تسجيل الدخول")):
-        async with browser(chat) as nobody:
+        async with browser(chat) as stranger:
             headers = {"accept-language": "ar", "cookie": f"language={chosen}"}
-            assert words in (await nobody.open("/", headers=headers)).text
+            assert words in (await stranger.open("/", headers=headers)).text
 
 
 async def test_api_request_without_a_session_gets_401_and_the_sign_in_url(chat):
-    async with browser(chat) as nobody:
+    async with browser(chat) as stranger:
         for path in ("/state", "/conversations", "/no-such-path", "/gradio_api/info", "/search", "/me"):
-            shown = await nobody.get(path)
+            shown = await stranger.get(path)
             assert shown.status == 401
             assert '"signIn":"/sign-in"' in shown.text
             assert "You are signed out" in shown.text
@@ -168,22 +168,22 @@ async def test_api_request_without_a_session_gets_401_and_the_sign_in_url(chat):
             "/sign-out-everywhere",
             "/take-along",
         ):
-            assert (await nobody.post(path)).status == 401
+            assert (await stranger.post(path)).status == 401
         as_a_page = {"accept": "text/html", "sec-fetch-mode": "navigate", "sec-fetch-site": "none"}
-        opened = await nobody.get("/search", headers=as_a_page)
+        opened = await stranger.get("/search", headers=as_a_page)
         assert (opened.status, "<h1>" in opened.text) == (401, True)
         assert 'href="/sign-in/start?next=/"' in opened.text
 
 
 async def test_public_paths_need_no_session_and_set_no_cookie(chat):
-    async with browser(chat) as nobody:
-        page = await nobody.get("/sign-in")
+    async with browser(chat) as stranger:
+        page = await stranger.get("/sign-in")
         assert page.status == 200
         files = re.findall(r'(?:href|src)="(/page/[^"]+)"', page.text)
         assert len(files) >= 2
         for path in files:
-            assert (await nobody.get(path)).status != 401
-        assert not list(nobody.http.cookie_jar)
+            assert (await stranger.get(path)).status != 401
+        assert not list(stranger.http.cookie_jar)
 
 
 ELSEWHERE = [
