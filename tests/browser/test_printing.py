@@ -65,6 +65,10 @@ async def test_a_whole_conversation_is_printed_light_and_without_buttons(open_ch
     for part in ("p", "code", "td"):
         colour = await page.answers.last.locator(part).first.evaluate("element => getComputedStyle(element).color")
         assert max(int(value) for value in re.findall(r"\d+", colour)[:3]) < 100, part  # dark on the white paper
+    highlighted = page.answers.last.locator(".hljs-number").first
+    colour = await highlighted.evaluate("element => getComputedStyle(element).color")
+    red, green, blue = (int(value) for value in re.findall(r"\d+", colour)[:3])
+    assert 0.21 * red + 0.72 * green + 0.07 * blue < 128, "not the light colours of code on a dark page"
     await page.tab.emulate_media(media="screen")
     await expect(page.tab.locator("#print-earlier")).to_have_count(0)
     assert await page.direction(page.tab.locator("#header")) == "rtl"
