@@ -56,14 +56,14 @@ quick: dev ## check the code and run the fast tests
 long: dev ## run the tests that take minutes
 	$(PYTEST) -m '$(HERE) and long'
 
-# $(call with-checks,COMMAND): run COMMAND and `make check` in parallel, print the output of the checks after that of
-# COMMAND, and fail if either failed.
+# $(call with-checks,COMMAND): run COMMAND and `make check` in parallel, and fail if either failed. The output of the
+# checks comes last, and only if they failed: the last lines of the output name what to mend.
 define with-checks
 @log=$$(mktemp) || exit 1; trap 'rm -f "$$log"' EXIT; \
 { $(THIS_MAKE) --no-print-directory check >"$$log" 2>&1 || { echo "make check failed: see below the tests."; exit 1; }; } & \
 $(1); tests=$$?; \
 wait $$!; checks=$$?; \
-echo; cat "$$log"; \
+if [ $$checks = 0 ]; then echo "make check passed."; else echo; cat "$$log"; fi; \
 [ $$tests = 0 ] && [ $$checks = 0 ]
 endef
 

@@ -131,10 +131,19 @@ CHECKS = ["python -m ruff check", "python -m ruff format --check", "python -m my
 
 
 @pytest.mark.parametrize("verb", ["test", "quick"])
-def test_checks_run_with_the_tests_and_print_after_them(project, verb):
-    lines = [line for line in make(project, verb).splitlines() if line.startswith(("python", "lint"))]
+def test_checks_run_with_the_tests_and_take_one_line_if_they_pass(project, verb):
+    lines = make(project, verb).splitlines()
+    assert lines[-1] == "make check passed."
+    assert any(line.startswith("python -m pytest") for line in lines)
+    assert not any(line.startswith(check) for line in lines for check in CHECKS)
+
+
+@pytest.mark.parametrize("verb", ["test", "quick"])
+def test_failing_checks_print_after_the_tests(project, verb):
+    output = make(project, verb, status=2, FAIL="mypy")
+    lines = [line for line in output.splitlines() if line.startswith(("python", "lint"))]
     assert lines[0].startswith("python -m pytest")
-    assert lines[1:] == CHECKS
+    assert lines[1:] == CHECKS[:2]  # the third failed
 
 
 @pytest.mark.parametrize("verb", ["test", "quick"])
