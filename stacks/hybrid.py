@@ -93,8 +93,12 @@ class HybridChat(pulumi.ComponentResource):
                 project=project,
                 namespace=names.namespace,
                 account=names.chat_account,
+                gemini_role=names.gemini_role,
                 database=names.database,
-                depends_on=[cluster.cluster, services["aiplatform.googleapis.com"]],
+                depends_on=[
+                    cluster.cluster,
+                    *(services[f"{api}.googleapis.com"] for api in ("aiplatform", "iam")),
+                ],
                 hooks=services.hooks,
             ),
             self._child,
@@ -108,6 +112,7 @@ class HybridChat(pulumi.ComponentResource):
             image=self._image(registry),
             database=database.name,
             session_secret=secret.result,
+            control_plane=cluster.control_plane,
             depends_on=[*workload_identity.bindings, database],
         )
         console, query = "https://console.cloud.google.com", f"project={project}"
@@ -264,6 +269,7 @@ class HybridChat(pulumi.ComponentResource):
         volume: Volume | None = None,
         database: pulumi.Input[str] | None = None,
         session_secret: pulumi.Input[str] | None = None,
+        control_plane: pulumi.Input[str | None] = None,
         depends_on: Sequence[pulumi.Resource] = (),
     ) -> Outputs:
         """Create all objects in the cluster, the same on both platforms; return outputs, ``url`` first."""
@@ -279,7 +285,7 @@ class HybridChat(pulumi.ComponentResource):
             # Its deletion waits for everything in it, such as GKE's records of load balancers.
             opts=in_cluster.merge(pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(delete="20m"))),
         ).metadata.name
-        network = self._network(in_cluster, namespace)
+        network = self._network(in_cluster, namespace, control_plane)
         gemma = None
         if settings.gpu_profile:
             gemma = self._gemma(in_cluster, namespace, settings.gpu_profile, depends_on=[network])
@@ -320,7 +326,12 @@ class HybridChat(pulumi.ComponentResource):
             )
         return outputs
 
-    def _network(self, in_cluster: pulumi.ResourceOptions, namespace: pulumi.Output[str]) -> NetworkIsolation:
+    def _network(
+        self,
+        in_cluster: pulumi.ResourceOptions,
+        namespace: pulumi.Output[str],
+        control_plane: pulumi.Input[str | None],
+    ) -> NetworkIsolation:
         settings = self._settings
         browsers: dict[IngressKind, Sequence[str] | Literal["anywhere", "nowhere"]] = {
             "https": LOAD_BALANCER_NETWORKS,
@@ -335,6 +346,7 @@ class HybridChat(pulumi.ComponentResource):
                 on_gke=settings.on_gcp,
                 own_gemma=settings.gpu_profile is not None,
                 gemma_url=settings.gemma_url,
+                control_plane=control_plane,
             ),
             in_cluster,
         )
@@ -359,6 +371,7 @@ class HybridChat(pulumi.ComponentResource):
                 profile=profile,
                 image=settings.gemma_image,
                 model=settings.gemma_model,
+                revision=settings.gemma_revision,
                 token=secret_output(settings.hugging_face_token),
                 extra_args=settings.gemma_args,
                 on_gke=settings.on_gcp,

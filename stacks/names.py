@@ -56,6 +56,11 @@ class Names:
         return self._with_stack("chat-build", max_length=30)
 
     @property
+    def gemini_role(self) -> str:
+        """The prefix of the ID of the custom IAM role for Gemini, which has at most 64 characters and no hyphens."""
+        return self._with_stack("gradio-chat-gemini", max_length=57).replace("-", "_")
+
+    @property
     def address(self) -> str:
         """The global address of the load balancer."""
         return self._with_stack("gradio-chat-address", max_length=63)

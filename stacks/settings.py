@@ -83,6 +83,7 @@ class Settings(BaseModel):
 
     gemma: GpuProfileName = "auto"
     gemma_model: str = Field(default="", pattern=r"^([\w.-]+/[\w.-]+)?$")
+    gemma_revision: str = Field(default="", pattern=r"^([\w][\w./-]{0,99})?$")
     gemma_image: Image = "vllm/vllm-openai:v0.33.0"
     gemma_args: Arguments = ()
     gemma_url: str = Field(default="", pattern=r"^(https?://[^\s/?#]+[^\s?#]*)?$")

@@ -76,11 +76,13 @@ class AutopilotCluster(pulumi.ComponentResource):
         cluster: the cluster; creating it creates the project's workload identity pool.
         nodes_account: the nodes' service account.
         provider: for all objects inside the cluster.
+        control_plane: the private address of the Kubernetes API; `None`: GKE does not say.
     """
 
     cluster: gcp.container.Cluster
     nodes_account: gcp.serviceaccount.Account
     provider: kubernetes.Provider
+    control_plane: pulumi.Output[str | None]
 
     def __init__(self, name: str, args: AutopilotClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("hybrid-chat:stacks:AutopilotCluster", name, {}, opts)
@@ -131,6 +133,9 @@ class AutopilotCluster(pulumi.ComponentResource):
                 ignore_changes=_SET_BY_GKE,
                 custom_timeouts=pulumi.CustomTimeouts(create="30m", update="30m", delete="30m"),
             ),
+        )
+        self.control_plane = self.cluster.private_cluster_config.apply(
+            lambda network: network.private_endpoint if network else None
         )
         self.provider = cluster_provider(
             self,

@@ -8,6 +8,11 @@ from dataclasses import dataclass
 GEMMA_3 = "google/gemma-3-12b-it"
 # Google's own 4-bit checkpoint: 12B parameters fit one 24 GB GPU; Apache-2.0, so it needs no token.
 GEMMA_4_QAT = "google/gemma-4-12B-it-qat-w4a16-ct"
+REVISIONS = {
+    GEMMA_3: "96b6f1eccf38110c56df3a15bffe176da04bfd80",
+    GEMMA_4_QAT: "1d2c2d7f2466070e69d6fb3fd5ce9a7d75f2f6ee",
+}
+"""The commit of each profile's weights: what a new commit of that repository contains is not loaded by itself."""
 
 
 @dataclass(frozen=True, kw_only=True)

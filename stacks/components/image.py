@@ -18,6 +18,8 @@ from stacks.components.image_source import DOCKERFILE, Source
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+# Google's builder with the Docker client, as it was in September 2026; its tags move. Cloud Build runs linux/amd64.
+BUILDER = "gcr.io/cloud-builders/docker@sha256:3d00b6c1a9b862621c30fc74d4f2abfc62bcbdee631ed3febd31e7edbdf6252c"
 _SCRIPT = Path(__file__).with_name("cloud_build.sh")
 
 
@@ -220,7 +222,7 @@ def _build_config(image: str, account: str, bucket: str) -> dict[str, object]:
     return {
         "steps": [
             {
-                "name": "gcr.io/cloud-builders/docker",
+                "name": BUILDER,
                 "env": ["DOCKER_BUILDKIT=1"],
                 "args": ["build", "--file", DOCKERFILE, "--tag", image, "."],
             }

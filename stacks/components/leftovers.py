@@ -21,6 +21,8 @@ _DELETE = {
     "gcp:serviceaccount/account:Account": (
         "gcloud iam service-accounts delete {accountId}@{project}.iam.gserviceaccount.com --project {project}"
     ),
+    # The provider restores it from the deleted ones.
+    "gcp:projects/iAMCustomRole:IAMCustomRole": "gcloud iam roles delete {roleId} --project {project}",
     "gcp:compute/network:Network": "gcloud compute networks delete {name} --project {project}",
     "gcp:compute/subnetwork:Subnetwork": (
         "gcloud compute networks subnets delete {name} --region {region} --project {project}"

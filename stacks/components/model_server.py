@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pulumi
 import pulumi_kubernetes as kubernetes
 
+from stacks.components.gpu_profiles import REVISIONS
 from stacks.components.manifests import Manifest, apply_manifest
 from stacks.components.workloads import (
     SKIP_AWAIT,
@@ -54,6 +55,7 @@ class GemmaServerArgs:
         profile: GPUs, model and resources.
         image: vLLM's image.
         model: weights on Hugging Face; empty: the profile's.
+        revision: commit, tag or branch of the weights; empty: that of `REVISIONS`, else the newest.
         token: for gated weights; `None`: without.
         extra_args: more flags of vLLM; they override the profile's.
         on_gke: whether GKE's labels select the nodes.
@@ -71,6 +73,7 @@ class GemmaServerArgs:
     profile: GpuProfile
     image: str
     model: str = ""
+    revision: str = ""
     token: pulumi.Input[str] | None = None
     extra_args: Sequence[str] = ()
     on_gke: bool = True
@@ -210,8 +213,12 @@ def _pod(
 def vllm_arguments(args: GemmaServerArgs) -> list[str]:
     """Return the arguments of ``vllm serve``."""
     profile = args.profile
+    model = args.model or profile.model
+    revision = args.revision or REVISIONS.get(model)
     return [
-        args.model or profile.model,
+        model,
+        # The tokenizer's revision follows it (vllm/config/model.py).
+        *([f"--revision={revision}"] if revision else []),
         f"--served-model-name={SERVED_NAME}",
         "--host=0.0.0.0",
         f"--port={CONTAINER_PORT}",
@@ -219,7 +226,7 @@ def vllm_arguments(args: GemmaServerArgs) -> list[str]:
         f"--max-model-len={profile.max_model_len}",
         f"--max-num-seqs={profile.max_num_seqs}",
         f"--gpu-memory-utilization={profile.gpu_memory_utilization:.2f}",
-        f"--limit-mm-per-prompt={_inputs(args.model or profile.model)}",
+        f"--limit-mm-per-prompt={_inputs(model)}",
         "--max-num-queued-reqs=64",
         "--shutdown-timeout=110",
         *args.extra_args,

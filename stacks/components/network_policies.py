@@ -1,8 +1,15 @@
-"""NetworkPolicies: all traffic in the namespace is denied, except for what is allowed here."""
+"""NetworkPolicies: all traffic in the namespace is denied, except for what is allowed here.
+
+A NetworkPolicy knows addresses and no names. Gemini, Firestore, the sign-in and Hugging Face have changing public
+addresses, so their traffic may go to port 443 of the whole internet, but to no private network: neither to other pods
+and nodes, nor to networks that are connected to the cluster's.
+"""
 
 from __future__ import annotations
 
+import ipaddress
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
@@ -29,6 +36,21 @@ COLLECTORS = ("gmp-system", "gke-gmp-system")
 # GKE's metadata server, for Workload Identity: with Dataplane V2, as on Autopilot, and without it;
 # https://cloud.google.com/kubernetes-engine/docs/how-to/workload-identity
 METADATA_SERVER = {"169.254.169.254/32": (80, 8080), "169.254.169.252/32": (987, 988)}
+# Networks that are not the internet: private and shared ones, the machine itself, link-local ones (metadata servers),
+# multicast and reserved ones. https://www.iana.org/assignments/iana-ipv4-special-registry
+INTERNAL = (
+    "10.0.0.0/8",
+    "100.64.0.0/10",
+    "127.0.0.0/8",
+    "169.254.0.0/16",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "224.0.0.0/4",
+    "240.0.0.0/4",
+)
+# Where an API server can be.
+PRIVATE = ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
+INTERNAL_IPV6 = ("::1/128", "fc00::/7", "fe80::/10", "ff00::/8")
 
 
 @dataclass(frozen=True)
@@ -42,6 +64,7 @@ class NetworkIsolationArgs:
         on_gke: whether pods use GKE's metadata server, and GKE collects the metrics.
         own_gemma: whether Gemma is in this namespace, and the chat lists its pods with the Kubernetes API.
         gemma_url: another server of Gemma; empty: none.
+        control_plane: the private address of GKE's control plane; empty or `None`: unknown.
     """
 
     namespace: pulumi.Input[str]
@@ -49,6 +72,7 @@ class NetworkIsolationArgs:
     on_gke: bool
     own_gemma: bool
     gemma_url: str = ""
+    control_plane: pulumi.Input[str | None] = ""
 
 
 class NetworkIsolation(pulumi.ComponentResource):
@@ -69,7 +93,7 @@ class NetworkIsolation(pulumi.ComponentResource):
                 pods={"app": GEMMA},
                 ingress=[_ingress([_pods(CHAT), *(_collectors() if args.on_gke else [])], CONTAINER_PORT)],
                 # For weights from Hugging Face. Gemma has no Workload Identity, and no access to the metadata server.
-                egress=[_dns(), _egress([], HTTPS)],
+                egress=[_dns(), _egress(_internet(), HTTPS)],
             )
         self.register_outputs({})
 
@@ -108,22 +132,37 @@ def _chat_ingress(args: NetworkIsolationArgs) -> list[v1.NetworkPolicyIngressRul
 
 
 def _chat_egress(args: NetworkIsolationArgs) -> list[v1.NetworkPolicyEgressRuleArgs]:
-    # Gemini, Firestore, the sign-in and GKE's API server have changing addresses.
-    rules = [_dns(), _egress([], HTTPS)]
+    rules = [_dns(), _egress(_internet(), HTTPS)]
     if args.on_gke:
         rules += [_egress([_network(network)], *ports) for network, ports in METADATA_SERVER.items()]
     if args.own_gemma:
         rules.append(_egress([_pods(GEMMA)], CONTAINER_PORT))
-        if not args.on_gke:
-            rules.append(_egress([], *API_SERVER_PORTS))
+        rules += [_control_plane(args.control_plane)] if args.on_gke else _api_server()
     if args.gemma_url:
         rules += _other_gemma(args.gemma_url)
     return rules
 
 
+def _control_plane(address: pulumi.Input[str | None]) -> v1.NetworkPolicyEgressRuleArgs:
+    """Allow GKE's Kubernetes API, whose public address, if it has one, is allowed anyway."""
+
+    def peers(known: str | None) -> list[v1.NetworkPolicyPeerArgs]:
+        return [_network(f"{known}/32")] if known else _private_networks()
+
+    return v1.NetworkPolicyEgressRuleArgs(to=pulumi.Output.from_input(address).apply(peers), ports=_ports([HTTPS]))
+
+
+def _api_server() -> list[v1.NetworkPolicyEgressRuleArgs]:
+    """Allow another cluster's Kubernetes API, whose address is unknown: policies see it in place of the Service's."""
+    return [_egress(_private_networks(), HTTPS), _egress([], *API_SERVER_PORTS)]
+
+
 def _other_gemma(url: str) -> list[v1.NetworkPolicyEgressRuleArgs]:
     parts = urlsplit(url)
-    rules = [_egress([], parts.port or (443 if parts.scheme == "https" else 80))]
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    with suppress(ValueError):  # a name
+        return [_egress([_network(str(ipaddress.ip_network(parts.hostname or "")))], port)]
+    rules = [_egress([], port)]
     # SERVICE.NAMESPACE or SERVICE.NAMESPACE.svc...: its pods may listen on another port than the Service.
     in_cluster = re.fullmatch(r"[a-z0-9-]+\.([a-z0-9-]+)(?:\.svc(?:\..+)?)?", parts.hostname or "")
     if in_cluster:
@@ -170,6 +209,18 @@ def _collectors() -> list[v1.NetworkPolicyPeerArgs]:
 
 def _pods(app: str) -> v1.NetworkPolicyPeerArgs:
     return v1.NetworkPolicyPeerArgs(pod_selector=kubernetes.meta.v1.LabelSelectorArgs(match_labels={"app": app}))
+
+
+def _internet() -> list[v1.NetworkPolicyPeerArgs]:
+    blocks = {"0.0.0.0/0": INTERNAL, "::/0": INTERNAL_IPV6}
+    return [
+        v1.NetworkPolicyPeerArgs(ip_block=v1.IPBlockArgs(cidr=cidr, except_=list(internal)))
+        for cidr, internal in blocks.items()
+    ]
+
+
+def _private_networks() -> list[v1.NetworkPolicyPeerArgs]:
+    return [_network(cidr) for cidr in PRIVATE]
 
 
 def _network(cidr: str) -> v1.NetworkPolicyPeerArgs:

@@ -7,9 +7,15 @@ from typing import TYPE_CHECKING
 
 import pulumi
 import pulumi_gcp as gcp
+import pulumi_random as random
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+# What asking Gemini and counting its tokens need; roles/aiplatform.user also changes models, data sets and jobs.
+# https://cloud.google.com/vertex-ai/generative-ai/docs/access-control ("make prompt
+# requests"), https://cloud.google.com/vertex-ai/docs/reference/rest/v1beta1/projects.locations.endpoints/countTokens
+GEMINI_PERMISSIONS = ("aiplatform.endpoints.predict",)
 
 
 @dataclass(frozen=True)
@@ -20,6 +26,7 @@ class WorkloadIdentityArgs:
         project: the project's ID.
         namespace: the namespace of the account.
         account: the Kubernetes service account.
+        gemini_role: the first part of the ID of the custom role for Gemini.
         database: the only Firestore database that the account may use.
         depends_on: the cluster: a project's first cluster creates its workload identity pool. By then the project's
             record, which has its number, can be read too; a lookup has no hook to retry it.
@@ -29,6 +36,7 @@ class WorkloadIdentityArgs:
     project: str
     namespace: str
     account: str
+    gemini_role: str
     database: str
     depends_on: Sequence[pulumi.Resource] = ()
     hooks: pulumi.ResourceHookBinding | None = field(default=None, compare=False)
@@ -70,7 +78,7 @@ class WorkloadIdentity(pulumi.ComponentResource):
             gcp.projects.IAMMember(
                 "vertex-ai",
                 project=args.project,
-                role="roles/aiplatform.user",
+                role=self._gemini_role(args).name,
                 member=self.principal,
                 opts=options,
             ),
@@ -88,3 +96,19 @@ class WorkloadIdentity(pulumi.ComponentResource):
             ),
         ]
         self.register_outputs({"principal": self.principal})
+
+    def _gemini_role(self, args: WorkloadIdentityArgs) -> gcp.projects.IAMCustomRole:
+        # A deleted role keeps its ID for 7 to 37 days, and in most of them it can be neither restored nor created again
+        # (terraform-google-bastion-host#14). Each deployment has an ID of its own, which the state remembers.
+        ending = random.RandomString(
+            "role-ending", length=6, special=False, upper=False, opts=pulumi.ResourceOptions(parent=self)
+        )
+        return gcp.projects.IAMCustomRole(
+            "ask-gemini",
+            project=args.project,
+            role_id=pulumi.Output.concat(args.gemini_role, "_", ending.result),
+            title="Hybrid chat: ask Gemini",
+            description="Gemini's answers and the number of its tokens, and nothing else of Vertex AI",
+            permissions=list(GEMINI_PERMISSIONS),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=args.depends_on, hooks=args.hooks),
+        )

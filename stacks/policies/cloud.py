@@ -28,6 +28,11 @@ _IMPERSONATION = {
         "workloadIdentityUser",
     )
 }
+# Permissions of custom roles that lead to others.
+_ESCALATING = re.compile(
+    r".+\.setIamPolicy|iam\.roles\.(create|update)|iam\.serviceAccountKeys\.create"
+    r"|iam\.serviceAccounts\.(actAs|getAccessToken|getOpenIdToken|implicitDelegation|signBlob|signJwt)"
+)
 _PUBLIC = {"allUsers", "allAuthenticatedUsers"}
 
 # Type -> (property, allowed values with `None` for "not set", the consequence of another value).
@@ -51,7 +56,7 @@ _DELETION: dict[str, tuple[tuple[str, tuple[object, ...], str], ...]] = {
 
 
 def no_broad_role(resource: Resource) -> Iterator[str]:
-    """No role is basic or allows impersonation of a service account, so that a compromised account stays contained."""
+    """No role is basic, or allows impersonation or other roles, so that a compromised account stays contained."""
     for role, _ in _bindings(resource):
         if role in _BASIC:
             yield (
@@ -63,6 +68,13 @@ def no_broad_role(resource: Resource) -> Iterator[str]:
                 f"{resource} grants {role}, a role for impersonating a service account: its member gets that account's "
                 "roles in addition to its own; grant the member the roles that it needs."
             )
+    if resource.package == "gcp" and resource.kind == "IAMCustomRole":
+        for permission in items(resource.inputs, "permissions"):
+            if permission is not UNKNOWN and _ESCALATING.fullmatch(permission):
+                yield (
+                    f"{resource} allows {permission}, with which its members can give themselves other roles: leave it "
+                    "out of the custom role."
+                )
 
 
 def no_public_member(resource: Resource) -> Iterator[str]:

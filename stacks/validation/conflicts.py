@@ -31,7 +31,15 @@ GCP_ONLY = (
 )
 KUBERNETES_ONLY = ("gemini_api_key", "image_registry", "volume_size", "storage_class")
 # Flags of vLLM that the stack itself sets.
-RESERVED_VLLM_FLAGS = ("--host", "--port", "--model", "--served-model-name", "--tensor-parallel-size", "--api-key")
+RESERVED_VLLM_FLAGS = (
+    "--host",
+    "--port",
+    "--model",
+    "--served-model-name",
+    "--tensor-parallel-size",
+    "--api-key",
+    "--revision",
+)
 
 
 def conflicts(settings: Settings) -> Iterator[Conflict]:
@@ -80,6 +88,8 @@ def _gemma(settings: Settings) -> Iterator[Conflict]:
         )
     if not profile and not settings.gemma_url and settings.gemma_model:
         yield ("gemma", "gemmaModel", "gemmaUrl"), "gemmaModel has no effect without Gemma: set gemma or gemmaUrl"
+    if not profile and settings.gemma_revision:
+        yield ("gemma", "gemmaRevision"), "gemmaRevision has no effect without GPUs of this stack: gemma is none"
     if not profile and settings.gemma_args:
         yield ("gemma", "gemmaArgs"), "gemmaArgs has no effect while gemma is none"
     for argument in settings.gemma_args:

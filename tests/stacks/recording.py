@@ -181,9 +181,13 @@ _COMPUTED: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "gcp:container/cluster:Cluster": lambda _: {
         "endpoint": "198.51.100.9",
         "masterAuth": {"clusterCaCertificate": "Q0VSVA=="},
+        "privateClusterConfig": {"privateEndpoint": "10.10.0.2"},
     },
     "gcp:serviceaccount/account:Account": _account,
     "gcp:compute/globalAddress:GlobalAddress": lambda _: {"address": ADDRESS},
+    "gcp:projects/iAMCustomRole:IAMCustomRole": lambda inputs: {
+        "name": f"projects/{inputs['project']}/roles/{inputs['roleId']}"
+    },
     "random:index/randomString:RandomString": lambda _: {"result": "x7k2p9"},
     "random:index/randomPassword:RandomPassword": lambda _: {"result": "s3cr3t-of-the-cookies"},
     "command:local:Command": lambda _: {"stdout": "sha256:" + "a" * 64},

@@ -18,7 +18,7 @@ from pulumi.runtime import rpc
 from chatapp.models import kubernetes_status as pods
 from chatapp.store.firestore import schema
 from stacks.components.chat_pod import TOKEN_DIR
-from stacks.components.gpu_profiles import PROFILES
+from stacks.components.gpu_profiles import GEMMA_3, GEMMA_4_QAT, PROFILES, REVISIONS
 from stacks.names import Names
 from tests.stacks.deployments import (
     DEPLOYMENTS,
@@ -135,11 +135,25 @@ class TestOnGoogleCloud:
         pool = f"principal://iam.googleapis.com/projects/{NUMBER}/locations/global/workloadIdentityPools/{PROJECT}.svc.id.goog"
         chat = f"{pool}/subject/ns/hybrid-chat/sa/gradio-chat-ksa"
         members = {m["role"]: m for m in run.of_type("iAMMember:IAMMember") if m["member"].startswith("principal")}
-        assert set(members) == {"roles/aiplatform.user", "roles/datastore.user"}
+        gemini = run.one("IAMCustomRole")
+        name = f"projects/{PROJECT}/roles/{gemini['roleId']}"
+        assert set(members) == {name, "roles/datastore.user"}
+        assert gemini["permissions"] == ["aiplatform.endpoints.predict"]
         assert {member["member"] for member in members.values()} == {chat}
         condition = members["roles/datastore.user"]["condition.expression"]
         assert condition == f'resource.name=="projects/{PROJECT}/databases/chat-app-db"'
         assert run.one("ServiceAccount", "gradio-chat-ksa")["metadata.namespace"] == "hybrid-chat"
+
+    def test_the_role_for_gemini_can_be_created_again_after_a_destroy(self) -> None:
+        run = deployed()
+        ending = run.one("RandomString", "role-ending")
+        role = run.one("IAMCustomRole")
+        assert role["roleId"] == "gradio_chat_gemini_x7k2p9", "a deleted role's ID stays reserved for 7 to 37 days"
+        assert run.needs(role, ending)
+        assert "keepers" not in ending.inputs, "an update keeps the ID"
+        other = seen(GCP, stack="Test-1").one("IAMCustomRole")["roleId"]
+        assert other != role["roleId"]
+        assert re.fullmatch(r"[A-Za-z0-9_.]{3,64}", other), "what Google allows"
 
     def test_no_role_allows_impersonation_and_gemma_has_no_role(self) -> None:
         for resource in deployed().resources:
@@ -433,6 +447,20 @@ class TestGemmaOptions:
 
         assert json.loads(inputs()) == {"image": 2, "audio": 0, "video": 0}
         assert json.loads(inputs(gemma="l4x4", **TOKEN)) == {"image": 2}, "Gemma 3 knows only pictures"
+
+    @pytest.mark.parametrize(
+        ("config", "revision"),
+        [
+            ({}, REVISIONS[GEMMA_4_QAT]),
+            ({"gemma": "l4x4"} | TOKEN, REVISIONS[GEMMA_3]),
+            ({"gemmaModel": "team/tuned"}, None),
+            ({"gemmaRevision": "refs/pr/1"}, "refs/pr/1"),
+        ],
+    )
+    def test_loads_one_commit_of_the_weights(self, config: dict[str, str], revision: str | None) -> None:
+        arguments = container(deployed(**config).one("Deployment", "gemma-deployment"))["args"]
+        given = [argument for argument in arguments if argument.startswith("--revision")]
+        assert given == ([f"--revision={revision}"] if revision else [])
 
     def test_accepts_additional_arguments(self) -> None:
         run = deployed(gemmaArgs='["--max-num-seqs=2", "--seed=1"]')

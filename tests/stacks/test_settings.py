@@ -89,6 +89,9 @@ WRONG = {
         'a JSON list is needed, such as ["--max-num-seqs=8"]',
     ),
     "a reserved argument": (GCP | {"gemmaArgs": '["--port=1"]'}, "gemmaArgs has '--port=1': allowed are flags"),
+    "another reserved argument": (GCP | {"gemmaArgs": '["--revision=main"]'}, "gemmaArgs has '--revision=main'"),
+    "a revision that is none": (GCP | {"gemmaRevision": "a b"}, "a commit, tag or branch of the weights"),
+    "a revision without GPUs": (GCP | {"gemma": "none", "gemmaRevision": "main"}, "gemmaRevision has no effect"),
     "arguments without Gemma": (GCP | {"gemma": "none", "gemmaArgs": '["--seed=1"]'}, "gemmaArgs has no effect while"),
     "a fallback without GPUs": (
         GCP | {"gemma": "none", "gpuFallback": "true"},

@@ -65,8 +65,9 @@ def _peer_fits(peers: Sequence[Mapping[str, Any]] | None, other: Peer, policy: M
 def _one_fits(peer: Mapping[str, Any], other: Peer, namespace: str) -> bool:
     if "ipBlock" in peer:
         block = peer["ipBlock"]
-        assert set(block) == {"cidr"}, "exceptions are not supported here"
-        return bool(other.address) and ipaddress.ip_address(other.address) in ipaddress.ip_network(block["cidr"])
+        assert set(block) <= {"cidr", "except"}
+        excepted = any(_is_in(other.address, cidr) for cidr in block.get("except", []))
+        return _is_in(other.address, block["cidr"]) and not excepted
     if not other.namespace:
         return False
     if "namespaceSelector" in peer:
@@ -74,6 +75,10 @@ def _one_fits(peer: Mapping[str, Any], other: Peer, namespace: str) -> bool:
     else:
         fits = other.namespace == namespace
     return fits and _selects(peer.get("podSelector", {}), other.labels)
+
+
+def _is_in(address: str, cidr: str) -> bool:
+    return bool(address) and ipaddress.ip_address(address) in ipaddress.ip_network(cidr)
 
 
 def _selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:

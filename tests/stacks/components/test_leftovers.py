@@ -33,6 +33,8 @@ def test_each_google_resource_that_is_paid_for_has_a_command_that_deletes_it() -
     assert "gcloud container clusters delete gradio-chat-cluster --region us-central1 --project my-proj-1" in cluster, (
         cluster
     )
+    role = advice_for(run.one("IAMCustomRole"))
+    assert "gcloud iam roles delete gradio_chat_gemini_x7k2p9 --project my-proj-1" in role
     for kind in ("Bucket", "GlobalAddress", "Repository", "Network", "Subnetwork"):
         assert "gcloud" in advice_for(run.one(kind)), kind
 

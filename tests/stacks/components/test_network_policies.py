@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from stacks.components.network_policies import NetworkIsolation, NetworkIsolationArgs
 from tests.stacks.components.network_rules import Peer, reaches
 from tests.stacks.deployments import GCP, KUBERNETES, PRIVATE, PUBLIC_HTTP
-from tests.stacks.recording import seen
+from tests.stacks.recording import run, seen
 
 SETTINGS = {
     "https": GCP,
@@ -33,6 +34,9 @@ LOAD_BALANCER, HEALTH_CHECK = Peer(address="130.211.1.2"), Peer(address="35.191.
 BROWSER, GOOGLE, LAN = Peer(address="198.51.100.7"), Peer(address="142.250.1.1"), Peer(address="10.1.2.3")
 CLOUD_DNS = METADATA = Peer(address="169.254.169.254")
 API_SERVER = Peer(address="172.18.0.2")
+GKE_API_SERVER, NODE = Peer(address="10.10.0.2"), Peer(address="10.10.0.9")  # the first one as recorded by the mocks
+GOOGLE_IPV6, LAN_IPV6 = Peer(address="2607:f8b0::1"), Peer(address="fd00::9")
+SHARED = Peer(address="100.64.0.9")  # of a provider's own network (RFC 6598)
 
 # (settings, sender, receiver, port, whether the connection is allowed)
 CASES: list[tuple[str, Peer, Peer, int, bool]] = [
@@ -58,6 +62,16 @@ CASES: list[tuple[str, Peer, Peer, int, bool]] = [
     ("https", GEMMA, GOOGLE, 443, True),  # weights
     ("https", GEMMA, CHAT, 9090, False),
     ("https", OTHER_POD, GOOGLE, 443, False),
+    *(("https", pod, GOOGLE_IPV6, 443, True) for pod in (CHAT, GEMMA)),
+    # Port 443 of the internet, and of no network inside.
+    *(
+        ("https", pod, inside, 443, False)
+        for pod in (CHAT, GEMMA)
+        for inside in (LAN, LAN_IPV6, NODE, METADATA, OTHER_NAMESPACE, OTHER_POD, API_SERVER, SHARED)
+    ),
+    ("https", CHAT, GKE_API_SERVER, 443, True),  # to list Gemma's pods
+    ("https", GEMMA, GKE_API_SERVER, 443, False),
+    ("public-http", CHAT, GKE_API_SERVER, 443, False),  # without a Gemma of its own
     ("https", CHAT, OLLAMA, 11434, False),
     ("public-http", BROWSER, CHAT, 7860, True),
     ("public-http", BROWSER, CHAT, 9090, False),
@@ -69,6 +83,10 @@ CASES: list[tuple[str, Peer, Peer, int, bool]] = [
     ("cluster", CHAT, GEMMA, 8080, True),
     ("cluster", OTHER_NAMESPACE, GEMMA, 8080, False),
     ("cluster", CHAT, API_SERVER, 6443, True),  # to list Gemma's pods
+    ("cluster", CHAT, API_SERVER, 443, True),  # where a managed cluster has it
+    ("cluster", GEMMA, API_SERVER, 443, False),
+    ("cluster", GEMMA, LAN, 443, False),
+    ("cluster, public", CHAT, LAN, 443, False),
     ("cluster", CHAT, METADATA, 80, False),  # another cloud's metadata server may return the machine's credentials
     ("cluster", GEMMA, METADATA, 80, False),
     ("cluster", COLLECTOR, CHAT, 9090, True),
@@ -87,6 +105,7 @@ CASES: list[tuple[str, Peer, Peer, int, bool]] = [
     ("cluster, Ollama in this namespace", CHAT, OTHER_POD, 11434, False),  # this namespace is the stack's own
     ("cluster, Ollama outside of it", CHAT, LAN, 11434, True),
     ("cluster, Ollama outside of it", CHAT, LAN, 22, False),
+    ("cluster, Ollama outside of it", CHAT, GOOGLE, 11434, False),
 ]
 
 
@@ -124,6 +143,17 @@ def test_connection_is_allowed_or_denied(
     settings: str, sender: Peer, receiver: Peer, port: int, expected: bool
 ) -> None:
     assert reaches(policies(settings), sender, receiver, port) is expected
+
+
+def test_the_chat_reaches_the_api_of_a_gke_cluster_that_names_no_private_address() -> None:
+    def program() -> None:
+        args = NetworkIsolationArgs("hybrid-chat", "nowhere", on_gke=True, own_gemma=True, control_plane=None)
+        NetworkIsolation("network", args)
+
+    unknown = [policy.inputs for policy in run(program).of_type("NetworkPolicy")]
+    assert reaches(unknown, CHAT, GKE_API_SERVER, 443)
+    assert not reaches(unknown, CHAT, METADATA, 443)
+    assert not reaches(unknown, GEMMA, GKE_API_SERVER, 443)
 
 
 class TestTheEvaluation:

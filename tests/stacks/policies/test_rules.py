@@ -38,6 +38,7 @@ SERVERS = (DEPLOYMENT, "kubernetes:apps/v1:StatefulSet", "kubernetes:apps/v1:Dae
 WORKLOADS = (*SERVERS, "kubernetes:batch/v1:Job", "kubernetes:batch/v1:CronJob", "kubernetes:core/v1:Pod")
 CONFIG_MAP, SERVICE = "kubernetes:core/v1:ConfigMap", "kubernetes:core/v1:Service"
 ACCOUNT = "kubernetes:core/v1:ServiceAccount"
+ROLE = "gcp:projects/iAMCustomRole:IAMCustomRole"
 MEMBER, POLICY = "gcp:projects/iAMMember:IAMMember", "gcp:storage/bucketIAMPolicy:BucketIAMPolicy"
 BINDING = "gcp:artifactregistry/repositoryIamBinding:RepositoryIamBinding"
 
@@ -71,6 +72,7 @@ GOOD: dict[str, dict[str, Any]] = {
     MEMBER: {"role": "roles/datastore.user", "member": "user:ann@example.org"},
     BINDING: {"role": "roles/artifactregistry.reader", "members": ["user:ann@example.org"]},
     POLICY: {"policyData": json.dumps({"bindings": [{"role": "roles/storage.admin", "members": ["user:a@b.c"]}]})},
+    ROLE: {"permissions": ["aiplatform.endpoints.predict", "aiplatform.endpoints.get"]},
     "gcp:firestore/database:Database": {"deletionPolicy": "DELETE"},
     "gcp:container/cluster:Cluster": {"deletionProtection": False},
     "gcp:storage/bucket:Bucket": {"forceDestroy": True},
@@ -146,6 +148,20 @@ BAD = {
         '{"bindings": [{"role": "roles/owner", "members": ["user:a@b.c"]}]}',
         "no-broad-role",
         "BucketIAMPolicy it grants roles/owner",
+    ),
+    "a custom role that changes policies": (
+        ROLE,
+        "permissions",
+        ["aiplatform.endpoints.predict", "resourcemanager.projects.setIamPolicy"],
+        "no-broad-role",
+        "IAMCustomRole it allows resourcemanager.projects.setIamPolicy",
+    ),
+    "a custom role that acts as an account": (
+        ROLE,
+        "permissions",
+        ["iam.serviceAccounts.actAs"],
+        "no-broad-role",
+        "allows iam.serviceAccounts.actAs",
     ),
     "the public": (MEMBER, "member", "allUsers", "no-public-member", "to allUsers, which is anyone on the internet"),
     "the public among others": (
