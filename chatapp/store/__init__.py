@@ -207,6 +207,18 @@ class ConversationStore(Protocol):
     def pending(self, user: str, conversation_id: str = "") -> bool:
         """Return whether a write of a conversation, or of the profile (""), has yet to reach the cloud."""
 
+    async def undelivered(self, user: str, conversation_id: str) -> set[str]:
+        """Return the ids of a conversation's messages of which a revision is only on this disk, and not in the cloud.
+
+        Empty where the store has no cloud: what it accepted is where it stays.
+        """
+
+    async def delivered(self, user: str, conversation_id: str, message_id: str, *, seconds: float) -> bool:
+        """Wait until no revision of a message is only on this disk; return whether that was so within ``seconds``.
+
+        True at once where the store has no cloud, and for a message of which nothing is waiting.
+        """
+
 
 class ProfileStore(Protocol):
     """Stores one profile per user."""

@@ -17,9 +17,10 @@ from google.cloud.firestore import DELETE_FIELD, FieldFilter, Maximum, Query
 
 from chatapp.domain.conversation import Conversation, Image, Message, MessageStatus, Profile, now_ms
 from chatapp.domain.errors import ConversationNotFound
-from chatapp.store import Consistency, Page, StoreStatus
+from chatapp.store import Consistency, Page
 from chatapp.store.calls import Calls
 from chatapp.store.codec import clean_profile
+from chatapp.store.direct import DirectStore
 from chatapp.store.firestore.client import (
     CALL_S,
     READ_ATTEMPT_S,
@@ -89,7 +90,7 @@ MESSAGES_AT_ONCE = 300  # documents per request, of about 2 KB
 DAY_MS = 24 * 3600 * 1000
 
 
-class FirestoreStore:
+class FirestoreStore(DirectStore):
     """A `chatapp.store.Store` in one Firestore database, for any number of replicas.
 
     A store belongs to one event loop. It connects at its first call. Every call has a timeout: after `CALL_S`
@@ -332,14 +333,6 @@ class FirestoreStore:
     def is_shared(self, conversation_id: str) -> bool:  # noqa: ARG002  # the protocol's parameter
         """Return True: other replicas use the same database."""
         return True
-
-    def pending(self, user: str, conversation_id: str = "") -> bool:  # noqa: ARG002  # the protocol's parameters
-        """Return False: every write is in Firestore when it returns."""
-        return False
-
-    def status(self) -> StoreStatus:
-        """Return an empty status: no write waits."""
-        return StoreStatus()
 
     async def aclose(self) -> None:
         """Finish the accepted calls and close the connection; idempotent."""

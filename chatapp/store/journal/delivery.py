@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import structlog
@@ -40,6 +40,7 @@ class _Queue:
         failures: consecutive failures while deliveries of other conversations succeeded.
         retry_at: the earliest time of the next attempt.
         set_aside: the cloud rejected it with an error that a retry does not fix.
+        progress: set, and replaced, when writes were delivered.
     """
 
     has_new: bool = True
@@ -48,6 +49,7 @@ class _Queue:
     retry_at: float = 0.0
     set_aside: bool = False
     task: asyncio.Task[None] | None = None
+    progress: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Deliveries:
@@ -115,6 +117,11 @@ class Deliveries:
         """Return whether a conversation has pending writes."""
         return key in self._waiting
 
+    def progress(self, key: Key) -> asyncio.Event | None:
+        """Return what is set at the next delivery of a conversation; None: nothing of it is pending."""
+        queue = self._waiting.get(key)
+        return queue.progress if queue else None
+
     async def drain(self) -> None:
         """Deliver everything except conversations that are set aside, with a shorter backoff."""
         self._longest_pause = DRAINING_RETRY_S
@@ -172,6 +179,8 @@ class Deliveries:
                     return
                 began = time.monotonic()
                 await self._deliver_batch(key, batch)
+                queue.progress.set()
+                queue.progress = asyncio.Event()
                 queue.failures, queue.failed_at = 0, 0.0
         except (StoreUnavailable, TimeoutError) as error:
             self._failed(key, queue, began, error)

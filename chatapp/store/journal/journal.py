@@ -78,6 +78,11 @@ class Journal:
         """Return the pending writes of a conversation, in order."""
         return await self._database.read(lambda connection: list(rows_of(connection, key)))
 
+    async def undelivered(self, key: Key) -> set[str]:
+        """Return the ids of a conversation's messages with a pending write."""
+        query = "SELECT message_id FROM writes WHERE user = ? AND conversation_id = ? AND message_id IS NOT NULL"
+        return await self._database.read(lambda connection: {name for (name,) in connection.execute(query, key)})
+
     async def waiting_of(self, user: str) -> dict[str, list[Waiting]]:
         """Return the pending writes of each of a user's conversations, in order, without messages."""
 

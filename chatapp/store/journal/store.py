@@ -174,6 +174,23 @@ class JournaledStore:
         """Return whether a conversation, or the profile (""), has pending writes."""
         return self._deliveries.pending((user, conversation_id or PROFILE))
 
+    async def undelivered(self, user: str, conversation_id: str) -> set[str]:
+        """Return the ids of a conversation's messages with a pending write; reads the disk only if there is one."""
+        key = user, conversation_id
+        return await self._journal.undelivered(key) if self._deliveries.pending(key) else set()
+
+    async def delivered(self, user: str, conversation_id: str, message_id: str, *, seconds: float) -> bool:
+        """Wait until no write of a message is pending; True also if it was dropped with its conversation."""
+        key = user, conversation_id
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while progress := self._deliveries.progress(key):
+                    if message_id not in await self._journal.undelivered(key):
+                        return True
+                    await progress.wait()
+                return True
+        return False
+
     async def conversations(
         self, user: str, *, limit: int = 50, cursor: str | None = None, consistency: Consistency = Consistency.LATEST
     ) -> Page[Conversation]:

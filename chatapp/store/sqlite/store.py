@@ -14,8 +14,9 @@ import structlog
 
 from chatapp.domain.conversation import Image, MessageStatus, Profile
 from chatapp.domain.errors import ConversationNotFound, StoreUnavailable
-from chatapp.store import Consistency, Page, StoreStatus
+from chatapp.store import Consistency, Page
 from chatapp.store.codec import clean_profile, profile_fields, profile_of
+from chatapp.store.direct import DirectStore
 from chatapp.store.sqlite.database import SQLiteDatabase
 from chatapp.store.sqlite.file import HISTORY, SQLiteFile
 from chatapp.store.sqlite.retention import Retention
@@ -57,7 +58,7 @@ _MESSAGES = f"SELECT {MESSAGE} FROM messages"  # noqa: S608
 log = structlog.get_logger(__name__)
 
 
-class SQLiteStore:
+class SQLiteStore(DirectStore):
     """A `chatapp.store.Store` in one file, for one running chat and one event loop.
 
     Opening the file marks answers that an ended process left as streaming as interrupted: no other process can write.
@@ -303,14 +304,6 @@ class SQLiteStore:
     def is_shared(self, conversation_id: str) -> bool:  # noqa: ARG002  # the protocol's parameter
         """Return False: this process is the only one."""
         return False
-
-    def pending(self, user: str, conversation_id: str = "") -> bool:  # noqa: ARG002  # the protocol's parameters
-        """Return False: every write is in the file when it returns."""
-        return False
-
-    def status(self) -> StoreStatus:
-        """Return an empty status: no write waits."""
-        return StoreStatus()
 
     async def aclose(self) -> None:
         """Finish the accepted writes, clean up, and close the file and its lock; idempotent."""

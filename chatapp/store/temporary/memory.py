@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from chatapp.domain.conversation import Profile, Role, changed, now_ms
 from chatapp.domain.errors import ConversationNotFound, StoreUnavailable
 from chatapp.domain.sentences import Sentence
-from chatapp.store import Consistency, Page, Revocations, SessionRecord, StoreStatus
+from chatapp.store import Consistency, Page, Revocations, SessionRecord
 from chatapp.store.calls import CLOSED
 from chatapp.store.codec import clean, clean_conversation, clean_profile, without_image_data
+from chatapp.store.direct import DirectStore
 from chatapp.store.scanning import Scan
 from chatapp.store.values import (
     MAX_PAGE,
@@ -111,7 +112,7 @@ class Memory:
             del self._ids[user], self.sizes[user]
 
 
-class MemoryStore:
+class MemoryStore(DirectStore):
     """A `chatapp.store.Store` that ends with the process and evicts unused conversations.
 
     A conversation is evicted after ``forget_after_seconds`` without use. When all together take more than
@@ -270,14 +271,6 @@ class MemoryStore:
     def is_shared(self, conversation_id: str) -> bool:  # noqa: ARG002  # the protocol's parameter
         """Return False: this process is the only one."""
         return False
-
-    def pending(self, user: str, conversation_id: str = "") -> bool:  # noqa: ARG002  # the protocol's parameters
-        """Return False: there is no cloud behind this store."""
-        return False
-
-    def status(self) -> StoreStatus:
-        """Return an empty status: no write waits."""
-        return StoreStatus()
 
     async def aclose(self) -> None:
         """Accept no more calls."""

@@ -149,6 +149,14 @@ class StoreRouter:
         """Return whether a write of a conversation, or of the profile, has yet to reach the cloud."""
         return self._of(conversation_id).pending(user, conversation_id)
 
+    async def undelivered(self, user: str, conversation_id: str) -> set[str]:
+        """Return the ids of a conversation's messages of which a revision has yet to reach the cloud."""
+        return await self._of(conversation_id).undelivered(user, conversation_id)
+
+    async def delivered(self, user: str, conversation_id: str, message_id: str, *, seconds: float) -> bool:
+        """Wait until no revision of a message has yet to reach the cloud; return whether that was so in time."""
+        return await self._of(conversation_id).delivered(user, conversation_id, message_id, seconds=seconds)
+
     def status(self) -> StoreStatus:
         """Return the state of the persistent store."""
         return self._persistent.status()

@@ -510,6 +510,8 @@ async def test_a_strict_read_returns_everything_once_nothing_is_pending(store):
         while store.pending("ana", conversation.id) or store.pending("ana"):
             await asyncio.sleep(0.01)
     assert not store.pending("ben")
+    assert await store.delivered("ana", conversation.id, message.id, seconds=5)
+    assert await store.undelivered("ana", conversation.id) == set()
     assert await store.messages("ana", conversation.id, consistency=Consistency.STRICT) == [message]
     with pytest.raises(ConversationNotFound):
         await store.messages("ana", "other", consistency=Consistency.STRICT)

@@ -112,6 +112,31 @@ async def test_a_write_returns_while_the_cloud_has_not_answered(store, cloud):
     assert (await cloud.conversation("ana", conversation.id)).title == "Renamed"
 
 
+async def test_a_message_is_undelivered_until_the_cloud_has_it(store, cloud):
+    cloud.gate.clear()
+    conversation, other = a_conversation(), a_conversation()
+    await store.create("ana", conversation, question(), answer())
+    await store.create("ana", other, question())
+    assert await store.undelivered("ana", conversation.id) == {"question", "answer"}
+    assert await store.undelivered("ben", conversation.id) == set()
+    assert not await store.delivered("ana", conversation.id, "question", seconds=0.02)
+    waiting = asyncio.create_task(store.delivered("ana", conversation.id, "question", seconds=5))
+    await asyncio.sleep(0.01)
+    assert not waiting.done()
+    cloud.gate.set()
+    assert await waiting
+    assert await store.delivered("ana", other.id, "question", seconds=5)
+    assert await cloud.message("ana", conversation.id, "question") == question()
+    cloud.fails = lambda name, _: None if name in READS else StoreUnavailable("")
+    await store.append("ana", conversation.id, answer("half", 1))
+    assert await store.undelivered("ana", conversation.id) == {"answer"}
+    assert await store.delivered("ana", conversation.id, "question", seconds=5)  # an older message is there already
+    assert not await store.delivered("ana", conversation.id, "answer", seconds=0.02)
+    await store.delete("ana", conversation.id)
+    assert await store.undelivered("ana", conversation.id) == set()
+    assert await store.delivered("ana", conversation.id, "never written", seconds=5)
+
+
 async def test_cached_data_is_read_and_written_without_a_cloud_request(store, cloud):
     cached, older = a_conversation(updated_ms=3_000), a_conversation()
     for conversation in (cached, older):
