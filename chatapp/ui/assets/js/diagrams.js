@@ -1,15 +1,18 @@
 // Draws Mermaid diagrams as pictures. Mermaid runs in a frame of its own (frames/diagram.html), which can reach neither
 // the page nor any address, and is closed if a diagram takes too long. A picture can neither be styled nor clicked.
-// A browser that gives the frame no process of its own waits for Mermaid, so that diagrams are bounded in size, too.
-import { find, h } from "./dom.js";
+// A browser that gives the frame no process of its own waits for Mermaid, so that the frame looks at the clock, too.
+import { h } from "./dom.js";
 import { t } from "./words.js";
 
 const MAX_LENGTH = 6_000; // characters of a diagram
 const MAX_PICTURE = 1_000_000; // characters of a drawn one
 const STOP_AFTER = 5000; // ms of one diagram
+const MAX_DIAGRAMS = 20; // in one message; the others stay text
+const MAX_TIMEOUTS = 2; // in one message; then its others stay text
 const MAX_KEPT = 50;
 
 const kept = new Map(); // text -> a promise of the SVG, null if it could not be drawn
+const slow = new Map(); // text of a diagram that took too long -> id of its message
 let frame = null;
 let library = null; // a promise of Mermaid's source, which the frame cannot fetch itself
 let before = Promise.resolve(); // one diagram at a time
@@ -59,19 +62,28 @@ const openFrame = async () => {
   await isLoaded;
 };
 
-const svgOf = async (text) => {
+const svgOf = async (text, id) => {
   if (!frame) await openFrame();
   if (!frame) return null;
   const answer = answerOf(STOP_AFTER);
   frame.contentWindow.postMessage({ text, isDark: document.body.classList.contains("dark") }, "*");
-  const { svg = null } = (await answer) || {};
+  const drawn = await answer;
+  if (!drawn || drawn.isTooMuch) {
+    closeFrame();
+    if (slow.size >= 1000) slow.clear();
+    slow.set(text, id);
+  }
+  const svg = drawn?.svg;
   return typeof svg === "string" && svg.length <= MAX_PICTURE ? svg : null;
 };
 
-const svgInTurn = (text, isNeeded) => {
+const isTooSlow = (text, id) => slow.has(text) || [...slow.values()].filter((it) => it === id).length >= MAX_TIMEOUTS;
+
+const svgInTurn = (text, id, isNeeded) => {
   if (kept.has(text)) return kept.get(text);
   if (kept.size >= MAX_KEPT) kept.clear();
-  const svg = (before = before.then(() => isNeeded() && svgOf(text)).catch(() => null));
+  const draw = () => isNeeded() && !isTooSlow(text, id) && svgOf(text, id);
+  const svg = (before = before.then(draw).catch(() => null));
   kept.set(text, svg);
   svg.then((it) => it || kept.delete(text));
   return svg;
@@ -85,13 +97,16 @@ const pictureOf = (svg) => {
   return h("img", { class: "diagram", width, alt: t("Diagram"), src: `data:image/svg+xml,${encodeURIComponent(sized)}` });
 };
 
-// Put the picture of a diagram into the place of its text.
-export const drawDiagram = async (code) => {
+// Put the pictures of the diagrams in a message, which has the id `id`, into the places of their texts.
+export const drawDiagrams = (element, id) =>
+  [...element.querySelectorAll("code.language-mermaid")].slice(0, MAX_DIAGRAMS).forEach((code) => drawDiagram(code, id));
+
+const drawDiagram = async (code, id) => {
   const text = code.textContent;
   const pre = code.parentElement;
   if (text.length > MAX_LENGTH || pre.dataset.diagram) return;
   pre.dataset.diagram = "drawing";
-  const svg = await svgInTurn(text, () => pre.isConnected);
+  const svg = await svgInTurn(text, id, () => pre.isConnected);
   if (!svg || !pre.isConnected) return;
   const picture = pictureOf(svg);
   picture.addEventListener("load", () => ((pre.hidden = true), pre.after(picture)), { once: true });

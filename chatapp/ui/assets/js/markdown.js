@@ -4,6 +4,7 @@
 import MarkdownIt from "../vendor/markdown-it.js";
 import { addresses, afterParsing, emphasis } from "./markdown_rules.js";
 import { mathematics } from "./math_rules.js";
+import { pixelsOf } from "./picture_size.js";
 import { directionOfBlock } from "./text_direction.js";
 
 const MAX_NESTING = 32; // deeper quotes and lists leave no room for words
@@ -12,7 +13,12 @@ const MAX_BLOCK_TAGS = 8_000; // in one block, which is drawn in one go: cleanin
 const MAX_LENGTH = 4_000_000; // characters of HTML
 const MAX_FORMULA = 4_000; // characters
 const MAX_CODE = 50_000; // characters that are highlighted
+const MAX_FORMULA_HTML = 300_000; // characters, about 2,000 symbols
 const MAX_KEPT = 1000; // formulas and blocks of code that are kept rendered
+const MAX_KEPT_LENGTH = 10_000_000; // characters of all of them
+const MAX_PICTURES = 50; // in one message
+const MAX_PIXELS = 4_000_000; // of a picture in the text: 16 MB once it is decoded
+const MAX_PIXELS_IN_TOTAL = 16_000_000; // in one message
 const PICTURE = /^data:image\/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/=]+$/;
 const OWN_PICTURE = /^(?:\.{0,2}\/)*conversations\/[\w-]+\/images\/[\w-]+$/;
 const LINK = /^(?:https?:\/\/|mailto:)/i;
@@ -41,10 +47,16 @@ export const linksIn = (text) => markdown.linkify.match(text) || [];
 // The libraries for formulas and code are loaded when a text needs them.
 export const libraries = { math: null, highlight: null };
 const kept = new Map();
+let keptLength = 0;
 const keep = (key, render) => {
   if (!kept.has(key)) {
-    if (kept.size > MAX_KEPT) kept.clear();
-    kept.set(key, render());
+    const html = render();
+    keptLength += key.length + html.length;
+    if (kept.size > MAX_KEPT || keptLength > MAX_KEPT_LENGTH) {
+      kept.clear();
+      keptLength = key.length + html.length;
+    }
+    kept.set(key, html);
   }
   return kept.get(key);
 };
@@ -59,7 +71,8 @@ const formula = ({ content, markup, meta }, env) => {
   return keep(`${meta.display} ${content}`, () => {
     try {
       const options = { displayMode: meta.display, trust: false, strict: "ignore", maxExpand: 200, maxSize: 20 };
-      return libraries.math.renderToString(content, options);
+      const html = libraries.math.renderToString(content, options);
+      return html.length > MAX_FORMULA_HTML ? source : html;
     } catch {
       return source; // it is no mathematics, or nested too deep
     }
@@ -86,6 +99,15 @@ export const codeBlock = (code, info, env) => {
   );
 };
 
+// Whether one more picture may be decoded in this message.
+const isWithinBounds = (src, pictures) => {
+  if (++pictures.count > MAX_PICTURES) return false;
+  if (!PICTURE.test(src)) return true; // of the conversation: the chat has bounded it
+  const pixels = pixelsOf(src);
+  if (!pixels || pixels > MAX_PIXELS) return false;
+  return (pictures.pixels += pixels) <= MAX_PIXELS_IN_TOTAL;
+};
+
 Object.assign(markdown.renderer.rules, {
   math: (tokens, i, _, env) => formula(tokens[i], env),
   math_block: (tokens, i, _, env) => `<p class="formula-block">${formula(tokens[i], env)}</p>`,
@@ -96,8 +118,10 @@ Object.assign(markdown.renderer.rules, {
   image: (tokens, i, options, env, renderer) => {
     const src = tokens[i].attrGet("src");
     const alt = escaped(renderer.renderInlineAsText(tokens[i].children, options, env));
+    const isOwn = OWN_PICTURE.test(src);
+    if ((isOwn || PICTURE.test(src)) && !isWithinBounds(src, env.pictures)) return alt;
     if (PICTURE.test(src)) return `<img src="${src}" alt="${alt}" loading="lazy">`;
-    if (OWN_PICTURE.test(src)) {
+    if (isOwn) {
       const own = `${env.images}${src.slice(src.lastIndexOf("/") + 1)}`; // of this conversation
       return own === src.replace(/^[./]+/, "") ? `<img src="${own}" alt="${alt}" loading="lazy">` : alt;
     }
@@ -131,7 +155,8 @@ const wordsOf = (block) => {
   return words;
 };
 
-const htmlOf = (blocks, env) => {
+const htmlOf = (blocks, environment) => {
+  const env = { ...environment, pictures: { count: 0, pixels: 0 } };
   const result = [];
   let [tags, length] = [0, 0];
   for (const block of blocks) {

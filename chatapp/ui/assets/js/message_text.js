@@ -1,7 +1,7 @@
 // Shows the text of a message in its row: formatted where that is possible in time, else as it is.
 import { copyText } from "./clipboard.js";
 import { find, h, iconButton } from "./dom.js";
-import { drawDiagram } from "./diagrams.js";
+import { drawDiagrams } from "./diagrams.js";
 import { MATHEMATICS, textPlaceOf } from "./gradio_bridge.js";
 import { render } from "./renderer.js";
 import { clean } from "./sanitizer.js";
@@ -57,7 +57,7 @@ const draw = (element, drawing, source, blocks) => {
     element.insertBefore(fragment, following);
   }
   drawing.blocks = [...shown.slice(0, first), ...added, ...shown.slice(shown.length - last)];
-  if (!source.isWriting) element.querySelectorAll("code.language-mermaid").forEach(drawDiagram);
+  if (!source.isWriting) drawDiagrams(element, source.id);
 };
 
 const drawPlain = (element, drawing, text) => {
