@@ -18,6 +18,7 @@ from stacks.validation.messages import invalid_value, report, unknown_key
 from stacks.validation.types import (  # noqa: TC001 - pydantic reads the annotations
     Arguments,
     ChatImage,
+    Domain,
     GpuProfileName,
     Image,
     IngressKind,
@@ -57,7 +58,7 @@ class Settings(BaseModel):
 
     theme: Literal["blue", "green"] = "blue"
     exposure: Literal["auto", IngressKind] = "auto"
-    domain: str = Field(
+    domain: Domain = Field(
         default="",
         pattern=r"^(([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?)?$",
         max_length=253,
@@ -86,7 +87,7 @@ class Settings(BaseModel):
     gemma_revision: str = Field(default="", pattern=r"^([\w][\w./-]{0,99})?$")
     gemma_image: Image = "vllm/vllm-openai:v0.33.0"
     gemma_args: Arguments = ()
-    gemma_url: str = Field(default="", pattern=r"^(https?://[^\s/?#]+[^\s?#]*)?$")
+    gemma_url: str = Field(default="", pattern=r"^(https?://[^\s/?#]+[^\s#]*)?$")
     gemma_api_key: SecretStr = SecretStr("")
     gpu_fallback: bool = False
     hugging_face_token: SecretStr = SecretStr("")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from chatapp.config.field_types import ANYONE
+from chatapp.domain.hosts import comparable_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -13,11 +14,12 @@ if TYPE_CHECKING:
 class AllowList:
     """A list of e-mail addresses, domains and `ANYONE`.
 
-    A domain allows its own accounts, but not those of its subdomains.
+    A domain allows its own accounts, but not those of its subdomains. A domain in Hebrew or Arabic is the same as its
+    form in ASCII.
     """
 
     def __init__(self, items: Iterable[str]) -> None:
-        self._items = frozenset(map(_comparable, items))
+        self._items = frozenset(map(comparable_address, items))
 
     def allows(self, email: str, domain: str) -> bool:
         """Return whether the list allows an account.
@@ -26,10 +28,5 @@ class AllowList:
             email: the e-mail address; "" if the provider has not verified it.
             domain: the domain that the account belongs to; "" for none.
         """
-        names = {_comparable(email), _comparable(domain)} - {""}
+        names = {comparable_address(email), comparable_address(domain)} - {""}
         return ANYONE in self._items or not names.isdisjoint(self._items)
-
-
-def _comparable(text: str) -> str:
-    # Beyond ASCII, another letter can have the same lower case: the Kelvin sign's is "k".
-    return text.lower() if text.isascii() else text

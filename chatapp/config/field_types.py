@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode
 from yarl import URL
 
+from chatapp.domain.hosts import ascii_host
 from chatapp.models import Price
 
 if TYPE_CHECKING:
@@ -38,9 +39,29 @@ def _parsed_by(parse: Callable[[str], object]) -> BeforeValidator:
 
 
 def _parse_url(value: str) -> str:
-    if value and not re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", value):
+    value = value.strip()
+    if value and not re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", value, re.IGNORECASE):
         raise ValueError("it must be an address like http://localhost:8000/v1")
     return value.rstrip("/")
+
+
+def _parse_server_url(value: str) -> str:
+    """Return the address of a model server, which may have a query (Azure's ``?api-version=``) or no scheme."""
+    value = value.strip()
+    if value and "://" not in value:
+        value = f"{'http' if is_in_own_network(value) else 'https'}://{value}"
+    if value and not re.fullmatch(r"https?://[^\s/?#]+[^\s#]*", value, re.IGNORECASE):
+        raise ValueError("it must be an address like http://localhost:8000/v1")
+    return value if "?" in value else value.rstrip("/")
+
+
+def is_in_own_network(address: str) -> bool:
+    """Return whether the host of an address without a scheme has no public name: people type "localhost:11434"."""
+    host = urlsplit(f"//{address}").hostname or ""
+    try:
+        return not ip_address(host).is_global
+    except ValueError:
+        return "." not in host or host.endswith((".local", ".localhost", ".internal", ".lan"))
 
 
 def _parse_root_url(value: str) -> str:
@@ -49,13 +70,21 @@ def _parse_root_url(value: str) -> str:
     if not value:
         return value
     try:
-        url = URL(value)
-        name = url.raw_host
-    except ValueError:
-        name = None
-    if not name or url.user or url.password:
-        raise ValueError("it must be an address like https://chat.example.org")
-    return str(url.with_host(name.rstrip("."))).rstrip("/")
+        return str(_with_ascii_host(value)).rstrip("/")
+    except ValueError as error:
+        raise ValueError("it must be an address like https://chat.example.org") from error
+
+
+def _with_ascii_host(value: str) -> URL:
+    """Return an address with its host name as `ascii_host`.
+
+    Raises:
+        ValueError: it is none, or has a user or a password.
+    """
+    url = URL(value)
+    if not url.host or url.user or url.password:
+        raise ValueError("it has no host, or a user")
+    return url.with_host(ascii_host(url.host))
 
 
 def shown_url(url: str) -> str:
@@ -64,10 +93,13 @@ def shown_url(url: str) -> str:
 
 
 def _parse_secure_url(value: str) -> str:
+    value = value.strip()
     parts = urlsplit(value)
     is_safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
     if not (is_safe and parts.hostname) or parts.query or parts.fragment or parts.username:
         raise ValueError("it must be an address like https://accounts.google.com")
+    if not parts.netloc.isascii():  # else unchanged: an issuer is compared letter by letter
+        value = str(_with_ascii_host(value))
     return value.rstrip("/")
 
 
@@ -109,11 +141,21 @@ def _parse_networks(value: str) -> object:
 def _parse_allow_list(value: str) -> object:
     items = tuple(part for part in re.split(r"[\s,]+", value) if part)
     for item in items:
-        if not (item == ANYONE or _EMAIL.fullmatch(item) or _DOMAIN.fullmatch(item)):
+        if not (item == ANYONE or _is_address_or_domain(item)):
             raise ValueError(
                 f"{item!r} is neither an address (ana@example.org) nor a domain (example.org) nor {ANYONE} for all"
             )
     return items
+
+
+def _is_address_or_domain(item: str) -> bool:
+    local, at, domain = item.rpartition("@")
+    try:
+        domain = ascii_host(domain)
+    except ValueError:
+        return False
+    # The domain of an address may be a name without dots, in a company's own network.
+    return bool(_EMAIL.fullmatch(f"{local}@{domain}")) if at else _DOMAIN.fullmatch(domain) is not None
 
 
 def _parse_json_list(value: str) -> object:
@@ -124,6 +166,7 @@ def _parse_json_list(value: str) -> object:
 
 
 Url = Annotated[str, BeforeValidator(_parse_url), Format("URL")]
+ServerUrl = Annotated[str, BeforeValidator(_parse_server_url), Format("URL")]
 RootUrl = Annotated[str, BeforeValidator(_parse_root_url), Format("URL")]
 Issuer = Annotated[str, BeforeValidator(_parse_issuer), Format("https URL; http on this computer only")]
 Folder = Annotated[Path, _parsed_by(_parse_folder), Format("path")]

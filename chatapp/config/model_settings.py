@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
-from chatapp.config.field_types import JSON_LIST, Format, ModelId, TokenPrice, Url
+from chatapp.config.field_types import JSON_LIST, Format, ModelId, ServerUrl, TokenPrice, Url
 from chatapp.config.store_settings import GoogleCloudSettings
 from chatapp.domain.conversation import Place  # noqa: TC001  # pydantic reads the annotations
 from chatapp.models import TimeLimits
@@ -22,7 +22,7 @@ class ExtraModel(BaseModel):
 
     id: ModelId
     label: str = Field(min_length=1, max_length=80)
-    url: Url = Field(min_length=1)
+    url: ServerUrl = Field(min_length=1)
     model: str = ""
     api_key: SecretStr = SecretStr("")
     context_tokens: int | None = Field(default=None, ge=256, le=100_000_000)
@@ -44,10 +44,11 @@ class ModelSettings(GoogleCloudSettings):
         description="Id of the preselected model: `gemma`, `gemini`, `demo` or an id in `CHAT_MODELS`. If not set: the "
         "first model that is ready.",
     )
-    gemma_url: Url = Field(
+    gemma_url: ServerUrl = Field(
         default="",
         description="Base URL of an OpenAI-compatible server (vLLM, Ollama, LM Studio, llama.cpp), such as "
-        "`http://localhost:8000`. With or without the version, as its provider documents it.",
+        "`http://localhost:8000`. With or without the version, as its provider documents it. A query, such as Azure's "
+        "`?api-version=2024-10-21`, is sent with each request.",
     )
     gemma_model: str = Field(
         default="",

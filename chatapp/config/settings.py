@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import os
+import re
 from typing import TYPE_CHECKING
 
 from pydantic import AliasChoices, ValidationError
@@ -137,6 +138,12 @@ def _sentence(problem: ErrorDetails) -> str:
     where = f"{name} ({'.'.join(rest)})" if rest else name
     no_value = problem["input"] in ("", ()) or isinstance(problem["input"], (dict, list))
     secret = any(word in name for word in ("KEY", "SECRET")) or "api_key" in rest
-    value = "" if secret or no_value else f" is {str(problem['input'])[:80]!r}:"
+    value = "" if secret or no_value else f" is {_without_secrets(str(problem['input']))[:80]!r}:"
     wanted = problem["msg"].removeprefix("Value error, ").replace("Input should be", "it must be")
     return f"{where}{value} {wanted[:1].lower()}{wanted[1:]}."
+
+
+def _without_secrets(value: str) -> str:
+    """Return a value without what may be a password or a key in an address."""
+    value = re.sub(r"(?<=//)[^/@\s]*@", "…@", value)
+    return re.sub(r"\?.*", "?…", value, flags=re.DOTALL) if "://" in value else value

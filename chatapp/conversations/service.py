@@ -78,11 +78,11 @@ class Conversations:
         """List the pinned conversations, without archived ones."""
         return [one for one in await self._store.pinned(user) if not (one.archived or one.deleted_ms)]
 
-    async def search(self, user: str, text: str, *, cursor: str | None = None) -> Page[Hit]:
-        """Search conversations by their text."""
+    async def search(self, user: str, text: str, *, cursor: str | None = None, thinking: bool = False) -> Page[Hit]:
+        """Search conversations by their text; with ``thinking``, also by what the models thought."""
         if not text.strip():
             return Page([], None)
-        page = await self._store.search(user, clean_text(text), cursor=cursor)
+        page = await self._store.search(user, clean_text(text), cursor=cursor, thinking=thinking)
         return Page([hit for hit in page.items if not hit.conversation.deleted_ms], page.cursor)
 
     async def open(

@@ -110,7 +110,8 @@ class Message:
         cost: of the answer, in US dollars; None where the model has no price.
         appended: a question that continues the conversation, rather than a version of an earlier question. Replicas
             that append to the same message at the same time make no versions: see `MessageTree`.
-        thinking: what the model thought before it answered; never sent back to a model, and not searched.
+        thinking: what the model thought before it answered; never sent back to a model, and searched only on
+            demand.
         unshown_pictures: how many pictures of the model cannot be shown.
     """
 

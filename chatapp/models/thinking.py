@@ -10,9 +10,10 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from chatapp.models import TextDelta, TextWasThinking, ThinkingDelta
+from chatapp.models.harmony import BEGINNINGS, HarmonyParser
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterator, Sequence
 
     Event = TextDelta | ThinkingDelta | TextWasThinking
 
@@ -21,7 +22,11 @@ THINKING_TAGS: Final = {
     "<thinking>": "</thinking>",
     "<thought>": "</thought>",
     "<reasoning>": "</reasoning>",
+    "<thoughts>": "</thoughts>",
+    "<scratchpad>": "</scratchpad>",
     "<|begin_of_thought|>": "<|end_of_thought|>",  # Sky-T1
+    "<|start_thinking|>": "<|end_thinking|>",  # Command A
+    "<|inner_prefix|>": "<|inner_suffix|>",  # Apertus
     "<|channel>thought": "<channel|>",  # Gemma 4
     "<|channel|>analysis<|message|>": "<|end|><|start|>assistant<|channel|>final<|message|>",  # gpt-oss
     "<seed:think>": "</seed:think>",
@@ -30,12 +35,28 @@ THINKING_TAGS: Final = {
 }
 """The tags of models, in lower case: opening and closing."""
 
+WRAPPERS: Final = {
+    "<answer>": "</answer>",  # GLM, Hunyuan
+    "<response>": "</response>",  # ERNIE
+    "<output>": "</output>",  # Marco
+    "<|begin_of_solution|>": "<|end_of_solution|>",
+    "<|start_response|>": "<|end_response|>",
+}
+"""Around the answer after thinking."""
+
+# gpt-oss where a server leaves out the tokens of its format and keeps the words between them.
+_BARE_OPEN, _BARE_CLOSE = "analysis", "assistantfinal"
+_BARE = re.compile(rf"{_BARE_OPEN}(?=[^\sa-z.,:;!?'\u2019()*_`-])")
+
 _CLOSING = {close: opening for opening, close in THINKING_TAGS.items()}
 _TAGS = [*THINKING_TAGS, *_CLOSING]
 _LONGEST = max(map(len, _TAGS))
 _FIRST = tuple({tag[0] for tag in _TAGS})
 _TAG = re.compile("|".join(map(re.escape, sorted(_TAGS, key=len, reverse=True))), re.IGNORECASE | re.ASCII)
-_CLOSE = {close: re.compile(re.escape(close), re.IGNORECASE | re.ASCII) for close in _CLOSING}
+_CLOSE = {
+    close: re.compile(re.escape(close), re.IGNORECASE | re.ASCII)
+    for close in (*_CLOSING, *WRAPPERS.values(), _BARE_CLOSE)
+}
 # Within an answer, only this one opens further thinking: the others may be XML that the person wants.
 _INTERLEAVED = "<think>"
 _QUOTES = tuple("`\"'“‘«")
@@ -60,7 +81,12 @@ class ThinkingParser:
         self._is_start = True  # of the answer, or right after thinking
         self._skips_space = False
         self._has_thought = False  # a tag was found
+        self._wrapper = ""  # the tag that ends the answer; "" for none
+        self._harmony: HarmonyParser | None = None
         self._thought = False  # between tags was text
+        self._inner: list[str] = []  # the thinking since its opening tag
+        self._unclosed = 0  # further opening tags in it, whose closing tags are yet to come
+        self._has_text = False  # was shown before the thinking
 
     def is_text(self, text: str) -> bool:
         """Return whether the next piece is nothing but text of the answer, which then counts as fed."""
@@ -78,12 +104,18 @@ class ThinkingParser:
             return
         buffer, self._rest = self._rest + text, ""
         while buffer:
-            buffer = yield from (self._thinking(buffer) if self._close else self._answer(buffer))
+            if self._harmony:
+                yield from self._harmony.feed(buffer)
+                return
+            buffer = yield from (self._thinking(buffer) if self._close else self._unwrapped(buffer))
 
     def end(self) -> Iterator[TextDelta | ThinkingDelta]:
         """Yield what was held back: nothing follows."""
         rest, self._rest = self._rest, ""
-        yield from self._think(rest) if self._close else self._show(rest)
+        if self._harmony:
+            yield from self._harmony.end()
+        else:
+            yield from self._think(rest) if self._close else self._show(rest)
 
     def _thinking(self, buffer: str) -> Generator[Event, None, str]:
         """Yield thinking; return what follows its closing tag."""
@@ -92,18 +124,30 @@ class ThinkingParser:
         for tag in _CLOSE[self._close].finditer(buffer):
             if not self._is_quoted(buffer, tag.start()):
                 yield from self._think(buffer[: tag.start()])
+                self._note_nested()
                 self._close, self._last = "", ""
                 self._is_start = self._skips_space = True
                 return buffer[tag.end() :]
-        cut = _before_partial_tag(buffer)
+        cut = _before_partial_tag(buffer, [self._close])
         yield from self._think(buffer[:cut])
         self._rest = buffer[cut:]
         return ""
 
-    def _answer(self, buffer: str) -> Generator[Event, None, str]:
-        """Yield text of the answer; return what follows a tag."""
+    def _unwrapped(self, buffer: str) -> Generator[Event, None, str]:
+        """Yield text of the answer without the tags around it; return what follows a tag."""
         if self._skips_space:
             buffer = buffer.lstrip()
+        if self._is_start and (rest := self._beginning(buffer)) is not None:
+            return rest
+        if not (self._wrapper and (end := _CLOSE[self._wrapper].search(buffer))):
+            return (yield from self._answer(buffer))
+        self._wrapper = ""
+        rest = yield from self._answer(buffer[: end.start()])
+        held, self._rest = self._rest, ""
+        return rest + held + buffer[end.end() :]
+
+    def _answer(self, buffer: str) -> Generator[Event, None, str]:
+        """Yield text of the answer; return what follows a tag."""
         for tag in _TAG.finditer(buffer):
             name, before = tag[0].lower(), buffer[: tag.start()]
             if name in THINKING_TAGS:
@@ -115,21 +159,45 @@ class ThinkingParser:
                 if self._thought:
                     yield ThinkingDelta("\n\n")  # between two blocks
                 self._close = THINKING_TAGS[name]
+                self._has_text = self._has_text or bool(before.strip()) or not self._is_start
             else:
                 if not self._closes(name, before):
                     continue
                 if not self._is_blank_start(before):
                     yield from self._show(before)
                     yield TextWasThinking()
+                self._unclosed = max(0, self._unclosed - 1)
             self._last = ""
             self._is_start = self._skips_space = self._has_thought = True
             return buffer[tag.end() :]
-        cut = _before_partial_tag(buffer)
+        cut = _before_partial_tag(buffer, [*_TAGS, self._wrapper] if self._wrapper else _TAGS)
         if self._is_blank_start(buffer[:cut]):
             cut = 0
         yield from self._show(buffer[:cut])
         self._rest = buffer[cut:]
         return ""
+
+    def _beginning(self, buffer: str) -> str | None:
+        """Take what only begins an answer; return what follows, and None if there is none."""
+        head = buffer.lstrip()
+        if not self._is_blank_start(buffer[: len(buffer) - len(head)]) or not head:
+            return None
+        if head.startswith(BEGINNINGS):
+            self._harmony = HarmonyParser()
+            return head
+        if not self._has_thought and _BARE.match(head):
+            self._close, self._has_thought, self._skips_space = _BARE_CLOSE, True, True
+            return head[len(_BARE_OPEN) :]
+        if self._has_thought and not self._wrapper:
+            for opening, closing in WRAPPERS.items():
+                if head[: len(opening)].lower() == opening:
+                    self._wrapper, self._skips_space = closing, True
+                    return head[len(opening) :]
+        beginnings = (*BEGINNINGS, *WRAPPERS) if self._has_thought else (*BEGINNINGS, _BARE_OPEN)
+        if any(beginning.startswith(head.lower()) for beginning in beginnings):
+            self._rest = buffer
+            return ""
+        return None
 
     def _opens(self, name: str, before: str) -> bool:
         if self._is_blank_start(before):
@@ -141,7 +209,9 @@ class ThinkingParser:
     def _closes(self, name: str, before: str) -> bool:
         if self._is_blank_start(before):
             return True
-        if self._has_thought or _CLOSING[name] in self._mentioned or (before[-1:] or self._last) in _QUOTES:
+        if _CLOSING[name] in self._mentioned or (before[-1:] or self._last) in _QUOTES:
+            return False
+        if self._has_thought and not (self._unclosed and not self._has_text):
             return False
         return not self._code.is_open_after(before)
 
@@ -151,8 +221,17 @@ class ThinkingParser:
     def _is_quoted(self, buffer: str, start: int) -> bool:
         return (buffer[start - 1] if start else self._last) in _QUOTES
 
+    def _note_nested(self) -> None:
+        """Count the opening tags within the thinking that ends: a model may repeat the one that its template wrote."""
+        opening = _CLOSING.get(self._close)
+        if opening == _INTERLEAVED:
+            tags = re.findall(rf"(.?){re.escape(opening)}", "".join(self._inner), re.IGNORECASE | re.DOTALL)
+            self._unclosed += sum(before not in _QUOTES for before in tags)
+        self._inner = []
+
     def _think(self, text: str) -> Iterator[ThinkingDelta]:
         if text:
+            self._inner.append(text)
             self._last, self._skips_space, self._thought = text[-1], False, True
             yield ThinkingDelta(text)
 
@@ -163,10 +242,10 @@ class ThinkingParser:
             yield TextDelta(text)
 
 
-def _before_partial_tag(text: str) -> int:
-    """Return where the beginning of a tag stands at the end of a text; its length if none does."""
+def _before_partial_tag(text: str, tags: Sequence[str]) -> int:
+    """Return where the beginning of one of the tags stands at the end of a text; its length if none does."""
     for start in range(max(0, len(text) - _LONGEST + 1), len(text)):
-        if text[start] in _FIRST and any(tag.startswith(text[start:].lower()) for tag in _TAGS):
+        if any(tag.startswith(text[start:].lower()) for tag in tags):
             return start
     return len(text)
 

@@ -53,6 +53,7 @@ class Hit:
         message_id: the newest message that has all words; "" for the title.
         before: up to about 60 characters of text before ``match``, as ``after`` is behind it, with "…" where the text
             continues.
+        in_thinking: the match is in what the model thought.
     """
 
     conversation: Conversation
@@ -60,6 +61,7 @@ class Hit:
     before: str
     match: str
     after: str
+    in_thinking: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,11 +170,14 @@ class ConversationStore(Protocol):
         Conversations marked as deleted are left out.
         """
 
-    async def search(self, user: str, text: str, *, limit: int = 20, cursor: str | None = None) -> Page[Hit]:
+    async def search(
+        self, user: str, text: str, *, limit: int = 20, cursor: str | None = None, thinking: bool = False
+    ) -> Page[Hit]:
         """Find conversations in which a message, or else the title, contains all words of a text (substrings count).
 
         The last updated first, at most 50 per page, one hit per conversation, without those marked as deleted. Words
-        are compared folded (see `chatapp.store.folding`). A page that is short or empty may still have a cursor: more
+        are compared folded (see `chatapp.store.folding`). With ``thinking``, the models' thinking counts as a part of
+        their answers. A page that is short or empty may still have a cursor: more
         conversations are left to search.
         """
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from chatapp.domain.errors import ConversationNotFound
 from chatapp.store import Consistency, Hit, Page
 from chatapp.store.folding import fold
-from chatapp.store.snippets import has_all, snippet, words_of
+from chatapp.store.snippets import first_match, has_all, snippet, words_of
 from chatapp.store.values import MAX_HITS, MAX_PAGE, cursor_after
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ MOST_SECONDS = 3.0
 LIST_SECONDS = 1.5  # how long a page of the list is cached: the delay until other replicas' writes are found
 TEXT_SECONDS = 600.0  # how long texts are cached: another replica may change them without moving the conversation
 CACHE_BYTES = 32_000_000
+_KINDS = ("messages", "messages with thinking")  # of cached texts
 IN_THREAD_CHARS = 50_000  # from which a conversation is searched off the event loop: 0.1 ms
 
 
@@ -41,11 +42,26 @@ class Readable(Protocol):
 
 
 class _Text(NamedTuple):
-    """The searchable text of a message."""
+    """The searchable text of a message; its thinking only where that is searched."""
 
     message_id: str
     text: str
     folded: str
+    thinking: str = ""
+    folded_thinking: str = ""
+
+    @property
+    def characters(self) -> int:
+        return len(self.text) + len(self.thinking)
+
+    def hit(self, conversation: Conversation, words: list[str]) -> Hit | None:
+        """Return where it matches; None if it does not."""
+        both = f"{self.folded}\n{self.folded_thinking}" if self.thinking else self.folded
+        if not has_all(both, words):
+            return None
+        parts = [(self.text, self.folded), (self.thinking, self.folded_thinking)]
+        part = first_match(parts, words)
+        return Hit(conversation, self.message_id, *snippet(parts[part][0], words), in_thinking=part == 1)
 
 
 class _CacheEntry(NamedTuple):
@@ -85,15 +101,18 @@ class Scan:
 
     def wrote(self, user: str, conversation_id: str) -> None:
         """Drop cached reads after a conversation was written or deleted, which also changes the order of the list."""
-        messages, lists = ("messages", user, conversation_id), ("list", user)
-        self._drop(messages)
+        texts, lists = {(kind, user, conversation_id) for kind in _KINDS}, ("list", user)
+        for one in texts:
+            self._drop(one)
         for name in [name for name in self._cache if name[:2] == lists]:
             self._drop(name)
         for reading in self._reads:
-            if reading.name == messages or reading.name[:2] == lists:
+            if reading.name in texts or reading.name[:2] == lists:
                 reading.is_current = False
 
-    async def search(self, user: str, text: str, *, limit: int = 20, cursor: str | None = None) -> Page[Hit]:
+    async def search(
+        self, user: str, text: str, *, limit: int = 20, cursor: str | None = None, thinking: bool = False
+    ) -> Page[Hit]:
         """Return a page of `chatapp.store.ConversationStore.search`."""
         words = words_of(text)
         limit = min(max(limit, 1), MAX_HITS)
@@ -109,7 +128,7 @@ class Scan:
                 cursor = cursor_after(conversation)
                 looked_at += 1
                 if not conversation.deleted_ms:
-                    texts, count = await self._texts(user, conversation)
+                    texts, count = await self._texts(user, conversation, thinking=thinking)
                     read += count
                     hits += await _found(conversation, texts, words)
             if page.cursor is None:
@@ -127,9 +146,9 @@ class Scan:
             self._put(name, 0, 600 * (1 + len(page.items)), page)
         return page
 
-    async def _texts(self, user: str, conversation: Conversation) -> tuple[Sequence[_Text], int]:
+    async def _texts(self, user: str, conversation: Conversation, *, thinking: bool) -> tuple[Sequence[_Text], int]:
         """Return the texts of a conversation, the newest first, and how many messages were read for it."""
-        name = "messages", user, conversation.id
+        name = _KINDS[thinking], user, conversation.id
         cached = self._cached(name, conversation.updated_ms, TEXT_SECONDS)
         if cached and not isinstance(cached.value, Page):
             return cached.value, 0
@@ -138,10 +157,10 @@ class Scan:
                 messages = await self._store.messages(user, conversation.id, consistency=Consistency.CACHED)
             except ConversationNotFound:  # deleted meanwhile
                 return [], 1
-            texts = await asyncio.to_thread(_folded, messages)
+            texts = await asyncio.to_thread(_folded, messages, thinking=thinking)
         # An answer that is being generated changes without moving its conversation.
         if reading.is_current and not any(message.status == "streaming" for message in messages):
-            size = 600 + sum(200 + 2 * len(one.text) + 2 * len(one.folded) for one in texts)
+            size = 600 + sum(200 + 4 * one.characters for one in texts)
             self._put(name, conversation.updated_ms, size, texts)
         return texts, len(messages)
 
@@ -173,23 +192,30 @@ class Scan:
             self._bytes -= cached.size
 
 
-def _folded(messages: Iterable[Message]) -> list[_Text]:
+def _folded(messages: Iterable[Message], *, thinking: bool) -> list[_Text]:
     newest_first = sorted(messages, key=lambda message: (message.created_ms, message.id), reverse=True)
-    return [_Text(message.id, message.content, fold(message.content)) for message in newest_first]
+    return [
+        _Text(message.id, message.content, fold(message.content), *(_thinking_of(message) if thinking else ()))
+        for message in newest_first
+    ]
+
+
+def _thinking_of(message: Message) -> tuple[str, str]:
+    return message.thinking, fold(message.thinking)
 
 
 async def _found(conversation: Conversation, texts: Sequence[_Text], words: list[str]) -> list[Hit]:
     """Return the one hit in a conversation, if there is one; a long one is searched in a thread."""
-    if sum(len(one.text) for one in texts) < IN_THREAD_CHARS:
+    if sum(one.characters for one in texts) < IN_THREAD_CHARS:
         return _hits(conversation, texts, words)
     return await asyncio.to_thread(_hits, conversation, texts, words)
 
 
 def _hits(conversation: Conversation, texts: Sequence[_Text], words: list[str]) -> list[Hit]:
     """Return the one hit in a conversation, if there is one."""
-    for message_id, text, folded in texts:
-        if has_all(folded, words):
-            return [Hit(conversation, message_id, *snippet(text, words))]
+    for text in texts:
+        if (hit := text.hit(conversation, words)) is not None:
+            return [hit]
     if has_all(fold(conversation.title), words):
         return [Hit(conversation, "", *snippet(conversation.title, words))]
     return []

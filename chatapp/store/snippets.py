@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import unicodedata
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from chatapp.store.folding import fold, unfolded
 from chatapp.store.values import storable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 AROUND = 60  # characters on each side
 MOST_WORDS = 16
@@ -31,6 +34,22 @@ def words_of(query: str) -> list[str]:
 def has_all(folded: str, words: list[str]) -> bool:
     """Return whether a folded text has all the words, anywhere in it."""
     return all(word in folded for word in words)
+
+
+def first_match(texts: Sequence[tuple[str, str]], words: list[str]) -> int:
+    """Return which of the parts of a message, each with its folded text, shows best why it matches.
+
+    The first part that has all the words, else the first that has any.
+    """
+    for has in (has_all, _has_any):
+        for number, (_, folded) in enumerate(texts):
+            if has(folded, words):
+                return number
+    return 0
+
+
+def _has_any(folded: str, words: list[str]) -> bool:
+    return any(word in folded for word in words)
 
 
 def snippet(text: str, words: list[str]) -> Snippet:

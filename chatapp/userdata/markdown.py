@@ -7,7 +7,7 @@ import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chatapp.domain.conversation import MessageStatus, Role
+from chatapp.domain.conversation import FinishReason, MessageStatus, Role
 from chatapp.domain.message_tree import MessageTree
 from chatapp.domain.sentences import Sentence
 from chatapp.userdata.inert_markdown import as_code, inert
@@ -99,10 +99,7 @@ def document(
         parts += [picture(image, language) for image in message.images]
         parts += [_folded_thinking(message.thinking, language)] if message.thinking.strip() else []
         parts += [inert(message.content)] if message.content.strip() else []
-        if number := message.unshown_pictures:
-            words = language.translate(Sentence("Pictures that were not shown: {number}", number=number))
-            parts.append(language.line(f"*{words}*"))
-        parts += [language.line(f"*{_line(language.translate(message.error))}*")] if message.error.strip() else []
+        parts += [language.line(f"*{_line(note)}*") for note in _notes(message, label, language)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -139,6 +136,32 @@ def _heading(message: Message, label: Callable[[str], str], language: Language) 
     if (status := _STATUSES.get(message.status)) is not None:
         facts.append(language.translate(status))
     return language.line(" · ".join(facts))
+
+
+def _notes(message: Message, label: Callable[[str], str], language: Language) -> list[str]:
+    """Return what the page says beneath an answer about what was left out or went wrong."""
+    notes = []
+    if message.instead_of:
+        names = {
+            "other": language.isolated(label(message.instead_of)),
+            "model": language.isolated(label(message.model)),
+        }
+        notes.append(Sentence("{other} was unavailable, so {model} answered.", **names))
+    if number := message.omitted_messages:
+        notes.append(
+            Sentence(
+                "The conversation is longer than this model can read at once, so it did not read the beginning "
+                "({number} messages). It is still stored.",
+                number=number,
+            )
+        )
+    if number := message.unshown_pictures:
+        notes.append(Sentence("Pictures that were not shown: {number}", number=number))
+    if message.finish_reason is FinishReason.LENGTH:
+        notes.append(Sentence("The answer stopped at Max tokens."))
+    if message.status is MessageStatus.INTERRUPTED:
+        notes.append(Sentence("The chat restarted while this answer was being written."))
+    return [language.translate(note) for note in (*notes, message.error) if note.strip()]
 
 
 def _line(text: str) -> str:

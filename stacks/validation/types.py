@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator
 
+from chatapp.domain.hosts import ascii_host
+
 IngressKind = Literal["https", "public-http", "private"]
 SignIn = Literal["google", "iap", "anonymous"]
 GpuProfileName = Literal["auto", "none", "l4x1", "l4x2", "l4x4", "rtx6000", "a100", "h100"]
@@ -42,10 +44,19 @@ def _check_chat_image(value: str) -> str:
 
 
 def _check_person(value: object) -> str:
-    person = str(value).strip().lower()
+    local, at, domain = str(value).strip().lower().rpartition("@")
+    person = local + at + _in_ascii(domain)
     if not _PERSON.fullmatch(person):
         raise ValueError("an email address (ann@example.org), a domain (example.org) or * is needed")
     return person
+
+
+def _in_ascii(name: object) -> str:
+    """Return a host name as DNS has it, also where it is typed in Hebrew or Arabic; unchanged if it cannot be one."""
+    try:
+        return ascii_host(str(name))
+    except ValueError:
+        return str(name)
 
 
 def _parse_people(value: object) -> object:
@@ -67,6 +78,7 @@ def _parse_arguments(value: object) -> object:
         raise ValueError('a JSON list is needed, such as ["--max-num-seqs=8"]') from error
 
 
+Domain = Annotated[str, BeforeValidator(_in_ascii)]
 Image = Annotated[str, BeforeValidator(_check_image)]
 ChatImage = Annotated[str, BeforeValidator(_check_chat_image)]
 People = Annotated[tuple[Annotated[str, BeforeValidator(_check_person)], ...], BeforeValidator(_parse_people)]

@@ -40,6 +40,7 @@ async def test_the_page_has_the_browsers_language_and_direction(open_chat, chat,
     for place in ("#main", "#tools", "#header", "#sidebar", gradio_dom.MESSAGE_LIST):
         if await page.tab.locator(place).count():
             assert await page.direction(page.tab.locator(place)) == direction, place
+    await expect(page.tab).to_have_title(say("Hybrid chat"))
     await expect(page.tab.locator("#welcome h2")).to_have_text(say("How can I help?"))
     await expect(page.box).to_have_attribute("placeholder", say("Write a message"))
     await page.box.fill("Question")

@@ -39,6 +39,11 @@ CLIPBOARDS = {
     ),
     "formatted text without plain text": ({"text/html": TABLE}, ["image.png"], "Name\tAge\nRuth\t9"),
     "a link": ({"text/uri-list": "https://example.com/"}, [], "https://example.com/"),
+    "Markdown alone": ({"text/markdown": "# Hi"}, [], "# Hi"),
+    "rich text alone": ({"text/rtf": "{\\rtf1\\ansi Hi \\u1513?\\par there}"}, [], "Hi ש\nthere"),
+    "rich text and a picture of it": ({"text/rtf": "{\\rtf1 Hi}"}, ["image.png"], "Hi"),
+    "white space and a picture": ({"text/plain": " \n"}, ["image.png"], "image"),
+    "a text and files of other names": ({"text/plain": "See these"}, ["a.png", "b.png"], "browser"),
     "a screenshot": ({}, ["image.png"], "image"),
     "an image of a page, in Chrome": ({"text/html": IMAGE}, ["image.png"], "image"),
     "an image of a page, in Firefox": (
@@ -95,6 +100,26 @@ async def test_text_is_pasted_where_the_clipboard_has_text_and_images_elsewhere(
     # With no field focused, text goes to the message box too; another field gets text and no images.
     assert await page.tab.evaluate(PASTE, [{"text/plain": "plain"}, ["a.png"], PNG, "body"]) == "plain"
     assert await page.tab.evaluate(PASTE, [{}, ["a.png"], PNG, "#search textarea"]) == "nothing"
+
+
+async def test_text_is_dropped_where_it_would_replace_the_page(page):
+    drop = """([texts, png, target]) => {
+      const dataTransfer = new DataTransfer();
+      for (const [type, text] of Object.entries(texts)) dataTransfer.setData(type, text);
+      const bytes = Uint8Array.from(atob(png), (character) => character.charCodeAt(0));
+      if (png) dataTransfer.items.add(new File([bytes], "a.png", { type: "image/png" }));
+      const event = new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true });
+      document.querySelector(target).dispatchEvent(event);
+      return event.defaultPrevented;
+    }"""
+    assert await page.tab.evaluate(drop, [{"text/uri-list": "https://example.com/"}, "", "#messages"])
+    await expect(page.box).to_have_value("https://example.com/")
+    await page.box.fill("")
+    assert await page.tab.evaluate(drop, [{"text/plain": "1\t2", "text/html": TABLE}, PNG, "#messages"])
+    await expect(page.box).to_have_value("1\t2")
+    await expect(page.tab.locator("#attached-images img")).to_have_count(0)
+    assert not await page.tab.evaluate(drop, [{"text/plain": "x"}, "", "#message textarea"])  # the browser does it
+    await page.box.fill("")
 
 
 async def test_a_real_paste_of_cells_with_a_picture_of_them_is_text_that_can_be_sent(page, gemma):

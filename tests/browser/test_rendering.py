@@ -322,6 +322,15 @@ AS_WRITTEN = {
 }
 
 
+async def test_prices_names_and_punctuation_are_no_marks_and_marks_beside_letters_are(page):
+    for text in ("$5 to $10, or x$ of", "x = $HOME/bin:$PATH", "$$a\\$$", "ה__init__ של"):
+        html = await html_of(page, text)
+        assert not re.search("katex|strong", html), text
+    assert "<strong>הערה:</strong>" in await html_of(page, "__הערה:__יש")
+    for text in ("~~https://x.example/a~~", "|https://x.example/a|", "https://x.example/a\u200fב"):
+        assert 'href="https://x.example/a"' in await html_of(page, text), text
+
+
 async def test_markdown_is_rendered(page):
     assert {text: await html_of(page, text) for text in RENDERED} == RENDERED
     assert {text: await html_of(page, text, is_question=True) for text in AS_WRITTEN} == AS_WRITTEN

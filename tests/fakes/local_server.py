@@ -27,6 +27,7 @@ class LocalServer:
     Attributes:
         requests: the JSON of every chat request.
         paths: of every request, with its method.
+        queries, headers: of every request.
         loaded: names of the models in memory.
         loads: names of the models that were loaded, in order.
         aborted: how many loads were aborted.
@@ -51,6 +52,7 @@ class LocalServer:
         self.load_seconds = load_seconds
         self.slots = slots
         self.requests, self.paths, self.loaded, self.loads, self.aborted = [], [], [], [], 0
+        self.queries, self.headers = [], []
         self.url = ""
 
     async def __aenter__(self):
@@ -69,6 +71,8 @@ class LocalServer:
 
     async def _answer(self, request):
         self.paths.append(f"{request.method} {request.path}")
+        self.queries.append(request.query_string)
+        self.headers.append(request.headers)
         body = await request.json() if request.method == "POST" else None
         if request.path in self.native:
             answer = self.native[request.path]

@@ -104,9 +104,15 @@ async def read_image(conversation_id: str, image_id: str, user: UserId, chat: Ch
 
 
 @router.get("/search")
-async def search(user: UserId, chat: Chat, q: str = "", cursor: str = "") -> SearchPage:
-    """Search the conversations."""
-    page = await chat.conversations.search(user, q[:MAX_SEARCH_CHARS], cursor=cursor or None)
+async def search(
+    user: UserId,
+    chat: Chat,
+    q: str = "",
+    cursor: str = "",
+    thinking: bool = False,  # noqa: FBT001, FBT002  # a query parameter
+) -> SearchPage:
+    """Search the conversations; with ``thinking``, also what the models thought."""
+    page = await chat.conversations.search(user, q[:MAX_SEARCH_CHARS], cursor=cursor or None, thinking=thinking)
     hits = [
         SearchHit(
             conversation=chat.item(user, hit.conversation),
@@ -114,6 +120,7 @@ async def search(user: UserId, chat: Chat, q: str = "", cursor: str = "") -> Sea
             before=hit.before,
             match=hit.match,
             after=hit.after,
+            in_thinking=hit.in_thinking,
         )
         for hit in page.items
     ]

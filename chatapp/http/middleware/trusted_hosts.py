@@ -6,9 +6,8 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from starlette.requests import HTTPConnection
-
 from chatapp.config.field_types import is_loopback, shown_url
+from chatapp.domain.hosts import ascii_host
 from chatapp.domain.sentences import Sentence
 from chatapp.http.errors import error_response
 
@@ -53,10 +52,10 @@ class TrustedHostMiddleware:
         await (refused or self._app)(scope, receive, send)
 
     def _refused(self, scope: Scope) -> Response | None:
-        host = _HOST.fullmatch(HTTPConnection(scope).headers.get("host", ""))
+        host = _HOST.fullmatch(_host(scope))
         if host is None:
             return error_response(scope, 400, Sentence("The address in this request is not valid."), links=())
-        name = host[1].strip("[]").rstrip(".").lower()
+        name = ascii_host(host[1].strip("[]"))
         # No DNS name of another site is a loopback name, and a forwarded port is reached by one.
         if self._allows_any or name == self._own_name or is_loopback(name):
             return None
@@ -72,3 +71,18 @@ class TrustedHostMiddleware:
             ),
             links=(),
         )
+
+
+def _host(scope: Scope) -> str:
+    """Return the header; a name that a proxy passes on in UTF-8 becomes one in ASCII, for all that read it later."""
+    headers = scope["headers"]
+    host = next((value for name, value in headers if name == b"host"), b"")
+    if host.isascii():
+        return host.decode()
+    try:
+        name, colon, port = host.decode().partition(":")
+        address = ascii_host(name) + colon + port
+    except ValueError:
+        return ""
+    scope["headers"] = [(name, address.encode() if name == b"host" else value) for name, value in headers]
+    return address

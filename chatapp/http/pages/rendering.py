@@ -65,6 +65,7 @@ def render_page(
         language=language,
         direction="rtl" if language in RIGHT_TO_LEFT else "ltr",
         assets=f"{root_path}/page/{assets.version()}",
+        name=translate(Sentence("Hybrid chat")),
         title=translate(title),
         paragraphs=[translate(paragraph) for paragraph in paragraphs],
         links=[

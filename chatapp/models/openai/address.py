@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from urllib.parse import quote, unquote
 
 from yarl import URL
 
@@ -19,10 +20,12 @@ class Address:
     """A valid address, without a trailing slash and without a route of the API.
 
     Attributes:
-        typed: as set.
+        typed: as set, without its query.
+        query: what follows the question mark of each request: "api-version=2024-10-21" (Azure), or a key. Never shown.
     """
 
     typed: str
+    query: str = ""
 
     @classmethod
     def parse(cls, url: str, *, setting: str) -> Address:
@@ -31,16 +34,16 @@ class Address:
         Raises:
             ValueError: it is invalid, or contains a password, which would show up in errors and logs.
         """
-        address = _ROUTE.sub("", url.strip().rstrip("/")).rstrip("/")
         try:
-            parsed = URL(address)
+            parsed = URL(url.strip())
         except ValueError:
             parsed = URL()
-        if parsed.scheme not in {"http", "https"} or not parsed.host or parsed.query_string or parsed.fragment:
+        if parsed.scheme not in {"http", "https"} or not parsed.host or parsed.fragment:
             raise ValueError(f"Check {setting}: it must be an address like http://localhost:8000/v1.")
         if parsed.user or parsed.password:
             raise ValueError(f"Check {setting}: it must not hold a user or a password; there is a setting for the key.")
-        return cls(address)
+        typed = str(parsed.with_query(None)).rstrip("/")
+        return cls(_ROUTE.sub("", typed).rstrip("/"), parsed.raw_query_string)
 
     @property
     def bases(self) -> tuple[str, ...]:
@@ -55,12 +58,34 @@ class Address:
             return tuple(dict.fromkeys((self.typed, *beta, f"{above}/v1", above)))
         return self.typed, *usual
 
+    def bases_of(self, model: str) -> tuple[str, ...]:
+        """Return `bases`, for a model of Azure first the address of its deployment, which has the model's name."""
+        if not (self.is_azure and self.query and model) or "/deployments/" in self.typed:
+            return self.bases
+        resource = re.sub(r"/openai(?:/v\d+)?$", "", self.typed)
+        return f"{resource}/openai/deployments/{quote(model, safe='')}", *self.bases
+
+    @property
+    def is_azure(self) -> bool:
+        """Whether it is Azure's, or of a gateway that speaks like it: the key has a header of its own there."""
+        return (URL(self.typed).host or "").endswith(".azure.com") or "api-version=" in self.query
+
+    @property
+    def deployment(self) -> str:
+        """The model that an address of Azure names; "" for none."""
+        name = re.search(r"/deployments/([^/]+)", self.typed)
+        return unquote(name[1]) if name else ""
+
     @property
     def root(self) -> str:
         """Where the server's own API is, beside the OpenAI-compatible one."""
         without_version = _VERSION.sub("", self.typed)
         return re.sub(r"/(?:api|openai)$", "", without_version)
 
+    def url(self, address: str) -> str:
+        """Return the address of a request, with the query."""
+        return f"{address}?{self.query}" if self.query else address
+
     def __str__(self) -> str:
         """Return what messages show: the address without a version, as people know their server."""
-        return self.typed.removesuffix("/v1").rstrip("/")
+        return URL(self.typed).human_repr().removesuffix("/v1").rstrip("/")

@@ -47,6 +47,8 @@ class ApiClient:
         self._address = address
         self._confirmed: dict[str, str] = {}  # bases by path, where the API has answered
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        if api_key and address.is_azure:  # its own SDK sends both: some of its services read the one, some the other
+            self._headers["api-key"] = api_key
         self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_seconds)
         self._errors = errors
         self._session: aiohttp.ClientSession | None = None
@@ -83,7 +85,7 @@ class ApiClient:
             Failure: no stream came back.
         """
         failures: list[Failure] = []
-        for base in self._bases_for("/chat/completions"):
+        for base in self._bases_for("/chat/completions", model=str(request.get("model") or "")):
             try:
                 response = await self._stream(base, request, context_tokens=context_tokens)
             except Failure as error:
@@ -99,7 +101,7 @@ class ApiClient:
         """Return the JSON of a path of the server's own API; None if there is none. Never raises."""
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                response = await self._request("GET" if post is None else "POST", self._address.root + path, post)
+                response = await self._request("GET" if post is None else "POST", f"{self._address.root}{path}", post)
                 try:
                     return _parsed(await _read(response)) if response.status == 200 else None
                 finally:
@@ -113,10 +115,13 @@ class ApiClient:
         if self._session is not None:
             await self._session.close()
 
-    def _bases_for(self, path: str) -> list[str]:
+    def _bases_for(self, path: str, *, model: str = "") -> list[str]:
         """Return where a path may be: where it was before, where the rest of the API is, then the usual places."""
+        usual = self._address.bases_of(model)
+        if usual != self._address.bases:
+            return list(usual)  # the deployment of this very model
         before = [self._confirmed.get(path), *self._confirmed.values()]
-        return [base for base in dict.fromkeys([*before, *self._address.bases]) if base]
+        return [base for base in dict.fromkeys([*before, *usual]) if base]
 
     async def _list(self, base: str) -> list[dict[str, Any]]:
         response = await self._request("GET", f"{base}/models")
@@ -153,7 +158,9 @@ class ApiClient:
     ) -> aiohttp.ClientResponse:
         try:
             # No redirects: they would send the conversation and the key to an address that is not set.
-            return await self._open_session().request(method, url, json=payload, headers=headers, allow_redirects=False)
+            return await self._open_session().request(
+                method, self._address.url(url), json=payload, headers=headers, allow_redirects=False
+            )
         except (aiohttp.ClientError, OSError) as error:
             raise self._errors.unreachable(error) from None
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import aiohttp
 
-from chatapp.domain.errors import Blocked
+from chatapp.domain.errors import Blocked, ModelError
 from chatapp.domain.sentences import Duration, Sentence
 from chatapp.models.failure import Failure
 
@@ -100,6 +100,13 @@ class ServerErrors:
         opening = Sentence("{model} did not finish the answer", model=self.label)
         reason = Sentence("the server's safety filter stopped it")
         return Failure(reason, Sentence("rephrase the question"), Blocked, opening=opening)
+
+    def called_tool(self) -> Failure:
+        """Return the error of an answer that ends with the call of a function, which the chat never offers."""
+        opening = Sentence("{model} did not finish the answer", model=self.label)
+        reason = Sentence("it tried to use a tool, and this chat has none")
+        fix = Sentence("ask for an answer without tools, or choose another model")
+        return Failure(reason, fix, ModelError, opening=opening)
 
     def no_models(self) -> Failure:
         """Return the error of an empty list of models."""

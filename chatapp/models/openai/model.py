@@ -57,7 +57,9 @@ _FRESH_SECONDS = 30.0  # for which the context is taken to be as seen, where the
 _NO_LIST_STATUSES = frozenset({400, 403, 404, 405, 406, 410, 415, 422, 501})
 _PROBE_SECONDS = 600.0  # in which large models are loaded from a disk
 _PROBE = (Message(id="probe", turn_id="probe", role=Role.USER, content="Hi", created_ms=0),)
-_AFTER_FINISH_SECONDS = 1.0  # for usage and [DONE], which follow the finish reason: the answer itself is complete
+# For usage and [DONE], which follow the finish reason: the answer itself is complete. Long enough for a server that
+# wrote a reason too early and then pauses.
+_AFTER_FINISH_SECONDS = 5.0
 _AFTER_DONE_SECONDS = 0.1  # for the end of the response: one that is read to its end keeps its connection
 _BATCH_SECONDS = 0.08  # after the first text, in which tokens are read together, as they are shown together
 log = structlog.get_logger(__name__)
@@ -129,7 +131,7 @@ class OpenAICompatibleModel:
         key = bearer_key(api_key, setting=key_setting)
         self._errors = ServerErrors(label, str(address), bool(key), url_setting, key_setting, model_setting)
         self._server = ApiClient(address, key, connect_seconds=limits.connect, errors=self._errors)
-        self._model = model
+        self._model = model or address.deployment
         self._context_tokens = context_tokens
         self._limits = limits
         self.place = place or place_of_url(address.typed)

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_EVENT_BYTES = 1 << 24  # a picture of 10 MB in base64; a stream without line ends must not fill the memory
+_NO_CONTENT = (b"ping", b"keepalive", b"keep-alive", b"heartbeat")  # names of events of gateways
 _ERROR_FIELDS = (b"error",)  # llama.cpp until 2025: "error: {...}" in place of "data: {...}"
 
 
@@ -25,9 +26,10 @@ class ErrorEvent(str):
 class EventStream:
     """Incremental parser of server-sent events that keeps their data.
 
-    Source: https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation, with three
+    Source: https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation, with four
     additions: `end` returns an event that has no blank line after it because the stream ended; an event named "error"
-    is an `ErrorEvent`; and JSON without "data:" is an event too, as servers send it that do not stream.
+    is an `ErrorEvent`; one named "ping" or the like has no data; and JSON without "data:" is an event too, as servers
+    send it that do not stream.
     """
 
     def __init__(self) -> None:
@@ -35,7 +37,7 @@ class EventStream:
         self._after_cr = False
         self._lines: list[bytes] = []
         self._bytes = 0  # of both
-        self._is_error = False
+        self._name = b""  # of the event
         self._json: list[bytes] = []
         self._at_start = True
 
@@ -90,12 +92,12 @@ class EventStream:
             elif field in _ERROR_FIELDS:
                 yield ErrorEvent(_text([value]))
             elif field == b"event":
-                self._is_error = value.strip() == b"error"
+                self._name = value.strip()
         else:
             lines, self._lines = self._lines, []
-            is_error, self._is_error = self._is_error, False
-            if any(lines):
-                yield ErrorEvent(_text(lines)) if is_error else _text(lines)
+            name, self._name = self._name, b""
+            if any(lines) and name not in _NO_CONTENT:
+                yield ErrorEvent(_text(lines)) if name == b"error" else _text(lines)
 
     def _take_json(self, line: bytes) -> Iterator[str]:
         """Take a line of JSON, which ends where it is complete: on this line, or at a bracket at the margin."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from chatapp.domain.conversation import FinishReason, Usage
 from chatapp.domain.sentences import Sentence
 from chatapp.models import Finish, TextDelta, ThinkingDelta
+from chatapp.models.openai.answer_end import EARLY_ENDS, AnswerEnd, end_of
 from chatapp.models.openai.content import may_hold_picture, parts_of
 from chatapp.models.openai.error_response import error_in_stream
 from chatapp.models.openai.sse import ErrorEvent, EventStream, EventTooLong
@@ -23,12 +24,9 @@ if TYPE_CHECKING:
     from chatapp.models.openai.errors import ServerErrors
 
 _HIGH_SURROGATES = ("\ud800", "\udbff")
-# Finish reasons with which vLLM ends a stream that its engine has aborted: the answer is not complete.
-_FAILED: Final = frozenset({"abort", "error"})
-_FILTERED: Final = frozenset({"content_filter", "sensitive", "safety", "prohibited_content", "blocklist"})
-_AT_LENGTH: Final = frozenset({"length", "max_tokens", "model_length"})  # the last is Mistral's
-_USUAL_FIELDS: Final = frozenset({"content", "role", "tool_calls", "function_call"})
-_NO_REASON: Final = frozenset({"", "null", "none"})
+_USUAL_FIELDS: Final = frozenset({"content", "role"})
+_DONE: Final = "[DONE]"
+_LONGEST_DONE: Final = 16  # with white space, or as a JSON string
 
 
 class AnswerParser:
@@ -58,7 +56,10 @@ class AnswerParser:
         self._thinking = _Channel()
         self._tags = ThinkingParser()
         self._usage: Usage | None = None
-        self._reason = ""
+        self._end = AnswerEnd.UNKNOWN
+        self._reason = ""  # for the log
+        self._index: object = None  # of the choice that is the answer; servers may send several
+        self._called_tool = False  # and wrote no text since
         self._pieces: list[str] = []  # the text of deltas
         self._unfinished_chunks = 0  # with tokens and without a finish reason
         self._went_on = False  # tokens followed a finish reason
@@ -69,7 +70,11 @@ class AnswerParser:
 
         An answer that was lost after this point has all its text.
         """
-        return self.done or (bool(self._reason) and self._unfinished_chunks > 0 and not self._went_on)
+        return self.done or (self._has_ended and self._unfinished_chunks > 0 and not self._went_on)
+
+    @property
+    def _has_ended(self) -> bool:
+        return self._end is not AnswerEnd.UNKNOWN
 
     def feed(self, chunk: bytes) -> Iterator[ModelEvent]:
         """Yield the events of the next bytes.
@@ -97,30 +102,34 @@ class AnswerParser:
             raise self._errors.not_compatible("no events")
         yield from self._held_back()
         failure = self._early_end()
-        if self._reason and failure is None:
-            yield Finish(FinishReason.LENGTH if self._reason in _AT_LENGTH else FinishReason.STOP)
+        if self._has_ended and failure is None:
+            yield Finish(FinishReason.LENGTH if self._end is AnswerEnd.LENGTH else FinishReason.STOP)
         if self._usage:
             yield self._usage
         if failure:
             raise failure
 
     def _early_end(self) -> Failure | None:
-        if self._reason in _FAILED:
-            return self._errors.interrupted(Sentence("the server cancelled it"), detail=f"finish_reason={self._reason}")
-        if self._reason in _FILTERED:
-            return self._errors.filtered()
-        return None if self._reason or self.done else self._errors.interrupted()
+        match self._end:
+            case AnswerEnd.FAILED:
+                return self._errors.interrupted(
+                    Sentence("the server cancelled it"), detail=f"finish_reason={self._reason}"
+                )
+            case AnswerEnd.FILTERED:
+                return self._errors.filtered()
+        if not (self._has_ended or self.done):
+            return self._errors.interrupted()
+        return self._errors.called_tool() if self._called_tool else None
 
     def _take(self, event: str) -> Iterator[ModelEvent]:
-        if event.strip() == "[DONE]":
+        if len(event) < _LONGEST_DONE and event.strip(' "\t').upper() == _DONE:
             self.done = True
             return
         try:
             chunk = json.loads(event)
         except (ValueError, RecursionError):
-            if isinstance(event, ErrorEvent):
-                raise self._reported({"error": {"message": event}}) from None
-            raise self._errors.not_compatible("an event that is not JSON") from None
+            yield from self._odd(event)
+            return
         is_usual = isinstance(chunk, dict) and "choices" in chunk and not chunk.get("error")
         if isinstance(event, ErrorEvent) or (not is_usual and _is_error(chunk)):
             yield from self._held_back()
@@ -136,33 +145,66 @@ class AnswerParser:
         choices = chunk.get("choices")
         if isinstance(choices, list):
             self._seen_choices = True
-            if choices and isinstance(choices[0], dict):
-                yield from self._choice(choices[0])
+            if (choice := self._answer(choices)) is not None:
+                yield from self._choice(choice)
+
+    def _odd(self, event: str) -> Iterator[ModelEvent]:
+        """Take an event that is not JSON.
+
+        Raises:
+            Failure: it is an error, or nothing that a server of this API sends.
+        """
+        if isinstance(event, ErrorEvent):
+            raise self._reported({"error": {"message": event}})
+        # Some gateways write "data:" twice, or no blank line between events.
+        lines = [line.removeprefix("data:").strip() for line in event.split("\n")]
+        if lines != [event.strip()]:
+            for line in filter(None, lines):
+                if not self.done:
+                    yield from self._take(line)
+            return
+        if self._seen_choices:  # the stream broke off within an event, or a proxy wrote into it
+            yield from self._held_back()
+            raise self._errors.interrupted(detail="an event that is not JSON")
+        raise self._errors.not_compatible("an event that is not JSON")
+
+    def _answer(self, choices: list[Any]) -> dict[str, Any] | None:
+        """Return the choice that is the answer: the one with the first index that came."""
+        found = [choice for choice in choices if isinstance(choice, dict)]
+        if self._index is None and found:
+            self._index = min((_index(choice) for choice in found), default=0)
+        return next((choice for choice in found if _index(choice) == self._index), None)
 
     def _choice(self, choice: dict[str, Any]) -> Iterator[ModelEvent]:
         delta = choice.get("delta")
         content = delta.get("content") if isinstance(delta, dict) and delta.keys() <= _USUAL_FIELDS else None
         has_tokens = False
         if isinstance(content, str) and content and not may_hold_picture(content):
-            has_tokens = True  # almost all chunks
+            has_tokens, self._called_tool = True, False  # almost all chunks
             self._pieces.append(content)
             yield from self._shown(content)
         else:
             for part in self._parts(choice):
                 has_tokens = True
                 yield from self._part(part)
-        reason = choice.get("finish_reason")
-        has_reason = isinstance(reason, str) and reason.lower() not in _NO_REASON
+            self._called_tool = _calls_tool(choice) or (self._called_tool and not has_tokens)
+        end = end_of(choice.get("finish_reason"))
         if has_tokens:
             self.tokens_seen += 1
-            self._went_on = self._went_on or bool(self._reason)
-            self._unfinished_chunks += not has_reason
-        if has_reason and self._reason not in _FAILED | _FILTERED:
-            self._reason = str(reason).lower()
+            self._went_on = self._went_on or self._has_ended
+            self._unfinished_chunks += end is AnswerEnd.UNKNOWN
+        if end is not AnswerEnd.UNKNOWN and self._end not in EARLY_ENDS:
+            self._end, self._reason = end, str(choice["finish_reason"])[:40]
+        if isinstance(error := choice.get("error"), (dict, str)) and error:  # OpenRouter
+            yield from self._held_back()
+            raise self._reported({"error": error})
 
     def _parts(self, choice: dict[str, Any]) -> list[Part]:
         """Return what a choice holds: in its delta, else in a message (a plain answer, and chunks of some gateways)."""
-        if isinstance(delta := choice.get("delta"), dict) and (parts := list(parts_of(delta))):
+        delta = choice.get("delta")
+        if isinstance(delta, str):
+            delta = {"content": delta}
+        if isinstance(delta, dict) and (parts := list(parts_of(delta))):
             self._pieces += [part.text for part in parts if isinstance(part, TextDelta)]
             return parts
         message = choice.get("message")
@@ -246,6 +288,17 @@ def joined(events: Iterable[ModelEvent]) -> Iterator[ModelEvent]:
         raise
     if texts:
         yield kind("".join(texts))
+
+
+def _index(choice: dict[str, Any]) -> int:
+    index = choice.get("index")
+    return index if isinstance(index, int) else 0
+
+
+def _calls_tool(choice: dict[str, Any]) -> bool:
+    """Return whether the model asks the chat to call a function."""
+    parts = [part for part in (choice.get("delta"), choice.get("message")) if isinstance(part, dict)]
+    return any(part.get("tool_calls") or part.get("function_call") for part in parts)
 
 
 def _is_error(chunk: object) -> bool:

@@ -235,9 +235,11 @@ class FirestoreStore(DirectStore):
         shown = (conversation_of(one.id, one.fields) for one in documents if not _is_expired(one))
         return sorted((one for one in shown if not one.deleted_ms), key=sort_key, reverse=True)[:MAX_PINNED]
 
-    async def search(self, user: str, text: str, *, limit: int = 20, cursor: str | None = None) -> Page[Hit]:
+    async def search(
+        self, user: str, text: str, *, limit: int = 20, cursor: str | None = None, thinking: bool = False
+    ) -> Page[Hit]:
         """Find the conversations with a message, or else a title, that has all words of a text, by reading them."""
-        return await self._scan.search(user, text, limit=limit, cursor=cursor)
+        return await self._scan.search(user, text, limit=limit, cursor=cursor, thinking=thinking)
 
     async def create(self, user: str, conversation: Conversation, *messages: Message) -> None:
         """Add a conversation with its first messages."""

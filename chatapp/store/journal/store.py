@@ -229,10 +229,12 @@ class JournaledStore:
         with self._calls.track():
             return await self._lists.pinned(user, consistency=consistency)
 
-    async def search(self, user: str, text: str, *, limit: int = 20, cursor: str | None = None) -> Page[Hit]:
+    async def search(
+        self, user: str, text: str, *, limit: int = 20, cursor: str | None = None, thinking: bool = False
+    ) -> Page[Hit]:
         """Find the conversations with a message, or else a title, that has all words of a text, by reading them."""
         with self._calls.track():
-            return await self._scan.search(user, text, limit=limit, cursor=cursor)
+            return await self._scan.search(user, text, limit=limit, cursor=cursor, thinking=thinking)
 
     async def create(self, user: str, conversation: Conversation, *messages: Message) -> None:
         """Add a conversation with its first messages."""

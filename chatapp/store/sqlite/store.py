@@ -194,10 +194,14 @@ class SQLiteStore(DirectStore):
 
         return await self._database.read(query)
 
-    async def search(self, user: str, text: str, *, limit: int = 20, cursor: str | None = None) -> Page[Hit]:
+    async def search(
+        self, user: str, text: str, *, limit: int = 20, cursor: str | None = None, thinking: bool = False
+    ) -> Page[Hit]:
         """Find the conversations with a message, or else a title, that has all words of a text."""
         oldest_ms = self._retention.oldest_ms
-        return await self._database.read(lambda connection: search(connection, user, text, limit, cursor, oldest_ms))
+        return await self._database.read(
+            lambda connection: search(connection, user, text, limit, cursor, oldest_ms, thinking=thinking)
+        )
 
     async def create(self, user: str, conversation: Conversation, *messages: Message) -> None:
         """Add a conversation with its first messages."""

@@ -73,9 +73,11 @@ class StoreRouter:
         """Return the user's pinned persistent conversations."""
         return await self._persistent.pinned(user, consistency=consistency)
 
-    async def search(self, user: str, text: str, *, limit: int = 20, cursor: str | None = None) -> Page[Hit]:
+    async def search(
+        self, user: str, text: str, *, limit: int = 20, cursor: str | None = None, thinking: bool = False
+    ) -> Page[Hit]:
         """Search the persistent conversations."""
-        return await self._persistent.search(user, text, limit=limit, cursor=cursor)
+        return await self._persistent.search(user, text, limit=limit, cursor=cursor, thinking=thinking)
 
     async def create(self, user: str, conversation: Conversation, *messages: Message) -> None:
         """Add a conversation with its first messages.

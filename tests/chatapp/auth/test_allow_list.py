@@ -18,6 +18,15 @@ from chatapp.auth.oidc import GOOGLE, OidcProvider
         ("", "", "", False),
         ("kate@example.org", "\N{KELVIN SIGN}ate@example.org", "", False),
         ("ana@example.org", "ana@example.org ", "", False),
+        ("דוגמה.example", "", "xn--6dbbec0c.example", True),
+        ("xn--6dbbec0c.example", "", "דוגמה.example", True),
+        ("ana@דוגמה.example", "Ana@XN--6DBBEC0C.example", "", True),
+        ("רות@דוגמה.example", "רות@xn--6dbbec0c.example", "", True),
+        ("JOS\u00c9@example.org", "jose\u0301@example.org", "", True),  # one letter, or two characters
+        ("jose@example.org", "jos\u00e9@example.org", "", False),
+        ("kate.example", "", "\N{KELVIN SIGN}ate.example", False),
+        ("fi@example.org", "\N{LATIN SMALL LIGATURE FI}@example.org", "", False),
+        ("ss@example.org", "\u00df@example.org", "", False),
         ("ana@example.org example.com", "eve@x.example", "example.com", True),
     ],
 )

@@ -71,7 +71,7 @@ def test_extra_models_are_a_json_list(monkeypatch):
         ("CHAT_PORT", "0", "CHAT_PORT is '0': it must be greater than or equal to 1"),
         ("CHAT_PORT", "tcp://10.0.0.1:80", "CHAT_PORT"),  # what Kubernetes sets for a service called "chat"
         ("THEME", "red", "THEME is 'red': it must be 'blue' or 'green'"),
-        ("CHAT_GEMMA_URL", "localhost:8000", "it must be an address like http://localhost:8000/v1"),
+        ("CHAT_GEMMA_URL", "ftp://localhost:8000", "it must be an address like http://localhost:8000/v1"),
         ("CHAT_ROOT_URL", "chat.example.org", "CHAT_ROOT_URL"),
         ("CHAT_LOG_FORMAT", "xml", "CHAT_LOG_FORMAT is 'xml'"),
         ("CHAT_IDENTITY", "everyone", "CHAT_IDENTITY is 'everyone'"),
@@ -317,3 +317,33 @@ def test_size_of_the_context_can_be_set(monkeypatch):
     monkeypatch.setenv("CHAT_GEMMA_CONTEXT_TOKENS", "4k")
     with pytest.raises(InvalidSettings, match="CHAT_GEMMA_CONTEXT_TOKENS is '4k'"):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    ("typed", "address"),
+    [
+        ("localhost:8000", "http://localhost:8000"),
+        ("192.168.1.5:11434/v1/", "http://192.168.1.5:11434/v1"),
+        ("[::1]:8000", "http://[::1]:8000"),
+        ("ollama:11434", "http://ollama:11434"),
+        ("api.example.org/v1", "https://api.example.org/v1"),
+        ("HTTPS://API.example.org/v1", "HTTPS://API.example.org/v1"),
+        ("https://x.example/openai?api-version=1", "https://x.example/openai?api-version=1"),
+    ],
+)
+def test_address_of_a_model_server_may_lack_its_scheme_or_have_a_query(monkeypatch, typed, address):
+    monkeypatch.setenv("CHAT_GEMMA_URL", typed)
+    assert load_settings().gemma_url == address
+
+
+@pytest.mark.parametrize("name", ["CHAT_GEMMA_URL", "CHAT_ROOT_URL"])
+def test_invalid_address_is_shown_without_its_password_and_query(monkeypatch, name):
+    monkeypatch.setenv(name, "https://ana:hunter2@x.example/ a?key=hunter3")
+    with pytest.raises(InvalidSettings, match=name) as caught:
+        load_settings()
+    assert "hunter" not in str(caught.value)
+
+
+def test_issuer_in_hebrew_is_as_dns_has_it(monkeypatch):
+    monkeypatch.setenv("CHAT_OIDC_ISSUER", "https://דוגמה.example/realm/")
+    assert load_settings().oidc_issuer == "https://xn--6dbbec0c.example/realm"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatapp.domain.conversation import FinishReason, Usage
-from chatapp.domain.errors import Blocked, ModelUnavailable
+from chatapp.domain.errors import Blocked, ModelError, ModelUnavailable
 from chatapp.models import Finish, PictureDelta, TextDelta, ThinkingDelta
 from chatapp.models.failure import Failure
 from chatapp.models.openai.errors import ServerErrors
@@ -95,16 +95,140 @@ def test_only_a_finish_reason_after_all_text_makes_a_lost_connection_harmless(ch
 
 
 @pytest.mark.parametrize(
-    ("reason", "finish"), [("length", "length"), ("max_tokens", "length"), ("model_length", "length"), ("eos", "stop")]
+    ("reason", "finish"),
+    [
+        *((reason, "length") for reason in ("length", "max_tokens", "MAX_TOKENS", "max_output_tokens", "model_length")),
+        *((reason, "length") for reason in ("token_limit", "model_context_window_exceeded", "truncated")),
+        *((reason, "stop") for reason in ("stop", "eos", "eos_token", "end_turn", "stop_sequence", "COMPLETE", "new")),
+    ],
 )
 def test_finish_reasons_of_other_servers_are_understood(reason, finish):
     assert events_of(sse(delta("a"), delta("", reason)))[-1] == Finish(FinishReason(finish))
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        *((reason, "safety filter") for reason in ("content_filter", "SAFETY", "RECITATION", "refusal", "SPII")),
+        *((reason, "safety filter") for reason in ("sensitive", "guardrail_intervened", "ERROR_TOXIC")),
+        *((reason, "cancelled it") for reason in ("abort", "network_error", "insufficient_system_resource", "timeout")),
+        *((reason, "cancelled it") for reason in ("cancelled", "failed", "incomplete", "MALFORMED_FUNCTION_CALL")),
+    ],
+)
+def test_reason_of_an_answer_that_is_not_whole_says_so_and_keeps_the_text(reason, words):
+    parser = AnswerParser(ERRORS)
+    assert text_of(parser.feed(sse(delta("Half"), delta("", reason)))) == "Half"
+    with pytest.raises(Failure) as caught:
+        list(parser.end())
+    assert words in str(caught.value.as_model_error())
+
+
+CALL = [{"index": 0, "id": "c", "type": "function", "function": {"name": "search", "arguments": "{}"}}]
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [delta(None, tool_calls=CALL), delta(None, "tool_calls")],
+        [delta("Let me look. "), delta("", tool_calls=CALL), delta(None, "tool_calls")],
+        [delta("Let me look.", tool_calls=CALL), delta(None, "stop")],
+        [delta(None, function_call={"name": "search", "arguments": "{}"}), delta(None, "function_call")],
+        [message(None, "tool_calls", tool_calls=CALL)],
+        [message("Let me look.", "tool_calls", tool_calls=CALL)],
+    ],
+)
+def test_call_of_a_tool_at_the_end_is_an_answer_that_is_not_whole(chunks):
+    parser = AnswerParser(ERRORS)
+    assert "Let me look".startswith(text_of(parser.feed(sse(*chunks)))[:11])
+    with pytest.raises(Failure) as caught:
+        list(parser.end())
+    assert "tried to use a tool, and this chat has none" in str(caught.value.as_model_error())
+    assert caught.value.kind is ModelError  # the model works
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [delta("a"), delta("b", "tool_calls")],  # a gateway that writes the wrong reason
+        [delta("a", tool_calls=CALL), delta("b", "stop")],  # the server has called it by itself
+        [delta("a", tool_calls=[]), delta("b", "stop", tool_calls=None)],
+    ],
+)
+def test_tools_that_the_chat_need_not_call_leave_an_answer_whole(chunks):
+    events = events_of(sse(*chunks))
+    assert (text_of(events), events[-1]) == ("ab", Finish(FinishReason.STOP))
 
 
 def test_filter_that_ends_an_answer_is_not_undone_by_a_later_reason():
     with pytest.raises(Failure) as caught:
         events_of(sse(delta("a"), delta("", "content_filter"), delta("", "stop")))
     assert caught.value.kind is Blocked
+
+
+def choice(index, content, finish=None):
+    return {"index": index, "delta": {"content": content}, "finish_reason": finish}
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [[choice(0, "a"), choice(1, "X")], [choice(0, "b", "stop"), choice(1, "Y", "stop")]],
+        [[choice(1, "X"), choice(0, "a")], [choice(1, "Y")], [choice(0, "b", "stop")]],
+        [[choice(0, "a")], [choice(1, "X")], [choice(0, "b")], [choice(1, "Y", "stop")], [choice(0, "", "stop")]],
+        [[choice(2, "a")], [choice(2, "b", "stop")]],
+        [[choice(None, "a")], [{"delta": {"content": "b"}, "finish_reason": "stop"}]],
+        [[], [choice(0, "a")], [], [choice(0, "b", "stop")], []],
+        [None, [choice(0, "a")], ["x", choice(0, "b", "stop")]],
+    ],
+)
+def test_one_of_several_choices_is_the_answer(chunks):
+    assert text_of(events_of(sse(*({"choices": choices} for choices in chunks)))) == "ab"
+
+
+def _lines(chunks, separator, prefix="data: "):
+    return separator.join(prefix + json.dumps(chunk) for chunk in chunks).encode() + b"\n\n"
+
+
+WHOLE = [delta("It "), delta("is"), delta("", "stop")]
+ODD_STREAMS = {
+    "comments": b": OPENROUTER PROCESSING\n\n" + sse(*WHOLE),
+    "events with names": b"".join(b"event: message\nid: 1\nretry: 5\n" + sse(one, done=False) for one in WHOLE),
+    "events without content": b'event: ping\ndata: ping\n\nevent: ping\ndata: {"type": "ping"}\n\n' + sse(*WHOLE),
+    "empty data": b"data:\n\ndata: \n\n" + sse(*WHOLE),
+    "no space": sse(*WHOLE).replace(b"data: ", b"data:"),
+    "CRLF": sse(*WHOLE).replace(b"\n", b"\r\n"),
+    "CR": sse(*WHOLE).replace(b"\n", b"\r"),
+    "a byte order mark": b"\xef\xbb\xbf" + sse(*WHOLE),
+    "data of two lines": sse(*WHOLE).replace(b'"finish_reason"', b'\ndata: "finish_reason"'),
+    "data twice": _lines(WHOLE, "\n\n", "data: data: "),
+    "no blank lines": _lines(WHOLE, "\n"),
+    "no blank lines to the end": _lines(WHOLE, "\n").strip() + b"\ndata: [DONE]",
+    "an end in small letters": sse(*WHOLE, done=False) + b"data: [done]\n\n",
+    "an end in JSON": sse(*WHOLE, done=False) + b'data: "[DONE]"\n\n',
+    "two ends": sse(*WHOLE) + b"data: [DONE]\n\n",
+    "no end": sse(*WHOLE, done=False),
+    "a role alone": sse(delta(None, role="assistant"), delta("", role="assistant"), *WHOLE),
+    "probabilities": sse(*({**one, "logprobs": {"content": [{"token": "x"}]}} for one in WHOLE)),
+    "deltas that are text": sse(*({"choices": [{"delta": one}]} for one in ("It ", "is")), delta("", "stop")),
+    "plain completions": sse(*({"choices": [{"text": one}]} for one in ("It ", "is")), delta("", "stop")),
+}
+
+
+@pytest.mark.parametrize("name", ODD_STREAMS)
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_odd_streams_are_read_wherever_they_are_cut(name, size):
+    parser, raw = AnswerParser(ERRORS), ODD_STREAMS[name]
+    pieces = [raw[at : at + size] for at in range(0, len(raw), size)]
+    assert text_of([*(event for piece in pieces for event in parser.feed(piece)), *parser.end()]) == "It is"
+
+
+@pytest.mark.parametrize("rest", [b'data: {"choices": [{"del', b"data: upstream connect error\n\n"])
+def test_stream_that_breaks_off_within_an_event_is_not_called_incompatible(rest):
+    parser = AnswerParser(ERRORS)
+    assert text_of(parser.feed(sse(delta("Half"), done=False))) == "Half"
+    with pytest.raises(Failure) as caught:
+        _rest_of(parser, rest)
+    assert "stopped in the middle of the answer" in str(caught.value.as_model_error())
 
 
 # --- what a message holds ------------------------------------------------------------------------
@@ -224,6 +348,8 @@ ERROR_FORMS = [
     b'error: {"code": 500, "message": "died"}\n\n',
     b'{"error": {"message": "died"}}',
     b'data: {"error": {"message": "died"}, "choices": [{"delta": {"content": ""}, "finish_reason": "error"}]}\n\n',
+    b'data: {"choices": [{"delta": {"content": ""}, "finish_reason": "error", "error": {"message": "died"}}]}\n\n',
+    b'data: {"choices": [{"delta": {}, "finish_reason": null, "error": {"code": 502, "message": "died"}}]}\n\n',
 ]
 
 

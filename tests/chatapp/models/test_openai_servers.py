@@ -59,6 +59,33 @@ async def test_api_is_found_at_what_people_type(connect, base, typed, listed):
         assert server.paths == [f"POST {base}/chat/completions"]  # it is remembered
 
 
+@pytest.mark.parametrize(
+    ("base", "typed", "name"),
+    [
+        ("/v1", "", ""),
+        ("/v1", "/v1/chat/completions", "m"),
+        ("/openai/deployments/gpt-4o", "/openai/deployments/gpt-4o/chat/completions", ""),
+        ("/openai/deployments/gpt-4o", "/openai/deployments/gpt-4o", ""),
+        ("/openai/deployments/gpt-4o", "", "gpt-4o"),
+        ("/openai/deployments/gpt-4o", "/openai", "gpt-4o"),
+    ],
+)
+async def test_query_of_the_address_goes_with_each_request_and_is_never_shown(connect, caplog, base, typed, name):
+    query = "api-version=2024-10-21&code=hunter2%2B3"
+    async with LocalServer(base=base, models=None if "deploy" in base else ["m"]) as server:
+        model = connect(f"{server.root}{typed}?{query}", model=name, api_key="k")
+        assert (await model.status()).state is ModelState.READY
+        assert await ask(model) == "ok"
+        assert set(server.queries) == {query}
+        assert server.requests[-1]["model"] == ("gpt-4o" if "deploy" in base else "m")
+        assert {(headers["Authorization"], headers["api-key"]) for headers in server.headers} == {("Bearer k", "k")}
+        server.refuses = lambda _body: (401, {"error": {"message": "no"}})
+        with pytest.raises(ModelUnavailable) as caught:
+            await ask(model)
+    status = await model.status()
+    assert "hunter2" not in f"{caught.value} {caught.value.detail} {status} {caplog.text}"
+
+
 async def test_list_is_needed_only_where_no_model_is_named(connect):
     async with LocalServer(models=None) as server:
         assert (await connect(server, model="sonar").status()).state is ModelState.READY

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chatapp.models import TextDelta, TextWasThinking, ThinkingDelta
-from chatapp.models.thinking import THINKING_TAGS, ThinkingParser
+from chatapp.models.thinking import THINKING_TAGS, WRAPPERS, ThinkingParser
 
 
 def parsed(*pieces):
@@ -43,6 +43,30 @@ def test_tags_of_every_model_are_recognized(opening, closing):
         ("<think>A</think></think>C", "A", "C"),
         ("Let me see.\n<think>\nhm\n</think>\nIt is 4.", "hm\n", "Let me see.\nIt is 4."),
         ("<think>without an end", "without an end", ""),
+        ("<think>\n<think>\nA</think>B", "<think>\nA", "B"),  # the model repeats the tag of its template
+        ("<think>A<think>B</think>C</think>D", "A<think>BC", "D"),
+        ("<think>I begin with `<think>`.</think>B </think>", "I begin with `<think>`.", "B </think>"),
+        ("Let me see.\n<think>A<think>B</think>C</think>", "A<think>B", "Let me see.\nC</think>"),
+        # gpt-oss
+        ("<|channel|>analysis<|message|>A<|end|><|start|>assistant<|channel|>final<|message|>B<|return|>", "A", "B"),
+        ("<|start|>assistant<|channel|>analysis<|message|>A<|end|>", "A", ""),
+        ("<|channel|>final<|message|>B", "", "B"),
+        ("<|start|>assistant<|message|>B<|end|>", "", "B"),
+        (
+            "<|channel|>analysis<|message|>A<|end|><|start|>assistant<|channel|>commentary to=functions.x "
+            "<|constrain|>json<|message|>{}<|call|><|start|>assistant<|channel|>final<|message|>B",
+            "A\n\n{}",
+            "B",
+        ),
+        ("A<|end|><|start|>assistant<|channel|>final<|message|>B", "A", "B"),
+        ("analysisThe person asks.assistantfinalIt is 4.", "The person asks.", "It is 4."),
+        # what stands around the answer
+        ("<think>A</think>\n<answer>\nB\n</answer>", "A", "B\n"),
+        ("<think>A</think><answer>B", "A", "B"),
+        ("<think>A</think>\n\n<response>B</response>\n", "A", "B\n"),
+        ("<|START_THINKING|>A<|END_THINKING|><|START_RESPONSE|>B<|END_RESPONSE|>", "A", "B"),
+        ("<|begin_of_thought|>A<|end_of_thought|><|begin_of_solution|>B<|end_of_solution|>", "A", "B"),
+        ("<think>A</think>As XML: <answer>B</answer>", "A", "As XML: <answer>B</answer>"),
         ("<think>say `</think>` here</think>B", "say `</think>` here", "B"),
     ],
 )
@@ -62,6 +86,13 @@ def test_thinking_is_told_from_text(answer, thinking, text):
         "a < b, and x</y",
         "   indented",
         "<thin",
+        "<answer>B</answer>",
+        "analysis of a text",
+        "Analysis: it is.",
+        "analysis",
+        "ana",
+        "<|start",
+        "The mark <|start|> begins a message, <|channel|> its channel.",
         " \n ",
         "",
     ],
@@ -87,6 +118,14 @@ BITS = st.sampled_from(
         "<thought>",
         "</thought>",
         "[THINK]",
+        "<answer>",
+        "</answer>",
+        "analysis",
+        "assistantfinal",
+        "<|channel|>",
+        "final",
+        "<|message|>",
+        "<|end|>",
     ]
 )
 
@@ -99,7 +138,7 @@ def test_thinking_does_not_depend_on_where_the_text_is_cut(answer, cuts):
     assert parsed(*pieces) == parsed(answer) == parsed(*answer)
 
 
-@given(st.lists(BITS, max_size=14).map("".join))
+@given(st.lists(BITS.filter(lambda bit: "|" not in bit and "ssis" not in bit), max_size=14).map("".join))
 def test_nothing_but_tags_and_white_space_is_lost(answer):
     assert _characters("".join(parsed(answer))) == _characters(answer)
 
@@ -109,6 +148,6 @@ def _characters(text):
     before = None
     while before != text:
         before = text
-        for tag in [*THINKING_TAGS, *THINKING_TAGS.values()]:
+        for tag in [*THINKING_TAGS, *THINKING_TAGS.values(), *WRAPPERS, *WRAPPERS.values(), "analysis"]:
             text = text.lower().replace(tag, "")
     return sorted("".join(text.split()))

@@ -416,6 +416,21 @@ async def test_a_search_finds_the_newest_message_of_each_conversation_that_has_a
     assert await search_hits(store, "ben", "pear") == []
 
 
+async def test_thinking_is_searched_only_on_demand(store):
+    chat = a_conversation(title="Sums")
+    answer = replace(ANSWER, id="a", content="It is four.", thinking="Two and TWO, hmm", created_ms=2, revision=1)
+    await store.create("ana", chat, a_message("What is it?", id="q", created_ms=1))
+    assert (await store.search("ana", "hmm", thinking=True)).items == []
+    await store.append("ana", chat.id, answer)
+    assert await search_hits(store, "ana", "hmm") == []
+    assert (await store.search("ana", "two hmm", thinking=True)).items == [
+        Hit(chat, "a", "", "Two", " and TWO, hmm", in_thinking=True)
+    ]
+    assert (await store.search("ana", "four", thinking=True)).items == [Hit(chat, "a", "It is ", "four", ".")]
+    assert [hit.message_id for hit in (await store.search("ana", "four hmm", thinking=True)).items] == ["a"]
+    assert (await store.search("ben", "hmm", thinking=True)).items == []
+
+
 @pytest.mark.parametrize(
     ("written", "query"),
     [

@@ -3,7 +3,7 @@
 import pytest
 from markdown_it import MarkdownIt
 
-from chatapp.domain.conversation import Conversation, Image, Message, MessageStatus, Role, new_id
+from chatapp.domain.conversation import Conversation, FinishReason, Image, Message, MessageStatus, Role, new_id
 from chatapp.domain.errors import CannotSee
 from chatapp.domain.sentences import translated
 from chatapp.http import assets
@@ -78,6 +78,11 @@ def test_a_system_prompt_comes_first():
         ({"status": MessageStatus.STOPPED}, " · stopped\n\nhalf"),
         ({"status": MessageStatus.INTERRUPTED}, " · interrupted\n\nhalf"),
         ({"status": MessageStatus.STREAMING}, " · still being written at the time of this export\n\nhalf"),
+        ({"status": MessageStatus.INTERRUPTED}, "\n\n*The chat restarted while this answer was being written.*\n"),
+        ({"finish_reason": FinishReason.LENGTH}, "half\n\n*The answer stopped at Max tokens.*\n"),
+        ({"omitted_messages": 3}, "it did not read the beginning (3 messages)"),
+        ({"unshown_pictures": 2}, "*Pictures that were not shown: 2*"),
+        ({"instead_of": "gemini"}, "*gemini was unavailable, so Gemma3 12b it answered.*"),
         ({"status": MessageStatus.ERROR, "error": "It *broke*."}, " · error\n\nhalf\n\n*It \\*broke\\*.*\n"),
     ],
 )

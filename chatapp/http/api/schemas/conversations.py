@@ -57,6 +57,7 @@ class SearchHit(ResponseBody):
     before: str
     match: str
     after: str
+    in_thinking: bool = Field(default=False, description="the match is in what the model thought")
 
 
 class SearchPage(ResponseBody):

@@ -13,7 +13,8 @@ const update = () => {
   const title = find("#header h1 > bdi"); // beside it may be the box that renames it
   title.textContent = text;
   title.dir = directionOf(text);
-  document.title = text ? `${text} · Hybrid chat` : "Hybrid chat";
+  const name = t("Hybrid chat");
+  document.title = text ? `${text} · ${name}` : name;
   find("#more").hidden = !open.item;
   find("#temporary").hidden = Boolean(open.id);
   find("#temporary").setAttribute("aria-pressed", String(open.isTemporary));

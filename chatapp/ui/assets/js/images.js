@@ -121,17 +121,4 @@ export const start = () => {
     input,
   );
   find("#notices").after(h("div", { id: "attached-images" }));
-  // Anywhere on the page: the browser would open a file that is dropped beside the messages in place of the page.
-  const main = find("#main");
-  document.addEventListener("dragover", (event) => {
-    if (![...(event.dataTransfer?.types || [])].includes("Files")) return;
-    event.preventDefault();
-    main.classList.add("dropping");
-  });
-  document.addEventListener("dragleave", (event) => event.relatedTarget || main.classList.remove("dropping"));
-  document.addEventListener("drop", (event) => {
-    main.classList.remove("dropping");
-    const files = [...(event.dataTransfer?.files || [])];
-    if (files.length) (event.preventDefault(), add(files));
-  });
 };

@@ -26,6 +26,11 @@ const isNearUnspaced = (text, start, end) => {
   return isUnspaced(before) || isUnspaced(after);
 };
 
+// Whether an underscore, which otherwise is a part of names, is a mark: between a letter outside and punctuation inside,
+// and two of them after a prefix of the word.
+const beginsBeside = (outside, inside, length) =>
+  isUnspaced(outside) && (isPunctuation(inside) || (length > 1 && isUnspaced(inside)));
+
 export const emphasis = (markdown) => {
   const State = markdown.inline.State;
   const scanDelims = State.prototype.scanDelims;
@@ -34,18 +39,20 @@ export const emphasis = (markdown) => {
     scanDelims(start, canSplitWord) {
       const result = scanDelims.call(this, start, canSplitWord);
       const end = start + result.length;
-      if (!canSplitWord || !isNearUnspaced(this.src, start, end)) return result;
-      const isOpening = !isSpace(characterAfter(this.src, end));
-      const isClosing = !isSpace(characterBefore(this.src, start));
+      if (!isNearUnspaced(this.src, start, end)) return result;
+      const before = characterBefore(this.src, start);
+      const after = characterAfter(this.src, end);
+      const isOpening = !isSpace(after) && (canSplitWord || beginsBeside(before, after, result.length));
+      const isClosing = !isSpace(before) && (canSplitWord || beginsBeside(after, before, result.length));
       return { ...result, can_open: result.can_open || isOpening, can_close: result.can_close || isClosing };
     }
   };
 };
 
 // --- Addresses ---
-// Punctuation of other scripts, which no address contains.
-const END_OF_ADDRESS = /[\u060c\u061b\u061f\u06d4\u3001\u3002\u3008-\u3011\u201c\u201d\uff01\uff08\uff09\uff0c\uff1a\uff1b\uff1f].*$/s;
-const AFTER_ADDRESS = /[.,:;!?'"\u05be\u05f3\u05f4\u2018\u2019]+$/;
+// Punctuation of other scripts and the marks of directions, which no address contains.
+const END_OF_ADDRESS = /[\u061c\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\u060c\u061b\u061f\u06d4\u3001\u3002\u3008-\u3011\u201c\u201d\uff01\uff08\uff09\uff0c\uff1a\uff1b\uff1f].*$/s;
+const AFTER_ADDRESS = /(?:[.,:;!?'"|\u05be\u05f3\u05f4\u2018\u2019]|~~)+$/;
 
 const WWW = /^[a-z\d-]+(?:\.[a-z\d-]+)+(?:\/[^\s<>"'()]*)?/i;
 const MAX_HOST = 500; // characters
@@ -57,16 +64,20 @@ export const addresses = (markdown) => {
     validate: (text, at) => WWW.exec(text.slice(at, at + MAX_HOST))?.[0].length || 0,
     normalize: (found) => (found.url = `https://${found.url}`),
   });
-  const match = markdown.linkify.match.bind(markdown.linkify);
-  markdown.linkify.match = (text) =>
-    match(text)
-      ?.map((found) => {
-        const raw = found.raw.replace(END_OF_ADDRESS, "").replace(AFTER_ADDRESS, "");
-        if (raw.length === found.raw.length) return found;
-        const url = found.schema === "www." ? `https://${raw}` : raw;
-        return Object.assign(found, { raw, text: raw, url, lastIndex: found.index + raw.length });
-      })
-      .filter(({ raw }) => !/^\w+:\/*$/.test(raw)) || null;
+  const { linkify } = markdown;
+  const [match, matchAtStart] = [linkify.match.bind(linkify), linkify.matchAtStart.bind(linkify)];
+  linkify.match = (text) => match(text)?.map(trimmed).filter(Boolean) || null;
+  linkify.matchAtStart = (text) => trimmed(matchAtStart(text));
+};
+
+// A link without what follows its address; null if nothing is left of it.
+const trimmed = (found) => {
+  if (!found) return null;
+  const raw = found.raw.replace(END_OF_ADDRESS, "").replace(AFTER_ADDRESS, "");
+  if (/^\w+:\/*$/.test(raw)) return null;
+  if (raw.length === found.raw.length) return found;
+  const url = found.schema === "www." ? `https://${raw}` : raw;
+  return Object.assign(found, { raw, text: raw, url, lastIndex: found.index + raw.length });
 };
 
 // --- Task lists, line breaks in tables, links ---

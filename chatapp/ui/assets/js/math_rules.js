@@ -14,14 +14,18 @@ const indexOfEnd = (state, end, at) => {
   return -1;
 };
 
-// Pandoc's rule: no space inside the dollars, no digit after them, one line. Other dollars are prices.
+// A number with words behind it is a price: "between $5 and $10, or x$".
+const PRICE = /^\d[\d.,]*[kKmM]?[,;:]?\s[^\\{}^_=]*\p{L}{2}/u;
+
+// Pandoc's rule: no space inside the dollars, no digit after them, one line. Other dollars are prices, and before a name
+// in capitals one of its variables.
 const dollarEnd = (state) => {
   const { src, pos, posMax } = state;
   if (/[\w$]/.test(src[pos - 1] || "") || isSpace(src[pos + 1])) return -1;
   for (let i = pos + 1; i < posMax; i++) {
     if (src[i] === "\n") return -1;
     if (src[i] === "\\") i++;
-    else if (src[i] === "$") return isSpace(src[i - 1]) || /[\d$]/.test(src[i + 1] || "") ? -1 : i;
+    else if (src[i] === "$") return isSpace(src[i - 1]) || /^(?:[\d$]|[A-Z_]{2})/.test(src.slice(i + 1, i + 3)) ? -1 : i;
   }
   return -1;
 };
@@ -36,13 +40,22 @@ const inline = (state, silent) => {
   const at = end === "$" ? dollarEnd(state) : indexOfEnd(state, end, pos + 2);
   if (at < 0) return false;
   const content = src.slice(pos + begin.length, at).trim();
-  if (!content) return false;
+  if (!content || (begin === "$" && PRICE.test(content))) return false;
   if (!silent) {
     const token = state.push("math", "", 0);
     Object.assign(token, { content, markup: src.slice(pos, at + end.length), meta: { display: begin in DISPLAY } });
   }
   state.pos = at + end.length;
   return true;
+};
+
+// The index of `end` that no backslash escapes; -1 if there is none. (\\] is a line break and a bracket in a matrix.)
+const indexUnescaped = (text, end) => {
+  for (let i = 0; i < text.length; i++) {
+    if (text.startsWith(end, i)) return i;
+    if (text[i] === "\\") i++;
+  }
+  return -1;
 };
 
 // A formula in lines of its own.
@@ -57,7 +70,7 @@ const block = (state, startLine, endLine, silent) => {
   let line = startLine;
   for (let from = start + 2; ; from = state.bMarks[line] + state.tShift[line]) {
     const lineEnd = state.eMarks[line];
-    const at = state.src.slice(from, lineEnd).indexOf(end);
+    const at = indexUnescaped(state.src.slice(from, lineEnd), end);
     if (at >= 0) {
       if (state.src.slice(from + at + 2, lineEnd).trim()) return false; // it goes on: a formula within a line
       break;

@@ -1,8 +1,10 @@
-// What a paste puts into the page: text where the clipboard has any, else its images. Spreadsheets and word processors
-// add a picture of the cells to their text.
+// What a paste or a drop puts into the page: text where there is any, else images. Spreadsheets and word processors add a
+// picture of the cells to their text.
+import { loadModule } from "./api.js";
+import { find } from "./dom.js";
 import { messageBox } from "./gradio_bridge.js";
 import { add } from "./images.js";
-import { showError } from "./notices.js";
+import { attempt, showError } from "./notices.js";
 import { t } from "./words.js";
 
 const BLOCKS = "address, article, blockquote, dd, div, dt, h1, h2, h3, h4, h5, h6, li, p, pre, section, tr";
@@ -32,6 +34,13 @@ const textOf = (body) => {
   return body.textContent.replace(/ *\n[\n ]*\n */g, "\n").trim();
 };
 
+// Text of other types, such as Markdown or CSV; not what browsers add for themselves.
+const OTHER_TEXT = /^text\/(?!plain$|html$|rtf$|richtext$|uri-list$|x-|_|vnd)/;
+const otherTextOf = (clipboard) => {
+  const types = [...clipboard.types].filter((type) => OTHER_TEXT.test(type));
+  return types.map((type) => clipboard.getData(type)).find((text) => text.trim()) || "";
+};
+
 const DATA = /^data:(image\/[a-z+.-]+);base64,(.*)$/is;
 const fileOf = (address) => {
   const [, type, data] = DATA.exec(address) || [];
@@ -44,8 +53,8 @@ const fileOf = (address) => {
   }
 };
 
-// What a clipboard holds: {plain} for the browser to paste, {text}, {files}, {isOnlyAddress} for an image that is not
-// in it, or {}.
+// What a clipboard holds: {plain} for the browser to paste, {text}, {rtf}, {files}, {isOnlyAddress} for an image that is
+// not in it, or {}.
 export const contentOf = (clipboard) => {
   const files = [...clipboard.files];
   const [plain, html, list] = ["text/plain", "text/html", "text/uri-list"].map((type) => clipboard.getData(type));
@@ -57,6 +66,10 @@ export const contentOf = (clipboard) => {
   const isNames = files.length && !html && namesFiles(plain, files);
   if (plain.trim() && !(files.length && isAddressOfImage) && !isNames) return { plain };
   if (text) return { text };
+  const other = otherTextOf(clipboard);
+  if (other) return { text: other };
+  const rtf = clipboard.getData("text/rtf") || clipboard.getData("text/richtext");
+  if (rtf && !(files.length && addresses.length)) return { rtf, files };
   if (files.length) return { files };
   const links = linesOf(list).filter((line) => !line.startsWith("#")); // which begins a comment
   if (links.length && !addresses.length) return { text: links.join("\n") };
@@ -72,20 +85,61 @@ const insert = (field, text) => {
   field.dispatchEvent(new Event("input", { bubbles: true }));
 };
 
-const paste = (event) => {
-  const field = event.target.closest?.(FIELDS);
-  const isInPanel = Boolean(event.target.closest?.("dialog, [popover]"));
-  if (!event.clipboardData || (isInPanel && !field)) return;
-  const { plain, text, files, isOnlyAddress } = contentOf(event.clipboardData);
-  if (plain && field) return; // the browser pastes it
+// Take what a clipboard holds; returns whether the browser must not.
+const take = (clipboard, field) => {
+  const { plain, text, rtf, files, isOnlyAddress } = contentOf(clipboard);
   const isMessage = !field || field === messageBox();
+  const addFiles = () => isMessage && files.length && add(files);
   if (plain || text) insert(field || messageBox(), plain || text);
+  else if (rtf)
+    attempt(async () => {
+      const { textOfRtf } = await loadModule("rtf");
+      const words = textOfRtf(rtf);
+      if (words) insert(field || messageBox(), words);
+      else addFiles();
+    });
   else if (files && isMessage) add(files);
   else if (isOnlyAddress && isMessage)
     showError(t("The clipboard has only the address of the image. Save the image, then add it here."));
-  else return;
+  else return false;
+  return true;
+};
+
+const isInPanel = ({ target }) => Boolean(target.closest?.("dialog, [popover]"));
+const fieldOf = ({ target }) => target.closest?.(FIELDS);
+
+const paste = (event) => {
+  const field = fieldOf(event);
+  if (!event.clipboardData || (isInPanel(event) && !field)) return;
+  if (field && contentOf(event.clipboardData).plain) return; // the browser pastes it
+  if (!take(event.clipboardData, field)) return;
   event.preventDefault();
   event.stopPropagation();
 };
 
-export const start = () => document.addEventListener("paste", paste, { capture: true });
+let isFromPage = false; // what is being dragged: words of an answer that are dropped beside the box are not wanted there
+const takes = (event) => {
+  const types = [...(event.dataTransfer?.types || [])];
+  if (types.includes("Files")) return true;
+  return !isFromPage && !isInPanel(event) && !fieldOf(event) && types.some((type) => /^text\//.test(type));
+};
+
+const drop = (event) => {
+  find("#main").classList.remove("dropping");
+  if (!takes(event)) return; // the browser drops text into a field
+  event.preventDefault(); // it would open a file or a link in place of the page
+  take(event.dataTransfer, fieldOf(event) || null);
+};
+
+export const start = () => {
+  document.addEventListener("paste", paste, { capture: true });
+  document.addEventListener("dragstart", () => (isFromPage = true), { capture: true });
+  document.addEventListener("dragend", () => (isFromPage = false), { capture: true });
+  document.addEventListener("dragover", (event) => {
+    if (!takes(event)) return;
+    event.preventDefault();
+    find("#main").classList.add("dropping");
+  });
+  document.addEventListener("dragleave", (event) => event.relatedTarget || find("#main").classList.remove("dropping"));
+  document.addEventListener("drop", drop);
+};

@@ -31,13 +31,15 @@ export const keepingPosition = async (action, draw) => {
   box.scrollTop = box.scrollHeight - fromEnd;
 };
 
-// Scroll to a message; load earlier messages until it is there.
-export const scrollToMessage = async (id) => {
+// Scroll to a message, and unfold its thinking; load earlier messages until it is there.
+export const scrollToMessage = async (id, { showThinking = false } = {}) => {
   for (let tries = 0; tries < 100; tries++) {
     const row = find(`#messages [data-id="${CSS.escape(id)}"]`);
     if (row) {
       isAtEnd = false;
       await drawn();
+      const thinking = row.querySelector(":scope > .thinking");
+      if (showThinking && thinking) thinking.open = true;
       row.scrollIntoView({ block: "center" });
       row.classList.add("found");
       return;

@@ -11,10 +11,12 @@ import { t } from "./words.js";
 const SEARCH_AFTER = 200; // ms without another letter
 
 let query = "";
+let withThinking = false;
 let hits = null; // {items, cursor} while something is searched for
 export const isSearching = () => Boolean(hits);
 
 let timer = 0;
+const address = () => `search?${new URLSearchParams({ q: query, ...(withThinking && { thinking: true }) })}`;
 const search = (text) => {
   clearTimeout(timer);
   query = (text || "").trim();
@@ -22,12 +24,12 @@ const search = (text) => {
     hits = null;
     return listChanged();
   }
-  const searched = query;
+  const searched = address();
   timer = setTimeout(
     () =>
       attempt(async () => {
-        const page = await call("GET", `search?q=${encodeURIComponent(searched)}`);
-        if (searched !== query) return; // the search text has changed meanwhile
+        const page = await call("GET", searched);
+        if (searched !== address()) return; // what is searched for has changed meanwhile
         hits = { items: page.hits, cursor: page.cursor };
         listChanged();
       }),
@@ -56,7 +58,7 @@ const createRow = (hit) =>
         href: addressOf(hit.conversation.id),
         onclick: (event) => {
           event.preventDefault();
-          openConversation(hit.conversation.id, { message: hit.message });
+          openConversation(hit.conversation.id, { message: hit.message, showThinking: hit.inThinking });
         },
       },
       h("b", {}, directed(titleOf(hit.conversation))),
@@ -65,10 +67,22 @@ const createRow = (hit) =>
   );
 
 const heading = h("h2", { role: "status" });
+const option = h(
+  "label",
+  { class: "search-option" },
+  h("input", {
+    type: "checkbox",
+    onchange: (event) => {
+      withThinking = event.target.checked;
+      search(query);
+    },
+  }),
+  t("Search the models' thinking, too"),
+);
 const items = h("ul", { class: "hits" });
 const more = h(
   "button",
-  { type: "button", class: "link", onclick: () => loadMore(hits, `search?q=${encodeURIComponent(query)}`) },
+  { type: "button", class: "link", onclick: () => loadMore(hits, address()) },
   t("Show older conversations"),
 );
 
@@ -76,7 +90,7 @@ const more = h(
 export const results = () => {
   heading.textContent = status();
   items.replaceChildren(...hits.items.map(rowOf));
-  return [heading, items, hits.cursor && more];
+  return [option, heading, items, hits.cursor && more];
 };
 
 export const start = () => searchBox().addEventListener("input", (event) => search(event.target.value));

@@ -65,6 +65,8 @@ async def test_think_tags_are_folded_kept_and_not_sent_back(page, model_server, 
     reloaded = await (await page.second_tab()).messages(conversation)
     assert reloaded[1]["thinking"].strip() == "The person asks. I recall Paris."
     assert (await page.get("search", q="recall"))["hits"] == []
+    (hit,) = (await page.get("search", q="recall", thinking="true"))["hits"]
+    assert (hit["match"], hit["inThinking"]) == ("recall", True)
     async with page._http.post(f"{page._url}/export/{conversation}.md", json={}) as response:
         markdown = await response.text()
     assert "<details><summary>Thinking</summary>" in markdown
@@ -142,3 +144,38 @@ async def test_longest_answer_of_a_server_is_learned_from_its_refusal(page, mode
     assert shown["text"] == "Hello from Gemma."
     assert model_server.chats[-1]["max_tokens"] == 512
     assert (await page.models())["gemma"]["maxAnswerTokens"] == 512
+
+
+CALL = [{"index": 0, "function": {"name": "search", "arguments": "{}"}}]
+PICTURE = {"images": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]}
+# How an answer can end: its chunks, whether the stream has an end, and the status and the words that are shown.
+ENDS = {
+    "at Max tokens": ([chunk("Half"), chunk("", "length")], True, "complete", "The answer stopped at Max tokens."),
+    "filtered": ([chunk("Half"), chunk("", "content_filter")], True, "error", "safety filter stopped it"),
+    "cancelled": ([chunk("Half"), chunk("", "abort")], True, "error", "the server cancelled it"),
+    "broken": ([chunk("Half")], False, "error", "the connection was lost"),
+    "an error": ([chunk("Half"), {"error": {"message": "died"}}], False, "error", "stopped in the middle"),
+    "a tool": ([chunk("Half"), chunk(None, "tool_calls", tool_calls=CALL)], True, "error", "tried to use a tool"),
+    "a tool alone": ([chunk(None, "tool_calls", tool_calls=CALL)], True, "error", "tried to use a tool"),
+    "nothing": ([chunk("", "stop")], True, "error", "returned an empty answer"),
+    "thinking alone": ([chunk(None, reasoning_content="hm"), chunk("", "stop")], True, "error", "an empty answer"),
+    "a picture alone": ([chunk(None, **PICTURE), chunk("", "stop")], True, "complete", "Pictures that were not shown"),
+}
+
+
+async def test_each_end_of_an_answer_is_told_alike_by_the_page_its_reload_and_the_exports(page, model_server):
+    for name, (chunks, has_end, status, words) in ENDS.items():
+        shown, conversation = await answer(page, model_server, reply(*chunks, done=has_end))
+        assert (shown["status"], shown["text"]) == (status, "Half" if chunks[0] == chunk("Half") else ""), name
+        reloaded = (await (await page.second_tab()).messages(conversation))[-1]
+        told = ("text", "status", "finish", "error", "unshownPictures", "thinking")
+        assert {key: reloaded[key] for key in told} == {key: shown[key] for key in told}, name
+        texts = {}
+        for ending in ("md", "json"):
+            async with page._http.post(f"{page._url}/export/{conversation}.{ending}", json={}) as response:
+                texts[ending] = await response.text()
+        assert words in texts["md"], name
+        exported = json.loads(texts["json"])["conversations"][0]["messages"][-1]
+        assert (exported["status"], exported["content"]) == (shown["status"], shown["text"]), name
+        assert exported["error"] == (shown["error"]["text"] if shown["error"] else ""), name
+        assert exported.get("finish_reason") == shown["finish"], name

@@ -41,3 +41,9 @@ def test_other_names_are_refused_with_the_address_in_its_own_letters(client):
     assert refused.status_code == 421
     assert "https://مثال.example" in refused.text
     assert client.post("/", headers={"host": SENT, "origin": "https://evil.example"}).status_code == 403
+
+
+def test_name_that_a_proxy_passes_on_in_utf_8_is_the_same(client):
+    headers = [(b"host", "مثال.example:443".encode()), (b"origin", f"https://{SENT}".encode())]
+    assert client.post("/", headers=headers).status_code == 200
+    assert client.get("/", headers=[(b"host", "عدو.example".encode())]).status_code == 421
