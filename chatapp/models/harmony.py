@@ -31,7 +31,7 @@ class HarmonyParser:
         self._mark = ""  # the last one
         self._header = ""  # what the message's header says so far, behind the name of the role
         self._channel = ""
-        self._is_first = True  # of its message: what comes next
+        self._is_first = True  # what comes next, after a mark
         self._has_thought = False
 
     def feed(self, text: str) -> Iterator[TextDelta | ThinkingDelta]:
@@ -55,9 +55,9 @@ class HarmonyParser:
         yield from self._take(rest)
 
     def _begin(self, mark: str) -> None:
+        self._is_first = True
         if mark == "message":
             self._channel, self._header = self._header.strip().partition(" ")[0], ""
-            self._is_first = True
         elif mark in {"start", "channel"}:
             self._header = ""
         self._mark = mark
@@ -68,7 +68,7 @@ class HarmonyParser:
         if self._mark == "channel":
             self._header += text
             return
-        if self._is_first or self._mark != "message":
+        if self._is_first:
             text = text.lstrip()
         if not text:
             return

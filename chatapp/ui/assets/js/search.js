@@ -90,7 +90,7 @@ const more = h(
 export const results = () => {
   heading.textContent = status();
   items.replaceChildren(...hits.items.map(rowOf));
-  return [option, heading, items, hits.cursor && more];
+  return [heading, items, hits.cursor && more, option]; // Tab leads to the first result
 };
 
 export const start = () => searchBox().addEventListener("input", (event) => search(event.target.value));
