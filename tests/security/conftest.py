@@ -13,6 +13,7 @@ import pytest_asyncio
 
 from chatapp.app import create_app
 from chatapp.config.settings import Settings
+from chatapp.conversations import catch_up
 from chatapp.limits import sign_in
 from chatapp.models import ModelState
 from tests.fakes.openai_server import FakeOpenAIServer
@@ -24,19 +25,25 @@ from tests.security.user_data import FirestoreStorage, SQLiteStorage, UserData, 
 from tests.serving import NO_LIMITS, serving
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import Iterator
 
     from fastapi import FastAPI
 
     from chatapp.store import Store
 
 
-@contextlib.asynccontextmanager
-async def _any_number_of_sign_ins() -> AsyncIterator[None]:
-    """Lift the limit of sign-ins that fail, which has tests of its own: here every route is tried by many callers."""
+@contextlib.contextmanager
+def _many_failing_requests() -> Iterator[None]:
+    """Lift the limit of failing sign-ins, and wait shortly for other replicas: both have tests of their own.
+
+    Every route is tried by many callers with ids that do not exist for them. At 2 to 5 s a request, these tests took
+    eight minutes on Firestore.
+    """
     with (
         mock.patch.object(sign_in, "FAILURES_PER_NETWORK", 10**6),
         mock.patch.object(sign_in, "FAILURES_IN_TOTAL", 10**6),
+        mock.patch.object(catch_up, "SEEN_S", 0.2),
+        mock.patch.object(catch_up, "EXISTS_S", 0.1),
     ):
         yield
 
@@ -95,7 +102,7 @@ async def chat(request, tmp_path_factory):
     async with (
         FakeOpenAIServer(answer=["Hello", " from", " Gemma", "."]) as model,
         identity.provider(),
-        _any_number_of_sign_ins(),
+        _many_failing_requests(),
     ):
         settings = Settings(
             _env_file=None,

@@ -108,6 +108,8 @@ def _message(role: Role, content: str, created_ms: int, **fields: object) -> Mes
 class SQLiteStorage:
     """The database file of the chat, read through a second connection."""
 
+    is_shared = False
+
     def __init__(self, folder: Path) -> None:
         self.settings = {"store": "sqlite"}
         self._path = folder / "chat.db"
@@ -135,7 +137,9 @@ class SQLiteStorage:
 
 
 class FirestoreStorage:
-    """A separate database in the emulator."""
+    """A separate database in the emulator, to which other replicas may write."""
+
+    is_shared = True
 
     def __init__(self) -> None:
         self._database = f"chat-{new_id()}"
