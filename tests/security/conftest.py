@@ -99,33 +99,30 @@ async def chat(request, tmp_path_factory):
     identity = IDENTITY_MODES[name]()
     users = {user: identity.user(user) for user in NAMES}
     data = await _create_data(await storage.open(), users)
-    async with (
-        FakeOpenAIServer(answer=["Hello", " from", " Gemma", "."]) as model,
-        identity.provider(),
-        _many_failing_requests(),
-    ):
-        settings = Settings(
-            _env_file=None,
-            **NO_LIMITS,
-            **identity.settings,
-            **storage.settings,
-            data_dir=folder,
-            gemma_url=model.url,
-            gemma_images=True,
-            embedded_model=False,
-            titles="first-words",
-            shutdown_seconds=0,
-        )
-        app = await create_app(settings)
-        jar = aiohttp.DummyCookieJar()  # each request has the credentials of its caller only
-        async with serving(app) as url, aiohttp.ClientSession(cookie_jar=jar) as http:
-            existing = open_routes(app)  # below in the order of the matrix: deletion last
-            routes = {route: rule for route, rule in MATRIX.items() if route in existing}
-            shared = SharedChat(app, url, http, identity, model, storage, users, data, [], routes)
-            shared.signed_out += await identity.signed_out("dana", shared.request)
-            while app.state.catalog.statuses()["gemma"].state is not ModelState.READY:
-                await shared.request("GET", "/models", identity.authenticated("ana"))
-            yield shared
+    with _many_failing_requests():
+        async with FakeOpenAIServer(answer=["Hello", " from", " Gemma", "."]) as model, identity.provider():
+            settings = Settings(
+                _env_file=None,
+                **NO_LIMITS,
+                **identity.settings,
+                **storage.settings,
+                data_dir=folder,
+                gemma_url=model.url,
+                gemma_images=True,
+                embedded_model=False,
+                titles="first-words",
+                shutdown_seconds=0,
+            )
+            app = await create_app(settings)
+            jar = aiohttp.DummyCookieJar()  # each request has the credentials of its caller only
+            async with serving(app) as url, aiohttp.ClientSession(cookie_jar=jar) as http:
+                existing = open_routes(app)  # below in the order of the matrix: deletion last
+                routes = {route: rule for route, rule in MATRIX.items() if route in existing}
+                shared = SharedChat(app, url, http, identity, model, storage, users, data, [], routes)
+                shared.signed_out += await identity.signed_out("dana", shared.request)
+                while app.state.catalog.statuses()["gemma"].state is not ModelState.READY:
+                    await shared.request("GET", "/models", identity.authenticated("ana"))
+                yield shared
 
 
 async def _create_data(store: Store, users: dict[str, str]) -> dict[str, UserData]:

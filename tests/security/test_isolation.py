@@ -76,6 +76,9 @@ def check_isolated(chat):
         count += 1
         if any(response.contains(chat.data[owner].secret) for owner in owners):
             failures.append(f"{title}: {response.status} with data of the owner")
+        # Where other replicas write too, what this one does not know may still arrive: 503 stands for 404.
+        if expected is not None and 404 in expected and chat.storage.is_shared:
+            expected = (*expected, 503)
         if expected is not None and response.status not in expected:
             failures.append(f"{title}: {response.status} instead of {expected}: {response.body[:100]}")
 
@@ -111,18 +114,16 @@ async def test_ids_of_another_user_in_a_request_to_an_own_conversation_give_no_a
     bela, carla = chat.identity.authenticated("bela"), chat.identity.authenticated("carla")
     ana, own = chat.data["ana"].ids, chat.data["carla"].ids
     one = f"/conversations/{own['conversation']}"
-    # Where other replicas write too, a message that this one does not know may still arrive: 503, for every unknown id.
-    missing = (404, 503) if chat.storage.is_shared else (404,)
     for method, path, body, expected in (
         ("GET", f"{one}/messages?before={ana['answer']}", None, (200,)),
         ("GET", f"{one}/events?after={ana['answer']}", None, (200,)),
         ("GET", f"{one}/images/{ana['image']}", None, (404,)),
-        ("PATCH", one, {"branch": ana["answer"]}, missing),
-        ("POST", f"{one}/answers", {"question": ana["question"], "model": "gemma"}, missing),
-        ("POST", f"{one}/continuations", {"message": ana["answer"], "model": "gemma"}, (*missing, 409)),
-        ("POST", f"{one}/turns", {"text": "Hi", "model": "gemma", "follows": ana["answer"]}, missing),
+        ("PATCH", one, {"branch": ana["answer"]}, (404,)),
+        ("POST", f"{one}/answers", {"question": ana["question"], "model": "gemma"}, (404,)),
+        ("POST", f"{one}/continuations", {"message": ana["answer"], "model": "gemma"}, (404, 409)),
+        ("POST", f"{one}/turns", {"text": "Hi", "model": "gemma", "follows": ana["answer"]}, (404,)),
         ("POST", f"{one}/turns", {"text": "Hi", "model": "gemma", "images": [{"id": ana["image"]}]}, (409,)),
-        ("PUT", f"{one}/messages/{ana['answer']}/feedback", {"feedback": "up"}, missing),
+        ("PUT", f"{one}/messages/{ana['answer']}/feedback", {"feedback": "up"}, (404,)),
         ("GET", f"/conversations/{ana['conversation']}/images/{own['image']}", None, (404,)),
         ("PUT", f"/conversations/{ana['conversation']}/messages/{own['answer']}/feedback", {"feedback": "up"}, (404,)),
         ("GET", f"/conversations?cursor={ana['cursor']}", None, (200,)),
