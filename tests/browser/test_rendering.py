@@ -1,6 +1,7 @@
 """How the text of a message is shown, in Chromium: what Markdown becomes, and what a hostile text cannot do."""
 
 import base64
+import itertools
 import os
 import re
 import struct
@@ -230,6 +231,15 @@ async def test_a_diagram_that_loops_is_ended_in_time_and_stays_text(page, gemma)
     await expect(page.tab.locator("iframe")).to_have_count(1)
     await expect(page.tab.locator("iframe")).to_have_count(0)
     await expect(page.answers).to_contain_text("space:99999999")
+
+
+async def test_a_diagram_whose_settings_repeat_themselves_is_not_drawn(page, gemma):
+    levels = "".join(f"{b}: &{b} [{','.join([f'*{a}'] * 9)}]\n" for a, b in itertools.pairwise("abcdefg"))
+    gemma.answer = [f"```mermaid\n---\na: &a [x]\n{levels}title: *g\n---\ngraph TD\n A --> B\n```"]
+    await page.ask("Draw")
+    await page.tab.wait_for_timeout(300)
+    await expect(page.tab.locator("iframe")).to_have_count(0)
+    await expect(page.answers).to_contain_text("A --> B")
 
 
 def data_url(kind, file):

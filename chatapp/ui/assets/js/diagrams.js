@@ -11,6 +11,9 @@ const MAX_DIAGRAMS = 20; // in one message; the others stay text
 const MAX_TIMEOUTS = 2; // in one message; then its others stay text
 const MAX_KEPT = 50;
 
+// Settings in YAML before a diagram, with an anchor or an alias: few of them stand for millions of values.
+const ALIASES = /^\s*---[^]*?(?:^|[\s[{,:-])[&*]\w[^]*?^\s*---/m;
+
 const kept = new Map(); // text -> a promise of the SVG, null if it could not be drawn
 const slow = new Map(); // text of a diagram that took too long -> id of its message
 let frame = null;
@@ -104,7 +107,7 @@ export const drawDiagrams = (element, id) =>
 const drawDiagram = async (code, id) => {
   const text = code.textContent;
   const pre = code.parentElement;
-  if (text.length > MAX_LENGTH || pre.dataset.diagram) return;
+  if (text.length > MAX_LENGTH || ALIASES.test(text) || pre.dataset.diagram) return;
   pre.dataset.diagram = "drawing";
   const svg = await svgInTurn(text, id, () => pre.isConnected);
   if (!svg || !pre.isConnected) return;
