@@ -41,6 +41,7 @@ CLIPBOARDS = {
     "a link": ({"text/uri-list": "https://example.com/"}, [], "https://example.com/"),
     "Markdown alone": ({"text/markdown": "# Hi"}, [], "# Hi"),
     "rich text alone": ({"text/rtf": "{\\rtf1\\ansi Hi \\u1513?\\par there}"}, [], "Hi ש\nthere"),
+    "rich text with unknown words": ({"text/rtf": "{\\rtf1\\constructor Hi\\toString  there}"}, [], "Hi there"),
     "rich text and a picture of it": ({"text/rtf": "{\\rtf1 Hi}"}, ["image.png"], "Hi"),
     "white space and a picture": ({"text/plain": " \n"}, ["image.png"], "image"),
     "a text and files of other names": ({"text/plain": "See these"}, ["a.png", "b.png"], "browser"),

@@ -50,7 +50,7 @@ export const textOfRtf = (rtf) => {
     } else if (word === "uc") state.fallback = Number(number);
     else if (word === "ansicpg") decoder = decoderOf(number);
     else if (DESTINATIONS.test(word)) state.isHidden = true;
-    else if (word in WORDS) (flush(), (skipped = 0), add(WORDS[word]));
+    else if (Object.hasOwn(WORDS, word)) (flush(), (skipped = 0), add(WORDS[word]));
   }
   flush();
   return text.replace(/\t\n/g, "\n").trim();
