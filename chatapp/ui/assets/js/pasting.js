@@ -85,9 +85,8 @@ const insert = (field, text) => {
   field.dispatchEvent(new Event("input", { bubbles: true }));
 };
 
-// Take what a clipboard holds; returns whether the browser must not.
-const take = (clipboard, field) => {
-  const { plain, text, rtf, files, isOnlyAddress } = contentOf(clipboard);
+// Take what a clipboard holds, as `contentOf`; returns whether the browser must not.
+const take = ({ plain, text, rtf, files, isOnlyAddress }, field) => {
   const isMessage = !field || field === messageBox();
   const addFiles = () => isMessage && files.length && add(files);
   if (plain || text) insert(field || messageBox(), plain || text);
@@ -111,8 +110,9 @@ const fieldOf = ({ target }) => target.closest?.(FIELDS);
 const paste = (event) => {
   const field = fieldOf(event);
   if (!event.clipboardData || (isInPanel(event) && !field)) return;
-  if (field && contentOf(event.clipboardData).plain) return; // the browser pastes it
-  if (!take(event.clipboardData, field)) return;
+  const content = contentOf(event.clipboardData);
+  if (field && content.plain) return; // the browser pastes it
+  if (!take(content, field)) return;
   event.preventDefault();
   event.stopPropagation();
 };
@@ -128,7 +128,7 @@ const drop = (event) => {
   find("#main").classList.remove("dropping");
   if (!takes(event)) return; // the browser drops text into a field
   event.preventDefault(); // it would open a file or a link in place of the page
-  take(event.dataTransfer, fieldOf(event) || null);
+  take(contentOf(event.dataTransfer), fieldOf(event));
 };
 
 export const start = () => {
