@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from chatapp.models import TextDelta, ThinkingDelta
+from chatapp.models.partial_tags import before_partial_tag
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,9 +44,7 @@ class HarmonyParser:
             self._begin(mark[1])
             done = mark.end()
         text = text[done:]
-        cut = next(
-            (at for at in range(max(0, len(text) - _LONGEST + 1), len(text)) if _is_partial(text[at:])), len(text)
-        )
+        cut = before_partial_tag(text, _MARKS, longest=_LONGEST)
         self._rest = text[cut:]
         yield from self._take(text[:cut])
 
@@ -80,7 +79,3 @@ class HarmonyParser:
         else:  # of the final channel, or of none
             yield TextDelta(text)
         self._is_first = False
-
-
-def _is_partial(text: str) -> bool:
-    return any(mark.startswith(text) for mark in _MARKS)

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Final
 
 from chatapp.models import TextDelta, TextWasThinking, ThinkingDelta
 from chatapp.models.harmony import BEGINNINGS, HarmonyParser
+from chatapp.models.partial_tags import before_partial_tag
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Generator, Iterator
 
     Event = TextDelta | ThinkingDelta | TextWasThinking
 
@@ -128,7 +129,7 @@ class ThinkingParser:
                 self._close, self._last = "", ""
                 self._is_start = self._skips_space = True
                 return buffer[tag.end() :]
-        cut = _before_partial_tag(buffer, [self._close])
+        cut = before_partial_tag(buffer, (self._close,), longest=_LONGEST)
         yield from self._think(buffer[:cut])
         self._rest = buffer[cut:]
         return ""
@@ -170,7 +171,8 @@ class ThinkingParser:
             self._last = ""
             self._is_start = self._skips_space = self._has_thought = True
             return buffer[tag.end() :]
-        cut = _before_partial_tag(buffer, [*_TAGS, self._wrapper] if self._wrapper else _TAGS)
+        tags = [*_TAGS, self._wrapper] if self._wrapper else _TAGS
+        cut = before_partial_tag(buffer, tags, longest=_LONGEST)
         if self._is_blank_start(buffer[:cut]):
             cut = 0
         yield from self._show(buffer[:cut])
@@ -240,14 +242,6 @@ class ThinkingParser:
             self._last, self._skips_space, self._is_start = text[-1], False, False
             self._code.add(text)
             yield TextDelta(text)
-
-
-def _before_partial_tag(text: str, tags: Sequence[str]) -> int:
-    """Return where the beginning of one of the tags stands at the end of a text; its length if none does."""
-    for start in range(max(0, len(text) - _LONGEST + 1), len(text)):
-        if any(tag.startswith(text[start:].lower()) for tag in tags):
-            return start
-    return len(text)
 
 
 class _CodeFences:
