@@ -56,10 +56,10 @@ async def main(options: argparse.Namespace) -> int:
         proxy = await stack.enter_async_context(Proxy(emulator.port, options.seed))
         backend = await stack.enter_async_context(Backend())
         replicas = []
+        settings = settings_of(backend.url, proxy.host, drain_seconds=5)
         for number in range(options.copies):
             place = folder / f"replica-{number}"
             place.mkdir()
-            settings = settings_of(backend.url, proxy.host, drain_seconds=5)
             replicas.append(await stack.enter_async_context(Chat(place, settings)))
         await asyncio.gather(*(replica.start() for replica in replicas))
         balancer = await stack.enter_async_context(Balancer(replicas, options.seed))
