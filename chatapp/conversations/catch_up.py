@@ -72,9 +72,7 @@ class CatchUp:
             if seen is not None:
                 await self.until_known(*key, seen)
             await self._check(key, UNNAMED_S if seen is None or has_time else CHECK_S)
-        return await self.eventually(
-            *key, lambda: self._store.messages(*key, consistency=Consistency.CACHED), seconds=EXISTS_S
-        )
+        return await self.eventually(*key, lambda: self._store.messages(*key, consistency=Consistency.CACHED))
 
     async def until_known(self, user: str, conversation_id: str, seen: Seen) -> None:
         """Wait until this replica has a message at this revision or a higher one; it makes no request if it has.
@@ -90,19 +88,25 @@ class CatchUp:
             return await self._look(key, seen, Consistency.CACHED)
         try:
             async with asyncio.timeout(SEEN_S):  # a single read may take longer; it goes on, for the next attempt
-                await self.eventually(*key, lambda: self._look(key, seen, Consistency.LATEST))
+                await self.eventually(*key, lambda: self._look(key, seen, Consistency.LATEST), seconds=SEEN_S)
         except TimeoutError as error:
             raise NotCaughtUp(detail=f"no answer within {SEEN_S} s") from error
 
     async def eventually(
-        self, user: str, conversation_id: str, read: Callable[[], Awaitable[T]], *, seconds: float = SEEN_S
+        self, user: str, conversation_id: str, read: Callable[[], Awaitable[T]], *, seconds: float | None = None
     ) -> T:
         """Return what ``read`` returns, repeated while another replica may still have to deliver what it needs.
+
+        Args:
+            user: who reads.
+            conversation_id: what is read.
+            read: one attempt.
+            seconds: how long to repeat it; None for `EXISTS_S`.
 
         Raises:
             ConversationNotFound, NotCaughtUp, StoreUnavailable: as the last attempt did.
         """
-        ends_at = time.monotonic() + seconds
+        ends_at = time.monotonic() + (EXISTS_S if seconds is None else seconds)
         for number in itertools.count():
             try:
                 return await read()

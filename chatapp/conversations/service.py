@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from chatapp.conversations.catch_up import EXISTS_S, CatchUp, Seen
+from chatapp.conversations.catch_up import CatchUp, Seen
 from chatapp.domain.conversation import Feedback, MessageStatus, Role, now_ms
-from chatapp.domain.errors import ChatError, ConversationBusy, ConversationNotFound, InvalidMessage
+from chatapp.domain.errors import ChatError, ConversationBusy, ConversationNotFound, InvalidMessage, NotCaughtUp
 from chatapp.domain.sentences import Sentence
 from chatapp.models.prompt import clean_text
 from chatapp.store import Consistency, Page
@@ -97,7 +97,6 @@ class Conversations:
             user,
             conversation_id,
             lambda: self._updates.get(user, conversation_id, consistency=consistency),
-            seconds=EXISTS_S,
         )
 
     async def rename(self, user: str, conversation_id: str, title: str) -> Conversation:
@@ -144,24 +143,34 @@ class Conversations:
         """
         await self._catch_up.until_known(user, conversation_id, Seen(message_id))
         await self.open(user, conversation_id, consistency=Consistency.CACHED)
-        # The newest revision, of which the rating becomes the next one.
-        message: Message = await self._store.message(user, conversation_id, message_id)
+        try:
+            message = await self._catch_up.eventually(
+                user, conversation_id, lambda: self._complete(user, conversation_id, message_id)
+            )
+        except NotCaughtUp as error:
+            raise ConversationBusy from error
         if message.role is not Role.ASSISTANT:
             raise ConversationNotFound(detail="no answer")
-        if message.status is MessageStatus.STREAMING:
-            raise ConversationBusy
         if message.feedback != feedback:
             rated = dataclasses.replace(message, feedback=feedback, revision=message.revision + 1)
             await self._store.append(user, conversation_id, rated)
+
+    async def _complete(self, user: str, conversation_id: str, message_id: str) -> Message:
+        """Return the newest revision of a message, of which the next change becomes the next one.
+
+        Raises:
+            NotCaughtUp: it is incomplete: its replica writes it, or has still to deliver the end that its page shows.
+        """
+        message = await self._store.message(user, conversation_id, message_id)
+        if message.status is MessageStatus.STREAMING:
+            raise NotCaughtUp(detail="the answer is incomplete")
+        return message
 
     async def image(self, user: str, conversation_id: str, image_id: str) -> Image:
         """Return an image of a question."""
         await self.open(user, conversation_id, consistency=Consistency.CACHED)
         return await self._catch_up.eventually(
-            user,
-            conversation_id,
-            lambda: self._store.image(user, conversation_id, image_id),
-            seconds=EXISTS_S,
+            user, conversation_id, lambda: self._store.image(user, conversation_id, image_id)
         )
 
     async def delete(self, user: str, conversation_id: str) -> None:

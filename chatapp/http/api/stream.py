@@ -7,7 +7,7 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chatapp.conversations.catch_up import EXISTS_S, Seen
+from chatapp.conversations.catch_up import Seen
 from chatapp.domain.conversation import MessageStatus, Role
 from chatapp.domain.errors import NotCaughtUp
 from chatapp.domain.message_tree import MessageTree
@@ -94,7 +94,6 @@ class ConversationEvents:
                 user,
                 conversation_id,
                 lambda: self._chat.store.messages(user, conversation_id),
-                seconds=EXISTS_S,
             ),
         )
         if (turn := self._chat.turns.current(user, conversation_id)) is not None:

@@ -10,7 +10,7 @@ from chatapp.conversations import catch_up
 from chatapp.conversations.catch_up import Seen
 from chatapp.conversations.service import Conversations
 from chatapp.domain.conversation import Feedback, FinishReason, MessageStatus, new_id
-from chatapp.domain.errors import ContinuedElsewhere, ConversationNotFound, NotCaughtUp
+from chatapp.domain.errors import ContinuedElsewhere, ConversationBusy, ConversationNotFound, NotCaughtUp
 from chatapp.domain.message_tree import MessageTree
 from chatapp.generation import generator
 from chatapp.generation.runner import TurnRunner
@@ -289,6 +289,33 @@ async def test_feedback_and_the_choice_of_a_version_wait_for_the_message(replica
     await b.conversations.switch(ANN, conversation, answer.message_id)
     await b.delivered(conversation)
     assert (await a.store.message(ANN, conversation, answer.message_id)).feedback is Feedback.UP
+
+
+async def test_feedback_waits_for_the_end_of_an_answer_that_the_page_already_shows(replicas):
+    a, b = replicas
+    conversation = await writing(a)
+    answer = (await b.shown(conversation))[-1]
+    a.client.down = True
+    a.model.gate.set()
+    await ended(a.turns, ANN, conversation)  # its page shows it complete
+    rating = asyncio.create_task(b.conversations.rate(ANN, conversation, answer.id, Feedback.UP))
+    await asyncio.sleep(0.1)
+    assert not rating.done()
+    a.client.down = False
+    async with asyncio.timeout(20):
+        await rating
+    await b.delivered(conversation)
+    rated = await a.store.message(ANN, conversation, answer.id)
+    assert (rated.content, rated.feedback) == ("half and half", Feedback.UP)
+
+
+async def test_feedback_on_an_answer_that_another_replica_writes_is_refused(replicas, impatient):
+    a, b = replicas
+    conversation = await writing(a)
+    answer = (await b.shown(conversation))[-1]
+    with pytest.raises(ConversationBusy):
+        await b.conversations.rate(ANN, conversation, answer.id, Feedback.UP)
+    a.model.gate.set()
 
 
 @pytest.mark.parametrize("deletes", [False, True])
