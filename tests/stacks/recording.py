@@ -288,10 +288,20 @@ def _event_loop() -> Iterator[None]:
         yield
     finally:
         loop.run_until_complete(_shutdown_callbacks())
-        asyncio.set_event_loop(None)
         executor.shutdown()
         for each in (loop, *threads_loops):
+            _cancel_tasks(each)
             each.close()
+        asyncio.set_event_loop(None)
+
+
+def _cancel_tasks(loop: asyncio.AbstractEventLoop) -> None:
+    """Cancel what waits for the rest of a program that failed: asyncio would complain in the middle of a later test."""
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        loop.run_until_complete(asyncio.wait(tasks))
 
 
 def _resolved(value: Any) -> tuple[Any, bool]:
