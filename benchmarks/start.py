@@ -23,7 +23,7 @@ import psutil
 
 from chatapp.domain.conversation import GenerationParameters, Message, Role, Usage, new_id, now_ms
 from chatapp.models import ModelState, TextDelta
-from chatapp.models.llamacpp.model import LlamaCppModel
+from chatapp.models.llamacpp.demo import DemoModel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,7 +98,7 @@ def measure_start() -> Figures:
 
 async def measure_model() -> Figures:
     """Send a question to the demo model twice, through its adapter: after the start of its server, and again."""
-    model = LlamaCppModel("demo", "demo")
+    model = DemoModel("demo")
     try:
         start = time.perf_counter()
         await model.start()
@@ -119,7 +119,7 @@ async def measure_model() -> Figures:
     }
 
 
-async def ask(model: LlamaCppModel) -> tuple[float, float]:
+async def ask(model: DemoModel) -> tuple[float, float]:
     """Return the seconds to the first token, and the tokens per second after it."""
     question = Message(id=new_id(), turn_id=new_id(), role=Role.USER, content=QUESTION, created_ms=now_ms())
     start = time.perf_counter()

@@ -38,7 +38,7 @@ from chatapp.limits.usage import UsageLimits
 from chatapp.models.catalog import Catalog, UnconfiguredModel
 from chatapp.models.gemini.model import GeminiModel
 from chatapp.models.kubernetes_status import PodWatch
-from chatapp.models.llamacpp.model import LlamaCppModel
+from chatapp.models.llamacpp.demo import DemoModel
 from chatapp.models.openai.model import OpenAICompatibleModel
 from chatapp.models.openai.readiness import ServerUse
 from chatapp.server.metrics import JournalMetrics, Metrics
@@ -245,7 +245,7 @@ def _models(settings: Settings) -> list[ChatModel]:
         for extra in settings.models
     ]
     if settings.embedded_model:
-        models.append(LlamaCppModel("demo", Sentence("SmolLM2 (small demo)"), limits=limits))
+        models.append(DemoModel(Sentence("SmolLM2 (small demo)"), limits=limits))
     return models
 
 

@@ -435,17 +435,20 @@ async def test_with_nothing_set_up_the_demo_model_answers_and_the_conversation_s
     async with running_chat(tmp_path) as chat:
         page = await open_chat(chat.url)
         await expect(page.model).to_contain_text("SmolLM2")
+        await expect(page.tab.locator("#welcome .examples button").nth(1)).to_contain_text("reverses a string")
         await page.tab.get_by_role("button", name="Answer settings").click()
         await page.tab.get_by_label("Max tokens, as a number").fill("40")
-        await page.send("What is the capital of France?")
+        await page.send("What is the opposite of hot?")
         await expect(page.facts).to_contain_text("first token")
         answer = await page.answers.inner_text()
         assert len(answer) > 5
+        await expect(page.tab.locator(".demo-note")).to_contain_text("a tiny model to try the page with")
         await page.tab.reload()
         await expect(page.answers).to_have_text([answer])
-        await page.send("And of Italy?")
+        await page.send("And of big?")
         await expect(page.facts).to_have_count(2)
         await expect(page.facts.last).to_contain_text("first token")
+        await expect(page.tab.locator(".demo-note")).to_have_count(1)  # above the first answer only
         await page.choose_model("Gemini")
         await expect(page.notices).to_contain_text("GOOGLE_CLOUD_PROJECT")
         await page.send("Not set up")

@@ -1,7 +1,4 @@
-"""The embedded model: SmolLM2 on llama.cpp, in a child process of this chat. No account, no download, no GPU.
-
-It is a demo: 135 million parameters write fluent English and few true facts.
-"""
+"""A model that runs inside of this chat: a GGUF file on llama.cpp, in a watched child process."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ import sys
 import time
 from contextlib import aclosing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
@@ -21,8 +18,7 @@ from chatapp.domain.conversation import Place
 from chatapp.domain.errors import ModelUnavailable
 from chatapp.domain.sentences import Sentence
 from chatapp.models import DEFAULT_TIME_LIMITS, ModelDefaults, ModelState, ModelStatus
-from chatapp.models.llamacpp.server import CONTEXT_TOKENS
-from chatapp.models.llamacpp.setup import damaged_file, missing_requirement, model_file, or_alternative
+from chatapp.models.llamacpp.setup import or_alternative
 from chatapp.models.openai.model import OpenAICompatibleModel
 
 if TYPE_CHECKING:
@@ -32,16 +28,10 @@ if TYPE_CHECKING:
     from chatapp.domain.conversation import GenerationParameters, Message
     from chatapp.models import ModelEvent, TimeLimits
 
-SYSTEM_PROMPT: Final = "You are a helpful assistant. Answer briefly and clearly."
-MAX_TOKENS: Final = 512
-"""The longest answer: about 10 s on one core. Leaves most of the context to the conversation; a model of this size does
-not get better with length."""
-
 RESTARTS: Final = 1
 CRASH_WINDOW_SECONDS: Final = 600.0
 """In which crashes count: after more than `RESTARTS`, the model stays down."""
 
-_START_SECONDS = 60.0  # 0.5 s when the file is in the page cache; a cold disk reads 98 MB
 _KILL_SECONDS = 3.0
 _CRASH_SECONDS = 1.0  # from the end of a connection to the end of its process
 log = structlog.get_logger(__name__)
@@ -50,6 +40,8 @@ log = structlog.get_logger(__name__)
 class LlamaCppModel(ModelDefaults):
     """A `ChatModel` that runs on this computer; its server starts with the first question or with `start`.
 
+    A subclass says which file it is, what it needs, and how it is run.
+
     Args:
         id: short, stable, unique in the catalogue.
         label: its name on the page.
@@ -57,8 +49,7 @@ class LlamaCppModel(ModelDefaults):
     """
 
     place = Place.THIS_COMPUTER
-    max_answer_tokens = MAX_TOKENS
-    writes_titles = False  # it continues the conversation instead
+    start_seconds: float = 60.0  # until its server is ready
 
     def __init__(self, id: str, label: str, *, limits: TimeLimits = DEFAULT_TIME_LIMITS) -> None:  # noqa: A002  # the protocol's name
         self.id = id
@@ -68,29 +59,34 @@ class LlamaCppModel(ModelDefaults):
         self._server: _Server | None = None
         self._failure: ModelStatus | None = None  # permanent, until the chat is restarted
         self._settled = asyncio.Event()  # a server runs, or has failed for good
-        self._file_is_checked = False
         self._closed = False
 
-    @property
-    def context_tokens(self) -> int | None:
-        """The tokens of prompt and answer together."""
-        return CONTEXT_TOKENS
+    def file(self) -> Path | None:
+        """Return the model's file, None if there is none."""
+        raise NotImplementedError
+
+    async def find_problem(self) -> ModelStatus | None:
+        """Return what keeps the model from running here, None if nothing does. Called often: remember what is slow."""
+        raise NotImplementedError
+
+    def server_settings(self) -> dict[str, Any]:
+        """Return the settings of its server: those of `chatapp.models.llamacpp.server.Settings` but file and key."""
+        raise NotImplementedError
+
+    def adapted(self, parameters: GenerationParameters) -> GenerationParameters:
+        """Return the parameters that are sent to the server."""
+        return parameters
 
     async def stream(self, messages: Sequence[Message], parameters: GenerationParameters) -> AsyncGenerator[ModelEvent]:
-        """Answer the last message; see `ChatModel.stream`. Answers are short, and always have a system prompt.
+        """Answer the last message; see `ChatModel.stream`.
 
         Raises:
             ContextTooLong: the prompt does not fit.
             ModelUnavailable: it cannot run here, or has crashed.
         """
         server = await self._running_server()
-        parameters = dataclasses.replace(
-            parameters,
-            max_tokens=min(parameters.max_tokens, MAX_TOKENS),
-            system_prompt=parameters.system_prompt if parameters.system_prompt.strip() else SYSTEM_PROMPT,
-        )
         try:
-            async with aclosing(server.model.stream(messages, parameters)) as events:
+            async with aclosing(server.model.stream(messages, self.adapted(parameters))) as events:
                 async for event in events:
                     yield event
         except ModelUnavailable as error:
@@ -102,7 +98,7 @@ class LlamaCppModel(ModelDefaults):
 
     async def status(self) -> ModelStatus:
         """Return whether the model can answer; see `OpenAICompatibleModel.status` for the probe of a running server."""
-        if problem := self._failure or await self._find_problem():
+        if problem := self._failure or await self.find_problem():
             return problem
         if self._supervisor is None:
             return ModelStatus(ModelState.READY, Sentence("starts with the first question"))
@@ -156,18 +152,9 @@ class LlamaCppModel(ModelDefaults):
             )
         return self._server
 
-    async def _find_problem(self) -> ModelStatus | None:
-        """Check packages, processor and file; the file only once, since that takes a moment."""
-        problem = await asyncio.to_thread(missing_requirement)
-        file = model_file()
-        if problem is None and file is not None and not self._file_is_checked:
-            problem = await asyncio.to_thread(damaged_file, file)
-            self._file_is_checked = problem is None
-        return problem
-
     async def _supervise(self) -> None:
         """Keep a server running from the first question to `aclose`."""
-        if problem := await self._find_problem():
+        if problem := await self.find_problem():
             self._fail(problem)
             return
         crashes: list[float] = []
@@ -187,7 +174,6 @@ class LlamaCppModel(ModelDefaults):
 
     async def _run_server(self) -> str:
         """Run one server to its end, and return why it ended."""
-        file = model_file()
         key = secrets.token_urlsafe(32)
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -198,9 +184,10 @@ class LlamaCppModel(ModelDefaults):
             cwd=Path(__file__).parents[3],  # where ``-m`` finds chatapp, wherever this process was started
         )
         cause = ""
+        settings = {**self.server_settings(), "model": str(self.file()), "api_key": key}
         try:
             # In stdin and not as an argument, which every user of the computer can read.
-            url = await _started(process, json.dumps({"model": str(file), "api_key": key}))
+            url = await _started(process, json.dumps(settings), self.start_seconds)
             if url:
                 model = OpenAICompatibleModel(self.id, self.label, url, api_key=key, limits=self._limits)
                 self._server = _Server(model, process)
@@ -239,15 +226,15 @@ class _Server:
         return True
 
 
-async def _started(process: Process, settings: str) -> str:
+async def _started(process: Process, settings: str, seconds: float) -> str:
     """Return the address once the server is ready, "" if it ends instead.
 
     Raises:
-        TimeoutError: neither happened within `_START_SECONDS`.
+        TimeoutError: neither happened within these seconds.
     """
     assert process.stdin is not None  # noqa: S101  # created with a pipe
     assert process.stdout is not None  # noqa: S101  # as above
-    async with asyncio.timeout(_START_SECONDS):
+    async with asyncio.timeout(seconds):
         with suppress(ConnectionError):  # it ended before it read
             process.stdin.write(settings.encode() + b"\n")
             await process.stdin.drain()

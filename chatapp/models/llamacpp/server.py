@@ -1,9 +1,9 @@
-"""The child process of the embedded model: llama.cpp's server on a free port of this computer.
+"""The child process of a model that runs inside of this chat: llama.cpp's server on a free port of this computer.
 
 A separate process, because llama.cpp holds Python's global lock while it loads, uses every core it is given, and ends
 the whole process when it crashes. Run by `LlamaCppModel` as ``python -m chatapp.models.llamacpp.server``:
 
-    stdin   one JSON line, {"model": path, "api_key": key}; the process ends with it
+    stdin   one JSON line, `Settings`; the process ends with it
     stdout  one JSON line, {"url": "http://127.0.0.1:PORT"}, once the server is ready
     stderr  llama.cpp's errors
 
@@ -18,20 +18,37 @@ import select
 import signal
 import sys
 import threading
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NotRequired, TypedDict
 
 if TYPE_CHECKING:
     from typing import BinaryIO
 
-CONTEXT_TOKENS: Final = 4096
-"""Per answer. The model was trained with 8192 (``llama.context_length`` in the file), which would double the memory of
-the cache (23 KiB a token) and let a prompt take a minute on a small processor."""
-
-PARALLEL_ANSWERS: Final = 2
-"""One for a person, and one for a second tab, a comparison or a probe."""
-
 _BAD_MODEL: Final = 3
 _PARENT_CHECK_SECONDS = 1.0
+
+
+class Settings(TypedDict):
+    """How to run a model.
+
+    Attributes:
+        model: path of the GGUF file.
+        api_key: what requests must have.
+        context_tokens: of prompt and answer together, per answer.
+        parallel: answers at the same time.
+        threads: of the processor.
+        projector: path of the GGUF file that turns pictures into tokens.
+        gpu_layers: how many layers run on the GPU; -1 for all that fit.
+        sampling: fields of ``xllamacpp.CommonParamsSampling`` that a request does not set.
+    """
+
+    model: str
+    api_key: str
+    context_tokens: int
+    parallel: int
+    threads: int
+    projector: NotRequired[str]
+    gpu_layers: NotRequired[int]
+    sampling: NotRequired[dict[str, float]]
 
 
 def main() -> int:
@@ -39,12 +56,12 @@ def main() -> int:
     # Ctrl-C in a terminal reaches the whole process group; the parent may want to finish an answer first.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     output = _private_stdout()
-    settings = json.loads(sys.stdin.buffer.readline() or b"null")
+    settings: Settings | None = json.loads(sys.stdin.buffer.readline() or b"null")
     if not settings:
         return 0  # the parent has ended
     threading.Thread(target=_exit_with_parent, args=(os.getppid(),), daemon=True).start()
     try:
-        server = _start(settings["model"], settings["api_key"])
+        server = _start(settings)
     except RuntimeError as error:  # a bad file and a lack of memory raise the same
         print(f"llama.cpp: {error}", file=sys.stderr)  # noqa: T201  # stderr is this program's log
         return _BAD_MODEL
@@ -54,18 +71,22 @@ def main() -> int:
     return 0
 
 
-def _start(model: str, api_key: str) -> Any:  # noqa: ANN401  # xllamacpp has no types
+def _start(settings: Settings) -> Any:  # noqa: ANN401  # xllamacpp has no types
     import xllamacpp  # noqa: PLC0415  # its import can fail, which must not happen before stdin is read
 
     params = xllamacpp.CommonParams()
-    params.model.path = model
+    params.model.path = settings["model"]
     params.port = 0
-    params.api_keys = [api_key]
-    params.n_parallel = PARALLEL_ANSWERS
-    params.n_ctx = CONTEXT_TOKENS * PARALLEL_ANSWERS  # shared by the answers
-    params.fit_params = False  # no probing of devices and memory: 0.1 s for a model that fits everywhere
-    params.n_gpu_layers = 0  # the CPU is fast enough, and a GPU driver can fail
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = _threads()
+    params.api_keys = [settings["api_key"]]
+    params.n_parallel = settings["parallel"]
+    params.n_ctx = settings["context_tokens"] * settings["parallel"]  # shared by the answers
+    params.fit_params = False  # no probing of devices and memory, which takes 0.1 s
+    params.n_gpu_layers = settings.get("gpu_layers", 0)
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = settings["threads"]
+    if projector := settings.get("projector"):
+        params.mmproj.path = projector
+    for name, value in settings.get("sampling", {}).items():
+        setattr(params.sampling, name, value)
     params.n_threads_http = 16  # a queued answer holds one, and /v1/models must still be served
     params.cache_ram_mib = 0  # default 8192: prompts of finished conversations, kept in memory
     params.ui = False
@@ -75,13 +96,10 @@ def _start(model: str, api_key: str) -> Any:  # noqa: ANN401  # xllamacpp has no
     return xllamacpp.Server(params)
 
 
-def _threads() -> int:
-    """Return a number that leaves a core to the app: two busy threads on two cores fall from 90 to 3-12 tokens/s.
-
-    At most 4: with a model this small, more threads mostly wait for one another.
-    """
+def threads() -> int:
+    """Return a number that leaves a core to the app: two busy threads on two cores fall from 90 to 3-12 tokens/s."""
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 2
-    return min(4, max(1, cores - 1))
+    return max(1, cores - 1)
 
 
 def _private_stdout() -> BinaryIO:

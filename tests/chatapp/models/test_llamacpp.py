@@ -1,4 +1,4 @@
-"""`LlamaCppModel` with the real llama.cpp and the real SmolLM2: answers, stops, crashes, and leaves nothing behind."""
+"""`DemoModel` with the real llama.cpp and the real SmolLM2: answers, stops, crashes, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ import pytest_asyncio
 from chatapp.domain.conversation import FinishReason, GenerationParameters, Image, Usage
 from chatapp.domain.errors import CannotSee, ContextTooLong, ModelUnavailable
 from chatapp.models import Finish, ModelState, TextDelta, TimeLimits
+from chatapp.models.llamacpp import demo
 from chatapp.models.llamacpp import model as llamacpp
 from chatapp.models.llamacpp import setup as llamacpp_setup
-from chatapp.models.llamacpp.model import LlamaCppModel
-from chatapp.models.llamacpp.server import CONTEXT_TOKENS
+from chatapp.models.llamacpp.demo import CONTEXT_TOKENS, DemoModel
 from chatapp.models.openai import model as openai_compatible
 from tests.chatapp.models.answers import question, text_of
 
@@ -39,7 +39,7 @@ async def model():
     """The model of all tests that do not break it: a start takes most of a second."""
     # A process that ignores Ctrl-C, like background jobs of a shell, passes that on to its children.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    model = LlamaCppModel("demo", "Demo")
+    model = DemoModel("Demo")
     await ask(model)
     signal.signal(signal.SIGINT, before)
     yield model
@@ -52,7 +52,7 @@ async def make():
     models = []
 
     def make_one(**arguments):
-        models.append(LlamaCppModel("demo", "Demo", **arguments))
+        models.append(DemoModel("Demo", **arguments))
         return models[-1]
 
     yield make_one
@@ -100,8 +100,8 @@ async def state_of(model):
 
 
 async def test_answer_is_streamed(model):
-    events = await ask(model, "What is the capital of France?", max_tokens=30)
-    assert "Paris" in text_of(events)
+    events = await ask(model, "What is the opposite of hot?", max_tokens=30)
+    assert "cold" in text_of(events)
     assert len([event for event in events if isinstance(event, TextDelta)]) > 1
     usage = next(event for event in events if isinstance(event, Usage))
     assert usage.prompt_tokens > 5
@@ -133,14 +133,35 @@ async def test_question_right_after_an_answer_needs_no_retry(model, monkeypatch)
 
 
 async def test_answers_are_limited_and_always_have_a_system_prompt(model, monkeypatch):
-    monkeypatch.setattr(llamacpp, "MAX_TOKENS", 1)
+    monkeypatch.setattr(demo, "MAX_TOKENS", 1)
     capped = await ask(model, LONG, max_tokens=4096)
     assert Finish(FinishReason.LENGTH) in capped
-    prompted = await ask(model, LONG, system_prompt=llamacpp.SYSTEM_PROMPT)
+    prompted = await ask(model, LONG, system_prompt=demo.SYSTEM_PROMPT)
     other = await ask(model, LONG, system_prompt="Speak like a pirate on a very long journey over all the seven seas.")
     tokens = [next(e for e in events if isinstance(e, Usage)) for events in (capped, prompted, other)]
     assert all(usage.completion_tokens == 1 for usage in tokens)
     assert tokens[0].prompt_tokens == tokens[1].prompt_tokens < tokens[2].prompt_tokens
+
+
+async def test_answers_are_generated_at_a_temperature_that_suits_the_model(model):
+    assert set(model.unsupported) == {"temperature", "top_p"}
+    adapted = model.adapted(GenerationParameters(temperature=1.0, top_p=0.1))
+    assert adapted.temperature <= 0.3
+    assert adapted.top_p == 1.0
+
+
+async def test_an_answer_that_repeats_itself_is_stopped(model, monkeypatch):
+    written = []
+
+    async def stream(*_):
+        for _ in range(100):
+            written.append("Chat Reminder:\n\n")
+            yield TextDelta(written[-1])
+
+    monkeypatch.setattr(llamacpp.LlamaCppModel, "stream", stream)
+    events = await ask(model)
+    assert events[-1] == Finish(FinishReason.STOP)
+    assert len(events) - 1 == len(written) <= 5
 
 
 async def test_prompt_over_the_context_is_an_error_with_both_numbers(model):
@@ -242,7 +263,7 @@ async def test_old_crashes_do_not_count(make, monkeypatch, servers):
 
 
 async def test_server_start_has_a_timeout(make, monkeypatch, servers):
-    monkeypatch.setattr(llamacpp, "_START_SECONDS", 0.01)
+    monkeypatch.setattr(DemoModel, "start_seconds", 0.01)
     model = make()
     with pytest.raises(ModelUnavailable, match="did not start in time"):
         await ask(model)
@@ -297,10 +318,10 @@ def is_running(pid):
 
 PARENT = """
 import asyncio, os, sys, time
-from chatapp.models.llamacpp.model import LlamaCppModel
+from chatapp.models.llamacpp.demo import DemoModel
 
 async def main():
-    model = LlamaCppModel("demo", "Demo")
+    model = DemoModel("Demo")
     server = await model._running_server()
     forked = os.fork() if "fork" in sys.argv else 0
     if "fork" in sys.argv and forked == 0:
@@ -371,7 +392,7 @@ async def test_missing_libgomp_is_reported_with_its_package(make, monkeypatch, s
 async def test_damaged_file_is_not_loaded(make, monkeypatch, servers, tmp_path):
     damaged = tmp_path / "model.gguf"
     damaged.write_bytes(b"GGUF, or so it says")
-    monkeypatch.setattr(llamacpp, "model_file", lambda: damaged)
+    monkeypatch.setattr(demo, "model_file", lambda: damaged)
     assert await cannot_run(make(), servers, "damaged") is ModelState.UNAVAILABLE
 
 

@@ -97,9 +97,10 @@ const decorateRow = (row, entry) => {
     return;
   }
   keepingFocus(row, () => {
-    row.querySelectorAll(":scope > :is(footer, .author, .images)").forEach((element) => element.remove());
+    row.querySelectorAll(":scope > :is(footer, .author, .images, .demo-note)").forEach((element) => element.remove());
     if (isAnswer) {
       row.prepend(h("div", { class: "author" }, h("bdi", {}, label)));
+      if (entry === firstDemoAnswer()) row.prepend(demoNote());
       if (entry.images?.length) row.append(imageRow(entry));
       row.append(answerFooter(entry));
     } else {
@@ -110,6 +111,15 @@ const decorateRow = (row, entry) => {
     if (shownWriting) markWaiting(row, true);
   });
 };
+
+const firstDemoAnswer = () => open.entries.find(({ role, model }) => role === "assistant" && models.isDemo(model));
+
+const demoNote = () =>
+  h(
+    "div",
+    { class: "demo-note" },
+    t("This is a tiny model to try the page with. It knows a little English and is often wrong."),
+  );
 
 const imageRow = (entry) =>
   h(

@@ -37,6 +37,7 @@ export const onChoice = (listener) => listeners.add(listener);
 export const byId = (id) => models.find((model) => model.id === id);
 export const chosenModel = () => byId(chosen);
 export const allModels = () => models;
+export const isDemo = (id) => id === "demo";
 export const readyOther = (id) => models.find((model) => model.id !== id && model.state === "ready");
 
 // A shape and a word: a state is never shown by colour alone.

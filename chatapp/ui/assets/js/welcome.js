@@ -11,6 +11,13 @@ const EXAMPLES = [
   t("Make a table of three hiking trips for a family with small children."),
 ];
 
+// What the demo model can do, which knows no other language: docs/demo-model.md.
+const DEMO_EXAMPLES = [
+  "Explain in two sentences how a vaccine works.",
+  "Write a Python function that reverses a string.",
+  "Make this shorter: The meeting that we had planned for Thursday has been moved to Monday, because several people are ill.",
+];
+
 let store = "";
 // Set the kind of store that the history is in: "sqlite" or "firestore".
 export const setStore = (kind) => (store = kind);
@@ -36,24 +43,30 @@ const privacy = () => {
 
 export const start = () => {
   const line = h("p", { id: "privacy" });
+  const examples = h("div", { class: "examples" });
   const use = (text) => (setMessageText(text), messageBox().focus());
+  const showExamples = (texts, properties = {}) => {
+    if (examples.textContent === texts.join("")) return;
+    examples.replaceChildren(
+      ...texts.map((text) => h("button", { type: "button", onclick: () => use(text), ...properties }, text)),
+    );
+  };
   find("#messages").before(
     h(
       "section",
       { id: "welcome", "aria-label": t("Welcome") },
       h("h2", {}, t("How can I help?")),
-      h(
-        "div",
-        { class: "examples" },
-        EXAMPLES.map((text) => h("button", { type: "button", onclick: () => use(text) }, text)),
-      ),
+      examples,
       line,
     ),
   );
   const update = () => {
+    if (models.isDemo(models.chosenModel()?.id)) showExamples(DEMO_EXAMPLES, { lang: "en", dir: "ltr" });
+    else showExamples(EXAMPLES);
     const words = privacy();
     if (line.textContent !== words) line.textContent = words;
   };
   models.onChoice(update);
   onChange(update);
+  update();
 };
