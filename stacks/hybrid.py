@@ -276,9 +276,7 @@ class HybridChat(pulumi.ComponentResource):
         settings, names = self._settings, self._names
         # Objects of an interrupted run are adopted in the stack's own cluster; elsewhere they may be another program's.
         hook = with_hook(leftover_hook("cluster-leftovers"), "kubernetes:")
-        in_cluster = pulumi.ResourceOptions(
-            parent=self, provider=provider, transformations=None if settings.on_gcp else [hook]
-        )
+        in_cluster = pulumi.ResourceOptions(parent=self, provider=provider, transformations=[hook])
         namespace = kubernetes.core.v1.Namespace(
             "namespace",
             metadata={"name": names.namespace, "labels": labels("hybrid-chat") | RESTRICTED},

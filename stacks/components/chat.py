@@ -10,6 +10,7 @@ import pulumi_kubernetes as kubernetes
 
 from stacks.components.chat_pod import APP, PORT, chat_pod
 from stacks.components.manifests import Manifest, apply_manifest
+from stacks.components.waiting import all_replicas_ready
 from stacks.components.workloads import SKIP_AWAIT, content_hash, labels, metadata, selector, service_account
 
 if TYPE_CHECKING:
@@ -95,7 +96,9 @@ class ChatApp(pulumi.ComponentResource):
             dependencies.append(self._claim(args.volume))
         self.deployment = kubernetes.apps.v1.Deployment(
             "chat",
-            metadata=metadata(args.name, args.namespace, APP),
+            metadata=metadata(
+                args.name, args.namespace, APP, all_replicas_ready(args.replicas) if args.volume else None
+            ),
             spec=kubernetes.apps.v1.DeploymentSpecArgs(
                 replicas=args.replicas,
                 strategy=_strategy(args.volume),

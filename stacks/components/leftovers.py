@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pulumi
 
+from stacks.components import waiting
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _EXISTS = re.compile(r"already ?exists|Error 409: .*exists|alreadyExists", re.IGNORECASE)
-# Type -> how to delete it; `{...}` are inputs of the resource.
-_DELETE = {
+DELETE_COMMANDS = {
     "gcp:container/cluster:Cluster": "gcloud container clusters delete {name} --region {location} --project {project}",
     "gcp:artifactregistry/repository:Repository": (
         "gcloud artifacts repositories delete {repositoryId} --location {location} --project {project}"
@@ -35,6 +36,7 @@ _DELETE = {
         "gcloud compute ssl-certificates delete {name} --global --project {project}"
     ),
 }
+"""Pulumi's type -> the command that deletes it; `{...}` are inputs of the resource."""
 # What holds conversations is taken over, and never deleted. Type -> its ID for `pulumi import`.
 _IMPORT = {
     "gcp:firestore/database:Database": "projects/{project}/databases/{name}",
@@ -71,8 +73,8 @@ def advice(resource_type: str, urn: str, inputs: Mapping[str, Any], error: str) 
             kind = resource_type.rpartition(":")[2].lower()
             where = f"--namespace {values['namespace']} " if values["namespace"] else ""
             return f"{begin}If nothing else uses it: kubectl {where}delete {kind} {values['name']}, then make up again."
-        if resource_type in _DELETE:
-            command = _DELETE[resource_type].format_map(values)
+        if resource_type in DELETE_COMMANDS:
+            command = DELETE_COMMANDS[resource_type].format_map(values)
             return f"{begin}If nothing else uses it: {command}, then run make up again."
     except KeyError:  # an input that is not known
         pass
@@ -80,10 +82,11 @@ def advice(resource_type: str, urn: str, inputs: Mapping[str, Any], error: str) 
 
 
 def leftover_hook(name: str) -> pulumi.ErrorHook:
-    """Return a hook that logs `advice`, and retries nothing; `name` is unique in the stack."""
+    """Return a hook that logs `advice` of this module or of `waiting`, and retries nothing; `name` is unique."""
 
     def tell(failure: pulumi.ErrorHookArgs) -> bool:
-        hint = advice(failure.type, failure.urn, failure.new_inputs or {}, failure.errors[0])
+        inputs, error = failure.new_inputs or {}, failure.errors[0]
+        hint = advice(failure.type, failure.urn, inputs, error) or waiting.advice(failure.type, inputs, error)
         if hint:
             pulumi.log.error(hint)
         return False

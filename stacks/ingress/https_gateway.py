@@ -10,11 +10,12 @@ import pulumi_gcp as gcp
 import pulumi_kubernetes as kubernetes
 
 from stacks.components.chat_pod import APP, HEALTH, PORT
+from stacks.components.waiting import condition
 from stacks.components.workloads import metadata
 from stacks.ingress.cloud_armor import armor_rules
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 # Source networks of all requests from Google's load balancer, health checks included:
 # https://cloud.google.com/load-balancing/docs/https#firewall-rules
@@ -113,17 +114,17 @@ class HttpsGateway(pulumi.ComponentResource):
             )
         gateway = self._gateway([tls, *args.depends_on])
         at_gateway = {"group": GATEWAY, "kind": "Gateway", "name": args.name}
-        policies: list[pulumi.Resource] = [
-            self._object(
-                NETWORKING,
-                "GCPGatewayPolicy",
-                {"default": {"sslPolicy": tls.name}, "targetRef": at_gateway},
-                depends_on=[gateway],
-            ),
-            *self._service_policies(armor),
-        ]
-        # After the policies: a route without them would be open to the public for a moment.
-        self._routes([gateway, *policies])
+        gateway_policy = self._object(
+            NETWORKING,
+            "GCPGatewayPolicy",
+            {"default": {"sslPolicy": tls.name}, "targetRef": at_gateway},
+            depends_on=[gateway],
+        )
+        needed = self._service_policies(armor)
+        # The routes are created at the same time as the policies of the chat's Service, and not after them: the update
+        # waits until GKE has attached those, which it may do only for a Service that a route uses. A request that comes
+        # before them finds no way in: the chat itself verifies each sign-in and each token of the proxy.
+        self._routes([gateway, gateway_policy, *needed])
         self.url = pulumi.Output.concat("https://", args.host)
         self.register_outputs({"url": self.url})
 
@@ -146,7 +147,14 @@ class HttpsGateway(pulumi.ComponentResource):
         return self._object(GATEWAY, "Gateway", spec, depends_on=depends_on, custom_timeouts=timeouts)
 
     def _service_policies(self, armor: gcp.compute.SecurityPolicy | None) -> list[pulumi.Resource]:
-        """Return the load balancer's policies for the chat's Service."""
+        """Create the load balancer's policies for the chat's Service, and return what they depend on.
+
+        The update waits until GKE has attached them, so that a rejected one fails it (types.go of
+        GoogleCloudPlatform/gke-gateway-api: condition Attached; reasons for False: Invalid, Conflicted,
+        TargetNotFound). Google's guide "Configure Gateway resources using Policies" shows the condition three minutes
+        after the creation. Identity-Aware Proxy cannot have a policy of its own: a Service has one GCPBackendPolicy,
+        and a second one is Conflicted.
+        """
         args = self._args
         settings: dict[str, Any] = {
             "timeoutSec": ANSWER_SECONDS,
@@ -171,12 +179,17 @@ class HttpsGateway(pulumi.ComponentResource):
         http_check = {"portSpecification": "USE_FIXED_PORT", "port": PORT, "requestPath": HEALTH}
         health = {"type": "HTTP", "httpHealthCheck": http_check}
         at_service = {"group": "", "kind": "Service", "name": args.chat_service}
-        return [
+        for kind, default in (("GCPBackendPolicy", settings), ("HealthCheckPolicy", {"config": health})):
             self._object(
-                NETWORKING, "GCPBackendPolicy", {"default": settings, "targetRef": at_service}, depends_on=dependencies
-            ),
-            self._object(NETWORKING, "HealthCheckPolicy", {"default": {"config": health}, "targetRef": at_service}),
-        ]
+                NETWORKING,
+                kind,
+                {"default": default, "targetRef": at_service},
+                depends_on=dependencies,
+                # Google Cloud takes minutes to create the load balancer that they are attached to.
+                custom_timeouts=pulumi.CustomTimeouts(create="20m", update="20m"),
+                annotations=condition("Attached"),
+            )
+        return dependencies
 
     def _client_secret(self, client: IapClient) -> kubernetes.core.v1.Secret:
         return kubernetes.core.v1.Secret(
@@ -209,6 +222,7 @@ class HttpsGateway(pulumi.ComponentResource):
         name: str = "",
         depends_on: Sequence[pulumi.Resource] = (),
         custom_timeouts: pulumi.CustomTimeouts | None = None,
+        annotations: Mapping[str, str] | None = None,
     ) -> pulumi.Resource:
         """Register an object whose kind has no class in the SDK."""
         name = name or self._args.name
@@ -216,7 +230,7 @@ class HttpsGateway(pulumi.ComponentResource):
             f"{kind.lower()}-{name}",
             api_version=f"{group}/v1",
             kind=kind,
-            metadata=metadata(name, self._args.namespace, APP),
+            metadata=metadata(name, self._args.namespace, APP, annotations),
             spec=spec,
             opts=pulumi.ResourceOptions(parent=self, depends_on=depends_on, custom_timeouts=custom_timeouts),
         )

@@ -23,6 +23,7 @@ from stacks.names import Names
 from tests.stacks.deployments import (
     DEPLOYMENTS,
     GCP,
+    GOOGLE_SIGN_IN,
     KUBERNETES,
     KUBERNETES_GPUS,
     OTHER_GEMMA,
@@ -663,10 +664,7 @@ class TestOrder:
             (("projects/service:Service", "servicemanagement"), ("endpoints/service:Service", "")),
             (("Gateway", ""), ("HTTPRoute", "gradio-chat")),
             (("Gateway", ""), ("HTTPRoute", "gradio-chat-redirect")),
-            # No request is routed before the policies apply.
-            (("GCPBackendPolicy", ""), ("HTTPRoute", "gradio-chat")),
             (("GCPGatewayPolicy", ""), ("HTTPRoute", "gradio-chat")),
-            (("HealthCheckPolicy", ""), ("HTTPRoute", "gradio-chat")),
             (("kubernetes:core/v1:Service", "gradio-chat-service"), ("HTTPRoute", "gradio-chat")),
             # No pod runs before its traffic is restricted.
             (("NetworkPolicy", "default-deny"), ("Deployment", "gradio-chat-deployment")),
@@ -704,6 +702,29 @@ class TestOrder:
             app = service["spec.selector.app"]
             (pods,) = (d for d in run.of_type("Deployment") if d["spec.template.metadata.labels.app"] == app)
             assert run.needs(service, pods), f"{service.name}: Pulumi gives up after 10 minutes without ready pods"
+
+    @pytest.mark.parametrize("config", [GCP, OWN_IAP_CLIENT, GOOGLE_SIGN_IN], ids=str)
+    def test_a_policy_that_gke_rejects_fails_the_update_and_holds_up_nothing(self, config: dict[str, str]) -> None:
+        run = seen(config)
+        awaited = [r for r in run.resources if "pulumi.com/waitFor" in str(r.inputs.get("metadata"))]
+        assert {r.type.rpartition(":")[2] for r in awaited} == {"GCPBackendPolicy", "HealthCheckPolicy"}
+        for policy in awaited:
+            assert "@.type=='Attached' && @.status=='True'" in policy["metadata.annotations"]["pulumi.com/waitFor"]
+            # GKE may attach a policy only once a route uses its Service: neither may wait for the other. A route still
+            # needs all that the policy needs, so that both are created at the same time.
+            others = [r for r in run.resources if run.needs(r, policy)]
+            assert others == []
+            for route in run.of_type("HTTPRoute"):
+                assert not policy.dependencies - route.dependencies
+
+    def test_a_recreated_chat_is_ready_only_with_pods_of_the_new_revision(self) -> None:
+        chat = on_kubernetes().one("Deployment", "gradio-chat-deployment")
+        assert json.loads(chat["metadata.annotations"]["pulumi.com/waitFor"]) == [
+            "jsonpath={.status.updatedReplicas}=1",
+            "jsonpath={.status.readyReplicas}=1",
+        ]
+        # Pulumi's own waiting is right for rolling updates, and names what is wrong with a pod.
+        assert "annotations" not in deployed().one("Deployment", "gradio-chat-deployment")["metadata"]
 
     def test_gemma_does_not_wait_for_the_image_build(self) -> None:
         run = deployed()
