@@ -38,8 +38,9 @@ preview: stack ## show what up would change
 url: stack ## print the address of the deployed chat
 	@exec $(PREFLIGHT) url
 
+# Afterwards it lists what of the stack is still in the project, also where Pulumi failed, and never fails itself.
 destroy: stack ## delete the deployment and all its chats
-	@$(PREFLIGHT) destroy && exec pulumi destroy --stack "$$STACK" $(ARGS)
+	@$(PREFLIGHT) destroy && { pulumi destroy --stack "$$STACK" $(ARGS); status=$$?; $(PREFLIGHT) remains || :; exit $$status; }
 
 # It installs the packages of the stack first, and reads the settings with them. Without them it could report the wrong
 # things: whether the chat goes to Google Cloud or to another cluster is a setting.

@@ -170,6 +170,7 @@ class HybridChat(pulumi.ComponentResource):
                 private_nodes=settings.private_nodes,
                 release_channel=settings.release_channel,
                 nodes_account=names.nodes_account,
+                labels=names.labels,
                 depends_on=[
                     *(
                         services[f"{api}.googleapis.com"]
@@ -247,6 +248,7 @@ class HybridChat(pulumi.ComponentResource):
             readers={"nodes": cluster.nodes_account.member},
             build_account=self._names.build_account,
             build_bucket=self._names.build_bucket(self._settings.project),
+            labels=self._names.labels,
             gcloud_environment=gcloud_environment(),
             depends_on=[services[api] for api in (*BUILD_APIS, "iam.googleapis.com")],
             hooks=services.hooks,

@@ -75,6 +75,11 @@ class Names:
         """The prefix of the free name of cloud.goog; with its random suffix it is one DNS label."""
         return self._with_stack("chat", max_length=50)
 
+    @property
+    def labels(self) -> dict[str, str]:
+        """The label of what the stack creates in the project, which the bill can be grouped by."""
+        return {"hybrid-chat": _shortened(self._slug, 63)}
+
     def certificate(self, domain: str) -> str:
         """Return the certificate's name, a different one for each domain."""
         return f"{self._with_stack('gradio-chat', max_length=56)}-{_digest(domain)}"
@@ -101,10 +106,13 @@ class Names:
     def _with_stack(self, base: str, *, max_length: int) -> str:
         if self.stack == PLAIN_STACK:
             return _shortened(base, max_length)
+        return _shortened(f"{base}-{self._slug}", max_length)
+
+    @property
+    def _slug(self) -> str:
         stack = re.sub(r"[^a-z0-9]+", "-", self.stack.lower()).strip("-")
-        if stack != self.stack:  # "Prod" and "prod" are different stacks
-            stack = f"{stack}-{_digest(self.stack)}".strip("-")
-        return _shortened(f"{base}-{stack}", max_length)
+        # "Prod" and "prod" are different stacks.
+        return stack if stack == self.stack else f"{stack}-{_digest(self.stack)}".strip("-")
 
 
 def _shortened(name: str, max_length: int) -> str:

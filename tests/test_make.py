@@ -102,7 +102,14 @@ def test_a_failing_install_starts_nothing(project):
 def test_pulumi_runs_after_the_packages_are_installed_and_checked(project, pulumi):
     assert make(project, "up", **pulumi) == "install stack\npreflight up dev\npulumi up --stack dev\n"
     assert make(project, "preview", **pulumi) == "install stack\npreflight preview dev\npulumi preview --stack dev\n"
-    assert make(project, "destroy", **pulumi) == "install stack\npreflight destroy dev\npulumi destroy --stack dev\n"
+
+
+def test_destroy_ends_with_what_remains_also_where_pulumi_failed(project, pulumi):
+    steps = "install stack\npreflight destroy dev\npulumi destroy --stack dev\npreflight remains dev\n"
+    assert make(project, "destroy", **pulumi) == steps
+    assert "failed: -m stacks.preflight remains" in make(project, "destroy", FAIL="remains", **pulumi)
+    write_program(project / "bin/pulumi", "#!/bin/sh\nexit 3\n")
+    assert "preflight remains dev" in make(project, "destroy", status=2, **pulumi), "a failed destroy leaves most"
 
 
 def test_the_stack_and_pulumis_own_settings_pass_through(project, pulumi):

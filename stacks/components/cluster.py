@@ -11,7 +11,7 @@ import pulumi_gcp as gcp
 import pulumi_kubernetes as kubernetes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 # The nodes' roles. The default account of Compute Engine has Editor on the whole project in old organizations, and no
 # role in new ones, where nodes then cannot pull images.
@@ -50,6 +50,7 @@ class AutopilotClusterArgs:
         private_nodes: whether nodes have no external address.
         release_channel: RAPID, REGULAR or STABLE.
         nodes_account: ID of the service account to create for the nodes; at most 30 characters.
+        labels: of the cluster; GKE puts them on its nodes and disks too.
         depends_on: the APIs of GKE and IAM.
         hooks: retries while an API is not ready (`ProjectServices.hooks`).
     """
@@ -65,6 +66,7 @@ class AutopilotClusterArgs:
     services_range: str | None = None
     private_nodes: bool = False
     release_channel: str = "REGULAR"
+    labels: Mapping[str, str] = field(default_factory=dict)
     depends_on: Sequence[pulumi.Resource] = ()
     hooks: pulumi.ResourceHookBinding | None = field(default=None, compare=False)
 
@@ -114,6 +116,7 @@ class AutopilotCluster(pulumi.ComponentResource):
             private_cluster_config=(
                 gcp.container.ClusterPrivateClusterConfigArgs(enable_private_nodes=True) if args.private_nodes else None
             ),
+            resource_labels=args.labels,
             enable_autopilot=True,
             # `pulumi destroy` reads the protection from the state, so it must be off before.
             deletion_protection=False,

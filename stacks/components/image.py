@@ -34,6 +34,7 @@ class RegistryArgs:
         readers: name -> IAM member that may pull images (the cluster's nodes).
         build_account: ID of the build's service account; at most 30 characters.
         build_bucket: bucket for the source and log of builds.
+        labels: of repository and bucket.
         gcloud_environment: variables that give gcloud the credentials and endpoints of Google's provider.
         depends_on: the APIs of Artifact Registry, Cloud Build, Cloud Storage and IAM.
         hooks: retries while an API is not ready (`ProjectServices.hooks`).
@@ -45,6 +46,7 @@ class RegistryArgs:
     readers: Mapping[str, pulumi.Input[str]]
     build_account: str
     build_bucket: str
+    labels: Mapping[str, str] = field(default_factory=dict)
     gcloud_environment: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
     depends_on: Sequence[pulumi.Resource] = ()
     hooks: pulumi.ResourceHookBinding | None = field(default=None, compare=False)
@@ -96,6 +98,7 @@ class ChatImage(pulumi.ComponentResource):
             repository_id=registry.repository,
             format="DOCKER",
             description="Images of the hybrid chat",
+            labels=registry.labels,
             # KEEP overrides DELETE, so that an image without a successor is kept for as long as it runs.
             cleanup_policies=[
                 {"id": "keep-newest", "action": "KEEP", "most_recent_versions": {"keep_count": 10}},
@@ -158,6 +161,7 @@ class ChatImage(pulumi.ComponentResource):
             name=registry.build_bucket,
             project=registry.project,
             location=registry.region,
+            labels=registry.labels,
             uniform_bucket_level_access=True,
             public_access_prevention="enforced",
             force_destroy=True,

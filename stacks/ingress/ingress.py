@@ -107,6 +107,7 @@ class Ingress:
                 certificate_name=names.certificate,
                 domain=settings.domain,
                 free_name=names.free_name,
+                labels=names.labels,
                 depends_on=[google.services[api] for api in apis],
                 hooks=google.services.hooks,
             ),

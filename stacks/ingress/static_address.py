@@ -11,7 +11,7 @@ import pulumi_gcp as gcp
 import pulumi_random as random
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 NAME_APIS = tuple(f"{api}.googleapis.com" for api in ("servicemanagement", "servicecontrol", "endpoints"))
 """The APIs for a free domain name of cloud.goog."""
@@ -26,6 +26,7 @@ class PublicAddressArgs:
         address_name: name of the global address.
         certificate_name: domain -> name of its certificate, a different one for each domain.
         domain: the user's own domain name; empty: a free one, from Cloud Endpoints and Google's DNS.
+        labels: of the address.
         free_name: prefix of the free name, before a random suffix: Google reserves a deleted name for 30 days.
         depends_on: the API of Compute Engine and, for a free name, `NAME_APIS`.
         hooks: retries while an API is not ready (`ProjectServices.hooks`).
@@ -36,6 +37,7 @@ class PublicAddressArgs:
     certificate_name: Callable[[str], str]
     domain: str = ""
     free_name: str = "chat"
+    labels: Mapping[str, str] = field(default_factory=dict)
     depends_on: Sequence[pulumi.Resource] = ()
     hooks: pulumi.ResourceHookBinding | None = field(default=None, compare=False)
 
@@ -65,6 +67,7 @@ class PublicAddress(pulumi.ComponentResource):
             name=args.address_name,
             project=args.project,
             description="The hybrid chat's load balancer",
+            labels=args.labels,
             opts=options,
         )
         self.address, self.address_name = address.address, address.name

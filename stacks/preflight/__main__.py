@@ -1,22 +1,25 @@
-"""The program: ``STACK=dev python -m stacks.preflight up|preview|destroy|url|doctor``, in the project's folder.
+"""The program: ``STACK=dev python -m stacks.preflight up|preview|destroy|remains|url|doctor``, in the project's folder.
 
 `up` and `preview` create the stack, so that its settings can be set; `url` prints the chat's address; `doctor` checks
-everything, changes nothing, and reports what is in order too. Exits with 1 where something is missing.
+everything, changes nothing, and reports what is in order too; `remains`, after `pulumi destroy`, lists what is left of
+the stack in the project. Exits with 1 where something is missing.
 """
 
 import os
 import sys
 
+from stacks.kubeconfig import current_context
 from stacks.preflight.docker import check_docker
 from stacks.preflight.google_cloud import check_google_cloud, check_organization
 from stacks.preflight.google_project import check_project
 from stacks.preflight.kubernetes import check_kubernetes
 from stacks.preflight.packages import check_packages
 from stacks.preflight.pulumi_cli import check_pulumi, check_stack, outputs_of
+from stacks.preflight.remains import report_cluster_remains, report_remains
 from stacks.preflight.report import Report
 from stacks.preflight.stack import Stack
 
-VERBS = ("up", "preview", "destroy", "url", "doctor")
+VERBS = ("up", "preview", "destroy", "remains", "url", "doctor")
 
 
 def main(arguments: list[str]) -> int:
@@ -31,6 +34,8 @@ def main(arguments: list[str]) -> int:
     if verb == "url":
         if check_pulumi(report, any_version=True):
             _print_url(report, stack)
+    elif verb == "remains":
+        _print_remains(stack)
     else:
         if verb == "doctor":
             print("The chat on this computer (make run)")
@@ -66,6 +71,16 @@ def _check_deployment(report: Report, stack: Stack, verb: str) -> None:
             f"Destroying the stack {stack.name} deletes all its chats. What stays: {remains}Pulumi's record of the "
             f"stack, until: pulumi stack rm --preserve-config {stack.name}"
         )
+
+
+def _print_remains(stack: Stack) -> None:
+    if "--preview-only" in os.environ.get("ARGS", ""):  # Pulumi has deleted nothing
+        return
+    settings, _ = stack.settings()
+    if settings.on_gcp:
+        report_remains(stack.name, settings)
+    elif not settings.kubeconfig.get_secret_value():
+        report_cluster_remains(stack.name, settings.kube_context or current_context())
 
 
 def _print_url(report: Report, stack: Stack) -> None:

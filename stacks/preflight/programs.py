@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 
 TIMEOUT_SECONDS = 60.0
@@ -18,12 +19,26 @@ def output_of(*command: str) -> str | None:
     It cannot read the terminal: a question asked in a check would wait unseen.
     """
     try:
-        result = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=TIMEOUT_SECONDS
+        # In a session of its own, so that what the program started ends with it: it would keep the pipe open.
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
         )
-    except (OSError, subprocess.TimeoutExpired):
+    except OSError:
         return None
-    return result.stdout.strip() if result.returncode == 0 else None
+    try:
+        output, _ = process.communicate(timeout=TIMEOUT_SECONDS)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+    return output.strip() if process.returncode == 0 else None
 
 
 def how_to_install(package: str, otherwise: str) -> str:

@@ -1,0 +1,245 @@
+"""After a destroy: what of the stack is still in the project or in the cluster, and the command that deletes it."""
+
+import json
+
+import pytest
+
+from stacks.names import Names
+from stacks.preflight.kinds import KINDS, Owner
+
+PROJECT = "my-project"
+COMPUTE = f"https://www.googleapis.com/compute/v1/projects/{PROJECT}"
+NETWORK = f"{COMPUTE}/global/networks/gradio-chat-network"
+ZONE = f"{COMPUTE}/zones/us-central1-a"
+GATEWAY = "gkegw1-l1bg-hybrid-chat-gradio-chat-2jzr7e3xclhj"
+
+# gcloud's list command -> (an entry of this stack, one that is not, the command that deletes the first one).
+LEFT = {
+    "container clusters": (
+        {"name": "gradio-chat-cluster", "location": "us-central1"},
+        {"name": "gradio-chat-cluster-test", "location": "us-central1"},
+        "gcloud container clusters delete gradio-chat-cluster --region us-central1",
+    ),
+    "firestore databases": (
+        {"name": f"projects/{PROJECT}/databases/chat-app-db", "locationId": "nam5"},
+        {"name": f"projects/{PROJECT}/databases/(default)"},
+        "gcloud firestore databases delete --database=chat-app-db",
+    ),
+    "firestore backups": (
+        {
+            "name": f"projects/{PROJECT}/locations/nam5/backups/b1",
+            "database": f"projects/{PROJECT}/databases/chat-app-db",
+        },
+        {"name": f"projects/{PROJECT}/locations/nam5/backups/b2", "database": f"projects/{PROJECT}/databases/shop"},
+        "gcloud firestore backups delete --backup=b1 --location=nam5",
+    ),
+    "artifacts repositories": (
+        {"name": f"projects/{PROJECT}/locations/us-central1/repositories/chat-app-repo"},
+        {"name": f"projects/{PROJECT}/locations/us-central1/repositories/chat"},
+        "gcloud artifacts repositories delete chat-app-repo --location us-central1",
+    ),
+    "storage buckets": (
+        {"name": f"{PROJECT}-chat-build"},
+        {"name": f"{PROJECT}-chat-build-test"},
+        f"gcloud storage rm --recursive gs://{PROJECT}-chat-build",
+    ),
+    "iam service-accounts": (
+        {"email": f"chat-nodes@{PROJECT}.iam.gserviceaccount.com", "name": f"projects/{PROJECT}/serviceAccounts/1"},
+        {"email": "chat-nodes@other.iam.gserviceaccount.com"},
+        f"gcloud iam service-accounts delete chat-nodes@{PROJECT}.iam.gserviceaccount.com",
+    ),
+    f"projects get-iam-policy {PROJECT}": (
+        {
+            "bindings": {
+                "members": f"deleted:serviceAccount:chat-build@{PROJECT}.iam.gserviceaccount.com?uid=1",
+                "role": "roles/viewer",
+            }
+        },
+        {"bindings": {"members": "user:ann@example.org", "role": "roles/owner"}},
+        f"gcloud projects remove-iam-policy-binding {PROJECT} --all --role=roles/viewer "
+        f"--member='deleted:serviceAccount:chat-build@{PROJECT}.iam.gserviceaccount.com?uid=1'",
+    ),
+    "endpoints services": (
+        {"serviceName": f"chat-x7k2p9.endpoints.{PROJECT}.cloud.goog"},
+        {"serviceName": f"chat-test-x7k2p9.endpoints.{PROJECT}.cloud.goog"},
+        f"gcloud endpoints services delete chat-x7k2p9.endpoints.{PROJECT}.cloud.goog",
+    ),
+    **{
+        f"compute {listing}": (
+            {"name": GATEWAY},
+            {"name": GATEWAY.replace("hybrid-chat", "hybrid-chat-test")},
+            f"gcloud compute {listing} delete {GATEWAY} --global",
+        )
+        for listing in (
+            "forwarding-rules",
+            "target-https-proxies",
+            "target-http-proxies",
+            "url-maps",
+            "backend-services",
+            "health-checks",
+        )
+    },
+    "compute network-endpoint-groups": (
+        {"name": "k8s1-8f-default-x", "network": NETWORK, "zone": ZONE},
+        {"name": "k8s1-8f-default-x", "network": NETWORK.replace("gradio-chat", "shop"), "zone": ZONE},
+        "gcloud compute network-endpoint-groups delete k8s1-8f-default-x --zone=us-central1-a",
+    ),
+    "compute ssl-certificates": (
+        {"name": Names("dev").certificate("chat.example.org")},
+        {"name": Names("test").certificate("chat.example.org")},
+        f"gcloud compute ssl-certificates delete {Names('dev').certificate('chat.example.org')} --global",
+    ),
+    "compute ssl-policies": (
+        {"name": "gradio-chat-edge"},
+        {"name": "edge"},
+        "gcloud compute ssl-policies delete gradio-chat-edge",
+    ),
+    "compute security-policies": (
+        {"name": "gradio-chat-edge"},
+        {"name": "edge"},
+        "gcloud compute security-policies delete gradio-chat-edge",
+    ),
+    "compute addresses": (
+        {"name": "gradio-chat-address"},
+        {"name": "gradio-chat-address-test"},
+        "gcloud compute addresses delete gradio-chat-address --global",
+    ),
+    "compute disks": (
+        {"name": "pvc-1", "zone": ZONE, "labels": {"goog-k8s-cluster-name": "gradio-chat-cluster"}},
+        {"name": "pvc-2", "zone": ZONE, "labels": {"goog-k8s-cluster-name": "shop"}},
+        "gcloud compute disks delete pvc-1 --zone=us-central1-a",
+    ),
+    "compute firewall-rules": (
+        {"name": "k8s-1a2b-node-http-hc", "network": NETWORK},
+        {"name": "allow-ssh", "network": f"{COMPUTE}/global/networks/default"},
+        "gcloud compute firewall-rules delete k8s-1a2b-node-http-hc",
+    ),
+    **{
+        f"compute {listing}": (
+            {"name": "gradio-chat-network", "region": f"{COMPUTE}/regions/us-central1"},
+            {"name": "default", "region": f"{COMPUTE}/regions/us-central1"},
+            f"gcloud compute {listing} delete gradio-chat-network{region}",
+        )
+        for listing, region in (
+            ("routers", " --region us-central1"),
+            ("networks subnets", " --region us-central1"),
+            ("networks", ""),
+        )
+    },
+}
+ASSETS = "gcloud asset search-all-resources"
+
+
+@pytest.fixture
+def project(computer):
+    """A project in which every list can be read, and is empty."""
+    computer.answer("gcloud", "[]")
+    return computer
+
+
+def command_of(listing):
+    return f"gcloud {listing}" if "get-iam-policy" in listing else f"gcloud {listing} list"
+
+
+def test_every_kind_has_an_example():
+    owner = Owner(Names("dev"), PROJECT, "us-central1")
+    listings = {kind.listing.format(project=PROJECT, region=owner.region).partition(" --")[0] for kind in KINDS}
+    assert listings == {command_of(listing).removeprefix("gcloud ") for listing in LEFT}
+
+
+def test_nothing_left_is_said_with_what_was_listed(project):
+    output, _ = project.run("remains")
+    assert f"Nothing of this stack was found ({len(KINDS)} kinds of resources were listed)." in output
+    assert "What stays in any case: the enabled APIs" in output
+    assert "Not readable" not in output
+
+
+def test_each_resource_of_the_stack_is_listed_with_the_command_that_deletes_it(project):
+    for listing, (mine, other, _) in LEFT.items():
+        project.answer(command_of(listing), json.dumps([other, mine]))
+    lines = project.run("remains")[0].splitlines()
+    assert f"Still there, {len(LEFT)} of this stack" in lines[1]
+    for _, _, delete in LEFT.values():
+        found = [line for line in lines if f": {delete}" in line]
+        assert len(found) == 1, delete
+        assert PROJECT in found[0]
+    assert lines[2].startswith("  GKE cluster"), "in the order in which they can be deleted"
+    assert lines[-2].startswith("  network gradio-chat-network")
+
+
+def test_another_stack_has_its_own_names(project, monkeypatch):
+    monkeypatch.setenv("STACK", "team/test")
+    project.answer("gcloud container clusters list", json.dumps([LEFT["container clusters"][1]]))
+    assert "gcloud container clusters delete gradio-chat-cluster-test --region" in project.run("remains")[0]
+
+
+def test_what_may_not_be_read_comes_from_asset_inventory_if_that_may(project):
+    for command in ("gcloud container clusters list", "gcloud endpoints services list"):
+        project.answer(command, "", status=1)
+    assets = [
+        {
+            "assetType": "container.googleapis.com/Cluster",
+            "name": f"//container.googleapis.com/projects/{PROJECT}/locations/us-central1/clusters/gradio-chat-cluster",
+            "location": "us-central1",
+        },
+        {"assetType": "compute.googleapis.com/Network", "name": f"//compute/{PROJECT}/networks/gradio-chat-network"},
+        {
+            "assetType": "compute.googleapis.com/Instance",
+            "name": "//compute/gk3-node",
+            "labels": {"hybrid-chat": "dev"},
+        },
+        {"assetType": "compute.googleapis.com/Instance", "name": "//compute/vm", "labels": {"hybrid-chat": "test"}},
+        {"assetType": "k8s.io/Pod", "name": "//k8s/pod", "labels": {"hybrid-chat": "dev"}},
+    ]
+    project.answer(ASSETS, json.dumps(assets))
+    lines = project.run("remains")[0].splitlines()
+    assert "Still there, 2 of" in lines[1], "the network's own list, which is newer, does not have it"
+    assert "GKE cluster gradio-chat-cluster (Cloud Asset Inventory can be some minutes behind): gcloud" in lines[2]
+    assert lines[3].startswith("  Instance gk3-node")
+    assert "Not readable for this account, or the API is not enabled: name of Cloud Endpoints." in lines[4]
+
+
+@pytest.mark.parametrize("answer", ["", "not JSON", '{"error": {"code": 403}}', "null"])
+def test_lists_that_cannot_be_read_fail_nothing(project, answer):
+    project.answer("gcloud", answer, status=0 if answer else 1)
+    output, errors = project.run("remains")
+    assert "Not readable for this account, or the API is not enabled: GKE cluster, Firestore database," in output
+    assert "Nothing of this stack was found" not in output
+    assert errors == ""
+
+
+def test_lists_that_do_not_end_are_given_up_with_all_that_they_started(project, monkeypatch):
+    monkeypatch.setattr("stacks.preflight.programs.TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr("stacks.preflight.remains.DEADLINE_SECONDS", 0.5)
+    (project.bin / "gcloud").write_text("#!/bin/sh\nsleep 20\n")  # not exec: the child outlives its shell
+    (project.bin / "sleep").symlink_to("/bin/sleep")
+    assert "Not readable" in project.run("remains")[0]
+
+
+def test_a_preview_of_the_destroy_lists_nothing(project, monkeypatch):
+    monkeypatch.setenv("ARGS", "--preview-only --diff")
+    assert project.run("remains") == ("", "")
+
+
+def test_without_gcloud_nothing_is_looked_up(project):
+    project.lacks("gcloud")
+    assert "was not looked up" in project.run("remains")[0]
+
+
+def test_the_namespace_and_kept_volumes_of_another_cluster_are_listed(computer):
+    computer.configure(platform="kubernetes")
+    volumes = [
+        {"metadata": {"name": "pv-1"}, "spec": {"claimRef": {"namespace": "hybrid-chat"}}},
+        {"metadata": {"name": "pv-2"}, "spec": {"claimRef": {"namespace": "shop"}}},
+        {"metadata": {"name": "pv-3"}, "spec": {}},
+    ]
+    computer.answer("kubectl --context=kind-chat get namespace hybrid-chat", "namespace/hybrid-chat")
+    computer.answer("kubectl --context=kind-chat get persistentvolumes", json.dumps({"items": volumes}))
+    lines = computer.run("remains")[0].splitlines()
+    assert lines[0].endswith("namespace hybrid-chat: kubectl --context=kind-chat delete namespace hybrid-chat")
+    assert lines[1].endswith("pv-1: kubectl --context=kind-chat delete persistentvolume pv-1")
+    assert len(lines) == 2
+    computer.answer("kubectl", "")
+    assert "Nothing of the stack dev was found" in computer.run("remains")[0]
+    computer.answer("kubectl", "", status=1)
+    assert "kubectl does not reach it" in computer.run("remains")[0]
