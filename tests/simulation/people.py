@@ -15,7 +15,7 @@ from chatapp.domain.message_tree import MessageTree
 from chatapp.http.api.stream import ConversationEvents
 from tests.chatapp.generation.running import turn_request
 from tests.page_client import apply_event
-from tests.simulation.world import REPLICA
+from tests.simulation.disk import REPLICA
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -129,6 +129,8 @@ class Device:
             async with contextlib.aclosing(events):
                 async for event in events:
                     body = event.model_dump(mode="json", by_alias=True) if event else {}
+                    shown_ids = {entry["id"] for entry in self._pages[talk]}
+                    assert body.get("after", "") in {"", *shown_ids}, "messages after one that the page does not show"
                     self._pages[talk] = apply_event(self._pages[talk], body)
 
         with contextlib.suppress(ChatError, Lost):

@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import random
-from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from unittest import mock
 
 from chatapp.conversations.service import Conversations
 from chatapp.domain.conversation import FinishReason
-from chatapp.domain.errors import ConversationNotFound, StoreUnavailable
+from chatapp.domain.errors import StoreUnavailable
 from chatapp.generation.runner import TurnRunner
 from chatapp.models import Finish, TextDelta
 from chatapp.models.catalog import Catalog
 from chatapp.store.journal.store import JournaledStore
 from tests.fakes.models import ReadyModel
 from tests.fakes.shared_cloud import SharedCloud
+from tests.simulation.disk import REPLICA
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
-
-    from chatapp.store.sqlite.file import SQLiteFile
-
-REPLICA: contextvars.ContextVar[Replica | None] = contextvars.ContextVar("replica", default=None)
+    from collections.abc import AsyncIterator
 
 
 class World:
@@ -37,9 +30,8 @@ class World:
         crash_share: the chance that a replica is killed at one of its awaits.
     """
 
-    def __init__(self, seed: int, folder: Path) -> None:
+    def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
-        self.folder = folder
         self.cloud = SharedCloud()
         self.is_calm = False
         self.crash_share = self.chance.choice((0.0, 0.0, 0.002, 0.006))
@@ -81,7 +73,7 @@ class Replica:
         try:
             self.life += 1
             client = self.world.cloud.client(self._travel)
-            path = self.world.folder / f"journal-{self.number}.db"
+            path = Path(f"/replica-{self.number}/journal.db")
             self.store = await JournaledStore.open(path, client, destination="the cloud", drain_seconds=20)
             self.model = Model(self.world.chance, f"replica {self.number}")
             self.catalog = Catalog([self.model])
@@ -105,7 +97,6 @@ class Replica:
         self.world.crashes += 1
         self.life += 1
         self.is_up = False
-        self.database.close()
         for task in list(self._tasks):
             task.cancel()
         asyncio.get_running_loop().create_task(self._restart())
@@ -141,56 +132,6 @@ class Replica:
             raise StoreUnavailable("The cloud cannot be reached.", detail="503 simulated")
 
 
-class InlineDatabase:
-    """`chatapp.store.sqlite.database.SQLiteDatabase` without threads: each call takes virtual time before and after."""
-
-    def __init__(self, file: SQLiteFile, busy_timeout: float) -> None:
-        del busy_timeout
-        replica = REPLICA.get()
-        assert replica is not None
-        self._file, self._replica, self._life = file, replica, replica.life
-        self._closed = False
-        self._order = asyncio.Lock()  # one writer
-        replica.database = self
-        file.writer.execute("PRAGMA synchronous = OFF")  # the world has no power cuts
-
-    async def read(self, query: Callable[[sqlite3.Connection], Any]) -> Any:
-        """Return the result of a query."""
-        await self._step()
-        result = query(self._file.writer)
-        await self._step()
-        return result
-
-    async def write(self, change: Callable[[sqlite3.Connection], None], *, erases: bool = False) -> None:
-        """Make a change; a crash comes before it, or after it was committed."""
-        del erases
-        async with self._order:
-            await self._step()
-            self._file.writer.execute("BEGIN IMMEDIATE")
-            try:
-                change(self._file.writer)
-            except BaseException:
-                self._file.writer.execute("ROLLBACK")
-                raise
-            self._file.writer.execute("COMMIT")
-        await self._step()
-
-    def close(self) -> None:
-        """Release the file, as the system does after a kill."""
-        if not self._closed:
-            self._closed = True
-            self._file.close()
-
-    async def aclose(self) -> None:
-        """Close the file."""
-        self.close()
-
-    async def _step(self) -> None:
-        if self._life != self._replica.life or self._closed:
-            raise asyncio.CancelledError
-        await self._replica.pause(0.0002, 0.004)
-
-
 class Model(ReadyModel):
     """Answers in a few pieces over a few seconds."""
 
@@ -215,11 +156,6 @@ def make_task(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -
     return task
 
 
-def without_threads() -> Any:
-    """Replace what runs in threads."""
-    return mock.patch("chatapp.store.journal.journal.SQLiteDatabase", InlineDatabase)
-
-
 async def until_quiet(world: World) -> None:
     """Let everything be delivered, without faults, and every replica notice what the others wrote."""
     world.is_calm = True
@@ -229,10 +165,3 @@ async def until_quiet(world: World) -> None:
     for replica in world.replicas:
         assert replica.is_up
         assert replica.store.status().waiting_writes == 0, f"replica {replica.number} delivers nothing"
-
-
-async def suppressed(read: Any) -> Any:
-    """Return the result of a read, None where there is nothing."""
-    with suppress(ConversationNotFound):
-        return await read
-    return None
