@@ -226,12 +226,14 @@ def _is_longer(before: Message, now: Message) -> bool:
 
 
 def _has_the_rest(turn: Turn, after: str, shown: int | None) -> bool:
-    """Return whether all that a page does not have is in this turn."""
+    """Return whether all that a page does not have is in this turn.
+
+    A page may show a message without all that comes before it here: other replicas insert messages.
+    """
+    tree = turn.tree
     if not turn.follows:
         return True
-    if turn.follows == after:
-        return shown is None or shown == len(turn.tree.path_to(after))
-    return turn.tree.is_beneath(after, turn.follows)
+    return tree.is_beneath(after, turn.follows) and shown in {None, len(tree.path_to(after))}
 
 
 def _sent(turn: Turn) -> dict[str, _Sent]:

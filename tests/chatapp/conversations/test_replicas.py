@@ -367,6 +367,24 @@ async def test_an_answer_that_another_replica_took_over_is_not_overwritten(repli
         assert (await replica.texts(conversation))[-1] == "halfof B"
 
 
+async def test_a_page_never_gets_messages_without_those_before_them(replicas):
+    a, b = replicas
+    conversation = await a.ask("one")
+    await a.delivered(conversation)
+    seen = await b.last(conversation)
+    a.client.down = True  # so that b does not know of the question that a takes
+    question = new_id()
+    await a.ask("two", conversation, question_id=question, seen=seen)
+    page = await page_of(a, conversation, [], None)
+    await b.ask("between", conversation, seen=seen)
+    b.model.pieces, b.model.gate = ["half", " and half"], asyncio.Event()
+    await b.turns.start(ANN, turn_request("two", conversation, question_id=question, is_retry=True))
+    a.client.down = False
+    b.model.gate.set()
+    page = await page_of(b, conversation, page[:3], 3)
+    assert [entry["text"] for entry in page] == ["one", "of A", "between", "of B", "two", "half and half"]
+
+
 async def writing(replica):
     """Begin an answer that waits after its first half until the model's gate is set; the cloud has that half."""
     replica.model.pieces, replica.model.gate = ["half", " and half"], asyncio.Event()

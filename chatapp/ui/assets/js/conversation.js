@@ -38,6 +38,11 @@ const applyEvent = (event) => {
   }
   if (event.messages) {
     const keptCount = event.after ? open.entries.findIndex((entry) => entry.id === event.after) + 1 : 0;
+    if (event.after && !keptCount) {
+      mustReload = true; // the messages before these are not here
+      followOpen();
+      return;
+    }
     mustReload = false;
     if (!event.after) open.earlier = event.earlier || 0;
     open.entries = [...open.entries.slice(0, keptCount), ...event.messages];

@@ -55,7 +55,7 @@ export const follow = async (path, onEvent, events, controller = new AbortContro
           if (response.status < 500) break;
         }
       }
-      if (events && (await readToEnd(events, onEvent))) break;
+      if (events && (await readToEnd(events, (event) => isCurrent() && onEvent(event)))) break;
     } catch {
       if (!isCurrent()) return; // another conversation was opened
     }
