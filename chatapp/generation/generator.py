@@ -171,7 +171,7 @@ class AnswerGenerator:
     async def _store_checkpoints(self, answer: RunningAnswer) -> None:
         """Store the text so far every ``checkpoint_seconds``, in parallel with the generation, which never waits."""
         length, stored_at = answer.stored_size, time.monotonic()
-        looked_at = stored_at
+        looked_at = float("-inf") if answer.is_contested else stored_at
         while True:
             await asyncio.sleep(self._checkpoint_seconds)
             answer.turn.keep_alive()
@@ -217,6 +217,8 @@ class AnswerGenerator:
 
     async def _end(self, answer: RunningAnswer, before: Message, seconds: float) -> None:
         answer.is_written = True
+        if answer.is_contested and not answer.is_lost:
+            await self._is_taken_over(answer)
         if answer.message().status is MessageStatus.STREAMING and not answer.is_lost:
             answer.set(status=answer.turn.cancelled_as or MessageStatus.INTERRUPTED)
         price = answer.prompt.model.price

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from chatapp.conversations.catch_up import Seen
@@ -17,7 +18,13 @@ from chatapp.domain.conversation import (
     new_id,
     now_ms,
 )
-from chatapp.domain.errors import ContinuedElsewhere, ConversationBusy, MessageNotFound, NothingToContinue
+from chatapp.domain.errors import (
+    ContinuedElsewhere,
+    ConversationBusy,
+    MessageNotFound,
+    NothingToContinue,
+    StoreUnavailable,
+)
 from chatapp.domain.message_tree import MessageTree
 from chatapp.generation.titles import first_words
 from chatapp.generation.turn import Prompt, Turn
@@ -175,10 +182,13 @@ class TurnPreparation:
 
         Raises:
             NothingToContinue: it is complete, or is not the last message that is shown.
-            ContinuedElsewhere: the conversation has messages that the page does not show.
+            ContinuedElsewhere: the conversation has messages that the page does not show, or another replica continues
+                the answer.
         """
         tree, conversation = await self._idle(key, seen or Seen(message_id))
         _refuse_if_continued(tree, seen)
+        if message_id in tree.messages and await self._is_continued_elsewhere(key, tree.messages[message_id]):
+            raise ContinuedElsewhere
         stored = list(tree.messages.values())
         shown = {message.id: message for message, _ in tree.shown(conversation.branch)}
         early = shown.get(message_id)
@@ -189,7 +199,7 @@ class TurnPreparation:
         answer = dataclasses.replace(
             early,
             status=MessageStatus.STREAMING,
-            revision=early.revision + TAKEOVER,
+            revision=early.revision + _lead(),
             model=choice.model.id,
             place=choice.model.place,
             temperature=choice.parameters.temperature,
@@ -213,6 +223,12 @@ class TurnPreparation:
             )
             messages = [*messages, early, instruction]
         return self._turn(key[0], conversation, None, before, follows, [answer], messages, [choice])
+
+    async def _is_continued_elsewhere(self, key: Key, early: Message) -> bool:
+        """Return whether the store has a newer revision of an answer, which this replica does not know yet."""
+        with suppress(StoreUnavailable):
+            return (await self._store.message(*key, early.id)).revision > early.revision
+        return False
 
     def _turn(
         self,
@@ -299,6 +315,15 @@ def _derived_id(message_id: str, name: str) -> str:
     attempt: the answers of both are the same message, and the second one, with revisions from `TAKEOVER`, stays.
     """
     return hashlib.sha256(f"{message_id} {name}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _lead() -> int:
+    """Return by how much a continuation raises the revision of its answer: at two replicas never by the same amount.
+
+    So where two devices continue an answer at the same moment, all revisions of one replica, with the end of its answer
+    (`chatapp.generation.generator`), are above those of the other, which gives up.
+    """
+    return TAKEOVER * (1 + 4 * int(new_id()[-6:], 16))
 
 
 def _empty_answer(

@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 from typing import TYPE_CHECKING
 
-from chatapp.domain.conversation import MessageStatus
+from chatapp.domain.conversation import TAKEOVER, MessageStatus
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -147,6 +147,7 @@ class RunningAnswer:
         sent_at: when the prompt was sent to the model, by `time.monotonic`; None while it waits in the queue, where it
             costs nothing.
         generation: reads the model's stream; None before it started.
+        is_contested: it continues or repeats an answer, as another replica may at the same time.
         is_written: the text is complete, or the answer has ended early.
         is_lost: another replica writes this message now, so this one stores nothing more.
         has_ended: it is stored, and will not change any more.
@@ -165,6 +166,7 @@ class RunningAnswer:
         self.queue_position = 0
         self.sent_at: float | None = None
         self.generation: asyncio.Task[None] | None = None
+        self.is_contested = message.revision >= TAKEOVER
         self.is_written = False
         self.is_lost = False
         self.has_ended = False

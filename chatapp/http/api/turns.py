@@ -132,6 +132,5 @@ async def _continued(
     chat: Services, user: str, conversation_id: str, body: AnswerOptions, error: ContinuedElsewhere
 ) -> Response:
     """Refuse a request whose page does not show the newest messages, and send it those messages."""
-    seen = body.seen_message()
-    event = await ConversationEvents(chat).newer_messages(user, conversation_id, seen.message_id if seen else "")
+    event = await ConversationEvents(chat).newer_messages(user, conversation_id, body.after)
     return error_json(409, sentence_of(error), **event.model_dump(mode="json", by_alias=True))

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +11,13 @@ from chatapp.conversations import catch_up
 from chatapp.conversations.catch_up import Seen
 from chatapp.conversations.service import Conversations
 from chatapp.domain.conversation import Feedback, FinishReason, MessageStatus, new_id
-from chatapp.domain.errors import ContinuedElsewhere, ConversationBusy, ConversationNotFound, NotCaughtUp
+from chatapp.domain.errors import (
+    ContinuedElsewhere,
+    ConversationBusy,
+    ConversationNotFound,
+    NotCaughtUp,
+    NothingToContinue,
+)
 from chatapp.domain.message_tree import MessageTree
 from chatapp.generation import generator
 from chatapp.generation.runner import TurnRunner
@@ -365,6 +372,69 @@ async def test_an_answer_that_another_replica_took_over_is_not_overwritten(repli
     await a.delivered(conversation)
     for replica in replicas:
         assert (await replica.texts(conversation))[-1] == "halfof B"
+
+
+async def interrupted(a, b):
+    """Return a conversation whose answer replica ``a`` left half written, as both replicas know it."""
+    conversation = await writing(a)
+    await a.turns.stop(ANN, conversation)
+    await a.delivered(conversation)
+    await b.store.messages(ANN, conversation)
+    return conversation, (await b.last(conversation)).message_id
+
+
+async def test_an_answer_is_continued_once_by_two_devices_at_the_same_time(replicas):
+    a, b = replicas
+    conversation, answer = await interrupted(a, b)
+    a.model.pieces, b.model.pieces = ["A"] * 9, ["B"] * 9
+    a.model.gate = b.model.gate = asyncio.Event()
+    a.client.down = b.client.down = True  # neither hears of the other
+    for replica in replicas:
+        await replica.turns.continue_answer(ANN, conversation, answer, answer_request())
+    a.client.down = b.client.down = False
+    for replica in replicas:
+        await replica.delivered(conversation)
+    a.model.gate.set()
+    pages = await asyncio.gather(*(page_of(replica, conversation, [], None) for replica in replicas))
+    for replica in replicas:
+        await replica.delivered(conversation)
+    stored = [(await replica.texts(conversation))[-1] for replica in replicas]
+    assert stored[0] == stored[1] in {"half" + "A" * 9, "half" + "B" * 9}
+    assert [page[-1]["text"] for page in pages] == stored
+
+
+async def test_an_answer_that_another_device_is_continuing_is_not_continued_again(replicas):
+    a, b = replicas
+    conversation, answer = await interrupted(a, b)
+    a.model.gate.clear()
+    await a.turns.continue_answer(ANN, conversation, answer, answer_request())
+    await a.delivered(conversation)
+    with pytest.raises(ContinuedElsewhere):
+        await b.turns.continue_answer(ANN, conversation, answer, answer_request())
+    a.model.gate.set()
+    await ended(a.turns, ANN, conversation)
+
+
+async def test_a_replica_that_died_leaves_an_answer_that_another_one_continues_once(replicas, tmp_path):
+    a, b = replicas
+    conversation = await writing(a)
+    answer = (await b.shown(conversation))[-1].id
+    a.client.down = True  # it is dead
+    a.client._cloud._stale_seconds = 0.0
+    assert (await b.shown(conversation))[-1].status is MessageStatus.INTERRUPTED
+    await b.turns.continue_answer(ANN, conversation, answer, answer_request())
+    await ended(b.turns, ANN, conversation)
+    await b.delivered(conversation)
+    shutil.copy(tmp_path / "A.db", tmp_path / "restarted.db")
+    shutil.copy(tmp_path / "A.db-wal", tmp_path / "restarted.db-wal")
+    restarted = await JournaledStore.open(
+        tmp_path / "restarted.db", a.client._cloud.client(), destination="the cloud", drain_seconds=20
+    )
+    await restarted.aclose()  # once all is delivered
+    assert (await b.texts(conversation))[-1] == "halfof B"
+    with pytest.raises(NothingToContinue):
+        await b.turns.continue_answer(ANN, conversation, answer, answer_request())
+    a.model.gate.set()
 
 
 async def test_a_page_never_gets_messages_without_those_before_them(replicas):
