@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
+from chatapp.conversations import catch_up
 from chatapp.conversations.service import Conversations
 from chatapp.domain.conversation import FinishReason, GenerationParameters, MessageStatus, Role
 from chatapp.domain.errors import ConversationBusy, ConversationNotFound, NothingToContinue, RateLimited, TooManyTurns
@@ -535,6 +536,12 @@ def run_machine(make, *, examples, steps):
     run_state_machine_as_test(Machine, settings=settings(max_examples=examples, stateful_step_count=steps, **options))
 
 
+@pytest.fixture
+def other_replicas_deliver_fast(monkeypatch):
+    """Wait shortly for what another replica may have written: each step looks at all that was deleted."""
+    monkeypatch.setattr(catch_up, "EXISTS_S", 0.05)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("examples", "steps"), [(8, 20), pytest.param(60, 30, marks=pytest.mark.long)])
 def test_turns_in_a_sqlite_file(tmp_path, examples, steps):
@@ -542,12 +549,14 @@ def test_turns_in_a_sqlite_file(tmp_path, examples, steps):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("other_replicas_deliver_fast")
 @pytest.mark.parametrize(("examples", "steps"), [(4, 15), pytest.param(20, 20, marks=pytest.mark.long)])
 def test_turns_in_a_journal_before_a_cloud(tmp_path, examples, steps):
     run_machine(lambda name: JournaledPlace(tmp_path / name), examples=examples, steps=steps)
 
 
 @pytest.mark.long
+@pytest.mark.usefixtures("other_replicas_deliver_fast")
 def test_turns_in_a_journal_before_firestore(tmp_path, firestore_emulator):  # noqa: F811  # the fixture
     del firestore_emulator
     run_machine(lambda name: JournaledPlace(tmp_path / name, FirestorePlace()), examples=8, steps=15)
