@@ -25,6 +25,7 @@ from chatapp.auth.local import LOCAL
 from chatapp.config.settings import Settings
 from chatapp.domain.conversation import Conversation, Message, MessageStatus, Role, new_id
 from chatapp.http.request_rules import MAX_JSON_BYTES
+from chatapp.userdata import queries
 from tests.api_schema import openapi, operations
 from tests.fakes.openai_server import FakeOpenAIServer
 from tests.page_client import SAME_ORIGIN
@@ -94,6 +95,12 @@ class Chat:
         seconds = time.process_time() - before
         assert response.status_code < 500 or response.status_code == 503, (request, response.text[:300])
         return seconds
+
+    async def renew_data(self) -> None:
+        """Replace all that is stored: what earlier requests added would be part of a later request's cost."""
+        services = self.app.state.services
+        await queries.delete_everything(services.store, services.turns, LOCAL.id)
+        self.data = await create_user_data(LOCAL.id, services.store)
 
     def request(self, method: str, path: str, query: str = "", body: object = None) -> httpx.Request:
         """Return a request of the page."""
@@ -228,6 +235,7 @@ def grown_bodies(chat: Chat, route: tuple[str, str], pattern: str) -> Iterator[t
 async def failures_of(chat: Chat, route: tuple[str, str], patterns: list[str], sizes: int = 1) -> list[str]:
     failures = []
     for pattern in patterns:
+        await chat.renew_data()
         inputs = list(grown_addresses(chat, route, pattern))
         if body_schema(route):
             inputs += grown_bodies(chat, route, pattern)
