@@ -10,7 +10,7 @@ PREFLIGHT = $(PYTHON_HERE) -m stacks.preflight
 # make -n runs every recipe that names $(MAKE) itself.
 THIS_MAKE := $(MAKE)
 IMAGE = hybrid-chat
-# The Pulumi stack of up, preview, destroy, url and doctor. ARGS goes to Pulumi.
+# The Pulumi stack of up, preview, destroy, url, doctor and cost. ARGS goes to Pulumi.
 STACK ?= dev
 ARGS ?=
 export STACK
@@ -19,7 +19,7 @@ export STACK
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run up preview url destroy doctor test quick long check sbom audit format bench screenshots settings image pins clean chat dev stack
+.PHONY: help run up preview url destroy doctor cost test quick long check sbom audit format bench screenshots settings image pins clean chat dev stack
 
 help: # A comment with two hashes is a line of this list.
 	@echo "make VERB, where VERB is"
@@ -46,6 +46,9 @@ destroy: stack ## delete the deployment and all its chats
 # things: whether the chat goes to Google Cloud or to another cluster is a setting.
 doctor: stack ## check what run and up need on this computer
 	@exec $(PREFLIGHT) doctor
+
+cost: stack ## estimate what the deployment costs, by part (ARGS=--json)
+	@exec $(PREFLIGHT) cost $(ARGS)
 
 test: dev ## check the code and run all tests but the long ones
 	$(call with-checks,$(PYTEST))

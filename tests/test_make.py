@@ -129,8 +129,8 @@ def test_failing_preflight_keeps_pulumi_from_running(project, pulumi, verb):
     assert "\npulumi" not in output
 
 
-@pytest.mark.parametrize("verb", ["url", "doctor"])
-def test_url_and_doctor_only_run_the_preflight(project, pulumi, verb):
+@pytest.mark.parametrize("verb", ["url", "doctor", "cost"])
+def test_url_doctor_and_cost_only_run_the_preflight(project, pulumi, verb):
     assert make(project, verb, **pulumi) == f"install stack\npreflight {verb} dev\n"
 
 

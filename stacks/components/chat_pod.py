@@ -29,6 +29,8 @@ APP = "gradio-chat"
 USER = 10001
 """The image's user."""
 HEALTH = "/healthz"
+RESOURCES = ("500m", "1Gi", "2Gi")
+"""CPU, memory and ephemeral storage of a replica."""
 DATA_DIR = "/data"
 TOKEN_DIR = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a folder
 """Where the chat looks for its service account's token."""
@@ -58,7 +60,7 @@ def chat_pod(args: ChatAppArgs, account: kubernetes.core.v1.ServiceAccount) -> k
                     *(secret_variable(name, args.secret_name, name) for name in sorted(args.secrets)),
                 ],
                 ports=[http_port(PORT), http_port(METRICS_PORT, name="metrics")],
-                resources=fixed_resources("500m", "1Gi", "2Gi"),
+                resources=fixed_resources(*RESOURCES),
                 security_context=restricted(read_only_root=True),
                 startup_probe=http_probe(HEALTH, period_seconds=2, failure_threshold=60),
                 readiness_probe=http_probe(HEALTH, period_seconds=5, failure_threshold=2),

@@ -1,13 +1,17 @@
-"""The program: ``STACK=dev python -m stacks.preflight up|preview|destroy|remains|url|doctor``, in the project's folder.
+"""The program: ``STACK=dev python -m stacks.preflight VERB [--json]``, in the project's folder.
 
 `up` and `preview` create the stack, so that its settings can be set; `url` prints the chat's address; `doctor` checks
-everything, changes nothing, and reports what is in order too; `remains`, after `pulumi destroy`, lists what is left of
-the stack in the project. Exits with 1 where something is missing.
+everything, changes nothing, and reports what is in order too; `cost` estimates what the deployment costs; `remains`,
+after `pulumi destroy`, lists what is left of the stack in the project. Exits with 1 where something is missing. `cost`
+has an output for programs, ``--json``.
 """
 
+import json
 import os
 import sys
 
+from stacks.cost.model import estimate
+from stacks.cost.report import as_json, summary, table
 from stacks.kubeconfig import current_context
 from stacks.preflight.docker import check_docker
 from stacks.preflight.google_cloud import check_google_cloud, check_organization
@@ -19,16 +23,20 @@ from stacks.preflight.remains import report_cluster_remains, report_remains
 from stacks.preflight.report import Report
 from stacks.preflight.stack import Stack
 
-VERBS = ("up", "preview", "destroy", "remains", "url", "doctor")
+VERBS = ("up", "preview", "destroy", "remains", "url", "doctor", "cost")
+JSON_VERBS = ("cost",)
 
 
 def main(arguments: list[str]) -> int:
     """Run the checks of a verb and return the exit status."""
-    if len(arguments) != 1 or arguments[0] not in VERBS:
-        print(f"Usage: STACK=dev python -m stacks.preflight {'|'.join(VERBS)}", file=sys.stderr)
+    verb, *options = arguments or [""]
+    if verb not in VERBS or options not in ([], ["--json"] if verb in JSON_VERBS else []):
+        print(
+            f"Usage: STACK=dev python -m stacks.preflight {'|'.join(VERBS)} [--json: {', '.join(JSON_VERBS)}]",
+            file=sys.stderr,
+        )
         return 2
     os.environ |= {"PULUMI_SKIP_UPDATE_CHECK": "true", "CLOUDSDK_CORE_DISABLE_PROMPTS": "1"}
-    (verb,) = arguments
     stack = Stack(os.environ.get("STACK") or "dev")
     report = Report(detailed=verb == "doctor")
     if verb == "url":
@@ -36,6 +44,8 @@ def main(arguments: list[str]) -> int:
             _print_url(report, stack)
     elif verb == "remains":
         _print_remains(stack)
+    elif verb == "cost":
+        _print_cost(report, stack, in_json=bool(options))
     else:
         if verb == "doctor":
             print("The chat on this computer (make run)")
@@ -66,6 +76,8 @@ def _check_deployment(report: Report, stack: Stack, verb: str) -> None:
         if settings.on_gcp:
             check_organization(report, settings)
             check_project(report, settings)
+        if verb != "doctor" and report.is_complete and (settings.on_gcp or estimate(settings).parts):
+            report.note(summary(estimate(settings)))
     elif report.is_complete:
         report.note(
             f"Destroying the stack {stack.name} deletes all its chats. What stays: {remains}Pulumi's record of the "
@@ -81,6 +93,16 @@ def _print_remains(stack: Stack) -> None:
         report_remains(stack.name, settings)
     elif not settings.kubeconfig.get_secret_value():
         report_cluster_remains(stack.name, settings.kube_context or current_context())
+
+
+def _print_cost(report: Report, stack: Stack, *, in_json: bool) -> None:
+    settings, problems = stack.settings()
+    for problem in problems:
+        report.missing(problem)
+    if problems:
+        return
+    costs = estimate(settings)
+    print(json.dumps(as_json(costs), indent=2) if in_json else "\n".join(table(costs, settings)))
 
 
 def _print_url(report: Report, stack: Stack) -> None:

@@ -92,11 +92,11 @@ class Computer:
         (self.fake / "answers").write_text("".join(lines))
         (self.fake / "calls").write_text("")
 
-    def run(self, verb: str, *, status: int = 0) -> tuple[str, str]:
+    def run(self, verb: str, *options: str, status: int = 0) -> tuple[str, str]:
         """Run a verb's checks and return its output and its errors."""
         self.write_answers()
         self.capfd.readouterr()
-        result = main([verb])
+        result = main([verb, *options])
         output, errors = self.capfd.readouterr()
         assert result == status, output + errors
         return output, errors

@@ -332,3 +332,23 @@ def test_doctor_continues_after_what_is_missing(computer):
 
 def test_unknown_verb_is_refused(computer):
     assert "Usage: " in computer.run("rm", status=2)[1]
+    assert "Usage: " in computer.run("up", "--json", status=2)[1]
+    assert "Usage: " in computer.run("cost", "--jason", status=2)[1]
+
+
+@pytest.mark.parametrize("verb", ["up", "preview"])
+def test_the_cost_is_told_before_anything_is_created(computer, verb):
+    assert "Estimated cost: $1.14 an hour, $844 a month without questions" in computer.run(verb)[0]
+    computer.configure(gemma="none")
+    assert "Estimated cost: $0.18 an hour" in computer.run(verb)[0]
+    computer.configure(gemma="wrong")
+    assert "Estimated cost" not in computer.run(verb, status=1)[0]
+
+
+def test_the_cost_by_part_needs_no_program_and_no_right(computer):
+    computer.lacks("gcloud", "kubectl", "docker")
+    lines = computer.run("cost")[0].splitlines()
+    assert any(line.startswith("Gemma: 1 nvidia-l4") for line in lines)
+    assert json.loads(computer.run("cost", "--json")[0])["currency"] == "USD"
+    computer.configure(gemma="wrong")
+    assert "gemma is 'wrong'" in computer.missing("cost")[0]
