@@ -5,7 +5,8 @@ The chat runs as a process with its history in the Firestore emulator, behind a 
 send questions through the API of its page while one fault after the other happens (`benchmarks.fault_parts.phases`). At
 the end, everything is read twice, from Firestore and through a restarted chat, and compared with the responses that the
 users got. A turn is acknowledged when its stream has named the conversation; an answer, when the page has shown its
-end. The exit status is 1 if anything is lost, duplicated, out of order or wrong.
+end. The exit status is 1 if anything is lost, duplicated, out of order or wrong, if a refusal is not in words, or if
+the log has a traceback.
 """
 
 from __future__ import annotations
@@ -33,7 +34,15 @@ from benchmarks.fault_parts.phases import PHASES
 from benchmarks.fault_parts.processes import Backend, Chat, Emulator, Probe, missing_program, settings_of
 from benchmarks.fault_parts.proxy import PASS, Proxy
 from benchmarks.fault_parts.record import Book
-from benchmarks.fault_parts.report import Probed, Span, log_lines, print_counts, print_findings, print_table
+from benchmarks.fault_parts.report import (
+    Probed,
+    Span,
+    log_lines,
+    print_counts,
+    print_findings,
+    print_table,
+    tracebacks,
+)
 from benchmarks.fault_parts.rig import Rig, pending_writes
 from benchmarks.fault_parts.users import User
 
@@ -72,11 +81,13 @@ async def main(options: argparse.Namespace) -> int:
         print_counts("What people saw while they watched, besides answers:", _sum(one.errors for one in people))
         print_counts("Refusals:", Counter(turn.refusal for turn in book.turns.values() if turn.refusal))
         print_counts("Warnings and errors in the chat's log:", log_lines(rig.chat.log))
+        without_words = Counter(one for person in people for one in person.not_in_words) + tracebacks(rig.chat.log)
+        print_counts("Errors without words, and tracebacks:", without_words)
         for sentence in rig.chat.crashes:
             print(sentence)
         if options.keep:
             (folder / "findings.json").write_text(json.dumps(findings.sentences, indent=1, ensure_ascii=False))
-        return 1 if findings.number(*FAILURES) or rig.chat.crashes else 0
+        return 1 if findings.number(*FAILURES) or rig.chat.crashes or without_words else 0
 
 
 def _folder(stack: AsyncExitStack, kept: str | None) -> Path:

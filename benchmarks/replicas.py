@@ -5,7 +5,8 @@ Each person has two devices that write in the same conversations. A load balance
 chats, and 20 to 200 ms of latency between them and the Firestore emulator. Unless ``--calm``, connections to the
 emulator are reset, and replicas are killed, ended and replaced one after the other. At the end every conversation is
 read at every replica. The exit status is 1 if an acknowledged message is missing from what is shown, doubled or out of
-order, or if there is a version that no edit or second answer made.
+order, if there is a version that no edit or second answer made, if a refusal is not in words, or if a log has a
+traceback.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from benchmarks.fault_parts.answers import name_of
 from benchmarks.fault_parts.pace import Pace
 from benchmarks.fault_parts.processes import SECRET, Backend, Chat, Emulator, missing_program, settings_of
 from benchmarks.fault_parts.proxy import PASS, Fault, Proxy
-from benchmarks.fault_parts.report import log_lines, print_counts
+from benchmarks.fault_parts.report import log_lines, print_counts, tracebacks
 from benchmarks.fault_parts.rig import pending_writes
 from benchmarks.fault_parts.users import COOKIE
 from benchmarks.replica_parts.audit import KINDS, audit
@@ -93,13 +94,17 @@ async def main(options: argparse.Namespace) -> int:
             print(f"{kind}:", *sentences[:SENTENCES_SHOWN], sep="\n  ")
         print_counts("What was done:", done)
         print_counts("What devices met:", sum((person.counts for person in people), Counter()))
+        without_words = sum((person.not_in_words for person in people), Counter())
         for replica in replicas:
             print_counts("Warnings and errors in a log:", log_lines(replica.log))
+            without_words += tracebacks(replica.log)
             print(*replica.crashes, sep="\n")
         if left:
             print(f"{left} writes still wait in journals, with nothing in their way.")
+        print_counts("Errors without words, and tracebacks:", without_words)
         given_up = sum(person.counts["given up"] for person in people)
-        return 1 if findings.counts or left or given_up or any(replica.crashes for replica in replicas) else 0
+        crashes = any(replica.crashes for replica in replicas)
+        return 1 if findings.counts or left or given_up or crashes or without_words else 0
 
 
 def made_people(url: str, pace: Pace, options: argparse.Namespace) -> list[Person]:

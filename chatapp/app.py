@@ -22,6 +22,7 @@ from chatapp.http.api.routing import Services
 from chatapp.http.auth_setup import AuthSetup
 from chatapp.http.errors import add_exception_handlers
 from chatapp.http.middleware.csrf import CsrfMiddleware
+from chatapp.http.middleware.error_boundary import ErrorBoundaryMiddleware
 from chatapp.http.middleware.forwarded import ClientAddressMiddleware
 from chatapp.http.middleware.lanes import LanesMiddleware
 from chatapp.http.middleware.limits import BodyMemoryMiddleware, RequestSizeMiddleware, StreamLimitMiddleware
@@ -178,6 +179,7 @@ def _add_middleware(app: FastAPI, settings: Settings, auth: AuthSetup, on_refuse
         limits=bodies,
         on_refused=partial(refused, Refusal.SIZE),
     )
+    app.add_middleware(ErrorBoundaryMiddleware, closing=app.state.closing, root_url=settings.root_url)
     app.add_middleware(  # on refusals, too
         SecurityHeadersMiddleware,
         https=settings.root_url.startswith("https:"),

@@ -27,6 +27,10 @@ class Refused(Exception):
         self.status = status
 
 
+class NotInWords(Exception):
+    """The chat responded with an error that no page can show: it is not JSON."""
+
+
 class PageClient:
     """One open page."""
 
@@ -166,6 +170,8 @@ def _json(body):
 
 async def _refuse(response):
     if response.status != 200:
+        if response.content_type != "application/json":
+            raise NotInWords(f"{response.status} {(await response.text())[:100]}")
         body = await response.json()
         check_error(body)
         raise Refused(body["error"], response.status)

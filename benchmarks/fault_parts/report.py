@@ -98,6 +98,22 @@ def log_lines(path: Path) -> Counter[str]:
     return counts
 
 
+def tracebacks(path: Path) -> Counter[str]:
+    """Count the errors in the log that nothing answered: tracebacks, and complaints of the server about the app."""
+    counts: Counter[str] = Counter()
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            if line.startswith("Traceback"):
+                counts[line] += 1
+            continue
+        exception, message = str(entry.get("exception", "")).strip(), str(entry.get("message", ""))
+        if exception or "ASGI" in message:
+            counts[f"{_short(message)}: {exception.rpartition(chr(10))[2][:200]}"] += 1
+    return counts
+
+
 def _print_line(
     name: str, seconds: float, turns: Sequence[Turn], kinds: Sequence[int], probed: Sequence[Probed]
 ) -> None:

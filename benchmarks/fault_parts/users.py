@@ -15,7 +15,7 @@ from benchmarks.fault_parts.answers import FIRST_CHARS, sent_at
 from benchmarks.fault_parts.processes import SECRET
 from benchmarks.fault_parts.record import Sending, Talk, Turn
 from chatapp.auth.anonymous import AnonymousAuthenticator
-from tests.page_client import PARAMETERS, SAME_ORIGIN, Refused, apply_event, events, open_page
+from tests.page_client import PARAMETERS, SAME_ORIGIN, NotInWords, Refused, apply_event, events, open_page
 
 if TYPE_CHECKING:
     import random
@@ -48,6 +48,7 @@ class User:
         user: the user id in the store.
         cookies: the guest session.
         errors: number of errors by message while an answer was read; its end is then unknown.
+        not_in_words: responses to questions that were errors in plain text.
     """
 
     def __init__(self, chat: Chat, book: Book, pace: Pace, chance: random.Random) -> None:
@@ -55,6 +56,7 @@ class User:
         self.user, cookie = identity.new_user()
         self.cookies = {COOKIE: cookie}
         self.errors: Counter[str] = Counter()
+        self.not_in_words: list[str] = []
         self.chat = chat
         self.book = book
         self.pace = pace
@@ -142,6 +144,9 @@ class _Tab:
         except Refused as refusal:
             # After a lost response the first attempt may have been successful.
             turn.sending, turn.refusal = Sending.UNKNOWN if turn.repeats else Sending.REFUSED, str(refusal)
+        except NotInWords as error:
+            self._person.not_in_words.append(str(error))
+            turn.sending, turn.refusal = Sending.UNKNOWN, type(error).__name__
         except Exception as error:  # noqa: BLE001  # a chat that ends can end a response in many ways
             if turn.sending is Sending.ACKNOWLEDGED:  # only the end of the answer is unknown
                 self._person.errors[f"{type(error).__name__} {error}"[:100]] += 1
@@ -153,6 +158,8 @@ class _Tab:
         body = {"text": turn.question, "model": MODEL, **PARAMETERS, **name}
         entries: list[dict] = []
         async with self._http.post(f"{self._person.chat.url}/{path}", json=body) as stream:
+            if stream.status != 200 and stream.content_type != "application/json":
+                raise NotInWords(f"{stream.status} {(await stream.text())[:100]}")
             if stream.status != 200:
                 raise Refused((await stream.json())["error"], stream.status)
             async for event in events(stream):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from benchmarks.fault_parts.processes import Chat
 
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "host"}
-CHUNK_BYTES = 1 << 16
+MARK = {"x-from": "balancer"}  # its own responses
 LARGEST_BODY = 1 << 25
 
 
@@ -48,7 +48,7 @@ class Balancer:
     async def _forward(self, request: web.Request) -> web.StreamResponse:
         serving = [one for one in self._replicas if one.serving.is_set()]
         if not serving:
-            return web.Response(status=503, text="no replica")
+            return web.Response(status=503, text="no replica", headers=MARK)
         url = f"{self._chance.choice(serving).url}{request.path_qs}"
         headers = {name: value for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP}
         body = await request.read()
@@ -68,7 +68,7 @@ class Balancer:
                 return response
         except (aiohttp.ClientError, ConnectionError, TimeoutError):
             if response is None:
-                return web.Response(status=502, text="the replica is gone")
+                return web.Response(status=502, text="the replica is gone", headers=MARK)
             with suppress(AttributeError):
                 request.transport.close()  # type: ignore[union-attr]  # a stream that breaks off
             return response

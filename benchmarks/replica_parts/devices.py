@@ -63,6 +63,7 @@ class Person:
         self.names = names  # of questions that no device has sent yet
         self.talks: list[Talk] = []
         self.counts: Counter[str] = Counter()
+        self.not_in_words: Counter[str] = Counter()
 
     async def run(self) -> None:
         """Send messages from both devices until the pace ends."""
@@ -152,10 +153,15 @@ class Device:
 
     async def _refused(self, response: aiohttp.ClientResponse, talk: Talk | None) -> str:
         if response.content_type != "application/json":
-            return "response lost"  # the balancer's: the replica may have taken it
+            if response.headers.get("x-from") != "balancer":
+                self._person.not_in_words[f"{response.status} {(await response.text())[:100]}"] += 1
+            return "response lost"  # the replica may have taken it
         refusal = await response.json()
         if "messages" in refusal and talk:
-            self._pages[talk.id] = apply_event(self._pages[talk.id], refusal)
+            before = self._pages[talk.id]
+            self._apply(talk.id, refusal)
+            if self._pages[talk.id] == before:
+                self._person.not_in_words["went on elsewhere, but nothing is new"] += 1
             return "went on elsewhere"
         return f"{response.status}: {refusal['error']['text'][:60]}"
 
