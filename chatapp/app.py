@@ -59,6 +59,8 @@ if TYPE_CHECKING:
 # How often a growing answer is stored: for what a crash may lose, or so that a device at another replica, which reads
 # every 0.5 s (`chatapp.http.api.stream`), shows its text within 2 s.
 CHECKPOINT_S, SHARED_CHECKPOINT_S = 5.0, 1.2
+# How long a message waits for Firestore with ``CHAT_ACKNOWLEDGE=cloud``: healthy, it takes 10 to 50 ms.
+CLOUD_S = 1.0
 
 
 async def create_app(settings: Settings, *, with_page: bool = True) -> FastAPI:
@@ -102,6 +104,7 @@ async def create_app(settings: Settings, *, with_page: bool = True) -> FastAPI:
                 per_user=settings.turns_per_user, at_once=settings.turns_at_once, waiting=settings.turns_waiting
             ),
             usage_limits=await _usage_limits(settings, opened, on_refused),
+            cloud_seconds=CLOUD_S if settings.acknowledge == "cloud" else 0.0,
             titles=settings.titles == "model",
             checkpoint_seconds=SHARED_CHECKPOINT_S if settings.store == "firestore" else CHECKPOINT_S,
             on_end=metrics.count_turn if metrics else lambda _answer, _seconds: None,

@@ -132,6 +132,7 @@ VARIABLES: Mapping[str, Callable[[Sources], Value]] = {
     # History
     "CHAT_STORE": lambda sources: None if sources.database is None else "firestore",
     "CHAT_FIRESTORE_DATABASE": lambda sources: sources.database,
+    "CHAT_ACKNOWLEDGE": lambda sources: None if sources.database is None else "cloud",
     "CHAT_RETENTION_DAYS": _setting("retention_days"),
 }
 

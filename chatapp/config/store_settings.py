@@ -66,6 +66,12 @@ class StoreSettings(GoogleCloudSettings):
         description="On shutdown, how many seconds the chat tries to send waiting writes to Firestore. The rest is "
         "sent after the next start.",
     )
+    acknowledge: Literal["local", "cloud"] = Field(
+        default="local",
+        description="When a message counts as sent. `local`: once it is on this computer's disk. `cloud`: once "
+        "Firestore has it too, for which it waits up to 1 s while the model is already answering. After that, the page "
+        "marks it until Firestore has it.",
+    )
     abandoned_seconds: float = Field(
         default=60,
         ge=6,

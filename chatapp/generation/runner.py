@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import hashlib
+import time
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from chatapp.models.catalog import Catalog
     from chatapp.store import ConversationStore
 
+CLOUD_RETRY_S = 5.0
+
 _DEFAULT_LIMITS = TurnLimits()
 _NO_LIMITS = NoLimits()
 
@@ -53,6 +56,7 @@ class TurnRunner:
     Args:
         limits: beyond these, answers wait in a queue, or are refused.
         usage_limits: beyond these, they are refused.
+        cloud_seconds: for how long a question waits for the cloud, while its model answers, before it counts as sent.
         titles: ask the model that answered first for a title of the conversation.
         on_end: called with every answer that ended, and the seconds that it took.
         images: decodes pictures of models; None: a decoder of its own.
@@ -68,6 +72,7 @@ class TurnRunner:
         checkpoint_seconds: float = 5.0,
         limits: TurnLimits = _DEFAULT_LIMITS,
         usage_limits: Limits = _NO_LIMITS,
+        cloud_seconds: float = 0.0,
         titles: bool = False,
         on_end: Callable[[Message, float], None] = lambda _answer, _seconds: None,
         images: ImageDecoder | None = None,
@@ -91,6 +96,8 @@ class TurnRunner:
         self._preparation = TurnPreparation(
             store, self.updates, self.catch_up, self._generator.final_saves, batch_seconds=batch_seconds
         )
+        self._cloud_seconds = cloud_seconds
+        self._cloud_failed_at = float("-inf")
         self._titles = Titles(self.updates, usage_limits) if titles else None
         # Each conversation with a turn, from before the turn is stored until it has ended. The task stores the turn,
         # so that awaiting it awaits just that.
@@ -111,6 +118,8 @@ class TurnRunner:
     async def start(self, user: str, request: TurnRequest) -> Conversation:
         """Store a question, start its answers and return the conversation.
 
+        With ``cloud_seconds``, it returns when the question is in the cloud, or after that time.
+
         Raises:
             InvalidMessage: the text is blank or too long.
             CannotSee: a model does not support images.
@@ -128,6 +137,11 @@ class TurnRunner:
         text = self._validated(request.text, has_images=bool(request.images))
         request = dataclasses.replace(request, text=text, question_id=request.question_id or new_id())
         key = (user, request.conversation_id or _new_conversation_id(user, request))
+        conversation = await self._start(key, request)
+        await self._until_in_the_cloud(key, request.question_id)
+        return conversation
+
+    async def _start(self, key: Key, request: TurnRequest) -> Conversation:
         if request.is_retry and (conversation := await self._already_stored(key, request.question_id)):
             return conversation
         load_images = self._image_loader(key)
@@ -142,6 +156,13 @@ class TurnRunner:
             return await self._run(key, len(choices), lambda: self._preparation.question(key, request, choices))
         except AlreadyStored as stored:
             return stored.conversation
+
+    async def _until_in_the_cloud(self, key: Key, message_id: str) -> None:
+        """Wait for the cloud; while it is unavailable, each `CLOUD_RETRY_S` one question waits in vain."""
+        if not self._cloud_seconds or time.monotonic() - self._cloud_failed_at < CLOUD_RETRY_S:
+            return
+        if not await self._store.delivered(*key, message_id, seconds=self._cloud_seconds):
+            self._cloud_failed_at = time.monotonic()
 
     async def regenerate(
         self,

@@ -15,6 +15,7 @@ from chatapp.generation.prepare import can_continue
 from chatapp.http.api.schemas.conversations import OpenConversation
 from chatapp.http.api.schemas.events import EndEvent, MessageEvent, MessagesEvent, TextDelta, TitleEvent
 from chatapp.http.api.schemas.messages import AnswerBody, MessageBody, MessagePage
+from chatapp.http.api.unsaved import UnsavedMessages
 from chatapp.store import Consistency
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class ConversationEvents:
         ``quick`` look reads one document where nothing is new.
         """
         turn = self._chat.turns.current(user, conversation_id)
+        unsaved = UnsavedMessages(self._chat.store, user, conversation_id)
         if turn is not None and _has_the_rest(turn, after, shown):
             sent = _sent(turn)
             event = self._messages_of(turn)
@@ -59,9 +61,10 @@ class ConversationEvents:
             conversation = path.conversation
         if not after:  # the page knows nothing of the conversation yet
             event.conversation = OpenConversation.of(conversation, writing=turn is not None)
+        await unsaved.mark(event.messages)
         yield event
         if turn is not None:
-            async with aclosing(self._changes(turn, sent)) as changes:
+            async with aclosing(self._changes(turn, sent, unsaved)) as changes:
                 async for change in changes:
                     yield change
             path = _Path(conversation, turn.tree, [(one, turn.column(one.id)) for one in turn.messages()])
@@ -69,6 +72,9 @@ class ConversationEvents:
         async with aclosing(self._polled_changes(user, conversation_id, path)) as changes:
             async for change in changes:
                 yield change
+        columns = {message.id: column for message, column in path.messages}
+        for message in await unsaved.last_changes([message for message, _ in path.messages]):
+            yield self._marked(path.tree, message, columns[message.id], unsaved)
         yield EndEvent()
 
     async def newer_messages(self, user: str, conversation_id: str, after: str) -> MessagesEvent:
@@ -139,7 +145,9 @@ class ConversationEvents:
         bodies = [self._body(tree, message, column, turn) for message, column in new[earlier:]]
         return MessagesEvent(messages=bodies, after=after if position >= 0 else "", earlier=earlier)
 
-    async def _changes(self, turn: Turn, sent: dict[str, _Sent]) -> AsyncGenerator[Event | None]:
+    async def _changes(
+        self, turn: Turn, sent: dict[str, _Sent], unsaved: UnsavedMessages
+    ) -> AsyncGenerator[Event | None]:
         """Yield the changes of a running turn's answers; at its end the conversation's title if it got one."""
         async with aclosing(turn.watch()) as changes:
             async for _ in changes:
@@ -156,6 +164,9 @@ class ConversationEvents:
                         is_unchanged = False
                         text, thinking = answer.text[before.length :], answer.thinking[before.thinking_length :]
                         yield TextDelta(id=answer.id, text=text, thinking=thinking)
+                for message in await unsaved.changes(turn.question) if turn.question else ():
+                    is_unchanged = False
+                    yield self._marked(turn.tree, message, 0, unsaved)
                 if is_unchanged:
                     yield None
         if turn.title is not None:
@@ -183,6 +194,12 @@ class ConversationEvents:
                 if has_ended:
                     del running[now.id]
             await asyncio.sleep(POLL_SECONDS)
+
+    def _marked(self, tree: MessageTree, message: Message, column: int, unsaved: UnsavedMessages) -> MessageEvent:
+        """Return a message whose mark has changed."""
+        body = self._body(tree, message, column)
+        body.saved = not unsaved.is_marked(message.id)
+        return MessageEvent(message=body)
 
     def _body(self, tree: MessageTree, message: Message, column: int = 0, turn: Turn | None = None) -> MessageBody:
         kind = AnswerBody if message.role is Role.ASSISTANT else MessageBody

@@ -35,6 +35,12 @@ class MessageBody(ResponseBody):
         description="ids of it and of the versions of it in other branches, in order; only where there are any",
     )
 
+    saved: bool = Field(
+        default=True,
+        exclude_if=lambda saved: saved,
+        description="false: it is only on the disk of one replica, because the cloud has not responded for a while",
+    )
+
     @computed_field
     def writing(self) -> bool:
         """Whether it is being written."""

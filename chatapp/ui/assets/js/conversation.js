@@ -7,6 +7,7 @@ import { parseJson, t, translated } from "./words.js";
 
 const REFRESH_AFTER = 30_000; // ms in the background, after which the conversation may have changed elsewhere
 const CURRENT_FOR = 5_000; // ms between two looks while the person types
+const UNSAVED_EVERY = 3_000; // ms between two looks whether the cloud has a message that it had not
 const UPLOAD_TRIES = 5; // the chat may have several replicas, each with uploads of its own
 
 export const open = {
@@ -63,6 +64,18 @@ const applyEvent = (event) => {
   const writing = isWriting();
   if (open.item && open.item.writing !== writing) setItem({ ...open.item, writing });
   notify("entries");
+  lookAtUnsaved();
+};
+
+// Follow messages that the cloud does not have yet until it has them.
+let unsavedTimer = 0;
+const lookAtUnsaved = () => {
+  if (unsavedTimer || !open.entries.some(isUnsaved)) return;
+  unsavedTimer = setTimeout(() => {
+    unsavedTimer = 0;
+    if (!document.hidden && !isFollowing()) refresh({ quick: true });
+    lookAtUnsaved();
+  }, UNSAVED_EVERY);
 };
 
 export const setItem = (item) => {
@@ -70,12 +83,15 @@ export const setItem = (item) => {
   notify("item");
 };
 
-// The last message that will not change any more; the stream continues after it.
-const lastComplete = () => {
+const lastBefore = (condition) => {
   if (mustReload) return null;
-  const at = open.entries.findIndex((entry) => entry.writing);
+  const at = open.entries.findIndex(condition);
   return (at < 0 ? open.entries.at(-1) : open.entries[at - 1]) || null;
 };
+const isUnsaved = (entry) => entry.saved === false;
+// The last message that is complete, and the last one that will not change any more: the stream continues after that.
+const lastComplete = () => lastBefore((entry) => entry.writing);
+const lastSettled = () => lastBefore((entry) => entry.writing || isUnsaved(entry));
 
 // What the page shows, for a server that may know less or more: `seen` is its last message, the stream continues after
 // the message `id`, and `shown` counts the messages up to that one.
@@ -90,7 +106,7 @@ const upTo = (id) => {
 
 const followOpen = (events, controller, look = {}) =>
   follow(
-    () => `${pathOf(open.id, "/events")}?${new URLSearchParams({ ...upTo(lastComplete()?.id || ""), ...look })}`,
+    () => `${pathOf(open.id, "/events")}?${new URLSearchParams({ ...upTo(lastSettled()?.id || ""), ...look })}`,
     applyEvent,
     events,
     controller,

@@ -17,6 +17,7 @@ export const questionFooter = (entry) =>
     versions(entry),
     iconButton("edit", t("Edit and resend"), (event) => edit(messageRowOf(event.target), entry)),
     iconButton("copy", t("Copy"), () => copy(entry.text)),
+    unsavedSign(entry),
   );
 
 export const answerFooter = (entry) => {
@@ -29,6 +30,7 @@ export const answerFooter = (entry) => {
       "div",
       { class: `facts ${entry.writing ? "writing" : ""}`, title: dateTime(entry.created) },
       factsOf(entry).map((fact) => h("span", {}, fact)),
+      unsavedSign(entry),
     ),
     notesOf(entry).map((note) => h("div", { class: "note" }, note)),
     !entry.writing &&
@@ -64,6 +66,11 @@ export const answerFooter = (entry) => {
         ratingButton(entry, "down", "thumbDown", t("Bad answer")),
       ),
   );
+};
+
+const unsavedSign = (entry) => {
+  const why = t("Stored on one server so far. It is copied to the cloud as soon as the cloud responds.");
+  return entry.saved === false && h("span", { class: "unsaved", role: "note", title: why }, t("Not fully saved yet"));
 };
 
 const otherModelButton = (entry) => {
