@@ -12,6 +12,7 @@ import pulumi_random as random
 
 from chatapp.store.firestore.schema import EXPIRING, EXPIRY_FIELD, GROUP_FIELDS, INDEXED_FIELDS
 from stacks.chat_env import Sources, environment, secret_environment
+from stacks.components.budget import BUDGETS_API, MonthlyBudget, MonthlyBudgetArgs
 from stacks.components.chat import ChatApp, ChatAppArgs, Volume
 from stacks.components.cluster import AutopilotCluster, AutopilotClusterArgs, cluster_provider
 from stacks.components.firestore import ChatDatabase, ChatDatabaseArgs
@@ -85,6 +86,8 @@ class HybridChat(pulumi.ComponentResource):
         settings, names, project = self._settings, self._names, self._settings.project
         services = ProjectServices("services", ProjectServicesArgs(project, apis_of(settings)), self._child)
         fixed = FixedSettings("fixed", self._fixed_on_google_cloud(), self._child)
+        if settings.monthly_budget:
+            self._budget(services)
         cluster = self._cluster(services, fixed)
         database = self._database(services, fixed)
         workload_identity = WorkloadIdentity(
@@ -138,6 +141,19 @@ class HybridChat(pulumi.ComponentResource):
             "subnetwork": Fixed(settings.subnetwork, "subnetwork", cluster),
             "database-location": Fixed(settings.database_location, "databaseLocation", database),
         }
+
+    def _budget(self, services: ProjectServices) -> None:
+        MonthlyBudget(
+            "budget",
+            MonthlyBudgetArgs(
+                project=self._settings.project,
+                name=self._names.budget,
+                amount=self._settings.monthly_budget,
+                depends_on=[services[BUDGETS_API]],
+                hooks=services.hooks,
+            ),
+            self._child,
+        )
 
     def _cluster(self, services: ProjectServices, fixed: FixedSettings) -> AutopilotCluster:
         settings, names = self._settings, self._names
@@ -399,4 +415,5 @@ def apis_of(settings: Settings) -> tuple[str, ...]:
         *(BUILD_APIS if settings.builds_image else ()),
         *(NAME_APIS if settings.ingress == "https" and not settings.domain else ()),
         *((IAP_API,) if settings.sign_in == "iap" else ()),
+        *((BUDGETS_API,) if settings.monthly_budget else ()),
     )

@@ -76,6 +76,11 @@ class Names:
         return self._with_stack("chat", max_length=50)
 
     @property
+    def budget(self) -> str:
+        """The budget, as the e-mails call it."""
+        return self._with_stack("hybrid-chat", max_length=60)
+
+    @property
     def labels(self) -> dict[str, str]:
         """The label of what the stack creates in the project, which the bill can be grouped by."""
         return {"hybrid-chat": _shortened(self._slug, 63)}

@@ -101,6 +101,7 @@ class Settings(BaseModel):
     network: str = Field(default="", pattern=_NETWORK_NAME)
     subnetwork: str = Field(default="", pattern=_NETWORK_NAME)
     private_nodes: bool = False
+    monthly_budget: int = Field(default=0, ge=0, le=10**9)
     release_channel: Literal["RAPID", "REGULAR", "STABLE"] = "REGULAR"
 
     kubeconfig: SecretStr = Field(default=SecretStr(""), alias="kubernetes:kubeconfig")

@@ -26,6 +26,7 @@ GCP_ONLY = (
     "network",
     "subnetwork",
     "private_nodes",
+    "monthly_budget",
     "release_channel",
     "gpu_fallback",
 )

@@ -27,7 +27,7 @@ OWN_IAP_CLIENT = (
     | PEOPLE
     | {"identity": "iap", "domain": "chat.example.org", "cloudArmor": "true", "gpuFallback": "true"}
 )
-PUBLIC_HTTP = GCP | {"exposure": "public-http", "gemma": "none", "retentionDays": "30"}
+PUBLIC_HTTP = GCP | {"exposure": "public-http", "gemma": "none", "retentionDays": "30", "monthlyBudget": "300"}
 PRIVATE = GCP | TOKEN | {"exposure": "private", "gemma": "l4x4", "image": "docker"}
 KUBERNETES_GPUS = KUBERNETES | {"exposure": "public-http", "gemma": "l4x1", "storageClass": "fast"}
 OTHER_GEMMA = {

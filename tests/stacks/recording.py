@@ -30,6 +30,8 @@ folder."""
 CONTEXT, CLUSTER_ID = "kind-chat", "7d3c-cluster"
 """The current context of the kubeconfig, and the ID of that cluster's namespace kube-system."""
 ADDRESS = "203.0.113.9"
+BILLING = "01AB23-45CD67-89EF01"
+"""The project's billing account."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,13 @@ class CloudMocks(mocks.Mocks):
         project = args.args["projectId"]
         organization = "" if project.startswith(("lone", "foldered")) else "1234567890"
         folder = "987654" if project.startswith("foldered") else ""
-        return {"number": NUMBER, "projectId": project, "orgId": organization, "folderId": folder}
+        return {
+            "number": NUMBER,
+            "projectId": project,
+            "orgId": organization,
+            "folderId": folder,
+            "billingAccount": BILLING,
+        }
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
         known = dict(args.inputs)
