@@ -24,6 +24,7 @@ from stacks.components.model_server import APP as GEMMA_APP
 from stacks.components.model_server import GemmaServer, GemmaServerArgs
 from stacks.components.network import PODS_RANGE, SERVICES_RANGE, ClusterNetwork, ClusterNetworkArgs
 from stacks.components.network_policies import NetworkIsolation, NetworkIsolationArgs
+from stacks.components.regional_logs import RegionalLogs, RegionalLogsArgs
 from stacks.components.services import ProjectServices, ProjectServicesArgs
 from stacks.components.workload_identity import WorkloadIdentity, WorkloadIdentityArgs
 from stacks.components.workloads import labels
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from stacks.components.gpu_profiles import GpuProfile
     from stacks.names import Names
     from stacks.settings import Settings
+    from stacks.validation.residency import Residency
     from stacks.validation.types import IngressKind
 
     Outputs = dict[str, pulumi.Input[str]]
@@ -58,6 +60,7 @@ APIS = (
     "aiplatform.googleapis.com",
 )
 BUILD_APIS = ("artifactregistry.googleapis.com", "cloudbuild.googleapis.com", "storage.googleapis.com")
+LOGGING_API = "logging.googleapis.com"
 
 # The namespace rejects pods outside the `restricted` Pod Security Standard, with a warning and an audit log entry.
 RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn", "audit")}
@@ -88,6 +91,8 @@ class HybridChat(pulumi.ComponentResource):
         fixed = FixedSettings("fixed", self._fixed_on_google_cloud(), self._child)
         if settings.monthly_budget:
             self._budget(services)
+        if settings.bound_to:
+            self._logs(services, settings.bound_to)
         cluster = self._cluster(services, fixed)
         database = self._database(services, fixed)
         workload_identity = WorkloadIdentity(
@@ -139,7 +144,7 @@ class HybridChat(pulumi.ComponentResource):
             "region": Fixed(settings.region, "gcp:region", cluster),
             "network": Fixed(settings.network, "network", cluster),
             "subnetwork": Fixed(settings.subnetwork, "subnetwork", cluster),
-            "database-location": Fixed(settings.database_location, "databaseLocation", database),
+            "database-location": Fixed(settings.firestore_location, "databaseLocation", database),
         }
 
     def _budget(self, services: ProjectServices) -> None:
@@ -150,6 +155,23 @@ class HybridChat(pulumi.ComponentResource):
                 name=self._names.budget,
                 amount=self._settings.monthly_budget,
                 depends_on=[services[BUDGETS_API]],
+                hooks=services.hooks,
+            ),
+            self._child,
+        )
+
+    def _logs(self, services: ProjectServices, residency: Residency) -> None:
+        names, settings = self._names, self._settings
+        RegionalLogs(
+            "logs",
+            RegionalLogsArgs(
+                project=settings.project,
+                location=residency.logs,
+                name=names.logs,
+                cluster=names.cluster,
+                cluster_region=settings.region,
+                namespace=names.namespace,
+                depends_on=[services[LOGGING_API]],
                 hooks=services.hooks,
             ),
             self._child,
@@ -245,7 +267,7 @@ class HybridChat(pulumi.ComponentResource):
             ChatDatabaseArgs(
                 name=self._names.database,
                 project=self._settings.project,
-                location=fixed.then(self._settings.database_location),
+                location=fixed.then(self._settings.firestore_location),
                 expiry_field=EXPIRY_FIELD,
                 expiring=EXPIRING,
                 indexed_fields=INDEXED_FIELDS,
@@ -416,4 +438,5 @@ def apis_of(settings: Settings) -> tuple[str, ...]:
         *(NAME_APIS if settings.ingress == "https" and not settings.domain else ()),
         *((IAP_API,) if settings.sign_in == "iap" else ()),
         *((BUDGETS_API,) if settings.monthly_budget else ()),
+        *((LOGGING_API,) if settings.bound_to else ()),
     )

@@ -81,6 +81,11 @@ class Names:
         return self._with_stack("hybrid-chat", max_length=60)
 
     @property
+    def logs(self) -> str:
+        """The log sink and its exclusion, and the prefix of the log bucket."""
+        return self._with_stack("hybrid-chat", max_length=90)
+
+    @property
     def labels(self) -> dict[str, str]:
         """The label of what the stack creates in the project, which the bill can be grouped by."""
         return {"hybrid-chat": _shortened(self._slug, 63)}

@@ -15,6 +15,7 @@ from pydantic.alias_generators import to_camel
 from stacks.components.gpu_profiles import PROFILES, GpuProfile
 from stacks.validation.conflicts import conflicts
 from stacks.validation.messages import invalid_value, report, unknown_key
+from stacks.validation.residency import RESIDENCIES, Residency
 from stacks.validation.types import (  # noqa: TC001 - pydantic reads the annotations
     Arguments,
     ChatImage,
@@ -94,9 +95,10 @@ class Settings(BaseModel):
 
     gemini_model: str = Field(default="gemini-3.5-flash-lite", pattern=r"^[a-z0-9][a-z0-9.-]{1,62}$")
     gemini_api_key: SecretStr = SecretStr("")
-    vertex_location: str = Field(default="global", pattern=r"^(global|[a-z]+-[a-z]+\d{1,2})$")
+    vertex_location: str = Field(default="", pattern=r"^(global|eu|us|[a-z]+-[a-z]+\d{1,2})?$")
 
-    database_location: str = Field(default="nam5", pattern=r"^([a-z]+\d{1,2}|[a-z]+-[a-z]+\d{1,2})$")
+    residency: Literal["none", "eu", "us"] = "none"
+    database_location: str = Field(default="", pattern=r"^([a-z]+\d{1,2}|[a-z]+-[a-z]+\d{1,2})?$")
     retention_days: int = Field(default=0, ge=0, le=36_500)
     network: str = Field(default="", pattern=_NETWORK_NAME)
     subnetwork: str = Field(default="", pattern=_NETWORK_NAME)
@@ -200,6 +202,21 @@ class Settings(BaseModel):
     def builds_image(self) -> bool:
         """Whether the deployment builds the chat's image."""
         return self.image_source in {"cloud-build", "docker"}
+
+    @property
+    def bound_to(self) -> Residency | None:
+        """The residency of the deployment; `None`: it has none."""
+        return RESIDENCIES.get(self.residency)
+
+    @property
+    def model_location(self) -> str:
+        """The location of Gemini on Vertex AI."""
+        return self.vertex_location or (self.bound_to.model if self.bound_to else "global")
+
+    @property
+    def firestore_location(self) -> str:
+        """The location of the database."""
+        return self.database_location or (self.bound_to.database if self.bound_to else "nam5")
 
     @property
     def replicas(self) -> int:

@@ -178,7 +178,7 @@ class _Bill:
         )
 
     def _firestore(self) -> Part:
-        location = self.settings.database_location
+        location = self.settings.firestore_location
         kind = "region" if "-" in location else "multi-region"
         names: list[Path] = [("firestore", kind, name) for name in ("reads", "writes", "gib")]
         reads, writes, gib = map(self._amount, names)

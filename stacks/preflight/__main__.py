@@ -22,6 +22,7 @@ from stacks.preflight.pulumi_cli import check_pulumi, check_stack, outputs_of
 from stacks.preflight.remains import report_cluster_remains, report_remains
 from stacks.preflight.report import Report
 from stacks.preflight.stack import Stack
+from stacks.validation.residency import NO_RESIDENCY
 
 VERBS = ("up", "preview", "destroy", "remains", "url", "doctor", "cost")
 JSON_VERBS = ("cost",)
@@ -78,6 +79,8 @@ def _check_deployment(report: Report, stack: Stack, verb: str) -> None:
             check_project(report, settings)
         if verb != "doctor" and report.is_complete and (settings.on_gcp or estimate(settings).parts):
             report.note(summary(estimate(settings)))
+            if settings.on_gcp and settings.model_location == "global":
+                report.note(NO_RESIDENCY)
     elif report.is_complete:
         report.note(
             f"Destroying the stack {stack.name} deletes all its chats. What stays: {remains}Pulumi's record of the "

@@ -81,6 +81,12 @@ def _free_name(owner: Owner, name: str, _: Entry) -> bool:
     return re.fullmatch(pattern, name) is not None
 
 
+def _log_bucket(owner: Owner, name: str, entry: Entry) -> bool:
+    """Return whether it is the stack's; Google keeps a deleted one for 7 days."""
+    is_deleted = entry.get("lifecycleState") == "DELETE_REQUESTED"
+    return re.fullmatch(rf"{owner.names.logs}-[a-z0-9]{{6}}", name) is not None and not is_deleted
+
+
 def _in_network(owner: Owner, name: str, entry: Entry) -> bool:
     network = str(entry.get("network") or "").rpartition("/")[2]
     return network == owner.names.network or owner.made_by_gke(name)
@@ -153,6 +159,20 @@ KINDS = (
         listing="storage buckets list",
         is_mine=lambda owner, name, _: name == owner.names.build_bucket(owner.project),
         delete=_own("gcp:storage/bucket:Bucket"),
+    ),
+    Kind(
+        title="log sink",
+        asset="logging.googleapis.com/LogSink",
+        listing="logging sinks list",
+        is_mine=_named("logs"),
+        delete="gcloud logging sinks delete {name} --project {project}",
+    ),
+    Kind(
+        title="log bucket",
+        asset="logging.googleapis.com/LogBucket",
+        listing="logging buckets list",
+        is_mine=_log_bucket,
+        delete="gcloud logging buckets delete {name} --location={location} --project {project}",
     ),
     Kind(
         title="service account",

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from stacks.components.gpu_profiles import is_gated
+from stacks.validation.residency import residency_conflicts
 from stacks.validation.sign_in import ingress_conflicts
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ GCP_ONLY = (
     "database_location",
     "retention_days",
     "vertex_location",
+    "residency",
     "network",
     "subnetwork",
     "private_nodes",
@@ -47,6 +49,7 @@ def conflicts(settings: Settings) -> Iterator[Conflict]:
     """Yield every conflict between settings, and every setting that is missing."""
     yield from _platform(settings)
     yield from ingress_conflicts(settings)
+    yield from residency_conflicts(settings)
     yield from _gemma(settings)
     yield from _hugging_face(settings)
 

@@ -113,7 +113,7 @@ WRONG = {
     "a negative retention": (GCP | {"retentionDays": "-3"}, "retentionDays is '-3': it must be greater than or equal"),
     "a location in words": (
         GCP | {"vertexLocation": "Europe"},
-        "vertexLocation is 'Europe': global or a region is needed",
+        "vertexLocation is 'Europe': global, eu, us or a region is needed",
     ),
     "a channel in lower case": (
         GCP | {"releaseChannel": "rapid"},

@@ -345,6 +345,17 @@ def test_the_cost_is_told_before_anything_is_created(computer, verb):
     assert "Estimated cost" not in computer.run(verb, status=1)[0]
 
 
+@pytest.mark.parametrize("verb", ["up", "preview"])
+def test_the_default_location_of_gemini_is_said_to_give_no_residency(computer, verb):
+    sentence = "location global, which gives no data residency"
+    assert sentence in computer.run(verb)[0]
+    computer.configuration["gcp:region"] = "europe-west4"
+    computer.configure(residency="eu")
+    assert sentence not in computer.run(verb)[0]
+    computer.configure(databaseLocation="nam5")
+    assert "databaseLocation is nam5, which lies outside of the European Union" in computer.missing(verb)[0]
+
+
 def test_the_cost_by_part_needs_no_program_and_no_right(computer):
     computer.lacks("gcloud", "kubectl", "docker")
     lines = computer.run("cost")[0].splitlines()

@@ -43,6 +43,16 @@ LEFT = {
         {"name": f"{PROJECT}-chat-build-test"},
         f"gcloud storage rm --recursive gs://{PROJECT}-chat-build",
     ),
+    "logging sinks": (
+        {"name": "hybrid-chat", "destination": f"logging.googleapis.com/projects/{PROJECT}/locations/eu/buckets/b"},
+        {"name": "_Default"},
+        "gcloud logging sinks delete hybrid-chat",
+    ),
+    "logging buckets": (
+        {"name": f"projects/{PROJECT}/locations/eu/buckets/hybrid-chat-x7k2p9", "lifecycleState": "ACTIVE"},
+        {"name": f"projects/{PROJECT}/locations/eu/buckets/hybrid-chat-a1b2c3", "lifecycleState": "DELETE_REQUESTED"},
+        "gcloud logging buckets delete hybrid-chat-x7k2p9 --location=eu",
+    ),
     "iam service-accounts": (
         {"email": f"chat-nodes@{PROJECT}.iam.gserviceaccount.com", "name": f"projects/{PROJECT}/serviceAccounts/1"},
         {"email": "chat-nodes@other.iam.gserviceaccount.com"},
