@@ -19,7 +19,7 @@ export STACK
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run up preview url destroy doctor cost test quick long check sbom audit format bench screenshots settings image pins clean chat dev stack
+.PHONY: help run import up preview url destroy doctor cost test quick long check sbom audit format bench screenshots settings image pins clean chat dev stack
 
 help: # A comment with two hashes is a line of this list.
 	@echo "make VERB, where VERB is"
@@ -28,6 +28,11 @@ help: # A comment with two hashes is a line of this list.
 # exec: signals reach the chat itself, which shuts down gracefully, so that make reports no error.
 run: chat ## start the chat (the first time, install it)
 	@exec $(PYTHON_HERE) -m chatapp
+
+# FILE reaches the command through the environment: the shell parses no part of a name.
+export FILE
+import: chat ## import conversations of another chat (FILE=export.zip ARGS=--dry-run)
+	@exec $(PYTHON_HERE) -m chatapp.imports $(ARGS) -- "$$FILE"
 
 up: stack ## deploy the chat, or update the deployment (STACK=dev ARGS=--yes)
 	@$(PREFLIGHT) up && exec pulumi up --stack "$$STACK" $(ARGS)

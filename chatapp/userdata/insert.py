@@ -9,7 +9,7 @@ from chatapp.domain.conversation import MessageStatus, Profile
 from chatapp.domain.errors import ChatError, ConversationNotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
     from chatapp.domain.conversation import Conversation, Message
     from chatapp.store import Store
@@ -57,11 +57,13 @@ async def add(
     added: Added,
     *,
     oldest_ms: int = 0,
+    complete: Callable[[Message], Awaitable[Message]] | None = None,
 ) -> None:
     """Add a conversation, or those of its messages that are new or have a higher revision; count them in ``added``.
 
     The fields of an existing conversation are not changed. A running answer becomes an interrupted one. Messages from
-    before ``oldest_ms`` are skipped.
+    before ``oldest_ms`` are skipped. ``complete`` is called with each message before it is stored, for example to add
+    its images; only with those that are new.
 
     Raises:
         IdTaken: another user has a conversation with this id; nothing was changed.
@@ -74,18 +76,22 @@ async def add(
     stored = await _revisions(store, user, conversation.id)
     new = [_ended(message) for message in retained if stored is None or message.revision > stored.get(message.id, -1)]
     added.existing += len(retained) - len(new)
-    batches = list(_batches(new))
-    if stored is None:
-        first = batches.pop(0) if batches else []
-        try:
-            await store.create(user, replace(conversation, deleted_ms=0), *first)
-        except ConversationNotFound as error:
-            raise IdTaken("Another user of this chat has a conversation with this id; it was skipped.") from error
-        added.conversations += 1
-        added.messages += len(first)
-    for batch in batches:
-        await store.append(user, conversation.id, *batch)
+    is_new = stored is None
+    async for batch in _batches(new, complete):
+        if is_new:
+            await _create(store, user, conversation, batch)
+            added.conversations += 1
+            is_new = False
+        elif batch:
+            await store.append(user, conversation.id, *batch)
         added.messages += len(batch)
+
+
+async def _create(store: Store, user: str, conversation: Conversation, messages: Sequence[Message]) -> None:
+    try:
+        await store.create(user, replace(conversation, deleted_ms=0), *messages)
+    except ConversationNotFound as error:
+        raise IdTaken("Another user of this chat has a conversation with this id; it was skipped.") from error
 
 
 async def add_profile(store: Store, user: str, profile: Profile) -> int:
@@ -118,16 +124,19 @@ def _ended(message: Message) -> Message:
     return message
 
 
-def _batches(messages: Sequence[Message]) -> Iterator[list[Message]]:
+async def _batches(
+    messages: Sequence[Message], complete: Callable[[Message], Awaitable[Message]] | None
+) -> AsyncGenerator[list[Message]]:
+    """Yield the messages in batches for one write each; one empty batch if there are none."""
     batch: list[Message] = []
     size = 0
     for message in messages:
-        text = message.content + message.thinking
-        length = len(text.encode(errors="replace")) + sum(len(image.data) for image in message.images)
+        one = await complete(message) if complete else message
+        text = one.content + one.thinking
+        length = len(text.encode(errors="replace")) + sum(len(image.data) for image in one.images)
         if batch and (len(batch) == BATCH_MESSAGES or size + length > BATCH_BYTES):
             yield batch
             batch, size = [], 0
-        batch.append(message)
+        batch.append(one)
         size += length
-    if batch:
-        yield batch
+    yield batch

@@ -89,7 +89,7 @@ def read(text: str) -> list[ExportedConversation]:
     Raises:
         InvalidExport: with the line, or the conversation, message and field, that is wrong.
     """
-    return [_validated(one, f"conversations[{number}]") for number, one in enumerate(_read(text)["conversations"])]
+    return [validated(one, f"conversations[{number}]") for number, one in enumerate(_read(text)["conversations"])]
 
 
 def read_profile(text: str) -> Profile | None:
@@ -99,7 +99,7 @@ def read_profile(text: str) -> Profile | None:
         InvalidExport: with the field that is wrong.
     """
     profile = _read(text).get("profile")
-    return None if profile is None else cast("Profile", _checked(_PROFILE, profile, "profile"))
+    return None if profile is None else validated_profile(profile)
 
 
 def _read(text: str) -> dict[str, Any]:
@@ -118,7 +118,21 @@ def _read(text: str) -> dict[str, Any]:
     return document
 
 
-def _validated(value: object, where: str) -> ExportedConversation:
+def validated_profile(value: object) -> Profile:
+    """Return the profile of an export.
+
+    Raises:
+        InvalidExport: with the field that is wrong.
+    """
+    return cast("Profile", _checked(_PROFILE, value, "profile"))
+
+
+def validated(value: object, where: str) -> ExportedConversation:
+    """Return a conversation of an export; ``where`` names it in errors.
+
+    Raises:
+        InvalidExport: with the field that is wrong.
+    """
     conversation: Conversation = _checked(_CONVERSATION, value, where)
     _check(conversation, where, "created_ms", "updated_ms")
     if is_temporary(conversation.id):
