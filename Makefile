@@ -49,8 +49,8 @@ destroy: stack ## delete the deployment and all its chats
 
 # It installs the packages of the stack first, and reads the settings with them. Without them it could report the wrong
 # things: whether the chat goes to Google Cloud or to another cluster is a setting.
-doctor: stack ## check what run and up need on this computer
-	@exec $(PREFLIGHT) doctor
+doctor: stack ## check what run and up need on this computer (ARGS=--json)
+	@exec $(PREFLIGHT) doctor $(ARGS)
 
 cost: stack ## estimate what the deployment costs, by part (ARGS=--json)
 	@exec $(PREFLIGHT) cost $(ARGS)

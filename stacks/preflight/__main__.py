@@ -2,8 +2,8 @@
 
 `up` and `preview` create the stack, so that its settings can be set; `url` prints the chat's address; `doctor` checks
 everything, changes nothing, and reports what is in order too; `cost` estimates what the deployment costs; `remains`,
-after `pulumi destroy`, lists what is left of the stack in the project. Exits with 1 where something is missing. `cost`
-has an output for programs, ``--json``.
+after `pulumi destroy`, lists what is left of the stack in the project. Exits with 1 where something is missing.
+`doctor` and `cost` have an output for programs, ``--json``.
 """
 
 import json
@@ -25,7 +25,7 @@ from stacks.preflight.stack import Stack
 from stacks.validation.residency import NO_RESIDENCY
 
 VERBS = ("up", "preview", "destroy", "remains", "url", "doctor", "cost")
-JSON_VERBS = ("cost",)
+JSON_VERBS = ("doctor", "cost")
 
 
 def main(arguments: list[str]) -> int:
@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
         return 2
     os.environ |= {"PULUMI_SKIP_UPDATE_CHECK": "true", "CLOUDSDK_CORE_DISABLE_PROMPTS": "1"}
     stack = Stack(os.environ.get("STACK") or "dev")
-    report = Report(detailed=verb == "doctor")
+    report = Report(detailed=verb == "doctor", in_json=verb == "doctor" and bool(options))
     if verb == "url":
         if check_pulumi(report, any_version=True):
             _print_url(report, stack)
@@ -49,10 +49,12 @@ def main(arguments: list[str]) -> int:
         _print_cost(report, stack, in_json=bool(options))
     else:
         if verb == "doctor":
-            print("The chat on this computer (make run)")
+            report.begin("The chat on this computer (make run)")
             check_packages(report)
-            print(f"The stack {stack.name} (make up{stack.make_argument})")
+            report.begin(f"The stack {stack.name} (make up{stack.make_argument})")
         _check_deployment(report, stack, verb)
+        if options:
+            report.print_json()
     return 0 if report.is_complete else 1
 
 

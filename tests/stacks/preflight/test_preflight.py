@@ -306,6 +306,28 @@ def test_doctor_reports_what_is_in_order_and_changes_nothing(computer):
     assert not any("--create" in call for call in computer.calls())
 
 
+def test_doctor_has_the_same_results_for_a_program(computer):
+    computer.lacks("kubectl", "gke-gcloud-auth-plugin")
+    computer.configure(databaseLocation="wrong place")
+    lines = computer.run("doctor", status=1)[0].splitlines()
+    document = json.loads(computer.run("doctor", "--json", status=1)[0])
+    words = {"pass": "ok", "later": "later", "note": "note", "fail": "missing"}
+    assert document["complete"] is False
+    assert [f"  {words[check['status']]:8} {check['text']}" for check in document["checks"]] == [
+        line for line in lines if line.startswith("  ")
+    ]
+    assert {check["part"] for check in document["checks"]} == {line for line in lines if not line.startswith("  ")}
+    failed = [check["text"] for check in document["checks"] if check["status"] == "fail"]
+    assert any("gcloud components install gke-gcloud-auth-plugin" in text for text in failed)
+    assert any("databaseLocation is 'wrong place'" in text for text in failed)
+
+
+def test_doctor_tells_a_program_that_nothing_is_missing(computer):
+    document = json.loads(computer.run("doctor", "--json")[0])
+    assert document["complete"] is True
+    assert {check["status"] for check in document["checks"]} == {"pass", "note", "later"}
+
+
 def test_doctor_does_not_count_what_a_verb_does_by_itself_as_missing(computer):
     computer.answer("pulumi stack --stack dev", status=6)
     (computer.project / "chat-installed").unlink()
@@ -363,3 +385,4 @@ def test_the_cost_by_part_needs_no_program_and_no_right(computer):
     assert json.loads(computer.run("cost", "--json")[0])["currency"] == "USD"
     computer.configure(gemma="wrong")
     assert "gemma is 'wrong'" in computer.missing("cost")[0]
+    assert "gemma is 'wrong'" in computer.run("cost", "--json", status=1)[1]
