@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from google.api_core.exceptions import AlreadyExists, FailedPrecondition, NotFound
@@ -23,7 +24,7 @@ from chatapp.store.quota import message_bytes
 from chatapp.store.values import newest, refuse_too_large_images, refuse_too_much
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from google.cloud.firestore import AsyncDocumentReference, AsyncWriteBatch
@@ -37,12 +38,21 @@ MAX_RUNNING = 10_000  # remembered running answers
 
 
 class Version(NamedTuple):
-    """The stored state of a message: its revision, when that was written, in how many documents, and its bytes."""
+    """The stored state of a message.
+
+    Attributes:
+        revision: the message's.
+        update_time: when that was written, by Firestore's clock.
+        parts: in how many documents.
+        size: how many of its bytes its conversation counts (its field `SIZE_FIELD`).
+        created_ms: of the message; its conversation was updated then or later.
+    """
 
     revision: int
     update_time: datetime
     parts: int
     size: int
+    created_ms: int = 0
 
 
 class Encoded(NamedTuple):
@@ -64,7 +74,11 @@ class Encoded(NamedTuple):
 
 
 class Revisions:
-    """Writes messages, and remembers the last version of running answers, so that a checkpoint needs no read."""
+    """Writes messages, and remembers the last version of running answers, so that a checkpoint needs no read.
+
+    Nor does a checkpoint write the conversation: the precondition on its answer shows that this still exists. The
+    conversation counts the bytes of the answer at its end.
+    """
 
     def __init__(self) -> None:
         self._running: OrderedDict[str, Version] = OrderedDict()  # running answers by path
@@ -105,15 +119,20 @@ class Revisions:
                 stored = await _stored(client, conversation, messages)
             newer = [entry for entry in messages if _replaces(entry.message, stored.get(entry.message.id))]
             batch = client.batch()
-            sizes = (entry.size - _size(stored.get(entry.message.id)) for entry in newer)
-            batch.update(conversation, changes | {SIZE_FIELD: Increment(sum(sizes))})
-            positions = [_replace(client, batch, conversation, entry, stored.get(entry.message.id)) for entry in newer]
+            is_checkpoint = bool(newer) and all(_is_checkpoint(one, stored.get(one.message.id)) for one in newer)
+            if not is_checkpoint:
+                sizes = (entry.size - _size(stored.get(entry.message.id)) for entry in newer)
+                batch.update(conversation, changes | {SIZE_FIELD: Increment(sum(sizes))})
+            positions = [
+                _replace(client, batch, conversation, entry, stored.get(entry.message.id), is_counted=not is_checkpoint)
+                for entry in newer
+            ]
             try:
                 results = await committed(batch)
             except (AlreadyExists, FailedPrecondition, NotFound):
                 stored = None  # a precondition failed: another writer was faster, or the reply was lost
             else:
-                self._remember(conversation, newer, positions, results)
+                self._remember(conversation, newer, positions, results, stored if is_checkpoint else {})
                 return
         raise contended()
 
@@ -130,13 +149,16 @@ class Revisions:
         messages: Sequence[Encoded],
         positions: Sequence[int],
         results: Sequence[WriteResult],
+        counted: Mapping[str, Version] = MappingProxyType({}),
     ) -> None:
         for entry, number in zip(messages, positions, strict=True):
             message, documents = entry.message, entry.documents
+            size = counted[message.id].size if message.id in counted else entry.size
             path = _path(conversation, message)
             self._running.pop(path, None)
             if message.status is MessageStatus.STREAMING:  # an ended answer is not written again
-                self._running[path] = Version(message.revision, results[number].update_time, len(documents), entry.size)
+                time = results[number].update_time
+                self._running[path] = Version(message.revision, time, len(documents), size, message.created_ms)
         while len(self._running) > MAX_RUNNING:
             self._running.popitem(last=False)
 
@@ -193,6 +215,12 @@ def _size(version: Version | None) -> int:
     return version.size if version else 0
 
 
+def _is_checkpoint(entry: Encoded, stored: Version | None) -> bool:
+    """Return whether only the text of a running answer changes, of which this process wrote the stored revision."""
+    message, is_running = entry.message, entry.message.status is MessageStatus.STREAMING
+    return stored is not None and is_running and not entry.images and message.created_ms <= stored.created_ms
+
+
 def _replaces(message: Message, stored: Version | None) -> bool:
     return stored is None or message.revision > stored.revision
 
@@ -203,8 +231,14 @@ def _replace(
     conversation: AsyncDocumentReference,
     new: Encoded,
     stored: Version | None,
+    *,
+    is_counted: bool,
 ) -> int:
-    """Write a message with the precondition that it is still ``stored``; return the write's position in the batch."""
+    """Write a message with the precondition that it is still ``stored``; return the write's position in the batch.
+
+    Where the conversation does not count the message's new size in this batch, the message keeps the size that it
+    counts: another replica that ends the answer counts the difference.
+    """
     message_id = new.message.id
     for number in range(len(new.documents), stored.parts if stored else 0):
         batch.delete(_reference(conversation, part_id(message_id, number)))
@@ -212,7 +246,9 @@ def _replace(
         if document_id != message_id:
             batch.set(_reference(conversation, document_id), fields)
     _set_images(batch, conversation, new)
-    reference, facts = _reference(conversation, message_id), new.documents[message_id]
+    reference, facts = _reference(conversation, message_id), dict(new.documents[message_id])
+    if not is_counted:
+        del facts[SIZE_FIELD]
     if stored is None:
         batch.create(reference, facts)
     else:

@@ -44,6 +44,7 @@ from chatapp.store.firestore.schema import (
     USERS,
 )
 from chatapp.store.firestore.store import FirestoreStore
+from chatapp.store.quota import message_bytes
 from tests.chatapp.store.conftest import FirestorePlace, a_conversation, a_message
 from tests.fakes.openai_server import FakeOpenAIServer
 from tests.firestore_emulator import PROJECT, running_emulator
@@ -191,6 +192,30 @@ async def test_a_turn_is_two_commits_and_no_read_and_a_checkpoint_one_more(store
     requests.clear()
     await store.conversations("ana")
     assert requests["commit"] == 0
+
+
+async def test_a_checkpoint_writes_one_document_and_an_answer_is_counted_once_also_by_another_replica(
+    store, replica, monkeypatch
+):
+    writes = []
+    commit = FirestoreAsyncClient.commit
+
+    async def counting(self, request, **options):
+        writes.append(len(request["writes"]))
+        return await commit(self, request, **options)
+
+    monkeypatch.setattr(FirestoreAsyncClient, "commit", counting)
+    conversation = a_conversation()
+    await store.create("ana", conversation, a_message())
+    await store.append("ana", conversation.id, running())
+    await store.append("ana", conversation.id, running("x" * 1_000, 1))
+    await store.append("ana", conversation.id, running("x" * 2_000, 2))
+    await replica.append("ana", conversation.id, running("x" * 2_000, 1_000))  # which takes it over
+    await replica.append("ana", conversation.id, running("x" * 3_000, 1_001))
+    await store.append("ana", conversation.id, running("x" * 9_000, 3))  # too late
+    await replica.append("ana", conversation.id, last := ended("x" * 4_000, 1_002))
+    assert writes == [2, 2, 1, 1, 2, 1, 1, 1, 2]  # the late one fails, and then changes nothing in the conversation
+    assert await store.stored_bytes("ana") == message_bytes(a_message()) + message_bytes(last)
 
 
 # Lost replies
