@@ -124,6 +124,18 @@ async def test_a_search_result_opens_at_its_message(page, gemma):
     await expect(page.conversations).to_have_count(2)
 
 
+async def test_a_search_reads_the_models_thinking_only_where_it_is_asked_to(page, gemma):
+    gemma.answer = ["<think>Penguins do not fly.</think>", "They swim."]
+    await page.ask("How do they travel?")
+    await page.tab.locator("#search").get_by_role("textbox").fill("penguins")
+    await expect(page.tab.locator("#conversations")).to_contain_text("No results")
+    await page.tab.get_by_label("Search the models' thinking, too").check()
+    hits = page.tab.locator("#conversations .hits li")
+    await expect(hits.locator("mark")).to_have_text("Penguins")
+    await hits.get_by_role("link").click()
+    await expect(page.tab.locator("#messages .found details[open]")).to_contain_text("Penguins do not fly.")
+
+
 async def test_a_temporary_chat_is_not_stored(page):
     await page.tab.locator("#temporary").click()
     await expect(page.tab.locator("#privacy")).to_contain_text("never stored")

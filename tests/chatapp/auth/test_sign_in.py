@@ -126,7 +126,9 @@ async def test_missing_claims_come_from_the_userinfo_endpoint(chat, provider):
 async def test_sign_in_page_is_in_the_browsers_language_and_leads_back(chat):
     for language, words, direction in (
         ("en", "Sign in to use this chat", "ltr"),
+        ("en", "Hybrid chat</title>", "ltr"),
         ("he-IL,en;q=0.5", "התחברו כדי", "rtl"),
+        ("he", "צ׳אט היברידי</title>", "rtl"),
         ("fr, ar;q=0.8, he;q=0.2", "يُرجى تسجيل الدخول", "rtl"),
         ("x" * 8_000, "Sign in to", "ltr"),
         ("he;q=0, en", "Sign in to", "ltr"),

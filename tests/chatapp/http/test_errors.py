@@ -52,6 +52,7 @@ def test_a_person_who_opened_an_address_gets_a_page_in_their_language():
     assert response.status_code == 503
     assert '<html lang="ar" dir="rtl">' in response.text
     assert 'href="/chat/"' in response.text
+    assert "الدردشة الهجينة</title>" in response.text
     assert "&lt;b&gt;away&lt;/b&gt;" in response.text
 
 

@@ -371,6 +371,14 @@ class TestAddress:
         enabled = {s["service"].partition(".")[0] for s in run.of_type("projects/service:Service")}
         assert not {"servicemanagement", "servicecontrol", "endpoints"} & enabled
 
+    def test_a_domain_in_hebrew_is_deployed_as_dns_has_it(self) -> None:
+        run = seen(OWN_IAP_CLIENT | {"domain": "דוגמה.example"})
+        host = "xn--6dbbec0c.example"
+        assert run.outputs["url"] == f"https://{host}"
+        assert run.outputs["dnsRecord"] == f"{host}. A {ADDRESS}"
+        assert run.one("ManagedSslCertificate")["managed.domains"] == [host]
+        assert environment(run)["CHAT_ROOT_URL"] == f"https://{host}"
+
     def test_outputs_explain_the_wait_for_the_certificate(self) -> None:
         outputs = seen(GCP).outputs
         certificate = seen(GCP).one("ManagedSslCertificate")["name"]

@@ -34,7 +34,8 @@ export const keepingPosition = async (action, draw) => {
 // Scroll to a message, and unfold its thinking; load earlier messages until it is there.
 export const scrollToMessage = async (id, { showThinking = false } = {}) => {
   for (let tries = 0; tries < 100; tries++) {
-    const row = find(`#messages [data-id="${CSS.escape(id)}"]`);
+    const isLoaded = open.entries.some((entry) => entry.id === id); // a row may be left of the same conversation
+    const row = isLoaded && find(`#messages [data-id="${CSS.escape(id)}"]`);
     if (row) {
       isAtEnd = false;
       await drawn();
@@ -44,7 +45,7 @@ export const scrollToMessage = async (id, { showThinking = false } = {}) => {
       row.classList.add("found");
       return;
     }
-    if (open.entries.length && !open.entries.some((entry) => entry.id === id)) {
+    if (open.entries.length && !isLoaded) {
       if (!open.earlier) return; // in another version of the conversation
       await showEarlier();
     }
