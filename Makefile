@@ -3,7 +3,8 @@
 
 PYTHON_HERE = .venv/bin/python
 # worksteal keeps the tests of a file on one worker, so that their fixtures (a browser, an emulator) start once or twice.
-PYTEST = $(PYTHON_HERE) -m pytest -n auto --dist worksteal
+# One worker more than cores: half of the time, tests wait for a clock or a process.
+PYTEST = $(PYTHON_HERE) -m pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist worksteal
 # Tests that need a server of their own run only when they are selected.
 HERE = not vllm and not engine
 PREFLIGHT = $(PYTHON_HERE) -m stacks.preflight
@@ -58,9 +59,8 @@ cost: stack ## estimate what the deployment costs, by part (ARGS=--json)
 test: dev ## check the code and run all tests but the long ones
 	$(call with-checks,$(PYTEST))
 
-# One worker more than cores: many fast tests wait for a clock or a process.
 quick: dev ## check the code and run the fast tests
-	$(call with-checks,$(PYTEST) -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --ignore=tests/browser -m '$(HERE) and not browser and not slow and not long')
+	$(call with-checks,$(PYTEST) --ignore=tests/browser -m '$(HERE) and not browser and not slow and not long')
 
 long: dev ## run the tests that take minutes
 	$(PYTEST) -m '$(HERE) and long'
