@@ -21,6 +21,7 @@ class GpuProfile:
 
     The amounts come from Google's samples (kubernetes-engine-samples, ``ai-ml/llm-serving-gemma``) and from the
     codelab; those of ``l4x1``, ``rtx6000``, ``a100`` and ``h100`` follow from the machine's size and are untested.
+    How many conversations fit beside the weights: docs/operate.md, Gemma's memory.
     """
 
     label: str = "Gemma3 12b it"
@@ -48,7 +49,6 @@ PROFILES = {
         label="Gemma4 12b it",
         model=GEMMA_4_QAT,
         accelerator="nvidia-l4",
-        max_model_len=16_384,
         max_num_seqs=16,
         cpu=6,
         memory=24,
