@@ -32,6 +32,7 @@ from chatapp.http.middleware.trusted_hosts import TrustedHostMiddleware
 from chatapp.http.request_rules import BodyLimits
 from chatapp.images.decoder import ImageDecoder
 from chatapp.images.uploads import UploadLimits, Uploads
+from chatapp.imports.places import ImportPlaces
 from chatapp.limits import NoLimits
 from chatapp.limits.daily_totals import DailyTotals
 from chatapp.limits.lanes import Lane, lane_limits
@@ -128,6 +129,7 @@ async def create_app(settings: Settings, *, with_page: bool = True) -> FastAPI:
             conversations=conversations,
             images=images,
             uploads=Uploads(images, _upload_limits(settings, on_refused)),
+            imports=ImportPlaces(settings.imports_per_hour, on_refused),
         )
         app.state.catalog = catalog
         app.state.turns = turns

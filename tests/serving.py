@@ -19,7 +19,7 @@ NO_LIMITS = dict.fromkeys(
     (
         *("new_guests_per_hour", "messages_per_minute", "tokens_per_day", "cost_per_day"),
         *("all_messages_per_minute", "all_tokens_per_day", "all_cost_per_day"),
-        *("searches_per_minute", "exports_per_minute", "reads_per_minute"),
+        *("searches_per_minute", "exports_per_minute", "reads_per_minute", "imports_per_hour"),
     ),
     0,
 )

@@ -28,6 +28,7 @@ class Action(StrEnum):
     SIGN_OUT_EVERYWHERE = "sign_out_everywhere"
     END_SESSION = "end_session"
     EXPORT = "export"
+    IMPORT = "import"
     DELETE = "delete"
     DELETE_EVERYTHING = "delete_everything"
     MERGE_GUEST = "merge_guest"

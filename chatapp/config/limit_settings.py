@@ -10,6 +10,7 @@ from chatapp.limits import SHARED_QUOTA, USER_QUOTA
 
 STORAGE_MEGABYTES = 500
 ALL_STORAGE_MEGABYTES = 20_000
+IMPORT_MEGABYTES, LOCAL_IMPORT_MEGABYTES = 200, 4_000
 
 
 def _quota(what: str, default: float) -> str:
@@ -73,6 +74,15 @@ class LimitSettings(BaseSettings):
     )
     all_storage_megabytes: Quantity = Field(
         default=None, description=_quota("size of the data of all users together, in MB", ALL_STORAGE_MEGABYTES)
+    )
+    imports_per_hour: int = Field(
+        default=20, ge=0, le=1_000_000, description="Maximum imports of one user per hour. `0`: no limit."
+    )
+    import_megabytes: Quantity = Field(
+        default=None,
+        description="Maximum size of a file that is imported in the page, in MB; it is on the disk of the data folder "
+        f"meanwhile. If not set: {IMPORT_MEGABYTES:,}, with `CHAT_IDENTITY=local` {LOCAL_IMPORT_MEGABYTES:,}. "
+        "`0`: no imports.",
     )
     turns_at_once: int = Field(
         default=256, ge=1, le=100_000, description="How many answers are generated at the same time."

@@ -17,7 +17,13 @@ from pydantic_settings import SettingsConfigDict
 
 from chatapp.config.auth_settings import AuthSettings
 from chatapp.config.env_file import read_env_file
-from chatapp.config.limit_settings import ALL_STORAGE_MEGABYTES, STORAGE_MEGABYTES, LimitSettings
+from chatapp.config.limit_settings import (
+    ALL_STORAGE_MEGABYTES,
+    IMPORT_MEGABYTES,
+    LOCAL_IMPORT_MEGABYTES,
+    STORAGE_MEGABYTES,
+    LimitSettings,
+)
 from chatapp.config.model_settings import ModelSettings
 from chatapp.config.server_settings import ServerSettings
 from chatapp.config.store_settings import StoreSettings
@@ -62,6 +68,12 @@ class Settings(ServerSettings, AuthSettings, LimitSettings, ModelSettings, Store
         own = STORAGE_MEGABYTES * has_limits if own is None else own
         total = ALL_STORAGE_MEGABYTES * has_limits if total is None else total
         return StorageLimits(per_user=own * 1_000_000, in_total=total * 1_000_000)
+
+    @property
+    def import_bytes(self) -> int:
+        """The largest file that is imported in the page, in bytes; 0: none."""
+        default = LOCAL_IMPORT_MEGABYTES if self.identity == "local" else IMPORT_MEGABYTES
+        return 1_000_000 * (default if self.import_megabytes is None else self.import_megabytes)
 
     def _quota(self, prefix: str, default: Quota) -> Quota:
         # Someone who runs the chat for themselves has no quota, unless they set one.

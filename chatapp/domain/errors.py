@@ -47,6 +47,19 @@ class ImageTooLarge(InvalidMessage):
         )
 
 
+class ImportTooLarge(InvalidMessage):
+    """The file of an import has too many bytes."""
+
+    def __init__(self, megabytes: int) -> None:
+        super().__init__(
+            Sentence(
+                "This file has more than {most} MB, and that is the most that can be imported here. Nothing was "
+                "imported. Export fewer conversations, or ask the operator of this chat to import the file.",
+                most=megabytes,
+            )
+        )
+
+
 class InvalidParameters(ChatError):
     """A generation parameter is out of its range or is not a number."""
 

@@ -23,6 +23,7 @@ from chatapp.domain.errors import (
     ConversationNotFound,
     ImagesMissing,
     ImageTooLarge,
+    ImportTooLarge,
     InvalidMessage,
     InvalidParameters,
     LimitReached,
@@ -39,6 +40,7 @@ from chatapp.domain.errors import (
 from chatapp.domain.sentences import Sentence, as_json
 from chatapp.http.pages.navigation import is_navigation
 from chatapp.http.pages.rendering import render_page
+from chatapp.imports.refusals import InvalidImport
 from chatapp.userdata.merge_guest import GuestChanged
 
 if TYPE_CHECKING:
@@ -51,6 +53,8 @@ if TYPE_CHECKING:
 STATUSES: dict[type[Exception], int] = {
     TooLong: 413,
     ImageTooLarge: 413,
+    ImportTooLarge: 413,
+    InvalidImport: 422,
     InvalidMessage: 422,
     InvalidParameters: 422,
     UnknownModel: 422,

@@ -12,11 +12,13 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from chatapp.domain.conversation import GenerationParameters
+from chatapp.domain.errors import ImageTooLarge, ImportTooLarge, TooLong
 from chatapp.images.decoder import MAX_FILE_BYTES
 from chatapp.limits.lanes import LaneName
 
 if TYPE_CHECKING:
     from chatapp.config.settings import Settings
+    from chatapp.domain.errors import InvalidMessage
 
 # The largest JSON body: texts of about 100,000 characters in any alphabet, escaped.
 MAX_JSON_BYTES = 1 << 20
@@ -51,16 +53,20 @@ class RouteRule:
         source: what in a browser may send a request.
         lane: in which requests wait for each other; None: in none.
         has_file: the body is an image file, else JSON.
+        is_import: the body is a file that is written to the disk as it arrives.
     """
 
     path: re.Pattern[str]
     source: Source
     lane: LaneName | None = None
     has_file: bool = False
+    is_import: bool = False
 
 
-def _rule(path: str, source: Source, lane: LaneName | None = None, *, has_file: bool = False) -> RouteRule:
-    return RouteRule(re.compile(path, re.DOTALL), source, lane, has_file)
+def _rule(
+    path: str, source: Source, lane: LaneName | None = None, *, has_file: bool = False, is_import: bool = False
+) -> RouteRule:
+    return RouteRule(re.compile(path, re.DOTALL), source, lane, has_file, is_import)
 
 
 # The first that matches applies. ``[^/]*`` is a path parameter.
@@ -76,6 +82,7 @@ RULES = (
     _rule(r"/conversations/[^/]*/images/[^/]*", Source.IMAGE, LaneName.IMAGE),
     _rule(r"/conversations/.*", Source.SCRIPT, LaneName.LIST),
     _rule(r"/images", Source.SCRIPT, has_file=True),
+    _rule(r"/imports", Source.SCRIPT, is_import=True),
     _rule(r"/state|/me|/profile|/take-along|/sign-ins(?:/[^/]*)?", Source.SCRIPT, LaneName.LIST),
     _rule(r"/models|/delete-everything|/sign-out(?:-everywhere|-elsewhere)?", Source.SCRIPT),
     _rule(r"/(?:c/.*)?", Source.DOCUMENT),
@@ -95,13 +102,15 @@ class BodyLimits:
 
     Attributes:
         json: of any request but an upload.
-        file: of an upload.
+        file: of an uploaded image.
+        imported: of a file that is imported, which is not in memory.
         per_user: of all requests of a user together, while they are in memory.
         in_total: of all users together.
     """
 
     json: int = MAX_JSON_BYTES
     file: int = MAX_FILE_BYTES
+    imported: int = MAX_FILE_BYTES
     per_user: int = BODY_BYTES_PER_USER
     in_total: int = BODY_BYTES_IN_TOTAL
 
@@ -110,8 +119,16 @@ class BodyLimits:
         """Return the limits with room for the longest message that the settings allow."""
         text = _UTF8_BYTES * (settings.max_message_chars + GenerationParameters.LONGEST_SYSTEM_PROMPT)
         json = max(MAX_JSON_BYTES, text + text // 4)  # with some escapes
-        return cls(json)
+        return cls(json, imported=settings.import_bytes)
 
     def most(self, path: str) -> int:
         """Return the largest body of a request to a path."""
-        return self.file if rule_of(path).has_file else self.json
+        rule = rule_of(path)
+        return self.imported if rule.is_import else self.file if rule.has_file else self.json
+
+    def too_large(self, path: str) -> InvalidMessage:
+        """Return the refusal of a larger body."""
+        rule = rule_of(path)
+        if rule.is_import:
+            return ImportTooLarge(self.imported // 1_000_000)
+        return ImageTooLarge() if rule.has_file else TooLong()

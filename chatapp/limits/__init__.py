@@ -54,7 +54,7 @@ SHARED_QUOTA = Quota(messages_per_minute=600, tokens_per_day=20_000_000, cost_pe
 LIMIT_NAMES = (  # in the metrics; the last five are `chatapp.limits.lanes.LaneName`
     *("messages", "tokens", "cost", "all_messages", "all_tokens", "all_cost"),
     *("guest_messages", "guest_tokens", "guest_cost", "new_guests", "uploads", "all_uploads"),
-    *("storage", "all_storage", "searches", "exports", "lists", "streams", "images"),
+    *("imports", "storage", "all_storage", "searches", "exports", "lists", "streams", "images"),
 )
 
 

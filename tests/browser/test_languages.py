@@ -21,7 +21,7 @@ ANSWERS = {
 # Names, which stay as they are, and what the test itself wrote.
 NAMES = re.compile(
     "Gemma3 12b it|Gemini|Top-p|Markdown|JSON|English|Ctrl|Enter|Esc|Question|code|Vertex AI|API|Google|"
-    "PNG|JPEG|WebP|PDF|MB|Cookie"
+    "PNG|JPEG|WebP|PDF|MB|Cookie|ChatGPT|Claude|Takeout|Open WebUI|LibreChat"
 )
 
 

@@ -16,6 +16,7 @@ from fastapi.routing import iter_route_contexts
 from starlette.routing import Mount, Route, WebSocketRoute
 
 from chatapp.ui.gradio_compat import AllowedRoutes
+from tests.chatapp.imports.exports import encoded, small_chat
 from tests.fakes.pictures import plain
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Rule:
 
     Attributes:
         query: the query string.
-        body: sent as JSON, or as an image if it is bytes.
+        body: sent as JSON, or as a file if it is bytes.
         by_id: whether the request names data of their owner, so that every other user gets 404.
         statuses: what the owner gets.
         returns_data: whether the response contains private data of the owner.
@@ -73,6 +74,8 @@ def write(body: Mapping[str, Any] | bytes | None = None, **options: Any) -> Rule
 
 
 PROFILE = {"personas": [], "allowFallback": True, "revision": 2}
+# The ids that the data of the owner have in the other chat: an importer gets a copy, whatever they are.
+EXPORT = encoded([small_chat()])
 QUESTION = {"text": "Hello", "model": "gemma"}
 ONE = "/conversations/{conversation_id}"
 
@@ -102,6 +105,7 @@ API_ROUTES: dict[tuple[str, str], Rule] = {
     # These change the caller's data, whatever the request names; the tests compare the owner's data afterwards.
     ("POST", "/conversations"): write(QUESTION | {"question": "{question}", "retry": True}, by_id=False),
     ("POST", "/images"): write(plain(), by_id=False),
+    ("POST", "/imports"): write(EXPORT, by_id=False),
     ("PUT", "/profile"): write(PROFILE, by_id=False, statuses=(200, 409)),
     ("POST", "/take-along"): write({}, by_id=False),
     ("DELETE", "/take-along"): write(by_id=False),

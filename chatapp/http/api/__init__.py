@@ -1,19 +1,20 @@
 """The JSON API of the page, beside what Gradio serves.
 
 A user reads and changes their own data only. An error is ``{"error": sentence}`` with a fitting status: see
-`chatapp.http.errors`. A request that changes something has a JSON body or an image file, which no form of another site
-can send; the few without a body are protected by `chatapp.http.middleware.csrf` alone, as everything is.
+`chatapp.http.errors`. A request that changes something has a JSON body, or a file as no form of another site can send
+it; the few without a body are protected by `chatapp.http.middleware.csrf` alone, as everything is.
 """
 
 from fastapi import APIRouter
 
-from chatapp.http.api import conversations, images, state, turns, user_data
+from chatapp.http.api import conversations, images, imports, state, turns, user_data
 from chatapp.http.api.routing import ERRORS
 
 router = APIRouter(responses=ERRORS)
 for part in (
     state.router,
     images.router,
+    imports.router,
     turns.questions,
     turns.router,
     conversations.router,

@@ -94,6 +94,7 @@ class Account:
             store=self._settings.store,
             retention_days=self._settings.retention_days,
             storage=await self._storage(user),
+            import_bytes=self._settings.import_bytes,
         )
 
     async def _storage(self, user: User) -> StorageUse | None:

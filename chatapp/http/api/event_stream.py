@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
-    from chatapp.http.api.schemas.events import Event
+    from chatapp.http.api.schemas.base import ResponseBody
 
 _PING = b": nothing new\n\n"
 
@@ -35,12 +35,12 @@ class EventStream(StreamingResponse):
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: AsyncGenerator[Event | None], first: Sequence[Event | None] = ()) -> None:
+    def __init__(self, events: AsyncGenerator[ResponseBody | None], first: Sequence[ResponseBody | None] = ()) -> None:
         super().__init__(_lines(events, first))
         self._events = events
 
     @classmethod
-    async def start(cls, events: AsyncGenerator[Event | None], *before: Event) -> Self:
+    async def start(cls, events: AsyncGenerator[ResponseBody | None], *before: ResponseBody) -> Self:
         """Return the response after the first event, so that an error before it has a status of its own."""
         return cls(events, (*before, await anext(events)))
 
@@ -50,7 +50,9 @@ class EventStream(StreamingResponse):
             await super().__call__(scope, receive, send)
 
 
-async def _lines(events: AsyncGenerator[Event | None], first: Sequence[Event | None]) -> AsyncIterator[bytes]:
+async def _lines(
+    events: AsyncGenerator[ResponseBody | None], first: Sequence[ResponseBody | None]
+) -> AsyncIterator[bytes]:
     for event in first:
         yield _line(event)
     try:
@@ -60,5 +62,5 @@ async def _lines(events: AsyncGenerator[Event | None], first: Sequence[Event | N
         yield _line(ErrorEvent(error=sentence_of(error)))
 
 
-def _line(event: Event | None) -> bytes:
+def _line(event: ResponseBody | None) -> bytes:
     return _PING if event is None else b"data: %b\n\n" % event.model_dump_json().encode()

@@ -22,6 +22,7 @@ from chatapp.http.api.schemas.conversations import ConversationItem, OpenConvers
 from chatapp.http.errors import EXPECTED, UnexpectedError
 from chatapp.images.decoder import ImageDecoder
 from chatapp.images.uploads import Uploads
+from chatapp.imports.places import ImportPlaces
 from chatapp.models.catalog import Catalog
 from chatapp.store import Store
 
@@ -39,6 +40,7 @@ class Services:
     conversations: Conversations
     images: ImageDecoder
     uploads: Uploads
+    imports: ImportPlaces
 
     def item(self, user: str, conversation: Conversation) -> ConversationItem:
         """Return a conversation as a list shows it."""

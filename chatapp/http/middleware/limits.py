@@ -13,7 +13,7 @@ from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 
 from chatapp.auth import USER_KEY, current_user_id
-from chatapp.domain.errors import ImageTooLarge, LimitReached, TooLong
+from chatapp.domain.errors import ImageTooLarge, ImportTooLarge, LimitReached, TooLong
 from chatapp.domain.sentences import Sentence
 from chatapp.http.errors import error_response, response_to
 from chatapp.http.middleware.shutdown import STREAM_PATHS
@@ -62,7 +62,7 @@ class RequestSizeMiddleware:
             await error_response(scope, 431, sentence)(scope, receive, send)
             return
         most = self._limits.most(scope["path"])
-        too_long = ImageTooLarge() if rule_of(scope["path"]).has_file else TooLong()
+        too_long = self._limits.too_large(scope["path"])
         declared = Headers(scope=scope).get("content-length", "0")
         # A length of 30 digits is a number that no client means; of 5,000 digits Python makes none.
         if not declared.isdecimal() or len(declared) > MAX_LENGTH_DIGITS or int(declared) > most:
@@ -100,7 +100,7 @@ class BodyMemoryMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on; refuse it when the bodies take too much memory."""
-        if scope["type"] != "http" or USER_KEY not in scope:
+        if scope["type"] != "http" or USER_KEY not in scope or rule_of(scope["path"]).is_import:
             await self._app(scope, receive, send)
             return
         user = current_user_id(HTTPConnection(scope))
@@ -157,7 +157,7 @@ async def _pass_on(app: ASGIApp, scope: Scope, receive: Receive, send: Send, on_
 
     try:
         await app(scope, receive_counted, send_noted)
-    except (TooLong, ImageTooLarge, LimitReached) as error:
+    except (TooLong, ImageTooLarge, ImportTooLarge, LimitReached) as error:
         if has_started:
             raise
         await response_to(scope, error)(scope, receive, send)

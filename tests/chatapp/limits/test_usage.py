@@ -133,5 +133,5 @@ def test_zero_is_no_limit(limited):
 def test_every_limit_has_a_name_in_the_metrics(limited):
     limits = limited(SHARED_QUOTA, guests=SHARED_QUOTA, **dataclasses.asdict(USER_QUOTA))
     names = {one.name for one in (*limits._messages, *limits._tokens, *limits._cost)}
-    other = {"new_guests", "uploads", "all_uploads", "storage", "all_storage", *LaneName}
+    other = {"new_guests", "uploads", "all_uploads", "imports", "storage", "all_storage", *LaneName}
     assert names == set(LIMIT_NAMES) - other

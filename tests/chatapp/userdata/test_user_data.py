@@ -19,6 +19,7 @@ from chatapp.http import api
 from chatapp.http.api.routing import Services
 from chatapp.http.errors import add_exception_handlers
 from chatapp.images.uploads import UploadLimits, Uploads
+from chatapp.imports.places import ImportPlaces
 from chatapp.models.catalog import Catalog
 from chatapp.store.journal.store import JournaledStore
 from chatapp.store.sqlite.store import SQLiteStore
@@ -72,6 +73,7 @@ class Chat:
             conversations=None,
             images=None,
             uploads=Uploads(None, UploadLimits()),
+            imports=ImportPlaces(),
         )
         app.add_middleware(AuthenticationMiddleware, authenticator=NamedAuthenticator(), refuse=None)
         return app

@@ -78,6 +78,7 @@ class AccountBody(UserBody):
     store: str
     retention_days: int | None
     storage: StorageUse | None = Field(description="null while it cannot be read")
+    import_bytes: int = Field(description="the largest file that can be imported; 0: none")
 
 
 class Moved(ResponseBody):

@@ -5,6 +5,7 @@ import { confirmed, find, h, icon, iconButton } from "./dom.js";
 import { setLanguageCookie, store, stored } from "./browser_storage.js";
 import { download } from "./downloads.js";
 import * as enterKey from "./enter_key.js";
+import { importSection } from "./imports.js";
 import { shortcuts as allShortcuts } from "./shortcuts.js";
 import { change, profile } from "./profile.js";
 import { dateTime, language, LANGUAGES, t } from "./words.js";
@@ -245,6 +246,7 @@ export const open = async () => {
     user(me),
     ...account(me).filter(Boolean),
     settings(),
+    ...(me.importBytes ? [importSection(me.importBytes)] : []),
     data(me),
     shortcuts(),
   );

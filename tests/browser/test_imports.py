@@ -1,0 +1,46 @@
+"""A file of another chat is imported in the panel "Settings and data"."""
+
+import pytest
+from playwright.async_api import expect
+
+from tests.browser import gradio_dom
+from tests.chatapp.imports.exports import EXPORTS
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.browser]
+
+WORDS = {
+    "en": ("Settings and data", "Import finished", "Left out", "New conversations: 1"),
+    "he": ("הגדרות ונתונים", "הייבוא הסתיים", "מה שלא יובא", "שיחות חדשות"),
+    "ar": ("الإعدادات والبيانات", "اكتمل الاستيراد", "ما لم يُستورد", "محادثات جديدة"),
+}
+
+
+def a_file(name):
+    return {"name": "export.zip", "mimeType": "application/zip", "buffer": EXPORTS[name][0]}
+
+
+@pytest.mark.parametrize(("language", "width"), [("en", 1280), ("he", 360), ("ar", 360)])
+async def test_a_chosen_file_is_imported_and_its_conversations_are_listed(open_chat, chat, language, width):
+    page = await open_chat(chat.url, locale=language, width=width)
+    settings, finished, left_out, new = WORDS[language]
+    if width < 700:
+        await page.tab.locator(gradio_dom.SIDEBAR_BUTTON).click()
+    await page.tab.get_by_role("button", name=settings).click()
+    panel = page.tab.locator("#import")
+    await panel.locator("input[type=file]").set_input_files(a_file("chatgpt, a zip with pictures"))
+    for words in (finished, left_out, new):
+        await expect(panel).to_contain_text(words)
+    assert await page.accessibility_problems() == []
+    assert await page.tab.evaluate("() => document.querySelector('#import').scrollWidth <= innerWidth - 16")
+    await page.tab.keyboard.press("Escape")
+    await expect(page.tab.get_by_text("Rye bread").first).to_be_attached()
+
+
+async def test_a_file_that_is_no_export_is_refused_in_the_panel(open_chat, chat):
+    page = await open_chat(chat.url)
+    await page.tab.get_by_role("button", name="Settings and data").click()
+    panel = page.tab.locator("#import")
+    file = {"name": "photo.png", "mimeType": "image/png", "buffer": b"\x89PNG"}
+    await panel.locator("input[type=file]").set_input_files(file)
+    await expect(panel.locator(".refusal")).to_contain_text("There are no conversations in this file")
+    await expect(panel.get_by_role("button", name="Choose a file")).to_be_enabled()
