@@ -112,7 +112,7 @@ async def create_app(settings: Settings, *, with_page: bool = True) -> FastAPI:
             images=images,
         )
         opened.push_async_callback(turns.aclose)
-        conversations = Conversations(store, turns.updates, turns, turns.catch_up)
+        conversations = Conversations(store, turns.updates, turns, turns.catch_up, turns.acknowledgement)
         opened.push_async_callback(conversations.aclose)
 
         @asynccontextmanager

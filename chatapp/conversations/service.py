@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from chatapp.conversations.acknowledgement import Acknowledgement
 from chatapp.conversations.catch_up import CatchUp, Seen
 from chatapp.domain.conversation import Feedback, MessageStatus, Role, now_ms
 from chatapp.domain.errors import ChatError, ConversationBusy, ConversationNotFound, InvalidMessage, NotCaughtUp
@@ -44,6 +45,7 @@ class Conversations:
         updates: ConversationUpdates,
         turns: Turns,
         catch_up: CatchUp | None = None,
+        acknowledgement: Acknowledgement | None = None,
         *,
         undo_seconds: float = UNDO_SECONDS,
     ) -> None:
@@ -53,6 +55,7 @@ class Conversations:
         self._updates = updates
         self._turns = turns
         self._catch_up = catch_up or CatchUp(store)
+        self._acknowledgement = acknowledgement or Acknowledgement(store)
         self._purges: dict[tuple[str, str], asyncio.Task[None]] = {}
 
     async def listed(
@@ -154,6 +157,7 @@ class Conversations:
         if message.feedback != feedback:
             rated = dataclasses.replace(message, feedback=feedback, revision=message.revision + 1)
             await self._store.append(user, conversation_id, rated)
+            await self._acknowledgement.wait(user, conversation_id, message_id)
 
     async def _complete(self, user: str, conversation_id: str, message_id: str) -> Message:
         """Return the newest revision of a message, of which the next change becomes the next one.
@@ -176,12 +180,7 @@ class Conversations:
     async def delete(self, user: str, conversation_id: str) -> None:
         """Stop the running answer of a conversation, then delete it; `restore` can undo that for a while."""
         await self._turns.stop(user, conversation_id)
-        await self._updates.change(
-            user,
-            conversation_id,
-            lambda one: dataclasses.replace(one, deleted_ms=now_ms()),
-            consistency=Consistency.LATEST,
-        )
+        await self._changed(user, conversation_id, deleted_ms=now_ms())
         self._purge_later(user, conversation_id, self._purge_seconds(conversation_id))
 
     async def restore(self, user: str, conversation_id: str) -> Conversation:
@@ -190,9 +189,7 @@ class Conversations:
         Raises:
             ConversationNotFound: the conversation is purged already.
         """
-        restored = await self._updates.change(
-            user, conversation_id, lambda one: dataclasses.replace(one, deleted_ms=0), deleted_too=True
-        )
+        restored = await self._changed(user, conversation_id, deleted_too=True, deleted_ms=0)
         if purge := self._purges.pop((user, conversation_id), None):
             purge.cancel()
         return restored
@@ -204,14 +201,20 @@ class Conversations:
             purge.cancel()
         await asyncio.gather(*purges, return_exceptions=True)
 
-    async def _changed(self, user: str, conversation_id: str, **fields: object) -> Conversation:
+    async def _changed(
+        self, user: str, conversation_id: str, *, deleted_too: bool = False, **fields: object
+    ) -> Conversation:
         # LATEST: another replica may have changed other fields.
-        return await self._updates.change(
+        changed = await self._updates.change(
             user,
             conversation_id,
             lambda one: dataclasses.replace(one, **fields),  # type: ignore[arg-type]  # names are Conversation's own
+            chosen=fields,
             consistency=Consistency.LATEST,
+            deleted_too=deleted_too,
         )
+        await self._acknowledgement.wait(user, conversation_id)
+        return changed
 
     def _purge_if_due(self, user: str, conversation: Conversation) -> None:
         is_due = conversation.deleted_ms + self._purge_seconds(conversation.id) * 1000 <= now_ms()

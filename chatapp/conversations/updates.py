@@ -12,7 +12,7 @@ from chatapp.domain.errors import ConversationNotFound
 from chatapp.store import Consistency
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from chatapp.domain.conversation import Conversation
     from chatapp.store import ConversationStore
@@ -31,10 +31,14 @@ class ConversationUpdates:
         conversation_id: str,
         change: Callable[[Conversation], Conversation],
         *,
+        chosen: Iterable[str] = (),
         consistency: Consistency = Consistency.CACHED,
         deleted_too: bool = False,
     ) -> Conversation:
         """Apply ``change`` to a conversation, store the result if it differs, and return it.
+
+        The fields that a person has ``chosen`` count as changed where other replicas write too: one of these may have
+        to deliver an earlier change, which would else replace a value that does not differ here.
 
         Raises:
             ConversationNotFound: the user has no such conversation, or it is deleted and ``deleted_too`` is False.
@@ -42,8 +46,9 @@ class ConversationUpdates:
         """
         async with self._lock(user, conversation_id):
             before = await self.get(user, conversation_id, consistency=consistency, deleted_too=deleted_too)
-            after = _stamped(before, change(before))
-            if after != before:
+            names = set(chosen) if self._store.is_shared(conversation_id) else set()
+            after = _stamped(before, change(before), names)
+            if after != before or after.changed_ms != before.changed_ms:
                 await self._store.update(user, after)
         return after
 
@@ -80,8 +85,8 @@ class ConversationUpdates:
         return self._locks.setdefault((user, conversation_id), asyncio.Lock())
 
 
-def _stamped(before: Conversation, after: Conversation) -> Conversation:
+def _stamped(before: Conversation, after: Conversation, chosen: set[str]) -> Conversation:
     """Return ``after`` with the time of each change, later than that of the former change of the same field."""
-    names = [name for name in CHANGEABLE if getattr(after, name) != getattr(before, name)]
+    names = [name for name in CHANGEABLE if name in chosen or getattr(after, name) != getattr(before, name)]
     stamps = {name: max(now_ms(), before.changed_ms.get(name, 0) + 1) for name in names}
     return replace(after, changed_ms={**before.changed_ms, **stamps}) if stamps else after

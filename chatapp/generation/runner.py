@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import hashlib
-import time
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
 
 import structlog
 
+from chatapp.conversations.acknowledgement import Acknowledgement
 from chatapp.conversations.catch_up import CatchUp
 from chatapp.conversations.updates import ConversationUpdates
 from chatapp.domain.conversation import TAKEOVER, MessageStatus, new_id
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from chatapp.models.catalog import Catalog
     from chatapp.store import ConversationStore
 
-CLOUD_RETRY_S = 5.0
-
 _DEFAULT_LIMITS = TurnLimits()
 _NO_LIMITS = NoLimits()
 
@@ -56,7 +54,8 @@ class TurnRunner:
     Args:
         limits: beyond these, answers wait in a queue, or are refused.
         usage_limits: beyond these, they are refused.
-        cloud_seconds: for how long a question waits for the cloud, while its model answers, before it counts as sent.
+        cloud_seconds: for how long a question waits for the cloud, while its model answers, before it counts as sent;
+            and so each change of a conversation, with `acknowledgement`.
         titles: ask the model that answered first for a title of the conversation.
         on_end: called with every answer that ended, and the seconds that it took.
         images: decodes pictures of models; None: a decoder of its own.
@@ -96,8 +95,7 @@ class TurnRunner:
         self._preparation = TurnPreparation(
             store, self.updates, self.catch_up, self._generator.final_saves, batch_seconds=batch_seconds
         )
-        self._cloud_seconds = cloud_seconds
-        self._cloud_failed_at = float("-inf")
+        self.acknowledgement = Acknowledgement(store, seconds=cloud_seconds)
         self._titles = Titles(self.updates, usage_limits) if titles else None
         # Each conversation with a turn, from before the turn is stored until it has ended. The task stores the turn,
         # so that awaiting it awaits just that.
@@ -138,7 +136,7 @@ class TurnRunner:
         request = dataclasses.replace(request, text=text, question_id=request.question_id or new_id())
         key = (user, request.conversation_id or _new_conversation_id(user, request))
         conversation = await self._start(key, request)
-        await self._until_in_the_cloud(key, request.question_id)
+        await self.acknowledgement.wait(*key, request.question_id)
         return conversation
 
     async def _start(self, key: Key, request: TurnRequest) -> Conversation:
@@ -156,13 +154,6 @@ class TurnRunner:
             return await self._run(key, len(choices), lambda: self._preparation.question(key, request, choices))
         except AlreadyStored as stored:
             return stored.conversation
-
-    async def _until_in_the_cloud(self, key: Key, message_id: str) -> None:
-        """Wait for the cloud; while it is unavailable, each `CLOUD_RETRY_S` one question waits in vain."""
-        if not self._cloud_seconds or time.monotonic() - self._cloud_failed_at < CLOUD_RETRY_S:
-            return
-        if not await self._store.delivered(*key, message_id, seconds=self._cloud_seconds):
-            self._cloud_failed_at = time.monotonic()
 
     async def regenerate(
         self,

@@ -79,8 +79,8 @@ class Journal:
         return await self._database.read(lambda connection: list(rows_of(connection, key)))
 
     async def undelivered(self, key: Key) -> set[str]:
-        """Return the ids of a conversation's messages with a pending write."""
-        query = "SELECT message_id FROM writes WHERE user = ? AND conversation_id = ? AND message_id IS NOT NULL"
+        """Return the ids of a conversation's messages with a pending write; "" for one of the conversation itself."""
+        query = "SELECT coalesce(message_id, '') FROM writes WHERE user = ? AND conversation_id = ?"
         return await self._database.read(lambda connection: {name for (name,) in connection.execute(query, key)})
 
     async def waiting_of(self, user: str) -> dict[str, list[Waiting]]:

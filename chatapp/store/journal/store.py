@@ -177,10 +177,13 @@ class JournaledStore:
     async def undelivered(self, user: str, conversation_id: str) -> set[str]:
         """Return the ids of a conversation's messages with a pending write; reads the disk only if there is one."""
         key = user, conversation_id
-        return await self._journal.undelivered(key) if self._deliveries.pending(key) else set()
+        return await self._journal.undelivered(key) - {""} if self._deliveries.pending(key) else set()
 
     async def delivered(self, user: str, conversation_id: str, message_id: str, *, seconds: float) -> bool:
-        """Wait until no write of a message is pending; True also if it was dropped with its conversation."""
+        """Wait until no write of a message is pending, or of the conversation's own fields if it is "".
+
+        True also if it was dropped with its conversation.
+        """
         key = user, conversation_id
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):

@@ -325,6 +325,41 @@ async def test_feedback_on_an_answer_that_another_replica_writes_is_refused(repl
     a.model.gate.set()
 
 
+async def test_undo_reaches_a_deletion_that_another_replica_has_still_to_deliver(replicas):
+    a, b = replicas
+    conversation = await a.ask("one")
+    await a.delivered(conversation)
+    await b.shown(conversation)
+    a.client.down = True
+    await a.conversations.delete(ANN, conversation)
+    await asyncio.sleep(0.005)  # a person takes longer
+    await b.conversations.restore(ANN, conversation)
+    a.client.down = False
+    for replica in replicas:
+        await replica.delivered(conversation)
+    for replica in replicas:
+        assert [one.id for one in (await replica.conversations.listed(ANN)).items] == [conversation]
+        await replica.conversations.open(ANN, conversation)
+
+
+async def test_a_change_counts_although_the_replica_does_not_know_the_former_one(replicas):
+    a, b = replicas
+    conversation = await a.ask("one")
+    await a.delivered(conversation)
+    await b.shown(conversation)
+    a.client.down = True
+    await a.conversations.pin(ANN, conversation, pinned=True)
+    await a.conversations.rename(ANN, conversation, "Renamed")
+    await asyncio.sleep(0.005)
+    assert not (await b.conversations.pin(ANN, conversation, pinned=False)).pinned
+    a.client.down = False
+    for replica in replicas:
+        await replica.delivered(conversation)
+    for replica in replicas:
+        stored = await replica.conversations.open(ANN, conversation)
+        assert (stored.pinned, stored.title) == (False, "Renamed")
+
+
 @pytest.mark.parametrize("deletes", [False, True])
 async def test_stop_and_delete_reach_an_answer_that_another_replica_writes(replicas, deletes):
     a, b = replicas

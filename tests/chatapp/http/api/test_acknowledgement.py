@@ -70,6 +70,20 @@ async def test_a_message_counts_as_sent_once_the_cloud_has_it_and_the_model_is_a
         assert cloud.calls["create"]
 
 
+async def test_a_change_of_a_conversation_counts_once_the_cloud_has_it(cloud, way, model, tmp_path):
+    async with chat(cloud, way, tmp_path, model, "cloud") as replica, open_page(replica.url) as page:
+        conversation = await page.send("Hi", model="gemma")
+        await page.messages(conversation)
+        for change in (
+            lambda: page.change(conversation, title="Renamed"),
+            lambda: page.delete(conversation),
+            lambda: page.restore(conversation),
+        ):
+            updates = cloud.calls["update"]
+            await change()
+            assert cloud.calls["update"] == updates + 1
+
+
 async def test_on_this_disk_alone_a_message_counts_as_sent_at_once(cloud, way, model, tmp_path):
     async with chat(cloud, way, tmp_path, model, "local") as replica, open_page(replica.url) as page:
         way.is_open.clear()
