@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,18 +69,15 @@ async def main(options: argparse.Namespace) -> int:
         people = made_people(balancer.url, pace, options)
         running = [asyncio.create_task(person.run()) for person in people]
         done: Counter[str] = Counter()
-        faults = asyncio.create_task(cause_faults(replicas, proxy, chance, done)) if not options.calm else None
+        has_ended = asyncio.Event()
+        faults = asyncio.create_task(cause_faults(replicas, proxy, chance, done, has_ended, calm=options.calm))
         seconds = options.turns / options.rate
         await pace.run("all", options.turns, seconds, at_most=3 * seconds + 60)
         pace.end()
         await asyncio.gather(*running)
-        if faults:
-            faults.cancel()
-            await asyncio.wait({faults})
+        has_ended.set()
+        await faults  # a replica that is starting keeps its journal locked
         await proxy.set(PASS)
-        for replica in replicas:
-            if not replica.serving.is_set():
-                await replica.start()
         left = await drained(replicas)
         await asyncio.sleep(2.5)  # for which a replica may take what it has as current
         findings = await audit(people, [replica.url for replica in replicas])
@@ -116,10 +113,24 @@ def made_people(url: str, pace: Pace, options: argparse.Namespace) -> list[Perso
     ]
 
 
-async def cause_faults(replicas: Sequence[Chat], proxy: Proxy, chance: random.Random, done: Counter[str]) -> None:
-    """Reset connections, and kill, end or replace replicas; one at a time, so that another one serves."""
-    while True:
-        await asyncio.sleep(chance.uniform(*FAULT_SECONDS))
+async def cause_faults(
+    replicas: Sequence[Chat],
+    proxy: Proxy,
+    chance: random.Random,
+    done: Counter[str],
+    has_ended: asyncio.Event,
+    *,
+    calm: bool,
+) -> None:
+    """Reset connections, and kill, end or replace replicas; one at a time, so that another one serves.
+
+    In the end all are up.
+    """
+    while not calm:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(chance.uniform(*FAULT_SECONDS)):
+                await has_ended.wait()
+                return
         fault = chance.choice(("reset", "reset", "kill", "end", "roll"))
         done[fault] += 1
         if fault == "reset":
