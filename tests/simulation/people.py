@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import Replica, World
 
 DEVICES = 2
+UNDO_S = 30.0  # for which a person tries to undo a deletion
 PATIENCE_S = 8.0  # for a response; then the page tries again
 
 
@@ -44,12 +45,17 @@ class Sent:
 
 @dataclass
 class Person:
-    """A user with conversations that both devices use."""
+    """A user with conversations that both devices use.
+
+    Attributes:
+        deleted: those whose deletion could not be undone in time.
+    """
 
     world: World
     name: str
     turns: int
     talks: dict[str, list[Sent]] = field(default_factory=dict)
+    deleted: set[str] = field(default_factory=set)
 
     async def run(self) -> None:
         """Send messages from both devices."""
@@ -106,14 +112,35 @@ class Device:
             await asyncio.sleep(chance.uniform(0.2, 2.0))
 
     async def _meddle(self, talk: str) -> None:
-        """Rename the conversation, or stop its answer."""
-        if self._world.chance.random() < 0.5:
+        """Rename the conversation, stop its answer, or delete it and undo that."""
+        choice = self._world.chance.random()
+        if choice < 0.2:
+            await self._delete_and_undo(talk)
+            return
+        if choice < 0.6:
             with contextlib.suppress(ChatError, Lost):
                 await self._request(lambda replica: replica.turns.stop(self._person.name, talk))
             return
         title = f"title {self._world.chance.getrandbits(32)}"
         with contextlib.suppress(ChatError, Lost):
             await self._request(lambda replica: replica.conversations.rename(self._person.name, talk, title))
+
+    async def _delete_and_undo(self, talk: str) -> None:
+        """Delete a conversation, and undo it at any replica; a page offers that once the deletion is acknowledged."""
+        chance, name = self._world.chance, self._person.name
+        try:
+            await self._request(lambda replica: replica.conversations.delete(name, talk))
+        except ChatError:
+            return
+        except Lost:
+            pass  # it may have been carried out: the page tries again, the person undoes it
+        ends_at = asyncio.get_running_loop().time() + UNDO_S
+        while asyncio.get_running_loop().time() < ends_at:
+            await asyncio.sleep(chance.uniform(0.3, 2.0))
+            with contextlib.suppress(ChatError, Lost):
+                await self._request(lambda replica: replica.conversations.restore(name, talk))
+                return
+        self._person.deleted.add(talk)  # too late
 
     async def _look(self, talk: str) -> None:
         """Follow the conversation to the end of its answers, for a while."""
@@ -166,13 +193,14 @@ async def audit(world: World, people: list[Person]) -> None:
         AssertionError: something is missing, doubled, out of order or hidden, or the replicas differ.
     """
     for person in people:
-        for talk, sent in person.talks.items():
+        talks = {talk: sent for talk, sent in person.talks.items() if talk not in person.deleted}
+        for talk, sent in talks.items():
             views = [await _shown(replica, person.name, talk) for replica in world.replicas]
             assert all(view == views[0] for view in views), f"{talk}: the replicas show {views}"
             _check(sent, views[0])
         listed = [await _listed(replica, person.name) for replica in world.replicas]
         assert all(one == listed[0] for one in listed), f"the lists differ: {listed}"
-        assert set(person.talks) <= set(listed[0])
+        assert set(talks) <= set(listed[0])
 
 
 async def _shown(replica: Replica, user: str, talk: str) -> list[tuple[str, str, str]]:
