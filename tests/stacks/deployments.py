@@ -53,6 +53,8 @@ MORE_DEPLOYMENTS: dict[str, dict[str, str]] = {
     **{f"gcp {profile}": GCP | TOKEN | {"gemma": profile} for profile in PROFILES},
     "gcp l4x2 with a fallback": GCP | TOKEN | {"gemma": "l4x2", "gpuFallback": "true"},
     "gcp, anonymous": GCP | {"identity": "anonymous"},
+    "gcp, private nodes": GCP | {"privateNodes": "true"},
+    "gcp, all Google accounts": OWN_IAP_CLIENT | {"allowedPeople": "*"},
     "gcp, existing image, other regions": GCP
     | {"image": "example.org/chat:1", "gcp:region": "europe-west4", "databaseLocation": "eur3", "network": "lan"},
     **{f"kubernetes {profile}": KUBERNETES | TOKEN | {"gemma": profile} for profile in PROFILES},

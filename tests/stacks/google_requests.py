@@ -1,0 +1,243 @@
+"""The request that Google's provider sends to create each kind of resource, from the resource's inputs.
+
+Most inputs are fields of the request's body; what is not, or has another name, is written out here, as the provider's
+source has it (github.com/hashicorp/terraform-provider-google, services/...). A request is checked against Google's own
+description of the method (`google_api`).
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request.
+
+    Attributes:
+        api: the discovery document, ``container.v1``.
+        method: the method's ID in it.
+        parameters: of path and query.
+        body: as JSON.
+    """
+
+    api: str
+    method: str
+    parameters: Json
+    body: Json = field(default_factory=dict)
+
+
+def _without(inputs: Mapping[str, Any], *names: str, **more: Any) -> Json:
+    # What only the provider knows.
+    provider_only = {"project", "region", "deletionPolicy", "forceDestroy"}
+    return {key: value for key, value in inputs.items() if key not in provider_only | set(names)} | more
+
+
+def _compute(method: str, inputs: Mapping[str, Any], body: Json) -> Request:
+    parameters = {key: inputs[key] for key in ("project", "region") if key in inputs}
+    return Request("compute.v1", f"compute.{method}", parameters, body)
+
+
+def _binding(inputs: Mapping[str, Any]) -> Json:
+    members = inputs.get("members") or [inputs["member"]]
+    condition = {"condition": inputs["condition"]} if "condition" in inputs else {}
+    return {"bindings": [{"role": inputs["role"], "members": members, **condition}]}
+
+
+def _field(inputs: Mapping[str, Any]) -> Request:
+    indexes = [
+        {"queryScope": index["queryScope"], "fields": [{"fieldPath": inputs["field"], "order": index["order"]}]}
+        for index in inputs["indexConfig"].get("indexes", [])
+    ]
+    database = f"projects/{inputs['project']}/databases/{inputs['database']}"
+    name = f"{database}/collectionGroups/{inputs['collection']}/fields/{inputs['field']}"
+    ttl = {"ttlConfig": inputs["ttlConfig"]} if "ttlConfig" in inputs else {}
+    mask = ",".join(["indexConfig", *ttl])
+    body = {"name": name, "indexConfig": {"indexes": indexes}, **ttl}
+    method = "firestore.projects.databases.collectionGroups.fields.patch"
+    return Request("firestore.v1", method, {"name": name, "updateMask": mask}, body)
+
+
+def _cluster(inputs: Mapping[str, Any]) -> Request:
+    window = inputs["maintenancePolicy"]["recurringWindow"]
+    times = {"startTime": window["startTime"], "endTime": window["endTime"]}
+    cluster = _without(
+        inputs,
+        "enableAutopilot",
+        "deletionProtection",
+        "location",
+        "gatewayApiConfig",
+        "clusterAutoscaling",
+        autopilot={"enabled": inputs["enableAutopilot"]},
+        maintenancePolicy={"window": {"recurringWindow": {"window": times, "recurrence": window["recurrence"]}}},
+        networkConfig={"gatewayApiConfig": inputs["gatewayApiConfig"]},
+        autoscaling={
+            "autoprovisioningNodePoolDefaults": inputs["clusterAutoscaling"]["autoProvisioningDefaults"],
+        },
+        releaseChannel=inputs["releaseChannel"],
+    )
+    if "ipAllocationPolicy" in cluster:
+        cluster["ipAllocationPolicy"] = {"useIpAliases": True, **cluster["ipAllocationPolicy"]}
+    parent = f"projects/{inputs['project']}/locations/{inputs['location']}"
+    body = {"parent": parent, "cluster": cluster}
+    return Request("container.v1", "container.projects.locations.clusters.create", {"parent": parent}, body)
+
+
+def _repository(inputs: Mapping[str, Any]) -> Request:
+    parent = f"projects/{inputs['project']}/locations/{inputs['location']}"
+    policies = {policy["id"]: policy for policy in inputs["cleanupPolicies"]}
+    body = _without(inputs, "location", "repositoryId", cleanupPolicies=policies)
+    parameters = {"parent": parent, "repositoryId": inputs["repositoryId"]}
+    return Request("artifactregistry.v1", "artifactregistry.projects.locations.repositories.create", parameters, body)
+
+
+def _repository_policy(inputs: Mapping[str, Any]) -> Request:
+    place = f"projects/{inputs['project']}/locations/{inputs['location']}"
+    resource = f"{place}/repositories/{inputs['repository']}"
+    method = "artifactregistry.projects.locations.repositories.setIamPolicy"
+    return Request("artifactregistry.v1", method, {"resource": resource}, {"policy": _binding(inputs)})
+
+
+def _bucket(inputs: Mapping[str, Any]) -> Request:
+    uniform = {"enabled": inputs["uniformBucketLevelAccess"]}
+    body = _without(
+        inputs,
+        "uniformBucketLevelAccess",
+        "publicAccessPrevention",
+        "lifecycleRules",
+        iamConfiguration={
+            "uniformBucketLevelAccess": uniform,
+            "publicAccessPrevention": inputs["publicAccessPrevention"],
+        },
+        lifecycle={"rule": inputs["lifecycleRules"]},
+    )
+    return Request("storage.v1", "storage.buckets.insert", {"project": inputs["project"]}, body)
+
+
+def _endpoint(inputs: Mapping[str, Any]) -> Request:
+    contents = base64.b64encode(inputs["openapiConfig"].encode()).decode()
+    file = {"filePath": "heredoc.yaml", "fileType": "OPEN_API_YAML", "fileContents": contents}
+    body = {"configSource": {"files": [file]}}
+    method = "servicemanagement.services.configs.submit"
+    return Request("servicemanagement.v1", method, {"serviceName": inputs["serviceName"]}, body)
+
+
+def _nat(inputs: Mapping[str, Any]) -> Request:
+    nat = _without(
+        inputs,
+        "router",
+        "subnetworks",
+        subnetworks=[
+            {"name": each["name"], "sourceIpRangesToNat": each["sourceIpRangesToNats"]}
+            for each in inputs["subnetworks"]
+        ],
+    )
+    parameters = {key: inputs[key] for key in ("project", "region", "router")}
+    return Request("compute.v1", "compute.routers.patch", parameters, {"nats": [nat]})
+
+
+def _armor(inputs: Mapping[str, Any]) -> Request:
+    def as_sent(rule: Json) -> Json:
+        match = {key: value for key, value in rule["match"].items() if key != "config"}
+        if "config" in rule["match"]:
+            match["config"] = {"srcIpRanges": rule["match"]["config"]["srcIpRanges"]}
+        return {**rule, "match": match}
+
+    body = _without(inputs, rules=[as_sent(rule) for rule in inputs["rules"]])
+    return _compute("securityPolicies.insert", inputs, body)
+
+
+def _service_account(inputs: Mapping[str, Any]) -> Request:
+    body = {"accountId": inputs["accountId"], "serviceAccount": {"displayName": inputs["displayName"]}}
+    parameters = {"name": f"projects/{inputs['project']}"}
+    return Request("iam.v1", "iam.projects.serviceAccounts.create", parameters, body)
+
+
+def _role(inputs: Mapping[str, Any]) -> Request:
+    role = _without(inputs, "roleId", "permissions", includedPermissions=inputs["permissions"])
+    parameters = {"parent": f"projects/{inputs['project']}"}
+    return Request("iam.v1", "iam.projects.roles.create", parameters, {"roleId": inputs["roleId"], "role": role})
+
+
+def _web_policy(inputs: Mapping[str, Any]) -> Request:
+    parameters = {"resource": f"projects/{inputs['project']}/iap_web"}
+    return Request("iap.v1", "iap.setIamPolicy", parameters, {"policy": _binding(inputs)})
+
+
+def _budget(inputs: Mapping[str, Any]) -> Request:
+    parameters = {"parent": f"billingAccounts/{inputs['billingAccount']}"}
+    body = _without(inputs, "billingAccount")
+    return Request("billingbudgets.v1", "billingbudgets.billingAccounts.budgets.create", parameters, body)
+
+
+def _log_bucket(inputs: Mapping[str, Any]) -> Request:
+    parent = f"projects/{inputs['project']}/locations/{inputs['location']}"
+    body = _without(inputs, "bucketId", "location")
+    parameters = {"parent": parent, "bucketId": inputs["bucketId"]}
+    return Request("logging.v2", "logging.projects.locations.buckets.create", parameters, body)
+
+
+def _sink(inputs: Mapping[str, Any]) -> Request:
+    unique = inputs["uniqueWriterIdentity"]
+    parameters = {"parent": f"projects/{inputs['project']}", "uniqueWriterIdentity": unique}
+    return Request("logging.v2", "logging.projects.sinks.create", parameters, _without(inputs, "uniqueWriterIdentity"))
+
+
+REQUESTS: dict[str, Callable[[Mapping[str, Any]], Request]] = {
+    "gcp:artifactregistry/repository:Repository": _repository,
+    "gcp:artifactregistry/repositoryIamMember:RepositoryIamMember": _repository_policy,
+    "gcp:billing/budget:Budget": _budget,
+    "gcp:compute/globalAddress:GlobalAddress": lambda it: _compute("globalAddresses.insert", it, _without(it)),
+    "gcp:compute/managedSslCertificate:ManagedSslCertificate": lambda it: _compute(
+        "sslCertificates.insert", it, _without(it, type="MANAGED")
+    ),
+    "gcp:compute/network:Network": lambda it: _compute(
+        "networks.insert", it, _without(it, "routingMode", routingConfig={"routingMode": it["routingMode"]})
+    ),
+    "gcp:compute/router:Router": lambda it: _compute("routers.insert", it, _without(it)),
+    "gcp:compute/routerNat:RouterNat": _nat,
+    "gcp:compute/sSLPolicy:SSLPolicy": lambda it: _compute("sslPolicies.insert", it, _without(it)),
+    "gcp:compute/securityPolicy:SecurityPolicy": _armor,
+    "gcp:compute/subnetwork:Subnetwork": lambda it: _compute("subnetworks.insert", it, _without(it)),
+    "gcp:container/cluster:Cluster": _cluster,
+    "gcp:endpoints/service:Service": _endpoint,
+    "gcp:firestore/database:Database": lambda it: Request(
+        "firestore.v1",
+        "firestore.projects.databases.create",
+        {"parent": f"projects/{it['project']}", "databaseId": it["name"]},
+        _without(it, "name"),
+    ),
+    "gcp:firestore/field:Field": _field,
+    "gcp:iap/webIamBinding:WebIamBinding": _web_policy,
+    "gcp:iap/webIamMember:WebIamMember": _web_policy,
+    "gcp:logging/projectBucketConfig:ProjectBucketConfig": _log_bucket,
+    "gcp:logging/projectExclusion:ProjectExclusion": lambda it: Request(
+        "logging.v2", "logging.projects.exclusions.create", {"parent": f"projects/{it['project']}"}, _without(it)
+    ),
+    "gcp:logging/projectSink:ProjectSink": _sink,
+    "gcp:projects/iAMCustomRole:IAMCustomRole": _role,
+    "gcp:projects/iAMMember:IAMMember": lambda it: Request(
+        "cloudresourcemanager.v1",
+        "cloudresourcemanager.projects.setIamPolicy",
+        {"resource": it["project"]},
+        {"policy": _binding(it)},
+    ),
+    "gcp:projects/service:Service": lambda it: Request(
+        "serviceusage.v1",
+        "serviceusage.services.enable",
+        {"name": f"projects/{it['project']}/services/{it['service']}"},
+    ),
+    "gcp:serviceaccount/account:Account": _service_account,
+    "gcp:storage/bucket:Bucket": _bucket,
+    "gcp:storage/bucketIAMMember:BucketIAMMember": lambda it: Request(
+        "storage.v1", "storage.buckets.setIamPolicy", {"bucket": it["bucket"]}, _binding(it)
+    ),
+}
+"""Pulumi's type -> the request."""
