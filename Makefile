@@ -20,7 +20,7 @@ export STACK
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run import up preview url destroy doctor cost test quick long check sbom audit format bench screenshots settings image pins clean chat dev stack
+.PHONY: help run import backup restore up preview url destroy doctor cost test quick long check sbom audit format bench screenshots settings image pins clean chat dev stack
 
 help: # A comment with two hashes is a line of this list.
 	@echo "make VERB, where VERB is"
@@ -34,6 +34,12 @@ run: chat ## start the chat (the first time, install it)
 export FILE
 import: chat ## import conversations of another chat (FILE=export.zip ARGS=--dry-run)
 	@exec $(PYTHON_HERE) -m chatapp.imports $(ARGS) -- "$$FILE"
+
+backup: chat ## back up the history (FILE=backup.zip ARGS=--with-secrets), also while the chat runs
+	@exec $(PYTHON_HERE) -m chatapp.backup $(ARGS) -- "$$FILE"
+
+restore: chat ## restore a backup (FILE=backup.zip); stop the chat first
+	@exec $(PYTHON_HERE) -m chatapp.backup.restore -- "$$FILE"
 
 up: stack ## deploy the chat, or update the deployment (STACK=dev ARGS=--yes)
 	@$(PREFLIGHT) up && exec pulumi up --stack "$$STACK" $(ARGS)

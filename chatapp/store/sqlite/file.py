@@ -163,7 +163,7 @@ class SQLiteFile:
         with ExitStack() as resources:
             try:
                 path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                resources.enter_context(_only_chat_at(path))
+                resources.enter_context(only_chat_at(path))
                 # SQLite gives its other files the mode of this one. Only a new file is opened here: closing it drops
                 # every lock that this process holds on it (https://www.sqlite.org/howtocorrupt.html, 2.2).
                 with suppress(FileExistsError):
@@ -185,7 +185,7 @@ class SQLiteFile:
 
 
 @contextmanager
-def _only_chat_at(path: Path) -> Iterator[None]:
+def only_chat_at(path: Path) -> Iterator[None]:
     """Hold the lock of the file; the system releases it even when the process is killed."""
     descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
