@@ -14,6 +14,7 @@ from stacks.components import leftovers
 _TRANSIENT = re.compile(
     # An API that was enabled moments before.
     "SERVICE_DISABLED|has not been used in project|it is disabled|accessNotConfigured"
+    "|API is not enabled for this project"
     # A workload identity pool, a service account or a service agent that was created moments before.
     "|Identity Pool does not exist|[Ss]ervice account .* does not exist|[Ss]ervice agent .* does not exist"
     "|Error reading service account after creation"
@@ -41,7 +42,8 @@ _PERMANENT = (
     ),
     _permanent(
         "BILLING_DISABLED|UREQ_PROJECT_BILLING_NOT_FOUND|billing to be enabled|billing account .*(closed|disabled|not)"
-        "|billing must be enabled|enable billing",
+        "|billing must be enabled|enable billing|billing disabled|absent billing account|not configured billing"
+        "|accountDisabled",
         "The project has no active billing account. Link one: https://console.cloud.google.com/billing/projects",
     ),
     _permanent(
@@ -50,16 +52,18 @@ _PERMANENT = (
         "(make doctor names the policies).",
     ),
     _permanent(
-        r"Quota .* exceeded|QUOTA_EXCEEDED|quotaExceeded|exceeds? (the )?quota|GPUS_ALL_REGIONS",
+        r"Quota .* exceeded|insufficient (\w+ )?quota|QUOTA_EXCEEDED|quotaExceeded|exceeds? (the )?quota"
+        "|GPUS_ALL_REGIONS",
         "A quota of the project is used up. Ask for more: https://console.cloud.google.com/iam-admin/quotas",
     ),
     _permanent(
         r"IAM_PERMISSION_DENIED|AUTH_PERMISSION_DENIED|Permission '?[\w./]+'? denied|does not have permission"
-        r"|Required '[\w.]+' permission|lacks IAM permission",
+        r"|Required '[\w.]+' permission|lacks IAM permission|Permission '?[\w.]+'? is required",
         "Your account may not do this. The project's owner can grant it the role Owner, or those in docs/deploy.md.",
     ),
     _permanent(
-        "reauth related error|invalid_grant|could not find default credentials|Invalid Credentials",
+        "reauth related error|invalid_grant|invalid_client|could not find default credentials|Invalid Credentials"
+        "|invalid authentication credentials",
         "Your credentials are missing or expired. Run: gcloud auth application-default login",
     ),
 )

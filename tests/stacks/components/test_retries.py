@@ -41,6 +41,12 @@ def is_retried(errors: list[str], operation: str = "create", kind: str = "gcp:co
     return asyncio.run(answers[0])
 
 
+def test_at_least_sixty_texts_were_reported_by_people() -> None:
+    sources = [source for rows in ERRORS.values() for source, _ in rows]
+    assert len([source for source in sources if source != "unsourced"]) >= 75
+    assert sources.count("unsourced") <= 11, "name the thread in which a new text was reported"
+
+
 @pytest.mark.parametrize("error", NOT_PROPAGATED)
 def test_errors_that_pass_by_themselves_are_transient(error: str) -> None:
     assert retries.is_transient(error)
