@@ -18,6 +18,8 @@ from chatapp.config.logs import configure_logs
 from chatapp.config.settings import InvalidSettings, load_settings, unknown_settings
 from chatapp.domain.errors import ChatError
 from chatapp.models import ModelState
+from chatapp.models.llamacpp.demo import DEMO_ID
+from chatapp.server.local_download import accept_licence, offer_line, show_download
 from chatapp.server.metrics import serve_metrics
 from chatapp.server.open_files import raise_open_files_limit
 from chatapp.server.uvicorn_compat import BoundedProtocol, Server, bounded_protocol
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     from chatapp.config.settings import Settings
     from chatapp.models.catalog import Catalog
+    from chatapp.models.local.library import LocalModels
 
 # Google Cloud's load balancers keep connections for 600 s; a server that closes them earlier causes 502s:
 # https://cloud.google.com/load-balancing/docs/https#timeout-keepalive-backends
@@ -46,18 +49,22 @@ def main() -> int:
         configure_logs(settings.log_format)
         for sentence in unknown_settings():
             log.warning(sentence)
+        accept_licence(settings)
         with _listening_socket(settings) as listener, _metrics_socket(settings) as metrics_listener:
             return asyncio.run(_serve(settings, listener, metrics_listener))
     except ChatError as error:
         print(f"The chat cannot start.\n{error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:  # at the question for a licence: later, uvicorn handles it
+        print()
+        return 130
 
 
 async def _serve(settings: Settings, listener: socket.socket, metrics_listener: socket.socket | None) -> int:
     app = await create_app(settings)
     server = Server(
         server_config(app, max_connections=_max_connections(settings)),
-        on_started=lambda: _announce(settings, app.state.catalog),
+        on_started=lambda: _announce(settings, app.state.catalog, app.state.local_models),
         before_shutdown=lambda: _finish_turns(app, settings.shutdown_seconds),
     )
     async with _metrics_endpoint(app, metrics_listener):  # until the end, to show how much waits while the chat drains
@@ -102,7 +109,7 @@ async def _finish_turns(app: FastAPI, seconds: float) -> None:
         app.state.closing.set()
 
 
-async def _announce(settings: Settings, catalog: Catalog) -> None:
+async def _announce(settings: Settings, catalog: Catalog, local_models: LocalModels | None) -> None:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     address = (
         shown_url(settings.root_url) or f"http://{host if settings.host in LOOPBACK else 'localhost'}:{settings.port}"
@@ -119,6 +126,8 @@ async def _announce(settings: Settings, catalog: Catalog) -> None:
             while (statuses := await catalog.check(first.id))[first.id].state is ModelState.LOADING:  # noqa: ASYNC110  # models report no events
                 await asyncio.sleep(0.1)
     if settings.log_format == "json":
+        if local_models and local_models.is_wanted(settings.local_model):
+            local_models.start(settings.local_model)
         for model in catalog:
             status = statuses[model.id]
             log.info("model", model=model.id, state=status.state.value, reason=status.reason, fix=status.fix)
@@ -127,7 +136,12 @@ async def _announce(settings: Settings, catalog: Catalog) -> None:
     for model in catalog:
         status = statuses[model.id]
         print(f"  {model.label:{width}}  {status.state.value:12}  {_why(status.state, status.reason, status.fix)}")
+    has_own = any(model.id != DEMO_ID and statuses[model.id].state is ModelState.READY for model in catalog)
+    if local_models and not has_own and not settings.local_model and (line := offer_line(local_models)):
+        print(f"\n{line}")
     print(f"\nHistory: {_history(settings)}\nStop with Ctrl-C.", flush=True)
+    if local_models and local_models.is_wanted(settings.local_model):
+        await show_download(local_models, settings.local_model)
 
 
 def _history(settings: Settings) -> str:

@@ -41,6 +41,8 @@ from chatapp.models.catalog import Catalog, UnconfiguredModel
 from chatapp.models.gemini.model import GeminiModel
 from chatapp.models.kubernetes_status import PodWatch
 from chatapp.models.llamacpp.demo import DemoModel
+from chatapp.models.local.hub import Hub
+from chatapp.models.local.setup import OWN_FILE_ID, LocalSetup, own_file
 from chatapp.models.openai.model import OpenAICompatibleModel
 from chatapp.models.openai.readiness import ServerUse
 from chatapp.server.metrics import JournalMetrics, Metrics
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     from chatapp.config.settings import Settings
     from chatapp.limits import Limits
     from chatapp.models import ChatModel
+    from chatapp.models.local.library import LocalModels
     from chatapp.store import Store
 
 
@@ -78,8 +81,10 @@ async def create_app(settings: Settings, *, with_page: bool = True) -> FastAPI:
         InvalidSettings: the URL or API key of a model is invalid.
     """
     async with AsyncExitStack() as opened:  # closes, in reverse order, what is open when a later step fails
-        catalog = _catalog(settings)
+        catalog, local_models = _catalog(settings)
         opened.push_async_callback(catalog.aclose)
+        if local_models:
+            opened.push_async_callback(local_models.aclose)
         persistent = await _store(settings)
 
         def on_refused(limit: str) -> None:
@@ -130,8 +135,10 @@ async def create_app(settings: Settings, *, with_page: bool = True) -> FastAPI:
             images=images,
             uploads=Uploads(images, _upload_limits(settings, on_refused)),
             imports=ImportPlaces(settings.imports_per_hour, on_refused),
+            local_models=local_models,
         )
         app.state.catalog = catalog
+        app.state.local_models = local_models
         app.state.turns = turns
         app.state.closing = asyncio.Event()
         app.state.metrics = metrics
@@ -139,6 +146,8 @@ async def create_app(settings: Settings, *, with_page: bool = True) -> FastAPI:
         app.include_router(health.router)
         auth.add_routes(app, turns)
         app.include_router(api.router)
+        if local_models:
+            app.include_router(api.local_models)
         if with_page:
             # Gradio takes 1.8 s to import: invalid settings and an unusable data folder are reported before that.
             from chatapp.ui.mount import mount_page  # noqa: PLC0415
@@ -149,12 +158,42 @@ async def create_app(settings: Settings, *, with_page: bool = True) -> FastAPI:
         return app
 
 
-def _catalog(settings: Settings) -> Catalog:
+def _catalog(settings: Settings) -> tuple[Catalog, LocalModels | None]:
+    """Return the models, and those that can be downloaded; None where nothing can be."""
     try:
         models = _models(settings)
     except ValueError as error:
         raise InvalidSettings(str(error)) from error
-    return Catalog(models, default=settings.default_model)
+    catalog = Catalog(models)
+    local_models = _add_local_models(settings, catalog)
+    is_local = settings.default_model in [entry.id for entry in settings.local_entries]
+    catalog.prefer(settings.default_model, if_there=is_local)
+    return catalog, local_models
+
+
+def _add_local_models(settings: Settings, catalog: Catalog) -> LocalModels | None:
+    """Add the models that run inside of the chat, beside the demo model; only a chat for one person downloads any."""
+    idle_seconds = 60 * settings.local_idle_minutes or None
+    setup = LocalSetup(catalog, idle_seconds=idle_seconds, limits=settings.time_limits)
+    wanted, path = settings.local_model, own_file(settings.local_model)
+    taken = {model.id for model in catalog}
+    entries = [entry for entry in settings.local_entries if entry.id not in taken]
+    if path:
+        setup.add_file(path)
+    elif wanted and wanted not in [entry.id for entry in entries]:
+        known = ", ".join(entry.id for entry in entries)
+        raise InvalidSettings(f"CHAT_LOCAL_MODEL is {wanted!r}: it must be one of {known}, or the path of a GGUF file.")
+    local_models = None
+    if settings.identity == "local" and settings.embedded_model:
+        hub = Hub(settings.hf_endpoint, settings.hf_token.get_secret_value())
+        local_models = setup.library(settings.models_dir or settings.data_dir / "models", hub, entries)
+    elif wanted and not path:
+        raise InvalidSettings(
+            "CHAT_LOCAL_MODEL is set, but only a chat for one person downloads models: it needs CHAT_IDENTITY=local "
+            "and CHAT_EMBEDDED_MODEL=true."
+        )
+    catalog.prefer(OWN_FILE_ID if path else wanted, if_there=True)
+    return local_models
 
 
 def _add_middleware(app: FastAPI, settings: Settings, auth: AuthSetup, on_refused: Callable[[str], None]) -> None:

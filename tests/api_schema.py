@@ -16,7 +16,12 @@ from chatapp.http.api.schemas.events import Event
 def openapi():
     """Return the schema of all routes of the API, whatever the settings of a chat."""
     app = FastAPI()
-    for router in (api.router, Account(None, None, None, None).router(), SignOut(None, None, None).router()):
+    for router in (
+        api.router,
+        api.local_models,
+        Account(None, None, None, None).router(),
+        SignOut(None, None, None).router(),
+    ):
         app.include_router(router)
     return app.openapi()
 

@@ -36,13 +36,13 @@ class ModelSettings(GoogleCloudSettings):
     """Which models the chat offers, and how long it waits for them.
 
     The chat offers Gemma if `CHAT_GEMMA_URL` is set, Gemini if a Google Cloud project or an API key is set, the models
-    of `CHAT_MODELS`, and the small demo model.
+    of `CHAT_MODELS`, and the models that run inside of the chat.
     """
 
     default_model: str = Field(
         default="",
-        description="Id of the preselected model: `gemma`, `gemini`, `demo` or an id in `CHAT_MODELS`. If not set: the "
-        "first model that is ready.",
+        description="Id of the preselected model: `gemma`, `gemini`, `demo`, the id of a downloaded model, or an id in "
+        "`CHAT_MODELS`. If not set: the first model that is ready.",
     )
     gemma_url: ServerUrl = Field(
         default="",
@@ -105,9 +105,6 @@ class ModelSettings(GoogleCloudSettings):
         description='More models: `[{"id": "qwen", "label": "Qwen", "url": "http://localhost:11434"}]`. Optional keys: '
         "`model`, `api_key`, `context_tokens`, `images`, `place`, `price`, and `ignores` (the parameters that the "
         'model ignores: `["temperature", "top_p"]`).',
-    )
-    embedded_model: bool = Field(
-        default=True, description="Offer the small demo model (SmolLM2), which runs inside the chat."
     )
     titles: Literal["model", "first-words"] = Field(
         default="model",

@@ -24,6 +24,7 @@ from chatapp.config.limit_settings import (
     STORAGE_MEGABYTES,
     LimitSettings,
 )
+from chatapp.config.local_settings import LocalModelSettings
 from chatapp.config.model_settings import ModelSettings
 from chatapp.config.server_settings import ServerSettings
 from chatapp.config.store_settings import StoreSettings
@@ -43,7 +44,7 @@ class InvalidSettings(ChatError):
     """One or more settings are invalid; the sentence names each one, its value and what is allowed."""
 
 
-class Settings(ServerSettings, AuthSettings, LimitSettings, ModelSettings, StoreSettings):
+class Settings(ServerSettings, AuthSettings, LimitSettings, ModelSettings, LocalModelSettings, StoreSettings):
     """The chat's settings, by subject in the base classes. Use `load_settings` to make one."""
 
     model_config = SettingsConfigDict(

@@ -19,6 +19,7 @@ from pydantic_core import PydanticUndefined
 from chatapp.config.auth_settings import AuthSettings
 from chatapp.config.field_types import Format
 from chatapp.config.limit_settings import LimitSettings
+from chatapp.config.local_settings import LocalModelSettings
 from chatapp.config.model_settings import ModelSettings
 from chatapp.config.server_settings import ServerSettings
 from chatapp.config.settings import Settings, variables
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 PATH = Path(__file__).parents[2] / "docs" / "settings.md"
 SECTIONS: dict[str, type[BaseSettings]] = {
     "Models": ModelSettings,
+    "Models inside of the chat": LocalModelSettings,
     "Google Cloud": GoogleCloudSettings,
     "Server and page": ServerSettings,
     "Users and sign-in": AuthSettings,

@@ -41,6 +41,7 @@ from chatapp.domain.sentences import Sentence, as_json
 from chatapp.http.pages.navigation import is_navigation
 from chatapp.http.pages.rendering import render_page
 from chatapp.imports.refusals import InvalidImport
+from chatapp.models.local.library import LocalModelRefused
 from chatapp.userdata.merge_guest import GuestChanged
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ STATUSES: dict[type[Exception], int] = {
     ModelUnavailable: 503,
     StoreUnavailable: 503,
     StorageFull: 507,
+    LocalModelRefused: 409,
 }
 EXPECTED = (ChatError, RequestValidationError, HTTPException, ClientDisconnect)
 NOT_UNDERSTOOD = Sentence("The page sent an invalid request. Reload the page and send again.")

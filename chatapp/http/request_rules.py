@@ -84,6 +84,7 @@ RULES = (
     _rule(r"/images", Source.SCRIPT, has_file=True),
     _rule(r"/imports", Source.SCRIPT, is_import=True),
     _rule(r"/state|/me|/profile|/take-along|/sign-ins(?:/[^/]*)?", Source.SCRIPT, LaneName.LIST),
+    _rule(r"/local-models(?:/[^/]*(?:/download|/cancel)?)?", Source.SCRIPT),
     _rule(r"/models|/delete-everything|/sign-out(?:-everywhere|-elsewhere)?", Source.SCRIPT),
     _rule(r"/(?:c/.*)?", Source.DOCUMENT),
 )

@@ -31,15 +31,48 @@ class Catalog:
 
     def __init__(self, models: Sequence[ChatModel], *, default: str = "") -> None:
         self._models = {model.id: model for model in models}
-        if default and default not in self._models:
-            raise UnknownModel(f"There is no model {default!r}; there are {', '.join(self._models)}.")
-        self._default = default
+        self._default = ""
+        self.prefer(default)
         self._statuses = dict.fromkeys(self._models, _UNCHECKED)
         self._checked_at = dict.fromkeys(self._models, float("-inf"))
         self._checks: dict[str, asyncio.Task[None]] = {}
 
     def __iter__(self) -> Iterator[ChatModel]:
         return iter(self._models.values())
+
+    def prefer(self, model_id: str, *, if_there: bool = False) -> None:
+        """Preselect a model; "" changes nothing.
+
+        Args:
+            model_id: of the model.
+            if_there: a model that is added later may be meant: until then, the first choice is as without one.
+
+        Raises:
+            UnknownModel: there is none.
+        """
+        if model_id and model_id not in self._models and not if_there:
+            raise UnknownModel(f"There is no model {model_id!r}; there are {', '.join(self._models)}.")
+        self._default = model_id or self._default
+
+    def add(self, model: ChatModel, *, before: str = "") -> None:
+        """Offer one more model, before another one of the list or at its end."""
+        models = [one for one in self if one.id != model.id]
+        at = next((index for index, one in enumerate(models) if one.id == before), len(models))
+        models.insert(at, model)
+        self._models = {one.id: one for one in models}
+        self._statuses = {one.id: self._statuses.get(one.id, _UNCHECKED) for one in models}
+        self._checked_at.setdefault(model.id, float("-inf"))
+
+    async def remove(self, model_id: str) -> None:
+        """Offer a model no longer, and close it."""
+        model = self._models.pop(model_id, None)
+        self._statuses.pop(model_id, None)
+        self._checked_at.pop(model_id, None)
+        if check := self._checks.pop(model_id, None):
+            check.cancel()
+            await asyncio.gather(check, return_exceptions=True)
+        if model is not None:
+            await model.aclose()
 
     def get(self, model_id: str) -> ChatModel:
         """Return the model with this id.
@@ -80,7 +113,7 @@ class Catalog:
 
     def first_choice(self) -> ChatModel:
         """Return the configured default, else the first that is ready, else the first that is set up."""
-        if self._default:
+        if self._default in self._models:
             return self._models[self._default]
         for states in ({ModelState.READY}, set(ModelState) - {ModelState.NOT_SET_UP}, set(ModelState)):
             for model_id, status in self._statuses.items():
@@ -110,6 +143,8 @@ class Catalog:
             status = ModelStatus(
                 ModelState.UNAVAILABLE, Sentence("it does not answer in time"), Sentence("try again in a moment")
             )
+        if model_id not in self._models:  # it was removed meanwhile
+            return
         self._statuses[model_id] = status
         self._checked_at[model_id] = time.monotonic()
 

@@ -115,6 +115,10 @@ API_ROUTES: dict[tuple[str, str], Rule] = {
     ("POST", "/sign-out-elsewhere"): write({}, by_id=False),
     ("POST", "/sign-out"): write({}, by_id=False),
     ("POST", "/sign-out-everywhere"): write({}, by_id=False),
+    ("GET", "/local-models"): user(),
+    ("POST", "/local-models/{model_id}/download"): user(body={"acceptLicence": False}, statuses=(409,)),
+    ("POST", "/local-models/{model_id}/cancel"): user(body={}, statuses=(409,)),
+    ("DELETE", "/local-models/{model_id}"): user(statuses=(409,)),
 }
 
 # Pages, files and the health check, which the OpenAPI schema leaves out.
@@ -136,7 +140,8 @@ GRADIO_ROUTES = {
 }
 
 MATRIX: dict[tuple[str, str], Rule] = {**API_ROUTES, **OTHER_ROUTES, **GRADIO_ROUTES}
-OPTIONAL_ROUTES = {route for route in MATRIX if route[1].startswith("/sign-")}  # only where users can sign in
+# Only where users can sign in, and only in a chat for one person at home.
+OPTIONAL_ROUTES = {route for route in MATRIX if route[1].startswith(("/sign-", "/local-models"))}
 
 
 def open_routes(app: FastAPI) -> set[tuple[str, str]]:

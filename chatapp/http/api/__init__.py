@@ -8,6 +8,7 @@ it; the few without a body are protected by `chatapp.http.middleware.csrf` alone
 from fastapi import APIRouter
 
 from chatapp.http.api import conversations, images, imports, state, turns, user_data
+from chatapp.http.api.local_models import router as local_models
 from chatapp.http.api.routing import ERRORS
 
 router = APIRouter(responses=ERRORS)
@@ -22,3 +23,5 @@ for part in (
     user_data.confirmed,
 ):
     router.include_router(part)
+
+__all__ = ("local_models", "router")

@@ -24,6 +24,7 @@ from chatapp.images.decoder import ImageDecoder
 from chatapp.images.uploads import Uploads
 from chatapp.imports.places import ImportPlaces
 from chatapp.models.catalog import Catalog
+from chatapp.models.local.library import LocalModels
 from chatapp.store import Store
 
 ERRORS: dict[int | str, dict[str, Any]] = {"4XX": {"model": ErrorBody}, "5XX": {"model": ErrorBody}}
@@ -31,7 +32,11 @@ ERRORS: dict[int | str, dict[str, Any]] = {"4XX": {"model": ErrorBody}, "5XX": {
 
 @dataclass(frozen=True, kw_only=True)
 class Services:
-    """What the routes call; `chatapp.app` puts it at ``app.state.services``."""
+    """What the routes call; `chatapp.app` puts it at ``app.state.services``.
+
+    Attributes:
+        local_models: that can be downloaded; None where nothing can be.
+    """
 
     settings: Settings
     store: Store
@@ -41,6 +46,7 @@ class Services:
     images: ImageDecoder
     uploads: Uploads
     imports: ImportPlaces
+    local_models: LocalModels | None = None
 
     def item(self, user: str, conversation: Conversation) -> ConversationItem:
         """Return a conversation as a list shows it."""

@@ -9,6 +9,7 @@ from chatapp.domain.conversation import Profile
 from chatapp.domain.errors import ConversationNotFound, ProfileChanged, StoreUnavailable
 from chatapp.domain.sentences import Duration, Sentence
 from chatapp.http.api.conversations import conversation_page
+from chatapp.http.api.local_models import summary
 from chatapp.http.api.routing import ApiRoute, Chat, CurrentUser, Services, UserId
 from chatapp.http.api.schemas.conversations import ConversationPage
 from chatapp.http.api.schemas.profile import ProfileBody, ProfileChange
@@ -37,6 +38,7 @@ async def read_state(user: CurrentUser, chat: Chat, conversation: str = "") -> S
     return State(
         models=models.models,
         notices=[*models.notices, *problems],
+        local=models.local,
         default=chat.catalog.first_choice().id,
         me=UserBody.model_validate(user),
         profile=ProfileBody.model_validate(profile),
@@ -74,6 +76,7 @@ def _models(chat: Services) -> Models:
     return Models(
         models=[ModelBody.of(model, statuses[model.id]) for model in chat.catalog],
         notices=_notices(chat.store.status()),
+        local=summary(chat.local_models),
     )
 
 

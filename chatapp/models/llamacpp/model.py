@@ -32,6 +32,9 @@ RESTARTS: Final = 1
 CRASH_WINDOW_SECONDS: Final = 600.0
 """In which crashes count: after more than `RESTARTS`, the model stays down."""
 
+NO_ROOM_SECONDS: Final = 10.0
+"""After which a model that did not fit into the memory may try again."""
+
 _KILL_SECONDS = 3.0
 _CRASH_SECONDS = 1.0  # from the end of a connection to the end of its process
 log = structlog.get_logger(__name__)
@@ -50,6 +53,7 @@ class LlamaCppModel(ModelDefaults):
 
     place = Place.THIS_COMPUTER
     start_seconds: float = 60.0  # until its server is ready
+    idle_seconds: float | None = None  # without a question, after which its server is stopped; None: never
 
     def __init__(self, id: str, label: str, *, limits: TimeLimits = DEFAULT_TIME_LIMITS) -> None:  # noqa: A002  # the protocol's name
         self.id = id
@@ -57,9 +61,13 @@ class LlamaCppModel(ModelDefaults):
         self._limits = limits
         self._supervisor: asyncio.Task[None] | None = None
         self._server: _Server | None = None
-        self._failure: ModelStatus | None = None  # permanent, until the chat is restarted
+        self._failure: ModelStatus | None = None  # until the chat is restarted, unless it is forgotten
         self._settled = asyncio.Event()  # a server runs, or has failed for good
         self._closed = False
+        self._forget_failure_at = float("inf")
+        self._answers = 0  # in progress
+        self._idle: asyncio.TimerHandle | None = None
+        self._unloading: asyncio.Task[None] | None = None
 
     def file(self) -> Path | None:
         """Return the model's file, None if there is none."""
@@ -68,6 +76,10 @@ class LlamaCppModel(ModelDefaults):
     async def find_problem(self) -> ModelStatus | None:
         """Return what keeps the model from running here, None if nothing does. Called often: remember what is slow."""
         raise NotImplementedError
+
+    async def make_room(self) -> ModelStatus | None:
+        """Return what keeps its server from being started now, None if nothing does."""
+        return None
 
     def server_settings(self) -> dict[str, Any]:
         """Return the settings of its server: those of `chatapp.models.llamacpp.server.Settings` but file and key."""
@@ -84,9 +96,21 @@ class LlamaCppModel(ModelDefaults):
             ContextTooLong: the prompt does not fit.
             ModelUnavailable: it cannot run here, or has crashed.
         """
+        self._answers += 1
+        try:
+            async with aclosing(self._stream(messages, self.adapted(parameters))) as events:
+                async for event in events:
+                    yield event
+        finally:
+            self._answers -= 1
+            self._watch_idleness()
+
+    async def _stream(
+        self, messages: Sequence[Message], parameters: GenerationParameters
+    ) -> AsyncGenerator[ModelEvent]:
         server = await self._running_server()
         try:
-            async with aclosing(server.model.stream(messages, self.adapted(parameters))) as events:
+            async with aclosing(server.model.stream(messages, parameters)) as events:
                 async for event in events:
                     yield event
         except ModelUnavailable as error:
@@ -98,6 +122,7 @@ class LlamaCppModel(ModelDefaults):
 
     async def status(self) -> ModelStatus:
         """Return whether the model can answer; see `OpenAICompatibleModel.status` for the probe of a running server."""
+        self._forget_old_failure()
         if problem := self._failure or await self.find_problem():
             return problem
         if self._supervisor is None:
@@ -117,12 +142,43 @@ class LlamaCppModel(ModelDefaults):
 
     async def start(self) -> None:
         """Start the server without waiting for it."""
+        self._forget_old_failure()
         if self._supervisor is None and not self._closed:
             self._supervisor = asyncio.create_task(self._supervise())
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether its server can be stopped without ending an answer, or does not run at all."""
+        return self._answers == 0
+
+    @property
+    def has_server(self) -> bool:
+        """Whether its server runs, starts, or is restarted, and so needs memory."""
+        return self._supervisor is not None and not self._supervisor.done()
+
+    async def unload(self) -> None:
+        """Stop the server until the next question, unless it is answering one."""
+        if self._supervisor is None or self._answers or self._closed or self._failure:
+            return
+        supervisor, self._supervisor = self._supervisor, None
+        supervisor.cancel()
+        await asyncio.wait([supervisor])
+
+    def _watch_idleness(self) -> None:
+        if self._idle is not None:
+            self._idle.cancel()
+        if self.idle_seconds is not None and not self._closed:
+            loop = asyncio.get_running_loop()
+            self._idle = loop.call_later(self.idle_seconds, self._unload_soon)
+
+    def _unload_soon(self) -> None:
+        self._unloading = asyncio.get_running_loop().create_task(self.unload())
 
     async def aclose(self) -> None:
         """Stop the server; running answers end with an error."""
         self._closed = True
+        if self._idle is not None:
+            self._idle.cancel()
         self._fail(ModelStatus(ModelState.UNAVAILABLE, Sentence("the chat is shutting down")))
         if self._supervisor is not None:
             self._supervisor.cancel()
@@ -157,6 +213,11 @@ class LlamaCppModel(ModelDefaults):
         if problem := await self.find_problem():
             self._fail(problem)
             return
+        if problem := await self.make_room():
+            self._fail(problem)
+            self._forget_failure_at = time.monotonic() + NO_ROOM_SECONDS
+            return
+        self._watch_idleness()
         crashes: list[float] = []
         while True:
             try:
@@ -203,6 +264,12 @@ class LlamaCppModel(ModelDefaults):
                 await server.model.aclose()
             await _end(process)
         return cause or Sentence("exit status {status}", status=str(process.returncode))
+
+    def _forget_old_failure(self) -> None:
+        if time.monotonic() >= self._forget_failure_at:
+            self._forget_failure_at = float("inf")
+            self._failure = self._supervisor = None
+            self._settled.clear()
 
     def _fail(self, failure: ModelStatus) -> None:
         self._failure = failure

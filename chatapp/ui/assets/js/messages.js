@@ -119,6 +119,9 @@ const demoNote = () =>
     "div",
     { class: "demo-note" },
     t("This is a tiny model to try the page with. It knows a little English and is often wrong."),
+    " ",
+    models.offered() &&
+      h("button", { type: "button", class: "link", onclick: models.openLocalModels }, t("Get a better model")),
   );
 
 const imageRow = (entry) =>

@@ -1,8 +1,8 @@
 // The models: their labels, places and states, and the chosen one.
-import { call, me } from "./api.js";
+import { call, loadModule, me } from "./api.js";
 import { onChange, open } from "./conversation.js";
 import { find, h, icon, openMenu } from "./dom.js";
-import { showNotices } from "./notices.js";
+import { attempt, showNotices } from "./notices.js";
 import { change, onProfile, profile } from "./profile.js";
 import { duration, minutesSince, money, t, translated } from "./words.js";
 
@@ -66,10 +66,31 @@ const unreadyReason = (model) => {
 // A label in the reader's language: labels are names, but for the demo model's.
 export const labelOf = (label) => translated({ template: label });
 
-export const setModels = ({ models: now, notices = [], default: first }) => {
+// What can be downloaded to this computer: {recommended, downloading}; null where nothing can be.
+export let local = null;
+const offersLocalModels = () => Boolean(local) && isLocal();
+// The model to offer, while only the demo model answers.
+export const offered = () =>
+  offersLocalModels() && !models.some(({ id, state }) => state === "ready" && !isDemo(id)) ? local.recommended : null;
+export const openLocalModels = async () => {
+  const module = await attempt(() => loadModule("local_models"));
+  await module?.open();
+};
+let isWatched = false;
+const watchDownload = async () => {
+  if (!offersLocalModels() || Boolean(local.downloading) === isWatched) return;
+  isWatched = Boolean(local.downloading);
+  if (isWatched) (await loadModule("local_models").catch(() => null))?.watch();
+};
+
+export const setModels = ({ models: now, notices = [], default: first, local: localNow = null }) => {
+  const hadOffer = offered()?.id;
+  local = localNow;
+  watchDownload();
   models = now.map((model) => ({ ...model, label: labelOf(model.label) }));
   storeNotices = notices;
   if (!byId(chosen)) chosen = byId(storedModel()) ? storedModel() : first || models[0]?.id || "";
+  if (offered()?.id !== hadOffer) announcedModel = ""; // the first screen shows it
   update();
 };
 
@@ -140,6 +161,13 @@ const openModelMenu = (button) => {
         model.price && h("span", { class: "details" }, priceText(model)),
       ),
     ),
+    offersLocalModels() &&
+      h(
+        "button",
+        { type: "button", role: "menuitem", onclick: () => (list.hidePopover(), openLocalModels()) },
+        h("span", { class: "name" }, t("Download a model…")),
+        h("span", { class: "details" }, t("It runs on this computer, and what you write stays on it.")),
+      ),
   );
   openMenu(button, list, find("[aria-checked=true]", list) || undefined);
 };
@@ -148,7 +176,10 @@ const priceText = ({ price: { input, output } }) =>
   t("{input} in, {output} out per million tokens", { input: money(input), output: money(output) });
 
 const poll = async () => {
-  if (document.hidden) return;
+  if (!document.hidden) await refresh();
+};
+
+export const refresh = async () => {
   const now = await call("GET", "models").catch(() => null);
   if (now) setModels(now);
 };

@@ -41,9 +41,25 @@ const privacy = () => {
   return `${answers} ${storage()}`;
 };
 
+// A better model that this computer can run.
+const showOffer = (place) => {
+  const model = models.offered();
+  if (place.dataset.model === (model?.id || "")) return;
+  place.dataset.model = model?.id || "";
+  place.replaceChildren(
+    ...(model
+      ? [
+          h("p", {}, t("This computer can run a better model: {model}.", { model: model.label })),
+          h("button", { type: "button", class: "primary", onclick: models.openLocalModels }, t("Get a better model")),
+        ]
+      : []),
+  );
+};
+
 export const start = () => {
   const line = h("p", { id: "privacy" });
   const examples = h("div", { class: "examples" });
+  const offer = h("div", { class: "row offer" });
   const use = (text) => (setMessageText(text), messageBox().focus());
   const showExamples = (texts, properties = {}) => {
     if (examples.textContent === texts.join("")) return;
@@ -57,12 +73,14 @@ export const start = () => {
       { id: "welcome", "aria-label": t("Welcome") },
       h("h2", {}, t("How can I help?")),
       examples,
+      offer,
       line,
     ),
   );
   const update = () => {
     if (models.isDemo(models.chosenModel()?.id)) showExamples(DEMO_EXAMPLES, { lang: "en", dir: "ltr" });
     else showExamples(EXAMPLES);
+    showOffer(offer);
     const words = privacy();
     if (line.textContent !== words) line.textContent = words;
   };

@@ -1,0 +1,137 @@
+"""Any GGUF file as a model of this chat: one that was downloaded, or a file of the person's own."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+from chatapp.domain.sentences import Sentence
+from chatapp.models import DEFAULT_TIME_LIMITS, ModelState, ModelStatus
+from chatapp.models.llamacpp.model import LlamaCppModel
+from chatapp.models.llamacpp.server import threads
+from chatapp.models.llamacpp.setup import missing_engine
+from chatapp.models.local.computer import GB, SMALLEST_CONTEXT, context_that_fits, free_memory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from chatapp.models import TimeLimits
+
+MOST_THREADS: Final = 8
+"""Generation waits for memory, not for the processor: more threads than that rarely help."""
+
+COMPUTATION_BYTES: Final = 600_000_000
+"""Of memory for what llama.cpp computes with, beside the weights and the cache; more with a large vocabulary."""
+
+CACHE_BYTES: Final = 131_072  # for each token, where it is not known: as a model with 8 billion parameters has
+CONTEXT_TOKENS: Final = 8192  # where it is not known
+
+
+class GgufModel(LlamaCppModel):
+    """A GGUF file with its own chat template.
+
+    Threads, context and GPU layers are chosen from what is there when its server starts. GPU layers need a build of
+    llama.cpp for the GPU: xllamacpp's wheel for macOS has Metal, its default one for Linux only the processor.
+
+    Args:
+        id: short, stable, unique in the catalogue.
+        label: its name on the page.
+        path: the file.
+        projector: the file that turns pictures into tokens; None for a model of text alone.
+        context_tokens: that it was trained for.
+        cache_bytes: of memory for each token of a conversation.
+        memory_bytes: that it needs with the smallest context; 0: estimated from its size.
+        idle_seconds: without a question, after which its memory is freed; None: never.
+        others: returns the other models that run inside of this chat, which give way where memory is short.
+        limits: timeouts; ``first_token`` includes the start of the server.
+    """
+
+    start_seconds = 300.0  # a slow disk reads 5 GB at 20 MB/s
+    writes_titles = True
+
+    def __init__(
+        self,
+        id: str,  # noqa: A002  # the protocol's name
+        label: str,
+        path: Path,
+        *,
+        projector: Path | None = None,
+        context_tokens: int = CONTEXT_TOKENS,
+        cache_bytes: int = CACHE_BYTES,
+        memory_bytes: int = 0,
+        idle_seconds: float | None = None,
+        others: Callable[[], Iterable[LlamaCppModel]] = tuple,
+        limits: TimeLimits = DEFAULT_TIME_LIMITS,
+    ) -> None:
+        super().__init__(id, label, limits=limits)
+        self.supports_images = projector is not None
+        self.context_tokens: int | None = min(context_tokens, SMALLEST_CONTEXT)
+        self.idle_seconds = idle_seconds
+        self._path = path
+        self._projector = projector
+        self._trained_for = context_tokens
+        self._cache_bytes = cache_bytes
+        self._memory_bytes = memory_bytes
+        self._others = others
+
+    def file(self) -> Path | None:
+        """Return the file."""
+        return self._path
+
+    async def find_problem(self) -> ModelStatus | None:
+        """Return what keeps the model from running here, None if nothing does."""
+        return await asyncio.to_thread(missing_engine) or await asyncio.to_thread(self._file_problem)
+
+    async def make_room(self) -> ModelStatus | None:
+        """Stop other models that run here, where the free memory is not enough for all of them."""
+        needed = await asyncio.to_thread(self._needed_memory)
+        for other in self._others():
+            if free_memory() >= needed:
+                break
+            if other is not self and other.has_server and other.is_idle:
+                await other.unload()
+        self.context_tokens = context_that_fits(self._trained_for, cache_bytes=self._cache_bytes, memory_bytes=needed)
+        # Only what cannot work at all is refused: the system frees memory, and files are mapped.
+        free = free_memory()
+        if 0 < free < needed // 2:
+            return ModelStatus(
+                ModelState.UNAVAILABLE,
+                Sentence(
+                    "it needs {needed} GB of memory, and {free} GB are free",
+                    needed=round(needed / GB, 1),
+                    free=round(free / GB, 1),
+                ),
+                Sentence("close other programs and restart the chat, or choose a smaller model"),
+            )
+        return None
+
+    def server_settings(self) -> dict[str, Any]:
+        """Return the settings of its server."""
+        settings: dict[str, Any] = {
+            "context_tokens": self.context_tokens,
+            "parallel": 1,  # a second question waits: half the context for each would be the alternative
+            "threads": min(MOST_THREADS, threads()),
+            "gpu_layers": -1,
+        }
+        return settings | ({"projector": str(self._projector)} if self._projector else {})
+
+    def _needed_memory(self) -> int:
+        return (
+            self._memory_bytes or self._path.stat().st_size + COMPUTATION_BYTES + SMALLEST_CONTEXT * self._cache_bytes
+        )
+
+    def _file_problem(self) -> ModelStatus | None:
+        for path in filter(None, (self._path, self._projector)):
+            try:
+                with path.open("rb") as stream:
+                    is_gguf = stream.read(4) == b"GGUF"
+            except OSError as error:
+                reason = Sentence("{file} cannot be read ({reason})", file=str(path), reason=error.strerror or "")
+                return ModelStatus(
+                    ModelState.NOT_SET_UP, reason, Sentence("set CHAT_LOCAL_MODEL to a file that exists")
+                )
+            if not is_gguf:
+                reason = Sentence("{file} is no GGUF file", file=str(path))
+                return ModelStatus(ModelState.UNAVAILABLE, reason, Sentence("set CHAT_LOCAL_MODEL to a GGUF file"))
+        return None
