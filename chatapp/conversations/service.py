@@ -36,7 +36,8 @@ class Conversations:
 
     Deleting marks a conversation, which hides it from every read; it is purged ``undo_seconds`` later, or, if the
     process ended in between, when the owner's conversations are listed after that time. Where there are other replicas,
-    it is purged `SHARED_PURGE_S` after that, so that an undo at another one is in the store by then.
+    it is purged `SHARED_PURGE_S` after it was seen marked in the cloud then, so that an undo at another one is there by
+    then, also after an outage: that is longer than the pauses between the attempts to deliver it.
     """
 
     def __init__(
@@ -181,7 +182,7 @@ class Conversations:
         """Stop the running answer of a conversation, then delete it; `restore` can undo that for a while."""
         await self._turns.stop(user, conversation_id)
         await self._changed(user, conversation_id, deleted_ms=now_ms())
-        self._purge_later(user, conversation_id, self._purge_seconds(conversation_id))
+        self._purge_later(user, conversation_id, self.undo_seconds)
 
     async def restore(self, user: str, conversation_id: str) -> Conversation:
         """Undo a deletion.
@@ -217,12 +218,9 @@ class Conversations:
         return changed
 
     def _purge_if_due(self, user: str, conversation: Conversation) -> None:
-        is_due = conversation.deleted_ms + self._purge_seconds(conversation.id) * 1000 <= now_ms()
+        is_due = conversation.deleted_ms + self.undo_seconds * 1000 <= now_ms()
         if is_due and (user, conversation.id) not in self._purges:
             self._purge_later(user, conversation.id, 0.0)
-
-    def _purge_seconds(self, conversation_id: str) -> float:
-        return self.undo_seconds + (self.shared_purge_seconds if self._store.is_shared(conversation_id) else 0.0)
 
     def _purge_later(self, user: str, conversation_id: str, seconds: float) -> None:
         key = user, conversation_id
@@ -234,6 +232,10 @@ class Conversations:
     async def _purge(self, user: str, conversation_id: str, seconds: float) -> None:
         await asyncio.sleep(seconds)
         try:
+            if self._store.is_shared(conversation_id):
+                if not await self._updates.is_deleted(user, conversation_id):
+                    return
+                await asyncio.sleep(self.shared_purge_seconds)
             await self._updates.purge(user, conversation_id)
         except ChatError as error:
             log.warning("purge_failed", error=type(error).__name__, detail=error.detail)

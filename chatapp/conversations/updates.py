@@ -73,13 +73,20 @@ class ConversationUpdates:
     async def purge(self, user: str, conversation_id: str) -> None:
         """Delete a conversation for good if it is still marked as deleted."""
         async with self._lock(user, conversation_id):
-            try:
-                # Not from a cache: another replica may have undone the deletion.
-                conversation = await self._store.conversation(user, conversation_id, consistency=Consistency.STRICT)
-            except ConversationNotFound:
-                return
-            if conversation.deleted_ms:
+            if await self.is_deleted(user, conversation_id):
                 await self._store.delete(user, conversation_id)
+
+    async def is_deleted(self, user: str, conversation_id: str) -> bool:
+        """Return whether a conversation is marked as deleted.
+
+        Raises:
+            StoreUnavailable: the cloud is; another replica may have undone the deletion.
+        """
+        try:
+            conversation = await self._store.conversation(user, conversation_id, consistency=Consistency.STRICT)
+        except ConversationNotFound:
+            return False
+        return bool(conversation.deleted_ms)
 
     def _lock(self, user: str, conversation_id: str) -> asyncio.Lock:
         return self._locks.setdefault((user, conversation_id), asyncio.Lock())

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from chatapp.conversations import catch_up
+from chatapp.conversations import catch_up, service
 from chatapp.conversations.catch_up import Seen
 from chatapp.conversations.service import Conversations
-from chatapp.domain.conversation import Feedback, FinishReason, MessageStatus, new_id
+from chatapp.domain.conversation import Feedback, FinishReason, MessageStatus, new_id, now_ms
 from chatapp.domain.errors import (
     ContinuedElsewhere,
     ConversationBusy,
@@ -339,6 +339,28 @@ async def test_undo_reaches_a_deletion_that_another_replica_has_still_to_deliver
         await replica.delivered(conversation)
     for replica in replicas:
         assert [one.id for one in (await replica.conversations.listed(ANN)).items] == [conversation]
+        await replica.conversations.open(ANN, conversation)
+
+
+async def test_undo_during_an_outage_is_waited_for_before_the_conversation_is_purged(replicas, monkeypatch):
+    a, b = replicas
+    conversation = await a.ask("one")
+    await a.delivered(conversation)
+    await b.shown(conversation)
+    a.client.down = b.client.down = True
+    with monkeypatch.context() as patch:
+        patch.setattr(service, "now_ms", lambda: now_ms() - 3_600_000)  # an hour ago
+        await a.conversations.delete(ANN, conversation)
+    await a.conversations.aclose()  # as if it started again
+    await asyncio.sleep(0.005)
+    await b.conversations.restore(ANN, conversation)
+    a.client.down = False
+    await a.delivered(conversation)
+    assert (await a.conversations.listed(ANN)).items == []  # which looks for what has to be purged
+    await asyncio.sleep(0.2)
+    b.client.down = False
+    await b.delivered(conversation)
+    for replica in replicas:
         await replica.conversations.open(ANN, conversation)
 
 
