@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import errno
@@ -213,4 +214,8 @@ def _other(port: int) -> int:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(
+        prog="python -m chatapp",
+        description="Start the chat. Its settings are environment variables, or lines in .env: see docs/settings.md.",
+    ).parse_args()
     sys.exit(main())

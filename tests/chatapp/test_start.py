@@ -143,6 +143,17 @@ async def test_a_taken_port_is_said_in_a_sentence_with_another_one(chat):
     assert "make run CHAT_PORT=" in said
 
 
+async def test_an_argument_is_refused_since_settings_are_environment_variables():
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "chatapp", "--port", "8000"),
+        stderr=asyncio.subprocess.PIPE,
+        cwd=Path(__file__).parents[2],
+    )
+    _, words = await process.communicate()
+    assert process.returncode == 2
+    assert "unrecognized arguments: --port" in words.decode()
+
+
 async def test_a_data_folder_that_cannot_be_one_is_said_in_a_sentence(chat, tmp_path):
     (tmp_path / "file").write_text("not a folder")
     said = await refused(chat, CHAT_DATA_DIR=str(tmp_path / "file"))
