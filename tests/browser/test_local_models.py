@@ -8,22 +8,10 @@ import pytest
 from playwright.async_api import expect
 
 from chatapp.models.llamacpp.setup import model_file
-from tests.fakes.hub import FakeHub
+from tests.fakes.hub import ITEM, PATH, FakeHub
 from tests.serving import running_chat
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.browser, pytest.mark.slow]
-
-PATH = "owner/smol/smol.gguf"
-ITEM = {
-    "id": "smol",
-    "label": "Smol",
-    "repository": "owner/smol",
-    "file": "smol.gguf",
-    "size": 98_362_432,
-    "licence": "Apache-2.0",
-    "licence_url": "https://example.org/licence",
-    "memory_bytes": 300_000_000,
-}
 
 
 async def test_a_model_is_downloaded_over_two_starts_answers_and_is_not_downloaded_again(open_chat, tmp_path):

@@ -14,6 +14,19 @@ from chatapp.models.local.catalogue import HubFile
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
+# A model for CHAT_LOCAL_CATALOGUE: the file of the demo model.
+PATH = "owner/smol/smol.gguf"
+ITEM = {
+    "id": "smol",
+    "label": "Smol",
+    "repository": "owner/smol",
+    "file": "smol.gguf",
+    "size": 98_362_432,
+    "licence": "Apache-2.0",
+    "licence_url": "https://example.org/licence",
+    "memory_bytes": 300_000_000,
+}
+
 
 class FakeHub:
     """An async context manager.

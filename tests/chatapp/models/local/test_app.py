@@ -14,21 +14,9 @@ from chatapp.models import ModelState
 from chatapp.models.llamacpp import gguf
 from chatapp.models.llamacpp.setup import model_file
 from tests.chatapp.models.answers import question, text_of
-from tests.fakes.hub import FakeHub
+from tests.fakes.hub import ITEM, PATH, FakeHub
 from tests.page_client import Refused, open_page
 from tests.serving import serving
-
-PATH = "owner/smol/smol.gguf"
-ITEM = {
-    "id": "smol",
-    "label": "Smol",
-    "repository": "owner/smol",
-    "file": "smol.gguf",
-    "size": 98_362_432,
-    "licence": "Apache-2.0",
-    "licence_url": "https://example.org/licence",
-    "memory_bytes": 300_000_000,
-}
 
 
 def settings_of(tmp_path, **changes):
