@@ -26,7 +26,7 @@ async def test_a_model_is_downloaded_over_two_starts_answers_and_is_not_download
                 "href", ITEM["licence_url"]
             )
             assert await page.accessibility_problems() == []
-            hub.bytes_per_second = 15_000_000
+            hub.bytes_per_second = 3_000_000
             await row.get_by_role("button", name="Accept the licence and download").click()
             await expect(row.locator("progress")).to_be_visible()
             await expect(row).to_contain_text(re.compile(r"\d+ % of 0\.1 GB · [\d.]+ MB/s · .* left"))

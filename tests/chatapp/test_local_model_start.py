@@ -32,10 +32,10 @@ async def test_the_terminal_downloads_the_model_goes_on_after_ctrl_c_and_presele
         assert await first.end(signal.SIGINT) == 0
         assert hub.requests == []
 
-        hub.bytes_per_second = 10_000_000
+        hub.bytes_per_second = 3_000_000
         settings["CHAT_LOCAL_MODEL_LICENCE"] = "accepted"
         second = await ChatProcess(tmp_path, **settings).start()
-        await until(lambda: hub.sent > 10_000_000)
+        await until(lambda: hub.sent > 3_000_000)
         assert await second.end(signal.SIGINT) == 0
         assert "Downloading Smol: 0 % of 0.1 GB" in second.output
         assert "Traceback" not in second.output

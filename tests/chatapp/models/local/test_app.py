@@ -35,7 +35,7 @@ async def test_a_model_is_downloaded_answers_and_is_there_after_a_restart(tmp_pa
                 await page.ask("POST", "local-models/smol/download", {"acceptLicence": False})
             with pytest.raises(Refused, match="not in the list"):
                 await page.ask("POST", "local-models/other/download", {"acceptLicence": True})
-            hub.bytes_per_second = 40_000_000
+            hub.bytes_per_second = 10_000_000
             started = await page.ask("POST", "local-models/smol/download", {"acceptLicence": True})
             assert started["state"] == "downloading"
             await until(lambda: hub.sent > 5_000_000)
