@@ -73,7 +73,10 @@ class IdentityAwareProxy(pulumi.ComponentResource):
             runner = gcp.organizations.get_client_open_id_user_info_output(opts=pulumi.InvokeOutputOptions(parent=self))
             self.people = runner.email.apply(lambda email: [_check_runner(email)])
         self.bindings = self._bindings(args, project)
-        self.audience = pulumi.Output.format("/projects/{0}/global/backendServices/*", args.project_number)
+        # Of the checked project: the chat needs the audience, so that no chat is created which no one can open.
+        self.audience = pulumi.Output.all(project, args.project_number).apply(
+            lambda both: f"/projects/{both[1]}/global/backendServices/*"
+        )
         self.register_outputs({"audience": self.audience})
 
     def _bindings(self, args: IdentityAwareProxyArgs, project: pulumi.Output[str]) -> list[pulumi.CustomResource]:
