@@ -68,8 +68,9 @@ test: dev ## check the code and run all tests but the long ones
 quick: dev ## check the code and run the fast tests
 	$(call with-checks,$(PYTEST) --ignore=tests/browser -m '$(HERE) and not browser and not slow and not long')
 
+# One worker a core: most of these tests compute, and one of them sends a number of questions in a given time.
 long: dev ## run the tests that take minutes
-	$(PYTEST) -m '$(HERE) and long'
+	$(PYTEST) -n auto -m '$(HERE) and long'
 
 # $(call with-checks,COMMAND): run COMMAND and `make check` in parallel, and fail if either failed. The output of the
 # checks comes last, and only if they failed: the last lines of the output name what to mend.

@@ -15,6 +15,7 @@ from benchmarks.fault_parts.answers import FIRST_CHARS, sent_at
 from benchmarks.fault_parts.processes import SECRET
 from benchmarks.fault_parts.record import Sending, Talk, Turn
 from chatapp.auth.anonymous import AnonymousAuthenticator
+from chatapp.http.middleware.error_boundary import RESTARTING
 from tests.page_client import PARAMETERS, SAME_ORIGIN, NotInWords, Refused, apply_event, events, open_page
 
 if TYPE_CHECKING:
@@ -142,8 +143,9 @@ class _Tab:
                     conversation = await self._page.send(turn.question, conversation=turn.talk.id, model=MODEL, **name)
                     self._record_acknowledged(turn, conversation, began)
         except Refused as refusal:
-            # After a lost response the first attempt may have been successful.
-            turn.sending, turn.refusal = Sending.UNKNOWN if turn.repeats else Sending.REFUSED, str(refusal)
+            # After a lost response the first attempt may have been successful; so may a request that was cancelled.
+            is_unknown = turn.repeats or str(refusal) == RESTARTING
+            turn.sending, turn.refusal = Sending.UNKNOWN if is_unknown else Sending.REFUSED, str(refusal)
         except NotInWords as error:
             self._person.not_in_words.append(str(error))
             turn.sending, turn.refusal = Sending.UNKNOWN, type(error).__name__

@@ -34,6 +34,8 @@ _ESCALATING = re.compile(
     r"|iam\.serviceAccounts\.(actAs|getAccessToken|getOpenIdToken|implicitDelegation|signBlob|signJwt)"
 )
 _PUBLIC = {"allUsers", "allAuthenticatedUsers"}
+# The owner's choice with allowedPeople *: everyone who signs in with a Google account may open the chat.
+_CHOSEN = {("roles/iap.httpsResourceAccessor", "allAuthenticatedUsers")}
 
 # Type -> (property, allowed values with `None` for "not set", the consequence of another value).
 _DELETION: dict[str, tuple[tuple[str, tuple[object, ...], str], ...]] = {
@@ -81,7 +83,7 @@ def no_public_member(resource: Resource) -> Iterator[str]:
     """No role is granted to the public, because anyone on the internet could then use it at the owner's cost."""
     for role, members in _bindings(resource):
         for member in members:
-            if member in _PUBLIC:
+            if member in _PUBLIC and (role, member) not in _CHOSEN:
                 yield (
                     f"{resource} grants {role} to {member}, which is anyone on the internet: name the users, groups or "
                     "service accounts that need it."

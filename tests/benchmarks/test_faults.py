@@ -44,7 +44,7 @@ async def run():
     ("turns", "seconds", "options"),
     [
         pytest.param(80, 14, ("--people", "8", "--mix", "calm,paused,restarted,killed,ended,both,full"), id="short"),
-        pytest.param(5000, 480, (), id="every kind of fault", marks=pytest.mark.long),
+        pytest.param(3000, 480, (), id="every kind of fault", marks=pytest.mark.long),
     ],
 )
 async def test_no_acknowledged_turn_is_lost(run, turns, seconds, options):

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 RESTARTING = Sentence("The chat is restarting. Try again in a moment.")
+# "unknown": what a cancelled request was to store may be stored. The page then retries it with the same id, as after a
+# lost response (`postPatiently` in stream.js).
+OUTCOME_HEADER = "x-request-outcome"
 
 log = structlog.get_logger(__name__)
 
@@ -49,6 +52,7 @@ class ErrorBoundaryMiddleware:
                 raise
             log.info("request_cancelled", path=scope["path"])
             response = error_response(scope, 503, RESTARTING, root_url=self._root_url, retry_after=1)
+            response.headers[OUTCOME_HEADER] = "unknown"
         except Exception as error:  # noqa: BLE001  # the last one that can answer it; `response_to` logs it
             response = response_to(scope, error, root_url=self._root_url)
         else:

@@ -76,7 +76,8 @@ export const postPatiently = async (path, request, again = (it) => it) => {
       const response = await fetchApi(path, request);
       const isFromChat =
         response.ok || isSignedOut(response) || response.headers.get("content-type")?.startsWith("application/json");
-      if (isFromChat) return response; // else a proxy's, while the chat is unreachable
+      // Else a proxy's, while the chat is unreachable, or of a request that a restart cancelled.
+      if (isFromChat && response.headers.get("x-request-outcome") !== "unknown") return response;
     } catch {}
     request = again(request);
     if (seconds) {
