@@ -23,8 +23,8 @@ GEMINI = 1.5 * 0.30 + 0.4 * 2.50  # 1,000 questions: 1.5 million tokens in, 0.4 
 SENT = 60_000 / GIB * (0.008 + 0.12)  # load balancer and internet
 LOGS = 65_000 / GIB * 0.50
 POD = 0.5 * 0.0445 + 1 * 0.0049225 + 2 * 0.0000548
-NAM5 = (8 * 0.06 + 23 * 0.18) / 100 + 4_000 / GIB * 0.18
-REGION = (8 * 0.03 + 23 * 0.09) / 100 + 4_000 / GIB * 0.15
+NAM5 = (8 * 0.06 + 14 * 0.18) / 100 + 4_000 / GIB * 0.18
+REGION = (8 * 0.03 + 14 * 0.09) / 100 + 4_000 / GIB * 0.15
 
 
 def parsed(config: dict[str, str]) -> Settings:
