@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from stacks.cost.prices import UNVERIFIED, Prices, prices
+from stacks.cost.prices import UNVERIFIED, prices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,9 +43,9 @@ def table(estimate: Estimate, settings: Settings) -> Iterator[str]:
         yield "The cluster, with its GPUs, is not included: the stack does not know what it costs you."
 
 
-def as_json(estimate: Estimate, table: Prices | None = None) -> dict[str, Any]:
+def as_json(estimate: Estimate) -> dict[str, Any]:
     """Return the estimate for a program."""
-    source = table or prices()
+    source = prices()
     return {
         "currency": "USD",
         "date": source.date,

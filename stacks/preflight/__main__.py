@@ -22,6 +22,7 @@ from stacks.preflight.pulumi_cli import check_pulumi, check_stack, outputs_of
 from stacks.preflight.remains import report_cluster_remains, report_remains
 from stacks.preflight.report import Report
 from stacks.preflight.stack import Stack
+from stacks.settings import Settings
 from stacks.validation.residency import NO_RESIDENCY
 
 VERBS = ("up", "preview", "destroy", "remains", "url", "doctor", "cost")
@@ -79,15 +80,21 @@ def _check_deployment(report: Report, stack: Stack, verb: str) -> None:
         if settings.on_gcp:
             check_organization(report, settings)
             check_project(report, settings)
-        if verb != "doctor" and report.is_complete and (settings.on_gcp or estimate(settings).parts):
-            report.note(summary(estimate(settings)))
-            if settings.on_gcp and settings.model_location == "global":
-                report.note(NO_RESIDENCY)
+        if verb != "doctor" and report.is_complete:
+            _note_consequences(report, settings)
     elif report.is_complete:
         report.note(
             f"Destroying the stack {stack.name} deletes all its chats. What stays: {remains}Pulumi's record of the "
             f"stack, until: pulumi stack rm --preserve-config {stack.name}"
         )
+
+
+def _note_consequences(report: Report, settings: Settings) -> None:
+    costs = estimate(settings)
+    if costs.parts:
+        report.note(summary(costs))
+    if settings.on_gcp and settings.model_location == "global":
+        report.note(NO_RESIDENCY)
 
 
 def _print_remains(stack: Stack) -> None:
