@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode
 from yarl import URL
 
-from chatapp.domain.hosts import ascii_host
+from chatapp.domain.hosts import ascii_host, is_loopback
 from chatapp.models import Price
 
 if TYPE_CHECKING:
@@ -114,14 +114,6 @@ def _parse_folder(value: str) -> object:
         return Path(os.path.expandvars(value)).expanduser()
     except RuntimeError as error:
         raise ValueError("the home folder that it names is unknown") from error
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host name (without a port) can only mean this computer."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _parse_price(value: str) -> object:

@@ -9,10 +9,7 @@ from pydantic_settings import BaseSettings, NoDecode
 
 from chatapp.config.field_types import JSON_LIST, Folder, Format, ModelId, Url
 from chatapp.models.local.catalogue import CATALOGUE, HubFile, Licence, LocalEntry
-from chatapp.models.local.computer import SMALLEST_CONTEXT
-
-_CACHE_BYTES = 131_072  # of memory for each token: as a model with 8 billion parameters has
-_COMPUTATION_BYTES = 600_000_000
+from chatapp.models.local.computer import CACHE_BYTES, COMPUTATION_BYTES, SMALLEST_CONTEXT
 
 
 class CatalogueFile(BaseModel):
@@ -49,8 +46,8 @@ class CatalogueItem(CatalogueFile):
             projector=projector,
             licence=Licence(self.licence, self.licence_url),
             context_tokens=self.context_tokens,
-            cache_bytes=_CACHE_BYTES,
-            memory_bytes=self.memory_bytes or size + _COMPUTATION_BYTES,
+            cache_bytes=CACHE_BYTES,
+            memory_bytes=self.memory_bytes or size + COMPUTATION_BYTES,
             languages=0,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from ipaddress import ip_address
 
 import idna
 
@@ -20,6 +21,14 @@ def ascii_host(name: str) -> str:
         return idna.encode(name, uts46=True).decode().lower()
     except idna.IDNAError as error:
         raise ValueError(f"{name!r} cannot be a host name ({error})") from error
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host name (without a port) can only mean this computer."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def comparable_address(text: str) -> str:

@@ -53,8 +53,10 @@ def summary(local: LocalModels | None) -> LocalSummary | None:
     """Return what a page shows of them; None where nothing can be downloaded."""
     if local is None:
         return None
-    recommended, downloading = local.recommended(), local.downloading
+    offers = local.offers()
+    bodies = {offer.entry: LocalModelBody.of(offer) for offer in offers}
+    recommended, downloading = local.recommended(offers), local.downloading
     return LocalSummary(
-        recommended=LocalModelBody.of(local.offer(recommended.id)) if recommended else None,
-        downloading=LocalModelBody.of(local.offer(downloading.id)) if downloading else None,
+        recommended=bodies[recommended] if recommended else None,
+        downloading=bodies[downloading] if downloading else None,
     )

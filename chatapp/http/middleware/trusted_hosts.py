@@ -6,8 +6,8 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from chatapp.config.field_types import is_loopback, shown_url
-from chatapp.domain.hosts import ascii_host
+from chatapp.config.field_types import shown_url
+from chatapp.domain.hosts import ascii_host, is_loopback
 from chatapp.domain.sentences import Sentence
 from chatapp.http.errors import error_response
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from chatapp.domain.conversation import FinishReason
 from chatapp.domain.sentences import Sentence
-from chatapp.models import Finish, TextDelta
+from chatapp.models import DEFAULT_TIME_LIMITS, Finish, TextDelta
 from chatapp.models.llamacpp.loops import LoopDetector
 from chatapp.models.llamacpp.model import LlamaCppModel
 from chatapp.models.llamacpp.server import threads
@@ -55,8 +55,8 @@ class DemoModel(LlamaCppModel):
     context_tokens: int | None = CONTEXT_TOKENS
     writes_titles = False  # it continues the conversation instead
 
-    def __init__(self, label: str, *, limits: TimeLimits | None = None) -> None:
-        super().__init__(DEMO_ID, label, **({"limits": limits} if limits else {}))
+    def __init__(self, label: str, *, limits: TimeLimits = DEFAULT_TIME_LIMITS) -> None:
+        super().__init__(DEMO_ID, label, limits=limits)
         fixed = Sentence("{model} uses a fixed value.", model=label)
         self.unsupported = {"temperature": fixed, "top_p": fixed}
         self._file_is_checked = False

@@ -10,7 +10,14 @@ from chatapp.models import DEFAULT_TIME_LIMITS, ModelState, ModelStatus
 from chatapp.models.llamacpp.model import LlamaCppModel
 from chatapp.models.llamacpp.server import threads
 from chatapp.models.llamacpp.setup import missing_engine
-from chatapp.models.local.computer import GB, SMALLEST_CONTEXT, context_that_fits, free_memory
+from chatapp.models.local.computer import (
+    CACHE_BYTES,
+    COMPUTATION_BYTES,
+    GB,
+    SMALLEST_CONTEXT,
+    context_that_fits,
+    free_memory,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -21,10 +28,6 @@ if TYPE_CHECKING:
 MOST_THREADS: Final = 8
 """Generation waits for memory, not for the processor: more threads than that rarely help."""
 
-COMPUTATION_BYTES: Final = 600_000_000
-"""Of memory for what llama.cpp computes with, beside the weights and the cache; more with a large vocabulary."""
-
-CACHE_BYTES: Final = 131_072  # for each token, where it is not known: as a model with 8 billion parameters has
 CONTEXT_TOKENS: Final = 8192  # where it is not known
 
 

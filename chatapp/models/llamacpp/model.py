@@ -8,6 +8,7 @@ import json
 import secrets
 import sys
 import time
+from abc import ABC, abstractmethod
 from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -40,7 +41,7 @@ _CRASH_SECONDS = 1.0  # from the end of a connection to the end of its process
 log = structlog.get_logger(__name__)
 
 
-class LlamaCppModel(ModelDefaults):
+class LlamaCppModel(ModelDefaults, ABC):
     """A `ChatModel` that runs on this computer; its server starts with the first question or with `start`.
 
     A subclass says which file it is, what it needs, and how it is run.
@@ -69,21 +70,21 @@ class LlamaCppModel(ModelDefaults):
         self._idle: asyncio.TimerHandle | None = None
         self._unloading: asyncio.Task[None] | None = None
 
+    @abstractmethod
     def file(self) -> Path | None:
         """Return the model's file, None if there is none."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def find_problem(self) -> ModelStatus | None:
         """Return what keeps the model from running here, None if nothing does. Called often: remember what is slow."""
-        raise NotImplementedError
 
     async def make_room(self) -> ModelStatus | None:
         """Return what keeps its server from being started now, None if nothing does."""
         return None
 
+    @abstractmethod
     def server_settings(self) -> dict[str, Any]:
         """Return the settings of its server: those of `chatapp.models.llamacpp.server.Settings` but file and key."""
-        raise NotImplementedError
 
     def adapted(self, parameters: GenerationParameters) -> GenerationParameters:
         """Return the parameters that are sent to the server."""

@@ -193,8 +193,3 @@ CATALOGUE: Final = (
         memory_bytes=9_200_000_000,
     ),
 )
-
-
-def find_entry(entry_id: str) -> LocalEntry | None:
-    """Return the entry with this id, None if there is none."""
-    return next((entry for entry in CATALOGUE if entry.id == entry_id), None)

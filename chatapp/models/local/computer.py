@@ -17,6 +17,12 @@ _CGROUPS = (
     (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
     (Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"), Path("/sys/fs/cgroup/memory/memory.usage_in_bytes")),
 )
+COMPUTATION_BYTES: Final = 600_000_000
+"""Of memory for what llama.cpp computes with, beside the weights and the cache; more with a large vocabulary."""
+
+CACHE_BYTES: Final = 131_072
+"""Of memory for each token, where it is not known: as a model with 8 billion parameters has."""
+
 _CONTEXTS: Final = (32_768, 16_384, 8192)
 SMALLEST_CONTEXT: Final = 4096
 _SHARE = 0.5  # of the memory that the model itself leaves, for the cache: other programs need some too

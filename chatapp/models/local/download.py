@@ -243,15 +243,20 @@ def _start_of(response: aiohttp.ClientResponse) -> int:
     return int(start) if response.status == 206 and unit == "bytes" and start.isdigit() else -1
 
 
+def not_writable(folder: Path, error: OSError) -> Sentence:
+    """Return that the folder of models cannot be written, and what to do."""
+    return Sentence(
+        "{folder} cannot be written ({reason}). Set CHAT_MODELS_DIR to another folder.",
+        folder=str(folder),
+        reason=error.strerror or type(error).__name__,
+    )
+
+
 def _disk_failure(error: OSError, target: Path) -> DownloadFailed:
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         sentence = Sentence(
             "The disk of {folder} is full. Free some space, then go on with the download.", folder=str(target.parent)
         )
     else:
-        sentence = Sentence(
-            "{folder} cannot be written ({reason}). Set CHAT_MODELS_DIR to another folder.",
-            folder=str(target.parent),
-            reason=error.strerror or type(error).__name__,
-        )
+        sentence = not_writable(target.parent, error)
     return DownloadFailed(sentence, detail=str(error))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -15,6 +14,7 @@ import aiohttp
 from yarl import URL
 
 from chatapp.domain.errors import ChatError
+from chatapp.domain.hosts import is_loopback
 from chatapp.domain.sentences import Sentence, Wait
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Hub:
     def __init__(self, endpoint: str = "", token: str = "") -> None:
         self.endpoint = endpoint.rstrip("/") or DEFAULT_ENDPOINT
         self.host = urlsplit(self.endpoint).hostname or self.endpoint
-        is_secret = self.endpoint.startswith("https:") or _is_this_computer(self.host)
+        is_secret = self.endpoint.startswith("https:") or is_loopback(self.host)
         self._headers = {"User-Agent": "hybrid-chat", "Accept-Encoding": "identity"}
         if token and is_secret:  # aiohttp drops it where a redirect leads to another host
             self._headers["Authorization"] = f"Bearer {token}"
@@ -165,13 +165,6 @@ class Hub:
 
     def _url(self, file: HubFile, revision: str) -> str:
         return f"{self.endpoint}/{file.repository}/resolve/{quote(revision, safe='')}/{quote(file.name)}"
-
-
-def _is_this_computer(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _stated_size(headers: Mapping[str, str]) -> int:

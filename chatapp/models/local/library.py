@@ -15,7 +15,7 @@ import structlog
 from chatapp.domain.errors import ChatError
 from chatapp.domain.sentences import Sentence
 from chatapp.models.local.computer import GB, free_disk, free_memory
-from chatapp.models.local.download import SPARE_DISK, arrived, download
+from chatapp.models.local.download import SPARE_DISK, arrived, download, not_writable
 from chatapp.models.local.hub import DownloadFailed
 
 if TYPE_CHECKING:
@@ -134,8 +134,8 @@ class LocalModels:
 
     def offers(self) -> list[Offer]:
         """Return all models as they are now."""
-        memory, disk = free_memory(), free_disk(self._folder)
-        return [self._offer(entry, memory, disk) for entry in self._catalogue.values()]
+        free = self._free()
+        return [self._offer(entry, free) for entry in self._catalogue.values()]
 
     def offer(self, model_id: str) -> Offer:
         """Return a model as it is now.
@@ -143,14 +143,14 @@ class LocalModels:
         Raises:
             LocalModelRefused: there is none.
         """
-        return self._offer(self.find(model_id), free_memory(), free_disk(self._folder))
+        return self._offer(self.find(model_id))
 
-    def recommended(self) -> LocalEntry | None:
+    def recommended(self, offers: Sequence[Offer] = ()) -> LocalEntry | None:
         """Return the best model that this computer can run at a good speed, or else the fastest that it can run.
 
-        None if it can run none, or has one already.
+        None if it can run none, or has one already. ``offers``: of all models, where they are at hand.
         """
-        offers = self.offers()
+        offers = offers or self.offers()
         if any(offer.state is LocalState.DOWNLOADED for offer in offers):
             return None
         fitting = [offer.entry for offer in offers if offer.problem is None]
@@ -171,13 +171,7 @@ class LocalModels:
             now = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
             file.write_text(f"{entry.licence.name}, {entry.licence.url}\naccepted {now}\n", encoding="utf-8")
         except OSError as error:
-            raise LocalModelRefused(
-                Sentence(
-                    "{folder} cannot be written ({reason}). Set CHAT_MODELS_DIR to another folder.",
-                    folder=str(file.parent),
-                    reason=error.strerror or type(error).__name__,
-                )
-            ) from error
+            raise LocalModelRefused(not_writable(file.parent, error)) from error
 
     def is_licence_accepted(self, entry: LocalEntry) -> bool:
         """Return whether a person has accepted the licence of a model."""
@@ -266,7 +260,11 @@ class LocalModels:
         finally:
             self._progress = None
 
-    def _offer(self, entry: LocalEntry, memory: int, disk: int) -> Offer:
+    def _free(self) -> tuple[int, int]:
+        """Return the free memory and disk; on a Mac that takes a process."""
+        return free_memory(), free_disk(self._folder)
+
+    def _offer(self, entry: LocalEntry, free: tuple[int, int] | None = None) -> Offer:
         accepted, error = self.is_licence_accepted(entry), self._errors.get(entry.id)
         if self._progress and self._progress.entry is entry:
             progress = self._progress
@@ -275,6 +273,7 @@ class LocalModels:
         here = self._arrived(entry)
         if self.is_downloaded(entry):
             return Offer(entry, LocalState.DOWNLOADED, here, licence_accepted=accepted)
+        memory, disk = free or self._free()
         problem = _problem(entry, memory, disk + here)
         state = LocalState.PARTIAL if here else LocalState.AVAILABLE
         return Offer(entry, state, here, problem=problem, error=error, licence_accepted=accepted)
