@@ -184,9 +184,9 @@ def _add_local_models(settings: Settings, catalog: Catalog) -> LocalModels | Non
         known = ", ".join(entry.id for entry in entries)
         raise InvalidSettings(f"CHAT_LOCAL_MODEL is {wanted!r}: it must be one of {known}, or the path of a GGUF file.")
     local_models = None
-    if settings.identity == "local" and settings.embedded_model:
+    if settings.downloads_models:
         hub = Hub(settings.hf_endpoint, settings.hf_token.get_secret_value())
-        local_models = setup.library(settings.models_dir or settings.data_dir / "models", hub, entries)
+        local_models = setup.library(settings.models_folder, hub, entries)
     elif wanted and not path:
         raise InvalidSettings(
             "CHAT_LOCAL_MODEL is set, but only a chat for one person downloads models: it needs CHAT_IDENTITY=local "

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from chatapp.backup import firestore, sqlite
 from chatapp.backup.package import writing
 from chatapp.config.logs import configure_logs
-from chatapp.store.opening import describe_store
+from chatapp.store.opening import describe_store, history_file
 from chatapp.userdata.cli import ALL, run, say
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from chatapp.config.settings import Settings
 
-SECRET = "session-secret"  # noqa: S105  # the name of a file
+SECRET = "session-secret"  # noqa: S105  # the name of a file in the backup
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 async def _back_up(settings: Settings, path: Path, *, with_secrets: bool) -> int:
     began = time.monotonic()
     if settings.store == "sqlite":
-        database = settings.data_dir / sqlite.DATABASE
+        database = history_file(settings)
         schema = sqlite.schema_of(database)
     else:
         schema = firestore.SCHEMA
@@ -48,7 +48,7 @@ async def _back_up(settings: Settings, path: Path, *, with_secrets: bool) -> int
             sqlite.back_up(database, writer)
         else:
             await firestore.back_up(settings.google_cloud_project, settings.firestore_database, writer)
-        secret = settings.data_dir / SECRET
+        secret = settings.secret_file
         if with_secrets and secret.exists():
             with writer.file(SECRET) as stream:
                 stream.write(secret.read_bytes())

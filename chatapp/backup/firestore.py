@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from chatapp.backup.package import InvalidBackup, Reader, Writer
+from chatapp.backup.package import InvalidBackup, Reader, Writer, refuse_newer
 from chatapp.store.firestore.documents import VERSION
 from chatapp.store.firestore.schema import CONVERSATIONS, DELETIONS, IMAGES, MESSAGES, REVOCATIONS, SESSIONS, USERS
 
@@ -59,11 +59,7 @@ async def restore(reader: Reader, project: str, database: str) -> None:
         InvalidBackup: the backup is damaged or newer, or the database has a history.
         StoreUnavailable: the database cannot be written; the same command continues.
     """
-    if reader.manifest.schema > SCHEMA:
-        raise InvalidBackup(
-            f"This backup was made by a newer version of this chat (schema {reader.manifest.schema}; this one knows "
-            f"{SCHEMA}). Nothing was changed. Update this chat first."
-        )
+    refuse_newer("This backup", reader.manifest.schema, SCHEMA)
     for _ in _lines(reader):  # all of it is checked first
         pass
     from chatapp.store.firestore.client import committed, fetched_one  # noqa: PLC0415  # see above

@@ -16,7 +16,6 @@ import hashlib
 import json
 import os
 import zipfile
-import zlib
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
@@ -24,6 +23,7 @@ from typing import IO, TYPE_CHECKING, Any
 from chatapp.domain.conversation import now_ms
 from chatapp.domain.errors import ChatError
 from chatapp.userdata.json_export import iso
+from chatapp.userdata.zip_errors import DAMAGED_ZIP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -155,7 +155,7 @@ def reading(path: Path) -> Iterator[Reader]:
     try:
         with zipfile.ZipFile(path) as archive:
             yield Reader(archive, _manifest(archive))
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, KeyError, RuntimeError) as error:
+    except DAMAGED_ZIP as error:
         raise InvalidBackup(
             f"{path} is no backup of this chat, or it is damaged. Nothing was changed.", detail=str(error)[:200]
         ) from error
@@ -182,6 +182,19 @@ def _manifest(archive: zipfile.ZipFile) -> Manifest:
     if not is_backup:
         raise damaged
     return manifest
+
+
+def refuse_newer(what: str, schema: int, known: int) -> None:
+    """Refuse a history, or a backup of one, of a newer schema than this program knows.
+
+    Raises:
+        InvalidBackup: it is newer.
+    """
+    if schema > known:
+        raise InvalidBackup(
+            f"{what} was made by a newer version of this chat (schema {schema}; this one knows {known}). Nothing was "
+            "changed. Update this chat first."
+        )
 
 
 def sync_folder(folder: Path) -> None:

@@ -12,7 +12,7 @@ from chatapp.backup import firestore, sqlite
 from chatapp.backup.__main__ import SECRET
 from chatapp.backup.package import InvalidBackup, Reader, reading
 from chatapp.config.logs import configure_logs
-from chatapp.store.opening import describe_store
+from chatapp.store.opening import describe_store, history_file
 from chatapp.userdata.cli import ALL, run, say
 
 if TYPE_CHECKING:
@@ -39,13 +39,13 @@ async def _restore(settings: Settings, path: Path) -> int:
                 "was changed. To move a history to another store, export it and import it (docs/move.md)."
             )
         if settings.store == "sqlite":
-            kept = sqlite.restore(reader, settings.data_dir / sqlite.DATABASE)
+            kept = sqlite.restore(reader, history_file(settings))
             if kept:
                 say(f"The history from before is kept as {kept}. Delete it when you do not need it any more.")
         else:
             await firestore.restore(reader, settings.google_cloud_project, settings.firestore_database)
         if SECRET in reader.manifest.files:
-            _write_secret(reader, settings.data_dir / SECRET)
+            _write_secret(reader, settings.secret_file)
         say(f"Restored {describe_store(settings)} from {path}, as it was on {reader.manifest.created}.")
     return ALL
 

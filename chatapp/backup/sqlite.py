@@ -8,14 +8,14 @@ import sqlite3
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
-from chatapp.backup.package import CHUNK_BYTES, InvalidBackup, Reader, Writer, sync_folder
+from chatapp.backup.package import CHUNK_BYTES, InvalidBackup, Reader, Writer, refuse_newer, sync_folder
 from chatapp.store.sqlite.file import HISTORY, only_chat_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-DATABASE = "chat.db"
+DATABASE = "chat.db"  # in the backup
 KEPT = ".before-restore"  # the name of the history that a restore replaced ends with it
 SPARE_BYTES = 50_000_000
 
@@ -72,11 +72,7 @@ def restore(reader: Reader, database: Path) -> Path | None:
         InvalidBackup: the backup is damaged or newer.
         StoreUnavailable: a chat is running.
     """
-    if reader.manifest.schema > len(HISTORY.migrations):
-        raise InvalidBackup(
-            f"This backup was made by a newer version of this chat (schema {reader.manifest.schema}; this one knows "
-            f"{len(HISTORY.migrations)}). Nothing was changed. Update this chat first."
-        )
+    refuse_newer("This backup", reader.manifest.schema, len(HISTORY.migrations))
     database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with only_chat_at(database):
         new = database.with_name(f"{database.name}.restoring")
@@ -141,11 +137,7 @@ def _checked_schema(connection: sqlite3.Connection, what: str) -> int:
     )
     if application_id != HISTORY.application_id:
         raise InvalidBackup(f"{what} is not a history of this chat. Nothing was changed.")
-    if version > len(HISTORY.migrations):
-        raise InvalidBackup(
-            f"{what} was made by a newer version of this chat (schema {version}; this one knows "
-            f"{len(HISTORY.migrations)}). Nothing was changed. Update this chat first."
-        )
+    refuse_newer(what, version, len(HISTORY.migrations))
     return int(version)
 
 

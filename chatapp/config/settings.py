@@ -28,15 +28,18 @@ from chatapp.config.local_settings import LocalModelSettings
 from chatapp.config.model_settings import ModelSettings
 from chatapp.config.server_settings import ServerSettings
 from chatapp.config.store_settings import StoreSettings
+from chatapp.domain.conversation import now_ms
 from chatapp.domain.errors import ChatError
 from chatapp.limits import SHARED_QUOTA, USER_QUOTA, Quota
 from chatapp.store.quota import StorageLimits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
     from pydantic_core import ErrorDetails
 
+DAY_MS = 24 * 3600 * 1000
 _RESEMBLANCE = 0.75  # of a name and a setting that is probably meant, as difflib measures it
 
 
@@ -75,6 +78,26 @@ class Settings(ServerSettings, AuthSettings, LimitSettings, ModelSettings, Local
         """The largest file that is imported in the page, in bytes; 0: none."""
         default = LOCAL_IMPORT_MEGABYTES if self.identity == "local" else IMPORT_MEGABYTES
         return 1_000_000 * (default if self.import_megabytes is None else self.import_megabytes)
+
+    @property
+    def oldest_ms(self) -> int:
+        """When the oldest messages that the retention period allows now were created; 0: all are kept."""
+        return 0 if self.retention_days is None else now_ms() - self.retention_days * DAY_MS
+
+    @property
+    def secret_file(self) -> Path:
+        """The file of the secret that signs cookies, where `session_secret` is not set."""
+        return self.data_dir / "session-secret"
+
+    @property
+    def models_folder(self) -> Path:
+        """The folder of downloaded models."""
+        return self.models_dir or self.data_dir / "models"
+
+    @property
+    def downloads_models(self) -> bool:
+        """Whether models can be downloaded: by the one person of a chat at home."""
+        return self.identity == "local" and self.embedded_model
 
     def _quota(self, prefix: str, default: Quota) -> Quota:
         # Someone who runs the chat for themselves has no quota, unless they set one.

@@ -186,7 +186,7 @@ class AuthSetup:
 
 def _load_cookie_secret(settings: Settings) -> str:
     try:
-        return settings.session_secret.get_secret_value() or load_or_create_secret(settings.data_dir / "session-secret")
+        return settings.session_secret.get_secret_value() or load_or_create_secret(settings.secret_file)
     except OSError as error:
         raise StoreUnavailable(
             f"The data folder {settings.data_dir} cannot be used ({error.strerror}). Set CHAT_DATA_DIR to one that can "

@@ -14,7 +14,7 @@ from chatapp.imports.importer import Importer, Step
 from chatapp.imports.refusals import InvalidImport
 from chatapp.store.opening import describe_store
 from chatapp.store.temporary.memory import MemoryStore
-from chatapp.userdata.cli import ALL, FAILED, history, oldest_ms, owner, run, say
+from chatapp.userdata.cli import ALL, FAILED, history, owner, run, say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +52,7 @@ async def _import(settings: Settings, path: Path, user: str | None, *, dry_run: 
                 say(f"Nothing was changed. Without --dry-run, this is added to {target}.")
                 return ALL
             async with history(settings) as store:
-                importer = Importer(store, images, oldest_ms=lambda: oldest_ms(settings))
+                importer = Importer(store, images, oldest_ms=lambda: settings.oldest_ms)
                 report = await importer.run(user_id, file, path.name, on_step=_show)
     except OSError as error:
         raise InvalidImport(f"{path} cannot be read: {error.strerror}. Nothing was imported.") from error

@@ -10,14 +10,15 @@ import re
 import stat
 import struct
 import zipfile
-import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
 from chatapp.images.decoder import MAX_FILE_BYTES
 from chatapp.imports import refusals
+from chatapp.imports.parsed import PICTURE_NAMES
 from chatapp.imports.refusals import InvalidImport, damaged, unsafe
+from chatapp.userdata.zip_errors import DAMAGED_ZIP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +35,7 @@ _END_BYTES = 22 + 65_535 + 20 + 56  # with the longest comment, and the records 
 # The id that the name of a file of ChatGPT begins with: file-AbC123-photo.png, file_00ff-1234.dat.
 _FILE_ID = re.compile(r"file-[A-Za-z0-9]+|file_[0-9a-f]+")
 _DOCUMENT_NAMES, _ARCHIVE_NAMES = (".json", ".jsonl", ".txt"), (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
-_PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".dat")
+_PICTURES = (*PICTURE_NAMES, ".dat")
 
 
 @dataclass(slots=True)
@@ -205,7 +206,5 @@ def _shown(name: str) -> str:
 def _errors_explained(name: str) -> Iterator[None]:
     try:
         yield
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, KeyError) as error:
-        raise damaged(name, f"{type(error).__name__}: {error}"[:200]) from error
-    except (OSError, ValueError, struct.error, OverflowError) as error:
+    except (*DAMAGED_ZIP, OSError, ValueError, struct.error, OverflowError) as error:
         raise damaged(name, f"{type(error).__name__}: {error}"[:200]) from error

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from chatapp.userdata.json_export import ExportedConversation
 
 
+PICTURE_NAMES = (".png", ".jpg", ".jpeg", ".webp", ".gif")  # ends of the names of pictures
+
+
 class Skipped(Enum):
     """What an import leaves out, as a summary says it."""
 

@@ -113,9 +113,8 @@ class _Document:
             self._reading.profile = own.profile_of(self.members) or self._reading.profile
 
     def _item(self, item: Item) -> Iterator[Parsed]:
-        if self._number == 1 and own.recognizes_document(self.members):
-            self._is_own = self.is_recognized = True
-            self._reading.sources.add("own")
+        if self._number == 1:
+            self._recognize_own()
         if self._is_own:
             yield from own.convert(item.value, self._number - 1)
             return
@@ -135,14 +134,19 @@ class _Document:
 
     def _whole(self) -> Iterator[Parsed]:
         """Yield the conversation that the document is; an export of this chat may have none."""
-        if own.recognizes_document(self.members):
-            self._is_own = self.is_recognized = True
-            self._reading.sources.add("own")
-        elif (found := formats.format_of(self.members)) is not None:
+        self._recognize_own()
+        if self._is_own:
+            return
+        if (found := formats.format_of(self.members)) is not None:
             self.is_recognized = True
             yield from found.convert(self.members)
         elif not self._archive.is_zip and self.members:
             raise InvalidImport(refusals.UNKNOWN, detail=json.dumps(sorted(self.members))[:100])
+
+    def _recognize_own(self) -> None:
+        if own.recognizes_document(self.members):
+            self._is_own = self.is_recognized = True
+            self._reading.sources.add("own")
 
     def _noted(self, conversations: Iterator[Parsed]) -> Iterator[Parsed]:
         for parsed in conversations:

@@ -28,10 +28,9 @@ def accept_licence(settings: Settings) -> None:
         KeyboardInterrupt: Ctrl-C.
     """
     entry = next((one for one in settings.local_entries if one.id == settings.local_model), None)
-    if entry is None or settings.identity != "local" or not settings.embedded_model:
+    if entry is None or not settings.downloads_models:
         return
-    folder = settings.models_dir or settings.data_dir / "models"
-    local_models = LocalModels(folder, Hub(), settings.local_entries)
+    local_models = LocalModels(settings.models_folder, Hub(), settings.local_entries)
     if local_models.is_downloaded(entry) or local_models.is_licence_accepted(entry):
         return
     terms = f"{entry.licence.name} ({entry.licence.url})"

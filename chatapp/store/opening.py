@@ -37,10 +37,15 @@ class _Settings(Protocol):
     def drain_seconds(self) -> float: ...
 
 
+def history_file(settings: _Settings) -> Path:
+    """Return the file of a history in SQLite."""
+    return settings.data_dir / "chat.db"
+
+
 def describe_store(settings: _Settings) -> str:
     """Return where the history is stored, in words."""
     if settings.store == "sqlite":
-        return str(settings.data_dir / "chat.db")
+        return str(history_file(settings))
     return f"Firestore, database {settings.firestore_database} of project {settings.google_cloud_project}"
 
 
@@ -52,7 +57,7 @@ async def open_store(settings: _Settings) -> Store:
         ChatError: Google's library is not installed.
     """
     if settings.store == "sqlite":
-        return await SQLiteStore.open(settings.data_dir / "chat.db", retention_days=settings.retention_days)
+        return await SQLiteStore.open(history_file(settings), retention_days=settings.retention_days)
     return await JournaledStore.open(
         settings.data_dir / "journal.db",
         _firestore(settings),
@@ -72,7 +77,7 @@ async def open_store_for_import(settings: _Settings) -> Store:
     Raises:
         StoreUnavailable: a running chat uses the file, or it cannot be used.
     """
-    return await SQLiteStore.open(settings.data_dir / "chat.db") if settings.store == "sqlite" else _firestore(settings)
+    return await SQLiteStore.open(history_file(settings)) if settings.store == "sqlite" else _firestore(settings)
 
 
 def _firestore(settings: _Settings) -> Store:

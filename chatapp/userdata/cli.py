@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from chatapp.config.settings import InvalidSettings, load_settings
-from chatapp.domain.conversation import now_ms
 from chatapp.domain.errors import ChatError, StoreUnavailable
 from chatapp.store.opening import open_store_for_import
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
 # Exit statuses.
 ALL, PART, FAILED = 0, 1, 2
-DAY_MS = 24 * 3600 * 1000
 USER_HINT = (
     "--user names the user who gets the history. With CHAT_IDENTITY=anonymous, each browser is a separate user: open "
     'the chat in that browser, download its history as JSON, and copy "user" from the first line.'
@@ -73,11 +71,6 @@ def owner(settings: Settings, user: str | None) -> str:
             f"{user!r} is not a user id of this chat, such as anonymous-0123456789abcdef... {USER_HINT}"
         )
     return user
-
-
-def oldest_ms(settings: Settings) -> int:
-    """Return the creation time of the oldest messages that the retention period allows, in milliseconds."""
-    return 0 if settings.retention_days is None else now_ms() - settings.retention_days * DAY_MS
 
 
 @asynccontextmanager

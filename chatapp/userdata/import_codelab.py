@@ -16,7 +16,7 @@ from chatapp.config.settings import InvalidSettings
 from chatapp.domain.errors import ChatError, StoreUnavailable
 from chatapp.store.firestore.client import READ_ATTEMPT_S, READ_CALL_S, Connection, is_explained, retried
 from chatapp.store.opening import describe_store
-from chatapp.userdata.cli import ALL, FAILED, PART, history, oldest_ms, owner, run, say
+from chatapp.userdata.cli import ALL, FAILED, PART, history, owner, run, say
 from chatapp.userdata.codelab_session import session_of
 from chatapp.userdata.insert import Added, add
 from chatapp.userdata.json_export import iso
@@ -80,7 +80,7 @@ async def _import(settings: Settings, options: argparse.Namespace) -> int:
         return importing.status()
     try:
         async with history(settings) as store:
-            await importing.all(store, oldest_ms(settings))
+            await importing.all(store, settings.oldest_ms)
     except (SourceUnavailable, StoreUnavailable) as error:
         say(f"The import failed: {error}\nImported so far: {importing.added}. Run the same command again to continue.")
         return FAILED

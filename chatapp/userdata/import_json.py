@@ -11,7 +11,7 @@ from chatapp.config.logs import configure_logs
 from chatapp.domain.errors import StoreUnavailable
 from chatapp.store.opening import describe_store
 from chatapp.userdata import json_export
-from chatapp.userdata.cli import ALL, FAILED, PART, history, oldest_ms, owner, run, say
+from chatapp.userdata.cli import ALL, FAILED, PART, history, owner, run, say
 from chatapp.userdata.insert import Added, IdTaken, add, add_profile
 from chatapp.userdata.json_export import ExportedConversation, InvalidExport
 
@@ -50,7 +50,7 @@ async def _import(settings: Settings, path: Path, user: str | None, *, dry_run: 
                 added.personas = await add_profile(store, user_id, profile)
             for conversation, messages in exported:
                 try:
-                    await add(store, user_id, conversation, messages, added, oldest_ms=oldest_ms(settings))
+                    await add(store, user_id, conversation, messages, added, oldest_ms=settings.oldest_ms)
                 except IdTaken as error:
                     skipped += 1
                     say(f"{conversation.id}: {error}")

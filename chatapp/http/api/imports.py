@@ -16,7 +16,6 @@ from fastapi.responses import StreamingResponse
 
 from chatapp.auth import audit
 from chatapp.auth.audit import Action
-from chatapp.domain.conversation import now_ms
 from chatapp.domain.errors import InvalidMessage, StorageFull
 from chatapp.domain.sentences import Sentence
 from chatapp.http.api.event_stream import EventStream
@@ -31,7 +30,6 @@ CONTENT_TYPE = "application/octet-stream"  # which no form of another site can s
 FREE_BYTES = 200_000_000  # of the disk, which stay free
 CHECKED_BYTES = 8_000_000  # between two looks at the disk
 FILE_NAME = "export"
-DAY_MS = 24 * 3600 * 1000
 
 router = APIRouter(route_class=ApiRoute)
 log = structlog.get_logger(__name__)
@@ -95,9 +93,8 @@ async def _receive(request: Request, file: BinaryIO, folder: str) -> None:
 async def _imported(file: BinaryIO, user: str, chat: Services) -> AsyncGenerator[ImportEvent | None]:
     """Yield how far the import is while it runs, and what it did at the end; it ends with this generator."""
     steps: asyncio.Queue[Step | None] = asyncio.Queue()
-    importer = Importer(
-        chat.store, chat.images, limits=chat.settings.storage_limits, oldest_ms=lambda: _oldest_ms(chat)
-    )
+    settings = chat.settings
+    importer = Importer(chat.store, chat.images, limits=settings.storage_limits, oldest_ms=lambda: settings.oldest_ms)
     running: asyncio.Task[Report] = asyncio.create_task(importer.run(user, file, FILE_NAME, on_step=steps.put_nowait))
     running.add_done_callback(lambda _done: steps.put_nowait(None))
     try:
@@ -107,8 +104,3 @@ async def _imported(file: BinaryIO, user: str, chat: Services) -> AsyncGenerator
     finally:
         running.cancel()
         await asyncio.wait({running})
-
-
-def _oldest_ms(chat: Services) -> int:
-    days = chat.settings.retention_days
-    return 0 if days is None else now_ms() - days * DAY_MS

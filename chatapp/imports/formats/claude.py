@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from chatapp.domain.conversation import Role
 from chatapp.imports.parsed import (
+    PICTURE_NAMES,
     Node,
     Parsed,
     PictureRef,
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 NAME = "Claude"
-PICTURE_NAMES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
 _TOOLS = {"tool_use", "tool_result", "server_tool_use", "web_search_tool_result", "mcp_tool_use", "mcp_tool_result"}
 
 
