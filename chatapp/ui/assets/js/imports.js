@@ -29,10 +29,13 @@ const send = (file, onUpload, onEvent, stopped) =>
       reject(new Refusal(translated(error) || unreachable(request.status), request.status));
     });
     request.addEventListener("error", () => reject(new Refusal(interrupted(), 0)));
-    request.addEventListener("abort", () => reject(new Refusal(t("Import stopped. What was imported is kept. Add the same file again to continue."), 0)));
+    request.addEventListener("abort", () => reject(new Refusal(stoppedWords(), 0)));
     stopped.addEventListener("abort", () => request.abort());
     request.send(file);
   });
+
+const stoppedWords = () =>
+  t("Import stopped. What was imported is kept. Add the same file again to continue.");
 
 const interrupted = () =>
   t("The import was interrupted. What was imported is kept. Add the same file again to continue.");
@@ -76,7 +79,8 @@ export const importSection = (most) => {
     if (error) throw new Refusal(translated(error), 200);
     if (report) return showReport(result, report);
     const share = percent.format(progress.share);
-    show(progress.checking ? t("Checking the file: {share}", { share }) : t("Importing: {share}", { share }), progress.share);
+    const text = progress.checking ? t("Checking the file: {share}", { share }) : t("Importing: {share}", { share });
+    show(text, progress.share);
     count.textContent = t("Conversations so far: {count}", { count: progress.conversations });
   };
 
@@ -107,7 +111,9 @@ export const importSection = (most) => {
     }
     [state.hidden, choose.disabled] = [true, false];
     input.value = "";
-    await call("GET", "state").then((now) => setConversations(now.conversations)).catch(() => {});
+    await call("GET", "state")
+      .then((now) => setConversations(now.conversations))
+      .catch(() => {});
   };
 
   const section = h(
@@ -124,9 +130,13 @@ export const importSection = (most) => {
       },
     },
     h("h3", {}, t("Import conversations")),
-    h("p", { class: "quiet" }, t(
+    h(
+      "p",
+      { class: "quiet" },
+      t(
         "From ChatGPT, Claude, Gemini (Google Takeout), Open WebUI, LibreChat or this chat. Choose the file as you downloaded it, or drop it here.",
-      )),
+      ),
+    ),
     choose,
     input,
     state,
