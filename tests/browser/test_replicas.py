@@ -20,7 +20,7 @@ async def test_two_devices_at_two_replicas_write_in_turns_and_see_what_is_not_sa
         served(cloud.client(), tmp_path / "a", gemma, **options) as a,
         served(cloud.client(), tmp_path / "b", gemma, **options) as b,
     ):
-        phone = await open_chat(a.url, width=400)
+        phone = await open_chat(a.url, width=360)
         await phone.ask("First")
         laptop = await open_chat(b.url)
         await laptop.tab.context.clear_cookies()
@@ -41,6 +41,11 @@ async def test_two_devices_at_two_replicas_write_in_turns_and_see_what_is_not_sa
         a.client.down = True
         await phone.ask("Sixth")
         await expect(sign).to_have_text(["Not fully saved yet"] * 2)  # the question and its answer
+        boxes = [
+            await place.bounding_box()
+            for place in (sign.first, phone.tab.locator("#messages [data-role=assistant]").last)
+        ]
+        assert boxes[0]["y"] + boxes[0]["height"] <= boxes[1]["y"], "the question's sign is not drawn over the answer"
         await expect(sign.first).to_have_accessible_description(WHY)
         assert await phone.accessibility_problems() == []
         a.client.down = False
