@@ -12,6 +12,7 @@ import kubernetes_validate
 import pulumi_gcp as gcp
 import pytest
 
+from tests.stacks.custom_resources import problems
 from tests.stacks.deployments import all_deployments
 from tests.stacks.recording import Registered, seen
 
@@ -35,6 +36,12 @@ def test_every_kubernetes_object_is_valid_strictly_for_the_newest_three_versions
     for resource in objects(resources):
         if resource.type.split(":")[1].partition("/")[0] in TYPED:
             _is_valid(json.dumps(resource.inputs))
+
+
+def test_every_custom_object_is_valid_for_its_published_definition(resources) -> None:
+    for resource in objects(resources):
+        if resource.type.split(":")[1].partition("/")[0] not in TYPED:
+            assert problems(resource.inputs) == [], resource.urn
 
 
 @functools.cache
