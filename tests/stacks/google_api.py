@@ -1,36 +1,52 @@
-"""Google's own descriptions of the requests that the stack causes, and the check of a request against them.
+"""Google's own descriptions of requests, and the check of a request against them.
 
-`data/google_api.json` has what the stack's requests touch of the discovery documents that `google-api-python-client`
-carries: methods, their parameters, and the schemas with each of their properties. To write it again, after a new kind
-of resource or for a newer version: ``pip download --no-deps google-api-python-client``, then ``python -m
-tests.stacks.google_api google_api_python_client-*.whl``.
+`data/google_api.json` has what the stack and the fake of Google Cloud touch of the discovery documents that
+`google-api-python-client` carries: methods, their addresses and parameters, and the schemas of the stack's requests
+with each of their properties. `google_api_data` writes it.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import sys
-import zipfile
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from tests.stacks.deployments import DEPLOYMENTS, MORE_DEPLOYMENTS
-from tests.stacks.google_requests import REQUESTS, Json, Request
-from tests.stacks.recording import ROOT, deploy
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-FILE = ROOT / "tests/stacks/data/google_api.json"
-_FOLDER = "googleapiclient/discovery_cache/documents"
-_KEPT = ("type", "format", "enum", "pattern", "$ref", "readOnly", "deprecated", "location", "required", "repeated")
+    from tests.stacks.google_requests import Json, Request
+
+FILE = Path(__file__).with_name("data") / "google_api.json"
 _TYPES = {"string": str, "boolean": bool, "number": (int, float), "array": list, "object": dict}
 
 
-def problems(request: Request, documents: Json) -> Iterator[str]:
+@cache
+def documents() -> dict[str, Any]:
+    """Return the descriptions by API, such as ``compute.v1``."""
+    return dict(json.loads(FILE.read_text(encoding="utf-8"))["documents"])
+
+
+def address(request: Request) -> tuple[str, str]:
+    """Return a request's HTTP method and its URL."""
+    document = documents()[request.api]
+    method = document["methods"][request.method]
+    path = method["path"]
+    for name, value in request.parameters.items():
+        path = path.replace(f"{{+{name}}}", quote(str(value), safe="/:@")).replace(f"{{{name}}}", quote(str(value)))
+    query = {
+        name: str(value).lower() if isinstance(value, bool) else value
+        for name, value in request.parameters.items()
+        if method["parameters"].get(name, {}).get("location") == "query"
+    }
+    return method["verb"], f"{document['root']}{path}{'?' if query else ''}{urlencode(query, doseq=True)}"
+
+
+def problems(request: Request, described: Json) -> Iterator[str]:
     """Yield what Google would refuse: unknown or missing names, types, values outside of an enum or a pattern."""
-    document = documents[request.api]
+    document = described[request.api]
     method = document["methods"][request.method]
     for name, rule in method["parameters"].items():
         if (rule.get("required") or rule.get("needed")) and name not in request.parameters:
@@ -40,14 +56,18 @@ def problems(request: Request, documents: Json) -> Iterator[str]:
             yield f"{request.method}: there is no parameter {name}"
         else:
             yield from _wrong(value, method["parameters"][name], document, request.method, f"parameter {name}", set())
-    yield from _wrong(request.body, {"$ref": method["request"]}, document, request.method, "body", set())
+    if method["request"]:
+        yield from _wrong(request.body, {"$ref": method["request"]}, document, request.method, "body", set())
+    elif request.body:
+        yield f"{request.method} has no body"
 
 
 def schemas_of(request: Request, document: Json) -> set[str]:
     """Return the schemas that a request's body touches."""
     touched: set[str] = set()
     method = document["methods"][request.method]
-    list(_wrong(request.body, {"$ref": method["request"]}, document, request.method, "body", touched))
+    if method["request"]:
+        list(_wrong(request.body, {"$ref": method["request"]}, document, request.method, "body", touched))
     return touched
 
 
@@ -102,71 +122,3 @@ def _wrong_properties(
     for name, inner in properties.items():
         if name not in value and (inner.get("needed") is True or method in (inner.get("needed") or ())):
             yield f"{path}.{name} is missing"
-
-
-def requests() -> Iterator[tuple[str, Request]]:
-    """Yield every request of every deployment that the tests know, with the resource's URN."""
-    for name, config in {**DEPLOYMENTS, **MORE_DEPLOYMENTS}.items():
-        for resource in deploy(config).resources:
-            if resource.type in REQUESTS:
-                yield f"{name}: {resource.urn}", REQUESTS[resource.type](resource.inputs)
-
-
-def _reduced(rule: Json) -> Json:
-    """Leave out texts, and write what an annotation or a description says is required as ``needed``."""
-    kept: Json = {key: rule[key] for key in _KEPT if key in rule}
-    if required := (rule.get("annotations") or {}).get("required"):
-        kept["needed"] = required
-    elif str(rule.get("description", "")).startswith(("Required.", "[Required]")):
-        kept["needed"] = True
-    if str(rule.get("description", "")).startswith(("Output only.", "[Output Only]", "[Output only]")):
-        kept["readOnly"] = True
-    for key in ("items", "additionalProperties"):
-        if key in rule:
-            kept[key] = _reduced(rule[key])
-    if "properties" in rule:
-        kept["properties"] = {name: _reduced(inner) for name, inner in rule["properties"].items()}
-    return kept
-
-
-def _methods(resource: Json) -> Iterator[Json]:
-    yield from resource.get("methods", {}).values()
-    for inner in resource.get("resources", {}).values():
-        yield from _methods(inner)
-
-
-def main(wheel: Path) -> None:
-    """Write the data file."""
-    documents: Json = {}
-    touched: dict[str, set[str]] = {}
-    used: dict[str, set[str]] = {}
-    with zipfile.ZipFile(wheel) as archive:
-        for _, request in requests():
-            if request.api not in documents:
-                documents[request.api] = _document(json.loads(archive.read(f"{_FOLDER}/{request.api}.json")))
-            used.setdefault(request.api, set()).add(request.method)
-            touched.setdefault(request.api, set()).update(schemas_of(request, documents[request.api]))
-    for api, document in documents.items():
-        document["methods"] = {name: document["methods"][name] for name in sorted(used[api])}
-        document["schemas"] = {name: document["schemas"][name] for name in sorted(touched[api])}
-    version = f"google-api-python-client {wheel.name.split('-')[1]}"
-    text = json.dumps({"source": version, "documents": dict(sorted(documents.items()))}, separators=(",", ":"))
-    # A line for each method and schema, so that a change can be read.
-    FILE.write_text(re.sub(r'(?<=[{,])(?="[\w.]+":\{"(?:type|request)")', "\n", text) + "\n", encoding="utf-8")
-
-
-def _document(document: Json) -> Json:
-    methods = {
-        method["id"]: {
-            "request": method["request"]["$ref"],
-            "parameters": {name: _reduced(rule) for name, rule in method.get("parameters", {}).items()},
-        }
-        for method in _methods(document)
-        if "request" in method
-    }
-    schemas = {name: _reduced(rule) for name, rule in document["schemas"].items()}
-    return {"revision": document["revision"], "methods": methods, "schemas": schemas}
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

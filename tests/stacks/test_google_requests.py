@@ -7,13 +7,12 @@ not checked.
 from __future__ import annotations
 
 import copy
-import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.stacks.deployments import DEPLOYMENTS, EUROPEAN, GCP, MORE_DEPLOYMENTS, OWN_IAP_CLIENT, PUBLIC_HTTP
-from tests.stacks.google_api import FILE, problems
+from tests.stacks.google_api import documents, problems
 from tests.stacks.google_requests import REQUESTS, Request
 from tests.stacks.recording import seen
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
     from tests.stacks.recording import Deployed
 
-DOCUMENTS = json.loads(FILE.read_text(encoding="utf-8"))["documents"]
+DOCUMENTS = documents()
 # Each kind of resource at least once.
 REPRESENTATIVE = {
     "default": GCP,

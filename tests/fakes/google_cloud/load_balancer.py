@@ -1,0 +1,73 @@
+"""What GKE's controller makes in the project for a Gateway or a Service of type LoadBalancer, and what it leaves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tests.fakes.google_cloud.rules import add_firewall_rule
+
+if TYPE_CHECKING:
+    from tests.fakes.google_cloud.cloud import Cloud
+
+Json = dict[str, Any]
+HEALTH_RULE = "k8s-1a2b3c-node-http-hc"
+
+
+class Controller:
+    """GKE's controller of one cluster; it works while the cluster exists."""
+
+    def __init__(self, cloud: Cloud, cluster: str, region: str, network: str) -> None:
+        self._cloud, self._network = cloud, network
+        self._cluster = f"container.v1/projects/{cloud.project}/locations/{region}/clusters/{cluster}"
+        self._zone = f"projects/{cloud.project}/zones/{region}-a"
+        self._base = f"projects/{cloud.project}/global"
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the cluster exists."""
+        return self._cluster in self._cloud.resources
+
+    def has(self, collection: str, name: str) -> bool:
+        """Return whether a global resource exists that a Gateway names."""
+        return f"compute.v1/{self._base}/{collection}/{name}" in self._cloud.resources
+
+    def make(self, namespace: str, gateway: str, *, address: str, certificate: str) -> None:
+        """Make a load balancer for a Gateway.
+
+        Raises:
+            LookupError: its address or certificate does not exist, so that it would wait for ever.
+        """
+        for collection, name in (("addresses", address), ("sslCertificates", certificate)):
+            if not self.has(collection, name):
+                raise LookupError(f"the Gateway {gateway} waits for {collection} {name}")
+        name = f"gkegw1-l1bg-{namespace}-{gateway}-2jzr7e3xclhj"
+        for collection, more in (
+            ("healthChecks", {}),
+            ("backendServices", {}),
+            ("urlMaps", {}),
+            ("targetHttpsProxies", {"certificate": f"{self._base}/sslCertificates/{certificate}"}),
+            ("targetHttpProxies", {}),
+            ("forwardingRules", {"address": f"{self._base}/addresses/{address}"}),
+        ):
+            self._cloud.resources[f"compute.v1/{self._base}/{collection}/{name}"] = {"name": name, **more}
+        add_firewall_rule(self._cloud, "gkegw1-l7-1a2b-global", self._network)
+        link = f"https://www.googleapis.com/compute/v1/{self._base}/networks/{self._network}"
+        self._cloud.resources[f"compute.v1/{self._zone}/networkEndpointGroups/k8s1-8f-chat"] = {
+            "name": "k8s1-8f-chat",
+            "network": link,
+            "zone": f"https://www.googleapis.com/compute/v1/{self._zone}",
+        }
+
+    def make_plain(self) -> None:
+        """Make a network load balancer for a Service, with its rule for health checks."""
+        add_firewall_rule(self._cloud, HEALTH_RULE, self._network)
+
+    def remove(self) -> None:
+        """Delete all load balancers, if the cluster exists; a firewall rule stays where the switch says so."""
+        if not self.is_there:
+            return
+        kept = "/firewalls/" if self._cloud.switches.leaves_firewall_rule else "//"
+        for key in list(self._cloud.resources):
+            name = key.rpartition("/")[2]
+            if key.startswith("compute.v1/") and name.startswith(("gkegw1-", "k8s")) and kept not in key:
+                del self._cloud.resources[key]
