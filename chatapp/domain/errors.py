@@ -68,6 +68,19 @@ class UnknownModel(ChatError):
     """No model with this id is in the catalogue."""
 
 
+class ShareNotFound(ChatError):
+    """There is no such share: it never existed, has expired or was revoked, or its conversation was deleted."""
+
+    def __init__(self, *, detail: str = "") -> None:
+        super().__init__(
+            Sentence(
+                "This link does not work. It has expired, was turned off, or is not complete. Ask the person who sent "
+                "it to you for a new one."
+            ),
+            detail=detail,
+        )
+
+
 class ConversationNotFound(ChatError):
     """There is no such conversation for this user (it never reveals whether another user has it)."""
 

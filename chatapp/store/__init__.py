@@ -1,11 +1,12 @@
 """Stores: the protocols that every adapter keeps (SQLite, Firestore, the journal in front of it, memory).
 
-An adapter implements `Store`. Code that needs a part of it asks for `ConversationStore`, `ProfileStore` or
-`SessionStore`. This package knows nothing of HTTP, models or settings.
+An adapter implements `Store`. Code that needs a part of it asks for `ConversationStore`, `ProfileStore`,
+`SessionStore` or `ShareStore`. This package knows nothing of HTTP, models or settings.
 
 Every call:
 
-- is scoped to one user: it never reads or changes data of another user;
+- is scoped to one user: it never reads or changes data of another user. Only `ShareStore.shared` and `shared_piece` are
+  not: whoever has the link may read;
 - is durable when it returns: the change survives ``kill -9`` of the process. A call that raises has changed nothing;
   across a network the change may have been made and its reply lost, and the same call again is safe (idempotent);
 - raises ConversationNotFound if the user has no such conversation (deleted, never created, or another user's), and
@@ -19,9 +20,10 @@ from enum import Enum
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from chatapp.domain.conversation import Conversation, Image, Message, Profile
+    from chatapp.domain.share import Share
 
 T = TypeVar("T")
 
@@ -258,7 +260,41 @@ class SessionStore(Protocol):
         """
 
 
-class Store(ConversationStore, ProfileStore, SessionStore, Protocol):
+class ShareStore(Protocol):
+    """Stores shares: metadata, and pieces of bytes by name (an id that a document can have).
+
+    A share ends with its conversation: a deleted one, one marked as deleted and an expired one have none.
+    """
+
+    async def save_share(self, user: str, share: Share, pieces: Mapping[str, bytes]) -> None:
+        """Add a share of a conversation, where every replica finds it; each piece has at most `values.PIECE_BYTES`.
+
+        Raises:
+            ConversationNotFound: the user has no such conversation.
+        """
+
+    async def shares(self, user: str) -> list[Share]:
+        """Return the user's shares that have not expired, the latest first."""
+
+    async def delete_share(self, user: str, share_id: str) -> None:
+        """Delete a share of the user for good; a missing one is no error."""
+
+    async def shared(self, share_id: str) -> Share:
+        """Return a share of any user.
+
+        Raises:
+            ShareNotFound: there is none, it has expired, or its conversation is deleted.
+        """
+
+    async def shared_piece(self, share_id: str, name: str) -> bytes:
+        """Return a piece of a share of any user.
+
+        Raises:
+            ShareNotFound: as `shared`, or there is no such piece.
+        """
+
+
+class Store(ConversationStore, ProfileStore, SessionStore, ShareStore, Protocol):
     """Everything that the chat stores, in one place."""
 
     async def stored_bytes(self, user: str | None = None, *, consistency: Consistency = Consistency.LATEST) -> int:

@@ -81,6 +81,20 @@ class StorageQuota:
             self._on_refused("all_storage")
             raise StorageFull(_ALL_FULL, detail="of all users")
 
+    async def refuse_if_too_much(self, user: str, more: int) -> None:
+        """Refuse a share of ``more`` bytes for which there is no room.
+
+        Raises:
+            StorageFull: with the sentence.
+            StoreUnavailable: the sizes cannot be read.
+        """
+        if (most := self.limits.per_user) and await self._stored(user) + more > most:
+            self._on_refused("storage")
+            raise StorageFull(_NO_SHARE, detail="share of a user")
+        if (most := self.limits.in_total) and await self.total() + more > most:
+            self._on_refused("all_storage")
+            raise StorageFull(_NO_SHARE, detail="share of all users")
+
     async def total(self) -> int:
         """Return the bytes of all users."""
         self.last_total = await self._stored(None)
@@ -107,6 +121,10 @@ def _megabytes(size: int) -> str:
 _USER_FULL = Sentence(
     "Your storage is full: {used} of {most} MB. Nothing was sent; your text is still in the box. Delete conversations "
     "that you do not need any more; you can download them first."
+)
+_NO_SHARE = Sentence(
+    "There is no room for a shared copy of this conversation, so no link was made. Turn off links, or delete "
+    "conversations, that you do not need any more."
 )
 _ALL_FULL = Sentence(
     "The storage of this chat is full. Nothing was sent; your text is still in the box. Delete conversations that you "

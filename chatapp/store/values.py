@@ -9,7 +9,7 @@ from chatapp.domain.errors import StoreUnavailable
 from chatapp.domain.sentences import Sentence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from chatapp.domain.conversation import Conversation, Message, Profile
 
@@ -24,6 +24,7 @@ WRITE_BYTES = 4_000_000
 # data can move from any store to any other.
 IMAGE_BYTES = 900_000
 PROFILE_BYTES = 900_000
+PIECE_BYTES = 901_000  # an image of a share, with its type
 UNREACHABLE = Sentence("The chat history is unavailable. Try again in a moment; nothing is stored twice.")
 
 
@@ -98,6 +99,16 @@ def refuse_too_large_images(messages: Iterable[Message]) -> None:
                 most=IMAGE_BYTES // 1000,
             )
         )
+
+
+def refuse_too_large_pieces(pieces: Mapping[str, bytes]) -> None:
+    """Refuse a piece of a share of more than `PIECE_BYTES`.
+
+    Raises:
+        ValueError: one is larger.
+    """
+    if max(map(len, pieces.values()), default=0) > PIECE_BYTES:
+        raise ValueError(f"a piece of a share has more than {PIECE_BYTES} bytes")
 
 
 def refuse_too_much_profile(profile: Profile) -> None:

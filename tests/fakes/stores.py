@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from chatapp.domain.errors import ChatError, StoreUnavailable
@@ -18,8 +19,11 @@ if TYPE_CHECKING:
 
 READS = {
     *("conversations", "conversation", "messages", "message", "image", "pinned", "search", "profile"),
-    *("revocations", "sessions", "stored_bytes"),
+    *("revocations", "sessions", "stored_bytes", "shares", "shared", "shared_piece"),
 }
+
+
+_SHARERS: defaultdict[Path, dict[str, str]] = defaultdict(dict)  # the users of the shares, by folder of a cloud
 
 
 class FakeCloud:
@@ -48,6 +52,7 @@ class FakeCloud:
         self.closed = 0
         self._folder = folder
         self._stores: dict[str, SQLiteStore] = {}
+        self._sharers = _SHARERS[folder]
         self._opening = asyncio.Lock()
 
     @property
@@ -96,6 +101,22 @@ class FakeCloud:
     async def save_session(self, user, session, *, until_ms):
         await self._call("save_session", user, "", [], session, until_ms=until_ms)
 
+    async def save_share(self, user, share, pieces):
+        await self._call("save_share", user, share.conversation_id, [], share, pieces)
+        self._sharers[share.id] = user
+
+    async def shares(self, user):
+        return await self._call("shares", user, "", [])
+
+    async def delete_share(self, user, share_id):
+        await self._call("delete_share", user, "", [], share_id)
+
+    async def shared(self, share_id):
+        return await self._call("shared", self._sharers.get(share_id, "unknown"), "", [], share_id)
+
+    async def shared_piece(self, share_id, name):
+        return await self._call("shared_piece", self._sharers.get(share_id, "unknown"), "", [], share_id, name)
+
     async def create(self, user, conversation, *messages):
         await self._call("create", user, conversation.id, messages, conversation, *messages)
 
@@ -132,7 +153,8 @@ class FakeCloud:
             if error := self.fails(name, conversation_id):
                 raise error
             try:
-                return await getattr(await self._store(user), name)(user, *arguments, **options)
+                by_user = [] if name in {"shared", "shared_piece"} else [user]
+                return await getattr(await self._store(user), name)(*by_user, *arguments, **options)
             finally:
                 self.calls.append(call)
                 await self._wait()

@@ -18,6 +18,7 @@ from chatapp.domain.errors import StoreUnavailable
 from chatapp.store.firestore.client import committed, fetched, fetched_one
 from chatapp.store.firestore.documents import VERSION
 from chatapp.store.firestore.schema import CONVERSATIONS, DELETIONS, IMAGES, MESSAGES, USERS
+from chatapp.store.firestore.shares import delete_shares_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,6 +102,7 @@ async def begin_deletion(client: Client, uid: str, conversation_id: str) -> None
 async def _finish(client: Client, uid: str, conversation_id: str) -> None:
     conversation = client.document(USERS, uid, CONVERSATIONS, conversation_id)
     if await fetched_one(conversation) is None:  # else it was created again, with messages that must stay
+        await delete_shares_of(client, uid, conversation_id)
         for collection in (MESSAGES, IMAGES):
             query = conversation.collection(collection).select([]).limit(DOCUMENTS_AT_ONCE)
             while documents := await fetched(query):

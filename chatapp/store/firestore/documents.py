@@ -9,6 +9,9 @@
     users/{uid}/sessions/{sid}                            a sign-in: when, when last used, browser and system
     users/{uid}/revocations/{sid}                         a revoked session
     users/{uid}/revocations/before                        revokes all sessions that began up to a moment
+    users/{uid}/shares/{sid}                              a share, for the user's list; its id is a digest
+    shares/{sid}                                          the same, for who has the link: uid, conversation ...
+    shares/{sid}/pieces/{name}                            a part of its messages, or an image
 
 Paths never contain the user's id: ``uid`` is a digest of it. Field names are the codec's in camelCase, except `_NAMES`.
 """

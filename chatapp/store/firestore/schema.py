@@ -6,12 +6,13 @@ milliseconds.
 
 USERS, CONVERSATIONS, MESSAGES, DELETIONS = "users", "conversations", "messages", "deletions"
 IMAGES, REVOCATIONS, SESSIONS = "images", "revocations", "sessions"
+SHARES, PIECES = "shares", "pieces"
 
 # The fields that queries order by, and the only one that they filter by: they need single-field indexes only.
 ORDER_FIELDS = {CONVERSATIONS: "updatedMs", MESSAGES: "createdAt"}
 PINNED_FIELD = "pinned"
-# How many bytes the messages and images of a conversation take. Queries add it up, over a user's conversations and over
-# all (a collection group).
+# How many bytes the messages and images of a conversation take, or the pieces of a share. Queries add it up, over a
+# user's conversations and shares and over all (a collection group).
 SIZE_FIELD = "bytes"
 # All other fields are exempt: an index costs storage and time at every write, and holds a second copy of the text.
 INDEXED_FIELDS = {
@@ -21,8 +22,13 @@ INDEXED_FIELDS = {
     USERS: (),
     REVOCATIONS: (),
     SESSIONS: (),
+    SHARES: (SIZE_FIELD,),
+    PIECES: (),
 }
-GROUP_FIELDS = {CONVERSATIONS: (SIZE_FIELD,)}  # those that also need an index of the collection group
+GROUP_FIELDS = {
+    CONVERSATIONS: (SIZE_FIELD,),
+    SHARES: (SIZE_FIELD,),
+}  # those that also need an index of the collection group
 # The time after which Firestore's TTL policies delete a document of these collection groups. It needs no index either.
 EXPIRY_FIELD = "expireAt"
-EXPIRING = (CONVERSATIONS, MESSAGES, IMAGES, REVOCATIONS, SESSIONS)
+EXPIRING = (CONVERSATIONS, MESSAGES, IMAGES, REVOCATIONS, SESSIONS, SHARES, PIECES)

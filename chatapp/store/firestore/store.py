@@ -1,7 +1,7 @@
 """The store in Cloud Firestore: for a chat in the cloud, with one or more replicas.
 
-`documents` maps objects to documents, `revisions` writes messages, `profiles` profiles, `deletions` deletes
-conversations, `revocations` revokes sessions, and `client` is the connection.
+`documents` maps objects to documents, `revisions` writes messages, `profiles` profiles, `shares` shares, `deletions`
+deletes conversations, `revocations` revokes sessions, and `client` is the connection.
 """
 
 from __future__ import annotations
@@ -59,10 +59,12 @@ from chatapp.store.firestore.schema import (
     MESSAGES,
     ORDER_FIELDS,
     PINNED_FIELD,
+    SHARES,
     SIZE_FIELD,
     USERS,
 )
 from chatapp.store.firestore.sessions import put_session, sessions_of
+from chatapp.store.firestore.shares import delete_share, put_share, shared, shared_piece, shares_of
 from chatapp.store.scanning import Scan
 from chatapp.store.values import (
     BEGINNING,
@@ -71,15 +73,17 @@ from chatapp.store.values import (
     cursor_after,
     in_order,
     position,
+    refuse_too_large_pieces,
     refuse_too_much_profile,
     sort_key,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from google.cloud.firestore import AsyncDocumentReference
 
+    from chatapp.domain.share import Share
     from chatapp.store import Hit, Revocations, SessionRecord
     from chatapp.store.firestore.client import Snapshot
     from chatapp.store.firestore.firestore_compat import Client
@@ -320,17 +324,47 @@ class FirestoreStore(DirectStore):
         async with self._call() as client:
             await put_revocation(client, uid(user), session, before_ms, until_ms)
 
-    async def stored_bytes(self, user: str | None = None, *, consistency: Consistency = Consistency.LATEST) -> int:
-        """Return about how many bytes the conversations of one user take, or of all users, without the profiles.
+    async def save_share(self, user: str, share: Share, pieces: Mapping[str, bytes]) -> None:
+        """Add a share of a conversation."""
+        refuse_too_large_pieces(pieces)
+        async with self._call(READ_CALL_S) as client:
+            await put_share(client, uid(user), share, pieces)
 
-        An aggregation costs one read per 1,000 conversations. Messages that expired in a conversation still count.
+    async def shares(self, user: str) -> list[Share]:
+        """Return the user's shares, the latest first."""
+        async with self._call() as client:
+            return await shares_of(client, uid(user))
+
+    async def delete_share(self, user: str, share_id: str) -> None:
+        """Delete a share of the user for good."""
+        async with self._call(READ_CALL_S) as client:
+            await delete_share(client, uid(user), share_id)
+
+    async def shared(self, share_id: str) -> Share:
+        """Return a share of any user."""
+        async with self._call() as client:
+            return await shared(client, share_id)
+
+    async def shared_piece(self, share_id: str, name: str) -> bytes:
+        """Return a piece of a share of any user."""
+        async with self._call(READ_CALL_S) as client:
+            return await shared_piece(client, share_id, name)
+
+    async def stored_bytes(self, user: str | None = None, *, consistency: Consistency = Consistency.LATEST) -> int:
+        """Return about how many bytes the conversations and shares of one user take, or of all users.
+
+        The profiles do not count. An aggregation costs one read per 1,000 documents. Messages that expired in a
+        conversation still count.
         """
         del consistency
         async with self._call() as client:
-            group = client.collection_group(CONVERSATIONS)
-            query = group if user is None else client.collection(USERS, uid(user), CONVERSATIONS)
+            groups = [
+                client.collection_group(name) if user is None else client.collection(USERS, uid(user), name)
+                for name in (CONVERSATIONS, SHARES)
+            ]
             # Its annotation names the class, not an object of it.
-            return await summed(query.sum(SIZE_FIELD, alias=SIZE_FIELD))  # type: ignore[arg-type]
+            sums = (summed(group.sum(SIZE_FIELD, alias=SIZE_FIELD)) for group in groups)  # type: ignore[arg-type]
+            return sum(await asyncio.gather(*sums))
 
     def is_shared(self, conversation_id: str) -> bool:  # noqa: ARG002  # the protocol's parameter
         """Return True: other replicas use the same database."""

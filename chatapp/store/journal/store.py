@@ -32,6 +32,7 @@ from chatapp.store.journal.usage import CloudUsage
 from chatapp.store.quota import message_bytes
 from chatapp.store.scanning import Scan
 from chatapp.store.values import (
+    UNREACHABLE,
     in_order,
     newest,
     refuse_too_large_images,
@@ -40,10 +41,11 @@ from chatapp.store.values import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Coroutine, Mapping, Sequence
     from pathlib import Path
 
     from chatapp.domain.conversation import Conversation, Image, Message, Profile
+    from chatapp.domain.share import Share
     from chatapp.store import Hit, Page, Revocations, SessionRecord, Store
     from chatapp.store.journal.rows import Key
 
@@ -53,6 +55,7 @@ AT_ONCE = 8  # concurrent deliveries, of one or two requests each
 MOST_WRITES = 10_000
 MOST_BYTES = 256_000_000
 DRAIN_S, LOG_DRAINING_AFTER_S = 30.0, 1.0
+SHARED_WITHIN_S = 5.0  # how long a share waits until its conversation is in the cloud
 
 log = structlog.get_logger(__name__)
 
@@ -315,6 +318,39 @@ class JournaledStore:
         """
         with self._calls.track():
             await self._cloud.revoke(user, session=session, before_ms=before_ms, until_ms=until_ms)
+
+    async def save_share(self, user: str, share: Share, pieces: Mapping[str, bytes]) -> None:
+        """Add a share in the cloud before it returns, as its conversation is there: another replica may open the link.
+
+        Raises:
+            StoreUnavailable: also if the conversation is not in the cloud within `SHARED_WITHIN_S`.
+        """
+        if not await self.delivered(user, share.conversation_id, "", seconds=SHARED_WITHIN_S):
+            raise StoreUnavailable(UNREACHABLE, detail="the conversation of a share is not delivered")
+        with self._calls.track():
+            await self._cloud.save_share(user, share, pieces)
+        self._usage.add(user, share.size)
+
+    async def shares(self, user: str) -> list[Share]:
+        """Return the user's shares from the cloud: other replicas add shares too."""
+        with self._calls.track():
+            return await self._cloud.shares(user)
+
+    async def delete_share(self, user: str, share_id: str) -> None:
+        """Delete a share in the cloud before it returns: its link must not work at another replica."""
+        with self._calls.track():
+            await self._cloud.delete_share(user, share_id)
+        self._usage.deleted(user)
+
+    async def shared(self, share_id: str) -> Share:
+        """Return a share of any user from the cloud."""
+        with self._calls.track():
+            return await self._cloud.shared(share_id)
+
+    async def shared_piece(self, share_id: str, name: str) -> bytes:
+        """Return a piece of a share of any user from the cloud."""
+        with self._calls.track():
+            return await self._cloud.shared_piece(share_id, name)
 
     async def stored_bytes(self, user: str | None = None, *, consistency: Consistency = Consistency.LATEST) -> int:
         """Return about how many bytes the data of one user take, or of all users: see `CloudUsage`."""

@@ -34,6 +34,15 @@ from chatapp.store.sqlite.rows import (
 )
 from chatapp.store.sqlite.search import search
 from chatapp.store.sqlite.sessions import save_session, sessions_of
+from chatapp.store.sqlite.shares import (
+    delete_expired,
+    delete_share,
+    has_expired,
+    save_share,
+    shared,
+    shared_piece,
+    shares_of,
+)
 from chatapp.store.sqlite.usage import stored_bytes
 from chatapp.store.values import (
     MAX_PAGE,
@@ -41,14 +50,17 @@ from chatapp.store.values import (
     cursor_after,
     position,
     refuse_too_large_images,
+    refuse_too_large_pieces,
     refuse_too_much_profile,
 )
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Mapping
     from pathlib import Path
 
     from chatapp.domain.conversation import Conversation, Message
+    from chatapp.domain.share import Share
     from chatapp.store import Hit, Revocations, SessionRecord
 
 READERS = 4
@@ -93,6 +105,8 @@ class SQLiteStore(DirectStore):
         database = SQLiteDatabase(file, busy_timeout)
         try:
             await database.write(_interrupt)
+            if await database.read(has_expired):
+                await database.write(delete_expired, erases=True)
         except StoreUnavailable as error:  # a full disk, which must not keep the history from being read
             log.warning("answers_not_interrupted", detail=error.detail)
         return cls(database, retention_days=retention_days)
@@ -299,6 +313,36 @@ class SQLiteStore(DirectStore):
     async def revoke(self, user: str, *, session: str = "", before_ms: int = 0, until_ms: int) -> None:
         """Revoke one session of the user, or all that began up to ``before_ms``."""
         await self._database.write(lambda connection: revoke(connection, user, session, before_ms, until_ms))
+
+    async def save_share(self, user: str, share: Share, pieces: Mapping[str, bytes]) -> None:
+        """Add a share of a conversation."""
+        refuse_too_large_pieces(pieces)
+        oldest_ms = self._retention.oldest_ms
+
+        def change(connection: sqlite3.Connection) -> None:
+            delete_expired(connection)
+            save_share(connection, user, share, pieces, oldest_ms)
+
+        await self._database.write(change)
+
+    async def shares(self, user: str) -> list[Share]:
+        """Return the user's shares, the latest first."""
+        oldest_ms = self._retention.oldest_ms
+        return await self._database.read(lambda connection: shares_of(connection, user, oldest_ms))
+
+    async def delete_share(self, user: str, share_id: str) -> None:
+        """Delete a share of the user for good."""
+        await self._database.write(lambda connection: delete_share(connection, user, share_id), erases=True)
+
+    async def shared(self, share_id: str) -> Share:
+        """Return a share of any user."""
+        oldest_ms = self._retention.oldest_ms
+        return await self._database.read(lambda connection: shared(connection, share_id, oldest_ms))
+
+    async def shared_piece(self, share_id: str, name: str) -> bytes:
+        """Return a piece of a share of any user."""
+        oldest_ms = self._retention.oldest_ms
+        return await self._database.read(lambda connection: shared_piece(connection, share_id, name, oldest_ms))
 
     async def stored_bytes(self, user: str | None = None, *, consistency: Consistency = Consistency.LATEST) -> int:
         """Return how many bytes the data of one user take, or of all users: text in UTF-8, and images."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from chatapp.domain.conversation import Profile, Role, changed, now_ms
-from chatapp.domain.errors import ConversationNotFound, StoreUnavailable
+from chatapp.domain.errors import ConversationNotFound, ShareNotFound, StoreUnavailable
 from chatapp.domain.sentences import Sentence
 from chatapp.store import Consistency, Page, Revocations, SessionRecord
 from chatapp.store.calls import CLOSED
@@ -23,14 +23,16 @@ from chatapp.store.values import (
     newest,
     position,
     refuse_too_large_images,
+    refuse_too_large_pieces,
     refuse_too_much_profile,
     sort_key,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from chatapp.domain.conversation import Conversation, Image, Message
+    from chatapp.domain.share import Share
     from chatapp.store import Hit
 
 MOST_BYTES = 64_000_000
@@ -65,6 +67,7 @@ class Memory:
         sizes: bytes of the conversations by user.
         profiles: by user.
         revocations: revoked sessions by user.
+        shares: the user, the share and its pieces, by id.
     """
 
     def __init__(self) -> None:
@@ -73,6 +76,7 @@ class Memory:
         self.profiles: dict[str, Profile] = {}
         self.revocations: dict[str, Revocations] = {}
         self.sessions: dict[str, dict[str, tuple[SessionRecord, int]]] = {}
+        self.shares: dict[str, tuple[str, Share, Mapping[str, bytes]]] = {}
         self._ids: dict[str, OrderedDict[str, None]] = {}  # by user, in the order of `conversations`
         self._size = 0
 
@@ -220,6 +224,12 @@ class MemoryStore(DirectStore):
         """Delete a conversation with all that belongs to it."""
         self._open()
         self._memory.pop((user, conversation_id))
+        for one in [
+            id_
+            for id_, (owner, share, _) in self._memory.shares.items()
+            if (owner, share.conversation_id) == (user, conversation_id)
+        ]:
+            del self._memory.shares[one]
 
     async def profile(self, user: str, *, consistency: Consistency = Consistency.LATEST) -> Profile:
         """Return the user's profile."""
@@ -263,6 +273,46 @@ class MemoryStore(DirectStore):
         self._open()
         ended = Revocations(before_ms=before_ms, sessions=frozenset({session} - {""}))
         self._memory.revocations[user] = ended.joined(await self.revocations(user))
+
+    async def save_share(self, user: str, share: Share, pieces: Mapping[str, bytes]) -> None:
+        """Add a share of a conversation."""
+        refuse_too_large_pieces(pieces)
+        self._used(user, share.conversation_id)
+        self._memory.shares.setdefault(share.id, (user, share, dict(pieces)))
+
+    async def shares(self, user: str) -> list[Share]:
+        """Return the user's shares, the latest first."""
+        self._open()
+        own = [share for owner, share, _ in self._memory.shares.values() if owner == user and self._is_open(share.id)]
+        return sorted(own, key=lambda one: (-one.created_ms, one.id))
+
+    async def delete_share(self, user: str, share_id: str) -> None:
+        """Delete a share of the user."""
+        self._open()
+        if self._memory.shares.get(share_id, ("",))[0] == user:
+            del self._memory.shares[share_id]
+
+    async def shared(self, share_id: str) -> Share:
+        """Return a share of any user."""
+        self._open()
+        if not self._is_open(share_id):
+            raise ShareNotFound
+        return self._memory.shares[share_id][1]
+
+    async def shared_piece(self, share_id: str, name: str) -> bytes:
+        """Return a piece of a share of any user."""
+        await self.shared(share_id)
+        try:
+            return self._memory.shares[share_id][2][name]
+        except KeyError:
+            raise ShareNotFound(detail="no such piece") from None
+
+    def _is_open(self, share_id: str) -> bool:
+        if share_id not in self._memory.shares:
+            return False
+        user, share, _ = self._memory.shares[share_id]
+        entry = self._memory.conversations.get((user, share.conversation_id))
+        return bool(entry and not entry.conversation.deleted_ms and share.expires_ms > now_ms())
 
     async def stored_bytes(self, user: str | None = None, *, consistency: Consistency = Consistency.LATEST) -> int:
         """Return how many bytes the conversations of one user take, or of all users."""

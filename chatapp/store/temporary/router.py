@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from chatapp.domain.errors import ConversationNotFound
 from chatapp.store import Consistency
 from chatapp.store.temporary.memory import MemoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from chatapp.domain.conversation import Conversation, Image, Message, Profile
+    from chatapp.domain.share import Share
     from chatapp.store import Hit, Page, Revocations, SessionRecord, Store, StoreStatus
     from chatapp.store.quota import StorageQuota
 
@@ -138,6 +140,35 @@ class StoreRouter:
     async def revoke(self, user: str, *, session: str = "", before_ms: int = 0, until_ms: int) -> None:
         """Revoke one session of the user, or all that began up to ``before_ms``."""
         await self._persistent.revoke(user, session=session, before_ms=before_ms, until_ms=until_ms)
+
+    async def save_share(self, user: str, share: Share, pieces: Mapping[str, bytes]) -> None:
+        """Add a share of a persistent conversation.
+
+        Raises:
+            ConversationNotFound: the user has no such conversation, or it is temporary.
+            StorageFull: there is no room for it.
+        """
+        if is_temporary(share.conversation_id):
+            raise ConversationNotFound(detail="it is temporary")
+        if self._quota:
+            await self._quota.refuse_if_too_much(user, share.size)
+        await self._persistent.save_share(user, share, pieces)
+
+    async def shares(self, user: str) -> list[Share]:
+        """Return the user's shares."""
+        return await self._persistent.shares(user)
+
+    async def delete_share(self, user: str, share_id: str) -> None:
+        """Delete a share of the user for good."""
+        await self._persistent.delete_share(user, share_id)
+
+    async def shared(self, share_id: str) -> Share:
+        """Return a share of any user."""
+        return await self._persistent.shared(share_id)
+
+    async def shared_piece(self, share_id: str, name: str) -> bytes:
+        """Return a piece of a share of any user."""
+        return await self._persistent.shared_piece(share_id, name)
 
     async def stored_bytes(self, user: str | None = None, *, consistency: Consistency = Consistency.LATEST) -> int:
         """Return about how many bytes the persistent data of one user take, or of all users."""

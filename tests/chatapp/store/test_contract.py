@@ -28,8 +28,9 @@ from chatapp.domain.conversation import (
     now_ms,
 )
 from chatapp.domain.conversation import Place as ModelPlace
-from chatapp.domain.errors import ChatError, ConversationNotFound, StoreUnavailable
+from chatapp.domain.errors import ChatError, ConversationNotFound, ShareNotFound, StoreUnavailable
 from chatapp.domain.sentences import Sentence, as_json
+from chatapp.domain.share import Share
 from chatapp.store import Consistency, Hit, Revocations, SessionRecord, StoreStatus
 from chatapp.store.folding import fold
 from chatapp.store.journal import cloud_reads
@@ -594,6 +595,76 @@ async def test_revocations_are_separate_from_conversations_and_outlive_them(stor
     await store.save_profile("ana", PROFILE)
     await store.delete_profile("ana")
     assert await store.revocations("ana") == Revocations(sessions=frozenset({"one"}))
+
+
+# Shares
+
+
+def a_share(conversation_id: str, share_id: str = "d1", **fields: object) -> Share:
+    now = now_ms()
+    times = {"created_ms": now, "expires_ms": now + 1_000_000}
+    return Share(id=share_id, conversation_id=conversation_id, title="Hello", **{**times, **fields})
+
+
+async def test_share_is_read_by_its_id_alone_and_listed_and_deleted_by_its_user_only(place):
+    store = await place.open()
+    conversation = a_conversation()
+    await store.create("ana", conversation, a_message())
+    older, newer = a_share(conversation.id, "d1", size=9), a_share(conversation.id, "d2", created_ms=now_ms() + 5)
+    pieces = {"text-0": b"hello", "i1": b"\x00" * 900_000, "i2": b"\xff" * 900_000, "i3": b"\x01" * 900_000}
+    for _ in range(2):  # again changes nothing
+        await store.save_share("ana", older, pieces)
+    await store.save_share("ana", newer, {"text-0": b"other"})
+    with pytest.raises(ConversationNotFound):
+        await store.save_share("ben", a_share(conversation.id, "d3"), {"text-0": b"stolen"})
+    await store.aclose()
+    store = await place.open()
+    assert [one.id for one in await store.shares("ana")] == ["d2", "d1"]
+    assert replace(await store.shared("d1"), size=9) == older
+    assert [await store.shared_piece("d1", name) for name in pieces] == list(pieces.values())
+    assert await store.shares("ben") == []
+    await store.delete_share("ben", "d1")
+    assert (await store.shared("d1")).id == "d1"
+    for _ in range(2):
+        await store.delete_share("ana", "d1")
+    assert [one.id for one in await store.shares("ana")] == ["d2"]
+    for share, piece in (("d1", "text-0"), ("d2", "i1"), ("d3", "text-0"), ("none", "text-0"), ("a/b", "text-0")):
+        with pytest.raises(ShareNotFound):
+            await store.shared_piece(share, piece)
+    assert await store.shared_piece("d2", "text-0") == b"other"
+    await store.aclose()
+
+
+async def test_share_ends_with_its_time_and_with_its_conversation(store):
+    conversation = a_conversation()
+    await store.create("ana", conversation, a_message())
+    await store.save_share("ana", a_share(conversation.id, "old", expires_ms=now_ms() - 1), {"text-0": b"x"})
+    await store.save_share("ana", a_share(conversation.id), {"text-0": b"x"})
+
+    async def opens(share_id: str) -> bool:
+        try:
+            return await store.shared_piece(share_id, "text-0") == b"x"
+        except ShareNotFound:
+            return False
+
+    async def becomes(share_id: str, *, is_open: bool) -> None:
+        async with asyncio.timeout(20):  # until it is delivered
+            while await opens(share_id) != is_open:
+                await asyncio.sleep(0.01)
+
+    assert not await opens("old")
+    assert await opens("d1")
+    stamp = now_ms()
+    await store.update("ana", replace(conversation, deleted_ms=5, changed_ms={"deleted_ms": stamp}))
+    await becomes("d1", is_open=False)
+    assert await store.shares("ana") == []
+    await store.update("ana", replace(conversation, deleted_ms=0, changed_ms={"deleted_ms": stamp + 1}))
+    await becomes("d1", is_open=True)
+    assert [one.id for one in await store.shares("ana")] == ["d1"]
+    await store.delete("ana", conversation.id)
+    await becomes("d1", is_open=False)
+    await store.create("ana", a_conversation(), a_message())
+    assert await store.shares("ana") == []
 
 
 # The profile

@@ -25,6 +25,7 @@ from google.oauth2.credentials import Credentials
 
 from chatapp.domain.conversation import Image, MessageStatus, Profile, Role, now_ms
 from chatapp.domain.errors import ConversationNotFound, StoreUnavailable
+from chatapp.domain.share import Share
 from chatapp.store import SessionRecord
 from chatapp.store.firestore import client as firestore_client
 from chatapp.store.firestore import deletions as firestore_deletions
@@ -39,8 +40,10 @@ from chatapp.store.firestore.schema import (
     IMAGES,
     INDEXED_FIELDS,
     MESSAGES,
+    PIECES,
     REVOCATIONS,
     SESSIONS,
+    SHARES,
     USERS,
 )
 from chatapp.store.firestore.store import FirestoreStore
@@ -637,6 +640,8 @@ async def test_every_indexed_field_and_the_expiry_time_are_written(place, databa
     await store.revoke("ana", session="one", before_ms=1, until_ms=now_ms())
     session = SessionRecord(id="one", began_ms=1, seen_ms=2, device="Firefox")
     await store.save_session("ana", session, until_ms=now_ms())
+    share = Share(id="d1", conversation_id=conversation.id, title="", created_ms=1, expires_ms=now_ms() + 1_000)
+    await store.save_share("ana", share, {"text-0": b"x"})
     written = {
         CONVERSATIONS: await documents(database, "ana", CONVERSATIONS),
         MESSAGES: await documents(database, "ana", MESSAGES, conversation.id),
@@ -644,6 +649,8 @@ async def test_every_indexed_field_and_the_expiry_time_are_written(place, databa
         USERS: {one.id: one.to_dict() async for one in database.collection(USERS).stream()},
         REVOCATIONS: await documents(database, "ana", REVOCATIONS),
         SESSIONS: await documents(database, "ana", SESSIONS),
+        SHARES: await documents(database, "ana", SHARES),
+        PIECES: {one.id: one.to_dict() async for one in database.collection(SHARES, "d1", PIECES).stream()},
     }
     assert INDEXED_FIELDS.keys() == written.keys()
     for collection, stored in written.items():
@@ -654,7 +661,7 @@ async def test_every_indexed_field_and_the_expiry_time_are_written(place, databa
     await store.aclose()
 
 
-async def test_no_query_needs_a_composite_index(store, monkeypatch):
+async def test_no_query_needs_a_composite_index(store, database, monkeypatch):
     queries = []
     run_query = FirestoreAsyncClient.run_query
 
@@ -671,8 +678,14 @@ async def test_no_query_needs_a_composite_index(store, monkeypatch):
     await store.messages("ana", conversation.id)
     await store.pinned("ana")
     await store.search("ana", "hello")
+    share = Share(id="d1", conversation_id=conversation.id, title="", created_ms=1, expires_ms=now_ms() + 100_000)
+    await store.save_share("ana", share, {"text-0": b"x"})
+    await store.shares("ana")
     await store.delete("ana", conversation.id)
     await asyncio.gather(*store._deletions.tasks)
+    left = [one.id async for one in database.collection_group(SHARES).stream()]
+    left += [one.id async for one in database.collection_group(PIECES).stream()]
+    assert left == []  # the share went with its conversation
     assert len(queries) >= 8
     for query in queries:
         collection = query.from_[0].collection_id

@@ -2,7 +2,8 @@
 
 ``formats/`` holds what the code of commit b76ff19 wrote for `CONVERSATION`, `MESSAGES` and `PROFILE`: SQL dumps of the
 history and the journal, Firestore documents by path, and the JSON export. ``history_5.sql`` is the history with the
-sizes of December 2026, ``history_6.sql`` the one with the list of sessions.
+sizes of December 2026, ``history_6.sql`` the one with the list of sessions, ``history_7.sql``
+the one with shares.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from chatapp.domain.conversation import (
     Usage,
 )
 from chatapp.domain.sentences import Sentence, Wait, as_json
+from chatapp.domain.share import Share
 from chatapp.store.firestore import documents
 from chatapp.store.journal.journal import Journal
 from chatapp.store.sqlite.store import SQLiteStore
@@ -56,6 +58,15 @@ CONVERSATION = Conversation(
 IMAGES = (
     Image(id="i1", media_type="image/jpeg", width=640, height=480, data=b"\xff\xd8\x00jpeg"),
     Image(id="i2", media_type="image/webp", width=1, height=2, data=b"RIFF"),
+)
+SHARE = Share(
+    id="d1",
+    conversation_id="c1",
+    title="shared",
+    created_ms=1_700_000_006_000,
+    expires_ms=9_000_000_000_000,
+    texts=1,
+    size=2,
 )
 QUESTION = Message(
     id="q1",
@@ -125,10 +136,11 @@ async def write_history(path: Path) -> None:
     await store.create("ana", CONVERSATION, *MESSAGES)
     await store.save_profile("ana", PROFILE)
     await store.revoke("ana", session="s1", before_ms=5, until_ms=9_000_000_000_000)
+    await store.save_share("ana", SHARE, {"text-0": b"[]"})
     await store.aclose()
 
 
-@pytest.mark.parametrize("name", ["history.sql", "history_5.sql", "history_6.sql"])
+@pytest.mark.parametrize("name", ["history.sql", "history_5.sql", "history_6.sql", "history_7.sql"])
 async def test_a_history_file_of_an_earlier_version_is_read(tmp_path, name):
     restore(FORMATS / name, tmp_path / "chat.db")
     store = await SQLiteStore.open(tmp_path / "chat.db")
@@ -138,17 +150,21 @@ async def test_a_history_file_of_an_earlier_version_is_read(tmp_path, name):
     assert await store.profile("ana") == PROFILE
     revocations = await store.revocations("ana")
     assert (revocations.before_ms, revocations.sessions) == (5, {"s1"})
+    await store.delete_share("ana", SHARE.id)  # as earlier versions have none
     size = await store.stored_bytes("ana")
     await store.aclose()
     await write_history(tmp_path / "new.db")
     new = await SQLiteStore.open(tmp_path / "new.db")
+    assert await new.shared("d1") == SHARE
+    assert await new.shared_piece("d1", "text-0") == b"[]"
+    await new.delete_share("ana", SHARE.id)
     assert await new.stored_bytes("ana") == size > 1_000
     await new.aclose()
 
 
 async def test_a_history_file_is_written_as_before(tmp_path):
     await write_history(tmp_path / "chat.db")
-    assert dumped(tmp_path / "chat.db") == (FORMATS / "history_6.sql").read_text()
+    assert dumped(tmp_path / "chat.db") == (FORMATS / "history_7.sql").read_text()
 
 
 # The journal

@@ -366,7 +366,7 @@ async def test_the_file_is_rebuilt_once_it_is_quiet_after_a_delete(place, path, 
     conversation = a_conversation()
     await store.create("ana", conversation, a_message("x" * 500_000))
     await store.delete("ana", conversation.id)
-    await becomes_true(lambda: path.stat().st_size < 100_000)
+    await becomes_true(lambda: path.stat().st_size < 200_000)  # an empty history has 110,000
     await store.create("ana", conversation)  # and it goes on
     await store.aclose()
 
