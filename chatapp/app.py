@@ -268,6 +268,7 @@ def _models(settings: Settings) -> list[ChatModel]:
             limits=limits,
             thinking_tokens=settings.gemini_thinking_tokens,
             price=settings.gemini_price,
+            is_bound=settings.residency != "none",
         )
     )
     models += [

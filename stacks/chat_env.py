@@ -122,6 +122,7 @@ VARIABLES: Mapping[str, Callable[[Sources], Value]] = {
     "CHAT_GEMINI_MODEL": _setting("gemini_model"),
     "GOOGLE_CLOUD_PROJECT": _on_gcp(_setting("project")),
     "GOOGLE_CLOUD_LOCATION": _on_gcp(_setting("model_location")),
+    "CHAT_RESIDENCY": lambda sources: sources.settings.residency if sources.settings.bound_to else None,
     # Gemma
     "CHAT_GEMMA_URL": lambda sources: sources.settings.gemma_url if sources.gemma_url is None else sources.gemma_url,
     "CHAT_GEMMA_LABEL": lambda sources: gemma_label(sources.settings),

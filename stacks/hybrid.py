@@ -132,7 +132,11 @@ class HybridChat(pulumi.ComponentResource):
             "consoleWorkloads": f"{console}/kubernetes/workload/overview?{query}",
             "consoleCluster": f"{console}/kubernetes/clusters/details/{location}/details?{query}",
             "consoleHistory": f"{console}/firestore/databases/{names.database}/data?{query}",
-            **({"consoleBuilds": f"{console}/cloud-build/builds?{query}"} if settings.builds_image else {}),
+            **(
+                {"consoleBuilds": f"{console}/cloud-build/builds;region={settings.cloud_build_region}?{query}"}
+                if settings.builds_image
+                else {}
+            ),
         }
 
     def _fixed_on_google_cloud(self) -> dict[str, Fixed]:
@@ -286,6 +290,7 @@ class HybridChat(pulumi.ComponentResource):
             readers={"nodes": cluster.nodes_account.member},
             build_account=self._names.build_account,
             build_bucket=self._names.build_bucket(self._settings.project),
+            build_region=self._settings.cloud_build_region,
             labels=self._names.labels,
             gcloud_environment=gcloud_environment(),
             depends_on=[services[api] for api in (*BUILD_APIS, "iam.googleapis.com")],

@@ -95,6 +95,7 @@ class Settings(BaseModel):
 
     gemini_model: str = Field(default="gemini-3.5-flash-lite", pattern=r"^[a-z0-9][a-z0-9.-]{1,62}$")
     gemini_api_key: SecretStr = SecretStr("")
+    build_region: str = Field(default="", pattern=r"^(global|[a-z]+-[a-z]+\d{1,2})?$")
     vertex_location: str = Field(default="", pattern=r"^(global|eu|us|[a-z]+-[a-z]+\d{1,2})?$")
 
     residency: Literal["none", "eu", "us"] = "none"
@@ -202,6 +203,11 @@ class Settings(BaseModel):
     def builds_image(self) -> bool:
         """Whether the deployment builds the chat's image."""
         return self.image_source in {"cloud-build", "docker"}
+
+    @property
+    def cloud_build_region(self) -> str:
+        """Where Cloud Build runs; ``global``: where Google places it."""
+        return self.build_region or (self.region if self.bound_to else "global")
 
     @property
     def bound_to(self) -> Residency | None:

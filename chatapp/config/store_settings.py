@@ -24,6 +24,11 @@ class GoogleCloudSettings(BaseSettings):
     google_cloud_location: str = Field(
         default="global", validation_alias="GOOGLE_CLOUD_LOCATION", min_length=1, description="Location of Vertex AI."
     )
+    residency: Literal["none", "eu", "us"] = Field(
+        default="none",
+        description="The European Union or the United States, if the operator has bound the data to it. The chat then "
+        "suggests no location outside; `GOOGLE_CLOUD_LOCATION` is where Gemini answers.",
+    )
 
 
 class StoreSettings(GoogleCloudSettings):

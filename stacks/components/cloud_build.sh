@@ -1,7 +1,8 @@
 #!/bin/sh
 # Build the chat's image with Cloud Build, and print its digest.
 #
-# stdin: the files of the source, one per line. Environment: IMAGE (name:tag), SOURCE (folder), PROJECT, BUCKET, BUILD
+# stdin: the files of the source, one per line. Environment: IMAGE (name:tag), SOURCE (folder), PROJECT, REGION (of the
+# build, or global; without it, gcloud's own property builds/region would decide), BUCKET, BUILD
 # (configuration of Cloud Build as JSON). stdout: sha256:... and nothing else. stderr: the log of the build.
 set -eu
 
@@ -26,7 +27,7 @@ printf %s "$BUILD" >"$work/build.json"
 attempt=1
 while :; do
     {
-        gcloud builds submit "$work/source.tgz" --project="$PROJECT" --config="$work/build.json" \
+        gcloud builds submit "$work/source.tgz" --project="$PROJECT" --region="$REGION" --config="$work/build.json" \
             --gcs-source-staging-dir="gs://$BUCKET/source" 2>&1 && echo 0 >"$work/status" || echo $? >"$work/status"
     } | tee "$work/log" >&2
     status=$(cat "$work/status")

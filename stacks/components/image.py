@@ -30,6 +30,7 @@ class RegistryArgs:
     Attributes:
         project: the project's ID.
         region: of repository and bucket.
+        build_region: where Cloud Build runs; ``global``: where Google places it.
         repository: the repository's ID.
         readers: name -> IAM member that may pull images (the cluster's nodes).
         build_account: ID of the build's service account; at most 30 characters.
@@ -46,6 +47,7 @@ class RegistryArgs:
     readers: Mapping[str, pulumi.Input[str]]
     build_account: str
     build_bucket: str
+    build_region: str = "global"
     labels: Mapping[str, str] = field(default_factory=dict)
     gcloud_environment: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
     depends_on: Sequence[pulumi.Resource] = ()
@@ -198,6 +200,7 @@ class ChatImage(pulumi.ComponentResource):
                 "IMAGE": address,
                 "SOURCE": str(source.root),
                 "PROJECT": registry.project,
+                "REGION": registry.build_region,
                 "BUCKET": bucket.name,
                 "BUILD": pulumi.Output.all(address, account.id, bucket.name).apply(
                     lambda parts: json.dumps(_build_config(*parts))

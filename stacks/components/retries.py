@@ -15,8 +15,8 @@ _TRANSIENT = re.compile(
     # An API that was enabled moments before.
     "SERVICE_DISABLED|has not been used in project|it is disabled|accessNotConfigured"
     "|API is not enabled for this project"
-    # A workload identity pool, a service account or a service agent that was created moments before.
-    "|Identity Pool does not exist|[Ss]ervice account .* does not exist|[Ss]ervice agent .* does not exist"
+    # A workload identity pool or a service account (of Google's too) that was created moments before.
+    "|Identity Pool does not exist|[Ss]ervice account .* does not exist"
     "|Error reading service account after creation"
     # Changes of one Firestore database, or of one IAM policy, at the same time.
     "|too much contention|cross-transaction contention|underlying data changed|concurrent policy changes",
@@ -41,7 +41,8 @@ _PERMANENT = (
         "Your credentials have no quota project. Run: gcloud auth application-default set-quota-project PROJECT",
     ),
     _permanent(
-        "BILLING_DISABLED|UREQ_PROJECT_BILLING_NOT_FOUND|billing to be enabled|billing account .*(closed|disabled|not)"
+        "BILLING_DISABLED|UREQ_PROJECT_BILLING_NOT_FOUND|billing to be enabled"
+        "|billing account for [^.]* is (closed|disabled|not )"
         "|billing must be enabled|enable billing|billing disabled|absent billing account|not configured billing"
         "|accountDisabled",
         "The project has no active billing account. Link one: https://console.cloud.google.com/billing/projects",

@@ -20,11 +20,15 @@ class Owner:
         names: of the stack.
         project: the project's ID.
         region: of the cluster.
+        number: the project's number; empty: unknown.
+        billing_account: the ID of the account that pays for the project; empty: unknown, or none.
     """
 
     names: Names
     project: str
     region: str
+    number: str = ""
+    billing_account: str = ""
 
     def made_by_gke(self, name: str) -> bool:
         """Return whether GKE made this part of a load balancer for the stack's namespace (gkegw1-a1b2-NAMESPACE-...).
@@ -48,7 +52,7 @@ class Kind:
     Attributes:
         title: for a person.
         asset: its type in Cloud Asset Inventory; empty: it is not there.
-        listing: gcloud's command that lists them; ``{region}`` and ``{project}`` are filled in.
+        listing: gcloud's command that lists them; ``{region}``, ``{project}`` and ``{billing_account}`` are filled in.
         field: the path of the name in an entry; its last part counts.
         is_mine: whether a name, with its entry, is the stack's.
         delete: the command that deletes it; ``{name}``, ``{location}``, ``{project}`` and ``{entry}`` are filled in.
@@ -90,6 +94,13 @@ def _log_bucket(owner: Owner, name: str, entry: Entry) -> bool:
 def _in_network(owner: Owner, name: str, entry: Entry) -> bool:
     network = str(entry.get("network") or "").rpartition("/")[2]
     return network == owner.names.network or owner.made_by_gke(name)
+
+
+def _budget(owner: Owner, _: str, entry: Entry) -> bool:
+    """Return whether it is for the stack's project: the budgets of other projects are in the same list."""
+    projects = (entry.get("budgetFilter") or {}).get("projects") or []
+    is_for_project = projects == [f"projects/{owner.number}"]
+    return is_for_project and entry.get("displayName") == owner.names.budget
 
 
 def _backup(owner: Owner, _: str, entry: Entry) -> bool:
@@ -159,6 +170,12 @@ KINDS = (
         listing="storage buckets list",
         is_mine=lambda owner, name, _: name == owner.names.build_bucket(owner.project),
         delete=_own("gcp:storage/bucket:Bucket"),
+    ),
+    Kind(
+        title="budget, which sends e-mails",
+        listing="billing budgets list --billing-account={billing_account}",
+        is_mine=_budget,
+        delete="gcloud billing budgets delete {name} --billing-account={billing_account} --billing-project={project}",
     ),
     Kind(
         title="log sink",

@@ -63,7 +63,13 @@ def report_remains(stack: str, settings: Settings) -> None:
         print("What is still in the project was not looked up: gcloud or the setting gcp:project is missing.")
         return
     print(f"Looking for what of the stack {stack} is still in the project {settings.project} ...", flush=True)
-    owner = Owner(Names(stack.rpartition("/")[2]), settings.project, settings.region)
+    owner = Owner(
+        Names(stack.rpartition("/")[2]),
+        settings.project,
+        settings.region,
+        number=_described("projects describe {project}", "projectNumber", settings.project),
+        billing_account=_described("billing projects describe {project}", "billingAccountName", settings.project),
+    )
     for line in lines(look(owner), owner):
         print(line, flush=True)
 
@@ -147,8 +153,18 @@ def _result(future: Future[list[Entry] | None], deadline: float) -> list[Entry] 
         return None
 
 
+def _described(command: str, key: str, project: str) -> str:
+    """Return the last part of a value that gcloud describes; empty: it may not be read, or there is none."""
+    output = output_of("gcloud", *command.format(project=project).split(), f"--format=value({key})")
+    return _last(output or "")
+
+
 def _listed(kind: Kind, owner: Owner) -> list[Entry] | None:
-    command = kind.listing.format(region=owner.region, project=owner.project).split()
+    command = kind.listing.format(
+        region=owner.region, project=owner.project, billing_account=owner.billing_account
+    ).split()
+    if command[-1].endswith("="):  # what the list is of is not known
+        return None
     return _entries(*command, *(() if owner.project in command else (f"--project={owner.project}",)))
 
 
@@ -202,7 +218,13 @@ def _name(kind: Kind, entry: Entry) -> str:
 
 def _remaining(kind: Kind, owner: Owner, entry: Entry, *, is_late: bool) -> Remaining:
     name = _name(kind, entry)
-    command = kind.delete.format(name=name, location=_location(entry), project=owner.project, entry=entry)
+    command = kind.delete.format(
+        name=name,
+        location=_location(entry),
+        project=owner.project,
+        billing_account=owner.billing_account,
+        entry=entry,
+    )
     return Remaining(kind.title, name, command, is_late)
 
 

@@ -23,6 +23,7 @@ GCP_ONLY = (
     "cloud_armor",
     "database_location",
     "retention_days",
+    "build_region",
     "vertex_location",
     "residency",
     "network",
@@ -78,6 +79,8 @@ def _platform(settings: Settings) -> Iterator[Conflict]:
             f"chatReplicas is {settings.chat_replicas}: on platform kubernetes the history is a SQLite file on a "
             "volume, which only one replica can use; allowed: 1",
         )
+    if settings.on_gcp and settings.build_region and settings.image_source != "cloud-build":
+        yield ("buildRegion", "image"), "buildRegion has no effect unless Cloud Build builds the image: image is set"
     if settings.image_registry and settings.image_source != "docker":
         yield ("imageRegistry", "image"), "imageRegistry has no effect unless image is docker"
 

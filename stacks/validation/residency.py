@@ -105,6 +105,14 @@ def residency_conflicts(settings: Settings) -> Iterator[Conflict]:
             f"vertexLocation is {model}, {what}: Gemini reads the questions there; remove the setting "
             f"({chosen.model}), or choose a region of {chosen.title}",
         )
+    build = settings.build_region
+    if build and not chosen.has_region(build):
+        what = "which gives no residency" if build == "global" else f"which {outside}"
+        yield (
+            ("buildRegion", "residency"),
+            f"buildRegion is {build}, {what}: Cloud Build reads the source there; remove the setting "
+            f"({settings.region}), or choose a region of {chosen.title}",
+        )
     if settings.gemma_url:
         yield (
             ("gemmaUrl", "residency"),

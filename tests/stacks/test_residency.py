@@ -28,7 +28,8 @@ def locations(run: Deployed) -> dict[str, str]:
     }
     (container,) = run.one("Deployment", "gradio-chat-deployment")["spec.template.spec.containers"]
     variables = {variable["name"]: variable.get("value") for variable in container["env"]}
-    return every | {"Gemini": variables["GOOGLE_CLOUD_LOCATION"]}
+    build = run.one("Command", "build")["environment"]["REGION"]
+    return every | {"Gemini": variables["GOOGLE_CLOUD_LOCATION"], "Cloud Build": build}
 
 
 @pytest.mark.parametrize(("config", "inside"), [(EUROPEAN, EU), (AMERICAN, US)], ids=["eu", "us"])
@@ -41,9 +42,16 @@ def test_every_location_lies_inside(config: dict[str, str], inside: re.Pattern[s
     assert {key: place for key, place in every.items() if not inside.match(place)} == {}
 
 
+def test_the_chat_knows_that_no_location_outside_may_be_suggested() -> None:
+    for config, expected in ((EUROPEAN, "eu"), (GCP, None)):
+        (container,) = seen(config).one("Deployment", "gradio-chat-deployment")["spec.template.spec.containers"]
+        values = {variable["name"]: variable.get("value") for variable in container["env"]}
+        assert values.get("CHAT_RESIDENCY") == expected
+
+
 def test_without_it_the_defaults_are_as_before_and_the_logs_stay_in_the_project() -> None:
     run = seen(GCP)
-    assert locations(run)["Gemini"] == "global"
+    assert (locations(run)["Gemini"], locations(run)["Cloud Build"]) == ("global", "global")
     assert run.one("firestore/database:Database")["locationId"] == "nam5"
     assert not any(r.type.startswith("gcp:logging") for r in run.resources)
 
@@ -69,6 +77,8 @@ WRONG = {
     "the model anywhere": ({"vertexLocation": "global"}, "vertexLocation is global, which gives no residency"),
     "the model in the United States": ({"vertexLocation": "us"}, "vertexLocation is us, which lies outside"),
     "the model in Iowa": ({"vertexLocation": "us-central1"}, "remove the setting (eu), or choose a region of the"),
+    "a build anywhere": ({"buildRegion": "global"}, "buildRegion is global, which gives no residency"),
+    "a build in Iowa": ({"buildRegion": "us-central1"}, "buildRegion is us-central1, which lies outside"),
     "another server": ({"gemmaUrl": "https://gemma.example.org"}, "the stack cannot know where that server is"),
 }
 
@@ -91,6 +101,7 @@ def test_everything_outside_is_reported_at_once() -> None:
     [
         {"databaseLocation": "europe-west3", "vertexLocation": "europe-west1", "gcp:region": "europe-north1"},
         {"vertexLocation": "eu", "databaseLocation": "eur3"},
+        {"buildRegion": "europe-west1"},
     ],
     ids=str,
 )

@@ -33,12 +33,14 @@ class Account:
         project: Google Cloud project; empty for the Gemini API.
         location: Vertex AI location.
         api_key: key of the Gemini API.
+        is_bound: whether data residency forbids some locations.
     """
 
     model: str
     project: str
     location: str
     api_key: str
+    is_bound: bool = False
 
     @property
     def is_set_up(self) -> bool:
@@ -103,7 +105,15 @@ class _ApiError:
     status: str
     message: str
     reasons: frozenset[str]
-    vertex: bool
+    account: Account
+
+    @property
+    def vertex(self) -> bool:
+        return bool(self.account.project)
+
+    @property
+    def is_about_location(self) -> bool:
+        return self.vertex and self.code == 400 and self.says("location", "region")
 
     def says(self, *words: str) -> bool:
         return any(word in self.message.lower() for word in words)
@@ -116,7 +126,7 @@ def _failure_of_response(error: errors.APIError, account: Account) -> Failure:
         status=str(error.status or ""),
         message=str(error.message or ""),
         reasons=frozenset(str(detail["reason"]) for detail in details if detail.get("reason")),
-        vertex=bool(account.project),
+        account=account,
     )
     rule = next(failure for matches, failure in _RULES if matches(response))
     fields = _fields(account, details)
@@ -194,6 +204,7 @@ _BILLING: Final = Failure(
 _FAILED: Final = Failure(
     Sentence("Gemini failed because of an error at Google"), Sentence("try again in a minute"), retryable=True
 )
+_NOT_THERE: Final = Sentence("Vertex AI does not offer {model} in location {location}")
 _TOO_LONG: Final = ("maximum number of tokens", "only supports up to", "payload size exceeds")
 
 # The first match counts. The words are Google's, as issue trackers quote them; the reasons are those of
@@ -250,11 +261,22 @@ _RULES: Final[tuple[tuple[Callable[[_ApiError], bool], Failure], ...]] = (
         ),
     ),
     (
-        lambda it: it.vertex and it.code == 400 and it.says("location", "region"),
+        lambda it: it.is_about_location and it.account.is_bound,
         Failure(
-            Sentence("Vertex AI does not offer {model} in location {location}"),
-            Sentence("set GOOGLE_CLOUD_LOCATION to global, or to a location that has it"),
+            _NOT_THERE,
+            Sentence(
+                "set CHAT_GEMINI_MODEL to a model that {location} has, or GOOGLE_CLOUD_LOCATION to another location "
+                "within the data residency"
+            ),
         ),
+    ),
+    (
+        lambda it: it.is_about_location and it.account.location == "global",
+        Failure(_NOT_THERE, Sentence("set GOOGLE_CLOUD_LOCATION to a location that has it")),
+    ),
+    (
+        lambda it: it.is_about_location,
+        Failure(_NOT_THERE, Sentence("set GOOGLE_CLOUD_LOCATION to global, or to a location that has it")),
     ),
     (
         lambda it: bool(it.reasons & {"CONSUMER_INVALID", "CONSUMER_SUSPENDED"}),

@@ -68,6 +68,7 @@ class GeminiModel:
         thinking_tokens: tokens the model may think before it answers, on top of Max tokens.
         price: of its tokens; by default the list price, if known.
         credentials: instead of Application Default Credentials.
+        is_bound: whether data residency forbids some locations, so that no message suggests them.
     """
 
     def __init__(
@@ -84,10 +85,11 @@ class GeminiModel:
         thinking_tokens: int = 0,
         price: Price | None = None,
         credentials: Credentials | None = None,
+        is_bound: bool = False,
     ) -> None:
         self.id = id
         self.label = label
-        self._account = Account(model, project, location or "global", api_key)
+        self._account = Account(model, project, location or "global", api_key, is_bound)
         self._base_url = base_url or None
         self._limits = limits
         self._thinking_tokens = thinking_tokens

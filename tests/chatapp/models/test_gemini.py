@@ -709,7 +709,7 @@ VERTEX = [
         Refusal(400, "INVALID_ARGUMENT", "Unsupported region for this model."),
         ModelUnavailable,
         "Vertex AI does not offer gemini-2.5-flash in location global. "
-        "Set GOOGLE_CLOUD_LOCATION to global, or to a location that has it.",
+        "Set GOOGLE_CLOUD_LOCATION to a location that has it.",
     ),
     (
         Refusal(429, "RESOURCE_EXHAUSTED", "Resource exhausted. Please try again later."),
@@ -794,6 +794,32 @@ async def test_vertex_ai_refusals_name_the_fix_and_are_not_retried(make, server,
     assert str(error) == sentence
     assert error.detail.startswith(f"HTTP {refusal.code}")
     assert len(server.streams()) == 1
+
+
+@pytest.mark.parametrize(
+    ("is_bound", "location", "fix"),
+    [
+        (False, "europe-west4", "Set GOOGLE_CLOUD_LOCATION to global, or to a location that has it."),
+        (False, "global", "Set GOOGLE_CLOUD_LOCATION to a location that has it."),
+        (
+            True,
+            "europe-west4",
+            "Set CHAT_GEMINI_MODEL to a model that europe-west4 has, or GOOGLE_CLOUD_LOCATION to another location "
+            "within the data residency.",
+        ),
+        (
+            True,
+            "eu",
+            "Set CHAT_GEMINI_MODEL to a model that eu has, or GOOGLE_CLOUD_LOCATION to another location within the "
+            "data residency.",
+        ),
+    ],
+)
+async def test_no_location_outside_of_the_data_residency_is_suggested(server, make, is_bound, location, fix):
+    server.refusal = Refusal(400, "INVALID_ARGUMENT", "Unsupported region for this model.")
+    error, _ = await failure_of(make(is_bound=is_bound, location=location))
+    assert str(error).endswith(fix)
+    assert not is_bound or "global" not in str(error)
 
 
 @pytest.mark.parametrize(("refusal", "kind", "sentence"), GEMINI_API)

@@ -124,6 +124,7 @@ class CloudBuild:
                 "IMAGE": "example.org/p/chat:tag",
                 "SOURCE": ".",
                 "PROJECT": "my-proj-1",
+                "REGION": "europe-west4",
                 "BUCKET": "my-proj-1-chat-build",
                 "BUILD": '{"steps": []}',
                 "RETRY_SECONDS": "0",
@@ -158,7 +159,7 @@ class TestCloudBuild:
         with tarfile.open(cloud_build.state / "source.tgz") as archive:
             assert tuple(sorted(archive.getnames())) == Source.of(cloud_build.folder).files
         calls = (cloud_build.state / "calls").read_text()
-        assert "--project=my-proj-1" in calls
+        assert "--project=my-proj-1 --region=europe-west4" in calls
         assert "--gcs-source-staging-dir=gs://my-proj-1-chat-build/source" in calls
         assert (cloud_build.state / "build.json").read_text() == '{"steps": []}'
 

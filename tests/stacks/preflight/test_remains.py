@@ -8,6 +8,7 @@ from stacks.names import Names
 from stacks.preflight.kinds import KINDS, Owner
 
 PROJECT = "my-project"
+ACCOUNT = "01AB23-45CD67-89EF01"
 COMPUTE = f"https://www.googleapis.com/compute/v1/projects/{PROJECT}"
 NETWORK = f"{COMPUTE}/global/networks/gradio-chat-network"
 ZONE = f"{COMPUTE}/zones/us-central1-a"
@@ -42,6 +43,20 @@ LEFT = {
         {"name": f"{PROJECT}-chat-build"},
         {"name": f"{PROJECT}-chat-build-test"},
         f"gcloud storage rm --recursive gs://{PROJECT}-chat-build",
+    ),
+    "billing budgets": (
+        {
+            "name": f"billingAccounts/{ACCOUNT}/budgets/1a-2b",
+            "displayName": "hybrid-chat",
+            "budgetFilter": {"projects": ["projects/123456789012"]},
+        },
+        # Of the same stack in another project, which the same account pays for.
+        {
+            "name": f"billingAccounts/{ACCOUNT}/budgets/3c-4d",
+            "displayName": "hybrid-chat",
+            "budgetFilter": {"projects": ["projects/210987654321"]},
+        },
+        f"gcloud billing budgets delete 1a-2b --billing-account={ACCOUNT}",
     ),
     "logging sinks": (
         {"name": "hybrid-chat", "destination": f"logging.googleapis.com/projects/{PROJECT}/locations/eu/buckets/b"},
@@ -144,6 +159,9 @@ ASSETS = "gcloud asset search-all-resources"
 def project(computer):
     """A project in which every list can be read, and is empty."""
     computer.answer("gcloud", "[]")
+    computer.answer(f"gcloud projects describe {PROJECT} --format=value(projectNumber)", "123456789012")
+    billed = f"gcloud billing projects describe {PROJECT} --format=value(billingAccountName)"
+    computer.answer(billed, f"billingAccounts/{ACCOUNT}")
     return computer
 
 
@@ -153,7 +171,10 @@ def command_of(listing):
 
 def test_every_kind_has_an_example():
     owner = Owner(Names("dev"), PROJECT, "us-central1")
-    listings = {kind.listing.format(project=PROJECT, region=owner.region).partition(" --")[0] for kind in KINDS}
+    listings = {
+        kind.listing.format(project=PROJECT, region=owner.region, billing_account=ACCOUNT).partition(" --")[0]
+        for kind in KINDS
+    }
     assert listings == {command_of(listing).removeprefix("gcloud ") for listing in LEFT}
 
 
@@ -224,6 +245,13 @@ def test_lists_that_do_not_end_are_given_up_with_all_that_they_started(project, 
     (project.bin / "gcloud").write_text("#!/bin/sh\nsleep 20\n")  # not exec: the child outlives its shell
     (project.bin / "sleep").symlink_to("/bin/sleep")
     assert "Not readable" in project.run("remains")[0]
+
+
+def test_without_the_billing_account_the_budget_is_named_as_unread(project):
+    project.answer("gcloud billing projects describe", "", status=1)
+    output, _ = project.run("remains")
+    assert "Not readable for this account, or the API is not enabled: budget." in output
+    assert not any("budgets list" in call for call in project.calls())
 
 
 def test_a_preview_of_the_destroy_lists_nothing(project, monkeypatch):
