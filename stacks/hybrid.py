@@ -11,8 +11,9 @@ import pulumi_kubernetes as kubernetes
 import pulumi_random as random
 
 from chatapp.store.firestore.schema import EXPIRING, EXPIRY_FIELD, GROUP_FIELDS, INDEXED_FIELDS
+from stacks.apis import BUDGETS_API, BUILD_APIS, LOGGING_API, apis_of
 from stacks.chat_env import Sources, environment, secret_environment
-from stacks.components.budget import BUDGETS_API, MonthlyBudget, MonthlyBudgetArgs
+from stacks.components.budget import MonthlyBudget, MonthlyBudgetArgs
 from stacks.components.chat import ChatApp, ChatAppArgs, Volume
 from stacks.components.cluster import AutopilotCluster, AutopilotClusterArgs, cluster_provider
 from stacks.components.firestore import ChatDatabase, ChatDatabaseArgs
@@ -29,9 +30,7 @@ from stacks.components.services import ProjectServices, ProjectServicesArgs
 from stacks.components.workload_identity import WorkloadIdentity, WorkloadIdentityArgs
 from stacks.components.workloads import labels
 from stacks.ingress.https_gateway import LOAD_BALANCER_NETWORKS
-from stacks.ingress.iap import IAP_API
 from stacks.ingress.ingress import GoogleProject, Ingress
-from stacks.ingress.static_address import NAME_APIS
 from stacks.kubeconfig import current_context
 from stacks.settings import secret_output
 from stacks.validation.sign_in import public_access_warnings
@@ -48,19 +47,6 @@ if TYPE_CHECKING:
     Outputs = dict[str, pulumi.Input[str]]
 
 ROOT = Path(__file__).resolve().parent.parent
-
-APIS = (
-    "cloudresourcemanager.googleapis.com",
-    "iam.googleapis.com",
-    "compute.googleapis.com",
-    "container.googleapis.com",
-    # Image streaming: nodes start a container before its image has arrived.
-    "containerfilesystem.googleapis.com",
-    "firestore.googleapis.com",
-    "aiplatform.googleapis.com",
-)
-BUILD_APIS = ("artifactregistry.googleapis.com", "cloudbuild.googleapis.com", "storage.googleapis.com")
-LOGGING_API = "logging.googleapis.com"
 
 # The namespace rejects pods outside the `restricted` Pod Security Standard, with a warning and an audit log entry.
 RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn", "audit")}
@@ -433,15 +419,3 @@ class HybridChat(pulumi.ComponentResource):
                 f"{settings.replicas} of allTokensPerDay and allCostPerDay.",
                 self,
             )
-
-
-def apis_of(settings: Settings) -> tuple[str, ...]:
-    """Return the APIs that a deployment on Google Cloud uses."""
-    return (
-        *APIS,
-        *(BUILD_APIS if settings.builds_image else ()),
-        *(NAME_APIS if settings.ingress == "https" and not settings.domain else ()),
-        *((IAP_API,) if settings.sign_in == "iap" else ()),
-        *((BUDGETS_API,) if settings.monthly_budget else ()),
-        *((LOGGING_API,) if settings.bound_to else ()),
-    )

@@ -11,7 +11,6 @@ import pulumi_gcp as gcp
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-BUDGETS_API = "billingbudgets.googleapis.com"
 ALERTS = ((0.5, "CURRENT_SPEND"), (0.9, "CURRENT_SPEND"), (1.0, "CURRENT_SPEND"), (1.0, "FORECASTED_SPEND"))
 """Share of the amount, and of what: spent, or expected by the end of the month."""
 # What a person may set for the default provider; an explicit one does not read it from the stack's configuration.

@@ -37,8 +37,16 @@ def _permanent(text: str, advice: str) -> _Permanent:
 _PERMANENT = (
     _permanent(
         # The number is gcloud's own project, which a person's credentials without a quota project are charged to.
-        "requires a quota project|764086051850|user credentials .* not supported|USER_PROJECT_DENIED",
-        "Your credentials have no quota project. Run: gcloud auth application-default set-quota-project PROJECT",
+        # Google's provider ignores the quota project of `gcloud auth application-default set-quota-project`
+        # (hashicorp/terraform-provider-google#20459).
+        "requires a quota project|764086051850|user credentials .* not supported",
+        "This API counts requests against a project, which your credentials do not name. Run: pulumi config set "
+        "gcp:userProjectOverride true && pulumi config set gcp:billingProject YOUR_PROJECT_ID",
+    ),
+    _permanent(
+        "USER_PROJECT_DENIED",
+        "Your account may not use the project that gcp:billingProject names. Its owner can grant the role "
+        "roles/serviceusage.serviceUsageConsumer.",
     ),
     _permanent(
         "BILLING_DISABLED|UREQ_PROJECT_BILLING_NOT_FOUND|billing to be enabled"

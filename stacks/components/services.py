@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING
 import pulumi
 import pulumi_gcp as gcp
 
+from stacks.apis import FIRST_API
 from stacks.components.retries import propagation_retry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-FIRST_API = "cloudresourcemanager.googleapis.com"
-"""Google's provider reads the project through this API whenever it enables another one."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from stacks.validation.types import ALL_PEOPLE, GROUP_PREFIX
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-IAP_API = "iap.googleapis.com"
 ROLE = "roles/iap.httpsResourceAccessor"
 CALLBACK = "https://iap.googleapis.com/v1/oauth/clientIds/{}:handleRedirect"
 """The redirect URI after a sign-in with the user's own OAuth client."""

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import pulumi
 
+from stacks.apis import IAP_API, NAME_APIS
 from stacks.ingress.https_gateway import LOAD_BALANCER_NETWORKS, HttpsGateway, HttpsGatewayArgs, IapClient
-from stacks.ingress.iap import IAP_API, IdentityAwareProxy, IdentityAwareProxyArgs
+from stacks.ingress.iap import IdentityAwareProxy, IdentityAwareProxyArgs
 from stacks.ingress.outputs import https_outputs
 from stacks.ingress.plain_http import LOCAL_URL, PublicEndpoint, PublicEndpointArgs
-from stacks.ingress.static_address import NAME_APIS, PublicAddress, PublicAddressArgs
+from stacks.ingress.static_address import PublicAddress, PublicAddressArgs
 from stacks.settings import secret_output
 from stacks.validation.types import GROUP_PREFIX
 

@@ -13,9 +13,6 @@ import pulumi_random as random
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-NAME_APIS = tuple(f"{api}.googleapis.com" for api in ("servicemanagement", "servicecontrol", "endpoints"))
-"""The APIs for a free domain name of cloud.goog."""
-
 
 @dataclass(frozen=True)
 class PublicAddressArgs:

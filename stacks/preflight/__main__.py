@@ -14,7 +14,7 @@ from stacks.cost.model import estimate
 from stacks.cost.report import as_json, summary, table
 from stacks.kubeconfig import current_context
 from stacks.preflight.docker import check_docker
-from stacks.preflight.google_cloud import check_google_cloud, check_organization
+from stacks.preflight.google_cloud import check_google_cloud
 from stacks.preflight.google_project import check_project
 from stacks.preflight.kubernetes import check_kubernetes
 from stacks.preflight.packages import check_packages
@@ -78,8 +78,7 @@ def _check_deployment(report: Report, stack: Stack, verb: str) -> None:
         for problem in problems:
             report.missing(problem)
         if settings.on_gcp:
-            check_organization(report, settings)
-            check_project(report, settings)
+            check_project(report, stack, settings, stack_exists=stack_exists)
         if verb != "doctor" and report.is_complete:
             _note_consequences(report, settings)
     elif report.is_complete:

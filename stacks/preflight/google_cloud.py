@@ -6,7 +6,6 @@ from stacks.preflight.programs import how_to_install, is_installed, output_of
 from stacks.preflight.report import Report
 from stacks.preflight.stack import Stack
 from stacks.settings import Settings
-from stacks.validation.sign_in import NO_ORGANIZATION
 
 
 def check_google_cloud(report: Report, stack: Stack, settings: Settings, *, create: str) -> None:
@@ -52,13 +51,3 @@ def check_google_cloud(report: Report, stack: Stack, settings: Settings, *, crea
             f"gcp:project is not set: {create}pulumi config set gcp:project YOUR_PROJECT_ID --stack {stack.name} "
             "(gcloud projects list shows yours)"
         )
-
-
-def check_organization(report: Report, settings: Settings) -> None:
-    """Report a sign-in that would admit no user: Google's own OAuth client works only within an organization."""
-    if settings.sign_in != "iap" or settings.oauth_client_id or not settings.project:
-        return
-    # Prints yes or no, and fails where the project cannot be read.
-    has_parent = "value(parent.type.yesno(yes=yes, no=no))"
-    if output_of("gcloud", "projects", "describe", settings.project, f"--format={has_parent}") == "no":
-        report.missing(NO_ORGANIZATION.format(project=settings.project))

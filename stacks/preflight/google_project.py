@@ -1,141 +1,224 @@
-"""Check the Google Cloud project itself: billing, quotas, network and organization policies.
+"""Checks of the Google Cloud project: that it exists, its parent, billing, rights, APIs, policies and names in use.
 
-Everything is read with gcloud, which works before any API is enabled in the project. What cannot be read, because an
-API is not enabled yet, a right is missing or Google does not answer, is reported as such and stops nothing.
+What cannot be read, because an API is not enabled yet, a right is missing or Google does not answer, is reported as
+such and stops nothing.
 """
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from stacks.preflight.programs import is_installed, output_of
+from stacks.apis import apis_of
+from stacks.components.leftovers import DELETE_COMMANDS
+from stacks.names import Names
+from stacks.preflight.checks import Check, Finding, Project, run_checks
+from stacks.preflight.google_api import AbsentError, ForbiddenError, GoogleApi, UnreadableError, access_token
+from stacks.preflight.google_cluster import CLUSTER_CHECKS
+from stacks.preflight.google_sign_in import SIGN_IN_CHECKS
+from stacks.preflight.hugging_face import CHECK as HUGGING_FACE
+from stacks.preflight.programs import output_of
+from stacks.preflight.pulumi_cli import recorded_types
 from stacks.preflight.report import Report
+from stacks.preflight.stack import Stack
 from stacks.settings import Settings
 
-QUOTAS = "https://console.cloud.google.com/iam-admin/quotas"
-# GKE's name of a GPU -> the metric of its quota in a region. For others, only the quota of all regions is checked.
-GPU_METRICS = {
-    "nvidia-l4": "NVIDIA_L4_GPUS",
-    "nvidia-tesla-a100": "NVIDIA_A100_GPUS",
-    "nvidia-h100-80gb": "NVIDIA_H100_GPUS",
-}
 # Organization policy -> what it stops here.
 POLICIES = {
     "iam.allowedPolicyMemberDomains": "people of other domains cannot be admitted by Identity-Aware Proxy",
     "compute.trustedImageProjects": "nodes may not boot GKE's images (project gke-node-images must be allowed)",
     "gcp.resourceLocations": "the region and the database's location must be among the allowed ones",
 }
+_CLUSTER = "gcp:container/cluster:Cluster"
+_NO_ADDRESSES = "compute.vmExternalIpAccess"
+# What the first `make up` creates; a later one needs less.
+_RIGHTS = (
+    "artifactregistry.repositories.create",
+    "cloudbuild.builds.create",
+    "compute.networks.create",
+    "container.clusters.create",
+    "datastore.databases.create",
+    "iam.roles.create",
+    "iam.serviceAccounts.actAs",
+    "iam.serviceAccounts.create",
+    "resourcemanager.projects.setIamPolicy",
+    "serviceusage.services.enable",
+    "serviceusage.services.use",
+    "storage.buckets.create",
+)
 
 
-def check_project(report: Report, settings: Settings) -> None:
-    """Check what only the project decides; nothing where there is no project or no gcloud."""
-    if not settings.project or not is_installed("gcloud"):
+def check_project(report: Report, stack: Stack, settings: Settings, *, stack_exists: bool) -> None:
+    """Check what only the project decides; nothing where no project is set.
+
+    Args:
+        report: where the results go.
+        stack: the stack.
+        settings: its settings.
+        stack_exists: whether Pulumi has it.
+    """
+    if not settings.project:
         return
-    _check_billing(report, settings)
-    has_compute = "compute.googleapis.com" in (
-        _gcloud(settings, "services", "list", "--enabled", "--format=value(config.name)") or ""
+    token = access_token()
+    if not token:
+        report.later(f"the project {settings.project}: without Google's credentials it cannot be checked")
+        return
+    hugging_face = ""
+    if settings.gpu_profile and settings.hugging_face_token.get_secret_value():
+        key = ("pulumi", "config", "get", "huggingFaceToken", "--stack", stack.name, "--non-interactive")
+        hugging_face = output_of(*key) or ""
+    api = GoogleApi(settings.project, token)
+    project = Project(
+        settings,
+        Names(stack.name.rpartition("/")[2]),
+        api,
+        recorded=recorded_types(stack) if stack_exists else (),
+        hugging_face_token=hugging_face,
     )
-    if has_compute:
-        _check_network(report, settings)
-        _check_gpus(report, settings)
-    else:
-        report.later("GPU quotas and the network: make up enables the API of Compute Engine, which tells them")
-    _check_policies(report, settings)
+    run_checks(report, CHECKS, project)
 
 
-def _gcloud(settings: Settings, *arguments: str) -> str | None:
-    return output_of("gcloud", *arguments, f"--project={settings.project}")
-
-
-def _json(text: str | None) -> Any:  # noqa: ANN401 - JSON
+def _exists(project: Project) -> Iterable[Finding]:
+    name = project.settings.project
     try:
-        return json.loads(text or "null")
-    except ValueError:
-        return None
-
-
-def _check_billing(report: Report, settings: Settings) -> None:
-    enabled = output_of("gcloud", "billing", "projects", "describe", settings.project, "--format=value(billingEnabled)")
-    if enabled == "False":
-        report.missing(
-            f"The project {settings.project} has no active billing account, without which Google enables none of the "
-            f"APIs: link one at https://console.cloud.google.com/billing/linkedaccount?project={settings.project}"
+        state = project.record.get("lifecycleState")
+    except (AbsentError, ForbiddenError):
+        yield (
+            "fail",
+            f"The project {name} does not exist, or your account may not read it: gcloud projects list shows yours",
         )
-    elif enabled == "True":
-        report.ok("billing")
-    else:
-        report.later("billing: it cannot be read with this account")
-
-
-def _check_network(report: Report, settings: Settings) -> None:
-    if not settings.network:
         return
-    mode = _gcloud(
-        settings, "compute", "networks", "describe", settings.network, "--format=value(autoCreateSubnetworks)"
-    )
-    if mode is None:
-        report.missing(
-            f"network is {settings.network}, which cannot be read in the project {settings.project}: gcloud compute "
-            "networks list shows yours; without the setting the stack creates its own"
-        )
-    elif mode == "False" and not settings.subnetwork:
-        report.missing(
-            f"network is {settings.network}, a custom-mode network, which needs a subnetwork in {settings.region} too: "
-            "pulumi config set subnetwork NAME (gcloud compute networks subnets list shows them)"
-        )
+    if state == "ACTIVE":
+        yield "pass", f"project {name}"
     else:
-        report.ok(f"network {settings.network}")
-
-
-def _check_gpus(report: Report, settings: Settings) -> None:
-    profile = settings.gpu_profile
-    if profile is None:
-        return
-    everywhere = _json(_gcloud(settings, "compute", "project-info", "describe", "--format=json(quotas)"))
-    region = _json(_gcloud(settings, "compute", "regions", "describe", settings.region, "--format=json(quotas)"))
-    limits = [("GPUS_ALL_REGIONS", "in all regions", _limit(everywhere, "GPUS_ALL_REGIONS"))]
-    if metric := GPU_METRICS.get(profile.accelerator):
-        limits.append((metric, f"in {settings.region}", _limit(region, metric)))
-    short = [
-        f"{metric} is {limit:g} {where}"
-        for metric, where, limit in limits
-        if limit is not None and limit < profile.gpus
-    ]
-    if short:
-        report.note(
-            f"Gemma will wait for a GPU: {' and '.join(short)}, and {profile.gpus} needed. Ask for more at {QUOTAS}; "
-            "Gemini answers meanwhile. Without Gemma: pulumi config set gemma none"
+        yield (
+            "fail",
+            f"The project {name} is being deleted: gcloud projects undelete {name}, or set another gcp:project",
         )
-    elif all(limit is not None for _, _, limit in limits):
-        report.ok("GPU quotas")
+
+
+def _billing(project: Project) -> Iterable[Finding]:
+    name = project.settings.project
+    answer = project.api.read(f"https://cloudbilling.googleapis.com/v1/projects/{name}/billingInfo")
+    if answer.get("billingEnabled"):
+        yield "pass", "billing"
     else:
-        report.later("GPU quotas: they cannot be read with this account")
+        yield (
+            "fail",
+            f"The project {name} has no active billing account, without which Google enables none of the APIs: link "
+            f"one at https://console.cloud.google.com/billing/linkedaccount?project={name}",
+        )
 
 
-def _limit(answer: Any, metric: str) -> float | None:  # noqa: ANN401 - JSON
-    """Return a quota's limit; `None`: the answer does not have it."""
-    quotas = answer.get("quotas") if isinstance(answer, dict) else None
-    return next((each["limit"] for each in quotas or [] if each.get("metric") == metric), None)
+def _rights(project: Project) -> Iterable[Finding]:
+    name = project.settings.project
+    url = f"https://cloudresourcemanager.googleapis.com/v1/projects/{name}:testIamPermissions"
+    granted = project.api.read(url, {"permissions": list(_RIGHTS)}).get("permissions") or []
+    lacking = [right for right in _RIGHTS if right not in granted]
+    if not lacking:
+        yield "pass", "rights of your account in the project"
+    else:
+        yield (
+            "note",
+            f"Your account lacks rights in the project {name} that a first make up needs ({', '.join(lacking)}). Its "
+            f"owner can grant them: gcloud projects add-iam-policy-binding {name} --member=user:YOUR_ADDRESS "
+            "--role=roles/owner",
+        )
 
 
-def _check_policies(report: Report, settings: Settings) -> None:
-    if not settings.private_nodes and _is_denied(settings, "compute.vmExternalIpAccess"):
-        report.missing(
-            "Your organization allows no external addresses (policy compute.vmExternalIpAccess), which the cluster's "
-            "nodes would have: pulumi config set privateNodes true"
+def _apis(project: Project) -> Iterable[Finding]:
+    name = project.settings.project
+    url = f"https://serviceusage.googleapis.com/v1/projects/{name}/services?filter=state:ENABLED&pageSize=200"
+    enabled: set[str] = set()
+    page = ""
+    while True:
+        answer = project.api.read(f"{url}&pageToken={page}" if page else url)
+        enabled |= {str((each.get("config") or {}).get("name")) for each in answer.get("services") or []}
+        page = str(answer.get("nextPageToken") or "")
+        if not page:
+            break
+    missing = [api for api in apis_of(project.settings) if api not in enabled]
+    if missing:
+        short = ", ".join(api.partition(".")[0] for api in missing)
+        yield "later", f"APIs: make up enables {len(missing)} of them ({short})"
+    else:
+        yield "pass", "APIs"
+
+
+def _policies(project: Project) -> Iterable[Finding]:
+    found = False
+    if not project.settings.private_nodes and any(rule.get("denyAll") for rule in _rules(project, _NO_ADDRESSES)):
+        found = True
+        yield (
+            "fail",
+            f"Your organization allows no external addresses (policy {_NO_ADDRESSES}), which the cluster's nodes would "
+            "have: pulumi config set privateNodes true",
         )
     for policy, consequence in POLICIES.items():
-        if any(True for _ in _rules(settings, policy)):
-            report.note(f"Your organization sets the policy {policy}: {consequence}.")
+        if any(True for _ in _rules(project, policy)):
+            found = True
+            yield "note", f"Your organization sets the policy {policy}: {consequence}."
+    if not found:
+        yield "pass", "organization policies"
 
 
-def _is_denied(settings: Settings, policy: str) -> bool:
-    return any(rule.get("denyAll") for rule in _rules(settings, policy))
-
-
-def _rules(settings: Settings, policy: str) -> Iterator[dict[str, Any]]:
+def _rules(project: Project, policy: str) -> Iterator[dict[str, Any]]:
     """Yield the rules of the policy that applies to the project, those that restrict something."""
-    answer = _json(_gcloud(settings, "org-policies", "describe", policy, "--effective", "--format=json"))
-    for rule in ((answer or {}).get("spec") or {}).get("rules") or []:
+    base = f"https://orgpolicy.googleapis.com/v2/projects/{project.settings.project}/policies"
+    try:
+        answer = project.api.read(f"{base}/{policy}:getEffectivePolicy")
+    except AbsentError:
+        return
+    for rule in (answer.get("spec") or {}).get("rules") or []:
         if not rule.get("allowAll"):
             yield rule
+
+
+def _names(project: Project) -> Iterable[Finding]:
+    """Report what has the stack's names, and is not in the stack's record: `make up` would end in "already exists"."""
+    settings, names = project.settings, project.names
+    base = f"projects/{settings.project}"
+    cluster = f"https://container.googleapis.com/v1/{base}/locations/{settings.region}/clusters/{names.cluster}"
+    database = f"https://firestore.googleapis.com/v1/{base}/databases/{names.database}"
+    values = {"project": settings.project, "location": settings.region, "name": names.cluster}
+    delete = DELETE_COMMANDS[_CLUSTER].format_map(values)
+    move = "it may hold conversations; docs/operate.md, After an interrupted run, says how to take it over"
+    taken = []
+    if project.recorded is None:
+        yield "later", "names: the stack's state cannot be read"
+        return
+    for url, kind, name, what in (
+        (cluster, _CLUSTER, f"cluster {names.cluster}", f"if nothing uses it: {delete}"),
+        (database, "gcp:firestore/database:Database", f"database {names.database}", move),
+    ):
+        if kind in project.recorded:
+            continue
+        try:
+            project.api.read(url)
+        except AbsentError:
+            continue
+        except UnreadableError as error:
+            if "not enabled" not in str(error):  # without the API, there is none
+                raise
+            continue
+        taken.append(f"{name} ({what})")
+    if taken:
+        yield (
+            "fail",
+            "The project has resources with this stack's names, and the stack has no record of them: "
+            f"{'; '.join(taken)}. Another stack name avoids them: make up STACK=NAME",
+        )
+    else:
+        yield "pass", "names"
+
+
+CHECKS = (
+    Check("the project", _exists),
+    Check("billing", _billing),
+    Check("rights", _rights),
+    Check("APIs", _apis),
+    Check("organization policies", _policies),
+    Check("names", _names),
+    *CLUSTER_CHECKS,
+    *SIGN_IN_CHECKS,
+    HUGGING_FACE,
+)
+"""In the order of the report."""

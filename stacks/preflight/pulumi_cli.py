@@ -70,3 +70,12 @@ def outputs_of(stack: Stack) -> dict[str, str]:
     """Return the outputs of the stack's last update; none if it was never deployed."""
     listed = output_of("pulumi", "stack", "output", "--json", "--stack", stack.name, "--non-interactive")
     return dict(json.loads(listed or "{}"))
+
+
+def recorded_types(stack: Stack) -> frozenset[str] | None:
+    """Return the types of the resources in the stack's state; `None`: it cannot be read."""
+    try:
+        state = json.loads(output_of("pulumi", "stack", "export", "--stack", stack.name, "--non-interactive") or "")
+    except ValueError:
+        return None
+    return frozenset(str(each.get("type")) for each in (state.get("deployment") or {}).get("resources") or ())

@@ -30,20 +30,19 @@ class Report:
 
     def ok(self, sentence: str) -> None:
         """Report something that is in order."""
-        self._add("pass", sentence)
+        self.add("pass", sentence)
 
     def later(self, sentence: str) -> None:
         """Report something that a verb of the Makefile does by itself, or that cannot be read."""
-        self._add("later", sentence)
+        self.add("later", sentence)
 
     def note(self, sentence: str) -> None:
         """Report something that a person should know."""
-        self._add("note", sentence)
+        self.add("note", sentence)
 
     def missing(self, sentence: str) -> None:
         """Report something that is missing or wrong: the verb must not run."""
-        self.is_complete = False
-        self._add("fail", sentence)
+        self.add("fail", sentence)
 
     def print_json(self) -> None:
         """Print all results: ``{"complete": bool, "checks": [{"part", "status", "text"}]}``.
@@ -53,7 +52,10 @@ class Report:
         """
         print(json.dumps({"complete": self.is_complete, "checks": self._checks}, indent=2, ensure_ascii=False))
 
-    def _add(self, status: Status, sentence: str) -> None:
+    def add(self, status: Status, sentence: str) -> None:
+        """Report a result."""
+        if status == "fail":
+            self.is_complete = False
         self._checks.append({"part": self._part, "status": status, "text": sentence})
         if self._in_json:
             return

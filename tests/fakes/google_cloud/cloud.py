@@ -22,12 +22,9 @@ Json = dict[str, Any]
 PERSON, SERVICE = "token-of-a-person", "token-of-a-service-account"
 """Access tokens: of `gcloud auth application-default login`, and of a service account of the project."""
 
-# APIs that count a request against the caller's project, and refuse gcloud's own: reported for each of these, such as
-# golang/oauth2#702 (orgpolicy), cloud-foundation-fabric#2621 (cloudasset) and terraform-provider-google#24500. For
-# iap there is no report; the strict assumption is that it does too.
-WANTS_QUOTA_PROJECT = frozenset(
-    f"{name}.googleapis.com" for name in ("orgpolicy", "cloudasset", "billingbudgets", "iap")
-)
+# APIs that count a request against the caller's project, and refuse gcloud's own: golang/oauth2#702 (orgpolicy),
+# cloud-foundation-fabric#2621 (cloudasset), terraform-provider-google#24500 (billingbudgets). No report has iap.
+WANTS_QUOTA_PROJECT = frozenset(f"{name}.googleapis.com" for name in ("orgpolicy", "cloudasset", "billingbudgets"))
 # APIs that answer a person without being enabled in the project that the request is about.
 OF_THE_CALLER = frozenset(
     f"{name}.googleapis.com" for name in ("serviceusage", "cloudresourcemanager", "cloudbilling", "iam")
@@ -52,6 +49,7 @@ class Switches:
         default_network: whether the project has the auto-mode network ``default``.
         all_gpus: quota of GPUs in all regions.
         region_gpus: region -> quota of L4 there.
+        wants_quota_project: APIs that refuse a person's credentials without a quota project.
         policies: organization policy -> its rules.
         polls: how often an operation is read before it is done.
         api_seconds: how long an API is refused after it was enabled.
@@ -72,6 +70,7 @@ class Switches:
     default_network: bool = True
     all_gpus: int = 1
     region_gpus: dict[str, int] = field(default_factory=lambda: dict.fromkeys(REGIONS, 1))
+    wants_quota_project: frozenset[str] = WANTS_QUOTA_PROJECT
     policies: dict[str, list[Json]] = field(default_factory=dict)
     polls: int = 2
     api_seconds: float = 30
@@ -181,7 +180,7 @@ class Cloud:
             raise ApiError(401, "Request had invalid authentication credentials.")
         if quota_project:
             self.check_enabled(call.service)
-        elif call.service in WANTS_QUOTA_PROJECT and call.caller == PERSON:
+        elif call.service in self.switches.wants_quota_project and call.caller == PERSON:
             raise errors.no_quota_project(call.service)
         elif call.service not in OF_THE_CALLER or (
             call.caller == SERVICE and call.service != "serviceusage.googleapis.com"

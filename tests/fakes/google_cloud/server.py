@@ -12,7 +12,6 @@ import http.server
 import json
 import ssl
 import threading
-from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -36,6 +35,8 @@ class _Authority:
     def __init__(self, folder: Path) -> None:
         self.file = folder / "authority.pem"
         self._folder = folder
+        self._lock = threading.Lock()
+        self._contexts: dict[str, ssl.SSLContext] = {}
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "the fake of Google Cloud")])
         own = self._signed(self._name, self._key.public_key(), x509.BasicConstraints(ca=True, path_length=None))
@@ -60,9 +61,14 @@ class _Authority:
             builder = builder.add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))
         return builder.sign(self._key, hashes.SHA256())
 
-    @cache  # noqa: B019 - an authority lives as long as its server
     def context(self, host: str) -> ssl.SSLContext:
-        """Return the TLS context for a host."""
+        """Return the TLS context for a host, the same one for all of its connections."""
+        with self._lock:
+            if host not in self._contexts:
+                self._contexts[host] = self._new_context(host)
+            return self._contexts[host]
+
+    def _new_context(self, host: str) -> ssl.SSLContext:
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host[:64])])
         certificate = self._signed(subject, key.public_key(), x509.SubjectAlternativeName([x509.DNSName(host)]))

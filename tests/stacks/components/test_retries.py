@@ -83,7 +83,9 @@ def test_missing_quota_project_ends_the_wait_at_once_and_says_what_to_do(
     text = next(text for _, text in ERRORS["permanent"] if "764086051850" in text)
     assert not is_retried([text])
     assert slept == []
-    assert "gcloud auth application-default set-quota-project" in told[0]
+    assert "pulumi config set gcp:userProjectOverride true" in told[0], "the provider ignores gcloud's quota project"
+    denied = next(text for _, text in ERRORS["permanent"] if "USER_PROJECT_DENIED" in text)
+    assert "roles/serviceusage.serviceUsageConsumer" in str(retries.advice(denied))
 
 
 def test_the_backoff_grows_to_30_seconds(slept: list[float]) -> None:

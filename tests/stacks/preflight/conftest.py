@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from stacks.preflight.__main__ import main
+from tests.fakes.google_cloud.cloud import PERSON, Cloud
+from tests.fakes.google_cloud.server import serving
 
 ROOT = Path(__file__).parents[3]
 
@@ -48,10 +50,13 @@ class Computer:
         self.answers = {
             "pulumi version": (0, "v3.272.0"),
             "pulumi stack output": (0, '{"url": "http://192.0.2.7:7860"}'),
+            "pulumi stack export": (0, '{"deployment": {}}'),
         }
         monkeypatch.chdir(self.project)
         for name in ("GOOGLE_CREDENTIALS", "GOOGLE_OAUTH_ACCESS_TOKEN", "KUBECONFIG", "KUBERNETES_SERVICE_HOST"):
             monkeypatch.delenv(name, raising=False)
+        # Nothing listens there: no test leaves this computer.
+        monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
         for name, value in {"PATH": self.bin, "FAKE": self.fake, "HOME": self.home, "STACK": "dev"}.items():
             monkeypatch.setenv(name, str(value))
         self.capfd = capfd
@@ -112,3 +117,25 @@ class Computer:
 @pytest.fixture
 def computer(tmp_path, monkeypatch, capfd):
     return Computer(tmp_path, monkeypatch, capfd)
+
+
+@pytest.fixture
+def cloud():
+    """A Google Cloud project in which nothing is enabled yet."""
+    return Cloud("my-project")
+
+
+@pytest.fixture
+def google(cloud, tmp_path, monkeypatch):
+    """Serve `cloud` to this process, and return it."""
+    with serving(cloud, tmp_path) as variables:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        yield cloud
+
+
+@pytest.fixture
+def online(computer, google):
+    """A computer with a person's credentials for `google`; the fake replaces the proxy that refuses everything."""
+    computer.answer("gcloud auth application-default print-access-token", PERSON)
+    return computer

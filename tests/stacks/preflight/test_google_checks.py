@@ -1,0 +1,264 @@
+"""Every check of the Google Cloud project passing, warning, failing, timing out and forbidden, over HTTPS."""
+
+import pytest
+
+from stacks.names import Names
+from stacks.preflight.checks import Project, run_checks
+from stacks.preflight.google_api import GoogleApi
+from stacks.preflight.google_project import CHECKS
+from stacks.preflight.report import Report
+from stacks.settings import Settings
+from tests.fakes.google_cloud.cloud import PERSON
+
+STATES = ("pass", "note", "fail", "timing out", "forbidden")
+CLIENT = {"oauthClientId": "123456789012-a.apps.googleusercontent.com", "oauthClientSecret": "s", "identity": "iap"}
+OTHER_CLIENT = CLIENT | {"oauthClientId": "99-a.apps.googleusercontent.com"}
+GATED = {"gemma": "l4x2", "huggingFaceToken": "hf_abcdefghij"}
+DENIED = "this account may not read it"
+
+
+class Row:
+    """One check in one state.
+
+    Args:
+        text: what the report says.
+        settings: of the stack.
+        switches: of the cloud.
+        apis: that are enabled.
+        made: resources that exist, ``api/path`` -> the resource.
+        recorded: types in the stack's state.
+    """
+
+    def __init__(self, text, *, settings=None, apis=(), made=None, recorded=(), **switches):
+        self.text, self.settings, self.switches, self.apis = text, settings or {}, switches, apis
+        self.made, self.recorded = made or {}, recorded
+
+
+def never(reason):
+    """Say why a check has no such state."""
+    return reason
+
+
+LAN = "compute.v1/projects/my-project/global/networks/lan"
+ADDRESS = {"compute.v1/projects/my-project/global/addresses/gradio-chat-address": {"address": "203.0.113.9"}}
+CLUSTER = "container.v1/projects/my-project/locations/us-central1/clusters/gradio-chat-cluster"
+ONLY_NOTED = never("it is reported and stops nothing: what it lacks can be had after make up")
+DOMAIN = {"domain": "chat.example.org"}
+
+# title -> a row for each state.
+TABLE = {
+    "the project": (
+        Row("project my-project"),
+        never("a project exists or not"),
+        Row("does not exist, or your account may not read it", denied={"cloudresourcemanager.projects.get"}),
+        Row("did not answer within", hanging={"cloudresourcemanager.projects.get"}),
+        Row("your account may not read it: gcloud projects list", denied={"cloudresourcemanager.projects.get"}),
+    ),
+    "billing": (
+        Row("billing"),
+        never("without billing, no API can be enabled"),
+        Row("has no active billing account", billing=""),
+        Row("did not answer within", hanging={"cloudbilling."}),
+        Row(DENIED, denied={"cloudbilling."}),
+    ),
+    "rights": (
+        Row("rights of your account"),
+        Row(
+            "lacks rights in the project my-project that a first make up needs (iam.roles.create)",
+            denied={"iam.roles.create"},
+        ),
+        never("an update of a deployment needs fewer rights than its first make up"),
+        Row("did not answer within", hanging={"cloudresourcemanager.projects.test"}),
+        Row(DENIED, denied={"cloudresourcemanager.projects.test"}),
+    ),
+    "APIs": (
+        Row(
+            "APIs",
+            settings={"exposure": "private", "gemma": "none"},
+            apis=(
+                "cloudresourcemanager",
+                "iam",
+                "compute",
+                "container",
+                "containerfilesystem",
+                "firestore",
+                "aiplatform",
+                "artifactregistry",
+                "cloudbuild",
+                "storage",
+            ),
+        ),
+        never("make up enables what is missing (later)"),
+        never("make up enables what is missing (later)"),
+        Row("did not answer within", hanging={"serviceusage."}),
+        Row(DENIED, denied={"serviceusage."}),
+    ),
+    "organization policies": (
+        Row("organization policies", apis=("orgpolicy",)),
+        Row(
+            "policy iam.allowedPolicyMemberDomains: people of other domains",
+            apis=("orgpolicy",),
+            policies={"iam.allowedPolicyMemberDomains": [{"values": {"allowedValues": ["C01"]}}]},
+        ),
+        Row(
+            "pulumi config set privateNodes true",
+            apis=("orgpolicy",),
+            policies={"compute.vmExternalIpAccess": [{"denyAll": True}]},
+        ),
+        Row("did not answer within", hanging={"orgpolicy."}),
+        Row(DENIED, apis=("orgpolicy",), denied={"orgpolicy."}),
+    ),
+    "names": (
+        Row("names", apis=("container", "firestore"), made={CLUSTER: {}}, recorded=("gcp:container/cluster:Cluster",)),
+        never("a name in use ends make up with 'already exists'"),
+        Row(
+            "gcloud container clusters delete gradio-chat-cluster --region us-central1 --project my-project",
+            apis=("container",),
+            made={CLUSTER: {}},
+        ),
+        Row("did not answer within", hanging={"container."}),
+        Row(DENIED, apis=("container",), denied={"container."}),
+    ),
+    "network": (
+        Row("network lan", settings={"network": "lan"}, apis=("compute",), made={LAN: {"autoCreateSubnetworks": True}}),
+        never("a network serves or not"),
+        Row(
+            "a custom-mode network, which needs a subnetwork in us-central1",
+            settings={"network": "lan"},
+            apis=("compute",),
+            made={LAN: {"autoCreateSubnetworks": False}},
+        ),
+        Row("did not answer within", settings={"network": "lan"}, hanging={"compute."}),
+        Row(DENIED, settings={"network": "lan"}, apis=("compute",), denied={"compute.networks.get"}),
+    ),
+    "GPU quotas": (
+        Row("GPU quotas", apis=("compute",)),
+        Row("GPUS_ALL_REGIONS is 0 in all regions, and 1 needed. Ask", apis=("compute",), all_gpus=0),
+        ONLY_NOTED,
+        Row("did not answer within", hanging={"compute."}),
+        Row(DENIED, apis=("compute",), denied={"compute.projects.get"}),
+    ),
+    "GKE's version": (
+        Row("GKE 1.34.1-gke.1000000", apis=("container",)),
+        Row(
+            "too old to look for a GPU in several ways",
+            settings={"gpuFallback": "true"},
+            apis=("container",),
+            versions={"REGULAR": "1.29.9-gke.1"},
+        ),
+        Row("GKE has no release channel REGULAR in us-central1", apis=("container",), versions={}),
+        Row("did not answer within", hanging={"container."}),
+        Row(DENIED, apis=("container",), denied={"container."}),
+    ),
+    "organization": (
+        Row("the project is in a folder", folder="987654"),
+        never("Google's own client admits the members of an organization, or no one"),
+        Row("belongs to no organization, so Google's own sign-in", organization=""),
+        Row("did not answer within", hanging={"cloudresourcemanager."}),
+        Row(DENIED, denied={"cloudresourcemanager.projects.get"}),
+    ),
+    "OAuth client": (
+        Row("OAuth client of this project", settings=CLIENT),
+        Row("belongs to the project with the number 99, and this one has 123456789012", settings=OTHER_CLIENT),
+        never("a client of another project works too; its form is checked with the settings"),
+        Row("did not answer within", settings=CLIENT, hanging={"cloudresourcemanager."}),
+        Row(DENIED, settings=CLIENT, denied={"cloudresourcemanager.projects.get"}),
+    ),
+    "DNS record": (
+        Row(
+            "DNS record of chat.example.org",
+            settings=DOMAIN,
+            apis=("compute",),
+            made=ADDRESS,
+            records={"chat.example.org": ["203.0.113.9"]},
+        ),
+        Row(
+            "leads to 192.0.2.1, and the chat's address is 203.0.113.9",
+            settings=DOMAIN,
+            apis=("compute",),
+            made=ADDRESS,
+            records={"chat.example.org": ["192.0.2.1"]},
+        ),
+        ONLY_NOTED,
+        Row("did not answer within", settings=DOMAIN, hanging={"dns."}),
+        Row(DENIED, settings=DOMAIN, apis=("compute",), denied={"compute.globalAddresses"}),
+    ),
+    "weights on Hugging Face": (
+        Row("weights google/gemma-3-12b-it", settings=GATED),
+        never("weights are given out or not"),
+        Row(
+            "accept their terms at https://huggingface.co/google/gemma-3-12b-it",
+            settings=GATED,
+            gated={"google/gemma-3-12b-it"},
+        ),
+        Row("did not answer within", settings=GATED, hanging={"huggingface."}),
+        Row("accept their terms", settings=GATED, denied={"huggingface."}),
+    ),
+}
+STATUS = {"timing out": "later", "forbidden": "later"}
+# Where "forbidden" is the answer itself.
+FORBIDDEN_FAILS = {"the project", "weights on Hugging Face"}
+ROWS = [
+    pytest.param(title, state, row, id=f"{title}, {state}")
+    for title, rows in TABLE.items()
+    for state, row in zip(STATES, rows, strict=True)
+    if isinstance(row, Row)
+]
+
+
+def report_of(google, row, title, capsys):
+    """Run one check and return its lines."""
+    for name, value in row.switches.items():
+        setattr(google.switches, name, value)
+    google.enable(*row.apis)
+    google.resources |= row.made
+    settings = Settings.checked({"gcp:project": "my-project", **row.settings})
+    check = next(check for check in CHECKS if check.title == title)
+    assert check.applies(settings)
+    report = Report(detailed=True)
+    project = Project(
+        settings, Names("dev"), GoogleApi("my-project", PERSON), recorded=row.recorded, hugging_face_token="hf_x"
+    )
+    run_checks(report, [check], project)
+    return report, capsys.readouterr().out.splitlines()
+
+
+def test_every_check_has_its_five_rows():
+    assert [check.title for check in CHECKS] == list(TABLE)
+    for title, rows in TABLE.items():
+        assert len(rows) == len(STATES), title
+        assert all(isinstance(row, Row) or row for row in rows), f"{title}: say why it has no such state"
+        assert isinstance(rows[0], Row), f"{title} can pass"
+
+
+@pytest.mark.parametrize(("title", "state", "row"), ROWS)
+def test_each_check_reports_each_state(google, title, state, row, capsys, monkeypatch):
+    if state == "timing out":
+        monkeypatch.setattr("stacks.preflight.google_api.TIMEOUT_SECONDS", 0.3)
+    report, lines = report_of(google, row, title, capsys)
+    status = STATUS.get(state, state)
+    if state == "forbidden" and title in FORBIDDEN_FAILS:
+        status = "fail"
+    word = {"pass": "ok", "note": "note", "fail": "missing", "later": "later"}[status]
+    matching = [line for line in lines if row.text in line]
+    assert matching, lines
+    assert matching[0].split()[0] == word
+    assert report.is_complete == (status != "fail")
+
+
+def test_a_check_that_does_not_end_is_given_up(google, capsys, monkeypatch):
+    monkeypatch.setattr("stacks.preflight.checks.DEADLINE_SECONDS", 0.2)
+    report, lines = report_of(google, Row("", hanging={"cloudbilling."}), "billing", capsys)
+    assert lines == ["  later    billing: Google did not answer within 0.2 seconds"]
+    assert report.is_complete
+
+
+@pytest.mark.parametrize("title", [check.title for check in CHECKS])
+def test_an_api_that_fails_is_reported_and_stops_nothing(google, title, capsys):
+    row = TABLE[title][0]
+    row = Row("", settings=row.settings, apis=row.apis, made=row.made, failing={""})
+    report, lines = report_of(google, row, title, capsys)
+    assert report.is_complete
+    assert len(lines) == 1
+    assert lines[0].startswith("  later    ")
+    assert lines[0].endswith("answers with status 503")
