@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from functools import lru_cache
 
 
-def before_partial_tag(text: str, tags: Sequence[str], *, longest: int) -> int:
+@lru_cache(maxsize=64)
+def _first_characters(tags: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(tag[0] for tag in tags)
+
+
+def before_partial_tag(text: str, tags: tuple[str, ...], *, longest: int) -> int:
     """Return where the beginning of one of the tags stands at the end of a text; its length if none does.
 
     Args:
@@ -16,8 +18,11 @@ def before_partial_tag(text: str, tags: Sequence[str], *, longest: int) -> int:
         tags: in lower case.
         longest: the length of the longest of them, or more.
     """
+    first_characters = _first_characters(tags)
     for start in range(max(0, len(text) - longest + 1), len(text)):
         # In lower case one letter may be two, so an index into the whole text in lower case would be another.
+        if text[start].lower()[0] not in first_characters:
+            continue  # almost every position: a scan of all tags costs as much as the rest of a token
         if any(tag.startswith(text[start:].lower()) for tag in tags):
             return start
     return len(text)

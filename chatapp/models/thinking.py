@@ -50,9 +50,9 @@ _BARE_OPEN, _BARE_CLOSE = "analysis", "assistantfinal"
 _BARE = re.compile(rf"{_BARE_OPEN}(?=[^\sa-z.,:;!?'\u2019()*_`-])")
 
 _CLOSING = {close: opening for opening, close in THINKING_TAGS.items()}
-_TAGS = [*THINKING_TAGS, *_CLOSING]
+_TAGS = (*THINKING_TAGS, *_CLOSING)
 _LONGEST = max(map(len, _TAGS))
-_FIRST = tuple({tag[0] for tag in _TAGS})
+_FIRST = re.compile(f"[{re.escape(''.join({tag[0] for tag in _TAGS}))}]")
 _TAG = re.compile("|".join(map(re.escape, sorted(_TAGS, key=len, reverse=True))), re.IGNORECASE | re.ASCII)
 _CLOSE = {
     close: re.compile(re.escape(close), re.IGNORECASE | re.ASCII)
@@ -91,7 +91,7 @@ class ThinkingParser:
 
     def is_text(self, text: str) -> bool:
         """Return whether the next piece is nothing but text of the answer, which then counts as fed."""
-        if self._close or self._rest or self._is_start or not text or any(first in text for first in _FIRST):
+        if self._close or self._rest or self._is_start or not text or _FIRST.search(text):
             return False
         self._last = text[-1]
         self._skips_space = False
@@ -171,7 +171,7 @@ class ThinkingParser:
             self._last = ""
             self._is_start = self._skips_space = self._has_thought = True
             return buffer[tag.end() :]
-        tags = [*_TAGS, self._wrapper] if self._wrapper else _TAGS
+        tags = (*_TAGS, self._wrapper) if self._wrapper else _TAGS
         cut = before_partial_tag(buffer, tags, longest=_LONGEST)
         if self._is_blank_start(buffer[:cut]):
             cut = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from chatapp.domain.conversation import FinishReason, Usage
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from chatapp.models.openai.errors import ServerErrors
 
 _HIGH_SURROGATES = ("\ud800", "\udbff")
+_INVALID: Final = re.compile("[\0\ud800-\udfff]")  # what `clean_text` replaces
 _USUAL_FIELDS: Final = frozenset({"content", "role"})
 _DONE: Final = "[DONE]"
 _LONGEST_DONE: Final = 16  # with white space, or as a JSON string
@@ -170,6 +172,8 @@ class AnswerParser:
 
     def _answer(self, choices: list[Any]) -> dict[str, Any] | None:
         """Return the choice that is the answer: the one with the first index that came."""
+        if len(choices) == 1 and isinstance(choices[0], dict) and _index(choices[0]) == self._index:
+            return choices[0]  # almost all chunks: without generators
         found = [choice for choice in choices if isinstance(choice, dict)]
         if self._index is None and found:
             self._index = min((_index(choice) for choice in found), default=0)
@@ -252,8 +256,8 @@ class _Channel:
 
     def cleaned(self, text: str) -> str:
         """Return valid text, without a first half at its end, which waits for the second."""
-        if text.isascii() and not self._half and "\0" not in text:
-            return text
+        if not (self._half or _INVALID.search(text)):
+            return text  # almost all texts
         text, self._half = self._half + text, ""
         if text and _HIGH_SURROGATES[0] <= text[-1] <= _HIGH_SURROGATES[1]:
             text, self._half = text[:-1], text[-1]
