@@ -20,7 +20,7 @@ export STACK
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run import backup restore up preview url destroy doctor cost test quick long check sbom audit format bench screenshots settings image pins clean chat dev stack
+.PHONY: help run status import backup restore up preview url destroy doctor cost test quick long check sbom audit format bench screenshots settings image pins clean chat dev stack
 
 help: # A comment with two hashes is a line of this list.
 	@echo "make VERB, where VERB is"
@@ -29,6 +29,9 @@ help: # A comment with two hashes is a line of this list.
 # exec: signals reach the chat itself, which shuts down gracefully, so that make reports no error.
 run: chat ## start the chat (the first time, install it)
 	@exec $(PYTHON_HERE) -m chatapp
+
+status: chat ## print the state of each model, as the page shows it
+	@exec $(PYTHON_HERE) -m chatapp.status
 
 # FILE reaches the command through the environment: the shell parses no part of a name.
 export FILE

@@ -23,6 +23,7 @@ from chatapp.models.llamacpp.demo import DEMO_ID
 from chatapp.server.local_download import accept_licence, offer_line, show_download
 from chatapp.server.metrics import serve_metrics
 from chatapp.server.open_files import raise_open_files_limit
+from chatapp.server.status_lines import lines
 from chatapp.server.uvicorn_compat import BoundedProtocol, Server, bounded_protocol
 
 if TYPE_CHECKING:
@@ -133,10 +134,8 @@ async def _announce(settings: Settings, catalog: Catalog, local_models: LocalMod
             status = statuses[model.id]
             log.info("model", model=model.id, state=status.state.value, reason=status.reason, fix=status.fix)
         return
-    width = max(len(model.label) for model in catalog)
-    for model in catalog:
-        status = statuses[model.id]
-        print(f"  {model.label:{width}}  {status.state.value:12}  {_why(status.state, status.reason, status.fix)}")
+    for line in lines(catalog, statuses):
+        print(line)
     has_own = any(model.id != DEMO_ID and statuses[model.id].state is ModelState.READY for model in catalog)
     if local_models and not has_own and not settings.local_model and (line := offer_line(local_models)):
         print(f"\n{line}")
@@ -149,11 +148,6 @@ def _history(settings: Settings) -> str:
     if settings.store == "firestore":
         return f"Firestore, database {settings.firestore_database} of project {settings.google_cloud_project}"
     return str(settings.data_dir)
-
-
-def _why(state: ModelState, reason: str, fix: str) -> str:
-    words = "" if reason == state.value else reason
-    return ". ".join(part[:1].upper() + part[1:] for part in (words, fix) if part)
 
 
 def _listening_socket(settings: Settings) -> socket.socket:

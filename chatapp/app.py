@@ -39,7 +39,7 @@ from chatapp.limits.lanes import Lane, lane_limits
 from chatapp.limits.usage import UsageLimits
 from chatapp.models.catalog import Catalog, UnconfiguredModel
 from chatapp.models.gemini.model import GeminiModel
-from chatapp.models.kubernetes_status import PodWatch
+from chatapp.models.kubernetes.pod_watch import PodWatch
 from chatapp.models.llamacpp.demo import DemoModel
 from chatapp.models.local.hub import Hub
 from chatapp.models.local.setup import OWN_FILE_ID, LocalSetup, own_file
@@ -81,7 +81,7 @@ async def create_app(settings: Settings, *, with_page: bool = True) -> FastAPI:
         InvalidSettings: the URL or API key of a model is invalid.
     """
     async with AsyncExitStack() as opened:  # closes, in reverse order, what is open when a later step fails
-        catalog, local_models = _catalog(settings)
+        catalog, local_models = open_catalog(settings)
         opened.push_async_callback(catalog.aclose)
         if local_models:
             opened.push_async_callback(local_models.aclose)
@@ -158,8 +158,13 @@ async def create_app(settings: Settings, *, with_page: bool = True) -> FastAPI:
         return app
 
 
-def _catalog(settings: Settings) -> tuple[Catalog, LocalModels | None]:
-    """Return the models, and those that can be downloaded; None where nothing can be."""
+def open_catalog(settings: Settings) -> tuple[Catalog, LocalModels | None]:
+    """Return the models, and those that can be downloaded; None where nothing can be.
+
+    Raises:
+        UnknownModel: ``CHAT_DEFAULT_MODEL`` names an unknown model.
+        InvalidSettings: the URL or API key of a model is invalid.
+    """
     try:
         models = _models(settings)
     except ValueError as error:
@@ -249,7 +254,7 @@ def _models(settings: Settings) -> list[ChatModel]:
                 images=settings.gemma_images,
                 place=settings.gemma_place,
                 price=settings.gemma_price,
-                pods=PodWatch(settings.gemma_pods) if settings.gemma_pods else None,
+                pods=_pod_watch(settings),
                 limits=limits,
             )
         )
@@ -294,6 +299,10 @@ def _models(settings: Settings) -> list[ChatModel]:
     if settings.embedded_model:
         models.append(DemoModel(Sentence("SmolLM2 (small demo)"), limits=limits))
     return models
+
+
+def _pod_watch(settings: Settings) -> PodWatch | None:
+    return PodWatch(settings.gemma_pods, deployment=settings.gemma_deployment) if settings.gemma_pods else None
 
 
 def _metrics(

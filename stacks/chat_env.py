@@ -38,6 +38,7 @@ class Sources:
         ingress: the public URL, and who may sign in.
         namespace: of this stack's own Gemma server.
         gemma_url: of this stack's own Gemma server; `None`: there is none.
+        gemma_deployment: name of that server's Deployment.
         database: ID of the Firestore database; `None`: the history is a SQLite file.
         session_secret: signs the cookies, the same for all replicas; `None`: the chat generates one and stores it on
             its volume.
@@ -47,6 +48,7 @@ class Sources:
     ingress: Ingress
     namespace: pulumi.Input[str]
     gemma_url: Value = None
+    gemma_deployment: Value = None
     database: Value = None
     session_secret: Value = None
 
@@ -130,6 +132,7 @@ VARIABLES: Mapping[str, Callable[[Sources], Value]] = {
     "CHAT_GEMMA_IMAGES": _gemma_supports_images,
     "CHAT_GEMMA_PLACE": _own_gpus(_fixed("own-gpus")),
     "CHAT_GEMMA_PODS": _own_gpus(lambda sources: pulumi.Output.concat(sources.namespace, "/app=", MODEL_SERVER)),
+    "CHAT_GEMMA_DEPLOYMENT": lambda sources: sources.gemma_deployment,
     # History
     "CHAT_STORE": lambda sources: None if sources.database is None else "firestore",
     "CHAT_FIRESTORE_DATABASE": lambda sources: sources.database,

@@ -324,6 +324,7 @@ class HybridChat(pulumi.ComponentResource):
             ingress=ingress,
             namespace=namespace,
             gemma_url=gemma.url if gemma else None,
+            gemma_deployment=names.gemma if gemma else None,
             database=database,
             session_secret=session_secret,
         )
@@ -335,13 +336,13 @@ class HybridChat(pulumi.ComponentResource):
                 service_name=names.chat_service,
                 account=names.chat_account,
                 secret_name=names.chat_secrets,
-                pod_reader_name=names.chat_pods_role,
+                gemma_role=names.chat_pods_role,
                 image=image.ref,
                 replicas=settings.replicas,
                 variables=environment(sources),
                 secrets=secret_environment(sources),
                 volume=volume,
-                reads_pods=gemma is not None,
+                gemma=names.gemma if gemma else "",
                 monitoring=Manifest.read("chat-monitoring.yaml") if settings.on_gcp else None,
                 # The whole image component, so that the nodes may pull the image.
                 depends_on=[image, network, *depends_on],
@@ -353,6 +354,9 @@ class HybridChat(pulumi.ComponentResource):
             outputs["watchGemma"] = pulumi.Output.concat(
                 "kubectl --namespace ", namespace, f" get pods --selector app={GEMMA_APP} --watch"
             )
+        outputs["status"] = pulumi.Output.concat(
+            "kubectl --namespace ", namespace, f" exec deployment/{names.chat} -- python -m chatapp.status"
+        )
         return outputs
 
     def _network(

@@ -82,6 +82,12 @@ class ModelSettings(GoogleCloudSettings):
         description="The model server's Pods as `NAMESPACE/LABEL=VALUE`, for a chat in the same cluster. The page then "
         "says why the model is not ready, such as waiting for GPUs.",
     )
+    gemma_deployment: str = Field(
+        default="",
+        pattern=r"^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)?$",
+        description="Name of the Deployment of these Pods, in the same namespace: the page then also says whether it "
+        "is switched off.",
+    )
     gemini_api_key: SecretStr = Field(
         default=SecretStr(""),
         validation_alias=AliasChoices("GEMINI_API_KEY", "GOOGLE_API_KEY"),

@@ -21,6 +21,7 @@ class ModelState(StrEnum):
     READY = "ready"
     LOADING = "loading"
     WAITING = "waiting"  # for GPUs
+    ASLEEP = "asleep"  # scaled to zero until the next question
     UNAVAILABLE = "unavailable"
     NOT_SET_UP = "not set up"
 

@@ -42,13 +42,13 @@ class ChatAppArgs:
         service_name: of the Service.
         account: of the service account.
         secret_name: of the Secret with `secrets`.
-        pod_reader_name: of the Role and RoleBinding for `reads_pods`.
+        gemma_role: of the Role and RoleBinding for `gemma`.
         image: by digest where there is one.
         replicas: more than one only without `volume`.
         variables: environment variables.
         secrets: environment variables whose values are kept in a Secret.
         volume: where the history is; `None`: in a database, and the pod has only scratch space.
-        reads_pods: whether the chat may list the pods of its namespace, to report what Gemma's pods wait for.
+        gemma: name of Gemma's Deployment in this namespace, whose state the chat reports; empty: there is none.
         monitoring: has the metrics collected; `None`: they are not.
         depends_on: what the chat needs at its start, such as its roles.
     """
@@ -58,13 +58,13 @@ class ChatAppArgs:
     service_name: str
     account: str
     secret_name: str
-    pod_reader_name: str
+    gemma_role: str
     image: pulumi.Input[str]
     replicas: int
     variables: Mapping[str, pulumi.Input[str]]
     secrets: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
     volume: Volume | None = None
-    reads_pods: bool = False
+    gemma: str = ""
     monitoring: Manifest | None = None
     depends_on: Sequence[pulumi.Resource] = ()
 
@@ -90,8 +90,8 @@ class ChatApp(pulumi.ComponentResource):
         dependencies: list[pulumi.Resource] = [account, *args.depends_on]
         if secrets:
             dependencies.append(self._secret(secrets))
-        if args.reads_pods:
-            dependencies.append(self._pod_reader(account))
+        if args.gemma:
+            dependencies.append(self._gemma_rights(account))
         if args.volume:
             dependencies.append(self._claim(args.volume))
         self.deployment = kubernetes.apps.v1.Deployment(
@@ -146,15 +146,10 @@ class ChatApp(pulumi.ComponentResource):
             opts=self._child,
         )
 
-    def _pod_reader(self, account: kubernetes.core.v1.ServiceAccount) -> kubernetes.rbac.v1.RoleBinding:
-        """Let the chat's account list pods in one namespace, and do nothing else; a Role cannot select by label."""
-        described = metadata(self._args.pod_reader_name, self._args.namespace, APP)
-        role = kubernetes.rbac.v1.Role(
-            "sees-pods",
-            metadata=described,
-            rules=[kubernetes.rbac.v1.PolicyRuleArgs(api_groups=[""], resources=["pods"], verbs=["list"])],
-            opts=self._child,
-        )
+    def _gemma_rights(self, account: kubernetes.core.v1.ServiceAccount) -> kubernetes.rbac.v1.RoleBinding:
+        """Let the chat's account read what Gemma waits for, and do nothing else; a Role cannot select by label."""
+        described = metadata(self._args.gemma_role, self._args.namespace, APP)
+        role = kubernetes.rbac.v1.Role("sees-pods", metadata=described, rules=_rules(self._args), opts=self._child)
         return kubernetes.rbac.v1.RoleBinding(
             "sees-pods",
             metadata=described,
@@ -181,6 +176,17 @@ class ChatApp(pulumi.ComponentResource):
             ),
             opts=self._child,
         )
+
+
+def _rules(args: ChatAppArgs) -> list[kubernetes.rbac.v1.PolicyRuleArgs]:
+    """Return what the chat's account may do: see why Gemma is not ready. Its log has no text of a conversation."""
+    return [
+        kubernetes.rbac.v1.PolicyRuleArgs(api_groups=[""], resources=["pods", "events"], verbs=["list"]),
+        kubernetes.rbac.v1.PolicyRuleArgs(api_groups=[""], resources=["pods/log"], verbs=["get"]),
+        kubernetes.rbac.v1.PolicyRuleArgs(
+            api_groups=["apps"], resources=["deployments"], verbs=["get"], resource_names=[args.gemma]
+        ),
+    ]
 
 
 def sticky_service(

@@ -40,8 +40,8 @@ def chat_pod(args: ChatAppArgs, account: kubernetes.core.v1.ServiceAccount) -> k
     """Return the pod of the chat's Deployment, which runs as `account`."""
     return kubernetes.core.v1.PodSpecArgs(
         service_account_name=account.metadata.name,
-        # Google's libraries get the pod's identity from the node. Only a chat that lists Gemma's pods gets a token of
-        # the Kubernetes API, in a volume of its own.
+        # Google's libraries get the pod's identity from the node. Only a chat that reports Gemma's state gets a token
+        # of the Kubernetes API, in a volume of its own.
         automount_service_account_token=False,
         # They would set CHAT_PORT=tcp://... for a Service called chat.
         enable_service_links=False,
@@ -73,11 +73,11 @@ def chat_pod(args: ChatAppArgs, account: kubernetes.core.v1.ServiceAccount) -> k
                 ),
                 volume_mounts=[
                     *mounts({"data": DATA_DIR, "tmp": "/tmp"}),  # noqa: S108 - the container's own
-                    *([_token_mount()] if args.reads_pods else []),
+                    *([_token_mount()] if args.gemma else []),
                 ],
             )
         ],
-        volumes=[_data(args.volume), scratch("tmp", "512Mi"), *([_token_volume()] if args.reads_pods else [])],
+        volumes=[_data(args.volume), scratch("tmp", "512Mi"), *([_token_volume()] if args.gemma else [])],
     )
 
 

@@ -184,6 +184,8 @@ def _pod(
                 image=args.image,
                 command=["vllm", "serve"],
                 args=vllm_arguments(args),
+                # The chat reads there why it crashed.
+                termination_message_policy="FallbackToLogsOnError",
                 env=[*plain_variables(_environment(args)), *token],
                 ports=[http_port(CONTAINER_PORT)],
                 resources=fixed_resources(

@@ -62,7 +62,7 @@ class NetworkIsolationArgs:
         browsers: source networks of browsers' requests: those of a load balancer; ``anywhere``; ``nowhere``, which
             allows only what the pod's own node forwards (`kubectl port-forward`).
         on_gke: whether pods use GKE's metadata server, and GKE collects the metrics.
-        own_gemma: whether Gemma is in this namespace, and the chat lists its pods with the Kubernetes API.
+        own_gemma: whether Gemma is in this namespace, and the chat reads its state with the Kubernetes API.
         gemma_url: another server of Gemma; empty: none.
         control_plane: the private address of GKE's control plane; empty or `None`: unknown.
     """

@@ -1,27 +1,39 @@
-"""A fake Kubernetes API on loopback that lists pods like a real one, to authorized clients.
+"""A fake Kubernetes API on loopback: real HTTPS, tokens, rights, resource versions and conflicts.
 
     async with FakeKubernetes(folder) as kubernetes:
         kubernetes.pods = [pod(unschedulable("0/3 nodes are available: 3 Insufficient nvidia.com/gpu."))]
-        PodWatch("chat/app=gemma", url=kubernetes.url, folder=kubernetes.folder)
+        api = KubernetesApi(url=kubernetes.url, folder=kubernetes.folder)
 
-Shapes: https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/ and, for refusals, Status
-(https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/status/).
+It has what a chat reads and changes: pods, their logs, events, Deployments and their scale, ConfigMaps. Refusals are
+objects of the kind Status (https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/status/).
 """
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from typing import TYPE_CHECKING, Any, Self
 
 from aiohttp import web
 
 from tests.certificates import authority
+from tests.fakes.kubernetes_objects import deployment
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-CREATED = "2026-11-25T20:00:00Z"
-LATER = "2026-11-25T20:05:00Z"
+CHAT_RIGHTS = frozenset({
+    ("list", "pods"),
+    ("list", "events"),
+    ("get", "pods/log"),
+    ("get", "deployments"),
+    ("get", "deployments/scale"),
+    ("patch", "deployments/scale"),
+    ("get", "configmaps"),
+    ("patch", "configmaps"),
+})  # fmt: skip
+"""What the stack grants to a chat whose Gemma sleeps."""
 
 
 class FakeKubernetes:
@@ -29,10 +41,18 @@ class FakeKubernetes:
 
     Args:
         folder: gets what a pod's service account has: ``token`` and ``ca.crt``.
-        namespace: the only one whose pods the account may list.
+        namespace: the only one that the account has rights in.
 
     Attributes:
-        pods: what there is, in any namespace.
+        pods, events: what there is, in any namespace.
+        logs: pod's name -> the log of its container; of the last run under ``NAME previous``.
+        deployments, configmaps: name -> object. Each change raises its resource version.
+        rights: of the account, verb and resource.
+        latency: seconds before each answer.
+        is_away: answer nothing: connections are closed.
+        on_scale: called with the replicas after each change of a scale.
+        scales: every number of replicas that was set.
+        conflicts: how many changes were refused because of an old resource version.
         requests: path and query of each request.
         reply: answer this instead.
     """
@@ -40,11 +60,22 @@ class FakeKubernetes:
     def __init__(self, folder: Path, *, namespace: str = "chat") -> None:
         self.folder = folder
         self.pods: list[dict[str, Any]] = []
+        self.events: list[dict[str, Any]] = []
+        self.logs: dict[str, str] = {}
+        self.deployments: dict[str, dict[str, Any]] = {}
+        self.configmaps: dict[str, dict[str, Any]] = {}
+        self.rights = set(CHAT_RIGHTS)
+        self.latency = 0.0
+        self.is_away = False
+        self.on_scale: Callable[[int], None] = lambda _: None
+        self.scales: list[int] = []
+        self.conflicts = 0
         self.requests: list[str] = []
         self.reply: web.Response | None = None
         self.url = ""
         self._namespace = namespace
         self._token = ""
+        self._version = 4711
         self._certificate = authority(folder / "ca.crt", folder / "server.pem")
         self.new_token("first")
 
@@ -53,9 +84,31 @@ class FakeKubernetes:
         self._token = token
         (self.folder / "token").write_text(token)
 
+    def add_deployment(self, replicas: int, name: str = "gemma-deployment") -> None:
+        """Add a Deployment and the empty ConfigMap of its use, as the stack creates them."""
+        self.deployments[name] = deployment(replicas, name=name, version=self._next_version())
+        use = {"name": f"{name}-use", "namespace": self._namespace, "resourceVersion": self._next_version()}
+        self.configmaps[f"{name}-use"] = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": use}
+
+    def touch(self, name: str = "gemma-deployment") -> None:
+        """Raise a Deployment's resource version, as each change of its status does."""
+        self.deployments[name]["metadata"]["resourceVersion"] = self._next_version()
+
+    def replicas(self, name: str = "gemma-deployment") -> int:
+        """Return the replicas that a Deployment should have."""
+        return int(self.deployments[name]["spec"]["replicas"])
+
     async def __aenter__(self) -> Self:
         app = web.Application()
-        app.router.add_get("/api/v1/namespaces/{namespace}/pods", self._list)
+        core, apps = "/api/v1/namespaces/{namespace}", "/apis/apps/v1/namespaces/{namespace}"
+        app.router.add_get(f"{core}/pods", self._pods)
+        app.router.add_get(f"{core}/pods/{{name}}/log", self._log)
+        app.router.add_get(f"{core}/events", self._events)
+        app.router.add_get(f"{core}/configmaps/{{name}}", self._configmap)
+        app.router.add_patch(f"{core}/configmaps/{{name}}", self._configmap)
+        app.router.add_get(f"{apps}/deployments/{{name}}", self._deployment)
+        app.router.add_get(f"{apps}/deployments/{{name}}/scale", self._scale)
+        app.router.add_patch(f"{apps}/deployments/{{name}}/scale", self._scale)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
         tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -67,105 +120,102 @@ class FakeKubernetes:
     async def __aexit__(self, *_: object) -> None:
         await self._runner.cleanup()
 
-    async def _list(self, request: web.Request) -> web.Response:
+    def _next_version(self) -> str:
+        self._version += 1
+        return str(self._version)
+
+    async def _refused(self, request: web.Request, verb: str, resource: str) -> web.Response | None:
+        """Return the refusal of a request; None for one that is allowed."""
         self.requests.append(request.path_qs)
+        if self.is_away and request.transport is not None:
+            request.transport.abort()
+        await asyncio.sleep(self.latency)
         if self.reply is not None:
             return self.reply
         if request.headers.get("Authorization") != f"Bearer {self._token}":
             return _refusal(401, "Unauthorized", "Unauthorized")
         namespace = request.match_info["namespace"]
-        if namespace != self._namespace:
+        if namespace != self._namespace or (verb, resource) not in self.rights:
             who = 'User "system:serviceaccount:chat:gradio-chat-ksa"'
-            what = f'cannot list resource "pods" in API group "" in the namespace "{namespace}"'
-            return _refusal(403, "Forbidden", f"pods is forbidden: {who} {what}")
+            what = f'cannot {verb} resource "{resource}" in API group "" in the namespace "{namespace}"'
+            return _refusal(403, "Forbidden", f"{resource} is forbidden: {who} {what}")
+        return None
+
+    async def _pods(self, request: web.Request) -> web.Response:
+        if refusal := await self._refused(request, "list", "pods"):
+            return refusal
         name, _, value = request.query["labelSelector"].partition("=")
+        namespace = request.match_info["namespace"]
         found = [
             each
             for each in self.pods
             if each["metadata"]["namespace"] == namespace and each["metadata"]["labels"].get(name) == value
         ]
-        return web.json_response(
-            {"kind": "PodList", "apiVersion": "v1", "metadata": {"resourceVersion": "4711"}, "items": found}
+        return _list("PodList", found)
+
+    async def _events(self, request: web.Request) -> web.Response:
+        return await self._refused(request, "list", "events") or _list("EventList", self.events)
+
+    async def _log(self, request: web.Request) -> web.Response:
+        if refusal := await self._refused(request, "get", "pods/log"):
+            return refusal
+        name = request.match_info["name"] + (" previous" if request.query.get("previous") == "true" else "")
+        if name not in self.logs:
+            return _refusal(400, "BadRequest", "previous terminated container not found")
+        return web.Response(text=self.logs[name])
+
+    async def _deployment(self, request: web.Request) -> web.Response:
+        if refusal := await self._refused(request, "get", "deployments"):
+            return refusal
+        found = self.deployments.get(request.match_info["name"])
+        return web.json_response(found) if found else _refusal(404, "NotFound", "deployments not found")
+
+    async def _scale(self, request: web.Request) -> web.Response:
+        if refusal := await self._refused(request, request.method.lower(), "deployments/scale"):
+            return refusal
+        found = self.deployments.get(request.match_info["name"])
+        if found is None:
+            return _refusal(404, "NotFound", "deployments not found")
+        if request.method == "PATCH":
+            change = await request.json()
+            if conflict := self._conflict(found, change):
+                return conflict
+            found["spec"]["replicas"] = change["spec"]["replicas"]
+            found["metadata"]["resourceVersion"] = self._next_version()
+            self.scales.append(change["spec"]["replicas"])
+            self.on_scale(change["spec"]["replicas"])
+        scale = {"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": dict(found["metadata"])}
+        return web.json_response(scale | {"spec": {"replicas": found["spec"]["replicas"]}, "status": {"replicas": 0}})
+
+    async def _configmap(self, request: web.Request) -> web.Response:
+        if refusal := await self._refused(request, request.method.lower(), "configmaps"):
+            return refusal
+        found = self.configmaps.get(request.match_info["name"])
+        if found is None:
+            return _refusal(404, "NotFound", "configmaps not found")
+        if request.method == "PATCH":
+            change = await request.json()
+            if conflict := self._conflict(found, change):
+                return conflict
+            merged = {**found.get("data", {}), **change.get("data", {})}
+            found["data"] = {name: value for name, value in merged.items() if value is not None}
+            found["metadata"]["resourceVersion"] = self._next_version()
+        return web.json_response(found)
+
+    def _conflict(self, found: dict[str, Any], change: dict[str, Any]) -> web.Response | None:
+        version = change.get("metadata", {}).get("resourceVersion")
+        if version in (None, found["metadata"]["resourceVersion"]):
+            return None
+        self.conflicts += 1
+        return _refusal(
+            409, "Conflict", "the object has been modified; please apply your changes to the latest version"
         )
 
 
-def pod(
-    status: dict[str, Any], *, namespace: str = "chat", app: str = "gemma", deleted: bool = False
-) -> dict[str, Any]:
-    """Return a pod with a status from one of the functions below."""
-    metadata = {
-        "name": f"{app}-deployment-7d4b9c6f5d-x2x7k",
-        "namespace": namespace,
-        "labels": {"app": app, "pod-template-hash": "7d4b9c6f5d"},
-        "creationTimestamp": CREATED,
-    }
-    if deleted:
-        metadata |= {"deletionTimestamp": LATER, "deletionGracePeriodSeconds": 130}
-    return {"metadata": metadata, "spec": {"containers": [{"name": "vllm", "image": "vllm"}]}, "status": status}
-
-
-def unschedulable(message: str, *, reason: str = "Unschedulable") -> dict[str, Any]:
-    """Return the status of a pod that fits no node."""
-    condition = {"type": "PodScheduled", "status": "False", "reason": reason, "message": message}
-    return {
-        "phase": "Pending",
-        "conditions": [condition | {"lastProbeTime": None, "lastTransitionTime": LATER}],
-        "qosClass": "Guaranteed",
-    }
-
-
-def new() -> dict[str, Any]:
-    """Return the status of a pod before scheduling."""
-    return {"phase": "Pending", "qosClass": "Guaranteed"}
-
-
-def waiting(reason: str, message: str = "", *, restarts: int = 0, last: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Return the status of a pod on a node, whose container does not run."""
-    state = {"waiting": {"reason": reason} | ({"message": message} if message else {})}
-    phase = "Running" if restarts else "Pending"
-    return {
-        "phase": phase,
-        "conditions": _conditions(ready=False),
-        "containerStatuses": [_container(state, restarts, last)],
-    }
-
-
-def running(*, ready: bool) -> dict[str, Any]:
-    """Return the status of a pod whose container runs."""
-    container = _container({"running": {"startedAt": LATER}}, 0, None) | {"ready": ready, "started": ready}
-    return {"phase": "Running", "conditions": _conditions(ready=ready), "containerStatuses": [container]}
-
-
-def evicted() -> dict[str, Any]:
-    """Return the status of an evicted pod."""
-    return {"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: ephemeral-storage."}
-
-
-def ended(reason: str, exit_code: int) -> dict[str, Any]:
-    """Return how a container's last run ended."""
-    times = {"startedAt": CREATED, "finishedAt": LATER}
-    return {"terminated": {"exitCode": exit_code, "reason": reason, "containerID": "containerd://1"} | times}
-
-
-def _conditions(*, ready: bool) -> list[dict[str, Any]]:
-    states = {"PodScheduled": True, "Initialized": True, "ContainersReady": ready, "Ready": ready}
-    return [
-        {"type": kind, "status": str(state), "lastProbeTime": None, "lastTransitionTime": LATER}
-        for kind, state in states.items()
-    ]
-
-
-def _container(state: dict[str, Any], restarts: int, last: dict[str, Any] | None) -> dict[str, Any]:
-    return {
-        "name": "vllm",
-        "state": state,
-        "lastState": last or {},
-        "ready": False,
-        "restartCount": restarts,
-        "image": "vllm",
-        "imageID": "",
-        "started": False,
-    }
+def _list(kind: str, items: list[dict[str, Any]]) -> web.Response:
+    return web.json_response(
+        {"kind": kind, "apiVersion": "v1", "metadata": {"resourceVersion": "4711"}, "items": items}
+    )
 
 
 def _refusal(status: int, reason: str, message: str) -> web.Response:

@@ -15,7 +15,7 @@ import pulumi
 import pytest
 from pulumi.runtime import rpc
 
-from chatapp.models import kubernetes_status as pods
+from chatapp.models.kubernetes.api import ACCOUNT_FOLDER
 from chatapp.store.firestore import schema
 from stacks.components.chat_pod import TOKEN_DIR
 from stacks.components.gpu_profiles import GEMMA_3, GEMMA_4_QAT, PROFILES, REVISIONS
@@ -577,10 +577,18 @@ class TestChat:
             mounted = {mount["mountPath"] for mount in chat["volumeMounts"]} - {TOKEN_DIR}
             assert mounted == {"/data", "/tmp"}
 
-    def test_may_only_list_pods_in_gemmas_namespace(self) -> None:
+    def test_may_only_read_why_gemma_is_not_ready_in_its_namespace(self) -> None:
         run = deployed()
-        (rule,) = run.one("Role")["rules"]
-        assert rule == {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}
+        assert run.one("Role")["rules"] == [
+            {"apiGroups": [""], "resources": ["pods", "events"], "verbs": ["list"]},
+            {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]},
+            {
+                "apiGroups": ["apps"],
+                "resources": ["deployments"],
+                "verbs": ["get"],
+                "resourceNames": ["gemma-deployment"],
+            },
+        ]
         binding = run.one("RoleBinding")
         assert binding["roleRef.name"] == run.one("Role")["metadata.name"]
         assert binding["subjects"] == [
@@ -597,7 +605,7 @@ class TestChat:
         assert gemma["spec.template.metadata.labels"][name] == value
         assert not run.of_type("ClusterRole")
 
-    def test_has_a_token_of_the_kubernetes_api_only_to_list_those_pods(self) -> None:
+    def test_has_a_token_of_the_kubernetes_api_only_to_report_the_state_of_gemma(self) -> None:
         def tokens(pod: Registered) -> list[str]:
             volumes = pod["spec.template.spec.volumes"]
             sources = [source for volume in volumes for source in volume.get("projected", {}).get("sources", [])]
@@ -606,7 +614,7 @@ class TestChat:
         run = deployed()
         assert tokens(self.chat(run)) == ["token"]
         (mount,) = (m for m in container(self.chat(run))["volumeMounts"] if m["name"] == "account")
-        assert (mount["mountPath"], mount["readOnly"]) == (str(pods.ACCOUNT_FOLDER), True)
+        assert (mount["mountPath"], mount["readOnly"]) == (str(ACCOUNT_FOLDER), True)
         assert tokens(run.one("Deployment", "gemma-deployment")) == []
         for other in (seen(PUBLIC_HTTP), on_kubernetes()):
             assert tokens(self.chat(other)) == []

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from chatapp.domain.conversation import Place
     from chatapp.models import ModelEvent, Price, TimeLimits
-    from chatapp.models.kubernetes_status import PodWatch
+    from chatapp.models.kubernetes.pod_watch import PodWatch
 
     _Sent = tuple[aiohttp.ClientResponse, dict[str, Any]]
 

@@ -11,6 +11,7 @@ const STATES = {
   ready: ["●", t("ready")],
   loading: ["◐", t("loading")],
   waiting: ["◔", t("waiting for GPUs")],
+  asleep: ["☾", t("asleep")],
   unavailable: ["○", t("not available")],
   "not set up": ["○", t("not set up")],
 };

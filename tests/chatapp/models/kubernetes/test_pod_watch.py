@@ -1,5 +1,6 @@
 """The status of a model from its pods, read from a fake API server over real HTTPS."""
 
+import asyncio
 import socket
 from datetime import datetime
 
@@ -13,13 +14,14 @@ from hypothesis import strategies as st
 from chatapp.domain.conversation import GenerationParameters, Message, Role
 from chatapp.domain.errors import ModelLoading, ModelUnavailable
 from chatapp.models import ModelState, TimeLimits
-from chatapp.models import kubernetes_status as pods
-from chatapp.models.kubernetes_status import PodWatch, diagnose
+from chatapp.models.kubernetes.api import KubernetesApi
+from chatapp.models.kubernetes.diagnosis import Observation, diagnose
+from chatapp.models.kubernetes.pod_watch import PAUSE_SECONDS, PodWatch
 from chatapp.models.openai.model import OpenAICompatibleModel
-from tests.fakes.kubernetes_server import (
+from tests.fakes.kubernetes_objects import (
     CREATED,
     LATER,
-    FakeKubernetes,
+    POD,
     ended,
     evicted,
     new,
@@ -28,6 +30,7 @@ from tests.fakes.kubernetes_server import (
     unschedulable,
     waiting,
 )
+from tests.fakes.kubernetes_server import FakeKubernetes
 from tests.fakes.openai_server import FakeOpenAIServer
 
 NO_GPUS = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu. preemption: 0/3 nodes are available."
@@ -47,7 +50,7 @@ async def kubernetes(tmp_path):
 
 @pytest.fixture
 def watch(kubernetes):
-    return PodWatch("chat/app=gemma", url=kubernetes.url, folder=kubernetes.folder)
+    return PodWatch("chat/app=gemma", api=KubernetesApi(url=kubernetes.url, folder=kubernetes.folder))
 
 
 @pytest.fixture
@@ -81,11 +84,11 @@ async def gemma(watch):
             "its container is being created and its image pulled",
             LATER,
         ),
-        (running(ready=False), ModelState.LOADING, "its weights are being loaded", LATER),
+        (running(ready=False), ModelState.LOADING, "it is starting", LATER),
         (
             waiting("CrashLoopBackOff", "back-off 5m0s restarting", restarts=4, last=ended("OOMKilled", 137)),
             ModelState.UNAVAILABLE,
-            "it crashes repeatedly on startup (OOMKilled)",
+            "its node has too little memory for it",
             LATER,
         ),
         (
@@ -97,10 +100,10 @@ async def gemma(watch):
         (
             waiting("CreateContainerConfigError", 'secret "hf-secret" not found'),
             ModelState.UNAVAILABLE,
-            "its container cannot be created (CreateContainerConfigError)",
+            "its Secret or ConfigMap hf-secret is missing",
             CREATED,
         ),
-        (evicted(), ModelState.UNAVAILABLE, "its Pod has stopped (Evicted)", CREATED),
+        (evicted(), ModelState.UNAVAILABLE, "its disk is full", CREATED),
     ],
 )
 async def test_status_has_the_reason_and_time_of_a_pods_state(kubernetes, gemma, status, state, reason, since):
@@ -164,7 +167,10 @@ async def test_token_is_read_for_every_request(kubernetes, watch):
         kubernetes.new_token(token.strip())
         (kubernetes.folder / "token").write_text(token)
         assert (await watch.status()).state is ModelState.WAITING
-    assert set(kubernetes.requests) == {"/api/v1/namespaces/chat/pods?labelSelector=app%3Dgemma&limit=20"}
+    assert set(kubernetes.requests) == {
+        "/api/v1/namespaces/chat/pods?labelSelector=app%3Dgemma&limit=20",
+        "/api/v1/namespaces/chat/events?limit=300",
+    }
 
 
 async def test_message_of_the_scheduler_is_logged_once(kubernetes, watch):
@@ -179,7 +185,7 @@ def broken(kubernetes, folder, how):
     """Return a watch whose requests fail."""
     match how:
         case "forbidden":
-            return PodWatch("other/app=gemma", url=kubernetes.url, folder=folder)
+            return PodWatch("other/app=gemma", api=KubernetesApi(url=kubernetes.url, folder=folder))
         case "wrong token":
             kubernetes.new_token("another")
             (folder / "token").write_text("old")
@@ -195,10 +201,10 @@ def broken(kubernetes, folder, how):
             FakeKubernetes(other)
             (folder / "ca.crt").write_bytes((other / "ca.crt").read_bytes())
         case "no server":
-            return PodWatch("chat/app=gemma", url="https://127.0.0.1:9", folder=folder)
+            return PodWatch("chat/app=gemma", api=KubernetesApi(url="https://127.0.0.1:9", folder=folder))
         case "no pod":
-            return PodWatch("chat/app=gemma", folder=folder)
-    return PodWatch("chat/app=gemma", url=kubernetes.url, folder=folder)
+            return PodWatch("chat/app=gemma", api=KubernetesApi(folder=folder))
+    return PodWatch("chat/app=gemma", api=KubernetesApi(url=kubernetes.url, folder=folder))
 
 
 @pytest.mark.parametrize(
@@ -212,16 +218,16 @@ async def test_failure_of_the_kubernetes_api_is_logged_and_changes_nothing(kuber
     assert [entry["event"] for entry in logs] == ["pods_unknown"]
 
 
-async def test_kubernetes_request_has_a_timeout(kubernetes, watch, monkeypatch):
-    monkeypatch.setattr(pods, "TIMEOUT_SECONDS", 0)
-    assert await watch.status() is None
+async def test_kubernetes_request_has_a_timeout(kubernetes):
+    api = KubernetesApi(url=kubernetes.url, folder=kubernetes.folder, timeout=0)
+    assert await PodWatch("chat/app=gemma", api=api).status() is None
 
 
 async def test_api_address_comes_from_the_environment_of_a_pod(kubernetes, monkeypatch):
     kubernetes.pods = [pod(unschedulable(NO_GPUS))]
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", kubernetes.url.rpartition(":")[2])
-    watch = PodWatch("chat/app=gemma", folder=kubernetes.folder)
+    watch = PodWatch("chat/app=gemma", api=KubernetesApi(folder=kubernetes.folder))
     assert (await watch.status()).state is ModelState.WAITING
 
 
@@ -233,7 +239,7 @@ async def test_api_address_comes_from_the_environment_of_a_pod(kubernetes, monke
             ModelUnavailable,
             "Gemma cannot answer: no node with free GPUs is available yet. Wait (minutes or hours)",
         ),
-        (running(ready=False), ModelLoading, "Gemma cannot answer: its weights are being loaded. Wait a few minutes"),
+        (running(ready=False), ModelLoading, "Gemma cannot answer: it is starting. Wait a few minutes"),
     ],
 )
 async def test_failed_answer_has_the_reason_from_kubernetes(kubernetes, gemma, status, error, words):
@@ -269,7 +275,56 @@ def test_any_json_of_the_api_server_is_read_without_an_error(examples):
     @settings(max_examples=examples, deadline=None)
     @given(st.lists(ANY_JSON, max_size=8))
     def check(items):
-        diagnosis = diagnose(items)
+        diagnosis = diagnose(Observation(pods=items, events=items, deployment=items[0] if items else None))
         assert diagnosis is None or diagnosis.status.state is not ModelState.READY
 
     check()
+
+
+async def test_percentage_is_read_from_the_log_of_a_container_that_starts(kubernetes, watch):
+    kubernetes.pods = [pod(running(ready=False))]
+    kubernetes.logs[POD] = "Loading safetensors checkpoint shards:  56% Completed | 5/9 [00:13<00:11]"
+    assert (await watch.status()).reason == "its weights are being loaded (56%)"
+
+
+async def test_reason_of_a_crash_is_read_from_the_log_of_the_last_run(kubernetes, watch):
+    kubernetes.pods = [pod(waiting("CrashLoopBackOff", "back-off", restarts=4, last=ended("Error", 1)))]
+    kubernetes.logs[f"{POD} previous"] = "torch.OutOfMemoryError: CUDA out of memory.\n" + "traceback\n" * 60
+    assert (await watch.status()).reason == "its GPUs have too little memory for it"
+
+
+async def test_last_message_of_a_container_explains_the_crash_where_the_log_may_not_be_read(kubernetes, watch):
+    kubernetes.rights -= {("get", "pods/log"), ("list", "events")}
+    last = ended("Error", 1)
+    last["terminated"]["message"] = "OSError: [Errno 28] No space left on device"
+    kubernetes.pods = [pod(waiting("CrashLoopBackOff", "back-off", restarts=4, last=last))]
+    assert (await watch.status()).reason == "its disk is full"
+
+
+@pytest.mark.parametrize(
+    ("replicas", "sleeps", "state", "reason"),
+    [
+        (0, True, ModelState.ASLEEP, "it is asleep to save cost"),
+        (0, False, ModelState.UNAVAILABLE, "it is switched off"),
+        (1, True, ModelState.LOADING, "its Pod is being created"),
+    ],
+)
+async def test_deployment_without_pods_tells_whether_it_is_asleep(kubernetes, replicas, sleeps, state, reason):
+    kubernetes.add_deployment(replicas)
+    api = KubernetesApi(url=kubernetes.url, folder=kubernetes.folder)
+    watch = PodWatch("chat/app=gemma", deployment="gemma-deployment", sleeps=sleeps, api=api)
+    status = await watch.status()
+    assert (status.state, status.reason) == (state, reason)
+
+
+async def test_kubernetes_is_not_asked_again_at_once_after_a_failure(kubernetes, watch, monkeypatch):
+    kubernetes.reply = web.Response(status=503)
+    for _ in range(3):
+        assert await watch.status() is None
+    assert sum("/pods" in request for request in kubernetes.requests) == 1
+    kubernetes.reply = None
+    kubernetes.pods = [pod(unschedulable(NO_GPUS))]
+    loop = asyncio.get_running_loop()
+    now = loop.time()
+    monkeypatch.setattr(loop, "time", lambda: now + PAUSE_SECONDS)
+    assert (await watch.status()).state is ModelState.WAITING
