@@ -95,11 +95,11 @@ async def create_app(settings: Settings, *, with_page: bool = True) -> FastAPI:
         store = StoreRouter(persistent, quota=quota)
         opened.push_async_callback(store.aclose)
         metrics = _metrics(
-            settings, catalog, store, running=lambda: turns.running_count, waiting=lambda: turns.waiting_count
+            settings, catalog, persistent, running=lambda: turns.running_count, waiting=lambda: turns.waiting_count
         )
         if metrics:
             metrics.watch_storage(quota)
-        auth = AuthSetup(settings, store, on_refused)
+        auth = AuthSetup(settings, store, persistent, on_refused)
         opened.push_async_callback(auth.aclose)
         images = ImageDecoder()
         turns = TurnRunner(

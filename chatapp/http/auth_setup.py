@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from chatapp.auth import Authenticator, AuthResult
     from chatapp.config.settings import Settings
     from chatapp.conversations.turns import Turns
-    from chatapp.store import Store
+    from chatapp.store import SessionStore, UserStore
 
 
 class AuthSetup:
@@ -45,7 +45,8 @@ class AuthSetup:
 
     Args:
         settings: choose the authenticator (``CHAT_IDENTITY``).
-        store: keeps revoked sessions.
+        store: of which a guest's data are moved to an account.
+        sessions: keeps sessions and which are revoked.
         on_refused: called with the name of the rate limit that refused a new guest.
 
     Raises:
@@ -53,16 +54,21 @@ class AuthSetup:
     """
 
     def __init__(
-        self, settings: Settings, store: Store, on_refused: Callable[[str], None] = lambda _limit: None
+        self,
+        settings: Settings,
+        store: UserStore,
+        sessions: SessionStore,
+        on_refused: Callable[[str], None] = lambda _limit: None,
     ) -> None:
         self._settings = settings
         self._store = store
+        self._sessions = sessions
         self._on_refused = on_refused
         self._secure = settings.root_url.startswith("https:")
         self._cookie_secret = "" if settings.identity == "local" else _load_cookie_secret(settings)
         self._allow_list = AllowList(settings.allowed_people)
         # The longest that any setting lets a cookie live, because the setting may be raised later.
-        self._revoked = RevokedSessions(store, seconds=MAX_SESSION_DAYS * DAY_SECONDS)
+        self._revoked = RevokedSessions(sessions, seconds=MAX_SESSION_DAYS * DAY_SECONDS)
         self._authenticator = self._choose_authenticator()
         self.refusals = RefusalLog()
         self._public: frozenset[str] = frozenset()
@@ -171,7 +177,7 @@ class AuthSetup:
 
     @cached_property
     def _session_list(self) -> SessionList:
-        return SessionList(self._store, self._revoked, self._session_cookies)
+        return SessionList(self._sessions, self._revoked, self._session_cookies)
 
     @cached_property
     def _session_cookies(self) -> SessionCookies:

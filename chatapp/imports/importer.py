@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from chatapp.domain.conversation import Image, Message
     from chatapp.imports.parsed import Parsed, PictureRef
-    from chatapp.store import Store
+    from chatapp.store import ConversationStore, UserStore
     from chatapp.store.quota import StorageLimits
 
 PICTURE_BYTES = 200_000  # of a picture that is not decoded yet, about
@@ -78,7 +78,12 @@ class Importer:
     """
 
     def __init__(
-        self, store: Store, images: Decoder, *, limits: StorageLimits | None = None, oldest_ms: Callable[[], int] = int
+        self,
+        store: UserStore,
+        images: Decoder,
+        *,
+        limits: StorageLimits | None = None,
+        oldest_ms: Callable[[], int] = int,
     ) -> None:
         self._store = store
         self._images = images
@@ -164,7 +169,7 @@ class Importer:
         return new
 
 
-async def _stored_ids(store: Store, user: str, conversation_id: str) -> set[str]:
+async def _stored_ids(store: ConversationStore, user: str, conversation_id: str) -> set[str]:
     try:
         return {message.id for message in await store.messages(user, conversation_id)}
     except ConversationNotFound:
@@ -219,7 +224,7 @@ class _Importing:
     """Stores the conversations of one import."""
 
     def __init__(
-        self, store: Store, images: Decoder, archive: Archive, user: str, oldest_ms: int, report: Report
+        self, store: UserStore, images: Decoder, archive: Archive, user: str, oldest_ms: int, report: Report
     ) -> None:
         self._store = store
         self._images = images

@@ -1,7 +1,7 @@
 """Stores: the protocols that every adapter keeps (SQLite, Firestore, the journal in front of it, memory).
 
-An adapter implements `Store`. Code that needs a part of it asks for `ConversationStore`, `ProfileStore`,
-`SessionStore` or `ShareStore`. This package knows nothing of HTTP, models or settings.
+An adapter implements `Store`. Code asks for the part of it that it uses: `ConversationStore`, `ProfileStore`,
+`ShareStore`, all three (`UserStore`) or `SessionStore`. This package knows nothing of HTTP, models or settings.
 
 Every call:
 
@@ -294,8 +294,8 @@ class ShareStore(Protocol):
         """
 
 
-class Store(ConversationStore, ProfileStore, SessionStore, ShareStore, Protocol):
-    """Everything that the chat stores, in one place."""
+class UserStore(ConversationStore, ProfileStore, ShareStore, Protocol):
+    """Stores what users own: conversations, profiles and shares."""
 
     async def stored_bytes(self, user: str | None = None, *, consistency: Consistency = Consistency.LATEST) -> int:
         """Return about how many bytes the data of one user take, or of all users; reads no messages."""
@@ -305,3 +305,7 @@ class Store(ConversationStore, ProfileStore, SessionStore, ShareStore, Protocol)
 
     async def aclose(self) -> None:
         """Finish the accepted writes and release the store."""
+
+
+class Store(UserStore, SessionStore, Protocol):
+    """Everything that the chat stores: what an adapter implements."""

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from chatapp.domain.conversation import Image
-    from chatapp.store import Store
+    from chatapp.store import ConversationStore, UserStore
     from chatapp.userdata.markdown import Language
 
 PICTURES = "pictures"  # the folder in the zip file
 ZIP_YEARS = 1980, 2107  # the years that the format supports
 
 
-async def as_json(store: Store, user: str) -> AsyncGenerator[bytes]:
+async def as_json(store: UserStore, user: str) -> AsyncGenerator[bytes]:
     """Yield the document that `chatapp.userdata.json_export` describes.
 
     Raises:
@@ -40,7 +40,7 @@ async def as_json(store: Store, user: str) -> AsyncGenerator[bytes]:
 
 
 async def as_zip(
-    store: Store, user: str, label: Callable[[str], str], language: Language = ENGLISH
+    store: ConversationStore, user: str, label: Callable[[str], str], language: Language = ENGLISH
 ) -> AsyncGenerator[bytes]:
     """Yield a zip file with a Markdown file for each conversation, and the images that they show.
 

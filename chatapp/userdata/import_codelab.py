@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from google.cloud.firestore import AsyncQuery, DocumentSnapshot
 
     from chatapp.config.settings import Settings
-    from chatapp.store import Store
+    from chatapp.store import ConversationStore
 
 DATABASE, COLLECTION = "chat-app-db", "chat_sessions"
 NO_SESSION = "initialize"  # written by the codelab's Terraform
@@ -99,7 +99,7 @@ class _Importing:
         self._missing = set(session_ids)
         self._documents = self._sessions = self._empty = self._problems = 0
 
-    async def all(self, store: Store | None, oldest: int = 0) -> None:
+    async def all(self, store: ConversationStore | None, oldest: int = 0) -> None:
         """Add every session to the store; without a store, list them."""
         async with aclosing(_documents(self._source)) as documents:
             async for document in documents:
@@ -113,7 +113,9 @@ class _Importing:
         """Return the exit status."""
         return PART if self._problems or not self._documents else ALL
 
-    async def _import_document(self, document: DocumentSnapshot[Any], store: Store | None, oldest: int) -> None:
+    async def _import_document(
+        self, document: DocumentSnapshot[Any], store: ConversationStore | None, oldest: int
+    ) -> None:
         created_ms = round(document.create_time.timestamp() * 1000)
         path = "/".join((*self._source, document.id))
         session = session_of(path, document.to_dict() or {}, created_ms, self._owner)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
     from chatapp.domain.conversation import Conversation, Message
-    from chatapp.store import Store
+    from chatapp.store import ConversationStore, ProfileStore
 
 # In one write: well below Firestore's limit, and fast enough for the timeout of one request.
 BATCH_MESSAGES, BATCH_BYTES = 100, 1_000_000
@@ -50,7 +50,7 @@ class Added:
 
 
 async def add(
-    store: Store,
+    store: ConversationStore,
     user: str,
     conversation: Conversation,
     messages: Sequence[Message],
@@ -87,14 +87,14 @@ async def add(
         added.messages += len(batch)
 
 
-async def _create(store: Store, user: str, conversation: Conversation, messages: Sequence[Message]) -> None:
+async def _create(store: ConversationStore, user: str, conversation: Conversation, messages: Sequence[Message]) -> None:
     try:
         await store.create(user, replace(conversation, deleted_ms=0), *messages)
     except ConversationNotFound as error:
         raise IdTaken("Another user of this chat has a conversation with this id; it was skipped.") from error
 
 
-async def add_profile(store: Store, user: str, profile: Profile) -> int:
+async def add_profile(store: ProfileStore, user: str, profile: Profile) -> int:
     """Add the new personas, and all settings if the stored profile is empty; return the number of new personas.
 
     Raises:
@@ -110,7 +110,7 @@ async def add_profile(store: Store, user: str, profile: Profile) -> int:
     return len(new)
 
 
-async def _revisions(store: Store, user: str, conversation_id: str) -> dict[str, int] | None:
+async def _revisions(store: ConversationStore, user: str, conversation_id: str) -> dict[str, int] | None:
     """Return the revision of each stored message by id; None if there is no such conversation."""
     try:
         return {message.id: message.revision for message in await store.messages(user, conversation_id)}

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from chatapp.conversations.turns import Turns
     from chatapp.domain.conversation import Conversation, GenerationParameters, Message, Persona
-    from chatapp.store import Store
+    from chatapp.store import UserStore
 
 SETTLED_S = 30.0  # how long to wait until a copy is in the cloud
 POLL_S = 0.05
@@ -133,7 +133,7 @@ EVERYTHING = Selection()
 class GuestMerge:
     """Moves conversations, images and personas from one user to another."""
 
-    def __init__(self, store: Store, turns: Turns) -> None:
+    def __init__(self, store: UserStore, turns: Turns) -> None:
         self._store = store
         self._turns = turns
         self._moving: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()

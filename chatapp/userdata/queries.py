@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from chatapp.conversations.turns import Turns
     from chatapp.domain.conversation import Image
-    from chatapp.store import Store
+    from chatapp.store import ConversationStore, UserStore
 
 # While the cloud is unavailable, a store may return the first page of a list from its cache, but never a page after a
 # cursor (see `chatapp.store.journal.store.JournaledStore`). This cursor is before all conversations: a list from it is
@@ -51,7 +51,7 @@ class NotAllDeleted(ChatError):
         self.deleted = deleted
 
 
-async def conversations(store: Store, user: str) -> list[Conversation]:
+async def conversations(store: ConversationStore, user: str) -> list[Conversation]:
     """Return all conversations of the user, the oldest first, including those whose deletion can still be undone.
 
     Raises:
@@ -66,7 +66,7 @@ async def conversations(store: Store, user: str) -> list[Conversation]:
     return sorted(by_id.values(), key=lambda one: (one.created_ms, one.id))
 
 
-async def everything(store: Store, user: str) -> AsyncGenerator[tuple[Conversation, list[Message]]]:
+async def everything(store: ConversationStore, user: str) -> AsyncGenerator[tuple[Conversation, list[Message]]]:
     """Yield every conversation with its messages and images, the oldest first; one at a time in memory.
 
     Raises:
@@ -83,7 +83,9 @@ async def everything(store: Store, user: str) -> AsyncGenerator[tuple[Conversati
     await store.conversations(user, limit=1, cursor=BEFORE_ALL)
 
 
-async def whole_conversation(store: Store, user: str, conversation_id: str) -> tuple[Conversation, list[Message]]:
+async def whole_conversation(
+    store: ConversationStore, user: str, conversation_id: str
+) -> tuple[Conversation, list[Message]]:
     """Return one conversation with all its messages and images.
 
     Raises:
@@ -97,7 +99,7 @@ async def whole_conversation(store: Store, user: str, conversation_id: str) -> t
     return conversation, await _with_images(store, user, conversation_id)
 
 
-async def _with_images(store: Store, user: str, conversation_id: str) -> list[Message]:
+async def _with_images(store: ConversationStore, user: str, conversation_id: str) -> list[Message]:
     """Return the messages of a conversation, their images with data."""
     messages = await store.messages(user, conversation_id, consistency=Consistency.STRICT)
     return [
@@ -108,14 +110,14 @@ async def _with_images(store: Store, user: str, conversation_id: str) -> list[Me
     ]
 
 
-async def _image(store: Store, user: str, conversation_id: str, image: Image) -> Image:
+async def _image(store: ConversationStore, user: str, conversation_id: str, image: Image) -> Image:
     try:
         return await store.image(user, conversation_id, image.id)
     except ConversationNotFound:
         return image  # the image expired a moment before its message
 
 
-async def delete_everything(store: Store, turns: Turns, user: str) -> int:
+async def delete_everything(store: UserStore, turns: Turns, user: str) -> int:
     """Stop the user's running answers, delete all data, and return the number of deleted conversations.
 
     Conversations that begin meanwhile on another page are deleted too. So are the profile and the temporary
@@ -140,7 +142,7 @@ async def delete_everything(store: Store, turns: Turns, user: str) -> int:
     return len(deleted)
 
 
-async def _remaining(store: Store, user: str, deleted: set[str]) -> list[str]:
+async def _remaining(store: ConversationStore, user: str, deleted: set[str]) -> list[str]:
     remaining = [one.id for one in await conversations(store, user)]
     if remaining and deleted.issuperset(remaining):
         raise StoreUnavailable(Sentence("The chat history still shows deleted conversations."))

@@ -31,7 +31,7 @@ from chatapp.http.api.schemas.account import (
 )
 from chatapp.http.api.schemas.base import Done
 from chatapp.http.errors import error_json
-from chatapp.store import Store
+from chatapp.store.quota import Measured
 from chatapp.userdata.merge_guest import GuestChanged, GuestMerge, Selection
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Account:
     def __init__(
         self,
         settings: Settings,
-        store: Store,
+        store: Measured,
         guest_merge: GuestMerge,
         guests: AnonymousAuthenticator | None,
         sessions: SessionCookies | None = None,

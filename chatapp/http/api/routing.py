@@ -25,7 +25,7 @@ from chatapp.images.uploads import Uploads
 from chatapp.imports.places import ImportPlaces
 from chatapp.models.catalog import Catalog
 from chatapp.models.local.library import LocalModels
-from chatapp.store import Store
+from chatapp.store import UserStore
 
 ERRORS: dict[int | str, dict[str, Any]] = {"4XX": {"model": ErrorBody}, "5XX": {"model": ErrorBody}}
 
@@ -39,7 +39,7 @@ class Services:
     """
 
     settings: Settings
-    store: Store
+    store: UserStore
     catalog: Catalog
     turns: TurnRunner
     conversations: Conversations

@@ -12,7 +12,7 @@ from chatapp.domain.errors import StoreUnavailable
 from chatapp.store.values import UNREACHABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
 T = TypeVar("T")
 
@@ -59,23 +59,29 @@ class CloudReads:
         for reading in self._readings:
             reading.is_current = reading.is_current and reading.user != user
 
-    async def run(self, read: Coroutine[None, None, T], *, has_fallback: bool) -> T:
-        """Read from the cloud; with a fallback, for at most `READ_TIMEOUT_S`, and not while the breaker is open.
+    async def run(
+        self,
+        read: Coroutine[None, None, T],
+        *,
+        fallback: Callable[[], T | None] | None = None,
+        is_patient: bool = False,
+    ) -> T:
+        """Read from the cloud; where there is a fallback, for at most `READ_TIMEOUT_S`, unless it ``is_patient``.
+
+        The fallback is returned at once while the breaker is open.
 
         Raises:
-            StoreUnavailable: it did not answer (in time).
+            StoreUnavailable: it did not answer (in time), and there is no fallback, or this returns None.
         """
-        if has_fallback and self.is_open:
+        if fallback and self.is_open and (local := fallback()) is not None:
             read.close()
-            raise StoreUnavailable(UNREACHABLE)
-        task = asyncio.create_task(read)
-        self.tasks.add(task)
-        task.add_done_callback(self._record)
-        done, _ = await asyncio.wait({task}, timeout=READ_TIMEOUT_S if has_fallback else None)
-        if not done or task.cancelled():  # cancelled: the chat is shutting down
-            self._open_until = time.monotonic() + OPEN_S
-            raise StoreUnavailable(UNREACHABLE)
-        return task.result()
+            return local
+        try:
+            return await self._answer(read, READ_TIMEOUT_S if fallback and not is_patient else None)
+        except StoreUnavailable:
+            if fallback is None or (local := fallback()) is None:
+                raise
+            return local
 
     async def aclose(self) -> None:
         """Cancel the reads in progress."""
@@ -83,6 +89,16 @@ class CloudReads:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _answer(self, read: Coroutine[None, None, T], timeout: float | None) -> T:  # noqa: ASYNC109  # the read goes on
+        task = asyncio.create_task(read)
+        self.tasks.add(task)
+        task.add_done_callback(self._record)
+        done, _ = await asyncio.wait({task}, timeout=timeout)
+        if not done or task.cancelled():  # cancelled: the chat is shutting down
+            self._open_until = time.monotonic() + OPEN_S
+            raise StoreUnavailable(UNREACHABLE)
+        return task.result()
 
     def _record(self, task: asyncio.Task[Any]) -> None:
         """Open or close the circuit breaker after a read."""

@@ -3,98 +3,86 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from chatapp.domain.errors import StoreUnavailable
+from chatapp.domain.errors import ConversationNotFound
 from chatapp.store import Consistency, Page
-from chatapp.store.journal.overlay import fetched_conversation, merged_conversation, recorded_conversation
+from chatapp.store.journal.overlay import merged_conversation, recorded_conversation
 from chatapp.store.journal.recent import Listed
+from chatapp.store.journal.sources import Sources
 from chatapp.store.values import BEGINNING, MAX_PAGE, MAX_PINNED, cursor_after, position, sort_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from chatapp.domain.conversation import Conversation
-    from chatapp.store import ConversationStore
-    from chatapp.store.journal.cloud_reads import CloudReads
-    from chatapp.store.journal.journal import Journal
     from chatapp.store.journal.overlay import Waiting
-    from chatapp.store.journal.recent import Recent
 
 
-class Lists:
-    """The lists of a `chatapp.store.journal.store.JournaledStore`, which documents their guarantees."""
-
-    def __init__(self, journal: Journal, cloud: ConversationStore, recent: Recent, cloud_reads: CloudReads) -> None:
-        self._journal = journal
-        self._cloud = cloud
-        self._recent = recent
-        self._cloud_reads = cloud_reads
+class Lists(Sources):
+    """The part of a `chatapp.store.journal.store.JournaledStore`, which documents it, that lists conversations."""
 
     async def conversations(
-        self, user: str, limit: int, cursor: str | None, *, consistency: Consistency
+        self, user: str, *, limit: int = 50, cursor: str | None = None, consistency: Consistency = Consistency.LATEST
     ) -> Page[Conversation]:
         """List the user's conversations, the last updated first, 1 to `MAX_PAGE` at a time."""
         limit = min(max(limit, 1), MAX_PAGE)
         first = position(cursor) == BEGINNING
-        if consistency is Consistency.CACHED and first and (cached := self._cached_page(user, limit)):
-            return cached
-        reading = self._cloud_reads.begin(user)
-        waiting = await self._journal.waiting_of(user)
-        listed = self._recent.listed(user) if first else None
+        with self._calls.track():
+            if consistency is Consistency.CACHED and first and (cached := self._cached_page(user, limit)):
+                return cached
+            reading = self._cloud_reads.begin(user)
+            waiting = await self._journal.waiting_of(user)
+            listed = self._recent.listed(user) if first else None
 
-        async def read() -> Page[Conversation]:
-            if waiting:
-                page = await self._merged(user, limit, cursor, waiting)
-            else:
-                page = await self._cloud.conversations(user, limit=limit, cursor=cursor)
-            if first and reading.is_current:
-                self._recent.keep_list(user, page, limit)
-            return page
+            async def read() -> Page[Conversation]:
+                if waiting:
+                    page = await self._merged_page(user, limit, cursor, waiting)
+                else:
+                    page = await self._cloud.conversations(user, limit=limit, cursor=cursor)
+                if first and reading.is_current:
+                    self._recent.keep_list(user, page, limit)
+                return page
 
-        has_fallback = listed is not None or (bool(waiting) and self._cloud_reads.is_open)
-        try:
-            return await self._cloud_reads.run(read(), has_fallback=has_fallback)
-        except StoreUnavailable:
-            listed = listed or Listed({}, None, limit)
-            bases = {id_: listed.conversations.get(id_) or recorded_conversation(waiting[id_]) for id_ in waiting}
-            merged = {one.id: one for one in _visible(bases, waiting) if listed.reaches(one)}
-            unaffected = {id_: one for id_, one in listed.conversations.items() if id_ not in waiting}
-            fallback = Listed(unaffected | merged, listed.cursor, limit).page(limit)
-            if not first or not fallback.items:
-                raise
-            return fallback
+            def local() -> Page[Conversation] | None:
+                known = listed or Listed({}, None, limit)
+                bases = {id_: known.conversations.get(id_) or recorded_conversation(waiting[id_]) for id_ in waiting}
+                merged = {one.id: one for one in _visible(bases, waiting) if known.reaches(one)}
+                unaffected = {id_: one for id_, one in known.conversations.items() if id_ not in waiting}
+                page = Listed(unaffected | merged, known.cursor, limit).page(limit)
+                return page if page.items else None
 
-    async def pinned(self, user: str, *, consistency: Consistency) -> list[Conversation]:
+            fallback = local if first and (listed or waiting) else None
+            return await self._cloud_reads.run(read(), fallback=fallback, is_patient=listed is None)
+
+    async def pinned(self, user: str, *, consistency: Consistency = Consistency.LATEST) -> list[Conversation]:
         """Return the user's pinned conversations, the last updated first."""
-        cached = self._recent.pinned(user)
-        if consistency is Consistency.CACHED and cached is not None:
-            return cached[:MAX_PINNED]
-        reading = self._cloud_reads.begin(user)
-        waiting = await self._journal.waiting_of(user)
+        with self._calls.track():
+            cached = self._recent.pinned(user)
+            if consistency is Consistency.CACHED and cached is not None:
+                return cached[:MAX_PINNED]
+            reading = self._cloud_reads.begin(user)
+            waiting = await self._journal.waiting_of(user)
 
-        async def read() -> list[Conversation]:
-            pinned = {one.id: one for one in await self._cloud.pinned(user)}
-            bases = {id_: pinned.get(id_) for id_ in waiting}
-            bases |= await self._fetched(user, [id_ for id_ in waiting if id_ not in pinned])
-            unaffected = [one for id_, one in pinned.items() if id_ not in waiting]
-            merged = _pinned([*unaffected, *_visible(bases, waiting)])
-            if reading.is_current:
-                self._recent.keep_pinned(user, merged)
-            return merged
+            async def read() -> list[Conversation]:
+                pinned = {one.id: one for one in await self._cloud.pinned(user)}
+                bases = {id_: pinned.get(id_) for id_ in waiting}
+                bases |= await self._fetched(user, [id_ for id_ in waiting if id_ not in pinned])
+                merged = _pinned(pinned.values(), bases, waiting)
+                if reading.is_current:
+                    self._recent.keep_pinned(user, merged)
+                return merged
 
-        has_fallback = cached is not None or (bool(waiting) and self._cloud_reads.is_open)
-        try:
-            return await self._cloud_reads.run(read(), has_fallback=has_fallback)
-        except StoreUnavailable:
-            if cached is None and not waiting:
-                raise
-            bases = {
-                id_: self._recent.conversation((user, id_)) or recorded_conversation(writes)
-                for id_, writes in waiting.items()
-            }
-            unaffected = [one for one in cached or () if one.id not in waiting]
-            return _pinned([*unaffected, *_visible(bases, waiting)])
+            def local() -> list[Conversation]:
+                bases = {
+                    id_: self._recent.conversation((user, id_)) or recorded_conversation(writes)
+                    for id_, writes in waiting.items()
+                }
+                return _pinned(cached or (), bases, waiting)
+
+            fallback = local if waiting or cached is not None else None
+            return await self._cloud_reads.run(read(), fallback=fallback, is_patient=cached is None)
 
     def _cached_page(self, user: str, limit: int) -> Page[Conversation] | None:
         """Return the first page from the cache, if it was read with at least this limit and is not empty."""
@@ -104,7 +92,7 @@ class Lists:
         page = listed.page(limit)
         return page if page.items or not page.cursor else None
 
-    async def _merged(
+    async def _merged_page(
         self, user: str, limit: int, cursor: str | None, waiting: dict[str, list[Waiting]]
     ) -> Page[Conversation]:
         """Return a page of the cloud's conversations, merged with the waiting writes.
@@ -133,12 +121,19 @@ class Lists:
         return Page(ordered[:limit], cursor_after(ordered[limit - 1]) if len(ordered) > limit else None)
 
     async def _fetched(self, user: str, ids: list[str]) -> dict[str, Conversation | None]:
-        fetched = await asyncio.gather(*(fetched_conversation(self._cloud, (user, id_)) for id_ in ids))
-        return dict(zip(ids, fetched, strict=True))
+        async def fetched(conversation_id: str) -> Conversation | None:
+            with suppress(ConversationNotFound):
+                return await self._cloud.conversation(user, conversation_id)
+            return None
+
+        return dict(zip(ids, await asyncio.gather(*map(fetched, ids)), strict=True))
 
 
-def _pinned(conversations: Iterable[Conversation]) -> list[Conversation]:
-    pinned = (one for one in conversations if one.pinned and not one.deleted_ms)
+def _pinned(
+    listed: Iterable[Conversation], bases: dict[str, Conversation | None], waiting: dict[str, list[Waiting]]
+) -> list[Conversation]:
+    unaffected = [one for one in listed if one.id not in waiting]
+    pinned = (one for one in [*unaffected, *_visible(bases, waiting)] if one.pinned and not one.deleted_ms)
     return sorted(pinned, key=sort_key, reverse=True)[:MAX_PINNED]
 
 

@@ -8,7 +8,6 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from chatapp.domain.conversation import Conversation, Message, Profile, changed
-from chatapp.domain.errors import ConversationNotFound
 from chatapp.store.codec import (
     conversation_fields,
     conversation_of,
@@ -21,9 +20,6 @@ from chatapp.store.values import in_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-    from chatapp.store import ConversationStore
-    from chatapp.store.journal.rows import Key
 
 
 class Kind(StrEnum):
@@ -91,14 +87,6 @@ def merged_messages(base: Sequence[Message] | None, waiting: Iterable[Waiting]) 
             if stored is None or write.message.revision > stored.revision:
                 messages[write.message.id] = write.message
     return None if messages is None else in_order(messages.values())
-
-
-async def fetched_conversation(cloud: ConversationStore, key: Key) -> Conversation | None:
-    """Return the cloud's conversation, None if there is none."""
-    try:
-        return await cloud.conversation(*key)
-    except ConversationNotFound:
-        return None
 
 
 def recorded_conversation(waiting: Iterable[Waiting]) -> Conversation | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chatapp.store import Page
 from chatapp.store.values import cursor_after, in_order, newest, position, sort_key
@@ -56,42 +56,34 @@ class Recent:
     def __init__(self, most_bytes: int = RECENT_BYTES) -> None:
         self._most_bytes = most_bytes
         self._bytes = 0
-        self._sizes: OrderedDict[tuple[str, ...], int] = OrderedDict()
-        self._lists: dict[str, Listed] = {}
-        self._pinned: dict[str, dict[str, Conversation]] = {}
-        self._profiles: dict[str, Profile] = {}
-        self._conversations: dict[Key, Conversation] = {}
-        self._messages: dict[Key, list[Message]] = {}
+        self._entries: OrderedDict[tuple[str, ...], tuple[Any, int]] = OrderedDict()  # values and sizes
 
     def listed(self, user: str) -> Listed | None:
         """Return the first part of the user's list."""
-        self._use("list", user)
-        return self._lists.get(user)
+        listed: Listed | None = self._get("list", user)
+        return listed
 
     def pinned(self, user: str) -> list[Conversation] | None:
         """Return the user's pinned conversations, the last updated first."""
-        self._use("pinned", user)
-        pinned = self._pinned.get(user)
+        pinned: dict[str, Conversation] | None = self._get("pinned", user)
         return None if pinned is None else sorted(pinned.values(), key=sort_key, reverse=True)
 
     def profile(self, user: str) -> Profile | None:
         """Return the user's cached profile."""
-        self._use("profile", user)
-        return self._profiles.get(user)
+        profile: Profile | None = self._get("profile", user)
+        return profile
 
     def conversation(self, key: Key) -> Conversation | None:
         """Return the cached conversation."""
-        self._use("conversation", *key)
-        if conversation := self._conversations.get(key):
-            return conversation
-        listed = self.listed(key[0])
-        among_listed = listed.conversations.get(key[1]) if listed else None
-        return among_listed or self._pinned.get(key[0], {}).get(key[1])
+        conversation: Conversation | None = self._get("conversation", *key)
+        if conversation is None and (listed := self.listed(key[0])):
+            conversation = listed.conversations.get(key[1])
+        return conversation or (self._get("pinned", key[0]) or {}).get(key[1])
 
     def messages(self, key: Key) -> list[Message] | None:
         """Return all cached messages of a conversation."""
-        self._use("messages", *key)
-        return self._messages.get(key)
+        messages: list[Message] | None = self._get("messages", *key)
+        return messages
 
     def keep_list(self, user: str, page: Page[Conversation], limit: int) -> None:
         """Cache the user's first page, which was read with ``limit``."""
@@ -99,37 +91,33 @@ class Recent:
 
     def keep_pinned(self, user: str, pinned: Iterable[Conversation]) -> None:
         """Cache the user's pinned conversations."""
-        self._pinned[user] = {conversation.id: conversation for conversation in pinned}
-        self._keep(("pinned", user), _OBJECT_BYTES + sum(map(_size, self._pinned[user].values())))
+        by_id = {conversation.id: conversation for conversation in pinned}
+        self._keep(("pinned", user), by_id, _OBJECT_BYTES + sum(map(_size, by_id.values())))
 
     def keep_profile(self, user: str, profile: Profile) -> None:
         """Cache a profile."""
-        self._profiles[user] = profile
         size = sum(len(persona.name) + len(persona.instructions) for persona in profile.personas)
-        self._keep(("profile", user), _OBJECT_BYTES * (1 + len(profile.personas)) + 2 * size)
+        self._keep(("profile", user), profile, _OBJECT_BYTES * (1 + len(profile.personas)) + 2 * size)
 
     def keep_conversation(self, key: Key, conversation: Conversation) -> None:
         """Cache a conversation, in the user's list too."""
-        self._conversations[key] = conversation
-        self._keep(("conversation", *key), _size(conversation))
-        if (pinned := self._pinned.get(key[0])) is not None:
+        user = key[0]
+        self._keep(("conversation", *key), conversation, _size(conversation))
+        if (pinned := self._peek("pinned", user)) is not None:
             unchanged = [item for item in pinned.values() if item.id != conversation.id]
             shown = conversation.pinned and not conversation.deleted_ms
-            self.keep_pinned(key[0], [*unchanged, conversation] if shown else unchanged)
-        if (listed := self._lists.get(key[0])) and listed.reaches(conversation):
-            self._keep_listed(
-                key[0], replace(listed, conversations=listed.conversations | {conversation.id: conversation})
-            )
+            self.keep_pinned(user, [*unchanged, conversation] if shown else unchanged)
+        if (listed := self._peek("list", user)) and listed.reaches(conversation):
+            self._keep_listed(user, replace(listed, conversations=listed.conversations | {key[1]: conversation}))
 
     def keep_messages(self, key: Key, messages: list[Message]) -> None:
         """Cache all messages of a conversation."""
-        self._messages[key] = messages
         chars = sum(len(message.content) + len(message.thinking) for message in messages)
-        self._keep(("messages", *key), _OBJECT_BYTES * len(messages) + 2 * chars)
+        self._keep(("messages", *key), messages, _OBJECT_BYTES * len(messages) + 2 * chars)
 
     def keep_message(self, key: Key, message: Message) -> None:
         """Cache a message if the messages of its conversation are cached."""
-        if (before := self._messages.get(key)) is not None:
+        if (before := self._peek("messages", *key)) is not None:
             unchanged = (item for item in before if item.id != message.id)
             self.keep_messages(key, in_order([message, *unchanged]))
 
@@ -139,7 +127,7 @@ class Recent:
         conversation = self.conversation(key) or conversation
         newest_ms = max((message.created_ms for message in messages), default=0)
         self.keep_conversation(key, replace(conversation, updated_ms=max(conversation.updated_ms, newest_ms)))
-        if (before := self._messages.get(key)) is not None:
+        if (before := self._peek("messages", *key)) is not None:
             self.keep_messages(key, in_order(newest([*before, *messages])))
 
     def forget(self, key: Key) -> None:
@@ -148,43 +136,39 @@ class Recent:
         self._drop(("messages", *key))
         user, conversation_id = key
         # A reader may hold the list or the mapping: both are replaced, never changed in place.
-        if (listed := self._lists.get(user)) and conversation_id in listed.conversations:
+        if (listed := self._peek("list", user)) and conversation_id in listed.conversations:
             remaining = {id_: item for id_, item in listed.conversations.items() if id_ != conversation_id}
             self._keep_listed(user, replace(listed, conversations=remaining))
-        if conversation_id in self._pinned.get(user, {}):
-            self.keep_pinned(user, [item for id_, item in self._pinned[user].items() if id_ != conversation_id])
+        if conversation_id in (pinned := self._peek("pinned", user) or {}):
+            self.keep_pinned(user, [item for id_, item in pinned.items() if id_ != conversation_id])
 
     def forget_profile(self, user: str) -> None:
         """Drop the user's cached profile."""
         self._drop(("profile", user))
 
     def _keep_listed(self, user: str, listed: Listed) -> None:
-        self._lists[user] = listed
-        self._keep(("list", user), sum(map(_size, listed.conversations.values())))
+        self._keep(("list", user), listed, sum(map(_size, listed.conversations.values())))
 
-    def _use(self, *name: str) -> None:
-        if name in self._sizes:
-            self._sizes.move_to_end(name)
+    def _get(self, *name: str) -> Any:  # noqa: ANN401  # the value of this kind of entry
+        """Return a value, which is then the last used."""
+        if name in self._entries:
+            self._entries.move_to_end(name)
+        return self._peek(*name)
 
-    def _keep(self, name: tuple[str, ...], size: int) -> None:
-        self._bytes += size - self._sizes.pop(name, 0)
-        self._sizes[name] = size
-        while self._bytes > self._most_bytes and self._sizes:
-            self._drop(next(iter(self._sizes)))
+    def _peek(self, *name: str) -> Any:  # noqa: ANN401  # as `_get`
+        value, _ = self._entries.get(name, (None, 0))
+        return value
+
+    def _keep(self, name: tuple[str, ...], value: object, size: int) -> None:
+        self._drop(name)
+        self._entries[name] = value, size
+        self._bytes += size
+        while self._bytes > self._most_bytes and self._entries:
+            self._drop(next(iter(self._entries)))
 
     def _drop(self, name: tuple[str, ...]) -> None:
-        self._bytes -= self._sizes.pop(name, 0)
-        kind, user, *conversation = name
-        if kind == "list":
-            self._lists.pop(user, None)
-        elif kind == "pinned":
-            self._pinned.pop(user, None)
-        elif kind == "profile":
-            self._profiles.pop(user, None)
-        elif kind == "conversation":
-            self._conversations.pop((user, conversation[0]), None)
-        else:
-            self._messages.pop((user, conversation[0]), None)
+        _, size = self._entries.pop(name, (None, 0))
+        self._bytes -= size
 
 
 def _size(conversation: Conversation) -> int:

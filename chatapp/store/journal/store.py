@@ -11,6 +11,7 @@ import asyncio
 from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Self, TypedDict, TypeVar, Unpack
 
 import structlog
@@ -19,14 +20,12 @@ from chatapp.domain.conversation import MessageStatus, Role, changed
 from chatapp.domain.errors import ConversationNotFound, StoreUnavailable
 from chatapp.domain.sentences import Sentence
 from chatapp.store import Consistency, StoreStatus
-from chatapp.store.calls import Calls
 from chatapp.store.codec import clean, clean_conversation, clean_profile, without_image_data
-from chatapp.store.journal.cloud_reads import CloudReads
 from chatapp.store.journal.delivery import Deliveries
 from chatapp.store.journal.journal import Journal
 from chatapp.store.journal.lists import Lists
 from chatapp.store.journal.reads import Reads
-from chatapp.store.journal.recent import RECENT_BYTES, Recent
+from chatapp.store.journal.recent import RECENT_BYTES
 from chatapp.store.journal.rows import PROFILE
 from chatapp.store.journal.usage import CloudUsage
 from chatapp.store.quota import message_bytes
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping, Sequence
     from pathlib import Path
 
-    from chatapp.domain.conversation import Conversation, Image, Message, Profile
+    from chatapp.domain.conversation import Conversation, Message, Profile
     from chatapp.domain.share import Share
     from chatapp.store import Hit, Page, Revocations, SessionRecord, Store
     from chatapp.store.journal.rows import Key
@@ -70,7 +69,7 @@ class Options(TypedDict, total=False):
     recent_bytes: int
 
 
-class JournaledStore:
+class JournaledStore(Lists, Reads):
     """A `chatapp.store.Store` that writes to a journal on this disk (an outbox), and delivers from there to the cloud.
 
     **Writes**: a call returns when its write is in the journal (SQLite, ``synchronous=FULL``). A background task
@@ -132,20 +131,14 @@ class JournaledStore:
         drain_seconds: float = DRAIN_S,
         recent_bytes: int = RECENT_BYTES,
     ) -> None:
-        self._journal = journal
-        self._cloud = cloud
+        super().__init__(journal, cloud, recent_bytes)
         self._most_writes = most_writes
         self._most_bytes = most_bytes
         self._drain_seconds = drain_seconds
-        self._recent = Recent(recent_bytes)
-        self._cloud_reads = CloudReads()
-        self._lists = Lists(journal, cloud, self._recent, self._cloud_reads)
-        self._reads = Reads(journal, cloud, self._recent, self._cloud_reads)
         self._deliveries = Deliveries(journal, cloud, at_once, self._forget, self._cloud_reads.close)
-        self._scan = Scan(_Searched(self._lists, self._reads))
+        self._scan = Scan(_Searched(self))
         self._usage = CloudUsage(cloud)
         self._accepting: set[asyncio.Task[None]] = set()
-        self._calls = Calls()
         self._closed = False
         self._close_once = asyncio.Lock()
 
@@ -197,44 +190,6 @@ class JournaledStore:
                 return True
         return False
 
-    async def conversations(
-        self, user: str, *, limit: int = 50, cursor: str | None = None, consistency: Consistency = Consistency.LATEST
-    ) -> Page[Conversation]:
-        """List the user's conversations, the last updated first, 1 to `MAX_PAGE` at a time."""
-        with self._calls.track():
-            return await self._lists.conversations(user, limit, cursor, consistency=consistency)
-
-    async def conversation(
-        self, user: str, conversation_id: str, *, consistency: Consistency = Consistency.LATEST
-    ) -> Conversation:
-        """Return one conversation."""
-        with self._calls.track():
-            return await self._reads.conversation((user, conversation_id), consistency=consistency)
-
-    async def messages(
-        self, user: str, conversation_id: str, *, consistency: Consistency = Consistency.LATEST
-    ) -> list[Message]:
-        """Return all messages of a conversation by ``(created_ms, id)``."""
-        with self._calls.track():
-            return await self._reads.messages((user, conversation_id), consistency=consistency)
-
-    async def message(
-        self, user: str, conversation_id: str, message_id: str, *, consistency: Consistency = Consistency.LATEST
-    ) -> Message:
-        """Return one message."""
-        with self._calls.track():
-            return await self._reads.message((user, conversation_id), message_id, consistency=consistency)
-
-    async def image(self, user: str, conversation_id: str, image_id: str) -> Image:
-        """Return an image of a conversation, with its data."""
-        with self._calls.track():
-            return await self._reads.image((user, conversation_id), image_id)
-
-    async def pinned(self, user: str, *, consistency: Consistency = Consistency.LATEST) -> list[Conversation]:
-        """Return the user's pinned conversations, the last updated first."""
-        with self._calls.track():
-            return await self._lists.pinned(user, consistency=consistency)
-
     async def search(
         self, user: str, text: str, *, limit: int = 20, cursor: str | None = None, thinking: bool = False
     ) -> Page[Hit]:
@@ -256,7 +211,7 @@ class JournaledStore:
         conversation = clean_conversation(conversation)
         key = user, conversation.id
         with self._calls.track():
-            before = await self._reads.conversation(key, consistency=Consistency.CACHED)
+            before = await self.conversation(*key, consistency=Consistency.CACHED)
             await self._accept(self._updated(key, before, conversation))
 
     async def append(self, user: str, conversation_id: str, *messages: Message) -> None:
@@ -265,7 +220,7 @@ class JournaledStore:
         self._refuse_if_too_large_or_full(messages, is_new=any(message.role is Role.USER for message in messages))
         key = user, conversation_id
         with self._calls.track():
-            conversation = await self._reads.conversation(key, consistency=Consistency.CACHED)
+            conversation = await self.conversation(*key, consistency=Consistency.CACHED)
             if messages:
                 await self._accept(self._appended(key, messages, conversation))
                 self._count(user, messages)
@@ -278,11 +233,6 @@ class JournaledStore:
         with self._calls.track(), suppress(ConversationNotFound):  # an invalid id
             await self._accept(self._delete(key))
             self._usage.deleted(user)
-
-    async def profile(self, user: str, *, consistency: Consistency = Consistency.LATEST) -> Profile:
-        """Return the user's profile."""
-        with self._calls.track():
-            return await self._reads.profile(user, consistency=consistency)
 
     async def save_profile(self, user: str, profile: Profile) -> None:
         """Store a profile, unless one of the same or a higher revision is stored."""
@@ -489,14 +439,6 @@ class JournaledStore:
 class _Searched:
     """The reads of a search; they do not fill the cache, which is for conversations in use."""
 
-    def __init__(self, lists: Lists, reads: Reads) -> None:
-        self._lists = lists
-        self._reads = reads
-
-    async def conversations(self, user: str, *, limit: int = 50, cursor: str | None = None) -> Page[Conversation]:
-        return await self._lists.conversations(user, limit, cursor, consistency=Consistency.LATEST)
-
-    async def messages(
-        self, user: str, conversation_id: str, *, consistency: Consistency = Consistency.LATEST
-    ) -> list[Message]:
-        return await self._reads.messages((user, conversation_id), consistency=consistency, cache=False)
+    def __init__(self, store: JournaledStore) -> None:
+        self.conversations = store.conversations
+        self.messages = partial(store.messages, cache=False)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from chatapp.domain.conversation import Conversation, Image, Message, Profile
     from chatapp.domain.share import Share
-    from chatapp.store import Hit, Page, Revocations, SessionRecord, Store, StoreStatus
+    from chatapp.store import Hit, Page, StoreStatus, UserStore
     from chatapp.store.quota import StorageQuota
 
 PREFIX = "temporary-"
@@ -25,7 +25,7 @@ def is_temporary(conversation_id: str) -> bool:
 
 
 class StoreRouter:
-    """A `chatapp.store.Store` that keeps temporary conversations in memory, and all others in ``persistent``.
+    """A `chatapp.store.UserStore` that keeps temporary conversations in memory, and all others in ``persistent``.
 
     A temporary conversation is found by its id only: no list, search or export returns it, and deleting everything
     needs `delete_temporary` too.
@@ -37,7 +37,7 @@ class StoreRouter:
     """
 
     def __init__(
-        self, persistent: Store, temporary: MemoryStore | None = None, quota: StorageQuota | None = None
+        self, persistent: UserStore, temporary: MemoryStore | None = None, quota: StorageQuota | None = None
     ) -> None:
         self._persistent = persistent
         self._temporary = temporary or MemoryStore()
@@ -125,22 +125,6 @@ class StoreRouter:
         """Delete the user's profile."""
         await self._persistent.delete_profile(user)
 
-    async def sessions(self, user: str) -> list[SessionRecord]:
-        """Return the user's sessions."""
-        return await self._persistent.sessions(user)
-
-    async def save_session(self, user: str, session: SessionRecord, *, until_ms: int) -> None:
-        """Add or replace a session."""
-        await self._persistent.save_session(user, session, until_ms=until_ms)
-
-    async def revocations(self, user: str) -> Revocations:
-        """Return which of the user's sessions are revoked."""
-        return await self._persistent.revocations(user)
-
-    async def revoke(self, user: str, *, session: str = "", before_ms: int = 0, until_ms: int) -> None:
-        """Revoke one session of the user, or all that began up to ``before_ms``."""
-        await self._persistent.revoke(user, session=session, before_ms=before_ms, until_ms=until_ms)
-
     async def save_share(self, user: str, share: Share, pieces: Mapping[str, bytes]) -> None:
         """Add a share of a persistent conversation.
 
@@ -203,5 +187,5 @@ class StoreRouter:
         if self._quota and not is_temporary(conversation_id):
             await self._quota.refuse_if_full(user, messages)
 
-    def _of(self, conversation_id: str) -> Store:
+    def _of(self, conversation_id: str) -> UserStore:
         return self._temporary if is_temporary(conversation_id) else self._persistent

@@ -49,7 +49,7 @@ def serve_auth(tmp_path, google):
     async def served(**changes):
         settings = Settings(_env_file=None, **{"data_dir": tmp_path, **google, **changes})
         store = await SQLiteStore.open(tmp_path / "chat.db")
-        auth = AuthSetup(settings, store)
+        auth = AuthSetup(settings, store, store)
         app = FastAPI()
         app.state.closing = asyncio.Event()
         auth.add_routes(app, Turns())
