@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from chatapp.config.settings import Settings
     from chatapp.models.catalog import Catalog
+    from chatapp.models.discovery.discovery import Discovery
     from chatapp.models.local.library import LocalModels
 
 # Google Cloud's load balancers keep connections for 600 s; a server that closes them earlier causes 502s:
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 KEEP_ALIVE_SECONDS = 620
 GRACEFUL_SHUTDOWN_SECONDS = 3  # for requests in progress; streams are ended at once
 FIRST_MODEL_SECONDS = 5.0  # how long the table of models waits until the first one is loaded
+FIRST_LOOK_SECONDS = 2.0  # the same, for the servers on this computer
 OTHER_FILES = 512  # open files besides client connections: databases, models, the cloud, refused connections
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -66,7 +68,7 @@ async def _serve(settings: Settings, listener: socket.socket, metrics_listener: 
     app = await create_app(settings)
     server = Server(
         server_config(app, max_connections=_max_connections(settings)),
-        on_started=lambda: _announce(settings, app.state.catalog, app.state.local_models),
+        on_started=lambda: _announce(settings, app.state.catalog, app.state.local_models, app.state.discovery),
         before_shutdown=lambda: _finish_turns(app, settings.shutdown_seconds),
     )
     async with _metrics_endpoint(app, metrics_listener):  # until the end, to show how much waits while the chat drains
@@ -111,7 +113,9 @@ async def _finish_turns(app: FastAPI, seconds: float) -> None:
         app.state.closing.set()
 
 
-async def _announce(settings: Settings, catalog: Catalog, local_models: LocalModels | None) -> None:
+async def _announce(
+    settings: Settings, catalog: Catalog, local_models: LocalModels | None, discovery: Discovery | None
+) -> None:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     address = (
         shown_url(settings.root_url) or f"http://{host if settings.host in LOOPBACK else 'localhost'}:{settings.port}"
@@ -120,6 +124,8 @@ async def _announce(settings: Settings, catalog: Catalog, local_models: LocalMod
         log.info("ready", address=address)
     else:
         print(f"\nHybrid chat is ready: {address}\n", flush=True)
+    if discovery:
+        await discovery.refreshed(FIRST_LOOK_SECONDS)
     statuses = await catalog.check()
     first = catalog.first_choice()
     await first.start()

@@ -38,6 +38,17 @@ from chatapp.limits.daily_totals import DailyTotals
 from chatapp.limits.lanes import Lane, lane_limits
 from chatapp.limits.usage import UsageLimits
 from chatapp.models.catalog import Catalog, UnconfiguredModel
+from chatapp.models.discovery.discovery import Discovery
+from chatapp.models.discovery.servers import (
+    FOUND_PREFIXES,
+    GEMMA_ID,
+    VLLM_PREFIX,
+    VLLM_URL,
+    Ollama,
+    Vllm,
+    is_same_server,
+    ollama_url,
+)
 from chatapp.models.gemini.model import GeminiModel
 from chatapp.models.kubernetes.pod_watch import PodWatch
 from chatapp.models.llamacpp.demo import DemoModel
@@ -56,6 +67,7 @@ if TYPE_CHECKING:
     from chatapp.config.settings import Settings
     from chatapp.limits import Limits
     from chatapp.models import ChatModel
+    from chatapp.models.discovery.servers import LocalServer
     from chatapp.models.local.library import LocalModels
     from chatapp.store import Store
 
@@ -83,6 +95,10 @@ async def create_app(settings: Settings, *, with_page: bool = True) -> FastAPI:
     async with AsyncExitStack() as opened:  # closes, in reverse order, what is open when a later step fails
         catalog, local_models = open_catalog(settings)
         opened.push_async_callback(catalog.aclose)
+        discovery = _discovery(settings, catalog)
+        if discovery:
+            opened.push_async_callback(discovery.aclose)
+            discovery.look()  # in the background: a page that opens at once finds its models
         if local_models:
             opened.push_async_callback(local_models.aclose)
         persistent = await _store(settings)
@@ -136,8 +152,10 @@ async def create_app(settings: Settings, *, with_page: bool = True) -> FastAPI:
             uploads=Uploads(images, _upload_limits(settings, on_refused)),
             imports=ImportPlaces(settings.imports_per_hour, on_refused),
             local_models=local_models,
+            discovery=discovery,
         )
         app.state.catalog = catalog
+        app.state.discovery = discovery
         app.state.local_models = local_models
         app.state.turns = turns
         app.state.closing = asyncio.Event()
@@ -171,9 +189,30 @@ def open_catalog(settings: Settings) -> tuple[Catalog, LocalModels | None]:
         raise InvalidSettings(str(error)) from error
     catalog = Catalog(models)
     local_models = _add_local_models(settings, catalog)
-    is_local = settings.default_model in [entry.id for entry in settings.local_entries]
-    catalog.prefer(settings.default_model, if_there=is_local)
+    default = settings.default_model
+    is_local = default in [entry.id for entry in settings.local_entries]
+    if settings.finds_servers and default.startswith(FOUND_PREFIXES):
+        default, is_local = default.removesuffix(":latest"), True
+    catalog.prefer(default, if_there=is_local)
     return catalog, local_models
+
+
+def _discovery(settings: Settings, catalog: Catalog) -> Discovery | None:
+    """Return what finds the servers on this computer; not those that a setting names already."""
+    if not settings.finds_servers:
+        return None
+    limits = settings.time_limits
+    named = [url for url in (settings.gemma_url, *(extra.url for extra in settings.models)) if url]
+    ollama = ollama_url(settings.ollama_host)
+    servers: list[LocalServer] = []
+    if not any(is_same_server(url, ollama) for url in named):
+        servers.append(Ollama(ollama, limits=limits))
+    own = f"http://127.0.0.1:{settings.port}"
+    if not any(is_same_server(url, VLLM_URL) for url in (own, *named)):
+        servers.append(
+            Vllm(VLLM_URL, gemma_id=VLLM_PREFIX + GEMMA_ID if settings.gemma_url else GEMMA_ID, limits=limits)
+        )
+    return Discovery(catalog, servers)
 
 
 def _add_local_models(settings: Settings, catalog: Catalog) -> LocalModels | None:

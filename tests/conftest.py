@@ -5,6 +5,10 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
+# No test finds a server of the developer's: tests of that ask for it.
+os.environ["CHAT_FIND_SERVERS"] = "false"
+os.environ.pop("OLLAMA_HOST", None)
+
 # A busy machine makes every example slow: no deadline.
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")

@@ -91,7 +91,8 @@ class ChatProcess:
         self.folder = folder
         self.output = ""
         self._cold = cold
-        self._settings = {"CHAT_PORT": str(self.port), "CHAT_DATA_DIR": str(folder / "data"), **settings}
+        own = {"CHAT_PORT": str(self.port), "CHAT_DATA_DIR": str(folder / "data"), "CHAT_FIND_SERVERS": "false"}
+        self._settings = {**own, **settings}
         self._process = None
         self._reading = None
 

@@ -58,7 +58,7 @@ class CatalogueItem(CatalogueFile):
 
 
 class LocalModelSettings(BaseSettings):
-    """Models that run inside of the chat, with llama.cpp."""
+    """Models on this computer: inside of the chat, with llama.cpp, and of servers that the chat finds by itself."""
 
     embedded_model: bool = Field(
         default=True,
@@ -87,6 +87,17 @@ class LocalModelSettings(BaseSettings):
         '"model.gguf", "size": 986048768, "licence": "Apache-2.0", "licence_url": "https://..."}]`. Optional keys: '
         "`revision`, `sha256` (if not set: as the hub states it), `context_tokens`, `memory_bytes`, and `projector` "
         "for images (an object with `file`, `size` and `sha256`).",
+    )
+    find_servers: bool = Field(
+        default=True,
+        description="Offer the models of servers that run on this computer already: Ollama, and vLLM on port 8000 "
+        "(`make gemma`). Only in a chat for one person (`CHAT_IDENTITY=local`).",
+    )
+    ollama_host: str = Field(
+        default="",
+        validation_alias=AliasChoices("OLLAMA_HOST"),
+        max_length=300,
+        description="Where Ollama is, as Ollama itself reads it: `127.0.0.1:11434` if not set.",
     )
     models_dir: Folder | None = Field(
         default=None, description="Folder of downloaded models. If not set: `models` in the data folder."

@@ -41,8 +41,8 @@ class ModelSettings(GoogleCloudSettings):
 
     default_model: str = Field(
         default="",
-        description="Id of the preselected model: `gemma`, `gemini`, `demo`, the id of a downloaded model, or an id in "
-        "`CHAT_MODELS`. If not set: the first model that is ready.",
+        description="Id of the preselected model: `gemma`, `gemini`, `demo`, the id of a downloaded model, an id in "
+        "`CHAT_MODELS`, or `ollama/` and the name of a model of Ollama. If not set: the first model that is ready.",
     )
     gemma_url: ServerUrl = Field(
         default="",

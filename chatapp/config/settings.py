@@ -99,6 +99,11 @@ class Settings(ServerSettings, AuthSettings, LimitSettings, ModelSettings, Local
         """Whether models can be downloaded: by the one person of a chat at home."""
         return self.identity == "local" and self.embedded_model
 
+    @property
+    def finds_servers(self) -> bool:
+        """Whether the models of servers on this computer are offered: to the one person of a chat at home."""
+        return self.identity == "local" and self.find_servers
+
     def _quota(self, prefix: str, default: Quota) -> Quota:
         # Someone who runs the chat for themselves has no quota, unless they set one.
         base = Quota() if self.identity == "local" else default

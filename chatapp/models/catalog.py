@@ -55,13 +55,15 @@ class Catalog:
         self._default = model_id or self._default
 
     def add(self, model: ChatModel, *, before: str = "") -> None:
-        """Offer one more model, before another one of the list or at its end."""
-        models = [one for one in self if one.id != model.id]
-        at = next((index for index, one in enumerate(models) if one.id == before), len(models))
-        models.insert(at, model)
+        """Offer one more model: before another one of the list or at its end; in place of the one with the same id."""
+        models = list(self)
+        if model.id in self._models:
+            models[list(self._models).index(model.id)] = model
+        else:
+            models.insert(next((index for index, one in enumerate(models) if one.id == before), len(models)), model)
         self._models = {one.id: one for one in models}
-        self._statuses = {one.id: self._statuses.get(one.id, _UNCHECKED) for one in models}
-        self._checked_at.setdefault(model.id, float("-inf"))
+        self._statuses = {one.id: self._statuses.get(one.id, _UNCHECKED) for one in models} | {model.id: _UNCHECKED}
+        self._checked_at[model.id] = float("-inf")
 
     async def remove(self, model_id: str) -> None:
         """Offer a model no longer, and close it."""

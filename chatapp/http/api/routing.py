@@ -24,6 +24,7 @@ from chatapp.images.decoder import ImageDecoder
 from chatapp.images.uploads import Uploads
 from chatapp.imports.places import ImportPlaces
 from chatapp.models.catalog import Catalog
+from chatapp.models.discovery.discovery import Discovery
 from chatapp.models.local.library import LocalModels
 from chatapp.store import UserStore
 
@@ -36,6 +37,7 @@ class Services:
 
     Attributes:
         local_models: that can be downloaded; None where nothing can be.
+        discovery: of model servers on this computer; None where they are not looked for.
     """
 
     settings: Settings
@@ -47,6 +49,7 @@ class Services:
     uploads: Uploads
     imports: ImportPlaces
     local_models: LocalModels | None = None
+    discovery: Discovery | None = None
 
     def item(self, user: str, conversation: Conversation) -> ConversationItem:
         """Return a conversation as a list shows it."""

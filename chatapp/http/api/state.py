@@ -34,12 +34,12 @@ async def read_state(user: CurrentUser, chat: Chat, conversation: str = "") -> S
                 opened = chat.opened(user.id, await chat.conversations.open(user.id, conversation))
     except StoreUnavailable as error:
         problems.append(sentence_of(error))
-    models = _models(chat)
+    models = await _models(chat)
     return State(
         models=models.models,
         notices=[*models.notices, *problems],
         local=models.local,
-        default=chat.catalog.first_choice().id,
+        default=models.default,
         me=UserBody.model_validate(user),
         profile=ProfileBody.model_validate(profile),
         conversations=page,
@@ -58,7 +58,7 @@ async def read_state(user: CurrentUser, chat: Chat, conversation: str = "") -> S
 @router.get("/models")
 async def list_models(_user: UserId, chat: Chat) -> Models:
     """Return the models' states; a model is only checked while a page is open."""
-    return _models(chat)
+    return await _models(chat)
 
 
 @router.put("/profile")
@@ -71,12 +71,15 @@ async def change_profile(change: ProfileChange, user: UserId, chat: Chat) -> Pro
     return ProfileBody.model_validate(await chat.store.profile(user, consistency=Consistency.CACHED))
 
 
-def _models(chat: Services) -> Models:
+async def _models(chat: Services) -> Models:
+    if chat.discovery:
+        await chat.discovery.refreshed()
     statuses = chat.catalog.statuses()
     return Models(
         models=[ModelBody.of(model, statuses[model.id]) for model in chat.catalog],
         notices=_notices(chat.store.status()),
         local=summary(chat.local_models),
+        default=chat.catalog.first_choice().id,
     )
 
 

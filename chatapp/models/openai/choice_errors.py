@@ -18,7 +18,7 @@ _MOST_NAMES: Final = 8
 def no_such_model(errors: ServerErrors, name: str) -> Failure:
     """Return the error of a name that the server does not list, though it lists all that it accepts."""
     reason = Sentence("the server at {url} has no model named {name}", url=errors.url, name=repr(name))
-    fix = Sentence("check {setting}; empty means the first model that the server lists", setting=errors.model_setting)
+    fix = errors.check_model()
     return errors.cannot_answer(reason, fix, unknown_model=True)
 
 
@@ -35,11 +35,12 @@ def not_for_chat(errors: ServerErrors, name: str, models: Sequence[str]) -> Fail
     """Return the error of a model, chosen in the settings, that is for something else than chat."""
     reason = Sentence("{name} cannot chat", name=repr(name))
     others = [model for model in models if model != name]
-    fix = (
-        Sentence("set {setting} to another model: {models}", setting=errors.model_setting, models=_names(others))
-        if others
-        else Sentence("set {setting} to another model", setting=errors.model_setting)
-    )
+    if not errors.model_setting:
+        fix = errors.check_model()
+    elif others:
+        fix = Sentence("set {setting} to another model: {models}", setting=errors.model_setting, models=_names(others))
+    else:
+        fix = Sentence("set {setting} to another model", setting=errors.model_setting)
     return errors.cannot_answer(reason, fix)
 
 

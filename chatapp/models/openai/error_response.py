@@ -172,7 +172,7 @@ def _answer_too_long(errors: ServerErrors, detail: str) -> Failure:
 
 def _unknown_model(errors: ServerErrors, model: str, detail: str) -> Failure:
     reason = Sentence("the server at {url} has no model named {name}", url=errors.url, name=repr(model))
-    fix = Sentence("check {setting}; empty means the first model that the server lists", setting=errors.model_setting)
+    fix = errors.check_model()
     return errors.cannot_answer(reason, fix, detail=detail, unknown_model=True)
 
 

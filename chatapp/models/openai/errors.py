@@ -26,7 +26,8 @@ class ServerErrors:
         label: the model's name on the page.
         url: the server's address.
         has_key: whether a key is sent.
-        url_setting, key_setting, model_setting: the settings of the address, the key and the model's name.
+        url_setting, key_setting: the settings of the address and the key.
+        model_setting: that of the model's name; "" where the name is from the server's own list.
     """
 
     label: str
@@ -121,6 +122,14 @@ class ServerErrors:
     def check(self, setting: str) -> Sentence:
         """Return the fix that names a setting."""
         return Sentence("check {setting}", setting=setting)
+
+    def check_model(self) -> Sentence:
+        """Return the fix of a model that the server does not have."""
+        if not self.model_setting:
+            return Sentence("choose another model")
+        return Sentence(
+            "check {setting}; empty means the first model that the server lists", setting=self.model_setting
+        )
 
     def cannot_answer(self, reason: Sentence, fix: Sentence, **kind: Any) -> Failure:  # noqa: ANN401  # as Failure takes them
         """Return an error from before the answer began."""

@@ -77,7 +77,7 @@ def listing(
     models = tuple(str(entry["id"]) for entry in entries)
     model = name
     if not model:
-        able = [str(entry["id"]) for entry in entries if _can_chat(entry) and entry["id"] not in set(cannot_chat)]
+        able = [str(entry["id"]) for entry in entries if can_chat(entry) and entry["id"] not in set(cannot_chat)]
         in_memory = set(loaded)
         model = current if current in able else next((one for one in able if one in in_memory), "".join(able[:1]))
     entry = next((entry for entry in entries if entry["id"] == model), entries[0] if len(entries) == 1 else {})
@@ -107,7 +107,7 @@ def place_of_url(url: str) -> Place:
     return Place.THIS_COMPUTER if address.is_loopback or address.is_unspecified else Place.OTHER_SERVER
 
 
-def _can_chat(entry: dict[str, Any]) -> bool:
+def can_chat(entry: dict[str, Any]) -> bool:
     """Return whether a listed model can chat: as the server says, else by its name."""
     match entry:
         case {"capabilities": {"completion_chat": bool() as chats}}:  # Mistral

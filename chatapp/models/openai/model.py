@@ -99,7 +99,7 @@ class OpenAICompatibleModel:
         use: shared by all models of the same server.
         url_setting: the setting of the address, for error messages.
         key_setting: the setting of the key.
-        model_setting: the setting of the model's name.
+        model_setting: the setting of the model's name; "" where the server itself has told it.
 
     Raises:
         ValueError: the address or the key is invalid; the message names the setting.

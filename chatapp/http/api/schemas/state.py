@@ -69,6 +69,7 @@ class Models(ResponseBody):
     models: list[ModelBody]
     notices: list[Translatable]
     local: LocalSummary | None = Field(default=None, description="null where no model can be downloaded")
+    default: str = Field(description="id of the model that is chosen at first")
 
 
 class UserBody(ResponseBody):
@@ -91,7 +92,6 @@ class Limits(ResponseBody):
 class State(Models):
     """Everything that a page needs when it is opened."""
 
-    default: str = Field(description="id of the model that is chosen at first")
     me: UserBody
     profile: ProfileBody
     conversations: ConversationPage

@@ -1,7 +1,7 @@
 // The models: their labels, places and states, and the chosen one.
 import { call, loadModule, me } from "./api.js";
 import { onChange, open } from "./conversation.js";
-import { find, h, icon, openMenu } from "./dom.js";
+import { find, h, icon, openMenu, place } from "./dom.js";
 import { attempt, showNotices } from "./notices.js";
 import { change, onProfile, profile } from "./profile.js";
 import { duration, minutesSince, money, t, translated } from "./words.js";
@@ -138,39 +138,52 @@ const unreadyNotice = (model) => {
   ];
 };
 
-const openModelMenu = (button) => {
-  const list = h(
-    "div",
-    { popover: "auto", role: "menu", class: "menu models", "aria-label": t("Model") },
-    models.map((model) =>
-      h(
-        "button",
-        {
-          type: "button",
-          role: "menuitemradio",
-          "aria-checked": String(model.id === chosen),
-          onclick: () => (list.hidePopover(), choose(model.id)),
-        },
-        h("span", { class: "name" }, h("bdi", {}, model.label), model.id === chosen && icon("check")),
-        h(
-          "span",
-          { class: "details" },
-          stateOf(model),
-          [placeName(model.place), model.images && t("supports images")].filter(Boolean).map((fact) => ` · ${fact}`),
-        ),
-        unreadyReason(model) && h("span", { class: "details" }, unreadyReason(model)),
-        model.price && h("span", { class: "details" }, priceText(model)),
-      ),
+const modelItem = (model, list) =>
+  h(
+    "button",
+    {
+      type: "button",
+      role: "menuitemradio",
+      "aria-checked": String(model.id === chosen),
+      "data-model": model.id,
+      onclick: () => (list.hidePopover(), choose(model.id)),
+    },
+    h("span", { class: "name" }, h("bdi", {}, model.label), model.id === chosen && icon("check")),
+    h(
+      "span",
+      { class: "details" },
+      stateOf(model),
+      [placeName(model.place), model.images && t("supports images")].filter(Boolean).map((fact) => ` · ${fact}`),
     ),
-    offersLocalModels() &&
-      h(
-        "button",
-        { type: "button", role: "menuitem", onclick: () => (list.hidePopover(), openLocalModels()) },
-        h("span", { class: "name" }, t("Download a model…")),
-        h("span", { class: "details" }, t("It runs on this computer, and what you write stays on it.")),
-      ),
+    unreadyReason(model) && h("span", { class: "details" }, unreadyReason(model)),
+    model.price && h("span", { class: "details" }, priceText(model)),
   );
+
+const downloadItem = (list) =>
+  h(
+    "button",
+    { type: "button", role: "menuitem", onclick: () => (list.hidePopover(), openLocalModels()) },
+    h("span", { class: "name" }, t("Download a model…")),
+    h("span", { class: "details" }, t("It runs on this computer, and what you write stays on it.")),
+  );
+
+const openModelMenu = async (button) => {
+  const list = h("div", { popover: "auto", role: "menu", class: "menu models", "aria-label": t("Model") });
+  const fill = () => {
+    const focused = list.contains(document.activeElement) && document.activeElement.dataset.model;
+    list.replaceChildren(
+      ...models.map((model) => modelItem(model, list)),
+      ...(offersLocalModels() ? [downloadItem(list)] : []),
+    );
+    if (focused) (find(`[data-model="${CSS.escape(focused)}"]`, list) || list.firstElementChild).focus();
+  };
+  fill();
   openMenu(button, list, find("[aria-checked=true]", list) || undefined);
+  const shown = JSON.stringify(models);
+  await refresh(); // a server on this computer may have got another model
+  if (!list.matches(":popover-open") || JSON.stringify(models) === shown) return;
+  fill();
+  place(list, button);
 };
 
 const priceText = ({ price: { input, output } }) =>
