@@ -20,7 +20,7 @@ export STACK
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run status import backup restore up preview url destroy doctor cost test quick long check sbom audit format bench screenshots settings image pins clean chat dev stack
+.PHONY: help run status import backup restore up preview url destroy doctor cost test quick long engine check sbom audit format bench screenshots settings image pins clean chat dev stack
 
 help: # A comment with two hashes is a line of this list.
 	@echo "make VERB, where VERB is"
@@ -74,6 +74,10 @@ quick: dev ## check the code and run the fast tests
 # One worker a core: most of these tests compute, and one of them sends a number of questions in a given time.
 long: dev ## run the tests that take minutes
 	$(PYTEST) -n auto -m '$(HERE) and long'
+
+# It takes an hour where it has to build an API server (ARGS=--dry-run shows the steps).
+engine: dev ## run the tests with Pulumi's real engine, and get what they need
+	@exec $(PYTHON_HERE) -m tests.stacks.engine_setup $(ARGS)
 
 # $(call with-checks,COMMAND): run COMMAND and `make check` in parallel, and fail if either failed. The output of the
 # checks comes last, and only if they failed: the last lines of the output name what to mend.
