@@ -63,6 +63,7 @@ class FakeHub:
         app = web.Application()
         app.router.add_route("*", "/storage/{path:.*}", self._store)
         app.router.add_route("*", "/{repository:[^/]+/[^/]+}/resolve/{revision}/{name}", self._resolve)
+        app.router.add_get("/api/models/{repository:[^/]+/[^/]+}/tree/{revision}", self._tree)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
@@ -73,6 +74,27 @@ class FakeHub:
     async def __aexit__(self, *_):
         self._end.set()
         await self._runner.cleanup()
+
+    async def _tree(self, request):
+        """List a repository, two files a page; only weights are in LFS."""
+        self.requests.append((request.method, request.path, dict(request.headers)))
+        if self.refusals:
+            status, headers = self.refusals.pop(0)
+            return web.Response(status=status, headers=headers)
+        prefix = f"{request.match_info['repository']}/"
+        entries = [{"type": "directory", "path": "images", "oid": "0" * 40, "size": 0}]
+        for path, content in sorted(self.files.items()):
+            if path.startswith(prefix):
+                entry = {"type": "file", "path": path.removeprefix(prefix), "size": len(content)}
+                entry["oid"] = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+                if path.endswith(".safetensors"):
+                    entry["lfs"] = {"oid": hashlib.sha256(content).hexdigest(), "size": len(content)}
+                entries.append(entry)
+        start = int(request.query.get("cursor", "0"))
+        headers = {}
+        if start + 2 < len(entries):
+            headers["Link"] = f'<{self.url}{request.path}?recursive=true&cursor={start + 2}>; rel="next"'
+        return web.json_response(entries[start : start + 2], headers=headers)
 
     async def _resolve(self, request):
         self.requests.append((request.method, request.path, dict(request.headers)))
