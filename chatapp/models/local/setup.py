@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from chatapp.models.llamacpp.demo import DEMO_ID
-from chatapp.models.llamacpp.gguf import GgufModel
+from chatapp.models.llamacpp.gguf import GgufModel, metadata_of
+from chatapp.models.llamacpp.metadata import InvalidGguf
 from chatapp.models.llamacpp.model import LlamaCppModel
 from chatapp.models.local.library import LocalModels
 
@@ -63,10 +64,14 @@ class LocalSetup:
         return library
 
     def add_file(self, path: Path) -> None:
-        """Offer a GGUF file of the person's own."""
+        """Offer a GGUF file of the person's own, by the name in it."""
+        try:
+            name = metadata_of(path).name
+        except (OSError, InvalidGguf):  # its status says so
+            name = ""
         model = GgufModel(
             OWN_FILE_ID,
-            path.stem,
+            name or path.stem,
             path,
             idle_seconds=self._idle_seconds,
             others=self._running_here,

@@ -72,11 +72,11 @@ async def test_a_gguf_file_of_ones_own_answers_and_its_memory_is_freed_when_it_i
     app = await create_app(settings, with_page=False)
     async with app.router.lifespan_context(app):
         model = app.state.catalog.first_choice()
-        assert (model.id, model.label) == ("local-file", "My model")
+        assert (model.id, model.label) == ("local-file", "Smollm2 135M 8k Lc100K Mix1 Ep2")  # as the file says
         parameters = GenerationParameters(temperature=0.1, max_tokens=5)
         assert text_of([event async for event in model.stream(question("Hello"), parameters)])
         assert model.has_server
-        assert model.context_tokens == 8192
+        assert model.context_tokens == 8192  # as the file says
         await until(lambda: not model.has_server)
         assert (await model.status()).state is ModelState.READY
         assert text_of([event async for event in model.stream(question("Hello"), parameters)])  # it starts again
