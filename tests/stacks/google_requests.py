@@ -241,3 +241,72 @@ REQUESTS: dict[str, Callable[[Mapping[str, Any]], Request]] = {
     ),
 }
 """Pulumi's type -> the request."""
+
+
+POLICIES = {kind for kind in REQUESTS if kind.endswith(("IAMMember", "IamMember", "IamBinding"))}
+"""Types that change one binding of a policy: the provider reads the policy, changes it, and sets all of it."""
+
+
+def before(request: Request) -> tuple[Request, ...]:
+    """Return what the provider sends before a request, for what it creates in more than one step."""
+    if request.api != "servicemanagement.v1":
+        return ()
+    name = request.parameters["serviceName"]
+    body = {"serviceName": name, "producerProjectId": name.split(".endpoints.")[1].removesuffix(".cloud.goog")}
+    return (Request("servicemanagement.v1", "servicemanagement.services.create", {}, body),)
+
+
+def _deleted(api: str, method: str, **parameters: str) -> Callable[[Mapping[str, Any]], Request]:
+    return lambda it: Request(api, method, {name: text.format_map(it) for name, text in parameters.items()})
+
+
+def _deleted_compute(collection: str, name: str, **more: str) -> Callable[[Mapping[str, Any]], Request]:
+    return _deleted("compute.v1", f"compute.{collection}.delete", project="{project}", **{name: "{name}"}, **more)
+
+
+_ACCOUNT = "projects/{project}/serviceAccounts/{accountId}@{project}.iam.gserviceaccount.com"
+_CLUSTER = "projects/{project}/locations/{location}/clusters/{name}"
+_REPOSITORY = "projects/{project}/locations/{location}/repositories/{repositoryId}"
+_LOG_BUCKET = "projects/{project}/locations/{location}/buckets/{bucketId}"
+DELETIONS: dict[str, Callable[[Mapping[str, Any]], Request]] = {
+    "gcp:artifactregistry/repository:Repository": _deleted(
+        "artifactregistry.v1", "artifactregistry.projects.locations.repositories.delete", name=_REPOSITORY
+    ),
+    "gcp:billing/budget:Budget": _deleted(
+        "billingbudgets.v1",
+        "billingbudgets.billingAccounts.budgets.delete",
+        name="billingAccounts/{billingAccount}/budgets/1",
+    ),
+    "gcp:compute/globalAddress:GlobalAddress": _deleted_compute("globalAddresses", "address"),
+    "gcp:compute/managedSslCertificate:ManagedSslCertificate": _deleted_compute("sslCertificates", "sslCertificate"),
+    "gcp:compute/network:Network": _deleted_compute("networks", "network"),
+    "gcp:compute/router:Router": _deleted_compute("routers", "router", region="{region}"),
+    "gcp:compute/sSLPolicy:SSLPolicy": _deleted_compute("sslPolicies", "sslPolicy"),
+    "gcp:compute/securityPolicy:SecurityPolicy": _deleted_compute("securityPolicies", "securityPolicy"),
+    "gcp:compute/subnetwork:Subnetwork": _deleted_compute("subnetworks", "subnetwork", region="{region}"),
+    "gcp:container/cluster:Cluster": _deleted(
+        "container.v1", "container.projects.locations.clusters.delete", name=_CLUSTER
+    ),
+    "gcp:endpoints/service:Service": _deleted(
+        "servicemanagement.v1", "servicemanagement.services.delete", serviceName="{serviceName}"
+    ),
+    "gcp:firestore/database:Database": _deleted(
+        "firestore.v1", "firestore.projects.databases.delete", name="projects/{project}/databases/{name}"
+    ),
+    "gcp:logging/projectBucketConfig:ProjectBucketConfig": _deleted(
+        "logging.v2", "logging.projects.locations.buckets.delete", name=_LOG_BUCKET
+    ),
+    "gcp:logging/projectExclusion:ProjectExclusion": _deleted(
+        "logging.v2", "logging.projects.exclusions.delete", name="projects/{project}/exclusions/{name}"
+    ),
+    "gcp:logging/projectSink:ProjectSink": _deleted(
+        "logging.v2", "logging.projects.sinks.delete", sinkName="projects/{project}/sinks/{name}"
+    ),
+    "gcp:projects/iAMCustomRole:IAMCustomRole": _deleted(
+        "iam.v1", "iam.projects.roles.delete", name="projects/{project}/roles/{roleId}"
+    ),
+    "gcp:serviceaccount/account:Account": _deleted("iam.v1", "iam.projects.serviceAccounts.delete", name=_ACCOUNT),
+    "gcp:storage/bucket:Bucket": _deleted("storage.v1", "storage.buckets.delete", bucket="{name}"),
+}
+"""Pulumi's type -> the request that deletes it. APIs stay enabled, fields go with their database, and a router's NAT
+goes with it."""

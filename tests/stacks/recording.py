@@ -167,7 +167,20 @@ class CloudMocks(mocks.Mocks):
         computed = _COMPUTED.get(args.typ, lambda _: {})(args.inputs)
         if self.preview:
             return "", known | dict.fromkeys(computed, rpc.UNKNOWN)
-        return f"{args.name}-id", known | computed
+        identifier = _IDS.get(args.typ, lambda _: f"{args.name}-id")(args.inputs)
+        return identifier, known | computed
+
+
+# The ID of a resource that others name by it, as Google's provider has it.
+_IDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "gcp:compute/network:Network": lambda it: f"projects/{it['project']}/global/networks/{it['name']}",
+    "gcp:compute/subnetwork:Subnetwork": lambda it: (
+        f"projects/{it['project']}/regions/{it['region']}/subnetworks/{it['name']}"
+    ),
+    "gcp:serviceaccount/account:Account": lambda it: (
+        f"projects/{it['project']}/serviceAccounts/{it['accountId']}@{it['project']}.iam.gserviceaccount.com"
+    ),
+}
 
 
 def _account(inputs: Mapping[str, Any]) -> dict[str, Any]:

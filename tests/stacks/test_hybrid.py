@@ -483,7 +483,7 @@ class TestImage:
     def test_the_build_has_its_own_account_bucket_and_log(self) -> None:
         run = deployed()
         build = json.loads(run.one("Command", "build")["environment.BUILD"])
-        assert build["serviceAccount"] == "build-account-id"
+        assert build["serviceAccount"].startswith(f"projects/{PROJECT}/serviceAccounts/chat-build@")
         assert build["logsBucket"] == f"gs://{PROJECT}-chat-build/log"
         assert build["images"] == [run.one("Command", "build")["triggers.0"]]
         assert run.one("Bucket")["forceDestroy"] is True

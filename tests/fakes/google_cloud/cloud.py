@@ -209,14 +209,18 @@ class Cloud:
         self, call: Call, place: str, target: str, finish: Callable[[], object], *, is_endless: bool = False
     ) -> Json:
         """Begin an operation and return it; `place` is the path before ``/operations``."""
-        name = f"{place}/operations/{uuid.uuid4().hex[:12]}".lstrip("/")
+        name = f"{place}/operations/operation-{uuid.uuid4().hex[:12]}".lstrip("/")
         operation = Operation(name, target, finish, self.switches.polls, self.now, is_endless)
         self.operations[f"{call.api}/{name}"] = operation
         return operation.as_json(call.api)
 
     def under_way(self, prefix: str) -> list[Operation]:
-        """Return the operations that are not done, of resources below `prefix`."""
-        return [each for each in self.operations.values() if not each.is_done and each.target.startswith(prefix)]
+        """Return the operations that are not done, of resources below `prefix`.
+
+        One that Google ends in its own time counts in the moment of its request only.
+        """
+        pending = [each for each in self.operations.values() if not each.is_done and each.target.startswith(prefix)]
+        return [each for each in pending if not each.is_endless or each.at == self.now]
 
 
 HANDLERS: dict[str, Callable[[Cloud, Call], Json]] = {}

@@ -59,6 +59,7 @@ class _Route:
     api: str
     method: str
     verb: str
+    path: str
     pattern: re.Pattern[str]
     rules: Mapping[str, Json]
 
@@ -68,7 +69,6 @@ def _routes() -> tuple[_Route, ...]:
     routes = []
     for api, document in documents().items():
         for name, method in document["methods"].items():
-            # ".../{resource}/iam" of Storage is the policy of the bucket before it.
             pattern = re.escape(document["root"].partition("://")[2])
             for part in re.split(r"(\{[^}]+\})", method["path"]):
                 if not part.startswith("{"):
@@ -78,8 +78,9 @@ def _routes() -> tuple[_Route, ...]:
                 rule = method["parameters"][parameter].get("pattern", "").strip("^$")
                 inner = rule if part.startswith("{+") and rule else "[^/:]+"
                 pattern += f"(?P<{parameter}>{inner})"
-            routes.append(_Route(api, name, method["verb"], re.compile(pattern), method["parameters"]))
-    return tuple(routes)
+            routes.append(_Route(api, name, method["verb"], method["path"], re.compile(pattern), method["parameters"]))
+    # The longest first: the name of a resource would match ".../repositories/r:getIamPolicy" too.
+    return tuple(sorted(routes, key=lambda route: -len(route.path)))
 
 
 def call_of(verb: str, url: str, body: Json, caller: str) -> Call | None:
