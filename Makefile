@@ -20,7 +20,7 @@ export STACK
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run status import backup restore up preview url destroy doctor cost test quick long engine check sbom audit format bench screenshots settings image pins clean chat dev stack
+.PHONY: help run gemma status import backup restore up preview url destroy doctor cost test quick long engine check sbom audit format bench screenshots settings image pins clean chat dev stack
 
 help: # A comment with two hashes is a line of this list.
 	@echo "make VERB, where VERB is"
@@ -32,6 +32,10 @@ run: chat ## start the chat (the first time, install it)
 
 status: chat ## print the state of each model, as the page shows it
 	@exec $(PYTHON_HERE) -m chatapp.status
+
+# The check comes first: vLLM is 6 GB to download, and of no use without a fitting GPU. ARGS="--port 8001"
+gemma: chat ## serve Gemma on this computer's NVIDIA GPU, for make run (the first time, install vLLM)
+	@$(PYTHON_HERE) -m gemma check $(ARGS) && sh requirements/install.sh vllm && exec $(PYTHON_HERE) -m gemma serve $(ARGS)
 
 # FILE reaches the command through the environment: the shell parses no part of a name.
 export FILE
@@ -129,7 +133,7 @@ pins: chat ## compile the pinned versions again (PINS=--upgrade for the newest)
 	@sh requirements/compile.sh $(PINS)
 
 clean: ## remove .venv and the caches (not the chats)
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-vllm .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find chatapp requirements stacks tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The packages of the verbs, installed if they are missing or their pins changed.

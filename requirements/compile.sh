@@ -19,6 +19,7 @@ pins() {
 pins dev "$@"
 for name in chat stack uv; do pins "$name" --constraints dev.txt "$@"; done
 pins embedded --no-deps "$@"
+pins vllm "$@"
 
 if grep -n '://' ./*.txt; then
     echo "The lines above name an address, which would tie every install to it: remove it from the .in file." >&2

@@ -21,8 +21,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
-MEGABYTES = {"chat": 130, "dev": 260, "stack": 60}  # what a first install downloads, uv (24 MB) included
-VENV = Path(".venv")
+MEGABYTES = {"chat": 130, "dev": 260, "stack": 60, "vllm": 6000}  # what a first install downloads, uv (24 MB) included
+VENV = Path(".venv-vllm" if sys.argv[1:2] == ["vllm"] else ".venv")
+DISK_MEGABYTES = 16_000 if VENV.name == ".venv-vllm" else 1500
 PYTHON, UV = VENV / "bin/python", VENV / "bin/uv"
 STAMP = VENV / ".pins"  # the checksums of what is installed; written last, so that it vouches for a whole install
 UNFINISHED = VENV / ".unfinished"  # there while an install runs; after an interrupted one, .venv is made again
@@ -63,10 +64,10 @@ Environment = dict[str, str]
 def main(arguments: list[str]) -> int:
     """Install the pins that the arguments name, and return the exit status."""
     if not arguments or arguments[0] not in MEGABYTES or arguments[1:] not in ([], ["--check"]):
-        fail("Usage: sh requirements/install.sh chat|dev|stack [--check]", status=2)
+        fail("Usage: sh requirements/install.sh chat|dev|stack|vllm [--check]", status=2)
     is_new = not (VENV.exists() and VENV.samefile(sys.prefix))  # install.sh passes over a broken .venv
     installed = {} if is_new else read_stamp()
-    needed = [arguments[0]] if arguments[0] == "stack" else [arguments[0], "embedded"]
+    needed = [arguments[0]] if arguments[0] in {"stack", "vllm"} else [arguments[0], "embedded"]
     missing = [name for name in needed if installed.get(name) != checksum(name)]
     if "--check" in arguments:
         print(platform.python_version().rpartition(".")[0])
@@ -195,8 +196,11 @@ def compile_bytecode() -> None:
     """Compile on every core what is imported often.
 
     Pulumi's SDKs are 60 % of the source code, of which a deployment imports a few modules: compiling them would take
-    longer than everything else. What does not compile, such as a template, is never imported.
+    longer than everything else. What does not compile, such as a template, is never imported. So would all of torch:
+    vLLM's modules are compiled as they are imported.
     """
+    if VENV.name == ".venv-vllm":
+        return
     options = ["-q", "-j", "0", "-x", "/pulumi_(gcp|kubernetes)/"]
     subprocess.run([PYTHON, "-I", "-m", "compileall", *options, VENV / "lib"], capture_output=True, check=False)
 
@@ -253,13 +257,14 @@ def run(command: Command, environment: Environment) -> int:
 
 def give_up() -> NoReturn:
     """End with what most often helps, below the reason in the installer's own words."""
+    free = shutil.disk_usage(".").free // 10**6
     system = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
     print(
         "The install failed for the reason above. If it is",
         "- the network, a proxy or a mirror: set PIP_PROXY, PIP_INDEX_URL or PIP_CERT, or write them in pip.conf",
         f"- no wheel for {system}: choose another with PYTHON=..., or compile with PIP_ONLY_BINARY=:none:",
         "- a hash mismatch: the file is not the one that was pinned. Do not trust the index that it came from",
-        f"- the disk: an install needs about 1500 MB, and {shutil.disk_usage('.').free // 10**6} MB are free",
+        f"- the disk: an install needs about {DISK_MEGABYTES} MB, and {free} MB are free",
         sep="\n",
         file=sys.stderr,
     )

@@ -1,5 +1,6 @@
 #!/bin/sh
 # Install the pinned packages into .venv: sh requirements/install.sh chat|dev|stack [--check]
+# vllm, for `make gemma`, gets a virtual environment of its own: .venv-vllm
 #
 # Finds a Python with which requirements/install.py does the rest. Plain POSIX sh (Debian's dash, macOS's bash 3.2).
 set -u
@@ -61,6 +62,8 @@ find_python() {
 }
 
 # A .venv without pip is made again: its Python was removed, or is another version now with other site-packages.
-python=.venv/bin/python
-if [ -e .venv/.unfinished ] || ! "$python" -I -c 'import pip' 2>/dev/null; then find_python; fi
+venv=.venv
+if [ "${1:-}" = vllm ]; then venv=.venv-vllm; fi
+python=$venv/bin/python
+if [ -e $venv/.unfinished ] || ! "$python" -I -c 'import pip' 2>/dev/null; then find_python; fi
 exec "$python" -I requirements/install.py "$@"

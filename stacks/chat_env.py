@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import pulumi
 from pydantic import SecretStr
 
+from gemma.arguments import SERVED_NAME
+from gemma.profiles import supports_images
 from stacks.components.chat_pod import DATA_DIR, METRICS_PORT, PORT
-from stacks.components.gpu_profiles import supports_images
 from stacks.components.model_server import APP as MODEL_SERVER
-from stacks.components.model_server import SERVED_NAME
 from stacks.settings import secret_output
 
 if TYPE_CHECKING:

@@ -38,7 +38,7 @@ from stacks.validation.sign_in import public_access_warnings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from stacks.components.gpu_profiles import GpuProfile
+    from gemma.profiles import GpuProfile
     from stacks.names import Names
     from stacks.settings import Settings
     from stacks.validation.residency import Residency

@@ -12,7 +12,7 @@ import pulumi
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.alias_generators import to_camel
 
-from stacks.components.gpu_profiles import PROFILES, GpuProfile
+from gemma.profiles import PROFILES, GpuProfile
 from stacks.validation.conflicts import conflicts
 from stacks.validation.messages import invalid_value, report, unknown_key
 from stacks.validation.residency import RESIDENCIES, Residency

@@ -10,6 +10,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from stacks.settings import Settings
+
 ROOT = Path(__file__).parents[1]
 REQUIREMENTS = ROOT / "requirements"
 COMPILED = sorted(path.stem for path in REQUIREMENTS.glob("*.in"))
@@ -46,9 +48,12 @@ def test_every_requirement_is_pinned_with_its_hashes(name):
     assert required(name) <= pins(name).keys()
 
 
-@pytest.mark.parametrize("name", sorted({*COMPILED} - {"embedded", "uv"}))
+@pytest.mark.parametrize("name", sorted({*COMPILED} - {"embedded", "uv", "vllm"}))
 def test_every_dependency_of_a_pinned_package_is_pinned(name):
-    """The pins are installed with --no-deps. (The demo model's dependencies are left out on purpose.)"""
+    """The pins are installed with --no-deps.
+
+    Left out: the demo model, whose dependencies are left out on purpose, and vLLM, which is not installed here.
+    """
     pinned = pins(name)
     queue = [(package, "") for package in required(name)]
     seen = set(queue)
@@ -78,6 +83,11 @@ def test_versions_that_the_stack_shares_with_dev_agree():
     shared = stack.keys() & dev.keys()
     assert shared
     assert {name: stack[name] for name in shared} == {name: dev[name] for name in shared}
+
+
+def test_a_workstation_runs_the_vllm_that_the_stack_deploys():
+    image = Settings.model_fields["gemma_image"].default
+    assert pins("vllm")["vllm"] == {(image.rpartition(":v")[2], "")}
 
 
 def test_no_file_names_a_package_index():

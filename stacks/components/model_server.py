@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from stacks.components.gpu_profiles import REVISIONS
+from gemma.arguments import PRIVACY, vllm_arguments
 from stacks.components.manifests import Manifest, apply_manifest
 from stacks.components.workloads import (
     SKIP_AWAIT,
@@ -31,14 +31,13 @@ from stacks.components.workloads import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from stacks.components.gpu_profiles import GpuProfile
+    from gemma.profiles import GpuProfile
 
 APP = "gemma"
 HEALTH = "/health"
 CONTAINER_PORT = 8080
 SERVICE_PORT = 8000
 HOME = "/home/vllm"
-SERVED_NAME = "gemma"
 TOKEN_KEY = "hf_api_token"  # noqa: S105 - a key's name
 
 
@@ -183,7 +182,7 @@ def _pod(
                 name="vllm",
                 image=args.image,
                 command=["vllm", "serve"],
-                args=vllm_arguments(args),
+                args=server_arguments(args),
                 # The chat reads there why it crashed.
                 termination_message_policy="FallbackToLogsOnError",
                 env=[*plain_variables(_environment(args)), *token],
@@ -212,43 +211,24 @@ def _pod(
     )
 
 
-def vllm_arguments(args: GemmaServerArgs) -> list[str]:
-    """Return the arguments of ``vllm serve``."""
-    profile = args.profile
-    model = args.model or profile.model
-    revision = args.revision or REVISIONS.get(model)
-    return [
-        model,
-        # The tokenizer's revision follows it (vllm/config/model.py).
-        *([f"--revision={revision}"] if revision else []),
-        f"--served-model-name={SERVED_NAME}",
-        "--host=0.0.0.0",
-        f"--port={CONTAINER_PORT}",
-        f"--tensor-parallel-size={profile.gpus}",
-        f"--max-model-len={profile.max_model_len}",
-        f"--max-num-seqs={profile.max_num_seqs}",
-        f"--gpu-memory-utilization={profile.gpu_memory_utilization:.2f}",
-        f"--limit-mm-per-prompt={_inputs(model)}",
-        "--max-num-queued-reqs=64",
-        "--shutdown-timeout=110",
-        *args.extra_args,
-    ]
-
-
-def _inputs(model: str) -> str:
-    """Return how many inputs of each kind a prompt may have, as JSON; vLLM reserves memory for each."""
-    # Gemma 4 understands sound and video too, which the chat does not send.
-    return '{"image":2,"audio":0,"video":0}' if "gemma-4" in model.lower() else '{"image":2}'
+def server_arguments(args: GemmaServerArgs) -> list[str]:
+    """Return the arguments of ``vllm serve`` in the container."""
+    return vllm_arguments(
+        args.profile,
+        host="0.0.0.0",  # noqa: S104 - in its container
+        port=CONTAINER_PORT,
+        model=args.model,
+        revision=args.revision,
+        shutdown_seconds=110,
+        extra=args.extra_args,
+    )
 
 
 def _environment(args: GemmaServerArgs) -> dict[str, pulumi.Input[str]]:
     environment: dict[str, pulumi.Input[str]] = {
         "HOME": HOME,
         "HF_HOME": f"{HOME}/.cache/huggingface",
-        # A private chat reports nothing to vLLM's and Hugging Face's makers.
-        "VLLM_NO_USAGE_STATS": "1",
-        "DO_NOT_TRACK": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
+        **PRIVACY,
     }
     if args.on_gke:  # where GKE mounts the driver
         environment["LD_LIBRARY_PATH"] = "/usr/local/nvidia/lib64:/usr/local/cuda/lib64"

@@ -13,7 +13,7 @@ from stacks.ingress.cloud_armor import PREVIEW_RULES
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from stacks.components.gpu_profiles import GpuProfile
+    from gemma.profiles import GpuProfile
     from stacks.settings import Settings
 
     Path = str | tuple[str, ...]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from stacks.components.gpu_profiles import is_gated
+from gemma.profiles import is_gated
 from stacks.validation.residency import residency_conflicts
 from stacks.validation.sign_in import ingress_conflicts
 

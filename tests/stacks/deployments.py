@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stacks.components.gpu_profiles import PROFILES
+from gemma.profiles import PROFILES
 
 PROJECT = "my-proj-1"
 GCP = {"gcp:project": PROJECT}

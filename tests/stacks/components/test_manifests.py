@@ -8,7 +8,7 @@ import pulumi
 import pytest
 import yaml
 
-from stacks.components.gpu_profiles import PROFILES
+from gemma.profiles import PROFILES
 from stacks.components.manifests import FOLDER, InvalidManifest, Manifest, apply_manifest
 from tests.stacks.recording import run
 
@@ -46,7 +46,8 @@ def test_a_missing_file_is_rejected_with_its_name() -> None:
 @pytest.mark.parametrize("file", sorted(path.name for path in FOLDER.glob("*.yaml")))
 def test_every_file_is_valid_and_used(file: str) -> None:
     assert Manifest.read(file).name
-    program = "".join(path.read_text(encoding="utf-8") for path in (FOLDER.parent / "stacks").rglob("*.py"))
+    files = [path for folder in ("stacks", "gemma") for path in (FOLDER.parent / folder).rglob("*.py")]
+    program = "".join(path.read_text(encoding="utf-8") for path in files)
     assert file in program, "nothing applies it"
 
 

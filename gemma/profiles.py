@@ -1,4 +1,4 @@
-"""GPU profiles of the model server: GPUs, model, vLLM's limits, resource requests."""
+"""GPU profiles: GPUs, model, vLLM's limits, and what the stack requests of a cluster."""
 
 from __future__ import annotations
 
