@@ -13,11 +13,12 @@ from fastapi import FastAPI
 from chatapp.auth.audit import Refusal
 from chatapp.config.settings import InvalidSettings
 from chatapp.conversations.service import Conversations
+from chatapp.conversations.shares import Shares
 from chatapp.domain.errors import StoreUnavailable
 from chatapp.domain.sentences import Sentence
 from chatapp.generation.queue import TurnLimits
 from chatapp.generation.runner import TurnRunner
-from chatapp.http import api, health
+from chatapp.http import api, health, robots
 from chatapp.http.api.routing import Services
 from chatapp.http.auth_setup import AuthSetup
 from chatapp.http.errors import add_exception_handlers
@@ -29,6 +30,7 @@ from chatapp.http.middleware.limits import BodyMemoryMiddleware, RequestSizeMidd
 from chatapp.http.middleware.security_headers import SecurityHeadersMiddleware
 from chatapp.http.middleware.shutdown import StreamShutdownMiddleware
 from chatapp.http.middleware.trusted_hosts import TrustedHostMiddleware
+from chatapp.http.pages.shared import SharedPages
 from chatapp.http.request_rules import BodyLimits
 from chatapp.images.decoder import ImageDecoder
 from chatapp.images.uploads import UploadLimits, Uploads
@@ -135,6 +137,14 @@ async def create_app(settings: Settings, *, with_page: bool = True) -> FastAPI:
         opened.push_async_callback(turns.aclose)
         conversations = Conversations(store, turns.updates, turns, turns.catch_up, turns.acknowledgement)
         opened.push_async_callback(conversations.aclose)
+        shares = Shares(
+            store,
+            conversations,
+            turns.catch_up,
+            catalog.label,
+            retention_days=settings.retention_days,
+            on_refused=on_refused,
+        )
 
         @asynccontextmanager
         async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -148,6 +158,7 @@ async def create_app(settings: Settings, *, with_page: bool = True) -> FastAPI:
             catalog=catalog,
             turns=turns,
             conversations=conversations,
+            shares=shares,
             images=images,
             uploads=Uploads(images, _upload_limits(settings, on_refused)),
             imports=ImportPlaces(settings.imports_per_hour, on_refused),
@@ -160,12 +171,8 @@ async def create_app(settings: Settings, *, with_page: bool = True) -> FastAPI:
         app.state.turns = turns
         app.state.closing = asyncio.Event()
         app.state.metrics = metrics
-        add_exception_handlers(app, root_url=settings.root_url)
-        app.include_router(health.router)
         auth.add_routes(app, turns)
-        app.include_router(api.router)
-        if local_models:
-            app.include_router(api.local_models)
+        _add_routes(app, settings, shares, has_local_models=local_models is not None)
         if with_page:
             # Gradio takes 1.8 s to import: invalid settings and an unusable data folder are reported before that.
             from chatapp.ui.mount import mount_page  # noqa: PLC0415
@@ -238,6 +245,19 @@ def _add_local_models(settings: Settings, catalog: Catalog) -> LocalModels | Non
         )
     catalog.prefer(OWN_FILE_ID if path else wanted, if_there=True)
     return local_models
+
+
+def _add_routes(app: FastAPI, settings: Settings, shares: Shares, *, has_local_models: bool) -> None:
+    """Add the routes that need no page of Gradio's, and the responses to errors."""
+    add_exception_handlers(app, root_url=settings.root_url)
+    app.include_router(health.router)
+    app.include_router(robots.router)
+    app.include_router(api.router)
+    if has_local_models:
+        app.include_router(api.local_models)
+    if settings.share_links != "off":
+        app.include_router(api.shares)
+        app.include_router(SharedPages(shares, root_url=settings.root_url).router())
 
 
 def _add_middleware(app: FastAPI, settings: Settings, auth: AuthSetup, on_refused: Callable[[str], None]) -> None:

@@ -19,6 +19,7 @@ def openapi():
     for router in (
         api.router,
         api.local_models,
+        api.shares,
         Account(None, None, None, None).router(),
         SignOut(None, None, None).router(),
     ):

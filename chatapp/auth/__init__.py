@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 USER_KEY = "chat.user"
-# Without authentication: the health check, and the static files of the pages (`chatapp.http.assets`).
-PUBLIC = re.compile(r"/healthz|/page/[^/]+/.+")
+# Without authentication: the health check, what search engines ask first, and the static files of the pages
+# (`chatapp.http.assets`).
+PUBLIC = re.compile(r"/healthz|/robots\.txt|/page/[^/]+/.+")
 # IAP's unsigned headers. Any client can send them, so nothing behind the middleware may see them.
 _UNSIGNED_IAP_HEADERS = b"x-goog-authenticated-user-"
 NOT_SIGNED_IN = Sentence("You are signed out. Sign in to continue; your text is still in the box.")
@@ -96,6 +97,7 @@ class AuthenticationMiddleware:
         refuse: makes the response to a request without a user.
         on_refused: called for each of them.
         public: paths that need no user, in addition to `PUBLIC`; requests for them get no user at all.
+        also_public: a regular expression of more such paths.
     """
 
     def __init__(
@@ -106,10 +108,12 @@ class AuthenticationMiddleware:
         refuse: Callable[[Request, AuthResult], Response],
         on_refused: Callable[[AuthResult], None] = lambda _result: None,
         public: frozenset[str] = frozenset(),
+        also_public: str = "",
     ) -> None:
         self._app = app
         self._authenticator = authenticator
         self._public = public
+        self._also_public = re.compile(also_public or r"(?!)", re.DOTALL)
         self._refuse = refuse
         self._on_refused = on_refused
 
@@ -120,7 +124,7 @@ class AuthenticationMiddleware:
             return
         if scope["type"] == "http":
             scope["headers"] = [item for item in scope["headers"] if not item[0].startswith(_UNSIGNED_IAP_HEADERS)]
-        if scope["type"] != "http" or scope["path"] in self._public or PUBLIC.fullmatch(scope["path"]):
+        if scope["type"] != "http" or self._is_public(scope["path"]):
             await self._app(scope, receive, send)
             return
         try:
@@ -137,6 +141,9 @@ class AuthenticationMiddleware:
         else:
             scope[USER_KEY] = result.user
         await response(scope, receive, _with_cookies(send, result.cookies) if result.cookies else send)
+
+    def _is_public(self, path: str) -> bool:
+        return path in self._public or bool(PUBLIC.fullmatch(path) or self._also_public.fullmatch(path))
 
 
 def _with_cookies(send: Send, cookies: tuple[str, ...]) -> Send:

@@ -1,8 +1,9 @@
 """The audit log, and the log of refused requests.
 
 A line of the audit log is the event ``audit`` with an ``action`` and the opaque user id: one for each sign-in,
-sign-out, export, deletion and merge of an account's data. A refused request is the event ``request_refused`` with a
-``reason``. Neither ever holds an e-mail address, a name, an IP address or text of a conversation.
+sign-out, export, deletion, merge of an account's data, and share link. A refused request is the event
+``request_refused`` with a ``reason``. Neither ever holds an e-mail address, a name, an IP address or text of a
+conversation.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ class Action(StrEnum):
     DELETE = "delete"
     DELETE_EVERYTHING = "delete_everything"
     MERGE_GUEST = "merge_guest"
+    SHARE = "share"
+    REVOKE_SHARE = "revoke_share"
 
 
 class Refusal(StrEnum):

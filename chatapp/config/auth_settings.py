@@ -53,6 +53,12 @@ class AuthSettings(BaseSettings):
         "account of the provider. `google` needs it; with `iap` it is checked in addition to the proxy's own policy.",
     )
     guests: bool = Field(default=False, description="With `google`: users may also chat without signing in.")
+    share_links: Literal["off", "users", "anyone"] = Field(
+        default="off",
+        description="Whether people can make links to a copy of a conversation, and who can open them. `users`: people "
+        "who may use this chat. `anyone`: everybody who has the link, without signing in; with `iap` this is the same "
+        "as `users`, because the proxy lets nobody else in. Links expire after 30 days at most.",
+    )
     session_days: int = Field(
         default=7, ge=1, le=MAX_SESSION_DAYS, description="With `google`: days until users must sign in again."
     )
@@ -74,6 +80,11 @@ class AuthSettings(BaseSettings):
         default="https://www.gstatic.com/iap/verify/public_key",
         description="With `iap`: where the proxy's public keys are.",
     )
+
+    @property
+    def has_public_links(self) -> bool:
+        """Whether share links open without authentication."""
+        return self.share_links == "anyone" and self.identity != "iap"
 
     @field_validator("session_secret")
     @classmethod

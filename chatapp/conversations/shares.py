@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from chatapp.conversations.catch_up import CatchUp, Seen
     from chatapp.conversations.service import Conversations
     from chatapp.domain.conversation import Conversation, Image, Message
-    from chatapp.store import Store
+    from chatapp.store import UserStore
 
 DAY_MS = 24 * 3600 * 1000
 SHARE_BYTES = 20_000_000  # of one share: its page shows all of it at once
@@ -76,7 +76,7 @@ class Shares:
 
     def __init__(
         self,
-        store: Store,
+        store: UserStore,
         conversations: Conversations,
         catch_up: CatchUp,
         label: Callable[[str], str],

@@ -38,6 +38,8 @@ STYLES = (
     *("base", "layout", "buttons", "messages", "answers", "welcome", "composer", "panels", "sidebar"),
     *("settings_panel", "guest_data", "phone", "print", "gradio"),
 )
+# Of the page of a share link: shared_page.css.
+SHARED_PAGE_STYLES = ("base", "buttons", "answers", "panels", "shared_page")
 # Sentences from the server about the models of a chat that is not set up yet: a first visit shows them.
 FIRST_SERVER_SENTENCES = (
     "not set up",
@@ -67,9 +69,10 @@ MEDIA_TYPES = {
 def contents() -> Mapping[str, bytes]:
     """Return the contents of the served files, by their paths below ``/page/{version}/``."""
     files = sources()
-    styles = b"".join(files[f"css/{name}.css"] for name in STYLES)
+    sheets = {"page.css": STYLES, "shared_page.css": SHARED_PAGE_STYLES}
+    styles = {sheet: b"".join(files[f"css/{name}.css"] for name in names) for sheet, names in sheets.items()}
     served = {name: content for name, content in files.items() if not name.startswith("css/")}
-    return served | {"page.css": styles} | _split_catalogues(files)
+    return served | styles | _split_catalogues(files)
 
 
 def sources() -> Mapping[str, bytes]:

@@ -20,6 +20,7 @@ from chatapp.domain.errors import StoreUnavailable
 from chatapp.domain.sentences import Sentence
 from chatapp.http.api.account import Account, SignOut
 from chatapp.http.errors import error_response
+from chatapp.http.pages import shared
 from chatapp.http.pages.navigation import local_page
 from chatapp.limits.guests import NewGuests
 from chatapp.userdata.merge_guest import GuestMerge
@@ -116,6 +117,7 @@ class AuthSetup:
             AuthenticationMiddleware,
             authenticator=self._authenticator,
             public=self._public,
+            also_public=shared.PUBLIC if self._settings.has_public_links else "",
             refuse=self._refuse,
             on_refused=self._log_refusal,
         )

@@ -71,7 +71,9 @@ def _rule(
 
 # The first that matches applies. ``[^/]*`` is a path parameter.
 RULES = (
-    _rule(r"/healthz", Source.ANY),
+    _rule(r"/healthz|/robots\.txt", Source.ANY),
+    _rule(r"/shared/[^/]*/images/[^/]*", Source.IMAGE),
+    _rule(r"/shared/[^/]*", Source.DOCUMENT),
     _rule(r"/page/[^/]*/frames/.*", Source.FRAME),
     _rule(r"/(?:page|assets)/.*|/theme\.css", Source.FILE),
     _rule(r"/sign-in(?:/start|/callback)?", Source.NAVIGATION),
@@ -83,7 +85,7 @@ RULES = (
     _rule(r"/conversations/.*", Source.SCRIPT, LaneName.LIST),
     _rule(r"/images", Source.SCRIPT, has_file=True),
     _rule(r"/imports", Source.SCRIPT, is_import=True),
-    _rule(r"/state|/me|/profile|/take-along|/sign-ins(?:/[^/]*)?", Source.SCRIPT, LaneName.LIST),
+    _rule(r"/state|/me|/profile|/take-along|/shares(?:/[^/]*)?|/sign-ins(?:/[^/]*)?", Source.SCRIPT, LaneName.LIST),
     _rule(r"/local-models(?:/[^/]*(?:/download|/cancel)?)?", Source.SCRIPT),
     _rule(r"/models|/delete-everything|/sign-out(?:-everywhere|-elsewhere)?", Source.SCRIPT),
     _rule(r"/(?:c/.*)?", Source.DOCUMENT),

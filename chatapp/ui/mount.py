@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 def mount_page(app: FastAPI, settings: Settings) -> None:
     """Mount the page at ``/`` and at ``/c/ID``."""
     app.include_router(page_files.router())
+    app.state.formula_files = " ".join(gradio_compat.katex_files())
     app.add_middleware(DocumentMiddleware, root_url=settings.root_url)
     translations = {language: page_files.translations(language) for language in page_files.LANGUAGES}
     gradio_compat.mount(

@@ -134,6 +134,8 @@ async def delete_everything(store: UserStore, turns: Turns, user: str) -> int:
                 await _delete(turns, user, remaining[start : start + DELETED_AT_ONCE], deleted)
         if isinstance(store, StoreRouter):
             await store.delete_temporary(user)
+        for share in await store.shares(user):  # of conversations that expired
+            await store.delete_share(user, share.id)
         await store.delete_profile(user)
     except StoreUnavailable as error:
         log.warning("not_all_deleted", conversations=len(deleted), detail=error.detail)

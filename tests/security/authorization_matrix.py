@@ -94,6 +94,9 @@ API_ROUTES: dict[tuple[str, str], Rule] = {
     ("GET", f"{ONE}/images/{{image_id}}"): read(),
     ("POST", "/export/{conversation_id}.json"): read(body={}),
     ("POST", "/export/{conversation_id}.md"): read(body={}),
+    ("POST", f"{ONE}/shares"): write({"days": 1}),
+    ("GET", "/shares"): user(returns_data=True),
+    ("DELETE", "/shares/{share_id}"): write(),
     ("PATCH", ONE): write({"title": "mine now", "pinned": True, "archived": True, "branch": "{answer}"}),
     ("POST", f"{ONE}/turns"): write(QUESTION | {"follows": "{answer}"}),
     ("POST", f"{ONE}/answers"): write({"question": "{question}", "model": "gemma"}),
@@ -125,6 +128,10 @@ API_ROUTES: dict[tuple[str, str], Rule] = {
 OTHER_ROUTES = {
     ("GET", "/healthz"): public(),
     ("GET", "/page/{requested_version}/{path:path}"): public(),
+    ("GET", "/robots.txt"): public(),
+    # With a wrong secret; test_isolation.py opens a link. With IAP, who is not signed in does not get here.
+    ("GET", "/shared/{token}"): public(statuses=(404, 401, 403)),
+    ("GET", "/shared/{token}/images/{image_id}"): public(statuses=(404, 401, 403)),
     ("GET", "/sign-in"): public(statuses=(200, 303)),
     ("GET", "/sign-in/start"): public(statuses=(303, 503)),
     ("GET", "/sign-in/callback"): public("code=x&state=x", statuses=(400, 503)),
@@ -152,7 +159,8 @@ def open_routes(app: FastAPI) -> set[tuple[str, str]]:
 def closed_routes(app: FastAPI) -> set[tuple[str, str]]:
     """Return the methods and paths of the routes of Gradio's that the app blocks."""
     mounts = [route for route in app.routes if isinstance(route, Mount) and isinstance(route.app, AllowedRoutes)]
-    return set(_routes(mounts)) - GRADIO_ROUTES.keys()
+    own = set(_routes(route for route in app.routes if route not in mounts))  # come first
+    return set(_routes(mounts)) - GRADIO_ROUTES.keys() - own
 
 
 def _routes(routes: Iterable[BaseRoute], prefix: str = "") -> Iterator[tuple[str, str]]:

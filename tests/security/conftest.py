@@ -111,6 +111,7 @@ async def chat(request, tmp_path_factory):
                 gemma_images=True,
                 embedded_model=False,
                 titles="first-words",
+                share_links="anyone",
                 shutdown_seconds=0,
             )
             app = await create_app(settings)

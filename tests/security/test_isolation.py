@@ -166,6 +166,31 @@ async def test_answer_in_progress_is_private(chat, temporary):
     assert "stopped" in json.dumps(remaining)
 
 
+async def test_share_link_shows_its_copy_to_everyone_who_has_it_and_to_nobody_once_it_ended(chat):
+    carla, data = chat.identity.authenticated("carla"), chat.data["carla"]
+    made = await chat.request("POST", f"/conversations/{data.ids['conversation']}/shares", carla, {"days": 1})
+    new = json.loads(made.body)
+    path = f"/{new['path']}"
+    unknown = f"/shared/{'x' * 43}"
+    is_behind_iap = chat.identity.settings["identity"] == "iap"
+    for caller in (carla, chat.identity.authenticated("bela"), Caller("unauthenticated")):
+        is_refused = is_behind_iap and caller.name == "unauthenticated"
+        for address in (path, f"{path}/images/{data.ids['image']}"):
+            response = await chat.request("GET", address, caller)
+            assert response.status == (401 if is_refused else 200), (caller, address)
+            assert response.contains(data.secret) is not is_refused
+        page = await chat.request("GET", path, caller)
+        assert not any(page.contains(f"{word} quince") for word in ("system prompt", "persona", "name", "instructions"))
+        assert "set-cookie" not in page.head.lower()
+    revoked = f"/shares/{new['share']['id']}"
+    assert (await chat.request("DELETE", revoked, chat.identity.authenticated("bela"))).status == 404
+    assert (await chat.request("DELETE", revoked, carla)).status == 200
+    ended, never = [await chat.request("GET", address, carla) for address in (path, unknown)]
+    assert (ended.status, ended.body) == (never.status, never.body)
+    assert ended.status == 404
+    assert (await chat.request("GET", f"{path}/images/{data.ids['image']}", carla)).status == 404
+
+
 async def check_all_routes(chat, caller, check_isolated, *, owner="ana"):
     """Call every route with invalid credentials and the ids of the owner."""
     for route, rule in chat.routes.items():

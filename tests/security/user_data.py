@@ -22,6 +22,7 @@ from chatapp.domain.conversation import (
     new_id,
     now_ms,
 )
+from chatapp.domain.share import Share
 from chatapp.store.firestore.documents import uid
 from chatapp.store.firestore.store import FirestoreStore
 from chatapp.store.sqlite.store import SQLiteStore
@@ -87,7 +88,18 @@ async def create_user_data(user: str, store: Store) -> UserData:
     persona = Persona(id=new_id(), name=marked("name"), instructions=marked("instructions"))
     profile = Profile(personas=(persona,), parameters=GenerationParameters(temperature=0.4), revision=1)
     await store.save_profile(user, profile)
+    now = now_ms()
+    share = Share(
+        id=secrets.token_hex(32),
+        conversation_id=conversation.id,
+        title=marked("shared title"),
+        created_ms=now,
+        expires_ms=now + 1_000_000_000,
+        size=2,
+    )
+    await store.save_share(user, share, {"text-0": b"[]"})
     ids = {
+        "share_id": share.id,
         "conversation": conversation.id,
         "conversation_id": conversation.id,
         "question": question.id,

@@ -10,6 +10,7 @@ from fastapi import APIRouter
 from chatapp.http.api import conversations, images, imports, state, turns, user_data
 from chatapp.http.api.local_models import router as local_models
 from chatapp.http.api.routing import ERRORS
+from chatapp.http.api.shares import router as shares
 
 router = APIRouter(responses=ERRORS)
 for part in (
@@ -24,4 +25,4 @@ for part in (
 ):
     router.include_router(part)
 
-__all__ = ("local_models", "router")
+__all__ = ("local_models", "router", "shares")

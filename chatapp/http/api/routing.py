@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from chatapp.auth import User, current_user, current_user_id
 from chatapp.config.settings import Settings
 from chatapp.conversations.service import Conversations
+from chatapp.conversations.shares import Shares
 from chatapp.domain.conversation import Conversation
 from chatapp.domain.sentences import Sentence
 from chatapp.generation.runner import TurnRunner
@@ -45,6 +46,7 @@ class Services:
     catalog: Catalog
     turns: TurnRunner
     conversations: Conversations
+    shares: Shares
     images: ImageDecoder
     uploads: Uploads
     imports: ImportPlaces

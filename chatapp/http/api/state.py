@@ -2,9 +2,11 @@
 
 import asyncio
 from contextlib import suppress
+from typing import Literal
 
 from fastapi import APIRouter
 
+from chatapp.config.settings import Settings
 from chatapp.domain.conversation import Profile
 from chatapp.domain.errors import ConversationNotFound, ProfileChanged, StoreUnavailable
 from chatapp.domain.sentences import Duration, Sentence
@@ -52,6 +54,7 @@ async def read_state(user: CurrentUser, chat: Chat, conversation: str = "") -> S
             image_side=LONGEST_SIDE,
             image_bytes=MAX_BYTES,
         ),
+        share_links=_share_links(chat.settings),
     )
 
 
@@ -69,6 +72,10 @@ async def change_profile(change: ProfileChange, user: UserId, chat: Chat) -> Pro
         raise ProfileChanged
     await chat.store.save_profile(user, profile)
     return ProfileBody.model_validate(await chat.store.profile(user, consistency=Consistency.CACHED))
+
+
+def _share_links(settings: Settings) -> Literal["off", "users", "anyone"]:
+    return "users" if settings.share_links == "anyone" and settings.identity == "iap" else settings.share_links
 
 
 async def _models(chat: Services) -> Models:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
 
-_LOCAL_PAGE = re.compile(r"/(?:c/[A-Za-z0-9-]{1,80})?")
+_LOCAL_PAGE = re.compile(r"/(?:c/[A-Za-z0-9-]{1,80}|shared/[A-Za-z0-9_-]{43})?")
 
 
 def local_page(address: str) -> str:

@@ -55,24 +55,31 @@ def render_page(
             site; the first one is shown as the main action.
         root_url: the public address of the chat, whose path begins all links; "" for none.
     """
-    language = language_of(request, root_url)
     root_path = urlsplit(root_url).path.rstrip("/")
-
-    def translate(sentence: str) -> str:
-        return translated(sentence, _catalogue(language))
-
-    html = _TEMPLATES.get_template("page.html").render(
-        language=language,
-        direction="rtl" if language in RIGHT_TO_LEFT else "ltr",
-        assets=f"{root_path}/page/{assets.version()}",
-        name=translate(Sentence("Hybrid chat")),
-        title=translate(title),
-        paragraphs=[translate(paragraph) for paragraph in paragraphs],
-        links=[
-            (translate(words), root_path + address if address.startswith("/") else address) for words, address in links
-        ],
+    html = render_template(
+        request,
+        "page.html",
+        root_url=root_url,
+        title=title,
+        paragraphs=paragraphs,
+        links=[(words, root_path + address if address.startswith("/") else address) for words, address in links],
     )
     return HTMLResponse(html, status, headers=HEADERS)
+
+
+def render_template(request: HTTPConnection, name: str, *, root_url: str = "", **values: object) -> str:
+    """Return a template's HTML; the filter ``t`` translates a sentence into the reader's language."""
+    language = language_of(request, root_url)
+    root_path = urlsplit(root_url).path.rstrip("/")
+    return _TEMPLATES.get_template(name).render(
+        language=language,
+        direction="rtl" if language in RIGHT_TO_LEFT else "ltr",
+        root=f"{root_path}/",
+        assets=f"{root_path}/page/{assets.version()}",
+        name=Sentence("Hybrid chat"),
+        t=lambda sentence: translated(sentence, _catalogue(language)),
+        **values,
+    )
 
 
 def language_of(request: HTTPConnection, root_url: str = "") -> str:

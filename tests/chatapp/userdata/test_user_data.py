@@ -71,6 +71,7 @@ class Chat:
             catalog=self.catalog,
             turns=self.turns,
             conversations=None,
+            shares=None,
             images=None,
             uploads=Uploads(None, UploadLimits()),
             imports=ImportPlaces(),

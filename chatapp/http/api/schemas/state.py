@@ -1,6 +1,6 @@
 """What a page needs when it is opened: models, store, limits, and the user."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field
 
@@ -99,3 +99,4 @@ class State(Models):
     store: StoreBody
     store_kind: str = Field(description="`sqlite` or `firestore`")
     limits: Limits
+    share_links: Literal["off", "users", "anyone"] = Field(description="whether links can be made, and who opens them")

@@ -1,4 +1,4 @@
-// The menu of a conversation: rename, pin, archive, copy its link, print, download, delete.
+// The menu of a conversation: rename, pin, archive, copy its link, share a copy, print, download, delete.
 import { call, loadModule, pathOf } from "./api.js";
 import { copyText } from "./clipboard.js";
 import { open, setItem } from "./conversation.js";
@@ -8,6 +8,7 @@ import { addressOf, openConversation } from "./navigation.js";
 import { attempt, showToast } from "./notices.js";
 import { printConversation } from "./printing.js";
 import { renameIn } from "./renaming.js";
+import { shareSetting } from "./share_setting.js";
 import { t } from "./words.js";
 
 export const actions = (button, item) =>
@@ -20,6 +21,7 @@ export const actions = (button, item) =>
       () => setArchived(item, !item.archived),
     ],
     !item.temporary && ["link", t("Copy link"), () => copyLink(item)],
+    !item.temporary && shareSetting.who !== "off" && ["share", t("Share a copy"), () => share(item)],
     item.id === open.id && ["print", t("Print or save as PDF"), printConversation],
     !item.temporary && ["download", t("Download as Markdown"), () => download(item, "md")],
     !item.temporary && ["download", t("Download as JSON"), () => download(item, "json")],
@@ -61,6 +63,8 @@ const setArchived = async (item, archived) => {
 
 const copyLink = (item) =>
   copyText(new URL(addressOf(item.id), document.baseURI).href, t("Link copied. Only you can open it."));
+
+const share = (item) => attempt(async () => (await loadModule("sharing")).open(item, shareSetting.who));
 
 const rename = (item) => {
   const row = find(`#conversations [data-id="${CSS.escape(item.id)}"]`);

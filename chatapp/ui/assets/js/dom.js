@@ -68,6 +68,7 @@ const ICONS = {
   pin: "M9 4h6l-1 6 3 3H7l3-3zM12 13v7",
   previous: "M15 6l-6 6 6 6",
   print: "M7 9V4h10v5M7 17H4V9h16v8h-3M7 14h10v6H7z",
+  share: "M12 15V4M8 8l4-4 4 4M5 12v8h14v-8",
   sliders: "M4 7h10M18 7h2M4 17h2M10 17h10M16 5v4M8 15v4",
   thumbDown: "M7 13V4H4v9zM7 13l4 7c2 0 2-2 1.5-5H19l-1.5-11H7",
   thumbUp: "M7 11v9H4v-9zM7 11l4-7c2 0 2 2 1.5 5H19l-1.5 11H7",

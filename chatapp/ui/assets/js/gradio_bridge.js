@@ -39,8 +39,10 @@ export const wireMessage = (role) => ({
 });
 
 // The element of a row that shows its message's text, beside Gradio's own, which css/gradio.css hides. The class gives
-// it Gradio's typography.
+// it Gradio's typography. The page of a share link has rows without Gradio.
 export const textPlaceOf = (row) => {
+  const own = row.querySelector(`:scope > ${MESSAGE_TEXT}`);
+  if (own) return own;
   const message = row.querySelector(".message.user, .message.bot");
   return (
     message.querySelector(`:scope > ${MESSAGE_TEXT}`) ||

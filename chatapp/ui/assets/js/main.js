@@ -23,6 +23,7 @@ import * as printing from "./printing.js";
 import * as personas from "./personas.js";
 import * as images from "./images.js";
 import { setProfile } from "./profile.js";
+import { shareSetting } from "./share_setting.js";
 import * as sidebar from "./sidebar.js";
 import * as welcome from "./welcome.js";
 import { t } from "./words.js";
@@ -95,6 +96,7 @@ const load = async (temperature, top_p, max_tokens) => {
   if (draft() && !messageText()) setMessageText(draft());
   setConversations(now.conversations);
   images.setLimits(now.limits);
+  shareSetting.who = now.shareLinks;
   document.body.classList.add("ready");
 };
 

@@ -15,7 +15,8 @@ export const drawText = (row, source) => {
   const element = textPlaceOf(row);
   let drawing = drawings.get(element);
   if (!drawing) {
-    drawing = { blocks: [], isPlain: false, source: null, isShown: () => element.isConnected };
+    // The page of a share link has the text from the beginning, plain.
+    drawing = { blocks: [], isPlain: element.hasChildNodes(), source: null, isShown: () => element.isConnected };
     drawing.draw = (drawn, blocks) => draw(element, drawing, drawn, blocks);
     drawings.set(element, drawing);
   }

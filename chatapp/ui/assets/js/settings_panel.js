@@ -8,6 +8,8 @@ import * as enterKey from "./enter_key.js";
 import { importSection } from "./imports.js";
 import { shortcuts as allShortcuts } from "./shortcuts.js";
 import { change, profile } from "./profile.js";
+import { shareSetting } from "./share_setting.js";
+import { shareList } from "./sharing.js";
 import { dateTime, language, LANGUAGES, t } from "./words.js";
 
 const KINDS = {
@@ -209,6 +211,14 @@ const data = (me) =>
     button(t("Delete everything"), deleteEverything, { class: "danger" }),
   );
 
+// One's links to copies of conversations. Loaded when it is opened.
+const sharedLinks = () => {
+  const { items, show } = shareList(attempt);
+  const panel = h("details", { id: "shared-links" }, h("summary", {}, t("Links to copies of conversations")), items);
+  panel.addEventListener("toggle", () => panel.open && attempt(show));
+  return panel;
+};
+
 const deleteEverything = async () => {
   const { signInAgainUrl } = await call("GET", "me");
   if (signInAgainUrl) {
@@ -248,6 +258,7 @@ export const open = async () => {
     settings(),
     ...(me.importBytes ? [importSection(me.importBytes)] : []),
     data(me),
+    ...(shareSetting.who === "off" ? [] : [sharedLinks()]),
     shortcuts(),
   );
   panel.addEventListener("close", () => panel.remove());

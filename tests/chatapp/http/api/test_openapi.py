@@ -9,7 +9,7 @@ from tests.api_schema import check_error, check_event, check_response, operation
 from tests.security.authorization_matrix import API_ROUTES
 
 # Responses that are files or pages, and the health check.
-NOT_DESCRIBED = ("/healthz", "/page/", "/sign-in")
+NOT_DESCRIBED = ("/healthz", "/robots.txt", "/page/", "/sign-in", "/shared/")
 CHANGES = {"POST", "PUT", "PATCH"}
 # Requests without a body: the origin of the request is what protects them.
 WITHOUT_BODY = {"/sign-out-elsewhere", "/sign-out", "/sign-out-everywhere"}
