@@ -57,7 +57,10 @@ def problems(request: Request, described: Json) -> Iterator[str]:
         else:
             yield from _wrong(value, method["parameters"][name], document, request.method, f"parameter {name}", set())
     if method["request"]:
-        yield from _wrong(request.body, {"$ref": method["request"]}, document, request.method, "body", set())
+        # A resource's name that is in the path, as in PATCH v1/{+name}, needs not be in the body too.
+        in_path = {f"body.{name} is missing" for name in request.parameters if f"{{+{name}}}" in method["path"]}
+        found = _wrong(request.body, {"$ref": method["request"]}, document, request.method, "body", set())
+        yield from (problem for problem in found if problem not in in_path)
     elif request.body:
         yield f"{request.method} has no body"
 

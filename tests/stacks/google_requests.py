@@ -1,8 +1,12 @@
 """The request that Google's provider sends to create each kind of resource, from the resource's inputs.
 
 Most inputs are fields of the request's body; what is not, or has another name, is written out here, as the provider's
-source has it (github.com/hashicorp/terraform-provider-google, services/...). A request is checked against Google's own
-description of the method (`google_api`).
+source has it (github.com/hashicorp/terraform-provider-google at e03b7622, August 2026, google/services/*/resource_*.go,
+the functions Create and expand*). A request is checked against Google's own description of the method (`google_api`).
+
+What is left out, because it changes nothing that is checked: empty and false values, which Google's JSON treats as
+absent; a cluster's ``nodeConfig``, ``legacyAbac`` and ``shieldedNodes``, which the provider always sends with its own
+defaults; and batches, in which the provider enables up to 20 APIs with one request.
 """
 
 from __future__ import annotations
@@ -42,6 +46,8 @@ def _without(inputs: Mapping[str, Any], *names: str, **more: Any) -> Json:
 
 def _compute(method: str, inputs: Mapping[str, Any], body: Json) -> Request:
     parameters = {key: inputs[key] for key in ("project", "region") if key in inputs}
+    if "region" in inputs:
+        body = {**body, "region": f"projects/{inputs['project']}/regions/{inputs['region']}"}
     return Request("compute.v1", f"compute.{method}", parameters, body)
 
 
@@ -59,17 +65,26 @@ def _field(inputs: Mapping[str, Any]) -> Request:
     database = f"projects/{inputs['project']}/databases/{inputs['database']}"
     name = f"{database}/collectionGroups/{inputs['collection']}/fields/{inputs['field']}"
     ttl = {"ttlConfig": inputs["ttlConfig"]} if "ttlConfig" in inputs else {}
-    mask = ",".join(["indexConfig", *ttl])
-    body = {"name": name, "indexConfig": {"indexes": indexes}, **ttl}
+    # Creating sends no mask, so that Firestore changes both parts.
+    body = {"indexConfig": {"indexes": indexes} if indexes else {}, **ttl}
     method = "firestore.projects.databases.collectionGroups.fields.patch"
-    return Request("firestore.v1", method, {"name": name, "updateMask": mask}, body)
+    return Request("firestore.v1", method, {"name": name}, body)
 
 
 def _cluster(inputs: Mapping[str, Any]) -> Request:
     window = inputs["maintenancePolicy"]["recurringWindow"]
     times = {"startTime": window["startTime"], "endTime": window["endTime"]}
+    project = inputs["project"]
+    network = {"network": _link(inputs["network"], f"projects/{project}/global/networks")}
+    if "subnetwork" in inputs:
+        network["subnetwork"] = _link(
+            inputs["subnetwork"], f"projects/{project}/regions/{inputs['location']}/subnetworks"
+        )
+    is_private = (inputs.get("privateClusterConfig") or {}).get("enablePrivateNodes")
+    private = {"defaultEnablePrivateNodes": True} if is_private else {}
     cluster = _without(
         inputs,
+        "privateClusterConfig",
         "enableAutopilot",
         "deletionProtection",
         "location",
@@ -77,23 +92,32 @@ def _cluster(inputs: Mapping[str, Any]) -> Request:
         "clusterAutoscaling",
         autopilot={"enabled": inputs["enableAutopilot"]},
         maintenancePolicy={"window": {"recurringWindow": {"window": times, "recurrence": window["recurrence"]}}},
-        networkConfig={"gatewayApiConfig": inputs["gatewayApiConfig"]},
+        networkConfig={"gatewayApiConfig": inputs["gatewayApiConfig"], **private},
         autoscaling={
-            "autoprovisioningNodePoolDefaults": inputs["clusterAutoscaling"]["autoProvisioningDefaults"],
+            "autoprovisioningNodePoolDefaults": {
+                **inputs["clusterAutoscaling"]["autoProvisioningDefaults"],
+                "minCpuPlatform": "automatic",
+            },
         },
         releaseChannel=inputs["releaseChannel"],
+        **network,
     )
     if "ipAllocationPolicy" in cluster:
         cluster["ipAllocationPolicy"] = {"useIpAliases": True, **cluster["ipAllocationPolicy"]}
     parent = f"projects/{inputs['project']}/locations/{inputs['location']}"
-    body = {"parent": parent, "cluster": cluster}
-    return Request("container.v1", "container.projects.locations.clusters.create", {"parent": parent}, body)
+    method = "container.projects.locations.clusters.create"
+    return Request("container.v1", method, {"parent": parent}, {"cluster": cluster})
+
+
+def _link(name: str, collection: str) -> str:
+    """Return the path of what may be named by its name alone."""
+    return name if "/" in name else f"{collection}/{name}"
 
 
 def _repository(inputs: Mapping[str, Any]) -> Request:
     parent = f"projects/{inputs['project']}/locations/{inputs['location']}"
     policies = {policy["id"]: policy for policy in inputs["cleanupPolicies"]}
-    body = _without(inputs, "location", "repositoryId", cleanupPolicies=policies)
+    body = _without(inputs, "location", "repositoryId", cleanupPolicies=policies, mode="STANDARD_REPOSITORY")
     parameters = {"parent": parent, "repositoryId": inputs["repositoryId"]}
     return Request("artifactregistry.v1", "artifactregistry.projects.locations.repositories.create", parameters, body)
 
@@ -138,6 +162,12 @@ def _nat(inputs: Mapping[str, Any]) -> Request:
             {"name": each["name"], "sourceIpRangesToNat": each["sourceIpRangesToNats"]}
             for each in inputs["subnetworks"]
         ],
+        type="PUBLIC",
+        udpIdleTimeoutSec=30,
+        icmpIdleTimeoutSec=30,
+        tcpEstablishedIdleTimeoutSec=1200,
+        tcpTransitoryIdleTimeoutSec=30,
+        tcpTimeWaitTimeoutSec=120,
     )
     parameters = {key: inputs[key] for key in ("project", "region", "router")}
     return Request("compute.v1", "compute.routers.patch", parameters, {"nats": [nat]})
@@ -161,7 +191,7 @@ def _service_account(inputs: Mapping[str, Any]) -> Request:
 
 
 def _role(inputs: Mapping[str, Any]) -> Request:
-    role = _without(inputs, "roleId", "permissions", includedPermissions=inputs["permissions"])
+    role = _without(inputs, "roleId", "permissions", includedPermissions=inputs["permissions"], stage="GA")
     parameters = {"parent": f"projects/{inputs['project']}"}
     return Request("iam.v1", "iam.projects.roles.create", parameters, {"roleId": inputs["roleId"], "role": role})
 
@@ -173,7 +203,8 @@ def _web_policy(inputs: Mapping[str, Any]) -> Request:
 
 def _budget(inputs: Mapping[str, Any]) -> Request:
     parameters = {"parent": f"billingAccounts/{inputs['billingAccount']}"}
-    body = _without(inputs, "billingAccount")
+    scope = {**inputs["budgetFilter"], "creditTypesTreatment": "INCLUDE_ALL_CREDITS"}
+    body = _without(inputs, "billingAccount", budgetFilter=scope)
     return Request("billingbudgets.v1", "billingbudgets.billingAccounts.budgets.create", parameters, body)
 
 
@@ -181,7 +212,7 @@ def _log_bucket(inputs: Mapping[str, Any]) -> Request:
     parent = f"projects/{inputs['project']}/locations/{inputs['location']}"
     body = _without(inputs, "bucketId", "location")
     parameters = {"parent": parent, "bucketId": inputs["bucketId"]}
-    return Request("logging.v2", "logging.projects.locations.buckets.create", parameters, body)
+    return Request("logging.v2", "logging.projects.locations.buckets.createAsync", parameters, body)
 
 
 def _sink(inputs: Mapping[str, Any]) -> Request:
@@ -194,12 +225,21 @@ REQUESTS: dict[str, Callable[[Mapping[str, Any]], Request]] = {
     "gcp:artifactregistry/repository:Repository": _repository,
     "gcp:artifactregistry/repositoryIamMember:RepositoryIamMember": _repository_policy,
     "gcp:billing/budget:Budget": _budget,
-    "gcp:compute/globalAddress:GlobalAddress": lambda it: _compute("globalAddresses.insert", it, _without(it)),
+    "gcp:compute/globalAddress:GlobalAddress": lambda it: _compute(
+        "globalAddresses.insert", it, _without(it, addressType="EXTERNAL", networkTier="PREMIUM")
+    ),
     "gcp:compute/managedSslCertificate:ManagedSslCertificate": lambda it: _compute(
         "sslCertificates.insert", it, _without(it, type="MANAGED")
     ),
     "gcp:compute/network:Network": lambda it: _compute(
-        "networks.insert", it, _without(it, "routingMode", routingConfig={"routingMode": it["routingMode"]})
+        "networks.insert",
+        it,
+        _without(
+            it,
+            "routingMode",
+            routingConfig={"routingMode": it["routingMode"]},
+            networkFirewallPolicyEnforcementOrder="AFTER_CLASSIC_FIREWALL",
+        ),
     ),
     "gcp:compute/router:Router": lambda it: _compute("routers.insert", it, _without(it)),
     "gcp:compute/routerNat:RouterNat": _nat,
@@ -212,7 +252,7 @@ REQUESTS: dict[str, Callable[[Mapping[str, Any]], Request]] = {
         "firestore.v1",
         "firestore.projects.databases.create",
         {"parent": f"projects/{it['project']}", "databaseId": it["name"]},
-        _without(it, "name"),
+        _without(it, name=f"projects/{it['project']}/databases/{it['name']}"),
     ),
     "gcp:firestore/field:Field": _field,
     "gcp:iap/webIamBinding:WebIamBinding": _web_policy,

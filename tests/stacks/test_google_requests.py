@@ -35,9 +35,10 @@ OTHERS = {
     for name, config in {**DEPLOYMENTS, **MORE_DEPLOYMENTS}.items()
     if "gcp:project" in config and config not in REPRESENTATIVE.values()
 }
-# What Google still accepts and the provider has no other field for.
+# What the provider sends by itself, and Google ignores.
 ACCEPTED = {
-    "body.cluster.privateClusterConfig.enablePrivateNodes is deprecated",  # networkConfig.defaultEnablePrivateNodes
+    "body.cluster.autoscaling.autoprovisioningNodePoolDefaults.minCpuPlatform is deprecated",
+    "body.region is set by Google only",  # of a router
 }
 
 

@@ -62,10 +62,13 @@ WITHOUT_A_BODY: dict[str, tuple[str, ...]] = {
         *(f"iam.projects.serviceAccounts.{verb}" for verb in ("get", "list", "delete")),
         *(f"iam.projects.roles.{verb}" for verb in ("get", "list", "delete")),
     ),
-    "logging.v2": tuple(
-        f"logging.projects.{collection}.{verb}"
-        for collection in ("sinks", "exclusions", "locations.buckets")
-        for verb in ("get", "list", "delete")
+    "logging.v2": (
+        "logging.projects.locations.operations.get",
+        *(
+            f"logging.projects.{collection}.{verb}"
+            for collection in ("sinks", "exclusions", "locations.buckets")
+            for verb in ("get", "list", "delete")
+        ),
     ),
     "orgpolicy.v2": ("orgpolicy.projects.policies.getEffectivePolicy",),
     "servicemanagement.v1": (

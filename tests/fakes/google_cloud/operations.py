@@ -62,7 +62,8 @@ class Operation:
         if api == "container.v1":
             answer = {"name": short, "status": "DONE" if self.is_done else "RUNNING", "targetLink": self.target}
             return answer | ({"error": self.error} if self.error else {})
-        answer = {"name": self.name, "done": self.is_done}
+        # The provider reads the name of a field here, where it does not wait for the operation.
+        answer = {"name": self.name, "done": self.is_done, "metadata": {"field": self.target}}
         if self.is_done:
             answer |= {"error": self.error} if self.error else {"response": {"name": self.target}}
         return answer

@@ -32,7 +32,7 @@ _NAMED: dict[str, Callable[[Call], str]] = {
     "firestore.projects.databases.create": lambda call: call.parameters["databaseId"],
     "iam.projects.roles.create": lambda call: call.body["roleId"],
     "iam.projects.serviceAccounts.create": _email,
-    "logging.projects.locations.buckets.create": lambda call: call.parameters["bucketId"],
+    "logging.projects.locations.buckets.createAsync": lambda call: call.parameters["bucketId"],
     "servicemanagement.services.create": lambda call: call.body["serviceName"],
 }
 _INNER = {
@@ -48,7 +48,7 @@ _AT_ONCE = ("iam.v1", "logging.v2", "storage.v1", "billingbudgets.v1")
 
 def _place(call: Call, path: str) -> str:
     """Return where an operation is: with the resource, or at the root of the API."""
-    if call.api in {"compute.v1", "container.v1", "artifactregistry.v1"}:
+    if call.api in {"compute.v1", "container.v1", "artifactregistry.v1", "logging.v2"}:
         return "/".join(path.split("/")[: 3 if "/global/" in path else 4])
     return path if call.api == "firestore.v1" else ""
 
@@ -70,7 +70,7 @@ def create(cloud: Cloud, call: Call) -> Json:
         on_created(cloud, call, path, resource)
         cloud.resources[key] = resource
 
-    if call.api in _AT_ONCE:
+    if call.api in _AT_ONCE and call.verb != "createAsync":
         finish()
         return resource
     return cloud.start(call, _place(call, path), path, finish)
@@ -146,6 +146,7 @@ def register() -> None:
     verbs = {
         "insert": create,
         "create": create,
+        "createAsync": create,
         "get": get,
         "list": every,
         "aggregatedList": aggregated,

@@ -97,7 +97,7 @@ def _check_cluster(cloud: Cloud, call: Call, cluster: Json) -> None:
         raise errors.invalid(f"Network '{network}' is a custom-mode network: a subnetwork must be specified")
     account = cluster["autoscaling"]["autoprovisioningNodePoolDefaults"]["serviceAccount"]
     _existing(cloud, f"iam.v1/projects/{project}/serviceAccounts/{account}")
-    is_private = (cluster.get("privateClusterConfig") or {}).get("enablePrivateNodes")
+    is_private = (cluster.get("networkConfig") or {}).get("defaultEnablePrivateNodes")
     if not is_private and any(r.get("denyAll") for r in cloud.switches.policies.get("compute.vmExternalIpAccess", ())):
         raise errors.precondition(f"Constraint constraints/compute.vmExternalIpAccess violated for project {project}")
 
@@ -114,7 +114,7 @@ def on_created(cloud: Cloud, call: Call, path: str, resource: Json) -> None:
         resource |= {"email": path.rpartition("/")[2], "name": path, "uniqueId": "117"}
     elif call.method == "compute.globalAddresses.insert":
         resource |= {"address": "203.0.113.9", "status": "RESERVED"}
-    elif call.method == "logging.projects.locations.buckets.create":
+    elif call.method == "logging.projects.locations.buckets.createAsync":
         resource["lifecycleState"] = "ACTIVE"
 
 

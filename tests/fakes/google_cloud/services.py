@@ -106,7 +106,8 @@ def _field(cloud: Cloud, call: Call) -> Json:
         raise errors.not_found(database[0])
     if cloud.switches.contends and cloud.under_way(f"{database[0]}/"):
         raise errors.aborted("too much contention on these datastore entities. please try again.")
-    body = {name: value for name, value in call.body.items() if name in call.parameters["updateMask"].split(",")}
+    mask = call.parameters.get("updateMask", "").split(",")
+    body = {name: value for name, value in call.body.items() if mask == [""] or name in mask}
 
     def finish() -> None:
         cloud.resources[key] = {**cloud.resources.get(key, {}), **body, "name": call.path}
