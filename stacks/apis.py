@@ -19,7 +19,8 @@ APIS = (
     "firestore.googleapis.com",
     "aiplatform.googleapis.com",
 )
-BUILD_APIS = ("artifactregistry.googleapis.com", "cloudbuild.googleapis.com", "storage.googleapis.com")
+STORAGE_API = "storage.googleapis.com"
+BUILD_APIS = ("artifactregistry.googleapis.com", "cloudbuild.googleapis.com", STORAGE_API)
 LOGGING_API = "logging.googleapis.com"
 BUDGETS_API = "billingbudgets.googleapis.com"
 IAP_API = "iap.googleapis.com"
@@ -31,7 +32,7 @@ def apis_of(settings: Settings) -> tuple[str, ...]:
     """Return the APIs that a deployment on Google Cloud uses."""
     return (
         *APIS,
-        *(BUILD_APIS if settings.builds_image else ()),
+        *(BUILD_APIS if settings.builds_image else (STORAGE_API,) * settings.weights_bucket),
         *(NAME_APIS if settings.ingress == "https" and not settings.domain else ()),
         *((IAP_API,) if settings.sign_in == "iap" else ()),
         *((BUDGETS_API,) if settings.monthly_budget else ()),

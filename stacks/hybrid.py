@@ -11,7 +11,7 @@ import pulumi_kubernetes as kubernetes
 import pulumi_random as random
 
 from chatapp.store.firestore.schema import EXPIRING, EXPIRY_FIELD, GROUP_FIELDS, INDEXED_FIELDS
-from stacks.apis import BUDGETS_API, BUILD_APIS, LOGGING_API, apis_of
+from stacks.apis import BUDGETS_API, BUILD_APIS, LOGGING_API, STORAGE_API, apis_of
 from stacks.chat_env import Sources, environment, secret_environment
 from stacks.components.budget import MonthlyBudget, MonthlyBudgetArgs
 from stacks.components.chat import ChatApp, ChatAppArgs, Volume
@@ -23,6 +23,7 @@ from stacks.components.leftovers import leftover_hook, with_hook
 from stacks.components.manifests import Manifest
 from stacks.components.model_server import APP as GEMMA_APP
 from stacks.components.model_server import GemmaServer, GemmaServerArgs
+from stacks.components.model_weights import ModelWeights, ModelWeightsArgs
 from stacks.components.network import PODS_RANGE, SERVICES_RANGE, ClusterNetwork, ClusterNetworkArgs
 from stacks.components.network_policies import NetworkIsolation, NetworkIsolationArgs
 from stacks.components.regional_logs import RegionalLogs, RegionalLogsArgs
@@ -103,6 +104,7 @@ class HybridChat(pulumi.ComponentResource):
         outputs = self._workloads(
             cluster.provider,
             ingress,
+            google=GoogleProject(services, workload_identity),
             image=self._image(registry),
             database=database.name,
             session_secret=secret.result,
@@ -297,6 +299,7 @@ class HybridChat(pulumi.ComponentResource):
         ingress: Ingress,
         *,
         image: ChatImage,
+        google: GoogleProject | None = None,
         volume: Volume | None = None,
         database: pulumi.Input[str] | None = None,
         session_secret: pulumi.Input[str] | None = None,
@@ -317,7 +320,10 @@ class HybridChat(pulumi.ComponentResource):
         network = self._network(in_cluster, namespace, control_plane)
         gemma = None
         if settings.gpu_profile:
-            gemma = self._gemma(in_cluster, namespace, settings.gpu_profile, depends_on=[network])
+            weights = None
+            if settings.weights_bucket and google:
+                weights = self._weights(in_cluster, namespace, google, image, depends_on=[network, image])
+            gemma = self._gemma(in_cluster, namespace, settings.gpu_profile, weights, depends_on=[network])
         self._log_shared_limits()
         sources = Sources(
             settings=settings,
@@ -378,8 +384,43 @@ class HybridChat(pulumi.ComponentResource):
                 browsers=browsers[settings.ingress],
                 on_gke=settings.on_gcp,
                 own_gemma=settings.gpu_profile is not None,
+                weights_in_bucket=settings.weights_bucket,
                 gemma_url=settings.gemma_url,
                 control_plane=control_plane,
+            ),
+            in_cluster,
+        )
+
+    def _weights(
+        self,
+        in_cluster: pulumi.ResourceOptions,
+        namespace: pulumi.Output[str],
+        google: GoogleProject,
+        image: ChatImage,
+        *,
+        depends_on: Sequence[pulumi.Resource],
+    ) -> ModelWeights:
+        settings, names = self._settings, self._names
+        model, revision = settings.weights
+        return ModelWeights(
+            "weights",
+            ModelWeightsArgs(
+                project=settings.project,
+                region=settings.region,
+                namespace=namespace,
+                bucket=names.weights_bucket(settings.project),
+                account=names.weights_account,
+                secret_name=names.weights_secret,
+                image=image.ref,
+                model=model,
+                revision=revision,
+                writer=google.workload_identity.principal_of(names.weights_account),
+                reader=google.workload_identity.principal_of(names.gemma_account),
+                token=secret_output(settings.hugging_face_token),
+                labels=names.labels,
+                google_depends_on=[google.services[STORAGE_API], *google.workload_identity.bindings],
+                depends_on=depends_on,
+                hooks=google.services.hooks,
             ),
             in_cluster,
         )
@@ -389,6 +430,7 @@ class HybridChat(pulumi.ComponentResource):
         in_cluster: pulumi.ResourceOptions,
         namespace: pulumi.Output[str],
         profile: GpuProfile,
+        weights: ModelWeights | None,
         *,
         depends_on: Sequence[pulumi.Resource],
     ) -> GemmaServer:
@@ -405,12 +447,14 @@ class HybridChat(pulumi.ComponentResource):
                 image=settings.gemma_image,
                 model=settings.gemma_model,
                 revision=settings.gemma_revision,
-                token=secret_output(settings.hugging_face_token),
+                # Only the Job that copies the weights gets the token then.
+                token=None if weights else secret_output(settings.hugging_face_token),
+                weights_url=weights.url if weights else None,
                 extra_args=settings.gemma_args,
                 on_gke=settings.on_gcp,
                 compute_class=Manifest.read(profile.compute_class) if settings.uses_compute_class else None,
                 monitoring=Manifest.read("gemma-monitoring.yaml") if settings.on_gcp else None,
-                depends_on=depends_on,
+                depends_on=[*depends_on, *(weights.ready if weights else ())],
             ),
             in_cluster,
         )

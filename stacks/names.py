@@ -98,6 +98,10 @@ class Names:
         """Return the bucket for the source and log of builds; bucket names are globally unique."""
         return self._with_stack(f"{project}-chat-build", max_length=63)
 
+    def weights_bucket(self, project: str) -> str:
+        """Return the bucket with Gemma's weights."""
+        return self._with_stack(f"{project}-gemma-weights", max_length=63)
+
     # Inside the namespace: the codelab's names.
     chat = "gradio-chat-deployment"
     chat_service = "gradio-chat-service"
@@ -111,6 +115,8 @@ class Names:
     gemma = "gemma-deployment"
     gemma_service = "gemma-service"
     gemma_account = "gemma-ksa"
+    weights_account = "gemma-weights-ksa"
+    weights_secret = "gemma-weights-token"  # noqa: S105 - a name
     hugging_face_secret = "hf-secret"  # noqa: S105 - a name
 
     def _with_stack(self, base: str, *, max_length: int) -> str:

@@ -12,7 +12,7 @@ import pulumi
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.alias_generators import to_camel
 
-from gemma.profiles import PROFILES, GpuProfile
+from gemma.profiles import PROFILES, REVISIONS, GpuProfile
 from stacks.validation.conflicts import conflicts
 from stacks.validation.messages import invalid_value, report, unknown_key
 from stacks.validation.residency import RESIDENCIES, Residency
@@ -92,6 +92,7 @@ class Settings(BaseModel):
     gemma_url: str = Field(default="", pattern=r"^(https?://[^\s/?#]+[^\s#]*)?$")
     gemma_api_key: SecretStr = SecretStr("")
     gpu_fallback: bool = False
+    weights_bucket: bool = False
     hugging_face_token: SecretStr = SecretStr("")
 
     gemini_model: str = Field(default="gemini-3.5-flash-lite", pattern=r"^[a-z0-9][a-z0-9.-]{1,62}$")
@@ -186,6 +187,12 @@ class Settings(BaseModel):
         if self.gemma == "auto":
             return PROFILES["l4x1"] if self.on_gcp and not self.gemma_url else None
         return PROFILES.get(self.gemma)
+
+    @property
+    def weights(self) -> tuple[str, str]:
+        """The model and the revision of Gemma's weights; the revision is empty for the newest one of another model."""
+        model = self.gemma_model or (self.gpu_profile.model if self.gpu_profile else "")
+        return model, self.gemma_revision or REVISIONS.get(model, "")
 
     @property
     def uses_compute_class(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -56,6 +57,7 @@ class GemmaServerArgs:
         model: weights on Hugging Face; empty: the profile's.
         revision: commit, tag or branch of the weights; empty: that of `REVISIONS`, else the newest.
         token: for gated weights; `None`: without.
+        weights_url: where the weights are in Cloud Storage; `None`: on Hugging Face.
         extra_args: more flags of vLLM; they override the profile's.
         on_gke: whether GKE's labels select the nodes.
         compute_class: on GKE, which machines to use when the profile's GPU is out of stock.
@@ -74,6 +76,7 @@ class GemmaServerArgs:
     model: str = ""
     revision: str = ""
     token: pulumi.Input[str] | None = None
+    weights_url: pulumi.Input[str] | None = None
     extra_args: Sequence[str] = ()
     on_gke: bool = True
     compute_class: Manifest | None = None
@@ -211,9 +214,9 @@ def _pod(
     )
 
 
-def server_arguments(args: GemmaServerArgs) -> list[str]:
+def server_arguments(args: GemmaServerArgs) -> list[pulumi.Input[str]]:
     """Return the arguments of ``vllm serve`` in the container."""
-    return vllm_arguments(
+    model, *options = vllm_arguments(
         args.profile,
         host="0.0.0.0",  # noqa: S104 - in its container
         port=CONTAINER_PORT,
@@ -222,6 +225,23 @@ def server_arguments(args: GemmaServerArgs) -> list[str]:
         shutdown_seconds=110,
         extra=args.extra_args,
     )
+    if args.weights_url is None:
+        return [model, *options]
+    # The address names the revision.
+    own = [option for option in options if not option.startswith("--revision=")]
+    return [args.weights_url, *_streamed(args.profile), *own]
+
+
+def _streamed(profile: GpuProfile) -> list[str]:
+    """Return the arguments with which the Run:ai streamer of vLLM's image reads weights from a bucket.
+
+    https://docs.vllm.ai/en/stable/models/extensions/runai_model_streamer/: each process reads into a buffer of at most
+    `memory_limit` bytes; with several GPUs, each reads a part and they exchange the parts (`distributed`).
+    """
+    options: dict[str, int | bool] = {"memory_limit": 4 * 2**30}
+    if profile.gpus > 1:
+        options["distributed"] = True
+    return ["--load-format=runai_streamer", f"--model-loader-extra-config={json.dumps(options, separators=(',', ':'))}"]
 
 
 def _environment(args: GemmaServerArgs) -> dict[str, pulumi.Input[str]]:

@@ -22,6 +22,7 @@ from stacks.components.chat_pod import APP as CHAT
 from stacks.components.chat_pod import METRICS_PORT, PORT
 from stacks.components.model_server import APP as GEMMA
 from stacks.components.model_server import CONTAINER_PORT
+from stacks.components.model_weights import APP as WEIGHTS
 from stacks.components.workloads import metadata
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class NetworkIsolationArgs:
             allows only what the pod's own node forwards (`kubectl port-forward`).
         on_gke: whether pods use GKE's metadata server, and GKE collects the metrics.
         own_gemma: whether Gemma is in this namespace, and the chat reads its state with the Kubernetes API.
+        weights_in_bucket: whether a Job copies Gemma's weights to a bucket, from which Gemma reads them.
         gemma_url: another server of Gemma; empty: none.
         control_plane: the private address of GKE's control plane; empty or `None`: unknown.
     """
@@ -71,6 +73,7 @@ class NetworkIsolationArgs:
     browsers: Sequence[str] | Literal["anywhere", "nowhere"]
     on_gke: bool
     own_gemma: bool
+    weights_in_bucket: bool = False
     gemma_url: str = ""
     control_plane: pulumi.Input[str | None] = ""
 
@@ -92,8 +95,16 @@ class NetworkIsolation(pulumi.ComponentResource):
                 GEMMA,
                 pods={"app": GEMMA},
                 ingress=[_ingress([_pods(CHAT), *(_collectors() if args.on_gke else [])], CONTAINER_PORT)],
-                # For weights from Hugging Face. Gemma has no Workload Identity, and no access to the metadata server.
-                egress=[_dns(), _egress(_internet(), HTTPS)],
+                # For weights: from Hugging Face, which needs no identity, or from the bucket, which needs Gemma's own.
+                egress=[_dns(), _egress(_internet(), HTTPS), *(_identity() if args.weights_in_bucket else [])],
+            )
+        if args.weights_in_bucket:
+            self._policy(
+                "weights",
+                WEIGHTS,
+                pods={"app": WEIGHTS},
+                ingress=[],
+                egress=[_dns(), _egress(_internet(), HTTPS), *_identity()],
             )
         self.register_outputs({})
 
@@ -134,13 +145,18 @@ def _chat_ingress(args: NetworkIsolationArgs) -> list[v1.NetworkPolicyIngressRul
 def _chat_egress(args: NetworkIsolationArgs) -> list[v1.NetworkPolicyEgressRuleArgs]:
     rules = [_dns(), _egress(_internet(), HTTPS)]
     if args.on_gke:
-        rules += [_egress([_network(network)], *ports) for network, ports in METADATA_SERVER.items()]
+        rules += _identity()
     if args.own_gemma:
         rules.append(_egress([_pods(GEMMA)], CONTAINER_PORT))
         rules += [_control_plane(args.control_plane)] if args.on_gke else _api_server()
     if args.gemma_url:
         rules += _other_gemma(args.gemma_url)
     return rules
+
+
+def _identity() -> list[v1.NetworkPolicyEgressRuleArgs]:
+    """Allow GKE's metadata server, which gives a pod the tokens of its service account."""
+    return [_egress([_network(network)], *ports) for network, ports in METADATA_SERVER.items()]
 
 
 def _control_plane(address: pulumi.Input[str | None]) -> v1.NetworkPolicyEgressRuleArgs:

@@ -65,14 +65,8 @@ class WorkloadIdentity(pulumi.ComponentResource):
         self.project_number = record.number
         # A project in a folder has no org_id.
         self.parent = pulumi.Output.all(record.org_id, record.folder_id).apply(lambda ids: ids[0] or ids[1] or "")
-        self.principal = pulumi.Output.format(
-            "principal://iam.googleapis.com/projects/{0}/locations/global/workloadIdentityPools/{1}.svc.id.goog"
-            "/subject/ns/{2}/sa/{3}",
-            record.number,
-            args.project,
-            args.namespace,
-            args.account,
-        )
+        self._project, self._namespace = args.project, args.namespace
+        self.principal = self.principal_of(args.account)
         options = pulumi.ResourceOptions(parent=self, depends_on=args.depends_on, hooks=args.hooks)
         self.bindings = [
             gcp.projects.IAMMember(
@@ -96,6 +90,17 @@ class WorkloadIdentity(pulumi.ComponentResource):
             ),
         ]
         self.register_outputs({"principal": self.principal})
+
+    def principal_of(self, account: str) -> pulumi.Output[str]:
+        """Return a Kubernetes service account of the namespace as IAM names it."""
+        return pulumi.Output.format(
+            "principal://iam.googleapis.com/projects/{0}/locations/global/workloadIdentityPools/{1}.svc.id.goog"
+            "/subject/ns/{2}/sa/{3}",
+            self.project_number,
+            self._project,
+            self._namespace,
+            account,
+        )
 
     def _gemini_role(self, args: WorkloadIdentityArgs) -> gcp.projects.IAMCustomRole:
         # A deleted role keeps its ID for 7 to 37 days, and in most of them it can be neither restored nor created again

@@ -97,6 +97,13 @@ class _Bill:
         )
         if settings.gpu_profile:
             yield self._gpus(settings.gpu_profile)
+            if settings.weights_bucket:
+                yield self._part(
+                    "Gemma's weights in a bucket",
+                    ["storage_gib"],
+                    month=self._amount("storage_gib") * self.usage["weights_gib"],
+                    note="read within the region for free",
+                )
         yield self._chat_pods()
         if settings.ingress == "https":
             yield self._load_balancer(["forwarding_rules_hour", "load_balancer_gib", "internet_gib"])
@@ -168,13 +175,15 @@ class _Bill:
     def _nat(self) -> Part:
         gemma = 1 if self.settings.gpu_profile else 0
         nodes = self.settings.replicas + gemma
-        weights = self._amount("nat_gib") * self.usage["weights_gib"] * self.usage["starts_per_month"] * gemma
+        # With the bucket, once, and not at each start; within Google's network no NAT is needed.
+        starts = 0 if self.settings.weights_bucket else self.usage["starts_per_month"]
+        weights = self._amount("nat_gib") * self.usage["weights_gib"] * starts * gemma
         return self._part(
             "Cloud NAT",
             ["nat_node_hour", "address_hour", "nat_gib"],
             hour=self._amount("nat_node_hour") * nodes + self._amount("address_hour"),
             month=weights,
-            note=f"for {nodes} nodes" + (", and Gemma's weights at each of its starts" if gemma else ""),
+            note=f"for {nodes} nodes" + (", and Gemma's weights at each of its starts" if gemma and starts else ""),
         )
 
     def _firestore(self) -> Part:

@@ -165,10 +165,12 @@ KINDS = (
         delete=_own("gcp:artifactregistry/repository:Repository"),
     ),
     Kind(
-        title="bucket of image builds",
+        title="bucket, of image builds or of Gemma's weights",
         asset="storage.googleapis.com/Bucket",
         listing="storage buckets list",
-        is_mine=lambda owner, name, _: name == owner.names.build_bucket(owner.project),
+        is_mine=lambda owner, name, _: (
+            name in {owner.names.build_bucket(owner.project), owner.names.weights_bucket(owner.project)}
+        ),
         delete=_own("gcp:storage/bucket:Bucket"),
     ),
     Kind(

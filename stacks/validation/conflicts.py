@@ -32,6 +32,7 @@ GCP_ONLY = (
     "monthly_budget",
     "release_channel",
     "gpu_fallback",
+    "weights_bucket",
 )
 KUBERNETES_ONLY = ("gemini_api_key", "image_registry", "volume_size", "storage_class")
 # Flags of vLLM that the stack itself sets.
@@ -52,6 +53,7 @@ def conflicts(settings: Settings) -> Iterator[Conflict]:
     yield from ingress_conflicts(settings)
     yield from residency_conflicts(settings)
     yield from _gemma(settings)
+    yield from _weights(settings)
     yield from _hugging_face(settings)
 
 
@@ -112,6 +114,24 @@ def _gemma(settings: Settings) -> Iterator[Conflict]:
         yield (
             ("gpuFallback", "gemma"),
             f"gpuFallback has no effect without GPUs of this stack: gemma is {settings.gemma}",
+        )
+
+
+def _weights(settings: Settings) -> Iterator[Conflict]:
+    if not settings.weights_bucket or not settings.on_gcp:
+        return
+    if not settings.gpu_profile:
+        yield (
+            ("weightsBucket", "gemma"),
+            f"weightsBucket has no effect without GPUs of this stack: gemma is {settings.gemma}",
+        )
+        return
+    model, revision = settings.weights
+    if not re.fullmatch(r"[0-9a-f]{40}", revision):
+        yield (
+            ("weightsBucket", "gemmaModel", "gemmaRevision"),
+            f"weightsBucket copies one commit of {model}, and gemmaRevision is {revision or 'not set'}: set it to a "
+            f"commit (40 hexadecimal digits) of huggingface.co/{model}/commits/main",
         )
 
 

@@ -29,7 +29,7 @@ OWN_IAP_CLIENT = (
 )
 PUBLIC_HTTP = GCP | {"exposure": "public-http", "gemma": "none", "retentionDays": "30", "monthlyBudget": "300"}
 EUROPEAN = GCP | {"residency": "eu", "gcp:region": "europe-west4", "exposure": "private", "gemma": "none"}
-PRIVATE = GCP | TOKEN | {"exposure": "private", "gemma": "l4x4", "image": "docker"}
+PRIVATE = GCP | TOKEN | {"exposure": "private", "gemma": "l4x4", "image": "docker", "weightsBucket": "true"}
 KUBERNETES_GPUS = KUBERNETES | {"exposure": "public-http", "gemma": "l4x1", "storageClass": "fast"}
 OTHER_GEMMA = {
     "platform": "kubernetes",
@@ -44,7 +44,7 @@ DEPLOYMENTS: dict[str, dict[str, str]] = {
     "gcp, own domain, own client of IAP, fallback": OWN_IAP_CLIENT,
     "gcp, unencrypted, without Gemma": PUBLIC_HTTP,
     "gcp, in the European Union": EUROPEAN,
-    "gcp, private, four GPUs, image built by Docker": PRIVATE,
+    "gcp, private, four GPUs, weights in a bucket, image built by Docker": PRIVATE,
     "kubernetes": KUBERNETES,
     "kubernetes, public, GPUs": KUBERNETES_GPUS,
     "kubernetes, other server of Gemma": OTHER_GEMMA,

@@ -140,7 +140,7 @@ def _bucket(inputs: Mapping[str, Any]) -> Request:
             "uniformBucketLevelAccess": uniform,
             "publicAccessPrevention": inputs["publicAccessPrevention"],
         },
-        lifecycle={"rule": inputs["lifecycleRules"]},
+        **({"lifecycle": {"rule": inputs["lifecycleRules"]}} if "lifecycleRules" in inputs else {}),
     )
     return Request("storage.v1", "storage.buckets.insert", {"project": inputs["project"]}, body)
 

@@ -23,6 +23,7 @@ SETTINGS = {
 # A test below compares the labels with those of the stack's pods.
 CHAT = Peer("hybrid-chat", {"app": "gradio-chat"}, "10.8.0.5")
 GEMMA = Peer("hybrid-chat", {"app": "gemma"}, "10.8.0.6")
+WEIGHTS = Peer("hybrid-chat", {"app": "gemma-weights"}, "10.8.0.8")
 OTHER_POD = Peer("hybrid-chat", {"app": "else"}, "10.8.0.7")
 OTHER_NAMESPACE = Peer(
     "default", {"app": "gradio-chat"}, "10.8.1.5"
@@ -76,6 +77,13 @@ CASES: list[tuple[str, Peer, Peer, int, bool]] = [
     ("public-http", BROWSER, CHAT, 7860, True),
     ("public-http", BROWSER, CHAT, 9090, False),
     ("public-http", BROWSER, GEMMA, 8080, False),
+    # With weights in a bucket: Gemma reads them, and a Job writes them, with identities of their own.
+    *(("private", pod, METADATA, 80, True) for pod in (GEMMA, WEIGHTS)),
+    *(("private", pod, GOOGLE, 443, True) for pod in (GEMMA, WEIGHTS)),
+    ("private", WEIGHTS, CHAT, 7860, False),
+    ("private", WEIGHTS, GEMMA, 8080, False),
+    ("private", CHAT, WEIGHTS, 8080, False),
+    ("https", WEIGHTS, GOOGLE, 443, False),  # there is no such pod
     ("private", BROWSER, CHAT, 7860, False),
     ("private", LOAD_BALANCER, CHAT, 7860, False),
     ("private", OTHER_NAMESPACE, CHAT, 7860, False),
@@ -130,8 +138,11 @@ class TestEveryDeployment:
     def test_selects_exactly_the_running_pods(self, settings: str) -> None:
         selectors = [policy["spec"]["podSelector"].get("matchLabels", {}) for policy in policies(settings)]
         selected = {selector["app"] for selector in selectors if selector}
-        running = {d["spec.template.metadata.labels.app"] for d in seen(SETTINGS[settings]).of_type("Deployment")}
-        assert selected == running <= {"gradio-chat", "gemma"}
+        run = seen(SETTINGS[settings])
+        running = {
+            each["spec.template.metadata.labels.app"] for each in [*run.of_type("Deployment"), *run.of_type("Job")]
+        }
+        assert selected == running <= {"gradio-chat", "gemma", "gemma-weights"}
 
 
 @pytest.mark.parametrize(

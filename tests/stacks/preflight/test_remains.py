@@ -198,6 +198,11 @@ def test_each_resource_of_the_stack_is_listed_with_the_command_that_deletes_it(p
     assert lines[-2].startswith("  network gradio-chat-network")
 
 
+def test_the_bucket_of_gemmas_weights_is_listed_too(project):
+    project.answer("gcloud storage buckets list", json.dumps([{"name": f"{PROJECT}-gemma-weights"}]))
+    assert f"gcloud storage rm --recursive gs://{PROJECT}-gemma-weights" in project.run("remains")[0]
+
+
 def test_another_stack_has_its_own_names(project, monkeypatch):
     monkeypatch.setenv("STACK", "team/test")
     project.answer("gcloud container clusters list", json.dumps([LEFT["container clusters"][1]]))
