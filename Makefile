@@ -134,7 +134,7 @@ pins: chat ## compile the pinned versions again (PINS=--upgrade for the newest)
 
 clean: ## remove .venv and the caches (not the chats)
 	rm -rf .venv .venv-vllm .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	find chatapp requirements stacks tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find chatapp gemma requirements stacks tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The packages of the verbs, installed if they are missing or their pins changed.
 chat dev stack:

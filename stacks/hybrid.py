@@ -264,6 +264,8 @@ class HybridChat(pulumi.ComponentResource):
                 expiring=EXPIRING,
                 indexed_fields=INDEXED_FIELDS,
                 group_fields=GROUP_FIELDS,
+                point_in_time_recovery=self._settings.point_in_time_recovery,
+                backup_days=self._settings.backup_days,
                 depends_on=[services["firestore.googleapis.com"]],
                 hooks=services.hooks,
             ),

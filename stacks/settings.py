@@ -103,6 +103,9 @@ class Settings(BaseModel):
     residency: Literal["none", "eu", "us"] = "none"
     database_location: str = Field(default="", pattern=r"^([a-z]+\d{1,2}|[a-z]+-[a-z]+\d{1,2})?$")
     retention_days: int = Field(default=0, ge=0, le=36_500)
+    point_in_time_recovery: bool = False
+    # 14 weeks at most: https://docs.cloud.google.com/firestore/native/docs/backups
+    backup_days: int = Field(default=0, ge=0, le=98)
     network: str = Field(default="", pattern=_NETWORK_NAME)
     subnetwork: str = Field(default="", pattern=_NETWORK_NAME)
     private_nodes: bool = False

@@ -24,6 +24,8 @@ class ChatDatabaseArgs:
         group_fields: of these, those that queries over a whole collection group need.
         indexed_fields: collection group -> the fields that queries filter or order by. Others have no index: an index
             costs storage and time at every write, and holds a second copy of the conversations' text.
+        point_in_time_recovery: whether every version of the last 7 days can be restored, and not of the last hour only.
+        backup_days: for which a daily backup is kept; 0: there are none.
         depends_on: the API of Firestore.
         hooks: retries while an API is not ready (`ProjectServices.hooks`).
     """
@@ -35,6 +37,8 @@ class ChatDatabaseArgs:
     expiring: Sequence[str]
     indexed_fields: Mapping[str, Sequence[str]]
     group_fields: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    point_in_time_recovery: bool = False
+    backup_days: int = 0
     depends_on: Sequence[pulumi.Resource] = ()
     hooks: pulumi.ResourceHookBinding | None = field(default=None, compare=False)
 
@@ -65,11 +69,26 @@ class ChatDatabase(pulumi.ComponentResource):
             # The provider's default is ABANDON, which leaves the database, its data and its cost behind.
             deletion_policy="DELETE",
             delete_protection_state="DELETE_PROTECTION_DISABLED",
+            point_in_time_recovery_enablement=_RECOVERY if args.point_in_time_recovery else None,
             opts=pulumi.ResourceOptions(parent=self, depends_on=args.depends_on, hooks=args.hooks),
         )
         self._configure_fields(args)
+        if args.backup_days:
+            self._schedule_backups(args)
         self.name = self.database.name
         self.register_outputs({"name": self.name})
+
+    def _schedule_backups(self, args: ChatDatabaseArgs) -> None:
+        """Have Google take a backup each day. Backups outlive the database: `make destroy` lists them."""
+        gcp.firestore.BackupSchedule(
+            "backups",
+            project=args.project,
+            database=self.database.name,
+            retention=f"{args.backup_days * 24 * 3600}s",
+            daily_recurrence={},
+            # A part of the database, which goes with it.
+            opts=pulumi.ResourceOptions(parent=self, deleted_with=self.database, hooks=args.hooks),
+        )
 
     def _configure_fields(self, args: ChatDatabaseArgs) -> None:
         """Configure the fields one after the other: Firestore answers 409 to changes at the same time.
@@ -118,6 +137,7 @@ class ChatDatabase(pulumi.ComponentResource):
         )
 
 
+_RECOVERY = "POINT_IN_TIME_RECOVERY_ENABLED"
 _NO_INDEX = gcp.firestore.FieldIndexConfigArgs()
 _ORDERS = [
     gcp.firestore.FieldIndexConfigIndexArgs(order=order, query_scope="COLLECTION")

@@ -114,6 +114,8 @@ class _Bill:
         if settings.private_nodes and not settings.network:
             yield self._nat()
         yield self._firestore()
+        if settings.point_in_time_recovery or settings.backup_days:
+            yield self._copies()
         if settings.builds_image:
             yield from self._image()
         yield self._logging()
@@ -196,6 +198,21 @@ class _Bill:
         stored = gib * usage["firestore_kib"] * 1000 / KIB_IN_GIB
         note = "with a month of storage for the answers"
         return self._part(f"Firestore in {location}", names, thousand_questions=operations + stored, note=note)
+
+    def _copies(self) -> Part:
+        settings = self.settings
+        kind = "region" if "-" in settings.firestore_location else "multi-region"
+        stored = self.usage["firestore_kib"] * 1000 / KIB_IN_GIB
+        names: list[Path] = []
+        cost = 0.0
+        if settings.point_in_time_recovery:
+            names.append(("firestore", kind, "pitr"))
+            cost += self._amount(names[-1]) * stored
+        if settings.backup_days:
+            names.append(("firestore", kind, "backup"))
+            cost += self._amount(names[-1]) * stored * settings.backup_days
+        note = "each backup holds all conversations" if settings.backup_days else "every version of 7 days"
+        return self._part("Firestore: recovery and backups", names, thousand_questions=cost, note=note)
 
     def _image(self) -> Iterator[Part]:
         usage = self.usage

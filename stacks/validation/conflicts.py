@@ -23,6 +23,8 @@ GCP_ONLY = (
     "cloud_armor",
     "database_location",
     "retention_days",
+    "point_in_time_recovery",
+    "backup_days",
     "build_region",
     "vertex_location",
     "residency",

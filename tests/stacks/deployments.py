@@ -27,7 +27,11 @@ OWN_IAP_CLIENT = (
     | PEOPLE
     | {"identity": "iap", "domain": "chat.example.org", "cloudArmor": "true", "gpuFallback": "true"}
 )
-PUBLIC_HTTP = GCP | {"exposure": "public-http", "gemma": "none", "retentionDays": "30", "monthlyBudget": "300"}
+PUBLIC_HTTP = (
+    GCP
+    | {"exposure": "public-http", "gemma": "none", "retentionDays": "30", "monthlyBudget": "300"}
+    | {"pointInTimeRecovery": "true", "backupDays": "7"}
+)
 EUROPEAN = GCP | {"residency": "eu", "gcp:region": "europe-west4", "exposure": "private", "gemma": "none"}
 PRIVATE = GCP | TOKEN | {"exposure": "private", "gemma": "l4x4", "image": "docker", "weightsBucket": "true"}
 KUBERNETES_GPUS = KUBERNETES | {"exposure": "public-http", "gemma": "l4x1", "storageClass": "fast"}

@@ -248,6 +248,12 @@ REQUESTS: dict[str, Callable[[Mapping[str, Any]], Request]] = {
     "gcp:compute/subnetwork:Subnetwork": lambda it: _compute("subnetworks.insert", it, _without(it)),
     "gcp:container/cluster:Cluster": _cluster,
     "gcp:endpoints/service:Service": _endpoint,
+    "gcp:firestore/backupSchedule:BackupSchedule": lambda it: Request(
+        "firestore.v1",
+        "firestore.projects.databases.backupSchedules.create",
+        {"parent": f"projects/{it['project']}/databases/{it['database']}"},
+        _without(it, "database"),
+    ),
     "gcp:firestore/database:Database": lambda it: Request(
         "firestore.v1",
         "firestore.projects.databases.create",
@@ -348,5 +354,5 @@ DELETIONS: dict[str, Callable[[Mapping[str, Any]], Request]] = {
     "gcp:serviceaccount/account:Account": _deleted("iam.v1", "iam.projects.serviceAccounts.delete", name=_ACCOUNT),
     "gcp:storage/bucket:Bucket": _deleted("storage.v1", "storage.buckets.delete", bucket="{name}"),
 }
-"""Pulumi's type -> the request that deletes it. APIs stay enabled, fields go with their database, and a router's NAT
-goes with it."""
+"""Pulumi's type -> the request that deletes it. APIs stay enabled, fields and the schedule of backups go with their
+database, and a router's NAT goes with it."""

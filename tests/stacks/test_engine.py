@@ -31,7 +31,15 @@ class Stack:
 
     def __init__(self, name: str, folder: Path) -> None:
         self.name, self.folder = name, folder
-        for source in ("__main__.py", "Pulumi.yaml", "stacks", "manifests", ".dockerignore", *Source.of(ROOT).files):
+        for source in (
+            "__main__.py",
+            "Pulumi.yaml",
+            "gemma",
+            "stacks",
+            "manifests",
+            ".dockerignore",
+            *Source.of(ROOT).files,
+        ):
             target = folder / source
             target.parent.mkdir(parents=True, exist_ok=True)
             if not target.exists():

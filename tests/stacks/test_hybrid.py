@@ -103,6 +103,16 @@ class TestOnGoogleCloud:
         assert database["deletionPolicy"] == "DELETE", "the provider's default is ABANDON"
         assert database["deleteProtectionState"] != "DELETE_PROTECTION_ENABLED"
 
+    def test_recovery_and_a_daily_backup_are_settings_and_off_by_default(self) -> None:
+        assert deployed().of_type("firestore/backupSchedule:BackupSchedule") == []
+        assert "pointInTimeRecoveryEnablement" not in deployed().one(DATABASE).inputs
+        run = deploy(GCP | {"pointInTimeRecovery": "true", "backupDays": "14"})
+        database, schedule = run.one(DATABASE), run.one("firestore/backupSchedule:BackupSchedule")
+        assert database["pointInTimeRecoveryEnablement"] == "POINT_IN_TIME_RECOVERY_ENABLED"
+        assert (schedule["database"], schedule["retention"]) == (database["name"], "1209600s")
+        assert schedule.inputs["dailyRecurrence"] == {}
+        assert run.needs(schedule, database)
+
     def test_documents_expire_and_only_queried_fields_have_an_index(self) -> None:
         fields = {(f["collection"], f["field"]): f for f in deployed().of_type("firestore/field:Field")}
         assert set(fields) == {

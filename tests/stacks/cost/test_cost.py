@@ -112,7 +112,7 @@ def test_each_price_has_a_source_and_is_used_and_each_profile_has_its_prices() -
     unread = {path for path, _ in leaves(source.prices)}
     tracing = replace(source, prices=Read(source.prices, unread))
     every = [*DEPLOYMENTS.values(), *MORE_DEPLOYMENTS.values(), GCP | {"privateNodes": "true"}]
-    every.append(GCP | {"databaseLocation": "europe-west4"})
+    every.append(GCP | {"databaseLocation": "europe-west4", "pointInTimeRecovery": "true", "backupDays": "7"})
     for config in every:
         assert estimate(parsed(config), tracing).month >= 0
     assert unread == set()
@@ -158,3 +158,21 @@ def test_the_documentation_has_the_estimate_of_the_default() -> None:
     assert f"| **${cost.hour:.2f}** | **${cost.month_idle:,.0f}** |" in text
     assert f"| ${cost.thousand_questions:.2f} |" in text
     assert f"`gemma none` leaves ${estimate(parsed(GCP | {'gemma': 'none'})).hour:.2f} an hour" in text
+
+
+def test_each_copy_of_the_conversations_costs_storage_again() -> None:
+    config = GCP | {"databaseLocation": "us-central1"}
+    plain = estimate(parsed(config)).thousand_questions
+    stored = 4 * 1000 / (1024 * 1024)
+    recovery = estimate(parsed(config | {"pointInTimeRecovery": "true"})).thousand_questions
+    backups = estimate(parsed(config | {"backupDays": "7"})).thousand_questions
+    both = next(
+        part
+        for part in estimate(parsed(config | {"pointInTimeRecovery": "true", "backupDays": "7"})).parts
+        if part.name == "Firestore: recovery and backups"
+    )
+    assert recovery - plain == pytest.approx(0.15 * stored)
+    assert backups - plain == pytest.approx(0.03 * 7 * stored)
+    assert both.thousand_questions == pytest.approx(recovery + backups - 2 * plain)
+    assert both.is_verified
+    assert not any(part.name == both.name for part in estimate(parsed(config)).parts)
