@@ -209,7 +209,7 @@ def test_image_without_docker_or_its_engine_says_what_is_missing(project):
 
 
 def test_clean_removes_the_venv_and_the_caches_only(project):
-    for folder in ("chatapp", "requirements", "stacks", "tests/chatapp", "benchmarks"):
+    for folder in ("chatapp", "gemma", "requirements", "stacks", "tests/chatapp", "benchmarks"):
         (project / folder / "__pycache__").mkdir(parents=True)
     (project / "chatapp/app.py").touch()
     make(project, "clean")
