@@ -54,6 +54,7 @@ class Switches:
         polls: how often an operation is read before it is done.
         api_seconds: how long an API is refused after it was enabled.
         role_seconds: how long a granted role is refused.
+        request_seconds: how far each request moves the clock, for programs that cannot move it themselves.
         contends: whether changes of a database's fields at the same time are refused.
         leaves_firewall_rule: whether GKE leaves a load balancer's firewall rule behind (ingress-gce#1687).
         denied: methods, or the beginnings of their names, that this caller may not call.
@@ -75,6 +76,7 @@ class Switches:
     polls: int = 2
     api_seconds: float = 30
     role_seconds: float = 60
+    request_seconds: float = 0
     contends: bool = True
     leaves_firewall_rule: bool = False
     denied: set[str] = field(default_factory=set)
@@ -94,7 +96,7 @@ class Cloud:
         project: its ID.
         number: its number.
         switches: how Google behaves.
-        now: the clock, in seconds; only `wait` moves it.
+        now: the clock, in seconds; `wait` moves it, and requests where the switch says so.
         resources: ``api/path`` -> the resource as the API returns it.
         policies: ``api/path`` -> its IAM policy.
         enabled: API -> when it was enabled.
@@ -148,6 +150,7 @@ class Cloud:
         try:
             self._interrupt(call.method)
             with self._lock:
+                self.now += self.switches.request_seconds
                 self._admit(call, headers.get("x-goog-user-project", ""))
                 return 200, HANDLERS[call.method](self, call)
         except ApiError as error:

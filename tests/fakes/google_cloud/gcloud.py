@@ -12,7 +12,10 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Json = dict[str, Any]
 Read = Callable[[str, str], tuple[int, Json]]
@@ -143,6 +146,15 @@ def _over_http(verb: str, address: str) -> tuple[int, Json]:
     except urllib.error.HTTPError as error:
         with error:
             return error.code, json.load(error)
+
+
+def install(folder: Path, root: Path) -> None:
+    """Write a program ``gcloud`` into a folder that is to come first in PATH; ``root``: of this repository."""
+    program = folder / "gcloud"
+    program.write_text(
+        f'#!/bin/sh\ncd "{root}"\nexec "{sys.executable}" -m tests.fakes.google_cloud.gcloud "$@"\n', encoding="utf-8"
+    )
+    program.chmod(0o755)
 
 
 if __name__ == "__main__":

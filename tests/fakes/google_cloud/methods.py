@@ -22,6 +22,8 @@ WITHOUT_A_BODY: dict[str, tuple[str, ...]] = {
         "compute.regions.list",
         "compute.globalOperations.get",
         "compute.regionOperations.get",
+        "compute.globalOperations.wait",
+        "compute.regionOperations.wait",
         "compute.routers.delete",
         *(
             f"compute.{collection}.{verb}"
@@ -73,7 +75,7 @@ WITHOUT_A_BODY: dict[str, tuple[str, ...]] = {
     "orgpolicy.v2": ("orgpolicy.projects.policies.getEffectivePolicy",),
     "servicemanagement.v1": (
         "servicemanagement.operations.get",
-        *(f"servicemanagement.services.{verb}" for verb in ("get", "list", "delete")),
+        *(f"servicemanagement.services.{verb}" for verb in ("get", "list", "delete", "getConfig")),
     ),
     "serviceusage.v1": ("serviceusage.services.get", "serviceusage.services.list", "serviceusage.operations.get"),
     "storage.v1": tuple(f"storage.buckets.{verb}" for verb in ("get", "list", "delete", "getIamPolicy")),
@@ -106,6 +108,12 @@ WITH_A_BODY = (
         "cloudresourcemanager.projects.testIamPermissions",
         {"resource": "p"},
         {"permissions": ["resourcemanager.projects.get"]},
+    ),
+    Request(
+        "serviceusage.v1",
+        "serviceusage.services.batchEnable",
+        {"parent": "projects/p"},
+        {"serviceIds": ["compute.googleapis.com"]},
     ),
     Request("iap.v1", "iap.getIamPolicy", {"resource": "projects/p/iap_web"}, _POLICY),
     Request(

@@ -96,7 +96,7 @@ def call_of(verb: str, url: str, body: Json, caller: str) -> Call | None:
                 query[name] = _as_type(value, route.rules.get(name, {}))
         path = re.sub(r"^[^/]+/(compute/v1/|storage/v1/|v\d+/)", "", address)
         # A method of its own such as ":setIamPolicy" is not part of the resource's name.
-        path = re.sub(r"(:[a-zA-Z]+|(?<=[^/])/iam|/serverConfig|/billingInfo)$", "", path)
+        path = re.sub(r"(:[a-zA-Z]+|(?<=[^/])/iam|/serverConfig|/billingInfo|/wait|/config)$", "", path)
         return Call(route.api, route.method, path, found.groupdict() | query, body, caller)
     return None
 

@@ -129,6 +129,8 @@ def _answered(cloud: Cloud, verb: str, url: str, headers: dict[str, str], body: 
     if parts.netloc == "dns.google":
         host = parse_qs(parts.query)["name"][0].rstrip(".")
         return cloud.other_answer("dns.resolve", lambda: _records(cloud, host))
+    if parts.netloc == "openidconnect.googleapis.com":
+        return cloud.other_answer("openid.userinfo", lambda: (200, {"email": "runner@example.org"}))
     return cloud.answer(verb, url, headers, body)
 
 

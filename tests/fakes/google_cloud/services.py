@@ -30,6 +30,18 @@ def _enable(cloud: Cloud, call: Call) -> Json:
     return cloud.start(call, "", call.path, finish)
 
 
+def _enable_several(cloud: Cloud, call: Call) -> Json:
+    services = call.body["serviceIds"]
+    if costly := [service for service in services if service in BILLED and not cloud.switches.billing]:
+        raise errors.no_billing(cloud.number, ",".join(costly))
+
+    def finish() -> None:
+        for service in services:
+            cloud.enabled.setdefault(service, cloud.now)
+
+    return cloud.start(call, "", call.path, finish)
+
+
 def _service(cloud: Cloud, call: Call) -> Json:
     name = call.path.rpartition("/")[2]
     return {"name": call.path, "state": "ENABLED" if name in cloud.enabled else "DISABLED", "config": {"name": name}}
@@ -122,6 +134,13 @@ def _config(cloud: Cloud, call: Call) -> Json:
     return cloud.start(call, "", path, lambda: cloud.resources[f"{call.api}/{path}"].update(config="1"))
 
 
+def _configuration(cloud: Cloud, call: Call) -> Json:
+    service = cloud.resources.get(f"{call.api}/{call.path}")
+    if service is None or not service.get("config"):
+        raise errors.not_found(call.path)
+    return {"name": call.path.rpartition("/")[2], "id": service["config"]}
+
+
 def _rollout(cloud: Cloud, call: Call) -> Json:
     path = call.path.partition("/rollouts")[0]
     if not cloud.resources.get(f"{call.api}/{path}", {}).get("config"):
@@ -161,6 +180,7 @@ def _assets(cloud: Cloud, call: Call) -> Json:
 HANDLERS.update(
     {
         "serviceusage.services.enable": _enable,
+        "serviceusage.services.batchEnable": _enable_several,
         "serviceusage.services.get": _service,
         "serviceusage.services.list": _services,
         "cloudresourcemanager.projects.get": _project,
@@ -174,6 +194,7 @@ HANDLERS.update(
         "firestore.projects.databases.collectionGroups.fields.patch": _field,
         "servicemanagement.services.configs.submit": _config,
         "servicemanagement.services.rollouts.create": _rollout,
+        "servicemanagement.services.getConfig": _configuration,
         "cloudbuild.projects.builds.create": _build,
         "cloudasset.searchAllResources": _assets,
     }

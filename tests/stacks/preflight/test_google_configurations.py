@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pulumi
@@ -254,9 +253,7 @@ def test_the_script_deletes_what_gke_left_with_gclouds_own_commands(cloud):
     life.up()
     cloud.resources[f"compute.v1/projects/{PROJECT}/global/firewalls/mine"] = {"name": "mine", "network": "x/lan"}
     folder = Path(os.environ["SSL_CERT_FILE"]).parent
-    program = folder / "gcloud"
-    program.write_text(f'#!/bin/sh\ncd {ROOT}\nexec {sys.executable} -m tests.fakes.google_cloud.gcloud "$@"\n')
-    program.chmod(0o755)
+    gcloud.install(folder, ROOT)
     command = life._run.one("Command", "leftovers")
     environment = os.environ | {"PATH": f"{folder}:/usr/bin:/bin", **command["environment"]}
     subprocess.run(["sh", f"{ROOT}/stacks/components/network_leftovers.sh"], env=environment, check=True)
