@@ -107,7 +107,9 @@ class SharedPages:
 
 
 def _day(ms: int) -> str:
-    return f"{moment(ms):%Y-%m-%d}".replace("-", "\N{NON-BREAKING HYPHEN}")
+    # Isolated: among right-to-left words the parts of the date would change places.
+    day = f"{moment(ms):%Y-%m-%d}".replace("-", "\N{NON-BREAKING HYPHEN}")
+    return f"\N{LEFT-TO-RIGHT ISOLATE}{day}\N{POP DIRECTIONAL ISOLATE}"
 
 
 def _shown(message: SharedMessage) -> dict[str, object]:
