@@ -52,7 +52,10 @@ from chatapp.models.discovery.servers import (
     ollama_url,
 )
 from chatapp.models.gemini.model import GeminiModel
+from chatapp.models.kubernetes.api import KubernetesApi
 from chatapp.models.kubernetes.pod_watch import PodWatch
+from chatapp.models.kubernetes.sleeper import Sleeper
+from chatapp.models.kubernetes.sleeping_model import SleepingModel
 from chatapp.models.llamacpp.demo import DemoModel
 from chatapp.models.local.hub import Hub
 from chatapp.models.local.setup import OWN_FILE_ID, LocalSetup, own_file
@@ -79,6 +82,8 @@ if TYPE_CHECKING:
 CHECKPOINT_S, SHARED_CHECKPOINT_S = 5.0, 1.2
 # How long a message waits for Firestore with ``CHAT_ACKNOWLEDGE=cloud``: healthy, it takes 10 to 50 ms.
 CLOUD_S = 1.0
+# For a request that scales Gemma, or notes its use; shorter than `SETTLE_MS`.
+SCALE_SECONDS = 5.0
 
 
 async def create_app(settings: Settings, *, with_page: bool = True) -> FastAPI:
@@ -101,6 +106,7 @@ async def create_app(settings: Settings, *, with_page: bool = True) -> FastAPI:
         if discovery:
             opened.push_async_callback(discovery.aclose)
             discovery.look()  # in the background: a page that opens at once finds its models
+        _watch_sleep(catalog)
         if local_models:
             opened.push_async_callback(local_models.aclose)
         persistent = await _store(settings)
@@ -301,22 +307,21 @@ def _models(settings: Settings) -> list[ChatModel]:
     models: list[ChatModel] = []
     uses: defaultdict[str, ServerUse] = defaultdict(ServerUse)  # by server
     if settings.gemma_url:
-        models.append(
-            OpenAICompatibleModel(
-                "gemma",
-                settings.gemma_label,
-                settings.gemma_url,
-                model=settings.gemma_model,
-                api_key=settings.gemma_api_key.get_secret_value(),
-                context_tokens=settings.gemma_context_tokens,
-                use=uses[settings.gemma_url],
-                images=settings.gemma_images,
-                place=settings.gemma_place,
-                price=settings.gemma_price,
-                pods=_pod_watch(settings),
-                limits=limits,
-            )
+        gemma = OpenAICompatibleModel(
+            "gemma",
+            settings.gemma_label,
+            settings.gemma_url,
+            model=settings.gemma_model,
+            api_key=settings.gemma_api_key.get_secret_value(),
+            context_tokens=settings.gemma_context_tokens,
+            use=uses[settings.gemma_url],
+            images=settings.gemma_images,
+            place=settings.gemma_place,
+            price=settings.gemma_price,
+            pods=_pod_watch(settings),
+            limits=limits,
         )
+        models.append(_that_sleeps(gemma, settings))
     else:
         fix = Sentence("set CHAT_GEMMA_URL to the address of an OpenAI-compatible server (vLLM, Ollama, LM Studio)")
         models.append(UnconfiguredModel("gemma", settings.gemma_label, fix=fix))
@@ -361,7 +366,29 @@ def _models(settings: Settings) -> list[ChatModel]:
 
 
 def _pod_watch(settings: Settings) -> PodWatch | None:
-    return PodWatch(settings.gemma_pods, deployment=settings.gemma_deployment) if settings.gemma_pods else None
+    if not settings.gemma_pods:
+        return None
+    sleeps = settings.gemma_idle_minutes > 0
+    return PodWatch(settings.gemma_pods, deployment=settings.gemma_deployment, sleeps=sleeps)
+
+
+def _that_sleeps(model: ChatModel, settings: Settings) -> ChatModel:
+    """Return Gemma with its sleep, where it has one."""
+    if not settings.gemma_idle_minutes:
+        return model
+    sleeper = Sleeper(
+        KubernetesApi(timeout=SCALE_SECONDS),
+        settings.gemma_pods.partition("/")[0],
+        settings.gemma_deployment,
+        idle_seconds=60 * settings.gemma_idle_minutes,
+    )
+    return SleepingModel(model, sleeper)
+
+
+def _watch_sleep(catalog: Catalog) -> None:
+    for model in catalog:
+        if isinstance(model, SleepingModel):
+            model.watch()
 
 
 def _metrics(

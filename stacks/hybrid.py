@@ -351,6 +351,7 @@ class HybridChat(pulumi.ComponentResource):
                 secrets=secret_environment(sources),
                 volume=volume,
                 gemma=names.gemma if gemma else "",
+                scales_gemma=settings.gemma_idle_minutes > 0,
                 monitoring=Manifest.read("chat-monitoring.yaml") if settings.on_gcp else None,
                 # The whole image component, so that the nodes may pull the image.
                 depends_on=[image, network, *depends_on],
@@ -455,6 +456,7 @@ class HybridChat(pulumi.ComponentResource):
                 extra_args=settings.gemma_args,
                 on_gke=settings.on_gcp,
                 compute_class=Manifest.read(profile.compute_class) if settings.uses_compute_class else None,
+                sleeps=settings.gemma_idle_minutes > 0,
                 monitoring=Manifest.read("gemma-monitoring.yaml") if settings.on_gcp else None,
                 depends_on=[*depends_on, *(weights.ready if weights else ())],
             ),

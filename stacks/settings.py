@@ -91,6 +91,7 @@ class Settings(BaseModel):
     gemma_args: Arguments = ()
     gemma_url: str = Field(default="", pattern=r"^(https?://[^\s/?#]+[^\s#]*)?$")
     gemma_api_key: SecretStr = SecretStr("")
+    gemma_idle_minutes: int = Field(default=0, ge=0, le=10_000)
     gpu_fallback: bool = False
     weights_bucket: bool = False
     hugging_face_token: SecretStr = SecretStr("")

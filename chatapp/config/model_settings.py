@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import NoDecode
 
 from chatapp.config.field_types import JSON_LIST, Format, ModelId, ServerUrl, TokenPrice, Url
@@ -88,6 +88,13 @@ class ModelSettings(GoogleCloudSettings):
         description="Name of the Deployment of these Pods, in the same namespace: the page then also says whether it "
         "is switched off.",
     )
+    gemma_idle_minutes: int = Field(
+        default=0,
+        ge=0,
+        le=10_000,
+        description="Minutes without a question after which the chat scales this Deployment to zero; a question wakes "
+        "it. 0: it is never scaled. Otherwise at least 5.",
+    )
     gemini_api_key: SecretStr = Field(
         default=SecretStr(""),
         validation_alias=AliasChoices("GEMINI_API_KEY", "GOOGLE_API_KEY"),
@@ -126,6 +133,15 @@ class ModelSettings(GoogleCloudSettings):
     between_tokens_seconds: float = Field(
         default=60, gt=0, le=3600, description="Timeout between two tokens of an answer, in seconds."
     )
+
+    @field_validator("gemma_idle_minutes")
+    @classmethod
+    def _sleep_has_a_deployment(cls, minutes: int, info: ValidationInfo) -> int:
+        if 0 < minutes < 5:
+            raise ValueError("it must be 0 or at least 5")
+        if minutes and not all(info.data.get(name) for name in ("gemma_url", "gemma_pods", "gemma_deployment")):
+            raise ValueError("it needs CHAT_GEMMA_URL, CHAT_GEMMA_PODS and CHAT_GEMMA_DEPLOYMENT, which it scales")
+        return minutes
 
     @field_validator("models")
     @classmethod

@@ -16,7 +16,7 @@ from chatapp.domain.sentences import Sentence
 from chatapp.generation.bounds import MAX_PICTURE_BYTES, MAX_PICTURES, check_length, max_seconds, too_slow
 from chatapp.generation.final_save import FinalSaves
 from chatapp.images.decoder import file_of
-from chatapp.models import Finish, Omitted, PictureDelta, TextDelta, TextWasThinking, ThinkingDelta
+from chatapp.models import Finish, Omitted, PictureDelta, TextDelta, TextWasThinking, ThinkingDelta, Waiting
 from chatapp.models.failure import raise_max_tokens
 
 if TYPE_CHECKING:
@@ -120,6 +120,9 @@ class AnswerGenerator:
                                 answer.append(text)
                             case Finish():
                                 finish = event
+                            case Waiting(reason):
+                                limit.reschedule(asyncio.get_running_loop().time() + max_seconds(max_tokens))
+                                answer.wait(reason)
                             case Usage():
                                 answer.usage = event
                                 answer.set(usage=_sum(before.usage, event))
@@ -131,7 +134,8 @@ class AnswerGenerator:
                     raise
                 raise too_slow(prompt.model.label, max_tokens) from None
             finally:
-                answer.set(seconds=_total(before, before.seconds, round(time.monotonic() - answer.sent_at, 3)))
+                if answer.sent_at is not None:
+                    answer.set(seconds=_total(before, before.seconds, round(time.monotonic() - answer.sent_at, 3)))
                 answer.end_thinking()
         if not (answer.new_text or answer.message_so_far.images or answer.message_so_far.unshown_pictures):
             raise ModelUnavailable(_no_text(prompt, finish, has_thought=answer.new_thinking > 0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import time
 from typing import TYPE_CHECKING
 
 from chatapp.domain.conversation import TAKEOVER, MessageStatus
@@ -144,8 +145,9 @@ class RunningAnswer:
         stored_size: the `size` that it began with.
         usage: tokens of this turn, without those of the answer that it continues.
         queue_position: counted from 1; 0 once it has left the queue.
-        sent_at: when the prompt was sent to the model, by `time.monotonic`; None while it waits in the queue, where it
-            costs nothing.
+        waits_for: why the prompt was not sent yet, a sentence; "" once it was.
+        sent_at: when the prompt was sent to the model, by `time.monotonic`; None while it waits in the queue or for the
+            model, where it costs nothing.
         generation: reads the model's stream; None before it started.
         is_contested: it continues or repeats an answer, as another replica may at the same time.
         is_written: the text is complete, or the answer has ended early.
@@ -164,6 +166,7 @@ class RunningAnswer:
         self.picture_bytes = 0
         self.usage: Usage | None = None
         self.queue_position = 0
+        self.waits_for = ""
         self.sent_at: float | None = None
         self.generation: asyncio.Task[None] | None = None
         self.is_contested = message.revision >= TAKEOVER
@@ -253,6 +256,13 @@ class RunningAnswer:
         """Change the position in the queue."""
         if queue_position != self.queue_position:
             self.queue_position = queue_position
+            self.turn.announce()
+
+    def wait(self, reason: str) -> None:
+        """Say why the prompt is not sent yet; "" where it is sent now."""
+        self.sent_at = None if reason else time.monotonic()
+        if reason != self.waits_for:
+            self.waits_for = reason
             self.turn.announce()
 
     def end(self) -> None:

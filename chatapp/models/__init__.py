@@ -106,7 +106,18 @@ class Omitted:
     messages: int
 
 
-ModelEvent = TextDelta | ThinkingDelta | TextWasThinking | PictureDelta | Usage | Finish | Omitted
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The question was not sent yet, because the model is not ready; with no reason: it is sent now.
+
+    Attributes:
+        reason: a sentence for the person who waits.
+    """
+
+    reason: str = ""
+
+
+ModelEvent = TextDelta | ThinkingDelta | TextWasThinking | PictureDelta | Usage | Finish | Omitted | Waiting
 
 
 class ModelDefaults:
@@ -122,6 +133,9 @@ class ModelDefaults:
 
     async def read_context(self) -> None:
         """Do nothing: the context is known from the start, or is never told."""
+
+    def wake(self) -> None:
+        """Do nothing: it does not sleep."""
 
 
 class ChatModel(Protocol):
@@ -173,9 +187,9 @@ class ChatModel(Protocol):
     def stream(self, messages: Sequence[Message], parameters: GenerationParameters) -> AsyncGenerator[ModelEvent]:
         """Answer the last message, which is a question; images are sent where they have their data.
 
-        Yields any number of `TextDelta`, `ThinkingDelta` and `PictureDelta`, and at most one of each other
-        `ModelEvent`, as they arrive. Closing the generator (or cancelling the task that reads it) closes the request,
-        so that the server stops generating.
+        Yields any number of `Waiting`, and then of `TextDelta`, `ThinkingDelta` and `PictureDelta`, and at most one of
+        each other `ModelEvent`, as they arrive. Closing the generator (or cancelling the task that reads it) closes the
+        request, so that the server stops generating.
 
         Raises:
             ModelError: there is no answer, or it ended early; a subclass where the reason is known.
@@ -186,6 +200,9 @@ class ChatModel(Protocol):
 
     async def start(self) -> None:
         """Prepare for a first question that is likely to come soon."""
+
+    def wake(self) -> None:
+        """Begin to wake, where it sleeps: a question for it is answered by another model. Returns at once."""
 
     async def aclose(self) -> None:
         """Release connections and processes."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from chatapp.domain.conversation import Role, Usage
 from chatapp.domain.errors import ContextTooLong, TooManyImages
-from chatapp.models import Omitted
+from chatapp.models import Omitted, Waiting
 from chatapp.models.images import MAX_IMAGES, check_images, newest_images
 from chatapp.models.quiet_cuts import CountedPrompt, least_tokens, was_cut
 from chatapp.models.wrapper import ModelWrapper
@@ -138,9 +138,10 @@ class ContextWindow(ModelWrapper):
             try:
                 async with aclosing(self.wrapped.stream(sent.messages, sent_parameters)) as events:
                     async for event in events:
-                        if first and sent.omitted:
+                        waits = isinstance(event, Waiting)  # nothing is sent yet, so it may still be refused
+                        if first and sent.omitted and not waits:
                             yield Omitted(sent.omitted)
-                        first = False
+                        first = first and waits
                         yield event
                         if isinstance(event, Usage) and (unread := self._learn(sent, parameters, event)):
                             yield Omitted(sent.omitted + unread)

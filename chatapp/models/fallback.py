@@ -41,5 +41,6 @@ class FallbackModel(ModelWrapper):
         if statuses[model.id].state is not ModelState.READY:
             for other in catalog:
                 if statuses[other.id].state is ModelState.READY and (other.supports_images or not needs_images):
+                    model.wake()
                     return cls(other, instead_of=model.id)
         return cls(model)

@@ -69,5 +69,8 @@ class ModelWrapper:
     async def start(self) -> None:  # noqa: D102
         await self.wrapped.start()
 
+    def wake(self) -> None:  # noqa: D102
+        self.wrapped.wake()
+
     async def aclose(self) -> None:  # noqa: D102
         await self.wrapped.aclose()

@@ -47,6 +47,7 @@ class ChatAppArgs:
         replicas: more than one only without `volume`.
         variables: environment variables.
         secrets: environment variables whose values are kept in a Secret.
+        scales_gemma: whether the chat scales that Deployment, and notes its last use in the ConfigMap ``NAME-use``.
         volume: where the history is; `None`: in a database, and the pod has only scratch space.
         gemma: name of Gemma's Deployment in this namespace, whose state the chat reports; empty: there is none.
         monitoring: has the metrics collected; `None`: they are not.
@@ -65,6 +66,7 @@ class ChatAppArgs:
     secrets: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
     volume: Volume | None = None
     gemma: str = ""
+    scales_gemma: bool = False
     monitoring: Manifest | None = None
     depends_on: Sequence[pulumi.Resource] = ()
 
@@ -179,13 +181,25 @@ class ChatApp(pulumi.ComponentResource):
 
 
 def _rules(args: ChatAppArgs) -> list[kubernetes.rbac.v1.PolicyRuleArgs]:
-    """Return what the chat's account may do: see why Gemma is not ready. Its log has no text of a conversation."""
+    """Return what the chat's account may do: see why Gemma is not ready. Its log has no text of a conversation.
+
+    To scale it needs the subresource alone: a right on the Deployment itself could change its image.
+    """
+    scaling = [
+        kubernetes.rbac.v1.PolicyRuleArgs(
+            api_groups=["apps"], resources=["deployments/scale"], verbs=["get", "patch"], resource_names=[args.gemma]
+        ),
+        kubernetes.rbac.v1.PolicyRuleArgs(
+            api_groups=[""], resources=["configmaps"], verbs=["get", "patch"], resource_names=[f"{args.gemma}-use"]
+        ),
+    ]
     return [
         kubernetes.rbac.v1.PolicyRuleArgs(api_groups=[""], resources=["pods", "events"], verbs=["list"]),
         kubernetes.rbac.v1.PolicyRuleArgs(api_groups=[""], resources=["pods/log"], verbs=["get"]),
         kubernetes.rbac.v1.PolicyRuleArgs(
             api_groups=["apps"], resources=["deployments"], verbs=["get"], resource_names=[args.gemma]
         ),
+        *(scaling if args.scales_gemma else []),
     ]
 
 

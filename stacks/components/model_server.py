@@ -61,6 +61,7 @@ class GemmaServerArgs:
         extra_args: more flags of vLLM; they override the profile's.
         on_gke: whether GKE's labels select the nodes.
         compute_class: on GKE, which machines to use when the profile's GPU is out of stock.
+        sleeps: the chat scales it to zero and up again, so `pulumi up` leaves the number of replicas alone.
         monitoring: has the metrics collected; `None`: they are not.
         node_selector: outside GKE, the labels of nodes with the GPUs.
         depends_on: what must exist before it runs.
@@ -80,6 +81,7 @@ class GemmaServerArgs:
     extra_args: Sequence[str] = ()
     on_gke: bool = True
     compute_class: Manifest | None = None
+    sleeps: bool = False
     monitoring: Manifest | None = None
     node_selector: Mapping[str, str] = field(default_factory=dict)
     depends_on: Sequence[pulumi.Resource] = ()
@@ -106,9 +108,11 @@ class GemmaServer(pulumi.ComponentResource):
             dependencies += apply_manifest(args.compute_class, parent=self)
         kubernetes.apps.v1.Deployment(
             "server",
-            metadata=metadata(args.name, args.namespace, APP, SKIP_AWAIT),
+            # Forced, so that the number of replicas that the chat had set is no conflict once this stack sets it again.
+            metadata=metadata(args.name, args.namespace, APP, SKIP_AWAIT | {"pulumi.com/patchForce": "true"}),
             spec=kubernetes.apps.v1.DeploymentSpecArgs(
-                replicas=1,
+                # Without a number, server-side apply leaves the chat's alone; a new Deployment gets one.
+                replicas=None if args.sleeps else 1,
                 # GPUs are scarce: a second server would wait for the GPUs that the first one holds.
                 strategy=kubernetes.apps.v1.DeploymentStrategyArgs(type="Recreate"),
                 progress_deadline_seconds=3600,
@@ -125,6 +129,8 @@ class GemmaServer(pulumi.ComponentResource):
                 custom_timeouts=pulumi.CustomTimeouts(delete="10m"),
             ),
         )
+        if args.sleeps:
+            self._record(args, child)
         service = kubernetes.core.v1.Service(
             "service",
             # It has no endpoints until there are GPUs.
@@ -145,6 +151,14 @@ class GemmaServer(pulumi.ComponentResource):
         host = pulumi.Output.concat(service.metadata.name, ".", args.namespace, ".svc.cluster.local")
         self.url = pulumi.Output.concat("http://", host, f":{SERVICE_PORT}")
         self.register_outputs({"url": self.url})
+
+    def _record(self, args: GemmaServerArgs, child: pulumi.ResourceOptions) -> None:
+        """Create the ConfigMap in which the replicas of the chat note its last use, see `chatapp.models.kubernetes`."""
+        kubernetes.core.v1.ConfigMap(
+            "use",
+            metadata=metadata(f"{args.name}-use", args.namespace, APP),
+            opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(ignore_changes=["data"])),
+        )
 
     def _token(self, args: GemmaServerArgs) -> _Token:
         if args.token is None:

@@ -56,6 +56,7 @@ def conflicts(settings: Settings) -> Iterator[Conflict]:
     yield from residency_conflicts(settings)
     yield from _gemma(settings)
     yield from _weights(settings)
+    yield from _sleep(settings)
     yield from _hugging_face(settings)
 
 
@@ -134,6 +135,19 @@ def _weights(settings: Settings) -> Iterator[Conflict]:
             ("weightsBucket", "gemmaModel", "gemmaRevision"),
             f"weightsBucket copies one commit of {model}, and gemmaRevision is {revision or 'not set'}: set it to a "
             f"commit (40 hexadecimal digits) of huggingface.co/{model}/commits/main",
+        )
+
+
+def _sleep(settings: Settings) -> Iterator[Conflict]:
+    if 0 < settings.gemma_idle_minutes < 5:
+        yield (
+            ("gemmaIdleMinutes",),
+            f"gemmaIdleMinutes is {settings.gemma_idle_minutes}: allowed are 0 (never), and 5 to 10,000",
+        )
+    if settings.gemma_idle_minutes and not settings.gpu_profile:
+        yield (
+            ("gemmaIdleMinutes", "gemma"),
+            f"gemmaIdleMinutes has no effect without GPUs of this stack: gemma is {settings.gemma}",
         )
 
 

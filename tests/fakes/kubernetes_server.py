@@ -42,6 +42,7 @@ class FakeKubernetes:
     Args:
         folder: gets what a pod's service account has: ``token`` and ``ca.crt``.
         namespace: the only one that the account has rights in.
+        tls: whether it speaks HTTPS; without, many requests take less time.
 
     Attributes:
         pods, events: what there is, in any namespace.
@@ -54,10 +55,11 @@ class FakeKubernetes:
         scales: every number of replicas that was set.
         conflicts: how many changes were refused because of an old resource version.
         requests: path and query of each request.
+        changes: path of each request to change something.
         reply: answer this instead.
     """
 
-    def __init__(self, folder: Path, *, namespace: str = "chat") -> None:
+    def __init__(self, folder: Path, *, namespace: str = "chat", tls: bool = True) -> None:
         self.folder = folder
         self.pods: list[dict[str, Any]] = []
         self.events: list[dict[str, Any]] = []
@@ -71,9 +73,11 @@ class FakeKubernetes:
         self.scales: list[int] = []
         self.conflicts = 0
         self.requests: list[str] = []
+        self.changes: list[str] = []
         self.reply: web.Response | None = None
         self.url = ""
         self._namespace = namespace
+        self._tls = tls
         self._token = ""
         self._version = 4711
         self._certificate = authority(folder / "ca.crt", folder / "server.pem")
@@ -111,10 +115,12 @@ class FakeKubernetes:
         app.router.add_patch(f"{apps}/deployments/{{name}}/scale", self._scale)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
-        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        tls.load_cert_chain(self._certificate)
+        tls = None
+        if self._tls:
+            tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            tls.load_cert_chain(self._certificate)
         await web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=tls).start()
-        self.url = f"https://127.0.0.1:{self._runner.addresses[0][1]}"
+        self.url = f"http{'s' * self._tls}://127.0.0.1:{self._runner.addresses[0][1]}"
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -127,6 +133,8 @@ class FakeKubernetes:
     async def _refused(self, request: web.Request, verb: str, resource: str) -> web.Response | None:
         """Return the refusal of a request; None for one that is allowed."""
         self.requests.append(request.path_qs)
+        if verb == "patch":
+            self.changes.append(request.path)
         if self.is_away and request.transport is not None:
             request.transport.abort()
         await asyncio.sleep(self.latency)

@@ -26,6 +26,7 @@ OWN_IAP_CLIENT = (
     | CLIENT
     | PEOPLE
     | {"identity": "iap", "domain": "chat.example.org", "cloudArmor": "true", "gpuFallback": "true"}
+    | {"gemmaIdleMinutes": "30"}
 )
 PUBLIC_HTTP = (
     GCP
@@ -34,7 +35,12 @@ PUBLIC_HTTP = (
 )
 EUROPEAN = GCP | {"residency": "eu", "gcp:region": "europe-west4", "exposure": "private", "gemma": "none"}
 PRIVATE = GCP | TOKEN | {"exposure": "private", "gemma": "l4x4", "image": "docker", "weightsBucket": "true"}
-KUBERNETES_GPUS = KUBERNETES | {"exposure": "public-http", "gemma": "l4x1", "storageClass": "fast"}
+KUBERNETES_GPUS = KUBERNETES | {
+    "exposure": "public-http",
+    "gemma": "l4x1",
+    "storageClass": "fast",
+    "gemmaIdleMinutes": "60",
+}
 OTHER_GEMMA = {
     "platform": "kubernetes",
     "geminiApiKey": "AIza-12345678",

@@ -389,7 +389,10 @@ class TestGemma:
         assert selector["cloud.google.com/gke-gpu-driver-version"] == "latest", "vLLM's image needs a newer driver"
 
     def test_up_does_not_wait_for_it(self, profile: str) -> None:
-        assert self.gemma(profile)["metadata.annotations"] == {"pulumi.com/skipAwait": "true"}
+        assert self.gemma(profile)["metadata.annotations"] == {
+            "pulumi.com/skipAwait": "true",
+            "pulumi.com/patchForce": "true",
+        }
 
     def test_may_load_for_30_minutes(self, profile: str) -> None:
         vllm = container(self.gemma(profile))
@@ -614,6 +617,37 @@ class TestChat:
         assert namespace == gemma["metadata.namespace"]
         assert gemma["spec.template.metadata.labels"][name] == value
         assert not run.of_type("ClusterRole")
+
+    @pytest.mark.parametrize(("config", "minutes"), [(OWN_IAP_CLIENT, "30"), (KUBERNETES_GPUS, "60")])
+    def test_of_a_gemma_that_sleeps_may_scale_it_and_nothing_else(self, config: dict[str, str], minutes: str) -> None:
+        run = seen(config)
+        assert {e["name"]: e.get("value") for e in container(self.chat(run))["env"]}[
+            "CHAT_GEMMA_IDLE_MINUTES"
+        ] == minutes
+        changing = [rule for rule in run.one("Role")["rules"] if not set(rule["verbs"]) <= {"get", "list"}]
+        assert changing == [
+            {
+                "apiGroups": ["apps"],
+                "resources": ["deployments/scale"],
+                "verbs": ["get", "patch"],
+                "resourceNames": ["gemma-deployment"],
+            },
+            {
+                "apiGroups": [""],
+                "resources": ["configmaps"],
+                "verbs": ["get", "patch"],
+                "resourceNames": ["gemma-deployment-use"],
+            },
+        ]
+        record = run.one("ConfigMap")
+        assert record["metadata.name"] == "gemma-deployment-use"
+        assert "data" not in record.inputs, "it is the chat's"
+
+    def test_of_a_gemma_that_sleeps_leaves_its_replicas_to_the_chat(self) -> None:
+        assert "replicas" not in seen(OWN_IAP_CLIENT).one("Deployment", "gemma-deployment")["spec"]
+        for run in (deployed(), on_kubernetes()):
+            assert not run.of_type("ConfigMap")
+        assert deployed().one("Deployment", "gemma-deployment")["spec.replicas"] == 1
 
     def test_has_a_token_of_the_kubernetes_api_only_to_report_the_state_of_gemma(self) -> None:
         def tokens(pod: Registered) -> list[str]:

@@ -98,6 +98,11 @@ WRONG = {
         "gpuFallback has no effect without GPUs of this stack: gemma is none",
     ),
     "a subnetwork of the stack's own network": (GCP | {"subnetwork": "a"}, "subnetwork has no effect without network"),
+    "a sleep without GPUs": (
+        GCP | {"gemma": "none", "gemmaIdleMinutes": "30"},
+        "gemmaIdleMinutes has no effect without GPUs of this stack: gemma is none",
+    ),
+    "a sleep after a minute": (GCP | {"gemmaIdleMinutes": "1"}, "gemmaIdleMinutes is 1: allowed are 0 (never), and 5"),
     "a fallback that is not a boolean": (
         GCP | {"gpuFallback": "perhaps"},
         "gpuFallback is 'perhaps': it must be a valid",

@@ -209,8 +209,10 @@ class ConversationEvents:
         versions = tree.versions(message.id)
         body.versions = versions if len(versions) > 1 else None
         if isinstance(body, AnswerBody):
-            answers = turn.answers if turn else ()
-            body.queue_position = next((answer.queue_position for answer in answers if answer.id == message.id), 0)
+            running = next((answer for answer in turn.answers if answer.id == message.id), None) if turn else None
+            if running is not None:
+                body.queue_position = running.queue_position
+                body.waits_for = running.waits_for or None
         return body
 
 
@@ -233,7 +235,8 @@ class _Sent:
         self.thinking_length = answer.thinking_length
         message = answer.message_so_far
         pictures = len(message.images), message.unshown_pictures
-        self.state = bool(answer.length), answer.moves, pictures, answer.queue_position, answer.has_ended
+        waits = answer.queue_position, answer.waits_for
+        self.state = bool(answer.length), answer.moves, pictures, waits, answer.has_ended
 
 
 def _is_longer(before: Message, now: Message) -> bool:

@@ -191,6 +191,9 @@ class GeminiModel:
         if self._account.is_set_up:
             await self._client()
 
+    def wake(self) -> None:
+        """Do nothing: it does not sleep."""
+
     async def aclose(self) -> None:
         """Close this loop's client; running answers end with an error."""
         if opening := self._connections.pop(asyncio.get_running_loop(), None):

@@ -84,7 +84,8 @@ class KubernetesApi:
         Raises:
             KubernetesError: a conflict (see `KubernetesError.is_conflict`), or as `get`.
         """
-        return _object(await self._request("PATCH", path, body=json.dumps(change).encode()))
+        query = {"fieldManager": "hybrid-chat"}  # as which others see who set a field
+        return _object(await self._request("PATCH", path, query=query, body=json.dumps(change).encode()))
 
     async def _request(
         self, method: str, path: str, *, query: Mapping[str, str] | None = None, body: bytes | None = None

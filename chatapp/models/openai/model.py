@@ -357,6 +357,9 @@ class OpenAICompatibleModel:
     async def start(self) -> None:
         """Do nothing: the server is not managed by the chat."""
 
+    def wake(self) -> None:
+        """Do nothing: whether the server runs is up to others."""
+
     async def aclose(self) -> None:
         """Close the connections; running answers end with an error."""
         await self._readiness.aclose()

@@ -18,7 +18,7 @@ from chatapp.domain.errors import (
     UnknownModel,
 )
 from chatapp.generation.queue import TurnLimits
-from chatapp.models import ModelState, ModelStatus
+from chatapp.models import ModelState, ModelStatus, Waiting
 from chatapp.models.catalog import UnconfiguredModel
 from tests.chatapp.generation.running import answer_request, turn_request
 from tests.fakes.models import ScriptedModel
@@ -51,6 +51,33 @@ async def test_answer_is_streamed_and_stored_with_its_metadata(chat, store):
     assert answer.usage.completion_tokens == 2
     assert answer.seconds_to_first_token >= 0.02
     assert question.turn_id == answer.turn_id
+
+
+async def test_answer_that_waits_for_its_model_says_why_and_does_not_use_up_its_time(chat, store, monkeypatch):
+    monkeypatch.setattr("chatapp.generation.generator.max_seconds", lambda _: 0.2)
+    waits = [Waiting("Gemma: it is waking up.")] * 8
+    runner = await chat(ScriptedModel(*waits, Waiting(), "Hello", seconds_between=0.05))
+    conversation = await runner.start("ann", turn_request("Hi there"))
+    (answer,) = runner.current("ann", conversation.id).answers
+    reasons = {answer.waits_for async for _ in runner.watch("ann", conversation.id)}
+    assert reasons == {"Gemma: it is waking up.", ""}
+    _, stored = await store.messages("ann", conversation.id)
+    assert (stored.content, stored.status) == ("Hello", MessageStatus.COMPLETE)
+    assert stored.seconds_to_first_token < 0.2, "counted from when the model was asked"
+
+
+async def test_question_that_is_stopped_while_its_model_wakes_costs_nothing(chat, store):
+    model = ScriptedModel(Waiting("Gemma: it is waking up."), "late", gate_at=1)
+    runner = await chat(model)
+    conversation = await runner.start("ann", turn_request("Hi there"))
+    (answer,) = runner.current("ann", conversation.id).answers
+    async for _ in runner.watch("ann", conversation.id):
+        if answer.waits_for:
+            break
+    await runner.stop("ann", conversation.id)
+    assert answer.sent_at is None
+    _, stored = await store.messages("ann", conversation.id)
+    assert (stored.status, stored.usage) == (MessageStatus.STOPPED, None)
 
 
 async def test_question_is_stored_before_the_model_is_called(chat, store):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from chatapp.domain.conversation import GenerationParameters, Image, Message, Role, Usage
 from chatapp.domain.errors import CannotSee, ContextTooLong, TooManyImages
-from chatapp.models import Omitted, TextDelta
+from chatapp.models import Omitted, TextDelta, Waiting
 from chatapp.models.context_window import ContextWindow, fit
 from chatapp.models.images import OMITTED_IMAGE, StoredImages
 from tests.fakes.models import ScriptedModel
@@ -38,6 +38,22 @@ async def test_all_messages_are_sent_while_they_fit():
     events = await collect(ContextWindow(model), messages, GenerationParameters())
     assert model.asked[0][0] == messages
     assert not any(isinstance(event, Omitted) for event in events)
+
+
+async def test_waiting_for_the_model_does_not_count_as_a_beginning_of_the_answer():
+    class Waits(ScriptedModel):
+        async def stream(self, messages, parameters):
+            yield Waiting("it wakes up")
+            yield Waiting()
+            async for event in super().stream(messages, parameters):
+                yield event
+
+    model = Waits("ok", context_tokens=2048, bytes_per_token=1.0)
+    model.hide_context()
+    messages = conversation(*(f"{number} " + "word " * 60 for number in range(101)))
+    events = await collect(ContextWindow(model), messages, GenerationParameters(max_tokens=500))
+    kinds = [type(event) for event in events]
+    assert kinds.index(Omitted) < kinds.index(TextDelta), "it was refused at first, and sent again with fewer messages"
 
 
 @pytest.mark.parametrize("tells_numbers", [True, False])

@@ -46,6 +46,18 @@ async def test_chosen_model_answers_where_no_other_one_is_ready():
     assert (model.id, model.instead_of) == ("a", "")
 
 
+async def test_model_is_woken_only_where_another_one_answers_its_question():
+    woken = []
+    asleep, ready = ScriptedModel(id="a", status=ModelStatus(ModelState.ASLEEP, "asleep")), ScriptedModel(id="b")
+    for model in (asleep, ready):
+        model.wake = lambda model=model: woken.append(model.id)
+    assert (await selected(ready, asleep)).id == "b"
+    assert (await selected(asleep)).id == "a"  # its own stream wakes it
+    assert woken == []
+    assert (await selected(asleep, ready)).id == "b"
+    assert woken == ["a"]
+
+
 async def test_wrapper_delegates_every_member_of_the_protocol():
     model = ScriptedModel("ok", context_tokens=4096, supports_images=True)
     model.place, model.price, model.unsupported = Place.OWN_GPUS, Price(1, 2), {"top_p": "no"}
@@ -53,8 +65,12 @@ async def test_wrapper_delegates_every_member_of_the_protocol():
     wrapper = ModelWrapper(model)
     names = {name for name, _ in inspect.getmembers(ChatModel) if not name.startswith("_")} | {"id", "label"}
     assert len(names) > 10
-    for name in names - {"stream", "status", "start", "aclose", "read_context"}:
+    for name in names - {"stream", "status", "start", "wake", "aclose", "read_context"}:
         assert getattr(wrapper, name) == getattr(model, name), name
+    woken = []
+    model.wake = lambda: woken.append(model.id)
+    wrapper.wake()
+    assert woken == ["scripted"]
     assert await wrapper.status() == ModelStatus(ModelState.READY)
     await wrapper.read_context()
     assert model.contexts_read == 1

@@ -62,6 +62,9 @@ class AnswerBody(MessageBody):
     label: Label = Field(validation_alias="model", description="what the model is called")
     place: Place = Field(description="where the model ran")
     queue_position: int = Field(default=0, description="in the queue, counted from 1; 0 once it has begun")
+    waits_for: Translatable | None = Field(
+        default=None, description="why the model was not asked yet, such as that it wakes up"
+    )
     prompt_tokens: int | None = Field(
         default=None, validation_alias=AliasPath("usage", "prompt_tokens"), serialization_alias="tokensIn"
     )

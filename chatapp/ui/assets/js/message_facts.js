@@ -5,6 +5,7 @@ import { duration, money, number, t, translated } from "./words.js";
 export const factsOf = (entry) => {
   if (entry.writing && entry.queuePosition)
     return [t("In the queue: position {place}", { place: entry.queuePosition })];
+  if (entry.writing && entry.waitsFor) return [translated(entry.waitsFor)];
   if (entry.writing) return [entry.text ? t("Writing…") : t("Thinking…")];
   const round = (it, digits) => number(Number(it.toFixed(digits)));
   return [

@@ -1,0 +1,38 @@
+"""The settings of a Gemma that sleeps, and what the app makes of them."""
+
+import pytest
+
+from chatapp.app import open_catalog
+from chatapp.config.settings import InvalidSettings, Settings, load_settings
+from chatapp.models.kubernetes.sleeping_model import SleepingModel
+from chatapp.models.openai.model import OpenAICompatibleModel
+
+CLUSTER = {
+    "gemma_url": "http://127.0.0.1:9",
+    "gemma_pods": "chat/app=gemma",
+    "gemma_deployment": "gemma-deployment",
+    "embedded_model": False,
+}
+
+
+@pytest.mark.parametrize(("minutes", "kind"), [(0, OpenAICompatibleModel), (30, SleepingModel)])
+async def test_gemma_sleeps_only_where_that_is_set(tmp_path, minutes, kind):
+    settings = Settings(data_dir=tmp_path, gemma_idle_minutes=minutes, **CLUSTER)
+    catalog, _ = open_catalog(settings)
+    assert type(catalog.get("gemma")) is kind
+    await catalog.aclose()
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"CHAT_GEMMA_IDLE_MINUTES": "4"}, "CHAT_GEMMA_IDLE_MINUTES is '4': it must be 0 or at least 5"),
+        ({"CHAT_GEMMA_IDLE_MINUTES": "30"}, "it needs CHAT_GEMMA_URL, CHAT_GEMMA_PODS and CHAT_GEMMA_DEPLOYMENT"),
+    ],
+)
+def test_idle_minutes_without_what_they_need_are_refused(tmp_path, monkeypatch, variables, words):
+    monkeypatch.chdir(tmp_path)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(InvalidSettings, match=words):
+        load_settings()
