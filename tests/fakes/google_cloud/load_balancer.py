@@ -21,6 +21,7 @@ class Controller:
         self._cluster = f"container.v1/projects/{cloud.project}/locations/{region}/clusters/{cluster}"
         self._zone = f"projects/{cloud.project}/zones/{region}-a"
         self._base = f"projects/{cloud.project}/global"
+        self._rules: list[str] = []
 
     @property
     def is_there(self) -> bool:
@@ -50,7 +51,7 @@ class Controller:
             ("forwardingRules", {"address": f"{self._base}/addresses/{address}"}),
         ):
             self._cloud.resources[f"compute.v1/{self._base}/{collection}/{name}"] = {"name": name, **more}
-        add_firewall_rule(self._cloud, "gkegw1-l7-1a2b-global", self._network)
+        self._add_rule("gkegw1-l7-1a2b-global")
         link = f"https://www.googleapis.com/compute/v1/{self._base}/networks/{self._network}"
         self._cloud.resources[f"compute.v1/{self._zone}/networkEndpointGroups/k8s1-8f-chat"] = {
             "name": "k8s1-8f-chat",
@@ -60,14 +61,20 @@ class Controller:
 
     def make_plain(self) -> None:
         """Make a network load balancer for a Service, with its rule for health checks."""
-        add_firewall_rule(self._cloud, HEALTH_RULE, self._network)
+        self._add_rule(HEALTH_RULE)
+
+    def _add_rule(self, name: str) -> None:
+        self._rules.append(name)
+        add_firewall_rule(self._cloud, name, self._network)
 
     def remove(self) -> None:
         """Delete all load balancers, if the cluster exists; a firewall rule stays where the switch says so."""
         if not self.is_there:
             return
-        kept = "/firewalls/" if self._cloud.switches.leaves_firewall_rule else "//"
         for key in list(self._cloud.resources):
             name = key.rpartition("/")[2]
-            if key.startswith("compute.v1/") and name.startswith(("gkegw1-", "k8s")) and kept not in key:
+            if key.startswith("compute.v1/") and name.startswith(("gkegw1-", "k8s")):
                 del self._cloud.resources[key]
+        # What someone else deleted before, the controller had made again.
+        for name in self._rules if self._cloud.switches.leaves_firewall_rule else ():
+            add_firewall_rule(self._cloud, name, self._network)

@@ -29,6 +29,7 @@ _NAMED: dict[str, Callable[[Call], str]] = {
     "artifactregistry.projects.locations.repositories.create": lambda call: call.parameters["repositoryId"],
     "billingbudgets.billingAccounts.budgets.create": lambda _: uuid.uuid4().hex,
     "container.projects.locations.clusters.create": lambda call: call.body["cluster"]["name"],
+    "firestore.projects.databases.backupSchedules.create": lambda _: uuid.uuid4().hex,
     "firestore.projects.databases.create": lambda call: call.parameters["databaseId"],
     "iam.projects.roles.create": lambda call: call.body["roleId"],
     "iam.projects.serviceAccounts.create": _email,
@@ -44,6 +45,10 @@ _INNER = {
 _LISTS = {"compute.v1": "items", "storage.v1": "items", "iam.projects.serviceAccounts.list": "accounts"}
 # What is made at once; everything else takes an operation.
 _AT_ONCE = ("iam.v1", "logging.v2", "storage.v1", "billingbudgets.v1")
+
+
+def _is_at_once(call: Call) -> bool:
+    return (call.api in _AT_ONCE and call.verb != "createAsync") or ".backupSchedules." in call.method
 
 
 def _place(call: Call, path: str) -> str:
@@ -70,7 +75,7 @@ def create(cloud: Cloud, call: Call) -> Json:
         on_created(cloud, call, path, resource)
         cloud.resources[key] = resource
 
-    if call.api in _AT_ONCE and call.verb != "createAsync":
+    if _is_at_once(call):
         finish()
         return resource
     return cloud.start(call, _place(call, path), path, finish)
@@ -126,7 +131,7 @@ def delete(cloud: Cloud, call: Call) -> Json:
             cloud.held[key] = cloud.now + days * 86_400
         on_deleted(cloud, call, resource)
 
-    if call.api in _AT_ONCE:
+    if _is_at_once(call):
         finish()
         return {}
     return cloud.start(call, _place(call, call.path), call.path, finish)
