@@ -83,41 +83,6 @@ def encode(conversation: Conversation, messages: Sequence[Message]) -> bytes:
     return _encoded(_dated(fields) | {"messages": [_message(one) for one in messages]})
 
 
-def read(text: str) -> list[ExportedConversation]:
-    """Return the validated conversations of an export.
-
-    Raises:
-        InvalidExport: with the line, or the conversation, message and field, that is wrong.
-    """
-    return [validated(one, f"conversations[{number}]") for number, one in enumerate(_read(text)["conversations"])]
-
-
-def read_profile(text: str) -> Profile | None:
-    """Return the profile of an export, None if it has none.
-
-    Raises:
-        InvalidExport: with the field that is wrong.
-    """
-    profile = _read(text).get("profile")
-    return None if profile is None else validated_profile(profile)
-
-
-def _read(text: str) -> dict[str, Any]:
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        end = "" if text.rstrip().endswith("}") else " Perhaps its download was interrupted."
-        raise InvalidExport(f"This is not JSON: {error}.{end}") from error
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise InvalidExport(f'This is not an export of a chat: it has no "format": "{FORMAT}".')
-    if document.get("version") != VERSION:
-        version = f"This export has version {document.get('version')!r}, and this chat reads version {VERSION}"
-        raise InvalidExport(f"{version}. A newer chat may read it.")
-    if not isinstance(document.get("conversations"), list):
-        raise InvalidExport('This export has no list of "conversations".')
-    return document
-
-
 def validated_profile(value: object) -> Profile:
     """Return the profile of an export.
 

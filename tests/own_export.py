@@ -1,0 +1,21 @@
+"""Reads the JSON that a chat exports, as a test expects it: a text as a whole."""
+
+import json
+
+from chatapp.userdata import json_export
+
+
+def read(text):
+    """Return the conversations of an export.
+
+    Raises:
+        InvalidExport: with the conversation, message and field that is wrong.
+    """
+    conversations = json.loads(text)["conversations"]
+    return [json_export.validated(one, f"conversations[{number}]") for number, one in enumerate(conversations)]
+
+
+def read_profile(text):
+    """Return the profile of an export, None if it has none."""
+    profile = json.loads(text).get("profile")
+    return None if profile is None else json_export.validated_profile(profile)
