@@ -107,7 +107,8 @@ class Device:
             if entries:
                 last = entries[-1]
                 body |= {"after": last["id"], "shown": len(entries)}
-                body["seen"] = {"id": last["id"], "revision": last.get("revision", 0)}
+                earlier = [entry["id"] for entry in entries[-7:-1]]
+                body["seen"] = {"id": last["id"], "revision": last.get("revision", 0), "earlier": earlier}
             path = f"conversations/{talk.id}/turns" if talk else "conversations"
             if not is_retry:  # else the first attempt may have been stored with what was shown then
                 shown = [entry["text"][:NAME_CHARS] for entry in entries if entry["role"] == "user"]

@@ -39,10 +39,16 @@ MOST_REMEMBERED = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The last message that a page shows, with its revision there or a lower one."""
+    """The last message that a page shows, with its revision there or a lower one.
+
+    Attributes:
+        earlier: ids of some that it shows before that. Two replicas can append at the same time: one that wrote the
+            last message may not know yet what the other one wrote.
+    """
 
     message_id: str
     revision: int = 0
+    earlier: tuple[str, ...] = ()
 
 
 class CatchUp:
@@ -129,8 +135,11 @@ class CatchUp:
             messages = await self._store.messages(*key, consistency=consistency)
         except StoreUnavailable as error:
             raise NotCaughtUp(detail=error.detail) from error
-        if not any(message.id == seen.message_id and message.revision >= seen.revision for message in messages):
+        revisions = {message.id: message.revision for message in messages}
+        if revisions.get(seen.message_id, -1) < seen.revision:
             raise NotCaughtUp(detail=f"no message {seen.message_id} of revision {seen.revision}")
+        if missing := set(seen.earlier) - revisions.keys():
+            raise NotCaughtUp(detail=f"no messages {', '.join(sorted(missing))}")
         if consistency is Consistency.LATEST:
             self._remember(key, max(message.created_ms for message in messages))
 

@@ -20,6 +20,8 @@ from tests.simulation.disk import REPLICA
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from chatapp.domain.conversation import Conversation
+    from chatapp.generation.requests import TurnRequest
     from tests.simulation.world import Replica, World
 
 DEVICES = 2
@@ -90,12 +92,13 @@ class Device:
         for _ in range(60):
             page = self._pages.get(talk, [])
             last = page[-1] if page else None
-            seen = Seen(last["id"], last["revision"]) if last else None
+            earlier = tuple(entry["id"] for entry in page[-7:-1])  # as the page does
+            seen = Seen(last["id"], last["revision"], earlier) if last else None
             request = turn_request(text, talk, question_id=question, is_retry=is_retry, seen=seen)
             if not is_retry:  # else the first attempt may have been stored with what was shown then
                 before = [entry["text"] for entry in page if entry["role"] == "user"]
             try:
-                stored = await self._request(lambda replica: replica.turns.start(self._person.name, request))  # noqa: B023  # called at once
+                stored = await self._request(lambda replica: _send(replica, self._person.name, request, page))  # noqa: B023  # called at once
             except ContinuedElsewhere:
                 await self._look(talk)
                 continue
@@ -184,6 +187,18 @@ class Device:
         if handling.cancelled():
             raise Lost  # the replica was killed
         return handling.result()
+
+
+async def _send(replica: Replica, user: str, request: TurnRequest, page: list[dict[str, Any]]) -> Conversation:
+    """Send a question; from then on its replica has it with its answer, and all that the page showed before."""
+    stored = await replica.turns.start(user, request)
+    with contextlib.suppress(ChatError):
+        messages = {message.id: message.follows for message in await replica.store.messages(user, stored.id)}
+        before = [] if request.is_retry else [entry["id"] for entry in page]  # else stored with what was shown then
+        missing = {request.question_id, *before} - messages.keys()
+        assert not missing, f"a part as the whole: {messages} without {missing}"
+        assert request.question_id in messages.values(), f"a question without its answer: {messages}"
+    return stored
 
 
 async def audit(world: World, people: list[Person]) -> None:

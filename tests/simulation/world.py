@@ -13,6 +13,7 @@ from chatapp.domain.errors import StoreUnavailable
 from chatapp.generation.runner import TurnRunner
 from chatapp.models import Finish, TextDelta
 from chatapp.models.catalog import Catalog
+from chatapp.store.journal.recent import RECENT_BYTES
 from chatapp.store.journal.store import JournaledStore
 from tests.fakes.models import ReadyModel
 from tests.fakes.shared_cloud import SharedCloud
@@ -28,6 +29,7 @@ class World:
     Attributes:
         is_calm: no more faults.
         crash_share: the chance that a replica is killed at one of its awaits.
+        cached_bytes: how much each replica caches of what it has read.
     """
 
     def __init__(self, seed: int) -> None:
@@ -38,6 +40,7 @@ class World:
         self.loss_share = self.chance.choice((0.0, 0.02, 0.1))
         self.latency_s = self.chance.choice(((0.001, 0.01), (0.02, 0.2), (0.1, 3.0)))
         self.replicas = [Replica(self, number) for number in range(self.chance.randint(2, 4))]
+        self.cached_bytes = self.chance.choice((RECENT_BYTES, RECENT_BYTES, 20_000, 0))
         self.crashes = 0
 
     async def open(self) -> None:
@@ -74,7 +77,8 @@ class Replica:
             self.life += 1
             client = self.world.cloud.client(self._travel)
             path = Path(f"/replica-{self.number}/journal.db")
-            self.store = await JournaledStore.open(path, client, destination="the cloud", drain_seconds=20)
+            options = {"drain_seconds": 20, "recent_bytes": self.world.cached_bytes}
+            self.store = await JournaledStore.open(path, client, destination="the cloud", **options)
             self.model = Model(self.world.chance, f"replica {self.number}")
             self.catalog = Catalog([self.model])
             await self.catalog.check()

@@ -166,11 +166,15 @@ class Reads(Sources):
                     fetched = None
                 return merged(fetched)
 
-            is_whole = base is not None or _has_kind(waiting, Kind.CREATE)  # else the waiting ones would look like it
-            has_fallback = is_whole and consistency is not Consistency.STRICT
+            has_fallback = _is_whole(base, waiting) and consistency is not Consistency.STRICT
             if _has_kind(waiting, Kind.DELETE) or (has_fallback and consistency is Consistency.CACHED):
                 return merged(base)
             return await self._cloud_reads.run(read(), fallback=(lambda: merged(base)) if has_fallback else None)
+
+
+def _is_whole(base: object, waiting: list[Waiting]) -> bool:
+    """Return whether this replica has all of a conversation, and not only its waiting writes, which would look so."""
+    return base is not None or _has_kind(waiting, Kind.CREATE)
 
 
 def _has_kind(waiting: list[Waiting], *kinds: Kind) -> bool:

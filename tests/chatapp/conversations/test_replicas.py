@@ -34,7 +34,11 @@ ANN = "ann"
 
 
 class Model(ReadyModel):
-    """Answers with its pieces, and waits for the gate after the first one."""
+    """Answers with its pieces, and waits for the gate after the first one.
+
+    Attributes:
+        prompt: the texts of the last one.
+    """
 
     def __init__(self, *pieces):
         self.pieces = pieces
@@ -42,6 +46,7 @@ class Model(ReadyModel):
         self.gate.set()
 
     async def stream(self, messages, parameters):
+        self.prompt = [message.content for message in messages]
         for number, piece in enumerate(self.pieces):
             if number:
                 await self.gate.wait()
@@ -82,9 +87,9 @@ class Replica:
         return [message.content for message in await self.shown(conversation)]
 
     async def last(self, conversation):
-        """Return what a page names as the last message that it shows."""
-        message = (await self.shown(conversation))[-1]
-        return Seen(message.id, message.revision)
+        """Return what a page names as the last messages that it shows."""
+        *earlier, message = await self.shown(conversation)
+        return Seen(message.id, message.revision, tuple(one.id for one in earlier[-6:]))
 
     async def aclose(self):
         self.client.down = False
@@ -136,6 +141,25 @@ async def test_a_request_waits_until_the_replica_has_what_its_page_shows(replica
     await b.delivered(conversation)
     expected = ["one", "of A", "two", "of B", "three", "of A", "four", "of B"]
     assert await b.texts(conversation) == await a.texts(conversation) == expected
+
+
+async def test_a_model_is_told_all_that_its_page_shows_where_both_replicas_wrote_at_once(replicas, monkeypatch):
+    a, b = replicas
+    monkeypatch.setattr(catch_up, "CURRENT_S", 1e9)
+    conversation = await a.ask("one")
+    await a.delivered(conversation)
+    before = await b.last(conversation)
+    await b.turns.catch_up.messages(ANN, conversation, before)
+    await a.ask("two", conversation, seen=before)
+    await b.ask("two at once", conversation, seen=before)
+    await a.delivered(conversation)
+    await b.delivered(conversation)
+    seen = await a.last(conversation)
+    shown = await a.texts(conversation)
+    await b.ask("three", conversation, seen=seen)
+    assert shown[:2] == ["one", "of A"]
+    assert sorted(shown[2::2]) == ["two", "two at once"]
+    assert b.model.prompt == [*shown, "three"]
 
 
 async def test_a_request_whose_page_shows_more_than_ever_arrives_is_refused_and_stores_nothing(replicas, impatient):

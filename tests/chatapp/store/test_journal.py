@@ -534,6 +534,23 @@ async def test_after_a_restart_in_an_outage_pending_writes_are_returned_and_deli
     await store.aclose()
 
 
+async def test_a_read_right_after_a_turn_has_all_of_it_when_only_a_part_still_waits(place):
+    cloud = FakeCloud(place.cloud_folder)
+    store = await place.open(
+        cloud, drain_seconds=0, recent_bytes=0
+    )  # nothing is cached, as while the user writes elsewhere as well
+    conversation, answers = a_conversation(), [answer(id="first"), answer(id="second")]
+    await store.create("ana", conversation, question())
+    await store.append("ana", conversation.id, *answers)
+    await delivered(store)
+    cloud.fails = lambda name, _: StoreUnavailable("") if name == "append" else None
+    await store.append("ana", conversation.id, answer("text", 1, id="first"))  # a checkpoint
+    cloud.latency = 0.2  # longer than a read with a fallback waits
+    messages = await store.messages("ana", conversation.id)
+    assert [message.id for message in messages] == ["question", "first", "second"]
+    await store.aclose()
+
+
 # Answers of a chat that was killed
 
 DIE_IN_MID_ANSWER = """

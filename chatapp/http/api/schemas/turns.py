@@ -57,6 +57,11 @@ class SeenMessage(RequestBody):
 
     id: Annotated[Text, Field(max_length=1000)]
     revision: int = Field(default=0, ge=0)
+    earlier: list[Annotated[Text, Field(max_length=1000)]] = Field(
+        default_factory=list,
+        max_length=20,
+        description="ids of messages that the page shows before it, for which the request waits as well",
+    )
 
 
 class AnswerOptions(RequestBody):
@@ -87,7 +92,7 @@ class AnswerOptions(RequestBody):
 
     def seen_message(self) -> Seen | None:
         """Return the last message that the page shows."""
-        return Seen(self.seen.id, self.seen.revision) if self.seen else None
+        return Seen(self.seen.id, self.seen.revision, tuple(self.seen.earlier)) if self.seen else None
 
     def answer(self) -> AnswerRequest:
         """Return which model is to answer, and how.

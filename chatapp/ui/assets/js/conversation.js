@@ -93,11 +93,16 @@ const isUnsaved = (entry) => entry.saved === false;
 const lastComplete = () => lastBefore((entry) => entry.writing);
 const lastSettled = () => lastBefore((entry) => entry.writing || isUnsaved(entry));
 
-// What the page shows, for a server that may know less or more: `seen` is its last message, the stream continues after
-// the message `id`, and `shown` counts the messages up to that one.
+// What the page shows, for a server that may know less or more: `seen` is its last message with those shortly before it,
+// which another replica may have written at the same time; the stream continues after the message `id`, and `shown`
+// counts the messages up to that one.
+const NAMED = 6, NAMED_MS = 3600_000; // older ones may have expired
 const seen = () => {
   const last = lastComplete();
-  return last ? { seen: { id: last.id, revision: last.revision } } : {};
+  if (!last) return {};
+  const before = open.entries.slice(0, open.entries.indexOf(last)).slice(-NAMED);
+  const earlier = before.filter((entry) => last.created - entry.created < NAMED_MS).map((entry) => entry.id);
+  return { seen: { id: last.id, revision: last.revision, earlier } };
 };
 const upTo = (id) => {
   const at = open.entries.findIndex((entry) => entry.id === id);
