@@ -41,8 +41,12 @@ class EventStream(StreamingResponse):
 
     @classmethod
     async def start(cls, events: AsyncGenerator[ResponseBody | None], *before: ResponseBody) -> Self:
-        """Return the response after the first event, so that an error before it has a status of its own."""
-        return cls(events, (*before, await anext(events)))
+        """Return the response after the first event, so that an error before it has a status of its own.
+
+        Events ``before`` that one say that the request was carried out. They are sent at once: an error after them is
+        an event, because a status of its own would say that nothing was done.
+        """
+        return cls(events, before or (await anext(events),))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the events."""

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from starlette.requests import ClientDisconnect
 
-from chatapp.domain.errors import ConversationNotFound
+from chatapp.domain.errors import ConversationNotFound, StoreUnavailable
 from chatapp.domain.sentences import Sentence
 from chatapp.http.api.event_stream import EventStream
 from chatapp.http.api.schemas.events import EndEvent, TextDelta
@@ -53,6 +53,19 @@ async def test_events_are_sent_in_order_and_a_ping_for_none():
         b'data: {"id":"a","text":"before"}\n\n: nothing new\n\ndata: {"id":"a","text":"x\\n"}\n\ndata: {"end":true}\n\n'
     )
     assert events.is_closed
+
+
+async def test_a_request_that_was_carried_out_is_not_refused_because_its_first_event_fails():
+    events = Events(StoreUnavailable(Sentence("The history cannot be read.")))
+    response = await EventStream.start(events.generator, TextDelta(id="a", text="stored"))
+    assert response.status_code == 200
+    stored, failed = (await body_of(response)).decode().strip().split("\n\n")
+    assert stored == 'data: {"id":"a","text":"stored"}'
+    assert failed.startswith('data: {"error":')
+    assert "The history cannot be read." in failed
+    events = Events(StoreUnavailable(Sentence("The history cannot be read.")))
+    with pytest.raises(StoreUnavailable):
+        await EventStream.start(events.generator)
 
 
 async def test_a_client_that_left_before_the_body_was_read_closes_the_generator():
