@@ -155,8 +155,12 @@ class Conversations:
             raise ConversationBusy from error
         if message.role is not Role.ASSISTANT:
             raise ConversationNotFound(detail="no answer")
-        if message.feedback != feedback:
-            rated = dataclasses.replace(message, feedback=feedback, revision=message.revision + 1)
+        # Another replica may have to deliver an earlier rating, which this one replaces even if it is the known one.
+        if message.feedback != feedback or self._store.is_shared(conversation_id):
+            feedback_ms = max(now_ms(), message.feedback_ms + 1)
+            rated = dataclasses.replace(
+                message, feedback=feedback, feedback_ms=feedback_ms, revision=message.revision + 1
+            )
             await self._store.append(user, conversation_id, rated)
             await self._acknowledgement.wait(user, conversation_id, message_id)
 

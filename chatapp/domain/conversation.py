@@ -103,6 +103,7 @@ class Message:
             it was stored before versions existed: it follows the one before it in order.
         images: of a question, or drawn by the model.
         feedback: the user's rating of an answer.
+        feedback_ms: when that was given, 0 if it never was. It decides between two replicas (see `revised`).
         place: where the model ran.
         instead_of: id of the chosen model, if a fallback answered because it was not ready.
         temperature: the parameter that the answer was generated with.
@@ -139,6 +140,7 @@ class Message:
     appended: bool = False
     thinking: str = ""
     unshown_pictures: int = 0
+    feedback_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +176,15 @@ TAKEOVER = 10_000
 
 # The fields of a conversation that a person or a turn changes.
 CHANGEABLE = ("title", "model", "system_prompt", "persona", "pinned", "archived", "branch", "deleted_ms")
+
+
+def revised(before: Message, after: Message) -> Message:
+    """Return a message after a write: the higher revision stays, and of two ratings the later one."""
+    kept = after if after.revision > before.revision else before
+    rated = after if after.feedback_ms > before.feedback_ms else before
+    if kept.feedback_ms == rated.feedback_ms:
+        return kept
+    return replace(kept, feedback=rated.feedback, feedback_ms=rated.feedback_ms)
 
 
 def changed(before: Conversation, after: Conversation) -> Conversation:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections import OrderedDict
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from chatapp.conversations.catch_up import Seen
+from chatapp.conversations.catch_up import MOST_REMEMBERED, Seen
 from chatapp.domain.conversation import (
     TAKEOVER,
     Conversation,
@@ -31,7 +32,7 @@ from chatapp.generation.turn import Prompt, Turn
 from chatapp.models.images import check_images
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from chatapp.conversations.catch_up import CatchUp
     from chatapp.conversations.updates import ConversationUpdates
@@ -90,6 +91,7 @@ class TurnPreparation:
         self._changes = changes
         self._final_saves = final_saves
         self._batch_seconds = batch_seconds
+        self._last_turns: OrderedDict[Key, str] = OrderedDict()  # that this replica stored
 
     async def question(self, key: Key, request: TurnRequest, choices: Sequence[ModelChoice]) -> Turn:
         """Store a question, with an empty answer for each choice.
@@ -142,7 +144,9 @@ class TurnPreparation:
             await self._store.create(user, conversation, question, *answers)
         else:
             await self._store.append(user, conversation_id, question, *answers)  # which also sets updated_ms
-            conversation = await self._apply(key, current, update)
+            chosen = {"persona"} if request.persona is not None else set()
+            conversation = await self._apply(key, current, update, before, chosen)
+        self._remember(key, turn_id)
         messages = [*before.path_to(follows), question]
         return self._turn(user, conversation, question, before, follows, answers, messages, choices)
 
@@ -174,7 +178,8 @@ class TurnPreparation:
         turn_id, created_ms = _derived_id(answer_id, "turn"), _next_created_ms(before)
         answer = _empty_answer(choice, answer_id, turn_id, created_ms, question_id, TAKEOVER if is_retry else 0)
         await self._store.append(*key, answer)
-        conversation = await self._apply(key, current, _update(choice, before, question_id, None))
+        conversation = await self._apply(key, current, _update(choice, before, question_id, None), before)
+        self._remember(key, turn_id)
         return self._turn(key[0], conversation, None, before, question_id, [answer], messages, [choice])
 
     async def continue_answer(self, key: Key, message_id: str, choice: ModelChoice, seen: Seen | None = None) -> Turn:
@@ -254,9 +259,28 @@ class TurnPreparation:
         )
 
     async def _apply(
-        self, key: Key, current: Conversation, update: Callable[[Conversation], Conversation]
+        self,
+        key: Key,
+        current: Conversation,
+        update: Callable[[Conversation], Conversation],
+        before: MessageTree,
+        chosen: Iterable[str] = (),
     ) -> Conversation:
-        return current if update(current) == current else await self._changes.change(*key, update)
+        """Store what a turn changes in its conversation.
+
+        Where another replica stored the last turn, what that one chose may have yet to arrive: the fields then count
+        as changed even if they are as this replica knows them.
+        """
+        last = next(reversed(before.messages.values()), None)
+        if last is None or self._last_turns.get(key) == last.turn_id or not self._store.is_shared(key[1]):
+            return current if update(current) == current else await self._changes.change(*key, update)
+        return await self._changes.change(*key, update, chosen={"model", "system_prompt", "branch", *chosen})
+
+    def _remember(self, key: Key, turn_id: str) -> None:
+        self._last_turns.pop(key, None)
+        self._last_turns[key] = turn_id
+        while len(self._last_turns) > MOST_REMEMBERED:
+            self._last_turns.popitem(last=False)
 
     async def _idle(self, key: Key, seen: Seen | None) -> tuple[MessageTree, Conversation]:
         """Return a conversation in which no answer is being generated, with all that the page has seen of it.

@@ -199,6 +199,8 @@ class ConversationStore(Protocol):
     async def append(self, user: str, conversation_id: str, *messages: Message) -> None:
         """Add messages, or replace those with the same id and a lower revision, all or nothing.
 
+        Whatever the revisions, of two ratings the later one by ``feedback_ms`` stays (`domain.conversation.revised`).
+
         Idempotent. The conversation's ``updated_ms`` becomes the newest message's ``created_ms`` if that is later.
 
         Images come with the first revision of their message, with data of at most `values.IMAGE_BYTES`; a larger one

@@ -41,7 +41,7 @@ _ENUMS: dict[str, type[StrEnum]] = {
 }
 
 # Fields that are not written with their default: few messages have them, and files of earlier versions none.
-_SPARSE = {"appended", "thinking", "unshown_pictures"}
+_SPARSE = {"appended", "thinking", "unshown_pictures", "feedback_ms"}
 
 
 def message_fields(message: Message) -> dict[str, Any]:

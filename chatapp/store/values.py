@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING
 
+from chatapp.domain.conversation import revised
 from chatapp.domain.errors import StoreUnavailable
 from chatapp.domain.sentences import Sentence
 
@@ -53,11 +54,10 @@ def position(cursor: str | None) -> tuple[int, str]:
 
 
 def newest(messages: Iterable[Message]) -> list[Message]:
-    """Return the newest revision of each message; of the same revision, the first."""
+    """Return the newest revision of each message, with its last rating; of the same revision, the first."""
     newest_by_id: dict[str, Message] = {}
     for message in messages:
-        if message.id not in newest_by_id or message.revision > newest_by_id[message.id].revision:
-            newest_by_id[message.id] = message
+        newest_by_id[message.id] = revised(newest_by_id.get(message.id, message), message)
     return list(newest_by_id.values())
 
 

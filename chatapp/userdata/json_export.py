@@ -171,7 +171,7 @@ def _check(value: Conversation | Message, where: str, *times: str) -> None:
 
 
 def _message(message: Message) -> dict[str, Any]:
-    fields = _dated(message_fields(message))
+    fields = _dated(message_fields(replace(message, feedback_ms=0)))  # as `changed_ms`
     fields["error"] = str(message.error)
     if isinstance(message.error, Sentence):
         fields["error_said"] = as_json(message.error)

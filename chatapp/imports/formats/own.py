@@ -69,7 +69,7 @@ def _is_bounded(message: Message) -> bool:
     """Return whether all numbers of a message are such as a store can hold."""
     usage = message.usage
     numbers = (
-        *(message.revision, message.omitted_messages, message.unshown_pictures),
+        *(message.revision, message.omitted_messages, message.unshown_pictures, message.feedback_ms),
         *(message.seconds, message.seconds_to_first_token, message.temperature, message.cost),
         *((usage.prompt_tokens, usage.completion_tokens) if usage else ()),
     )

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from chatapp.domain.conversation import Message
     from chatapp.store.firestore.firestore_compat import Client
 
+RATED_FIELD = "feedbackMs"
+RATING = "feedback", RATED_FIELD
 ROUNDS = 5  # attempts when other writers interfere
 MAX_RUNNING = 10_000  # remembered running answers
 
@@ -46,6 +48,7 @@ class Version(NamedTuple):
         parts: in how many documents.
         size: how many of its bytes its conversation counts (its field `SIZE_FIELD`).
         created_ms: of the message; its conversation was updated then or later.
+        rating: the fields of the message's rating, and when it was given.
     """
 
     revision: int
@@ -53,6 +56,7 @@ class Version(NamedTuple):
     parts: int
     size: int
     created_ms: int = 0
+    rating: Mapping[str, Any] = MappingProxyType({})
 
 
 class Encoded(NamedTuple):
@@ -127,6 +131,11 @@ class Revisions:
                 _replace(client, batch, conversation, entry, stored.get(entry.message.id), is_counted=not is_checkpoint)
                 for entry in newer
             ]
+            for entry in messages:
+                if entry not in newer and entry.message.feedback_ms > _rated_ms(version := stored[entry.message.id]):
+                    unchanged = client.write_option(last_update_time=version.update_time)
+                    rating = _rating(entry.documents[entry.message.id])
+                    batch.update(_reference(conversation, entry.message.id), rating, option=unchanged)
             try:
                 results = await committed(batch)
             except (AlreadyExists, FailedPrecondition, NotFound):
@@ -200,15 +209,30 @@ async def _stored(
         ConversationNotFound: there is no such conversation.
     """
     references = [conversation, *(_reference(conversation, message.id) for message, *_ in messages)]
-    fields = "rev", "parts", SIZE_FIELD
+    fields = "rev", "parts", SIZE_FIELD, *RATING
     documents = {one.reference.path: one for one in await fetched_all(client, references, *fields)}
     if documents.pop(conversation.path, None) is None:
         raise ConversationNotFound
     return {
         # Documents from before December 2026 have no size.
-        one.id: Version(one.fields["rev"], one.update_time, one.fields["parts"], one.fields.get(SIZE_FIELD, 0))
+        one.id: Version(
+            one.fields["rev"],
+            one.update_time,
+            one.fields["parts"],
+            one.fields.get(SIZE_FIELD, 0),
+            rating=_rating(one.fields),
+        )
         for one in documents.values()
     }
+
+
+def _rating(document: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: document[name] for name in RATING if name in document}
+
+
+def _rated_ms(version: Version) -> int:
+    """Return when the stored rating was given; 0 if it never was."""
+    return int(version.rating.get(RATED_FIELD, 0))
 
 
 def _size(version: Version | None) -> int:
@@ -252,6 +276,8 @@ def _replace(
     if stored is None:
         batch.create(reference, facts)
     else:
+        if _rated_ms(stored) > new.message.feedback_ms:
+            facts |= stored.rating
         unchanged = client.write_option(last_update_time=stored.update_time)
         batch.update(reference, {EXPIRY_FIELD: DELETE_FIELD} | facts, option=unchanged)
     return len(batch) - 1

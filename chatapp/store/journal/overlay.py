@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from chatapp.domain.conversation import Conversation, Message, Profile, changed
+from chatapp.domain.conversation import Conversation, Message, Profile, changed, revised
 from chatapp.store.codec import (
     conversation_fields,
     conversation_of,
@@ -83,9 +83,7 @@ def merged_messages(base: Sequence[Message] | None, waiting: Iterable[Waiting]) 
         elif write.kind is Kind.CREATE and messages is None:
             messages, created = {}, True
         elif messages is not None and write.message and (write.kind is Kind.APPEND or created):
-            stored = messages.get(write.message.id)
-            if stored is None or write.message.revision > stored.revision:
-                messages[write.message.id] = write.message
+            messages[write.message.id] = revised(messages.get(write.message.id, write.message), write.message)
     return None if messages is None else in_order(messages.values())
 
 

@@ -6,9 +6,9 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from chatapp.domain.conversation import now_ms
+from chatapp.domain.conversation import now_ms, revised
 from chatapp.store.journal.images import keep_images
-from chatapp.store.journal.overlay import Kind, Waiting, decoded_conversation, decoded_message, decoded_profile
+from chatapp.store.journal.overlay import Kind, Waiting, decoded_conversation, decoded_message, decoded_profile, encoded
 
 if TYPE_CHECKING:
     import sqlite3
@@ -112,14 +112,16 @@ class Addition:
 
         An append also sets the conversation's ``updated_ms``; so an older revision stays in the rare case that it has
         the later ``created_ms``. The messages of a call reach the cloud together, so that no other replica sees a
-        question without its answer: a row takes the place of the one that it supersedes. A message of a creation, which
-        has no effect if the cloud has the conversation already, neither supersedes nor is superseded.
+        question without its answer: a row takes the place of the one that it supersedes, and keeps its rating if
+        that is later. A message of a creation, which has no effect if the cloud has the conversation already, neither
+        supersedes nor is superseded.
         """
         newer, older = [], []
         for row in connection.execute(
-            "SELECT number, call, kind, revision, created_ms, accepted_ms FROM writes"
+            "SELECT number, call, kind, revision, created_ms, accepted_ms,"
+            " iif(instr(message, ?), message, NULL) AS rated FROM writes"
             " WHERE user = ? AND conversation_id = ? AND message_id = ?",
-            (*self._key, message.id),
+            (b'"feedback_ms":', *self._key, message.id),
         ).fetchall():
             if row["kind"] != Kind.APPEND:
                 continue
@@ -127,12 +129,14 @@ class Addition:
                 older.append(row)
             elif row["revision"] >= message.revision and row["created_ms"] >= message.created_ms:
                 newer.append(row)
-        if newer:
+        if newer and not message.feedback_ms:  # a rating counts by its time
             return
         since = self._accepted
         for row in older:  # it inherits the age of the rows that it replaces
             counted = self._added.get(row["number"]) or self._depth.rows.get(row["number"])
             since = min(since[0], row["accepted_ms"]), min(since[1], counted.since if counted else since[1])
+            if row["rated"] and (merged := revised(decoded_message(row["rated"]), message)) is not message:
+                message, content = merged, encoded(merged)
         self.take_away(connection, [row["number"] for row in older])
         call = min((row["call"] for row in older), default=None)
         self.row(connection, Kind.APPEND, None if self._added else conversation, message, content, since, call)

@@ -31,10 +31,17 @@ CREATE = (
 # The columns that queries use; the other fields are stored as JSON in `details`.
 _COLUMNS = ("id", "turn_id", "role", "status", "content", "created_ms", "revision")
 MESSAGE = f"{', '.join(_COLUMNS)}, details"
+_RATED_MS = "ifnull(json_extract({}details, '$.feedback_ms'), 0)"
+_RATE = "json_set({}details, '$.feedback', json_extract({}details, '$.feedback'), '$.feedback_ms', {})"
+# A message with the rating that is stored, if that is later.
+_DETAILS = (
+    f"CASE WHEN {_RATED_MS.format('messages.')} > {_RATED_MS.format('excluded.')}"
+    f" THEN {_RATE.format('excluded.', 'messages.', _RATED_MS.format('messages.'))} ELSE excluded.details END"
+)
 _PUT = (
     f"INSERT INTO messages (conversation_id, {MESSAGE}, folded)"  # noqa: S608  # constants
     f" VALUES (:conversation_id, :{MESSAGE.replace(', ', ', :')}, :folded) ON CONFLICT (conversation_id, id) DO UPDATE"
-    f" SET {', '.join(f'{name} = excluded.{name}' for name in (*_COLUMNS[1:], 'details', 'folded'))}"
+    f" SET {', '.join(f'{name} = excluded.{name}' for name in (*_COLUMNS[1:], 'folded'))}, details = {_DETAILS}"
     " WHERE excluded.revision > revision"
 )
 
@@ -73,14 +80,32 @@ def message_of(row: sqlite3.Row) -> Message:
 
 
 def put(connection: sqlite3.Connection, conversation_id: str, messages: Iterable[Message]) -> None:
-    """Add messages with their images, or replace those of a lower revision."""
+    """Add messages with their images, or replace those of a lower revision; of two ratings, the later one stays."""
     for message in map(codec.clean, messages):
+        if message.feedback_ms:
+            _put_rating(connection, conversation_id, message)
         values = codec.message_fields(message)
         row = {name: values.pop(name) for name in _COLUMNS}
         row |= {"conversation_id": conversation_id, "details": json.dumps(values), "folded": fold(message.content)}
         if connection.execute(_PUT, row).rowcount:
             for image in message.images:
                 _put_image(connection, conversation_id, message.id, image)
+
+
+def _put_rating(connection: sqlite3.Connection, conversation_id: str, message: Message) -> None:
+    """Change the rating of a message that is stored at this revision or a higher one, if it is the later rating."""
+    connection.execute(
+        "UPDATE messages SET details = json_set(details, '$.feedback', :feedback, '$.feedback_ms', :feedback_ms)"
+        " WHERE conversation_id = :conversation_id AND id = :id AND revision >= :revision"
+        " AND ifnull(json_extract(details, '$.feedback_ms'), 0) < :feedback_ms",
+        {
+            "conversation_id": conversation_id,
+            "id": message.id,
+            "revision": message.revision,
+            "feedback": message.feedback.value,
+            "feedback_ms": message.feedback_ms,
+        },
+    )
 
 
 def _put_image(connection: sqlite3.Connection, conversation_id: str, message_id: str, image: Image) -> None:

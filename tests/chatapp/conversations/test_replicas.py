@@ -10,7 +10,7 @@ import pytest
 from chatapp.conversations import catch_up, service
 from chatapp.conversations.catch_up import Seen
 from chatapp.conversations.service import Conversations
-from chatapp.domain.conversation import Feedback, FinishReason, MessageStatus, new_id, now_ms
+from chatapp.domain.conversation import Feedback, FinishReason, GenerationParameters, MessageStatus, new_id, now_ms
 from chatapp.domain.errors import (
     ContinuedElsewhere,
     ConversationBusy,
@@ -320,6 +320,40 @@ async def test_feedback_and_the_choice_of_a_version_wait_for_the_message(replica
     await b.conversations.switch(ANN, conversation, answer.message_id)
     await b.delivered(conversation)
     assert (await a.store.message(ANN, conversation, answer.message_id)).feedback is Feedback.UP
+
+
+async def test_of_two_ratings_at_two_replicas_the_later_one_stays_even_if_its_replica_knew_it_already(replicas):
+    a, b = replicas
+    conversation = await a.ask("one")
+    answer = (await a.last(conversation)).message_id
+    await a.conversations.rate(ANN, conversation, answer, Feedback.UP)
+    await a.delivered(conversation)
+    for first, second in [(a, b), (b, a)]:  # whose rating arrives first
+        await b.shown(conversation)
+        a.client.down = b.client.down = True
+        await b.conversations.rate(ANN, conversation, answer, Feedback.DOWN)
+        await asyncio.sleep(0.002)
+        await a.conversations.rate(ANN, conversation, answer, Feedback.UP)
+        for replica in (first, second):
+            replica.client.down = False
+            await replica.delivered(conversation)
+        stored = [(await one.store.message(ANN, conversation, answer)).feedback for one in replicas]
+        assert stored == [Feedback.UP, Feedback.UP]
+
+
+async def test_what_the_later_turn_chose_stays_even_if_its_replica_knew_it_already(replicas, monkeypatch):
+    a, b = replicas
+    monkeypatch.setattr(catch_up, "CURRENT_S", 1e9)  # a reads the messages of the others, but not the fields
+    first, other = ([answer_request(parameters=GenerationParameters(system_prompt=text))] for text in ("X", "Y"))
+    conversation = await a.ask("one", answers=first)
+    await a.delivered(conversation)
+    await a.turns.catch_up.messages(ANN, conversation, await a.last(conversation))
+    await b.ask("two", conversation, answers=other, seen=await a.last(conversation))
+    await b.delivered(conversation)
+    await a.ask("three", conversation, answers=first, seen=await b.last(conversation))
+    await a.delivered(conversation)
+    stored = [(await one.store.conversation(ANN, conversation)).system_prompt for one in replicas]
+    assert stored == ["X", "X"]
 
 
 async def test_feedback_waits_for_the_end_of_an_answer_that_the_page_already_shows(replicas):

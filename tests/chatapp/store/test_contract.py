@@ -744,6 +744,23 @@ async def test_the_same_append_again_changes_nothing(store):
     assert await store.conversation("ana", conversation.id) == before
 
 
+async def test_of_two_ratings_the_later_one_stays_in_any_order_and_with_any_revisions(store):
+    answer = replace(ANSWER, feedback=Feedback.NONE, revision=0)
+    writes = [
+        replace(answer, revision=1, feedback=Feedback.UP, feedback_ms=1_000),
+        replace(answer, revision=1, feedback=Feedback.DOWN, feedback_ms=2_000),  # at another replica, at the same time
+        replace(answer, revision=3, content="Continued", feedback=Feedback.UP, feedback_ms=1_000),
+        replace(answer, revision=4, content="Continued, without any rating"),
+    ]
+    expected = replace(writes[-1], feedback=Feedback.DOWN, feedback_ms=2_000)
+    await store.create("ana", a_conversation(id="c"))
+    for number, order in enumerate([(0, 1, 2, 3), (3, 2, 1, 0), (1, 0, 2, 3), (1, 3, 0, 2), (2, 1, 3, 0)]):
+        for write in [answer, *(writes[position] for position in order), writes[order[0]]]:
+            await store.append("ana", "c", replace(write, id=f"m{number}"))
+        assert await store.message("ana", "c", f"m{number}") == replace(expected, id=f"m{number}"), order
+    assert {message.feedback for message in await store.messages("ana", "c")} == {Feedback.DOWN}
+
+
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
 async def test_the_newest_revision_wins_in_any_order(store, order):
     revisions = [
