@@ -34,11 +34,13 @@ class ConversationUpdates:
         chosen: Iterable[str] = (),
         consistency: Consistency = Consistency.CACHED,
         deleted_too: bool = False,
+        at_ms: int | None = None,
     ) -> Conversation:
         """Apply ``change`` to a conversation, store the result if it differs, and return it.
 
         The fields that a person has ``chosen`` count as changed where other replicas write too: one of these may have
-        to deliver an earlier change, which would else replace a value that does not differ here.
+        to deliver an earlier change, which would else replace a value that does not differ here. A change counts as
+        made ``at_ms``; None: now.
 
         Raises:
             ConversationNotFound: the user has no such conversation, or it is deleted and ``deleted_too`` is False.
@@ -47,7 +49,7 @@ class ConversationUpdates:
         async with self._lock(user, conversation_id):
             before = await self.get(user, conversation_id, consistency=consistency, deleted_too=deleted_too)
             names = set(chosen) if self._store.is_shared(conversation_id) else set()
-            after = _stamped(before, change(before), names)
+            after = _stamped(before, change(before), names, now_ms() if at_ms is None else at_ms)
             if after != before or after.changed_ms != before.changed_ms:
                 await self._store.update(user, after)
         return after
@@ -92,8 +94,8 @@ class ConversationUpdates:
         return self._locks.setdefault((user, conversation_id), asyncio.Lock())
 
 
-def _stamped(before: Conversation, after: Conversation, chosen: set[str]) -> Conversation:
+def _stamped(before: Conversation, after: Conversation, chosen: set[str], at_ms: int) -> Conversation:
     """Return ``after`` with the time of each change, later than that of the former change of the same field."""
     names = [name for name in CHANGEABLE if name in chosen or getattr(after, name) != getattr(before, name)]
-    stamps = {name: max(now_ms(), before.changed_ms.get(name, 0) + 1) for name in names}
+    stamps = {name: max(at_ms, before.changed_ms.get(name, 0) + 1) for name in names}
     return replace(after, changed_ms={**before.changed_ms, **stamps}) if stamps else after

@@ -94,7 +94,9 @@ class Titles:
             def rename(one: Conversation) -> Conversation:
                 return dataclasses.replace(one, title=title) if one.title == former else one
 
-            changed = await self._changes.change(turn.user, turn.conversation.id, rename)
+            # As old as the conversation: whenever a person renames it, at whichever replica, that name stays.
+            created_ms = turn.conversation.created_ms
+            changed = await self._changes.change(turn.user, turn.conversation.id, rename, at_ms=created_ms)
         except (ChatError, TimeoutError) as error:
             log.info("no_title", model=model.id, error=type(error).__name__)
             return ""

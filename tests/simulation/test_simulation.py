@@ -140,7 +140,7 @@ def settled_too_much():
 def undo_of_nothing():
     """Ignore an undo at a replica that does not know the deletion yet."""
     stamped = updates._stamped
-    with mock.patch.object(updates, "_stamped", lambda before, after, _chosen: stamped(before, after, set())):
+    with mock.patch.object(updates, "_stamped", lambda before, after, _chosen, at: stamped(before, after, set(), at)):
         yield
 
 

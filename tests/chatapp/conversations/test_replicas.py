@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import shutil
 from types import SimpleNamespace
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -21,7 +22,9 @@ from chatapp.domain.errors import (
 from chatapp.domain.message_tree import MessageTree
 from chatapp.generation import generator
 from chatapp.generation.runner import TurnRunner
+from chatapp.generation.titles import Titles
 from chatapp.http.api.stream import ConversationEvents
+from chatapp.limits import NoLimits
 from chatapp.models import Finish, TextDelta
 from chatapp.models.catalog import Catalog
 from chatapp.store.journal.store import JournaledStore
@@ -307,6 +310,24 @@ async def test_the_later_of_two_changes_stays_however_late_the_other_arrives(rep
     a.client.down = False
     await a.delivered(conversation)
     assert [(await one.store.conversation(ANN, conversation)).title for one in replicas] == ["Second", "Second"]
+
+
+async def test_a_title_of_a_model_replaces_no_name_that_a_person_gave_at_another_replica(replicas, monkeypatch):
+    a, b = replicas
+    conversation = await a.ask("one")
+    await a.delivered(conversation)
+    await b.shown(conversation)
+    b.client.down = True
+    await b.conversations.rename(ANN, conversation, "Mine")
+    titles = Titles(a.turns.updates, NoLimits())
+    monkeypatch.setattr(titles, "_generate", AsyncMock(return_value="Of a model"))
+    stored = await a.store.conversation(ANN, conversation)
+    answer = SimpleNamespace(prompt=SimpleNamespace(model=a.model))
+    assert await titles._title(SimpleNamespace(user=ANN, conversation=stored), answer) == "Of a model"
+    await a.delivered(conversation)
+    b.client.down = False
+    await b.delivered(conversation)
+    assert [(await one.store.conversation(ANN, conversation)).title for one in replicas] == ["Mine", "Mine"]
 
 
 async def test_feedback_and_the_choice_of_a_version_wait_for_the_message(replicas):
