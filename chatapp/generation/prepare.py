@@ -8,6 +8,8 @@ from collections import OrderedDict
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import structlog
+
 from chatapp.conversations.catch_up import MOST_REMEMBERED, Seen
 from chatapp.domain.conversation import (
     TAKEOVER,
@@ -47,6 +49,9 @@ CONTINUE_PROMPT = (
     "Your last message was cut off. Continue it exactly where it ended: write only what comes next, in the same "
     "language and formatting, without repeating anything and without any remark about this."
 )
+
+
+log = structlog.get_logger(__name__)
 
 
 def can_continue(answer: Message) -> bool:
@@ -269,12 +274,19 @@ class TurnPreparation:
         """Store what a turn changes in its conversation.
 
         Where another replica stored the last turn, what that one chose may have yet to arrive: the fields then count
-        as changed even if they are as this replica knows them.
+        as changed even if they are as this replica knows them. A failure ends no turn, whose messages are stored: the
+        next turn stores its own choice.
         """
         last = next(reversed(before.messages.values()), None)
-        if last is None or self._last_turns.get(key) == last.turn_id or not self._store.is_shared(key[1]):
-            return current if update(current) == current else await self._changes.change(*key, update)
-        return await self._changes.change(*key, update, chosen={"model", "system_prompt", "branch", *chosen})
+        is_known = last is None or self._last_turns.get(key) == last.turn_id or not self._store.is_shared(key[1])
+        after, fields = update(current), () if is_known else ("model", "system_prompt", "branch", *chosen)
+        if after == current and not fields:
+            return current
+        try:
+            return await self._changes.change(*key, update, chosen=fields)
+        except StoreUnavailable as error:
+            log.warning("choice_not_saved", conversation=key[1], detail=error.detail)
+            return after
 
     def _remember(self, key: Key, turn_id: str) -> None:
         self._last_turns.pop(key, None)

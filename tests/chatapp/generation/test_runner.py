@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -88,6 +89,17 @@ async def test_question_is_stored_before_the_model_is_called(chat, store):
     assert question.content == "Is anyone there?"
     assert answer.status is MessageStatus.STREAMING
     model.gate.set()
+
+
+async def test_a_question_that_is_stored_is_answered_although_its_choice_of_a_model_cannot_be(chat, store, monkeypatch):
+    runner = await chat(ScriptedModel("one", id="gemma"), ScriptedModel("two", id="gemini"))
+    conversation = await runner.start("ann", turn_request("first", model="gemma"))
+    await finished(runner, "ann", conversation.id)
+    monkeypatch.setattr(type(store), "update", AsyncMock(side_effect=StoreUnavailable("The disk is full.")))
+    await runner.start("ann", turn_request("second", conversation.id, model="gemini"))
+    await finished(runner, "ann", conversation.id)
+    contents = [message.content for message in await store.messages("ann", conversation.id)]
+    assert contents == ["first", "one", "second", "two"]
 
 
 async def test_another_model_gets_the_whole_conversation(chat):
