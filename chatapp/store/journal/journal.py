@@ -140,12 +140,10 @@ class Journal:
 
     async def create(self, key: Key, conversation: Conversation, messages: Sequence[Message]) -> bool:
         """Accept a creation; False: a pending write shows that the conversation exists, and nothing was changed."""
-        add = Addition(self.depth, next(self._calls), key)
         new = [(message, encoded(message)) for message in newest(messages)]
         conversation_data = encoded(conversation)
 
-        def change(connection: sqlite3.Connection) -> None:
-            add.begin()
+        def change(connection: sqlite3.Connection, add: Addition) -> None:
             if is_there(connection, key):
                 return
             add.row(connection, Kind.CREATE, conversation_data)
@@ -153,8 +151,7 @@ class Journal:
                 add.row(connection, Kind.CREATED, None, message, content)
                 remember(connection, key, message, content, conversation_data)
 
-        await self._write(change, add)
-        return add.adds
+        return await self._change(key, change)
 
     async def append(
         self, key: Key, messages: Sequence[Message], conversation: Conversation, seen: Mapping[str, int]
@@ -169,10 +166,7 @@ class Journal:
     async def _append(
         self, key: Key, new: Sequence[tuple[Message, bytes]], conversation: bytes, seen: Mapping[str, int]
     ) -> None:
-        add = Addition(self.depth, next(self._calls), key)
-
-        def change(connection: sqlite3.Connection) -> None:
-            add.begin()
+        def change(connection: sqlite3.Connection, add: Addition) -> None:
             if is_deleted(connection, key):
                 raise ConversationNotFound
             for message, content in new:
@@ -180,7 +174,7 @@ class Journal:
                 if message.revision > seen.get(message.id, -1):
                     remember(connection, key, message, content, conversation)
 
-        await self._write(change, add)
+        await self._change(key, change)
 
     async def update(self, key: Key, conversation: Conversation) -> None:
         """Accept an update; it replaces a pending one.
@@ -188,10 +182,8 @@ class Journal:
         Raises:
             ConversationNotFound: the conversation's deletion is pending.
         """
-        add = Addition(self.depth, next(self._calls), key)
 
-        def change(connection: sqlite3.Connection) -> None:
-            add.begin()
+        def change(connection: sqlite3.Connection, add: Addition) -> None:
             if is_deleted(connection, key):
                 raise ConversationNotFound
             after = conversation
@@ -203,73 +195,73 @@ class Journal:
                 add.take_away(connection, [row["number"]])
             add.row(connection, Kind.UPDATE, encoded(after))
 
-        await self._write(change, add)
+        await self._change(key, change)
 
     async def delete(self, key: Key) -> None:
         """Accept a deletion; the conversation's pending writes are erased from the file."""
-        add = Addition(self.depth, next(self._calls), key)
 
-        def change(connection: sqlite3.Connection) -> None:
-            add.begin()
+        def change(connection: sqlite3.Connection, add: Addition) -> None:
             numbers = "SELECT number FROM writes WHERE user = ? AND conversation_id = ?"
             add.take_away(connection, [number for (number,) in connection.execute(numbers, key)])
             add.row(connection, Kind.DELETE)
             forget(connection, key)
             drop_images(connection, key)
 
-        await self._write(change, add, erases=True)
+        await self._change(key, change, erases=True)
 
     async def save_profile(self, user: str, profile: Profile) -> None:
         """Accept a profile; it replaces a pending one, unless that has the same or a higher revision."""
         key = user, PROFILE
-        add = Addition(self.depth, next(self._calls), key)
 
-        def change(connection: sqlite3.Connection) -> None:
-            add.begin()
+        def change(connection: sqlite3.Connection, add: Addition) -> None:
             waiting = [write for write in rows_of(connection, key) if write.profile]
             if all(write.profile and write.profile.revision < profile.revision for write in waiting):
                 add.take_away(connection, [write.number for write in waiting])
                 add.row(connection, Kind.PROFILE, encoded(profile))
 
-        await self._write(change, add)
+        await self._change(key, change)
 
     async def delete_profile(self, user: str) -> None:
         """Accept the deletion of a profile; its pending writes are erased from the file."""
         key = user, PROFILE
-        add = Addition(self.depth, next(self._calls), key)
 
-        def change(connection: sqlite3.Connection) -> None:
-            add.begin()
+        def change(connection: sqlite3.Connection, add: Addition) -> None:
             add.take_away(connection, [write.number for write in rows_of(connection, key)])
             add.row(connection, Kind.NO_PROFILE)
 
-        await self._write(change, add, erases=True)
+        await self._change(key, change, erases=True)
 
     async def settle(self, key: Key, numbers: Sequence[int], *, deleted: bool, erases: bool) -> None:
         """Delete rows that were delivered, or that never will be because the conversation is ``deleted`` in the cloud.
 
         ``erases`` also overwrites their text in the file.
         """
-        add = Addition(self.depth, 0, key)
 
-        def change(connection: sqlite3.Connection) -> None:
-            add.begin()
+        def change(connection: sqlite3.Connection, add: Addition) -> None:
             add.take_away(connection, numbers)
             drop_images(connection, key)
             if deleted:
                 forget(connection, key)
 
-        await self._write(change, add, erases=erases or deleted)
+        await self._change(key, change, erases=erases or deleted)
 
     async def aclose(self) -> None:
         """Finish the accepted writes and close the file; idempotent."""
         await self._database.aclose()
 
-    async def _write(
-        self, change: Callable[[sqlite3.Connection], None], add: Addition, *, erases: bool = False
-    ) -> None:
-        await self._database.write(change, erases=erases)
+    async def _change(
+        self, key: Key, change: Callable[[sqlite3.Connection, Addition], None], *, erases: bool = False
+    ) -> bool:
+        """Make one accepted change, and count its rows; return whether it added any."""
+        add = Addition(self.depth, next(self._calls), key)
+
+        def attempt(connection: sqlite3.Connection) -> None:
+            add.begin()
+            change(connection, add)
+
+        await self._database.write(attempt, erases=erases)
         add.count()
+        return add.adds
 
 
 def _depth(connection: sqlite3.Connection) -> Depth:

@@ -12,7 +12,7 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Self, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Self, TypedDict, Unpack
 
 import structlog
 
@@ -47,8 +47,6 @@ if TYPE_CHECKING:
     from chatapp.domain.share import Share
     from chatapp.store import Hit, Page, Revocations, SessionRecord, Store
     from chatapp.store.journal.rows import Key
-
-T = TypeVar("T")
 
 AT_ONCE = 8  # concurrent deliveries, of one or two requests each
 MOST_WRITES = 10_000
