@@ -225,7 +225,7 @@ class ConversationStore(Protocol):
     async def delivered(self, user: str, conversation_id: str, message_id: str, *, seconds: float) -> bool:
         """Wait until no revision of a message is only on this disk; return whether that was so within ``seconds``.
 
-        "" instead of a message: no change of the conversation's own fields.
+        "" instead of a message: no change of the conversation's own fields; "" for both: none of the profile.
         True at once where the store has no cloud, and for a message of which nothing is waiting.
         """
 

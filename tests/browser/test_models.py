@@ -117,8 +117,14 @@ async def test_a_persona_applies_to_its_conversation_only(page, gemma):
     assert "pirate captain" in gemma.chats[-1]["messages"][0]["content"]
 
 
-async def test_custom_personas_are_added_edited_and_deleted(page, gemma):
+async def test_custom_personas_are_added_edited_and_deleted_and_another_devices_stay(page, gemma):
     await page.tab.locator("#persona").click()
+    saved = await page.tab.evaluate(
+        """async (persona) => (await fetch("profile", {method: "PUT", headers: {"content-type": "application/json"},
+        body: JSON.stringify({personas: [persona], allowFallback: false, revision: 1})})).status""",
+        {"id": "other", "name": "Uncle", "instructions": "Answer like an uncle."},  # of another device
+    )
+    assert saved == 200
     await page.button("New persona").click()
     await page.tab.get_by_label("Name").fill("סבתא")
     await page.tab.locator("#personas").get_by_label("Instructions").fill("Answer like a grandmother.")
@@ -129,6 +135,7 @@ async def test_custom_personas_are_added_edited_and_deleted(page, gemma):
     assert gemma.chats[-1]["messages"][0]["content"] == "Answer like a grandmother."
     await page.reload()
     await page.tab.locator("#persona").click()
+    await expect(page.tab.locator(".card").filter(has_text="Uncle")).to_have_count(1)
     await page.button("Edit סבתא").click()
     await page.tab.locator("#personas").get_by_label("Instructions").fill("Answer like a kind grandmother.")
     await page.button("Save").click()
@@ -139,7 +146,7 @@ async def test_custom_personas_are_added_edited_and_deleted(page, gemma):
     await page.tab.wait_for_timeout(300)
     await page.reload()
     await page.tab.locator("#persona").click()
-    await expect(page.tab.locator(".card")).to_have_count(6)
+    await expect(page.tab.locator(".card")).to_have_count(7)  # six are built in
 
 
 async def test_a_model_waiting_for_gpus_shows_the_reason_and_the_time(page):

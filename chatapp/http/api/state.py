@@ -19,6 +19,9 @@ from chatapp.http.api.schemas.state import Limits, ModelBody, Models, State, Sto
 from chatapp.http.errors import sentence_of
 from chatapp.images.scaling import LONGEST_SIDE, MAX_BYTES
 from chatapp.store import Consistency, StoreStatus
+from chatapp.store.codec import clean_profile
+
+DELIVERY_S = 1.0  # how long a change of the profile waits for the cloud, which takes 10 to 50 ms while it is well
 
 router = APIRouter(route_class=ApiRoute)
 
@@ -66,11 +69,15 @@ async def list_models(_user: UserId, chat: Chat) -> Models:
 
 @router.put("/profile")
 async def change_profile(change: ProfileChange, user: UserId, chat: Chat) -> ProfileBody:
-    """Store the profile, unless another page or device changed it in the meantime."""
-    profile, stored = change.profile(), await chat.store.profile(user)
+    """Store the profile, unless another page or device changed it in the meantime, perhaps at another replica."""
+    profile, stored = clean_profile(change.profile()), await chat.store.profile(user)
     if profile.revision != stored.revision + 1:
         raise ProfileChanged
     await chat.store.save_profile(user, profile)
+    if await chat.store.delivered(user, "", "", seconds=DELIVERY_S):
+        stored = await chat.store.profile(user)
+        if stored.revision == profile.revision and stored != profile:
+            raise ProfileChanged  # the other replica's change of this revision arrived first, and stays
     return ProfileBody.model_validate(await chat.store.profile(user, consistency=Consistency.CACHED))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from chatapp.domain.conversation import Profile
+from chatapp.domain.conversation import Profile, changed
 from chatapp.domain.errors import ConversationNotFound
 from chatapp.store import Consistency
 from chatapp.store.journal.overlay import (
@@ -16,7 +16,7 @@ from chatapp.store.journal.overlay import (
 )
 from chatapp.store.journal.rows import PROFILE
 from chatapp.store.journal.sources import Sources
-from chatapp.store.values import newest
+from chatapp.store.values import in_order, newest
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -47,6 +47,8 @@ class Reads(Sources):
             local=lambda waiting: self._recent.conversation(key) or recorded_conversation(waiting),
             fetch=lambda: self._cloud.conversation(*key),
             merge=merged_conversation,
+            cached=lambda: self._recent.conversation(key),
+            join=changed,
             keep=lambda conversation: self._recent.keep_conversation(key, conversation),
         )
 
@@ -66,6 +68,8 @@ class Reads(Sources):
             local=lambda _: self._recent.messages(key),
             fetch=lambda: self._cloud.messages(*key),
             merge=merged_messages,
+            cached=lambda: self._recent.messages(key),
+            join=_joined,
             keep=lambda messages: self._recent.keep_messages(key, messages) if cache else None,
         )
         return list(messages)
@@ -136,16 +140,20 @@ class Reads(Sources):
         local: Callable[[Iterable[Waiting]], B | None],
         fetch: Callable[[], Awaitable[B]],
         merge: Callable[[B | None, Iterable[Waiting]], B | None],
+        cached: Callable[[], B | None],
+        join: Callable[[B, B], B],
         keep: Callable[[B], None],
     ) -> B:
         """Return a conversation, or its messages: those of the cloud, or else the ``local`` ones, after the writes.
+
+        A read may end after one that began later, and has less then: what is cached meanwhile is joined with it.
 
         Raises:
             ConversationNotFound: there is none.
         """
         with self._calls.track():
-            if consistency is Consistency.CACHED and (cached := local(())) is not None:
-                return cached
+            if consistency is Consistency.CACHED and (base := local(())) is not None:
+                return base
             reading = self._cloud_reads.begin(key[0])
             waiting = await self._journal.waiting(key)
             base = local(waiting)
@@ -155,7 +163,10 @@ class Reads(Sources):
                 if result is None:
                     self._recent.forget(key)
                     raise ConversationNotFound
-                if reading.is_current:
+                newest_known = cached()
+                if newest_known is not None:  # it has every write made here
+                    result = join(newest_known, result)
+                if reading.is_current or newest_known is not None:
                     keep(result)
                 return result
 
@@ -175,6 +186,12 @@ class Reads(Sources):
 def _is_whole(base: object, waiting: list[Waiting]) -> bool:
     """Return whether this replica has all of a conversation, and not only its waiting writes, which would look so."""
     return base is not None or _has_kind(waiting, Kind.CREATE)
+
+
+def _joined(cached: list[Message], read: list[Message]) -> list[Message]:
+    """Return the newest revisions of all messages; cached ones before all that were read have expired."""
+    oldest_ms = min((message.created_ms for message in read), default=float("inf"))
+    return in_order(newest([*read, *(message for message in cached if message.created_ms >= oldest_ms)]))
 
 
 def _has_kind(waiting: list[Waiting], *kinds: Kind) -> bool:

@@ -118,8 +118,7 @@ class Recent:
     def keep_message(self, key: Key, message: Message) -> None:
         """Cache a message if the messages of its conversation are cached."""
         if (before := self._peek("messages", *key)) is not None:
-            unchanged = (item for item in before if item.id != message.id)
-            self.keep_messages(key, in_order([message, *unchanged]))
+            self.keep_messages(key, in_order(newest([*before, message])))
 
     def appended(self, key: Key, messages: Iterable[Message], conversation: Conversation) -> None:
         """Cache messages that were appended; ``conversation`` is used if none is cached."""

@@ -174,11 +174,11 @@ class JournaledStore(Lists, Reads):
         return await self._journal.undelivered(key) - {""} if self._deliveries.pending(key) else set()
 
     async def delivered(self, user: str, conversation_id: str, message_id: str, *, seconds: float) -> bool:
-        """Wait until no write of a message is pending, or of the conversation's own fields if it is "".
+        """Wait until no write of a message, of a conversation's own fields, or of the profile is pending.
 
         True also if it was dropped with its conversation.
         """
-        key = user, conversation_id
+        key = user, conversation_id or PROFILE
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while progress := self._deliveries.progress(key):

@@ -23,10 +23,13 @@ from chatapp.domain.message_tree import MessageTree
 from chatapp.generation import generator
 from chatapp.generation.runner import TurnRunner
 from chatapp.generation.titles import Titles
+from chatapp.http.api.schemas.profile import ProfileChange
+from chatapp.http.api.state import change_profile
 from chatapp.http.api.stream import ConversationEvents
 from chatapp.limits import NoLimits
 from chatapp.models import Finish, TextDelta
 from chatapp.models.catalog import Catalog
+from chatapp.store import Consistency
 from chatapp.store.journal.store import JournaledStore
 from tests.chatapp.generation.running import answer_request, ended, turn_request
 from tests.fakes.models import ReadyModel
@@ -163,6 +166,30 @@ async def test_a_model_is_told_all_that_its_page_shows_where_both_replicas_wrote
     assert shown[:2] == ["one", "of A"]
     assert sorted(shown[2::2]) == ["two", "two at once"]
     assert b.model.prompt == [*shown, "three"]
+
+
+async def test_a_read_that_ends_after_a_later_one_takes_nothing_back(replicas):
+    a, b = replicas
+    conversation = await a.ask("one")
+    await a.delivered(conversation)
+    seen, late, legs = await a.last(conversation), asyncio.Event(), []
+
+    async def first_reply_is_late(name):
+        legs.append(name)
+        if name == "messages" and legs.count(name) == 2:
+            await late.wait()
+
+    a.client._travel = first_reply_is_late
+    reading = asyncio.create_task(a.store.messages(ANN, conversation))
+    async with asyncio.timeout(20):
+        while legs.count("messages") < 2:
+            await asyncio.sleep(0.001)
+    await b.ask("two", conversation, seen=seen)
+    await b.delivered(conversation)
+    assert len(await a.store.messages(ANN, conversation)) == 4
+    late.set()
+    await reading
+    assert len(await a.store.messages(ANN, conversation, consistency=Consistency.CACHED)) == 4
 
 
 async def test_a_request_whose_page_shows_more_than_ever_arrives_is_refused_and_stores_nothing(replicas, impatient):
@@ -328,6 +355,24 @@ async def test_a_title_of_a_model_replaces_no_name_that_a_person_gave_at_another
     b.client.down = False
     await b.delivered(conversation)
     assert [(await one.store.conversation(ANN, conversation)).title for one in replicas] == ["Mine", "Mine"]
+
+
+async def test_of_two_profiles_saved_at_once_none_is_lost_unnoticed(replicas):
+    a, b = replicas
+
+    def personas(*names):
+        made = [{"id": name, "name": name, "instructions": "Be brief."} for name in names]
+        return {"personas": made, "parameters": None, "allowFallback": False}
+
+    async def save(replica, revision, *names):
+        change = ProfileChange.model_validate(personas(*names) | {"revision": revision})
+        return await change_profile(change, ANN, SimpleNamespace(store=replica.store))
+
+    assert (await save(a, 1, "one")).revision == 1
+    saved = await asyncio.gather(save(a, 2, "one", "two"), save(b, 2, "one", "three"), return_exceptions=True)
+    assert sorted(type(one).__name__ for one in saved) == ["ProfileBody", "ProfileChanged"]
+    await save(b, 3, "one", "two", "three")
+    assert [len((await one.store.profile(ANN)).personas) for one in replicas] == [3, 3]
 
 
 async def test_feedback_and_the_choice_of_a_version_wait_for_the_message(replicas):

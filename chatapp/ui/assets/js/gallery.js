@@ -119,7 +119,7 @@ const gallery = () =>
   );
 
 const remove = (persona) => {
-  change({ personas: profile.personas.filter(({ id }) => id !== persona.id) });
+  change(({ personas }) => ({ personas: personas.filter(({ id }) => id !== persona.id) }));
   gallery();
 };
 
@@ -130,8 +130,7 @@ const form = (persona = { id: newId(), name: "", instructions: "" }) => {
     event.preventDefault();
     const saved = { id: persona.id, name: name.value.trim(), instructions: instructions.value.trim() };
     if (!saved.name || !saved.instructions) return;
-    const others = profile.personas.filter(({ id }) => id !== persona.id);
-    change({ personas: [...others, saved] });
+    change(({ personas }) => ({ personas: [...personas.filter(({ id }) => id !== persona.id), saved] }));
     gallery();
   };
   fillDialog(

@@ -127,13 +127,13 @@ const unreadyNotice = (model) => {
     return [
       {
         words: `${words} ${t("{model} answers for now.", { model: other.label })}`,
-        actions: [[t("Turn off"), () => change({ allowFallback: false })]],
+        actions: [[t("Turn off"), () => change(() => ({ allowFallback: false }))]],
       },
     ];
   return [
     {
       words,
-      actions: [[t("Use {model} for now", { model: other.label }), () => change({ allowFallback: true })]],
+      actions: [[t("Use {model} for now", { model: other.label }), () => change(() => ({ allowFallback: true }))]],
     },
   ];
 };

@@ -67,7 +67,7 @@ export const parametersChanged = (temperature, top_p, max_tokens) => {
   Object.assign(current, values);
   update();
   clearTimeout(timer);
-  timer = setTimeout(() => ((timer = 0), change({ parameters: values })), SAVE_AFTER);
+  timer = setTimeout(() => ((timer = 0), change(() => ({ parameters: values }))), SAVE_AFTER);
 };
 
 export const instructionsChanged = (text) => {
@@ -85,7 +85,7 @@ export const resetParameters = () => {
   timer = 0;
   Object.assign(current, defaults);
   replaceValues();
-  change({ parameters: null });
+  change(() => ({ parameters: null }));
 };
 
 const listeners = new Set();

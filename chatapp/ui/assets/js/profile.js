@@ -17,17 +17,19 @@ const put = (changes) => {
 };
 
 // Change the profile here and on the server, one change after the other; after a conflict, on top of the other change.
+// `changesOf` returns what it changes in a profile: what another page added in the meantime stays.
 let saving = Promise.resolve();
-export const change = (changes) => {
-  setProfile(changes);
+export const change = (changesOf) => {
+  setProfile(changesOf(profile));
   saving = saving
     .then(async () => {
       try {
-        setProfile({ revision: (await put(changes)).revision });
+        setProfile({ revision: (await put(changesOf(profile))).revision });
       } catch (error) {
         if (!(error instanceof Refusal)) throw error;
         if (error.status !== 409) return showError(error.message);
         const { profile: theirs } = await call("GET", "state");
+        const changes = changesOf(theirs);
         setProfile({ ...theirs, ...changes });
         setProfile(await put(changes));
       }

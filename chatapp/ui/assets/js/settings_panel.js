@@ -176,7 +176,7 @@ const settings = () =>
       h("input", {
         type: "checkbox",
         checked: profile.allowFallback,
-        onchange: (event) => change({ allowFallback: event.target.checked }),
+        onchange: ({ target: { checked } }) => change(() => ({ allowFallback: checked })),
       }),
       h("span", {}, t("Use another model when the chosen one is unavailable")),
     ),
