@@ -39,6 +39,8 @@ HEALTH = "/health"
 CONTAINER_PORT = 8080
 SERVICE_PORT = 8000
 HOME = "/home/vllm"
+PRE_STOP_SECONDS, SHUTDOWN_SECONDS, GRACE_SECONDS = 5, 110, 130
+"""Before vLLM is told to stop; for its running answers; until it is killed."""
 TOKEN_KEY = "hf_api_token"  # noqa: S105 - a key's name
 
 
@@ -191,8 +193,7 @@ def _pod(
         automount_service_account_token=False,
         enable_service_links=False,
         node_selector=_node_selector(args),
-        # Time to finish running answers (--shutdown-timeout, 110 s) and to exit.
-        termination_grace_period_seconds=130,
+        termination_grace_period_seconds=GRACE_SECONDS,
         security_context=pod_security(user=2000, group=0),  # the image's own user for rootless use
         containers=[
             kubernetes.core.v1.ContainerArgs(
@@ -216,6 +217,12 @@ def _pod(
                 startup_probe=http_probe(HEALTH, period_seconds=10, failure_threshold=180),
                 readiness_probe=http_probe(HEALTH, period_seconds=5, failure_threshold=3),
                 liveness_probe=http_probe(HEALTH, period_seconds=10, failure_threshold=3),
+                # The Service still sends requests for a moment after the pod is told to stop.
+                lifecycle=kubernetes.core.v1.LifecycleArgs(
+                    pre_stop=kubernetes.core.v1.LifecycleHandlerArgs(
+                        sleep=kubernetes.core.v1.SleepActionArgs(seconds=PRE_STOP_SECONDS)
+                    )
+                ),
                 # /dev/shm: processes on several GPUs communicate through it.
                 volume_mounts=mounts({"shm": "/dev/shm", "cache": f"{HOME}/.cache", "tmp": "/tmp"}),  # noqa: S108 - the container's own
             )

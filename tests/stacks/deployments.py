@@ -20,7 +20,7 @@ LIMITS = {
     "allCostPerDay": "5",
 }
 
-GOOGLE_SIGN_IN = GCP | CLIENT | PEOPLE | LIMITS | {"guests": "true", "cloudArmor": "true"}
+GOOGLE_SIGN_IN = GCP | CLIENT | PEOPLE | LIMITS | {"guests": "true", "cloudArmor": "true", "shareLinks": "users"}
 OWN_IAP_CLIENT = (
     GCP
     | CLIENT

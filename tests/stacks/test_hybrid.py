@@ -643,6 +643,17 @@ class TestChat:
         assert record["metadata.name"] == "gemma-deployment-use"
         assert "data" not in record.inputs, "it is the chat's"
 
+    def test_gemma_drains_before_it_is_killed_and_needs_no_second_gpu_to_be_replaced(self) -> None:
+        spec = deployed().one("Deployment", "gemma-deployment")["spec"]
+        assert spec["strategy"] == {"type": "Recreate"}
+        pod = spec["template"]["spec"]
+        (vllm,) = pod["containers"]
+        pause = vllm["lifecycle"]["preStop"]["sleep"]["seconds"]
+        (drain,) = (int(a.partition("=")[2]) for a in vllm["args"] if a.startswith("--shutdown-timeout="))
+        assert (pause, drain) == (5, 110)
+        assert pod["terminationGracePeriodSeconds"] >= pause + drain + 10
+        assert vllm["terminationMessagePolicy"] == "FallbackToLogsOnError"
+
     def test_of_a_gemma_that_sleeps_leaves_its_replicas_to_the_chat(self) -> None:
         assert "replicas" not in seen(OWN_IAP_CLIENT).one("Deployment", "gemma-deployment")["spec"]
         for run in (deployed(), on_kubernetes()):
