@@ -144,7 +144,7 @@ class Cloud:
         """Return status and body of the answer to one request; blocks where the request is to hang."""
         token = headers.get("authorization", "").removeprefix("Bearer ")
         call = call_of(verb, url, body, token)
-        if call is None:
+        if call is None or call.method not in HANDLERS:
             return 501, ApiError(501, f"the fake has no method for {verb} {url}").body
         self.calls.append(call.method)
         try:

@@ -163,4 +163,6 @@ def register() -> None:
                 continue
             collection, _, verb = method.rpartition(".")
             is_operation = collection.endswith(("operations", "Operations"))
-            HANDLERS[method] = operation if is_operation else verbs[verb]
+            handler = operation if is_operation else verbs.get(verb)
+            if handler:
+                HANDLERS[method] = handler
