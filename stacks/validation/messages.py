@@ -23,9 +23,11 @@ _PATTERNS = {
     "gemmaRevision": "a commit, tag or branch of the weights on Hugging Face is needed",
     "gemmaUrl": "an address like http://ollama.example.org:11434 is needed",
     "geminiModel": "a model ID is needed, such as gemini-3.5-flash-lite",
+    "buildRegion": "global or a region is needed, such as europe-west4",
     "vertexLocation": "global, eu, us or a region is needed, such as europe-west4",
     "databaseLocation": "a location of Firestore is needed, such as nam5, eur3 or europe-west4",
     "network": "the name of a VPC network is needed",
+    "subnetwork": "the name of a subnetwork of the VPC network is needed",
 }
 
 

@@ -141,6 +141,17 @@ def test_a_wrong_setting_is_rejected_with_one_message(config: dict[str, str], me
     assert str(error.value).startswith("One setting is wrong; nothing was changed."), "no other message"
 
 
+def patterned() -> list[str]:
+    fields = Settings.model_fields.values()
+    return [str(field.alias) for field in fields if any(getattr(it, "pattern", None) for it in field.metadata)]
+
+
+@pytest.mark.parametrize("key", patterned())
+def test_a_value_that_a_pattern_refuses_is_reported_in_words(key: str) -> None:
+    with pytest.raises(InvalidSettings, match=f"{key} is '!wrong value!': .* (is|are) needed"):
+        Settings.checked(GCP | {key: "!wrong value!"})
+
+
 def test_all_errors_are_reported_in_one_run() -> None:
     with pytest.raises(InvalidSettings) as error:
         deploy(
