@@ -22,6 +22,7 @@ APIS = (
 STORAGE_API = "storage.googleapis.com"
 BUILD_APIS = ("artifactregistry.googleapis.com", "cloudbuild.googleapis.com", STORAGE_API)
 LOGGING_API = "logging.googleapis.com"
+MONITORING_API = "monitoring.googleapis.com"
 BUDGETS_API = "billingbudgets.googleapis.com"
 IAP_API = "iap.googleapis.com"
 NAME_APIS = tuple(f"{api}.googleapis.com" for api in ("servicemanagement", "servicecontrol", "endpoints"))
@@ -36,5 +37,6 @@ def apis_of(settings: Settings) -> tuple[str, ...]:
         *(NAME_APIS if settings.ingress == "https" and not settings.domain else ()),
         *((IAP_API,) if settings.sign_in == "iap" else ()),
         *((BUDGETS_API,) if settings.monthly_budget else ()),
+        *((MONITORING_API,) if settings.alert_email else ()),
         *((LOGGING_API,) if settings.bound_to else ()),
     )

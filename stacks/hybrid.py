@@ -11,8 +11,9 @@ import pulumi_kubernetes as kubernetes
 import pulumi_random as random
 
 from chatapp.store.firestore.schema import EXPIRING, EXPIRY_FIELD, GROUP_FIELDS, INDEXED_FIELDS
-from stacks.apis import BUDGETS_API, BUILD_APIS, LOGGING_API, STORAGE_API, apis_of
+from stacks.apis import BUDGETS_API, BUILD_APIS, LOGGING_API, MONITORING_API, STORAGE_API, apis_of
 from stacks.chat_env import Sources, environment, secret_environment
+from stacks.components.alerts import Alerts, AlertsArgs
 from stacks.components.budget import MonthlyBudget, MonthlyBudgetArgs
 from stacks.components.chat import ChatApp, ChatAppArgs, Volume
 from stacks.components.cluster import AutopilotCluster, AutopilotClusterArgs, cluster_provider
@@ -78,6 +79,8 @@ class HybridChat(pulumi.ComponentResource):
         fixed = FixedSettings("fixed", self._fixed_on_google_cloud(), self._child)
         if settings.monthly_budget:
             self._budget(services)
+        if settings.alert_email:
+            self._alerts(services)
         if settings.bound_to:
             self._logs(services, settings.bound_to)
         cluster = self._cluster(services, fixed)
@@ -147,6 +150,24 @@ class HybridChat(pulumi.ComponentResource):
                 name=self._names.budget,
                 amount=self._settings.monthly_budget,
                 depends_on=[services[BUDGETS_API]],
+                hooks=services.hooks,
+            ),
+            self._child,
+        )
+
+    def _alerts(self, services: ProjectServices) -> None:
+        settings, names = self._settings, self._names
+        Alerts(
+            "alerts",
+            AlertsArgs(
+                project=settings.project,
+                name=names.alerts,
+                namespace=names.namespace,
+                cluster=names.cluster,
+                email=settings.alert_email,
+                own_gemma=settings.gpu_profile is not None,
+                labels=names.labels,
+                depends_on=[services[MONITORING_API]],
                 hooks=services.hooks,
             ),
             self._child,

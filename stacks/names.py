@@ -81,6 +81,11 @@ class Names:
         return self._with_stack("hybrid-chat", max_length=60)
 
     @property
+    def alerts(self) -> str:
+        """The dashboard, the alerts and their e-mail address, as the console and the e-mails call them."""
+        return self._with_stack("hybrid-chat", max_length=60)
+
+    @property
     def logs(self) -> str:
         """The log sink and its exclusion, and the prefix of the log bucket."""
         return self._with_stack("hybrid-chat", max_length=90)

@@ -110,6 +110,7 @@ class Settings(BaseModel):
     network: str = Field(default="", pattern=_NETWORK_NAME)
     subnetwork: str = Field(default="", pattern=_NETWORK_NAME)
     private_nodes: bool = False
+    alert_email: str = Field(default="", pattern=r"^([^@\s]+@[^@\s]+\.[^@\s]+)?$", max_length=254)
     monthly_budget: int = Field(default=0, ge=0, le=10**9)
     release_channel: Literal["RAPID", "REGULAR", "STABLE"] = "REGULAR"
 

@@ -96,6 +96,10 @@ def _in_network(owner: Owner, name: str, entry: Entry) -> bool:
     return network == owner.names.network or owner.made_by_gke(name)
 
 
+def _alert(owner: Owner, _: str, entry: Entry) -> bool:
+    return str(entry.get("displayName")).startswith(f"{owner.names.alerts}: ")
+
+
 def _budget(owner: Owner, _: str, entry: Entry) -> bool:
     """Return whether it is for the stack's project: the budgets of other projects are in the same list."""
     projects = (entry.get("budgetFilter") or {}).get("projects") or []
@@ -178,6 +182,24 @@ KINDS = (
         listing="billing budgets list --billing-account={billing_account}",
         is_mine=_budget,
         delete="gcloud billing budgets delete {name} --billing-account={billing_account} --billing-project={project}",
+    ),
+    Kind(
+        title="alert policy",
+        listing="monitoring policies list",
+        is_mine=_alert,
+        delete="gcloud monitoring policies delete {entry[name]} --project {project}",
+    ),
+    Kind(
+        title="dashboard",
+        listing="monitoring dashboards list",
+        is_mine=lambda owner, _, entry: entry.get("displayName") == owner.names.alerts,
+        delete="gcloud monitoring dashboards delete {entry[name]} --project {project}",
+    ),
+    Kind(
+        title="e-mail address of alerts",
+        listing="beta monitoring channels list",
+        is_mine=lambda owner, _, entry: entry.get("displayName") == owner.names.alerts,
+        delete="gcloud beta monitoring channels delete {entry[name]} --force --project {project}",
     ),
     Kind(
         title="log sink",

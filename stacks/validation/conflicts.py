@@ -31,6 +31,7 @@ GCP_ONLY = (
     "network",
     "subnetwork",
     "private_nodes",
+    "alert_email",
     "monthly_budget",
     "release_channel",
     "gpu_fallback",

@@ -26,6 +26,7 @@ _PATTERNS = {
     "buildRegion": "global or a region is needed, such as europe-west4",
     "vertexLocation": "global, eu, us or a region is needed, such as europe-west4",
     "databaseLocation": "a location of Firestore is needed, such as nam5, eur3 or europe-west4",
+    "alertEmail": "an e-mail address is needed, such as ops@example.org",
     "network": "the name of a VPC network is needed",
     "subnetwork": "the name of a subnetwork of the VPC network is needed",
 }

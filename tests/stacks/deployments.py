@@ -31,7 +31,7 @@ OWN_IAP_CLIENT = (
 PUBLIC_HTTP = (
     GCP
     | {"exposure": "public-http", "gemma": "none", "retentionDays": "30", "monthlyBudget": "300"}
-    | {"pointInTimeRecovery": "true", "backupDays": "7"}
+    | {"pointInTimeRecovery": "true", "backupDays": "7", "alertEmail": "ops@example.org"}
 )
 EUROPEAN = GCP | {"residency": "eu", "gcp:region": "europe-west4", "exposure": "private", "gemma": "none"}
 PRIVATE = GCP | TOKEN | {"exposure": "private", "gemma": "l4x4", "image": "docker", "weightsBucket": "true"}

@@ -12,6 +12,7 @@ defaults; and batches, in which the provider enables up to 20 APIs with one requ
 from __future__ import annotations
 
 import base64
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -221,6 +222,12 @@ def _sink(inputs: Mapping[str, Any]) -> Request:
     return Request("logging.v2", "logging.projects.sinks.create", parameters, _without(inputs, "uniqueWriterIdentity"))
 
 
+def _monitored(collection: str, inputs: Mapping[str, Any], body: Json, version: str = "v3") -> Request:
+    method = f"monitoring.projects.{collection}.create"
+    key = "name" if version == "v3" else "parent"
+    return Request(f"monitoring.{version}", method, {key: f"projects/{inputs['project']}"}, body)
+
+
 REQUESTS: dict[str, Callable[[Mapping[str, Any]], Request]] = {
     "gcp:artifactregistry/repository:Repository": _repository,
     "gcp:artifactregistry/repositoryIamMember:RepositoryIamMember": _repository_policy,
@@ -268,6 +275,13 @@ REQUESTS: dict[str, Callable[[Mapping[str, Any]], Request]] = {
         "logging.v2", "logging.projects.exclusions.create", {"parent": f"projects/{it['project']}"}, _without(it)
     ),
     "gcp:logging/projectSink:ProjectSink": _sink,
+    "gcp:monitoring/alertPolicy:AlertPolicy": lambda it: _monitored("alertPolicies", it, _without(it)),
+    "gcp:monitoring/dashboard:Dashboard": lambda it: _monitored(
+        "dashboards", it, json.loads(it["dashboardJson"]), "v1"
+    ),
+    "gcp:monitoring/notificationChannel:NotificationChannel": lambda it: _monitored(
+        "notificationChannels", it, _without(it)
+    ),
     "gcp:projects/iAMCustomRole:IAMCustomRole": _role,
     "gcp:projects/iAMMember:IAMMember": lambda it: Request(
         "cloudresourcemanager.v1",

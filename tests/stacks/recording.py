@@ -206,6 +206,9 @@ _COMPUTED: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     },
     "gcp:serviceaccount/account:Account": _account,
     "gcp:compute/globalAddress:GlobalAddress": lambda _: {"address": ADDRESS},
+    "gcp:monitoring/notificationChannel:NotificationChannel": lambda inputs: {
+        "name": f"projects/{inputs['project']}/notificationChannels/1"
+    },
     "gcp:projects/iAMCustomRole:IAMCustomRole": lambda inputs: {
         "name": f"projects/{inputs['project']}/roles/{inputs['roleId']}"
     },

@@ -58,6 +58,21 @@ LEFT = {
         },
         f"gcloud billing budgets delete 1a-2b --billing-account={ACCOUNT}",
     ),
+    "monitoring policies": (
+        {"name": f"projects/{PROJECT}/alertPolicies/1", "displayName": "hybrid-chat: The GPU is idle"},
+        {"name": f"projects/{PROJECT}/alertPolicies/2", "displayName": "hybrid-chat-test: The GPU is idle"},
+        f"gcloud monitoring policies delete projects/{PROJECT}/alertPolicies/1",
+    ),
+    "monitoring dashboards": (
+        {"name": f"projects/{PROJECT}/dashboards/1", "displayName": "hybrid-chat"},
+        {"name": f"projects/{PROJECT}/dashboards/2", "displayName": "shop"},
+        f"gcloud monitoring dashboards delete projects/{PROJECT}/dashboards/1",
+    ),
+    "beta monitoring channels": (
+        {"name": f"projects/{PROJECT}/notificationChannels/1", "displayName": "hybrid-chat"},
+        {"name": f"projects/{PROJECT}/notificationChannels/2", "displayName": "hybrid-chat-test"},
+        f"gcloud beta monitoring channels delete projects/{PROJECT}/notificationChannels/1 --force",
+    ),
     "logging sinks": (
         {"name": "hybrid-chat", "destination": f"logging.googleapis.com/projects/{PROJECT}/locations/eu/buckets/b"},
         {"name": "_Default"},
