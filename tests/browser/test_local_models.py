@@ -1,5 +1,6 @@
 """A model is downloaded in the page from a fake hub, answers, and stays."""
 
+import asyncio
 import json
 import re
 import signal
@@ -9,6 +10,7 @@ from playwright.async_api import expect
 
 from chatapp.models.llamacpp.setup import model_file
 from tests.fakes.hub import ITEM, PATH, FakeHub
+from tests.fakes.ollama import FakeOllama
 from tests.serving import running_chat
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.browser, pytest.mark.slow]
@@ -65,3 +67,26 @@ async def test_a_model_is_downloaded_over_two_starts_answers_and_is_not_download
             await expect(row.get_by_role("button", name="Accept the licence and download")).to_be_visible()
         assert len(hub.requests) == requests
         assert not (tmp_path / "data" / "models" / "smol").exists()
+
+
+async def test_a_model_that_ollama_gets_while_the_page_is_open_is_in_the_menu(open_chat, tmp_path):
+    async with FakeOllama({"gemma3:4b": ["completion", "vision"]}) as ollama:
+        settings = {"CHAT_FIND_SERVERS": "true", "OLLAMA_HOST": ollama.host, "CHAT_DEFAULT_MODEL": "ollama/gemma3:4b"}
+        async with running_chat(tmp_path, **settings) as chat:
+            page = await open_chat(chat.url)
+            await expect(page.model).to_contain_text("gemma3:4b")
+            models = page.tab.get_by_role("menuitemradio")
+            await page.model.click()
+            await expect(models.filter(has_text="gemma3:4b")).to_contain_text("on this computer · supports images")
+            await page.tab.keyboard.press("Escape")
+            ollama.models["qwen3:8b"] = ["completion"]
+            async with asyncio.timeout(60):
+                while await models.filter(has_text="qwen3:8b").count() == 0:  # what was seen is believed for 5 s
+                    await page.tab.keyboard.press("Escape")
+                    await page.model.click()
+                    await page.tab.wait_for_timeout(500)
+            await expect(models.filter(has_text="gemma3:4b")).to_be_focused()
+            await models.filter(has_text="qwen3:8b").click()
+            await page.ask("Hello?")
+            await expect(page.writers).to_have_text(["qwen3:8b"])
+            await expect(page.answers).to_have_text(["Hello from Ollama."])

@@ -1,6 +1,5 @@
 """Choosing a model, a persona and parameters, and adding images, in Chromium."""
 
-import asyncio
 import json
 import re
 import time
@@ -8,7 +7,6 @@ import time
 import pytest
 from playwright.async_api import expect
 
-from tests.fakes.ollama import FakeOllama
 from tests.fakes.openai_server import FakeOpenAIServer, Reply
 from tests.serving import running_chat
 
@@ -27,29 +25,6 @@ async def test_the_model_menu_shows_the_place_and_state_of_each_model(page):
     await page.tab.keyboard.press("Enter")
     await expect(page.model).to_contain_text("Gemini")
     await expect(page.tab.locator("#privacy")).to_contain_text("Gemini")
-
-
-async def test_a_model_that_ollama_gets_while_the_page_is_open_is_in_the_menu(open_chat, tmp_path):
-    async with FakeOllama({"gemma3:4b": ["completion", "vision"]}) as ollama:
-        settings = {"CHAT_FIND_SERVERS": "true", "OLLAMA_HOST": ollama.host, "CHAT_DEFAULT_MODEL": "ollama/gemma3:4b"}
-        async with running_chat(tmp_path, **settings) as chat:
-            page = await open_chat(chat.url)
-            await expect(page.model).to_contain_text("gemma3:4b")
-            models = page.tab.get_by_role("menuitemradio")
-            await page.model.click()
-            await expect(models.filter(has_text="gemma3:4b")).to_contain_text("on this computer · supports images")
-            await page.tab.keyboard.press("Escape")
-            ollama.models["qwen3:8b"] = ["completion"]
-            async with asyncio.timeout(60):
-                while await models.filter(has_text="qwen3:8b").count() == 0:  # what was seen is believed for 5 s
-                    await page.tab.keyboard.press("Escape")
-                    await page.model.click()
-                    await page.tab.wait_for_timeout(500)
-            await expect(models.filter(has_text="gemma3:4b")).to_be_focused()
-            await models.filter(has_text="qwen3:8b").click()
-            await page.ask("Hello?")
-            await expect(page.writers).to_have_text(["qwen3:8b"])
-            await expect(page.answers).to_have_text(["Hello from Ollama."])
 
 
 async def test_a_fallback_model_answers_and_is_named_while_the_chosen_one_is_unavailable(open_chat, gemini, tmp_path):
