@@ -82,6 +82,10 @@ class Setup:
         """Return whether a program is on PATH or was built before."""
         return shutil.which(program, path=self.environment["PATH"]) is not None
 
+    def path_of(self, program: str) -> str:
+        """Return where a program is, or will be."""
+        return shutil.which(program, path=self.environment["PATH"]) or str(self.bin / program)
+
     def run(self, *command: str, folder: Path | None = None, text: str | None = None, **variables: str) -> None:
         """Run a command, or print it.
 
@@ -155,7 +159,8 @@ class Setup:
             delete = ("kind", "delete", "cluster", "--name", CLUSTER)
         else:
             self.control_plane()
-            programs = [f"--{name}-binary={self.bin / name}" for name in (*KUBERNETES_PROGRAMS, "etcd")]
+            programs = [f"--{name}-binary={self.path_of(name)}" for name in (*KUBERNETES_PROGRAMS, "etcd")]
+            programs.append(f"--kwok-controller-binary={self.path_of('kwok')}")  # it would be downloaded
             folders = "--extra-args=kube-controller-manager=enable-hostpath-provisioner=true"
             options = (f"--kubeconfig={kubeconfig}", "--runtime=binary", *programs, folders)
             create = ("kwokctl", "create", "cluster", f"--name={CLUSTER}", "--wait=5m", *options)

@@ -123,6 +123,7 @@ def test_what_is_missing_is_built_once(computer: Computer) -> None:
     assert "replace k8s.io/api => k8s.io/api v0.37.2" in module
     cluster = [call for call in computer.calls() if call.startswith("kwokctl")]
     assert f"--kube-apiserver-binary={computer.cache}/bin/kube-apiserver" in cluster[0]
+    assert f"--kwok-controller-binary={computer.cache}/bin/kwok" in cluster[0]
     assert cluster[-1].startswith("kwokctl delete cluster")
     computer.log.write_text("")
     computer.run()
