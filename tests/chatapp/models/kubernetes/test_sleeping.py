@@ -12,7 +12,7 @@ from chatapp.domain.errors import ModelUnavailable
 from chatapp.domain.sentences import Sentence
 from chatapp.models import Finish, ModelState, ModelStatus, TextDelta, Waiting
 from chatapp.models.kubernetes import sleeper as sleeper_module
-from chatapp.models.kubernetes.api import KubernetesApi
+from chatapp.models.kubernetes.api import KubernetesApi, KubernetesError
 from chatapp.models.kubernetes.sleep_record import SleepRecord, SleepState
 from chatapp.models.kubernetes.sleeper import Sleeper
 from chatapp.models.kubernetes.sleeping_model import SleepingModel
@@ -339,3 +339,17 @@ async def test_gone_question_leaves_nothing_running(cluster):
         await asyncio.gather(question, return_exceptions=True)
         assert model._sleeper._uses == 0
         await cluster.falls_asleep()
+
+
+async def test_replica_that_read_before_another_one_noted_a_use_does_not_let_it_sleep(cluster):
+    model = replica(cluster)
+    await model._sleeper.step(model._is_ready)
+    before = model._sleeper.record
+    other = replica(cluster)
+    await other._sleeper.note_use()
+    with pytest.raises(KubernetesError) as caught:
+        await model._sleeper._store(before.entered(SleepState.ENDING, cluster.now_ms))
+    assert caught.value.is_conflict
+    assert cluster.record.state is SleepState.AWAKE
+    for each in (model, other):
+        await each.aclose()
