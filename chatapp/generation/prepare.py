@@ -24,6 +24,7 @@ from chatapp.domain.conversation import (
 from chatapp.domain.errors import (
     ContinuedElsewhere,
     ConversationBusy,
+    ConversationNotFound,
     MessageNotFound,
     NothingToContinue,
     StoreUnavailable,
@@ -284,7 +285,7 @@ class TurnPreparation:
             return current
         try:
             return await self._changes.change(*key, update, chosen=fields)
-        except StoreUnavailable as error:
+        except (StoreUnavailable, ConversationNotFound) as error:  # or deleted just now, which can be undone
             log.warning("choice_not_saved", conversation=key[1], detail=error.detail)
             return after
 
