@@ -109,6 +109,7 @@ VARIABLES: Mapping[str, Callable[[Sources], Value]] = {
     "CHAT_IAP_AUDIENCE": lambda sources: sources.ingress.iap_audience,
     "CHAT_OIDC_CLIENT_ID": _setting("oauth_client_id", sign_in="google"),
     "CHAT_GUESTS": _setting("guests"),
+    "CHAT_INSTALLABLE": _setting("installable"),
     "CHAT_SHARE_LINKS": lambda sources: None if sources.settings.share_links == "off" else sources.settings.share_links,
     # Rate limits and budgets. Not divided by replicas: the load balancer keeps a browser on one replica.
     "CHAT_MESSAGES_PER_MINUTE": _setting("messages_per_minute"),

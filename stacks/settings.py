@@ -71,6 +71,7 @@ class Settings(BaseModel):
     oauth_client_id: str = Field(default="", pattern=r"^([\w-]+\.apps\.googleusercontent\.com)?$")
     oauth_client_secret: SecretStr = SecretStr("")
     guests: bool = False
+    installable: bool = False
     share_links: Literal["off", "users", "anyone"] = "off"
 
     messages_per_minute: int = Field(default=0, ge=0, le=10_000)

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 USER_KEY = "chat.user"
-# Without authentication: the health check, what search engines ask first, and the static files of the pages
-# (`chatapp.http.assets`).
-PUBLIC = re.compile(r"/healthz|/robots\.txt|/page/[^/]+/.+")
+# Without authentication: the health check, what search engines and browsers ask first, and the static files of the
+# pages (`chatapp.http.assets`).
+PUBLIC = re.compile(r"/healthz|/robots\.txt|/manifest\.webmanifest|/page/[^/]+/.+")
 # IAP's unsigned headers. Any client can send them, so nothing behind the middleware may see them.
 _UNSIGNED_IAP_HEADERS = b"x-goog-authenticated-user-"
 NOT_SIGNED_IN = Sentence("You are signed out. Sign in to continue; your text is still in the box.")

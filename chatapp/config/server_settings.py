@@ -57,6 +57,10 @@ class ServerSettings(BaseSettings):
     log_format: Literal["text", "json"] = Field(
         default="text", description="Format of the log. `json` has the fields of Google Cloud Logging."
     )
+    installable: bool = Field(
+        default=False,
+        description="Browsers can install the page as an app (a web app manifest and icons).",
+    )
     theme: Literal["blue", "green"] = Field(
         default="blue", validation_alias=AliasChoices("THEME", "CHAT_THEME"), description="Accent colour of the page."
     )

@@ -61,6 +61,7 @@ MEDIA_TYPES = {
     ".html": "text/html; charset=utf-8",  # of frames
     ".js": "text/javascript; charset=utf-8",
     ".json": "application/json",
+    ".png": "image/png",
     ".svg": "image/svg+xml",
 }
 

@@ -75,7 +75,7 @@ RULES = (
     _rule(r"/shared/[^/]*/images/[^/]*", Source.IMAGE),
     _rule(r"/shared/[^/]*", Source.DOCUMENT),
     _rule(r"/page/[^/]*/frames/.*", Source.FRAME),
-    _rule(r"/(?:page|assets)/.*|/theme\.css", Source.FILE),
+    _rule(r"/(?:page|assets)/.*|/theme\.css|/manifest\.webmanifest", Source.FILE),
     _rule(r"/sign-in(?:/start|/callback)?", Source.NAVIGATION),
     _rule(r"/search", Source.SCRIPT, LaneName.SEARCH),
     _rule(r"/export/.*", Source.SCRIPT, LaneName.EXPORT),

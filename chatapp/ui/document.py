@@ -29,10 +29,12 @@ class DocumentMiddleware:
     Args:
         app: the app behind it.
         root_url: the public address of the chat; "" where the ``Host`` header says it.
+        head: more of the page's head.
     """
 
-    def __init__(self, app: ASGIApp, *, root_url: str = "") -> None:
+    def __init__(self, app: ASGIApp, *, root_url: str = "", head: str = "") -> None:
         self._app = app
+        self._head = head
         self._root_url = root_url
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -58,7 +60,7 @@ class DocumentMiddleware:
                 return
             headers = MutableHeaders(scope=start)
             if headers.get("content-type", "").startswith("text/html"):
-                html, zipped, scripts = _document(body.decode(), "../" if is_conversation else "./")
+                html, zipped, scripts = _document(body.decode(), "../" if is_conversation else "./", self._head)
                 headers["content-security-policy"] = policy(
                     scripts=scripts,
                     styles=("'unsafe-inline'",),
@@ -77,9 +79,9 @@ class DocumentMiddleware:
 
 
 @lru_cache(maxsize=8)  # the same for all requests with the same base
-def _document(html: str, up: str) -> tuple[bytes, bytes, tuple[str, ...]]:
+def _document(html: str, up: str, head: str) -> tuple[bytes, bytes, tuple[str, ...]]:
     """Return the page, the page compressed with brotli, and the hashes of its scripts."""
-    page = completed(html, up=up)
+    page = completed(html, up=up, head=head)
     content = page.encode()
     return content, brotli.compress(content), hashes(page)
 
@@ -105,8 +107,8 @@ def hashes(html: str) -> tuple[str, ...]:
     return tuple(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
 
 
-def completed(html: str, *, up: str = "./") -> str:
-    """Return Gradio's HTML with the chat's head; ``up`` leads from the page's address to the app's root.
+def completed(html: str, *, up: str = "./", head: str = "") -> str:
+    """Return Gradio's HTML with the chat's head and ``head``; ``up`` leads from the page's address to the app's root.
 
     Raises:
         GradioChangedError: Gradio's HTML has another structure.
@@ -114,13 +116,14 @@ def completed(html: str, *, up: str = "./") -> str:
     folder = f"page/{page_files.version()}"
     scripts = "\n".join(f'<link rel="modulepreload" href="{folder}/{name}">' for name in page_files.first_scripts())
     # Where a page has several base elements, browsers use the first.
-    head = f"""<base href="{up}">
+    own = f"""<base href="{up}">
 <title>Hybrid chat</title>
 <meta name="color-scheme" content="light dark">
 <meta name="katex" content="{" ".join(katex_files())}">
 <link rel="icon" href="{folder}/icon.svg">
+{head}
 <script>{page_files.text("js/head.js")}</script>
 <link rel="stylesheet" href="{folder}/page.css">
 {scripts}
 <script type="module" src="{folder}/js/main.js"></script>"""
-    return with_head(html, head)
+    return with_head(html, own)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from chatapp.http import assets as page_files
+from chatapp.http.pages import installing
 from chatapp.ui import gradio_compat
 from chatapp.ui.document import DocumentMiddleware
 from chatapp.ui.page import LABELS, chat_page
@@ -20,7 +21,11 @@ def mount_page(app: FastAPI, settings: Settings) -> None:
     """Mount the page at ``/`` and at ``/c/ID``."""
     app.include_router(page_files.router())
     app.state.formula_files = " ".join(gradio_compat.katex_files())
-    app.add_middleware(DocumentMiddleware, root_url=settings.root_url)
+    if settings.installable:
+        app.include_router(installing.router(settings))
+    app.add_middleware(
+        DocumentMiddleware, root_url=settings.root_url, head=installing.head() if settings.installable else ""
+    )
     translations = {language: page_files.translations(language) for language in page_files.LANGUAGES}
     gradio_compat.mount(
         app,

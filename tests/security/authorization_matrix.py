@@ -129,6 +129,7 @@ OTHER_ROUTES = {
     ("GET", "/healthz"): public(),
     ("GET", "/page/{requested_version}/{path:path}"): public(),
     ("GET", "/robots.txt"): public(),
+    ("GET", "/manifest.webmanifest"): public(),
     # With a wrong secret; test_isolation.py opens a link. With IAP, who is not signed in does not get here.
     ("GET", "/shared/{token}"): public(statuses=(404, 401, 403)),
     ("GET", "/shared/{token}/images/{image_id}"): public(statuses=(404, 401, 403)),

@@ -112,6 +112,7 @@ async def chat(request, tmp_path_factory):
                 embedded_model=False,
                 titles="first-words",
                 share_links="anyone",
+                installable=True,
                 shutdown_seconds=0,
             )
             app = await create_app(settings)

@@ -21,6 +21,7 @@ LIMITS = {
 }
 
 GOOGLE_SIGN_IN = GCP | CLIENT | PEOPLE | LIMITS | {"guests": "true", "cloudArmor": "true", "shareLinks": "users"}
+GOOGLE_SIGN_IN |= {"installable": "true"}
 OWN_IAP_CLIENT = (
     GCP
     | CLIENT

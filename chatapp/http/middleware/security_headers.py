@@ -55,6 +55,7 @@ def policy(
             " ".join(("style-src 'self'", *styles)),
             " ".join(("img-src data: blob:", *images)),
             "worker-src 'self'",
+            "manifest-src 'self'",
             "frame-src 'self'",  # the frame that draws diagrams; no other page of the chat lets itself be framed
             "font-src 'self' data:",
             "connect-src 'self'",

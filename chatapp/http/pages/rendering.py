@@ -69,7 +69,11 @@ def render_page(
 
 def render_template(request: HTTPConnection, name: str, *, root_url: str = "", **values: object) -> str:
     """Return a template's HTML; the filter ``t`` translates a sentence into the reader's language."""
-    language = language_of(request, root_url)
+    return rendered(name, language_of(request, root_url), root_url=root_url, **values)
+
+
+def rendered(name: str, language: str, *, root_url: str = "", **values: object) -> str:
+    """Return a template's HTML in a language."""
     root_path = urlsplit(root_url).path.rstrip("/")
     return _TEMPLATES.get_template(name).render(
         language=language,
@@ -77,9 +81,14 @@ def render_template(request: HTTPConnection, name: str, *, root_url: str = "", *
         root=f"{root_path}/",
         assets=f"{root_path}/page/{assets.version()}",
         name=Sentence("Hybrid chat"),
-        t=lambda sentence: translated(sentence, _catalogue(language)),
+        t=lambda sentence: translation_of(sentence, language),
         **values,
     )
+
+
+def translation_of(sentence: str, language: str) -> str:
+    """Return a sentence in a language."""
+    return translated(sentence, _catalogue(language))
 
 
 def language_of(request: HTTPConnection, root_url: str = "") -> str:

@@ -31,6 +31,7 @@ const notify = (what, differs) => listeners.forEach((listener) => listener(what,
 export const isWriting = () => open.entries.some((entry) => entry.writing);
 
 const applyEvent = (event) => {
+  const wasWriting = isWriting();
   if (event.conversation) {
     const before = loadedItem;
     loadedItem = event.conversation;
@@ -64,6 +65,7 @@ const applyEvent = (event) => {
   const writing = isWriting();
   if (open.item && open.item.writing !== writing) setItem({ ...open.item, writing });
   notify("entries");
+  if (wasWriting && !writing) notify("answered");
   lookAtUnsaved();
 };
 

@@ -17,6 +17,7 @@ import * as messages from "./messages.js";
 import * as models from "./models.js";
 import * as navigation from "./navigation.js";
 import * as notices from "./notices.js";
+import * as notifying from "./notifying.js";
 import * as parameters from "./parameters.js";
 import * as pasting from "./pasting.js";
 import * as printing from "./printing.js";
@@ -86,6 +87,7 @@ const load = async (temperature, top_p, max_tokens) => {
   shortcuts.start();
   links.start();
   printing.start();
+  notifying.start();
   const id = navigation.idInAddress();
   conversation.show(id);
   const now = await state();

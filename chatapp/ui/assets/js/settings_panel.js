@@ -7,6 +7,7 @@ import { download } from "./downloads.js";
 import * as enterKey from "./enter_key.js";
 import { importSection } from "./imports.js";
 import { shortcuts as allShortcuts } from "./shortcuts.js";
+import * as notifying from "./notifying.js";
 import { change, profile } from "./profile.js";
 import { shareSetting } from "./share_setting.js";
 import { shareList } from "./sharing.js";
@@ -180,7 +181,21 @@ const settings = () =>
       }),
       h("span", {}, t("Use another model when the chosen one is unavailable")),
     ),
+    notifications(),
   );
+
+// Asks the browser for its permission only when it is turned on.
+const notifications = () => {
+  const box = h("input", { type: "checkbox", checked: notifying.isOn() });
+  box.addEventListener("change", () =>
+    attempt(async () => {
+      const problem = await notifying.turn(box.checked);
+      if (problem) box.checked = false;
+      if (problem) throw new Error(problem);
+    }),
+  );
+  return h("label", { class: "check" }, box, h("span", {}, t("Notify me when an answer ends while this tab is hidden")));
+};
 
 const megabytes = (bytes) =>
   new Intl.NumberFormat(language, { style: "unit", unit: "megabyte", maximumFractionDigits: bytes < 1e7 ? 1 : 0 }).format(
