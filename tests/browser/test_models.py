@@ -54,6 +54,28 @@ async def test_after_a_failure_one_click_answers_with_another_model(page, gemma)
     await expect(page.writers).to_have_text(["Gemini"])
 
 
+async def test_a_failed_answer_offers_another_model_as_soon_as_one_is_ready(page, gemma):
+    async def without_gemini(route):
+        reply = await route.fetch()
+        body = await reply.json()
+        body["models"][1]["state"] = "loading"
+        await route.fulfill(response=reply, json=body)
+
+    await page.tab.route("**/models", without_gemini)
+    await page.model.click()  # it looks which models are ready
+    await expect(page.tab.get_by_role("menuitemradio").nth(1)).to_contain_text("loading")
+    await page.tab.keyboard.press("Escape")
+    gemma.script = [Reply(pieces=[], ending="error")]
+    await page.send("Hello?")
+    await expect(page.notes).to_have_count(1)
+    await expect(page.button("Answer with Gemini")).to_have_count(0)
+    await page.tab.unroute("**/models")
+    await page.model.click()
+    await page.tab.keyboard.press("Escape")
+    await page.button("Answer with Gemini").click()
+    await expect(page.writers).to_have_text(["Gemini"])
+
+
 async def test_parameters_are_remembered_and_can_be_reset(page, gemma):
     await page.tab.locator("#parameters-button").click()
     temperature = page.tab.get_by_label("Temperature, as a number")

@@ -135,11 +135,21 @@ const imageRow = (entry) =>
     }),
   );
 
+// A failed answer offers another model, which may have become ready since, or is ready no more: draw it again.
+const offerOtherModels = () => {
+  if (!messageList()) return; // the page is still loading
+  messageRows().forEach((row) => {
+    if (row.chatEntry?.status === "error") row.chatEntry = null;
+  });
+  decorateSoon();
+};
+
 export const start = () => {
   onChange((what) => {
     if (what === "opened") scrolling.followEnd();
     update();
   });
+  models.onReadiness(offerOtherModels);
   scrolling.start();
   find("#message").addEventListener("input", prepare, { once: true }); // the first answer is a moment away
   new MutationObserver(decorateSoon).observe(find("#messages"), { childList: true, subtree: true });

@@ -34,6 +34,9 @@ let storeNotices = [];
 const listeners = new Set();
 // Call `listener()` when another model is chosen or the chosen one has changed.
 export const onChoice = (listener) => listeners.add(listener);
+const readinessListeners = new Set();
+// Call `listener()` when other models are ready than before.
+export const onReadiness = (listener) => readinessListeners.add(listener);
 
 export const byId = (id) => models.find((model) => model.id === id);
 export const chosenModel = () => byId(chosen);
@@ -86,6 +89,7 @@ const watchDownload = async () => {
 
 export const setModels = ({ models: now, notices = [], default: first, local: localNow = null }) => {
   const hadOffer = offered()?.id;
+  const wereReady = readyIds();
   local = localNow;
   watchDownload();
   models = now.map((model) => ({ ...model, label: labelOf(model.label) }));
@@ -93,8 +97,10 @@ export const setModels = ({ models: now, notices = [], default: first, local: lo
   if (!byId(chosen)) chosen = byId(storedModel()) ? storedModel() : first || models[0]?.id || "";
   if (offered()?.id !== hadOffer) announcedModel = ""; // the first screen shows it
   update();
+  if (readyIds() !== wereReady) readinessListeners.forEach((listener) => listener());
 };
 
+const readyIds = () => models.filter(({ state }) => state === "ready").map(({ id }) => id).join();
 const storedModel = () => open.item?.model || ""; // the conversation may have loaded before the models
 
 export const choose = (id) => {
