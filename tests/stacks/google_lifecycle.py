@@ -57,6 +57,7 @@ class Lifecycle:
         self._run, self._cloud, self._token, self._clean = run, cloud, token, clean
         self._custom = {r.urn: r for r in run.resources if r.is_custom}
         self.made: list[str] = []
+        self._names: dict[str, str] = {}  # of resources by URN, as Google gave them
         clusters = run.of_type("container/cluster:Cluster")
         self._controller = None
         if clusters:
@@ -136,9 +137,8 @@ class Lifecycle:
             yield from self._sent(resource, lambda: self._merged(resource, request, grant=False))
         elif resource.type in DELETIONS and not resource.request.deletedWith:
             deletion = DELETIONS[resource.type](resource.inputs)
-            if resource.type == "gcp:billing/budget:Budget":  # its name is Google's
-                name = next(iter(self._cloud.of_kind("billingbudgets.v1", "budgets").values()))["name"]
-                deletion = Request(deletion.api, deletion.method, {"name": name})
+            if str(deletion.parameters.get("name", "")).endswith("/1"):
+                deletion = Request(deletion.api, deletion.method, {"name": self._names[resource.urn]})
             yield from self._sent(resource, lambda: deletion)
         elif resource.type == "command:local:Command" and "delete" in resource.inputs:
             self._clean()
@@ -152,6 +152,7 @@ class Lifecycle:
             sent = request()
             status, answer = self._answer(resource, sent)
             if status == 200:
+                self._names[resource.urn] = str(answer.get("name", ""))
                 break
             error = f"googleapi: Error {status}: {answer['error']['message']} {json.dumps(answer['error'])}"
             is_patient = PATIENCE in resource.request.hooks.on_error

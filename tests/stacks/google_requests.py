@@ -362,11 +362,23 @@ DELETIONS: dict[str, Callable[[Mapping[str, Any]], Request]] = {
     "gcp:logging/projectSink:ProjectSink": _deleted(
         "logging.v2", "logging.projects.sinks.delete", sinkName="projects/{project}/sinks/{name}"
     ),
+    "gcp:monitoring/alertPolicy:AlertPolicy": _deleted(
+        "monitoring.v3", "monitoring.projects.alertPolicies.delete", name="projects/{project}/alertPolicies/1"
+    ),
+    "gcp:monitoring/dashboard:Dashboard": _deleted(
+        "monitoring.v1", "monitoring.projects.dashboards.delete", name="projects/{project}/dashboards/1"
+    ),
+    "gcp:monitoring/notificationChannel:NotificationChannel": _deleted(
+        "monitoring.v3",
+        "monitoring.projects.notificationChannels.delete",
+        name="projects/{project}/notificationChannels/1",
+    ),
     "gcp:projects/iAMCustomRole:IAMCustomRole": _deleted(
         "iam.v1", "iam.projects.roles.delete", name="projects/{project}/roles/{roleId}"
     ),
     "gcp:serviceaccount/account:Account": _deleted("iam.v1", "iam.projects.serviceAccounts.delete", name=_ACCOUNT),
     "gcp:storage/bucket:Bucket": _deleted("storage.v1", "storage.buckets.delete", bucket="{name}"),
 }
-"""Pulumi's type -> the request that deletes it. APIs stay enabled, fields and the schedule of backups go with their
-database, and a router's NAT goes with it."""
+"""Pulumi's type -> the request that deletes it, with "1" for a name that Google gives.
+
+APIs stay enabled, fields and the schedule of backups go with their database, and a router's NAT goes with it."""

@@ -32,6 +32,12 @@ _LISTS = {
         "repositories",
     ),
     "storage buckets": ("storage.googleapis.com/storage/v1/b?project={project}", "items"),
+    "monitoring policies": ("monitoring.googleapis.com/v3/projects/{project}/alertPolicies", "alertPolicies"),
+    "monitoring dashboards": ("monitoring.googleapis.com/v1/projects/{project}/dashboards", "dashboards"),
+    "beta monitoring channels": (
+        "monitoring.googleapis.com/v3/projects/{project}/notificationChannels",
+        "notificationChannels",
+    ),
     "logging sinks": ("logging.googleapis.com/v2/projects/{project}/sinks", "sinks"),
     "logging buckets": ("logging.googleapis.com/v2/projects/{project}/locations/-/buckets", "buckets"),
     "iam service-accounts": ("iam.googleapis.com/v1/projects/{project}/serviceAccounts", "accounts"),

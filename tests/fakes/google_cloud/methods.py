@@ -72,6 +72,12 @@ WITHOUT_A_BODY: dict[str, tuple[str, ...]] = {
             for verb in ("get", "list", "delete")
         ),
     ),
+    "monitoring.v1": tuple(f"monitoring.projects.dashboards.{verb}" for verb in ("get", "list", "delete")),
+    "monitoring.v3": tuple(
+        f"monitoring.projects.{collection}.{verb}"
+        for collection in ("alertPolicies", "notificationChannels")
+        for verb in ("get", "list", "delete")
+    ),
     "orgpolicy.v2": ("orgpolicy.projects.policies.getEffectivePolicy",),
     "servicemanagement.v1": (
         "servicemanagement.operations.get",

@@ -34,6 +34,10 @@ _NAMED: dict[str, Callable[[Call], str]] = {
     "iam.projects.roles.create": lambda call: call.body["roleId"],
     "iam.projects.serviceAccounts.create": _email,
     "logging.projects.locations.buckets.createAsync": lambda call: call.parameters["bucketId"],
+    **dict.fromkeys(
+        (f"monitoring.projects.{each}.create" for each in ("alertPolicies", "dashboards", "notificationChannels")),
+        lambda _: uuid.uuid4().hex,
+    ),
     "servicemanagement.services.create": lambda call: call.body["serviceName"],
 }
 _INNER = {
@@ -44,7 +48,7 @@ _INNER = {
 # API -> the field of a list's answer, where it is not the collection's name.
 _LISTS = {"compute.v1": "items", "storage.v1": "items", "iam.projects.serviceAccounts.list": "accounts"}
 # What is made at once; everything else takes an operation.
-_AT_ONCE = ("iam.v1", "logging.v2", "storage.v1", "billingbudgets.v1")
+_AT_ONCE = ("iam.v1", "logging.v2", "storage.v1", "billingbudgets.v1", "monitoring.v1", "monitoring.v3")
 
 
 def _is_at_once(call: Call) -> bool:

@@ -34,7 +34,7 @@ async def test_malformed_request_gets_a_message_and_no_server_error(page, chat_u
         "conversation_id": path_of(data.draw(st.just(conversation) | TEXTS)).removeprefix("conversations/"),
         "message_id": path_of(data.draw(ids)).removeprefix("conversations/"),
     }
-    parameters |= dict.fromkeys(("image_id", "session_id", "model_id"), parameters["message_id"])
+    parameters |= dict.fromkeys(("image_id", "session_id", "model_id", "share_id"), parameters["message_id"])
     body = data.draw(BODIES)
     for name in ("follows", "message", "question", "branch"):
         if data.draw(st.booleans()):
