@@ -6,7 +6,7 @@ knowing of each other; those questions follow each other, in the same order at e
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from typing import TYPE_CHECKING
 
 from chatapp.domain.conversation import Role
@@ -21,7 +21,7 @@ class MessageTree:
     """The messages of a conversation as a tree; ``follows`` is the id of the parent.
 
     The parent of a message stored before versions existed is the message before it. A message whose parent has expired
-    is a root; so is one whose parent is later, which occurs only in damaged imports.
+    is a root; so is one whose parent is later in a damaged import.
 
     A question that was appended (`Message.appended`) follows the newest message below its parent if another question
     already follows that, or if it is a question whose answer the replica did not know. The result depends on the
@@ -33,7 +33,7 @@ class MessageTree:
 
     def __init__(self, messages: Sequence[Message]) -> None:
         if any(message.appended for message in messages):
-            messages = _by_turn(messages)
+            messages = _by_turn(_parents_first(messages))
         self.messages: dict[str, Message] = {}
         self._follows: dict[str, str] = {}
         self._followers: defaultdict[str, list[str]] = defaultdict(list)
@@ -152,3 +152,24 @@ def _by_turn(messages: Sequence[Message]) -> list[Message]:
         else:
             rest.append(message)
     return [each for message in rest for each in (message, *answers[message.id])]
+
+
+def _parents_first(messages: Sequence[Message]) -> list[Message]:
+    """Return the messages with each one after its parent; those of a circle come last.
+
+    A page that gets no reply sends its question again, and another replica may store it with a later time than the
+    replica where a follower of the first one was stored meanwhile.
+    """
+    ids = {message.id for message in messages}
+    waiting: defaultdict[str, list[Message]] = defaultdict(list)
+    ordered: dict[str, Message] = {}
+    for message in messages:
+        if message.follows in ids and message.follows not in ordered:
+            waiting[message.follows or ""].append(message)
+            continue
+        placed = deque([message])
+        while placed:
+            each = placed.popleft()
+            ordered[each.id] = each
+            placed.extend(waiting.pop(each.id, ()))
+    return [*ordered.values(), *(message for message in messages if message.id not in ordered)]

@@ -341,8 +341,8 @@ def _refuse_if_continued(before: MessageTree, seen: Seen | None) -> None:
 
 def _next_created_ms(before: MessageTree) -> int:
     """Return the current time, or a later one if the clock was set back, so that the order never changes."""
-    last = next(reversed(before.messages.values()), None)
-    return max(now_ms(), last.created_ms + 1 if last else 0)
+    newest_ms = max((message.created_ms for message in before.messages.values()), default=0)
+    return max(now_ms(), newest_ms + 1)
 
 
 def _derived_id(message_id: str, name: str) -> str:

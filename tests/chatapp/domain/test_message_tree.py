@@ -165,10 +165,24 @@ def test_a_question_appended_before_edits_arrived_follows_the_newest_version():
     assert [each.id for each in MessageTree(messages).path()] == ["m1", "m2", "m5", "m6", "m7", "m8"]
 
 
+def test_what_follows_a_question_that_a_retry_stored_again_later_stays_below_it():
+    messages = [
+        *(message(1, USER, "", "t1"), message(2, ASSISTANT, "m1", "t1")),
+        *(appended(10, "m21", "t3"), message(11, ASSISTANT, "m10", "t3")),
+        *(appended(20, "m2", "t2"), message(21, ASSISTANT, "m20", "t2")),  # first stored before 10
+    ]
+    tree = MessageTree(messages)
+    assert [each.id for each in tree.path()] == ["m1", "m2", "m20", "m21", "m10", "m11"]
+    assert tree.before("m10") == "m21"
+
+
 @settings(deadline=None)
 @given(st.data())
 def test_nothing_that_replicas_append_is_hidden(data):
-    """Each replica appends to what it knows; whatever that is, all messages are on one path."""
+    """Each replica appends to what it knows; whatever that is, all messages are on one path.
+
+    A retry may store a question again at another replica, with a later time.
+    """
     messages = []
     for number in range(data.draw(st.integers(1, 8))):
         known = [each for each in messages if data.draw(st.booleans())]
@@ -178,6 +192,10 @@ def test_nothing_that_replicas_append_is_hidden(data):
         question = dataclasses.replace(appended(created, follows, f"t{number}"), id=f"q{number}")
         answer = dataclasses.replace(message(created + 1, ASSISTANT, question.id, question.turn_id), id=f"a{number}")
         messages += [question, answer]
+    for place in range(0, len(messages), 2):
+        later = data.draw(st.sampled_from([0, 0, 3, 30]))
+        turn = messages[place : place + 2]
+        messages[place : place + 2] = [dataclasses.replace(m, created_ms=m.created_ms + later) for m in turn]
     messages.sort(key=lambda each: (each.created_ms, each.id))
     path = MessageTree(messages).path()
     assert {each.id for each in path} == {each.id for each in messages}
