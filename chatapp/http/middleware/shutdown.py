@@ -32,10 +32,12 @@ class StreamShutdownMiddleware:
         if scope["type"] != "http" or not scope["path"].startswith(STREAM_PATHS):
             await self._app(scope, receive, send)
             return
-        started, ended = asyncio.Event(), False
+        started, ended, is_over = asyncio.Event(), False, False
 
         async def watched_send(message: Message) -> None:
             nonlocal ended
+            if is_over:
+                return
             started.set()
             ended = message["type"] == "http.response.body" and not message.get("more_body", False)
             await send(message)
@@ -58,4 +60,5 @@ class StreamShutdownMiddleware:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             closing.cancel()
+            is_over = True  # where this task is cancelled, an outer middleware responds, and the app may try to, too
             responding.cancel()

@@ -52,3 +52,27 @@ async def test_other_responses_are_left_alone():
     closing = asyncio.Event()
     closing.set()
     assert len(await ask("/state", app, closing)) == 2
+
+
+async def test_what_the_app_sends_after_its_request_was_cancelled_is_dropped():
+    running, sent, ended = asyncio.Event(), [], asyncio.Event()
+
+    async def app(_scope, _receive, send):
+        try:
+            running.set()
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await send({"type": "http.response.start", "status": 503, "headers": []})
+            ended.set()
+
+    async def send(message):
+        sent.append(message)
+
+    respond = StreamShutdownMiddleware(app, asyncio.Event())
+    request = asyncio.create_task(respond({"type": "http", "path": "/conversations"}, None, send))
+    async with asyncio.timeout(60):
+        await running.wait()
+        request.cancel()
+        await asyncio.wait({request})
+        await ended.wait()
+    assert sent == []
