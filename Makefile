@@ -31,7 +31,7 @@ run: chat ## start the chat (the first time, install it)
 	@exec $(PYTHON_HERE) -m chatapp
 
 status: chat ## print the state of each model, as the page shows it
-	@exec $(PYTHON_HERE) -m chatapp.status
+	@exec $(PYTHON_HERE) -m chatapp.server.status
 
 # The check comes first: vLLM is 6 GB to download, and of no use without a fitting GPU. ARGS="--port 8001"
 gemma: chat ## serve Gemma on this computer's NVIDIA GPU, for make run (the first time, install vLLM)

@@ -1,9 +1,8 @@
-"""The composition root: chooses the adapters and wires the app. No other module does."""
+"""The composition root: chooses the adapters and wires the app. `chatapp.server.catalog` does so for the models."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -11,11 +10,9 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 
 from chatapp.auth.audit import Refusal
-from chatapp.config.settings import InvalidSettings
 from chatapp.conversations.service import Conversations
 from chatapp.conversations.shares import Shares
 from chatapp.domain.errors import StoreUnavailable
-from chatapp.domain.sentences import Sentence
 from chatapp.generation.queue import TurnLimits
 from chatapp.generation.runner import TurnRunner
 from chatapp.http import api, health, robots
@@ -39,28 +36,7 @@ from chatapp.limits import NoLimits
 from chatapp.limits.daily_totals import DailyTotals
 from chatapp.limits.lanes import Lane, lane_limits
 from chatapp.limits.usage import UsageLimits
-from chatapp.models.catalog import Catalog, UnconfiguredModel
-from chatapp.models.discovery.discovery import Discovery
-from chatapp.models.discovery.servers import (
-    FOUND_PREFIXES,
-    GEMMA_ID,
-    VLLM_PREFIX,
-    VLLM_URL,
-    Ollama,
-    Vllm,
-    is_same_server,
-    ollama_url,
-)
-from chatapp.models.gemini.model import GeminiModel
-from chatapp.models.kubernetes.api import KubernetesApi
-from chatapp.models.kubernetes.pod_watch import PodWatch
-from chatapp.models.kubernetes.sleeper import Sleeper
-from chatapp.models.kubernetes.sleeping_model import SleepingModel
-from chatapp.models.llamacpp.demo import DemoModel
-from chatapp.models.local.hub import Hub
-from chatapp.models.local.setup import OWN_FILE_ID, LocalSetup, own_file
-from chatapp.models.openai.model import OpenAICompatibleModel
-from chatapp.models.openai.readiness import ServerUse
+from chatapp.server.catalog import open_catalog, open_discovery, watch_sleep
 from chatapp.server.metrics import JournalMetrics, Metrics
 from chatapp.store.opening import open_store
 from chatapp.store.quota import StorageQuota
@@ -71,9 +47,7 @@ if TYPE_CHECKING:
 
     from chatapp.config.settings import Settings
     from chatapp.limits import Limits
-    from chatapp.models import ChatModel
-    from chatapp.models.discovery.servers import LocalServer
-    from chatapp.models.local.library import LocalModels
+    from chatapp.models.catalog import Catalog
     from chatapp.store import Store
 
 
@@ -82,8 +56,6 @@ if TYPE_CHECKING:
 CHECKPOINT_S, SHARED_CHECKPOINT_S = 5.0, 1.2
 # How long a message waits for Firestore with ``CHAT_ACKNOWLEDGE=cloud``: healthy, it takes 10 to 50 ms.
 CLOUD_S = 1.0
-# For a request that scales Gemma, or notes its use; shorter than `SETTLE_MS`.
-SCALE_SECONDS = 5.0
 
 
 async def create_app(settings: Settings, *, with_page: bool = True) -> FastAPI:
@@ -102,11 +74,11 @@ async def create_app(settings: Settings, *, with_page: bool = True) -> FastAPI:
     async with AsyncExitStack() as opened:  # closes, in reverse order, what is open when a later step fails
         catalog, local_models = open_catalog(settings)
         opened.push_async_callback(catalog.aclose)
-        discovery = _discovery(settings, catalog)
+        discovery = open_discovery(settings, catalog)
         if discovery:
             opened.push_async_callback(discovery.aclose)
             discovery.look()  # in the background: a page that opens at once finds its models
-        _watch_sleep(catalog)
+        watch_sleep(catalog)
         if local_models:
             opened.push_async_callback(local_models.aclose)
         persistent = await _store(settings)
@@ -189,70 +161,6 @@ async def create_app(settings: Settings, *, with_page: bool = True) -> FastAPI:
         return app
 
 
-def open_catalog(settings: Settings) -> tuple[Catalog, LocalModels | None]:
-    """Return the models, and those that can be downloaded; None where nothing can be.
-
-    Raises:
-        UnknownModel: ``CHAT_DEFAULT_MODEL`` names an unknown model.
-        InvalidSettings: the URL or API key of a model is invalid.
-    """
-    try:
-        models = _models(settings)
-    except ValueError as error:
-        raise InvalidSettings(str(error)) from error
-    catalog = Catalog(models)
-    local_models = _add_local_models(settings, catalog)
-    default = settings.default_model
-    is_local = default in [entry.id for entry in settings.local_entries]
-    if settings.finds_servers and default.startswith(FOUND_PREFIXES):
-        default, is_local = default.removesuffix(":latest"), True
-    catalog.prefer(default, if_there=is_local)
-    return catalog, local_models
-
-
-def _discovery(settings: Settings, catalog: Catalog) -> Discovery | None:
-    """Return what finds the servers on this computer; not those that a setting names already."""
-    if not settings.finds_servers:
-        return None
-    limits = settings.time_limits
-    named = [url for url in (settings.gemma_url, *(extra.url for extra in settings.models)) if url]
-    ollama = ollama_url(settings.ollama_host)
-    servers: list[LocalServer] = []
-    if not any(is_same_server(url, ollama) for url in named):
-        servers.append(Ollama(ollama, limits=limits))
-    own = f"http://127.0.0.1:{settings.port}"
-    if not any(is_same_server(url, VLLM_URL) for url in (own, *named)):
-        servers.append(
-            Vllm(VLLM_URL, gemma_id=VLLM_PREFIX + GEMMA_ID if settings.gemma_url else GEMMA_ID, limits=limits)
-        )
-    return Discovery(catalog, servers)
-
-
-def _add_local_models(settings: Settings, catalog: Catalog) -> LocalModels | None:
-    """Add the models that run inside of the chat, beside the demo model; only a chat for one person downloads any."""
-    idle_seconds = 60 * settings.local_idle_minutes or None
-    setup = LocalSetup(catalog, idle_seconds=idle_seconds, limits=settings.time_limits)
-    wanted, path = settings.local_model, own_file(settings.local_model)
-    taken = {model.id for model in catalog}
-    entries = [entry for entry in settings.local_entries if entry.id not in taken]
-    if path:
-        setup.add_file(path)
-    elif wanted and wanted not in [entry.id for entry in entries]:
-        known = ", ".join(entry.id for entry in entries)
-        raise InvalidSettings(f"CHAT_LOCAL_MODEL is {wanted!r}: it must be one of {known}, or the path of a GGUF file.")
-    local_models = None
-    if settings.downloads_models:
-        hub = Hub(settings.hf_endpoint, settings.hf_token.get_secret_value())
-        local_models = setup.library(settings.models_folder, hub, entries)
-    elif wanted and not path:
-        raise InvalidSettings(
-            "CHAT_LOCAL_MODEL is set, but only a chat for one person downloads models: it needs CHAT_IDENTITY=local "
-            "and CHAT_EMBEDDED_MODEL=true."
-        )
-    catalog.prefer(OWN_FILE_ID if path else wanted, if_there=True)
-    return local_models
-
-
 def _add_routes(app: FastAPI, settings: Settings, shares: Shares, *, has_local_models: bool) -> None:
     """Add the routes that need no page of Gradio's, and the responses to errors."""
     add_exception_handlers(app, root_url=settings.root_url)
@@ -299,96 +207,6 @@ def _add_middleware(app: FastAPI, settings: Settings, auth: AuthSetup, on_refuse
         https=settings.root_url.startswith("https:"),
         subdomains=settings.hsts_subdomains,
     )
-
-
-def _models(settings: Settings) -> list[ChatModel]:
-    """Return the models in the order of the page: Gemma, Gemini, those of ``CHAT_MODELS``, the demo model."""
-    limits = settings.time_limits
-    models: list[ChatModel] = []
-    uses: defaultdict[str, ServerUse] = defaultdict(ServerUse)  # by server
-    if settings.gemma_url:
-        gemma = OpenAICompatibleModel(
-            "gemma",
-            settings.gemma_label,
-            settings.gemma_url,
-            model=settings.gemma_model,
-            api_key=settings.gemma_api_key.get_secret_value(),
-            context_tokens=settings.gemma_context_tokens,
-            use=uses[settings.gemma_url],
-            images=settings.gemma_images,
-            place=settings.gemma_place,
-            price=settings.gemma_price,
-            pods=_pod_watch(settings),
-            limits=limits,
-        )
-        models.append(_that_sleeps(gemma, settings))
-    else:
-        fix = Sentence("set CHAT_GEMMA_URL to the address of an OpenAI-compatible server (vLLM, Ollama, LM Studio)")
-        models.append(UnconfiguredModel("gemma", settings.gemma_label, fix=fix))
-    models.append(
-        GeminiModel(
-            "gemini",
-            settings.gemini_label,
-            model=settings.gemini_model,
-            project=settings.google_cloud_project,
-            location=settings.google_cloud_location,
-            api_key=settings.gemini_api_key.get_secret_value(),
-            base_url=settings.gemini_base_url or None,
-            limits=limits,
-            thinking_tokens=settings.gemini_thinking_tokens,
-            price=settings.gemini_price,
-            is_bound=settings.residency != "none",
-        )
-    )
-    models += [
-        OpenAICompatibleModel(
-            extra.id,
-            extra.label,
-            extra.url,
-            model=extra.model,
-            api_key=extra.api_key.get_secret_value(),
-            context_tokens=extra.context_tokens,
-            use=uses[extra.url],
-            images=extra.images,
-            place=extra.place,
-            price=extra.price,
-            ignores=extra.ignores,
-            limits=limits,
-            url_setting="its url in CHAT_MODELS",
-            key_setting="its api_key in CHAT_MODELS",
-            model_setting="its model in CHAT_MODELS",
-        )
-        for extra in settings.models
-    ]
-    if settings.embedded_model:
-        models.append(DemoModel(Sentence("SmolLM2 (small demo)"), limits=limits))
-    return models
-
-
-def _pod_watch(settings: Settings) -> PodWatch | None:
-    if not settings.gemma_pods:
-        return None
-    sleeps = settings.gemma_idle_minutes > 0
-    return PodWatch(settings.gemma_pods, deployment=settings.gemma_deployment, sleeps=sleeps)
-
-
-def _that_sleeps(model: ChatModel, settings: Settings) -> ChatModel:
-    """Return Gemma with its sleep, where it has one."""
-    if not settings.gemma_idle_minutes:
-        return model
-    sleeper = Sleeper(
-        KubernetesApi(timeout=SCALE_SECONDS),
-        settings.gemma_pods.partition("/")[0],
-        settings.gemma_deployment,
-        idle_seconds=60 * settings.gemma_idle_minutes,
-    )
-    return SleepingModel(model, sleeper)
-
-
-def _watch_sleep(catalog: Catalog) -> None:
-    for model in catalog:
-        if isinstance(model, SleepingModel):
-            model.watch()
 
 
 def _metrics(

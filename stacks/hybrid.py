@@ -385,7 +385,7 @@ class HybridChat(pulumi.ComponentResource):
                 "kubectl --namespace ", namespace, f" get pods --selector app={GEMMA_APP} --watch"
             )
         outputs["status"] = pulumi.Output.concat(
-            "kubectl --namespace ", namespace, f" exec deployment/{names.chat} -- python -m chatapp.status"
+            "kubectl --namespace ", namespace, f" exec deployment/{names.chat} -- python -m chatapp.server.status"
         )
         return outputs
 

@@ -1,1 +1,1 @@
-"""The process around the app: uvicorn, the limit of open files, and the metrics endpoint."""
+"""The process around the app: its models, uvicorn, the limit of open files, and the metrics endpoint."""

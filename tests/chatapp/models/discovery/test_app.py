@@ -16,7 +16,9 @@ from tests.serving import running_chat, serving
 @pytest.fixture
 async def ollama(monkeypatch):
     monkeypatch.setattr(discovery, "FRESH_SECONDS", 0)
-    monkeypatch.setattr("chatapp.app.VLLM_URL", "http://127.0.0.1:9")  # what runs on this computer does not count
+    monkeypatch.setattr(
+        "chatapp.server.catalog.VLLM_URL", "http://127.0.0.1:9"
+    )  # what runs on this computer does not count
     async with FakeOllama({"gemma3:4b": ["completion", "vision"], "other": ["completion"]}) as ollama:
         yield ollama
 

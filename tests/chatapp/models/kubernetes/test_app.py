@@ -2,10 +2,10 @@
 
 import pytest
 
-from chatapp.app import open_catalog
 from chatapp.config.settings import InvalidSettings, Settings, load_settings
 from chatapp.models.kubernetes.sleeping_model import SleepingModel
 from chatapp.models.openai.model import OpenAICompatibleModel
+from chatapp.server.catalog import open_catalog
 
 CLUSTER = {
     "gemma_url": "http://127.0.0.1:9",

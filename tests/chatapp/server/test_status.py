@@ -2,7 +2,7 @@
 
 import pytest
 
-from chatapp import status
+from chatapp.server import status
 from tests.fakes.openai_server import FakeOpenAIServer
 
 

@@ -1,4 +1,4 @@
-"""Print the state of each model, as the page shows it: ``python -m chatapp.status``, or ``make status``.
+"""Print the state of each model, as the page shows it: ``python -m chatapp.server.status``, or ``make status``.
 
 In a pod of the chat it has the cluster's reasons: ``pulumi stack output status`` prints the command.
 """
@@ -10,11 +10,11 @@ import asyncio
 import sys
 from typing import TYPE_CHECKING
 
-from chatapp.app import open_catalog
 from chatapp.config.logs import configure_logs
 from chatapp.config.settings import load_settings
 from chatapp.domain.errors import ChatError
 from chatapp.models import ModelState
+from chatapp.server.catalog import open_catalog
 from chatapp.server.status_lines import lines
 
 if TYPE_CHECKING:
@@ -46,5 +46,7 @@ async def _print(settings: Settings) -> int:
 
 
 if __name__ == "__main__":
-    argparse.ArgumentParser(prog="python -m chatapp.status", description="Print the state of each model.").parse_args()
+    argparse.ArgumentParser(
+        prog="python -m chatapp.server.status", description="Print the state of each model."
+    ).parse_args()
     sys.exit(main())
