@@ -9,13 +9,14 @@ import aiohttp
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from chatapp.models.local.hub import Hub
 from chatapp.weights.bucket import ENDPOINT, METADATA_SERVER, Bucket, ServiceAccountToken, no_token
 from chatapp.weights.copy import Copier
 from chatapp.weights.errors import EXIT_PERMANENT, CopyFailed
 from chatapp.weights.hub import Repository
 
 CONNECT_SECONDS = 15.0
-STALL_SECONDS = 60.0
+STALL_SECONDS = 60.0  # of Cloud Storage; those of the hub are in `Hub`
 
 
 class WeightsSettings(BaseSettings):
@@ -26,7 +27,7 @@ class WeightsSettings(BaseSettings):
         revision: a commit.
         bucket: its name.
         hf_token: for gated weights.
-        hf_endpoint: the hub.
+        hf_endpoint: the hub; empty for Hugging Face's own.
         storage_emulator_host: another storage, to which no token is sent.
         metadata_server: gives tokens of the pod's service account.
     """
@@ -37,7 +38,7 @@ class WeightsSettings(BaseSettings):
     revision: str = Field(validation_alias="WEIGHTS_REVISION", pattern=r"^[0-9a-f]{40}$")
     bucket: str = Field(validation_alias="WEIGHTS_BUCKET", pattern=r"^[a-z0-9][a-z0-9._-]+$")
     hf_token: SecretStr = Field(default=SecretStr(""), validation_alias="HF_TOKEN")
-    hf_endpoint: str = Field(default="https://huggingface.co", validation_alias="HF_ENDPOINT")
+    hf_endpoint: str = Field(default="", validation_alias="HF_ENDPOINT")
     storage_emulator_host: str = Field(default="", validation_alias="STORAGE_EMULATOR_HOST")
     metadata_server: str = Field(default=METADATA_SERVER, validation_alias="WEIGHTS_METADATA_SERVER")
 
@@ -49,17 +50,12 @@ async def run(settings: WeightsSettings) -> None:
         CopyFailed: they cannot be copied.
     """
     token = settings.hf_token.get_secret_value()
+    hub = Hub(settings.hf_endpoint, token)
     timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS, sock_read=STALL_SECONDS)
-    headers = {"User-Agent": "hybrid-chat", "Accept-Encoding": "identity"}
-    if token:  # aiohttp drops it where a redirect leads to another host
-        headers["Authorization"] = f"Bearer {token}"
-    async with (
-        aiohttp.ClientSession(headers=headers, timeout=timeout, trust_env=True) as hub,
-        aiohttp.ClientSession(timeout=timeout) as google,
-    ):
+    async with hub.session() as session, aiohttp.ClientSession(timeout=timeout) as google:
         emulator = settings.storage_emulator_host
         account = no_token if emulator else ServiceAccountToken(google, settings.metadata_server)
-        repository = Repository(hub, settings.hf_endpoint, settings.model, settings.revision, has_token=bool(token))
+        repository = Repository(session, hub.endpoint, settings.model, settings.revision, has_token=bool(token))
         bucket = Bucket(google, settings.bucket, account, emulator or ENDPOINT)
         await Copier(repository, bucket, report=_report).copy()
 

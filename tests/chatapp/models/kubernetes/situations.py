@@ -199,7 +199,7 @@ SITUATIONS = {
     "compiling": starting(
         "Loading safetensors checkpoint shards: 100% Completed | 9/9 [00:29<00:00]\n"
         "INFO [gpu_model_runner.py:4879] Model loading took 12.66 GiB memory and 31.657031 seconds\n"
-        "INFO [backends.py:1069] Using cache directory: /root/.cache/vllm/torch_compile_cache for vLLM's torch.compile",
+        "INFO [backends.py:1069] Using cache directory: .cache/vllm/torch_compile_cache for vLLM's torch.compile",
         "vllm-project/vllm#38820",
     ),
     "capturing graphs": starting(
