@@ -6,7 +6,7 @@ An adapter implements `Store`. Code asks for the part of it that it uses: `Conve
 Every call:
 
 - is scoped to one user: it never reads or changes data of another user. Only `ShareStore.shared` and `shared_piece` are
-  not: whoever has the link may read;
+  not: everyone who has the link may read;
 - is durable when it returns: the change survives ``kill -9`` of the process. A call that raises has changed nothing;
   across a network the change may have been made and its reply lost, and the same call again is safe (idempotent);
 - raises ConversationNotFound if the user has no such conversation (deleted, never created, or another user's), and

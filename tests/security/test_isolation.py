@@ -166,7 +166,7 @@ async def test_answer_in_progress_is_private(chat, temporary):
     assert "stopped" in json.dumps(remaining)
 
 
-async def test_share_link_shows_its_copy_to_everyone_who_has_it_and_to_nobody_once_it_ended(chat):
+async def test_share_link_shows_its_copy_to_everyone_who_has_it_and_to_no_one_once_it_ended(chat):
     carla, data = chat.identity.authenticated("carla"), chat.data["carla"]
     made = await chat.request("POST", f"/conversations/{data.ids['conversation']}/shares", carla, {"days": 1})
     new = json.loads(made.body)

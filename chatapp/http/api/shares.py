@@ -1,4 +1,4 @@
-"""Routes of share links: make, list and end one's own. `chatapp.http.pages.shared` opens them."""
+"""Routes of share links: make, list and revoke the user's links. `chatapp.http.pages.shared` opens them."""
 
 from fastapi import APIRouter
 

@@ -1,2 +1,2 @@
-// Who can open the links that people make to copies of conversations: "off" (nobody makes any), "users" or "anyone".
+// Who can open the links that people make to copies of conversations: "off" (no links), "users" or "anyone".
 export const shareSetting = { who: "off" };

@@ -1,4 +1,4 @@
-// Share links: the dialog that makes one to a conversation, and the list of one's links, each of which can be turned off.
+// Share links: the dialog that makes one to a conversation, and the list of the user's links, each of which can be turned off.
 import { call, me, pathOf } from "./api.js";
 import { copyText } from "./clipboard.js";
 import { open as opened } from "./conversation.js";
