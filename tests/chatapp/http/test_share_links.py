@@ -78,6 +78,16 @@ async def test_link_shows_the_conversation_as_it_was_without_its_owner_and_is_no
         assert word in html
 
 
+async def test_name_of_the_demo_model_is_in_the_readers_language(own_chat, reader):
+    _, url, page = await own_chat(gemma_label="SmolLM2 (small demo)")
+    conversation = await page.send("Hi", model="gemma")
+    await page.messages(conversation)
+    link = await shared(page, conversation)
+    for language, name in (("en", "SmolLM2 (small demo)"), ("he", "הדגמה קטנה (SmolLM2)")):
+        _, _, html = await reader(f"{url}/{link['path']}", **{"accept-language": language})
+        assert f"<bdi>{name}</bdi>" in html
+
+
 async def test_only_the_shown_branch_is_shared(own_chat, reader, model_server):
     _, url, page = await own_chat()
     conversation = await page.send("First version", model="gemma")
