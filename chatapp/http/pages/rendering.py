@@ -82,6 +82,8 @@ def rendered(name: str, language: str, *, root_url: str = "", **values: object) 
         assets=f"{root_path}/page/{assets.version()}",
         name=Sentence("Hybrid chat"),
         t=lambda sentence: translation_of(sentence, language),
+        # A stored label is plain text. It is a name, but for the demo model's, which has a translation.
+        label=lambda name: _catalogue(language).get(name, name),
         **values,
     )
 

@@ -115,7 +115,7 @@ def _day(ms: int) -> str:
 def _shown(message: SharedMessage) -> dict[str, object]:
     return {
         "is_question": message.role is Role.USER,
-        "label": Sentence(message.label),  # a name; that of the demo model has a translation, and was stored as text
+        "label": message.label,
         "text": message.text,
         "images": [{"id": name, "width": width, "height": height} for name, width, height in message.images],
     }
