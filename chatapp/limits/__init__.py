@@ -51,10 +51,10 @@ USER_QUOTA = Quota(messages_per_minute=20, tokens_per_day=1_000_000, cost_per_da
 # costs $600.
 SHARED_QUOTA = Quota(messages_per_minute=600, tokens_per_day=20_000_000, cost_per_day=20)
 
-LIMIT_NAMES = (  # in the metrics; the last five are `chatapp.limits.lanes.LaneName`
+LIMIT_NAMES = (  # in the metrics; the last six are `chatapp.limits.lanes.LaneName`
     *("messages", "tokens", "cost", "all_messages", "all_tokens", "all_cost"),
     *("guest_messages", "guest_tokens", "guest_cost", "new_guests", "uploads", "all_uploads"),
-    *("imports", "storage", "all_storage", "searches", "exports", "lists", "streams", "images"),
+    *("imports", "storage", "all_storage", "searches", "exports", "lists", "streams", "images", "documents"),
 )
 
 

@@ -31,6 +31,7 @@ class LaneName(StrEnum):
     LIST = "lists"
     STREAM = "streams"
     IMAGE = "images"
+    DOCUMENT = "documents"  # read in child processes, not a lane of requests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +53,10 @@ class LaneLimits:
     per_minute: int = 0
 
 
+# Of documents that are read, each in a process that may take much memory for a moment.
+DOCUMENT_LIMITS = LaneLimits(at_once=1, per_user=1, waiting_per_user=16, waiting=128)
+
+
 def lane_limits(*, searches: int, exports: int, reads: int) -> dict[LaneName, LaneLimits]:
     """Return the limits of all lanes.
 
@@ -69,6 +74,7 @@ def lane_limits(*, searches: int, exports: int, reads: int) -> dict[LaneName, La
         LaneName.LIST: LaneLimits(at_once=16, per_user=4, waiting_per_user=32, per_minute=reads),
         LaneName.STREAM: LaneLimits(at_once=16, per_user=4, waiting_per_user=32, per_minute=reads),
         LaneName.IMAGE: LaneLimits(at_once=8, per_user=4, waiting_per_user=200, per_minute=reads),
+        LaneName.DOCUMENT: DOCUMENT_LIMITS,
     }
 
 
@@ -184,7 +190,7 @@ _TOO_OFTEN = {
     LaneName.SEARCH: Sentence("You searched too often. Search again {when}."),
     LaneName.EXPORT: Sentence("You downloaded your data too often. Download it again {when}."),
     **dict.fromkeys(
-        (LaneName.LIST, LaneName.STREAM, LaneName.IMAGE),
+        (LaneName.LIST, LaneName.STREAM, LaneName.IMAGE, LaneName.DOCUMENT),
         Sentence("Your browser sent too many requests. Try again {when}."),
     ),
 }

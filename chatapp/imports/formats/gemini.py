@@ -19,8 +19,8 @@ import hashlib
 import re
 from typing import TYPE_CHECKING, Any
 
+from chatapp.documents.extraction.html_text import markdown_of
 from chatapp.domain.conversation import Role
-from chatapp.imports.html_text import markdown_of
 from chatapp.imports.parsed import (
     Node,
     Parsed,

@@ -1,20 +1,20 @@
-"""Makes Markdown of the simple HTML that an export has in place of an answer."""
+"""Makes Markdown of simple HTML: of an export's answers, Word documents, pages and e-mails."""
 
 from __future__ import annotations
 
 import html
 import re
 
-_BLOCKS = {"p", "div", "ul", "ol", "table", "tr", "blockquote", "section", "hr"}
+_BLOCKS = {"p", "div", "ul", "ol", "table", "blockquote", "section", "hr"}
 _HEADINGS = {f"h{level}" for level in range(1, 7)}
 _MARKS = {"b": "**", "strong": "**", "i": "*", "em": "*", "del": "~~"}
 _BEGINNINGS = {
     **_MARKS,
     **{name: f"\n\n{'#' * int(name[1])} " for name in _HEADINGS},
     "br": "\n",
-    "td": " | ",
-    "th": " | ",
 }
+_ROW = {"tr", "td", "th"}
+_IN_CELLS = {*_HEADINGS, "p", "div", "br", "ul", "ol", "li", "pre", "blockquote"}
 _DROPPED = {"script", "style", "head", "template"}
 MAX_LISTS = 20
 
@@ -47,11 +47,16 @@ class _Markdown:
         self._lists: list[int] = []  # the number of the next item of each; 0 for bullets
         self._links: list[str] = []
         self._dropped = 0
+        self._cells = 0  # that are open: what is in one stays in its line
         self._is_code = False
 
     def begin(self, tag: str, attributes: str) -> None:
         if tag in _DROPPED:
             self._dropped += 1
+        elif tag in _ROW:
+            self._begin_in_row(tag)
+        elif self._cells and tag in _IN_CELLS:
+            self.pieces.append(" ")
         elif tag in _BEGINNINGS:
             self.pieces.append(_BEGINNINGS[tag])
         elif tag in {"pre", "code"}:
@@ -68,6 +73,10 @@ class _Markdown:
     def end(self, tag: str, _attributes: str) -> None:
         if tag in _DROPPED:
             self._dropped = max(0, self._dropped - 1)
+        elif tag in _ROW or (tag == "table" and self._cells):
+            self._cells = max(0, self._cells - 1) if tag in {"td", "th"} else 0
+        elif self._cells and tag in _IN_CELLS:
+            self.pieces.append(" ")
         elif tag == "pre":
             self._is_code = False
             self.pieces.append("\n```\n\n")
@@ -89,6 +98,14 @@ class _Markdown:
             text = html.unescape(text)
             self.pieces.append(text if self._is_code else re.sub(r"\s+", " ", text))
 
+    def _begin_in_row(self, tag: str) -> None:
+        if tag == "tr":
+            self._cells = 0  # the end of a cell may be left out
+            self.pieces.append("\n")
+        else:
+            self._cells += 1
+            self.pieces.append(" | ")
+
     def _begin_code(self, tag: str) -> None:
         if tag == "pre":
             self._is_code = True
@@ -105,4 +122,4 @@ class _Markdown:
     def _begin_block(self, tag: str) -> None:
         if tag in {"ul", "ol"} and len(self._lists) < MAX_LISTS:
             self._lists.append(int(tag == "ol"))
-        self.pieces.append("\n" if len(self._lists) > 1 or tag == "tr" else "\n\n")
+        self.pieces.append("\n" if len(self._lists) > 1 else "\n\n")
