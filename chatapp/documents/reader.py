@@ -99,7 +99,7 @@ def _page(value: list[Any]) -> Page:
 
 
 async def _run_child(file: bytes, name: str) -> dict[str, Any]:
-    """Return the reply of a child process; one that ends without a reply ran out of memory or time."""
+    """Return the reply of a child process; for one that ends without a reply, a refusal by how it ended."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-I",
@@ -124,8 +124,7 @@ async def _run_child(file: bytes, name: str) -> dict[str, Any]:
     if len(reply) > MAX_REPLY_BYTES:
         return {"refused": Reason.TEXT, "detail": "bytes of the reply"}
     if process.returncode != 0 or not reply:
-        # Linux ends a process beyond its CPU time by SIGXCPU, or by SIGKILL, as the soft and hard limit are one.
-        reason = Reason.TIME if process.returncode in _ENDED_BY_TIME else Reason.MEMORY
+        reason = _REASONS.get(process.returncode or 0, Reason.DAMAGED)
         return {"refused": reason, "detail": f"exit status {process.returncode}"}
     parsed: dict[str, Any] = await asyncio.to_thread(json.loads, reply)
     return parsed
@@ -156,4 +155,6 @@ def _argument(name: str) -> str:
     return name[-200:].encode("utf-8", "ignore").decode().replace("\0", "")
 
 
-_ENDED_BY_TIME = (-24, -9)  # SIGXCPU and SIGKILL, which Windows has not
+# By the signal that ended a child: Rust's and C++'s own when there is no memory, the system's for want of memory, and
+# that of the CPU time. Windows has none of them. A library that crashes otherwise met a damaged file.
+_REASONS = {-6: Reason.MEMORY, -9: Reason.MEMORY, -24: Reason.TIME}

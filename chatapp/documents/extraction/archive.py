@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 from xml.parsers import expat
 
-from .shape import Reason, Refused
+from .shape import MAX_CHARACTERS, Reason, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_ENTRIES = 20_000
 MAX_UNPACKED_BYTES = 200_000_000
-MAX_PART_BYTES = 60_000_000  # of one XML part: as a tree it takes about ten times as much memory
+MAX_PART_BYTES = 40_000_000  # of one XML part: as a tree it takes about ten times as much memory
 MAX_DEPTH = 200
-MAX_ELEMENTS = 2_000_000
+MAX_ELEMENTS = 1_000_000
+MAX_ATTRIBUTES = 200  # of an element
 
 
 def opened(file: bytes) -> zipfile.ZipFile:
@@ -75,13 +76,19 @@ def check_xml(data: bytes) -> None:
         Refused: it has a document type definition, is nested too deeply, is too large, or is damaged.
     """
     parser = expat.ParserCreate()
-    depth = elements = 0
+    depth = elements = characters = 0
 
-    def start(_name: str, _attributes: dict[str, str]) -> None:
+    def start(_name: str, attributes: dict[str, str]) -> None:
         nonlocal depth, elements
         depth, elements = depth + 1, elements + 1
-        if depth > MAX_DEPTH or elements > MAX_ELEMENTS:
+        if depth > MAX_DEPTH or elements > MAX_ELEMENTS or len(attributes) > MAX_ATTRIBUTES:
             raise Refused(Reason.UNSAFE, detail="nesting of XML")
+
+    def text(characters_of_it: str) -> None:
+        nonlocal characters
+        characters += len(characters_of_it)
+        if characters > 2 * MAX_CHARACTERS:
+            raise Refused(Reason.TEXT, detail="characters of XML")
 
     def end(_name: str) -> None:
         nonlocal depth
@@ -91,6 +98,7 @@ def check_xml(data: bytes) -> None:
         raise Refused(Reason.UNSAFE, detail="document type definition")
 
     parser.StartElementHandler, parser.EndElementHandler, parser.StartDoctypeDeclHandler = start, end, doctype
+    parser.CharacterDataHandler, parser.buffer_text = text, True
     try:
         parser.Parse(data, True)  # noqa: FBT003  # the C function takes no keyword
     except expat.ExpatError as error:

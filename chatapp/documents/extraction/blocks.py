@@ -20,6 +20,7 @@ _CELLS = re.compile(r"(?<!\\)\|")
 _LIST_ITEM = re.compile(r"[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t]")
 CODE_LINES = 40  # a block; the next one begins at an empty line or an unindented one, if there is any
 CSV_SAMPLE = 64_000
+MAX_CELLS = 2_000  # of a row of Markdown; what follows is one cell
 
 
 def markdown_blocks(text: str) -> list[Block]:
@@ -97,7 +98,7 @@ class _Markdown:
         elif line.lstrip().startswith("|"):
             self._end_paragraph()
             if not _DELIMITERS.fullmatch(line.strip()):
-                cells = _CELLS.split(line.strip().removeprefix("|").removesuffix("|"))
+                cells = _CELLS.split(line.strip().removeprefix("|").removesuffix("|"), MAX_CELLS)
                 self._table.append([_plain(cell) for cell in cells])
         else:
             self._end_table()

@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import email
 import email.policy
+import re
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from .blocks import markdown_blocks, text_blocks
 from .decoding import decoded
 from .html_text import markdown_of
-from .shape import Block, BlockKind, Page
+from .shape import Block, BlockKind, Page, Reason, Refused
 
 if TYPE_CHECKING:
     from email.message import EmailMessage
 
+_NESTED = re.compile(rb"^content-type:\s*(?:multipart|message)/", re.IGNORECASE | re.MULTILINE)
 _HEADERS = ("From", "To", "Cc", "Date")
 MAX_PARTS = 1_000
+MAX_NESTED = 100  # parts that have parts: the parser compares each line with the boundaries of all that are open
 
 
 def pages_of(file: bytes) -> list[Page]:
-    """Return an e-mail as one page; attachments are named, and not opened."""
+    """Return an e-mail as one page; attachments are named, and not opened.
+
+    Raises:
+        Refused: its parts are nested too deeply.
+    """
+    if len(_NESTED.findall(file)) > MAX_NESTED:
+        raise Refused(Reason.UNSAFE, detail="parts of an e-mail")
     message = email.message_from_bytes(file, policy=email.policy.default)
     blocks = []
     if subject := _header(message, "Subject"):

@@ -48,9 +48,9 @@ def pages_of(file: bytes) -> list[Page]:
     except BaseException as error:  # a panic of Rust is no Exception
         if isinstance(error, MemoryError | KeyboardInterrupt | SystemExit):
             raise
-        if (other := _by_pdfium(file)) is None:
+        if (other := _by_pdfium(file)) is None or not any(page.blocks for page in other):
             raise _refusal(file, error) from None
-        pages, is_scan = other, True
+        pages, is_scan = other, False
     else:
         if is_broken(pages) and (other := _by_pdfium(file)) is not None and not is_broken(other):
             pages = other

@@ -113,7 +113,9 @@ def test_a_child_loads_only_what_its_file_needs():
     ("program", "reason"),
     [
         ("import os; os.abort()", Reason.MEMORY),
-        ("", Reason.MEMORY),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", Reason.DAMAGED),
+        ("raise ValueError", Reason.DAMAGED),
+        ("", Reason.DAMAGED),
         ("import os, signal; os.kill(os.getpid(), signal.SIGXCPU)", Reason.TIME),
         ("import time; time.sleep(600)", Reason.TIME),
         ("while True: print('x' * 1_000_000)", Reason.TEXT),
