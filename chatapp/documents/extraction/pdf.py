@@ -8,6 +8,7 @@ pdf-inspector 1.25.2 takes digits near the edges of an A4 page for its page numb
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import pdf_inspector
@@ -100,9 +101,14 @@ def _numbers(text_items: list[pdf_inspector.TextItem]) -> dict[int, list[tuple[s
         for item in numbers[:200]:
             line = [other for other in texts if abs(other.y - item.y) <= SAME_LINE * item.size]
             if line:
-                nearest = min(line, key=lambda other: (abs(other.x - item.x), other.x))
+                nearest = min(line, key=partial(_distance, item))
                 found.setdefault(number, []).append((item.text, nearest.text))
     return found
+
+
+def _distance(item: _Item, other: _Item) -> tuple[bool, float]:
+    """Return how far apart two items are: those on one baseline are nearer than any others."""
+    return abs(other.y - item.y) > 0.3 * item.size, abs(other.x - item.x)
 
 
 def _restored(blocks: list[Block], numbers: list[tuple[str, str]]) -> list[Block]:
