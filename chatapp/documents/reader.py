@@ -24,6 +24,8 @@ MAX_REPLY_BYTES = 6 * MAX_CHARACTERS + 25 * MAX_BLOCKS + 1_000_000
 
 CHILD = Path(__file__).with_name("child.py")
 _ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT")  # what Python needs to start; never a key of the chat
+# One thread and one heap: pdf-inspector starts a thread for each core, and glibc reserves 64 MB of addresses for each.
+_FIXED = {"RAYON_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ async def _run_child(file: bytes, name: str) -> dict[str, Any]:
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
-        env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
+        env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ} | _FIXED,
     )
     try:
         async with asyncio.timeout(SECONDS):

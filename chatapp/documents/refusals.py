@@ -26,8 +26,8 @@ _SENTENCES = {
     ),
     Reason.DAMAGED: _DAMAGED,
     Reason.OTHER_KIND: Sentence(
-        "{name} is a {kind} file, and its name says otherwise. It was not added. Give it the right ending, then add it "
-        "again."
+        "The content of {name} is {kind}, and its name says otherwise, so it was not added. Give it the right ending, "
+        "then add it again."
     ),
     Reason.UNSUPPORTED: Sentence(
         "{name} is a file of a kind that cannot be read here, so it was not added. Save it as PDF, Word, Excel, "

@@ -64,7 +64,7 @@ async def test_a_refusal_is_a_sentence_with_the_name_of_the_file():
     for file, name, words in (
         (files.encrypted_pdf(), "bank.pdf", "bank.pdf is protected by a password"),
         (files.scanned_pdf(), "scan.pdf", "scan.pdf has images of pages and no text"),
-        (files.pdf("T\nt"), "a.docx", "a.docx is a PDF file, and its name says otherwise"),
+        (files.pdf("T\nt"), "a.docx", "The content of a.docx is PDF, and its name says otherwise"),
         (b"", "empty.txt", "empty.txt has no text"),
         (b"x" * (MAX_FILE_BYTES + 1), "big.txt", "big.txt has 21 MB, and a document can have at most 20 MB"),
     ):
@@ -157,6 +157,11 @@ async def test_a_child_connects_to_nothing_starts_nothing_and_opens_nothing(from
 async def test_a_child_knows_no_key_of_the_chat(from_child, monkeypatch):
     monkeypatch.setenv("CHAT_GEMINI_API_KEY", "secret")
     assert "CHAT" not in await from_child("made = sorted(os.environ)")
+
+
+async def test_the_memory_of_a_child_does_not_depend_on_the_number_of_cores(from_child):
+    """Each thread reserves addresses for a heap of its own otherwise, and the limit is one of addresses."""
+    assert await from_child("made = os.environ['RAYON_NUM_THREADS'], os.environ['MALLOC_ARENA_MAX']") == "('1', '1')"
 
 
 async def test_a_client_that_leaves_ends_its_child(with_child, tmp_path):
