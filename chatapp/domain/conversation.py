@@ -86,6 +86,46 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A document that was read, of a question.
+
+    Attributes:
+        id: unique, made by the app.
+        name: of its file.
+        kind: such as ``pdf`` (`chatapp.documents.extraction.shape.Kind`).
+        pages: how many it has, at least 1.
+        size: of the file, in bytes.
+        data: its text by pages, compressed (`chatapp.documents.packing`); empty in messages that a store lists.
+    """
+
+    id: str
+    name: str
+    kind: str
+    pages: int
+    size: int
+    data: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Citation:
+    """A quote in an answer that is in a document of its conversation, word for word.
+
+    Attributes:
+        end: where the quote ends in the content of the answer, in characters.
+        document: id of the document.
+        page: its number, from 1.
+        page_start: where the quote begins in the text of that page, in characters.
+        page_end: where it ends there.
+    """
+
+    end: int
+    document: str
+    page: int
+    page_start: int
+    page_end: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """One message. ``(created_ms, id)`` orders a conversation; a higher ``revision`` replaces a lower one.
 
@@ -114,6 +154,8 @@ class Message:
         thinking: what the model thought before it answered; never sent back to a model, and searched only on
             demand.
         unshown_pictures: how many pictures of the model cannot be shown.
+        documents: of a question.
+        citations: of an answer, by ``end``.
     """
 
     id: str
@@ -141,6 +183,8 @@ class Message:
     thinking: str = ""
     unshown_pictures: int = 0
     feedback_ms: int = 0
+    documents: tuple[Document, ...] = ()
+    citations: tuple[Citation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from chatapp.domain.conversation import (
+    Citation,
     Conversation,
+    Document,
     Feedback,
     FinishReason,
     GenerationParameters,
@@ -41,17 +43,21 @@ _ENUMS: dict[str, type[StrEnum]] = {
 }
 
 # Fields that are not written with their default: few messages have them, and files of earlier versions none.
-_SPARSE = {"appended", "thinking", "unshown_pictures", "feedback_ms"}
+_SPARSE = {"appended", "thinking", "unshown_pictures", "feedback_ms", "documents", "citations"}
 
 
 def message_fields(message: Message) -> dict[str, Any]:
-    """Return the fields of a message, its images without their data."""
+    """Return the fields of a message, its images and documents without their data."""
     values = {field.name: getattr(message, field.name) for field in fields(message)}
     values = {name: value for name, value in values.items() if value or name not in _SPARSE}
     values |= {name: values[name].value for name in _ENUMS if isinstance(values[name], StrEnum)}
     values["usage"] = message.usage and asdict(message.usage)
     values["error"] = as_json(message.error) if isinstance(message.error, Sentence) else message.error
     values["images"] = [image_fields(image) for image in message.images]
+    if message.documents:
+        values["documents"] = [document_fields(document) for document in message.documents]
+    if message.citations:
+        values["citations"] = [asdict(citation) for citation in message.citations]
     return values
 
 
@@ -62,6 +68,8 @@ def message_of(values: Mapping[str, Any]) -> Message:
     arguments["usage"] = Usage(**arguments["usage"]) if arguments.get("usage") is not None else None
     arguments["error"] = from_json(arguments.get("error", ""))
     arguments["images"] = tuple(image_of(image) for image in arguments.get("images", ()))
+    arguments["documents"] = tuple(document_of(document) for document in arguments.get("documents", ()))
+    arguments["citations"] = tuple(Citation(**_own_fields(Citation, one)) for one in arguments.get("citations", ()))
     return Message(**arguments)
 
 
@@ -73,6 +81,22 @@ def image_fields(image: Image) -> dict[str, Any]:
 def image_of(values: Mapping[str, Any]) -> Image:
     """Return the image with these fields."""
     return Image(**_own_fields(Image, values))
+
+
+def document_fields(document: Document) -> dict[str, Any]:
+    """Return the fields of a document without its data."""
+    return {
+        "id": document.id,
+        "name": document.name,
+        "kind": document.kind,
+        "pages": document.pages,
+        "size": document.size,
+    }
+
+
+def document_of(values: Mapping[str, Any]) -> Document:
+    """Return the document with these fields."""
+    return Document(**_own_fields(Document, values))
 
 
 def conversation_fields(conversation: Conversation) -> dict[str, Any]:
@@ -130,9 +154,15 @@ def clean_profile(profile: Profile) -> Profile:
     return replace(profile, personas=tuple(personas))
 
 
-def without_image_data(message: Message) -> Message:
-    """Return the message as stores list it: its images without their data."""
-    return replace(message, images=tuple(replace(image, data=b"") for image in message.images))
+def without_data(message: Message) -> Message:
+    """Return the message as stores list it: its images and documents without their data."""
+    if not (message.images or message.documents):
+        return message
+    return replace(
+        message,
+        images=tuple(replace(image, data=b"") for image in message.images),
+        documents=tuple(replace(document, data=b"") for document in message.documents),
+    )
 
 
 def _storable_json(value: Any) -> Any:  # noqa: ANN401  # any JSON value

@@ -20,7 +20,7 @@ from chatapp.domain.conversation import MessageStatus, Role, changed
 from chatapp.domain.errors import ConversationNotFound, StoreUnavailable
 from chatapp.domain.sentences import Sentence
 from chatapp.store import Consistency, StoreStatus
-from chatapp.store.codec import clean, clean_conversation, clean_profile, without_image_data
+from chatapp.store.codec import clean, clean_conversation, clean_profile, without_data
 from chatapp.store.journal.delivery import Deliveries
 from chatapp.store.journal.journal import Journal
 from chatapp.store.journal.lists import Lists
@@ -349,7 +349,7 @@ class JournaledStore(Lists, Reads):
         self._wrote(key)
         if is_new and self._recent.conversation(key) is None:
             self._recent.keep_conversation(key, conversation)
-            self._recent.keep_messages(key, in_order(newest(map(without_image_data, messages))))
+            self._recent.keep_messages(key, in_order(newest(map(without_data, messages))))
 
     async def _updated(self, key: Key, before: Conversation, conversation: Conversation) -> None:
         await self._journal.update(key, replace(conversation, created_ms=before.created_ms))
@@ -361,7 +361,7 @@ class JournaledStore(Lists, Reads):
         seen = {message.id: message.revision for message in self._recent.messages(key) or ()}
         await self._journal.append(key, messages, conversation, seen)
         self._wrote(key)
-        self._recent.appended(key, map(without_image_data, messages), conversation)
+        self._recent.appended(key, map(without_data, messages), conversation)
 
     async def _delete(self, key: Key) -> None:
         await self._journal.delete(key)

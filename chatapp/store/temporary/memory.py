@@ -12,7 +12,7 @@ from chatapp.domain.errors import ConversationNotFound, ShareNotFound, StoreUnav
 from chatapp.domain.sentences import Sentence
 from chatapp.store import Consistency, Page, Revocations, SessionRecord
 from chatapp.store.calls import CLOSED
-from chatapp.store.codec import clean, clean_conversation, clean_profile, without_image_data
+from chatapp.store.codec import clean, clean_conversation, clean_profile, without_data
 from chatapp.store.direct import DirectStore
 from chatapp.store.scanning import Scan
 from chatapp.store.values import (
@@ -402,7 +402,7 @@ def _put(entry: Entry, messages: Sequence[Message]) -> None:
         if message is not before:
             new = {image.id: image for image in message.images if image.data and image.id not in entry.images}
             entry.images |= new
-            entry.messages[message.id] = without_image_data(message)
+            entry.messages[message.id] = without_data(message)
             entry.content_bytes += _text_size(message) + sum(len(image.data) for image in new.values())
             entry.content_bytes -= _text_size(before) if before else 0
 
