@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from chatapp.backup.package import InvalidBackup, Reader, Writer, refuse_newer
 from chatapp.store.firestore.documents import VERSION
-from chatapp.store.firestore.schema import CONVERSATIONS, DELETIONS, IMAGES, MESSAGES, REVOCATIONS, SESSIONS, USERS
+from chatapp.store.firestore.schema import CONVERSATIONS, DELETIONS, OF_CONVERSATION, REVOCATIONS, SESSIONS, USERS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator
@@ -97,7 +97,7 @@ async def _documents(client: Client, at: datetime) -> AsyncGenerator[Snapshot]:
                 yield document
         async for conversation in _all(user.collection(CONVERSATIONS), at):
             yield conversation
-            for name in (MESSAGES, IMAGES):
+            for name in OF_CONVERSATION:
                 async for document in _all(conversation.reference.collection(name), at):
                     yield document
 

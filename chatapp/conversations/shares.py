@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import re
 import secrets
+from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
+from chatapp.documents.packing import InvalidPacking, unpacked
 from chatapp.domain.conversation import MessageStatus, Role, now_ms
 from chatapp.domain.errors import (
     ConversationBusy,
@@ -25,16 +30,17 @@ from chatapp.limits.networks import NetworkLimit
 from chatapp.store.temporary.router import is_temporary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from chatapp.conversations.catch_up import CatchUp, Seen
     from chatapp.conversations.service import Conversations
-    from chatapp.domain.conversation import Conversation, Image, Message
+    from chatapp.domain.conversation import Citation, Conversation, Document, Image, Message
     from chatapp.store import UserStore
 
 DAY_MS = 24 * 3600 * 1000
 SHARE_BYTES = 20_000_000  # of one share: its page shows all of it at once
 TEXT_PIECE_BYTES = 900_000
+QUOTE_CHARACTERS = 500  # of a quote of a document
 MAX_SHARES = 100  # of one user, open at the same time
 SHARES_PER_HOUR = 30  # of one user
 # Opened pages and pictures. An office or a provider may have one address for many people.
@@ -51,19 +57,24 @@ class SharedMessage:
     Attributes:
         label: the name of the model that answered; "" for a question.
         images: id, width and height of each.
+        documents: the name of each.
+        citations: the words, the name of the document and its page, of each quote.
     """
 
     role: Role
     text: str
     label: str = ""
     images: tuple[tuple[str, int, int], ...] = ()
+    documents: tuple[str, ...] = ()
+    citations: tuple[tuple[str, str, int], ...] = ()
 
 
 class Shares:
     """Makes, lists, revokes and opens share links.
 
     A link has a secret of 256 bits, of which only a digest is stored. It shows a copy of the shown branch, without
-    thinking, instructions, ratings and the name of its owner.
+    thinking, instructions, ratings and the name of its owner. Of documents it has their names, and the words that the
+    answers quote; their text stays with the owner.
 
     Args:
         store: keeps the shares.
@@ -194,9 +205,9 @@ class Shares:
                 size += len(data)
                 if size > SHARE_BYTES:
                     raise InvalidMessage(_TOO_LARGE.filled(most=SHARE_BYTES // 1_000_000))
-        content = json.dumps([self._fields(message, images) for message in messages], ensure_ascii=False).encode(
-            errors="replace"
-        )
+        quotes = await self._quotes(user, conversation_id, messages)
+        fields = [self._fields(message, images, quotes) for message in messages]
+        content = json.dumps(fields, ensure_ascii=False).encode(errors="replace")
         if size + len(content) > SHARE_BYTES:
             raise InvalidMessage(_TOO_LARGE.filled(most=SHARE_BYTES // 1_000_000))
         starts = range(0, len(content), TEXT_PIECE_BYTES)
@@ -209,12 +220,33 @@ class Shares:
         except ConversationNotFound:
             return b""  # it expired a moment before its message
 
-    def _fields(self, message: Message, images: dict[str, bytes]) -> dict[str, Any]:
+    async def _quotes(
+        self, user: str, conversation_id: str, messages: Sequence[Message]
+    ) -> dict[Citation, tuple[str, str, int]]:
+        """Return the words, the name of the document and its page, of each citation whose document is there."""
+        cited: defaultdict[str, list[Citation]] = defaultdict(list)
+        for message in messages:
+            for citation in message.citations:
+                cited[citation.document].append(citation)
+        quotes: dict[Citation, tuple[str, str, int]] = {}
+        for document_id, citations in cited.items():
+            with suppress(ConversationNotFound):
+                document = await self._store.document(user, conversation_id, document_id)
+                quotes |= await asyncio.to_thread(_quoted, document, citations)
+        return quotes
+
+    def _fields(
+        self, message: Message, images: dict[str, bytes], quotes: Mapping[Citation, tuple[str, str, int]]
+    ) -> dict[str, Any]:
         fields: dict[str, Any] = {"role": message.role.value, "text": message.content}
         if message.role is Role.ASSISTANT:
             fields["label"] = self._label(message.model)
         if shown := [[one.id, one.width, one.height] for one in message.images if _image_name(one.id) in images]:
             fields["images"] = shown
+        if message.documents:
+            fields["documents"] = [document.name for document in message.documents]
+        if quoted := [quotes[citation] for citation in message.citations if citation in quotes]:
+            fields["citations"] = quoted
         return fields
 
     def _expires_ms(self, now: int, days: int, messages: Sequence[Message]) -> int:
@@ -245,7 +277,30 @@ def _image_name(image_id: str) -> str:
 
 def _message(fields: dict[str, Any]) -> SharedMessage:
     images = tuple((str(name), int(width), int(height)) for name, width, height in fields.get("images", ()))
-    return SharedMessage(role=Role(fields["role"]), text=fields["text"], label=fields.get("label", ""), images=images)
+    return SharedMessage(
+        role=Role(fields["role"]),
+        text=fields["text"],
+        label=fields.get("label", ""),
+        images=images,
+        documents=tuple(map(str, fields.get("documents", ()))),
+        citations=tuple((str(words), str(name), int(page)) for words, name, page in fields.get("citations", ())),
+    )
+
+
+def _quoted(document: Document, citations: Sequence[Citation]) -> dict[Citation, tuple[str, str, int]]:
+    """Return the words, the name of the document and its page, of each citation that its text has."""
+    try:
+        pages = unpacked(document.data)
+    except InvalidPacking:
+        return {}
+    quotes = {}
+    for one in citations:
+        text = pages[one.page - 1].text if 1 <= one.page <= len(pages) else ""
+        # As JavaScript counts: in UTF-16 code units.
+        quote = text.encode("utf-16-le")[2 * one.page_start : 2 * one.page_end].decode("utf-16-le", "replace")
+        if words := shorten(quote, QUOTE_CHARACTERS, placeholder=" …"):
+            quotes[one] = (words, document.name, one.page)
+    return quotes
 
 
 _EMPTY = Sentence("There is nothing to share in this conversation yet.")

@@ -32,7 +32,7 @@ MAX_LEVEL = 6
 # JSON without its strings is brackets, commas and numbers: '[,,0],' of a block, '[2000,,[]],' of a page. A hostile
 # '[[],[],[] ...' takes 20 times its length in memory, so this is counted before it is parsed.
 _MAX_STRUCTURE = 6 * MAX_BLOCKS + 11 * MAX_PAGES + 2
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 
 _GZIP = 31  # zlib's number for the largest window, with gzip's header
 
@@ -103,7 +103,7 @@ def _page(place: int, number: object, name: object, blocks: object) -> Page:
 
 def _block(kind: object, text: object, level: object) -> Block:
     number = _number(level)
-    if not isinstance(text, str) or not 0 <= number <= MAX_LEVEL:
+    if not (isinstance(kind, str) and isinstance(text, str) and 0 <= number <= MAX_LEVEL):
         _refuse()
     return Block(BlockKind(kind), text, number)
 

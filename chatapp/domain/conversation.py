@@ -7,13 +7,13 @@ import threading
 import time
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from chatapp.domain.errors import InvalidParameters
 from chatapp.domain.sentences import Sentence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 
 class Role(StrEnum):
@@ -106,15 +106,21 @@ class Document:
     data: bytes = field(default=b"", repr=False)
 
 
+Attachment = Image | Document  # of a message; stores keep its data apart from the message
+AttachmentT = TypeVar("AttachmentT", bound=Attachment)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Citation:
     """A quote in an answer that is in a document of its conversation, word for word.
 
+    Positions are counted in UTF-16 code units, as JavaScript counts them.
+
     Attributes:
-        end: where the quote ends in the content of the answer, in characters.
+        end: where the quote ends in the content of the answer, with its closing quotation mark.
         document: id of the document.
         page: its number, from 1.
-        page_start: where the quote begins in the text of that page, in characters.
+        page_start: where the quote begins in the text of that page.
         page_end: where it ends there.
     """
 
@@ -185,6 +191,20 @@ class Message:
     feedback_ms: int = 0
     documents: tuple[Document, ...] = ()
     citations: tuple[Citation, ...] = ()
+
+    @property
+    def attachments(self) -> tuple[Attachment, ...]:
+        """Images, then documents."""
+        return (*self.images, *self.documents)
+
+    def with_attachments(self, attachments: Iterable[Attachment]) -> Message:
+        """Return the message with these attachments instead of its own."""
+        attachments = tuple(attachments)
+        return replace(
+            self,
+            images=tuple(one for one in attachments if isinstance(one, Image)),
+            documents=tuple(one for one in attachments if isinstance(one, Document)),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

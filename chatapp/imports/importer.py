@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 import structlog
 
+from chatapp.domain.conversation import Image
 from chatapp.domain.errors import ConversationNotFound, InvalidMessage, LimitReached, StorageFull, StoreUnavailable
 from chatapp.domain.sentences import Sentence
 from chatapp.images.decoder import MAX_FILE_BYTES
@@ -31,7 +32,7 @@ from chatapp.userdata.insert import Added, IdTaken, add, add_profile
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
 
-    from chatapp.domain.conversation import Image, Message
+    from chatapp.domain.conversation import Attachment, Message
     from chatapp.imports.parsed import Parsed, PictureRef
     from chatapp.store import ConversationStore, UserStore
     from chatapp.store.quota import StorageLimits
@@ -232,7 +233,7 @@ class _Importing:
         self._user = user
         self._oldest_ms = oldest_ms
         self._report = report
-        self._new_pictures = 0  # of the conversation that is being stored
+        self._new_pictures = self._new_documents = 0  # of the conversation that is being stored
 
     async def store(self, parsed: Parsed, assembled: Assembled | None) -> None:
         """Store a conversation, or what of it is new."""
@@ -248,6 +249,7 @@ class _Importing:
             report.conversations += added.conversations
             report.messages += added.messages
             report.pictures += self._new_pictures
+            report.documents += self._new_documents
             report.extended += bool(added.messages and not added.conversations)
             report.unchanged += not (added.messages or added.conversations or added.expired)
             report.skipped[Skipped.EXPIRED] += added.expired
@@ -255,7 +257,7 @@ class _Importing:
 
     async def _add(self, assembled: Assembled, parsed: Parsed) -> Added:
         added = Added()
-        self._new_pictures = 0
+        self._new_pictures = self._new_documents = 0
         refs = assembled.pictures
         conversation_id = assembled.conversation.id
 
@@ -263,7 +265,7 @@ class _Importing:
             if message.id in refs:
                 images = await self._pictures(conversation_id, message.id, refs[message.id], parsed)
                 return replace(message, images=images)
-            return self._with_small_images(message, parsed)
+            return self._with_small_attachments(message, parsed)
 
         # Pictures of messages that are stored already are counted as if they were read: they are not looked at again.
         await add(
@@ -277,18 +279,21 @@ class _Importing:
         )
         return added
 
-    def _with_small_images(self, message: Message, parsed: Parsed) -> Message:
-        """Return a message of this chat's export with as many of its images as one write can have."""
-        images: list[Image] = []
-        size = 0
-        for image in message.images:
-            size += len(image.data)
-            if size <= WRITE_BYTES - len((message.content + message.thinking).encode(errors="replace")):
-                images.append(image)
+    def _with_small_attachments(self, message: Message, parsed: Parsed) -> Message:
+        """Return a message of this chat's export with as many of its images and documents as one write can have."""
+        room = WRITE_BYTES - len((message.content + message.thinking).encode(errors="replace"))
+        kept: list[Attachment] = []
+        for attachment in message.attachments:
+            room -= len(attachment.data)
+            if room >= 0:
+                kept.append(attachment)
             else:
-                parsed.skipped[Skipped.UNREADABLE_PICTURES] += 1
-        self._new_pictures += len(images)
-        return replace(message, images=tuple(images)) if len(images) < len(message.images) else message
+                is_image = isinstance(attachment, Image)
+                parsed.skipped[Skipped.UNREADABLE_PICTURES if is_image else Skipped.DOCUMENTS] += 1
+        complete = message.with_attachments(kept) if len(kept) < len(message.attachments) else message
+        self._new_pictures += len(complete.images)
+        self._new_documents += len(complete.documents)
+        return complete
 
     async def _pictures(
         self, conversation_id: str, message_id: str, refs: tuple[PictureRef, ...], parsed: Parsed

@@ -26,6 +26,7 @@ class Skipped(Enum):
 
     PICTURES = Sentence("Images that are not in the file: {count}")
     UNREADABLE_PICTURES = Sentence("Images that could not be read: {count}")
+    DOCUMENTS = Sentence("Documents that are too large for their message: {count}")
     FILES = Sentence("Attached files other than images: {count}")
     RECORDINGS = Sentence("Voice and video recordings: {count}")
     HIDDEN = Sentence("Hidden messages of the other chat, such as its own instructions: {count}")

@@ -28,6 +28,7 @@ class Report:
         unchanged: that were there, with all their messages.
         messages: that are new.
         pictures: that are new.
+        documents: that are new.
         personas: that are new.
         skipped: what was left out.
         files: names of files that have no conversations.
@@ -40,6 +41,7 @@ class Report:
     unchanged: int = 0
     messages: int = 0
     pictures: int = 0
+    documents: int = 0
     personas: int = 0
     skipped: Counter[Skipped] = field(default_factory=Counter)
     files: list[str] = field(default_factory=list)
@@ -53,6 +55,7 @@ class Report:
         yield Sentence("New messages: {count}", count=self.messages)
         for count, sentence in (
             (self.pictures, Sentence("New images: {count}")),
+            (self.documents, Sentence("New documents: {count}")),
             (self.personas, Sentence("New personas: {count}")),
             (self.extended, Sentence("Conversations with new messages: {count}")),
             (self.unchanged, Sentence("Conversations that were here already: {count}")),

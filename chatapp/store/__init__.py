@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from chatapp.domain.conversation import Conversation, Image, Message, Profile
+    from chatapp.domain.conversation import Conversation, Document, Image, Message, Profile
     from chatapp.domain.share import Share
 
 T = TypeVar("T")
@@ -125,7 +125,7 @@ class SessionRecord:
 
 
 class ConversationStore(Protocol):
-    """Stores conversations with their messages and images."""
+    """Stores conversations with their messages, images and documents."""
 
     async def conversations(
         self,
@@ -148,12 +148,12 @@ class ConversationStore(Protocol):
     async def messages(
         self, user: str, conversation_id: str, *, consistency: Consistency = Consistency.LATEST
     ) -> list[Message]:
-        """Return all messages of a conversation by ``(created_ms, id)``, their images without data."""
+        """Return all messages of a conversation by ``(created_ms, id)``, their images and documents without data."""
 
     async def message(
         self, user: str, conversation_id: str, message_id: str, *, consistency: Consistency = Consistency.LATEST
     ) -> Message:
-        """Return one message without reading the others; its images without data.
+        """Return one message without reading the others; its images and documents without data.
 
         Raises:
             ConversationNotFound: the user has no such message.
@@ -164,6 +164,13 @@ class ConversationStore(Protocol):
 
         Raises:
             ConversationNotFound: the user has no such image.
+        """
+
+    async def document(self, user: str, conversation_id: str, document_id: str) -> Document:
+        """Return a document of a conversation, with its data.
+
+        Raises:
+            ConversationNotFound: the user has no such document.
         """
 
     async def pinned(self, user: str, *, consistency: Consistency = Consistency.LATEST) -> list[Conversation]:
@@ -203,12 +210,13 @@ class ConversationStore(Protocol):
 
         Idempotent. The conversation's ``updated_ms`` becomes the newest message's ``created_ms`` if that is later.
 
-        Images come with the first revision of their message, with data of at most `values.IMAGE_BYTES`; a larger one
-        raises StoreUnavailable. They never change; a newer revision names the same images, with data or without.
+        Images and documents come with the first revision of their message, with data of at most `values.IMAGE_BYTES`
+        each; a larger one raises StoreUnavailable. They never change; a newer revision names the same ones, with or
+        without data.
         """
 
     async def delete(self, user: str, conversation_id: str) -> None:
-        """Delete a conversation and all its messages and images for good; a missing one is no error."""
+        """Delete a conversation and all its messages, images and documents for good; a missing one is no error."""
 
     def is_shared(self, conversation_id: str) -> bool:
         """Return whether other processes write the same data, so that a cached read may lack what they wrote."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, fields, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from chatapp.domain.conversation import (
     Citation,
@@ -32,7 +32,8 @@ from chatapp.store.values import storable
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-T = TypeVar("T")
+    from chatapp.domain.conversation import Attachment, AttachmentT
+
 
 _ENUMS: dict[str, type[StrEnum]] = {
     "role": Role,
@@ -53,9 +54,9 @@ def message_fields(message: Message) -> dict[str, Any]:
     values |= {name: values[name].value for name in _ENUMS if isinstance(values[name], StrEnum)}
     values["usage"] = message.usage and asdict(message.usage)
     values["error"] = as_json(message.error) if isinstance(message.error, Sentence) else message.error
-    values["images"] = [image_fields(image) for image in message.images]
+    values["images"] = [attachment_fields(image) for image in message.images]
     if message.documents:
-        values["documents"] = [document_fields(document) for document in message.documents]
+        values["documents"] = [attachment_fields(document) for document in message.documents]
     if message.citations:
         values["citations"] = [asdict(citation) for citation in message.citations]
     return values
@@ -67,36 +68,20 @@ def message_of(values: Mapping[str, Any]) -> Message:
     arguments |= {name: enum(arguments[name]) for name, enum in _ENUMS.items() if arguments.get(name) is not None}
     arguments["usage"] = Usage(**arguments["usage"]) if arguments.get("usage") is not None else None
     arguments["error"] = from_json(arguments.get("error", ""))
-    arguments["images"] = tuple(image_of(image) for image in arguments.get("images", ()))
-    arguments["documents"] = tuple(document_of(document) for document in arguments.get("documents", ()))
+    arguments["images"] = tuple(attachment_of(Image, one) for one in arguments.get("images", ()))
+    arguments["documents"] = tuple(attachment_of(Document, one) for one in arguments.get("documents", ()))
     arguments["citations"] = tuple(Citation(**_own_fields(Citation, one)) for one in arguments.get("citations", ()))
     return Message(**arguments)
 
 
-def image_fields(image: Image) -> dict[str, Any]:
-    """Return the fields of an image without its data."""
-    return {"id": image.id, "media_type": image.media_type, "width": image.width, "height": image.height}
+def attachment_fields(attachment: Attachment) -> dict[str, Any]:
+    """Return the fields of an image or a document without its data."""
+    return {field.name: getattr(attachment, field.name) for field in fields(attachment) if field.name != "data"}
 
 
-def image_of(values: Mapping[str, Any]) -> Image:
-    """Return the image with these fields."""
-    return Image(**_own_fields(Image, values))
-
-
-def document_fields(document: Document) -> dict[str, Any]:
-    """Return the fields of a document without its data."""
-    return {
-        "id": document.id,
-        "name": document.name,
-        "kind": document.kind,
-        "pages": document.pages,
-        "size": document.size,
-    }
-
-
-def document_of(values: Mapping[str, Any]) -> Document:
-    """Return the document with these fields."""
-    return Document(**_own_fields(Document, values))
+def attachment_of(kind: type[AttachmentT], values: Mapping[str, Any]) -> AttachmentT:
+    """Return the image or the document with these fields."""
+    return kind(**_own_fields(kind, values))
 
 
 def conversation_fields(conversation: Conversation) -> dict[str, Any]:
@@ -137,6 +122,7 @@ def clean(message: Message) -> Message:
         content=storable(message.content),
         thinking=storable(message.thinking),
         error=from_json(_storable_json(as_json(message.error))),
+        documents=tuple(replace(document, name=storable(document.name)) for document in message.documents),
     )
 
 
@@ -156,13 +142,9 @@ def clean_profile(profile: Profile) -> Profile:
 
 def without_data(message: Message) -> Message:
     """Return the message as stores list it: its images and documents without their data."""
-    if not (message.images or message.documents):
+    if not message.attachments:
         return message
-    return replace(
-        message,
-        images=tuple(replace(image, data=b"") for image in message.images),
-        documents=tuple(replace(document, data=b"") for document in message.documents),
-    )
+    return message.with_attachments(replace(one, data=b"") for one in message.attachments)
 
 
 def _storable_json(value: Any) -> Any:  # noqa: ANN401  # any JSON value

@@ -12,6 +12,7 @@ from chatapp.domain.conversation import MessageStatus, Role
 from chatapp.domain.errors import StorageFull
 from chatapp.domain.sentences import Sentence
 from chatapp.store import Consistency
+from chatapp.store.values import attached_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -105,8 +106,8 @@ class StorageQuota:
 
 
 def message_bytes(message: Message) -> int:
-    """Return about how many bytes a message takes, with its images."""
-    return OVERHEAD_BYTES + len(message.content.encode(errors="replace")) + sum(len(one.data) for one in message.images)
+    """Return about how many bytes a message takes, with its images and documents."""
+    return OVERHEAD_BYTES + len(message.content.encode(errors="replace")) + attached_bytes([message])
 
 
 def _is_new(message: Message) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING
 
-from chatapp.domain.conversation import revised
+from chatapp.domain.conversation import Document, revised
 from chatapp.domain.errors import StoreUnavailable
 from chatapp.domain.sentences import Sentence
 
@@ -21,8 +21,8 @@ BEGINNING = 2**63 - 1, ""
 # UTF-8 bytes of text in one write to Firestore, which is all or nothing: the emulator takes requests of 4 MiB,
 # Firestore of 10. The journal refuses what Firestore would refuse permanently.
 WRITE_BYTES = 4_000_000
-# A Firestore document holds 1 MiB: an image is one document, and so is a profile. Every store has this limit, so that
-# data can move from any store to any other.
+# A Firestore document holds 1 MiB: an image is one document, and so are the text of a document and a profile. Every
+# store has this limit, so that data can move from any store to any other.
 IMAGE_BYTES = 900_000
 PROFILE_BYTES = 900_000
 PIECE_BYTES = 901_000  # an image of a share, with its type
@@ -83,22 +83,38 @@ def refuse_too_much(size: int) -> None:
         )
 
 
-def refuse_too_large_images(messages: Iterable[Message]) -> None:
-    """Refuse messages with an image of more than `IMAGE_BYTES`.
+def refuse_too_large_attachments(messages: Iterable[Message]) -> None:
+    """Refuse messages with an image, or the text of a document, of more than `IMAGE_BYTES`.
 
     Raises:
         StoreUnavailable: with the size in words.
     """
-    largest = max((len(image.data) for message in messages for image in message.images), default=0)
-    if largest > IMAGE_BYTES:
+    attachments = (attachment for message in messages for attachment in message.attachments)
+    largest = max(attachments, key=lambda one: len(one.data), default=None)
+    if largest is None or len(largest.data) <= IMAGE_BYTES:
+        return
+    values = {"size": -(-len(largest.data) // 1000), "most": IMAGE_BYTES // 1000}
+    if isinstance(largest, Document):
         raise StoreUnavailable(
             Sentence(
-                "This image is {size} kB, and the chat history can store images of at most {most} "
-                "kB. Nothing was changed. Send a smaller image.",
-                size=-(-largest // 1000),
-                most=IMAGE_BYTES // 1000,
+                "The text of {name} takes {size} kB, and the chat history can store at most {most} kB of a document. "
+                "Nothing was changed. Split the document, then send the parts that you need.",
+                name=largest.name,
+                **values,
             )
         )
+    raise StoreUnavailable(
+        Sentence(
+            "This image is {size} kB, and the chat history can store images of at most {most} "
+            "kB. Nothing was changed. Send a smaller image.",
+            **values,
+        )
+    )
+
+
+def attached_bytes(messages: Iterable[Message]) -> int:
+    """Return how many bytes the images and documents of messages take."""
+    return sum(len(attachment.data) for message in messages for attachment in message.attachments)
 
 
 def refuse_too_large_pieces(pieces: Mapping[str, bytes]) -> None:

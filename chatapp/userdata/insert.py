@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from chatapp.domain.conversation import MessageStatus, Profile
 from chatapp.domain.errors import ChatError, ConversationNotFound
+from chatapp.store.values import attached_bytes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -133,7 +134,7 @@ async def _batches(
     for message in messages:
         one = await complete(message) if complete else message
         text = one.content + one.thinking
-        length = len(text.encode(errors="replace")) + sum(len(image.data) for image in one.images)
+        length = len(text.encode(errors="replace")) + attached_bytes([one])
         if batch and (len(batch) == BATCH_MESSAGES or size + length > BATCH_BYTES):
             yield batch
             batch, size = [], 0

@@ -8,11 +8,11 @@
 
 A conversation has the fields of `chatapp.domain.conversation.Conversation`, and its messages, in order, those of
 `Message`; each conversation is one line. All versions of a message are included: ``follows`` says which one each came
-after. The ``data`` of an image is base64. ``error`` is text; the optional ``error_said`` is the same text in a form
-that can be translated. ``profile`` has the fields of `Profile`; an export of one conversation has none. Every time in
-milliseconds since the epoch is followed by the same time as ISO 8601, for people: an import reads the milliseconds.
-``user`` is the id of the exported user; an import ignores it. A reader must reject a higher ``version`` and ignore
-unknown fields.
+after. The ``data`` of an image is base64. So is that of a document: of its text by pages, as gzip of JSON (see
+`chatapp.documents.packing`). ``error`` is text; the optional ``error_said`` is the same text in a form that can be
+translated. ``profile`` has the fields of `Profile`; an export of one conversation has none. Every time in milliseconds
+since the epoch is followed by the same time as ISO 8601, for people: an import reads the milliseconds. ``user`` is the
+id of the exported user; an import ignores it. A reader must reject a higher ``version`` and ignore unknown fields.
 """
 
 from __future__ import annotations
@@ -26,18 +26,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from pydantic import TypeAdapter, ValidationError
 
-from chatapp.domain.conversation import Conversation, Message, Profile, now_ms
+from chatapp.documents.extraction.shape import MAX_PAGES, Kind, Page
+from chatapp.documents.packing import InvalidPacking, unpacked
+from chatapp.domain.conversation import Conversation, Document, Message, Profile, now_ms
 from chatapp.domain.errors import ChatError, InvalidParameters
 from chatapp.domain.sentences import Sentence, as_json, from_json
-from chatapp.store.codec import conversation_fields, image_fields, message_fields, profile_fields
+from chatapp.store.codec import attachment_fields, conversation_fields, message_fields, profile_fields
 from chatapp.store.firestore.documents import is_id
 from chatapp.store.temporary.router import is_temporary
 from chatapp.store.values import IMAGE_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from chatapp.domain.conversation import Image
+    from chatapp.domain.conversation import Attachment, Citation, Image
 
 FORMAT, VERSION = "hybrid-chat", 1
 FOOTER = b"\n]}\n"
@@ -46,6 +48,9 @@ LATEST_MS = 253_402_300_799_999  # the last millisecond of the year 9999, where 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CONVERSATION, _MESSAGES, _PROFILE = TypeAdapter(Conversation), TypeAdapter(list[Message]), TypeAdapter(Profile)
 _IMAGES = {"image/jpeg", "image/png", "image/webp"}
+_ATTACHED = "images", "documents"
+MAX_NAME = 1_000  # characters of a document's name
+LARGEST_FILE = 2**53  # bytes; what JavaScript holds exactly
 
 
 class InvalidExport(ChatError):
@@ -53,7 +58,7 @@ class InvalidExport(ChatError):
 
 
 class ExportedConversation(NamedTuple):
-    """A conversation with all its messages, their images with data."""
+    """A conversation with all its messages, their images and documents with data."""
 
     conversation: Conversation
     messages: Sequence[Message]
@@ -78,7 +83,7 @@ def header(user: str, profile: Profile | None = None) -> bytes:
 
 
 def encode(conversation: Conversation, messages: Sequence[Message]) -> bytes:
-    """Return one conversation as a line without line end; its images need data."""
+    """Return one conversation as a line without line end; its images and documents need data."""
     fields = conversation_fields(replace(conversation, changed_ms={}))  # it only decides between replicas
     return _encoded(_dated(fields) | {"messages": [_message(one) for one in messages]})
 
@@ -106,12 +111,18 @@ def validated(value: object, where: str) -> ExportedConversation:
     if isinstance(raw_messages, list):
         raw_messages = [_with_bytes(one, f"{where}.messages[{number}]") for number, one in enumerate(raw_messages)]
     messages: list[Message] = _checked(_MESSAGES, raw_messages, f"{where}.messages")
+    pages: dict[str, tuple[Page, ...]] = {}
     for number, message in enumerate(messages):
         _check(message, f"{where}.messages[{number}]", "created_ms")
         for index, image in enumerate(message.images):
             _check_image(image, f"{where}.messages[{number}].images[{index}]")
+        for index, document in enumerate(message.documents):
+            pages[document.id] = _checked_pages(document, f"{where}.messages[{number}].documents[{index}]")
     pairs = zip(messages, raw_messages or (), strict=True)
-    return ExportedConversation(conversation, [replace(message, error=_error(message, raw)) for message, raw in pairs])
+    return ExportedConversation(
+        conversation,
+        [replace(message, error=_error(message, raw), citations=_citations(message, pages)) for message, raw in pairs],
+    )
 
 
 def _error(message: Message, value: dict[str, Any]) -> str:
@@ -124,17 +135,22 @@ def _error(message: Message, value: dict[str, Any]) -> str:
 
 
 def _with_bytes(message: object, where: str) -> object:
-    """Return a message with its images' base64 data decoded."""
-    if not isinstance(message, dict) or not isinstance(message.get("images"), list):
+    """Return a message with the base64 data of its images and documents decoded."""
+    if not isinstance(message, dict):
         return message
-    return message | {"images": [_decoded(one, f"{where}.images[{n}]") for n, one in enumerate(message["images"])]}
+    decoded = {
+        name: [_decoded(one, f"{where}.{name}[{number}]") for number, one in enumerate(message[name])]
+        for name in _ATTACHED
+        if isinstance(message.get(name), list)
+    }
+    return message | decoded
 
 
-def _decoded(image: object, where: str) -> object:
-    if not isinstance(image, dict) or not isinstance(image.get("data"), str):
-        return image
+def _decoded(attachment: object, where: str) -> object:
+    if not isinstance(attachment, dict) or not isinstance(attachment.get("data"), str):
+        return attachment
     try:
-        return image | {"data": base64.b64decode(image["data"], validate=True)}
+        return attachment | {"data": base64.b64decode(attachment["data"], validate=True)}
     except (binascii.Error, ValueError) as error:
         raise InvalidExport(f"{where}.data: this is not base64.") from error
 
@@ -149,6 +165,50 @@ def _check_image(image: Image, where: str) -> None:
         raise InvalidExport(f"{where}.data: this image has more than {IMAGE_BYTES // 1000} kB.")
     if image.width < 1 or image.height < 1:
         raise InvalidExport(f"{where}: its width and height must be 1 or more.")
+
+
+def _checked_pages(document: Document, where: str) -> tuple[Page, ...]:
+    """Return the pages of a document that is valid; none of one without data, which has expired.
+
+    Raises:
+        InvalidExport: with the field that is wrong.
+    """
+    if not is_id(document.id):
+        raise InvalidExport(f"{where}.id: {document.id[:80]!r} cannot be an id.")
+    if not 1 <= len(document.name) <= MAX_NAME:
+        raise InvalidExport(f"{where}.name: it must have 1 to {MAX_NAME} characters.")
+    if document.kind not in set(Kind):
+        raise InvalidExport(f"{where}.kind: {document.kind[:80]!r} is not one of {', '.join(Kind)}.")
+    if not 0 <= document.size < LARGEST_FILE:
+        raise InvalidExport(f"{where}.size: this is not the size of a file.")
+    if not 1 <= document.pages <= MAX_PAGES:
+        raise InvalidExport(f"{where}.pages: it must be 1 to {MAX_PAGES}.")
+    if not document.data:
+        return ()
+    try:
+        pages = unpacked(document.data)
+    except InvalidPacking as error:
+        raise InvalidExport(f"{where}.data: this is not the text of a document: {error}.") from error
+    if len(pages) != document.pages:
+        raise InvalidExport(f"{where}.pages: the text has another number of pages.")
+    return pages
+
+
+def _citations(message: Message, pages: Mapping[str, tuple[Page, ...]]) -> tuple[Citation, ...]:
+    """Return those citations of a message that are in it and in a page of a document of its conversation."""
+    if not message.citations:
+        return ()
+    return tuple(
+        one
+        for one in message.citations
+        if 0 < one.end <= _utf16_length(message.content)
+        and 1 <= one.page <= len(pages.get(one.document, ()))
+        and 0 <= one.page_start < one.page_end <= _utf16_length(pages[one.document][one.page - 1].text)
+    )
+
+
+def _utf16_length(text: str) -> int:
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def _checked(adapter: TypeAdapter[Any], value: object, where: str) -> Any:  # noqa: ANN401  # the adapter's type
@@ -175,10 +235,14 @@ def _message(message: Message) -> dict[str, Any]:
     fields["error"] = str(message.error)
     if isinstance(message.error, Sentence):
         fields["error_said"] = as_json(message.error)
-    fields["images"] = [
-        image_fields(image) | {"data": base64.b64encode(image.data).decode()} for image in message.images
-    ]
+    fields["images"] = list(map(_encoded_attachment, message.images))
+    if message.documents:
+        fields["documents"] = list(map(_encoded_attachment, message.documents))
     return fields
+
+
+def _encoded_attachment(attachment: Attachment) -> dict[str, Any]:
+    return attachment_fields(attachment) | {"data": base64.b64encode(attachment.data).decode()}
 
 
 def _dated(fields: dict[str, Any]) -> dict[str, Any]:

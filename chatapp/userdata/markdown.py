@@ -97,6 +97,7 @@ def document(
     for message in messages:
         parts += ["---", _heading(message, label, language)]
         parts += [picture(image, language) for image in message.images]
+        parts += [_named(document.name, language) for document in message.documents]
         parts += [_folded_thinking(message.thinking, language)] if message.thinking.strip() else []
         parts += [inert(message.content)] if message.content.strip() else []
         parts += [language.line(f"*{_line(note)}*") for note in _notes(message, label, language)]
@@ -118,6 +119,11 @@ def _title(title: str, language: Language) -> str:
     if not title:
         return language.line(language.translate(Sentence("Untitled")))
     return language.line(title) if _RIGHT_TO_LEFT_LETTERS.search(title) else title
+
+
+def _named(name: str, language: Language) -> str:
+    """Return a line that names a document; its text is in the JSON export only."""
+    return language.line(f"*{language.translate(Sentence('Document: {name}', name=language.isolated(_line(name))))}*")
 
 
 def _folded_thinking(text: str, language: Language) -> str:

@@ -131,7 +131,7 @@ EVERYTHING = Selection()
 
 
 class GuestMerge:
-    """Moves conversations, images and personas from one user to another."""
+    """Moves conversations, their images and documents, and personas from one user to another."""
 
     def __init__(self, store: UserStore, turns: Turns) -> None:
         self._store = store
@@ -231,7 +231,7 @@ class GuestMerge:
         return all(
             (copy := copied.get(message.id)) is not None
             and (copy.revision > message.revision or copy == message)
-            and copy.images == message.images
+            and copy.attachments == message.attachments
             for message in messages
         )
 

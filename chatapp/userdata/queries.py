@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
 
-from chatapp.domain.conversation import Conversation, Message
+from chatapp.domain.conversation import Conversation, Image, Message
 from chatapp.domain.errors import ChatError, ConversationNotFound, StoreUnavailable
 from chatapp.domain.sentences import Sentence
 from chatapp.store import Consistency
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from chatapp.conversations.turns import Turns
-    from chatapp.domain.conversation import Image
+    from chatapp.domain.conversation import Attachment
     from chatapp.store import ConversationStore, UserStore
 
 # While the cloud is unavailable, a store may return the first page of a list from its cache, but never a page after a
@@ -67,7 +66,7 @@ async def conversations(store: ConversationStore, user: str) -> list[Conversatio
 
 
 async def everything(store: ConversationStore, user: str) -> AsyncGenerator[tuple[Conversation, list[Message]]]:
-    """Yield every conversation with its messages and images, the oldest first; one at a time in memory.
+    """Yield every conversation with its messages, images and documents, the oldest first; one at a time in memory.
 
     Raises:
         StoreUnavailable: not everything can be read; also raised at the end, if a read may have come from a cache.
@@ -76,7 +75,7 @@ async def everything(store: ConversationStore, user: str) -> AsyncGenerator[tupl
         if conversation.deleted_ms:
             continue
         try:
-            messages = await _with_images(store, user, conversation.id)
+            messages = await _with_attachments(store, user, conversation.id)
         except ConversationNotFound:
             continue  # deleted meanwhile
         yield conversation, messages
@@ -86,7 +85,7 @@ async def everything(store: ConversationStore, user: str) -> AsyncGenerator[tupl
 async def whole_conversation(
     store: ConversationStore, user: str, conversation_id: str
 ) -> tuple[Conversation, list[Message]]:
-    """Return one conversation with all its messages and images.
+    """Return one conversation with all its messages, images and documents.
 
     Raises:
         ConversationNotFound: the user has no such conversation, or it is temporary (never exported).
@@ -96,25 +95,26 @@ async def whole_conversation(
     conversation = await store.conversation(user, conversation_id)
     if conversation.deleted_ms or is_temporary(conversation_id):
         raise ConversationNotFound
-    return conversation, await _with_images(store, user, conversation_id)
+    return conversation, await _with_attachments(store, user, conversation_id)
 
 
-async def _with_images(store: ConversationStore, user: str, conversation_id: str) -> list[Message]:
-    """Return the messages of a conversation, their images with data."""
+async def _with_attachments(store: ConversationStore, user: str, conversation_id: str) -> list[Message]:
+    """Return the messages of a conversation, their images and documents with data."""
     messages = await store.messages(user, conversation_id, consistency=Consistency.STRICT)
     return [
-        replace(message, images=tuple([await _image(store, user, conversation_id, image) for image in message.images]))
-        if message.images
+        message.with_attachments([await _whole(store, user, conversation_id, one) for one in message.attachments])
+        if message.attachments
         else message
         for message in messages
     ]
 
 
-async def _image(store: ConversationStore, user: str, conversation_id: str, image: Image) -> Image:
+async def _whole(store: ConversationStore, user: str, conversation_id: str, attachment: Attachment) -> Attachment:
+    read = store.image if isinstance(attachment, Image) else store.document
     try:
-        return await store.image(user, conversation_id, image.id)
+        return await read(user, conversation_id, attachment.id)
     except ConversationNotFound:
-        return image  # the image expired a moment before its message
+        return attachment  # it expired a moment before its message
 
 
 async def delete_everything(store: UserStore, turns: Turns, user: str) -> int:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 READS = {
-    *("conversations", "conversation", "messages", "message", "image", "pinned", "search", "profile"),
+    *("conversations", "conversation", "messages", "message", "image", "document", "pinned", "search", "profile"),
     *("revocations", "sessions", "stored_bytes", "shares", "shared", "shared_piece"),
 }
 
@@ -73,6 +73,9 @@ class FakeCloud:
 
     async def image(self, user, conversation_id, image_id):
         return await self._call("image", user, conversation_id, [], conversation_id, image_id)
+
+    async def document(self, user, conversation_id, document_id):
+        return await self._call("document", user, conversation_id, [], conversation_id, document_id)
 
     async def pinned(self, user, **options):
         return await self._call("pinned", user, "", [], **options)

@@ -33,6 +33,7 @@ _ABOUT = Sentence(
     "A copy of a conversation, made on {made}. What was written later is not in it. The link works until {end}."
 )
 _QUESTION, _PICTURE = Sentence("Question"), Sentence("Image {number}")
+_DOCUMENT, _QUOTED = Sentence("Document: {name}"), Sentence("{name}, page {number}")
 
 
 class SharedPages:
@@ -112,10 +113,19 @@ def _day(ms: int) -> str:
     return f"\N{LEFT-TO-RIGHT ISOLATE}{day}\N{POP DIRECTIONAL ISOLATE}"
 
 
+def _isolated(name: str) -> str:
+    return f"\N{FIRST STRONG ISOLATE}{name}\N{POP DIRECTIONAL ISOLATE}"
+
+
 def _shown(message: SharedMessage) -> dict[str, object]:
     return {
         "is_question": message.role is Role.USER,
         "label": message.label,
         "text": message.text,
         "images": [{"id": name, "width": width, "height": height} for name, width, height in message.images],
+        "documents": [_DOCUMENT.filled(name=_isolated(name)) for name in message.documents],
+        "citations": [
+            {"words": words, "place": _QUOTED.filled(name=_isolated(name), number=page)}
+            for words, name, page in message.citations
+        ],
     }

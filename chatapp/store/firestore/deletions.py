@@ -1,4 +1,4 @@
-"""Deletes conversations in Firestore, which does not cascade to messages and images: first hidden, then removed.
+"""Deletes conversations in Firestore, which does not cascade to subcollections: first hidden, then removed.
 
 A document in ``users/{uid}/deletions`` exists from the first step to the last, so that an
 interrupted deletion resumes.
@@ -17,7 +17,7 @@ from google.cloud.firestore import SERVER_TIMESTAMP
 from chatapp.domain.errors import StoreUnavailable
 from chatapp.store.firestore.client import committed, fetched, fetched_one
 from chatapp.store.firestore.documents import VERSION
-from chatapp.store.firestore.schema import CONVERSATIONS, DELETIONS, IMAGES, MESSAGES, USERS
+from chatapp.store.firestore.schema import CONVERSATIONS, DELETIONS, OF_CONVERSATION, USERS
 from chatapp.store.firestore.shares import delete_shares_of
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Deletions:
         self.tasks: set[asyncio.Task[None]] = set()
 
     async def finish(self, uid: str, conversation_id: str) -> None:
-        """Delete the messages and images of a deleted conversation; `resume_interrupted` retries a failure."""
+        """Delete the messages and attachments of a deleted conversation; `resume_interrupted` retries a failure."""
         try:
             async with self._call() as client:
                 await _finish(client, uid, conversation_id)
@@ -103,7 +103,7 @@ async def _finish(client: Client, uid: str, conversation_id: str) -> None:
     conversation = client.document(USERS, uid, CONVERSATIONS, conversation_id)
     if await fetched_one(conversation) is None:  # else it was created again, with messages that must stay
         await delete_shares_of(client, uid, conversation_id)
-        for collection in (MESSAGES, IMAGES):
+        for collection in OF_CONVERSATION:
             query = conversation.collection(collection).select([]).limit(DOCUMENTS_AT_ONCE)
             while documents := await fetched(query):
                 batch = client.batch()

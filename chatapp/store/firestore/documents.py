@@ -1,9 +1,10 @@
-"""Firestore documents of conversations, messages, images and profiles: paths and fields, without Google's library.
+"""Firestore documents of conversations, messages, attachments and profiles: paths and fields, without Google's library.
 
     users/{uid}/conversations/{cid}                       title, model, updatedMs ...
     users/{uid}/conversations/{cid}/messages/{mid}        one message, or the first part of a very long one
     users/{uid}/conversations/{cid}/messages/{mid}~{n}    its further parts
     users/{uid}/conversations/{cid}/images/{iid}          an image of a message, with its data
+    users/{uid}/conversations/{cid}/documents/{did}       the same for an uploaded document: its text, compressed
     users/{uid}                                           the user's profile: personas ...
     users/{uid}/deletions/{cid}                           an unfinished deletion; contains no text
     users/{uid}/sessions/{sid}                            a sign-in: when, when last used, browser and system
@@ -23,15 +24,17 @@ import hashlib
 import re
 from datetime import UTC, datetime, timedelta
 from itertools import zip_longest
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from chatapp.domain import conversation as domain
 from chatapp.store import codec
-from chatapp.store.firestore.schema import EXPIRY_FIELD
+from chatapp.store.firestore.schema import DOCUMENTS, EXPIRY_FIELD, IMAGES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from chatapp.domain.conversation import Conversation, Image, Message, Profile
+    from chatapp.domain.conversation import AttachmentT, Conversation, Message, Profile
 
 VERSION = 1  # of the documents' schema, in "v"; a program that changes the schema can tell old from new
 # UTF-8 bytes of text in one document. A document holds 1 MiB (https://firebase.google.com/docs/firestore/quotas); the
@@ -44,7 +47,11 @@ _FIELDS = {name: field for field, name in _NAMES.items()}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
-Document = dict[str, Any]
+# Lists in a message's document whose items have fields of the codec.
+_LISTS = "images", "documents", "citations"
+
+Document = dict[str, Any]  # of Firestore
+COLLECTIONS: Mapping[type[object], str] = MappingProxyType({domain.Image: IMAGES, domain.Document: DOCUMENTS})
 
 
 def uid(user: str) -> str:
@@ -101,7 +108,7 @@ def message_documents(message: Message, retention_ms: int | None) -> dict[str, D
         "content": content,
         **({"thinking": thinking} if thinking else {}),
         "parts": 1 + len(further),
-        "images": [_image_document(image) | {"id": image.id} for image in message.images],
+        **{name: [_camel(one) for one in fields[name]] for name in _LISTS if name in fields},
     }
     parts = {
         part_id(message.id, number): common | {"content": content} | ({"thinking": thinking} if thinking else {})
@@ -128,27 +135,34 @@ def message_of(message_id: str, documents: Mapping[str, Mapping[str, Any]]) -> M
         "id": message_id,
         "content": "".join(part["content"] for part in parts),
         "thinking": "".join(part.get("thinking", "") for part in parts),  # none in documents from before it existed
-        "images": [_fields(image) for image in document.get("images", ())],
+        **{name: [_fields(one) for one in document.get(name, ())] for name in _LISTS},
     }
     return codec.message_of(fields)
 
 
-def image_documents(message: Message, retention_ms: int | None) -> dict[str, Document]:
-    """Return the documents of a message's images by id, for those that come with data.
+def attachment_documents(message: Message, retention_ms: int | None) -> dict[tuple[str, str], Document]:
+    """Return the documents of a message's attachments by collection and id, for those that come with data.
 
     Raises:
         ValueError: an id is invalid.
     """
-    for image in message.images:
-        if not is_id(image.id):
-            raise ValueError(f"{image.id!r} cannot be the id of an image")
+    for attachment in message.attachments:
+        if not is_id(attachment.id):
+            raise ValueError(f"{attachment.id!r} cannot be the id of an image or a document")
+    if not message.attachments:
+        return {}
     common = {"v": VERSION} | expiry(message.created_ms, retention_ms)
-    return {image.id: common | _image_document(image) | {"data": image.data} for image in message.images if image.data}
+    return {
+        (COLLECTIONS[type(one)], one.id): _document(codec.attachment_fields(one)) | common | {"data": one.data}
+        for one in codec.clean(message).attachments
+        if one.data
+    }
 
 
-def image_of(image_id: str, document: Mapping[str, Any]) -> Image:
-    """Return the image of a document."""
-    return codec.image_of(_fields(document) | {"id": image_id, "data": bytes(document.get("data", b""))})
+def attachment_of(kind: type[AttachmentT], attachment_id: str, document: Mapping[str, Any]) -> AttachmentT:
+    """Return the image or the uploaded document of a document."""
+    fields = _fields(document) | {"id": attachment_id, "data": bytes(document.get("data", b""))}
+    return codec.attachment_of(kind, fields)
 
 
 def profile_document(profile: Profile) -> Document:
@@ -164,7 +178,7 @@ def profile_of(document: Mapping[str, Any]) -> Profile:
 def _document(fields: Mapping[str, Any]) -> Document:
     """Return a document with the codec's fields; the id is in the path."""
     document: Document = {"v": VERSION}
-    document |= {_name(name): value for name, value in fields.items() if name != "id"}
+    document |= {name: value for name, value in _camel(fields).items() if name != "id"}
     if "createdAt" in document:
         document["createdAt"] = timestamp(document["createdAt"])
     return document
@@ -178,8 +192,8 @@ def _fields(document: Mapping[str, Any]) -> dict[str, Any]:
     return fields
 
 
-def _image_document(image: Image) -> Document:
-    return {_name(name): value for name, value in codec.image_fields(image).items() if name != "id"}
+def _camel(fields: Mapping[str, Any]) -> Document:
+    return {_name(name): value for name, value in fields.items()}
 
 
 def _name(field: str) -> str:

@@ -15,13 +15,13 @@ from chatapp.domain.sentences import Sentence
 from chatapp.store.firestore.client import committed, fetched_all
 from chatapp.store.firestore.documents import (
     Document,
-    image_documents,
+    attachment_documents,
     message_documents,
     part_id,
 )
-from chatapp.store.firestore.schema import EXPIRY_FIELD, IMAGES, MESSAGES, SIZE_FIELD
+from chatapp.store.firestore.schema import EXPIRY_FIELD, MESSAGES, SIZE_FIELD
 from chatapp.store.quota import message_bytes
-from chatapp.store.values import newest, refuse_too_large_images, refuse_too_much
+from chatapp.store.values import newest, refuse_too_large_attachments, refuse_too_much
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -63,16 +63,16 @@ class Encoded(NamedTuple):
     """A message to write, with its documents by id: first the one with its fields, then further parts.
 
     Attributes:
-        images: the documents of its images by id.
+        attachments: the documents of its images and uploaded documents by collection and id.
     """
 
     message: Message
     documents: dict[str, Document]
-    images: dict[str, Document]
+    attachments: dict[tuple[str, str], Document]
 
     @property
     def size(self) -> int:
-        """Bytes of the message with its images."""
+        """Bytes of the message with its attachments."""
         size: int = self.documents[self.message.id][SIZE_FIELD]
         return size
 
@@ -187,15 +187,15 @@ def encoded(messages: Iterable[Message], retention_ms: int | None) -> list[Encod
         StoreUnavailable: together they are longer than one commit may be.
     """
     entries = [
-        Encoded(message, message_documents(message, retention_ms), image_documents(message, retention_ms))
+        Encoded(message, message_documents(message, retention_ms), attachment_documents(message, retention_ms))
         for message in newest(messages)
     ]
     for entry in entries:
         entry.documents[entry.message.id][SIZE_FIELD] = message_bytes(entry.message)
-    refuse_too_large_images(entry.message for entry in entries)
+    refuse_too_large_attachments(entry.message for entry in entries)
     refuse_too_much(
         sum(len(document["content"].encode()) for entry in entries for document in entry.documents.values())
-        + sum(len(document["data"]) for entry in entries for document in entry.images.values())
+        + sum(len(document["data"]) for entry in entries for document in entry.attachments.values())
     )
     return entries
 
@@ -242,7 +242,7 @@ def _size(version: Version | None) -> int:
 def _is_checkpoint(entry: Encoded, stored: Version | None) -> bool:
     """Return whether only the text of a running answer changes, of which this process wrote the stored revision."""
     message, is_running = entry.message, entry.message.status is MessageStatus.STREAMING
-    return stored is not None and is_running and not entry.images and message.created_ms <= stored.created_ms
+    return stored is not None and is_running and not entry.attachments and message.created_ms <= stored.created_ms
 
 
 def _replaces(message: Message, stored: Version | None) -> bool:
@@ -269,7 +269,7 @@ def _replace(
     for document_id, fields in new.documents.items():
         if document_id != message_id:
             batch.set(_reference(conversation, document_id), fields)
-    _set_images(batch, conversation, new)
+    _set_attachments(batch, conversation, new)
     reference, facts = _reference(conversation, message_id), dict(new.documents[message_id])
     if not is_counted:
         del facts[SIZE_FIELD]
@@ -288,13 +288,13 @@ def _set(batch: AsyncWriteBatch, conversation: AsyncDocumentReference, new: Enco
     position = len(batch)
     for document_id, fields in new.documents.items():
         batch.set(_reference(conversation, document_id), fields)
-    _set_images(batch, conversation, new)
+    _set_attachments(batch, conversation, new)
     return position
 
 
-def _set_images(batch: AsyncWriteBatch, conversation: AsyncDocumentReference, new: Encoded) -> None:
-    for image_id, fields in new.images.items():
-        batch.set(conversation.collection(IMAGES).document(image_id), fields)
+def _set_attachments(batch: AsyncWriteBatch, conversation: AsyncDocumentReference, new: Encoded) -> None:
+    for (collection, attachment_id), fields in new.attachments.items():
+        batch.set(conversation.collection(collection).document(attachment_id), fields)
 
 
 def _reference(conversation: AsyncDocumentReference, document_id: str) -> AsyncDocumentReference:

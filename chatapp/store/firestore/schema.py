@@ -5,20 +5,22 @@ milliseconds.
 """
 
 USERS, CONVERSATIONS, MESSAGES, DELETIONS = "users", "conversations", "messages", "deletions"
-IMAGES, REVOCATIONS, SESSIONS = "images", "revocations", "sessions"
+IMAGES, DOCUMENTS, REVOCATIONS, SESSIONS = "images", "documents", "revocations", "sessions"
 SHARES, PIECES = "shares", "pieces"
+OF_CONVERSATION = (MESSAGES, IMAGES, DOCUMENTS)  # its subcollections, which Firestore does not delete with it
 
 # The fields that queries order by, and the only one that they filter by: they need single-field indexes only.
 ORDER_FIELDS = {CONVERSATIONS: "updatedMs", MESSAGES: "createdAt"}
 PINNED_FIELD = "pinned"
-# How many bytes the messages and images of a conversation take, or the pieces of a share. Queries add it up, over a
-# user's conversations and shares and over all (a collection group).
+# How many bytes a conversation takes with its messages and attachments, or a share with its pieces. Queries add it up,
+# over a user's conversations and shares and over all (a collection group).
 SIZE_FIELD = "bytes"
 # All other fields are exempt: an index costs storage and time at every write, and holds a second copy of the text.
 INDEXED_FIELDS = {
     CONVERSATIONS: ("updatedMs", PINNED_FIELD, SIZE_FIELD),
     MESSAGES: ("createdAt",),
     IMAGES: (),
+    DOCUMENTS: (),
     USERS: (),
     REVOCATIONS: (),
     SESSIONS: (),
@@ -31,4 +33,4 @@ GROUP_FIELDS = {
 }  # those that also need an index of the collection group
 # The time after which Firestore's TTL policies delete a document of these collection groups. It needs no index either.
 EXPIRY_FIELD = "expireAt"
-EXPIRING = (CONVERSATIONS, MESSAGES, IMAGES, REVOCATIONS, SESSIONS, SHARES, PIECES)
+EXPIRING = (CONVERSATIONS, MESSAGES, IMAGES, DOCUMENTS, REVOCATIONS, SESSIONS, SHARES, PIECES)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from google.api_core.exceptions import AlreadyExists
 from google.cloud.firestore import DELETE_FIELD, FieldFilter, Maximum, Query
 
-from chatapp.domain.conversation import Conversation, Image, Message, MessageStatus, Profile, now_ms
+from chatapp.domain.conversation import Conversation, Document, Image, Message, MessageStatus, Profile, now_ms
 from chatapp.domain.errors import ConversationNotFound
 from chatapp.store import Consistency, Page
 from chatapp.store.calls import Calls
@@ -35,10 +35,11 @@ from chatapp.store.firestore.client import (
 )
 from chatapp.store.firestore.deletions import Deletions, begin_deletion
 from chatapp.store.firestore.documents import (
+    COLLECTIONS,
+    attachment_of,
     conversation_document,
     conversation_of,
     expiry,
-    image_of,
     is_expired,
     is_id,
     is_part,
@@ -55,7 +56,6 @@ from chatapp.store.firestore.revocations import put_revocation, revocations_of
 from chatapp.store.firestore.schema import (
     CONVERSATIONS,
     EXPIRY_FIELD,
-    IMAGES,
     MESSAGES,
     ORDER_FIELDS,
     PINNED_FIELD,
@@ -83,10 +83,12 @@ if TYPE_CHECKING:
 
     from google.cloud.firestore import AsyncDocumentReference
 
+    from chatapp.domain.conversation import AttachmentT
     from chatapp.domain.share import Share
     from chatapp.store import Hit, Revocations, SessionRecord
     from chatapp.store.firestore.client import Snapshot
     from chatapp.store.firestore.firestore_compat import Client
+
 
 STALE_S = 60.0  # three intervals of a running turn's heartbeat: see `chatapp.generation.generator.HEARTBEAT_SECONDS`
 PINNED_READ = 300
@@ -221,9 +223,19 @@ class FirestoreStore(DirectStore):
 
     async def image(self, user: str, conversation_id: str, image_id: str) -> Image:
         """Return an image of a conversation, with its data."""
+        return await self._attachment(Image, user, conversation_id, image_id)
+
+    async def document(self, user: str, conversation_id: str, document_id: str) -> Document:
+        """Return a document of a conversation, with its data."""
+        return await self._attachment(Document, user, conversation_id, document_id)
+
+    async def _attachment(
+        self, kind: type[AttachmentT], user: str, conversation_id: str, attachment_id: str
+    ) -> AttachmentT:
         async with self._call(READ_CALL_S) as client:
-            snapshot = await _part_of(client, _conversation(client, user, conversation_id), IMAGES, image_id)
-        return image_of(image_id, snapshot.fields)
+            conversation = _conversation(client, user, conversation_id)
+            snapshot = await _part_of(client, conversation, COLLECTIONS[kind], attachment_id)
+        return attachment_of(kind, attachment_id, snapshot.fields)
 
     async def pinned(self, user: str, *, consistency: Consistency = Consistency.LATEST) -> list[Conversation]:
         """Return the user's pinned conversations, the last updated first.

@@ -67,9 +67,27 @@ _IMAGES = """
     ALTER TABLE writes ADD COLUMN image_bytes INTEGER NOT NULL DEFAULT 0;
     """
 
+_DOCUMENTS = """
+    -- As images.
+    CREATE TABLE documents (
+        user TEXT NOT NULL,
+        conversation_id TEXT NOT NULL,
+        id TEXT NOT NULL,
+        message_id TEXT NOT NULL,
+        name TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        pages INTEGER NOT NULL,
+        size INTEGER NOT NULL,
+        data BLOB NOT NULL,
+        PRIMARY KEY (user, conversation_id, id)
+    );
+    CREATE INDEX documents_by_message ON documents (user, conversation_id, message_id);
+    ALTER TABLE writes RENAME COLUMN image_bytes TO attachment_bytes;
+    """
+
 JOURNAL = Schema(
     application_id=0x484A524E,  # "HJRN"
-    migrations=(_WRITES, _RUNNING, _IMAGES),
+    migrations=(_WRITES, _RUNNING, _IMAGES, _DOCUMENTS),
     foreign="The file at {path} is not the chat's journal, so it was not changed. Move it away and start again.",
     newer="The chat's journal at {path} was written by a newer version of this chat, so it was not changed."
     " Start that version once, so that it delivers the pending writes.",

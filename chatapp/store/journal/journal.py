@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Self
 
 from chatapp.domain.conversation import changed, now_ms
 from chatapp.domain.errors import ConversationNotFound
+from chatapp.store.journal.attachments import attachment_in, drop_attachments, with_data
 from chatapp.store.journal.file import BUSY_TIMEOUT_S, open_journal
-from chatapp.store.journal.images import drop_images, image_in, with_images
 from chatapp.store.journal.overlay import Kind, decoded_conversation, encoded
 from chatapp.store.journal.rows import (
     PROFILE,
@@ -33,16 +33,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from chatapp.domain.conversation import Conversation, Image, Message, Profile
+    from chatapp.domain.conversation import AttachmentT, Conversation, Message, Profile
     from chatapp.store.journal.overlay import Waiting
     from chatapp.store.journal.rows import Key
     from chatapp.store.sqlite.file import SQLiteFile
+
 
 # The largest batch of one delivery: far below Firestore's limit of 4 MB per commit, and quick to retry.
 BATCH_BYTES = 512_000
 BATCH_MESSAGES = 100
 
-_SIZE = "ifnull(length(conversation), 0) + ifnull(length(message), 0) + image_bytes"
+_SIZE = "ifnull(length(conversation), 0) + ifnull(length(message), 0) + attachment_bytes"
 
 
 class Journal:
@@ -89,7 +90,7 @@ class Journal:
         def query(connection: sqlite3.Connection) -> dict[str, list[Waiting]]:
             writes: defaultdict[str, list[Waiting]] = defaultdict(list)
             for row in connection.execute(
-                "SELECT conversation_id, number, call, kind, created_ms, conversation, image_bytes FROM writes"
+                "SELECT conversation_id, number, call, kind, created_ms, conversation, attachment_bytes FROM writes"
                 " WHERE user = ? AND conversation_id != ? ORDER BY call, number",
                 (user, PROFILE),
             ):
@@ -98,18 +99,18 @@ class Journal:
 
         return await self._database.read(query)
 
-    async def image(self, key: Key, image_id: str) -> Image | None:
-        """Return a pending image with its data; None: the cloud may have it.
+    async def attachment(self, key: Key, kind: type[AttachmentT], attachment_id: str) -> AttachmentT | None:
+        """Return a pending image or document with its data; None: the cloud may have it.
 
         Raises:
             ConversationNotFound: its conversation's deletion is pending.
         """
 
-        def query(connection: sqlite3.Connection) -> Image | None:
-            image = image_in(connection, key, image_id)
-            if image is None and deletion_waits(connection, key):
-                raise ConversationNotFound(detail="no such image")
-            return image
+        def query(connection: sqlite3.Connection) -> AttachmentT | None:
+            attachment = attachment_in(connection, key, kind, attachment_id)
+            if attachment is None and deletion_waits(connection, key):
+                raise ConversationNotFound(detail=f"no such {kind.__name__.lower()}")
+            return attachment
 
         return await self._database.read(query)
 
@@ -126,7 +127,7 @@ class Journal:
                 if batch and not fits:
                     break
                 batch += call
-            return [with_images(connection, key, write) for write in batch]
+            return [with_data(connection, key, write) for write in batch]
 
         return await self._database.read(query)
 
@@ -205,7 +206,7 @@ class Journal:
             add.take_away(connection, [number for (number,) in connection.execute(numbers, key)])
             add.row(connection, Kind.DELETE)
             forget(connection, key)
-            drop_images(connection, key)
+            drop_attachments(connection, key)
 
         await self._change(key, change, erases=True)
 
@@ -239,7 +240,7 @@ class Journal:
 
         def change(connection: sqlite3.Connection, add: Addition) -> None:
             add.take_away(connection, numbers)
-            drop_images(connection, key)
+            drop_attachments(connection, key)
             if deleted:
                 forget(connection, key)
 

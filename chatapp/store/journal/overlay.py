@@ -94,7 +94,7 @@ def recorded_conversation(waiting: Iterable[Waiting]) -> Conversation | None:
 
 
 def encoded(value: Conversation | Message | Profile) -> bytes:
-    """Return the JSON that the journal stores for a value; images of messages without their data.
+    """Return the JSON that the journal stores for a value; images and documents of messages without their data.
 
     Raises:
         TypeError: it contains something other than text and numbers.

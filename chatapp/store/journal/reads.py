@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from chatapp.domain.conversation import Profile, changed
+from chatapp.domain.conversation import Document, Image, Profile, changed
 from chatapp.domain.errors import ConversationNotFound
 from chatapp.store import Consistency
 from chatapp.store.journal.overlay import (
@@ -19,9 +19,9 @@ from chatapp.store.journal.sources import Sources
 from chatapp.store.values import in_order, newest
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable
 
-    from chatapp.domain.conversation import Conversation, Image, Message
+    from chatapp.domain.conversation import AttachmentT, Conversation, Message
     from chatapp.store.journal.overlay import Waiting
     from chatapp.store.journal.rows import Key
 
@@ -106,11 +106,11 @@ class Reads(Sources):
 
     async def image(self, user: str, conversation_id: str, image_id: str) -> Image:
         """Return an image of a conversation, with its data."""
-        key = user, conversation_id
-        with self._calls.track():
-            if image := await self._journal.image(key, image_id):
-                return image
-            return await self._cloud_reads.run(self._cloud.image(*key, image_id))
+        return await self._attachment(Image, (user, conversation_id), image_id, self._cloud.image)
+
+    async def document(self, user: str, conversation_id: str, document_id: str) -> Document:
+        """Return a document of a conversation, with its data."""
+        return await self._attachment(Document, (user, conversation_id), document_id, self._cloud.document)
 
     async def profile(self, user: str, *, consistency: Consistency = Consistency.LATEST) -> Profile:
         """Return the user's profile."""
@@ -131,6 +131,18 @@ class Reads(Sources):
             return await self._cloud_reads.run(
                 read(), fallback=(lambda: merged_profile(cached or Profile(), waiting)) if has_fallback else None
             )
+
+    async def _attachment(
+        self,
+        kind: type[AttachmentT],
+        key: Key,
+        attachment_id: str,
+        read: Callable[[str, str, str], Coroutine[Any, Any, AttachmentT]],
+    ) -> AttachmentT:
+        with self._calls.track():
+            if attachment := await self._journal.attachment(key, kind, attachment_id):
+                return attachment
+            return await self._cloud_reads.run(read(*key, attachment_id))
 
     async def _merged(
         self,

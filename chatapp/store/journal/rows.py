@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from chatapp.domain.conversation import now_ms, revised
-from chatapp.store.journal.images import keep_images
+from chatapp.store.journal.attachments import keep_attachments
 from chatapp.store.journal.overlay import Kind, Waiting, decoded_conversation, decoded_message, decoded_profile, encoded
 
 if TYPE_CHECKING:
@@ -90,10 +90,10 @@ class Addition:
         """Add a row; ``call`` is that of a row that it supersedes."""
         accepted_ms, since_s = since or self._accepted
         facts = (message.id, message.revision, message.created_ms) if message else (None, None, None)
-        image_bytes = keep_images(connection, self._key, message) if message else 0
+        attachment_bytes = keep_attachments(connection, self._key, message) if message else 0
         number = connection.execute(
             "INSERT INTO writes (call, user, conversation_id, kind, accepted_ms, message_id, revision, created_ms,"
-            " conversation, message, image_bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " conversation, message, attachment_bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 self._call if call is None else call,
                 *self._key,
@@ -102,10 +102,10 @@ class Addition:
                 *facts,
                 conversation,
                 content,
-                image_bytes,
+                attachment_bytes,
             ),
         ).lastrowid
-        self._added[number or 0] = Row(len(conversation or b"") + len(content or b"") + image_bytes, since_s)
+        self._added[number or 0] = Row(len(conversation or b"") + len(content or b"") + attachment_bytes, since_s)
 
     def message(self, connection: sqlite3.Connection, message: Message, content: bytes, conversation: bytes) -> None:
         """Add an append, unless a pending append supersedes it, and delete the rows that it supersedes.
@@ -182,7 +182,7 @@ def is_there(connection: sqlite3.Connection, key: Key) -> bool:
 def rows_of(connection: sqlite3.Connection, key: Key) -> Iterator[Waiting]:
     """Yield the pending writes of a conversation in the order of their calls; rows are read lazily."""
     for row in connection.execute(
-        "SELECT number, call, kind, created_ms, conversation, image_bytes, message FROM writes"
+        "SELECT number, call, kind, created_ms, conversation, attachment_bytes, message FROM writes"
         " WHERE user = ? AND conversation_id = ? ORDER BY call, number",
         key,
     ):
@@ -200,5 +200,5 @@ def waiting_of(row: sqlite3.Row, message: bytes | None = None) -> Waiting:
         profile=decoded_profile(conversation) if conversation and kind is Kind.PROFILE else None,
         message=decoded_message(message) if message else None,
         created_ms=row["created_ms"] or 0,
-        size=len(conversation or b"") + len(message or b"") + row["image_bytes"],
+        size=len(conversation or b"") + len(message or b"") + row["attachment_bytes"],
     )

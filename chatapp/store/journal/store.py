@@ -32,9 +32,10 @@ from chatapp.store.quota import message_bytes
 from chatapp.store.scanning import Scan
 from chatapp.store.values import (
     UNREACHABLE,
+    attached_bytes,
     in_order,
     newest,
-    refuse_too_large_images,
+    refuse_too_large_attachments,
     refuse_too_much,
     refuse_too_much_profile,
 )
@@ -404,10 +405,9 @@ class JournaledStore(Lists, Reads):
         return len(depth.rows) >= self._most_writes or depth.size >= self._most_bytes
 
     def _refuse_if_too_large_or_full(self, messages: Sequence[Message], *, is_new: bool) -> None:
-        refuse_too_large_images(messages)
+        refuse_too_large_attachments(messages)
         texts = sum(len(text.encode()) for message in messages for text in (message.content, message.thinking))
-        images = sum(len(image.data) for message in messages for image in message.images)
-        refuse_too_much(texts + images)
+        refuse_too_much(texts + attached_bytes(messages))
         if is_new and self._is_full:
             raise StoreUnavailable(
                 Sentence(

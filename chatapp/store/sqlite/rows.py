@@ -1,4 +1,4 @@
-"""SQLite rows of conversations, messages and images, and back."""
+"""SQLite rows of conversations and messages, and back."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import json
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from chatapp.domain.conversation import Conversation, Image, Message
+from chatapp.domain.conversation import Conversation, Message
 from chatapp.domain.errors import ConversationNotFound
 from chatapp.store import codec
 from chatapp.store.folding import fold
+from chatapp.store.sqlite.attachments import put_attachments
 
 if TYPE_CHECKING:
     import sqlite3
@@ -80,7 +81,7 @@ def message_of(row: sqlite3.Row) -> Message:
 
 
 def put(connection: sqlite3.Connection, conversation_id: str, messages: Iterable[Message]) -> None:
-    """Add messages with their images, or replace those of a lower revision; of two ratings, the later one stays."""
+    """Add messages and their attachments, or replace those of a lower revision; of two ratings, the later stays."""
     for message in map(codec.clean, messages):
         if message.feedback_ms:
             _put_rating(connection, conversation_id, message)
@@ -88,8 +89,8 @@ def put(connection: sqlite3.Connection, conversation_id: str, messages: Iterable
         row = {name: values.pop(name) for name in _COLUMNS}
         row |= {"conversation_id": conversation_id, "details": json.dumps(values), "folded": fold(message.content)}
         if connection.execute(_PUT, row).rowcount:
-            for image in message.images:
-                _put_image(connection, conversation_id, message.id, image)
+            of_message = {"conversation_id": conversation_id, "message_id": message.id}
+            put_attachments(connection, of_message, message)
 
 
 def _put_rating(connection: sqlite3.Connection, conversation_id: str, message: Message) -> None:
@@ -106,17 +107,3 @@ def _put_rating(connection: sqlite3.Connection, conversation_id: str, message: M
             "feedback_ms": message.feedback_ms,
         },
     )
-
-
-def _put_image(connection: sqlite3.Connection, conversation_id: str, message_id: str, image: Image) -> None:
-    if image.data:
-        connection.execute(
-            "INSERT INTO images (conversation_id, message_id, id, media_type, width, height, data)"
-            " VALUES (:conversation_id, :message_id, :id, :media_type, :width, :height, :data) ON CONFLICT DO NOTHING",
-            {
-                **codec.image_fields(image),
-                "conversation_id": conversation_id,
-                "message_id": message_id,
-                "data": image.data,
-            },
-        )

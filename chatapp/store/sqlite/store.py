@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Self
 
 import structlog
 
-from chatapp.domain.conversation import Image, MessageStatus, Profile
+from chatapp.domain.conversation import Document, Image, MessageStatus, Profile
 from chatapp.domain.errors import ConversationNotFound, StoreUnavailable
 from chatapp.store import Consistency, Page
 from chatapp.store.codec import clean_profile, profile_fields, profile_of
 from chatapp.store.direct import DirectStore
+from chatapp.store.sqlite.attachments import attachment_of
 from chatapp.store.sqlite.database import SQLiteDatabase
 from chatapp.store.sqlite.file import HISTORY, SQLiteFile
 from chatapp.store.sqlite.retention import Retention
@@ -49,7 +50,7 @@ from chatapp.store.values import (
     MAX_PINNED,
     cursor_after,
     position,
-    refuse_too_large_images,
+    refuse_too_large_attachments,
     refuse_too_large_pieces,
     refuse_too_much_profile,
 )
@@ -59,9 +60,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from chatapp.domain.conversation import Conversation, Message
+    from chatapp.domain.conversation import AttachmentT, Conversation, Message
     from chatapp.domain.share import Share
     from chatapp.store import Hit, Revocations, SessionRecord
+
 
 READERS = 4
 _CONVERSATIONS = f"SELECT {CONVERSATION} FROM conversations"  # noqa: S608  # constants, as below
@@ -177,19 +179,20 @@ class SQLiteStore(DirectStore):
 
     async def image(self, user: str, conversation_id: str, image_id: str) -> Image:
         """Return an image of a conversation, with its data."""
+        return await self._attachment(Image, user, conversation_id, image_id)
+
+    async def document(self, user: str, conversation_id: str, document_id: str) -> Document:
+        """Return a document of a conversation, with its data."""
+        return await self._attachment(Document, user, conversation_id, document_id)
+
+    async def _attachment(
+        self, kind: type[AttachmentT], user: str, conversation_id: str, attachment_id: str
+    ) -> AttachmentT:
         oldest_ms = self._retention.oldest_ms
 
-        def query(connection: sqlite3.Connection) -> Image:
+        def query(connection: sqlite3.Connection) -> AttachmentT:
             owned(connection, user, conversation_id, oldest_ms)
-            row = connection.execute(
-                "SELECT images.id, media_type, width, height, data FROM images JOIN messages"
-                " ON messages.conversation_id = images.conversation_id AND messages.id = message_id"
-                " WHERE images.conversation_id = ? AND images.id = ? AND created_ms >= ?",
-                (conversation_id, image_id, oldest_ms),
-            ).fetchone()
-            if row is None:
-                raise ConversationNotFound(detail="no such image")
-            return Image(**row)
+            return attachment_of(connection, kind, conversation_id, attachment_id, oldest_ms)
 
         return await self._database.read(query)
 
@@ -219,7 +222,7 @@ class SQLiteStore(DirectStore):
 
     async def create(self, user: str, conversation: Conversation, *messages: Message) -> None:
         """Add a conversation with its first messages."""
-        refuse_too_large_images(messages)
+        refuse_too_large_attachments(messages)
 
         def change(connection: sqlite3.Connection) -> None:
             if connection.execute(CREATE, conversation_row(user, conversation)).rowcount:
@@ -243,7 +246,7 @@ class SQLiteStore(DirectStore):
 
     async def append(self, user: str, conversation_id: str, *messages: Message) -> None:
         """Add messages, or replace those with the same id and a lower revision."""
-        refuse_too_large_images(messages)
+        refuse_too_large_attachments(messages)
 
         def change(connection: sqlite3.Connection) -> None:
             newest_ms = max((message.created_ms for message in messages), default=0)
@@ -345,7 +348,7 @@ class SQLiteStore(DirectStore):
         return await self._database.read(lambda connection: shared_piece(connection, share_id, name, oldest_ms))
 
     async def stored_bytes(self, user: str | None = None, *, consistency: Consistency = Consistency.LATEST) -> int:
-        """Return how many bytes the data of one user take, or of all users: text in UTF-8, and images."""
+        """Return how many bytes the data of one user take, or of all users: text in UTF-8, images and documents."""
         del consistency
         return await self._database.read(lambda connection: stored_bytes(connection, user))
 

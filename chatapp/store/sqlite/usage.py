@@ -74,7 +74,7 @@ MIGRATION = """
 
 
 def stored_bytes(connection: sqlite3.Connection, user: str | None) -> int:
-    """Return how many bytes the data of one user take, or of all users: text in UTF-8, and images."""
+    """Return how many bytes the data of one user take, or of all users: text in UTF-8, images and documents."""
     query = "SELECT coalesce(sum(bytes), 0) FROM usage"
     row = connection.execute(query) if user is None else connection.execute(f"{query} WHERE user = ?", (user,))
     return int(row.fetchone()[0])

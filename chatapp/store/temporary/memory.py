@@ -7,7 +7,7 @@ from collections import Counter, OrderedDict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from chatapp.domain.conversation import Profile, Role, changed, now_ms
+from chatapp.domain.conversation import Document, Image, Profile, Role, changed, now_ms
 from chatapp.domain.errors import ConversationNotFound, ShareNotFound, StoreUnavailable
 from chatapp.domain.sentences import Sentence
 from chatapp.store import Consistency, Page, Revocations, SessionRecord
@@ -22,7 +22,7 @@ from chatapp.store.values import (
     in_order,
     newest,
     position,
-    refuse_too_large_images,
+    refuse_too_large_attachments,
     refuse_too_large_pieces,
     refuse_too_much_profile,
     sort_key,
@@ -31,7 +31,7 @@ from chatapp.store.values import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from chatapp.domain.conversation import Conversation, Image, Message
+    from chatapp.domain.conversation import Attachment, AttachmentT, Conversation, Message
     from chatapp.domain.share import Share
     from chatapp.store import Hit
 
@@ -45,13 +45,13 @@ Key = tuple[str, str]  # user, conversation id
 
 @dataclass(slots=True)
 class Entry:
-    """A conversation with its messages and images."""
+    """A conversation with its messages, images and documents."""
 
     conversation: Conversation
     messages: dict[str, Message] = field(default_factory=dict)
-    images: dict[str, Image] = field(default_factory=dict)
+    attachments: dict[tuple[type[object], str], Attachment] = field(default_factory=dict)
     used_at: float = 0.0  # by the monotonic clock
-    content_bytes: int = 0  # of the messages and images, approximately, in memory
+    content_bytes: int = 0  # of the messages and attachments, approximately, in memory
 
     @property
     def size(self) -> int:
@@ -160,7 +160,7 @@ class MemoryStore(DirectStore):
     async def messages(
         self, user: str, conversation_id: str, *, consistency: Consistency = Consistency.LATEST
     ) -> list[Message]:
-        """Return all messages of a conversation by ``(created_ms, id)``, their images without data."""
+        """Return all messages of a conversation by ``(created_ms, id)``, their images and documents without data."""
         del consistency
         return in_order(self._used(user, conversation_id).messages.values())
 
@@ -175,9 +175,17 @@ class MemoryStore(DirectStore):
 
     async def image(self, user: str, conversation_id: str, image_id: str) -> Image:
         """Return an image of a conversation, with its data."""
-        if image := self._used(user, conversation_id).images.get(image_id):
-            return image
-        raise ConversationNotFound(detail="no such image")
+        return self._attachment(Image, user, conversation_id, image_id)
+
+    async def document(self, user: str, conversation_id: str, document_id: str) -> Document:
+        """Return a document of a conversation, with its data."""
+        return self._attachment(Document, user, conversation_id, document_id)
+
+    def _attachment(self, kind: type[AttachmentT], user: str, conversation_id: str, attachment_id: str) -> AttachmentT:
+        attachment = self._used(user, conversation_id).attachments.get((kind, attachment_id))
+        if isinstance(attachment, kind):
+            return attachment
+        raise ConversationNotFound(detail=f"no such {kind.__name__.lower()}")
 
     async def pinned(self, user: str, *, consistency: Consistency = Consistency.LATEST) -> list[Conversation]:
         """Return the user's pinned conversations, the last updated first."""
@@ -213,7 +221,7 @@ class MemoryStore(DirectStore):
         entry = Entry(
             replace(before.conversation, updated_ms=updated_ms),
             dict(before.messages),
-            dict(before.images),
+            dict(before.attachments),
             content_bytes=before.content_bytes,
         )
         _put(entry, [clean(message) for message in messages])
@@ -330,7 +338,7 @@ class MemoryStore(DirectStore):
 
     def _refuse(self, messages: Sequence[Message]) -> None:
         self._open()
-        refuse_too_large_images(messages)
+        refuse_too_large_attachments(messages)
 
     def _refuse_if_full(self, entry: Entry, messages: Sequence[Message]) -> None:
         """Refuse a question that makes a conversation too large; an answer that ends is stored.
@@ -400,10 +408,13 @@ def _put(entry: Entry, messages: Sequence[Message]) -> None:
     for message in newest([*entry.messages.values(), *messages]):
         before = entry.messages.get(message.id)
         if message is not before:
-            new = {image.id: image for image in message.images if image.data and image.id not in entry.images}
-            entry.images |= new
+            attached: dict[tuple[type[object], str], Attachment] = {
+                (type(one), one.id): one for one in message.attachments if one.data
+            }
+            new = {key: one for key, one in attached.items() if key not in entry.attachments}
+            entry.attachments |= new
             entry.messages[message.id] = without_data(message)
-            entry.content_bytes += _text_size(message) + sum(len(image.data) for image in new.values())
+            entry.content_bytes += _text_size(message) + sum(len(one.data) for one in new.values())
             entry.content_bytes -= _text_size(before) if before else 0
 
 

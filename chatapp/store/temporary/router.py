@@ -11,7 +11,7 @@ from chatapp.store.temporary.memory import MemoryStore
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from chatapp.domain.conversation import Conversation, Image, Message, Profile
+    from chatapp.domain.conversation import Conversation, Document, Image, Message, Profile
     from chatapp.domain.share import Share
     from chatapp.store import Hit, Page, StoreStatus, UserStore
     from chatapp.store.quota import StorageQuota
@@ -70,6 +70,10 @@ class StoreRouter:
     async def image(self, user: str, conversation_id: str, image_id: str) -> Image:
         """Return an image of a conversation, with its data."""
         return await self._of(conversation_id).image(user, conversation_id, image_id)
+
+    async def document(self, user: str, conversation_id: str, document_id: str) -> Document:
+        """Return a document of a conversation, with its data."""
+        return await self._of(conversation_id).document(user, conversation_id, document_id)
 
     async def pinned(self, user: str, *, consistency: Consistency = Consistency.LATEST) -> list[Conversation]:
         """Return the user's pinned persistent conversations."""

@@ -18,7 +18,7 @@ from chatapp.backup import sqlite
 from chatapp.backup.__main__ import main as back_up
 from chatapp.backup.package import MANIFEST
 from chatapp.backup.restore import main as restore
-from chatapp.domain.conversation import Image, Persona, Profile, Role, new_id
+from chatapp.domain.conversation import Document, Image, Persona, Profile, Role, new_id
 from chatapp.store.sqlite.file import HISTORY
 from chatapp.store.sqlite.store import SQLiteStore
 from tests.chatapp.store.conftest import a_conversation, a_message
@@ -37,14 +37,15 @@ def environment():
 
 
 def fill(chat, conversations=3, users=USERS, text="Hello"):
-    """Store conversations with images and a profile for each user."""
+    """Store conversations with images, documents and a profile for each user."""
 
     async def work(store):
         for user in users:
             for number in range(conversations):
                 conversation = a_conversation(title=f"{text} {number}")
                 image = Image(id=new_id(), media_type="image/png", width=1, height=1, data=os.urandom(5000))
-                question = a_message(f"{text} {user} {number} שלום", images=(image,))
+                report = Document(id=new_id(), name="דוח.pdf", kind="PDF", pages=1, size=9, data=os.urandom(5000))
+                question = a_message(f"{text} {user} {number} שלום", images=(image,), documents=(report,))
                 answer = a_message("Answer" * 500, 2_000, role=Role.ASSISTANT, thinking="So.")
                 await store.create(user, conversation, question, answer)
             profile = Profile(personas=(Persona(id="p", name="Pirate", instructions="Arr"),), revision=1)

@@ -10,9 +10,12 @@ import pytest
 from chatapp.app import create_app
 from chatapp.conversations import shares
 from chatapp.conversations.shares import DAY_MS
-from chatapp.domain.conversation import now_ms
+from chatapp.documents.extraction.shape import Block, BlockKind, Page
+from chatapp.documents.packing import packed
+from chatapp.domain.conversation import Citation, Document, Role, now_ms
 from tests.chatapp.conftest import settings_of
 from tests.chatapp.http.api.test_conversations import said
+from tests.chatapp.store.conftest import a_conversation, a_message
 from tests.fakes.pictures import plain
 from tests.page_client import SAME_ORIGIN, Refused, open_page
 from tests.serving import serving
@@ -148,6 +151,28 @@ async def test_pictures_are_part_of_the_copy_and_no_others_are(own_chat, reader)
     assert (await reader(f"{url}/{link['path']}/images/text-0"))[0] == 404
     framed = {"sec-fetch-site": "same-origin", "sec-fetch-dest": "iframe", "sec-fetch-mode": "navigate"}
     assert (await reader(f"{url}/{link['path']}", **framed))[0] == 403
+
+
+async def test_documents_are_named_with_the_words_that_answers_quote_and_without_their_text(own_chat, reader):
+    app, url, page = await own_chat(identity="local")
+    text = packed((Page(1, ()), Page(2, (Block(BlockKind.TEXT, "\U0001f327 So much <rain> fell. SECRET"),))))
+    report = Document(id="report", name="דוח <1>.pdf", kind="PDF", pages=2, size=9, data=text)
+    question = a_message("Rain?", id="q", follows="", documents=(report,))
+    cited = [
+        Citation(end=22, document="report", page=2, page_start=3, page_end=17),
+        Citation(end=22, document="report", page=3, page_start=0, page_end=9),  # there is no such page
+        Citation(end=22, document="other", page=1, page_start=0, page_end=9),
+    ]
+    answer = a_message("“So much <rain>”", 2_000, role=Role.ASSISTANT, follows="q", citations=tuple(cited))
+    conversation = a_conversation()
+    await app.state.services.store.create("local", conversation, question, answer)
+    link = await shared(page, conversation.id)
+    _, _, html = await reader(f"{url}/{link['path']}")
+    assert '<p class="document quiet">Document: \u2068דוח &lt;1&gt;.pdf\u2069</p>' in html
+    assert '<li><q dir="auto">So much &lt;rain&gt;</q> \u2068דוח &lt;1&gt;.pdf\u2069, page 2</li>' in html
+    assert html.count("<li>") == 1
+    assert "SECRET" not in html
+    assert b"SECRET" not in await app.state.services.store.shared_piece(link["share"]["id"], "text-0")
 
 
 async def test_only_a_digest_of_the_secret_is_stored(own_chat, tmp_path):

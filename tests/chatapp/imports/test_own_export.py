@@ -1,17 +1,30 @@
 """The command that imports a file, with what this chat exported as JSON: nothing of it is lost."""
 
 import asyncio
+import random
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from chatapp.domain.conversation import GenerationParameters, Image, MessageStatus, Persona, Profile, Role, new_id
+from chatapp.documents.extraction.shape import Block, BlockKind, Page
+from chatapp.documents.packing import packed
+from chatapp.domain.conversation import (
+    Document,
+    GenerationParameters,
+    Image,
+    MessageStatus,
+    Persona,
+    Profile,
+    Role,
+    new_id,
+)
 from chatapp.domain.errors import StoreUnavailable
 from chatapp.images.decoder import checked_header
 from chatapp.imports.__main__ import main
 from chatapp.store.sqlite.store import SQLiteStore
+from chatapp.store.values import WRITE_BYTES
 from chatapp.userdata import json_export
 from tests.chatapp.imports.exports import JPEG
 from tests.chatapp.store.conftest import a_conversation, a_message
@@ -21,6 +34,7 @@ from tests.firestore_emulator import firestore_emulator  # noqa: F401  # a fixtu
 
 chat, cloud_chat = a_chat, a_cloud_chat  # fixtures
 
+TEXT = packed((Page(1, (Block(BlockKind.TEXT, "So much rain"),)),))
 ANONYMOUS = f"anonymous-{new_id()}"
 
 
@@ -60,17 +74,33 @@ def test_a_second_import_changes_nothing(chat, exported, capsys):
     assert "New conversations: 0\nNew messages: 0\nConversations that were here already: 2\n" in output
 
 
-def test_versions_and_pictures_arrive_and_a_second_time_change_nothing(chat, exported):
+def test_versions_pictures_and_documents_arrive_and_a_second_time_change_nothing(chat, exported, capsys):
     header = checked_header(JPEG)
     picture = Image(id="i", media_type="image/jpeg", width=header.width, height=header.height, data=JPEG)
-    question = a_message("question", follows="", images=(picture,))
+    report = Document(id="i", name="דוח.pdf", kind="PDF", pages=1, size=9, data=TEXT)
+    question = a_message("question", follows="", images=(picture,), documents=(report,))
     versions = [
         a_message(f"answer {number}", 2_000 + number, role=Role.ASSISTANT, follows=question.id) for number in range(2)
     ]
     original = conversation(question, *versions, branch=versions[0].id, pinned=True, persona="p", archived=True)
-    for _ in range(2):
+    for count in (1, 0):
         assert main([exported(original)]) == 0
         assert chat.everything() == [original]
+        assert ("New images: 1\nNew documents: 1\n" in capsys.readouterr().out) == (count == 1)
+
+
+def test_documents_that_one_write_cannot_have_are_left_out_and_counted(chat, exported, capsys):
+    letters = random.Random(1)
+    texts = [packed((Page(1, (Block(BlockKind.TEXT, letters.randbytes(750_000).hex()),)),)) for _ in range(5)]
+    reports = tuple(
+        Document(id=f"d{number}", name="r.pdf", kind="PDF", pages=1, size=9, data=text)
+        for number, text in enumerate(texts)
+    )
+    assert sum(map(len, texts)) > WRITE_BYTES
+    original, (question,) = conversation(a_message("question", documents=reports))
+    assert main([exported((original, [question]))]) == 0
+    assert chat.everything() == [(original, [replace(question, documents=reports[:4])])]
+    assert "Documents that are too large for their message: 1\n" in capsys.readouterr().out
 
 
 def test_personas_are_added_to_the_stored_ones_once(chat, exported, capsys):

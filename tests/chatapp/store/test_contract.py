@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from chatapp.domain.conversation import (
+    Citation,
+    Document,
     Feedback,
     FinishReason,
     GenerationParameters,
@@ -40,7 +42,7 @@ from chatapp.store.values import in_order
 from tests.chatapp.store.conftest import ADAPTERS, a_conversation, a_message
 
 if TYPE_CHECKING:
-    from chatapp.domain.conversation import Conversation
+    from chatapp.domain.conversation import Attachment, Conversation
     from chatapp.store import Store
     from tests.chatapp.store.conftest import Place
 
@@ -64,9 +66,18 @@ ANSWER = a_message(
     temperature=0.1 + 0.2,
     seconds=12.5,
     cost=0.000123,
+    citations=(
+        Citation(end=4, document="picture", page=2, page_start=0, page_end=9),
+        Citation(end=9, document="notes", page=1, page_start=3, page_end=5),
+    ),
 )
 PICTURE = Image(id="picture", media_type="image/png", width=640, height=480, data=b"\x89PNG\r\n\x00\xff" * 100)
 OTHER = Image(id="other", media_type="image/webp", width=1, height=2, data=b"RIFF")
+REPORT = Document(
+    id="picture", name="דוח \U0001f642.pdf", kind="PDF", pages=2, size=10**9, data=b"\x1f\x8b\x00\xff" * 100
+)
+NOTES = Document(id="notes", name="notes.txt", kind="text", pages=1, size=7, data=b"\x1f")
+ATTACHED = {"images": (PICTURE, OTHER), "documents": (REPORT, NOTES)}  # an image and a document have the same id
 PROFILE = Profile(
     personas=(Persona(id="p1", name="מורה", instructions="Explain. {braces}\nשלום"),),
     parameters=GenerationParameters(temperature=0.3, top_p=0.5, max_tokens=77),
@@ -222,10 +233,11 @@ async def test_a_store_with_nothing_to_do_says_that_all_is_well(store):
 
 
 async def test_size_of_what_a_user_stores_is_known_and_goes_with_it(place):
-    picture = Image(id="i", media_type="image/png", width=1, height=1, data=b"x" * 50_000)
+    picture = replace(PICTURE, data=b"x" * 20_000)
+    report = replace(REPORT, data=b"x" * 30_000)
     store = await place.open()
     assert await store.stored_bytes("ana") == 0
-    question = a_message("x" * 100_000, id="q", images=(picture,))
+    question = a_message("x" * 100_000, id="q", images=(picture,), documents=(report,))
     await store.create("ana", a_conversation(id="c"), question)
     await store.append("ana", "c", a_message("y" * 100_000, 2_000, id="a", role=Role.ASSISTANT))
     await store.append("ana", "c", a_message("y" * 10_000, 2_000, id="a", role=Role.ASSISTANT, revision=1))
@@ -266,88 +278,115 @@ async def test_stored_sentence_can_still_be_translated(store):
             assert as_json(message.error) == as_json(expected)
 
 
-# Images
+# Images and documents
 
 
 def bare(message: Message) -> Message:
-    return replace(message, images=tuple(replace(image, data=b"") for image in message.images))
+    return message.with_attachments(replace(one, data=b"") for one in message.attachments)
 
 
-async def test_images_are_stored_with_their_message_and_read_separately(store):
-    conversation, question = a_conversation(), a_message("Look", id="m", images=(PICTURE, OTHER))
+async def read(store: Store, user: str, conversation_id: str, attachment: Attachment) -> Attachment:
+    one = store.image if isinstance(attachment, Image) else store.document
+    return await one(user, conversation_id, attachment.id)
+
+
+async def test_attachments_are_stored_with_their_message_and_read_separately(store):
+    conversation, question = a_conversation(), a_message("Look", id="m", **ATTACHED)
     await store.create("ana", conversation)
     await store.append("ana", conversation.id, question)
     assert await store.messages("ana", conversation.id) == [bare(question)]
     assert await store.message("ana", conversation.id, "m") == bare(question)
     assert await store.messages("ana", conversation.id, consistency=Consistency.CACHED) == [bare(question)]
-    assert [await store.image("ana", conversation.id, image.id) for image in (PICTURE, OTHER)] == [PICTURE, OTHER]
+    stored = [await read(store, "ana", conversation.id, one) for one in question.attachments]
+    assert stored == [PICTURE, OTHER, REPORT, NOTES]
     await store.append("ana", conversation.id, replace(question, content="Look!", revision=1))
     await store.append("ana", conversation.id, bare(replace(question, content="Look here", revision=2)))
-    assert [message.content for message in await store.messages("ana", conversation.id)] == ["Look here"]
+    assert await store.messages("ana", conversation.id) == [bare(replace(question, content="Look here", revision=2))]
     assert await store.image("ana", conversation.id, "picture") == PICTURE
+    assert await store.document("ana", conversation.id, "picture") == REPORT
 
 
-async def test_images_of_a_first_message_survive_reopening_the_store(place):
+async def test_attachments_of_a_first_message_survive_reopening_the_store(place):
     conversation = a_conversation()
     store = await place.open()
-    await store.create("ana", conversation, a_message(images=(PICTURE,)))
+    await store.create("ana", conversation, a_message(images=(PICTURE,), documents=(REPORT,)))
     await store.aclose()
     again = await place.open()
     assert await again.image("ana", conversation.id, "picture") == PICTURE
+    assert await again.document("ana", conversation.id, "picture") == REPORT
     await again.aclose()
 
 
-async def test_an_image_of_another_user_or_a_missing_one_is_not_found(store):
+@pytest.mark.parametrize("kind", ATTACHED)
+async def test_an_attachment_of_another_user_or_a_missing_one_is_not_found(store, kind):
+    first, second = ATTACHED[kind]
     mine, other = a_conversation(), a_conversation()
-    await store.create("ana", mine, a_message(images=(PICTURE, replace(OTHER, data=b""))))
+    await store.create("ana", mine, a_message(**{kind: (first, replace(second, data=b""))}))
     await store.create("ana", other)
-    for user, conversation_id, image_id in (
-        ("ben", mine.id, "picture"),
-        ("ana", other.id, "picture"),
-        ("ana", mine.id, "other"),  # named, and never given
-        ("ana", mine.id, "../picture"),
+    for user, conversation_id, attachment_id in (
+        ("ben", mine.id, first.id),
+        ("ana", other.id, first.id),
+        ("ana", mine.id, second.id),  # named, and never given
+        ("ana", mine.id, f"../{first.id}"),
         ("ana", mine.id, "half \ud83d"),
         ("ana", mine.id, ""),
-        ("ana", "never there", "picture"),
+        ("ana", "never there", first.id),
     ):
         with pytest.raises(ConversationNotFound):
-            await store.image(user, conversation_id, image_id)
+            await read(store, user, conversation_id, replace(first, id=attachment_id))
+    with pytest.raises(ConversationNotFound):  # the message has none of the other kind
+        await read(store, "ana", mine.id, PICTURE if kind == "documents" else REPORT)
 
 
-async def test_images_go_with_their_conversation(store):
-    conversation = a_conversation()
-    await store.create("ana", conversation, a_message(images=(PICTURE,)))
+async def test_attachments_go_with_their_conversation(store):
+    conversation, question = a_conversation(), a_message(**ATTACHED)
+    await store.create("ana", conversation, question)
     await store.delete("ana", conversation.id)
-    with pytest.raises(ConversationNotFound):
-        await store.image("ana", conversation.id, "picture")
+    for one in question.attachments:
+        with pytest.raises(ConversationNotFound):
+            await read(store, "ana", conversation.id, one)
     await store.create("ana", conversation)
-    with pytest.raises(ConversationNotFound):
-        await store.image("ana", conversation.id, "picture")
+    for one in question.attachments:
+        with pytest.raises(ConversationNotFound):
+            await read(store, "ana", conversation.id, one)
 
 
-async def test_largest_image_is_stored_and_a_larger_one_is_rejected_with_its_message(store):
-    largest = replace(PICTURE, data=b"\xff" * 900_000)
+async def test_largest_attachments_are_stored_and_a_larger_one_is_rejected_with_its_message(store):
+    image, document = replace(PICTURE, data=b"\xff" * 900_000), replace(REPORT, data=b"\xff" * 900_000)
     conversation = a_conversation()
-    await store.create("ana", conversation, a_message(images=(largest,)))
-    assert await store.image("ana", conversation.id, "picture") == largest
-    larger = a_message(images=(replace(OTHER, data=b"\xff" * 900_001),))
-    with pytest.raises(
-        StoreUnavailable, match=r"This image is 901 kB.* images of at most 900 kB.*Send a smaller image"
+    await store.create("ana", conversation, a_message(images=(image,), documents=(document,)))
+    assert await store.image("ana", conversation.id, "picture") == image
+    assert await store.document("ana", conversation.id, "picture") == document
+    data = b"\xff" * 900_001
+    for larger, words in (
+        (a_message(images=(replace(OTHER, data=data),)), "This image is 901 kB.* at most 900 kB.*Send a smaller image"),
+        (a_message(documents=(NOTES, replace(REPORT, data=data))), r"דוח .*\.pdf takes 901 kB.* at most 900 kB.*Split"),
     ):
-        await store.append("ana", conversation.id, larger)
-    with pytest.raises(StoreUnavailable):
-        await store.create("ana", a_conversation(), larger)
+        with pytest.raises(StoreUnavailable, match=words):
+            await store.append("ana", conversation.id, larger)
+        with pytest.raises(StoreUnavailable, match=words):
+            await store.create("ana", a_conversation(), larger)
     assert len(await store.messages("ana", conversation.id)) == 1
     assert len(await list_all(store, "ana")) == 1
 
 
-async def test_images_of_a_failed_write_are_not_stored(store):
-    conversation = a_conversation()
+async def test_attachments_of_a_failed_write_are_not_stored(store):
+    conversation, question = a_conversation(), a_message(**ATTACHED)
     await store.create("ana", conversation)
     with pytest.raises((TypeError, AttributeError, ChatError)):
-        await store.append("ana", conversation.id, a_message(images=(PICTURE,)), a_message(content=object()))
-    with pytest.raises(ConversationNotFound):
-        await store.image("ana", conversation.id, "picture")
+        await store.append("ana", conversation.id, question, a_message(content=object()))
+    for one in question.attachments:
+        with pytest.raises(ConversationNotFound):
+            await read(store, "ana", conversation.id, one)
+
+
+async def test_name_of_a_document_that_utf8_cannot_encode_is_stored_readably(store):
+    conversation, document = a_conversation(), replace(NOTES, name="half \ud83d \ud83d\ude42.txt")
+    await store.create("ana", conversation, a_message(documents=(document,)))
+    readable = replace(document, name="half \ufffd \U0001f642.txt")
+    assert await store.document("ana", conversation.id, "notes") == readable
+    (message,) = await store.messages("ana", conversation.id)
+    assert message.documents == (replace(readable, data=b""),)
 
 
 # What is pinned
@@ -1120,7 +1159,13 @@ class AnyHistory(RuleBasedStateMachine):
             created_ms=MILLISECONDS,
             revision=st.integers(0, 3),
             status=st.sampled_from(MessageStatus),
-        ).map(lambda message: replace(message, images=(replace(PICTURE, id=f"of-{message.id}"),))),
+        ).map(
+            lambda message: replace(
+                message,
+                images=(replace(PICTURE, id=f"of-{message.id}"),),
+                documents=(replace(REPORT, id=f"of-{message.id}"),),
+            )
+        ),
         max_size=4,
     )
 
@@ -1235,8 +1280,8 @@ class AnyHistory(RuleBasedStateMachine):
             stored = self.runner.run(self.store.messages(self.prefix + owner, conversation_id))
             assert stored == [bare(message) for message in in_order(messages.values())]
             for message in messages.values():
-                image = self.store.image(self.prefix + owner, conversation_id, f"of-{message.id}")
-                assert self.runner.run(image).data == PICTURE.data
+                for one in message.attachments:
+                    assert self.runner.run(read(self.store, self.prefix + owner, conversation_id, one)) == one
 
     def teardown(self):
         self.runner.run(self.store.aclose())

@@ -23,7 +23,7 @@ from google.cloud.firestore_v1.services.firestore import FirestoreAsyncClient
 from google.cloud.firestore_v1.services.firestore.transports import FirestoreGrpcAsyncIOTransport
 from google.oauth2.credentials import Credentials
 
-from chatapp.domain.conversation import Image, MessageStatus, Profile, Role, now_ms
+from chatapp.domain.conversation import Document, Image, MessageStatus, Profile, Role, now_ms
 from chatapp.domain.errors import ConversationNotFound, StoreUnavailable
 from chatapp.domain.share import Share
 from chatapp.store import SessionRecord
@@ -35,11 +35,13 @@ from chatapp.store.firestore.documents import PART_BYTES, message_documents, mes
 from chatapp.store.firestore.schema import (
     CONVERSATIONS,
     DELETIONS,
+    DOCUMENTS,
     EXPIRING,
     EXPIRY_FIELD,
     IMAGES,
     INDEXED_FIELDS,
     MESSAGES,
+    OF_CONVERSATION,
     PIECES,
     REVOCATIONS,
     SESSIONS,
@@ -61,6 +63,7 @@ pytestmark = pytest.mark.slow  # the emulator takes seconds to start
 
 DAY_MS = 24 * 3600 * 1000
 PICTURE = Image(id="picture", media_type="image/png", width=1, height=1, data=b"\x89PNG\xff")
+REPORT = Document(id="report", name="r.pdf", kind="PDF", pages=2, size=9, data=b"\x1f\x8b\x00")
 
 
 @pytest.fixture
@@ -141,9 +144,9 @@ def ended(content: str, revision: int):
 
 
 async def documents(database: AsyncClient, user: str, collection: str, conversation_id: str = "") -> dict[str, dict]:
-    """Return the documents of a user's conversations or deletions, or of a conversation's messages or images."""
+    """Return the documents of a user's conversations or deletions, or of a conversation's messages or attachments."""
     parent = database.collection(USERS).document(uid(user))
-    if collection in (MESSAGES, IMAGES):
+    if collection in OF_CONVERSATION:
         parent = parent.collection(CONVERSATIONS).document(conversation_id)
     return {one.id: one.to_dict() async for one in parent.collection(collection).stream()}
 
@@ -471,34 +474,40 @@ async def test_with_a_retention_every_document_says_when_it_expires(place, datab
     await store.aclose()
 
 
-async def test_images_expire_with_their_message(place, database, monkeypatch):
+async def test_attachments_expire_with_their_message(place, database, monkeypatch):
     store = await place.open(retention_days=7)
     conversation, old_ms = a_conversation(), now_ms() - 8 * DAY_MS
-    await store.create("ana", conversation, a_message(created_ms=old_ms, images=(PICTURE,)))
-    (document,) = (await documents(database, "ana", IMAGES, conversation.id)).values()
-    assert document[EXPIRY_FIELD].timestamp() * 1000 == pytest.approx(old_ms + 7 * DAY_MS)
+    await store.create("ana", conversation, a_message(created_ms=old_ms, images=(PICTURE,), documents=(REPORT,)))
+    for collection in (IMAGES, DOCUMENTS):
+        (document,) = (await documents(database, "ana", collection, conversation.id)).values()
+        assert document[EXPIRY_FIELD].timestamp() * 1000 == pytest.approx(old_ms + 7 * DAY_MS)
     with pytest.raises(ConversationNotFound):
         await store.image("ana", conversation.id, PICTURE.id)
+    with pytest.raises(ConversationNotFound):
+        await store.document("ana", conversation.id, REPORT.id)
     assert (await store.search("ana", "hello")).items == []
     await store.aclose()
 
 
-async def test_a_deletion_takes_the_images_along(store, database):
+async def test_a_deletion_deletes_the_attachments(store, database):
     conversation = a_conversation()
-    await store.create("ana", conversation, a_message(images=(PICTURE,)))
+    await store.create("ana", conversation, a_message(images=(PICTURE,), documents=(REPORT,)))
     assert (await documents(database, "ana", IMAGES, conversation.id)).keys() == {PICTURE.id}
+    assert (await documents(database, "ana", DOCUMENTS, conversation.id)).keys() == {REPORT.id}
     await store.delete("ana", conversation.id)
-    assert await documents(database, "ana", IMAGES, conversation.id) == {}
+    for collection in OF_CONVERSATION:
+        assert await documents(database, "ana", collection, conversation.id) == {}
 
 
-async def test_images_and_text_that_are_more_than_one_commit_can_hold_are_refused_in_words(store):
+async def test_attachments_and_text_that_are_more_than_one_commit_can_hold_are_refused_in_words(store):
     conversation = a_conversation()
     await store.create("ana", conversation)
-    images = tuple(replace(PICTURE, id=f"i{number}", data=b"x" * 900_000) for number in range(5))
+    images = tuple(replace(PICTURE, id=f"i{number}", data=b"x" * 900_000) for number in range(2))
+    reports = tuple(replace(REPORT, id=f"d{number}", data=b"x" * 900_000) for number in range(3))
     with pytest.raises(StoreUnavailable, match=r"This is 4\.5 MB.* 4 MB at once"):
-        await store.append("ana", conversation.id, a_message(images=images))
-    await store.append("ana", conversation.id, a_message(images=images[:4]))
-    assert len((await store.messages("ana", conversation.id))[0].images) == 4
+        await store.append("ana", conversation.id, a_message(images=images, documents=reports))
+    await store.append("ana", conversation.id, a_message(images=images, documents=reports[:2]))
+    assert len((await store.messages("ana", conversation.id))[0].attachments) == 4
 
 
 async def test_documents_from_before_versions_and_images_are_read(store, database):
@@ -634,7 +643,7 @@ async def test_more_than_one_commit_can_hold_is_refused_in_words(store):
 async def test_every_indexed_field_and_the_expiry_time_are_written(place, database):
     store = await place.open(retention_days=1)
     conversation = a_conversation()
-    long = a_message("x" * (PART_BYTES + 1), created_ms=now_ms(), images=(PICTURE,))
+    long = a_message("x" * (PART_BYTES + 1), created_ms=now_ms(), images=(PICTURE,), documents=(REPORT,))
     await store.create("ana", conversation, long, running())
     await store.save_profile("ana", Profile(revision=1))
     await store.revoke("ana", session="one", before_ms=1, until_ms=now_ms())
@@ -646,6 +655,7 @@ async def test_every_indexed_field_and_the_expiry_time_are_written(place, databa
         CONVERSATIONS: await documents(database, "ana", CONVERSATIONS),
         MESSAGES: await documents(database, "ana", MESSAGES, conversation.id),
         IMAGES: await documents(database, "ana", IMAGES, conversation.id),
+        DOCUMENTS: await documents(database, "ana", DOCUMENTS, conversation.id),
         USERS: {one.id: one.to_dict() async for one in database.collection(USERS).stream()},
         REVOCATIONS: await documents(database, "ana", REVOCATIONS),
         SESSIONS: await documents(database, "ana", SESSIONS),

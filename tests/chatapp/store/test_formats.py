@@ -2,8 +2,9 @@
 
 ``formats/`` holds what the code of commit b76ff19 wrote for `CONVERSATION`, `MESSAGES` and `PROFILE`: SQL dumps of the
 history and the journal, Firestore documents by path, and the JSON export. ``history_5.sql`` is the history with the
-sizes of December 2026, ``history_6.sql`` the one with the list of sessions, ``history_7.sql``
-the one with shares.
+sizes of December 2026, ``history_6.sql`` the one with the list of sessions, ``history_7.sql`` the one with shares, and
+``history_8.sql`` the one with documents, as ``journal_4.sql`` is. ``firestore_documents.json`` and
+``export_documents.json`` hold `CITED`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from pathlib import Path
 import pytest
 
 from chatapp.domain.conversation import (
+    Citation,
     Conversation,
+    Document,
     Feedback,
     FinishReason,
     GenerationParameters,
@@ -42,6 +45,11 @@ from tests import own_export
 
 FORMATS = Path(__file__).parent / "formats"
 DAY_MS = 24 * 3600 * 1000
+# `chatapp.documents.packing.packed` of two pages.
+PACKED = (
+    "H4sIAAAAAAACA4uONtRRUtKJjlbKSE1MycxLV9JRuj7p+srrc5V0DGNjY3WijX"
+    "SUgjNSU0vAikpSK4AMpeB8heJ8hdzS5AyFosTMPD0lHQOg2lgAUo4b3E0AAAA="
+)
 
 CONVERSATION = Conversation(
     id="c1",
@@ -110,6 +118,23 @@ PLAIN = Message(
     error="The server closed the connection.",
 )
 MESSAGES = (QUESTION, ANSWER, PLAIN)
+DOCUMENT = Document(
+    id="i1",  # as an image
+    name="דוח.pdf",
+    kind="PDF",
+    pages=2,
+    size=12_345,
+    data=base64.b64decode(PACKED),
+)
+CITED = (
+    replace(QUESTION, id="q2", images=(), documents=(DOCUMENT,)),
+    replace(
+        PLAIN,
+        id="a4",
+        content="It says “so much rain”.",
+        citations=(Citation(end=22, document="i1", page=2, page_start=3, page_end=15),),
+    ),
+)
 RUNNING = replace(PLAIN, id="a3", status=MessageStatus.STREAMING, error="", content="so far")
 PROFILE = Profile(
     personas=(Persona(id="p1", name="מורה", instructions="Explain.\n{braces}"),),
@@ -120,8 +145,8 @@ PROFILE = Profile(
 
 
 def listed(message: Message) -> Message:
-    """Return a message as stores list it: the images without data."""
-    return replace(message, images=tuple(replace(image, data=b"") for image in message.images))
+    """Return a message as stores list it: the images and documents without data."""
+    return message.with_attachments(replace(one, data=b"") for one in message.attachments)
 
 
 def assert_same(read: list[Message], expected: list[Message]) -> None:
@@ -138,10 +163,11 @@ async def write_history(path: Path) -> None:
     await store.save_profile("ana", PROFILE)
     await store.revoke("ana", session="s1", before_ms=5, until_ms=9_000_000_000_000)
     await store.save_share("ana", SHARE, {"text-0": b"[]"})
+    await store.create("dan", replace(CONVERSATION, id="c3"), *CITED)
     await store.aclose()
 
 
-@pytest.mark.parametrize("name", ["history.sql", "history_5.sql", "history_6.sql", "history_7.sql"])
+@pytest.mark.parametrize("name", ["history.sql", "history_5.sql", "history_6.sql", "history_7.sql", "history_8.sql"])
 async def test_a_history_file_of_an_earlier_version_is_read(tmp_path, name):
     restore(FORMATS / name, tmp_path / "chat.db")
     store = await SQLiteStore.open(tmp_path / "chat.db")
@@ -163,9 +189,17 @@ async def test_a_history_file_of_an_earlier_version_is_read(tmp_path, name):
     await new.aclose()
 
 
+async def test_documents_of_a_history_file_are_read(tmp_path):
+    restore(FORMATS / "history_8.sql", tmp_path / "chat.db")
+    store = await SQLiteStore.open(tmp_path / "chat.db")
+    assert_same(await store.messages("dan", "c3"), list(map(listed, CITED)))
+    assert await store.document("dan", "c3", DOCUMENT.id) == DOCUMENT
+    await store.aclose()
+
+
 async def test_a_history_file_is_written_as_before(tmp_path):
     await write_history(tmp_path / "chat.db")
-    assert dumped(tmp_path / "chat.db") == (FORMATS / "history_7.sql").read_text()
+    assert dumped(tmp_path / "chat.db") == (FORMATS / "history_8.sql").read_text()
 
 
 # The journal
@@ -179,6 +213,7 @@ async def write_journal(path: Path) -> None:
     await journal.delete(("ana", "c2"))
     await journal.save_profile("ana", PROFILE)
     await journal.delete_profile("ben")
+    await journal.create(("dan", "c3"), replace(CONVERSATION, id="c3"), CITED)
     await journal.aclose()
 
 
@@ -193,8 +228,17 @@ async def test_a_journal_of_an_earlier_version_is_read(tmp_path):
     messages = [write.message for write in waiting if write.message]
     assert_same(messages, [listed(message) for message in (QUESTION, RUNNING, ANSWER, PLAIN)])
     assert [write.profile for write in waiting if write.profile] == [PROFILE]
-    assert [await journal.image(("ana", "c1"), image.id) for image in IMAGES] == list(IMAGES)
+    assert [await journal.attachment(("ana", "c1"), Image, image.id) for image in IMAGES] == list(IMAGES)
     assert await journal.interrupt_abandoned() == 1
+    await journal.aclose()
+
+
+async def test_documents_of_a_journal_are_read(tmp_path):
+    restore(FORMATS / "journal_4.sql", tmp_path / "journal.db")
+    journal = await Journal.open(tmp_path / "journal.db", "the cloud")
+    batch = await journal.next_batch(("dan", "c3"))
+    assert_same([write.message for write in batch if write.message], list(CITED))
+    assert await journal.attachment(("dan", "c3"), Document, DOCUMENT.id) == DOCUMENT
     await journal.aclose()
 
 
@@ -202,7 +246,7 @@ async def test_a_journal_is_written_as_before(tmp_path):
     await write_journal(tmp_path / "journal.db")
     with closing(sqlite3.connect(tmp_path / "journal.db")) as connection, connection:
         connection.execute("UPDATE writes SET accepted_ms = 0")
-    assert dumped(tmp_path / "journal.db") == (FORMATS / "journal.sql").read_text()
+    assert dumped(tmp_path / "journal.db") == (FORMATS / "journal_4.sql").read_text()
 
 
 # Firestore
@@ -210,10 +254,16 @@ async def test_a_journal_is_written_as_before(tmp_path):
 
 def firestore_documents() -> dict[str, dict[str, object]]:
     written = {"conversations/c1": documents.conversation_document(CONVERSATION) | documents.expiry(0, DAY_MS)}
-    for message in MESSAGES:
+    return written | message_documents(MESSAGES) | {"users/ana": documents.profile_document(PROFILE)}
+
+
+def message_documents(messages: tuple[Message, ...]) -> dict[str, dict[str, object]]:
+    written: dict[str, dict[str, object]] = {}
+    for message in messages:
         written |= {f"messages/{name}": one for name, one in documents.message_documents(message, DAY_MS).items()}
-        written |= {f"images/{name}": one for name, one in documents.image_documents(message, DAY_MS).items()}
-    return written | {"users/ana": documents.profile_document(PROFILE)}
+        attachments = documents.attachment_documents(message, DAY_MS)
+        written |= {f"{collection}/{name}": one for (collection, name), one in attachments.items()}
+    return written
 
 
 def test_firestore_documents_of_an_earlier_version_are_read():
@@ -221,7 +271,8 @@ def test_firestore_documents_of_an_earlier_version_are_read():
     assert documents.conversation_of("c1", stored["conversations/c1"]) == CONVERSATION
     messages = {path.removeprefix("messages/"): one for path, one in stored.items() if path.startswith("messages/")}
     assert_same([documents.message_of(one.id, messages) for one in MESSAGES], list(map(listed, MESSAGES)))
-    assert [documents.image_of(one.id, stored[f"images/{one.id}"]) for one in IMAGES] == list(IMAGES)
+    images = [documents.attachment_of(Image, one.id, stored[f"images/{one.id}"]) for one in IMAGES]
+    assert images == list(IMAGES)
     assert documents.profile_of(stored["users/ana"]) == PROFILE
 
 
@@ -230,14 +281,22 @@ def test_firestore_documents_are_written_as_before():
     assert firestore_documents() == expected
 
 
+def test_uploaded_documents_are_read_from_firestore_and_written_as_before():
+    stored = json.loads((FORMATS / "firestore_documents.json").read_text(), object_hook=from_plain)
+    assert message_documents(CITED) == stored
+    messages = {path.removeprefix("messages/"): one for path, one in stored.items() if path.startswith("messages/")}
+    assert_same([documents.message_of(one.id, messages) for one in CITED], list(map(listed, CITED)))
+    assert documents.attachment_of(Document, DOCUMENT.id, stored[f"documents/{DOCUMENT.id}"]) == DOCUMENT
+
+
 # The JSON export
 
 
-def export() -> bytes:
+def export(messages: tuple[Message, ...] = MESSAGES) -> bytes:
     head = json_export.header("ana", PROFILE)
     before, _, after = head.partition(b'"exported": "')
     head = before + b'"exported": "' + b"2026-11-28T00:00:00.000Z" + after[24:]
-    return head + json_export.encode(CONVERSATION, MESSAGES) + json_export.FOOTER
+    return head + json_export.encode(CONVERSATION, messages) + json_export.FOOTER
 
 
 def test_a_json_export_of_an_earlier_version_is_read():
@@ -250,6 +309,13 @@ def test_a_json_export_of_an_earlier_version_is_read():
 
 def test_a_json_export_is_written_as_before():
     assert export() == (FORMATS / "export.json").read_bytes()
+
+
+def test_documents_are_read_from_a_json_export_and_written_as_before():
+    written = (FORMATS / "export_documents.json").read_bytes()
+    assert export(CITED) == written
+    ((_, messages),) = own_export.read(written.decode())
+    assert_same(list(messages), list(CITED))
 
 
 # Helpers

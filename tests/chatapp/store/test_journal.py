@@ -19,9 +19,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from chatapp.domain import conversation as conversations
-from chatapp.domain.conversation import Image, MessageStatus, Persona, Profile, Role
+from chatapp.domain.conversation import Document, Image, MessageStatus, Persona, Profile, Role
 from chatapp.domain.errors import ConversationNotFound, StoreUnavailable
 from chatapp.store import Consistency, Revocations, StoreStatus
+from chatapp.store.codec import without_data
 from chatapp.store.journal import cloud_reads, journal
 from chatapp.store.journal import delivery as journal_delivery
 from chatapp.store.journal import file as journal_file
@@ -1111,74 +1112,94 @@ def test_any_sequence_of_calls_over_an_unreliable_cloud_matches_the_model(tmp_pa
     run_any_history(UnreliablePlace(tmp_path), examples)
 
 
-# Images
+# Images and documents
 
 
 PICTURE = Image(id="picture", media_type="image/png", width=3, height=2, data=b"SECRET pixels" * 1_000)
+REPORT = Document(id="report", name="r.pdf", kind="PDF", pages=2, size=9, data=b"SECRET words" * 1_000)
+ATTACHED_BYTES = len(PICTURE.data) + len(REPORT.data)
 
 
-async def test_images_wait_on_this_disk_with_their_message_and_leave_it_when_they_are_in_the_cloud(place, cloud):
+def attached(message):
+    """Return the message with a picture and a document."""
+    return message.with_attachments((PICTURE, REPORT))
+
+
+async def read(store, conversation):
+    """Return the picture and the document of a conversation."""
+    image = await store.image("ana", conversation.id, "picture")
+    return [image, await store.document("ana", conversation.id, "report")]
+
+
+async def assert_none(store, conversation):
+    """Check that a conversation has neither the picture nor the document."""
+    with pytest.raises(ConversationNotFound):
+        await store.image("ana", conversation.id, "picture")
+    with pytest.raises(ConversationNotFound):
+        await store.document("ana", conversation.id, "report")
+
+
+async def test_attachments_wait_on_this_disk_with_their_message_and_leave_it_when_they_are_in_the_cloud(place, cloud):
     cloud.down = True
     store = await place.open(cloud, drain_seconds=0.05)
     conversation = a_conversation()
     await store.create("ana", conversation, question())
-    await store.append("ana", conversation.id, replace(question("pictured"), images=(PICTURE,)))
-    assert await store.image("ana", conversation.id, "picture") == PICTURE
-    assert store.status().waiting_bytes > len(PICTURE.data)
+    await store.append("ana", conversation.id, attached(question("attached")))
+    assert await read(store, conversation) == [PICTURE, REPORT]
+    assert store.status().waiting_bytes > ATTACHED_BYTES
     await store.aclose()
     cloud.closed, cloud.down = 0, False
     store = await place.open(cloud)
     await delivered(store)
-    assert await cloud.image("ana", conversation.id, "picture") == PICTURE
-    assert await store.image("ana", conversation.id, "picture") == PICTURE
-    await becomes_true(lambda: b"SECRET pixels" not in bytes_on_disk(place.path))
+    assert await read(cloud, conversation) == [PICTURE, REPORT]
+    assert await read(store, conversation) == [PICTURE, REPORT]
+    await becomes_true(lambda: b"SECRET" not in bytes_on_disk(place.path))
     assert store.status().waiting_bytes == 0
     await store.aclose()
 
 
-async def test_a_newer_revision_without_the_bytes_does_not_lose_an_image_that_waits(store, cloud, place):
+async def test_a_newer_revision_without_the_bytes_does_not_lose_attachments_that_wait(store, cloud, place):
     cloud.down = True
-    conversation, pictured = a_conversation(), replace(question(), images=(PICTURE,))
-    await store.create("ana", conversation, pictured)
-    newer = replace(pictured, content="newer", revision=1, images=(replace(PICTURE, data=b""),))
+    conversation, first = a_conversation(), attached(question())
+    await store.create("ana", conversation, first)
+    newer = without_data(replace(first, content="newer", revision=1))
     await store.append("ana", conversation.id, newer)
     await store.append("ana", conversation.id, replace(newer, content="newest", revision=2))
     waiting = store.status().waiting_bytes
-    assert 2 * len(PICTURE.data) < waiting < 3 * len(PICTURE.data)  # counted for the creation and for the newest
-    assert await store.image("ana", conversation.id, "picture") == PICTURE
+    assert 2 * ATTACHED_BYTES < waiting < 3 * ATTACHED_BYTES  # counted for the creation and for the newest
+    assert await read(store, conversation) == [PICTURE, REPORT]
     cloud.down = False
     await delivered(store)
-    assert await cloud.image("ana", conversation.id, "picture") == PICTURE
+    assert await read(cloud, conversation) == [PICTURE, REPORT]
     assert [message.content for message in await cloud.messages("ana", conversation.id)] == ["newest"]
-    await becomes_true(lambda: b"SECRET pixels" not in bytes_on_disk(place.path))
+    await becomes_true(lambda: b"SECRET" not in bytes_on_disk(place.path))
 
 
-async def test_images_of_a_deleted_conversation_are_erased_from_the_disk(store, cloud, place):
+async def test_attachments_of_a_deleted_conversation_are_erased_from_the_disk(store, cloud, place):
     cloud.down = True
     conversation = a_conversation()
-    await store.create("ana", conversation, replace(question(), images=(PICTURE,)))
-    assert b"SECRET pixels" in bytes_on_disk(place.path)
+    await store.create("ana", conversation, attached(question()))
+    assert all(secret in bytes_on_disk(place.path) for secret in (b"SECRET pixels", b"SECRET words"))
     await store.delete("ana", conversation.id)
-    assert b"SECRET pixels" not in bytes_on_disk(place.path)
-    with pytest.raises(ConversationNotFound):
-        await store.image("ana", conversation.id, "picture")
+    assert b"SECRET" not in bytes_on_disk(place.path)
+    await assert_none(store, conversation)
 
 
-async def test_cloud_image_of_a_conversation_deleted_here_is_not_found_immediately(store, cloud):
+async def test_cloud_attachments_of_a_conversation_deleted_here_are_not_found_immediately(store, cloud):
     conversation = a_conversation()
-    await store.create("ana", conversation, replace(question(), images=(PICTURE,)))
+    await store.create("ana", conversation, attached(question()))
     await delivered(store)
     cloud.fails = lambda name, _: StoreUnavailable("") if name == "delete" else None
     await store.delete("ana", conversation.id)
-    with pytest.raises(ConversationNotFound):
-        await store.image("ana", conversation.id, "picture")
+    await assert_none(store, conversation)
 
 
-async def test_images_count_towards_the_limits(place, cloud):
+@pytest.mark.parametrize("attachment", [PICTURE, REPORT], ids=["image", "document"])
+async def test_attachments_count_towards_the_limits(place, cloud, attachment):
     cloud.down = True
     store = await place.open(cloud, drain_seconds=0.05, most_bytes=5_000)
     conversation = a_conversation()
-    await store.create("ana", conversation, replace(question(), images=(PICTURE,)))
+    await store.create("ana", conversation, question().with_attachments([attachment]))
     assert store.status().full
     await store.aclose()
     store = await place.open(cloud, drain_seconds=0.05, most_bytes=5_000)

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from chatapp.domain.conversation import Image, Profile, Role
+from chatapp.domain.conversation import Document, Image, Profile, Role
 from chatapp.domain.errors import ConversationNotFound, StoreUnavailable
 from chatapp.store.temporary import memory
 from chatapp.store.temporary.memory import MemoryStore
@@ -105,15 +105,15 @@ async def test_conversation_larger_than_the_share_accepts_no_question_but_keeps_
 async def test_size_follows_every_change():
     store = MemoryStore()
     picture = Image(id="i", media_type="image/png", width=1, height=1, data=b"x" * 1_000)
-    message = a_message("words", id="m", images=(picture,))
+    report = Document(id="i", name="r.pdf", kind="PDF", pages=1, size=1, data=b"x" * 2_000)
+    message = a_message("words", id="m", images=(picture,), documents=(report,))
     await store.create("ana", a_conversation(id="a"), message)
     await store.append("ana", "a", dataclasses.replace(message, content="more words", revision=message.revision + 1))
     await store.update("ana", a_conversation(id="a", title="t" * 100))
     fresh = MemoryStore()
-    await fresh.create(
-        "ana", a_conversation(id="a", title="t" * 100), a_message("more words", id="m", images=(picture,))
-    )
-    assert store._memory.size == fresh._memory.size == store._memory.sizes["ana"]
+    same = a_message("more words", id="m", images=(picture,), documents=(report,))
+    await fresh.create("ana", a_conversation(id="a", title="t" * 100), same)
+    assert store._memory.size == fresh._memory.size == store._memory.sizes["ana"] > 3_000
 
 
 @pytest.fixture
@@ -130,7 +130,9 @@ def store(persistent):
 
 async def test_temporary_conversation_works_like_any_other_and_is_never_persisted(store, persistent):
     picture = Image(id="i", media_type="image/png", width=1, height=1, data=b"x")
-    conversation, message = a_conversation(id="temporary-1", pinned=True), a_message("words", id="m", images=(picture,))
+    report = Document(id="i", name="r.pdf", kind="PDF", pages=1, size=1, data=b"x")
+    conversation = a_conversation(id="temporary-1", pinned=True)
+    message = a_message("words", id="m", images=(picture,), documents=(report,))
     await store.create("ana", conversation, message)
     await store.append("ana", conversation.id, a_message("more", 2_000))
     await store.update("ana", conversation)
@@ -138,6 +140,7 @@ async def test_temporary_conversation_works_like_any_other_and_is_never_persiste
     assert len(await store.messages("ana", conversation.id)) == 2
     assert (await store.message("ana", conversation.id, "m")).content == "words"
     assert await store.image("ana", conversation.id, "i") == picture
+    assert await store.document("ana", conversation.id, "i") == report
     assert (await store.conversations("ana")).items == []
     assert await store.pinned("ana") == []
     assert (await store.search("ana", "words")).items == []

@@ -25,6 +25,7 @@ import pytest
 
 from chatapp.domain.conversation import (
     Conversation,
+    Document,
     FinishReason,
     Image,
     MessageStatus,
@@ -327,11 +328,11 @@ async def test_deleted_text_is_erased_from_the_files_when_delete_returns(store, 
     deleted, stored = a_conversation(title="SECRET title", system_prompt="SECRET prompt"), a_conversation()
     await store.create("ana", stored, a_message("PUBLIC " * size))
     picture = Image(id="i", media_type="image/png", width=1, height=1, data=b"SECRET pixels" * size)
-    await store.create(
-        "ana", deleted, a_message("SECRET " * size, id="m", images=(picture,)), a_message(error="SECRET error")
-    )
+    report = Document(id="i", name="SECRET name", kind="PDF", pages=1, size=1, data=b"SECRET pages" * size)
+    attached = a_message("SECRET " * size, id="m", images=(picture,), documents=(report,))
+    await store.create("ana", deleted, attached, a_message(error="SECRET error"))
     await store.append("ana", deleted.id, a_message("SECRET answer " * size, id="m", revision=1))
-    for written in (b"SECRET", b"secret", b"SECRET pixels"):  # as it is searched, too
+    for written in (b"SECRET", b"secret", b"SECRET pixels", b"SECRET pages"):  # as it is searched, too
         assert written in bytes_on_disk(path)
     await store.delete("ana", deleted.id)
     assert b"secret" not in bytes_on_disk(path).lower()
@@ -732,7 +733,8 @@ async def test_expired_data_is_neither_returned_nor_in_the_file(place, path):
     old, mixed = a_conversation(updated_ms=now_ms() - 3 * DAY_MS), a_conversation(updated_ms=now_ms())
     await store.create("ana", old, a_message("an old secret", now_ms() - 3 * DAY_MS))
     picture = Image(id="i", media_type="image/png", width=1, height=1, data=b"secret pixels")
-    early = a_message("an early secret", now_ms() - 3 * DAY_MS, images=(picture,))
+    report = Document(id="i", name="a secret", kind="PDF", pages=1, size=1, data=b"secret words")
+    early = a_message("an early secret", now_ms() - 3 * DAY_MS, images=(picture,), documents=(report,))
     late = a_message("still here", now_ms())
     await store.create("ana", mixed, early, late)
     await store.aclose()
@@ -744,6 +746,7 @@ async def test_expired_data_is_neither_returned_nor_in_the_file(place, path):
         store.messages("ana", old.id),
         store.message("ana", mixed.id, early.id),
         store.image("ana", mixed.id, picture.id),
+        store.document("ana", mixed.id, report.id),
     ):
         with pytest.raises(ConversationNotFound):
             await call

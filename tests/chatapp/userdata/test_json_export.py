@@ -1,12 +1,18 @@
 """The JSON that a chat exports: what is in it, and what is read from it."""
 
+import base64
+import gzip
 import json
 from dataclasses import replace
 
 import pytest
 
+from chatapp.documents.extraction.shape import Block, BlockKind, Page
+from chatapp.documents.packing import packed
 from chatapp.domain.conversation import (
+    Citation,
     Conversation,
+    Document,
     Feedback,
     FinishReason,
     GenerationParameters,
@@ -25,6 +31,7 @@ from chatapp.userdata import json_export
 from chatapp.userdata.json_export import ExportedConversation, InvalidExport
 from tests import own_export
 
+PACKED = packed((Page(1, (Block(BlockKind.TEXT, "So much rain"),)),))
 CONVERSATION = Conversation(
     id=new_id(),
     title="שלום, מה שלומך?",
@@ -45,6 +52,10 @@ QUESTION = Message(
     created_ms=1_793_600_130_123,
     follows="",
     images=(Image(id="i1", media_type="image/png", width=3, height=2, data=b"\x89PNG\r\n\xff\x00"),),
+    documents=(
+        Document(id="d1", name="דוח.pdf", kind="PDF", pages=1, size=9, data=PACKED),
+        Document(id="d2", name="expired.txt", kind="text", pages=3, size=0),
+    ),
 )
 ANSWER = Message(
     id=new_id(),
@@ -94,6 +105,9 @@ def changed(**fields):
 
 
 IMAGE = "conversations__0__messages__0__images__0"
+DOCUMENT = "conversations__0__messages__0__documents__0"
+TWO_PAGES = base64.b64encode(packed((Page(1, ()), Page(2, ())))).decode()
+BOMB = base64.b64encode(gzip.compress(b"[" + b"[]," * 15_000_000)).decode()
 
 
 def test_exported_data_is_read_without_loss():
@@ -206,11 +220,46 @@ def test_half_of_a_surrogate_pair_does_not_break_an_export():
         ),
         (changed(**{f"{IMAGE}__width": 0}), r"images\[0\]: its width and height must be 1 or more"),
         (changed(conversations__0__messages__0__images=[None]), r"messages\[0\]\.images\[0\]: "),
+        (changed(conversations__0__messages__0__documents=[None]), r"messages\[0\]\.documents\[0\]: "),
+        (changed(**{f"{DOCUMENT}__id": "../x"}), r"messages\[0\]\.documents\[0\]\.id: '\.\./x' cannot be an id"),
+        (changed(**{f"{DOCUMENT}__name": ""}), r"documents\[0\]\.name: it must have 1 to 1000 characters"),
+        (changed(**{f"{DOCUMENT}__name": "x" * 1_001}), r"documents\[0\]\.name: it must have 1 to 1000 characters"),
+        (changed(**{f"{DOCUMENT}__kind": "exe"}), r"documents\[0\]\.kind: 'exe' is not one of PDF, Word"),
+        (changed(**{f"{DOCUMENT}__size": -1}), r"documents\[0\]\.size: this is not the size of a file"),
+        (changed(**{f"{DOCUMENT}__pages": 0}), r"documents\[0\]\.pages: it must be 1 to 2000"),
+        (changed(**{f"{DOCUMENT}__pages": 2}), r"documents\[0\]\.pages: the text has another number of pages"),
+        (changed(**{f"{DOCUMENT}__data": TWO_PAGES}), r"documents\[0\]\.pages: the text has another number of pages"),
+        (changed(**{f"{DOCUMENT}__data": "!"}), r"documents\[0\]\.data: this is not base64"),
+        (changed(**{f"{DOCUMENT}__data": "AAAA"}), r"documents\[0\]\.data: this is not the text of a document"),
+        (changed(**{f"{DOCUMENT}__data": BOMB}), r"documents\[0\]\.data: this is not the text of a document"),
+        (changed(**{f"{DOCUMENT}__data": "AAAA" * 300_001}), r"data: this is not the text of a document: 900003 bytes"),
     ],
 )
 def test_an_invalid_file_is_reported_with_the_field(text, why):
     with pytest.raises(InvalidExport, match=why):
         own_export.read(text)
+
+
+def test_citations_of_what_is_not_there_are_left_out():
+    true = Citation(end=4, document="d1", page=1, page_start=0, page_end=12)
+    wrong = [
+        replace(true, **change)
+        for change in (
+            {"end": 0},
+            {"end": 5},
+            {"end": 10**30},
+            {"document": "d2"},  # it has expired
+            {"document": "x"},
+            {"page": 0},
+            {"page": 2},
+            {"page_start": -1},
+            {"page_start": 12},
+            {"page_end": 13},
+        )
+    ]
+    answer = replace(ANSWER, content="“🙂”", citations=(*wrong[:3], true, *wrong[3:]))
+    ((_, (_, read)),) = own_export.read(exported((CONVERSATION, [QUESTION, answer])))
+    assert read.citations == (true,)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,16 @@
 import pytest
 from markdown_it import MarkdownIt
 
-from chatapp.domain.conversation import Conversation, FinishReason, Image, Message, MessageStatus, Role, new_id
+from chatapp.domain.conversation import (
+    Conversation,
+    Document,
+    FinishReason,
+    Image,
+    Message,
+    MessageStatus,
+    Role,
+    new_id,
+)
 from chatapp.domain.errors import CannotSee
 from chatapp.domain.sentences import translated
 from chatapp.http import assets
@@ -46,6 +55,11 @@ def test_document_contains_the_displayed_version_of_each_message():
 def test_image_without_data_is_mentioned():
     picture = Image(id="i", media_type="image/png", width=640, height=480, data=b"x")
     assert "*Picture, 640 × 480*\n\nLook" in shown(message("Look", images=(picture,)))
+
+
+def test_document_is_named_on_one_line_without_markup():
+    report = Document(id="d", name="*r*\n# [x](y).pdf", kind="PDF", pages=2, size=9)
+    assert "*Document: \\*r\\* \\# \\[x\\](y).pdf*\n\nLook" in shown(message("Look", documents=(report,)))
 
 
 def top_level(text):

@@ -6,7 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from chatapp.domain.conversation import GenerationParameters, Image, MessageStatus, Persona, Profile, Role, now_ms
+from chatapp.domain.conversation import (
+    Document,
+    GenerationParameters,
+    Image,
+    MessageStatus,
+    Persona,
+    Profile,
+    Role,
+    now_ms,
+)
 from chatapp.domain.errors import ConversationBusy, ConversationNotFound, StoreUnavailable
 from chatapp.store import Consistency
 from chatapp.store.journal import cloud_reads
@@ -21,6 +30,7 @@ from tests.fakes.stores import FakeCloud
 from tests.firestore_emulator import firestore_emulator  # noqa: F401  # a fixture
 
 GUEST, ANA = "anonymous-1", "oidc-ana"
+REPORT = Document(id="report", name="דוח.pdf", kind="PDF", pages=2, size=9, data=b"\x1f\x8b\x00" * 100)
 PICTURE = Image(id="picture", media_type="image/png", width=3, height=2, data=b"\x89PNG\xff" * 100)
 PERSONA = Persona(id="p1", name="Pirate", instructions="Arr.")
 
@@ -63,7 +73,7 @@ class Mortal:
 
 async def fill(store, user=GUEST):
     """Write a history with all there is: pictures, branches, pins, personas, an answer that broke off, much text."""
-    question = a_message("Look", follows="", images=(PICTURE,))
+    question = a_message("Look", follows="", images=(PICTURE,), documents=(REPORT,))
     first = a_message("One", 2_000, role=Role.ASSISTANT, follows=question.id, revision=3)
     second = a_message("Two", 3_000, role=Role.ASSISTANT, follows=question.id, status=MessageStatus.INTERRUPTED)
     branched = a_conversation(title="Branches", pinned=True, branch=first.id, persona="p1", system_prompt="Arr.")
@@ -245,17 +255,19 @@ async def test_continuing_a_copy_before_the_rest_is_moved_loses_nothing(store):
     assert len((await store.conversations(ANA)).items) == 3
 
 
-async def test_a_copy_that_is_not_whole_is_not_taken_for_the_original(store):
+@pytest.mark.parametrize("forgotten", ["images", "documents"])
+async def test_a_copy_that_is_not_whole_is_not_taken_for_the_original(store, forgotten):
     conversation = a_conversation()
-    await store.create(GUEST, conversation, a_message("kept", images=(PICTURE,)))
+    await store.create(GUEST, conversation, a_message("kept", images=(PICTURE,), documents=(REPORT,)))
 
     class Forgets(Mortal):
         async def create(self, user, conversation, *messages):
-            await self._store.create(user, conversation, *(replace(one, images=()) for one in messages))
+            await self._store.create(user, conversation, *(replace(one, **{forgotten: ()}) for one in messages))
 
     with pytest.raises(StoreUnavailable, match="Nothing was lost"):
         await GuestMerge(Forgets(store, at=99, after=True), Turns()).merge(GUEST, ANA)
     assert (await store.image(GUEST, conversation.id, PICTURE.id)) == PICTURE
+    assert (await store.document(GUEST, conversation.id, REPORT.id)) == REPORT
 
 
 async def test_deleted_conversations_of_the_guest_are_purged_and_not_moved(store):

@@ -12,7 +12,9 @@ from fastapi import FastAPI
 from structlog.testing import capture_logs
 
 from chatapp.auth import AuthenticationMiddleware, AuthResult, User
-from chatapp.domain.conversation import Image, Persona, Profile
+from chatapp.documents.extraction.shape import Block, BlockKind, Page
+from chatapp.documents.packing import packed
+from chatapp.domain.conversation import Document, Image, Persona, Profile
 from chatapp.domain.errors import ConversationNotFound, StoreUnavailable
 from chatapp.generation.runner import TurnRunner
 from chatapp.http import api
@@ -41,6 +43,9 @@ PICTURES = (
     Image(id="one", media_type="image/png", width=3, height=2, data=b"\x89PNG\xff"),
     Image(id="two", media_type="image/jpeg", width=5, height=4, data=b"JPEG"),
 )
+
+TEXT = packed((Page(1, (Block(BlockKind.TEXT, "So much rain"),)),))
+REPORT = Document(id="report", name="report *1*.pdf", kind="PDF", pages=1, size=9, data=TEXT)
 
 
 class NamedAuthenticator:
@@ -192,8 +197,9 @@ async def test_everything_is_exported_as_one_file_of_markdown_for_each_conversat
     assert "מה נשמע?" in files["2026-11-02 06.15 שלום.md"]
 
 
-async def test_pictures_and_personas_are_exported_too(chat):
-    conversation, messages = await created(chat.store, "Pictures", a_message("Look", follows="", images=PICTURES))
+async def test_pictures_documents_and_personas_are_exported_too(chat):
+    question = a_message("Look", follows="", images=PICTURES, documents=(REPORT,))
+    conversation, messages = await created(chat.store, "Pictures", question)
     await created(chat.store, "The same again", a_message("Look", images=PICTURES[:1]))
     profile = Profile(personas=(Persona(id="p", name="Teacher", instructions="Explain."),), revision=2)
     await chat.store.save_profile("ana", profile)
@@ -207,8 +213,10 @@ async def test_pictures_and_personas_are_exported_too(chat):
             "pictures/two.jpeg": b"JPEG",
         }
         (text,) = (file.read(name).decode() for name in file.namelist() if "Pictures" in name)
-    assert "![Picture, 3 × 2](pictures/one.png)\n\n![Picture, 5 × 4](pictures/two.jpeg)\n\nLook" in text
-    assert "*Picture, 3 × 2*\n\n*Picture, 5 × 4*\n\nLook" in (await chat.get(f"{conversation.id}.md")).body.decode()
+    document = "*Document: report \\*1\\*.pdf*"
+    assert f"![Picture, 3 × 2](pictures/one.png)\n\n![Picture, 5 × 4](pictures/two.jpeg)\n\n{document}\n\nLook" in text
+    one = (await chat.get(f"{conversation.id}.md")).body.decode()
+    assert f"*Picture, 3 × 2*\n\n*Picture, 5 × 4*\n\n{document}\n\nLook" in one
 
 
 async def test_deleted_conversations_are_not_exported_while_undo_is_possible(chat):
