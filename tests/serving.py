@@ -100,6 +100,10 @@ class ChatProcess:
     def pid(self):
         return self._process.pid
 
+    def change(self, **settings):
+        """Set environment variables for the next start."""
+        self._settings |= settings
+
     async def start(self, *, until_ready=True):
         environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         environment |= {"PYTHONPATH": os.getcwd(), **self._settings}  # noqa: PTH109  # the checkout under test

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 USER_KEY = "chat.user"
 # Without authentication: the health check, what search engines and browsers ask first, and the static files of the
-# pages (`chatapp.http.assets`).
-PUBLIC = re.compile(r"/healthz|/robots\.txt|/manifest\.webmanifest|/page/[^/]+/.+")
+# pages (`chatapp.http.assets`, `chatapp.http.pages.installing`).
+PUBLIC = re.compile(r"/healthz|/robots\.txt|/manifest\.webmanifest|/service-worker\.js|/page/[^/]+/.+")
 # IAP's unsigned headers. Any client can send them, so nothing behind the middleware may see them.
 _UNSIGNED_IAP_HEADERS = b"x-goog-authenticated-user-"
 NOT_SIGNED_IN = Sentence("You are signed out. Sign in to continue; your text is still in the box.")

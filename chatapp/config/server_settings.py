@@ -59,7 +59,8 @@ class ServerSettings(BaseSettings):
     )
     installable: bool = Field(
         default=False,
-        description="Browsers can install the page as an app (a web app manifest and icons).",
+        description="Browsers can install the page as an app (a web app manifest, icons, and a service worker that "
+        "says when the chat is unavailable). `false` removes the worker from browsers that have it.",
     )
     theme: Literal["blue", "green"] = Field(
         default="blue", validation_alias=AliasChoices("THEME", "CHAT_THEME"), description="Accent colour of the page."

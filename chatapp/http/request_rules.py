@@ -42,6 +42,7 @@ class Source(Enum):
     IMAGE = "pictures and scripts of the page, and a person who opens the picture"
     FILE = "the page, for its parts"
     FRAME = "the page, for a frame of its own"
+    WORKER = "the browser, for the page's service worker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,7 @@ RULES = (
     _rule(r"/healthz|/robots\.txt", Source.ANY),
     _rule(r"/shared/[^/]*/images/[^/]*", Source.IMAGE),
     _rule(r"/shared/[^/]*", Source.DOCUMENT),
+    _rule(r"/service-worker\.js", Source.WORKER),
     _rule(r"/page/[^/]*/frames/.*", Source.FRAME),
     _rule(r"/(?:page|assets)/.*|/theme\.css|/manifest\.webmanifest", Source.FILE),
     _rule(r"/sign-in(?:/start|/callback)?", Source.NAVIGATION),

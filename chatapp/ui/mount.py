@@ -21,8 +21,7 @@ def mount_page(app: FastAPI, settings: Settings) -> None:
     """Mount the page at ``/`` and at ``/c/ID``."""
     app.include_router(page_files.router())
     app.state.formula_files = " ".join(gradio_compat.katex_files())
-    if settings.installable:
-        app.include_router(installing.router(settings))
+    app.include_router(installing.router(settings))
     app.add_middleware(
         DocumentMiddleware, root_url=settings.root_url, head=installing.head() if settings.installable else ""
     )

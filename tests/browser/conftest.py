@@ -23,6 +23,11 @@ ARGUMENTS = [
     "--disable-sync",
     "--no-first-run",
 ]
+# A worker would stay for the next chat on the same port.
+CLEAR = """async () => {
+  localStorage.clear();
+  for (const registration of await navigator.serviceWorker.getRegistrations()) await registration.unregister();
+}"""
 TIMEOUT_MS = 60_000  # only a failure takes as long
 expect.set_options(timeout=TIMEOUT_MS)
 MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
@@ -109,7 +114,7 @@ class Profiles:
 async def _clear(profile):
     for tab in profile.pages:
         with contextlib.suppress(Error):  # where the test left the chat
-            await tab.evaluate("localStorage.clear()")
+            await tab.evaluate(CLEAR)
         await tab.close()
     await profile.unroute_all(behavior="ignoreErrors")
     await profile.set_offline(False)

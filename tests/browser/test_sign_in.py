@@ -33,6 +33,7 @@ def _settings(provider, gemma, **others):
         "CHAT_OIDC_CLIENT_ID": "the-chat",
         "CHAT_OIDC_CLIENT_SECRET": "a-secret-of-the-chat",
         "CHAT_ALLOWED_PEOPLE": "example.org",
+        "CHAT_INSTALLABLE": "true",  # so that every second sign-in goes through the service worker
         "CHAT_GEMMA_URL": gemma.url,
         "CHAT_EMBEDDED_MODEL": "false",
         "CHAT_TITLES": "first-words",
@@ -193,10 +194,12 @@ async def test_signing_out_everywhere_ends_the_other_devices_session_and_keeps_i
 async def test_a_draft_is_not_shown_to_the_next_user(device, closed_chat):
     page = await device(closed_chat.url)
     await _sign_in(page)
+    await page.tab.evaluate("navigator.serviceWorker.ready.then(() => true)")
     await page.box.fill("Dear diary")
     await page.tab.context.clear_cookies(name="chat_session")
     await page.tab.reload()
     await _sign_in(page, BEN)
+    assert await page.tab.evaluate("Boolean(navigator.serviceWorker.controller)")
     await expect(page.box).to_have_value("")
 
 

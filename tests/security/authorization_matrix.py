@@ -130,6 +130,7 @@ OTHER_ROUTES = {
     ("GET", "/page/{requested_version}/{path:path}"): public(),
     ("GET", "/robots.txt"): public(),
     ("GET", "/manifest.webmanifest"): public(),
+    ("GET", "/service-worker.js"): public(),
     # With a wrong secret; test_isolation.py opens a link. With IAP, who is not signed in does not get here.
     ("GET", "/shared/{token}"): public(statuses=(404, 401, 403)),
     ("GET", "/shared/{token}/images/{image_id}"): public(statuses=(404, 401, 403)),

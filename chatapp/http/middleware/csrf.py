@@ -31,6 +31,7 @@ class Kind(Enum):
     PICTURE = "a picture"
     PART = "any part of a page"
     FRAMED = "a page in a frame"
+    WORKER = "a service worker"
 
 
 FROM_PAGE: dict[Source, frozenset[Kind]] = {
@@ -40,9 +41,10 @@ FROM_PAGE: dict[Source, frozenset[Kind]] = {
     Source.IMAGE: frozenset({Kind.OPENED, Kind.FETCHED, Kind.PICTURE}),
     Source.FILE: frozenset({Kind.OPENED, Kind.PART}),
     Source.FRAME: frozenset({Kind.OPENED, Kind.PART, Kind.FRAMED}),
+    Source.WORKER: frozenset({Kind.OPENED, Kind.WORKER}),
 }
 LINKED = {Source.DOCUMENT, Source.NAVIGATION}  # any site may link to them
-FILES = {Source.FILE, Source.FRAME}  # the same for everyone, so they may be loaded in advance
+FILES = {Source.FILE, Source.FRAME, Source.WORKER}  # the same for everyone, so they may be loaded in advance
 
 
 class CsrfMiddleware:
@@ -121,6 +123,8 @@ def _kinds(mode: str | None, destination: str | None) -> set[Kind]:
         kinds.add(Kind.PART)
     if destination == "iframe":
         kinds.add(Kind.FRAMED)
+    if destination in {None, "serviceworker"}:
+        kinds.add(Kind.WORKER)
     return kinds
 
 

@@ -11,6 +11,7 @@ import * as enterKey from "./enter_key.js";
 import { store, stored } from "./browser_storage.js";
 import { messageLog, messageText, setMessageText } from "./gradio_bridge.js";
 import * as header from "./header.js";
+import * as installing from "./installing.js";
 import * as links from "./links.js";
 import * as shortcuts from "./shortcuts.js";
 import * as messages from "./messages.js";
@@ -100,6 +101,7 @@ const load = async (temperature, top_p, max_tokens) => {
   images.setLimits(now.limits);
   shareSetting.who = now.shareLinks;
   document.body.classList.add("ready");
+  installing.start();
 };
 
 let sending = null; // the text that is being sent and not yet accepted: Enter may be pressed twice

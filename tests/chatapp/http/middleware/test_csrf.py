@@ -86,6 +86,8 @@ EMBEDDED = [
         for name in ("embed", "object", "script", "style", "video", "audio", "track", "worker", "empty")
     ),
     *(("cors", name) for name in ("font", "manifest", "report", "xslt")),
+    ("same-origin", "serviceworker"),
+    ("navigate", "empty"),  # what a service worker makes of a navigation if it sends it on
 ]
 DATA = [
     *("/state", "/models", "/me", "/search", "/conversations", "/conversations/x/events", "/conversations/x/messages"),
@@ -134,6 +136,16 @@ def test_another_site_opens_pages_at_top_level_only(client, path, site):
     for sent in [FETCH, PICTURE, *EMBEDDED]:
         assert status(client, path, sent, site) == 403
     assert (status(client, path, NAVIGATE, site) == 200) == (path in PAGES + LEADING_AWAY)
+
+
+def test_one_file_only_becomes_a_service_worker(client):
+    worker = ("same-origin", "serviceworker")
+    assert status(client, "/service-worker.js", worker) == 200
+    assert status(client, "/service-worker.js", worker, "cross-site") == 403
+    for path in [*DATA, *PICTURES, *PAGES, *LEADING_AWAY, *FILES, "/page/0/js/service_worker.js"]:
+        assert status(client, path, worker) == 403
+    for sent in [("no-cors", "script"), ("same-origin", "worker"), PICTURE, ("navigate", "iframe")]:
+        assert status(client, "/service-worker.js", sent) == 403
 
 
 def test_only_a_file_that_is_a_frame_is_framed_and_only_by_the_page(client):
