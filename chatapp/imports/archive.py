@@ -1,4 +1,4 @@
-"""Opens the file of an export: a JSON document, or a ZIP archive with documents and pictures.
+"""Opens the file of an export: a document (JSON, a page), or a ZIP archive with documents and pictures.
 
 Nothing is unpacked to the disk, and names are only compared: a name cannot lead anywhere. An archive that no chat makes
 (links, names that lead out of it, names twice, encryption, bombs) is refused as a whole all the same.
@@ -34,7 +34,10 @@ _END, _END64 = b"PK\5\6", b"PK\6\6"
 _END_BYTES = 22 + 65_535 + 20 + 56  # with the longest comment, and the records of a large archive
 # The id that the name of a file of ChatGPT begins with: file-AbC123-photo.png, file_00ff-1234.dat.
 _FILE_ID = re.compile(r"file-[A-Za-z0-9]+|file_[0-9a-f]+")
-_DOCUMENT_NAMES, _ARCHIVE_NAMES = (".json", ".jsonl", ".txt"), (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
+_DOCUMENT_NAMES = (".json", ".jsonl", ".txt", ".html", ".htm")
+_ARCHIVE_NAMES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
+# Of ChatGPT: shows the conversations of the same archive, and has as many bytes as they.
+_VIEWER = "chat.html"
 _PICTURES = (*PICTURE_NAMES, ".dat")
 
 
@@ -53,7 +56,6 @@ class Archive:
     Attributes:
         documents: names of what may be documents, in order.
         archives: names of archives in it, which are not read.
-        pages: names of HTML pages, which are not read.
         others: names of further files, such as recordings.
         progress: counts what is read.
     """
@@ -62,7 +64,6 @@ class Archive:
     name: str
     documents: list[str] = field(default_factory=list)
     archives: list[str] = field(default_factory=list)
-    pages: list[str] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
     progress: Progress = field(default_factory=Progress)
     _zip: zipfile.ZipFile | None = None
@@ -131,13 +132,11 @@ class Archive:
             if entry.is_dir() or "__MACOSX/" in entry.filename or base.startswith("."):
                 continue
             lower = base.lower()
-            if lower.endswith(_DOCUMENT_NAMES):
+            if lower.endswith(_DOCUMENT_NAMES) and lower != _VIEWER:
                 self.documents.append(entry.filename)
                 self.progress.total += entry.file_size
             elif lower.endswith(_ARCHIVE_NAMES):
                 self.archives.append(entry.filename)
-            elif lower.endswith((".html", ".htm")):
-                self.pages.append(entry.filename)
             elif not lower.endswith(_PICTURES) and not _FILE_ID.match(base):
                 self.others.append(entry.filename)
             self._index_picture(base, entry)

@@ -31,6 +31,7 @@ class Skipped(Enum):
     RECORDINGS = Sentence("Voice and video recordings: {count}")
     HIDDEN = Sentence("Hidden messages of the other chat, such as its own instructions: {count}")
     ACTIVITIES = Sentence("Gemini activities other than questions: {count}")
+    TIMELESS = Sentence("Gemini questions with a time that could not be read: {count}")
     EMPTY = Sentence("Conversations without messages: {count}")
     UNREADABLE = Sentence("Entries that are no conversations: {count}")
     CUT = Sentence("Texts that were too long and were cut: {count}")

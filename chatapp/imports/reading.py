@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from chatapp.imports import formats, refusals
 from chatapp.imports.formats import chatgpt, gemini, own
 from chatapp.imports.json_items import Item, Member, read_items
 from chatapp.imports.parsed import Parsed, Skipped
 from chatapp.imports.refusals import InvalidImport
+from chatapp.imports.takeout_page import read_activities
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,7 +63,7 @@ def read_conversations(archive: Archive, reading: Reading) -> Iterator[Parsed]:
             reading.files.append(name)
             if name.endswith("export_manifest.json"):
                 listed = chatgpt.parts_in(document.members)
-    reading.files += [*archive.archives, *archive.pages, *archive.others]
+    reading.files += [*archive.archives, *archive.others]
     present = {name.rpartition("/")[2] for name in archive.documents}
     reading.missing = sorted(one for one in listed if one.rpartition("/")[2] not in present)
     if not reading.sources:
@@ -70,13 +71,11 @@ def read_conversations(archive: Archive, reading: Reading) -> Iterator[Parsed]:
 
 
 def _unknown(archive: Archive) -> InvalidImport:
-    if any("activity" in page.lower() or "gemini" in page.lower() for page in archive.pages):
-        return InvalidImport(refusals.TAKEOUT_HTML)
     return InvalidImport(refusals.NESTED if archive.archives else refusals.UNKNOWN)
 
 
 class _Document:
-    """One document: a list of conversations, or an object that has one or is one."""
+    """One document: a list of conversations, an object that has one or is one, or a page of activities."""
 
     def __init__(self, archive: Archive, name: str, reading: Reading) -> None:
         self._archive = archive
@@ -91,12 +90,12 @@ class _Document:
     def conversations(self) -> Iterator[Parsed]:
         with self._archive.document(self._name) as stream:
             first = stream.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
-        if first not in {b"{", b"["}:
+        if first not in {b"{", b"[", b"<"}:
             if not self._archive.is_zip:
                 raise InvalidImport(refusals.UNKNOWN)
             return
         with self._archive.document(self._name) as stream:
-            for part in read_items(stream, self._name):
+            for part in self._parts(stream, is_page=first == b"<"):
                 if isinstance(part, Member):
                     self.members[part.name] = part.value
                 else:
@@ -106,11 +105,16 @@ class _Document:
                         return
         if self._activities is not None:
             yield from self._noted(self._activities.end())
-            self._reading.skipped[Skipped.ACTIVITIES] += self._activities.skipped
+            self._reading.skipped += self._activities.skipped
         if self._number == 0:
             yield from self._noted(self._whole())
         if self._is_own:
             self._reading.profile = own.profile_of(self.members) or self._reading.profile
+
+    def _parts(self, stream: BinaryIO, *, is_page: bool) -> Iterator[Item | Member]:
+        if is_page:
+            return map(Item, read_activities(stream, self._name))
+        return read_items(stream, self._name)
 
     def _item(self, item: Item) -> Iterator[Parsed]:
         if self._number == 1:

@@ -18,9 +18,10 @@ UNKNOWN = Sentence(
     "There are no conversations in this file that this chat can read. Nothing was imported. Add the file as you "
     "downloaded it from ChatGPT, Claude, Gemini (Google Takeout), Open WebUI, LibreChat or this chat."
 )
-TAKEOUT_HTML = Sentence(
-    "This Google Takeout has the Gemini history as a web page. Nothing was imported. Request it once more: choose "
-    "My Activity, in it only Gemini Apps, and JSON as the format of the activity records."
+TAKEOUT_TIMES = Sentence(
+    "This Google Takeout has the Gemini history as a web page, and its times are in a form that this chat cannot read. "
+    "Nothing was imported. Request it once more: choose My Activity, in it only Gemini Apps, and JSON as the format of "
+    "the activity records."
 )
 NESTED = Sentence(
     "This archive has no conversations, but other archives. Nothing was imported. Unpack it, and add the archives in "

@@ -1,4 +1,4 @@
-"""Gemini, of Google Takeout: "My Activity" as JSON, and "Gemini in Workspace / Conversation History".
+"""Gemini, of Google Takeout: "My Activity" as JSON or HTML, and "Gemini in Workspace / Conversation History".
 
     MyActivity.json: [{"header": "Gemini Apps", "title": "Prompted the question", "time", "products": ["Gemini Apps"],
         "safeHtmlItem": [{"html": "<p>the answer</p>"}], "subtitles": [{"name": "Attached 1 file."}],
@@ -6,6 +6,8 @@
     conversation_1.txt: {"title", "creation_time", "conversation_turns": [
         {"user_turn": {"prompt", "turn_index", "turn_last_modified"}},
         {"system_turn": {"text": [{"data", "cards"}], "images", "model_thoughts": [{"headline", "description"}]}}]}
+
+`chatapp.imports.takeout_page` makes of the HTML what the JSON has, and ``imageFiles`` for several pictures.
 
 Google does not document them. Sources, read in November 2026: public readers that were written from real exports, and
 what they say of them. An activity does not say which conversation it was in: those with less than 30 minutes between
@@ -17,6 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from chatapp.documents.extraction.html_text import markdown_of
@@ -36,7 +39,6 @@ from chatapp.imports.parsed import (
 )
 
 if TYPE_CHECKING:
-    from collections import Counter
     from collections.abc import Iterator, Mapping
 
 NAME = "Gemini"
@@ -109,18 +111,26 @@ def _answer_texts(parts: list[Any]) -> Iterator[str]:
         yield from (text_of(dict_of(card).get("content")) for card in list_of(part.get("cards")))
 
 
+def has_verb(title: str) -> bool:
+    """Return whether a title begins with what a person did, in English."""
+    return bool(_ASKED.match(title) or _OTHER.match(title))
+
+
 class Activities:
     """Makes conversations of activities, which come in order, the newest or the oldest first."""
 
     def __init__(self) -> None:
         self._waiting: list[tuple[int, Mapping[str, Any]]] = []
-        self.skipped = 0
+        self.skipped: Counter[Skipped] = Counter()
 
     def add(self, activity: Mapping[str, Any]) -> Iterator[Parsed]:
         """Take one, and yield the conversation that is complete with the one before it."""
         time, title = iso_time(activity.get("time")), text_of(activity.get("title")).strip()
-        if time is None or _OTHER.match(title) or not (_ASKED.match(title) or activity.get("safeHtmlItem")):
-            self.skipped += 1
+        if _OTHER.match(title) or not (_ASKED.match(title) or activity.get("safeHtmlItem")):
+            self.skipped[Skipped.ACTIVITIES] += 1
+            return
+        if time is None:
+            self.skipped[Skipped.TIMELESS] += 1
             return
         if self._waiting and (abs(time - self._waiting[-1][0]) > PAUSE_MS or len(self._waiting) >= MAX_ACTIVITIES):
             yield from self.end()
@@ -128,9 +138,12 @@ class Activities:
 
     def end(self) -> Iterator[Parsed]:
         """Yield the last conversation."""
-        waiting, self._waiting = sorted(self._waiting, key=lambda one: one[0]), []
+        waiting, self._waiting = self._waiting, []
         if not waiting:
             return
+        if waiting[0][0] > waiting[-1][0]:  # the newest first: also those of the same second, in a page
+            waiting.reverse()
+        waiting.sort(key=lambda one: one[0])
         first = waiting[0][0]
         parsed = Parsed(source="gemini", id=_digest(waiting[0][1]), created_ms=first, updated_ms=waiting[-1][0])
         before = ""
@@ -146,9 +159,10 @@ def _exchange(activity: Mapping[str, Any], time: int, before: str, skipped: Coun
     id_ = _digest(activity)
     attached: list[PictureRef] = []
     drawn: list[PictureRef] = []
-    for name in map(text_of, [*list_of(activity.get("attachedFiles")), activity.get("imageFile")]):
+    images = [activity.get("imageFile"), *list_of(activity.get("imageFiles"))]
+    for name in map(text_of, [*list_of(activity.get("attachedFiles")), *images]):
         if name.lower().endswith(PICTURE_NAMES):
-            (drawn if name == activity.get("imageFile") else attached).append(PictureRef((name.rpartition("/")[2],)))
+            (drawn if name in images else attached).append(PictureRef((name.rpartition("/")[2],)))
         elif name:
             skipped[Skipped.FILES] += 1
     html = (text_of(dict_of(item).get("html")) for item in list_of(activity.get("safeHtmlItem")))

@@ -475,6 +475,51 @@ ACTIVITIES = [  # the newest first, as Takeout writes them
     activity("שאלה על ציפורים", "2025-06-01T08:00:00.000Z", "<p>תשובה</p>"),
     {"header": "Search", "title": "Searched for owls", "time": "2025-06-01T07:00:00Z", "products": ["Search"]},
 ]
+
+
+def activity_cell(title, time, *answer, header="Gemini Apps", lines=()):
+    """Return an activity as a page of Takeout has it: a title as HTML, further lines, the time, and the answer."""
+    body = "<br>".join([title, *lines, time, "".join(answer)])
+    kind = "content-cell mdl-cell mdl-cell--6-col mdl-typography--body-1"
+    caption = "content-cell mdl-cell mdl-cell--12-col mdl-typography--caption"
+    return (
+        '<div class="outer-cell mdl-cell mdl-cell--12-col mdl-shadow--2dp"><div class="mdl-grid">'
+        '<div class="header-cell mdl-cell mdl-cell--12-col">'
+        f'<p class="mdl-typography--title">{header}<br></p></div>'
+        f'<div class="{kind}">{body}</div><div class="{kind} mdl-typography--text-right"></div>'
+        f'<div class="{caption}"><b>Products:</b><br>&emsp;{header}<br></div></div></div>'
+    )
+
+
+def activity_page(*cells):
+    """Return a page of Takeout."""
+    return (
+        '<html><head><meta charset="UTF-8"><title>My Activity</title><style>.mdl-grid{display:flex}</style></head>'
+        f'<body><div class="mdl-grid">{"".join(cells)}</div></body></html>'
+    ).encode()
+
+
+CELLS = [  # as `ACTIVITIES`
+    activity_cell("Gave feedback:&nbsp;Good response", "Jul 2, 2025, 12:30:00\u202fPM CEST"),
+    activity_cell(
+        "Prompted&nbsp;And in winter?", "Jul 2, 2025, 12:05:00\u202fPM CEST", "<p>Then it <b>sleeps</b>.</p>"
+    ),
+    activity_cell(
+        "Prompted&nbsp;What does a dormouse eat?",
+        "Jul 2, 2025, 12:00:00\u202fPM CEST",
+        "<h2>Food</h2><ul><li>nuts</li><li>berries</li></ul><pre><code>x = 1</code></pre>",
+        lines=(
+            "Attached 2 files.",
+            '-&nbsp;<a href="dormouse.png">dormouse.png</a>',
+            '-&nbsp;<a href="notes.pdf">notes.pdf</a>',
+        ),
+    ),
+    activity_cell("Used an Assistant feature", "Jul 1, 2025, 12:00:00\u202fPM CEST"),
+    activity_cell(
+        "הזנת את ההנחיה:&nbsp;שאלה על &lt;ציפורים&gt; &amp; דבורים", "1 ביוני 2025, 11:00:00 IDT", "<p>תשובה</p>"
+    ),
+    activity_cell("Searched for&nbsp;owls", "Jun 1, 2025, 10:00:00\u202fAM CEST", header="Search"),
+]
 WORKSPACE = {
     "title": "Offer letter",
     "creation_time": "2025-09-01T07:00:00Z",
@@ -693,6 +738,41 @@ EXPORTS = {
             }
         ),
         Expected(2, 6, pictures=1, skipped={Skipped.ACTIVITIES: 2, Skipped.FILES: 1, Skipped.UNREADABLE: 1}),
+    ),
+    "gemini, a page": (
+        activity_page(*CELLS),
+        Expected(
+            2,
+            6,
+            skipped={Skipped.ACTIVITIES: 2, Skipped.FILES: 1, Skipped.PICTURES: 1, Skipped.UNREADABLE: 1},
+            texts=(
+                "שאלה על <ציפורים> & דבורים",
+                "תשובה",
+                "What does a dormouse eat?",
+                "## Food\n\n- nuts\n- berries",
+                "And in winter?",
+                "Then it **sleeps**.",
+            ),
+        ),
+    ),
+    "gemini, a page in a takeout, in Arabic, with pictures": (
+        archive(
+            {
+                "Takeout/نشاطي/تطبيقات Gemini/نشاطي.html": activity_page(
+                    activity_cell(
+                        "المطالبة:&nbsp;ارسم سنجابًا",
+                        "10\u200f/04\u200f/2026، 7:55:59\u00a0م GMT+03:00",
+                        '<p>تفضّل</p><p><img alt="" src="squirrel%201.png"><img src="https://example.org/x.png"></p>',
+                        header="تطبيقات Gemini",
+                        lines=('-&nbsp;<a href="sketch.png">sketch.png</a>',),
+                    )
+                ),
+                "Takeout/نشاطي/تطبيقات Gemini/squirrel 1.png": PNG,
+                "Takeout/نشاطي/تطبيقات Gemini/sketch.png": PNG,
+                "Takeout/archive_browser.html": "<html>",
+            }
+        ),
+        Expected(1, 2, pictures=2, texts=("ارسم سنجابًا", "تفضّل"), models=("Gemini",)),
     ),
     "gemini, workspace": (
         archive(

@@ -17,7 +17,20 @@ from chatapp.imports import json_items
 from chatapp.imports.refusals import InvalidImport
 from chatapp.store.quota import StorageLimits
 from tests.chatapp.imports.conftest import Imports
-from tests.chatapp.imports.exports import ACTIVITIES, EXPORTS, PNG, archive, chatgpt, encoded, node, own, small_chat
+from tests.chatapp.imports.exports import (
+    ACTIVITIES,
+    CELLS,
+    EXPORTS,
+    PNG,
+    activity_cell,
+    activity_page,
+    archive,
+    chatgpt,
+    encoded,
+    node,
+    own,
+    small_chat,
+)
 
 CONVERSATIONS = [small_chat(n) for n in range(3)]
 GOOD = encoded(CONVERSATIONS)
@@ -29,6 +42,9 @@ async def refused(file, words, imports=None):
         await imports.run(file)
     assert "Nothing was imported" in str(caught.value)
     assert await imports.everything() == []
+
+
+TIMELESS = activity_page(activity_cell("Prompted&nbsp;How late is it?", "10. huhtikuuta", "<p>Late.</p>"))
 
 
 def zip_with(name, content=b"x", **fields):
@@ -85,7 +101,11 @@ ARCHIVES = [
     (zip_with("x", b"x" * 100, compress_type=zipfile.ZIP_LZMA), "compressed in a way"),
     (archive({"a.zip": archive({"conversations.json": CONVERSATIONS})}), "other archives"),
     (archive({"user.json": {"id": 1}}), "no conversations"),
-    (archive({"Takeout/My Activity/Gemini Apps/MyActivity.html": "<html>"}), "JSON as the format"),
+    (archive({"Takeout/My Activity/Gemini Apps/MyActivity.html": "<html>"}), "no conversations"),
+    (
+        archive({"MyActivity.html": activity_page(activity_cell("Prompted&nbsp;x", "10. kuuta", "y"))}),
+        "JSON as the format",
+    ),
     (archive({"conversations.json": GOOD})[:-30], "damaged"),
     (archive({"conversations.json": GOOD})[:40], "damaged"),
     (archive({"conversations.json": GOOD[:-10]}), "damaged"),
@@ -202,6 +222,11 @@ SLOW_TEXTS = [
     "&" * 300_000,
     "<a " * 90_000,
     "\ue200" * 300_000,
+    "<br>" * 70_000,
+    '<div class="content-cell"' * 10_000,
+    "<a href=" * 30_000,
+    "header-cell" * 20_000,
+    "&nbsp;" * 50_000,
 ]
 
 
@@ -214,7 +239,11 @@ async def test_no_text_takes_long(imports, number):
     web = {"id": "w", "chat": {"messages": [{"role": "assistant", "content": text}, {"role": "user", "content": text}]}}
     code = node("a", None, "assistant", content={"content_type": "code", "text": text}, content_references=[{
         "matched_text": "\ue200x", "alt": text}])  # fmt: skip
-    file = archive({"a.json": [activity], "b.json": [web], "c.json": [chatgpt(code, node("q", "a", "user", text))]})
+    page = activity_page(
+        *CELLS, activity_cell(text, text, text, lines=(text,), header=text), CELLS[1].replace("?", text)
+    )
+    chats = [chatgpt(code, node("q", "a", "user", text))]
+    file = archive({"a.json": [activity], "b.json": [web], "c.json": chats, "d.html": page})
     await imports.run(file)
     assert time.process_time() - began < 5
 

@@ -71,7 +71,7 @@ export const importSection = (most) => {
   const stop = h("button", { type: "button", class: "button" }, t("Stop the import"));
   const state = h("div", { class: "import-state", role: "status", hidden: true }, bar, h("div", {}, words, count), stop);
   const result = h("div", { class: "import-result", role: "status" });
-  const input = h("input", { type: "file", accept: ".zip,.json,application/zip,application/json", hidden: true });
+  const input = h("input", { type: "file", accept: ".zip,.json,.html,application/zip,application/json,text/html", hidden: true });
   const choose = h("button", { type: "button", class: "button", onclick: () => input.click() }, t("Choose a file"));
   const show = (text, share) => ((words.textContent = text), (bar.value = share));
 
