@@ -7,9 +7,13 @@ from string import Formatter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     Value = str | int | float
+
+
+# Text between them has a direction of its own, as in an element ``bdi`` (Unicode Standard Annex 9).
+ISOLATE, END_OF_ISOLATE = "\N{FIRST STRONG ISOLATE}", "\N{POP DIRECTIONAL ISOLATE}"
 
 
 class Sentence(str):
@@ -80,6 +84,23 @@ class Duration(str):
         return duration
 
 
+class Names(str):
+    """Names, such as those of files, as a part of a sentence: each keeps its own direction in a translation.
+
+    Attributes:
+        names: in order.
+    """
+
+    names: tuple[str, ...]
+
+    def __new__(cls, names: Iterable[str]) -> Names:
+        """Return them with commas between them."""
+        parts = tuple(names)
+        text = super().__new__(cls, ", ".join(parts))
+        text.names = parts
+        return text
+
+
 _UNITS = (("second", 1, 60), ("minute", 60, 7200), ("hour", 3600, math.inf))  # the page has the same, in words.js
 # For pages without a script, where no library forms the plurals of each language.
 _SHORT = {
@@ -95,6 +116,8 @@ def as_json(text: str) -> dict[str, Any]:
         return {"text": str(text), "seconds": text.seconds}
     if isinstance(text, Duration):
         return {"text": str(text), "duration": text.seconds}
+    if isinstance(text, Names):
+        return {"text": str(text), "names": list(text.names)}
     if not isinstance(text, Sentence):
         return {"text": text}
     values = {name: as_json(value) if isinstance(value, str) else value for name, value in text.values.items()}
@@ -109,6 +132,8 @@ def from_json(value: Mapping[str, Any] | str) -> str:
         return Wait(value["seconds"])
     if "duration" in value:
         return Duration(value["duration"])
+    if "names" in value:
+        return Names(value["names"])
     if "template" not in value:
         return str(value["text"])
     values = {name: from_json(item) if isinstance(item, dict) else item for name, item in value["values"].items()}
@@ -124,8 +149,17 @@ def translated(text: str, catalogue: Mapping[str, str]) -> str:
     if not isinstance(text, Sentence):
         return text
     values = {
-        name: translated(value, catalogue) if isinstance(value, str) else f"{value:,}"
-        for name, value in text.values.items()
+        name: _part(value, catalogue) if isinstance(value, str) else f"{value:,}" for name, value in text.values.items()
     }
     template = catalogue.get(text.template, text.template)
     return template.format(**values) if values else template
+
+
+def _part(text: str, catalogue: Mapping[str, str]) -> str:
+    """Return a part of a sentence; a name keeps its direction in a translation, and the sentence its own."""
+    if isinstance(text, Names):
+        return ", ".join(_part(name, catalogue) for name in text.names)
+    is_name = not isinstance(text, Sentence | Wait | Duration)
+    if is_name and catalogue and any(char.isalpha() for char in text):
+        return f"{ISOLATE}{text}{END_OF_ISOLATE}"
+    return translated(text, catalogue)

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from chatapp.domain.sentences import Sentence
+from chatapp.domain.sentences import Names, Sentence
 from chatapp.imports.formats import NAMES
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Report:
 
     def sentences(self) -> Iterator[Sentence]:
         """Yield what was added, a line each."""
-        names = ", ".join(sorted({NAMES[source] for source in self.sources}))
+        names = Names(sorted({NAMES[source] for source in self.sources}))
         yield Sentence("Read from an export of: {name}", name=names)
         yield Sentence("New conversations: {count}", count=self.conversations)
         yield Sentence("New messages: {count}", count=self.messages)
@@ -80,6 +80,6 @@ class Report:
             )
 
 
-def _shown(names: list[str]) -> str:
-    shown = ", ".join(name.rpartition("/")[2][:60] for name in names[:MAX_NAMES])
-    return f"{shown}…" if len(names) > MAX_NAMES else shown
+def _shown(names: list[str]) -> Names:
+    shown = [name.rpartition("/")[2][:60] for name in names[:MAX_NAMES]]
+    return Names([*shown, "…"] if len(names) > MAX_NAMES else shown)

@@ -148,10 +148,7 @@ def _notes(message: Message, label: Callable[[str], str], language: Language) ->
     """Return what the page says beneath an answer about what was left out or went wrong."""
     notes = []
     if message.instead_of:
-        names = {
-            "other": language.isolated(label(message.instead_of)),
-            "model": language.isolated(label(message.model)),
-        }
+        names = {"other": label(message.instead_of), "model": label(message.model)}
         notes.append(Sentence("{other} was unavailable, so {model} answered.", **names))
     if number := message.omitted_messages:
         notes.append(

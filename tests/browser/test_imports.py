@@ -1,5 +1,7 @@
 """A file of another chat is imported in the panel "Settings and data"."""
 
+import re
+
 import pytest
 from playwright.async_api import expect
 
@@ -30,6 +32,9 @@ async def test_a_chosen_file_is_imported_and_its_conversations_are_listed(open_c
     await panel.locator("input[type=file]").set_input_files(a_file("chatgpt, a zip with pictures"))
     for words in (finished, left_out, new):
         await expect(panel).to_contain_text(words)
+    # Each name of a file is in an isolate: else it would mix with the Hebrew around it, or another name with it.
+    name = "user.json" if language == "en" else "\u2068user.json\u2069"
+    await expect(panel).to_contain_text(re.compile(rf"\({name}[,،] |[,،] {name}[,،)]"))
     assert await page.accessibility_problems() == []
     assert await page.tab.evaluate("() => document.querySelector('#import').scrollWidth <= innerWidth - 16")
     await page.tab.keyboard.press("Escape")
@@ -44,3 +49,13 @@ async def test_a_file_that_is_no_export_is_refused_in_the_panel(open_chat, chat)
     await panel.locator("input[type=file]").set_input_files(file)
     await expect(panel.locator(".refusal")).to_contain_text("There are no conversations in this file")
     await expect(panel.get_by_role("button", name="Choose a file")).to_be_enabled()
+
+
+async def test_a_hebrew_name_in_an_english_sentence_keeps_its_direction(page):
+    main = await page.tab.locator("script[src$='js/main.js']").get_attribute("src")
+    names = ["צילום (2).png", "notes.txt"]
+    said = await page.tab.evaluate(
+        "async ([url, names]) => (await import(url)).t('Deleted: {title}', { title: { names } })",
+        [f"{page.url}/{main.replace('main.js', 'words.js')}", names],
+    )
+    assert said == "Deleted: \u2068צילום (2).png\u2069, notes.txt"

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from chatapp.domain.sentences import Duration, Sentence, Wait, as_json, from_json, translated
+from chatapp.domain.sentences import Duration, Names, Sentence, Wait, as_json, from_json, translated
 
 
 def test_a_sentence_is_english_text() -> None:
@@ -19,6 +19,7 @@ def test_a_sentence_is_english_text() -> None:
         Sentence("{what} {why}", what=Sentence("It has {n} places.", n=3), why="so"),
         Sentence("Go on {when}.", when=Wait(90)),
         Sentence("Nothing for {time}.", time=Duration(0.3)),
+        Sentence("Left out: {names}", names=Names(["a.pdf", "b, c.txt"])),
     ],
 )
 def test_a_sentence_outlives_its_way_through_json(text: str) -> None:
@@ -54,6 +55,18 @@ def test_a_duration_has_a_unit_that_fits(seconds: float, words: str) -> None:
 def test_pages_without_a_script_translate_waits_and_durations() -> None:
     catalogue = {"Wait {when}.": "חכו {when}.", "in {count} min": "בעוד {count} דק׳"}
     assert translated(Sentence("Wait {when}.", when=Wait(301)), catalogue) == "חכו בעוד 6 דק׳."
+
+
+def test_each_name_in_a_translated_sentence_keeps_its_own_direction() -> None:
+    catalogue = {
+        "Left out: {names} of {count} in {place}": "הושמטו: {names} מתוך {count}, {place}",
+        "the file": "בקובץ",
+    }
+    names = Names(["(1) notes.txt", "צילום 2.png", "…"])
+    sentence = Sentence("Left out: {names} of {count} in {place}", names=names, count=3, place=Sentence("the file"))
+    assert sentence == "Left out: (1) notes.txt, צילום 2.png, … of 3 in the file"
+    translation = "הושמטו: \u2068(1) notes.txt\u2069, \u2068צילום 2.png\u2069, … מתוך 3, בקובץ"
+    assert translated(sentence, catalogue) == translation
 
 
 def test_text_stored_before_sentences_is_plain_text() -> None:

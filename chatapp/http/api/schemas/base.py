@@ -35,6 +35,7 @@ Translatable = Annotated[
                 "values": {"type": "object"},
                 "seconds": {"type": "integer", "description": "of a time to wait"},
                 "duration": {"type": "number", "description": "seconds"},
+                "names": {"type": "array", "items": {"type": "string"}},
             },
             "required": ["text"],
             "additionalProperties": False,

@@ -1,4 +1,6 @@
 // Translates every sentence into the reader's language. The code has the English; the others are in locales/.
+import { RIGHT_TO_LEFT } from "./text_direction.js";
+
 const root = document.documentElement;
 export const language = root.lang;
 const isRightToLeft = root.dir === "rtl";
@@ -50,13 +52,16 @@ export const money = (dollars) => {
   return isRightToLeft ? `\u2066${text}\u2069` : text;
 };
 
+// A name in a sentence: neither turns the other around.
+const isolated = (name) => (isRightToLeft || RIGHT_TO_LEFT.test(name) ? `\u2068${name}\u2069` : name);
+
 const value = (it) => {
   if (typeof it === "number") return number(it);
   // A sentence within a sentence has the page's direction even if it begins with a Latin name.
   const isSentence = typeof it === "object" && (it.template || it.translated);
   if (isSentence) return isRightToLeft ? `\u2067${translated(it)}\u2069` : translated(it);
-  const text = typeof it === "object" ? translated(it) : it;
-  return isRightToLeft ? `\u2068${text}\u2069` : text; // a Latin name must not turn a Hebrew sentence around
+  if (it.names) return it.names.map(isolated).join(language === "ar" ? "، " : ", ");
+  return isolated(typeof it === "object" ? translated(it) : it);
 };
 
 // Translate a sentence, and fill in its {names}.
@@ -66,7 +71,7 @@ export const t = (template, values = {}) =>
   );
 
 // Translate a text of the server: {text, template, values}, {text, seconds} for a time to wait, {text, duration} in
-// seconds, or plain text. {translated} is a text of the page that already is in the reader's language.
+// seconds, {text, names}, or plain text. {translated} is a text of the page that already is in the reader's language.
 export const translated = (it) => {
   if (!it) return "";
   if (typeof it === "string") return it;
