@@ -73,6 +73,7 @@ def test_uv_has_no_dependencies():
     assert not requires("uv")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["chat", "uv"])
 def test_tests_run_with_the_versions_that_people_run(name):
     assert pins(name) == {package: pins("dev")[package] for package in pins(name)}

@@ -20,6 +20,7 @@ def bill():
     return sbom.bill()
 
 
+@pytest.mark.slow
 def test_every_pin_of_the_image_is_listed_with_its_hashes(bill):
     listed = {(part.name, part.version): {each.content for each in part.hashes} for part in bill.components}
     for file in sbom.PINS:
@@ -80,6 +81,7 @@ def osv(monkeypatch, tmp_path):
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("vulnerable", "status"), [("", 0), ("pkg:npm/mermaid@", 1), ("pkg:pypi/gradio@", 1)])
 def test_audit_fails_for_a_known_vulnerability_of_any_component(osv, monkeypatch, capsys, vulnerable, status):
     monkeypatch.setattr(Osv, "vulnerable", vulnerable)

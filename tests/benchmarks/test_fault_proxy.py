@@ -117,6 +117,7 @@ async def test_reset_reaches_client_and_server(proxy, server, connect):
     await server.ends.get()
 
 
+@pytest.mark.slow
 async def test_half_close_ends_one_direction(proxy, server, connect):
     reader, writer = connection = await connect()
     await send(connection, b"request")

@@ -43,7 +43,7 @@ async def run():
 @pytest.mark.parametrize(
     ("turns", "seconds", "options"),
     [
-        pytest.param(80, 14, ("--people", "8", "--mix", "calm,paused,restarted,killed,ended,both,full"), id="short"),
+        pytest.param(60, 9, ("--people", "8", "--mix", "restarted,killed,both,full"), id="short"),
         pytest.param(3000, 480, (), id="every kind of fault", marks=pytest.mark.long),
     ],
 )
@@ -56,14 +56,9 @@ async def test_no_acknowledged_turn_is_lost(run, turns, seconds, options):
     _, begun, acknowledged = map(int, re.search(r"^all +(\d+) +(\d+) +(\d+)", report, re.MULTILINE).groups())
     assert begun >= turns
     assert acknowledged > turns / 2, report
-    for done in (
-        "chat was killed",
-        "chat was ended",
-        "emulator was restarted",
-        "emulator was paused",
-        "disk was filled",
-    ):
-        assert done in report
+    done = ["chat was killed", "emulator was restarted", "disk was filled"]
+    for event in done if options else [*done, "chat was ended", "emulator was paused"]:
+        assert event in report
 
 
 async def test_interrupted_run_ends_all_its_processes(run):

@@ -107,8 +107,15 @@ async def test_a_browser_in_another_language_gets_english(open_chat, chat):
     assert await page.tab.evaluate("document.documentElement.dir") == "ltr"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", WIDTHS.values())
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        (WIDTHS["phone"], "dark"),
+        (WIDTHS["wide"], "light"),
+        pytest.param(WIDTHS["phone"], "light", marks=pytest.mark.long),
+        pytest.param(WIDTHS["wide"], "dark", marks=pytest.mark.long),
+    ],
+)
 async def test_every_panel_is_accessible(open_chat, chat, width, scheme):
     page = await open_chat(chat.url, width=width, color_scheme=scheme)
     assert await page.accessibility_problems() == []

@@ -147,6 +147,7 @@ def test_without_a_gpu_one_sentence_says_so_and_names_the_other_way(project, mon
     assert "couldn't communicate with the NVIDIA driver" in output_of(start(project, "check"), 1)
 
 
+@pytest.mark.slow
 def test_a_taken_port_and_a_full_disk_are_said_before_the_install(project, monkeypatch):
     smi(project, L4)
     with socket.create_server(("127.0.0.1", 0)) as other:
@@ -164,6 +165,7 @@ def test_a_taken_port_and_a_full_disk_are_said_before_the_install(project, monke
     assert "need 25 GB more" in "".join(errors)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_ends_vllm_and_the_command_cleanly(project, number):
     smi(project, L4)

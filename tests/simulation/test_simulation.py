@@ -75,6 +75,7 @@ def failing(seeds: range, turns: int = TURNS) -> dict[int, str]:
     return failures
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", range(PARTS))
 def test_nothing_is_lost_doubled_hidden_or_out_of_order(part):
     assert failing(range(part, SEEDS, PARTS)) == {}
@@ -86,6 +87,7 @@ def test_nothing_is_lost_in_many_more_runs(part):
     assert failing(range(part, MANY_SEEDS, MANY_PARTS), MANY_TURNS) == {}
 
 
+@pytest.mark.slow
 def test_a_seed_replays_its_run():
     worlds = [simulate(7), simulate(7)]
     assert worlds[0].cloud.calls == worlds[1].cloud.calls
@@ -159,6 +161,7 @@ def a_part_as_the_whole():
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bug", [fork, acknowledged_too_early, settled_too_much, undo_of_nothing, a_part_as_the_whole])
 def test_a_planted_bug_is_found(bug):
     with bug():

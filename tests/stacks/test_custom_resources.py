@@ -35,6 +35,7 @@ def kinds() -> set[str]:
     return {kind.rpartition(" ")[2] for kind in SOURCES}
 
 
+@pytest.mark.slow
 def test_a_deployment_has_an_object_of_each_defined_kind(valid: dict[str, Json]) -> None:
     assert set(valid) == kinds()
     for document in valid.values():

@@ -206,6 +206,7 @@ def test_a_deleted_name_is_held(cloud: Cloud) -> None:
     client.made(creation)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("environment")
 def test_what_hangs_ends_with_the_server_and_what_is_denied_or_fails_says_so(cloud: Cloud) -> None:
     url = f"https://compute.googleapis.com/compute/v1/projects/{PROJECT}"

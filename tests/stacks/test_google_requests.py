@@ -55,6 +55,7 @@ def problems_of(run: Deployed) -> dict[str, list[str]]:
     return {urn: found for urn, found in every.items() if found}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", REPRESENTATIVE.values(), ids=REPRESENTATIVE)
 def test_google_describes_each_request_of_a_deployment(config: dict[str, str]) -> None:
     assert problems_of(seen(config)) == {}

@@ -103,6 +103,7 @@ class TestOnGoogleCloud:
         assert database["deletionPolicy"] == "DELETE", "the provider's default is ABANDON"
         assert database["deleteProtectionState"] != "DELETE_PROTECTION_ENABLED"
 
+    @pytest.mark.slow
     def test_recovery_and_a_daily_backup_are_settings_and_off_by_default(self) -> None:
         assert deployed().of_type("firestore/backupSchedule:BackupSchedule") == []
         assert "pointInTimeRecoveryEnablement" not in deployed().one(DATABASE).inputs
@@ -155,6 +156,7 @@ class TestOnGoogleCloud:
         assert condition == f'resource.name=="projects/{PROJECT}/databases/chat-app-db"'
         assert run.one("ServiceAccount", "gradio-chat-ksa")["metadata.namespace"] == "hybrid-chat"
 
+    @pytest.mark.slow
     def test_the_role_for_gemini_can_be_created_again_after_a_destroy(self) -> None:
         run = deployed()
         ending = run.one("RandomString", "role-ending")
@@ -186,6 +188,7 @@ class TestOnGoogleCloud:
         assert outputs["watchGemma"] == "kubectl --namespace hybrid-chat get pods --selector app=gemma --watch"
         assert all(f"project={PROJECT}" in outputs[name] for name in outputs if name.startswith("console"))
 
+    @pytest.mark.slow
     def test_locations_are_settings(self) -> None:
         for run, expected in (
             (deployed(), ("us-central1", "nam5")),
@@ -244,6 +247,7 @@ class TestNetwork:
         assert run.needs(run.one(CLUSTER), run.one("RouterNat")), "nodes pull their images through it"
         assert run.one("RouterNat")["subnetworks.0.sourceIpRangesToNats"] == ["ALL_IP_RANGES"]
 
+    @pytest.mark.slow
     def test_it_can_be_an_existing_one(self) -> None:
         run = deployed(network="lan", subnetwork="lan-us")
         assert not run.of_type("ClusterNetwork")
@@ -263,6 +267,7 @@ FIXED = {
 
 
 class TestFixedSettings:
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", FIXED)
     @pytest.mark.parametrize("preview", [True, False])
     def test_a_change_that_would_delete_conversations_is_refused(self, name: str, preview: bool) -> None:
@@ -276,6 +281,7 @@ class TestFixedSettings:
         kinds = {r.type for r in registered.resources}
         assert not kinds & {f"gcp:{CLUSTER}", f"gcp:{DATABASE}"}, "neither is touched"
 
+    @pytest.mark.slow
     def test_a_refusal_is_one_message_without_a_traceback(
         self, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
     ) -> None:
@@ -284,15 +290,18 @@ class TestFixedSettings:
         gc.collect()
         assert "never retrieved" not in caplog.text + capfd.readouterr().err
 
+    @pytest.mark.slow
     def test_the_same_settings_pass(self) -> None:
         remembered = {each.name: each["input"] for each in deployed().of_type("pulumi:index:Stash")}
         assert deploy(GCP, remembered=remembered).outputs["url"] == deployed().outputs["url"]
 
+    @pytest.mark.slow
     def test_all_changes_are_reported_at_once(self) -> None:
         with pytest.raises(pulumi.RunError, match="gcp:region") as refused:
             deploy(GCP, remembered={"region": "europe-west4", "database-location": "eur3"})
         assert "databaseLocation" in str(refused.value)
 
+    @pytest.mark.slow
     def test_the_first_preview_knows_no_earlier_value(self) -> None:
         assert deploy(GCP, preview=True).one(DATABASE)
 
@@ -376,6 +385,7 @@ class TestGemma:
     def gemma(self, profile: str) -> Registered:
         return deployed(gemma=profile, **TOKEN).one("Deployment", "gemma-deployment")
 
+    @pytest.mark.slow
     def test_has_the_gpus_and_the_memory_of_its_profile(self, profile: str) -> None:
         resources = container(self.gemma(profile))["resources"]
         assert resources["requests"] == resources["limits"]
@@ -462,6 +472,7 @@ class TestGemmaOptions:
         assert json.loads(inputs()) == {"image": 2, "audio": 0, "video": 0}
         assert json.loads(inputs(gemma="l4x4", **TOKEN)) == {"image": 2}, "Gemma 3 knows only pictures"
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("config", "revision"),
         [
@@ -476,6 +487,7 @@ class TestGemmaOptions:
         given = [argument for argument in arguments if argument.startswith("--revision")]
         assert given == ([f"--revision={revision}"] if revision else [])
 
+    @pytest.mark.slow
     def test_accepts_additional_arguments(self) -> None:
         run = deployed(gemmaArgs='["--max-num-seqs=2", "--seed=1"]')
         assert container(run.one("Deployment", "gemma-deployment"))["args"][-2:] == ["--max-num-seqs=2", "--seed=1"]
@@ -517,6 +529,7 @@ class TestImage:
         assert pushed.one("Image")["imageName"].startswith("localhost:5001/hybrid-chat:")
         assert container(pushed.one("Deployment"))["image"].endswith("@sha256:" + "b" * 64)
 
+    @pytest.mark.slow
     def test_an_existing_image_needs_no_registry_and_no_build(self) -> None:
         run = deployed(image="example.org/chat:1.0")
         assert container(run.one("Deployment", "gradio-chat-deployment"))["image"] == "example.org/chat:1.0"
@@ -680,6 +693,7 @@ class TestChat:
     def chat(run: Deployed) -> Registered:
         return run.one("Deployment", "gradio-chat-deployment")
 
+    @pytest.mark.slow
     def test_restarts_when_a_secret_changes(self) -> None:
         def annotation(key: str) -> str:
             run = deploy(KUBERNETES | {"geminiApiKey": key})
@@ -766,6 +780,7 @@ class TestOrder:
             (pods,) = (d for d in run.of_type("Deployment") if d["spec.template.metadata.labels.app"] == app)
             assert run.needs(service, pods), f"{service.name}: Pulumi gives up after 10 minutes without ready pods"
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("config", [GCP, OWN_IAP_CLIENT, GOOGLE_SIGN_IN], ids=str)
     def test_a_policy_that_gke_rejects_fails_the_update_and_holds_up_nothing(self, config: dict[str, str]) -> None:
         run = seen(config)
@@ -878,6 +893,7 @@ class TestTwoStacks:
         members = [{m["member"] for m in run.of_type("iAMMember:IAMMember")} for run in (dev, test)]
         assert not members[0] & members[1]
 
+    @pytest.mark.slow
     def test_do_not_leak_into_each_other_in_one_process(self) -> None:
         assert "credentials" in deploy(GCP).outputs
         assert "credentials" not in deploy(KUBERNETES).outputs
@@ -902,6 +918,7 @@ class TestTwoStacks:
 class TestPreview:
     """Before the first `up`, most outputs of the cloud are unknown."""
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("config", DEPLOYMENTS.values(), ids=DEPLOYMENTS)
     def test_registers_the_same_resources(self, config: dict[str, str]) -> None:
         assert sorted(r.urn for r in seen(config, preview=True).resources) == sorted(
@@ -928,16 +945,19 @@ class TestPreview:
 
 
 class TestRunTwice:
+    @pytest.mark.slow
     @pytest.mark.parametrize("config", [PRIVATE, OWN_IAP_CLIENT, KUBERNETES], ids=["private", "iap", "kubernetes"])
     def test_has_no_difference(self, config: dict[str, str]) -> None:
         first, second = seen(config), deploy(config)
         assert {r.urn: r.inputs for r in first.resources} == {r.urn: r.inputs for r in second.resources}
 
+    @pytest.mark.slow
     def test_a_changed_theme_changes_only_the_chats_deployment(self) -> None:
         before, after = deployed(), deployed(theme="green")
         inputs = {r.urn: r.inputs for r in before.resources}
         assert [r.name for r in after.resources if r.inputs != inputs[r.urn]] == ["chat"]
 
+    @pytest.mark.slow
     def test_a_changed_source_changes_only_the_image_and_the_chats_deployment(self, monkeypatch) -> None:
         from stacks.components.image_source import Source
         from tests.stacks import recording

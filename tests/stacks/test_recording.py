@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import logging
 
 
+@pytest.mark.slow
 def test_a_program_that_fails_leaves_no_pending_task(caplog: pytest.LogCaptureFixture) -> None:
     def refuse(_: int) -> None:
         message = "refused"

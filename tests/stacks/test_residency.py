@@ -32,6 +32,7 @@ def locations(run: Deployed) -> dict[str, str]:
     return every | {"Gemini": variables["GOOGLE_CLOUD_LOCATION"], "Cloud Build": build}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("config", "inside"), [(EUROPEAN, EU), (AMERICAN, US)], ids=["eu", "us"])
 def test_every_location_lies_inside(config: dict[str, str], inside: re.Pattern[str]) -> None:
     every = locations(deploy(config))
@@ -119,11 +120,13 @@ def test_another_cluster_has_no_residency() -> None:
         Settings.checked({"platform": "kubernetes", "residency": "eu"})
 
 
+@pytest.mark.slow
 def test_a_running_database_is_not_moved_by_it() -> None:
     with pytest.raises(Exception, match="databaseLocation"):
         deploy(EUROPEAN, remembered={"database-location": "nam5"})
 
 
+@pytest.mark.slow
 def test_the_load_balancers_logs_are_those_of_the_stack_alone() -> None:
     run = deploy(GOOGLE_SIGN_IN | {"residency": "us"})
     pattern = re.search(r'backend_service_name=~"([^"]+)"', run.one("ProjectSink")["filter"])

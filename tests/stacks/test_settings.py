@@ -225,6 +225,7 @@ def test_an_empty_value_means_not_set() -> None:
     assert loaded[0] == Settings.checked(GCP)
 
 
+@pytest.mark.slow
 def test_the_settings_import_no_sdk_of_a_provider() -> None:
     program = "import sys, stacks.settings; print(*(name for name in sys.modules if name.startswith('pulumi_')))"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True)
@@ -251,6 +252,7 @@ class TestPulumiYaml:
             assert declared["default"] == field.default
         assert getattr(Settings.checked(GCP), name) == field.default
 
+    @pytest.mark.slow
     def test_its_defaults_are_accepted(self) -> None:
         defaults = {
             key: "[]" if value["default"] == [] else str(value["default"]) for key, value in self.schema.items()

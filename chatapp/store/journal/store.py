@@ -88,7 +88,10 @@ class JournaledStore(Lists, Reads):
     and the first page of the list) merged with the pending writes, so that users can continue a conversation. Writes
     of other replicas and devices are missing until the cloud is back. After a restart during an outage, the cache is
     empty: of the list, only conversations with pending writes are available, and the messages only of those that were
-    created here and are not delivered. A part of a conversation is never returned as the whole. All other reads raise
+    created here and are not delivered. A fallback never lacks what was written here. It lacks messages of another
+    replica, even ones that were read here, where the reply to a creation was lost, so that the creation still waits,
+    and the cache has evicted the conversation or is new: the next request of a page that shows them waits until they
+    can be read (`chatapp.conversations.catch_up`), and once the cloud is back all are there. All other reads raise
     the cloud's StoreUnavailable. An append or an update needs a conversation that is known to exist: from the cache or
     the journal, without a request, or else from the cloud.
 

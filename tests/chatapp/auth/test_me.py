@@ -134,6 +134,7 @@ async def test_a_guest_that_another_site_planted_after_the_sign_in_is_not_merged
             assert await page.listed() == []
 
 
+@pytest.mark.slow
 async def test_a_guest_with_a_cookie_from_before_the_prefix_is_asked_and_keeps_the_history(settings, serve):
     settings = settings.model_copy(update={"session_secret": SecretStr(SESSION_SECRET)})
     earlier = AnonymousAuthenticator(SESSION_SECRET, secure=False).new_user()[1]

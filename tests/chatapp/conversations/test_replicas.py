@@ -128,6 +128,7 @@ def impatient(monkeypatch):
     monkeypatch.setattr(catch_up, "EXISTS_S", 0.1)
 
 
+@pytest.mark.slow
 async def test_a_request_waits_until_the_replica_has_what_its_page_shows(replicas):
     a, b = replicas
     conversation = await a.ask("one")
@@ -233,6 +234,7 @@ async def test_a_conversation_that_went_on_elsewhere_is_not_continued_from_an_ol
     assert await a.texts(conversation) == ["one", "of A", "two", "of A", "mine", "of B"]
 
 
+@pytest.mark.slow
 async def test_messages_that_two_replicas_append_at_the_same_time_are_all_shown(replicas):
     a, b = replicas
     conversation = await a.ask("one")
@@ -252,6 +254,7 @@ async def test_messages_that_two_replicas_append_at_the_same_time_are_all_shown(
     assert all(len(tree.versions(message.id)) == 1 for message in shown)
 
 
+@pytest.mark.slow
 async def test_a_page_gets_messages_that_another_replica_inserted_before_its_last_one(replicas):
     a, b = replicas
     conversation = await a.ask("one")
@@ -285,6 +288,7 @@ async def test_a_quick_look_reads_one_document_where_nothing_is_new(replicas, mo
     assert [entry["text"] for entry in page] == ["one", "of A", "two", "of A"]
 
 
+@pytest.mark.slow
 async def test_a_retry_at_another_replica_is_the_same_question_with_one_answer(replicas):
     a, b = replicas
     conversation = await a.ask("one")
@@ -308,6 +312,7 @@ async def test_a_question_that_is_stored_is_not_stored_again(replicas):
     assert await a.texts(conversation) == ["one", "of A"]
 
 
+@pytest.mark.slow
 async def test_changes_of_different_fields_at_two_replicas_are_both_kept(replicas):
     a, b = replicas
     conversation = await a.ask("one")
@@ -324,6 +329,7 @@ async def test_changes_of_different_fields_at_two_replicas_are_both_kept(replica
         assert (stored.title, stored.pinned) == ("Renamed", True)
 
 
+@pytest.mark.slow
 async def test_the_later_of_two_changes_stays_however_late_the_other_arrives(replicas):
     a, b = replicas
     conversation = await a.ask("one")
@@ -339,6 +345,7 @@ async def test_the_later_of_two_changes_stays_however_late_the_other_arrives(rep
     assert [(await one.store.conversation(ANN, conversation)).title for one in replicas] == ["Second", "Second"]
 
 
+@pytest.mark.slow
 async def test_a_title_of_a_model_replaces_no_name_that_a_person_gave_at_another_replica(replicas, monkeypatch):
     a, b = replicas
     conversation = await a.ask("one")
@@ -388,6 +395,7 @@ async def test_feedback_and_the_choice_of_a_version_wait_for_the_message(replica
     assert (await a.store.message(ANN, conversation, answer.message_id)).feedback is Feedback.UP
 
 
+@pytest.mark.slow
 async def test_of_two_ratings_at_two_replicas_the_later_one_stays_even_if_its_replica_knew_it_already(replicas):
     a, b = replicas
     conversation = await a.ask("one")
@@ -422,6 +430,7 @@ async def test_what_the_later_turn_chose_stays_even_if_its_replica_knew_it_alrea
     assert stored == ["X", "X"]
 
 
+@pytest.mark.slow
 async def test_feedback_waits_for_the_end_of_an_answer_that_the_page_already_shows(replicas):
     a, b = replicas
     conversation = await writing(a)
@@ -449,6 +458,7 @@ async def test_feedback_on_an_answer_that_another_replica_writes_is_refused(repl
     a.model.gate.set()
 
 
+@pytest.mark.slow
 async def test_undo_reaches_a_deletion_that_another_replica_has_still_to_deliver(replicas):
     a, b = replicas
     conversation = await a.ask("one")
@@ -466,6 +476,7 @@ async def test_undo_reaches_a_deletion_that_another_replica_has_still_to_deliver
         await replica.conversations.open(ANN, conversation)
 
 
+@pytest.mark.slow
 async def test_undo_during_an_outage_is_waited_for_before_the_conversation_is_purged(replicas, monkeypatch):
     a, b = replicas
     conversation = await a.ask("one")
@@ -488,6 +499,7 @@ async def test_undo_during_an_outage_is_waited_for_before_the_conversation_is_pu
         await replica.conversations.open(ANN, conversation)
 
 
+@pytest.mark.slow
 async def test_a_change_counts_although_the_replica_does_not_know_the_former_one(replicas):
     a, b = replicas
     conversation = await a.ask("one")
@@ -564,6 +576,7 @@ async def interrupted(a, b):
     return conversation, (await b.last(conversation)).message_id
 
 
+@pytest.mark.slow
 async def test_an_answer_is_continued_once_by_two_devices_at_the_same_time(replicas):
     a, b = replicas
     conversation, answer = await interrupted(a, b)
@@ -618,6 +631,7 @@ async def test_a_replica_that_died_leaves_an_answer_that_another_one_continues_o
     a.model.gate.set()
 
 
+@pytest.mark.slow
 async def test_a_page_never_gets_messages_without_those_before_them(replicas):
     a, b = replicas
     conversation = await a.ask("one")

@@ -3,6 +3,7 @@
 import dataclasses
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import given, settings
 
 from chatapp.domain.conversation import Message, Role
@@ -36,6 +37,7 @@ def branches_of(messages):
     return st.sampled_from(["", "gone", *(one.id for one in messages)])
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.data(), trees())
 def test_displayed_path_leads_from_the_root_to_the_newest_message_below_the_branch(data, messages):
@@ -51,6 +53,7 @@ def test_displayed_path_leads_from_the_root_to_the_newest_message_below_the_bran
     assert path[-1:] == (beneath or messages)[-1:]
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.data(), trees())
 def test_every_message_can_be_shown_by_switching_to_it(data, messages):
@@ -61,6 +64,7 @@ def test_every_message_can_be_shown_by_switching_to_it(data, messages):
     del data
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(trees())
 def test_versions_are_all_that_follow_the_same_message_and_each_is_a_version_of_the_others(messages):
@@ -71,6 +75,7 @@ def test_versions_are_all_that_follow_the_same_message_and_each_is_a_version_of_
         assert one.id in same
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.data(), trees())
 def test_experiment_has_two_columns_only_at_the_end_until_one_answer_is_chosen_or_followed(data, messages):
@@ -100,6 +105,7 @@ def test_messages_stored_before_versions_form_one_path(roles):
     assert MessageTree([*messages, more]).path() == [*messages, more]
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.data(), trees())
 def test_any_messages_at_all_have_a_path_that_ends(data, messages):
@@ -176,6 +182,7 @@ def test_what_follows_a_question_that_a_retry_stored_again_later_stays_below_it(
     assert tree.before("m10") == "m21"
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.data())
 def test_nothing_that_replicas_append_is_hidden(data):

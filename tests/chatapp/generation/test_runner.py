@@ -54,6 +54,7 @@ async def test_answer_is_streamed_and_stored_with_its_metadata(chat, store):
     assert question.turn_id == answer.turn_id
 
 
+@pytest.mark.slow
 async def test_answer_that_waits_for_its_model_says_why_and_does_not_use_up_its_time(chat, store, monkeypatch):
     monkeypatch.setattr("chatapp.generation.generator.max_seconds", lambda _: 0.2)
     waits = [Waiting("Gemma: it is waking up.")] * 8
@@ -247,6 +248,7 @@ async def test_error_after_some_text_keeps_the_text(chat, store):
     )
 
 
+@pytest.mark.slow
 async def test_unexpected_exception_is_shown_without_its_details(chat, store):
     runner = await chat(ScriptedModel(error=ZeroDivisionError("secret detail")))
     conversation = await runner.start("ann", turn_request("go"))
@@ -474,6 +476,7 @@ async def test_of_concurrent_continuations_one_is_accepted(chat, store):
     assert (await finished(runner, "ann", conversation.id)).content == "half b"
 
 
+@pytest.mark.slow
 async def test_answers_beyond_the_limits_wait_in_a_queue_with_their_position(chat, store):
     model = ScriptedModel("a", gate_at=0)
     runner = await chat(model, limits=TurnLimits(at_once=2, per_user=2, waiting=10))

@@ -172,6 +172,7 @@ async def test_conversation_that_leaves_no_room_is_named_as_the_reason(answered)
 # --- pictures ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_picture_of_the_model_is_stored_and_only_named_to_the_model_later(answered, store):
     model = ScriptedModel("Here:", PictureDelta(picture()), supports_images=True)
     answer, conversation = await answered(model)
@@ -188,6 +189,7 @@ async def test_picture_alone_is_an_answer(answered):
     assert (answer.status, len(answer.images)) == (MessageStatus.COMPLETE, 1)
 
 
+@pytest.mark.slow
 async def test_pictures_that_cannot_be_shown_are_counted(answered):
     pictures = [PictureDelta(""), PictureDelta("A" * 1000), *[PictureDelta(picture())] * (bounds.MAX_PICTURES + 1)]
     answer, _ = await answered(ScriptedModel("Here:", *pictures))

@@ -56,6 +56,7 @@ def test_a_person_who_opened_an_address_gets_a_page_in_their_language():
     assert "&lt;b&gt;away&lt;/b&gt;" in response.text
 
 
+@pytest.mark.slow
 def test_an_unexpected_error_is_logged_under_a_number_and_shows_nothing_of_itself(capsys):
     response = client_of(ValueError("password: hunter2")).get("/")
     assert response.status_code == 500

@@ -54,6 +54,7 @@ async def shared(page, conversation, **options):
     return await page.ask("POST", f"conversations/{conversation}/shares", {"days": 7} | options)
 
 
+@pytest.mark.slow
 async def test_link_shows_the_conversation_as_it_was_without_its_owner_and_is_not_indexed(own_chat, reader):
     _, url, page = await own_chat()
     conversation = await page.send("Tell <b>me</b>", model="gemma", system_prompt="INSTRUCTIONS")
@@ -91,6 +92,7 @@ async def test_name_of_the_demo_model_is_in_the_readers_language(own_chat, reade
         assert f"<bdi>{name}</bdi>" in html
 
 
+@pytest.mark.slow
 async def test_only_the_shown_branch_is_shared(own_chat, reader, model_server):
     _, url, page = await own_chat()
     conversation = await page.send("First version", model="gemma")
@@ -135,6 +137,7 @@ async def test_unknown_ended_and_expired_links_and_those_of_deleted_conversation
     assert (await reader(f"{url}/{deleted['path']}"))[0] == 200
 
 
+@pytest.mark.slow
 async def test_pictures_are_part_of_the_copy_and_no_others_are(own_chat, reader):
     _, url, page = await own_chat()
     conversation = await page.send("Look", model="gemma", images=[{"data": b64encode(plain()).decode()}])
@@ -185,6 +188,7 @@ async def test_only_a_digest_of_the_secret_is_stored(own_chat, tmp_path):
     assert not any(secret in path.read_bytes() for path in files)
 
 
+@pytest.mark.slow
 async def test_what_cannot_be_shared_is_refused_in_words(own_chat, monkeypatch):
     _, _, page = await own_chat()
     (conversation,) = await said(page, "Hi")
@@ -214,6 +218,7 @@ async def test_what_cannot_be_shared_is_refused_in_words(own_chat, monkeypatch):
     assert refused.value.status == 429
 
 
+@pytest.mark.slow
 async def test_readers_are_limited_by_network(own_chat, reader, monkeypatch):
     monkeypatch.setattr(shares, "READS_PER_NETWORK", 3)
     _, url, _ = await own_chat()
@@ -238,6 +243,7 @@ async def test_copy_is_kept_no_longer_than_the_retention_period_of_its_messages(
     assert link["expires"] - link["created"] <= 2 * DAY_MS
 
 
+@pytest.mark.slow
 async def test_deleting_everything_ends_all_links(own_chat, reader):
     _, url, page = await own_chat()
     link = await shared(page, (await said(page, "Hi"))[0])

@@ -30,12 +30,14 @@ def test_an_image_of_every_kind_becomes_a_jpeg_of_its_own_size(kind):
     assert (red > 240, green < 20, blue < 20) == (True, True, True)
 
 
+@pytest.mark.slow
 def test_a_large_image_is_scaled_down_to_what_the_history_takes():
     image = small(file_of(noise(3000, 2000), "JPEG", quality=95))
     assert (image.width, image.height) == (1536, 1024)
     assert len(image.data) <= MAX_BYTES == IMAGE_BYTES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(4000, 3000), (3071, 1), (1, 9000), (9000, 70), (1537, 1536), (3073, 2049)])
 def test_an_image_is_scaled_as_a_whole_whatever_its_proportions(size):
     ramp = Picture.linear_gradient("L").resize(size).convert("RGB")  # black at the top, white at the bottom
@@ -197,6 +199,7 @@ def test_a_range_of_32_bits_is_scaled_as_a_whole(mode):
 WHOLE = [file_of(noise(24, 24), kind) for kind in ("PNG", "JPEG", "WEBP", "GIF")]
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
 @given(st.sampled_from(WHOLE), st.data())
 def test_a_damaged_file_is_scaled_or_refused(file, data):

@@ -16,6 +16,7 @@ def file(tmp_path):
     return str(path)
 
 
+@pytest.mark.slow
 def test_command_imports_a_file_with_its_pictures_and_says_what_it_left_out(chat, file, capsys):
     assert main([file]) == 0
     [(_, messages)] = chat.everything()

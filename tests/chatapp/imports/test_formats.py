@@ -137,6 +137,7 @@ async def test_dry_run_counts_and_stores_nothing(imports):
     assert await imports.everything() == []
 
 
+@pytest.mark.slow
 async def test_a_text_that_is_too_long_is_cut_and_counted(imports):
     report = await imports.run(encoded([chatgpt(node("q", None, "user", "é" * 1_000_000))]))
     assert report.skipped[Skipped.CUT] == 1

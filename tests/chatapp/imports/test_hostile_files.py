@@ -230,6 +230,7 @@ SLOW_TEXTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(SLOW_TEXTS)))
 async def test_no_text_takes_long(imports, number):
     """Regular expressions and parsers are linear, or their input is bounded."""

@@ -148,6 +148,7 @@ def test_an_answer_that_was_being_written_is_interrupted_until_its_end_comes(cha
     assert chat.everything() == [(original, [messages[0], whole])]
 
 
+@pytest.mark.slow
 def test_a_long_conversation_arrives_whole_and_in_parts(chat, exported, monkeypatch):
     written = []
     append = SQLiteStore.append

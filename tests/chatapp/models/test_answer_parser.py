@@ -60,6 +60,7 @@ def test_finish_reason_in_every_chunk_does_not_end_the_answer():
 REASONS = st.sampled_from([None, "", "null", "stop", "length", "eos", "tool_calls"])
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.sampled_from(["", None, "a", "b c ", "\n"]), REASONS)), st.booleans())
 def test_any_order_of_finish_reasons_empty_chunks_and_texts_keeps_all_text(chunks, has_end):
     end = [] if has_end else [delta("", "stop")]

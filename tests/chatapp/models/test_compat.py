@@ -23,6 +23,7 @@ def test_a_compat_module_names_the_version_that_it_was_written_for(package, modu
     )
 
 
+@pytest.mark.slow
 async def test_the_request_of_a_stream_is_closed_with_its_context_and_not_by_google_genai():
     gc.disable()  # which would close it, sooner or later
     try:

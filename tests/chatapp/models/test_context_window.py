@@ -100,6 +100,7 @@ async def test_estimate_learns_from_usage():
     assert len(fit(messages, GenerationParameters(), context_tokens=50_000, bytes_per_token=1).messages) == 1
 
 
+@pytest.mark.slow
 @given(
     sizes=st.lists(st.integers(0, 5000), min_size=1, max_size=41).filter(lambda sizes: len(sizes) % 2 == 1),
     context=st.integers(256, 20_000),

@@ -115,6 +115,7 @@ any_text = st.text(st.characters(exclude_categories=()), max_size=20)
 any_conversation = st.lists(st.builds(message, st.sampled_from(Role), any_text), max_size=12)
 
 
+@pytest.mark.slow
 @given(any_conversation)
 def test_turns_strictly_alternate_and_start_and_end_with_the_user(messages):
     roles = [turn["role"] for turn in contents(messages)]
@@ -122,6 +123,7 @@ def test_turns_strictly_alternate_and_start_and_end_with_the_user(messages):
     assert len(roles) % 2 == 1 or not roles
 
 
+@pytest.mark.slow
 @given(any_conversation, any_text.filter(str.strip))
 def test_last_question_is_always_sent_as_valid_text(messages, question):
     turns = contents([*messages, message(Role.USER, question)])
@@ -543,12 +545,14 @@ async def test_timeout_between_tokens_keeps_the_text(make, server):
     assert await server.disconnected()
 
 
+@pytest.mark.slow
 async def test_slow_steady_answer_does_not_time_out(make, server):
     server.seconds_between_words = 0.1  # eight words: together longer than the timeout
     events = await answer_of(make(limits=TimeLimits(between_tokens=0.6)))
     assert text_of(events) == fake.DEFAULT_ANSWER
 
 
+@pytest.mark.slow
 async def test_slow_reader_does_not_cause_a_timeout(make, server):
     server.will_answer(chunk("a"), 0.02, chunk("b"), 0.02, chunk("c", finish="STOP"))
     text = ""
@@ -992,6 +996,7 @@ async def test_without_project_and_key_it_is_not_set_up():
 # --- The client ---
 
 
+@pytest.mark.slow
 def test_a_chat_without_gemini_does_not_import_the_sdk():
     program = """
 import asyncio, sys

@@ -94,6 +94,7 @@ async def test_complete_answer_has_finish_reason_and_usage(connect, flavor):
     ]
 
 
+@pytest.mark.slow
 async def test_first_text_comes_at_once_and_later_text_in_batches(connect):
     words = [f"{number} " for number in range(60)]
     async with FakeOpenAIServer(answer=words, tokens_per_second=100) as server:
@@ -196,6 +197,7 @@ async def test_surrogate_pair_in_two_deltas_becomes_one_character(connect):
     assert all(event.text for event in events if isinstance(event, TextDelta))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["reasoning", "reasoning_content"])
 async def test_reasoning_is_not_shown_and_resets_the_timeout(connect, name):
     raw = [*sse(*[delta(None, **{name: "hm"})] * 6), *sse(delta("Yes", "stop"))]  # 0.84 s in all
@@ -501,6 +503,7 @@ async def test_pings_do_not_reset_the_timeout(connect):
     assert "did not start" in str(error)
 
 
+@pytest.mark.slow
 async def test_slow_reader_does_not_cause_a_timeout(connect):
     shown = ""
     limits = TimeLimits(first_token=10, between_tokens=0.4)
@@ -511,6 +514,7 @@ async def test_slow_reader_does_not_cause_a_timeout(connect):
     assert shown == "abc"
 
 
+@pytest.mark.slow
 async def test_steady_answer_may_take_longer_than_every_timeout(connect):
     async with FakeOpenAIServer(answer=["x"] * 8, tokens_per_second=10) as server:  # 0.8 s in all
         model = connect(server, limits=TimeLimits(first_token=0.7, between_tokens=0.7))
@@ -542,6 +546,7 @@ async def test_cancelling_the_reader_closes_the_request_in_every_state(connect, 
         await until(lambda: server.disconnects == 1)
 
 
+@pytest.mark.slow
 async def test_many_answers_run_in_parallel_with_status_requests(connect):
     async with FakeOpenAIServer(answer=lambda messages: [messages[-1]["content"]], tokens_per_second=3) as server:
         model = connect(server)
@@ -666,6 +671,7 @@ async def test_no_probe_runs_beside_a_question(connect):
         assert (await model.status()).state is ModelState.READY
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("reply", "reason"),
     [

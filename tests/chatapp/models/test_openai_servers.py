@@ -210,6 +210,7 @@ def strict(refused, words):
     return refuses
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(refused=st.sets(st.sampled_from(sorted(PRESENT))), words=st.sampled_from(sorted(WORDS)))
 def test_any_optional_fields_that_are_refused_give_way_and_that_is_remembered(refused, words):
@@ -408,6 +409,7 @@ async def test_failed_model_is_not_probed_while_another_one_of_its_server_is_in_
         assert [request["model"] for request in server.requests] == ["a", "b"]
 
 
+@pytest.mark.slow
 async def test_slow_load_is_begun_once_and_never_aborted(connect, monkeypatch):
     monkeypatch.setattr("chatapp.models.openai.model.STATUS_SECONDS", 0.05)
     failures = itertools.chain([(500, {"error": "out of memory"})], itertools.repeat(None))
@@ -422,6 +424,7 @@ async def test_slow_load_is_begun_once_and_never_aborted(connect, monkeypatch):
         assert len(server.requests) == 2
 
 
+@pytest.mark.slow
 async def test_load_that_outlasts_a_question_is_finished_by_one_probe(connect, monkeypatch):
     monkeypatch.setattr("chatapp.models.openai.model.STATUS_SECONDS", 0.05)
     async with LocalServer(load_seconds=0.6) as server:

@@ -33,12 +33,14 @@ QUESTIONS = st.builds(message, st.just(Role.USER), ANY_TEXT.filter(str.strip))
 # --- turns -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(CONVERSATIONS)
 def test_turns_start_with_the_user_and_strictly_alternate(conversation):
     roles = [turn.role for turn in alternating_turns(conversation)]
     assert roles == [Role.USER, Role.ASSISTANT] * (len(roles) // 2) + [Role.USER] * (len(roles) % 2)
 
 
+@pytest.mark.slow
 @given(CONVERSATIONS, QUESTIONS)
 def test_turns_end_with_the_question_when_it_is_last(conversation, question):
     turn = alternating_turns([*conversation, question])[-1]
@@ -46,6 +48,7 @@ def test_turns_end_with_the_question_when_it_is_last(conversation, question):
     assert turn.text.endswith(question.content)
 
 
+@pytest.mark.slow
 @given(CONVERSATIONS)
 def test_text_after_the_first_question_is_kept_in_order(conversation):
     expected = [message for message in conversation if message.content.strip()]
@@ -55,6 +58,7 @@ def test_text_after_the_first_question_is_kept_in_order(conversation):
     assert everything.replace("\n\n", "") == "".join(message.content for message in expected).replace("\n\n", "")
 
 
+@pytest.mark.slow
 @given(CONVERSATIONS)
 def test_alternating_turns_are_unchanged(conversation):
     turns = alternating_turns(conversation)
@@ -69,6 +73,7 @@ def test_two_questions_around_an_empty_answer_become_one():
 # --- requests -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(CONVERSATIONS, QUESTIONS, ANY_TEXT)
 def test_chat_messages_are_valid_for_every_server(conversation, question, system_prompt):
     sent = chat_messages([*conversation, question], GenerationParameters(system_prompt=system_prompt))
@@ -80,6 +85,7 @@ def test_chat_messages_are_valid_for_every_server(conversation, question, system
     assert "\0" not in "".join(turn["content"] for turn in sent)
 
 
+@pytest.mark.slow
 @given(CONVERSATIONS)
 def test_blank_system_prompt_is_not_sent(conversation):
     assert "system" not in {
@@ -96,6 +102,7 @@ def test_clean_text_is_utf8_without_nul_and_idempotent(text):
     assert clean_text(cleaned) == cleaned
 
 
+@pytest.mark.slow
 @given(TEXT)
 def test_clean_text_changes_nothing_but_nul_in_valid_text(text):
     assert clean_text(text) == text.replace("\0", "\ufffd")
@@ -132,6 +139,7 @@ def events_of(chunks):
     return [*events, *stream.end()]
 
 
+@pytest.mark.slow
 @given(st.data(), st.lists(TEXT.filter(bool)), st.sampled_from(["\n", "\r\n", "\r"]), st.sampled_from(["", " "]))
 def test_events_are_parsed_wherever_the_bytes_are_cut(data, texts, line_end, space):
     texts = ["x" + text.replace("\r", "").removeprefix("\ufeff") for text in texts]
@@ -149,11 +157,13 @@ def test_line_end_that_is_cut_in_two_is_one_line_end():
     assert events_of(bytes([byte]) for byte in b"data: a\r\ndata: b\r\n\r\n") == ["a\nb"]
 
 
+@pytest.mark.slow
 @given(cut_up(st.binary()))
 def test_parsing_does_not_depend_on_where_the_bytes_are_cut(chunks):
     assert events_of(chunks) == events_of([b"".join(chunks)])
 
 
+@pytest.mark.slow
 @given(cut_up(st.binary()))
 def test_invalid_bytes_raise_a_server_error(chunks):
     with pytest.raises(Failure):
@@ -182,6 +192,7 @@ CHUNKS = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(CHUNKS, max_size=4))
 @example([{"choices": [{"finish_reason": {"odd": 1}}]}])
 @example([{"error": {"code": 400, "param": [], "type": {}}}])
@@ -196,6 +207,7 @@ def test_chunks_of_any_json_end_in_an_answer_or_a_server_error(chunks):
         assert problem.as_status().reason
 
 
+@pytest.mark.slow
 @given(ANY_TEXT, st.data())
 def test_text_cut_anywhere_even_inside_a_character_is_complete(text, data):
     units = text.encode("utf-16-le", "surrogatepass")

@@ -138,6 +138,7 @@ def test_thinking_does_not_depend_on_where_the_text_is_cut(answer, cuts):
     assert parsed(*pieces) == parsed(answer) == parsed(*answer)
 
 
+@pytest.mark.slow
 @given(st.lists(BITS.filter(lambda bit: "|" not in bit and "ssis" not in bit), max_size=14).map("".join))
 def test_nothing_but_tags_and_white_space_is_lost(answer):
     assert _characters("".join(parsed(answer))) == _characters(answer)

@@ -174,6 +174,7 @@ async def test_half_a_surrogate_pair_does_not_lose_the_message(store):
     assert (await store.conversation("ana", conversation.id)).title == "half \ufffd"
 
 
+@pytest.mark.slow
 async def test_one_message_is_found_without_the_others(store):
     conversation = a_conversation(id="same-id")
     long = a_message("ש😀" * 300_000, id="long")  # 1.8 MB: parts, where a document is smaller
@@ -232,6 +233,7 @@ async def test_a_store_with_nothing_to_do_says_that_all_is_well(store):
     assert store.status() == StoreStatus()
 
 
+@pytest.mark.slow
 async def test_size_of_what_a_user_stores_is_known_and_goes_with_it(place):
     picture = replace(PICTURE, data=b"x" * 20_000)
     report = replace(REPORT, data=b"x" * 30_000)
@@ -413,6 +415,7 @@ async def test_pinned_conversations_are_listed_separately_the_last_updated_first
         assert await store.pinned("ana", consistency=consistency) == []
 
 
+@pytest.mark.slow
 async def test_a_hundred_pinned_conversations_are_shown(store):
     conversations = [a_conversation(pinned=True, updated_ms=number) for number in range(103)]
     await asyncio.gather(*(store.create("ana", conversation) for conversation in conversations))
@@ -471,6 +474,7 @@ async def test_thinking_is_searched_only_on_demand(store):
     assert (await store.search("ben", "hmm", thinking=True)).items == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("written", "query"),
     [
@@ -515,6 +519,7 @@ async def test_hit_includes_the_text_around_the_words(store):
     assert hit.after == " " + "é" * 30 + "e\u0301" * 14 + "…"
 
 
+@pytest.mark.slow
 async def test_search_finds_new_writes_and_no_deleted_text(store):
     conversation = a_conversation()
     running = a_message("one", 5_000, id="m", role=Role.ASSISTANT, status=MessageStatus.STREAMING)
@@ -674,6 +679,7 @@ async def test_share_is_read_by_its_id_alone_and_listed_and_deleted_by_its_user_
     await store.aclose()
 
 
+@pytest.mark.slow
 async def test_share_ends_with_its_time_and_with_its_conversation(store):
     conversation = a_conversation()
     await store.create("ana", conversation, a_message())
@@ -783,6 +789,7 @@ async def test_the_same_append_again_changes_nothing(store):
     assert await store.conversation("ana", conversation.id) == before
 
 
+@pytest.mark.slow
 async def test_of_two_ratings_the_later_one_stays_in_any_order_and_with_any_revisions(store):
     answer = replace(ANSWER, feedback=Feedback.NONE, revision=0)
     writes = [
@@ -800,6 +807,7 @@ async def test_of_two_ratings_the_later_one_stays_in_any_order_and_with_any_revi
     assert {message.feedback for message in await store.messages("ana", "c")} == {Feedback.DOWN}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
 async def test_the_newest_revision_wins_in_any_order(store, order):
     revisions = [
@@ -1009,6 +1017,7 @@ async def test_pages_are_full_and_the_last_has_no_cursor(store, count, limit, pa
     assert sizes == pages
 
 
+@pytest.mark.slow
 async def test_limit_is_clamped_to_1_and_200(store):
     await asyncio.gather(*(store.create("ana", a_conversation(updated_ms=number)) for number in range(203)))
     for limit, expected in ((0, 1), (-5, 1), (1, 1), (200, 200), (10**9, 200)):
@@ -1036,6 +1045,7 @@ async def test_another_users_cursor_lists_only_own_conversations(store):
     assert {one.title for one in page.items} <= {"Ben's"}
 
 
+@pytest.mark.slow
 async def test_paging_is_complete_and_without_doubles_while_things_change(store):
     ids = [f"c{number:02}" for number in range(30)]
     for number, conversation_id in enumerate(ids):
@@ -1080,6 +1090,7 @@ async def test_one_that_fails_among_many_at_once_fails_alone(store):
     assert stored == [n for n in range(30) if n % 3]
 
 
+@pytest.mark.slow
 async def test_a_reader_sees_a_write_of_several_messages_whole_or_not_at_all(store):
     conversations = [a_conversation() for _ in range(20)]
 

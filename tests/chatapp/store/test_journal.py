@@ -389,6 +389,7 @@ async def test_the_calls_of_one_conversation_never_overlap_and_those_of_several_
 # A cloud that fails
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trouble", ["down", "loses replies", "stalls"])
 async def test_after_any_trouble_of_the_cloud_it_holds_everything_once_and_in_order(store, cloud, trouble):
     cloud.down = trouble == "down"
@@ -413,6 +414,7 @@ async def test_after_any_trouble_of_the_cloud_it_holds_everything_once_and_in_or
     assert len(await list_all(cloud, "ana")) == 12
 
 
+@pytest.mark.slow
 async def test_in_an_outage_one_call_at_a_time_asks_and_ever_more_seldom(place, cloud, monkeypatch):
     monkeypatch.setattr(journal_delivery, "FIRST_RETRY_S", 0.02)
     monkeypatch.setattr(journal_delivery, "LAST_RETRY_S", 0.08)
@@ -535,6 +537,29 @@ async def test_after_a_restart_in_an_outage_pending_writes_are_returned_and_deli
     await store.aclose()
 
 
+async def test_after_a_lost_reply_to_a_creation_another_replicas_messages_are_back_with_the_cloud(place):
+    cloud = FakeCloud(place.cloud_folder)
+    store = await place.open(cloud, drain_seconds=0)
+    conversation, other = a_conversation(), question("at another replica", 3_000)
+    cloud.down = True
+    await store.create("ana", conversation, question())
+    await store.aclose()
+    cloud = FakeCloud(place.cloud_folder)
+    await cloud.create("ana", conversation, question())  # this was delivered, and its reply was lost
+    await cloud.append("ana", conversation.id, other)
+    cloud.down = True
+    store = await place.open(cloud)
+    assert await store.messages("ana", conversation.id) == [question()]
+    with pytest.raises(StoreUnavailable):
+        await store.message("ana", conversation.id, other.id, consistency=Consistency.STRICT)
+    await store.append("ana", conversation.id, ended("whole", 2))
+    cloud.down = False
+    await delivered(store)
+    assert await store.messages("ana", conversation.id) == [question(), ended("whole", 2), other]
+    await store.aclose()
+
+
+@pytest.mark.slow
 async def test_a_read_right_after_a_turn_has_all_of_it_when_only_a_part_still_waits(place):
     cloud = FakeCloud(place.cloud_folder)
     store = await place.open(
@@ -581,6 +606,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["delivered", "waiting"])
 async def test_running_answer_of_a_killed_chat_is_interrupted_at_the_next_start_here_and_in_the_cloud(
     place, tmp_path, how
@@ -604,6 +630,7 @@ async def test_running_answer_of_a_killed_chat_is_interrupted_at_the_next_start_
     await store.aclose()
 
 
+@pytest.mark.slow
 async def test_a_newer_revision_of_another_replica_is_not_interrupted_after_a_kill(place):
     cloud = FakeCloud(place.cloud_folder)
     store = await place.open(cloud)
@@ -641,6 +668,7 @@ async def test_the_text_of_a_running_answer_leaves_the_file_with(place, cloud, m
     await store.aclose()
 
 
+@pytest.mark.slow
 async def test_a_late_revision_of_an_answer_that_has_ended_does_not_make_it_a_running_one(place, cloud):
     store = await place.open(cloud)
     conversation = a_conversation()
@@ -789,6 +817,7 @@ async def test_a_deletion_waits_for_the_call_that_is_under_way_and_nothing_comes
     assert await list_all(store, "ana") == []
 
 
+@pytest.mark.slow
 async def test_delivered_text_is_erased_from_the_file(place, cloud, monkeypatch):
     monkeypatch.setattr(sqlite_writer, "QUIET_S", 0.05)
     store = await place.open(cloud)
@@ -1300,6 +1329,7 @@ async def test_pinned_conversations_are_returned_in_an_outage_with_later_changes
         await store.pinned("ben")
 
 
+@pytest.mark.slow
 async def test_search_finds_pending_writes_and_keeps_the_cache(place, cloud):
     store = await place.open(cloud, recent_bytes=60_000, drain_seconds=0.05)
     others = [a_conversation(updated_ms=number) for number in range(30)]

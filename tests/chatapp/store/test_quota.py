@@ -88,6 +88,7 @@ async def test_metrics_show_what_all_users_store(store):
     assert "hybrid_chat_stored_bytes_limit 4e+06" in shown
 
 
+@pytest.mark.slow
 async def test_page_shows_what_is_stored_and_the_refusal_in_words(settings):
     limited = settings.model_copy(update={"storage_megabytes": 1, "max_message_chars": 900_000})
     async with serving(await create_app(limited, with_page=False)) as url, open_page(url) as page:

@@ -33,6 +33,7 @@ PIECES = [
 TEXTS = st.one_of(st.lists(st.sampled_from(PIECES), max_size=30).map("".join), st.text(max_size=80))
 
 
+@pytest.mark.slow
 @settings(deadline=None)  # a busy machine takes longer
 @given(TEXTS)
 def test_every_index_of_the_folded_text_maps_to_its_source_character(text):

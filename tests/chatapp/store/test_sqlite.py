@@ -188,6 +188,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 async def test_running_answer_of_a_killed_chat_is_interrupted_at_the_next_start_and_can_be_continued(place, path):
     killed = start_python(WRITE_HALF_AN_ANSWER, path)
     assert await asyncio.to_thread(killed.stdout.readline) == "written\n"
@@ -372,6 +373,7 @@ async def test_the_file_is_rebuilt_once_it_is_quiet_after_a_delete(place, path, 
     await store.aclose()
 
 
+@pytest.mark.slow
 async def test_after_a_history_of_deletes_no_trace_is_left_at_the_end(place, path):
     chance = random.Random(4)  # with SQLite 3.40, secure_delete alone leaves a copy of <0169>
     store = await place.open()
@@ -580,6 +582,7 @@ def open_unprivileged(path: Path) -> str:
     return subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
+@pytest.mark.slow
 def test_a_read_only_folder_or_file_is_refused_with_a_sentence():
     # Not in tmp_path: above it is a folder that only root may enter.
     with tempfile.TemporaryDirectory() as folder:

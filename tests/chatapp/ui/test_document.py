@@ -34,6 +34,7 @@ async def _get(url, **headers):
         return response, await response.read()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("path", "up"), [("/", "./"), ("/c/0123456789abcdef0123456789abcdef", "../")])
 async def test_the_page_is_the_same_at_its_root_and_at_a_conversations_address(chat_url, path, up):
     response, content = await _get(f"{chat_url}{path}")

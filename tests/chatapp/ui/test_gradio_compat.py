@@ -82,6 +82,7 @@ async def test_events_hand_the_name_of_a_function_to_the_browser():
     assert not [event for event in config["dependencies"] if event["backend_fn"]]
 
 
+@pytest.mark.slow
 async def test_html_has_the_place_for_the_head_and_what_is_removed(chat_url, page):
     async with page._http.get(f"{chat_url}/") as response:
         html = await response.text()
@@ -131,6 +132,7 @@ async def test_forged_forwarding_headers_change_nothing(chat_url):
     assert config(html)["root"] == chat_url
 
 
+@pytest.mark.slow
 async def test_behind_a_proxy_the_address_is_the_setting(serve, settings):
     behind = settings.model_copy(update={"root_url": "https://chat.example.org"})
     async with serve(behind, with_page=True) as url, aiohttp.ClientSession() as http, http.get(url) as response:
@@ -145,6 +147,7 @@ def _routes(routes):
             yield route
 
 
+@pytest.mark.slow
 async def test_only_the_routes_that_the_page_needs_are_open(settings):
     app = await create_app(settings)
     allowed = app.routes[-1].app

@@ -64,6 +64,7 @@ def test_catalogues_are_sorted():
         assert list(catalogue(language)) == sorted(catalogue(language))
 
 
+@pytest.mark.slow
 def test_every_sentence_is_a_literal():
     """A template that is put together while the chat runs is in no catalogue."""
     assert {path for path, call in calls() if not literals(call.args[0])} <= {"domain/sentences.py"}

@@ -144,6 +144,7 @@ def check(text):
         assert blocks[-2:] == ["hr", "paragraph_open"], (renderer, text)
 
 
+@pytest.mark.slow
 def test_any_text_is_inert_and_leaves_nothing_open():
     for text in random_texts(1_500, 1):
         check(text)
@@ -182,6 +183,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", HOSTILE.values(), ids=HOSTILE)
 def test_time_grows_with_the_length_alone(part):
     def seconds(size):

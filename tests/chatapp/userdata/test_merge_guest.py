@@ -113,6 +113,7 @@ async def journaled(tmp_path):
     await store.aclose()
 
 
+@pytest.mark.slow
 async def test_everything_moves_as_it_was_and_nothing_stays_behind(store):
     await fill(store)
     before = await held(store, GUEST)
@@ -291,6 +292,7 @@ async def test_concurrent_merges_move_each_conversation_once(store):
     assert await is_empty(store, GUEST)
 
 
+@pytest.mark.slow
 async def test_the_original_is_deleted_only_when_the_copy_is_in_the_cloud(journaled, monkeypatch):
     store, cloud = journaled
     await fill(store)

@@ -86,6 +86,7 @@ def run() -> Deployed:
     return deploy(GCP | EMAIL | {"exposure": "private"})
 
 
+@pytest.mark.slow
 def test_every_metric_and_label_exists(run: Deployed) -> None:
     assert len(queries(run)) >= len(CHAT_ALERTS) + len(GEMMA_ALERTS) + 5
     for title, query in queries(run).items():
@@ -106,6 +107,7 @@ def test_the_check_finds_what_does_not_exist(query: str) -> None:
     assert unknown_names(query) != set()
 
 
+@pytest.mark.slow
 def test_every_series_is_of_this_deployment_alone(run: Deployed) -> None:
     own = 'cluster="gradio-chat-cluster",namespace="hybrid-chat"'
     for title, query in queries(run).items():
@@ -135,12 +137,14 @@ def test_the_runbook_has_a_line_for_each_alert(alert) -> None:
     assert f"| {alert.title} |" in runbook
 
 
+@pytest.mark.slow
 def test_without_gpus_of_its_own_there_are_no_alerts_about_gemma() -> None:
     titles = queries(seen(PUBLIC_HTTP))
     assert not any("vllm" in query for query in titles.values())
     assert len(seen(PUBLIC_HTTP).of_type("monitoring/alertPolicy:AlertPolicy")) == len(CHAT_ALERTS)
 
 
+@pytest.mark.slow
 def test_without_an_address_nothing_of_it_exists() -> None:
     assert not any(resource.type.startswith("gcp:monitoring") for resource in seen(GCP).resources)
 

@@ -58,6 +58,7 @@ def container_violations(container: dict[str, Any], of_pod: dict[str, Any]) -> s
     return {name for name, is_set in forbidden.items() if is_set}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", all_deployments())
 def test_no_pod_has_a_violation(config: dict[str, str]) -> None:
     deployments = seen(config).of_type("Deployment")

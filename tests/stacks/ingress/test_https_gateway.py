@@ -179,6 +179,7 @@ class TestChanges:
         inputs = {resource.urn: resource.inputs for resource in first.resources}
         return {r.type.rpartition(":")[2] for r in second.resources if inputs.get(r.urn, r.inputs) != r.inputs}
 
+    @pytest.mark.slow
     def test_of_the_domain_creates_the_new_certificate_before_the_old_one_is_deleted(self) -> None:
         before, after = OWN_IAP_CLIENT, OWN_IAP_CLIENT | {"domain": "b.example.org"}
         names = [seen(config).one("ManagedSslCertificate")["name"] for config in (before, after)]
@@ -186,17 +187,20 @@ class TestChanges:
         assert not seen(after).one("ManagedSslCertificate").request.deleteBeforeReplace
         assert "GlobalAddress" not in self.changed(before, after), "the DNS record still points to it"
 
+    @pytest.mark.slow
     def test_of_allowed_people_changes_only_the_binding_and_the_chat(self) -> None:
         assert self.changed(GCP, GCP | {"allowedPeople": "ann@example.org bob@example.org"}) == {
             "WebIamBinding",
             "Deployment",
         }
 
+    @pytest.mark.slow
     def test_same_settings_give_no_difference(self) -> None:
         config = OWN_IAP_CLIENT
         assert {r.urn: r.inputs for r in deploy(config).resources} == {r.urn: r.inputs for r in seen(config).resources}
 
 
+@pytest.mark.slow
 def test_two_stacks_of_a_project_have_different_addresses_names_and_bindings() -> None:
     dev, test = Names("dev"), Names("test")
     assert dev.free_name != test.free_name

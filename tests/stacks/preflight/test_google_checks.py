@@ -231,6 +231,7 @@ def test_every_check_has_its_five_rows():
         assert isinstance(rows[0], Row), f"{title} can pass"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("title", "state", "row"), ROWS)
 def test_each_check_reports_each_state(google, title, state, row, capsys, monkeypatch):
     if state == "timing out":

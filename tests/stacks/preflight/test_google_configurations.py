@@ -136,6 +136,7 @@ def kept(cloud):
     return {key for key in cloud.resources if not key.startswith("iam.pool/") and not key.endswith("/networks/default")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("settings", "project", "switches", "said"), GOES_ON.values(), ids=GOES_ON)
 @pytest.mark.parametrize("leaves", [False, True], ids=["clean", "GKE leaves a firewall rule"])
 def test_what_goes_on_ends_with_a_chat_and_then_with_nothing(
@@ -157,6 +158,7 @@ def test_what_goes_on_ends_with_a_chat_and_then_with_nothing(
     assert "Nothing of this stack was found" in "\n".join(remains(cloud, monkeypatch))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("settings", "project", "switches", "said", "error"), REFUSED.values(), ids=REFUSED)
 def test_what_is_refused_is_refused_before_anything_is_made(request, cloud, settings, project, switches, said, error):
     prepared(cloud, project, switches)
@@ -260,6 +262,7 @@ def test_the_script_deletes_what_gke_left_with_gclouds_own_commands(cloud):
     assert cloud.of_kind("compute.v1", "firewalls").keys() == {"mine"}
 
 
+@pytest.mark.slow
 def test_an_interrupted_stack_is_found_by_its_names(cloud, request):
     run = seen(GCP)
     prepared(cloud, PROJECT, {})

@@ -17,6 +17,7 @@ def project(online, google):
     return online
 
 
+@pytest.mark.slow
 def test_a_project_that_has_everything_passes(project):
     output, _ = project.run("doctor")
     for line in ("project my-project", "billing", "GPU quotas", "organization policies", "the project is in an org"):
@@ -32,12 +33,14 @@ def test_a_fresh_project_lacks_nothing_that_make_up_does_not_bring(online):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["up", "preview"])
 def test_a_project_without_billing_is_refused_with_the_link(project, google, verb):
     google.switches.billing = ""
     assert "billing/linkedaccount?project=my-project" in project.missing(verb)[0]
 
 
+@pytest.mark.slow
 def test_a_fresh_project_is_told_of_the_quota_that_is_zero_everywhere(project, google):
     google.switches.all_gpus = 0
     output, _ = project.run("up")
@@ -49,12 +52,14 @@ def test_a_fresh_project_is_told_of_the_quota_that_is_zero_everywhere(project, g
     assert "Gemma will wait" not in project.run("up")[0]
 
 
+@pytest.mark.slow
 def test_quotas_of_several_gpus_count(project):
     project.configure(gemma="l4x4", huggingFaceToken=None)
     sentence = "GPUS_ALL_REGIONS is 1 in all regions and NVIDIA_L4_GPUS is 1 in us-central1, and 4 needed. Ask"
     assert sentence in project.run("up")[0]
 
 
+@pytest.mark.slow
 def test_an_existing_network_is_looked_up(project, google):
     base = "compute.v1/projects/my-project"
     project.configure(network="lan")
@@ -67,6 +72,7 @@ def test_an_existing_network_is_looked_up(project, google):
     assert "  ok       network lan\n" in project.run("doctor")[0]
 
 
+@pytest.mark.slow
 def test_organization_policies_are_named_before_they_refuse(project, google):
     google.switches.policies["compute.vmExternalIpAccess"] = [{"denyAll": True}]
     assert "pulumi config set privateNodes true" in project.missing("up")[0]
@@ -78,6 +84,7 @@ def test_organization_policies_are_named_before_they_refuse(project, google):
     assert "allowedPolicyMemberDomains" not in project.run("up")[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["up", "preview", "doctor"])
 def test_sign_in_that_would_admit_no_user_is_reported_before_anything_is_created(project, google, verb):
     google.switches.organization = ""
@@ -86,6 +93,7 @@ def test_sign_in_that_would_admit_no_user_is_reported_before_anything_is_created
     assert LONE not in project.run(verb)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [
@@ -101,6 +109,7 @@ def test_other_sign_ins_need_no_organization(project, google, settings):
     assert LONE not in project.run("up")[0]
 
 
+@pytest.mark.slow
 def test_a_cluster_that_the_stack_has_no_record_of_is_refused_and_its_own_is_not(project, google):
     key = "container.v1/projects/my-project/locations/us-central1/clusters/gradio-chat-cluster"
     google.resources[key] = {"name": "gradio-chat-cluster"}
@@ -129,6 +138,7 @@ def test_nothing_is_checked_without_credentials(project, google):
     assert google.calls == []
 
 
+@pytest.mark.slow
 def test_an_access_token_in_the_environment_is_used(project, google, monkeypatch):
     project.answer("gcloud auth application-default", status=1)
     monkeypatch.setenv("GOOGLE_OAUTH_ACCESS_TOKEN", PERSON)
@@ -151,12 +161,14 @@ def test_googles_token_is_sent_to_google_only(project, google, monkeypatch):
     assert {"googleapis.com"} == {url.split("/")[2].partition(".")[2] for url, _ in headers}
 
 
+@pytest.mark.slow
 def test_without_the_internet_each_check_says_so(computer):
     computer.answer("gcloud auth application-default print-access-token", PERSON)
     output, _ = computer.run("doctor")
     assert "  later    billing: cloudbilling.googleapis.com cannot be reached" in output
 
 
+@pytest.mark.slow
 def test_a_program_that_does_not_end_is_given_up(computer, monkeypatch):
     monkeypatch.setattr("stacks.preflight.programs.TIMEOUT_SECONDS", 0.2)
     (computer.bin / "gcloud").write_text("#!/bin/sh\nexec sleep 60\n")

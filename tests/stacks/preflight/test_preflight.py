@@ -108,6 +108,7 @@ def test_missing_project_is_reported_once(computer):
     assert sentence.startswith("gcp:project is not set: pulumi config set gcp:project YOUR_PROJECT_ID --stack dev")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["GOOGLE_CREDENTIALS", "GOOGLE_OAUTH_ACCESS_TOKEN"])
 def test_credentials_in_the_environment_are_enough(computer, monkeypatch, name):
     computer.answer("gcloud auth application-default", status=1)
@@ -138,6 +139,7 @@ def test_secrets_that_pulumi_does_not_show_count_as_set(computer):
     assert "--show-secrets=false" in next(call for call in computer.calls() if "config" in call)
 
 
+@pytest.mark.slow
 def test_kubernetes_needs_nothing_of_google_and_names_its_cluster(computer):
     computer.configuration = {}
     computer.configure(platform="kubernetes")
@@ -186,6 +188,7 @@ def test_missing_cluster_is_reported(computer, monkeypatch):
     computer.run("up")
 
 
+@pytest.mark.slow
 def test_docker_is_needed_where_it_builds_the_image(computer):
     computer.configure(image="docker")
     computer.answer("docker version", status=1)
@@ -209,6 +212,7 @@ def test_settings_come_from_the_stacks_file_while_pulumi_has_none(computer, monk
     assert "Kubernetes context" in computer.run("up")[0]
 
 
+@pytest.mark.slow
 def test_no_check_reads_what_a_person_types(computer):
     for program in PROGRAMS:
         reads = PROGRAM.replace("while", 'case $command in *--create*) ;; *) cat >>"$FAKE/read" ;; esac\nwhile')
@@ -261,6 +265,7 @@ def test_url_before_the_first_up_is_reported(computer, monkeypatch, answer):
     assert "make up STACK=test" in computer.missing("url")[0]
 
 
+@pytest.mark.slow
 def test_doctor_reports_what_is_in_order_and_changes_nothing(computer):
     assert computer.run("doctor")[0].splitlines() == [
         "The chat on this computer (make run)",
@@ -279,6 +284,7 @@ def test_doctor_reports_what_is_in_order_and_changes_nothing(computer):
     assert not any("--create" in call for call in computer.calls())
 
 
+@pytest.mark.slow
 def test_doctor_has_the_same_results_for_a_program(computer):
     computer.lacks("kubectl", "gke-gcloud-auth-plugin")
     computer.configure(databaseLocation="wrong place")
@@ -309,6 +315,7 @@ def test_doctor_does_not_count_what_a_verb_does_by_itself_as_missing(computer):
     assert "  later    stack dev: make up makes it\n" in output
 
 
+@pytest.mark.slow
 def test_doctor_offers_to_create_a_stack_only_where_there_is_none(computer):
     computer.configuration = {}
     assert "gcp:project is not set: pulumi config set" in computer.run("doctor", status=1)[0]
@@ -340,6 +347,7 @@ def test_the_cost_is_told_before_anything_is_created(computer, verb):
     assert "Estimated cost" not in computer.run(verb, status=1)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["up", "preview"])
 def test_the_default_location_of_gemini_is_said_to_give_no_residency(computer, verb):
     sentence = "location global, which gives no data residency"

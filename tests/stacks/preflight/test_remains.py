@@ -250,6 +250,7 @@ def test_what_may_not_be_read_comes_from_asset_inventory_if_that_may(project):
     assert "Not readable for this account, or the API is not enabled: name of Cloud Endpoints." in lines[4]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", ["", "not JSON", '{"error": {"code": 403}}', "null"])
 def test_lists_that_cannot_be_read_fail_nothing(project, answer):
     project.answer("gcloud", answer, status=0 if answer else 1)
@@ -259,6 +260,7 @@ def test_lists_that_cannot_be_read_fail_nothing(project, answer):
     assert errors == ""
 
 
+@pytest.mark.slow
 def test_lists_that_do_not_end_are_given_up_with_all_that_they_started(project, monkeypatch):
     monkeypatch.setattr("stacks.preflight.programs.TIMEOUT_SECONDS", 0.3)
     monkeypatch.setattr("stacks.preflight.remains.DEADLINE_SECONDS", 0.5)

@@ -70,6 +70,7 @@ async def test_a_message_counts_as_sent_once_the_cloud_has_it_and_the_model_is_a
         assert cloud.calls["create"]
 
 
+@pytest.mark.slow
 async def test_a_change_of_a_conversation_counts_once_the_cloud_has_it(cloud, way, model, tmp_path):
     async with chat(cloud, way, tmp_path, model, "cloud") as replica, open_page(replica.url) as page:
         conversation = await page.send("Hi", model="gemma")
@@ -93,6 +94,7 @@ async def test_on_this_disk_alone_a_message_counts_as_sent_at_once(cloud, way, m
         way.is_open.set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("acknowledge", ["local", "cloud"])
 async def test_messages_that_the_cloud_does_not_have_are_marked_until_it_has_them(
     cloud, way, model, tmp_path, acknowledge
@@ -108,6 +110,7 @@ async def test_messages_that_the_cloud_does_not_have_are_marked_until_it_has_the
                 await asyncio.sleep(0.1)
 
 
+@pytest.mark.slow
 async def test_while_the_cloud_is_away_only_one_message_waits_for_it(cloud, way, model, tmp_path):
     async with chat(cloud, way, tmp_path, model, "cloud") as replica, open_page(replica.url) as page:
         way.is_broken = True

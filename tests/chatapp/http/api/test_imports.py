@@ -48,6 +48,7 @@ async def conversations(page):
     return (await page.get("conversations"))["items"]
 
 
+@pytest.mark.slow
 async def test_file_is_imported_with_progress_and_a_summary_into_the_own_history_only(page, other_page):
     events = await send(page, FILE)
     assert events[0] == {"progress": {"checking": True, "share": 0, "conversations": 0}}
@@ -63,6 +64,7 @@ async def test_file_is_imported_with_progress_and_a_summary_into_the_own_history
     assert copy["id"] != conversation["id"]
 
 
+@pytest.mark.slow
 async def test_an_imported_conversation_can_be_continued(page):
     await send(page, encoded([small_chat()]))
     [conversation] = await conversations(page)
@@ -94,6 +96,7 @@ async def test_file_that_cannot_be_read_ends_with_an_error(page, file):
     assert await conversations(page) == []
 
 
+@pytest.mark.slow
 async def test_a_second_import_of_a_user_is_refused_while_the_first_one_runs(served, page, other_page):
     begun, end = asyncio.Event(), asyncio.Event()
 
@@ -116,6 +119,7 @@ async def test_a_second_import_of_a_user_is_refused_while_the_first_one_runs(ser
     assert "report" in (await send(page, FILE))[-1]
 
 
+@pytest.mark.slow
 async def test_an_import_ends_with_its_connection_and_gives_its_place_back(served, page):
     async def broken():
         yield FILE[:100]
@@ -147,6 +151,7 @@ def test_imports_are_limited_per_hour_and_in_total():
     assert names == ["imports", "imports"]
 
 
+@pytest.mark.slow
 async def test_imports_can_be_turned_off(settings, serve):
     async with serve(settings.model_copy(update={"import_megabytes": 0})) as url, open_page(url) as page:
         assert (await page.get("me"))["importBytes"] == 0

@@ -1,5 +1,6 @@
 """Malformed requests to every route of the API get a client error with a message, never a server error."""
 
+import contextlib
 import re
 
 import aiohttp
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tests.api_schema import operations, request_fields
-from tests.page_client import PARAMETERS, path_of
+from tests.page_client import PARAMETERS, Refused, path_of
 
 pytestmark = pytest.mark.slow
 
@@ -24,11 +25,23 @@ OPTIONS = {"deadline": None, "database": None, "derandomize": True, "suppress_he
 
 
 @pytest.mark.parametrize(("method", "path"), sorted(operations()))
-@settings(max_examples=15, **OPTIONS)
+@settings(max_examples=10, **OPTIONS)
 @given(data=st.data())
 async def test_malformed_request_gets_a_message_and_no_server_error(page, chat_url, method, path, data):
-    conversation = await page.send("Hi", model="gemma")
-    question, answer = await page.messages(conversation)
+    await check_malformed_request(page, chat_url, method, path, data)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("method", "path"), sorted(operations()))
+@settings(max_examples=100, **OPTIONS)
+@given(data=st.data())
+async def test_many_malformed_requests_get_a_message_and_no_server_error(page, chat_url, method, path, data):
+    await check_malformed_request(page, chat_url, method, path, data)
+
+
+async def check_malformed_request(page, chat_url, method, path, data):
+    conversation, messages = await conversation_of(page)
+    question, answer = messages[:2]
     ids = st.sampled_from([question["id"], answer["id"]]) | TEXTS
     parameters = {
         "conversation_id": path_of(data.draw(st.just(conversation) | TEXTS)).removeprefix("conversations/"),
@@ -53,6 +66,16 @@ async def test_malformed_request_gets_a_message_and_no_server_error(page, chat_u
             error = await response.json()
             assert error.get("error", {}).get("text") or error.get("detail")
         assert b"Traceback" not in content
+
+
+async def conversation_of(page):
+    """Return a conversation of the page and its messages, a new one only if an earlier request deleted the last."""
+    conversation = vars(page).get("malformed")
+    with contextlib.suppress(Refused):
+        if conversation and len(messages := await page.messages(conversation)) >= 2:
+            return conversation, messages
+    page.malformed = await page.send("Hi", model="gemma")
+    return page.malformed, await page.messages(page.malformed)
 
 
 async def test_a_method_or_an_address_that_is_not_there_is_no_failure(chat_url):

@@ -105,6 +105,7 @@ def status(client, path, sent, site="same-origin", method="GET", **headers):
     return client.request(method, path, headers=headers).status_code
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
 @pytest.mark.parametrize(
     ("paths", "allowed"),
@@ -130,6 +131,7 @@ def test_files_are_parts_of_the_page_and_embed_nothing(client, path):
         assert status(client, path, sent) == 403
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", [*DATA, *PICTURES, *PAGES, *LEADING_AWAY, *FILES])
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
 def test_another_site_opens_pages_at_top_level_only(client, path, site):
@@ -155,6 +157,7 @@ def test_only_a_file_that_is_a_frame_is_framed_and_only_by_the_page(client):
     assert status(client, "/page/0/js/frames/x", framed) == 403
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("header", [{"sec-purpose": "prefetch;prerender"}, {"purpose": "prefetch"}])
 def test_nothing_but_files_is_loaded_in_advance(client, header):
     for path in [*DATA, *PICTURES, *PAGES, *LEADING_AWAY]:

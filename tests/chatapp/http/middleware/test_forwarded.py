@@ -78,6 +78,7 @@ async def test_all_forwarding_headers_are_removed():
     assert (await seen("10.0.0.1", "198.51.100.1"))[1] == [(b"host", b"chat")]
 
 
+@pytest.mark.slow
 @given(st.lists(st.text(st.characters(max_codepoint=255), max_size=40), max_size=3))
 async def test_invalid_header_does_not_fail_the_request(forwarded):
     headers = [(b"x-forwarded-for", value.encode("latin-1")) for value in forwarded]

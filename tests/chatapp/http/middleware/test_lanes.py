@@ -98,6 +98,7 @@ def limited(settings):
     return settings.model_copy(update={"searches_per_minute": 5, "exports_per_minute": 2})
 
 
+@pytest.mark.slow
 async def test_a_request_beyond_the_rate_is_refused_in_words(limited):
     async with serving(await create_app(limited, with_page=False)) as url, open_page(url) as page:
         for _ in range(5):
@@ -110,6 +111,7 @@ async def test_a_request_beyond_the_rate_is_refused_in_words(limited):
                 assert response.status == status
 
 
+@pytest.mark.slow
 async def test_searches_of_one_user_leave_the_store_free_for_others(settings, monkeypatch):
     """120 searches at once: one runs, and as many wait as one user may have; all others are refused at once."""
     running = most = 0

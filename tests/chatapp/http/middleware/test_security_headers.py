@@ -64,6 +64,7 @@ async def test_responses_with_user_data_are_not_cached(page, chat_url):
             assert response.headers["cache-control"] == "no-store", path
 
 
+@pytest.mark.slow
 async def test_hsts_is_sent_over_https(serve, settings):
     for subdomains, value in ((False, "max-age=31536000"), (True, "max-age=31536000; includeSubDomains")):
         behind = settings.model_copy(

@@ -116,6 +116,7 @@ async def test_ollama_that_starts_after_the_chat_is_found(catalog, discovered):
         assert ids(catalog) == ["gemma", "ollama/a", "demo"]
 
 
+@pytest.mark.slow
 async def test_a_page_does_not_wait_for_a_slow_server(catalog, discovered):
     async with FakeOllama({"a": CHAT}) as ollama:
         ollama.delay = 0.2

@@ -207,6 +207,7 @@ def broken(kubernetes, folder, how):
     return PodWatch("chat/app=gemma", api=KubernetesApi(url=kubernetes.url, folder=folder))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "how", ["forbidden", "wrong token", "no token", "not JSON", "no list", "another authority", "no server", "no pod"]
 )
@@ -231,6 +232,7 @@ async def test_api_address_comes_from_the_environment_of_a_pod(kubernetes, monke
     assert (await watch.status()).state is ModelState.WAITING
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("status", "error", "words"),
     [

@@ -46,6 +46,7 @@ def test_each_situation_has_a_source_and_there_are_more_than_thirty():
     assert all(situation.source for situation in SITUATIONS.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SITUATIONS)
 def test_objects_of_the_situations_match_the_kubernetes_schema(name):
     for each in SITUATIONS[name].seen.pods:

@@ -162,6 +162,7 @@ async def ask(model: SleepingModel, waits: list[str] | None = None) -> tuple[str
     return text, waits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cycles", [8, pytest.param(100, marks=pytest.mark.long)])
 async def test_two_replicas_let_gemma_sleep_and_wake_it_without_losing_a_question(cluster, cycles):
     async with replicas(cluster) as models:
@@ -281,6 +282,7 @@ async def test_wake_that_is_forbidden_says_why_and_is_not_repeated_at_once(clust
     assert len(changes) == 1, "and no more for a minute"
 
 
+@pytest.mark.slow
 async def test_question_waits_while_the_api_is_away(cluster):
     async with replicas(cluster) as (first, _):
         await cluster.falls_asleep()
@@ -299,6 +301,7 @@ async def test_gemma_that_is_awake_answers_while_the_api_is_away(cluster):
         assert [await ask(model) for model in models] == [("Hello", [])] * 2
 
 
+@pytest.mark.slow
 async def test_slow_api_changes_nothing_for_people(cluster):
     cluster.kubernetes.latency = 0.03
     async with replicas(cluster) as (first, second):

@@ -111,6 +111,7 @@ async def test_a_model_gives_way_to_another_where_memory_is_short(tmp_path, monk
             _ = [event async for event in own_model.stream(question("Hello"), parameters)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("identity", ["anonymous", "iap"])
 async def test_a_chat_of_many_people_offers_no_download(tmp_path, identity):
     more = {"iap_audience": "/projects/1/global/backendServices/2"} if identity == "iap" else {}

@@ -117,6 +117,7 @@ async def test_a_connection_that_is_always_lost_is_reported_and_the_part_is_kept
     assert await fails(hub, target, "cannot be reached") == 100_000
 
 
+@pytest.mark.slow
 async def test_a_silent_connection_is_lost(hub, target, monkeypatch):
     monkeypatch.setattr(hubs, "STALL_SECONDS", 0.2)
     monkeypatch.setattr(downloading, "RETRIES", 1)

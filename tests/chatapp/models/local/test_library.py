@@ -101,6 +101,7 @@ async def test_a_licence_is_accepted_first_and_once(local):
     assert not local.is_wanted("tiny")
 
 
+@pytest.mark.slow
 async def test_progress_has_speed_and_time_left(local, hub, monkeypatch):
     monkeypatch.setattr(libraries, "SPEED_SECONDS", 60)
     hub.bytes_per_second = 100_000
