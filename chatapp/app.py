@@ -12,6 +12,9 @@ from fastapi import FastAPI
 from chatapp.auth.audit import Refusal
 from chatapp.conversations.service import Conversations
 from chatapp.conversations.shares import Shares
+from chatapp.documents.reader import DocumentReader
+from chatapp.documents.uploads import SENTENCES as DOCUMENT_SENTENCES
+from chatapp.documents.uploads import DocumentUploads
 from chatapp.domain.errors import StoreUnavailable
 from chatapp.generation.queue import TurnLimits
 from chatapp.generation.runner import TurnRunner
@@ -30,11 +33,13 @@ from chatapp.http.middleware.trusted_hosts import TrustedHostMiddleware
 from chatapp.http.pages.shared import SharedPages
 from chatapp.http.request_rules import BodyLimits
 from chatapp.images.decoder import ImageDecoder
-from chatapp.images.uploads import UploadLimits, Uploads
+from chatapp.images.uploads import SENTENCES as IMAGE_SENTENCES
+from chatapp.images.uploads import Uploads
 from chatapp.imports.places import ImportPlaces
 from chatapp.limits import NoLimits
 from chatapp.limits.daily_totals import DailyTotals
-from chatapp.limits.lanes import Lane, lane_limits
+from chatapp.limits.lanes import DOCUMENT_LIMITS, Lane, LaneName, lane_limits
+from chatapp.limits.uploads import UploadLimits
 from chatapp.limits.usage import UsageLimits
 from chatapp.server.catalog import open_catalog, open_discovery, watch_sleep
 from chatapp.server.metrics import JournalMetrics, Metrics
@@ -46,6 +51,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from chatapp.config.settings import Settings
+    from chatapp.domain.sentences import Sentence
     from chatapp.limits import Limits
     from chatapp.models.catalog import Catalog
     from chatapp.store import Store
@@ -138,7 +144,8 @@ async def create_app(settings: Settings, *, with_page: bool = True) -> FastAPI:
             conversations=conversations,
             shares=shares,
             images=images,
-            uploads=Uploads(images, _upload_limits(settings, on_refused)),
+            uploads=Uploads(images, _upload_limits(settings, IMAGE_SENTENCES, settings.max_images, on_refused)),
+            documents=_documents(settings, on_refused),
             imports=ImportPlaces(settings.imports_per_hour, on_refused),
             local_models=local_models,
             discovery=discovery,
@@ -245,10 +252,21 @@ async def _store(settings: Settings) -> Store:
         raise StoreUnavailable(f"{error} The setting for it is CHAT_DATA_DIR.", detail=error.detail) from error
 
 
-def _upload_limits(settings: Settings, on_refused: Callable[[str], None]) -> UploadLimits:
-    """Return the limits that allow as many images as the messages per minute can have."""
+def _documents(settings: Settings, on_refused: Callable[[str], None]) -> DocumentUploads:
+    reader = DocumentReader(
+        Lane(LaneName.DOCUMENT, DOCUMENT_LIMITS, on_refused), max_file_bytes=settings.document_megabytes * 1_000_000
+    )
+    limits = _upload_limits(settings, DOCUMENT_SENTENCES, settings.max_documents, on_refused)
+    return DocumentUploads(reader, limits)
+
+
+def _upload_limits(
+    settings: Settings, sentences: tuple[Sentence, Sentence], per_message: int, on_refused: Callable[[str], None]
+) -> UploadLimits:
+    """Return the limits that allow as many files as the messages per minute can have."""
     return UploadLimits(
-        settings.user_quota.messages_per_minute * settings.max_images,
-        settings.shared_quota.messages_per_minute * settings.max_images,
+        sentences,
+        settings.user_quota.messages_per_minute * per_message,
+        settings.shared_quota.messages_per_minute * per_message,
         on_refused,
     )

@@ -65,12 +65,14 @@ class LimitSettings(BaseSettings):
         default=1200,
         ge=0,
         le=1_000_000,
-        description="Maximum lists, maximum images, and maximum opened conversations of one user per minute, each. "
-        "`0`: no limit.",
+        description="Maximum lists, maximum images, maximum documents, and maximum opened conversations of one user "
+        "per minute, each. `0`: no limit.",
     )
     storage_megabytes: Quantity = Field(
         default=None,
-        description=_quota("size of one user's conversations, images and personas, in MB", STORAGE_MEGABYTES),
+        description=_quota(
+            "size of one user's conversations, images, documents and personas, in MB", STORAGE_MEGABYTES
+        ),
     )
     all_storage_megabytes: Quantity = Field(
         default=None, description=_quota("size of the data of all users together, in MB", ALL_STORAGE_MEGABYTES)
@@ -103,3 +105,9 @@ class LimitSettings(BaseSettings):
         default=100_000, ge=100, le=900_000, description="Maximum length of a message, in characters."
     )
     max_images: int = Field(default=4, ge=0, le=16, description="Maximum number of images in a message.")
+    max_documents: int = Field(
+        default=8, ge=0, le=16, description="Maximum number of documents in a message. `0`: no documents."
+    )
+    document_megabytes: int = Field(
+        default=20, ge=1, le=50, description="Maximum size of the file of a document, in MB."
+    )

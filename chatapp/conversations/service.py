@@ -20,7 +20,7 @@ from chatapp.store.values import cursor_after
 if TYPE_CHECKING:
     from chatapp.conversations.turns import Turns
     from chatapp.conversations.updates import ConversationUpdates
-    from chatapp.domain.conversation import Conversation, Image, Message
+    from chatapp.domain.conversation import Conversation, Document, Image, Message
     from chatapp.store import ConversationStore, Hit
 
 UNDO_SECONDS = 10.0
@@ -180,6 +180,13 @@ class Conversations:
         await self.open(user, conversation_id, consistency=Consistency.CACHED)
         return await self._catch_up.eventually(
             user, conversation_id, lambda: self._store.image(user, conversation_id, image_id)
+        )
+
+    async def document(self, user: str, conversation_id: str, document_id: str) -> Document:
+        """Return a document of a question, with its text."""
+        await self.open(user, conversation_id, consistency=Consistency.CACHED)
+        return await self._catch_up.eventually(
+            user, conversation_id, lambda: self._store.document(user, conversation_id, document_id)
         )
 
     async def delete(self, user: str, conversation_id: str) -> None:

@@ -54,10 +54,12 @@ class DocumentReader:
 
     Args:
         lane: admits the files.
+        max_file_bytes: the largest file.
     """
 
-    def __init__(self, lane: Lane | None = None) -> None:
+    def __init__(self, lane: Lane | None = None, *, max_file_bytes: int = MAX_FILE_BYTES) -> None:
         self._lane = lane or Lane(LaneName.DOCUMENT, DOCUMENT_LIMITS)
+        self._max_file_bytes = max_file_bytes
         self._held_bytes = 0
 
     async def read(self, user: str, file: bytes, name: str) -> Document:
@@ -72,8 +74,8 @@ class DocumentReader:
             InvalidDocument: it cannot be read.
             LimitReached: too many documents are being read.
         """
-        if len(file) > MAX_FILE_BYTES:
-            raise too_large(name, len(file))
+        if len(file) > self._max_file_bytes:
+            raise too_large(name, len(file), self._max_file_bytes)
         if not file:
             raise refusal(name, Reason.EMPTY)
         if self._held_bytes + len(file) > MAX_HELD_BYTES:

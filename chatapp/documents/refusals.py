@@ -79,11 +79,11 @@ def refusal(name: str, reason: str, facts: Mapping[str, str | int] | None = None
     return InvalidDocument(_SENTENCES[known].filled(**values), known, detail=detail or known)
 
 
-def too_large(name: str, size: int) -> InvalidDocument:
+def too_large(name: str, size: int, most: int = MAX_FILE_BYTES) -> InvalidDocument:
     """Return the error for a file of too many bytes."""
     megabytes = -(-size // 1_000_000)
     return InvalidDocument(
-        _TOO_LARGE.filled(name=shown(name), size=megabytes, most=MAX_FILE_BYTES // 1_000_000), detail="size of the file"
+        _TOO_LARGE.filled(name=shown(name), size=megabytes, most=most // 1_000_000), detail="size of the file"
     )
 
 

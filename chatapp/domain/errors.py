@@ -47,6 +47,19 @@ class ImageTooLarge(InvalidMessage):
         )
 
 
+class DocumentTooLarge(InvalidMessage):
+    """The file of a document has too many bytes."""
+
+    def __init__(self, megabytes: int) -> None:
+        super().__init__(
+            Sentence(
+                "A document can have at most {most} MB here. It was not added. Split it, or save it with smaller "
+                "images, then add it again.",
+                most=megabytes,
+            )
+        )
+
+
 class ImportTooLarge(InvalidMessage):
     """The file of an import has too many bytes."""
 
@@ -104,20 +117,20 @@ class MessageNotFound(ConversationNotFound):
         )
 
 
-class ImagesMissing(ChatError):
-    """A message names images that are not here: uploads of another process, or images that were deleted.
+class FilesMissing(ChatError):
+    """A message names images or documents that are not here: uploads of another process, or deleted ones.
 
     Attributes:
-        ids: of the images; the client uploads them again.
+        ids: of the images and documents; the client uploads them again.
     """
 
     def __init__(self, ids: Sequence[str]) -> None:
         super().__init__(
             Sentence(
-                "Images of this message are no longer available. Nothing was sent; your text is still in the box. Add "
-                "the images again, then send again."
+                "Images or documents of this message are no longer available. Nothing was sent; your text is still in "
+                "the box. Add them again, then send again."
             ),
-            detail=f"{len(ids)} images",
+            detail=f"{len(ids)} files",
         )
         self.ids = tuple(ids)
 

@@ -30,7 +30,7 @@ from chatapp.domain.errors import (
     StoreUnavailable,
 )
 from chatapp.domain.message_tree import MessageTree
-from chatapp.generation.titles import first_words
+from chatapp.generation.titles import first_title
 from chatapp.generation.turn import Prompt, Turn
 from chatapp.models.images import check_images
 
@@ -117,7 +117,7 @@ class TurnPreparation:
             before, current, follows = MessageTree([]), None, ""
         if request.question_id in before.messages and current is not None:
             raise AlreadyStored(current)
-        images = await request.images.load()  # after all checks
+        images, documents = await request.images.load(), await request.documents.load()  # after all checks
         turn_id, created_ms = _derived_id(request.question_id, "turn"), _next_created_ms(before)
         revision = TAKEOVER if request.is_retry else 0
         question = Message(
@@ -128,6 +128,7 @@ class TurnPreparation:
             created_ms=created_ms,
             follows=follows,
             images=images,
+            documents=documents,
             appended=request.follows is None,
         )
         answers = [
@@ -143,7 +144,7 @@ class TurnPreparation:
         ]
         update = _update(choices[0], before, follows, request.persona)
         if current is None:
-            title = first_words(request.text)
+            title = first_title(question)
             conversation = update(
                 Conversation(id=conversation_id, title=title, created_ms=created_ms, updated_ms=created_ms)
             )

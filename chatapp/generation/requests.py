@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from chatapp.conversations.catch_up import Seen
-    from chatapp.domain.conversation import GenerationParameters, Image
+    from chatapp.domain.conversation import Document, GenerationParameters, Image
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,20 +31,19 @@ class AnswerRequest:
     seen: Seen | None = None
 
 
-class QuestionImages(Protocol):
-    """The images of a question: found before it is admitted, decoded after that."""
+class QuestionFiles(Protocol[T_co]):
+    """The images or the documents of a question: found before it is admitted, loaded after that."""
 
     def __len__(self) -> int:
         """Return how many there are."""
 
-    async def find(self, conversation_id: str) -> None:
-        """Find the images that the question names; ``conversation_id`` is "" for a new conversation.
+    async def find(self, conversation_id: str) -> Sequence[str]:
+        """Find those that the question names; return the ids of those that are not here.
 
-        Raises:
-            ImagesMissing: some are not here.
+        ``conversation_id`` is "" for a new conversation.
         """
 
-    async def load(self) -> tuple[Image, ...]:
+    async def load(self) -> tuple[T_co, ...]:
         """Return them with data, each under a new id.
 
         Raises:
@@ -50,25 +52,27 @@ class QuestionImages(Protocol):
         """
 
 
-class LoadedImages:
-    """Images that are there already."""
+class LoadedFiles(Generic[T]):
+    """Images or documents that are there already."""
 
-    def __init__(self, *images: Image) -> None:
-        self._images = images
+    def __init__(self, *files: T) -> None:
+        self._files = files
 
     def __len__(self) -> int:
         """Return how many there are."""
-        return len(self._images)
+        return len(self._files)
 
-    async def find(self, conversation_id: str) -> None:
-        """Do nothing."""
+    async def find(self, conversation_id: str) -> Sequence[str]:  # noqa: ARG002  # of the protocol
+        """Return that none is missing."""
+        return ()
 
-    async def load(self) -> tuple[Image, ...]:
+    async def load(self) -> tuple[T, ...]:
         """Return them."""
-        return self._images
+        return self._files
 
 
-NO_IMAGES = LoadedImages()
+NO_IMAGES: LoadedFiles[Image] = LoadedFiles()
+NO_DOCUMENTS: LoadedFiles[Document] = LoadedFiles()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +92,7 @@ class TurnRequest:
             follows it now; None: the end of the conversation.
         seen: as in `AnswerRequest`.
         images: pictures that belong to the question.
+        documents: that belong to it.
         persona: id of the persona that the instructions come from; None: unchanged.
         is_temporary: a new conversation is kept in memory only.
     """
@@ -99,6 +104,7 @@ class TurnRequest:
     is_retry: bool = False
     follows: str | None = None
     seen: Seen | None = None
-    images: QuestionImages = NO_IMAGES
+    images: QuestionFiles[Image] = NO_IMAGES
+    documents: QuestionFiles[Document] = NO_DOCUMENTS
     persona: str | None = None
     is_temporary: bool = False

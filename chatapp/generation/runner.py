@@ -14,7 +14,13 @@ from chatapp.conversations.acknowledgement import Acknowledgement
 from chatapp.conversations.catch_up import CatchUp
 from chatapp.conversations.updates import ConversationUpdates
 from chatapp.domain.conversation import TAKEOVER, MessageStatus, new_id
-from chatapp.domain.errors import ConversationBusy, ConversationNotFound, InvalidMessage, ModelUnavailable
+from chatapp.domain.errors import (
+    ConversationBusy,
+    ConversationNotFound,
+    FilesMissing,
+    InvalidMessage,
+    ModelUnavailable,
+)
 from chatapp.domain.sentences import Sentence
 from chatapp.generation.generator import AnswerGenerator
 from chatapp.generation.model_choice import ModelChooser
@@ -122,7 +128,7 @@ class TurnRunner:
             InvalidMessage: the text is blank or too long.
             CannotSee: a model does not support images.
             TooManyImages: there are more of them than a model takes.
-            ImagesMissing: some of them are not here; nothing was stored.
+            FilesMissing: some of them, or of the documents, are not here; nothing was stored.
             UnknownModel: there is no such model.
             ModelUnavailable: a model is not set up, or the app is shutting down.
             TooManyTurns: too many answers run or wait.
@@ -132,7 +138,7 @@ class TurnRunner:
             MessageNotFound: the conversation has no answer that the question could follow.
             StoreUnavailable: the question could not be stored; no model was asked.
         """
-        text = self._validated(request.text, has_images=bool(request.images))
+        text = self._validated(request.text, has_files=bool(request.images or request.documents))
         request = dataclasses.replace(request, text=text, question_id=request.question_id or new_id())
         key = (user, request.conversation_id or _new_conversation_id(user, request))
         conversation = await self._start(key, request)
@@ -144,12 +150,21 @@ class TurnRunner:
             return conversation
         load_images = self._image_loader(key)
         choices = [
-            await self._models.choose(answer, load_images, needs_images=bool(request.images))
+            await self._models.choose(
+                answer,
+                load_images,
+                needs_images=bool(request.images),
+            )
             for answer in request.answers
         ]
         for choice in choices:
             check_images(choice.model, len(request.images))
-        await request.images.find(request.conversation_id)
+        missing = [
+            *await request.images.find(request.conversation_id),
+            *await request.documents.find(request.conversation_id),
+        ]
+        if missing:
+            raise FilesMissing(missing)
         try:
             return await self._run(key, len(choices), lambda: self._preparation.question(key, request, choices))
         except AlreadyStored as stored:
@@ -289,8 +304,8 @@ class TurnRunner:
 
         return load_images
 
-    def _validated(self, text: str, *, has_images: bool) -> str:
-        if not isinstance(text, str) or not (text.strip() or has_images):
+    def _validated(self, text: str, *, has_files: bool) -> str:
+        if not isinstance(text, str) or not (text.strip() or has_files):
             raise InvalidMessage(Sentence("The message is empty. Write a message first."))
         if len(text) > self._max_message_chars:
             raise InvalidMessage(

@@ -37,6 +37,12 @@ _IMAGE = "\N{FRAME WITH PICTURE}"  # the title of a question without words
 log = structlog.get_logger(__name__)
 
 
+def first_title(question: Message) -> str:
+    """Return the title of a conversation that begins with a question: its first words, else what comes with it."""
+    names = [document.name for document in question.documents]
+    return first_words(question.content if question.content.strip() else " ".join(names[:1]))
+
+
 def first_words(text: str) -> str:
     """Return the beginning of a text as a title of one short line."""
     line = " ".join(text.split()) or _IMAGE
@@ -66,7 +72,7 @@ class Titles:
         messages = answer.prompt.messages
         if any(one.role is Role.ASSISTANT and one.status is MessageStatus.COMPLETE for one in messages):
             return None
-        if turn.conversation.title != first_words(messages[0].content):
+        if turn.conversation.title != first_title(messages[0]):
             return None  # the person has renamed it
         if not self._limits.has_shared_quota:
             return None

@@ -21,7 +21,8 @@ from chatapp.domain.errors import (
     ContinuedElsewhere,
     ConversationBusy,
     ConversationNotFound,
-    ImagesMissing,
+    DocumentTooLarge,
+    FilesMissing,
     ImageTooLarge,
     ImportTooLarge,
     InvalidMessage,
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
 STATUSES: dict[type[Exception], int] = {
     TooLong: 413,
     ImageTooLarge: 413,
+    DocumentTooLarge: 413,
     ImportTooLarge: 413,
     InvalidImport: 422,
     InvalidMessage: 422,
@@ -64,7 +66,7 @@ STATUSES: dict[type[Exception], int] = {
     ShareNotFound: 404,
     ConversationBusy: 409,
     GuestChanged: 409,
-    ImagesMissing: 409,
+    FilesMissing: 409,
     NothingToContinue: 409,
     ProfileChanged: 409,
     ContinuedElsewhere: 409,
@@ -158,7 +160,7 @@ def response_to(scope: Scope, error: Exception, *, root_url: str = "") -> Respon
             sentence = TooLong().sentence if error.status_code == 413 else NOTHING_HERE
             return error_response(scope, error.status_code, sentence, root_url=root_url)
     status = next((code for kind, code in STATUSES.items() if isinstance(error, kind)), 500)
-    if isinstance(error, ImagesMissing):
+    if isinstance(error, FilesMissing):
         return error_json(status, sentence_of(error), missing=list(error.ids))
     retry_after = error.retry_after if isinstance(error, LimitReached) else 0
     return error_response(scope, status, sentence_of(error), root_url=root_url, retry_after=retry_after)

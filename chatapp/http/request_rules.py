@@ -12,7 +12,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from chatapp.domain.conversation import GenerationParameters
-from chatapp.domain.errors import ImageTooLarge, ImportTooLarge, TooLong
+from chatapp.domain.errors import DocumentTooLarge, ImageTooLarge, ImportTooLarge, TooLong
 from chatapp.images.decoder import MAX_FILE_BYTES
 from chatapp.limits.lanes import LaneName
 
@@ -45,6 +45,15 @@ class Source(Enum):
     WORKER = "the browser, for the page's service worker"
 
 
+class Body(Enum):
+    """What the body of a request is."""
+
+    JSON = "JSON"
+    IMAGE = "an image file"
+    DOCUMENT = "the file of a document"
+    IMPORT = "a file that is written to the disk as it arrives"
+
+
 @dataclass(frozen=True, slots=True)
 class RouteRule:
     """The rule of the routes whose paths match.
@@ -53,21 +62,17 @@ class RouteRule:
         path: matches the whole path.
         source: what in a browser may send a request.
         lane: in which requests wait for each other; None: in none.
-        has_file: the body is an image file, else JSON.
-        is_import: the body is a file that is written to the disk as it arrives.
+        body: what the body of a request is.
     """
 
     path: re.Pattern[str]
     source: Source
     lane: LaneName | None = None
-    has_file: bool = False
-    is_import: bool = False
+    body: Body = Body.JSON
 
 
-def _rule(
-    path: str, source: Source, lane: LaneName | None = None, *, has_file: bool = False, is_import: bool = False
-) -> RouteRule:
-    return RouteRule(re.compile(path, re.DOTALL), source, lane, has_file, is_import)
+def _rule(path: str, source: Source, lane: LaneName | None = None, body: Body = Body.JSON) -> RouteRule:
+    return RouteRule(re.compile(path, re.DOTALL), source, lane, body)
 
 
 # The first that matches applies. ``[^/]*`` is a path parameter.
@@ -84,9 +89,11 @@ RULES = (
     _rule(r"/conversations", Source.SCRIPT, LaneName.LIST),
     _rule(r"/conversations/[^/]*/(?:turns|events|answers|continuations)", Source.SCRIPT, LaneName.STREAM),
     _rule(r"/conversations/[^/]*/images/[^/]*", Source.IMAGE, LaneName.IMAGE),
+    _rule(r"/conversations/[^/]*/documents/[^/]*", Source.SCRIPT, LaneName.DOCUMENT),
     _rule(r"/conversations/.*", Source.SCRIPT, LaneName.LIST),
-    _rule(r"/images", Source.SCRIPT, has_file=True),
-    _rule(r"/imports", Source.SCRIPT, is_import=True),
+    _rule(r"/images", Source.SCRIPT, body=Body.IMAGE),
+    _rule(r"/documents", Source.SCRIPT, body=Body.DOCUMENT),
+    _rule(r"/imports", Source.SCRIPT, body=Body.IMPORT),
     _rule(r"/state|/me|/profile|/take-along|/shares(?:/[^/]*)?|/sign-ins(?:/[^/]*)?", Source.SCRIPT, LaneName.LIST),
     _rule(r"/local-models(?:/[^/]*(?:/download|/cancel)?)?", Source.SCRIPT),
     _rule(r"/models|/delete-everything|/sign-out(?:-everywhere|-elsewhere)?", Source.SCRIPT),
@@ -108,6 +115,7 @@ class BodyLimits:
     Attributes:
         json: of any request but an upload.
         file: of an uploaded image.
+        document: of an uploaded document.
         imported: of a file that is imported, which is not in memory.
         per_user: of all requests of a user together, while they are in memory.
         in_total: of all users together.
@@ -115,6 +123,7 @@ class BodyLimits:
 
     json: int = MAX_JSON_BYTES
     file: int = MAX_FILE_BYTES
+    document: int = MAX_FILE_BYTES
     imported: int = MAX_FILE_BYTES
     per_user: int = BODY_BYTES_PER_USER
     in_total: int = BODY_BYTES_IN_TOTAL
@@ -124,16 +133,24 @@ class BodyLimits:
         """Return the limits with room for the longest message that the settings allow."""
         text = _UTF8_BYTES * (settings.max_message_chars + GenerationParameters.LONGEST_SYSTEM_PROMPT)
         json = max(MAX_JSON_BYTES, text + text // 4)  # with some escapes
-        return cls(json, imported=settings.import_bytes)
+        document = settings.document_megabytes * 1_000_000
+        per_user = max(BODY_BYTES_PER_USER, document + BODY_BYTES_PER_USER // 4)  # and a message meanwhile
+        return cls(json, document=document, imported=settings.import_bytes, per_user=per_user)
 
     def most(self, path: str) -> int:
         """Return the largest body of a request to a path."""
-        rule = rule_of(path)
-        return self.imported if rule.is_import else self.file if rule.has_file else self.json
+        return {Body.JSON: self.json, Body.IMAGE: self.file, Body.DOCUMENT: self.document, Body.IMPORT: self.imported}[
+            rule_of(path).body
+        ]
 
     def too_large(self, path: str) -> InvalidMessage:
         """Return the refusal of a larger body."""
-        rule = rule_of(path)
-        if rule.is_import:
-            return ImportTooLarge(self.imported // 1_000_000)
-        return ImageTooLarge() if rule.has_file else TooLong()
+        match rule_of(path).body:
+            case Body.IMPORT:
+                return ImportTooLarge(self.imported // 1_000_000)
+            case Body.DOCUMENT:
+                return DocumentTooLarge(self.document // 1_000_000)
+            case Body.IMAGE:
+                return ImageTooLarge()
+            case _:
+                return TooLong()

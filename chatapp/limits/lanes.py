@@ -31,7 +31,7 @@ class LaneName(StrEnum):
     LIST = "lists"
     STREAM = "streams"
     IMAGE = "images"
-    DOCUMENT = "documents"  # read in child processes, not a lane of requests
+    DOCUMENT = "documents"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,7 @@ class LaneLimits:
     per_minute: int = 0
 
 
-# Of documents that are read, each in a process that may take much memory for a moment.
+# Of files of documents that are read, each in a process that may take much memory for a moment.
 DOCUMENT_LIMITS = LaneLimits(at_once=1, per_user=1, waiting_per_user=16, waiting=128)
 
 
@@ -66,7 +66,7 @@ def lane_limits(*, searches: int, exports: int, reads: int) -> dict[LaneName, La
     Args:
         searches: of one user per minute; 0: no limit. So for the others.
         exports: of one user per minute.
-        reads: lists, streams and images, of one user per minute each.
+        reads: lists, streams, images and documents, of one user per minute each.
     """
     return {
         LaneName.SEARCH: LaneLimits(at_once=2, per_user=1, waiting_per_user=4, per_minute=searches),
@@ -74,7 +74,7 @@ def lane_limits(*, searches: int, exports: int, reads: int) -> dict[LaneName, La
         LaneName.LIST: LaneLimits(at_once=16, per_user=4, waiting_per_user=32, per_minute=reads),
         LaneName.STREAM: LaneLimits(at_once=16, per_user=4, waiting_per_user=32, per_minute=reads),
         LaneName.IMAGE: LaneLimits(at_once=8, per_user=4, waiting_per_user=200, per_minute=reads),
-        LaneName.DOCUMENT: DOCUMENT_LIMITS,
+        LaneName.DOCUMENT: LaneLimits(at_once=2, per_user=1, waiting_per_user=16, per_minute=reads),
     }
 
 

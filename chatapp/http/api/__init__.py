@@ -7,7 +7,7 @@ it; the few without a body are protected by `chatapp.http.middleware.csrf` alone
 
 from fastapi import APIRouter
 
-from chatapp.http.api import conversations, images, imports, state, turns, user_data
+from chatapp.http.api import conversations, documents, images, imports, state, turns, user_data
 from chatapp.http.api.local_models import router as local_models
 from chatapp.http.api.routing import ERRORS
 from chatapp.http.api.shares import router as shares
@@ -16,6 +16,7 @@ router = APIRouter(responses=ERRORS)
 for part in (
     state.router,
     images.router,
+    documents.router,
     imports.router,
     turns.questions,
     turns.router,

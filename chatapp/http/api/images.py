@@ -6,13 +6,14 @@ before it is decoded. The same file again is the same upload.
 
 import dataclasses
 from collections.abc import Sequence
-from contextlib import suppress
+from functools import partial
 
 from fastapi import APIRouter, Request
 
 from chatapp.domain.conversation import Image, new_id
-from chatapp.domain.errors import CannotSee, ConversationNotFound, ImagesMissing, InvalidMessage
+from chatapp.domain.errors import CannotSee, InvalidMessage
 from chatapp.domain.sentences import Sentence
+from chatapp.http.api.question_files import NamedFiles
 from chatapp.http.api.routing import ApiRoute, Chat, Services, UserId
 from chatapp.http.api.schemas.messages import ImageInfo
 from chatapp.http.api.schemas.turns import QuestionImage
@@ -38,7 +39,7 @@ async def upload_image(request: Request, user: UserId, chat: Chat, model: str = 
 
 
 class ImagesOfRequest:
-    """The images that a question names or contains: a `chatapp.generation.requests.QuestionImages`.
+    """The images that a question names or contains: a `chatapp.generation.requests.QuestionFiles`.
 
     Raises:
         InvalidMessage: there are too many.
@@ -50,40 +51,29 @@ class ImagesOfRequest:
         self._chat = chat
         self._user = user
         self._images = images
-        self._found: dict[str, Image] = {}
+        self._named = NamedFiles(chat.uploads, user, partial(chat.store.image, user))
 
     def __len__(self) -> int:
         """Return how many there are."""
         return len(self._images)
 
-    async def find(self, conversation_id: str) -> None:
-        """Find the named ones: uploads, or images that the conversation has already."""
-        missing = []
-        for image_id in {image.id: None for image in self._images if image.id is not None}:
-            image = self._chat.uploads.get(self._user, image_id)
-            if image is None and conversation_id:
-                with suppress(ConversationNotFound):
-                    image = await self._chat.store.image(self._user, conversation_id, image_id)
-            if image is None:
-                missing.append(image_id)
-            else:
-                self._found[image_id] = image
-        if missing:
-            raise ImagesMissing(missing)
+    async def find(self, conversation_id: str) -> Sequence[str]:
+        """Find the named ones; return the ids of those that are not here."""
+        return await self._named.find([image.id for image in self._images if image.id is not None], conversation_id)
 
     async def load(self) -> tuple[Image, ...]:
         """Return all of them; those in the request are decoded, one after the other."""
         images = []
         for image in self._images:
             if image.id is not None:
-                images.append(dataclasses.replace(self._found[image.id], id=new_id()))
+                images.append(dataclasses.replace(self._named.by_id[image.id], id=new_id()))
             else:
                 images.append(await self._chat.images.decoded(self._user, file_of(image.data or "")))
         return tuple(images)
 
     def drop_uploads(self) -> None:
         """Forget the uploads, which the question has now."""
-        self._chat.uploads.drop(self._user, self._found)
+        self._named.drop_uploads()
 
 
 def _check_model(chat: Services, model: str) -> None:

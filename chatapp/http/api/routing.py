@@ -14,6 +14,7 @@ from chatapp.auth import User, current_user, current_user_id
 from chatapp.config.settings import Settings
 from chatapp.conversations.service import Conversations
 from chatapp.conversations.shares import Shares
+from chatapp.documents.uploads import DocumentUploads
 from chatapp.domain.conversation import Conversation
 from chatapp.domain.sentences import Sentence
 from chatapp.generation.runner import TurnRunner
@@ -49,6 +50,7 @@ class Services:
     shares: Shares
     images: ImageDecoder
     uploads: Uploads
+    documents: DocumentUploads
     imports: ImportPlaces
     local_models: LocalModels | None = None
     discovery: Discovery | None = None

@@ -56,6 +56,8 @@ async def read_state(user: CurrentUser, chat: Chat, conversation: str = "") -> S
             images=chat.settings.max_images,
             image_side=LONGEST_SIDE,
             image_bytes=MAX_BYTES,
+            documents=chat.settings.max_documents,
+            document_bytes=chat.settings.document_megabytes * 1_000_000,
         ),
         share_links=_share_links(chat.settings),
     )

@@ -11,6 +11,7 @@ from fastapi.responses import Response
 from chatapp.domain.conversation import Conversation
 from chatapp.domain.errors import ContinuedElsewhere
 from chatapp.generation.requests import TurnRequest
+from chatapp.http.api.documents import DocumentsOfRequest
 from chatapp.http.api.event_stream import EventStream
 from chatapp.http.api.images import ImagesOfRequest
 from chatapp.http.api.routing import ApiRoute, Chat, Services, UserId
@@ -102,6 +103,7 @@ async def follow(
 async def _ask(chat: Services, user: str, conversation_id: str, question: NewQuestion) -> Response:
     answers = question.answers()
     images = ImagesOfRequest(chat, user, question.images or ())
+    documents = DocumentsOfRequest(chat, user, question.documents or ())
     request = TurnRequest(
         text=question.text,
         answers=answers,
@@ -111,6 +113,7 @@ async def _ask(chat: Services, user: str, conversation_id: str, question: NewQue
         follows=question.follows,
         seen=question.seen_message(),
         images=images,
+        documents=documents,
         persona=question.persona,
         is_temporary=question.temporary,
     )
@@ -119,6 +122,7 @@ async def _ask(chat: Services, user: str, conversation_id: str, question: NewQue
     except ContinuedElsewhere as error:
         return await _continued(chat, user, conversation_id, question, error)
     images.drop_uploads()
+    documents.drop_uploads()
     return await _started(chat, user, conversation, question)
 
 

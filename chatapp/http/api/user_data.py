@@ -95,13 +95,14 @@ async def export_conversation_as_markdown(
 
 @confirmed.post("/delete-everything", response_model=Deleted)
 async def delete_everything(confirmation: Confirmation, user: CurrentUser, chat: Chat) -> Deleted | Response:
-    """Delete all conversations, images and the profile of the user, who has signed in a short time ago."""
+    """Delete all conversations, their files and the profile of the user, who has signed in a short time ago."""
     if not confirmation.confirm:
         raise NotConfirmed
     if not has_signed_in_recently(user):
         return error_json(403, SIGN_IN_AGAIN, signIn=sign_in_again_url(chat.settings.root_url))
     audit.record(Action.DELETE_EVERYTHING, user.id)
     chat.uploads.drop_all(user.id)
+    chat.documents.drop_all(user.id)
     try:
         return Deleted(deleted=await queries.delete_everything(chat.store, chat.turns, user.id))
     except queries.NotAllDeleted as error:

@@ -13,11 +13,11 @@ from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 
 from chatapp.auth import USER_KEY, current_user_id
-from chatapp.domain.errors import ImageTooLarge, ImportTooLarge, LimitReached, TooLong
+from chatapp.domain.errors import DocumentTooLarge, ImageTooLarge, ImportTooLarge, LimitReached, TooLong
 from chatapp.domain.sentences import Sentence
 from chatapp.http.errors import error_response, response_to
 from chatapp.http.middleware.shutdown import STREAM_PATHS
-from chatapp.http.request_rules import rule_of
+from chatapp.http.request_rules import Body, rule_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -100,7 +100,7 @@ class BodyMemoryMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on; refuse it when the bodies take too much memory."""
-        if scope["type"] != "http" or USER_KEY not in scope or rule_of(scope["path"]).is_import:
+        if scope["type"] != "http" or USER_KEY not in scope or rule_of(scope["path"]).body is Body.IMPORT:
             await self._app(scope, receive, send)
             return
         user = current_user_id(HTTPConnection(scope))
@@ -136,7 +136,7 @@ class BodyMemoryMiddleware:
             release()
 
 
-_TOO_MUCH = Sentence("You are already sending several images. Wait a moment and send again.")
+_TOO_MUCH = Sentence("You are already sending several files. Wait a moment and send again.")
 _BUSY = Sentence("The chat is receiving too much at once. Wait a moment and send again.")
 
 
@@ -157,7 +157,7 @@ async def _pass_on(app: ASGIApp, scope: Scope, receive: Receive, send: Send, on_
 
     try:
         await app(scope, receive_counted, send_noted)
-    except (TooLong, ImageTooLarge, ImportTooLarge, LimitReached) as error:
+    except (TooLong, ImageTooLarge, DocumentTooLarge, ImportTooLarge, LimitReached) as error:
         if has_started:
             raise
         await response_to(scope, error)(scope, receive, send)

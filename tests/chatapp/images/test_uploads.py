@@ -6,8 +6,9 @@ import pytest
 
 from chatapp.domain.conversation import Image, new_id
 from chatapp.domain.errors import InvalidMessage, LimitReached
-from chatapp.images import uploads as module
-from chatapp.images.uploads import UploadLimits, Uploads
+from chatapp.images.uploads import SENTENCES, Uploads
+from chatapp.limits import uploads as module
+from chatapp.limits.uploads import UploadLimits
 from tests.fakes.pictures import plain
 
 FILES = [plain((number, 1)) for number in range(1, 40)]
@@ -114,7 +115,7 @@ async def test_small_images_are_bounded_in_number():
 
 async def test_uploads_per_minute_are_limited_before_anything_is_decoded(clock):
     refused, decoder = [], FakeDecoder()
-    uploads = Uploads(decoder, UploadLimits(2, 3, refused.append, clock=lambda: clock.now))
+    uploads = Uploads(decoder, UploadLimits(SENTENCES, 2, 3, refused.append, clock=lambda: clock.now))
     first, _ = await uploads.add("ana", FILES[0])
     await uploads.add("ana", FILES[1])
     with pytest.raises(LimitReached, match="Your limit of 2 images per minute") as refusal:
@@ -130,7 +131,7 @@ async def test_uploads_per_minute_are_limited_before_anything_is_decoded(clock):
 
 
 async def test_a_file_that_is_refused_by_its_header_does_not_count():
-    uploads = Uploads(FakeDecoder(), UploadLimits(1))
+    uploads = Uploads(FakeDecoder(), UploadLimits(SENTENCES, 1))
     with pytest.raises(InvalidMessage):
         await uploads.add("ana", b"hello")
     await uploads.add("ana", FILES[0])

@@ -7,7 +7,7 @@ import pytest
 from chatapp.domain.conversation import Image, Usage
 from chatapp.domain.errors import ConversationBusy, LimitReached, ModelUnavailable, RateLimited
 from chatapp.generation.queue import TurnLimits
-from chatapp.generation.requests import LoadedImages
+from chatapp.generation.requests import LoadedFiles
 from chatapp.limits import Quota
 from chatapp.limits.daily_totals import DailyTotals
 from chatapp.limits.usage import UsageLimits
@@ -138,7 +138,7 @@ async def test_answer_without_a_token_count_is_estimated(chat, model, stops, pro
 async def test_image_is_estimated(chat):
     counted, model = Counted(), Silent("ok", supports_images=True, tokens_per_image=256)
     image = Image(id="i", media_type="image/png", width=1, height=1, data=b"x")
-    await asked(await chat(model, usage_limits=counted), "a" * 300, images=LoadedImages(image))
+    await asked(await chat(model, usage_limits=counted), "a" * 300, images=LoadedFiles(image))
     assert counted.counts[0][0].prompt_tokens == 108 + 256
 
 

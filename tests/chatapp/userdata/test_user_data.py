@@ -14,13 +14,14 @@ from structlog.testing import capture_logs
 from chatapp.auth import AuthenticationMiddleware, AuthResult, User
 from chatapp.documents.extraction.shape import Block, BlockKind, Page
 from chatapp.documents.packing import packed
+from chatapp.documents.uploads import DocumentUploads
 from chatapp.domain.conversation import Document, Image, Persona, Profile
 from chatapp.domain.errors import ConversationNotFound, StoreUnavailable
 from chatapp.generation.runner import TurnRunner
 from chatapp.http import api
 from chatapp.http.api.routing import Services
 from chatapp.http.errors import add_exception_handlers
-from chatapp.images.uploads import UploadLimits, Uploads
+from chatapp.images.uploads import Uploads
 from chatapp.imports.places import ImportPlaces
 from chatapp.models.catalog import Catalog
 from chatapp.store.journal.store import JournaledStore
@@ -78,7 +79,8 @@ class Chat:
             conversations=None,
             shares=None,
             images=None,
-            uploads=Uploads(None, UploadLimits()),
+            uploads=Uploads(None),
+            documents=DocumentUploads(None),
             imports=ImportPlaces(),
         )
         app.add_middleware(AuthenticationMiddleware, authenticator=NamedAuthenticator(), refuse=None)

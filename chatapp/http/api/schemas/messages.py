@@ -16,6 +16,26 @@ class ImageInfo(ResponseBody):
     height: int
 
 
+class DocumentInfo(ResponseBody):
+    """A document of a question, whose text has an address of its own."""
+
+    id: str
+    name: str
+    kind: str = Field(description="such as `PDF` or `Word`")
+    pages: int
+    size: int = Field(description="of its file, in bytes")
+
+
+class CitationBody(ResponseBody):
+    """A quote in an answer that is in a document, word for word; positions are UTF-16 code units."""
+
+    end: int = Field(description="where the quote ends in the text of the answer")
+    document: str = Field(description="id of the document")
+    page: int = Field(description="its number, from 1")
+    page_start: int = Field(serialization_alias="start", description="of the quote in the text of the page")
+    page_end: int = Field(serialization_alias="stop", description="of the quote in the text of the page")
+
+
 class MessageBody(ResponseBody):
     """A message; a question has no other fields than these."""
 
@@ -27,6 +47,7 @@ class MessageBody(ResponseBody):
     follows: str | None
     status: MessageStatus
     images: list[ImageInfo]
+    documents: list[DocumentInfo] = Field(exclude_if=lambda documents: not documents)
     can_continue: bool = Field(default=False, description="it is an answer that ended early")
     column: int = Field(default=0, description="1 or 2 for one of two answers that are shown side by side")
     versions: list[str] | None = Field(
@@ -84,6 +105,7 @@ class AnswerBody(MessageBody):
     unshown_pictures: int = Field(description="how many pictures of the model cannot be shown")
     instead_of: Label = Field(description="the chosen model, where another one answered because that was not ready")
     feedback: Feedback
+    citations: list[CitationBody] = Field(exclude_if=lambda citations: not citations)
 
     @computed_field
     def tokens_per_second(self) -> float | None:

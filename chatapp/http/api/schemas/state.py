@@ -81,12 +81,14 @@ class UserBody(ResponseBody):
 
 
 class Limits(ResponseBody):
-    """How large a message may be: characters, images, and each image's pixels and bytes."""
+    """How large a message may be: characters, images, documents, and the size of each of them."""
 
     message_chars: int
     images: int
     image_side: int
     image_bytes: int
+    documents: int = Field(description="0: turned off")
+    document_bytes: int = Field(description="of the file of a document")
 
 
 class State(Models):

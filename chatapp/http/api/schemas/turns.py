@@ -44,6 +44,14 @@ class QuestionImage(RequestBody):
         return self
 
 
+class QuestionDocument(RequestBody):
+    """A document of a question."""
+
+    id: Annotated[str, Field(pattern="^[0-9a-f]{1,64}$")] = Field(
+        description="of an upload (`POST /documents`), or of a document of this conversation"
+    )
+
+
 class Comparison(RequestBody):
     """A second answer to the same question, with these changes."""
 
@@ -116,6 +124,7 @@ class NewQuestion(AnswerOptions):
 
     text: CheckedText = ""
     images: list[QuestionImage] | None = None
+    documents: list[QuestionDocument] | None = None
     question_id: NewId | None = Field(
         default=None, alias="question", description="id of the new question; the same one for a retry"
     )

@@ -199,7 +199,7 @@ async def test_bodies_of_one_user_together_are_bounded():
     await bodies.have_read(2)
     refused = await bodies.post("ana", 300_000)
     assert (refused.status_code, refused.headers["retry-after"]) == (429, "5")
-    assert "already sending several images" in refused.json()["error"]["text"]
+    assert "already sending several files" in refused.json()["error"]["text"]
     others = [bodies.post("ana", SMALL_BYTES), bodies.post("ben", 300_000)]
     await bodies.have_read(4)
     assert await bodies.statuses(*first, *others) == [200] * 4
