@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import io
 import json
 import urllib.parse
 
@@ -111,6 +112,20 @@ class PageClient:
             async for entries in changes:
                 last = entries
         return last
+
+    async def upload_document(self, file, name="notes.txt", **parameters):
+        """Upload the file of a document, bytes or text, and return what the chat says of it.
+
+        Raises:
+            Refused: the response is an error.
+        """
+        file = io.BytesIO(file.encode() if isinstance(file, str) else file)
+        options = {"headers": {"content-type": "application/octet-stream"}, "params": {"name": name, **parameters}}
+        async with self._http.post(f"{self._url}/documents", data=file, **options) as response:
+            await _refuse(response)
+            reply = await response.json()
+            check_response("POST", "documents", reply)
+            return reply
 
     async def send(self, text, *, conversation="", model="scripted", **changes):
         """Send a message, close the stream at once, and return the id of the conversation."""

@@ -60,9 +60,19 @@ class PassageIndex:
         """Close it."""
         self.close()
 
+    def __del__(self) -> None:
+        """Close it, where a cache was the last to hold it."""
+        self.close()
+
     def close(self) -> None:
         """Forget everything."""
         self._database.close()
+
+    @property
+    def size(self) -> int:
+        """The bytes that it takes."""
+        rows = self._database.execute("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
+        return int(rows.fetchone()[0])
 
     def add(self, document: str, chunks: Iterable[Chunk]) -> None:
         """Add the chunks of a document under its key, in place of those that it had."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from chatapp.domain.conversation import Image
+    from chatapp.generation.documents import ConversationDocuments
     from chatapp.generation.queue import TurnQueue
     from chatapp.generation.turn import Prompt, RunningAnswer, Turn
     from chatapp.images.decoder import ImageDecoder
@@ -60,6 +61,7 @@ class AnswerGenerator:
         limits: Limits,
         on_end: Callable[[Message, float], None],
         images: ImageDecoder,
+        documents: ConversationDocuments,
     ) -> None:
         self.final_saves = FinalSaves(store)
         self._store = store
@@ -69,6 +71,7 @@ class AnswerGenerator:
         self._limits = limits
         self._on_end = on_end
         self._images = images
+        self._documents = documents
 
     async def run(self, turn: Turn) -> None:
         """Generate all answers of a turn; return when the last of them is stored."""
@@ -108,7 +111,7 @@ class AnswerGenerator:
         prompt = answer.prompt
         max_tokens = prompt.parameters.max_tokens
         finish: Finish | None = None
-        events = prompt.model.stream(prompt.messages, prompt.parameters)
+        events = self._documents.stream(answer)
         async with self._queue.turn(answer.turn.user, answer.move), aclosing(events):
             answer.sent_at = time.monotonic()
             try:
@@ -231,6 +234,8 @@ class AnswerGenerator:
         if price and answer.usage:
             answer.set(cost=_total(before, before.cost, price.of(answer.usage)))
         _log_end(answer, seconds)
+        if answer.turn.cancelled_as is not MessageStatus.INTERRUPTED:  # a chat that ends has no time for that
+            answer.set(citations=await self._documents.citations(answer))
         try:
             key = answer.turn.user, answer.turn.conversation.id
             # Above what a Stop of another replica stored while the last text was being written.
@@ -256,7 +261,7 @@ class AnswerGenerator:
         if not (answer.usage or written or (answer.sent_at is not None and ended_early)):
             return None
         prompt = answer.prompt
-        sent = prompt.messages[answer.message().omitted_messages or 0 :]
+        sent = answer.sent[answer.message().omitted_messages or 0 :]
         return prompt.model.estimated_usage(answer.usage, sent, prompt.parameters, written)
 
 

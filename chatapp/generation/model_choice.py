@@ -49,6 +49,7 @@ class ModelChooser:
         request: AnswerRequest,
         load_images: Callable[[Message], Awaitable[Message]],
         *,
+        has_documents: Callable[[], Awaitable[bool]],
         needs_images: bool = False,
     ) -> ModelChoice:
         """Return the requested model or, where it is not ready and the request allows it, another one.
@@ -56,6 +57,8 @@ class ModelChooser:
         Args:
             request: for an answer.
             load_images: see `StoredImages`.
+            has_documents: returns whether the conversation has documents: their text goes to another model only if it
+                runs at the same place.
             needs_images: another model must support images.
 
         Raises:
@@ -65,7 +68,9 @@ class ModelChooser:
         model: ChatModel = self._catalog.get(request.model)
         instead_of = ""
         if request.allow_fallback:
-            model = fallback = await FallbackModel.select(self._catalog, model, needs_images=needs_images)
+            model = fallback = await FallbackModel.select(
+                self._catalog, model, needs_images=needs_images, stays_at_place=has_documents
+            )
             instead_of = fallback.instead_of
         status = self._catalog.statuses()[model.id]
         if status.state is ModelState.NOT_SET_UP:

@@ -221,6 +221,7 @@ class TurnPreparation:
             error="",
             # An answer without text is generated anew.
             thinking=early.thinking if early.content.strip() else "",
+            citations=early.citations if early.content.strip() else (),
         )
         await self._store.append(*key, answer)
         messages = before.path_to(follows)

@@ -22,6 +22,8 @@ from chatapp.domain.errors import (
     ModelUnavailable,
 )
 from chatapp.domain.sentences import Sentence
+from chatapp.generation.document_texts import DocumentTexts
+from chatapp.generation.documents import ConversationDocuments
 from chatapp.generation.generator import AnswerGenerator
 from chatapp.generation.model_choice import ModelChooser
 from chatapp.generation.prepare import AlreadyStored, TurnPreparation
@@ -89,6 +91,7 @@ class TurnRunner:
         self._max_message_chars = max_message_chars
         self._queue = TurnQueue(limits)
         self._usage_limits = usage_limits
+        self._documents = DocumentTexts(store)
         self._generator = AnswerGenerator(
             store,
             catalog,
@@ -97,6 +100,7 @@ class TurnRunner:
             limits=usage_limits,
             on_end=on_end,
             images=images or ImageDecoder(),
+            documents=ConversationDocuments(self._documents),
         )
         self._preparation = TurnPreparation(
             store, self.updates, self.catch_up, self._generator.final_saves, batch_seconds=batch_seconds
@@ -153,6 +157,7 @@ class TurnRunner:
             await self._models.choose(
                 answer,
                 load_images,
+                has_documents=self._document_finder(key, has_new=bool(request.documents)),
                 needs_images=bool(request.images),
             )
             for answer in request.answers
@@ -192,7 +197,7 @@ class TurnRunner:
         key = (user, conversation_id)
         if is_retry and (conversation := await self._already_stored(key, answer_id)):
             return conversation
-        choice = await self._models.choose(request, self._image_loader(key))
+        choice = await self._models.choose(request, self._image_loader(key), has_documents=self._document_finder(key))
 
         async def prepare() -> Turn:
             return await self._preparation.regenerate(
@@ -214,7 +219,7 @@ class TurnRunner:
             ConversationNotFound, ...: as `start`.
         """
         key = (user, conversation_id)
-        choice = await self._models.choose(request, self._image_loader(key))
+        choice = await self._models.choose(request, self._image_loader(key), has_documents=self._document_finder(key))
         return await self._run(key, 1, lambda: self._preparation.continue_answer(key, message_id, choice, request.seen))
 
     def is_busy(self, user: str, conversation_id: str) -> bool:
@@ -264,6 +269,7 @@ class TurnRunner:
     async def delete(self, user: str, conversation_id: str) -> None:
         """Delete a conversation for good; its running turn is stopped first."""
         await self.stop(user, conversation_id)
+        self._documents.forget((user, conversation_id))
         await self._store.delete(user, conversation_id)
 
     async def finish(self, seconds: float) -> None:
@@ -288,6 +294,20 @@ class TurnRunner:
             await self._titles.aclose()
         await self.catch_up.aclose()
         await self._generator.final_saves.aclose()
+        self._documents.close()
+
+    def _document_finder(self, key: Key, *, has_new: bool = False) -> Callable[[], Awaitable[bool]]:
+        """Return a function that returns whether a conversation has documents, or gets some."""
+
+        async def has_documents() -> bool:
+            if has_new:
+                return True
+            with suppress(ConversationNotFound):
+                messages = await self._store.messages(*key, consistency=Consistency.CACHED)
+                return any(message.documents for message in messages)
+            return False
+
+        return has_documents
 
     def _image_loader(self, key: Key) -> Callable[[Message], Awaitable[Message]]:
         """Return a function that loads the images of a message; images that are deleted are left out."""

@@ -143,6 +143,7 @@ class RunningAnswer:
         moves: how often text turned out to be thinking.
         picture_bytes: of all pictures that the model drew.
         stored_size: the `size` that it began with.
+        sent: the messages that the model gets: those of the prompt, with the texts of documents.
         usage: tokens of this turn, without those of the answer that it continues.
         queue_position: counted from 1; 0 once it has left the queue.
         waits_for: why the prompt was not sent yet, a sentence; "" once it was.
@@ -158,6 +159,7 @@ class RunningAnswer:
     def __init__(self, turn: Turn, message: Message, prompt: Prompt) -> None:
         self.turn = turn
         self.prompt = prompt
+        self.sent = prompt.messages
         self._parts = [message.content]
         self._thoughts = [message.thinking]
         self.length = self.stored_length = len(message.content)

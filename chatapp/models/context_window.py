@@ -158,6 +158,20 @@ class ContextWindow(ModelWrapper):
             else:
                 return
 
+    @property
+    def known_context_tokens(self) -> int | None:
+        """The tokens of prompt and answer together, as the model or its server told, or was seen to read."""
+        return self._known_context_tokens or self._estimate.guessed_context_tokens
+
+    def bytes_of(self, tokens: float) -> float:
+        """Return how many bytes of text about so many tokens have."""
+        return tokens * self._estimate.bytes_per_token
+
+    def fits(self, messages: Sequence[Message], parameters: GenerationParameters) -> bool:
+        """Return whether all of the messages would be sent."""
+        scale = _Scale(self._estimate.bytes_per_token, self._tokens_per_image)
+        return self._fit(messages, parameters, scale).omitted == 0
+
     def estimated_usage(
         self, usage: Usage | None, messages: Sequence[Message], parameters: GenerationParameters, written: str
     ) -> Usage:

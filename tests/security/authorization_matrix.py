@@ -92,6 +92,7 @@ API_ROUTES: dict[tuple[str, str], Rule] = {
     ("GET", f"{ONE}/events"): read(),
     ("GET", f"{ONE}/messages"): read("before={answer}"),
     ("GET", f"{ONE}/images/{{image_id}}"): read(),
+    ("GET", f"{ONE}/documents/{{document_id}}"): read(),
     ("POST", "/export/{conversation_id}.json"): read(body={}),
     ("POST", "/export/{conversation_id}.md"): read(body={}),
     ("POST", f"{ONE}/shares"): write({"days": 1}),
@@ -108,6 +109,7 @@ API_ROUTES: dict[tuple[str, str], Rule] = {
     # These change the caller's data, whatever the request names; the tests compare the owner's data afterwards.
     ("POST", "/conversations"): write(QUESTION | {"question": "{question}", "retry": True}, by_id=False),
     ("POST", "/images"): write(plain(), by_id=False),
+    ("POST", "/documents"): Rule(access=Access.WRITE, query="name=notes.txt", body=b"A text of the caller."),
     ("POST", "/imports"): write(EXPORT, by_id=False),
     ("PUT", "/profile"): write(PROFILE, by_id=False, statuses=(200, 409)),
     ("POST", "/take-along"): write({}, by_id=False),

@@ -64,7 +64,7 @@ async def request(
     """Send a request and read the whole response."""
     headers = SAME_ORIGIN | dict(caller.headers)
     if isinstance(body, bytes):
-        headers["content-type"] = "application/octet-stream" if address.endswith("/imports") else "image/png"
+        headers["content-type"] = "image/png" if address.endswith("/images") else "application/octet-stream"
     content = {} if body is None else {"data" if isinstance(body, bytes) else "json": body}
     sending = http.request(method, address, headers=headers, allow_redirects=False, **content)
     async with asyncio.timeout(TIMEOUT_SECONDS), sending as response:

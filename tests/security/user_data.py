@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING
 
 from google.cloud import firestore
 
+from chatapp.documents.extraction.shape import Block, BlockKind, Page
+from chatapp.documents.packing import packed
 from chatapp.domain.conversation import (
     Conversation,
+    Document,
     GenerationParameters,
     Image,
     Message,
@@ -61,7 +64,7 @@ class UserData:
 
 
 async def create_user_data(user: str, store: Store) -> UserData:
-    """Store two conversations, an image and a profile for a user."""
+    """Store two conversations, an image, a document and a profile for a user."""
     secret = secrets.token_hex(8)
 
     def marked(text: str) -> str:
@@ -70,7 +73,9 @@ async def create_user_data(user: str, store: Store) -> UserData:
     now = now_ms() - 10_000
     # The chat sends the bytes of a stored image unchanged.
     image = Image(id=new_id(), media_type="image/png", width=2, height=2, data=marked("image").encode())
-    question = _message(Role.USER, marked("question"), now, follows="", images=(image,))
+    page = Page(1, (Block(BlockKind.TEXT, marked("document")),))
+    document = Document(id=new_id(), name=marked("name.txt"), kind="text", pages=1, size=9, data=packed((page,)))
+    question = _message(Role.USER, marked("question"), now, follows="", images=(image,), documents=(document,))
     answer = _message(
         Role.ASSISTANT, marked("answer"), now + 1, follows=question.id, status=MessageStatus.STOPPED, model="gemma"
     )
@@ -107,6 +112,8 @@ async def create_user_data(user: str, store: Store) -> UserData:
         "message_id": answer.id,
         "image": image.id,
         "image_id": image.id,
+        "document": document.id,
+        "document_id": document.id,
         "cursor": cursor_after(conversation),
         "word": WORD,
     }

@@ -1,0 +1,134 @@
+"""Which quotes of an answer are in documents, word for word: the others are no citations.
+
+What stands between any two quotation marks of a paragraph may be a quote: Hebrew has them within words (an acronym, a
+prefix before a quote), and a document has some of its own. Only what is found in a page counts, the longest first.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
+
+from chatapp.documents.quotes import MAX_QUOTE, QuoteFinder
+from chatapp.domain.conversation import Citation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from chatapp.documents.extraction.shape import Page
+
+MAX_CITATIONS = 100
+MAX_SPANS = 600  # that are looked for
+ENDS_PER_QUOTE = 6  # quotation marks after one, of which each may be its end
+SECONDS = 2.0  # for one document, and for a quote that has begun
+
+_MARKS = '"\u201c\u201d\u201e\u201f\u00ab\u00bb\u2039\u203a\u05f4\u275d\u275e\u300c\u300d\uff02'
+_MARK = re.compile(f"[{_MARKS}]")
+_OPENS_ONLY = "\u201e\u201f\u300c"
+_CLOSES_ONLY = "\u300d"
+_PARAGRAPH_END = re.compile(r"\n\s*\n")
+# Bounded, since backticks may have no end: the search is linear.
+_CODE = re.compile(r"^(```|~~~).*?^\1|(?<!`)(`+)(?!`).{1,1000}?(?<!`)\2(?!`)", re.DOTALL | re.MULTILINE)
+
+
+class Span(NamedTuple):
+    """A part of an answer that may be a quote; ``end`` is after its closing quotation mark."""
+
+    start: int
+    end: int
+
+    def quote_in(self, text: str) -> str:
+        """Return it without its quotation marks."""
+        return text[self.start + 1 : self.end - 1]
+
+
+class Place(NamedTuple):
+    """Where a quote is in a document: positions in the text of the page, in UTF-16 code units."""
+
+    page: int
+    start: int
+    end: int
+
+
+def spans(text: str) -> list[Span]:
+    """Return the parts of an answer that may be quotes, in their order; of those that begin alike, the longest first.
+
+    Code has none: its quotation marks mean something else.
+    """
+    text = _CODE.sub(lambda code: " " * len(code[0]), text)
+    return list(islice(_spans(text), MAX_SPANS))
+
+
+def _spans(text: str) -> Iterator[Span]:
+    start = 0
+    for end in [*(gap.start() for gap in _PARAGRAPH_END.finditer(text)), len(text)]:
+        yield from _spans_between(text, [mark.start() for mark in _MARK.finditer(text, start, end)])
+        start = end
+
+
+def _spans_between(text: str, marks: list[int]) -> Iterator[Span]:
+    for number, start in enumerate(marks):
+        if text[start] in _CLOSES_ONLY or text[start + 1 : start + 2].isspace():
+            continue
+        for end in reversed(marks[number + 1 : number + 1 + ENDS_PER_QUOTE]):
+            is_end = text[end] not in _OPENS_ONLY and not text[end - 1].isspace()
+            if is_end and 1 < end - start <= MAX_QUOTE:
+                yield Span(start, end + 1)
+
+
+def places(text: str, looked_for: Iterable[Span], pages: Iterable[Page]) -> dict[Span, Place]:
+    """Return where parts of an answer are in a document, each on one page; those that are nowhere are left out.
+
+    Args:
+        text: of the answer.
+        looked_for: parts of it.
+        pages: of the document.
+    """
+    pages = list(pages)
+    finder = QuoteFinder(pages)
+    texts = {page.number: page.text for page in pages}
+    found: dict[Span, Place] = {}
+    deadline = time.monotonic() + SECONDS
+    for span in looked_for:
+        if time.monotonic() > deadline:
+            break
+        quotation = finder.find(span.quote_in(text))
+        if quotation is not None and not quotation.continues:
+            page = texts[quotation.page]
+            start = utf16_length(page[: quotation.start])
+            end = start + utf16_length(page[quotation.start : quotation.end])
+            found[span] = Place(quotation.page, start, end)
+    return found
+
+
+def citations(text: str, found: dict[str, dict[Span, Place]]) -> tuple[Citation, ...]:
+    """Return the citations of an answer, which do not overlap: the first quote, and of two that begin alike the longer.
+
+    Args:
+        text: of the answer.
+        found: by the id of each document.
+    """
+    chosen: list[Citation] = []
+    at = 0
+    where = {span: (document, place) for document, of_document in found.items() for span, place in of_document.items()}
+    for span in sorted(where, key=lambda span: (span.start, -span.end)):
+        if span.start >= at and len(chosen) < MAX_CITATIONS:
+            at = span.end
+            document, place = where[span]
+            chosen.append(
+                Citation(
+                    end=utf16_length(text[: span.end]),
+                    document=document,
+                    page=place.page,
+                    page_start=place.start,
+                    page_end=place.end,
+                )
+            )
+    return tuple(chosen)
+
+
+def utf16_length(text: str) -> int:
+    """Return the length of a text as JavaScript counts it."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2

@@ -1,0 +1,126 @@
+"""The texts of a conversation's documents: loaded, indexed, and kept for a while.
+
+What takes long is done one after the other in one thread, which starts with the first document.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import structlog
+
+from chatapp.documents.packing import InvalidPacking, unpacked
+from chatapp.documents.passages import IndexedDocument
+from chatapp.domain.errors import ConversationNotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from chatapp.documents.extraction.shape import Page
+    from chatapp.domain.conversation import Document
+    from chatapp.generation.final_save import Key
+    from chatapp.store import ConversationStore
+
+    DocumentKey = tuple[str, str, str]  # user, conversation id, document id
+
+KEEP_SECONDS = 600.0
+MAX_BYTES = 48_000_000  # of all indexes; one of the longest text takes 30 MB
+MOST_SIZES = 10_000
+
+T = TypeVar("T")
+
+_WORK = ThreadPoolExecutor(1, "documents")
+
+log = structlog.get_logger(__name__)
+
+
+async def in_thread(work: Callable[..., T], *arguments: Any) -> T:  # noqa: ANN401  # those of the function
+    """Return what a function returns, which holds up no answer meanwhile."""
+    return await asyncio.get_running_loop().run_in_executor(_WORK, work, *arguments)
+
+
+class DocumentTexts:
+    """Loads and indexes documents; indexes are kept for `KEEP_SECONDS` after their last use, up to `MAX_BYTES`."""
+
+    def __init__(self, store: ConversationStore) -> None:
+        self._store = store
+        self._indexed: OrderedDict[DocumentKey, tuple[IndexedDocument, float]] = OrderedDict()  # last used last
+        self._sizes: OrderedDict[DocumentKey, int] = OrderedDict()
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def pages(self, key: Key, document: Document) -> tuple[Page, ...]:
+        """Return the pages of a document of a conversation; none if it is deleted, or is damaged.
+
+        Raises:
+            StoreUnavailable: it cannot be read now.
+        """
+        data = document.data
+        if not data:
+            try:
+                data = (await self._store.document(*key, document.id)).data
+            except ConversationNotFound:
+                return ()
+        try:
+            pages = await in_thread(unpacked, data)
+        except InvalidPacking as error:
+            log.warning("document_damaged", conversation=key[1], document=document.id, detail=str(error))
+            return ()
+        self._remember_size((*key, document.id), pages)
+        return pages
+
+    def known_size(self, key: Key, document: Document) -> int:
+        """Return the bytes of a document's text, as UTF-8; 0 if they are not known yet."""
+        return self._sizes.get((*key, document.id), 0)
+
+    async def indexed(self, key: Key, document: Document) -> IndexedDocument:
+        """Return the index of a document.
+
+        Raises:
+            StoreUnavailable: it cannot be read now.
+        """
+        document_key = (*key, document.id)
+        if (kept := self._indexed.pop(document_key, None)) is not None:
+            indexed = kept[0]
+        else:
+            indexed = await in_thread(IndexedDocument.of, await self.pages(key, document))
+        self._indexed[document_key] = indexed, time.monotonic()
+        while len(self._indexed) > 1 and sum(one.size for one, _ in self._indexed.values()) > MAX_BYTES:
+            self._indexed.popitem(last=False)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(KEEP_SECONDS, self._sweep)
+        return indexed
+
+    def forget(self, key: Key) -> None:
+        """Forget the documents of a conversation, which is deleted."""
+        for kept in (self._indexed, self._sizes):
+            for document_key in [one for one in kept if one[:2] == key]:
+                del kept[document_key]
+
+    def close(self) -> None:
+        """Forget everything."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._indexed.clear()
+
+    def _remember_size(self, document_key: DocumentKey, pages: tuple[Page, ...]) -> None:
+        self._sizes.pop(document_key, None)
+        self._sizes[document_key] = text_bytes(pages)
+        while len(self._sizes) > MOST_SIZES:
+            self._sizes.popitem(last=False)
+
+    def _sweep(self) -> None:
+        oldest = time.monotonic() - KEEP_SECONDS
+        for document_key in [one for one, (_, used_at) in self._indexed.items() if used_at <= oldest]:
+            del self._indexed[document_key]
+        self._timer = None
+        if self._indexed:
+            self._timer = asyncio.get_running_loop().call_later(KEEP_SECONDS / 10, self._sweep)
+
+
+def text_bytes(pages: tuple[Page, ...]) -> int:
+    """Return the bytes of a text, as UTF-8."""
+    return sum(len(block.text.encode()) + 1 for page in pages for block in page.blocks)

@@ -1,0 +1,281 @@
+"""Documents are uploaded by themselves, messages name them by id, and their text is read by pages."""
+
+import pytest
+
+from chatapp.app import create_app
+from chatapp.domain.errors import LimitReached
+from tests.fakes.files import encrypted_pdf, pdf, xlsx
+from tests.fakes.pictures import plain
+from tests.page_client import Refused, open_page, path_of
+from tests.serving import serving
+
+pytestmark = pytest.mark.slow
+
+RENT = "The rent is 900 euros a month."
+
+
+@pytest.fixture
+async def served(settings):
+    """The app and the address of a chat whose model supports images."""
+    app = await create_app(settings.model_copy(update={"gemma_images": True}), with_page=False)
+    async with serving(app) as url:
+        yield app, url
+
+
+@pytest.fixture
+async def page(served):
+    async with open_page(served[1]) as client:
+        yield client
+
+
+def named(*uploads):
+    return [{"id": upload["id"]} for upload in uploads]
+
+
+async def sent_with(page, *uploads, text="What is the rent?", **options):
+    """Send a question with documents; return the conversation, and its messages once they are complete."""
+    conversation = await page.send(text, model="gemma", documents=named(*uploads), **options)
+    return conversation, await page.messages(conversation)
+
+
+async def read(page, conversation, document_id):
+    return await page.get(f"{path_of(conversation)}/documents/{document_id}")
+
+
+async def test_an_uploaded_document_is_sent_with_its_message_and_read_by_its_pages(page, model_server):
+    file = pdf("Lease\nThe rent is 900 euros a month.", "Pets\nPets are allowed.")
+    upload = await page.upload_document(file, "lease.pdf", model="gemma")
+    assert {name: upload[name] for name in ("name", "kind", "pages", "size")} == {
+        "name": "lease.pdf",
+        "kind": "PDF",
+        "pages": 2,
+        "size": len(file),
+    }
+    conversation, (question, answer) = await sent_with(page, upload)
+    (document,) = question["documents"]
+    assert document == upload | {"id": document["id"]}
+    assert document["id"] != upload["id"]
+    assert question["text"] == "What is the rent?"
+    assert {"documents", "citations"}.isdisjoint(answer)
+    (message,) = [one for one in model_server.chats[-1]["messages"] if one["role"] == "user"]
+    assert message["content"].index("900 euros") < message["content"].index("What is the rent?")
+    text = await read(page, conversation, document["id"])
+    assert (text["name"], text["kind"]) == ("lease.pdf", "PDF")
+    assert [(one["number"], one["name"]) for one in text["pages"]] == [(1, ""), (2, "")]
+    assert "The rent is 900 euros a month." in text["pages"][0]["text"]
+
+
+async def test_the_names_of_sheets_are_those_of_pages(page):
+    upload = await page.upload_document(xlsx(Costs=[["Rent", 900]], Income=[["Pay", 2000]]), "money.xlsx")
+    conversation, (question, _) = await sent_with(page, upload)
+    text = await read(page, conversation, question["documents"][0]["id"])
+    assert [one["name"] for one in text["pages"]] == ["Costs", "Income"]
+
+
+async def test_a_quote_of_the_document_is_cited_and_an_invented_one_is_not(page, model_server):
+    model_server.answer = ['\N{GRINNING FACE} "The rent is 900', ' euros a month" and "the deposit is 1,800 euros".']
+    conversation, (question, answer) = await sent_with(page, await page.upload_document(RENT, "lease.txt"))
+    (citation,) = answer["citations"]
+    units = answer["text"].encode("utf-16-le")
+    assert units[: 2 * citation["end"]].decode("utf-16-le").endswith('euros a month"')
+    assert (citation["document"], citation["page"]) == (question["documents"][0]["id"], 1)
+    (shown,) = (await read(page, conversation, citation["document"]))["pages"]
+    assert shown["text"][citation["start"] : citation["stop"]] == RENT[:-1]
+    assert await page.messages(conversation) == [question, answer]
+
+
+async def test_the_same_file_under_the_same_name_is_one_upload_and_one_document(served, page):
+    first = await page.upload_document(RENT, "lease.txt")
+    assert await page.upload_document(RENT, "lease.txt") == first
+    other = await page.upload_document(RENT, "copy.txt")
+    assert other["id"] != first["id"]
+    _, (question, _) = await sent_with(page, first, first, other)
+    assert [document["name"] for document in question["documents"]] == ["lease.txt", "copy.txt"]
+    assert served[0].state.services.documents.held_bytes == 0
+
+
+async def test_missing_images_and_documents_are_named_together_and_nothing_is_stored(page):
+    kept = await page.upload_document(RENT)
+    lost, picture = "0" * 32, "1" * 32
+    body = {"text": "Hi", "model": "gemma", "documents": [*named(kept), {"id": lost}], "images": [{"id": picture}]}
+    async with page._http.post(f"{page._url}/conversations", json=body) as response:
+        refusal = await response.json()
+    assert (response.status, refusal["missing"]) == (409, [picture, lost])
+    assert "no longer available. Nothing was sent" in refusal["error"]["text"]
+    assert await page.listed() == []
+    _, (question, _) = await sent_with(page, kept)
+    assert len(question["documents"]) == 1
+
+
+async def test_a_retried_message_needs_no_upload_any_more(page, model_server):
+    upload = await page.upload_document(RENT)
+    conversation, _ = await sent_with(page, upload, question="0" * 32)
+    again, messages = await sent_with(page, upload, question="0" * 32, retry=True)
+    assert (again, len(messages), len(model_server.chats)) == (conversation, 2, 1)
+
+
+async def test_an_edited_question_keeps_documents_of_the_conversation_and_no_other_takes_them(page):
+    conversation, (before, _) = await sent_with(page, await page.upload_document(RENT))
+    _, (after, _) = await sent_with(page, *before["documents"], conversation=conversation, follows="", text="Edited")
+    assert after["documents"] == [before["documents"][0] | {"id": after["documents"][0]["id"]}]
+    assert after["documents"][0]["id"] != before["documents"][0]["id"]
+    assert (await read(page, conversation, after["documents"][0]["id"]))["pages"][0]["text"] == RENT
+    with pytest.raises(Refused, match="no longer available"):
+        await sent_with(page, *before["documents"], text="Elsewhere")
+
+
+async def test_documents_of_other_people_are_missing(page, served):
+    upload = await page.upload_document(RENT)
+    conversation, (question, _) = await sent_with(page, await page.upload_document("Other text here.", "b.txt"))
+    document = question["documents"][0]
+    async with open_page(served[1]) as other:
+        own = await other.send("Mine", model="gemma")
+        await other.messages(own)
+        for one in (upload, document):
+            for target in ("", own, conversation):
+                with pytest.raises(Refused) as refusal:
+                    await other.send("Hi", conversation=target, model="gemma", documents=named(one))
+                assert refusal.value.status == 409
+        for target in (own, conversation):
+            with pytest.raises(Refused) as refusal:
+                await read(other, target, document["id"])
+            assert refusal.value.status == 404
+
+
+async def test_a_temporary_chat_and_two_answers_take_documents(page, model_server):
+    comparison = {"model": "gemma", "temperature": 0.2}
+    conversation, (question, *answers) = await sent_with(
+        page, await page.upload_document(RENT), temporary=True, compareWith=comparison
+    )
+    assert len(answers) == 2
+    assert all(RENT in str(request["messages"]) for request in model_server.chats)
+    assert (await read(page, conversation, question["documents"][0]["id"]))["pages"][0]["text"] == RENT
+
+
+async def test_a_document_needs_no_text_beside_it_and_names_the_conversation(page):
+    _, (question, _) = await sent_with(page, await page.upload_document(RENT, "lease.txt"), text="")
+    assert question["text"] == ""
+    assert await page.listed() == ["lease.txt"]
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("C:\\docs\\lease.txt", "lease.txt"),
+        ("../../etc/passwd", "passwd"),
+        ("a\u202etxt.exe", "atxt.exe"),
+        ("line\nbreak.txt", "linebreak.txt"),
+        ("חוזה שכירות.txt", "חוזה שכירות.txt"),
+        ("", "text"),
+        ("x" * 900 + ".txt", "x" * 179 + "…" + "x" * 16 + ".txt"),
+    ],
+)
+async def test_a_name_is_shown_without_folders_and_tricks(page, name, shown):
+    assert (await page.upload_document(RENT, name))["name"] == shown
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "status", "words"),
+    [
+        (b"", "a.pdf", 422, "has no text"),
+        (b"%PDF-1.4 broken", "a.pdf", 422, "damaged"),
+        (encrypted_pdf(), "a.pdf", 422, "password"),
+        (pdf("Text"), "a.docx", 422, "its name says otherwise"),
+        (plain(), "a.png", 422, "cannot be read here"),
+        (b"x" * 2_000_001, "a.txt", 413, "at most 2 MB"),
+    ],
+)
+async def test_what_cannot_be_read_is_refused_with_what_to_do(settings, serve, file, name, status, words):
+    async with serve(settings.model_copy(update={"document_megabytes": 2})) as url, open_page(url) as page:
+        assert page.state["limits"]["documentBytes"] == 2_000_000
+        with pytest.raises(Refused, match=words) as refusal:
+            await page.upload_document(file, name)
+        assert refusal.value.status == status
+
+
+async def test_more_text_than_a_store_keeps_is_refused(page, monkeypatch):
+    monkeypatch.setattr("chatapp.documents.packing.MAX_PACKED_BYTES", 20)
+    with pytest.raises(Refused, match="has more text than a document can have"):
+        await page.upload_document(RENT)
+
+
+async def test_documents_can_be_turned_off(settings, serve):
+    async with serve(settings.model_copy(update={"max_documents": 0})) as url, open_page(url) as page:
+        assert page.state["limits"]["documents"] == 0
+        with pytest.raises(Refused, match="turned off"):
+            await page.upload_document(RENT)
+        with pytest.raises(Refused, match="at most 0 documents"):
+            await page.send("Hi", model="gemma", documents=[{"id": "0" * 32}])
+
+
+async def test_a_message_has_at_most_so_many_documents(page):
+    assert page.state["limits"]["documents"] == 8
+    with pytest.raises(Refused, match=r"at most 8 documents\. Nothing was sent"):
+        await page.send("Hi", model="gemma", documents=[{"id": f"{number:032x}"} for number in range(9)])
+
+
+async def test_an_upload_for_an_unknown_model_is_refused(page):
+    with pytest.raises(Refused, match="not in the list"):
+        await page.upload_document(RENT, model="nothing")
+
+
+@pytest.mark.parametrize("document", [{}, {"id": ""}, {"id": "../x"}, {"id": 7}, {"id": "a" * 65}, {"data": "x"}])
+async def test_a_document_that_no_page_names_is_not_valid(page, document):
+    with pytest.raises(Refused, match="invalid request"):
+        await page.send("Hi", model="gemma", documents=[document])
+
+
+async def test_uploads_per_minute_follow_the_limit_of_messages(settings, serve):
+    changes = {"messages_per_minute": 1, "max_documents": 2}
+    async with serve(settings.model_copy(update=changes)) as url, open_page(url) as page:
+        for number in range(2):
+            await page.upload_document(f"{RENT} {number}")
+        with pytest.raises(Refused, match="limit of 2 documents per minute") as refusal:
+            await page.upload_document(f"{RENT} 3")
+        assert refusal.value.status == 429
+
+
+async def test_a_reader_that_is_busy_says_when_to_try_again(page, served, monkeypatch):
+    async def busy(*_):
+        raise LimitReached("Many documents are being read.", retry_after=5)
+
+    monkeypatch.setattr(served[0].state.services.documents._reader, "read", busy)
+    with pytest.raises(Refused) as refusal:
+        await page.upload_document(RENT)
+    assert refusal.value.status == 429
+
+
+async def test_a_text_that_is_damaged_in_the_history_is_an_error_in_words(page, monkeypatch):
+    conversation, (question, _) = await sent_with(page, await page.upload_document(RENT))
+    monkeypatch.setattr("chatapp.documents.packing.MAX_PACKED_BYTES", 20)
+    with pytest.raises(Refused, match="damaged in the history") as refusal:
+        await read(page, conversation, question["documents"][0]["id"])
+    assert refusal.value.status == 503
+
+
+async def test_deleting_forgets_uploads_and_texts(page, served):
+    conversation, (question, _) = await sent_with(page, await page.upload_document(RENT))
+    await page.upload_document("Waits for a message.", "b.txt")
+    await page.ask("POST", "delete-everything", {"confirm": True})
+    assert served[0].state.services.documents.held_bytes == 0
+    with pytest.raises(Refused) as refusal:
+        await read(page, conversation, question["documents"][0]["id"])
+    assert refusal.value.status == 404
+
+
+async def test_another_site_uploads_nothing(page, served):
+    headers = {"content-type": "text/plain", "sec-fetch-site": "cross-site"}
+    async with page._http.post(f"{served[1]}/documents?name=a.txt", data=RENT, headers=headers) as response:
+        assert response.status == 403
+    assert served[0].state.services.documents.held_bytes == 0
+
+
+async def test_a_text_is_kept_by_no_cache(page):
+    conversation, (question, _) = await sent_with(page, await page.upload_document(RENT))
+    address = f"{page._url}/{path_of(conversation)}/documents/{question['documents'][0]['id']}"
+    async with page._http.get(address) as response:
+        assert response.headers["cache-control"] == "no-store"
+    async with page._http.get(
+        address, headers={"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}
+    ) as foreign:
+        assert foreign.status == 403
