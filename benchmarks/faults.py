@@ -2,11 +2,11 @@
 
 Run: ``python -m benchmarks.faults [--turns 5000] [--seconds 480] [--seed N] [--mix killed,both] [--keep FOLDER]``.
 The chat runs as a process with its history in the Firestore emulator, behind a proxy that fails as networks do. Users
-send questions through the API of its page while one fault after the other happens (`benchmarks.fault_parts.phases`). At
-the end, everything is read twice, from Firestore and through a restarted chat, and compared with the responses that the
-users got. A turn is acknowledged when its stream has named the conversation; an answer, when the page has shown its
-end. The exit status is 1 if anything is lost, duplicated, out of order or wrong, if a refusal is not in words, or if
-the log has a traceback.
+send questions, some with a document, through the API of its page while one fault after the other happens
+(`benchmarks.fault_parts.phases`). At the end, everything is read twice, from Firestore and through a restarted chat,
+and compared with the responses that the users got. A turn is acknowledged when its stream has named the conversation;
+an answer, when the page has shown its end. The exit status is 1 if anything is lost, duplicated, out of order or wrong,
+if a refusal is not in words, or if the log has a traceback.
 """
 
 from __future__ import annotations

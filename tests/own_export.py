@@ -12,7 +12,8 @@ def read(text):
         InvalidExport: with the conversation, message and field that is wrong.
     """
     conversations = json.loads(text)["conversations"]
-    return [json_export.validated(one, f"conversations[{number}]") for number, one in enumerate(conversations)]
+    room = json_export.Room()
+    return [json_export.validated(one, f"conversations[{number}]", room) for number, one in enumerate(conversations)]
 
 
 def read_profile(text):

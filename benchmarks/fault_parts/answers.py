@@ -30,6 +30,11 @@ def question_of(name: str, *, is_long: bool) -> str:
     return f"{text} {_checksum(text)}"
 
 
+def document_of(name: str) -> str:
+    """Return the text of the document that belongs to the question of this name."""
+    return f"{name} {' '.join(random.Random(f'document {name}').choices(WORDS, k=200))}"
+
+
 def question_name(question: str) -> str:
     """Return the name of a question.
 

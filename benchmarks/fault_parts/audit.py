@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import Counter, defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.fault_parts.answers import WrongText, check, question_name
 from benchmarks.fault_parts.record import Sending
+from chatapp.documents.packing import unpacked
 from chatapp.domain.conversation import MessageStatus, Role
+from chatapp.domain.errors import ConversationNotFound
 from chatapp.store.firestore.store import FirestoreStore
 from tests.firestore_emulator import PROJECT
 from tests.page_client import open_page, texts
@@ -34,6 +37,7 @@ class Stored(NamedTuple):
     user: str
     id: str
     messages: list[Message]
+    documents: dict[str, str]  # texts by id
 
 
 class StoredTurn(NamedTuple):
@@ -71,13 +75,24 @@ async def read_firestore(people: Iterable[User]) -> list[Stored]:
 
     async def stored(user: str, conversation_id: str) -> Stored:
         async with reading:
-            return Stored(user, conversation_id, await store.messages(user, conversation_id))
+            messages = await store.messages(user, conversation_id)
+            ids = [document.id for message in messages for document in message.documents]
+            texts = {one: await _text(store, user, conversation_id, one) for one in ids}
+            return Stored(user, conversation_id, messages, texts)
 
     try:
         ids = [(person.user, one) for person in people for one in await _listed(store, person.user)]
         return list(await asyncio.gather(*(stored(*one) for one in ids)))
     finally:
         await store.aclose()
+
+
+async def _text(store: FirestoreStore, user: str, conversation_id: str, document_id: str) -> str:
+    """Return the text of a document; "" if it is not there."""
+    with suppress(ConversationNotFound):
+        document = await store.document(user, conversation_id, document_id)
+        return "\n".join(page.text for page in unpacked(document.data))
+    return ""
 
 
 async def _listed(store: FirestoreStore, user: str) -> list[str]:
@@ -141,6 +156,10 @@ def _check_question(turn: Turn, found: Sequence[StoredTurn], findings: Findings)
     for place in found:
         if place.question.content != turn.question:
             findings.add("wrong", turn, f"The question {turn.name} is there as {place.question.content!r}.")
+        texts = [place.stored.documents.get(document.id, "") for document in place.question.documents]
+        if texts != ([turn.document] if turn.document else []):
+            kind = "lost" if len("".join(texts)) < len(turn.document) else "wrong"
+            findings.add(kind, turn, f"The question {turn.name} has the documents {[text[:40] for text in texts]}.")
         if place.stored.user != turn.talk.user or (turn.talk.id and place.stored.id != turn.talk.id):
             findings.add("wrong", turn, f"The question {turn.name} is in {place.stored.id}, not in {turn.talk.id}.")
 

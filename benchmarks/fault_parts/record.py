@@ -47,6 +47,7 @@ class Turn:
         phase: the name of the fault while it was sent.
         refusal: the error, if it was refused or the response was lost.
         repeats: number of retries with the same id.
+        document: the text of its document; "" if it has none.
         shown: the complete answer on the page; None if its end is unknown.
         continued: whether it was continued after that; the stored answer may be longer.
         promised: whether the page showed that end without a warning that it is not saved.
@@ -62,6 +63,7 @@ class Turn:
     sending: Sending = Sending.BEGUN
     refusal: str = ""
     repeats: int = 0
+    document: str = ""
     shown: str | None = None
     continued: bool = False
     promised: bool = False

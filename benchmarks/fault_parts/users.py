@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
-from benchmarks.fault_parts.answers import FIRST_CHARS, sent_at
+from benchmarks.fault_parts.answers import FIRST_CHARS, document_of, sent_at
 from benchmarks.fault_parts.processes import SECRET
 from benchmarks.fault_parts.record import Sending, Talk, Turn
 from chatapp.auth.anonymous import AnonymousAuthenticator
+from chatapp.domain.errors import FilesMissing
 from chatapp.http.middleware.error_boundary import RESTARTING
 from tests.page_client import PARAMETERS, SAME_ORIGIN, NotInWords, Refused, apply_event, events, open_page
 
@@ -39,6 +40,8 @@ LONG_ACTIONS = {"stop", "continue", "leave"}
 LONG_SHARE = 0.1  # of the other turns
 RETRY_SHARE = 0.7  # of the questions whose response was lost; the page always retries, an old version never
 MAX_RETRIES = 5
+DOCUMENT_SHARE = 0.04  # of the questions; each is read in a process of its own
+_UPLOAD_MISSING = str(FilesMissing(()))  # the chat was killed after the upload
 NOT_SAVED = "is not saved yet"  # text of `chatapp.generation.generator`: this answer may be lost
 
 
@@ -125,12 +128,29 @@ class _Tab:
     async def _send(self, turn: Turn, *, reads: bool) -> None:
         """Send a question; if the response is lost, most often retry it with the same id."""
         repeats = MAX_RETRIES if self._chance.random() < RETRY_SHARE else 0
-        name = {"question": f"{self._chance.getrandbits(128):032x}", "after": turn.talk.last}
+        name: dict[str, object] = {"question": f"{self._chance.getrandbits(128):032x}", "after": turn.talk.last}
+        if self._chance.random() < DOCUMENT_SHARE and (document := await self._upload(document_of(turn.name))):
+            turn.document = document_of(turn.name)
+            name["documents"] = [{"id": document}]
         await self._send_once(turn, name, reads=reads)
+        if turn.refusal == _UPLOAD_MISSING and (document := await self._upload(turn.document)):  # as the page does
+            turn.sending, turn.refusal, name["documents"] = Sending.BEGUN, "", [{"id": document}]
+            await self._send_once(turn, name, reads=reads)
         while turn.sending is Sending.UNKNOWN and turn.repeats < repeats:
             turn.repeats += 1
             await asyncio.sleep(self._chance.random())
             await self._send_once(turn, name | {"retry": True}, reads=reads)
+
+    async def _upload(self, text: str) -> str:
+        """Upload a document and return its id; "" if that fails, and the question is sent without it."""
+        await self._person.chat.serving.wait()
+        address = f"{self._person.chat.url}/documents?name=keeper.txt"
+        with suppress(aiohttp.ClientError, TimeoutError):
+            async with asyncio.timeout(TIMEOUT_SECONDS), self._http.post(address, data=text.encode()) as response:
+                if response.status == 200:
+                    return str((await response.json())["id"])
+                self._person.errors[f"upload: {response.status} {(await response.text())[:80]}"] += 1
+        return ""
 
     async def _send_once(self, turn: Turn, name: dict[str, object], *, reads: bool) -> None:
         await self._person.chat.serving.wait()

@@ -129,6 +129,26 @@ def citations(text: str, found: dict[str, dict[Span, Place]]) -> tuple[Citation,
     return tuple(chosen)
 
 
+def true_citations(text: str, cited: Iterable[Citation], pages: Iterable[Page]) -> set[Citation]:
+    """Return those citations of a document that are as `citations` makes them, of quotes in its pages.
+
+    Args:
+        text: of the answer.
+        cited: its citations of this document.
+        pages: of the document.
+    """
+    by_end: dict[int, list[Citation]] = {}
+    for citation in cited:
+        by_end.setdefault(citation.end, []).append(citation)
+    looked_for = [span for span in spans(text) if utf16_length(text[: span.end]) in by_end]
+    return {
+        citation
+        for span, place in places(text, looked_for, pages).items()
+        for citation in by_end[utf16_length(text[: span.end])]
+        if (citation.page, citation.page_start, citation.page_end) == place
+    }
+
+
 def utf16_length(text: str) -> int:
     """Return the length of a text as JavaScript counts it."""
     return len(text.encode("utf-16-le", "surrogatepass")) // 2

@@ -13,6 +13,7 @@ from chatapp.imports.json_items import Item, Member, read_items
 from chatapp.imports.parsed import Parsed, Skipped
 from chatapp.imports.refusals import InvalidImport
 from chatapp.imports.takeout_page import read_activities
+from chatapp.userdata.json_export import Room
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +34,7 @@ class Reading:
         files: names of files in the archive that have no conversations.
         missing: names of files that the archive should have, and has not.
         profile: of an export of this chat.
+        room: for the documents of such exports.
     """
 
     sources: set[str] = field(default_factory=set)
@@ -40,6 +42,7 @@ class Reading:
     files: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     profile: Profile | None = None
+    room: Room = field(default_factory=Room)
 
 
 def read_conversations(archive: Archive, reading: Reading) -> Iterator[Parsed]:
@@ -120,7 +123,7 @@ class _Document:
         if self._number == 1:
             self._recognize_own()
         if self._is_own:
-            yield from own.convert(item.value, self._number - 1)
+            yield from own.convert(item.value, self._number - 1, self._reading.room)
             return
         if (found := formats.format_of(item.value)) is None:
             if self.is_recognized:

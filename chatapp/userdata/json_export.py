@@ -20,14 +20,16 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from pydantic import TypeAdapter, ValidationError
 
+from chatapp.documents.citations import true_citations
 from chatapp.documents.extraction.shape import MAX_PAGES, Kind, Page
 from chatapp.documents.packing import InvalidPacking, unpacked
+from chatapp.documents.uploads import file_name
 from chatapp.domain.conversation import Conversation, Document, Message, Profile, now_ms
 from chatapp.domain.errors import ChatError, InvalidParameters
 from chatapp.domain.sentences import Sentence, as_json, from_json
@@ -37,7 +39,7 @@ from chatapp.store.temporary.router import is_temporary
 from chatapp.store.values import IMAGE_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from chatapp.domain.conversation import Attachment, Citation, Image
 
@@ -50,11 +52,25 @@ _CONVERSATION, _MESSAGES, _PROFILE = TypeAdapter(Conversation), TypeAdapter(list
 _IMAGES = {"image/jpeg", "image/png", "image/webp"}
 _ATTACHED = "images", "documents"
 MAX_NAME = 1_000  # characters of a document's name
+MAX_CITING = 400_000  # characters of an answer whose citations are kept; models write less
 LARGEST_FILE = 2**53  # bytes; what JavaScript holds exactly
 
 
 class InvalidExport(ChatError):
     """The file is not an export of a chat, or it is damaged; the message says where."""
+
+
+@dataclass(slots=True)
+class Room:
+    """How much of one file's documents is unpacked and searched; what is read takes of it.
+
+    Attributes:
+        unpacked: characters; a document adds 10 for each byte that it takes packed.
+        searched: characters in which quotes are looked for; citations beyond are left out.
+    """
+
+    unpacked: int = 500_000_000
+    searched: int = 50_000_000  # in 35 s of CPU
 
 
 class ExportedConversation(NamedTuple):
@@ -97,8 +113,8 @@ def validated_profile(value: object) -> Profile:
     return cast("Profile", _checked(_PROFILE, value, "profile"))
 
 
-def validated(value: object, where: str) -> ExportedConversation:
-    """Return a conversation of an export; ``where`` names it in errors.
+def validated(value: object, where: str, room: Room) -> ExportedConversation:
+    """Return a conversation of an export; ``where`` names it in errors, ``room`` is for all of the file.
 
     Raises:
         InvalidExport: with the field that is wrong.
@@ -111,17 +127,26 @@ def validated(value: object, where: str) -> ExportedConversation:
     if isinstance(raw_messages, list):
         raw_messages = [_with_bytes(one, f"{where}.messages[{number}]") for number, one in enumerate(raw_messages)]
     messages: list[Message] = _checked(_MESSAGES, raw_messages, f"{where}.messages")
-    pages: dict[str, tuple[Page, ...]] = {}
+    documents: dict[str, Document] = {}
     for number, message in enumerate(messages):
         _check(message, f"{where}.messages[{number}]", "created_ms")
         for index, image in enumerate(message.images):
             _check_image(image, f"{where}.messages[{number}].images[{index}]")
         for index, document in enumerate(message.documents):
-            pages[document.id] = _checked_pages(document, f"{where}.messages[{number}].documents[{index}]")
+            _check_document(document, f"{where}.messages[{number}].documents[{index}]", room)
+            documents[document.id] = document
     pairs = zip(messages, raw_messages or (), strict=True)
     return ExportedConversation(
         conversation,
-        [replace(message, error=_error(message, raw), citations=_citations(message, pages)) for message, raw in pairs],
+        [
+            replace(
+                message,
+                error=_error(message, raw),
+                documents=tuple(replace(one, name=file_name(one.name) or one.kind) for one in message.documents),
+                citations=_citations(message, documents, room),
+            )
+            for message, raw in pairs
+        ],
     )
 
 
@@ -167,8 +192,8 @@ def _check_image(image: Image, where: str) -> None:
         raise InvalidExport(f"{where}: its width and height must be 1 or more.")
 
 
-def _checked_pages(document: Document, where: str) -> tuple[Page, ...]:
-    """Return the pages of a document that is valid; none of one without data, which has expired.
+def _check_document(document: Document, where: str, room: Room) -> None:
+    """Check a document; one without data has expired.
 
     Raises:
         InvalidExport: with the field that is wrong.
@@ -184,31 +209,35 @@ def _checked_pages(document: Document, where: str) -> tuple[Page, ...]:
     if not 1 <= document.pages <= MAX_PAGES:
         raise InvalidExport(f"{where}.pages: it must be 1 to {MAX_PAGES}.")
     if not document.data:
-        return ()
+        return
     try:
         pages = unpacked(document.data)
     except InvalidPacking as error:
         raise InvalidExport(f"{where}.data: this is not the text of a document: {error}.") from error
     if len(pages) != document.pages:
         raise InvalidExport(f"{where}.pages: the text has another number of pages.")
-    return pages
+    room.unpacked += 10 * len(document.data) - _size(pages)
+    if room.unpacked < 0:
+        raise InvalidExport(f"{where}.data: the documents of this file unpack to much more than documents do.")
 
 
-def _citations(message: Message, pages: Mapping[str, tuple[Page, ...]]) -> tuple[Citation, ...]:
-    """Return those citations of a message that are in it and in a page of a document of its conversation."""
-    if not message.citations:
+def _citations(message: Message, documents: Mapping[str, Document], room: Room) -> tuple[Citation, ...]:
+    """Return those citations of a message that are true: the quote is in the page."""
+    if len(message.content) > MAX_CITING:
         return ()
-    return tuple(
-        one
-        for one in message.citations
-        if 0 < one.end <= _utf16_length(message.content)
-        and 1 <= one.page <= len(pages.get(one.document, ()))
-        and 0 <= one.page_start < one.page_end <= _utf16_length(pages[one.document][one.page - 1].text)
-    )
+    true: set[Citation] = set()
+    for name in {one.document for one in message.citations} & documents.keys():
+        if room.searched > 0 and documents[name].data:
+            pages = unpacked(documents[name].data)
+            room.searched -= _size(pages)
+            cited = [one for one in message.citations if one.document == name]
+            true |= true_citations(message.content, cited, pages)
+    return tuple(one for one in message.citations if one in true)
 
 
-def _utf16_length(text: str) -> int:
-    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+def _size(pages: Iterable[Page]) -> int:
+    """Return about how many characters the pages have as JSON."""
+    return sum(20 + sum(len(block.text) + 20 for block in page.blocks) for page in pages)
 
 
 def _checked(adapter: TypeAdapter[Any], value: object, where: str) -> Any:  # noqa: ANN401  # the adapter's type

@@ -22,7 +22,17 @@ if TYPE_CHECKING:
     from chatapp.domain.conversation import Message
 
 STALE_S = 60.0
-READS = {"conversations", "conversation", "messages", "message", "image", "pinned", "profile", "revocations"}
+READS = {
+    "conversations",
+    "conversation",
+    "messages",
+    "message",
+    "image",
+    "document",
+    "pinned",
+    "profile",
+    "revocations",
+}
 
 
 class SharedCloud:

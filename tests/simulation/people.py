@@ -9,9 +9,12 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from chatapp.conversations.catch_up import Seen
-from chatapp.domain.conversation import MessageStatus
+from chatapp.documents.extraction.shape import Block, BlockKind, Page
+from chatapp.documents.packing import packed
+from chatapp.domain.conversation import Document, MessageStatus, Role
 from chatapp.domain.errors import ChatError, ContinuedElsewhere, ConversationNotFound
 from chatapp.domain.message_tree import MessageTree
+from chatapp.generation.requests import LoadedFiles
 from chatapp.http.api.stream import ConversationEvents
 from tests.chatapp.generation.running import turn_request
 from tests.page_client import apply_event
@@ -20,13 +23,16 @@ from tests.simulation.disk import REPLICA
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from chatapp.domain.conversation import Conversation
+    from chatapp.domain.conversation import Conversation, Message
     from chatapp.generation.requests import TurnRequest
     from tests.simulation.world import Replica, World
 
 DEVICES = 2
 UNDO_S = 30.0  # for which a person tries to undo a deletion
 PATIENCE_S = 8.0  # for a response; then the page tries again
+
+
+WITH_DOCUMENT = 3  # every third question of a device
 
 
 class Lost(Exception):
@@ -87,6 +93,7 @@ class Device:
     async def _ask(self, talk: str, text: str) -> None:
         chance, is_retry = self._world.chance, False
         question, before = f"{chance.getrandbits(128):032x}", []
+        documents = [_document(text)] if has_document(text) else []
         if talk and (talk not in self._pages or chance.random() < 0.3):
             await self._look(talk)
         for _ in range(60):
@@ -94,7 +101,9 @@ class Device:
             last = page[-1] if page else None
             earlier = tuple(entry["id"] for entry in page[-7:-1])  # as the page does
             seen = Seen(last["id"], last["revision"], earlier) if last else None
-            request = turn_request(text, talk, question_id=question, is_retry=is_retry, seen=seen)
+            request = turn_request(
+                text, talk, question_id=question, is_retry=is_retry, seen=seen, documents=LoadedFiles(*documents)
+            )
             if not is_retry:  # else the first attempt may have been stored with what was shown then
                 before = [entry["text"] for entry in page if entry["role"] == "user"]
             try:
@@ -189,6 +198,17 @@ class Device:
         return handling.result()
 
 
+def has_document(text: str) -> bool:
+    """Return whether a question has a document."""
+    return int(text.rpartition("-")[2]) % WITH_DOCUMENT == 0
+
+
+def _document(text: str) -> Document:
+    """Return the document of a question, which says its text."""
+    data = packed((Page(1, (Block(BlockKind.TEXT, f"document of {text}"),)),))
+    return Document(id=f"document-{text}", name="d.txt", kind="text", pages=1, size=len(text), data=data)
+
+
 async def _send(replica: Replica, user: str, request: TurnRequest, page: list[dict[str, Any]]) -> Conversation:
     """Send a question; from then on its replica has it with its answer, and all that the page showed before."""
     stored = await replica.turns.start(user, request)
@@ -225,10 +245,21 @@ async def _shown(replica: Replica, user: str, talk: str) -> list[tuple[str, str,
         raise AssertionError(f"lost: the conversation {talk}") from error
     shown = [message for message, _ in MessageTree(messages).shown(stored.branch)]
     everything = [(one.id[:6], one.role.value, one.created_ms, one.follows, one.content) for one in messages]
+    for message in messages:
+        await _check_documents(replica, user, talk, message)
     hidden = {message.id[:6] for message in messages} - {message.id[:6] for message in shown}
     assert not hidden, f"hidden: {hidden}, of {everything}"
     assert all(message.status is not MessageStatus.STREAMING for message in messages), "an answer never ends"
     return [(message.id, message.role.value, message.content) for message in shown]
+
+
+async def _check_documents(replica: Replica, user: str, talk: str, message: Message) -> None:
+    expected = [_document(message.content)] if message.role is Role.USER and has_document(message.content) else []
+    try:
+        documents = [await replica.store.document(user, talk, one.id) for one in message.documents]
+    except ConversationNotFound as error:
+        raise AssertionError(f"lost: the document of {message.content}") from error
+    assert documents == expected, f"the documents of {message.content} are {documents}"
 
 
 async def _listed(replica: Replica, user: str) -> dict[str, str]:

@@ -139,6 +139,17 @@ def settled_too_much():
 
 
 @contextlib.contextmanager
+def documents_deleted_too_early():
+    """Delete all documents of a conversation from the disk after a delivery, with those that wait."""
+
+    def drop(connection, key):
+        connection.execute("DELETE FROM documents WHERE user = ? AND conversation_id = ?", key)
+
+    with mock.patch.object(journal, "drop_attachments", drop):
+        yield
+
+
+@contextlib.contextmanager
 def undo_of_nothing():
     """Ignore an undo at a replica that does not know the deletion yet."""
     stamped = updates._stamped
@@ -162,7 +173,13 @@ def a_part_as_the_whole():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("bug", [fork, acknowledged_too_early, settled_too_much, undo_of_nothing, a_part_as_the_whole])
+@pytest.mark.parametrize(
+    "bug",
+    [
+        *(fork, acknowledged_too_early, settled_too_much, documents_deleted_too_early, undo_of_nothing),
+        a_part_as_the_whole,
+    ],
+)
 def test_a_planted_bug_is_found(bug):
     with bug():
         for seed in range(SEEDS):

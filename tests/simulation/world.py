@@ -146,7 +146,8 @@ class Model(ReadyModel):
     async def stream(self, messages: Any, parameters: Any) -> AsyncIterator[Any]:
         """Answer with the question, word by word."""
         del parameters
-        for word in (self._name, "answers", messages[-1].content):
+        question = messages[-1].content.rpartition("\n\n")[2]  # the texts of documents are before it
+        for word in (self._name, "answers", question):
             await asyncio.sleep(self._chance.choice((0.01, 0.3, 1.0)))
             yield TextDelta(f"{word} ")
         yield Finish(FinishReason.STOP)

@@ -34,15 +34,15 @@ def recognizes_document(members: Mapping[str, Any]) -> bool:
     return True
 
 
-def convert(value: object, number: int) -> Iterator[Parsed]:
-    """Yield the conversation.
+def convert(value: object, number: int, room: json_export.Room) -> Iterator[Parsed]:
+    """Yield the conversation; ``room`` is for the documents of all conversations of the file.
 
     Raises:
         InvalidImport: a field is wrong.
     """
     where = f"conversations[{number}]"
     try:
-        exported = json_export.validated(value, where)
+        exported = json_export.validated(value, where, room)
     except json_export.InvalidExport as error:
         raise damaged(str(error)[:200]) from error
     for message in exported.messages:

@@ -9,6 +9,7 @@ import pytest
 
 from chatapp.documents.extraction.shape import Block, BlockKind, Page
 from chatapp.documents.packing import packed
+from chatapp.documents.uploads import file_name
 from chatapp.domain.conversation import (
     Citation,
     Conversation,
@@ -240,26 +241,57 @@ def test_an_invalid_file_is_reported_with_the_field(text, why):
         own_export.read(text)
 
 
-def test_citations_of_what_is_not_there_are_left_out():
-    true = Citation(end=4, document="d1", page=1, page_start=0, page_end=12)
+def test_citations_are_read_only_if_their_quote_is_in_the_page():
+    answer = replace(ANSWER, content="🙂 It says “so much rain”.")
+    true = Citation(end=25, document="d1", page=1, page_start=0, page_end=12)
     wrong = [
         replace(true, **change)
         for change in (
+            {"end": 24},
             {"end": 0},
-            {"end": 5},
             {"end": 10**30},
             {"document": "d2"},  # it has expired
             {"document": "x"},
             {"page": 0},
             {"page": 2},
             {"page_start": -1},
-            {"page_start": 12},
+            {"page_start": 1},
             {"page_end": 13},
         )
     ]
-    answer = replace(ANSWER, content="“🙂”", citations=(*wrong[:3], true, *wrong[3:]))
-    ((_, (_, read)),) = own_export.read(exported((CONVERSATION, [QUESTION, answer])))
+    cited = exported((CONVERSATION, [QUESTION, replace(answer, citations=(*wrong[:3], true, *wrong[3:]))]))
+    ((_, (_, read)),) = own_export.read(cited)
     assert read.citations == (true,)
+    ((_, (_, read)),) = own_export.read(cited.replace("so much rain", "so much snow"))
+    assert read.citations == ()
+
+
+def test_a_file_whose_documents_unpack_to_too_much_is_refused():
+    document = QUESTION.documents[0]
+    text = packed((Page(1, (Block(BlockKind.TEXT, "x" * 100_000),)),))
+    bombs = tuple(replace(document, id=f"b{number}", data=text) for number in range(3))
+    room = json_export.Room(unpacked=250_000)
+    files = [json.loads(exported((CONVERSATION, [replace(QUESTION, documents=(one,))]))) for one in bombs]
+    conversations = [file["conversations"][0] for file in files]
+    for conversation in conversations[:2]:
+        json_export.validated(conversation, "c", room)
+    with pytest.raises(InvalidExport, match=r"documents\[0\]\.data: the documents of this file unpack to much more"):
+        json_export.validated(conversations[2], "c", room)
+
+
+@pytest.mark.parametrize(("name", "shown"), [("../a/b\u202efdp.exe", "bfdp.exe"), ("\u202e", "PDF"), ("x" * 999, None)])
+def test_name_of_a_document_is_read_as_that_of_an_upload(name, shown):
+    ((_, (read,)),) = own_export.read(changed(**{f"{DOCUMENT}__name": name}))
+    assert read.documents[0].name == (shown or file_name(name))
+
+
+def test_citations_beyond_the_room_for_searching_are_left_out():
+    answer = replace(ANSWER, content="“So much rain”")
+    true = Citation(end=14, document="d1", page=1, page_start=0, page_end=12)
+    file = json.loads(exported((CONVERSATION, [QUESTION, replace(answer, citations=(true,))])))
+    for searched, kept in ((1, (true,)), (0, ())):
+        read = json_export.validated(file["conversations"][0], "c", json_export.Room(searched=searched))
+        assert read.messages[1].citations == kept
 
 
 @pytest.mark.parametrize(
