@@ -183,7 +183,8 @@ async def test_share_link_shows_its_copy_to_everyone_who_has_it_and_to_no_one_on
             assert response.status == (401 if is_refused else 200), (caller, address)
             assert response.contains(data.secret) is not is_refused
         page = await chat.request("GET", path, caller)
-        assert not any(page.contains(f"{word} quince") for word in ("system prompt", "persona", "name", "instructions"))
+        private = ("system prompt", "persona", "name", "instructions", "document")
+        assert not any(page.contains(f"{word} quince") for word in private)
         assert "set-cookie" not in page.head.lower()
     revoked = f"/shares/{new['share']['id']}"
     assert (await chat.request("DELETE", revoked, chat.identity.authenticated("bela"))).status == 404
