@@ -287,6 +287,15 @@ class TestPlaces:
         assert bool(other.asked) == (answers == "other")
 
 
+async def test_a_deleted_conversation_is_in_no_index(ask):
+    one = model()
+    _, conversation = await ask(one, "What is the rent?", long_document(RENT))
+    texts = ask.runner(one)._documents
+    assert [key[:2] for key in texts._indexed] == [("ann", conversation)]
+    await ask.runner(one).delete("ann", conversation)
+    assert (texts._indexed, texts._sizes) == ({}, {})
+
+
 class FakeStore:
     """Counts the reads of documents."""
 
