@@ -95,6 +95,16 @@ class TestPrompt:
         assert last[-1].endswith("\n\nQuestion 4?")
         assert not any(RENT in content for content in last[:-1])
         assert len(last) < 11
+        assert len(one.asked) == 6  # nothing was sent in vain
+
+    async def test_a_document_is_never_left_out_with_the_messages_that_a_model_refuses(self, ask):
+        one = model("Words. " * 700, context_tokens=3000)
+        one.context_tokens = 6000  # as its server says
+        _, conversation = await ask(one, "What is the rent?", document(RENT, *[FILLER] * 9))
+        messages, _ = await ask(one, "And pets?", conversation_id=conversation)
+        assert messages[-1].status is MessageStatus.COMPLETE
+        assert RENT in sent(one)[-1]
+        assert sent(one)[-1].endswith("And pets?")
 
     async def test_of_a_longer_document_the_passages_that_fit_the_question_are_sent(self, ask):
         one = model()
@@ -156,7 +166,7 @@ class TestPrompt:
                 self.usages.append(usage.prompt_tokens)
 
         limits = Counted()
-        one = ScriptedModel("Half", gate_at=1, context_tokens=8192)
+        one = ScriptedModel("Half", "rest", gate_at=1, context_tokens=8192)
         runner = await chat(one, usage_limits=limits)
         files = LoadedFiles(document(RENT, *[FILLER] * 10))
         conversation = await runner.start("ann", turn_request("Hi", documents=files))
