@@ -55,11 +55,12 @@ def fill(chat, conversations=3, users=USERS, text="Hello"):
 
 
 def digests(chat, users=USERS):
-    """Return a digest of each conversation with its messages and images, and of each profile, by user."""
+    """Return a digest of each conversation with its messages, images and documents, and of each profile, by user."""
     found = {}
     for user in users:
         for conversation, messages in chat.everything(user):
-            found[user, conversation.id] = hashlib.sha256(repr((conversation, messages)).encode()).hexdigest()
+            data = [one.data for message in messages for one in message.attachments]  # which `repr` leaves out
+            found[user, conversation.id] = hashlib.sha256(repr((conversation, messages, data)).encode()).hexdigest()
         found[user, "profile"] = repr(chat.do(lambda store, user=user: store.profile(user)))
     return found
 
