@@ -32,6 +32,7 @@ from stacks.components.services import ProjectServices, ProjectServicesArgs
 from stacks.components.workload_identity import WorkloadIdentity, WorkloadIdentityArgs
 from stacks.components.workloads import labels
 from stacks.ingress.https_gateway import LOAD_BALANCER_NETWORKS
+from stacks.ingress.iap import refuse_without_organization
 from stacks.ingress.ingress import GoogleProject, Ingress
 from stacks.kubeconfig import current_context
 from stacks.settings import secret_output
@@ -75,6 +76,7 @@ class HybridChat(pulumi.ComponentResource):
 
     def _on_google_cloud(self) -> Outputs:
         settings, names, project = self._settings, self._names, self._settings.project
+        refuse_without_organization(settings)
         services = ProjectServices("services", ProjectServicesArgs(project, apis_of(settings)), self._child)
         fixed = FixedSettings("fixed", self._fixed_on_google_cloud(), self._child)
         if settings.monthly_budget:

@@ -259,6 +259,11 @@ class Settings(BaseModel):
             return "anonymous"
         return "google" if self.oauth_client_id else "iap"
 
+    @property
+    def uses_googles_client(self) -> bool:
+        """Whether people sign in with Google's own OAuth client, which admits members of an organization only."""
+        return self.sign_in == "iap" and not self.oauth_client_id
+
 
 def secret_output(value: SecretStr) -> pulumi.Output[str] | None:
     """Return a secret setting as a Pulumi secret; `None`: it is not set."""

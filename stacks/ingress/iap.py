@@ -15,6 +15,8 @@ from stacks.validation.types import ALL_PEOPLE, GROUP_PREFIX
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from stacks.settings import Settings
+
 ROLE = "roles/iap.httpsResourceAccessor"
 CALLBACK = "https://iap.googleapis.com/v1/oauth/clientIds/{}:handleRedirect"
 """The redirect URI after a sign-in with the user's own OAuth client."""
@@ -98,6 +100,34 @@ class IdentityAwareProxy(pulumi.ComponentResource):
                 "may-pass", project=project, role=ROLE, members=members, condition=condition, opts=options
             )
         ]
+
+
+def refuse_without_organization(settings: Settings) -> None:
+    """Look the project up, and refuse a sign-in that would admit no one, before any resource is registered.
+
+    The proxy checks the parent too, but knows it only once the cluster exists: a preview and an update in a new project
+    would run past it. A lookup that fails (no right to read the project, an API that is not enabled) is logged.
+
+    Raises:
+        pulumi.RunError: the project belongs to no organization, and Google's own OAuth client would be used.
+    """
+    if not settings.uses_googles_client:
+        return
+    project = settings.project
+    try:
+        # Not an output: those are resolved after the first resources are on their way.
+        record = gcp.organizations.get_project(project_id=project)
+    except Exception as error:  # noqa: BLE001 - Pulumi raises no narrower type for a failed lookup
+        pulumi.log.warn(
+            f"Whether the project {project} belongs to an organization cannot be read ({_first_line(error)}). Without "
+            "one, Google's own sign-in admits no one to the chat: docs/deploy.md, Who gets in."
+        )
+        return
+    _check_parent(record.org_id or record.folder_id, project)  # a project in a folder has no org_id
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _check_parent(parent: str, project: str) -> str:

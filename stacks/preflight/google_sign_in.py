@@ -60,7 +60,7 @@ def _domain(project: Project) -> Iterable[Finding]:
 
 
 SIGN_IN_CHECKS = (
-    Check("organization", _organization, lambda it: it.sign_in == "iap" and not it.oauth_client_id),
+    Check("organization", _organization, lambda it: it.uses_googles_client),
     Check("OAuth client", _client, lambda it: bool(it.oauth_client_id)),
     Check("DNS record", _domain, lambda it: bool(it.domain)),
 )

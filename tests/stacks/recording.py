@@ -26,7 +26,8 @@ _SIGNATURE, _IS_SECRET = "4dabf18193072939515e22adb298388d", "1b47061264138c4ac3
 NUMBER = "123456789012"
 RUNNER = "runner@example.org"
 """The account that runs Pulumi. A project whose ID begins with `lone` belongs to no organization, with `foldered` to a
-folder."""
+folder; the record of one that begins with `hidden` cannot be read before the cluster exists."""
+HIDDEN = "googleapi: Error 403: The caller does not have permission, forbidden"
 CONTEXT, CLUSTER_ID = "kind-chat", "7d3c-cluster"
 """The current context of the kubeconfig, and the ID of that cluster's namespace kube-system."""
 ADDRESS = "203.0.113.9"
@@ -148,6 +149,8 @@ class CloudMocks(mocks.Mocks):
             return {"email": RUNNER}
         assert args.token == "gcp:organizations/getProject:getProject", args.token
         project = args.args["projectId"]
+        if project.startswith("hidden") and self.calls.count(args.token) == 1:
+            return {}, [("projectId", HIDDEN)]
         organization = "" if project.startswith(("lone", "foldered")) else "1234567890"
         folder = "987654" if project.startswith("foldered") else ""
         return {

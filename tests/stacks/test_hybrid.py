@@ -215,7 +215,7 @@ class TestOnGoogleCloud:
         assert all(not r.provider for r in run.resources if r.type.startswith("gcp:"))
         assert sorted(run.calls) == [
             "gcp:organizations/getClientOpenIdUserInfo:getClientOpenIdUserInfo",
-            "gcp:organizations/getProject:getProject",
+            *["gcp:organizations/getProject:getProject"] * 2,  # its parent before anything is made, its number later
         ], "no other lookup"
 
 

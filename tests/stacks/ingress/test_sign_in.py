@@ -13,7 +13,7 @@ from stacks.ingress.iap import iap_member
 from stacks.settings import InvalidSettings, Settings
 from stacks.validation.sign_in import public_access_warnings
 from tests.stacks.deployments import CLIENT, GCP, GOOGLE_SIGN_IN, OWN_IAP_CLIENT, PEOPLE
-from tests.stacks.recording import ADDRESS, RUNNER, Deployed, deploy, seen
+from tests.stacks.recording import ADDRESS, HIDDEN, RUNNER, Deployed, deploy, seen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -348,9 +348,34 @@ class TestIdentityAwareProxy:
             deploy(config | {"gcp:project": "lone-proj-1"}, into=registered)
         for way in ("exposure private", "oauthClientId, oauthClientSecret and allowedPeople", "identity anonymous"):
             assert way in str(refused.value)
-        assert not registered.of_type("Deployment"), "no chat is created that no one can open"
+        assert not [resource for resource in registered.resources if resource.is_custom], "nothing is created"
         assert deploy(config | {"gcp:project": "foldered-1"}).outputs, "a folder belongs to an organization"
         assert deploy(config | CLIENT | {"gcp:project": "lone-proj-1", "identity": "iap"}).outputs
+
+    def test_a_preview_without_make_is_refused_too_before_it_shows_a_resource(self) -> None:
+        registered = Deployed()
+        with pytest.raises(pulumi.RunError, match="The project lone-proj-1 belongs to no organization"):
+            deploy(GCP | {"gcp:project": "lone-proj-1"}, preview=True, into=registered)
+        assert not [resource for resource in registered.resources if resource.is_custom]
+
+    @pytest.mark.parametrize("project", ["my-proj-1", "foldered-1"])
+    def test_a_project_with_an_organization_passes_the_preview_without_a_warning(
+        self, caplog: pytest.LogCaptureFixture, project: str
+    ) -> None:
+        run = deploy(GCP | {"gcp:project": project}, preview=True)
+        assert run.of_type("WebIamBinding")
+        assert "organization" not in caplog.text
+
+    def test_a_project_that_cannot_be_read_is_a_warning_and_goes_on(self, caplog: pytest.LogCaptureFixture) -> None:
+        run = deploy(GCP | {"gcp:project": "hidden-proj-1"})
+        assert run.one("WebIamBinding")
+        (warning,) = [record.message for record in caplog.records if "belongs to an organization" in record.message]
+        assert HIDDEN in warning
+        assert "docs/deploy.md, Who gets in" in warning
+
+    @pytest.mark.parametrize("more", [CLIENT | {"identity": "iap"}, {"identity": "anonymous"}])
+    def test_no_project_is_looked_up_early_for_another_sign_in(self, more: dict[str, str]) -> None:
+        assert seen(GCP | more).calls.count("gcp:organizations/getProject:getProject") == 1
 
 
 class TestAddress:
