@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from stacks.preflight import google_capacity
 from stacks.preflight.checks import Check, Finding, Project
 from stacks.preflight.google_api import AbsentError
 
@@ -112,5 +113,6 @@ def _versions(project: Project) -> Iterable[Finding]:
 CLUSTER_CHECKS = (
     Check("network", _network, lambda settings: bool(settings.network)),
     Check("GPU quotas", _gpus, lambda settings: settings.gpu_profile is not None),
+    google_capacity.CHECK,
     Check("GKE's version", _versions),
 )

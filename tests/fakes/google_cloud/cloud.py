@@ -62,6 +62,7 @@ class Switches:
         failing: those that answer 503.
         versions: release channel -> GKE's default version.
         gated: models on Hugging Face whose terms the token's owner has not accepted.
+        capacity: Compute Engine's advice, the chance of a Spot machine; `None`: it has none.
         records: host -> addresses of its DNS records of type A.
     """
 
@@ -86,6 +87,7 @@ class Switches:
         default_factory=lambda: dict.fromkeys(("RAPID", "REGULAR", "STABLE"), "1.34.1-gke.1000000")
     )
     gated: set[str] = field(default_factory=set)
+    capacity: float | None = 0.9
     records: dict[str, list[str]] = field(default_factory=dict)
 
 

@@ -104,6 +104,17 @@ WITH_A_BODY = (
         },
     ),
     Request(
+        "compute.v1",
+        "compute.advice.capacity",
+        {"project": "p", "region": "r"},
+        {
+            "instanceProperties": {"scheduling": {"provisioningModel": "SPOT"}},
+            "instanceFlexibilityPolicy": {"instanceSelections": {"gemma": {"machineTypes": ["g2-standard-8"]}}},
+            "size": 1,
+            "distributionPolicy": {"targetShape": "ANY_SINGLE_ZONE"},
+        },
+    ),
+    Request(
         "cloudresourcemanager.v1",
         "cloudresourcemanager.projects.getIamPolicy",
         {"resource": "p"},

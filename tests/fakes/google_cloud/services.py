@@ -102,6 +102,27 @@ def _regions(cloud: Cloud, _: Call) -> Json:
     return {"items": [_region(cloud, name) for name in cloud.switches.region_gpus]}
 
 
+def _capacity(cloud: Cloud, call: Call) -> Json:
+    region = call.parameters["region"]
+    if region not in cloud.switches.region_gpus:
+        raise errors.not_found(call.path)
+    model = call.body["instanceProperties"]["scheduling"]["provisioningModel"]
+    if model != "SPOT":  # the only one that the documentation names
+        raise errors.invalid(f"Invalid value for field 'provisioningModel': '{model}'")
+    if cloud.switches.capacity is None:
+        return {}
+    (selection,) = call.body["instanceFlexibilityPolicy"]["instanceSelections"].values()
+    zone = f"https://www.googleapis.com/compute/v1/projects/{cloud.project}/zones/{region}-a"
+    shard = {
+        "instanceCount": call.body["size"],
+        "machineType": selection["machineTypes"][0],
+        "provisioningModel": model,
+        "zone": zone,
+    }
+    scores = {"obtainability": cloud.switches.capacity, "estimatedUptime": "3600s"}
+    return {"recommendations": [{"scores": scores, "shards": [shard]}]}
+
+
 def _server_config(cloud: Cloud, _: Call) -> Json:
     channels = [
         {"channel": channel, "defaultVersion": version, "validVersions": [version]}
@@ -187,6 +208,7 @@ HANDLERS.update(
         "cloudbilling.projects.getBillingInfo": _billing,
         "orgpolicy.projects.policies.getEffectivePolicy": _policy,
         "compute.projects.get": _compute_project,
+        "compute.advice.capacity": _capacity,
         "compute.regions.get": _one_region,
         "compute.regions.list": _regions,
         "compute.routers.patch": check_router,

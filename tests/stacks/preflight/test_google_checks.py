@@ -138,6 +138,17 @@ TABLE = {
         Row("did not answer within", hanging={"compute."}),
         Row(DENIED, apis=("compute",), denied={"compute.projects.get"}),
     ),
+    "GPU capacity": (
+        Row("GPU capacity: high for g2-standard-8 in us-central1 (us-central1-a) (0.9 of 1", apis=("compute",)),
+        Row(
+            "the chance of a machine g2-standard-8 in us-central1 (us-central1-a) is low",
+            apis=("compute",),
+            capacity=0.2,
+        ),
+        ONLY_NOTED,
+        Row("did not answer within", hanging={"compute.advice"}),
+        Row(DENIED, apis=("compute",), denied={"compute.advice"}),
+    ),
     "GKE's version": (
         Row("GKE 1.34.1-gke.1000000", apis=("container",)),
         Row(
@@ -252,6 +263,30 @@ def test_a_check_that_does_not_end_is_given_up(google, capsys, monkeypatch):
     report, lines = report_of(google, Row("", hanging={"cloudbilling."}), "billing", capsys)
     assert lines == ["  later    billing: Google did not answer within 0.2 seconds"]
     assert report.is_complete
+
+
+@pytest.mark.parametrize(
+    ("capacity", "settings", "line"),
+    [
+        (0.7, {}, "  ok       GPU capacity: high for g2-standard-8"),
+        (0.6, {}, "  ok       GPU capacity: medium for g2-standard-8"),
+        (0.4, GATED | {"gemma": "h100"}, "  ok       GPU capacity: medium for a3-highgpu-1g"),
+        (0.3, {}, "  note     Gemma may wait for a GPU: the chance of a machine g2-standard-8"),
+        (None, {}, "  later    GPU capacity: Compute Engine has no advice on g2-standard-8 in us-central1"),
+    ],
+)
+def test_the_advice_on_capacity_is_told_in_the_documentations_words(google, capsys, capacity, settings, line):
+    row = Row("", settings=settings, apis=("compute",), capacity=capacity)
+    report, lines = report_of(google, row, "GPU capacity", capsys)
+    assert lines[0].startswith(line)
+    assert report.is_complete
+
+
+@pytest.mark.parametrize(("fallback", "is_named"), [("false", True), ("true", False)])
+def test_only_a_deployment_without_the_fallback_is_told_of_it(google, capsys, fallback, is_named):
+    row = Row("", settings={"gpuFallback": fallback}, apis=("compute",), capacity=0.1)
+    _, (line,) = report_of(google, row, "GPU capacity", capsys)
+    assert ("gpuFallback true" in line) is is_named
 
 
 @pytest.mark.parametrize("title", [check.title for check in CHECKS])
