@@ -135,6 +135,7 @@ VARIABLES: Mapping[str, Callable[[Sources], Value]] = {
     "CHAT_GEMMA_PLACE": _own_gpus(_fixed("own-gpus")),
     "CHAT_GEMMA_PODS": _own_gpus(lambda sources: pulumi.Output.concat(sources.namespace, "/app=", MODEL_SERVER)),
     "CHAT_GEMMA_IDLE_MINUTES": _own_gpus(_setting("gemma_idle_minutes")),
+    "CHAT_GEMMA_OFFICE_HOURS": _own_gpus(_setting("gemma_office_hours")),
     "CHAT_GEMMA_DEPLOYMENT": lambda sources: sources.gemma_deployment,
     # History
     "CHAT_STORE": lambda sources: None if sources.database is None else "firestore",

@@ -21,6 +21,7 @@ from stacks.validation.types import (  # noqa: TC001 - pydantic reads the annota
     ChatImage,
     Domain,
     GpuProfileName,
+    Hours,
     Image,
     IngressKind,
     People,
@@ -93,6 +94,7 @@ class Settings(BaseModel):
     gemma_url: str = Field(default="", pattern=r"^(https?://[^\s/?#]+[^\s#]*)?$")
     gemma_api_key: SecretStr = SecretStr("")
     gemma_idle_minutes: int = Field(default=0, ge=0, le=10_000)
+    gemma_office_hours: Hours = ""
     gpu_fallback: bool = False
     weights_bucket: bool = False
     hugging_face_token: SecretStr = SecretStr("")

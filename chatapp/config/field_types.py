@@ -16,6 +16,7 @@ from pydantic_settings import NoDecode
 from yarl import URL
 
 from chatapp.domain.hosts import ascii_host, is_loopback
+from chatapp.domain.office_hours import OfficeHours
 from chatapp.models import Price
 
 if TYPE_CHECKING:
@@ -123,6 +124,12 @@ def _parse_price(value: str) -> object:
     return Price(float(numbers[1]), float(numbers[2]))
 
 
+def _checked_hours(value: str) -> str:
+    if value := value.strip():
+        OfficeHours.parse(value)
+    return value
+
+
 def _parse_networks(value: str) -> object:
     try:
         return tuple(ip_network(part) for part in re.split(r"[\s,]+", value) if part)
@@ -165,6 +172,7 @@ Folder = Annotated[Path, _parsed_by(_parse_folder), Format("path")]
 SecureUrl = Annotated[str, BeforeValidator(_parse_secure_url), Format("https URL; http on this computer only")]
 ModelId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 TokenPrice = Annotated[Price | None, NoDecode, _parsed_by(_parse_price), Format("INPUT/OUTPUT, as in `0.10/0.40`")]
+Hours = Annotated[str, BeforeValidator(_checked_hours), Format("days, hours and a time zone")]
 Networks = Annotated[
     tuple[IPv4Network | IPv6Network, ...],
     NoDecode,

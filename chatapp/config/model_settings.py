@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import NoDecode
 
-from chatapp.config.field_types import JSON_LIST, Format, ModelId, ServerUrl, TokenPrice, Url
+from chatapp.config.field_types import JSON_LIST, Format, Hours, ModelId, ServerUrl, TokenPrice, Url
 from chatapp.config.store_settings import GoogleCloudSettings
 from chatapp.domain.conversation import Place  # noqa: TC001  # pydantic reads the annotations
 from chatapp.models import TimeLimits
@@ -95,6 +95,11 @@ class ModelSettings(GoogleCloudSettings):
         description="Minutes without a question after which the chat scales this Deployment to zero; a question wakes "
         "it. 0: it is never scaled. Otherwise at least 5.",
     )
+    gemma_office_hours: Hours = Field(
+        default="",
+        description="Hours in which it is not scaled to zero, such as `Sun-Thu 08:00-18:00 Asia/Jerusalem`, several "
+        "separated by commas (`Mon-Fri 08:00-18:00, Sat 09:00-13:00 Europe/Berlin`). It is woken when they begin.",
+    )
     gemini_api_key: SecretStr = Field(
         default=SecretStr(""),
         validation_alias=AliasChoices("GEMINI_API_KEY", "GOOGLE_API_KEY"),
@@ -142,6 +147,13 @@ class ModelSettings(GoogleCloudSettings):
         if minutes and not all(info.data.get(name) for name in ("gemma_url", "gemma_pods", "gemma_deployment")):
             raise ValueError("it needs CHAT_GEMMA_URL, CHAT_GEMMA_PODS and CHAT_GEMMA_DEPLOYMENT, which it scales")
         return minutes
+
+    @field_validator("gemma_office_hours")
+    @classmethod
+    def _hours_are_of_a_sleep(cls, hours: str, info: ValidationInfo) -> str:
+        if hours and not info.data.get("gemma_idle_minutes"):
+            raise ValueError("it needs CHAT_GEMMA_IDLE_MINUTES, without which Gemma never sleeps")
+        return hours
 
     @field_validator("models")
     @classmethod

@@ -6,6 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from chatapp.config.settings import InvalidSettings
+from chatapp.domain.office_hours import OfficeHours
 from chatapp.domain.sentences import Sentence
 from chatapp.models.catalog import Catalog, UnconfiguredModel
 from chatapp.models.discovery.discovery import Discovery
@@ -191,5 +192,6 @@ def _that_sleeps(model: ChatModel, settings: Settings) -> ChatModel:
         settings.gemma_pods.partition("/")[0],
         settings.gemma_deployment,
         idle_seconds=60 * settings.gemma_idle_minutes,
+        hours=OfficeHours.parse(settings.gemma_office_hours) if settings.gemma_office_hours else None,
     )
     return SleepingModel(model, sleeper)

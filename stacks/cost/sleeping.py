@@ -48,6 +48,14 @@ def awake_hours(questions_a_day: float, idle_minutes: float) -> AwakeHours:
 
 def gemma_month(settings: Settings, questions_a_day: float, idle_minutes: float) -> float:
     """Return the US dollars of Gemma's machine in a month; with ``idle_minutes`` 0 it never sleeps."""
+    return _machine(settings) * (awake_hours(questions_a_day, idle_minutes).hours / 24 if idle_minutes else 1.0)
+
+
+def office_month(settings: Settings, hours_a_day: float, days_a_week: int) -> float:
+    """Return the US dollars of Gemma's machine in a month of office hours, without questions outside of them."""
+    return _machine(settings) * min(1.0, days_a_week * (hours_a_day + REMOVAL_HOURS) / (7 * 24))
+
+
+def _machine(settings: Settings) -> float:
     (gemma,) = (part for part in estimate(settings).parts if part.name.startswith("Gemma"))
-    share = awake_hours(questions_a_day, idle_minutes).hours / 24 if idle_minutes else 1.0
-    return (gemma.hour * 24 * DAYS + gemma.month) * share
+    return gemma.hour * 24 * DAYS + gemma.month

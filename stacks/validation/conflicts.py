@@ -150,6 +150,12 @@ def _sleep(settings: Settings) -> Iterator[Conflict]:
             ("gemmaIdleMinutes", "gemma"),
             f"gemmaIdleMinutes has no effect without GPUs of this stack: gemma is {settings.gemma}",
         )
+    if settings.gemma_office_hours and not settings.gemma_idle_minutes:
+        yield (
+            ("gemmaOfficeHours", "gemmaIdleMinutes"),
+            "gemmaOfficeHours has no effect while gemmaIdleMinutes is 0: Gemma never sleeps; set it to 30, or remove "
+            "gemmaOfficeHours",
+        )
 
 
 def _hugging_face(settings: Settings) -> Iterator[Conflict]:

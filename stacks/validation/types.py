@@ -6,9 +6,10 @@ import json
 import re
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
 
 from chatapp.domain.hosts import ascii_host
+from chatapp.domain.office_hours import OfficeHours
 
 IngressKind = Literal["https", "public-http", "private"]
 SignIn = Literal["google", "iap", "anonymous"]
@@ -69,6 +70,13 @@ def _parse_people(value: object) -> object:
         return [part for part in re.split(r"[\s,]+", value) if part]
 
 
+def _check_hours(value: str) -> str:
+    value = value.strip()
+    if value:
+        OfficeHours.parse(value)
+    return value
+
+
 def _parse_arguments(value: object) -> object:
     if not isinstance(value, str):
         return value
@@ -79,6 +87,7 @@ def _parse_arguments(value: object) -> object:
 
 
 Domain = Annotated[str, BeforeValidator(_in_ascii)]
+Hours = Annotated[str, AfterValidator(_check_hours)]
 Image = Annotated[str, BeforeValidator(_check_image)]
 ChatImage = Annotated[str, BeforeValidator(_check_chat_image)]
 People = Annotated[tuple[Annotated[str, BeforeValidator(_check_person)], ...], BeforeValidator(_parse_people)]

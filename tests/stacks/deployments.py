@@ -27,7 +27,7 @@ OWN_IAP_CLIENT = (
     | CLIENT
     | PEOPLE
     | {"identity": "iap", "domain": "chat.example.org", "cloudArmor": "true", "gpuFallback": "true"}
-    | {"gemmaIdleMinutes": "30"}
+    | {"gemmaIdleMinutes": "30", "gemmaOfficeHours": "Sun-Thu 08:00-18:00 Asia/Jerusalem"}
 )
 PUBLIC_HTTP = (
     GCP

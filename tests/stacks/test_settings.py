@@ -102,6 +102,14 @@ WRONG = {
         GCP | {"gemma": "none", "gemmaIdleMinutes": "30"},
         "gemmaIdleMinutes has no effect without GPUs of this stack: gemma is none",
     ),
+    "office hours without a sleep": (
+        GCP | {"gemmaOfficeHours": "Mon-Fri 08:00-18:00 Europe/Berlin"},
+        "gemmaOfficeHours has no effect while gemmaIdleMinutes is 0",
+    ),
+    "office hours without a zone": (
+        GCP | {"gemmaIdleMinutes": "30", "gemmaOfficeHours": "Mon-Fri 08:00-18:00"},
+        "gemmaOfficeHours is 'Mon-Fri 08:00-18:00': days, hours and a time zone are needed, such as",
+    ),
     "a sleep after a minute": (GCP | {"gemmaIdleMinutes": "1"}, "gemmaIdleMinutes is 1: allowed are 0 (never), and 5"),
     "a fallback that is not a boolean": (
         GCP | {"gpuFallback": "perhaps"},

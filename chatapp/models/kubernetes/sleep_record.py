@@ -39,6 +39,7 @@ class Step(StrEnum):
 
     NOTHING = "nothing"
     END = "end"
+    WAKE = "wake"  # office hours began
     SCALE_DOWN = "scale down"
     NOTE_ASLEEP = "note asleep"
     SCALE_UP = "scale up"
@@ -101,7 +102,9 @@ class SleepRecord:
             took = (*took, max(1, (now_ms - self.since_ms) // 1000))[-MEASURED:]
         return dataclasses.replace(self, state=state, since_ms=now_ms, took=took)
 
-    def next_step(self, replicas: int, now_ms: int, idle_ms: int, *, is_ready: bool) -> Step:
+    def next_step(
+        self, replicas: int, now_ms: int, idle_ms: int, *, is_ready: bool, opened_ms: int | None = None
+    ) -> Step:
         """Return what to do.
 
         Args:
@@ -109,8 +112,11 @@ class SleepRecord:
             now_ms: the time.
             idle_ms: without a use, after which the model sleeps.
             is_ready: it can answer.
+            opened_ms: when the office hours began, in which it does not sleep; `None`: it may.
         """
-        is_idle = now_ms - max(self.used_ms, self.since_ms) >= idle_ms
+        is_idle = opened_ms is None and now_ms - max(self.used_ms, self.since_ms) >= idle_ms
+        # A person who scales it down within the hours has it asleep until the next ones, or the next question.
+        hours_began = opened_ms is not None and self.since_ms < opened_ms
         match self.state:
             case SleepState.AWAKE if replicas == 0:  # scaled down by a person
                 step = Step.NOTE_ASLEEP
@@ -121,10 +127,14 @@ class SleepRecord:
                 step = Step.END
             case SleepState.WAKING if replicas == 0:
                 step = Step.SCALE_UP
+            case SleepState.ENDING if hours_began:
+                step = Step.WAKE
             case SleepState.ENDING:
                 step = Step.SCALE_DOWN if replicas else Step.NOTE_ASLEEP
             case SleepState.ASLEEP if replicas:  # scaled up by a person
                 step = Step.NOTE_AWAKE
+            case SleepState.ASLEEP if hours_began:
+                step = Step.WAKE
             case _:
                 step = Step.NOTHING
         return step

@@ -22,6 +22,7 @@ from chatapp.models.kubernetes.sleep_record import SleepRecord, SleepState, Step
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 
+    from chatapp.domain.office_hours import OfficeHours
     from chatapp.models.kubernetes.api import KubernetesApi
     from chatapp.models.kubernetes.failures import Explanation
 
@@ -49,6 +50,7 @@ class Sleeper:
         deployment: its name.
         idle_seconds: without a use, after which the model sleeps.
         most: the replicas that it has while it is awake; never more.
+        hours: in which it does not sleep; it is woken at their beginning.
         now_ms: the clock that the replicas share; milliseconds since the epoch.
 
     Attributes:
@@ -64,6 +66,7 @@ class Sleeper:
         *,
         idle_seconds: float,
         most: int = 1,
+        hours: OfficeHours | None = None,
         now_ms: Callable[[], int] = _now_ms,
     ) -> None:
         self.record = SleepRecord()
@@ -73,6 +76,7 @@ class Sleeper:
         self._configmap = f"/api/v1/namespaces/{namespace}/configmaps/{deployment}-use"
         self._idle_ms = round(idle_seconds * 1000)
         self._most = most
+        self._hours = hours
         self._now_ms = now_ms
         self._uses = 0  # questions that are being answered
         self._noted_ms = 0  # by this replica
@@ -163,7 +167,8 @@ class Sleeper:
             await self._store(record.entered(SleepState.AWAKE, now))
             return
         ready = record.state is SleepState.WAKING and bool(count) and await is_ready()
-        step = record.next_step(count, now, self._idle_ms, is_ready=ready)
+        opened = self._hours.opened_ms(now) if self._hours else None
+        step = record.next_step(count, now, self._idle_ms, is_ready=ready, opened_ms=opened)
         if step is Step.NOTHING or (step is Step.END and self._uses):
             return
         log.info("gemma_sleep", step=step.value, replicas=count)
@@ -171,6 +176,9 @@ class Sleeper:
             case Step.END:
                 # Scaled down by the next look, here or at another replica: a question in between wins.
                 await self._store(record.entered(SleepState.ENDING, now))
+                self._woken.set()
+            case Step.WAKE:
+                await self._store(record.entered(SleepState.WAKING, now))
                 self._woken.set()
             case Step.SCALE_DOWN:
                 await self._set_replicas(scale, 0)

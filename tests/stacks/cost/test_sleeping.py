@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from stacks.cost.sleeping import DAYS, awake_hours, gemma_month
+from stacks.cost.sleeping import DAYS, awake_hours, gemma_month, office_month
 from tests.stacks.cost.test_cost import parsed
 from tests.stacks.deployments import GCP
 from tests.stacks.recording import ROOT
@@ -30,6 +30,12 @@ def test_a_question_an_hour_by_hand() -> None:
     assert hours.wakes == pytest.approx(10 / (awake + 1), abs=0.01)
 
 
+def test_office_hours_by_hand() -> None:
+    machine = 0.853624312 * 1.12 * 730 + 10
+    assert office_month(parsed(GCP), 10, 5) == pytest.approx(machine * (50 + 5 / 6) / 168, abs=0.01)
+    assert office_month(parsed(GCP), 24, 7) == pytest.approx(machine, abs=0.01)
+
+
 @pytest.mark.parametrize("idle", [5, 30, 120])
 def test_more_questions_never_cost_less_and_never_more_than_a_day(idle: int) -> None:
     hours = [round(awake_hours(questions, idle).hours, 6) for questions in range(0, 3000, 7)]
@@ -49,5 +55,6 @@ def test_the_documentation_has_these_figures() -> None:
     }
     for name, figures in rows.items():
         assert f"| {name} | {' | '.join(figures)} |" in text
+    assert f"ten hours on five days are ${office_month(settings, 10, 5):,.0f} a month" in text
     assert re.search(r"10 \| 100 \| 1,000 questions a day", text)
     assert pytest.approx(30.4, abs=0.1) == DAYS

@@ -3,6 +3,7 @@
 import pytest
 
 from chatapp.config.settings import InvalidSettings, Settings, load_settings
+from chatapp.domain.office_hours import OfficeHours
 from chatapp.models.kubernetes.sleeping_model import SleepingModel
 from chatapp.models.openai.model import OpenAICompatibleModel
 from chatapp.server.catalog import open_catalog
@@ -23,10 +24,22 @@ async def test_gemma_sleeps_only_where_that_is_set(tmp_path, minutes, kind):
     await catalog.aclose()
 
 
+async def test_gemma_has_its_office_hours(tmp_path):
+    hours = "Sun-Thu 08:00-18:00 Asia/Jerusalem"
+    settings = Settings(data_dir=tmp_path, gemma_idle_minutes=30, gemma_office_hours=f" {hours} ", **CLUSTER)
+    catalog, _ = open_catalog(settings)
+    gemma = catalog.get("gemma")
+    assert isinstance(gemma, SleepingModel)
+    assert gemma._sleeper._hours == OfficeHours.parse(hours)
+    await catalog.aclose()
+
+
 @pytest.mark.parametrize(
     ("variables", "words"),
     [
         ({"CHAT_GEMMA_IDLE_MINUTES": "4"}, "CHAT_GEMMA_IDLE_MINUTES is '4': it must be 0 or at least 5"),
+        ({"CHAT_GEMMA_OFFICE_HOURS": "Mon-Fri 08:00-18:00 Europe/Berlin"}, "it needs CHAT_GEMMA_IDLE_MINUTES"),
+        ({"CHAT_GEMMA_OFFICE_HOURS": "Mon-Fri 08:00-18:00"}, "days, hours and a time zone are needed"),
         ({"CHAT_GEMMA_IDLE_MINUTES": "30"}, "it needs CHAT_GEMMA_URL, CHAT_GEMMA_PODS and CHAT_GEMMA_DEPLOYMENT"),
     ],
 )

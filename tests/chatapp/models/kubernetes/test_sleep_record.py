@@ -37,6 +37,31 @@ def test_next_step(before, replicas, is_ready, step):
     assert before.next_step(replicas, NOW, IDLE, is_ready=is_ready) is step
 
 
+OPENED = 3_600_000  # the hours began an hour ago
+
+
+@pytest.mark.parametrize(
+    ("before", "replicas", "is_ready", "step"),
+    [
+        (record(SleepState.AWAKE, since=IDLE, used=IDLE), 1, True, Step.NOTHING),
+        (record(SleepState.AWAKE, since=2 * OPENED, used=2 * OPENED), 1, True, Step.NOTHING),
+        (record(SleepState.WAKING, since=2 * IDLE, used=2 * IDLE), 1, False, Step.NOTHING),
+        (record(SleepState.WAKING, since=2 * IDLE, used=2 * IDLE), 0, False, Step.SCALE_UP),
+        (record(SleepState.ASLEEP, since=OPENED + 1), 0, False, Step.WAKE),
+        (record(SleepState.ASLEEP, since=OPENED + 1), 1, False, Step.NOTE_AWAKE),
+        (record(SleepState.ENDING, since=OPENED + 1), 1, True, Step.WAKE),
+        (record(SleepState.ENDING, since=OPENED + 1), 0, False, Step.WAKE),
+        # Within the hours only a person scales it down, and that is respected.
+        (record(SleepState.ASLEEP, since=OPENED - 1), 0, False, Step.NOTHING),
+        (record(SleepState.AWAKE, since=2 * OPENED), 0, False, Step.NOTE_ASLEEP),
+        # At their end, at a replica whose clock is behind.
+        (record(SleepState.ENDING, since=0), 1, True, Step.SCALE_DOWN),
+    ],
+)
+def test_next_step_within_office_hours(before, replicas, is_ready, step):
+    assert before.next_step(replicas, NOW, IDLE, is_ready=is_ready, opened_ms=NOW - OPENED) is step
+
+
 @pytest.mark.parametrize("state", SleepState)
 def test_use_wakes_a_model_that_sleeps_and_leaves_one_that_wakes_alone(state):
     after = record(state, since=5000, used=9000).used(NOW)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from datetime import datetime
 
 import pytest
 
 from chatapp.domain.conversation import GenerationParameters, Message, Role
 from chatapp.domain.errors import ModelUnavailable
+from chatapp.domain.office_hours import OfficeHours
 from chatapp.domain.sentences import Sentence
 from chatapp.models import Finish, ModelState, ModelStatus, TextDelta, Waiting
 from chatapp.models.kubernetes import sleeper as sleeper_module
@@ -128,19 +130,30 @@ async def cluster(tmp_path):
         yield Cluster(kubernetes)
 
 
-def replica(cluster: Cluster, **limits: float) -> SleepingModel:
-    """Return Gemma as one replica of the chat has it."""
+def replica(
+    cluster: Cluster, *, hours: OfficeHours | None = None, behind_ms: int = 0, **limits: float
+) -> SleepingModel:
+    """Return Gemma as one replica of the chat has it, whose clock may be behind."""
     api = KubernetesApi(url=cluster.kubernetes.url, folder=cluster.kubernetes.folder)
     its_sleep = Sleeper(
-        api, "chat", "gemma-deployment", idle_seconds=IDLE_SECONDS, now_ms=lambda: cluster.now_ms, most=1
+        api,
+        "chat",
+        "gemma-deployment",
+        idle_seconds=IDLE_SECONDS,
+        now_ms=lambda: cluster.now_ms - behind_ms,
+        most=1,
+        hours=hours,
     )
     its_sleep._pause = 0.02
     return SleepingModel(Gemma(cluster), its_sleep, poll_seconds=0.01, **limits)
 
 
 @asynccontextmanager
-async def replicas(cluster: Cluster, count: int = 2, **limits: float):
-    models = [replica(cluster, **limits) for _ in range(count)]
+async def replicas(cluster: Cluster, count: int = 2, hours: OfficeHours | None = None, **limits: float):
+    # Clocks differ: that of each further replica is two seconds behind.
+    models = [
+        replica(cluster, hours=hours, behind_ms=2000 * number if hours else 0, **limits) for number in range(count)
+    ]
     for model in models:
         model.watch()
     try:
@@ -263,6 +276,82 @@ async def test_scale_that_a_person_sets_is_respected(cluster):
         cluster.kubernetes.deployments["gemma-deployment"]["spec"]["replicas"] = 0
         await cluster.until(lambda: cluster.record.state is SleepState.ASLEEP)
     assert cluster.kubernetes.scales == [0]
+
+
+HOURS = OfficeHours.parse("Sun-Thu 08:00-18:00 Asia/Jerusalem")
+
+
+def local(time: str) -> int:
+    return round(datetime.fromisoformat(time).replace(tzinfo=HOURS.zone).timestamp() * 1000)
+
+
+async def settled(cluster: Cluster) -> None:
+    """Let both replicas look several times."""
+    before = len(cluster.kubernetes.requests)
+    await cluster.until(lambda: len(cluster.kubernetes.requests) >= before + 16)
+
+
+# A week with a change of the clock in its middle: Israel's on 27 March and 25 October 2026.
+@pytest.mark.parametrize(
+    ("evening", "morning", "next_evening"),
+    [
+        ("2026-11-29T19:00", "2026-11-30T08:00", "2026-11-30T18:00"),
+        ("2026-03-26T19:00", "2026-03-29T08:00", "2026-03-29T18:00"),
+        ("2026-10-22T19:00", "2026-10-25T08:00", "2026-10-25T18:00"),
+    ],
+)
+async def test_office_hours_wake_gemma_once_and_keep_it_awake_until_they_end(cluster, evening, morning, next_evening):
+    cluster.now_ms = local(evening)
+    async with replicas(cluster, hours=HOURS) as (first, _):
+        await cluster.falls_asleep()
+        cluster.now_ms = local(morning) - 1000
+        await settled(cluster)
+        assert cluster.kubernetes.scales == [0], "a second before the hours"
+        cluster.now_ms = local(morning) + 1000  # the second replica believes that they have not begun
+        await cluster.until(lambda: cluster.record.state is SleepState.AWAKE)
+        assert cluster.kubernetes.scales == [0, 1]
+        for hour in range(1, 9):
+            cluster.now_ms = local(morning) + hour * 3_600_000
+            await settled(cluster)
+        assert cluster.kubernetes.scales == [0, 1], "it stays awake for hours without a question"
+        cluster.now_ms = local(next_evening) - 1000
+        await settled(cluster)
+        assert cluster.kubernetes.scales == [0, 1]
+        cluster.now_ms = local(next_evening) + 1000
+        await cluster.until(lambda: cluster.kubernetes.replicas() == 0 and cluster.record.state is SleepState.ASLEEP)
+        await settled(cluster)
+        assert cluster.kubernetes.scales == [0, 1, 0]
+        text, _ = await ask(first)
+        assert text == "Hello", "a question outside of the hours wakes it as ever"
+
+
+async def test_office_hours_respect_a_person_who_scales_gemma_down_within_them(cluster):
+    cluster.now_ms = local("2026-11-30T10:00")
+    async with replicas(cluster, hours=HOURS) as (first, _):
+        await cluster.until(lambda: cluster.record.since_ms)
+        cluster.kubernetes.deployments["gemma-deployment"]["spec"]["replicas"] = 0
+        cluster.is_ready = False
+        await cluster.until(lambda: cluster.record.state is SleepState.ASLEEP)
+        cluster.now_ms = local("2026-11-30T17:00")
+        await settled(cluster)
+        assert cluster.kubernetes.scales == []
+        assert (await ask(first))[0] == "Hello"
+    assert cluster.kubernetes.scales == [1]
+
+
+async def test_gemma_without_a_gpu_goes_on_waking_within_office_hours_and_stops_after_them(cluster):
+    cluster.now_ms = local("2026-11-29T19:00")
+    cluster.starts = False
+    async with replicas(cluster, hours=HOURS) as _:
+        await cluster.falls_asleep()
+        cluster.now_ms = local("2026-11-30T08:01")
+        await cluster.until(lambda: cluster.kubernetes.replicas() == 1)
+        cluster.now_ms = local("2026-11-30T15:00")
+        await settled(cluster)
+        assert cluster.kubernetes.scales == [0, 1]
+        cluster.now_ms = local("2026-11-30T18:01")
+        await cluster.until(lambda: cluster.record.state is SleepState.ASLEEP)
+    assert cluster.kubernetes.scales == [0, 1, 0]
 
 
 async def test_wake_that_is_forbidden_says_why_and_is_not_repeated_at_once(cluster, monkeypatch):
