@@ -101,6 +101,8 @@ async def create_app(settings: Settings, *, with_page: bool = True) -> FastAPI:
         )
         if metrics:
             metrics.watch_storage(quota)
+            if settings.gemma_pods and settings.gemma_url:
+                metrics.watch_gemma(lambda: catalog.status("gemma"))
         auth = AuthSetup(settings, store, persistent, on_refused)
         opened.push_async_callback(auth.aclose)
         images = ImageDecoder()
@@ -232,6 +234,7 @@ def _metrics(
         running=running,
         waiting=waiting,
         journal=journal if settings.store == "firestore" else None,
+        price=catalog.price,
     )
 
 

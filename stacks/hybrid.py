@@ -168,6 +168,7 @@ class HybridChat(pulumi.ComponentResource):
                 cluster=names.cluster,
                 email=settings.alert_email,
                 own_gemma=settings.gpu_profile is not None,
+                cost_per_day=settings.all_cost_per_day,
                 labels=names.labels,
                 depends_on=[services[MONITORING_API]],
                 hooks=services.hooks,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Sequence
 
     from chatapp.domain.conversation import GenerationParameters, Message
-    from chatapp.models import ChatModel, ModelEvent
+    from chatapp.models import ChatModel, ModelEvent, Price
 
 READY_SECONDS = 30.0  # for which a status is fresh
 NOT_READY_SECONDS = 5.0  # the same, of a model that is not ready
@@ -26,7 +26,8 @@ _UNCHECKED = ModelStatus(ModelState.LOADING, Sentence("its status is being check
 class Catalog:
     """The models of this chat, in the order in which they are offered.
 
-    A status is checked again when it is read and no longer fresh: no model is polled while no page is open.
+    A status is checked again when it is read and no longer fresh: no model is polled while no page is open
+    (but Gemma on own GPUs, where metrics say how long it has not been ready).
     """
 
     def __init__(self, models: Sequence[ChatModel], *, default: str = "") -> None:
@@ -93,13 +94,22 @@ class Catalog:
         """Return the name of a model on the page; of one that is no longer in the catalogue, its id."""
         return self._models[model_id].label if model_id in self._models else model_id
 
+    def price(self, model_id: str) -> Price | None:
+        """Return the price of a model's tokens; None where it is unknown, or the model is no longer in the list."""
+        model = self._models.get(model_id)
+        return model.price if model else None
+
     def statuses(self) -> dict[str, ModelStatus]:
         """Return the last status of each model at once; statuses that are not fresh are checked in the background."""
-        for model_id, status in self._statuses.items():
-            fresh = READY_SECONDS if status.state is ModelState.READY else NOT_READY_SECONDS
-            if time.monotonic() - self._checked_at[model_id] > fresh:
-                self._check(model_id)
-        return dict(self._statuses)
+        return {model_id: self.status(model_id) for model_id in self._statuses}
+
+    def status(self, model_id: str) -> ModelStatus:
+        """Return the last status of one model at once; one that is not fresh is checked in the background."""
+        status = self._statuses[model_id]
+        fresh = READY_SECONDS if status.state is ModelState.READY else NOT_READY_SECONDS
+        if time.monotonic() - self._checked_at[model_id] > fresh:
+            self._check(model_id)
+        return status
 
     async def check(self, *model_ids: str) -> dict[str, ModelStatus]:
         """Check these models now (all, if none is named) and return the status of all.

@@ -29,6 +29,7 @@ from prometheus_client.registry import Collector
 from chatapp.domain.conversation import MessageStatus
 from chatapp.domain.errors import StoreUnavailable
 from chatapp.limits import LIMIT_NAMES
+from chatapp.models import ModelState
 
 if TYPE_CHECKING:
     import socket
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
     from chatapp.domain.conversation import Message
+    from chatapp.models import ModelStatus, Price
     from chatapp.store import StoreStatus
     from chatapp.store.quota import StorageQuota
 
@@ -45,6 +47,8 @@ FIRST_TOKEN_BUCKETS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30, 60, 120)
 TURN_BUCKETS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200)
 ENDS = [status for status in MessageStatus if status is not MessageStatus.STREAMING]
 STORAGE_SECONDS = 30.0
+READY = frozenset({ModelState.READY, ModelState.ASLEEP, ModelState.NOT_SET_UP})
+"""States in which no one waits for a model."""
 SHUTDOWN_SECONDS = 1.0  # for a scrape in progress
 
 
@@ -68,6 +72,7 @@ class Metrics:
         running: returns the number of answers in progress.
         waiting: returns the number of messages in the queue.
         journal: None without a journal.
+        price: returns the price of a model's tokens.
     """
 
     def __init__(
@@ -77,6 +82,7 @@ class Metrics:
         running: Callable[[], int],
         waiting: Callable[[], int],
         journal: JournalMetrics | None = None,
+        price: Callable[[str], Price | None] = lambda _: None,
     ) -> None:
         # Otherwise each counter has a second series with its time of creation.
         disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus_client lacks types here
@@ -107,7 +113,16 @@ class Metrics:
             ["model"],
             registry=registry,
         )
+        self._price = price
+        self._cost = Counter(
+            "hybrid_chat_cost_dollars",
+            "US dollars of the tokens, of models with a price.",
+            ["model"],
+            registry=registry,
+        )
         for model in models:
+            if price(model):
+                self._cost.labels(model)
             for status in ENDS:
                 self._turns.labels(model, status.value)
             for each in (self._first_token, self._seconds, self._prompt, self._completion):
@@ -138,6 +153,8 @@ class Metrics:
         if answer.usage:
             self._prompt.labels(model).inc(answer.usage.prompt_tokens or 0)
             self._completion.labels(model).inc(answer.usage.completion_tokens or 0)
+            if price := self._price(model):
+                self._cost.labels(model).inc(price.of(answer.usage) or 0)
 
     def watch_storage(self, quota: StorageQuota) -> None:
         """Show how much is stored, as it was last read, and read it again at most every `STORAGE_SECONDS`."""
@@ -147,6 +164,14 @@ class Metrics:
             "hybrid_chat_stored_bytes_limit", "Bytes from which messages are refused.", registry=self.registry
         )
         limit.set(quota.limits.in_total)
+
+    def watch_gemma(self, status: Callable[[], ModelStatus]) -> None:
+        """Show how long Gemma has not been ready; its status is read at each scrape."""
+        Gauge(
+            "hybrid_chat_gemma_not_ready_seconds",
+            "Seconds since which Gemma loads, waits for a GPU or fails; 0 while it is ready or asleep.",
+            registry=self.registry,
+        ).set_function(_NotReady(status))
 
     def count_refusal(self, limit: str) -> None:
         """Count a refusal by a limit of `chatapp.limits.LIMIT_NAMES`."""
@@ -171,6 +196,28 @@ class _StoredBytes:
     async def _read(self) -> None:
         with suppress(StoreUnavailable):  # the next time
             await self._quota.total()
+
+
+class _NotReady:
+    """Returns for how many seconds a model has not been ready, also where it changed from one such state to another."""
+
+    def __init__(self, status: Callable[[], ModelStatus]) -> None:
+        self._status = status
+        self._since: float | None = None
+
+    def __call__(self) -> float:
+        try:
+            status = self._status()
+        except RuntimeError:  # no event loop runs in this thread, which would look
+            return 0.0
+        now = time.time()
+        if status.state in READY:
+            self._since = None
+            return 0.0
+        # Another replica, or the cluster, may know an earlier time.
+        known = now if status.since_ms is None else status.since_ms / 1000
+        self._since = min(known, now if self._since is None else self._since)
+        return max(0.0, now - self._since)
 
 
 class _Journal(Collector):

@@ -69,6 +69,13 @@ CHAT_ALERTS = (
 )
 GEMMA_ALERTS = (
     Alert(
+        "Gemma is not ready",
+        "max(hybrid_chat_gemma_not_ready_seconds{SELF}) > 1800",
+        1,
+        "Gemma has waited for a GPU, loaded or failed for more than 30 minutes: the picker and the output status say "
+        "why. Another region or gpuFallback true finds more GPUs; gemma none ends the attempts.",
+    ),
+    Alert(
         "The GPU is idle",
         "sum(max_over_time(vllm:num_requests_running{SELF}[3h])) == 0",
         5,
@@ -83,6 +90,15 @@ GEMMA_ALERTS = (
     ),
 )
 
+COST_ALERT = Alert(
+    "The cost of a day is high",
+    "sum(increase(hybrid_chat_cost_dollars_total{SELF}[24h])) > LIMIT",
+    5,
+    "The tokens of 24 hours cost more than 80 % of allCostPerDay, at which messages are rejected until midnight UTC. "
+    "hybrid_chat_cost_dollars_total by model shows which one it was.",
+)
+"""Where `allCostPerDay` says what a day may cost."""
+
 
 @dataclass(frozen=True)
 class AlertsArgs:
@@ -95,6 +111,7 @@ class AlertsArgs:
         cluster: of the chat.
         email: who gets the alerts.
         own_gemma: whether Gemma runs on GPUs of this deployment.
+        cost_per_day: US dollars that the tokens of a day may cost; 0: no limit is set.
         labels: of channel and alerts.
         depends_on: the API of Cloud Monitoring.
         hooks: retries while it is not ready (`ProjectServices.hooks`).
@@ -106,6 +123,7 @@ class AlertsArgs:
     cluster: str
     email: str
     own_gemma: bool
+    cost_per_day: float = 0
     labels: Mapping[str, str] = field(default_factory=dict)
     depends_on: Sequence[pulumi.Resource] = ()
     hooks: pulumi.ResourceHookBinding | None = field(default=None, compare=False)
@@ -126,7 +144,10 @@ class Alerts(pulumi.ComponentResource):
             user_labels=args.labels,
             opts=options,
         )
-        for alert in (*CHAT_ALERTS, *(GEMMA_ALERTS if args.own_gemma else ())):
+        alerts = [*CHAT_ALERTS, *(GEMMA_ALERTS if args.own_gemma else ())]
+        if args.cost_per_day:
+            alerts.append(COST_ALERT._replace(query=COST_ALERT.query.replace("LIMIT", f"{0.8 * args.cost_per_day:g}")))
+        for alert in alerts:
             gcp.monitoring.AlertPolicy(
                 alert.title.lower().replace(" ", "-").replace("'", ""),
                 project=args.project,
@@ -163,10 +184,12 @@ _CHAT_CHARTS = {
         "histogram_quantile(0.95, sum by (le, model) (rate(hybrid_chat_first_token_seconds_bucket{SELF}[5m])))"
     ),
     "Questions that run and wait": "sum(hybrid_chat_turns_running{SELF}) + sum(hybrid_chat_turns_waiting{SELF})",
+    "US dollars of tokens an hour": "sum by (model) (increase(hybrid_chat_cost_dollars_total{SELF}[1h]))",
     "Tokens of answers a minute": "sum by (model) (rate(hybrid_chat_completion_tokens_total{SELF}[5m])) * 60",
     "Oldest message that is not in Firestore (s)": "max by (pod) (hybrid_chat_journal_age_seconds{SELF})",
 }
 _GEMMA_CHARTS = {
+    "Gemma: not ready since (s)": "max(hybrid_chat_gemma_not_ready_seconds{SELF})",
     "Gemma: requests that run": "sum(vllm:num_requests_running{SELF})",
     "Gemma: requests that wait": "sum(vllm:num_requests_waiting{SELF})",
     "Gemma: use of the cache": "max(vllm:kv_cache_usage_perc{SELF})",

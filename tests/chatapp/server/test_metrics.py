@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from chatapp.app import create_app
 from chatapp.config.settings import InvalidSettings, load_settings
 from chatapp.domain.conversation import Message, MessageStatus, Role, Usage
+from chatapp.models import ModelState, ModelStatus, Price
 from chatapp.server.metrics import JournalMetrics, Metrics, serve_metrics
 from chatapp.store import StoreStatus
 from chatapp.store.quota import StorageLimits, StorageQuota
@@ -26,12 +27,13 @@ OPERATE = Path(__file__).parents[3] / "docs" / "operate.md"
 LABELS = {"model", "status", "limit", "le", "source", "python", "gradio"}
 
 
-def metrics(*models, status=None, running=0, waiting=0):
+def metrics(*models, status=None, running=0, waiting=0, prices=None):
     return Metrics(
         models or ["gemma"],
         running=lambda: running,
         waiting=lambda: waiting,
         journal=status and JournalMetrics(status, most_writes=100, most_bytes=1000),
+        price=(prices or {}).get,
     )
 
 
@@ -99,6 +101,71 @@ class TestTurns:
         assert (found["hybrid_chat_turns_running",], found["hybrid_chat_turns_waiting",]) == (3, 7)
 
 
+class TestCost:
+    def test_tokens_of_a_model_with_a_price_are_added_up_in_dollars(self):
+        seen = metrics("gemma", "gemini", prices={"gemini": Price(0.30, 2.50)})
+        assert exposed(seen)["hybrid_chat_cost_dollars_total", "gemini"] == 0
+        for _ in range(2):
+            for model in ("gemini", "gemma", "gone"):
+                usage = Usage(prompt_tokens=1_000_000, completion_tokens=100_000)
+                seen.count_turn(answer(model=model, usage=usage), 1.0)
+        found = exposed(seen)
+        assert found["hybrid_chat_cost_dollars_total", "gemini"] == pytest.approx(2 * (0.30 + 0.25))
+        assert [model for name, *model in found if name == "hybrid_chat_cost_dollars_total"] == [["gemini"]]
+
+    def test_an_answer_whose_tokens_were_not_counted_costs_nothing_that_is_known(self):
+        seen = metrics("gemini", prices={"gemini": Price(1, 1)})
+        for usage in (None, Usage(completion_tokens=5)):
+            seen.count_turn(answer(model="gemini", usage=usage), 1.0)
+        assert exposed(seen)["hybrid_chat_cost_dollars_total", "gemini"] == 0
+
+
+class TestGemma:
+    @pytest.fixture
+    def clock(self, monkeypatch):
+        """Return a clock that stands still, ``clock[0]`` in seconds."""
+        now = [1_780_000_000.0]
+        monkeypatch.setattr("chatapp.server.metrics.time.time", lambda: now[0])
+        return now
+
+    @staticmethod
+    def seconds(seen):
+        return exposed(seen)["hybrid_chat_gemma_not_ready_seconds",]
+
+    def test_the_time_without_gemma_goes_on_from_one_state_to_the_next(self, clock):
+        state = ModelState.LOADING
+        seen = metrics()
+        seen.watch_gemma(lambda: ModelStatus(state))
+        found = []
+        for state in (ModelState.LOADING, ModelState.WAITING, ModelState.UNAVAILABLE, ModelState.READY):  # noqa: B007
+            found.append(self.seconds(seen))
+            clock[0] += 700
+        state = ModelState.WAITING
+        assert [*found, self.seconds(seen)] == [0, 700, 1400, 0, 0]
+
+    @pytest.mark.parametrize("state", [ModelState.ASLEEP, ModelState.NOT_SET_UP, ModelState.READY])
+    def test_no_one_waits_for_a_gemma_that_sleeps(self, clock, state):
+        seen = metrics()
+        seen.watch_gemma(lambda: ModelStatus(state, since_ms=1))
+        clock[0] += 4000
+        assert self.seconds(seen) == 0
+
+    def test_a_new_replica_knows_since_when_from_the_cluster(self, clock):
+        seen = metrics()
+        seen.watch_gemma(lambda: ModelStatus(ModelState.WAITING, since_ms=round((clock[0] - 1900) * 1000)))
+        assert self.seconds(seen) == 1900
+
+    async def test_gemma_is_watched_only_where_the_chat_sees_its_pods(self, settings):
+        settings = settings.model_copy(update={"metrics_port": 1})
+        app = await create_app(settings, with_page=False)
+        async with app.router.lifespan_context(app):
+            assert not [name for name, *_ in exposed(app.state.metrics) if "not_ready" in name]
+        update = {"gemma_pods": "chat/app=gemma", "gemma_url": "http://127.0.0.1:9"}
+        app = await create_app(settings.model_copy(update=update), with_page=False)
+        async with app.router.lifespan_context(app):
+            assert [name for name, *_ in exposed(app.state.metrics) if "not_ready" in name]
+
+
 class TestRefusals:
     def test_refusals_are_counted_by_limit(self):
         seen = metrics()
@@ -137,6 +204,7 @@ class TestNames:
     def found():
         seen = metrics(status=StoreStatus)
         seen.watch_storage(StorageQuota(None, StorageLimits()))
+        seen.watch_gemma(lambda: ModelStatus(ModelState.READY))
         return generate_latest(seen.registry).decode()
 
     def test_follow_prometheus_conventions(self):

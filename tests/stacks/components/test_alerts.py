@@ -11,9 +11,10 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from chatapp.domain.conversation import Message, MessageStatus, Role, Usage
+from chatapp.models import ModelState, ModelStatus, Price
 from chatapp.server.metrics import JournalMetrics, Metrics
 from chatapp.store import StoreStatus
-from stacks.components.alerts import CHAT_ALERTS, GEMMA_ALERTS
+from stacks.components.alerts import CHAT_ALERTS, COST_ALERT, GEMMA_ALERTS
 from stacks.settings import InvalidSettings, Settings
 from tests.stacks.deployments import GCP, KUBERNETES, PUBLIC_HTTP
 from tests.stacks.recording import ROOT, Deployed, deploy, seen
@@ -27,7 +28,9 @@ def chat_samples() -> dict[str, set[str]]:
     """Return each sample of the chat's /metrics, with its labels."""
     status = StoreStatus(waiting_writes=5, waiting_bytes=600, waiting_seconds=70.5, reachable=False, full=True)
     journal = JournalMetrics(lambda: status, most_writes=100, most_bytes=1000)
-    metrics = Metrics(["gemma"], running=lambda: 0, waiting=lambda: 0, journal=journal)
+    price = Price(0.3, 2.5)
+    metrics = Metrics(["gemma"], running=lambda: 0, waiting=lambda: 0, journal=journal, price=lambda _: price)
+    metrics.watch_gemma(lambda: ModelStatus(ModelState.READY))
     answer = Message(
         id="m",
         turn_id="t",
@@ -83,12 +86,12 @@ def unknown_names(query: str) -> set[str]:
 
 @pytest.fixture(scope="module")
 def run() -> Deployed:
-    return deploy(GCP | EMAIL | {"exposure": "private"})
+    return deploy(GCP | EMAIL | {"exposure": "private", "allCostPerDay": "5"})
 
 
 @pytest.mark.slow
 def test_every_metric_and_label_exists(run: Deployed) -> None:
-    assert len(queries(run)) >= len(CHAT_ALERTS) + len(GEMMA_ALERTS) + 5
+    assert len(queries(run)) >= len(CHAT_ALERTS) + len(GEMMA_ALERTS) + 1 + 5
     for title, query in queries(run).items():
         assert re.search(r"hybrid_chat_|vllm:", query), title
         assert unknown_names(query) == set(), title
@@ -125,22 +128,30 @@ def test_each_alert_is_sent_to_the_address_with_what_to_do(run: Deployed) -> Non
     channel = run.one("monitoring/notificationChannel:NotificationChannel")
     assert channel["labels"] == {"email_address": "ops@example.org"}
     policies = run.of_type("monitoring/alertPolicy:AlertPolicy")
-    assert len(policies) == len(CHAT_ALERTS) + len(GEMMA_ALERTS)
+    assert len(policies) == len(CHAT_ALERTS) + len(GEMMA_ALERTS) + 1
     for policy in policies:
         assert policy["notificationChannels"] == ["projects/my-proj-1/notificationChannels/1"]
         assert "docs/operate.md, Alerts" in policy["documentation.content"]
 
 
-@pytest.mark.parametrize("alert", [*CHAT_ALERTS, *GEMMA_ALERTS], ids=lambda alert: alert.title)
+@pytest.mark.parametrize("alert", [*CHAT_ALERTS, *GEMMA_ALERTS, COST_ALERT], ids=lambda alert: alert.title)
 def test_the_runbook_has_a_line_for_each_alert(alert) -> None:
     runbook = (ROOT / "docs/operate.md").read_text(encoding="utf-8").partition("\n## Alerts\n")[2].partition("\n## ")[0]
     assert f"| {alert.title} |" in runbook
 
 
 @pytest.mark.slow
+def test_the_cost_of_a_day_is_compared_with_what_a_day_may_cost(run: Deployed) -> None:
+    (query,) = (query for title, query in queries(run).items() if title.endswith(COST_ALERT.title))
+    assert query.startswith("sum(increase(hybrid_chat_cost_dollars_total{")
+    assert query.endswith("[24h])) > 4")
+    assert not any(COST_ALERT.title in title for title in queries(seen(PUBLIC_HTTP))), "without a limit there is none"
+
+
+@pytest.mark.slow
 def test_without_gpus_of_its_own_there_are_no_alerts_about_gemma() -> None:
     titles = queries(seen(PUBLIC_HTTP))
-    assert not any("vllm" in query for query in titles.values())
+    assert not any("vllm" in query or "gemma" in query for query in titles.values())
     assert len(seen(PUBLIC_HTTP).of_type("monitoring/alertPolicy:AlertPolicy")) == len(CHAT_ALERTS)
 
 
