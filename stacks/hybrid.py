@@ -223,6 +223,7 @@ class HybridChat(pulumi.ComponentResource):
                 services_range=SERVICES_RANGE if network else None,
                 private_nodes=settings.private_nodes,
                 release_channel=settings.release_channel,
+                scales_on_metrics=settings.gemma_max_replicas > 1,
                 nodes_account=names.nodes_account,
                 labels=names.labels,
                 depends_on=[
@@ -411,6 +412,7 @@ class HybridChat(pulumi.ComponentResource):
                 browsers=browsers[settings.ingress],
                 on_gke=settings.on_gcp,
                 own_gemma=settings.gpu_profile is not None,
+                scales_gemma=settings.gemma_max_replicas > 1,
                 weights_in_bucket=settings.weights_bucket,
                 gemma_url=settings.gemma_url,
                 control_plane=control_plane,
@@ -481,6 +483,7 @@ class HybridChat(pulumi.ComponentResource):
                 on_gke=settings.on_gcp,
                 compute_class=Manifest.read(profile.compute_class) if settings.uses_compute_class else None,
                 sleeps=settings.gemma_idle_minutes > 0,
+                max_replicas=settings.gemma_max_replicas,
                 monitoring=Manifest.read("gemma-monitoring.yaml") if settings.on_gcp else None,
                 depends_on=[*depends_on, *(weights.ready if weights else ())],
             ),

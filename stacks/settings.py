@@ -95,6 +95,7 @@ class Settings(BaseModel):
     gemma_api_key: SecretStr = SecretStr("")
     gemma_idle_minutes: int = Field(default=0, ge=0, le=10_000)
     gemma_office_hours: Hours = ""
+    gemma_max_replicas: int = Field(default=1, ge=1, le=20)
     gpu_fallback: bool = False
     weights_bucket: bool = False
     hugging_face_token: SecretStr = SecretStr("")

@@ -49,6 +49,7 @@ class AutopilotClusterArgs:
         services_range: name of that for Services; `None`: GKE chooses one.
         private_nodes: whether nodes have no external address.
         release_channel: RAPID, REGULAR or STABLE.
+        scales_on_metrics: whether autoscalers use metrics of pods, which GKE then reads more often.
         nodes_account: ID of the service account to create for the nodes; at most 30 characters.
         labels: of the cluster; GKE puts them on its nodes and disks too.
         depends_on: the APIs of GKE and IAM.
@@ -66,6 +67,7 @@ class AutopilotClusterArgs:
     services_range: str | None = None
     private_nodes: bool = False
     release_channel: str = "REGULAR"
+    scales_on_metrics: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
     depends_on: Sequence[pulumi.Resource] = ()
     hooks: pulumi.ResourceHookBinding | None = field(default=None, compare=False)
@@ -122,6 +124,10 @@ class AutopilotCluster(pulumi.ComponentResource):
             deletion_protection=False,
             release_channel={"channel": args.release_channel},
             gateway_api_config={"channel": "CHANNEL_STANDARD"},
+            # https://docs.cloud.google.com/kubernetes-engine/docs/how-to/expose-custom-metrics-autoscaling#requirements
+            pod_autoscaling=(
+                gcp.container.ClusterPodAutoscalingArgs(hpa_profile="PERFORMANCE") if args.scales_on_metrics else None
+            ),
             maintenance_policy=gcp.container.ClusterMaintenancePolicyArgs(recurring_window=_MAINTENANCE),
             cluster_autoscaling={
                 "auto_provisioning_defaults": {

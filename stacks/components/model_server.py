@@ -11,6 +11,7 @@ import pulumi_kubernetes as kubernetes
 
 from gemma.arguments import PRIVACY, vllm_arguments
 from stacks.components.manifests import Manifest, apply_manifest
+from stacks.components.model_scaling import scale_out
 from stacks.components.workloads import (
     SKIP_AWAIT,
     content_hash,
@@ -64,6 +65,7 @@ class GemmaServerArgs:
         on_gke: whether GKE's labels select the nodes.
         compute_class: on GKE, which machines to use when the profile's GPU is out of stock.
         sleeps: the chat scales it to zero and up again, so `pulumi up` leaves the number of replicas alone.
+        max_replicas: servers while questions wait; more than 1: an autoscaler adds them.
         monitoring: has the metrics collected; `None`: they are not.
         node_selector: outside GKE, the labels of nodes with the GPUs.
         depends_on: what must exist before it runs.
@@ -84,6 +86,7 @@ class GemmaServerArgs:
     on_gke: bool = True
     compute_class: Manifest | None = None
     sleeps: bool = False
+    max_replicas: int = 1
     monitoring: Manifest | None = None
     node_selector: Mapping[str, str] = field(default_factory=dict)
     depends_on: Sequence[pulumi.Resource] = ()
@@ -108,13 +111,14 @@ class GemmaServer(pulumi.ComponentResource):
         dependencies: list[pulumi.Resource] = [account, *args.depends_on]
         if args.compute_class:
             dependencies += apply_manifest(args.compute_class, parent=self)
-        kubernetes.apps.v1.Deployment(
+        deployment = kubernetes.apps.v1.Deployment(
             "server",
             # Forced, so that the number of replicas that the chat had set is no conflict once this stack sets it again.
             metadata=metadata(args.name, args.namespace, APP, SKIP_AWAIT | {"pulumi.com/patchForce": "true"}),
             spec=kubernetes.apps.v1.DeploymentSpecArgs(
-                # Without a number, server-side apply leaves the chat's alone; a new Deployment gets one.
-                replicas=None if args.sleeps else 1,
+                # Without a number, server-side apply leaves the chat's, or the autoscaler's, alone; a new Deployment
+                # gets one.
+                replicas=None if args.sleeps or args.max_replicas > 1 else 1,
                 # GPUs are scarce: a second server would wait for the GPUs that the first one holds.
                 strategy=kubernetes.apps.v1.DeploymentStrategyArgs(type="Recreate"),
                 progress_deadline_seconds=3600,
@@ -131,6 +135,8 @@ class GemmaServer(pulumi.ComponentResource):
                 custom_timeouts=pulumi.CustomTimeouts(delete="10m"),
             ),
         )
+        if args.max_replicas > 1:
+            scale_out(deployment.metadata.name, args.namespace, APP, most=args.max_replicas, parent=self)
         if args.sleeps:
             self._record(args, child)
         service = kubernetes.core.v1.Service(

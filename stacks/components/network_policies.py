@@ -34,6 +34,8 @@ HTTPS, DNS = 443, 53
 API_SERVER_PORTS = (6443, 8443, 16443)
 # Namespaces of Google's managed Prometheus; the second one on Autopilot.
 COLLECTORS = ("gmp-system", "gke-gmp-system")
+# Where GKE's own agent runs, which reads the metrics that an autoscaler uses.
+METRICS_AGENT = "kube-system"
 # GKE's metadata server, for Workload Identity: with Dataplane V2, as on Autopilot, and without it;
 # https://cloud.google.com/kubernetes-engine/docs/how-to/workload-identity
 METADATA_SERVER = {"169.254.169.254/32": (80, 8080), "169.254.169.252/32": (987, 988)}
@@ -64,6 +66,7 @@ class NetworkIsolationArgs:
             allows only what the pod's own node forwards (`kubectl port-forward`).
         on_gke: whether pods use GKE's metadata server, and GKE collects the metrics.
         own_gemma: whether Gemma is in this namespace, and the chat reads its state with the Kubernetes API.
+        scales_gemma: whether GKE's agent reads Gemma's queue for an autoscaler.
         weights_in_bucket: whether a Job copies Gemma's weights to a bucket, from which Gemma reads them.
         gemma_url: another server of Gemma; empty: none.
         control_plane: the private address of GKE's control plane; empty or `None`: unknown.
@@ -73,6 +76,7 @@ class NetworkIsolationArgs:
     browsers: Sequence[str] | Literal["anywhere", "nowhere"]
     on_gke: bool
     own_gemma: bool
+    scales_gemma: bool = False
     weights_in_bucket: bool = False
     gemma_url: str = ""
     control_plane: pulumi.Input[str | None] = ""
@@ -94,7 +98,7 @@ class NetworkIsolation(pulumi.ComponentResource):
                 "gemma",
                 GEMMA,
                 pods={"app": GEMMA},
-                ingress=[_ingress([_pods(CHAT), *(_collectors() if args.on_gke else [])], CONTAINER_PORT)],
+                ingress=[_ingress(_gemma_peers(args), CONTAINER_PORT)],
                 # For weights: from Hugging Face, which needs no identity, or from the bucket, which needs Gemma's own.
                 egress=[_dns(), _egress(_internet(), HTTPS), *(_identity() if args.weights_in_bucket else [])],
             )
@@ -129,6 +133,11 @@ class NetworkIsolation(pulumi.ComponentResource):
             ),
             opts=pulumi.ResourceOptions(parent=self),
         )
+
+
+def _gemma_peers(args: NetworkIsolationArgs) -> list[v1.NetworkPolicyPeerArgs]:
+    collectors = _collectors() if args.on_gke else []
+    return [_pods(CHAT), *collectors, *([_namespaces(METRICS_AGENT)] if args.scales_gemma else [])]
 
 
 def _chat_ingress(args: NetworkIsolationArgs) -> list[v1.NetworkPolicyIngressRuleArgs]:

@@ -140,12 +140,14 @@ class _Bill:
         machine = machine_of(profile)
         names: list[Path] = [("machines", machine), "autopilot_premium", "disk_gib"]
         how = "" if profile.on_demand else ", on demand; flex-start and spot cost less"
+        most = self.settings.gemma_max_replicas
+        more = f"; up to {most} of them while questions wait" if most > 1 else ""
         return self._part(
             f"Gemma: {profile.gpus} {profile.accelerator}",
             names,
             hour=self._amount(names[0]) * (1 + self._amount("autopilot_premium")),
             month=self._amount("disk_gib") * self.usage["gpu_disk_gib"],
-            note=f"{machine}{how}; day and night, also without questions",
+            note=f"{machine}{how}; day and night, also without questions{more}",
         )
 
     def _chat_pods(self) -> Part:

@@ -17,6 +17,9 @@ GPU_METRICS = {
 }
 # ComputeClasses on Autopilot: https://cloud.google.com/kubernetes-engine/docs/concepts/about-custom-compute-classes
 OLDEST_GKE = (1, 30, 3)
+# An autoscaler on metrics of pods:
+# https://docs.cloud.google.com/kubernetes-engine/docs/how-to/expose-custom-metrics-autoscaling#requirements
+OLDEST_SCALING = (1, 35, 1)
 
 
 def _network(project: Project) -> Iterable[Finding]:
@@ -55,19 +58,18 @@ def _gpus(project: Project) -> Iterable[Finding]:
     profile = settings.gpu_profile
     if profile is None:
         return
+    needed = profile.gpus * settings.gemma_max_replicas
     limits = [("GPUS_ALL_REGIONS", "in all regions", _limit(project.api.read(project.compute), "GPUS_ALL_REGIONS"))]
     metric = GPU_METRICS.get(profile.accelerator, "")
     if metric:
         here = project.api.read(f"{project.compute}/regions/{settings.region}")
         limits.append((metric, f"in {settings.region}", _limit(here, metric)))
-    short = [
-        f"{name} is {limit:g} {where}" for name, where, limit in limits if limit is not None and limit < profile.gpus
-    ]
+    short = [f"{name} is {limit:g} {where}" for name, where, limit in limits if limit is not None and limit < needed]
     if short:
-        elsewhere = _elsewhere(project, metric, profile.gpus) if short[-1].startswith(metric or "-") else ""
+        elsewhere = _elsewhere(project, metric, needed) if short[-1].startswith(metric or "-") else ""
         yield (
             "note",
-            f"Gemma will wait for a GPU: {' and '.join(short)}, and {profile.gpus} needed{elsewhere}. Ask for more at "
+            f"Gemma will wait for a GPU: {' and '.join(short)}, and {needed} needed{elsewhere}. Ask for more at "
             f"{QUOTAS}; Gemini answers meanwhile. Without Gemma: pulumi config set gemma none",
         )
     elif all(limit is not None for _, _, limit in limits):
@@ -105,6 +107,12 @@ def _versions(project: Project) -> Iterable[Finding]:
             "note",
             f"GKE {version} of the channel {settings.release_channel} is too old to look for a GPU in several ways "
             f"({'.'.join(map(str, OLDEST_GKE))} or newer): pulumi config set releaseChannel RAPID",
+        )
+    elif numbers < OLDEST_SCALING and settings.gemma_max_replicas > 1:
+        yield (
+            "fail",
+            f"GKE {version} of the channel {settings.release_channel} cannot scale on Gemma's queue "
+            f"({'.'.join(map(str, OLDEST_SCALING))} or newer): pulumi config rm gemmaMaxReplicas",
         )
     else:
         yield "pass", f"GKE {version}"

@@ -35,6 +35,7 @@ GCP_ONLY = (
     "monthly_budget",
     "release_channel",
     "gpu_fallback",
+    "gemma_max_replicas",
     "weights_bucket",
 )
 KUBERNETES_ONLY = ("gemini_api_key", "image_registry", "volume_size", "storage_class")
@@ -58,6 +59,7 @@ def conflicts(settings: Settings) -> Iterator[Conflict]:
     yield from _gemma(settings)
     yield from _weights(settings)
     yield from _sleep(settings)
+    yield from _scaling(settings)
     yield from _hugging_face(settings)
 
 
@@ -155,6 +157,23 @@ def _sleep(settings: Settings) -> Iterator[Conflict]:
             ("gemmaOfficeHours", "gemmaIdleMinutes"),
             "gemmaOfficeHours has no effect while gemmaIdleMinutes is 0: Gemma never sleeps; set it to 30, or remove "
             "gemmaOfficeHours",
+        )
+
+
+def _scaling(settings: Settings) -> Iterator[Conflict]:
+    if settings.gemma_max_replicas == 1 or not settings.on_gcp:
+        return
+    if not settings.gpu_profile:
+        yield (
+            ("gemmaMaxReplicas", "gemma"),
+            f"gemmaMaxReplicas has no effect without GPUs of this stack: gemma is {settings.gemma}",
+        )
+    elif settings.release_channel != "RAPID":
+        yield (
+            ("gemmaMaxReplicas", "releaseChannel"),
+            f"gemmaMaxReplicas is {settings.gemma_max_replicas}: GKE reads the length of Gemma's queue only in "
+            "clusters of the channel RAPID (a preview): pulumi config set releaseChannel RAPID, or remove "
+            "gemmaMaxReplicas",
         )
 
 

@@ -75,6 +75,8 @@ SOURCES = {
     ),
 }
 """apiVersion and kind -> where its definition comes from."""
+DOCUMENTED = {"autoscaling.gke.io/v1beta1 AutoscalingMetric": "autoscaling_metric.yaml"}
+"""The same of a kind without a published definition: a file in ``data`` with one worked out from documentation."""
 
 
 @functools.cache
@@ -234,6 +236,8 @@ def main(folder: Path) -> None:
             **({"note": source.note} if source.note else {}),
             "schema": _without_texts(document["properties"]["spec"]),
         }
+    for kind, file in DOCUMENTED.items():
+        data[kind] = yaml.safe_load(FILE.with_name(file).read_text(encoding="utf-8"))
     # A line for each kind, so that a change can be read.
     lines = (f"{json.dumps(kind)}:{json.dumps(entry, separators=(',', ':'))}" for kind, entry in data.items())
     FILE.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")

@@ -28,6 +28,7 @@ OWN_IAP_CLIENT = (
     | PEOPLE
     | {"identity": "iap", "domain": "chat.example.org", "cloudArmor": "true", "gpuFallback": "true"}
     | {"gemmaIdleMinutes": "30", "gemmaOfficeHours": "Sun-Thu 08:00-18:00 Asia/Jerusalem"}
+    | {"gemmaMaxReplicas": "3", "releaseChannel": "RAPID"}
 )
 PUBLIC_HTTP = (
     GCP

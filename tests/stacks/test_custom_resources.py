@@ -8,8 +8,9 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
-from tests.stacks.custom_resources import FILE, SOURCES, definitions, problems, with_defaults
+from tests.stacks.custom_resources import DOCUMENTED, FILE, SOURCES, definitions, problems, with_defaults
 from tests.stacks.deployments import OWN_IAP_CLIENT
 from tests.stacks.recording import seen
 
@@ -32,7 +33,7 @@ def valid() -> dict[str, Json]:
 
 
 def kinds() -> set[str]:
-    return {kind.rpartition(" ")[2] for kind in SOURCES}
+    return {kind.rpartition(" ")[2] for kind in [*SOURCES, *DOCUMENTED]}
 
 
 @pytest.mark.slow
@@ -44,10 +45,17 @@ def test_a_deployment_has_an_object_of_each_defined_kind(valid: dict[str, Json])
 
 def test_each_definition_names_its_source_and_date() -> None:
     data = json.loads(FILE.read_text(encoding="utf-8"))
-    assert set(data) == set(SOURCES) == set(definitions())
+    assert set(data) == {*SOURCES, *DOCUMENTED} == set(definitions())
     for kind, entry in data.items():
-        assert SOURCES[kind].revision in entry["source"]
+        assert kind in DOCUMENTED or SOURCES[kind].revision in entry["source"]
         assert datetime.date.fromisoformat(entry["date"]).year >= 2026
+
+
+def test_what_was_worked_out_is_what_its_file_says() -> None:
+    data = json.loads(FILE.read_text(encoding="utf-8"))
+    for kind, file in DOCUMENTED.items():
+        assert data[kind] == yaml.safe_load(FILE.with_name(file).read_text(encoding="utf-8"))
+        assert "worked out" in data[kind]["note"]
 
 
 @pytest.mark.parametrize("kind", sorted(kinds()))
@@ -99,6 +107,10 @@ MISTAKES = [
     ("PodMonitoring", _set("endpoints.0.interval", "30 seconds"), "is not a 'duration'"),
     ("PodMonitoring", _set("endpoints.0.timeout", "1m"), "spec.endpoints[0]: "),
     ("PodMonitoring", _set("endpoints.0.port", 0), "Port is required"),
+    ("AutoscalingMetric", _set("metrics.0.pod.containers.0.endpoint.port", "http"), "is not of type 'integer'"),
+    ("AutoscalingMetric", _set("metrics.0.pod.containers.0.metrics.0.gauge.name", "vllm:waiting"), "does not match"),
+    ("AutoscalingMetric", _without("metrics.0.pod.selector"), "'selector' is a required property"),
+    ("AutoscalingMetric", _without("metrics.0.pod.containers.0.metrics.0.gauge"), "'gauge' is a required property"),
     ("ComputeClass", _set("priorities.1.spot", True), "spec.priorities[1]"),
     ("ComputeClass", _set("priorities.0.machineFamily", "g2"), "spec.priorities[0]"),
     ("ComputeClass", _set("priorities.0.gpu.driverVersion", "newest"), "is not one of"),

@@ -19,7 +19,7 @@ from tests.stacks.recording import Registered, seen
 pytestmark = pytest.mark.slow  # every object of many deployments against large schemas
 
 VERSIONS = ("1.37.0", "1.36.0", "1.35.0")  # the newest three that the package supports
-TYPED = {"core", "apps", "batch", "policy", "rbac.authorization.k8s.io", "networking.k8s.io"}
+TYPED = {"core", "apps", "autoscaling", "batch", "policy", "rbac.authorization.k8s.io", "networking.k8s.io"}
 NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
 
 

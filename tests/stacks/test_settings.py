@@ -102,6 +102,19 @@ WRONG = {
         GCP | {"gemma": "none", "gemmaIdleMinutes": "30"},
         "gemmaIdleMinutes has no effect without GPUs of this stack: gemma is none",
     ),
+    "more servers without GPUs": (
+        GCP | {"gemma": "none", "gemmaMaxReplicas": "2", "releaseChannel": "RAPID"},
+        "gemmaMaxReplicas has no effect without GPUs of this stack: gemma is none",
+    ),
+    "more servers without the metric": (
+        GCP | {"gemmaMaxReplicas": "2"},
+        "gemmaMaxReplicas is 2: GKE reads the length of Gemma's queue only in clusters of the channel RAPID",
+    ),
+    "no server at all": (GCP | {"gemmaMaxReplicas": "0"}, "gemmaMaxReplicas is '0': it must be greater than or equal"),
+    "more servers in another cluster": (
+        KUBERNETES | {"gemma": "l4x1", "gemmaMaxReplicas": "2"},
+        "gemmaMaxReplicas has no effect on platform kubernetes",
+    ),
     "office hours without a sleep": (
         GCP | {"gemmaOfficeHours": "Mon-Fri 08:00-18:00 Europe/Berlin"},
         "gemmaOfficeHours has no effect while gemmaIdleMinutes is 0",

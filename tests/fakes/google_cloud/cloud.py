@@ -84,7 +84,11 @@ class Switches:
     hanging: set[str] = field(default_factory=set)
     failing: set[str] = field(default_factory=set)
     versions: dict[str, str] = field(
-        default_factory=lambda: dict.fromkeys(("RAPID", "REGULAR", "STABLE"), "1.34.1-gke.1000000")
+        default_factory=lambda: {
+            "RAPID": "1.36.0-gke.1000000",
+            "REGULAR": "1.34.1-gke.1000000",
+            "STABLE": "1.34.1-gke.1000000",
+        }
     )
     gated: set[str] = field(default_factory=set)
     capacity: float | None = 0.9

@@ -6,11 +6,12 @@ import pytest
 
 from stacks.components.network_policies import NetworkIsolation, NetworkIsolationArgs
 from tests.stacks.components.network_rules import Peer, reaches
-from tests.stacks.deployments import GCP, KUBERNETES, PRIVATE, PUBLIC_HTTP
+from tests.stacks.deployments import GCP, KUBERNETES, OWN_IAP_CLIENT, PRIVATE, PUBLIC_HTTP
 from tests.stacks.recording import run, seen
 
 SETTINGS = {
     "https": GCP,
+    "https, scaling out": OWN_IAP_CLIENT,
     "public-http": PUBLIC_HTTP,
     "private": PRIVATE,
     "cluster": KUBERNETES | {"gemma": "l4x1"},
@@ -54,6 +55,10 @@ CASES: list[tuple[str, Peer, Peer, int, bool]] = [
     ("https", CHAT, GEMMA, 8080, True),
     ("https", COLLECTOR, GEMMA, 8080, True),
     ("https", OTHER_NAMESPACE, GEMMA, 8080, False),
+    ("https", KUBE_DNS, GEMMA, 8080, False),
+    ("https, scaling out", KUBE_DNS, GEMMA, 8080, True),  # GKE's agent runs in that namespace
+    ("https, scaling out", KUBE_DNS, CHAT, 7860, False),
+    ("https, scaling out", OTHER_NAMESPACE, GEMMA, 8080, False),
     ("https", OTHER_POD, GEMMA, 8080, False),
     ("https", LOAD_BALANCER, GEMMA, 8080, False),
     ("https", CHAT, GOOGLE, 443, True),

@@ -282,6 +282,19 @@ def test_the_advice_on_capacity_is_told_in_the_documentations_words(google, caps
     assert report.is_complete
 
 
+@pytest.mark.parametrize(("version", "passes"), [("1.35.0-gke.9", False), ("1.35.1-gke.1396000", True)])
+def test_a_version_that_cannot_scale_on_the_queue_fails(google, capsys, version, passes):
+    row = Row(
+        "",
+        settings={"gemmaMaxReplicas": "2", "releaseChannel": "RAPID"},
+        apis=("container",),
+        versions={"RAPID": version},
+    )
+    report, (line,) = report_of(google, row, "GKE's version", capsys)
+    assert report.is_complete is passes
+    assert ("pulumi config rm gemmaMaxReplicas" in line) is not passes
+
+
 @pytest.mark.parametrize(("fallback", "is_named"), [("false", True), ("true", False)])
 def test_only_a_deployment_without_the_fallback_is_told_of_it(google, capsys, fallback, is_named):
     row = Row("", settings={"gpuFallback": fallback}, apis=("compute",), capacity=0.1)

@@ -60,6 +60,15 @@ def test_quotas_of_several_gpus_count(project):
 
 
 @pytest.mark.slow
+def test_quotas_count_for_each_server_of_gemma(project, google):
+    project.configure(gemmaMaxReplicas="3", releaseChannel="RAPID")
+    google.switches.versions["RAPID"] = "1.36.0-gke.1"
+    google.switches.all_gpus = 2
+    google.switches.region_gpus["us-central1"] = 3
+    assert "GPUS_ALL_REGIONS is 2 in all regions, and 3 needed. Ask" in project.run("up")[0]
+
+
+@pytest.mark.slow
 def test_an_existing_network_is_looked_up(project, google):
     base = "compute.v1/projects/my-project"
     project.configure(network="lan")
