@@ -50,7 +50,7 @@ def main() -> int:
     """Start, serve until Ctrl-C or SIGTERM, and return the exit status."""
     try:
         settings = load_settings()
-        configure_logs(settings.log_format)
+        configure_logs(settings.log_format, project=settings.google_cloud_project)
         for sentence in unknown_settings():
             log.warning(sentence)
         accept_licence(settings)

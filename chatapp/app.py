@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
     from chatapp.config.settings import Settings
     from chatapp.domain.sentences import Sentence
+    from chatapp.generation.tracing import Tracing
     from chatapp.limits import Limits
     from chatapp.models.catalog import Catalog
     from chatapp.store import Store
@@ -119,6 +120,7 @@ async def create_app(settings: Settings, *, with_page: bool = True) -> FastAPI:
             checkpoint_seconds=SHARED_CHECKPOINT_S if settings.store == "firestore" else CHECKPOINT_S,
             on_end=metrics.count_turn if metrics else lambda _answer, _seconds: None,
             images=images,
+            tracing=_tracing(settings, opened),
         )
         opened.push_async_callback(turns.aclose)
         conversations = Conversations(store, turns.updates, turns, turns.catch_up, turns.acknowledgement)
@@ -236,6 +238,17 @@ def _metrics(
         journal=journal if settings.store == "firestore" else None,
         price=catalog.price,
     )
+
+
+def _tracing(settings: Settings, opened: AsyncExitStack) -> Tracing | None:
+    if not settings.otel_endpoint:
+        return None
+    # Without traces, OpenTelemetry's SDK is not imported: with its exporter it takes 0.1 s.
+    from chatapp.server.tracing import OpenTelemetry  # noqa: PLC0415
+
+    tracing = OpenTelemetry(settings.otel_endpoint, {"gemini": settings.gemini_model})
+    opened.push_async_callback(tracing.aclose)
+    return tracing
 
 
 async def _usage_limits(settings: Settings, opened: AsyncExitStack, on_refused: Callable[[str], None]) -> Limits:

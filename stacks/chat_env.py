@@ -101,6 +101,7 @@ VARIABLES: Mapping[str, Callable[[Sources], Value]] = {
     "CHAT_EMBEDDED_MODEL": _fixed("false"),
     "CHAT_SHUTDOWN_SECONDS": _fixed("30"),
     "THEME": _setting("theme"),
+    "CHAT_OTEL_ENDPOINT": _setting("otel_endpoint"),
     # Sign-in
     "CHAT_IDENTITY": _setting("sign_in"),
     "CHAT_ROOT_URL": lambda sources: sources.ingress.root_url,

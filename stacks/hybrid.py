@@ -415,6 +415,7 @@ class HybridChat(pulumi.ComponentResource):
                 scales_gemma=settings.gemma_max_replicas > 1,
                 weights_in_bucket=settings.weights_bucket,
                 gemma_url=settings.gemma_url,
+                otel_endpoint=settings.otel_endpoint,
                 control_plane=control_plane,
             ),
             in_cluster,

@@ -115,6 +115,7 @@ class Settings(BaseModel):
     subnetwork: str = Field(default="", pattern=_NETWORK_NAME)
     private_nodes: bool = False
     alert_email: str = Field(default="", pattern=r"^([^@\s]+@[^@\s]+\.[^@\s]+)?$", max_length=254)
+    otel_endpoint: str = Field(default="", pattern=r"^(https?://[^\s/?#]+[^\s?#]*)?$")
     monthly_budget: int = Field(default=0, ge=0, le=10**9)
     release_channel: Literal["RAPID", "REGULAR", "STABLE"] = "REGULAR"
 

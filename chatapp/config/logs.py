@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import structlog
@@ -12,8 +13,13 @@ if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor, WrappedLogger
 
 
-def configure_logs(log_format: Literal["text", "json"]) -> None:
-    """Send the logs of structlog and the standard library to stderr in one format."""
+def configure_logs(log_format: Literal["text", "json"], *, project: str = "") -> None:
+    """Send the logs of structlog and the standard library to stderr in one format.
+
+    Args:
+        log_format: ``json`` has the fields of Cloud Logging.
+        project: of Google Cloud, in which the traces are that lines belong to.
+    """
     common: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -23,7 +29,8 @@ def configure_logs(log_format: Literal["text", "json"]) -> None:
     ]
     last: list[Processor]
     if log_format == "json":
-        last = [structlog.processors.format_exc_info, _for_cloud_logging, structlog.processors.JSONRenderer()]
+        fields = partial(_for_cloud_logging, project)
+        last = [structlog.processors.format_exc_info, fields, structlog.processors.JSONRenderer()]
     else:
         last = [
             structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
@@ -45,8 +52,15 @@ def configure_logs(log_format: Literal["text", "json"]) -> None:
     )
 
 
-def _for_cloud_logging(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Use the field names of Cloud Logging: ``severity`` and ``message``."""
+def _for_cloud_logging(project: str, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Use the field names of Cloud Logging: severity, message, and those by which it links a line to its trace.
+
+    https://docs.cloud.google.com/logging/docs/structured-logging#structured_logging_special_fields
+    """
     event["severity"] = event.pop("level", "info").upper()
     event["message"] = event.pop("event", "")
+    if trace := event.pop("trace_id", ""):
+        event["logging.googleapis.com/trace"] = f"projects/{project}/traces/{trace}" if project else trace
+        event["logging.googleapis.com/spanId"] = event.pop("span_id", "")
+        event["logging.googleapis.com/trace_sampled"] = event.pop("trace_sampled", False)
     return event

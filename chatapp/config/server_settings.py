@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import AliasChoices, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings
 
-from chatapp.config.field_types import Networks, RootUrl  # noqa: TC001  # pydantic reads the annotations
+from chatapp.config.field_types import Networks, RootUrl, Url  # noqa: TC001  # pydantic reads the annotations
 
 
 class ServerSettings(BaseSettings):
@@ -56,6 +56,12 @@ class ServerSettings(BaseSettings):
     )
     log_format: Literal["text", "json"] = Field(
         default="text", description="Format of the log. `json` has the fields of Google Cloud Logging."
+    )
+    otel_endpoint: Url = Field(
+        default="",
+        validation_alias=AliasChoices("CHAT_OTEL_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"),
+        description="Address of an OpenTelemetry collector (OTLP over HTTP), such as `http://localhost:4318`, which "
+        "gets a trace of each turn. No traces if not set. See [traces](operate.md#traces).",
     )
     installable: bool = Field(
         default=False,

@@ -15,6 +15,7 @@ from chatapp.domain.errors import ChatError, ConversationNotFound, InvalidMessag
 from chatapp.domain.sentences import Sentence
 from chatapp.generation.bounds import MAX_PICTURE_BYTES, MAX_PICTURES, check_length, max_seconds, too_slow
 from chatapp.generation.final_save import FinalSaves
+from chatapp.generation.tracing import Tracing
 from chatapp.images.decoder import file_of
 from chatapp.models import Finish, Omitted, PictureDelta, TextDelta, TextWasThinking, ThinkingDelta, Waiting
 from chatapp.models.failure import raise_max_tokens
@@ -49,6 +50,7 @@ class AnswerGenerator:
         checkpoint_seconds: how often a growing answer is stored.
         limits: counts the tokens of every answer.
         on_end: called with every answer that ended, and the seconds that it took.
+        tracing: records turns; None: nothing is recorded.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class AnswerGenerator:
         on_end: Callable[[Message, float], None],
         images: ImageDecoder,
         documents: ConversationDocuments,
+        tracing: Tracing | None = None,
     ) -> None:
         self.final_saves = FinalSaves(store)
         self._store = store
@@ -72,12 +75,18 @@ class AnswerGenerator:
         self._on_end = on_end
         self._images = images
         self._documents = documents
+        self._tracing = tracing or Tracing()
 
     async def run(self, turn: Turn) -> None:
         """Generate all answers of a turn; return when the last of them is stored."""
-        async with asyncio.TaskGroup() as answers:
-            for answer in turn.answers:
-                answers.create_task(self._answer(answer))
+        with self._tracing.turn(turn):
+            async with asyncio.TaskGroup() as answers:
+                for answer in turn.answers:
+                    answers.create_task(self._traced(answer))
+
+    async def _traced(self, answer: RunningAnswer) -> None:
+        with self._tracing.answer(answer):
+            await self._answer(answer)
 
     async def _answer(self, answer: RunningAnswer) -> None:
         """Generate an answer, then store its end: cancelling the generation, however early, never skips that."""
@@ -94,7 +103,8 @@ class AnswerGenerator:
     async def _generate(self, answer: RunningAnswer) -> None:
         model = answer.prompt.model.id
         try:
-            await self._stream(answer)
+            with self._tracing.request(answer):
+                await self._stream(answer)
         except ChatError as error:
             self._catalog.expire(model)
             log.warning("answer_failed", model=model, error=type(error).__name__, detail=error.detail)

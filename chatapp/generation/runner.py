@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from chatapp.domain.conversation import Conversation, Image, Message
     from chatapp.generation.final_save import Key
     from chatapp.generation.requests import AnswerRequest, TurnRequest
+    from chatapp.generation.tracing import Tracing
     from chatapp.generation.turn import Turn
     from chatapp.limits import Limits
     from chatapp.models.catalog import Catalog
@@ -67,6 +68,7 @@ class TurnRunner:
         titles: ask the model that answered first for a title of the conversation.
         on_end: called with every answer that ended, and the seconds that it took.
         images: decodes pictures of models; None: a decoder of its own.
+        tracing: records turns; None: nothing is recorded.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class TurnRunner:
         titles: bool = False,
         on_end: Callable[[Message, float], None] = lambda _answer, _seconds: None,
         images: ImageDecoder | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self.updates = ConversationUpdates(store)
         self.catch_up = CatchUp(store)
@@ -101,6 +104,7 @@ class TurnRunner:
             on_end=on_end,
             images=images or ImageDecoder(),
             documents=ConversationDocuments(self._documents),
+            tracing=tracing,
         )
         self._preparation = TurnPreparation(
             store, self.updates, self.catch_up, self._generator.final_saves, batch_seconds=batch_seconds

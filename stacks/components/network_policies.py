@@ -69,6 +69,7 @@ class NetworkIsolationArgs:
         scales_gemma: whether GKE's agent reads Gemma's queue for an autoscaler.
         weights_in_bucket: whether a Job copies Gemma's weights to a bucket, from which Gemma reads them.
         gemma_url: another server of Gemma; empty: none.
+        otel_endpoint: the collector that gets traces; empty: none.
         control_plane: the private address of GKE's control plane; empty or `None`: unknown.
     """
 
@@ -79,6 +80,7 @@ class NetworkIsolationArgs:
     scales_gemma: bool = False
     weights_in_bucket: bool = False
     gemma_url: str = ""
+    otel_endpoint: str = ""
     control_plane: pulumi.Input[str | None] = ""
 
 
@@ -158,8 +160,9 @@ def _chat_egress(args: NetworkIsolationArgs) -> list[v1.NetworkPolicyEgressRuleA
     if args.own_gemma:
         rules.append(_egress([_pods(GEMMA)], CONTAINER_PORT))
         rules += [_control_plane(args.control_plane)] if args.on_gke else _api_server()
-    if args.gemma_url:
-        rules += _other_gemma(args.gemma_url)
+    for url in (args.gemma_url, args.otel_endpoint):
+        if url:
+            rules += _server(url)
     return rules
 
 
@@ -182,7 +185,7 @@ def _api_server() -> list[v1.NetworkPolicyEgressRuleArgs]:
     return [_egress(_private_networks(), HTTPS), _egress([], *API_SERVER_PORTS)]
 
 
-def _other_gemma(url: str) -> list[v1.NetworkPolicyEgressRuleArgs]:
+def _server(url: str) -> list[v1.NetworkPolicyEgressRuleArgs]:
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     with suppress(ValueError):  # a name

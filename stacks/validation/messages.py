@@ -21,6 +21,7 @@ _PATTERNS = {
     "storageClass": "the name of a storage class is needed (kubectl get storageclass)",
     "gemmaModel": "an owner and a name on Hugging Face are needed, such as google/gemma-3-12b-it",
     "gemmaRevision": "a commit, tag or branch of the weights on Hugging Face is needed",
+    "otelEndpoint": "the address of a collector is needed, such as http://collector.monitoring.svc:4318",
     "gemmaUrl": "an address like http://ollama.example.org:11434 is needed",
     "geminiModel": "a model ID is needed, such as gemini-3.5-flash-lite",
     "buildRegion": "global or a region is needed, such as europe-west4",

@@ -201,8 +201,12 @@ async def test_a_history_in_firestore_needs_a_folder_for_its_journal(chat, tmp_p
     assert str(tmp_path / "file") in said
 
 
-async def test_googles_library_is_loaded_only_for_a_history_in_firestore():
-    script = "import sys, chatapp.__main__; sys.exit(any(name.startswith('google.cloud') for name in sys.modules))"
+async def test_googles_library_is_loaded_only_for_a_history_in_firestore_and_that_of_traces_only_for_them():
+    script = (
+        "import sys, chatapp.__main__; "
+        "unused = ('google.cloud', 'opentelemetry.sdk', 'opentelemetry.exporter'); "
+        "sys.exit(any(name.startswith(unused) for name in sys.modules))"
+    )
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", script)
     assert await process.wait() == 0
 

@@ -34,6 +34,7 @@ PUBLIC_HTTP = (
     GCP
     | {"exposure": "public-http", "gemma": "none", "retentionDays": "30", "monthlyBudget": "300"}
     | {"pointInTimeRecovery": "true", "backupDays": "7", "alertEmail": "ops@example.org"}
+    | {"otelEndpoint": "http://collector.monitoring.svc:4318"}
 )
 EUROPEAN = GCP | {"residency": "eu", "gcp:region": "europe-west4", "exposure": "private", "gemma": "none"}
 PRIVATE = GCP | TOKEN | {"exposure": "private", "gemma": "l4x4", "image": "docker", "weightsBucket": "true"}

@@ -30,6 +30,7 @@ OTHER_NAMESPACE = Peer(
     "default", {"app": "gradio-chat"}, "10.8.1.5"
 )  # the chat's label does not help in another namespace
 COLLECTOR, COLLECTOR_ON_AUTOPILOT = Peer("gmp-system", {}, "10.8.2.5"), Peer("gke-gmp-system", {}, "10.8.2.6")
+OTEL_COLLECTOR = Peer("monitoring", {"app": "collector"}, "10.8.5.5")
 OLLAMA = Peer("models", {"app": "ollama"}, "10.8.3.5")
 KUBE_DNS = Peer("kube-system", {"k8s-app": "kube-dns"}, "10.8.4.5")
 LOAD_BALANCER, HEALTH_CHECK = Peer(address="130.211.1.2"), Peer(address="35.191.9.9")
@@ -79,6 +80,9 @@ CASES: list[tuple[str, Peer, Peer, int, bool]] = [
     ("https", GEMMA, GKE_API_SERVER, 443, False),
     ("public-http", CHAT, GKE_API_SERVER, 443, False),  # without a Gemma of its own
     ("https", CHAT, OLLAMA, 11434, False),
+    ("public-http", CHAT, OTEL_COLLECTOR, 4318, True),
+    ("https", CHAT, OTEL_COLLECTOR, 4318, False),
+    ("public-http", OTEL_COLLECTOR, CHAT, 9090, False),
     ("public-http", BROWSER, CHAT, 7860, True),
     ("public-http", BROWSER, CHAT, 9090, False),
     ("public-http", BROWSER, GEMMA, 8080, False),
