@@ -22,6 +22,9 @@ async def test_a_model_is_downloaded_over_two_starts_answers_and_is_not_download
         async with running_chat(tmp_path, **settings) as chat:
             page = await open_chat(chat.url)
             await page.button("Get a better model").click()
+            recommended = page.tab.locator("dialog li").filter(has_text="Recommended for this computer")
+            await expect(page.tab.locator("dialog li").first.and_(recommended)).to_have_count(1)
+            await expect(page.tab.locator("dialog li button.primary")).to_have_count(1)
             row = page.tab.locator("dialog li[data-model=smol]")
             await expect(row).to_contain_text("0.1 GB")
             await expect(row.get_by_role("link", name="Licence: Apache-2.0")).to_have_attribute(

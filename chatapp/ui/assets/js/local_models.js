@@ -13,6 +13,7 @@ const percent = (model) => Math.floor((100 * model.arrived) / model.size);
 
 let shown = []; // the models of the dialog
 let dialog = null;
+let recommended = ""; // id of the model that stands first
 let wanted = ""; // id of the model whose download this page has started
 let timer = 0;
 
@@ -47,7 +48,7 @@ const refresh = async () => {
 };
 
 const update = async (now) => {
-  shown = now;
+  shown = [...now].sort((one, other) => (other.id === recommended) - (one.id === recommended));
   draw();
   drawProgress(shown.find(({ state }) => state === "downloading"));
   const mine = shown.find(({ id }) => id === wanted);
@@ -88,7 +89,7 @@ const actions = (model) => {
       ? t("Continue the download ({percent} %)", { percent: percent(model) })
       : t("Download");
   return [
-    button(label, () => download(model), { class: "primary" }),
+    button(label, () => download(model), { class: !recommended || model.id === recommended ? "primary" : "" }),
     model.state === "partial" && button(t("Remove"), () => remove(model)),
   ];
 };
@@ -113,6 +114,7 @@ const row = (model) =>
     "li",
     { "data-model": model.id },
     h("strong", {}, h("bdi", {}, model.label)),
+    model.id === recommended && h("span", { class: "details" }, t("Recommended for this computer")),
     h("span", { class: "details" }, facts(model).join(" · ")),
     h(
       "span",
@@ -152,6 +154,7 @@ const drawProgress = (model) => {
 
 // Open the dialog with all models.
 export const open = async () => {
+  recommended = models.offered()?.id || "";
   dialog = h(
     "dialog",
     { class: "local-models", "aria-label": t("Models on this computer") },
