@@ -246,3 +246,26 @@ async def test_a_change_is_shown_at_once_and_reverted_if_the_server_rejects_it(p
     await expect(page.refusal).to_have_text("Not now.")
     await page.open_menu("First")
     await expect(page.tab.get_by_role("menuitem", name="Pin", exact=True)).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("locale", "width", "text"),
+    [
+        ("en-US", 1280, "הסבר בבקשה בחמישה משפטים קצרים איך פועל חיסון"),
+        ("he-IL", 360, "Please explain in five short sentences how a vaccine works"),
+    ],
+)
+async def test_a_long_title_of_the_other_direction_is_cut_at_its_end(open_chat, chat, locale, width, text):
+    page = await open_chat(chat.url, locale=locale, width=width)
+    await page.send(text)
+    await expect(page.answers).to_have_text(["Hello from Gemma."])
+    for title in (page.tab.locator("#header h1 > bdi"), page.conversations.first.locator("bdi")):
+        await expect(title).to_contain_text(text[:10])
+        assert await title.evaluate("""(title) => {
+          const range = document.createRange();
+          range.setStart(title.firstChild, 0);
+          range.setEnd(title.firstChild, 1);
+          const [first, box] = [range.getBoundingClientRect(), title.parentElement.getBoundingClientRect()];
+          return first.left >= box.left && first.right <= box.right;
+        }""")
+        assert await title.evaluate("({ clientWidth, parentElement }) => clientWidth <= parentElement.clientWidth")
