@@ -1,7 +1,8 @@
 """The command that imports a file, with what this chat exported as JSON: nothing of it is lost."""
 
 import asyncio
-import random
+import gzip
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +25,6 @@ from chatapp.domain.errors import StoreUnavailable
 from chatapp.images.decoder import checked_header
 from chatapp.imports.__main__ import main
 from chatapp.store.sqlite.store import SQLiteStore
-from chatapp.store.values import WRITE_BYTES
 from chatapp.userdata import json_export
 from tests.chatapp.imports.exports import JPEG
 from tests.chatapp.store.conftest import a_conversation, a_message
@@ -89,14 +89,19 @@ def test_versions_pictures_and_documents_arrive_and_a_second_time_change_nothing
         assert ("New images: 1\nNew documents: 1\n" in capsys.readouterr().out) == (count == 1)
 
 
-def test_documents_that_one_write_cannot_have_are_left_out_and_counted(chat, exported, capsys):
-    letters = random.Random(1)
-    texts = [packed((Page(1, (Block(BlockKind.TEXT, letters.randbytes(750_000).hex()),)),)) for _ in range(5)]
-    reports = tuple(
-        Document(id=f"d{number}", name="r.pdf", kind="PDF", pages=1, size=9, data=text)
-        for number, text in enumerate(texts)
-    )
-    assert sum(map(len, texts)) > WRITE_BYTES
+def test_a_document_that_unpacks_to_too_much_is_refused_in_words_and_nothing_is_stored(chat, exported, capsys):
+    bomb = Document(id="d", name="r.pdf", kind="PDF", pages=1, size=9, data=gzip.compress(b"[" + b"[]," * 15_000_000))
+    assert len(bomb.data) < 100_000
+    assert main([exported(conversation(), conversation(a_message("question", documents=(bomb,))))]) == 2
+    assert chat.everything() == []
+    output = "".join(capsys.readouterr())
+    assert re.search(r"This file is damaged.*messages\[0\]\.documents\[0\]\.data.*Nothing was imported", output)
+
+
+def test_documents_that_one_write_cannot_have_are_left_out_and_counted(chat, exported, capsys, monkeypatch):
+    monkeypatch.setattr("chatapp.imports.importer.WRITE_BYTES", 4 * len(TEXT) + 20)
+    report = Document(id="d", name="r.pdf", kind="PDF", pages=1, size=9, data=TEXT)
+    reports = tuple(replace(report, id=f"d{number}") for number in range(5))
     original, (question,) = conversation(a_message("question", documents=reports))
     assert main([exported((original, [question]))]) == 0
     assert chat.everything() == [(original, [replace(question, documents=reports[:4])])]
