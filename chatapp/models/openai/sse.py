@@ -62,8 +62,12 @@ class EventStream:
             *lines, rest = lines
             self._rest = [rest]
             for line in lines:
+                # Almost all lines: without a generator.
                 if line.startswith(b"data: ") and not (self._json or self._at_start):
-                    self._lines.append(line[6:])  # almost all lines: without a generator
+                    self._lines.append(line[6:])
+                elif not (line or self._json or self._name) and any(self._lines):
+                    yield _text(self._lines)
+                    self._lines = []
                 else:
                     yield from self._take(line)
             self._bytes = len(rest) + sum(map(len, self._lines)) + sum(map(len, self._json))
