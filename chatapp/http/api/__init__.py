@@ -2,7 +2,8 @@
 
 A user reads and changes their own data only. An error is ``{"error": sentence}`` with a fitting status: see
 `chatapp.http.errors`. A request that changes something has a JSON body, or a file as no form of another site can send
-it; the few without a body are protected by `chatapp.http.middleware.csrf` alone, as everything is.
+it; the few without a body, and the file of a document, which may be of any type, are protected by
+`chatapp.http.middleware.csrf` alone, as everything is.
 """
 
 from fastapi import APIRouter

@@ -92,6 +92,7 @@ EMBEDDED = [
 DATA = [
     *("/state", "/models", "/me", "/search", "/conversations", "/conversations/x/events", "/conversations/x/messages"),
     *("/export/everything.json", "/export/x.md", "/profile", "/conversations/x"),
+    "/conversations/x/documents/y",
 ]
 PICTURES = ["/conversations/x/images/y"]
 PAGES = ["/", "/c/x", "/nothing", "/gradio_api/info"]

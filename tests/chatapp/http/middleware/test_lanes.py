@@ -47,7 +47,8 @@ class Served:
 
 async def test_requests_of_different_lanes_run_beside_each_other():
     served = Served()
-    paths = ["/search", "/state", "/conversations/x/events", "/conversations/x/images/y"]
+    one = "/conversations/x"
+    paths = ["/search", "/state", f"{one}/events", f"{one}/images/y", f"{one}/documents/y"]
     tasks = [served.request(path) for path in paths]
     await served.works_on(*paths)
     waiting = served.request("/search", user="ben")

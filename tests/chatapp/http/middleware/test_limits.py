@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 
 from chatapp.auth import USER_KEY, User
+from chatapp.config.settings import Settings
 from chatapp.domain.errors import TooLong
 from chatapp.http.middleware.limits import (
     MAX_HEAD_BYTES,
@@ -204,6 +205,14 @@ async def test_bodies_of_one_user_together_are_bounded():
     await bodies.have_read(4)
     assert await bodies.statuses(*first, *others) == [200] * 4
     assert (bodies.app._held, bodies.app._total) == ({}, 0)
+
+
+@pytest.mark.parametrize("megabytes", [1, 20, 50])
+def test_the_largest_document_fits_into_what_one_user_may_send(megabytes):
+    limits = BodyLimits.of(Settings(_env_file=None, document_megabytes=megabytes))
+    assert limits.most("/documents") == megabytes * 1_000_000 < limits.per_user < limits.in_total
+    assert limits.most("/images") == 10_000_000
+    assert str(megabytes) in str(limits.too_large("/documents"))
 
 
 async def test_bodies_of_all_users_together_are_bounded():
