@@ -1,14 +1,15 @@
 """Which quotes of an answer are in documents, word for word: the others are no citations.
 
 What stands between any two quotation marks of a paragraph may be a quote: Hebrew has them within words (an acronym, a
-prefix before a quote), and a document has some of its own. Only what is found in a page counts, the longest first.
+prefix before a quote), and a document has some of its own. So may the lines of a block quote, each and together. Only
+what is found in a page counts, the longest first.
 """
 
 from __future__ import annotations
 
 import re
 import time
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from chatapp.documents.quotes import MAX_QUOTE, QuoteFinder
@@ -28,20 +29,24 @@ _MARKS = '"\u201c\u201d\u201e\u201f\u00ab\u00bb\u2039\u203a\u05f4\u275d\u275e\u3
 _MARK = re.compile(f"[{_MARKS}]")
 _OPENS_ONLY = "\u201e\u201f\u300c"
 _CLOSES_ONLY = "\u300d"
+_BLOCK_QUOTE = re.compile(r"^ {0,3}>.*(?:\n {0,3}>.*)*", re.MULTILINE)
+_LINE = re.compile(r".+")
+_LINE_START = re.compile(r"^ {0,3}> ?", re.MULTILINE)
 _PARAGRAPH_END = re.compile(r"\n\s*\n")
 # Bounded, since backticks may have no end: the search is linear.
 _CODE = re.compile(r"^(```|~~~).*?^\1|(?<!`)(`+)(?!`).{1,1000}?(?<!`)\2(?!`)", re.DOTALL | re.MULTILINE)
 
 
 class Span(NamedTuple):
-    """A part of an answer that may be a quote; ``end`` is after its closing quotation mark."""
+    """A part of an answer that may be a quote: with its quotation marks, or lines of a block quote."""
 
     start: int
     end: int
 
     def quote_in(self, text: str) -> str:
-        """Return it without its quotation marks."""
-        return text[self.start + 1 : self.end - 1]
+        """Return it without its quotation marks, or without those of its lines."""
+        whole = text[self.start : self.end]
+        return whole[1:-1] if whole[0] in _MARKS else _LINE_START.sub("", whole)
 
 
 class Place(NamedTuple):
@@ -53,12 +58,12 @@ class Place(NamedTuple):
 
 
 def spans(text: str) -> list[Span]:
-    """Return the parts of an answer that may be quotes, in their order; of those that begin alike, the longest first.
+    """Return the parts of an answer that may be quotes.
 
     Code has none: its quotation marks mean something else.
     """
     text = _CODE.sub(lambda code: " " * len(code[0]), text)
-    return list(islice(_spans(text), MAX_SPANS))
+    return list(islice(chain(_spans(text), _block_quotes(text)), MAX_SPANS))
 
 
 def _spans(text: str) -> Iterator[Span]:
@@ -66,6 +71,13 @@ def _spans(text: str) -> Iterator[Span]:
     for end in [*(gap.start() for gap in _PARAGRAPH_END.finditer(text)), len(text)]:
         yield from _spans_between(text, [mark.start() for mark in _MARK.finditer(text, start, end)])
         start = end
+
+
+def _block_quotes(text: str) -> Iterator[Span]:
+    for block in _BLOCK_QUOTE.finditer(text):
+        lines = [Span(*line.span()) for line in _LINE.finditer(text, *block.span())]
+        whole = Span(*block.span())
+        yield from (span for span in dict.fromkeys((whole, *lines)) if span.end - span.start <= MAX_QUOTE)
 
 
 def _spans_between(text: str, marks: list[int]) -> Iterator[Span]:

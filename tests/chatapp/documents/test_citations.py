@@ -77,8 +77,24 @@ def test_a_quote_may_have_quotation_marks_and_acronyms_of_its_own():
 
 
 @pytest.mark.parametrize(
+    ("text", "end", "words"),
+    [
+        ("> The rent is 900 euros a month.\n\nSo it is.", 32, "The rent is 900 euros a month"),
+        ("It says:\n> The rent is\n> 900 euros a month.\nYes.", 43, "The rent is 900 euros a month"),
+        ("> The rent is 900 euros a month.\n> (page 1)", 32, "The rent is 900 euros a month"),
+        ('> "Pets are not allowed."', 25, "Pets are not allowed"),
+    ],
+)
+def test_a_block_quote_is_cited_once_whole_or_by_its_lines(text, end, words):
+    ((before, _, shown_words),) = shown(text)
+    assert (before, shown_words) == (text[:end], words)
+
+
+@pytest.mark.parametrize(
     "text",
     [
+        "> The rent is 950 euros a month.",
+        "a > the rent is 900 euros a month",
         'It says "the rent is 950 euros a month".',  # another number
         'It says "the rent is 90".',  # a part of a number
         'It says "the landlord may end the lease at any time".',  # invented
@@ -149,6 +165,7 @@ def test_every_citation_is_in_its_page_word_for_word(texts, answer, data):
         words = js(page.text, one.page_start, one.page_end)
         end = js(answer, 0, one.end)
         quotes = [end[start + 1 : -1] for start in range(len(end) - 1) if end[start] in '"“„«']
+        quotes.append(end.rpartition(">")[2])
         finder = QuoteFinder([page])
         assert any(finder.find(quote) and plain(quote) == plain(words) for quote in quotes)
         assert words in page.text
@@ -159,7 +176,7 @@ def test_every_citation_is_in_its_page_word_for_word(texts, answer, data):
 
 @pytest.mark.parametrize(
     "piece",
-    ['"a', '" ', "`", "\n```", "\n~~~\n```", "\n \n", "“a", '"aaaaaaaa ... ', "a\n", "``` ` "],
+    ['"a', '" ', "`", "\n```", "\n~~~\n```", "\n \n", "“a", '"aaaaaaaa ... ', "a\n", "``` ` ", "\n>", "> > "],
 )
 def test_a_hostile_answer_ends_soon(piece):
     """Where the time rose with the square of the length, this would take minutes."""
