@@ -57,8 +57,8 @@ def evaluated(file: Path = QUESTIONS) -> dict[str, Result]:
     for language, passages in documents.items():
         ranks = []
         for place, each in enumerate(passages):
-            asked = [each["question"]]
-            first = list(ranked({name: one.candidates(asked) for name, one in indexed.items()}, asked))[:FIRST]
+            questions = [each["question"]]
+            first = list(ranked({name: one.candidates(questions) for name, one in indexed.items()}, questions))[:FIRST]
             ranks.append(first.index((language, place)) if (language, place) in first else -1)
         failed = tuple(each["question"] for each, rank in zip(passages, ranks, strict=True) if rank < 0)
         results[language] = Result(len(ranks), sum(rank >= 0 for rank in ranks), ranks.count(0), failed)
@@ -67,7 +67,7 @@ def evaluated(file: Path = QUESTIONS) -> dict[str, Result]:
 
 def costs() -> dict[str, float]:
     """Return the seconds of CPU of each step of a question about 200 pages of 4,000 characters."""
-    chooser = random.Random(20)  # no secret
+    chooser = random.Random(20)
     words = ["".join(chooser.choices("abcdefghijklmnopqrstuvwxyz", k=chooser.randint(2, 9))) for _ in range(20_000)]
     pages = tuple(
         Page(number, tuple(Block(BlockKind.TEXT, " ".join(chooser.choices(words, k=60))) for _ in range(11)))

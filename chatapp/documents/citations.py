@@ -101,7 +101,7 @@ def places(text: str, looked_for: Iterable[Span], pages: Iterable[Page]) -> dict
     pages = list(pages)
     finder = QuoteFinder(pages)
     texts = {page.number: page.text for page in pages}
-    found: dict[Span, Place] = {}
+    where: dict[Span, Place] = {}
     deadline = time.monotonic() + SECONDS
     for span in looked_for:
         if time.monotonic() > deadline:
@@ -111,20 +111,20 @@ def places(text: str, looked_for: Iterable[Span], pages: Iterable[Page]) -> dict
             page = texts[quotation.page]
             start = utf16_length(page[: quotation.start])
             end = start + utf16_length(page[quotation.start : quotation.end])
-            found[span] = Place(quotation.page, start, end)
-    return found
+            where[span] = Place(quotation.page, start, end)
+    return where
 
 
-def citations(text: str, found: dict[str, dict[Span, Place]]) -> tuple[Citation, ...]:
+def citations(text: str, quotes: dict[str, dict[Span, Place]]) -> tuple[Citation, ...]:
     """Return the citations of an answer, which do not overlap: the first quote, and of two that begin alike the longer.
 
     Args:
         text: of the answer.
-        found: by the id of each document.
+        quotes: where they are, by the id of each document.
     """
     chosen: list[Citation] = []
     at = 0
-    where = {span: (document, place) for document, of_document in found.items() for span, place in of_document.items()}
+    where = {span: (document, place) for document, of_document in quotes.items() for span, place in of_document.items()}
     for span in sorted(where, key=lambda span: (span.start, -span.end)):
         if span.start >= at and len(chosen) < MAX_CITATIONS:
             at = span.end

@@ -1,8 +1,7 @@
 """What a model is told of documents: their text, marked as data that holds no instructions.
 
-The marks cannot be written by a document: they carry a word that nobody can know who writes one. It is the same in all
-prompts of a conversation while the chat runs, so that servers that keep what they read of a prompt need not read the
-documents again.
+The marks cannot be written by a document: they carry a secret word. It is the same in all prompts of a conversation
+while the chat runs, so that servers that keep what they read of a prompt need not read the documents again.
 """
 
 from __future__ import annotations

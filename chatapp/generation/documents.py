@@ -95,7 +95,7 @@ class ConversationDocuments:
         if not has_documents(answer.prompt.messages):
             return ()
         text = answer.text
-        found: dict[str, dict[Span, Place]] = {}
+        quotes: dict[str, dict[Span, Place]] = {}
         key = answer.turn.user, answer.turn.conversation.id
         try:
             async with asyncio.timeout(CITATION_SECONDS):
@@ -105,9 +105,9 @@ class ConversationDocuments:
                     if not looked_for:
                         break
                     pages = await self._texts.pages(key, document)
-                    found[document.id] = await in_thread(places, text, looked_for, pages)
-                    looked_for = [span for span in looked_for if span not in found[document.id]]
-            return await in_thread(citations, text, found)
+                    quotes[document.id] = await in_thread(places, text, looked_for, pages)
+                    looked_for = [span for span in looked_for if span not in quotes[document.id]]
+            return await in_thread(citations, text, quotes)
         except ChatError as error:
             log.warning("no_citations", error=type(error).__name__, detail=error.detail)
         except TimeoutError:

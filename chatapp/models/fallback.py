@@ -71,5 +71,5 @@ class FallbackModel(ModelWrapper):
 
 
 def _is_at_same_place(model: ChatModel, other: ChatModel) -> bool:
-    """Return whether two models surely run at the same place: two other servers may belong to anybody."""
+    """Return whether two models surely run at the same place: two other servers may have different owners."""
     return model.place == other.place and model.place not in {Place.UNKNOWN, Place.OTHER_SERVER}

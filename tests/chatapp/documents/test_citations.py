@@ -122,9 +122,9 @@ def test_what_stands_between_two_quotes_is_no_quote():
 
 def test_a_quote_that_two_documents_have_is_cited_once_in_the_first():
     text = 'It says "the rent is 900 euros a month".'
-    found = {name: places(text, spans(text), LEASE) for name in ("new", "old")}
-    assert [one.document for one in citations(text, found)] in (["old"], ["new"])
-    looked_for = [span for span in spans(text) if span not in found["new"]]
+    quotes = {name: places(text, spans(text), LEASE) for name in ("new", "old")}
+    assert [one.document for one in citations(text, quotes)] in (["old"], ["new"])
+    looked_for = [span for span in spans(text) if span not in quotes["new"]]
     assert places(text, looked_for, LEASE) == {}
 
 

@@ -14,8 +14,8 @@ def document(*paragraphs):
 
 def shown(documents, question, most=100_000):
     """Return the chosen pages by document."""
-    found = chosen({name: one.candidates([question]) for name, one in documents.items()}, [question], most)
-    return {name: sorted(chunk.page for chunk in chunks.values()) for name, chunks in found.items()}
+    passages = chosen({name: one.candidates([question]) for name, one in documents.items()}, [question], most)
+    return {name: sorted(chunk.page for chunk in chunks.values()) for name, chunks in passages.items()}
 
 
 MANY = [f"paragraph {number} about nothing" for number in range(40)]
@@ -36,8 +36,8 @@ def test_the_beginning_is_shown_where_no_word_of_the_question_is_in_a_document()
 
 
 def test_no_more_than_a_number_of_passages_are_shown():
-    found = shown({"a": document(*["the rent"] * 60), "b": document(*["the rent"] * 60)}, "rent")
-    assert sum(map(len, found.values())) == MOST
+    passages = shown({"a": document(*["the rent"] * 60), "b": document(*["the rent"] * 60)}, "rent")
+    assert sum(map(len, passages.values())) == MOST
 
 
 def test_a_passage_is_shown_even_where_it_takes_more_than_there_is_room_for():
