@@ -29,7 +29,7 @@ export const showNotices = (notices) => {
   if (now === shownNotices) return; // a screen reader would repeat it
   shownNotices = now;
   statusNotices.replaceChildren(
-    ...notices.map(({ words, actions = [] }) => h("div", { class: "notice" }, words, buttons(actions, h("i")))),
+    ...notices.map(({ words, actions = [] }) => h("div", { class: "notice" }, words, " ", buttons(actions, h("i")))),
   );
 };
 
