@@ -81,6 +81,8 @@ async def use_every_feature(page, conversation, marks):
     for path in ("everything.json", "everything.md.zip", f"{conversation}.json", f"{conversation}.md", "nothing.md"):
         async with page._http.post(f"{page._url}/export/{path}", json={}) as response:
             await response.read()
+    document = await page.upload_document(f"{marks['document']} in a text.", f"{marks['file name']}.txt")
+    await page.messages(await page.send(marks["question"], model="gemma", documents=[{"id": document["id"]}]))
     await page.delete(conversation)
     await page.restore(conversation)
 
@@ -92,6 +94,9 @@ async def send_invalid_requests(page, chat, marks):
         page.send(marks["question"], model="gemma", temperature=marks["temperature"]),
         page.send(marks["question"], model="gemma", images=[{"data": marks["invalid image"]}]),
         page.send(marks["question"], conversation=marks["id"], model="gemma"),
+        page.upload_document(f"%PDF-1.4 {marks['document']}", f"{marks['file name']}.pdf"),
+        page.upload_document(marks["document"], f"{marks['file name']}.txt", model=marks["model"]),
+        page.send(marks["question"], model="gemma", documents=[{"id": "0" * 32}]),
         page.change(marks["id"], title=marks["title"]),
         page.ask("PUT", "profile", {"personas": [marks["invalid persona"]]}),
     ]
