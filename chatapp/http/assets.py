@@ -35,7 +35,7 @@ FOLDER = Path(__file__).parents[1] / "ui" / "assets"
 LANGUAGES = ("en", "he", "ar")
 # Served as one file, page.css, in this order: one request, and a later sheet overrides an earlier one.
 STYLES = (
-    *("base", "layout", "buttons", "messages", "answers", "welcome", "composer", "panels", "sidebar"),
+    *("base", "layout", "buttons", "messages", "answers", "welcome", "composer", "documents", "panels", "sidebar"),
     *("settings_panel", "guest_data", "phone", "print", "gradio"),
 )
 # Of the page of a share link: shared_page.css.

@@ -21,7 +21,7 @@ ANSWERS = {
 # Names, which stay as they are, and what the test itself wrote.
 NAMES = re.compile(
     "Gemma3 12b it|Gemini|Top-p|Markdown|JSON|English|Ctrl|Enter|Esc|Question|code|Vertex AI|API|Google|"
-    "PNG|JPEG|WebP|PDF|MB|Cookie|ChatGPT|Claude|Takeout|Open WebUI|LibreChat"
+    "PNG|JPEG|WebP|PDF|kB|MB|Cookie|ChatGPT|Claude|Takeout|Open WebUI|LibreChat"
 )
 
 
@@ -229,7 +229,7 @@ async def test_a_phone_can_do_everything_in_every_language(open_chat, chat, gemm
     await expect(page.questions).to_have_count(0)
     await page.button(say("Undo")).click()
     await expect(page.questions.first).to_have_text("First")
-    for control in ("#model", "#persona", "#parameters-button", "#compare", "#add-images", "#more"):
+    for control in ("#model", "#persona", "#parameters-button", "#compare", "#add-files", "#more"):
         box = await page.tab.locator(control).bounding_box()
         assert min(box["width"], box["height"]) >= 44, control
     for label in ("#model bdi", "#model .state"):

@@ -77,7 +77,7 @@ PASTE = """async ([texts, files, png, target]) => {
   const end = Date.now() + 5000;
   for (;;) {
     const text = document.querySelector("#message textarea").value;
-    const images = [...document.querySelectorAll("#attached-images button")];
+    const images = [...document.querySelectorAll("#attachments button")];
     const isRefused = /only the address/.test(document.querySelector("#refusal").textContent);
     if (!text && !images.length && !isRefused && Date.now() < end) {
       await new Promise((resolve) => setTimeout(resolve, 10));
@@ -118,7 +118,7 @@ async def test_text_is_dropped_where_it_would_replace_the_page(page):
     await page.box.fill("")
     assert await page.tab.evaluate(drop, [{"text/plain": "1\t2", "text/html": TABLE}, PNG, "#messages"])
     await expect(page.box).to_have_value("1\t2")
-    await expect(page.tab.locator("#attached-images img")).to_have_count(0)
+    await expect(page.tab.locator("#attachments img")).to_have_count(0)
     assert not await page.tab.evaluate(drop, [{"text/plain": "x"}, "", "#message textarea"])  # the browser does it
     await page.box.fill("")
 
@@ -140,7 +140,7 @@ async def test_a_real_paste_of_cells_with_a_picture_of_them_is_text_that_can_be_
     )
     await page.tab.keyboard.press("Control+V")
     await expect(page.box).to_have_value("Name\tAge")
-    await expect(page.tab.locator("#attached-images img")).to_have_count(0)
+    await expect(page.tab.locator("#attachments img")).to_have_count(0)
     await page.box.press("Enter")
     await expect(page.answers).to_have_count(1)
     assert gemma.chats[-1]["messages"][-1]["content"] == "Name\tAge"

@@ -3,7 +3,7 @@ import { onChange } from "./conversation.js";
 import { find, h, icon, popUp } from "./dom.js";
 import { messageBox } from "./gradio_bridge.js";
 import * as models from "./models.js";
-import { current } from "./parameters.js";
+import { current, setCompareWith } from "./parameters.js";
 import { number, t } from "./words.js";
 
 const update = () => {
@@ -30,7 +30,7 @@ const update = () => {
 };
 
 const stop = () => {
-  current.compareWith = null;
+  setCompareWith(null);
   update();
 };
 
@@ -49,7 +49,7 @@ const panel = (button) => {
   const temperature = h("input", { type: "range", min: 0.1, max: 1, step: 0.05, value: compareWith.temperature });
   temperature.addEventListener("input", () => (shown.value = number(Number(temperature.value))));
   const go = () => {
-    current.compareWith = { model: model.value, temperature: Number(temperature.value), top_p: current.top_p };
+    setCompareWith({ model: model.value, temperature: Number(temperature.value), top_p: current.top_p });
     form.hidePopover();
     update();
     messageBox().focus();

@@ -140,8 +140,8 @@ export const showEarlier = async () => {
   notify("entries");
 };
 
-// The ids of a request's images that the chat does not have, null if that is not why it refused the request.
-const missingImages = async (response) => {
+// The ids of a request's images and documents that the chat does not have, null if that is not why it refused it.
+const missingUploads = async (response) => {
   if (response?.status !== 409) return null;
   const { missing } = await response
     .clone()
@@ -150,16 +150,16 @@ const missingImages = async (response) => {
   return missing || null;
 };
 
-// Start a turn; true if it started, else the page shows the error. `uploadAgain(ids)` uploads images that the chat does
-// not have any more, and returns all images of the request.
+// Start a turn; true if it started, else the page shows the error. `uploadAgain(ids)` uploads files that the chat does
+// not have any more, and returns all files of the request.
 const startTurn = async (path, request, uploadAgain) => {
   const controller = new AbortController();
   const conversationId = open.id;
   let response = await postTurn(path, request, controller.signal);
   for (let tries = 0; uploadAgain && tries < UPLOAD_TRIES; tries++) {
-    const missing = await missingImages(response);
+    const missing = await missingUploads(response);
     if (!missing) break;
-    request = { ...request, images: await uploadAgain(missing) };
+    request = { ...request, ...(await uploadAgain(missing)) };
     response = await postTurn(path, request, controller.signal);
   }
   if (!response) {

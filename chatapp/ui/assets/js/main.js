@@ -1,6 +1,7 @@
 // Starts all modules once Gradio's components exist, and provides the functions that Gradio's events call.
 import { call } from "./api.js";
 import * as account from "./account.js";
+import * as attachments from "./attachments.js";
 import * as clipboard from "./clipboard.js";
 import * as conversation from "./conversation.js";
 import { setConversations } from "./conversation_lists.js";
@@ -23,7 +24,6 @@ import * as parameters from "./parameters.js";
 import * as pasting from "./pasting.js";
 import * as printing from "./printing.js";
 import * as personas from "./personas.js";
-import * as images from "./images.js";
 import { setProfile } from "./profile.js";
 import { shareSetting } from "./share_setting.js";
 import * as sidebar from "./sidebar.js";
@@ -51,17 +51,18 @@ const state = async () => {
 
 // A draft in the message box survives a reload for its author, and a guest's draft for the account that signs in next.
 const storeDraft = () => {
-  const text = messageText();
+  const [text, documents] = [messageText(), attachments.draftDocuments()];
+  const hasDraft = Boolean(text || documents.length);
   // (A page that was left before it was ready has shown no draft.)
-  if (text || document.body.classList.contains("ready"))
-    store("session", DRAFT, text && JSON.stringify({ text, owner: account.owner() }));
+  if (hasDraft || document.body.classList.contains("ready"))
+    store("session", DRAFT, hasDraft && JSON.stringify({ text, documents, owner: account.owner() }));
 };
 const draft = () => {
   try {
-    const { text, owner } = JSON.parse(stored("session", DRAFT));
-    return !owner || owner === account.owner() ? text : "";
+    const { owner, ...content } = JSON.parse(stored("session", DRAFT));
+    return !owner || owner === account.owner() ? content : {};
   } catch {
-    return ""; // none is stored
+    return {}; // none is stored
   }
 };
 
@@ -78,7 +79,7 @@ const load = async (temperature, top_p, max_tokens) => {
   personas.start();
   parameters.start();
   comparison.start();
-  images.start();
+  attachments.start();
   pasting.start();
   welcome.start();
   header.start();
@@ -96,9 +97,11 @@ const load = async (temperature, top_p, max_tokens) => {
   account.setMe(now.me); // first: the models' places are named differently for a local user
   models.setModels(now);
   setProfile(now.profile);
-  if (draft() && !messageText()) setMessageText(draft());
+  attachments.setLimits(now.limits);
+  const { text, documents } = draft();
+  if (text && !messageText()) setMessageText(text);
+  attachments.restoreDocuments(documents);
   setConversations(now.conversations);
-  images.setLimits(now.limits);
   shareSetting.who = now.shareLinks;
   document.body.classList.add("ready");
   installing.start();
@@ -115,21 +118,21 @@ const send = async (text, temperature, top_p, max_tokens, system_prompt) => {
   }
   const problem = conversation.open.entries.some((entry) => entry.column && !entry.writing)
     ? t("Choose one of the two answers first. The other one stays available as a version.")
-    : images.problem();
+    : attachments.problem();
   if (problem) return notices.showError(problem);
   sending = text;
   try {
     const { id } = conversation.open;
     const isSent = await notices.attempt(async () => {
-      const request = { ...parameters.requestParameters(), text, images: await images.uploaded() };
+      const request = { ...parameters.requestParameters(), text, ...(await attachments.uploaded()) };
       if (conversation.open.id !== id) return false; // another one was opened meanwhile; the text is still in the box
-      return conversation.send(request, undefined, images.uploaded);
+      return conversation.send(request, undefined, attachments.uploaded);
     });
     if (!isSent) return;
   } finally {
     sending = null;
   }
-  images.clear();
+  attachments.clear();
   // The text stood in the box until it was accepted; the person may have typed more since.
   if (messageText().startsWith(text)) setMessageText(messageText().slice(text.length).trimStart());
 };

@@ -2,6 +2,7 @@
 //
 // HTML in a text is shown, not used. What comes out is cleaned once more on the DOM (sanitizer.js).
 import MarkdownIt from "../vendor/markdown-it.js";
+import { citations } from "./citation_marks.js";
 import { addresses, afterParsing, emphasis } from "./markdown_rules.js";
 import { mathematics } from "./math_rules.js";
 import { pixelsOf } from "./picture_size.js";
@@ -40,7 +41,7 @@ export const isAllowedLink = (href) => {
 
 const markdown = MarkdownIt({ html: false, linkify: true, breaks: true, maxNesting: MAX_NESTING });
 markdown.validateLink = (url) => LINK.test(url) || PICTURE.test(url) || OWN_PICTURE.test(url);
-[emphasis, addresses, mathematics, afterParsing(isAllowedLink)].forEach((rules) => markdown.use(rules));
+[emphasis, addresses, mathematics, afterParsing(isAllowedLink), citations].forEach((rules) => markdown.use(rules));
 export const escaped = markdown.utils.escapeHtml;
 export const linksIn = (text) => markdown.linkify.match(text) || [];
 
@@ -173,9 +174,9 @@ const htmlOf = (blocks, environment) => {
 };
 
 // The HTML of the blocks; null where plain text is better: nested too deep, or too many elements.
-export const render = (text, { images, missing }) => {
+export const render = (text, { images, missing, secret }) => {
   try {
-    const env = { images, missing };
+    const env = { images, missing, secret };
     const blocks = blocksOf(markdown.parse(text, env));
     try {
       return htmlOf(blocks, env);

@@ -50,8 +50,8 @@ export const emphasis = (markdown) => {
 };
 
 // --- Addresses ---
-// Punctuation of other scripts and the marks of directions, which no address contains.
-const END_OF_ADDRESS = /[\u061c\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\u060c\u061b\u061f\u06d4\u3001\u3002\u3008-\u3011\u201c\u201d\uff01\uff08\uff09\uff0c\uff1a\uff1b\uff1f].*$/s;
+// Punctuation of other scripts, and the marks of directions and of citations, which no address contains.
+const END_OF_ADDRESS = /[\u061c\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\u060c\u061b\u061f\u06d4\u3001\u3002\u3008-\u3011\u201c\u201d\uff01\uff08\uff09\uff0c\uff1a\uff1b\uff1f\ufffc].*$/s;
 const AFTER_ADDRESS = /(?:[.,:;!?'"|\u05be\u05f3\u05f4\u2018\u2019]|~~)+$/;
 
 const WWW = /^[a-z\d-]+(?:\.[a-z\d-]+)+(?:\/[^\s<>"'()]*)?/i;

@@ -29,8 +29,9 @@ export const edit = (row, entry) => {
     if (isSending) return;
     isSending = true;
     try {
-      const images = (entry.images || []).map(({ id }) => ({ id }));
-      if (await send({ ...requestParameters(), text: box.value, images }, entry.follows || "")) close();
+      const [images, documents] = [entry.images, entry.documents].map((files) => files?.map(({ id }) => ({ id })));
+      const files = { images: images || [], ...(documents?.length && { documents }) };
+      if (await send({ ...requestParameters(), text: box.value, ...files }, entry.follows || "")) close();
     } finally {
       isSending = false;
     }

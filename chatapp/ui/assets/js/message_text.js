@@ -3,14 +3,15 @@ import { copyText } from "./clipboard.js";
 import { find, h, iconButton } from "./dom.js";
 import { drawDiagrams } from "./diagrams.js";
 import { MATHEMATICS, textPlaceOf } from "./gradio_bridge.js";
-import { render } from "./renderer.js";
+import { CITATION_CLASS, render } from "./renderer.js";
 import { clean } from "./sanitizer.js";
 import { t } from "./words.js";
 
 const SLICE = 40; // ms of drawing, after which the page may do something else
 const drawings = new WeakMap(); // element -> its drawing, see renderer.js
 
-// Show a text in a row. `source`: { id, text, isQuestion, images, isWriting }.
+// Show a text in a row. `source`: { id, text, isQuestion, images, isWriting }, and for an answer with citations
+// { citations: [{ end, ... }], citationPlace(citations, index) }.
 export const drawText = (row, source) => {
   const element = textPlaceOf(row);
   let drawing = drawings.get(element);
@@ -53,7 +54,7 @@ const draw = (element, drawing, source, blocks) => {
       break;
     }
     const fragment = clean(html);
-    complete(fragment);
+    complete(fragment, source);
     added.push({ html, nodes: [...fragment.childNodes] });
     element.insertBefore(fragment, following);
   }
@@ -70,7 +71,10 @@ const drawPlain = (element, drawing, text) => {
 };
 
 // Add what the allow-list of the sanitizer keeps out, and only the page itself may add.
-const complete = (fragment) => {
+const complete = (fragment, { citations, citationPlace }) => {
+  fragment.querySelectorAll(`.${CITATION_CLASS}`).forEach((place) => {
+    place.replaceWith(citationPlace(citations, Number(place.textContent)));
+  });
   fragment.querySelectorAll("pre").forEach((pre) => {
     pre.tabIndex = 0; // the keyboard scrolls wide code
     pre.before(iconButton("copy", t("Copy code"), () => copyCode(pre)));

@@ -1,5 +1,5 @@
 // Adds to each row of Gradio's chatbot: the text, the author, images, and the footer.
-import { pathOf } from "./api.js";
+import { loadModule, pathOf } from "./api.js";
 import { isWriting, onChange, open, showEarlier } from "./conversation.js";
 import { find, h, keepingFocus } from "./dom.js";
 import { hasTextPlace, messageList, messageRows, refreshMessages, wireMessage } from "./gradio_bridge.js";
@@ -84,6 +84,8 @@ const decorateRow = (row, entry) => {
     isQuestion: !isAnswer,
     isWriting: Boolean(entry.writing),
     images: pathOf(open.id, "/images/"),
+    citations: entry.citations,
+    citationPlace,
   });
   row.dataset.column = entry.column || "";
   row.dataset.id = entry.id;
@@ -97,20 +99,37 @@ const decorateRow = (row, entry) => {
     return;
   }
   keepingFocus(row, () => {
-    row.querySelectorAll(":scope > :is(footer, .author, .images, .demo-note)").forEach((element) => element.remove());
+    row.querySelectorAll(":scope > :is(footer, .author, .images, .documents, .demo-note)").forEach((element) => element.remove());
     if (isAnswer) {
       row.prepend(h("div", { class: "author" }, h("bdi", {}, label)));
       if (entry === firstDemoAnswer()) row.prepend(demoNote());
       if (entry.images?.length) row.append(imageRow(entry));
       row.append(answerFooter(entry));
+      if (entry.citations?.length) row.lastChild.append(sources(entry));
     } else {
       if (entry.images?.length) row.prepend(imageRow(entry));
+      if (entry.documents?.length) row.prepend(documentRow(entry));
       row.append(questionFooter(entry));
     }
     showThinking(row, entry);
     if (shownWriting) markWaiting(row, true);
   });
 };
+
+// An element that a module fills, which the first of its kind loads.
+const filledBy = (name, element, fill) => {
+  loadModule(name).then(
+    (module) => fill(module, element),
+    () => {}, // it stays empty
+  );
+  return element;
+};
+const documentRow = ({ documents }) =>
+  filledBy("documents", h("div", { class: "documents" }), ({ chipsOf }, row) => row.append(...chipsOf(documents)));
+const citationPlace = (citations, index) =>
+  filledBy("citations", h("sup", { class: "citation" }), (module, place) => module.drawCitation(place, citations, index));
+const sources = ({ citations }) =>
+  filledBy("citations", h("div", { class: "sources" }), ({ sourcesOf }, list) => list.append(...sourcesOf(citations)));
 
 const firstDemoAnswer = () => open.entries.find(({ role, model }) => role === "assistant" && models.isDemo(model));
 

@@ -88,6 +88,11 @@ export const resetParameters = () => {
   change(() => ({ parameters: null }));
 };
 
+export const setCompareWith = (compareWith) => {
+  current.compareWith = compareWith;
+  update();
+};
+
 const listeners = new Set();
 export const onParameters = (listener) => listeners.add(listener);
 

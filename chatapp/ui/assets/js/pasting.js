@@ -1,9 +1,9 @@
-// What a paste or a drop puts into the page: text where there is any, else images. Spreadsheets and word processors add a
+// What a paste or a drop puts into the page: text where there is any, else files. Spreadsheets and word processors add a
 // picture of the cells to their text.
 import { loadModule } from "./api.js";
+import { add } from "./attachments.js";
 import { find } from "./dom.js";
 import { messageBox } from "./gradio_bridge.js";
-import { add } from "./images.js";
 import { attempt, showError } from "./notices.js";
 import { t } from "./words.js";
 

@@ -44,11 +44,12 @@ const fetchEarlier = () => {
   return entries;
 };
 
-const plainMessage = ({ role, label, text }) =>
+const plainMessage = ({ role, label, text, documents = [] }) =>
   h(
     "article",
     {},
     h("div", { class: "author" }, role === "assistant" ? h("bdi", {}, models.labelOf(label)) : t("Your message")),
+    documents.map(({ name }) => h("div", {}, h("bdi", {}, name))),
     text.split("\n").map((line) => h("div", { dir: "auto" }, line || h("br"))),
   );
 

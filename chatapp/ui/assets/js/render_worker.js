@@ -1,5 +1,6 @@
 // The worker that turns the texts of messages into HTML. renderer.js ends it if a text takes too long.
 import { asWritten } from "./as_written.js";
+import { withMarks } from "./citation_marks.js";
 import { libraries, render } from "./markdown.js";
 
 // Characters that change the direction of the text after them: they could make a link or a name read as another.
@@ -18,12 +19,13 @@ const load = (name) => {
   );
 };
 
-onmessage = ({ data: { id, text, isQuestion, images, katex } }) => {
+onmessage = ({ data: { id, text, isQuestion, images, marks, katex } }) => {
   SOURCES.math = () => katex;
   const missing = new Set();
   let blocks = null;
   try {
-    blocks = (isQuestion ? asWritten : render)(text.replace(TURNING, ""), { images, missing });
+    const source = marks ? withMarks(text, marks.ends, marks.secret) : text;
+    blocks = (isQuestion ? asWritten : render)(source.replace(TURNING, ""), { images, missing, secret: marks?.secret });
   } catch (error) {
     console.error(error);
   }

@@ -5,6 +5,10 @@ const SHOW_PLAIN_AFTER = 1000; // ms without a result
 const STOP_AFTER = 4000; // ms of one text; then the worker is ended, and the message stays plain
 const PAUSE = 2; // times the duration of the last rendering, between two of the same message: texts grow by the token
 
+// No text of a model knows it, so that none makes a citation.
+const SECRET = crypto.getRandomValues(new Uint32Array(4)).join("");
+export const CITATION_CLASS = `citation-${SECRET}`;
+
 const queue = new Set(); // drawings that wait for the worker
 const incomplete = new Set(); // drawings without their formulas or colours yet
 const refused = new Set(); // ids of messages that took too long
@@ -106,9 +110,10 @@ const post = () => {
   if (failures > 2) return giveUp();
   if (!worker) startWorker();
   running.started = performance.now();
-  const { text, isQuestion, images } = running.source;
+  const { text, isQuestion, images, citations } = running.source;
   const address = katex() && new URL(katex(), document.baseURI).href;
-  worker.postMessage({ id: running.id, text, isQuestion, images, katex: address });
+  const marks = citations?.length && { secret: SECRET, ends: citations.map(({ end }) => end) };
+  worker.postMessage({ id: running.id, text, isQuestion, images, marks, katex: address });
   armStop();
 };
 
@@ -120,7 +125,7 @@ const giveUp = () => {
   pump();
 };
 
-// Render a text. Drawing: { source: { id, text, isQuestion, images }, draw(source, blocks), isShown() }; `draw` gets
+// Render a text. Drawing: { source: { id, text, isQuestion, images, citations }, draw(source, blocks), isShown() }; `draw` gets
 // null for the blocks if the text is to be shown plain, and may be called again with better ones.
 export const render = (drawing) => {
   const { source } = drawing;

@@ -14,7 +14,7 @@ const MATH_ATTRIBUTES =
   "height linebreak linethickness lspace mathbackground mathcolor mathsize mathvariant maxsize minsize notation " +
   "preserveAspectRatio rowlines rowspacing rspace scriptlevel separator stretchy symmetric viewBox voffset width " +
   "x1 x2 xmlns y1 y2";
-const OWN_CLASSES = /^(?:as-written|code-block|done|formula|formula-block|task|task-item|hljs-[\w-]+|[a-z]+_+|language-[\w+#.-]{1,40})$/;
+const OWN_CLASSES = /^(?:as-written|citation-\d+|code-block|done|formula|formula-block|task|task-item|hljs-[\w-]+|[a-z]+_+|language-[\w+#.-]{1,40})$/;
 const ADDRESS = /^(?:https?:\/\/|mailto:|data:image\/(?:png|jpeg|gif|webp);base64,|conversations\/[\w-]+\/images\/[\w-]+$)/i;
 // What KaTeX sets. No addresses, no position but a relative one.
 const MATH_STYLE =

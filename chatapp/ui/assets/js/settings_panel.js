@@ -11,7 +11,7 @@ import * as notifying from "./notifying.js";
 import { change, profile } from "./profile.js";
 import { shareSetting } from "./share_setting.js";
 import { shareList } from "./sharing.js";
-import { dateTime, language, LANGUAGES, t } from "./words.js";
+import { dateTime, fileSize, language, LANGUAGES, t } from "./words.js";
 
 const KINDS = {
   local: t("You are the only user, so no sign-in is needed."),
@@ -197,15 +197,10 @@ const notifications = () => {
   return h("label", { class: "check" }, box, h("span", {}, t("Notify me when an answer ends while this tab is hidden")));
 };
 
-const megabytes = (bytes) =>
-  new Intl.NumberFormat(language, { style: "unit", unit: "megabyte", maximumFractionDigits: bytes < 1e7 ? 1 : 0 }).format(
-    bytes / 1e6,
-  );
-
 const storageWords = ({ used, limit }) =>
   limit
-    ? t("Storage used: {used} of {limit}.", { used: megabytes(used), limit: megabytes(limit) })
-    : t("Storage used: {used}.", { used: megabytes(used) });
+    ? t("Storage used: {used} of {limit}.", { used: fileSize(used), limit: fileSize(limit) })
+    : t("Storage used: {used}.", { used: fileSize(used) });
 
 const data = (me) =>
   section(

@@ -46,6 +46,12 @@ export const duration = (seconds) => {
   return format.format(seconds / UNITS[unit]);
 };
 
+export const fileSize = (bytes) => {
+  const [unit, size] = bytes < 1e6 ? ["kilobyte", Math.max(1, bytes / 1e3)] : ["megabyte", bytes / 1e6];
+  const maximumFractionDigits = unit === "megabyte" && size < 10 ? 1 : 0;
+  return new Intl.NumberFormat(tag, { style: "unit", unit, maximumFractionDigits }).format(size);
+};
+
 // An amount in US dollars, a number or formatted, which reads left to right in every language.
 export const money = (dollars) => {
   const text = `$${typeof dollars === "number" ? number(dollars) : dollars}`;
@@ -53,7 +59,7 @@ export const money = (dollars) => {
 };
 
 // A name in a sentence: neither turns the other around.
-const isolated = (name) => (isRightToLeft || RIGHT_TO_LEFT.test(name) ? `\u2068${name}\u2069` : name);
+export const isolated = (name) => (isRightToLeft || RIGHT_TO_LEFT.test(name) ? `\u2068${name}\u2069` : name);
 
 const value = (it) => {
   if (typeof it === "number") return number(it);

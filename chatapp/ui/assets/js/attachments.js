@@ -1,0 +1,62 @@
+// The files of a question: images and documents that are picked, pasted or dropped. The first of them loads what uploads and
+// shows them (attachment_box.js).
+import { loadModule } from "./api.js";
+import { find, h, icon } from "./dom.js";
+import { attempt } from "./notices.js";
+import { t } from "./words.js";
+
+const IMAGES = "image/*,.heic,.heif,.avif"; // what the browser cannot read is refused with what to do
+
+let limitsCame;
+const limits = new Promise((resolve) => (limitsCame = resolve)); // of the server, once the page has them
+let box = null;
+let adding = Promise.resolve();
+
+const inTurn = (action) => {
+  const run = () =>
+    attempt(async () => {
+      box ||= await loadModule("attachment_box");
+      await action(box, await limits);
+    });
+  return (adding = adding.then(run, run));
+};
+
+export const add = (files) => inTurn((it, most) => it.add(files, most));
+export const clear = () => box?.clear();
+export const problem = () => box?.problem() || "";
+
+// Upload what is not at the chat yet, nor those of the ids `missing`; return all as a message names them. Throws a Refusal.
+export const uploaded = async (missing) => {
+  await adding;
+  return box ? box.uploaded(missing) : { images: [] };
+};
+
+// The documents of the box, for a draft that outlives this page, and back.
+export const draftDocuments = () => box?.draftDocuments() || [];
+export const restoreDocuments = (documents) => documents?.length && inTurn((it) => it.restoreDocuments(documents));
+
+// The limits of a message: {images, imageSide: px, imageBytes, documents, documentBytes}; 0 images or documents: turned off.
+export const setLimits = (now) => {
+  limitsCame(now);
+  const label = !now.documents ? t("Add images") : now.images ? t("Add images and documents") : t("Add documents");
+  const [button, input] = [find("#add-files"), find("#add-files + input")];
+  [button, input].forEach((element) => element.setAttribute("aria-label", label));
+  button.title = label;
+  button.hidden = !now.images && !now.documents;
+  button.replaceChildren(icon(now.documents ? "clip" : "image"));
+  if (!now.documents) input.accept = IMAGES;
+};
+
+export const start = () => {
+  const properties = { type: "file", multiple: true, class: "unseen", tabindex: "-1", "aria-hidden": "true" };
+  const input = h("input", { ...properties, "aria-label": t("Add images") });
+  input.addEventListener("change", () => (add([...input.files]), (input.value = "")));
+  find("#tools .chat-tools").append(
+    h(
+      "button",
+      { type: "button", id: "add-files", "aria-label": t("Add images"), onclick: () => input.click() },
+      icon("image"),
+    ),
+    input,
+  );
+};

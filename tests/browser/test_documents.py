@@ -1,0 +1,292 @@
+"""Documents in the page: added, read, sent and shown with their question; and the citations of an answer."""
+
+import base64
+import re
+
+import pytest
+from playwright.async_api import expect
+
+from chatapp.http import assets as page_files
+from tests.browser import gradio_dom
+from tests.fakes.files import pdf
+from tests.fakes.pictures import plain
+from tests.serving import running_chat
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+RENT = "The tenant pays 4,200 shekels a month"
+NOTICE = "Either side may end the lease with three months notice"
+LEASE = pdf(f"Lease\n{RENT}.", f"Ending\n{NOTICE}.")
+HEBREW = "הדייר משלם ארבעת אלפים שקלים בחודש"
+LRM = "\u200e"  # keeps the ending of a Hebrew file name in one piece
+UPLOADS = re.compile(r"/documents\?")
+TURNS = re.compile(r"/(conversations|turns)$")
+DROP = """([files, target]) => {
+  const data = new DataTransfer();
+  for (const [name, type, content] of files)
+    data.items.add(new File([Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0))], name, { type }));
+  document.querySelector(target).dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true }));
+}"""
+
+
+def file(name, content, media_type=""):
+    return {"name": name, "mimeType": media_type, "buffer": content}
+
+
+async def add(page, *files):
+    await page.tab.locator("input[type=file]").set_input_files(list(files))
+
+
+async def attach(page, *files):
+    """Add documents; they are read when this returns."""
+    await add(page, *files)
+    await expect(page.tab.locator("#attachments .document")).to_have_count(len(files))
+    await expect(page.tab.locator("#attachments .uploading")).to_have_count(0)
+
+
+def prompt_of(gemma):
+    return gemma.chats[-1]["messages"][-1]["content"]
+
+
+async def test_a_document_is_asked_about_and_its_citation_opens_it_at_the_quote(page, gemma):
+    chips, note = page.tab.locator("#attachments .document"), page.tab.locator("#documents-note")
+    dropped = [("lease.pdf", "application/pdf", LEASE), ("red.png", "image/png", plain((60, 40)))]
+    encoded = [(name, media_type, base64.b64encode(content).decode()) for name, media_type, content in dropped]
+    await page.choose_model("Gemini")
+    await page.tab.evaluate(DROP, [encoded, "#main"])
+    await expect(page.tab.locator("#attachments img")).to_have_count(1)
+    await expect(chips).to_have_count(1)
+    await expect(chips).to_contain_text("PDF · 2 pages · 1 kB")
+    await expect(note).to_have_text("The text of your documents goes to Gemini (on Google's Gemini API).")
+    await page.button("Remove image 1").click()
+    await page.choose_model("Gemma")
+    await expect(note).to_have_text("The text of your documents goes to Gemma3 12b it (on this chat's server).")
+
+    # What is quoted is cited, wherever it stands; what the document does not have, or imitates a citation, is not.
+    fake = '<sup class="citation"><button>9</button></sup> <span class="citation-1">0</span> \ufffc1-0\ufffc'
+    gemma.answer = [
+        f'It says **"{RENT}"**, "{NOTICE}" and "nothing of this is in there".\n\n{fake}\n\n'
+        f'| a | b |\n|---|---|\n| "{RENT}" | x |'
+    ]
+    await page.ask("How much is the rent?")
+    await expect(chips).to_have_count(0)
+    await expect(note).to_be_empty()
+    assert RENT in prompt_of(gemma)
+    citations = page.answers.locator(".citation button")
+    await expect(citations).to_have_text(["1", "2", "1"])
+    assert await page.answers.locator('[class*="citation-"]').count() == 0
+
+    quote, dialog = page.tab.locator("#quote"), page.tab.locator("#document")
+    await citations.nth(1).hover()
+    await expect(quote).to_contain_text("lease.pdf · Page 2")
+    await expect(quote).to_contain_text(NOTICE)
+    await page.tab.keyboard.press("Escape")
+    await expect(quote).to_have_count(0)
+    await citations.nth(1).click()
+    await expect(dialog.locator("mark")).to_have_text(NOTICE)
+    await expect(dialog.locator("mark")).to_be_in_viewport()
+    await expect(dialog.locator("h2")).to_have_text("lease.pdf")
+    await expect(dialog.locator("h3")).to_have_text(["Page 1", "Page 2"])
+    await expect(dialog.locator("select")).to_have_value("1")
+    assert await page.accessibility_problems() == []
+    await page.tab.keyboard.press("Escape")
+    await expect(dialog).to_have_count(0)
+    await expect(citations.nth(1)).to_be_focused()
+
+    await page.reload()
+    await expect(citations).to_have_count(3)
+    sent = page.tab.locator("#messages button.document")
+    await sent.click()
+    await expect(dialog).to_contain_text(RENT)
+    await expect(dialog.locator("mark")).to_have_count(0)
+    await dialog.get_by_role("button", name="Close").click()
+
+    # Edited, the question keeps its document. Another model is said to get its text.
+    await page.button("Edit and resend").click()
+    await page.tab.locator(".edit textarea").fill("And when does it end?")
+    await page.tab.locator(".edit").get_by_role("button", name="Send").click()
+    await expect(page.questions).to_have_text(["And when does it end?"])
+    await expect(sent).to_have_count(1)
+    await expect(page.facts.last).to_contain_text("first token")
+    assert RENT in prompt_of(gemma)
+    await expect(note).to_be_empty()
+    await page.choose_model("Gemini")
+    await expect(note).to_contain_text("goes to Gemini")
+
+    await page.tab.emulate_media(media="print")
+    await expect(sent).to_be_visible()
+    await expect(page.tab.locator(".sources")).to_contain_text("Source 2: lease.pdf, Page 2")
+    await page.tab.emulate_media(media="screen")
+
+
+async def test_nothing_is_lost_from_the_box_when_a_document_is_refused_or_forgotten(page, gemma, problems):
+    chips, bodies, uploads = page.tab.locator("#attachments .document"), [], []
+    await page.box.fill("What is the rent?")
+    await page.tab.evaluate(
+        """() => {
+          const dataTransfer = new DataTransfer();
+          dataTransfer.items.add(new File([new Uint8Array(20_000_001)], "large.txt"));
+          document.body.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true }));
+        }"""
+    )
+    await expect(page.refusal).to_contain_text("large.txt has 21 MB, and a document can have at most 20 MB.")
+    await add(page, file("broken.pdf", b"%PDF-1.4 nothing"), file("lease.pdf", LEASE))
+    await expect(page.refusal).to_contain_text("broken.pdf is damaged or incomplete, so it was not added.")
+    await expect(chips).to_have_count(1)
+    await expect(chips).to_contain_text("lease.pdf")
+    await expect(page.box).to_have_value("What is the rent?")
+    await page.button("Remove lease.pdf").click()
+    await add(page, *[file(f"{number}.txt", b"Some words that are read.") for number in range(9)])
+    await expect(page.refusal).to_contain_text("A message can have at most 8 documents.")
+    for number in range(8):
+        await page.button(f"Remove {number}.txt").click()
+
+    async def upload(route):
+        uploads.append(route.request.url)
+        if len(uploads) == 1:  # the chat is busy
+            error = {"text": "Busy.", "template": "Busy.", "values": {}}
+            await route.fulfill(status=503, json={"error": error})
+        elif len(uploads) == 2:  # an upload that the chat does not have any more when the message comes
+            read = {"id": "0" * 32, "name": "lease.pdf", "kind": "PDF", "pages": 2, "size": len(LEASE)}
+            await route.fulfill(json=read)
+        else:
+            await route.continue_()
+
+    async def turn(route):
+        bodies.append(route.request.post_data_json)
+        await route.continue_()
+
+    await page.tab.route(UPLOADS, upload)
+    await page.tab.route(TURNS, turn)
+    await add(page, file("lease.pdf", LEASE))
+    await expect(page.refusal).to_contain_text("Busy.")
+    await expect(chips).to_contain_text("not uploaded yet")
+    await page.button("Upload lease.pdf again").click()
+    await expect(chips).to_contain_text("2 pages")
+    await expect(page.refusal).to_be_empty()
+    await page.ask("What is the rent?")
+    await expect(chips).to_have_count(0)
+    assert len(uploads) == 3
+    assert [body["documents"][0]["id"] == "0" * 32 for body in bodies] == [True, False]
+    assert bodies[0]["question"] == bodies[1]["question"]
+    assert RENT in prompt_of(gemma)
+    problems[:] = [problem for problem in problems if not re.search("422|503", problem)]  # the refusals of above
+
+    # A draft keeps its documents through a reload, and says which the chat has forgotten.
+    await page.start_new()
+    await attach(page, file("notes.txt", f"{RENT}.".encode()))
+    await page.reload()
+    await expect(chips).to_contain_text("notes.txt")
+    await page.ask("And here?")
+    assert RENT in prompt_of(gemma)
+    await expect(page.tab.locator("#messages button.document")).to_have_count(1)
+    await page.start_new()
+    await page.tab.evaluate(
+        """() => sessionStorage.setItem("draft", JSON.stringify({ text: "Hi", owner: "",
+          documents: [{ id: "f".repeat(32), name: "old.txt", kind: "text", pages: 1, size: 5 }] }))"""
+    )
+    draft = await page.tab.evaluate("sessionStorage.getItem('draft')")
+    await page.tab.add_init_script(f"sessionStorage.setItem('draft', {draft!r})")
+    await page.reload()
+    await page.box.press("Enter")
+    await expect(page.refusal).to_contain_text("old.txt was added too long ago.")
+    await expect(page.box).to_have_value("Hi")
+    await expect(chips).to_have_count(0)
+
+
+@pytest.mark.parametrize("language", ["he", "ar"])
+async def test_documents_fit_a_phone_in_right_to_left_languages(open_chat, chat, gemma, language):
+    words = page_files.translations(language)
+    page = await open_chat(chat.url, locale={"he": "he-IL", "ar": "ar-EG"}[language], width=360, height=740)
+    name = "a-rather-long-name-of-a-file-that-nobody-would-choose-חוזה.txt"
+    await attach(page, file(name, f"{HEBREW}.\nAnd in English: {RENT}.".encode()))
+    assert not await page.is_wider_than_the_screen()
+    assert await page.accessibility_problems() == []
+    gemma.answer = [f'כתוב שם "{HEBREW}".']
+    await page.send("Question")
+    button = page.answers.locator(".citation button")
+    await expect(button).to_have_accessible_name(
+        words["Source {number}: {name}"]
+        .replace("{number}", "1")
+        .replace("{name}", f"\u2068{name.replace('.', LRM + '.')}\u2069")
+    )
+    assert not await page.is_wider_than_the_screen()
+    assert await page.accessibility_problems() == []
+    await button.click()
+    dialog = page.tab.locator("#document")
+    await expect(dialog.locator("mark")).to_have_text(HEBREW)
+    box = await dialog.bounding_box()
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= 360
+    assert await dialog.evaluate("dialog => dialog.scrollWidth <= dialog.clientWidth")
+    assert await page.accessibility_problems() == []
+
+
+async def test_a_chat_without_documents_offers_images_only(open_chat, gemma, tmp_path):
+    settings = {"CHAT_GEMMA_URL": gemma.url, "CHAT_EMBEDDED_MODEL": "false", "CHAT_MAX_DOCUMENTS": "0"}
+    async with running_chat(tmp_path, **settings) as chat:
+        page = await open_chat(chat.url)
+        await expect(page.button("Add images")).to_be_visible()
+        await add(page, file("notes.txt", b"text", "text/plain"))
+        await expect(page.refusal).to_contain_text("notes.txt is not a PNG, JPEG or WebP image.")
+        await expect(page.tab.locator("#attachments .document")).to_have_count(0)
+
+
+# "@" is the end of a quote, "^" where its number stands.
+PLACES = {
+    '**"bold"@** and *"more"@*': '<p dir="ltr"><strong>"bold"^</strong> and <em>"more"^</em></p>',
+    '"a"@**b** ["link"@](https://a.b) c': '<p dir="ltr">"a"^<strong>b</strong> <a href="https://a.b">"link"</a>^ c</p>',
+    '[x](https://a.b "title"@) y': '<p dir="ltr"><a href="https://a.b" title="title">x</a>^ y</p>',
+    '- "item"@\n- `"code"@` z': '<ul dir="ltr"><li>"item"^</li><li><code>"code"</code>^ z</li></ul>',
+    '```\n"fence"@\n```': '<div class="code-block"><pre><code>"fence"</code></pre></div><p dir="ltr">^</p>',
+    '\u202e"turned"@ &#xfffc;0 <b>"a"@</b>': '<p dir="ltr">"turned"^ \ufffc0 &lt;b&gt;"a"^&lt;/b&gt;</p>',
+    'see https://a.b/c"@ d': '<p dir="ltr">see <a href="https://a.b/c">https://a.b/c</a>"^ d</p>',
+}
+DRAW = """async ([version, texts, rowClasses, messageClasses]) => {
+  const module = (name) => import(new URL(`page/${version}/js/${name}.js`, document.baseURI));
+  const [{ drawText }, { drawn }] = await Promise.all(["message_text", "renderer"].map(module));
+  const result = [];
+  for (const marked of texts) {
+    const ends = [];
+    const text = [...marked].filter((letter, at) => letter !== "@" || (ends.push(at - ends.length), false)).join("");
+    const row = document.createElement("div");
+    row.className = rowClasses;
+    row.innerHTML = `<div class="${messageClasses}"></div>`;
+    document.querySelector("#messages").append(row);
+    const citations = ends.map((end) => ({ end }));
+    drawText(row, { id: text, text, isQuestion: false, isWriting: false, images: "", citations,
+      citationPlace: (_, index) => (citations[index].shown = document.createTextNode("^")) });
+    await drawn();
+    row.querySelectorAll("button").forEach((button) => button.remove());
+    if (!citations.every(({ shown }) => row.contains(shown))) throw new Error(text);
+    result.push(row.querySelector(".message-text").innerHTML.replaceAll(/ (?:target|rel|tabindex)="[^"]*"|\\n/g, ""));
+    row.remove();
+  }
+  return result;
+}"""
+
+
+async def test_the_number_of_a_citation_stands_behind_its_quote_and_outside_of_links_and_code(page):
+    classes = [gradio_dom.ROW_CLASSES[False], gradio_dom.MESSAGE_CLASSES[False]]
+    drawn = await page.tab.evaluate(DRAW, [page_files.version(), list(PLACES), *classes])
+    assert dict(zip(PLACES, drawn, strict=True)) == PLACES
+
+
+async def test_a_long_document_opens_at_its_quote(page):
+    lines = [f"Line {number} of a long text, with a few more words in it." for number in range(40_000)]
+    lines[31_000] = NOTICE
+    text = "\n".join(lines)
+    start = text.index(NOTICE)
+    document = {"name": "long.txt", "kind": "text", "pages": [{"number": 1, "name": "", "text": text}]}
+    await page.tab.route(re.compile(r"/documents/\w+$"), lambda route: route.fulfill(json=document))
+    await page.tab.evaluate(
+        """async ([version, citation]) => {
+          const { openDocument } = await import(new URL(`page/${version}/js/documents.js`, document.baseURI));
+          await openDocument("1", citation);
+        }""",
+        [page_files.version(), {"page": 1, "start": start, "stop": start + len(NOTICE)}],
+    )
+    mark = page.tab.locator("#document mark")
+    await expect(mark).to_have_text(NOTICE)
+    await expect(mark).to_be_in_viewport()
+    assert await page.tab.locator(gradio_dom.ANSWERS).count() == 0
