@@ -87,6 +87,8 @@ export const open = (item, who) => {
     box.focus();
     await list.show();
   };
+  const isLoaded = opened.id === item.id && !opened.earlier;
+  const mayHaveDocuments = !isLoaded || opened.entries.some(({ documents }) => documents?.length);
   const title = t("Share a copy");
   const dialog = h(
     "dialog",
@@ -102,6 +104,7 @@ export const open = (item, who) => {
       {},
       t("The link shows this conversation as it is now, with its pictures and without your name. What you write later is not in it."),
       " ",
+      mayHaveDocuments && [t("Of documents it shows their names and what answers quote from them, but not their texts."), " "],
       readers(who),
     ),
     refusal,
