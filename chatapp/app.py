@@ -79,6 +79,7 @@ async def create_app(settings: Settings, *, with_page: bool = True) -> FastAPI:
         InvalidSettings: the URL or API key of a model is invalid.
     """
     async with AsyncExitStack() as opened:  # closes, in reverse order, what is open when a later step fails
+        tracing = _tracing(settings, opened)  # closed last: a collector that is away takes seconds, which messages need
         catalog, local_models = open_catalog(settings)
         opened.push_async_callback(catalog.aclose)
         discovery = open_discovery(settings, catalog)
@@ -120,7 +121,7 @@ async def create_app(settings: Settings, *, with_page: bool = True) -> FastAPI:
             checkpoint_seconds=SHARED_CHECKPOINT_S if settings.store == "firestore" else CHECKPOINT_S,
             on_end=metrics.count_turn if metrics else lambda _answer, _seconds: None,
             images=images,
-            tracing=_tracing(settings, opened),
+            tracing=tracing,
         )
         opened.push_async_callback(turns.aclose)
         conversations = Conversations(store, turns.updates, turns, turns.catch_up, turns.acknowledgement)

@@ -12,7 +12,8 @@ from structlog.testing import capture_logs
 from chatapp.app import create_app
 from chatapp.config.logs import _for_cloud_logging
 from chatapp.config.settings import load_settings
-from chatapp.server.tracing import COMPLAINT_SECONDS, _Rarely
+from chatapp.server.tracing import COMPLAINT_SECONDS, OpenTelemetry, _Rarely
+from chatapp.store.temporary.router import StoreRouter
 from tests.fakes.openai_server import Reply
 from tests.fakes.otlp_collector import Collector, attributes
 from tests.page_client import open_page
@@ -105,6 +106,21 @@ async def test_without_a_collector_answers_come_and_the_chat_ends(settings):
     conversation, lines = await asked(traced(settings, f"http://127.0.0.1:{free_port()}"))
     assert conversation
     assert [line["status"] for line in lines if line["event"] == "turn_finished"] == ["complete"]
+
+
+async def test_messages_are_saved_before_the_end_waits_for_a_collector(settings, monkeypatch):
+    closed = []
+    for owner in (OpenTelemetry, StoreRouter):
+
+        async def aclose(self, owner=owner, close=owner.aclose):
+            closed.append(owner)
+            await close(self)
+
+        monkeypatch.setattr(owner, "aclose", aclose)
+    app = await create_app(traced(settings, f"http://127.0.0.1:{free_port()}"), with_page=False)
+    async with app.router.lifespan_context(app):
+        pass
+    assert closed == [StoreRouter, OpenTelemetry]
 
 
 async def test_without_an_endpoint_nothing_is_traced(settings):
