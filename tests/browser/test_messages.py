@@ -104,6 +104,7 @@ async def test_a_growing_answer_does_not_scroll_a_reader_further_up(page, gemma)
     gemma.answer = ["\n\n".join(f"Line {number}" for number in range(60))]
     await page.ask("A long one")
     box = page.tab.locator(gradio_dom.SCROLLER)
+    await expect(page.answers.last).to_contain_text("Line 59")  # it is drawn after its facts
     assert await _from_end(box) < 3
     gemma.answer, gemma.gate = [f"Word {number}\n\n" for number in range(120)], Gate(21)
     await page.send("Another")
