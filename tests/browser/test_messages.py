@@ -211,3 +211,20 @@ async def test_thinking_is_folded_and_stays_open_while_it_grows(page, gemma):
     await expect(thinking.locator("summary")).to_have_text("Thinking")
     await expect(thinking.locator("div")).to_be_hidden()
     await expect(page.answers).to_have_text(["It is Tuesday."])
+
+
+async def test_words_in_a_table_stay_whole_and_a_wide_table_is_scrolled(open_chat, chat, gemma):
+    page = await open_chat(chat.url, width=360)
+    row = "| " + "extraordinary | " * 6
+    gemma.answer = [f"{row}\n{'|---' * 6}|\n{row}\n"]
+    await page.ask("A table")
+    table = page.answers.locator("table")
+    lines = await table.evaluate("""(table) => [...table.querySelectorAll("th, td")].map((cell) => {
+      const range = document.createRange();
+      range.selectNodeContents(cell);
+      return new Set([...range.getClientRects()].map(({ top }) => top)).size;
+    })""")
+    assert lines == [1] * 12
+    assert await table.evaluate("table => table.scrollWidth > table.clientWidth")
+    assert not await page.is_wider_than_the_screen()
+    assert await page.accessibility_problems() == []

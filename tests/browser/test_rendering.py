@@ -304,7 +304,7 @@ RENDERED = {
     "- [x] done\n- [ ] open": '<ul dir="ltr"><li class="task-item"><span class="task done">☑</span> done</li>'
     '<li class="task-item"><span class="task">☐</span> open</li></ul>',
     # Line breaks in cells, and nowhere else.
-    "| a<br>b |\n|---|\n| c<br/>d |": '<table dir="ltr"><thead><tr><th>a<br>b</th></tr></thead>'
+    "| a<br>b |\n|---|\n| c<br/>d |": '<table dir="ltr" tabindex="0"><thead><tr><th>a<br>b</th></tr></thead>'
     "<tbody><tr><td>c<br>d</td></tr></tbody></table>",
     "a <br> b": '<p dir="ltr">a &lt;br&gt; b</p>',
     # Addresses end before punctuation of any script.
@@ -356,6 +356,7 @@ async def test_formulas_are_rendered(page):
 
 async def test_a_question_is_shown_as_it_was_written(page):
     await page.ask("Fix __dict__:\n\n    def f():  # comment\n        pass")
+    await expect(page.questions).not_to_be_empty()  # it is drawn by a worker
     assert await page.questions.inner_text() == "Fix __dict__:\n\n    def f():  # comment\n        pass"
 
 

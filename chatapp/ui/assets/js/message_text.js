@@ -75,10 +75,11 @@ const complete = (fragment, { citations, citationPlace }) => {
   fragment.querySelectorAll(`.${CITATION_CLASS}`).forEach((place) => {
     place.replaceWith(citationPlace(citations, Number(place.textContent)));
   });
-  fragment.querySelectorAll("pre").forEach((pre) => {
-    pre.tabIndex = 0; // the keyboard scrolls wide code
-    pre.before(iconButton("copy", t("Copy code"), () => copyCode(pre)));
-  });
+  // The keyboard scrolls wide code and tables.
+  fragment.querySelectorAll("pre, table").forEach((wide) => (wide.tabIndex = 0));
+  fragment
+    .querySelectorAll("pre")
+    .forEach((pre) => pre.before(iconButton("copy", t("Copy code"), () => copyCode(pre))));
   if (find(MATHEMATICS, fragment)) loadMathStyles();
 };
 
