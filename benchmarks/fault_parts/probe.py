@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chatapp.config.logs import configure_logs
+from chatapp.conversations.catch_up import Seen
 from chatapp.domain.conversation import FinishReason, GenerationParameters
 from chatapp.domain.errors import ChatError
 from chatapp.generation.requests import AnswerRequest, TurnRequest
@@ -83,26 +84,26 @@ async def main() -> None:
 
 
 async def _talk(turns: TurnRunner, model: InstantModel, user: str, ended: asyncio.Event) -> None:
-    conversation_id, number = "", 0
+    conversation_id, number, seen = "", 0, None
     while not ended.is_set():
         question = f"{user} {number}"
         began = time.monotonic()
         try:
             answer = AnswerRequest(model=model.id, parameters=GenerationParameters())
-            request = TurnRequest(text=question, answers=[answer], conversation_id=conversation_id)
+            request = TurnRequest(text=question, answers=[answer], conversation_id=conversation_id, seen=seen)
             conversation_id = (await turns.start(user, request)).id
             async with aclosing(turns.watch(user, conversation_id)) as answers:
-                async for _ in answers:
-                    pass
+                async for message in answers:
+                    seen = Seen(message.id, message.revision)  # as a page names it
         except ChatError as error:
             print(began, "refused", type(error).__name__, flush=True)
-            conversation_id = ""
+            conversation_id, seen = "", None
         else:
             over = time.monotonic()
             print(began, model.requested.pop(question) - began, over - model.ended.pop(question, over), flush=True)
         number += 1
         if number % MAX_TURNS == 0:
-            conversation_id = ""
+            conversation_id, seen = "", None
         try:
             async with asyncio.timeout(PAUSE_SECONDS):
                 await ended.wait()
