@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 KEEP_SECONDS = 600.0
 MAX_BYTES = 48_000_000  # of all indexes; one of the longest text takes 30 MB
+PACKED_BYTES = 8_000_000  # of compressed texts; one has at most 0.9 MB
 MOST_SIZES = 10_000
 
 T = TypeVar("T")
@@ -44,11 +45,16 @@ async def in_thread(work: Callable[..., T], *arguments: Any) -> T:  # noqa: ANN4
 
 
 class DocumentTexts:
-    """Loads and indexes documents; indexes are kept for `KEEP_SECONDS` after their last use, up to `MAX_BYTES`."""
+    """Loads and indexes documents, and keeps both for `KEEP_SECONDS` after their last use.
+
+    Indexes have up to `MAX_BYTES`, compressed texts `PACKED_BYTES`: a conversation goes on with its documents while the
+    store is unavailable.
+    """
 
     def __init__(self, store: ConversationStore) -> None:
         self._store = store
         self._indexed: OrderedDict[DocumentKey, tuple[IndexedDocument, float]] = OrderedDict()  # last used last
+        self._packed: OrderedDict[DocumentKey, tuple[bytes, float]] = OrderedDict()  # the same
         self._sizes: OrderedDict[DocumentKey, int] = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -58,7 +64,10 @@ class DocumentTexts:
         Raises:
             StoreUnavailable: it cannot be read now.
         """
+        document_key = (*key, document.id)
         data = document.data
+        if not data and (kept := self._packed.get(document_key)) is not None:
+            data = kept[0]
         if not data:
             try:
                 data = (await self._store.document(*key, document.id)).data
@@ -69,7 +78,8 @@ class DocumentTexts:
         except InvalidPacking as error:
             log.warning("document_damaged", conversation=key[1], document=document.id, detail=str(error))
             return ()
-        self._remember_size((*key, document.id), pages)
+        self._keep_packed(document_key, data)
+        self._remember_size(document_key, pages)
         return pages
 
     def known_size(self, key: Key, document: Document) -> int:
@@ -90,13 +100,12 @@ class DocumentTexts:
         self._indexed[document_key] = indexed, time.monotonic()
         while len(self._indexed) > 1 and sum(one.size for one, _ in self._indexed.values()) > MAX_BYTES:
             self._indexed.popitem(last=False)
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(KEEP_SECONDS, self._sweep)
+        self._sweep_later(KEEP_SECONDS)
         return indexed
 
     def forget(self, key: Key) -> None:
         """Forget the documents of a conversation, which is deleted."""
-        for kept in (self._indexed, self._sizes):
+        for kept in (self._indexed, self._packed, self._sizes):
             for document_key in [one for one in kept if one[:2] == key]:
                 del kept[document_key]
 
@@ -105,6 +114,14 @@ class DocumentTexts:
         if self._timer is not None:
             self._timer.cancel()
         self._indexed.clear()
+        self._packed.clear()
+
+    def _keep_packed(self, document_key: DocumentKey, data: bytes) -> None:
+        self._packed.pop(document_key, None)
+        self._packed[document_key] = data, time.monotonic()
+        while sum(len(one) for one, _ in self._packed.values()) > PACKED_BYTES:
+            self._packed.popitem(last=False)
+        self._sweep_later(KEEP_SECONDS)
 
     def _remember_size(self, document_key: DocumentKey, pages: tuple[Page, ...]) -> None:
         self._sizes.pop(document_key, None)
@@ -114,11 +131,16 @@ class DocumentTexts:
 
     def _sweep(self) -> None:
         oldest = time.monotonic() - KEEP_SECONDS
-        for document_key in [one for one, (_, used_at) in self._indexed.items() if used_at <= oldest]:
-            del self._indexed[document_key]
+        for kept in (self._indexed, self._packed):
+            for document_key in [one for one, (_, used_at) in kept.items() if used_at <= oldest]:
+                del kept[document_key]
         self._timer = None
-        if self._indexed:
-            self._timer = asyncio.get_running_loop().call_later(KEEP_SECONDS / 10, self._sweep)
+        if self._indexed or self._packed:
+            self._sweep_later(KEEP_SECONDS / 10)
+
+    def _sweep_later(self, seconds: float) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._sweep)
 
 
 def text_bytes(pages: tuple[Page, ...]) -> int:

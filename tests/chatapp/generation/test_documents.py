@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -16,6 +17,7 @@ from chatapp.domain.conversation import (
     Place,
     new_id,
 )
+from chatapp.domain.errors import StoreUnavailable
 from chatapp.generation import document_texts
 from chatapp.generation.document_texts import DocumentTexts
 from chatapp.generation.requests import LoadedFiles
@@ -303,7 +305,20 @@ async def test_a_deleted_conversation_is_in_no_index(ask):
     texts = ask.runner(one)._documents
     assert [key[:2] for key in texts._indexed] == [("ann", conversation)]
     await ask.runner(one).delete("ann", conversation)
-    assert (texts._indexed, texts._sizes) == ({}, {})
+    assert (texts._indexed, texts._packed, texts._sizes) == ({}, {}, {})
+
+
+async def test_a_conversation_goes_on_with_its_document_while_the_store_cannot_read_it(ask, store, monkeypatch):
+    one = model()
+    _, conversation = await ask(one, "What is the rent?", document(RENT))
+
+    async def unavailable(*_):
+        raise StoreUnavailable("away")
+
+    monkeypatch.setattr(store, "document", unavailable)
+    messages, _ = await ask(one, "And pets?", conversation_id=conversation)
+    assert messages[-1].status is MessageStatus.COMPLETE
+    assert RENT in sent(one)[0]
 
 
 class FakeStore:
@@ -323,7 +338,7 @@ class TestTexts:
 
     async def test_an_index_is_kept_and_forgotten_with_its_conversation(self):
         one = document(RENT)
-        bare = Document(**{name: getattr(one, name) for name in ("id", "name", "kind", "pages", "size")})
+        bare = replace(one, data=b"")
         texts = DocumentTexts(store := FakeStore(one))
         first = await texts.indexed(self.KEY, bare)
         assert await texts.indexed(self.KEY, bare) is first
@@ -335,6 +350,22 @@ class TestTexts:
         texts.forget(self.KEY)
         assert await texts.indexed(self.KEY, bare) is not first
         assert store.reads == 2
+        texts.close()
+
+    async def test_a_text_is_read_once_kept_within_bounds_and_forgotten_with_its_conversation(self, monkeypatch):
+        documents = [document(RENT), document("Pets are allowed.")]
+        bare = [replace(one, data=b"") for one in documents]
+        texts = DocumentTexts(store := FakeStore(*documents))
+        for _ in range(2):
+            assert (await texts.pages(self.KEY, bare[0]))[0].text == RENT
+        assert store.reads == 1
+        texts.forget(self.KEY)
+        await texts.pages(self.KEY, bare[0])
+        assert store.reads == 2
+        monkeypatch.setattr(document_texts, "PACKED_BYTES", len(documents[1].data))
+        await texts.pages(self.KEY, bare[1])
+        await texts.pages(self.KEY, bare[0])
+        assert store.reads == 4
         texts.close()
 
     async def test_indexes_are_bounded_by_their_bytes_and_the_last_used_stay(self, monkeypatch):
