@@ -33,7 +33,7 @@ async def test_malformed_request_gets_a_message_and_no_server_error(page, chat_u
 
 @pytest.mark.long
 @pytest.mark.parametrize(("method", "path"), sorted(operations()))
-@settings(max_examples=100, **OPTIONS)
+@settings(max_examples=30, **OPTIONS)
 @given(data=st.data())
 async def test_many_malformed_requests_get_a_message_and_no_server_error(page, chat_url, method, path, data):
     await check_malformed_request(page, chat_url, method, path, data)
