@@ -33,6 +33,8 @@ PACKED_BYTES = 8_000_000  # of compressed texts; one has at most 0.9 MB
 MOST_SIZES = 10_000
 
 T = TypeVar("T")
+Kept = OrderedDict["DocumentKey", tuple[T, int, float]]
+"""A value, its bytes, and when it was last used, by the monotonic clock; the last used last."""
 
 _WORK = ThreadPoolExecutor(1, "documents")
 
@@ -53,8 +55,8 @@ class DocumentTexts:
 
     def __init__(self, store: ConversationStore) -> None:
         self._store = store
-        self._indexed: OrderedDict[DocumentKey, tuple[IndexedDocument, float]] = OrderedDict()  # last used last
-        self._packed: OrderedDict[DocumentKey, tuple[bytes, float]] = OrderedDict()  # the same
+        self._indexed: Kept[IndexedDocument] = OrderedDict()
+        self._packed: Kept[bytes] = OrderedDict()
         self._sizes: OrderedDict[DocumentKey, int] = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -65,9 +67,7 @@ class DocumentTexts:
             StoreUnavailable: it cannot be read now.
         """
         document_key = (*key, document.id)
-        data = document.data
-        if not data and (kept := self._packed.get(document_key)) is not None:
-            data = kept[0]
+        data = document.data or _used(self._packed, document_key)
         if not data:
             try:
                 data = (await self._store.document(*key, document.id)).data
@@ -78,8 +78,13 @@ class DocumentTexts:
         except InvalidPacking as error:
             log.warning("document_damaged", conversation=key[1], document=document.id, detail=str(error))
             return ()
-        self._keep_packed(document_key, data)
-        self._remember_size(document_key, pages)
+        _keep(self._packed, document_key, data, len(data), most=PACKED_BYTES)
+        self._sweep_later(KEEP_SECONDS)
+        if document_key not in self._sizes:  # of many characters, it takes milliseconds
+            self._sizes[document_key] = await in_thread(text_bytes, pages)
+        self._sizes.move_to_end(document_key)
+        while len(self._sizes) > MOST_SIZES:
+            self._sizes.popitem(last=False)
         return pages
 
     def known_size(self, key: Key, document: Document) -> int:
@@ -93,13 +98,9 @@ class DocumentTexts:
             StoreUnavailable: it cannot be read now.
         """
         document_key = (*key, document.id)
-        if (kept := self._indexed.pop(document_key, None)) is not None:
-            indexed = kept[0]
-        else:
+        if (indexed := _used(self._indexed, document_key)) is None:
             indexed = await in_thread(IndexedDocument.of, await self.pages(key, document))
-        self._indexed[document_key] = indexed, time.monotonic()
-        while len(self._indexed) > 1 and sum(one.size for one, _ in self._indexed.values()) > MAX_BYTES:
-            self._indexed.popitem(last=False)
+        _keep(self._indexed, document_key, indexed, indexed.size, most=MAX_BYTES)
         self._sweep_later(KEEP_SECONDS)
         return indexed
 
@@ -116,23 +117,10 @@ class DocumentTexts:
         self._indexed.clear()
         self._packed.clear()
 
-    def _keep_packed(self, document_key: DocumentKey, data: bytes) -> None:
-        self._packed.pop(document_key, None)
-        self._packed[document_key] = data, time.monotonic()
-        while sum(len(one) for one, _ in self._packed.values()) > PACKED_BYTES:
-            self._packed.popitem(last=False)
-        self._sweep_later(KEEP_SECONDS)
-
-    def _remember_size(self, document_key: DocumentKey, pages: tuple[Page, ...]) -> None:
-        self._sizes.pop(document_key, None)
-        self._sizes[document_key] = text_bytes(pages)
-        while len(self._sizes) > MOST_SIZES:
-            self._sizes.popitem(last=False)
-
     def _sweep(self) -> None:
         oldest = time.monotonic() - KEEP_SECONDS
         for kept in (self._indexed, self._packed):
-            for document_key in [one for one, (_, used_at) in kept.items() if used_at <= oldest]:
+            for document_key in [one for one, (_, _, used_at) in kept.items() if used_at <= oldest]:
                 del kept[document_key]
         self._timer = None
         if self._indexed or self._packed:
@@ -141,6 +129,20 @@ class DocumentTexts:
     def _sweep_later(self, seconds: float) -> None:
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(seconds, self._sweep)
+
+
+def _used(kept: Kept[T], document_key: DocumentKey) -> T | None:
+    """Return a value that is to be kept again, None if there is none."""
+    value, _, _ = kept.get(document_key, (None, 0, 0.0))
+    return value
+
+
+def _keep(kept: Kept[T], document_key: DocumentKey, value: T, size: int, *, most: int) -> None:
+    """Keep a value as the last used one, and drop others beyond ``most`` bytes."""
+    kept[document_key] = value, size, time.monotonic()
+    kept.move_to_end(document_key)
+    while len(kept) > 1 and sum(one for _, one, _ in kept.values()) > most:
+        kept.popitem(last=False)
 
 
 def text_bytes(pages: tuple[Page, ...]) -> int:

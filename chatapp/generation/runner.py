@@ -23,7 +23,7 @@ from chatapp.domain.errors import (
 )
 from chatapp.domain.sentences import Sentence
 from chatapp.generation.document_texts import DocumentTexts
-from chatapp.generation.documents import ConversationDocuments
+from chatapp.generation.documents import ConversationDocuments, has_documents
 from chatapp.generation.generator import AnswerGenerator
 from chatapp.generation.model_choice import ModelChooser
 from chatapp.generation.prepare import AlreadyStored, TurnPreparation
@@ -303,15 +303,14 @@ class TurnRunner:
     def _document_finder(self, key: Key, *, has_new: bool = False) -> Callable[[], Awaitable[bool]]:
         """Return a function that returns whether a conversation has documents, or gets some."""
 
-        async def has_documents() -> bool:
+        async def check() -> bool:
             if has_new:
                 return True
             with suppress(ConversationNotFound):
-                messages = await self._store.messages(*key, consistency=Consistency.CACHED)
-                return any(message.documents for message in messages)
+                return has_documents(await self._store.messages(*key, consistency=Consistency.CACHED))
             return False
 
-        return has_documents
+        return check
 
     def _image_loader(self, key: Key) -> Callable[[Message], Awaitable[Message]]:
         """Return a function that loads the images of a message; images that are deleted are left out."""
