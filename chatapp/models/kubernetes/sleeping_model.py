@@ -83,7 +83,7 @@ class SleepingModel(ModelWrapper):
         """
         async with self._sleeper.in_use():
             if self._sleeper.is_awake:
-                has_begun = False
+                has_begun, since_ms = False, self._sleeper.record.since_ms
                 try:
                     async with aclosing(self.wrapped.stream(messages, parameters)) as events:
                         async for event in events:
@@ -91,7 +91,7 @@ class SleepingModel(ModelWrapper):
                             yield event
                 except ModelError:
                     # Another replica, or a person, may have scaled it down in this moment.
-                    if has_begun or not await self._sleeps():
+                    if has_begun or not await self._slept(since_ms):
                         raise
                 else:
                     return
@@ -102,10 +102,10 @@ class SleepingModel(ModelWrapper):
                 async for event in events:
                     yield event
 
-    async def _sleeps(self) -> bool:
-        """Return whether it is asleep or wakes, after a look at the record."""
+    async def _slept(self, since_ms: int) -> bool:
+        """Return whether it is asleep or wakes, or did so after this time, after a look at the record."""
         await self._sleeper.step(self._is_ready)
-        if self._sleeper.is_awake:
+        if self._sleeper.is_awake and self._sleeper.record.since_ms == since_ms:
             return False
         await self._sleeper.note_use()
         return True

@@ -208,6 +208,26 @@ async def test_question_in_the_moment_of_falling_asleep_is_answered(cluster, mom
     assert set(cluster.kubernetes.scales) <= {0, 1}
 
 
+async def test_question_refused_while_it_slept_is_answered_though_another_replica_woke_it_meanwhile(cluster):
+    async with replicas(cluster) as (first, second):
+        await cluster.until(lambda: cluster.record.since_ms and second._sleeper.record.since_ms)
+        second._task.cancel()  # it has not seen that the other one lets it sleep
+        await cluster.falls_asleep()
+        assert second._sleeper.is_awake
+        refuse = second.wrapped.stream
+
+        async def refuse_late(messages, parameters):
+            if not cluster.is_ready:
+                await ask(first)
+                raise ModelUnavailable(Sentence("its status is being checked"))
+            async for event in refuse(messages, parameters):
+                yield event
+
+        second.wrapped.stream = refuse_late
+        assert (await ask(second))[0] == "Hello"
+    assert cluster.kubernetes.scales == [0, 1]
+
+
 async def test_person_reads_that_it_wakes_and_how_long_that_usually_takes(cluster):
     cluster.starts = False
     async with replicas(cluster) as (first, second):
