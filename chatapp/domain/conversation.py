@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, TypeVar
 
 from chatapp.domain.errors import InvalidParameters
+from chatapp.domain.library import Collection, Folder  # noqa: TC001  # pydantic reads the annotations of a profile
 from chatapp.domain.sentences import Sentence
 
 if TYPE_CHECKING:
@@ -122,6 +123,8 @@ class Citation:
         page: its number, from 1.
         page_start: where the quote begins in the text of that page.
         page_end: where it ends there.
+        collection: id of the collection that the document belongs to, "" for a document of a message.
+        name: of a collection's document, when it was cited; "" for a document of a message.
     """
 
     end: int
@@ -129,6 +132,8 @@ class Citation:
     page: int
     page_start: int
     page_end: int
+    collection: str = ""
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,6 +221,9 @@ class Conversation:
         branch: id of a message on the displayed path; below it, and on a path without it, the newest version is
             displayed.
         deleted_ms: when it was deleted, 0 if it was not; it is purged once the deletion can no longer be undone.
+        collection: id of the collection whose documents it asks, "" for that of its folder. An id that the user's
+            profile does not have (any more) counts as none, as in ``folder``: see `Profile.collection_of`.
+        folder: id of the folder that it is in, "" for none.
         changed_ms: when each field was last changed, by name; none for a field that has its first value. It decides
             between two replicas that change the same field (see `changed`), and is no part of what is compared.
     """
@@ -231,6 +239,8 @@ class Conversation:
     archived: bool = False
     branch: str = ""
     deleted_ms: int = 0
+    collection: str = ""
+    folder: str = ""
     changed_ms: dict[str, int] = field(default_factory=dict, compare=False)
 
 
@@ -239,7 +249,10 @@ class Conversation:
 TAKEOVER = 10_000
 
 # The fields of a conversation that a person or a turn changes.
-CHANGEABLE = ("title", "model", "system_prompt", "persona", "pinned", "archived", "branch", "deleted_ms")
+CHANGEABLE = (
+    *("title", "model", "system_prompt", "persona", "pinned", "archived", "branch", "deleted_ms"),
+    *("collection", "folder"),
+)
 
 
 def revised(before: Message, after: Message) -> Message:
@@ -267,6 +280,18 @@ def changed(before: Conversation, after: Conversation) -> Conversation:
         updated_ms=max(before.updated_ms, after.updated_ms),
         changed_ms={**stamps, **{name: new[name] for name in names if name in new}},
         **{name: getattr(after, name) for name in names},
+    )
+
+
+def saved(before: Profile, after: Profile) -> Profile:
+    """Return a profile after a write: of each of its two parts, the higher revision stays."""
+    settings = after if after.revision > before.revision else before
+    library = after if after.library_revision > before.library_revision else before
+    return replace(
+        settings,
+        collections=library.collections,
+        folders=library.folders,
+        library_revision=library.library_revision,
     )
 
 
@@ -320,18 +345,38 @@ class Persona:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """A user's settings and personas.
+    """A user's settings and personas, collections and folders.
 
     Attributes:
         parameters: as they were last set, without a system prompt; None while they are the defaults.
         answer_with_other: another model answers, marked as such, while the chosen one is not ready.
-        revision: grows with every change; a lower one never replaces a higher one.
+        revision: grows with every change of what stands before it; a lower one never replaces a higher one.
+        library_revision: the same for ``collections`` and ``folders``, so that neither change undoes the other.
     """
 
     personas: tuple[Persona, ...] = ()
     parameters: GenerationParameters | None = None
     answer_with_other: bool = False
     revision: int = 0
+    collections: tuple[Collection, ...] = ()
+    folders: tuple[Folder, ...] = ()
+    library_revision: int = 0
+
+    def folder_of(self, conversation: Conversation) -> Folder | None:
+        """Return the folder that a conversation is in."""
+        return next((one for one in self.folders if one.id == conversation.folder), None)
+
+    def collection_of(self, conversation: Conversation) -> Collection | None:
+        """Return the collection that a conversation asks: the one that it chose, or else that of its folder."""
+        by_id = {one.id: one for one in self.collections}
+        folder = self.folder_of(conversation)
+        return by_id.get(conversation.collection) or (by_id.get(folder.collection) if folder else None)
+
+    def instructions_of(self, conversation: Conversation) -> str:
+        """Return the instructions for a conversation: those of its folder, then its own."""
+        folder = self.folder_of(conversation)
+        texts = (folder.instructions if folder else "", conversation.system_prompt)
+        return "\n\n".join(text for text in texts if text.strip())
 
 
 def _out_of_range(

@@ -117,6 +117,26 @@ class MessageNotFound(ConversationNotFound):
         )
 
 
+class DocumentNotFound(ChatError):
+    """The user has no such document in a collection: it was removed, or never existed."""
+
+    def __init__(self, *, detail: str = "") -> None:
+        super().__init__(
+            Sentence("This document is not in the collection any more. Reload the page to see what is there."),
+            detail=detail,
+        )
+
+
+class LibraryEntryNotFound(ChatError):
+    """The user has no such collection or folder: it was deleted, or never existed."""
+
+    def __init__(self, *, detail: str = "") -> None:
+        super().__init__(
+            Sentence("This collection or folder does not exist any more. Reload the page to see what is there."),
+            detail=detail,
+        )
+
+
 class FilesMissing(ChatError):
     """A message names images or documents that are not here: uploads of another process, or deleted ones.
 

@@ -20,9 +20,10 @@ from enum import Enum
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from chatapp.domain.conversation import Conversation, Document, Image, Message, Profile
+    from chatapp.domain.library import LibraryDocument
     from chatapp.domain.share import Share
 
 T = TypeVar("T")
@@ -245,7 +246,10 @@ class ProfileStore(Protocol):
         """Return the user's profile; an empty one if none is stored."""
 
     async def save_profile(self, user: str, profile: Profile) -> None:
-        """Store a profile, unless one of the same or a higher revision is stored: then nothing changes."""
+        """Store a profile; of each of its two parts, one of the same or a higher revision stays.
+
+        `chatapp.domain.conversation.saved` defines the result.
+        """
 
     async def delete_profile(self, user: str) -> None:
         """Delete the user's profile for good, whatever its revision."""
@@ -302,6 +306,39 @@ class ShareStore(Protocol):
         Raises:
             ShareNotFound: as `shared`, or there is no such piece.
         """
+
+
+class LibraryStore(Protocol):
+    """Stores the documents of collections, and changes the collections and folders in the profile.
+
+    All of it is read from and written to where every replica finds it.
+    """
+
+    async def change_library(self, user: str, change: Callable[[Profile], Profile]) -> Profile:
+        """Change the collections and folders of the user's profile, atomically; return the profile.
+
+        No change of another page or replica is lost: ``change`` gets the stored profile, perhaps several times. Of its
+        result, only ``collections`` and ``folders`` count. Its errors are raised, and then nothing has changed.
+        """
+
+    async def add_library_document(self, user: str, document: LibraryDocument) -> None:
+        """Add a document with data of at most `values.IMAGE_BYTES`; one with its id stays as it is.
+
+        The store does not ask whether the collection exists.
+        """
+
+    async def library(self, user: str) -> list[LibraryDocument]:
+        """Return all documents of the user's collections, by collection and name, without data."""
+
+    async def library_document(self, user: str, document_id: str) -> LibraryDocument:
+        """Return a document of a collection, with its data.
+
+        Raises:
+            DocumentNotFound: the user has no such document.
+        """
+
+    async def remove_library_document(self, user: str, document_id: str) -> None:
+        """Delete a document of a collection for good; a missing one is no error."""
 
 
 class UserStore(ConversationStore, ProfileStore, ShareStore, Protocol):

@@ -26,6 +26,7 @@ from chatapp.domain.conversation import (
     Role,
     Usage,
 )
+from chatapp.domain.library import Collection, Folder
 from chatapp.domain.sentences import Sentence, as_json, from_json
 from chatapp.store.values import storable
 
@@ -47,6 +48,10 @@ _ENUMS: dict[str, type[StrEnum]] = {
 _SPARSE = {"appended", "thinking", "unshown_pictures", "feedback_ms", "documents", "citations"}
 
 
+# The lists of a profile, and what they hold.
+_PROFILE_LISTS: dict[str, type[Any]] = {"personas": Persona, "collections": Collection, "folders": Folder}
+
+
 def message_fields(message: Message) -> dict[str, Any]:
     """Return the fields of a message, its images and documents without their data."""
     values = {field.name: getattr(message, field.name) for field in fields(message)}
@@ -58,7 +63,7 @@ def message_fields(message: Message) -> dict[str, Any]:
     if message.documents:
         values["documents"] = [attachment_fields(document) for document in message.documents]
     if message.citations:
-        values["citations"] = [asdict(citation) for citation in message.citations]
+        values["citations"] = [_citation_fields(citation) for citation in message.citations]
     return values
 
 
@@ -72,6 +77,11 @@ def message_of(values: Mapping[str, Any]) -> Message:
     arguments["documents"] = tuple(attachment_of(Document, one) for one in arguments.get("documents", ()))
     arguments["citations"] = tuple(Citation(**_own_fields(Citation, one)) for one in arguments.get("citations", ()))
     return Message(**arguments)
+
+
+def _citation_fields(citation: Citation) -> dict[str, Any]:
+    """Return the fields of a citation; one of a message's document has neither a collection nor a name."""
+    return {name: value for name, value in asdict(citation).items() if value or name not in {"collection", "name"}}
 
 
 def attachment_fields(attachment: Attachment) -> dict[str, Any]:
@@ -89,7 +99,9 @@ def conversation_fields(conversation: Conversation) -> dict[str, Any]:
     values = asdict(conversation)
     if not conversation.changed_ms:
         del values["changed_ms"]
-    return values
+    # As `_SPARSE`; one that was chosen once is written, so that an update of a stored conversation clears it.
+    unused = [name for name in ("collection", "folder") if not values[name] and name not in conversation.changed_ms]
+    return {name: value for name, value in values.items() if name not in unused}
 
 
 def conversation_of(values: Mapping[str, Any]) -> Conversation:
@@ -100,7 +112,10 @@ def conversation_of(values: Mapping[str, Any]) -> Conversation:
 def profile_fields(profile: Profile) -> dict[str, Any]:
     """Return the fields of a profile; its parameters without the system prompt, which belongs to a conversation."""
     values = asdict(profile)
-    values["personas"] = list(values["personas"])
+    values |= {name: list(values[name]) for name in _PROFILE_LISTS}
+    if not profile.library_revision:  # as `_SPARSE`
+        for name in ("collections", "folders", "library_revision"):
+            del values[name]
     if values["parameters"] is not None:
         del values["parameters"]["system_prompt"]
     return values
@@ -109,7 +124,8 @@ def profile_fields(profile: Profile) -> dict[str, Any]:
 def profile_of(values: Mapping[str, Any]) -> Profile:
     """Return the profile with these fields."""
     arguments = _own_fields(Profile, values)
-    arguments["personas"] = tuple(Persona(**_own_fields(Persona, persona)) for persona in arguments.get("personas", ()))
+    for name, kind in _PROFILE_LISTS.items():
+        arguments[name] = tuple(kind(**_own_fields(kind, one)) for one in arguments.get(name, ()))
     if arguments.get("parameters") is not None:
         arguments["parameters"] = GenerationParameters(**_own_fields(GenerationParameters, arguments["parameters"]))
     return Profile(**arguments)
@@ -122,8 +138,14 @@ def clean(message: Message) -> Message:
         content=storable(message.content),
         thinking=storable(message.thinking),
         error=from_json(_storable_json(as_json(message.error))),
-        documents=tuple(replace(document, name=storable(document.name)) for document in message.documents),
+        documents=tuple(map(clean_document, message.documents)),
+        citations=tuple(replace(one, name=storable(one.name)) if one.name else one for one in message.citations),
     )
+
+
+def clean_document(document: Document) -> Document:
+    """Return the document with a name that UTF-8 can encode."""
+    return replace(document, name=storable(document.name))
 
 
 def clean_conversation(conversation: Conversation) -> Conversation:
@@ -137,7 +159,11 @@ def clean_profile(profile: Profile) -> Profile:
         replace(persona, name=storable(persona.name), instructions=storable(persona.instructions))
         for persona in profile.personas
     )
-    return replace(profile, personas=tuple(personas))
+    collections = (replace(one, name=storable(one.name)) for one in profile.collections)
+    folders = (
+        replace(one, name=storable(one.name), instructions=storable(one.instructions)) for one in profile.folders
+    )
+    return replace(profile, personas=tuple(personas), collections=tuple(collections), folders=tuple(folders))
 
 
 def without_data(message: Message) -> Message:

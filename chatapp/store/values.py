@@ -12,7 +12,7 @@ from chatapp.domain.sentences import Sentence
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from chatapp.domain.conversation import Conversation, Message, Profile
+    from chatapp.domain.conversation import Attachment, Conversation, Message, Profile
 
 MAX_PAGE = 200  # conversations
 MAX_HITS = 50  # conversations that a search found
@@ -90,8 +90,17 @@ def refuse_too_large_attachments(messages: Iterable[Message]) -> None:
         StoreUnavailable: with the size in words.
     """
     attachments = (attachment for message in messages for attachment in message.attachments)
-    largest = max(attachments, key=lambda one: len(one.data), default=None)
-    if largest is None or len(largest.data) <= IMAGE_BYTES:
+    if largest := max(attachments, key=lambda one: len(one.data), default=None):
+        refuse_too_large_attachment(largest)
+
+
+def refuse_too_large_attachment(largest: Attachment) -> None:
+    """Refuse an image, or the text of a document, of more than `IMAGE_BYTES`.
+
+    Raises:
+        StoreUnavailable: with the size in words.
+    """
+    if len(largest.data) <= IMAGE_BYTES:
         return
     values = {"size": -(-len(largest.data) // 1000), "most": IMAGE_BYTES // 1000}
     if isinstance(largest, Document):
@@ -133,14 +142,19 @@ def refuse_too_much_profile(profile: Profile) -> None:
     Raises:
         StoreUnavailable: with the size in words.
     """
-    texts = (text for persona in profile.personas for text in (persona.id, persona.name, persona.instructions))
+    texts = [text for one in profile.personas for text in (one.id, one.name, one.instructions)]
+    texts += [text for one in profile.folders for text in (one.id, one.name, one.instructions, one.collection)]
+    texts += [text for one in profile.collections for text in (one.id, one.name)]
     size = sum(len(text.encode()) for text in texts)
     if size > PROFILE_BYTES:
-        raise StoreUnavailable(
-            Sentence(
-                "All personas together take {size} kB, and the limit is {most} kB. Nothing was "
-                "changed. Shorten or delete one.",
-                size=-(-size // 1000),
-                most=PROFILE_BYTES // 1000,
-            )
-        )
+        sentence = _FOLDERS_TOO_LARGE if profile.folders else _PERSONAS_TOO_LARGE
+        raise StoreUnavailable(sentence.filled(size=-(-size // 1000), most=PROFILE_BYTES // 1000))
+
+
+_PERSONAS_TOO_LARGE = Sentence(
+    "All personas together take {size} kB, and the limit is {most} kB. Nothing was changed. Shorten or delete one."
+)
+_FOLDERS_TOO_LARGE = Sentence(
+    "All personas and folders together take {size} kB, and the limit is {most} kB. Nothing was changed. Shorten or "
+    "delete one."
+)

@@ -35,6 +35,7 @@ async def put_fields(
         if stored is None:
             raise ConversationNotFound
         document = conversation_document(changed(conversation_of(stored.id, stored.fields), conversation))
+        document |= {name: "" for name in ("collection", "folder") if name in stored.fields and name not in document}
         new = {name: value for name, value in document.items() if stored.fields.get(name) != value}
         batch = client.batch()
         batch.update(reference, new | touched, option=client.write_option(last_update_time=stored.update_time))

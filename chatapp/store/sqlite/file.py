@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 from chatapp.domain.errors import StoreUnavailable
 from chatapp.domain.sentences import Sentence
 from chatapp.store.folding import fold
-from chatapp.store.sqlite import attachments, shares, usage
+from chatapp.store.sqlite import attachments, library, shares, usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -132,7 +132,7 @@ HISTORY = Schema(
     application_id=0x48434854,  # "HCHT"
     migrations=(
         *(_CONVERSATIONS, _RUNNING, _PERSONAL, _REVOCATIONS, usage.MIGRATION, _SESSIONS, shares.MIGRATION),
-        attachments.MIGRATION,
+        *(attachments.MIGRATION, library.MIGRATION),
     ),
     functions={"fold": fold},
     foreign="The file at {path} belongs to another program, so it was not changed."

@@ -49,8 +49,8 @@ _PUT = (
 
 def conversation_row(user: str, conversation: Conversation) -> dict[str, Any]:
     """Return the columns of a conversation."""
-    values = codec.conversation_fields(codec.clean_conversation(conversation))
-    return {name: values[name] for name in _CONVERSATION_COLUMNS} | {"user": user}
+    conversation = codec.clean_conversation(conversation)
+    return {name: getattr(conversation, name) for name in _CONVERSATION_COLUMNS} | {"user": user}
 
 
 def conversation_of(row: sqlite3.Row) -> Conversation:

@@ -12,14 +12,21 @@ from typing import TYPE_CHECKING, Self
 
 import structlog
 
-from chatapp.domain.conversation import Document, Image, MessageStatus, Profile
+from chatapp.domain.conversation import Document, Image, MessageStatus, Profile, saved
 from chatapp.domain.errors import ConversationNotFound, StoreUnavailable
 from chatapp.store import Consistency, Page
 from chatapp.store.codec import clean_profile, profile_fields, profile_of
 from chatapp.store.direct import DirectStore
+from chatapp.store.library import with_library
 from chatapp.store.sqlite.attachments import attachment_of
 from chatapp.store.sqlite.database import SQLiteDatabase
 from chatapp.store.sqlite.file import HISTORY, SQLiteFile
+from chatapp.store.sqlite.library import (
+    add_library_document,
+    library_document,
+    library_of,
+    remove_library_document,
+)
 from chatapp.store.sqlite.retention import Retention
 from chatapp.store.sqlite.revocations import revocations_of, revoke
 from chatapp.store.sqlite.rows import (
@@ -50,6 +57,7 @@ from chatapp.store.values import (
     MAX_PINNED,
     cursor_after,
     position,
+    refuse_too_large_attachment,
     refuse_too_large_attachments,
     refuse_too_large_pieces,
     refuse_too_much_profile,
@@ -57,10 +65,11 @@ from chatapp.store.values import (
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from chatapp.domain.conversation import AttachmentT, Conversation, Message
+    from chatapp.domain.library import LibraryDocument
     from chatapp.domain.share import Share
     from chatapp.store import Hit, Revocations, SessionRecord
 
@@ -272,24 +281,16 @@ class SQLiteStore(DirectStore):
         """Return the user's profile."""
         del consistency
 
-        def query(connection: sqlite3.Connection) -> Profile:
-            row = connection.execute("SELECT fields FROM profiles WHERE user = ?", (user,)).fetchone()
-            return profile_of(json.loads(row["fields"])) if row else Profile()
-
-        return await self._database.read(query)
+        return await self._database.read(lambda connection: _profile(connection, user) or Profile())
 
     async def save_profile(self, user: str, profile: Profile) -> None:
-        """Store a profile, unless one of the same or a higher revision is stored."""
+        """Store a profile; of each of its two parts, one of the same or a higher revision stays."""
         profile = clean_profile(profile)
         refuse_too_much_profile(profile)
-        row = user, profile.revision, json.dumps(profile_fields(profile))
 
         def change(connection: sqlite3.Connection) -> None:
-            connection.execute(
-                "INSERT INTO profiles (user, revision, fields) VALUES (?, ?, ?) ON CONFLICT (user) DO UPDATE"
-                " SET revision = excluded.revision, fields = excluded.fields WHERE excluded.revision > revision",
-                row,
-            )
+            before = _profile(connection, user)
+            _put_profile(connection, user, saved(before, profile) if before else profile)
 
         await self._database.write(change)
 
@@ -347,6 +348,36 @@ class SQLiteStore(DirectStore):
         oldest_ms = self._retention.oldest_ms
         return await self._database.read(lambda connection: shared_piece(connection, share_id, name, oldest_ms))
 
+    async def change_library(self, user: str, change: Callable[[Profile], Profile]) -> Profile:
+        """Change the collections and folders of the user's profile."""
+        profiles: list[Profile] = []  # the last is of the attempt that was committed
+
+        def write(connection: sqlite3.Connection) -> None:
+            profiles.append(with_library(_profile(connection, user) or Profile(), change))
+            _put_profile(connection, user, profiles[-1])
+
+        await self._database.write(write)
+        return profiles[-1]
+
+    async def add_library_document(self, user: str, document: LibraryDocument) -> None:
+        """Add a document to a collection."""
+        refuse_too_large_attachment(document.document)
+        await self._database.write(lambda connection: add_library_document(connection, user, document))
+
+    async def library(self, user: str) -> list[LibraryDocument]:
+        """Return all documents of the user's collections, by collection and name, without data."""
+        return await self._database.read(lambda connection: library_of(connection, user))
+
+    async def library_document(self, user: str, document_id: str) -> LibraryDocument:
+        """Return a document of a collection, with its data."""
+        return await self._database.read(lambda connection: library_document(connection, user, document_id))
+
+    async def remove_library_document(self, user: str, document_id: str) -> None:
+        """Delete a document of a collection for good."""
+        await self._database.write(
+            lambda connection: remove_library_document(connection, user, document_id), erases=True
+        )
+
     async def stored_bytes(self, user: str | None = None, *, consistency: Consistency = Consistency.LATEST) -> int:
         """Return how many bytes the data of one user take, or of all users: text in UTF-8, images and documents."""
         del consistency
@@ -360,6 +391,19 @@ class SQLiteStore(DirectStore):
         """Finish the accepted writes, clean up, and close the file and its lock; idempotent."""
         await self._retention.aclose()
         await self._database.aclose()
+
+
+def _profile(connection: sqlite3.Connection, user: str) -> Profile | None:
+    row = connection.execute("SELECT fields FROM profiles WHERE user = ?", (user,)).fetchone()
+    return profile_of(json.loads(row["fields"])) if row else None
+
+
+def _put_profile(connection: sqlite3.Connection, user: str, profile: Profile) -> None:
+    connection.execute(
+        "INSERT INTO profiles (user, revision, fields) VALUES (?, ?, ?) ON CONFLICT (user) DO UPDATE"
+        " SET revision = excluded.revision, fields = excluded.fields",
+        (user, profile.revision, json.dumps(profile_fields(profile))),
+    )
 
 
 def _interrupt(connection: sqlite3.Connection) -> None:

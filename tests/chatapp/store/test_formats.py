@@ -3,8 +3,8 @@
 ``formats/`` holds what the code of commit b76ff19 wrote for `CONVERSATION`, `MESSAGES` and `PROFILE`: SQL dumps of the
 history and the journal, Firestore documents by path, and the JSON export. ``history_5.sql`` is the history with the
 sizes of December 2026, ``history_6.sql`` the one with the list of sessions, ``history_7.sql`` the one with shares, and
-``history_8.sql`` the one with documents, as ``journal_4.sql`` is. ``firestore_documents.json`` and
-``export_documents.json`` hold `CITED`.
+``history_8.sql`` the one with documents, as ``journal_4.sql`` is; ``history_9.sql`` has collections and folders.
+``firestore_documents.json`` and ``export_documents.json`` hold `CITED`.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from chatapp.domain.conversation import (
     Role,
     Usage,
 )
+from chatapp.domain.library import Collection, Folder, LibraryDocument
 from chatapp.domain.sentences import Sentence, Wait, as_json
 from chatapp.domain.share import Share
 from chatapp.store.firestore import documents
@@ -142,6 +143,13 @@ PROFILE = Profile(
     answer_with_other=True,
     revision=3,
 )
+# Collections and folders, and a document of a collection.
+LIBRARY = Profile(
+    collections=(Collection(id="k1", name="חוזים"),),
+    folders=(Folder(id="f1", name="Work", instructions="Be exact.", collection="k1"),),
+    library_revision=1,
+)
+KEPT = LibraryDocument(collection="k1", document=replace(DOCUMENT, id="d1"), added_ms=1_700_000_000_009)
 
 
 def listed(message: Message) -> Message:
@@ -164,10 +172,15 @@ async def write_history(path: Path) -> None:
     await store.revoke("ana", session="s1", before_ms=5, until_ms=9_000_000_000_000)
     await store.save_share("ana", SHARE, {"text-0": b"[]"})
     await store.create("dan", replace(CONVERSATION, id="c3"), *CITED)
+    await store.create("eve", replace(CONVERSATION, id="c4", collection="k1", folder="f1"))
+    await store.change_library("eve", lambda _: LIBRARY)
+    await store.add_library_document("eve", KEPT)
     await store.aclose()
 
 
-@pytest.mark.parametrize("name", ["history.sql", "history_5.sql", "history_6.sql", "history_7.sql", "history_8.sql"])
+@pytest.mark.parametrize(
+    "name", ["history.sql", "history_5.sql", "history_6.sql", "history_7.sql", "history_8.sql", "history_9.sql"]
+)
 async def test_a_history_file_of_an_earlier_version_is_read(tmp_path, name):
     restore(FORMATS / name, tmp_path / "chat.db")
     store = await SQLiteStore.open(tmp_path / "chat.db")
@@ -197,9 +210,18 @@ async def test_documents_of_a_history_file_are_read(tmp_path):
     await store.aclose()
 
 
+async def test_collections_and_folders_of_a_history_file_are_read(tmp_path):
+    restore(FORMATS / "history_9.sql", tmp_path / "chat.db")
+    store = await SQLiteStore.open(tmp_path / "chat.db")
+    assert await store.profile("eve") == LIBRARY
+    assert await store.conversation("eve", "c4") == replace(CONVERSATION, id="c4", collection="k1", folder="f1")
+    assert await store.library_document("eve", KEPT.document.id) == KEPT
+    await store.aclose()
+
+
 async def test_a_history_file_is_written_as_before(tmp_path):
     await write_history(tmp_path / "chat.db")
-    assert dumped(tmp_path / "chat.db") == (FORMATS / "history_8.sql").read_text()
+    assert dumped(tmp_path / "chat.db") == (FORMATS / "history_9.sql").read_text()
 
 
 # The journal

@@ -1,0 +1,86 @@
+"""Documents of collections in SQLite: a row for each, with its text; triggers count them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from chatapp.domain.conversation import Document
+from chatapp.domain.errors import DocumentNotFound
+from chatapp.domain.library import LibraryDocument
+from chatapp.store import codec
+
+if TYPE_CHECKING:
+    import sqlite3
+
+MIGRATION = """
+    ALTER TABLE conversations ADD COLUMN collection TEXT NOT NULL DEFAULT '';
+    ALTER TABLE conversations ADD COLUMN folder TEXT NOT NULL DEFAULT '';
+    CREATE INDEX conversations_in_folder ON conversations (user, folder, updated_ms, id) WHERE folder != '';
+    CREATE TABLE library_documents (
+        user TEXT NOT NULL,
+        id TEXT NOT NULL,
+        collection TEXT NOT NULL,
+        added_ms INTEGER NOT NULL,
+        name TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        pages INTEGER NOT NULL,
+        size INTEGER NOT NULL,
+        data BLOB NOT NULL,
+        PRIMARY KEY (user, id)
+    );
+    CREATE TRIGGER library_document_added AFTER INSERT ON library_documents BEGIN
+        INSERT INTO usage SELECT NEW.user, 0 WHERE NOT EXISTS (SELECT 1 FROM usage WHERE user = NEW.user);
+        UPDATE usage SET bytes = bytes + 100 + length(NEW.data) WHERE user = NEW.user;
+    END;
+    CREATE TRIGGER library_document_deleted AFTER DELETE ON library_documents BEGIN
+        UPDATE usage SET bytes = bytes - 100 - length(OLD.data) WHERE user = OLD.user;
+        DELETE FROM usage WHERE user = OLD.user AND bytes <= 0;
+    END;
+    """
+
+_LISTED = "SELECT id, collection, added_ms, name, kind, pages, size FROM library_documents"
+
+
+def add_library_document(connection: sqlite3.Connection, user: str, added: LibraryDocument) -> None:
+    """Add a document, unless one with its id is there."""
+    document = codec.clean_document(added.document)
+    row = {
+        **codec.attachment_fields(document),
+        "user": user,
+        "collection": added.collection,
+        "added_ms": added.added_ms,
+        "data": document.data,
+    }
+    connection.execute(
+        f"INSERT INTO library_documents ({', '.join(row)}) VALUES (:{', :'.join(row)}) ON CONFLICT DO NOTHING",  # noqa: S608  # constants
+        row,
+    )
+
+
+def library_of(connection: sqlite3.Connection, user: str) -> list[LibraryDocument]:
+    """Return a user's documents by collection and name, without data."""
+    rows = connection.execute(f"{_LISTED} WHERE user = ? ORDER BY collection, name, id", (user,))
+    return [_document(row) for row in rows]
+
+
+def library_document(connection: sqlite3.Connection, user: str, document_id: str) -> LibraryDocument:
+    """Return a document of a user, with its data.
+
+    Raises:
+        DocumentNotFound: there is none.
+    """
+    query = "SELECT * FROM library_documents WHERE user = ? AND id = ?"
+    row = connection.execute(query, (user, document_id)).fetchone()
+    if row is None:
+        raise DocumentNotFound
+    return _document(row)
+
+
+def remove_library_document(connection: sqlite3.Connection, user: str, document_id: str) -> None:
+    """Delete a document of a user."""
+    connection.execute("DELETE FROM library_documents WHERE user = ? AND id = ?", (user, document_id))
+
+
+def _document(row: sqlite3.Row) -> LibraryDocument:
+    document = codec.attachment_of(Document, dict(row))
+    return LibraryDocument(collection=row["collection"], document=document, added_ms=row["added_ms"])
