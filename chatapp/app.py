@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 
 from chatapp.auth.audit import Refusal
+from chatapp.conversations.library import Library
 from chatapp.conversations.service import Conversations
 from chatapp.conversations.shares import Shares
 from chatapp.documents.reader import DocumentReader
@@ -148,6 +149,7 @@ async def create_app(settings: Settings, *, with_page: bool = True) -> FastAPI:
             turns=turns,
             conversations=conversations,
             shares=shares,
+            library=Library(store, settings.max_collection_documents),
             images=images,
             uploads=Uploads(images, _upload_limits(settings, IMAGE_SENTENCES, settings.max_images, on_refused)),
             documents=_documents(settings, on_refused),

@@ -113,18 +113,21 @@ class PageClient:
                 last = entries
         return last
 
-    async def upload_document(self, file, name="notes.txt", **parameters):
+    async def upload_document(self, file, name="notes.txt", *, collection="", **parameters):
         """Upload the file of a document, bytes or text, and return what the chat says of it.
+
+        ``collection`` is the id of a collection that it is added to.
 
         Raises:
             Refused: the response is an error.
         """
         file = io.BytesIO(file.encode() if isinstance(file, str) else file)
         options = {"headers": {"content-type": "application/octet-stream"}, "params": {"name": name, **parameters}}
-        async with self._http.post(f"{self._url}/documents", data=file, **options) as response:
+        path = f"collections/{collection}/documents" if collection else "documents"
+        async with self._http.post(f"{self._url}/{path}", data=file, **options) as response:
             await _refuse(response)
             reply = await response.json()
-            check_response("POST", "documents", reply)
+            check_response("POST", path, reply)
             return reply
 
     async def send(self, text, *, conversation="", model="scripted", **changes):

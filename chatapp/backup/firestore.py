@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from chatapp.backup.package import InvalidBackup, Reader, Writer, refuse_newer
 from chatapp.store.firestore.documents import VERSION
-from chatapp.store.firestore.schema import CONVERSATIONS, DELETIONS, OF_CONVERSATION, REVOCATIONS, SESSIONS, USERS
+from chatapp.store.firestore.schema import (
+    CONVERSATIONS,
+    DELETIONS,
+    LIBRARY,
+    OF_CONVERSATION,
+    REVOCATIONS,
+    SESSIONS,
+    USERS,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator
@@ -92,7 +100,7 @@ async def _documents(client: Client, at: datetime) -> AsyncGenerator[Snapshot]:
     async for user in users:
         for profile in await fetched_all(client, [user], at=at):
             yield profile
-        for name in (DELETIONS, SESSIONS, REVOCATIONS):
+        for name in (DELETIONS, SESSIONS, REVOCATIONS, LIBRARY):
             async for document in _all(user.collection(name), at):
                 yield document
         async for conversation in _all(user.collection(CONVERSATIONS), at):

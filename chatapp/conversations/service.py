@@ -18,6 +18,8 @@ from chatapp.store import Consistency, Page
 from chatapp.store.values import cursor_after
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from chatapp.conversations.turns import Turns
     from chatapp.conversations.updates import ConversationUpdates
     from chatapp.domain.conversation import Conversation, Document, Image, Message
@@ -82,6 +84,10 @@ class Conversations:
         """List the pinned conversations, without archived ones."""
         return [one for one in await self._store.pinned(user) if not (one.archived or one.deleted_ms)]
 
+    async def in_folder(self, user: str, folder: str, *, archived: bool = False) -> list[Conversation]:
+        """List the conversations of a folder, the last updated first: the archived ones, or the others."""
+        return [one for one in await self._store.in_folder(user, folder) if one.archived == archived]
+
     async def search(self, user: str, text: str, *, cursor: str | None = None, thinking: bool = False) -> Page[Hit]:
         """Search conversations by their text; with ``thinking``, also by what the models thought."""
         if not text.strip():
@@ -123,6 +129,10 @@ class Conversations:
     async def archive(self, user: str, conversation_id: str, *, archived: bool) -> Conversation:
         """Archive a conversation, or unarchive it."""
         return await self._changed(user, conversation_id, archived=archived)
+
+    async def move(self, user: str, conversation_id: str, chosen: Mapping[str, str]) -> Conversation:
+        """Change the ``folder`` that a conversation is in, or the ``collection`` that it asks; "" for none."""
+        return await self._changed(user, conversation_id, **chosen)
 
     async def switch(self, user: str, conversation_id: str, message_id: str) -> Conversation:
         """Select the branch that contains a message; "" selects the newest.

@@ -35,7 +35,7 @@ from chatapp.generation.turn import Prompt, Turn
 from chatapp.models.images import check_images
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from chatapp.conversations.catch_up import CatchUp
     from chatapp.conversations.updates import ConversationUpdates
@@ -142,7 +142,7 @@ class TurnPreparation:
             )
             for number, choice in enumerate(choices, 1)
         ]
-        update = _update(choices[0], before, follows, request.persona)
+        update = _update(choices[0], before, follows, request.chosen)
         if current is None:
             title = first_title(question)
             conversation = update(
@@ -151,8 +151,7 @@ class TurnPreparation:
             await self._store.create(user, conversation, question, *answers)
         else:
             await self._store.append(user, conversation_id, question, *answers)  # which also sets updated_ms
-            chosen = {"persona"} if request.persona is not None else set()
-            conversation = await self._apply(key, current, update, before, chosen)
+            conversation = await self._apply(key, current, update, before, request.chosen)
         self._remember(key, turn_id)
         messages = [*before.path_to(follows), question]
         return self._turn(user, conversation, question, before, follows, answers, messages, choices)
@@ -185,7 +184,7 @@ class TurnPreparation:
         turn_id, created_ms = _derived_id(answer_id, "turn"), _next_created_ms(before)
         answer = _empty_answer(choice, answer_id, turn_id, created_ms, question_id, TAKEOVER if is_retry else 0)
         await self._store.append(*key, answer)
-        conversation = await self._apply(key, current, _update(choice, before, question_id, None), before)
+        conversation = await self._apply(key, current, _update(choice, before, question_id, {}), before)
         self._remember(key, turn_id)
         return self._turn(key[0], conversation, None, before, question_id, [answer], messages, [choice])
 
@@ -385,9 +384,12 @@ def _empty_answer(
 
 
 def _update(
-    choice: ModelChoice, before: MessageTree, follows: str, persona: str | None
+    choice: ModelChoice, before: MessageTree, follows: str, chosen: Mapping[str, str]
 ) -> Callable[[Conversation], Conversation]:
-    """Return a function that stores the chosen model and instructions in a conversation, and shows the new messages."""
+    """Return a function that stores the chosen model and instructions in a conversation, and shows the new messages.
+
+    ``chosen`` has further fields of it.
+    """
 
     def updated(conversation: Conversation) -> Conversation:
         is_shown = conversation.branch and before.is_beneath(follows, conversation.branch)
@@ -395,8 +397,8 @@ def _update(
             conversation,
             model=choice.instead_of or choice.model.id,
             system_prompt=choice.parameters.system_prompt,
-            persona=conversation.persona if persona is None else persona,
             branch=conversation.branch if is_shown else "",
+            **chosen,
         )
 
     return updated

@@ -94,6 +94,8 @@ class TurnRequest:
         images: pictures that belong to the question.
         documents: that belong to it.
         persona: id of the persona that the instructions come from; None: unchanged.
+        collection: id of the collection that the conversation asks, "" for none; None: unchanged.
+        folder: id of the folder that it is in, "" for none; None: unchanged.
         is_temporary: a new conversation is kept in memory only.
     """
 
@@ -107,4 +109,12 @@ class TurnRequest:
     images: QuestionFiles[Image] = NO_IMAGES
     documents: QuestionFiles[Document] = NO_DOCUMENTS
     persona: str | None = None
+    collection: str | None = None
+    folder: str | None = None
     is_temporary: bool = False
+
+    @property
+    def chosen(self) -> dict[str, str]:
+        """The fields of the conversation that the request sets, besides the model and its instructions."""
+        choices = {"persona": self.persona, "collection": self.collection, "folder": self.folder}
+        return {name: value for name, value in choices.items() if value is not None}

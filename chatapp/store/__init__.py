@@ -1,7 +1,8 @@
 """Stores: the protocols that every adapter keeps (SQLite, Firestore, the journal in front of it, memory).
 
 An adapter implements `Store`. Code asks for the part of it that it uses: `ConversationStore`, `ProfileStore`,
-`ShareStore`, all three (`UserStore`) or `SessionStore`. This package knows nothing of HTTP, models or settings.
+`ShareStore`, `LibraryStore`, all four (`UserStore`) or `SessionStore`. This package knows nothing of HTTP, models or
+settings.
 
 Every call:
 
@@ -180,6 +181,14 @@ class ConversationStore(Protocol):
         Conversations marked as deleted are left out.
         """
 
+    async def in_folder(
+        self, user: str, folder: str, *, consistency: Consistency = Consistency.LATEST
+    ) -> list[Conversation]:
+        """Return up to `values.MAX_IN_FOLDER` conversations of a folder, archived ones too, the last updated first.
+
+        Conversations marked as deleted are left out; "" is no folder, and has none.
+        """
+
     async def search(
         self, user: str, text: str, *, limit: int = 20, cursor: str | None = None, thinking: bool = False
     ) -> Page[Hit]:
@@ -327,8 +336,8 @@ class LibraryStore(Protocol):
         The store does not ask whether the collection exists.
         """
 
-    async def library(self, user: str) -> list[LibraryDocument]:
-        """Return all documents of the user's collections, by collection and name, without data."""
+    async def library(self, user: str, collection: str = "") -> list[LibraryDocument]:
+        """Return the documents of a collection, or of all, by collection and name, without data."""
 
     async def library_document(self, user: str, document_id: str) -> LibraryDocument:
         """Return a document of a collection, with its data.
@@ -341,8 +350,8 @@ class LibraryStore(Protocol):
         """Delete a document of a collection for good; a missing one is no error."""
 
 
-class UserStore(ConversationStore, ProfileStore, ShareStore, Protocol):
-    """Stores what users own: conversations, profiles and shares."""
+class UserStore(ConversationStore, ProfileStore, ShareStore, LibraryStore, Protocol):
+    """Stores what users own: conversations, profiles, shares and libraries."""
 
     async def stored_bytes(self, user: str | None = None, *, consistency: Consistency = Consistency.LATEST) -> int:
         """Return about how many bytes the data of one user take, or of all users; reads no messages."""

@@ -74,13 +74,7 @@ class StorageQuota:
         """
         if not any(_is_new(message) for message in messages):
             return
-        more = sum(map(message_bytes, messages))
-        if (most := self.limits.per_user) and (used := await self._stored(user)) + more > most:
-            self._on_refused("storage")
-            raise StorageFull(_USER_FULL.filled(used=_megabytes(used), most=_megabytes(most)), detail="of a user")
-        if (most := self.limits.in_total) and await self.total() + more > most:
-            self._on_refused("all_storage")
-            raise StorageFull(_ALL_FULL, detail="of all users")
+        await self._refuse(user, sum(map(message_bytes, messages)), _USER_FULL, _ALL_FULL)
 
     async def refuse_if_too_much(self, user: str, more: int) -> None:
         """Refuse a share of ``more`` bytes for which there is no room.
@@ -89,12 +83,24 @@ class StorageQuota:
             StorageFull: with the sentence.
             StoreUnavailable: the sizes cannot be read.
         """
-        if (most := self.limits.per_user) and await self._stored(user) + more > most:
+        await self._refuse(user, more, _NO_SHARE, _NO_SHARE)
+
+    async def refuse_document(self, user: str, more: int) -> None:
+        """Refuse a document of a collection of ``more`` bytes for which there is no room.
+
+        Raises:
+            StorageFull: with the sentence.
+            StoreUnavailable: the sizes cannot be read.
+        """
+        await self._refuse(user, more, _NO_DOCUMENT, _NO_DOCUMENT_FOR_ALL)
+
+    async def _refuse(self, user: str, more: int, of_user: Sentence, of_all: Sentence) -> None:
+        if (most := self.limits.per_user) and (used := await self._stored(user)) + more > most:
             self._on_refused("storage")
-            raise StorageFull(_NO_SHARE, detail="share of a user")
+            raise StorageFull(of_user.filled(used=_megabytes(used), most=_megabytes(most)), detail="of a user")
         if (most := self.limits.in_total) and await self.total() + more > most:
             self._on_refused("all_storage")
-            raise StorageFull(_NO_SHARE, detail="share of all users")
+            raise StorageFull(of_all, detail="of all users")
 
     async def total(self) -> int:
         """Return the bytes of all users."""
@@ -126,6 +132,14 @@ _USER_FULL = Sentence(
 _NO_SHARE = Sentence(
     "There is no room for a shared copy of this conversation, so no link was made. Turn off links, or delete "
     "conversations, that you do not need any more."
+)
+_NO_DOCUMENT = Sentence(
+    "Your storage is full: {used} of {most} MB. The document was not added. Remove documents, or delete conversations, "
+    "that you do not need any more; you can download them first."
+)
+_NO_DOCUMENT_FOR_ALL = Sentence(
+    "The storage of this chat is full. The document was not added. Remove documents, or delete conversations, that you "
+    "do not need any more, or ask the operator of this chat for more room."
 )
 _ALL_FULL = Sentence(
     "The storage of this chat is full. Nothing was sent; your text is still in the box. Delete conversations that you "

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 MAX_PAGE = 200  # conversations
 MAX_HITS = 50  # conversations that a search found
 MAX_PINNED = 100
+MAX_IN_FOLDER = 500
 BEGINNING = 2**63 - 1, ""
 # UTF-8 bytes of text in one write to Firestore, which is all or nothing: the emulator takes requests of 4 MiB,
 # Firestore of 10. The journal refuses what Firestore would refuse permanently.

@@ -136,6 +136,10 @@ async def delete_everything(store: UserStore, turns: Turns, user: str) -> int:
             await store.delete_temporary(user)
         for share in await store.shares(user):  # of conversations that expired
             await store.delete_share(user, share.id)
+        while documents := await store.library(user):
+            for start in range(0, len(documents), DELETED_AT_ONCE):
+                ids = [one.document.id for one in documents[start : start + DELETED_AT_ONCE]]
+                await asyncio.gather(*(store.remove_library_document(user, one) for one in ids))
         await store.delete_profile(user)
     except StoreUnavailable as error:
         log.warning("not_all_deleted", conversations=len(deleted), detail=error.detail)

@@ -113,13 +113,21 @@ async def test_another_user_who_knows_every_id_gets_no_data(chat, check_isolated
 async def test_ids_of_another_user_in_a_request_to_an_own_conversation_give_no_access(chat, check_isolated):
     bela, carla = chat.identity.authenticated("bela"), chat.identity.authenticated("carla")
     ana, own = chat.data["ana"].ids, chat.data["carla"].ids
-    one = f"/conversations/{own['conversation']}"
+    one, library = f"/conversations/{own['conversation']}", f"/collections/{own['collection_id']}/documents"
     for method, path, body, expected in (
         ("GET", f"{one}/messages?before={ana['answer']}", None, (200,)),
         ("GET", f"{one}/events?after={ana['answer']}", None, (200,)),
         ("GET", f"{one}/images/{ana['image']}", None, (404,)),
         ("GET", f"{one}/documents/{ana['document']}", None, (404,)),
         ("PATCH", one, {"branch": ana["answer"]}, (404,)),
+        ("PATCH", one, {"folder": ana["folder_id"]}, (404,)),
+        ("PATCH", one, {"collection": ana["collection_id"]}, (404,)),
+        ("PATCH", f"/folders/{own['folder_id']}", {"collection": ana["collection_id"]}, (404,)),
+        ("POST", "/folders", {"name": "x", "collection": ana["collection_id"]}, (404,)),
+        ("GET", f"{library}/{ana['library_document_id']}", None, (404,)),
+        ("DELETE", f"{library}/{ana['library_document_id']}", None, (404,)),
+        ("GET", f"/collections/{ana['collection_id']}/documents/{own['library_document_id']}", None, (404,)),
+        ("GET", f"/conversations?folder={ana['folder_id']}", None, (200,)),
         ("POST", f"{one}/answers", {"question": ana["question"], "model": "gemma"}, (404,)),
         ("POST", f"{one}/continuations", {"message": ana["answer"], "model": "gemma"}, (404, 409)),
         ("POST", f"{one}/turns", {"text": "Hi", "model": "gemma", "follows": ana["answer"]}, (404,)),
@@ -183,7 +191,7 @@ async def test_share_link_shows_its_copy_to_everyone_who_has_it_and_to_no_one_on
             assert response.status == (401 if is_refused else 200), (caller, address)
             assert response.contains(data.secret) is not is_refused
         page = await chat.request("GET", path, caller)
-        private = ("system prompt", "persona", "name", "instructions", "document")
+        private = ("system prompt", "persona", "name", "instructions", "document", "collection", "folder")
         assert not any(page.contains(f"{word} quince") for word in private)
         assert "set-cookie" not in page.head.lower()
     revoked = f"/shares/{new['share']['id']}"

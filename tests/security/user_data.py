@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import sqlite3
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from google.cloud import firestore
@@ -25,6 +25,7 @@ from chatapp.domain.conversation import (
     new_id,
     now_ms,
 )
+from chatapp.domain.library import Collection, Folder, LibraryDocument
 from chatapp.domain.share import Share
 from chatapp.store.firestore.documents import uid
 from chatapp.store.firestore.store import FirestoreStore
@@ -64,7 +65,7 @@ class UserData:
 
 
 async def create_user_data(user: str, store: Store) -> UserData:
-    """Store two conversations, an image, a document and a profile for a user."""
+    """Store two conversations, an image, a document, a profile and a library for a user."""
     secret = secrets.token_hex(8)
 
     def marked(text: str) -> str:
@@ -93,6 +94,13 @@ async def create_user_data(user: str, store: Store) -> UserData:
     persona = Persona(id=new_id(), name=marked("name"), instructions=marked("instructions"))
     profile = Profile(personas=(persona,), parameters=GenerationParameters(temperature=0.4), revision=1)
     await store.save_profile(user, profile)
+    collection = Collection(id=new_id(), name=marked("collection"))
+    folder = Folder(
+        id=new_id(), name=marked("folder"), instructions=marked("folder instructions"), collection=collection.id
+    )
+    await store.change_library(user, lambda stored: replace(stored, collections=(collection,), folders=(folder,)))
+    kept = LibraryDocument(collection=collection.id, document=replace(document, id=new_id()), added_ms=now)
+    await store.add_library_document(user, kept)
     now = now_ms()
     share = Share(
         id=secrets.token_hex(32),
@@ -114,6 +122,9 @@ async def create_user_data(user: str, store: Store) -> UserData:
         "image_id": image.id,
         "document": document.id,
         "document_id": document.id,
+        "collection_id": collection.id,
+        "folder_id": folder.id,
+        "library_document_id": kept.document.id,
         "cursor": cursor_after(conversation),
         "word": WORD,
     }

@@ -8,7 +8,7 @@ it; the few without a body, and the file of a document, which may be of any type
 
 from fastapi import APIRouter
 
-from chatapp.http.api import conversations, documents, images, imports, state, turns, user_data
+from chatapp.http.api import conversations, documents, images, imports, library, state, turns, user_data
 from chatapp.http.api.local_models import router as local_models
 from chatapp.http.api.routing import ERRORS
 from chatapp.http.api.shares import router as shares
@@ -18,6 +18,7 @@ for part in (
     state.router,
     images.router,
     documents.router,
+    library.router,
     imports.router,
     turns.questions,
     turns.router,

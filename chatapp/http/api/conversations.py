@@ -39,9 +39,13 @@ async def list_conversations(
     chat: Chat,
     cursor: str = "",
     archived: bool = False,  # noqa: FBT001, FBT002  # a query parameter
+    folder: str = "",
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = PAGE_SIZE,
 ) -> ConversationPage:
-    """Return a page of the list."""
+    """Return a page of the list, or all of a folder, up to 500."""
+    if folder:
+        listed = await chat.conversations.in_folder(user, folder, archived=archived)
+        return ConversationPage(pinned=[], items=[chat.item(user, one) for one in listed], cursor=None)
     return await conversation_page(chat, user, cursor=cursor or None, archived=archived, limit=limit)
 
 
@@ -49,7 +53,7 @@ async def list_conversations(
 async def change_conversation(
     conversation_id: str, change: ConversationChange, user: UserId, chat: Chat
 ) -> ConversationItem:
-    """Rename, pin or archive a conversation, or show another version of a message."""
+    """Rename, pin, archive or move a conversation, choose its collection, or show another version of a message."""
     conversations, changed = chat.conversations, change.model_fields_set
     if "title" in changed:
         conversation = await conversations.rename(user, conversation_id, change.title)
@@ -57,6 +61,9 @@ async def change_conversation(
         conversation = await conversations.pin(user, conversation_id, pinned=change.pinned)
     if "archived" in changed:
         conversation = await conversations.archive(user, conversation_id, archived=change.archived)
+    if moved := {name: getattr(change, name) for name in ("collection", "folder") if name in changed}:
+        await chat.library.refuse_missing(user, **moved)
+        conversation = await conversations.move(user, conversation_id, moved)
     if "branch" in changed:
         conversation = await conversations.switch(user, conversation_id, change.branch)
     return chat.item(user, conversation)

@@ -55,7 +55,11 @@ async def upload_document(
 )
 async def read_document(conversation_id: str, document_id: str, user: UserId, chat: Chat) -> Response:
     """Return the text of a document of a question."""
-    document = await chat.conversations.document(user, conversation_id, document_id)
+    return await text_response(await chat.conversations.document(user, conversation_id, document_id))
+
+
+async def text_response(document: Document) -> Response:
+    """Return the text of a document by its pages, as a `DocumentText`."""
     # Of four million characters, in half a second.
     return Response(await asyncio.to_thread(_text, document), media_type="application/json")
 

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from chatapp.auth import User, current_user, current_user_id
 from chatapp.config.settings import Settings
+from chatapp.conversations.library import Library
 from chatapp.conversations.service import Conversations
 from chatapp.conversations.shares import Shares
 from chatapp.documents.uploads import DocumentUploads
@@ -48,6 +49,7 @@ class Services:
     turns: TurnRunner
     conversations: Conversations
     shares: Shares
+    library: Library
     images: ImageDecoder
     uploads: Uploads
     documents: DocumentUploads

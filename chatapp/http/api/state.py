@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from typing import Literal
 
 from fastapi import APIRouter
@@ -14,6 +15,7 @@ from chatapp.http.api.conversations import conversation_page
 from chatapp.http.api.local_models import summary
 from chatapp.http.api.routing import ApiRoute, Chat, CurrentUser, Services, UserId
 from chatapp.http.api.schemas.conversations import ConversationPage
+from chatapp.http.api.schemas.library import LibraryNames
 from chatapp.http.api.schemas.profile import ProfileBody, ProfileChange
 from chatapp.http.api.schemas.state import Limits, ModelBody, Models, State, StoreBody, UserBody
 from chatapp.http.errors import sentence_of
@@ -47,6 +49,7 @@ async def read_state(user: CurrentUser, chat: Chat, conversation: str = "") -> S
         default=models.default,
         me=UserBody.model_validate(user),
         profile=ProfileBody.model_validate(profile),
+        library=LibraryNames.model_validate(profile),
         conversations=page,
         conversation=opened,
         store=StoreBody.model_validate(chat.store.status()),
@@ -58,6 +61,7 @@ async def read_state(user: CurrentUser, chat: Chat, conversation: str = "") -> S
             image_bytes=MAX_BYTES,
             documents=chat.settings.max_documents,
             document_bytes=chat.settings.document_megabytes * 1_000_000,
+            collection_documents=chat.settings.max_collection_documents,
         ),
         share_links=_share_links(chat.settings),
     )
@@ -78,7 +82,8 @@ async def change_profile(change: ProfileChange, user: UserId, chat: Chat) -> Pro
     await chat.store.save_profile(user, profile)
     if await chat.store.delivered(user, "", "", seconds=DELIVERY_S):
         stored = await chat.store.profile(user)
-        if stored.revision == profile.revision and stored != profile:
+        library = {"collections": (), "folders": (), "library_revision": 0}  # which no change of this kind touches
+        if stored.revision == profile.revision and replace(stored, **library) != profile:
             raise ProfileChanged  # the other replica's change of this revision arrived first, and stays
     return ProfileBody.model_validate(await chat.store.profile(user, consistency=Consistency.CACHED))
 

@@ -115,6 +115,8 @@ async def _ask(chat: Services, user: str, conversation_id: str, question: NewQue
         images=images,
         documents=documents,
         persona=question.persona,
+        collection=question.collection,
+        folder=question.folder,
         is_temporary=question.temporary,
     )
     try:

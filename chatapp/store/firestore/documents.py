@@ -5,7 +5,8 @@
     users/{uid}/conversations/{cid}/messages/{mid}~{n}    its further parts
     users/{uid}/conversations/{cid}/images/{iid}          an image of a message, with its data
     users/{uid}/conversations/{cid}/documents/{did}       the same for an uploaded document: its text, compressed
-    users/{uid}                                           the user's profile: personas ...
+    users/{uid}                                           the user's profile: personas, collections, folders ...
+    users/{uid}/library/{did}                             a document of a collection: its text, compressed
     users/{uid}/deletions/{cid}                           an unfinished deletion; contains no text
     users/{uid}/sessions/{sid}                            a sign-in: when, when last used, browser and system
     users/{uid}/revocations/{sid}                         a revoked session
@@ -28,8 +29,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from chatapp.domain import conversation as domain
+from chatapp.domain.library import LibraryDocument
 from chatapp.store import codec
-from chatapp.store.firestore.schema import DOCUMENTS, EXPIRY_FIELD, IMAGES
+from chatapp.store.firestore.schema import COLLECTION_FIELD, DOCUMENTS, EXPIRY_FIELD, IMAGES, SIZE_FIELD
+from chatapp.store.library import library_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -163,6 +166,28 @@ def attachment_of(kind: type[AttachmentT], attachment_id: str, document: Mapping
     """Return the image or the uploaded document of a document."""
     fields = _fields(document) | {"id": attachment_id, "data": bytes(document.get("data", b""))}
     return codec.attachment_of(kind, fields)
+
+
+def library_fields(document: LibraryDocument) -> Document:
+    """Return the document of a collection's document, with its data.
+
+    Raises:
+        ValueError: its id is invalid.
+    """
+    if not is_id(document.document.id):
+        raise ValueError(f"{document.document.id!r} cannot be the id of a document")
+    cleaned = codec.clean_document(document.document)
+    own = {COLLECTION_FIELD: document.collection, "addedMs": document.added_ms, SIZE_FIELD: library_bytes(document)}
+    return _document(codec.attachment_fields(cleaned)) | own | {"data": cleaned.data}
+
+
+def library_document_of(document_id: str, document: Mapping[str, Any]) -> LibraryDocument:
+    """Return the document of a collection; without data if it was read without."""
+    return LibraryDocument(
+        collection=document[COLLECTION_FIELD],
+        added_ms=document["addedMs"],
+        document=attachment_of(domain.Document, document_id, document),
+    )
 
 
 def profile_document(profile: Profile) -> Document:

@@ -6,18 +6,18 @@ milliseconds.
 
 USERS, CONVERSATIONS, MESSAGES, DELETIONS = "users", "conversations", "messages", "deletions"
 IMAGES, DOCUMENTS, REVOCATIONS, SESSIONS = "images", "documents", "revocations", "sessions"
-SHARES, PIECES = "shares", "pieces"
+SHARES, PIECES, LIBRARY = "shares", "pieces", "library"
 OF_CONVERSATION = (MESSAGES, IMAGES, DOCUMENTS)  # its subcollections, which Firestore does not delete with it
 
-# The fields that queries order by, and the only one that they filter by: they need single-field indexes only.
+# The fields that queries order by, and those that they filter by: they need single-field indexes only.
 ORDER_FIELDS = {CONVERSATIONS: "updatedMs", MESSAGES: "createdAt"}
-PINNED_FIELD = "pinned"
-# How many bytes a conversation takes with its messages and attachments, or a share with its pieces. Queries add it up,
-# over a user's conversations and shares and over all (a collection group).
+PINNED_FIELD, FOLDER_FIELD, COLLECTION_FIELD = "pinned", "folder", "collection"
+# How many bytes a conversation takes with its messages and attachments, a share with its pieces, or a document of a
+# collection. Queries add it up, over all of a user's and over all (a collection group).
 SIZE_FIELD = "bytes"
 # All other fields are exempt: an index costs storage and time at every write, and holds a second copy of the text.
 INDEXED_FIELDS = {
-    CONVERSATIONS: ("updatedMs", PINNED_FIELD, SIZE_FIELD),
+    CONVERSATIONS: ("updatedMs", PINNED_FIELD, FOLDER_FIELD, SIZE_FIELD),
     MESSAGES: ("createdAt",),
     IMAGES: (),
     DOCUMENTS: (),
@@ -26,10 +26,12 @@ INDEXED_FIELDS = {
     SESSIONS: (),
     SHARES: (SIZE_FIELD,),
     PIECES: (),
+    LIBRARY: (COLLECTION_FIELD, SIZE_FIELD),
 }
 GROUP_FIELDS = {
     CONVERSATIONS: (SIZE_FIELD,),
     SHARES: (SIZE_FIELD,),
+    LIBRARY: (SIZE_FIELD,),
 }  # those that also need an index of the collection group
 # The time after which Firestore's TTL policies delete a document of these collection groups. It needs no index either.
 EXPIRY_FIELD = "expireAt"

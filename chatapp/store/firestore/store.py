@@ -45,17 +45,24 @@ from chatapp.store.firestore.documents import (
     is_part,
     message_of,
     part_id,
-    profile_document,
     profile_of,
     uid,
 )
 from chatapp.store.firestore.fields import put_fields
-from chatapp.store.firestore.profiles import put_profile
+from chatapp.store.firestore.library import (
+    delete_library_document,
+    library_document,
+    library_of,
+    put_library_document,
+)
+from chatapp.store.firestore.profiles import change_library, put_profile
 from chatapp.store.firestore.revisions import Revisions, encoded
 from chatapp.store.firestore.revocations import put_revocation, revocations_of
 from chatapp.store.firestore.schema import (
     CONVERSATIONS,
     EXPIRY_FIELD,
+    FOLDER_FIELD,
+    LIBRARY,
     MESSAGES,
     ORDER_FIELDS,
     PINNED_FIELD,
@@ -65,25 +72,29 @@ from chatapp.store.firestore.schema import (
 )
 from chatapp.store.firestore.sessions import put_session, sessions_of
 from chatapp.store.firestore.shares import delete_share, put_share, shared, shared_piece, shares_of
+from chatapp.store.library import of_folder
 from chatapp.store.scanning import Scan
 from chatapp.store.values import (
     BEGINNING,
+    MAX_IN_FOLDER,
     MAX_PAGE,
     MAX_PINNED,
     cursor_after,
     in_order,
     position,
+    refuse_too_large_attachment,
     refuse_too_large_pieces,
     refuse_too_much_profile,
     sort_key,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from google.cloud.firestore import AsyncDocumentReference
 
     from chatapp.domain.conversation import AttachmentT
+    from chatapp.domain.library import LibraryDocument
     from chatapp.domain.share import Share
     from chatapp.store import Hit, Revocations, SessionRecord
     from chatapp.store.firestore.client import Snapshot
@@ -251,6 +262,21 @@ class FirestoreStore(DirectStore):
         shown = (conversation_of(one.id, one.fields) for one in documents if not _is_expired(one))
         return sorted((one for one in shown if not one.deleted_ms), key=sort_key, reverse=True)[:MAX_PINNED]
 
+    async def in_folder(
+        self, user: str, folder: str, *, consistency: Consistency = Consistency.LATEST
+    ) -> list[Conversation]:
+        """Return the conversations of a folder, the last updated first; sorted here, as `pinned`.
+
+        Beyond `MAX_IN_FOLDER`, the conversations with the lowest ids, which begin with their time, are left out.
+        """
+        del consistency
+        async with self._call(READ_CALL_S) as client:
+            conversations = client.collection(USERS, uid(user), CONVERSATIONS)
+            query = conversations.where(filter=FieldFilter(FOLDER_FIELD, "==", value=folder))
+            query = query.order_by("__name__", direction=Query.DESCENDING).limit(MAX_IN_FOLDER)
+            documents = await fetched(query, seconds=READ_ATTEMPT_S) if folder else []
+        return of_folder((conversation_of(one.id, one.fields) for one in documents if not _is_expired(one)), folder)
+
     async def search(
         self, user: str, text: str, *, limit: int = 20, cursor: str | None = None, thinking: bool = False
     ) -> Page[Hit]:
@@ -303,11 +329,11 @@ class FirestoreStore(DirectStore):
         return profile_of(snapshot.fields) if snapshot else Profile()
 
     async def save_profile(self, user: str, profile: Profile) -> None:
-        """Store a profile, unless one of the same or a higher revision is stored."""
+        """Store a profile; of each of its two parts, one of the same or a higher revision stays."""
         profile = clean_profile(profile)
         refuse_too_much_profile(profile)
         async with self._call() as client:
-            await put_profile(client, client.document(USERS, uid(user)), profile_document(profile))
+            await put_profile(client, client.document(USERS, uid(user)), profile)
 
     async def delete_profile(self, user: str) -> None:
         """Delete the user's profile for good."""
@@ -362,8 +388,34 @@ class FirestoreStore(DirectStore):
         async with self._call(READ_CALL_S) as client:
             return await shared_piece(client, share_id, name)
 
+    async def change_library(self, user: str, change: Callable[[Profile], Profile]) -> Profile:
+        """Change the collections and folders of the user's profile."""
+        async with self._call() as client:
+            return await change_library(client, client.document(USERS, uid(user)), change)
+
+    async def add_library_document(self, user: str, document: LibraryDocument) -> None:
+        """Add a document to a collection."""
+        refuse_too_large_attachment(document.document)
+        async with self._call(READ_CALL_S) as client:
+            await put_library_document(client, uid(user), document)
+
+    async def library(self, user: str, collection: str = "") -> list[LibraryDocument]:
+        """Return the documents of a collection, or of all, by collection and name, without data; a read for each."""
+        async with self._call(READ_CALL_S) as client:
+            return await library_of(client, uid(user), collection)
+
+    async def library_document(self, user: str, document_id: str) -> LibraryDocument:
+        """Return a document of a collection, with its data."""
+        async with self._call(READ_CALL_S) as client:
+            return await library_document(client, uid(user), document_id)
+
+    async def remove_library_document(self, user: str, document_id: str) -> None:
+        """Delete a document of a collection for good."""
+        async with self._call() as client:
+            await delete_library_document(client, uid(user), document_id)
+
     async def stored_bytes(self, user: str | None = None, *, consistency: Consistency = Consistency.LATEST) -> int:
-        """Return about how many bytes the conversations and shares of one user take, or of all users.
+        """Return about how many bytes the conversations, shares and documents of one user take, or of all users.
 
         The profiles do not count. An aggregation costs one read per 1,000 documents. Messages that expired in a
         conversation still count.
@@ -372,7 +424,7 @@ class FirestoreStore(DirectStore):
         async with self._call() as client:
             groups = [
                 client.collection_group(name) if user is None else client.collection(USERS, uid(user), name)
-                for name in (CONVERSATIONS, SHARES)
+                for name in (CONVERSATIONS, SHARES, LIBRARY)
             ]
             # Its annotation names the class, not an object of it.
             sums = (summed(group.sum(SIZE_FIELD, alias=SIZE_FIELD)) for group in groups)  # type: ignore[arg-type]

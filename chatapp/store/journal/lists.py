@@ -11,6 +11,7 @@ from chatapp.store import Consistency, Page
 from chatapp.store.journal.overlay import merged_conversation, recorded_conversation
 from chatapp.store.journal.recent import Listed
 from chatapp.store.journal.sources import Sources
+from chatapp.store.library import of_folder
 from chatapp.store.values import BEGINNING, MAX_PAGE, MAX_PINNED, cursor_after, position, sort_key
 
 if TYPE_CHECKING:
@@ -83,6 +84,33 @@ class Lists(Sources):
 
             fallback = local if waiting or cached is not None else None
             return await self._cloud_reads.run(read(), fallback=fallback, is_patient=cached is None)
+
+    async def in_folder(
+        self, user: str, folder: str, *, consistency: Consistency = Consistency.LATEST
+    ) -> list[Conversation]:
+        """Return the conversations of a folder, the last updated first; it has no cache but that of the list."""
+        del consistency
+        with self._calls.track():
+            waiting = await self._journal.waiting_of(user)
+            listed = self._recent.listed(user)
+
+            async def read() -> list[Conversation]:
+                stored = {one.id: one for one in await self._cloud.in_folder(user, folder)}
+                bases = {id_: stored.get(id_) for id_ in waiting}
+                bases |= await self._fetched(user, [id_ for id_ in waiting if id_ not in stored])
+                unaffected = [one for one in stored.values() if one.id not in waiting]
+                return of_folder([*unaffected, *_visible(bases, waiting)], folder)
+
+            def local() -> list[Conversation]:
+                bases = {
+                    id_: self._recent.conversation((user, id_)) or recorded_conversation(writes)
+                    for id_, writes in waiting.items()
+                }
+                unaffected = [one for one in (listed.conversations if listed else {}).values() if one.id not in waiting]
+                return of_folder([*unaffected, *_visible(bases, waiting)], folder)
+
+            fallback = local if waiting or listed is not None else None
+            return await self._cloud_reads.run(read(), fallback=fallback, is_patient=listed is None)
 
     def _cached_page(self, user: str, limit: int) -> Page[Conversation] | None:
         """Return the first page from the cache, if it was read with at least this limit and is not empty."""

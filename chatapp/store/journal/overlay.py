@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from chatapp.domain.conversation import Conversation, Message, Profile, changed, revised
+from chatapp.domain.conversation import Conversation, Message, Profile, changed, revised, saved
 from chatapp.store.codec import (
     conversation_fields,
     conversation_of,
@@ -130,6 +130,6 @@ def merged_profile(base: Profile, waiting: Iterable[Waiting]) -> Profile:
     for write in waiting:
         if write.kind is Kind.NO_PROFILE:
             base = Profile()
-        elif write.profile and (base == Profile() or write.profile.revision > base.revision):
-            base = write.profile
+        elif write.profile:
+            base = write.profile if base == Profile() else saved(base, write.profile)
     return base

@@ -96,8 +96,9 @@ class Recent:
 
     def keep_profile(self, user: str, profile: Profile) -> None:
         """Cache a profile."""
-        size = sum(len(persona.name) + len(persona.instructions) for persona in profile.personas)
-        self._keep(("profile", user), profile, _OBJECT_BYTES * (1 + len(profile.personas)) + 2 * size)
+        size = sum(len(one.name) + len(one.instructions) for one in (*profile.personas, *profile.folders))
+        objects = 1 + len(profile.personas) + len(profile.folders) + len(profile.collections)
+        self._keep(("profile", user), profile, _OBJECT_BYTES * objects + 2 * size)
 
     def keep_conversation(self, key: Key, conversation: Conversation) -> None:
         """Cache a conversation, in the user's list too."""

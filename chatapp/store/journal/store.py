@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self, TypedDict, Unpack
 
 import structlog
 
-from chatapp.domain.conversation import MessageStatus, Role, changed
+from chatapp.domain.conversation import MessageStatus, Role, changed, saved
 from chatapp.domain.errors import ConversationNotFound, StoreUnavailable
 from chatapp.domain.sentences import Sentence
 from chatapp.store import Consistency, StoreStatus
@@ -28,6 +28,7 @@ from chatapp.store.journal.reads import Reads
 from chatapp.store.journal.recent import RECENT_BYTES
 from chatapp.store.journal.rows import PROFILE
 from chatapp.store.journal.usage import CloudUsage
+from chatapp.store.library import library_bytes
 from chatapp.store.quota import message_bytes
 from chatapp.store.scanning import Scan
 from chatapp.store.values import (
@@ -41,10 +42,11 @@ from chatapp.store.values import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
     from pathlib import Path
 
     from chatapp.domain.conversation import Conversation, Message, Profile
+    from chatapp.domain.library import LibraryDocument
     from chatapp.domain.share import Share
     from chatapp.store import Hit, Page, Revocations, SessionRecord, Store
     from chatapp.store.journal.rows import Key
@@ -53,7 +55,7 @@ AT_ONCE = 8  # concurrent deliveries, of one or two requests each
 MOST_WRITES = 10_000
 MOST_BYTES = 256_000_000
 DRAIN_S, LOG_DRAINING_AFTER_S = 30.0, 1.0
-SHARED_WITHIN_S = 5.0  # how long a share waits until its conversation is in the cloud
+SHARED_WITHIN_S = 5.0  # how long a share waits until its conversation is in the cloud, a library for its profile
 
 log = structlog.get_logger(__name__)
 
@@ -237,7 +239,7 @@ class JournaledStore(Lists, Reads):
             self._usage.deleted(user)
 
     async def save_profile(self, user: str, profile: Profile) -> None:
-        """Store a profile, unless one of the same or a higher revision is stored."""
+        """Store a profile; of each of its two parts, one of the same or a higher revision stays."""
         profile = clean_profile(profile)
         refuse_too_much_profile(profile)
         with self._calls.track():
@@ -303,6 +305,44 @@ class JournaledStore(Lists, Reads):
         """Return a piece of a share of any user from the cloud."""
         with self._calls.track():
             return await self._cloud.shared_piece(share_id, name)
+
+    async def change_library(self, user: str, change: Callable[[Profile], Profile]) -> Profile:
+        """Change the collections and folders in the cloud before it returns: other replicas change them too.
+
+        Raises:
+            StoreUnavailable: also if a deletion of the profile is not in the cloud within `SHARED_WITHIN_S`, which
+                would delete them again.
+        """
+        if not await self.delivered(user, "", "", seconds=SHARED_WITHIN_S):
+            raise StoreUnavailable(UNREACHABLE, detail="the profile is not delivered")
+        with self._calls.track():
+            profile = await self._cloud.change_library(user, change)
+            self._cloud_reads.wrote(user)
+            if cached := self._recent.profile(user):
+                self._recent.keep_profile(user, saved(cached, profile))
+        return profile
+
+    async def add_library_document(self, user: str, document: LibraryDocument) -> None:
+        """Add a document in the cloud before it returns: the person still has the file if it fails."""
+        with self._calls.track():
+            await self._cloud.add_library_document(user, document)
+        self._usage.add(user, library_bytes(document))
+
+    async def library(self, user: str, collection: str = "") -> list[LibraryDocument]:
+        """Return the documents of a collection, or of all, from the cloud."""
+        with self._calls.track():
+            return await self._cloud.library(user, collection)
+
+    async def library_document(self, user: str, document_id: str) -> LibraryDocument:
+        """Return a document of a collection from the cloud."""
+        with self._calls.track():
+            return await self._cloud.library_document(user, document_id)
+
+    async def remove_library_document(self, user: str, document_id: str) -> None:
+        """Delete a document of a collection in the cloud before it returns."""
+        with self._calls.track():
+            await self._cloud.remove_library_document(user, document_id)
+        self._usage.deleted(user)
 
     async def stored_bytes(self, user: str | None = None, *, consistency: Consistency = Consistency.LATEST) -> int:
         """Return about how many bytes the data of one user take, or of all users: see `CloudUsage`."""
@@ -375,8 +415,8 @@ class JournaledStore(Lists, Reads):
     async def _saved_profile(self, user: str, profile: Profile) -> None:
         await self._journal.save_profile(user, profile)
         self._wrote((user, PROFILE))
-        if (cached := self._recent.profile(user)) and profile.revision > cached.revision:
-            self._recent.keep_profile(user, profile)
+        if cached := self._recent.profile(user):
+            self._recent.keep_profile(user, saved(cached, profile))
 
     async def _deleted_profile(self, user: str) -> None:
         await self._journal.delete_profile(user)

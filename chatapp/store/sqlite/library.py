@@ -57,10 +57,10 @@ def add_library_document(connection: sqlite3.Connection, user: str, added: Libra
     )
 
 
-def library_of(connection: sqlite3.Connection, user: str) -> list[LibraryDocument]:
-    """Return a user's documents by collection and name, without data."""
-    rows = connection.execute(f"{_LISTED} WHERE user = ? ORDER BY collection, name, id", (user,))
-    return [_document(row) for row in rows]
+def library_of(connection: sqlite3.Connection, user: str, collection: str) -> list[LibraryDocument]:
+    """Return a user's documents of a collection, or of all (""), by collection and name, without data."""
+    query = f"{_LISTED} WHERE user = ? AND (collection = ? OR ? = '') ORDER BY collection, name, id"
+    return [_document(row) for row in connection.execute(query, (user, collection, collection))]
 
 
 def library_document(connection: sqlite3.Connection, user: str, document_id: str) -> LibraryDocument:

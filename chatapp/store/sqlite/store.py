@@ -53,6 +53,7 @@ from chatapp.store.sqlite.shares import (
 )
 from chatapp.store.sqlite.usage import stored_bytes
 from chatapp.store.values import (
+    MAX_IN_FOLDER,
     MAX_PAGE,
     MAX_PINNED,
     cursor_after,
@@ -220,6 +221,24 @@ class SQLiteStore(DirectStore):
 
         return await self._database.read(query)
 
+    async def in_folder(
+        self, user: str, folder: str, *, consistency: Consistency = Consistency.LATEST
+    ) -> list[Conversation]:
+        """Return the conversations of a folder, the last updated first."""
+        del consistency
+        oldest_ms = self._retention.oldest_ms
+
+        def query(connection: sqlite3.Connection) -> list[Conversation]:
+            rows = connection.execute(
+                # The second condition names the index.
+                f"{_CONVERSATIONS} WHERE user = ? AND folder = ? AND folder != '' AND deleted_ms = 0"
+                " AND updated_ms >= ? ORDER BY updated_ms DESC, id DESC LIMIT ?",
+                (user, folder, oldest_ms, MAX_IN_FOLDER),
+            )
+            return [conversation_of(row) for row in rows]
+
+        return await self._database.read(query)
+
     async def search(
         self, user: str, text: str, *, limit: int = 20, cursor: str | None = None, thinking: bool = False
     ) -> Page[Hit]:
@@ -364,9 +383,9 @@ class SQLiteStore(DirectStore):
         refuse_too_large_attachment(document.document)
         await self._database.write(lambda connection: add_library_document(connection, user, document))
 
-    async def library(self, user: str) -> list[LibraryDocument]:
-        """Return all documents of the user's collections, by collection and name, without data."""
-        return await self._database.read(lambda connection: library_of(connection, user))
+    async def library(self, user: str, collection: str = "") -> list[LibraryDocument]:
+        """Return the documents of a collection, or of all, by collection and name, without data."""
+        return await self._database.read(lambda connection: library_of(connection, user, collection))
 
     async def library_document(self, user: str, document_id: str) -> LibraryDocument:
         """Return a document of a collection, with its data."""

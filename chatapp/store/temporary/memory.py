@@ -7,13 +7,14 @@ from collections import Counter, OrderedDict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from chatapp.domain.conversation import Document, Image, Profile, Role, changed, now_ms
-from chatapp.domain.errors import ConversationNotFound, ShareNotFound, StoreUnavailable
+from chatapp.domain.conversation import Document, Image, Profile, Role, changed, now_ms, saved
+from chatapp.domain.errors import ConversationNotFound, DocumentNotFound, ShareNotFound, StoreUnavailable
 from chatapp.domain.sentences import Sentence
 from chatapp.store import Consistency, Page, Revocations, SessionRecord
 from chatapp.store.calls import CLOSED
-from chatapp.store.codec import clean, clean_conversation, clean_profile, without_data
+from chatapp.store.codec import clean, clean_conversation, clean_document, clean_profile, without_data
 from chatapp.store.direct import DirectStore
+from chatapp.store.library import in_library_order, library_bytes, of_folder, with_library
 from chatapp.store.scanning import Scan
 from chatapp.store.values import (
     MAX_PAGE,
@@ -22,6 +23,7 @@ from chatapp.store.values import (
     in_order,
     newest,
     position,
+    refuse_too_large_attachment,
     refuse_too_large_attachments,
     refuse_too_large_pieces,
     refuse_too_much_profile,
@@ -29,9 +31,10 @@ from chatapp.store.values import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from chatapp.domain.conversation import Attachment, AttachmentT, Conversation, Message
+    from chatapp.domain.library import LibraryDocument
     from chatapp.domain.share import Share
     from chatapp.store import Hit
 
@@ -68,6 +71,7 @@ class Memory:
         profiles: by user.
         revocations: revoked sessions by user.
         shares: the user, the share and its pieces, by id.
+        library: documents of collections, by user and id.
     """
 
     def __init__(self) -> None:
@@ -77,6 +81,7 @@ class Memory:
         self.revocations: dict[str, Revocations] = {}
         self.sessions: dict[str, dict[str, tuple[SessionRecord, int]]] = {}
         self.shares: dict[str, tuple[str, Share, Mapping[str, bytes]]] = {}
+        self.library: dict[str, dict[str, LibraryDocument]] = {}
         self._ids: dict[str, OrderedDict[str, None]] = {}  # by user, in the order of `conversations`
         self._size = 0
 
@@ -192,6 +197,13 @@ class MemoryStore(DirectStore):
         del consistency
         return [one for one in self._all(user) if one.pinned and not one.deleted_ms][:MAX_PINNED]
 
+    async def in_folder(
+        self, user: str, folder: str, *, consistency: Consistency = Consistency.LATEST
+    ) -> list[Conversation]:
+        """Return the conversations of a folder, the last updated first."""
+        del consistency
+        return of_folder(self._all(user), folder)
+
     async def search(
         self, user: str, text: str, *, limit: int = 20, cursor: str | None = None, thinking: bool = False
     ) -> Page[Hit]:
@@ -246,13 +258,12 @@ class MemoryStore(DirectStore):
         return self._memory.profiles.get(user, Profile())
 
     async def save_profile(self, user: str, profile: Profile) -> None:
-        """Store a profile, unless one of the same or a higher revision is stored."""
+        """Store a profile; of each of its two parts, one of the same or a higher revision stays."""
         self._open()
         profile = clean_profile(profile)
         refuse_too_much_profile(profile)
         before = self._memory.profiles.get(user)
-        if before is None or profile.revision > before.revision:
-            self._memory.profiles[user] = profile
+        self._memory.profiles[user] = saved(before, profile) if before else profile
 
     async def delete_profile(self, user: str) -> None:
         """Delete the user's profile."""
@@ -322,11 +333,47 @@ class MemoryStore(DirectStore):
         entry = self._memory.conversations.get((user, share.conversation_id))
         return bool(entry and not entry.conversation.deleted_ms and share.expires_ms > now_ms())
 
+    async def change_library(self, user: str, change: Callable[[Profile], Profile]) -> Profile:
+        """Change the collections and folders of the user's profile."""
+        self._open()
+        profile = with_library(self._memory.profiles.get(user, Profile()), change)
+        self._memory.profiles[user] = profile
+        return profile
+
+    async def add_library_document(self, user: str, document: LibraryDocument) -> None:
+        """Add a document to a collection."""
+        self._open()
+        refuse_too_large_attachment(document.document)
+        cleaned = replace(document, document=clean_document(document.document))
+        self._memory.library.setdefault(user, {}).setdefault(document.document.id, cleaned)
+
+    async def library(self, user: str, collection: str = "") -> list[LibraryDocument]:
+        """Return the documents of a collection, or of all, by collection and name, without data."""
+        self._open()
+        documents = self._memory.library.get(user, {}).values()
+        listed = (replace(one, document=replace(one.document, data=b"")) for one in documents)
+        return in_library_order(one for one in listed if collection in {"", one.collection})
+
+    async def library_document(self, user: str, document_id: str) -> LibraryDocument:
+        """Return a document of a collection, with its data."""
+        self._open()
+        if document := self._memory.library.get(user, {}).get(document_id):
+            return document
+        raise DocumentNotFound
+
+    async def remove_library_document(self, user: str, document_id: str) -> None:
+        """Delete a document of a collection."""
+        self._open()
+        self._memory.library.get(user, {}).pop(document_id, None)
+
     async def stored_bytes(self, user: str | None = None, *, consistency: Consistency = Consistency.LATEST) -> int:
-        """Return how many bytes the conversations of one user take, or of all users."""
+        """Return how many bytes the conversations and documents of one user take, or of all users."""
         del consistency
         self._open()
-        return self._memory.size if user is None else self._memory.sizes[user]
+        memory = self._memory
+        libraries = memory.library.values() if user is None else [memory.library.get(user, {})]
+        documents = sum(library_bytes(one) for library in libraries for one in library.values())
+        return documents + (memory.size if user is None else memory.sizes[user])
 
     def is_shared(self, conversation_id: str) -> bool:  # noqa: ARG002  # the protocol's parameter
         """Return False: this process is the only one."""

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 from chatapp.domain.errors import ConversationNotFound
 from chatapp.store import Consistency
+from chatapp.store.library import library_bytes
 from chatapp.store.temporary.memory import MemoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from chatapp.domain.conversation import Conversation, Document, Image, Message, Profile
+    from chatapp.domain.library import LibraryDocument
     from chatapp.domain.share import Share
     from chatapp.store import Hit, Page, StoreStatus, UserStore
     from chatapp.store.quota import StorageQuota
@@ -78,6 +80,12 @@ class StoreRouter:
     async def pinned(self, user: str, *, consistency: Consistency = Consistency.LATEST) -> list[Conversation]:
         """Return the user's pinned persistent conversations."""
         return await self._persistent.pinned(user, consistency=consistency)
+
+    async def in_folder(
+        self, user: str, folder: str, *, consistency: Consistency = Consistency.LATEST
+    ) -> list[Conversation]:
+        """Return the persistent conversations of a folder."""
+        return await self._persistent.in_folder(user, folder, consistency=consistency)
 
     async def search(
         self, user: str, text: str, *, limit: int = 20, cursor: str | None = None, thinking: bool = False
@@ -157,6 +165,32 @@ class StoreRouter:
     async def shared_piece(self, share_id: str, name: str) -> bytes:
         """Return a piece of a share of any user."""
         return await self._persistent.shared_piece(share_id, name)
+
+    async def change_library(self, user: str, change: Callable[[Profile], Profile]) -> Profile:
+        """Change the collections and folders of the user's profile."""
+        return await self._persistent.change_library(user, change)
+
+    async def add_library_document(self, user: str, document: LibraryDocument) -> None:
+        """Add a document to a collection.
+
+        Raises:
+            StorageFull: there is no room for it.
+        """
+        if self._quota:
+            await self._quota.refuse_document(user, library_bytes(document))
+        await self._persistent.add_library_document(user, document)
+
+    async def library(self, user: str, collection: str = "") -> list[LibraryDocument]:
+        """Return the documents of a collection, or of all."""
+        return await self._persistent.library(user, collection)
+
+    async def library_document(self, user: str, document_id: str) -> LibraryDocument:
+        """Return a document of a collection, with its data."""
+        return await self._persistent.library_document(user, document_id)
+
+    async def remove_library_document(self, user: str, document_id: str) -> None:
+        """Delete a document of a collection for good."""
+        await self._persistent.remove_library_document(user, document_id)
 
     async def stored_bytes(self, user: str | None = None, *, consistency: Consistency = Consistency.LATEST) -> int:
         """Return about how many bytes the persistent data of one user take, or of all users."""

@@ -13,6 +13,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     PlainSerializer,
     SkipValidation,
     WithJsonSchema,
@@ -84,3 +85,4 @@ def _clean(value: object) -> object:
 
 # JSON can hold NUL and half a surrogate pair, which stores cannot.
 Text = Annotated[str, BeforeValidator(_clean)]
+EntryId = Annotated[Text, Field(max_length=200)]  # of a collection or a folder

@@ -5,7 +5,7 @@ from typing import Self
 from pydantic import Field, StrictBool, computed_field, model_validator
 
 from chatapp.domain.conversation import Conversation
-from chatapp.http.api.schemas.base import RequestBody, ResponseBody, Text
+from chatapp.http.api.schemas.base import EntryId, RequestBody, ResponseBody, Text
 from chatapp.store.temporary.router import is_temporary
 
 
@@ -20,6 +20,13 @@ class ConversationItem(ResponseBody):
     archived: bool
     persona: str
     model: str
+    collection: str = Field(
+        exclude_if=lambda collection: not collection,
+        description="id of the collection that it chose; it may be deleted, and then it has none",
+    )
+    folder: str = Field(
+        exclude_if=lambda folder: not folder, description="id of its folder; it may be deleted, and then it has none"
+    )
     writing: bool = Field(default=False, description="an answer is being written in it")
 
     @computed_field
@@ -73,6 +80,8 @@ class ConversationChange(RequestBody):
     title: Text = ""
     pinned: StrictBool = False
     archived: StrictBool = False
+    collection: EntryId = Field(default="", description='id of a collection, "" for none')
+    folder: EntryId = Field(default="", description='id of a folder, "" for none')
     branch: Text = Field(default="", description="id of a message: the version of it that is shown")
 
     @model_validator(mode="after")

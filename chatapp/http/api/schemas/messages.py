@@ -34,6 +34,14 @@ class CitationBody(ResponseBody):
     page: int = Field(description="its number, from 1")
     page_start: int = Field(serialization_alias="start", description="of the quote in the text of the page")
     page_end: int = Field(serialization_alias="stop", description="of the quote in the text of the page")
+    collection: str = Field(
+        default="",
+        exclude_if=lambda collection: not collection,
+        description="id of the collection that the document belongs to; left out for a document of a question",
+    )
+    name: str = Field(
+        default="", exclude_if=lambda name: not name, description="of a collection's document, when it was cited"
+    )
 
 
 class MessageBody(ResponseBody):

@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field
 from chatapp.domain.conversation import Place
 from chatapp.http.api.schemas.base import ResponseBody, Translatable
 from chatapp.http.api.schemas.conversations import ConversationPage, OpenConversation
+from chatapp.http.api.schemas.library import LibraryNames
 from chatapp.http.api.schemas.local_models import LocalSummary
 from chatapp.http.api.schemas.profile import ProfileBody
 from chatapp.models import ChatModel, ModelState, ModelStatus
@@ -89,6 +90,7 @@ class Limits(ResponseBody):
     image_bytes: int
     documents: int = Field(description="0: turned off")
     document_bytes: int = Field(description="of the file of a document")
+    collection_documents: int = Field(description="of a collection; 0: there are no collections")
 
 
 class State(Models):
@@ -96,6 +98,7 @@ class State(Models):
 
     me: UserBody
     profile: ProfileBody
+    library: LibraryNames
     conversations: ConversationPage
     conversation: OpenConversation | None
     store: StoreBody

@@ -12,7 +12,7 @@ from pydantic import AliasChoices, BeforeValidator, Field, SkipValidation, Stric
 from chatapp.conversations.catch_up import Seen
 from chatapp.domain.conversation import GenerationParameters
 from chatapp.generation.requests import AnswerRequest
-from chatapp.http.api.schemas.base import RequestBody, Text
+from chatapp.http.api.schemas.base import EntryId, RequestBody, Text
 
 DEFAULTS = GenerationParameters()
 
@@ -132,6 +132,12 @@ class NewQuestion(AnswerOptions):
         default=None, description='id of the answer that it follows, "" for none; null: the last one that is shown'
     )
     persona: Annotated[Text, Field(max_length=200)] | None = Field(default=None, description="null: as before")
+    collection: EntryId | None = Field(
+        default=None, description='id of the collection to ask, "" for none; null: as before'
+    )
+    folder: EntryId | None = Field(
+        default=None, description='id of the folder of the conversation, "" for none; null: as before'
+    )
     compare_with: Comparison | None = Field(default=None, validation_alias=AliasChoices("compareWith", "beside"))
     temporary: StrictBool = Field(default=False, description="a new conversation is only kept in memory")
 
