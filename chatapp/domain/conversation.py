@@ -167,6 +167,7 @@ class Message:
         unshown_pictures: how many pictures of the model cannot be shown.
         documents: of a question.
         citations: of an answer, by ``end``.
+        passages: the model of an answer got passages of the documents, and not the whole of each.
     """
 
     id: str
@@ -196,6 +197,7 @@ class Message:
     feedback_ms: int = 0
     documents: tuple[Document, ...] = ()
     citations: tuple[Citation, ...] = ()
+    passages: bool = False
 
     @property
     def attachments(self) -> tuple[Attachment, ...]:

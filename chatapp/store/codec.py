@@ -45,7 +45,7 @@ _ENUMS: dict[str, type[StrEnum]] = {
 }
 
 # Fields that are not written with their default: few messages have them, and files of earlier versions none.
-_SPARSE = {"appended", "thinking", "unshown_pictures", "feedback_ms", "documents", "citations"}
+_SPARSE = {"appended", "thinking", "unshown_pictures", "feedback_ms", "documents", "citations", "passages"}
 
 
 # The lists of a profile, and what they hold.

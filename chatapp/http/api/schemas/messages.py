@@ -114,6 +114,10 @@ class AnswerBody(MessageBody):
     instead_of: Label = Field(description="the chosen model, where another one answered because that was not ready")
     feedback: Feedback
     citations: list[CitationBody] = Field(exclude_if=lambda citations: not citations)
+    passages: bool = Field(
+        exclude_if=lambda passages: not passages,
+        description="its model got passages of the documents, and not the whole of each; left out where it is false",
+    )
 
     @computed_field
     def tokens_per_second(self) -> float | None:
