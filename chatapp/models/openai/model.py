@@ -424,8 +424,12 @@ class OpenAICompatibleModel:
         return False
 
     async def _pod_status(self, error: Failure) -> ModelStatus | None:
-        """Return why the server is down; None where it is not, or Kubernetes does not say."""
-        return await self._pods.status() if self._pods and error.away else None
+        """Return why the server is down; None where it is not, or Kubernetes does not say.
+
+        A load balancer in front of the pods answers while there is none: with 500 or 503, and no reason of the model's.
+        """
+        status = error.reported.status if error.reported and not error.is_specific else 0
+        return await self._pods.status() if self._pods and (error.away or status >= 500) else None
 
     async def _model_error(self, error: Failure) -> ModelError:
         status = await self._pod_status(error)

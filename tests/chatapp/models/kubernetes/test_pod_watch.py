@@ -22,6 +22,7 @@ from tests.fakes.kubernetes_objects import (
     CREATED,
     LATER,
     POD,
+    deployment,
     ended,
     evicted,
     new,
@@ -159,6 +160,58 @@ async def test_kubernetes_is_not_asked_while_the_model_answers(kubernetes, watch
         assert (await model.status()).state is ModelState.LOADING
         await model.aclose()
     assert kubernetes.requests == []
+
+
+# What GKE's load balancer and llm-d's endpoint picker (v0.9.0, pkg/common/error) say while no pod runs.
+NO_ENDPOINTS = [
+    (503, "no healthy upstream"),
+    (500, "inference error: Internal - no pods available in datastore"),
+    (503, "inference error: ServiceUnavailable - failed to find endpoint candidates for serving the request"),
+]
+
+
+@pytest.fixture
+async def behind_gateway(kubernetes):
+    """Return Gemma behind a load balancer that has no server, and the answer that it gives to each request."""
+    answer = {"status": 503, "text": ""}
+
+    async def refuse(request):
+        return web.Response(**answer)
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", refuse)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    api = KubernetesApi(url=kubernetes.url, folder=kubernetes.folder)
+    watch = PodWatch("chat/app=gemma", deployment="gemma-deployment", sleeps=True, api=api)
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    model = OpenAICompatibleModel("gemma", "Gemma", url, model="gemma", pods=watch)
+    yield model, answer
+    await model.aclose()
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize(("status", "text"), NO_ENDPOINTS)
+async def test_load_balancer_without_a_server_is_explained_by_the_pods(kubernetes, behind_gateway, status, text):
+    model, answer = behind_gateway
+    answer |= {"status": status, "text": text}
+    kubernetes.deployments["gemma-deployment"] = deployment(0)
+    assert (await model.status()).state is ModelState.ASLEEP
+    kubernetes.deployments["gemma-deployment"] = deployment(1)
+    kubernetes.pods = [pod(unschedulable(NO_GPUS))]
+    assert (await model.status()).state is ModelState.WAITING
+    question = Message(id="q", turn_id="t", role=Role.USER, content="Hi", created_ms=1)
+    with pytest.raises(ModelUnavailable, match="no node with free GPUs is available yet"):
+        async for _ in model.stream([question], GenerationParameters()):
+            pass
+
+
+async def test_failure_of_a_server_whose_pod_is_ready_is_its_own(kubernetes, behind_gateway):
+    model, answer = behind_gateway
+    answer |= {"status": 500, "text": "Internal Server Error"}
+    kubernetes.pods = [pod(running(ready=True))]
+    assert (await model.status()).reason == "the server reports a failure (500)"
 
 
 async def test_token_is_read_for_every_request(kubernetes, watch):
