@@ -16,6 +16,19 @@ def read(text):
     return [json_export.validated(one, f"conversations[{number}]", room) for number, one in enumerate(conversations)]
 
 
+def read_library(text):
+    """Return the documents of collections of an export.
+
+    Raises:
+        InvalidExport: with the document and field that is wrong.
+    """
+    room = json_export.Room()
+    documents = json.loads(text).get("library", [])
+    return [
+        json_export.validated_library_document(one, f"library[{number}]", room) for number, one in enumerate(documents)
+    ]
+
+
 def read_profile(text):
     """Return the profile of an export, None if it has none."""
     profile = json.loads(text).get("profile")

@@ -71,7 +71,7 @@ class LimitSettings(BaseSettings):
     storage_megabytes: Quantity = Field(
         default=None,
         description=_quota(
-            "size of one user's conversations, images, documents and personas, in MB", STORAGE_MEGABYTES
+            "size of one user's conversations, images, documents, collections and personas, in MB", STORAGE_MEGABYTES
         ),
     )
     all_storage_megabytes: Quantity = Field(

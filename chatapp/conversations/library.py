@@ -181,7 +181,6 @@ class Library:
             InvalidMessage: it is full.
             StorageFull: there is no room for it.
         """
-        await self.refuse_missing(user, collection=collection_id)
         new = LibraryDocument(
             collection=collection_id,
             document=replace(document, id=library_document_id(collection_id, content)),

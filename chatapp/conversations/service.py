@@ -132,7 +132,7 @@ class Conversations:
 
     async def move(self, user: str, conversation_id: str, chosen: Mapping[str, str]) -> Conversation:
         """Change the ``folder`` that a conversation is in, or the ``collection`` that it asks; "" for none."""
-        return await self._changed(user, conversation_id, **chosen)
+        return await self._changed(user, conversation_id, deleted_too=False, **chosen)
 
     async def switch(self, user: str, conversation_id: str, message_id: str) -> Conversation:
         """Select the branch that contains a message; "" selects the newest.

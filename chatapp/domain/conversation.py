@@ -364,6 +364,11 @@ class Profile:
     folders: tuple[Folder, ...] = ()
     library_revision: int = 0
 
+    @property
+    def without_library(self) -> Profile:
+        """The profile without its second part."""
+        return replace(self, collections=(), folders=(), library_revision=0)
+
     def folder_of(self, conversation: Conversation) -> Folder | None:
         """Return the folder that a conversation is in."""
         return next((one for one in self.folders if one.id == conversation.folder), None)

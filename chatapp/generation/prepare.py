@@ -398,7 +398,7 @@ def _update(
             model=choice.instead_of or choice.model.id,
             system_prompt=choice.parameters.system_prompt,
             branch=conversation.branch if is_shown else "",
-            **chosen,
+            **chosen,  # type: ignore[arg-type]  # names of its fields of text
         )
 
     return updated

@@ -30,6 +30,8 @@ class Report:
         pictures: that are new.
         documents: that are new.
         personas: that are new.
+        collections: that are new.
+        folders: that are new.
         skipped: what was left out.
         files: names of files that have no conversations.
         missing: names of files that the archive should have, and has not.
@@ -43,6 +45,8 @@ class Report:
     pictures: int = 0
     documents: int = 0
     personas: int = 0
+    collections: int = 0
+    folders: int = 0
     skipped: Counter[Skipped] = field(default_factory=Counter)
     files: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
@@ -57,6 +61,8 @@ class Report:
             (self.pictures, Sentence("New images: {count}")),
             (self.documents, Sentence("New documents: {count}")),
             (self.personas, Sentence("New personas: {count}")),
+            (self.collections, Sentence("New collections: {count}")),
+            (self.folders, Sentence("New folders: {count}")),
             (self.extended, Sentence("Conversations with new messages: {count}")),
             (self.unchanged, Sentence("Conversations that were here already: {count}")),
         ):

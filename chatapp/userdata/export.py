@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import unicodedata
 import zipfile
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from chatapp.domain.errors import DocumentNotFound
 from chatapp.userdata import json_export, markdown
 from chatapp.userdata.json_export import moment
 from chatapp.userdata.markdown import ENGLISH
@@ -36,7 +38,15 @@ async def as_json(store: UserStore, user: str) -> AsyncGenerator[bytes]:
     async for conversation, messages in everything(store, user):
         yield before + await asyncio.to_thread(json_export.encode, conversation, messages)
         before = b",\n"
-    yield (b"" if before == b",\n" else before) + json_export.FOOTER
+    if before != b",\n":
+        yield before
+    before = json_export.LIBRARY
+    for listed in await store.library(user):
+        with suppress(DocumentNotFound):  # removed meanwhile
+            document = await store.library_document(user, listed.document.id)
+            yield before + await asyncio.to_thread(json_export.encode_library_document, document)
+            before = b",\n"
+    yield json_export.FOOTER
 
 
 async def as_zip(

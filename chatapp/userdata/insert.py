@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from chatapp.domain.conversation import MessageStatus, Profile
 from chatapp.domain.errors import ChatError, ConversationNotFound
+from chatapp.domain.library import Collection, Folder
 from chatapp.store.values import attached_bytes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
     from chatapp.domain.conversation import Conversation, Message
-    from chatapp.store import ConversationStore, ProfileStore
+    from chatapp.store import ConversationStore, LibraryStore, ProfileStore
 
 # In one write: well below Firestore's limit, and fast enough for the timeout of one request.
 BATCH_MESSAGES, BATCH_BYTES = 100, 1_000_000
+EntryT = TypeVar("EntryT", Collection, Folder)
 
 
 class IdTaken(ChatError):
@@ -96,19 +98,46 @@ async def _create(store: ConversationStore, user: str, conversation: Conversatio
 
 
 async def add_profile(store: ProfileStore, user: str, profile: Profile) -> int:
-    """Add the new personas, and all settings if the stored profile is empty; return the number of new personas.
+    """Add the new personas, and all settings if none are stored; return the number of new personas.
+
+    Collections and folders are not added: see `add_library`.
 
     Raises:
         StoreUnavailable: the store is unavailable; nothing was changed.
     """
-    stored = await store.profile(user)
+    stored, profile = await store.profile(user), profile.without_library
     existing = {persona.id for persona in stored.personas}
     new = [persona for persona in profile.personas if persona.id not in existing]
-    base = profile if stored == Profile() else stored
+    base = profile if stored.without_library == Profile() else stored
     after = replace(base, personas=(*stored.personas, *new), revision=stored.revision)
     if after != stored:
         await store.save_profile(user, replace(after, revision=stored.revision + 1))
     return len(new)
+
+
+async def add_library(store: LibraryStore, user: str, profile: Profile) -> tuple[int, int]:
+    """Add the collections and folders of a profile that are new; return how many of each.
+
+    Raises:
+        StoreUnavailable: the store is unavailable, or all together are too large; nothing was changed.
+    """
+    counts = 0, 0
+
+    def change(stored: Profile) -> Profile:
+        nonlocal counts
+        collections = _new(profile.collections, stored.collections)
+        folders = _new(profile.folders, stored.folders)
+        counts = len(collections), len(folders)
+        return replace(stored, collections=(*stored.collections, *collections), folders=(*stored.folders, *folders))
+
+    if profile.collections or profile.folders:
+        await store.change_library(user, change)
+    return counts
+
+
+def _new(entries: Sequence[EntryT], stored: Sequence[EntryT]) -> list[EntryT]:
+    ids = {one.id for one in stored}
+    return [one for one in entries if one.id not in ids]
 
 
 async def _revisions(store: ConversationStore, user: str, conversation_id: str) -> dict[str, int] | None:

@@ -4,15 +4,20 @@
      "profile": {"personas": [{"id": ..., "name": ..., "instructions": ...}], ...}, "conversations": [
     {"id": ..., "title": ..., "created_ms": ..., "created": ..., ..., "messages": [{"id": ..., "role": ..., ...}]},
     ...
+    ], "library": [
+    {"collection": ..., "added_ms": ..., "id": ..., "name": ..., "kind": ..., "pages": ..., "size": ..., "data": ...},
+    ...
     ]}
 
 A conversation has the fields of `chatapp.domain.conversation.Conversation`, and its messages, in order, those of
 `Message`; each conversation is one line. All versions of a message are included: ``follows`` says which one each came
 after. The ``data`` of an image is base64. So is that of a document: of its text by pages, as gzip of JSON (see
-`chatapp.documents.packing`). ``error`` is text; the optional ``error_said`` is the same text in a form that can be
-translated. ``profile`` has the fields of `Profile`; an export of one conversation has none. Every time in milliseconds
-since the epoch is followed by the same time as ISO 8601, for people: an import reads the milliseconds. ``user`` is the
-id of the exported user; an import ignores it. A reader must reject a higher ``version`` and ignore unknown fields.
+`chatapp.documents.packing`). ``library`` has the documents of the collections, each in one line; an export without any
+has no such list, and an export of one conversation has none. ``error`` is text; the optional ``error_said`` is the same
+text in a form that can be translated. ``profile`` has the fields of `Profile`; an export of one conversation has none.
+Every time in milliseconds since the epoch is followed by the same time as ISO 8601, for people: an import reads the
+milliseconds. ``user`` is the id of the exported user; an import ignores it. A reader must reject a higher ``version``
+and ignore unknown fields.
 """
 
 from __future__ import annotations
@@ -30,8 +35,16 @@ from chatapp.documents.citations import true_citations
 from chatapp.documents.extraction.shape import MAX_PAGES, Kind, Page
 from chatapp.documents.packing import InvalidPacking, unpacked
 from chatapp.documents.uploads import file_name
-from chatapp.domain.conversation import Conversation, Document, Message, Profile, now_ms
+from chatapp.domain.conversation import Conversation, Document, GenerationParameters, Message, Profile, now_ms
 from chatapp.domain.errors import ChatError, InvalidParameters
+from chatapp.domain.library import (
+    MAX_COLLECTIONS,
+    MAX_FOLDERS,
+    MAX_NAME_CHARS,
+    Collection,
+    Folder,
+    LibraryDocument,
+)
 from chatapp.domain.sentences import Sentence, as_json, from_json
 from chatapp.store.codec import attachment_fields, conversation_fields, message_fields, profile_fields
 from chatapp.store.firestore.documents import is_id
@@ -45,10 +58,12 @@ if TYPE_CHECKING:
 
 FORMAT, VERSION = "hybrid-chat", 1
 FOOTER = b"\n]}\n"
+LIBRARY = b'\n], "library": [\n'  # between the last conversation and the first document of a collection
 LATEST_MS = 253_402_300_799_999  # the last millisecond of the year 9999, where dates end
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CONVERSATION, _MESSAGES, _PROFILE = TypeAdapter(Conversation), TypeAdapter(list[Message]), TypeAdapter(Profile)
+_DOCUMENT = TypeAdapter(Document)
 _IMAGES = {"image/jpeg", "image/png", "image/webp"}
 _ATTACHED = "images", "documents"
 MAX_NAME = 1_000  # characters of a document's name
@@ -71,6 +86,17 @@ class Room:
 
     unpacked: int = 500_000_000
     searched: int = 50_000_000  # in 35 s of CPU
+
+
+@dataclass(frozen=True, slots=True)
+class _Added:
+    """What a document of a collection has besides the document."""
+
+    collection: str
+    added_ms: int
+
+
+_ADDED = TypeAdapter(_Added)
 
 
 class ExportedConversation(NamedTuple):
@@ -104,13 +130,61 @@ def encode(conversation: Conversation, messages: Sequence[Message]) -> bytes:
     return _encoded(_dated(fields) | {"messages": [_message(one) for one in messages]})
 
 
+def encode_library_document(document: LibraryDocument) -> bytes:
+    """Return a document of a collection, with its data, as a line without line end."""
+    own = {"collection": document.collection, "added_ms": document.added_ms}
+    return _encoded(_dated(own) | _encoded_attachment(document.document))
+
+
 def validated_profile(value: object) -> Profile:
     """Return the profile of an export.
 
     Raises:
         InvalidExport: with the field that is wrong.
     """
-    return cast("Profile", _checked(_PROFILE, value, "profile"))
+    profile = cast("Profile", _checked(_PROFILE, value, "profile"))
+    longest = GenerationParameters.LONGEST_SYSTEM_PROMPT
+    lists: tuple[tuple[str, int, Sequence[Collection | Folder]], ...] = (
+        ("collections", MAX_COLLECTIONS, profile.collections),
+        ("folders", MAX_FOLDERS, profile.folders),
+    )
+    for name, most, entries in lists:
+        if len(entries) > most or len({one.id for one in entries}) < len(entries):
+            raise InvalidExport(f"profile.{name}: there are more than {most}, or two with one id.")
+        for number, one in enumerate(entries):
+            where = f"profile.{name}[{number}]"
+            if not is_id(one.id):
+                raise InvalidExport(f"{where}.id: {one.id[:80]!r} cannot be an id.")
+            if not 1 <= len(one.name) <= MAX_NAME_CHARS:
+                raise InvalidExport(f"{where}.name: it must have 1 to {MAX_NAME_CHARS} characters.")
+            if isinstance(one, Folder) and (len(one.instructions) > longest or not _is_entry(one.collection)):
+                raise InvalidExport(f"{where}: its instructions are too long, or its collection cannot be an id.")
+    return profile
+
+
+def validated_library_document(value: object, where: str, room: Room) -> LibraryDocument:
+    """Return a document of a collection of an export.
+
+    Raises:
+        InvalidExport: with the field that is wrong.
+    """
+    fields = _decoded(value, where)
+    document: Document = _checked(_DOCUMENT, fields, where)
+    _check_document(document, where, room)
+    own: _Added = _checked(_ADDED, fields, where)
+    if not document.data:
+        raise InvalidExport(f"{where}.data: it is missing.")
+    if not is_id(own.collection):
+        raise InvalidExport(f"{where}.collection: {own.collection[:80]!r} cannot be an id.")
+    if not 0 <= own.added_ms <= LATEST_MS:
+        raise InvalidExport(f"{where}.added_ms: {own.added_ms} is not a time in milliseconds since 1970.")
+    document = replace(document, name=file_name(document.name) or document.kind)
+    return LibraryDocument(collection=own.collection, document=document, added_ms=own.added_ms)
+
+
+def _is_entry(entry_id: str) -> bool:
+    """Return whether this can be the id of a collection or a folder, or "" for none."""
+    return not entry_id or is_id(entry_id)
 
 
 def validated(value: object, where: str, room: Room) -> ExportedConversation:
@@ -121,6 +195,9 @@ def validated(value: object, where: str, room: Room) -> ExportedConversation:
     """
     conversation: Conversation = _checked(_CONVERSATION, value, where)
     _check(conversation, where, "created_ms", "updated_ms")
+    for name in ("collection", "folder"):
+        if not _is_entry(getattr(conversation, name)):
+            raise InvalidExport(f"{where}.{name}: {getattr(conversation, name)[:80]!r} cannot be an id.")
     if is_temporary(conversation.id):
         raise InvalidExport(f"{where}.id: {conversation.id[:80]!r} is that of a temporary conversation.")
     raw_messages = value.get("messages") if isinstance(value, dict) else None
@@ -222,15 +299,19 @@ def _check_document(document: Document, where: str, room: Room) -> None:
 
 
 def _citations(message: Message, documents: Mapping[str, Document], room: Room) -> tuple[Citation, ...]:
-    """Return those citations of a message that are true: the quote is in the page."""
+    """Return those citations of a message that are true: the quote is in the page.
+
+    Those of a collection's document are left out: the export has such documents after the conversations.
+    """
     if len(message.content) > MAX_CITING:
         return ()
     true: set[Citation] = set()
-    for name in {one.document for one in message.citations} & documents.keys():
+    citations = [one for one in message.citations if not one.collection]
+    for name in {one.document for one in citations} & documents.keys():
         if room.searched > 0 and documents[name].data:
             pages = unpacked(documents[name].data)
             room.searched -= _size(pages)
-            cited = [one for one in message.citations if one.document == name]
+            cited = [one for one in citations if one.document == name]
             true |= true_citations(message.content, cited, pages)
     return tuple(one for one in message.citations if one in true)
 

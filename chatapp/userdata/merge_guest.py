@@ -3,7 +3,8 @@
 A conversation is copied, the copy is compared with the original, and only then the original is deleted. If the merge
 fails at any point, each conversation exists once or twice, and the same call again finishes it. The copy has another
 id, because a store may require ids that are unique across users; it is derived from the original id, so that a second
-attempt finds the copy of the first.
+attempt finds the copy of the first. Collections, folders and their documents keep their ids, which are unique to a
+user only.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import astuple, dataclass, replace
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
@@ -18,17 +20,24 @@ from weakref import WeakValueDictionary
 import structlog
 
 from chatapp.domain.conversation import MessageStatus, Profile
-from chatapp.domain.errors import ChatError, ConversationBusy, ConversationNotFound, StoreUnavailable
+from chatapp.domain.errors import (
+    ChatError,
+    ConversationBusy,
+    ConversationNotFound,
+    DocumentNotFound,
+    StoreUnavailable,
+)
 from chatapp.domain.sentences import Sentence
 from chatapp.store import Consistency
 from chatapp.userdata import queries
-from chatapp.userdata.insert import Added, add, add_profile
+from chatapp.userdata.insert import Added, add, add_library, add_profile
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Container, Sequence
 
     from chatapp.conversations.turns import Turns
     from chatapp.domain.conversation import Conversation, GenerationParameters, Message, Persona
+    from chatapp.domain.library import Collection, Folder, LibraryDocument
     from chatapp.store import UserStore
 
 SETTLED_S = 30.0  # how long to wait until a copy is in the cloud
@@ -69,6 +78,7 @@ class GuestData:
     Attributes:
         conversations: without those that are marked as deleted, the last updated first.
         personas: of all guests.
+        collections: of all guests, as ``folders`` and the documents of the collections.
         parameters: the default parameters of the first guest that has some.
         answer_with_other: a guest allows that another model answers.
     """
@@ -77,9 +87,17 @@ class GuestData:
     personas: tuple[Persona, ...] = ()
     parameters: GenerationParameters | None = None
     answer_with_other: bool = False
+    collections: tuple[Collection, ...] = ()
+    folders: tuple[Folder, ...] = ()
+    documents: tuple[LibraryDocument, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.conversations or self.personas or self.has_settings)
+        return bool(self.conversations or self.personas or self.has_settings or self.has_library)
+
+    @property
+    def has_library(self) -> bool:
+        """Whether there are collections, folders or documents."""
+        return bool(self.collections or self.folders or self.documents)
 
     @property
     def has_settings(self) -> bool:
@@ -94,8 +112,14 @@ class GuestData:
             sorted(astuple(one) for one in self.personas),
             self.parameters and astuple(self.parameters),
             self.answer_with_other,
+            *([self._library] if self.has_library else ()),
         ]
         return hashlib.sha256(json.dumps(shown).encode()).hexdigest()[:32]
+
+    @property
+    def _library(self) -> list[object]:
+        documents = sorted((one.document.id, one.document.name) for one in self.documents)
+        return [sorted(map(astuple, self.collections)), sorted(map(astuple, self.folders)), documents]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,19 +130,23 @@ class Selection:
         conversations: all conversations.
         personas: the ids of personas; None: all.
         settings: the default parameters, and the permission that another model answers.
+        library: the collections with their documents, and the folders.
     """
 
     conversations: bool = True
-    personas: Collection[str] | None = None
+    personas: Container[str] | None = None
     settings: bool = True
+    library: bool = True
 
     def of(self, profile: Profile) -> Profile:
-        """Return the selected part of a profile."""
+        """Return the selected part of a profile, without collections and folders."""
+        profile = profile.without_library
         selected = profile if self.settings else replace(profile, parameters=None, answer_with_other=False)
         return replace(selected, personas=tuple(one for one in profile.personas if self._has(one)))
 
     def rest_of(self, profile: Profile) -> Profile:
-        """Return the part of a profile that is not selected, as its next revision."""
+        """Return the part of a profile that is not selected, as its next revision, without collections and folders."""
+        profile = profile.without_library
         rest = replace(profile, parameters=None, answer_with_other=False) if self.settings else profile
         personas = tuple(one for one in profile.personas if not self._has(one))
         return replace(rest, personas=personas, revision=profile.revision + 1)
@@ -146,15 +174,29 @@ class GuestMerge:
         """
         conversations: list[Conversation] = []
         personas: dict[str, Persona] = {}
+        collections: dict[str, Collection] = {}
+        folders: dict[str, Folder] = {}
+        documents: list[LibraryDocument] = []
         parameters, answer_with_other = None, False
         for guest in guests:
             conversations += [one for one in await queries.conversations(self._store, guest) if not one.deleted_ms]
             profile = await self._store.profile(guest)
             personas = {one.id: one for one in profile.personas} | personas
+            collections |= {one.id: one for one in profile.collections}
+            folders |= {one.id: one for one in profile.folders}
+            documents += await self._store.library(guest)
             parameters = parameters or profile.parameters
             answer_with_other |= profile.answer_with_other
         conversations.sort(key=lambda one: -one.updated_ms)
-        return GuestData(tuple(conversations), tuple(personas.values()), parameters, answer_with_other)
+        return GuestData(
+            tuple(conversations),
+            tuple(personas.values()),
+            parameters,
+            answer_with_other,
+            tuple(collections.values()),
+            tuple(folders.values()),
+            tuple(documents),
+        )
 
     async def merge(self, guest: str, user: str, selection: Selection = EVERYTHING) -> dict[str, str]:
         """Move what is selected, and return the new id of each conversation by its old one.
@@ -168,6 +210,8 @@ class GuestMerge:
             conversations = await queries.conversations(self._store, guest) if selection.conversations else []
             if any(self._turns.is_busy(guest, one.id) for one in conversations):
                 raise StillWriting
+            if selection.library:
+                await self._merge_library(guest, user)
             await self._merge_profile(guest, user, selection)
             moved = {}
             for conversation in conversations:
@@ -183,13 +227,34 @@ class GuestMerge:
         selected, rest = selection.of(profile), selection.rest_of(profile)
         if profile == Profile():
             return
+        has_library = bool(profile.collections or profile.folders)
         if not _is_empty(selected):
             await add_profile(self._store, user, selected)
             await self._settled(user)
-        if _is_empty(rest):
+        if _is_empty(rest) and not has_library:
             await self._store.delete_profile(guest)
         elif not _is_empty(selected):
             await self._store.save_profile(guest, rest)
+
+    async def _merge_library(self, guest: str, user: str) -> None:
+        """Move collections and folders, then each document: it is where its collection is, or in both places."""
+        profile = await self._store.profile(guest, consistency=Consistency.STRICT)
+        await add_library(self._store, user, profile)
+        while documents := await self._store.library(guest):
+            for one in documents:
+                with suppress(DocumentNotFound):  # removed, or moved by a concurrent merge
+                    document = await self._store.library_document(guest, one.document.id)
+                    await self._store.add_library_document(user, document)
+                    await self._store.remove_library_document(guest, one.document.id)
+        moved = {one.id for one in profile.collections} | {one.id for one in profile.folders}
+
+        def rest(stored: Profile) -> Profile:
+            collections = tuple(one for one in stored.collections if one.id not in moved)
+            folders = tuple(one for one in stored.folders if one.id not in moved)
+            return replace(stored, collections=collections, folders=folders)
+
+        if moved:
+            await self._store.change_library(guest, rest)
 
     async def _merge(self, guest: str, user: str, conversation: Conversation) -> str | None:
         """Move one conversation and return its new id; None if it no longer exists."""

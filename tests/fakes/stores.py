@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 READS = {
     *("conversations", "conversation", "messages", "message", "image", "document", "pinned", "search", "profile"),
     *("revocations", "sessions", "stored_bytes", "shares", "shared", "shared_piece"),
+    *("in_folder", "library", "library_document"),
 }
 
 
@@ -91,6 +92,24 @@ class FakeCloud:
 
     async def delete_profile(self, user):
         await self._call("delete_profile", user, "", [])
+
+    async def in_folder(self, user, folder, **options):
+        return await self._call("in_folder", user, "", [], folder, **options)
+
+    async def change_library(self, user, change):
+        return await self._call("change_library", user, "", [], change)
+
+    async def add_library_document(self, user, document):
+        await self._call("add_library_document", user, "", [], document)
+
+    async def library(self, user, collection=""):
+        return await self._call("library", user, "", [], collection)
+
+    async def library_document(self, user, document_id):
+        return await self._call("library_document", user, "", [], document_id)
+
+    async def remove_library_document(self, user, document_id):
+        await self._call("remove_library_document", user, "", [], document_id)
 
     async def revocations(self, user):
         return await self._call("revocations", user, "", [])

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from chatapp.conversations.catch_up import Seen
+from chatapp.conversations.library import Library
 from chatapp.documents.extraction.shape import Block, BlockKind, Page
 from chatapp.documents.packing import packed
 from chatapp.domain.conversation import Document, MessageStatus, Role
@@ -57,6 +58,7 @@ class Person:
 
     Attributes:
         deleted: those whose deletion could not be undone in time.
+        collections: names of those that were acknowledged.
     """
 
     world: World
@@ -64,6 +66,7 @@ class Person:
     turns: int
     talks: dict[str, list[Sent]] = field(default_factory=dict)
     deleted: set[str] = field(default_factory=set)
+    collections: set[str] = field(default_factory=set)
 
     async def run(self) -> None:
         """Send messages from both devices."""
@@ -124,7 +127,7 @@ class Device:
             await asyncio.sleep(chance.uniform(0.2, 2.0))
 
     async def _meddle(self, talk: str) -> None:
-        """Rename the conversation, stop its answer, or delete it and undo that."""
+        """Rename or move the conversation, stop its answer, delete it and undo that, or add a collection."""
         choice = self._world.chance.random()
         if choice < 0.2:
             await self._delete_and_undo(talk)
@@ -133,9 +136,16 @@ class Device:
             with contextlib.suppress(ChatError, Lost):
                 await self._request(lambda replica: replica.turns.stop(self._person.name, talk))
             return
-        title = f"title {self._world.chance.getrandbits(32)}"
+        name, text = self._person.name, f"{self._world.chance.getrandbits(32)}"
         with contextlib.suppress(ChatError, Lost):
-            await self._request(lambda replica: replica.conversations.rename(self._person.name, talk, title))
+            if choice < 0.8:
+                await self._request(lambda replica: replica.conversations.rename(name, talk, f"title {text}"))
+            elif choice < 0.9:
+                chosen = {"folder": text, "collection": text}
+                await self._request(lambda replica: replica.conversations.move(name, talk, chosen))
+            else:
+                await self._request(lambda replica: Library(replica.store, 1).add_collection(name, text))
+                self._person.collections.add(text)
 
     async def _delete_and_undo(self, talk: str) -> None:
         """Delete a conversation, and undo it at any replica; a page offers that once the deletion is acknowledged."""
@@ -236,6 +246,9 @@ async def audit(world: World, people: list[Person]) -> None:
         listed = [await _listed(replica, person.name) for replica in world.replicas]
         assert all(one == listed[0] for one in listed), f"the lists differ: {listed}"
         assert set(talks) <= set(listed[0])
+        profiles = [await replica.store.profile(person.name) for replica in world.replicas]
+        assert all(one == profiles[0] for one in profiles), f"the profiles differ: {profiles}"
+        assert person.collections <= {one.name for one in profiles[0].collections}, "lost: a collection"
 
 
 async def _shown(replica: Replica, user: str, talk: str) -> list[tuple[str, str, str]]:
@@ -262,9 +275,12 @@ async def _check_documents(replica: Replica, user: str, talk: str, message: Mess
     assert documents == expected, f"the documents of {message.content} are {documents}"
 
 
-async def _listed(replica: Replica, user: str) -> dict[str, str]:
+async def _listed(replica: Replica, user: str) -> dict[str, tuple[str, str, str]]:
     try:
-        return {one.id: one.title for one in (await replica.conversations.listed(user, limit=200)).items}
+        return {
+            one.id: (one.title, one.folder, one.collection)
+            for one in (await replica.conversations.listed(user, limit=200)).items
+        }
     except ConversationNotFound:
         return {}
 

@@ -120,13 +120,16 @@ class Account:
             raise GuestChanged
         audit.record(Action.MERGE_GUEST, user.id)
         chosen = {persona.id for persona in data.personas}.intersection(wanted.personas)
-        selection = Selection(conversations=wanted.conversations, personas=chosen, settings=wanted.settings)
+        selection = Selection(
+            conversations=wanted.conversations, personas=chosen, settings=wanted.settings, library=wanted.library
+        )
         ids: dict[str, str] = {}
         for guest in guests:
             ids |= await self._guest_merge.merge(guest, user.id, selection)
             if not await self._guest_merge.data([guest]):
                 self._delete_cookie(request, response, guest)
-        return Moved(conversations=len(ids), personas=len(chosen), ids=ids)
+        library = len(data.collections) + len(data.folders) if wanted.library else 0
+        return Moved(conversations=len(ids), personas=len(chosen), library=library, ids=ids)
 
     async def forget_guest(self, request: Request, response: Response, user: CurrentUser) -> Done:
         """Have this browser forget the guest whose data are not the user's. The data stay where they are."""
@@ -154,9 +157,10 @@ class Account:
             data = await self._guest_merge.data(self._guest_ids(request, user))
         except StoreUnavailable:
             return None
-        if not (data.conversations or data.personas):  # settings alone are no reason to ask
+        if not (data.conversations or data.personas or data.has_library):  # settings alone are no reason to ask
             return None
-        return GuestHistory(conversations=len(data.conversations), personas=len(data.personas))
+        library = len(data.collections) + len(data.folders)
+        return GuestHistory(conversations=len(data.conversations), personas=len(data.personas), library=library)
 
 
 class SignOut:

@@ -61,7 +61,8 @@ async def change_conversation(
         conversation = await conversations.pin(user, conversation_id, pinned=change.pinned)
     if "archived" in changed:
         conversation = await conversations.archive(user, conversation_id, archived=change.archived)
-    if moved := {name: getattr(change, name) for name in ("collection", "folder") if name in changed}:
+    moved: dict[str, str] = {name: getattr(change, name) for name in ("collection", "folder") if name in changed}
+    if moved:
         await chat.library.refuse_missing(user, **moved)
         conversation = await conversations.move(user, conversation_id, moved)
     if "branch" in changed:

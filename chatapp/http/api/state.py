@@ -2,7 +2,6 @@
 
 import asyncio
 from contextlib import suppress
-from dataclasses import replace
 from typing import Literal
 
 from fastapi import APIRouter
@@ -82,8 +81,7 @@ async def change_profile(change: ProfileChange, user: UserId, chat: Chat) -> Pro
     await chat.store.save_profile(user, profile)
     if await chat.store.delivered(user, "", "", seconds=DELIVERY_S):
         stored = await chat.store.profile(user)
-        library = {"collections": (), "folders": (), "library_revision": 0}  # which no change of this kind touches
-        if stored.revision == profile.revision and replace(stored, **library) != profile:
+        if stored.revision == profile.revision and stored.without_library != profile:
             raise ProfileChanged  # the other replica's change of this revision arrived first, and stays
     return ProfileBody.model_validate(await chat.store.profile(user, consistency=Consistency.CACHED))
 

@@ -76,7 +76,6 @@ from chatapp.store.library import of_folder
 from chatapp.store.scanning import Scan
 from chatapp.store.values import (
     BEGINNING,
-    MAX_IN_FOLDER,
     MAX_PAGE,
     MAX_PINNED,
     cursor_after,
@@ -103,6 +102,7 @@ if TYPE_CHECKING:
 
 STALE_S = 60.0  # three intervals of a running turn's heartbeat: see `chatapp.generation.generator.HEARTBEAT_SECONDS`
 PINNED_READ = 300
+FOLDER_READ = 1000
 MESSAGES_AT_ONCE = 300  # documents per request, of about 2 KB
 DAY_MS = 24 * 3600 * 1000
 
@@ -265,15 +265,14 @@ class FirestoreStore(DirectStore):
     async def in_folder(
         self, user: str, folder: str, *, consistency: Consistency = Consistency.LATEST
     ) -> list[Conversation]:
-        """Return the conversations of a folder, the last updated first; sorted here, as `pinned`.
+        """Return the conversations of a folder, the last updated first.
 
-        Beyond `MAX_IN_FOLDER`, the conversations with the lowest ids, which begin with their time, are left out.
+        Sorted here, as `pinned`. Beyond `FOLDER_READ`, an arbitrary part is left out.
         """
         del consistency
         async with self._call(READ_CALL_S) as client:
             conversations = client.collection(USERS, uid(user), CONVERSATIONS)
-            query = conversations.where(filter=FieldFilter(FOLDER_FIELD, "==", value=folder))
-            query = query.order_by("__name__", direction=Query.DESCENDING).limit(MAX_IN_FOLDER)
+            query = conversations.where(filter=FieldFilter(FOLDER_FIELD, "==", value=folder)).limit(FOLDER_READ)
             documents = await fetched(query, seconds=READ_ATTEMPT_S) if folder else []
         return of_folder((conversation_of(one.id, one.fields) for one in documents if not _is_expired(one)), folder)
 

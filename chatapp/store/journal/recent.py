@@ -96,7 +96,8 @@ class Recent:
 
     def keep_profile(self, user: str, profile: Profile) -> None:
         """Cache a profile."""
-        size = sum(len(one.name) + len(one.instructions) for one in (*profile.personas, *profile.folders))
+        size = sum(len(one.name) + len(one.instructions) for one in profile.personas)
+        size += sum(len(one.name) + len(one.instructions) for one in profile.folders)
         objects = 1 + len(profile.personas) + len(profile.folders) + len(profile.collections)
         self._keep(("profile", user), profile, _OBJECT_BYTES * objects + 2 * size)
 

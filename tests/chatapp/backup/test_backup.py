@@ -10,6 +10,7 @@ import subprocess
 import sys
 import zipfile
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from chatapp.backup.__main__ import main as back_up
 from chatapp.backup.package import MANIFEST
 from chatapp.backup.restore import main as restore
 from chatapp.domain.conversation import Document, Image, Persona, Profile, Role, new_id
+from chatapp.domain.library import Collection, LibraryDocument
 from chatapp.store.sqlite.file import HISTORY
 from chatapp.store.sqlite.store import SQLiteStore
 from tests.chatapp.store.conftest import a_conversation, a_message
@@ -39,6 +41,8 @@ def environment():
 def fill(chat, conversations=3, users=USERS, text="Hello"):
     """Store conversations with images, documents and a profile for each user."""
 
+    collection = Collection(id="k", name=text)
+
     async def work(store):
         for user in users:
             for number in range(conversations):
@@ -50,6 +54,9 @@ def fill(chat, conversations=3, users=USERS, text="Hello"):
                 await store.create(user, conversation, question, answer)
             profile = Profile(personas=(Persona(id="p", name="Pirate", instructions="Arr"),), revision=1)
             await store.save_profile(user, profile)
+            await store.change_library(user, lambda stored: replace(stored, collections=(collection,)))
+            report = Document(id=new_id(), name="דוח.pdf", kind="PDF", pages=1, size=9, data=os.urandom(5000))
+            await store.add_library_document(user, LibraryDocument(collection="k", document=report, added_ms=5))
 
     chat.do(work)
 
@@ -62,6 +69,9 @@ def digests(chat, users=USERS):
             data = [one.data for message in messages for one in message.attachments]  # which `repr` leaves out
             found[user, conversation.id] = hashlib.sha256(repr((conversation, messages, data)).encode()).hexdigest()
         found[user, "profile"] = repr(chat.do(lambda store, user=user: store.profile(user)))
+        for one in chat.do(lambda store, user=user: store.library(user)):
+            whole = chat.do(lambda store, user=user, one=one: store.library_document(user, one.document.id))
+            found[user, one.document.id] = hashlib.sha256(whole.document.data).hexdigest()
     return found
 
 

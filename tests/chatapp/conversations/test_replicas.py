@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import shutil
 from types import SimpleNamespace
 from unittest.mock import AsyncMock
@@ -10,12 +11,23 @@ import pytest
 
 from chatapp.conversations import catch_up, service
 from chatapp.conversations.catch_up import Seen
+from chatapp.conversations.library import Library
 from chatapp.conversations.service import Conversations
-from chatapp.domain.conversation import Feedback, FinishReason, GenerationParameters, MessageStatus, new_id, now_ms
+from chatapp.domain.conversation import (
+    Document,
+    Feedback,
+    FinishReason,
+    GenerationParameters,
+    MessageStatus,
+    Profile,
+    new_id,
+    now_ms,
+)
 from chatapp.domain.errors import (
     ContinuedElsewhere,
     ConversationBusy,
     ConversationNotFound,
+    LibraryEntryNotFound,
     NotCaughtUp,
     NothingToContinue,
 )
@@ -380,6 +392,52 @@ async def test_of_two_profiles_saved_at_once_none_is_lost_unnoticed(replicas):
     assert sorted(type(one).__name__ for one in saved) == ["ProfileBody", "ProfileChanged"]
     await save(b, 3, "one", "two", "three")
     assert [len((await one.store.profile(ANN)).personas) for one in replicas] == [3, 3]
+
+
+async def test_no_collection_of_two_replicas_at_once_is_lost(replicas):
+    """Also not by a change of settings that was made of an older profile, and arrives late."""
+    settings = Profile(answer_with_other=True, revision=1)
+    added = [Library(one.store, 100).add_collection(ANN, name) for one in replicas for name in ("one", "two")]
+    await asyncio.gather(replicas[0].store.save_profile(ANN, settings), *added)
+    await replicas[0].delivered("")
+    for one in replicas:
+        profile = await one.store.profile(ANN)
+        assert profile.answer_with_other
+        assert sorted(collection.name for collection in profile.collections) == ["one", "one", "two", "two"]
+
+
+@pytest.mark.parametrize("first", ["adds", "deletes"])
+async def test_a_document_that_is_added_while_its_collection_is_deleted_does_not_stay(replicas, first):
+    """At each request of one replica to the cloud, the other one does all of its part."""
+    a, b = replicas
+    document = Document(id="", name="a.txt", kind="text", pages=1, size=1, data=b"x")
+
+    async def add(collection):
+        with contextlib.suppress(LibraryEntryNotFound):
+            await Library(a.store, 100).add_document(ANN, collection, "content", document)
+
+    async def delete(collection):
+        await Library(b.store, 100).delete_collection(ANN, collection)
+
+    outer, inner, client = (add, delete, a.client) if first == "adds" else (delete, add, b.client)
+    leg, moments = client._leg, 0
+    for moment in itertools.count():
+        collection = (await Library(a.store, 100).add_collection(ANN, "Leases")).id
+        legs = itertools.count()
+
+        async def meanwhile(name, moment=moment, collection=collection, legs=legs):
+            if next(legs) == moment:
+                await inner(collection)
+
+        client._leg = meanwhile
+        await outer(collection)
+        client._leg = leg
+        if next(legs) <= moment:
+            break
+        moments += 1
+        assert await a.store.library(ANN) == [], moment
+        assert (await a.store.profile(ANN)).collections == (), moment
+    assert moments >= 6
 
 
 async def test_feedback_and_the_choice_of_a_version_wait_for_the_message(replicas):

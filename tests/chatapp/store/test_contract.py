@@ -30,7 +30,15 @@ from chatapp.domain.conversation import (
     now_ms,
 )
 from chatapp.domain.conversation import Place as ModelPlace
-from chatapp.domain.errors import ChatError, ConversationNotFound, ShareNotFound, StoreUnavailable
+from chatapp.domain.errors import (
+    ChatError,
+    ConversationNotFound,
+    DocumentNotFound,
+    LibraryEntryNotFound,
+    ShareNotFound,
+    StoreUnavailable,
+)
+from chatapp.domain.library import Collection, Folder, LibraryDocument
 from chatapp.domain.sentences import Sentence, as_json
 from chatapp.domain.share import Share
 from chatapp.store import Consistency, Hit, Revocations, SessionRecord, StoreStatus
@@ -38,10 +46,12 @@ from chatapp.store.folding import fold
 from chatapp.store.journal import cloud_reads
 from chatapp.store.journal.store import JournaledStore
 from chatapp.store.sqlite.store import SQLiteStore
-from chatapp.store.values import in_order
+from chatapp.store.values import IMAGE_BYTES, in_order
 from tests.chatapp.store.conftest import ADAPTERS, a_conversation, a_message
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from chatapp.domain.conversation import Attachment, Conversation
     from chatapp.store import Store
     from tests.chatapp.store.conftest import Place
@@ -762,6 +772,152 @@ async def test_half_a_surrogate_pair_does_not_lose_a_profile_and_too_much_is_ref
     assert (await store.profile("ana")).personas == large[:-1]
 
 
+# The library
+
+
+def adding(*names: str) -> Callable[[Profile], Profile]:
+    """Return a change that adds collections, and a folder for each."""
+
+    def change(profile: Profile) -> Profile:
+        collections = (Collection(id=name, name=name) for name in names)
+        folders = (Folder(id=f"f-{name}", name=name, instructions="Be exact.", collection=name) for name in names)
+        return replace(profile, collections=(*profile.collections, *collections), folders=(*profile.folders, *folders))
+
+    return change
+
+
+def kept(document: Document = REPORT, collection: str = "k", **fields: object) -> LibraryDocument:
+    return LibraryDocument(collection=collection, document=replace(document, **fields), added_ms=1_700_000_000_000)
+
+
+def listed(document: LibraryDocument) -> LibraryDocument:
+    return replace(document, document=replace(document.document, data=b""))
+
+
+async def test_collections_and_folders_come_back_as_they_were(place):
+    store = await place.open()
+    changed = await store.change_library("ana", adding("k"))
+    assert changed.collections == (Collection(id="k", name="k"),)
+    assert changed.folders == (Folder(id="f-k", name="k", instructions="Be exact.", collection="k"),)
+    assert await store.profile("ana") == await store.profile("ana", consistency=Consistency.CACHED) == changed
+    assert await store.profile("ben") == Profile()
+    await store.aclose()
+    again = await place.open()
+    assert await again.profile("ana") == changed
+    emptied = await again.change_library("ana", lambda profile: replace(profile, collections=(), folders=()))
+    assert (emptied.collections, emptied.folders) == ((), ())
+    assert await again.profile("ana") == await again.profile("ana", consistency=Consistency.CACHED) == emptied
+    await again.aclose()
+
+
+async def test_changes_of_the_library_and_of_settings_undo_neither(store):
+    await store.change_library("ana", adding("first"))
+    await store.save_profile("ana", PROFILE)  # made of a profile without a library
+    await asyncio.gather(
+        store.change_library("ana", adding("second")),
+        store.save_profile("ana", replace(PROFILE, answer_with_other=False, revision=4)),
+        store.change_library("ana", lambda profile: adding("third")(replace(profile, personas=(), revision=9))),
+    )
+    for consistency in (Consistency.LATEST, Consistency.CACHED):
+        profile = await store.profile("ana", consistency=consistency)
+        assert (profile.personas, profile.answer_with_other, profile.revision) == (PROFILE.personas, False, 4)
+        assert {one.id for one in profile.collections} == {"first", "second", "third"}
+        assert [one.collection for one in profile.folders] == [one.id for one in profile.collections]
+
+
+async def test_a_change_of_the_library_that_is_refused_changes_nothing(store):
+    before = await store.change_library("ana", adding("k"))
+
+    def refused(profile: Profile) -> Profile:
+        raise LibraryEntryNotFound
+
+    with pytest.raises(LibraryEntryNotFound):
+        await store.change_library("ana", refused)
+    folders = tuple(Folder(id=f"{number}", name="n", instructions="ש" * 20_000) for number in range(23))
+    with pytest.raises(StoreUnavailable, match=r"All personas and folders together take 921 kB"):
+        await store.change_library("ana", lambda profile: replace(profile, folders=folders))
+    assert await store.profile("ana") == before
+    half = Folder(id="f", name="\ud83d", instructions="half \ud83d")
+    stored = await store.change_library("ana", lambda profile: replace(profile, folders=(half,)))
+    assert stored.folders == (replace(half, name="\ufffd", instructions="half \ufffd"),)
+    assert await store.profile("ana") == stored
+
+
+async def test_a_deleted_profile_has_no_library(store):
+    await store.change_library("ana", adding("k"))
+    await store.delete_profile("ana")
+    assert await store.profile("ana") == Profile()
+    changed = await store.change_library("ana", adding("new"))
+    assert [one.id for one in changed.collections] == ["new"]
+    assert await store.profile("ana") == changed
+
+
+async def test_documents_of_collections_are_listed_read_and_removed(place):
+    store = await place.open()
+    largest = kept(NOTES, "other", id="large", name="א" * 200, data=b"x" * IMAGE_BYTES)
+    half = kept(NOTES, "k", id="half", name="half \ud83d.txt")
+    for document in (largest, kept(), half, kept(name="again", data=b"other")):
+        await store.add_library_document("ana", document)  # the last one has the id of the second, which stays
+    await store.aclose()
+    store = await place.open()
+    readable = replace(half, document=replace(half.document, name="half \ufffd.txt"))
+    assert await store.library("ana") == [listed(readable), listed(kept()), listed(largest)]
+    assert await store.library("ana", "other") == [listed(largest)]
+    assert await store.library("ana", "none") == []
+    assert await store.library("ben") == []
+    assert await store.library_document("ana", "large") == largest
+    assert await store.library_document("ana", "half") == readable
+    for user, document_id in (("ben", "large"), ("ana", "none"), ("ana", "a/b"), ("ana", "")):
+        with pytest.raises(DocumentNotFound):
+            await store.library_document(user, document_id)
+        await store.remove_library_document(user, document_id)
+    for _ in range(2):
+        await store.remove_library_document("ana", "large")
+    assert await store.library("ana") == [listed(readable), listed(kept())]
+    with pytest.raises(DocumentNotFound):
+        await store.library_document("ana", "large")
+    await store.add_library_document("ana", largest)
+    assert await store.library_document("ana", "large") == largest
+    await store.aclose()
+
+
+async def test_a_document_of_a_collection_counts_until_it_is_removed_and_a_larger_one_is_refused(place):
+    store = await place.open()
+    await store.add_library_document("ana", kept(data=b"x" * 500_000))
+    await store.add_library_document("ben", kept(data=b"x" * 1_000))
+    with pytest.raises(StoreUnavailable, match=r"at most 900 kB of a document"):
+        await store.add_library_document("ana", kept(id="large", data=b"x" * (IMAGE_BYTES + 1)))
+    store = await reopened(store, place)
+    own, bens = await store.stored_bytes("ana"), await store.stored_bytes("ben")
+    assert 500_000 < own < 501_000
+    assert 1_000 < bens < 2_000
+    assert await store.stored_bytes() == own + bens
+    await store.remove_library_document("ana", kept().document.id)
+    store = await reopened(store, place)
+    assert [await store.stored_bytes(user) for user in ("ana", "ben", None)] == [0, bens, bens]
+    await store.aclose()
+
+
+async def test_conversations_of_a_folder_are_listed_the_last_updated_first(store):
+    first, second = a_conversation(folder="f", updated_ms=10), a_conversation(folder="f", archived=True, updated_ms=5)
+    other = a_conversation(updated_ms=7, collection="k")
+    for conversation in (other, first, second, a_conversation(folder="f", deleted_ms=1), a_conversation(folder="g")):
+        await store.create("ana", conversation)
+    await store.create("ben", a_conversation(folder="f"))
+    assert await store.in_folder("ana", "f") == [first, second]
+    await store.append("ana", second.id, a_message(created_ms=20))
+    second = replace(second, updated_ms=20)
+    assert await store.in_folder("ana", "f") == [second, first]
+    await store.update("ana", replace(first, folder=""))
+    await store.update("ana", replace(other, folder="f", collection=""))
+    assert await store.in_folder("ana", "f") == [second, replace(other, folder="f", collection="")]
+    assert await store.conversation("ana", first.id) == replace(first, folder="")
+    await store.delete("ana", second.id)
+    await store.update("ana", replace(other, folder="f", collection="", deleted_ms=1))
+    assert await store.in_folder("ana", "f") == []
+    assert await store.in_folder("ana", "") == []
+
+
 # Messages: order, idempotency, revisions, all or nothing
 
 
@@ -1160,6 +1316,8 @@ class AnyHistory(RuleBasedStateMachine):
         archived=st.booleans(),
         deleted_ms=st.sampled_from([0, 0, 0, 7]),
         branch=st.sampled_from(["", "x"]),
+        folder=st.sampled_from(["", "f"]),
+        collection=st.sampled_from(["", "k"]),
     )
     PROFILES = st.builds(Profile, answer_with_other=st.booleans(), revision=st.integers(1, 4))
     MESSAGES = st.lists(
@@ -1244,8 +1402,27 @@ class AnyHistory(RuleBasedStateMachine):
     @rule(user=USERS, profile=PROFILES)
     def save_profile(self, user, profile):
         assert self.call("save_profile", user, profile)
-        if user not in self.profiles or profile.revision > self.profiles[user].revision:
-            self.profiles[user] = profile
+        before = self.profiles.get(user, Profile())
+        if user not in self.profiles or profile.revision > before.revision:
+            self.profiles[user] = replace(
+                profile,
+                collections=before.collections,
+                folders=before.folders,
+                library_revision=before.library_revision,
+            )
+
+    @rule(user=USERS, name=TEXTS)
+    def change_library(self, user, name):
+        """Add a collection, the oldest of three goes."""
+        new = Collection(id="k", name=name)
+
+        def change(profile: Profile) -> Profile:
+            return replace(profile, collections=(*profile.collections, new)[-3:])
+
+        assert self.call("change_library", user, change)
+        before = self.profiles.get(user, Profile())
+        if (after := change(before)).collections != before.collections or user not in self.profiles:
+            self.profiles[user] = replace(after, library_revision=before.library_revision + 1)
 
     @rule(user=USERS)
     def delete_profile(self, user):
@@ -1287,6 +1464,8 @@ class AnyHistory(RuleBasedStateMachine):
             assert self.runner.run(list_all(self.store, self.prefix + user, limit=2)) == expected
             pinned = [one for one in expected if one.pinned and not one.deleted_ms]
             assert self.runner.run(self.store.pinned(self.prefix + user)) == pinned
+            inside = [one for one in expected if one.folder and not one.deleted_ms]
+            assert self.runner.run(self.store.in_folder(self.prefix + user, "f")) == inside
         for (owner, conversation_id), (_, messages) in self.model.items():
             stored = self.runner.run(self.store.messages(self.prefix + owner, conversation_id))
             assert stored == [bare(message) for message in in_order(messages.values())]

@@ -25,6 +25,7 @@ from google.oauth2.credentials import Credentials
 
 from chatapp.domain.conversation import Document, Image, MessageStatus, Profile, Role, now_ms
 from chatapp.domain.errors import ConversationNotFound, StoreUnavailable
+from chatapp.domain.library import LibraryDocument
 from chatapp.domain.share import Share
 from chatapp.store import SessionRecord
 from chatapp.store.firestore import client as firestore_client
@@ -40,6 +41,7 @@ from chatapp.store.firestore.schema import (
     EXPIRY_FIELD,
     IMAGES,
     INDEXED_FIELDS,
+    LIBRARY,
     MESSAGES,
     OF_CONVERSATION,
     PIECES,
@@ -642,7 +644,7 @@ async def test_more_than_one_commit_can_hold_is_refused_in_words(store):
 
 async def test_every_indexed_field_and_the_expiry_time_are_written(place, database):
     store = await place.open(retention_days=1)
-    conversation = a_conversation()
+    conversation = a_conversation(folder="f")
     long = a_message("x" * (PART_BYTES + 1), created_ms=now_ms(), images=(PICTURE,), documents=(REPORT,))
     await store.create("ana", conversation, long, running())
     await store.save_profile("ana", Profile(revision=1))
@@ -651,6 +653,7 @@ async def test_every_indexed_field_and_the_expiry_time_are_written(place, databa
     await store.save_session("ana", session, until_ms=now_ms())
     share = Share(id="d1", conversation_id=conversation.id, title="", created_ms=1, expires_ms=now_ms() + 1_000)
     await store.save_share("ana", share, {"text-0": b"x"})
+    await store.add_library_document("ana", LibraryDocument(collection="k", document=REPORT, added_ms=1))
     written = {
         CONVERSATIONS: await documents(database, "ana", CONVERSATIONS),
         MESSAGES: await documents(database, "ana", MESSAGES, conversation.id),
@@ -661,6 +664,7 @@ async def test_every_indexed_field_and_the_expiry_time_are_written(place, databa
         SESSIONS: await documents(database, "ana", SESSIONS),
         SHARES: await documents(database, "ana", SHARES),
         PIECES: {one.id: one.to_dict() async for one in database.collection(SHARES, "d1", PIECES).stream()},
+        LIBRARY: await documents(database, "ana", LIBRARY),
     }
     assert INDEXED_FIELDS.keys() == written.keys()
     for collection, stored in written.items():
@@ -687,6 +691,9 @@ async def test_no_query_needs_a_composite_index(store, database, monkeypatch):
     await store.conversations("ana", cursor=page.cursor)
     await store.messages("ana", conversation.id)
     await store.pinned("ana")
+    await store.in_folder("ana", "f")
+    await store.library("ana")
+    await store.library("ana", "k")
     await store.search("ana", "hello")
     share = Share(id="d1", conversation_id=conversation.id, title="", created_ms=1, expires_ms=now_ms() + 100_000)
     await store.save_share("ana", share, {"text-0": b"x"})

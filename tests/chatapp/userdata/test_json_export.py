@@ -27,6 +27,7 @@ from chatapp.domain.conversation import (
     Usage,
     new_id,
 )
+from chatapp.domain.library import LibraryDocument
 from chatapp.domain.sentences import Sentence, as_json
 from chatapp.userdata import json_export
 from chatapp.userdata.json_export import ExportedConversation, InvalidExport
@@ -257,6 +258,7 @@ def test_citations_are_read_only_if_their_quote_is_in_the_page():
             {"page_start": -1},
             {"page_start": 1},
             {"page_end": 13},
+            {"collection": "k"},  # whose documents are read after the conversations
         )
     ]
     cited = exported((CONVERSATION, [QUESTION, replace(answer, citations=(*wrong[:3], true, *wrong[3:]))]))
@@ -299,9 +301,48 @@ def test_citations_beyond_the_room_for_searching_are_left_out():
     [
         ("me", r"profile: "),
         ({"personas": [{"id": "p"}]}, r"profile\.personas\[0\]\.name: "),
+        ({"collections": [{"id": "a b", "name": "n"}]}, r"profile\.collections\[0\]\.id: 'a b' cannot be an id"),
+        ({"folders": [{"id": "f", "name": ""}]}, r"profile\.folders\[0\]\.name: it must have 1 to 100 characters"),
+        ({"folders": [{"id": "f", "name": "n", "collection": "../x"}]}, r"profile\.folders\[0\]: its instructions"),
+        ({"folders": [{"id": "f", "name": "n", "instructions": "x" * 20_001}]}, r"profile\.folders\[0\]: its instruct"),
+        ({"collections": [{"id": "k", "name": "n"}] * 2}, r"profile\.collections: .*two with one id"),
+        ({"folders": [{"id": f"{n}", "name": "n"} for n in range(101)]}, r"profile\.folders: there are more than 100"),
         ({"parameters": {"temperature": 9}}, r"profile\.parameters: Temperature must be a number from 0\.1 to 1\.0"),
     ],
 )
 def test_an_invalid_profile_is_reported_with_the_field(profile, why):
     with pytest.raises(InvalidExport, match=why):
         own_export.read_profile(changed(profile=profile))
+
+
+KEPT = LibraryDocument(collection="k", document=QUESTION.documents[0], added_ms=1_793_600_130_125)
+
+
+def test_a_document_of_a_collection_is_read_without_loss():
+    line = json_export.encode_library_document(KEPT).decode()
+    assert own_export.read_library(json.dumps({"library": [json.loads(line)]})) == [KEPT]
+    assert json.loads(line)["added"] == "2026-11-02T06:15:30.125Z"
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"collection": "a b"}, r"library\[0\]\.collection: 'a b' cannot be an id"),
+        ({"collection": None}, r"library\[0\]\.collection: "),
+        ({"added_ms": -1}, r"library\[0\]\.added_ms: -1 is not a time"),
+        ({"added_ms": None}, r"library\[0\]\.added_ms: "),
+        ({"data": ""}, r"library\[0\]\.data: it is missing"),
+        ({"data": "!"}, r"library\[0\]\.data: this is not base64"),
+        ({"data": "AAAA"}, r"library\[0\]\.data: this is not the text of a document"),
+        ({"data": BOMB}, r"library\[0\]\.data: this is not the text of a document"),
+        ({"id": "../x"}, r"library\[0\]\.id: '\.\./x' cannot be an id"),
+        ({"kind": "exe"}, r"library\[0\]\.kind: 'exe' is not one of PDF, Word"),
+    ],
+)
+def test_an_invalid_document_of_a_collection_is_reported_with_the_field(change, why):
+    line = json.loads(json_export.encode_library_document(KEPT))
+    with pytest.raises(InvalidExport, match=why):
+        own_export.read_library(json.dumps({"library": [line | change]}))
+    with pytest.raises(InvalidExport, match=r"library\[0\]"):
+        own_export.read_library(json.dumps({"library": [None]}))

@@ -17,6 +17,7 @@ from chatapp.domain.conversation import (
     now_ms,
 )
 from chatapp.domain.errors import ConversationBusy, ConversationNotFound, StoreUnavailable
+from chatapp.domain.library import Collection, Folder, LibraryDocument
 from chatapp.store import Consistency
 from chatapp.store.journal import cloud_reads
 from chatapp.store.journal.store import JournaledStore
@@ -33,6 +34,11 @@ GUEST, ANA = "anonymous-1", "oidc-ana"
 REPORT = Document(id="report", name="דוח.pdf", kind="PDF", pages=2, size=9, data=b"\x1f\x8b\x00" * 100)
 PICTURE = Image(id="picture", media_type="image/png", width=3, height=2, data=b"\x89PNG\xff" * 100)
 PERSONA = Persona(id="p1", name="Pirate", instructions="Arr.")
+LEASES = Collection(id="k1", name="Leases")
+HOME = Folder(id="f1", name="Home", instructions="Be brief.", collection="k1")
+LIBRARY = [
+    LibraryDocument(collection="k1", document=replace(REPORT, id=name, name=name), added_ms=5) for name in ("d1", "d2")
+]
 
 
 class Turns:
@@ -41,6 +47,12 @@ class Turns:
 
     def is_busy(self, user, conversation_id):
         return (user, conversation_id) in self.busy
+
+
+WRITES = {
+    *("create", "append", "update", "delete", "save_profile", "delete_profile"),
+    *("change_library", "add_library_document", "remove_library_document"),
+}
 
 
 class Killed(BaseException):
@@ -57,16 +69,17 @@ class Mortal:
 
     def __getattr__(self, name):
         call = getattr(self._store, name)
-        if name not in {"create", "append", "update", "delete", "save_profile", "delete_profile"}:
+        if name not in WRITES:
             return call
 
         async def counted(*arguments, **options):
             self._left -= 1
             if self._left < 0 and not self._after:
                 raise Killed
-            await call(*arguments, **options)
+            result = await call(*arguments, **options)
             if self._left < 0:
                 raise Killed
+            return result
 
         return counted
 
@@ -86,6 +99,21 @@ async def fill(store, user=GUEST):
     await store.save_profile(user, Profile(personas=(PERSONA,), parameters=parameters, revision=5))
 
 
+async def fill_library(store, user=GUEST):
+    """Add a collection with two documents, and a folder."""
+    await store.change_library(user, lambda stored: replace(stored, collections=(LEASES,), folders=(HOME,)))
+    for document in LIBRARY:
+        await store.add_library_document(user, document)
+
+
+async def library_of(store, user):
+    """Return the collections, folders and whole documents of a user."""
+    profile = await store.profile(user)
+    listed = await store.library(user)
+    documents = [await store.library_document(user, one.document.id) for one in listed]
+    return profile.collections, profile.folders, documents
+
+
 async def held(store, user):
     """Return all that a user has, but for the ids of conversations."""
     return [(replace(one, id=""), messages) async for one, messages in everything(store, user)]
@@ -93,7 +121,7 @@ async def held(store, user):
 
 async def is_empty(store, user):
     page = await store.conversations(user)
-    return not page.items and await store.profile(user) == Profile()
+    return not page.items and await store.profile(user) == Profile() and not await store.library(user)
 
 
 @pytest.fixture
@@ -116,6 +144,7 @@ async def journaled(tmp_path):
 @pytest.mark.slow
 async def test_everything_moves_as_it_was_and_nothing_stays_behind(store):
     await fill(store)
+    await fill_library(store)
     before = await held(store, GUEST)
     taking = GuestMerge(store, Turns())
     assert len((await taking.data([GUEST])).conversations) == 3
@@ -125,6 +154,7 @@ async def test_everything_moves_as_it_was_and_nothing_stays_behind(store):
     assert {(await store.conversation(ANA, new)).title for new in moved.values()} == {"Branches", "Long", "Empty"}
     profile = await store.profile(ANA)
     assert (profile.personas, profile.parameters) == ((PERSONA,), GenerationParameters(temperature=0.3))
+    assert await library_of(store, ANA) == ((LEASES,), (HOME,), LIBRARY)
     assert (bool(await taking.data([GUEST])), await taking.merge(GUEST, ANA)) == (False, {})
 
 
@@ -134,6 +164,7 @@ async def test_merge_killed_at_any_point_loses_nothing_and_a_retry_finishes_it(s
     for at in itertools.count():
         guest, person = f"{GUEST}-{at}", f"{ANA}-{at}"
         await fill(store, guest)
+        await fill_library(store, guest)
         before = await held(store, guest)
         try:
             await GuestMerge(Mortal(store, at=at, after=after), Turns()).merge(guest, person)
@@ -142,11 +173,14 @@ async def test_merge_killed_at_any_point_loses_nothing_and_a_retry_finishes_it(s
             assert {one.title for one, _ in before} <= set(titles), at
             personas = [(await store.profile(user)).personas for user in (guest, person)]
             assert (PERSONA,) in personas, at
+            documents = [one for user in (guest, person) for one in await store.library(user)]
+            assert {one.document.id for one in documents} == {"d1", "d2"}, at
             await GuestMerge(store, Turns()).merge(guest, person)
         else:
-            assert at >= 9
+            assert at >= 15
             break
         assert await held(store, person) == before, at
+        assert await library_of(store, person) == ((LEASES,), (HOME,), LIBRARY), at
         assert await is_empty(store, guest), at
 
 
@@ -176,6 +210,20 @@ async def test_only_selected_parts_move_and_the_rest_stays_the_guests(store):
     assert await is_empty(store, GUEST)
 
 
+async def test_a_library_is_added_to_that_of_the_account_or_stays_the_guests(store):
+    await fill_library(store)
+    own = Collection(id="k2", name="Own")
+    await store.change_library(ANA, lambda stored: replace(stored, collections=(own,)))
+    merge = GuestMerge(store, Turns())
+    await merge.merge(GUEST, ANA, Selection(library=False))
+    assert await library_of(store, ANA) == ((own,), (), [])
+    assert await library_of(store, GUEST) == ((LEASES,), (HOME,), LIBRARY)
+    assert (await merge.data([GUEST])).has_library
+    await merge.merge(GUEST, ANA, Selection(conversations=False, personas=(), settings=False))
+    assert await library_of(store, ANA) == ((own, LEASES), (HOME,), LIBRARY)
+    assert await is_empty(store, GUEST)
+
+
 async def test_the_digest_changes_with_all_that_is_shown(store):
     merge, digests = GuestMerge(store, Turns()), []
     for change in (
@@ -183,6 +231,9 @@ async def test_the_digest_changes_with_all_that_is_shown(store):
         lambda: store.create(GUEST, a_conversation(title="late"), a_message("x")),
         lambda: store.save_profile(GUEST, Profile(personas=(replace(PERSONA, instructions="Obey."),), revision=6)),
         lambda: store.save_profile(GUEST, Profile(answer_with_other=True, revision=7)),
+        lambda: store.change_library(GUEST, lambda stored: replace(stored, collections=(LEASES,))),
+        lambda: store.change_library(GUEST, lambda stored: replace(stored, folders=(HOME,))),
+        lambda: store.add_library_document(GUEST, LIBRARY[0]),
     ):
         digests.append((await merge.data([GUEST])).digest)
         await change()

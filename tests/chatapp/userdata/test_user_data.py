@@ -12,11 +12,13 @@ from fastapi import FastAPI
 from structlog.testing import capture_logs
 
 from chatapp.auth import AuthenticationMiddleware, AuthResult, User
+from chatapp.conversations.library import Library
 from chatapp.documents.extraction.shape import Block, BlockKind, Page
 from chatapp.documents.packing import packed
 from chatapp.documents.uploads import DocumentUploads
 from chatapp.domain.conversation import Document, Image, Persona, Profile
 from chatapp.domain.errors import ConversationNotFound, StoreUnavailable
+from chatapp.domain.library import Collection, Folder, LibraryDocument
 from chatapp.generation.runner import TurnRunner
 from chatapp.http import api
 from chatapp.http.api.routing import Services
@@ -78,6 +80,7 @@ class Chat:
             turns=self.turns,
             conversations=None,
             shares=None,
+            library=Library(self.store, 100),
             images=None,
             uploads=Uploads(None),
             documents=DocumentUploads(None),
@@ -219,6 +222,31 @@ async def test_pictures_documents_and_personas_are_exported_too(chat):
     assert f"![Picture, 3 × 2](pictures/one.png)\n\n![Picture, 5 × 4](pictures/two.jpeg)\n\n{document}\n\nLook" in text
     one = (await chat.get(f"{conversation.id}.md")).body.decode()
     assert f"*Picture, 3 × 2*\n\n*Picture, 5 × 4*\n\n{document}\n\nLook" in one
+
+
+async def fill_library(store, user="ana"):
+    """Store a collection with two documents, and a folder; return the documents."""
+    collection = Collection(id="k", name="SECRET leases")
+    folder = Folder(id="f", name="SECRET home", instructions="SECRET", collection="k")
+    await store.change_library(user, lambda stored: replace(stored, collections=(collection,), folders=(folder,)))
+    documents = [
+        LibraryDocument(collection="k", document=replace(REPORT, id=name, name=f"SECRET {name}"), added_ms=5)
+        for name in ("d1", "d2")
+    ]
+    for document in documents:
+        await store.add_library_document(user, document)
+    return documents
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+async def test_a_library_is_exported_after_the_conversations(chat, number):
+    stored = [await created(chat.store, f"chat {one}", at=1_000 * (1 + one)) for one in range(number)]
+    documents = await fill_library(chat.store)
+    body = (await chat.get("everything.json")).body.decode()
+    assert own_export.read(body) == stored
+    assert own_export.read_library(body) == documents
+    assert own_export.read_profile(body) == await chat.store.profile("ana")
+    assert own_export.read_library((await chat.get("everything.json", user="ben")).body.decode()) == []
 
 
 async def test_deleted_conversations_are_not_exported_while_undo_is_possible(chat):
@@ -424,12 +452,14 @@ async def test_deleting_everything_includes_running_answers(chatting, tmp_path):
         await created(chat.store, f"{number}")
     persona = Persona(id="p", name="SECRET", instructions="SECRET")
     await chat.store.save_profile("ana", Profile(personas=(persona,), revision=1))
+    await fill_library(chat.store)
     running = await chat.turns.start("ana", turn_request("SECRET question"))
     await becomes_true(lambda: chat.turns.current("ana", running.id).answers[0].text)
     assert await chat.delete_everything() == (200, {"deleted": 13})
     assert not chat.turns.is_busy("ana", running.id)
     assert await chat.everything() == []
     assert await chat.store.profile("ana") == Profile()
+    assert await chat.store.library("ana") == []
     await chat.store.aclose()
     assert b"SECRET" not in bytes_on_disk(tmp_path / "history")
 
@@ -438,11 +468,13 @@ async def test_deleting_everything_touches_no_other_user(chatting, tmp_path):
     model = ScriptedModel(*["word "] * 500, seconds_between=0.01)
     chat = await chatting(await SQLiteStore.open(tmp_path / "chat.db"), model)
     theirs = await created(chat.store, "Theirs", user="ben")
+    await fill_library(chat.store, "ben")
     running = await chat.turns.start("ben", turn_request("Go on"))
     await created(chat.store, "Mine")
     assert await chat.delete_everything() == (200, {"deleted": 1})
     assert chat.turns.is_busy("ben", running.id)
     assert theirs in await chat.everything("ben")
+    assert len(await chat.store.library("ben")) == 2
 
 
 async def test_deleting_again_is_fine(chat):

@@ -5,6 +5,7 @@ from typing import Annotated, Self
 from pydantic import Field, StrictBool, StrictStr
 
 from chatapp.http.api.schemas.base import RequestBody, ResponseBody
+from chatapp.http.api.schemas.library import CollectionName, FolderName
 from chatapp.http.api.schemas.profile import MAX_PERSONAS, ParametersBody, PersonaBody
 from chatapp.http.api.schemas.state import UserBody
 from chatapp.userdata.merge_guest import GuestData
@@ -17,6 +18,11 @@ class GuestHistory(ResponseBody):
 
     conversations: int
     personas: int
+    library: int = Field(
+        default=0,
+        exclude_if=lambda number: not number,
+        description="collections and folders; left out if there are none",
+    )
 
 
 class GuestConversation(ResponseBody):
@@ -34,6 +40,9 @@ class GuestDataBody(ResponseBody):
     conversations: list[GuestConversation]
     conversation_count: int
     personas: list[PersonaBody]
+    collections: list[CollectionName] = Field(description="with ``document_count`` documents together")
+    folders: list[FolderName]
+    document_count: int
     parameters: ParametersBody | None
     answer_with_other: bool = Field(serialization_alias="allowFallback")
 
@@ -45,6 +54,9 @@ class GuestDataBody(ResponseBody):
             conversations=[GuestConversation.model_validate(one) for one in data.conversations[:SHOWN_CONVERSATIONS]],
             conversation_count=len(data.conversations),
             personas=[PersonaBody.model_validate(one) for one in data.personas],
+            collections=[CollectionName.model_validate(one) for one in data.collections],
+            folders=[FolderName.model_validate(one) for one in data.folders],
+            document_count=len(data.documents),
             parameters=ParametersBody.model_validate(data.parameters) if data.parameters else None,
             answer_with_other=data.answer_with_other,
         )
@@ -57,6 +69,7 @@ class MergeRequest(RequestBody):
     conversations: StrictBool = False
     personas: Annotated[tuple[StrictStr, ...], Field(max_length=2 * MAX_PERSONAS)] = ()
     settings: StrictBool = False
+    library: StrictBool = False
 
 
 class StorageUse(ResponseBody):
@@ -86,6 +99,11 @@ class Moved(ResponseBody):
 
     conversations: int
     personas: int
+    library: int = Field(
+        default=0,
+        exclude_if=lambda number: not number,
+        description="collections and folders; left out if there are none",
+    )
     ids: dict[str, str]
 
 

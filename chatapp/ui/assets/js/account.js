@@ -32,7 +32,7 @@ export const setMe = (now) => {
 // Offer to move the conversations that this browser wrote as a guest, after showing them.
 const offerMove = async () => {
   const { guestHistory } = await call("GET", "me").catch(() => ({}));
-  if (!guestHistory?.conversations && !guestHistory?.personas) return;
+  if (!guestHistory) return;
   showAccountNotice(
     guestSummary(guestHistory),
     [t("Move to my account"), () => attempt(showGuestData)],
@@ -40,7 +40,9 @@ const offerMove = async () => {
   );
 };
 
-export const guestSummary = ({ conversations, personas }) => {
+export const guestSummary = ({ conversations, personas, library }) => {
+  if (!conversations && !personas)
+    return t("Collections and folders from an earlier visit: {number}.", { number: library });
   if (!conversations) return t("Personas from an earlier visit: {number}.", { number: personas });
   return me.kind === "anonymous"
     ? t("Conversations from an earlier visit: {number}.", { number: conversations })

@@ -44,6 +44,16 @@ const personas = (data) => [
   ),
 ];
 
+const library = (data) => [
+  h("h3", {}, t("Collections and folders")),
+  check("library", true, t("Documents in them: {number}", { number: data.documentCount })),
+  h(
+    "ul",
+    { tabindex: "0", "aria-label": t("Collections and folders") },
+    [...data.collections, ...data.folders].map((one) => h("li", {}, h("bdi", {}, one.name))),
+  ),
+];
+
 const settings = (data) => [
   data.parameters && t("Answer settings"),
   data.allowFallback && t("Use another model when the chosen one is unavailable"),
@@ -61,6 +71,7 @@ const content = (data) => {
     ),
     data.conversationCount > 0 && conversations(data),
     data.personas.length > 0 && personas(data),
+    data.collections.length + data.folders.length + data.documentCount > 0 && library(data),
     words.length > 0 && [h("h3", {}, t("Settings")), check("settings", false, words.join(" · "))],
     h("p", { class: "refusal", role: "alert" }),
   ];
@@ -74,6 +85,7 @@ const move = async (dialog, data) => {
     conversations: isChecked(dialog, "conversations"),
     personas: [...dialog.querySelectorAll("input[name=persona]:checked")].map(({ value }) => value),
     settings: isChecked(dialog, "settings"),
+    library: isChecked(dialog, "library"),
   });
   const now = await call("GET", "state");
   setConversations(now.conversations);
@@ -81,7 +93,7 @@ const move = async (dialog, data) => {
   const movedId = moved.ids[stored("session", OPEN_CONVERSATION)]; // moved conversations get new ids
   store("session", OPEN_CONVERSATION, "");
   if (movedId && !opened.id) openConversation(movedId, { replace: true });
-  showToast(t("Moved to your account: {number}", { number: moved.conversations + moved.personas }));
+  showToast(t("Moved to your account: {number}", { number: moved.conversations + moved.personas + (moved.library ?? 0) }));
 };
 
 const forget = async () => {

@@ -65,7 +65,6 @@ const account = (me) => {
   return [
     me.canSignIn && h("a", { class: "button primary", href: signInAddress(), onclick: rememberOpen }, t("Sign in")),
     me.guestHistory &&
-      (me.guestHistory.conversations > 0 || me.guestHistory.personas > 0) &&
       h(
         "p",
         {},
