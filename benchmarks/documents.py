@@ -1,115 +1,161 @@
 """Evaluation of retrieval: in how many of the questions the passage that answers it is among the first five, or first.
 
-Run: ``python -m benchmarks.documents [questions.json]``. The file has, for each language, passages of a heading and a
-text, each with a question about it, worded otherwise than the passage. Each language is a document, and all of them are
-searched together, as the chat does it. ``--failed`` prints the questions whose passage is not among the first five.
-After that: what a question about a document of 200 pages costs, of which the model gets passages.
+Run: ``python -m benchmarks.documents [--failed] [--collection]``. ``document_parts/corpus/README.md`` says what the
+documents and questions are. All documents of all languages are searched together, as in a collection; then questions in
+one language are asked of documents in another. No embeddings are used. ``--failed`` prints the questions whose passage
+is not among the first five. After that: what a question costs about a document of 200 pages, of which the model gets
+passages; with ``--collection``, about 100 documents of 50 pages.
 """
 
 from __future__ import annotations
 
-import json
 import random
+import resource
 import sys
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from chatapp.documents.chunks import Chunk
+from benchmarks.document_parts.questions import HELD_OUT, LANGUAGES, Result, corpus, evaluated, result
+from chatapp.documents.chunks import chunks_of
 from chatapp.documents.citations import places, spans
 from chatapp.documents.extraction.shape import Block, BlockKind, Page
 from chatapp.documents.index import PassageIndex
 from chatapp.documents.packing import packed, unpacked
-from chatapp.documents.passages import IndexedDocument, chosen, ranked
+from chatapp.documents.passages import candidates, chosen, ranked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+
+    from chatapp.documents.chunks import Chunk
 
 T = TypeVar("T")
 
-QUESTIONS = Path(__file__).parent / "document_parts" / "questions.json"
-FIRST = 5
+
+def made_pages(chooser: random.Random, words: list[str], number: int) -> tuple[Page, ...]:
+    """Return pages of about 4,000 characters."""
+    return tuple(
+        Page(page, tuple(Block(BlockKind.TEXT, " ".join(chooser.choices(words, k=60))) for _ in range(11)))
+        for page in range(1, number + 1)
+    )
 
 
-class Result(NamedTuple):
-    """How a language did: questions, and how many had their passage among the first five, and first."""
-
-    questions: int
-    recalled: int
-    first: int
-    failed: tuple[str, ...]
-
-    @property
-    def recall(self) -> float:
-        """The part of the questions whose passage is among the first five."""
-        return self.recalled / self.questions
+def made_words(chooser: random.Random) -> list[str]:
+    """Return 20,000 words of random letters."""
+    return ["".join(chooser.choices("abcdefghijklmnopqrstuvwxyz", k=chooser.randint(2, 9))) for _ in range(20_000)]
 
 
-def evaluated(file: Path = QUESTIONS) -> dict[str, Result]:
-    """Return the results by language."""
-    documents = json.loads(file.read_text(encoding="utf-8"))
-    indexed, results = {}, {}
-    for language, passages in documents.items():
-        chunks = [Chunk(1, each["heading"], f"{each['heading']}\n{each['text']}") for each in passages]
-        index = PassageIndex()
-        index.add("", chunks)
-        indexed[language] = IndexedDocument(chunks, index, index.size)
-    for language, passages in documents.items():
-        ranks = []
-        for place, each in enumerate(passages):
-            questions = [each["question"]]
-            first = list(ranked({name: one.candidates(questions) for name, one in indexed.items()}, questions))[:FIRST]
-            ranks.append(first.index((language, place)) if (language, place) in first else -1)
-        failed = tuple(each["question"] for each, rank in zip(passages, ranks, strict=True) if rank < 0)
-        results[language] = Result(len(ranks), sum(rank >= 0 for rank in ranks), ranks.count(0), failed)
-    return results
+def chosen_passages(index: PassageIndex, chunks: dict[str, list[Chunk]], question: str) -> dict[str, dict[int, Chunk]]:
+    """Return the passages that a model gets."""
+    best = candidates(index, [question])
+    texts = {passage: chunks[passage.document][passage.place] for passage in best}
+    return chosen(ranked([best], texts, [question]), texts, 10_000)
+
+
+class Costs:
+    """Measures steps, in seconds of CPU."""
+
+    def __init__(self) -> None:
+        self.steps: dict[str, float] = {}
+
+    def measured(self, name: str, step: Callable[[], T]) -> T:
+        """Return what a step returns; several of one name are added up."""
+        started = time.process_time()
+        value = step()
+        self.steps[name] = self.steps.get(name, 0) + time.process_time() - started
+        return value
 
 
 def costs() -> dict[str, float]:
     """Return the seconds of CPU of each step of a question about 200 pages of 4,000 characters."""
-    chooser = random.Random(20)
-    words = ["".join(chooser.choices("abcdefghijklmnopqrstuvwxyz", k=chooser.randint(2, 9))) for _ in range(20_000)]
-    pages = tuple(
-        Page(number, tuple(Block(BlockKind.TEXT, " ".join(chooser.choices(words, k=60))) for _ in range(11)))
-        for number in range(1, 201)
-    )
+    chooser, measured = random.Random(20), Costs()
+    words = made_words(chooser)
+    pages = made_pages(chooser, words, 200)
     question, answer = " ".join(words[:8]), f'It says "{pages[99].text[:300]}".'
-    steps = {}
+    data = measured.measured("pack", lambda: packed(pages))
+    measured.measured("unpack", lambda: unpacked(data))
+    chunks = measured.measured("cut into chunks", lambda: chunks_of(pages))
+    index = PassageIndex()
+    measured.measured("index", lambda: index.add("", chunks))
+    measured.measured("choose passages", lambda: chosen_passages(index, {"": chunks}, question))
+    measured.measured("check a quote", lambda: places(answer, spans(answer), pages))
+    return measured.steps
 
-    def measured(name: str, step: Callable[[], T]) -> T:
-        started = time.process_time()
-        result = step()
-        steps[name] = time.process_time() - started
-        return result
 
-    data = measured("pack", lambda: packed(pages))
-    measured("unpack", lambda: unpacked(data))
-    indexed = measured("index", lambda: IndexedDocument.of(pages))
-    measured("choose passages", lambda: chosen({"": indexed.candidates([question])}, [question], 10_000))
-    measured("check a quote", lambda: places(answer, spans(answer), pages))
-    return steps
+def collection_costs(documents: int = 100, pages: int = 50) -> dict[str, float]:
+    """Return the seconds of CPU of a first and a next question about a collection, and MB of memory and of its index.
+
+    Only the packed documents, the index and the chunks of the passages that are shown are kept, as in the chat.
+    """
+    chooser, measured = random.Random(20), Costs()
+    words = made_words(chooser)
+    packed_documents = {str(number): packed(made_pages(chooser, words, pages)) for number in range(documents)}
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    index = PassageIndex()
+
+    def first() -> None:
+        for name, data in packed_documents.items():
+            index.add(name, chunks_of(unpacked(data)))
+
+    def question(text: str) -> None:
+        best = candidates(index, [text])
+        cut = {name: chunks_of(unpacked(packed_documents[name])) for name in {one.document for one in best}}
+        texts = {passage: cut[passage.document][passage.place] for passage in best}
+        chosen(ranked([best], texts, [text]), texts, 10_000)
+
+    measured.measured("index all documents", first)
+    measured.measured("a question", lambda: question(" ".join(words[:8])))
+    measured.measured("the next one", lambda: question(" ".join(words[8:16])))
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    sizes = {
+        "MB of packed texts": sum(map(len, packed_documents.values())) / 1e6,
+        "MB of the index, 8 of them in memory": index.size / 1e6,
+        "MB by which the peak of the process grew": (after - before) / 1e3,
+    }
+    return measured.steps | sizes
 
 
 def main() -> None:
-    files = [Path(argument) for argument in sys.argv[1:] if not argument.startswith("-")]
     started = time.process_time()
-    results = evaluated(*files)
-    seconds = time.process_time() - started
-    print("| language | questions | recall@5 | first |\n|---|---|---|---|")
-    for language, result in results.items():
-        print(
-            f"| {language} | {result.questions} | {result.recall:.2f} | {result.first / result.questions:.2f} |",
-        )
-    questions = sum(result.questions for result in results.values())
-    recalled = sum(result.recalled for result in results.values())
-    print(f"| all | {questions} | {recalled / questions:.2f} | |\n")
-    print(f"{1000 * seconds / questions:.1f} ms of CPU a question")
-    print("\n| step, 200 pages | s of CPU |\n|---|---|")
-    for name, taken in costs().items():
-        print(f"| {name} | {taken:.3f} |")
+    everything = evaluated()
+    seconds, questions = time.process_time() - started, sum(one.questions for one in everything.values())
+    _print_table("all questions", everything)
+    _print_table(f"of these, held out ({HELD_OUT})", evaluated(held_out=True))
+    _print_table("asked of documents in another language", dict(across_languages()))
+    print(f"\n{1000 * seconds / questions:.1f} ms of CPU a question, with reading and indexing the documents")
+    _print_costs("200 pages", costs())
+    if "--collection" in sys.argv:
+        _print_costs("100 documents of 50 pages", collection_costs())
     if "--failed" in sys.argv:
-        for result in results.values():
-            print(*result.failed, sep="\n")
+        for one in everything.values():
+            print(*one.failed, sep="\n")
+
+
+def across_languages() -> Iterable[tuple[str, Result]]:
+    """Yield the results of questions in one language about the same documents in another."""
+    texts, questions = corpus()
+    translated = {text.document for text in texts.values() if f"{text.document}.{LANGUAGES[-1]}" in texts}
+    translated &= {text.document for text in texts.values() if f"{text.document}.{LANGUAGES[0]}" in texts}
+    for asked_in in LANGUAGES:
+        chosen_questions = [one for one in questions if one.language == asked_in and one.document in translated]
+        for language in LANGUAGES:
+            if language != asked_in:
+                there = [text for text in texts.values() if text.language == language]
+                yield f"{asked_in} -> {language}", result(chosen_questions, there, language=language)
+
+
+def _print_table(title: str, results: dict[str, Result]) -> None:
+    print(f"\n| {title} | questions | recall@5 | recall@1 |\n|---|---|---|---|")
+    for name, one in results.items():
+        print(f"| {name} | {one.questions} | {one.recall:.2f} | {one.first / one.questions:.2f} |")
+    questions = sum(one.questions for one in results.values())
+    recalled, first = (sum(getattr(one, name) for one in results.values()) for name in ("recalled", "first"))
+    print(f"| all | {questions} | {recalled / questions:.2f} | {first / questions:.2f} |")
+
+
+def _print_costs(title: str, steps: dict[str, float]) -> None:
+    print(f"\n| {title} | s of CPU, or MB |\n|---|---|")
+    for name, taken in steps.items():
+        print(f"| {name} | {taken:.3f} |")
 
 
 if __name__ == "__main__":

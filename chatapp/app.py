@@ -42,7 +42,7 @@ from chatapp.limits.daily_totals import DailyTotals
 from chatapp.limits.lanes import DOCUMENT_LIMITS, Lane, LaneName, lane_limits
 from chatapp.limits.uploads import UploadLimits
 from chatapp.limits.usage import UsageLimits
-from chatapp.server.catalog import open_catalog, open_discovery, watch_sleep
+from chatapp.server.catalog import open_catalog, open_discovery, open_embeddings, watch_sleep
 from chatapp.server.metrics import JournalMetrics, Metrics
 from chatapp.store.opening import open_store
 from chatapp.store.quota import StorageQuota
@@ -123,6 +123,7 @@ async def create_app(settings: Settings, *, with_page: bool = True) -> FastAPI:
             on_end=metrics.count_turn if metrics else lambda _answer, _seconds: None,
             images=images,
             tracing=tracing,
+            embeddings=open_embeddings(settings),
         )
         opened.push_async_callback(turns.aclose)
         conversations = Conversations(store, turns.updates, turns, turns.catch_up, turns.acknowledgement)

@@ -129,6 +129,30 @@ class ModelSettings(GoogleCloudSettings):
         description="How conversations get their titles: from the `model` that answers first, or from the "
         "`first-words` of the first message.",
     )
+    embeddings: Literal["off", "server", "gemini"] = Field(
+        default="off",
+        description="Find passages of documents by meaning too, and across languages: with the embeddings of a "
+        "`server` (`CHAT_EMBEDDINGS_URL`), or of `gemini` (on Vertex AI where a Google Cloud project is set). The text "
+        "of a document goes there only in conversations whose model runs at the same place, unless "
+        "`CHAT_EMBEDDINGS_ELSEWHERE` allows more.",
+    )
+    embeddings_url: ServerUrl = Field(
+        default="",
+        description="Base URL of an OpenAI-compatible server with `/v1/embeddings`. If not set: `CHAT_GEMMA_URL`.",
+    )
+    embeddings_model: str = Field(
+        default="",
+        description="Name of the embedding model. If not set: `gemini-embedding-001` of Gemini, and for a server none.",
+    )
+    embeddings_api_key: SecretStr = Field(default=SecretStr(""), description="API key of that server, if it needs one.")
+    embeddings_place: Place | None = Field(
+        default=None, description="Where the embeddings are made. If not set: judged by the URL."
+    )
+    embeddings_elsewhere: bool = Field(
+        default=False,
+        description="Whether the text of documents may go to the embeddings although the conversation's model runs at "
+        "another place.",
+    )
     connect_seconds: float = Field(
         default=5, gt=0, le=600, description="Timeout for connecting to a model server, in seconds."
     )

@@ -19,3 +19,6 @@ class Turns(Protocol):
 
     async def delete(self, user: str, conversation_id: str) -> None:
         """Stop the answer that is being generated in a conversation, then delete the conversation."""
+
+    def forget_collection(self, user: str, collection_id: str) -> None:
+        """Keep nothing of the documents of a collection, which lost some or was deleted."""

@@ -167,6 +167,7 @@ class Message:
         unshown_pictures: how many pictures of the model cannot be shown.
         documents: of a question.
         citations: of an answer, by ``end``.
+        not_in_documents: an answer says that the documents do not answer the question, and quotes none of them.
         passages: the model of an answer got passages of the documents, and not the whole of each.
     """
 
@@ -198,6 +199,7 @@ class Message:
     documents: tuple[Document, ...] = ()
     citations: tuple[Citation, ...] = ()
     passages: bool = False
+    not_in_documents: bool = False
 
     @property
     def attachments(self) -> tuple[Attachment, ...]:

@@ -1,4 +1,4 @@
-"""The texts of a conversation's documents: loaded, indexed, and kept for a while.
+"""The texts of documents, of conversations and of collections: loaded, indexed, and kept for a while.
 
 What takes long is done one after the other in one thread, which starts with the first document.
 """
@@ -9,31 +9,38 @@ import asyncio
 import time
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from weakref import WeakValueDictionary
 
 import structlog
 
+from chatapp.documents.chunks import chunks_of
+from chatapp.documents.index import CACHE_BYTES, PassageIndex
 from chatapp.documents.packing import InvalidPacking, unpacked
-from chatapp.documents.passages import IndexedDocument
-from chatapp.domain.errors import ConversationNotFound
+from chatapp.documents.passages import bytes_of
+from chatapp.domain.errors import ConversationNotFound, DocumentNotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
 
+    from chatapp.documents.chunks import Chunk
     from chatapp.documents.extraction.shape import Page
     from chatapp.domain.conversation import Document
-    from chatapp.generation.final_save import Key
-    from chatapp.store import ConversationStore
+    from chatapp.store import UserStore
 
-    DocumentKey = tuple[str, str, str]  # user, conversation id, document id
+    DocumentKey = tuple[str, str, str]  # user, id of the conversation or collection, document id
 
 KEEP_SECONDS = 600.0
-MAX_BYTES = 48_000_000  # of all indexes; one of the longest text takes 30 MB
-PACKED_BYTES = 8_000_000  # of compressed texts; one has at most 0.9 MB
+MAX_INDEX_BYTES = 48_000_000  # of all indexes in memory
+MAX_FILE_BYTES = 1_000_000_000  # of all indexes, with what of them is in temporary files
+MAX_CHUNK_BYTES = 16_000_000  # of the passages that questions hit; those of the longest text take 8 MB
+PACKED_BYTES = 16_000_000  # of compressed texts: 100 documents of 50 pages take 6 MB, one document at most 0.9
 MOST_SIZES = 10_000
+CHUNK_BYTES = 400  # of the objects of one in memory
 
 T = TypeVar("T")
-Kept = OrderedDict["DocumentKey", tuple[T, int, float]]
+K = TypeVar("K")
+Kept = OrderedDict[K, tuple[T, int, float]]
 """A value, its bytes, and when it was last used, by the monotonic clock; the last used last."""
 
 _WORK = ThreadPoolExecutor(1, "documents")
@@ -46,84 +53,131 @@ async def in_thread(work: Callable[..., T], *arguments: Any) -> T:  # noqa: ANN4
     return await asyncio.get_running_loop().run_in_executor(_WORK, work, *arguments)
 
 
-class DocumentTexts:
-    """Loads and indexes documents, and keeps both for `KEEP_SECONDS` after their last use.
+class Source(NamedTuple):
+    """Where documents are from: a conversation or a collection of a user."""
 
-    Indexes have up to `MAX_BYTES`, compressed texts `PACKED_BYTES`: a conversation goes on with its documents while the
-    store is unavailable.
+    user: str
+    id: str
+    is_collection: bool = False
+
+
+class DocumentTexts:
+    """Loads and indexes documents, and keeps all of it for `KEEP_SECONDS` after its last use, within bounds.
+
+    A conversation goes on with its documents while the store is unavailable.
     """
 
-    def __init__(self, store: ConversationStore) -> None:
+    def __init__(self, store: UserStore) -> None:
         self._store = store
-        self._indexed: Kept[IndexedDocument] = OrderedDict()
-        self._packed: Kept[bytes] = OrderedDict()
+        self._indexes: Kept[Source, PassageIndex] = OrderedDict()
+        self._building: WeakValueDictionary[Source, asyncio.Lock] = WeakValueDictionary()
+        self._chunks: Kept[DocumentKey, Sequence[Chunk]] = OrderedDict()
+        self._packed: Kept[DocumentKey, bytes] = OrderedDict()
         self._sizes: OrderedDict[DocumentKey, int] = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
 
-    async def pages(self, key: Key, document: Document) -> tuple[Page, ...]:
-        """Return the pages of a document of a conversation; none if it is deleted, or is damaged.
+    async def pages(self, source: Source, document: Document) -> tuple[Page, ...]:
+        """Return the pages of a document; none if it is deleted, or is damaged.
 
         Raises:
             StoreUnavailable: it cannot be read now.
         """
-        document_key = (*key, document.id)
-        data = document.data or _used(self._packed, document_key)
+        key = _key(source, document)
+        data = document.data or _used(self._packed, key)
         if not data:
             try:
-                data = (await self._store.document(*key, document.id)).data
-            except ConversationNotFound:
+                data = await self._read(source, document)
+            except (ConversationNotFound, DocumentNotFound):
                 return ()
         try:
             pages = await in_thread(unpacked, data)
         except InvalidPacking as error:
-            log.warning("document_damaged", conversation=key[1], document=document.id, detail=str(error))
+            log.warning("document_damaged", source=source.id, document=document.id, detail=str(error))
             return ()
-        _keep(self._packed, document_key, data, len(data), most=PACKED_BYTES)
+        _keep(self._packed, key, data, len(data), most=PACKED_BYTES)
         self._sweep_later(KEEP_SECONDS)
-        if document_key not in self._sizes:  # of many characters, it takes milliseconds
-            self._sizes[document_key] = await in_thread(text_bytes, pages)
-        self._sizes.move_to_end(document_key)
+        if key not in self._sizes:  # of many characters, it takes milliseconds
+            self._sizes[key] = await in_thread(text_bytes, pages)
+        self._sizes.move_to_end(key)
         while len(self._sizes) > MOST_SIZES:
             self._sizes.popitem(last=False)
         return pages
 
-    def known_size(self, key: Key, document: Document) -> int:
+    def known_size(self, source: Source, document: Document) -> int:
         """Return the bytes of a document's text, as UTF-8; 0 if they are not known yet."""
-        return self._sizes.get((*key, document.id), 0)
+        return self._sizes.get(_key(source, document), 0)
 
-    async def indexed(self, key: Key, document: Document) -> IndexedDocument:
-        """Return the index of a document.
+    async def chunks(self, source: Source, document: Document) -> Sequence[Chunk]:
+        """Return the chunks of a document.
 
         Raises:
             StoreUnavailable: it cannot be read now.
         """
-        document_key = (*key, document.id)
-        if (indexed := _used(self._indexed, document_key)) is None:
-            indexed = await in_thread(IndexedDocument.of, await self.pages(key, document))
-        _keep(self._indexed, document_key, indexed, indexed.size, most=MAX_BYTES)
+        key = _key(source, document)
+        chunks = _used(self._chunks, key)
+        if chunks is None:
+            chunks = await in_thread(chunks_of, await self.pages(source, document))
+        size = sum(bytes_of(chunk) + CHUNK_BYTES for chunk in chunks)
+        _keep(self._chunks, key, chunks, size, most=MAX_CHUNK_BYTES)
         self._sweep_later(KEEP_SECONDS)
-        return indexed
+        return chunks
 
-    def forget(self, key: Key) -> None:
-        """Forget the documents of a conversation, which is deleted."""
-        for kept in (self._indexed, self._packed, self._sizes):
-            for document_key in [one for one in kept if one[:2] == key]:
-                del kept[document_key]
+    async def index(self, source: Source, documents: Iterable[Document]) -> PassageIndex:
+        """Return an index with some documents of a source; it may have others of it.
+
+        One of a collection has no others: what is removed from a collection is in no index after its next question.
+
+        Raises:
+            StoreUnavailable: a document cannot be read now.
+        """
+        by_id = {document.id: document for document in documents}
+        async with self._building.setdefault(source, asyncio.Lock()):
+            index = _used(self._indexes, source)
+            if index is None or (source.is_collection and index.documents - by_id.keys()):
+                index = PassageIndex()
+            self._keep_index(source, index)
+            for document in by_id.values():
+                if document.id not in index.documents:
+                    chunks = await in_thread(chunks_of, await self.pages(source, document))
+                    await in_thread(index.add, document.id, chunks)
+            if _used(self._indexes, source) is index:  # else it was forgotten meanwhile
+                self._keep_index(source, index)
+        self._sweep_later(KEEP_SECONDS)
+        return index
+
+    def forget(self, user: str, source_id: str) -> None:
+        """Forget the documents of a conversation or collection, which is deleted."""
+        for source in [one for one in self._indexes if (one.user, one.id) == (user, source_id)]:
+            del self._indexes[source]
+        for kept in (self._chunks, self._packed, self._sizes):
+            for key in [one for one in kept if one[:2] == (user, source_id)]:
+                del kept[key]
 
     def close(self) -> None:
         """Forget everything."""
         if self._timer is not None:
             self._timer.cancel()
-        self._indexed.clear()
+        self._indexes.clear()
+        self._chunks.clear()
         self._packed.clear()
+
+    async def _read(self, source: Source, document: Document) -> bytes:
+        if source.is_collection:
+            return (await self._store.library_document(source.user, document.id)).document.data
+        return (await self._store.document(source.user, source.id, document.id)).data
+
+    def _keep_index(self, source: Source, index: PassageIndex) -> None:
+        _keep(self._indexes, source, index, min(index.size, CACHE_BYTES), most=MAX_INDEX_BYTES)
+        while len(self._indexes) > 1 and sum(one.size for one, _, _ in self._indexes.values()) > MAX_FILE_BYTES:
+            self._indexes.popitem(last=False)
 
     def _sweep(self) -> None:
         oldest = time.monotonic() - KEEP_SECONDS
-        for kept in (self._indexed, self._packed):
-            for document_key in [one for one, (_, _, used_at) in kept.items() if used_at <= oldest]:
-                del kept[document_key]
+        _drop_old(self._indexes, oldest)
+        _drop_old(self._chunks, oldest)
+        _drop_old(self._packed, oldest)
         self._timer = None
-        if self._indexed or self._packed:
+        if self._indexes or self._chunks or self._packed:
             self._sweep_later(KEEP_SECONDS / 10)
 
     def _sweep_later(self, seconds: float) -> None:
@@ -131,18 +185,27 @@ class DocumentTexts:
             self._timer = asyncio.get_running_loop().call_later(seconds, self._sweep)
 
 
-def _used(kept: Kept[T], document_key: DocumentKey) -> T | None:
+def _key(source: Source, document: Document) -> DocumentKey:
+    return source.user, source.id, document.id
+
+
+def _used(kept: Kept[K, T], key: K) -> T | None:
     """Return a value that is to be kept again, None if there is none."""
-    value, _, _ = kept.get(document_key, (None, 0, 0.0))
+    value, _, _ = kept.get(key, (None, 0, 0.0))
     return value
 
 
-def _keep(kept: Kept[T], document_key: DocumentKey, value: T, size: int, *, most: int) -> None:
+def _keep(kept: Kept[K, T], key: K, value: T, size: int, *, most: int) -> None:
     """Keep a value as the last used one, and drop others beyond ``most`` bytes."""
-    kept[document_key] = value, size, time.monotonic()
-    kept.move_to_end(document_key)
+    kept[key] = value, size, time.monotonic()
+    kept.move_to_end(key)
     while len(kept) > 1 and sum(one for _, one, _ in kept.values()) > most:
         kept.popitem(last=False)
+
+
+def _drop_old(kept: Kept[K, T], oldest: float) -> None:
+    for key in [one for one, (_, _, used_at) in kept.items() if used_at <= oldest]:
+        del kept[key]
 
 
 def text_bytes(pages: tuple[Page, ...]) -> int:

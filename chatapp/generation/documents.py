@@ -1,9 +1,10 @@
-"""What a model is told of the documents of a conversation, and which quotes of its answer are in them.
+"""What a model is told of the documents of a conversation and of its collection, and which quotes are in them.
 
-While all texts together take at most half of the model's context window, it gets them whole, each before the question
-that it came with: what the model reads then begins alike in every turn, which servers make use of. Where the
-conversation has become too long for that, all texts go before the last question, since the oldest messages are left
-out. Longer texts are searched for passages that fit the question, which go before it. Nothing of it is stored.
+While all texts together take at most half of the model's context window, it gets them whole: those of a collection
+before the first question, the others each before the question that it came with. What the model reads then begins alike
+in every turn, which servers make use of. Where the conversation has become too long for that, all texts go before the
+last question, since the oldest messages are left out. Longer texts are searched for passages that fit the question,
+which go before it. Nothing of it is stored.
 """
 
 from __future__ import annotations
@@ -11,26 +12,32 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
 
 from chatapp.documents.citations import citations, places, spans
-from chatapp.documents.passages import chosen
+from chatapp.documents.index import Passage, joined
+from chatapp.documents.outside import is_outside
+from chatapp.documents.passages import MOST, beginnings, candidates, chosen, ranked
 from chatapp.documents.prompt import instructions, mark_of, new_mark, passages_text, whole_text
 from chatapp.domain.conversation import Role
 from chatapp.domain.errors import ChatError, ContextTooLong
-from chatapp.generation.document_texts import DocumentTexts, in_thread
+from chatapp.generation.document_texts import DocumentTexts, Source, in_thread
+from chatapp.generation.library import LibraryParts, uses_library, with_instructions
 from chatapp.models import Omitted, Waiting
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 
+    from chatapp.documents.chunks import Chunk
     from chatapp.documents.citations import Place, Span
     from chatapp.documents.extraction.shape import Page
     from chatapp.domain.conversation import Citation, Document, Message
-    from chatapp.generation.final_save import Key
+    from chatapp.generation.library import LibraryPart
     from chatapp.generation.turn import RunningAnswer
+    from chatapp.generation.vectors import DocumentVectors
     from chatapp.models import ModelEvent
 
 WHOLE = 1 / 2  # of the context window, for whole texts
@@ -46,41 +53,91 @@ def has_documents(messages: Iterable[Message]) -> bool:
     return any(message.documents for message in messages)
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What is sent to a model, with the texts of documents.
+
+    Attributes:
+        told: ids of the documents of which it has text.
+        is_in_place: each document is before its own question.
+        is_whole: it has all of each document, and not passages.
+    """
+
+    messages: Sequence[Message]
+    told: frozenset[str]
+    is_in_place: bool = False
+    is_whole: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Sources:
+    """The documents of a turn, by where they are from."""
+
+    conversation: Source
+    library: LibraryPart
+    own: Sequence[Document]
+
+    @property
+    def documents(self) -> dict[str, tuple[Source, Document]]:
+        """All documents by id, those of the collection first; the order is that of the conversation."""
+        collection = Source(self.conversation.user, self.library.collection, is_collection=True)
+        return {
+            **{one.id: (collection, one) for one in self.library.documents},
+            **{one.id: (self.conversation, one) for one in self.own},
+        }
+
+
+def says_not_in_documents(answer: RunningAnswer) -> bool:
+    """Return whether an answer to a question with documents begins with the sentence that they do not answer it."""
+    return bool(_sources(answer).documents) and is_outside(answer.text)
+
+
 class ConversationDocuments:
     """Puts documents before questions, and finds the quotes of answers in them."""
 
-    def __init__(self, texts: DocumentTexts) -> None:
+    def __init__(self, texts: DocumentTexts, library: LibraryParts, vectors: DocumentVectors) -> None:
         self._texts = texts
+        self._library = library
+        self._vectors = vectors
 
     def stream(self, answer: RunningAnswer) -> AsyncGenerator[ModelEvent]:
         """Answer like the model of the prompt, to messages with the texts of their documents.
 
         ``answer.sent`` becomes the messages that are sent. Where the model refuses them as too long before it answers,
-        it gets less of the documents.
+        it gets less of the documents. Where the conversation is in a folder, its instructions go into the prompt.
 
         Raises:
-            StoreUnavailable: a document cannot be read now.
+            StoreUnavailable: a document or the library cannot be read now.
             ModelError: as the model.
         """
         prompt = answer.prompt
-        if has_documents(prompt.messages):
+        if has_documents(prompt.messages) or uses_library(answer.turn.conversation):
             return self._stream(answer)
         return prompt.model.stream(prompt.messages, prompt.parameters)  # no second generator for every token
 
     async def _stream(self, answer: RunningAnswer) -> AsyncGenerator[ModelEvent]:
-        prompt, refusal = answer.prompt, None
+        turn = answer.turn
+        answer.library = library = await self._library.of(turn.user, turn.conversation)
+        answer.prompt = prompt = dataclasses.replace(
+            answer.prompt, parameters=with_instructions(answer.prompt.parameters, library.instructions)
+        )
+        first_document = next((place for place, message in enumerate(prompt.messages) if message.documents), 0)
+        if library.documents:
+            first_document = 0
+        refusal = None
         await prompt.model.read_context()
-        first_document = next(place for place, message in enumerate(prompt.messages) if message.documents)
         async with aclosing(self._attempts(answer)) as attempts:
-            async for is_in_place, messages in attempts:
-                answer.sent = messages
+            async for attempt in attempts:
+                answer.sent, answer.told = attempt.messages, attempt.told
                 begun = False
                 try:
-                    async with aclosing(prompt.model.stream(messages, prompt.parameters)) as events:
+                    async with aclosing(prompt.model.stream(attempt.messages, prompt.parameters)) as events:
                         async for event in events:
-                            if is_in_place and not begun and _leaves_out(event, first_document):
+                            if attempt.is_in_place and not begun and _leaves_out(event, first_document):
                                 break
-                            begun = begun or not isinstance(event, Waiting)
+                            if not begun and not isinstance(event, Waiting):
+                                begun = True
+                                answer.set(passages=answer.message_so_far.passages or not attempt.is_whole)
                             yield event
                         else:
                             return
@@ -91,86 +148,146 @@ class ConversationDocuments:
         raise refusal or AssertionError("the last attempt leaves nothing out")
 
     async def citations(self, answer: RunningAnswer) -> tuple[Citation, ...]:
-        """Return which quotes of an answer are in the documents of its conversation; none where that fails."""
-        if not has_documents(answer.prompt.messages):
+        """Return which quotes of an answer are in the documents that it may quote; none where that fails.
+
+        They are looked for in the documents of the conversation, and then in those of the collection that the model was
+        told of.
+        """
+        sources = _sources(answer)
+        if not sources.documents:
             return ()
         text = answer.text
         quotes: dict[str, dict[Span, Place]] = {}
-        key = answer.turn.user, answer.turn.conversation.id
+        # Of the last question first: a later version of a document counts.
+        documents = [*reversed(sources.own), *(one for one in sources.library.documents if one.id in answer.told)]
         try:
             async with asyncio.timeout(CITATION_SECONDS):
                 looked_for = await in_thread(spans, text)
-                # Of the last question first: a later version of a document counts.
-                for document in reversed(_documents(answer.prompt.messages)):
+                for document in documents:
                     if not looked_for:
                         break
-                    pages = await self._texts.pages(key, document)
+                    pages = await self._texts.pages(sources.documents[document.id][0], document)
                     quotes[document.id] = await in_thread(places, text, looked_for, pages)
                     looked_for = [span for span in looked_for if span not in quotes[document.id]]
-            return await in_thread(citations, text, quotes)
+            cited = await in_thread(citations, text, quotes)
         except ChatError as error:
             log.warning("no_citations", error=type(error).__name__, detail=error.detail)
         except TimeoutError:
             log.warning("no_citations", error="TimeoutError")
         except Exception:
             log.exception("no_citations")
+        else:
+            names = {one.id: one.name for one in sources.library.documents}
+            own = {one.id for one in sources.own}
+            return tuple(
+                one
+                if one.document in own
+                else dataclasses.replace(one, collection=sources.library.collection, name=names[one.document])
+                for one in cited
+            )
         return ()
 
-    async def _attempts(self, answer: RunningAnswer) -> AsyncGenerator[tuple[bool, Sequence[Message]]]:
-        """Yield messages with more and then with less of the documents; and whether each is before its own question."""
-        prompt, key = answer.prompt, (answer.turn.user, answer.turn.conversation.id)
+    async def _attempts(self, answer: RunningAnswer) -> AsyncGenerator[Attempt]:
+        """Yield messages with more and then with less of the documents."""
+        prompt, sources = answer.prompt, _sources(answer)
         model, messages = prompt.model, prompt.messages
+        if not sources.documents:
+            yield Attempt(messages, frozenset())
+            return
         tokens = model.known_context_tokens or UNKNOWN_CONTEXT_TOKENS
-        whole = await self._whole(key, _documents(messages), model.bytes_of(WHOLE * tokens))
+        whole = await self._whole(sources, model.bytes_of(WHOLE * tokens))
         if whole is not None:
-            told = await in_thread(_told, key[1], whole)
-            in_place = [_with(message, [told(message.documents)]) for message in messages]
+            told = await in_thread(_told, sources.conversation.id, whole)
+            first, *others = ([*message.documents] for message in messages)
+            placed = [[*sources.library.documents, *first], *others]
+            in_place = [_with(message, [told(here)]) for message, here in zip(messages, placed, strict=True)]
             if model.fits(in_place, prompt.parameters):
-                yield True, in_place
-            yield False, _before_the_last(messages, told(_documents(messages)))
+                yield Attempt(in_place, frozenset(whole), is_in_place=True)
+            every = [document for _, document in sources.documents.values()]
+            yield Attempt(_before_the_last(messages, told(every)), frozenset(whole))
+        by_meaning: list[Passage] = []
+        if self._vectors.are_allowed(model.id, model.place):
+            by_meaning = await self._vectors.nearest(sources.documents, _questions(answer)[0])
         for part in PASSAGES:
-            text = await self._passages(key, messages, _questions(answer), model.bytes_of(part * tokens))
-            yield False, _before_the_last(messages, text)
+            text, shown = await self._passages(sources, _questions(answer), by_meaning, model.bytes_of(part * tokens))
+            yield Attempt(_before_the_last(messages, text), shown, is_whole=False)
 
-    async def _whole(
-        self, key: Key, documents: Sequence[Document], most: float
-    ) -> dict[str, tuple[str, tuple[Page, ...]]] | None:
+    async def _whole(self, sources: _Sources, most: float) -> dict[str, tuple[str, tuple[Page, ...]]] | None:
         """Return the names and pages of all documents by id; None if they have more than ``most`` bytes."""
-        if sum(self._texts.known_size(key, document) for document in documents) > most:
+        documents = sources.documents
+        if sum(self._texts.known_size(*one) for one in documents.values()) > most:
             return None
         pages: dict[str, tuple[str, tuple[Page, ...]]] = {}
-        for document in documents:
-            pages[document.id] = document.name, await self._texts.pages(key, document)
-            most -= self._texts.known_size(key, document)
+        for source, document in documents.values():
+            pages[document.id] = document.name, await self._texts.pages(source, document)
+            most -= self._texts.known_size(source, document)
             if most < 0:
                 return None
         return pages
 
-    async def _passages(self, key: Key, messages: Sequence[Message], questions: Sequence[str], most: float) -> str:
-        documents = {document.id: document for document in _documents(messages)}
-        candidates = {}
-        for document_id, document in documents.items():
-            indexed = await self._texts.indexed(key, document)
-            candidates[document_id] = await in_thread(indexed.candidates, questions)
-        shown = await in_thread(chosen, candidates, questions, int(most))
-        return _marked(
-            key[1],
+    async def _passages(
+        self, sources: _Sources, questions: Sequence[str], by_meaning: Sequence[Passage], most: float
+    ) -> tuple[str, frozenset[str]]:
+        """Return the passages that fit the questions, as the model is told them, and the ids of their documents."""
+        documents = sources.documents
+        lists = [
+            [passage for passage in passages if passage.document in documents]
+            for passages in await self._candidates(sources, questions)
+        ]
+        every = {passage for passages in (*lists, by_meaning) for passage in passages}
+        chunks = await self._chunks(documents, every)
+        by_words = await in_thread(ranked, lists, chunks, questions)
+        best = joined([(1.0, by_words), (1.0, [passage for passage in by_meaning if passage in chunks])])
+        if len(best) < MOST:
+            first = await self._beginnings(documents)
+            best, chunks = [*best, *first], {**chunks, **first}
+        shown = await in_thread(chosen, best, chunks, int(most))
+        text = _marked(
+            sources.conversation.id,
             lambda mark: instructions(
-                [
-                    passages_text(documents[document_id].name, chunks, chunks, mark=mark)
-                    for document_id, chunks in shown.items()
-                ],
+                [passages_text(documents[one][1].name, chunks, chunks, mark=mark) for one, chunks in shown.items()],
                 mark=mark,
             ),
         )
+        return text, frozenset(shown)
+
+    async def _candidates(self, sources: _Sources, questions: Sequence[str]) -> list[list[Passage]]:
+        by_source: dict[Source, list[Document]] = {}
+        for source, document in sources.documents.values():
+            by_source.setdefault(source, []).append(document)
+        lists = []
+        for source, documents in by_source.items():
+            index = await self._texts.index(source, documents)
+            lists.append(await in_thread(candidates, index, questions))
+        return lists
+
+    async def _chunks(
+        self, documents: Mapping[str, tuple[Source, Document]], passages: Iterable[Passage]
+    ) -> dict[Passage, Chunk]:
+        """Return the chunks of passages; those of a document that was deleted just now are left out."""
+        chunks: dict[Passage, Chunk] = {}
+        for document_id, place in sorted(passages):  # one document after the other
+            of_document = await self._texts.chunks(*documents[document_id])
+            if place < len(of_document):
+                chunks[Passage(document_id, place)] = of_document[place]
+        return chunks
+
+    async def _beginnings(self, documents: Mapping[str, tuple[Source, Document]]) -> dict[Passage, Chunk]:
+        """Return the first passages of documents, for questions about all of them."""
+        first = dict(list(documents.items())[:MOST])
+        of_document = {one: await self._texts.chunks(*first[one]) for one in first}
+        places = {one: len(chunks) for one, chunks in of_document.items()}
+        return {one: of_document[one.document][one.place] for one in beginnings(places)}
 
 
 def _leaves_out(event: ModelEvent, first_document: int) -> bool:
     return isinstance(event, Omitted) and event.messages > first_document
 
 
-def _documents(messages: Sequence[Message]) -> list[Document]:
-    return [document for message in messages for document in message.documents]
+def _sources(answer: RunningAnswer) -> _Sources:
+    turn = answer.turn
+    own = [document for message in answer.prompt.messages for document in message.documents]
+    return _Sources(Source(turn.user, turn.conversation.id), answer.library, own)
 
 
 def _questions(answer: RunningAnswer) -> list[str]:

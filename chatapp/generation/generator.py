@@ -14,6 +14,7 @@ from chatapp.domain.conversation import TAKEOVER, FinishReason, Message, Message
 from chatapp.domain.errors import ChatError, ConversationNotFound, InvalidMessage, LimitReached, ModelUnavailable
 from chatapp.domain.sentences import Sentence
 from chatapp.generation.bounds import MAX_PICTURE_BYTES, MAX_PICTURES, check_length, max_seconds, too_slow
+from chatapp.generation.documents import says_not_in_documents
 from chatapp.generation.final_save import FinalSaves
 from chatapp.generation.tracing import Tracing
 from chatapp.images.decoder import file_of
@@ -245,7 +246,8 @@ class AnswerGenerator:
             answer.set(cost=_total(before, before.cost, price.of(answer.usage)))
         _log_end(answer, seconds)
         if answer.turn.cancelled_as is not MessageStatus.INTERRUPTED:  # a chat that ends has no time for that
-            answer.set(citations=await self._documents.citations(answer))
+            cited = await self._documents.citations(answer)
+            answer.set(citations=cited, not_in_documents=not cited and says_not_in_documents(answer))
         try:
             key = answer.turn.user, answer.turn.conversation.id
             # Above what a Stop of another replica stored while the last text was being written.

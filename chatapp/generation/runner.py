@@ -13,7 +13,7 @@ import structlog
 from chatapp.conversations.acknowledgement import Acknowledgement
 from chatapp.conversations.catch_up import CatchUp
 from chatapp.conversations.updates import ConversationUpdates
-from chatapp.domain.conversation import TAKEOVER, MessageStatus, new_id
+from chatapp.domain.conversation import TAKEOVER, Conversation, MessageStatus, new_id
 from chatapp.domain.errors import (
     ConversationBusy,
     ConversationNotFound,
@@ -25,10 +25,12 @@ from chatapp.domain.sentences import Sentence
 from chatapp.generation.document_texts import DocumentTexts
 from chatapp.generation.documents import ConversationDocuments, has_documents
 from chatapp.generation.generator import AnswerGenerator
+from chatapp.generation.library import LibraryParts
 from chatapp.generation.model_choice import ModelChooser
 from chatapp.generation.prepare import AlreadyStored, TurnPreparation
 from chatapp.generation.queue import TurnLimits, TurnQueue
 from chatapp.generation.titles import Titles
+from chatapp.generation.vectors import DocumentVectors
 from chatapp.images.decoder import ImageDecoder
 from chatapp.limits import NoLimits
 from chatapp.models.images import check_images
@@ -39,14 +41,15 @@ from chatapp.store.temporary.router import PREFIX, is_temporary
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
-    from chatapp.domain.conversation import Conversation, Image, Message
+    from chatapp.domain.conversation import Image, Message
     from chatapp.generation.final_save import Key
     from chatapp.generation.requests import AnswerRequest, TurnRequest
     from chatapp.generation.tracing import Tracing
     from chatapp.generation.turn import Turn
+    from chatapp.generation.vectors import EmbeddingPolicy
     from chatapp.limits import Limits
     from chatapp.models.catalog import Catalog
-    from chatapp.store import ConversationStore
+    from chatapp.store import UserStore
 
 _DEFAULT_LIMITS = TurnLimits()
 _NO_LIMITS = NoLimits()
@@ -69,11 +72,12 @@ class TurnRunner:
         on_end: called with every answer that ended, and the seconds that it took.
         images: decodes pictures of models; None: a decoder of its own.
         tracing: records turns; None: nothing is recorded.
+        embeddings: find passages of documents by meaning; None: they are found by words alone.
     """
 
     def __init__(
         self,
-        store: ConversationStore,
+        store: UserStore,
         catalog: Catalog,
         *,
         max_message_chars: int = 100_000,
@@ -86,6 +90,7 @@ class TurnRunner:
         on_end: Callable[[Message, float], None] = lambda _answer, _seconds: None,
         images: ImageDecoder | None = None,
         tracing: Tracing | None = None,
+        embeddings: EmbeddingPolicy | None = None,
     ) -> None:
         self.updates = ConversationUpdates(store)
         self.catch_up = CatchUp(store)
@@ -95,6 +100,8 @@ class TurnRunner:
         self._queue = TurnQueue(limits)
         self._usage_limits = usage_limits
         self._documents = DocumentTexts(store)
+        self._vectors = DocumentVectors(self._documents, embeddings)
+        self._library = LibraryParts(store)
         self._generator = AnswerGenerator(
             store,
             catalog,
@@ -103,7 +110,7 @@ class TurnRunner:
             limits=usage_limits,
             on_end=on_end,
             images=images or ImageDecoder(),
-            documents=ConversationDocuments(self._documents),
+            documents=ConversationDocuments(self._documents, self._library, self._vectors),
             tracing=tracing,
         )
         self._preparation = TurnPreparation(
@@ -161,7 +168,7 @@ class TurnRunner:
             await self._models.choose(
                 answer,
                 load_images,
-                has_documents=self._document_finder(key, has_new=bool(request.documents)),
+                has_documents=self._document_finder(key, request),
                 needs_images=bool(request.images),
             )
             for answer in request.answers
@@ -273,8 +280,17 @@ class TurnRunner:
     async def delete(self, user: str, conversation_id: str) -> None:
         """Delete a conversation for good; its running turn is stopped first."""
         await self.stop(user, conversation_id)
-        self._documents.forget((user, conversation_id))
+        self._forget_documents(user, conversation_id)
         await self._store.delete(user, conversation_id)
+
+    def forget_collection(self, user: str, collection_id: str) -> None:
+        """Keep nothing of the documents of a collection, which lost some or was deleted."""
+        self._forget_documents(user, collection_id)
+        self._library.forget(user)
+
+    def _forget_documents(self, user: str, source_id: str) -> None:
+        self._documents.forget(user, source_id)
+        self._vectors.forget(user, source_id)
 
     async def finish(self, seconds: float) -> None:
         """Start no more turns, and give the running ones some time to end by themselves."""
@@ -298,17 +314,25 @@ class TurnRunner:
             await self._titles.aclose()
         await self.catch_up.aclose()
         await self._generator.final_saves.aclose()
+        await self._vectors.aclose()
         self._documents.close()
 
-    def _document_finder(self, key: Key, *, has_new: bool = False) -> Callable[[], Awaitable[bool]]:
-        """Return a function that returns whether a conversation has documents, or gets some."""
+    def _document_finder(self, key: Key, request: TurnRequest | None = None) -> Callable[[], Awaitable[bool]]:
+        """Return a function that returns whether a conversation has documents, gets some, or asks a collection."""
 
         async def check() -> bool:
-            if has_new:
+            if request is not None and request.documents:
                 return True
+            conversation = Conversation(id=key[1], title="", created_ms=0, updated_ms=0)
             with suppress(ConversationNotFound):
-                return has_documents(await self._store.messages(*key, consistency=Consistency.CACHED))
-            return False
+                if has_documents(await self._store.messages(*key, consistency=Consistency.CACHED)):
+                    return True
+                conversation = await self.updates.get(*key)
+            if request is not None:
+                collection = conversation.collection if request.collection is None else request.collection
+                folder = conversation.folder if request.folder is None else request.folder
+                conversation = dataclasses.replace(conversation, collection=collection, folder=folder)
+            return await self._library.has_collection(key[0], conversation)
 
         return check
 

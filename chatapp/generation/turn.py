@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from chatapp.domain.conversation import TAKEOVER, MessageStatus
+from chatapp.generation.library import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -144,6 +145,8 @@ class RunningAnswer:
         picture_bytes: of all pictures that the model drew.
         stored_size: the `size` that it began with.
         sent: the messages that the model gets: those of the prompt, with the texts of documents.
+        library: what applies to it of the user's library.
+        told: ids of the documents of which ``sent`` has text.
         usage: tokens of this turn, without those of the answer that it continues.
         queue_position: counted from 1; 0 once it has left the queue.
         waits_for: why the prompt was not sent yet, a sentence; "" once it was.
@@ -160,6 +163,8 @@ class RunningAnswer:
         self.turn = turn
         self.prompt = prompt
         self.sent = prompt.messages
+        self.library = NOTHING
+        self.told: frozenset[str] = frozenset()
         self._parts = [message.content]
         self._thoughts = [message.thinking]
         self.length = self.stored_length = len(message.content)

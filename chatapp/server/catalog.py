@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from chatapp.config.settings import InvalidSettings
 from chatapp.domain.office_hours import OfficeHours
 from chatapp.domain.sentences import Sentence
+from chatapp.generation.vectors import EmbeddingPolicy
 from chatapp.models.catalog import Catalog, UnconfiguredModel
 from chatapp.models.discovery.discovery import Discovery
 from chatapp.models.discovery.servers import (
@@ -20,6 +21,7 @@ from chatapp.models.discovery.servers import (
     is_same_server,
     ollama_url,
 )
+from chatapp.models.embeddings import GeminiEmbedder, ServerEmbedder
 from chatapp.models.gemini.model import GeminiModel
 from chatapp.models.kubernetes.api import KubernetesApi
 from chatapp.models.kubernetes.pod_watch import PodWatch
@@ -28,6 +30,7 @@ from chatapp.models.kubernetes.sleeping_model import SleepingModel
 from chatapp.models.llamacpp.demo import DemoModel
 from chatapp.models.local.hub import Hub
 from chatapp.models.local.setup import OWN_FILE_ID, LocalSetup, own_file
+from chatapp.models.openai.listing import place_of_url
 from chatapp.models.openai.model import OpenAICompatibleModel
 from chatapp.models.openai.readiness import ServerUse
 
@@ -35,10 +38,12 @@ if TYPE_CHECKING:
     from chatapp.config.settings import Settings
     from chatapp.models import ChatModel
     from chatapp.models.discovery.servers import LocalServer
+    from chatapp.models.embeddings import Embedder
     from chatapp.models.local.library import LocalModels
 
 # For a request that scales Gemma, or notes its use; shorter than `SETTLE_MS`.
 SCALE_SECONDS = 5.0
+GEMINI_EMBEDDINGS = "gemini-embedding-001"
 
 
 def open_catalog(settings: Settings) -> tuple[Catalog, LocalModels | None]:
@@ -60,6 +65,43 @@ def open_catalog(settings: Settings) -> tuple[Catalog, LocalModels | None]:
         default, is_local = default.removesuffix(":latest"), True
     catalog.prefer(default, if_there=is_local)
     return catalog, local_models
+
+
+def open_embeddings(settings: Settings) -> EmbeddingPolicy | None:
+    """Return the embeddings that find passages of documents; None where they are off.
+
+    Raises:
+        InvalidSettings: their URL is invalid, or what they need is not set.
+    """
+    if settings.embeddings == "gemini":
+        if not (settings.google_cloud_project or settings.gemini_api_key.get_secret_value()):
+            raise InvalidSettings("CHAT_EMBEDDINGS=gemini needs GOOGLE_CLOUD_PROJECT or GEMINI_API_KEY.")
+        embedder: Embedder = GeminiEmbedder(
+            model=settings.embeddings_model or GEMINI_EMBEDDINGS,
+            project=settings.google_cloud_project,
+            location=settings.google_cloud_location,
+            api_key=settings.gemini_api_key.get_secret_value(),
+            base_url=settings.gemini_base_url or None,
+        )
+        return EmbeddingPolicy(embedder, elsewhere=settings.embeddings_elsewhere)
+    if settings.embeddings == "off":
+        return None
+    url = settings.embeddings_url or settings.gemma_url
+    if not url:
+        raise InvalidSettings("CHAT_EMBEDDINGS=server needs CHAT_EMBEDDINGS_URL or CHAT_GEMMA_URL.")
+    servers = {"gemma": settings.gemma_url, **{extra.id: extra.url for extra in settings.models}}
+    same_server = frozenset(model for model, server in servers.items() if server and is_same_server(server, url))
+    place = settings.embeddings_place or (settings.gemma_place if "gemma" in same_server else None)
+    try:
+        embedder = ServerEmbedder(
+            url,
+            model=settings.embeddings_model,
+            api_key=settings.embeddings_api_key.get_secret_value(),
+            place=place or place_of_url(url),
+        )
+    except ValueError as error:
+        raise InvalidSettings(str(error)) from error
+    return EmbeddingPolicy(embedder, same_server, settings.embeddings_elsewhere)
 
 
 def open_discovery(settings: Settings, catalog: Catalog) -> Discovery | None:

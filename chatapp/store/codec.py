@@ -45,7 +45,10 @@ _ENUMS: dict[str, type[StrEnum]] = {
 }
 
 # Fields that are not written with their default: few messages have them, and files of earlier versions none.
-_SPARSE = {"appended", "thinking", "unshown_pictures", "feedback_ms", "documents", "citations", "passages"}
+_SPARSE = {
+    *("appended", "thinking", "unshown_pictures", "feedback_ms", "documents", "citations", "passages"),
+    "not_in_documents",
+}
 
 
 # The lists of a profile, and what they hold.

@@ -140,6 +140,8 @@ async def delete_everything(store: UserStore, turns: Turns, user: str) -> int:
             for start in range(0, len(documents), DELETED_AT_ONCE):
                 ids = [one.document.id for one in documents[start : start + DELETED_AT_ONCE]]
                 await asyncio.gather(*(store.remove_library_document(user, one) for one in ids))
+            for collection in {one.collection for one in documents}:
+                turns.forget_collection(user, collection)
         await store.delete_profile(user)
     except StoreUnavailable as error:
         log.warning("not_all_deleted", conversations=len(deleted), detail=error.detail)

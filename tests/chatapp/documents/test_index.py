@@ -4,10 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.documents import evaluated
+from benchmarks.document_parts.questions import FIRST, LANGUAGES, corpus, evaluated, result
 from chatapp.documents.chunks import Chunk
-from chatapp.documents.index import Passage, PassageIndex, joined
-from chatapp.documents.stems import MIN_STEM, stem_of, stems, words
+from chatapp.documents.index import CACHE_BYTES, Passage, PassageIndex, joined
+from chatapp.documents.stems import MIN_STEM, forms, query_words, stem_of, words
+from chatapp.documents.vocabulary import common_words, concepts
+from chatapp.store.folding import fold
 
 OTHERS = ["The weather was fine all week.", "מזג האוויר היה נאה כל השבוע.", "كان الطقس جميلا طوال الأسبوع."]
 
@@ -30,6 +32,13 @@ def found(question, *texts):
         ("كيف يُدفع الإيجار؟", "ويدفع المستأجر ايجار الشقة كل شهر."),
         ("straße", "Die STRASSE ist lang."),
         ("accomodation price", "The price of accommodation is high."),  # a typing mistake
+        ("number of my phone", "A telephone is at the desk."),  # a part of a word
+        ("What does E7 mean?", "E7: too much foam."),
+        ("bus 27", "Line 27 stops at the mill."),
+        ("Was kostet 1,200 Stück?", "Der Preis von 1,200 ist fest."),
+        ("מה קורה בצה״ל", "שירות בצה״ל נמשך שלוש שנים."),
+        ("押金多少", "租客须交两个月的押金。"),  # no spaces between words
+        ("เงินมัดจำ", "ผู้เช่าจ่ายเงินมัดจำสองเดือน"),
     ],
 )
 def test_a_passage_is_found_by_other_forms_of_its_words(question, text):
@@ -54,20 +63,44 @@ def test_the_headings_of_a_passage_are_searched_too():
         assert index.search("How much is the rent?")[0] == Passage("a", 0)
 
 
-def test_a_document_is_replaced_and_removed():
+@pytest.mark.parametrize(
+    ("question", "text"),
+    [
+        ("What happens after a theft?", "Whatever was stolen is reported."),
+        ("האם מותר לגדל כלב?", "A dog needs the consent of the landlord."),
+        ("How long is the vacation?", "לכל עובד מגיעים עשרים ימי חופשה."),
+        ("كم يومًا الإجازة؟", "Employees have twenty days of holiday."),
+        ("متى يُدفع الإيجار؟", "דמי השכירות משולמים בתחילת החודש."),
+    ],
+)
+def test_a_passage_is_found_by_words_that_mean_the_same_in_any_of_three_languages(question, text):
+    assert found(question, text)[:1] == [0]
+
+
+def test_documents_are_added_one_after_the_other_and_each_once():
     with PassageIndex() as index:
-        index.add("a", [Chunk(1, "", "lighthouse")])
-        index.add("b", [Chunk(1, "", "lighthouse keeper")])
+        index.add("a", [Chunk(1, "", "lighthouse"), Chunk(1, "", "harbour")])
+        size = index.size
+        index.add("empty", [])
+        index.add("b", [Chunk(1, "", "a keeper of the lighthouse, who lives on the coast")])
         index.add("a", [Chunk(1, "", "harbour")])
-        assert index.search("lighthouse") == [Passage("b", 0)]
-        index.remove("b")
-        assert index.search("lighthouse") == []
-        assert index.search("harbour") == [Passage("a", 0)]
+        assert index.documents == {"a", "empty", "b"}
+        assert index.search("lighthouse") == [Passage("a", 0), Passage("b", 0)]
+        assert index.search("harbour") == [Passage("a", 1)]
+        assert index.size >= size > 0
+
+
+def test_a_large_index_keeps_a_part_of_itself_in_memory():
+    with PassageIndex() as index:
+        cache = index._database.execute("PRAGMA cache_size").fetchone()[0]
+        assert cache == -(CACHE_BYTES // 1024)
+        assert index._database.execute("PRAGMA database_list").fetchone()[2] == ""  # a file without a name
 
 
 def test_lists_are_joined_by_rank():
     one, two, three = (Passage("a", number) for number in range(3))
-    assert joined([[one, two], [two, three]]) == [two, one, three]
+    assert joined([(1, [one, two]), (1, [two, three])]) == [two, one, three]
+    assert joined([(1, [one, two]), (3, [three])]) == [three, one, two]
     assert joined([]) == []
 
 
@@ -83,20 +116,68 @@ def test_a_stem_has_no_affixes(word, stem):
     assert stem_of(words(word)[0]) == words(stem)[0]
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "different"),
+    [
+        *(("תשלום", "משלמים", "שלג"), ("הפסקה", "להפסקה", "ספק"), ("מוחזרים", "החזר", "חדר")),
+        *(("حدائق", "حديقة", "دقيق"), ("ثقوب", "ثقب", "قبة"), ("طريق", "طرق", "قطار")),
+    ],
+)
+def test_forms_of_a_root_have_a_form_in_common(one, other, different):
+    assert set(forms(fold(one))) & set(forms(fold(other)))
+    assert not set(forms(fold(one))) & set(forms(fold(different)))
+
+
+@pytest.mark.parametrize(
+    ("word", "parts"), [("e-mail", {"e", "mail"}), ("don't", {"dont"}), ("2026/27", {"2026", "27"})]
+)
+def test_a_compound_is_found_by_its_parts(word, parts):
+    assert parts <= set(forms(word))
+
+
+def test_a_question_loses_its_common_words_unless_it_has_no_others():
+    assert query_words("What is the rent of the flat?") == ["rent", "flat"]
+    assert query_words("כמה זמן החוזה?") == ["החוזה"]
+    assert query_words("What is it?") == ["what", "is", "it"]
+
+
+def test_each_word_of_the_vocabulary_is_one_word():
+    every = [word for concept in concepts() for word in concept]
+    assert len(every) > 2000
+    assert [word for word in every if any(not forms(one) for one in words(word))] == []
+    assert all(len(set(concept)) > 2 for concept in concepts())
+    assert common_words().isdisjoint({"rent", "שכר", "ايجار"})
+
+
 @given(st.text(st.characters(codec="utf-8"), max_size=60))
-def test_a_stem_is_a_part_of_its_word_and_long_enough(text):
+def test_any_text_can_be_indexed_and_asked(text):
     for word in words(text):
         stem = stem_of(word)
         assert stem in word
         assert len(stem) >= min(MIN_STEM, len(word))
+        assert all(form and " " not in form and '"' not in form for form in forms(word))
     with PassageIndex() as index:
         index.add("a", [Chunk(1, "", text)])
         index.search(text)
-        assert len(stems(text)) == len(set(stems(text)))
 
 
-@pytest.mark.parametrize("language", ["en", "he", "ar"])
-def test_the_passage_that_answers_is_among_the_first_five(language):
-    result = evaluated()[language]
-    assert result.questions >= 20
-    assert result.recall >= 0.9, result.failed
+def test_the_passage_that_answers_is_among_the_first_five_in_each_language():
+    results = evaluated()
+    assert list(results) == list(LANGUAGES)
+    for one in results.values():
+        assert one.questions >= 100
+        assert one.recall >= 0.92, one.failed
+        assert one.first / one.questions >= 0.65
+
+
+def test_the_held_out_document_does_about_as_well():
+    results = evaluated(held_out=True).values()
+    assert sum(one.recalled for one in results) / sum(one.questions for one in results) >= 0.9
+
+
+def test_questions_find_passages_of_another_language():
+    texts, questions = corpus()
+    of_lease = [one for one in questions if one.language == "he" and one.document == "lease"]
+    english = [text for text in texts.values() if text.language == "en"]
+    assert result(of_lease, english, language="en").recall >= 0.7
+    assert FIRST == 5

@@ -118,6 +118,11 @@ class AnswerBody(MessageBody):
         exclude_if=lambda passages: not passages,
         description="its model got passages of the documents, and not the whole of each; left out where it is false",
     )
+    not_in_documents: bool = Field(
+        exclude_if=lambda is_outside: not is_outside,
+        description="it says that the documents do not answer the question: its model knows the rest from elsewhere; "
+        "left out where it is false",
+    )
 
     @computed_field
     def tokens_per_second(self) -> float | None:

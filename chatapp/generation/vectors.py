@@ -1,0 +1,194 @@
+"""Passages by meaning: vectors of the chunks of documents, kept in memory, and the nearest ones to a question.
+
+Documents are embedded when they are first asked about. What is not done within `WAIT_SECONDS` goes on in the
+background, and the question is answered without it: by words alone, as where embeddings fail.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from chatapp.documents.index import CANDIDATES, Passage
+from chatapp.domain.conversation import Place
+from chatapp.domain.errors import ChatError
+from chatapp.generation.document_texts import Source, in_thread
+from chatapp.models.embeddings import NoEmbeddings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from chatapp.domain.conversation import Document
+    from chatapp.generation.document_texts import DocumentTexts
+    from chatapp.models.embeddings import Embedder
+
+    Vectors = NDArray[np.float16]
+
+WAIT_SECONDS = 4.0  # of a question for its vector, and for documents that are new
+PAUSE_SECONDS = 60.0  # without embeddings after a failure
+KEEP_SECONDS = 12 * 3600.0  # after the last use: embedding costs money or much time
+MAX_BYTES = 32_000_000  # of all vectors: 20,000 passages with 768 dimensions of 2 bytes
+MAX_CHARS = 2_000  # of a passage or a question
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingPolicy:
+    """Which embeddings are used, and for which models.
+
+    Attributes:
+        same_server: ids of the models that run on the server of the embeddings.
+        elsewhere: texts may go to the embeddings whatever model answers.
+    """
+
+    embedder: Embedder
+    same_server: frozenset[str] = frozenset()
+    elsewhere: bool = False
+
+    def allows(self, model_id: str, place: Place) -> bool:
+        """Return whether the text of a document that this model gets may go to the embeddings."""
+        is_same_place = place is self.embedder.place and place not in {Place.OTHER_SERVER, Place.UNKNOWN}
+        return self.elsewhere or is_same_place or model_id in self.same_server
+
+
+class DocumentVectors:
+    """Embeds documents, and keeps their vectors."""
+
+    def __init__(self, texts: DocumentTexts, policy: EmbeddingPolicy | None) -> None:
+        self._texts = texts
+        self._policy = policy
+        self._vectors: OrderedDict[tuple[str, str, str], tuple[Vectors, float]] = OrderedDict()
+        self._running: dict[Source, asyncio.Task[None]] = {}
+        self._paused_until = 0.0
+
+    def are_allowed(self, model_id: str, place: Place) -> bool:
+        """Return whether the documents of a question to this model may be embedded."""
+        return self._policy is not None and self._policy.allows(model_id, place)
+
+    async def nearest(self, documents: Mapping[str, tuple[Source, Document]], question: str) -> list[Passage]:
+        """Return the passages nearest to a question, the best first; fewer or none where there are no vectors yet."""
+        if self._policy is None or time.monotonic() < self._paused_until:
+            return []
+        self._drop_old()
+        asking = asyncio.create_task(self._policy.embedder.embed([question[:MAX_CHARS]], are_questions=True))
+        running = {self._embedding(source, documents) for source in {one for one, _ in documents.values()}}
+        try:
+            await asyncio.wait({asking, *running}, timeout=WAIT_SECONDS)
+        finally:
+            if not asking.done():
+                asking.cancel()
+        if not asking.done() or asking.cancelled():
+            return []
+        try:
+            (vector,) = asking.result()
+        except NoEmbeddings as error:
+            self._pause(error)
+            return []
+        there: dict[str, Vectors] = {}
+        for source, document in documents.values():
+            key = (source.user, source.id, document.id)
+            if key in self._vectors:
+                there[document.id] = self._vectors[key][0]
+                self._vectors[key] = there[document.id], time.monotonic()
+                self._vectors.move_to_end(key)
+        return await in_thread(_nearest, there, vector)
+
+    def forget(self, user: str, source_id: str) -> None:
+        """Forget the documents of a conversation or collection, which is deleted."""
+        for source in [one for one in self._running if (one.user, one.id) == (user, source_id)]:
+            self._running.pop(source).cancel()
+        for key in [one for one in self._vectors if one[:2] == (user, source_id)]:
+            del self._vectors[key]
+
+    async def aclose(self) -> None:
+        """Forget everything, and close the connections."""
+        running = list(self._running.values())
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        self._vectors.clear()
+        if self._policy is not None:
+            await self._policy.embedder.aclose()
+
+    def _embedding(self, source: Source, documents: Mapping[str, tuple[Source, Document]]) -> asyncio.Task[None]:
+        """Return the task that embeds the documents of a source."""
+        task = self._running.get(source)
+        if task is None:
+            of_source = [document for one, document in documents.values() if one == source]
+            task = self._running[source] = asyncio.create_task(self._embed(source, of_source))
+            task.add_done_callback(lambda ended: self._running.pop(source, None) if not ended.cancelled() else None)
+        return task
+
+    async def _embed(self, source: Source, documents: Sequence[Document]) -> None:
+        try:
+            for document in documents:
+                key = (source.user, source.id, document.id)
+                if key in self._vectors:
+                    continue
+                chunks = await self._texts.chunks(source, document)
+                texts = [f"{one.headings}\n{one.text}"[:MAX_CHARS] for one in chunks]
+                vectors = await self._embedded(texts)
+                if self._bytes() + vectors.nbytes > MAX_BYTES and self._bytes_of(source) + vectors.nbytes > MAX_BYTES:
+                    log.warning("not_all_embedded", source=source.id, documents=len(documents))
+                    return
+                self._vectors[key] = vectors, time.monotonic()
+                while self._bytes() > MAX_BYTES:
+                    self._vectors.popitem(last=False)
+        except (NoEmbeddings, ChatError) as error:
+            self._pause(error)
+        except Exception:
+            log.exception("embedding_failed")
+            self._paused_until = time.monotonic() + PAUSE_SECONDS
+
+    async def _embedded(self, texts: Sequence[str]) -> Vectors:
+        assert self._policy is not None  # noqa: S101  # for the type checker
+        embedder, rows = self._policy.embedder, list[list[float]]()
+        for start in range(0, len(texts), embedder.batch):
+            rows += await embedder.embed(texts[start : start + embedder.batch], are_questions=False)
+        return await in_thread(_normal, rows)
+
+    def _bytes(self) -> int:
+        return sum(vectors.nbytes for vectors, _ in self._vectors.values())
+
+    def _bytes_of(self, source: Source) -> int:
+        return sum(one.nbytes for key, (one, _) in self._vectors.items() if key[:2] == (source.user, source.id))
+
+    def _drop_old(self) -> None:
+        oldest = time.monotonic() - KEEP_SECONDS
+        for key in [one for one, (_, used_at) in self._vectors.items() if used_at <= oldest]:
+            del self._vectors[key]
+
+    def _pause(self, error: Exception) -> None:
+        log.warning("no_embeddings", error=type(error).__name__, detail=getattr(error, "detail", str(error)))
+        self._paused_until = time.monotonic() + PAUSE_SECONDS
+
+
+def _normal(rows: Sequence[Sequence[float]]) -> Any:  # noqa: ANN401  # an array of numpy, which is not imported here
+    """Return vectors of length 1; a chat without embeddings does not import numpy, which takes 0.1 s."""
+    import numpy as np  # noqa: PLC0415
+
+    array = np.asarray(rows, dtype=np.float32).reshape(len(rows), -1)
+    lengths = np.linalg.norm(array, axis=1, keepdims=True)
+    return (array / np.where(lengths > 0, lengths, 1)).astype(np.float16)
+
+
+def _nearest(documents: Mapping[str, Any], question: Sequence[float]) -> list[Passage]:
+    import numpy as np  # noqa: PLC0415  # see above
+
+    asked = _normal([question])[0].astype(np.float32)
+    scored: list[tuple[float, Passage]] = []
+    for document, vectors in documents.items():
+        if vectors.shape[1] == len(asked):  # of another model, where the setting changed
+            scores = vectors.astype(np.float32) @ asked
+            best = np.argsort(-scores)[:CANDIDATES]
+            scored += [(float(scores[place]), Passage(document, int(place))) for place in best]
+    return [passage for _, passage in sorted(scored, key=lambda one: -one[0])[:CANDIDATES]]

@@ -1,0 +1,235 @@
+"""Embeddings of texts: of an OpenAI-compatible server, or Gemini's. They find passages by meaning, in any language."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import aiohttp
+
+from chatapp.domain.conversation import Place
+from chatapp.models.gemini.genai_compat import new_session
+from chatapp.models.openai.address import Address
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from google import genai
+    from google.auth.credentials import Credentials
+
+MAX_DIMENSIONS = 4096
+GEMINI_DIMENSIONS = 768  # of 3072 that the model has; Google recommends 768, 1536 or 3072
+GEMINI_BATCH = 100  # texts of a request at most, and 1 for models that take no more
+CONNECT_SECONDS, REQUEST_SECONDS = 5.0, 30.0
+MAX_BODY_BYTES = 16_000_000
+
+# What models want before a text, by a part of their name: for a question, for a passage.
+_PREFIXES = {
+    "e5": ("query: ", "passage: "),
+    "nomic": ("search_query: ", "search_document: "),
+    "embeddinggemma": ("task: search result | query: ", "title: none | text: "),
+}
+
+
+class NoEmbeddings(Exception):
+    """Embeddings cannot be had now; the search goes on without. No person sees it."""
+
+
+class Embedder(Protocol):
+    """Turns texts into vectors.
+
+    Attributes:
+        place: where the texts go.
+        batch: how many texts a request takes.
+    """
+
+    place: Place
+    batch: int
+
+    async def embed(self, texts: Sequence[str], *, are_questions: bool) -> list[list[float]]:
+        """Return a vector for each of at most ``batch`` texts, all of one length.
+
+        Raises:
+            NoEmbeddings: there is no such response.
+        """
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+
+
+class ServerEmbedder:
+    """Embeddings of a server with ``/v1/embeddings``: llama.cpp, vLLM, Ollama, LM Studio, OpenAI and others.
+
+    Args:
+        url: of the server, as for a model.
+        model: its name; "" where the server needs none.
+        api_key: sent as a bearer token.
+        place: where the server is.
+
+    Raises:
+        ValueError: the URL is invalid.
+    """
+
+    batch = 32
+
+    def __init__(self, url: str, *, model: str = "", api_key: str = "", place: Place) -> None:
+        self.place = place
+        self._address = Address.parse(url, setting="CHAT_EMBEDDINGS_URL")
+        self._model = model
+        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._base = ""  # where the API has answered
+        self._session: aiohttp.ClientSession | None = None
+
+    async def embed(self, texts: Sequence[str], *, are_questions: bool) -> list[list[float]]:
+        """Return a vector for each text; see `Embedder`."""
+        body: dict[str, Any] = {"input": [prefix(self._model, are_questions=are_questions) + text for text in texts]}
+        if self._model:
+            body["model"] = self._model
+        bases = (self._base,) if self._base else self._address.bases_of(self._model)
+        refusal = NoEmbeddings("no address")
+        for base in bases:
+            try:
+                vectors = await self._posted(base, body, len(texts))
+            except NoEmbeddings as error:
+                refusal = error
+            else:
+                self._base = base
+                return vectors
+        raise refusal
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def _posted(self, base: str, body: dict[str, Any], number: int) -> list[list[float]]:
+        if self._session is None:
+            timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS, connect=CONNECT_SECONDS)
+            self._session = aiohttp.ClientSession(timeout=timeout, headers=self._headers, trust_env=True)
+        try:
+            url = self._address.url(f"{base}/embeddings")
+            async with self._session.post(url, json=body, allow_redirects=False) as response:
+                if response.status != 200:
+                    raise NoEmbeddings(f"status {response.status}")
+                data = await response.content.read(MAX_BODY_BYTES + 1)
+                while len(data) <= MAX_BODY_BYTES and (more := await response.content.read(MAX_BODY_BYTES + 1)):
+                    data += more
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise NoEmbeddings(type(error).__name__) from None
+        if len(data) > MAX_BODY_BYTES:
+            raise NoEmbeddings("the response is too large")
+        return vectors_of(data, number)
+
+
+class GeminiEmbedder:
+    """Embeddings of Gemini: on Vertex AI where ``project`` is set, else on the Gemini API with ``api_key``."""
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        project: str = "",
+        location: str = "",
+        api_key: str = "",
+        base_url: str | None = None,
+        credentials: Credentials | None = None,
+    ) -> None:
+        self.place = Place.VERTEX_AI if project else Place.GEMINI_API
+        self.batch = 1 if project else GEMINI_BATCH  # Vertex AI: "each request can only include a single input text"
+        self._model, self._project, self._location, self._api_key = model, project, location, api_key
+        self._base_url, self._credentials = base_url, credentials
+        self._opening: asyncio.Task[tuple[genai.Client, aiohttp.ClientSession]] | None = None
+
+    async def embed(self, texts: Sequence[str], *, are_questions: bool) -> list[list[float]]:
+        """Return a vector for each text; see `Embedder`."""
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS):
+                client = await self._client()
+                response = await client.aio.models.embed_content(
+                    model=self._model,
+                    contents=cast("Any", list(texts)),  # its type is invariant
+                    config={
+                        "task_type": "RETRIEVAL_QUERY" if are_questions else "RETRIEVAL_DOCUMENT",
+                        "output_dimensionality": GEMINI_DIMENSIONS,
+                    },
+                )
+        except Exception as error:  # noqa: BLE001  # the SDK's errors, aiohttp's and google-auth's have no common base
+            # Without its cause: the SDK's errors quote the request, which must not be logged.
+            raise NoEmbeddings(f"{type(error).__name__} {getattr(error, 'code', '')}".strip()) from None
+        return checked([list(one.values or []) for one in response.embeddings or []], len(texts))
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        if self._opening is not None:
+            with suppress(Exception):  # it did not open
+                client, session = await self._opening
+                await client.aio.aclose()
+                await session.close()
+
+    async def _client(self) -> genai.Client:
+        if self._opening is None or (self._opening.done() and self._opening.exception()):
+            self._opening = asyncio.create_task(self._open())
+        return (await asyncio.shield(self._opening))[0]
+
+    async def _open(self) -> tuple[genai.Client, aiohttp.ClientSession]:
+        session = new_session(CONNECT_SECONDS)
+        try:
+            return await asyncio.to_thread(self._make_client, session), session
+        except BaseException:
+            await session.close()
+            raise
+
+    def _make_client(self, session: aiohttp.ClientSession) -> genai.Client:
+        # With a client it costs about 0.9 s and 37 MB: see `chatapp.models.gemini.model`.
+        from google import genai  # noqa: PLC0415
+        from google.genai import types  # noqa: PLC0415  # as above
+
+        options = types.HttpOptions(
+            base_url=self._base_url, aiohttp_client=session, retry_options=types.HttpRetryOptions(attempts=1)
+        )
+        if not self._project:
+            return genai.Client(vertexai=False, api_key=self._api_key, http_options=options)
+        return genai.Client(
+            vertexai=True,
+            project=self._project,
+            location=self._location,
+            credentials=self._credentials,
+            http_options=options,
+        )
+
+
+def prefix(model: str, *, are_questions: bool) -> str:
+    """Return what a model wants before a text; "" for most."""
+    name = model.lower()
+    return next((pair[not are_questions] for part, pair in _PREFIXES.items() if part in name), "")
+
+
+def vectors_of(data: bytes, number: int) -> list[list[float]]:
+    """Return the vectors of a response of ``/v1/embeddings``, in the order of their texts.
+
+    Raises:
+        NoEmbeddings: it is no such response, or has another number of vectors.
+    """
+    try:
+        entries = json.loads(data)["data"]
+        ordered = sorted(enumerate(entries), key=lambda one: one[1].get("index", one[0]))
+        vectors = [entry["embedding"] for _, entry in ordered]
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise NoEmbeddings(f"the response is none of /v1/embeddings: {type(error).__name__}") from None
+    return checked(vectors, number)
+
+
+def checked(vectors: list[Any], number: int) -> list[list[float]]:
+    """Return vectors, all of the same length.
+
+    Raises:
+        NoEmbeddings: they are not as many as the texts, or are no vectors.
+    """
+    lengths = {len(one) if isinstance(one, list) else 0 for one in vectors}
+    if len(vectors) != number or len(lengths) != 1 or not 0 < min(lengths) <= MAX_DIMENSIONS:
+        raise NoEmbeddings("the response has other vectors")
+    if not all(isinstance(value, (int, float)) for vector in vectors for value in vector):
+        raise NoEmbeddings("the response has vectors of something else than numbers")
+    return vectors
