@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def tags_or_beginnings(tags: Iterable[str]) -> re.Pattern[str]:
+    """Return a pattern of the tags, and of the beginnings of tags at the end of a text; case does not matter."""
+    return re.compile("|".join(map(_or_beginning, tags)), re.IGNORECASE | re.ASCII)
+
+
+def _or_beginning(tag: str) -> str:
+    first, *others = map(re.escape, tag)
+    return first + "".join(rf"(?:\Z|{one}" for one in others) + ")" * len(others)
 
 
 @lru_cache(maxsize=64)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from chatapp.models import TextDelta, TextWasThinking, ThinkingDelta
 from chatapp.models.harmony import BEGINNINGS, HarmonyParser
-from chatapp.models.partial_tags import before_partial_tag
+from chatapp.models.partial_tags import before_partial_tag, tags_or_beginnings
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -53,6 +53,7 @@ _CLOSING = {close: opening for opening, close in THINKING_TAGS.items()}
 _TAGS = (*THINKING_TAGS, *_CLOSING)
 _LONGEST = max(map(len, _TAGS))
 _FIRST = re.compile(f"[{re.escape(''.join({tag[0] for tag in _TAGS}))}]")
+_MAYBE_TAG = tags_or_beginnings((*_TAGS, *WRAPPERS.values()))
 _TAG = re.compile("|".join(map(re.escape, sorted(_TAGS, key=len, reverse=True))), re.IGNORECASE | re.ASCII)
 _CLOSE = {
     close: re.compile(re.escape(close), re.IGNORECASE | re.ASCII)
@@ -91,7 +92,9 @@ class ThinkingParser:
 
     def is_text(self, text: str) -> bool:
         """Return whether the next piece is nothing but text of the answer, which then counts as fed."""
-        if self._close or self._rest or self._is_start or not text or _FIRST.search(text):
+        if self._close or self._rest or self._is_start or not text:
+            return False
+        if _FIRST.search(text) and _MAYBE_TAG.search(text):
             return False
         self._last = text[-1]
         self._skips_space = False

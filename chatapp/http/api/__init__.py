@@ -14,15 +14,15 @@ from chatapp.http.api.routing import ERRORS
 from chatapp.http.api.shares import router as shares
 
 router = APIRouter(responses=ERRORS)
-for part in (
+for part in (  # routes are tried in this order: those of every turn first
+    turns.questions,
+    turns.router,
+    conversations.router,
     state.router,
     images.router,
     documents.router,
     library.router,
     imports.router,
-    turns.questions,
-    turns.router,
-    conversations.router,
     user_data.router,
     user_data.confirmed,
 ):

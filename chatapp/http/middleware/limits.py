@@ -109,7 +109,9 @@ class BodyMemoryMiddleware:
         def hold(size: int) -> None:
             nonlocal received, held
             received += size
-            more = max(0, received - SMALL_BYTES) - held
+            more = received - SMALL_BYTES - held
+            if more <= 0:
+                return
             if self._held[user] + more > self._limits.per_user:
                 raise LimitReached(_TOO_MUCH, retry_after=BODY_RETRY_SECONDS, detail="body bytes of a user")
             if self._total + more > self._limits.in_total:
@@ -120,6 +122,8 @@ class BodyMemoryMiddleware:
 
         def release() -> None:
             nonlocal held
+            if not held:
+                return
             self._held[user] -= held
             self._total -= held
             held = 0

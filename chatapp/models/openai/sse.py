@@ -119,4 +119,4 @@ class EventStream:
 
 
 def _text(lines: list[bytes]) -> str:
-    return b"\n".join(lines).decode("utf-8", "replace")
+    return (lines[0] if len(lines) == 1 else b"\n".join(lines)).decode("utf-8", "replace")

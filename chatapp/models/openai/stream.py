@@ -6,6 +6,8 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+import orjson
+
 from chatapp.domain.conversation import FinishReason, Usage
 from chatapp.domain.sentences import Sentence
 from chatapp.models import Finish, TextDelta, ThinkingDelta
@@ -85,17 +87,26 @@ class AnswerParser:
         Raises:
             Failure: the server reports an error, or the stream is no chat completion.
         """
+        texts: list[str] = []
+        too_long = False
         try:
             for event in self._events.feed(chunk):
                 if self.done:
                     continue
                 parsed = _parsed(event)
                 if text := self._usual_text(event, parsed):
-                    yield TextDelta(text)
-                else:
-                    yield from self._take(event, parsed)
+                    texts.append(text)
+                    continue
+                if texts:
+                    yield TextDelta("".join(texts))
+                    texts = []
+                yield from self._take(event, parsed)
         except EventTooLong:
-            raise self._errors.event_too_long() from None
+            too_long = True
+        if texts:
+            yield TextDelta("".join(texts))
+        if too_long:
+            raise self._errors.event_too_long()
 
     def end(self) -> Iterator[ModelEvent]:
         """Yield the last events at the end of the stream.
@@ -146,7 +157,7 @@ class AnswerParser:
                 or chunk.get("error")
                 or chunk.get("usage") is not None
                 or choice.get("index", 0) != self._index
-                or not delta.keys() <= _USUAL_FIELDS
+                or not (len(delta) == 1 or delta.keys() <= _USUAL_FIELDS)
             ):
                 return ""
         except (KeyError, TypeError, ValueError, AttributeError):
@@ -321,7 +332,11 @@ def joined(events: Iterable[ModelEvent]) -> Iterator[ModelEvent]:
 
 def _parsed(event: str) -> Any:  # noqa: ANN401  # any JSON value
     try:
-        return json.loads(event)
+        return orjson.loads(event)
+    except ValueError:
+        pass
+    try:
+        return json.loads(event)  # takes more: NaN, and halves of surrogate pairs
     except (ValueError, RecursionError):
         return _NOT_JSON
 
