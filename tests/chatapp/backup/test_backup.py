@@ -83,7 +83,7 @@ def file(tmp_path):
 def test_every_conversation_is_restored_as_it_was(chat, file, capsys):
     fill(chat)
     before = digests(chat)
-    assert len(before) == 8
+    assert len(before) == 10
     assert back_up([str(file)]) == 0
     fill(chat, text="Later")
     assert restore([str(file)]) == 0
