@@ -21,6 +21,7 @@ from chatapp.domain.sentences import Sentence
 from chatapp.images.decoder import MAX_FILE_BYTES
 from chatapp.imports.archive import Archive
 from chatapp.imports.assembly import Assembled, assemble, identifier
+from chatapp.imports.library import store_library
 from chatapp.imports.parsed import Skipped
 from chatapp.imports.reading import Reading, read_conversations
 from chatapp.imports.report import Report
@@ -118,6 +119,7 @@ class Importer:
         if reading.profile:
             report.personas = await add_profile(self._store, user, reading.profile)
         _close(report, reading)
+        await store_library(self._store, user, archive, reading, report)
         log.info("imported", sources=sorted(report.sources), conversations=report.conversations)
         return report
 
@@ -135,7 +137,7 @@ class Importer:
                 report.skipped.update(parsed.skipped)
                 steps.next()
         _close(report, reading)
-        return needed
+        return needed + reading.library_bytes
 
     async def _refuse_if_full(self, user: str, archive: Archive, needed: int) -> None:
         if self._limits is None:

@@ -1,4 +1,4 @@
-"""Reads a JSON document of any size as a stream: the elements of its outermost list, one at a time.
+"""Reads a JSON document of any size as a stream: the elements of its outermost lists, one at a time.
 
 An element is cut out of the text first, and parsed by the standard library then, so that its size, its depth and its
 number of values are bounded before any object is built. (ijson 3.6 with yajl, which was measured for this, is as fast,
@@ -24,8 +24,8 @@ MAX_TOKENS = 3_000_000  # values of one element, about; each takes up to 60 byte
 MAX_DEPTH = 800  # below Python's limit for recursion, 1,000
 MAX_KEY_BYTES = 10_000
 
-# The list of an object whose elements are read one at a time, as in `chatapp.userdata.json_export`.
-STREAMED = "conversations"
+# The lists of an object whose elements are read one at a time, as in `chatapp.userdata.json_export`.
+CONVERSATIONS, LIBRARY = "conversations", "library"
 
 _SPACE = re.compile(rb"[ \t\r\n]*")
 _SCALAR = re.compile(rb"[^ \t\r\n,\]}]*")
@@ -37,9 +37,14 @@ _QUOTE, _OPENING = ord('"'), b"[{"
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """An element of the outermost list, or of the list `STREAMED` of the outermost object."""
+    """An element of the outermost list, or of a list of the outermost object that is streamed.
+
+    Attributes:
+        of: the name of that list, `CONVERSATIONS` or `LIBRARY`.
+    """
 
     value: Any
+    of: str = CONVERSATIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +88,14 @@ class _Reader:
         if self._next(may_end=True):
             raise self._damaged()
 
-    def _elements(self) -> Iterator[Item]:
+    def _elements(self, of: str = CONVERSATIONS) -> Iterator[Item]:
         """Yield the elements of the list that begins here."""
         self._at += 1
         if self._next() == b"]":
             self._at += 1
             return
         while True:
-            yield Item(self._value())
+            yield Item(self._value(), of)
             if self._separator(b"]"):
                 return
             self._next()
@@ -107,8 +112,8 @@ class _Reader:
             if self._next() != b":":
                 raise self._damaged()
             self._at += 1
-            if self._next() == b"[" and key == STREAMED:
-                yield from self._elements()
+            if self._next() == b"[" and key in {CONVERSATIONS, LIBRARY}:
+                yield from self._elements(key)
             else:
                 begin = self._before + self._at
                 yield Member(key, self._value())

@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from chatapp.imports import formats, refusals
 from chatapp.imports.formats import chatgpt, gemini, own
-from chatapp.imports.json_items import Item, Member, read_items
+from chatapp.imports.json_items import LIBRARY, Item, Member, read_items
 from chatapp.imports.parsed import Parsed, Skipped
 from chatapp.imports.refusals import InvalidImport
 from chatapp.imports.takeout_page import read_activities
+from chatapp.store.library import library_bytes
 from chatapp.userdata.json_export import Room
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from chatapp.domain.conversation import Profile
+    from chatapp.domain.library import LibraryDocument
     from chatapp.imports.archive import Archive
 
 LOOKED_AT = 20  # elements of a list before it counts as no conversations
@@ -35,6 +37,7 @@ class Reading:
         missing: names of files that the archive should have, and has not.
         profile: of an export of this chat.
         room: for the documents of such exports.
+        library_bytes: about how much the documents of collections of such exports take.
     """
 
     sources: set[str] = field(default_factory=set)
@@ -43,6 +46,7 @@ class Reading:
     missing: list[str] = field(default_factory=list)
     profile: Profile | None = None
     room: Room = field(default_factory=Room)
+    library_bytes: int = 0
 
 
 def read_conversations(archive: Archive, reading: Reading) -> Iterator[Parsed]:
@@ -73,6 +77,16 @@ def read_conversations(archive: Archive, reading: Reading) -> Iterator[Parsed]:
         raise error or _unknown(archive)
 
 
+def read_library(archive: Archive) -> Generator[LibraryDocument]:
+    """Yield the documents of collections in the exports of this chat, one at a time in memory.
+
+    Raises:
+        InvalidImport: the file is damaged.
+    """
+    for name in archive.documents:
+        yield from _Document(archive, name, Reading()).library()
+
+
 def _unknown(archive: Archive) -> InvalidImport:
     return InvalidImport(refusals.NESTED if archive.archives else refusals.UNKNOWN)
 
@@ -86,13 +100,12 @@ class _Document:
         self._reading = reading
         self._activities: gemini.Activities | None = None
         self._is_own = False
-        self._number = 0
+        self._number = self._documents = 0
         self.members: dict[str, Any] = {}
         self.is_recognized = False
 
     def conversations(self) -> Iterator[Parsed]:
-        with self._archive.document(self._name) as stream:
-            first = stream.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
+        first = self._first()
         if first not in {b"{", b"[", b"<"}:
             if not self._archive.is_zip:
                 raise InvalidImport(refusals.UNKNOWN)
@@ -101,6 +114,8 @@ class _Document:
             for part in self._parts(stream, is_page=first == b"<"):
                 if isinstance(part, Member):
                     self.members[part.name] = part.value
+                elif part.of == LIBRARY:
+                    self._reading.library_bytes += sum(map(library_bytes, self._kept(part)))
                 else:
                     self._number += 1
                     yield from self._noted(self._item(part))
@@ -113,6 +128,28 @@ class _Document:
             yield from self._noted(self._whole())
         if self._is_own:
             self._reading.profile = own.profile_of(self.members) or self._reading.profile
+
+    def library(self) -> Iterator[LibraryDocument]:
+        """Yield the documents of collections, without a look at the conversations."""
+        if self._first() != b"{":
+            return
+        with self._archive.document(self._name) as stream:
+            for part in read_items(stream, self._name):
+                if isinstance(part, Member):
+                    self.members[part.name] = part.value
+                elif part.of == LIBRARY:
+                    yield from self._kept(part)
+
+    def _first(self) -> bytes:
+        with self._archive.document(self._name) as stream:
+            return stream.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
+
+    def _kept(self, item: Item) -> Iterator[LibraryDocument]:
+        """Yield a document of a collection, if this is an export of this chat."""
+        self._recognize_own()
+        if self._is_own:
+            self._documents += 1
+            yield own.document_of(item.value, self._documents - 1, self._reading.room)
 
     def _parts(self, stream: BinaryIO, *, is_page: bool) -> Iterator[Item | Member]:
         if is_page:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from chatapp.domain.conversation import Image, Message, Profile
+    from chatapp.domain.library import LibraryDocument
 
 NAME = "Hybrid chat"
 
@@ -49,6 +50,18 @@ def convert(value: object, number: int, room: json_export.Room) -> Iterator[Pars
         if not _is_bounded(message) or not all(map(_is_picture, message.images)):
             raise damaged(f"{where}, {message.id}")
     yield Parsed(source="own", id=exported.conversation.id, title=exported.conversation.title, exported=exported)
+
+
+def document_of(value: object, number: int, room: json_export.Room) -> LibraryDocument:
+    """Return a document of a collection; ``room`` is for all documents of the file.
+
+    Raises:
+        InvalidImport: a field is wrong.
+    """
+    try:
+        return json_export.validated_library_document(value, f"library[{number}]", room)
+    except json_export.InvalidExport as error:
+        raise damaged(str(error)[:200]) from error
 
 
 def profile_of(members: Mapping[str, Any]) -> Profile | None:

@@ -22,6 +22,7 @@ from chatapp.domain.conversation import (
     new_id,
 )
 from chatapp.domain.errors import StoreUnavailable
+from chatapp.domain.library import Collection, Folder, LibraryDocument
 from chatapp.images.decoder import checked_header
 from chatapp.imports.__main__ import main
 from chatapp.store.sqlite.store import SQLiteStore
@@ -48,10 +49,12 @@ def conversation(*messages, title="A chat", at=1_000, **fields):
 def exported(tmp_path):
     """Return a function that writes an export of conversations and returns its path."""
 
-    def write(*conversations, profile=None):
+    def write(*conversations, profile=None, library=()):
         path = tmp_path / "export.json"
         lines = b",\n".join(json_export.encode(*one) for one in conversations)
-        path.write_bytes(json_export.header("somebody", profile) + lines + json_export.FOOTER)
+        documents = b",\n".join(map(json_export.encode_library_document, library))
+        kept = json_export.LIBRARY + documents if library else b""
+        path.write_bytes(json_export.header("somebody", profile) + lines + kept + json_export.FOOTER)
         return str(path)
 
     return write
@@ -122,6 +125,56 @@ def test_personas_are_added_to_the_stored_ones_once(chat, exported, capsys):
     chat.do(lambda store: store.delete_profile("local"))
     assert main([file]) == 0
     assert chat.do(lambda store: store.profile("local")) == replace(theirs, revision=1)
+
+
+LIBRARY = Profile(
+    collections=(Collection(id="k", name="Leases"),),
+    folders=(Folder(id="f", name="Home", instructions="Be brief.", collection="k"),),
+    library_revision=7,
+)
+
+
+def kept(document_id, collection="k"):
+    document = Document(id=document_id, name="דוח.pdf", kind="PDF", pages=1, size=9, data=TEXT)
+    return LibraryDocument(collection=collection, document=document, added_ms=5)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_library_arrives_with_its_documents_and_a_second_time_changes_nothing(chat, exported, capsys, number):
+    conversations = [conversation(folder="f", collection="k") for _ in range(number)]
+    own = Collection(id="own", name="Own")
+    chat.do(lambda store: store.change_library("local", lambda stored: replace(stored, collections=(own,))))
+    documents = [kept("d1"), kept("d2")]
+    file = exported(*conversations, profile=LIBRARY, library=[*documents, kept("d3", "deleted")])
+    assert main([file]) == 0
+    output = capsys.readouterr().out
+    assert "New documents: 2\n" in output
+    assert "New collections: 1\nNew folders: 1\n" in output
+    for _ in range(2):
+        profile = chat.do(lambda store: store.profile("local"))
+        assert (profile.collections, profile.folders) == ((own, *LIBRARY.collections), LIBRARY.folders)
+        listed = chat.do(lambda store: store.library("local"))
+        assert [chat.do(lambda store, one=one: store.library_document("local", one.document.id)) for one in listed] == (
+            documents
+        )
+        assert chat.everything() == conversations
+        assert main([file]) == 0
+    assert "New documents" not in capsys.readouterr().out
+
+
+def test_a_library_with_a_wrong_document_is_refused_and_nothing_is_stored(chat, exported, capsys):
+    wrong = replace(kept("d2"), document=replace(kept("d2").document, kind="exe"))
+    assert main([exported(conversation(), profile=LIBRARY, library=[kept("d1"), wrong])]) == 2
+    assert "library[1].kind: 'exe'" in capsys.readouterr().err
+    assert chat.everything() == []
+    assert chat.do(lambda store: store.library("local")) == []
+    assert chat.do(lambda store: store.profile("local")) == Profile()
+
+
+def test_a_list_of_another_program_with_the_name_of_the_library_is_no_library(chat, tmp_path, capsys):
+    (tmp_path / "other.json").write_text('{"library": [{"id": "x"}], "conversations": []}')
+    assert main([str(tmp_path / "other.json")]) == 2
+    assert chat.do(lambda store: store.library("local")) == []
 
 
 def test_later_export_adds_only_new_messages(chat, exported):
