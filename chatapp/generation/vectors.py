@@ -36,6 +36,7 @@ WAIT_SECONDS = 4.0  # of a question for its vector, and for documents that are n
 PAUSE_SECONDS = 60.0  # without embeddings after a failure
 KEEP_SECONDS = 12 * 3600.0  # after the last use: embedding costs money or much time
 MAX_BYTES = 32_000_000  # of all vectors: 20,000 passages with 768 dimensions of 2 bytes
+REQUESTS_AT_ONCE = 4  # of a document
 MAX_CHARS = 2_000  # of a passage or a question
 
 log = structlog.get_logger(__name__)
@@ -93,6 +94,10 @@ class DocumentVectors:
         except NoEmbeddings as error:
             self._pause(error)
             return []
+        except Exception:
+            log.exception("embedding_failed")
+            self._paused_until = time.monotonic() + PAUSE_SECONDS
+            return []
         there: dict[str, Vectors] = {}
         for source, document in documents.values():
             key = (source.user, source.id, document.id)
@@ -100,7 +105,7 @@ class DocumentVectors:
                 there[document.id] = self._vectors[key][0]
                 self._vectors[key] = there[document.id], time.monotonic()
                 self._vectors.move_to_end(key)
-        return await in_thread(_nearest, there, vector)
+        return await in_thread(nearest, there, vector)
 
     def forget(self, user: str, source_id: str) -> None:
         """Forget the documents of a conversation or collection, which is deleted."""
@@ -152,9 +157,12 @@ class DocumentVectors:
     async def _embedded(self, texts: Sequence[str]) -> Vectors:
         assert self._policy is not None  # noqa: S101  # for the type checker
         embedder, rows = self._policy.embedder, list[list[float]]()
-        for start in range(0, len(texts), embedder.batch):
-            rows += await embedder.embed(texts[start : start + embedder.batch], are_questions=False)
-        return await in_thread(_normal, rows)
+        batches = [texts[start : start + embedder.batch] for start in range(0, len(texts), embedder.batch)]
+        for start in range(0, len(batches), REQUESTS_AT_ONCE):
+            some = batches[start : start + REQUESTS_AT_ONCE]
+            for vectors in await asyncio.gather(*(embedder.embed(one, are_questions=False) for one in some)):
+                rows += vectors
+        return await in_thread(normal, rows)
 
     def _bytes(self) -> int:
         return sum(vectors.nbytes for vectors, _ in self._vectors.values())
@@ -172,7 +180,7 @@ class DocumentVectors:
         self._paused_until = time.monotonic() + PAUSE_SECONDS
 
 
-def _normal(rows: Sequence[Sequence[float]]) -> Any:  # noqa: ANN401  # an array of numpy, which is not imported here
+def normal(rows: Sequence[Sequence[float]]) -> Any:  # noqa: ANN401  # an array of numpy, which is not imported here
     """Return vectors of length 1; a chat without embeddings does not import numpy, which takes 0.1 s."""
     import numpy as np  # noqa: PLC0415
 
@@ -181,10 +189,11 @@ def _normal(rows: Sequence[Sequence[float]]) -> Any:  # noqa: ANN401  # an array
     return (array / np.where(lengths > 0, lengths, 1)).astype(np.float16)
 
 
-def _nearest(documents: Mapping[str, Any], question: Sequence[float]) -> list[Passage]:
+def nearest(documents: Mapping[str, Any], question: Sequence[float]) -> list[Passage]:
+    """Return the passages of documents nearest to the vector of a question, by the ids of the documents."""
     import numpy as np  # noqa: PLC0415  # see above
 
-    asked = _normal([question])[0].astype(np.float32)
+    asked = normal([question])[0].astype(np.float32)
     scored: list[tuple[float, Passage]] = []
     for document, vectors in documents.items():
         if vectors.shape[1] == len(asked):  # of another model, where the setting changed

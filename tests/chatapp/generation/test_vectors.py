@@ -1,0 +1,159 @@
+"""Passages by meaning: where texts may go, and that a question is answered without embeddings too."""
+
+import asyncio
+
+import pytest
+
+from chatapp.documents.index import Passage
+from chatapp.domain.conversation import Place
+from chatapp.generation import vectors
+from chatapp.generation.document_texts import DocumentTexts, Source
+from chatapp.generation.requests import LoadedFiles
+from chatapp.generation.vectors import DocumentVectors, EmbeddingPolicy
+from chatapp.models.embeddings import NoEmbeddings
+from tests.chatapp.generation.running import ended, turn_request
+from tests.chatapp.generation.test_library import FILLER, RENT, document, model, sent
+
+LAST = "Zebras graze behind the northern fence."
+SOURCE = Source("ann", "c1")
+
+
+class FakeEmbedder:
+    """Vectors by meaning: a question about stripes is near to zebras."""
+
+    place = Place.OWN_GPUS
+    batch = 2
+
+    def __init__(self):
+        self.texts = []
+        self.error = None
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.is_closed = False
+
+    async def embed(self, texts, *, are_questions):
+        self.texts += texts
+        await self.gate.wait()
+        if self.error:
+            raise self.error
+        return [[1.0, 0.1] if "ebra" in text or "stripes" in text else [0.1, 1.0] for text in texts]
+
+    async def aclose(self):
+        self.is_closed = True
+
+
+@pytest.fixture
+def embedder():
+    return FakeEmbedder()
+
+
+@pytest.fixture
+async def searched(embedder):
+    """Return vectors of documents, and a function that asks them."""
+    made = DocumentVectors(DocumentTexts(None), EmbeddingPolicy(embedder))
+    yield made
+    await made.aclose()
+    assert embedder.is_closed
+
+
+def both(*documents):
+    return {one.id: (SOURCE, one) for one in documents}
+
+
+@pytest.mark.parametrize(
+    ("place", "model_id", "elsewhere", "allowed"),
+    [
+        *((Place.OWN_GPUS, "gemma", False, True), (Place.GEMINI_API, "gemini", False, False)),
+        *((Place.GEMINI_API, "gemini", True, True), (Place.OTHER_SERVER, "mine", False, True)),
+        (Place.UNKNOWN, "x", False, False),
+    ],
+)
+def test_texts_go_to_embeddings_only_where_the_model_runs_or_a_setting_allows_it(
+    embedder, place, model_id, elsewhere, allowed
+):
+    assert EmbeddingPolicy(embedder, frozenset({"mine"}), elsewhere).allows(model_id, place) is allowed
+
+
+@pytest.mark.parametrize("place", [Place.OTHER_SERVER, Place.UNKNOWN])
+def test_two_other_servers_are_not_one_place(embedder, place):
+    embedder.place = place
+    assert not EmbeddingPolicy(embedder).allows("gemma", place)
+
+
+async def test_the_nearest_passages_are_returned_and_documents_are_embedded_once(searched, embedder):
+    one, other = document(RENT, FILLER), document(FILLER, LAST, document_id="d2")
+    assert (await searched.nearest(both(one, other), "Which animal has stripes?"))[0] == Passage("d2", 1)
+    number = len(embedder.texts)
+    await searched.nearest(both(one, other), "Which animal has stripes?")
+    assert len(embedder.texts) == number + 1  # the question
+    searched.forget("ann", "c1")
+    await searched.nearest(both(one, other), "Which animal has stripes?")
+    assert len(embedder.texts) == 2 * number + 1
+
+
+async def test_a_failure_is_no_passage_and_embeddings_pause(searched, embedder):
+    embedder.error = NoEmbeddings("status 500")
+    assert await searched.nearest(both(document(RENT)), "Stripes?") == []
+    embedder.error, number = None, len(embedder.texts)
+    assert await searched.nearest(both(document(RENT)), "Stripes?") == []
+    assert len(embedder.texts) == number
+    searched._paused_until = 0.0
+    assert await searched.nearest(both(document(RENT)), "Stripes?") == [Passage("d1", 0)]
+
+
+async def test_a_fault_is_no_passage_either(searched, embedder):
+    embedder.error = RuntimeError("a fault")
+    assert await searched.nearest(both(document(RENT)), "Stripes?") == []
+
+
+async def test_a_question_waits_for_embeddings_for_a_while_only(searched, embedder, monkeypatch):
+    monkeypatch.setattr(vectors, "WAIT_SECONDS", 0.0)
+    embedder.gate.clear()
+    assert await searched.nearest(both(document(RENT)), "Stripes?") == []
+    embedder.gate.set()
+    monkeypatch.setattr(vectors, "WAIT_SECONDS", 30.0)
+    await asyncio.gather(*searched._running.values())  # it went on in the background
+    assert await searched.nearest(both(document(RENT)), "Stripes?") == [Passage("d1", 0)]
+
+
+async def test_vectors_are_bounded_by_their_bytes_and_their_age(searched, embedder, monkeypatch):
+    one, other = document(RENT), document(FILLER, document_id="d2")
+    monkeypatch.setattr(vectors, "MAX_BYTES", 4)  # of one passage
+    assert len(await searched.nearest(both(one, other), "Stripes?")) == 1
+    monkeypatch.setattr(vectors, "MAX_BYTES", 100)
+    monkeypatch.setattr(vectors, "KEEP_SECONDS", -1.0)
+    searched._drop_old()
+    assert not searched._vectors
+
+
+async def test_without_embeddings_nothing_is_asked():
+    none = DocumentVectors(DocumentTexts(None), None)
+    assert not none.are_allowed("gemma", Place.OWN_GPUS)
+    assert await none.nearest(both(document(RENT)), "Stripes?") == []
+    await none.aclose()
+
+
+@pytest.mark.parametrize(("place", "is_told"), [(Place.OWN_GPUS, True), (Place.GEMINI_API, False)])
+async def test_a_passage_without_a_word_of_the_question_is_told_by_its_meaning(chat, embedder, place, is_told):
+    one = model()
+    one.place = place
+    runner = await chat(one, embeddings=EmbeddingPolicy(embedder))
+    long = document(*[f"{FILLER} {number}" for number in range(60)], LAST)
+    request = turn_request("Are there any with stripes?", documents=LoadedFiles(long))
+    conversation = await runner.start("ann", request)
+    await ended(runner, "ann", conversation.id)
+    assert (LAST in sent(one)[0]) is is_told
+    assert bool(embedder.texts) is is_told
+    await runner.delete("ann", conversation.id)
+    assert not runner._vectors._vectors
+
+
+async def test_a_question_is_answered_where_embeddings_fail(chat, embedder):
+    embedder.error = NoEmbeddings("status 500")
+    one = model()
+    one.place = Place.OWN_GPUS
+    runner = await chat(one, embeddings=EmbeddingPolicy(embedder))
+    long = document(*[FILLER] * 60, RENT)
+    conversation = await runner.start("ann", turn_request("What is the rent?", documents=LoadedFiles(long)))
+    await ended(runner, "ann", conversation.id)
+    assert RENT in sent(one)[0]
