@@ -41,7 +41,7 @@ from chatapp.store.temporary.router import PREFIX, is_temporary
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
-    from chatapp.domain.conversation import Image, Message
+    from chatapp.domain.conversation import Image, Message, Place
     from chatapp.generation.final_save import Key
     from chatapp.generation.requests import AnswerRequest, TurnRequest
     from chatapp.generation.tracing import Tracing
@@ -133,6 +133,11 @@ class TurnRunner:
     def waiting_count(self) -> int:
         """How many answers wait in the queue."""
         return self._queue.waiting
+
+    @property
+    def embeddings_place(self) -> Place:
+        """Where the text of documents goes to be embedded, whatever model answers; unknown where it does not."""
+        return self._vectors.place
 
     async def start(self, user: str, request: TurnRequest) -> Conversation:
         """Store a question, start its answers and return the conversation.

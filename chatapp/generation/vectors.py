@@ -71,6 +71,11 @@ class DocumentVectors:
         self._running: dict[Source, asyncio.Task[None]] = {}
         self._paused_until = 0.0
 
+    @property
+    def place(self) -> Place:
+        """Where the text of documents goes whatever model answers; unknown where it does not."""
+        return self._policy.embedder.place if self._policy and self._policy.elsewhere else Place.UNKNOWN
+
     def are_allowed(self, model_id: str, place: Place) -> bool:
         """Return whether the documents of a question to this model may be embedded."""
         return self._policy is not None and self._policy.allows(model_id, place)

@@ -46,6 +46,7 @@ async def read_state(user: CurrentUser, chat: Chat, conversation: str = "") -> S
         notices=[*models.notices, *problems],
         local=models.local,
         default=models.default,
+        embeddings_place=models.embeddings_place,
         me=UserBody.model_validate(user),
         profile=ProfileBody.model_validate(profile),
         library=LibraryNames.model_validate(profile),
@@ -99,6 +100,7 @@ async def _models(chat: Services) -> Models:
         notices=_notices(chat.store.status()),
         local=summary(chat.local_models),
         default=chat.catalog.first_choice().id,
+        embeddings_place=chat.turns.embeddings_place,
     )
 
 

@@ -71,6 +71,11 @@ class Models(ResponseBody):
     notices: list[Translatable]
     local: LocalSummary | None = Field(default=None, description="null where no model can be downloaded")
     default: str = Field(description="id of the model that is chosen at first")
+    embeddings_place: Place = Field(
+        default=Place.UNKNOWN,
+        exclude_if=lambda place: not place,
+        description="where the text of documents goes besides, whatever model answers; left out where it does not",
+    )
 
 
 class UserBody(ResponseBody):

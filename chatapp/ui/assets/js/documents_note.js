@@ -2,7 +2,7 @@
 // conversation that has. (Another model may answer in place of one that is not ready only if it runs at the same place.)
 import { onChange, open } from "./conversation.js";
 import { find, h } from "./dom.js";
-import { byId, chosenModel, onChoice, placeName } from "./models.js";
+import { byId, chosenModel, embeddingsPlaceName, onChoice, placeName } from "./models.js";
 import { current, onParameters } from "./parameters.js";
 import { language, t } from "./words.js";
 
@@ -25,7 +25,13 @@ export const updateNote = () => {
   const models = [chosenModel(), byId(current.compareWith?.model)].filter(Boolean);
   const names = [...new Set(models.map(nameOf))];
   const isShown = names.length && (isAttached() || isForAnotherModel(models));
-  const words = isShown && t("The text of your documents goes to {models}.", { models: { translated: lists.format(names) } });
+  const place = embeddingsPlaceName();
+  const words =
+    isShown &&
+    [
+      t("The text of your documents goes to {models}.", { models: { translated: lists.format(names) } }),
+      ...(place ? [t("An embedding model {place} reads it too, to find passages.", { place })] : []),
+    ].join(" ");
   if (note.textContent !== (words || "")) note.textContent = words || ""; // a screen reader would repeat it
 };
 

@@ -87,7 +87,12 @@ const watchDownload = async () => {
   if (isWatched) (await loadModule("local_models").catch(() => null))?.watch();
 };
 
-export const setModels = ({ models: now, notices = [], default: first, local: localNow = null }) => {
+let embeddings = "";
+// Where the text of documents goes besides the model; "" for nowhere.
+export const embeddingsPlaceName = () => placeName(embeddings);
+
+export const setModels = ({ models: now, notices = [], default: first, local: localNow = null, embeddingsPlace = "" }) => {
+  embeddings = embeddingsPlace;
   const hadOffer = offered()?.id;
   const wereReady = readyIds();
   local = localNow;
