@@ -18,6 +18,7 @@ from chatapp.domain.conversation import MessageStatus, Role, now_ms
 from chatapp.domain.errors import (
     ConversationBusy,
     ConversationNotFound,
+    DocumentNotFound,
     InvalidMessage,
     LimitReached,
     ShareNotFound,
@@ -224,14 +225,17 @@ class Shares:
         self, user: str, conversation_id: str, messages: Sequence[Message]
     ) -> dict[Citation, tuple[str, str, int]]:
         """Return the words, the name of the document and its page, of each citation whose document is there."""
-        cited: defaultdict[str, list[Citation]] = defaultdict(list)
+        cited: defaultdict[tuple[str, str], list[Citation]] = defaultdict(list)
         for message in messages:
             for citation in message.citations:
-                cited[citation.document].append(citation)
+                cited[citation.collection, citation.document].append(citation)
         quotes: dict[Citation, tuple[str, str, int]] = {}
-        for document_id, citations in cited.items():
-            with suppress(ConversationNotFound):
-                document = await self._store.document(user, conversation_id, document_id)
+        for (collection, document_id), citations in cited.items():
+            with suppress(ConversationNotFound, DocumentNotFound):
+                if collection:
+                    document = (await self._store.library_document(user, document_id)).document
+                else:
+                    document = await self._store.document(user, conversation_id, document_id)
                 quotes |= await asyncio.to_thread(_quoted, document, citations)
         return quotes
 

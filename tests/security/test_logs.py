@@ -83,6 +83,15 @@ async def use_every_feature(page, conversation, marks):
             await response.read()
     document = await page.upload_document(f"{marks['document']} in a text.", f"{marks['file name']}.txt")
     await page.messages(await page.send(marks["question"], model="gemma", documents=[{"id": document["id"]}]))
+    collection = (await page.ask("POST", "collections", {"name": marks["title"]}))["id"]
+    name = f"{marks['file name']}.txt"
+    kept = await page.upload_document(f"{marks['document']} in a text.", name, collection=collection)
+    folder = {"name": marks["title"], "instructions": marks["instructions"], "collection": collection}
+    await page.ask("POST", "folders", folder)
+    await page.get("library")
+    await page.get(f"collections/{collection}/documents/{kept['id']}")
+    await page.ask("DELETE", f"collections/{collection}/documents/{kept['id']}")
+    await page.ask("DELETE", f"collections/{collection}")
     await page.delete(conversation)
     await page.restore(conversation)
 
@@ -97,6 +106,8 @@ async def send_invalid_requests(page, chat, marks):
         page.upload_document(f"%PDF-1.4 {marks['document']}", f"{marks['file name']}.pdf"),
         page.upload_document(marks["document"], f"{marks['file name']}.txt", model=marks["model"]),
         page.send(marks["question"], model="gemma", documents=[{"id": "0" * 32}]),
+        page.upload_document(marks["document"], f"{marks['file name']}.txt", collection=marks["id"]),
+        page.ask("POST", "folders", {"name": marks["title"], "collection": marks["id"]}),
         page.change(marks["id"], title=marks["title"]),
         page.ask("PUT", "profile", {"personas": [marks["invalid persona"]]}),
     ]

@@ -117,6 +117,29 @@ async def test_only_what_was_shown_and_selected_of_a_guest_is_merged(settings, s
         assert ana.cookie("chat_user") is None
 
 
+async def test_a_guests_library_is_shown_and_moves_with_its_documents_if_it_is_selected(
+    settings, serve, google, provider
+):
+    settings = settings.model_copy(update={**google, "guests": True, "messages_per_minute": 0})
+    async with serve(settings) as url, browser(url) as ana:
+        page = await PageClient(ana.http, url).open()
+        collection = await page.ask("POST", "collections", {"name": "Leases"})
+        folder = await page.ask("POST", "folders", {"name": "Home", "collection": collection["id"]})
+        await page.upload_document("The rent is 900.", "rent.txt", collection=collection["id"])
+        library = await page.get("library")
+        await ana.sign_in(provider)
+        assert (await page.get("me"))["guestHistory"] == {"conversations": 0, "personas": 0, "library": 2}
+        shown = await page.get("take-along")
+        assert (shown["collections"], shown["documentCount"]) == ([collection], 1)
+        assert [one["id"] for one in shown["folders"]] == [folder["id"]]
+        await page.ask("POST", "take-along", {"digest": shown["digest"], "settings": True})
+        assert await page.get("library") == {"collections": [], "folders": []}
+        moved = await page.ask("POST", "take-along", {"digest": shown["digest"], "library": True})
+        assert moved == {"conversations": 0, "personas": 0, "library": 2, "ids": {}}
+        assert await page.get("library") == library
+        assert ana.cookie("chat_user") is None
+
+
 async def test_a_guest_that_another_site_planted_after_the_sign_in_is_not_merged(settings, serve, google, provider):
     settings = settings.model_copy(update={**google, "guests": True, "messages_per_minute": 0})
     async with serve(settings) as url, browser(url) as eve, browser(url) as ana:

@@ -3,6 +3,7 @@
 import re
 from base64 import b64encode
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 import aiohttp
 import pytest
@@ -13,6 +14,7 @@ from chatapp.conversations.shares import DAY_MS
 from chatapp.documents.extraction.shape import Block, BlockKind, Page
 from chatapp.documents.packing import packed
 from chatapp.domain.conversation import Citation, Document, Role, now_ms
+from chatapp.domain.library import LibraryDocument
 from tests.chatapp.conftest import settings_of
 from tests.chatapp.http.api.test_conversations import said
 from tests.chatapp.store.conftest import a_conversation, a_message
@@ -165,15 +167,20 @@ async def test_documents_are_named_with_the_words_that_answers_quote_and_without
         Citation(end=22, document="report", page=2, page_start=3, page_end=17),
         Citation(end=22, document="report", page=3, page_start=0, page_end=9),  # there is no such page
         Citation(end=22, document="other", page=1, page_start=0, page_end=9),
+        Citation(end=22, document="report", page=2, page_start=3, page_end=7, collection="k", name="kept.pdf"),
+        Citation(end=22, document="removed", page=2, page_start=3, page_end=7, collection="k", name="old.pdf"),
     ]
     answer = a_message("“So much <rain>”", 2_000, role=Role.ASSISTANT, follows="q", citations=tuple(cited))
     conversation = a_conversation()
     await app.state.services.store.create("local", conversation, question, answer)
+    kept = LibraryDocument(collection="k", document=replace(report, name="kept.pdf"), added_ms=1)
+    await app.state.services.store.add_library_document("local", kept)
     link = await shared(page, conversation.id)
     _, _, html = await reader(f"{url}/{link['path']}")
+    assert '<li><q dir="auto">So m</q> \u2068kept.pdf\u2069, page 2</li>' in html
     assert '<p class="document quiet">Document: \u2068דוח &lt;1&gt;.pdf\u2069</p>' in html
     assert '<li><q dir="auto">So much &lt;rain&gt;</q> \u2068דוח &lt;1&gt;.pdf\u2069, page 2</li>' in html
-    assert html.count("<li>") == 1
+    assert html.count("<li>") == 2
     assert "SECRET" not in html
     assert b"SECRET" not in await app.state.services.store.shared_piece(link["share"]["id"], "text-0")
 

@@ -7,8 +7,9 @@ import pytest
 from prometheus_client import generate_latest
 
 from chatapp.app import create_app
-from chatapp.domain.conversation import MessageStatus, Role
+from chatapp.domain.conversation import Document, MessageStatus, Role
 from chatapp.domain.errors import StorageFull
+from chatapp.domain.library import LibraryDocument
 from chatapp.server.metrics import Metrics
 from chatapp.store.quota import StorageLimits, StorageQuota
 from chatapp.store.sqlite.store import SQLiteStore
@@ -61,6 +62,26 @@ async def test_messages_of_all_users_together_are_bounded(store):
     assert store.refused == ["all_storage"]
     assert await store.stored_bytes("dora") == 0
     assert 3_000_000 < store.quota.last_total < 3_010_000
+
+
+async def test_documents_of_collections_count_and_are_refused_in_their_own_words(store):
+    def kept(name):
+        document = Document(id=name, name=name, kind="text", pages=1, size=9, data=b"x" * 800_000)
+        return LibraryDocument(collection="k", document=document, added_ms=1)
+
+    for name in "abc":
+        await store.add_library_document("ana", kept(name))
+    with pytest.raises(StorageFull, match=r"full: 2\.4 of 2\.5 MB\. The document was not added"):
+        await store.add_library_document("ana", kept("d"))
+    with pytest.raises(StorageFull, match=r"full: 2\.4 of 2\.5 MB\. Nothing was sent"):
+        await store.create("ana", a_conversation(), a_message(MEGABYTE))
+    await store.remove_library_document("ana", "a")
+    await store.add_library_document("ana", kept("d"))
+    await store.add_library_document("ben", kept("a"))
+    with pytest.raises(StorageFull, match=r"storage of this chat is full\. The document was not added"):
+        await store.add_library_document("cleo", kept("a"))
+    assert store.refused == ["storage", "storage", "all_storage"]
+    assert await store.library("cleo") == []
 
 
 async def test_what_was_begun_is_finished_and_temporary_chats_are_not_counted(store):

@@ -47,9 +47,9 @@ async def check_malformed_request(page, chat_url, method, path, data):
         "conversation_id": path_of(data.draw(st.just(conversation) | TEXTS)).removeprefix("conversations/"),
         "message_id": path_of(data.draw(ids)).removeprefix("conversations/"),
     }
-    parameters |= dict.fromkeys(
-        ("image_id", "document_id", "session_id", "model_id", "share_id"), parameters["message_id"]
-    )
+    others = ("image_id", "document_id", "session_id", "model_id", "share_id")
+    library = ("collection_id", "folder_id", "library_document_id")
+    parameters |= dict.fromkeys((*others, *library), parameters["message_id"])
     body = data.draw(BODIES)
     for name in ("follows", "message", "question", "branch"):
         if data.draw(st.booleans()):
