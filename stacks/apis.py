@@ -24,6 +24,8 @@ BUILD_APIS = ("artifactregistry.googleapis.com", "cloudbuild.googleapis.com", ST
 LOGGING_API = "logging.googleapis.com"
 MONITORING_API = "monitoring.googleapis.com"
 BUDGETS_API = "billingbudgets.googleapis.com"
+NETWORK_SERVICES_API = "networkservices.googleapis.com"
+"""GKE's Gateway asks the endpoint picker through this API."""
 IAP_API = "iap.googleapis.com"
 NAME_APIS = tuple(f"{api}.googleapis.com" for api in ("servicemanagement", "servicecontrol", "endpoints"))
 """The APIs for a free domain name of cloud.goog."""
@@ -39,4 +41,5 @@ def apis_of(settings: Settings) -> tuple[str, ...]:
         *((BUDGETS_API,) if settings.monthly_budget else ()),
         *((MONITORING_API,) if settings.alert_email else ()),
         *((LOGGING_API,) if settings.bound_to else ()),
+        *((NETWORK_SERVICES_API,) if settings.balances_gemma else ()),
     )

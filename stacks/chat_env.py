@@ -38,6 +38,7 @@ class Sources:
         ingress: the public URL, and who may sign in.
         namespace: of this stack's own Gemma server.
         gemma_url: of this stack's own Gemma server; `None`: there is none.
+        gemma_key: which that server asks for; `None`: none.
         gemma_deployment: name of that server's Deployment.
         database: ID of the Firestore database; `None`: the history is a SQLite file.
         session_secret: signs the cookies, the same for all replicas; `None`: the chat generates one and stores it on
@@ -48,6 +49,7 @@ class Sources:
     ingress: Ingress
     namespace: pulumi.Input[str]
     gemma_url: Value = None
+    gemma_key: Value = None
     gemma_deployment: Value = None
     database: Value = None
     session_secret: Value = None
@@ -149,7 +151,9 @@ SECRETS: Mapping[str, Callable[[Sources], Value]] = {
     "CHAT_SESSION_SECRET": lambda sources: sources.session_secret,
     "CHAT_OIDC_CLIENT_SECRET": _setting("oauth_client_secret", sign_in="google"),
     "GEMINI_API_KEY": _setting("gemini_api_key"),
-    "CHAT_GEMMA_API_KEY": _setting("gemma_api_key"),
+    "CHAT_GEMMA_API_KEY": lambda sources: (
+        secret_output(sources.settings.gemma_api_key) if sources.gemma_key is None else sources.gemma_key
+    ),
 }
 
 

@@ -11,7 +11,15 @@ import pulumi_kubernetes as kubernetes
 import pulumi_random as random
 
 from chatapp.store.firestore.schema import EXPIRING, EXPIRY_FIELD, GROUP_FIELDS, INDEXED_FIELDS
-from stacks.apis import BUDGETS_API, BUILD_APIS, LOGGING_API, MONITORING_API, STORAGE_API, apis_of
+from stacks.apis import (
+    BUDGETS_API,
+    BUILD_APIS,
+    LOGGING_API,
+    MONITORING_API,
+    NETWORK_SERVICES_API,
+    STORAGE_API,
+    apis_of,
+)
 from stacks.chat_env import Sources, environment, secret_environment
 from stacks.components.alerts import Alerts, AlertsArgs
 from stacks.components.budget import MonthlyBudget, MonthlyBudgetArgs
@@ -20,13 +28,15 @@ from stacks.components.cluster import AutopilotCluster, AutopilotClusterArgs, cl
 from stacks.components.firestore import ChatDatabase, ChatDatabaseArgs
 from stacks.components.fixed import Fixed, FixedSettings
 from stacks.components.image import ChatImage, ChatImageArgs, RegistryArgs, gcloud_environment
+from stacks.components.inference_gateway import PORT as GATEWAY_PORT
+from stacks.components.inference_gateway import InferenceGateway, InferenceGatewayArgs, internal_address
 from stacks.components.leftovers import leftover_hook, with_hook
 from stacks.components.manifests import Manifest
 from stacks.components.model_server import APP as GEMMA_APP
-from stacks.components.model_server import GemmaServer, GemmaServerArgs
+from stacks.components.model_server import GemmaServer, GemmaServerArgs, LoadBalanced
 from stacks.components.model_weights import ModelWeights, ModelWeightsArgs
-from stacks.components.network import PODS_RANGE, SERVICES_RANGE, ClusterNetwork, ClusterNetworkArgs
-from stacks.components.network_policies import NetworkIsolation, NetworkIsolationArgs
+from stacks.components.network import PODS_RANGE, PROXIES, SERVICES_RANGE, ClusterNetwork, ClusterNetworkArgs
+from stacks.components.network_policies import GemmasLoadBalancer, NetworkIsolation, NetworkIsolationArgs
 from stacks.components.regional_logs import RegionalLogs, RegionalLogsArgs
 from stacks.components.services import ProjectServices, ProjectServicesArgs
 from stacks.components.workload_identity import WorkloadIdentity, WorkloadIdentityArgs
@@ -40,6 +50,8 @@ from stacks.validation.sign_in import public_access_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import pulumi_gcp as gcp
 
     from gemma.profiles import GpuProfile
     from stacks.names import Names
@@ -85,7 +97,8 @@ class HybridChat(pulumi.ComponentResource):
             self._alerts(services)
         if settings.bound_to:
             self._logs(services, settings.bound_to)
-        cluster = self._cluster(services, fixed)
+        network = None if settings.network else self._own_network(services)
+        cluster = self._cluster(services, fixed, network)
         database = self._database(services, fixed)
         workload_identity = WorkloadIdentity(
             "identity",
@@ -109,6 +122,7 @@ class HybridChat(pulumi.ComponentResource):
         outputs = self._workloads(
             cluster.provider,
             ingress,
+            gemma_address=self._gemma_address(services, network) if settings.balances_gemma else None,
             google=GoogleProject(services, workload_identity),
             image=self._image(registry),
             database=database.name,
@@ -193,23 +207,41 @@ class HybridChat(pulumi.ComponentResource):
             self._child,
         )
 
-    def _cluster(self, services: ProjectServices, fixed: FixedSettings) -> AutopilotCluster:
+    def _own_network(self, services: ProjectServices) -> ClusterNetwork:
         settings, names = self._settings, self._names
-        network = None
-        if not settings.network:
-            network = ClusterNetwork(
-                "vpc",
-                ClusterNetworkArgs(
-                    project=settings.project,
-                    region=settings.region,
-                    name=names.network,
-                    private_nodes=settings.private_nodes,
-                    gcloud_environment=gcloud_environment(),
-                    depends_on=[services["compute.googleapis.com"]],
-                    hooks=services.hooks,
-                ),
-                self._child,
-            )
+        return ClusterNetwork(
+            "vpc",
+            ClusterNetworkArgs(
+                project=settings.project,
+                region=settings.region,
+                name=names.network,
+                private_nodes=settings.private_nodes,
+                proxies_name=names.proxies if settings.balances_gemma else "",
+                gcloud_environment=gcloud_environment(),
+                depends_on=[services["compute.googleapis.com"]],
+                hooks=services.hooks,
+            ),
+            self._child,
+        )
+
+    def _gemma_address(self, services: ProjectServices, network: ClusterNetwork | None) -> gcp.compute.Address:
+        settings = self._settings
+        return internal_address(
+            self._names.gemma_address,
+            project=settings.project,
+            region=settings.region,
+            # An auto-mode network's subnetworks have its name.
+            subnetwork=network.subnetwork if network else settings.subnetwork or settings.network,
+            labels=self._names.labels,
+            opts=pulumi.ResourceOptions(
+                parent=self, depends_on=[services["compute.googleapis.com"]], hooks=services.hooks
+            ),
+        )
+
+    def _cluster(
+        self, services: ProjectServices, fixed: FixedSettings, network: ClusterNetwork | None
+    ) -> AutopilotCluster:
+        settings, names = self._settings, self._names
         return AutopilotCluster(
             "cluster",
             AutopilotClusterArgs(
@@ -327,6 +359,7 @@ class HybridChat(pulumi.ComponentResource):
         *,
         image: ChatImage,
         google: GoogleProject | None = None,
+        gemma_address: gcp.compute.Address | None = None,
         volume: Volume | None = None,
         database: pulumi.Input[str] | None = None,
         session_secret: pulumi.Input[str] | None = None,
@@ -344,19 +377,22 @@ class HybridChat(pulumi.ComponentResource):
             # Its deletion waits for everything in it, such as GKE's records of load balancers.
             opts=in_cluster.merge(pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(delete="20m"))),
         ).metadata.name
-        network = self._network(in_cluster, namespace, control_plane)
-        gemma = None
+        network = self._network(in_cluster, namespace, control_plane, gemma_address)
+        gemma = balanced = None
         if settings.gpu_profile:
             weights = None
             if settings.weights_bucket and google:
                 weights = self._weights(in_cluster, namespace, google, image, depends_on=[network, image])
-            gemma = self._gemma(in_cluster, namespace, settings.gpu_profile, weights, depends_on=[network])
+            if gemma_address and google:
+                balanced = self._gateway(in_cluster, namespace, google, gemma_address, depends_on=[network])
+            gemma = self._gemma(in_cluster, namespace, settings.gpu_profile, weights, balanced, depends_on=[network])
         self._log_shared_limits()
         sources = Sources(
             settings=settings,
             ingress=ingress,
             namespace=namespace,
             gemma_url=gemma.url if gemma else None,
+            gemma_key=balanced.api_key if balanced else None,
             gemma_deployment=names.gemma if gemma else None,
             database=database,
             session_secret=session_secret,
@@ -398,8 +434,13 @@ class HybridChat(pulumi.ComponentResource):
         in_cluster: pulumi.ResourceOptions,
         namespace: pulumi.Output[str],
         control_plane: pulumi.Input[str | None],
+        gemma_address: gcp.compute.Address | None,
     ) -> NetworkIsolation:
         settings = self._settings
+        balancer = None
+        if gemma_address:
+            proxies = settings.proxy_range or PROXIES
+            balancer = GemmasLoadBalancer(gemma_address.address, GATEWAY_PORT, proxies, LOAD_BALANCER_NETWORKS)
         browsers: dict[IngressKind, Sequence[str] | Literal["anywhere", "nowhere"]] = {
             "https": LOAD_BALANCER_NETWORKS,
             "public-http": "anywhere",
@@ -413,6 +454,7 @@ class HybridChat(pulumi.ComponentResource):
                 on_gke=settings.on_gcp,
                 own_gemma=settings.gpu_profile is not None,
                 scales_gemma=settings.gemma_max_replicas > 1,
+                gemmas_load_balancer=balancer,
                 weights_in_bucket=settings.weights_bucket,
                 gemma_url=settings.gemma_url,
                 otel_endpoint=settings.otel_endpoint,
@@ -455,12 +497,40 @@ class HybridChat(pulumi.ComponentResource):
             in_cluster,
         )
 
+    def _gateway(
+        self,
+        in_cluster: pulumi.ResourceOptions,
+        namespace: pulumi.Output[str],
+        google: GoogleProject,
+        address: gcp.compute.Address,
+        *,
+        depends_on: Sequence[pulumi.Resource],
+    ) -> LoadBalanced:
+        settings, names = self._settings, self._names
+        InferenceGateway(
+            "gemma-gateway",
+            InferenceGatewayArgs(
+                namespace=namespace,
+                name=names.gemma_gateway,
+                address_name=address.name,
+                picker=names.gemma_picker,
+                picker_account=names.gemma_picker_account,
+                picker_image=settings.gemma_picker_image,
+                google_depends_on=[google.services[NETWORK_SERVICES_API]],
+                depends_on=depends_on,
+            ),
+            in_cluster,
+        )
+        key = random.RandomPassword("gemma-key", length=48, special=False, opts=self._child)
+        return LoadBalanced(pulumi.Output.concat("http://", address.address), key.result, names.gemma_key_secret)
+
     def _gemma(
         self,
         in_cluster: pulumi.ResourceOptions,
         namespace: pulumi.Output[str],
         profile: GpuProfile,
         weights: ModelWeights | None,
+        balanced: LoadBalanced | None,
         *,
         depends_on: Sequence[pulumi.Resource],
     ) -> GemmaServer:
@@ -485,6 +555,7 @@ class HybridChat(pulumi.ComponentResource):
                 compute_class=Manifest.read(profile.compute_class) if settings.uses_compute_class else None,
                 sleeps=settings.gemma_idle_minutes > 0,
                 max_replicas=settings.gemma_max_replicas,
+                load_balanced=balanced,
                 monitoring=Manifest.read("gemma-monitoring.yaml") if settings.on_gcp else None,
                 depends_on=[*depends_on, *(weights.ready if weights else ())],
             ),

@@ -66,6 +66,16 @@ class Names:
         return self._with_stack("gradio-chat-address", max_length=63)
 
     @property
+    def gemma_address(self) -> str:
+        """The internal address of the load balancer in front of several servers of Gemma."""
+        return self._with_stack("gradio-chat-gemma", max_length=63)
+
+    @property
+    def proxies(self) -> str:
+        """The subnetwork for the proxies of that load balancer."""
+        return self._with_stack("gradio-chat-proxies", max_length=63)
+
+    @property
     def edge_policy(self) -> str:
         """The load balancer's TLS policy, and Cloud Armor's policy."""
         return self._with_stack("gradio-chat-edge", max_length=63)
@@ -120,6 +130,10 @@ class Names:
     gemma = "gemma-deployment"
     gemma_service = "gemma-service"
     gemma_account = "gemma-ksa"
+    gemma_gateway = "gemma"
+    gemma_picker = "gemma-picker"
+    gemma_picker_account = "gemma-picker-ksa"
+    gemma_key_secret = "gemma-api-key"  # noqa: S105 - a name
     weights_account = "gemma-weights-ksa"
     weights_secret = "gemma-weights-token"  # noqa: S105 - a name
     hugging_face_secret = "hf-secret"  # noqa: S105 - a name

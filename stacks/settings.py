@@ -24,6 +24,7 @@ from stacks.validation.types import (  # noqa: TC001 - pydantic reads the annota
     Hours,
     Image,
     IngressKind,
+    Network,
     People,
     SignIn,
 )
@@ -96,6 +97,8 @@ class Settings(BaseModel):
     gemma_idle_minutes: int = Field(default=0, ge=0, le=10_000)
     gemma_office_hours: Hours = ""
     gemma_max_replicas: int = Field(default=1, ge=1, le=20)
+    gemma_routing: Literal["service", "inference-gateway"] = "service"
+    gemma_picker_image: Image = "ghcr.io/llm-d/llm-d-router-endpoint-picker:v0.9.0"
     gpu_fallback: bool = False
     weights_bucket: bool = False
     hugging_face_token: SecretStr = SecretStr("")
@@ -113,6 +116,7 @@ class Settings(BaseModel):
     backup_days: int = Field(default=0, ge=0, le=98)
     network: str = Field(default="", pattern=_NETWORK_NAME)
     subnetwork: str = Field(default="", pattern=_NETWORK_NAME)
+    proxy_range: Network = ""
     private_nodes: bool = False
     alert_email: str = Field(default="", pattern=r"^([^@\s]+@[^@\s]+\.[^@\s]+)?$", max_length=254)
     otel_endpoint: str = Field(default="", pattern=r"^(https?://[^\s/?#]+[^\s?#]*)?$")
@@ -209,6 +213,11 @@ class Settings(BaseModel):
         """Whether GKE looks for Gemma's GPU in several ways; always where no machine is sold on demand."""
         profile = self.gpu_profile
         return bool(self.on_gcp and profile and (self.gpu_fallback or not profile.on_demand))
+
+    @property
+    def balances_gemma(self) -> bool:
+        """Whether a load balancer of its own distributes the questions to Gemma's servers."""
+        return self.gemma_routing == "inference-gateway"
 
     @property
     def image_source(self) -> str:

@@ -17,6 +17,8 @@ from stacks.components.workloads import (
     scratch,
     secret_variable,
     selector,
+    token_mount,
+    token_volume,
 )
 
 if TYPE_CHECKING:
@@ -32,8 +34,6 @@ HEALTH = "/healthz"
 RESOURCES = ("500m", "1Gi", "2Gi")
 """CPU, memory and ephemeral storage of a replica."""
 DATA_DIR = "/data"
-TOKEN_DIR = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a folder
-"""Where the chat looks for its service account's token."""
 
 
 def chat_pod(args: ChatAppArgs, account: kubernetes.core.v1.ServiceAccount) -> kubernetes.core.v1.PodSpecArgs:
@@ -73,37 +73,11 @@ def chat_pod(args: ChatAppArgs, account: kubernetes.core.v1.ServiceAccount) -> k
                 ),
                 volume_mounts=[
                     *mounts({"data": DATA_DIR, "tmp": "/tmp"}),  # noqa: S108 - the container's own
-                    *([_token_mount()] if args.gemma else []),
+                    *([token_mount()] if args.gemma else []),
                 ],
             )
         ],
-        volumes=[_data(args.volume), scratch("tmp", "512Mi"), *([_token_volume()] if args.gemma else [])],
-    )
-
-
-def _token_mount() -> kubernetes.core.v1.VolumeMountArgs:
-    return kubernetes.core.v1.VolumeMountArgs(name="account", mount_path=TOKEN_DIR, read_only=True)
-
-
-def _token_volume() -> kubernetes.core.v1.VolumeArgs:
-    """Return what a client of the Kubernetes API needs: a token (valid for an hour) and the API's CA certificate."""
-    return kubernetes.core.v1.VolumeArgs(
-        name="account",
-        projected=kubernetes.core.v1.ProjectedVolumeSourceArgs(
-            sources=[
-                kubernetes.core.v1.VolumeProjectionArgs(
-                    service_account_token=kubernetes.core.v1.ServiceAccountTokenProjectionArgs(
-                        path="token", expiration_seconds=3600
-                    )
-                ),
-                kubernetes.core.v1.VolumeProjectionArgs(
-                    # Kubernetes keeps this ConfigMap in every namespace.
-                    config_map=kubernetes.core.v1.ConfigMapProjectionArgs(
-                        name="kube-root-ca.crt", items=[kubernetes.core.v1.KeyToPathArgs(key="ca.crt", path="ca.crt")]
-                    )
-                ),
-            ]
-        ),
+        volumes=[_data(args.volume), scratch("tmp", "512Mi"), *([token_volume()] if args.gemma else [])],
     )
 
 

@@ -29,6 +29,7 @@ DELETE_COMMANDS = {
         "gcloud compute networks subnets delete {name} --region {region} --project {project}"
     ),
     "gcp:compute/router:Router": "gcloud compute routers delete {name} --region {region} --project {project}",
+    "gcp:compute/address:Address": "gcloud compute addresses delete {name} --region {region} --project {project}",
     "gcp:compute/globalAddress:GlobalAddress": ("gcloud compute addresses delete {name} --global --project {project}"),
     "gcp:compute/sSLPolicy:SSLPolicy": "gcloud compute ssl-policies delete {name} --project {project}",
     "gcp:compute/securityPolicy:SecurityPolicy": "gcloud compute security-policies delete {name} --project {project}",

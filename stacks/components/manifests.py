@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pulumi
 import pulumi_kubernetes as kubernetes
 import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 FOLDER = Path(__file__).resolve().parents[2] / "manifests"
 
@@ -70,6 +73,24 @@ def _problem(document: object) -> str:
         return "spec is missing"
     other = sorted(document.keys() - {"apiVersion", "kind", "metadata", "spec"})
     return f"{', '.join(map(str, other))} cannot be applied: only metadata and spec can" if other else ""
+
+
+def custom_object(
+    api_version: str,
+    kind: str,
+    metadata: kubernetes.meta.v1.ObjectMetaArgs,
+    spec: Mapping[str, Any],
+    opts: pulumi.ResourceOptions,
+) -> pulumi.Resource:
+    """Register one object; its name in Pulumi is its kind and its name in the cluster."""
+    return kubernetes.apiextensions.CustomResource(
+        f"{kind.lower()}-{metadata.name}",
+        api_version=api_version,
+        kind=kind,
+        metadata=metadata,
+        spec=spec,
+        opts=opts,
+    )
 
 
 def apply_manifest(

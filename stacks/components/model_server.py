@@ -43,6 +43,25 @@ HOME = "/home/vllm"
 PRE_STOP_SECONDS, SHUTDOWN_SECONDS, GRACE_SECONDS = 5, 110, 130
 """Before vLLM is told to stop; for its running answers; until it is killed."""
 TOKEN_KEY = "hf_api_token"  # noqa: S105 - a key's name
+API_KEY = "api-key"
+KEEP_ALIVE_SECONDS = 620
+"""Behind a load balancer, which keeps its connections for 600 s: vLLM would close one that a question is sent on.
+https://docs.cloud.google.com/load-balancing/docs/https#timeouts_and_retries"""
+
+
+@dataclass(frozen=True)
+class LoadBalanced:
+    """The load balancer in front of the servers.
+
+    Attributes:
+        url: its address.
+        api_key: which the servers ask for: more than the chat may reach the load balancer.
+        secret_name: of the Secret with that key.
+    """
+
+    url: pulumi.Input[str]
+    api_key: pulumi.Input[str]
+    secret_name: str
 
 
 @dataclass(frozen=True)
@@ -66,6 +85,7 @@ class GemmaServerArgs:
         compute_class: on GKE, which machines to use when the profile's GPU is out of stock.
         sleeps: the chat scales it to zero and up again, so `pulumi up` leaves the number of replicas alone.
         max_replicas: servers while questions wait; more than 1: an autoscaler adds them.
+        load_balanced: what distributes the questions; `None`: the Service.
         monitoring: has the metrics collected; `None`: they are not.
         node_selector: outside GKE, the labels of nodes with the GPUs.
         depends_on: what must exist before it runs.
@@ -87,6 +107,7 @@ class GemmaServerArgs:
     compute_class: Manifest | None = None
     sleeps: bool = False
     max_replicas: int = 1
+    load_balanced: LoadBalanced | None = None
     monitoring: Manifest | None = None
     node_selector: Mapping[str, str] = field(default_factory=dict)
     depends_on: Sequence[pulumi.Resource] = ()
@@ -107,7 +128,7 @@ class GemmaServer(pulumi.ComponentResource):
         super().__init__("hybrid-chat:stacks:GemmaServer", name, {}, opts)
         child = pulumi.ResourceOptions(parent=self)
         account = service_account(args.account, args.namespace, APP, child)
-        token = self._token(args)
+        secrets = self._secrets(args)
         dependencies: list[pulumi.Resource] = [account, *args.depends_on]
         if args.compute_class:
             dependencies += apply_manifest(args.compute_class, parent=self)
@@ -125,8 +146,8 @@ class GemmaServer(pulumi.ComponentResource):
                 revision_history_limit=3,
                 selector=selector(APP),
                 template=kubernetes.core.v1.PodTemplateSpecArgs(
-                    metadata=kubernetes.meta.v1.ObjectMetaArgs(labels=labels(APP), annotations=token.annotations),
-                    spec=_pod(args, account, token.variables),
+                    metadata=kubernetes.meta.v1.ObjectMetaArgs(labels=labels(APP), annotations=secrets.annotations),
+                    spec=_pod(args, account, secrets.variables),
                 ),
             ),
             opts=pulumi.ResourceOptions(
@@ -157,7 +178,8 @@ class GemmaServer(pulumi.ComponentResource):
         if args.monitoring:
             apply_manifest(args.monitoring, parent=self, namespace=args.namespace)
         host = pulumi.Output.concat(service.metadata.name, ".", args.namespace, ".svc.cluster.local")
-        self.url = pulumi.Output.concat("http://", host, f":{SERVICE_PORT}")
+        service_url = pulumi.Output.concat("http://", host, f":{SERVICE_PORT}")
+        self.url = pulumi.Output.from_input(args.load_balanced.url) if args.load_balanced else service_url
         self.register_outputs({"url": self.url})
 
     def _record(self, args: GemmaServerArgs, child: pulumi.ResourceOptions) -> None:
@@ -168,22 +190,31 @@ class GemmaServer(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(ignore_changes=["data"])),
         )
 
-    def _token(self, args: GemmaServerArgs) -> _Token:
-        if args.token is None:
-            return _Token([], {})
-        token = pulumi.Output.secret(args.token)
-        secret = kubernetes.core.v1.Secret(
-            "hugging-face",
-            metadata=metadata(args.secret_name, args.namespace, APP),
-            type="Opaque",
-            string_data={TOKEN_KEY: token},
-            opts=pulumi.ResourceOptions(parent=self),
-        )
-        return _Token([secret_variable("HF_TOKEN", secret.metadata.name, TOKEN_KEY)], content_hash(token))
+    def _secrets(self, args: GemmaServerArgs) -> _Secrets:
+        variables: list[kubernetes.core.v1.EnvVarArgs] = []
+        values: list[pulumi.Input[str]] = []
+        balanced = args.load_balanced
+        for resource, name, key, variable, value in (
+            ("hugging-face", args.secret_name, TOKEN_KEY, "HF_TOKEN", args.token),
+            *([("api-key", balanced.secret_name, API_KEY, "VLLM_API_KEY", balanced.api_key)] if balanced else []),
+        ):
+            if value is None:
+                continue
+            text = pulumi.Output.secret(value)
+            secret = kubernetes.core.v1.Secret(
+                resource,
+                metadata=metadata(name, args.namespace, APP),
+                type="Opaque",
+                string_data={key: text},
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+            variables.append(secret_variable(variable, secret.metadata.name, key))
+            values.append(text)
+        return _Secrets(variables, content_hash(*values) if values else {})
 
 
 @dataclass(frozen=True)
-class _Token:
+class _Secrets:
     variables: list[kubernetes.core.v1.EnvVarArgs]
     annotations: Mapping[str, pulumi.Input[str]]
 
@@ -191,7 +222,7 @@ class _Token:
 def _pod(
     args: GemmaServerArgs,
     account: kubernetes.core.v1.ServiceAccount,
-    token: list[kubernetes.core.v1.EnvVarArgs],
+    secrets: list[kubernetes.core.v1.EnvVarArgs],
 ) -> kubernetes.core.v1.PodSpecArgs:
     profile = args.profile
     return kubernetes.core.v1.PodSpecArgs(
@@ -209,7 +240,7 @@ def _pod(
                 args=server_arguments(args),
                 # The chat reads there why it crashed.
                 termination_message_policy="FallbackToLogsOnError",
-                env=[*plain_variables(_environment(args)), *token],
+                env=[*plain_variables(_environment(args)), *secrets],
                 ports=[http_port(CONTAINER_PORT)],
                 resources=fixed_resources(
                     str(profile.cpu),
@@ -279,6 +310,8 @@ def _environment(args: GemmaServerArgs) -> dict[str, pulumi.Input[str]]:
     }
     if args.on_gke:  # where GKE mounts the driver
         environment["LD_LIBRARY_PATH"] = "/usr/local/nvidia/lib64:/usr/local/cuda/lib64"
+    if args.load_balanced:
+        environment["VLLM_HTTP_TIMEOUT_KEEP_ALIVE"] = str(KEEP_ALIVE_SECONDS)
     return environment
 
 

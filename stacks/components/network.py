@@ -21,6 +21,9 @@ _LEFTOVERS = Path(__file__).with_name("network_leftovers.sh")
 # range decides how many nodes fit: Autopilot takes a /26 for each (32 pods), so a /17 is enough for 512 nodes.
 # https://cloud.google.com/kubernetes-engine/docs/concepts/alias-ips#cluster_sizing_secondary_range_pods
 NODES, PODS, SERVICES = "10.10.0.0/22", "10.20.0.0/17", "10.30.0.0/20"
+PROXIES = "10.40.0.0/23"
+"""The proxies of internal load balancers; /23 is Google's advice, /26 the least:
+https://docs.cloud.google.com/load-balancing/docs/proxy-only-subnets"""
 PODS_RANGE, SERVICES_RANGE = "pods", "services"
 
 
@@ -33,6 +36,7 @@ class ClusterNetworkArgs:
         region: of the subnetwork.
         name: of the network and of its parts.
         private_nodes: whether nodes have no external address, so that they reach the internet through Cloud NAT.
+        proxies_name: of the subnetwork for the proxies of an internal load balancer; empty: there is none.
         gcloud_environment: variables that give gcloud the credentials and endpoints of Google's provider.
         depends_on: the API of Compute Engine.
         hooks: retries while that is not ready (`ProjectServices.hooks`).
@@ -42,6 +46,7 @@ class ClusterNetworkArgs:
     region: str
     name: str
     private_nodes: bool
+    proxies_name: str = ""
     gcloud_environment: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
     depends_on: Sequence[pulumi.Resource] = ()
     hooks: pulumi.ResourceHookBinding | None = field(default=None, compare=False)
@@ -89,9 +94,25 @@ class ClusterNetwork(pulumi.ComponentResource):
         )
         self.network, self.subnetwork = network.name, subnetwork.name
         self.parts = [network, subnetwork, self._leftovers(args, network)]
+        if args.proxies_name:
+            self.parts.append(self._proxies(args, network))
         if args.private_nodes:
             self.parts += self._nat(args, network, subnetwork)
         self.register_outputs({"network": self.network, "subnetwork": self.subnetwork})
+
+    def _proxies(self, args: ClusterNetworkArgs, network: gcp.compute.Network) -> gcp.compute.Subnetwork:
+        """Create the subnetwork for Google's proxies, of which a network has one in a region."""
+        return gcp.compute.Subnetwork(
+            "proxies",
+            name=args.proxies_name,
+            project=args.project,
+            region=args.region,
+            network=network.id,
+            ip_cidr_range=PROXIES,
+            purpose="REGIONAL_MANAGED_PROXY",
+            role="ACTIVE",
+            opts=pulumi.ResourceOptions(parent=self, hooks=args.hooks),
+        )
 
     def _leftovers(self, args: ClusterNetworkArgs, network: gcp.compute.Network) -> command.local.Command:
         """Register a script that runs when the stack is destroyed: after the cluster, and before the network."""

@@ -20,6 +20,9 @@ from pulumi_kubernetes.networking import v1
 
 from stacks.components.chat_pod import APP as CHAT
 from stacks.components.chat_pod import METRICS_PORT, PORT
+from stacks.components.endpoint_picker import APP as PICKER
+from stacks.components.endpoint_picker import CHOICES_PORT, HEALTH_PORT
+from stacks.components.endpoint_picker import METRICS_PORT as PICKER_METRICS_PORT
 from stacks.components.model_server import APP as GEMMA
 from stacks.components.model_server import CONTAINER_PORT
 from stacks.components.model_weights import APP as WEIGHTS
@@ -57,6 +60,23 @@ INTERNAL_IPV6 = ("::1/128", "fc00::/7", "fe80::/10", "ff00::/8")
 
 
 @dataclass(frozen=True)
+class GemmasLoadBalancer:
+    """The internal load balancer between the chat and the servers of Gemma.
+
+    Attributes:
+        address: where the chat reaches it.
+        port: there.
+        proxies: the range of its proxies, which send the questions and ask the endpoint picker.
+        health_checks: networks of its health checks.
+    """
+
+    address: pulumi.Input[str]
+    port: int
+    proxies: str
+    health_checks: Sequence[str]
+
+
+@dataclass(frozen=True)
 class NetworkIsolationArgs:
     """Arguments of `NetworkIsolation`.
 
@@ -67,6 +87,7 @@ class NetworkIsolationArgs:
         on_gke: whether pods use GKE's metadata server, and GKE collects the metrics.
         own_gemma: whether Gemma is in this namespace, and the chat reads its state with the Kubernetes API.
         scales_gemma: whether GKE's agent reads Gemma's queue for an autoscaler.
+        gemmas_load_balancer: in front of Gemma; `None`: the chat reaches the servers themselves.
         weights_in_bucket: whether a Job copies Gemma's weights to a bucket, from which Gemma reads them.
         gemma_url: another server of Gemma; empty: none.
         otel_endpoint: the collector that gets traces; empty: none.
@@ -78,6 +99,7 @@ class NetworkIsolationArgs:
     on_gke: bool
     own_gemma: bool
     scales_gemma: bool = False
+    gemmas_load_balancer: GemmasLoadBalancer | None = None
     weights_in_bucket: bool = False
     gemma_url: str = ""
     otel_endpoint: str = ""
@@ -104,6 +126,8 @@ class NetworkIsolation(pulumi.ComponentResource):
                 # For weights: from Hugging Face, which needs no identity, or from the bucket, which needs Gemma's own.
                 egress=[_dns(), _egress(_internet(), HTTPS), *(_identity() if args.weights_in_bucket else [])],
             )
+        if args.gemmas_load_balancer:
+            self._picker(args, args.gemmas_load_balancer)
         if args.weights_in_bucket:
             self._policy(
                 "weights",
@@ -113,6 +137,20 @@ class NetworkIsolation(pulumi.ComponentResource):
                 egress=[_dns(), _egress(_internet(), HTTPS), *_identity()],
             )
         self.register_outputs({})
+
+    def _picker(self, args: NetworkIsolationArgs, balancer: GemmasLoadBalancer) -> None:
+        self._policy(
+            "gemma-picker",
+            PICKER,
+            pods={"app": PICKER},
+            ingress=[
+                _ingress([_network(balancer.proxies)], CHOICES_PORT),
+                _ingress([_network(each) for each in balancer.health_checks], HEALTH_PORT),
+                _ingress(_collectors(), PICKER_METRICS_PORT),
+            ],
+            # It watches pods, and reads the metrics of the servers.
+            egress=[_dns(), _egress([_pods(GEMMA)], CONTAINER_PORT), _control_plane(args.control_plane)],
+        )
 
     def _policy(
         self,
@@ -139,7 +177,13 @@ class NetworkIsolation(pulumi.ComponentResource):
 
 def _gemma_peers(args: NetworkIsolationArgs) -> list[v1.NetworkPolicyPeerArgs]:
     collectors = _collectors() if args.on_gke else []
-    return [_pods(CHAT), *collectors, *([_namespaces(METRICS_AGENT)] if args.scales_gemma else [])]
+    readers = [*collectors, *([_namespaces(METRICS_AGENT)] if args.scales_gemma else [])]
+    balancer = args.gemmas_load_balancer
+    if not balancer:
+        return [_pods(CHAT), *readers]
+    # The chat has its way through the load balancer only, so that each question goes to the server that is chosen.
+    networks = [_network(each) for each in (balancer.proxies, *balancer.health_checks)]
+    return [*networks, _pods(PICKER), *readers]
 
 
 def _chat_ingress(args: NetworkIsolationArgs) -> list[v1.NetworkPolicyIngressRuleArgs]:
@@ -158,12 +202,19 @@ def _chat_egress(args: NetworkIsolationArgs) -> list[v1.NetworkPolicyEgressRuleA
     if args.on_gke:
         rules += _identity()
     if args.own_gemma:
-        rules.append(_egress([_pods(GEMMA)], CONTAINER_PORT))
+        rules.append(_to_gemma(args.gemmas_load_balancer))
         rules += [_control_plane(args.control_plane)] if args.on_gke else _api_server()
     for url in (args.gemma_url, args.otel_endpoint):
         if url:
             rules += _server(url)
     return rules
+
+
+def _to_gemma(balancer: GemmasLoadBalancer | None) -> v1.NetworkPolicyEgressRuleArgs:
+    if balancer is None:
+        return _egress([_pods(GEMMA)], CONTAINER_PORT)
+    address = pulumi.Output.concat(balancer.address, "/32")
+    return _egress([v1.NetworkPolicyPeerArgs(ip_block=v1.IPBlockArgs(cidr=address))], balancer.port)
 
 
 def _identity() -> list[v1.NetworkPolicyEgressRuleArgs]:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SKIP_AWAIT = {"pulumi.com/skipAwait": "true"}
+TOKEN_DIR = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a folder
+"""Where clients of the Kubernetes API look for their service account's token."""
 
 
 def metadata(
@@ -114,6 +116,33 @@ def scratch(name: str, size: str, *, in_memory: bool = False) -> kubernetes.core
 def mounts(paths: Mapping[str, str]) -> list[kubernetes.core.v1.VolumeMountArgs]:
     """Return mounts of volumes (name -> path)."""
     return [kubernetes.core.v1.VolumeMountArgs(name=name, mount_path=path) for name, path in paths.items()]
+
+
+def token_mount() -> kubernetes.core.v1.VolumeMountArgs:
+    """Return the mount of `token_volume`."""
+    return kubernetes.core.v1.VolumeMountArgs(name="account", mount_path=TOKEN_DIR, read_only=True)
+
+
+def token_volume() -> kubernetes.core.v1.VolumeArgs:
+    """Return what a client of the Kubernetes API needs: a token (valid for an hour) and the API's CA certificate."""
+    return kubernetes.core.v1.VolumeArgs(
+        name="account",
+        projected=kubernetes.core.v1.ProjectedVolumeSourceArgs(
+            sources=[
+                kubernetes.core.v1.VolumeProjectionArgs(
+                    service_account_token=kubernetes.core.v1.ServiceAccountTokenProjectionArgs(
+                        path="token", expiration_seconds=3600
+                    )
+                ),
+                kubernetes.core.v1.VolumeProjectionArgs(
+                    # Kubernetes keeps this ConfigMap in every namespace.
+                    config_map=kubernetes.core.v1.ConfigMapProjectionArgs(
+                        name="kube-root-ca.crt", items=[kubernetes.core.v1.KeyToPathArgs(key="ca.crt", path="ca.crt")]
+                    )
+                ),
+            ]
+        ),
+    )
 
 
 def content_hash(*secrets: pulumi.Input[str]) -> dict[str, pulumi.Input[str]]:

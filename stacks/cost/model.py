@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stacks.components.chat_pod import RESOURCES
+from stacks.components.endpoint_picker import RESOURCES as PICKER_RESOURCES
 from stacks.components.manifests import Manifest
 from stacks.cost.prices import Prices, prices
 from stacks.ingress.cloud_armor import PREVIEW_RULES
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     """Of a price in the table."""
 
 KIB_IN_GIB = 1024 * 1024
+POD_PRICES = ("pod_vcpu_hour", "pod_gib_hour", "pod_storage_gib_hour")
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,8 @@ class _Bill:
         )
         if settings.gpu_profile:
             yield self._gpus(settings.gpu_profile)
+            if settings.balances_gemma:
+                yield self._inference_gateway()
             if settings.weights_bucket:
                 yield self._part(
                     "Gemma's weights in a bucket",
@@ -151,15 +155,23 @@ class _Bill:
         )
 
     def _chat_pods(self) -> Part:
-        cpu, memory, storage = RESOURCES
-        each = (
-            self._amount("pod_vcpu_hour") * float(cpu.removesuffix("m")) / 1000
-            + self._amount("pod_gib_hour") * float(memory.removesuffix("Gi"))
-            + self._amount("pod_storage_gib_hour") * float(storage.removesuffix("Gi"))
-        )
-        names: list[Path] = ["pod_vcpu_hour", "pod_gib_hour", "pod_storage_gib_hour"]
         count = self.settings.replicas
-        return self._part(f"chat: {count} pod{'s' * (count > 1)}", names, hour=each * count)
+        hour = self._pod(RESOURCES) * count
+        return self._part(f"chat: {count} pod{'s' * (count > 1)}", list(POD_PRICES), hour=hour)
+
+    def _pod(self, resources: tuple[str, str, str]) -> float:
+        """Return what an hour of a pod costs; ``resources``: CPU (500m), memory (1Gi), ephemeral storage (2Gi)."""
+        amounts = (
+            float(resources[0].removesuffix("m")) / 1000,
+            *(float(each.removesuffix("Gi")) for each in resources[1:]),
+        )
+        return sum(self._amount(name) * amount for name, amount in zip(POD_PRICES, amounts, strict=True))
+
+    def _inference_gateway(self) -> Part:
+        names: list[Path] = ["internal_proxies_hour", *POD_PRICES]
+        hour = self._amount("internal_proxies_hour") + self._pod(PICKER_RESOURCES)
+        note = "an internal load balancer and the endpoint picker; its traffic is not included"
+        return self._part("Gemma's load balancer", names, hour=hour, note=note)
 
     def _load_balancer(self, names: list[Path]) -> Part:
         gib = self.usage["kib_sent"] * 1000 / KIB_IN_GIB

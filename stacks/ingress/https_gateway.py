@@ -10,6 +10,7 @@ import pulumi_gcp as gcp
 import pulumi_kubernetes as kubernetes
 
 from stacks.components.chat_pod import APP, HEALTH, PORT
+from stacks.components.manifests import custom_object
 from stacks.components.waiting import condition
 from stacks.components.workloads import metadata
 from stacks.ingress.cloud_armor import armor_rules
@@ -224,13 +225,11 @@ class HttpsGateway(pulumi.ComponentResource):
         custom_timeouts: pulumi.CustomTimeouts | None = None,
         annotations: Mapping[str, str] | None = None,
     ) -> pulumi.Resource:
-        """Register an object whose kind has no class in the SDK."""
         name = name or self._args.name
-        return kubernetes.apiextensions.CustomResource(
-            f"{kind.lower()}-{name}",
-            api_version=f"{group}/v1",
-            kind=kind,
-            metadata=metadata(name, self._args.namespace, APP, annotations),
-            spec=spec,
-            opts=pulumi.ResourceOptions(parent=self, depends_on=depends_on, custom_timeouts=custom_timeouts),
+        return custom_object(
+            f"{group}/v1",
+            kind,
+            metadata(name, self._args.namespace, APP, annotations),
+            spec,
+            pulumi.ResourceOptions(parent=self, depends_on=depends_on, custom_timeouts=custom_timeouts),
         )

@@ -20,6 +20,7 @@ OLDEST_GKE = (1, 30, 3)
 # An autoscaler on metrics of pods:
 # https://docs.cloud.google.com/kubernetes-engine/docs/how-to/expose-custom-metrics-autoscaling#requirements
 OLDEST_SCALING = (1, 35, 1)
+"""The Inference Gateway needs 1.34.0-gke.1626000, from which on GKE has the kind InferencePool, and more servers."""
 
 
 def _network(project: Project) -> Iterable[Finding]:
@@ -51,6 +52,38 @@ def _network(project: Project) -> Iterable[Finding]:
         )
         return
     yield "pass", f"network {settings.network}"
+
+
+def _proxies(project: Project) -> Iterable[Finding]:
+    """Compare the proxy-only subnetwork of an existing network with the setting.
+
+    https://docs.cloud.google.com/load-balancing/docs/proxy-only-subnets: a network has one that is active in a region.
+    """
+    settings = project.settings
+    where = f"{project.compute}/regions/{settings.region}/subnetworks"
+    listed = project.api.read(f"{where}?filter=purpose%3DREGIONAL_MANAGED_PROXY").get("items") or []
+    ranges = [
+        str(each.get("ipCidrRange"))
+        for each in listed
+        if each.get("purpose") == "REGIONAL_MANAGED_PROXY"
+        and each.get("role") == "ACTIVE"
+        and str(each.get("network")).rpartition("/")[2] == settings.network
+    ]
+    if not ranges:
+        yield (
+            "fail",
+            f"gemmaRouting is inference-gateway, and {settings.network} has no proxy-only subnetwork in "
+            f"{settings.region}: gcloud compute networks subnets create proxies --purpose=REGIONAL_MANAGED_PROXY "
+            f"--role=ACTIVE --network={settings.network} --region={settings.region} --range={settings.proxy_range}",
+        )
+    elif settings.proxy_range not in ranges:
+        yield (
+            "fail",
+            f"proxyRange is {settings.proxy_range}, and the proxy-only subnetwork of {settings.network} in "
+            f"{settings.region} has {ranges[0]}: pulumi config set proxyRange {ranges[0]}",
+        )
+    else:
+        yield "pass", f"proxy-only subnetwork {settings.proxy_range}"
 
 
 def _gpus(project: Project) -> Iterable[Finding]:
@@ -120,6 +153,7 @@ def _versions(project: Project) -> Iterable[Finding]:
 
 CLUSTER_CHECKS = (
     Check("network", _network, lambda settings: bool(settings.network)),
+    Check("proxy-only subnetwork", _proxies, lambda settings: bool(settings.balances_gemma and settings.network)),
     Check("GPU quotas", _gpus, lambda settings: settings.gpu_profile is not None),
     google_capacity.CHECK,
     Check("GKE's version", _versions),

@@ -55,7 +55,8 @@ class Kind:
         listing: gcloud's command that lists them; ``{region}``, ``{project}`` and ``{billing_account}`` are filled in.
         field: the path of the name in an entry; its last part counts.
         is_mine: whether a name, with its entry, is the stack's.
-        delete: the command that deletes it; ``{name}``, ``{location}``, ``{project}`` and ``{entry}`` are filled in.
+        delete: the command that deletes it; ``{name}``, ``{location}``, ``{scope}`` (of a part of a load balancer),
+            ``{project}`` and ``{entry}`` are filled in.
     """
 
     title: str
@@ -120,13 +121,13 @@ def _member(owner: Owner, _: str, entry: Entry) -> bool:
     )
 
 
-def _gke_part(title: str, asset: str, listing: str, scope: str = "--global") -> Kind:
+def _gke_part(title: str, asset: str, listing: str) -> Kind:
     return Kind(
         title=title,
         asset=f"compute.googleapis.com/{asset}",
         listing=f"compute {listing} list",
         is_mine=lambda owner, name, _: owner.made_by_gke(name),
-        delete=f"gcloud compute {listing} delete {{name}} {scope} --project {{project}}",
+        delete=f"gcloud compute {listing} delete {{name}} {{scope}} --project {{project}}",
     )
 
 
@@ -275,9 +276,9 @@ KINDS = (
     Kind(
         title="address, which costs while nothing uses it",
         asset="compute.googleapis.com/GlobalAddress",
-        listing="compute addresses list --global",
-        is_mine=_named("address"),
-        delete=_own("gcp:compute/globalAddress:GlobalAddress"),
+        listing="compute addresses list",
+        is_mine=_named("address", "gemma_address"),
+        delete="gcloud compute addresses delete {name} {scope} --project {project}",
     ),
     Kind(
         title="disk",
@@ -304,7 +305,7 @@ KINDS = (
         title="subnetwork",
         asset="compute.googleapis.com/Subnetwork",
         listing="compute networks subnets list",
-        is_mine=_named("network"),
+        is_mine=_named("network", "proxies"),
         delete=_own("gcp:compute/subnetwork:Subnetwork"),
     ),
     Kind(

@@ -221,6 +221,7 @@ def _remaining(kind: Kind, owner: Owner, entry: Entry, *, is_late: bool) -> Rema
     command = kind.delete.format(
         name=name,
         location=_location(entry),
+        scope="--global" if _location(entry) == "global" else f"--region {_location(entry)}",
         project=owner.project,
         billing_account=owner.billing_account,
         entry=entry,

@@ -36,6 +36,8 @@ GCP_ONLY = (
     "release_channel",
     "gpu_fallback",
     "gemma_max_replicas",
+    "gemma_routing",
+    "proxy_range",
     "weights_bucket",
 )
 KUBERNETES_ONLY = ("gemini_api_key", "image_registry", "volume_size", "storage_class")
@@ -60,6 +62,7 @@ def conflicts(settings: Settings) -> Iterator[Conflict]:
     yield from _weights(settings)
     yield from _sleep(settings)
     yield from _scaling(settings)
+    yield from _routing(settings)
     yield from _hugging_face(settings)
 
 
@@ -174,6 +177,36 @@ def _scaling(settings: Settings) -> Iterator[Conflict]:
             f"gemmaMaxReplicas is {settings.gemma_max_replicas}: GKE reads the length of Gemma's queue only in "
             "clusters of the channel RAPID (a preview): pulumi config set releaseChannel RAPID, or remove "
             "gemmaMaxReplicas",
+        )
+
+
+def _routing(settings: Settings) -> Iterator[Conflict]:
+    if not settings.on_gcp:
+        return
+    if settings.balances_gemma and settings.gemma_max_replicas == 1:
+        yield (
+            ("gemmaRouting", "gemmaMaxReplicas"),
+            "gemmaRouting is inference-gateway, which chooses between several servers of Gemma, and gemmaMaxReplicas "
+            "is 1: set it to 2 or more, or remove gemmaRouting",
+        )
+    picker = type(settings).model_fields["gemma_picker_image"].default
+    if not settings.balances_gemma and settings.gemma_picker_image != picker:
+        yield (
+            ("gemmaPickerImage", "gemmaRouting"),
+            "gemmaPickerImage has no effect while gemmaRouting is service: no picker runs",
+        )
+    if settings.proxy_range and not (settings.balances_gemma and settings.network):
+        yield (
+            ("proxyRange", "gemmaRouting", "network"),
+            "proxyRange has no effect: it is for gemmaRouting inference-gateway in a network of your own (network); "
+            "remove it",
+        )
+    if settings.balances_gemma and settings.network and not settings.proxy_range:
+        yield (
+            ("gemmaRouting", "network", "proxyRange"),
+            f"gemmaRouting is inference-gateway, which needs a proxy-only subnetwork in {settings.network}: set "
+            "proxyRange to its range (gcloud compute networks subnets list --filter=purpose=REGIONAL_MANAGED_PROXY), "
+            "or remove network, and the stack makes both",
         )
 
 

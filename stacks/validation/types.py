@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
 from typing import Annotated, Literal
@@ -70,6 +71,16 @@ def _parse_people(value: object) -> object:
         return [part for part in re.split(r"[\s,]+", value) if part]
 
 
+def _check_network(value: str) -> str:
+    if value:
+        try:
+            network = ipaddress.IPv4Network(value)
+        except ValueError as error:
+            raise ValueError("a range of addresses is needed, such as 10.129.0.0/23") from error
+        return str(network)
+    return value
+
+
 def _check_hours(value: str) -> str:
     value = value.strip()
     if value:
@@ -87,6 +98,8 @@ def _parse_arguments(value: object) -> object:
 
 
 Domain = Annotated[str, BeforeValidator(_in_ascii)]
+Network = Annotated[str, AfterValidator(_check_network)]
+"""A range of IPv4 addresses; empty: none."""
 Hours = Annotated[str, AfterValidator(_check_hours)]
 Image = Annotated[str, BeforeValidator(_check_image)]
 ChatImage = Annotated[str, BeforeValidator(_check_chat_image)]

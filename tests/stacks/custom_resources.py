@@ -59,6 +59,11 @@ SOURCES = {
     "gateway.networking.k8s.io/v1 HTTPRoute": Source(
         *_GATEWAY_API, "config/crd/standard/gateway.networking.k8s.io_httproutes.yaml"
     ),
+    "inference.networking.k8s.io/v1 InferencePool": Source(
+        "kubernetes-sigs/gateway-api-inference-extension",
+        "v1.6.0",
+        "config/crd/bases/inference.networking.k8s.io_inferencepools.yaml",
+    ),
     "networking.gke.io/v1 GCPBackendPolicy": Source(*_GKE, "config/crd/networking.gke.io_gcpbackendpolicies.yaml"),
     "networking.gke.io/v1 GCPGatewayPolicy": Source(*_GKE, "config/crd/networking.gke.io_gcpgatewaypolicies.yaml"),
     "networking.gke.io/v1 HealthCheckPolicy": Source(*_GKE, "config/crd/networking.gke.io_healthcheckpolicies.yaml"),

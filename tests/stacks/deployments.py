@@ -38,6 +38,11 @@ PUBLIC_HTTP = (
 )
 EUROPEAN = GCP | {"residency": "eu", "gcp:region": "europe-west4", "exposure": "private", "gemma": "none"}
 PRIVATE = GCP | TOKEN | {"exposure": "private", "gemma": "l4x4", "image": "docker", "weightsBucket": "true"}
+INFERENCE_GATEWAY = (
+    GCP
+    | {"exposure": "private", "image": "example.org/chat:1", "gemmaIdleMinutes": "30"}
+    | {"gemmaMaxReplicas": "3", "releaseChannel": "RAPID", "gemmaRouting": "inference-gateway"}
+)
 KUBERNETES_GPUS = KUBERNETES | {
     "exposure": "public-http",
     "gemma": "l4x1",
@@ -58,6 +63,7 @@ DEPLOYMENTS: dict[str, dict[str, str]] = {
     "gcp, unencrypted, without Gemma": PUBLIC_HTTP,
     "gcp, in the European Union": EUROPEAN,
     "gcp, private, four GPUs, weights in a bucket, image built by Docker": PRIVATE,
+    "gcp, private, servers of Gemma behind a load balancer": INFERENCE_GATEWAY,
     "kubernetes": KUBERNETES,
     "kubernetes, public, GPUs": KUBERNETES_GPUS,
     "kubernetes, other server of Gemma": OTHER_GEMMA,
@@ -67,6 +73,8 @@ MORE_DEPLOYMENTS: dict[str, dict[str, str]] = {
     "gcp l4x2 with a fallback": GCP | TOKEN | {"gemma": "l4x2", "gpuFallback": "true"},
     "gcp, anonymous": GCP | {"identity": "anonymous"},
     "gcp, private nodes": GCP | {"privateNodes": "true"},
+    "gcp, servers of Gemma behind a load balancer, existing network": INFERENCE_GATEWAY
+    | {"network": "lan", "subnetwork": "lan-us", "proxyRange": "10.129.0.0/23"},
     "gcp, all Google accounts": OWN_IAP_CLIENT | {"allowedPeople": "*"},
     "gcp, existing image, other regions": GCP
     | {"image": "example.org/chat:1", "gcp:region": "europe-west4", "databaseLocation": "eur3", "network": "lan"},

@@ -229,6 +229,9 @@ class Lifecycle:
                 if "tls" in each
             ]
             metadata = resource.inputs["metadata"]
+            if resource["spec.gatewayClassName"] == "gke-l7-rilb":
+                self._controller.make_internal(metadata["namespace"], metadata["name"], address=addresses[0])
+                return
             self._controller.make(
                 metadata["namespace"], metadata["name"], address=addresses[0], certificate=certificates[0]
             )

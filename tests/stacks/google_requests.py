@@ -232,6 +232,7 @@ REQUESTS: dict[str, Callable[[Mapping[str, Any]], Request]] = {
     "gcp:artifactregistry/repository:Repository": _repository,
     "gcp:artifactregistry/repositoryIamMember:RepositoryIamMember": _repository_policy,
     "gcp:billing/budget:Budget": _budget,
+    "gcp:compute/address:Address": lambda it: _compute("addresses.insert", it, _without(it)),
     "gcp:compute/globalAddress:GlobalAddress": lambda it: _compute(
         "globalAddresses.insert", it, _without(it, addressType="EXTERNAL", networkTier="PREMIUM")
     ),
@@ -337,6 +338,7 @@ DELETIONS: dict[str, Callable[[Mapping[str, Any]], Request]] = {
         "billingbudgets.billingAccounts.budgets.delete",
         name="billingAccounts/{billingAccount}/budgets/1",
     ),
+    "gcp:compute/address:Address": _deleted_compute("addresses", "address", region="{region}"),
     "gcp:compute/globalAddress:GlobalAddress": _deleted_compute("globalAddresses", "address"),
     "gcp:compute/managedSslCertificate:ManagedSslCertificate": _deleted_compute("sslCertificates", "sslCertificate"),
     "gcp:compute/network:Network": _deleted_compute("networks", "network"),

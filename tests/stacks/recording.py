@@ -30,7 +30,7 @@ folder; the record of one that begins with `hidden` cannot be read before the cl
 HIDDEN = "googleapi: Error 403: The caller does not have permission, forbidden"
 CONTEXT, CLUSTER_ID = "kind-chat", "7d3c-cluster"
 """The current context of the kubeconfig, and the ID of that cluster's namespace kube-system."""
-ADDRESS = "203.0.113.9"
+ADDRESS, INTERNAL_ADDRESS = "203.0.113.9", "10.10.0.9"
 BILLING = "01AB23-45CD67-89EF01"
 """The project's billing account."""
 
@@ -209,6 +209,7 @@ _COMPUTED: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     },
     "gcp:serviceaccount/account:Account": _account,
     "gcp:compute/globalAddress:GlobalAddress": lambda _: {"address": ADDRESS},
+    "gcp:compute/address:Address": lambda _: {"address": INTERNAL_ADDRESS},
     "gcp:monitoring/notificationChannel:NotificationChannel": lambda inputs: {
         "name": f"projects/{inputs['project']}/notificationChannels/1"
     },

@@ -11,7 +11,7 @@ from chatapp.config.settings import Settings, load_settings
 from chatapp.domain.conversation import Place
 from stacks.chat_env import SECRETS, VARIABLES, cost_per_replica, tokens_per_replica
 from tests.stacks.deployments import DEPLOYMENTS, GCP, GOOGLE_SIGN_IN, all_deployments
-from tests.stacks.recording import Deployed, deploy, seen
+from tests.stacks.recording import INTERNAL_ADDRESS, Deployed, deploy, seen
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,7 +90,10 @@ def test_the_chat_accepts_every_value(config: dict[str, str], loaded: Settings) 
     else:
         assert loaded.store == "sqlite"
     if config.get("gemma", "auto") != "none" and ("gemma" in config or "gcp:project" in config):
-        assert loaded.gemma_url == "http://gemma-service.hybrid-chat.svc.cluster.local:8000"
+        balanced = "gemmaRouting" in config
+        service = "http://gemma-service.hybrid-chat.svc.cluster.local:8000"
+        assert loaded.gemma_url == (f"http://{INTERNAL_ADDRESS}" if balanced else service)
+        assert bool(loaded.gemma_api_key.get_secret_value()) is balanced
         assert (loaded.gemma_place, loaded.gemma_images) == (Place.OWN_GPUS, True)
         assert loaded.gemma_pods == "hybrid-chat/app=gemma"
     else:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests.stacks.custom_resources import DOCUMENTED, FILE, SOURCES, definitions, problems, with_defaults
-from tests.stacks.deployments import OWN_IAP_CLIENT
+from tests.stacks.deployments import INFERENCE_GATEWAY, OWN_IAP_CLIENT
 from tests.stacks.recording import seen
 
 if TYPE_CHECKING:
@@ -23,7 +23,8 @@ Json = dict[str, Any]
 @pytest.fixture(scope="module")
 def valid() -> dict[str, Json]:
     """Return kind -> an object that a deployment creates (of HTTPRoute, the one to the chat)."""
-    documents = [resource.inputs for resource in seen(OWN_IAP_CLIENT).resources]
+    runs = [seen(INFERENCE_GATEWAY), seen(OWN_IAP_CLIENT)]  # of a kind that both have, the second one's
+    documents = [resource.inputs for run in runs for resource in run.resources]
     redirect = "gradio-chat-redirect"
     return {
         document["kind"]: document
@@ -103,6 +104,10 @@ MISTAKES = [
     ("HealthCheckPolicy", _set("default.config.type", "HTTPX"), "'HTTPX' is not one of"),
     ("HealthCheckPolicy", _without("default.config.httpHealthCheck.port"), "spec.default.config.httpHealthCheck"),
     ("HealthCheckPolicy", _set("default.config.tcpHealthCheck", {}), "spec.default.config"),
+    ("InferencePool", _without("selector"), "'selector' is a required property"),
+    ("InferencePool", _without("endpointPickerRef.port"), "port is required when kind is 'Service'"),
+    ("InferencePool", _set("targetPorts", [{"number": 1}] * 2), "port number must be unique"),
+    ("InferencePool", _set("endpointPickerRef.failureMode", "Open"), "'Open' is not one of"),
     ("PodMonitoring", _set("endpoints.0.interval", 30), "is not of type 'string'"),
     ("PodMonitoring", _set("endpoints.0.interval", "30 seconds"), "is not a 'duration'"),
     ("PodMonitoring", _set("endpoints.0.timeout", "1m"), "spec.endpoints[0]: "),

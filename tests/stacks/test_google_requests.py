@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.stacks.deployments import DEPLOYMENTS, EUROPEAN, GCP, MORE_DEPLOYMENTS, OWN_IAP_CLIENT, PUBLIC_HTTP
+from tests.stacks.deployments import (
+    DEPLOYMENTS,
+    EUROPEAN,
+    GCP,
+    INFERENCE_GATEWAY,
+    MORE_DEPLOYMENTS,
+    OWN_IAP_CLIENT,
+    PUBLIC_HTTP,
+)
 from tests.stacks.google_api import documents, problems
 from tests.stacks.google_requests import REQUESTS, Request
 from tests.stacks.recording import seen
@@ -28,6 +36,7 @@ REPRESENTATIVE = {
     "own client, Cloud Armor": OWN_IAP_CLIENT,
     "budget": PUBLIC_HTTP,
     "logs of its own": EUROPEAN,
+    "an internal load balancer": INFERENCE_GATEWAY,
     **{name: MORE_DEPLOYMENTS[name] for name in ("gcp, private nodes", "gcp, all Google accounts")},
 }
 OTHERS = {
@@ -93,6 +102,20 @@ BROKEN: dict[str, tuple[str, dict[str, str], str, Any, str]] = {
     "capital letters in a name": ("Network", GCP, "name", "Chat", "does not match"),
     "another routing mode": ("Network", GCP, "routingConfig.routingMode", "LOCAL", "allowed are GLOBAL, REGIONAL"),
     "a misspelled field": ("Subnetwork", GCP, "privateIPGoogleAccess", True, "has no property privateIPGoogleAccess"),
+    "proxies of another kind": (
+        "Subnetwork",
+        INFERENCE_GATEWAY,
+        "purpose",
+        "MANAGED_PROXY",
+        "allowed are GLOBAL_MANAGED_PROXY, ",
+    ),
+    "an address for something else": (
+        "compute/address:Address",
+        INFERENCE_GATEWAY,
+        "purpose",
+        "GATEWAY",
+        "allowed are DNS_RESOLVER, ",
+    ),
     "a number for a range": ("Subnetwork", GCP, "ipCidrRange", 10, "body.ipCidrRange is 10, not string"),
     "another channel": ("Cluster", GCP, "cluster.releaseChannel.channel", "FAST", "allowed are UNSPECIFIED, RAPID"),
     "another gateway": (

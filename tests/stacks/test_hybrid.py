@@ -18,7 +18,7 @@ from pulumi.runtime import rpc
 from chatapp.models.kubernetes.api import ACCOUNT_FOLDER
 from chatapp.store.firestore import schema
 from gemma.profiles import GEMMA_3, GEMMA_4_QAT, PROFILES, REVISIONS
-from stacks.components.chat_pod import TOKEN_DIR
+from stacks.components.workloads import TOKEN_DIR
 from stacks.names import Names
 from tests.stacks.deployments import (
     DEPLOYMENTS,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 PINNED = re.compile(r"[^@\s]+@sha256:[0-9a-f]{64}")
 EXCEPTIONS = {
     "vllm/vllm-openai:v0.33.0": "no public source of its digest was found; SECURITY.md says how to add it",
+    "ghcr.io/llm-d/llm-d-router-endpoint-picker:v0.9.0": "as above",
     KUBERNETES["image"]: "the operator's own image, which is named in the settings of these tests",
 }
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from stacks.settings import SECRET_KEYS, InvalidSettings, Settings
-from tests.stacks.deployments import GCP
+from tests.stacks.deployments import GCP, INFERENCE_GATEWAY
 from tests.stacks.recording import ROOT, Deployed, deploy, run
 
 KUBERNETES = {"platform": "kubernetes"}
@@ -114,6 +114,46 @@ WRONG = {
     "more servers in another cluster": (
         KUBERNETES | {"gemma": "l4x1", "gemmaMaxReplicas": "2"},
         "gemmaMaxReplicas has no effect on platform kubernetes",
+    ),
+    "a choice between servers with one server": (
+        GCP | {"gemmaRouting": "inference-gateway"},
+        "gemmaRouting is inference-gateway, which chooses between several servers of Gemma, and gemmaMaxReplicas is 1",
+    ),
+    "a choice between servers without GPUs": (
+        INFERENCE_GATEWAY | {"gemma": "none", "gemmaIdleMinutes": "0"},
+        "gemmaMaxReplicas has no effect without GPUs of this stack",
+    ),
+    "a choice between servers in another cluster": (
+        KUBERNETES | {"gemma": "l4x1", "gemmaRouting": "inference-gateway"},
+        "gemmaRouting has no effect on platform kubernetes: it is for gcp",
+    ),
+    "a choice between servers of another kind": (
+        INFERENCE_GATEWAY | {"gemmaRouting": "gateway"},
+        "gemmaRouting is 'gateway': allowed: service, inference-gateway",
+    ),
+    "a load balancer in a network without proxies": (
+        INFERENCE_GATEWAY | {"network": "lan"},
+        "gemmaRouting is inference-gateway, which needs a proxy-only subnetwork in lan: set proxyRange",
+    ),
+    "proxies of the stack's own network": (
+        INFERENCE_GATEWAY | {"proxyRange": "10.1.0.0/23"},
+        "proxyRange has no effect: it is for gemmaRouting inference-gateway in a network of your own",
+    ),
+    "proxies without a load balancer": (
+        GCP | {"network": "lan", "proxyRange": "10.1.0.0/23"},
+        "proxyRange has no effect: it is for",
+    ),
+    "a range with an address in it": (
+        INFERENCE_GATEWAY | {"network": "lan", "proxyRange": "10.1.0.1/23"},
+        "a range of addresses is needed, such as 10.129.0.0/23",
+    ),
+    "a picker that does not run": (
+        GCP | {"gemmaPickerImage": "example.org/picker:1"},
+        "gemmaPickerImage has no effect while gemmaRouting is service",
+    ),
+    "a picker with the tag latest": (
+        INFERENCE_GATEWAY | {"gemmaPickerImage": "example.org/picker:latest"},
+        "gemmaPickerImage is 'example.org/picker:latest'",
     ),
     "office hours without a sleep": (
         GCP | {"gemmaOfficeHours": "Mon-Fri 08:00-18:00 Europe/Berlin"},

@@ -57,7 +57,7 @@ _COMPUTE = {
     "ssl-certificates": ("sslCertificates", "global"),
     "ssl-policies": ("sslPolicies", "global"),
     "security-policies": ("securityPolicies", "global"),
-    "addresses": ("addresses", "global"),
+    "addresses": ("addresses", "aggregated"),
     "firewall-rules": ("firewalls", "global"),
     "networks": ("networks", "global"),
     "networks subnets": ("subnetworks", "aggregated"),

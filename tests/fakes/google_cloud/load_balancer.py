@@ -21,6 +21,7 @@ class Controller:
         self._cluster = f"container.v1/projects/{cloud.project}/locations/{region}/clusters/{cluster}"
         self._zone = f"projects/{cloud.project}/zones/{region}-a"
         self._base = f"projects/{cloud.project}/global"
+        self._regional = f"projects/{cloud.project}/regions/{region}"
         self._rules: list[str] = []
 
     @property
@@ -58,6 +59,34 @@ class Controller:
             "network": link,
             "zone": f"https://www.googleapis.com/compute/v1/{self._zone}",
         }
+
+    def make_internal(self, namespace: str, gateway: str, *, address: str) -> None:
+        """Make a regional internal load balancer for a Gateway.
+
+        Raises:
+            LookupError: its address, or the proxy-only subnetwork of the network, does not exist.
+        """
+        reserved = f"{self._regional}/addresses/{address}"
+        if f"compute.v1/{reserved}" not in self._cloud.resources:
+            raise LookupError(f"the Gateway {gateway} waits for the address {address}")
+        name = f"gkegw1-l1bg-{namespace}-{gateway}-8d2k5m1qz0rt"
+        parts = {
+            "backendServices": {},
+            "urlMaps": {},
+            "targetHttpProxies": {},
+            "forwardingRules": {"address": reserved, "proxies": self._proxies(gateway)},
+        }
+        for collection, more in parts.items():
+            self._cloud.resources[f"compute.v1/{self._regional}/{collection}/{name}"] = {"name": name, **more}
+        self._add_rule(f"gkegw1-l7-1a2b-{self._regional.rpartition('/')[2]}")
+
+    def _proxies(self, gateway: str) -> str:
+        for key, resource in self._cloud.resources.items():
+            is_there = key.startswith(f"compute.v1/{self._regional}/subnetworks/")
+            in_network = str(resource.get("network", "")).endswith(f"/{self._network}")
+            if is_there and in_network and resource.get("purpose") == "REGIONAL_MANAGED_PROXY":
+                return key.partition("/")[2]
+        raise LookupError(f"the Gateway {gateway} waits for a proxy-only subnetwork in {self._network}")
 
     def make_plain(self) -> None:
         """Make a network load balancer for a Service, with its rule for health checks."""

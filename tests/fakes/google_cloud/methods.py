@@ -45,7 +45,7 @@ WITHOUT_A_BODY: dict[str, tuple[str, ...]] = {
         ),
         *(
             f"compute.{collection}.{verb}"
-            for collection in ("subnetworks", "routers", "networkEndpointGroups", "disks")
+            for collection in ("addresses", "subnetworks", "routers", "networkEndpointGroups", "disks")
             for verb in ("get", "list", "aggregatedList", "delete")
         ),
     ),

@@ -114,6 +114,8 @@ def on_created(cloud: Cloud, call: Call, path: str, resource: Json) -> None:
         resource |= {"email": path.rpartition("/")[2], "name": path, "uniqueId": "117"}
     elif call.method == "compute.globalAddresses.insert":
         resource |= {"address": "203.0.113.9", "status": "RESERVED"}
+    elif call.method == "compute.addresses.insert":
+        resource |= {"address": "10.10.0.9", "status": "RESERVED"}
     elif call.method == "logging.projects.locations.buckets.createAsync":
         resource["lifecycleState"] = "ACTIVE"
 
@@ -152,8 +154,8 @@ def _users(cloud: Cloud, path: str) -> Iterator[str]:
             yield key.partition("/")[2]
 
 
-# The fields by which a resource of Compute Engine uses another one.
-_REFERENCES = {"network", "subnetwork", "address", "certificate", "sslPolicy", "securityPolicy", "target"}
+# The fields by which a resource of Compute Engine uses another one; "proxies" is the fake's own, of a load balancer.
+_REFERENCES = {"proxies", "network", "subnetwork", "address", "certificate", "sslPolicy", "securityPolicy", "target"}
 
 
 def on_deleted(cloud: Cloud, call: Call, resource: Json) -> None:

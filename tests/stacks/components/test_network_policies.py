@@ -6,12 +6,13 @@ import pytest
 
 from stacks.components.network_policies import NetworkIsolation, NetworkIsolationArgs
 from tests.stacks.components.network_rules import Peer, reaches
-from tests.stacks.deployments import GCP, KUBERNETES, OWN_IAP_CLIENT, PRIVATE, PUBLIC_HTTP
+from tests.stacks.deployments import GCP, INFERENCE_GATEWAY, KUBERNETES, OWN_IAP_CLIENT, PRIVATE, PUBLIC_HTTP
 from tests.stacks.recording import run, seen
 
 SETTINGS = {
     "https": GCP,
     "https, scaling out": OWN_IAP_CLIENT,
+    "behind a load balancer": INFERENCE_GATEWAY,
     "public-http": PUBLIC_HTTP,
     "private": PRIVATE,
     "cluster": KUBERNETES | {"gemma": "l4x1"},
@@ -24,6 +25,8 @@ SETTINGS = {
 # A test below compares the labels with those of the stack's pods.
 CHAT = Peer("hybrid-chat", {"app": "gradio-chat"}, "10.8.0.5")
 GEMMA = Peer("hybrid-chat", {"app": "gemma"}, "10.8.0.6")
+PICKER = Peer("hybrid-chat", {"app": "gemma-picker"}, "10.8.0.9")
+GEMMAS_LOAD_BALANCER, PROXY = Peer(address="10.10.0.9"), Peer(address="10.40.0.7")  # the first as the mocks record it
 WEIGHTS = Peer("hybrid-chat", {"app": "gemma-weights"}, "10.8.0.8")
 OTHER_POD = Peer("hybrid-chat", {"app": "else"}, "10.8.0.7")
 OTHER_NAMESPACE = Peer(
@@ -86,6 +89,25 @@ CASES: list[tuple[str, Peer, Peer, int, bool]] = [
     ("public-http", BROWSER, CHAT, 7860, True),
     ("public-http", BROWSER, CHAT, 9090, False),
     ("public-http", BROWSER, GEMMA, 8080, False),
+    # Behind a load balancer: the chat reaches that, its proxies the picker and the servers, and the picker the servers.
+    ("behind a load balancer", CHAT, GEMMAS_LOAD_BALANCER, 80, True),
+    ("behind a load balancer", CHAT, GEMMAS_LOAD_BALANCER, 443, False),
+    ("behind a load balancer", CHAT, LAN, 80, False),
+    ("behind a load balancer", CHAT, GEMMA, 8080, False),  # past the picker
+    ("behind a load balancer", CHAT, PICKER, 9002, False),
+    *(("behind a load balancer", peer, GEMMA, 8080, True) for peer in (PROXY, HEALTH_CHECK, PICKER, COLLECTOR)),
+    *(("behind a load balancer", peer, GEMMA, 8080, False) for peer in (LAN, BROWSER, OTHER_POD, OTHER_NAMESPACE)),
+    ("behind a load balancer", PROXY, PICKER, 9002, True),
+    *(("behind a load balancer", peer, PICKER, 9002, False) for peer in (LAN, HEALTH_CHECK, GEMMA, OTHER_POD, BROWSER)),
+    ("behind a load balancer", HEALTH_CHECK, PICKER, 9003, True),
+    ("behind a load balancer", PROXY, PICKER, 9003, False),
+    ("behind a load balancer", COLLECTOR_ON_AUTOPILOT, PICKER, 9090, True),
+    ("behind a load balancer", PROXY, PICKER, 9090, False),
+    ("behind a load balancer", PICKER, GKE_API_SERVER, 443, True),  # to watch pods
+    *(("behind a load balancer", PICKER, peer, 443, False) for peer in (GOOGLE, LAN, METADATA, OTHER_NAMESPACE)),
+    ("behind a load balancer", PICKER, CHAT, 7860, False),
+    ("https, scaling out", PROXY, GEMMA, 8080, False),
+    ("https", CHAT, GEMMAS_LOAD_BALANCER, 80, False),
     # With weights in a bucket: Gemma reads them, and a Job writes them, with identities of their own.
     *(("private", pod, METADATA, 80, True) for pod in (GEMMA, WEIGHTS)),
     *(("private", pod, GOOGLE, 443, True) for pod in (GEMMA, WEIGHTS)),
@@ -151,7 +173,7 @@ class TestEveryDeployment:
         running = {
             each["spec.template.metadata.labels.app"] for each in [*run.of_type("Deployment"), *run.of_type("Job")]
         }
-        assert selected == running <= {"gradio-chat", "gemma", "gemma-weights"}
+        assert selected == running <= {"gradio-chat", "gemma", "gemma-weights", "gemma-picker"}
 
 
 @pytest.mark.parametrize(
@@ -163,6 +185,12 @@ def test_connection_is_allowed_or_denied(
     settings: str, sender: Peer, receiver: Peer, port: int, expected: bool
 ) -> None:
     assert reaches(policies(settings), sender, receiver, port) is expected
+
+
+def test_behind_a_load_balancer_neither_side_allows_the_way_past_it() -> None:
+    names = {policy["metadata"]["name"]: str(policy["spec"]) for policy in policies("behind a load balancer")}
+    assert "gradio-chat" not in names["gemma"]
+    assert "'gemma" not in names["chat"].replace("'app': 'gradio-chat'", "")
 
 
 def test_the_chat_reaches_the_api_of_a_gke_cluster_that_names_no_private_address() -> None:

@@ -12,7 +12,15 @@ from stacks.cost.model import estimate
 from stacks.cost.prices import UNVERIFIED, Prices, prices
 from stacks.cost.report import as_json, table
 from stacks.settings import Settings
-from tests.stacks.deployments import DEPLOYMENTS, GCP, KUBERNETES, MORE_DEPLOYMENTS, OTHER_GEMMA, TOKEN
+from tests.stacks.deployments import (
+    DEPLOYMENTS,
+    GCP,
+    INFERENCE_GATEWAY,
+    KUBERNETES,
+    MORE_DEPLOYMENTS,
+    OTHER_GEMMA,
+    TOKEN,
+)
 from tests.stacks.recording import ROOT
 
 if TYPE_CHECKING:
@@ -76,6 +84,17 @@ def test_an_a100_behind_cloud_armor_with_private_nodes() -> None:
     # 30 requests a question; no price of that Gemini is known, which the estimate says.
     assert cost.thousand_questions == pytest.approx(SENT + NAM5 + LOGS + 0.03 * 0.75)
     assert "no price of gemini-9-ultra is in the table" in cost.parts[-1].note
+
+
+def test_a_load_balancer_in_front_of_gemma_costs_its_proxies_and_the_picker() -> None:
+    plain = {key: value for key, value in INFERENCE_GATEWAY.items() if key != "gemmaRouting"}
+    settings = parsed(INFERENCE_GATEWAY)
+    cost, before = estimate(settings), estimate(parsed(plain))
+    picker = 0.5 * 0.0445 + 1 * 0.0049225 + 1 * 0.0000548
+    assert cost.hour - before.hour == pytest.approx(3 * 0.025 + picker)
+    assert cost.month_idle - before.month_idle == pytest.approx(730 * (3 * 0.025 + picker))
+    (part,) = (part for part in cost.parts if part.name == "Gemma's load balancer")
+    assert not part.is_verified
 
 
 def test_on_another_cluster_only_the_tokens_are_known() -> None:

@@ -40,6 +40,15 @@ def never(reason):
 
 
 LAN = "compute.v1/projects/my-project/global/networks/lan"
+PROXIES = "compute.v1/projects/my-project/regions/us-central1/subnetworks/proxies"
+OF_LAN = {
+    "network": "https://www.googleapis.com/compute/v1/projects/my-project/global/networks/lan",
+    "ipCidrRange": "10.129.0.0/23",
+    "purpose": "REGIONAL_MANAGED_PROXY",
+    "role": "ACTIVE",
+}
+BALANCED = {"network": "lan", "gemmaRouting": "inference-gateway", "proxyRange": "10.129.0.0/23"}
+BALANCED |= {"gemmaMaxReplicas": "2", "releaseChannel": "RAPID"}
 ADDRESS = {"compute.v1/projects/my-project/global/addresses/gradio-chat-address": {"address": "203.0.113.9"}}
 CLUSTER = "container.v1/projects/my-project/locations/us-central1/clusters/gradio-chat-cluster"
 ONLY_NOTED = never("it is reported and stops nothing: what it lacks can be had after make up")
@@ -130,6 +139,18 @@ TABLE = {
         ),
         Row("did not answer within", settings={"network": "lan"}, hanging={"compute."}),
         Row(DENIED, settings={"network": "lan"}, apis=("compute",), denied={"compute.networks.get"}),
+    ),
+    "proxy-only subnetwork": (
+        Row("proxy-only subnetwork 10.129.0.0/23", settings=BALANCED, apis=("compute",), made={PROXIES: OF_LAN}),
+        never("the load balancer gets its address or waits for ever"),
+        Row(
+            "--purpose=REGIONAL_MANAGED_PROXY --role=ACTIVE --network=lan --region=us-central1 --range=10.129.0.0/23",
+            settings=BALANCED,
+            apis=("compute",),
+            made={PROXIES: OF_LAN | {"network": "projects/my-project/global/networks/other"}},
+        ),
+        Row("did not answer within", settings=BALANCED, hanging={"compute."}),
+        Row(DENIED, settings=BALANCED, apis=("compute",), denied={"compute.subnetworks.list"}),
     ),
     "GPU quotas": (
         Row("GPU quotas", apis=("compute",)),
@@ -293,6 +314,21 @@ def test_a_version_that_cannot_scale_on_the_queue_fails(google, capsys, version,
     report, (line,) = report_of(google, row, "GKE's version", capsys)
     assert report.is_complete is passes
     assert ("pulumi config rm gemmaMaxReplicas" in line) is not passes
+
+
+@pytest.mark.parametrize(
+    ("changed", "line"),
+    {
+        "another range": ({"ipCidrRange": "10.9.0.0/23"}, "pulumi config set proxyRange 10.9.0.0/23"),
+        "a reserve": ({"role": "BACKUP"}, "lan has no proxy-only subnetwork in us-central1"),
+        "of the old kind": ({"purpose": "INTERNAL_HTTPS_LOAD_BALANCER"}, "lan has no proxy-only subnetwork"),
+    }.values(),
+)
+def test_only_an_active_proxy_only_subnetwork_with_the_range_that_is_set_passes(google, capsys, changed, line):
+    row = Row("", settings=BALANCED, apis=("compute",), made={PROXIES: OF_LAN | changed})
+    report, (told,) = report_of(google, row, "proxy-only subnetwork", capsys)
+    assert not report.is_complete
+    assert line in told
 
 
 @pytest.mark.parametrize(("fallback", "is_named"), [("false", True), ("true", False)])

@@ -16,7 +16,15 @@ from stacks.settings import Settings
 from tests.fakes.google_cloud import gcloud
 from tests.fakes.google_cloud.cloud import SERVICE, Cloud
 from tests.fakes.google_cloud.load_balancer import HEALTH_RULE
-from tests.stacks.deployments import EUROPEAN, GCP, MORE_DEPLOYMENTS, OWN_IAP_CLIENT, PROJECT, PUBLIC_HTTP
+from tests.stacks.deployments import (
+    EUROPEAN,
+    GCP,
+    INFERENCE_GATEWAY,
+    MORE_DEPLOYMENTS,
+    OWN_IAP_CLIENT,
+    PROJECT,
+    PUBLIC_HTTP,
+)
 from tests.stacks.google_lifecycle import Lifecycle, RefusedError
 from tests.stacks.preflight.conftest import ROOT
 from tests.stacks.recording import BILLING, deploy, seen
@@ -54,6 +62,12 @@ GOES_ON = {
         "ok       project",
     ),
     "logs of its own": (EUROPEAN, PROJECT, {}, "ok       project"),
+    "an internal load balancer": (
+        INFERENCE_GATEWAY,
+        PROJECT,
+        {"versions": {"RAPID": "1.35.1-gke.1396000"}},
+        "ok       GKE 1.35.1",
+    ),
 }
 # What is refused: name -> (settings, project, switches, what doctor says, what the deployment itself would say).
 REFUSED = {

@@ -193,6 +193,23 @@ def test_every_kind_has_an_example():
     assert listings == {command_of(listing).removeprefix("gcloud ") for listing in LEFT}
 
 
+def test_a_part_of_an_internal_load_balancer_is_deleted_in_its_region(project):
+    region = f"{COMPUTE}/regions/us-central1"
+    gateway = GATEWAY.replace("gradio-chat", "gemma")
+    project.answer("gcloud compute addresses list", json.dumps([{"name": "gradio-chat-gemma", "region": region}]))
+    project.answer("gcloud compute forwarding-rules list", json.dumps([{"name": gateway, "region": region}]))
+    subnetworks = [{"name": "gradio-chat-proxies", "region": region}, {"name": "proxies", "region": region}]
+    project.answer("gcloud compute networks subnets list", json.dumps(subnetworks))
+    output = project.run("remains")[0]
+    assert "Still there, 3 of this stack" in output
+    for command in (
+        f"forwarding-rules delete {gateway}",
+        "addresses delete gradio-chat-gemma",
+        "networks subnets delete gradio-chat-proxies",
+    ):
+        assert f"gcloud compute {command} --region us-central1 --project {PROJECT}" in output
+
+
 def test_nothing_left_is_said_with_what_was_listed(project):
     output, _ = project.run("remains")
     assert f"Nothing of this stack was found ({len(KINDS)} kinds of resources were listed)." in output
