@@ -9,7 +9,6 @@ _BLOCKS = {"p", "div", "ul", "ol", "table", "blockquote", "section", "hr"}
 _HEADINGS = {f"h{level}" for level in range(1, 7)}
 _MARKS = {"b": "**", "strong": "**", "i": "*", "em": "*", "del": "~~"}
 _BEGINNINGS = {
-    **_MARKS,
     **{name: f"\n\n{'#' * int(name[1])} " for name in _HEADINGS},
     "br": "\n",
 }
@@ -20,6 +19,7 @@ MAX_LISTS = 20
 
 # Linear: a tag ends at the next bracket. (html.parser of Python 3.11 takes 100 s for 500 kB of tags without an end.)
 _TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]*)([^<>]*)>|<!(?:--)?[^<>]*>")
+_SPACES = re.compile(r"[^\S ]\s*| \s+")  # all but single spaces, which stay
 _ADDRESS = re.compile(r"""\bhref\s*=\s*["'](https?://[^"'\s]+)["']""")
 _MAX_ATTRIBUTES = 3_000  # characters
 
@@ -29,10 +29,15 @@ def markdown_of(page: str) -> str:
     made = _Markdown()
     at = 0
     for tag in _TAG.finditer(page):
-        made.text(page[at : tag.start()])
-        at = tag.end()
-        if tag[2]:
-            (made.end if tag[1] else made.begin)(tag[2].lower(), tag[3][:_MAX_ATTRIBUTES])
+        begin, end = tag.span()
+        if at < begin:
+            made.text(page[at:begin])
+        at = end
+        name = (tag[2] or "").lower()
+        if name in _MARKS:  # the most frequent ones
+            made.pieces.append(_MARKS[name])
+        elif name:
+            (made.end if tag[1] else made.begin)(name, tag[3][:_MAX_ATTRIBUTES])
     made.text(page[at:])
     lines: list[str] = []
     for line in "".join(made.pieces).split("\n"):
@@ -82,8 +87,6 @@ class _Markdown:
             self.pieces.append("\n```\n\n")
         elif tag == "code" and not self._is_code:
             self.pieces.append("`")
-        elif tag in _MARKS:
-            self.pieces.append(_MARKS[tag])
         elif tag == "a" and self._links:
             address = self._links.pop()
             self.pieces.append(f"]({address})" if address else "")
@@ -96,7 +99,7 @@ class _Markdown:
     def text(self, text: str) -> None:
         if text and not self._dropped:
             text = html.unescape(text)
-            self.pieces.append(text if self._is_code else re.sub(r"\s+", " ", text))
+            self.pieces.append(text if self._is_code else _SPACES.sub(" ", text))
 
     def _begin_in_row(self, tag: str) -> None:
         if tag == "tr":

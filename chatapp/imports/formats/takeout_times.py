@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from itertools import pairwise
 
 MAX_CHARS, MAX_WORDS_AFTER = 80, 4
@@ -91,8 +92,9 @@ def takeout_time(text: str) -> str | None:
     """Return a time as ISO 8601 in UTC; None if the text is none."""
     if len(text) > MAX_CHARS:
         return None
-    # Narrow and other spaces become spaces, and digits of other scripts the usual ones; marks of direction go.
-    text = "".join(char for char in unicodedata.normalize("NFKC", text) if unicodedata.category(char) != "Cf")
+    if not text.isascii():
+        # Narrow and other spaces become spaces, and digits of other scripts the usual ones; marks of direction go.
+        text = "".join(char for char in unicodedata.normalize("NFKC", text) if unicodedata.category(char) != "Cf")
     clock = _CLOCK.search(text)
     if clock is None or _CLOCK.search(text, clock.end()):
         return None
@@ -140,16 +142,21 @@ def _month(words: list[str]) -> int:
     for word, following in pairwise([*words, ""]):
         if number := _SECOND.get((word, following), 0):
             return number
-        name = word.removeprefix("ב") if len(word) > 3 else word  # "in", in Hebrew
-        found = {
-            (len(begin), number)
-            for names in _MONTHS
-            for number, begin in enumerate(names.split(), 1)
-            if name.startswith(begin)
-        }
-        if found:
-            return max(found)[1]
+        if number := _month_of(word):
+            return number
     return 0
+
+
+@lru_cache(maxsize=1_000)  # a page has the names of months thousands of times
+def _month_of(word: str) -> int:
+    name = word.removeprefix("ב") if len(word) > 3 else word  # "in", in Hebrew
+    matching = (
+        (len(begin), number)
+        for names in _MONTHS
+        for number, begin in enumerate(names.split(), 1)
+        if name.startswith(begin)
+    )
+    return max(matching, default=(0, 0))[1]
 
 
 def _words(text: str) -> list[str]:
