@@ -21,7 +21,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from chatapp.domain.conversation import Conversation, Document, Image, Message, Profile
     from chatapp.domain.library import LibraryDocument
@@ -205,6 +205,26 @@ class ConversationStore(Protocol):
 
         An id that another user has either raises `ConversationNotFound` or becomes this user's separate conversation:
         conversations are never shared.
+        """
+
+    async def create_all(self, user: str, new: Sequence[tuple[Conversation, Sequence[Message]]]) -> set[str]:
+        """Add conversations with their first messages as `create` does, in few transactions or requests.
+
+        Each is added whole or not at all, and a call that raises may have added some: the same call again adds the
+        others.
+
+        Args:
+            user: the owner.
+            new: conversations with different ids.
+
+        Returns:
+            The ids of those that were not added, because another user has them (see `create`).
+        """
+
+    async def revisions(self, user: str, conversation_ids: Collection[str]) -> dict[str, dict[str, int]]:
+        """Return the revision of each message by id, for those of these conversations that the user has.
+
+        As current as a read with `Consistency.LATEST`; no text is read where the store can do without.
         """
 
     async def update(self, user: str, conversation: Conversation) -> None:

@@ -99,9 +99,11 @@ def attachment_of(kind: type[AttachmentT], values: Mapping[str, Any]) -> Attachm
 
 def conversation_fields(conversation: Conversation) -> dict[str, Any]:
     """Return the fields of a conversation."""
-    values = asdict(conversation)
+    values = {field.name: getattr(conversation, field.name) for field in fields(conversation)}
     if not conversation.changed_ms:
         del values["changed_ms"]
+    else:
+        values["changed_ms"] = dict(conversation.changed_ms)
     # As `_SPARSE`; one that was chosen once is written, so that an update of a stored conversation clears it.
     unused = [name for name in ("collection", "folder") if not values[name] and name not in conversation.changed_ms]
     return {name: value for name, value in values.items() if name not in unused}

@@ -18,7 +18,7 @@ from chatapp.store.firestore.client import READ_ATTEMPT_S, READ_CALL_S, Connecti
 from chatapp.store.opening import describe_store
 from chatapp.userdata.cli import ALL, FAILED, PART, history, owner, run, say
 from chatapp.userdata.codelab_session import session_of
-from chatapp.userdata.insert import Added, add
+from chatapp.userdata.insert import Added, Entry, add_all, refuse_if_taken
 from chatapp.userdata.json_export import iso
 
 if TYPE_CHECKING:
@@ -102,20 +102,27 @@ class _Importing:
     async def all(self, store: ConversationStore | None, oldest: int = 0) -> None:
         """Add every session to the store; without a store, list them."""
         async with aclosing(_documents(self._source)) as documents:
-            async for document in documents:
-                self._documents += 1
-                if document.id != NO_SESSION and (not self._session_ids or document.id in self._session_ids):
-                    self._missing.discard(document.id)
-                    await self._import_document(document, store, oldest)
+            async for page in documents:
+                self._documents += len(page)
+                entries = {one.id: entry for one in page if self._is_chosen(one.id) and (entry := self._entry(one))}
+                if store is None:
+                    for id_, entry in entries.items():
+                        say(f"{id_}: {iso(entry.conversation.created_ms)}, {len(entry.messages):,} messages.")
+                    continue
+                await add_all(store, self._owner, list(entries.values()), oldest_ms=oldest)
+                refuse_if_taken(entries.values())
         self._sum_up()
 
     def status(self) -> int:
         """Return the exit status."""
         return PART if self._problems or not self._documents else ALL
 
-    async def _import_document(
-        self, document: DocumentSnapshot[Any], store: ConversationStore | None, oldest: int
-    ) -> None:
+    def _is_chosen(self, document_id: str) -> bool:
+        return document_id != NO_SESSION and (not self._session_ids or document_id in self._session_ids)
+
+    def _entry(self, document: DocumentSnapshot[Any]) -> Entry | None:
+        """Return the conversation of a document, None if it has none."""
+        self._missing.discard(document.id)
         created_ms = round(document.create_time.timestamp() * 1000)
         path = "/".join((*self._source, document.id))
         session = session_of(path, document.to_dict() or {}, created_ms, self._owner)
@@ -123,12 +130,9 @@ class _Importing:
             self._problem(document.id, problem)
         if session.conversation is None:
             self._empty += 1
-            return
+            return None
         self._sessions += 1
-        if store is None:
-            say(f"{document.id}: {iso(session.conversation.created_ms)}, {len(session.messages):,} messages.")
-        else:
-            await add(store, self._owner, session.conversation, session.messages, self.added, oldest_ms=oldest)
+        return Entry(session.conversation, session.messages, self.added)
 
     def _sum_up(self) -> None:
         for name in sorted(self._missing):
@@ -144,8 +148,8 @@ class _Importing:
         say(f"{document_id}: {problem}")
 
 
-async def _documents(source: Source) -> AsyncGenerator[DocumentSnapshot[Any]]:
-    """Yield all documents; every request has a timeout.
+async def _documents(source: Source) -> AsyncGenerator[list[DocumentSnapshot[Any]]]:
+    """Yield all documents in pages; every request has a timeout.
 
     Raises:
         SourceUnavailable: the collection cannot be read.
@@ -155,8 +159,7 @@ async def _documents(source: Source) -> AsyncGenerator[DocumentSnapshot[Any]]:
         client = await connection.client()
         query = client.collection(source.collection).order_by("__name__").limit(DOCUMENTS_AT_ONCE)
         while page := await _page(query):
-            for document in page:
-                yield document
+            yield page
             query = query.start_after({"__name__": page[-1].id})
     except Exception as error:
         if not is_explained(error):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 READS = {
     *("conversations", "conversation", "messages", "message", "image", "document", "pinned", "search", "profile"),
-    *("revocations", "sessions", "stored_bytes", "shares", "shared", "shared_piece"),
+    *("revocations", "sessions", "revisions", "stored_bytes", "shares", "shared", "shared_piece"),
     *("in_folder", "library", "library_document"),
 }
 
@@ -141,6 +141,13 @@ class FakeCloud:
 
     async def create(self, user, conversation, *messages):
         await self._call("create", user, conversation.id, messages, conversation, *messages)
+
+    async def create_all(self, user, new):
+        messages = [message for _, of_conversation in new for message in of_conversation]
+        return await self._call("create_all", user, "", messages, new)
+
+    async def revisions(self, user, conversation_ids):
+        return await self._call("revisions", user, "", [], conversation_ids)
 
     async def update(self, user, conversation):
         await self._call("update", user, conversation.id, [], conversation)

@@ -77,6 +77,24 @@ class Encoded(NamedTuple):
         return size
 
 
+class New(NamedTuple):
+    """A conversation to create, with its fields and first messages."""
+
+    conversation: AsyncDocumentReference
+    fields: Document
+    messages: Sequence[Encoded]
+
+    @property
+    def writes(self) -> int:
+        """How many documents it has."""
+        return 1 + sum(len(one.documents) + len(one.attachments) for one in self.messages)
+
+    @property
+    def size(self) -> int:
+        """About how many bytes its documents take."""
+        return sum(message.size + len(message.message.thinking.encode(errors="replace")) for message in self.messages)
+
+
 class Revisions:
     """Writes messages, and remembers the last version of running answers, so that a checkpoint needs no read.
 
@@ -99,10 +117,22 @@ class Revisions:
         Raises:
             AlreadyExists: the conversation exists; nothing was changed.
         """
+        await self.create_all(client, [New(conversation, fields, messages)])
+
+    async def create_all(self, client: Client, new: Sequence[New]) -> None:
+        """Create conversations with their first messages in one commit, all or nothing.
+
+        Raises:
+            AlreadyExists: one of the conversations exists; nothing was changed.
+        """
         batch = client.batch()
-        batch.create(conversation, fields | {SIZE_FIELD: sum(message.size for message in messages)})
-        positions = [_set(batch, conversation, message) for message in messages]
-        self._remember(conversation, messages, positions, await committed(batch))
+        positions: list[list[int]] = []
+        for conversation, fields, messages in new:
+            batch.create(conversation, fields | {SIZE_FIELD: sum(message.size for message in messages)})
+            positions.append([_set(batch, conversation, message) for message in messages])
+        results = await committed(batch)
+        for one, of_messages in zip(new, positions, strict=True):
+            self._remember(one.conversation, one.messages, of_messages, results)
 
     async def put(
         self,

@@ -21,6 +21,7 @@ from chatapp.store import Consistency, Page
 from chatapp.store.calls import Calls
 from chatapp.store.codec import clean_profile
 from chatapp.store.direct import DirectStore
+from chatapp.store.firestore.bulk import commits, message_documents_of, revisions
 from chatapp.store.firestore.client import (
     CALL_S,
     READ_ATTEMPT_S,
@@ -56,7 +57,7 @@ from chatapp.store.firestore.library import (
     put_library_document,
 )
 from chatapp.store.firestore.profiles import change_library, put_profile
-from chatapp.store.firestore.revisions import Revisions, encoded
+from chatapp.store.firestore.revisions import New, Revisions, encoded
 from chatapp.store.firestore.revocations import put_revocation, revocations_of
 from chatapp.store.firestore.schema import (
     CONVERSATIONS,
@@ -88,7 +89,7 @@ from chatapp.store.values import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 
     from google.cloud.firestore import AsyncDocumentReference
 
@@ -103,7 +104,6 @@ if TYPE_CHECKING:
 STALE_S = 60.0  # three intervals of a running turn's heartbeat: see `chatapp.generation.generator.HEARTBEAT_SECONDS`
 PINNED_READ = 300
 FOLDER_READ = 1000
-MESSAGES_AT_ONCE = 300  # documents per request, of about 2 KB
 DAY_MS = 24 * 3600 * 1000
 
 
@@ -198,18 +198,8 @@ class FirestoreStore(DirectStore):
     ) -> list[Message]:
         """Return all messages of a conversation by ``(created_ms, id)``, as they were at one moment."""
         del consistency
-        snapshots: list[Snapshot] = []
-        field = ORDER_FIELDS[MESSAGES]
         async with self._call(READ_CALL_S) as client:
-            conversation = await _owned(_conversation(client, user, conversation_id))
-            by_time = conversation.reference.collection(MESSAGES).order_by(field).order_by("__name__")
-            query = by_time.limit(MESSAGES_AT_ONCE)
-            while page := await fetched(query, at=conversation.read_time, seconds=READ_ATTEMPT_S):
-                snapshots += page
-                if len(page) < MESSAGES_AT_ONCE:
-                    break
-                last = page[-1]
-                query = query.start_after({field: last.fields[field], "__name__": last.id})
+            snapshots = await message_documents_of(await _owned(_conversation(client, user, conversation_id)))
         documents = {snapshot.id: snapshot.fields for snapshot in snapshots}
         messages = [
             self._with_current_status(message_of(snapshot.id, documents), snapshot)
@@ -291,6 +281,42 @@ class FirestoreStore(DirectStore):
             with suppress(AlreadyExists):  # a retry
                 await self._revisions.create(client, reference, fields, new)
         self._scan.wrote(user, conversation.id)
+
+    async def create_all(self, user: str, new: Sequence[tuple[Conversation, Sequence[Message]]]) -> set[str]:
+        """Add conversations with their first messages, in commits of many; return no id: users are apart.
+
+        Where one conversation of a commit exists, each gets a commit of its own.
+        """
+        async with self._call() as client:
+            creations = [
+                New(
+                    _conversation(client, user, conversation.id),
+                    conversation_document(conversation) | expiry(now_ms(), self._retention_ms),
+                    encoded(messages, self._retention_ms),
+                )
+                for conversation, messages in new
+            ]
+        for group in commits(creations):
+            if not await self._created(group) and len(group) > 1:
+                for one in group:
+                    await self._created([one])
+            for one in group:
+                self._scan.wrote(user, one.conversation.id)
+        return set()
+
+    async def _created(self, group: Sequence[New]) -> bool:
+        """Create conversations in one commit; return False, with nothing changed, if one of them exists."""
+        async with self._call() as client:
+            try:
+                await self._revisions.create_all(client, group)
+            except AlreadyExists:
+                return False
+            return True
+
+    async def revisions(self, user: str, conversation_ids: Collection[str]) -> dict[str, dict[str, int]]:
+        """Return the revision of each message by id, for those of these conversations that the user has."""
+        async with self._call(READ_CALL_S) as client:
+            return await revisions(client, [_conversation(client, user, id_) for id_ in conversation_ids if is_id(id_)])
 
     async def update(self, user: str, conversation: Conversation) -> None:
         """Change a conversation field by field: see `chatapp.domain.conversation.changed`."""

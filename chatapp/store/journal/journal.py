@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Self
@@ -12,7 +13,7 @@ from chatapp.domain.conversation import changed, now_ms
 from chatapp.domain.errors import ConversationNotFound
 from chatapp.store.journal.attachments import attachment_in, drop_attachments, with_data
 from chatapp.store.journal.file import BUSY_TIMEOUT_S, open_journal
-from chatapp.store.journal.overlay import Kind, decoded_conversation, encoded
+from chatapp.store.journal.overlay import Kind, Revised, decoded_conversation, encoded
 from chatapp.store.journal.rows import (
     PROFILE,
     Addition,
@@ -26,11 +27,11 @@ from chatapp.store.journal.rows import (
 )
 from chatapp.store.journal.running import abandoned, forget, interrupted, remember
 from chatapp.store.sqlite.database import SQLiteDatabase
-from chatapp.store.values import newest
+from chatapp.store.values import newest, storable
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from chatapp.domain.conversation import AttachmentT, Conversation, Message, Profile
@@ -99,6 +100,22 @@ class Journal:
 
         return await self._database.read(query)
 
+    async def revisions(self, user: str, conversation_ids: Iterable[str]) -> dict[str, list[Revised]]:
+        """Return what the pending writes of each of these conversations do to the revisions of its messages."""
+        ids = json.dumps([id_ for id_ in conversation_ids if storable(id_) == id_])
+
+        def query(connection: sqlite3.Connection) -> dict[str, list[Revised]]:
+            writes: defaultdict[str, list[Revised]] = defaultdict(list)
+            for row in connection.execute(
+                "SELECT conversation_id, kind, message_id, revision FROM writes"
+                " WHERE user = ? AND conversation_id IN (SELECT value FROM json_each(?)) ORDER BY call, number",
+                (user, ids),
+            ):
+                writes[row["conversation_id"]].append(Revised(Kind(row["kind"]), row["message_id"], row["revision"]))
+            return dict(writes)
+
+        return await self._database.read(query)
+
     async def attachment(self, key: Key, kind: type[AttachmentT], attachment_id: str) -> AttachmentT | None:
         """Return a pending image or document with its data; None: the cloud may have it.
 
@@ -141,18 +158,24 @@ class Journal:
 
     async def create(self, key: Key, conversation: Conversation, messages: Sequence[Message]) -> bool:
         """Accept a creation; False: a pending write shows that the conversation exists, and nothing was changed."""
-        new = [(message, encoded(message)) for message in newest(messages)]
-        conversation_data = encoded(conversation)
+        return await self._change(key, _creation(key, conversation, messages))
 
-        def change(connection: sqlite3.Connection, add: Addition) -> None:
-            if is_there(connection, key):
-                return
-            add.row(connection, Kind.CREATE, conversation_data)
-            for message, content in new:
-                add.row(connection, Kind.CREATED, None, message, content)
-                remember(connection, key, message, content, conversation_data)
+    async def create_all(self, user: str, new: Sequence[tuple[Conversation, Sequence[Message]]]) -> list[bool]:
+        """Accept creations in one transaction, and return for each what `create` does."""
+        changes = [
+            (self._addition((user, conversation.id)), _creation((user, conversation.id), conversation, messages))
+            for conversation, messages in new
+        ]
 
-        return await self._change(key, change)
+        def attempt(connection: sqlite3.Connection) -> None:
+            for add, change in changes:
+                add.begin()
+                change(connection, add)
+
+        await self._database.write(attempt)
+        for add, _ in changes:
+            add.count()
+        return [add.adds for add, _ in changes]
 
     async def append(
         self, key: Key, messages: Sequence[Message], conversation: Conversation, seen: Mapping[str, int]
@@ -254,7 +277,7 @@ class Journal:
         self, key: Key, change: Callable[[sqlite3.Connection, Addition], None], *, erases: bool = False
     ) -> bool:
         """Make one accepted change, and count its rows; return whether it added any."""
-        add = Addition(self.depth, next(self._calls), key)
+        add = self._addition(key)
 
         def attempt(connection: sqlite3.Connection) -> None:
             add.begin()
@@ -263,6 +286,27 @@ class Journal:
         await self._database.write(attempt, erases=erases)
         add.count()
         return add.adds
+
+    def _addition(self, key: Key) -> Addition:
+        return Addition(self.depth, next(self._calls), key)
+
+
+def _creation(
+    key: Key, conversation: Conversation, messages: Sequence[Message]
+) -> Callable[[sqlite3.Connection, Addition], None]:
+    """Return the change that accepts a creation, unless a pending write shows that the conversation exists."""
+    new = [(message, encoded(message)) for message in newest(messages)]
+    conversation_data = encoded(conversation)
+
+    def change(connection: sqlite3.Connection, add: Addition) -> None:
+        if is_there(connection, key):
+            return
+        add.row(connection, Kind.CREATE, conversation_data)
+        for message, content in new:
+            add.row(connection, Kind.CREATED, None, message, content)
+            remember(connection, key, message, content, conversation_data)
+
+    return change
 
 
 def _depth(connection: sqlite3.Connection) -> Depth:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from chatapp.domain.conversation import Conversation, Message, Profile, changed, revised, saved
 from chatapp.store.codec import (
@@ -56,6 +56,14 @@ class Waiting:
     size: int
 
 
+class Revised(NamedTuple):
+    """What a pending write does to the revisions of a conversation's messages; of the conversation itself: no id."""
+
+    kind: Kind
+    message_id: str | None
+    revision: int | None
+
+
 def merged_conversation(base: Conversation | None, waiting: Iterable[Waiting]) -> Conversation | None:
     """Return the cloud's conversation after the pending writes; None: there is none.
 
@@ -85,6 +93,20 @@ def merged_messages(base: Sequence[Message] | None, waiting: Iterable[Waiting]) 
         elif messages is not None and write.message and (write.kind is Kind.APPEND or created):
             messages[write.message.id] = revised(messages.get(write.message.id, write.message), write.message)
     return None if messages is None else in_order(messages.values())
+
+
+def merged_revisions(base: dict[str, int] | None, waiting: Iterable[Revised]) -> dict[str, int] | None:
+    """Return the revisions of the cloud's messages after the pending writes, as `merged_messages` has them."""
+    revisions = base
+    created = False
+    for kind, message_id, revision in waiting:
+        if kind is Kind.DELETE:
+            revisions = None
+        elif kind is Kind.CREATE and revisions is None:
+            revisions, created = {}, True
+        elif revisions is not None and message_id is not None and (kind is Kind.APPEND or created):
+            revisions = revisions | {message_id: max(revisions.get(message_id, 0), revision or 0)}
+    return revisions
 
 
 def recorded_conversation(waiting: Iterable[Waiting]) -> Conversation | None:

@@ -12,6 +12,7 @@ from chatapp.store.journal.overlay import (
     merged_conversation,
     merged_messages,
     merged_profile,
+    merged_revisions,
     recorded_conversation,
 )
 from chatapp.store.journal.rows import PROFILE
@@ -19,7 +20,7 @@ from chatapp.store.journal.sources import Sources
 from chatapp.store.values import in_order, newest
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterable
+    from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
 
     from chatapp.domain.conversation import AttachmentT, Conversation, Message
     from chatapp.store.journal.overlay import Waiting
@@ -73,6 +74,14 @@ class Reads(Sources):
             keep=lambda messages: self._recent.keep_messages(key, messages) if cache else None,
         )
         return list(messages)
+
+    async def revisions(self, user: str, conversation_ids: Collection[str]) -> dict[str, dict[str, int]]:
+        """Return the revision of each message by id, for those of these conversations that the user has."""
+        with self._calls.track():
+            waiting = await self._journal.revisions(user, conversation_ids)
+            stored = await self._cloud_reads.run(self._cloud.revisions(user, conversation_ids))
+            merged = ((id_, merged_revisions(stored.get(id_), waiting.get(id_, ()))) for id_ in conversation_ids)
+            return {id_: revisions for id_, revisions in merged if revisions is not None}
 
     async def message(
         self, user: str, conversation_id: str, message_id: str, *, consistency: Consistency = Consistency.LATEST

@@ -10,7 +10,7 @@ from chatapp.store import Page
 from chatapp.store.values import cursor_after, in_order, newest, position, sort_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from chatapp.domain.conversation import Conversation, Message, Profile
     from chatapp.store.journal.rows import Key
@@ -103,14 +103,20 @@ class Recent:
 
     def keep_conversation(self, key: Key, conversation: Conversation) -> None:
         """Cache a conversation, in the user's list too."""
-        user = key[0]
-        self._keep(("conversation", *key), conversation, _size(conversation))
+        self.keep_conversations(key[0], [conversation])
+
+    def keep_conversations(self, user: str, conversations: Sequence[Conversation]) -> None:
+        """Cache conversations, in the user's lists too: these are copied once."""
+        by_id = {conversation.id: conversation for conversation in conversations}
+        for id_, conversation in by_id.items():
+            self._keep(("conversation", user, id_), conversation, _size(conversation))
         if (pinned := self._peek("pinned", user)) is not None:
-            unchanged = [item for item in pinned.values() if item.id != conversation.id]
-            shown = conversation.pinned and not conversation.deleted_ms
-            self.keep_pinned(user, [*unchanged, conversation] if shown else unchanged)
-        if (listed := self._peek("list", user)) and listed.reaches(conversation):
-            self._keep_listed(user, replace(listed, conversations=listed.conversations | {key[1]: conversation}))
+            unchanged = [item for item in pinned.values() if item.id not in by_id]
+            shown = [item for item in by_id.values() if item.pinned and not item.deleted_ms]
+            self.keep_pinned(user, [*unchanged, *shown])
+        listed: Listed | None = self._peek("list", user)
+        if listed and (reached := {id_: item for id_, item in by_id.items() if listed.reaches(item)}):
+            self._keep_listed(user, replace(listed, conversations=listed.conversations | reached))
 
     def keep_messages(self, key: Key, messages: list[Message]) -> None:
         """Cache all messages of a conversation."""

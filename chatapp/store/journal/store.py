@@ -210,6 +210,17 @@ class JournaledStore(Lists, Reads):
             await self._accept(self._created(key, conversation, messages))
         self._count(user, messages)
 
+    async def create_all(self, user: str, new: Sequence[tuple[Conversation, Sequence[Message]]]) -> set[str]:
+        """Add conversations with their first messages in one transaction; return no id: the cloud keeps users apart."""
+        new = [(clean_conversation(conversation), tuple(map(clean, messages))) for conversation, messages in new]
+        for _, messages in new:
+            self._refuse_if_too_large_or_full(messages, is_new=True)
+        with self._calls.track():
+            await self._accept(self._created_all(user, new))
+        for _, messages in new:
+            self._count(user, messages)
+        return set()
+
     async def update(self, user: str, conversation: Conversation) -> None:
         """Change a conversation field by field: see `chatapp.domain.conversation.changed`."""
         conversation = clean_conversation(conversation)
@@ -390,10 +401,25 @@ class JournaledStore(Lists, Reads):
 
     async def _created(self, key: Key, conversation: Conversation, messages: Sequence[Message]) -> None:
         is_new = await self._journal.create(key, conversation, messages)
-        self._wrote(key)
-        if is_new and self._recent.conversation(key) is None:
-            self._recent.keep_conversation(key, conversation)
-            self._recent.keep_messages(key, in_order(newest(map(without_data, messages))))
+        self._keep_created(key[0], [(conversation, messages)], [is_new])
+
+    async def _created_all(self, user: str, new: Sequence[tuple[Conversation, Sequence[Message]]]) -> None:
+        self._keep_created(user, new, await self._journal.create_all(user, new))
+
+    def _keep_created(
+        self, user: str, new: Sequence[tuple[Conversation, Sequence[Message]]], are_new: Sequence[bool]
+    ) -> None:
+        """Cache accepted creations, where the journal says that they are new."""
+        created = {
+            conversation.id: (conversation, messages)
+            for (conversation, messages), is_new in zip(new, are_new, strict=True)
+            if is_new and self._recent.conversation((user, conversation.id)) is None
+        }
+        for conversation, _ in new:
+            self._wrote((user, conversation.id))
+        self._recent.keep_conversations(user, [conversation for conversation, _ in created.values()])
+        for conversation, messages in created.values():
+            self._recent.keep_messages((user, conversation.id), in_order(newest(map(without_data, messages))))
 
     async def _updated(self, key: Key, before: Conversation, conversation: Conversation) -> None:
         await self._journal.update(key, replace(conversation, created_ms=before.created_ms))

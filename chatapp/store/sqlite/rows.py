@@ -11,6 +11,7 @@ from chatapp.domain.errors import ConversationNotFound
 from chatapp.store import codec
 from chatapp.store.folding import fold
 from chatapp.store.sqlite.attachments import put_attachments
+from chatapp.store.values import storable
 
 if TYPE_CHECKING:
     import sqlite3
@@ -24,7 +25,7 @@ UPDATE = (
     f"UPDATE conversations SET {', '.join(f'{name} = :{name}' for name in _CHANGING)},"  # noqa: S608  # constants
     " updated_ms = max(updated_ms, :updated_ms) WHERE id = :id AND user = :user"
 )
-CREATE = (
+_CREATE = (
     f"INSERT INTO conversations (user, {CONVERSATION}) VALUES (:user, :{CONVERSATION.replace(', ', ', :')})"  # noqa: S608  # constants
     " ON CONFLICT (id) DO NOTHING"
 )
@@ -44,6 +45,15 @@ _PUT = (
     f" VALUES (:conversation_id, :{MESSAGE.replace(', ', ', :')}, :folded) ON CONFLICT (conversation_id, id) DO UPDATE"
     f" SET {', '.join(f'{name} = excluded.{name}' for name in (*_COLUMNS[1:], 'folded'))}, details = {_DETAILS}"
     " WHERE excluded.revision > revision"
+)
+
+
+# JSON has the ids, because SQLite limits the number of parameters. With CROSS JOIN, SQLite looks up each of them.
+_REVISIONS = (
+    "SELECT conversations.id, messages.id, revision"
+    " FROM json_each(:ids) AS ids CROSS JOIN conversations ON conversations.id = ids.value"
+    " LEFT JOIN messages ON conversation_id = conversations.id AND messages.created_ms >= :oldest_ms"
+    " WHERE user = :user AND conversations.updated_ms >= :oldest_ms"
 )
 
 
@@ -72,6 +82,29 @@ def owned(connection: sqlite3.Connection, user: str, conversation_id: str, oldes
     if row is None:
         raise ConversationNotFound
     return conversation_of(row)
+
+
+def create(connection: sqlite3.Connection, user: str, conversation: Conversation, messages: Iterable[Message]) -> bool:
+    """Add a conversation with its first messages, unless the user has it; return False if another user has its id."""
+    if connection.execute(_CREATE, conversation_row(user, conversation)).rowcount:
+        put(connection, conversation.id, messages)
+        return True
+    query = "SELECT 1 FROM conversations WHERE id = ? AND user = ?"
+    return connection.execute(query, (conversation.id, user)).fetchone() is not None
+
+
+def revisions(
+    connection: sqlite3.Connection, user: str, conversation_ids: Iterable[str], oldest_ms: int
+) -> dict[str, dict[str, int]]:
+    """Return the revision of each message by id, by the ids of those conversations that the user has."""
+    stored: dict[str, dict[str, int]] = {}
+    ids = json.dumps([id_ for id_ in conversation_ids if storable(id_) == id_])  # no other one was ever stored
+    rows = connection.execute(_REVISIONS, {"user": user, "oldest_ms": oldest_ms, "ids": ids})
+    for conversation_id, message_id, revision in rows:
+        of_conversation = stored.setdefault(conversation_id, {})
+        if message_id is not None:
+            of_conversation[message_id] = revision
+    return stored
 
 
 def message_of(row: sqlite3.Row) -> Message:

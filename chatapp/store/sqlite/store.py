@@ -31,14 +31,15 @@ from chatapp.store.sqlite.retention import Retention
 from chatapp.store.sqlite.revocations import revocations_of, revoke
 from chatapp.store.sqlite.rows import (
     CONVERSATION,
-    CREATE,
     MESSAGE,
     UPDATE,
     conversation_of,
     conversation_row,
+    create,
     message_of,
     owned,
     put,
+    revisions,
 )
 from chatapp.store.sqlite.search import search
 from chatapp.store.sqlite.sessions import save_session, sessions_of
@@ -66,7 +67,7 @@ from chatapp.store.values import (
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
     from chatapp.domain.conversation import AttachmentT, Conversation, Message
@@ -253,12 +254,29 @@ class SQLiteStore(DirectStore):
         refuse_too_large_attachments(messages)
 
         def change(connection: sqlite3.Connection) -> None:
-            if connection.execute(CREATE, conversation_row(user, conversation)).rowcount:
-                put(connection, conversation.id, messages)
-            else:
-                owned(connection, user, conversation.id)
+            if not create(connection, user, conversation, messages):
+                raise ConversationNotFound
 
         await self._database.write(change)
+
+    async def create_all(self, user: str, new: Sequence[tuple[Conversation, Sequence[Message]]]) -> set[str]:
+        """Add conversations with their first messages in one transaction; return the ids of other users."""
+        refuse_too_large_attachments(message for _, messages in new for message in messages)
+        taken: set[str] = set()
+
+        def change(connection: sqlite3.Connection) -> None:
+            taken.clear()  # the writer may repeat a change
+            for conversation, messages in new:
+                if not create(connection, user, conversation, messages):
+                    taken.add(conversation.id)
+
+        await self._database.write(change)
+        return taken
+
+    async def revisions(self, user: str, conversation_ids: Collection[str]) -> dict[str, dict[str, int]]:
+        """Return the revision of each message by id, for those of these conversations that the user has."""
+        oldest_ms = self._retention.oldest_ms
+        return await self._database.read(lambda connection: revisions(connection, user, conversation_ids, oldest_ms))
 
     async def update(self, user: str, conversation: Conversation) -> None:
         """Replace all fields of a conversation that `chatapp.domain.conversation.CHANGEABLE` names.

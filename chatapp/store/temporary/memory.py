@@ -219,6 +219,21 @@ class MemoryStore(DirectStore):
             self._refuse_if_full(entry, messages)
             self._keep((user, conversation.id), entry)
 
+    async def create_all(self, user: str, new: Sequence[tuple[Conversation, Sequence[Message]]]) -> set[str]:
+        """Add conversations with their first messages; return no id: each user has ids of their own."""
+        for conversation, messages in new:
+            await self.create(user, conversation, *messages)
+        return set()
+
+    async def revisions(self, user: str, conversation_ids: Collection[str]) -> dict[str, dict[str, int]]:
+        """Return the revision of each message by id, for those of these conversations that the user has."""
+        self._open()
+        return {
+            id_: {message.id: message.revision for message in self._used(user, id_).messages.values()}
+            for id_ in conversation_ids
+            if (user, id_) in self._memory.conversations
+        }
+
     async def update(self, user: str, conversation: Conversation) -> None:
         """Change a conversation field by field: see `chatapp.domain.conversation.changed`."""
         entry = self._used(user, conversation.id)

@@ -10,7 +10,7 @@ from chatapp.store.library import library_bytes
 from chatapp.store.temporary.memory import MemoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from chatapp.domain.conversation import Conversation, Document, Image, Message, Profile
     from chatapp.domain.library import LibraryDocument
@@ -101,6 +101,29 @@ class StoreRouter:
         """
         await self._refuse_if_full(user, conversation.id, messages)
         await self._of(conversation.id).create(user, conversation, *messages)
+
+    async def create_all(self, user: str, new: Sequence[tuple[Conversation, Sequence[Message]]]) -> set[str]:
+        """Add conversations with their first messages; return the ids of other users.
+
+        Raises:
+            StorageFull: there is no room for all of them; nothing was added.
+        """
+        temporary = [one for one in new if is_temporary(one[0].id)]
+        persistent = [one for one in new if not is_temporary(one[0].id)]
+        if self._quota and persistent:
+            await self._quota.refuse_if_full(user, [message for _, messages in persistent for message in messages])
+        taken: set[str] = set()
+        if persistent:
+            taken |= await self._persistent.create_all(user, persistent)
+        if temporary:
+            taken |= await self._temporary.create_all(user, temporary)
+        return taken
+
+    async def revisions(self, user: str, conversation_ids: Collection[str]) -> dict[str, dict[str, int]]:
+        """Return the revision of each message by id, for those of these conversations that the user has."""
+        persistent = [id_ for id_ in conversation_ids if not is_temporary(id_)]
+        temporary = await self._temporary.revisions(user, list(filter(is_temporary, conversation_ids)))
+        return temporary | (await self._persistent.revisions(user, persistent) if persistent else {})
 
     async def update(self, user: str, conversation: Conversation) -> None:
         """Change a conversation field by field."""

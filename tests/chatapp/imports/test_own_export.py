@@ -102,7 +102,7 @@ def test_a_document_that_unpacks_to_too_much_is_refused_in_words_and_nothing_is_
 
 
 def test_documents_that_one_write_cannot_have_are_left_out_and_counted(chat, exported, capsys, monkeypatch):
-    monkeypatch.setattr("chatapp.imports.importer.WRITE_BYTES", 4 * len(TEXT) + 20)
+    monkeypatch.setattr("chatapp.imports.storing.WRITE_BYTES", 4 * len(TEXT) + 20)
     report = Document(id="d", name="r.pdf", kind="PDF", pages=1, size=9, data=TEXT)
     reports = tuple(replace(report, id=f"d{number}") for number in range(5))
     original, (question,) = conversation(a_message("question", documents=reports))
@@ -224,19 +224,21 @@ def test_a_long_conversation_arrives_whole_and_in_parts(chat, exported, monkeypa
     assert max(written) <= 1_000_000
 
 
-def test_failed_import_reports_its_progress_and_continues_at_the_next_run(chat, exported, capsys):
+def test_failed_import_reports_its_progress_and_continues_at_the_next_run(chat, exported, capsys, monkeypatch):
     conversations = [conversation(at=1_000 * number) for number in range(1, 5)]
-    create = SQLiteStore.create
+    create_all = SQLiteStore.create_all
+    monkeypatch.setattr("chatapp.userdata.insert.BATCH_CONVERSATIONS", 2)
 
-    async def failing(store, user, new, *messages):
-        if new == conversations[2][0]:
+    async def failing(store, user, new):
+        if any(one == conversations[2][0] for one, _ in new):
             raise StoreUnavailable("The disk is full.")
-        await create(store, user, new, *messages)
+        return await create_all(store, user, new)
 
     file = exported(*conversations)
     with pytest.MonkeyPatch.context() as disk:
-        disk.setattr(SQLiteStore, "create", failing)
+        disk.setattr(SQLiteStore, "create_all", failing)
         assert main([file]) == 2
+    assert chat.everything() == conversations[:2]
     output = capsys.readouterr().out
     assert "The import failed: The disk is full.\nRun the same command again to continue." in output
     assert main([file]) == 0

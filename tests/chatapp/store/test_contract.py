@@ -1103,6 +1103,72 @@ async def test_every_call_with_a_missing_conversation_raises_conversation_not_fo
     assert len(await list_all(store, "ana")) == 1
 
 
+# Several conversations at once
+
+
+async def test_several_conversations_are_added_with_all_their_messages(place):
+    question = a_message("Look", 1_500, **ATTACHED)
+    new = [(a_conversation(pinned=True), [question, ANSWER]), (a_conversation(title="שלום"), [a_message("Hi")])]
+    new.append((a_conversation(), []))
+    store = await place.open()
+    assert await store.create_all("ana", new) == set()
+    await store.aclose()
+    again = await place.open()
+    for conversation, messages in new:
+        assert await again.conversation("ana", conversation.id) == conversation
+        assert await again.messages("ana", conversation.id) == list(map(bare, messages))
+    assert len(await list_all(again, "ana")) == len(new)
+    assert [one.id for one in await again.pinned("ana")] == [new[0][0].id]
+    stored = [await read(again, "ana", new[0][0].id, one) for one in question.attachments]
+    assert stored == [PICTURE, OTHER, REPORT, NOTES]
+    await again.aclose()
+
+
+async def test_a_repeated_creation_of_several_adds_only_those_that_are_missing(store):
+    stored, missing, empty = a_conversation(title="as it is"), a_conversation(), a_conversation()
+    await store.create("ana", stored, ANSWER)
+    for _ in range(2):
+        new = [(missing, [a_message("first", id="m")]), (replace(stored, title="x"), [a_message("lost")]), (empty, [])]
+        assert await store.create_all("ana", new) == set()
+        assert await store.conversation("ana", stored.id) == stored
+        assert await store.messages("ana", stored.id) == [ANSWER]
+        assert await store.messages("ana", missing.id) == [a_message("first", id="m")]
+    assert len(await list_all(store, "ana")) == 3
+    assert await store.create_all("ana", []) == set()
+
+
+async def test_several_conversations_leave_one_of_another_user_with_the_same_id_alone(store):
+    bens, mine = a_conversation(title="of Ben"), a_conversation()
+    await store.create("ben", bens, ANSWER)
+    taken = await store.create_all("ana", [(replace(bens, title="of Ana"), [a_message("of Ana")]), (mine, [ANSWER])])
+    assert await store.conversation("ben", bens.id) == bens
+    assert await store.messages("ben", bens.id) == [ANSWER]
+    assert await store.messages("ana", mine.id) == [ANSWER]
+    if taken:
+        assert taken == {bens.id}
+        with pytest.raises(ConversationNotFound):
+            await store.messages("ana", bens.id)
+    else:
+        assert [message.content for message in await store.messages("ana", bens.id)] == ["of Ana"]
+
+
+async def test_revisions_of_several_conversations_are_those_of_their_messages(store):
+    question = a_message("A question", id="question")
+    one, empty, deleted, bens = (a_conversation() for _ in range(4))
+    await store.create("ana", one, question, replace(ANSWER, status=MessageStatus.STREAMING))
+    await store.create_all("ana", [(empty, []), (deleted, [question])])
+    await store.create("ben", bens, question)
+    await store.append("ana", one.id, replace(ANSWER, content="More of it", revision=8), a_message(id="more"))
+    await store.append("ana", one.id, replace(ANSWER, content="Late", revision=2))
+    await store.delete("ana", deleted.id)
+    ids = [one.id, empty.id, deleted.id, bens.id, "never there", "half \ud83d", "", "' OR 1=1 --"]
+    expected = {one.id: {"question": 0, "answer": 8, "more": 0}, empty.id: {}}
+    assert await store.revisions("ana", ids) == expected
+    assert await store.revisions("ana", [empty.id]) == {empty.id: {}}
+    assert await store.revisions("ana", []) == {}
+    assert await store.revisions("ben", [*ids]) == {bens.id: {"question": 0}}
+
+
 # Two users
 
 

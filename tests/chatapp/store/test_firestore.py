@@ -28,8 +28,10 @@ from chatapp.domain.errors import ConversationNotFound, StoreUnavailable
 from chatapp.domain.library import LibraryDocument
 from chatapp.domain.share import Share
 from chatapp.store import SessionRecord
+from chatapp.store.firestore import bulk as firestore_bulk
 from chatapp.store.firestore import client as firestore_client
 from chatapp.store.firestore import deletions as firestore_deletions
+from chatapp.store.firestore import documents as firestore_documents
 from chatapp.store.firestore import profiles as firestore_profiles
 from chatapp.store.firestore import store as firestore
 from chatapp.store.firestore.documents import PART_BYTES, message_documents, message_of, uid
@@ -260,6 +262,56 @@ async def test_a_call_that_raised_although_it_was_done_can_be_made_again(store, 
     assert len((await store.conversations("ana")).items) == 1
 
 
+# Several conversations at once
+
+
+async def test_new_conversations_share_commits_that_firestore_takes(store, requests, monkeypatch):
+    monkeypatch.setattr(firestore_bulk, "COMMIT_WRITES", 9)
+    new = [(a_conversation(), [a_message(f"{number}") for number in range(2)]) for _ in range(7)]
+    assert await store.create_all("ana", new) == set()
+    assert requests["commit"] == 3  # of three conversations with three documents each
+    monkeypatch.setattr(firestore_bulk, "COMMIT_BYTES", 3_000)
+    large = [(a_conversation(), [a_message("x" * 2_000)]) for _ in range(2)]
+    await store.create_all("ana", large)
+    assert requests["commit"] == 3 + 2
+    for conversation, messages in (*new, *large):
+        assert await store.messages("ana", conversation.id) == sorted(messages, key=lambda one: one.id)
+
+
+async def test_a_creation_of_several_whose_reply_is_lost_stores_each_once(store, monkeypatch):
+    existing, late = a_conversation(), a_conversation()
+    await store.create("ana", existing, a_message("before", id="m"))
+    new = [(a_conversation(), [a_message("new")]) for _ in range(3)]
+    with losing_replies(monkeypatch):
+        await store.create_all("ana", new)
+    for conversation, messages in new:
+        assert await store.messages("ana", conversation.id) == messages
+    await store.create_all("ana", [(existing, [a_message("after", id="m")]), (late, [])])
+    assert [one.content for one in await store.messages("ana", existing.id)] == ["before"]
+    assert await store.messages("ana", late.id) == []
+    assert await store.stored_bytes("ana") == sum(message_bytes(a_message(text)) for text in ("before", *["new"] * 3))
+
+
+async def test_revisions_are_read_without_texts_and_parts(store, monkeypatch):
+    monkeypatch.setattr(firestore_bulk, "MESSAGES_AT_ONCE", 2)
+    monkeypatch.setattr(firestore_documents, "PART_BYTES", 1_000)
+    conversation = a_conversation()
+    messages = [a_message("x" * 2_500, number, id=f"m{number}", revision=number) for number in range(5)]
+    await store.create("ana", conversation, *messages)
+    fields: list[set[str]] = []
+    fetched = firestore_bulk.fetched
+
+    async def seen(*args, **kwargs):
+        documents = await fetched(*args, **kwargs)
+        fields.extend(set(document.fields) for document in documents)
+        return documents
+
+    monkeypatch.setattr(firestore_bulk, "fetched", seen)
+    assert await store.revisions("ana", [conversation.id]) == {conversation.id: {f"m{n}": n for n in range(5)}}
+    assert len(fields) == 15
+    assert set.union(*fields) == {"createdAt", "rev"}
+
+
 # Answers that nobody writes any more
 
 
@@ -417,7 +469,7 @@ async def test_repeated_deletion_finishes_an_interrupted_one(store, database, mo
 
 
 async def test_more_messages_than_one_batch_holds_are_all_read_and_all_deleted(store, database, monkeypatch):
-    monkeypatch.setattr(firestore, "MESSAGES_AT_ONCE", 10)
+    monkeypatch.setattr(firestore_bulk, "MESSAGES_AT_ONCE", 10)
     monkeypatch.setattr(firestore_deletions, "DOCUMENTS_AT_ONCE", 10)
     for count in (9, 10, 11, 30):
         conversation = a_conversation()
@@ -429,18 +481,18 @@ async def test_more_messages_than_one_batch_holds_are_all_read_and_all_deleted(s
 
 
 async def test_a_conversation_is_read_as_it_was_at_one_moment(store, monkeypatch):
-    monkeypatch.setattr(firestore, "MESSAGES_AT_ONCE", 2)
+    monkeypatch.setattr(firestore_bulk, "MESSAGES_AT_ONCE", 2)
     conversation = a_conversation()
     messages = [a_message(created_ms=number) for number in range(5)]
     await store.create("ana", conversation, *messages)
-    fetched = firestore.fetched
+    fetched = firestore_bulk.fetched
 
     async def fetched_while_it_is_deleted(*args, **kwargs):
         result = await fetched(*args, **kwargs)
         await store.delete("ana", conversation.id)
         return result
 
-    monkeypatch.setattr(firestore, "fetched", fetched_while_it_is_deleted)
+    monkeypatch.setattr(firestore_bulk, "fetched", fetched_while_it_is_deleted)
     assert await store.messages("ana", conversation.id) == messages
 
 

@@ -332,6 +332,65 @@ async def test_a_fresh_look_at_one_message_is_remembered(place):
     await store.aclose()
 
 
+# Several conversations at once
+
+
+async def test_several_new_conversations_wait_for_no_cloud_and_arrive_there(store, cloud):
+    cloud.gate.clear()
+    new = [(a_conversation(), [question(f"{number}"), answer("half")]) for number in range(5)]
+    async with asyncio.timeout(2):
+        assert await store.create_all("ana", new) == set()
+        for conversation, messages in new:
+            assert await store.messages("ana", conversation.id, consistency=Consistency.CACHED) == messages
+    assert store.status().waiting_writes == 15
+    cloud.gate.set()
+    await delivered(store)
+    for conversation, messages in new:
+        assert await cloud.messages("ana", conversation.id) == messages
+    assert len(await list_all(store, "ana")) == 5
+
+
+async def test_several_new_conversations_that_wait_are_delivered_after_the_next_start(place, cloud):
+    cloud.down = True
+    store = await place.open(cloud, drain_seconds=0)
+    new = [(a_conversation(), [question(f"{number}")]) for number in range(3)]
+    await store.create_all("ana", new)
+    await store.aclose()
+    again = await place.open(FakeCloud(place.cloud_folder))
+    await delivered(again)
+    for conversation, messages in new:
+        assert await again.messages("ana", conversation.id) == messages
+    await again.aclose()
+
+
+@pytest.mark.parametrize("is_delivered", [True, False])
+async def test_revisions_are_those_of_the_cloud_and_of_the_waiting_writes(store, cloud, is_delivered):
+    kept, deleted, again = (a_conversation() for _ in range(3))
+    await store.create_all("ana", [(one, [question(), ended("An answer", 3)]) for one in (kept, deleted, again)])
+    await delivered(store)
+    if not is_delivered:
+        cloud.fails = lambda name, _: None if name in READS else StoreUnavailable("The cloud cannot be reached.")
+    await store.append("ana", kept.id, ended("Newer", 5), question("later", 9_000))
+    await store.delete("ana", deleted.id)
+    await store.delete("ana", again.id)
+    await store.create("ana", again, question("other"))
+    if is_delivered:
+        await delivered(store)
+    expected = {kept.id: {"question": 0, "answer": 5, "later": 0}, again.id: {"other": 0}}
+    assert await store.revisions("ana", [kept.id, deleted.id, again.id, "never there"]) == expected
+
+
+async def test_a_full_journal_refuses_several_conversations_and_keeps_none_of_them(place, cloud):
+    cloud.down = True
+    store = await place.open(cloud, most_writes=3, drain_seconds=0)
+    first, second = ([(a_conversation(), [question(f"{number}")]) for number in range(2)] for _ in range(2))
+    await store.create_all("ana", first)
+    with pytest.raises(StoreUnavailable, match="queue is full"):
+        await store.create_all("ana", second)
+    assert store.status().waiting_writes == 4
+    await store.aclose()
+
+
 # Order and revisions
 
 
@@ -1290,7 +1349,8 @@ async def test_deleted_profile_is_erased_from_the_disk_and_then_from_the_cloud(s
     assert await cloud.profile("ana") == Profile()
 
 
-async def test_a_higher_revision_of_another_replica_wins_over_a_waiting_one(store, cloud):
+async def test_a_higher_revision_of_another_replica_wins_over_a_waiting_one(store, cloud, monkeypatch):
+    monkeypatch.setattr(cloud_reads, "READ_TIMEOUT_S", 60)  # the cloud answers, on a busy machine too
     await cloud.save_profile("ana", Profile(personas=PERSONAS, revision=5))
     cloud.fails = lambda name, _: StoreUnavailable("") if name == "save_profile" else None
     await store.save_profile("ana", Profile(revision=4))

@@ -96,6 +96,18 @@ async def test_what_was_begun_is_finished_and_temporary_chats_are_not_counted(st
     await store.create("ana", a_conversation(id="temporary-1"), a_message(MEGABYTE))
 
 
+async def test_several_conversations_that_do_not_fit_together_are_refused_together(store):
+    new = [(a_conversation(id=f"{number}"), [a_message(MEGABYTE)]) for number in range(3)]
+    with pytest.raises(StorageFull, match=r"Your storage is full: 0\.0 of 2\.5 MB"):
+        await store.create_all("ana", new)
+    assert await store.stored_bytes("ana") == 0
+    temporary = (a_conversation(id="temporary-1"), [a_message(MEGABYTE)])
+    assert await store.create_all("ana", [*new[:2], temporary]) == set()
+    assert 2_000_000 < await store.stored_bytes("ana") < 2_010_000
+    expected = {id_: {messages[0].id: 0} for id_, messages in (("0", new[0][1]), ("temporary-1", temporary[1]))}
+    assert await store.revisions("ana", ["0", "temporary-1", "2", "temporary-2"]) == expected
+
+
 async def test_metrics_show_what_all_users_store(store):
     metrics = Metrics(["gemma"], running=lambda: 0, waiting=lambda: 0)
     metrics.watch_storage(store.quota)

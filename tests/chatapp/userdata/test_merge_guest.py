@@ -50,7 +50,7 @@ class Turns:
 
 
 WRITES = {
-    *("create", "append", "update", "delete", "save_profile", "delete_profile"),
+    *("create", "create_all", "append", "update", "delete", "save_profile", "delete_profile"),
     *("change_library", "add_library_document", "remove_library_document"),
 }
 
@@ -270,11 +270,12 @@ async def test_conversation_that_begins_during_the_merge_is_not_lost(store):
         async def conversations(self, *arguments, **options):
             return await self._store.conversations(*arguments, **options)
 
-        async def create(self, *arguments):
-            await self._store.create(*arguments)
+        async def create_all(self, *arguments):
+            taken = await self._store.create_all(*arguments)
             if not self.written:
                 self.written = True
                 await self._store.append(GUEST, conversation.id, late)
+            return taken
 
     moved = await GuestMerge(Meanwhile(store, at=99, after=True), turns).merge(GUEST, ANA)
     assert [one.content for one in await store.messages(ANA, moved[conversation.id])] == ["first", "late"]
@@ -283,9 +284,10 @@ async def test_conversation_that_begins_during_the_merge_is_not_lost(store):
     await store.create(GUEST, other, a_message("first"))
 
     class Begins(Meanwhile):
-        async def create(self, *arguments):
-            await self._store.create(*arguments)
+        async def create_all(self, *arguments):
+            taken = await self._store.create_all(*arguments)
             turns.busy.add((GUEST, other.id))
+            return taken
 
     with pytest.raises(StillWriting):
         await GuestMerge(Begins(store, at=99, after=True), turns).merge(GUEST, ANA)
@@ -313,8 +315,9 @@ async def test_a_copy_that_is_not_whole_is_not_taken_for_the_original(store, for
     await store.create(GUEST, conversation, a_message("kept", images=(PICTURE,), documents=(REPORT,)))
 
     class Forgets(Mortal):
-        async def create(self, user, conversation, *messages):
-            await self._store.create(user, conversation, *(replace(one, **{forgotten: ()}) for one in messages))
+        async def create_all(self, user, new):
+            part = [(copy, [replace(one, **{forgotten: ()}) for one in messages]) for copy, messages in new]
+            return await self._store.create_all(user, part)
 
     with pytest.raises(StoreUnavailable, match="Nothing was lost"):
         await GuestMerge(Forgets(store, at=99, after=True), Turns()).merge(GUEST, ANA)
