@@ -15,6 +15,14 @@ from tests.stacks.deployments import INFERENCE_GATEWAY, MORE_DEPLOYMENTS, OWN_IA
 from tests.stacks.recording import INTERNAL_ADDRESS, ROOT, Deployed, Registered, deploy, seen, walk
 
 EXISTING = MORE_DEPLOYMENTS["gcp, servers of Gemma behind a load balancer, existing network"]
+# What the picker reads of a server without the label of another engine: v0.9.0 of its extractor/metrics/factories.go.
+PICKERS_METRICS = {
+    "vllm:num_requests_waiting",
+    "vllm:num_requests_running",
+    "vllm:kv_cache_usage_perc",
+    "vllm:lora_requests_info",
+    "vllm:cache_config_info",
+}
 KINDS = ("Gateway", "HTTPRoute", "InferencePool", "GCPBackendPolicy", "HealthCheckPolicy")
 
 
@@ -114,6 +122,13 @@ def test_the_picker_scores_the_queue_the_memory_and_the_known_beginning(run: Dep
     (source,) = (plugin for plugin in config["plugins"] if plugin["type"] == "metrics-data-source")
     scraped = yaml.safe_load((ROOT / "manifests" / METRIC_FILE).read_text())["spec"]["metrics"][0]["pod"]["containers"]
     assert source["parameters"]["path"] == scraped[0]["endpoint"]["path"]
+
+
+def test_vllm_has_the_metrics_that_the_picker_reads(run: Deployed) -> None:
+    known = yaml.safe_load((ROOT / "tests/stacks/data/vllm_metrics.yaml").read_text(encoding="utf-8"))["metrics"]
+    assert set(known) >= PICKERS_METRICS
+    labels = run.one("Deployment", "gemma-deployment")["spec.template.metadata.labels"]
+    assert not [label for label in labels if label.endswith("/engine-type")]
 
 
 def test_the_picker_may_read_pods_and_pools_of_its_namespace_and_nothing_else(run: Deployed) -> None:
