@@ -15,11 +15,15 @@ from chatapp.domain.sentences import Sentence
 from chatapp.models import Finish, ModelState, ModelStatus, TextDelta, Waiting
 from chatapp.models.kubernetes import sleeper as sleeper_module
 from chatapp.models.kubernetes.api import KubernetesApi, KubernetesError
+from chatapp.models.kubernetes.pod_watch import PodWatch
 from chatapp.models.kubernetes.sleep_record import SleepRecord, SleepState
 from chatapp.models.kubernetes.sleeper import Sleeper
 from chatapp.models.kubernetes.sleeping_model import SleepingModel
+from chatapp.models.openai.model import OpenAICompatibleModel
+from tests.fakes.kubernetes_objects import pod, running
 from tests.fakes.kubernetes_server import FakeKubernetes
 from tests.fakes.models import ReadyModel
+from tests.fakes.openai_server import FakeOpenAIServer, Reply
 
 IDLE_SECONDS = 1800
 QUESTION = [Message(id="q", turn_id="t", role=Role.USER, content="Hi", created_ms=1)]
@@ -246,6 +250,38 @@ async def test_person_reads_that_it_wakes_and_how_long_that_usually_takes(cluste
         cluster.is_ready = True
         text, _ = await question
     assert text == "Hello"
+
+
+async def test_gemma_behind_a_load_balancer_says_that_it_sleeps_and_wakes(cluster):
+    # What llm-d's endpoint picker (v0.9.0) answers while there is no server: to a list of models, to a question.
+    no_list = Reply(status=500, body=b"inference error: Internal - no pods available in datastore")
+    no_answer = Reply(status=503, body=b"inference error: ServiceUnavailable - failed to find endpoint candidates")
+    api = KubernetesApi(url=cluster.kubernetes.url, folder=cluster.kubernetes.folder)
+    watch = PodWatch("chat/app=gemma", deployment="gemma-deployment", sleeps=True, api=api)
+    async with FakeOpenAIServer(answer=["Hello"], models=["gemma"], api_key="key") as server:
+
+        def scaled(replicas: int) -> None:
+            cluster._scaled(replicas)
+            server.models_reply = None if replicas else no_list
+            server.script = [] if replicas else [no_answer] * 100
+            cluster.kubernetes.pods = [pod(running(ready=True))] if replicas else []
+
+        cluster.kubernetes.on_scale = scaled
+        sleeping = replica(cluster)
+        sleeping.wrapped = OpenAICompatibleModel("gemma", "Gemma", server.url, model="gemma", api_key="key", pods=watch)
+        sleeping.watch()
+        try:
+            await cluster.falls_asleep()
+            await cluster.until(lambda: not sleeping._sleeper.is_awake)
+            status = await sleeping.status()
+            assert status.state is ModelState.ASLEEP
+            assert status.reason.startswith("it is asleep to save cost")
+            text, waits = await ask(sleeping)
+        finally:
+            await sleeping.aclose()
+    assert (text, waits[-1]) == ("Hello", "")
+    assert cluster.kubernetes.scales == [0, 1]
+    assert len(server.chats) == 1, "the question was not sent to a load balancer without a server"
 
 
 async def test_question_that_another_model_answers_wakes_it(cluster):
