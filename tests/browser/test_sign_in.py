@@ -310,6 +310,11 @@ async def test_personas_of_a_guest_are_shown_and_move_only_when_they_are_selecte
         persona,
     )
     assert saved == 200
+    made = await page.tab.evaluate(
+        """async () => (await fetch("collections", {method: "POST", headers: {"content-type": "application/json"},
+        body: JSON.stringify({name: "<b>Leases</b>"})})).status"""
+    )
+    assert made == 200
     await page.send("מה קרה כאן?")
     await expect(page.answers).to_have_text(["Hello from Gemma."])
     await page.tab.goto(f"{open_to_guests.url}/sign-in")
@@ -321,12 +326,14 @@ async def test_personas_of_a_guest_are_shown_and_move_only_when_they_are_selecte
     assert not await page.is_wider_than_the_screen()
     assert await page.accessibility_problems() == []
     await expect(dialog.get_by_role("checkbox", name="Helper")).not_to_be_checked()
+    await expect(dialog.get_by_role("list", name=say("Collections and folders"))).to_have_text("<b>Leases</b>")
     await dialog.get_by_role("button", name=say("Move to my account")).click()
     await expect(dialog).to_have_count(0)
     state = "async () => (await (await fetch('state')).json())"
     moved = await page.tab.evaluate(state)
     assert (moved["profile"]["personas"], moved["profile"]["allowFallback"]) == ([], False)
     assert [item["title"] for item in moved["conversations"]["items"]] == ["מה קרה כאן?"]
+    assert [one["name"] for one in moved["library"]["collections"]] == ["<b>Leases</b>"]
 
     await page.tab.locator(gradio_dom.SIDEBAR_BUTTON).click()
     await _open_panel(page)

@@ -25,7 +25,7 @@ from google.oauth2.credentials import Credentials
 
 from chatapp.domain.conversation import Document, Image, MessageStatus, Profile, Role, now_ms
 from chatapp.domain.errors import ConversationNotFound, StoreUnavailable
-from chatapp.domain.library import LibraryDocument
+from chatapp.domain.library import Collection, LibraryDocument
 from chatapp.domain.share import Share
 from chatapp.store import SessionRecord
 from chatapp.store.firestore import bulk as firestore_bulk
@@ -610,6 +610,63 @@ async def test_a_higher_revision_of_a_profile_that_comes_between_wins(store, rep
     assert await store.profile("ana") == Profile(answer_with_other=True, revision=6)
     await store.save_profile("ana", Profile(revision=7))
     assert await replica.profile("ana") == Profile(revision=7)
+
+
+def adding(name):
+    """Return a change that adds a collection once."""
+
+    def change(profile):
+        new = Collection(id=name, name=name)
+        return profile if new in profile.collections else replace(profile, collections=(*profile.collections, new))
+
+    return change
+
+
+@pytest.mark.parametrize("before", [False, True])
+async def test_a_change_of_another_replica_that_comes_between_is_kept(store, replica, monkeypatch, before):
+    if before:
+        await store.change_library("ana", adding("first"))
+    committed = firestore_profiles.committed
+    between = [
+        replica.change_library("ana", adding("other")),
+        replica.save_profile("ana", Profile(answer_with_other=True, revision=6)),
+    ]
+
+    async def committed_later(batch):
+        if between:
+            await between.pop()
+        return await committed(batch)
+
+    monkeypatch.setattr(firestore_profiles, "committed", committed_later)
+    changed = await store.change_library("ana", adding("own"))
+    assert await replica.profile("ana") == await store.profile("ana") == changed
+    assert changed.answer_with_other
+    assert [one.id for one in changed.collections] == [*(["first"] if before else []), "other", "own"]
+
+
+async def test_a_change_of_the_library_whose_reply_is_lost_is_made_once(store, monkeypatch):
+    committed, lost = firestore_profiles.committed, [google_errors.FailedPrecondition("made by the first attempt")]
+
+    async def committed_twice(batch):
+        result = await committed(batch)
+        if lost:
+            raise lost.pop()
+        return result
+
+    monkeypatch.setattr(firestore_profiles, "committed", committed_twice)
+    changed = await store.change_library("ana", adding("one"))
+    assert (len(changed.collections), changed.library_revision) == (1, 1)
+    assert await store.profile("ana") == changed
+
+
+async def test_of_many_changes_at_two_replicas_those_that_are_acknowledged_are_kept(store, replica):
+    names = [f"c{number}" for number in range(8)]
+    changes = [one.change_library("ana", adding(name)) for name, one in zip(names, [store, replica] * 4, strict=True)]
+    ends = dict(zip(names, await asyncio.gather(*changes, return_exceptions=True), strict=True))
+    refused = {name for name, end in ends.items() if isinstance(end, StoreUnavailable)}  # too many came between
+    stored = {one.id for one in (await store.profile("ana")).collections}
+    assert set(names) - refused <= stored <= set(names)
+    assert stored
 
 
 async def test_expired_documents_are_not_returned_before_their_removal(place, database, monkeypatch):
