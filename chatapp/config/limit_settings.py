@@ -109,7 +109,10 @@ class LimitSettings(BaseSettings):
         default=8, ge=0, le=16, description="Maximum number of documents in a message. `0`: no documents."
     )
     max_collection_documents: int = Field(
-        default=100, ge=0, le=1000, description="Maximum number of documents in a collection. `0`: no collections."
+        default=100,
+        ge=0,
+        le=1000,
+        description="Maximum number of documents in a collection. `0`: no collections, as with `CHAT_MAX_DOCUMENTS=0`.",
     )
     document_megabytes: int = Field(
         default=20, ge=1, le=50, description="Maximum size of the file of a document, in MB."

@@ -80,6 +80,11 @@ class Settings(ServerSettings, AuthSettings, LimitSettings, ModelSettings, Local
         return 1_000_000 * (default if self.import_megabytes is None else self.import_megabytes)
 
     @property
+    def collection_documents(self) -> int:
+        """The most documents of a collection; 0: there are no collections."""
+        return self.max_collection_documents if self.max_documents else 0
+
+    @property
     def oldest_ms(self) -> int:
         """When the oldest messages that the retention period allows now were created; 0: all are kept."""
         return 0 if self.retention_days is None else now_ms() - self.retention_days * DAY_MS

@@ -61,7 +61,7 @@ async def read_state(user: CurrentUser, chat: Chat, conversation: str = "") -> S
             image_bytes=MAX_BYTES,
             documents=chat.settings.max_documents,
             document_bytes=chat.settings.document_megabytes * 1_000_000,
-            collection_documents=chat.settings.max_collection_documents,
+            collection_documents=chat.settings.collection_documents,
         ),
         share_links=_share_links(chat.settings),
     )

@@ -387,14 +387,18 @@ class SQLiteStore(DirectStore):
 
     async def change_library(self, user: str, change: Callable[[Profile], Profile]) -> Profile:
         """Change the collections and folders of the user's profile."""
-        profiles: list[Profile] = []  # the last is of the attempt that was committed
+        states: list[tuple[Profile, Profile]] = []  # before and after; the last is of the attempt that was committed
 
         def write(connection: sqlite3.Connection) -> None:
-            profiles.append(with_library(_profile(connection, user) or Profile(), change))
-            _put_profile(connection, user, profiles[-1])
+            before = _profile(connection, user) or Profile()
+            states.append((before, with_library(before, change)))
+            _put_profile(connection, user, states[-1][1])
 
         await self._database.write(write)
-        return profiles[-1]
+        before, after = states[-1]
+        if not set(before.collections) <= set(after.collections) or not set(before.folders) <= set(after.folders):
+            await self._database.write(lambda _connection: None, erases=True)  # what was deleted or replaced
+        return after
 
     async def add_library_document(self, user: str, document: LibraryDocument) -> None:
         """Add a document to a collection."""

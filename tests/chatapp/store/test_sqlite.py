@@ -36,6 +36,7 @@ from chatapp.domain.conversation import (
     now_ms,
 )
 from chatapp.domain.errors import ConversationNotFound, StoreUnavailable
+from chatapp.domain.library import Folder, LibraryDocument
 from chatapp.store import Revocations
 from chatapp.store.sqlite import file as sqlite_file
 from chatapp.store.sqlite import store as sqlite
@@ -390,6 +391,18 @@ async def test_after_a_history_of_deletes_no_trace_is_left_at_the_end(place, pat
             await store.delete("ana", mark[1:-1])
     await store.aclose()
     assert {mark.decode() for mark in re.findall(rb"<\d{4}>", bytes_on_disk(path))} == living
+
+
+async def test_deleted_folder_and_removed_document_are_erased_from_the_files(store, path):
+    secret = Folder(id="f", name="SECRET", instructions="SECRET words")
+    document = Document(id="d", name="SECRET name", kind="PDF", pages=1, size=1, data=b"SECRET pages" * 9_000)
+    await store.change_library("ana", lambda stored: dataclasses.replace(stored, folders=(secret,)))
+    await store.add_library_document("ana", LibraryDocument(collection="k", document=document, added_ms=1))
+    assert b"SECRET words" in bytes_on_disk(path)
+    assert b"SECRET pages" in bytes_on_disk(path)
+    await store.remove_library_document("ana", "d")
+    await store.change_library("ana", lambda stored: dataclasses.replace(stored, folders=()))
+    assert b"SECRET" not in bytes_on_disk(path)
 
 
 async def test_text_deleted_just_before_a_kill_is_erased_when_the_chat_opens_again(place, path):

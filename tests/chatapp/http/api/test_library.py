@@ -101,9 +101,11 @@ async def test_a_full_collection_refuses_another_document_and_replaces_one(setti
         assert await names(page, collection) == ["rent.txt"]
 
 
-async def test_where_collections_are_turned_off_nothing_can_be_added(settings):
-    app = await create_app(settings.model_copy(update={"max_collection_documents": 0}), with_page=False)
+@pytest.mark.parametrize("limit", ["max_collection_documents", "max_documents"])
+async def test_where_collections_or_documents_are_turned_off_nothing_can_be_added(settings, limit):
+    app = await create_app(settings.model_copy(update={limit: 0}), with_page=False)
     async with serving(app) as url, open_page(url) as page:
+        assert page.state["limits"]["collectionDocuments"] == 0
         with pytest.raises(Refused, match="turned off"):
             await add_collection(page)
         with pytest.raises(Refused, match="turned off"):
