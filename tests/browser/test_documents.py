@@ -29,6 +29,37 @@ DROP = """([files, target]) => {
 }"""
 
 
+# A tree: a name, and the content of a file or the list of a folder's entries.
+DROP_FOLDER = """(tree) => {
+  const entry = ([name, content]) =>
+    Array.isArray(content)
+      ? {
+          name, isDirectory: true, isFile: false,
+          createReader() {
+            const left = content.map(entry); // a browser tells some entries at a time
+            return { readEntries: (resolve) => resolve(left.splice(0, 2)) };
+          },
+        }
+      : { name, isDirectory: false, isFile: true, file: (resolve, reject) =>
+            content === null ? reject(new Error("gone")) : resolve(new File([content], name)) };
+  const dataTransfer = {
+    types: ["Files"], files: [], getData: () => "",
+    items: [{ kind: "file", webkitGetAsEntry: () => entry(tree) }],
+  };
+  const target = document.querySelector("dialog[open]") || document.querySelector("#main");
+  target.dispatchEvent(Object.assign(new Event("drop", { bubbles: true, cancelable: true }), { dataTransfer }));
+}"""
+SIZES = """async (version) => {
+  const { fileSize } = await import(new URL(`page/${version}/js/words.js`, document.baseURI));
+  return [1, 1000, 12_000, 1_000_000, 1_500_000, 30_000_000].map(fileSize);
+}"""
+SHOWN_SIZES = {
+    "en": ["1 kB", "1 kB", "12 kB", "1 MB", "1.5 MB", "30 MB"],
+    "he": ["1 kB", "1 kB", "12 kB", "1 MB", "1.5 MB", "30 MB"],
+    "ar": ["1 كيلوبايت", "1 كيلوبايت", "12 كيلوبايت", "1 م.ب", "1.5 م.ب", "30 م.ب"],
+}
+
+
 def file(name, content, media_type=""):
     return {"name": name, "mimeType": media_type, "buffer": content}
 
@@ -200,6 +231,7 @@ async def test_documents_fit_a_phone_in_right_to_left_languages(open_chat, chat,
     page = await open_chat(chat.url, locale={"he": "he-IL", "ar": "ar-EG"}[language], width=360, height=740)
     name = "a-rather-long-name-of-a-file-that-nobody-would-choose-חוזה.txt"
     await attach(page, file(name, f"{HEBREW}.\nAnd in English: {RENT}.".encode()))
+    assert await page.tab.evaluate(SIZES, page_files.version()) == SHOWN_SIZES[language]
     assert not await page.is_wider_than_the_screen()
     assert await page.accessibility_problems() == []
     gemma.answer = [f'כתוב שם "{HEBREW}".']
@@ -220,6 +252,38 @@ async def test_documents_fit_a_phone_in_right_to_left_languages(open_chat, chat,
     assert box["x"] + box["width"] <= 360
     assert await dialog.evaluate("dialog => dialog.scrollWidth <= dialog.clientWidth")
     assert await page.accessibility_problems() == []
+
+
+async def test_a_dropped_folder_is_added_as_far_as_a_message_and_the_history_have_room(open_chat, chat):
+    page = await open_chat(chat.url)
+    assert await page.tab.evaluate(SIZES, page_files.version()) == SHOWN_SIZES["en"]
+    chips = page.tab.locator("#attachments .document")
+    notes = ["notes", [[f"{number}.txt", f"Words {number}."] for number in (1, 2, 10)]]
+    tools = [[".git", [["config.txt", "x"]]], [".DS_Store", "x"], ["node_modules", [["x.js", "x"]]]]
+    await page.tab.evaluate(DROP_FOLDER, ["lease", [["b.txt", "Words."], *tools, notes, ["gone.txt", None]]])
+    await expect(page.refusal).to_have_text("The browser could not read: lease/gone.txt.")
+    await expect(page.tab.locator("#attachments .document bdi")).to_have_text(["b.txt", "1.txt", "2.txt", "10.txt"])
+    await page.tab.evaluate(DROP_FOLDER, ["more", [[f"{number}.md", "Words."] for number in range(9)]])
+    await expect(page.refusal).to_contain_text("There are 9 documents in what was dropped, and a message can have at")
+    await expect(chips).to_have_count(8)
+    await page.tab.evaluate(DROP_FOLDER, ["nothing", []])
+    await expect(page.refusal).to_have_text("There are no files in this folder.")
+
+    # The history of a chat with Firestore takes 4 MB of one message.
+    async def state(route):
+        response = await route.fetch()
+        told = await response.json()
+        told["limits"]["attachmentBytes"] = 150
+        await route.fulfill(response=response, json=told)
+
+    await page.tab.route("**/state?*", state)
+    await page.tab.evaluate("sessionStorage.clear()")
+    await page.reload()
+    await attach(page, file("first.txt", b"Some words that are read."))
+    await add(page, file("second.txt", b"Some other words that are read."))
+    await expect(page.refusal).to_contain_text("second.txt was not added: the history takes 1 kB of images and texts")
+    await expect(chips).to_have_count(1)
+    assert not re.search(r"\[object|undefined", await page.tab.locator("body").inner_text())
 
 
 async def test_a_chat_without_documents_offers_images_only(open_chat, gemma, tmp_path):

@@ -19,8 +19,7 @@ from chatapp.domain.sentences import Sentence
 from chatapp.http.api.question_files import NamedFiles
 from chatapp.http.api.routing import ApiRoute, Chat, Services, UserId
 from chatapp.http.api.schemas.base import Text
-from chatapp.http.api.schemas.documents import DocumentText, PageText
-from chatapp.http.api.schemas.messages import DocumentInfo
+from chatapp.http.api.schemas.documents import DocumentText, PageText, UploadedDocument
 from chatapp.http.api.schemas.turns import QuestionDocument
 
 MAX_NAME = 1000  # characters of a name in a request, which is shortened
@@ -33,7 +32,7 @@ FILE = {"requestBody": {"required": True, "content": {"*/*": {"schema": {"type":
 @router.post("/documents", openapi_extra=FILE)
 async def upload_document(
     request: Request, user: UserId, chat: Chat, name: Annotated[Text, Query(max_length=MAX_NAME)] = "", model: str = ""
-) -> DocumentInfo:
+) -> UploadedDocument:
     """Read a document, and keep its text until a message names it by the id in the response, for half an hour at most.
 
     The body is the file, with any content type; ``name`` is its name. Upload one after the other: the bodies of a
@@ -45,7 +44,14 @@ async def upload_document(
     if model:
         chat.catalog.get(model)
     upload_id, document = await chat.documents.add(user, await request.body(), name)
-    return DocumentInfo.model_validate(dataclasses.replace(document, id=upload_id))
+    return UploadedDocument(
+        id=upload_id,
+        name=document.name,
+        kind=document.kind,
+        pages=document.pages,
+        size=document.size,
+        stored=len(document.data),
+    )
 
 
 @router.get(

@@ -21,8 +21,10 @@ from chatapp.http.errors import sentence_of
 from chatapp.images.scaling import LONGEST_SIDE, MAX_BYTES
 from chatapp.store import Consistency, StoreStatus
 from chatapp.store.codec import clean_profile
+from chatapp.store.values import WRITE_BYTES
 
 DELIVERY_S = 1.0  # how long a change of the profile waits for the cloud, which takes 10 to 50 ms while it is well
+TEXT_BYTES = 100_000  # of a message, beside its images and documents; the store refuses what needs more room
 
 router = APIRouter(route_class=ApiRoute)
 
@@ -62,6 +64,7 @@ async def read_state(user: CurrentUser, chat: Chat, conversation: str = "") -> S
             documents=chat.settings.max_documents,
             document_bytes=chat.settings.document_megabytes * 1_000_000,
             collection_documents=chat.settings.collection_documents,
+            attachment_bytes=WRITE_BYTES - TEXT_BYTES if chat.settings.store == "firestore" else 0,
         ),
         share_links=_share_links(chat.settings),
     )

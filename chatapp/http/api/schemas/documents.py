@@ -1,6 +1,15 @@
 """The text of a document."""
 
+from pydantic import Field
+
 from chatapp.http.api.schemas.base import ResponseBody
+from chatapp.http.api.schemas.messages import DocumentInfo
+
+
+class UploadedDocument(DocumentInfo):
+    """A document that waits for a message."""
+
+    stored: int = Field(description="of its text as it will be stored, in bytes")
 
 
 class PageText(ResponseBody):

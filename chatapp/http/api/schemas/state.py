@@ -96,6 +96,9 @@ class Limits(ResponseBody):
     documents: int = Field(description="0: turned off")
     document_bytes: int = Field(description="of the file of a document")
     collection_documents: int = Field(description="of a collection; 0: there are no collections")
+    attachment_bytes: int = Field(
+        description="as they are stored, of the images and documents of a message together; 0: no such limit"
+    )
 
 
 class State(Models):

@@ -7,16 +7,20 @@ import { find, h, icon, iconButton, keepingFocus } from "./dom.js";
 import { chosenModel } from "./models.js";
 import { showError, showToast } from "./notices.js";
 import { postPatiently } from "./stream.js";
-import { t } from "./words.js";
+import { sendTelling } from "./upload_progress.js";
+import { fileSize, percent, t } from "./words.js";
 
 const IMAGE_NAME = /\.(?:avif|bmp|gif|hei[cf]|jpe?g|png|svg|tiff?|webp)$/i;
+const LARGE = 1_000_000; // bytes: smaller ones are sent in a moment
 const REFUSED = [400, 413, 415, 422]; // it will not be different with the question
 
-// {isDocument, blob, id: of the upload, "" before, uploading: a promise while it is uploaded, hasFailed, stop: aborts it}.
-// An image has a {url}, a document {name, size}, and {kind, pages} once it was read. A draft's has no blob.
+// {isDocument, blob, id: of the upload, "" before, uploading: a promise while it is uploaded, hasFailed, stop: aborts it,
+// stored: bytes that it takes in the history}. An image has a {url}, a document {name, size}, and {kind, pages} once it was
+// read. A draft's has no blob.
 let attached = [];
 let sent = []; // those that the message being sent names
 let refusals = []; // of the files that were added last
+let mostStored = 0; // bytes of all of them, 0 for no limit
 
 const ofKind = (isDocument) => attached.filter((item) => item.isDocument === isDocument);
 
@@ -50,8 +54,21 @@ const send = async (item, post) => {
     if (item.isDocument && REFUSED.includes(response.status)) discard([item]); // which would abort the response
     throw new Refusal(words, response.status);
   }
-  const { id, kind, pages } = await response.json();
-  Object.assign(item, { id, kind, pages });
+  const { id, kind, pages, stored } = await response.json();
+  if (item.isDocument) checkBytes(item.name, stored, item);
+  Object.assign(item, { id, kind, pages, ...(item.isDocument && { stored }) });
+};
+
+// The history takes so many bytes of one message. What a document takes is known once it was read.
+const checkBytes = (name, bytes, item = null) => {
+  const others = attached.filter((it) => it !== item).reduce((sum, { stored = 0 }) => sum + stored, 0);
+  if (!mostStored || others + bytes <= mostStored) return;
+  if (item) discard([item]);
+  const words = t(
+    "{name} was not added: the history takes {most} of images and texts of documents in one message. Send it with another message.",
+    { name, most: fileSize(mostStored) },
+  );
+  throw new Refusal(words, 413);
 };
 
 let reading = Promise.resolve(); // the chat reads the documents of a user one after the other
@@ -93,7 +110,8 @@ export const uploaded = async (missing = []) => {
 const uploadEarly = async (item) => {
   if (!item.isDocument && problem()) return;
   try {
-    await upload(item, (path, request) => fetchApi(path, { ...request, signal: item.stop.signal }));
+    const telling = item.isDocument ? sendTelling((share) => showShare(item, share)) : undefined;
+    await upload(item, (path, request) => fetchApi(path, { ...request, signal: item.stop.signal }, telling));
   } catch (error) {
     if (!(error instanceof Refusal)) return; // the connection, or it was removed
     if (item.isDocument || REFUSED.includes(error.status)) refusals.push(error.message);
@@ -141,8 +159,17 @@ const thumbnail = (item, number) => {
   );
 };
 
+// How much of a large document is sent.
+const showShare = (item, share) => {
+  const now = item.size < LARGE || share === 1 ? "" : percent(share);
+  if (item.share === now) return;
+  item.share = now;
+  draw();
+};
+
 const documentChip = (item) => {
-  const state = item.hasFailed ? t("not uploaded yet") : t("Reading…");
+  const uploading = item.share ? t("Uploading: {share}", { share: item.share }) : t("Reading…");
+  const state = item.hasFailed ? t("not uploaded yet") : uploading;
   const retry = () => (uploadEarly(item), (refusals = []), update());
   return h(
     "span",
@@ -161,6 +188,8 @@ const attach = (item) => {
   return attached.at(-1);
 };
 
+const isImageFile = (file) => file.type.startsWith("image/") || IMAGE_NAME.test(file.name);
+
 const addImage = async (file, limits) => {
   if (!limits.images) throw new Error(t("Images are turned off in this chat. Send the message without images."));
   const checkRoom = () => {
@@ -171,7 +200,8 @@ const addImage = async (file, limits) => {
   const { prepareImage } = await loadModule("image_scaling");
   const { blob, note } = await prepareImage(file, limits);
   checkRoom(); // others may have been dropped meanwhile
-  uploadEarly(attach({ isDocument: false, url: URL.createObjectURL(blob), blob }));
+  checkBytes(file.name || t("Image"), blob.size);
+  uploadEarly(attach({ isDocument: false, url: URL.createObjectURL(blob), blob, stored: blob.size }));
   if (note) showToast(note);
 };
 
@@ -195,11 +225,36 @@ const addDocument = async (file, limits) => {
   uploadEarly(attach({ isDocument: true, name, size, blob }));
 };
 
+// Add the files in dropped folders.
+export const addFolders = async (entries, limits) => {
+  const { files, unread, isCut } = await (await loadModule("folder_files")).filesOf(entries);
+  const all = files.map(({ file }) => file);
+  const room = limits.documents - ofKind(true).length;
+  const documents = all.filter((file) => !isImageFile(file));
+  const words = [
+    !all.length && !unread.length && t("There are no files in this folder."),
+    unread.length > 0 && t("The browser could not read: {names}.", { names: { names: unread.slice(0, 5) } }),
+    documents.length > 0 &&
+      !limits.documents &&
+      t("Documents are turned off in this chat. Send the message without documents."),
+    limits.documents > 0 &&
+      (isCut || documents.length > room) &&
+      t("There are {number} documents in what was dropped, and a message can have at most {most}. The first ones were added.", {
+        number: documents.length,
+        most: limits.documents,
+      }),
+  ].filter(Boolean);
+  await add([...documents.slice(0, Math.max(0, room)), ...all.filter(isImageFile)], limits);
+  refusals.unshift(...words);
+  update();
+};
+
 // Add files, within `limits` (see attachments.js).
 export const add = async (files, limits) => {
   refusals = [];
+  mostStored = limits.attachmentBytes;
   for (const file of files) {
-    const isImage = file.type.startsWith("image/") || IMAGE_NAME.test(file.name) || !limits.documents;
+    const isImage = isImageFile(file) || !limits.documents;
     try {
       await (isImage ? addImage : addDocument)(file, limits);
     } catch (error) {
@@ -214,7 +269,7 @@ export const add = async (files, limits) => {
 export const draftDocuments = () =>
   ofKind(true)
     .filter(({ id }) => id)
-    .map(({ id, name, kind, pages, size }) => ({ id, name, kind, pages, size }));
+    .map(({ id, name, kind, pages, size, stored }) => ({ id, name, kind, pages, size, stored }));
 export const restoreDocuments = (documents) => {
   documents.forEach((document) => attach({ isDocument: true, ...document }));
   draw();

@@ -22,6 +22,8 @@ const inTurn = (action) => {
 };
 
 export const add = (files) => inTurn((it, most) => it.add(files, most));
+// Add the files of dropped folders: entries of the browser's file system.
+export const addFolders = (entries) => inTurn((it, most) => it.addFolders(entries, most));
 export const clear = () => box?.clear();
 export const problem = () => box?.problem() || "";
 
@@ -35,7 +37,8 @@ export const uploaded = async (missing) => {
 export const draftDocuments = () => box?.draftDocuments() || [];
 export const restoreDocuments = (documents) => documents?.length && inTurn((it) => it.restoreDocuments(documents));
 
-// The limits of a message: {images, imageSide: px, imageBytes, documents, documentBytes}; 0 images or documents: turned off.
+// The limits of a message: {images, imageSide: px, imageBytes, documents, documentBytes, attachmentBytes: of all together as
+// they are stored, 0 for no limit}; 0 images or documents: turned off.
 export const setLimits = (now) => {
   limitsCame(now);
   const label = !now.documents ? t("Add images") : now.images ? t("Add images and documents") : t("Add documents");

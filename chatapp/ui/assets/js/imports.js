@@ -2,9 +2,8 @@
 import { call, Refusal } from "./api.js";
 import { setConversations } from "./conversation_lists.js";
 import { h } from "./dom.js";
-import { language, parseJson, t, translated } from "./words.js";
+import { parseJson, percent, t, translated } from "./words.js";
 
-const percent = new Intl.NumberFormat(language === "ar" ? "ar-u-nu-latn" : language, { style: "percent" });
 const EVENT = "data: ";
 
 // Send the file, and call `onUpload(share)` and `onEvent(event)`. Resolves when the response has ended. `fetch` does not
@@ -78,7 +77,7 @@ export const importSection = (most) => {
   const onEvent = ({ progress, report, error }) => {
     if (error) throw new Refusal(translated(error), 200);
     if (report) return showReport(result, report);
-    const share = percent.format(progress.share);
+    const share = percent(progress.share);
     const text = progress.checking ? t("Checking the file: {share}", { share }) : t("Importing: {share}", { share });
     show(text, progress.share);
     count.textContent = t("Conversations so far: {count}", { count: progress.conversations });
@@ -93,8 +92,8 @@ export const importSection = (most) => {
     [state.hidden, choose.disabled] = [false, true];
     try {
       if (file.size > most) throw new Refusal(tooLarge(most), 413);
-      show(t("Uploading: {share}", { share: percent.format(0) }), 0);
-      const onUpload = (share) => show(t("Uploading: {share}", { share: percent.format(share) }), share);
+      show(t("Uploading: {share}", { share: percent(0) }), 0);
+      const onUpload = (share) => show(t("Uploading: {share}", { share: percent(share) }), share);
       let problem = null;
       const onEach = (event) => {
         try {

@@ -35,6 +35,10 @@ export const notesOf = (entry) =>
         "The conversation is longer than this model can read at once, so it did not read the beginning ({number} messages). It is still stored.",
         { number: entry.omitted },
       ),
+    entry.passages &&
+      t(
+        "The documents are longer than this model can read at once, so it read only the passages that fit the question best.",
+      ),
     entry.unshownPictures > 0 && t("Pictures that cannot be shown here: {number}", { number: entry.unshownPictures }),
     entry.finish === "length" && t("The answer stopped at Max tokens. You can continue it."),
     entry.status === "interrupted" &&

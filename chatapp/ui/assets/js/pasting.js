@@ -1,7 +1,7 @@
 // What a paste or a drop puts into the page: text where there is any, else files. Spreadsheets and word processors add a
 // picture of the cells to their text.
 import { loadModule } from "./api.js";
-import { add } from "./attachments.js";
+import { add, addFolders } from "./attachments.js";
 import { find } from "./dom.js";
 import { messageBox } from "./gradio_bridge.js";
 import { attempt, showError } from "./notices.js";
@@ -104,6 +104,12 @@ const take = ({ plain, text, rtf, files, isOnlyAddress }, field) => {
   return true;
 };
 
+// What is dropped, if a folder is among it, else []. A browser tells it only while it handles the event.
+export const entriesWithFolder = ({ items }) => {
+  const entries = [...items].map((item) => item.kind === "file" && item.webkitGetAsEntry?.()).filter(Boolean);
+  return entries.some(({ isDirectory }) => isDirectory) ? entries : [];
+};
+
 const isInPanel = ({ target }) => Boolean(target.closest?.("dialog, [popover]"));
 const fieldOf = ({ target }) => target.closest?.(FIELDS);
 
@@ -128,7 +134,9 @@ const drop = (event) => {
   find("#main").classList.remove("dropping");
   if (!takes(event)) return; // the browser drops text into a field
   event.preventDefault(); // it would open a file or a link in place of the page
-  take(contentOf(event.dataTransfer), fieldOf(event));
+  const entries = entriesWithFolder(event.dataTransfer);
+  if (entries.length) addFolders(entries);
+  else take(contentOf(event.dataTransfer), fieldOf(event));
 };
 
 export const start = () => {

@@ -36,6 +36,9 @@ const tag = language === "ar" ? "ar-u-nu-latn" : language; // the digits of the 
 const numbers = new Intl.NumberFormat(tag, { maximumFractionDigits: 2 });
 export const number = (value) => numbers.format(value);
 
+const percents = new Intl.NumberFormat(tag, { style: "percent" });
+export const percent = (share) => percents.format(share);
+
 const UNITS = { second: 1, minute: 60, hour: 3600 }; // seconds
 const unitOf = (seconds) => (seconds < 60 ? "second" : seconds < 7200 ? "minute" : "hour");
 
@@ -46,10 +49,12 @@ export const duration = (seconds) => {
   return format.format(seconds / UNITS[unit]);
 };
 
+// The short form of one kilobyte has the unit first in Hebrew (CLDR 44): the number stands where that of 12 does.
 export const fileSize = (bytes) => {
   const [unit, size] = bytes < 1e6 ? ["kilobyte", Math.max(1, bytes / 1e3)] : ["megabyte", bytes / 1e6];
   const maximumFractionDigits = unit === "megabyte" && size < 10 ? 1 : 0;
-  return new Intl.NumberFormat(tag, { style: "unit", unit, maximumFractionDigits }).format(size);
+  const shown = new Intl.NumberFormat(tag, { maximumFractionDigits }).format(size);
+  return new Intl.NumberFormat(tag, { style: "unit", unit }).format(12).replace("12", shown);
 };
 
 // An amount in US dollars, a number or formatted, which reads left to right in every language.

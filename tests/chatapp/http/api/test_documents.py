@@ -53,6 +53,7 @@ async def test_an_uploaded_document_is_sent_with_its_message_and_read_by_its_pag
     }
     conversation, (question, answer) = await sent_with(page, upload)
     (document,) = question["documents"]
+    assert 0 < upload.pop("stored") < len(file)
     assert document == upload | {"id": document["id"]}
     assert document["id"] != upload["id"]
     assert question["text"] == "What is the rent?"
@@ -186,6 +187,7 @@ UNREADABLE = (
 async def test_what_cannot_be_read_is_refused_with_what_to_do(settings, serve):
     async with serve(settings.model_copy(update={"document_megabytes": 2})) as url, open_page(url) as page:
         assert page.state["limits"]["documentBytes"] == 2_000_000
+        assert page.state["limits"]["attachmentBytes"] == 0  # only Firestore has such a limit
         for file, name, status, words in UNREADABLE:
             with pytest.raises(Refused, match=words) as refusal:
                 await page.upload_document(file, name)
