@@ -36,7 +36,7 @@ LANGUAGES = ("en", "he", "ar")
 # Served as one file, page.css, in this order: one request, and a later sheet overrides an earlier one.
 STYLES = (
     *("base", "layout", "buttons", "messages", "answers", "welcome", "composer", "documents", "panels", "sidebar"),
-    *("settings_panel", "guest_data", "phone", "print", "gradio"),
+    *("settings_panel", "knowledge", "guest_data", "phone", "print", "gradio"),
 )
 # Of the page of a share link: shared_page.css.
 SHARED_PAGE_STYLES = ("base", "buttons", "answers", "panels", "shared_page")

@@ -1,14 +1,15 @@
 // The files of a question: images and documents that are picked, pasted or dropped. The first of them loads what uploads and
 // shows them (attachment_box.js).
 import { loadModule } from "./api.js";
-import { find, h, icon } from "./dom.js";
+import { find, h, icon, menu } from "./dom.js";
+import { library } from "./library.js";
 import { attempt } from "./notices.js";
 import { t } from "./words.js";
 
 const IMAGES = "image/*,.heic,.heif,.avif"; // what the browser cannot read is refused with what to do
 
 let limitsCame;
-const limits = new Promise((resolve) => (limitsCame = resolve)); // of the server, once the page has them
+export const limits = new Promise((resolve) => (limitsCame = resolve)); // of the server, once the page has them
 let box = null;
 let adding = Promise.resolve();
 
@@ -46,18 +47,28 @@ export const setLimits = (now) => {
   [button, input].forEach((element) => element.setAttribute("aria-label", label));
   button.title = label;
   button.hidden = !now.images && !now.documents;
-  button.replaceChildren(icon(now.documents ? "clip" : "image"));
+  button.dataset.icon = now.documents ? "clip" : "image";
+  button.replaceChildren(icon(library.most ? "plus" : button.dataset.icon));
   if (!now.documents) input.accept = IMAGES;
 };
 
 export const start = () => {
   const properties = { type: "file", multiple: true, class: "unseen", tabindex: "-1", "aria-hidden": "true" };
   const input = h("input", { ...properties, "aria-label": t("Add images") });
+  const addOrChoose = ({ currentTarget: button }) => {
+    if (!library.most) return input.click();
+    const chooseCollection = () => attempt(async () => (await loadModule("library_menus")).collectionMenu(button));
+    const label = button.getAttribute("aria-label");
+    menu(button, label, [
+      [button.dataset.icon, label, () => input.click()],
+      ["book", t("Knowledge"), chooseCollection],
+    ]);
+  };
   input.addEventListener("change", () => (add([...input.files]), (input.value = "")));
   find("#tools .chat-tools").append(
     h(
       "button",
-      { type: "button", id: "add-files", "aria-label": t("Add images"), onclick: () => input.click() },
+      { type: "button", id: "add-files", "aria-label": t("Add images"), onclick: addOrChoose },
       icon("image"),
     ),
     input,

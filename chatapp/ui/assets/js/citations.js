@@ -19,8 +19,14 @@ const numbersOf = (citations) => {
 
 const pageOf = ({ kind, pages }, page) => pages > 1 && pageName(kind, { number: page });
 
+// What a citation tells of a document of a collection: its name. The kind decides what its pages are called.
+const ofCollection = ({ name, page }) => {
+  const kind = /\.(?:xl\w+|ods)$/i.test(name) ? "Excel" : /\.pptx$/i.test(name) && "PowerPoint";
+  return { name, kind, pages: kind || /\.pdf$/i.test(name) ? Infinity : page };
+};
+
 const labelOf = (citation, number) => {
-  const document = documentOf(citation.document);
+  const document = citation.collection ? ofCollection(citation) : documentOf(citation.document);
   if (!document) return t("Source {number}", { number }); // its message is not loaded
   const page = pageOf(document, citation.page);
   if (!page) return t("Source {number}: {name}", { number, name: shownName(document.name) });

@@ -14,6 +14,8 @@ export const open = {
   id: "",
   item: null, // its entry in the list
   isTemporary: false, // whether a new one will be
+  collection: "", // of a new one: ids of its collection and its folder
+  folder: "",
   entries: [], // the messages of the shown branch, see chatapp/http/api/schemas
   earlier: 0, // the number of messages before them
 };
@@ -80,6 +82,12 @@ const lookAtUnsaved = () => {
   }, UNSAVED_EVERY);
 };
 
+// Choose the collection of a new conversation.
+export const setNewCollection = (collection) => {
+  open.collection = collection;
+  notify("item");
+};
+
 export const setItem = (item) => {
   open.item = item;
   notify("item");
@@ -120,12 +128,12 @@ const followOpen = (events, controller, look = {}) =>
   );
 
 // Show a conversation, "" for a new one. `item` is what the list knows of it.
-export const show = (id, item = null, { isTemporary = false } = {}) => {
+export const show = (id, item = null, { isTemporary = false, folder = "" } = {}) => {
   stopFollowing();
   showError("");
   mustReload = false;
   loadedItem = null;
-  Object.assign(open, { id, item, isTemporary, entries: [], earlier: 0 });
+  Object.assign(open, { id, item, isTemporary, collection: "", folder, entries: [], earlier: 0 });
   notify("opened");
   if (id) followOpen();
 };
@@ -205,6 +213,8 @@ export const send = (request, follows, uploadAgain) => {
   const sent = { ...request, ...seen(), ...upTo(follows ?? (lastComplete()?.id || "")) };
   if (follows !== undefined) sent.follows = follows;
   if (!open.id && open.isTemporary) sent.temporary = true;
+  if (!open.id && open.collection) sent.collection = open.collection;
+  if (!open.id && open.folder) sent.folder = open.folder;
   return startTurn(path, { ...sent, ...retryKey(path, sent, "question") }, uploadAgain);
 };
 

@@ -4,6 +4,7 @@ import { copyText } from "./clipboard.js";
 import { open, setItem } from "./conversation.js";
 import { itemOf, listChanged, placeInLists, removeFromLists, titleOf } from "./conversation_lists.js";
 import { find, menu } from "./dom.js";
+import { library } from "./library.js";
 import { addressOf, openConversation } from "./navigation.js";
 import { attempt, showToast } from "./notices.js";
 import { printConversation } from "./printing.js";
@@ -15,6 +16,7 @@ export const actions = (button, item) =>
   menu(button, titleOf(item), [
     !item.temporary && ["edit", t("Rename"), () => rename(item)],
     !item.temporary && ["pin", item.pinned ? t("Unpin") : t("Pin"), () => patch(item, { pinned: !item.pinned })],
+    !item.temporary && library.most > 0 && ["folder", t("Move to folder"), () => move(button, item)],
     !item.temporary && [
       "archive",
       item.archived ? t("Unarchive") : t("Archive"),
@@ -34,7 +36,7 @@ const nowOf = (item) => (item.id === open.id && open.item) || itemOf(item.id) ||
 // Change a conversation, on the page at once, so that a menu opened meanwhile shows the new state. The response to an
 // earlier change must not undo a later one.
 const lastChanges = new Map(); // conversation -> its last change without a response
-const patch = (item, changes) =>
+export const patch = (item, changes) =>
   attempt(async () => {
     const before = nowOf(item);
     lastChanges.set(item.id, changes);
@@ -63,6 +65,8 @@ const setArchived = async (item, archived) => {
 
 const copyLink = (item) =>
   copyText(new URL(addressOf(item.id), document.baseURI).href, t("Link copied. Only you can open it."));
+
+const move = (button, item) => attempt(async () => (await loadModule("library_menus")).moveMenu(button, nowOf(item)));
 
 const share = (item) => attempt(async () => (await loadModule("sharing")).open(item, shareSetting.who));
 

@@ -5,13 +5,16 @@ import { t } from "./words.js";
 
 export const list = { pinned: [], items: [], cursor: null };
 export const archive = { items: [], cursor: null, isOpen: false };
+// Of each folder that was opened: {items}. What is in a folder is in the list, too.
+export const folderLists = new Map();
 const listeners = new Set();
 // Call `listener()` after each change of a list.
 export const onListChange = (listener) => listeners.add(listener);
 export const listChanged = () => listeners.forEach((listener) => listener());
 
 export const titleOf = (item) => item?.title || t("New chat");
-export const itemOf = (id) => [...list.pinned, ...list.items, ...archive.items].find((item) => item.id === id);
+const sections = () => [list, archive, ...folderLists.values()];
+export const itemOf = (id) => [...list.pinned, ...sections().flatMap(({ items }) => items)].find((item) => item.id === id);
 
 export const setConversations = ({ pinned = [], items, cursor }) => {
   Object.assign(list, { pinned, items, cursor });
@@ -21,7 +24,7 @@ export const setConversations = ({ pinned = [], items, cursor }) => {
 const without = (items, id) => items.filter((item) => item.id !== id);
 
 const takeOut = (id) => {
-  for (const section of [list, archive]) section.items = without(section.items, id);
+  for (const section of sections()) section.items = without(section.items, id);
   list.pinned = without(list.pinned, id);
 };
 
@@ -30,9 +33,11 @@ export const placeInLists = (item) => {
   if (item.temporary) return;
   takeOut(item.id);
   const byTime = (a, b) => b.updated - a.updated;
-  if (item.archived) archive.items = [item, ...archive.items].sort(byTime);
+  const place = (section) => (section.items = [item, ...section.items].sort(byTime));
+  if (item.archived) place(archive);
   else if (item.pinned) list.pinned = [item, ...list.pinned].sort(byTime);
-  else list.items = [item, ...list.items].sort(byTime);
+  else place(list);
+  if (!item.archived && folderLists.has(item.folder)) place(folderLists.get(item.folder));
   listChanged();
 };
 
@@ -49,6 +54,14 @@ export const loadMore = (section, path) =>
     const listedIds = new Set(section.items.map((item) => item.id));
     section.items = [...section.items, ...items.filter((item) => !item.id || !listedIds.has(item.id))];
     section.cursor = page.cursor;
+    listChanged();
+  });
+
+// Load the conversations of a folder.
+export const loadFolder = (id) =>
+  attempt(async () => {
+    const { items } = await call("GET", `conversations?folder=${encodeURIComponent(id)}`);
+    folderLists.set(id, { items });
     listChanged();
   });
 

@@ -124,7 +124,7 @@ const onEscape = (event) => {
 
 // Show the words of a citation's document beside its number.
 export const showQuote = async (button, citation) => {
-  const document_ = await documentAt(documentPath(citation.document)).catch(() => null);
+  const document_ = await documentAt(documentPath(citation.document, citation.collection)).catch(() => null);
   const page = document_?.pages.find(({ number }) => number === citation.page);
   if (!page || !button.matches(":hover, :focus-visible")) return;
   hideQuote();

@@ -44,10 +44,13 @@ export const documentOf = (id) => {
 
 // Show the text of a document, at a citation's quote if there is one.
 export const openDocument = (id, citation = null) => {
-  const path = documentPath(id);
+  const path = documentPath(id, citation?.collection);
   return attempt(async () => (await loadModule("document_viewer")).openDocument(path, documentOf(id), citation));
 };
-export const documentPath = (id) => pathOf(open.id, `/documents/${encodeURIComponent(id)}`);
+// Where the text of a document is read: one of the open conversation, or of a collection.
+export const libraryPath = (collection, id) => `collections/${encodeURIComponent(collection)}/documents/${encodeURIComponent(id)}`;
+export const documentPath = (id, collection = "") =>
+  collection ? libraryPath(collection, id) : pathOf(open.id, `/documents/${encodeURIComponent(id)}`);
 
 export const chipsOf = (documents) =>
   documents.map((document) =>

@@ -1,7 +1,9 @@
-// The line that says where the text of documents goes, while a message has any, and when another model is chosen for a
-// conversation that has. (Another model may answer in place of one that is not ready only if it runs at the same place.)
+// The line that says where the text of documents goes, while a message or its conversation's collection has any, and when
+// another model is chosen for a conversation that has. (Another model may answer in place of one that is not ready only if
+// it runs at the same place.)
 import { onChange, open } from "./conversation.js";
 import { find, h } from "./dom.js";
+import { onLibrary, openCollection } from "./library.js";
 import { byId, chosenModel, embeddingsPlaceName, onChoice, placeName } from "./models.js";
 import { current, onParameters } from "./parameters.js";
 import { language, t } from "./words.js";
@@ -24,7 +26,7 @@ const isForAnotherModel = (models) => {
 export const updateNote = () => {
   const models = [chosenModel(), byId(current.compareWith?.model)].filter(Boolean);
   const names = [...new Set(models.map(nameOf))];
-  const isShown = names.length && (isAttached() || isForAnotherModel(models));
+  const isShown = names.length && (isAttached() || openCollection() || isForAnotherModel(models));
   const place = embeddingsPlaceName();
   const words =
     isShown &&
@@ -40,6 +42,7 @@ find("#message").before(note);
 onChoice(updateNote);
 onParameters(updateNote);
 onChange(updateNote);
+onLibrary(updateNote);
 updateNote();
 
 // `hasDocuments()` tells whether the message in the box has documents.

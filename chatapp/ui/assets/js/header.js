@@ -3,13 +3,18 @@ import { actions } from "./conversation_actions.js";
 import { onChange, open } from "./conversation.js";
 import { titleOf } from "./conversation_lists.js";
 import { directionOf } from "./text_direction.js";
-import { find, h, iconButton } from "./dom.js";
+import { find, h, icon, iconButton } from "./dom.js";
+import { onLibrary, openFolder } from "./library.js";
 import { openConversation } from "./navigation.js";
 import { finishRenaming } from "./renaming.js";
 import { t } from "./words.js";
 
 const update = () => {
-  const text = open.item ? titleOf(open.item) : open.isTemporary ? t("Temporary chat") : "";
+  const folder = openFolder()?.name || "";
+  const ofNew = open.isTemporary ? t("Temporary chat") : folder && t("New chat in {folder}", { folder });
+  const text = open.item ? titleOf(open.item) : ofNew;
+  find("#header .folder").hidden = !folder || !open.item;
+  find("#header .folder bdi").textContent = folder;
   const title = find("#header h1 > bdi"); // beside it may be the box that renames it
   title.textContent = text;
   title.dir = directionOf(text);
@@ -22,6 +27,7 @@ const update = () => {
 
 export const start = () => {
   find("#header").append(
+    h("span", { class: "folder", hidden: true }, icon("folder"), h("span", { class: "unseen" }, t("Folder")), h("bdi")),
     h("h1", {}, h("bdi")),
     h("span", { class: "persona" }),
     h(
@@ -39,6 +45,7 @@ export const start = () => {
       }),
     ),
   );
+  onLibrary(update);
   onChange((what) => {
     if (what === "opened") finishRenaming(); // Back leaves the box with a name half typed
     if (what !== "entries") update();

@@ -1,5 +1,5 @@
 // Starts all modules once Gradio's components exist, and provides the functions that Gradio's events call.
-import { call } from "./api.js";
+import { call, loadModule } from "./api.js";
 import * as account from "./account.js";
 import * as attachments from "./attachments.js";
 import * as clipboard from "./clipboard.js";
@@ -13,6 +13,7 @@ import { store, stored } from "./browser_storage.js";
 import { messageLog, messageText, setMessageText } from "./gradio_bridge.js";
 import * as header from "./header.js";
 import * as installing from "./installing.js";
+import { onLibrary, openCollection, setLibrary } from "./library.js";
 import * as links from "./links.js";
 import * as shortcuts from "./shortcuts.js";
 import * as messages from "./messages.js";
@@ -97,14 +98,23 @@ const load = async (temperature, top_p, max_tokens) => {
   account.setMe(now.me); // first: the models' places are named differently for a local user
   models.setModels(now);
   setProfile(now.profile);
-  attachments.setLimits(now.limits);
   const { text, documents } = draft();
   if (text && !messageText()) setMessageText(text);
   attachments.restoreDocuments(documents);
+  setLibrary({ ...now.library, most: now.limits.collectionDocuments || 0 });
+  attachments.setLimits(now.limits);
   setConversations(now.conversations);
   shareSetting.who = now.shareLinks;
+  [conversation.onChange, onLibrary].forEach((onUpdate) => onUpdate(showCollection));
+  showCollection();
   document.body.classList.add("ready");
   installing.start();
+};
+
+// The collection of the conversation is shown by a module that the first one loads.
+let chip = null;
+const showCollection = () => {
+  if (!chip && openCollection()) chip = notices.attempt(() => loadModule("collection_chip")).then((loaded) => (chip = loaded));
 };
 
 let sending = null; // the text that is being sent and not yet accepted: Enter may be pressed twice

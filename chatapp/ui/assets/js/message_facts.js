@@ -35,6 +35,7 @@ export const notesOf = (entry) =>
         "The conversation is longer than this model can read at once, so it did not read the beginning ({number} messages). It is still stored.",
         { number: entry.omitted },
       ),
+    entry.notInDocuments && t("Not from your documents: this is what {model} knows itself.", { model: models.labelOf(entry.label) }),
     entry.passages &&
       t(
         "The documents are longer than this model can read at once, so it read only the passages that fit the question best.",

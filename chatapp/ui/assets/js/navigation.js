@@ -9,10 +9,11 @@ const CLEARED_BELOW = 769; // px: the sidebar covers the page there
 export const addressOf = (id) => (id ? `c/${encodeURIComponent(id)}` : "./");
 export const idInAddress = () => /\/c\/([A-Za-z0-9-]+)$/.exec(location.pathname)?.[1] || "";
 
-export const openConversation = (id, { replace = false, isTemporary = false, message = "", showThinking = false } = {}) => {
+export const openConversation = (id, options = {}) => {
+  const { replace = false, isTemporary = false, folder = "", message = "", showThinking = false } = options;
   const address = new URL(addressOf(id), document.baseURI);
   if (address.href !== location.href) history[replace ? "replaceState" : "pushState"]({}, "", address);
-  show(id, itemOf(id) || null, { isTemporary });
+  show(id, itemOf(id) || null, { isTemporary, folder });
   if (message) scrollToMessage(message, { showThinking });
   closeOnPhone();
   if (!message && matchMedia("(hover: hover)").matches) messageBox()?.focus();

@@ -1,4 +1,4 @@
-// Renames a conversation in place, in its row of the list or in the header. A redraw leaves the box where it is.
+// Renames in place: a conversation in its row of the list or in the header, a collection in its row. A redraw leaves the box where it is.
 import { find, h } from "./dom.js";
 import { t } from "./words.js";
 
@@ -9,9 +9,9 @@ export const finishRenaming = () => current?.finish(true);
 
 // Show a box in `place`, whose other content is hidden meanwhile. `save(title)` gets a changed name; `done()` is called
 // at the end in any case.
-export const renameIn = (place, title, { save, done }) => {
+export const renameIn = (place, title, { save, done, label = t("Title"), most = 200 }) => {
   finishRenaming();
-  const box = h("input", { value: title, maxlength: 200, dir: "auto", "aria-label": t("Title") });
+  const box = h("input", { value: title, maxlength: most, dir: "auto", "aria-label": label });
   const finish = (isSaved, isByKey = false) => {
     if (current?.box !== box) return;
     current = null; // first: removing the box is a blur as well
@@ -19,7 +19,7 @@ export const renameIn = (place, title, { save, done }) => {
     place.classList.remove("renaming");
     const now = box.value.trim();
     done();
-    if (isByKey) find("a", place)?.focus();
+    if (isByKey) find("a, button", place)?.focus();
     if (isSaved && now && now !== title) save(now);
   };
   box.addEventListener("keydown", (event) => {

@@ -235,7 +235,9 @@ const deleteEverything = async () => {
     if (await confirmed(question, t("Sign in again"), t("Cancel"))) location.assign(signInAgainUrl);
     return;
   }
-  const question = t("Permanently delete all your conversations, personas and settings? This cannot be undone.");
+  const question = t(
+    "Permanently delete all your conversations, collections, folders, personas and settings? This cannot be undone.",
+  );
   if (!(await confirmed(question, t("Delete everything"), t("Cancel")))) return;
   await call("POST", "delete-everything", { confirm: true });
   location.replace(new URL("./", document.baseURI));

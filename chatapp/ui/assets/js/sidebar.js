@@ -13,6 +13,7 @@ import {
 } from "./conversation_lists.js";
 import { directed } from "./direction.js";
 import { find, h, icon, iconButton, setChildren } from "./dom.js";
+import * as folders from "./folders.js";
 import { sidebarButton } from "./gradio_bridge.js";
 import { addressOf, openConversation } from "./navigation.js";
 import { isRenaming } from "./renaming.js";
@@ -88,8 +89,9 @@ const content = () => {
   setChildren(archived, archive.items.map(rowOf));
   setChildren(archiveDetails, [archiveDetails.firstChild, archived, archive.cursor && moreArchived]);
   return [
+    folders.section(rowOf),
     group(t("Pinned"), list.pinned, "pin"),
-    byDay(list.items),
+    byDay(list.items.filter((item) => !folders.isInFolder(item))),
     list.cursor && moreListed,
     !list.items.length && !list.pinned.length && emptyNote,
     archiveDetails,
@@ -109,6 +111,7 @@ export const start = () => {
   find("#conversations").append(h("nav", { "aria-label": t("Conversations") }));
   sidebarButton()?.setAttribute("aria-label", t("List of conversations"));
   search.start();
+  folders.start();
   onListChange(render);
   onChange((what) => {
     if (what === "item" && open.item) placeInLists(open.item);

@@ -1,0 +1,168 @@
+"""Collections of documents ("Knowledge") and folders of conversations in the page."""
+
+import pytest
+from playwright.async_api import expect
+
+from chatapp.http import assets as page_files
+from tests.browser import gradio_dom
+from tests.browser.test_documents import DROP_FOLDER, LEASE, NOTICE, RENT, file, prompt_of
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+
+async def new_collection(page, say, name):
+    """Make a collection, in the dialog that is open; it is shown when this returns."""
+    dialog = page.tab.locator("#knowledge")
+    await dialog.get_by_label(say("Name of the new collection")).fill(name)
+    await dialog.get_by_role("button", name=say("New collection")).click()
+    await expect(dialog.locator("h2")).to_have_text(name)
+
+
+def say_english(text):
+    return text
+
+
+async def test_a_collection_is_filled_chosen_asked_and_cited(page, gemma, problems):
+    dialog, chip, note = (page.tab.locator(name) for name in ("#knowledge", "#collection", "#documents-note"))
+    rows, refusals = dialog.locator(".rows > li"), dialog.locator(".refusals li")
+    await page.button("Knowledge").click()
+    await new_collection(page, say_english, "Lease")
+    await page.tab.evaluate(
+        DROP_FOLDER,
+        ["all", [["a.txt", RENT], ["more", [["a.txt", "Another one."], ["broken.pdf", "%PDF-1.4 no"], [".x", "no"]]]]],
+    )
+    await expect(rows.locator("bdi")).to_have_text(["a.txt", "more - a.txt"])
+    await expect(refusals).to_have_count(1)
+    await expect(refusals).to_contain_text("broken.pdf is damaged or incomplete")
+    problems[:] = [problem for problem in problems if "422" not in problem]
+    await expect(dialog).to_contain_text("Documents: 2 of at most 100")
+    await dialog.locator("input[multiple]").first.set_input_files([file("lease.pdf", LEASE)])
+    await expect(rows.locator("bdi")).to_have_text(["a.txt", "lease.pdf", "more - a.txt"])
+    assert await page.accessibility_problems() == []
+
+    await dialog.get_by_role("button", name="Remove more - a.txt").click()
+    await page.tab.locator("dialog.ask").get_by_role("button", name="Remove").click()
+    await expect(rows).to_have_count(2)
+    await rows.filter(has_text="a.txt").locator("input").set_input_files([file("b.txt", b"Something else.")])
+    await expect(rows.locator("bdi")).to_have_text(["b.txt", "lease.pdf"])
+    await rows.filter(has_text="lease.pdf").locator("button.open").click()
+    await expect(page.tab.locator("#document")).to_contain_text(NOTICE)
+    await page.tab.keyboard.press("Escape")
+
+    await dialog.get_by_role("button", name="Use in this conversation").click()
+    await expect(dialog).to_have_count(0)
+    await expect(chip).to_contain_text("Knowledge: Lease")
+    await expect(note).to_have_text("The text of your documents goes to Gemma3 12b it (on this chat's server).")
+    gemma.answer = [f'It says "{NOTICE}" and "nothing of this".']
+    await page.ask("When does it end?")
+    assert RENT in prompt_of(gemma)
+    citation = page.answers.locator(".citation button")
+    await expect(citation).to_have_accessible_name("Source 1: lease.pdf, Page 2")
+    await citation.click()
+    await expect(page.tab.locator("#document mark")).to_have_text(NOTICE)
+    await page.tab.keyboard.press("Escape")
+
+    # The conversation keeps its collection until it is taken away, from the menu or the chip.
+    await page.reload()
+    await expect(chip).to_contain_text("Knowledge: Lease")
+    await page.button("Stop using Lease").click()
+    await expect(chip).to_be_empty()
+    await page.button("Add images and documents").click()
+    await page.choose("Knowledge")
+    await page.tab.get_by_role("menuitemradio", name="Lease").click()
+    await expect(chip).to_contain_text("Knowledge: Lease")
+
+    await chip.get_by_role("button", name="Knowledge: Lease").click()
+    await dialog.get_by_role("button", name="All collections").click()
+    await dialog.get_by_role("button", name="Rename Lease").click()
+    await dialog.get_by_label("Name", exact=True).fill("House")
+    await page.tab.keyboard.press("Enter")
+    await expect(rows).to_contain_text("House")
+    await expect(chip).to_contain_text("Knowledge: House")
+    await dialog.get_by_role("button", name="Delete House").click()
+    await page.tab.locator("dialog.ask").get_by_role("button", name="Delete").click()
+    await expect(rows).to_have_count(0)
+    await expect(chip).to_be_empty()
+    assert await page.accessibility_problems() == []
+
+
+async def test_a_folder_holds_conversations_with_instructions_and_knowledge(page, gemma):
+    tab, dialog = page.tab, page.tab.locator("#folder")
+    listed = tab.locator("#conversations .folder li a")
+    await page.button("Knowledge").click()
+    await new_collection(page, say_english, "Lease")
+    await tab.locator("#knowledge input[multiple]").first.set_input_files([file("rent.txt", RENT.encode())])
+    await expect(tab.locator("#knowledge .rows > li")).to_have_count(1)
+    await tab.keyboard.press("Escape")
+    await page.ask("An earlier question")
+
+    await page.open_menu("An earlier question")
+    await page.choose("Move to folder")
+    await page.choose("New folder")
+    await dialog.get_by_label("Name").fill("Flat")
+    await dialog.get_by_label("Instructions").fill("Answer like a lawyer.")
+    await dialog.get_by_label("Knowledge").select_option(label="Lease")
+    assert await page.accessibility_problems() == []
+    await dialog.get_by_role("button", name="Save").click()
+    await expect(page.toast).to_contain_text("Moved to the folder Flat.")
+    await expect(listed).to_have_text(["An earlier question"])
+    await expect(page.conversations).to_have_count(1)
+    await expect(tab.locator("#collection")).to_contain_text("Lease (of the folder Flat)")
+    await expect(tab.locator("#header .folder")).to_contain_text("Flat")
+
+    await tab.get_by_role("button", name="More about the folder Flat").click()
+    await page.choose("New chat in this folder")
+    await expect(page.title).to_have_text("New chat in Flat")
+    await expect(page.questions).to_have_count(0)
+    await page.ask("How much is it?")
+    await expect(listed).to_have_text(["How much is it?", "An earlier question"])
+    assert RENT in prompt_of(gemma)
+    assert "Answer like a lawyer." in str(gemma.chats[-1]["messages"])
+    await page.reload()
+    await expect(listed).to_have_text(["How much is it?", "An earlier question"])
+    assert await page.accessibility_problems() == []
+    await tab.locator("#conversations .folder summary").click()
+    await expect(listed.first).to_be_hidden()
+
+    await tab.get_by_role("button", name="More about the folder Flat").click()
+    await page.choose("Delete")
+    await tab.locator("dialog.ask").get_by_role("button", name="Delete").click()
+    await expect(tab.locator("#conversations .folder")).to_have_count(0)
+    await expect(page.conversations).to_have_text(["How much is it?", "An earlier question"])
+    await expect(tab.locator("#collection")).to_be_empty()
+
+
+@pytest.mark.parametrize("language", ["he", "ar"])
+async def test_the_library_fits_a_phone_in_right_to_left_languages(open_chat, chat, language):
+    words = page_files.translations(language)
+    say = words.__getitem__
+    page = await open_chat(chat.url, locale={"he": "he-IL", "ar": "ar-EG"}[language], width=360, height=740)
+    tab = page.tab
+    await tab.locator("#add-files").click()
+    await page.choose(say("Knowledge"))
+    await tab.get_by_role("menuitem", name=say("Manage collections")).click()
+    await new_collection(page, say, "a-rather-long-name-of-a-collection-that-does-not-fit-חוזים")
+    name = "a-rather-long-name-of-a-file-that-nobody-would-choose-חוזה.txt"
+    await tab.locator("#knowledge input[multiple]").first.set_input_files([file(name, b"Some words.")])
+    await expect(tab.locator("#knowledge .rows > li")).to_have_count(1)
+    await _fits(page, "#knowledge")
+    await tab.get_by_role("button", name=say("Use in this conversation")).click()
+    await expect(tab.locator("#collection .chip")).to_be_visible()
+    assert not await page.is_wider_than_the_screen()
+    await tab.locator(gradio_dom.SIDEBAR_BUTTON).click()
+    await page.button(say("New folder")).click()
+    await _fits(page, "#folder")
+    await tab.locator("#folder input").fill("a-rather-long-name-of-a-folder-that-does-not-fit")
+    await page.button(say("Save")).click()
+    await expect(tab.locator("#conversations .folder")).to_have_count(1)
+    assert not await page.is_wider_than_the_screen()
+    assert await page.accessibility_problems() == []
+
+
+async def _fits(page, selector):
+    dialog = page.tab.locator(selector)
+    box = await dialog.bounding_box()
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= 360
+    assert await dialog.evaluate("dialog => dialog.scrollWidth <= dialog.clientWidth")
+    assert await page.accessibility_problems() == []
