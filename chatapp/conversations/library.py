@@ -20,7 +20,7 @@ from chatapp.domain.sentences import Sentence
 from chatapp.store import Consistency, LibraryStore, ProfileStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from chatapp.domain.conversation import Document, Profile
 
@@ -38,11 +38,19 @@ class Library:
     Args:
         store: where it is.
         most_documents: of a collection; 0: nothing can be added to collections.
+        on_removed: called with the user and the id of a collection when documents of it were removed, and with "" when
+            a folder was changed or deleted: what is kept in memory of them is to be forgotten.
     """
 
-    def __init__(self, store: LibraryStores, most_documents: int) -> None:
+    def __init__(
+        self,
+        store: LibraryStores,
+        most_documents: int,
+        on_removed: Callable[[str, str], None] = lambda _user, _collection: None,
+    ) -> None:
         self._store = store
         self._most_documents = most_documents
+        self._on_removed = on_removed
 
     async def content(self, user: str) -> tuple[Profile, list[LibraryDocument]]:
         """Return the profile with the collections and folders, and all documents, without data."""
@@ -152,7 +160,9 @@ class Library:
             _refuse_missing(profile.collections, fields.get("collection", ""))
             return replace(profile, folders=_changed(profile.folders, folder_id, fields))
 
-        return _entry((await self._store.change_library(user, change)).folders, folder_id)
+        changed = _entry((await self._store.change_library(user, change)).folders, folder_id)
+        self._on_removed(user, "")
+        return changed
 
     async def delete_folder(self, user: str, folder_id: str) -> None:
         """Delete a folder; its conversations stay, in none.
@@ -166,6 +176,7 @@ class Library:
             return replace(profile, folders=tuple(one for one in profile.folders if one.id != folder_id))
 
         await self._store.change_library(user, change)
+        self._on_removed(user, "")
 
     async def add_document(self, user: str, collection_id: str, content: str, document: Document) -> LibraryDocument:
         """Add a document to a collection; it replaces those of the same name.
@@ -228,6 +239,7 @@ class Library:
         if not any(one.document.id == document_id for one in listed):
             raise DocumentNotFound
         await self._store.remove_library_document(user, document_id)
+        self._on_removed(user, collection_id)
 
     def refuse_if_off(self) -> None:
         """Refuse a new collection or document where collections are turned off.
@@ -241,10 +253,13 @@ class Library:
             )
 
     async def _remove(self, user: str, documents: Iterable[LibraryDocument]) -> None:
-        ids = [one.document.id for one in documents]
+        removed = list(documents)
+        ids = [one.document.id for one in removed]
         for start in range(0, len(ids), REMOVALS_AT_ONCE):
             removals = (self._store.remove_library_document(user, one) for one in ids[start : start + REMOVALS_AT_ONCE])
             await asyncio.gather(*removals)
+        for collection in {one.collection for one in removed}:
+            self._on_removed(user, collection)
 
 
 def _entry(entries: Sequence[EntryT], entry_id: str) -> EntryT:

@@ -59,7 +59,6 @@ async def rename_collection(collection_id: str, change: CollectionChange, user: 
 async def delete_collection(collection_id: str, user: UserId, chat: Chat) -> Done:
     """Delete a collection with its documents, for good."""
     await chat.library.delete_collection(user, collection_id)
-    chat.turns.forget_collection(user, collection_id)
     audit.record(Action.DELETE, user)
     return Done()
 
@@ -99,7 +98,6 @@ async def read_document(collection_id: str, library_document_id: str, user: User
 async def remove_document(collection_id: str, library_document_id: str, user: UserId, chat: Chat) -> Done:
     """Remove a document from a collection, for good."""
     await chat.library.remove_document(user, collection_id, library_document_id)
-    chat.turns.forget_collection(user, collection_id)
     audit.record(Action.DELETE, user)
     return Done()
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from chatapp.app import create_app
+from chatapp.generation.runner import TurnRunner
 from tests.fakes.files import pdf
 from tests.page_client import Refused, open_page
 from tests.serving import serving
@@ -215,3 +216,21 @@ async def test_what_a_deletion_left_of_a_collection_goes_with_the_next_one(setti
 
 def without(profile, collection):
     return replace(profile, collections=tuple(one for one in profile.collections if one.id != collection))
+
+
+async def test_what_is_removed_or_replaced_is_forgotten_where_it_is_kept_for_answers(settings, monkeypatch):
+    forgotten = []
+    monkeypatch.setattr(TurnRunner, "forget_collection", lambda _self, _user, collection: forgotten.append(collection))
+    app = await create_app(settings, with_page=False)
+    async with serving(app) as url, open_page(url) as page:
+        collection, folder = await add_collection(page), await add_folder(page)
+        for text in ("The rent is 900.", "The rent is 900.", "Pets are allowed."):
+            await page.upload_document(text, f"{text[:4]}.txt", collection=collection)
+        assert forgotten == []
+        replaced = await page.upload_document("The rent is 950.", "The .txt", collection=collection)
+        assert forgotten == [collection]
+        await page.ask("DELETE", f"collections/{collection}/documents/{replaced['id']}")
+        await page.ask("PATCH", f"folders/{folder}", {"instructions": "Be brief."})
+        await page.ask("DELETE", f"folders/{folder}")
+        await page.ask("DELETE", f"collections/{collection}")
+        assert forgotten == [collection, collection, "", "", collection]
