@@ -1,0 +1,186 @@
+"""Blocks of a PDF page from the positions of its pieces of text, for pages of Hebrew and Arabic.
+
+pdf-inspector's Markdown merges the rows of tables that run from right to left, and leaves a page out that has letters
+without Unicode. Its pieces of text are right: here they are put into lines, rows and paragraphs again.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from itertools import pairwise
+from statistics import median
+from typing import TYPE_CHECKING, NamedTuple
+
+from .blocks import rows
+from .shape import Block, BlockKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+SAME_LINE = 0.45  # font sizes between the baselines of the pieces of a line: marks stand on another one
+WORD_GAP = 0.12  # font sizes between two words
+CELL_GAP = 0.9  # and between two cells of a row
+PARAGRAPH_GAP = 1.75  # and between the baselines of two lines of a paragraph
+MIN_MARKED, DOUBLED = 6, 0.6  # letters with marks, and the part of them that stand twice
+COLUMN_CHARS = 28  # of most cells of a page: then they are lines of columns
+HEADING_SIZE = 1.15  # of the font of a heading, against that of most text
+_RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
+_NUMBER = re.compile(r"\d[\d.,:/-]*\d|[A-Za-z]{2,}")
+_LAM_ALEF = re.compile("(?<=[\u0621-\u0652])\ufffd|\ufffd(?=[\u0621-\u064a])")
+_MARKED = re.compile("[\u0621-\u064a][\u064b-\u0652]+")
+_TWICE = re.compile("([\u0621-\u064a][\u064b-\u0652]+)\\1")
+_ALEF_LAM = re.compile("([\u0622\u0623\u0625\u0627])(\u0644)")
+_LEFT_TO_RIGHT = re.compile("[A-Za-z]")
+
+
+class Piece(NamedTuple):
+    """A piece of text: ``x`` and ``y`` in points from the left and from the bottom, the size of its font."""
+
+    x: float
+    y: float
+    width: float
+    size: float
+    text: str
+
+
+class _Line(NamedTuple):
+    y: float
+    size: float
+    cells: tuple[str, ...]
+
+
+class Spaces:
+    """The spaces of lines of text in visual order.
+
+    pdf-inspector drops the spaces of short pieces of text that run from right to left, but not in its plain text.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._places: dict[str, list[int]] = {}
+        for line in text.splitlines():
+            if " " in line.strip() and runs_right_to_left(line):
+                turned = _NUMBER.sub(lambda number: number[0][::-1], line.strip()[::-1])
+                logical = unicodedata.normalize("NFKC", turned)  # else Arabic letters have their shapes
+                places = [at - number for number, at in enumerate(_places_of(" ", logical))]
+                self._places[_key(logical.replace(" ", ""))] = places
+
+    def restored(self, text: str) -> str:
+        """Return a piece of text with the spaces that it has lost; as it is, where it has some."""
+        places = None if " " in text else self._places.get(_key(text))
+        if places is None:
+            return text
+        return " ".join(text[start:end] for start, end in pairwise([0, *places, len(text)]))
+
+
+def _places_of(letter: str, text: str) -> list[int]:
+    return [at for at, one in enumerate(text) if one == letter]
+
+
+def _key(text: str) -> str:
+    """Return a text with the letters of each lam and alef in one order: fonts name the two together in either."""
+    while (sorted_text := _ALEF_LAM.sub(r"\2\1", text)) != text:
+        text = sorted_text
+    return text
+
+
+def repaired(text: str, *, has_doubles: bool) -> str:
+    """Return a text with the letters that a font names wrongly: a lam and alef in one, and a letter with marks twice.
+
+    Args:
+        text: of a block.
+        has_doubles: see `doubles_marked`.
+    """
+    text = _LAM_ALEF.sub("\u0644\u0627", text)
+    return _TWICE.sub(r"\1", text) if has_doubles else text
+
+
+def doubles_marked(text: str) -> bool:
+    """Return whether a document has most letters with marks twice, as Typst's fonts name them."""
+    marked = len(_MARKED.findall(text))
+    return marked >= MIN_MARKED and 2 * len(_TWICE.findall(text)) > DOUBLED * marked
+
+
+def runs_right_to_left(text: str) -> bool:
+    """Return whether most letters of a text are Hebrew or Arabic."""
+    return len(_RIGHT_TO_LEFT.findall(text)) > len(_LEFT_TO_RIGHT.findall(text))
+
+
+def blocks_of(pieces: Iterable[Piece]) -> list[Block]:
+    """Return the blocks of a page whose text runs from right to left, in the order in which it is read.
+
+    None where the page has columns.
+    """
+    lines = [line for line in map(_line, _grouped(list(pieces))) if line.cells]
+    several = [cell for line in lines if len(line.cells) > 1 for cell in line.cells]
+    if not lines or (several and median(map(len, several)) > COLUMN_CHARS):
+        return []
+    made = _Blocks(usual=median(line.size for line in lines for _ in "".join(line.cells)[::20]))
+    for line in lines:
+        made.add(line)
+    made.end()
+    return made.blocks
+
+
+class _Blocks:
+    """Collects the blocks of a page, line by line.
+
+    Args:
+        usual: size of the font of most text.
+    """
+
+    def __init__(self, usual: float) -> None:
+        self.blocks: list[Block] = []
+        self._usual = usual
+        self._paragraph: list[_Line] = []
+        self._table: list[_Line] = []
+
+    def add(self, line: _Line) -> None:
+        if len(line.cells) > 1:
+            self._end_paragraph()
+            self._table.append(line)
+        elif line.size >= HEADING_SIZE * self._usual:
+            self.end()
+            self.blocks.append(Block(BlockKind.HEADING, line.cells[0], 1 if line.size >= 1.8 * self._usual else 2))
+        else:
+            last = self._paragraph[-1] if self._paragraph else None
+            if last is None or last.y - line.y > PARAGRAPH_GAP * line.size:
+                self.end()
+            self._paragraph.append(line)
+
+    def end(self) -> None:
+        self._end_paragraph()
+        if len(self._table) > 1:
+            self.blocks += rows([line.cells for line in self._table])
+        elif self._table:
+            self.blocks.append(Block(BlockKind.TEXT, " ".join(self._table[0].cells)))
+        self._table = []
+
+    def _end_paragraph(self) -> None:
+        if self._paragraph:
+            self.blocks.append(Block(BlockKind.TEXT, " ".join(line.cells[0] for line in self._paragraph)))
+        self._paragraph = []
+
+
+def _grouped(pieces: list[Piece]) -> Iterator[list[Piece]]:
+    line: list[Piece] = []
+    for piece in sorted(pieces, key=lambda one: -one.y):
+        if line and line[0].y - piece.y > SAME_LINE * max(piece.size, line[0].size):
+            yield line
+            line = []
+        line.append(piece)
+    if line:
+        yield line
+
+
+def _line(pieces: Sequence[Piece]) -> _Line:
+    ordered = sorted(pieces, key=lambda one: -(one.x + one.width))
+    cells = [ordered[0].text]
+    for right, left in pairwise(ordered):
+        gap = (right.x - (left.x + left.width)) / max(left.size, 1)
+        if gap > CELL_GAP:
+            cells.append(left.text)
+        else:
+            cells[-1] += (" " if gap > WORD_GAP else "") + left.text
+    shown = tuple(cell for cell in (" ".join(cell.split()) for cell in cells) if cell)
+    return _Line(max(one.y for one in pieces), median(one.size for one in pieces), shown)

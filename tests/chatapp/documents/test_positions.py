@@ -1,0 +1,96 @@
+"""Pages of Hebrew and Arabic are put together from the positions of their pieces of text."""
+
+import pytest
+
+from chatapp.documents.extraction.pdf import _by_positions
+from chatapp.documents.extraction.positions import Piece, Spaces, blocks_of, doubles_marked, repaired
+from chatapp.documents.extraction.shape import Block, BlockKind
+
+TEXT = "השוכר משלם את דמי השכירות בתחילת החודש"
+
+
+def piece(text, right, y, size=10.0):
+    """Return a piece that ends at ``right``; a letter is half as wide as its font is high."""
+    width = len(text) * size / 2
+    return Piece(right - width, y, width, size, text)
+
+
+def shown(*pieces):
+    return [(block.kind.value, block.text) for block in blocks_of(pieces)]
+
+
+def test_lines_are_read_from_the_right_and_joined_to_paragraphs():
+    assert shown(
+        piece("חוזה", 500, 700, 20),
+        piece(TEXT, 500, 660),
+        piece("ואת הארנונה.", 500, 647),
+        piece("פסקה אחרת.", 500, 620),
+    ) == [("heading", "חוזה"), ("text", f"{TEXT} ואת הארנונה."), ("text", "פסקה אחרת.")]
+
+
+def test_pieces_of_a_line_are_words_where_there_is_a_gap_between_them():
+    first = piece("המתנ״ס", 500, 700)
+    gap, none = piece("פתוח", first.x - 2, 700), piece("ים", first.x, 702)  # a mark on another baseline moves a piece
+    assert shown(first, gap) == [("text", "המתנ״ס פתוח")]
+    assert shown(first, none) == [("text", "המתנ״סים")]
+
+
+def test_the_rows_of_a_table_keep_their_cells_from_the_right():
+    cells = [("שירות", "מחיר", "ימים"), ("הדפסה צבעונית", "1.50", "ראשון"), ("אולם", "350", "שישי")]
+    pieces = [piece(TEXT, 550, 700)]
+    for number, row in enumerate(cells):
+        pieces += [piece(cell, right, 650 - 20 * number) for cell, right in zip(row, (550, 450, 350), strict=True)]
+    assert shown(*pieces) == [
+        ("text", TEXT),
+        ("header", "שירות | מחיר | ימים"),
+        ("row", "הדפסה צבעונית | 1.50 | ראשון"),
+        ("row", "אולם | 350 | שישי"),
+    ]
+
+
+def test_two_columns_of_text_are_no_table():
+    line = "שורה ארוכה של עמודה אחת בעיתון"
+    pieces = [piece(line, right, 700 - 12 * number) for number in range(8) for right in (560, 260)]
+    assert blocks_of(pieces) == []
+    assert blocks_of([]) == []
+
+
+@pytest.mark.parametrize(
+    ("plain", "piece_text", "restored"),
+    [
+        ("ישימח דע ןושאר", "ראשוןעדחמישי", "ראשון עד חמישי"),
+        ("םימי 15", "15ימים", "15 ימים"),
+        ("ﺲﻴﻤﺨﻟا ﻰﺘﺣ ﺪﺣﻷا", "الأحدحتىالخميس", "الأحد حتى الخميس"),  # letters with their shapes
+        ("ىتح دحلأا", "الأحدحتى", "الأحد حتى"),  # lam and alef in the order of their ligature
+        ("ישימח דע ןושאר", "ראשון עד", "ראשון עד"),
+        ("first of May", "firstofMay", "firstofMay"),  # from left to right, none is lost
+    ],
+)
+def test_spaces_that_a_piece_has_lost_come_from_the_plain_text(plain, piece_text, restored):
+    assert Spaces(f"other\n {plain} \n").restored(piece_text) == restored
+
+
+def test_letters_that_a_font_names_wrongly_are_repaired():
+    assert repaired("خ\ufffdل ث\ufffdثة", has_doubles=False) == "خلال ثلاثة"
+    assert repaired("not \ufffd here", has_doubles=False) == "not \ufffd here"
+    doubled = "صباحًحًا يومًمًا تُتُحجز وُوُجدت كتابيًيًا مساءًءً يُيُرجى"
+    assert doubles_marked(doubled)
+    assert repaired(doubled, has_doubles=True) == "صباحًا يومًا تُحجز وُجدت كتابيًا مساءً يُرجى"
+    assert not doubles_marked("الشَّمْسُ مُشْرِقَةٌ وَالْجَوُّ جَمِيلٌ")
+
+
+class TestWhen:
+    PIECES = (piece(TEXT, 550, 700), piece("סוף", 550, 650))
+
+    def blocks(self, *texts, kind=BlockKind.TEXT):
+        return _by_positions([Block(kind, text) for text in texts], list(self.PIECES))
+
+    def test_a_page_whose_text_is_all_there_stays_as_it_is(self):
+        assert self.blocks(TEXT, "סוף") == []
+        assert _by_positions([], [Piece(50, 700, 100, 10, "Only English is here.")]) == []
+
+    def test_a_page_that_lost_text_or_mixed_letters_or_has_a_table_is_put_together_again(self):
+        expected = [Block(BlockKind.TEXT, TEXT), Block(BlockKind.TEXT, "סוף")]
+        assert self.blocks() == expected
+        assert self.blocks(TEXT.replace("דמי השכירות", "דמיהשכירות"), "סוף") == expected
+        assert self.blocks(TEXT, "סוף", kind=BlockKind.ROW) == expected
