@@ -1,5 +1,7 @@
 """Collections of documents ("Knowledge") and folders of conversations in the page."""
 
+import re
+
 import pytest
 from playwright.async_api import expect
 
@@ -36,7 +38,27 @@ async def test_a_collection_is_filled_chosen_asked_and_cited(page, gemma, proble
     await expect(refusals).to_contain_text("broken.pdf is damaged or incomplete")
     problems[:] = [problem for problem in problems if "422" not in problem]
     await expect(dialog).to_contain_text("Documents: 2 of at most 100")
-    await dialog.locator("input[multiple]").first.set_input_files([file("lease.pdf", LEASE)])
+
+    # A rate limit is waited for; what is stopped is counted.
+    uploads = []
+
+    async def upload(route):
+        uploads.append(route.request.url)
+        if len(uploads) == 1:
+            error = {"text": "Busy.", "template": "Busy.", "values": {}}
+            await route.fulfill(status=429, json={"error": error}, headers={"retry-after": "1"})
+        elif "lease.pdf" in route.request.url:
+            await route.continue_()
+
+    await page.tab.route(re.compile(r"/documents\?"), upload)
+    files = dialog.locator("input[multiple]")
+    await files.set_input_files([file("lease.pdf", LEASE), file("c.txt", b"Words."), file("d.txt", b"Words.")])
+    await expect(dialog).to_contain_text("Reading 2 of 3: c.txt")
+    await dialog.get_by_role("button", name="Stop").click()
+    await expect(refusals).to_have_text(["Documents not added: 2. Add them again to go on."])
+    assert len(uploads) == 3
+    problems[:] = [problem for problem in problems if "429" not in problem]
+    await page.tab.unroute_all()
     await expect(rows.locator("bdi")).to_have_text(["a.txt", "lease.pdf", "more - a.txt"])
     assert await page.accessibility_problems() == []
 
@@ -74,6 +96,9 @@ async def test_a_collection_is_filled_chosen_asked_and_cited(page, gemma, proble
 
     await chip.get_by_role("button", name="Knowledge: Lease").click()
     await dialog.get_by_role("button", name="All collections").click()
+    await dialog.get_by_role("button", name="Rename Lease").click()
+    await page.tab.keyboard.press("Escape")
+    await expect(dialog.get_by_label("Name", exact=True)).to_have_count(0)
     await dialog.get_by_role("button", name="Rename Lease").click()
     await dialog.get_by_label("Name", exact=True).fill("House")
     await page.tab.keyboard.press("Enter")
@@ -114,7 +139,9 @@ async def test_a_folder_holds_conversations_with_instructions_and_knowledge(page
     await page.choose("New chat in this folder")
     await expect(page.title).to_have_text("New chat in Flat")
     await expect(page.questions).to_have_count(0)
+    gemma.answer = ["Not in your documents. It may be more."]
     await page.ask("How much is it?")
+    await expect(page.notes).to_have_text("Not from your documents: this is what Gemma3 12b it knows itself.")
     await expect(listed).to_have_text(["How much is it?", "An earlier question"])
     assert RENT in prompt_of(gemma)
     assert "Answer like a lawyer." in str(gemma.chats[-1]["messages"])

@@ -4,6 +4,7 @@ import { call, me } from "./api.js";
 import { open as opened } from "./conversation.js";
 import { setConversations } from "./conversation_lists.js";
 import { find, h, iconButton } from "./dom.js";
+import { setLibrary } from "./library.js";
 import { openConversation } from "./navigation.js";
 import { store, stored } from "./browser_storage.js";
 import { showAccountNotice, showToast } from "./notices.js";
@@ -90,6 +91,7 @@ const move = async (dialog, data) => {
   const now = await call("GET", "state");
   setConversations(now.conversations);
   setProfile(now.profile);
+  setLibrary(now.library);
   const movedId = moved.ids[stored("session", OPEN_CONVERSATION)]; // moved conversations get new ids
   store("session", OPEN_CONVERSATION, "");
   if (movedId && !opened.id) openConversation(movedId, { replace: true });

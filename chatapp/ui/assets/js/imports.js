@@ -2,6 +2,7 @@
 import { call, Refusal } from "./api.js";
 import { setConversations } from "./conversation_lists.js";
 import { h } from "./dom.js";
+import { setLibrary } from "./library.js";
 import { parseJson, percent, t, translated } from "./words.js";
 
 const EVENT = "data: ";
@@ -111,7 +112,7 @@ export const importSection = (most) => {
     [state.hidden, choose.disabled] = [true, false];
     input.value = "";
     await call("GET", "state")
-      .then((now) => setConversations(now.conversations))
+      .then((now) => (setLibrary(now.library), setConversations(now.conversations)))
       .catch(() => {});
   };
 
