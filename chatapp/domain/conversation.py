@@ -381,12 +381,6 @@ class Profile:
         folder = self.folder_of(conversation)
         return by_id.get(conversation.collection) or (by_id.get(folder.collection) if folder else None)
 
-    def instructions_of(self, conversation: Conversation) -> str:
-        """Return the instructions for a conversation: those of its folder, then its own."""
-        folder = self.folder_of(conversation)
-        texts = (folder.instructions if folder else "", conversation.system_prompt)
-        return "\n\n".join(text for text in texts if text.strip())
-
 
 def _out_of_range(
     name: Sentence, value: object, allowed: tuple[float, float], *, whole: bool = False
