@@ -17,7 +17,7 @@ from chatapp.domain.errors import StorageFull
 from chatapp.domain.sentences import Sentence
 from chatapp.imports.archive import Archive
 from chatapp.imports.assembly import Assembled, assemble
-from chatapp.imports.library import store_library
+from chatapp.imports.library import new_library_bytes, store_library
 from chatapp.imports.parsed import Skipped
 from chatapp.imports.pictures import Pictures
 from chatapp.imports.reading import Reading, read_conversations
@@ -151,8 +151,8 @@ class Importer:
                 )
 
     async def _new_bytes(self, user: str, archive: Archive) -> int:
-        """Return about how many bytes the messages take that are not stored yet."""
-        new = 0
+        """Return about how many bytes the messages and documents take that are not stored yet."""
+        new = await new_library_bytes(self._store, user, archive)
         async with aclosing(_assembled(archive, Reading(), user)) as batches:
             async for batch in batches:
                 conversations = [assembled for _, assembled in batch if assembled is not None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -80,11 +81,11 @@ def read_conversations(archive: Archive, reading: Reading) -> Iterator[Parsed]:
 def read_library(archive: Archive) -> Generator[LibraryDocument]:
     """Yield the documents of collections in the exports of this chat, one at a time in memory.
 
-    Raises:
-        InvalidImport: the file is damaged.
+    The file was read to its end before: see `read_conversations`.
     """
     for name in archive.documents:
-        yield from _Document(archive, name, Reading()).library()
+        with suppress(InvalidImport):  # a document beside the conversations, which the first reading left out, too
+            yield from _Document(archive, name, Reading()).library()
 
 
 def _unknown(archive: Archive) -> InvalidImport:

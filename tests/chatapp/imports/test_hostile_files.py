@@ -11,12 +11,17 @@ import zipfile
 
 import pytest
 
+from chatapp.documents.extraction.shape import Block, BlockKind, Page
+from chatapp.documents.packing import packed
+from chatapp.domain.conversation import Document, Profile
 from chatapp.domain.errors import ChatError, StorageFull
+from chatapp.domain.library import Collection, LibraryDocument
 from chatapp.imports import archive as archives
 from chatapp.imports import json_items
 from chatapp.imports.refusals import InvalidImport
 from chatapp.store.quota import StorageLimits
-from tests.chatapp.imports.conftest import Imports
+from chatapp.userdata import json_export
+from tests.chatapp.imports.conftest import USER, Imports
 from tests.chatapp.imports.exports import (
     ACTIVITIES,
     CELLS,
@@ -186,6 +191,25 @@ async def test_import_that_does_not_fit_into_the_storage_is_refused_as_a_whole(t
     await imports.run(file)
     report = await imports.run(file, limits=StorageLimits(per_user=5_000))  # it is there already
     assert report.unchanged == 10
+
+
+async def test_documents_of_collections_that_do_not_fit_into_the_storage_are_refused_as_a_whole():
+    imports = Imports()
+    imports.store.stored_bytes = lambda _user=None: _value(900)
+    text = packed((Page(1, (Block(BlockKind.TEXT, "So much rain"),)),))
+    document = Document(id="d", name="a.txt", kind="text", pages=1, size=9, data=text)
+    kept = LibraryDocument(collection="k", document=document, added_ms=1)
+    profile = Profile(collections=(Collection(id="k", name="Leases"),), library_revision=1)
+    head = json_export.header("x", profile)
+    own = head + json_export.LIBRARY + json_export.encode_library_document(kept) + json_export.FOOTER
+    file = archive({"export.json": own, "beside.json": b'{"library": [1'})
+    with pytest.raises(StorageFull, match=r"Nothing was imported"):
+        await imports.run(file, limits=StorageLimits(per_user=1_300))
+    assert await imports.store.library(USER) == []
+    assert (await imports.run(file)).documents == 1
+    report = await imports.run(file, limits=StorageLimits(per_user=1_300))  # it is there already
+    assert report.documents == 0
+    assert len(await imports.store.library(USER)) == 1
 
 
 async def _value(value):
