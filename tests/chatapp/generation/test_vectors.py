@@ -42,6 +42,12 @@ class FakeEmbedder:
         self.is_closed = True
 
 
+@pytest.fixture(autouse=True)
+def _time_enough(monkeypatch):
+    """Let a slow machine take its time."""
+    monkeypatch.setattr(vectors, "WAIT_SECONDS", 60.0)
+
+
 @pytest.fixture
 def embedder():
     return FakeEmbedder()

@@ -191,6 +191,30 @@ async def test_a_conversation_begins_in_a_folder_moves_and_chooses_a_collection(
     assert [item["id"] for item in (await page.get("conversations", archived="true"))["items"]] == [one]
 
 
+async def test_an_answer_quotes_a_collection_until_its_document_is_removed(page, model_server):
+    collection = await add_collection(page)
+    folder = await add_folder(page, instructions="Answer in verse.", collection=collection)
+    added = await page.upload_document("The rent is 900 euros a month.", "lease.txt", collection=collection)
+    model_server.answer = ['"The rent is 900 euros a month".']
+    conversation = await page.send("What is the rent?", folder=folder, model="gemma")
+    _, answer = await page.messages(conversation)
+    assert answer["citations"] == [
+        {"end": 31, "document": added["id"], "page": 1, "start": 0, "stop": 29, "collection": collection,
+         "name": "lease.txt"}
+    ]  # fmt: skip
+    assert {"passages", "notInDocuments"}.isdisjoint(answer)
+    sent = model_server.chats[-1]["messages"]
+    assert sent[0]["content"] == "Answer in verse."
+    assert "The rent is 900 euros a month." in sent[1]["content"]
+    model_server.answer = ["Not in your documents.\n\nParis, as far as I know."]
+    await page.send("What is the capital of France?", conversation=conversation, model="gemma")
+    assert (await page.messages(conversation))[-1]["notInDocuments"] is True
+    await page.ask("DELETE", f"collections/{collection}/documents/{added['id']}")
+    await page.send("And the rent?", conversation=conversation, model="gemma")
+    assert (await page.messages(conversation))[-1].get("notInDocuments") is None
+    assert not any("begin with [[" in str(message) for message in model_server.chats[-1]["messages"])
+
+
 async def test_a_deleted_collection_is_taken_from_its_folders(page):
     collection = await add_collection(page)
     folder = await add_folder(page, instructions="Be brief.", collection=collection)
