@@ -36,6 +36,7 @@ MAX_FILE_BYTES = 1_000_000_000  # of all indexes, with what of them is in tempor
 MAX_CHUNK_BYTES = 16_000_000  # of the passages that questions hit; those of the longest text take 8 MB
 PACKED_BYTES = 16_000_000  # of compressed texts: 100 documents of 50 pages take 6 MB, one document at most 0.9
 MOST_SIZES = 10_000
+READS_AT_ONCE = 4  # of documents that are indexed, which may be in the cloud
 CHUNK_BYTES = 400  # of the objects of one in memory
 
 T = TypeVar("T")
@@ -136,9 +137,12 @@ class DocumentTexts:
             if index is None or (source.is_collection and index.documents - by_id.keys()):
                 index = PassageIndex()
             self._keep_index(source, index)
-            for document in by_id.values():
-                if document.id not in index.documents:
-                    chunks = await in_thread(chunks_of, await self.pages(source, document))
+            missing = [document for document in by_id.values() if document.id not in index.documents]
+            for start in range(0, len(missing), READS_AT_ONCE):
+                some = missing[start : start + READS_AT_ONCE]
+                texts = await asyncio.gather(*(self.pages(source, document) for document in some))
+                for document, pages in zip(some, texts, strict=True):
+                    chunks = await in_thread(chunks_of, pages)
                     await in_thread(index.add, document.id, chunks)
             if _used(self._indexes, source) is index:  # else it was forgotten meanwhile
                 self._keep_index(source, index)

@@ -333,10 +333,13 @@ class FakeStore:
         self.documents = {one.id: one for one in documents}
         self.reads = 0
         self.on_read = lambda: None
+        self.barrier = None
 
     async def document(self, _user, _conversation_id, document_id):
         self.reads += 1
         self.on_read()
+        if self.barrier:
+            await self.barrier.wait()
         return self.documents[document_id]
 
 
@@ -376,6 +379,15 @@ class TestTexts:
         first, second = await asyncio.gather(texts.index(self.KEY, bare), texts.index(self.KEY, reversed(bare)))
         assert first is second
         assert store.reads == 3
+        texts.close()
+
+    async def test_documents_of_an_index_are_read_several_at_once(self):
+        documents = [document(f"{RENT} {number}") for number in range(2 * document_texts.READS_AT_ONCE)]
+        texts = DocumentTexts(store := FakeStore(*documents))
+        store.barrier = asyncio.Barrier(document_texts.READS_AT_ONCE)
+        async with asyncio.timeout(60):
+            index = await texts.index(self.KEY, [replace(one, data=b"") for one in documents])
+        assert index.documents == {one.id for one in documents}
         texts.close()
 
     async def test_an_index_that_is_forgotten_while_it_is_built_is_not_kept(self):
