@@ -7,6 +7,7 @@ from playwright.async_api import expect
 
 from chatapp.http import assets as page_files
 from tests.browser import gradio_dom
+from tests.browser.chat_page import ChatPage
 from tests.browser.test_documents import DROP_FOLDER, LEASE, NOTICE, RENT, file, prompt_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -24,7 +25,7 @@ def say_english(text):
     return text
 
 
-async def test_a_collection_is_filled_chosen_asked_and_cited(page, gemma, problems):
+async def test_a_collection_is_filled_chosen_asked_and_cited(page, chat, gemma, problems):
     dialog, chip, note = (page.tab.locator(name) for name in ("#knowledge", "#collection", "#documents-note"))
     rows, refusals = dialog.locator(".rows > li"), dialog.locator(".refusals li")
     await page.button("Knowledge").click()
@@ -104,10 +105,14 @@ async def test_a_collection_is_filled_chosen_asked_and_cited(page, gemma, proble
     await page.tab.keyboard.press("Enter")
     await expect(rows).to_contain_text("House")
     await expect(chip).to_contain_text("Knowledge: House")
+    other = ChatPage(await page.tab.context.new_page(), chat.url, problems)
+    await other.open(page.tab.url)
+    await expect(other.tab.locator("#collection")).to_contain_text("Knowledge: House")
     await dialog.get_by_role("button", name="Delete House").click()
     await page.tab.locator("dialog.ask").get_by_role("button", name="Delete").click()
     await expect(rows).to_have_count(0)
     await expect(chip).to_be_empty()
+    await expect(other.tab.locator("#collection")).to_be_empty()
     assert await page.accessibility_problems() == []
 
 

@@ -2,7 +2,7 @@
 import { call } from "./api.js";
 import { h, iconButton } from "./dom.js";
 import { openFolderRow } from "./folders.js";
-import { folderById, library, reload } from "./library.js";
+import { changed, folderById, library, reload } from "./library.js";
 import { newId } from "./stream.js";
 import { t } from "./words.js";
 
@@ -33,7 +33,7 @@ export const open = async (id = null, done = () => {}) => {
     [button.disabled, refusal.textContent] = [true, ""];
     try {
       const saved = await call(id ? "PATCH" : "POST", id ? `folders/${encodeURIComponent(id)}` : "folders", id ? now : { ...now, id: idOfNew });
-      await reload();
+      await changed();
       dialog.close();
       if (!id) openFolderRow(saved.id);
       done(saved.id);

@@ -4,7 +4,7 @@ import { call, loadModule } from "./api.js";
 import { chooseCollection } from "./library_choice.js";
 import { factsOf, libraryPath, nameAndFacts, shownName } from "./documents.js";
 import { confirmed, find, h, icon, iconButton, keepingFocus, setChildren } from "./dom.js";
-import { collectionById, library, onLibrary, ownCollection, reload } from "./library.js";
+import { changed, collectionById, library, onLibrary, ownCollection, reload } from "./library.js";
 import { limits } from "./attachments.js";
 import { entriesWithFolder } from "./pasting.js";
 import { isRenaming, renameIn } from "./renaming.js";
@@ -34,7 +34,7 @@ const pathOf = (id, rest = "") => `collections/${encodeURIComponent(id)}${rest}`
 const change = (method, path, body) =>
   attempt(async () => {
     const result = await call(method, path, body);
-    await reload();
+    await changed();
     return result;
   });
 

@@ -2,7 +2,7 @@
 import { call, errorText, fetchApi, Refusal } from "./api.js";
 import { find } from "./dom.js";
 import { isIgnored } from "./folder_files.js";
-import { collectionById, reload } from "./library.js";
+import { changed, collectionById, reload } from "./library.js";
 import { showToast } from "./notices.js";
 import { sendTelling } from "./upload_progress.js";
 import { t } from "./words.js";
@@ -110,7 +110,7 @@ export const add = async (collection, added, { most, bytes }) => {
     tell({ done: uploads.done + 1 });
     if (uploads.done % SHOWN_AFTER === 0) await reload().catch(() => {});
   }
-  await reload().catch(() => {});
+  await changed().catch(() => {});
   const left = taken.length - uploads.done;
   if (left > 0) uploads.refusals.push(t("Documents not added: {number}. Add them again to go on.", { number: left }));
   tell({ isRunning: false });

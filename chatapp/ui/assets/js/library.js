@@ -3,6 +3,9 @@
 import { call, loadModule } from "./api.js";
 import { open } from "./conversation.js";
 import { attempt } from "./notices.js";
+import { channel } from "./windows.js";
+
+const CURRENT_FOR = 30_000; // ms
 
 // Collections have {id, name}, folders {id, name, collection}; after `reload` also {documents} and {instructions}.
 // `most`: documents of a collection; 0: the chat has no library.
@@ -15,7 +18,23 @@ export const setLibrary = (now) => {
   Object.assign(library, now);
   listeners.forEach((listener) => listener());
 };
-export const reload = async () => setLibrary(await call("GET", "library"));
+let readAt = Date.now();
+export const reload = async () => {
+  readAt = Date.now();
+  setLibrary(await call("GET", "library"));
+};
+const reloadQuietly = () => reload().catch(() => {});
+
+// After a change here: read the library, in other windows too.
+export const changed = async () => {
+  tellOtherWindows("");
+  await reload();
+};
+const tellOtherWindows = channel("library", reloadQuietly);
+// Another device may have changed it.
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden && library.most && Date.now() - readAt > CURRENT_FOR) reloadQuietly();
+});
 
 const byId = (items, id) => (id && items.find((item) => item.id === id)) || null;
 export const collectionById = (id) => byId(library.collections, id);

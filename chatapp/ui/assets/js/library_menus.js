@@ -4,7 +4,7 @@ import { chooseCollection, moveToFolder } from "./library_choice.js";
 import { confirmed, h, icon, menu, openMenu } from "./dom.js";
 import { openFolderRow } from "./folders.js";
 import * as folderSettings from "./folder_settings.js";
-import { folderById, library, openKnowledge, ownCollection, reload } from "./library.js";
+import { changed, folderById, library, openKnowledge, ownCollection } from "./library.js";
 import { openConversation } from "./navigation.js";
 import { attempt } from "./notices.js";
 import { t } from "./words.js";
@@ -72,6 +72,6 @@ const remove = async ({ id, name }) => {
   if (!(await confirmed(question, t("Delete"), t("Cancel")))) return;
   await attempt(async () => {
     await call("DELETE", `folders/${encodeURIComponent(id)}`);
-    await reload();
+    await changed();
   });
 };
