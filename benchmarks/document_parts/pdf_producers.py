@@ -70,7 +70,8 @@ def chromium(source: Source) -> bytes:
         page.write_text(source.page, encoding="utf-8")
         subprocess.run(  # a fixed command
             [program, "--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer",
-             "--disable-background-networking", f"--user-data-dir={folder}/profile", f"--print-to-pdf={made}",
+             "--disable-background-networking", "--disable-quic", "--no-first-run", "--disable-component-update",
+             "--disable-sync", f"--user-data-dir={folder}/profile", f"--print-to-pdf={made}",
              page.as_uri()],
             check=True, capture_output=True, timeout=60,
         )  # fmt: skip

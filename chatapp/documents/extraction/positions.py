@@ -22,6 +22,7 @@ SAME_LINE = 0.45  # font sizes between the baselines of the pieces of a line: ma
 WORD_GAP = 0.12  # font sizes between two words
 CELL_GAP = 0.9  # and between two cells of a row
 PARAGRAPH_GAP = 1.75  # and between the baselines of two lines of a paragraph
+MAX_SHORT = 200  # letters of a piece that may have lost its spaces: that of a cell
 MIN_MARKED, DOUBLED = 6, 0.6  # letters with marks, and the part of them that stand twice
 COLUMN_CHARS = 28  # of most cells of a page: then they are lines of columns
 HEADING_SIZE = 1.15  # of the font of a heading, against that of most text
@@ -59,7 +60,7 @@ class Spaces:
     def __init__(self, text: str) -> None:
         self._places: dict[str, list[int]] = {}
         for line in text.splitlines():
-            if " " in line.strip() and runs_right_to_left(line):
+            if " " in line.strip() and len(line) <= MAX_SHORT and runs_right_to_left(line):
                 turned = _NUMBER.sub(lambda number: number[0][::-1], line.strip()[::-1])
                 logical = unicodedata.normalize("NFKC", turned)  # else Arabic letters have their shapes
                 places = [at - number for number, at in enumerate(_places_of(" ", logical))]
@@ -67,7 +68,8 @@ class Spaces:
 
     def restored(self, text: str) -> str:
         """Return a piece of text with the spaces that it has lost; as it is, where it has some."""
-        places = None if " " in text else self._places.get(_key(text))
+        is_whole = " " in text or len(text) > MAX_SHORT
+        places = None if is_whole else self._places.get(_key(text))
         if places is None:
             return text
         return " ".join(text[start:end] for start, end in pairwise([0, *places, len(text)]))

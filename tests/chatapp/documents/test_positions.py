@@ -70,6 +70,11 @@ def test_spaces_that_a_piece_has_lost_come_from_the_plain_text(plain, piece_text
     assert Spaces(f"other\n {plain} \n").restored(piece_text) == restored
 
 
+def test_a_long_line_without_spaces_takes_no_time():
+    line = "\u0627" * 50_000 + "\u0644" * 50_000
+    assert Spaces(f"{line} {line}").restored(line) == line
+
+
 def test_letters_that_a_font_names_wrongly_are_repaired():
     assert repaired("خ\ufffdل ث\ufffdثة", has_doubles=False) == "خلال ثلاثة"
     assert repaired("not \ufffd here", has_doubles=False) == "not \ufffd here"
