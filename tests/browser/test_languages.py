@@ -70,7 +70,16 @@ async def _sidebar_is_where_reading_begins(page, width, direction):
 async def _english_left(page):
     """Return the English words that the page and its panels show."""
     texts = [await _all_texts(page)]
-    for opener in ("#me", "#more", "#model", "#persona", "#compare", "#parameters-button"):
+    for opener in (
+        "#me",
+        "#more",
+        "#model",
+        "#persona",
+        "#compare",
+        "#parameters-button",
+        "#add-files",
+        "#knowledge-button",
+    ):
         await page.tab.locator(opener).click()
         await page.tab.locator(":popover-open, dialog[open]").wait_for()
         texts.append(await _all_texts(page))
