@@ -1,5 +1,6 @@
 """Under ``TEST_NO_SKIPS=1`` (as in CI) a skipped test is a failure."""
 
+import gc
 import os
 
 import pytest
@@ -12,6 +13,17 @@ os.environ.pop("OLLAMA_HOST", None)
 # A busy machine makes every example slow: no deadline.
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")
+
+
+def pytest_configure():
+    """Collect no garbage while modules are imported and tests are made: nearly all of a million objects stay."""
+    gc.disable()
+
+
+def pytest_collection_finish():
+    """Collect garbage from here on, without looking at what is there already."""
+    gc.enable()
+    gc.freeze()
 
 
 def _fail_if_skipped(report):
