@@ -139,6 +139,7 @@ async def test_bandwidth_is_limited(proxy, connect):
     assert loop.time() - began >= 0.2  # 200 bytes there and 200 back
 
 
+@pytest.mark.slow
 async def test_delayed_bytes_arrive_complete_and_in_order_when_the_fault_changes(proxy, server, connect):
     _, writer = await connect()
     await proxy.set(Fault(seconds_late=(0.0, 0.1)))

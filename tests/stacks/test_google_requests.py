@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from tests.stacks.recording import Deployed
 
+pytestmark = pytest.mark.slow  # many deployments, and requests of each kind
+
 DOCUMENTS = documents()
 # Each kind of resource at least once.
 REPRESENTATIVE = {
@@ -64,7 +66,6 @@ def problems_of(run: Deployed) -> dict[str, list[str]]:
     return {urn: found for urn, found in every.items() if found}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("config", REPRESENTATIVE.values(), ids=REPRESENTATIVE)
 def test_google_describes_each_request_of_a_deployment(config: dict[str, str]) -> None:
     assert problems_of(seen(config)) == {}

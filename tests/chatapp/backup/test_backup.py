@@ -28,6 +28,8 @@ from tests.chatapp.userdata.conftest import chat as local_chat
 from tests.chatapp.userdata.conftest import cloud_chat as chat_in_the_cloud
 from tests.firestore_emulator import firestore_emulator as emulator
 
+pytestmark = pytest.mark.slow  # each writes and reads files and histories
+
 chat, cloud_chat, firestore_emulator = local_chat, chat_in_the_cloud, emulator  # fixtures
 ROOT = Path(__file__).parents[3]
 USERS = ("local", "anonymous-" + "a" * 32)
@@ -91,7 +93,6 @@ def test_every_conversation_is_restored_as_it_was(chat, file, capsys):
     assert "is kept as" in capsys.readouterr().out
 
 
-@pytest.mark.slow
 def test_backup_while_the_chat_writes_has_all_that_was_acknowledged_before(chat, file, tmp_path):
     path = tmp_path / "data" / "chat.db"
 
@@ -229,7 +230,6 @@ def test_an_existing_file_is_not_overwritten(chat, file, capsys):
     assert "exists already" in capsys.readouterr().err
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("step", ["_write", "_checked_schema", "_put_aside", "sync_folder"])
 def test_restore_that_is_killed_leaves_a_whole_history(chat, file, tmp_path, step):
     """Killed right before a step: the old history is whole; after the exchange, the new one."""

@@ -154,6 +154,7 @@ def plain(text):
     return re.sub(r"[\s\"“”„«»`>]+", " ", text).strip()
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(PAGES, ANSWERS, st.data())
 def test_every_citation_is_in_its_page_word_for_word(texts, answer, data):

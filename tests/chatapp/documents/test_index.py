@@ -161,6 +161,7 @@ def test_any_text_can_be_indexed_and_asked(text):
         index.search(text)
 
 
+@pytest.mark.slow
 def test_the_passage_that_answers_is_among_the_first_five_in_each_language():
     results = evaluated()
     assert list(results) == list(LANGUAGES)
@@ -170,6 +171,7 @@ def test_the_passage_that_answers_is_among_the_first_five_in_each_language():
         assert one.first / one.questions >= 0.65
 
 
+@pytest.mark.slow
 def test_the_held_out_document_does_about_as_well():
     results = evaluated(held_out=True).values()
     assert sum(one.recalled for one in results) / sum(one.questions for one in results) >= 0.9

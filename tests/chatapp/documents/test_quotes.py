@@ -114,6 +114,7 @@ WORDS = st.lists(WORD, min_size=4, max_size=30)
 MARKS = "\u05b0\u05b4\u05bc\u064e\u0650\u0651\u00ad\u200f"
 
 
+@pytest.mark.slow
 @given(WORDS, st.data())
 def test_any_run_of_whole_words_is_found_however_it_is_written(words, data):
     text = " ".join(words)

@@ -125,6 +125,7 @@ class Endless(io.RawIOBase):
         return data
 
 
+@pytest.mark.slow
 def test_a_large_page_is_read_in_little_memory():
     cell = activity_cell("Prompted&nbsp;שאלה", TIME, "<p>" + "תשובה " * 2_000).encode()
     stream = Endless(b"<html>", cell, 40_000_000)

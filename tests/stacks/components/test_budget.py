@@ -7,6 +7,8 @@ import pytest
 from tests.stacks.deployments import GCP, KUBERNETES, PROJECT, PUBLIC_HTTP
 from tests.stacks.recording import BILLING, NUMBER, deploy, seen
 
+pytestmark = pytest.mark.slow  # many deployments
+
 
 def test_there_is_no_budget_unless_it_is_set() -> None:
     run = seen(GCP)
@@ -34,14 +36,12 @@ def test_the_budgets_provider_names_a_quota_project_and_all_else_has_the_default
     assert run.needs(run.one("Budget"), api)
 
 
-@pytest.mark.slow
 def test_an_impersonated_account_is_the_budgets_too() -> None:
     account = "deployer@my-proj-1.iam.gserviceaccount.com"
     run = deploy(PUBLIC_HTTP | {"gcp:impersonateServiceAccount": account})
     assert run.one("providers:gcp")["impersonateServiceAccount"] == account
 
 
-@pytest.mark.slow
 def test_nothing_waits_for_the_budget() -> None:
     run = seen(PUBLIC_HTTP)
     budget = run.one("Budget")

@@ -14,6 +14,8 @@ from tests.stacks.custom_resources import problems
 from tests.stacks.deployments import INFERENCE_GATEWAY, MORE_DEPLOYMENTS, OWN_IAP_CLIENT
 from tests.stacks.recording import INTERNAL_ADDRESS, ROOT, Deployed, Registered, deploy, seen, walk
 
+pytestmark = pytest.mark.slow  # many deployments
+
 EXISTING = MORE_DEPLOYMENTS["gcp, servers of Gemma behind a load balancer, existing network"]
 # What the picker reads of a server without the label of another engine: v0.9.0 of its extractor/metrics/factories.go.
 PICKERS_METRICS = {
@@ -186,7 +188,6 @@ def test_its_proxies_have_a_range_of_their_own_in_the_stacks_network(run: Deploy
     assert not any(range_.overlaps(ipaddress.ip_network(other)) for other in (NODES, PODS, SERVICES))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changed", "subnetwork"), [({}, "lan-us"), ({"subnetwork": ""}, "lan")], ids=["custom mode", "auto mode"]
 )

@@ -16,6 +16,8 @@ from tests.stacks.components.test_vllm_arguments import DATA
 from tests.stacks.deployments import GCP, KUBERNETES, PRIVATE, PROJECT, TOKEN
 from tests.stacks.recording import Deployed, Registered, deploy, seen
 
+pytestmark = pytest.mark.slow  # many deployments
+
 BUCKET = "my-proj-1-gemma-weights"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -34,7 +36,6 @@ def variables(resource: Registered) -> dict[str, dict]:
     return {variable["name"]: variable for variable in container["env"]}
 
 
-@pytest.mark.slow
 def test_vllm_streams_what_the_job_copied() -> None:
     run = seen(PRIVATE)
     values = {name: variable.get("value", "") for name, variable in variables(job(run)).items()}
@@ -48,7 +49,6 @@ def test_vllm_streams_what_the_job_copied() -> None:
     assert '--limit-mm-per-prompt={"image":2}' in options, "by the model's name, not by the path"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("profile", PROFILES)
 def test_the_streamers_buffers_fit_into_the_memory_of_each_profile(profile: str) -> None:
     run = deploy(GCP | TOKEN | {"gemma": profile, "weightsBucket": "true", "image": "example.org/chat:1"})
@@ -59,7 +59,6 @@ def test_the_streamers_buffers_fit_into_the_memory_of_each_profile(profile: str)
     assert given.get("distributed", False) == (gpus > 1)
 
 
-@pytest.mark.slow
 def test_only_the_job_has_the_token() -> None:
     run = seen(PRIVATE)
     assert variables(job(run))["HF_TOKEN"]["valueFrom"]["secretKeyRef"]["name"] == "gemma-weights-token"
@@ -98,7 +97,6 @@ def test_the_server_waits_for_the_job_and_the_chat_does_not() -> None:
     assert run.needs(job(run), run.one("docker:index/image:Image")), "it runs the chat's image"
 
 
-@pytest.mark.slow
 def test_another_model_gets_a_job_of_its_own_and_a_new_image_does_not() -> None:
     first = job(seen(PRIVATE))
     other = job(deploy(PRIVATE | {"gemmaRevision": COMMIT}))
@@ -125,7 +123,6 @@ def test_without_the_setting_nothing_of_it_exists() -> None:
     assert revision.startswith("--revision=")
 
 
-@pytest.mark.slow
 def test_its_api_is_enabled_without_builds_too() -> None:
     run = deploy(GCP | {"weightsBucket": "true", "exposure": "private", "image": "example.org/chat:1"})
     services = [service["service"] for service in run.of_type("projects/service:Service")]

@@ -18,6 +18,8 @@ from tests.stacks.recording import ADDRESS, HIDDEN, RUNNER, Deployed, deploy, se
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+pytestmark = pytest.mark.slow  # many deployments
+
 PLATFORMS: dict[str, dict[str, str]] = {
     "gcp": GCP,
     "kubernetes": {"platform": "kubernetes", "image": "example.org/c:1"},
@@ -112,7 +114,6 @@ class TestEachCombination:
 EXPLICIT = [case for case, expected in TABLE.items() if not isinstance(expected, str) and "auto" not in case]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("case", EXPLICIT, ids=" ".join)
 def test_only_the_chosen_ingress_is_created(case: tuple[str, str, str]) -> None:
     ingress, sign_in = TABLE[case]
@@ -135,7 +136,6 @@ def test_only_the_chosen_ingress_is_created(case: tuple[str, str, str]) -> None:
     assert ("CHAT_TRUSTED_PROXIES" in variables) is (ingress == "https")
 
 
-@pytest.mark.slow
 def test_the_program_logs_its_warnings(caplog: pytest.LogCaptureFixture) -> None:
     deploy(GCP | {"identity": "anonymous", "gemma": "none", "image": "example.org/c:1"})
     assert "Anyone who finds the chat's address can use it, at your cost" in caplog.text
@@ -302,13 +302,11 @@ class TestIdentityAwareProxy:
         assert binding["condition.expression"] == f'request.host == "{FREE_NAME}"'
         assert len(binding["condition.title"]) <= 100
 
-    @pytest.mark.slow
     def test_checks_groups_instead_of_the_chat(self) -> None:
         run = seen(GCP | {"allowedPeople": "group:team@example.org"})
         assert run.one("WebIamBinding")["members"] == ["group:team@example.org"]
         assert "CHAT_ALLOWED_PEOPLE" not in environment(run), "the chat cannot look up its members"
 
-    @pytest.mark.slow
     def test_admits_all_accounts_with_a_role_without_a_condition(self) -> None:
         run = seen(GCP | {"allowedPeople": "*"})
         member = run.one("WebIamMember")
@@ -340,7 +338,6 @@ class TestIdentityAwareProxy:
         assert "CHAT_OIDC_CLIENT_ID" not in environment(run), "the chat has no sign-in of its own"
         assert run.outputs["oauthRedirect"].endswith(f"{CLIENT['oauthClientId']}:handleRedirect")
 
-    @pytest.mark.slow
     def test_without_an_organization_and_a_client_is_refused_with_the_ways_out(self) -> None:
         config = {"gemma": "none", "image": "example.org/c:1"}
         registered = Deployed()
@@ -401,7 +398,6 @@ class TestAddress:
         enabled = {s["service"].partition(".")[0] for s in run.of_type("projects/service:Service")}
         assert not {"servicemanagement", "servicecontrol", "endpoints"} & enabled
 
-    @pytest.mark.slow
     def test_a_domain_in_hebrew_is_deployed_as_dns_has_it(self) -> None:
         run = seen(OWN_IAP_CLIENT | {"domain": "דוגמה.example"})
         host = "xn--6dbbec0c.example"

@@ -348,6 +348,7 @@ async def settled(cluster: Cluster) -> None:
 
 
 # A week with a change of the clock in its middle: Israel's on 27 March and 25 October 2026.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("evening", "morning", "next_evening"),
     [
