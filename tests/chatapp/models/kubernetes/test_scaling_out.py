@@ -29,6 +29,7 @@ class Autoscaler:
         written: every number that it set.
         conflicts: how often the scale had changed meanwhile.
         pause: between its read and its write, in seconds.
+        has_read: it has read the scale.
     """
 
     def __init__(self, cluster: Cluster) -> None:
@@ -37,10 +38,12 @@ class Autoscaler:
         self.written: list[int] = []
         self.conflicts = 0
         self.pause = 0.0
+        self.has_read = asyncio.Event()
 
     async def look(self) -> None:
         scale = await self._api.get(SCALE)
         now = scale["spec"]["replicas"]
+        self.has_read.set()
         await asyncio.sleep(self.pause)
         target = min(max(self.wanted, 1), MOST)
         if now in {0, target}:
@@ -117,9 +120,8 @@ async def test_an_autoscaler_that_read_before_a_sleep_does_not_end_it(cluster):
         autoscaler = Autoscaler(cluster)
         await cluster.until(lambda: cluster.record.since_ms)
         autoscaler.wanted, autoscaler.pause = MOST, 0.05
-        before = len(cluster.kubernetes.requests)
         look = asyncio.create_task(autoscaler.look())
-        await cluster.until(lambda: SCALE in cluster.kubernetes.requests[before:])
+        await autoscaler.has_read.wait()
         # Scaled down between its read and its write.
         cluster.kubernetes.deployments["gemma-deployment"]["spec"]["replicas"] = 0
         cluster.kubernetes.touch()
