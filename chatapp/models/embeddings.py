@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import aiohttp
 
 from chatapp.domain.conversation import Place
-from chatapp.models.gemini.genai_compat import new_session
+from chatapp.models.gemini.connection import GeminiConnection
 from chatapp.models.openai.address import Address
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from google import genai
     from google.auth.credentials import Credentials
 
 MAX_DIMENSIONS = 4096
@@ -138,15 +136,21 @@ class GeminiEmbedder:
     ) -> None:
         self.place = Place.VERTEX_AI if project else Place.GEMINI_API
         self.batch = 1 if project else GEMINI_BATCH  # Vertex AI: "each request can only include a single input text"
-        self._model, self._project, self._location, self._api_key = model, project, location, api_key
-        self._base_url, self._credentials = base_url, credentials
-        self._opening: asyncio.Task[tuple[genai.Client, aiohttp.ClientSession]] | None = None
+        self._model = model
+        self._connection = GeminiConnection(
+            project=project,
+            location=location,
+            api_key=api_key,
+            base_url=base_url,
+            credentials=credentials,
+            connect_seconds=CONNECT_SECONDS,
+        )
 
     async def embed(self, texts: Sequence[str], *, are_questions: bool) -> list[list[float]]:
         """Return a vector for each text; see `Embedder`."""
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
-                client = await self._client()
+                client = await self._connection.client()
                 response = await client.aio.models.embed_content(
                     model=self._model,
                     contents=cast("Any", list(texts)),  # its type is invariant
@@ -162,42 +166,7 @@ class GeminiEmbedder:
 
     async def aclose(self) -> None:
         """Close all connections."""
-        if self._opening is not None:
-            with suppress(Exception):  # it did not open
-                client, session = await self._opening
-                await client.aio.aclose()
-                await session.close()
-
-    async def _client(self) -> genai.Client:
-        if self._opening is None or (self._opening.done() and self._opening.exception()):
-            self._opening = asyncio.create_task(self._open())
-        return (await asyncio.shield(self._opening))[0]
-
-    async def _open(self) -> tuple[genai.Client, aiohttp.ClientSession]:
-        session = new_session(CONNECT_SECONDS)
-        try:
-            return await asyncio.to_thread(self._make_client, session), session
-        except BaseException:
-            await session.close()
-            raise
-
-    def _make_client(self, session: aiohttp.ClientSession) -> genai.Client:
-        # With a client it costs about 0.9 s and 37 MB: see `chatapp.models.gemini.model`.
-        from google import genai  # noqa: PLC0415
-        from google.genai import types  # noqa: PLC0415  # as above
-
-        options = types.HttpOptions(
-            base_url=self._base_url, aiohttp_client=session, retry_options=types.HttpRetryOptions(attempts=1)
-        )
-        if not self._project:
-            return genai.Client(vertexai=False, api_key=self._api_key, http_options=options)
-        return genai.Client(
-            vertexai=True,
-            project=self._project,
-            location=self._location,
-            credentials=self._credentials,
-            http_options=options,
-        )
+        await self._connection.aclose()
 
 
 def prefix(model: str, *, are_questions: bool) -> str:

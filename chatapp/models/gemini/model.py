@@ -1,8 +1,7 @@
 """Gemini through google-genai: on Vertex AI with Google Cloud credentials, or on the Gemini API with a key.
 
-`response` parses the answer, `errors` classifies failures, `genai_compat` has the workarounds. google.genai is imported
-on first use and in a thread: with a client it costs about 0.9 s and 37 MB (0.5 s and 20 MB for the import alone;
-measured on loaded shared cores), which a chat without Gemini does not pay.
+`connection` makes the client, `response` parses the answer, `errors` classifies failures, `genai_compat` has the
+workarounds.
 """
 
 from __future__ import annotations
@@ -10,23 +9,21 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from chatapp.domain.conversation import GenerationParameters, Place, Role
 from chatapp.domain.errors import ModelError, ModelUnavailable
 from chatapp.domain.sentences import Sentence
 from chatapp.models import DEFAULT_TIME_LIMITS, ModelState, ModelStatus, Price
+from chatapp.models.gemini.connection import GeminiConnection
 from chatapp.models.gemini.errors import NOT_SET_UP, Account, failure_of
-from chatapp.models.gemini.genai_compat import closing_response, new_session
+from chatapp.models.gemini.genai_compat import closing_response
 from chatapp.models.gemini.response import StreamedResponse
 from chatapp.models.prompt import alternating_turns, clean_text
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
-    import aiohttp
-    from google import genai
     from google.auth.credentials import Credentials
     from google.genai import types
 
@@ -90,17 +87,22 @@ class GeminiModel:
         self.id = id
         self.label = label
         self._account = Account(model, project, location or "global", api_key, is_bound)
-        self._base_url = base_url or None
         self._limits = limits
         self._thinking_tokens = thinking_tokens
         self.price = price or LIST_PRICES.get(model)
         self._ignores_sampling = ignores_sampling(model)
         self._refuses_budget = False  # learned from a refusal
         self._needs_headroom = False  # learned from an answer of thoughts alone
-        self._credentials = credentials
         self._context_tokens: int | None = None
         self._output_tokens = output_tokens(model)
-        self._connections: dict[asyncio.AbstractEventLoop, asyncio.Task[_Connection]] = {}
+        self._connection = GeminiConnection(
+            project=project,
+            location=self._account.location,
+            api_key=api_key,
+            base_url=base_url,
+            credentials=credentials,
+            connect_seconds=limits.connect,
+        )
 
     supports_images = True
     tokens_per_image = 1120
@@ -174,7 +176,7 @@ class GeminiModel:
             return NOT_SET_UP
         try:
             async with asyncio.timeout(STATUS_SECONDS):
-                client = await self._client()
+                client = await self._connection.client()
                 await client.aio.models.count_tokens(model=self._account.model, contents="Hello")
         except Exception as error:  # noqa: BLE001  # a status never raises, whatever the SDK does
             return self._failure(error).as_status()
@@ -189,16 +191,14 @@ class GeminiModel:
     async def start(self) -> None:
         """Import the SDK and make the client, so that the first question does not wait for them."""
         if self._account.is_set_up:
-            await self._client()
+            await self._connection.client()
 
     def wake(self) -> None:
         """Do nothing: it does not sleep."""
 
     async def aclose(self) -> None:
         """Close this loop's client; running answers end with an error."""
-        if opening := self._connections.pop(asyncio.get_running_loop(), None):
-            with suppress(Exception):  # a client that could not be made has nothing to close
-                await (await opening).aclose()
+        await self._connection.aclose()
 
     @property
     def max_answer_tokens(self) -> int:
@@ -259,7 +259,7 @@ class GeminiModel:
             config = self._config(parameters)
             try:
                 with closing_response():
-                    client = await self._client()
+                    client = await self._connection.client()
                     # The dictionaries are the SDK's own TypedDicts; its signature asks for a list of their union.
                     async for chunk in await client.aio.models.generate_content_stream(
                         model=self._account.model, contents=cast("Any", turns), config=config
@@ -277,42 +277,6 @@ class GeminiModel:
                 # Without its cause: the SDK's errors quote the request and the response, which must not be logged.
                 raise failure.as_model_error() from None
             return
-
-    async def _client(self) -> genai.Client:
-        loop = asyncio.get_running_loop()
-        opening = self._connections.get(loop)
-        if opening is None or (opening.done() and (opening.cancelled() or opening.exception())):
-            opening = self._connections[loop] = loop.create_task(self._open())
-        return (await asyncio.shield(opening)).client
-
-    async def _open(self) -> _Connection:
-        session = new_session(self._limits.connect)
-        try:
-            return _Connection(await asyncio.to_thread(self._make_client, session), session)
-        except BaseException:
-            await session.close()
-            raise
-
-    def _make_client(self, session: aiohttp.ClientSession) -> genai.Client:
-        from google import genai  # noqa: PLC0415  # slow and large, see the top
-        from google.genai import types  # noqa: PLC0415  # as above
-
-        options = types.HttpOptions(
-            base_url=self._base_url,
-            aiohttp_client=session,
-            # One attempt, explicitly: without options the SDK retries once, 1 to 10 s after a failed connection
-            # (google-genai 3.4, _api_client.py, implicit_retry).
-            retry_options=types.HttpRetryOptions(attempts=1),
-        )
-        if not self._account.project:
-            return genai.Client(vertexai=False, api_key=self._account.api_key, http_options=options)
-        return genai.Client(
-            vertexai=True,
-            project=self._account.project,
-            location=self._account.location,
-            credentials=self._credentials,
-            http_options=options,
-        )
 
     def _failure(self, error: Exception) -> Failure:
         return failure_of(error, self._account, connect_seconds=self._limits.connect, status_seconds=STATUS_SECONDS)
@@ -352,14 +316,3 @@ def _parts(turn: ChatTurn) -> list[types.PartDict]:
         {"inline_data": {"mime_type": image.media_type, "data": image.data}} for image in turn.images
     ]
     return [*images, {"text": clean_text(turn.text)}] if turn.text.strip() else images
-
-
-@dataclass(frozen=True, slots=True)
-class _Connection:
-    client: genai.Client
-    session: aiohttp.ClientSession
-
-    async def aclose(self) -> None:
-        await self.client.aio.aclose()
-        self.client.close()
-        await self.session.close()

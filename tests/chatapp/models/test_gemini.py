@@ -26,6 +26,7 @@ from chatapp.models import Finish, ModelState, ModelStatus, PictureDelta, Price,
 from chatapp.models.gemini import genai_compat
 from chatapp.models.gemini import model as gemini_module
 from chatapp.models.gemini import response as gemini_response
+from chatapp.models.gemini.connection import GeminiConnection
 from chatapp.models.gemini.model import DEFAULT_CONTEXT_TOKENS, THINKING_HEADROOM, GeminiModel, contents
 from tests.chatapp.models.answers import text_of
 from tests.fakes import gemini_server as fake
@@ -1012,13 +1013,13 @@ sys.exit(any(name.startswith(("google.genai", "google.auth")) for name in sys.mo
 
 async def test_sdk_is_imported_in_a_thread(make, monkeypatch):
     making = []
-    make_client = GeminiModel._make_client
+    make_client = GeminiConnection._make_client
 
     def slow(self, session):
         making.append(threading.current_thread())
         return make_client(self, session)
 
-    monkeypatch.setattr(GeminiModel, "_make_client", slow)
+    monkeypatch.setattr(GeminiConnection, "_make_client", slow)
     model = make()
     await asyncio.gather(answer_of(model), answer_of(model), model.start(), model.status())
     assert len(making) == 1
