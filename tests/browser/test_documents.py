@@ -233,7 +233,7 @@ async def test_nothing_is_lost_from_the_box_when_a_document_is_refused_or_forgot
 async def test_documents_fit_a_phone_in_right_to_left_languages(open_chat, chat, gemma, language):
     words = page_files.translations(language)
     page = await open_chat(chat.url, locale={"he": "he-IL", "ar": "ar-EG"}[language], width=360, height=740)
-    name = "a-rather-long-name-of-a-file-that-nobody-would-choose-חוזה.txt"
+    name = "a-rather-long-name-of-a-file-that-goes-on-and-on-and-on-חוזה.txt"
     await attach(page, file(name, f"{HEBREW}.\nAnd in English: {RENT}.".encode()))
     assert await page.tab.evaluate(SIZES, page_files.version()) == SHOWN_SIZES[language]
     assert not await page.is_wider_than_the_screen()

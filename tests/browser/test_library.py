@@ -174,7 +174,7 @@ async def test_the_library_fits_a_phone_in_right_to_left_languages(open_chat, ch
     await page.choose(say("Knowledge"))
     await tab.get_by_role("menuitem", name=say("Manage collections")).click()
     await new_collection(page, say, "a-rather-long-name-of-a-collection-that-does-not-fit-חוזים")
-    name = "a-rather-long-name-of-a-file-that-nobody-would-choose-חוזה.txt"
+    name = "a-rather-long-name-of-a-file-that-goes-on-and-on-and-on-חוזה.txt"
     await tab.locator("#knowledge input[multiple]").first.set_input_files([file(name, b"Some words.")])
     await expect(tab.locator("#knowledge .rows > li")).to_have_count(1)
     await _fits(page, "#knowledge")

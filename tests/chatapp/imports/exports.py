@@ -569,9 +569,7 @@ def own(profile=None):
     ]
     conversation = Conversation(id="own-1", title="Own", created_ms=1_000, updated_ms=1_002, branch="a0")
     return (
-        json_export.header("somebody", profile)
-        + json_export.encode(conversation, [question, *answers])
-        + json_export.FOOTER
+        json_export.header("ann", profile) + json_export.encode(conversation, [question, *answers]) + json_export.FOOTER
     )
 
 

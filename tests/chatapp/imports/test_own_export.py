@@ -54,7 +54,7 @@ def exported(tmp_path):
         lines = b",\n".join(json_export.encode(*one) for one in conversations)
         documents = b",\n".join(map(json_export.encode_library_document, library))
         kept = json_export.LIBRARY + documents if library else b""
-        path.write_bytes(json_export.header("somebody", profile) + lines + kept + json_export.FOOTER)
+        path.write_bytes(json_export.header("ann", profile) + lines + kept + json_export.FOOTER)
         return str(path)
 
     return write

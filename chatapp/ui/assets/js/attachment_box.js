@@ -1,6 +1,7 @@
 // The images and documents of the box: added, uploaded and shown. Loaded with the first of them. Images are scaled down
 // here; documents are read by the chat, one after the other.
 import { errorText, fetchApi, fileOptions, loadModule, Refusal } from "./api.js";
+import { contentOf } from "./document_file.js";
 import { factsOf, nameAndFacts, shownName } from "./documents.js";
 import { noteFor, updateNote } from "./documents_note.js";
 import { find, h, icon, iconButton, keepingFocus } from "./dom.js";
@@ -207,18 +208,7 @@ const addImage = async (file, limits) => {
 
 const addDocument = async (file, limits) => {
   const { name, size } = file;
-  if (size > limits.documentBytes) {
-    const [megabytes, most] = [Math.ceil(size / 1e6), Math.floor(limits.documentBytes / 1e6)];
-    throw new Error(
-      t(
-        "{name} has {size} MB, and a document can have at most {most} MB. It was not added. Split it, or save it with smaller images, then add it again.",
-        { name, size: megabytes, most },
-      ),
-    );
-  }
-  // In memory: the file may be moved or saved again before the message is sent. (A folder cannot be read.)
-  const content = await file.arrayBuffer().catch(() => null);
-  if (!content) throw new Error(t("{name} could not be read, so it was not added. If it is a folder, add the files in it.", { name }));
+  const content = await contentOf(file, name, limits.documentBytes);
   if (ofKind(true).length >= limits.documents)
     throw new Error(t("A message can have at most {number} documents.", { number: limits.documents }));
   const blob = new Blob([content], { type: "application/octet-stream" });

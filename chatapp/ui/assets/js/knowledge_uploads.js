@@ -1,5 +1,6 @@
 // Adds documents to a collection, one after the other, also while its dialog is closed.
 import { call, errorText, fetchApi, Refusal } from "./api.js";
+import { contentOf } from "./document_file.js";
 import { find } from "./dom.js";
 import { isIgnored } from "./folder_files.js";
 import { changed, collectionById, reload } from "./library.js";
@@ -57,17 +58,7 @@ const post = async (path, content) => {
 };
 
 const addOne = async (collection, { file, replaces }, name, bytes) => {
-  if (file.size > bytes) {
-    const [size, most] = [Math.ceil(file.size / 1e6), Math.floor(bytes / 1e6)];
-    throw new Error(
-      t(
-        "{name} has {size} MB, and a document can have at most {most} MB. It was not added. Split it, or save it with smaller images, then add it again.",
-        { name, size, most },
-      ),
-    );
-  }
-  const content = await file.arrayBuffer().catch(() => null);
-  if (!content) throw new Error(t("{name} could not be read, so it was not added. If it is a folder, add the files in it.", { name }));
+  const content = await contentOf(file, name, bytes);
   const path = `collections/${encodeURIComponent(collection)}/documents`;
   const response = await post(`${path}?${new URLSearchParams({ name })}`, content);
   if (stopped.signal.aborted) return;
