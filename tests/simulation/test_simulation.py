@@ -18,6 +18,7 @@ import structlog
 
 from chatapp.conversations import catch_up, updates
 from chatapp.domain import message_tree
+from chatapp.domain.conversation import new_id, now_ms
 from chatapp.store.journal import journal, overlay, reads
 from chatapp.store.journal import store as journal_store
 from chatapp.store.journal.overlay import Kind
@@ -92,6 +93,11 @@ def test_a_seed_replays_its_run():
     worlds = [simulate(7), simulate(7)]
     assert worlds[0].cloud.calls == worlds[1].cloud.calls
     assert worlds[0].chance.random() == worlds[1].chance.random()
+
+
+def test_a_run_leaves_the_ids_made_after_it_at_the_real_time():
+    simulate(4)  # makes ids while its clock is ahead
+    assert abs(int(new_id()[:12], 16) - now_ms()) < 60_000
 
 
 # Planted bugs, each of which a version of the chat had or could have.

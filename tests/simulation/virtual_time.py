@@ -10,6 +10,8 @@ import time
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
+from chatapp.domain import conversation
+
 if TYPE_CHECKING:
     import random
     from collections.abc import Coroutine, Iterator
@@ -74,6 +76,8 @@ def _replaced(loop: VirtualLoop, chance: random.Random) -> Iterator[None]:
     with (
         mock.patch.object(time, "monotonic", loop.time),
         mock.patch.object(time, "time_ns", time_ns),
+        # Its own ticks: ids never go back in time, so those made after a run would begin with the virtual clock's time.
+        mock.patch.object(conversation, "_TICKS", conversation._rising_ticks()),
         mock.patch.object(os, "urandom", chance.randbytes),
         mock.patch.object(asyncio, "to_thread", inline),
         mock.patch("chatapp.store.journal.delivery._CHANCE", chance),
