@@ -117,6 +117,9 @@ class ModelWeights(pulumi.ComponentResource):
             for name, role, member in (
                 ("write", "roles/storage.objectUser", args.writer),
                 ("read", "roles/storage.objectViewer", args.reader),
+                # The Run:ai streamer looks the bucket up before it lists it, which that role does not allow
+                # (runai_model_streamer_gcs 0.17, files.py: `get_bucket`).
+                ("find", "roles/storage.bucketViewer", args.reader),
             )
         ]
         job = self._job(args, bucket, rights)

@@ -80,6 +80,7 @@ def test_the_bucket_is_open_to_exactly_two_accounts() -> None:
     assert grants == {
         ("roles/storage.objectUser", "gemma-weights-ksa"),
         ("roles/storage.objectViewer", "gemma-ksa"),
+        ("roles/storage.bucketViewer", "gemma-ksa"),
     }
     assert job(run)["spec.template.spec.serviceAccountName"] == "gemma-weights-ksa"
     assert server(run)["spec.template.spec.serviceAccountName"] == "gemma-ksa"
