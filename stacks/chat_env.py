@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from gemma.arguments import SERVED_NAME
 from gemma.profiles import supports_images
-from stacks.components.chat_pod import DATA_DIR, METRICS_PORT, PORT
+from stacks.components.chat_pod import DATA_DIR, METRICS_PORT, PORT, SHUTDOWN_SECONDS
 from stacks.components.model_server import APP as MODEL_SERVER
 from stacks.settings import secret_output
 
@@ -101,7 +101,7 @@ VARIABLES: Mapping[str, Callable[[Sources], Value]] = {
     "CHAT_LOG_FORMAT": _fixed("json"),
     "CHAT_DATA_DIR": _fixed(DATA_DIR),
     "CHAT_EMBEDDED_MODEL": _fixed("false"),
-    "CHAT_SHUTDOWN_SECONDS": _fixed("30"),
+    "CHAT_SHUTDOWN_SECONDS": _fixed(str(SHUTDOWN_SECONDS)),
     "THEME": _setting("theme"),
     "CHAT_OTEL_ENDPOINT": _setting("otel_endpoint"),
     # Sign-in

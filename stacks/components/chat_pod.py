@@ -34,6 +34,8 @@ HEALTH = "/healthz"
 RESOURCES = ("500m", "1Gi", "2Gi")
 """CPU, memory and ephemeral storage of a replica."""
 DATA_DIR = "/data"
+PRE_STOP_SECONDS, SHUTDOWN_SECONDS, GRACE_SECONDS = 10, 30, 120
+"""Before the chat is told to stop; for its running answers; until it is killed."""
 
 
 def chat_pod(args: ChatAppArgs, account: kubernetes.core.v1.ServiceAccount) -> kubernetes.core.v1.PodSpecArgs:
@@ -47,7 +49,7 @@ def chat_pod(args: ChatAppArgs, account: kubernetes.core.v1.ServiceAccount) -> k
         enable_service_links=False,
         # Removal from the load balancer (10 s), ending open pages and running answers (30 s), saving the queue of cloud
         # writes (30 s), and room for a busy machine: writes that are still queued after that are lost with the pod.
-        termination_grace_period_seconds=120,
+        termination_grace_period_seconds=GRACE_SECONDS,
         security_context=pod_security(user=USER, group=USER),
         topology_spread_constraints=_spread() if args.replicas > 1 else None,
         containers=[
@@ -68,7 +70,7 @@ def chat_pod(args: ChatAppArgs, account: kubernetes.core.v1.ServiceAccount) -> k
                 # The load balancer keeps sending requests for a few seconds after the pod is told to stop.
                 lifecycle=kubernetes.core.v1.LifecycleArgs(
                     pre_stop=kubernetes.core.v1.LifecycleHandlerArgs(
-                        sleep=kubernetes.core.v1.SleepActionArgs(seconds=10)
+                        sleep=kubernetes.core.v1.SleepActionArgs(seconds=PRE_STOP_SECONDS)
                     )
                 ),
                 volume_mounts=[

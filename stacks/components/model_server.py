@@ -280,7 +280,7 @@ def server_arguments(args: GemmaServerArgs) -> list[pulumi.Input[str]]:
         port=CONTAINER_PORT,
         model=args.model,
         revision=args.revision,
-        shutdown_seconds=110,
+        shutdown_seconds=SHUTDOWN_SECONDS,
         extra=args.extra_args,
     )
     if args.weights_url is None:
