@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chatapp.domain.conversation import FinishReason, MessageStatus, Role
+from chatapp.domain.file_names import RIGHT_TO_LEFT_LETTERS, shown_name
 from chatapp.domain.message_tree import MessageTree
 from chatapp.domain.sentences import Sentence
 from chatapp.userdata.inert_markdown import as_code, inert
@@ -22,7 +23,6 @@ NAME_BYTES = 180  # file systems take 255, Windows' paths 260 characters in all
 
 _NOT_IN_NAMES = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufffd]')
 _SPECIAL = re.compile(r"([\\`*_\[\]<#&])")
-_RIGHT_TO_LEFT_LETTERS = re.compile(r"[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff]")
 _STATUSES = {
     MessageStatus.STREAMING: Sentence("still being written at the time of this export"),
     MessageStatus.STOPPED: Sentence("stopped"),
@@ -118,12 +118,13 @@ def _title(title: str, language: Language) -> str:
     title = _line(title)
     if not title:
         return language.line(language.translate(Sentence("Untitled")))
-    return language.line(title) if _RIGHT_TO_LEFT_LETTERS.search(title) else title
+    return language.line(title) if RIGHT_TO_LEFT_LETTERS.search(title) else title
 
 
 def _named(name: str, language: Language) -> str:
     """Return a line that names a document; its text is in the JSON export only."""
-    return language.line(f"*{language.translate(Sentence('Document: {name}', name=language.isolated(_line(name))))}*")
+    name = language.isolated(shown_name(_line(name)))
+    return language.line(f"*{language.translate(Sentence('Document: {name}', name=name))}*")
 
 
 def _folded_thinking(text: str, language: Language) -> str:

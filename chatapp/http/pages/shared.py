@@ -14,6 +14,7 @@ from fastapi import APIRouter, Request, Response
 from chatapp.auth.client import client_address
 from chatapp.domain.conversation import Role
 from chatapp.domain.errors import ShareNotFound
+from chatapp.domain.file_names import shown_name
 from chatapp.domain.sentences import Sentence
 from chatapp.http.api.routing import ApiRoute
 from chatapp.http.middleware.security_headers import policy
@@ -114,7 +115,7 @@ def _day(ms: int) -> str:
 
 
 def _isolated(name: str) -> str:
-    return f"\N{FIRST STRONG ISOLATE}{name}\N{POP DIRECTIONAL ISOLATE}"
+    return f"\N{FIRST STRONG ISOLATE}{shown_name(name)}\N{POP DIRECTIONAL ISOLATE}"
 
 
 def _shown(message: SharedMessage) -> dict[str, object]:

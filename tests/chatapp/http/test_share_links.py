@@ -177,9 +177,10 @@ async def test_documents_are_named_with_the_words_that_answers_quote_and_without
     await app.state.services.store.add_library_document("local", kept)
     link = await shared(page, conversation.id)
     _, _, html = await reader(f"{url}/{link['path']}")
-    assert '<li><q dir="auto">So m</q> \u2068kept.pdf\u2069, page 2</li>' in html
-    assert '<p class="document quiet">Document: \u2068דוח &lt;1&gt;.pdf\u2069</p>' in html
-    assert '<li><q dir="auto">So much &lt;rain&gt;</q> \u2068דוח &lt;1&gt;.pdf\u2069, page 2</li>' in html
+    assert '<li><q dir="auto">So m</q><span class="place">\u2068kept.pdf\u2069, page 2</span></li>' in html
+    assert '<p class="document quiet">Document: \u2068דוח &lt;1&gt;\u200e.pdf\u2069</p>' in html
+    place = '<span class="place">\u2068דוח &lt;1&gt;\u200e.pdf\u2069, page 2</span>'
+    assert f'<li><q dir="auto">So much &lt;rain&gt;</q>{place}</li>' in html
     assert html.count("<li>") == 2
     assert "SECRET" not in html
     assert b"SECRET" not in await app.state.services.store.shared_piece(link["share"]["id"], "text-0")
