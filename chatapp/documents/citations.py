@@ -1,18 +1,19 @@
 """Which quotes of an answer are in documents, word for word: the others are no citations.
 
 What stands between any two quotation marks of a paragraph may be a quote: Hebrew has them within words (an acronym, a
-prefix before a quote), and a document has some of its own. So may the lines of a block quote, each and together. Only
-what is found in a page counts, the longest first.
+prefix before a quote), and a document has some of its own. So may the lines of a block quote, each and together, and a
+sentence that the model copied without marks. Only what is found in a page counts, the longest first.
 """
 
 from __future__ import annotations
 
 import re
 import time
-from itertools import chain, islice
+from itertools import chain, islice, starmap
 from typing import TYPE_CHECKING, NamedTuple
 
 from chatapp.documents.quotes import MAX_QUOTE, QuoteFinder
+from chatapp.documents.sentences import is_sentence, sentences
 from chatapp.domain.conversation import Citation
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ _CODE = re.compile(r"^(```|~~~).*?^\1|(?<!`)(`+)(?!`).{1,1000}?(?<!`)\2(?!`)", r
 
 
 class Span(NamedTuple):
-    """A part of an answer that may be a quote: with its quotation marks, or lines of a block quote."""
+    """A part of an answer that may be a quote: with its quotation marks, lines of a block quote, or a sentence."""
 
     start: int
     end: int
@@ -47,6 +48,10 @@ class Span(NamedTuple):
         """Return it without its quotation marks, or without those of its lines."""
         whole = text[self.start : self.end]
         return whole[1:-1] if whole[0] in _MARKS else _LINE_START.sub("", whole)
+
+    def is_sentence_in(self, text: str) -> bool:
+        """Return whether it has no marks of a quote."""
+        return text[self.start] not in _MARKS and not _BLOCK_QUOTE.match(text, self.start)
 
 
 class Place(NamedTuple):
@@ -63,7 +68,7 @@ def spans(text: str) -> list[Span]:
     Code has none: its quotation marks mean something else.
     """
     text = _CODE.sub(lambda code: " " * len(code[0]), text)
-    return list(islice(chain(_spans(text), _block_quotes(text)), MAX_SPANS))
+    return list(islice(chain(_spans(text), _block_quotes(text), starmap(Span, sentences(text))), MAX_SPANS))
 
 
 def _spans(text: str) -> Iterator[Span]:
@@ -109,6 +114,8 @@ def places(text: str, looked_for: Iterable[Span], pages: Iterable[Page]) -> dict
         quotation = finder.find(span.quote_in(text))
         if quotation is not None and not quotation.continues:
             page = texts[quotation.page]
+            if span.is_sentence_in(text) and not is_sentence(page, quotation.start, quotation.end):
+                continue
             start = utf16_length(page[: quotation.start])
             end = start + utf16_length(page[quotation.start : quotation.end])
             where[span] = Place(quotation.page, start, end)

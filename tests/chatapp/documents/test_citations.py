@@ -99,7 +99,7 @@ def test_a_block_quote_is_cited_once_whole_or_by_its_lines(text, end, words):
         'It says "the rent is 90".',  # a part of a number
         'It says "the landlord may end the lease at any time".',  # invented
         "It says the rent is 900 euros a month.",  # no quote
-        '"The rent is 900 euros a month\n\nIt is due on the first day."',  # marks of two paragraphs
+        '"The rent is 900 euros a month\n\nIt is due on the first day"',  # marks of two paragraphs
         'Run `print("The rent is 900 euros a month")`.',
         '```\nx = "The rent is 900 euros a month"\n```',
         'It says "due on the first day. The tenant pays for".',  # over the end of a page
@@ -110,6 +110,59 @@ def test_a_block_quote_is_cited_once_whole_or_by_its_lines(text, end, words):
 )
 def test_what_is_no_quote_of_the_document_is_not_cited(text):
     assert cited(text) == ()
+
+
+HOUSE = [
+    Page(
+        1,
+        (
+            Block(BlockKind.HEADING, "Pets"),
+            Block(
+                BlockKind.TEXT, "No large pets are allowed in the flat. Small pets (fish) may be kept! They eat a lot"
+            ),
+            Block(BlockKind.TEXT, "of food that costs a lot of money."),
+            Block(BlockKind.TEXT, "This is not allowed:"),
+            Block(BlockKind.TEXT, "Music is played after ten."),
+            Block(BlockKind.TEXT, "יש לפנות את הדירה עד סוף החודש. הדיירים משלמים. כך זה גם כאן."),
+        ),
+    )
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "end", "words"),
+    [
+        ("Small pets (fish) may be kept.", 30, "Small pets (fish) may be kept"),
+        ("No: **no large pets are allowed in the flat.** So.", 0, ""),  # the sentence begins before that
+        ("Yes.\n\n- **No large pets are allowed in the flat.** So.", 48, "No large pets are allowed in the flat"),
+        ("No large pets are allowed in the flat. Small pets may.", 38, "No large pets are allowed in the flat"),
+        ("כן. יש לפנות את הדירה עד סוף החודש.", 35, "יש לפנות את הדירה עד סוף החודש"),
+        ('"No large pets are allowed in the flat."', 40, "No large pets are allowed in the flat"),
+    ],
+)
+def test_a_sentence_that_the_model_copied_without_marks_is_cited(text, end, words):
+    assert shown(text, HOUSE) == ([(text[:end], 1, words)] if end else [])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Large pets are allowed in the flat.",  # without its "No"
+        "No large pets are allowed.",  # without its end
+        "No large pets are allowed in the flat",  # it may go on
+        "No large pets are allowed in the house.",
+        "No large pets…allowed in the flat.",
+        "Of food that costs a lot of money.",  # in the middle of a sentence
+        "Music is played after ten.",  # of a list of what is not allowed
+        "`No large pets are allowed in the flat.`",
+        "I am sure that small pets (fish) may be kept.",
+        "They eat a lot.",
+        "כך זה גם כאן.",  # too short to tell
+        "“Large pets are allowed in the flat.",  # a quotation mark that nothing closes
+    ],
+)
+def test_a_sentence_that_is_not_one_of_the_page_is_not_cited(text):
+    assert cited(text, HOUSE) == ()
 
 
 def test_what_stands_between_two_quotes_is_no_quote():
@@ -177,7 +230,23 @@ def test_every_citation_is_in_its_page_word_for_word(texts, answer, data):
 
 @pytest.mark.parametrize(
     "piece",
-    ['"a', '" ', "`", "\n```", "\n~~~\n```", "\n \n", "“a", '"aaaaaaaa ... ', "a\n", "``` ` ", "\n>", "> > "],
+    [
+        '"a',
+        '" ',
+        "`",
+        "\n```",
+        "\n~~~\n```",
+        "\n \n",
+        "“a",
+        '"aaaaaaaa ... ',
+        "a\n",
+        "``` ` ",
+        "\n>",
+        "> > ",
+        "a. ",
+        ".\n",
+        "a b c defghijklmnopqrstuvwxyz.",
+    ],
 )
 def test_a_hostile_answer_ends_soon(piece):
     """Where the time rose with the square of the length, this would take minutes."""
