@@ -25,6 +25,11 @@ const signedOut = (now, signIn = "") => {
 // (A proxy that signs people in, such as Google's, redirects to its own page.)
 export const isSignedOut = (response) => response.status === 401 || response.type === "opaqueredirect";
 
+// Else a response is a proxy's, while the chat is unreachable, or of a request that a restart cancelled.
+export const isFromChat = (response) =>
+  (response.ok || isSignedOut(response) || response.headers.get("content-type")?.startsWith("application/json")) &&
+  response.headers.get("x-request-outcome") !== "unknown";
+
 const isSignedInAgain = async () => {
   const response = await fetch("me", { redirect: "manual" });
   if (!response.ok) return false;

@@ -1,5 +1,5 @@
 // Adds documents to a collection, one after the other, also while its dialog is closed.
-import { call, errorText, fetchApi, Refusal } from "./api.js";
+import { call, errorText, fetchApi, isFromChat, Refusal } from "./api.js";
 import { contentOf } from "./document_file.js";
 import { find } from "./dom.js";
 import { isIgnored } from "./folder_files.js";
@@ -48,8 +48,9 @@ const post = async (path, content) => {
   const request = { method: "POST", headers: { "content-type": "application/octet-stream" }, body: content, signal: stopped.signal };
   for (const seconds of [...PAUSES, 0]) {
     const sending = sendTelling((share) => tell({ share }, true));
-    const response = await fetchApi(path, request, sending).catch(() => null);
+    const received = await fetchApi(path, request, sending).catch(() => null);
     if (stopped.signal.aborted) return null;
+    const response = received && isFromChat(received) ? received : null;
     const wait = Number(response?.headers.get("retry-after") || 0);
     const isBusy = response && [429, 503].includes(response.status) && wait > 0 && wait <= LONGEST_WAIT;
     if ((response && !isBusy) || !seconds) return response;

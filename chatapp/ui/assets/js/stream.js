@@ -1,5 +1,5 @@
 // Follows the event stream of the open conversation, through lost connections and restarts.
-import { errorText, fetchApi, isSignedOut, options } from "./api.js";
+import { errorText, fetchApi, isFromChat, options } from "./api.js";
 import { parseJson, t } from "./words.js";
 import { showError } from "./notices.js";
 
@@ -74,10 +74,7 @@ export const postPatiently = async (path, request, again = (it) => it) => {
   for (const seconds of [...PAUSES, 0]) {
     try {
       const response = await fetchApi(path, request);
-      const isFromChat =
-        response.ok || isSignedOut(response) || response.headers.get("content-type")?.startsWith("application/json");
-      // Else a proxy's, while the chat is unreachable, or of a request that a restart cancelled.
-      if (isFromChat && response.headers.get("x-request-outcome") !== "unknown") return response;
+      if (isFromChat(response)) return response;
     } catch {}
     request = again(request);
     if (seconds) {
