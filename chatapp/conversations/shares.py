@@ -224,12 +224,14 @@ class Shares:
     async def _quotes(
         self, user: str, conversation_id: str, messages: Sequence[Message]
     ) -> dict[Citation, tuple[str, str, int]]:
-        """Return the words, the name of the document and its page, of each citation whose document is there."""
+        """Return the words of each citation, the name of the document and its page; none where these are gone."""
         cited: defaultdict[tuple[str, str], list[Citation]] = defaultdict(list)
-        for message in messages:
-            for citation in message.citations:
-                cited[citation.collection, citation.document].append(citation)
         quotes: dict[Citation, tuple[str, str, int]] = {}
+        for citation in (one for message in messages for one in message.citations):
+            if citation.quote:
+                quotes[citation] = (_shortened(citation.quote), citation.name, citation.page)
+            else:
+                cited[citation.collection, citation.document].append(citation)
         for (collection, document_id), citations in cited.items():
             with suppress(ConversationNotFound, DocumentNotFound):
                 if collection:
@@ -302,9 +304,13 @@ def _quoted(document: Document, citations: Sequence[Citation]) -> dict[Citation,
         text = pages[one.page - 1].text if 1 <= one.page <= len(pages) else ""
         # As JavaScript counts: in UTF-16 code units.
         quote = text.encode("utf-16-le")[2 * one.page_start : 2 * one.page_end].decode("utf-16-le", "replace")
-        if words := shorten(quote, QUOTE_CHARACTERS, placeholder=" …"):
+        if words := _shortened(quote):
             quotes[one] = (words, document.name, one.page)
     return quotes
+
+
+def _shortened(quote: str) -> str:
+    return shorten(quote, QUOTE_CHARACTERS, placeholder=" …")
 
 
 _EMPTY = Sentence("There is nothing to share in this conversation yet.")

@@ -12,18 +12,18 @@ import time
 from itertools import chain, islice, starmap
 from typing import TYPE_CHECKING, NamedTuple
 
-from chatapp.documents.quotes import MAX_QUOTE, QuoteFinder
+from chatapp.documents.extraction.shape import Block, BlockKind, Page
+from chatapp.documents.quotes import MAX_QUOTE, Quotation, QuoteFinder
 from chatapp.documents.sentences import is_sentence, sentences
 from chatapp.domain.conversation import Citation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from chatapp.documents.extraction.shape import Page
+    from collections.abc import Iterable, Iterator, Mapping
 
 MAX_CITATIONS = 100
 MAX_SPANS = 600  # that are looked for
 ENDS_PER_QUOTE = 6  # quotation marks after one, of which each may be its end
+KEPT_BYTES = 40_000  # of the quotes that are stored with an answer; Firestore has room for 120,000 beside its text
 SECONDS = 2.0  # for one document, and for a quote that has begun
 
 _MARKS = '"\u201c\u201d\u201e\u201f\u00ab\u00bb\u2039\u203a\u05f4\u275d\u275e\u300c\u300d\uff02'
@@ -55,11 +55,12 @@ class Span(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a quote is in a document: positions in the text of the page, in UTF-16 code units."""
+    """Where a quote is in a document: positions in the text of the page, in UTF-16 code units; and its words there."""
 
     page: int
     start: int
     end: int
+    words: str
 
 
 def spans(text: str) -> list[Span]:
@@ -116,26 +117,39 @@ def places(text: str, looked_for: Iterable[Span], pages: Iterable[Page]) -> dict
             page = texts[quotation.page]
             if span.is_sentence_in(text) and not is_sentence(page, quotation.start, quotation.end):
                 continue
+            words = page[quotation.start : quotation.end]
             start = utf16_length(page[: quotation.start])
-            end = start + utf16_length(page[quotation.start : quotation.end])
-            where[span] = Place(quotation.page, start, end)
+            where[span] = Place(quotation.page, start, start + utf16_length(words), words)
     return where
 
 
-def citations(text: str, quotes: dict[str, dict[Span, Place]]) -> tuple[Citation, ...]:
+class Shelf(NamedTuple):
+    """What a citation keeps of a collection's document, which may be removed before the answer is."""
+
+    collection: str
+    name: str
+
+
+def citations(
+    text: str, quotes: Mapping[str, Mapping[Span, Place]], shelves: Mapping[str, Shelf]
+) -> tuple[Citation, ...]:
     """Return the citations of an answer, which do not overlap: the first quote, and of two that begin alike the longer.
 
     Args:
         text: of the answer.
         quotes: where they are, by the id of each document.
+        shelves: of the documents that belong to a collection, by their ids.
     """
     chosen: list[Citation] = []
-    at = 0
+    at, room = 0, KEPT_BYTES
     where = {span: (document, place) for document, of_document in quotes.items() for span, place in of_document.items()}
     for span in sorted(where, key=lambda span: (span.start, -span.end)):
         if span.start >= at and len(chosen) < MAX_CITATIONS:
             at = span.end
             document, place = where[span]
+            shelf = shelves.get(document)
+            quote = place.words if shelf and _bytes(place.words) <= room else ""
+            room -= _bytes(quote)
             chosen.append(
                 Citation(
                     end=utf16_length(text[: span.end]),
@@ -143,6 +157,9 @@ def citations(text: str, quotes: dict[str, dict[Span, Place]]) -> tuple[Citation
                     page=place.page,
                     page_start=place.start,
                     page_end=place.end,
+                    collection=shelf.collection if shelf else "",
+                    name=shelf.name if shelf else "",
+                    quote=quote,
                 )
             )
     return tuple(chosen)
@@ -156,16 +173,47 @@ def true_citations(text: str, cited: Iterable[Citation], pages: Iterable[Page]) 
         cited: its citations of this document.
         pages: of the document.
     """
-    by_end: dict[int, list[Citation]] = {}
-    for citation in cited:
-        by_end.setdefault(citation.end, []).append(citation)
+    by_end = _by_end(cited)
     looked_for = [span for span in spans(text) if utf16_length(text[: span.end]) in by_end]
     return {
         citation
         for span, place in places(text, looked_for, pages).items()
         for citation in by_end[utf16_length(text[: span.end])]
-        if (citation.page, citation.page_start, citation.page_end) == place
+        if (citation.page, citation.page_start, citation.page_end) == place[:3]
     }
+
+
+def true_quotes(text: str, cited: Iterable[Citation]) -> set[Citation]:
+    """Return those citations of a collection's documents whose ``quote`` is what the answer quotes there.
+
+    Their documents are not needed: each quote is read as a page of which the answer quotes the whole.
+
+    Args:
+        text: of the answer.
+        cited: its citations of documents of a collection.
+    """
+    by_end = _by_end(one for one in cited if one.quote and one.page_end - one.page_start == utf16_length(one.quote))
+    true: set[Citation] = set()
+    room = KEPT_BYTES
+    for span in spans(text):
+        for citation in by_end.get(utf16_length(text[: span.end]), ()):
+            whole = Quotation(1, 0, len(citation.quote))
+            page = Page(1, (Block(BlockKind.TEXT, citation.quote),))
+            if citation not in true and room >= 0 and QuoteFinder([page]).find(span.quote_in(text)) == whole:
+                room -= _bytes(citation.quote + citation.name)
+                true.add(citation)
+    return true
+
+
+def _by_end(cited: Iterable[Citation]) -> dict[int, list[Citation]]:
+    by_end: dict[int, list[Citation]] = {}
+    for citation in cited:
+        by_end.setdefault(citation.end, []).append(citation)
+    return by_end
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode(errors="replace"))
 
 
 def utf16_length(text: str) -> int:

@@ -125,6 +125,8 @@ class Citation:
         page_end: where it ends there.
         collection: id of the collection that the document belongs to, "" for a document of a message.
         name: of a collection's document, when it was cited; "" for a document of a message.
+        quote: the words of the page, of a collection's document, which may be removed before the answer is; "" for a
+            document of a message, and where the quotes of an answer would take too much room.
     """
 
     end: int
@@ -134,6 +136,7 @@ class Citation:
     page_end: int
     collection: str = ""
     name: str = ""
+    quote: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from chatapp.documents.citations import citations, places, spans
+from chatapp.documents.citations import Shelf, citations, places, spans
 from chatapp.documents.index import Passage, joined
 from chatapp.documents.outside import is_outside
 from chatapp.documents.passages import MOST, beginnings, candidates, chosen, ranked
@@ -169,22 +169,13 @@ class ConversationDocuments:
                     pages = await self._texts.pages(sources.documents[document.id][0], document)
                     quotes[document.id] = await in_thread(places, text, looked_for, pages)
                     looked_for = [span for span in looked_for if span not in quotes[document.id]]
-            cited = await in_thread(citations, text, quotes)
+            return await in_thread(citations, text, quotes, _shelves(sources))
         except ChatError as error:
             log.warning("no_citations", error=type(error).__name__, detail=error.detail)
         except TimeoutError:
             log.warning("no_citations", error="TimeoutError")
         except Exception:
             log.exception("no_citations")
-        else:
-            names = {one.id: one.name for one in sources.library.documents}
-            own = {one.id for one in sources.own}
-            return tuple(
-                one
-                if one.document in own
-                else dataclasses.replace(one, collection=sources.library.collection, name=names[one.document])
-                for one in cited
-            )
         return ()
 
     async def _attempts(self, answer: RunningAnswer) -> AsyncGenerator[Attempt]:
@@ -282,6 +273,13 @@ class ConversationDocuments:
 
 def _leaves_out(event: ModelEvent, first_document: int) -> bool:
     return isinstance(event, Omitted) and event.messages > first_document
+
+
+def _shelves(sources: _Sources) -> dict[str, Shelf]:
+    """Return what citations keep of the documents that are not the conversation's own."""
+    own = {one.id for one in sources.own}
+    library = sources.library
+    return {one.id: Shelf(library.collection, one.name) for one in library.documents if one.id not in own}
 
 
 def _sources(answer: RunningAnswer) -> _Sources:

@@ -83,8 +83,9 @@ def message_of(values: Mapping[str, Any]) -> Message:
 
 
 def _citation_fields(citation: Citation) -> dict[str, Any]:
-    """Return the fields of a citation; one of a message's document has neither a collection nor a name."""
-    return {name: value for name, value in asdict(citation).items() if value or name not in {"collection", "name"}}
+    """Return the fields of a citation; one of a message's document has neither a collection nor what goes with it."""
+    sparse = {"collection", "name", "quote"}
+    return {name: value for name, value in asdict(citation).items() if value or name not in sparse}
 
 
 def attachment_fields(attachment: Attachment) -> dict[str, Any]:
@@ -144,8 +145,14 @@ def clean(message: Message) -> Message:
         thinking=storable(message.thinking),
         error=from_json(_storable_json(as_json(message.error))),
         documents=tuple(map(clean_document, message.documents)),
-        citations=tuple(replace(one, name=storable(one.name)) if one.name else one for one in message.citations),
+        citations=tuple(map(_clean_citation, message.citations)),
     )
+
+
+def _clean_citation(citation: Citation) -> Citation:
+    if not citation.name and not citation.quote:
+        return citation
+    return replace(citation, name=storable(citation.name), quote=storable(citation.quote))
 
 
 def clean_document(document: Document) -> Document:

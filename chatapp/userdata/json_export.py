@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from pydantic import TypeAdapter, ValidationError
 
-from chatapp.documents.citations import true_citations
+from chatapp.documents.citations import true_citations, true_quotes
 from chatapp.documents.extraction.shape import MAX_PAGES, Kind, Page
 from chatapp.documents.packing import InvalidPacking, unpacked
 from chatapp.documents.uploads import file_name
@@ -301,11 +301,12 @@ def _check_document(document: Document, where: str, room: Room) -> None:
 def _citations(message: Message, documents: Mapping[str, Document], room: Room) -> tuple[Citation, ...]:
     """Return those citations of a message that are true: the quote is in the page.
 
-    Those of a collection's document are left out: the export has such documents after the conversations.
+    The documents of collections may not be in the export. The words of the page that a citation of one has must be
+    what the answer quotes; the page compares them with the document, where it is there, before it shows them in it.
     """
     if len(message.content) > MAX_CITING:
         return ()
-    true: set[Citation] = set()
+    true = true_quotes(message.content, filter(_is_of_collection, message.citations))
     citations = [one for one in message.citations if not one.collection]
     for name in {one.document for one in citations} & documents.keys():
         if room.searched > 0 and documents[name].data:
@@ -313,7 +314,22 @@ def _citations(message: Message, documents: Mapping[str, Document], room: Room) 
             room.searched -= _size(pages)
             cited = [one for one in citations if one.document == name]
             true |= true_citations(message.content, cited, pages)
-    return tuple(one for one in message.citations if one in true)
+    return tuple(
+        replace(one, name=file_name(one.name) or one.document) if one.collection else replace(one, name="", quote="")
+        for one in message.citations
+        if one in true
+    )
+
+
+def _is_of_collection(citation: Citation) -> bool:
+    """Return whether this can be a citation of a collection's document, by its ids, name and page."""
+    return (
+        is_id(citation.collection)
+        and is_id(citation.document)
+        and 1 <= len(citation.name) <= MAX_NAME
+        and 1 <= citation.page <= MAX_PAGES
+        and 0 <= citation.page_start < LARGEST_FILE
+    )
 
 
 def _size(pages: Iterable[Page]) -> int:

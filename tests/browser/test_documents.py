@@ -343,6 +343,12 @@ async def test_the_number_of_a_citation_stands_behind_its_quote_and_outside_of_l
     assert dict(zip(PLACES, drawn, strict=True)) == PLACES
 
 
+OPEN = """async ([version, citation]) => {
+  const { openDocument } = await import(new URL(`page/${version}/js/documents.js`, document.baseURI));
+  await openDocument("1", citation);
+}"""
+
+
 async def test_a_long_document_opens_at_its_quote(page):
     lines = [f"Line {number} of a long text, with a few more words in it." for number in range(40_000)]
     lines[31_000] = NOTICE
@@ -350,14 +356,15 @@ async def test_a_long_document_opens_at_its_quote(page):
     start = text.index(NOTICE)
     document = {"name": "long.txt", "kind": "text", "pages": [{"number": 1, "name": "", "text": text}]}
     await page.tab.route(re.compile(r"/documents/\w+$"), lambda route: route.fulfill(json=document))
-    await page.tab.evaluate(
-        """async ([version, citation]) => {
-          const { openDocument } = await import(new URL(`page/${version}/js/documents.js`, document.baseURI));
-          await openDocument("1", citation);
-        }""",
-        [page_files.version(), {"page": 1, "start": start, "stop": start + len(NOTICE)}],
-    )
+    await page.tab.evaluate(OPEN, [page_files.version(), {"page": 1, "start": start, "stop": start + len(NOTICE)}])
     mark = page.tab.locator("#document mark")
     await expect(mark).to_have_text(NOTICE)
     await expect(mark).to_be_in_viewport()
     assert await page.tab.locator(gradio_dom.ANSWERS).count() == 0
+
+    # Where a collection's document does not have the words that are stored with the answer, it is not shown.
+    await page.tab.keyboard.press("Escape")
+    stored = {"document": "1", "collection": "k", "name": "kept.xlsx", "quote": "Words of another document"}
+    await page.tab.evaluate(OPEN, [page_files.version(), {"page": 1, "start": 0, "stop": 25} | stored])
+    await expect(page.tab.locator("#document .text")).to_have_text("Words of another document")
+    await expect(page.tab.locator("#document .about")).to_contain_text("Sheet 1")

@@ -6,7 +6,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatapp.documents.citations import MAX_CITATIONS, MAX_SPANS, Span, citations, places, spans, utf16_length
+from chatapp.documents.citations import (
+    KEPT_BYTES,
+    MAX_CITATIONS,
+    MAX_SPANS,
+    Shelf,
+    Span,
+    citations,
+    places,
+    spans,
+    true_quotes,
+    utf16_length,
+)
 from chatapp.documents.extraction.shape import Block, BlockKind, Page
 from chatapp.documents.quotes import QuoteFinder
 
@@ -22,8 +33,8 @@ LEASE = pages_of(
 )
 
 
-def cited(text, pages=LEASE, document="lease"):
-    return citations(text, {document: places(text, spans(text), pages)})
+def cited(text, pages=LEASE, document="lease", shelves=None):
+    return citations(text, {document: places(text, spans(text), pages)}, shelves or {})
 
 
 def js(text, start, stop):
@@ -176,7 +187,7 @@ def test_what_stands_between_two_quotes_is_no_quote():
 def test_a_quote_that_two_documents_have_is_cited_once_in_the_first():
     text = 'It says "the rent is 900 euros a month".'
     quotes = {name: places(text, spans(text), LEASE) for name in ("new", "old")}
-    assert [one.document for one in citations(text, quotes)] in (["old"], ["new"])
+    assert [one.document for one in citations(text, quotes, {})] in (["old"], ["new"])
     looked_for = [span for span in spans(text) if span not in quotes["new"]]
     assert places(text, looked_for, LEASE) == {}
 
@@ -214,8 +225,11 @@ def test_every_citation_is_in_its_page_word_for_word(texts, answer, data):
     pages = pages_of(*texts)
     taken = data.draw(st.sampled_from(texts))
     answer += f' "{taken}"'
-    for one in cited(answer, pages):
+    of_collection = cited(answer, pages, shelves={"lease": Shelf("k1", "lease.pdf")})
+    assert true_quotes(answer, of_collection) == set(of_collection)
+    for one, kept in zip(cited(answer, pages), of_collection, strict=True):
         page = pages[one.page - 1]
+        assert kept.quote == js(page.text, one.page_start, one.page_end)
         words = js(page.text, one.page_start, one.page_end)
         end = js(answer, 0, one.end)
         quotes = [end[start + 1 : -1] for start in range(len(end) - 1) if end[start] in '"“„«']
@@ -255,3 +269,15 @@ def test_a_hostile_answer_ends_soon(piece):
     for text in ((piece * 150_000)[:150_000], runs, runs + quote):
         assert len(spans(text)) <= MAX_SPANS
     assert spans(runs + quote)[-1].quote_in(runs + quote) == "the rent is 900"
+
+
+def test_the_words_of_a_collections_document_stay_with_the_answer_as_far_as_there_is_room():
+    long = [f"{number} " + "word " * 380 for number in range(30)]
+    answer = " ".join(f'"{one}"' for one in (text.strip() for text in long))
+    kept = cited(answer, pages_of(*long), shelves={"lease": Shelf("k1", "lease.pdf")})
+    assert len(kept) == 30
+    assert {(one.collection, one.name) for one in kept} == {("k1", "lease.pdf")}
+    quotes = [one.quote for one in kept]
+    assert quotes[0] == long[0].strip()
+    assert quotes[-1] == ""
+    assert KEPT_BYTES - 2_000 < sum(map(len, quotes)) <= KEPT_BYTES

@@ -180,7 +180,8 @@ class TestCitations:
     async def test_a_quote_of_the_collection_is_cited_with_its_name(self, ask, library):
         await library([document(FILLER, RENT)])
         messages, _ = await ask(model('It says "the rent is 900 euros a month".'), collection="k1")
-        expected = Citation(end=39, document="d1", page=2, page_start=0, page_end=29, collection="k1", name="lease.pdf")
+        kept = {"collection": "k1", "name": "lease.pdf", "quote": "The rent is 900 euros a month"}
+        expected = Citation(end=39, document="d1", page=2, page_start=0, page_end=29, **kept)
         assert messages[-1].citations == (expected,)
 
     async def test_a_document_of_the_conversation_is_cited_first(self, ask, library):
@@ -188,7 +189,8 @@ class TestCitations:
         own = document(RENT, document_id="own")
         messages, _ = await ask(model('"The rent is 900 euros a month"'), collection="k1", documents=LoadedFiles(own))
         (citation,) = messages[-1].citations
-        assert (citation.document, citation.collection, citation.name) == (messages[0].documents[0].id, "", "")
+        assert citation.document == messages[0].documents[0].id
+        assert (citation.collection, citation.name, citation.quote) == ("", "", "")
 
     async def test_a_document_of_which_the_model_got_no_passage_is_not_cited(self, ask, library):
         secret = "Zebras graze beyond the northern fence."

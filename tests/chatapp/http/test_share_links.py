@@ -169,6 +169,7 @@ async def test_documents_are_named_with_the_words_that_answers_quote_and_without
         Citation(end=22, document="other", page=1, page_start=0, page_end=9),
         Citation(end=22, document="report", page=2, page_start=3, page_end=7, collection="k", name="kept.pdf"),
         Citation(end=22, document="removed", page=2, page_start=3, page_end=7, collection="k", name="old.pdf"),
+        Citation(end=22, document="removed", page=4, page_start=3, page_end=7, collection="k", name="z", quote="So <m"),
     ]
     answer = a_message("“So much <rain>”", 2_000, role=Role.ASSISTANT, follows="q", citations=tuple(cited))
     conversation = a_conversation()
@@ -181,7 +182,8 @@ async def test_documents_are_named_with_the_words_that_answers_quote_and_without
     assert '<p class="document quiet">Document: \u2068דוח &lt;1&gt;\u200e.pdf\u2069</p>' in html
     place = '<span class="place">\u2068דוח &lt;1&gt;\u200e.pdf\u2069, page 2</span>'
     assert f'<li><q dir="auto">So much &lt;rain&gt;</q>{place}</li>' in html
-    assert html.count("<li>") == 2
+    assert '<li><q dir="auto">So &lt;m</q><span class="place">\u2068z\u2069, page 4</span></li>' in html
+    assert html.count("<li>") == 3
     assert "SECRET" not in html
     assert b"SECRET" not in await app.state.services.store.shared_piece(link["share"]["id"], "text-0")
 

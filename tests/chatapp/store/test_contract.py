@@ -79,6 +79,7 @@ ANSWER = a_message(
     citations=(
         Citation(end=4, document="picture", page=2, page_start=0, page_end=9),
         Citation(end=9, document="notes", page=1, page_start=3, page_end=5),
+        Citation(end=9, document="d", page=1, page_start=3, page_end=5, collection="k", name="דוח", quote="\U0001f642"),
     ),
 )
 PICTURE = Image(id="picture", media_type="image/png", width=640, height=480, data=b"\x89PNG\r\n\x00\xff" * 100)

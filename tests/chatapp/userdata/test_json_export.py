@@ -258,7 +258,7 @@ def test_citations_are_read_only_if_their_quote_is_in_the_page():
             {"page_start": -1},
             {"page_start": 1},
             {"page_end": 13},
-            {"collection": "k"},  # whose documents are read after the conversations
+            {"collection": "k", "name": "kept.pdf"},  # without the words of the page
         )
     ]
     cited = exported((CONVERSATION, [QUESTION, replace(answer, citations=(*wrong[:3], true, *wrong[3:]))]))
@@ -266,6 +266,33 @@ def test_citations_are_read_only_if_their_quote_is_in_the_page():
     assert read.citations == (true,)
     ((_, (_, read)),) = own_export.read(cited.replace("so much rain", "so much snow"))
     assert read.citations == ()
+
+
+def test_a_quote_of_a_collection_is_read_without_its_document_only_if_it_is_what_the_answer_quotes():
+    answer = replace(ANSWER, content="🙂 It says “so much rain” often.")
+    kept = {"collection": "k", "name": "דוח.pdf", "quote": "So  much\nrain"}
+    true = Citation(end=25, document="gone", page=2, page_start=7, page_end=20, **kept)
+    wrong = [
+        replace(true, **change)
+        for change in (
+            {"quote": ""},
+            {"quote": "So much snow", "page_end": 19},
+            {"quote": "So much rain fell", "page_end": 24},
+            {"page_end": 19},
+            {"end": 24},
+            {"page": 0},
+            {"page_start": -1, "page_end": 12},
+            {"collection": "../k"},
+            {"document": ""},
+            {"name": ""},
+            {"collection": ""},  # its document is not in the message
+        )
+    ]
+    cited = exported((CONVERSATION, [QUESTION, replace(answer, citations=(*wrong[:3], true, *wrong[3:]))]))
+    ((_, (_, read)),) = own_export.read(cited)
+    assert read.citations == (true,)
+    turned = own_export.read(cited.replace("דוח.pdf", "a/b\u202efdp.exe"))
+    assert turned[0].messages[1].citations == (replace(true, name="bfdp.exe"),)
 
 
 def test_a_file_whose_documents_unpack_to_too_much_is_refused():

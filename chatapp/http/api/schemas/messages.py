@@ -42,6 +42,11 @@ class CitationBody(ResponseBody):
     name: str = Field(
         default="", exclude_if=lambda name: not name, description="of a collection's document, when it was cited"
     )
+    quote: str = Field(
+        default="",
+        exclude_if=lambda quote: not quote,
+        description="the words of the page, of a collection's document; shown where that was removed",
+    )
 
 
 class MessageBody(ResponseBody):

@@ -1,7 +1,7 @@
 // The citations of an answer: a small number after each quote. Pointing at it shows the quote as the document has it, a
 // click opens the document there. The server has found each quote in its document. Loaded with the first of them.
 import { loadModule } from "./api.js";
-import { documentOf, openDocument, pageName, shownName } from "./documents.js";
+import { citedPageName, documentOf, kindOf, openDocument, shownName } from "./documents.js";
 import { h } from "./dom.js";
 import { number, t } from "./words.js";
 
@@ -17,18 +17,11 @@ const numbersOf = (citations) => {
   });
 };
 
-const pageOf = ({ kind, pages }, page) => pages > 1 && pageName(kind, { number: page });
-
-// What a citation tells of a document of a collection: its name. The kind decides what its pages are called.
-const ofCollection = ({ name, page }) => {
-  const kind = /\.(?:xl\w+|ods)$/i.test(name) ? "Excel" : /\.pptx$/i.test(name) && "PowerPoint";
-  return { name, kind, pages: kind || /\.pdf$/i.test(name) ? Infinity : page };
-};
-
 const labelOf = (citation, number) => {
-  const document = citation.collection ? ofCollection(citation) : documentOf(citation.document);
+  const { collection, name } = citation;
+  const document = collection ? { name, kind: kindOf(name) } : documentOf(citation.document);
   if (!document) return t("Source {number}", { number }); // its message is not loaded
-  const page = pageOf(document, citation.page);
+  const page = citedPageName(document, citation);
   if (!page) return t("Source {number}: {name}", { number, name: shownName(document.name) });
   return t("Source {number}: {name}, {page}", { number, name: shownName(document.name), page: { translated: page } });
 };

@@ -1,8 +1,8 @@
 // The text of a document in a dialog, page by page, and the quote of a citation beside its number.
 import { call } from "./api.js";
-import { documentPath, factsOf, pageName, shownName } from "./documents.js";
+import { citedPageName, documentPath, factsOf, kindOf, pageName, shownName } from "./documents.js";
 import { find, h, iconButton, place } from "./dom.js";
-import { t } from "./words.js";
+import { isolated, t } from "./words.js";
 
 const KEPT = 4; // documents
 const PART = 10_000; // characters of a page that the browser lays out at a time
@@ -21,6 +21,24 @@ const documentAt = (path) => {
   }
   return read.get(path);
 };
+
+const hasWords = ({ pages }, { page, start, stop, quote }) =>
+  pages.find(({ number }) => number === page)?.text.slice(start, stop) === quote;
+
+// The document that a citation quotes, and the place in it. Of a collection's document that was removed, or that is not
+// what was quoted (an import may say anything), the words that are stored with the answer are all that is shown.
+const citedDocument = async (path, citation) => {
+  const { collection, name, page, quote } = citation || {};
+  const document = await documentAt(path).catch((error) => {
+    if (!quote || error.status !== 404) throw error;
+  });
+  if (!quote || (document && hasWords(document, citation))) return [document, citation];
+  const kind = kindOf(name);
+  const about = citedPageName({ kind }, { collection, page });
+  return [{ name, kind, about, isGone: true, pages: [{ number: page, text: quote }] }, { page, start: 0, stop: quote.length }];
+};
+
+const GONE = t("This document is not in your collections.");
 
 // --- The dialog ---
 
@@ -64,9 +82,13 @@ const scrollTo = async (element) => {
   }
 };
 
-// Show the document at a path. `facts` is what its message says of it, null if that is not loaded; `quote` a citation.
-export const openDocument = async (path, facts, quote) => {
-  const { name, kind, pages } = await documentAt(path);
+const aboutOf = ({ kind, pages, about, isGone }, facts) =>
+  isGone ? [about, GONE].filter(Boolean).map(isolated).join(" · ") : factsOf(facts || { kind, pages: pages.length });
+
+// Show the document at a path. `facts` is what its message says of it, null if that is not loaded.
+export const openDocument = async (path, facts, citation) => {
+  const [document_, quote] = await citedDocument(path, citation);
+  const { name, kind, pages } = document_;
   if (find("#document")) return; // by a second click meanwhile
   const isOnly = pages.length === 1;
   const sections = pages.map((page) => pageSection(kind, page, quote, isOnly));
@@ -87,7 +109,7 @@ export const openDocument = async (path, facts, quote) => {
       h("h2", {}, h("bdi", {}, shownName(name))),
       iconButton("close", t("Close"), () => dialog.close()),
     ),
-    h("div", { class: "about" }, h("span", { class: "quiet" }, factsOf(facts || { kind, pages: pages.length })), choice),
+    h("div", { class: "about" }, h("span", { class: "quiet" }, aboutOf(document_, facts)), choice),
     text,
   );
   dialog.addEventListener("close", () => dialog.remove());
@@ -124,11 +146,12 @@ const onEscape = (event) => {
 
 // Show the words of a citation's document beside its number.
 export const showQuote = async (button, citation) => {
-  const document_ = await documentAt(documentPath(citation.document, citation.collection)).catch(() => null);
+  const path = documentPath(citation.document, citation.collection);
+  const [document_, place_] = await citedDocument(path, citation).catch(() => []);
   const page = document_?.pages.find(({ number }) => number === citation.page);
   if (!page || !button.matches(":hover, :focus-visible")) return;
   hideQuote();
-  const words = page.text.slice(citation.start, citation.stop);
+  const words = page.text.slice(place_.start, place_.stop);
   const shown = words.length > LONGEST_QUOTE ? `${words.slice(0, LONGEST_QUOTE)}…` : words;
   bubble = h(
     "div",
@@ -138,8 +161,10 @@ export const showQuote = async (button, citation) => {
       { class: "quiet" },
       h("bdi", {}, shownName(document_.name)),
       document_.pages.length > 1 && [" · ", h("bdi", {}, pageName(document_.kind, page))],
+      document_.about && [" · ", h("bdi", {}, document_.about)],
     ),
     h("blockquote", { class: "as-written" }, shown),
+    document_.isGone && h("div", { class: "quiet" }, GONE),
   );
   document.body.append(bubble);
   bubble.showPopover();

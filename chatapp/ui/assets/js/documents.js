@@ -23,6 +23,19 @@ export const pageName = (kind, { number, name }) => {
   return kind === "PowerPoint" ? t("Slide {number}", { number }) : t("Page {number}", { number });
 };
 
+// What the pages of a document are called, by its name: a citation of a collection's document does not know its kind.
+export const kindOf = (name) => {
+  if (/\.(?:xl\w+|ods)$/i.test(name)) return "Excel";
+  if (/\.pptx$/i.test(name)) return "PowerPoint";
+  return /\.pdf$/i.test(name) ? "PDF" : "";
+};
+
+// The name of the page that a citation quotes; "" for the only page of a document, as far as is known.
+export const citedPageName = ({ kind, pages }, { collection, page }) => {
+  const isOne = collection ? !kind && page === 1 : pages === 1;
+  return isOne ? "" : pageName(kind, { number: page });
+};
+
 export const factsOf = ({ kind, pages, size }) =>
   [KINDS[kind] || kind, pages > 1 && pagesText(kind, pages), size && fileSize(size)].filter(Boolean).map(isolated).join(" · ");
 

@@ -200,7 +200,7 @@ async def test_an_answer_quotes_a_collection_until_its_document_is_removed(page,
     _, answer = await page.messages(conversation)
     assert answer["citations"] == [
         {"end": 31, "document": added["id"], "page": 1, "start": 0, "stop": 29, "collection": collection,
-         "name": "lease.txt"}
+         "name": "lease.txt", "quote": "The rent is 900 euros a month"}
     ]  # fmt: skip
     assert {"passages", "notInDocuments"}.isdisjoint(answer)
     sent = model_server.chats[-1]["messages"]
