@@ -18,13 +18,13 @@ from chatapp.domain.library import (
 )
 from chatapp.domain.sentences import Sentence
 from chatapp.store import Consistency, LibraryStore, ProfileStore
+from chatapp.store.values import MAX_REMOVED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from chatapp.domain.conversation import Document, Profile
 
-REMOVALS_AT_ONCE = 8
 EntryT = TypeVar("EntryT", Collection, Folder)
 
 
@@ -38,15 +38,15 @@ class Library:
     Args:
         store: where it is.
         most_documents: of a collection; 0: nothing can be added to collections.
-        on_removed: called with the user and the id of a collection when documents of it were removed, and with "" when
-            a folder was changed or deleted: what is kept in memory of them is to be forgotten.
+        on_removed: called with the user, the id of a collection and the ids of its documents that were removed: what is
+            kept in memory of them is to be forgotten.
     """
 
     def __init__(
         self,
         store: LibraryStores,
         most_documents: int,
-        on_removed: Callable[[str, str], None] = lambda _user, _collection: None,
+        on_removed: Callable[[str, str, Sequence[str]], None] = lambda _user, _collection, _documents: None,
     ) -> None:
         self._store = store
         self._most_documents = most_documents
@@ -160,9 +160,7 @@ class Library:
             _refuse_missing(profile.collections, fields.get("collection", ""))
             return replace(profile, folders=_changed(profile.folders, folder_id, fields))
 
-        changed = _entry((await self._store.change_library(user, change)).folders, folder_id)
-        self._on_removed(user, "")
-        return changed
+        return _entry((await self._store.change_library(user, change)).folders, folder_id)
 
     async def delete_folder(self, user: str, folder_id: str) -> None:
         """Delete a folder; its conversations stay, in none.
@@ -176,7 +174,6 @@ class Library:
             return replace(profile, folders=tuple(one for one in profile.folders if one.id != folder_id))
 
         await self._store.change_library(user, change)
-        self._on_removed(user, "")
 
     async def add_document(self, user: str, collection_id: str, content: str, document: Document) -> LibraryDocument:
         """Add a document to a collection; it replaces those of the same name.
@@ -236,10 +233,10 @@ class Library:
             DocumentNotFound: there is none.
         """
         listed = await self._store.library(user, collection_id)
-        if not any(one.document.id == document_id for one in listed):
+        removed = [one for one in listed if one.document.id == document_id]
+        if not removed:
             raise DocumentNotFound
-        await self._store.remove_library_document(user, document_id)
-        self._on_removed(user, collection_id)
+        await self._remove(user, removed)
 
     def refuse_if_off(self) -> None:
         """Refuse a new collection or document where collections are turned off.
@@ -252,14 +249,13 @@ class Library:
                 Sentence("Collections are turned off in this chat. Add the documents to a message instead.")
             )
 
-    async def _remove(self, user: str, documents: Iterable[LibraryDocument]) -> None:
-        removed = list(documents)
-        ids = [one.document.id for one in removed]
-        for start in range(0, len(ids), REMOVALS_AT_ONCE):
-            removals = (self._store.remove_library_document(user, one) for one in ids[start : start + REMOVALS_AT_ONCE])
-            await asyncio.gather(*removals)
-        for collection in {one.collection for one in removed}:
-            self._on_removed(user, collection)
+    async def _remove(self, user: str, documents: Sequence[LibraryDocument]) -> None:
+        for start in range(0, len(documents), MAX_REMOVED):
+            some = documents[start : start + MAX_REMOVED]
+            await self._store.remove_library_documents(user, [one.document.id for one in some])
+            for collection in {one.collection for one in some}:
+                ids = [one.document.id for one in some if one.collection == collection]
+                self._on_removed(user, collection, ids)
 
 
 def _entry(entries: Sequence[EntryT], entry_id: str) -> EntryT:

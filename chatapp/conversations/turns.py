@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Turns(Protocol):
@@ -20,5 +23,5 @@ class Turns(Protocol):
     async def delete(self, user: str, conversation_id: str) -> None:
         """Stop the answer that is being generated in a conversation, then delete the conversation."""
 
-    def forget_collection(self, user: str, collection_id: str) -> None:
-        """Keep nothing of the documents of a collection, which lost some or was deleted."""
+    def forget_documents(self, user: str, collection_id: str, document_ids: Sequence[str]) -> None:
+        """Keep nothing in memory of documents that were removed from a collection."""

@@ -21,7 +21,7 @@ from chatapp.documents.passages import bytes_of
 from chatapp.domain.errors import ConversationNotFound, DocumentNotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from chatapp.documents.chunks import Chunk
     from chatapp.documents.extraction.shape import Page
@@ -149,12 +149,12 @@ class DocumentTexts:
         self._sweep_later(KEEP_SECONDS)
         return index
 
-    def forget(self, user: str, source_id: str) -> None:
-        """Forget the documents of a conversation or collection, which is deleted."""
+    def forget(self, user: str, source_id: str, document_ids: Collection[str] | None = None) -> None:
+        """Forget some documents of a conversation or collection, or all (None), which are deleted."""
         for source in [one for one in self._indexes if (one.user, one.id) == (user, source_id)]:
             del self._indexes[source]
         for kept in (self._chunks, self._packed, self._sizes):
-            for key in [one for one in kept if one[:2] == (user, source_id)]:
+            for key in [one for one in kept if is_of(one, user, source_id, document_ids)]:
                 del kept[key]
 
     def close(self) -> None:
@@ -187,6 +187,11 @@ class DocumentTexts:
     def _sweep_later(self, seconds: float) -> None:
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(seconds, self._sweep)
+
+
+def is_of(key: DocumentKey, user: str, source_id: str, document_ids: Collection[str] | None) -> bool:
+    """Return whether a key is of a document of a source, and of one of some documents (None: of any)."""
+    return key[:2] == (user, source_id) and (document_ids is None or key[2] in document_ids)
 
 
 def _key(source: Source, document: Document) -> DocumentKey:

@@ -14,10 +14,12 @@ from chatapp.domain.errors import StoreUnavailable
 from chatapp.models.prompt import clean_text
 
 if TYPE_CHECKING:
-    from chatapp.domain.conversation import Conversation, Document
+    from collections.abc import Callable, Collection
+
+    from chatapp.domain.conversation import Conversation, Document, Profile
     from chatapp.store import UserStore
 
-MOST_REMEMBERED = 1_000  # conversations; the list of 100 documents takes 50 kB
+MOST_REMEMBERED = 10_000  # documents, of 500 bytes each without their texts
 
 log = structlog.get_logger(__name__)
 
@@ -48,11 +50,18 @@ class JoinedParameters(GenerationParameters):
 
 
 class LibraryParts:
-    """Reads the parts of libraries, and remembers them for the time when the store is unavailable."""
+    """Reads the parts of libraries, and remembers documents for the time when the store is unavailable.
 
-    def __init__(self, store: UserStore) -> None:
+    Args:
+        store: where they are.
+        on_removed: called with a user, the id of a collection and the ids of its documents that are not there any more,
+            or None for all: another replica removed them.
+    """
+
+    def __init__(self, store: UserStore, on_removed: Callable[[str, str, Collection[str] | None], None]) -> None:
         self._store = store
-        self._remembered: OrderedDict[tuple[str, str, str], LibraryPart] = OrderedDict()
+        self._on_removed = on_removed
+        self._remembered: OrderedDict[tuple[str, str], tuple[Document, ...]] = OrderedDict()  # by user and collection
 
     async def of(self, user: str, conversation: Conversation) -> LibraryPart:
         """Return what applies to a conversation.
@@ -62,19 +71,14 @@ class LibraryParts:
         """
         if not uses_library(conversation):
             return NOTHING
-        key = user, conversation.collection, conversation.folder
-        try:
-            part = await self._read(user, conversation)
-        except StoreUnavailable as error:
-            if key not in self._remembered:
-                raise
-            log.warning("library_as_it_was", conversation=conversation.id, detail=error.detail)
-            return self._remembered[key]
-        self._remembered[key] = part
-        self._remembered.move_to_end(key)
-        while len(self._remembered) > MOST_REMEMBERED:
-            self._remembered.popitem(last=False)
-        return part
+        profile = await self._store.profile(user)
+        self._forget_missing(user, profile)
+        folder, collection = profile.folder_of(conversation), profile.collection_of(conversation)
+        return LibraryPart(
+            collection.id if collection else "",
+            await self._documents(user, collection.id) if collection else (),
+            folder.instructions if folder else "",
+        )
 
     async def has_collection(self, user: str, conversation: Conversation) -> bool:
         """Return whether a conversation asks a collection; so too where that cannot be found out now."""
@@ -85,20 +89,35 @@ class LibraryParts:
         except StoreUnavailable:
             return True
 
-    def forget(self, user: str) -> None:
-        """Remember nothing of a user."""
-        for key in [one for one in self._remembered if one[0] == user]:
-            del self._remembered[key]
+    def forget(self, user: str, collection_id: str) -> None:
+        """Do not remember which documents a collection has."""
+        self._remembered.pop((user, collection_id), None)
 
-    async def _read(self, user: str, conversation: Conversation) -> LibraryPart:
-        profile = await self._store.profile(user)
-        folder, collection = profile.folder_of(conversation), profile.collection_of(conversation)
-        documents = await self._store.library(user, collection.id) if collection else []
-        return LibraryPart(
-            collection.id if collection else "",
-            tuple(one.document for one in documents),
-            folder.instructions if folder else "",
-        )
+    async def _documents(self, user: str, collection_id: str) -> tuple[Document, ...]:
+        key = user, collection_id
+        try:
+            listed = await self._store.library(user, collection_id)
+        except StoreUnavailable as error:
+            if key not in self._remembered:
+                raise
+            log.warning("library_as_it_was", collection=collection_id, detail=error.detail)
+            return self._remembered[key]
+        documents = tuple(one.document for one in listed)
+        there = {one.id for one in documents}
+        if removed := [one.id for one in self._remembered.get(key, ()) if one.id not in there]:
+            self._on_removed(user, collection_id, removed)
+        self._remembered[key] = documents
+        self._remembered.move_to_end(key)
+        while sum(map(len, self._remembered.values())) > MOST_REMEMBERED and len(self._remembered) > 1:
+            self._remembered.popitem(last=False)
+        return documents
+
+    def _forget_missing(self, user: str, profile: Profile) -> None:
+        """Forget the collections that were deleted, here or at another replica."""
+        there = {one.id for one in profile.collections}
+        for key in [one for one in self._remembered if one[0] == user and one[1] not in there]:
+            del self._remembered[key]
+            self._on_removed(user, key[1], None)
 
 
 def uses_library(conversation: Conversation) -> bool:

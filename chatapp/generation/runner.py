@@ -39,7 +39,7 @@ from chatapp.store import Consistency
 from chatapp.store.temporary.router import PREFIX, is_temporary
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 
     from chatapp.domain.conversation import Image, Message, Place
     from chatapp.generation.final_save import Key
@@ -101,7 +101,7 @@ class TurnRunner:
         self._usage_limits = usage_limits
         self._documents = DocumentTexts(store)
         self._vectors = DocumentVectors(self._documents, embeddings)
-        self._library = LibraryParts(store)
+        self._library = LibraryParts(store, self._forget_texts)
         self._generator = AnswerGenerator(
             store,
             catalog,
@@ -285,17 +285,17 @@ class TurnRunner:
     async def delete(self, user: str, conversation_id: str) -> None:
         """Delete a conversation for good; its running turn is stopped first."""
         await self.stop(user, conversation_id)
-        self._forget_documents(user, conversation_id)
+        self._forget_texts(user, conversation_id)
         await self._store.delete(user, conversation_id)
 
-    def forget_collection(self, user: str, collection_id: str) -> None:
-        """Keep nothing of the documents of a collection, which lost some or was deleted."""
-        self._forget_documents(user, collection_id)
-        self._library.forget(user)
+    def forget_documents(self, user: str, collection_id: str, document_ids: Sequence[str]) -> None:
+        """Keep nothing in memory of documents that were removed from a collection."""
+        self._library.forget(user, collection_id)
+        self._forget_texts(user, collection_id, document_ids)
 
-    def _forget_documents(self, user: str, source_id: str) -> None:
-        self._documents.forget(user, source_id)
-        self._vectors.forget(user, source_id)
+    def _forget_texts(self, user: str, source_id: str, document_ids: Collection[str] | None = None) -> None:
+        self._documents.forget(user, source_id, document_ids)
+        self._vectors.forget(user, source_id, document_ids)
 
     async def finish(self, seconds: float) -> None:
         """Start no more turns, and give the running ones some time to end by themselves."""

@@ -17,11 +17,11 @@ import structlog
 from chatapp.documents.index import CANDIDATES, Passage
 from chatapp.domain.conversation import Place
 from chatapp.domain.errors import ChatError
-from chatapp.generation.document_texts import Source, in_thread
+from chatapp.generation.document_texts import Source, in_thread, is_of
 from chatapp.models.embeddings import NoEmbeddings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -112,11 +112,11 @@ class DocumentVectors:
                 self._vectors.move_to_end(key)
         return await in_thread(nearest, there, vector)
 
-    def forget(self, user: str, source_id: str) -> None:
-        """Forget the documents of a conversation or collection, which is deleted."""
+    def forget(self, user: str, source_id: str, document_ids: Collection[str] | None = None) -> None:
+        """Forget some documents of a conversation or collection, or all (None), which are deleted."""
         for source in [one for one in self._running if (one.user, one.id) == (user, source_id)]:
             self._running.pop(source).cancel()
-        for key in [one for one in self._vectors if one[:2] == (user, source_id)]:
+        for key in [one for one in self._vectors if is_of(one, user, source_id, document_ids)]:
             del self._vectors[key]
 
     async def aclose(self) -> None:

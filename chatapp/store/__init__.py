@@ -366,8 +366,8 @@ class LibraryStore(Protocol):
             DocumentNotFound: the user has no such document.
         """
 
-    async def remove_library_document(self, user: str, document_id: str) -> None:
-        """Delete a document of a collection for good; a missing one is no error."""
+    async def remove_library_documents(self, user: str, document_ids: Collection[str]) -> None:
+        """Delete at most `values.MAX_REMOVED` documents of collections for good; a missing one is no error."""
 
 
 class UserStore(ConversationStore, ProfileStore, ShareStore, LibraryStore, Protocol):

@@ -18,6 +18,7 @@ MAX_PAGE = 200  # conversations
 MAX_HITS = 50  # conversations that a search found
 MAX_PINNED = 100
 MAX_IN_FOLDER = 500
+MAX_REMOVED = 300  # documents of collections in one call, which is one request to Firestore
 BEGINNING = 2**63 - 1, ""
 # UTF-8 bytes of text in one write to Firestore, which is all or nothing: the emulator takes requests of 4 MiB,
 # Firestore of 10. The journal refuses what Firestore would refuse permanently.

@@ -245,7 +245,7 @@ class GuestMerge:
                 with suppress(DocumentNotFound):  # removed, or moved by a concurrent merge
                     document = await self._store.library_document(guest, one.document.id)
                     await self._store.add_library_document(user, document)
-                    await self._store.remove_library_document(guest, one.document.id)
+                    await self._store.remove_library_documents(guest, [one.document.id])
         moved = {one.id for one in profile.collections} | {one.id for one in profile.folders}
 
         def rest(stored: Profile) -> Profile:

@@ -12,7 +12,7 @@ from chatapp.domain.errors import ChatError, ConversationNotFound, StoreUnavaila
 from chatapp.domain.sentences import Sentence
 from chatapp.store import Consistency
 from chatapp.store.temporary.router import StoreRouter, is_temporary
-from chatapp.store.values import MAX_PAGE, cursor_after
+from chatapp.store.values import MAX_PAGE, MAX_REMOVED, cursor_after
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -137,11 +137,9 @@ async def delete_everything(store: UserStore, turns: Turns, user: str) -> int:
         for share in await store.shares(user):  # of conversations that expired
             await store.delete_share(user, share.id)
         while documents := await store.library(user):
-            for start in range(0, len(documents), DELETED_AT_ONCE):
-                ids = [one.document.id for one in documents[start : start + DELETED_AT_ONCE]]
-                await asyncio.gather(*(store.remove_library_document(user, one) for one in ids))
-            for collection in {one.collection for one in documents}:
-                turns.forget_collection(user, collection)
+            await store.remove_library_documents(user, [one.document.id for one in documents[:MAX_REMOVED]])
+            for one in documents[:MAX_REMOVED]:
+                turns.forget_documents(user, one.collection, [one.document.id])
         await store.delete_profile(user)
     except StoreUnavailable as error:
         log.warning("not_all_deleted", conversations=len(deleted), detail=error.detail)

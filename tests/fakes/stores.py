@@ -108,8 +108,8 @@ class FakeCloud:
     async def library_document(self, user, document_id):
         return await self._call("library_document", user, "", [], document_id)
 
-    async def remove_library_document(self, user, document_id):
-        await self._call("remove_library_document", user, "", [], document_id)
+    async def remove_library_documents(self, user, document_ids):
+        await self._call("remove_library_documents", user, "", [], document_ids)
 
     async def revocations(self, user):
         return await self._call("revocations", user, "", [])

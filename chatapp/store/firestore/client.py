@@ -132,6 +132,7 @@ class Snapshot(NamedTuple):
     id: str
     reference: AsyncDocumentReference
     fields: dict[str, Any]
+    create_time: datetime
     update_time: datetime
     read_time: datetime
 
@@ -189,7 +190,8 @@ async def retried(request: Callable[[], Awaitable[T]]) -> T:
 
 def _snapshot(snapshot: DocumentSnapshot[AsyncDocumentReference]) -> Snapshot:
     fields = snapshot.to_dict() or {}
-    return Snapshot(snapshot.id, snapshot.reference, fields, snapshot.update_time, snapshot.read_time)
+    times = snapshot.create_time, snapshot.update_time, snapshot.read_time
+    return Snapshot(snapshot.id, snapshot.reference, fields, *times)
 
 
 def is_explained(error: Exception) -> bool:

@@ -15,6 +15,8 @@ PINNED_FIELD, FOLDER_FIELD, COLLECTION_FIELD = "pinned", "folder", "collection"
 # How many bytes a conversation takes with its messages and attachments, a share with its pieces, or a document of a
 # collection. Queries add it up, over all of a user's and over all (a collection group).
 SIZE_FIELD = "bytes"
+# In a profile: how often documents of collections were added or removed. See `chatapp.store.firestore.library`.
+CHANGES_FIELD = "libraryChanges"
 # All other fields are exempt: an index costs storage and time at every write, and holds a second copy of the text.
 INDEXED_FIELDS = {
     CONVERSATIONS: ("updatedMs", PINNED_FIELD, FOLDER_FIELD, SIZE_FIELD),

@@ -50,12 +50,7 @@ from chatapp.store.firestore.documents import (
     uid,
 )
 from chatapp.store.firestore.fields import put_fields
-from chatapp.store.firestore.library import (
-    delete_library_document,
-    library_document,
-    library_of,
-    put_library_document,
-)
+from chatapp.store.firestore.library import Libraries, library_document
 from chatapp.store.firestore.profiles import change_library, put_profile
 from chatapp.store.firestore.revisions import New, Revisions, encoded
 from chatapp.store.firestore.revocations import put_revocation, revocations_of
@@ -114,8 +109,9 @@ class FirestoreStore(DirectStore):
     (`READ_CALL_S` for `messages` and `delete`) it has succeeded or raises StoreUnavailable.
 
     **Idempotent writes**: a write whose reply is lost may have been committed. The app creates all ids, every write
-    sets absolute values (``updatedMs`` only rises), and every call is one atomic commit: so a retry, here or by the
-    caller, changes nothing more. A call that raises has written everything or nothing.
+    sets absolute values (``updatedMs`` only rises; `Libraries` explains its count), and every call is one atomic
+    commit: so a retry, here or by the caller, changes nothing more. A call that raises has written everything or
+    nothing.
 
     **The newest revision wins**, without transactions. A new message is written with the precondition that it does not
     exist, and a newer revision with the precondition that the message was not changed since it was read (Firestore's
@@ -159,6 +155,7 @@ class FirestoreStore(DirectStore):
         self._deletions = Deletions(lambda: self._call(READ_CALL_S))
         self._calls = Calls()
         self._scan = Scan(self)
+        self._libraries = Libraries()
 
     async def conversations(
         self, user: str, *, limit: int = 50, cursor: str | None = None, consistency: Consistency = Consistency.LATEST
@@ -422,22 +419,22 @@ class FirestoreStore(DirectStore):
         """Add a document to a collection."""
         refuse_too_large_attachment(document.document)
         async with self._call(READ_CALL_S) as client:
-            await put_library_document(client, uid(user), document)
+            await self._libraries.add(client, uid(user), document)
 
     async def library(self, user: str, collection: str = "") -> list[LibraryDocument]:
-        """Return the documents of a collection, or of all, by collection and name, without data; a read for each."""
+        """Return the documents of a collection, or of all, by collection and name, without data; see `Libraries`."""
         async with self._call(READ_CALL_S) as client:
-            return await library_of(client, uid(user), collection)
+            return await self._libraries.documents(client, uid(user), collection)
 
     async def library_document(self, user: str, document_id: str) -> LibraryDocument:
         """Return a document of a collection, with its data."""
         async with self._call(READ_CALL_S) as client:
             return await library_document(client, uid(user), document_id)
 
-    async def remove_library_document(self, user: str, document_id: str) -> None:
-        """Delete a document of a collection for good."""
+    async def remove_library_documents(self, user: str, document_ids: Collection[str]) -> None:
+        """Delete documents of collections for good."""
         async with self._call() as client:
-            await delete_library_document(client, uid(user), document_id)
+            await self._libraries.remove(client, uid(user), document_ids)
 
     async def stored_bytes(self, user: str | None = None, *, consistency: Consistency = Consistency.LATEST) -> int:
         """Return about how many bytes the conversations, shares and documents of one user take, or of all users.

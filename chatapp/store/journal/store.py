@@ -42,7 +42,7 @@ from chatapp.store.values import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
     from pathlib import Path
 
     from chatapp.domain.conversation import Conversation, Message, Profile
@@ -349,10 +349,10 @@ class JournaledStore(Lists, Reads):
         with self._calls.track():
             return await self._cloud.library_document(user, document_id)
 
-    async def remove_library_document(self, user: str, document_id: str) -> None:
-        """Delete a document of a collection in the cloud before it returns."""
+    async def remove_library_documents(self, user: str, document_ids: Collection[str]) -> None:
+        """Delete documents of collections in the cloud before it returns."""
         with self._calls.track():
-            await self._cloud.remove_library_document(user, document_id)
+            await self._cloud.remove_library_documents(user, document_ids)
         self._usage.deleted(user)
 
     async def stored_bytes(self, user: str | None = None, *, consistency: Consistency = Consistency.LATEST) -> int:

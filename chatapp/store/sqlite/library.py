@@ -11,6 +11,7 @@ from chatapp.store import codec
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Collection
 
 MIGRATION = """
     ALTER TABLE conversations ADD COLUMN collection TEXT NOT NULL DEFAULT '';
@@ -76,9 +77,10 @@ def library_document(connection: sqlite3.Connection, user: str, document_id: str
     return _document(row)
 
 
-def remove_library_document(connection: sqlite3.Connection, user: str, document_id: str) -> None:
-    """Delete a document of a user."""
-    connection.execute("DELETE FROM library_documents WHERE user = ? AND id = ?", (user, document_id))
+def remove_library_documents(connection: sqlite3.Connection, user: str, document_ids: Collection[str]) -> None:
+    """Delete documents of a user."""
+    rows = [(user, document_id) for document_id in document_ids]
+    connection.executemany("DELETE FROM library_documents WHERE user = ? AND id = ?", rows)
 
 
 def _document(row: sqlite3.Row) -> LibraryDocument:

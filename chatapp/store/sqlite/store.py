@@ -25,7 +25,7 @@ from chatapp.store.sqlite.library import (
     add_library_document,
     library_document,
     library_of,
-    remove_library_document,
+    remove_library_documents,
 )
 from chatapp.store.sqlite.retention import Retention
 from chatapp.store.sqlite.revocations import revocations_of, revoke
@@ -413,10 +413,10 @@ class SQLiteStore(DirectStore):
         """Return a document of a collection, with its data."""
         return await self._database.read(lambda connection: library_document(connection, user, document_id))
 
-    async def remove_library_document(self, user: str, document_id: str) -> None:
-        """Delete a document of a collection for good."""
+    async def remove_library_documents(self, user: str, document_ids: Collection[str]) -> None:
+        """Delete documents of collections for good."""
         await self._database.write(
-            lambda connection: remove_library_document(connection, user, document_id), erases=True
+            lambda connection: remove_library_documents(connection, user, document_ids), erases=True
         )
 
     async def stored_bytes(self, user: str | None = None, *, consistency: Consistency = Consistency.LATEST) -> int:

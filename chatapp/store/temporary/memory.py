@@ -376,10 +376,11 @@ class MemoryStore(DirectStore):
             return document
         raise DocumentNotFound
 
-    async def remove_library_document(self, user: str, document_id: str) -> None:
-        """Delete a document of a collection."""
+    async def remove_library_documents(self, user: str, document_ids: Collection[str]) -> None:
+        """Delete documents of collections."""
         self._open()
-        self._memory.library.get(user, {}).pop(document_id, None)
+        for document_id in document_ids:
+            self._memory.library.get(user, {}).pop(document_id, None)
 
     async def stored_bytes(self, user: str | None = None, *, consistency: Consistency = Consistency.LATEST) -> int:
         """Return how many bytes the conversations and documents of one user take, or of all users."""

@@ -211,9 +211,9 @@ class StoreRouter:
         """Return a document of a collection, with its data."""
         return await self._persistent.library_document(user, document_id)
 
-    async def remove_library_document(self, user: str, document_id: str) -> None:
-        """Delete a document of a collection for good."""
-        await self._persistent.remove_library_document(user, document_id)
+    async def remove_library_documents(self, user: str, document_ids: Collection[str]) -> None:
+        """Delete documents of collections for good."""
+        await self._persistent.remove_library_documents(user, document_ids)
 
     async def stored_bytes(self, user: str | None = None, *, consistency: Consistency = Consistency.LATEST) -> int:
         """Return about how many bytes the persistent data of one user take, or of all users."""

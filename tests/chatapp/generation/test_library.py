@@ -115,7 +115,7 @@ class TestPrompt:
         _, conversation = await ask(one, collection="k1")
         added = document(PETS, name="pets.txt", document_id="d2")
         await store.add_library_document("ann", LibraryDocument(collection="k1", document=added, added_ms=2))
-        await store.remove_library_document("ann", "d1")
+        await store.remove_library_documents("ann", ["d1"])
         await ask(one, "And pets?", conversation)
         assert PETS in sent(one)[0]
         assert not any(RENT in content for content in sent(one))
@@ -139,7 +139,7 @@ class TestPrompt:
         await ask(one, "And pets?", conversation)
         assert PETS in sent(one)[-1]
         assert texts._indexes[index][0] is before
-        ask.runner(one).forget_collection("ann", "k1")
+        ask.runner(one).forget_documents("ann", "k1", [one.id for one in many])
         assert (texts._indexes, texts._chunks, texts._packed) == ({}, {}, {})
 
     async def test_a_question_without_a_word_of_the_collection_gets_the_beginning_of_its_documents(self, ask, library):
@@ -276,7 +276,7 @@ class TestFaults:
 
         async def removed_meanwhile(*arguments):
             documents = await listed(*arguments)
-            await store.remove_library_document("ann", "d2")
+            await store.remove_library_documents("ann", ["d2"])
             return documents
 
         monkeypatch.setattr(store, "library", removed_meanwhile)

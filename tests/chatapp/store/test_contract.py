@@ -871,9 +871,9 @@ async def test_documents_of_collections_are_listed_read_and_removed(place):
     for user, document_id in (("ben", "large"), ("ana", "none"), ("ana", "a/b"), ("ana", "")):
         with pytest.raises(DocumentNotFound):
             await store.library_document(user, document_id)
-        await store.remove_library_document(user, document_id)
+        await store.remove_library_documents(user, [document_id])
     for _ in range(2):
-        await store.remove_library_document("ana", "large")
+        await store.remove_library_documents("ana", ["large"])
     assert await store.library("ana") == [listed(readable), listed(kept())]
     with pytest.raises(DocumentNotFound):
         await store.library_document("ana", "large")
@@ -893,7 +893,7 @@ async def test_a_document_of_a_collection_counts_until_it_is_removed_and_a_large
     assert 500_000 < own < 501_000
     assert 1_000 < bens < 2_000
     assert await store.stored_bytes() == own + bens
-    await store.remove_library_document("ana", kept().document.id)
+    await store.remove_library_documents("ana", [kept().document.id])
     store = await reopened(store, place)
     assert [await store.stored_bytes(user) for user in ("ana", "ben", None)] == [0, bens, bens]
     await store.aclose()

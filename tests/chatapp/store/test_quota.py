@@ -75,7 +75,7 @@ async def test_documents_of_collections_count_and_are_refused_in_their_own_words
         await store.add_library_document("ana", kept("d"))
     with pytest.raises(StorageFull, match=r"full: 2\.4 of 2\.5 MB\. Nothing was sent"):
         await store.create("ana", a_conversation(), a_message(MEGABYTE))
-    await store.remove_library_document("ana", "a")
+    await store.remove_library_documents("ana", ["a"])
     await store.add_library_document("ana", kept("d"))
     await store.add_library_document("ben", kept("a"))
     with pytest.raises(StorageFull, match=r"storage of this chat is full\. The document was not added"):

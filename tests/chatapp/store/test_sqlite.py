@@ -400,7 +400,7 @@ async def test_deleted_folder_and_removed_document_are_erased_from_the_files(sto
     await store.add_library_document("ana", LibraryDocument(collection="k", document=document, added_ms=1))
     assert b"SECRET words" in bytes_on_disk(path)
     assert b"SECRET pages" in bytes_on_disk(path)
-    await store.remove_library_document("ana", "d")
+    await store.remove_library_documents("ana", ["d"])
     await store.change_library("ana", lambda stored: dataclasses.replace(stored, folders=()))
     assert b"SECRET" not in bytes_on_disk(path)
 

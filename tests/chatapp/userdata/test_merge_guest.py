@@ -51,7 +51,7 @@ class Turns:
 
 WRITES = {
     *("create", "create_all", "append", "update", "delete", "save_profile", "delete_profile"),
-    *("change_library", "add_library_document", "remove_library_document"),
+    *("change_library", "add_library_document", "remove_library_documents"),
 }
 
 

@@ -244,17 +244,17 @@ def without(profile, collection):
 
 async def test_what_is_removed_or_replaced_is_forgotten_where_it_is_kept_for_answers(settings, monkeypatch):
     forgotten = []
-    monkeypatch.setattr(TurnRunner, "forget_collection", lambda _self, _user, collection: forgotten.append(collection))
+    monkeypatch.setattr(TurnRunner, "forget_documents", lambda _self, _user, *removed: forgotten.append(removed))
     app = await create_app(settings, with_page=False)
     async with serving(app) as url, open_page(url) as page:
-        collection, folder = await add_collection(page), await add_folder(page)
+        collection = await add_collection(page)
         for text in ("The rent is 900.", "The rent is 900.", "Pets are allowed."):
-            await page.upload_document(text, f"{text[:4]}.txt", collection=collection)
+            last = await page.upload_document(text, f"{text[:4]}.txt", collection=collection)
+        listed = (await page.get("library"))["collections"][0]["documents"]
+        former = next(one for one in listed if one["name"] == "The .txt")
         assert forgotten == []
         replaced = await page.upload_document("The rent is 950.", "The .txt", collection=collection)
-        assert forgotten == [collection]
+        assert forgotten == [(collection, [former["id"]])]
         await page.ask("DELETE", f"collections/{collection}/documents/{replaced['id']}")
-        await page.ask("PATCH", f"folders/{folder}", {"instructions": "Be brief."})
-        await page.ask("DELETE", f"folders/{folder}")
         await page.ask("DELETE", f"collections/{collection}")
-        assert forgotten == [collection, collection, "", "", collection]
+        assert forgotten[1:] == [(collection, [replaced["id"]]), (collection, [last["id"]])]

@@ -1,0 +1,174 @@
+"""Collections with Firestore: what a question and an upload read and write, and what the other replica keeps."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from chatapp.conversations.library import Library
+from chatapp.documents.extraction.shape import Block, BlockKind, Page
+from chatapp.documents.packing import packed
+from chatapp.domain.conversation import Document, Profile, new_id
+from chatapp.domain.library import Collection
+from chatapp.store.firestore import library as firestore_library
+from chatapp.store.firestore.store import FirestoreStore
+from chatapp.store.journal.store import JournaledStore
+from tests.chatapp.generation.running import ended, made_runner, turn_request
+from tests.fakes.models import ScriptedModel
+from tests.firestore_bill import counting
+from tests.firestore_emulator import PROJECT, firestore_emulator  # noqa: F401  # a fixture
+
+pytestmark = pytest.mark.slow  # the emulator takes seconds to start
+
+
+@pytest.fixture
+async def stores(firestore_emulator, tmp_path):  # noqa: F811  # the fixture
+    """Return the stores of two replicas."""
+    database, opened = f"chat-{new_id()}", []
+    for number in range(2):
+        cloud = FirestoreStore(PROJECT, database)
+        opened.append(await JournaledStore.open(tmp_path / f"{number}.db", cloud, destination="the cloud"))
+    yield opened
+    for store in opened:
+        await store.aclose()
+
+
+@pytest.fixture
+async def replicas(stores):
+    """Return two replicas of a chat: each a runner, a library and a model."""
+    opened = []
+    async with made_runner(stores[0]) as make, made_runner(stores[1]) as make_other:
+        for store, make_one in zip(stores, (make, make_other), strict=True):
+            model = ScriptedModel("Yes.", context_tokens=8192, bytes_per_token=3)
+            runner = await make_one(model)
+            opened.append((runner, Library(store, 100, runner.forget_documents), model))
+        yield opened
+
+
+@pytest.fixture
+def bill(monkeypatch):
+    return counting(monkeypatch)
+
+
+def document(text):
+    pages = (Page(1, (Block(BlockKind.TEXT, text),)),)
+    return Document(id="", name=f"{text}.txt", kind="text", pages=1, size=9, data=packed(pages))
+
+
+async def added(library, *texts):
+    await library.add_collection("ann", "Leases", "k")
+    return [await library.add_document("ann", "k", text, document(text)) for text in texts]
+
+
+async def asked(runner, conversation_id="", **options):
+    conversation = await runner.start("ann", turn_request("What?", conversation_id, **options))
+    await ended(runner, "ann", conversation.id)
+    return conversation.id
+
+
+def names(listed):
+    return [one.document.name for one in listed]
+
+
+async def test_an_upload_and_a_question_read_as_much_for_ten_documents_as_for_one(replicas, bill):
+    (runner, library, _), _ = replicas
+    first, *_ = await added(library, "text 0")
+    bill.taken()
+    for number in range(1, 10):
+        await library.add_document("ann", "k", f"text {number}", document(f"text {number}"))
+        assert bill.taken() == (2, 2, 0)  # the count and the profile; the document and the count
+    conversation = await asked(runner, collection="k")
+    assert bill.taken()[0] == 2 + 10  # the texts, once
+    await asked(runner, conversation)
+    assert bill.taken()[0] in {2, 3}  # the profile and the count; every two seconds, the conversation
+    await library.content("ann")
+    assert bill.taken()[0] == 1 + 1 + 10  # a list of all collections was not read before
+    await library.content("ann")
+    assert bill.taken()[0] == 2
+    await library.remove_document("ann", "k", first.document.id)
+    assert bill.taken() == (1, 1, 1)
+    await library.delete_collection("ann", "k")
+    assert bill.taken() == (4, 2, 9)
+
+
+async def test_what_another_replica_removed_is_gone_with_the_next_question(replicas, bill):
+    (runner, library, model), (_, other, _) = replicas
+    pets, _ = await added(library, "pets", "rent")
+    conversation = await asked(runner, collection="k")
+    texts = runner._documents
+    assert "pets" in model.asked[-1][0][0].content
+    await other.remove_document("ann", "k", pets.document.id)
+    await asked(runner, conversation)
+    assert "pets" not in model.asked[-1][0][0].content
+    assert {document_id for _, _, document_id in texts._packed} == {
+        one.document.id for one in (await other.content("ann"))[1]
+    }
+    await other.add_document("ann", "k", "cats", document("cats"))
+    await asked(runner, conversation)
+    assert "cats" in model.asked[-1][0][0].content
+    await other.delete_collection("ann", "k")
+    bill.taken()
+    await asked(runner, conversation)
+    assert "rent" not in model.asked[-1][0][0].content
+    assert (texts._packed, texts._indexes, runner._library._remembered) == ({}, {}, {})
+
+
+async def test_lists_show_what_is_there_after_changes_at_both_replicas_at_once(stores):
+    one, other = stores
+    libraries = [Library(store, 1000) for store in stores]
+    await libraries[0].add_collection("ann", "Leases", "k")
+    await libraries[0].add_collection("ann", "Notes", "n")
+    for turn in range(6):
+        await asyncio.gather(
+            *(
+                library.add_document("ann", collection, f"{turn}", document(f"{turn} {number}"))
+                for number, library in enumerate(libraries)
+                for collection in ("k", "n")
+            )
+        )
+        there = await one.library("ann")
+        if turn % 2:
+            await asyncio.gather(
+                one.remove_library_documents("ann", [there[0].document.id]),
+                other.remove_library_documents("ann", [there[0].document.id, there[-1].document.id]),
+                other.library("ann", "k"),
+            )
+        fresh = FirestoreStore(PROJECT, one._cloud._connection._database)
+        expected = await fresh.library("ann")
+        for store in stores:
+            assert names(await store.library("ann", "k")) == names(x for x in expected if x.collection == "k")
+            assert await store.library("ann") == expected
+        await fresh.aclose()
+
+
+async def test_a_library_that_begins_anew_at_another_replica_is_no_former_one(stores):
+    one, other = stores
+    await added(Library(one, 100), "old")
+    assert names(await one.library("ann", "k")) == ["old.txt"]
+    await other.remove_library_documents("ann", [(await other.library("ann"))[0].document.id])
+    await other.delete_profile("ann")
+    assert await other.delivered("ann", "", "", seconds=5)
+    await other.change_library("ann", lambda profile: replace(profile, collections=(Collection(id="k", name="New"),)))
+    await added(Library(other, 100), "new")  # as many changes as before
+    assert names(await one.library("ann", "k")) == ["new.txt"]
+
+
+async def test_lists_are_bounded_and_a_document_without_a_profile_is_in_none(stores, bill, monkeypatch):
+    one, _ = stores
+    await added(Library(one, 100), "a", "b")
+    monkeypatch.setattr(firestore_library, "LISTS_BYTES", 999)
+    await one.library("ann")
+    bill.taken()
+    await one.library("ann")
+    assert bill.taken()[0] == 3  # two documents are too many
+    await one.add_library_document(
+        "ben", (await one.library_document("ann", (await one.library("ann"))[0].document.id))
+    )
+    assert await one.profile("ben") == Profile()
+    assert names(await one.library("ben")) == ["a.txt"]
+    monkeypatch.setattr(firestore_library, "KEEP_SECONDS", -1)
+    monkeypatch.setattr(firestore_library, "LISTS_BYTES", 9_999)
+    await one.library("ann")
+    bill.taken()
+    await one.library("ann")
+    assert bill.taken()[0] == 3  # too old
