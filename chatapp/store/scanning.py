@@ -42,26 +42,24 @@ class Readable(Protocol):
 
 
 class _Text(NamedTuple):
-    """The searchable text of a message; its thinking only where that is searched."""
+    """The searchable parts of a message, each with its folded text.
+
+    These are its text, its thinking ("" where that is not searched), and the names of its documents.
+    """
 
     message_id: str
-    text: str
-    folded: str
-    thinking: str = ""
-    folded_thinking: str = ""
+    parts: tuple[tuple[str, str], ...]
 
     @property
     def characters(self) -> int:
-        return len(self.text) + len(self.thinking)
+        return sum(len(text) for text, _ in self.parts)
 
     def hit(self, conversation: Conversation, words: list[str]) -> Hit | None:
         """Return where it matches; None if it does not."""
-        both = f"{self.folded}\n{self.folded_thinking}" if self.thinking else self.folded
-        if not has_all(both, words):
+        if not has_all("\n".join(folded for _, folded in self.parts if folded), words):
             return None
-        parts = [(self.text, self.folded), (self.thinking, self.folded_thinking)]
-        part = first_match(parts, words)
-        return Hit(conversation, self.message_id, *snippet(parts[part][0], words), in_thinking=part == 1)
+        part = first_match(self.parts, words)
+        return Hit(conversation, self.message_id, *snippet(self.parts[part][0], words), in_thinking=part == 1)
 
 
 class _CacheEntry(NamedTuple):
@@ -194,14 +192,13 @@ class Scan:
 
 def _folded(messages: Iterable[Message], *, thinking: bool) -> list[_Text]:
     newest_first = sorted(messages, key=lambda message: (message.created_ms, message.id), reverse=True)
-    return [
-        _Text(message.id, message.content, fold(message.content), *(_thinking_of(message) if thinking else ()))
-        for message in newest_first
-    ]
+    return [_text(message, thinking=thinking) for message in newest_first]
 
 
-def _thinking_of(message: Message) -> tuple[str, str]:
-    return message.thinking, fold(message.thinking)
+def _text(message: Message, *, thinking: bool) -> _Text:
+    names = "\n".join(document.name for document in message.documents)
+    texts = message.content, message.thinking if thinking else "", names
+    return _Text(message.id, tuple((text, fold(text)) for text in texts))
 
 
 async def _found(conversation: Conversation, texts: Sequence[_Text], words: list[str]) -> list[Hit]:

@@ -133,6 +133,45 @@ async def test_a_collection_is_filled_chosen_asked_and_cited(page, chat, gemma, 
     problems[:] = [problem for problem in problems if problem not in ours]
 
 
+async def test_a_long_list_is_filtered_by_names(open_chat, chat):
+    say = page_files.translations("he").__getitem__
+    page = await open_chat(chat.url, locale="he-IL", width=360, height=740)
+    tab, rows = page.tab, page.tab.locator("#knowledge .rows bdi")
+    names = [f"חוזה {number}.pdf" for number in range(8)]
+    facts = {"kind": "PDF", "pages": 2, "size": 9_000, "addedMs": 1}
+    leases = [{"id": name, "name": name} | facts for name in (*names, "Café הָאָרֶץ.txt")]
+    few = [{"id": "k2", "name": "Notes", "documents": [{"id": "x", "name": "Protocol.pdf"} | facts]}]
+    library = {"collections": [{"id": "k1", "name": "חוזים", "documents": leases}, *few], "folders": []}
+    await tab.route(re.compile("/library$"), lambda route: route.fulfill(json=library))
+    await tab.locator("#add-files").click()
+    await page.choose(say("Knowledge"))
+    await tab.get_by_role("menuitem", name=say("Manage collections")).click()
+    await expect(rows).to_have_text(["חוזים", "Notes"])
+    box = tab.get_by_label(say("Filter by name"))
+    await expect(box).to_have_count(0)
+    await tab.get_by_text("חוזים").click()
+    await expect(rows).to_have_count(9)
+    await box.click()
+    for typed, shown in {"PDF 7": ["חוזה 7"], "הארץ cafe\u0301": ["Café"], "xyz": []}.items():
+        await box.fill(typed)
+        await expect(rows).to_have_text([re.compile(name) for name in shown])
+        await expect(box).to_be_focused()
+    await expect(tab.locator("#knowledge")).to_contain_text(say("No results"))
+    await _fits(page, "#knowledge")
+    library["collections"] += [{"id": f"m{number}", "name": f"K{number}", "documents": []} for number in range(7)]
+    await page.button(say("All collections")).click()
+    await tab.evaluate(
+        """async (version) => {
+      const { reload } = await import(new URL(`page/${version}/js/library.js`, document.baseURI));
+      await reload();
+    }""",
+        page_files.version(),
+    )
+    await expect(rows).to_have_count(9)
+    await box.fill("protocol")
+    await expect(rows).to_have_text(["Notes"])
+
+
 async def test_a_folder_holds_conversations_with_instructions_and_knowledge(page, gemma):
     tab, dialog = page.tab, page.tab.locator("#folder")
     listed = tab.locator("#conversations .folder li a")

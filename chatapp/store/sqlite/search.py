@@ -2,7 +2,7 @@
 
 The folded text is a column of the message's row, so it is deleted with the message. There is no full-text index: it
 would not find substrings in every language, and would keep deleted text longer than the rows. Thinking is searched on
-demand only, and folded then.
+demand only, and folded then; so are the names of documents, which few messages have.
 """
 
 from __future__ import annotations
@@ -20,10 +20,13 @@ if TYPE_CHECKING:
 
 _THINKING = "coalesce(json_extract(details, '$.thinking'), '')"
 _OF_CONVERSATION = "FROM messages WHERE conversation_id = conversations.id AND created_ms >= :oldest"
-_TEXTS = f"SELECT id, created_ms, folded AS searched {_OF_CONVERSATION}"
+_EACH_NAME = "SELECT group_concat(json_extract(value, '$.name'), char(10)) FROM json_each(details, '$.documents')"
+_NAMES = f"CASE WHEN instr(details, '\"documents\"') THEN ifnull(({_EACH_NAME}), '') ELSE '' END"
 # With a limit, so that SQLite does not merge it into the query around it, and folds each text once for all words.
+_TEXTS = f"SELECT id, created_ms, folded || char(10) || fold({_NAMES}) AS searched {_OF_CONVERSATION} LIMIT -1"
 _WITH_THINKING = (
-    f"SELECT id, created_ms, folded || char(10) || fold({_THINKING}) AS searched {_OF_CONVERSATION} LIMIT -1"
+    f"SELECT id, created_ms, folded || char(10) || fold({_NAMES}) || char(10) || fold({_THINKING}) AS searched"
+    f" {_OF_CONVERSATION} LIMIT -1"
 )
 
 
@@ -63,7 +66,7 @@ def _hit(connection: sqlite3.Connection, row: sqlite3.Row, words: list[str]) -> 
     conversation = conversation_of(row)
     if row["message_id"] is None:
         return Hit(conversation, "", *snippet(conversation.title, words))
-    query = f"SELECT content, {_THINKING} FROM messages WHERE conversation_id = ? AND id = ?"  # noqa: S608  # a constant
+    query = f"SELECT content, {_THINKING}, {_NAMES} FROM messages WHERE conversation_id = ? AND id = ?"  # noqa: S608  # a constant
     texts = connection.execute(query, (conversation.id, row["message_id"])).fetchone()
     part = first_match([(text, fold(text)) for text in texts], words)
     return Hit(conversation, row["message_id"], *snippet(texts[part], words), in_thinking=part == 1)

@@ -13,6 +13,7 @@ import { add, forget, onUploads, stop, uploads } from "./knowledge_uploads.js";
 import { fileSize, t } from "./words.js";
 
 const MOST_NAME = 100; // characters; chatapp/domain/library.py
+const FILTERED_FROM = 8; // entries of a list: more of them have a filter
 
 let dialog = null;
 let shown = ""; // id of the collection that is shown, "" for the list of all
@@ -41,8 +42,31 @@ const change = (method, path, body) =>
 const show = (id) => {
   shown = id;
   refusal.textContent = "";
+  filterBox.value = "";
   draw();
   heading.focus();
+};
+
+// --- The filter of a long list ---
+
+const filterName = t("Filter by name");
+const filterBox = h("input", { type: "search", dir: "auto", "aria-label": filterName, placeholder: filterName });
+filterBox.addEventListener("input", () => draw());
+const noneFound = h("p", { class: "quiet", role: "status" });
+
+// Names are compared without case, and without the points and vowels of Hebrew and Arabic.
+const folded = (text) => text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
+
+// The rows of a list, each entry of which has the texts `textsOf(entry)`; above them a filter if there are many.
+const filteredRows = (entries, rowOf, textsOf) => {
+  const isFiltered = entries.length > FILTERED_FROM;
+  const words = isFiltered ? folded(filterBox.value).split(/\s+/) : [];
+  const found = entries.filter((entry) => {
+    const text = folded(textsOf(entry).join("\n"));
+    return words.every((word) => text.includes(word));
+  });
+  noneFound.textContent = isFiltered && !found.length ? t("No results") : "";
+  return [isFiltered && filterBox, isFiltered && noneFound, h("ul", { class: "rows" }, found.map(rowOf))];
 };
 
 // --- All collections ---
@@ -114,7 +138,8 @@ const allCollections = () => [
       "A collection is a set of your documents. Choose it in a conversation or for a folder, and the model answers from its documents.",
     ),
   ),
-  h("ul", { class: "rows" }, library.collections.map(collectionRow)),
+  // A collection is found by the names of its documents, too.
+  filteredRows(library.collections, collectionRow, ({ name, documents }) => [name, ...documents.map((one) => one.name)]),
   newCollection,
 ];
 
@@ -187,7 +212,7 @@ const oneCollection = (collection) => {
           ` · ${fileSize(bytes)}`,
         )
       : h("p", { class: "drop-here" }, t("Drop documents or a folder here. A document with the name of one that is here replaces it.")),
-    h("ul", { class: "rows" }, documents.map((document_) => documentRow(collection, document_))),
+    filteredRows(documents, (document_) => documentRow(collection, document_), ({ name }) => [name]),
     documents.length > 0 &&
       h("p", { class: "quiet" }, t("Their texts go to the models of the conversations that use this collection.")),
   ];
