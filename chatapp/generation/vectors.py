@@ -37,6 +37,7 @@ PAUSE_SECONDS = 60.0  # without embeddings after a failure
 KEEP_SECONDS = 12 * 3600.0  # after the last use: embedding costs money or much time
 MAX_BYTES = 32_000_000  # of all vectors: 20,000 passages with 768 dimensions of 2 bytes
 REQUESTS_AT_ONCE = 4  # of a document
+RETRY_SECONDS = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # before a document's request is repeated: quotas are by the minute
 MAX_CHARS = 2_000  # of a passage or a question
 
 log = structlog.get_logger(__name__)
@@ -87,13 +88,16 @@ class DocumentVectors:
         self._drop_old()
         asking = asyncio.create_task(self._policy.embedder.embed([question[:MAX_CHARS]], are_questions=True))
         running = {self._embedding(source, documents) for source in {one for one, _ in documents.values()}}
+        until = time.monotonic() + WAIT_SECONDS
         try:
-            await asyncio.wait({asking, *running}, timeout=WAIT_SECONDS)
+            await asyncio.wait({asking}, timeout=WAIT_SECONDS)
         finally:
             if not asking.done():
                 asking.cancel()
         if not asking.done() or asking.cancelled():
             return []
+        if asking.exception() is None:
+            await asyncio.wait(running, timeout=max(0.0, until - time.monotonic()))
         try:
             (vector,) = asking.result()
         except NoEmbeddings as error:
@@ -165,7 +169,7 @@ class DocumentVectors:
         batches = [texts[start : start + embedder.batch] for start in range(0, len(texts), embedder.batch)]
         for start in range(0, len(batches), REQUESTS_AT_ONCE):
             some = batches[start : start + REQUESTS_AT_ONCE]
-            for vectors in await asyncio.gather(*(embedder.embed(one, are_questions=False) for one in some)):
+            for vectors in await asyncio.gather(*(_embedded(embedder, one) for one in some)):
                 rows += vectors
         return await in_thread(normal, rows)
 
@@ -183,6 +187,22 @@ class DocumentVectors:
     def _pause(self, error: Exception) -> None:
         log.warning("no_embeddings", error=type(error).__name__, detail=getattr(error, "detail", str(error)))
         self._paused_until = time.monotonic() + PAUSE_SECONDS
+
+
+async def _embedded(embedder: Embedder, texts: Sequence[str]) -> list[list[float]]:
+    """Return the vectors of passages; a request that fails for a while is repeated.
+
+    Raises:
+        NoEmbeddings: it fails for good, or for longer.
+    """
+    for seconds in RETRY_SECONDS:
+        try:
+            return await embedder.embed(texts, are_questions=False)
+        except NoEmbeddings as error:
+            if not error.is_transient:
+                raise
+        await asyncio.sleep(seconds)
+    return await embedder.embed(texts, are_questions=False)
 
 
 def normal(rows: Sequence[Sequence[float]]) -> Any:  # noqa: ANN401  # an array of numpy, which is not imported here

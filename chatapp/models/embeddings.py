@@ -1,38 +1,45 @@
-"""Embeddings of texts: of an OpenAI-compatible server, or Gemini's. They find passages by meaning, in any language."""
+"""Embeddings of texts, which find passages by meaning, in any language; those of an OpenAI-compatible server."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
 import aiohttp
 
-from chatapp.domain.conversation import Place
-from chatapp.models.gemini.connection import GeminiConnection
 from chatapp.models.openai.address import Address
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from google.auth.credentials import Credentials
+    from chatapp.domain.conversation import Place
 
 MAX_DIMENSIONS = 4096
-GEMINI_DIMENSIONS = 768  # of 3072 that the model has; Google recommends 768, 1536 or 3072
-GEMINI_BATCH = 100  # texts of a request at most, and 1 for models that take no more
 CONNECT_SECONDS, REQUEST_SECONDS = 5.0, 30.0
 MAX_BODY_BYTES = 16_000_000
+TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})  # statuses after which the same request may succeed
 
 # What models want before a text, by a part of their name: for a question, for a passage.
 _PREFIXES = {
     "e5": ("query: ", "passage: "),
     "nomic": ("search_query: ", "search_document: "),
+    # https://docs.cloud.google.com/gemini-enterprise-agent-platform/models/embeddings/batch-prediction-genai-embeddings:
+    # it "expects the task type and title to be inlined directly within the prompt".
+    "gemini-embedding-2": ("task: search result | query: ", "title: none | text: "),
     "embeddinggemma": ("task: search result | query: ", "title: none | text: "),
 }
 
 
 class NoEmbeddings(Exception):
-    """Embeddings cannot be had now; the search goes on without. No person sees it."""
+    """Embeddings cannot be had now; the search goes on without. No person sees it.
+
+    Attributes:
+        is_transient: the same request may succeed in a while.
+    """
+
+    def __init__(self, detail: str, *, is_transient: bool = False) -> None:
+        super().__init__(detail)
+        self.is_transient = is_transient
 
 
 class Embedder(Protocol):
@@ -110,63 +117,15 @@ class ServerEmbedder:
             url = self._address.url(f"{base}/embeddings")
             async with self._session.post(url, json=body, allow_redirects=False) as response:
                 if response.status != 200:
-                    raise NoEmbeddings(f"status {response.status}")
+                    raise NoEmbeddings(f"status {response.status}", is_transient=response.status in TRANSIENT)
                 data = await response.content.read(MAX_BODY_BYTES + 1)
                 while len(data) <= MAX_BODY_BYTES and (more := await response.content.read(MAX_BODY_BYTES + 1)):
                     data += more
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise NoEmbeddings(type(error).__name__) from None
+            raise NoEmbeddings(type(error).__name__, is_transient=not isinstance(error, ValueError)) from None
         if len(data) > MAX_BODY_BYTES:
             raise NoEmbeddings("the response is too large")
         return vectors_of(data, number)
-
-
-class GeminiEmbedder:
-    """Embeddings of Gemini: on Vertex AI where ``project`` is set, else on the Gemini API with ``api_key``."""
-
-    def __init__(
-        self,
-        *,
-        model: str,
-        project: str = "",
-        location: str = "",
-        api_key: str = "",
-        base_url: str | None = None,
-        credentials: Credentials | None = None,
-    ) -> None:
-        self.place = Place.VERTEX_AI if project else Place.GEMINI_API
-        self.batch = 1 if project else GEMINI_BATCH  # Vertex AI: "each request can only include a single input text"
-        self._model = model
-        self._connection = GeminiConnection(
-            project=project,
-            location=location,
-            api_key=api_key,
-            base_url=base_url,
-            credentials=credentials,
-            connect_seconds=CONNECT_SECONDS,
-        )
-
-    async def embed(self, texts: Sequence[str], *, are_questions: bool) -> list[list[float]]:
-        """Return a vector for each text; see `Embedder`."""
-        try:
-            async with asyncio.timeout(REQUEST_SECONDS):
-                client = await self._connection.client()
-                response = await client.aio.models.embed_content(
-                    model=self._model,
-                    contents=cast("Any", list(texts)),  # its type is invariant
-                    config={
-                        "task_type": "RETRIEVAL_QUERY" if are_questions else "RETRIEVAL_DOCUMENT",
-                        "output_dimensionality": GEMINI_DIMENSIONS,
-                    },
-                )
-        except Exception as error:  # noqa: BLE001  # the SDK's errors, aiohttp's and google-auth's have no common base
-            # Without its cause: the SDK's errors quote the request, which must not be logged.
-            raise NoEmbeddings(f"{type(error).__name__} {getattr(error, 'code', '')}".strip()) from None
-        return checked([list(one.values or []) for one in response.embeddings or []], len(texts))
-
-    async def aclose(self) -> None:
-        """Close all connections."""
-        await self._connection.aclose()
 
 
 def prefix(model: str, *, are_questions: bool) -> str:

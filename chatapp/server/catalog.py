@@ -21,7 +21,8 @@ from chatapp.models.discovery.servers import (
     is_same_server,
     ollama_url,
 )
-from chatapp.models.embeddings import GeminiEmbedder, ServerEmbedder
+from chatapp.models.embeddings import ServerEmbedder
+from chatapp.models.gemini.embeddings import GeminiEmbedder, default_model
 from chatapp.models.gemini.model import GeminiModel
 from chatapp.models.kubernetes.api import KubernetesApi
 from chatapp.models.kubernetes.pod_watch import PodWatch
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
 
 # For a request that scales Gemma, or notes its use; shorter than `SETTLE_MS`.
 SCALE_SECONDS = 5.0
-GEMINI_EMBEDDINGS = "gemini-embedding-001"
 
 
 def open_catalog(settings: Settings) -> tuple[Catalog, LocalModels | None]:
@@ -76,10 +76,11 @@ def open_embeddings(settings: Settings) -> EmbeddingPolicy | None:
     if settings.embeddings == "gemini":
         if not (settings.google_cloud_project or settings.gemini_api_key.get_secret_value()):
             raise InvalidSettings("CHAT_EMBEDDINGS=gemini needs GOOGLE_CLOUD_PROJECT or GEMINI_API_KEY.")
+        project, location = settings.google_cloud_project, settings.google_cloud_location
         embedder: Embedder = GeminiEmbedder(
-            model=settings.embeddings_model or GEMINI_EMBEDDINGS,
-            project=settings.google_cloud_project,
-            location=settings.google_cloud_location,
+            model=settings.embeddings_model or default_model(project=project, location=location),
+            project=project,
+            location=location,
             api_key=settings.gemini_api_key.get_secret_value(),
             base_url=settings.gemini_base_url or None,
         )

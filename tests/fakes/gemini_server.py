@@ -22,6 +22,8 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from tests.fakes.gemini_embeddings import Refused, embedded
+
 STALL: Final = "stall"
 """Step: send nothing more and keep the connection."""
 RESET: Final = "reset"
@@ -124,6 +126,7 @@ class GeminiServer:
         refusal: what every request gets, None to answer.
         seconds_between_words: the pace of the answer it gives without a script.
         input_token_limit: what a model says of itself.
+        embedding_refusals: what the next requests for embeddings get, before others are answered.
     """
 
     def __init__(self) -> None:
@@ -134,6 +137,7 @@ class GeminiServer:
         self.seconds_before_status = 0.0
         self.seconds_between_words = 0.0
         self.input_token_limit = 1_000_000
+        self.embedding_refusals: deque[Refusal] = deque()
         self._scripts: deque[tuple[Step, ...] | Refusal] = deque()
         self._changed = asyncio.Condition()
         self._closing = False
@@ -198,9 +202,23 @@ class GeminiServer:
         if operation == "streamGenerateContent":
             return await self._stream(request)
         await asyncio.sleep(self.seconds_before_status)
+        location = (match["project"] or "///").split("/")[3]
+        return self._answer(operation, match["model"], location, body)
+
+    def _answer(self, operation: str, model: str, location: str, body: dict[str, Any]) -> web.Response:
+        if operation in {"embedContent", "batchEmbedContents", "predict"}:
+            return self._embed(operation, model, location, body)
         if operation == "countTokens":
             return web.json_response({"totalTokens": 1})
-        return web.json_response({"name": f"models/{match['model']}", "inputTokenLimit": self.input_token_limit})
+        return web.json_response({"name": f"models/{model}", "inputTokenLimit": self.input_token_limit})
+
+    def _embed(self, operation: str, model: str, location: str, body: dict[str, Any]) -> web.Response:
+        if self.embedding_refusals:
+            return _error(self.embedding_refusals.popleft())
+        try:
+            return web.json_response(embedded(operation, model, location, body))
+        except Refused as refused:
+            return _error(Refusal(*refused.args))
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         default = words_of(DEFAULT_ANSWER, seconds_between=self.seconds_between_words)

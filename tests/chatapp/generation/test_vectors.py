@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from google.oauth2.credentials import Credentials
 
 from chatapp.documents.index import Passage
 from chatapp.domain.conversation import Place
@@ -11,8 +12,10 @@ from chatapp.generation.document_texts import DocumentTexts, Source
 from chatapp.generation.requests import LoadedFiles
 from chatapp.generation.vectors import DocumentVectors, EmbeddingPolicy
 from chatapp.models.embeddings import NoEmbeddings
+from chatapp.models.gemini.embeddings import GeminiEmbedder
 from tests.chatapp.generation.running import ended, turn_request
 from tests.chatapp.generation.test_library import FILLER, RENT, document, model, sent
+from tests.fakes.gemini_server import PERMISSION_DENIED, GeminiServer
 
 LAST = "Zebras graze behind the northern fence."
 SOURCE = Source("ann", "c1")
@@ -27,6 +30,7 @@ class FakeEmbedder:
     def __init__(self):
         self.texts = []
         self.error = None
+        self.transient_failures = 0  # of the next requests for passages
         self.gate = asyncio.Event()
         self.gate.set()
         self.is_closed = False
@@ -36,6 +40,9 @@ class FakeEmbedder:
         await self.gate.wait()
         if self.error:
             raise self.error
+        if self.transient_failures and not are_questions:
+            self.transient_failures -= 1
+            raise NoEmbeddings("status 429", is_transient=True)
         return [[1.0, 0.1] if "ebra" in text or "stripes" in text else [0.1, 1.0] for text in texts]
 
     async def aclose(self):
@@ -107,6 +114,24 @@ async def test_a_failure_is_no_passage_and_embeddings_pause(searched, embedder):
     assert await searched.nearest(both(document(RENT)), "Stripes?") == [Passage("d1", 0)]
 
 
+async def test_a_request_of_a_document_that_fails_for_a_while_is_repeated(searched, embedder, monkeypatch):
+    monkeypatch.setattr(vectors, "RETRY_SECONDS", (0.0, 0.0))
+    texts = both(document(*[FILLER] * 4, LAST))
+    for failures, found in ((2, [Passage("d1", 4)]), (9, [])):  # of three requests at once
+        embedder.transient_failures = failures
+        assert (await searched.nearest(texts, "Any with stripes?"))[:1] == found
+        searched.forget("ann", "c1")
+
+
+async def test_a_document_that_is_removed_takes_only_its_own_vectors_with_it(searched, embedder):
+    two = both(document(RENT), document(LAST, document_id="d2"))
+    await searched.nearest(two, "Stripes?")
+    searched.forget("ann", "c1", ["d2"])
+    number = len(embedder.texts)
+    assert await searched.nearest(both(document(RENT)), "Stripes?") == [Passage("d1", 0)]
+    assert len(embedder.texts) == number + 1  # the question
+
+
 async def test_a_fault_is_no_passage_either(searched, embedder):
     embedder.error = RuntimeError("a fault")
     assert await searched.nearest(both(document(RENT)), "Stripes?") == []
@@ -163,3 +188,23 @@ async def test_a_question_is_answered_where_embeddings_fail(chat, embedder):
     conversation = await runner.start("ann", turn_request("What is the rent?", documents=LoadedFiles(long)))
     await ended(runner, "ann", conversation.id)
     assert RENT in sent(one)[0]
+
+
+@pytest.mark.slow  # google-genai
+async def test_vertex_ai_finds_a_passage_by_its_meaning_once_it_has_the_permission(chat):
+    async with GeminiServer() as vertex:
+        options = {"model": "gemini-embedding-2", "project": "demo", "location": "eu", "base_url": vertex.url}
+        one = model()
+        one.place = Place.VERTEX_AI
+        runner = await chat(one, embeddings=EmbeddingPolicy(GeminiEmbedder(credentials=Credentials("t"), **options)))
+        long = document(*[f"{FILLER} {number}" for number in range(60)], LAST)
+        vertex.refusal = PERMISSION_DENIED
+        request = turn_request("Are there any with stripes?", documents=LoadedFiles(long))
+        conversation = await runner.start("ann", request)
+        await ended(runner, "ann", conversation.id)
+        assert LAST not in sent(one)[-1], "it was answered by words"
+        vertex.refusal, vertex.requests, runner._vectors._paused_until = None, [], 0.0
+        await runner.start("ann", turn_request("And with stripes?", conversation.id))
+        await ended(runner, "ann", conversation.id)
+        assert LAST in sent(one)[-1]
+        assert len(vertex.requests) == 61 + 1  # each passage and the question

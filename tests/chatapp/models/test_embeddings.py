@@ -1,4 +1,4 @@
-"""Embeddings of a server and of Gemini: what is sent, and every response that has none."""
+"""Embeddings of a server: what is sent, and every response that has none."""
 
 import base64
 import json
@@ -7,11 +7,11 @@ import pytest
 from aiohttp import web
 
 from chatapp.domain.conversation import Place
-from chatapp.models.embeddings import GeminiEmbedder, NoEmbeddings, ServerEmbedder, prefix, vectors_of
+from chatapp.models.embeddings import NoEmbeddings, ServerEmbedder, prefix, vectors_of
 
 
 class FakeEmbeddings:
-    """Answers at ``/v1/embeddings`` and as Gemini's API: vectors of the length and the number of a's of a text."""
+    """Answers at ``/v1/embeddings``: vectors of the length and the number of a's of a text."""
 
     def __init__(self):
         self.bodies, self.headers, self.paths = [], [], []
@@ -40,12 +40,6 @@ class FakeEmbeddings:
         if request.path == "/v1/embeddings":
             entries = [{"index": at, "embedding": vector(text)} for at, text in enumerate(body["input"])]
             return web.json_response({"data": entries[::-1]})
-        if "batchEmbedContents" in request.path:
-            texts = ["".join(part["text"] for part in one["content"]["parts"]) for one in body["requests"]]
-            return web.json_response({"embeddings": [{"values": vector(text)} for text in texts]})
-        if request.path.endswith(":predict"):
-            texts = [one["content"] for one in body["instances"]]
-            return web.json_response({"predictions": [{"embeddings": {"values": vector(text)}} for text in texts]})
         return web.json_response({"error": {"message": "no such path", "code": 404}}, status=404)
 
 
@@ -100,8 +94,9 @@ async def test_the_base_of_the_api_is_found_and_remembered(server):
 )
 async def test_a_response_without_vectors_is_none(server, embedder, reply):
     server.reply = reply
-    with pytest.raises(NoEmbeddings):
+    with pytest.raises(NoEmbeddings) as refusal:
         await embedder.embed(["a"], are_questions=True)
+    assert refusal.value.is_transient is (reply[0] == 500)
 
 
 async def test_a_server_that_is_not_there_has_none(server):
@@ -129,23 +124,6 @@ def test_an_invalid_address_is_refused(url):
 def test_a_model_gets_the_prefix_that_it_was_trained_with(model, question, passage):
     assert prefix(model, are_questions=True) == question
     assert prefix(model, are_questions=False) == passage
-
-
-async def test_gemini_embeds_with_a_key(server):
-    embedder = GeminiEmbedder(model="gemini-embedding-001", api_key="key", base_url=server.url)
-    assert await embedder.embed(["a", "bb"], are_questions=True) == [[1, 1], [2, 0]]
-    first = server.bodies[0]["requests"][0]
-    assert (first["taskType"], first["outputDimensionality"]) == ("RETRIEVAL_QUERY", 768)
-    assert embedder.place is Place.GEMINI_API
-    server.reply = (429, '{"error": {"message": "the text of a document", "code": 429}}')
-    with pytest.raises(NoEmbeddings) as refusal:
-        await embedder.embed(["a"], are_questions=False)
-    assert "text" not in str(refusal.value)
-    await embedder.aclose()
-
-
-async def test_gemini_that_never_opened_is_closed():
-    await GeminiEmbedder(model="gemini-embedding-001", api_key="key").aclose()
 
 
 def test_vectors_in_base64_are_none():

@@ -4,7 +4,8 @@ import pytest
 
 from chatapp.config.settings import InvalidSettings
 from chatapp.domain.conversation import Place
-from chatapp.models.embeddings import GeminiEmbedder, ServerEmbedder
+from chatapp.models.embeddings import ServerEmbedder
+from chatapp.models.gemini.embeddings import GeminiEmbedder
 from chatapp.server.catalog import open_embeddings
 from tests.page_client import open_page
 
@@ -49,6 +50,19 @@ def test_gemini_embeds_on_vertex_ai_where_there_is_a_project(policy, settings):
     assert made.embedder.place is Place.VERTEX_AI
     key = type(settings.gemini_api_key)("key")
     assert policy(embeddings="gemini", gemini_api_key=key).embedder.place is Place.GEMINI_API
+
+
+@pytest.mark.parametrize(
+    ("place", "model"),
+    [
+        *(({"google_cloud_location": one}, "gemini-embedding-2") for one in ("global", "eu", "us")),
+        ({"google_cloud_location": "europe-west4"}, "gemini-embedding-001"),
+        ({"google_cloud_location": "eu", "embeddings_model": "other"}, "other"),
+    ],
+)
+def test_the_model_is_one_that_the_location_has(policy, place, model):
+    made = policy(embeddings="gemini", google_cloud_project="my-project", **place)
+    assert made.embedder._model == model
 
 
 @pytest.mark.parametrize(

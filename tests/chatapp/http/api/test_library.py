@@ -4,10 +4,14 @@ import asyncio
 from dataclasses import replace
 
 import pytest
+from pydantic import SecretStr
 
 from chatapp.app import create_app
+from chatapp.generation import vectors
 from chatapp.generation.runner import TurnRunner
+from chatapp.models.gemini import model as gemini_model
 from tests.fakes.files import pdf
+from tests.fakes.gemini_server import GeminiServer
 from tests.page_client import Refused, open_page
 from tests.serving import serving
 
@@ -258,3 +262,25 @@ async def test_what_is_removed_or_replaced_is_forgotten_where_it_is_kept_for_ans
         await page.ask("DELETE", f"collections/{collection}/documents/{replaced['id']}")
         await page.ask("DELETE", f"collections/{collection}")
         assert forgotten[1:] == [(collection, [replaced["id"]]), (collection, [last["id"]])]
+
+
+async def test_an_uploaded_document_is_embedded_by_gemini_and_a_question_in_other_words_finds_its_passage(
+    settings, monkeypatch
+):
+    monkeypatch.setattr(vectors, "WAIT_SECONDS", 60.0)  # let a slow machine import google-genai
+    monkeypatch.setattr(gemini_model, "DEFAULT_CONTEXT_TOKENS", 8192)  # so that it gets passages
+    async with GeminiServer() as gemini:
+        values = {"gemini_api_key": SecretStr("key"), "gemini_base_url": gemini.url, "embeddings": "gemini"}
+        app = await create_app(settings.model_copy(update=values), with_page=False)
+        async with serving(app) as url, open_page(url) as page:
+            collection = await add_collection(page)
+            fence = "Zebras graze behind the northern fence."
+            text = "\n\n".join([*(f"Nothing of interest stands here, {number}. " * 40 for number in range(60)), fence])
+            await page.upload_document(text, collection=collection)
+            conversation = await page.send("יש משהו עם פסים?", model="gemini", collection=collection)
+            async for _ in page.follow(conversation):
+                pass
+        embedded = [request for request in gemini.requests if request.operation == "batchEmbedContents"]
+        assert sum(len(request.body["requests"]) for request in embedded) > 60
+        assert fence in str(gemini.streams()[-1].body["contents"])
+        assert {request.headers["x-goog-api-key"] for request in gemini.requests} == {"key"}
