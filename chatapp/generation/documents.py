@@ -4,7 +4,7 @@ While all texts together take at most half of the model's context window, it get
 before the first question, the others each before the question that it came with. What the model reads then begins alike
 in every turn, which servers make use of. Where the conversation has become too long for that, all texts go before the
 last question, since the oldest messages are left out. Longer texts are searched for passages that fit the question,
-which go before it. Nothing of it is stored.
+which go before it. A small model gets few passages and short rules. Nothing of it is stored.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import asyncio
 import dataclasses
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -21,7 +22,15 @@ from chatapp.documents.citations import Shelf, citations, places, spans
 from chatapp.documents.index import Passage, joined
 from chatapp.documents.outside import is_outside
 from chatapp.documents.passages import MOST, beginnings, candidates, chosen, ranked
-from chatapp.documents.prompt import instructions, mark_of, new_mark, passages_text, whole_text
+from chatapp.documents.prompt import (
+    instructions,
+    mark_of,
+    new_mark,
+    passages_text,
+    short_instructions,
+    short_text,
+    whole_text,
+)
 from chatapp.domain.conversation import Role
 from chatapp.domain.errors import ChatError, ContextTooLong
 from chatapp.generation.document_texts import DocumentTexts, Source, in_thread
@@ -42,6 +51,7 @@ if TYPE_CHECKING:
 
 WHOLE = 1 / 2  # of the context window, for whole texts
 PASSAGES = (1 / 3, 1 / 6, 1 / 12)  # for passages: where the model refuses so many, fewer are sent
+SMALL_TOKENS = 256  # for a small model, whole or not: with 1,000 it answers about something else (docs/documents.md)
 UNKNOWN_CONTEXT_TOKENS = 8_192  # where the server does not tell
 CITATION_SECONDS = 30.0  # for all documents; an answer that takes longer is stored without
 
@@ -186,9 +196,12 @@ class ConversationDocuments:
             yield Attempt(messages, frozenset())
             return
         tokens = model.known_context_tokens or UNKNOWN_CONTEXT_TOKENS
-        whole = await self._whole(sources, model.bytes_of(WHOLE * tokens))
+        most, parts = WHOLE * tokens, [part * tokens for part in PASSAGES]
+        if model.is_small:
+            most, parts = SMALL_TOKENS, [min(SMALL_TOKENS, part) for part in parts]
+        whole = await self._whole(sources, model.bytes_of(most))
         if whole is not None:
-            told = await in_thread(_told, sources.conversation.id, whole)
+            told = await in_thread(partial(_told, sources.conversation.id, whole, short=model.is_small))
             first, *others = ([*message.documents] for message in messages)
             placed = [[*sources.library.documents, *first], *others]
             in_place = [_with(message, [told(here)]) for message, here in zip(messages, placed, strict=True)]
@@ -199,8 +212,10 @@ class ConversationDocuments:
         by_meaning: list[Passage] = []
         if self._vectors.are_allowed(model.id, model.place):
             by_meaning = await self._vectors.nearest(sources.documents, _questions(answer)[0])
-        for part in PASSAGES:
-            text, shown = await self._passages(sources, _questions(answer), by_meaning, model.bytes_of(part * tokens))
+        for part in parts:
+            text, shown = await self._passages(
+                sources, _questions(answer), by_meaning, model.bytes_of(part), short=model.is_small
+            )
             yield Attempt(_before_the_last(messages, text), shown, is_whole=False)
 
     async def _whole(self, sources: _Sources, most: float) -> dict[str, tuple[str, tuple[Page, ...]]] | None:
@@ -217,7 +232,7 @@ class ConversationDocuments:
         return pages
 
     async def _passages(
-        self, sources: _Sources, questions: Sequence[str], by_meaning: Sequence[Passage], most: float
+        self, sources: _Sources, questions: Sequence[str], by_meaning: Sequence[Passage], most: float, *, short: bool
     ) -> tuple[str, frozenset[str]]:
         """Return the passages that fit the questions, as the model is told them, and the ids of their documents."""
         documents = sources.documents
@@ -233,13 +248,15 @@ class ConversationDocuments:
             first = await self._beginnings(documents)
             best, chunks = [*best, *first], {**chunks, **first}
         shown = await in_thread(chosen, best, chunks, int(most))
-        text = _marked(
-            sources.conversation.id,
-            lambda mark: instructions(
-                [passages_text(documents[one][1].name, chunks, chunks, mark=mark) for one, chunks in shown.items()],
-                mark=mark,
-            ),
-        )
+
+        def told(mark: str) -> str:
+            if short:
+                texts = (chunks[place].text for chunks in shown.values() for place in sorted(chunks))
+                return short_instructions([short_text(texts, mark=mark)], mark=mark)
+            passages = [passages_text(documents[one][1].name, of, of, mark=mark) for one, of in shown.items()]
+            return instructions(passages, mark=mark)
+
+        text = _marked(sources.conversation.id, told)
         return text, frozenset(shown)
 
     async def _candidates(self, sources: _Sources, questions: Sequence[str]) -> list[list[Passage]]:
@@ -296,10 +313,14 @@ def _questions(answer: RunningAnswer) -> list[str]:
     return list(dict.fromkeys((texts[-1], "\n".join(texts))))
 
 
-def _told(conversation_id: str, whole: dict[str, tuple[str, tuple[Page, ...]]]) -> Callable[[Sequence[Document]], str]:
+def _told(
+    conversation_id: str, whole: dict[str, tuple[str, tuple[Page, ...]]], *, short: bool
+) -> Callable[[Sequence[Document]], str]:
     """Return a function that tells some documents; all of them are told with one mark."""
 
     def all_with(mark: str) -> dict[str, str]:
+        if short:
+            return {one: short_text((page.text for page in pages), mark=mark) for one, (_, pages) in whole.items()}
         return {one: whole_text(name, pages, mark=mark) for one, (name, pages) in whole.items()}
 
     mark = mark_of(conversation_id)
@@ -308,7 +329,12 @@ def _told(conversation_id: str, whole: dict[str, tuple[str, tuple[Page, ...]]]) 
     except ValueError:
         mark = new_mark()
         texts = all_with(mark)
-    return lambda documents: instructions([texts[one.id] for one in documents], mark=mark) if documents else ""
+
+    def told(documents: Sequence[Document]) -> str:
+        rules = short_instructions if short else instructions
+        return rules([texts[one.id] for one in documents], mark=mark) if documents else ""
+
+    return told
 
 
 def _marked(conversation_id: str, told: Callable[[str], str]) -> str:

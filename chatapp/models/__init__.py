@@ -127,6 +127,7 @@ class ModelDefaults:
     supports_images: bool = False
     tokens_per_image: int = 1024
     writes_titles: bool = True
+    is_small: bool = False
     unsupported: Mapping[str, Sentence] = MappingProxyType({})
     price: Price | None = None
     max_answer_tokens: int = 4096
@@ -164,6 +165,10 @@ class ChatModel(Protocol):
     @property
     def writes_titles(self) -> bool:
         """Whether it is good enough to generate titles of conversations."""
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it gets lost in a long text and in rules: of documents it gets two or three passages."""
 
     @property
     def unsupported(self) -> Mapping[str, Sentence]:

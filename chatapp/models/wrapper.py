@@ -42,6 +42,10 @@ class ModelWrapper:
         return self.wrapped.writes_titles
 
     @property
+    def is_small(self) -> bool:  # noqa: D102
+        return self.wrapped.is_small
+
+    @property
     def unsupported(self) -> Mapping[str, Sentence]:  # noqa: D102
         return self.wrapped.unsupported
 

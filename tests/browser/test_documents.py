@@ -55,7 +55,8 @@ SIZES = """async (version) => {
 }"""
 NOTES = """async (version) => {
   const { notesOf } = await import(new URL(`page/${version}/js/message_facts.js`, document.baseURI));
-  return notesOf({ passages: true });
+  const answers = [{ status: "streaming" }, { status: "complete" }, { status: "complete", citations: [{}] }];
+  return answers.map((answer) => notesOf({ passages: true, ...answer }));
 }"""
 SHOWN_SIZES = {
     "en": ["1 kB", "1 kB", "12 kB", "1 MB", "1.5 MB", "30 MB"],
@@ -261,8 +262,10 @@ async def test_documents_fit_a_phone_in_right_to_left_languages(open_chat, chat,
 async def test_a_dropped_folder_is_added_as_far_as_a_message_and_the_history_have_room(open_chat, chat):
     page = await open_chat(chat.url)
     assert await page.tab.evaluate(SIZES, page_files.version()) == SHOWN_SIZES["en"]
-    (note,) = await page.tab.evaluate(NOTES, page_files.version())
-    assert note.endswith("so it read only the passages that fit the question best.")
+    unfinished, uncited, cited = await page.tab.evaluate(NOTES, page_files.version())
+    assert unfinished == cited == uncited[:1]
+    assert cited[0].endswith("so it read only the passages that fit the question best.")
+    assert uncited[1] == "This answer cites nothing of the documents, so check it there."
     chips = page.tab.locator("#attachments .document")
     notes = ["notes", [[f"{number}.txt", f"Words {number}."] for number in (1, 2, 10)]]
     tools = [[".git", [["config.txt", "x"]]], [".DS_Store", "x"], ["node_modules", [["x.js", "x"]]]]

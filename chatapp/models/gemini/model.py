@@ -108,6 +108,7 @@ class GeminiModel:
     tokens_per_image = 1120
     """At the resolution that Gemini 3 takes by default (https://ai.google.dev/gemini-api/docs/media-resolution)."""
     writes_titles = True
+    is_small = False
 
     @property
     def place(self) -> Place:

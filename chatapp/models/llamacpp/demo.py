@@ -54,6 +54,7 @@ class DemoModel(LlamaCppModel):
     max_answer_tokens = MAX_TOKENS
     context_tokens: int | None = CONTEXT_TOKENS
     writes_titles = False  # it continues the conversation instead
+    is_small = True
 
     def __init__(self, label: str, *, limits: TimeLimits = DEFAULT_TIME_LIMITS) -> None:
         super().__init__(DEMO_ID, label, limits=limits)

@@ -32,6 +32,9 @@ MOST_THREADS: Final = 8
 
 CONTEXT_TOKENS: Final = 8192  # where it is not known
 
+SMALL_BYTES: Final = 500_000_000
+"""Of the file of a model with half a billion parameters in 4 to 8 bits, which gets lost in long prompts."""
+
 
 class GgufModel(LlamaCppModel):
     """A GGUF file with its own chat template.
@@ -71,6 +74,8 @@ class GgufModel(LlamaCppModel):
     ) -> None:
         super().__init__(id, label, limits=limits)
         self.supports_images = projector is not None
+        # The first part of a model in several files says nothing of the size of all.
+        self.is_small = path.is_file() and path.stat().st_size < SMALL_BYTES and "-of-" not in path.name
         self.context_tokens: int | None = min(context_tokens or CONTEXT_TOKENS, SMALLEST_CONTEXT)
         self.idle_seconds = idle_seconds
         self._path = path

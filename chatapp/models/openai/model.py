@@ -149,6 +149,7 @@ class OpenAICompatibleModel:
         self._readiness = Readiness(self._probe)
 
     writes_titles = True
+    is_small = False
 
     @property
     def supports_images(self) -> bool:

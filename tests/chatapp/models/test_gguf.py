@@ -46,6 +46,16 @@ def test_a_number_for_each_layer_counts_by_its_largest(write):
     assert metadata.cache_bytes == 34 * 8 * 512 * 2
 
 
+def test_a_small_file_is_a_small_model_but_not_if_it_is_a_part(write, monkeypatch):
+    def is_small(name):
+        return GgufModel("one", "One", write(gguf_bytes(), name)).is_small
+
+    assert is_small("model.gguf")
+    assert not is_small("model-00001-of-00002.gguf")
+    monkeypatch.setattr(gguf, "SMALL_BYTES", 10)
+    assert not is_small("model.gguf")
+
+
 def test_what_a_file_does_not_say_is_unknown(write):
     metadata = read_metadata(write(gguf_bytes({"general.architecture": "llama"})))
     assert (metadata.name, metadata.context_tokens, metadata.cache_bytes, metadata.has_template) == (

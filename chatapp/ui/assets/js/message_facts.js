@@ -40,6 +40,11 @@ export const notesOf = (entry) =>
       t(
         "The documents are longer than this model can read at once, so it read only the passages that fit the question best.",
       ),
+    entry.passages &&
+      entry.status === "complete" &&
+      !entry.notInDocuments &&
+      !entry.citations?.length &&
+      t("This answer cites nothing of the documents, so check it there."),
     entry.unshownPictures > 0 && t("Pictures that cannot be shown here: {number}", { number: entry.unshownPictures }),
     entry.finish === "length" && t("The answer stopped at Max tokens. You can continue it."),
     entry.status === "interrupted" &&
