@@ -1,9 +1,9 @@
 """Hebrew and Arabic PDFs of several producers: words in the right order, and rows of tables that are kept together.
 
-Run: ``python -m benchmarks.pdfs [--keep FOLDER] [--show]``. The texts are six of ``document_parts/corpus``, each with a
-table; ``document_parts/pdf_producers.py`` makes a PDF of each with every producer that is installed, and says how to
-install them. The PDFs are read as an upload is. ``--keep`` writes them into a folder, ``--show`` prints the lines of
-the reader that are in no text.
+Run: ``python -m benchmarks.pdfs [--keep FOLDER] [--show] [PRODUCER ...]``. The texts are six of
+``document_parts/corpus``, each with a table; ``document_parts/pdf_producers.py`` makes a PDF of each with every
+producer that is installed (or with those that are named), and says how to install them. The PDFs are read as an upload
+is. ``--keep`` writes them into a folder, ``--show`` prints what was read.
 """
 
 from __future__ import annotations
@@ -81,7 +81,8 @@ def measured(source: Source, pages: Iterable[Page]) -> Result:
 def main() -> None:
     keep = Path(sys.argv[sys.argv.index("--keep") + 1]) if "--keep" in sys.argv else None
     print("| producer | language | PDFs | words in order, least | rows kept |\n|---|---|---|---|---|")
-    for producer, make in PRODUCERS.items():
+    chosen = [producer for producer in PRODUCERS if producer in sys.argv] or list(PRODUCERS)
+    for producer, make in ((producer, PRODUCERS[producer]) for producer in chosen):
         results: dict[str, list[Result]] = {}
         for name, source in sources().items():
             try:

@@ -1,18 +1,20 @@
 """Makes PDFs of one text with several producers, which write Hebrew and Arabic in different ways.
 
 The packages are needed by this command alone: ``uv pip install weasyprint reportlab fpdf2 uharfbuzz python-bidi
-arabic-reshaper typst pymupdf pangocairocffi cairocffi``. Chromium is that of the browser tests. A producer that is not
-installed is left out.
+arabic-reshaper typst pymupdf pangocairocffi cairocffi``. The programs are Debian's: ``apt-get install
+--no-install-recommends libreoffice-writer-nogui texlive-xetex texlive-luatex texlive-lang-arabic texlive-lang-other
+ghostscript``. Chromium is that of the browser tests. A producer that is not installed is left out.
 """
 
 from __future__ import annotations
 
 import html
 import io
+import os
 import shutil
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 FONT = Path("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf")  # of Debian's fonts-dejavu; has both scripts
+TEX_FONTS = {"he": "DejaVu Sans", "ar": "Amiri"}  # that of Debian's fonts-hosny-amiri, as most Arabic texts in TeX
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,22 +63,103 @@ class Source:
         )
 
 
+def _program(*names: str) -> str:
+    """Return the path of the first program that is there.
+
+    Raises:
+        ImportError: none is.
+    """
+    for name in names:
+        if path := shutil.which(name):
+            return path
+    raise ImportError(names[0])
+
+
+def _made_by(command: Callable[[Path], Sequence[str]], file: str, text: str | bytes) -> bytes:
+    """Return the ``made.pdf`` that a command makes in a folder with one file."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        Path(folder, file).write_bytes(text.encode() if isinstance(text, str) else text)
+        environment = {**os.environ, "TEXMFVAR": f"{folder}/tex"}
+        subprocess.run(  # a fixed command
+            command(folder), check=True, capture_output=True, timeout=180, cwd=folder, env=environment
+        )
+        return Path(folder, "made.pdf").read_bytes()
+
+
 def chromium(source: Source) -> bytes:
     """Print the page as the browser does."""
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-headless-shell", "google-chrome"))), None)
-    if program is None:
-        raise ImportError("Chromium")
-    with tempfile.TemporaryDirectory() as folder:
-        page, made = Path(folder, "page.html"), Path(folder, "made.pdf")
-        page.write_text(source.page, encoding="utf-8")
-        subprocess.run(  # a fixed command
-            [program, "--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer",
-             "--disable-background-networking", "--disable-quic", "--no-first-run", "--disable-component-update",
-             "--disable-sync", f"--user-data-dir={folder}/profile", f"--print-to-pdf={made}",
-             page.as_uri()],
-            check=True, capture_output=True, timeout=60,
-        )  # fmt: skip
-        return made.read_bytes()
+    program = _program("chromium", "chromium-headless-shell", "google-chrome")
+    return _made_by(
+        lambda folder: [
+            program, "--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer",
+            "--disable-background-networking", "--disable-quic", "--no-first-run", "--disable-component-update",
+            "--disable-sync", f"--user-data-dir={folder}/profile", f"--print-to-pdf={folder}/made.pdf",
+            f"file://{folder}/page.html",
+        ],
+        "page.html",
+        source.page,
+    )  # fmt: skip
+
+
+def libreoffice(source: Source) -> bytes:
+    """Lay the page out with LibreOffice's Writer, which embeds fonts and writes letters as every office document."""
+    program = _program("soffice")
+    return _made_by(
+        lambda folder: [
+            program, "--headless", "--norestore", f"-env:UserInstallation=file://{folder}/profile",
+            "--infilter=HTML (StarWriter)", "--convert-to", "pdf:writer_pdf_Export", "made.html",
+        ],
+        "made.html",
+        source.page,
+    )  # fmt: skip
+
+
+def ghostscript(source: Source) -> bytes:
+    """Write the PDF of LibreOffice anew, as "print to PDF" and programs that compress do."""
+    program = _program("gs")
+    return _made_by(
+        lambda _: [program, "-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", "-sDEVICE=pdfwrite", "-o", "made.pdf", "page.pdf"],
+        "page.pdf",
+        libreoffice(source),
+    )
+
+
+def xelatex(source: Source) -> bytes:
+    """Typeset it with XeTeX, polyglossia and bidi."""
+    program = _program("xelatex")
+    language = {"he": "hebrew", "ar": "arabic"}[source.language]
+    start = (
+        f"\\usepackage{{polyglossia}}\\setmainlanguage{{{language}}}"
+        f"\\newfontfamily\\{language}font[Script={language.title()}]{{{TEX_FONTS[source.language]}}}"
+    )
+    return _made_by(lambda _: [program, "-interaction=batchmode", "made.tex"], "made.tex", _latex(source, start))
+
+
+def lualatex(source: Source) -> bytes:
+    """Typeset it with LuaTeX and babel."""
+    program = _program("lualatex")
+    language = {"he": "hebrew", "ar": "arabic"}[source.language]
+    start = (
+        f"\\usepackage[bidi=basic,layout=tabular]{{babel}}\\babelprovide[main,import]{{{language}}}"
+        f"\\babelfont{{rm}}{{{TEX_FONTS[source.language]}}}"
+    )
+    return _made_by(lambda _: [program, "-interaction=batchmode", "made.tex"], "made.tex", _latex(source, start))
+
+
+def _latex(source: Source, start: str) -> str:
+    """Return the text for LaTeX; ``start`` chooses the language and its font."""
+
+    def plain(text: str) -> str:
+        return text.translate(str.maketrans({sign: f"\\{sign}" for sign in "#$%&_{}"}))
+
+    rows = "".join(" & ".join(map(plain, row)) + " \\\\ \\hline\n" for row in source.table)
+    sections = "".join(f"\\section*{{{plain(one)}}}\n{plain(text)}\n" for one, text in source.sections)
+    columns = "|r" * len(source.table[0]) + "|"
+    return (
+        f"\\documentclass{{article}}{start}\n\\begin{{document}}\n\\section*{{{plain(source.title)}}}\n{sections}\n"
+        f"\\noindent\\begin{{tabular}}{{{columns}}}\\hline {rows}\\end{{tabular}}\\end{{document}}"
+    )
 
 
 def weasyprint(source: Source) -> bytes:
@@ -85,9 +169,10 @@ def weasyprint(source: Source) -> bytes:
 
 
 def pymupdf(source: Source) -> bytes:
-    """Lay the page out with MuPDF."""
+    """Lay the page out with MuPDF, whose tables run from left to right in every language."""
     fitz = import_module("pymupdf")
-    story, out = fitz.Story(source.page), io.BytesIO()
+    turned = replace(source, table=[row[::-1] for row in source.table])
+    story, out = fitz.Story(turned.page), io.BytesIO()
     writer, area = fitz.DocumentWriter(out), fitz.paper_rect("a4")
     more = 1
     while more:
@@ -219,4 +304,8 @@ PRODUCERS: dict[str, Callable[[Source], bytes]] = {
     "Cairo": cairo,
     "ReportLab": reportlab,
     "fpdf2": fpdf,
+    "LibreOffice": libreoffice,
+    "Ghostscript": ghostscript,
+    "XeLaTeX": xelatex,
+    "LuaLaTeX": lualatex,
 }

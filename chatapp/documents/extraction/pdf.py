@@ -15,8 +15,10 @@ import pdf_inspector
 
 from .blocks import markdown_blocks, text_blocks
 from .brackets import turned
-from .positions import Piece, Spaces, blocks_of, doubles_marked, repaired, runs_right_to_left
-from .shape import MAX_PAGES, ROWS, Block, BlockKind, Page, Reason, Refused
+from .drawn_backwards import unnamed_letters
+from .positions import doubles_marked, repaired
+from .right_to_left import RightToLeft
+from .shape import MAX_PAGES, Block, BlockKind, Page, Reason, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,8 +28,6 @@ _NUMBER = re.compile(r"[\d\u0660-\u0669]{1,4}")
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff]+")
 _FINALS = "ךםןףץ"  # Hebrew letters of the ends of words: one at the beginning shows a reversed word
 MIN_WORDS = 20
-KEPT = 0.7  # of the letters of a page, below which it has lost text
-FOREIGN = 0.01  # of its words, above which they are joined or mixed
 SAME_LINE = 1.6  # font sizes between the baselines of two items of a line: runs of Skia are off by one
 
 
@@ -84,46 +84,19 @@ def _inspected(file: bytes) -> tuple[list[Page], bool]:
     items = pdf_inspector.extract_text_with_positions_bytes(file)
     missing = _numbers(items)
     is_needed = any(_RIGHT_TO_LEFT.search(item.text) for item in items)
-    pieces = _pieces(items, Spaces(pdf_inspector.extract_text_bytes(file) if is_needed else ""))
+    right_to_left = RightToLeft(items, pdf_inspector.extract_text_bytes(file)) if is_needed else None
     pages: list[tuple[int, list[Block]]] = []
     for page in made.pages:
         number = page.page + 1
         blocks = _restored(markdown_blocks(page.markdown), missing.get(number, []))
-        pages.append((number, _by_positions(blocks, pieces.get(number, [])) or blocks))
-    has_doubles = doubles_marked(" ".join(block.text for _, blocks in pages for block in blocks))
+        better = right_to_left.better_blocks(number, blocks) if right_to_left else []
+        pages.append((number, better or blocks))
+    text = "\n".join(block.text for _, blocks in pages for block in blocks)
+    mended = partial(repaired, has_doubles=doubles_marked(text), unnamed=unnamed_letters(text))
     return [
-        Page(number, tuple(Block(one.kind, repaired(turned(one.text), has_doubles=has_doubles), one.level)
-                           for one in blocks))
+        Page(number, tuple(Block(one.kind, mended(turned(one.text)), one.level) for one in blocks))
         for number, blocks in pages
-    ], any(item.item_type == "image" for item in items)  # fmt: skip
-
-
-def _pieces(items: list[pdf_inspector.TextItem], spaces: Spaces) -> dict[int, list[Piece]]:
-    """Return the pieces of text of each page, with the spaces that they have lost."""
-    pages: dict[int, list[Piece]] = {}
-    for each in items:
-        if each.item_type == "text" and each.text.strip():
-            text = spaces.restored(each.text.strip())
-            pages.setdefault(each.page, []).append(Piece(each.x, each.y, each.width, each.font_size or 10, text))
-    return pages
-
-
-def _by_positions(blocks: list[Block], pieces: list[Piece]) -> list[Block]:
-    """Return better blocks of a page from right to left, none where there are none better.
-
-    That is where some of its text is missing, where it has a table, or where words of it are in no piece of text: then
-    the Markdown has joined some, or mixed the letters of two lines.
-    """
-    text = " ".join(piece.text for piece in pieces)
-    if not runs_right_to_left(text):
-        return []
-    shown = " ".join(block.text for block in blocks)
-    has_table = any(block.kind in ROWS for block in blocks)
-    words, there = set(re.findall(r"\w+", text)), re.findall(r"\w+", shown)
-    foreign = sum(word not in words for word in there)
-    if has_table or len(shown) < KEPT * len(text) or foreign > FOREIGN * len(there):
-        return blocks_of(pieces)
-    return []
+    ], any(item.item_type == "image" for item in items)
 
 
 def _numbers(text_items: list[pdf_inspector.TextItem]) -> dict[int, list[tuple[str, str]]]:

@@ -18,31 +18,24 @@ from .shape import Block, BlockKind
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from .drawn_backwards import Joints, Piece
+
 SAME_LINE = 0.45  # font sizes between the baselines of the pieces of a line: marks stand on another one
 WORD_GAP = 0.12  # font sizes between two words
 CELL_GAP = 0.9  # and between two cells of a row
 PARAGRAPH_GAP = 1.75  # and between the baselines of two lines of a paragraph
 MAX_SHORT = 200  # letters of a piece that may have lost its spaces: that of a cell
 MIN_MARKED, DOUBLED = 6, 0.6  # letters with marks, and the part of them that stand twice
+COLUMN_LINES = 0.2  # of the lines of a page have several cells
 COLUMN_CHARS = 28  # of most cells of a page: then they are lines of columns
 HEADING_SIZE = 1.15  # of the font of a heading, against that of most text
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 _NUMBER = re.compile(r"\d[\d.,:/-]*\d|[A-Za-z]{2,}")
-_LAM_ALEF = re.compile("(?<=[\u0621-\u0652])\ufffd|\ufffd(?=[\u0621-\u064a])")
+_UNNAMED = re.compile("(?<=[\u0621-\u0652])\ufffd|\ufffd(?=[\u0621-\u064a])")
 _MARKED = re.compile("[\u0621-\u064a][\u064b-\u0652]+")
 _TWICE = re.compile("([\u0621-\u064a][\u064b-\u0652]+)\\1")
 _ALEF_LAM = re.compile("([\u0622\u0623\u0625\u0627])(\u0644)")
 _LEFT_TO_RIGHT = re.compile("[A-Za-z]")
-
-
-class Piece(NamedTuple):
-    """A piece of text: ``x`` and ``y`` in points from the left and from the bottom, the size of its font."""
-
-    x: float
-    y: float
-    width: float
-    size: float
-    text: str
 
 
 class _Line(NamedTuple):
@@ -86,14 +79,15 @@ def _key(text: str) -> str:
     return text
 
 
-def repaired(text: str, *, has_doubles: bool) -> str:
+def repaired(text: str, *, has_doubles: bool, unnamed: str = "\u0644\u0627") -> str:
     """Return a text with the letters that a font names wrongly: a lam and alef in one, and a letter with marks twice.
 
     Args:
         text: of a block.
         has_doubles: see `doubles_marked`.
+        unnamed: what U+FFFD stands for in Arabic, see `unnamed_letters`.
     """
-    text = _LAM_ALEF.sub("\u0644\u0627", text)
+    text = _UNNAMED.sub(unnamed, text)
     return _TWICE.sub(r"\1", text) if has_doubles else text
 
 
@@ -108,14 +102,19 @@ def runs_right_to_left(text: str) -> bool:
     return len(_RIGHT_TO_LEFT.findall(text)) > len(_LEFT_TO_RIGHT.findall(text))
 
 
-def blocks_of(pieces: Iterable[Piece]) -> list[Block]:
+def blocks_of(pieces: Iterable[Piece], joints: Joints | None = None) -> list[Block]:
     """Return the blocks of a page whose text runs from right to left, in the order in which it is read.
 
     None where the page has columns.
+
+    Args:
+        pieces: all of the page.
+        joints: where words end, if the gaps between pieces do not tell.
     """
-    lines = [line for line in map(_line, _grouped(list(pieces))) if line.cells]
-    several = [cell for line in lines if len(line.cells) > 1 for cell in line.cells]
-    if not lines or (several and median(map(len, several)) > COLUMN_CHARS):
+    lines = [line for line in (_line(group, joints) for group in _grouped(list(pieces))) if line.cells]
+    several = [line.cells for line in lines if len(line.cells) > 1]
+    has_columns = len(several) > COLUMN_LINES * len(lines) and median(len(cell) for cells in several for cell in cells)
+    if not lines or has_columns > COLUMN_CHARS:
         return []
     made = _Blocks(usual=median(line.size for line in lines for _ in "".join(line.cells)[::20]))
     for line in lines:
@@ -175,14 +174,15 @@ def _grouped(pieces: list[Piece]) -> Iterator[list[Piece]]:
         yield line
 
 
-def _line(pieces: Sequence[Piece]) -> _Line:
+def _line(pieces: Sequence[Piece], joints: Joints | None) -> _Line:
     ordered = sorted(pieces, key=lambda one: -(one.x + one.width))
     cells = [ordered[0].text]
     for right, left in pairwise(ordered):
         gap = (right.x - (left.x + left.width)) / max(left.size, 1)
-        if gap > CELL_GAP:
+        are_words = joints.are_words(cells[-1], left.text) if joints else None
+        if gap > (2 * CELL_GAP if are_words else CELL_GAP):
             cells.append(left.text)
         else:
-            cells[-1] += (" " if gap > WORD_GAP else "") + left.text
+            cells[-1] += (" " if (gap > WORD_GAP if are_words is None else are_words) else "") + left.text
     shown = tuple(cell for cell in (" ".join(cell.split()) for cell in cells) if cell)
     return _Line(max(one.y for one in pieces), median(one.size for one in pieces), shown)

@@ -2,8 +2,9 @@
 
 import pytest
 
-from chatapp.documents.extraction.pdf import _by_positions
-from chatapp.documents.extraction.positions import Piece, Spaces, blocks_of, doubles_marked, repaired
+from chatapp.documents.extraction.drawn_backwards import Piece
+from chatapp.documents.extraction.positions import Spaces, blocks_of, doubles_marked, repaired
+from chatapp.documents.extraction.right_to_left import better_blocks
 from chatapp.documents.extraction.shape import Block, BlockKind
 
 TEXT = "השוכר משלם את דמי השכירות בתחילת החודש"
@@ -88,11 +89,11 @@ class TestWhen:
     PIECES = (piece(TEXT, 550, 700), piece("סוף", 550, 650))
 
     def blocks(self, *texts, kind=BlockKind.TEXT):
-        return _by_positions([Block(kind, text) for text in texts], list(self.PIECES))
+        return better_blocks([Block(kind, text) for text in texts], list(self.PIECES))
 
     def test_a_page_whose_text_is_all_there_stays_as_it_is(self):
         assert self.blocks(TEXT, "סוף") == []
-        assert _by_positions([], [Piece(50, 700, 100, 10, "Only English is here.")]) == []
+        assert better_blocks([], [Piece(50, 700, 100, 10, "Only English is here.")]) == []
 
     def test_a_page_that_lost_text_or_mixed_letters_or_has_a_table_is_put_together_again(self):
         expected = [Block(BlockKind.TEXT, TEXT), Block(BlockKind.TEXT, "סוף")]
