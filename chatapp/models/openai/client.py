@@ -34,7 +34,7 @@ _NO_ROUTE = re.compile(
 
 
 class ApiClient:
-    """A client with kept-alive connections, the first of which is opened on first use.
+    """A client with connections that are kept where the server is not vLLM; the first one is opened on first use.
 
     Args:
         address: of the server.
@@ -53,7 +53,7 @@ class ApiClient:
         self._errors = errors
         self._session: aiohttp.ClientSession | None = None
         self._closed = False
-        self._stream_headers: dict[str, str] = {}
+        self._connection: dict[str, str] = {}
 
     async def list_models(self) -> list[dict[str, Any]]:
         """Return the entries of the list of models, each with an ``id``.
@@ -125,13 +125,17 @@ class ApiClient:
 
     async def _list(self, base: str) -> list[dict[str, Any]]:
         response = await self._request("GET", f"{base}/models")
-        # llama.cpp announces keep-alive, yet closes the connection after a stream, under the next request on it.
-        self._stream_headers = {"Connection": "close"} if response.headers.get("Server") == "llama.cpp" else {}
+        server = response.headers.get("Server")
         body = await self._json(response)
         entries = body.get("data")
         if not isinstance(entries, list):
             raise self._errors.not_compatible("no list of models")
         named = [entry for entry in entries if isinstance(entry, dict) and isinstance(entry.get("id"), str)]
+        # llama.cpp announces keep-alive, yet closes the connection after a stream, under the next request on it.
+        # vLLM is most often behind a Service of Kubernetes, which chooses a server for each connection: on a kept one,
+        # questions still go to a server that ends (a rollout, fewer servers), which answers 500, and none to a new one.
+        is_vllm = any(entry.get("owned_by") == "vllm" for entry in named)
+        self._connection = {"Connection": "close"} if is_vllm or server == "llama.cpp" else {}
         # llama.cpp lists the capabilities in a second list, in Ollama's format.
         capabilities = body.get("models")
         for entry, second in zip(named, capabilities if isinstance(capabilities, list) else [], strict=False):
@@ -143,7 +147,7 @@ class ApiClient:
         self, base: str, request: Mapping[str, Any], *, context_tokens: int | None
     ) -> aiohttp.ClientResponse:
         payload = {**request, "stream": True}
-        response = await self._request("POST", f"{base}/chat/completions", payload, headers=self._stream_headers)
+        response = await self._request("POST", f"{base}/chat/completions", payload)
         if response.status != 200 or response.content_type == "text/html":
             await self._json(response, request, context_tokens=context_tokens)
         return response
@@ -153,13 +157,11 @@ class ApiClient:
         method: str,
         url: str,
         payload: Mapping[str, Any] | None = None,
-        *,
-        headers: Mapping[str, str] | None = None,
     ) -> aiohttp.ClientResponse:
         try:
             # No redirects: they would send the conversation and the key to an address that is not set.
             return await self._open_session().request(
-                method, self._address.url(url), json=payload, headers=headers, allow_redirects=False
+                method, self._address.url(url), json=payload, headers=self._connection, allow_redirects=False
             )
         except (aiohttp.ClientError, OSError) as error:
             raise self._errors.unreachable(error) from None

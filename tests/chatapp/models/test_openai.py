@@ -558,11 +558,21 @@ async def test_many_answers_run_in_parallel_with_status_requests(connect):
 
 
 async def test_connection_is_kept_for_the_next_question(connect):
-    async with FakeOpenAIServer() as server:
+    async with FakeOpenAIServer(flavor="llama.cpp") as server:
         model = connect(server)
         for _ in range(3):
             await ask(model)
         assert len(server.connections) == 1
+
+
+async def test_each_question_to_vllm_has_a_connection_of_its_own(connect):
+    async with FakeOpenAIServer(flavor="vllm") as server:
+        model = connect(server)
+        for _ in range(3):
+            await model.status()
+            await ask(model)
+        # The first question is sent on the connection of the first list, which says that this is vLLM.
+        assert len(server.connections) == 5
 
 
 async def test_closed_model_sends_no_requests(connect):
