@@ -140,8 +140,7 @@ class GemmaServer(pulumi.ComponentResource):
                 # Without a number, server-side apply leaves the chat's, or the autoscaler's, alone; a new Deployment
                 # gets one.
                 replicas=None if args.sleeps or args.max_replicas > 1 else 1,
-                # GPUs are scarce: a second server would wait for the GPUs that the first one holds.
-                strategy=kubernetes.apps.v1.DeploymentStrategyArgs(type="Recreate"),
+                strategy=_strategy(args),
                 progress_deadline_seconds=3600,
                 revision_history_limit=3,
                 selector=selector(APP),
@@ -211,6 +210,20 @@ class GemmaServer(pulumi.ComponentResource):
             variables.append(secret_variable(variable, secret.metadata.name, key))
             values.append(text)
         return _Secrets(variables, content_hash(*values) if values else {})
+
+
+def _strategy(args: GemmaServerArgs) -> kubernetes.apps.v1.DeploymentStrategyArgs:
+    """Return how a new version replaces servers, which never needs more GPUs than they have.
+
+    GPUs are scarce: a second server would wait for those that the first one holds. Of several servers, one is replaced
+    at a time, and the others answer; `Recreate` would end all of them at once.
+    """
+    if args.max_replicas == 1:
+        return kubernetes.apps.v1.DeploymentStrategyArgs(type="Recreate")
+    return kubernetes.apps.v1.DeploymentStrategyArgs(
+        type="RollingUpdate",
+        rolling_update=kubernetes.apps.v1.RollingUpdateDeploymentArgs(max_surge=0, max_unavailable=1),
+    )
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,11 @@ def test_pulumi_leaves_the_number_of_servers_to_the_autoscaler() -> None:
     assert "replicas" not in deploy(AWAKE).one("Deployment", "gemma-deployment")["spec"]
 
 
+def test_of_several_servers_a_rollout_replaces_one_at_a_time_and_needs_no_more_gpus() -> None:
+    strategy = seen(SCALING).one("Deployment", "gemma-deployment")["spec.strategy"]
+    assert strategy == {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}
+
+
 def test_the_autoscaler_uses_the_metric_of_the_manifest_which_vllm_has() -> None:
     run = seen(SCALING)
     metric = run.one("AutoscalingMetric")
