@@ -1,4 +1,4 @@
-"""Cloud Storage's JSON API on loopback, as far as an upload in pieces needs it.
+"""Cloud Storage's JSON API on loopback, as far as an upload in pieces and the readers of weights need it.
 
 Written after https://cloud.google.com/storage/docs/performing-resumable-uploads: an object exists once its last byte
 has arrived; 308 with a Range says how much has; pieces but the last are multiples of 256 KiB.
@@ -30,7 +30,11 @@ class FakeStorage:
 
     async def __aenter__(self):
         app = web.Application(client_max_size=1 << 30)
+        app.router.add_get("/storage/v1/b/{bucket}", self._look_up)
         app.router.add_get("/storage/v1/b/{bucket}/o", self._list)
+        # Google's client for Python reads at the first address, the one for C++ at the second one.
+        app.router.add_get("/download/storage/v1/b/{bucket}/o/{name:.+}", self._read)
+        app.router.add_get("/storage/v1/b/{bucket}/o/{name:.+}", self._read)
         app.router.add_post("/upload/storage/v1/b/{bucket}/o", self._start)
         app.router.add_put("/session/{id}", self._put)
         app.router.add_delete("/session/{id}", self._cancel)
@@ -57,15 +61,41 @@ class FakeStorage:
         self.tokens += 1
         return web.json_response({"access_token": f"token-{self.tokens}", "expires_in": 3599})
 
+    async def _look_up(self, request):
+        self._fault(request)
+        return web.json_response({"kind": "storage#bucket", "name": request.match_info["bucket"]})
+
+    async def _read(self, request):
+        self._fault(request)
+        name = request.match_info["name"]
+        if name not in self.objects:
+            return web.Response(status=404)
+        content = self.objects[name]
+        if request.query.get("alt") != "media":
+            return web.json_response(self._item(name) | {"bucket": self.bucket})
+        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("Range", ""))
+        start, end = (int(asked[1]), int(asked[2] or len(content) - 1)) if asked else (0, len(content) - 1)
+        part = memoryview(content)[start : end + 1]
+        headers = {"Content-Range": f"bytes {start}-{start + len(part) - 1}/{len(content)}"} if asked else {}
+        headers |= {"X-Goog-Generation": "1", "X-Goog-Metageneration": "1"}
+        return web.Response(status=206 if asked else 200, body=bytes(part), headers=headers)
+
+    def _item(self, name):
+        size = str(len(self.objects[name]))
+        return {
+            "kind": "storage#object",
+            "name": name,
+            "size": size,
+            "metadata": self.metadata[name],
+            "generation": "1",
+        }
+
     async def _list(self, request):
         if isinstance(fault := self._fault(request), tuple):
             return web.Response(status=fault[0], text=fault[1])
         names = sorted(name for name in self.objects if name.startswith(request.query["prefix"]))
         start = int(request.query.get("pageToken", "0"))
-        items = [
-            {"name": name, "size": str(len(self.objects[name])), "metadata": self.metadata[name]}
-            for name in names[start : start + 2]
-        ]
+        items = [self._item(name) for name in names[start : start + 2]]
         more = {"nextPageToken": str(start + 2)} if start + 2 < len(names) else {}
         return web.json_response({"kind": "storage#objects", **({"items": items} if items else {}), **more})
 
