@@ -52,12 +52,15 @@ class Spaces:
 
     def __init__(self, text: str) -> None:
         self._places: dict[str, list[int]] = {}
+        self._lines: dict[str, str] = {}
         for line in text.splitlines():
             if " " in line.strip() and len(line) <= MAX_SHORT and runs_right_to_left(line):
                 turned = _NUMBER.sub(lambda number: number[0][::-1], line.strip()[::-1])
                 logical = unicodedata.normalize("NFKC", turned)  # else Arabic letters have their shapes
                 places = [at - number for number, at in enumerate(_places_of(" ", logical))]
-                self._places[_key(logical.replace(" ", ""))] = places
+                letters = logical.replace(" ", "")
+                self._places[_key(letters)] = places
+                self._lines["".join(sorted(letters))] = " ".join(logical.split())
 
     def restored(self, text: str) -> str:
         """Return a piece of text with the spaces that it has lost; as it is, where it has some."""
@@ -66,6 +69,37 @@ class Spaces:
         if places is None:
             return text
         return " ".join(text[start:end] for start, end in pairwise([0, *places, len(text)]))
+
+    def line_of(self, pieces: Sequence[Piece]) -> str:
+        """Return the line that pieces are, the longest of which is a part of it; empty if there is none."""
+        texts = ["".join(piece.text.split()) for piece in pieces]
+        line = self._lines.get("".join(sorted("".join(texts))), "")
+        return line if max(texts, key=len) in line.replace(" ", "") else ""
+
+
+def untangled(pieces: list[Piece], spaces: Spaces) -> list[Piece]:
+    """Return the pieces of a page, with those that lie within another one put where the plain text has them.
+
+    LibreOffice draws the spaces of some headings with another font, and pdf-inspector takes letters for them.
+    """
+    lines: dict[int, list[Piece]] = {}
+    for piece in pieces:
+        lines.setdefault(round(piece.y), []).append(piece)
+    made: list[Piece] = []
+    for line in lines.values():
+        widest = max(line, key=lambda one: one.width)
+        within = [one for one in line if _is_astray(one, widest)]
+        if within and (text := spaces.line_of([widest, *within])):
+            made += [one._replace(text=text) if one is widest else one for one in line if one not in within]
+        else:
+            made += line
+    return made
+
+
+def _is_astray(piece: Piece, other: Piece) -> bool:
+    """Return whether a piece lies within another one, and is drawn with another font."""
+    is_within = other.x < piece.x and piece.x + piece.width < other.x + other.width
+    return is_within and piece.font != other.font
 
 
 def _places_of(letter: str, text: str) -> list[int]:
@@ -111,7 +145,7 @@ def blocks_of(pieces: Iterable[Piece], joints: Joints | None = None) -> list[Blo
         pieces: all of the page.
         joints: where words end, if the gaps between pieces do not tell.
     """
-    lines = [line for line in (_line(group, joints) for group in _grouped(list(pieces))) if line.cells]
+    lines = [line for line in (_line(group, joints) for group in in_lines(list(pieces))) if line.cells]
     several = [line.cells for line in lines if len(line.cells) > 1]
     has_columns = len(several) > COLUMN_LINES * len(lines) and median(len(cell) for cells in several for cell in cells)
     if not lines or has_columns > COLUMN_CHARS:
@@ -163,7 +197,8 @@ class _Blocks:
         self._paragraph = []
 
 
-def _grouped(pieces: list[Piece]) -> Iterator[list[Piece]]:
+def in_lines(pieces: list[Piece]) -> Iterator[list[Piece]]:
+    """Yield the pieces of each line, from the top to the bottom."""
     line: list[Piece] = []
     for piece in sorted(pieces, key=lambda one: -one.y):
         if line and line[0].y - piece.y > SAME_LINE * max(piece.size, line[0].size):

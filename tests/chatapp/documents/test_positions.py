@@ -3,7 +3,7 @@
 import pytest
 
 from chatapp.documents.extraction.drawn_backwards import Piece
-from chatapp.documents.extraction.positions import Spaces, blocks_of, doubles_marked, repaired
+from chatapp.documents.extraction.positions import Spaces, blocks_of, doubles_marked, repaired, untangled
 from chatapp.documents.extraction.right_to_left import better_blocks
 from chatapp.documents.extraction.shape import Block, BlockKind
 
@@ -100,3 +100,37 @@ class TestWhen:
         assert self.blocks() == expected
         assert self.blocks(TEXT.replace("דמי השכירות", "דמיהשכירות"), "סוף") == expected
         assert self.blocks(TEXT, "סוף", kind=BlockKind.ROW) == expected
+
+
+def test_a_page_whose_lines_stand_in_another_order_is_put_together_again():
+    first, second = "הסכמת המשכיר בכתב", "אורחים רשאים לשהות"
+    pieces = [piece(first, 550, 700), piece(second, 550, 686), piece("הסכמה", 550, 672)]
+    assert better_blocks([Block(BlockKind.TEXT, f"{first} {second} הסכמה")], pieces) == []
+    expected = [Block(BlockKind.TEXT, f"{first} {second} הסכמה")]
+    assert better_blocks([Block(BlockKind.TEXT, f"{second} הסכמה {first}")], pieces) == expected
+    again = [Block(BlockKind.TEXT, f"{second} {first} {second} הסכמה")]
+    assert better_blocks(again, [*pieces, piece(second, 550, 714)]) == []  # a title may also stand in the text
+
+
+def test_a_page_that_lacks_the_spaces_of_a_piece_is_put_together_again():
+    blocks, pieces = (
+        [Block(BlockKind.TEXT, f"{TEXT} תקופתניסיון")],
+        [piece(TEXT, 550, 700), piece("תקופתניסיון", 550, 686)],
+    )
+    assert better_blocks(blocks, pieces) == []
+    mended = [pieces[0], piece("תקופת ניסיון", 550, 686)]
+    assert better_blocks(blocks, mended, {"תקופת ניסיון"}) == [Block(BlockKind.TEXT, f"{TEXT} תקופת ניסיון")]
+
+
+def test_letters_that_are_taken_for_the_spaces_of_a_heading_go_back_to_their_word():
+    spaces = Spaces("הנחטה בוחר הרידה תריכש הזוח\n")
+    heading = Piece(100, 700, 400, 20, "חוזה שכירת הדירה רחוב ה", "bold")
+    strays = [Piece(x, 700, 5, 20, letter, "other") for x, letter in ((200, "נ"), (260, "ט"), (320, "ח"), (350, "ה"))]
+    beside = piece("עמוד", 600, 700)
+    assert untangled([heading, *strays, beside], spaces) == [
+        heading._replace(text="חוזה שכירת הדירה רחוב הטחנה"),
+        beside,
+    ]
+    same_font = [heading, *(stray._replace(font="bold") for stray in strays)]
+    assert untangled(same_font, spaces) == same_font
+    assert untangled([heading, strays[0]], spaces) == [heading, strays[0]]  # they are no line of the text
