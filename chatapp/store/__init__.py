@@ -194,10 +194,10 @@ class ConversationStore(Protocol):
     ) -> Page[Hit]:
         """Find conversations in which a message, or else the title, contains all words of a text (substrings count).
 
-        The names of a message's documents count as a part of it. The last updated first, at most 50 per page, one hit
-        per conversation, without those marked as deleted. Words are compared folded (see `chatapp.store.folding`). With
-        ``thinking``, the models' thinking counts as a part of their answers. A page that is short or empty may still
-        have a cursor: more conversations are left to search.
+        The names of a message's documents, and of a collection's documents that it cites, count as a part of it. The
+        last updated first, at most 50 per page, one hit per conversation, without those marked as deleted. Words are
+        compared folded (see `chatapp.store.folding`). With ``thinking``, the models' thinking counts as a part of their
+        answers. A page that is short or empty may still have a cursor: more conversations are left to search.
         """
 
     async def create(self, user: str, conversation: Conversation, *messages: Message) -> None:

@@ -44,7 +44,8 @@ class Readable(Protocol):
 class _Text(NamedTuple):
     """The searchable parts of a message, each with its folded text.
 
-    These are its text, its thinking ("" where that is not searched), and the names of its documents.
+    These are its text, its thinking ("" where that is not searched), and the names of its documents and of
+    those that it cites from a collection.
     """
 
     message_id: str
@@ -196,7 +197,8 @@ def _folded(messages: Iterable[Message], *, thinking: bool) -> list[_Text]:
 
 
 def _text(message: Message, *, thinking: bool) -> _Text:
-    names = "\n".join(document.name for document in message.documents)
+    cited = dict.fromkeys(citation.name for citation in message.citations if citation.name)
+    names = "\n".join([*(document.name for document in message.documents), *cited])
     texts = message.content, message.thinking if thinking else "", names
     return _Text(message.id, tuple((text, fold(text)) for text in texts))
 

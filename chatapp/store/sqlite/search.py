@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 
 _THINKING = "coalesce(json_extract(details, '$.thinking'), '')"
 _OF_CONVERSATION = "FROM messages WHERE conversation_id = conversations.id AND created_ms >= :oldest"
-_EACH_NAME = "SELECT group_concat(json_extract(value, '$.name'), char(10)) FROM json_each(details, '$.documents')"
-_NAMES = f"CASE WHEN instr(details, '\"documents\"') THEN ifnull(({_EACH_NAME}), '') ELSE '' END"
+_OWN = "SELECT json_extract(value, '$.name') AS name FROM json_each(details, '$.documents')"
+_CITED = "SELECT DISTINCT json_extract(value, '$.name') FROM json_each(details, '$.citations')"
+_NAMES = f"ifnull((SELECT group_concat(name, char(10)) FROM ({_OWN} UNION ALL {_CITED})), '')"  # noqa: S608  # constants
+# Few messages have a name of anything: the others are not parsed.
+_FOLDED = f"folded || CASE WHEN instr(details, '\"name\"') THEN char(10) || fold({_NAMES}) ELSE '' END"
 # With a limit, so that SQLite does not merge it into the query around it, and folds each text once for all words.
-_TEXTS = f"SELECT id, created_ms, folded || char(10) || fold({_NAMES}) AS searched {_OF_CONVERSATION} LIMIT -1"
+_TEXTS = f"SELECT id, created_ms, {_FOLDED} AS searched {_OF_CONVERSATION} LIMIT -1"
 _WITH_THINKING = (
-    f"SELECT id, created_ms, folded || char(10) || fold({_NAMES}) || char(10) || fold({_THINKING}) AS searched"
-    f" {_OF_CONVERSATION} LIMIT -1"
+    f"SELECT id, created_ms, {_FOLDED} || char(10) || fold({_THINKING}) AS searched {_OF_CONVERSATION} LIMIT -1"
 )
 
 

@@ -473,12 +473,16 @@ async def test_a_search_finds_the_newest_message_of_each_conversation_that_has_a
 async def test_a_search_finds_a_message_by_the_names_of_its_documents(store):
     chat = a_conversation(title="Rain")
     asked = a_message("Is it much?", id="q", created_ms=1, documents=(NOTES, REPORT))
-    await store.create("ana", chat, asked, a_message('Plain "documents".', id="a", created_ms=2))
+    cited = Citation(end=4, document="d", page=1, page_start=0, page_end=9)
+    kept = replace(cited, collection="k", name="Lease חוזה.pdf")
+    answer = a_message('Plain "documents".', id="a", created_ms=2, citations=(cited, kept, replace(kept, end=6)))
+    await store.create("ana", chat, asked, answer)
     assert await search_hits(store, "ana", "NOTES") == [Hit(chat, "q", "", "notes", f".txt\n{REPORT.name}")]
     assert await search_hits(store, "ana", "דוח") == [Hit(chat, "q", "notes.txt\n", "דוח", " \U0001f642.pdf")]
     assert [hit.message_id for hit in await search_hits(store, "ana", "much pdf")] == ["q"]
     assert [hit.message_id for hit in (await store.search("ana", "txt", thinking=True)).items] == ["q"]
-    for nothing in ("kind", "size", "picture", "txt plain"):
+    assert await search_hits(store, "ana", "lease") == [Hit(chat, "a", "", "Lease", " חוזה.pdf")]
+    for nothing in ("kind", "size", "picture", "txt plain", "collection"):
         assert await search_hits(store, "ana", nothing) == []
     assert [hit.message_id for hit in await search_hits(store, "ana", "documents")] == ["a"]
     assert await search_hits(store, "ben", "notes") == []
