@@ -27,6 +27,8 @@ _NOT_FOR_CHAT = re.compile(
     r"|moderation|llama-?guard|shieldgemma|prompt-guard|\baqa\b|babbage|davinci-00|instruct-0914",
     re.IGNORECASE,
 )
+SMALL_PARAMETERS = 600_000_000
+_SMALL_NAMES = re.compile(r"(?<![\d.])(?:[1-5]?\d{2}m|0\.[1-5]\d*b)\b", re.IGNORECASE)  # "270m", "0.5b"
 _NOT_FOR_CHAT_TYPES = {  # Together, LM Studio, LiteLLM, DeepInfra
     "embedding", "embeddings", "rerank", "reranker", "image", "image_generation", "audio", "audio_speech",
     "audio_transcription", "transcribe", "moderation", "video", "text-to-image", "text-to-speech",
@@ -48,6 +50,7 @@ class Listing:
         context_tokens: None where the server does not list it.
         supports_images: None where the server does not list it.
         lacks_model: the server lists every name that it accepts, and not this one.
+        is_small: the model has at most `SMALL_PARAMETERS`, as the server lists them, or its name or its file's says.
     """
 
     models: tuple[str, ...]
@@ -55,6 +58,7 @@ class Listing:
     context_tokens: int | None = None
     supports_images: bool | None = None
     lacks_model: bool = False
+    is_small: bool = False
 
 
 def listing(
@@ -87,6 +91,7 @@ def listing(
         _context_tokens(entry),
         _listed_image_support(entry),
         lacks_model=bool(entries) and model not in models and {e.get("owned_by") for e in entries} <= _COMPLETE_LISTS,
+        is_small=_is_small(entry | {"id": model}),
     )
 
 
@@ -128,6 +133,14 @@ def _context_tokens(entry: dict[str, Any]) -> int | None:
     meta = entry.get("meta")  # llama.cpp
     sizes = [entry.get(field) for field in _CONTEXT_FIELDS] + [meta.get("n_ctx") if isinstance(meta, dict) else None]
     return next((size for size in sizes if isinstance(size, int) and size > 0), None)
+
+
+def _is_small(entry: dict[str, Any]) -> bool:
+    match entry:
+        case {"meta": {"n_params": int() as parameters}}:  # llama.cpp
+            return parameters <= SMALL_PARAMETERS
+    # vLLM has the file's name as "root".
+    return any(_SMALL_NAMES.search(str(entry.get(field, "")).replace("_", "-")) for field in ("id", "root"))
 
 
 def _listed_image_support(entry: dict[str, Any]) -> bool | None:

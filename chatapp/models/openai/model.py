@@ -149,7 +149,11 @@ class OpenAICompatibleModel:
         self._readiness = Readiness(self._probe)
 
     writes_titles = True
-    is_small = False
+
+    @property
+    def is_small(self) -> bool:
+        """As its server lists it; not before that."""
+        return self._listing is not None and self._listing.is_small
 
     @property
     def supports_images(self) -> bool:

@@ -113,16 +113,18 @@ async def test_image_support_comes_from_the_list_of_models_else_from_the_name(co
             assert connect(server, images=told).supports_images is told
 
 
-async def test_capabilities_come_from_the_second_list_of_llama_cpp(connect):
+async def test_capabilities_come_from_the_second_list_of_llama_cpp_and_the_size_from_the_first(connect):
     listed = {
         "models": [{"name": "gemma-3-12b", "model": "gemma-3-12b", "capabilities": ["completion"]}],
-        "data": [{"id": "gemma-3-12b", "owned_by": "llamacpp", "meta": {"n_ctx": 4096}}],
+        "data": [{"id": "gemma-3-12b", "owned_by": "llamacpp", "meta": {"n_ctx": 4096, "n_params": 268_098_176}}],
     }
     async with FakeOpenAIServer(flavor="llama.cpp", models=["gemma-3-12b"]) as server:
         server.models_reply = Reply(body=listed)
         model = connect(server)
+        assert not model.is_small
         await model.status()
         assert model.supports_images is False
+        assert model.is_small
 
 
 def unsupported(name, code):

@@ -156,6 +156,23 @@ def test_model_that_can_chat_is_chosen(name):
     assert listing([{"id": name}], "").model == name
 
 
+@pytest.mark.parametrize(
+    ("entry", "is_small"),
+    [
+        ({"id": "gemma", "root": "/models/gemma-3-270m"}, True),  # vLLM
+        ({"id": "any", "meta": {"n_params": 268_098_176}}, True),  # llama.cpp
+        ({"id": "like-270m", "meta": {"n_params": 3_880_099_328}}, False),
+        ({"id": "qwen2.5:0.5b"}, True),
+        ({"id": "SmolLM2_360M_Instruct"}, True),
+        ({"id": "google/gemma-3-4b-it"}, False),
+        ({"id": "command-10.5b"}, False),
+        ({"id": "glm-4-9b-chat-1m"}, False),  # tokens of its context
+    ],
+)
+def test_a_small_model_is_known_by_its_parameters_or_its_name(entry, is_small):
+    assert listing([entry], "").is_small is is_small
+
+
 async def test_embedding_model_that_is_not_known_by_its_name_gives_way(connect):
     def refuses(body):
         words = f'"{body["model"]}" does not support chat'
