@@ -130,6 +130,14 @@ VARIABLES: Mapping[str, Callable[[Sources], Value]] = {
     "GOOGLE_CLOUD_PROJECT": _on_gcp(_setting("project")),
     "GOOGLE_CLOUD_LOCATION": _on_gcp(_setting("model_location")),
     "CHAT_RESIDENCY": lambda sources: sources.settings.residency if sources.settings.bound_to else None,
+    # Embeddings; those of Gemini have its project, location and key
+    "CHAT_EMBEDDINGS": lambda sources: None if sources.settings.embeddings == "off" else sources.settings.embeddings,
+    "CHAT_EMBEDDINGS_URL": _setting("embeddings_url"),
+    "CHAT_EMBEDDINGS_MODEL": _setting("embeddings_model"),
+    "CHAT_EMBEDDINGS_PLACE": lambda sources: (
+        None if sources.settings.embeddings_place == "auto" else sources.settings.embeddings_place
+    ),
+    "CHAT_EMBEDDINGS_ELSEWHERE": _setting("embeddings_elsewhere"),
     # Gemma
     "CHAT_GEMMA_URL": lambda sources: sources.settings.gemma_url if sources.gemma_url is None else sources.gemma_url,
     "CHAT_GEMMA_LABEL": lambda sources: gemma_label(sources.settings),
@@ -151,6 +159,7 @@ SECRETS: Mapping[str, Callable[[Sources], Value]] = {
     "CHAT_SESSION_SECRET": lambda sources: sources.session_secret,
     "CHAT_OIDC_CLIENT_SECRET": _setting("oauth_client_secret", sign_in="google"),
     "GEMINI_API_KEY": _setting("gemini_api_key"),
+    "CHAT_EMBEDDINGS_API_KEY": _setting("embeddings_api_key"),
     "CHAT_GEMMA_API_KEY": lambda sources: (
         secret_output(sources.settings.gemma_api_key) if sources.gemma_key is None else sources.gemma_key
     ),

@@ -457,6 +457,7 @@ class HybridChat(pulumi.ComponentResource):
                 gemmas_load_balancer=balancer,
                 weights_in_bucket=settings.weights_bucket,
                 gemma_url=settings.gemma_url,
+                embeddings_url=settings.embeddings_url,
                 otel_endpoint=settings.otel_endpoint,
                 control_plane=control_plane,
             ),

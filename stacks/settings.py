@@ -32,7 +32,7 @@ from stacks.validation.types import (  # noqa: TC001 - pydantic reads the annota
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-SECRET_KEYS = ("oauthClientSecret", "huggingFaceToken", "geminiApiKey", "gemmaApiKey")
+SECRET_KEYS = ("oauthClientSecret", "huggingFaceToken", "geminiApiKey", "gemmaApiKey", "embeddingsApiKey")
 
 _NETWORK_NAME = r"^([a-z]([a-z0-9-]{0,61}[a-z0-9])?)?$"
 Tokens = Annotated[int, Field(ge=0, le=10**12)]
@@ -107,6 +107,13 @@ class Settings(BaseModel):
     gemini_api_key: SecretStr = SecretStr("")
     build_region: str = Field(default="", pattern=r"^(global|[a-z]+-[a-z]+\d{1,2})?$")
     vertex_location: str = Field(default="", pattern=r"^(global|eu|us|[a-z]+-[a-z]+\d{1,2})?$")
+
+    embeddings: Literal["off", "server", "gemini"] = "off"
+    embeddings_url: str = Field(default="", pattern=r"^(https?://[^\s/?#]+[^\s#]*)?$")
+    embeddings_model: str = Field(default="", pattern=r"^([\w][\w.:/@-]{0,199})?$")
+    embeddings_api_key: SecretStr = SecretStr("")
+    embeddings_place: Literal["auto", "own-gpus", "other-server"] = "auto"
+    embeddings_elsewhere: bool = False
 
     residency: Literal["none", "eu", "us"] = "none"
     database_location: str = Field(default="", pattern=r"^([a-z]+\d{1,2}|[a-z]+-[a-z]+\d{1,2})?$")

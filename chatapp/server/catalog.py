@@ -22,7 +22,8 @@ from chatapp.models.discovery.servers import (
     ollama_url,
 )
 from chatapp.models.embeddings import ServerEmbedder
-from chatapp.models.gemini.embeddings import GeminiEmbedder, default_model
+from chatapp.models.gemini.embedding_models import default_model
+from chatapp.models.gemini.embeddings import GeminiEmbedder
 from chatapp.models.gemini.model import GeminiModel
 from chatapp.models.kubernetes.api import KubernetesApi
 from chatapp.models.kubernetes.pod_watch import PodWatch

@@ -90,6 +90,7 @@ class NetworkIsolationArgs:
         gemmas_load_balancer: in front of Gemma; `None`: the chat reaches the servers themselves.
         weights_in_bucket: whether a Job copies Gemma's weights to a bucket, from which Gemma reads them.
         gemma_url: another server of Gemma; empty: none.
+        embeddings_url: the server of embeddings; empty: none, or Gemini.
         otel_endpoint: the collector that gets traces; empty: none.
         control_plane: the private address of GKE's control plane; empty or `None`: unknown.
     """
@@ -102,6 +103,7 @@ class NetworkIsolationArgs:
     gemmas_load_balancer: GemmasLoadBalancer | None = None
     weights_in_bucket: bool = False
     gemma_url: str = ""
+    embeddings_url: str = ""
     otel_endpoint: str = ""
     control_plane: pulumi.Input[str | None] = ""
 
@@ -204,7 +206,7 @@ def _chat_egress(args: NetworkIsolationArgs) -> list[v1.NetworkPolicyEgressRuleA
     if args.own_gemma:
         rules.append(_to_gemma(args.gemmas_load_balancer))
         rules += [_control_plane(args.control_plane)] if args.on_gke else _api_server()
-    for url in (args.gemma_url, args.otel_endpoint):
+    for url in (args.gemma_url, args.embeddings_url, args.otel_endpoint):
         if url:
             rules += _server(url)
     return rules

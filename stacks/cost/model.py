@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from chatapp.models.gemini.embedding_models import default_model
 from stacks.components.chat_pod import RESOURCES
 from stacks.components.endpoint_picker import RESOURCES as PICKER_RESOURCES
 from stacks.components.manifests import Manifest
@@ -127,7 +128,11 @@ class _Bill:
         yield from self.gemini()
 
     def gemini(self) -> Iterator[Part]:
-        """Yield Gemini's tokens; on another cluster they are the only part that is known."""
+        """Yield Gemini's tokens and embeddings; on another cluster they are the only part that is known."""
+        yield from self._tokens()
+        yield from self._embeddings()
+
+    def _tokens(self) -> Iterator[Part]:
         settings, model = self.settings, self.settings.gemini_model
         if not settings.on_gcp and not settings.gemini_api_key.get_secret_value():
             return
@@ -139,6 +144,20 @@ class _Bill:
         cost = sum(self._amount(path) * count * 1000 / 1e6 for path, count in zip(paths, tokens.values(), strict=True))
         note = f"{tokens['input']:g} tokens in and {tokens['output']:g} out a question; none where Gemma answers"
         yield self._part(f"Gemini tokens ({model})", paths, thousand_questions=cost, note=note)
+
+    def _embeddings(self) -> Iterator[Part]:
+        """Yield what embedding documents costs, which no number of questions tells: a price, and no part of the sum."""
+        settings = self.settings
+        if settings.embeddings != "gemini":
+            return
+        project = settings.project if settings.on_gcp else ""
+        model = settings.embeddings_model or default_model(project=project, location=settings.model_location)
+        if model not in self.table.prices["embeddings"]:
+            yield Part("Embeddings", is_verified=False, note=f"no price of {model} is in the table: not included")
+            return
+        price = self._amount(("embeddings", model))
+        note = f"${price:.2f} a million tokens of documents, at each replica that is asked: not included"
+        yield self._part(f"Embeddings ({model})", [("embeddings", model)], note=note)
 
     def _gpus(self, profile: GpuProfile) -> Part:
         machine = machine_of(profile)

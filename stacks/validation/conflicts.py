@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from gemma.profiles import is_gated
+from stacks.validation.embeddings import embeddings_conflicts
 from stacks.validation.residency import residency_conflicts
 from stacks.validation.sign_in import ingress_conflicts
 
@@ -64,6 +65,7 @@ def conflicts(settings: Settings) -> Iterator[Conflict]:
     yield from _scaling(settings)
     yield from _routing(settings)
     yield from _hugging_face(settings)
+    yield from embeddings_conflicts(settings)
 
 
 def _platform(settings: Settings) -> Iterator[Conflict]:

@@ -23,6 +23,8 @@ _PATTERNS = {
     "gemmaRevision": "a commit, tag or branch of the weights on Hugging Face is needed",
     "otelEndpoint": "the address of a collector is needed, such as http://collector.monitoring.svc:4318",
     "gemmaUrl": "an address like http://ollama.example.org:11434 is needed",
+    "embeddingsUrl": "an address like http://embeddings.example.org:8080 is needed",
+    "embeddingsModel": "the name of an embedding model is needed, such as gemini-embedding-2",
     "geminiModel": "a model ID is needed, such as gemini-3.5-flash-lite",
     "buildRegion": "global or a region is needed, such as europe-west4",
     "vertexLocation": "global, eu, us or a region is needed, such as europe-west4",

@@ -37,6 +37,7 @@ PUBLIC_HTTP = (
     | {"otelEndpoint": "http://collector.monitoring.svc:4318"}
 )
 EUROPEAN = GCP | {"residency": "eu", "gcp:region": "europe-west4", "exposure": "private", "gemma": "none"}
+EUROPEAN |= {"embeddings": "gemini"}
 PRIVATE = GCP | TOKEN | {"exposure": "private", "gemma": "l4x4", "image": "docker", "weightsBucket": "true"}
 INFERENCE_GATEWAY = (
     GCP
@@ -55,6 +56,12 @@ OTHER_GEMMA = {
     "gemmaUrl": "http://ollama:11434",
     "gemmaModel": "team/gemma3",
     "gemmaApiKey": "key-87654321",
+    "embeddings": "server",
+    "embeddingsUrl": "http://tei.embeddings.svc:8080",
+    "embeddingsModel": "intfloat/multilingual-e5-small",
+    "embeddingsApiKey": "key-13572468",
+    "embeddingsPlace": "other-server",
+    "embeddingsElsewhere": "true",
 }
 DEPLOYMENTS: dict[str, dict[str, str]] = {
     "gcp": GCP,

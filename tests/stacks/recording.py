@@ -342,7 +342,7 @@ def _resolved(value: Any) -> tuple[Any, bool]:
     return mocks._sync_await(both())
 
 
-SECRETS = ("oauthClientSecret", "huggingFaceToken", "geminiApiKey", "gemmaApiKey")
+SECRETS = ("oauthClientSecret", "huggingFaceToken", "geminiApiKey", "gemmaApiKey", "embeddingsApiKey")
 
 
 def deploy(

@@ -351,6 +351,7 @@ class TestOnKubernetes:
         assert environment["CHAT_GEMMA_URL"]["value"] == "http://ollama:11434"
         assert environment["CHAT_GEMMA_API_KEY"]["valueFrom"]["secretKeyRef"]["key"] == "CHAT_GEMMA_API_KEY"
         assert run.one("Secret")["stringData.CHAT_GEMMA_API_KEY"] == OTHER_GEMMA["gemmaApiKey"]
+        assert run.one("Secret")["stringData.CHAT_EMBEDDINGS_API_KEY"] == OTHER_GEMMA["embeddingsApiKey"]
 
     def test_gemma_can_use_the_clusters_gpus(self) -> None:
         gemma = seen(KUBERNETES_GPUS).one("Deployment", "gemma-deployment")

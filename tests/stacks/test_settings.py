@@ -79,6 +79,27 @@ WRONG = {
     "a model without Gemma": (GCP | {"gemma": "none", "gemmaModel": "a/b"}, "gemmaModel has no effect without Gemma"),
     "two servers of Gemma": (GCP | {"gemma": "l4x1", "gemmaUrl": "http://x:1"}, "gemma is 'l4x1' and gemmaUrl is set"),
     "a URL without http": (GCP | {"gemmaUrl": "ollama:11434"}, "an address like http://ollama.example.org:11434"),
+    "embeddings of no server": (GCP | {"embeddings": "server"}, "embeddings is server, and embeddingsUrl is not set"),
+    "embeddings of Gemini with an address": (
+        GCP | {"embeddings": "gemini", "embeddingsUrl": "http://x:1"},
+        "embeddingsUrl has no effect while embeddings is gemini",
+    ),
+    "embeddings elsewhere, and none": (
+        GCP | {"embeddingsElsewhere": "true"},
+        "embeddingsElsewhere has no effect while embeddings is off",
+    ),
+    "embeddings of Gemini without a key": (
+        {"platform": "kubernetes", "embeddings": "gemini"},
+        "embeddings is gemini, which needs a key on platform kubernetes",
+    ),
+    "embeddings at an unknown place, with residency": (
+        GCP | {"embeddings": "server", "embeddingsUrl": "http://x:1", "residency": "us"},
+        "set embeddings to gemini, whose location is us, or remove residency",
+    ),
+    "an address of embeddings without http": (
+        GCP | {"embeddings": "server", "embeddingsUrl": "tei:8080"},
+        "an address like http://embeddings.example.org:8080 is needed",
+    ),
     "a key without a server": (GCP | {"gemmaApiKey": "k"}, "gemmaApiKey has no effect without gemmaUrl"),
     "a vLLM image with the tag latest": (
         GCP | {"gemmaImage": "vllm/vllm-openai:latest"},

@@ -18,15 +18,6 @@ if TYPE_CHECKING:
 
 DIMENSIONS = 768  # of 3072 that the models have; Google recommends 768, 1536 or 3072
 BATCH = 100  # texts in a request to the Gemini API at most; Vertex AI takes one
-MULTI_REGIONS = frozenset({"global", "us", "eu"})
-
-
-def default_model(*, project: str, location: str) -> str:
-    """Return the embedding model of a place: gemini-embedding-2 is in no region, the other one in no multi-region.
-
-    https://docs.cloud.google.com/gemini-enterprise-agent-platform/models/embeddings/batch-prediction-genai-embeddings
-    """
-    return "gemini-embedding-001" if project and location not in MULTI_REGIONS else "gemini-embedding-2"
 
 
 class GeminiEmbedder:

@@ -18,7 +18,8 @@ SETTINGS = {
     "cluster": KUBERNETES | {"gemma": "l4x1"},
     "cluster, public": KUBERNETES | {"exposure": "public-http"},
     "cluster, Ollama in another namespace": KUBERNETES | {"gemmaUrl": "http://ollama.models:80"},
-    "cluster, Ollama in this namespace": KUBERNETES | {"gemmaUrl": "http://ollama:11434"},
+    "cluster, Ollama in this namespace": KUBERNETES
+    | {"gemmaUrl": "http://ollama:11434", "embeddings": "server", "embeddingsUrl": "http://tei.embeddings.svc:8080"},
     "cluster, Ollama outside of it": KUBERNETES | {"gemmaUrl": "http://10.1.2.3:11434/v1"},
 }
 
@@ -34,6 +35,7 @@ OTHER_NAMESPACE = Peer(
 )  # the chat's label does not help in another namespace
 COLLECTOR, COLLECTOR_ON_AUTOPILOT = Peer("gmp-system", {}, "10.8.2.5"), Peer("gke-gmp-system", {}, "10.8.2.6")
 OTEL_COLLECTOR = Peer("monitoring", {"app": "collector"}, "10.8.5.5")
+EMBEDDINGS = Peer("embeddings", {"app": "tei"}, "10.8.6.5")
 OLLAMA = Peer("models", {"app": "ollama"}, "10.8.3.5")
 KUBE_DNS = Peer("kube-system", {"k8s-app": "kube-dns"}, "10.8.4.5")
 LOAD_BALANCER, HEALTH_CHECK = Peer(address="130.211.1.2"), Peer(address="35.191.9.9")
@@ -141,6 +143,8 @@ CASES: list[tuple[str, Peer, Peer, int, bool]] = [
         True,
     ),  # its Service is on port 80, its pod on another
     ("cluster, Ollama in another namespace", CHAT, OTHER_NAMESPACE, 11434, False),
+    ("cluster, Ollama in this namespace", CHAT, EMBEDDINGS, 8080, True),
+    ("cluster", CHAT, EMBEDDINGS, 8080, False),
     ("cluster, Ollama in this namespace", CHAT, OTHER_POD, 11434, False),  # this namespace is the stack's own
     ("cluster, Ollama outside of it", CHAT, LAN, 11434, True),
     ("cluster, Ollama outside of it", CHAT, LAN, 22, False),

@@ -97,6 +97,17 @@ def test_a_load_balancer_in_front_of_gemma_costs_its_proxies_and_the_picker() ->
     assert not part.is_verified
 
 
+def test_embeddings_have_a_price_and_no_part_of_the_sum() -> None:
+    before, settings = estimate(parsed(GCP)), parsed(GCP | {"embeddings": "gemini"})
+    cost = estimate(settings)
+    assert (cost.month, cost.thousand_questions) == (before.month, before.thousand_questions)
+    (part,) = (part for part in cost.parts if part.name == "Embeddings (gemini-embedding-2)")
+    assert part.note.startswith("$0.20 a million tokens of documents")
+    assert part.note in "\n".join(table(cost, settings))
+    (unknown,) = estimate(parsed(GCP | {"embeddings": "gemini", "embeddingsModel": "other"})).parts[-1:]
+    assert "no price of other" in unknown.note
+
+
 def test_on_another_cluster_only_the_tokens_are_known() -> None:
     assert estimate(parsed(KUBERNETES)).parts == ()
     settings = parsed(OTHER_GEMMA)
@@ -132,6 +143,7 @@ def test_each_price_has_a_source_and_is_used_and_each_profile_has_its_prices() -
     tracing = replace(source, prices=Read(source.prices, unread))
     every = [*DEPLOYMENTS.values(), *MORE_DEPLOYMENTS.values(), GCP | {"privateNodes": "true"}]
     every.append(GCP | {"databaseLocation": "europe-west4", "pointInTimeRecovery": "true", "backupDays": "7"})
+    every.append(GCP | {"embeddings": "gemini", "vertexLocation": "europe-west4"})
     for config in every:
         assert estimate(parsed(config), tracing).month >= 0
     assert unread == set()
