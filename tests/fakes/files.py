@@ -61,13 +61,13 @@ def encrypted_pdf():
     return pdf("Secret", trailer=secret)
 
 
-def scanned_pdf():
-    """Return a PDF whose page is an image and nothing else."""
+def scanned_pdf(*pages):
+    """Return a PDF whose page is an image and nothing else, or with pages that draw ``/Im1`` and more."""
     image = (
         b"<< /Type /XObject /Subtype /Image /Width 8 /Height 8 /BitsPerComponent 8"
         b" /ColorSpace /DeviceGray /Length 64 >>\nstream\n" + b"\x80" * 64 + b"\nendstream"
     )
-    return pdf(b"q 612 0 0 792 0 0 cm /Im1 Do Q", more=[image])
+    return pdf(*pages or [b"q 612 0 0 792 0 0 cm /Im1 Do Q"], more=[image])
 
 
 def archive(parts, method=zipfile.ZIP_DEFLATED):

@@ -127,13 +127,21 @@ def _bare(text: str) -> str:
 
 def backwards_fonts(pieces: Iterable[Piece]) -> set[str]:
     """Return the fonts whose words are spelled backwards: many more begin than end with a letter that ends words."""
-    counts: dict[str, list[int]] = {}
+    texts: dict[str, list[str]] = {}
     for piece in pieces:
-        starts_ends = counts.setdefault(piece.font, [0, 0])
-        for word in _WORD.findall(piece.text):
-            starts_ends[0] += word[0] in _ONLY_LAST
-            starts_ends[1] += word[-1] in _ONLY_LAST
-    return {font for font, (starts, ends) in counts.items() if starts >= MIN_BACKWARDS and starts > 2 * ends}
+        texts.setdefault(piece.font, []).append(piece.text)
+    return {font for font, of_font in texts.items() if _is_backwards(" ".join(of_font))}
+
+
+def in_reading_order(text: str) -> str:
+    """Return a text with its lines turned, if its words are spelled backwards."""
+    return "\n".join(map(_turned, text.split("\n"))) if _is_backwards(text) else text
+
+
+def _is_backwards(text: str) -> bool:
+    words = _WORD.findall(text)
+    starts, ends = (sum(word[at] in _ONLY_LAST for word in words) for at in (0, -1))
+    return starts >= MIN_BACKWARDS and starts > 2 * ends
 
 
 def respelled(pieces: Sequence[Piece], fonts: set[str], *, by_words: bool) -> list[Piece]:

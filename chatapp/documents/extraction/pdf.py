@@ -15,7 +15,7 @@ import pdf_inspector
 
 from .blocks import markdown_blocks, text_blocks
 from .brackets import turned
-from .drawn_backwards import unnamed_letters
+from .drawn_backwards import in_reading_order, unnamed_letters
 from .positions import doubles_marked, repaired
 from .right_to_left import RightToLeft
 from .shape import MAX_PAGES, Block, BlockKind, Page, Reason, Refused
@@ -27,6 +27,8 @@ _ENCRYPTED = re.compile(r"encrypt|password|decrypt", re.IGNORECASE)
 _NUMBER = re.compile(r"[\d\u0660-\u0669]{1,4}")
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff]+")
 _FINALS = "ךםןףץ"  # Hebrew letters of the ends of words: one at the beginning shows a reversed word
+_IMAGE = re.compile(r"^\[Image: [^\n]*\]$", re.MULTILINE)
+EVERYWHERE = [0.0, 0.0, 20_000.0, 20_000.0]  # of a page, whose sides have at most 14,400 points
 MIN_WORDS = 20
 SAME_LINE = 1.6  # font sizes between the baselines of two items of a line: runs of Skia are off by one
 
@@ -91,12 +93,26 @@ def _inspected(file: bytes) -> tuple[list[Page], bool]:
         blocks = _restored(markdown_blocks(page.markdown), missing.get(number, []))
         better = right_to_left.better_blocks(number, blocks) if right_to_left else []
         pages.append((number, better or blocks))
+    images = {item.page for item in items if item.item_type == "image"}
+    pages = _with_hidden_text(file, pages, images)
     text = "\n".join(block.text for _, blocks in pages for block in blocks)
     mended = partial(repaired, has_doubles=doubles_marked(text), unnamed=unnamed_letters(text))
     return [
         Page(number, tuple(Block(one.kind, mended(turned(one.text)), one.level) for one in blocks))
         for number, blocks in pages
-    ], any(item.item_type == "image" for item in items)
+    ], bool(images)
+
+
+def _with_hidden_text(
+    file: bytes, pages: list[tuple[int, list[Block]]], images: set[int]
+) -> list[tuple[int, list[Block]]]:
+    """Return the pages, those that are images alone with the text behind them, which OCR has read."""
+    empty = [(number - 1, [EVERYWHERE]) for number, blocks in pages if not blocks and number in images]
+    found: dict[int, list[Block]] = {}
+    for page in pdf_inspector.extract_text_in_regions_bytes(file, empty) if empty else ():
+        text = _IMAGE.sub("", "\n".join(region.text for region in page.regions))
+        found[page.page + 1] = text_blocks(in_reading_order(text))
+    return [(number, blocks or found.get(number, [])) for number, blocks in pages]
 
 
 def _numbers(text_items: list[pdf_inspector.TextItem]) -> dict[int, list[tuple[str, str]]]:

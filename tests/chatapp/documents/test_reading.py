@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -30,6 +31,19 @@ def test_a_pdf_has_its_pages_with_headings_and_paragraphs():
     assert kind == Kind.PDF
     assert pages[0] == ["heading: Annual report", "text: Revenue grew. Costs fell."]
     assert "Outlook" in pages[1][0]
+
+
+def test_a_scan_with_the_text_that_ocr_has_read_behind_it_is_read():
+    image = b"q 612 0 0 792 0 0 cm /Im1 Do Q "
+    hidden = image + (
+        b"BT /F1 11 Tf 3 Tr 72 700 Td (Lease of 2024, with an inventory) Tj"
+        b" 0 -16 Td (The tenant pays 4,500 on the first of each month.) Tj ET"
+    )
+    _, pages = lines(files.scanned_pdf(image, hidden), "scan.pdf")
+    assert pages == [[], ["text: Lease of 2024, with an inventory The tenant pays 4,500 on the first of each month."]]
+    _, [page] = lines((Path(__file__).parent / "pdfs" / "scan.he.pdf").read_bytes(), "scan.pdf")
+    text = "חוזה שכירות משנת 2024 השוכר משלם 4,500 שקלים בכל חודש המפתחות נמסרים לשוכר בתחילת החודש"
+    assert page == [f"text: {text}"]
 
 
 def test_a_number_that_looks_like_that_of_the_page_is_kept():
