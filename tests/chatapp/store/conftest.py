@@ -76,8 +76,9 @@ ADAPTERS = {
     "Firestore": "firestore_place",
     "journaled Firestore": "journaled_firestore_place",
 }
-# Seconds for the emulator, and a round trip for each call.
-SLOW_ADAPTERS = {"Firestore", "journaled Firestore"}
+# Seconds for the emulator, and a round trip for each call. The journal before Firestore is long: `make test` has each
+# under the whole contract, and both together under the model of `test_any_sequence_of_calls_matches_the_model`.
+MARKS = {"Firestore": pytest.mark.slow, "journaled Firestore": pytest.mark.long}
 
 
 @pytest.fixture
@@ -107,10 +108,7 @@ def journaled_firestore_place(tmp_path: Path, firestore_place: FirestorePlace) -
 
 
 @pytest.fixture(
-    params=[
-        pytest.param(fixture, id=name, marks=pytest.mark.slow if name in SLOW_ADAPTERS else ())
-        for name, fixture in ADAPTERS.items()
-    ]
+    params=[pytest.param(fixture, id=name, marks=MARKS.get(name, ())) for name, fixture in ADAPTERS.items()]
 )
 def place(request: pytest.FixtureRequest) -> Place:
     return request.getfixturevalue(request.param)

@@ -135,13 +135,12 @@ async def test_a_conversation_and_its_messages_come_back_as_they_were(store):
     assert list((await store.conversations("ana")).items) == [conversation]
 
 
-@pytest.mark.parametrize("usage", [None, Usage(), Usage(prompt_tokens=0, completion_tokens=0)])
-@pytest.mark.parametrize("seconds", [None, 0.0])
-async def test_unknown_and_zero_are_distinguished(store, usage, seconds):
-    message = a_message(usage=usage, seconds_to_first_token=seconds)
+async def test_unknown_and_zero_are_distinguished(store):
+    usages = [None, Usage(), Usage(prompt_tokens=0, completion_tokens=0)]
+    messages = [a_message(usage=usage, seconds_to_first_token=time) for usage in usages for time in (None, 0.0)]
     conversation = a_conversation()
-    await store.create("ana", conversation, message)
-    assert await store.messages("ana", conversation.id) == [message]
+    await store.create("ana", conversation, *messages)
+    assert await store.messages("ana", conversation.id) == in_order(messages)
 
 
 async def test_acknowledged_writes_survive_reopening_the_store(place):
@@ -155,26 +154,25 @@ async def test_acknowledged_writes_survive_reopening_the_store(place):
     await again.aclose()
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "שלום, מה שלומך?\n",
-        "مرحبًا بالعالم",
-        "👩🏽‍🚀👨‍👩‍👧‍👦 e\u0301 ﷺ \U0010ffff\ufeff\ufffe",
-        "null\x00 and \x1b control \r\n\t",
-        "'; DROP TABLE messages; --",
-        "ש😀" * 70_000,  # 420 KB in UTF-8
-        "x" * 500_000,
-    ],
-    ids=["empty", "Hebrew", "Arabic", "emoji", "control", "SQL", "long Unicode", "long"],
-)
-async def test_any_text_is_stored_unchanged(store, text):
-    conversation = a_conversation(title=text[:200], system_prompt=text[:1_000])
-    await store.create("ana", conversation, a_message(text, id="first"))
-    await store.append("ana", conversation.id, a_message(text, id="second"))
-    assert [message.content for message in await store.messages("ana", conversation.id)] == [text, text]
-    assert await store.conversation("ana", conversation.id) == conversation
+ODD_TEXTS = {
+    "empty": "",
+    "Hebrew": "שלום, מה שלומך?\n",
+    "Arabic": "مرحبًا بالعالم",
+    "emoji": "👩🏽‍🚀👨‍👩‍👧‍👦 e\u0301 ﷺ \U0010ffff\ufeff\ufffe",
+    "control": "null\x00 and \x1b control \r\n\t",
+    "SQL": "'; DROP TABLE messages; --",
+    "long Unicode": "ש😀" * 70_000,  # 420 KB in UTF-8
+    "long": "x" * 500_000,
+}
+
+
+async def test_any_text_is_stored_unchanged(store):
+    for name, text in ODD_TEXTS.items():
+        conversation = a_conversation(title=text[:200], system_prompt=text[:1_000])
+        await store.create("ana", conversation, a_message(text, id="first"))
+        await store.append("ana", conversation.id, a_message(text, id="second"))
+        assert [message.content for message in await store.messages("ana", conversation.id)] == [text, text], name
+        assert await store.conversation("ana", conversation.id) == conversation, name
 
 
 async def test_half_a_surrogate_pair_does_not_lose_the_message(store):
@@ -503,39 +501,40 @@ async def test_thinking_is_searched_only_on_demand(store):
     assert (await store.search("ben", "hmm", thinking=True)).items == []
 
 
+SPELLINGS = [
+    ("Crème brûlée", "creme brulee"),
+    ("creme", "CRÈME"),
+    ("cre\u0300me", "crème"),
+    ("Straße", "STRASSE"),
+    ("Łódź", "lodz"),
+    ("שָׁלוֹם", "שלום"),
+    ("שלום", "שָׁלוֹם"),
+    ("צה״ל", 'צה"ל'),
+    ("ספרים", "ספרימ"),
+    ("مُحَمَّد", "محمد"),
+    ("كتــــاب", "كتاب"),
+    ("أحمد إلى آخر", "احمد الي اخر"),
+    ("مدرسة", "مدرسه"),
+    ("فارسی", "فارسي"),
+    ("ＡＢＣ", "abc"),
+    ("Привет", "ПРИВЕТ"),
+    ("日本語の文", "本語"),
+    ("हिन्दी", "हिन्दी"),
+    ("100% [a_b]", "% [a_b]"),
+]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("written", "query"),
-    [
-        ("Crème brûlée", "creme brulee"),
-        ("creme", "CRÈME"),
-        ("cre\u0300me", "crème"),
-        ("Straße", "STRASSE"),
-        ("Łódź", "lodz"),
-        ("שָׁלוֹם", "שלום"),
-        ("שלום", "שָׁלוֹם"),
-        ("צה״ל", 'צה"ל'),
-        ("ספרים", "ספרימ"),
-        ("مُحَمَّد", "محمد"),
-        ("كتــــاب", "كتاب"),
-        ("أحمد إلى آخر", "احمد الي اخر"),
-        ("مدرسة", "مدرسه"),
-        ("فارسی", "فارسي"),
-        ("ＡＢＣ", "abc"),
-        ("Привет", "ПРИВЕТ"),
-        ("日本語の文", "本語"),
-        ("हिन्दी", "हिन्दी"),
-        ("100% [a_b]", "% [a_b]"),
-    ],
-)
-async def test_however_a_word_is_written_it_is_found(store, written, query):
-    conversation, titled = a_conversation(updated_ms=5), a_conversation(title=f"({written})", updated_ms=3)
-    await store.create("ana", conversation, a_message(f"({written})", id="m"))
-    await store.create("ana", titled)
-    hits = await search_hits(store, "ana", query)
-    assert [(hit.conversation, hit.message_id) for hit in hits] == [(conversation, "m"), (titled, "")]
-    assert all(hit.before + hit.match + hit.after == f"({written})" for hit in hits)
-    assert all(hit.match for hit in hits)
+async def test_however_a_word_is_written_it_is_found(store):
+    for number, (written, query) in enumerate(SPELLINGS):
+        user, conversation = f"user{number}", a_conversation(updated_ms=5)
+        titled = a_conversation(title=f"({written})", updated_ms=3)
+        await store.create(user, conversation, a_message(f"({written})", id="m"))
+        await store.create(user, titled)
+        hits = await search_hits(store, user, query)
+        assert [(hit.conversation, hit.message_id) for hit in hits] == [(conversation, "m"), (titled, "")], written
+        assert all(hit.before + hit.match + hit.after == f"({written})" for hit in hits), written
+        assert all(hit.match for hit in hits), written
 
 
 async def test_hit_includes_the_text_around_the_words(store):
@@ -983,22 +982,22 @@ async def test_of_two_ratings_the_later_one_stays_in_any_order_and_with_any_revi
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
-async def test_the_newest_revision_wins_in_any_order(store, order):
+async def test_the_newest_revision_wins_in_any_order(store):
     revisions = [
         a_message(id="m", content="", status=MessageStatus.STREAMING, revision=0, role=Role.ASSISTANT),
         a_message(id="m", content="half", status=MessageStatus.STREAMING, revision=1, role=Role.ASSISTANT),
         replace(ANSWER, id="m", revision=2),
     ]
-    apart, together, first = a_conversation(), a_conversation(), a_conversation()
-    await store.create("ana", apart)
-    await store.create("ana", together)
-    for revision in order:
-        await store.append("ana", apart.id, revisions[revision])
-    await store.append("ana", together.id, *(revisions[revision] for revision in order))
-    await store.create("ana", first, *(revisions[revision] for revision in order))
-    for conversation in (apart, together, first):
-        assert await store.messages("ana", conversation.id) == [revisions[2]]
+    for order in itertools.permutations(revisions):
+        apart, together, first = a_conversation(), a_conversation(), a_conversation()
+        await store.create("ana", apart)
+        await store.create("ana", together)
+        for revision in order:
+            await store.append("ana", apart.id, revision)
+        await store.append("ana", together.id, *order)
+        await store.create("ana", first, *order)
+        for conversation in (apart, together, first):
+            assert await store.messages("ana", conversation.id) == [revisions[2]], order
 
 
 async def test_the_same_revision_does_not_replace(store):
@@ -1104,21 +1103,21 @@ async def test_deleting_a_missing_conversation_is_no_error(store):
     await store.delete("ana", conversation.id)
 
 
-@pytest.mark.parametrize("conversation_id", ["never there", "", "' OR 1=1 --", "half \ud83d", "x" * 1_000])
-async def test_every_call_with_a_missing_conversation_raises_conversation_not_found(store, conversation_id):
+async def test_every_call_with_a_missing_conversation_raises_conversation_not_found(store):
     await store.create("ana", a_conversation())
-    with pytest.raises(ConversationNotFound):
-        await store.conversation("ana", conversation_id)
-    with pytest.raises(ConversationNotFound):
-        await store.messages("ana", conversation_id)
-    with pytest.raises(ConversationNotFound):
-        await store.message("ana", conversation_id, "m")
-    with pytest.raises(ConversationNotFound):
-        await store.update("ana", a_conversation(id=conversation_id))
-    with pytest.raises(ConversationNotFound):
-        await store.append("ana", conversation_id, a_message())
-    with pytest.raises(ConversationNotFound):
-        await store.append("ana", conversation_id)
+    for conversation_id in ("never there", "", "' OR 1=1 --", "half \ud83d", "x" * 1_000):
+        with pytest.raises(ConversationNotFound):
+            await store.conversation("ana", conversation_id)
+        with pytest.raises(ConversationNotFound):
+            await store.messages("ana", conversation_id)
+        with pytest.raises(ConversationNotFound):
+            await store.message("ana", conversation_id, "m")
+        with pytest.raises(ConversationNotFound):
+            await store.update("ana", a_conversation(id=conversation_id))
+        with pytest.raises(ConversationNotFound):
+            await store.append("ana", conversation_id, a_message())
+        with pytest.raises(ConversationNotFound):
+            await store.append("ana", conversation_id)
     assert len(await list_all(store, "ana")) == 1
 
 
@@ -1242,20 +1241,19 @@ async def test_the_last_updated_comes_first(store):
     assert [one.id for one in await list_all(store, "ana", limit=1)] == expected
 
 
-@pytest.mark.parametrize(
-    ("count", "limit", "pages"), [(0, 3, [0]), (2, 3, [2]), (3, 3, [3]), (4, 3, [3, 1]), (6, 3, [3, 3])]
-)
-async def test_pages_are_full_and_the_last_has_no_cursor(store, count, limit, pages):
-    for number in range(count):
-        await store.create("ana", a_conversation(updated_ms=number))
-    sizes, cursor = [], None
-    while len(sizes) < 10:
-        page = await store.conversations("ana", limit=limit, cursor=cursor)
-        sizes.append(len(page.items))
-        cursor = page.cursor
-        if cursor is None:
-            break
-    assert sizes == pages
+async def test_pages_are_full_and_the_last_has_no_cursor(store):
+    for count, pages in ((0, [0]), (2, [2]), (3, [3]), (4, [3, 1]), (6, [3, 3])):
+        user = f"user{count}"
+        for number in range(count):
+            await store.create(user, a_conversation(updated_ms=number))
+        sizes, cursor = [], None
+        while len(sizes) < 10:
+            page = await store.conversations(user, limit=3, cursor=cursor)
+            sizes.append(len(page.items))
+            cursor = page.cursor
+            if cursor is None:
+                break
+        assert sizes == pages
 
 
 @pytest.mark.slow
@@ -1267,14 +1265,12 @@ async def test_limit_is_clamped_to_1_and_200(store):
     assert len(await list_all(store, "ana", limit=10**9)) == 203
 
 
-@pytest.mark.parametrize(
-    "cursor", ["", "garbage", "AAAA", "!!!", "שלום", "\ud83d", "9" * 5_000, "OTk5OjA=" * 3, "LTk6eA"]
-)
-async def test_an_invalid_cursor_starts_at_the_beginning(store, cursor):
+async def test_an_invalid_cursor_starts_at_the_beginning(store):
     for number in range(3):
         await store.create("ana", a_conversation(updated_ms=number))
-    page = await store.conversations("ana", limit=2, cursor=cursor)
-    assert [one.updated_ms for one in page.items] == [2, 1]
+    for cursor in ("", "garbage", "AAAA", "!!!", "שלום", "\ud83d", "9" * 5_000, "OTk5OjA=" * 3, "LTk6eA"):
+        page = await store.conversations("ana", limit=2, cursor=cursor)
+        assert [one.updated_ms for one in page.items] == [2, 1], cursor
 
 
 async def test_another_users_cursor_lists_only_own_conversations(store):
@@ -1589,7 +1585,7 @@ def newest(stored: dict[str, Message], messages: list[Message]) -> dict[str, Mes
 
 
 EXAMPLES = pytest.mark.parametrize(
-    "examples", [pytest.param(6, id="short"), pytest.param(25, id="long", marks=pytest.mark.long)]
+    "examples", [pytest.param(4, id="short"), pytest.param(25, id="long", marks=pytest.mark.long)]
 )
 
 

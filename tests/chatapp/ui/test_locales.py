@@ -1,5 +1,6 @@
 """Every `Sentence` of the Python code has a translation, and the catalogues have nothing else."""
 
+import functools
 import json
 import re
 
@@ -10,9 +11,13 @@ from tests.sentences import CHATAPP, begun, calls, literals, names, templates
 
 LOCALES = CHATAPP / "ui" / "assets" / "locales"
 SCRIPTS = {"he": re.compile(r"[\u05d0-\u05ea]"), "ar": re.compile(r"[\u0621-\u064a]")}
-# Sentence.begun makes sentences of phrases, which begin with a small letter in the code.
-PHRASES = sorted({form for template in templates() for form in (template, begun(template))})
 ISOLATE = "\u2066\u2069"  # keeps what is left to right in one piece
+
+
+@functools.cache
+def phrases():
+    """Return all templates, and with a capital letter as well: `Sentence.begun` makes sentences of phrases."""
+    return sorted({form for template in templates() for form in (template, begun(template))})
 
 
 def catalogue(language):
@@ -29,7 +34,7 @@ def page():
 @pytest.mark.parametrize("language", SCRIPTS)
 def test_every_sentence_of_the_code_is_translated(language):
     translations = catalogue(language)
-    assert [template for template in PHRASES if template not in translations] == []
+    assert [template for template in phrases() if template not in translations] == []
 
 
 @pytest.mark.parametrize("language", SCRIPTS)
@@ -55,7 +60,7 @@ def test_translation_is_in_its_script(language):
 @pytest.mark.parametrize("language", SCRIPTS)
 def test_every_translation_is_used(language):
     text = page()
-    keys = catalogue(language).keys() - set(PHRASES)
+    keys = catalogue(language).keys() - set(phrases())
     assert [key for key in keys if key not in text and json.dumps(key) not in text] == []
 
 
@@ -73,4 +78,4 @@ def test_every_sentence_is_a_literal():
 def test_phrase_that_begins_a_sentence_stays_translatable():
     sentence = Sentence("try again {when}", when=Sentence("now"))
     assert sentence.begun() == "Try again now"
-    assert sentence.begun().template in PHRASES
+    assert sentence.begun().template in phrases()
