@@ -28,6 +28,7 @@ CLEAR = """async () => {
   localStorage.clear();
   for (const registration of await navigator.serviceWorker.getRegistrations()) await registration.unregister();
 }"""
+VIEWPORT = {"width": 1280, "height": 800}
 TIMEOUT_MS = 60_000  # only a failure takes as long
 expect.set_options(timeout=TIMEOUT_MS)
 MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
@@ -90,7 +91,8 @@ async def chat(tmp_path_factory, gemma, gemini):
 class Profiles:
     """Browser profiles that tests borrow one after the other.
 
-    Each starts empty but for its cached files: a page opens for 1.4 s of CPU, in a new profile for 2.2 s.
+    Each starts empty but for its cached files: a page opens for 1.4 s of CPU, in a new profile for 2.2 s. So only a
+    language, or a touch screen, has a profile of its own: size and colours are the tab's.
     """
 
     def __init__(self, chromium):
@@ -98,14 +100,17 @@ class Profiles:
         self._idle = collections.defaultdict(list)
 
     @contextlib.asynccontextmanager
-    async def borrowed(self, *, locale="en-US", width=1280, height=800, **options):
-        """Yield a profile that no other test uses now."""
-        options |= {"locale": locale, "viewport": {"width": width, "height": height}, "reduced_motion": "reduce"}
+    async def borrowed(self, *, width=1280, height=800, color_scheme="light", **options):
+        """Yield a tab in a profile that no other test uses now."""
+        options = {"locale": "en-US", "reduced_motion": "reduce"} | options
         idle = self._idle[repr(sorted(options.items()))]
-        profile = idle.pop() if idle else await self._chromium.new_context(**options)
+        profile = idle.pop() if idle else await self._chromium.new_context(**options, viewport=VIEWPORT)
         profile.set_default_timeout(TIMEOUT_MS)
         try:
-            yield profile
+            tab = await profile.new_page()
+            await tab.set_viewport_size({"width": width, "height": height})
+            await tab.emulate_media(color_scheme=color_scheme)
+            yield tab
         finally:
             await _clear(profile)
             idle.append(profile)
@@ -127,16 +132,20 @@ async def profiles(chromium):
     return Profiles(chromium)
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def borrow_profile(profiles, gemma):
-    """Return a function that lends a browser profile for the test."""
+def _answer_at_once(gemma):
     gemma.answer, gemma.gate, gemma.script = ["Hello", " from", " Gemma", "."], None, []
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def open_tab(profiles, gemma):
+    """Return a function that opens an empty tab in a browser profile of its own."""
+    _answer_at_once(gemma)
     async with contextlib.AsyncExitStack() as stack:
 
-        async def borrow(**options):
+        async def opened(**options):
             return await stack.enter_async_context(profiles.borrowed(**options))
 
-        yield borrow
+        yield opened
         if gemma.gate:
             gemma.gate.open()  # no answer stays half written in the chat that the next test uses
 
@@ -150,12 +159,11 @@ def problems():
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def open_chat(borrow_profile, problems):
+async def open_chat(open_tab, problems):
     """Return a function that opens a chat as a user whom it has never seen."""
 
     async def opened(url, **options):
-        profile = await borrow_profile(**options)
-        page = ChatPage(await profile.new_page(), url, problems)
+        page = ChatPage(await open_tab(**options), url, problems)
         await page.open()
         return page
 
@@ -166,3 +174,31 @@ async def open_chat(borrow_profile, problems):
 async def page(open_chat, chat):
     """The open page of a user whom the shared chat has never seen."""
     return await open_chat(chat.url)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def kept_page(profiles, chat):
+    async with profiles.borrowed() as tab:
+        page = ChatPage(tab, chat.url, [])
+        await page.open()
+        yield page
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def new_chat(kept_page, gemma):
+    """A new chat in a page that the tests of a file share. To open a page takes 1.5 s of CPU.
+
+    For tests of one conversation, which change no settings. The list has the conversations of the other tests too.
+    """
+    _answer_at_once(gemma)
+    page = kept_page
+    page.problems.clear()
+    if await page.tab.locator(":popover-open, dialog[open]").count():
+        await page.reload()  # a test before failed there
+    await page.start_new()
+    await page.box.fill("")
+    yield page
+    if gemma.gate:
+        gemma.gate.open()
+    await page.tab.unroute_all(behavior="ignoreErrors")
+    assert page.problems == []

@@ -17,10 +17,9 @@ FAIL = {
 
 
 @pytest.mark.parametrize("how", FAIL)
-async def test_the_page_works_where_features_are_missing_or_throw(borrow_profile, chat, problems, gemma, how):
+async def test_the_page_works_where_features_are_missing_or_throw(open_tab, chat, problems, gemma, how):
     gemma.answer = ["Look:\n\n```python\nprint(1)\n```"]
-    profile = await borrow_profile()
-    tab = await profile.new_page()
+    tab = await open_tab()
     await tab.add_init_script(
         f"""for (const [owner, names] of [[window, {NAMES}], [Navigator.prototype, {NAVIGATOR}]])
           for (const name of names) Object.defineProperty(owner, name, {FAIL[how]});"""
@@ -45,8 +44,8 @@ async def test_the_page_works_where_features_are_missing_or_throw(borrow_profile
     await expect(page.questions).to_have_text(["First"])
 
 
-async def test_a_guest_whose_browser_blocks_cookies_is_told_why_nothing_is_found(borrow_profile, chat, problems):
-    tab = await (await borrow_profile()).new_page()
+async def test_a_guest_whose_browser_blocks_cookies_is_told_why_nothing_is_found(open_tab, chat, problems):
+    tab = await open_tab()
     await tab.add_init_script("Object.defineProperty(Navigator.prototype, 'cookieEnabled', { value: false })")
     page = ChatPage(tab, chat.url, problems)
     await page.open()

@@ -14,7 +14,6 @@ from playwright.async_api import expect
 from tests.browser import gradio_dom
 from tests.browser.chat_page import ChatPage
 from tests.fakes.gate import Gate
-from tests.fakes.openai_server import Reply
 from tests.serving import ChatProcess, running_chat
 
 pytestmark = [
@@ -45,19 +44,19 @@ async def test_a_question_is_answered_and_the_box_is_ready_for_the_next(page):
     await expect(page.conversations).to_have_text(["Who are you?"])
 
 
-async def test_stop_keeps_the_streamed_text(page, gemma):
+async def test_stop_keeps_the_streamed_text(new_chat, gemma):
     gemma.answer, gemma.gate = MANY_WORDS, Gate(10)
-    await page.send("Write a lot")
-    await expect(page.answers).to_contain_text("word3")
-    await expect(page.facts).to_contain_text("Writing")
-    await page.stop_button.click()
-    await expect(page.facts).to_contain_text("stopped")
-    await expect(page.send_button).to_be_visible()
-    partial_answer = await page.answers.inner_text()
+    await new_chat.send("Write a lot")
+    await expect(new_chat.answers).to_contain_text("word3")
+    await expect(new_chat.facts).to_contain_text("Writing")
+    await new_chat.stop_button.click()
+    await expect(new_chat.facts).to_contain_text("stopped")
+    await expect(new_chat.send_button).to_be_visible()
+    partial_answer = await new_chat.answers.inner_text()
     assert "word3" in partial_answer
     assert "word399" not in partial_answer
-    await page.tab.reload()
-    await expect(page.answers).to_have_text(partial_answer)
+    await new_chat.tab.reload()
+    await expect(new_chat.answers).to_have_text(partial_answer)
 
 
 async def test_switching_the_model_keeps_the_conversations_history(page, gemini):
@@ -71,27 +70,6 @@ async def test_switching_the_model_keeps_the_conversations_history(page, gemini)
     asked = str(gemini.streams()[-1].body)
     assert "My name is Ruth." in asked
     assert "Hello from Gemma." in asked
-
-
-async def test_a_reload_during_an_answer_continues_the_stream(page, gemma):
-    gemma.answer, gemma.gate = [f"{number} " for number in range(30)], Gate(5)
-    await page.send("Count")
-    await expect(page.answers).to_contain_text("3")
-    await page.tab.reload()
-    await expect(page.stop_button).to_be_visible()
-    await expect(page.answers).to_contain_text("4")
-    gemma.gate.open()
-    await expect(page.answers).to_contain_text("28 29")
-    await expect(page.send_button).to_be_visible()
-
-
-async def test_conversations_are_opened_in_the_sidebar(page):
-    await page.ask("First")
-    await page.start_new()
-    await page.send("Second")
-    await expect(page.conversations).to_have_text(["Second", "First"])
-    await page.conversations.filter(has_text="First").click()
-    await expect(page.questions).to_have_text(["First"])
 
 
 async def test_the_last_of_several_quickly_clicked_conversations_is_shown(page):
@@ -132,68 +110,37 @@ async def test_an_answer_continues_in_its_conversation_while_another_is_open(pag
     await expect(page.questions).to_have_text(["Slow"])
 
 
-async def test_a_rejected_message_stays_in_the_box_with_the_reason(page, gemma):
+async def test_a_rejected_message_stays_in_the_box_with_the_reason(new_chat, gemma):
     gemma.answer, gemma.gate = MANY_WORDS, Gate(5)
-    await page.send("One")
-    await expect(page.answers).to_contain_text("word1")
-    await page.send("Two, too early")
-    await expect(page.refusal).to_contain_text("still being written")
-    await expect(page.box).to_have_value("Two, too early")
-    await expect(page.questions).to_have_text(["One"])
-    await page.stop_button.click()
-    await expect(page.send_button).to_be_visible()
-    await expect(page.box).to_have_value("Two, too early")
+    await new_chat.send("One")
+    await expect(new_chat.answers).to_contain_text("word1")
+    await new_chat.send("Two, too early")
+    await expect(new_chat.refusal).to_contain_text("still being written")
+    await expect(new_chat.box).to_have_value("Two, too early")
+    await expect(new_chat.questions).to_have_text(["One"])
+    await new_chat.stop_button.click()
+    await expect(new_chat.send_button).to_be_visible()
+    await expect(new_chat.box).to_have_value("Two, too early")
 
 
-async def test_a_failing_model_is_explained_under_its_answer(page, gemma):
-    await expect(page.model).to_contain_text("ready")
-    gemma.script = [Reply(pieces=["Half an"], ending="error")]
-    await page.send("Go")
-    await expect(page.answers).to_have_text(["Half an"])
-    await expect(page.notes).to_have_count(1)
-    await expect(page.send_button).to_be_visible()
-
-
-async def test_hebrew_reads_right_to_left_and_code_left_to_right(page, gemma):
+async def test_hebrew_reads_right_to_left_and_code_left_to_right(new_chat, gemma):
     gemma.answer = [HEBREW]
-    await page.box.fill("מה שלומך היום?")
-    assert await page.direction(page.box) == "rtl"
-    await page.box.press("Enter")
-    await expect(page.answers).to_contain_text("The end in English.")
-    bidi = await page.questions.locator(".as-written").evaluate("element => getComputedStyle(element).unicodeBidi")
+    await new_chat.box.fill("מה שלומך היום?")
+    assert await new_chat.direction(new_chat.box) == "rtl"
+    await new_chat.box.press("Enter")
+    await expect(new_chat.answers).to_contain_text("The end in English.")
+    bidi = await new_chat.questions.locator(".as-written").evaluate("element => getComputedStyle(element).unicodeBidi")
     assert bidi == "plaintext"  # each line has its own direction
-    assert await page.direction(page.answers.locator("p").first) == "rtl"
-    assert await page.direction(page.answers.locator("ul")) == "rtl"
-    assert await page.direction(page.answers.locator("pre")) == "ltr"
-    assert await page.direction(page.answers.locator("p").last) == "ltr"
-    text = await page.answers.locator("p").first.bounding_box()
-    answer = await page.answers.bounding_box()
+    assert await new_chat.direction(new_chat.answers.locator("p").first) == "rtl"
+    assert await new_chat.direction(new_chat.answers.locator("ul")) == "rtl"
+    assert await new_chat.direction(new_chat.answers.locator("pre")) == "ltr"
+    assert await new_chat.direction(new_chat.answers.locator("p").last) == "ltr"
+    text = await new_chat.answers.locator("p").first.bounding_box()
+    answer = await new_chat.answers.bounding_box()
     assert text["x"] + text["width"] >= answer["x"] + answer["width"] - 20
-    alignment = await page.answers.locator("li").first.evaluate("element => getComputedStyle(element).textAlign")
+    alignment = await new_chat.answers.locator("li").first.evaluate("element => getComputedStyle(element).textAlign")
     assert alignment == "start"
-    assert await page.direction(page.conversations.locator("bdi")) == "rtl"
-
-
-async def test_code_tables_and_mathematics_are_shown_as_such(page, gemma):
-    gemma.answer = ["```python\ndef f():\n    return 1\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\nArea: $\\pi r^2$"]
-    await page.send("Show")
-    await expect(page.answers.locator("pre")).to_contain_text("    return 1")
-    await expect(page.answers.locator("td")).to_have_text(["1", "2"])
-    await expect(page.answers.locator(gradio_dom.MATHEMATICS)).to_have_count(1)
-
-
-async def test_markup_in_messages_never_runs_and_loads_nothing_from_other_sites(page, gemma):
-    gemma.answer = [
-        '<img src="https://example.com/x" onerror="window.hacked=1"><script>window.hacked=1</script>',
-        "[a](javascript:window.hacked=1) ![b](https://example.com/y) ok",
-    ]
-    await page.send("<b onmouseover='window.hacked=1'>hi</b>")
-    await expect(page.answers).to_contain_text("ok")
-    await page.questions.hover()
-    assert await page.tab.evaluate("window.hacked") is None
-    await expect(page.tab.locator("#messages a[href^=javascript]")).to_have_count(0)
-    await expect(page.tab.locator("#messages .message-text img")).to_have_count(0)
-    await expect(page.answers.get_by_role("link", name="b")).to_have_attribute("href", "https://example.com/y")
+    assert await new_chat.direction(new_chat.conversations.first.locator("bdi")) == "rtl"
 
 
 async def test_parameters_and_system_prompt_reach_the_model_and_come_back(page, gemma):
@@ -261,19 +208,24 @@ async def test_an_open_page_works_after_a_restart_of_the_server(open_chat, gemma
     settings = {"CHAT_GEMMA_URL": gemma.url, "CHAT_EMBEDDED_MODEL": "false"}
     chat = await ChatProcess(tmp_path, **settings).start()
     page = await open_chat(chat.url)
-    await page.send("Before")
-    await expect(page.answers).to_have_count(1)
+    await page.ask("Before")
+    await page.box.fill("Half a thought")
+    await chat.end()
+    await chat.start()  # nothing was sent meanwhile: the page shows no error
+    await expect(page.questions).to_have_text(["Before"])
+    await expect(page.box).to_have_value("Half a thought")
+    await page.ask("Half a thought")
     await chat.end()
     await page.send("While it is down")
     await expect(page.refusal).to_contain_text("unreachable")
     await expect(page.box).to_have_value("While it is down")
     await chat.start()  # the page sends it again by itself
-    await expect(page.questions).to_have_text(["Before", "While it is down"])
+    await expect(page.questions).to_have_text(["Before", "Half a thought", "While it is down"])
     await expect(page.box).to_have_value("")
-    await expect(page.answers).to_have_count(2)
+    await expect(page.answers).to_have_count(3)
     await expect(page.refusal).to_be_hidden()
     await page.tab.reload()
-    await expect(page.questions).to_have_text(["Before", "While it is down"])
+    await expect(page.questions).to_have_text(["Before", "Half a thought", "While it is down"])
     await chat.end()
 
 
@@ -301,7 +253,7 @@ async def test_a_message_whose_response_is_lost_is_stored_once(page, gemma, take
     assert len(lost) == 3
 
 
-async def test_text_typed_before_the_last_message_was_accepted_stays_in_the_box(page):
+async def test_text_typed_before_the_last_message_was_accepted_stays_in_the_box(new_chat):
     may_go, asked = asyncio.Event(), []
 
     async def hold(route):
@@ -309,27 +261,27 @@ async def test_text_typed_before_the_last_message_was_accepted_stays_in_the_box(
         await may_go.wait()
         await route.continue_()
 
-    await page.tab.route("**/conversations", hold)
-    await page.send("First")
-    await page.box.press("Enter")
-    await page.box.press_sequentially("Second")
+    await new_chat.tab.route("**/conversations", hold)
+    await new_chat.send("First")
+    await new_chat.box.press("Enter")
+    await new_chat.box.press_sequentially("Second")
     may_go.set()
-    await expect(page.box).to_have_value("Second")
-    await expect(page.answers).to_have_count(1)
-    await expect(page.stop_button).to_be_hidden()
-    await page.box.press("Enter")
-    await expect(page.questions).to_have_text(["First", "Second"])
-    await expect(page.box).to_have_value("")
+    await expect(new_chat.box).to_have_value("Second")
+    await expect(new_chat.answers).to_have_count(1)
+    await expect(new_chat.stop_button).to_be_hidden()
+    await new_chat.box.press("Enter")
+    await expect(new_chat.questions).to_have_text(["First", "Second"])
+    await expect(new_chat.box).to_have_value("")
     assert len(asked) == 1
 
 
-async def test_text_in_the_box_survives_a_reload(page):
-    await page.box.fill("Not sent yet")
-    await page.tab.reload()
-    await expect(page.box).to_have_value("Not sent yet")
+async def test_text_in_the_box_survives_a_reload(new_chat):
+    await new_chat.box.fill("Not sent yet")
+    await new_chat.tab.reload()
+    await expect(new_chat.box).to_have_value("Not sent yet")
 
 
-async def test_a_stream_reconnects_after_the_connection_was_lost(page, gemma):
+async def test_a_stream_reconnects_after_the_connection_was_lost(new_chat, gemma):
     gemma.answer, gemma.gate = [f"{number} " for number in range(60)], Gate(5)
     lost = []
 
@@ -340,15 +292,16 @@ async def test_a_stream_reconnects_after_the_connection_was_lost(page, gemma):
         else:
             await route.continue_()
 
-    await page.tab.route("**/events*", lose_the_line)
-    await page.send("Count")
-    await expect(page.answers).to_contain_text("3")
-    await page.tab.reload()  # what the reload asks for is lost twice
-    await expect(page.refusal).to_contain_text("Reconnecting")
+    await new_chat.tab.route("**/events*", lose_the_line)
+    await new_chat.send("Count")
+    await expect(new_chat.answers).to_contain_text("3")
+    await new_chat.tab.reload()  # what the reload asks for is lost twice
+    await expect(new_chat.refusal).to_contain_text("Reconnecting")
+    await expect(new_chat.stop_button).to_be_visible()
     gemma.gate.open()
-    await expect(page.answers).to_contain_text("58 59")
-    await expect(page.refusal).to_be_hidden()
-    await expect(page.send_button).to_be_visible()
+    await expect(new_chat.answers).to_contain_text("58 59")
+    await expect(new_chat.refusal).to_be_hidden()
+    await expect(new_chat.send_button).to_be_visible()
 
 
 async def test_all_data_is_exported_and_deleted(page):
@@ -411,24 +364,24 @@ async def test_an_answer_streams_to_another_device_too(page, open_chat, chat, ge
     await expect(device.questions).to_have_text(["Count"])
 
 
-async def test_a_stopped_answer_is_continued_in_its_place(page, gemma):
+async def test_a_stopped_answer_is_continued_in_its_place(new_chat, gemma):
     gemma.answer, gemma.gate = [f"one{number} " for number in range(100)], Gate(5)
-    await page.send("Count")
-    await expect(page.answers).to_contain_text("one3")
-    await expect(page.continue_button).to_be_hidden()
-    await page.stop_button.click()
-    await expect(page.continue_button).to_be_visible()
+    await new_chat.send("Count")
+    await expect(new_chat.answers).to_contain_text("one3")
+    await expect(new_chat.continue_button).to_be_hidden()
+    await new_chat.stop_button.click()
+    await expect(new_chat.continue_button).to_be_visible()
     gemma.answer, gemma.gate = ["and on."], None
-    await page.continue_button.click()
-    await expect(page.answers).to_contain_text("and on.")
-    await expect(page.answers).to_contain_text("one3")
-    await expect(page.questions).to_have_text(["Count"])
-    await expect(page.continue_button).to_be_hidden()
+    await new_chat.continue_button.click()
+    await expect(new_chat.answers).to_contain_text("and on.")
+    await expect(new_chat.answers).to_contain_text("one3")
+    await expect(new_chat.questions).to_have_text(["Count"])
+    await expect(new_chat.continue_button).to_be_hidden()
     asked = gemma.chats[-1]["messages"]
     assert [message["role"] for message in asked] == ["user", "assistant", "user"]
-    whole = await page.answers.inner_text()
-    await page.tab.reload()
-    await expect(page.answers).to_have_text([whole])
+    whole = await new_chat.answers.inner_text()
+    await new_chat.tab.reload()
+    await expect(new_chat.answers).to_have_text([whole])
 
 
 async def test_with_nothing_set_up_the_demo_model_answers_and_the_conversation_survives_a_reload(open_chat, tmp_path):
@@ -437,7 +390,7 @@ async def test_with_nothing_set_up_the_demo_model_answers_and_the_conversation_s
         await expect(page.model).to_contain_text("SmolLM2")
         await expect(page.tab.locator("#welcome .examples button").nth(1)).to_contain_text("reverses a string")
         await page.tab.get_by_role("button", name="Answer settings").click()
-        await page.tab.get_by_label("Max tokens, as a number").fill("40")
+        await page.tab.get_by_label("Max tokens, as a number").fill("12")
         await page.send("What is the opposite of hot?")
         await expect(page.facts).to_contain_text("first token")
         answer = await page.answers.inner_text()

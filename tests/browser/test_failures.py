@@ -6,7 +6,7 @@ import pytest
 from playwright.async_api import expect
 
 from tests.fakes.openai_server import Reply
-from tests.serving import ChatProcess, running_chat
+from tests.serving import running_chat
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -49,24 +49,25 @@ async def test_a_lost_cookie_shows_a_notice_and_keeps_the_text(page):
     await expect(page.box).to_have_value("Second")
 
 
-async def test_a_model_server_rate_limit_shows_when_to_retry(page, gemma):
+async def test_a_model_server_rate_limit_shows_when_to_retry(new_chat, gemma):
     gemma.script = [Reply(status=429, body={"error": {"message": "slow down"}}, headers={"Retry-After": "7"})]
-    await page.send("Hello")
-    await expect(page.notes).to_have_count(1)
-    await expect(page.notes).to_contain_text(re.compile("too many|limit|busy", re.IGNORECASE))
-    await page.button("Regenerate").click()
-    await expect(page.facts).to_contain_text("first token")
+    await new_chat.send("Hello")
+    await expect(new_chat.notes).to_have_count(1)
+    await expect(new_chat.notes).to_contain_text(re.compile("too many|limit|busy", re.IGNORECASE))
+    await new_chat.button("Regenerate").click()
+    await expect(new_chat.facts).to_contain_text("first token")
 
 
-async def test_an_interrupted_answer_keeps_its_text_and_can_be_continued(page, gemma):
+async def test_an_interrupted_answer_keeps_its_text_and_can_be_continued(new_chat, gemma):
     gemma.script = [Reply(pieces=["Half an"], ending="reset")]
-    await page.send("Go")
-    await expect(page.answers).to_have_text(["Half an"])
-    await expect(page.notes).to_have_count(1)
+    await new_chat.send("Go")
+    await expect(new_chat.answers).to_have_text(["Half an"])
+    await expect(new_chat.notes).to_have_count(1)
+    await expect(new_chat.send_button).to_be_visible()
     gemma.answer = [" answer."]
-    await page.button("Continue").click()
-    await expect(page.answers).to_have_text(["Half an answer."])
-    await expect(page.notes).to_have_count(0)
+    await new_chat.button("Continue").click()
+    await expect(new_chat.answers).to_have_text(["Half an answer."])
+    await expect(new_chat.notes).to_have_count(0)
 
 
 async def test_a_history_not_yet_saved_in_the_cloud_shows_a_notice(page):
@@ -80,21 +81,6 @@ async def test_a_history_not_yet_saved_in_the_cloud_shows_a_notice(page):
     await page.reload()
     await expect(page.notices).to_contain_text("The history in the cloud cannot be reached.")
     await page.ask("It can be used all the same")
-
-
-async def test_a_restart_while_a_conversation_is_open_shows_no_error(open_chat, gemma, tmp_path):
-    chat = await ChatProcess(tmp_path, CHAT_GEMMA_URL=gemma.url, CHAT_EMBEDDED_MODEL="false").start()
-    page = await open_chat(chat.url)
-    await page.ask("First")
-    await page.box.fill("Half a thought")
-    await chat.end()
-    await chat.start()
-    await expect(page.questions).to_have_text(["First"])
-    await expect(page.box).to_have_value("Half a thought")
-    await page.box.press("Enter")
-    await expect(page.questions).to_have_text(["First", "Half a thought"])
-    await expect(page.answers).to_have_count(2)
-    await chat.end()
 
 
 async def test_a_rate_limit_shows_when_to_retry_and_keeps_the_text(tmp_path, gemma, open_chat):

@@ -22,26 +22,26 @@ async def in_bridge(page, script):
     )
 
 
-async def test_each_gradio_element_is_found(page):
-    await page.ask("Question")
-    missing = [name for name in ELEMENTS if not await in_bridge(page, f"bridge.{name}() instanceof HTMLElement")]
+async def test_each_gradio_element_is_found(new_chat):
+    await new_chat.ask("Question")
+    missing = [name for name in ELEMENTS if not await in_bridge(new_chat, f"bridge.{name}() instanceof HTMLElement")]
     assert missing == []
-    assert await in_bridge(page, "bridge.isMessageScroller(bridge.messageScroller())")
-    assert await in_bridge(page, "['range', 'number'].every((kind) => bridge.sliderInputs('top-p')[kind])")
+    assert await in_bridge(new_chat, "bridge.isMessageScroller(bridge.messageScroller())")
+    assert await in_bridge(new_chat, "['range', 'number'].every((kind) => bridge.sliderInputs('top-p')[kind])")
 
 
-async def test_there_is_one_row_for_each_message(page):
-    await page.ask("Question")
-    roles = await in_bridge(page, "bridge.messageRows().map((row) => row.dataset.role)")
+async def test_there_is_one_row_for_each_message(new_chat):
+    await new_chat.ask("Question")
+    roles = await in_bridge(new_chat, "bridge.messageRows().map((row) => row.dataset.role)")
     assert roles == ["user", "assistant"]
-    assert await in_bridge(page, "bridge.messageRowOf(bridge.messageRows()[1].querySelector('footer')) !== null")
+    assert await in_bridge(new_chat, "bridge.messageRowOf(bridge.messageRows()[1].querySelector('footer')) !== null")
 
 
-async def test_gradio_receives_a_text_that_a_script_writes(page):
-    await in_bridge(page, "bridge.setMessageText('Written by a script')")
-    assert await in_bridge(page, "bridge.messageText()") == "Written by a script"
-    await page.box.press("Enter")
-    await expect(page.questions).to_have_text(["Written by a script"])
+async def test_gradio_receives_a_text_that_a_script_writes(new_chat):
+    await in_bridge(new_chat, "bridge.setMessageText('Written by a script')")
+    assert await in_bridge(new_chat, "bridge.messageText()") == "Written by a script"
+    await new_chat.box.press("Enter")
+    await expect(new_chat.questions).to_have_text(["Written by a script"])
 
 
 async def test_the_sidebar_is_opened_and_closed(page):
@@ -58,14 +58,14 @@ async def test_an_update_changes_the_named_properties_and_leaves_the_others(page
     await expect(label).to_contain_text("How many of the likely words")  # which the update leaves as it is
 
 
-async def test_texts_stand_in_their_rows_in_place_of_gradios_and_each_block_has_its_own_direction(page, gemma):
+async def test_texts_stand_in_their_rows_in_place_of_gradios_and_each_block_has_its_own_direction(new_chat, gemma):
     gemma.answer = ["שלום\n\nHello\n\n```python\nx = 1\n```"]
-    await page.ask("Question")
-    await expect(page.answers.last).to_contain_text("x = 1")
-    assert await in_bridge(page, "bridge.messageRows().every(bridge.hasTextPlace)")
+    await new_chat.ask("Question")
+    await expect(new_chat.answers.last).to_contain_text("x = 1")
+    assert await in_bridge(new_chat, "bridge.messageRows().every(bridge.hasTextPlace)")
     visible = "[...bridge.messageList().querySelectorAll('[data-testid]')].filter((it) => it.checkVisibility()).length"
-    assert await in_bridge(page, visible) == 0
-    assert await in_bridge(page, "document.querySelectorAll(bridge.FORCED_DIRECTION).length") == 0
+    assert await in_bridge(new_chat, visible) == 0
+    assert await in_bridge(new_chat, "document.querySelectorAll(bridge.FORCED_DIRECTION).length") == 0
     directions = "[...bridge.messageRows()[1].querySelectorAll('p')].map((block) => getComputedStyle(block).direction)"
-    assert await in_bridge(page, directions) == ["rtl", "ltr"]
-    assert await in_bridge(page, "bridge.messageRows()[1].querySelectorAll('pre[tabindex]').length") == 1
+    assert await in_bridge(new_chat, directions) == ["rtl", "ltr"]
+    assert await in_bridge(new_chat, "bridge.messageRows()[1].querySelectorAll('pre[tabindex]').length") == 1

@@ -6,6 +6,7 @@ import pytest
 from playwright.async_api import expect
 
 from tests.browser import gradio_dom
+from tests.browser.test_languages import LOCALES
 from tests.chatapp.imports.exports import EXPORTS
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.browser]
@@ -13,7 +14,6 @@ pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.browser]
 WORDS = {
     "en": ("Settings and data", "Import finished", "Left out", "New conversations: 1"),
     "he": ("הגדרות ונתונים", "הייבוא הסתיים", "מה שלא יובא", "שיחות חדשות"),
-    "ar": ("الإعدادات والبيانات", "اكتمل الاستيراد", "ما لم يُستورد", "محادثات جديدة"),
 }
 
 
@@ -21,9 +21,9 @@ def a_file(name):
     return {"name": "export.zip", "mimeType": "application/zip", "buffer": EXPORTS[name][0]}
 
 
-@pytest.mark.parametrize(("language", "width"), [("en", 1280), ("he", 360), ("ar", 360)])
+@pytest.mark.parametrize(("language", "width"), [("en", 1280), ("he", 360)])
 async def test_a_chosen_file_is_imported_and_its_conversations_are_listed(open_chat, chat, language, width):
-    page = await open_chat(chat.url, locale=language, width=width)
+    page = await open_chat(chat.url, locale=LOCALES[language], width=width)
     settings, finished, left_out, new = WORDS[language]
     if width < 700:
         await page.tab.locator(gradio_dom.SIDEBAR_BUTTON).click()
@@ -34,7 +34,7 @@ async def test_a_chosen_file_is_imported_and_its_conversations_are_listed(open_c
         await expect(panel).to_contain_text(words)
     # Each name of a file is in an isolate: else it would mix with the Hebrew around it, or another name with it.
     name = "user.json" if language == "en" else "\u2068user.json\u2069"
-    await expect(panel).to_contain_text(re.compile(rf"\({name}[,،] |[,،] {name}[,،)]"))
+    await expect(panel).to_contain_text(re.compile(rf"\({name}, |, {name}[,)]"))
     assert await page.accessibility_problems() == []
     assert await page.tab.evaluate("() => document.querySelector('#import').scrollWidth <= innerWidth - 16")
     await page.tab.keyboard.press("Escape")

@@ -8,6 +8,7 @@ from playwright.async_api import expect
 
 from chatapp.http import assets as page_files
 from tests.browser import gradio_dom
+from tests.browser.test_documents import SHOWN_SIZES, SIZES
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -29,8 +30,7 @@ def words(language):
     return lambda text: page_files.translations(language).get(text, text)
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("language", LOCALES)
+@pytest.mark.parametrize(("language", "width"), [("en", "wide"), ("he", "wide"), ("he", "phone"), ("ar", "wide")])
 async def test_the_page_has_the_browsers_language_and_direction(open_chat, chat, gemma, language, width):
     say = words(language)
     gemma.answer = [ANSWERS[language]]
@@ -50,6 +50,7 @@ async def test_the_page_has_the_browsers_language_and_direction(open_chat, chat,
     assert await page.direction(page.tab.locator(gradio_dom.MESSAGE_LIST)) == direction
     assert not await page.is_wider_than_the_screen()
     assert await page.accessibility_problems() == []
+    assert await page.tab.evaluate(SIZES, page_files.version()) == SHOWN_SIZES[language]
     if (language, width) in {("he", "wide"), ("ar", "wide")}:
         assert await _english_left(page) == set()
     await _sidebar_is_where_reading_begins(page, WIDTHS[width], direction)
@@ -100,7 +101,11 @@ async def _all_texts(page):
     )
 
 
-async def test_the_language_is_switched_and_stays(page):
+async def test_language_and_appearance_are_switched_and_stay(page):
+    await page.tab.get_by_role("button", name="Settings and data").click()
+    await page.tab.get_by_label("Appearance").select_option("dark")
+    await expect(page.tab.locator(gradio_dom.DARK)).to_be_attached()
+    await page.is_ready()
     await page.tab.get_by_role("button", name="Settings and data").click()
     await page.tab.get_by_label("Language").select_option("he")
     await expect(page.tab.locator("html")).to_have_attribute("dir", "rtl")
@@ -108,6 +113,7 @@ async def test_the_language_is_switched_and_stays(page):
     await expect(page.tab.locator("#new-chat")).to_have_text("שיחה חדשה")
     await page.reload()
     await expect(page.tab.locator("#new-chat")).to_have_text("שיחה חדשה")
+    await expect(page.tab.locator(gradio_dom.DARK)).to_be_attached()
 
 
 async def test_a_browser_in_another_language_gets_english(open_chat, chat):
@@ -148,15 +154,6 @@ async def test_every_panel_is_accessible(open_chat, chat, width, scheme):
     assert await page.accessibility_problems() == []
 
 
-async def test_light_or_dark_is_switched_and_stays(page):
-    await page.tab.get_by_role("button", name="Settings and data").click()
-    await page.tab.get_by_label("Appearance").select_option("dark")
-    await expect(page.tab.locator(gradio_dom.DARK)).to_be_attached()
-    await page.is_ready()
-    await page.reload()
-    await expect(page.tab.locator(gradio_dom.DARK)).to_be_attached()
-
-
 async def test_numbers_and_latin_names_are_in_order_inside_hebrew(open_chat, chat, gemma):
     gemma.answer = [ANSWERS["he"]]
     page = await open_chat(chat.url, locale="he-IL")
@@ -176,11 +173,13 @@ async def test_numbers_and_latin_names_are_in_order_inside_hebrew(open_chat, cha
     assert abs(number) < 2  # what comes first in the sentence stands at its right end
 
 
-@pytest.mark.parametrize("language", LOCALES)
-async def test_a_phone_can_do_everything_in_every_language(open_chat, chat, gemma, language):
-    say = words(language)
-    gemma.answer = [ANSWERS[language]]
-    page = await open_chat(chat.url, locale=LOCALES[language], width=360, height=740, has_touch=True, is_mobile=True)
+PHONE = {"width": 360, "height": 740, "has_touch": True, "is_mobile": True}
+
+
+async def test_a_phone_can_do_everything(open_chat, chat, gemma):
+    say = words("he")
+    gemma.answer = [ANSWERS["he"]]
+    page = await open_chat(chat.url, locale=LOCALES["he"], **PHONE)
     drawer = page.tab.locator(gradio_dom.SIDEBAR_BUTTON)
 
     async def ask(text, answers):
@@ -238,16 +237,28 @@ async def test_a_phone_can_do_everything_in_every_language(open_chat, chat, gemm
     await expect(page.questions).to_have_count(0)
     await page.button(say("Undo")).click()
     await expect(page.questions.first).to_have_text("First")
+    await _controls_and_panels_fit(page)
+
+
+@pytest.mark.parametrize("language", ["en", "ar"])
+async def test_controls_and_panels_fit_a_phone_in_the_other_languages(open_chat, chat, gemma, language):
+    gemma.answer = [ANSWERS[language]]
+    page = await open_chat(chat.url, locale=LOCALES[language], **PHONE)
+    await page.box.fill("Question")
+    await page.send_button.click()
+    await expect(page.answers).to_have_count(1)
+    await expect(page.stop_button).to_be_hidden()
+    assert not await page.is_wider_than_the_screen()
+    await _controls_and_panels_fit(page)
+
+
+async def _controls_and_panels_fit(page):
     for control in ("#model", "#persona", "#parameters-button", "#compare", "#add-files", "#more"):
         box = await page.tab.locator(control).bounding_box()
         assert min(box["width"], box["height"]) >= 44, control
     for label in ("#model bdi", "#model .state"):
         is_cut = await page.tab.locator(label).evaluate("it => !it.clientWidth || it.scrollWidth > it.clientWidth")
         assert not is_cut, label
-    await _every_panel_fits(page)
-
-
-async def _every_panel_fits(page):
     for opener in ("#more", "#model", "#persona", "#compare", "#parameters-button", gradio_dom.SIDEBAR_BUTTON, "#me"):
         await page.tab.locator(opener).click()
         if opener == gradio_dom.SIDEBAR_BUTTON:

@@ -220,11 +220,9 @@ async def test_a_folder_holds_conversations_with_instructions_and_knowledge(page
     await expect(tab.locator("#collection")).to_be_empty()
 
 
-@pytest.mark.parametrize("language", ["he", "ar"])
-async def test_the_library_fits_a_phone_in_right_to_left_languages(open_chat, chat, language):
-    words = page_files.translations(language)
-    say = words.__getitem__
-    page = await open_chat(chat.url, locale={"he": "he-IL", "ar": "ar-EG"}[language], width=360, height=740)
+async def test_the_library_fits_a_phone_in_arabic(open_chat, chat):
+    say = page_files.translations("ar").__getitem__
+    page = await open_chat(chat.url, locale="ar-EG", width=360, height=740)
     tab = page.tab
     await tab.locator("#add-files").click()
     await page.choose(say("Knowledge"))

@@ -9,115 +9,115 @@ from tests.fakes.gate import Gate
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 
-async def test_an_edited_question_is_another_version(page, gemma):
+async def test_an_edited_question_is_another_version(new_chat, gemma):
     gemma.answer = ["About cats."]
-    await page.ask("Tell me about cats")
+    await new_chat.ask("Tell me about cats")
     gemma.answer = ["And more."]
-    await page.ask("More")
+    await new_chat.ask("More")
     gemma.answer = ["About dogs."]
-    await page.questions.first.hover()
-    await page.button("Edit and resend").first.click()
-    box = page.tab.locator(".edit textarea")
+    await new_chat.questions.first.hover()
+    await new_chat.button("Edit and resend").first.click()
+    box = new_chat.tab.locator(".edit textarea")
     await expect(box).to_have_value("Tell me about cats")
     await box.fill("Tell me about dogs")
     await box.press("Enter")
-    await expect(page.questions).to_have_text(["Tell me about dogs"])
-    await expect(page.answers).to_have_text(["About dogs."])
+    await expect(new_chat.questions).to_have_text(["Tell me about dogs"])
+    await expect(new_chat.answers).to_have_text(["About dogs."])
     assert [message["content"] for message in gemma.chats[-1]["messages"]] == ["Tell me about dogs"]
 
-    await page.button("Previous version").click()
-    await expect(page.questions).to_have_text(["Tell me about cats", "More"])
-    await expect(page.answers).to_have_text(["About cats.", "And more."])
-    await page.reload()
-    await expect(page.questions).to_have_text(["Tell me about cats", "More"])
-    await page.button("Next version").click()
-    await expect(page.questions).to_have_text(["Tell me about dogs"])
+    await new_chat.button("Previous version").click()
+    await expect(new_chat.questions).to_have_text(["Tell me about cats", "More"])
+    await expect(new_chat.answers).to_have_text(["About cats.", "And more."])
+    await new_chat.reload()
+    await expect(new_chat.questions).to_have_text(["Tell me about cats", "More"])
+    await new_chat.button("Next version").click()
+    await expect(new_chat.questions).to_have_text(["Tell me about dogs"])
 
 
-async def test_an_edit_that_is_cancelled_changes_nothing(page):
-    await page.ask("First")
-    await page.button("Edit and resend").click()
-    await page.tab.locator(".edit textarea").fill("Something else")
-    await page.tab.locator(".edit").get_by_role("button", name="Cancel").click()
-    await expect(page.questions).to_have_text(["First"])
-    await expect(page.tab.locator(".edit")).to_have_count(0)
+async def test_an_edit_that_is_cancelled_changes_nothing(new_chat):
+    await new_chat.ask("First")
+    await new_chat.button("Edit and resend").click()
+    await new_chat.tab.locator(".edit textarea").fill("Something else")
+    await new_chat.tab.locator(".edit").get_by_role("button", name="Cancel").click()
+    await expect(new_chat.questions).to_have_text(["First"])
+    await expect(new_chat.tab.locator(".edit")).to_have_count(0)
 
 
-async def test_a_regenerated_answer_is_another_version(page, gemma):
+async def test_a_regenerated_answer_is_another_version(new_chat, gemma):
     gemma.answer = ["One."]
-    await page.ask("Say a number")
+    await new_chat.ask("Say a number")
     gemma.answer = ["Two."]
-    await page.button("Regenerate").click()
-    await expect(page.answers).to_have_text(["Two."])
-    await expect(page.tab.locator(".versions")).to_contain_text("2/2")
-    await page.button("Previous version").click()
-    await expect(page.answers).to_have_text(["One."])
+    await new_chat.button("Regenerate").click()
+    await expect(new_chat.answers).to_have_text(["Two."])
+    await expect(new_chat.tab.locator(".versions")).to_contain_text("2/2")
+    await new_chat.button("Previous version").click()
+    await expect(new_chat.answers).to_have_text(["One."])
     gemma.answer = ["Three."]
-    await page.ask("And now?")
+    await new_chat.ask("And now?")
     sent = [message["content"] for message in gemma.chats[-1]["messages"]]
     assert sent == ["Say a number", "One.", "And now?"]
-    await page.reload()
-    await expect(page.answers).to_have_text(["One.", "Three."])
+    await new_chat.reload()
+    await expect(new_chat.answers).to_have_text(["One.", "Three."])
 
 
-async def test_feedback_on_an_answer_is_stored(page):
-    await page.ask("First")
-    await page.button("Good answer").click()
-    await expect(page.button("Good answer")).to_have_attribute("aria-pressed", "true")
-    await page.reload()
-    await expect(page.button("Good answer")).to_have_attribute("aria-pressed", "true")
-    await page.button("Bad answer").click()
-    await expect(page.button("Good answer")).to_have_attribute("aria-pressed", "false")
-    await page.button("Bad answer").click()
-    await page.reload()
-    await expect(page.button("Bad answer")).to_have_attribute("aria-pressed", "false")
+async def test_feedback_on_an_answer_is_stored(new_chat):
+    await new_chat.ask("First")
+    await new_chat.button("Good answer").click()
+    await expect(new_chat.button("Good answer")).to_have_attribute("aria-pressed", "true")
+    await new_chat.reload()
+    await expect(new_chat.button("Good answer")).to_have_attribute("aria-pressed", "true")
+    await new_chat.button("Bad answer").click()
+    await expect(new_chat.button("Good answer")).to_have_attribute("aria-pressed", "false")
+    await new_chat.button("Bad answer").click()
+    await new_chat.reload()
+    await expect(new_chat.button("Bad answer")).to_have_attribute("aria-pressed", "false")
 
 
-async def test_a_message_is_copied_as_it_was_written(page, gemma):
+async def test_a_message_is_copied_as_it_was_written(new_chat, gemma):
     gemma.answer = ["**Bold** and\n\n```python\nprint(1)\n```"]
-    await page.tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    await page.ask("First")
-    await page.tab.locator(gradio_dom.ANSWER_ROWS).get_by_role("button", name="Copy", exact=True).click()
-    await expect(page.toast).to_contain_text("Copied")
-    assert await page.tab.evaluate("navigator.clipboard.readText()") == gemma.answer[0]
+    await new_chat.tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    await new_chat.ask("First")
+    await new_chat.tab.locator(gradio_dom.ANSWER_ROWS).get_by_role("button", name="Copy", exact=True).click()
+    await expect(new_chat.toast).to_contain_text("Copied")
+    assert await new_chat.tab.evaluate("navigator.clipboard.readText()") == gemma.answer[0]
 
 
-async def test_code_shows_its_language_and_has_a_copy_button(page, gemma):
+async def test_code_shows_its_language_and_has_a_copy_button(new_chat, gemma):
     gemma.answer = ["Look:\n\n```python\nif x:\n    print(1)\n```"]
-    await page.tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    await page.ask("First")
-    code = page.answers.locator("pre")
+    await new_chat.tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    await new_chat.ask("First")
+    code = new_chat.answers.locator("pre")
     await expect(code.locator("[class^=hljs]").first).to_be_visible()  # drawn again with its colours
     assert await code.evaluate("pre => getComputedStyle(pre, '::before').content") == '"python"'
-    await page.answers.locator(".code-block button").first.click()
-    assert (await page.tab.evaluate("navigator.clipboard.readText()")) == "if x:\n    print(1)"
+    await new_chat.answers.locator(".code-block button").first.click()
+    assert (await new_chat.tab.evaluate("navigator.clipboard.readText()")) == "if x:\n    print(1)"
 
 
-async def test_an_answer_shows_its_tokens_and_times(page):
-    await page.ask("First")
-    await expect(page.writers).to_have_text(["Gemma3 12b it"])
+async def test_an_answer_shows_its_tokens_and_times(new_chat):
+    await new_chat.ask("First")
+    await expect(new_chat.writers).to_have_text(["Gemma3 12b it"])
     for fact in ("Tokens", "first token after", "on this chat's server"):
-        await expect(page.facts).to_contain_text(fact)
+        await expect(new_chat.facts).to_contain_text(fact)
 
 
-async def test_a_growing_answer_does_not_scroll_a_reader_further_up(page, gemma):
+async def test_a_growing_answer_does_not_scroll_a_reader_further_up(new_chat, gemma):
     gemma.answer = ["\n\n".join(f"Line {number}" for number in range(60))]
-    await page.ask("A long one")
-    box = page.tab.locator(gradio_dom.SCROLLER)
-    await expect(page.answers.last).to_contain_text("Line 59")  # it is drawn after its facts
+    await new_chat.ask("A long one")
+    box = new_chat.tab.locator(gradio_dom.SCROLLER)
+    await expect(new_chat.answers.last).to_contain_text("Line 59")  # it is drawn after its facts
     assert await _from_end(box) < 3
     gemma.answer, gemma.gate = [f"Word {number}\n\n" for number in range(120)], Gate(21)
-    await page.send("Another")
-    await expect(page.answers.last).to_contain_text("Word 20")
+    await new_chat.send("Another")
+    await expect(new_chat.answers.last).to_contain_text("Word 20")
     assert await _from_end(box) < 60
     await box.evaluate("box => box.scrollTo(0, 100)")
-    await expect(page.tab.locator("#to-end")).to_be_visible()
+    await expect(new_chat.tab.locator("#to-end")).to_be_visible()
     gemma.gate.release(40)
-    await expect(page.answers.last).to_contain_text("Word 60")
+    await expect(new_chat.answers.last).to_contain_text("Word 60")
     assert abs(await box.evaluate("box => box.scrollTop") - 100) < 2
-    await page.tab.locator("#to-end").click()
+    await new_chat.tab.locator("#to-end").click()
     gemma.gate.release(40)
-    await expect(page.answers.last).to_contain_text("Word 100")
+    await expect(new_chat.answers.last).to_contain_text("Word 100")
     assert await _from_end(box) < 60
 
 
@@ -168,49 +168,49 @@ async def test_two_temperatures_of_one_model_stream_side_by_side(page, gemma):
     await expect(page.facts.first).to_contain_text("temperature")
 
 
-async def test_a_very_long_conversation_shows_its_end_and_loads_the_rest_on_demand(page):
-    await page.ask_in_the_page(30)
-    await expect(page.questions.last).to_have_text("Question 29")
-    await expect(page.questions).to_have_count(25)
-    await page.button("Show earlier messages").click()
-    await expect(page.questions).to_have_count(30)
-    await expect(page.questions.first).to_have_text("Question 0")
-    await expect(page.button("Show earlier messages")).to_have_count(0)
+async def test_a_very_long_conversation_shows_its_end_and_loads_the_rest_on_demand(new_chat):
+    await new_chat.ask_in_the_page(30)
+    await expect(new_chat.questions.last).to_have_text("Question 29")
+    await expect(new_chat.questions).to_have_count(25)
+    await new_chat.button("Show earlier messages").click()
+    await expect(new_chat.questions).to_have_count(30)
+    await expect(new_chat.questions.first).to_have_text("Question 0")
+    await expect(new_chat.button("Show earlier messages")).to_have_count(0)
 
 
-async def test_buttons_that_need_a_finished_answer_explain_it(page, gemma):
-    await page.ask("First")
+async def test_buttons_that_need_a_finished_answer_explain_it(new_chat, gemma):
+    await new_chat.ask("First")
     gemma.answer, gemma.gate = [f"word{number} " for number in range(400)], Gate(3)
-    await page.send("Second")
-    await expect(page.answers.last).to_contain_text("word1")
-    good = page.button("Good answer")
+    await new_chat.send("Second")
+    await expect(new_chat.answers.last).to_contain_text("word1")
+    good = new_chat.button("Good answer")
     await expect(good).to_have_attribute("aria-disabled", "true")
     await good.click(force=True)
-    await expect(page.toast).to_contain_text("An answer is being written.")
-    await expect(page.refusal).to_be_empty()
-    await page.stop_button.click()
+    await expect(new_chat.toast).to_contain_text("An answer is being written.")
+    await expect(new_chat.refusal).to_be_empty()
+    await new_chat.stop_button.click()
     await expect(good.first).to_have_attribute("aria-disabled", "false")
     await good.first.click()
     await expect(good.first).to_have_attribute("aria-pressed", "true")
 
 
-async def test_thinking_is_folded_and_stays_open_while_it_grows(page, gemma):
+async def test_thinking_is_folded_and_stays_open_while_it_grows(new_chat, gemma):
     gemma.answer = ["<think>", "First ", "<b>I</b> ", "think.", "</think>", "It is ", "Tuesday."]
     gemma.gate = Gate(3)
-    await page.send("Which day is it?")
-    thinking = page.tab.locator("#messages .thinking")
+    await new_chat.send("Which day is it?")
+    thinking = new_chat.tab.locator("#messages .thinking")
     await expect(thinking.locator("summary")).to_have_text("Thinking…")
     await expect(thinking.locator("div")).to_be_hidden()
     await thinking.locator("summary").click()
     await expect(thinking.locator("div")).to_have_text("First <b>I</b>")  # as text, not as markup
     gemma.gate.open()
-    await expect(page.answers).to_have_text(["It is Tuesday."])
+    await expect(new_chat.answers).to_have_text(["It is Tuesday."])
     await expect(thinking.locator("div")).to_have_text("First <b>I</b> think.")
     await expect(thinking.locator("summary")).to_have_text("Thinking")
-    await page.reload()
+    await new_chat.reload()
     await expect(thinking.locator("summary")).to_have_text("Thinking")
     await expect(thinking.locator("div")).to_be_hidden()
-    await expect(page.answers).to_have_text(["It is Tuesday."])
+    await expect(new_chat.answers).to_have_text(["It is Tuesday."])
 
 
 async def test_words_in_a_table_stay_whole_and_a_wide_table_is_scrolled(open_chat, chat, gemma):

@@ -92,18 +92,18 @@ PASTE = """async ([texts, files, png, target]) => {
 }"""
 
 
-async def test_text_is_pasted_where_the_clipboard_has_text_and_images_elsewhere(page):
+async def test_text_is_pasted_where_the_clipboard_has_text_and_images_elsewhere(new_chat):
     results = {
-        name: await page.tab.evaluate(PASTE, [texts, files, PNG, "#message textarea"])
+        name: await new_chat.tab.evaluate(PASTE, [texts, files, PNG, "#message textarea"])
         for name, (texts, files, _) in CLIPBOARDS.items()
     }
     assert results == {name: result for name, (_, _, result) in CLIPBOARDS.items()}
     # With no field focused, text goes to the message box too; another field gets text and no images.
-    assert await page.tab.evaluate(PASTE, [{"text/plain": "plain"}, ["a.png"], PNG, "body"]) == "plain"
-    assert await page.tab.evaluate(PASTE, [{}, ["a.png"], PNG, "#search textarea"]) == "nothing"
+    assert await new_chat.tab.evaluate(PASTE, [{"text/plain": "plain"}, ["a.png"], PNG, "body"]) == "plain"
+    assert await new_chat.tab.evaluate(PASTE, [{}, ["a.png"], PNG, "#search textarea"]) == "nothing"
 
 
-async def test_text_is_dropped_where_it_would_replace_the_page(page):
+async def test_text_is_dropped_where_it_would_replace_the_page(new_chat):
     drop = """([texts, png, target]) => {
       const dataTransfer = new DataTransfer();
       for (const [type, text] of Object.entries(texts)) dataTransfer.setData(type, text);
@@ -113,14 +113,14 @@ async def test_text_is_dropped_where_it_would_replace_the_page(page):
       document.querySelector(target).dispatchEvent(event);
       return event.defaultPrevented;
     }"""
-    assert await page.tab.evaluate(drop, [{"text/uri-list": "https://example.com/"}, "", "#messages"])
-    await expect(page.box).to_have_value("https://example.com/")
-    await page.box.fill("")
-    assert await page.tab.evaluate(drop, [{"text/plain": "1\t2", "text/html": TABLE}, PNG, "#messages"])
-    await expect(page.box).to_have_value("1\t2")
-    await expect(page.tab.locator("#attachments img")).to_have_count(0)
-    assert not await page.tab.evaluate(drop, [{"text/plain": "x"}, "", "#message textarea"])  # the browser does it
-    await page.box.fill("")
+    assert await new_chat.tab.evaluate(drop, [{"text/uri-list": "https://example.com/"}, "", "#messages"])
+    await expect(new_chat.box).to_have_value("https://example.com/")
+    await new_chat.box.fill("")
+    assert await new_chat.tab.evaluate(drop, [{"text/plain": "1\t2", "text/html": TABLE}, PNG, "#messages"])
+    await expect(new_chat.box).to_have_value("1\t2")
+    await expect(new_chat.tab.locator("#attachments img")).to_have_count(0)
+    assert not await new_chat.tab.evaluate(drop, [{"text/plain": "x"}, "", "#message textarea"])  # the browser does it
+    await new_chat.box.fill("")
 
 
 async def test_a_real_paste_of_cells_with_a_picture_of_them_is_text_that_can_be_sent(page, gemma):

@@ -113,17 +113,17 @@ ATTACKS = {
 }
 
 
-async def test_attacks_on_the_page_stay_text(page):
-    await page.ask("First")
+async def test_attacks_on_the_page_stay_text(new_chat):
+    await new_chat.ask("First")
     for name, text in ATTACKS.items():
-        assert await problems_of(page, [text]) == [], name
-        assert await problems_of(page, [text], is_question=True) == [], name
+        assert await problems_of(new_chat, [text]) == [], name
+        assert await problems_of(new_chat, [text], is_question=True) == [], name
 
 
-async def test_hostile_documents_stay_text(page):
-    await page.ask("First")
-    assert await problems_of(page, [document(seed) for seed in range(120)]) == []
-    assert await problems_of(page, [document(seed) for seed in range(200, 220)], is_question=True) == []
+async def test_hostile_documents_stay_text(new_chat):
+    await new_chat.ask("First")
+    assert await problems_of(new_chat, [document(seed) for seed in range(120)]) == []
+    assert await problems_of(new_chat, [document(seed) for seed in range(200, 220)], is_question=True) == []
 
 
 @pytest.mark.long
@@ -198,9 +198,9 @@ async def test_a_text_is_shown_as_it_is_if_the_renderer_never_answers(open_chat,
     await expect(page.questions).to_have_text("Question <b>")
 
 
-async def test_lookups_of_the_page_do_not_look_into_messages(page):
-    await page.ask("First")
-    found = await page.tab.evaluate(
+async def test_lookups_of_the_page_do_not_look_into_messages(new_chat):
+    await new_chat.ask("First")
+    found = await new_chat.tab.evaluate(
         """async (version) => {
           const { find } = await import(new URL(`page/${version}/js/dom.js`, document.baseURI));
           const fake = document.createElement("div");
@@ -225,21 +225,21 @@ async def test_a_diagram_that_is_never_drawn_stays_text_and_its_frame_is_closed(
     await expect(page.answers).to_contain_text("A --> B")
 
 
-async def test_a_diagram_that_loops_is_ended_in_time_and_stays_text(page, gemma):
+async def test_a_diagram_that_loops_is_ended_in_time_and_stays_text(new_chat, gemma):
     gemma.answer = ["```mermaid\nblock-beta\ncolumns 3\nspace:99999999\na\n```"]
-    await page.ask("Draw")
-    await expect(page.tab.locator("iframe")).to_have_count(1)
-    await expect(page.tab.locator("iframe")).to_have_count(0)
-    await expect(page.answers).to_contain_text("space:99999999")
+    await new_chat.ask("Draw")
+    await expect(new_chat.tab.locator("iframe")).to_have_count(1)
+    await expect(new_chat.tab.locator("iframe")).to_have_count(0)
+    await expect(new_chat.answers).to_contain_text("space:99999999")
 
 
-async def test_a_diagram_whose_settings_repeat_themselves_is_not_drawn(page, gemma):
+async def test_a_diagram_whose_settings_repeat_themselves_is_not_drawn(new_chat, gemma):
     levels = "".join(f"{b}: &{b} [{','.join([f'*{a}'] * 9)}]\n" for a, b in itertools.pairwise("abcdefg"))
     gemma.answer = [f"```mermaid\n---\na: &a [x]\n{levels}title: *g\n---\ngraph TD\n A --> B\n```"]
-    await page.ask("Draw")
-    await page.tab.wait_for_timeout(300)
-    await expect(page.tab.locator("iframe")).to_have_count(0)
-    await expect(page.answers).to_contain_text("A --> B")
+    await new_chat.ask("Draw")
+    await new_chat.tab.wait_for_timeout(300)
+    await expect(new_chat.tab.locator("iframe")).to_have_count(0)
+    await expect(new_chat.answers).to_contain_text("A --> B")
 
 
 def data_url(kind, file):
@@ -259,29 +259,29 @@ BOMBS = {
 }
 
 
-async def test_only_small_pictures_of_an_answer_are_decoded(page):
+async def test_only_small_pictures_of_an_answer_are_decoded(new_chat):
     for name, url in BOMBS.items():
-        assert await html_of(page, f"![alt]({url})") == '<p dir="ltr">alt</p>', name
+        assert await html_of(new_chat, f"![alt]({url})") == '<p dir="ltr">alt</p>', name
     small = data_url("png", PNG_HEAD + struct.pack(">II", 2, 2) + bytes(9))
-    assert (await html_of(page, f"![alt]({small})")).count("<img") == 1
-    assert (await html_of(page, f"![alt]({small}) " * 200)).count("<img") == 50
+    assert (await html_of(new_chat, f"![alt]({small})")).count("<img") == 1
+    assert (await html_of(new_chat, f"![alt]({small}) " * 200)).count("<img") == 50
     large = data_url("png", PNG_HEAD + struct.pack(">II", 2000, 2000) + bytes(9))
-    assert (await html_of(page, f"![alt]({large}) " * 9)).count("<img") == 4
+    assert (await html_of(new_chat, f"![alt]({large}) " * 9)).count("<img") == 4
 
 
-async def test_a_link_says_where_it_leads_before_it_opens(page, gemma):
+async def test_a_link_says_where_it_leads_before_it_opens(new_chat, gemma):
     gemma.answer = ["[https://bank.example](https://evil.example/login) and [mail](mailto:a@b.example)"]
-    await page.ask("Links")
-    dialog = page.tab.get_by_role("dialog")
+    await new_chat.ask("Links")
+    dialog = new_chat.tab.get_by_role("dialog")
     for click in ({}, {"button": "middle"}, {"modifiers": ["ControlOrMeta"]}):
-        await page.answers.get_by_role("link").first.click(**click)
+        await new_chat.answers.get_by_role("link").first.click(**click)
         await expect(dialog).to_contain_text("This link leads to evil.example")
         await expect(dialog.get_by_role("link")).to_have_attribute("href", "https://evil.example/login")
         await dialog.get_by_role("button", name="Cancel").click()
         await expect(dialog).to_have_count(0)
-    await page.answers.get_by_role("link").last.press("Enter")
+    await new_chat.answers.get_by_role("link").last.press("Enter")
     await expect(dialog).to_contain_text("a@b.example")
-    assert len(page.tab.context.pages) == 1
+    assert len(new_chat.tab.context.pages) == 1
 
 
 # --- What Markdown becomes ---
@@ -332,32 +332,32 @@ AS_WRITTEN = {
 }
 
 
-async def test_prices_names_and_punctuation_are_no_marks_and_marks_beside_letters_are(page):
+async def test_prices_names_and_punctuation_are_no_marks_and_marks_beside_letters_are(new_chat):
     for text in ("$5 to $10, or x$ of", "x = $HOME/bin:$PATH", "$$a\\$$", "ה__init__ של"):
-        html = await html_of(page, text)
+        html = await html_of(new_chat, text)
         assert not re.search("katex|strong", html), text
-    assert "<strong>הערה:</strong>" in await html_of(page, "__הערה:__יש")
+    assert "<strong>הערה:</strong>" in await html_of(new_chat, "__הערה:__יש")
     for text in ("~~https://x.example/a~~", "|https://x.example/a|", "https://x.example/a\u200fב"):
-        assert 'href="https://x.example/a"' in await html_of(page, text), text
+        assert 'href="https://x.example/a"' in await html_of(new_chat, text), text
 
 
-async def test_markdown_is_rendered(page):
-    assert {text: await html_of(page, text) for text in RENDERED} == RENDERED
-    assert {text: await html_of(page, text, is_question=True) for text in AS_WRITTEN} == AS_WRITTEN
-    fenced = await html_of(page, "look:\n```python\nx = 1\n```\nthere", is_question=True)
+async def test_markdown_is_rendered(new_chat):
+    assert {text: await html_of(new_chat, text) for text in RENDERED} == RENDERED
+    assert {text: await html_of(new_chat, text, is_question=True) for text in AS_WRITTEN} == AS_WRITTEN
+    fenced = await html_of(new_chat, "look:\n```python\nx = 1\n```\nthere", is_question=True)
     assert '<pre data-language="python"' in fenced
 
 
-async def test_formulas_are_rendered(page):
+async def test_formulas_are_rendered(new_chat):
     for formula in ("$A=\\{1,2,3\\}$", "\\(x\\)", "$$x$$", "\\[\nx\n\n+ y\n\\]", "text\n$$\nx\n$$", "| $x$ |\n|---|"):
-        assert 'class="katex"' in await html_of(page, formula), formula
-    assert 'class="katex"' not in await html_of(page, "`$x$` and \\$x\\$")
+        assert 'class="katex"' in await html_of(new_chat, formula), formula
+    assert 'class="katex"' not in await html_of(new_chat, "`$x$` and \\$x\\$")
 
 
-async def test_a_question_is_shown_as_it_was_written(page):
-    await page.ask("Fix __dict__:\n\n    def f():  # comment\n        pass")
-    await expect(page.questions).not_to_be_empty()  # it is drawn by a worker
-    assert await page.questions.inner_text() == "Fix __dict__:\n\n    def f():  # comment\n        pass"
+async def test_a_question_is_shown_as_it_was_written(new_chat):
+    await new_chat.ask("Fix __dict__:\n\n    def f():  # comment\n        pass")
+    await expect(new_chat.questions).not_to_be_empty()  # it is drawn by a worker
+    assert await new_chat.questions.inner_text() == "Fix __dict__:\n\n    def f():  # comment\n        pass"
 
 
 async def test_long_inline_code_is_not_cut_off_on_a_phone(open_chat, chat, gemma):

@@ -52,7 +52,7 @@ async def asked(page, text):
 
 
 async def test_conversation_is_shared_read_and_turned_off_and_the_page_has_a_manifest(
-    own_chat, open_chat, borrow_profile, gemma
+    own_chat, open_chat, open_tab, gemma
 ):
     page = await open_chat(own_chat.url, locale="he-IL", width=360)
     gemma.answer = [ANSWER]
@@ -65,9 +65,7 @@ async def test_conversation_is_shared_read_and_turned_off_and_the_page_has_a_man
     assert await page.accessibility_problems() == []
     assert not await page.is_wider_than_the_screen()
 
-    reader = ChatPage(
-        await (await borrow_profile(locale="ar", width=360, color_scheme="dark")).new_page(), own_chat.url, []
-    )
+    reader = ChatPage(await open_tab(locale="ar-EG", width=360, color_scheme="dark"), own_chat.url, [])
     await reader.tab.goto(address)
     await expect(reader.tab.locator("html[lang=ar][dir=rtl] body.ready")).to_be_attached()
     await expect(reader.tab.locator("strong")).to_have_text("bold")

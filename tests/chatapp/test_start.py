@@ -57,7 +57,7 @@ async def refused(start, *, cold=False, **settings):
     return running.output
 
 
-async def test_it_prints_the_address_and_each_model_with_the_setting_that_would_change_it(chat):
+async def test_it_prints_its_address_and_models_and_ctrl_c_ends_it_with_everything_it_started(chat):
     running = await chat(cold=True, CHAT_GEMMA_URL="http://127.0.0.1:9")
     await until(lambda: "Ctrl-C" in running.output)
     assert f"http://127.0.0.1:{running.port}" in running.output
@@ -68,11 +68,14 @@ async def test_it_prints_the_address_and_each_model_with_the_setting_that_would_
     assert "GOOGLE_CLOUD_PROJECT" in lines["Gemini"]
     # On a busy computer the model takes longer to load than the list waits for it.
     assert "ready" in lines["SmolLM2 (small demo)"] or "loading" in lines["SmolLM2 (small demo)"]
+    await ends_with_everything_it_started(running, signal.SIGINT)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_ctrl_c_and_sigterm_end_it_cleanly_with_everything_it_started(chat, number):
-    running = await chat(cold=True)
+async def test_sigterm_ends_it_with_everything_it_started(chat):
+    await ends_with_everything_it_started(await chat(), signal.SIGTERM)
+
+
+async def ends_with_everything_it_started(running, number):
     process = psutil.Process(running.pid)
     await until(lambda: process.children(recursive=True))  # the embedded model
     children = process.children(recursive=True)
@@ -138,7 +141,7 @@ async def test_an_answer_that_takes_longer_is_kept_as_interrupted(chat):
 async def test_a_taken_port_is_said_in_a_sentence_with_another_one(chat):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        said = await refused(chat, cold=True, CHAT_PORT=str(port))
+        said = await refused(chat, CHAT_PORT=str(port))
     assert f"Port {port} is taken" in said
     assert "make run CHAT_PORT=" in said
 

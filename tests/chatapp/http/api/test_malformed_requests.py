@@ -25,7 +25,7 @@ OPTIONS = {"deadline": None, "database": None, "derandomize": True, "suppress_he
 
 
 @pytest.mark.parametrize(("method", "path"), sorted(operations()))
-@settings(max_examples=10, **OPTIONS)
+@settings(max_examples=5, **OPTIONS)
 @given(data=st.data())
 async def test_malformed_request_gets_a_message_and_no_server_error(page, chat_url, method, path, data):
     await check_malformed_request(page, chat_url, method, path, data)
