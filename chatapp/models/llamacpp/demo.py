@@ -8,23 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
-from chatapp.domain.conversation import FinishReason
 from chatapp.domain.sentences import Sentence
-from chatapp.models import DEFAULT_TIME_LIMITS, Finish, TextDelta
-from chatapp.models.llamacpp.loops import LoopDetector
+from chatapp.models import DEFAULT_TIME_LIMITS
 from chatapp.models.llamacpp.model import LlamaCppModel
 from chatapp.models.llamacpp.server import threads
 from chatapp.models.llamacpp.setup import damaged_file, missing_requirement, model_file
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
     from pathlib import Path
 
-    from chatapp.domain.conversation import GenerationParameters, Message
-    from chatapp.models import ModelEvent, ModelStatus, TimeLimits
+    from chatapp.domain.conversation import GenerationParameters
+    from chatapp.models import ModelStatus, TimeLimits
 
 DEMO_ID: Final = "demo"
 
@@ -95,18 +91,3 @@ class DemoModel(LlamaCppModel):
             max_tokens=min(parameters.max_tokens, MAX_TOKENS),
             system_prompt=parameters.system_prompt if parameters.system_prompt.strip() else SYSTEM_PROMPT,
         )
-
-    async def stream(self, messages: Sequence[Message], parameters: GenerationParameters) -> AsyncGenerator[ModelEvent]:
-        """Answer the last message, and stop where the answer begins to go around in a circle.
-
-        Raises:
-            ContextTooLong: the prompt does not fit.
-            ModelUnavailable: it cannot run here, or has crashed.
-        """
-        detector = LoopDetector()
-        async with aclosing(super().stream(messages, parameters)) as events:
-            async for event in events:
-                yield event
-                if isinstance(event, TextDelta) and detector.loops(event.text):
-                    yield Finish(FinishReason.STOP)
-                    return

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from chatapp.domain.conversation import Place
+from chatapp.domain.conversation import FinishReason, Place
 from chatapp.domain.errors import ModelUnavailable
 from chatapp.domain.sentences import Sentence
-from chatapp.models import DEFAULT_TIME_LIMITS, ModelDefaults, ModelState, ModelStatus
+from chatapp.models import DEFAULT_TIME_LIMITS, Finish, ModelDefaults, ModelState, ModelStatus, TextDelta
+from chatapp.models.llamacpp.loops import LoopDetector
 from chatapp.models.llamacpp.setup import or_alternative
 from chatapp.models.openai.model import OpenAICompatibleModel
 
@@ -91,17 +92,21 @@ class LlamaCppModel(ModelDefaults, ABC):
         return parameters
 
     async def stream(self, messages: Sequence[Message], parameters: GenerationParameters) -> AsyncGenerator[ModelEvent]:
-        """Answer the last message; see `ChatModel.stream`.
+        """Answer the last message; see `ChatModel.stream`. A small model is stopped where it goes around in a circle.
 
         Raises:
             ContextTooLong: the prompt does not fit.
             ModelUnavailable: it cannot run here, or has crashed.
         """
         self._answers += 1
+        detector = LoopDetector() if self.is_small else None
         try:
             async with aclosing(self._stream(messages, self.adapted(parameters))) as events:
                 async for event in events:
                     yield event
+                    if detector and isinstance(event, TextDelta) and detector.loops(event.text):
+                        yield Finish(FinishReason.STOP)
+                        return
         finally:
             self._answers -= 1
             self._watch_idleness()

@@ -5,12 +5,14 @@ import struct
 
 import pytest
 
-from chatapp.models import ModelState
+from chatapp.domain.conversation import FinishReason, GenerationParameters
+from chatapp.models import Finish, ModelState, TextDelta
 from chatapp.models.llamacpp import gguf
 from chatapp.models.llamacpp.gguf import GgufModel
 from chatapp.models.llamacpp.metadata import InvalidGguf, read_metadata
 from chatapp.models.llamacpp.setup import model_file
 from chatapp.models.local.computer import COMPUTATION_BYTES, SMALLEST_CONTEXT
+from tests.chatapp.models.answers import question
 from tests.fakes.gguf_file import GEMMA, gguf_bytes
 
 
@@ -54,6 +56,20 @@ def test_a_small_file_is_a_small_model_but_not_if_it_is_a_part(write, monkeypatc
     assert not is_small("model-00001-of-00002.gguf")
     monkeypatch.setattr(gguf, "SMALL_BYTES", 10)
     assert not is_small("model.gguf")
+
+
+@pytest.mark.parametrize(("is_small", "pieces"), [(True, 3), (False, 20)])
+async def test_a_small_model_is_stopped_where_it_goes_around_in_a_circle(write, monkeypatch, is_small, pieces):
+    async def loop(*_):
+        for _ in range(20):
+            yield TextDelta("The machine cleans the lint sieve. ")
+
+    model = GgufModel("one", "One", write(gguf_bytes()))
+    model.is_small = is_small
+    monkeypatch.setattr(model, "_stream", loop)
+    events = [event async for event in model.stream([question("Why?")], GenerationParameters())]
+    assert events.count(TextDelta("The machine cleans the lint sieve. ")) == pieces
+    assert (events[-1] == Finish(FinishReason.STOP)) is is_small
 
 
 def test_what_a_file_does_not_say_is_unknown(write):
