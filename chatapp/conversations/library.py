@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from chatapp.domain.conversation import new_id, now_ms
@@ -76,15 +77,10 @@ class Library:
         """
         self.refuse_if_off()
         new = Collection(id=collection_id or new_id(), name=name)
+        full = Sentence("There can be {most} collections at most. Delete one first.", most=MAX_COLLECTIONS)
 
         def change(profile: Profile) -> Profile:
-            if any(one.id == new.id for one in profile.collections):
-                return profile
-            if len(profile.collections) >= MAX_COLLECTIONS:
-                raise InvalidParameters(
-                    Sentence("There can be {most} collections at most. Delete one first.", most=MAX_COLLECTIONS)
-                )
-            return replace(profile, collections=(*profile.collections, new))
+            return replace(profile, collections=_with(profile.collections, new, MAX_COLLECTIONS, full))
 
         return _entry((await self._store.change_library(user, change)).collections, new.id)
 
@@ -136,16 +132,13 @@ class Library:
             LibraryEntryNotFound: there is no such collection.
         """
         new = replace(folder, id=folder.id or new_id())
+        full = Sentence("There can be {most} folders at most. Delete one first.", most=MAX_FOLDERS)
 
         def change(profile: Profile) -> Profile:
-            if any(one.id == new.id for one in profile.folders):
-                return profile
-            if len(profile.folders) >= MAX_FOLDERS:
-                raise InvalidParameters(
-                    Sentence("There can be {most} folders at most. Delete one first.", most=MAX_FOLDERS)
-                )
-            _refuse_missing(profile.collections, new.collection)
-            return replace(profile, folders=(*profile.folders, new))
+            folders = _with(profile.folders, new, MAX_FOLDERS, full)
+            if folders is not profile.folders:
+                _refuse_missing(profile.collections, new.collection)
+            return replace(profile, folders=folders)
 
         return _entry((await self._store.change_library(user, change)).folders, new.id)
 
@@ -263,6 +256,19 @@ def _entry(entries: Sequence[EntryT], entry_id: str) -> EntryT:
         if one.id == entry_id:
             return one
     raise LibraryEntryNotFound
+
+
+def _with(entries: tuple[EntryT, ...], new: EntryT, most: int, full: Sentence) -> tuple[EntryT, ...]:
+    """Return entries with a new one; the same ones if one with its id is there.
+
+    Raises:
+        InvalidParameters: there are ``most`` already, as ``full`` says.
+    """
+    if any(one.id == new.id for one in entries):
+        return entries
+    if len(entries) >= most:
+        raise InvalidParameters(full)
+    return tuple(chain(entries, (new,)))
 
 
 def _refuse_missing(entries: Sequence[Collection] | Sequence[Folder], entry_id: str) -> None:

@@ -161,6 +161,14 @@ async def test_changes_at_the_same_time_lose_none(page):
     assert (await page.get("state"))["profile"]["allowFallback"] is True
 
 
+async def test_a_folder_made_again_after_its_collection_was_deleted_is_the_one_that_is_there(page):
+    collection = await add_collection(page)
+    folder = {"id": ID, "name": "Work", "collection": collection}
+    made = await page.ask("POST", "folders", folder)
+    await page.ask("DELETE", f"collections/{collection}")
+    assert await page.ask("POST", "folders", folder) == {**made, "collection": ""}
+
+
 async def test_at_most_100_collections_and_folders_are_made(page):
     for kind in ("collections", "folders"):
         for start in range(0, 100, 10):
