@@ -90,9 +90,9 @@ class _InlineDatabase:
         await self._step()
         return result
 
-    async def write(self, change: Callable[[sqlite3.Connection], None], *, erases: bool = False) -> None:
+    async def write(self, change: Callable[[sqlite3.Connection], None], *, erase_within: float | None = None) -> None:
         """Make a change; a crash comes before it, or after it was committed."""
-        del erases
+        del erase_within
         async with self._order:
             await self._step()
             self._file.writer.execute("BEGIN IMMEDIATE")

@@ -85,7 +85,6 @@ class Deliveries:
         self._on_delivered = on_delivered
         self._waiting: dict[Key, _Queue] = {}  # in the order of the next attempts
         self._running = 0
-        self._settling = 0  # writes that are being deleted from the journal after delivery
         self._failures = 0  # consecutive, of the cloud
         self._failed_at = 0.0
         self._retry_at = 0.0
@@ -207,13 +206,7 @@ class Deliveries:
             deleted = True
             self._on_deleted(key)
             log.warning("delivery_dropped", conversation=key[1], writes=len(batch), reason="deleted elsewhere")
-        self._settling += len(batch)
-        try:
-            # The last delivery erases the file: no delivered text stays on this disk.
-            last = self._settling >= len(self._journal.depth.rows)
-            await self._journal.settle(key, [write.number for write in batch], deleted=deleted, erases=last)
-        finally:
-            self._settling -= len(batch)
+        await self._journal.settle(key, [write.number for write in batch], deleted=deleted)
         self._worked()
 
     async def _call(self, key: Key, batch: list[Waiting]) -> None:

@@ -27,6 +27,7 @@ from chatapp.store.journal.rows import (
 )
 from chatapp.store.journal.running import abandoned, forget, interrupted, remember
 from chatapp.store.sqlite.database import SQLiteDatabase
+from chatapp.store.sqlite.writer import ERASE_SOON_S
 from chatapp.store.values import newest, storable
 
 if TYPE_CHECKING:
@@ -231,7 +232,7 @@ class Journal:
             forget(connection, key)
             drop_attachments(connection, key)
 
-        await self._change(key, change, erases=True)
+        await self._change(key, change, erase_within=0)
 
     async def save_profile(self, user: str, profile: Profile) -> None:
         """Accept a profile; it replaces a pending one, unless that has the same or a higher revision."""
@@ -253,12 +254,12 @@ class Journal:
             add.take_away(connection, [write.number for write in rows_of(connection, key)])
             add.row(connection, Kind.NO_PROFILE)
 
-        await self._change(key, change, erases=True)
+        await self._change(key, change, erase_within=0)
 
-    async def settle(self, key: Key, numbers: Sequence[int], *, deleted: bool, erases: bool) -> None:
+    async def settle(self, key: Key, numbers: Sequence[int], *, deleted: bool) -> None:
         """Delete rows that were delivered, or that never will be because the conversation is ``deleted`` in the cloud.
 
-        ``erases`` also overwrites their text in the file.
+        Their text has left the file `ERASE_SOON_S` later; that of a ``deleted`` one, when this returns.
         """
 
         def change(connection: sqlite3.Connection, add: Addition) -> None:
@@ -267,14 +268,14 @@ class Journal:
             if deleted:
                 forget(connection, key)
 
-        await self._change(key, change, erases=erases or deleted)
+        await self._change(key, change, erase_within=0 if deleted else ERASE_SOON_S)
 
     async def aclose(self) -> None:
         """Finish the accepted writes and close the file; idempotent."""
         await self._database.aclose()
 
     async def _change(
-        self, key: Key, change: Callable[[sqlite3.Connection, Addition], None], *, erases: bool = False
+        self, key: Key, change: Callable[[sqlite3.Connection, Addition], None], *, erase_within: float | None = None
     ) -> bool:
         """Make one accepted change, and count its rows; return whether it added any."""
         add = self._addition(key)
@@ -283,7 +284,7 @@ class Journal:
             add.begin()
             change(connection, add)
 
-        await self._database.write(attempt, erases=erases)
+        await self._database.write(attempt, erase_within=erase_within)
         add.count()
         return add.adds
 

@@ -102,8 +102,8 @@ class JournaledStore(Lists, Reads):
     replicas are detected by the cloud's store, as in `FirestoreStore`.
 
     **Deletion**: it erases the conversation's pending writes from the journal before it returns (as
-    `chatapp.store.sqlite.store.SQLiteStore` does), and is then delivered itself. Delivered text is erased from the
-    file when the queue is empty.
+    `chatapp.store.sqlite.store.SQLiteStore` does), and is then delivered itself. Delivered text has left
+    the file about a second later.
 
     **Backpressure**: at ``most_writes`` or ``most_bytes``, new conversations and new questions raise StoreUnavailable
     before a model is called; ends of answers, changed titles and deletions are still accepted. A full or read-only

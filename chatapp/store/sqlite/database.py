@@ -56,10 +56,10 @@ class SQLiteDatabase:
         with self._errors_explained():
             return await asyncio.get_running_loop().run_in_executor(self._reader_threads, run)
 
-    async def write(self, change: Callable[[sqlite3.Connection], None], *, erases: bool = False) -> None:
-        """Make a change, atomic and durable; ``erases``: deleted text does not stay in the file."""
+    async def write(self, change: Callable[[sqlite3.Connection], None], *, erase_within: float | None = None) -> None:
+        """Make a change, atomic and durable; ``erase_within``: as in `Writer.submit`."""
         with self._errors_explained():
-            await asyncio.wrap_future(self._writer.submit(change, erases=erases))
+            await asyncio.wrap_future(self._writer.submit(change, erase_within=erase_within))
 
     async def aclose(self) -> None:
         """Finish the accepted writes, clean up, and close the file and its lock; idempotent."""

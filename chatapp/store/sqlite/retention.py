@@ -55,7 +55,7 @@ class Retention:
             with suppress(StoreUnavailable):  # the next time
                 expired = await self._database.read(lambda connection: _expired(connection, oldest_ms))  # noqa: B023  # read at once
                 if any(expired):
-                    await self._database.write(lambda connection: _delete(connection, oldest_ms), erases=True)  # noqa: B023
+                    await self._database.write(lambda connection: _delete(connection, oldest_ms), erase_within=0)  # noqa: B023
                     log.info("expired", conversations=expired[0], messages=expired[1])
             await asyncio.sleep(SWEEP_SECONDS)
 

@@ -119,7 +119,7 @@ class SQLiteStore(DirectStore):
         try:
             await database.write(_interrupt)
             if await database.read(has_expired):
-                await database.write(delete_expired, erases=True)
+                await database.write(delete_expired, erase_within=0)
         except StoreUnavailable as error:  # a full disk, which must not keep the history from being read
             log.warning("answers_not_interrupted", detail=error.detail)
         return cls(database, retention_days=retention_days)
@@ -312,7 +312,7 @@ class SQLiteStore(DirectStore):
         def change(connection: sqlite3.Connection) -> None:
             connection.execute("DELETE FROM conversations WHERE id = ? AND user = ?", (conversation_id, user))
 
-        await self._database.write(change, erases=True)
+        await self._database.write(change, erase_within=0)
 
     async def profile(self, user: str, *, consistency: Consistency = Consistency.LATEST) -> Profile:
         """Return the user's profile."""
@@ -337,7 +337,7 @@ class SQLiteStore(DirectStore):
         def change(connection: sqlite3.Connection) -> None:
             connection.execute("DELETE FROM profiles WHERE user = ?", (user,))
 
-        await self._database.write(change, erases=True)
+        await self._database.write(change, erase_within=0)
 
     async def sessions(self, user: str) -> list[SessionRecord]:
         """Return the user's sessions."""
@@ -373,7 +373,7 @@ class SQLiteStore(DirectStore):
 
     async def delete_share(self, user: str, share_id: str) -> None:
         """Delete a share of the user for good."""
-        await self._database.write(lambda connection: delete_share(connection, user, share_id), erases=True)
+        await self._database.write(lambda connection: delete_share(connection, user, share_id), erase_within=0)
 
     async def shared(self, share_id: str) -> Share:
         """Return a share of any user."""
@@ -397,7 +397,7 @@ class SQLiteStore(DirectStore):
         await self._database.write(write)
         before, after = states[-1]
         if not set(before.collections) <= set(after.collections) or not set(before.folders) <= set(after.folders):
-            await self._database.write(lambda _connection: None, erases=True)  # what was deleted or replaced
+            await self._database.write(lambda _connection: None, erase_within=0)  # what was deleted or replaced
         return after
 
     async def add_library_document(self, user: str, document: LibraryDocument) -> None:
@@ -416,7 +416,7 @@ class SQLiteStore(DirectStore):
     async def remove_library_documents(self, user: str, document_ids: Collection[str]) -> None:
         """Delete documents of collections for good."""
         await self._database.write(
-            lambda connection: remove_library_documents(connection, user, document_ids), erases=True
+            lambda connection: remove_library_documents(connection, user, document_ids), erase_within=0
         )
 
     async def stored_bytes(self, user: str | None = None, *, consistency: Consistency = Consistency.LATEST) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import sqlite3
 import threading
+import time
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 QUIET_S = 5.0  # without a write, before the file is rebuilt after a delete
+# Until deleted text leaves the log where nobody waits for that. Emptying the log syncs the disk twice and holds up the
+# writes behind it, and the next commit costs half as much again, since the log grows anew.
+ERASE_SOON_S = 1.0
 
 
 class Writer:
@@ -23,14 +27,22 @@ class Writer:
         self._connection = connection
         self._busy_timeout_ms = int(busy_timeout * 1000)
         self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
-        self._log_holds_deleted = False
+        self._log_due: float | None = None  # when the log has to be emptied, by the monotonic clock
         self._slack_holds_deleted = False
         self._thread = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, change: Callable[[sqlite3.Connection], None], *, erases: bool = False) -> Future[None]:
-        """Queue a change; until it has begun it can be cancelled."""
-        write = _Write(change, erases)
+    def submit(
+        self, change: Callable[[sqlite3.Connection], None], *, erase_within: float | None = None
+    ) -> Future[None]:
+        """Queue a change; until it has begun it can be cancelled.
+
+        Args:
+            change: is made in a transaction, with others.
+            erase_within: seconds until the text that it deletes has left the file; 0: before the change counts as
+                done. None: it deletes none.
+        """
+        write = _Write(change, erase_within)
         self._queue.put(write)
         return write.done
 
@@ -43,26 +55,39 @@ class Writer:
         stopping = False
         while not stopping:
             try:
-                waiting = [self._queue.get(timeout=QUIET_S if self._untidy else None)]
+                waiting = [self._queue.get(timeout=self._pause)]
             except queue.Empty:
-                self._tidy()
+                if self._log_due is None:
+                    self._tidy()
+                else:
+                    self._empty_log()
                 continue
             waiting += [self._queue.get() for _ in range(self._queue.qsize())]
             stopping = None in waiting
             batch = [write for write in waiting if write and write.done.set_running_or_notify_cancel()]
             self._commit(batch)
-            if any(write.erases for write in batch):
-                self._log_holds_deleted = self._slack_holds_deleted = True
-            if self._log_holds_deleted:
+            for write in batch:
+                self._note_deleted(write.erase_within)
+            if any(write.erase_within == 0 for write in batch):
                 self._empty_log()
             for write in batch:
                 write.settle()
-        if self._untidy:
-            self._tidy()
+            if self._log_due is not None and time.monotonic() >= self._log_due:
+                self._empty_log()
+        self._tidy()
 
     @property
-    def _untidy(self) -> bool:
-        return self._log_holds_deleted or self._slack_holds_deleted
+    def _pause(self) -> float | None:
+        """How long to wait for a write, in seconds; None: until there is one."""
+        if self._log_due is not None:
+            return max(0.0, self._log_due - time.monotonic())
+        return QUIET_S if self._slack_holds_deleted else None
+
+    def _note_deleted(self, erase_within: float | None) -> None:
+        if erase_within is not None:
+            self._slack_holds_deleted = True
+            due = time.monotonic() + erase_within
+            self._log_due = due if self._log_due is None else min(due, self._log_due)
 
     def _commit(self, batch: list[_Write]) -> None:
         if not batch:
@@ -111,14 +136,18 @@ class Writer:
                 self._connection.execute("PRAGMA temp_store = FILE")  # the copy may be larger than the memory
                 self._connection.execute("VACUUM")
             self._connection.execute("PRAGMA temp_store = MEMORY")
-        self._empty_log()
+            self._log_due = 0.0
+        if self._log_due is not None:
+            self._empty_log()
 
     def _empty_log(self) -> None:
-        """Move the write-ahead log into the file and cut it to nothing, unless a reader still needs it."""
+        """Move the write-ahead log into the file and cut it to nothing; later, while a reader still needs it."""
+        self._log_due = time.monotonic() + ERASE_SOON_S
         self._connection.execute("PRAGMA busy_timeout = 20")  # ms: writes wait meanwhile
         with suppress(sqlite3.Error):
             busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            self._log_holds_deleted = bool(busy)
+            if not busy:
+                self._log_due = None
         self._connection.execute(f"PRAGMA busy_timeout = {self._busy_timeout_ms}")
 
 
@@ -127,7 +156,7 @@ class _Write:
     """A queued change."""
 
     change: Callable[[sqlite3.Connection], None]
-    erases: bool
+    erase_within: float | None
     done: Future[None] = field(default_factory=Future)
     error: Exception | None = None
 

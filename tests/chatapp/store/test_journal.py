@@ -876,6 +876,16 @@ async def test_a_deletion_waits_for_the_call_that_is_under_way_and_nothing_comes
     assert await list_all(store, "ana") == []
 
 
+async def test_emptying_the_log_of_delivered_text_holds_up_no_write_at_once(place, cloud, monkeypatch):
+    monkeypatch.setattr(journal, "ERASE_SOON_S", 1e6)
+    store = await place.open(cloud)
+    await store.create("ana", a_conversation(), a_message("SECRET"))
+    await delivered(store)
+    assert b"SECRET" in bytes_on_disk(place.path)
+    await store.aclose()
+    assert b"SECRET" not in bytes_on_disk(place.path)
+
+
 @pytest.mark.slow
 async def test_delivered_text_is_erased_from_the_file(place, cloud, monkeypatch):
     monkeypatch.setattr(sqlite_writer, "QUIET_S", 0.05)
