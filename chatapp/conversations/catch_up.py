@@ -32,8 +32,9 @@ T = TypeVar("T")
 SEEN_S, EXISTS_S = 5.0, 2.0
 PAUSES_S = (0.05, 0.1, 0.2, 0.4)  # between reads; the last one repeats
 # What this replica has is taken as current for CURRENT_S. Then it reads one document, for which a request waits at most
-# CHECK_S (Firestore takes 5 to 30 ms), or UNNAMED_S if the client does not say what it has seen.
-CURRENT_S, CHECK_S, UNNAMED_S = 2.0, 0.06, 1.0
+# CHECK_S, or UNNAMED_S if the client does not say what it has seen. After a read that took longer than CHECK_S, no
+# request waits CHECK_S for one until one has taken PROMPT_S at most, as Firestore's do (5 to 30 ms).
+CURRENT_S, CHECK_S, PROMPT_S, UNNAMED_S = 2.0, 0.06, 0.03, 1.0
 MOST_REMEMBERED = 10_000
 
 
@@ -59,6 +60,8 @@ class CatchUp:
         # When a conversation was last compared with the store, by the monotonic clock, and its updated_ms then.
         self._compared: OrderedDict[Key, tuple[float, int]] = OrderedDict()
         self._checks: dict[Key, asyncio.Task[None]] = {}
+        self._is_slow = False  # the store, when it was read last
+        self._is_away = False
 
     async def messages(
         self, user: str, conversation_id: str, seen: Seen | None, *, has_time: bool = False
@@ -66,8 +69,8 @@ class CatchUp:
         """Return the messages that this replica knows, among them what the page has seen.
 
         It waits for no request if this replica has that message and has compared the conversation with the store within
-        `CURRENT_S`. A client that names nothing (``seen`` is None) builds on the newest message in the store. One that
-        ``has_time`` waits for the comparison.
+        `CURRENT_S`, or if the store is slow. A client that names nothing (``seen`` is None) builds on the newest
+        message in the store. One that ``has_time`` waits for the comparison.
 
         Raises:
             ConversationNotFound: the user has no such conversation.
@@ -77,7 +80,7 @@ class CatchUp:
         if self._store.is_shared(conversation_id):
             if seen is not None:
                 await self.until_known(*key, seen)
-            await self._check(key, UNNAMED_S if seen is None or has_time else CHECK_S)
+            await self._check(key, has_time=seen is None or has_time)
         return await self.eventually(*key, lambda: self._store.messages(*key, consistency=Consistency.CACHED))
 
     async def until_known(self, user: str, conversation_id: str, seen: Seen) -> None:
@@ -153,25 +156,44 @@ class CatchUp:
             return False
         return bool(conversation.deleted_ms)
 
-    async def _check(self, key: Key, seconds: float) -> None:
-        """Compare a conversation with the store; wait for at most so long."""
+    async def _check(self, key: Key, *, has_time: bool) -> None:
+        """Compare a conversation with the store, and wait a while for that."""
         compared_at, _ = self._compared.get(key, (float("-inf"), 0))
         if time.monotonic() - compared_at < CURRENT_S:
             return
         if (check := self._checks.get(key)) is None:
+            if self._is_away and self._checks:  # one read at a time finds out when the store is back
+                return
             check = self._checks[key] = asyncio.create_task(self._compare(key))
             check.add_done_callback(lambda _: self._checks.pop(key, None))
-        await asyncio.wait({check}, timeout=seconds)
+        if has_time:
+            await asyncio.wait({check}, timeout=UNNAMED_S)
+        elif not self._is_slow:
+            done, _ = await asyncio.wait({check}, timeout=CHECK_S)
+            self._is_slow = self._is_slow or not done
 
     async def _compare(self, key: Key) -> None:
         """Read the conversation, and its messages too if any is newer than those that this replica has."""
         with suppress(ChatError):  # the store is unavailable: this replica goes on with what it has
-            updated_ms = (await self._store.conversation(*key)).updated_ms
+            updated_ms = await self._updated_ms(key)
             messages = await self._store.messages(*key, consistency=Consistency.CACHED)
             _, before_ms = self._compared.get(key, (0.0, 0))
             if updated_ms > max((message.created_ms for message in messages), default=0) and updated_ms != before_ms:
-                await self._store.messages(*key)
+                await self._store.messages(*key, consistency=Consistency.STRICT)
             self._remember(key, updated_ms)
+
+    async def _updated_ms(self, key: Key) -> int:
+        """Read when a conversation was updated, from the store itself, and learn from that how the store is."""
+        began = time.monotonic()
+        try:
+            updated_ms = (await self._store.conversation(*key, consistency=Consistency.STRICT)).updated_ms
+        except StoreUnavailable:
+            self._is_away = self._is_slow = True
+            raise
+        seconds = time.monotonic() - began
+        self._is_away = False
+        self._is_slow = seconds > (PROMPT_S if self._is_slow else CHECK_S)
+        return updated_ms
 
     def _remember(self, key: Key, updated_ms: int) -> None:
         self._compared.pop(key, None)

@@ -246,6 +246,54 @@ async def test_a_conversation_that_went_on_elsewhere_is_not_continued_from_an_ol
     assert await a.texts(conversation) == ["one", "of A", "two", "of A", "mine", "of B"]
 
 
+async def test_a_request_waits_for_no_comparison_while_the_cloud_is_slow(replicas, monkeypatch):
+    a, b = replicas
+    first, second = await a.ask("one"), await a.ask("another")
+    await a.delivered(first)
+    await a.delivered(second)
+    seen = {conversation: await b.last(conversation) for conversation in (first, second)}
+    reply = asyncio.Event()
+    b.client._travel = lambda name: reply.wait() if name == "conversation" else asyncio.sleep(0)
+    await b.ask("waits in vain", first, seen=seen[first])
+    monkeypatch.setattr(catch_up, "CHECK_S", 1e6)
+    try:
+        async with asyncio.timeout(20):
+            await b.ask("does not wait", second, seen=seen[second])
+    finally:
+        monkeypatch.setattr(catch_up, "PROMPT_S", 1e6)  # the replies count as prompt from here on
+        reply.set()
+    await b.delivered(first)
+    seen = await a.last(first)
+    await a.ask("went on", first, seen=seen)
+    await a.delivered(first)
+    monkeypatch.setattr(catch_up, "CURRENT_S", 0.0)
+    with pytest.raises(ContinuedElsewhere):
+        await b.ask("waits again", first, seen=seen)
+
+
+async def test_one_read_at_a_time_finds_out_when_the_cloud_is_back(replicas, monkeypatch):
+    monkeypatch.setattr(catch_up, "CURRENT_S", 0.0)
+    a, b = replicas
+    conversations = [await a.ask(text) for text in ("one", "two", "three")]
+    for conversation in conversations:
+        await a.delivered(conversation)
+    seen = {conversation: await b.last(conversation) for conversation in conversations}
+    b.client.down = True
+    await b.ask("finds it away", conversations[0], seen=seen[conversations[0]])
+    reply, reads = asyncio.Event(), []
+
+    async def travel(name):
+        if name == "conversation":
+            reads.append(name)
+            await reply.wait()
+
+    b.client._travel = travel
+    for conversation in conversations[1:]:
+        await b.ask("goes on", conversation, seen=seen[conversation])
+    assert len(reads) == 1
+    reply.set()
+
+
 @pytest.mark.slow
 async def test_messages_that_two_replicas_append_at_the_same_time_are_all_shown(replicas):
     a, b = replicas
