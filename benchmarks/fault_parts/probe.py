@@ -1,8 +1,9 @@
 """Measures the delay of a turn by the store alone: the runner with its own journal, through the same network.
 
 ``python -m benchmarks.fault_parts.probe FOLDER`` runs in a process that is not killed and serves no pages, until its
-standard input ends. For each turn it prints the time, the seconds until the request to the model (all of them the
-store's), and the seconds from the end of the model's response until the answer is stored.
+standard input ends. For each turn it prints the time, the seconds until the request to the model, the seconds from the
+end of the model's response until the answer is stored, and the seconds of a bare write just before: what the machine
+takes for the least that a durable store does, while all processes of the run share it.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from tests.firestore_emulator import PROJECT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
+    from io import FileIO
 
     from chatapp.domain.conversation import Message
     from chatapp.models import ModelEvent
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 TALKS = 4  # concurrent conversations
 PAUSE_SECONDS = 0.4  # between the turns of a conversation
 MAX_TURNS = 20  # of a conversation
+BARE_BYTES = 4096  # about those of a question's commit
 ANSWER = "The keeper read, mended the lamp, and wrote down the weather, which he had no reason to trust. " * 20
 
 
@@ -78,15 +81,18 @@ async def main() -> None:
     journal = Path(sys.argv[1]) / "journal.db"
     store = await JournaledStore.open(journal, cloud, destination="the emulator", drain_seconds=0)
     turns = TurnRunner(store, Catalog([model]))
-    await asyncio.gather(*(_talk(turns, model, f"probe-{i}", ended) for i in range(TALKS)))
+    with (Path(sys.argv[1]) / "bare").open("ab", buffering=0) as bare:
+        await asyncio.gather(*(_talk(turns, model, f"probe-{i}", ended, bare) for i in range(TALKS)))
     await turns.aclose()
     await store.aclose()
 
 
-async def _talk(turns: TurnRunner, model: InstantModel, user: str, ended: asyncio.Event) -> None:
+async def _talk(turns: TurnRunner, model: InstantModel, user: str, ended: asyncio.Event, bare: FileIO) -> None:
     conversation_id, number, seen = "", 0, None
     while not ended.is_set():
         question = f"{user} {number}"
+        before = time.monotonic()
+        await asyncio.to_thread(_write, bare)
         began = time.monotonic()
         try:
             answer = AnswerRequest(model=model.id, parameters=GenerationParameters())
@@ -100,7 +106,8 @@ async def _talk(turns: TurnRunner, model: InstantModel, user: str, ended: asynci
             conversation_id, seen = "", None
         else:
             over = time.monotonic()
-            print(began, model.requested.pop(question) - began, over - model.ended.pop(question, over), flush=True)
+            start, end = model.requested.pop(question) - began, over - model.ended.pop(question, over)
+            print(began, start, end, began - before, flush=True)
         number += 1
         if number % MAX_TURNS == 0:
             conversation_id, seen = "", None
@@ -109,6 +116,11 @@ async def _talk(turns: TurnRunner, model: InstantModel, user: str, ended: asynci
                 await ended.wait()
         except TimeoutError:
             pass
+
+
+def _write(bare: FileIO) -> None:
+    bare.write(bytes(BARE_BYTES))
+    os.fsync(bare.fileno())
 
 
 if __name__ == "__main__":

@@ -179,7 +179,7 @@ class Probe:
             self._process.kill()
             await self._process.wait()
 
-    async def end(self) -> list[tuple[float, float, float]]:
+    async def end(self) -> list[tuple[float, float, float, float]]:
         """Stop it and return its measurements."""
         assert self._process.stdin is not None
         self._process.stdin.close()
@@ -187,7 +187,8 @@ class Probe:
             async with asyncio.timeout(END_SECONDS):
                 await self._process.wait()
         lines = (self._folder / "out").read_text().splitlines()
-        return [(float(a), float(b), float(c)) for a, b, c in map(str.split, lines) if b != "refused"]
+        turns = [line.split() for line in lines if "refused" not in line]
+        return [(float(began), float(start), float(end), float(bare)) for began, start, end, bare in turns]
 
 
 class Chat:

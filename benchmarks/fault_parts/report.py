@@ -22,25 +22,27 @@ SENTENCES_SHOWN = 8
 HEADINGS = (
     *("phase", "s", "turns", "acknowl.", "refused", "unknown", "ended"),
     *("lost", "doubled", "disorder", "wrong", "kept", "streaming"),
-    *("send", "word", "store", "end"),
+    *("send", "word", "store", "end", "bare"),
 )
-COLUMNS = "{:<12} {:>3} {:>5} {:>8} {:>7} {:>7} {:>5}  {:>4} {:>7} {:>8} {:>5} {:>4} {:>9}  {:>17} {:>17} {:>17} {:>17}"
+COLUMNS = "{:<12} {:>3} {:>5} {:>8} {:>7} {:>7} {:>5}  {:>4} {:>7} {:>8} {:>5} {:>4} {:>9} " + 5 * " {:>17}"
 EXPLANATION = (
     "ended: answers of which the page showed the end. kept: refused by the page, and there all the same. streaming: "
     "kept as if still being written.\n"
     "p50 / p99 / max in ms. Under load, pages, backend and people included: send, from Send until the page had taken "
     "it; word, from the backend's first token to the page.\n"
-    "In a process without pages, through the same network: store, until the model was asked (all of it the store's); "
-    "end, until the answer's end was stored."
+    "In a process without pages, through the same network: store, until the model was asked; end, until the answer's "
+    "end was stored; bare, until a thread of it had appended 4 kB to a file, synced it and come back: as much of store "
+    "and of end is the machine's, whose cores and disk all processes of the run share."
 )
 
 
 class Probed(NamedTuple):
-    """A turn of the probe: its start, and the delays of the store at its start and end, in seconds."""
+    """A turn of the probe: its start, and seconds: of the store at its start and end, and of a bare write before it."""
 
     began: float
     start: float
     end: float
+    bare: float
 
 
 class Span(NamedTuple):
@@ -128,6 +130,7 @@ def _print_line(
             _milliseconds(turn.word_seconds for turn in turns),
             _milliseconds(one.start for one in probed),
             _milliseconds(one.end for one in probed),
+            _milliseconds(one.bare for one in probed),
         ),
         flush=True,
     )
