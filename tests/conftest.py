@@ -21,8 +21,12 @@ def pytest_configure():
 
 
 def pytest_collection_finish():
-    """Collect garbage from here on, without looking at what is there already."""
+    """Collect garbage from here on, less often, and without looking at what is there already.
+
+    At Python's 700 new objects, it cost a tenth of the CPU of a simulation and a fifth of that of a deployment.
+    """
     gc.enable()
+    gc.set_threshold(20_000, 10, 10)
     gc.freeze()
 
 

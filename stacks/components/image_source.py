@@ -57,12 +57,12 @@ def _rules(text: str) -> list[str]:
 
 def _is_included(name: str, rules: Sequence[str]) -> bool:
     """Whether Docker would send the file: the last rule that matches it, or one of its parent folders, decides."""
-    included = True
-    for rule in rules:
+    parts = _with_parents(name)
+    for rule in reversed(rules):
         pattern = rule.lstrip("!")
-        if any(_matches(part, pattern) for part in _with_parents(name)):
-            included = rule.startswith("!")
-    return included
+        if any(_matches(part, pattern) for part in parts):
+            return rule.startswith("!")
+    return True
 
 
 def _with_parents(name: str) -> list[str]:

@@ -43,8 +43,8 @@ async def run():
 @pytest.mark.parametrize(
     ("turns", "seconds", "options"),
     [
-        pytest.param(60, 9, ("--people", "8", "--mix", "restarted,killed,both,full"), id="short"),
-        pytest.param(3000, 480, (), id="every kind of fault", marks=pytest.mark.long),
+        pytest.param(40, 6, ("--people", "8", "--mix", "restarted,killed,full"), id="short"),
+        pytest.param(2000, 320, (), id="every kind of fault", marks=pytest.mark.long),
     ],
 )
 async def test_no_acknowledged_turn_is_lost(run, turns, seconds, options):

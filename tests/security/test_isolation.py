@@ -64,17 +64,24 @@ class TestRoutes:
         assert len(closed) > 60, "Gradio has more routes, so this list is the wrong one"
 
 
+OWNERS = ("ana", "dana")
+
+
+@pytest.fixture(scope="module")
+def stored_before(chat):
+    """What is stored of the owners before the first test."""
+    return chat.storage.snapshot([chat.users[owner] for owner in OWNERS])
+
+
 @pytest.fixture
-def check_isolated(chat):
+def check_isolated(chat, stored_before):
     """Check each response for its status and for data of ana and dana; at the end, compare their stored data."""
-    owners = ("ana", "dana")
-    before = [chat.storage.snapshot(chat.users[owner]) for owner in owners]
     count, failures = 0, []
 
     def check(response, title, expected):
         nonlocal count
         count += 1
-        if any(response.contains(chat.data[owner].secret) for owner in owners):
+        if any(response.contains(chat.data[owner].secret) for owner in OWNERS):
             failures.append(f"{title}: {response.status} with data of the owner")
         # Where other replicas write too, what this one does not know may still arrive: 503 stands for 404.
         if expected is not None and 404 in expected and chat.storage.is_shared:
@@ -82,11 +89,11 @@ def check_isolated(chat):
         if expected is not None and response.status not in expected:
             failures.append(f"{title}: {response.status} instead of {expected}: {response.body[:100]}")
 
-    assert min(map(len, before)) >= 6, "the owners have too few data"
+    assert min(map(len, stored_before)) >= 6, "the owners have too few data"
     yield check
     assert not failures, "\n".join(failures)
     assert count > 20, "too few responses were checked"
-    assert [chat.storage.snapshot(chat.users[owner]) for owner in owners] == before
+    assert chat.storage.snapshot([chat.users[owner] for owner in OWNERS]) == stored_before
 
 
 def other_user_statuses(rule):

@@ -34,6 +34,7 @@ from chatapp.store.values import cursor_after
 from tests.firestore_emulator import PROJECT
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from chatapp.store import Store
@@ -148,8 +149,11 @@ class SQLiteStorage:
         """Open a store on it, before the chat does."""
         return await SQLiteStore.open(self._path)
 
-    def snapshot(self, user: str) -> list[tuple[object, ...]]:
-        """Return all rows of the user."""
+    def snapshot(self, users: Sequence[str]) -> list[list[tuple[object, ...]]]:
+        """Return all rows of each user."""
+        return [self._rows(user) for user in users]
+
+    def _rows(self, user: str) -> list[tuple[object, ...]]:
         with closing(sqlite3.connect(f"file:{self._path}?mode=ro", uri=True)) as file:
             tables = [name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
             rows = []
@@ -183,17 +187,18 @@ class FirestoreStorage:
         """Open a store on it."""
         return FirestoreStore(PROJECT, self._database)
 
-    def snapshot(self, user: str) -> list[tuple[object, ...]]:
-        """Return all documents of the user."""
+    def snapshot(self, users: Sequence[str]) -> list[list[tuple[object, ...]]]:
+        """Return all documents of each user, those that exist by their children alone too."""
         client = firestore.Client(project=PROJECT, database=self._database)
         try:
-            documents = []
-            queue = [document for collection in client.collections() for document in collection.list_documents()]
-            while queue:
-                document = queue.pop()
-                fields = document.get().to_dict() or {}
-                documents.append((document.path, repr(sorted(fields.items()))))
-                queue += [child for collection in document.collections() for child in collection.list_documents()]
-            return sorted(document for document in documents if uid(user) in document[0])
+            found = [document for collection in client.collections() for document in collection.list_documents()]
+            for document in found:  # grows meanwhile
+                found += [child for collection in document.collections() for child in collection.list_documents()]
+            theirs = [document for document in found if any(uid(user) in document.path for user in users)]
+            fields = {
+                document.reference.path: repr(sorted((document.to_dict() or {}).items()))
+                for document in client.get_all(theirs)
+            }
+            return [sorted(item for item in fields.items() if uid(user) in item[0]) for user in users]
         finally:
             client.close()

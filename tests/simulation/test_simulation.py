@@ -28,8 +28,10 @@ from tests.simulation.virtual_time import VirtualLoop, run
 from tests.simulation.world import World, make_task, until_quiet
 
 SEEDS, PARTS = 200, 4
-MANY_SEEDS, MANY_PARTS = int(os.environ.get("SIMULATION_SEEDS", "4000")), 8
+MANY_SEEDS, MANY_PARTS = int(os.environ.get("SIMULATION_SEEDS", "2000")), 8
 TURNS, MANY_TURNS = 2, 3  # of each device
+FINDERS = (1, 3, 18, 33, 42)
+"""Each planted bug below was found by one of these seeds, in November 2026; they are tried first."""
 
 
 def simulate(seed: int, turns: int = TURNS) -> World:
@@ -188,7 +190,7 @@ def a_part_as_the_whole():
 )
 def test_a_planted_bug_is_found(bug):
     with bug():
-        for seed in range(SEEDS):
+        for seed in (*FINDERS, *range(SEEDS)):
             with contextlib.suppress(AssertionError):
                 simulate(seed)
                 continue

@@ -15,10 +15,12 @@ from unittest import mock
 import pulumi
 from google.protobuf.json_format import MessageToDict
 from pulumi.runtime import mocks, rpc
+from pulumi.runtime.proto.source_pb2 import StackTrace
 from pulumi.runtime.settings import _shutdown_callbacks, get_root_resource, reset_options, set_root_resource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from contextlib import AbstractContextManager
 
 ROOT = Path(__file__).resolve().parents[2]
 # How Pulumi marks a secret: pulumi's `sdk/python/lib/pulumi/runtime/rpc.py`, _special_sig_key and _special_secret_sig.
@@ -281,7 +283,7 @@ def run(
     """
     deployed = Deployed() if into is None else into
     cloud = CloudMocks(preview=preview, remembered=remembered or {})
-    with _event_loop():
+    with _event_loop(), _no_stack_traces():
         set_root_resource(None)
         reset_options()
         mocks.set_mocks(
@@ -297,6 +299,11 @@ def run(
             if is_secret:
                 deployed.secret_outputs.add(name)
     return deployed
+
+
+def _no_stack_traces() -> AbstractContextManager[object]:
+    """Send the engine no stack trace of each resource: a seventh of the CPU of a run, and nothing here reads them."""
+    return mock.patch.object(pulumi.runtime.resource, "_get_stack_trace", StackTrace)
 
 
 @contextmanager
