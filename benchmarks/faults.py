@@ -2,11 +2,11 @@
 
 Run: ``python -m benchmarks.faults [--turns 5000] [--seconds 480] [--seed N] [--mix killed,both] [--keep FOLDER]``.
 The chat runs as a process with its history in the Firestore emulator, behind a proxy that fails as networks do. Users
-send questions, some with a document, through the API of its page while one fault after the other happens
-(`benchmarks.fault_parts.phases`). At the end, everything is read twice, from Firestore and through a restarted chat,
-and compared with the responses that the users got. A turn is acknowledged when its stream has named the conversation;
-an answer, when the page has shown its end. The exit status is 1 if anything is lost, duplicated, out of order or wrong,
-if a refusal is not in words, or if the log has a traceback.
+send questions, some with a document, and add documents to collections, through the API of its page while one fault
+after the other happens (`benchmarks.fault_parts.phases`). At the end, everything is read twice, from Firestore and
+through a restarted chat, and compared with the responses that the users got. A turn is acknowledged when its stream has
+named the conversation; an answer, when the page has shown its end. The exit status is 1 if anything is lost,
+duplicated, out of order or wrong, if a refusal is not in words, or if the log has a traceback.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ from benchmarks.fault_parts.report import (
     tracebacks,
 )
 from benchmarks.fault_parts.rig import Rig, pending_writes
+from benchmarks.fault_parts.shelves import audit_shelves, counts_of, read_libraries
 from benchmarks.fault_parts.users import User
 
 if TYPE_CHECKING:
@@ -79,9 +80,11 @@ async def main(options: argparse.Namespace) -> int:
         print_counts("What was done:", rig.done + rig.proxy.counts)
         print(f"After SIGTERM the chat took {rig.longest_end:.1f} s at most to end, with people and without Firestore.")
         print_counts("What people saw while they watched, besides answers:", _sum(one.errors for one in people))
+        print_counts("Documents of collections:", counts_of(people))
         print_counts("Refusals:", Counter(turn.refusal for turn in book.turns.values() if turn.refusal))
         print_counts("Warnings and errors in the chat's log:", log_lines(rig.chat.log))
-        without_words = Counter(one for person in people for one in person.not_in_words) + tracebacks(rig.chat.log)
+        plain = (one for person in people for one in (*person.not_in_words, *person.shelf.not_in_words))
+        without_words = Counter(plain) + tracebacks(rig.chat.log)
         print_counts("Errors without words, and tracebacks:", without_words)
         for sentence in rig.chat.crashes:
             print(sentence)
@@ -157,10 +160,11 @@ async def _audit(rig: Rig, book: Book, people: Sequence[User]) -> Findings:
     if left := pending_writes(rig.chat.data_folder):
         rig.chat.crashes.append(f"{left} writes still wait in the journal, with nothing in their way.")
     with mock.patch.dict(os.environ, FIRESTORE_EMULATOR_HOST=rig.emulator.host):
-        everything = await read_firestore(people)
+        everything, libraries = await read_firestore(people), await read_libraries(people)
     findings = audit(book, everything)
+    audit_shelves(people, libraries, findings)
     await rig.chat.start()
-    await audit_pages(rig.chat.url, people, everything, findings)
+    await audit_pages(rig.chat.url, people, everything, libraries, findings)
     await rig.chat.terminate()
     print(
         f"All was delivered {drained:.1f} s after the last turn. Read back, twice: {findings.messages:,} messages in "

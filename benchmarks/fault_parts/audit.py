@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.fault_parts.answers import WrongText, check, question_name
 from benchmarks.fault_parts.record import Sending
+from benchmarks.fault_parts.shelves import audit_listed
 from chatapp.documents.packing import unpacked
 from chatapp.domain.conversation import MessageStatus, Role
 from chatapp.domain.errors import ConversationNotFound
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from benchmarks.fault_parts.record import Book, Turn
+    from benchmarks.fault_parts.shelves import Libraries, Upload
     from benchmarks.fault_parts.users import User
     from chatapp.domain.conversation import Message
 
@@ -57,8 +59,8 @@ class Findings:
     conversations: int = 0
     messages: int = 0
 
-    def add(self, kind: str, turn: Turn | None, sentence: str) -> None:
-        """Add a difference, in the phase of the turn."""
+    def add(self, kind: str, turn: Turn | Upload | None, sentence: str) -> None:
+        """Add a difference, in the phase of the turn or the upload."""
         phase = turn.phase if turn else ""
         self.counts[kind][phase] += 1
         self.sentences[kind].append(f"{phase}: {sentence}" if turn else sentence)
@@ -208,8 +210,10 @@ def _check_order(book: Book, stored: Stored, findings: Findings) -> None:
         findings.add("out of order", turn, f"In {stored.id} question and answer do not take turns: {said}.")
 
 
-async def audit_pages(url: str, people: Iterable[User], everything: Sequence[Stored], findings: Findings) -> None:
-    """Compare every conversation on the page of a restarted chat with Firestore."""
+async def audit_pages(
+    url: str, people: Iterable[User], everything: Sequence[Stored], libraries: Libraries, findings: Findings
+) -> None:
+    """Compare every conversation and collection on the page of a restarted chat with Firestore."""
     by_user: dict[str, list[Stored]] = defaultdict(list)
     for stored in everything:
         by_user[stored.user].append(stored)
@@ -217,6 +221,7 @@ async def audit_pages(url: str, people: Iterable[User], everything: Sequence[Sto
 
     async def compare_user(person: User) -> None:
         async with limit, open_page(url, cookies=person.cookies) as page:
+            await audit_listed(page, person.user, libraries, findings)
             for stored in by_user[person.user]:
                 # The first event only: the stream of a streaming message stays open until that is stale.
                 _compare_page(await page.watch_until(stored.id, lambda _messages: True), stored, findings)

@@ -14,6 +14,7 @@ import aiohttp
 from benchmarks.fault_parts.answers import FIRST_CHARS, document_of, sent_at
 from benchmarks.fault_parts.processes import SECRET
 from benchmarks.fault_parts.record import Sending, Talk, Turn
+from benchmarks.fault_parts.shelves import TIMEOUT_SECONDS, Shelf
 from chatapp.auth.anonymous import AnonymousAuthenticator
 from chatapp.domain.errors import FilesMissing
 from chatapp.http.middleware.error_boundary import RESTARTING
@@ -32,7 +33,6 @@ COOKIE = "chat_user"  # of a guest over http: see `chatapp.auth.anonymous`
 MODEL = "gemma"
 TABS = 2
 MAX_TURNS = 14  # of a conversation
-TIMEOUT_SECONDS = 60.0  # of a request
 LONG_ANSWER_SECONDS = 6.0
 # Actions per 100 turns. "read" reads the answer in the response to the question, as the page does.
 ACTIONS = {"read": 48, "reopen": 30, "stop": 4, "continue": 4, "leave": 6, "close": 8}
@@ -40,6 +40,7 @@ LONG_ACTIONS = {"stop", "continue", "leave"}
 LONG_SHARE = 0.1  # of the other turns
 RETRY_SHARE = 0.7  # of the questions whose response was lost; the page always retries, an old version never
 MAX_RETRIES = 5
+SHELF_EVERY = 12  # questions of all users: before it, a document is added to a collection, or removed
 DOCUMENT_SHARE = 0.04  # of the questions; each is read in a process of its own
 _UPLOAD_MISSING = str(FilesMissing(()))  # the chat was killed after the upload
 NOT_SAVED = "is not saved yet"  # text of `chatapp.generation.generator`: this answer may be lost
@@ -53,6 +54,7 @@ class User:
         cookies: the guest session.
         errors: number of errors by message while an answer was read; its end is then unknown.
         not_in_words: responses to questions that were errors in plain text.
+        shelf: the documents of this user's collection.
     """
 
     def __init__(self, chat: Chat, book: Book, pace: Pace, chance: random.Random) -> None:
@@ -65,6 +67,7 @@ class User:
         self.book = book
         self.pace = pace
         self.chance = chance
+        self.shelf = Shelf(f"{chance.getrandbits(128):032x}", chance)
 
     async def run(self) -> None:
         """Run turns until the last phase ends."""
@@ -84,7 +87,7 @@ class User:
         """Open a page; retry while the chat is down."""
         while True:
             await self.chat.serving.wait()
-            with suppress(aiohttp.ClientConnectionError):
+            with suppress(aiohttp.ClientConnectionError, Refused):  # while it ends or starts
                 return await opens()
             await asyncio.sleep(0.1)
 
@@ -107,6 +110,8 @@ class _Tab:
             if talk.turns and talk.turns[-1].shown is None:
                 await self._look(talk.turns[-1], "reopen")  # a returning user sees the answer first
             turn = self._person.book.begin(talk, phase, is_long=is_long)
+            if len(self._person.book.turns) % SHELF_EVERY == 0:
+                await self._person.shelf.visit(self._page, self._person.chat, phase)
             talk.busy_until = time.monotonic() + (LONG_ANSWER_SECONDS if is_long else 1.0)
             await self._send(turn, reads=action == "read")
             if turn.sending is Sending.UNKNOWN and not talk.id:

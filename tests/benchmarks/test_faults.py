@@ -56,6 +56,7 @@ async def test_no_acknowledged_turn_is_lost(run, turns, seconds, options):
     _, begun, acknowledged = map(int, re.search(r"^all +(\d+) +(\d+) +(\d+)", report, re.MULTILINE).groups())
     assert begun >= turns
     assert acknowledged > turns / 2, report
+    assert int(re.search(r"(\d+) x added: acknowledged", report)[1]) > (0 if options else 50), report
     done = ["chat was killed", "emulator was restarted", "disk was filled"]
     for event in done if options else [*done, "chat was ended", "emulator was paused"]:
         assert event in report
