@@ -103,7 +103,7 @@ async def main(options: argparse.Namespace) -> int:
         for name in options.roll:
             async with (
                 _chats(folder, service.url, servers, are_replicas=name == "chat") as rig,
-                Balancer(rig.chats, seed=0) as balancer,
+                Balancer(rig.chats, seed=0, has_affinity=True) as balancer,
             ):
                 failed |= await _roll(name, rig, balancer.url, options)
         return int(failed)

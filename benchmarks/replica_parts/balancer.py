@@ -1,4 +1,4 @@
-"""A load balancer without affinity: each request goes to any of the replicas that serve."""
+"""A load balancer: each request goes to any of the replicas that serve, or a browser's all to one of them."""
 
 from __future__ import annotations
 
@@ -22,13 +22,21 @@ LARGEST_BODY = 1 << 25
 
 
 class Balancer:
-    """Forwards requests and streams their responses; an async context manager."""
+    """Forwards requests and streams their responses; an async context manager.
 
-    def __init__(self, replicas: Sequence[Chat], seed: int) -> None:
+    Args:
+        replicas: may change meanwhile.
+        seed: of the choices.
+        has_affinity: a browser stays at one replica as long as that serves, as in the stack.
+    """
+
+    def __init__(self, replicas: Sequence[Chat], seed: int, *, has_affinity: bool = False) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._replicas = replicas
         self._chance = random.Random(seed)
+        self._has_affinity = has_affinity
+        self._kept: dict[str, Chat] = {}  # by cookie
 
     async def __aenter__(self) -> Self:
         self._http = aiohttp.ClientSession(
@@ -45,11 +53,17 @@ class Balancer:
         await self._runner.cleanup()
         await self._http.close()
 
+    def _chosen(self, request: web.Request, serving: Sequence[Chat]) -> Chat:
+        browser = request.headers.get("Cookie", "")
+        if not self._has_affinity or self._kept.get(browser) not in serving:
+            self._kept[browser] = self._chance.choice(serving)
+        return self._kept[browser]
+
     async def _forward(self, request: web.Request) -> web.StreamResponse:
         serving = [one for one in self._replicas if one.serving.is_set()]
         if not serving:
             return web.Response(status=503, text="no replica", headers=MARK)
-        url = f"{self._chance.choice(serving).url}{request.path_qs}"
+        url = f"{self._chosen(request, serving).url}{request.path_qs}"
         headers = {name: value for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP}
         body = await request.read()
         response: web.StreamResponse | None = None

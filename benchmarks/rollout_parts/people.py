@@ -30,7 +30,7 @@ class Counts:
     Attributes:
         kinds: "complete", "by another model"; "told": there was no answer, and a sentence said why; "cut": it ended
             after its first words; "continued": of these, a person let it go on, and it became complete.
-        reconnected: streams that broke off, while the answer went on.
+        reconnected: streams that broke off or were refused, while the answer went on.
         sentences: why answers were told or cut.
     """
 
@@ -117,4 +117,7 @@ class Person:
                     return dict(page.entries[-1])
             except LOST:
                 self._counts.reconnected += 1
+            except Refused as refusal:  # a replica that does not have the conversation yet
+                self._counts.reconnected += 1
+                self._counts.sentences[f"a stream was refused: {refusal}"] += 1
             await asyncio.sleep(RECONNECT_SECONDS)
