@@ -133,11 +133,6 @@ def backwards_fonts(pieces: Iterable[Piece]) -> set[str]:
     return {font for font, of_font in texts.items() if _is_backwards(" ".join(of_font))}
 
 
-def in_reading_order(text: str) -> str:
-    """Return a text with its lines turned, if its words are spelled backwards."""
-    return "\n".join(map(_turned, text.split("\n"))) if _is_backwards(text) else text
-
-
 def _is_backwards(text: str) -> bool:
     words = _WORD.findall(text)
     starts, ends = (sum(word[at] in _ONLY_LAST for word in words) for at in (0, -1))

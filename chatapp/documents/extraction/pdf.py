@@ -15,7 +15,7 @@ import pdf_inspector
 
 from .blocks import markdown_blocks, text_blocks
 from .brackets import turned
-from .drawn_backwards import in_reading_order, unnamed_letters
+from .drawn_backwards import unnamed_letters
 from .positions import doubles_marked, repaired
 from .right_to_left import RightToLeft
 from .shape import MAX_PAGES, Block, BlockKind, Page, Reason, Refused
@@ -111,7 +111,7 @@ def _with_hidden_text(
     found: dict[int, list[Block]] = {}
     for page in pdf_inspector.extract_text_in_regions_bytes(file, empty) if empty else ():
         text = _IMAGE.sub("", "\n".join(region.text for region in page.regions))
-        found[page.page + 1] = text_blocks(in_reading_order(text))
+        found[page.page + 1] = text_blocks(text)
     return [(number, blocks or found.get(number, [])) for number, blocks in pages]
 
 

@@ -13,6 +13,7 @@ from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
 from .blocks import rows
+from .columns import in_columns
 from .shape import Block, BlockKind
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ HEADING_SIZE = 1.15  # of the font of a heading, against that of most text
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 _NUMBER = re.compile(r"\d[\d.,:/-]*\d|[A-Za-z]{2,}")
 _UNNAMED = re.compile("(?<=[\u0621-\u0652])\ufffd|\ufffd(?=[\u0621-\u064a])")
+_MARKS = re.compile("[\u0591-\u05bd\u05bf-\u05c7\u064b-\u065f\u0670]")
 _MARKED = re.compile("[\u0621-\u064a][\u064b-\u0652]+")
 _TWICE = re.compile("([\u0621-\u064a][\u064b-\u0652]+)\\1")
 _ALEF_LAM = re.compile("([\u0622\u0623\u0625\u0627])(\u0644)")
@@ -57,9 +59,9 @@ class Spaces:
             if " " in line.strip() and len(line) <= MAX_SHORT and runs_right_to_left(line):
                 turned = _NUMBER.sub(lambda number: number[0][::-1], line.strip()[::-1])
                 logical = unicodedata.normalize("NFKC", turned)  # else Arabic letters have their shapes
-                places = [at - number for number, at in enumerate(_places_of(" ", logical))]
                 letters = logical.replace(" ", "")
-                self._places[_key(letters)] = places
+                bare = _MARKS.sub("", logical)
+                self._places[_key(letters)] = [at - number for number, at in enumerate(_places_of(" ", bare))]
                 self._lines["".join(sorted(letters))] = " ".join(logical.split())
 
     def restored(self, text: str) -> str:
@@ -68,7 +70,9 @@ class Spaces:
         places = None if is_whole else self._places.get(_key(text))
         if places is None:
             return text
-        return " ".join(text[start:end] for start, end in pairwise([0, *places, len(text)]))
+        starts = [at for at, letter in enumerate(text) if not _MARKS.match(letter)]  # marks move with their letters
+        inner = [starts[place] for place in places if place < len(starts)]
+        return " ".join(text[start:end] for start, end in pairwise([0, *inner, len(text)]) if start < end)
 
     def line_of(self, pieces: Sequence[Piece]) -> str:
         """Return the line that pieces are, the longest of which is a part of it; empty if there is none."""
@@ -107,7 +111,8 @@ def _places_of(letter: str, text: str) -> list[int]:
 
 
 def _key(text: str) -> str:
-    """Return a text with the letters of each lam and alef in one order: fonts name the two together in either."""
+    """Return a text without marks, and each lam and alef in one order: fonts name the two together in either."""
+    text = _MARKS.sub("", text)
     while (sorted_text := _ALEF_LAM.sub(r"\2\1", text)) != text:
         text = sorted_text
     return text
@@ -139,22 +144,34 @@ def runs_right_to_left(text: str) -> bool:
 def blocks_of(pieces: Iterable[Piece], joints: Joints | None = None) -> list[Block]:
     """Return the blocks of a page whose text runs from right to left, in the order in which it is read.
 
-    None where the page has columns.
+    None where the page has more than two columns.
 
     Args:
         pieces: all of the page.
         joints: where words end, if the gaps between pieces do not tell.
     """
-    lines = [line for line in (_line(group, joints) for group in in_lines(list(pieces))) if line.cells]
-    several = [line.cells for line in lines if len(line.cells) > 1]
-    has_columns = len(several) > COLUMN_LINES * len(lines) and median(len(cell) for cells in several for cell in cells)
-    if not lines or has_columns > COLUMN_CHARS:
+    pieces = list(pieces)
+    lines = _lines(pieces, joints)
+    if _has_columns(lines):
+        lines = [line for column in in_columns(pieces) for line in _lines(column, joints)]
+    if not lines or _has_columns(lines):
         return []
     made = _Blocks(usual=median(line.size for line in lines for _ in "".join(line.cells)[::20]))
     for line in lines:
         made.add(line)
     made.end()
     return made.blocks
+
+
+def _lines(pieces: list[Piece], joints: Joints | None) -> list[_Line]:
+    return [line for line in (_line(group, joints) for group in in_lines(pieces)) if line.cells]
+
+
+def _has_columns(lines: list[_Line]) -> bool:
+    several = [line.cells for line in lines if len(line.cells) > 1]
+    if len(several) <= COLUMN_LINES * len(lines):
+        return False
+    return median(len(cell) for cells in several for cell in cells) > COLUMN_CHARS
 
 
 class _Blocks:

@@ -49,10 +49,22 @@ def test_the_rows_of_a_table_keep_their_cells_from_the_right():
     ]
 
 
-def test_two_columns_of_text_are_no_table():
-    line = "שורה ארוכה של עמודה אחת בעיתון"
-    pieces = [piece(line, right, 700 - 12 * number) for number in range(8) for right in (560, 260)]
-    assert blocks_of(pieces) == []
+def column(right, start, size=10):
+    lines = [f"שורה {start + number} של העמודה הזאת בעיתון היומי" for number in range(8)]
+    return [piece(line, right, 700 - 12 * number, size) for number, line in enumerate(lines)]
+
+
+def test_of_two_columns_the_right_one_is_read_first():
+    both = [*column(560, 1), *column(260, 9)]
+    [text] = [block.text for block in blocks_of(both)]
+    assert text.split()[1::7] == [str(number) for number in range(1, 17)]
+    title, end = piece("כותרת " * 12, 560, 740), piece("המשך " * 12, 560, 560)
+    texts = [block.text.split()[0] for block in blocks_of([*both, title, end])]
+    assert texts == ["כותרת", "שורה", "המשך"]
+
+
+def test_three_columns_stay_as_they_are():
+    assert blocks_of([*column(560, 1, 6), *column(400, 9, 6), *column(240, 17, 6)]) == []
     assert blocks_of([]) == []
 
 
@@ -63,6 +75,7 @@ def test_two_columns_of_text_are_no_table():
         ("םימי 15", "15ימים", "15 ימים"),
         ("ﺲﻴﻤﺨﻟا ﻰﺘﺣ ﺪﺣﻷا", "الأحدحتىالخميس", "الأحد حتى الخميس"),  # letters with their shapes
         ("ىتح دحلأا", "الأحدحتى", "الأحد حتى"),  # lam and alef in the order of their ligature
+        ("نوتسو اًرانيد", "دينارًاوستون", "دينارًا وستون"),  # a mark is no place of its own
         ("ישימח דע ןושאר", "ראשון עד", "ראשון עד"),
         ("first of May", "firstofMay", "firstofMay"),  # from left to right, none is lost
     ],
