@@ -10,7 +10,7 @@ import { entriesWithFolder } from "./pasting.js";
 import { isRenaming, renameIn } from "./renaming.js";
 import { newId } from "./stream.js";
 import { add, forget, onUploads, stop, uploads } from "./knowledge_uploads.js";
-import { fileSize, t } from "./words.js";
+import { fileSize, isolated, t } from "./words.js";
 
 const MOST_NAME = 100; // characters; chatapp/domain/library.py
 const FILTERED_FROM = 8; // entries of a list: more of them have a filter
@@ -209,7 +209,7 @@ const oneCollection = (collection) => {
           "p",
           { class: "quiet" },
           t("Documents: {number} of at most {most}", { number: documents.length, most: library.most }),
-          ` · ${fileSize(bytes)}`,
+          ` · ${isolated(fileSize(bytes))}`,
         )
       : h("p", { class: "drop-here" }, t("Drop documents or a folder here. A document with the name of one that is here replaces it.")),
     filteredRows(documents, (document_) => documentRow(collection, document_), ({ name }) => [name]),
