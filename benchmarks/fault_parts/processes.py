@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 CHECKOUT = Path(__file__).parents[2]
 CLOCK = Path(__file__).parent / "clock"
-START_SECONDS = 90.0
+START_SECONDS = 240.0
 END_SECONDS = 60.0
 POLL_SECONDS = 0.03
 SECRET = "faults-faults-faults"  # signs the cookies that the users of a run have from the start

@@ -43,7 +43,7 @@ async def run():
 @pytest.mark.parametrize(
     ("turns", "seconds", "options"),
     [
-        pytest.param(40, 6, ("--people", "8", "--mix", "restarted,killed,full"), id="short"),
+        pytest.param(60, 9, ("--people", "8", "--mix", "restarted,killed,full"), id="short"),
         pytest.param(2000, 320, (), id="every kind of fault", marks=pytest.mark.long),
     ],
 )

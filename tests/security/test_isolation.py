@@ -222,9 +222,10 @@ async def test_unauthenticated_request_gets_no_data(chat, check_isolated):
     await check_all_routes(chat, Caller("unauthenticated"), check_isolated)
 
 
-@pytest.mark.parametrize("parts", [4, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.parametrize("parts", [6, pytest.param(1, marks=pytest.mark.long)])
 async def test_forged_or_revoked_credentials_give_no_access(chat, check_isolated, parts):
-    # Of 4 parts, each caller tries one: every route is tried by many callers, and `make long` tries every pair.
+    # Of 6 parts of the routes, each caller tries one. There are 15 to 30 callers, so that two to five try each route;
+    # `make long` tries every pair.
     for number, caller in enumerate(chat.identity.forged("ana")):
         await check_all_routes(chat, caller, check_isolated, part=slice(number % parts, None, parts))
     for caller in chat.signed_out:

@@ -49,7 +49,10 @@ def test_vllm_streams_what_the_job_copied() -> None:
     assert '--limit-mm-per-prompt={"image":2}' in options, "by the model's name, not by the path"
 
 
-@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize(
+    "profile",
+    ["l4x1", "l4x4", *(pytest.param(p, marks=pytest.mark.long) for p in PROFILES if p not in {"l4x1", "l4x4"})],
+)
 def test_the_streamers_buffers_fit_into_the_memory_of_each_profile(profile: str) -> None:
     run = deploy(GCP | TOKEN | {"gemma": profile, "weightsBucket": "true", "image": "example.org/chat:1"})
     (option,) = (it for it in server(run)["spec.template.spec.containers.0.args"] if "loader-extra" in it)
