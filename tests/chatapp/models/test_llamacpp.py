@@ -159,7 +159,7 @@ async def test_an_answer_that_repeats_itself_is_stopped(model, monkeypatch):
             written.append("Chat Reminder:\n\n")
             yield TextDelta(written[-1])
 
-    monkeypatch.setattr(llamacpp.LlamaCppModel, "stream", stream)
+    monkeypatch.setattr(model, "_stream", stream)
     events = await ask(model)
     assert events[-1] == Finish(FinishReason.STOP)
     assert len(events) - 1 == len(written) <= 5
