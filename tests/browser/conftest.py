@@ -108,8 +108,10 @@ class Profiles:
         profile.set_default_timeout(TIMEOUT_MS)
         try:
             tab = await profile.new_page()
-            await tab.set_viewport_size({"width": width, "height": height})
-            await tab.emulate_media(color_scheme=color_scheme)
+            if (size := {"width": width, "height": height}) != VIEWPORT:
+                await tab.set_viewport_size(size)
+            if color_scheme != "light":
+                await tab.emulate_media(color_scheme=color_scheme)
             yield tab
         finally:
             await _clear(profile)
