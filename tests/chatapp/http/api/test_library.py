@@ -276,8 +276,10 @@ async def test_an_uploaded_document_is_embedded_by_gemini_and_a_question_in_othe
     settings, monkeypatch
 ):
     monkeypatch.setattr(vectors, "WAIT_SECONDS", 60.0)  # let a slow machine import google-genai
-    monkeypatch.setattr(gemini_model, "DEFAULT_CONTEXT_TOKENS", 8192)  # so that it gets passages
+    # So that it gets passages, also where its status was asked for before.
+    monkeypatch.setattr(gemini_model, "DEFAULT_CONTEXT_TOKENS", 8192)
     async with GeminiServer() as gemini:
+        gemini.input_token_limit = 8192
         values = {"gemini_api_key": SecretStr("key"), "gemini_base_url": gemini.url, "embeddings": "gemini"}
         app = await create_app(settings.model_copy(update=values), with_page=False)
         async with serving(app) as url, open_page(url) as page:
