@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from chatapp.domain.conversation import Document, Profile
 
+    OnRemoved = Callable[[str, str, Sequence[str]], None]
+
 EntryT = TypeVar("EntryT", Collection, Folder)
 
 
@@ -47,7 +49,7 @@ class Library:
         self,
         store: LibraryStores,
         most_documents: int,
-        on_removed: Callable[[str, str, Sequence[str]], None] = lambda _user, _collection, _documents: None,
+        on_removed: OnRemoved = lambda _user, _collection, _documents: None,
     ) -> None:
         self._store = store
         self._most_documents = most_documents
@@ -243,12 +245,25 @@ class Library:
             )
 
     async def _remove(self, user: str, documents: Sequence[LibraryDocument]) -> None:
-        for start in range(0, len(documents), MAX_REMOVED):
-            some = documents[start : start + MAX_REMOVED]
-            await self._store.remove_library_documents(user, [one.document.id for one in some])
-            for collection in {one.collection for one in some}:
-                ids = [one.document.id for one in some if one.collection == collection]
-                self._on_removed(user, collection, ids)
+        await remove_documents(self._store, user, documents, self._on_removed)
+
+
+async def remove_documents(
+    store: LibraryStore, user: str, documents: Sequence[LibraryDocument], on_removed: OnRemoved
+) -> None:
+    """Delete documents of collections for good, `MAX_REMOVED` at once; missing ones are no error.
+
+    Args:
+        store: where they are.
+        user: whose they are.
+        documents: of any collections.
+        on_removed: as in `Library`.
+    """
+    for start in range(0, len(documents), MAX_REMOVED):
+        some = documents[start : start + MAX_REMOVED]
+        await store.remove_library_documents(user, [one.document.id for one in some])
+        for collection in {one.collection for one in some}:
+            on_removed(user, collection, [one.document.id for one in some if one.collection == collection])
 
 
 def _entry(entries: Sequence[EntryT], entry_id: str) -> EntryT:

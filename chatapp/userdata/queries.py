@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from chatapp.conversations.library import remove_documents
 from chatapp.domain.conversation import Conversation, Image, Message
 from chatapp.domain.errors import ChatError, ConversationNotFound, StoreUnavailable
 from chatapp.domain.sentences import Sentence
 from chatapp.store import Consistency
 from chatapp.store.temporary.router import StoreRouter, is_temporary
-from chatapp.store.values import MAX_PAGE, MAX_REMOVED, cursor_after
+from chatapp.store.values import MAX_PAGE, cursor_after
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -137,9 +138,7 @@ async def delete_everything(store: UserStore, turns: Turns, user: str) -> int:
         for share in await store.shares(user):  # of conversations that expired
             await store.delete_share(user, share.id)
         while documents := await store.library(user):
-            await store.remove_library_documents(user, [one.document.id for one in documents[:MAX_REMOVED]])
-            for one in documents[:MAX_REMOVED]:
-                turns.forget_documents(user, one.collection, [one.document.id])
+            await remove_documents(store, user, documents, turns.forget_documents)
         await store.delete_profile(user)
     except StoreUnavailable as error:
         log.warning("not_all_deleted", conversations=len(deleted), detail=error.detail)
