@@ -1,5 +1,6 @@
 """Collections of documents ("Knowledge") and folders of conversations in the page."""
 
+import asyncio
 import re
 
 import pytest
@@ -218,6 +219,36 @@ async def test_a_folder_holds_conversations_with_instructions_and_knowledge(page
     await expect(tab.locator("#conversations .folder")).to_have_count(0)
     await expect(page.conversations).to_have_text(["How much is it?", "An earlier question"])
     await expect(tab.locator("#collection")).to_be_empty()
+
+
+async def test_a_folder_shows_what_was_moved_into_and_out_of_it_while_it_was_read(page):
+    tab, listed = page.tab, page.tab.locator("#conversations .folder li a")
+    held, sent = asyncio.Event(), asyncio.Event()
+
+    async def hold(route):
+        response = await route.fetch()
+        sent.set()
+        await held.wait()
+        await route.fulfill(response=response)
+
+    await tab.route("**/conversations?folder=*", hold)
+    await page.ask("First")
+    await page.button("New folder").click()
+    await tab.locator("#folder").get_by_label("Name").fill("Flat")
+    await tab.locator("#folder").get_by_role("button", name="Save").click()
+    await sent.wait()  # the response has no conversation
+    flat = tab.get_by_role("menuitemradio", name="Flat")
+    out_of_it = tab.get_by_role("menuitem", name="Remove from the folder")
+    for menu_item in (flat, out_of_it, flat):
+        await tab.locator("#more").click()
+        await page.choose("Move to folder")
+        async with tab.expect_response(lambda response: response.request.method == "PATCH"):
+            await menu_item.click()
+        await expect(listed).to_have_count(int(menu_item is flat))
+    held.set()
+    async with tab.expect_response("**/conversations?folder=*"):
+        pass
+    await expect(listed).to_have_text(["First"])
 
 
 async def test_the_library_fits_a_phone_in_arabic(open_chat, chat):

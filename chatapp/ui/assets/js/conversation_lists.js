@@ -5,7 +5,7 @@ import { t } from "./words.js";
 
 export const list = { pinned: [], items: [], cursor: null };
 export const archive = { items: [], cursor: null, isOpen: false };
-// Of each folder that was opened: {items}. What is in a folder is in the list, too.
+// Of each folder that was opened: {items, isLoaded}. What is in a folder is in the list, too.
 export const folderLists = new Map();
 const listeners = new Set();
 // Call `listener()` after each change of a list.
@@ -21,9 +21,28 @@ export const setConversations = ({ pinned = [], items, cursor }) => {
   listChanged();
 };
 
+// A response shows the state before what changed here while it was awaited.
+const reads = new Set(); // of each request without a response: the ids of the conversations that changed since
+const read = async (path) => {
+  const changed = new Set();
+  reads.add(changed);
+  try {
+    return { page: await call("GET", path), changed };
+  } finally {
+    reads.delete(changed);
+  }
+};
+
+const byTime = (a, b) => b.updated - a.updated;
+const setItems = (section, items, changed) => {
+  const kept = section.items.filter(({ id }) => changed.has(id));
+  section.items = [...kept, ...items.filter(({ id }) => !changed.has(id))].sort(byTime);
+};
+
 const without = (items, id) => items.filter((item) => item.id !== id);
 
 const takeOut = (id) => {
+  for (const changed of reads) changed.add(id);
   for (const section of sections()) section.items = without(section.items, id);
   list.pinned = without(list.pinned, id);
 };
@@ -32,7 +51,6 @@ const takeOut = (id) => {
 export const placeInLists = (item) => {
   if (item.temporary) return;
   takeOut(item.id);
-  const byTime = (a, b) => b.updated - a.updated;
   const place = (section) => (section.items = [item, ...section.items].sort(byTime));
   if (item.archived) place(archive);
   else if (item.pinned) list.pinned = [item, ...list.pinned].sort(byTime);
@@ -49,9 +67,9 @@ export const removeFromLists = (id) => {
 // Load the next page of a section, which has {items, cursor}.
 export const loadMore = (section, path) =>
   attempt(async () => {
-    const page = await call("GET", `${path}&cursor=${encodeURIComponent(section.cursor)}`);
+    const { page, changed } = await read(`${path}&cursor=${encodeURIComponent(section.cursor)}`);
     const items = page.items || page.hits;
-    const listedIds = new Set(section.items.map((item) => item.id));
+    const listedIds = new Set([...changed, ...section.items.map((item) => item.id)]);
     section.items = [...section.items, ...items.filter((item) => !item.id || !listedIds.has(item.id))];
     section.cursor = page.cursor;
     listChanged();
@@ -60,8 +78,15 @@ export const loadMore = (section, path) =>
 // Load the conversations of a folder.
 export const loadFolder = (id) =>
   attempt(async () => {
-    const { items } = await call("GET", `conversations?folder=${encodeURIComponent(id)}`);
-    folderLists.set(id, { items });
+    const section = { items: [], isLoaded: false };
+    folderLists.set(id, section);
+    try {
+      const { page, changed } = await read(`conversations?folder=${encodeURIComponent(id)}`);
+      setItems(section, page.items, changed);
+      section.isLoaded = true;
+    } finally {
+      if (!section.isLoaded) folderLists.delete(id); // it can be tried again
+    }
     listChanged();
   });
 
@@ -69,5 +94,10 @@ export const openArchive = (isOpen) => {
   if (isOpen === archive.isOpen) return;
   archive.isOpen = isOpen;
   if (isOpen)
-    attempt(async () => (Object.assign(archive, await call("GET", "conversations?archived=1")), listChanged()));
+    attempt(async () => {
+      const { page, changed } = await read("conversations?archived=1");
+      setItems(archive, page.items, changed);
+      archive.cursor = page.cursor;
+      listChanged();
+    });
 };

@@ -16,14 +16,6 @@ const setOpened = (id, isOpen) => {
   store("local", OPENED, [...opened].join(" "));
 };
 
-const loading = new Set();
-const load = async (id) => {
-  if (folderLists.has(id) || loading.has(id)) return;
-  loading.add(id);
-  await loadFolder(id);
-  loading.delete(id);
-};
-
 // Whether a conversation is shown in a folder.
 export const isInFolder = ({ folder }) => Boolean(folderById(folder));
 export const openFolderRow = (id) => (setOpened(id, true), listChanged());
@@ -39,7 +31,7 @@ const createRow = (id) => {
   details.addEventListener("toggle", () => {
     if (details.open === opened.has(id)) return;
     setOpened(id, details.open);
-    if (details.open) load(id);
+    if (details.open && !folderLists.has(id)) loadFolder(id);
   });
   const button = iconButton("dots", "", ({ currentTarget }) => withMenus((menus) => menus.folderMenu(currentTarget, id)), {
     "aria-haspopup": "menu",
@@ -59,11 +51,11 @@ const rowOf = (folder, conversationRow) => {
   }
   details.open = opened.has(id);
   row.classList.toggle("current", (open.item || open).folder === id);
+  if (details.open && !folderLists.has(id)) loadFolder(id);
   const section = folderLists.get(id);
-  if (details.open && !section) load(id);
   const items = (section?.items || []).filter((item) => !item.pinned && item.folder === id);
   row.empty ||= h("li", { class: "quiet" }, t("No conversations in this folder."));
-  setChildren(list, [items.map(conversationRow), section && !items.length && row.empty]);
+  setChildren(list, [items.map(conversationRow), section?.isLoaded && !items.length && row.empty]);
   return row;
 };
 
