@@ -161,6 +161,33 @@ async def test_a_long_list_is_filtered_by_names(open_chat, chat):
     await _fits(page, "#knowledge")
     library["collections"] += [{"id": f"m{number}", "name": f"K{number}", "documents": []} for number in range(7)]
     await page.button(say("All collections")).click()
+    await _reload_library(tab)
+    await expect(rows).to_have_count(9)
+    await box.fill("protocol")
+    await expect(rows).to_have_text(["Notes"])
+
+
+async def test_a_late_response_does_not_replace_a_newer_library(page):
+    held, sent = asyncio.Event(), asyncio.Event()
+
+    async def answer(route):
+        name = "New" if sent.is_set() else "Old"
+        sent.set()
+        if name == "Old":
+            await held.wait()
+        folder = {"id": "f", "name": name, "instructions": "", "collection": ""}
+        await route.fulfill(json={"collections": [], "folders": [folder]})
+
+    await page.tab.route(re.compile("/library$"), answer)
+    late = asyncio.ensure_future(_reload_library(page.tab))
+    await sent.wait()
+    await _reload_library(page.tab)
+    held.set()
+    await late
+    await expect(page.tab.locator("#conversations .folder summary")).to_have_text("New")
+
+
+async def _reload_library(tab):
     await tab.evaluate(
         """async (version) => {
       const { reload } = await import(new URL(`page/${version}/js/library.js`, document.baseURI));
@@ -168,9 +195,6 @@ async def test_a_long_list_is_filtered_by_names(open_chat, chat):
     }""",
         page_files.version(),
     )
-    await expect(rows).to_have_count(9)
-    await box.fill("protocol")
-    await expect(rows).to_have_text(["Notes"])
 
 
 async def test_a_folder_holds_conversations_with_instructions_and_knowledge(page, gemma):

@@ -19,9 +19,15 @@ export const setLibrary = (now) => {
   listeners.forEach((listener) => listener());
 };
 let readAt = Date.now();
+let reads = 0;
+let shownRead = 0;
 export const reload = async () => {
   readAt = Date.now();
-  setLibrary(await call("GET", "library"));
+  const read = ++reads;
+  const now = await call("GET", "library");
+  if (read < shownRead) return; // this response is older than what is shown
+  shownRead = read;
+  setLibrary(now);
 };
 const reloadQuietly = () => reload().catch(() => {});
 
