@@ -33,7 +33,7 @@ class SleepingModel(ModelWrapper):
     Args:
         wrapped: the model, whose status says whether it is asleep.
         sleeper: wakes it.
-        poll_seconds: between two looks while a question waits.
+        poll_seconds: between two looks while questions wait, however many.
         failing_seconds: see `FAILING_SECONDS`.
         most_seconds: see `MOST_SECONDS`.
     """
@@ -53,6 +53,8 @@ class SleepingModel(ModelWrapper):
         self._failing_seconds = failing_seconds
         self._most_seconds = most_seconds
         self._task: asyncio.Task[None] | None = None
+        self._look: asyncio.Task[ModelStatus] | None = None
+        self._looked_at = float("-inf")
 
     def watch(self) -> None:
         """Begin to let it sleep and to wake it, until it is closed."""
@@ -60,9 +62,10 @@ class SleepingModel(ModelWrapper):
 
     async def aclose(self) -> None:
         """End that, and close the model."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        tasks = [task for task in (self._task, self._look) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._sleeper.aclose()
         await self.wrapped.aclose()
 
@@ -115,8 +118,7 @@ class SleepingModel(ModelWrapper):
         began, failing_since = clock(), None
         while True:
             await self._sleeper.note_use()
-            await self._sleeper.step(self._is_ready)
-            status = await self.status()
+            status = await self._shared_look()
             if status.state is ModelState.READY and (self._sleeper.is_awake or self._sleeper.problem):
                 break
             failing = status.state in {ModelState.UNAVAILABLE, ModelState.NOT_SET_UP}
@@ -129,6 +131,18 @@ class SleepingModel(ModelWrapper):
             yield Waiting(Sentence("{model}: {reason}.", model=self.label, reason=reason))
             await asyncio.sleep(self._poll_seconds)
         yield Waiting()
+
+    async def _shared_look(self) -> ModelStatus:
+        """Take a step, and return the status after it. Questions that wait share this: each look is six requests."""
+        now = asyncio.get_running_loop().time()
+        if self._look is None or (self._look.done() and now - self._looked_at >= self._poll_seconds):
+            self._looked_at = now
+            self._look = asyncio.create_task(self._step_and_status())
+        return await asyncio.shield(self._look)  # which goes on for the others when one question is gone
+
+    async def _step_and_status(self) -> ModelStatus:
+        await self._sleeper.step(self._is_ready)
+        return await self.status()
 
     def _did_not_wake(self, status: ModelStatus) -> ModelUnavailable:
         fix = status.fix.begun() if isinstance(status.fix, Sentence) else status.fix

@@ -149,7 +149,7 @@ def replica(
         hours=hours,
     )
     its_sleep._pause = 0.02
-    return SleepingModel(Gemma(cluster), its_sleep, poll_seconds=0.01, **limits)
+    return SleepingModel(Gemma(cluster), its_sleep, **{"poll_seconds": 0.01} | limits)
 
 
 @asynccontextmanager
@@ -476,6 +476,26 @@ async def test_question_does_not_wait_for_ever(cluster):
         with pytest.raises(ModelUnavailable) as caught:
             await ask(model)
     assert str(caught.value).startswith("Gemma did not wake up: it is waking up, which usually takes 10 minutes")
+
+
+async def test_questions_that_wait_together_look_together(cluster):
+    cluster.starts = False
+    cluster.kubernetes.deployments["gemma-deployment"]["spec"]["replicas"] = 0
+    cluster.is_ready = False
+    model = replica(cluster, poll_seconds=600)
+    for _ in range(2):
+        await model._sleeper.step(model._is_ready)
+    assert cluster.record.state is SleepState.ASLEEP
+    cluster.kubernetes.requests.clear()
+    waits = [[] for _ in range(50)]
+    questions = [asyncio.create_task(ask(model, each)) for each in waits]
+    await cluster.until(lambda: all(waits))
+    assert cluster.record.state is SleepState.WAKING
+    assert len(cluster.kubernetes.requests) == 5, "one use is noted, and one look scales up"
+    for question in questions:
+        question.cancel()
+    await asyncio.gather(*questions, return_exceptions=True)
+    await model.aclose()
 
 
 async def test_gone_question_leaves_nothing_running(cluster):
