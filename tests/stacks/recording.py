@@ -364,7 +364,7 @@ def deploy(
     """Run this repository's program; keys without a namespace are the project's, and secret ones are marked."""
     keys = {key if ":" in key else f"hybrid-chat:{key}": value for key, value in (config or {}).items()}
     secret_keys = tuple(f"hybrid-chat:{key}" for key in SECRETS)
-    with mock.patch("stacks.hybrid.current_context", return_value=context):
+    with mock.patch("stacks.platforms.kubernetes_cluster.current_context", return_value=context):
         return run(
             lambda: runpy.run_path(str(ROOT / "__main__.py")),
             keys,
