@@ -262,7 +262,7 @@ async def test_a_dropped_folder_is_added_as_far_as_a_message_and_the_history_hav
     unfinished, uncited, cited = await page.tab.evaluate(NOTES, page_files.version())
     assert unfinished == cited == uncited[:1]
     assert cited[0].endswith("so it read only the passages that fit the question best.")
-    assert uncited[1] == "This answer cites nothing of the documents, so check it there."
+    assert uncited[1] == "The answer quotes nothing of the documents, so check it against them."
     chips = page.tab.locator("#attachments .document")
     notes = ["notes", [[f"{number}.txt", f"Words {number}."] for number in (1, 2, 10)]]
     tools = [[".git", [["config.txt", "x"]]], [".DS_Store", "x"], ["node_modules", [["x.js", "x"]]]]

@@ -38,13 +38,13 @@ export const notesOf = (entry) =>
     entry.notInDocuments && t("Not from your documents: this is what {model} knows itself.", { model: models.labelOf(entry.label) }),
     entry.passages &&
       t(
-        "The documents are longer than this model can read at once, so it read only the passages that fit the question best.",
+        "The documents are longer than this model can use well, so it read only the passages that fit the question best.",
       ),
     entry.passages &&
       entry.status === "complete" &&
       !entry.notInDocuments &&
       !entry.citations?.length &&
-      t("This answer cites nothing of the documents, so check it there."),
+      t("The answer quotes nothing of the documents, so check it against them."),
     entry.unshownPictures > 0 && t("Pictures that cannot be shown here: {number}", { number: entry.unshownPictures }),
     entry.finish === "length" && t("The answer stopped at Max tokens. You can continue it."),
     entry.status === "interrupted" &&
