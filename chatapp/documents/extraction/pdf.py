@@ -16,6 +16,7 @@ import pdf_inspector
 from .blocks import markdown_blocks, text_blocks
 from .brackets import turned
 from .drawn_backwards import unnamed_letters
+from .ghostscript import is_by_ghostscript, mended
 from .positions import doubles_marked, repaired
 from .right_to_left import RightToLeft
 from .shape import MAX_PAGES, Block, BlockKind, Page, Reason, Refused
@@ -82,6 +83,8 @@ def _inspected(file: bytes) -> tuple[list[Page], bool]:
     kind = pdf_inspector.classify_pdf_bytes(file)
     if kind.page_count > MAX_PAGES:
         raise Refused(Reason.PAGES, number=kind.page_count)
+    if is_by_ghostscript(file):
+        file = mended(file)
     made = pdf_inspector.extract_pages_markdown_bytes(file)
     items = pdf_inspector.extract_text_with_positions_bytes(file)
     missing = _numbers(items)
@@ -96,9 +99,9 @@ def _inspected(file: bytes) -> tuple[list[Page], bool]:
     images = {item.page for item in items if item.item_type == "image"}
     pages = _with_hidden_text(file, pages, images)
     text = "\n".join(block.text for _, blocks in pages for block in blocks)
-    mended = partial(repaired, has_doubles=doubles_marked(text), unnamed=unnamed_letters(text))
+    repair = partial(repaired, has_doubles=doubles_marked(text), unnamed=unnamed_letters(text))
     return [
-        Page(number, tuple(Block(one.kind, mended(turned(one.text)), one.level) for one in blocks))
+        Page(number, tuple(Block(one.kind, repair(turned(one.text)), one.level) for one in blocks))
         for number, blocks in pages
     ], bool(images)
 
