@@ -90,9 +90,11 @@ class _InlineDatabase:
         await self._step()
         return result
 
-    async def write(self, change: Callable[[sqlite3.Connection], None], *, erase_within: float | None = None) -> None:
+    async def write(
+        self, change: Callable[[sqlite3.Connection], None], *, erase_within: float | None = None, durable: bool = True
+    ) -> None:
         """Make a change; a crash comes before it, or after it was committed."""
-        del erase_within
+        del erase_within, durable
         async with self._order:
             await self._step()
             self._file.writer.execute("BEGIN IMMEDIATE")

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 FIRST_RETRY_S, LAST_RETRY_S = 0.5, 30.0
 DRAINING_RETRY_S = 2.0  # the longest pause during shutdown
 CALL_S = 60.0  # for a store without its own timeout; FirestoreStore's longest is half of it
+# How long a write waits on the disk first: its acknowledgement, and the request to the model, are to come before the
+# milliseconds of the event loop that a delivery takes.
+LULL_S = 0.02
 
 log = structlog.get_logger(__name__)
 _CHANCE = random.SystemRandom()
@@ -38,7 +41,7 @@ class _Queue:
         has_new: a write was accepted since the journal was last read.
         failed_at: when its last delivery failed, 0 if it did not; by the monotonic clock, as all times here.
         failures: consecutive failures while deliveries of other conversations succeeded.
-        retry_at: the earliest time of the next attempt.
+        retry_at: the earliest time of the next attempt, or of the first one.
         set_aside: the cloud rejected it with an error that a retry does not fix.
         progress: set, and replaced, when writes were delivered.
     """
@@ -101,7 +104,7 @@ class Deliveries:
 
     def notice(self, key: Key, *, supersedes: bool = False) -> None:
         """Deliver a newly accepted write; ``supersedes`` resets the failures of the writes that it replaces."""
-        queue = self._waiting.setdefault(key, _Queue())
+        queue = self._waiting.setdefault(key, _Queue(retry_at=time.monotonic() + LULL_S))
         queue.has_new = True
         if supersedes:
             queue.set_aside, queue.failures, queue.retry_at = False, 0, 0.0

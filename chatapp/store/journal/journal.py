@@ -259,7 +259,8 @@ class Journal:
     async def settle(self, key: Key, numbers: Sequence[int], *, deleted: bool) -> None:
         """Delete rows that were delivered, or that never will be because the conversation is ``deleted`` in the cloud.
 
-        Their text has left the file `ERASE_SOON_S` later; that of a ``deleted`` one, when this returns.
+        Their text has left the file `ERASE_SOON_S` later; that of a ``deleted`` one, when this returns. After a power
+        cut before that, they may be there again, and are delivered again.
         """
 
         def change(connection: sqlite3.Connection, add: Addition) -> None:
@@ -268,14 +269,19 @@ class Journal:
             if deleted:
                 forget(connection, key)
 
-        await self._change(key, change, erase_within=0 if deleted else ERASE_SOON_S)
+        await self._change(key, change, erase_within=0 if deleted else ERASE_SOON_S, durable=False)
 
     async def aclose(self) -> None:
         """Finish the accepted writes and close the file; idempotent."""
         await self._database.aclose()
 
     async def _change(
-        self, key: Key, change: Callable[[sqlite3.Connection, Addition], None], *, erase_within: float | None = None
+        self,
+        key: Key,
+        change: Callable[[sqlite3.Connection, Addition], None],
+        *,
+        erase_within: float | None = None,
+        durable: bool = True,
     ) -> bool:
         """Make one accepted change, and count its rows; return whether it added any."""
         add = self._addition(key)
@@ -284,7 +290,7 @@ class Journal:
             add.begin()
             change(connection, add)
 
-        await self._database.write(attempt, erase_within=erase_within)
+        await self._database.write(attempt, erase_within=erase_within, durable=durable)
         add.count()
         return add.adds
 

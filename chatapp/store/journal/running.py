@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from chatapp.domain.conversation import Message, MessageStatus
+from chatapp.domain.conversation import Message, MessageStatus, Role
 from chatapp.store.journal.overlay import decoded_message
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ class Abandoned(NamedTuple):
 
 def remember(connection: sqlite3.Connection, key: Key, message: Message, content: bytes, conversation: bytes) -> None:
     """Record the newest revision of a running answer; delete the record of one that has ended."""
+    if message.role is Role.USER:
+        return
     if message.status is MessageStatus.STREAMING:
         connection.execute(
             "INSERT INTO running (user, conversation_id, message_id, revision, conversation, message)"

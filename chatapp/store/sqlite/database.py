@@ -56,10 +56,12 @@ class SQLiteDatabase:
         with self._errors_explained():
             return await asyncio.get_running_loop().run_in_executor(self._reader_threads, run)
 
-    async def write(self, change: Callable[[sqlite3.Connection], None], *, erase_within: float | None = None) -> None:
-        """Make a change, atomic and durable; ``erase_within``: as in `Writer.submit`."""
+    async def write(
+        self, change: Callable[[sqlite3.Connection], None], *, erase_within: float | None = None, durable: bool = True
+    ) -> None:
+        """Make an atomic change; ``erase_within`` and ``durable``: as in `Writer.submit`."""
         with self._errors_explained():
-            await asyncio.wrap_future(self._writer.submit(change, erase_within=erase_within))
+            await asyncio.wrap_future(self._writer.submit(change, erase_within=erase_within, durable=durable))
 
     async def aclose(self) -> None:
         """Finish the accepted writes, clean up, and close the file and its lock; idempotent."""

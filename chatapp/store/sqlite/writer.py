@@ -26,6 +26,8 @@ class Writer:
     def __init__(self, connection: sqlite3.Connection, busy_timeout: float) -> None:
         self._connection = connection
         self._busy_timeout_ms = int(busy_timeout * 1000)
+        (self._synchronous,) = connection.execute("PRAGMA synchronous").fetchone()
+        self._is_durable = True
         self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._log_due: float | None = None  # when the log has to be emptied, by the monotonic clock
         self._slack_holds_deleted = False
@@ -33,7 +35,7 @@ class Writer:
         self._thread.start()
 
     def submit(
-        self, change: Callable[[sqlite3.Connection], None], *, erase_within: float | None = None
+        self, change: Callable[[sqlite3.Connection], None], *, erase_within: float | None = None, durable: bool = True
     ) -> Future[None]:
         """Queue a change; until it has begun it can be cancelled.
 
@@ -41,8 +43,10 @@ class Writer:
             change: is made in a transaction, with others.
             erase_within: seconds until the text that it deletes has left the file; 0: before the change counts as
                 done. None: it deletes none.
+            durable: whether it is on the disk when it counts as done. Else a power cut may undo it, as long as no
+                durable change was made after it; the end of the process does not.
         """
-        write = _Write(change, erase_within)
+        write = _Write(change, erase_within, durable)
         self._queue.put(write)
         return write.done
 
@@ -93,16 +97,21 @@ class Writer:
         if not batch:
             return
         try:
+            self._sync(is_durable=any(write.durable for write in batch))
             self._connection.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as error:
             for write in batch:
                 write.error = error
             return
         try:
-            for write in batch:
-                self._apply(write)
+            if len(batch) == 1:
+                batch[0].error = None
+                batch[0].change(self._connection)
+            else:
+                for write in batch:
+                    self._apply(write)
             self._connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except Exception as error:  # noqa: BLE001  # the caller gets it; the thread must go on
             with suppress(sqlite3.Error):  # SQLite may have rolled back by itself
                 self._connection.execute("ROLLBACK")
             if len(batch) == 1:
@@ -110,6 +119,12 @@ class Writer:
                 return
             for write in batch:  # no change is committed; one at a time, the changes that were not the cause succeed
                 self._commit([write])
+
+    def _sync(self, *, is_durable: bool) -> None:
+        """Have the next commits sync the log, or leave that to the next one that does: it is one file."""
+        if is_durable != self._is_durable:
+            self._connection.execute(f"PRAGMA synchronous = {self._synchronous if is_durable else 'NORMAL'}")
+            self._is_durable = is_durable
 
     def _apply(self, write: _Write) -> None:
         """Make the change, or note why it was undone; its neighbours in the transaction stay.
@@ -157,6 +172,7 @@ class _Write:
 
     change: Callable[[sqlite3.Connection], None]
     erase_within: float | None
+    durable: bool
     done: Future[None] = field(default_factory=Future)
     error: Exception | None = None
 

@@ -113,6 +113,35 @@ async def test_a_write_returns_while_the_cloud_has_not_answered(store, cloud):
     assert (await cloud.conversation("ana", conversation.id)).title == "Renamed"
 
 
+async def test_a_write_is_delivered_only_after_a_lull_so_that_its_turn_goes_on_first(place, cloud, monkeypatch):
+    monkeypatch.setattr(journal_delivery, "LULL_S", 60.0)
+    store = await place.open(cloud, drain_seconds=5)
+    conversation = a_conversation()
+    await store.create("ana", conversation, question())
+    assert not await store.delivered("ana", conversation.id, "question", seconds=0.3)
+    await store.aclose()  # a chat that ends does not wait for it
+    assert [call for call, *_ in cloud.calls] == ["create"]
+
+
+async def test_accepted_writes_sync_the_disk_and_notes_of_deliveries_do_not(store):
+    statements: list[str] = []
+    store._journal._database._writer._connection.set_trace_callback(statements.append)
+    conversation = a_conversation()
+    await store.create("ana", conversation, question(), answer())
+    await delivered(store)
+    await store.append("ana", conversation.id, ended("all", 1))
+    await delivered(store)
+    mode, synced = "", []
+    for statement in statements:
+        if statement.startswith("PRAGMA synchronous"):
+            mode = statement.rpartition(" = ")[2]
+        elif statement.startswith("INSERT INTO writes"):
+            synced.append((mode in {"", "2"}, "accepted"))
+        elif statement.startswith("DELETE FROM writes"):
+            synced.append((mode == "NORMAL", "delivered"))
+    assert set(synced) == {(True, "accepted"), (True, "delivered")}
+
+
 async def test_a_message_is_undelivered_until_the_cloud_has_it(store, cloud):
     cloud.gate.clear()
     conversation, other = a_conversation(), a_conversation()
