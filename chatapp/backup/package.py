@@ -22,6 +22,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from chatapp.domain.conversation import now_ms
 from chatapp.domain.errors import ChatError
+from chatapp.store.sqlite.file_folder import sync_folder
 from chatapp.userdata.json_export import iso
 from chatapp.userdata.zip_errors import DAMAGED_ZIP
 
@@ -195,12 +196,3 @@ def refuse_newer(what: str, schema: int, known: int) -> None:
             f"{what} was made by a newer version of this chat (schema {schema}; this one knows {known}). Nothing was "
             "changed. Update this chat first."
         )
-
-
-def sync_folder(folder: Path) -> None:
-    """Have the disk remember the names in a folder."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -8,8 +8,9 @@ import sqlite3
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
-from chatapp.backup.package import CHUNK_BYTES, InvalidBackup, Reader, Writer, refuse_newer, sync_folder
+from chatapp.backup.package import CHUNK_BYTES, InvalidBackup, Reader, Writer, refuse_newer
 from chatapp.store.sqlite.file import HISTORY, only_chat_at
+from chatapp.store.sqlite.file_folder import sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -97,6 +97,7 @@ class Document:
         pages: how many it has, at least 1.
         size: of the file, in bytes.
         data: its text by pages, compressed (`chatapp.documents.packing`); empty in messages that a store lists.
+        file: id of its file in the store, "" where that is not kept. It leaves the chat in no response and no export.
     """
 
     id: str
@@ -105,6 +106,7 @@ class Document:
     pages: int
     size: int
     data: bytes = field(default=b"", repr=False)
+    file: str = ""
 
 
 Attachment = Image | Document  # of a message; stores keep its data apart from the message

@@ -1,8 +1,8 @@
 """Stores: the protocols that every adapter keeps (SQLite, Firestore, the journal in front of it, memory).
 
 An adapter implements `Store`. Code asks for the part of it that it uses: `ConversationStore`, `ProfileStore`,
-`ShareStore`, `LibraryStore`, all four (`UserStore`) or `SessionStore`. This package knows nothing of HTTP, models or
-settings.
+`ShareStore`, `LibraryStore`, `FileStore`, all five (`UserStore`) or `SessionStore`. This package knows nothing of HTTP,
+models or settings.
 
 Every call:
 
@@ -351,7 +351,7 @@ class LibraryStore(Protocol):
         """
 
     async def add_library_document(self, user: str, document: LibraryDocument) -> None:
-        """Add a document with data of at most `values.IMAGE_BYTES`; one with its id stays as it is.
+        """Add a document with data of at most `values.IMAGE_BYTES`; one with its id stays, and may get a file.
 
         The store does not ask whether the collection exists.
         """
@@ -370,8 +370,42 @@ class LibraryStore(Protocol):
         """Delete at most `values.MAX_REMOVED` documents of collections for good; a missing one is no error."""
 
 
-class UserStore(ConversationStore, ProfileStore, ShareStore, LibraryStore, Protocol):
-    """Stores what users own: conversations, profiles, shares and libraries."""
+class FileStore(Protocol):
+    """Stores the files of documents, in parts of 1 MB; SQLite alone keeps any.
+
+    A file waits until a document names it (`Document.file`), and goes with the last document that does. A file that
+    waits when the store is opened is deleted.
+    """
+
+    async def add_file(self, user: str, file: bytes) -> str:
+        """Keep a file, and return its id; "" where the store keeps none."""
+
+    async def discard_files(self, user: str, files: Collection[str] | None = None) -> None:
+        """Delete those of these files of the user, or of all (None), that no document names."""
+
+    async def hand_over_files(self, user: str, to: str, files: Collection[str]) -> None:
+        """Have another user own files of the user, so that documents of that user can name them.
+
+        A document that is added with a file of another user, or with a missing one, is stored without a file.
+        """
+
+    async def document_file_part(self, user: str, conversation_id: str, document_id: str, number: int) -> bytes:
+        """Return a part, from 0, of the file of a document of a conversation; b"" behind its end.
+
+        Raises:
+            ConversationNotFound: the user has no such document with a file.
+        """
+
+    async def library_file_part(self, user: str, document_id: str, number: int) -> bytes:
+        """Return a part, from 0, of the file of a document of a collection; b"" behind its end.
+
+        Raises:
+            DocumentNotFound: the user has no such document with a file.
+        """
+
+
+class UserStore(ConversationStore, ProfileStore, ShareStore, LibraryStore, FileStore, Protocol):
+    """Stores what users own: conversations, profiles, shares, libraries and files."""
 
     async def stored_bytes(self, user: str | None = None, *, consistency: Consistency = Consistency.LATEST) -> int:
         """Return about how many bytes the data of one user take, or of all users; reads no messages."""

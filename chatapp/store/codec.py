@@ -89,8 +89,9 @@ def _citation_fields(citation: Citation) -> dict[str, Any]:
 
 
 def attachment_fields(attachment: Attachment) -> dict[str, Any]:
-    """Return the fields of an image or a document without its data."""
-    return {field.name: getattr(attachment, field.name) for field in fields(attachment) if field.name != "data"}
+    """Return the fields of an image or a document without its data; of a document without a file, not that."""
+    values = {field.name: getattr(attachment, field.name) for field in fields(attachment) if field.name != "data"}
+    return {name: value for name, value in values.items() if value or name != "file"}
 
 
 def attachment_of(kind: type[AttachmentT], values: Mapping[str, Any]) -> AttachmentT:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from chatapp.store.codec import clean_profile
-from chatapp.store.values import MAX_IN_FOLDER, refuse_too_much_profile, sort_key
+from chatapp.store.values import MAX_IN_FOLDER, file_bytes, refuse_too_much_profile, sort_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -18,8 +18,8 @@ OVERHEAD_BYTES = 500  # of the other fields of a document, about
 
 
 def library_bytes(document: LibraryDocument) -> int:
-    """Return about how many bytes a document of a collection takes."""
-    return OVERHEAD_BYTES + len(document.document.data)
+    """Return about how many bytes a document of a collection takes, with its file."""
+    return OVERHEAD_BYTES + len(document.document.data) + file_bytes(document.document)
 
 
 def in_library_order(documents: Iterable[LibraryDocument]) -> list[LibraryDocument]:

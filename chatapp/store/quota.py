@@ -12,7 +12,7 @@ from chatapp.domain.conversation import MessageStatus, Role
 from chatapp.domain.errors import StorageFull
 from chatapp.domain.sentences import Sentence
 from chatapp.store import Consistency
-from chatapp.store.values import attached_bytes
+from chatapp.store.values import attached_bytes, file_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -112,8 +112,9 @@ class StorageQuota:
 
 
 def message_bytes(message: Message) -> int:
-    """Return about how many bytes a message takes, with its images and documents."""
-    return OVERHEAD_BYTES + len(message.content.encode(errors="replace")) + attached_bytes([message])
+    """Return about how many bytes a message takes, with its images, documents and their files."""
+    text = OVERHEAD_BYTES + len(message.content.encode(errors="replace"))
+    return text + attached_bytes([message]) + sum(map(file_bytes, message.documents))
 
 
 def _is_new(message: Message) -> bool:

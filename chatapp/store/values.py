@@ -124,8 +124,13 @@ def refuse_too_large_attachment(largest: Attachment) -> None:
 
 
 def attached_bytes(messages: Iterable[Message]) -> int:
-    """Return how many bytes the images and documents of messages take."""
+    """Return how many bytes the images and documents of messages take, without files of documents."""
     return sum(len(attachment.data) for message in messages for attachment in message.attachments)
+
+
+def file_bytes(document: Document) -> int:
+    """Return how many bytes the file of a document takes."""
+    return document.size if document.file else 0
 
 
 def refuse_too_large_pieces(pieces: Mapping[str, bytes]) -> None:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 from chatapp.domain.errors import ChatError, StoreUnavailable
 from chatapp.store import StoreStatus
 from chatapp.store.sqlite.database import SQLiteDatabase
+from chatapp.store.sqlite.document_files import DocumentFiles
 from chatapp.store.sqlite.file import HISTORY, SQLiteFile
+from chatapp.store.sqlite.file_folder import FileFolder
 from chatapp.store.sqlite.store import READERS, SQLiteStore
 
 if TYPE_CHECKING:
@@ -205,7 +207,9 @@ class FakeCloud:
                 file = await asyncio.to_thread(
                     SQLiteFile.open, self._folder / f"{name}.db", HISTORY, readers=READERS, busy_timeout=5.0
                 )
-                self._stores[user] = SQLiteStore(SQLiteDatabase(file, 5.0))
+                database = SQLiteDatabase(file, 5.0)
+                files = DocumentFiles(database, FileFolder(self._folder / f"{name}.files"))
+                self._stores[user] = SQLiteStore(database, files)
         return self._stores[user]
 
 

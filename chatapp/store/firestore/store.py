@@ -82,6 +82,7 @@ from chatapp.store.values import (
     refuse_too_much_profile,
     sort_key,
 )
+from chatapp.store.without_files import WithoutFiles
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
@@ -102,7 +103,7 @@ FOLDER_READ = 1000
 DAY_MS = 24 * 3600 * 1000
 
 
-class FirestoreStore(DirectStore):
+class FirestoreStore(WithoutFiles, DirectStore):
     """A `chatapp.store.Store` in one Firestore database, for any number of replicas.
 
     A store belongs to one event loop. It connects at its first call. Every call has a timeout: after `CALL_S`

@@ -40,6 +40,7 @@ from chatapp.store.values import (
     refuse_too_much,
     refuse_too_much_profile,
 )
+from chatapp.store.without_files import WithoutFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
@@ -70,7 +71,7 @@ class Options(TypedDict, total=False):
     recent_bytes: int
 
 
-class JournaledStore(Lists, Reads):
+class JournaledStore(WithoutFiles, Lists, Reads):
     """A `chatapp.store.Store` that writes to a journal on this disk (an outbox), and delivers from there to the cloud.
 
     **Writes**: a call returns when its write is in the journal (SQLite, ``synchronous=FULL``). A background task

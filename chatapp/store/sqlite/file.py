@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 from chatapp.domain.errors import StoreUnavailable
 from chatapp.domain.sentences import Sentence
 from chatapp.store.folding import fold
-from chatapp.store.sqlite import attachments, library, shares, usage
+from chatapp.store.sqlite import attachments, files, library, shares, usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -132,7 +132,7 @@ HISTORY = Schema(
     application_id=0x48434854,  # "HCHT"
     migrations=(
         *(_CONVERSATIONS, _RUNNING, _PERSONAL, _REVOCATIONS, usage.MIGRATION, _SESSIONS, shares.MIGRATION),
-        *(attachments.MIGRATION, library.MIGRATION),
+        *(attachments.MIGRATION, library.MIGRATION, files.MIGRATION),
     ),
     functions={"fold": fold},
     foreign="The file at {path} belongs to another program, so it was not changed."
@@ -276,6 +276,13 @@ def explained(error: sqlite3.Error, at: str = "") -> StoreUnavailable:
         code, Sentence("The chat history{at} failed. Nothing was changed. Try again; the log has details.")
     )
     return StoreUnavailable(sentence.filled(at=at), detail=f"{getattr(error, 'sqlite_errorname', '')} {error}".strip())
+
+
+def explained_disk(error: OSError) -> StoreUnavailable:
+    """Return an error of the disk, beside the database, as a sentence."""
+    is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+    sentence = _EXPLANATIONS[sqlite3.SQLITE_FULL if is_full else sqlite3.SQLITE_IOERR]
+    return StoreUnavailable(sentence.filled(at=""), detail=type(error).__name__)
 
 
 def _explained_folder(error: OSError, path: Path) -> StoreUnavailable:

@@ -8,6 +8,7 @@ from chatapp.domain.conversation import Document
 from chatapp.domain.errors import DocumentNotFound
 from chatapp.domain.library import LibraryDocument
 from chatapp.store import codec
+from chatapp.store.sqlite.files import kept_file
 
 if TYPE_CHECKING:
     import sqlite3
@@ -39,21 +40,23 @@ MIGRATION = """
     END;
     """
 
-_LISTED = "SELECT id, collection, added_ms, name, kind, pages, size FROM library_documents"
+_LISTED = "SELECT id, collection, added_ms, name, kind, pages, size, file FROM library_documents"
 
 
 def add_library_document(connection: sqlite3.Connection, user: str, added: LibraryDocument) -> None:
-    """Add a document, unless one with its id is there."""
+    """Add a document; one with its id stays as it is, and gets the file if it has none."""
     document = codec.clean_document(added.document)
     row = {
         **codec.attachment_fields(document),
+        "file": kept_file(connection, user, document.file),
         "user": user,
         "collection": added.collection,
         "added_ms": added.added_ms,
         "data": document.data,
     }
     connection.execute(
-        f"INSERT INTO library_documents ({', '.join(row)}) VALUES (:{', :'.join(row)}) ON CONFLICT DO NOTHING",  # noqa: S608  # constants
+        f"INSERT INTO library_documents ({', '.join(row)}) VALUES (:{', :'.join(row)}) ON CONFLICT (user, id)"  # noqa: S608  # constants
+        " DO UPDATE SET file = excluded.file WHERE file = '' AND excluded.file != ''",
         row,
     )
 

@@ -13,6 +13,7 @@ from chatapp.domain.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Awaitable, Callable
 
     from chatapp.store.sqlite.database import SQLiteDatabase
 
@@ -26,10 +27,12 @@ class Retention:
     """Deletes expired data at the start and every `SWEEP_SECONDS`, and erases its text.
 
     A message expires ``days`` after its creation, a conversation ``days`` after its last message; None: never.
+    ``on_deleted`` is called after each time that data was deleted.
     """
 
-    def __init__(self, database: SQLiteDatabase, days: int | None) -> None:
+    def __init__(self, database: SQLiteDatabase, days: int | None, on_deleted: Callable[[], Awaitable[None]]) -> None:
         self._database = database
+        self._on_deleted = on_deleted
         self._keep_ms = None if days is None else days * DAY_MS
         self._sweeping: asyncio.Task[None] | None = None
 
@@ -56,6 +59,7 @@ class Retention:
                 expired = await self._database.read(lambda connection: _expired(connection, oldest_ms))  # noqa: B023  # read at once
                 if any(expired):
                     await self._database.write(lambda connection: _delete(connection, oldest_ms), erase_within=0)  # noqa: B023
+                    await self._on_deleted()
                     log.info("expired", conversations=expired[0], messages=expired[1])
             await asyncio.sleep(SWEEP_SECONDS)
 

@@ -11,6 +11,7 @@ from chatapp.domain.errors import ConversationNotFound
 from chatapp.store import codec
 from chatapp.store.folding import fold
 from chatapp.store.sqlite.attachments import put_attachments
+from chatapp.store.sqlite.files import with_kept_files
 from chatapp.store.values import storable
 
 if TYPE_CHECKING:
@@ -115,7 +116,8 @@ def message_of(row: sqlite3.Row) -> Message:
 
 def put(connection: sqlite3.Connection, conversation_id: str, messages: Iterable[Message]) -> None:
     """Add messages and their attachments, or replace those of a lower revision; of two ratings, the later stays."""
-    for message in map(codec.clean, messages):
+    for given in messages:
+        message = with_kept_files(connection, conversation_id, codec.clean(given))
         if message.feedback_ms:
             _put_rating(connection, conversation_id, message)
         values = codec.message_fields(message)

@@ -20,7 +20,10 @@ from chatapp.store.direct import DirectStore
 from chatapp.store.library import with_library
 from chatapp.store.sqlite.attachments import attachment_of
 from chatapp.store.sqlite.database import SQLiteDatabase
+from chatapp.store.sqlite.document_files import DocumentFiles
 from chatapp.store.sqlite.file import HISTORY, SQLiteFile
+from chatapp.store.sqlite.file_folder import FileFolder, folder_of
+from chatapp.store.sqlite.files import file_of_document, file_of_library
 from chatapp.store.sqlite.library import (
     add_library_document,
     library_document,
@@ -98,9 +101,10 @@ class SQLiteStore(DirectStore):
     `sqlite_writer.QUIET_S` without a write, or at the end (4 to 7 ms per MB).
     """
 
-    def __init__(self, database: SQLiteDatabase, *, retention_days: int | None = None) -> None:
+    def __init__(self, database: SQLiteDatabase, files: DocumentFiles, *, retention_days: int | None = None) -> None:
         self._database = database
-        self._retention = Retention(database, retention_days)
+        self._files = files
+        self._retention = Retention(database, retention_days, files.erase_deleted)
         self._retention.start()
 
     @classmethod
@@ -116,13 +120,15 @@ class SQLiteStore(DirectStore):
         """
         file = await asyncio.to_thread(SQLiteFile.open, path, HISTORY, readers=READERS, busy_timeout=busy_timeout)
         database = SQLiteDatabase(file, busy_timeout)
+        files = DocumentFiles(database, FileFolder(folder_of(path)))
         try:
             await database.write(_interrupt)
             if await database.read(has_expired):
                 await database.write(delete_expired, erase_within=0)
+            await files.delete_left()
         except StoreUnavailable as error:  # a full disk, which must not keep the history from being read
             log.warning("answers_not_interrupted", detail=error.detail)
-        return cls(database, retention_days=retention_days)
+        return cls(database, files, retention_days=retention_days)
 
     async def conversations(
         self, user: str, *, limit: int = 50, cursor: str | None = None, consistency: Consistency = Consistency.LATEST
@@ -313,6 +319,7 @@ class SQLiteStore(DirectStore):
             connection.execute("DELETE FROM conversations WHERE id = ? AND user = ?", (conversation_id, user))
 
         await self._database.write(change, erase_within=0)
+        await self._files.erase_deleted()
 
     async def profile(self, user: str, *, consistency: Consistency = Consistency.LATEST) -> Profile:
         """Return the user's profile."""
@@ -418,6 +425,33 @@ class SQLiteStore(DirectStore):
         await self._database.write(
             lambda connection: remove_library_documents(connection, user, document_ids), erase_within=0
         )
+        await self._files.erase_deleted()
+
+    async def add_file(self, user: str, file: bytes) -> str:
+        """Keep a file until it is discarded, or with the documents that name it; return its id."""
+        return await self._files.add(user, file)
+
+    async def discard_files(self, user: str, files: Collection[str] | None = None) -> None:
+        """Delete files that no document names: these, or all of the user."""
+        await self._files.discard(user, files)
+
+    async def hand_over_files(self, user: str, to: str, files: Collection[str]) -> None:
+        """Give files to another user."""
+        await self._files.hand_over(user, to, files)
+
+    async def document_file_part(self, user: str, conversation_id: str, document_id: str, number: int) -> bytes:
+        """Return a part of the file of a document of a conversation."""
+        oldest_ms = self._retention.oldest_ms
+
+        def file(connection: sqlite3.Connection) -> str:
+            owned(connection, user, conversation_id, oldest_ms)
+            return file_of_document(connection, conversation_id, document_id, oldest_ms)
+
+        return await self._files.part(file, number)
+
+    async def library_file_part(self, user: str, document_id: str, number: int) -> bytes:
+        """Return a part of the file of a document of a collection."""
+        return await self._files.part(lambda connection: file_of_library(connection, user, document_id), number)
 
     async def stored_bytes(self, user: str | None = None, *, consistency: Consistency = Consistency.LATEST) -> int:
         """Return how many bytes the data of one user take, or of all users: text in UTF-8, images and documents."""

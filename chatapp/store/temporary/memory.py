@@ -29,6 +29,7 @@ from chatapp.store.values import (
     refuse_too_much_profile,
     sort_key,
 )
+from chatapp.store.without_files import WithoutFiles, without_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -121,7 +122,7 @@ class Memory:
             del self._ids[user], self.sizes[user]
 
 
-class MemoryStore(DirectStore):
+class MemoryStore(WithoutFiles, DirectStore):
     """A `chatapp.store.Store` that ends with the process and evicts unused conversations.
 
     A conversation is evicted after ``forget_after_seconds`` without use. When all together take more than
@@ -213,7 +214,10 @@ class MemoryStore(DirectStore):
     async def create(self, user: str, conversation: Conversation, *messages: Message) -> None:
         """Add a conversation with its first messages."""
         self._refuse(messages)
-        entry, cleaned = Entry(clean_conversation(conversation)), [clean(message) for message in messages]
+        entry, cleaned = (
+            Entry(clean_conversation(conversation)),
+            [clean(without_files(message)) for message in messages],
+        )
         if (user, conversation.id) not in self._memory.conversations:
             _put(entry, cleaned)
             self._refuse_if_full(entry, messages)
@@ -251,7 +255,7 @@ class MemoryStore(DirectStore):
             dict(before.attachments),
             content_bytes=before.content_bytes,
         )
-        _put(entry, [clean(message) for message in messages])
+        _put(entry, [clean(without_files(message)) for message in messages])
         self._refuse_if_full(entry, messages)
         self._keep((user, conversation_id), entry)
 
@@ -359,7 +363,7 @@ class MemoryStore(DirectStore):
         """Add a document to a collection."""
         self._open()
         refuse_too_large_attachment(document.document)
-        cleaned = replace(document, document=clean_document(document.document))
+        cleaned = replace(document, document=replace(clean_document(document.document), file=""))
         self._memory.library.setdefault(user, {}).setdefault(document.document.id, cleaned)
 
     async def library(self, user: str, collection: str = "") -> list[LibraryDocument]:

@@ -215,6 +215,26 @@ class StoreRouter:
         """Delete documents of collections for good."""
         await self._persistent.remove_library_documents(user, document_ids)
 
+    async def add_file(self, user: str, file: bytes) -> str:
+        """Keep a file."""
+        return await self._persistent.add_file(user, file)
+
+    async def discard_files(self, user: str, files: Collection[str] | None = None) -> None:
+        """Delete files that no document names."""
+        await self._persistent.discard_files(user, files)
+
+    async def hand_over_files(self, user: str, to: str, files: Collection[str]) -> None:
+        """Give files to another user."""
+        await self._persistent.hand_over_files(user, to, files)
+
+    async def document_file_part(self, user: str, conversation_id: str, document_id: str, number: int) -> bytes:
+        """Return a part of the file of a document of a conversation; a temporary one has none."""
+        return await self._of(conversation_id).document_file_part(user, conversation_id, document_id, number)
+
+    async def library_file_part(self, user: str, document_id: str, number: int) -> bytes:
+        """Return a part of the file of a document of a collection."""
+        return await self._persistent.library_file_part(user, document_id, number)
+
     async def stored_bytes(self, user: str | None = None, *, consistency: Consistency = Consistency.LATEST) -> int:
         """Return about how many bytes the persistent data of one user take, or of all users."""
         return await self._persistent.stored_bytes(user, consistency=consistency)

@@ -3,7 +3,8 @@
 ``formats/`` holds what the code of commit b76ff19 wrote for `CONVERSATION`, `MESSAGES` and `PROFILE`: SQL dumps of the
 history and the journal, Firestore documents by path, and the JSON export. ``history_5.sql`` is the history with the
 sizes of December 2026, ``history_6.sql`` the one with the list of sessions, ``history_7.sql`` the one with shares, and
-``history_8.sql`` the one with documents, as ``journal_4.sql`` is; ``history_9.sql`` has collections and folders.
+``history_8.sql`` the one with documents, as ``journal_4.sql`` is; ``history_9.sql`` has collections and folders,
+and ``history_10.sql`` the file of a document.
 ``firestore_documents.json`` and ``export_documents.json`` hold `CITED`.
 """
 
@@ -40,6 +41,8 @@ from chatapp.domain.sentences import Sentence, Wait, as_json
 from chatapp.domain.share import Share
 from chatapp.store.firestore import documents
 from chatapp.store.journal.journal import Journal
+from chatapp.store.sqlite.file_folder import folder_of
+from chatapp.store.sqlite.files import add_file
 from chatapp.store.sqlite.store import SQLiteStore
 from chatapp.userdata import json_export
 from tests import own_export
@@ -149,6 +152,8 @@ LIBRARY = Profile(
     folders=(Folder(id="f1", name="Work", instructions="Be exact.", collection="k1"),),
     library_revision=1,
 )
+# A document whose file is kept.
+FILED = replace(QUESTION, id="q5", images=(), documents=(replace(DOCUMENT, size=5, file="f1"),))
 KEPT = LibraryDocument(collection="k1", document=replace(DOCUMENT, id="d1"), added_ms=1_700_000_000_009)
 
 
@@ -175,12 +180,12 @@ async def write_history(path: Path) -> None:
     await store.create("eve", replace(CONVERSATION, id="c4", collection="k1", folder="f1"))
     await store.change_library("eve", lambda _: LIBRARY)
     await store.add_library_document("eve", KEPT)
+    await store._database.write(lambda connection: add_file(connection, "fay", "f1"))
+    await store.create("fay", replace(CONVERSATION, id="c5"), FILED)
     await store.aclose()
 
 
-@pytest.mark.parametrize(
-    "name", ["history.sql", "history_5.sql", "history_6.sql", "history_7.sql", "history_8.sql", "history_9.sql"]
-)
+@pytest.mark.parametrize("name", ["history.sql", *(f"history_{schema}.sql" for schema in range(5, 11))])
 async def test_a_history_file_of_an_earlier_version_is_read(tmp_path, name):
     restore(FORMATS / name, tmp_path / "chat.db")
     store = await SQLiteStore.open(tmp_path / "chat.db")
@@ -219,9 +224,19 @@ async def test_collections_and_folders_of_a_history_file_are_read(tmp_path):
     await store.aclose()
 
 
+async def test_a_file_of_a_document_is_read_from_a_history_file(tmp_path):
+    restore(FORMATS / "history_10.sql", tmp_path / "chat.db")
+    store = await SQLiteStore.open(tmp_path / "chat.db")
+    assert_same(await store.messages("fay", "c5"), [listed(FILED)])
+    folder_of(tmp_path / "chat.db").mkdir()
+    (folder_of(tmp_path / "chat.db") / "f1").write_bytes(b"%PDF-")
+    assert await store.document_file_part("fay", "c5", DOCUMENT.id, 0) == b"%PDF-"
+    await store.aclose()
+
+
 async def test_a_history_file_is_written_as_before(tmp_path):
     await write_history(tmp_path / "chat.db")
-    assert dumped(tmp_path / "chat.db") == (FORMATS / "history_9.sql").read_text()
+    assert dumped(tmp_path / "chat.db") == (FORMATS / "history_10.sql").read_text()
 
 
 # The journal
