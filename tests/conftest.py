@@ -1,7 +1,10 @@
 """Under ``TEST_NO_SKIPS=1`` (as in CI) a skipped test is a failure."""
 
+import contextlib
 import gc
+import importlib
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -18,6 +21,25 @@ settings.load_profile("tests")
 def pytest_configure():
     """Collect no garbage while modules are imported and tests are made: nearly all of a million objects stay."""
     gc.disable()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session):
+    """Begin the import of the test modules at another third in each of three workers of a run of all tests.
+
+    In a fresh clone pytest rewrites the asserts of each file, and its bytecode is half of the collection's CPU. Workers
+    that import the same file at the same time would all rewrite it.
+    """
+    folders = [Path(arg) for arg in session.config.args]
+    if "PYTEST_XDIST_WORKER" not in os.environ or [folder.name for folder in folders] != ["tests"]:
+        return
+    ignored = [Path(folder).name for folder in session.config.getoption("ignore") or ()]
+    paths = sorted(path for path in Path("tests").rglob("test_*.py") if not {*path.parts} & {*ignored})
+    worker = int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw"))
+    first = len(paths) * worker // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    for path in paths[first:] + paths[:first]:
+        with contextlib.suppress(Exception, pytest.skip.Exception):  # pytest imports it again, and reports the error
+            importlib.import_module(".".join(path.with_suffix("").parts))
 
 
 def pytest_collection_finish():
