@@ -328,10 +328,10 @@ class GenerationParameters:
         problems = [
             problem
             for problem in (
-                _out_of_range(Sentence("Temperature"), self.temperature, self.TEMPERATURE_RANGE),
-                _out_of_range(Sentence("Top-p"), self.top_p, self.TOP_P_RANGE),
-                _out_of_range(Sentence("Max tokens"), self.max_tokens, self.MAX_TOKENS_RANGE, whole=True),
-                _too_long(Sentence("Instructions"), self.system_prompt, self.LONGEST_SYSTEM_PROMPT),
+                _out_of_range(_TEMPERATURE, self.temperature, self.TEMPERATURE_RANGE),
+                _out_of_range(_TOP_P, self.top_p, self.TOP_P_RANGE),
+                _out_of_range(_MAX_TOKENS, self.max_tokens, self.MAX_TOKENS_RANGE, whole=True),
+                _too_long(_INSTRUCTIONS, self.system_prompt, self.LONGEST_SYSTEM_PROMPT),
             )
             if problem
         ]
@@ -387,14 +387,17 @@ class Profile:
         return by_id.get(conversation.collection) or (by_id.get(folder.collection) if folder else None)
 
 
+_TEMPERATURE, _TOP_P = Sentence("Temperature"), Sentence("Top-p")
+_MAX_TOKENS, _INSTRUCTIONS = Sentence("Max tokens"), Sentence("Instructions")
+
+
 def _out_of_range(
     name: Sentence, value: object, allowed: tuple[float, float], *, whole: bool = False
 ) -> Sentence | None:
-    low, high = (str(limit) for limit in allowed)
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if is_number and allowed[0] <= value <= allowed[1] and (not whole or value == int(value)):  # type: ignore[operator, call-overload]  # is_number says it is one
         return None
-    given = repr(str(value)[:40])
+    given, (low, high) = repr(str(value)[:40]), map(str, allowed)
     if whole:
         return Sentence(
             "{name} must be a whole number from {low} to {high}, not {given}.",

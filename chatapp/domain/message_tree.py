@@ -32,7 +32,7 @@ class MessageTree:
     """
 
     def __init__(self, messages: Sequence[Message]) -> None:
-        if any(message.appended for message in messages):
+        if any(message.appended for message in messages) and not _is_in_order(messages):
             messages = _by_turn(_parents_first(messages))
         self.messages: dict[str, Message] = {}
         self._follows: dict[str, str] = {}
@@ -128,7 +128,8 @@ class MessageTree:
         return message_id in self.messages and self.messages[message_id].role is Role.USER
 
     def _has_question(self, follows: str) -> bool:
-        return any(map(self._is_question, self._followers.get(follows, ())))
+        followers = self._followers.get(follows, ())
+        return bool(followers) and any(map(self._is_question, followers))
 
     def _newest_below(self, message_id: str) -> str:
         """Return the newest message so far that is below one."""
@@ -138,6 +139,26 @@ class MessageTree:
                 beneath.add(id_)
                 newest = id_
         return newest
+
+
+def _is_in_order(messages: Sequence[Message]) -> bool:
+    """Return whether `_parents_first` and `_by_turn` would change nothing, as with most conversations."""
+    turns: dict[str, str] = {}  # of the questions so far
+    ids: set[str] = set()
+    question = ""  # whose answers may come now
+    for message in messages:
+        follows = message.follows or ""
+        if follows and follows not in ids:
+            return False
+        if message.role is Role.USER:
+            turns[message.id] = message.turn_id
+            question = message.id
+        elif turns.get(follows) != message.turn_id:
+            question = ""
+        elif follows != question:
+            return False
+        ids.add(message.id)
+    return True
 
 
 def _by_turn(messages: Sequence[Message]) -> list[Message]:

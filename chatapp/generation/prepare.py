@@ -254,14 +254,13 @@ class TurnPreparation:
         choices: Sequence[ModelChoice],
     ) -> Turn:
         prompts = [Prompt(choice.model, messages, choice.parameters) for choice in choices]
-        new = [*([question] if question else []), *answers]
         return Turn(
             user,
             conversation,
             question,
             list(zip(answers, prompts, strict=True)),
             follows=follows,
-            tree=MessageTree([*before.messages.values(), *new]),
+            before=before.messages.values(),
             batch_seconds=self._batch_seconds,
         )
 

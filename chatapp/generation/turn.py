@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from chatapp.domain.conversation import TAKEOVER, MessageStatus
+from chatapp.domain.message_tree import MessageTree
 from chatapp.generation.library import NOTHING
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Iterable, Sequence
 
     from chatapp.domain.conversation import Conversation, GenerationParameters, Message, Usage
-    from chatapp.domain.message_tree import MessageTree
     from chatapp.models.context_window import ContextWindow
 
 KEEPALIVE_SECONDS = 10.0  # after which subscribers are told that nothing has changed
@@ -39,7 +40,7 @@ class Turn:
         question: the message that is new in this turn; None where an answer is regenerated or continued.
         answers: each as it is stored, with its prompt.
         follows: id of the message before the first new one; "" at the beginning of a conversation.
-        tree: the conversation with the new messages.
+        before: the other messages of the conversation.
 
     Attributes:
         task: generates the answers.
@@ -55,7 +56,7 @@ class Turn:
         answers: Sequence[tuple[Message, Prompt]],
         *,
         follows: str,
-        tree: MessageTree,
+        before: Iterable[Message],
         batch_seconds: float,
     ) -> None:
         self.user = user
@@ -63,7 +64,7 @@ class Turn:
         self.question = question
         self.answers = [RunningAnswer(self, answer, prompt) for answer, prompt in answers]
         self.follows = follows
-        self.tree = tree
+        self._stored = [*before, *([question] if question else []), *(answer for answer, _ in answers)]
         self.finished = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
         self.title: asyncio.Task[str] | None = None
@@ -72,6 +73,11 @@ class Turn:
         self._changed = asyncio.Event()  # of the next change; each has its own, so that no subscriber misses one
         self._announced_at = float("-inf")  # by the loop's clock
         self._announcement: asyncio.TimerHandle | None = None
+
+    @cached_property
+    def tree(self) -> MessageTree:
+        """The conversation with the new messages; nothing needs it before the models are asked."""
+        return MessageTree(self._stored)
 
     @property
     def is_written(self) -> bool:

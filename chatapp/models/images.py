@@ -78,6 +78,8 @@ def check_images(model: ChatModel, images: int, *, limit: int = MAX_IMAGES) -> N
 
 def newest_images(messages: Sequence[Message], *, limit: int) -> list[Message]:
     """Return the messages with the newest images of questions, up to ``limit``; a line of text replaces each other."""
+    if not any(message.images for message in messages):
+        return list(messages)
     newest: list[Message] = []
     for message in reversed(messages):
         if message.images and message.role is Role.ASSISTANT:

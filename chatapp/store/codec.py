@@ -51,13 +51,15 @@ _SPARSE = {
 }
 
 
+_MESSAGE_FIELDS = tuple(field.name for field in fields(Message))
+
 # The lists of a profile, and what they hold.
 _PROFILE_LISTS: dict[str, type[Any]] = {"personas": Persona, "collections": Collection, "folders": Folder}
 
 
 def message_fields(message: Message) -> dict[str, Any]:
     """Return the fields of a message, its images and documents without their data."""
-    values = {field.name: getattr(message, field.name) for field in fields(message)}
+    values = {name: getattr(message, name) for name in _MESSAGE_FIELDS}
     values = {name: value for name, value in values.items() if value or name not in _SPARSE}
     values |= {name: values[name].value for name in _ENUMS if isinstance(values[name], StrEnum)}
     values["usage"] = message.usage and asdict(message.usage)
@@ -140,10 +142,14 @@ def profile_of(values: Mapping[str, Any]) -> Profile:
 
 def clean(message: Message) -> Message:
     """Return the message with text that UTF-8 can encode (see `storable`)."""
+    content, thinking = storable(message.content), storable(message.thinking)
+    is_plain = not (message.error or message.documents or message.citations)
+    if is_plain and content == message.content and thinking == message.thinking:
+        return message
     return replace(
         message,
-        content=storable(message.content),
-        thinking=storable(message.thinking),
+        content=content,
+        thinking=thinking,
         error=from_json(_storable_json(as_json(message.error))),
         documents=tuple(map(clean_document, message.documents)),
         citations=tuple(map(_clean_citation, message.citations)),

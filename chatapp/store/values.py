@@ -65,7 +65,12 @@ def newest(messages: Iterable[Message]) -> list[Message]:
 
 def in_order(messages: Iterable[Message]) -> list[Message]:
     """Return messages in the order of a conversation."""
-    return sorted(messages, key=lambda message: (message.created_ms, message.id))
+    return sorted(messages, key=place)
+
+
+def place(message: Message) -> tuple[int, str]:
+    """Return the key of the order of a conversation."""
+    return message.created_ms, message.id
 
 
 def refuse_too_much(size: int) -> None:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
 class Kind(StrEnum):
     """The operation to perform in the cloud."""
 
@@ -129,7 +132,7 @@ def encoded(value: Conversation | Message | Profile) -> bytes:
             fields = message_fields(value)
         case Profile():
             fields = profile_fields(value)
-    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+    return _JSON.encode(fields).encode()
 
 
 def decoded_conversation(data: bytes) -> Conversation:

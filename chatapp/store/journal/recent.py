@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from chatapp.store import Page
-from chatapp.store.values import cursor_after, in_order, newest, position, sort_key
+from chatapp.store.values import cursor_after, in_order, newest, place, position, sort_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -120,13 +120,11 @@ class Recent:
 
     def keep_messages(self, key: Key, messages: list[Message]) -> None:
         """Cache all messages of a conversation."""
-        chars = sum(len(message.content) + len(message.thinking) for message in messages)
-        self._keep(("messages", *key), messages, _OBJECT_BYTES * len(messages) + 2 * chars)
+        self._keep(("messages", *key), messages, sum(map(_message_size, messages)))
 
     def keep_message(self, key: Key, message: Message) -> None:
         """Cache a message if the messages of its conversation are cached."""
-        if (before := self._peek("messages", *key)) is not None:
-            self.keep_messages(key, in_order(newest([*before, message])))
+        self._add_messages(key, [message])
 
     def appended(self, key: Key, messages: Iterable[Message], conversation: Conversation) -> None:
         """Cache messages that were appended; ``conversation`` is used if none is cached."""
@@ -134,8 +132,7 @@ class Recent:
         conversation = self.conversation(key) or conversation
         newest_ms = max((message.created_ms for message in messages), default=0)
         self.keep_conversation(key, replace(conversation, updated_ms=max(conversation.updated_ms, newest_ms)))
-        if (before := self._peek("messages", *key)) is not None:
-            self.keep_messages(key, in_order(newest([*before, *messages])))
+        self._add_messages(key, messages)
 
     def forget(self, key: Key) -> None:
         """Drop a deleted conversation."""
@@ -152,6 +149,21 @@ class Recent:
     def forget_profile(self, user: str) -> None:
         """Drop the user's cached profile."""
         self._drop(("profile", user))
+
+    def _add_messages(self, key: Key, messages: Sequence[Message]) -> None:
+        """Cache messages if those of their conversation are cached; most come last, and the others stay as they are."""
+        name = ("messages", *key)
+        before, size = self._entries.get(name, (None, 0))
+        if before is None:
+            return
+        ids = {message.id for message in messages}
+        rest = [message for message in before if message.id not in ids]
+        replaced = [message for message in before if message.id in ids] if len(rest) < len(before) else []
+        added = in_order(newest([*replaced, *messages]))
+        size += sum(map(_message_size, added)) - sum(map(_message_size, replaced))
+        every = [*rest, *added]  # a reader may hold the list: it is replaced, never changed in place
+        come_last = not rest or not added or place(rest[-1]) < place(added[0])
+        self._keep(name, every if come_last else in_order(every), size)
 
     def _keep_listed(self, user: str, listed: Listed) -> None:
         self._keep(("list", user), listed, sum(map(_size, listed.conversations.values())))
@@ -180,3 +192,7 @@ class Recent:
 
 def _size(conversation: Conversation) -> int:
     return _OBJECT_BYTES + 2 * (len(conversation.title) + len(conversation.system_prompt))
+
+
+def _message_size(message: Message) -> int:
+    return _OBJECT_BYTES + 2 * (len(message.content) + len(message.thinking))

@@ -429,7 +429,8 @@ class JournaledStore(WithoutFiles, Lists, Reads):
         self._recent.keep_conversation(key, changed(self._recent.conversation(key) or before, conversation))
 
     async def _appended(self, key: Key, messages: Sequence[Message], conversation: Conversation) -> None:
-        seen = {message.id: message.revision for message in self._recent.messages(key) or ()}
+        ids = {message.id for message in messages}
+        seen = {message.id: message.revision for message in self._recent.messages(key) or () if message.id in ids}
         await self._journal.append(key, messages, conversation, seen)
         self._wrote(key)
         self._recent.appended(key, map(without_data, messages), conversation)

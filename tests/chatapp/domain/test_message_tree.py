@@ -6,6 +6,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
+from chatapp.domain import message_tree
 from chatapp.domain.conversation import Message, Role
 from chatapp.domain.message_tree import MessageTree
 
@@ -51,6 +52,16 @@ def test_displayed_path_leads_from_the_root_to_the_newest_message_below_the_bran
     if beneath:
         assert any(one.id == branch for one in path)
     assert path[-1:] == (beneath or messages)[-1:]
+
+
+@pytest.mark.slow
+@settings(deadline=None)
+@given(st.data(), trees())
+def test_messages_are_put_in_order_only_where_they_are_not(data, messages):
+    messages = data.draw(st.one_of(st.just(messages), st.permutations(messages)))
+    ordered = message_tree._by_turn(message_tree._parents_first(messages))
+    assert not message_tree._is_in_order(messages) or ordered == messages
+    assert message_tree._is_in_order(ordered)
 
 
 @pytest.mark.slow
