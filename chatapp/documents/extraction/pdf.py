@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pdf_inspector
 
+from . import ghostscript, tex
 from .blocks import markdown_blocks, text_blocks
 from .brackets import turned
 from .drawn_backwards import unnamed_letters
-from .ghostscript import is_by_ghostscript, mended
 from .positions import doubles_marked, repaired
 from .right_to_left import RightToLeft
 from .shape import MAX_PAGES, Block, BlockKind, Page, Reason, Refused
@@ -83,8 +83,7 @@ def _inspected(file: bytes) -> tuple[list[Page], bool]:
     kind = pdf_inspector.classify_pdf_bytes(file)
     if kind.page_count > MAX_PAGES:
         raise Refused(Reason.PAGES, number=kind.page_count)
-    if is_by_ghostscript(file):
-        file = mended(file)
+    file = _mended(file)
     made = pdf_inspector.extract_pages_markdown_bytes(file)
     items = pdf_inspector.extract_text_with_positions_bytes(file)
     missing = _numbers(items)
@@ -99,11 +98,19 @@ def _inspected(file: bytes) -> tuple[list[Page], bool]:
     images = {item.page for item in items if item.item_type == "image"}
     pages = _with_hidden_text(file, pages, images)
     text = "\n".join(block.text for _, blocks in pages for block in blocks)
-    repair = partial(repaired, has_doubles=doubles_marked(text), unnamed=unnamed_letters(text))
+    mended = partial(repaired, has_doubles=doubles_marked(text), unnamed=unnamed_letters(text))
     return [
-        Page(number, tuple(Block(one.kind, repair(turned(one.text)), one.level) for one in blocks))
+        Page(number, tuple(Block(one.kind, mended(turned(one.text)), one.level) for one in blocks))
         for number, blocks in pages
     ], bool(images)
+
+
+def _mended(file: bytes) -> bytes:
+    """Return a file as its text can be read; where it is damaged, as it is."""
+    try:
+        return tex.mended(ghostscript.mended(file))
+    except (ValueError, ArithmeticError):  # numbers that are none
+        return file
 
 
 def _with_hidden_text(
