@@ -48,6 +48,7 @@ class Failure(Exception):
         detail: for the log.
         retryable: a retry is safe and may help.
         away: the server is unreachable, or may be down.
+        is_lost: the connection was lost in the middle of an answer, or the server gave it up.
         unknown_model: the server has no model of this name.
         refused_parameter: one that the model never accepts, or not with this value; "" for none.
         is_specific: the server said more than that it failed.
@@ -65,6 +66,7 @@ class Failure(Exception):
     detail: str = ""
     retryable: bool = False
     away: bool = False
+    is_lost: bool = False
     unknown_model: bool = False
     refused_parameter: str = ""
     is_specific: bool = False

@@ -59,7 +59,8 @@ async def test_a_model_server_rate_limit_shows_when_to_retry(new_chat, gemma):
 
 
 async def test_an_interrupted_answer_keeps_its_text_and_can_be_continued(new_chat, gemma):
-    gemma.script = [Reply(pieces=["Half an"], ending="reset")]
+    away = Reply(status=503, body={"error": {"message": "no healthy upstream"}})
+    gemma.script = [Reply(pieces=["Half an"], ending="cut"), away, away, away]  # and no other server
     await new_chat.send("Go")
     await expect(new_chat.answers).to_have_text(["Half an"])
     await expect(new_chat.notes).to_have_count(1)

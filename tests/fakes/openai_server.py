@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -183,6 +183,9 @@ class FakeOpenAIServer:
         if body.get("model") not in self.models:
             message = f"The model `{body.get('model')}` does not exist."
             return self._error(404, message, "NotFoundError", param="model")
+        if body.get("continue_final_message") and body.get("add_generation_prompt", True):
+            message = "continue_final_message and add_generation_prompt are not compatible."
+            return self._error(400, message, "BadRequestError", param=None)
         room = self.context_tokens - self._prompt_tokens(body)
         wrong = [
             name
@@ -262,7 +265,11 @@ class FakeOpenAIServer:
         return web.json_response({"error": error}, status=status)
 
     def _pieces(self, body: dict[str, Any]) -> Iterable[str]:
-        return self.answer(body["messages"]) if callable(self.answer) else self.answer
+        messages, is_rest = body["messages"], bool(body.get("continue_final_message"))
+        if is_rest:
+            *messages, so_far = messages
+        pieces = self.answer(messages) if callable(self.answer) else self.answer
+        return _after(pieces, so_far["content"].strip()) if is_rest else pieces
 
     def _prompt_tokens(self, body: dict[str, Any]) -> int:
         return sum(_tokens(message["content"]) for message in body["messages"])
@@ -271,6 +278,16 @@ class FakeOpenAIServer:
         prompt_tokens = self._prompt_tokens(body)
         total = prompt_tokens + completion_tokens
         return {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens, "total_tokens": total}
+
+
+def _after(pieces: Iterable[str], text: str) -> Iterator[str]:
+    """Yield what follows a text in the pieces; all of them where they do not begin with it."""
+    pieces = list(pieces)
+    skip = len(text) if "".join(pieces).startswith(text) else 0
+    for piece in pieces:
+        if rest := piece[skip:]:
+            yield rest
+        skip = max(skip - len(piece), 0)
 
 
 def _tokens(content: str | list[dict[str, Any]]) -> int:

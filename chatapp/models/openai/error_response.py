@@ -99,7 +99,7 @@ def error_in_stream(
     failure.reported = ReportedError(facts.status or 400, _error_object(body))
     if not started:
         return failure
-    stopped = errors.interrupted(Sentence("the server reports a failure"), detail=failure.detail)
+    stopped = errors.interrupted(Sentence("the server reports a failure"), is_lost=False, detail=failure.detail)
     if failure.kind is ModelError or not failure.is_specific:
         return stopped
     return dataclasses.replace(failure, opening=stopped.opening, retryable=False)

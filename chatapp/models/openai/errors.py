@@ -78,7 +78,7 @@ class ServerErrors:
 
     def next_token_timeout(self, seconds: float) -> Failure:
         """Return the error of an answer without new text for too long."""
-        return self.interrupted(Sentence("no more text arrived for {time}", time=Duration(seconds)))
+        return self.interrupted(Sentence("no more text arrived for {time}", time=Duration(seconds)), is_lost=False)
 
     def stuck(self) -> Failure:
         """Return the error of a server that lists its models in time, but generates nothing."""
@@ -87,14 +87,14 @@ class ServerErrors:
             Sentence("try again in a moment; if that does not help, restart the server"),
         )
 
-    def interrupted(self, how: Sentence = _CONNECTION_LOST, *, detail: str = "") -> Failure:
+    def interrupted(self, how: Sentence = _CONNECTION_LOST, *, is_lost: bool = True, detail: str = "") -> Failure:
         """Return the error of an answer that ended early."""
         opening = Sentence("{model} stopped in the middle of the answer", model=self.label)
-        return Failure(how, Sentence("try again"), opening=opening, detail=detail)
+        return Failure(how, Sentence("try again"), opening=opening, is_lost=is_lost, detail=detail)
 
     def event_too_long(self) -> Failure:
         """Return the error of a stream without line ends, or with a part that would fill the memory."""
-        return self.interrupted(Sentence("a part of the answer is too large"))
+        return self.interrupted(Sentence("a part of the answer is too large"), is_lost=False)
 
     def filtered(self) -> Failure:
         """Return the error of an answer that a safety filter ended."""

@@ -50,6 +50,7 @@ class Listing:
         context_tokens: None where the server does not list it.
         supports_images: None where the server does not list it.
         lacks_model: the server lists every name that it accepts, and not this one.
+        continues: the server can continue an answer at its last letter (vLLM's ``continue_final_message``).
         is_small: the model has at most `SMALL_PARAMETERS`, as the server lists them, or its name or its file's says.
     """
 
@@ -58,6 +59,7 @@ class Listing:
     context_tokens: int | None = None
     supports_images: bool | None = None
     lacks_model: bool = False
+    continues: bool = False
     is_small: bool = False
 
 
@@ -91,6 +93,7 @@ def listing(
         _context_tokens(entry),
         _listed_image_support(entry),
         lacks_model=bool(entries) and model not in models and {e.get("owned_by") for e in entries} <= _COMPLETE_LISTS,
+        continues=entry.get("owned_by") == "vllm",
         is_small=_is_small(entry | {"id": model}),
     )
 

@@ -33,6 +33,7 @@ from chatapp.models.openai.native import NativeApi, NativeState
 from chatapp.models.openai.readiness import Readiness, ServerUse
 from chatapp.models.openai.refusals import cannot_chat
 from chatapp.models.openai.request import Dialect, Negotiation
+from chatapp.models.openai.resuming import AnswerSoFar
 from chatapp.models.openai.stream import AnswerParser, joined
 
 if TYPE_CHECKING:
@@ -65,19 +66,19 @@ _BATCH_SECONDS = 0.08  # after the first text, in which tokens are read together
 log = structlog.get_logger(__name__)
 
 
-@dataclass(slots=True)
-class _Attempt:
-    """One request for an answer.
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What an answer is asked for with.
 
     Attributes:
-        first_token: seconds to wait for its first token.
-        request: as it was sent; None before.
-        has_begun: something of the answer was yielded.
+        first_token: seconds to wait for the first token.
+        so_far: what has arrived of the answer.
     """
 
+    messages: Sequence[Message]
+    parameters: GenerationParameters
     first_token: float
-    request: dict[str, Any] | None = None
-    has_begun: bool = False
+    so_far: AnswerSoFar
 
 
 class OpenAICompatibleModel:
@@ -176,6 +177,10 @@ class OpenAICompatibleModel:
         return dict.fromkeys(sorted(self._dialect.ignored), reason)
 
     @property
+    def _continues(self) -> bool:
+        return self._listing is not None and self._listing.continues
+
+    @property
     def _name(self) -> str:
         return self._listing.model if self._listing else self._model
 
@@ -214,8 +219,8 @@ class OpenAICompatibleModel:
     def stream(self, messages: Sequence[Message], parameters: GenerationParameters) -> AsyncGenerator[ModelEvent]:
         """Answer the last message; see `ChatModel.stream`.
 
-        Retries at most twice, after a failed connection or HTTP 502, 503 or 504, and never after the first byte of an
-        answer. The timeout ``first_token`` includes retries.
+        Retries at most twice, after a failed connection or HTTP 502, 503 or 504, and after the first byte of an answer
+        only where vLLM can continue it (`resuming`). The timeout ``first_token`` includes retries.
 
         Raises:
             ContextTooLong: the prompt does not fit.
@@ -230,34 +235,45 @@ class OpenAICompatibleModel:
         self, messages: Sequence[Message], parameters: GenerationParameters, first_token: float
     ) -> AsyncGenerator[ModelEvent]:
         self._readiness.running += 1
+        so_far = AnswerSoFar()
+        question = _Question(messages, parameters, first_token, so_far)
+        lost: Failure | None = None
         try:
             while True:
-                attempt = _Attempt(first_token)
+                so_far.begin_request()
                 try:
-                    async with aclosing(self._answer(messages, parameters, attempt)) as events:
+                    async with aclosing(self._answer(question)) as events:
                         async for event in events:
-                            yield event
+                            if (whole := so_far.add(event)) is not None:
+                                yield whole
                 except Failure as error:
-                    if not self._adapts_to(error, attempt):
-                        if issubclass(error.kind, ModelUnavailable):
-                            self._readiness.note_failure(error)
-                        raise await self._model_error(error) from None
+                    if self._adapts_to(error, so_far):
+                        continue
+                    if self._continues and so_far.can_resume(error):
+                        log.info("answer_resumed", model=self.id, detail=error.detail)
+                        so_far.resume()
+                        lost = error
+                        continue
+                    # A server that is away: that the answer was lost says more than why its rest did not come.
+                    failure = lost if lost and not so_far.has_begun else error
+                    if issubclass(failure.kind, ModelUnavailable):
+                        self._readiness.note_failure(failure)
+                    raise await self._model_error(failure) from None
                 else:
                     return
         finally:
             self._readiness.running -= 1
 
-    async def _answer(
-        self, messages: Sequence[Message], parameters: GenerationParameters, attempt: _Attempt
-    ) -> AsyncGenerator[ModelEvent]:
+    async def _answer(self, question: _Question) -> AsyncGenerator[ModelEvent]:
         """Send the question and yield the events of the response."""
         clock = asyncio.get_running_loop().time
         response: aiohttp.ClientResponse | None = None
+        parser: AnswerParser | None = None
         try:
             started = clock()
-            response, attempt.request = await self._request(messages, parameters, attempt.first_token)
+            response, question.so_far.sent = await self._request(question)
             parser = AnswerParser(self._errors, model=self._name, context_tokens=self.context_tokens)
-            wait = attempt.first_token - (clock() - started)
+            wait = question.first_token - (clock() - started)
             while not parser.done:
                 started = clock()
                 chunk = await self._read(response, parser, wait)
@@ -266,7 +282,6 @@ class OpenAICompatibleModel:
                     break
                 tokens = parser.tokens_seen
                 for event in joined(parser.feed(chunk)):
-                    attempt.has_begun = True
                     yield event
                 if parser.tokens_seen > tokens:
                     wait = self._limits.between_tokens
@@ -274,24 +289,25 @@ class OpenAICompatibleModel:
                 if parser.is_complete:
                     wait = min(wait, _AFTER_FINISH_SECONDS)
             for event in joined(parser.end()):
-                attempt.has_begun = True
                 yield event
             with contextlib.suppress(TimeoutError, aiohttp.ClientError, OSError):
                 async with asyncio.timeout(_AFTER_DONE_SECONDS):
                     await response.content.readany()
         finally:
+            if parser is not None:
+                question.so_far.count(parser.tokens_seen)
             if response is not None:
                 response.close()  # at once, so that the server stops generating
 
-    def _adapts_to(self, error: Failure, attempt: _Attempt) -> bool:
+    def _adapts_to(self, error: Failure, so_far: AnswerSoFar) -> bool:
         """Learn from a refusal inside of the stream, as gateways send it; return whether another attempt may succeed.
 
         Refusals with a status of their own are adapted to before the stream begins.
         """
-        if attempt.request is None or attempt.has_begun:
+        if so_far.sent is None or so_far.has_begun:
             return False
         before = self._dialect.form
-        return Negotiation(self._dialect).after(error, attempt.request) is None and self._dialect.form != before
+        return Negotiation(self._dialect).after(error, so_far.sent) is None and self._dialect.form != before
 
     async def status(self) -> ModelStatus:
         """Return whether the model can answer; bounded by `STATUS_SECONDS`, never raises.
@@ -370,19 +386,19 @@ class OpenAICompatibleModel:
         await self._readiness.aclose()
         await self._server.aclose()
 
-    async def _request(self, messages: Sequence[Message], parameters: GenerationParameters, limit: float) -> _Sent:
+    async def _request(self, question: _Question) -> _Sent:
         try:
-            async with asyncio.timeout(limit):
-                return await self._request_with_retries(messages, parameters)
+            async with asyncio.timeout(question.first_token):
+                return await self._request_with_retries(question)
         except TimeoutError:
-            raise self._errors.first_token_timeout(limit) from None
+            raise self._errors.first_token_timeout(question.first_token) from None
 
-    async def _request_with_retries(self, messages: Sequence[Message], parameters: GenerationParameters) -> _Sent:
+    async def _request_with_retries(self, question: _Question) -> _Sent:
         retries = 0
         choices = 0  # of another model, where none is set
         while True:
             try:
-                return await self._negotiate(messages, parameters)
+                return await self._negotiate(question)
             except Failure as error:
                 if self._chooses_again(error) and choices < _MOST_CHOICES:
                     choices += 1
@@ -393,12 +409,14 @@ class OpenAICompatibleModel:
             await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311  # jitter, not a secret
             retries += 1
 
-    async def _negotiate(self, messages: Sequence[Message], parameters: GenerationParameters) -> _Sent:
+    async def _negotiate(self, question: _Question) -> _Sent:
         """Send the question, and again without what the server refuses as long as anything is left to give way."""
         current = self._listing or await self._first_listing()
         negotiation = Negotiation(self._dialect)
         while True:
-            request = negotiation.form.request(current.model, messages, parameters, self.context_tokens)
+            request = question.so_far.request(
+                negotiation.form.request(current.model, question.messages, question.parameters, self.context_tokens)
+            )
             try:
                 response = await self._server.stream(request, context_tokens=self.context_tokens)
             except Failure as error:

@@ -315,7 +315,7 @@ async def test_error_inside_the_stream_before_text_is_classified_by_its_code(con
 
 @pytest.mark.parametrize(("ending", "raw"), [("reset", None), ("cut", None), ("cut", sse(delta("Half")))])
 async def test_lost_connection_keeps_the_text_and_is_not_retried(connect, ending, raw):
-    async with FakeOpenAIServer(script=[Reply(pieces=["Half"], raw=raw, ending=ending)]) as server:
+    async with FakeOpenAIServer(flavor="llama.cpp", script=[Reply(pieces=["Half"], raw=raw, ending=ending)]) as server:
         shown, error = await failure_of(connect(server), ModelUnavailable)
         assert len(server.requests) == 1
     assert shown == "Half"
@@ -324,7 +324,9 @@ async def test_lost_connection_keeps_the_text_and_is_not_retried(connect, ending
 
 @pytest.mark.parametrize("reason", ["abort", "error"])
 async def test_aborted_answer_is_an_error(connect, reason):
-    async with FakeOpenAIServer(script=[Reply(raw=sse(delta("Half"), delta("", reason), "[DONE]"))]) as server:
+    async with FakeOpenAIServer(
+        flavor="llama.cpp", script=[Reply(raw=sse(delta("Half"), delta("", reason), "[DONE]"))]
+    ) as server:
         assert (await failure_of(connect(server), ModelUnavailable))[0] == "Half"
 
 

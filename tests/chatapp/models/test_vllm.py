@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 
 import aiohttp
 import pytest
@@ -18,7 +18,7 @@ from chatapp.domain.conversation import FinishReason, GenerationParameters, Mess
 from chatapp.domain.errors import ContextTooLong, ModelUnavailable
 from chatapp.models import Finish, ModelState, TextDelta
 from chatapp.models.openai.model import OpenAICompatibleModel
-from tests.chatapp.models.answers import question
+from tests.chatapp.models.answers import question, text_of
 
 URL = os.environ.get("VLLM_URL", "")
 pytestmark = [pytest.mark.vllm, pytest.mark.skipif(not URL, reason="VLLM_URL is not set")]
@@ -138,6 +138,50 @@ async def test_stopped_answer_stops_the_generation(model, how):
     stopped = asyncio.get_running_loop().time()
     await until_running(0)
     assert asyncio.get_running_loop().time() - stopped < 1.5  # the facts say 0.3 s
+
+
+@pytest.mark.parametrize("lost_after", [1, 7])
+async def test_an_answer_lost_in_the_middle_is_the_same_in_the_end(model, lost_after):
+    asked = {"text": "Count from one to twenty in words.", "max_tokens": 16, "temperature": 0.1, "top_p": 0.1}
+    whole = await ask(model, **asked)
+    async with _that_loses_an_answer(lost_after) as (url, lost):
+        behind = OpenAICompatibleModel("gemma", "Gemma", url)
+        events = await ask(behind, **asked)
+        await behind.aclose()
+    assert lost.is_set()
+    assert text_of(events) == text_of(whole)
+    assert events[-1] == whole[-1]  # the usage
+
+
+@asynccontextmanager
+async def _that_loses_an_answer(tokens):
+    """Yield the address of a proxy that closes the first answer's connection after some tokens, and when it has."""
+    host, port = URL.removeprefix("http://").split(":")
+    lost = asyncio.Event()
+
+    async def serve(reader, writer):
+        server_reader, server_writer = await asyncio.open_connection(host, int(port))
+        request = asyncio.create_task(_copy(reader, server_writer))
+        seen = b""
+        while part := await server_reader.read(1 << 16):
+            writer.write(part)
+            await writer.drain()
+            seen += part
+            if seen.count(b'"delta"') > tokens + 1 and not lost.is_set():  # the first one has the role
+                lost.set()
+                break
+        request.cancel()
+        server_writer.close()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1") as proxy:
+        yield f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}", lost
+
+
+async def _copy(reader, writer):
+    while part := await reader.read(1 << 16):
+        writer.write(part)
+        await writer.drain()
 
 
 async def test_conversation_with_empty_answers_is_answered(model):
