@@ -1,5 +1,6 @@
-"""Print the state of each model, as the page shows it: ``python -m chatapp.server.status``, or ``make status``.
+"""Print the state of each model, as the page shows it, and of the embeddings.
 
+Run ``python -m chatapp.server.status``, or ``make status``.
 In a pod of the chat it has the cluster's reasons: ``pulumi stack output status`` prints the command.
 """
 
@@ -14,8 +15,8 @@ from chatapp.config.logs import configure_logs
 from chatapp.config.settings import load_settings
 from chatapp.domain.errors import ChatError
 from chatapp.models import ModelState
-from chatapp.server.catalog import open_catalog
-from chatapp.server.status_lines import lines
+from chatapp.server.catalog import open_catalog, open_embeddings
+from chatapp.server.status_lines import embeddings_line, lines
 
 if TYPE_CHECKING:
     from chatapp.config.settings import Settings
@@ -33,12 +34,17 @@ def main() -> int:
 
 
 async def _print(settings: Settings) -> int:
+    embeddings = open_embeddings(settings)
     catalog, local_models = open_catalog(settings)
     try:
         statuses = await catalog.check()
         for line in lines(catalog, statuses):
             print(line)
+        if embeddings:
+            print(await embeddings_line(embeddings.embedder))
     finally:
+        if embeddings:
+            await embeddings.embedder.aclose()
         await catalog.aclose()
         if local_models:
             await local_models.aclose()

@@ -12,8 +12,9 @@ import pulumi_random as random
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# What asking Gemini, counting its tokens and embeddings need (the last was not tried yet); roles/aiplatform.user also
-# changes models, data sets and jobs.
+# What asking Gemini, counting its tokens and embeddings need; roles/aiplatform.user also changes models, data sets and
+# jobs. Of embeddings Google names no permission: `predict` (gemini-embedding-001) is refused without this one, as users
+# report; for `embedContent` (gemini-embedding-2) it was not tried.
 # https://cloud.google.com/vertex-ai/generative-ai/docs/access-control ("make prompt
 # requests"), https://cloud.google.com/vertex-ai/docs/reference/rest/v1beta1/projects.locations.endpoints/countTokens
 GEMINI_PERMISSIONS = ("aiplatform.endpoints.predict",)

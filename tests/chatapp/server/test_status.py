@@ -3,6 +3,7 @@
 import pytest
 
 from chatapp.server import status
+from tests.fakes.embeddings import FakeEmbeddings
 from tests.fakes.openai_server import FakeOpenAIServer
 
 
@@ -31,6 +32,17 @@ async def test_status_succeeds_once_a_model_is_ready(capsys, monkeypatch):
         monkeypatch.setenv("CHAT_GEMMA_URL", server.url)
         assert await run() == 0
     assert capsys.readouterr().out.splitlines()[0].split() == ["Gemma3", "12b", "it", "ready"]
+
+
+async def test_status_says_whether_the_embeddings_answer_and_in_how_many_dimensions(capsys, monkeypatch):
+    async with FakeEmbeddings() as server:
+        monkeypatch.setenv("CHAT_EMBEDDINGS", "server")
+        monkeypatch.setenv("CHAT_EMBEDDINGS_URL", server.url)
+        assert await run() == 1  # embeddings answer no question
+        assert capsys.readouterr().out.splitlines()[-1] == "  Embeddings  ready  2 dimensions, made at: this-computer"
+        server.reply = (503, "loading")
+        await run()
+        assert "unavailable  status 503. Documents are searched by words" in capsys.readouterr().out.splitlines()[-1]
 
 
 def test_invalid_setting_is_reported(capsys, monkeypatch):
