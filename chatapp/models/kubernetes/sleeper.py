@@ -33,6 +33,9 @@ NOTE_SECONDS: Final = 60.0
 """At most how often one replica notes a use; much less than the shortest idle time, which is five minutes."""
 LONGEST_PAUSE_SECONDS: Final = 60.0
 """Between two attempts while the API refuses or does not answer."""
+REFUSED_SECONDS: Final = 20.0
+"""For which requests are refused before the account is said to lack the right: an API server that has just started
+refuses what it may, until it has read the roles (seen with 1.37)."""
 _ATTEMPTS = 5  # to note a use while other replicas change the record
 log = structlog.get_logger(__name__)
 
@@ -81,6 +84,7 @@ class Sleeper:
         self._uses = 0  # questions that are being answered
         self._noted_ms = 0  # by this replica
         self._pause = 1.0
+        self._refused_since: float | None = None
         self._next_at = float("-inf")  # the next attempt after a failure
         self._tasks: set[asyncio.Task[None]] = set()
         self._woken = asyncio.Event()  # ends the pause of `run`
@@ -137,7 +141,7 @@ class Sleeper:
                 if not error.is_conflict:  # after a conflict, the next look finds what is new
                     self._failed(error)
             else:
-                self.problem, self._pause = None, 1.0
+                self.problem, self._pause, self._refused_since = None, 1.0, None
 
     async def run(self, is_ready: Callable[[], Awaitable[bool]]) -> None:
         """Take steps for ever."""
@@ -201,10 +205,12 @@ class Sleeper:
         return asyncio.get_running_loop().time() >= self._next_at
 
     def _failed(self, error: KubernetesError) -> None:
-        self._next_at = asyncio.get_running_loop().time() + self._pause
+        now = asyncio.get_running_loop().time()
+        self._next_at = now + self._pause
         self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS)
         log.warning("gemma_sleep_failed", detail=str(error))
-        if error.is_forbidden:
+        self._refused_since = (self._refused_since or now) if error.is_forbidden else None
+        if self._refused_since is not None and now - self._refused_since >= REFUSED_SECONDS:
             self.problem = (
                 Sentence("the chat may not scale its Deployment in the cluster"),
                 Sentence("run make up again, which grants it"),
