@@ -80,7 +80,7 @@ long: dev ## run the tests that take minutes
 	$(PYTEST) -n auto -m '$(HERE) and long'
 
 # It takes an hour where it has to build an API server (ARGS=--dry-run shows the steps).
-engine: dev ## run the tests with Pulumi's real engine, and get what they need
+engine: dev ## run the tests with a real API server and Pulumi's engine, and get what they need
 	@exec $(PYTHON_HERE) -m tests.stacks.engine_setup $(ARGS)
 
 # $(call with-checks,COMMAND): run COMMAND and `make check` in parallel, and fail if either failed. The output of the

@@ -69,6 +69,7 @@ class FakeKubernetes:
         self.rights = set(CHAT_RIGHTS)
         self.latency = 0.0
         self.is_away = False
+        self._refusals = 0
         self.on_scale: Callable[[int], None] = lambda _: None
         self.scales: list[int] = []
         self.conflicts = 0
@@ -76,7 +77,7 @@ class FakeKubernetes:
         self.changes: list[str] = []
         self.reply: web.Response | None = None
         self.url = ""
-        self._namespace = namespace
+        self.namespace = namespace
         self._tls = tls
         self._token = ""
         self._version = 4711
@@ -91,12 +92,33 @@ class FakeKubernetes:
     def add_deployment(self, replicas: int, name: str = "gemma-deployment") -> None:
         """Add a Deployment and the empty ConfigMap of its use, as the stack creates them."""
         self.deployments[name] = deployment(replicas, name=name, version=self._next_version())
-        use = {"name": f"{name}-use", "namespace": self._namespace, "resourceVersion": self._next_version()}
+        use = {"name": f"{name}-use", "namespace": self.namespace, "resourceVersion": self._next_version()}
         self.configmaps[f"{name}-use"] = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": use}
 
-    def touch(self, name: str = "gemma-deployment") -> None:
+    def account(self, replica: int) -> Path:  # they share one token here
+        """Return the folder of one replica's service account."""
+        return self.folder
+
+    async def touch(self, name: str = "gemma-deployment") -> None:
         """Raise a Deployment's resource version, as each change of its status does."""
         self.deployments[name]["metadata"]["resourceVersion"] = self._next_version()
+
+    async def forbid_scaling(self) -> None:
+        """Take the right to scale from the account."""
+        self.rights -= {("patch", "deployments/scale")}
+
+    async def stop(self) -> None:
+        """Answer nothing any more."""
+        self.is_away = True
+
+    async def start(self) -> None:
+        """Answer again; the first requests are refused, as a real server has not read the roles yet."""
+        self.is_away = False
+        self._refusals = 3
+
+    def scale_changes(self) -> int:
+        """Return how many requests to change the scale there were, refused ones too."""
+        return sum(path.endswith("/scale") for path in self.changes)
 
     def replicas(self, name: str = "gemma-deployment") -> int:
         """Return the replicas that a Deployment should have."""
@@ -143,7 +165,8 @@ class FakeKubernetes:
         if request.headers.get("Authorization") != f"Bearer {self._token}":
             return _refusal(401, "Unauthorized", "Unauthorized")
         namespace = request.match_info["namespace"]
-        if namespace != self._namespace or (verb, resource) not in self.rights:
+        self._refusals -= (is_starting := self._refusals > 0)
+        if is_starting or namespace != self.namespace or (verb, resource) not in self.rights:
             who = 'User "system:serviceaccount:chat:gradio-chat-ksa"'
             what = f'cannot {verb} resource "{resource}" in API group "" in the namespace "{namespace}"'
             return _refusal(403, "Forbidden", f"{resource} is forbidden: {who} {what}")

@@ -1,8 +1,9 @@
-"""``make engine``: find, or get, what the tests with Pulumi's real engine need, and run them.
+"""``make engine``: find, or get, what the tests with real engines need, and run them.
 
-They need ``pulumi`` with the plugins of its providers, and a cluster: that of KUBECONFIG, else one that ``kind`` makes,
-else an API server with simulated nodes (kwok). What is missing is built by name from the Go module proxy, into a cache,
-once. ``--dry-run`` prints the steps.
+Some need an API server of their own, which they stop and start: ``etcd`` and ``kube-apiserver``. The others need
+``pulumi`` with the plugins of its providers, and a cluster: that of KUBECONFIG, else one that ``kind`` makes, else an
+API server with simulated nodes (kwok). What is missing is built by name from the Go module proxy, into a cache, once.
+``--api-server`` gets and runs only what needs no Pulumi; ``--dry-run`` prints the steps.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING
 import platformdirs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
 CLUSTER = "hybrid-chat-engine"
@@ -34,8 +35,10 @@ INSTALLED = {
     "kwok": ("sigs.k8s.io/kwok/cmd/kwok", "v0.8.0"),
     "kwokctl": ("sigs.k8s.io/kwok/cmd/kwokctl", "v0.8.0"),
 }
+API_SERVER = ("etcd", "kube-apiserver")
+"""What an API server alone needs; nothing runs in it, as it has no controllers."""
 KUBERNETES_PROGRAMS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
-ETCD = ("go.etcd.io/etcd/server/v3", "v3.6.6")
+ETCD = ("go.etcd.io/etcd/server/v3", "v3.6.16")
 ETCD_MAIN = """package main
 
 import (
@@ -46,10 +49,23 @@ import (
 
 func main() { etcdmain.Main(os.Args) }
 """
+# What the tests of Pulumi are in, and those of an API server alone.
+WITH_PULUMI = ("tests/stacks/test_engine.py", "tests/stacks/test_engine_google.py")
+WITH_API_SERVER = ("tests/chatapp/models/kubernetes", "tests/stacks/test_api_server.py")
 PROVIDERS = ("kubernetes", "gcp", "random", "command")
 # Volumes of the simulated cluster are folders, made and deleted by its controller manager.
 STORAGE_CLASS = """{"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "provisioner": "kubernetes.io/host-path",
 "metadata": {"name": "folders", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}}}"""
+
+
+def cache_folder() -> Path:
+    """Return where what is built is kept."""
+    return Path(os.environ.get("ENGINE_CACHE") or platformdirs.user_cache_path("hybrid-chat") / "engine")
+
+
+def search_path() -> str:
+    """Return PATH with what was built after it."""
+    return f"{os.environ['PATH']}{os.pathsep}{cache_folder() / 'bin'}"
 
 
 class Missing(Exception):
@@ -178,6 +194,14 @@ class Setup:
         """Build an API server with its controllers and database, and kwok, which simulates nodes."""
         for program in ("kwok", "kwokctl"):
             self.install(program, "https://kwok.sigs.k8s.io")
+        self.api_server(KUBERNETES_PROGRAMS)
+
+    def api_server(self, programs: Iterable[str] = ("kube-apiserver",)) -> None:
+        """Build these programs of Kubernetes and their database, unless they are there.
+
+        Raises:
+            Missing: they are not there, and cannot be built.
+        """
         if not self.has("etcd"):
             self._needs_go("etcd", "https://etcd.io")
             folder = self._scratch("etcd", [ETCD])
@@ -185,7 +209,7 @@ class Setup:
                 (folder / "main.go").write_text(ETCD_MAIN, encoding="utf-8")
             self.run("go", "mod", "tidy", folder=folder)
             self.run("go", "build", "-o", str(self.bin / "etcd"), ".", folder=folder)
-        missing = [program for program in KUBERNETES_PROGRAMS if not self.has(program)]
+        missing = [program for program in programs if not self.has(program)]
         if missing:
             self._needs_go(missing[0], "https://kubernetes.io/releases/download")
             _say("Building Kubernetes takes half an hour to an hour, once.")
@@ -226,24 +250,30 @@ def _say(*words: str) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Return the exit status of the tests, or 1 if something is missing."""
     parser = argparse.ArgumentParser(prog="make engine", description=__doc__)
+    parser.add_argument("--api-server", action="store_true", help="only the tests that need an API server alone")
     parser.add_argument("--dry-run", action="store_true", help="print the steps")
     options, rest = parser.parse_known_args(arguments)
-    cache = Path(os.environ.get("ENGINE_CACHE") or platformdirs.user_cache_path("hybrid-chat") / "engine")
-    setup = Setup(cache, options.dry_run)
+    setup = Setup(cache_folder(), options.dry_run)
     if not options.dry_run:
         setup.bin.mkdir(parents=True, exist_ok=True)
     try:
+        setup.api_server()
+        if options.api_server:
+            return _test(setup, [*WITH_API_SERVER, *rest], {})
         setup.pulumi()
         with setup.cluster() as kubeconfig:
-            command = [sys.executable, "-m", "pytest", "-m", "engine", "tests/stacks", *rest]
-            _say("+", *command)
-            if options.dry_run:
-                return 0
-            environment = setup.environment | {"KUBECONFIG": kubeconfig}
-            return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+            return _test(setup, [*WITH_API_SERVER, *WITH_PULUMI, *rest], {"KUBECONFIG": kubeconfig})
     except Missing as error:
         sys.stderr.write(f"{error}\n")
         return 1
+
+
+def _test(setup: Setup, arguments: list[str], variables: dict[str, str]) -> int:
+    command = [sys.executable, "-m", "pytest", "-m", "engine", *arguments]
+    _say("+", *command)
+    if setup.dry_run:
+        return 0
+    return subprocess.run(command, cwd=ROOT, env=setup.environment | variables, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -6,14 +6,11 @@ import json
 import shutil
 import sys
 from importlib import metadata
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
-from tests.stacks.engine_setup import PROVIDERS, main
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from tests.stacks.engine_setup import PROVIDERS, ROOT, WITH_API_SERVER, WITH_PULUMI, main
 
 # Logs its arguments; `go` makes what it is told to build.
 PROGRAM = """#!/bin/sh
@@ -29,7 +26,8 @@ case "${0##*/} $*" in
     esac ;;
 esac
 """
-ALL = ("pulumi", "pulumi-language-python", "kubectl", "go", "kind", "docker")
+SERVER = ("etcd", "kube-apiserver")
+ALL = ("pulumi", "pulumi-language-python", "kubectl", "go", "kind", "docker", *SERVER)
 
 
 class Computer:
@@ -93,7 +91,10 @@ BUILT = ("go install", "go build", "go mod", "go get")
 def test_with_everything_there_nothing_is_built_and_the_given_cluster_stays(computer: Computer) -> None:
     computer.has(*ALL)
     computer.run("-k", "claims", KUBECONFIG="given")
-    assert computer.calls()[-1] == "python -m pytest -m engine tests/stacks -k claims"
+    assert computer.calls()[-1] == (
+        "python -m pytest -m engine tests/chatapp/models/kubernetes tests/stacks/test_api_server.py "
+        "tests/stacks/test_engine.py tests/stacks/test_engine_google.py -k claims"
+    )
     assert not [call for call in computer.calls() if call.startswith((*BUILT, "kind", "pulumi plugin install"))]
 
 
@@ -130,6 +131,22 @@ def test_what_is_missing_is_built_once(computer: Computer) -> None:
     assert not [call for call in computer.calls() if call.startswith(BUILT)]
 
 
+def test_an_api_server_alone_needs_no_pulumi(computer: Computer) -> None:
+    computer.has("go")
+    computer.run("--api-server", "-x")
+    programs = sorted(path.name for path in (computer.cache / "bin").iterdir())
+    assert programs == ["etcd", "kube-apiserver"]
+    assert computer.calls()[-1] == (
+        "python -m pytest -m engine tests/chatapp/models/kubernetes tests/stacks/test_api_server.py -x"
+    )
+
+
+def test_every_test_of_an_engine_is_run() -> None:
+    named = [ROOT / path for path in (*WITH_API_SERVER, *WITH_PULUMI)]
+    marked = [path for path in (ROOT / "tests").rglob("test_*.py") if "pytest.mark.engine" in path.read_text()]
+    assert [path for path in marked if not {path, *path.parents} & set(named)] == [Path(__file__)]
+
+
 def test_missing_plugins_are_installed_in_the_version_of_the_sdk(computer: Computer) -> None:
     computer.has(*ALL)
     computer.plugins("gcp", "random", "command")
@@ -139,10 +156,11 @@ def test_missing_plugins_are_installed_in_the_version_of_the_sdk(computer: Compu
 
 
 WITHOUT = {
-    "no pulumi, no Go": (("kubectl",), {}, "pulumi is missing: install it"),
-    "no language host": (("pulumi", "kubectl"), {}, "pulumi-language-python is missing"),
-    "no kubectl": (("pulumi", "pulumi-language-python"), {}, "kubectl is missing"),
-    "no Go for a cluster": (("pulumi", "pulumi-language-python", "kubectl"), {}, "kwok is missing"),
+    "no API server, no Go": (("pulumi", "kubectl"), {}, "etcd is missing: install it"),
+    "no pulumi, no Go": ((*SERVER, "kubectl"), {}, "pulumi is missing: install it"),
+    "no language host": ((*SERVER, "pulumi", "kubectl"), {}, "pulumi-language-python is missing"),
+    "no kubectl": ((*SERVER, "pulumi", "pulumi-language-python"), {}, "kubectl is missing"),
+    "no Go for a cluster": ((*SERVER, "pulumi", "pulumi-language-python", "kubectl"), {}, "kwok is missing"),
     "a refused plugin": (ALL, {"FAIL": "install resource gcp"}, "pulumi plugin install resource failed"),
     "a cluster that is away": (ALL, {"KUBECONFIG": "x", "FAIL": "kubectl --kubeconfig x"}, "does not answer"),
     "no module proxy": (

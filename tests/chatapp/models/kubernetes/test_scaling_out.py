@@ -10,11 +10,10 @@ import pytest
 
 from chatapp.models.kubernetes.api import KubernetesApi, KubernetesError
 from chatapp.models.kubernetes.sleep_record import SleepState
-from tests.chatapp.models.kubernetes.test_sleeping import Cluster, ask, cluster, fast, replicas, settled
+from tests.chatapp.models.kubernetes.sleeping import Cluster, ask, replicas, settled
 
 MOST = 3
 SCALE = "/apis/apps/v1/namespaces/chat/deployments/gemma-deployment/scale"
-__all__ = ["cluster", "fast"]  # fixtures
 
 
 class Autoscaler:
@@ -124,7 +123,7 @@ async def test_an_autoscaler_that_read_before_a_sleep_does_not_end_it(cluster):
         await autoscaler.has_read.wait()
         # Scaled down between its read and its write.
         cluster.kubernetes.deployments["gemma-deployment"]["spec"]["replicas"] = 0
-        cluster.kubernetes.touch()
+        await cluster.kubernetes.touch()
         await look
         assert (autoscaler.conflicts, autoscaler.written) == (1, [])
         await autoscaler.look()
