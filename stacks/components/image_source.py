@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import functools
 import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -40,7 +41,7 @@ class Source:
         files = {name for name in names if _is_included(name, rules)} | {DOCKERFILE}
         return cls(root, tuple(sorted(files)))
 
-    @property
+    @functools.cached_property
     def tag(self) -> str:
         """The hash of names and contents, 16 hex digits: same source, same tag."""
         digest = hashlib.sha256()

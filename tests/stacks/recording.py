@@ -18,6 +18,8 @@ from pulumi.runtime import mocks, rpc
 from pulumi.runtime.proto.source_pb2 import StackTrace
 from pulumi.runtime.settings import _shutdown_callbacks, get_root_resource, reset_options, set_root_resource
 
+from stacks.components.image_source import Source
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
@@ -107,28 +109,19 @@ class Deployed:
 
     def needs(self, later: Registered, earlier: Registered) -> bool:
         """Whether `earlier` is created before `later` and deleted after it: by dependency or provider."""
-        return earlier.urn in self._before(later, set())
+        return earlier.urn in self._before(later)
 
-    def _before(self, resource: Registered, seen: set[str]) -> set[str]:
-        direct = set(resource.dependencies)
-        if resource.request.provider:
-            direct.add(resource.request.provider.rpartition("::")[0])
-        for urn in direct - seen:
-            seen.add(urn)
-            # A dependency on a component is one on all of its children.
-            for other in self.resources:
-                if other.urn == urn or self._is_inside(other, urn):
-                    seen.add(other.urn)
-                    self._before(other, seen)
-        return seen
-
-    def _is_inside(self, resource: Registered, component: str) -> bool:
-        parent = resource.request.parent
-        while parent:
-            if parent == component:
-                return True
-            parent = next((other.request.parent for other in self.resources if other.urn == parent), "")
-        return False
+    def _before(self, resource: Registered) -> set[str]:
+        by_urn = {other.urn: other for other in self.resources}
+        before: set[str] = set()
+        following = [resource]
+        while following:
+            request = following.pop().request
+            # Pulumi has replaced each component among the dependencies with its children.
+            needed = {*request.dependencies, request.provider.rpartition("::")[0]} - before
+            before |= needed
+            following += [by_urn[urn] for urn in needed if urn in by_urn]
+        return before
 
 
 def _names(resource: Registered) -> set[str]:
@@ -352,6 +345,9 @@ def _resolved(value: Any) -> tuple[Any, bool]:
 SECRETS = ("oauthClientSecret", "huggingFaceToken", "geminiApiKey", "gemmaApiKey", "embeddingsApiKey")
 
 
+_source = functools.cache(Source.of)  # the checkout's, which costs a sixth of a run
+
+
 def deploy(
     config: Mapping[str, str] | None = None,
     *,
@@ -364,7 +360,10 @@ def deploy(
     """Run this repository's program; keys without a namespace are the project's, and secret ones are marked."""
     keys = {key if ":" in key else f"hybrid-chat:{key}": value for key, value in (config or {}).items()}
     secret_keys = tuple(f"hybrid-chat:{key}" for key in SECRETS)
-    with mock.patch("stacks.platforms.kubernetes_cluster.current_context", return_value=context):
+    with (
+        mock.patch("stacks.platforms.kubernetes_cluster.current_context", return_value=context),
+        mock.patch.object(Source, "of", _source),
+    ):
         return run(
             lambda: runpy.run_path(str(ROOT / "__main__.py")),
             keys,
