@@ -19,6 +19,7 @@ from .brackets import turned
 from .drawn_backwards import unnamed_letters
 from .positions import doubles_marked, repaired
 from .right_to_left import RightToLeft
+from .running_lines import without_running_lines
 from .shape import MAX_PAGES, Block, BlockKind, Page, Reason, Refused
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def pages_of(file: bytes) -> list[Page]:
     else:
         if is_broken(pages) and (other := _by_pdfium(file)) is not None and not is_broken(other):
             pages = other
+    pages = without_running_lines(pages)
     if not any(page.blocks for page in pages):
         raise Refused(Reason.SCANNED if is_scan else Reason.EMPTY)
     return pages
