@@ -9,7 +9,7 @@ from __future__ import annotations
 import gradio as gr
 
 from chatapp.domain.conversation import GenerationParameters
-from chatapp.ui.gradio_compat import run_in_browser
+from chatapp.ui.gradio_compat import run_in_browser, without_apps
 
 # Every text of the layout. Gradio shows them in the reader's language, by the translations in assets/locales.
 LABELS = (
@@ -47,7 +47,10 @@ def chat_page() -> gr.Blocks:
     """Return the page."""
     defaults = GenerationParameters()
     page: gr.Blocks
-    with gr.Blocks(title="Hybrid chat", fill_height=True, fill_width=True, analytics_enabled=False) as page:
+    with (
+        without_apps(),
+        gr.Blocks(title="Hybrid chat", fill_height=True, fill_width=True, analytics_enabled=False) as page,
+    ):
         # The scripts click these to give Gradio's components new values.
         refresh_messages = gr.Button(visible="hidden", elem_id="refresh-messages")
         refresh_parameters = gr.Button(visible="hidden", elem_id="refresh-parameters")

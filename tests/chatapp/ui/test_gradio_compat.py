@@ -12,6 +12,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from gradio.component_meta import create_or_modify_pyi
+from gradio.routes import App
 from starlette.routing import Mount
 
 from chatapp.app import create_app
@@ -71,6 +72,17 @@ async def test_queue_polls_seldom_and_the_mount_is_behind_the_allow_list():
     assert page._queue.sleep_when_free == gradio_compat.QUEUE_POLL_SECONDS
     assert isinstance(app.routes[-1], Mount)
     assert isinstance(app.routes[-1].app, gradio_compat.AllowedRoutes)
+
+
+async def test_gradio_builds_one_app_for_a_page(monkeypatch):
+    apps, create = [], App.create_app
+    monkeypatch.setattr(App, "create_app", lambda *options, **named: apps.append(create(*options, **named)) or apps[-1])
+    page = chat_page()
+    gradio_compat.mount(FastAPI(), page, theme=chat_theme("default"), root_url="", translations={})
+    assert apps == [page.app]
+    with gr.Blocks(analytics_enabled=False) as other:  # any other page has one, as Gradio made it
+        pass
+    assert other.app is apps[-1]
 
 
 async def test_events_hand_the_name_of_a_function_to_the_browser():
