@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from chatapp.generation.tracing import Tracing
     from chatapp.limits import Limits
     from chatapp.models.catalog import Catalog
-    from chatapp.store import Store
+    from chatapp.store import FileStore, Store
 
 
 # How often a growing answer is stored: for what a crash may lose, or so that a device at another replica, which reads
@@ -153,7 +153,7 @@ async def create_app(settings: Settings, *, with_page: bool = True) -> FastAPI:
             library=Library(store, settings.collection_documents, turns.forget_documents),
             images=images,
             uploads=Uploads(images, _upload_limits(settings, IMAGE_SENTENCES, settings.max_images, on_refused)),
-            documents=_documents(settings, on_refused),
+            documents=_documents(settings, store, on_refused),
             imports=ImportPlaces(settings.imports_per_hour, on_refused),
             local_models=local_models,
             discovery=discovery,
@@ -272,12 +272,14 @@ async def _store(settings: Settings) -> Store:
         raise StoreUnavailable(f"{error} The setting for it is CHAT_DATA_DIR.", detail=error.detail) from error
 
 
-def _documents(settings: Settings, on_refused: Callable[[str], None]) -> DocumentUploads:
+def _documents(settings: Settings, store: FileStore, on_refused: Callable[[str], None]) -> DocumentUploads:
     reader = DocumentReader(
         Lane(LaneName.DOCUMENT, DOCUMENT_LIMITS, on_refused), max_file_bytes=settings.document_megabytes * 1_000_000
     )
     limits = _upload_limits(settings, DOCUMENT_SENTENCES, settings.max_documents, on_refused)
-    return DocumentUploads(reader, limits)
+    files = store if settings.keeps_files else None
+    most_file_bytes = settings.max_documents * settings.document_megabytes * 1_000_000
+    return DocumentUploads(reader, limits, files, most_file_bytes=most_file_bytes)
 
 
 def _upload_limits(

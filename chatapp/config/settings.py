@@ -85,6 +85,11 @@ class Settings(ServerSettings, AuthSettings, LimitSettings, ModelSettings, Local
         return self.max_collection_documents if self.max_documents else 0
 
     @property
+    def keeps_files(self) -> bool:
+        """Whether the files of documents are kept besides their texts."""
+        return self.store == "sqlite" if self.keep_document_files is None else self.keep_document_files
+
+    @property
     def oldest_ms(self) -> int:
         """When the oldest messages that the retention period allows now were created; 0: all are kept."""
         return 0 if self.retention_days is None else now_ms() - self.retention_days * DAY_MS

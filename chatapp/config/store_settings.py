@@ -50,6 +50,12 @@ class StoreSettings(GoogleCloudSettings):
     retention_days: int | None = Field(
         default=None, ge=1, le=36_500, description="Days until messages are deleted. If not set: never."
     )
+    keep_document_files: bool | None = Field(
+        default=None,
+        description="Keep the files of documents besides their texts: they can be downloaded, and a PDF opens as "
+        "printed at the cited page. They are in a folder beside the SQLite file. If not set: with `sqlite`. With "
+        "`firestore` they cannot be kept.",
+    )
     firestore_database: str = Field(default="(default)", min_length=1, description="Id of the Firestore database.")
     journal_writes: int = Field(
         default=10_000,
@@ -90,3 +96,10 @@ class StoreSettings(GoogleCloudSettings):
         if store == "firestore" and not info.data.get("google_cloud_project"):
             raise ValueError("it needs GOOGLE_CLOUD_PROJECT, the project with the database")
         return store
+
+    @field_validator("keep_document_files")
+    @classmethod
+    def _files_need_sqlite(cls, keep: bool | None, info: ValidationInfo) -> bool | None:  # noqa: FBT001  # pydantic's call
+        if keep and info.data.get("store") == "firestore":
+            raise ValueError("it needs CHAT_STORE=sqlite: a document of Firestore holds 1 MiB, and files are larger")
+        return keep

@@ -201,7 +201,8 @@ class Library:
                     name=document.name,
                 )
             )
-        if len(others) == len(listed):
+        is_there = [one for one in listed if one.document.id == new.document.id]
+        if not is_there or (document.file and not is_there[0].document.file):
             await self._store.add_library_document(user, new)
         await self._remove(user, former)
         profile = await self._store.profile(user, consistency=Consistency.STRICT)

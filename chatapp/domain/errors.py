@@ -127,6 +127,13 @@ class DocumentNotFound(ChatError):
         )
 
 
+class FileNotKept(ChatError):
+    """A document is there without its file: it was added where files are not kept, or came from an export."""
+
+    def __init__(self) -> None:
+        super().__init__(Sentence("The file of this document is not stored in this chat. You can still read its text."))
+
+
 class LibraryEntryNotFound(ChatError):
     """The user has no such collection or folder: it was deleted, or never existed."""
 

@@ -40,6 +40,7 @@ class Source(Enum):
     NAVIGATION = "a person who opens a page at top level, and nothing else: it leads to another site"
     SCRIPT = "scripts of the page, and a person who enters the address"
     IMAGE = "pictures and scripts of the page, and a person who opens the picture"
+    DOWNLOAD = "scripts of the page, and a person who opens the file from there"
     FILE = "the page, for its parts"
     FRAME = "the page, for a frame of its own"
     WORKER = "the browser, for the page's service worker"
@@ -89,6 +90,7 @@ RULES = (
     _rule(r"/conversations", Source.SCRIPT, LaneName.LIST),
     _rule(r"/conversations/[^/]*/(?:turns|events|answers|continuations)", Source.SCRIPT, LaneName.STREAM),
     _rule(r"/conversations/[^/]*/images/[^/]*", Source.IMAGE, LaneName.IMAGE),
+    _rule(r"/(?:conversations|collections)/[^/]*/documents/[^/]*/file", Source.DOWNLOAD, LaneName.DOCUMENT),
     _rule(r"/conversations/[^/]*/documents/[^/]*", Source.SCRIPT, LaneName.DOCUMENT),
     _rule(r"/conversations/.*", Source.SCRIPT, LaneName.LIST),
     _rule(r"/images", Source.SCRIPT, body=Body.IMAGE),

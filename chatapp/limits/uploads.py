@@ -18,7 +18,7 @@ from chatapp.domain.sentences import Wait
 from chatapp.limits.moving_window import MovingWindow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from chatapp.domain.sentences import Sentence
 
@@ -75,6 +75,21 @@ class _Upload(Generic[T]):
     used_at: float  # by the monotonic clock
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskRoom(Generic[T]):
+    """How much uploads may take on the disk.
+
+    Attributes:
+        size_of: returns the bytes that an upload takes there.
+        per_user: bytes of one user.
+        in_total: bytes of all users.
+    """
+
+    size_of: Callable[[T], int]
+    per_user: int
+    in_total: int
+
+
 class KeptUploads(Generic[T]):
     """Keeps what was made of uploaded files for `KEEP_SECONDS` after their last use.
 
@@ -82,21 +97,31 @@ class KeptUploads(Generic[T]):
     has the most.
 
     Args:
-        size_of: returns the bytes that an upload takes.
+        size_of: returns the bytes that an upload takes in memory.
+        disk: what is on the disk of the uploads; None: nothing is.
+        on_dropped: called with the user and the uploads that are forgotten.
     """
 
-    def __init__(self, size_of: Callable[[T], int]) -> None:
+    def __init__(
+        self,
+        size_of: Callable[[T], int],
+        disk: DiskRoom[T] | None = None,
+        on_dropped: Callable[[str, list[T]], None] = lambda _user, _files: None,
+    ) -> None:
         self._size_of = size_of
+        self._disk = disk
+        self._on_dropped = on_dropped
         self._users: dict[str, OrderedDict[str, _Upload[T]]] = {}  # by user and id, the least recently used first
         self._timer: asyncio.TimerHandle | None = None
 
     @property
     def held_bytes(self) -> int:
         """The bytes of all uploads."""
-        return sum(map(self._bytes_of, self._users))
+        return sum(self._bytes_of(user, self._in_memory) for user in self._users)
 
     def keep(self, user: str, upload_id: str, file: T) -> None:
-        """Keep an upload under its id."""
+        """Keep an upload under its id; it replaces one of this id."""
+        self.drop(user, [upload_id])
         self._users.setdefault(user, OrderedDict())[upload_id] = _Upload(file, time.monotonic())
         self._make_room(user)
         if self._timer is None:
@@ -115,24 +140,35 @@ class KeptUploads(Generic[T]):
     def drop(self, user: str, upload_ids: Iterable[str]) -> None:
         """Forget uploads that a message has used; others are ignored."""
         uploads = self._users.get(user, OrderedDict())
-        for upload_id in upload_ids:
-            uploads.pop(upload_id, None)
+        dropped = [upload.file for one in upload_ids if (upload := uploads.pop(one, None))]
         if not uploads:
             self._users.pop(user, None)
+        if dropped:
+            self._on_dropped(user, dropped)
 
     def drop_all(self, user: str) -> None:
         """Forget all uploads of a user."""
-        self._users.pop(user, None)
+        self.drop(user, list(self._users.get(user, ())))
 
-    def _bytes_of(self, user: str) -> int:
-        return sum(max(self._size_of(upload.file), MIN_BYTES) for upload in self._users[user].values())
+    def _in_memory(self, file: T) -> int:
+        return max(self._size_of(file), MIN_BYTES)
+
+    def _bytes_of(self, user: str, size_of: Callable[[T], int]) -> int:
+        return sum(size_of(upload.file) for upload in self._users.get(user, OrderedDict()).values())
+
+    @property
+    def _rooms(self) -> Iterator[tuple[Callable[[T], int], int, int]]:
+        yield self._in_memory, MAX_USER_BYTES, MAX_TOTAL_BYTES
+        if self._disk:
+            yield self._disk.size_of, self._disk.per_user, self._disk.in_total
 
     def _make_room(self, user: str) -> None:
-        while self._bytes_of(user) > MAX_USER_BYTES:
-            self._users[user].popitem(last=False)
-        while self.held_bytes > MAX_TOTAL_BYTES:
-            largest = max(self._users, key=self._bytes_of)
-            self.drop(largest, [next(iter(self._users[largest]))])
+        for size_of, per_user, in_total in self._rooms:
+            while self._bytes_of(user, size_of) > per_user:
+                self.drop(user, [next(iter(self._users[user]))])
+            while sum(self._bytes_of(one, size_of) for one in self._users) > in_total:
+                largest = max(self._users, key=lambda one: self._bytes_of(one, size_of))  # called here
+                self.drop(largest, [next(iter(self._users[largest]))])
 
     def _sweep(self) -> None:
         self._drop_unused()

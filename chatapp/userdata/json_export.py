@@ -178,7 +178,7 @@ def validated_library_document(value: object, where: str, room: Room) -> Library
         raise InvalidExport(f"{where}.collection: {own.collection[:80]!r} cannot be an id.")
     if not 0 <= own.added_ms <= LATEST_MS:
         raise InvalidExport(f"{where}.added_ms: {own.added_ms} is not a time in milliseconds since 1970.")
-    document = replace(document, name=file_name(document.name) or document.kind)
+    document = replace(document, name=file_name(document.name) or document.kind, file="")
     return LibraryDocument(collection=own.collection, document=document, added_ms=own.added_ms)
 
 
@@ -219,7 +219,9 @@ def validated(value: object, where: str, room: Room) -> ExportedConversation:
             replace(
                 message,
                 error=_error(message, raw),
-                documents=tuple(replace(one, name=file_name(one.name) or one.kind) for one in message.documents),
+                documents=tuple(
+                    replace(one, name=file_name(one.name) or one.kind, file="") for one in message.documents
+                ),
                 citations=_citations(message, documents, room),
             )
             for message, raw in pairs
@@ -368,7 +370,9 @@ def _message(message: Message) -> dict[str, Any]:
 
 
 def _encoded_attachment(attachment: Attachment) -> dict[str, Any]:
-    return attachment_fields(attachment) | {"data": base64.b64encode(attachment.data).decode()}
+    """Return an attachment with its data; a document without its file, which is in this chat only."""
+    own = {name: value for name, value in attachment_fields(attachment).items() if name != "file"}
+    return own | {"data": base64.b64encode(attachment.data).decode()}
 
 
 def _dated(fields: dict[str, Any]) -> dict[str, Any]:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Sequence
 
     from chatapp.conversations.turns import Turns
-    from chatapp.domain.conversation import Conversation, GenerationParameters, Message, Persona
+    from chatapp.domain.conversation import Conversation, Document, GenerationParameters, Message, Persona
     from chatapp.domain.library import Collection, Folder, LibraryDocument
     from chatapp.store import UserStore
 
@@ -244,6 +244,7 @@ class GuestMerge:
             for one in documents:
                 with suppress(DocumentNotFound):  # removed, or moved by a concurrent merge
                     document = await self._store.library_document(guest, one.document.id)
+                    await self._store.hand_over_files(guest, user, _files_of([document.document]))
                     await self._store.add_library_document(user, document)
                     await self._store.remove_library_documents(guest, [one.document.id])
         moved = {one.id for one in profile.collections} | {one.id for one in profile.folders}
@@ -262,6 +263,8 @@ class GuestMerge:
         try:
             messages = await self._whole(guest, conversation.id)
             for _ in range(ROUNDS):
+                documents = [document for message in messages for document in message.documents]
+                await self._store.hand_over_files(guest, user, _files_of(documents))
                 await add(self._store, user, replace(conversation, id=new_id), messages, Added())
                 await self._settled(user, new_id)
                 copied = messages
@@ -317,6 +320,10 @@ class GuestMerge:
                     "was lost; move the rest again in a moment."
                 )
             ) from error
+
+
+def _files_of(documents: Sequence[Document]) -> list[str]:
+    return [one.file for one in documents if one.file]
 
 
 def _is_empty(profile: Profile) -> bool:

@@ -139,6 +139,7 @@ async def delete_everything(store: UserStore, turns: Turns, user: str) -> int:
             await store.delete_share(user, share.id)
         while documents := await store.library(user):
             await remove_documents(store, user, documents, turns.forget_documents)
+        await store.discard_files(user)
         await store.delete_profile(user)
     except StoreUnavailable as error:
         log.warning("not_all_deleted", conversations=len(deleted), detail=error.detail)

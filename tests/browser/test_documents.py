@@ -1,7 +1,9 @@
 """Documents in the page: added, read, sent and shown with their question; and the citations of an answer."""
 
+import asyncio
 import base64
 import re
+from pathlib import Path
 
 import pytest
 from playwright.async_api import expect
@@ -125,6 +127,19 @@ async def test_a_document_is_asked_about_and_its_citation_opens_it_at_the_quote(
     await expect(dialog.locator("h3")).to_have_text(["Page 1", "Page 2"])
     await expect(dialog.locator("select")).to_have_value("1")
     assert await page.accessibility_problems() == []
+    async with page.tab.expect_download() as download:
+        await dialog.get_by_role("button", name="Download").press("Enter")
+    saved = await download.value
+    assert saved.suggested_filename == "lease.pdf"
+    assert await asyncio.to_thread(Path(await saved.path()).read_bytes) == LEASE
+    original = dialog.get_by_role("link", name="Open original PDF in a new tab")
+    assert (await original.get_attribute("href")).endswith("/file#page=2")
+    async with page.tab.context.expect_page() as opened:
+        await original.press("Enter")
+    await (await opened.value).close()
+    await dialog.locator("select").select_option("0")
+    assert (await original.get_attribute("href")).endswith("/file#page=1")
+    await dialog.locator("mark").focus()
     await page.tab.keyboard.press("Escape")
     await expect(dialog).to_have_count(0)
     await expect(citations.nth(1)).to_be_focused()

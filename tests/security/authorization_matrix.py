@@ -95,6 +95,8 @@ API_ROUTES: dict[tuple[str, str], Rule] = {
     ("GET", f"{ONE}/images/{{image_id}}"): read(),
     ("GET", f"{ONE}/documents/{{document_id}}"): read(),
     ("GET", "/collections/{collection_id}/documents/{library_document_id}"): read(),
+    ("GET", f"{ONE}/documents/{{document_id}}/file"): read(),
+    ("GET", "/collections/{collection_id}/documents/{library_document_id}/file"): read(),
     ("POST", "/export/{conversation_id}.json"): read(body={}),
     ("POST", "/export/{conversation_id}.md"): read(body={}),
     ("POST", f"{ONE}/shares"): write({"days": 1}),

@@ -126,6 +126,8 @@ async def test_ids_of_another_user_in_a_request_to_an_own_conversation_give_no_a
         ("GET", f"{one}/events?after={ana['answer']}", None, (200,)),
         ("GET", f"{one}/images/{ana['image']}", None, (404,)),
         ("GET", f"{one}/documents/{ana['document']}", None, (404,)),
+        ("GET", f"{one}/documents/{ana['document']}/file", None, (404,)),
+        ("GET", f"{library}/{ana['library_document_id']}/file", None, (404,)),
         ("PATCH", one, {"branch": ana["answer"]}, (404,)),
         ("PATCH", one, {"folder": ana["folder_id"]}, (404,)),
         ("PATCH", one, {"collection": ana["collection_id"]}, (404,)),

@@ -76,7 +76,16 @@ async def create_user_data(user: str, store: Store) -> UserData:
     # The chat sends the bytes of a stored image unchanged.
     image = Image(id=new_id(), media_type="image/png", width=2, height=2, data=marked("image").encode())
     page = Page(1, (Block(BlockKind.TEXT, marked("document")),))
-    document = Document(id=new_id(), name=marked("name.txt"), kind="text", pages=1, size=9, data=packed((page,)))
+    file = marked("file").encode()
+    document = Document(
+        id=new_id(),
+        name=marked("name.txt"),
+        kind="text",
+        pages=1,
+        size=len(file),
+        data=packed((page,)),
+        file=await store.add_file(user, file),
+    )
     question = _message(Role.USER, marked("question"), now, follows="", images=(image,), documents=(document,))
     answer = _message(
         Role.ASSISTANT, marked("answer"), now + 1, follows=question.id, status=MessageStatus.STOPPED, model="gemma"

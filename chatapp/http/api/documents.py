@@ -7,7 +7,7 @@ import asyncio
 import dataclasses
 from collections.abc import Sequence
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
@@ -16,6 +16,7 @@ from chatapp.documents.packing import InvalidPacking, unpacked
 from chatapp.domain.conversation import Document, new_id
 from chatapp.domain.errors import InvalidMessage, StoreUnavailable
 from chatapp.domain.sentences import Sentence
+from chatapp.http.api.files import document_file
 from chatapp.http.api.question_files import NamedFiles
 from chatapp.http.api.routing import ApiRoute, Chat, Services, UserId
 from chatapp.http.api.schemas.base import Text
@@ -27,23 +28,34 @@ MAX_NAME = 1000  # characters of a name in a request, which is shortened
 router = APIRouter(route_class=ApiRoute)
 
 FILE = {"requestBody": {"required": True, "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}}
+FILE_RESPONSE: dict[str, Any] = {
+    "response_class": Response,
+    "responses": {200: {"content": {"application/pdf": {}, "application/octet-stream": {}}}},
+}
 
 
 @router.post("/documents", openapi_extra=FILE)
 async def upload_document(
-    request: Request, user: UserId, chat: Chat, name: Annotated[Text, Query(max_length=MAX_NAME)] = "", model: str = ""
+    request: Request,
+    user: UserId,
+    chat: Chat,
+    name: Annotated[Text, Query(max_length=MAX_NAME)] = "",
+    model: str = "",
+    *,
+    temporary: bool = False,
 ) -> UploadedDocument:
-    """Read a document, and keep its text until a message names it by the id in the response, for half an hour at most.
+    """Read a document, and keep it until a message names it by the id in the response, for half an hour at most.
 
-    The body is the file, with any content type; ``name`` is its name. Upload one after the other: the bodies of a
-    user's requests are bounded together. A message that another replica gets, or that comes too late, is refused with
+    The body is the file, with any content type; ``name`` is its name. With ``temporary``, the file is not written to
+    the disk: a temporary conversation keeps the text alone. Upload one after the other: the bodies of a user's requests
+    are bounded together. A message that another replica gets, or that comes too late, is refused with
     409 and the ids in ``missing``: upload these again.
     """
     if not chat.settings.max_documents:
         raise InvalidMessage(Sentence("Documents are turned off in this chat. Send the message without documents."))
     if model:
         chat.catalog.get(model)
-    upload_id, document = await chat.documents.add(user, await request.body(), name)
+    upload_id, document = await chat.documents.add(user, await request.body(), name, keeps_file=not temporary)
     return UploadedDocument(
         id=upload_id,
         name=document.name,
@@ -64,6 +76,13 @@ async def read_document(conversation_id: str, document_id: str, user: UserId, ch
     return await text_response(await chat.conversations.document(user, conversation_id, document_id))
 
 
+@router.get("/conversations/{conversation_id}/documents/{document_id}/file", **FILE_RESPONSE)
+async def read_document_file(conversation_id: str, document_id: str, user: UserId, chat: Chat) -> Response:
+    """Return the file of a document of a question, where it is kept (``has_file`` of its text)."""
+    document = await chat.conversations.document(user, conversation_id, document_id)
+    return await document_file(document, partial(chat.store.document_file_part, user, conversation_id, document_id))
+
+
 async def text_response(document: Document) -> Response:
     """Return the text of a document by its pages, as a `DocumentText`."""
     # Of four million characters, in half a second.
@@ -81,6 +100,7 @@ def _text(document: Document) -> bytes:
     body = DocumentText(
         name=document.name,
         kind=document.kind,
+        has_file=bool(document.file),
         pages=[PageText(number=page.number, name=page.name, text=page.text) for page in pages],
     )
     return body.model_dump_json().encode()

@@ -1,6 +1,7 @@
 """Routes of the library: collections with their documents, and folders."""
 
 from collections import defaultdict
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -9,7 +10,8 @@ from fastapi.responses import Response
 from chatapp.auth import audit
 from chatapp.auth.audit import Action
 from chatapp.domain.library import Folder, LibraryDocument
-from chatapp.http.api.documents import FILE, MAX_NAME, text_response
+from chatapp.http.api.documents import FILE, FILE_RESPONSE, MAX_NAME, text_response
+from chatapp.http.api.files import document_file
 from chatapp.http.api.routing import ApiRoute, Chat, UserId
 from chatapp.http.api.schemas.base import Done, Text
 from chatapp.http.api.schemas.documents import DocumentText
@@ -92,6 +94,13 @@ async def add_document(
 async def read_document(collection_id: str, library_document_id: str, user: UserId, chat: Chat) -> Response:
     """Return the text of a document of a collection."""
     return await text_response((await chat.library.document(user, collection_id, library_document_id)).document)
+
+
+@router.get("/collections/{collection_id}/documents/{library_document_id}/file", **FILE_RESPONSE)
+async def read_document_file(collection_id: str, library_document_id: str, user: UserId, chat: Chat) -> Response:
+    """Return the file of a document of a collection, where it is kept (``has_file`` of its text)."""
+    document = (await chat.library.document(user, collection_id, library_document_id)).document
+    return await document_file(document, partial(chat.store.library_file_part, user, library_document_id))
 
 
 @router.delete("/collections/{collection_id}/documents/{library_document_id}")

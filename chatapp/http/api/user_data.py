@@ -7,19 +7,16 @@ requests: a model's answer can have the page request an address as a picture or 
 import asyncio
 from collections.abc import AsyncGenerator
 from typing import Annotated, Any
-from urllib.parse import quote
 
-import structlog
 from fastapi import APIRouter, Depends, Request
-from fastapi.responses import Response, StreamingResponse
-from starlette.types import Send
+from fastapi.responses import Response
 
 from chatapp.auth import audit
 from chatapp.auth.audit import Action
 from chatapp.domain.conversation import now_ms
-from chatapp.domain.errors import StoreUnavailable
 from chatapp.domain.sentences import Sentence, translated
 from chatapp.http import assets
+from chatapp.http.api.files import Download, disposition
 from chatapp.http.api.recent_sign_in import SIGN_IN_AGAIN, has_signed_in_recently, sign_in_again_url
 from chatapp.http.api.routing import ApiRoute, Chat, ConfirmedRoute, CurrentUser, NotConfirmed, UserId
 from chatapp.http.api.schemas.account import Confirmation, Deleted
@@ -31,8 +28,6 @@ from chatapp.userdata import json_export, markdown, queries
 from chatapp.userdata.json_export import moment
 
 JSON, MARKDOWN, ZIP = "application/json", "text/markdown; charset=utf-8", "application/zip"
-
-log = structlog.get_logger(__name__)
 
 
 async def _language(request: Request) -> markdown.Language:
@@ -109,16 +104,6 @@ async def delete_everything(confirmation: Confirmation, user: CurrentUser, chat:
         return error_json(503, error.sentence, deleted=error.deleted)
 
 
-class _Download(StreamingResponse):
-    """A stream that breaks off where something fails: its connection is closed before its end."""
-
-    async def stream_response(self, send: Send) -> None:
-        try:
-            await super().stream_response(send)
-        except StoreUnavailable as error:
-            log.warning("export_broken_off", detail=error.detail)
-
-
 async def _stream(name: str, media_type: str, pieces: AsyncGenerator[bytes]) -> Response:
     first = await anext(pieces)  # an error before the first piece has a status of its own
 
@@ -127,14 +112,13 @@ async def _stream(name: str, media_type: str, pieces: AsyncGenerator[bytes]) -> 
         async for piece in pieces:
             yield piece
 
-    return _Download(content(), headers=_headers(name), media_type=media_type)
+    return Download(content(), headers=_headers(name), media_type=media_type)
 
 
 def _headers(name: str) -> dict[str, str]:
-    """Return the headers of a file to be saved under this name (RFC 6266; the first name is for old programs)."""
-    ascii_name = " ".join(name.encode("ascii", "ignore").decode().split())
+    """Return the headers of a file to be saved under this name."""
     return {
-        "content-disposition": f"attachment; filename=\"{ascii_name}\"; filename*=UTF-8''{quote(name, safe='')}",
+        "content-disposition": disposition(name),
         "cache-control": "no-store",
         "cross-origin-resource-policy": "same-origin",
     }

@@ -38,6 +38,7 @@ FROM_PAGE: dict[Source, frozenset[Kind]] = {
     Source.DOCUMENT: frozenset({Kind.OPENED, Kind.FETCHED}),
     Source.NAVIGATION: frozenset({Kind.OPENED}),
     Source.SCRIPT: frozenset({Kind.FETCHED}),
+    Source.DOWNLOAD: frozenset({Kind.OPENED, Kind.FETCHED}),
     Source.IMAGE: frozenset({Kind.OPENED, Kind.FETCHED, Kind.PICTURE}),
     Source.FILE: frozenset({Kind.OPENED, Kind.PART}),
     Source.FRAME: frozenset({Kind.OPENED, Kind.PART, Kind.FRAMED}),

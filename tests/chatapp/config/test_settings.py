@@ -77,6 +77,7 @@ def test_extra_models_are_a_json_list(monkeypatch):
         ("CHAT_IDENTITY", "everyone", "CHAT_IDENTITY is 'everyone'"),
         ("CHAT_STORE", "postgres", "CHAT_STORE is 'postgres': it must be 'sqlite' or 'firestore'"),
         ("CHAT_STORE", "firestore", "CHAT_STORE is 'firestore': it needs GOOGLE_CLOUD_PROJECT"),
+        ("CHAT_KEEP_DOCUMENT_FILES", "maybe", "CHAT_KEEP_DOCUMENT_FILES is 'maybe'"),
         ("CHAT_JOURNAL_WRITES", "0", "CHAT_JOURNAL_WRITES is '0': it must be greater than or equal to 1"),
         ("CHAT_JOURNAL_MEGABYTES", "much", "CHAT_JOURNAL_MEGABYTES is 'much'"),
         ("CHAT_DRAIN_SECONDS", "-1", "CHAT_DRAIN_SECONDS is '-1'"),
@@ -347,3 +348,16 @@ def test_invalid_address_is_shown_without_its_password_and_query(monkeypatch, na
 def test_issuer_in_hebrew_is_as_dns_has_it(monkeypatch):
     monkeypatch.setenv("CHAT_OIDC_ISSUER", "https://דוגמה.example/realm/")
     assert load_settings().oidc_issuer == "https://xn--6dbbec0c.example/realm"
+
+
+@pytest.mark.parametrize(("setting", "kept"), [(None, False), ("false", False)])
+def test_files_of_documents_are_not_kept_with_firestore(monkeypatch, setting, kept):
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "my-project")
+    assert load_settings().keeps_files
+    monkeypatch.setenv("CHAT_STORE", "firestore")
+    if setting:
+        monkeypatch.setenv("CHAT_KEEP_DOCUMENT_FILES", setting)
+    assert load_settings().keeps_files is kept
+    monkeypatch.setenv("CHAT_KEEP_DOCUMENT_FILES", "true")
+    with pytest.raises(InvalidSettings, match=r"CHAT_KEEP_DOCUMENT_FILES is 'true': it needs CHAT_STORE=sqlite"):
+        load_settings()

@@ -407,7 +407,7 @@ async def test_an_export_that_fails_in_the_middle_breaks_off(chat, path, monkeyp
     monkeypatch.setattr(chat.store, "messages", failing)
     with capture_logs() as logs, pytest.raises(aiohttp.ClientPayloadError):
         await chat.get(path)
-    assert logs[1:] == [{"event": "export_broken_off", "detail": "EIO", "log_level": "warning"}]
+    assert logs[1:] == [{"event": "download_broken_off", "detail": "EIO", "log_level": "warning"}]
 
 
 @pytest.mark.parametrize("path", ["everything.json", "everything.md.zip"])

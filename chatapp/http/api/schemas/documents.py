@@ -25,4 +25,5 @@ class DocumentText(ResponseBody):
 
     name: str
     kind: str
+    has_file: bool = Field(description="whether its file is kept, too")
     pages: list[PageText]

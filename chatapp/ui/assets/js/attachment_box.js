@@ -1,6 +1,7 @@
 // The images and documents of the box: added, uploaded and shown. Loaded with the first of them. Images are scaled down
 // here; documents are read by the chat, one after the other.
 import { errorText, fetchApi, fileOptions, loadModule, Refusal } from "./api.js";
+import { open } from "./conversation.js";
 import { contentOf } from "./document_file.js";
 import { factsOf, nameAndFacts, shownName } from "./documents.js";
 import { noteFor, updateNote } from "./documents_note.js";
@@ -47,7 +48,11 @@ const send = async (item, post) => {
     );
     throw new Refusal(words, 409);
   }
-  const query = new URLSearchParams({ model: chosenModel()?.id || "", ...(item.isDocument && { name: item.name }) });
+  const isTemporary = open.isTemporary || open.item?.temporary;
+  const query = new URLSearchParams({
+    model: chosenModel()?.id || "",
+    ...(item.isDocument && { name: item.name, ...(isTemporary && { temporary: true }) }),
+  });
   const response = await post(`${item.isDocument ? "documents" : "images"}?${query}`, fileOptions(item.blob));
   if (!response) throw new Refusal(t("The chat is unreachable. Nothing was changed; try again in a moment."), 0);
   if (!response.ok) {

@@ -1,5 +1,5 @@
-// The text of a document in a dialog, page by page, and the quote of a citation beside its number.
-import { call } from "./api.js";
+// The text of a document in a dialog, page by page, with its file; and the quote of a citation beside its number.
+import { call, loadModule, options } from "./api.js";
 import { citedPageName, documentPath, factsOf, kindOf, pageName, shownName } from "./documents.js";
 import { find, h, iconButton, place } from "./dom.js";
 import { isolated, t } from "./words.js";
@@ -85,6 +85,23 @@ const scrollTo = async (element) => {
 const aboutOf = ({ kind, pages, about, isGone }, facts) =>
   isGone ? [about, GONE].filter(Boolean).map(isolated).join(" · ") : factsOf(facts || { kind, pages: pages.length });
 
+// What there is to do with the file of a document at a path, and a function that a page's number is told to.
+const fileActions = (path, { kind, hasFile }, page) => {
+  const address = `${path}/file`;
+  const problem = h("div", { role: "alert" });
+  const save = async () => {
+    problem.textContent = "";
+    const { download } = await loadModule("downloads");
+    await download(address, options("GET")).catch(({ message }) => (problem.textContent = message));
+  };
+  const label = t("Open original PDF in a new tab");
+  const original = h("a", { class: "link", target: "_blank", rel: "noopener", "aria-label": label }, t("Open original PDF"));
+  const turnTo = (number) => original.setAttribute("href", `${address}#page=${number}`);
+  turnTo(page);
+  const saving = h("button", { type: "button", class: "link", onclick: save }, t("Download"));
+  return [hasFile && [h("div", { class: "file" }, kind === "PDF" && original, saving), problem], turnTo];
+};
+
 // Show the document at a path. `facts` is what its message says of it, null if that is not loaded.
 export const openDocument = async (path, facts, citation) => {
   const [document_, quote] = await citedDocument(path, citation);
@@ -93,11 +110,16 @@ export const openDocument = async (path, facts, citation) => {
   const isOnly = pages.length === 1;
   const sections = pages.map((page) => pageSection(kind, page, quote, isOnly));
   const text = h("div", { class: "text", tabindex: "0", role: "region", "aria-label": name, autofocus: true }, sections);
+  const [actions, turnTo] = fileActions(path, document_, quote?.page || 1);
+  const choose = () => {
+    sections[choice.value].scrollIntoView();
+    turnTo(pages[choice.value].number);
+  };
   const choice =
     !isOnly &&
     h(
       "select",
-      { "aria-label": t("Go to page"), onchange: () => sections[choice.value].scrollIntoView() },
+      { "aria-label": t("Go to page"), onchange: choose },
       pages.map((page, i) => h("option", { value: i }, pageName(kind, page))),
     );
   const dialog = h(
@@ -109,7 +131,7 @@ export const openDocument = async (path, facts, citation) => {
       h("h2", {}, h("bdi", {}, shownName(name))),
       iconButton("close", t("Close"), () => dialog.close()),
     ),
-    h("div", { class: "about" }, h("span", { class: "quiet" }, aboutOf(document_, facts)), choice),
+    h("div", { class: "about" }, h("span", { class: "quiet" }, aboutOf(document_, facts)), choice, actions),
     text,
   );
   dialog.addEventListener("close", () => dialog.remove());

@@ -1,4 +1,5 @@
-// Downloads of conversations, by script: a link or a picture in an answer can request an address, too, but not with POST.
+// Downloads by script, which can say what went wrong. Those of conversations are POST requests: a link or a picture in an
+// answer can request an address, too, but not with POST.
 import { errorText, fetchApi, isSignedOut, options, Refusal } from "./api.js";
 import { h } from "./dom.js";
 import { t } from "./words.js";
@@ -12,8 +13,8 @@ const nameOf = (response) => {
 };
 
 // Download and save a file of the API. Throws a Refusal with the error as text.
-export const download = async (path) => {
-  const response = await fetchApi(path, options("POST", {})).catch(() => null);
+export const download = async (path, request = options("POST", {})) => {
+  const response = await fetchApi(path, request).catch(() => null);
   if (!response)
     throw new Refusal(t("The chat is unreachable. Nothing was changed; try again in a moment."), 0);
   if (!response.ok) throw new Refusal(await errorText(response), isSignedOut(response) ? 401 : response.status);

@@ -1,5 +1,8 @@
 """Documents are uploaded by themselves, messages name them by id, and their text is read by pages."""
 
+import asyncio
+from dataclasses import replace
+
 import pytest
 
 from chatapp.app import create_app
@@ -280,3 +283,117 @@ async def test_a_text_is_kept_by_no_cache(page):
         address, headers={"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}
     ) as foreign:
         assert foreign.status == 403
+
+
+async def file_of(page, address, **headers):
+    """Return the response to a request for the file of a document, and its bytes."""
+    async with page._http.get(f"{page._url}/{address}/file", headers=headers) as response:
+        return response, await response.read()
+
+
+def address_of(conversation, document):
+    return f"{path_of(conversation)}/documents/{document['id']}"
+
+
+def files_on_disk(settings):
+    return sorted(one.read_bytes() for one in (settings.data_dir / "chat.db.files").glob("*"))
+
+
+async def test_the_file_of_a_pdf_is_shown_by_the_browser_and_that_of_another_document_is_saved(page):
+    lease, notes = pdf(*[RENT] * 3) + b"%" * 2_500_000, f"{RENT}\n".encode() * 3
+    uploads = [await page.upload_document(lease, 'חוזה ";.pdf'), await page.upload_document(notes, "a.html.txt")]
+    conversation, (question, _) = await sent_with(page, *uploads)
+    first, second = question["documents"]
+    assert (await read(page, conversation, first["id"]))["hasFile"]
+    shown, content = await file_of(page, address_of(conversation, first))
+    assert content == lease
+    assert shown.headers["content-type"] == "application/pdf"
+    assert shown.headers["content-disposition"] == (
+        "inline; filename=\";.pdf\"; filename*=UTF-8''%D7%97%D7%95%D7%96%D7%94%20%22%3B.pdf"
+    )
+    assert "sandbox" not in shown.headers["content-security-policy"]
+    saved, content = await file_of(page, address_of(conversation, second))
+    assert content == notes
+    assert saved.headers["content-type"] == "application/octet-stream"
+    assert saved.headers["content-disposition"].startswith("attachment; ")
+    assert saved.headers["content-security-policy"] == "default-src 'none'; sandbox"
+    for response in (shown, saved):
+        assert "script-src" not in response.headers["content-security-policy"]
+        assert response.headers["cache-control"] == "private, no-store"
+        assert response.headers["x-content-type-options"] == "nosniff"
+
+
+async def test_a_file_is_opened_from_the_chat_and_is_no_part_of_a_page(page):
+    conversation, (question, _) = await sent_with(page, await page.upload_document(RENT, "a.txt"))
+    address = address_of(conversation, question["documents"][0])
+    navigation = {"sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
+    for headers, status in (
+        ({"sec-fetch-site": "same-origin", **navigation}, 200),
+        ({"sec-fetch-site": "same-origin", "sec-fetch-mode": "cors", "sec-fetch-dest": "empty"}, 200),
+        ({"sec-fetch-site": "cross-site", **navigation}, 403),
+        ({"sec-fetch-site": "same-origin", "sec-fetch-mode": "no-cors", "sec-fetch-dest": "image"}, 403),
+        ({"sec-fetch-site": "same-origin", "sec-fetch-mode": "navigate", "sec-fetch-dest": "iframe"}, 403),
+    ):
+        assert (await file_of(page, address, **headers))[0].status == status
+
+
+async def test_a_file_stays_with_an_edited_question_and_goes_with_its_conversation(page, settings):
+    conversation, (question, _) = await sent_with(page, await page.upload_document(RENT, "a.txt"))
+    again = [{"id": question["documents"][0]["id"]}]
+    await page.send("And now?", conversation=conversation, model="gemma", follows="", documents=again)
+    edited = next(one for one in await page.messages(conversation) if one["text"] == "And now?")
+    assert edited["documents"][0]["id"] != question["documents"][0]["id"]
+    assert (await file_of(page, address_of(conversation, edited["documents"][0])))[1] == RENT.encode()
+    assert files_on_disk(settings) == [RENT.encode()]
+    await page.ask("POST", "delete-everything", {"confirm": True})
+    assert files_on_disk(settings) == []
+
+
+async def test_the_file_of_an_upload_that_no_message_used_is_erased_with_it(page, served, settings):
+    documents = served[0].state.services.documents
+    await page.upload_document("Waits for a message.", "b.txt")
+    await page.upload_document("Of a temporary chat.", "c.txt", temporary="true")
+    assert files_on_disk(settings) == [b"Waits for a message."]
+    (user,) = documents._users
+    documents.drop_all(user)
+    await asyncio.gather(*documents._discarding)
+    assert files_on_disk(settings) == []
+
+
+async def test_files_that_wait_make_room_for_new_ones(page, served, settings):
+    documents = served[0].state.services.documents
+    documents._disk = replace(documents._disk, per_user=50)
+    await page.upload_document("x" * 30, "a.txt")
+    second = await page.upload_document("y" * 30, "b.txt")
+    await asyncio.gather(*documents._discarding)
+    assert files_on_disk(settings) == [b"y" * 30]
+    (kept,) = documents._users.values()
+    assert list(kept) == [second["id"]]
+
+
+async def test_a_temporary_chat_keeps_the_text_of_a_document_alone(page, served, settings):
+    upload = await page.upload_document(RENT, "a.txt")  # the chat was made temporary after that
+    conversation, (question, _) = await sent_with(page, upload, temporary=True)
+    document = question["documents"][0]
+    await asyncio.gather(*served[0].state.services.documents._discarding)
+    assert files_on_disk(settings) == []
+    assert not (await read(page, conversation, document["id"]))["hasFile"]
+    response, body = await file_of(page, address_of(conversation, document))
+    assert (response.status, "is not stored" in body.decode()) == (404, True)
+
+
+async def test_a_file_that_was_lost_is_an_error_in_words_and_its_text_is_there(page, settings):
+    conversation, (question, _) = await sent_with(page, await page.upload_document(RENT, "a.txt"))
+    (kept,) = (settings.data_dir / "chat.db.files").glob("*")
+    kept.unlink()
+    response, body = await file_of(page, address_of(conversation, question["documents"][0]))
+    assert (response.status, "You can still read its text" in body.decode()) == (404, True)
+    assert (await read(page, conversation, question["documents"][0]["id"]))["pages"]
+
+
+async def test_no_file_is_written_where_files_are_not_kept(settings):
+    app = await create_app(settings.model_copy(update={"keep_document_files": False}), with_page=False)
+    async with serving(app) as url, open_page(url) as page:
+        conversation, (question, _) = await sent_with(page, await page.upload_document(RENT, "a.txt"))
+        assert not (await read(page, conversation, question["documents"][0]["id"]))["hasFile"]
+    assert not (settings.data_dir / "chat.db.files").exists()

@@ -294,3 +294,22 @@ async def test_an_uploaded_document_is_embedded_by_gemini_and_a_question_in_othe
         assert sum(len(request.body["requests"]) for request in embedded) > 60
         assert fence in str(gemini.streams()[-1].body["contents"])
         assert {request.headers["x-goog-api-key"] for request in gemini.requests} == {"key"}
+
+
+async def test_the_file_of_a_collections_document_is_kept_once_and_goes_with_it(page, settings):
+    collection, other = await add_collection(page), await add_collection(page, "Other")
+    folder = settings.data_dir / "chat.db.files"
+    for _ in range(2):
+        added = await page.upload_document(pdf("The rent is 900."), "rent.pdf", collection=collection)
+    address = f"collections/{collection}/documents/{added['id']}"
+    async with page._http.get(f"{page._url}/{address}/file") as response:
+        assert (response.status, response.headers["content-type"]) == (200, "application/pdf")
+        assert await response.read() == pdf("The rent is 900.")
+    async with page._http.get(f"{page._url}/{address.replace(collection, other)}/file") as response:
+        assert response.status == 404
+    async with asyncio.timeout(30):
+        while len(list(folder.iterdir())) > 1:  # of the second upload
+            await asyncio.sleep(0.01)
+    await page.upload_document("The rent is 950.", "rent.pdf.txt", collection=collection)
+    await page.ask("DELETE", f"collections/{collection}")
+    assert list(folder.iterdir()) == []
