@@ -3,6 +3,7 @@
     manifest.json   {"format": "hybrid-chat-backup", "version": 1, "store": "sqlite", "schema": 6, "created": ...,
                      "files": {"chat.db": {"bytes": ..., "sha256": ...}, ...}}
     chat.db         SQLite: the history as one file
+    files/ID        SQLite: the file of a document
     documents.jsonl Firestore: a document each line
     session-secret  only with --with-secrets
 

@@ -1,16 +1,19 @@
-"""Backup and restore of a SQLite history."""
+"""Backup and restore of a SQLite history, with the files of its documents."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sqlite3
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 from chatapp.backup.package import CHUNK_BYTES, InvalidBackup, Reader, Writer, refuse_newer
+from chatapp.store.sqlite import file_folder
 from chatapp.store.sqlite.file import HISTORY, only_chat_at
-from chatapp.store.sqlite.file_folder import sync_folder
+from chatapp.store.sqlite.file_folder import folder_of, sync_folder
+from chatapp.store.sqlite.files import all_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 
 DATABASE = "chat.db"  # in the backup
 KEPT = ".before-restore"  # the name of the history that a restore replaced ends with it
+FILE = re.compile(r"files/([0-9a-f]{32})")  # a document's file in the backup
 SPARE_BYTES = 50_000_000
 
 
@@ -53,8 +57,16 @@ def back_up(database: Path, writer: Writer) -> None:
             target.execute("PRAGMA synchronous = OFF")  # it is read back at once, and deleted
             source.backup(target)
             _refuse_damaged(target, f"The history at {database}")
+            files = _files_of(target)
         with copy.open("rb") as file, writer.file(DATABASE) as stream:
             shutil.copyfileobj(file, stream, CHUNK_BYTES)
+        for one in files:
+            with (
+                suppress(FileNotFoundError),  # its document was deleted after the snapshot
+                (folder_of(database) / one).open("rb") as file,
+                writer.file(f"files/{one}") as stream,
+            ):
+                shutil.copyfileobj(file, stream, CHUNK_BYTES)
     except sqlite3.Error as error:
         raise InvalidBackup(f"The history at {database} cannot be read: {error}. There is no backup.") from error
     finally:
@@ -67,7 +79,8 @@ def restore(reader: Reader, database: Path) -> Path | None:
     """Replace a history by that of a backup; return where the old one is kept, None if there was none.
 
     The new history is written beside the old one and checked. It takes the place of the old one in one step, and before
-    that the old one is whole, whenever the process is killed.
+    that the old one is whole, whenever the process is killed. The files of documents are written before that step, and
+    those of the old history are moved after it.
 
     Raises:
         InvalidBackup: the backup is damaged or newer.
@@ -82,15 +95,51 @@ def restore(reader: Reader, database: Path) -> Path | None:
             with closing(_read_only(new, immutable=True)) as connection:
                 _checked_schema(connection, "This backup")
                 _refuse_damaged(connection, "This backup")
+            files = _restored_files(reader, folder_of(database))
             kept = _put_aside(database)
             new.replace(database)
             sync_folder(database.parent)
+            if kept:
+                _keep_files(folder_of(database), folder_of(kept), files)
         except sqlite3.Error as error:
             raise InvalidBackup(f"This backup is damaged: {error}. Nothing was changed.") from error
         finally:
             with suppress(OSError):
                 new.unlink()
     return kept
+
+
+def _files_of(connection: sqlite3.Connection) -> list[str]:
+    """Return the ids of a history's files; one of an earlier schema has none."""
+    has_files = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'files'").fetchone()
+    return all_files(connection) if has_files else []
+
+
+def _restored_files(reader: Reader, folder: Path) -> set[str]:
+    """Write the files of documents of a backup into the folder, each whole or not at all; return their ids."""
+    names = {name: match[1] for name in reader.manifest.files if (match := FILE.fullmatch(name))}
+    if names:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    for name, file in names.items():
+        new = folder / f"{file}.restoring"
+        _write(new, reader.chunks(name), reader.manifest.files[name][0])
+        new.replace(folder / file)
+    if names:
+        file_folder.sync_folder(folder)
+    return set(names.values())
+
+
+def _keep_files(folder: Path, kept: Path, used: set[str]) -> None:
+    """Keep the files of the old history, some of which the new one may use, too."""
+    shutil.rmtree(kept, ignore_errors=True)
+    if not folder.is_dir():
+        return
+    kept.mkdir(mode=0o700)
+    for file in folder.iterdir():
+        if file.name in used:
+            shutil.copy2(file, kept / file.name)
+        else:
+            file.replace(kept / file.name)
 
 
 def _put_aside(database: Path) -> Path | None:

@@ -50,7 +50,8 @@ def fill(chat, conversations=3, users=USERS, text="Hello"):
             for number in range(conversations):
                 conversation = a_conversation(title=f"{text} {number}")
                 image = Image(id=new_id(), media_type="image/png", width=1, height=1, data=os.urandom(5000))
-                report = Document(id=new_id(), name="דוח.pdf", kind="PDF", pages=1, size=9, data=os.urandom(5000))
+                kept = await store.add_file(user, f"%PDF {text} {user} {number}".encode())
+                report = Document(id=new_id(), name="דוח.pdf", kind="PDF", pages=1, size=9, data=b"\x1f", file=kept)
                 question = a_message(f"{text} {user} {number} שלום", images=(image,), documents=(report,))
                 answer = a_message("Answer" * 500, 2_000, role=Role.ASSISTANT, thinking="So.")
                 await store.create(user, conversation, question, answer)
@@ -69,6 +70,12 @@ def digests(chat, users=USERS):
     for user in users:
         for conversation, messages in chat.everything(user):
             data = [one.data for message in messages for one in message.attachments]  # which `repr` leaves out
+            for one in (one for message in messages for one in message.documents if one.file):
+                part = chat.do(
+                    lambda store, at=(user, conversation.id, one.id, 0): store.document_file_part(*at),
+                )
+                assert part.startswith(b"%PDF")
+                found[user, one.id] = part
             found[user, conversation.id] = hashlib.sha256(repr((conversation, messages, data)).encode()).hexdigest()
         found[user, "profile"] = repr(chat.do(lambda store, user=user: store.profile(user)))
         for one in chat.do(lambda store, user=user: store.library(user)):
@@ -82,15 +89,18 @@ def file(tmp_path):
     return tmp_path / "backup.zip"
 
 
-def test_every_conversation_is_restored_as_it_was(chat, file, capsys):
+def test_every_conversation_is_restored_as_it_was(chat, file, tmp_path, capsys):
     fill(chat)
     before = digests(chat)
-    assert len(before) == 10
+    assert len(before) == 16
     assert back_up([str(file)]) == 0
     fill(chat, text="Later")
     assert restore([str(file)]) == 0
     assert digests(chat) == before
     assert "is kept as" in capsys.readouterr().out
+    kept = {one.read_bytes() for one in (tmp_path / "data" / "chat.db.before-restore.files").iterdir()}
+    assert {b"%PDF Later local 0", b"%PDF Hello local 0"} < kept
+    assert len(list((tmp_path / "data" / "chat.db.files").iterdir())) == 6
 
 
 def test_backup_while_the_chat_writes_has_all_that_was_acknowledged_before(chat, file, tmp_path):
@@ -148,7 +158,7 @@ def test_secrets_are_left_out_unless_asked_for(chat, file, tmp_path):
     names = []
     for path in (file, f"{file}2"):
         with zipfile.ZipFile(path) as archive:
-            names.append(set(archive.namelist()))
+            names.append({one for one in archive.namelist() if not one.startswith("files/")})
     assert names == [{"chat.db", MANIFEST}, {"chat.db", MANIFEST, "session-secret"}]
     assert file.stat().st_mode & 0o777 == 0o600
     secret.write_text("another")
@@ -230,7 +240,7 @@ def test_an_existing_file_is_not_overwritten(chat, file, capsys):
     assert "exists already" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("step", ["_write", "_checked_schema", "_put_aside", "sync_folder"])
+@pytest.mark.parametrize("step", ["_write", "_checked_schema", "_put_aside", "sync_folder", "_keep_files"])
 def test_restore_that_is_killed_leaves_a_whole_history(chat, file, tmp_path, step):
     """Killed right before a step: the old history is whole; after the exchange, the new one."""
     fill(chat, 2)
@@ -246,7 +256,7 @@ def test_restore_that_is_killed_leaves_a_whole_history(chat, file, tmp_path, ste
         finally:
             os._exit(1)  # it was not killed
     assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == -signal.SIGKILL
-    assert digests(chat) == (saved if step == "sync_folder" else now)
+    assert digests(chat) == (saved if step in {"sync_folder", "_keep_files"} else now)
     assert restore([str(file)]) == 0
     assert digests(chat) == saved
 
