@@ -7,10 +7,13 @@ import asyncio
 import pytest
 
 from chatapp.domain.errors import ModelUnavailable
+from chatapp.models import ModelState
 from chatapp.models.kubernetes import sleeper as sleeper_module
 from chatapp.models.kubernetes.api import KubernetesApi, KubernetesError
+from chatapp.models.kubernetes.pod_watch import PodWatch
 from chatapp.models.kubernetes.sleep_record import SleepState
 from tests.chatapp.models.kubernetes.sleeping import IDLE_SECONDS, ask, replicas
+from tests.fakes.kubernetes_objects import POD, unschedulable
 
 REAL = pytest.param("real", marks=pytest.mark.engine)
 BOTH = ["fake", REAL]
@@ -129,3 +132,17 @@ async def test_account_of_the_chat_may_do_nothing_else(cluster):
         with pytest.raises(KubernetesError) as caught:
             await request
         assert caught.value.is_forbidden
+
+
+@pytest.mark.parametrize("cluster", [REAL], indirect=True)
+async def test_chat_reads_at_a_real_server_why_gemma_has_no_gpu(cluster):
+    server, namespace = cluster.kubernetes.server, cluster.kubernetes.namespace
+    template = cluster.kubernetes.deployments["gemma-deployment"]["spec"]["template"]
+    metadata = template["metadata"] | {"name": POD, "namespace": namespace}
+    await server.create({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]})
+    status = unschedulable("0/3 nodes are available: 3 Insufficient nvidia.com/gpu.")
+    await server.request("PATCH", f"/api/v1/namespaces/{namespace}/pods/{POD}/status", {"status": status})
+    api = KubernetesApi(url=cluster.kubernetes.url, folder=cluster.kubernetes.account(0), timeout=30)
+    watch = PodWatch(f"{namespace}/app=gemma", deployment="gemma-deployment", sleeps=True, api=api)
+    found = await watch.status()
+    assert (found.state, found.reason) == (ModelState.WAITING, "no node with free GPUs is available yet")
