@@ -31,7 +31,7 @@ async def test_a_model_is_downloaded_over_two_starts_answers_and_is_removed(open
                 "href", ITEM["licence_url"]
             )
             assert await page.accessibility_problems() == []
-            hub.bytes_per_second = 3_000_000
+            hub.bytes_per_second = 1_000_000  # 100 s: what follows may take long on a busy machine
             await row.get_by_role("button", name="Accept the licence and download").click()
             await expect(row.locator("progress")).to_be_visible()
             await expect(row).to_contain_text(re.compile(r"\d+ % of 0\.1 GB · [\d.]+ MB/s · .* left"))
