@@ -106,12 +106,16 @@ def document(
 
 def file_name(conversation: Conversation, ending: str, language: Language = ENGLISH) -> str:
     """Return a name that every file system takes and that sorts by date: ``2026-11-02 10.15 The title.md``."""
-    title = unicodedata.normalize("NFC", conversation.title.encode(errors="ignore").decode())
-    title = " ".join(_NOT_IN_NAMES.sub(" ", title).split())
     started = moment(conversation.created_ms).strftime("%Y-%m-%d %H.%M")
-    room = NAME_BYTES - len(started) - len(ending)
-    title = title.encode()[:room].decode(errors="ignore").strip(" .")
+    title = safe_name(conversation.title, NAME_BYTES - len(started) - len(ending))
     return f"{started} {title or language.translate(Sentence('Untitled'))}{ending}"
+
+
+def safe_name(name: str, most_bytes: int) -> str:
+    """Return what of a name every file system takes, and no folder; may be empty."""
+    name = unicodedata.normalize("NFC", name.encode(errors="ignore").decode())
+    name = " ".join(_NOT_IN_NAMES.sub(" ", name).split())
+    return name.encode()[:most_bytes].decode(errors="ignore").strip(" .")
 
 
 def _title(title: str, language: Language) -> str:

@@ -406,3 +406,14 @@ async def until(condition):
     async with asyncio.timeout(10):
         while not condition():
             await asyncio.sleep(0.01)
+
+
+async def test_the_files_of_a_guests_documents_move_with_them(store):
+    files = [await store.add_file(GUEST, name) for name in (b"of a message", b"of a collection")]
+    await store.create(GUEST, a_conversation(id="c"), a_message(documents=(replace(REPORT, file=files[0]),)))
+    await store.change_library(GUEST, lambda stored: replace(stored, collections=(LEASES,)))
+    await store.add_library_document(GUEST, replace(LIBRARY[0], document=replace(REPORT, id="d1", file=files[1])))
+    moved = await GuestMerge(store, Turns()).merge(GUEST, ANA)
+    assert await is_empty(store, GUEST)
+    assert await store.document_file_part(ANA, moved["c"], REPORT.id, 0) == b"of a message"
+    assert await store.library_file_part(ANA, "d1", 0) == b"of a collection"

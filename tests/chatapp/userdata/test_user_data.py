@@ -29,6 +29,7 @@ from chatapp.models.catalog import Catalog
 from chatapp.store.journal.store import JournaledStore
 from chatapp.store.sqlite.store import SQLiteStore
 from chatapp.store.temporary.router import StoreRouter
+from chatapp.userdata import export, json_export
 from chatapp.userdata.queries import everything
 from tests import own_export
 from tests.chatapp.generation.running import turn_request
@@ -624,3 +625,26 @@ async def test_a_page_takes_its_conversations_along_and_deletes_them(page, other
         assert await response.json() == {"deleted": 1}
     assert await page.listed() == []
     assert texts(await other_page.messages(theirs)) == ["Mine stays", "Hello from Gemma."]
+
+
+async def test_the_zip_has_the_files_of_documents_once_each_and_json_has_none(tmp_path):
+    store = await SQLiteStore.open(tmp_path / "chat.db")
+    first, second = b"%PDF" * 600_000, b"another"
+    report = Document(id="d", name="../a.pdf", kind="PDF", pages=1, size=len(first), data=packed((Page(1, ()),)))
+    report = replace(report, file=await store.add_file("ana", first))
+    await created(store, "One", a_message(documents=(report,)))
+    await created(store, "Two", a_message(documents=(report,)), at=2_000)
+    other = replace(report, id="k", size=len(second), file=await store.add_file("ana", second))
+    await store.add_library_document("ana", LibraryDocument(collection="c", document=other, added_ms=1))
+    content = b"".join([piece async for piece in export.as_zip(store, "ana", str)])
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        files = {name: archive.read(name) for name in archive.namelist() if name.startswith("files/")}
+    assert files == {"files/a.pdf": first, "files/a (2).pdf": second}
+    text = b"".join([piece async for piece in export.as_json(store, "ana")])
+    assert report.file.encode() not in text
+    # Whatever an import names as a file, it is none.
+    forged = json.loads(text)["conversations"][0]
+    forged["messages"][0]["documents"][0]["file"] = report.file
+    _, (message,) = json_export.validated(forged, "", json_export.Room())
+    assert message.documents[0].file == ""
+    await store.aclose()
