@@ -78,6 +78,11 @@ PROFILE = {"personas": [], "allowFallback": True, "revision": 2}
 EXPORT = encoded([small_chat()])
 QUESTION = {"text": "Hello", "model": "gemma"}
 ONE = "/conversations/{conversation_id}"
+# Only a chat with SQLite keeps files.
+FILE_ROUTES = (
+    ("GET", f"{ONE}/documents/{{document_id}}/file"),
+    ("GET", "/collections/{collection_id}/documents/{library_document_id}/file"),
+)
 
 API_ROUTES: dict[tuple[str, str], Rule] = {
     ("GET", "/state"): user("conversation={conversation}", returns_data=True),
@@ -95,8 +100,7 @@ API_ROUTES: dict[tuple[str, str], Rule] = {
     ("GET", f"{ONE}/images/{{image_id}}"): read(),
     ("GET", f"{ONE}/documents/{{document_id}}"): read(),
     ("GET", "/collections/{collection_id}/documents/{library_document_id}"): read(),
-    ("GET", f"{ONE}/documents/{{document_id}}/file"): read(),
-    ("GET", "/collections/{collection_id}/documents/{library_document_id}/file"): read(),
+    **dict.fromkeys(FILE_ROUTES, read()),
     ("POST", "/export/{conversation_id}.json"): read(body={}),
     ("POST", "/export/{conversation_id}.md"): read(body={}),
     ("POST", f"{ONE}/shares"): write({"days": 1}),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from unittest import mock
 
@@ -18,7 +18,7 @@ from chatapp.limits import sign_in
 from chatapp.models import ModelState
 from tests.fakes.openai_server import FakeOpenAIServer
 from tests.firestore_emulator import firestore_emulator  # noqa: F401  # a fixture
-from tests.security.authorization_matrix import MATRIX, Rule, open_routes
+from tests.security.authorization_matrix import FILE_ROUTES, MATRIX, Rule, open_routes
 from tests.security.http_client import Caller, Response, address, request
 from tests.security.identities import IDENTITY_MODES, IdentityMode
 from tests.security.user_data import FirestoreStorage, SQLiteStorage, UserData, create_user_data
@@ -120,6 +120,10 @@ async def chat(request, tmp_path_factory):
             async with serving(app) as url, aiohttp.ClientSession(cookie_jar=jar) as http:
                 existing = open_routes(app)  # below in the order of the matrix: deletion last
                 routes = {route: rule for route, rule in MATRIX.items() if route in existing}
+                if kind is FirestoreStorage:
+                    routes |= {
+                        route: replace(MATRIX[route], statuses=(404,), returns_data=False) for route in FILE_ROUTES
+                    }
                 shared = SharedChat(app, url, http, identity, model, storage, users, data, [], routes)
                 shared.signed_out += await identity.signed_out("dana", shared.request)
                 while app.state.catalog.statuses()["gemma"].state is not ModelState.READY:

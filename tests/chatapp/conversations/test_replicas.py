@@ -219,6 +219,7 @@ async def test_a_request_that_the_replica_can_serve_reads_nothing(replicas):
     conversation = await a.ask("one")
     await a.ask("two", conversation, seen=await a.last(conversation))  # compares with the cloud
     seen = await a.last(conversation)
+    await a.delivered(conversation)
     before = a.client._cloud.calls.copy()
     await a.ask("three", conversation, seen=seen)
     await a.delivered(conversation)

@@ -164,8 +164,10 @@ ENDS = {
 
 
 async def test_each_end_of_an_answer_is_told_alike_by_the_page_its_reload_and_the_exports(page, model_server):
+    away = Reply(status=503, body={"error": {"message": "no healthy upstream"}})
     for name, (chunks, has_end, status, words) in ENDS.items():
-        shown, conversation = await answer(page, model_server, reply(*chunks, done=has_end))
+        # No other server goes on with a lost answer.
+        shown, conversation = await answer(page, model_server, reply(*chunks, done=has_end), away, away, away)
         assert (shown["status"], shown["text"]) == (status, "Half" if chunks[0] == chunk("Half") else ""), name
         reloaded = (await (await page.second_tab()).messages(conversation))[-1]
         told = ("text", "status", "finish", "error", "unshownPictures", "thinking")
