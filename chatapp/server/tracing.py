@@ -119,11 +119,13 @@ class OpenTelemetry(Tracing):
             "error.type": failure or None,
         }
         span.set_attributes({key: value for key, value in attributes.items() if value is not None})
+        end_ns = time.time_ns()
         if message.seconds_to_first_token is not None:
-            span.add_event("first token", timestamp=sent_ns + round(message.seconds_to_first_token * 1e9))
+            first_ns = sent_ns + round(message.seconds_to_first_token * 1e9)
+            span.add_event("first token", timestamp=min(first_ns, end_ns))  # whole milliseconds may round past the end
         if failure:
             span.set_status(Status(StatusCode.ERROR))
-        span.end()
+        span.end(end_ns)
 
     def _name_of(self, answer: RunningAnswer) -> str:
         model = answer.prompt.model.id

@@ -74,6 +74,7 @@ class FakeOpenAIServer:
         gate: holds back the pieces of the answers that begin while it is set.
         loading: answer 503 "Loading model" on every route, as llama.cpp does.
         models_reply: answer this to /v1/models instead.
+        script_for: a part of the question which ``script`` is for: a probe's question gets the plain answer then.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class FakeOpenAIServer:
         self.gate: Gate | None = None
         self.loading = False
         self.models_reply: Reply | None = None
+        self.script_for = ""
         self.url = ""
         self._port = port
         self._closing = asyncio.Event()
@@ -154,7 +156,8 @@ class FakeOpenAIServer:
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         self.requests.append(body)
-        reply = self.script.pop(0) if self.script else Reply()
+        is_scripted = any(self.script_for in str(message["content"]) for message in body["messages"])
+        reply = self.script.pop(0) if self.script and is_scripted else Reply()
         self.running += 1
         try:
             await self._wait(request, reply.seconds_to_headers)

@@ -22,10 +22,10 @@ def reply(*chunks, done=True):
 
 
 async def answer(page, model_server, *replies, text="What is it?", conversation="", **parameters):
+    model_server.script, model_server.script_for = list(replies), text  # a probe takes no reply of the script
     async with asyncio.timeout(60):
-        while (await page.models())["gemma"]["state"] != "ready":  # no probe takes a reply of the script
+        while (await page.models())["gemma"]["state"] != "ready":
             await asyncio.sleep(0.02)
-    model_server.script = list(replies)
     conversation = await page.send(text, model="gemma", conversation=conversation, **parameters)
     return (await page.messages(conversation))[-1], conversation
 
