@@ -10,7 +10,6 @@ from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 from chatapp.backup.package import CHUNK_BYTES, InvalidBackup, Reader, Writer, refuse_newer
-from chatapp.store.sqlite import file_folder
 from chatapp.store.sqlite.file import HISTORY, only_chat_at
 from chatapp.store.sqlite.file_folder import folder_of, sync_folder
 from chatapp.store.sqlite.files import all_files
@@ -125,7 +124,7 @@ def _restored_files(reader: Reader, folder: Path) -> set[str]:
         _write(new, reader.chunks(name), reader.manifest.files[name][0])
         new.replace(folder / file)
     if names:
-        file_folder.sync_folder(folder)
+        sync_folder(folder)
     return set(names.values())
 
 
