@@ -42,7 +42,7 @@ async def created(store, id_="c", **fields):
 
 
 async def becomes_purged(store, id_="c"):
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while True:
             try:
                 await store.conversation("ann", id_)

@@ -67,7 +67,7 @@ async def test_totals_are_saved_soon_after_they_change(opened, limited, monkeypa
     limits = limited(totals=await opened(), tokens_per_day=1000)
     limits.count(ENOUGH, None, "ann")
     with sqlite3.connect(tmp_path / "data" / "limits.db") as connection:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while connection.execute("SELECT amount FROM tallies").fetchall() != [(1000,)]:
                 await asyncio.sleep(0.01)
     connection.close()

@@ -597,7 +597,7 @@ async def test_closing_the_generator_closes_the_request(make, server):
 async def test_cancelling_the_reader_closes_the_request(make, server, steps):
     server.will_answer(*steps)
     reader = asyncio.create_task(answer_of(make()))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not server.requests:
             await asyncio.sleep(0.01)
     await asyncio.sleep(0.05)

@@ -47,7 +47,7 @@ async def running():
 
 
 async def until_running(count):
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while await running() != count:
             await asyncio.sleep(0.02)
 

@@ -882,7 +882,7 @@ async def test_closing_closes_the_connection_really_and_waits_for_no_unfinished_
     (deletion,) = store._deletions.tasks
     channel = store._connection._client._firestore_api.transport.grpc_channel
     assert channel.get_state() is grpc.ChannelConnectivity.READY
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await store.aclose()
     assert deletion.cancelled()
     assert channel.get_state() is grpc.ChannelConnectivity.SHUTDOWN

@@ -128,7 +128,7 @@ async def test_an_import_ends_with_its_connection_and_gives_its_place_back(serve
 
     with pytest.raises(aiohttp.ClientError):
         await send(page, broken())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while served[0].state.services.imports._running:
             await asyncio.sleep(0.02)
     assert "report" in (await send(page, FILE))[-1]
