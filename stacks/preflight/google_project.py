@@ -13,6 +13,7 @@ from stacks.names import Names
 from stacks.preflight.checks import Check, Finding, Project, run_checks
 from stacks.preflight.google_api import AbsentError, ForbiddenError, GoogleApi, UnreadableError, access_token
 from stacks.preflight.google_cluster import CLUSTER_CHECKS
+from stacks.preflight.google_embeddings import CHECK as EMBEDDINGS
 from stacks.preflight.google_sign_in import SIGN_IN_CHECKS
 from stacks.preflight.hugging_face import CHECK as HUGGING_FACE
 from stacks.preflight.programs import output_of
@@ -219,6 +220,7 @@ CHECKS = (
     Check("names", _names),
     *CLUSTER_CHECKS,
     *SIGN_IN_CHECKS,
+    EMBEDDINGS,
     HUGGING_FACE,
 )
 """In the order of the report."""

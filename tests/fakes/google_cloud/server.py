@@ -10,6 +10,7 @@ import contextlib
 import datetime
 import http.server
 import json
+import re
 import ssl
 import threading
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.fakes.gemini_embeddings import Refused, embedded
 from tests.fakes.google_cloud import access, services  # noqa: F401 - they register what they answer
+from tests.fakes.google_cloud.errors import ApiError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -131,7 +134,29 @@ def _answered(cloud: Cloud, verb: str, url: str, headers: dict[str, str], body: 
         return cloud.other_answer("dns.resolve", lambda: _records(cloud, host))
     if parts.netloc == "openidconnect.googleapis.com":
         return cloud.other_answer("openid.userinfo", lambda: (200, {"email": "runner@example.org"}))
+    if parts.netloc.removeprefix("aiplatform.").removesuffix("aiplatform.googleapis.com") != parts.netloc:
+        return cloud.other_answer("aiplatform.embeddings", lambda: _embedding(cloud, parts.netloc, parts.path, body))
     return cloud.answer(verb, url, headers, body)
+
+
+def _embedding(cloud: Cloud, host: str, path: str, body: Any) -> tuple[int, Any]:
+    """Answer like Vertex AI, each of whose hosts has its own location."""
+    found = re.fullmatch(r"/v1beta1/projects/([^/]+)/locations/([^/]+)/publishers/google/models/([^/:]+):(\w+)", path)
+    if found is None:
+        return 404, {"error": "not found"}
+    project, location, model, operation = found.groups()
+    hosts = {"global": "aiplatform.googleapis.com"} | {
+        one: f"aiplatform.{one}.rep.googleapis.com" for one in ("us", "eu")
+    }
+    if project != cloud.project or host != hosts.get(location, f"{location}-aiplatform.googleapis.com"):
+        return 403, {"error": f"{host} does not serve {project} at {location}."}
+    try:
+        cloud.check_enabled("aiplatform.googleapis.com")
+        return 200, embedded(operation, model, location, body)
+    except ApiError as error:
+        return error.code, error.body
+    except Refused as error:
+        return error.args[0], {"error": {"code": error.args[0], "status": error.args[1], "message": error.args[2]}}
 
 
 def _model(cloud: Cloud, model: str) -> tuple[int, Any]:

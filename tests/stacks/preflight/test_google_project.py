@@ -130,6 +130,30 @@ def test_a_cluster_that_the_stack_has_no_record_of_is_refused_and_its_own_is_not
     assert "  later    names: the stack's state cannot be read" in project.run("doctor")[0]
 
 
+@pytest.mark.slow
+def test_a_word_is_embedded_where_the_settings_say(project, google):
+    project.configure(embeddings="gemini")
+    unknown = "  later    embeddings: the API aiplatform.googleapis.com is not enabled in the project\n"
+    assert unknown in project.run("doctor")[0]
+    google.enable("aiplatform")
+    for location, model in {"": "2", "eu": "2", "europe-west4": "001"}.items():
+        project.configure(vertexLocation=location)
+        line = f"  ok       embedding model gemini-embedding-{model} at {location or 'global'}\n"
+        assert line in project.run("doctor")[0]
+    project.configure(embeddingsModel="gemini-embedding-2")
+    sentence = "no embedding model gemini-embedding-2 at europe-west4, so documents would be found by words alone: "
+    assert f"{sentence}pulumi config set embeddingsModel gemini-embedding-001\n" in project.run("up")[0]
+    google.switches.denied.add("aiplatform.embeddings")
+    assert "Your account may not use the embedding model gemini-embedding-2" in project.run("up")[0]
+
+
+def test_nothing_is_embedded_where_the_embeddings_are_not_vertex_ai(project, google):
+    google.enable("aiplatform")
+    project.configure(embeddings="server", embeddingsUrl="http://tei.embeddings.svc:8080")
+    project.run("doctor")
+    assert "aiplatform.embeddings" not in google.calls
+
+
 def test_the_token_of_hugging_face_is_read_for_its_check_and_never_printed(project, google):
     project.configure(gemma="l4x2", huggingFaceToken=None)
     project.answer("pulumi config get huggingFaceToken", "hf_thetoken")
