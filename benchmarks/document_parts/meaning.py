@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 from benchmarks.document_parts.questions import FIRST, LANGUAGES, corpus
 from chatapp.documents.index import Passage, PassageIndex, joined
 from chatapp.documents.passages import candidates, ranked
+from chatapp.documents.vectors import nearest, quantised
 from chatapp.domain.conversation import Place
-from chatapp.generation.vectors import nearest, normal
 from chatapp.models.embeddings import ServerEmbedder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from benchmarks.document_parts.questions import Question, Text
+    from chatapp.documents.vectors import Vectors
 
 
 async def with_embeddings(url: str, model: str) -> dict[str, tuple[int, float, float, float]]:
@@ -27,7 +28,7 @@ async def with_embeddings(url: str, model: str) -> dict[str, tuple[int, float, f
     texts, questions = corpus()
     embedder = ServerEmbedder(url, model=model, place=Place.THIS_COMPUTER)
     try:
-        vectors = {key: normal(await _embedded(embedder, text)) for key, text in texts.items()}
+        vectors = {key: quantised(await _embedded(embedder, text)) for key, text in texts.items()}
         asked = {one: (await embedder.embed([one.text], are_questions=True))[0] for one in questions}
     finally:
         await embedder.aclose()
@@ -53,7 +54,7 @@ def _recall(
     questions: Sequence[Question],
     texts: Sequence[Text],
     language: str,
-    vectors: dict[str, object],
+    vectors: dict[str, Vectors],
     asked: dict[Question, list[float]],
 ) -> tuple[int, float, float, float]:
     by_key = {text.key: text for text in texts}

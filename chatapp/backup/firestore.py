@@ -18,6 +18,7 @@ from chatapp.store.firestore.schema import (
     CONVERSATIONS,
     DELETIONS,
     LIBRARY,
+    LIBRARY_VECTORS,
     OF_CONVERSATION,
     REVOCATIONS,
     SESSIONS,
@@ -100,7 +101,7 @@ async def _documents(client: Client, at: datetime) -> AsyncGenerator[Snapshot]:
     async for user in users:
         for profile in await fetched_all(client, [user], at=at):
             yield profile
-        for name in (DELETIONS, SESSIONS, REVOCATIONS, LIBRARY):
+        for name in (DELETIONS, SESSIONS, REVOCATIONS, LIBRARY, LIBRARY_VECTORS):
             async for document in _all(user.collection(name), at):
                 yield document
         async for conversation in _all(user.collection(CONVERSATIONS), at):

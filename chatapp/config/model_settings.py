@@ -143,7 +143,7 @@ class ModelSettings(GoogleCloudSettings):
     embeddings_model: str = Field(
         default="",
         description="Name of the embedding model. If not set: of Gemini `gemini-embedding-2`, in a region of Vertex AI "
-        "`gemini-embedding-001`; for a server none.",
+        "`gemini-embedding-001`; for a server none, whose vectors of documents are then not stored.",
     )
     embeddings_api_key: SecretStr = Field(default=SecretStr(""), description="API key of that server, if it needs one.")
     embeddings_place: Place | None = Field(

@@ -100,7 +100,7 @@ class TurnRunner:
         self._queue = TurnQueue(limits)
         self._usage_limits = usage_limits
         self._documents = DocumentTexts(store)
-        self._vectors = DocumentVectors(self._documents, embeddings)
+        self._vectors = DocumentVectors(self._documents, store, embeddings)
         self._library = LibraryParts(store, self._forget_texts)
         self._generator = AnswerGenerator(
             store,

@@ -1,7 +1,8 @@
-"""Passages by meaning: vectors of the chunks of documents, kept in memory, and the nearest ones to a question.
+"""Passages by meaning: vectors of the chunks of documents, and the nearest ones to a question.
 
-Documents are embedded when they are first asked about. What is not done within `WAIT_SECONDS` goes on in the
-background, and the question is answered without it: by words alone, as where embeddings fail.
+Documents are embedded when they are first asked about, and their vectors are stored with them: after a restart, or at
+another replica, a question reads them. What is not done within `WAIT_SECONDS` goes on in the background, and the
+question is answered without it: by words alone, as where embeddings fail.
 """
 
 from __future__ import annotations
@@ -10,32 +11,32 @@ import asyncio
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import structlog
 
-from chatapp.documents.index import CANDIDATES, Passage
+from chatapp.documents.vectors import nearest, packed_vectors, quantised, unpacked_vectors
 from chatapp.domain.conversation import Place
-from chatapp.domain.errors import ChatError
+from chatapp.domain.errors import ChatError, ConversationNotFound, DocumentNotFound, StoreUnavailable
 from chatapp.generation.document_texts import Source, in_thread, is_of
 from chatapp.models.embeddings import NoEmbeddings
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    import numpy as np
-    from numpy.typing import NDArray
-
+    from chatapp.documents.index import Passage
+    from chatapp.documents.vectors import Vectors
     from chatapp.domain.conversation import Document
     from chatapp.generation.document_texts import DocumentTexts
     from chatapp.models.embeddings import Embedder
-
-    Vectors = NDArray[np.float16]
+    from chatapp.store import VectorStore
 
 WAIT_SECONDS = 4.0  # of a question for its vector, and for documents that are new
 PAUSE_SECONDS = 60.0  # without embeddings after a failure
-KEEP_SECONDS = 12 * 3600.0  # after the last use: embedding costs money or much time
-MAX_BYTES = 32_000_000  # of all vectors: 20,000 passages with 768 dimensions of 2 bytes
+KEEP_SECONDS = 12 * 3600.0  # after the last use
+MAX_BYTES = 32_000_000  # of all vectors in memory: 40,000 passages with 768 dimensions
+READ_DOCUMENTS = 10  # whose stored vectors are read at once, of 300 kB each with 50 pages
 REQUESTS_AT_ONCE = 4  # of a document
 RETRY_SECONDS = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # before a document's request is repeated: quotas are by the minute
 MAX_CHARS = 2_000  # of a passage or a question
@@ -63,14 +64,19 @@ class EmbeddingPolicy:
 
 
 class DocumentVectors:
-    """Embeds documents, and keeps their vectors."""
+    """Embeds documents, stores their vectors, and keeps those in memory that questions used.
 
-    def __init__(self, texts: DocumentTexts, policy: EmbeddingPolicy | None) -> None:
+    Vectors are stored only with the name of their model, since others are compared with the question's in vain.
+    """
+
+    def __init__(self, texts: DocumentTexts, store: VectorStore, policy: EmbeddingPolicy | None) -> None:
         self._texts = texts
+        self._store = store
         self._policy = policy
         self._vectors: OrderedDict[tuple[str, str, str], tuple[Vectors, float]] = OrderedDict()
         self._running: dict[Source, asyncio.Task[None]] = {}
         self._paused_until = 0.0
+        self._dimensions = 0  # of the last question's vector
 
     @property
     def place(self) -> Place:
@@ -107,9 +113,12 @@ class DocumentVectors:
             log.exception("embedding_failed")
             self._paused_until = time.monotonic() + PAUSE_SECONDS
             return []
+        self._dimensions = len(vector)
         there: dict[str, Vectors] = {}
         for source, document in documents.values():
             key = (source.user, source.id, document.id)
+            if key in self._vectors and self._vectors[key][0].shape[1] != self._dimensions:
+                del self._vectors[key]  # the next question embeds the document again
             if key in self._vectors:
                 there[document.id] = self._vectors[key][0]
                 self._vectors[key] = there[document.id], time.monotonic()
@@ -144,24 +153,65 @@ class DocumentVectors:
 
     async def _embed(self, source: Source, documents: Sequence[Document]) -> None:
         try:
-            for document in documents:
-                key = (source.user, source.id, document.id)
-                if key in self._vectors:
-                    continue
-                chunks = await self._texts.chunks(source, document)
-                texts = [f"{one.headings}\n{one.text}"[:MAX_CHARS] for one in chunks]
-                vectors = await self._embedded(texts)
-                if self._bytes() + vectors.nbytes > MAX_BYTES and self._bytes_of(source) + vectors.nbytes > MAX_BYTES:
-                    log.warning("not_all_embedded", source=source.id, documents=len(documents))
-                    return
-                self._vectors[key] = vectors, time.monotonic()
-                while self._bytes() > MAX_BYTES:
-                    self._vectors.popitem(last=False)
+            new = [one for one in documents if (source.user, source.id, one.id) not in self._vectors]
+            for start in range(0, len(new), READ_DOCUMENTS):
+                some = new[start : start + READ_DOCUMENTS]
+                stored = await self._stored(source, some)
+                for document in some:
+                    if not await self._keep(source, document, stored.pop(document.id, b"")):
+                        log.warning("not_all_embedded", source=source.id, documents=len(documents))
+                        return
         except (NoEmbeddings, ChatError) as error:
             self._pause(error)
         except Exception:
             log.exception("embedding_failed")
             self._paused_until = time.monotonic() + PAUSE_SECONDS
+
+    async def _keep(self, source: Source, document: Document, stored: bytes) -> bool:
+        """Take the stored vectors of a document, or embed it; return False if there is no room for it."""
+        assert self._policy is not None  # noqa: S101  # for the type checker
+        chunks = await self._texts.chunks(source, document)
+        texts = [f"{one.headings}\n{one.text}"[:MAX_CHARS] for one in chunks]
+        if not texts:  # it was deleted just now
+            return True
+        if self._bytes_of(source) + len(texts) * self._dimensions > MAX_BYTES:
+            return False
+        model = self._policy.embedder.model
+        unpack = partial(unpacked_vectors, stored, model=model, texts=texts, dimensions=self._dimensions)
+        vectors = await in_thread(unpack) if stored else None
+        if vectors is None:
+            vectors = await self._embedded(texts)
+            await self._save(
+                source, document, await in_thread(partial(packed_vectors, vectors, model=model, texts=texts))
+            )
+        if self._bytes_of(source) + vectors.nbytes > MAX_BYTES:
+            return False
+        self._vectors[source.user, source.id, document.id] = vectors, time.monotonic()
+        while self._bytes() > MAX_BYTES:
+            self._vectors.popitem(last=False)
+        return True
+
+    async def _stored(self, source: Source, documents: Sequence[Document]) -> dict[str, bytes]:
+        """Return the stored vectors of documents; none while they cannot be read."""
+        if not (self._policy and self._policy.embedder.model):
+            return {}
+        ids = [one.id for one in documents]
+        try:
+            return await self._store.vectors(source.user, "" if source.is_collection else source.id, ids)
+        except StoreUnavailable as error:
+            log.warning("no_stored_vectors", source=source.id, detail=error.detail)
+            return {}
+
+    async def _save(self, source: Source, document: Document, vectors: bytes) -> None:
+        """Store vectors; where that fails, the next start embeds the document again."""
+        if not (self._policy and self._policy.embedder.model):
+            return
+        try:
+            await self._store.save_vectors(source.user, "" if source.is_collection else source.id, document.id, vectors)
+        except (ConversationNotFound, DocumentNotFound):  # it was deleted meanwhile
+            pass
+        except StoreUnavailable as error:
+            log.warning("vectors_not_stored", source=source.id, detail=error.detail)
 
     async def _embedded(self, texts: Sequence[str]) -> Vectors:
         assert self._policy is not None  # noqa: S101  # for the type checker
@@ -171,7 +221,7 @@ class DocumentVectors:
             some = batches[start : start + REQUESTS_AT_ONCE]
             for vectors in await asyncio.gather(*(_embedded(embedder, one) for one in some)):
                 rows += vectors
-        return await in_thread(normal, rows)
+        return await in_thread(quantised, rows)
 
     def _bytes(self) -> int:
         return sum(vectors.nbytes for vectors, _ in self._vectors.values())
@@ -203,26 +253,3 @@ async def _embedded(embedder: Embedder, texts: Sequence[str]) -> list[list[float
                 raise
         await asyncio.sleep(seconds)
     return await embedder.embed(texts, are_questions=False)
-
-
-def normal(rows: Sequence[Sequence[float]]) -> Any:  # noqa: ANN401  # an array of numpy, which is not imported here
-    """Return vectors of length 1; a chat without embeddings does not import numpy, which takes 0.1 s."""
-    import numpy as np  # noqa: PLC0415
-
-    array = np.asarray(rows, dtype=np.float32).reshape(len(rows), -1)
-    lengths = np.linalg.norm(array, axis=1, keepdims=True)
-    return (array / np.where(lengths > 0, lengths, 1)).astype(np.float16)
-
-
-def nearest(documents: Mapping[str, Any], question: Sequence[float]) -> list[Passage]:
-    """Return the passages of documents nearest to the vector of a question, by the ids of the documents."""
-    import numpy as np  # noqa: PLC0415  # see above
-
-    asked = normal([question])[0].astype(np.float32)
-    scored: list[tuple[float, Passage]] = []
-    for document, vectors in documents.items():
-        if vectors.shape[1] == len(asked):  # of another model, where the setting changed
-            scores = vectors.astype(np.float32) @ asked
-            best = np.argsort(-scores)[:CANDIDATES]
-            scored += [(float(scores[place]), Passage(document, int(place))) for place in best]
-    return [passage for _, passage in sorted(scored, key=lambda one: -one[0])[:CANDIDATES]]

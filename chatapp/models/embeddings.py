@@ -46,10 +46,12 @@ class Embedder(Protocol):
     """Turns texts into vectors.
 
     Attributes:
+        model: its name; "" where the server's only one is asked.
         place: where the texts go.
         batch: how many texts a request takes.
     """
 
+    model: str
     place: Place
     batch: int
 
@@ -82,17 +84,17 @@ class ServerEmbedder:
     def __init__(self, url: str, *, model: str = "", api_key: str = "", place: Place) -> None:
         self.place = place
         self._address = Address.parse(url, setting="CHAT_EMBEDDINGS_URL")
-        self._model = model
+        self.model = model
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._base = ""  # where the API has answered
         self._session: aiohttp.ClientSession | None = None
 
     async def embed(self, texts: Sequence[str], *, are_questions: bool) -> list[list[float]]:
         """Return a vector for each text; see `Embedder`."""
-        body: dict[str, Any] = {"input": [prefix(self._model, are_questions=are_questions) + text for text in texts]}
-        if self._model:
-            body["model"] = self._model
-        bases = (self._base,) if self._base else self._address.bases_of(self._model)
+        body: dict[str, Any] = {"input": [prefix(self.model, are_questions=are_questions) + text for text in texts]}
+        if self.model:
+            body["model"] = self.model
+        bases = (self._base,) if self._base else self._address.bases_of(self.model)
         refusal = NoEmbeddings("no address")
         for base in bases:
             try:

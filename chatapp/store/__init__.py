@@ -1,8 +1,8 @@
 """Stores: the protocols that every adapter keeps (SQLite, Firestore, the journal in front of it, memory).
 
 An adapter implements `Store`. Code asks for the part of it that it uses: `ConversationStore`, `ProfileStore`,
-`ShareStore`, `LibraryStore`, `FileStore`, all five (`UserStore`) or `SessionStore`. This package knows nothing of HTTP,
-models or settings.
+`ShareStore`, `LibraryStore`, `VectorStore`, `FileStore`, all six (`UserStore`) or `SessionStore`. This package knows
+nothing of HTTP, models or settings.
 
 Every call:
 
@@ -370,6 +370,29 @@ class LibraryStore(Protocol):
         """Delete at most `values.MAX_REMOVED` documents of collections for good; a missing one is no error."""
 
 
+class VectorStore(Protocol):
+    """Stores the vectors of documents, which are made from their texts and can be made again.
+
+    They are written after their document, where every replica finds them, and are deleted with it. They are in no
+    export, and count towards no quota.
+    """
+
+    async def vectors(self, user: str, conversation_id: str, document_ids: Collection[str]) -> dict[str, bytes]:
+        """Return the vectors of documents of a conversation, or of collections (""), by document.
+
+        Documents without any are left out, as are those that the user does not have.
+        """
+
+    async def save_vectors(self, user: str, conversation_id: str, document_id: str, vectors: bytes) -> None:
+        """Add or replace the vectors of a document, at most `values.VECTORS_BYTES`.
+
+        Raises:
+            ConversationNotFound: the user's conversation has no such document.
+            DocumentNotFound: no collection of the user ("") has.
+            StoreUnavailable: also if they are larger.
+        """
+
+
 class FileStore(Protocol):
     """Stores the files of documents, in parts of 1 MB; SQLite alone keeps any.
 
@@ -404,8 +427,8 @@ class FileStore(Protocol):
         """
 
 
-class UserStore(ConversationStore, ProfileStore, ShareStore, LibraryStore, FileStore, Protocol):
-    """Stores what users own: conversations, profiles, shares, libraries and files."""
+class UserStore(ConversationStore, ProfileStore, ShareStore, LibraryStore, VectorStore, FileStore, Protocol):
+    """Stores what users own: conversations, profiles, shares, libraries, vectors and files."""
 
     async def stored_bytes(self, user: str | None = None, *, consistency: Consistency = Consistency.LATEST) -> int:
         """Return about how many bytes the data of one user take, or of all users; reads no messages."""

@@ -18,7 +18,7 @@ MAX_PAGE = 200  # conversations
 MAX_HITS = 50  # conversations that a search found
 MAX_PINNED = 100
 MAX_IN_FOLDER = 500
-MAX_REMOVED = 300  # documents of collections in one call, which is one request to Firestore
+MAX_REMOVED = 100  # documents of collections in one call, which is one request to Firestore
 BEGINNING = 2**63 - 1, ""
 # UTF-8 bytes of text in one write to Firestore, which is all or nothing: the emulator takes requests of 4 MiB,
 # Firestore of 10. The journal refuses what Firestore would refuse permanently.
@@ -27,6 +27,7 @@ WRITE_BYTES = 4_000_000
 # store has this limit, so that data can move from any store to any other.
 IMAGE_BYTES = 900_000
 PROFILE_BYTES = 900_000
+VECTORS_BYTES = 4 * 900_000  # of a document: four documents of Firestore, in one request
 PIECE_BYTES = 901_000  # an image of a share, with its type
 UNREACHABLE = Sentence("The chat history is unavailable. Try again in a moment; nothing is stored twice.")
 
@@ -88,6 +89,16 @@ def refuse_too_much(size: int) -> None:
                 most=WRITE_BYTES // 1_000_000,
             )
         )
+
+
+def refuse_too_many_vectors(vectors: bytes) -> None:
+    """Refuse vectors of more than `VECTORS_BYTES`.
+
+    Raises:
+        StoreUnavailable: with a sentence that no person sees: a document is searched without stored vectors.
+    """
+    if len(vectors) > VECTORS_BYTES:
+        raise StoreUnavailable("These vectors are too large.", detail=f"{len(vectors)} bytes of vectors")
 
 
 def refuse_too_large_attachments(messages: Iterable[Message]) -> None:

@@ -246,6 +246,7 @@ class GuestMerge:
                     document = await self._store.library_document(guest, one.document.id)
                     await self._store.hand_over_files(guest, user, _files_of([document.document]))
                     await self._store.add_library_document(user, document)
+                    await self._copy_vectors((guest, ""), (user, ""), [document.document])
                     await self._store.remove_library_documents(guest, [one.document.id])
         moved = {one.id for one in profile.collections} | {one.id for one in profile.folders}
 
@@ -282,8 +283,22 @@ class GuestMerge:
             return None  # a concurrent merge was faster, or it has just expired
         if self._turns.is_busy(guest, conversation.id):
             raise StillWriting
+        await self._copy_vectors((guest, conversation.id), (user, new_id), documents)
         await self._store.delete(guest, conversation.id)
         return new_id
+
+    async def _copy_vectors(self, of: tuple[str, str], to: tuple[str, str], documents: Sequence[Document]) -> None:
+        """Copy the vectors of documents from one conversation, or collection (""), of a user to another's.
+
+        Where that fails, the next question embeds the documents again.
+        """
+        for document in documents:  # one after the other: each may have 3.6 MB
+            try:
+                stored = await self._store.vectors(*of, [document.id])
+                if stored:
+                    await self._store.save_vectors(*to, document.id, stored[document.id])
+            except (StoreUnavailable, ConversationNotFound, DocumentNotFound) as error:
+                log.warning("vectors_not_moved", error=type(error).__name__, detail=error.detail)
 
     async def _whole(self, guest: str, conversation_id: str) -> list[Message]:
         _, messages = await queries.whole_conversation(self._store, guest, conversation_id)

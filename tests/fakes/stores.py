@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 READS = {
     *("conversations", "conversation", "messages", "message", "image", "document", "pinned", "search", "profile"),
     *("revocations", "sessions", "revisions", "stored_bytes", "shares", "shared", "shared_piece"),
-    *("in_folder", "library", "library_document"),
+    *("in_folder", "library", "library_document", "vectors"),
 }
 
 
@@ -112,6 +112,12 @@ class FakeCloud:
 
     async def remove_library_documents(self, user, document_ids):
         await self._call("remove_library_documents", user, "", [], document_ids)
+
+    async def vectors(self, user, conversation_id, document_ids):
+        return await self._call("vectors", user, conversation_id, [], conversation_id, document_ids)
+
+    async def save_vectors(self, user, conversation_id, document_id, vectors):
+        await self._call("save_vectors", user, conversation_id, [], conversation_id, document_id, vectors)
 
     async def revocations(self, user):
         return await self._call("revocations", user, "", [])

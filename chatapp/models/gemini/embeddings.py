@@ -35,7 +35,7 @@ class GeminiEmbedder:
     ) -> None:
         self.place = Place.VERTEX_AI if project else Place.GEMINI_API
         self.batch = 1 if project else BATCH
-        self._model = model
+        self.model = model
         self._connection = GeminiConnection(
             project=project,
             location=location,
@@ -47,7 +47,7 @@ class GeminiEmbedder:
 
     async def embed(self, texts: Sequence[str], *, are_questions: bool) -> list[list[float]]:
         """Return a vector for each text; see `Embedder`."""
-        before = prefix(self._model, are_questions=are_questions)
+        before = prefix(self.model, are_questions=are_questions)
         # Each text is a content of its own: gemini-embedding-2 makes one vector of a list of strings.
         contents = [{"parts": [{"text": before + text}]} for text in texts]
         config: dict[str, Any] = {"output_dimensionality": DIMENSIONS}
@@ -57,13 +57,13 @@ class GeminiEmbedder:
             async with asyncio.timeout(REQUEST_SECONDS):
                 client = await self._connection.client()
                 response = await client.aio.models.embed_content(
-                    model=self._model, contents=cast("Any", contents), config=cast("Any", config)
+                    model=self.model, contents=cast("Any", contents), config=cast("Any", config)
                 )
         except Exception as error:  # noqa: BLE001  # the SDK's errors, aiohttp's and google-auth's have no common base
             # Without its cause: the SDK's errors quote the request, which must not be logged.
             code, status = getattr(error, "code", 0), getattr(error, "status", "")
             is_transient = code in TRANSIENT or isinstance(error, (TimeoutError, aiohttp.ClientConnectionError))
-            detail = f"{self._model}: {type(error).__name__} {code or ''} {status or ''}".strip()
+            detail = f"{self.model}: {type(error).__name__} {code or ''} {status or ''}".strip()
             raise NoEmbeddings(detail, is_transient=is_transient) from None
         return checked([list(one.values or []) for one in response.embeddings or []], len(texts))
 

@@ -5,8 +5,10 @@
     users/{uid}/conversations/{cid}/messages/{mid}~{n}    its further parts
     users/{uid}/conversations/{cid}/images/{iid}          an image of a message, with its data
     users/{uid}/conversations/{cid}/documents/{did}       the same for an uploaded document: its text, compressed
+    users/{uid}/conversations/{cid}/documents/{did}~{n}   a part of its vectors
     users/{uid}                                           the user's profile: personas, collections, folders ...
     users/{uid}/library/{did}                             a document of a collection: its text, compressed
+    users/{uid}/libraryVectors/{did}~{n}                  a part of its vectors
     users/{uid}/deletions/{cid}                           an unfinished deletion; contains no text
     users/{uid}/sessions/{sid}                            a sign-in: when, when last used, browser and system
     users/{uid}/revocations/{sid}                         a revoked session

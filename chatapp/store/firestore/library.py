@@ -14,6 +14,7 @@ from chatapp.domain.errors import DocumentNotFound
 from chatapp.store.firestore.client import READ_ATTEMPT_S, committed, fetched, fetched_all
 from chatapp.store.firestore.documents import is_id, library_document_of, library_fields
 from chatapp.store.firestore.schema import CHANGES_FIELD, COLLECTION_FIELD, LIBRARY, SIZE_FIELD, USERS
+from chatapp.store.firestore.vectors import MAX_PARTS, vector_reference
 from chatapp.store.library import in_library_order
 
 if TYPE_CHECKING:
@@ -109,6 +110,8 @@ class Libraries:
         def fill(batch: AsyncWriteBatch) -> None:
             for document_id in removed:
                 batch.delete(_reference(client, uid, document_id))
+                for number in range(MAX_PARTS):  # whether it has vectors or not: a replica may be storing them
+                    batch.delete(vector_reference(client, uid, "", document_id, number))
 
         changes = await _counted(client, uid, fill)
         self._changed(uid, changes, lambda documents: tuple(one for one in documents if one.document.id not in removed))

@@ -6,7 +6,7 @@ milliseconds.
 
 USERS, CONVERSATIONS, MESSAGES, DELETIONS = "users", "conversations", "messages", "deletions"
 IMAGES, DOCUMENTS, REVOCATIONS, SESSIONS = "images", "documents", "revocations", "sessions"
-SHARES, PIECES, LIBRARY = "shares", "pieces", "library"
+SHARES, PIECES, LIBRARY, LIBRARY_VECTORS = "shares", "pieces", "library", "libraryVectors"
 OF_CONVERSATION = (MESSAGES, IMAGES, DOCUMENTS)  # its subcollections, which Firestore does not delete with it
 
 # The fields that queries order by, and those that they filter by: they need single-field indexes only.
@@ -29,6 +29,7 @@ INDEXED_FIELDS = {
     SHARES: (SIZE_FIELD,),
     PIECES: (),
     LIBRARY: (COLLECTION_FIELD, SIZE_FIELD),
+    LIBRARY_VECTORS: (),
 }
 GROUP_FIELDS = {
     CONVERSATIONS: (SIZE_FIELD,),

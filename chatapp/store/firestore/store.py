@@ -68,6 +68,7 @@ from chatapp.store.firestore.schema import (
 )
 from chatapp.store.firestore.sessions import put_session, sessions_of
 from chatapp.store.firestore.shares import delete_share, put_share, shared, shared_piece, shares_of
+from chatapp.store.firestore.vectors import put_vectors, vectors_of
 from chatapp.store.library import of_folder
 from chatapp.store.scanning import Scan
 from chatapp.store.values import (
@@ -79,6 +80,7 @@ from chatapp.store.values import (
     position,
     refuse_too_large_attachment,
     refuse_too_large_pieces,
+    refuse_too_many_vectors,
     refuse_too_much_profile,
     sort_key,
 )
@@ -436,6 +438,17 @@ class FirestoreStore(WithoutFiles, DirectStore):
         """Delete documents of collections for good."""
         async with self._call() as client:
             await self._libraries.remove(client, uid(user), document_ids)
+
+    async def vectors(self, user: str, conversation_id: str, document_ids: Collection[str]) -> dict[str, bytes]:
+        """Return the vectors of documents of a conversation, or of collections (""), by document."""
+        async with self._call(READ_CALL_S) as client:
+            return await vectors_of(client, uid(user), conversation_id, document_ids)
+
+    async def save_vectors(self, user: str, conversation_id: str, document_id: str, vectors: bytes) -> None:
+        """Add or replace the vectors of a document of a conversation, or of a collection ("")."""
+        refuse_too_many_vectors(vectors)
+        async with self._call(READ_CALL_S) as client:
+            await put_vectors(client, uid(user), conversation_id, document_id, vectors)
 
     async def stored_bytes(self, user: str | None = None, *, consistency: Consistency = Consistency.LATEST) -> int:
         """Return about how many bytes the conversations, shares and documents of one user take, or of all users.

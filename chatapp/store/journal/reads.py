@@ -121,6 +121,13 @@ class Reads(Sources):
         """Return a document of a conversation, with its data."""
         return await self._attachment(Document, (user, conversation_id), document_id, self._cloud.document)
 
+    async def vectors(self, user: str, conversation_id: str, document_ids: Collection[str]) -> dict[str, bytes]:
+        """Return the vectors of documents from the cloud: none of a conversation that is not there yet, or deleted."""
+        with self._calls.track():
+            if conversation_id and _has_kind(await self._journal.waiting((user, conversation_id)), Kind.DELETE):
+                return {}
+            return await self._cloud_reads.run(self._cloud.vectors(user, conversation_id, document_ids))
+
     async def profile(self, user: str, *, consistency: Consistency = Consistency.LATEST) -> Profile:
         """Return the user's profile."""
         with self._calls.track():

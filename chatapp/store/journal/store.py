@@ -356,6 +356,19 @@ class JournaledStore(WithoutFiles, Lists, Reads):
             await self._cloud.remove_library_documents(user, document_ids)
         self._usage.deleted(user)
 
+    async def save_vectors(self, user: str, conversation_id: str, document_id: str, vectors: bytes) -> None:
+        """Add or replace the vectors of a document in the cloud, once the document is there.
+
+        Raises:
+            StoreUnavailable: also if the document is not in the cloud within `SHARED_WITHIN_S`.
+        """
+        if conversation_id:
+            for waiting in ("", *await self.undelivered(user, conversation_id)):
+                if not await self.delivered(user, conversation_id, waiting, seconds=SHARED_WITHIN_S):
+                    raise StoreUnavailable(UNREACHABLE, detail="the conversation of vectors is not delivered")
+        with self._calls.track():
+            await self._cloud.save_vectors(user, conversation_id, document_id, vectors)
+
     async def stored_bytes(self, user: str | None = None, *, consistency: Consistency = Consistency.LATEST) -> int:
         """Return about how many bytes the data of one user take, or of all users: see `CloudUsage`."""
         return await self._usage.stored_bytes(user, wait=consistency is not Consistency.CACHED)

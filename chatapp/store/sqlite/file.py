@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 from chatapp.domain.errors import StoreUnavailable
 from chatapp.domain.sentences import Sentence
 from chatapp.store.folding import fold
-from chatapp.store.sqlite import attachments, files, library, shares, usage
+from chatapp.store.sqlite import attachments, files, library, shares, usage, vectors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -132,7 +132,7 @@ HISTORY = Schema(
     application_id=0x48434854,  # "HCHT"
     migrations=(
         *(_CONVERSATIONS, _RUNNING, _PERSONAL, _REVOCATIONS, usage.MIGRATION, _SESSIONS, shares.MIGRATION),
-        *(attachments.MIGRATION, library.MIGRATION, files.MIGRATION),
+        *(attachments.MIGRATION, library.MIGRATION, files.MIGRATION, vectors.MIGRATION),
     ),
     functions={"fold": fold},
     foreign="The file at {path} belongs to another program, so it was not changed."

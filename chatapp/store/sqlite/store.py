@@ -56,6 +56,7 @@ from chatapp.store.sqlite.shares import (
     shares_of,
 )
 from chatapp.store.sqlite.usage import stored_bytes
+from chatapp.store.sqlite.vectors import library_vectors_of, put_library_vectors, put_vectors, vectors_of
 from chatapp.store.values import (
     MAX_IN_FOLDER,
     MAX_PAGE,
@@ -65,6 +66,7 @@ from chatapp.store.values import (
     refuse_too_large_attachment,
     refuse_too_large_attachments,
     refuse_too_large_pieces,
+    refuse_too_many_vectors,
     refuse_too_much_profile,
 )
 
@@ -426,6 +428,28 @@ class SQLiteStore(DirectStore):
             lambda connection: remove_library_documents(connection, user, document_ids), erase_within=0
         )
         await self._files.erase_deleted()
+
+    async def vectors(self, user: str, conversation_id: str, document_ids: Collection[str]) -> dict[str, bytes]:
+        """Return the vectors of documents of a conversation, or of collections (""), by document."""
+        oldest_ms = self._retention.oldest_ms
+        if not conversation_id:
+            return await self._database.read(lambda connection: library_vectors_of(connection, user, document_ids))
+        return await self._database.read(
+            lambda connection: vectors_of(connection, user, conversation_id, document_ids, oldest_ms)
+        )
+
+    async def save_vectors(self, user: str, conversation_id: str, document_id: str, vectors: bytes) -> None:
+        """Add or replace the vectors of a document of a conversation, or of a collection ("")."""
+        refuse_too_many_vectors(vectors)
+
+        def change(connection: sqlite3.Connection) -> None:
+            if not conversation_id:
+                put_library_vectors(connection, user, document_id, vectors)
+                return
+            owned(connection, user, conversation_id)
+            put_vectors(connection, conversation_id, document_id, vectors)
+
+        await self._database.write(change)
 
     async def add_file(self, user: str, file: bytes) -> str:
         """Keep a file until it is discarded, or with the documents that name it; return its id."""

@@ -26,6 +26,7 @@ from chatapp.store.values import (
     refuse_too_large_attachment,
     refuse_too_large_attachments,
     refuse_too_large_pieces,
+    refuse_too_many_vectors,
     refuse_too_much_profile,
     sort_key,
 )
@@ -55,6 +56,7 @@ class Entry:
     messages: dict[str, Message] = field(default_factory=dict)
     attachments: dict[tuple[type[object], str], Attachment] = field(default_factory=dict)
     used_at: float = 0.0  # by the monotonic clock
+    vectors: dict[str, bytes] = field(default_factory=dict)  # by document
     content_bytes: int = 0  # of the messages and attachments, approximately, in memory
 
     @property
@@ -73,6 +75,7 @@ class Memory:
         revocations: revoked sessions by user.
         shares: the user, the share and its pieces, by id.
         library: documents of collections, by user and id.
+        vectors: of these documents, by user and id.
     """
 
     def __init__(self) -> None:
@@ -83,6 +86,7 @@ class Memory:
         self.sessions: dict[str, dict[str, tuple[SessionRecord, int]]] = {}
         self.shares: dict[str, tuple[str, Share, Mapping[str, bytes]]] = {}
         self.library: dict[str, dict[str, LibraryDocument]] = {}
+        self.vectors: dict[str, dict[str, bytes]] = {}
         self._ids: dict[str, OrderedDict[str, None]] = {}  # by user, in the order of `conversations`
         self._size = 0
 
@@ -385,6 +389,30 @@ class MemoryStore(WithoutFiles, DirectStore):
         self._open()
         for document_id in document_ids:
             self._memory.library.get(user, {}).pop(document_id, None)
+            self._memory.vectors.get(user, {}).pop(document_id, None)
+
+    async def vectors(self, user: str, conversation_id: str, document_ids: Collection[str]) -> dict[str, bytes]:
+        """Return the vectors of documents of a conversation, or of collections (""), by document."""
+        self._open()
+        there = self._memory.vectors.get(user, {})
+        if conversation_id:
+            entry = self._memory.conversations.get((user, conversation_id))
+            there = entry.vectors if entry else {}
+        return {one: there[one] for one in document_ids if one in there}
+
+    async def save_vectors(self, user: str, conversation_id: str, document_id: str, vectors: bytes) -> None:
+        """Add or replace the vectors of a document of a conversation, or of a collection ("")."""
+        self._open()
+        refuse_too_many_vectors(vectors)
+        if conversation_id:
+            entry = self._used(user, conversation_id)
+            if (Document, document_id) not in entry.attachments:
+                raise ConversationNotFound(detail="no such document")
+            entry.vectors[document_id] = vectors
+        elif document_id in self._memory.library.get(user, {}):
+            self._memory.vectors.setdefault(user, {})[document_id] = vectors
+        else:
+            raise DocumentNotFound
 
     async def stored_bytes(self, user: str | None = None, *, consistency: Consistency = Consistency.LATEST) -> int:
         """Return how many bytes the conversations and documents of one user take, or of all users."""

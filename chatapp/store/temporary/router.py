@@ -215,6 +215,17 @@ class StoreRouter:
         """Delete documents of collections for good."""
         await self._persistent.remove_library_documents(user, document_ids)
 
+    async def vectors(self, user: str, conversation_id: str, document_ids: Collection[str]) -> dict[str, bytes]:
+        """Return the vectors of documents of a conversation, or of collections (""); a temporary one has none."""
+        if is_temporary(conversation_id):
+            return {}
+        return await self._persistent.vectors(user, conversation_id, document_ids)
+
+    async def save_vectors(self, user: str, conversation_id: str, document_id: str, vectors: bytes) -> None:
+        """Add or replace the vectors of a document; those of a temporary conversation are only where they are used."""
+        if not is_temporary(conversation_id):
+            await self._persistent.save_vectors(user, conversation_id, document_id, vectors)
+
     async def add_file(self, user: str, file: bytes) -> str:
         """Keep a file."""
         return await self._persistent.add_file(user, file)

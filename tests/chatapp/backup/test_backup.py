@@ -55,11 +55,13 @@ def fill(chat, conversations=3, users=USERS, text="Hello"):
                 question = a_message(f"{text} {user} {number} שלום", images=(image,), documents=(report,))
                 answer = a_message("Answer" * 500, 2_000, role=Role.ASSISTANT, thinking="So.")
                 await store.create(user, conversation, question, answer)
+                await store.save_vectors(user, conversation.id, report.id, os.urandom(1000))
             profile = Profile(personas=(Persona(id="p", name="Pirate", instructions="Arr"),), revision=1)
             await store.save_profile(user, profile)
             await store.change_library(user, lambda stored: replace(stored, collections=(collection,)))
             report = Document(id=new_id(), name="דוח.pdf", kind="PDF", pages=1, size=9, data=os.urandom(5000))
             await store.add_library_document(user, LibraryDocument(collection="k", document=report, added_ms=5))
+            await store.save_vectors(user, "", report.id, os.urandom(1000))
 
     chat.do(work)
 
@@ -70,6 +72,9 @@ def digests(chat, users=USERS):
     for user in users:
         for conversation, messages in chat.everything(user):
             data = [one.data for message in messages for one in message.attachments]  # which `repr` leaves out
+            ids = [one.id for message in messages for one in message.documents]
+            data.append(chat.do(lambda store, at=(user, conversation.id, ids): store.vectors(*at)))
+            assert len(data[-1]) == len(ids)
             for one in (one for message in messages for one in message.documents if one.file):
                 part = chat.do(
                     lambda store, at=(user, conversation.id, one.id, 0): store.document_file_part(*at),
@@ -80,7 +85,8 @@ def digests(chat, users=USERS):
         found[user, "profile"] = repr(chat.do(lambda store, user=user: store.profile(user)))
         for one in chat.do(lambda store, user=user: store.library(user)):
             whole = chat.do(lambda store, user=user, one=one: store.library_document(user, one.document.id))
-            found[user, one.document.id] = hashlib.sha256(whole.document.data).hexdigest()
+            vectors = chat.do(lambda store, user=user, one=one: store.vectors(user, "", [one.document.id]))
+            found[user, one.document.id] = hashlib.sha256(whole.document.data + vectors[one.document.id]).hexdigest()
     return found
 
 

@@ -8,8 +8,9 @@ import pytest
 from chatapp.conversations.library import Library
 from chatapp.documents.extraction.shape import Block, BlockKind, Page
 from chatapp.documents.packing import packed
-from chatapp.domain.conversation import Document, Profile, new_id
+from chatapp.domain.conversation import Document, Place, Profile, new_id
 from chatapp.domain.library import Collection
+from chatapp.generation.vectors import EmbeddingPolicy
 from chatapp.store.firestore import library as firestore_library
 from chatapp.store.firestore.store import FirestoreStore
 from chatapp.store.journal.store import JournaledStore
@@ -86,9 +87,54 @@ async def test_an_upload_and_a_question_read_as_much_for_ten_documents_as_for_on
     await library.content("ann")
     assert bill.taken()[0] == 2
     await library.remove_document("ann", "k", first.document.id)
-    assert bill.taken() == (1, 1, 1)
+    assert bill.taken() == (1, 1, 5)  # it, and its vectors, of which there are four parts at most
     await library.delete_collection("ann", "k")
-    assert bill.taken() == (4, 2, 9)
+    assert bill.taken() == (4, 2, 45)
+
+
+class Embedder:
+    """Vectors of the text's length; it counts the texts."""
+
+    model, place, batch = "e5", Place.OWN_GPUS, 100
+
+    def __init__(self):
+        self.embedded = 0
+
+    async def embed(self, texts, *, are_questions):
+        self.embedded += len(texts)
+        return [[1.0, float(len(text))] for text in texts]
+
+    async def aclose(self):
+        pass
+
+
+async def test_another_replica_reads_the_vectors_of_ten_documents_and_embeds_none(stores, bill):
+    """A read for each document, with the first question at each replica that needs passages; not with the next."""
+    library, pages = Library(stores[0], 100), [f"page {number} " * 300 for number in range(10)]
+    await library.add_collection("ann", "Leases", "k")
+    for number in range(10):
+        long = tuple(Page(at, (Block(BlockKind.TEXT, f"{number} {text}"),)) for at, text in enumerate(pages, 1))
+        one = Document(id="", name=f"{number}.txt", kind="text", pages=10, size=9, data=packed(long))
+        await library.add_document("ann", "k", str(number), one)
+    counts, conversation = [], ""
+    async with made_runner(stores[0]) as make, made_runner(stores[1]) as make_other:
+        for make_one in (make, make_other):
+            embedder, model = Embedder(), ScriptedModel("Yes.", context_tokens=8192, bytes_per_token=3)
+            model.place = embedder.place
+            runner = await make_one(model, embeddings=EmbeddingPolicy(embedder))
+            for _ in range(2):
+                bill.taken()
+                conversation = await asked(runner, conversation, **({} if conversation else {"collection": "k"}))
+                await asyncio.gather(*runner._vectors._running.values())
+                counts.append((embedder.embedded, bill.taken()[0]))
+                embedder.embedded = 0
+    embedded, reads = zip(*counts, strict=True)
+    assert embedded == (200 + 1, 1, 1, 1)  # all passages once, and each question
+    assert reads[0] == 2 + 10 + 10  # the texts, and whether they have vectors
+    assert reads[1] in {2, 3}
+    # This replica has not read the list and the conversation yet: without vectors it would be 10 less.
+    assert reads[2] in range(2 + 10 + 10 + 10, 2 + 10 + 10 + 10 + 8)
+    assert reads[3] in {2, 3}
 
 
 async def test_what_another_replica_removed_is_gone_with_the_next_question(replicas, bill):

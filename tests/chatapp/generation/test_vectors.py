@@ -7,16 +7,20 @@ from google.oauth2.credentials import Credentials
 
 from chatapp.documents.index import Passage
 from chatapp.domain.conversation import Place
+from chatapp.domain.errors import StoreUnavailable
 from chatapp.generation import vectors
 from chatapp.generation.document_texts import DocumentTexts, Source
 from chatapp.generation.requests import LoadedFiles
 from chatapp.generation.vectors import DocumentVectors, EmbeddingPolicy
 from chatapp.models.embeddings import NoEmbeddings
 from chatapp.models.gemini.embeddings import GeminiEmbedder
+from chatapp.store.temporary.memory import MemoryStore
 from tests.chatapp.generation.running import ended, turn_request
 from tests.chatapp.generation.test_library import FILLER, RENT, document, model, sent
+from tests.chatapp.generation.test_library import library as made_library
 from tests.fakes.gemini_server import PERMISSION_DENIED, GeminiServer
 
+library = made_library  # a fixture
 LAST = "Zebras graze behind the northern fence."
 SOURCE = Source("ann", "c1")
 
@@ -24,6 +28,7 @@ SOURCE = Source("ann", "c1")
 class FakeEmbedder:
     """Vectors by meaning: a question about stripes is near to zebras."""
 
+    model = "e5"
     place = Place.OWN_GPUS
     batch = 2
 
@@ -34,6 +39,7 @@ class FakeEmbedder:
         self.gate = asyncio.Event()
         self.gate.set()
         self.is_closed = False
+        self.dimensions = 2
 
     async def embed(self, texts, *, are_questions):
         self.texts += texts
@@ -43,7 +49,8 @@ class FakeEmbedder:
         if self.transient_failures and not are_questions:
             self.transient_failures -= 1
             raise NoEmbeddings("status 429", is_transient=True)
-        return [[1.0, 0.1] if "ebra" in text or "stripes" in text else [0.1, 1.0] for text in texts]
+        rest = [0.0] * (self.dimensions - 2)
+        return [[*([1.0, 0.1] if "ebra" in text or "stripes" in text else [0.1, 1.0]), *rest] for text in texts]
 
     async def aclose(self):
         self.is_closed = True
@@ -62,8 +69,8 @@ def embedder():
 
 @pytest.fixture
 async def searched(embedder):
-    """Return vectors of documents, and a function that asks them."""
-    made = DocumentVectors(DocumentTexts(None), EmbeddingPolicy(embedder))
+    """Return vectors of documents, of a chat that stores none of them."""
+    made = DocumentVectors(DocumentTexts(None), MemoryStore(), EmbeddingPolicy(embedder))
     yield made
     await made.aclose()
     assert embedder.is_closed
@@ -149,7 +156,7 @@ async def test_a_question_waits_for_embeddings_for_a_while_only(searched, embedd
 
 async def test_vectors_are_bounded_by_their_bytes_and_their_age(searched, embedder, monkeypatch):
     one, other = document(RENT), document(FILLER, document_id="d2")
-    monkeypatch.setattr(vectors, "MAX_BYTES", 4)  # of one passage
+    monkeypatch.setattr(vectors, "MAX_BYTES", 2)  # of one passage
     assert len(await searched.nearest(both(one, other), "Stripes?")) == 1
     monkeypatch.setattr(vectors, "MAX_BYTES", 100)
     monkeypatch.setattr(vectors, "KEEP_SECONDS", -1.0)
@@ -158,7 +165,7 @@ async def test_vectors_are_bounded_by_their_bytes_and_their_age(searched, embedd
 
 
 async def test_without_embeddings_nothing_is_asked():
-    none = DocumentVectors(DocumentTexts(None), None)
+    none = DocumentVectors(DocumentTexts(None), MemoryStore(), None)
     assert not none.are_allowed("gemma", Place.OWN_GPUS)
     assert await none.nearest(both(document(RENT)), "Stripes?") == []
     await none.aclose()
@@ -188,6 +195,81 @@ async def test_a_question_is_answered_where_embeddings_fail(chat, embedder):
     conversation = await runner.start("ann", turn_request("What is the rent?", documents=LoadedFiles(long)))
     await ended(runner, "ann", conversation.id)
     assert RENT in sent(one)[0]
+
+
+LONG = [*(f"{FILLER} {number}" for number in range(60)), LAST]
+
+
+async def asked_about_long(make, embedder, conversation_id="", **options):
+    """Ask a question, like a chat that has just started; return the conversation and how many texts were embedded."""
+    before, one = len(embedder.texts), model()
+    one.place = Place.OWN_GPUS
+    runner = await make(one, embeddings=EmbeddingPolicy(embedder))
+    request = turn_request("Are there any with stripes?", conversation_id, **options)
+    conversation = await runner.start("ann", request)
+    await ended(runner, "ann", conversation.id)
+    assert LAST in sent(one)[-1]
+    return conversation.id, len(embedder.texts) - before
+
+
+async def test_a_document_is_embedded_once_also_after_a_restart(chat, embedder, library):
+    whole = LoadedFiles(document(*LONG))
+    conversation, embedded = await asked_about_long(chat, embedder, documents=whole)
+    assert embedded == len(LONG) + 1  # its passages and the question
+    assert await asked_about_long(chat, embedder, conversation) == (conversation, 1)
+    await library([document(*LONG, document_id="k")])
+    first, embedded = await asked_about_long(chat, embedder, collection="k1")
+    assert embedded == len(LONG) + 1
+    assert await asked_about_long(chat, embedder, first) == (first, 1)
+    other, embedded = await asked_about_long(chat, embedder, collection="k1")
+    assert (other != first, embedded) == (True, 1)
+
+
+@pytest.mark.parametrize("change", [{"model": "another"}, {"model": ""}])
+async def test_vectors_of_another_model_or_of_an_unnamed_one_are_not_used(chat, embedder, change):
+    conversation, _ = await asked_about_long(chat, embedder, documents=LoadedFiles(document(*LONG)))
+    vars(embedder).update(change)
+    for _ in range(2 if not embedder.model else 1):
+        _, embedded = await asked_about_long(chat, embedder, conversation)
+        assert embedded == len(LONG) + 1
+
+
+async def test_vectors_of_other_dimensions_are_replaced_with_the_second_question(chat, store, embedder):
+    conversation, _ = await asked_about_long(chat, embedder, documents=LoadedFiles(document(*LONG)))
+    embedder.dimensions = 3
+    one = model()
+    one.place = Place.OWN_GPUS
+    runner = await chat(one, embeddings=EmbeddingPolicy(embedder))
+    for is_told in (False, True):
+        await runner.start("ann", turn_request("Are there any with stripes?", conversation))
+        await ended(runner, "ann", conversation)
+        assert (LAST in sent(one)[-1]) is is_told
+    assert await asked_about_long(chat, embedder, conversation) == (conversation, 1)
+    stored = await store.vectors("ann", conversation, ["d1"])
+    assert stored["d1"].startswith(b'{"model": "e5", "dimensions": 3,')
+
+
+@pytest.mark.parametrize("failing", ["vectors", "save_vectors"])
+async def test_a_store_that_fails_only_costs_the_embedding(chat, store, embedder, monkeypatch, failing):
+    async def unavailable(*_):
+        raise StoreUnavailable("It is away.")
+
+    monkeypatch.setattr(store, failing, unavailable)
+    conversation, _ = await asked_about_long(chat, embedder, documents=LoadedFiles(document(*LONG)))
+    assert (await asked_about_long(chat, embedder, conversation))[1] == len(LONG) + 1
+    monkeypatch.undo()
+
+
+async def test_no_vectors_are_read_for_a_model_whose_documents_are_not_embedded(chat, store, embedder, monkeypatch):
+    conversation, _ = await asked_about_long(chat, embedder, documents=LoadedFiles(document(*LONG)))
+    read = []
+    monkeypatch.setattr(store, "vectors", lambda *_: read.append(1))
+    one = model()
+    one.place = Place.GEMINI_API
+    runner = await chat(one, embeddings=EmbeddingPolicy(embedder))
+    await runner.start("ann", turn_request("Are there any with stripes?", conversation))
+    await ended(runner, "ann", conversation)
+    assert (LAST in sent(one)[-1], read) == (False, [])
 
 
 @pytest.mark.slow  # google-genai

@@ -62,7 +62,7 @@ def test_gemini_embeds_on_vertex_ai_where_there_is_a_project(policy, settings):
 )
 def test_the_model_is_one_that_the_location_has(policy, place, model):
     made = policy(embeddings="gemini", google_cloud_project="my-project", **place)
-    assert made.embedder._model == model
+    assert made.embedder.model == model
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,7 @@ from chatapp.store.firestore.schema import (
     IMAGES,
     INDEXED_FIELDS,
     LIBRARY,
+    LIBRARY_VECTORS,
     MESSAGES,
     OF_CONVERSATION,
     PIECES,
@@ -553,6 +554,28 @@ async def test_a_deletion_deletes_the_attachments(store, database):
         assert await documents(database, "ana", collection, conversation.id) == {}
 
 
+async def test_vectors_expire_with_their_document_and_a_deletion_leaves_none(place, database, monkeypatch):
+    store = await place.open(retention_days=7)
+    created_ms = now_ms() - 6 * DAY_MS
+    await store.create("ana", a_conversation(id="c"), a_message(created_ms=created_ms, documents=(REPORT,)))
+    await store.add_library_document("ana", LibraryDocument(collection="k", document=REPORT, added_ms=1))
+    for where in ("c", ""):
+        await store.save_vectors("ana", where, REPORT.id, b"x" * 1_000_000)
+    stored = await documents(database, "ana", DOCUMENTS, "c")
+    assert stored.keys() == {REPORT.id, f"{REPORT.id}~0", f"{REPORT.id}~1"}
+    assert len({document[EXPIRY_FIELD] for document in stored.values()}) == 1
+    assert not any(EXPIRY_FIELD in one for one in (await documents(database, "ana", LIBRARY_VECTORS)).values())
+    expired = replace(REPORT, id="expired")
+    await store.append("ana", "c", a_message(created_ms=now_ms() - 8 * DAY_MS, documents=(expired,)))
+    with pytest.raises(ConversationNotFound):
+        await store.save_vectors("ana", "c", expired.id, b"x")
+    await store.delete("ana", "c")
+    await store.remove_library_documents("ana", [REPORT.id])
+    assert await documents(database, "ana", DOCUMENTS, "c") == {}
+    assert await documents(database, "ana", LIBRARY_VECTORS) == {}
+    await store.aclose()
+
+
 async def test_attachments_and_text_that_are_more_than_one_commit_can_hold_are_refused_in_words(store):
     conversation = a_conversation()
     await store.create("ana", conversation)
@@ -763,6 +786,7 @@ async def test_every_indexed_field_and_the_expiry_time_are_written(place, databa
     share = Share(id="d1", conversation_id=conversation.id, title="", created_ms=1, expires_ms=now_ms() + 1_000)
     await store.save_share("ana", share, {"text-0": b"x"})
     await store.add_library_document("ana", LibraryDocument(collection="k", document=REPORT, added_ms=1))
+    await store.save_vectors("ana", "", REPORT.id, b"x")
     written = {
         CONVERSATIONS: await documents(database, "ana", CONVERSATIONS),
         MESSAGES: await documents(database, "ana", MESSAGES, conversation.id),
@@ -774,6 +798,7 @@ async def test_every_indexed_field_and_the_expiry_time_are_written(place, databa
         SHARES: await documents(database, "ana", SHARES),
         PIECES: {one.id: one.to_dict() async for one in database.collection(SHARES, "d1", PIECES).stream()},
         LIBRARY: await documents(database, "ana", LIBRARY),
+        LIBRARY_VECTORS: await documents(database, "ana", LIBRARY_VECTORS),
     }
     assert INDEXED_FIELDS.keys() == written.keys()
     for collection, stored in written.items():

@@ -4,7 +4,7 @@
 history and the journal, Firestore documents by path, and the JSON export. ``history_5.sql`` is the history with the
 sizes of December 2026, ``history_6.sql`` the one with the list of sessions, ``history_7.sql`` the one with shares, and
 ``history_8.sql`` the one with documents, as ``journal_4.sql`` is; ``history_9.sql`` has collections and folders,
-and ``history_10.sql`` the file of a document.
+``history_10.sql`` the file of a document, and ``history_11.sql`` vectors of documents.
 ``firestore_documents.json`` and ``export_documents.json`` hold `CITED`.
 """
 
@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+from chatapp.documents.vectors import packed_vectors, unpacked_vectors
 from chatapp.domain.conversation import (
     Citation,
     Conversation,
@@ -154,6 +155,12 @@ LIBRARY = Profile(
 )
 # A document whose file is kept.
 FILED = replace(QUESTION, id="q5", images=(), documents=(replace(DOCUMENT, size=5, file="f1"),))
+# What `chatapp.documents.vectors.packed_vectors` made of two passages.
+TEXTS = ["Leases\nThe rent", "\nחיות"]
+VECTORS = (
+    b'{"model": "e5", "dimensions": 2, "texts": "d93ec4c0ac33125f92bc80c4d16823f31edb8c12c28367f027156f7286afff48"}\n'
+    b"\x7f\xc0\x00\x7f"
+)
 KEPT = LibraryDocument(collection="k1", document=replace(DOCUMENT, id="d1"), added_ms=1_700_000_000_009)
 
 
@@ -182,10 +189,12 @@ async def write_history(path: Path) -> None:
     await store.add_library_document("eve", KEPT)
     await store._database.write(lambda connection: add_file(connection, "fay", "f1"))
     await store.create("fay", replace(CONVERSATION, id="c5"), FILED)
+    await store.save_vectors("fay", "c5", DOCUMENT.id, VECTORS)
+    await store.save_vectors("eve", "", KEPT.document.id, VECTORS)
     await store.aclose()
 
 
-@pytest.mark.parametrize("name", ["history.sql", *(f"history_{schema}.sql" for schema in range(5, 11))])
+@pytest.mark.parametrize("name", ["history.sql", *(f"history_{schema}.sql" for schema in range(5, 12))])
 async def test_a_history_file_of_an_earlier_version_is_read(tmp_path, name):
     restore(FORMATS / name, tmp_path / "chat.db")
     store = await SQLiteStore.open(tmp_path / "chat.db")
@@ -234,9 +243,21 @@ async def test_a_file_of_a_document_is_read_from_a_history_file(tmp_path):
     await store.aclose()
 
 
+async def test_vectors_of_documents_are_read_from_a_history_file(tmp_path):
+    restore(FORMATS / "history_11.sql", tmp_path / "chat.db")
+    store = await SQLiteStore.open(tmp_path / "chat.db")
+    assert await store.vectors("fay", "c5", [DOCUMENT.id]) == {DOCUMENT.id: VECTORS}
+    assert await store.vectors("eve", "", [KEPT.document.id]) == {KEPT.document.id: VECTORS}
+    vectors = unpacked_vectors(VECTORS, model="e5", texts=TEXTS)
+    assert vectors is not None
+    assert vectors.tolist() == [[127, -64], [0, 127]]
+    assert packed_vectors(vectors, model="e5", texts=TEXTS) == VECTORS
+    await store.aclose()
+
+
 async def test_a_history_file_is_written_as_before(tmp_path):
     await write_history(tmp_path / "chat.db")
-    assert dumped(tmp_path / "chat.db") == (FORMATS / "history_10.sql").read_text()
+    assert dumped(tmp_path / "chat.db") == (FORMATS / "history_11.sql").read_text()
 
 
 # The journal

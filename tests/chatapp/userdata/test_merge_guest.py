@@ -417,3 +417,14 @@ async def test_the_files_of_a_guests_documents_move_with_them(store):
     assert await is_empty(store, GUEST)
     assert await store.document_file_part(ANA, moved["c"], REPORT.id, 0) == b"of a message"
     assert await store.library_file_part(ANA, "d1", 0) == b"of a collection"
+
+
+async def test_the_vectors_of_a_guests_documents_move_with_them(store):
+    await store.create(GUEST, a_conversation(id="c"), a_message(documents=(REPORT,)))
+    await fill_library(store)
+    await store.save_vectors(GUEST, "c", REPORT.id, b"of a message")
+    await store.save_vectors(GUEST, "", "d1", b"of a collection")
+    moved = await GuestMerge(store, Turns()).merge(GUEST, ANA)
+    assert await store.vectors(ANA, moved["c"], [REPORT.id]) == {REPORT.id: b"of a message"}
+    assert await store.vectors(ANA, "", ["d1", "d2"]) == {"d1": b"of a collection"}
+    assert await store.vectors(GUEST, "c", [REPORT.id]) == await store.vectors(GUEST, "", ["d1"]) == {}
