@@ -23,7 +23,10 @@ REFUSED = re.compile(
 
 
 class ChatPage:
-    """One tab. ``problems`` collects script errors and requests to any other site than the chat and the ``others``."""
+    """One tab. ``problems`` collects script errors and requests to any other site than the chat and the ``others``.
+
+    As a context manager, it stops to watch the tab at the end: another page may be opened in it.
+    """
 
     def __init__(self, tab, url, problems, *, others=()):
         self.tab = tab
@@ -45,19 +48,33 @@ class ChatPage:
         self.continue_button = tab.locator("#messages button.go-on")
         self.send_button = tab.locator(gradio_dom.SEND)
         self.stop_button = tab.locator(gradio_dom.STOP)
-        tab.on("pageerror", lambda error: problems.append(f"script error: {error}"))
-        tab.on("console", lambda line: self._check_line(line, problems))
-        tab.on("request", lambda request: self._check_request(request, problems))
+        self._listeners = {
+            "pageerror": self._note_error,
+            "console": self._check_line,
+            "request": self._check_request,
+        }
+        for event, listener in self._listeners.items():
+            tab.on(event, listener)
 
-    def _check_line(self, line, problems):
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for event, listener in self._listeners.items():
+            self.tab.remove_listener(event, listener)
+
+    def _note_error(self, error):
+        self.problems.append(f"script error: {error}")
+
+    def _check_line(self, line):
         text = f"{line.text} {line.location.get('url', '')}"
         is_harmless = REFUSED.search(text) or any(words in text for words in HARMLESS)
         if line.type in {"error", "warning"} and not is_harmless:
-            problems.append(f"console: {text}")
+            self.problems.append(f"console: {text}")
 
-    def _check_request(self, request, problems):
+    def _check_request(self, request):
         if not request.url.startswith((self.url, *self.allowed)):
-            problems.append(f"request to another site: {request.url}")
+            self.problems.append(f"request to another site: {request.url}")
 
     def button(self, name, *, exact=True):
         return self.tab.get_by_role("button", name=name, exact=exact)

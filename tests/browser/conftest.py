@@ -5,6 +5,7 @@ import contextlib
 import os
 import shutil
 from pathlib import Path
+from urllib.parse import urljoin
 
 import pytest
 import pytest_asyncio
@@ -22,10 +23,13 @@ ARGUMENTS = [
     "--disable-gpu",
     "--disable-sync",
     "--no-first-run",
+    # The tests' hosts. (A route to refuse another one would take Chromium's cache from every page.)
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost, EXCLUDE *.localhost",
 ]
 # A worker would stay for the next chat on the same port.
 CLEAR = """async () => {
   localStorage.clear();
+  sessionStorage.clear();
   for (const registration of await navigator.serviceWorker.getRegistrations()) await registration.unregister();
 }"""
 VIEWPORT = {"width": 1280, "height": 800}
@@ -89,67 +93,84 @@ async def chat(tmp_path_factory, gemma, gemini):
 
 
 class Profiles:
-    """Browser profiles that tests borrow one after the other.
+    """Browser profiles, each with a tab, that tests borrow one after the other.
 
-    Each starts empty but for its cached files: a page opens for 1.4 s of CPU, in a new profile for 2.2 s. So only a
-    language, or a touch screen, has a profile of its own: size and colours are the tab's.
+    Each starts empty but for what Chromium has cached. In a tab in which another page was open, whose process has the
+    scripts compiled, a page opens for half of the CPU that it takes in a new tab (1.1 s instead of 2.0 s, at a load of
+    20), and in a new profile for more than in either. So only a language, or a touch screen, has a profile of its own:
+    size and colours are the tab's.
+
+    Args:
+        chromium: the browser.
+        elsewhere: an address that answers as long as the tests run. It is on the chats' host, so that a tab that goes
+            there keeps its process.
     """
 
-    def __init__(self, chromium):
+    def __init__(self, chromium, elsewhere):
         self._chromium = chromium
+        self._elsewhere = elsewhere
         self._idle = collections.defaultdict(list)
 
     @contextlib.asynccontextmanager
-    async def borrowed(self, *, width=1280, height=800, color_scheme="light", **options):
-        """Yield a tab in a profile that no other test uses now."""
+    async def borrowed(self, *, script="", width=1280, height=800, color_scheme="light", **options):
+        """Yield a tab in a profile that no other test uses now.
+
+        The next test gets the tab too: it may not keep listeners. Only a tab that runs a ``script`` before the scripts
+        of each page, which cannot be taken from it, is closed.
+        """
         options = {"locale": "en-US", "reduced_motion": "reduce"} | options
         idle = self._idle[repr(sorted(options.items()))]
         profile = idle.pop() if idle else await self._chromium.new_context(**options, viewport=VIEWPORT)
         profile.set_default_timeout(TIMEOUT_MS)
+        kept = profile.pages[0] if profile.pages else await profile.new_page()
+        tab = kept
         try:
-            tab = await profile.new_page()
-            if (size := {"width": width, "height": height}) != VIEWPORT:
+            if script:
+                tab = await profile.new_page()
+                await tab.add_init_script(script)
+            if tab.viewport_size != (size := {"width": width, "height": height}):
                 await tab.set_viewport_size(size)
             if color_scheme != "light":
                 await tab.emulate_media(color_scheme=color_scheme)
             yield tab
         finally:
-            await _clear(profile)
+            await self._clear(profile, kept)
+            if color_scheme != "light" and not kept.is_closed():
+                await kept.emulate_media(color_scheme="light")
             idle.append(profile)
 
+    async def _clear(self, profile, kept):
+        await profile.unroute_all(behavior="ignoreErrors")
+        await profile.set_offline(False)
+        for tab in profile.pages:
+            if tab is kept:
+                await self._leave(tab)
+            else:
+                with contextlib.suppress(Error):  # where the test left the chat
+                    await tab.evaluate(CLEAR)
+                await tab.close()
+        await profile.clear_cookies()
+        await profile.clear_permissions()
 
-async def _clear(profile):
-    for tab in profile.pages:
-        with contextlib.suppress(Error):  # where the test left the chat
-            await tab.evaluate(CLEAR)
+    async def _leave(self, tab):
+        """Go where no script of the chat runs, and clear its storage, which a page also writes when it is left."""
+        await tab.unroute_all(behavior="ignoreErrors")
+        for address in (urljoin(tab.url, "/robots.txt"), self._elsewhere):  # that chat may have ended
+            with contextlib.suppress(Error):
+                response = await tab.goto(address)
+                await tab.evaluate(CLEAR)
+                if response.ok:
+                    return
         await tab.close()
-    await profile.unroute_all(behavior="ignoreErrors")
-    await profile.set_offline(False)
-    await profile.clear_cookies()
-    await profile.clear_permissions()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def profiles(chromium):
-    return Profiles(chromium)
+async def profiles(chromium, gemma):
+    return Profiles(chromium, f"{gemma.url}/v1/models")
 
 
 def _answer_at_once(gemma):
     gemma.answer, gemma.gate, gemma.script = ["Hello", " from", " Gemma", "."], None, []
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def open_tab(profiles, gemma):
-    """Return a function that opens an empty tab in a browser profile of its own."""
-    _answer_at_once(gemma)
-    async with contextlib.AsyncExitStack() as stack:
-
-        async def opened(**options):
-            return await stack.enter_async_context(profiles.borrowed(**options))
-
-        yield opened
-        if gemma.gate:
-            gemma.gate.open()  # no answer stays half written in the chat that the next test uses
 
 
 @pytest.fixture
@@ -161,15 +182,25 @@ def problems():
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def open_chat(open_tab, problems):
-    """Return a function that opens a chat as a user whom it has never seen."""
+async def open_chat(profiles, problems, gemma):
+    """Return a function that opens a chat, or an address of it, as a user whom it has never seen.
 
-    async def opened(url, **options):
-        page = ChatPage(await open_tab(**options), url, problems)
-        await page.open()
-        return page
+    Options are those of `Profiles.borrowed`, and of `ChatPage`: ``others``.
+    """
+    _answer_at_once(gemma)
+    async with contextlib.AsyncExitStack() as stack:
 
-    return opened
+        async def opened(url, address=None, *, until_ready=True, others=(), **options):
+            tab = await stack.enter_async_context(profiles.borrowed(**options))
+            page = stack.enter_context(ChatPage(tab, url, problems, others=others))
+            await page.tab.goto(address or url)
+            if until_ready:
+                await page.is_ready()
+            return page
+
+        yield opened
+        if gemma.gate:
+            gemma.gate.open()  # no answer stays half written in the chat that the next test uses
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -181,14 +212,14 @@ async def page(open_chat, chat):
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def kept_page(profiles, chat):
     async with profiles.borrowed() as tab:
-        page = ChatPage(tab, chat.url, [])
-        await page.open()
-        yield page
+        with ChatPage(tab, chat.url, []) as page:
+            await page.open()
+            yield page
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def new_chat(kept_page, gemma):
-    """A new chat in a page that the tests of a file share. To open a page takes 1.5 s of CPU.
+    """A new chat in a page that the tests of a file share. To open a page takes 1 s of CPU.
 
     For tests of one conversation, which change no settings. The list has the conversations of the other tests too.
     """

@@ -4,7 +4,6 @@ import pytest
 from playwright.async_api import expect
 
 from tests.browser import gradio_dom
-from tests.browser.chat_page import ChatPage
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -17,15 +16,11 @@ FAIL = {
 
 
 @pytest.mark.parametrize("how", FAIL)
-async def test_the_page_works_where_features_are_missing_or_throw(open_tab, chat, problems, gemma, how):
+async def test_the_page_works_where_features_are_missing_or_throw(open_chat, chat, gemma, how):
     gemma.answer = ["Look:\n\n```python\nprint(1)\n```"]
-    tab = await open_tab()
-    await tab.add_init_script(
-        f"""for (const [owner, names] of [[window, {NAMES}], [Navigator.prototype, {NAVIGATOR}]])
-          for (const name of names) Object.defineProperty(owner, name, {FAIL[how]});"""
-    )
-    page = ChatPage(tab, chat.url, problems)
-    await page.open()
+    script = f"""for (const [owner, names] of [[window, {NAMES}], [Navigator.prototype, {NAVIGATOR}]])
+      for (const name of names) Object.defineProperty(owner, name, {FAIL[how]});"""
+    page = await open_chat(chat.url, script=script)
     await page.ask("First")
     await page.open_menu("First")
     await page.choose("Pin")
@@ -44,9 +39,7 @@ async def test_the_page_works_where_features_are_missing_or_throw(open_tab, chat
     await expect(page.questions).to_have_text(["First"])
 
 
-async def test_a_guest_whose_browser_blocks_cookies_is_told_why_nothing_is_found(open_tab, chat, problems):
-    tab = await open_tab()
-    await tab.add_init_script("Object.defineProperty(Navigator.prototype, 'cookieEnabled', { value: false })")
-    page = ChatPage(tab, chat.url, problems)
-    await page.open()
+async def test_a_guest_whose_browser_blocks_cookies_is_told_why_nothing_is_found(open_chat, chat):
+    script = "Object.defineProperty(Navigator.prototype, 'cookieEnabled', { value: false })"
+    page = await open_chat(chat.url, script=script)
     await expect(page.tab.locator("#account-notice")).to_contain_text("blocks cookies")

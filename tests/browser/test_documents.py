@@ -232,12 +232,10 @@ async def test_nothing_is_lost_from_the_box_when_a_document_is_refused_or_forgot
     assert RENT in prompt_of(gemma)
     await expect(page.tab.locator("#messages button.document")).to_have_count(1)
     await page.start_new()
-    await page.tab.evaluate(
-        """() => sessionStorage.setItem("draft", JSON.stringify({ text: "Hi", owner: "",
-          documents: [{ id: "f".repeat(32), name: "old.txt", kind: "text", pages: 1, size: 5 }] }))"""
+    await page.tab.evaluate(  # after the page has written its own
+        """() => addEventListener("pagehide", () => sessionStorage.setItem("draft", JSON.stringify({ text: "Hi",
+          owner: "", documents: [{ id: "f".repeat(32), name: "old.txt", kind: "text", pages: 1, size: 5 }] })))"""
     )
-    draft = await page.tab.evaluate("sessionStorage.getItem('draft')")
-    await page.tab.add_init_script(f"sessionStorage.setItem('draft', {draft!r})")
     await page.reload()
     await page.box.press("Enter")
     await expect(page.refusal).to_contain_text("old.txt was added too long ago.")

@@ -112,9 +112,14 @@ NOT_FOR_PICTURES = [
 @in_browser
 async def test_a_picture_requests_no_address_of_the_chat_but_pictures(page):
     statuses = {}
-    page.tab.on("response", lambda response: statuses.update({response.url: response.status}))
+
+    def note(response):
+        statuses[response.url] = response.status
+
+    page.tab.on("response", note)
     allowed = ["/conversations/x/events", "/conversations/x/images/y"]
     assert await page.tab.evaluate(PICTURES, [*NOT_FOR_PICTURES, *allowed]) == NOT_FOR_PICTURES
+    page.tab.remove_listener("response", note)
     found = {path: [status for url, status in statuses.items() if url.endswith(path)] for path in allowed}
     assert list(found.values()) == [[403], [404]]
     assert not [address for address in statuses if address.endswith(tuple(NOT_FOR_PICTURES))]

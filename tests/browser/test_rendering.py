@@ -190,9 +190,7 @@ async def test_more_texts_that_take_long_are_shown_in_time(page):
 
 
 async def test_a_text_is_shown_as_it_is_if_the_renderer_never_answers(open_chat, chat, gemma):
-    page = await open_chat(chat.url, width=1000)
-    await page.tab.add_init_script("window.Worker = class { postMessage() {} terminate() {} }")
-    await page.reload()
+    page = await open_chat(chat.url, script="window.Worker = class { postMessage() {} terminate() {} }", width=1000)
     gemma.answer = ["**Bold** <b>\n\nand more"]
     await page.send("Question <b>")
     await expect(page.answers).to_have_text("**Bold** <b> and more")

@@ -57,16 +57,13 @@ async def open_to_guests(tmp_path_factory, provider, gemma):
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def device(open_tab, problems, provider):
+async def device(open_chat, provider):
     """Return a function that opens an address in a browser of its own."""
 
     async def opened(address, *, language="en", width=1280, scheme="light"):
-        tab = await open_tab(locale=LOCALES[language], width=width, height=740, color_scheme=scheme)
-        await tab.context.route(f"{STYLES}**", lambda route: route.abort())
         origin = "/".join(address.split("/")[:3])
-        page = ChatPage(tab, origin, problems, others=(provider, STYLES))
-        await page.tab.goto(address)
-        return page
+        options = {"locale": LOCALES[language], "width": width, "height": 740, "color_scheme": scheme}
+        return await open_chat(origin, address, until_ready=False, others=(provider, STYLES), **options)
 
     return opened
 
