@@ -153,12 +153,17 @@ async def test_a_long_list_is_filtered_by_names(open_chat, chat):
     await tab.get_by_text("חוזים").click()
     await expect(rows).to_have_count(9)
     await box.click()
+    height = await _height(tab)
     for typed, shown in {"PDF 7": ["חוזה 7"], "הארץ cafe\u0301": ["Café"], "xyz": []}.items():
         await box.fill(typed)
         await expect(rows).to_have_text([re.compile(name) for name in shown])
         await expect(box).to_be_focused()
+        assert await _height(tab) == height
     await expect(tab.locator("#knowledge")).to_contain_text(say("No results"))
     await _fits(page, "#knowledge")
+    await tab.set_viewport_size({"width": 360, "height": 400})
+    assert await _height(tab) <= 400 - 16
+    await tab.set_viewport_size({"width": 360, "height": 740})
     library["collections"] += [{"id": f"m{number}", "name": f"K{number}", "documents": []} for number in range(7)]
     await page.button(say("All collections")).click()
     await _reload_library(tab)
@@ -307,3 +312,7 @@ async def _fits(page, selector):
     assert box["x"] + box["width"] <= 360
     assert await dialog.evaluate("dialog => dialog.scrollWidth <= dialog.clientWidth")
     assert await page.accessibility_problems() == []
+
+
+async def _height(tab):
+    return (await tab.locator("#knowledge").bounding_box())["height"]

@@ -43,6 +43,7 @@ const show = (id) => {
   shown = id;
   refusal.textContent = "";
   filterBox.value = "";
+  dialog.style.minBlockSize = "";
   draw();
   heading.focus();
 };
@@ -51,7 +52,12 @@ const show = (id) => {
 
 const filterName = t("Filter by name");
 const filterBox = h("input", { type: "search", dir: "auto", "aria-label": filterName, placeholder: filterName });
-filterBox.addEventListener("input", () => draw());
+filterBox.addEventListener("input", () => {
+  // The dialog stays as high as it is with the whole list: else what one types in would move.
+  if (!dialog.style.minBlockSize) dialog.style.minBlockSize = `min(${dialog.offsetHeight}px, 100dvh - 16px)`;
+  if (!filterBox.value) dialog.style.minBlockSize = "";
+  draw();
+});
 const noneFound = h("p", { class: "quiet", role: "status" });
 
 // Names are compared without case, and without the points and vowels of Hebrew and Arabic.
