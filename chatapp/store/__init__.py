@@ -394,7 +394,7 @@ class VectorStore(Protocol):
 
 
 class FileStore(Protocol):
-    """Stores the files of documents, in parts of 1 MB; SQLite alone keeps any.
+    """Stores the files of documents, in parts of `values.FILE_PART_BYTES`; SQLite alone keeps any.
 
     A file waits until a document names it (`Document.file`), and goes with the last document that does. A file that
     waits when the store is opened is deleted.

@@ -28,6 +28,7 @@ WRITE_BYTES = 4_000_000
 IMAGE_BYTES = 900_000
 PROFILE_BYTES = 900_000
 VECTORS_BYTES = 4 * 900_000  # of a document: four documents of Firestore, in one request
+FILE_PART_BYTES = 1_000_000  # in which the file of a document is read
 PIECE_BYTES = 901_000  # an image of a share, with its type
 UNREACHABLE = Sentence("The chat history is unavailable. Try again in a moment; nothing is stored twice.")
 

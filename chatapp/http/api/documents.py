@@ -30,7 +30,11 @@ router = APIRouter(route_class=ApiRoute)
 FILE = {"requestBody": {"required": True, "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}}
 FILE_RESPONSE: dict[str, Any] = {
     "response_class": Response,
-    "responses": {200: {"content": {"application/pdf": {}, "application/octet-stream": {}}}},
+    "responses": {
+        200: {"content": {"application/pdf": {}, "application/octet-stream": {}}},
+        206: {"description": "The part that the header Range asks for"},
+        416: {"description": "The file ends before the part that is asked for"},
+    },
 }
 
 
@@ -77,10 +81,13 @@ async def read_document(conversation_id: str, document_id: str, user: UserId, ch
 
 
 @router.get("/conversations/{conversation_id}/documents/{document_id}/file", **FILE_RESPONSE)
-async def read_document_file(conversation_id: str, document_id: str, user: UserId, chat: Chat) -> Response:
+async def read_document_file(
+    conversation_id: str, document_id: str, request: Request, user: UserId, chat: Chat
+) -> Response:
     """Return the file of a document of a question, where it is kept (``has_file`` of its text)."""
     document = await chat.conversations.document(user, conversation_id, document_id)
-    return await document_file(document, partial(chat.store.document_file_part, user, conversation_id, document_id))
+    part = partial(chat.store.document_file_part, user, conversation_id, document_id)
+    return await document_file(document, part, request.headers)
 
 
 async def text_response(document: Document) -> Response:

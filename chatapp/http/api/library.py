@@ -97,10 +97,13 @@ async def read_document(collection_id: str, library_document_id: str, user: User
 
 
 @router.get("/collections/{collection_id}/documents/{library_document_id}/file", **FILE_RESPONSE)
-async def read_document_file(collection_id: str, library_document_id: str, user: UserId, chat: Chat) -> Response:
+async def read_document_file(
+    collection_id: str, library_document_id: str, request: Request, user: UserId, chat: Chat
+) -> Response:
     """Return the file of a document of a collection, where it is kept (``has_file`` of its text)."""
     document = (await chat.library.document(user, collection_id, library_document_id)).document
-    return await document_file(document, partial(chat.store.library_file_part, user, library_document_id))
+    part = partial(chat.store.library_file_part, user, library_document_id)
+    return await document_file(document, part, request.headers)
 
 
 @router.delete("/collections/{collection_id}/documents/{library_document_id}")

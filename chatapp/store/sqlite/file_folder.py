@@ -6,11 +6,11 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from chatapp.store.values import FILE_PART_BYTES
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from pathlib import Path
-
-PART_BYTES = 1_000_000
 
 
 def folder_of(database: Path) -> Path:
@@ -40,13 +40,13 @@ class FileFolder:
         sync_folder(self._path)
 
     def part(self, file: str, number: int) -> bytes:
-        """Return a part, from 0, of `PART_BYTES`; b"" behind the end, and of a file that is missing."""
+        """Return a part, from 0, of `FILE_PART_BYTES`; b"" behind the end, and of a file that is missing."""
         try:
             descriptor = os.open(self._path / file, os.O_RDONLY)
         except FileNotFoundError:
             return b""
         try:
-            return os.pread(descriptor, PART_BYTES, number * PART_BYTES)
+            return os.pread(descriptor, FILE_PART_BYTES, number * FILE_PART_BYTES)
         finally:
             os.close(descriptor)
 
@@ -63,7 +63,7 @@ class FileFolder:
 
     @staticmethod
     def _erase(path: Path) -> None:
-        zeros = bytes(PART_BYTES)
+        zeros = bytes(FILE_PART_BYTES)
         with path.open("r+b", buffering=0) as stream:
             left = os.fstat(stream.fileno()).st_size
             while left > 0:

@@ -15,9 +15,10 @@ from chatapp.domain.conversation import Document, now_ms
 from chatapp.domain.errors import ConversationNotFound, DocumentNotFound, StoreUnavailable
 from chatapp.domain.library import LibraryDocument
 from chatapp.store.sqlite import retention
-from chatapp.store.sqlite.file_folder import PART_BYTES, folder_of
+from chatapp.store.sqlite.file_folder import folder_of
 from chatapp.store.sqlite.store import SQLiteStore
 from chatapp.store.temporary.memory import MemoryStore
+from chatapp.store.values import FILE_PART_BYTES
 from tests.chatapp.store.conftest import a_conversation, a_message
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def files_in(path: Path) -> int:
 
 
 async def file_of(store: Store, user: str, conversation_id: str, document_id: str = "d") -> bytes:
-    parts = range(-(-len(FILE) // PART_BYTES))
+    parts = range(-(-len(FILE) // FILE_PART_BYTES))
     return b"".join([await store.document_file_part(user, conversation_id, document_id, part) for part in parts])
 
 
@@ -118,7 +119,7 @@ async def test_a_file_that_two_documents_name_goes_with_the_second(store, path):
     await store.delete("ana", "c")
     assert await file_of(store, "ana", "other") == FILE
     await store.delete("ana", "other")
-    assert await store.library_file_part("ana", "k", 2) == FILE[2 * PART_BYTES :]
+    assert await store.library_file_part("ana", "k", 2) == FILE[2 * FILE_PART_BYTES :]
     await store.remove_library_documents("ana", ["k"])
     assert files_in(path) == 0
 

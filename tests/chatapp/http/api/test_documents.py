@@ -299,6 +299,37 @@ def files_on_disk(settings):
     return sorted(one.read_bytes() for one in (settings.data_dir / "chat.db.files").glob("*"))
 
 
+async def test_a_viewer_gets_the_parts_of_a_file_that_it_asks_for(page):
+    lease = pdf(*[RENT] * 3) + bytes(range(256)) * 10_000
+    size = len(lease)
+    conversation, (question, _) = await sent_with(page, await page.upload_document(lease, "lease.pdf"))
+    address = address_of(conversation, question["documents"][0])
+    whole, content = await file_of(page, address)
+    assert (whole.status, whole.headers["accept-ranges"], content) == (200, "bytes", lease)
+    for asked, start, end in (
+        ("bytes=0-0", 0, 1),
+        ("bytes=999990-2000009", 999_990, 2_000_010),  # of three parts of the store
+        (f"bytes={size - 1}-", size - 1, size),
+        ("bytes=-7", size - 7, size),
+        (f"bytes=-{size + 9}", 0, size),
+        (f"bytes=9-{size + 9}", 9, size),
+    ):
+        response, content = await file_of(page, address, range=asked)
+        assert (response.status, content) == (206, lease[start:end]), asked
+        assert response.headers["content-range"] == f"bytes {start}-{end - 1}/{size}"
+        assert response.headers["content-length"] == str(end - start)
+        assert response.headers["content-disposition"] == whole.headers["content-disposition"]
+    for asked in (f"bytes={size}-", "bytes=-0"):
+        response, content = await file_of(page, address, range=asked)
+        assert (response.status, response.headers["content-range"], content) == (416, f"bytes */{size}", b"")
+    for headers in (
+        *({"range": one} for one in ("bytes=0-1,5-6", "bytes=9-3", "bytes=-", "items=0-1", "bytes=x")),
+        {"range": "bytes=0-1", "if-range": '"another"'},
+    ):
+        response, content = await file_of(page, address, **headers)
+        assert (response.status, content) == (200, lease), headers
+
+
 async def test_the_file_of_a_pdf_is_shown_by_the_browser_and_that_of_another_document_is_saved(page):
     lease, notes = pdf(*[RENT] * 3) + b"%" * 2_500_000, f"{RENT}\n".encode() * 3
     uploads = [await page.upload_document(lease, 'חוזה ";.pdf'), await page.upload_document(notes, "a.html.txt")]
