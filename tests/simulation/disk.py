@@ -106,6 +106,29 @@ class _InlineDatabase:
             self._file.writer.execute("COMMIT")
         await self._step()
 
+    def accept(
+        self, change: Callable[[sqlite3.Connection], None], then: Callable[[], None], **options: Any
+    ) -> asyncio.Future[None]:
+        """Make a change that no caller can cancel."""
+        accepted = asyncio.get_running_loop().create_future()
+
+        async def make() -> None:
+            try:
+                await self.write(change, **options)
+                then()
+            except asyncio.CancelledError:  # the replica has crashed
+                accepted.cancel()
+                raise
+            except Exception as error:  # noqa: BLE001  # the caller's
+                if not accepted.cancelled():
+                    accepted.set_exception(error)
+            else:
+                if not accepted.cancelled():
+                    accepted.set_result(None)
+
+        asyncio.get_running_loop().create_task(make())
+        return accepted
+
     async def aclose(self) -> None:
         """Accept no more calls."""
         self._is_closed = True
@@ -119,7 +142,7 @@ class _InlineDatabase:
 @contextmanager
 def in_memory(disks: Disks) -> Iterator[None]:
     """Keep all SQLite files in memory, and run their calls without threads."""
-    names = ("__init__", "read", "write", "aclose", "_step")
+    names = ("__init__", "read", "write", "accept", "aclose", "_step")
     methods = {name: getattr(_InlineDatabase, name) for name in names}
     with (
         mock.patch.object(SQLiteFile, "open", disks.open),

@@ -20,7 +20,6 @@ from chatapp.conversations import catch_up, updates
 from chatapp.domain import message_tree
 from chatapp.domain.conversation import new_id, now_ms
 from chatapp.store.journal import journal, overlay, reads
-from chatapp.store.journal import store as journal_store
 from chatapp.store.journal.overlay import Kind
 from tests.simulation.disk import Disks, in_memory
 from tests.simulation.people import Person, audit
@@ -124,12 +123,16 @@ def fork():
 def acknowledged_too_early():
     """Acknowledge a write before it is on the disk."""
 
-    async def accept(self, accepting):
-        task = asyncio.ensure_future(accepting)
-        self._accepting.add(task)
-        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    change = journal.Journal._change
 
-    with mock.patch.object(journal_store.JournaledStore, "_accept", accept):
+    def accept(self, *arguments, **options):
+        accepted = change(self, *arguments, **options)
+        accepted.add_done_callback(lambda done: done.cancelled() or done.exception())
+        at_once = asyncio.get_running_loop().create_future()
+        at_once.set_result(None)
+        return at_once
+
+    with mock.patch.object(journal.Journal, "_change", accept):
         yield
 
 

@@ -7,6 +7,7 @@ import itertools
 import json
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
 
 from chatapp.domain.conversation import changed, now_ms
@@ -32,7 +33,7 @@ from chatapp.store.values import newest, storable
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from chatapp.domain.conversation import AttachmentT, Conversation, Message, Profile
@@ -45,7 +46,13 @@ if TYPE_CHECKING:
 BATCH_BYTES = 512_000
 BATCH_MESSAGES = 100
 
+Then = Callable[[bool], None]
+
 _SIZE = "ifnull(length(conversation), 0) + ifnull(length(message), 0) + attachment_bytes"
+
+
+def _nothing(_adds: bool) -> None:  # noqa: FBT001  # as `then` is called
+    pass
 
 
 class Journal:
@@ -157,12 +164,26 @@ class Journal:
             await self._append(key, [(end, encoded(end))], conversation, {})
         return len(answers)
 
-    async def create(self, key: Key, conversation: Conversation, messages: Sequence[Message]) -> bool:
-        """Accept a creation; False: a pending write shows that the conversation exists, and nothing was changed."""
-        return await self._change(key, _creation(key, conversation, messages))
+    def create(
+        self, key: Key, conversation: Conversation, messages: Sequence[Message], then: Then = _nothing
+    ) -> asyncio.Future[None]:
+        """Accept a creation.
 
-    async def create_all(self, user: str, new: Sequence[tuple[Conversation, Sequence[Message]]]) -> list[bool]:
-        """Accept creations in one transaction, and return for each what `create` does."""
+        Args:
+            key: of the conversation.
+            conversation: itself.
+            messages: its first ones.
+            then: see `_change`; False: a pending write shows that the conversation exists, and nothing was changed.
+        """
+        return self._change(key, _creation(key, conversation, messages), then)
+
+    def create_all(
+        self,
+        user: str,
+        new: Sequence[tuple[Conversation, Sequence[Message]]],
+        then: Callable[[Sequence[bool]], None],
+    ) -> asyncio.Future[None]:
+        """Accept creations in one transaction; ``then`` gets for each what `create` says."""
         changes = [
             (self._addition((user, conversation.id)), _creation((user, conversation.id), conversation, messages))
             for conversation, messages in new
@@ -173,24 +194,44 @@ class Journal:
                 add.begin()
                 change(connection, add)
 
-        await self._database.write(attempt)
-        for add, _ in changes:
-            add.count()
-        return [add.adds for add, _ in changes]
+        def count() -> None:
+            for add, _ in changes:
+                add.count()
+            then([add.adds for add, _ in changes])
 
-    async def append(
-        self, key: Key, messages: Sequence[Message], conversation: Conversation, seen: Mapping[str, int]
-    ) -> None:
-        """Accept messages of a conversation; ``seen`` maps ids of messages that it has already to their revisions.
+        return self._database.accept(attempt, count)
+
+    def append(
+        self,
+        key: Key,
+        messages: Sequence[Message],
+        conversation: Conversation,
+        seen: Mapping[str, int],
+        then: Then = _nothing,
+    ) -> asyncio.Future[None]:
+        """Accept messages of a conversation.
+
+        Args:
+            key: of the conversation.
+            messages: new ones, or newer revisions.
+            conversation: as it is known here.
+            seen: ids of messages that it has already, with their revisions.
+            then: see `_change`.
 
         Raises:
             ConversationNotFound: its deletion is pending.
         """
-        await self._append(key, [(message, encoded(message)) for message in messages], encoded(conversation), seen)
+        new = [(message, encoded(message)) for message in messages]
+        return self._append(key, new, encoded(conversation), seen, then)
 
-    async def _append(
-        self, key: Key, new: Sequence[tuple[Message, bytes]], conversation: bytes, seen: Mapping[str, int]
-    ) -> None:
+    def _append(
+        self,
+        key: Key,
+        new: Sequence[tuple[Message, bytes]],
+        conversation: bytes,
+        seen: Mapping[str, int],
+        then: Then = _nothing,
+    ) -> asyncio.Future[None]:
         def change(connection: sqlite3.Connection, add: Addition) -> None:
             if is_deleted(connection, key):
                 raise ConversationNotFound
@@ -199,9 +240,9 @@ class Journal:
                 if message.revision > seen.get(message.id, -1):
                     remember(connection, key, message, content, conversation)
 
-        await self._change(key, change)
+        return self._change(key, change, then)
 
-    async def update(self, key: Key, conversation: Conversation) -> None:
+    def update(self, key: Key, conversation: Conversation, then: Then = _nothing) -> asyncio.Future[None]:
         """Accept an update; it replaces a pending one.
 
         Raises:
@@ -220,9 +261,9 @@ class Journal:
                 add.take_away(connection, [row["number"]])
             add.row(connection, Kind.UPDATE, encoded(after))
 
-        await self._change(key, change)
+        return self._change(key, change, then)
 
-    async def delete(self, key: Key) -> None:
+    def delete(self, key: Key, then: Then = _nothing) -> asyncio.Future[None]:
         """Accept a deletion; the conversation's pending writes are erased from the file."""
 
         def change(connection: sqlite3.Connection, add: Addition) -> None:
@@ -232,9 +273,9 @@ class Journal:
             forget(connection, key)
             drop_attachments(connection, key)
 
-        await self._change(key, change, erase_within=0)
+        return self._change(key, change, then, erase_within=0)
 
-    async def save_profile(self, user: str, profile: Profile) -> None:
+    def save_profile(self, user: str, profile: Profile, then: Then = _nothing) -> asyncio.Future[None]:
         """Accept a profile; it replaces a pending one, unless that has the same or a higher revision."""
         key = user, PROFILE
 
@@ -244,9 +285,9 @@ class Journal:
                 add.take_away(connection, [write.number for write in waiting])
                 add.row(connection, Kind.PROFILE, encoded(profile))
 
-        await self._change(key, change)
+        return self._change(key, change, then)
 
-    async def delete_profile(self, user: str) -> None:
+    def delete_profile(self, user: str, then: Then = _nothing) -> asyncio.Future[None]:
         """Accept the deletion of a profile; its pending writes are erased from the file."""
         key = user, PROFILE
 
@@ -254,7 +295,11 @@ class Journal:
             add.take_away(connection, [write.number for write in rows_of(connection, key)])
             add.row(connection, Kind.NO_PROFILE)
 
-        await self._change(key, change, erase_within=0)
+        return self._change(key, change, then, erase_within=0)
+
+    async def accepted(self) -> None:
+        """Wait until all that was accepted is on the disk, also what no caller waits for any more."""
+        await self._database.write(lambda _connection: None)
 
     async def settle(self, key: Key, numbers: Sequence[int], *, deleted: bool) -> None:
         """Delete rows that were delivered, or that never will be because the conversation is ``deleted`` in the cloud.
@@ -269,30 +314,37 @@ class Journal:
             if deleted:
                 forget(connection, key)
 
-        await self._change(key, change, erase_within=0 if deleted else ERASE_SOON_S, durable=False)
+        erase_within = 0 if deleted else ERASE_SOON_S
+        await self._change(key, change, erase_within=erase_within, durable=False)
 
     async def aclose(self) -> None:
         """Finish the accepted writes and close the file; idempotent."""
         await self._database.aclose()
 
-    async def _change(
+    def _change(
         self,
         key: Key,
         change: Callable[[sqlite3.Connection, Addition], None],
+        then: Then = _nothing,
         *,
         erase_within: float | None = None,
         durable: bool = True,
-    ) -> bool:
-        """Make one accepted change, and count its rows; return whether it added any."""
+    ) -> asyncio.Future[None]:
+        """Make one accepted change, count its rows, and call ``then`` with whether it added any.
+
+        All of that happens even if the future is cancelled: a write on the disk must be delivered.
+        """
         add = self._addition(key)
 
         def attempt(connection: sqlite3.Connection) -> None:
             add.begin()
             change(connection, add)
 
-        await self._database.write(attempt, erase_within=erase_within, durable=durable)
-        add.count()
-        return add.adds
+        def count() -> None:
+            add.count()
+            then(add.adds)
+
+        return self._database.accept(attempt, count, erase_within=erase_within, durable=durable)
 
     def _addition(self, key: Key) -> Addition:
         return Addition(self.depth, next(self._calls), key)

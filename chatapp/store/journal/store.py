@@ -43,7 +43,7 @@ from chatapp.store.values import (
 from chatapp.store.without_files import WithoutFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
     from chatapp.domain.conversation import Conversation, Message, Profile
@@ -143,7 +143,6 @@ class JournaledStore(WithoutFiles, Lists, Reads):
         self._deliveries = Deliveries(journal, cloud, at_once, self._forget, self._cloud_reads.close)
         self._scan = Scan(_Searched(self))
         self._usage = CloudUsage(cloud)
-        self._accepting: set[asyncio.Task[None]] = set()
         self._closed = False
         self._close_once = asyncio.Lock()
 
@@ -206,9 +205,9 @@ class JournaledStore(WithoutFiles, Lists, Reads):
         """Add a conversation with its first messages."""
         conversation, messages = clean_conversation(conversation), tuple(map(clean, messages))
         self._refuse_if_too_large_or_full(messages, is_new=True)
-        key = user, conversation.id
+        key, new = (user, conversation.id), [(conversation, messages)]
         with self._calls.track():
-            await self._accept(self._created(key, conversation, messages))
+            await self._journal.create(key, conversation, messages, lambda is_new: self._created(user, new, [is_new]))
         self._count(user, messages)
 
     async def create_all(self, user: str, new: Sequence[tuple[Conversation, Sequence[Message]]]) -> set[str]:
@@ -217,7 +216,7 @@ class JournaledStore(WithoutFiles, Lists, Reads):
         for _, messages in new:
             self._refuse_if_too_large_or_full(messages, is_new=True)
         with self._calls.track():
-            await self._accept(self._created_all(user, new))
+            await self._journal.create_all(user, new, lambda are_new: self._created(user, new, are_new))
         for _, messages in new:
             self._count(user, messages)
         return set()
@@ -228,7 +227,8 @@ class JournaledStore(WithoutFiles, Lists, Reads):
         key = user, conversation.id
         with self._calls.track():
             before = await self.conversation(*key, consistency=Consistency.CACHED)
-            await self._accept(self._updated(key, before, conversation))
+            change = replace(conversation, created_ms=before.created_ms)
+            await self._journal.update(key, change, lambda _: self._updated(key, before, conversation))
 
     async def append(self, user: str, conversation_id: str, *messages: Message) -> None:
         """Add messages, or replace those with the same id and a lower revision."""
@@ -238,7 +238,12 @@ class JournaledStore(WithoutFiles, Lists, Reads):
         with self._calls.track():
             conversation = await self.conversation(*key, consistency=Consistency.CACHED)
             if messages:
-                await self._accept(self._appended(key, messages, conversation))
+                ids = {message.id for message in messages}
+                cached = self._recent.messages(key) or ()
+                seen = {message.id: message.revision for message in cached if message.id in ids}
+                await self._journal.append(
+                    key, messages, conversation, seen, lambda _: self._appended(key, messages, conversation)
+                )
                 self._count(user, messages)
 
     async def delete(self, user: str, conversation_id: str) -> None:
@@ -247,7 +252,7 @@ class JournaledStore(WithoutFiles, Lists, Reads):
         if conversation_id == PROFILE:
             return
         with self._calls.track(), suppress(ConversationNotFound):  # an invalid id
-            await self._accept(self._delete(key))
+            await self._journal.delete(key, lambda _: self._deleted(key))
             self._usage.deleted(user)
 
     async def save_profile(self, user: str, profile: Profile) -> None:
@@ -255,12 +260,12 @@ class JournaledStore(WithoutFiles, Lists, Reads):
         profile = clean_profile(profile)
         refuse_too_much_profile(profile)
         with self._calls.track():
-            await self._accept(self._saved_profile(user, profile))
+            await self._journal.save_profile(user, profile, lambda _: self._saved_profile(user, profile))
 
     async def delete_profile(self, user: str) -> None:
         """Delete the user's profile for good."""
         with self._calls.track():
-            await self._accept(self._deleted_profile(user))
+            await self._journal.delete_profile(user, lambda _: self._deleted_profile(user))
 
     async def sessions(self, user: str) -> list[SessionRecord]:
         """Return the user's sessions from the cloud: other replicas add sessions too."""
@@ -408,19 +413,13 @@ class JournaledStore(WithoutFiles, Lists, Reads):
             await self._deliveries.aclose()
             await self._cloud_reads.aclose()
             await self._usage.aclose()
-            await asyncio.gather(*self._accepting, return_exceptions=True)
             await self._log_remaining()
             await self._journal.aclose()
             await self._cloud.aclose()
 
-    async def _created(self, key: Key, conversation: Conversation, messages: Sequence[Message]) -> None:
-        is_new = await self._journal.create(key, conversation, messages)
-        self._keep_created(key[0], [(conversation, messages)], [is_new])
+    # What follows once a write is on the disk, whether or not its caller still waits.
 
-    async def _created_all(self, user: str, new: Sequence[tuple[Conversation, Sequence[Message]]]) -> None:
-        self._keep_created(user, new, await self._journal.create_all(user, new))
-
-    def _keep_created(
+    def _created(
         self, user: str, new: Sequence[tuple[Conversation, Sequence[Message]]], are_new: Sequence[bool]
     ) -> None:
         """Cache accepted creations, where the journal says that they are new."""
@@ -435,32 +434,25 @@ class JournaledStore(WithoutFiles, Lists, Reads):
         for conversation, messages in created.values():
             self._recent.keep_messages((user, conversation.id), in_order(newest(map(without_data, messages))))
 
-    async def _updated(self, key: Key, before: Conversation, conversation: Conversation) -> None:
-        await self._journal.update(key, replace(conversation, created_ms=before.created_ms))
+    def _updated(self, key: Key, before: Conversation, conversation: Conversation) -> None:
         self._wrote(key)
         # The cached one may be newer than ``before``: an append may have changed it since.
         self._recent.keep_conversation(key, changed(self._recent.conversation(key) or before, conversation))
 
-    async def _appended(self, key: Key, messages: Sequence[Message], conversation: Conversation) -> None:
-        ids = {message.id for message in messages}
-        seen = {message.id: message.revision for message in self._recent.messages(key) or () if message.id in ids}
-        await self._journal.append(key, messages, conversation, seen)
+    def _appended(self, key: Key, messages: Sequence[Message], conversation: Conversation) -> None:
         self._wrote(key)
         self._recent.appended(key, map(without_data, messages), conversation)
 
-    async def _delete(self, key: Key) -> None:
-        await self._journal.delete(key)
+    def _deleted(self, key: Key) -> None:
         self._forget(key)
         self._deliveries.notice(key, supersedes=True)
 
-    async def _saved_profile(self, user: str, profile: Profile) -> None:
-        await self._journal.save_profile(user, profile)
+    def _saved_profile(self, user: str, profile: Profile) -> None:
         self._wrote((user, PROFILE))
         if cached := self._recent.profile(user):
             self._recent.keep_profile(user, saved(cached, profile))
 
-    async def _deleted_profile(self, user: str) -> None:
-        await self._journal.delete_profile(user)
+    def _deleted_profile(self, user: str) -> None:
         self._wrote((user, PROFILE))
         self._recent.forget_profile(user)
 
@@ -474,14 +466,6 @@ class JournaledStore(WithoutFiles, Lists, Reads):
         self._cloud_reads.wrote(key[0])
         self._scan.wrote(*key)
         self._recent.forget(key)
-
-    async def _accept(self, accepting: Coroutine[None, None, None]) -> None:
-        """Finish a write even if its caller is cancelled: a write on the disk must be delivered."""
-        task = asyncio.create_task(accepting)
-        self._accepting.add(task)
-        task.add_done_callback(self._accepting.discard)
-        task.add_done_callback(lambda done: done.cancelled() or done.exception())  # retrieved without a caller
-        await asyncio.shield(task)
 
     @property
     def _is_full(self) -> bool:
@@ -505,9 +489,10 @@ class JournaledStore(WithoutFiles, Lists, Reads):
         log.warning("saving_what_waits", writes=len(self._journal.depth.rows), at_most_seconds=self._drain_seconds)
 
     async def _log_remaining(self) -> None:
-        if not self._journal.depth.rows:
-            return
         with suppress(StoreUnavailable):
+            await self._journal.accepted()
+            if not self._journal.depth.rows:
+                return
             for key in await self._journal.conversations():
                 waiting = await self._journal.waiting(key)
                 log.warning(

@@ -7,7 +7,7 @@ import queue
 import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from chatapp.domain.errors import ConversationNotFound, StoreUnavailable
@@ -17,6 +17,7 @@ from chatapp.store.sqlite.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
 
     from chatapp.store.sqlite.file import SQLiteFile
 
@@ -63,6 +64,43 @@ class SQLiteDatabase:
         with self._errors_explained():
             await asyncio.wrap_future(self._writer.submit(change, erase_within=erase_within, durable=durable))
 
+    def accept(
+        self,
+        change: Callable[[sqlite3.Connection], None],
+        then: Callable[[], None],
+        *,
+        erase_within: float | None = None,
+        durable: bool = True,
+    ) -> asyncio.Future[None]:
+        """Make an atomic change that its caller cannot cancel any more, and call ``then`` once it is made.
+
+        That is called in the event loop before the future has its result, and also where the future was cancelled.
+        Without a task, which would take three more turns of the loop.
+        """
+        with self._errors_explained():
+            written = self._writer.submit(change, erase_within=erase_within, durable=durable)
+        loop = asyncio.get_running_loop()
+        accepted = loop.create_future()
+
+        def settle() -> None:
+            try:
+                with self._errors_explained(is_over=True):
+                    written.result()
+                then()
+            except Exception as error:  # noqa: BLE001  # the caller's
+                if not accepted.cancelled():
+                    accepted.set_exception(error)
+            else:
+                if not accepted.cancelled():
+                    accepted.set_result(None)
+
+        def note(_written: Future[None]) -> None:
+            with suppress(RuntimeError):  # the loop is closed: a process that ends abruptly
+                loop.call_soon_threadsafe(settle)
+
+        written.add_done_callback(note)
+        return accepted
+
     async def aclose(self) -> None:
         """Finish the accepted writes, clean up, and close the file and its lock; idempotent."""
         self._closing = True
@@ -75,8 +113,8 @@ class SQLiteDatabase:
             self._file.close()
 
     @contextmanager
-    def _errors_explained(self) -> Iterator[None]:
-        if self._closing:
+    def _errors_explained(self, *, is_over: bool = False) -> Iterator[None]:
+        if self._closing and not is_over:
             raise StoreUnavailable(CLOSED)
         try:
             yield

@@ -1049,7 +1049,7 @@ async def test_write_of_a_cancelled_caller_is_complete_and_delivered(store, clou
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await becomes_true(lambda: not store._accepting)
+    await store._journal.accepted()
     await delivered(store)
     await becomes_true(lambda: len(cloud.writes) == 2)
     assert await cloud.messages("ana", conversation.id) == [question("a"), question("b")]
