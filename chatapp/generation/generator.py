@@ -81,6 +81,9 @@ class AnswerGenerator:
     async def run(self, turn: Turn) -> None:
         """Generate all answers of a turn; return when the last of them is stored."""
         with self._tracing.turn(turn):
+            if len(turn.answers) == 1:  # without a task, which would begin a turn of the loop later
+                await self._traced(turn.answers[0])
+                return
             async with asyncio.TaskGroup() as answers:
                 for answer in turn.answers:
                     answers.create_task(self._traced(answer))

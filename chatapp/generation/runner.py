@@ -118,9 +118,10 @@ class TurnRunner:
         )
         self.acknowledgement = Acknowledgement(store, seconds=cloud_seconds)
         self._titles = Titles(self.updates, usage_limits) if titles else None
-        # Each conversation with a turn, from before the turn is stored until it has ended. The task stores the turn,
-        # so that awaiting it awaits just that.
-        self._reservations: dict[Key, asyncio.Task[Turn]] = {}
+        # Each conversation with a turn, from before the turn is stored until it has ended; done once it is stored.
+        self._reservations: dict[Key, asyncio.Future[Turn]] = {}
+        self._stopped: set[Key] = set()  # those of them that were stopped before they were stored
+        self._turns: set[asyncio.Task[None]] = set()  # the loop itself keeps no task alive
         self._closing = False
         self._idle = asyncio.Event()
 
@@ -261,8 +262,10 @@ class TurnRunner:
         One that another replica writes is marked as stopped, which that replica notices at its next checkpoint: it then
         ends the answer and stores its text so far. If that replica is dead, the answer is stopped at once.
         """
-        turn = await self._stored_turn((user, conversation_id))
-        if turn is not None:
+        key = user, conversation_id
+        if (reservation := self._reservations.get(key)) is not None and not reservation.done():
+            self._stopped.add(key)  # no model is asked
+        if (turn := await self._stored_turn(key)) is not None:
             await turn.cancel(MessageStatus.STOPPED)
             return True
         return self._store.is_shared(conversation_id) and await self._stop_elsewhere(user, conversation_id)
@@ -382,19 +385,33 @@ class TurnRunner:
             raise ConversationBusy
         self._queue.refuse_if_full(key[0], answers)
         self._usage_limits.admit(key[0], answers)  # last: what another check refuses is not counted
-        reservation = self._reservations[key] = asyncio.create_task(self._store_and_start(key, prepare))
-        reservation.add_done_callback(lambda task: task.cancelled() or task.exception())  # retrieved without a client
+        reservation: asyncio.Future[Turn] = asyncio.get_running_loop().create_future()
+        self._reservations[key] = reservation
+        reservation.add_done_callback(lambda done: done.cancelled() or done.exception())  # retrieved without a client
+        task = asyncio.create_task(self._store_and_generate(key, prepare, reservation))
+        self._turns.add(task)
+        task.add_done_callback(self._turns.discard)
         # Shielded: a client that disconnects right now must not leave a question without its answer.
         return (await asyncio.shield(reservation)).conversation
 
-    async def _store_and_start(self, key: Key, prepare: Callable[[], Awaitable[Turn]]) -> Turn:
+    async def _store_and_generate(
+        self, key: Key, prepare: Callable[[], Awaitable[Turn]], reservation: asyncio.Future[Turn]
+    ) -> None:
+        """Store a turn and go on with its answers: the model is asked before the page is told that it is stored."""
         try:
             turn = await prepare()
-        except BaseException:
+        except BaseException as error:
             self._release(key)
-            raise
-        turn.task = asyncio.create_task(self._generate(key, turn))
-        return turn
+            if not isinstance(error, Exception):
+                reservation.cancel()
+                raise
+            reservation.set_exception(error)
+            return
+        turn.task = asyncio.current_task()
+        if key in self._stopped:
+            turn.cancelled_as = MessageStatus.STOPPED
+        reservation.set_result(turn)
+        await self._generate(key, turn)
 
     async def _generate(self, key: Key, turn: Turn) -> None:
         try:
@@ -407,6 +424,7 @@ class TurnRunner:
 
     def _release(self, key: Key) -> None:
         del self._reservations[key]
+        self._stopped.discard(key)
         if not self._reservations:
             self._idle.set()
 
