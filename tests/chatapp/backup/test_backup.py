@@ -23,6 +23,7 @@ from chatapp.domain.conversation import Document, Image, Persona, Profile, Role,
 from chatapp.domain.library import Collection, LibraryDocument
 from chatapp.store.sqlite.file import HISTORY
 from chatapp.store.sqlite.store import SQLiteStore
+from chatapp.userdata.queries import everything
 from tests.chatapp.store.conftest import a_conversation, a_message
 from tests.chatapp.userdata.conftest import chat as local_chat
 from tests.chatapp.userdata.conftest import cloud_chat as chat_in_the_cloud
@@ -68,26 +69,29 @@ def fill(chat, conversations=3, users=USERS, text="Hello"):
 
 def digests(chat, users=USERS):
     """Return a digest of each conversation with its messages, images and documents, and of each profile, by user."""
-    found = {}
-    for user in users:
-        for conversation, messages in chat.everything(user):
-            data = [one.data for message in messages for one in message.attachments]  # which `repr` leaves out
-            ids = [one.id for message in messages for one in message.documents]
-            data.append(chat.do(lambda store, at=(user, conversation.id, ids): store.vectors(*at)))
-            assert len(data[-1]) == len(ids)
-            for one in (one for message in messages for one in message.documents if one.file):
-                part = chat.do(
-                    lambda store, at=(user, conversation.id, one.id, 0): store.document_file_part(*at),
-                )
-                assert part.startswith(b"%PDF")
-                found[user, one.id] = part
-            found[user, conversation.id] = hashlib.sha256(repr((conversation, messages, data)).encode()).hexdigest()
-        found[user, "profile"] = repr(chat.do(lambda store, user=user: store.profile(user)))
-        for one in chat.do(lambda store, user=user: store.library(user)):
-            whole = chat.do(lambda store, user=user, one=one: store.library_document(user, one.document.id))
-            vectors = chat.do(lambda store, user=user, one=one: store.vectors(user, "", [one.document.id]))
-            found[user, one.document.id] = hashlib.sha256(whole.document.data + vectors[one.document.id]).hexdigest()
-    return found
+
+    async def work(store):
+        return {key: digest for user in users async for key, digest in digests_of(store, user)}
+
+    return chat.do(work)
+
+
+async def digests_of(store, user):
+    async for conversation, messages in everything(store, user):
+        data = [one.data for message in messages for one in message.attachments]  # which `repr` leaves out
+        ids = [one.id for message in messages for one in message.documents]
+        data.append(await store.vectors(user, conversation.id, ids))
+        assert len(data[-1]) == len(ids)
+        for one in (one for message in messages for one in message.documents if one.file):
+            part = await store.document_file_part(user, conversation.id, one.id, 0)
+            assert part.startswith(b"%PDF")
+            yield (user, one.id), part
+        yield (user, conversation.id), hashlib.sha256(repr((conversation, messages, data)).encode()).hexdigest()
+    yield (user, "profile"), repr(await store.profile(user))
+    for one in await store.library(user):
+        whole = await store.library_document(user, one.document.id)
+        vectors = await store.vectors(user, "", [one.document.id])
+        yield (user, one.document.id), hashlib.sha256(whole.document.data + vectors[one.document.id]).hexdigest()
 
 
 @pytest.fixture

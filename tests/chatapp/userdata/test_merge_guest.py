@@ -23,7 +23,7 @@ from chatapp.store.journal import cloud_reads
 from chatapp.store.journal.store import JournaledStore
 from chatapp.store.sqlite.store import SQLiteStore
 from chatapp.store.temporary.router import StoreRouter
-from chatapp.userdata import merge_guest
+from chatapp.userdata import insert, merge_guest
 from chatapp.userdata.merge_guest import GuestMerge, Selection, StillWriting
 from chatapp.userdata.queries import everything
 from tests.chatapp.store.conftest import FirestorePlace, a_conversation, a_message
@@ -84,16 +84,19 @@ class Mortal:
         return counted
 
 
-async def fill(store, user=GUEST):
-    """Write a history with all there is: pictures, branches, pins, personas, an answer that broke off, much text."""
+async def fill(store, user=GUEST, size=30_000):
+    """Write a history with all there is: pictures, branches, pins, personas, an answer that broke off, much text.
+
+    Each of 120 messages has ``size`` characters: 3.6 MB, which is copied in several writes.
+    """
     question = a_message("Look", follows="", images=(PICTURE,), documents=(REPORT,))
     first = a_message("One", 2_000, role=Role.ASSISTANT, follows=question.id, revision=3)
     second = a_message("Two", 3_000, role=Role.ASSISTANT, follows=question.id, status=MessageStatus.INTERRUPTED)
     branched = a_conversation(title="Branches", pinned=True, branch=first.id, persona="p1", system_prompt="Arr.")
     await store.create(user, branched, question, first, second)
     long = a_conversation(title="Long", archived=True, created_ms=2_000, updated_ms=500_000)
-    await store.create(user, long, *(a_message(f"{i} " + "x" * 30_000, 2_000 + i) for i in range(60)))
-    await store.append(user, long.id, *(a_message(f"{i} " + "x" * 30_000, 3_000 + i) for i in range(60)))
+    await store.create(user, long, *(a_message(f"{i} " + "x" * size, 2_000 + i) for i in range(60)))
+    await store.append(user, long.id, *(a_message(f"{i} " + "x" * size, 3_000 + i) for i in range(60)))
     await store.create(user, a_conversation(title="Empty", created_ms=3_000, updated_ms=3_000))
     parameters = GenerationParameters(temperature=0.3)
     await store.save_profile(user, Profile(personas=(PERSONA,), parameters=parameters, revision=5))
@@ -160,10 +163,11 @@ async def test_everything_moves_as_it_was_and_nothing_stays_behind(store):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("after", [False, True], ids=["before a write", "after a write"])
-async def test_merge_killed_at_any_point_loses_nothing_and_a_retry_finishes_it(store, after):
+async def test_merge_killed_at_any_point_loses_nothing_and_a_retry_finishes_it(store, monkeypatch, after):
+    monkeypatch.setattr(insert, "BATCH_MESSAGES", 30)  # as many writes as of long messages
     for at in itertools.count():
         guest, person = f"{GUEST}-{at}", f"{ANA}-{at}"
-        await fill(store, guest)
+        await fill(store, guest, size=300)
         await fill_library(store, guest)
         before = await held(store, guest)
         try:
