@@ -33,6 +33,7 @@ from chatapp.http.middleware.shutdown import StreamShutdownMiddleware
 from chatapp.http.middleware.trusted_hosts import TrustedHostMiddleware
 from chatapp.http.pages.shared import SharedPages
 from chatapp.http.request_rules import BodyLimits
+from chatapp.http.routes import add_routes
 from chatapp.images.decoder import ImageDecoder
 from chatapp.images.uploads import SENTENCES as IMAGE_SENTENCES
 from chatapp.images.uploads import Uploads
@@ -179,14 +180,11 @@ async def create_app(settings: Settings, *, with_page: bool = True) -> FastAPI:
 def _add_routes(app: FastAPI, settings: Settings, shares: Shares, *, has_local_models: bool) -> None:
     """Add the routes that need no page of Gradio's, and the responses to errors."""
     add_exception_handlers(app, root_url=settings.root_url)
-    app.include_router(health.router)
-    app.include_router(robots.router)
-    app.include_router(api.router)
+    add_routes(app, health.router, robots.router, api.router)
     if has_local_models:
-        app.include_router(api.local_models)
+        add_routes(app, api.local_models)
     if settings.share_links != "off":
-        app.include_router(api.shares)
-        app.include_router(SharedPages(shares, root_url=settings.root_url).router())
+        add_routes(app, api.shares, SharedPages(shares, root_url=settings.root_url).router())
 
 
 def _add_middleware(app: FastAPI, settings: Settings, auth: AuthSetup, on_refused: Callable[[str], None]) -> None:

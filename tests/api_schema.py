@@ -10,20 +10,21 @@ from pydantic import TypeAdapter
 from chatapp.http import api
 from chatapp.http.api.account import Account, SignOut
 from chatapp.http.api.schemas.events import Event
+from chatapp.http.routes import add_routes
 
 
 @functools.cache
 def openapi():
     """Return the schema of all routes of the API, whatever the settings of a chat."""
     app = FastAPI()
-    for router in (
+    add_routes(
+        app,
         api.router,
         api.local_models,
         api.shares,
         Account(None, None, None, None).router(),
         SignOut(None, None, None).router(),
-    ):
-        app.include_router(router)
+    )
     return app.openapi()
 
 

@@ -22,6 +22,7 @@ from chatapp.http.api.account import Account, SignOut
 from chatapp.http.errors import error_response
 from chatapp.http.pages import shared
 from chatapp.http.pages.navigation import local_page
+from chatapp.http.routes import add_routes
 from chatapp.limits.guests import NewGuests
 from chatapp.userdata.merge_guest import GuestMerge
 
@@ -107,7 +108,7 @@ class AuthSetup:
             self._session_cookies if self._settings.identity == "google" else None,
             sign_out_url=SIGN_OUT_URL if self._settings.identity == "iap" else "",
         )
-        app.include_router(account.router())
+        add_routes(app, account.router())
         if self._settings.identity == "google":
             self._add_sign_in(app)
 
@@ -151,8 +152,8 @@ class AuthSetup:
         )
         self._public = sign_in.PUBLIC
         self._refuse = routes.refused
-        app.include_router(routes.router())
-        app.include_router(SignOut(self._session_cookies, self._revoked, self._session_list, provider).router())
+        sign_out = SignOut(self._session_cookies, self._revoked, self._session_list, provider)
+        add_routes(app, routes.router(), sign_out.router())
 
     def _log_refusal(self, result: AuthResult) -> None:
         if result.problem is not NOT_SIGNED_IN:  # a person who has yet to sign in

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from chatapp.http import assets as page_files
 from chatapp.http.pages import installing
+from chatapp.http.routes import add_routes
 from chatapp.ui import gradio_compat
 from chatapp.ui.document import DocumentMiddleware
 from chatapp.ui.page import LABELS, chat_page
@@ -19,9 +20,8 @@ if TYPE_CHECKING:
 
 def mount_page(app: FastAPI, settings: Settings) -> None:
     """Mount the page at ``/`` and at ``/c/ID``."""
-    app.include_router(page_files.router())
+    add_routes(app, page_files.router(), installing.router(settings))
     app.state.formula_files = " ".join(gradio_compat.katex_files())
-    app.include_router(installing.router(settings))
     app.add_middleware(
         DocumentMiddleware, root_url=settings.root_url, head=installing.head() if settings.installable else ""
     )

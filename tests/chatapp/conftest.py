@@ -1,6 +1,8 @@
 """The app as shipped, with a fake model server, served on loopback; without the page where no test opens it."""
 
 import contextlib
+import functools
+import os
 
 import pytest
 
@@ -41,11 +43,16 @@ def settings(tmp_path, model_server):
 
 def settings_of(folder, model_server):
     """Return everything as from a clean environment: one fake Gemma, a history of its own for every browser."""
+    environment = frozenset((name, value) for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST")
+    return _settings_in(environment).model_copy(update={"data_dir": folder, "gemma_url": model_server.url})
+
+
+@functools.cache  # 25 ms of CPU
+def _settings_in(_environment):
     return Settings(
         _env_file=None,
-        data_dir=folder,
         identity="anonymous",
-        gemma_url=model_server.url,
+        gemma_url="http://127.0.0.1:9",
         gemini_api_key="",
         google_cloud_project="",
         embedded_model=False,

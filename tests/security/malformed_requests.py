@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from typing import TYPE_CHECKING, Any
@@ -9,22 +10,20 @@ from urllib.parse import quote
 
 import hypothesis.strategies as st
 
-from tests.api_schema import operations, query_parameters, request_fields
-from tests.security.authorization_matrix import GRADIO_ROUTES, OTHER_ROUTES
+from tests.api_schema import query_parameters, request_fields
+from tests.security.authorization_matrix import API_ROUTES, GRADIO_ROUTES, OTHER_ROUTES
 from tests.security.raw_http import request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
 
-# Of the API, and of the sign-in pages, which its schema leaves out.
-NAMES = sorted(request_fields() | {"code", "error", "next", "state"})
 ODD_TEXTS = [
     *("", "gemma", "up", "/", "//", "..", "%00", "\0", "\ud800", "\r\nset-cookie: a=b", "x" * 6000, "שלום", "\u202e"),
     *("null", "true", "-1", "1e400", "9" * 400, "' OR 1=1 --", "{{7*7}}", "${7*7}", "<script>", "a" * 32, "%s%n"),
 ]
 # The chat's own routes 20 times as often as Gradio's.
-ROUTES = [*sorted(operations().keys() | OTHER_ROUTES.keys()) * 20, *sorted(GRADIO_ROUTES)]
+ROUTES = [*sorted(API_ROUTES.keys() | OTHER_ROUTES.keys()) * 20, *sorted(GRADIO_ROUTES)]
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "get", "X" * 40]
 HEADER_NAMES = [
     *("content-type", "accept", "accept-encoding", "accept-language", "cookie", "origin", "referer", "range"),
@@ -39,14 +38,25 @@ HEADER_VALUES = [
     *("a=b; c; =; ;;", "for=1;by=_;", "\x80\xff", "x" * 3000, "-1", "chunked", "q" * 10, ""),
 ]
 
+
+@functools.cache
+def names() -> list[str]:
+    """Return the names of fields of the API, and of the sign-in pages, which its schema leaves out.
+
+    Not when a module is imported: the schema takes a second of CPU, in each process that collects tests.
+    """
+    return sorted(request_fields() | {"code", "error", "next", "state"})
+
+
+NAMES = st.deferred(lambda: st.sampled_from(names()))
 TEXTS = st.sampled_from(ODD_TEXTS) | st.text(max_size=40)
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | TEXTS,
-    lambda values: st.lists(values, max_size=3) | st.dictionaries(st.sampled_from(NAMES), values, max_size=4),
+    lambda values: st.lists(values, max_size=3) | st.dictionaries(NAMES, values, max_size=4),
     max_leaves=8,
 )
 QUESTION = {"text": "Hi", "model": "gemma", "temperature": 0.9, "top_p": 0.95, "max_tokens": 100, "system_prompt": ""}
-OBJECTS = st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=6)
+OBJECTS = st.dictionaries(NAMES, VALUES, max_size=6)
 BODIES = (
     (OBJECTS | OBJECTS.map(lambda changes: QUESTION | changes) | VALUES).map(lambda value: json.dumps(value).encode())
     | st.binary(max_size=60)
@@ -91,7 +101,7 @@ def _query_names(route: tuple[str, str]) -> list[str]:
     own = query_parameters(*route)
     if route in OTHER_ROUTES:
         own = re.findall(r"(\w+)=", OTHER_ROUTES[route].query)
-    return NAMES + own * (len(NAMES) // len(own)) if own else NAMES
+    return names() + own * (len(names()) // len(own)) if own else names()
 
 
 def _odd_text(random: Random) -> str:
@@ -100,7 +110,7 @@ def _odd_text(random: Random) -> str:
 
 def _json(random: Random) -> bytes:
     odd: list[Any] = [None, True, -1, 1e308, [], {}, [[]], {"id": 1}, *ODD_TEXTS]
-    fields = {random.choice(NAMES): random.choice(odd) for _ in range(random.randrange(6))}
+    fields = {random.choice(names()): random.choice(odd) for _ in range(random.randrange(6))}
     return json.dumps(QUESTION | fields if random.random() < 0.5 else fields).encode()
 
 

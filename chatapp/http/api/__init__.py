@@ -10,11 +10,13 @@ from fastapi import APIRouter
 
 from chatapp.http.api import conversations, documents, images, imports, library, state, turns, user_data
 from chatapp.http.api.local_models import router as local_models
-from chatapp.http.api.routing import ERRORS
 from chatapp.http.api.shares import router as shares
+from chatapp.http.routes import add_routes
 
-router = APIRouter(responses=ERRORS)
-for part in (  # routes are tried in this order: those of every turn first
+router = APIRouter()
+add_routes(
+    router,
+    # Routes are tried in this order: those of every turn first.
     turns.questions,
     turns.router,
     conversations.router,
@@ -25,7 +27,6 @@ for part in (  # routes are tried in this order: those of every turn first
     imports.router,
     user_data.router,
     user_data.confirmed,
-):
-    router.include_router(part)
+)
 
 __all__ = ("local_models", "router", "shares")

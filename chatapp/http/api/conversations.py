@@ -7,7 +7,7 @@ from fastapi.responses import Response
 
 from chatapp.auth import audit
 from chatapp.auth.audit import Action
-from chatapp.http.api.routing import ApiRoute, Chat, Services, UserId
+from chatapp.http.api.routing import ERRORS, ApiRoute, Chat, Services, UserId
 from chatapp.http.api.schemas.base import Done, Empty
 from chatapp.http.api.schemas.conversations import (
     ConversationChange,
@@ -30,7 +30,7 @@ IMAGE_HEADERS = {
     "cross-origin-resource-policy": "same-origin",
 }
 
-router = APIRouter(route_class=ApiRoute)
+router = APIRouter(route_class=ApiRoute, responses=ERRORS)
 
 
 @router.get("/conversations")

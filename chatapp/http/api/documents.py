@@ -18,14 +18,14 @@ from chatapp.domain.errors import InvalidMessage, StoreUnavailable
 from chatapp.domain.sentences import Sentence
 from chatapp.http.api.files import document_file
 from chatapp.http.api.question_files import NamedFiles
-from chatapp.http.api.routing import ApiRoute, Chat, Services, UserId
+from chatapp.http.api.routing import ERRORS, ApiRoute, Chat, Services, UserId
 from chatapp.http.api.schemas.base import Text
 from chatapp.http.api.schemas.documents import DocumentText, PageText, UploadedDocument
 from chatapp.http.api.schemas.turns import QuestionDocument
 
 MAX_NAME = 1000  # characters of a name in a request, which is shortened
 
-router = APIRouter(route_class=ApiRoute)
+router = APIRouter(route_class=ApiRoute, responses=ERRORS)
 
 FILE = {"requestBody": {"required": True, "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}}
 FILE_RESPONSE: dict[str, Any] = {

@@ -14,12 +14,12 @@ from chatapp.domain.conversation import Image, new_id
 from chatapp.domain.errors import CannotSee, InvalidMessage
 from chatapp.domain.sentences import Sentence
 from chatapp.http.api.question_files import NamedFiles
-from chatapp.http.api.routing import ApiRoute, Chat, Services, UserId
+from chatapp.http.api.routing import ERRORS, ApiRoute, Chat, Services, UserId
 from chatapp.http.api.schemas.messages import ImageInfo
 from chatapp.http.api.schemas.turns import QuestionImage
 from chatapp.images.decoder import file_of
 
-router = APIRouter(route_class=ApiRoute)
+router = APIRouter(route_class=ApiRoute, responses=ERRORS)
 
 FILE = {"requestBody": {"required": True, "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}}
 

@@ -19,7 +19,7 @@ from chatapp.auth.audit import Action
 from chatapp.domain.errors import InvalidMessage, StorageFull
 from chatapp.domain.sentences import Sentence
 from chatapp.http.api.event_stream import EventStream
-from chatapp.http.api.routing import ApiRoute, Chat, Services, UserId
+from chatapp.http.api.routing import ERRORS, ApiRoute, Chat, Services, UserId
 from chatapp.http.api.schemas.imports import ImportEvent, ImportProgress, ImportReport
 from chatapp.imports.importer import Importer, Step
 
@@ -31,7 +31,7 @@ FREE_BYTES = 200_000_000  # of the disk, which stay free
 CHECKED_BYTES = 8_000_000  # between two looks at the disk
 FILE_NAME = "export"
 
-router = APIRouter(route_class=ApiRoute)
+router = APIRouter(route_class=ApiRoute, responses=ERRORS)
 log = structlog.get_logger(__name__)
 
 BODY = {

@@ -12,7 +12,7 @@ from chatapp.auth.audit import Action
 from chatapp.domain.library import Folder, LibraryDocument
 from chatapp.http.api.documents import FILE, FILE_RESPONSE, MAX_NAME, text_response
 from chatapp.http.api.files import document_file
-from chatapp.http.api.routing import ApiRoute, Chat, UserId
+from chatapp.http.api.routing import ERRORS, ApiRoute, Chat, UserId
 from chatapp.http.api.schemas.base import Done, Text
 from chatapp.http.api.schemas.documents import DocumentText
 from chatapp.http.api.schemas.library import (
@@ -27,7 +27,7 @@ from chatapp.http.api.schemas.library import (
     NewFolder,
 )
 
-router = APIRouter(route_class=ApiRoute)
+router = APIRouter(route_class=ApiRoute, responses=ERRORS)
 
 
 @router.get("/library")

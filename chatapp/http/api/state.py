@@ -12,7 +12,7 @@ from chatapp.domain.errors import ConversationNotFound, ProfileChanged, StoreUna
 from chatapp.domain.sentences import Duration, Sentence
 from chatapp.http.api.conversations import conversation_page
 from chatapp.http.api.local_models import summary
-from chatapp.http.api.routing import ApiRoute, Chat, CurrentUser, Services, UserId
+from chatapp.http.api.routing import ERRORS, ApiRoute, Chat, CurrentUser, Services, UserId
 from chatapp.http.api.schemas.conversations import ConversationPage
 from chatapp.http.api.schemas.library import LibraryNames
 from chatapp.http.api.schemas.profile import ProfileBody, ProfileChange
@@ -26,7 +26,7 @@ from chatapp.store.values import WRITE_BYTES
 DELIVERY_S = 1.0  # how long a change of the profile waits for the cloud, which takes 10 to 50 ms while it is well
 TEXT_BYTES = 100_000  # of a message, beside its images and documents; the store refuses what needs more room
 
-router = APIRouter(route_class=ApiRoute)
+router = APIRouter(route_class=ApiRoute, responses=ERRORS)
 
 
 @router.get("/state")

@@ -14,7 +14,7 @@ from chatapp.generation.requests import TurnRequest
 from chatapp.http.api.documents import DocumentsOfRequest
 from chatapp.http.api.event_stream import EventStream
 from chatapp.http.api.images import ImagesOfRequest
-from chatapp.http.api.routing import ApiRoute, Chat, Services, UserId
+from chatapp.http.api.routing import ERRORS, ApiRoute, Chat, Services, UserId
 from chatapp.http.api.schemas.base import Done, Empty
 from chatapp.http.api.schemas.events import Event, Started, StartedConversation
 from chatapp.http.api.schemas.turns import AnswerOptions, Continuation, NewAnswer, NewQuestion
@@ -32,8 +32,8 @@ STREAM: dict[str, Any] = {
     },
 }
 
-router = APIRouter(prefix="/conversations", route_class=ApiRoute)
-questions = APIRouter(route_class=ApiRoute)
+router = APIRouter(prefix="/conversations", route_class=ApiRoute, responses=ERRORS)
+questions = APIRouter(route_class=ApiRoute, responses=ERRORS)
 
 
 @questions.post("/conversations", **STREAM)

@@ -18,7 +18,7 @@ from chatapp.domain.sentences import Sentence, translated
 from chatapp.http import assets
 from chatapp.http.api.files import Download, disposition
 from chatapp.http.api.recent_sign_in import SIGN_IN_AGAIN, has_signed_in_recently, sign_in_again_url
-from chatapp.http.api.routing import ApiRoute, Chat, ConfirmedRoute, CurrentUser, NotConfirmed, UserId
+from chatapp.http.api.routing import ERRORS, ApiRoute, Chat, ConfirmedRoute, CurrentUser, NotConfirmed, UserId
 from chatapp.http.api.schemas.account import Confirmation, Deleted
 from chatapp.http.api.schemas.base import Empty
 from chatapp.http.errors import error_json
@@ -44,8 +44,8 @@ def _file(media_type: str) -> dict[str, Any]:
     return {"response_class": Response, "responses": {200: {"content": {media_type: {}}}}}
 
 
-router = APIRouter(route_class=ApiRoute)
-confirmed = APIRouter(route_class=ConfirmedRoute)
+router = APIRouter(route_class=ApiRoute, responses=ERRORS)
+confirmed = APIRouter(route_class=ConfirmedRoute, responses=ERRORS)
 
 
 @router.post("/export/everything.json", **_file(JSON))

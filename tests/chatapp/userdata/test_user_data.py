@@ -23,6 +23,7 @@ from chatapp.generation.runner import TurnRunner
 from chatapp.http import api
 from chatapp.http.api.routing import Services
 from chatapp.http.errors import add_exception_handlers
+from chatapp.http.routes import add_routes
 from chatapp.images.uploads import Uploads
 from chatapp.imports.places import ImportPlaces
 from chatapp.models.catalog import Catalog
@@ -73,7 +74,7 @@ class Chat:
         app = FastAPI()
         app.state.closing = asyncio.Event()
         add_exception_handlers(app)
-        app.include_router(api.router)
+        add_routes(app, api.router)
         app.state.services = Services(
             settings=None,
             store=self.store,

@@ -19,7 +19,7 @@ def test_every_route_of_the_api_is_in_the_schema():
     assert operations().keys() == API_ROUTES.keys()
 
 
-@pytest.mark.parametrize(("method", "path"), operations(), ids=str)
+@pytest.mark.parametrize(("method", "path"), API_ROUTES, ids=str)
 def test_route_has_schemas_of_request_response_and_errors(method, path):
     operation = operations()[method, path]
     assert operation["responses"]["200"]["content"]
