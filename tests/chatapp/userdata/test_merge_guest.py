@@ -40,6 +40,8 @@ LIBRARY = [
     LibraryDocument(collection="k1", document=replace(REPORT, id=name, name=name), added_ms=5) for name in ("d1", "d2")
 ]
 
+LARGE = 30_000  # characters of a message: 120 of them are copied in several writes
+
 
 class Turns:
     def __init__(self):
@@ -84,10 +86,10 @@ class Mortal:
         return counted
 
 
-async def fill(store, user=GUEST, size=30_000):
+async def fill(store, user=GUEST, size=300):
     """Write a history with all there is: pictures, branches, pins, personas, an answer that broke off, much text.
 
-    Each of 120 messages has ``size`` characters: 3.6 MB, which is copied in several writes.
+    Each of 120 messages has ``size`` characters.
     """
     question = a_message("Look", follows="", images=(PICTURE,), documents=(REPORT,))
     first = a_message("One", 2_000, role=Role.ASSISTANT, follows=question.id, revision=3)
@@ -146,7 +148,7 @@ async def journaled(tmp_path):
 
 @pytest.mark.slow
 async def test_everything_moves_as_it_was_and_nothing_stays_behind(store):
-    await fill(store)
+    await fill(store, size=LARGE)
     await fill_library(store)
     before = await held(store, GUEST)
     taking = GuestMerge(store, Turns())
@@ -167,7 +169,7 @@ async def test_merge_killed_at_any_point_loses_nothing_and_a_retry_finishes_it(s
     monkeypatch.setattr(insert, "BATCH_MESSAGES", 30)  # as many writes as of long messages
     for at in itertools.count():
         guest, person = f"{GUEST}-{at}", f"{ANA}-{at}"
-        await fill(store, guest, size=300)
+        await fill(store, guest)
         await fill_library(store, guest)
         before = await held(store, guest)
         try:
@@ -353,7 +355,7 @@ async def test_concurrent_merges_move_each_conversation_once(store):
 @pytest.mark.slow
 async def test_the_original_is_deleted_only_when_the_copy_is_in_the_cloud(journaled, monkeypatch):
     store, cloud = journaled
-    await fill(store)
+    await fill(store, size=LARGE)
     before = await held(store, GUEST)
     await until(lambda: not store.status().waiting_writes)
     monkeypatch.setattr(merge_guest, "SETTLED_S", 0.3)
@@ -396,7 +398,7 @@ async def test_a_merge_reads_the_cloud_and_never_the_cache(journaled, monkeypatc
 @pytest.mark.usefixtures("firestore_emulator")
 async def test_it_moves_in_firestore_too():
     store = await FirestorePlace().open()
-    await fill(store)
+    await fill(store, size=LARGE)
     before = await held(store, GUEST)
     with pytest.raises(Killed):
         await GuestMerge(Mortal(store, at=4, after=False), Turns()).merge(GUEST, ANA)
