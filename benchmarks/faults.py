@@ -63,7 +63,7 @@ async def main(options: argparse.Namespace) -> int:
     print(f"--seed {options.seed}; {os.cpu_count()} cores, Python {sys.version.split()[0]}, {options.people} people")
     async with AsyncExitStack() as stack:
         folder = _folder(stack, options.keep)
-        rig, probe = await _build_rig(stack, folder, options.seed)
+        rig, probe = await _build_rig(stack, folder, options)
         book, pace = Book(options.seed), Pace()
         people = [User(rig.chat, book, pace, random.Random(f"{options.seed} {i}")) for i in range(options.people)]
         await rig.chat.start()
@@ -72,7 +72,7 @@ async def main(options: argparse.Namespace) -> int:
         spans = await _phases(rig, pace, options)
         pace.end()
         await asyncio.gather(*running)
-        probed = await probe.end()
+        probed = await probe.end() if probe else []
         findings = await _audit(rig, book, people)
         print()
         print_table(book, spans, findings, [Probed(*one) for one in probed])
@@ -101,17 +101,17 @@ def _folder(stack: AsyncExitStack, kept: str | None) -> Path:
     return folder
 
 
-async def _build_rig(stack: AsyncExitStack, folder: Path, seed: int) -> tuple[Rig, Probe]:
+async def _build_rig(stack: AsyncExitStack, folder: Path, options: argparse.Namespace) -> tuple[Rig, Probe | None]:
     """Start everything except the chat."""
     clock = folder / "clock"
     clock.write_bytes(bytes(8))
     emulator = await stack.enter_async_context(Emulator(folder))
-    proxy = await stack.enter_async_context(Proxy(emulator.port, seed))
+    proxy = await stack.enter_async_context(Proxy(emulator.port, options.seed))
     backend = await stack.enter_async_context(Backend())
     disk = stack.enter_context(SmallDisk(folder / "small")) if can_mount(folder) else None
     settings = settings_of(backend.url, proxy.host, drain_seconds=2) | {"FAULTS_CLOCK": str(clock)}
     chat = await stack.enter_async_context(Chat(folder, settings))
-    probe = await stack.enter_async_context(Probe(folder / "probe", proxy.host))
+    probe = await stack.enter_async_context(Probe(folder / "probe", proxy.host)) if options.probe else None
     limited = LimitedFiles(chat) if sys.platform.startswith("linux") else None
     rig = Rig(
         chat=chat,
@@ -119,7 +119,7 @@ async def _build_rig(stack: AsyncExitStack, folder: Path, seed: int) -> tuple[Ri
         emulator=emulator,
         clock=clock,
         disk=disk or limited,
-        chance=random.Random(seed),
+        chance=random.Random(options.seed),
     )
     print(f"The disk is filled by {rig.disk.how}." if rig.disk else "No disk can be filled here: that phase is calm.")
     return rig, probe
@@ -193,6 +193,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1 << 16), help="of an earlier run, to repeat it")
     parser.add_argument("--mix", type=mix, help=f"only these, of {','.join(names)}")
     parser.add_argument("--keep", help="a folder for the journal and the logs; if not given, they are removed")
+    parser.add_argument(
+        "--no-probe", dest="probe", action="store_false", help="do not measure the store alone, beside the chat"
+    )
     return parser.parse_args()
 
 

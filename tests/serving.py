@@ -11,7 +11,6 @@ import sys
 import aiohttp
 import uvicorn
 
-from chatapp.__main__ import server_config
 from tests.forked import ForkedChat
 
 # For tests and benchmarks in which one address sends as many requests as hundreds of users.
@@ -29,6 +28,8 @@ NO_LIMITS_ENVIRONMENT = {f"CHAT_{name.upper()}": str(value) for name, value in N
 @contextlib.asynccontextmanager
 async def serving(app):
     """Serve the app as `chatapp` does on a free loopback port and yield its address."""
+    from chatapp.__main__ import server_config  # 1.5 s of CPU, which processes without a chat need not spend
+
     # TCP by name, as `chatapp.__main__` has it: else asyncio leaves Nagle's algorithm on, and each answer takes 40 ms.
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))

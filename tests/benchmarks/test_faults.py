@@ -48,7 +48,7 @@ async def run():
     ],
 )
 async def test_no_acknowledged_turn_is_lost(run, turns, seconds, options):
-    process = await run("--turns", str(turns), "--seconds", str(seconds), "--seed", "1", *options)
+    process = await run("--turns", str(turns), "--seconds", str(seconds), "--seed", "1", "--no-probe", *options)
     async with asyncio.timeout(seconds + 600):
         output, _ = await process.communicate()
     report = output.decode()
