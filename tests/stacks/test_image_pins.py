@@ -34,6 +34,7 @@ def _images(config: dict[str, str]) -> Iterator[str]:
         yield from (step["name"] for step in build.get("steps", []))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [pytest.param(config, id=name) for name, config in DEPLOYMENTS.items()])
 def test_a_deployment_runs_and_builds_with_pinned_images_only(config: dict[str, str]) -> None:
     images = set(_images(config))

@@ -73,6 +73,7 @@ BLOCK = st.builds(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(BLOCK, max_size=6), max_size=3))
 def test_chunks_together_have_every_word_of_a_document_and_none_is_too_long(pages):
     document = [Page(number, tuple(blocks)) for number, blocks in enumerate(pages, 1)]

@@ -242,6 +242,7 @@ def test_every_citation_is_in_its_page_word_for_word(texts, answer, data):
         assert cited(answer, pages), taken
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "piece",
     [

@@ -149,6 +149,7 @@ def test_each_word_of_the_vocabulary_is_one_word():
     assert common_words().isdisjoint({"rent", "שכר", "ايجار"})
 
 
+@pytest.mark.slow
 @given(st.text(st.characters(codec="utf-8"), max_size=60))
 def test_any_text_can_be_indexed_and_asked(text):
     for word in words(text):

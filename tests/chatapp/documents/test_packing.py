@@ -104,6 +104,7 @@ def test_more_blocks_than_a_document_can_have_are_refused() -> None:
         unpacked(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", [b"[],", b'"', b"\\"])
 def test_what_unpacks_to_more_than_a_document_takes_little_memory(piece: bytes) -> None:
     """Lists within lists would take 20 times their length."""
@@ -118,6 +119,7 @@ def test_what_unpacks_to_more_than_a_document_takes_little_memory(piece: bytes) 
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 def test_a_text_within_the_length_but_full_of_lists_is_refused_before_it_is_parsed() -> None:
     data = gzip.compress(b"[" + b"[]," * (MAX_JSON_BYTES // 3 - 9) + b"[]]")
     tracemalloc.start()

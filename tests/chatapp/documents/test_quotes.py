@@ -131,6 +131,7 @@ def test_any_run_of_whole_words_is_found_however_it_is_written(words, data):
     assert text[place.start : place.end].split()[0] == words[words.index(chosen[0])]
 
 
+@pytest.mark.slow
 @given(WORDS, WORDS, st.integers(0, 29))
 @example(["abcd"] * 4, ["X"] * 4, 0)
 def test_a_quote_with_a_word_that_is_not_in_the_document_is_never_found(words, others, place):

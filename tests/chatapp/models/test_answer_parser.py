@@ -68,6 +68,7 @@ def test_any_order_of_finish_reasons_empty_chunks_and_texts_keeps_all_text(chunk
     assert text_of(events) == "".join(content or "" for content, _ in chunks)
 
 
+@pytest.mark.slow
 @given(st.lists(st.sampled_from(["a", "b c "]), min_size=2, max_size=5), st.data())
 def test_prefix_of_a_stream_that_breaks_says_so(words, data):
     whole = sse(*map(delta, words), delta("", "stop"), done=False)

@@ -130,6 +130,7 @@ BITS = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(BITS, max_size=14).map("".join), st.lists(st.integers(0, 60), max_size=6))
 @example("\n" * 1000 + "<think>a</think>", [999, 1003])
 def test_thinking_does_not_depend_on_where_the_text_is_cut(answer, cuts):

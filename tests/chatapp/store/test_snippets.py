@@ -56,6 +56,7 @@ def test_folding_is_idempotent(text):
     assert fold(fold(text)) == fold(text)
 
 
+@pytest.mark.slow
 @settings(deadline=None)  # a busy machine takes longer
 @given(TEXTS, TEXTS, TEXTS)
 def test_snippet_is_a_part_of_the_text(before, match, after):

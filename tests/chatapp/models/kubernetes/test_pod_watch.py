@@ -325,6 +325,7 @@ ANY_JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("examples", [20, pytest.param(1000, marks=pytest.mark.long)])
 def test_any_json_of_the_api_server_is_read_without_an_error(examples):
     @settings(max_examples=examples, deadline=None)
