@@ -2,10 +2,13 @@
 
 import re
 
-from axe_playwright_python.async_playwright import Axe
+from axe_playwright_python.base import AXE_SCRIPT
 from playwright.async_api import expect
 
+from chatapp.domain.conversation import Role
+from chatapp.userdata import json_export
 from tests.browser import gradio_dom
+from tests.chatapp.store.conftest import a_conversation, a_message
 
 # What Chromium reports although nothing is wrong: two fields want the focus; a stream ends because the tab goes away or
 # the server does.
@@ -20,6 +23,10 @@ HARMLESS = (
 REFUSED = re.compile(
     r"the server responded with a status of (401|.*/(conversations|state|models|profile|search|sign-in/callback)\b)"
 )
+
+# To load style sheets and media first would be for rules that are not on, or find nothing serious here. It takes as
+# much CPU as half of the rest.
+AXE_OPTIONS = "{ resultTypes: ['violations'], preload: false }"
 
 
 class ChatPage:
@@ -101,26 +108,23 @@ class ChatPage:
         await expect(self.answers).to_have_count(before + 1)
         await expect(self.facts.last).to_contain_text("first token")
 
-    async def ask_in_the_page(self, turns):
-        """Fill a conversation faster than through the box can, and open it."""
-        await self.tab.evaluate(
-            """async (turns) => {
-              let id = "", after = "";
-              for (let i = 0; i < turns; i++) {
-                const path = id ? `conversations/${id}/turns` : "conversations";
-                const question = crypto.randomUUID().replaceAll("-", "");
-                const body = JSON.stringify({ text: `Question ${i}`, model: "gemma", question, after });
-                const headers = { "content-type": "application/json" };
-                const response = await fetch(path, { method: "POST", headers, body });
-                const events = (await response.text()).split("\\n\\n").filter((line) => line.startsWith("data: "));
-                id ||= JSON.parse(events[0].slice(6)).started.conversation.id;
-                after = question;
-              }
-              setTimeout(() => location.assign(`c/${id}`)); // after this call has returned
+    async def open_imported(self, turns, answer="Hello from Gemma."):
+        """Import a conversation and open it: so many questions, with this answer. To ask 30 takes 4 s of CPU."""
+        conversation, messages = a_conversation(), []
+        for number in range(turns):
+            turn = {"turn_id": f"turn {number}"}
+            messages.append(a_message(f"Question {number}", 2 * number, **turn))
+            messages.append(a_message(answer, 2 * number + 1, role=Role.ASSISTANT, model="gemma", **turn))
+        file = json_export.header("a user") + json_export.encode(conversation, messages) + json_export.FOOTER
+        events = await self.tab.evaluate(
+            """async (body) => {
+              const headers = { "content-type": "application/octet-stream" };
+              return (await fetch("imports", { method: "POST", headers, body })).text();
             }""",
-            turns,
+            file.decode(),
         )
-        await self.is_ready()
+        assert "report" in events, events
+        await self.open(f"{self.url}/c/{conversation.id}")
 
     async def start_new(self):
         await self.button("New chat").click()
@@ -145,7 +149,9 @@ class ChatPage:
 
     async def accessibility_problems(self):
         """Return what axe-core finds serious or critical, as text."""
-        found = (await Axe().run(self.tab)).response["violations"]
+        if not await self.tab.evaluate("'axe' in window"):
+            await self.tab.evaluate(AXE_SCRIPT)
+        found = (await self.tab.evaluate(f"axe.run({AXE_OPTIONS})"))["violations"]
         return [
             f"{one['id']}: {one['help']}: {node['html'][:200]}"
             for one in found

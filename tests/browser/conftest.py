@@ -183,15 +183,16 @@ def problems():
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def open_chat(profiles, problems, gemma):
-    """Return a function that opens a chat, or an address of it, as a user whom it has never seen.
+    """Return a function that opens a chat, or an address of it, as a new user or one who has ``cookies``.
 
-    Options are those of `Profiles.borrowed`, and of `ChatPage`: ``others``.
+    Other options are those of `Profiles.borrowed`, and of `ChatPage`: ``others``.
     """
     _answer_at_once(gemma)
     async with contextlib.AsyncExitStack() as stack:
 
-        async def opened(url, address=None, *, until_ready=True, others=(), **options):
+        async def opened(url, address=None, *, cookies=(), until_ready=True, others=(), **options):
             tab = await stack.enter_async_context(profiles.borrowed(**options))
+            await tab.context.add_cookies(cookies)
             page = stack.enter_context(ChatPage(tab, url, problems, others=others))
             await page.tab.goto(address or url)
             if until_ready:
@@ -234,4 +235,5 @@ async def new_chat(kept_page, gemma):
     if gemma.gate:
         gemma.gate.open()
     await page.tab.unroute_all(behavior="ignoreErrors")
+    await page.tab.context.set_offline(False)
     assert page.problems == []

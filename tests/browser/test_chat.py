@@ -355,9 +355,7 @@ async def test_an_answer_streams_to_another_device_too(page, open_chat, chat, ge
     await page.tab.wait_for_url(re.compile("/c/"))
     address, cookies = page.tab.url, await page.tab.context.cookies()
     await page.tab.close()
-    device = await open_chat(chat.url, width=400)
-    await device.tab.context.add_cookies(cookies)
-    await device.tab.goto(address)
+    device = await open_chat(chat.url, address, cookies=cookies, width=400)
     await expect(device.facts).to_contain_text("Writing")
     gemma.gate.open()
     await expect(device.answers).to_contain_text("148 149")
@@ -420,10 +418,7 @@ async def test_the_theme_is_a_setting(open_chat, tmp_path):
 async def test_a_conversation_that_went_on_at_another_device_keeps_the_text_in_the_box(page, open_chat):
     await page.ask("First")
     cookies = await page.tab.context.cookies()
-    device = await open_chat(page.url)
-    await device.tab.context.clear_cookies()
-    await device.tab.context.add_cookies(cookies)
-    await device.open(page.tab.url)
+    device = await open_chat(page.url, page.tab.url, cookies=cookies)
     await expect(device.answers).to_have_count(1)
     await page.ask("Second")
     await device.tab.route("**/events?**", lambda route: route.abort())  # it does not hear of that while typing

@@ -141,35 +141,34 @@ async def test_a_temporary_chat_is_not_stored(page):
     await expect(page.conversations).to_have_count(0)
 
 
-async def test_a_link_opens_a_conversation_and_back_and_forward_move_between_them(page):
-    await page.ask("First")
-    first = page.tab.url
+async def test_a_link_opens_a_conversation_and_back_and_forward_move_between_them(new_chat):
+    await new_chat.ask("First")
+    first = new_chat.tab.url
     assert re.search("/c/[0-9a-f]{32}$", first)
-    await page.start_new()
-    await page.ask("Second")
-    await page.tab.go_back()
-    await expect(page.questions).to_have_text(["First"])
-    await page.tab.go_forward()
-    await expect(page.questions).to_have_text(["Second"])
-    await page.open(first)
-    await expect(page.questions).to_have_text(["First"])
+    await new_chat.start_new()
+    await new_chat.ask("Second")
+    await new_chat.tab.go_back()
+    await expect(new_chat.questions).to_have_text(["First"])
+    await new_chat.tab.go_forward()
+    await expect(new_chat.questions).to_have_text(["Second"])
+    await new_chat.open(first)
+    await expect(new_chat.questions).to_have_text(["First"])
 
 
 async def test_another_user_cannot_open_the_link(page, open_chat, chat):
     await page.ask("First")
-    other = await open_chat(chat.url)
-    await other.open(page.tab.url)
+    other = await open_chat(chat.url, page.tab.url)
     await expect(other.refusal).to_contain_text("does not exist")
     await expect(other.questions).to_have_count(0)
 
 
-async def test_a_conversation_is_exported_as_markdown_and_json(page):
-    await page.ask("First")
+async def test_a_conversation_is_exported_as_markdown_and_json(new_chat):
+    await new_chat.ask("First")
     found = {}
     for action in ("Download as Markdown", "Download as JSON"):
-        await page.tab.locator("#more").click()
-        async with page.tab.expect_download() as download:
-            await page.choose(action)
+        await new_chat.tab.locator("#more").click()
+        async with new_chat.tab.expect_download() as download:
+            await new_chat.choose(action)
         path = Path(await (await download.value).path())
         found[action] = await asyncio.to_thread(path.read_text)
     assert "Hello from Gemma." in found["Download as Markdown"]
@@ -198,19 +197,19 @@ async def test_everything_can_be_done_by_keyboard(page, gemma):
     await expect(page.facts.last).to_contain_text("stopped")
 
 
-async def test_a_menu_is_walked_through_with_the_arrow_keys(page):
-    await page.ask("First")
-    await page.tab.locator("#more").focus()
-    await page.tab.keyboard.press("Enter")
-    await expect(page.tab.get_by_role("menuitem", name="Rename")).to_be_focused()
-    await page.tab.keyboard.press("ArrowDown")
-    await expect(page.tab.get_by_role("menuitem", name="Pin")).to_be_focused()
-    await page.tab.keyboard.press("ArrowUp")
-    await page.tab.keyboard.press("ArrowUp")
-    await expect(page.tab.get_by_role("menuitem", name="Delete")).to_be_focused()
-    await page.tab.keyboard.press("Escape")
-    await expect(page.tab.get_by_role("menu")).to_have_count(0)
-    await expect(page.tab.locator("#more")).to_be_focused()
+async def test_a_menu_is_walked_through_with_the_arrow_keys(new_chat):
+    await new_chat.ask("First")
+    await new_chat.tab.locator("#more").focus()
+    await new_chat.tab.keyboard.press("Enter")
+    await expect(new_chat.tab.get_by_role("menuitem", name="Rename")).to_be_focused()
+    await new_chat.tab.keyboard.press("ArrowDown")
+    await expect(new_chat.tab.get_by_role("menuitem", name="Pin")).to_be_focused()
+    await new_chat.tab.keyboard.press("ArrowUp")
+    await new_chat.tab.keyboard.press("ArrowUp")
+    await expect(new_chat.tab.get_by_role("menuitem", name="Delete")).to_be_focused()
+    await new_chat.tab.keyboard.press("Escape")
+    await expect(new_chat.tab.get_by_role("menu")).to_have_count(0)
+    await expect(new_chat.tab.locator("#more")).to_be_focused()
 
 
 async def test_a_change_is_shown_at_once_and_reverted_if_the_server_rejects_it(page):

@@ -11,32 +11,32 @@ from tests.serving import running_chat
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 
-async def test_an_offline_page_shows_it_and_sends_once_it_is_online(page):
-    await page.ask("Before")
-    await page.tab.context.set_offline(True)
-    await expect(page.refusal).to_contain_text("This device is offline")
-    await page.send("While offline")
-    await expect(page.refusal).to_contain_text("unreachable")
-    await expect(page.box).to_have_value("While offline")
-    await page.tab.context.set_offline(False)
-    await expect(page.questions).to_have_text(["Before", "While offline"])
-    await expect(page.box).to_have_value("")
-    await expect(page.refusal).to_be_hidden()
+async def test_an_offline_page_shows_it_and_sends_once_it_is_online(new_chat):
+    await new_chat.ask("Before")
+    await new_chat.tab.context.set_offline(True)
+    await expect(new_chat.refusal).to_contain_text("This device is offline")
+    await new_chat.send("While offline")
+    await expect(new_chat.refusal).to_contain_text("unreachable")
+    await expect(new_chat.box).to_have_value("While offline")
+    await new_chat.tab.context.set_offline(False)
+    await expect(new_chat.questions).to_have_text(["Before", "While offline"])
+    await expect(new_chat.box).to_have_value("")
+    await expect(new_chat.refusal).to_be_hidden()
 
 
-async def test_a_page_loaded_while_the_chat_is_down_completes_once_it_is_up(page):
+async def test_a_page_loaded_while_the_chat_is_down_completes_once_it_is_up(new_chat):
     away = True
 
     async def answer(route):
         await (route.abort() if away else route.continue_())
 
-    await page.tab.route(re.compile("/state"), answer)
-    await page.tab.reload()
-    await expect(page.refusal).to_contain_text("unreachable")
+    await new_chat.tab.route(re.compile("/state"), answer)
+    await new_chat.tab.reload()
+    await expect(new_chat.refusal).to_contain_text("unreachable")
     away = False
-    await page.is_ready()
-    await expect(page.refusal).to_be_hidden()
-    await page.ask("Hello")
+    await new_chat.is_ready()
+    await expect(new_chat.refusal).to_be_hidden()
+    await new_chat.ask("Hello")
 
 
 async def test_a_lost_cookie_shows_a_notice_and_keeps_the_text(page):
@@ -71,17 +71,17 @@ async def test_an_interrupted_answer_keeps_its_text_and_can_be_continued(new_cha
     await expect(new_chat.notes).to_have_count(0)
 
 
-async def test_a_history_not_yet_saved_in_the_cloud_shows_a_notice(page):
+async def test_a_history_not_yet_saved_in_the_cloud_shows_a_notice(new_chat):
     async def change(route):
         response = await route.fetch()
         answer = await response.json()
         answer["notices"] = [{"text": "The history in the cloud cannot be reached."}]
         await route.fulfill(response=response, json=answer)
 
-    await page.tab.route(re.compile(r"/(models|state)(\?|$)"), change)
-    await page.reload()
-    await expect(page.notices).to_contain_text("The history in the cloud cannot be reached.")
-    await page.ask("It can be used all the same")
+    await new_chat.tab.route(re.compile(r"/(models|state)(\?|$)"), change)
+    await new_chat.reload()
+    await expect(new_chat.notices).to_contain_text("The history in the cloud cannot be reached.")
+    await new_chat.ask("It can be used all the same")
 
 
 async def test_a_rate_limit_shows_when_to_retry_and_keeps_the_text(tmp_path, gemma, open_chat):

@@ -169,7 +169,7 @@ async def test_two_temperatures_of_one_model_stream_side_by_side(page, gemma):
 
 
 async def test_a_very_long_conversation_shows_its_end_and_loads_the_rest_on_demand(new_chat):
-    await new_chat.ask_in_the_page(30)
+    await new_chat.open_imported(30)
     await expect(new_chat.questions.last).to_have_text("Question 29")
     await expect(new_chat.questions).to_have_count(25)
     await new_chat.button("Show earlier messages").click()

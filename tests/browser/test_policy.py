@@ -76,10 +76,10 @@ async def test_the_page_does_not_violate_its_security_policy(page, gemma):
 
 
 @in_browser
-async def test_injected_scripts_do_not_run_and_send_nothing(page):
-    assert await page.tab.evaluate(INJECTED) == ["not sent"]
-    assert len(page.problems) >= 5  # each refused
-    page.problems.clear()
+async def test_injected_scripts_do_not_run_and_send_nothing(new_chat):
+    assert await new_chat.tab.evaluate(INJECTED) == ["not sent"]
+    assert len(new_chat.problems) >= 5  # each refused
+    new_chat.problems.clear()
 
 
 @in_browser
@@ -110,17 +110,17 @@ NOT_FOR_PICTURES = [
 
 
 @in_browser
-async def test_a_picture_requests_no_address_of_the_chat_but_pictures(page):
+async def test_a_picture_requests_no_address_of_the_chat_but_pictures(new_chat):
     statuses = {}
 
     def note(response):
         statuses[response.url] = response.status
 
-    page.tab.on("response", note)
+    new_chat.tab.on("response", note)
     allowed = ["/conversations/x/events", "/conversations/x/images/y"]
-    assert await page.tab.evaluate(PICTURES, [*NOT_FOR_PICTURES, *allowed]) == NOT_FOR_PICTURES
-    page.tab.remove_listener("response", note)
+    assert await new_chat.tab.evaluate(PICTURES, [*NOT_FOR_PICTURES, *allowed]) == NOT_FOR_PICTURES
+    new_chat.tab.remove_listener("response", note)
     found = {path: [status for url, status in statuses.items() if url.endswith(path)] for path in allowed}
     assert list(found.values()) == [[403], [404]]
     assert not [address for address in statuses if address.endswith(tuple(NOT_FOR_PICTURES))]
-    page.problems.clear()
+    new_chat.problems.clear()

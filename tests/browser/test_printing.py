@@ -40,10 +40,9 @@ def _lightest_and_corner(page):
     return max(values), values[0]
 
 
-async def test_a_whole_conversation_is_printed_light_and_without_buttons(open_chat, chat, gemma):
+async def test_a_whole_conversation_is_printed_light_and_without_buttons(open_chat, chat):
     page = await open_chat(chat.url, locale="he-IL", color_scheme="dark")
-    gemma.answer = [ANSWER]
-    await page.ask_in_the_page(TURNS)
+    await page.open_imported(TURNS, ANSWER)
     await expect(page.questions.last).to_have_text(f"Question {TURNS - 1}")
     await expect(page.tab.locator("#earlier")).to_be_visible()
     await expect(page.tab.locator(gradio_dom.DARK)).to_be_attached()
@@ -75,7 +74,7 @@ async def test_a_whole_conversation_is_printed_light_and_without_buttons(open_ch
 
 
 async def test_the_menu_prints_with_all_messages_drawn(page):
-    await page.ask_in_the_page(TURNS)
+    await page.open_imported(TURNS)
     await expect(page.questions.last).to_have_text(f"Question {TURNS - 1}")
     await page.tab.evaluate(
         """() => {

@@ -79,28 +79,28 @@ async def test_escape_in_a_field_leaves_the_answer_running(page, gemma):
     await expect(page.answers.last).to_contain_text("word99")
 
 
-async def test_a_half_edited_question_stays_with_its_message(page):
-    await page.ask_in_the_page(28)
-    await expect(page.questions.last).to_have_text("Question 27")
-    row = page.tab.locator(gradio_dom.MESSAGE_ROWS).filter(has_text="Question 20")
+async def test_a_half_edited_question_stays_with_its_message(new_chat):
+    await new_chat.open_imported(28)
+    await expect(new_chat.questions.last).to_have_text("Question 27")
+    row = new_chat.tab.locator(gradio_dom.MESSAGE_ROWS).filter(has_text="Question 20")
     await row.hover()
     await row.get_by_role("button", name="Edit and resend").click()
-    box = page.tab.locator(".edit textarea")
+    box = new_chat.tab.locator(".edit textarea")
     await box.fill("Half an edit")
-    await page.button("Show earlier messages").click()  # Gradio reuses each row for another message
-    await expect(page.questions).to_have_count(28)
+    await new_chat.button("Show earlier messages").click()  # Gradio reuses each row for another message
+    await expect(new_chat.questions).to_have_count(28)
     await expect(box).to_have_value("Half an edit")
-    edited = page.tab.locator(".editing")
+    edited = new_chat.tab.locator(".editing")
     await expect(edited).to_have_count(1)
-    shown = await in_bridge(page, "bridge.messageRows().findIndex((row) => row.querySelector('.edit'))")
+    shown = await in_bridge(new_chat, "bridge.messageRows().findIndex((row) => row.querySelector('.edit'))")
     assert shown == 40
-    await page.start_new()
+    await new_chat.start_new()
     await expect(box).to_have_count(0)
-    await page.tab.go_back()
-    await expect(page.questions.last).to_have_text("Question 27")
+    await new_chat.tab.go_back()
+    await expect(new_chat.questions.last).to_have_text("Question 27")
     await expect(box).to_have_value("Half an edit")
-    await page.tab.locator(".edit").get_by_role("button", name="Cancel").click()
-    await expect(page.tab.locator(".editing")).to_have_count(0)
+    await new_chat.tab.locator(".edit").get_by_role("button", name="Cancel").click()
+    await expect(new_chat.tab.locator(".editing")).to_have_count(0)
 
 
 async def test_a_model_and_instructions_for_the_next_question_survive_another_load_of_the_conversation(page, gemma):
@@ -124,9 +124,9 @@ async def test_a_model_and_instructions_for_the_next_question_survive_another_lo
     assert gemma.chats[-1]["messages"][0]["content"] == "Answer in one word."
 
 
-async def test_the_focus_stays_on_a_button_whose_message_is_drawn_again(page):
-    await page.ask("First")
-    await page.button("Good answer").focus()
-    await page.tab.keyboard.press("Enter")
-    await expect(page.button("Good answer")).to_have_attribute("aria-pressed", "true")
-    await expect(page.button("Good answer")).to_be_focused()
+async def test_the_focus_stays_on_a_button_whose_message_is_drawn_again(new_chat):
+    await new_chat.ask("First")
+    await new_chat.button("Good answer").focus()
+    await new_chat.tab.keyboard.press("Enter")
+    await expect(new_chat.button("Good answer")).to_have_attribute("aria-pressed", "true")
+    await expect(new_chat.button("Good answer")).to_be_focused()
