@@ -622,19 +622,22 @@ async def test_probe_stops_at_the_first_text(connect):
 
 
 async def test_failed_probes_are_repeated_after_growing_pauses(connect, monkeypatch):
-    monkeypatch.setattr(readiness, "FIRST_PAUSE_SECONDS", 0.05)
+    now = 1000.0
+    monkeypatch.setattr(readiness, "_now", lambda: now)
     async with FakeOpenAIServer(script=[Reply(status=500, body={})] * 9) as server:
         model = connect(server)
         await failure_of(model)
         for _ in range(4):
             assert (await model.status()).state is ModelState.UNAVAILABLE
         assert len(server.requests) == 2
-        await asyncio.sleep(0.06)
+        now += readiness.FIRST_PAUSE_SECONDS
         for _ in range(3):
             await model.status()
         assert len(server.requests) == 3
         server.script = []
-        await asyncio.sleep(0.11)
+        now += 2 * readiness.FIRST_PAUSE_SECONDS - 0.1
+        assert (await model.status()).state is ModelState.UNAVAILABLE
+        now += 0.1
         assert (await model.status()).state is ModelState.READY
 
 
@@ -694,9 +697,10 @@ async def test_no_probe_runs_beside_a_question(connect):
     ],
 )
 async def test_server_that_generated_nothing_is_unavailable(connect, monkeypatch, reply, reason):
-    monkeypatch.setattr(openai_compatible, "STATUS_SECONDS", 0.15)
+    is_stuck = reply.seconds_to_headers > 0
+    monkeypatch.setattr(openai_compatible, "STATUS_SECONDS", 0.15 if is_stuck else 60)
     async with FakeOpenAIServer(script=[reply, reply]) as server:
-        model = connect(server, limits=TimeLimits(first_token=0.3))
+        model = connect(server, limits=TimeLimits(first_token=0.3 if is_stuck else 60))
         await failure_of(model)
         status = await model.status()
         assert status.state is ModelState.UNAVAILABLE

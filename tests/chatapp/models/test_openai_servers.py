@@ -444,11 +444,12 @@ async def test_slow_load_is_begun_once_and_never_aborted(connect, monkeypatch):
 @pytest.mark.slow
 async def test_load_that_outlasts_a_question_is_finished_by_one_probe(connect, monkeypatch):
     monkeypatch.setattr("chatapp.models.openai.model.STATUS_SECONDS", 0.05)
-    async with LocalServer(load_seconds=0.6) as server:
+    async with LocalServer(load_seconds=600) as server:
         model = connect(server, limits=TimeLimits(first_token=0.2))
         with pytest.raises(ModelUnavailable, match="did not start within"):
             await ask(model)
-        async with asyncio.timeout(20):
+        server.load_seconds = 0.3  # of the next load, longer than a look at the status
+        async with asyncio.timeout(120):
             while (await model.status()).state is not ModelState.READY:
                 await asyncio.sleep(0.02)
         assert (server.loads, len(server.requests)) == (["m"], 2)
