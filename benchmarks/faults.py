@@ -5,7 +5,8 @@ The chat runs as a process with its history in the Firestore emulator, behind a 
 send questions, some with a document, and add documents to collections, through the API of its page while one fault
 after the other happens (`benchmarks.fault_parts.phases`). At the end, everything is read twice, from Firestore and
 through a restarted chat, and compared with the responses that the users got. A turn is acknowledged when its stream has
-named the conversation; an answer, when the page has shown its end. The exit status is 1 if anything is lost,
+named the conversation; an answer, when the page has shown its end. A part of its own (``--mix files``, ``--rounds``)
+does so with SQLite and the files of documents, which Firestore does not keep. The exit status is 1 if anything is lost,
 duplicated, out of order or wrong, if a refusal is not in words, or if the log has a traceback.
 """
 
@@ -29,6 +30,7 @@ from unittest import mock
 
 from benchmarks.fault_parts.audit import audit, audit_pages, read_firestore
 from benchmarks.fault_parts.disk import LimitedFiles, SmallDisk, can_mount
+from benchmarks.fault_parts.kept_files import ROUNDS, keep_files
 from benchmarks.fault_parts.pace import Pace
 from benchmarks.fault_parts.phases import PHASES
 from benchmarks.fault_parts.processes import Backend, Chat, Emulator, Probe, missing_program, settings_of
@@ -55,12 +57,26 @@ if TYPE_CHECKING:
 
 TURNS, SECONDS, PEOPLE = 5000, 480.0, 20
 LATE_SECONDS = 90.0  # for the remaining turns after all phases
+FILES = "files"
 FAILURES = ("lost", "doubled", "out of order", "wrong", "kept though refused")
 
 
 async def main(options: argparse.Namespace) -> int:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asyncio.current_task().cancel)  # type: ignore[union-attr]
     print(f"--seed {options.seed}; {os.cpu_count()} cores, Python {sys.version.split()[0]}, {options.people} people")
+    status = 0 if options.mix == [FILES] else await _with_firestore(options)
+    if not options.mix or FILES in options.mix:
+        async with AsyncExitStack() as stack:
+            folder = _folder(stack, options.keep and f"{options.keep}/{FILES}")
+            outcome = await keep_files(folder, options.seed, options.rounds)
+        print_counts("Files of documents, with SQLite:", outcome.done + outcome.uploads)
+        print_counts("Of these, wrong:", outcome.wrong)
+        status = 1 if outcome.wrong else status
+    return status
+
+
+async def _with_firestore(options: argparse.Namespace) -> int:
+    """Return the exit status of the part with Firestore."""
     async with AsyncExitStack() as stack:
         folder = _folder(stack, options.keep)
         rig, probe = await _build_rig(stack, folder, options)
@@ -178,7 +194,7 @@ def _sum(counts: Sequence[Counter[str]]) -> Counter[str]:
 
 
 def arguments() -> argparse.Namespace:
-    names = [phase.name for phase in PHASES]
+    names = [*(phase.name for phase in PHASES), FILES]
 
     def mix(text: str) -> list[str]:
         options = text.split(",")
@@ -192,6 +208,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--people", type=int, default=PEOPLE, help=f"concurrent users with two tabs each: {PEOPLE}")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1 << 16), help="of an earlier run, to repeat it")
     parser.add_argument("--mix", type=mix, help=f"only these, of {','.join(names)}")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"of the part with files: {ROUNDS}")
     parser.add_argument("--keep", help="a folder for the journal and the logs; if not given, they are removed")
     parser.add_argument(
         "--no-probe", dest="probe", action="store_false", help="do not measure the store alone, beside the chat"
@@ -200,10 +217,11 @@ def arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    if sentence := missing_program():
+    parsed = arguments()
+    if parsed.mix != [FILES] and (sentence := missing_program()):
         print(sentence)
         raise SystemExit(0)
     try:
-        raise SystemExit(asyncio.run(main(arguments())))
+        raise SystemExit(asyncio.run(main(parsed)))
     except (asyncio.CancelledError, KeyboardInterrupt):
         raise SystemExit("Interrupted; every process of this run has been ended.") from None

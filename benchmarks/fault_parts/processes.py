@@ -39,19 +39,29 @@ def settings_of(backend: str, firestore: str, *, drain_seconds: int) -> dict[str
         firestore: host and port of the emulator, or of the proxy before it.
         drain_seconds: how long a chat that ends delivers its journal.
     """
-    return {
+    return _settings(backend) | {
         "CHAT_STORE": "firestore",
         "GOOGLE_CLOUD_PROJECT": PROJECT,
         "FIRESTORE_EMULATOR_HOST": firestore,
+        "CHAT_DRAIN_SECONDS": str(drain_seconds),
+        "GRPC_VERBOSITY": "NONE",
+    }
+
+
+def sqlite_settings(backend: str) -> dict[str, str]:
+    """Return the settings of a chat with SQLite, which keeps the files of documents."""
+    return _settings(backend) | {"CHAT_STORE": "sqlite", "CHAT_KEEP_DOCUMENT_FILES": "true"}
+
+
+def _settings(backend: str) -> dict[str, str]:
+    return {
         "CHAT_IDENTITY": "anonymous",
         "CHAT_SESSION_SECRET": SECRET,
         "CHAT_LOG_FORMAT": "json",
         "CHAT_EMBEDDED_MODEL": "false",
         "CHAT_GEMMA_URL": backend,
-        "CHAT_DRAIN_SECONDS": str(drain_seconds),
         "CHAT_SHUTDOWN_SECONDS": "1",
         **NO_LIMITS_ENVIRONMENT,
-        "GRPC_VERBOSITY": "NONE",
     }
 
 
@@ -194,13 +204,19 @@ class Probe:
 class Chat:
     """``python -m chatapp`` as shipped, with a clock that can be set; an async context manager.
 
+    Args:
+        folder: of its data and its log.
+        settings: environment variables.
+        module: what is run in place of ``chatapp``.
+
     Attributes:
         serving: set while it accepts requests.
         starts: number of starts.
         crashes: a sentence for each unexpected end.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, str], module: str = "chatapp") -> None:
+        self._module = module
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.data_folder = folder / "data"
@@ -233,7 +249,7 @@ class Chat:
         own["CHAT_TITLES"] = "first-words"  # the backend writes no titles, and the audit ignores them
         python_path = {"PYTHONPATH": f"{CLOCK}{os.pathsep}{CHECKOUT}", "TMPDIR": str(self._folder)}
         self._process = await _start_process(
-            *(sys.executable, "-m", "chatapp"),
+            *(sys.executable, "-m", self._module),
             cwd=self._folder,
             env=inherited | self._settings | own | python_path,
             stdout=asyncio.subprocess.PIPE,

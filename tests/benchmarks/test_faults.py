@@ -8,12 +8,11 @@ import sys
 import psutil
 import pytest
 
+from benchmarks.fault_parts.kept_files import keep_files
 from benchmarks.fault_parts.processes import CHECKOUT, missing_program
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(bool(missing_program()), reason=missing_program() or "nothing is missing"),
-]
+pytestmark = pytest.mark.slow
+needs_the_emulator = pytest.mark.skipif(bool(missing_program()), reason=missing_program() or "nothing is missing")
 
 
 @pytest.fixture
@@ -40,6 +39,7 @@ async def run():
             await process.communicate()
 
 
+@needs_the_emulator
 @pytest.mark.parametrize(
     ("turns", "seconds", "options"),
     [
@@ -62,6 +62,18 @@ async def test_no_acknowledged_turn_is_lost(run, turns, seconds, options):
         assert event in report
 
 
+@pytest.mark.parametrize("rounds", [1, pytest.param(12, marks=pytest.mark.long)])
+async def test_no_acknowledged_file_of_a_document_is_lost_and_none_is_left(tmp_path, rounds):
+    outcome = await keep_files(tmp_path, seed=1, rounds=rounds, number_of_people=2 if rounds == 1 else 4)
+    assert outcome.wrong == {}
+    assert outcome.done["chat was killed"]
+    assert outcome.done["disk was full"]
+    assert outcome.uploads["acknowledged"] >= 5 * rounds
+    assert outcome.uploads["refused"] >= 3
+    assert {name for name in outcome.uploads if "refused with" in name} == set()
+
+
+@needs_the_emulator
 async def test_interrupted_run_ends_all_its_processes(run):
     process = await run("--turns", "100", "--seconds", "100", "--people", "2", "--mix", "calm")
     async with asyncio.timeout(600):
