@@ -1,7 +1,10 @@
 """The app closes what it opened: in reverse order at its end, and when its start fails halfway."""
 
+import gc
+
 import pytest
 
+from chatapp import __main__ as command
 from chatapp import app as composition
 from chatapp.app import create_app
 from chatapp.auth.revoked_sessions import RevokedSessions
@@ -52,3 +55,21 @@ async def test_unusable_data_folder_closes_the_models(settings, closed):
     with pytest.raises(StoreUnavailable, match="CHAT_DATA_DIR"):
         await create_app(settings, with_page=False)
     assert closed == [Catalog]
+
+
+async def test_the_garbage_collector_rests_during_the_start_and_leaves_alone_what_is_there(settings, monkeypatch):
+    collects = []
+
+    async def made(_settings):
+        collects.append(gc.isenabled())
+        return "the app"
+
+    monkeypatch.setattr(command, "create_app", made)
+    try:
+        assert await command._app(settings) == "the app"
+        frozen = gc.get_freeze_count()
+    finally:
+        gc.unfreeze()
+    assert collects == [False]
+    assert gc.isenabled()
+    assert frozen > len(gc.get_objects()) / 2
