@@ -128,7 +128,7 @@ async def test_first_text_and_end_are_announced_at_once(chat):
     model = ScriptedModel("first", " last", gate_at=1)
     runner = await chat(model, batch_seconds=30)
     conversation = await runner.start("ann", turn_request("go"))
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(20):  # of the 30 s
         async for answer in runner.watch("ann", conversation.id):
             if answer.content == "first":
                 model.gate.set()

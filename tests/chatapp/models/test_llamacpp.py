@@ -87,7 +87,7 @@ async def ask(model, text="Say hello.", **parameters):
         return [event async for event in events]
 
 
-async def until(condition, seconds=10.0):
+async def until(condition, seconds=60.0):
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.02)

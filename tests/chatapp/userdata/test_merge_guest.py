@@ -409,7 +409,7 @@ async def test_it_moves_in_firestore_too():
 
 
 async def until(condition):
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.01)
 

@@ -178,7 +178,7 @@ def noticing(generator, ended):
     return noticed
 
 
-async def becomes_true(condition, seconds=5.0):
+async def becomes_true(condition, seconds=60.0):
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.005)
