@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from .drawn_backwards import Joints, Piece
 
 SAME_LINE = 0.45  # font sizes between the baselines of the pieces of a line: marks stand on another one
+SAME_BASELINE = 0.2  # font sizes between those of the pieces of a line that overlap: Arabic words may by their tails
+OVERLAPPING_LETTERS = 4
 WORD_GAP = 0.12  # font sizes between two words
 CELL_GAP = 0.9  # and between two cells of a row
 PARAGRAPH_GAP = 1.75  # and between the baselines of two lines of a paragraph
@@ -218,12 +220,24 @@ def in_lines(pieces: list[Piece]) -> Iterator[list[Piece]]:
     """Yield the pieces of each line, from the top to the bottom."""
     line: list[Piece] = []
     for piece in sorted(pieces, key=lambda one: -one.y):
-        if line and line[0].y - piece.y > SAME_LINE * max(piece.size, line[0].size):
+        is_lower = line and line[0].y - piece.y > SAME_LINE * max(piece.size, line[0].size)
+        if is_lower or any(_is_under(piece, other) for other in line):
             yield line
             line = []
         line.append(piece)
     if line:
         yield line
+
+
+def _is_under(piece: Piece, other: Piece) -> bool:
+    """Return whether two pieces, neither of which is a mark, would stand upon each other in a line.
+
+    Skia draws bold letters that a font does not have as pictures, whose baseline pdf-inspector takes for a lower one.
+    """
+    if min(len(piece.text), len(other.text)) < OVERLAPPING_LETTERS:
+        return False
+    common = min(piece.x + piece.width, other.x + other.width) - max(piece.x, other.x)
+    return common > min(piece.width, other.width) / 2 and other.y - piece.y > SAME_BASELINE * piece.size
 
 
 def _line(pieces: Sequence[Piece], joints: Joints | None) -> _Line:

@@ -36,6 +36,12 @@ def test_pieces_of_a_line_are_words_where_there_is_a_gap_between_them():
     assert shown(first, none) == [("text", "המתנ״סים")]
 
 
+def test_a_bold_heading_whose_baseline_is_read_too_low_stays_a_line_of_its_own():
+    heading = Piece(429.8, 711.8, 148.4, 24, "التقرير السنوي")  # as Chromium writes what DejaVu Sans has no bold for
+    paragraph = Piece(267.0, 702.8, 311.6, 12, "ارتفعت إيرادات الشركة مقارنة بالعام السابق.")
+    assert [block.text for block in blocks_of([paragraph, heading])] == [heading.text, paragraph.text]
+
+
 def test_the_rows_of_a_table_keep_their_cells_from_the_right():
     cells = [("שירות", "מחיר", "ימים"), ("הדפסה צבעונית", "1.50", "ראשון"), ("אולם", "350", "שישי")]
     pieces = [piece(TEXT, 550, 700)]
