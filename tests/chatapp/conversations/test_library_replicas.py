@@ -131,10 +131,11 @@ async def test_another_replica_reads_the_vectors_of_ten_documents_and_embeds_non
     embedded, reads = zip(*counts, strict=True)
     assert embedded == (200 + 1, 1, 1, 1)  # all passages once, and each question
     assert reads[0] == 2 + 10 + 10  # the texts, and whether they have vectors
-    assert reads[1] in {2, 3}
+    # Mostly 2, without any of the ten documents; on a busy machine a replica looks more often whether it is current.
+    assert reads[1] in range(2, 10)
     # This replica has not read the list and the conversation yet: without vectors it would be 10 less.
-    assert reads[2] in range(2 + 10 + 10 + 10, 2 + 10 + 10 + 10 + 8)
-    assert reads[3] in {2, 3}
+    assert reads[2] in range(2 + 10 + 10 + 10, 2 + 10 + 10 + 10 + 20)
+    assert reads[3] in range(2, 10)
 
 
 async def test_what_another_replica_removed_is_gone_with_the_next_question(replicas, bill):
