@@ -61,6 +61,11 @@ class Source(NamedTuple):
     id: str
     is_collection: bool = False
 
+    @property
+    def conversation_id(self) -> str:
+        """The conversation's id; "" for a collection, whose vectors are stored by document alone."""
+        return "" if self.is_collection else self.id
+
 
 class DocumentTexts:
     """Loads and indexes documents, and keeps all of it for `KEEP_SECONDS` after its last use, within bounds.

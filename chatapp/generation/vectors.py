@@ -181,9 +181,9 @@ class DocumentVectors:
         vectors = await in_thread(unpack) if stored else None
         if vectors is None:
             vectors = await self._embedded(texts)
-            await self._save(
-                source, document, await in_thread(partial(packed_vectors, vectors, model=model, texts=texts))
-            )
+            if model:
+                packed = await in_thread(partial(packed_vectors, vectors, model=model, texts=texts))
+                await self._save(source, document, packed)
         if self._bytes_of(source) + vectors.nbytes > MAX_BYTES:
             return False
         self._vectors[source.user, source.id, document.id] = vectors, time.monotonic()
@@ -197,17 +197,15 @@ class DocumentVectors:
             return {}
         ids = [one.id for one in documents]
         try:
-            return await self._store.vectors(source.user, "" if source.is_collection else source.id, ids)
+            return await self._store.vectors(source.user, source.conversation_id, ids)
         except StoreUnavailable as error:
             log.warning("no_stored_vectors", source=source.id, detail=error.detail)
             return {}
 
     async def _save(self, source: Source, document: Document, vectors: bytes) -> None:
         """Store vectors; where that fails, the next start embeds the document again."""
-        if not (self._policy and self._policy.embedder.model):
-            return
         try:
-            await self._store.save_vectors(source.user, "" if source.is_collection else source.id, document.id, vectors)
+            await self._store.save_vectors(source.user, source.conversation_id, document.id, vectors)
         except (ConversationNotFound, DocumentNotFound):  # it was deleted meanwhile
             pass
         except StoreUnavailable as error:
