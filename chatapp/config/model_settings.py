@@ -84,9 +84,9 @@ class ModelSettings(GoogleCloudSettings):
     )
     gemma_deployment: str = Field(
         default="",
-        pattern=r"^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)?$",
+        pattern=r"^((leaderworkerset/)?[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)?$",
         description="Name of the Deployment of these Pods, in the same namespace: the page then also says whether it "
-        "is switched off.",
+        "is switched off. `leaderworkerset/NAME`: they are those of a LeaderWorkerSet, on several machines.",
     )
     gemma_idle_minutes: int = Field(
         default=0,

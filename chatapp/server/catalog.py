@@ -29,6 +29,7 @@ from chatapp.models.kubernetes.api import KubernetesApi
 from chatapp.models.kubernetes.pod_watch import PodWatch
 from chatapp.models.kubernetes.sleeper import Sleeper
 from chatapp.models.kubernetes.sleeping_model import SleepingModel
+from chatapp.models.kubernetes.workload import Workload
 from chatapp.models.llamacpp.demo import DemoModel
 from chatapp.models.local.hub import Hub
 from chatapp.models.local.setup import OWN_FILE_ID, LocalSetup, own_file
@@ -224,7 +225,8 @@ def _pod_watch(settings: Settings) -> PodWatch | None:
     if not settings.gemma_pods:
         return None
     sleeps = settings.gemma_idle_minutes > 0
-    return PodWatch(settings.gemma_pods, deployment=settings.gemma_deployment, sleeps=sleeps)
+    workload = Workload.named(settings.gemma_deployment) if settings.gemma_deployment else None
+    return PodWatch(settings.gemma_pods, workload=workload, sleeps=sleeps)
 
 
 def _that_sleeps(model: ChatModel, settings: Settings) -> ChatModel:
@@ -234,7 +236,7 @@ def _that_sleeps(model: ChatModel, settings: Settings) -> ChatModel:
     sleeper = Sleeper(
         KubernetesApi(timeout=SCALE_SECONDS),
         settings.gemma_pods.partition("/")[0],
-        settings.gemma_deployment,
+        Workload.named(settings.gemma_deployment),
         idle_seconds=60 * settings.gemma_idle_minutes,
         hours=OfficeHours.parse(settings.gemma_office_hours) if settings.gemma_office_hours else None,
     )

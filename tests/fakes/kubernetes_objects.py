@@ -1,4 +1,4 @@
-"""Pods, events and Deployments as a Kubernetes API returns them, for tests.
+"""Pods, events, Deployments and LeaderWorkerSets as a Kubernetes API returns them, for tests.
 
 Shapes: https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/ and
 https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/
@@ -12,6 +12,7 @@ CREATED = "2026-11-25T20:00:00Z"
 LATER = "2026-11-25T20:05:00Z"
 POD = "gemma-deployment-7d4b9c6f5d-x2x7k"
 REPLICA_SET = "gemma-deployment-7d4b9c6f5d"
+GROUP = "gemma-group"
 
 
 def pod(
@@ -27,6 +28,18 @@ def pod(
     if deleted:
         metadata |= {"deletionTimestamp": LATER, "deletionGracePeriodSeconds": 130}
     return {"metadata": metadata, "spec": {"containers": [{"name": "vllm", "image": "vllm"}]}, "status": status}
+
+
+def member(index: int, status: dict[str, Any], *, deleted: bool = False, size: int = 2) -> dict[str, Any]:
+    """Return a pod of a group of a LeaderWorkerSet: the leader, 0, or a worker."""
+    made = pod(status, deleted=deleted)
+    labels = {"name": GROUP, "group-index": "0", "worker-index": str(index), "template-revision-hash": "5c9d"}
+    made["metadata"] |= {
+        "name": f"{GROUP}-0-{index}" if index else f"{GROUP}-0",
+        "labels": {"app": "gemma"} | {f"leaderworkerset.sigs.k8s.io/{name}": value for name, value in labels.items()},
+        "annotations": {"leaderworkerset.sigs.k8s.io/size": str(size)},
+    }
+    return made
 
 
 def unschedulable(message: str, *, reason: str = "Unschedulable") -> dict[str, Any]:
@@ -118,3 +131,11 @@ def deployment(replicas: int, *, name: str = "gemma-deployment", version: str = 
         "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": "gemma"}}},
         "status": {},
     }
+
+
+def leader_worker_set(replicas: int, *, name: str = GROUP, version: str = "1") -> dict[str, Any]:
+    """Return a LeaderWorkerSet of groups of two pods."""
+    made = deployment(replicas, name=name, version=version)
+    template = {"size": 2, "restartPolicy": "RecreateGroupOnPodRestart", "workerTemplate": {}}
+    spec = {"replicas": replicas, "leaderWorkerTemplate": template}
+    return made | {"apiVersion": "leaderworkerset.x-k8s.io/v1", "kind": "LeaderWorkerSet", "spec": spec}

@@ -4,7 +4,8 @@
         kubernetes.pods = [pod(unschedulable("0/3 nodes are available: 3 Insufficient nvidia.com/gpu."))]
         api = KubernetesApi(url=kubernetes.url, folder=kubernetes.folder)
 
-It has what a chat reads and changes: pods, their logs, events, Deployments and their scale, ConfigMaps. Refusals are
+It has what a chat reads and changes: pods, their logs, events, Deployments and LeaderWorkerSets with their scale,
+ConfigMaps. Refusals are
 objects of the kind Status (https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/status/).
 """
 
@@ -47,7 +48,8 @@ class FakeKubernetes:
     Attributes:
         pods, events: what there is, in any namespace.
         logs: pod's name -> the log of its container; of the last run under ``NAME previous``.
-        deployments, configmaps: name -> object. Each change raises its resource version.
+        deployments: name -> Deployment or LeaderWorkerSet.
+        configmaps: name -> object. Each change raises its resource version.
         rights: of the account, verb and resource.
         latency: seconds before each answer.
         is_away: answer nothing: connections are closed.
@@ -132,9 +134,11 @@ class FakeKubernetes:
         app.router.add_get(f"{core}/events", self._events)
         app.router.add_get(f"{core}/configmaps/{{name}}", self._configmap)
         app.router.add_patch(f"{core}/configmaps/{{name}}", self._configmap)
-        app.router.add_get(f"{apps}/deployments/{{name}}", self._deployment)
-        app.router.add_get(f"{apps}/deployments/{{name}}/scale", self._scale)
-        app.router.add_patch(f"{apps}/deployments/{{name}}/scale", self._scale)
+        groups = "/apis/leaderworkerset.x-k8s.io/v1/namespaces/{namespace}"
+        for workloads in (f"{apps}/{{kind:deployments}}", f"{groups}/{{kind:leaderworkersets}}"):
+            app.router.add_get(f"{workloads}/{{name}}", self._deployment)
+            app.router.add_get(f"{workloads}/{{name}}/scale", self._scale)
+            app.router.add_patch(f"{workloads}/{{name}}/scale", self._scale)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
         tls = None
@@ -196,17 +200,21 @@ class FakeKubernetes:
         return web.Response(text=self.logs[name])
 
     async def _deployment(self, request: web.Request) -> web.Response:
-        if refusal := await self._refused(request, "get", "deployments"):
+        if refusal := await self._refused(request, "get", request.match_info["kind"]):
             return refusal
+        found = self._workload(request)
+        return web.json_response(found) if found else _refusal(404, "NotFound", "not found")
+
+    def _workload(self, request: web.Request) -> dict[str, Any] | None:
         found = self.deployments.get(request.match_info["name"])
-        return web.json_response(found) if found else _refusal(404, "NotFound", "deployments not found")
+        return found if found and f"{found['kind'].lower()}s" == request.match_info["kind"] else None
 
     async def _scale(self, request: web.Request) -> web.Response:
-        if refusal := await self._refused(request, request.method.lower(), "deployments/scale"):
+        if refusal := await self._refused(request, request.method.lower(), f"{request.match_info['kind']}/scale"):
             return refusal
-        found = self.deployments.get(request.match_info["name"])
+        found = self._workload(request)
         if found is None:
-            return _refusal(404, "NotFound", "deployments not found")
+            return _refusal(404, "NotFound", "not found")
         if request.method == "PATCH":
             change = await request.json()
             if conflict := self._conflict(found, change):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from chatapp.domain.sentences import Sentence
@@ -12,16 +12,18 @@ from chatapp.models.kubernetes.events import events_of, latest
 from chatapp.models.kubernetes.failures import DISK_FULL, MEMORY, explain
 from chatapp.models.kubernetes.fields import at, condition, ms, name_of, objects, since_creation, text
 from chatapp.models.kubernetes.scheduling import WAIT, no_node
+from chatapp.models.kubernetes.servers import group_of, is_ready, machines_of, servers_of
 from chatapp.models.kubernetes.startup import progress
+from chatapp.models.kubernetes.workload import GROUP
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from chatapp.models.kubernetes.events import Event
     from chatapp.models.kubernetes.failures import Explanation
+    from chatapp.models.kubernetes.workload import Kind
 
 CHECK_LOG: Final = Sentence("check its log in the cluster")
-CHECK_DEPLOYMENT: Final = Sentence("check its Deployment in the cluster")
 
 _IMAGE_PROBLEMS = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
 _CONTAINER_PROBLEMS = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
@@ -37,16 +39,18 @@ class Observation:
     Attributes:
         pods: of the model.
         events: of the namespace.
-        deployment: of the model; None where it is not known.
+        workload: of the model, such as its Deployment; None where it is not known.
+        kind: of the workload, as its API calls it.
         logs: pod's name -> the end of its container's log; of a container that ended, the log of its last run.
-        sleeps: the chat itself scales the Deployment to zero, so zero replicas mean that the model is asleep.
+        sleeps: the chat itself scales the workload to zero, so zero replicas mean that the model is asleep.
     """
 
     pods: Sequence[object]
     events: Sequence[object] = ()
-    deployment: object = None
+    workload: object = None
     logs: Mapping[str, str] = field(default_factory=dict)
     sleeps: bool = False
+    kind: Kind = "Deployment"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,31 +62,68 @@ class Diagnosis:
 
 
 def diagnose(seen: Observation) -> Diagnosis | None:
-    """Return the status of a model; None if one of its pods is ready, so that Kubernetes has no reason to tell.
+    """Return the status of a model; None if one of its servers is ready, so that Kubernetes has no reason to tell.
 
-    The pod that is closest to ready counts. Source of the fields and reasons:
+    The server that is closest to ready counts. Source of the fields and reasons:
     https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#PodStatus
     """
     pods = [pod for pod in seen.pods if isinstance(pod, dict)]
-    alive = [pod for pod in pods if not at(pod, "metadata", "deletionTimestamp")]
-    if any(condition(pod, "Ready").get("status") == "True" for pod in alive):
+    servers = servers_of([pod for pod in pods if not at(pod, "metadata", "deletionTimestamp")])
+    if any(is_ready(server[0]) for server in servers):
         return None
-    if not alive or replicas(seen.deployment) == 0:
-        return _without_pods(seen, is_ending=bool(pods))
-    return min(
-        (_PodReader(pod, seen).diagnosis() for pod in alive),
-        key=lambda diagnosis: _CLOSEST_TO_READY.index(diagnosis.status.state),
-    )
+    if not servers or replicas(seen.workload) == 0:
+        return _without_pods(seen, pods)
+    return min((_of_server(server, seen) for server in servers), key=_distance)
 
 
-def replicas(deployment: object) -> int | None:
-    """Return how many replicas a Deployment or its scale should have; None where it does not say."""
-    count = at(deployment, "spec", "replicas")
+def replicas(workload: object) -> int | None:
+    """Return how many replicas a workload or its scale should have; None where it does not say."""
+    count = at(workload, "spec", "replicas")
     return count if isinstance(count, int) and not isinstance(count, bool) else None
 
 
-def _without_pods(seen: Observation, *, is_ending: bool) -> Diagnosis:
-    wanted = replicas(seen.deployment)
+def _distance(diagnosis: Diagnosis) -> int:
+    """Return how far from ready something is."""
+    return _CLOSEST_TO_READY.index(diagnosis.status.state)
+
+
+def _of_server(server: Sequence[dict[str, Any]], seen: Observation) -> Diagnosis:
+    """Return the status of a server that is not ready: that of the pod which is furthest from it.
+
+    vLLM starts on several machines only when it runs on all of them, so the leader's log says nothing of the one that
+    is missing.
+    """
+    leader, count = server[0], machines_of(server)
+    refused = events_of(seen.events, name=name_of(leader), kind="StatefulSet") if len(server) < count else []
+    if event := latest(refused, "FailedCreate"):
+        return _refused(event, seen)
+    found = [(_PodReader(pod, seen).diagnosis(), not _runs(pod)) for pod in server if not is_ready(pod)]
+    diagnosis, _ = max(found, key=lambda each: (_distance(each[0]), each[1]))
+    status = diagnosis.status
+    if count == 1 or status.state is not ModelState.WAITING:
+        return diagnosis
+    on_machines = sum(condition(pod, "PodScheduled").get("status") == "True" for pod in server)
+    reason = Sentence(
+        "it has {found} of its {count} machines: {reason}", found=on_machines, count=count, reason=status.reason
+    )
+    return replace(diagnosis, status=replace(status, reason=reason))
+
+
+def _runs(pod: object) -> bool:
+    return any(at(each, "state", "running") for each in objects(at(pod, "status", "containerStatuses")))
+
+
+def _refused(event: Event, seen: Observation) -> Diagnosis:
+    reason = Sentence("the cluster refuses its Pod")
+    return Diagnosis(ModelStatus(ModelState.UNAVAILABLE, reason, _check(seen.kind), event.at_ms), event.message)
+
+
+def _check(kind: Kind) -> Sentence:
+    return Sentence("check its {kind} in the cluster", kind=kind)
+
+
+def _without_pods(seen: Observation, ending: Sequence[dict[str, Any]]) -> Diagnosis:
+    wanted = replicas(seen.workload)
     if wanted == 0:
         status = (
             ModelStatus(
@@ -92,22 +133,29 @@ def _without_pods(seen: Observation, *, is_ending: bool) -> Diagnosis:
             else ModelStatus(
                 ModelState.UNAVAILABLE,
                 Sentence("it is switched off"),
-                Sentence("scale its Deployment to one replica"),
+                Sentence("scale its {kind} to one replica", kind=seen.kind),
             )
         )
         return Diagnosis(status)
-    if is_ending:
+    failures = (_PodReader(pod, seen).failure_of_group() for pod in ending)
+    if failure := next((failure for failure in failures if failure), None):
+        return failure
+    if ending:
         return Diagnosis(
             ModelStatus(ModelState.LOADING, Sentence("its last Pod is ending before the next one starts"), WAIT)
         )
-    refused = events_of(seen.events, name=name_of(seen.deployment), kind="ReplicaSet", prefix=True)
+    name = name_of(seen.workload)
+    refused = (
+        [*events_of(seen.events, name=name, kind=GROUP), *events_of(seen.events, name=name, kind="StatefulSet")]
+        if seen.kind == GROUP
+        else events_of(seen.events, name=name, kind="ReplicaSet", prefix=True)
+    )
     if wanted and (event := latest(refused, "FailedCreate")):
-        reason = Sentence("the cluster refuses its Pod")
-        return Diagnosis(ModelStatus(ModelState.UNAVAILABLE, reason, CHECK_DEPLOYMENT, event.at_ms), event.message)
+        return _refused(event, seen)
     if wanted:
         return Diagnosis(ModelStatus(ModelState.LOADING, Sentence("its Pod is being created"), WAIT))
     reason = Sentence("it is switched off, or its Pods cannot be created")
-    return Diagnosis(ModelStatus(ModelState.UNAVAILABLE, reason, CHECK_DEPLOYMENT))
+    return Diagnosis(ModelStatus(ModelState.UNAVAILABLE, reason, _check(seen.kind)))
 
 
 class _PodReader:
@@ -118,6 +166,7 @@ class _PodReader:
         self._events = events_of(seen.events, name=name_of(pod))
         self._log = text_of_log(seen.logs.get(name_of(pod), ""))
         self._created = since_creation(pod)
+        self._kind = seen.kind
 
     def diagnosis(self) -> Diagnosis:
         pod = self._pod
@@ -163,7 +212,7 @@ class _PodReader:
         match event.reason if event else "":
             case "FailedMount" | "FailedAttachVolume":
                 status = ModelStatus(
-                    ModelState.LOADING, Sentence("one of its volumes cannot be mounted yet"), CHECK_DEPLOYMENT, since
+                    ModelState.LOADING, Sentence("one of its volumes cannot be mounted yet"), _check(self._kind), since
                 )
             case "FailedCreatePodSandBox":
                 status = ModelStatus(ModelState.LOADING, Sentence("its node is being prepared"), WAIT, since)
@@ -213,7 +262,19 @@ class _PodReader:
         if why in _IMAGE_PROBLEMS:
             return self._unavailable(_image_problem(why, message, self._events), since, message)
         if why in _CONTAINER_PROBLEMS:
-            return self._unavailable(_container_problem(why, message), since, message)
+            return self._unavailable(_container_problem(why, message, self._kind), since, message)
+        return None
+
+    def failure_of_group(self) -> Diagnosis | None:
+        """Return why its group is being replaced, None where it is not because of this pod.
+
+        Where a container of a group starts again, LeaderWorkerSet deletes all its pods: the new ones know of no crash.
+        """
+        for container in objects(at(self._pod, "status", "containerStatuses")) if group_of(self._pod) else ():
+            last = at(container, "lastState", "terminated")
+            if last and at(last, "exitCode") != 0:
+                since = ms(at(last, "finishedAt")) or self._created
+                return self._unavailable(self._end_of(last, ""), since, text(at(last, "message")))
         return None
 
     def _end_of(self, last: object, why: str) -> Explanation:
@@ -263,7 +324,7 @@ def _image_problem(why: str, message: str, events: Sequence[Event]) -> Explanati
     return Sentence("its container image cannot be pulled ({why})", why=why), fix
 
 
-def _container_problem(why: str, message: str) -> Explanation:
+def _container_problem(why: str, message: str, kind: Kind) -> Explanation:
     if missing := re.search(r'(?:secret|configmap) "([\w.-]{1,253})" not found', message):
         return (
             Sentence("its Secret or ConfigMap {name} is missing", name=missing[1]),
@@ -273,5 +334,5 @@ def _container_problem(why: str, message: str) -> Explanation:
         return explanation
     return (
         Sentence("its container cannot be created ({why})", why=why),
-        Sentence("check its Deployment and the Secrets that it names"),
+        Sentence("check its {kind} and the Secrets that it names", kind=kind),
     )

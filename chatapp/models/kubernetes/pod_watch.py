@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from chatapp.models import ModelStatus
+    from chatapp.models.kubernetes.workload import Workload
 
 PAUSE_SECONDS: Final = 5.0
 LONGEST_PAUSE_SECONDS: Final = 60.0
@@ -31,16 +32,16 @@ class PodWatch:
 
     Args:
         pods: ``NAMESPACE/LABEL=VALUE``.
-        deployment: the name of the model's Deployment in this namespace; empty: not known.
-        sleeps: the chat scales that Deployment to zero.
+        workload: the model's, in this namespace; None: not known.
+        sleeps: the chat scales it to zero.
         api: sends the requests.
     """
 
     def __init__(
-        self, pods: str, *, deployment: str = "", sleeps: bool = False, api: KubernetesApi | None = None
+        self, pods: str, *, workload: Workload | None = None, sleeps: bool = False, api: KubernetesApi | None = None
     ) -> None:
         self._namespace, _, self._selector = pods.partition("/")
-        self._deployment = deployment
+        self._workload = workload
         self._sleeps = sleeps
         self._api = api or KubernetesApi()
         self._logged: object = None
@@ -75,12 +76,10 @@ class PodWatch:
         Raises:
             KubernetesError: the pods are not known.
         """
-        listing, events, deployment = await asyncio.gather(
+        listing, events, workload = await asyncio.gather(
             self._api.get(f"/api/v1/namespaces/{self._namespace}/pods", labelSelector=self._selector, limit=_MAX_PODS),
             self._optional(f"/api/v1/namespaces/{self._namespace}/events", limit=_MAX_EVENTS),
-            self._optional(f"/apis/apps/v1/namespaces/{self._namespace}/deployments/{self._deployment}")
-            if self._deployment
-            else _nothing(),
+            self._optional(self._workload.path(self._namespace)) if self._workload else _nothing(),
         )
         pods = listing.get("items")
         if not isinstance(pods, list):
@@ -89,7 +88,8 @@ class PodWatch:
         return Observation(
             pods=pods,
             events=objects(at(events, "items")),
-            deployment=deployment,
+            workload=workload,
+            kind=self._workload.kind if self._workload else "Deployment",
             logs={name_of(pod): end for pod, end in zip(objects(pods), logs, strict=True)},
             sleeps=self._sleeps,
         )

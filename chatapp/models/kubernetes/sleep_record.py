@@ -2,7 +2,7 @@
 
 It is in the data of one ConfigMap, which each replica changes only if it still has the version that it read. So the
 replicas agree without a leader: a question that is noted first keeps the model awake, and a replica that wants it to
-sleep at the same time reads again. The Deployment's scale follows the record.
+sleep at the same time reads again. The workload's scale follows the record.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class SleepRecord:
         """Return what to do.
 
         Args:
-            replicas: that the Deployment should have now.
+            replicas: that the workload should have now.
             now_ms: the time.
             idle_ms: without a use, after which the model sleeps.
             is_ready: it can answer.

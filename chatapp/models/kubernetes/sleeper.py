@@ -1,4 +1,4 @@
-"""Lets a model sleep while it is not used, and wakes it: scales one Deployment between zero and a number of replicas.
+"""Lets a model sleep while it is not used, and wakes it: scales one workload between zero and a number of replicas.
 
 Every replica of the chat runs one. They share a `SleepRecord`; conflicts are normal, and solved by reading again.
 """
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from chatapp.domain.office_hours import OfficeHours
     from chatapp.models.kubernetes.api import KubernetesApi
     from chatapp.models.kubernetes.failures import Explanation
+    from chatapp.models.kubernetes.workload import Workload
 
 LOOK_SECONDS: Final = 30.0
 """Between two looks at the record while nothing changes."""
@@ -49,8 +50,8 @@ class Sleeper:
 
     Args:
         api: sends the requests.
-        namespace: of the Deployment, and of the ConfigMap ``DEPLOYMENT-use`` with the record.
-        deployment: its name.
+        namespace: of the workload, and of the ConfigMap ``NAME-use`` with the record.
+        workload: with this name.
         idle_seconds: without a use, after which the model sleeps.
         most: the replicas that it has while it is awake; never more.
         hours: in which it does not sleep; it is woken at their beginning.
@@ -65,7 +66,7 @@ class Sleeper:
         self,
         api: KubernetesApi,
         namespace: str,
-        deployment: str,
+        workload: Workload,
         *,
         idle_seconds: float,
         most: int = 1,
@@ -75,8 +76,9 @@ class Sleeper:
         self.record = SleepRecord()
         self.problem: Explanation | None = None
         self._api = api
-        self._scale = f"/apis/apps/v1/namespaces/{namespace}/deployments/{deployment}/scale"
-        self._configmap = f"/api/v1/namespaces/{namespace}/configmaps/{deployment}-use"
+        self._kind = workload.kind
+        self._scale = f"{workload.path(namespace)}/scale"
+        self._configmap = f"/api/v1/namespaces/{namespace}/configmaps/{workload.name}-use"
         self._idle_ms = round(idle_seconds * 1000)
         self._most = most
         self._hours = hours
@@ -212,7 +214,7 @@ class Sleeper:
         self._refused_since = (self._refused_since or now) if error.is_forbidden else None
         if self._refused_since is not None and now - self._refused_since >= REFUSED_SECONDS:
             self.problem = (
-                Sentence("the chat may not scale its Deployment in the cluster"),
+                Sentence("the chat may not scale its {kind} in the cluster", kind=self._kind),
                 Sentence("run make up again, which grants it"),
             )
         else:

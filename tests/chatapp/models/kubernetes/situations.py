@@ -11,11 +11,14 @@ from typing import Any
 
 from chatapp.models.kubernetes.diagnosis import Observation
 from tests.fakes.kubernetes_objects import (
+    GROUP,
     POD,
     REPLICA_SET,
     deployment,
     ended,
     event,
+    leader_worker_set,
+    member,
     new,
     pod,
     running,
@@ -24,6 +27,7 @@ from tests.fakes.kubernetes_objects import (
 )
 
 GKE_SCALE_UP = "https://cloud.google.com/kubernetes-engine/docs/troubleshooting/cluster-autoscaler-scale-up"
+LWS_DOC = "https://lws.sigs.k8s.io/docs/concepts"
 POD_DOC = "https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/"
 NO_GPU = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu. preemption: 0/3 nodes are available."
 NO_NODE = "0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector."
@@ -52,6 +56,13 @@ def failed_scale_up(zones: str, why: str, at: str = LATER) -> dict[str, Any]:
         f"Node scale up in zones {zones} associated with this pod failed: {why}. Pod is at risk of not being scheduled."
     )
     return event("FailedScaleUp", message, at=at)
+
+
+def group(*pods: dict[str, Any], events: tuple[dict[str, Any], ...] = (), replicas: int = 1) -> Situation:
+    """Return pods of a LeaderWorkerSet of two machines."""
+    return Situation(
+        LWS_DOC, Observation(pods, events, leader_worker_set(replicas), sleeps=True, kind="LeaderWorkerSet")
+    )
 
 
 def image(message: str, source: str = POD_DOC) -> Situation:
@@ -96,6 +107,13 @@ def ended_now() -> Situation:
     return Situation("argparse's message; vllm-project/vllm#25848", Observation([pod(status)], logs={POD: log}))
 
 
+def out_of_memory() -> dict[str, Any]:
+    """Return how a run ended, with the end of its log as `terminationMessagePolicy: FallbackToLogsOnError` keeps it."""
+    last = ended("Error", 1)
+    last["terminated"]["message"] = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."
+    return last
+
+
 SITUATIONS = {
     # No GPU yet
     "no free GPU": pending(source="kubernetes/autoscaler#3448"),
@@ -138,6 +156,20 @@ SITUATIONS = {
     "spot machine taken back": gone(
         "Terminated", "Pod was terminated in response to imminent node shutdown.", "flyteorg/flyteplugins#354"
     ),
+    "no machine of a group": group(member(0, unschedulable(NO_GPU)), member(1, unschedulable(NO_GPU))),
+    "leader runs, worker waits for a GPU": group(member(0, running(ready=False)), member(1, unschedulable(NO_GPU))),
+    "leader runs, GPUs are out of stock for the worker": group(
+        member(0, running(ready=False)),
+        member(1, unschedulable(NO_GPU)),
+        events=(
+            event(
+                "FailedScaleUp",
+                "Node scale up in zones us-central1-a associated with this pod failed: GCE out of resources.",
+                name=f"{GROUP}-0-1",
+            ),
+        ),
+    ),
+    "worker runs, leader waits for a GPU": group(member(0, unschedulable(NO_GPU)), member(1, running(ready=True))),
     # On a node
     "new": Situation(POD_DOC, Observation([pod(new())])),
     "container is being created": Situation(POD_DOC, Observation([pod(waiting("ContainerCreating"))])),
@@ -294,4 +326,40 @@ SITUATIONS = {
     ),
     "last pod is ending": Situation(POD_DOC, Observation([pod(running(ready=True), deleted=True)], (), deployment(1))),
     "no Deployment is known": Situation(POD_DOC, Observation([])),
+    # On several machines
+    "group asleep": group(replicas=0),
+    "leader runs, worker pulls its image": group(
+        member(0, running(ready=False)),
+        member(1, waiting("ContainerCreating")),
+        events=(event("Pulling", 'Pulling image "vllm"', name=f"{GROUP}-0-1"),),
+    ),
+    "all of a group run": group(member(0, running(ready=False)), member(1, running(ready=True))),
+    "worker is refused": group(
+        member(0, running(ready=False)),
+        events=(
+            event(
+                "FailedCreate",
+                'create Pod gemma-group-0-1 in StatefulSet gemma-group-0 failed error: pods "gemma-group-0-1" is '
+                "forbidden: exceeded quota: gpus",
+                name=f"{GROUP}-0",
+                kind="StatefulSet",
+            ),
+        ),
+    ),
+    "leader is refused": group(
+        events=(
+            event(
+                "FailedCreate",
+                "create Pod gemma-group-0 in StatefulSet gemma-group failed error: Internal error occurred: failed "
+                'calling webhook "mpod.kb.io": no endpoints available for service "lws-webhook-service"',
+                name=GROUP,
+                kind="StatefulSet",
+            ),
+        ),
+    ),
+    "worker crashed, the group is replaced": group(
+        member(0, running(ready=False), deleted=True),
+        member(1, waiting("ContainerCreating", restarts=1, last=out_of_memory()), deleted=True),
+    ),
+    "group is ending": group(member(0, running(ready=False), deleted=True), member(1, running(ready=True))),
 }

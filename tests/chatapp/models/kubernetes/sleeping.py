@@ -14,6 +14,7 @@ from chatapp.models.kubernetes.api import KubernetesApi
 from chatapp.models.kubernetes.sleep_record import SleepRecord, SleepState
 from chatapp.models.kubernetes.sleeper import Sleeper
 from chatapp.models.kubernetes.sleeping_model import SleepingModel
+from chatapp.models.kubernetes.workload import Workload
 from chatapp.server.catalog import SCALE_SECONDS
 from tests.fakes.models import ReadyModel
 
@@ -123,14 +124,20 @@ class Gemma(ReadyModel):
 
 
 def replica(
-    cluster: Cluster, number: int = 0, *, hours: OfficeHours | None = None, behind_ms: int = 0, **limits: float
+    cluster: Cluster,
+    number: int = 0,
+    *,
+    hours: OfficeHours | None = None,
+    behind_ms: int = 0,
+    workload: str = "gemma-deployment",
+    **limits: float,
 ) -> SleepingModel:
     """Return Gemma as one replica of the chat has it, whose clock may be behind."""
     api = KubernetesApi(url=cluster.kubernetes.url, folder=cluster.kubernetes.account(number), timeout=SCALE_SECONDS)
     its_sleep = Sleeper(
         api,
         cluster.kubernetes.namespace,
-        "gemma-deployment",
+        Workload.named(workload),
         idle_seconds=IDLE_SECONDS,
         now_ms=lambda: cluster.now_ms - behind_ms,
         most=1,

@@ -17,6 +17,7 @@ from chatapp.models import ModelState, TimeLimits
 from chatapp.models.kubernetes.api import KubernetesApi
 from chatapp.models.kubernetes.diagnosis import Observation, diagnose
 from chatapp.models.kubernetes.pod_watch import PAUSE_SECONDS, PodWatch
+from chatapp.models.kubernetes.workload import Workload
 from chatapp.models.openai.model import OpenAICompatibleModel
 from tests.fakes.kubernetes_objects import (
     CREATED,
@@ -25,6 +26,8 @@ from tests.fakes.kubernetes_objects import (
     deployment,
     ended,
     evicted,
+    leader_worker_set,
+    member,
     new,
     pod,
     running,
@@ -184,7 +187,7 @@ async def behind_gateway(kubernetes):
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     api = KubernetesApi(url=kubernetes.url, folder=kubernetes.folder)
-    watch = PodWatch("chat/app=gemma", deployment="gemma-deployment", sleeps=True, api=api)
+    watch = PodWatch("chat/app=gemma", workload=Workload("gemma-deployment"), sleeps=True, api=api)
     url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     model = OpenAICompatibleModel("gemma", "Gemma", url, model="gemma", pods=watch)
     yield model, answer
@@ -331,7 +334,7 @@ def test_any_json_of_the_api_server_is_read_without_an_error(examples):
     @settings(max_examples=examples, deadline=None)
     @given(st.lists(ANY_JSON, max_size=8))
     def check(items):
-        diagnosis = diagnose(Observation(pods=items, events=items, deployment=items[0] if items else None))
+        diagnosis = diagnose(Observation(pods=items, events=items, workload=items[0] if items else None))
         assert diagnosis is None or diagnosis.status.state is not ModelState.READY
 
     check()
@@ -368,7 +371,7 @@ async def test_last_message_of_a_container_explains_the_crash_where_the_log_may_
 async def test_deployment_without_pods_tells_whether_it_is_asleep(kubernetes, replicas, sleeps, state, reason):
     kubernetes.add_deployment(replicas)
     api = KubernetesApi(url=kubernetes.url, folder=kubernetes.folder)
-    watch = PodWatch("chat/app=gemma", deployment="gemma-deployment", sleeps=sleeps, api=api)
+    watch = PodWatch("chat/app=gemma", workload=Workload("gemma-deployment"), sleeps=sleeps, api=api)
     status = await watch.status()
     assert (status.state, status.reason) == (state, reason)
 
@@ -384,3 +387,18 @@ async def test_kubernetes_is_not_asked_again_at_once_after_a_failure(kubernetes,
     now = loop.time()
     monkeypatch.setattr(loop, "time", lambda: now + PAUSE_SECONDS)
     assert (await watch.status()).state is ModelState.WAITING
+
+
+async def test_leader_that_runs_does_not_hide_a_worker_without_a_gpu(kubernetes):
+    kubernetes.rights |= {("get", "leaderworkersets")}
+    kubernetes.deployments["gemma-group"] = leader_worker_set(1)
+    kubernetes.pods = [member(1, unschedulable(NO_GPUS)), member(0, running(ready=False))]
+    api = KubernetesApi(url=kubernetes.url, folder=kubernetes.folder)
+    watch = PodWatch("chat/app=gemma", workload=Workload.named("leaderworkerset/gemma-group"), sleeps=True, api=api)
+    status = await watch.status()
+    assert (status.state, status.since_ms) == (ModelState.WAITING, ms(CREATED))
+    assert status.reason == "it has 1 of its 2 machines: no node with free GPUs is available yet"
+    kubernetes.pods = [member(0, running(ready=True)), member(1, running(ready=True))]
+    assert await watch.status() is None, "it is ready"
+    kubernetes.pods, kubernetes.deployments["gemma-group"] = [], leader_worker_set(0)
+    assert (await watch.status()).state is ModelState.ASLEEP

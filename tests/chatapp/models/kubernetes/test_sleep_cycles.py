@@ -12,6 +12,7 @@ from chatapp.models.kubernetes import sleeper as sleeper_module
 from chatapp.models.kubernetes.api import KubernetesApi, KubernetesError
 from chatapp.models.kubernetes.pod_watch import PodWatch
 from chatapp.models.kubernetes.sleep_record import SleepState
+from chatapp.models.kubernetes.workload import Workload
 from tests.chatapp.models.kubernetes.sleeping import IDLE_SECONDS, ask, replicas
 from tests.fakes.kubernetes_objects import POD, unschedulable
 
@@ -143,6 +144,6 @@ async def test_chat_reads_at_a_real_server_why_gemma_has_no_gpu(cluster):
     status = unschedulable("0/3 nodes are available: 3 Insufficient nvidia.com/gpu.")
     await server.request("PATCH", f"/api/v1/namespaces/{namespace}/pods/{POD}/status", {"status": status})
     api = KubernetesApi(url=cluster.kubernetes.url, folder=cluster.kubernetes.account(0), timeout=30)
-    watch = PodWatch(f"{namespace}/app=gemma", deployment="gemma-deployment", sleeps=True, api=api)
+    watch = PodWatch(f"{namespace}/app=gemma", workload=Workload("gemma-deployment"), sleeps=True, api=api)
     found = await watch.status()
     assert (found.state, found.reason) == (ModelState.WAITING, "no node with free GPUs is available yet")

@@ -11,12 +11,15 @@ from chatapp.domain.errors import ModelUnavailable
 from chatapp.domain.office_hours import OfficeHours
 from chatapp.domain.sentences import Sentence
 from chatapp.models import ModelState, ModelStatus
+from chatapp.models.kubernetes import sleeper as sleeper_module
 from chatapp.models.kubernetes.api import KubernetesApi, KubernetesError
 from chatapp.models.kubernetes.pod_watch import PodWatch
 from chatapp.models.kubernetes.sleep_record import SleepState
+from chatapp.models.kubernetes.workload import Workload
 from chatapp.models.openai.model import OpenAICompatibleModel
 from tests.chatapp.models.kubernetes.sleeping import IDLE_SECONDS, ask, replica, replicas, settled
-from tests.fakes.kubernetes_objects import pod, running
+from tests.fakes.kubernetes_objects import leader_worker_set, pod, running
+from tests.fakes.kubernetes_server import CHAT_RIGHTS
 from tests.fakes.openai_server import FakeOpenAIServer, Reply
 
 
@@ -65,7 +68,7 @@ async def test_gemma_behind_a_load_balancer_says_that_it_sleeps_and_wakes(cluste
     no_list = Reply(status=500, body=b"inference error: Internal - no pods available in datastore")
     no_answer = Reply(status=503, body=b"inference error: ServiceUnavailable - failed to find endpoint candidates")
     api = KubernetesApi(url=cluster.kubernetes.url, folder=cluster.kubernetes.folder)
-    watch = PodWatch("chat/app=gemma", deployment="gemma-deployment", sleeps=True, api=api)
+    watch = PodWatch("chat/app=gemma", workload=Workload("gemma-deployment"), sleeps=True, api=api)
     async with FakeOpenAIServer(answer=["Hello"], models=["gemma"], api_key="key") as server:
 
         def scaled(replicas: int) -> None:
@@ -288,3 +291,31 @@ async def test_replica_that_read_before_another_one_noted_a_use_does_not_let_it_
     assert cluster.record.state is SleepState.AWAKE
     for each in (model, other):
         await each.aclose()
+
+
+async def test_gemma_on_several_machines_sleeps_and_wakes(cluster):
+    kubernetes = cluster.kubernetes
+    kubernetes.deployments["gemma-deployment"] = leader_worker_set(1, name="gemma-deployment")
+    kubernetes.rights = {(verb, resource.replace("deployments", "leaderworkersets")) for verb, resource in CHAT_RIGHTS}
+    model = replica(cluster, workload="leaderworkerset/gemma-deployment")
+    model.watch()
+    try:
+        await cluster.falls_asleep()
+        assert kubernetes.replicas() == 0
+        assert (await ask(model))[0] == "Hello"
+    finally:
+        await model.aclose()
+    assert kubernetes.scales == [0, 1]
+    assert {path.rpartition("/namespaces/")[0] for path in kubernetes.changes if path.endswith("/scale")} == {
+        "/apis/leaderworkerset.x-k8s.io/v1"
+    }
+
+
+async def test_chat_that_may_not_scale_a_group_says_so(cluster, monkeypatch):
+    monkeypatch.setattr(sleeper_module, "REFUSED_SECONDS", 0.0)
+    kubernetes = cluster.kubernetes  # whose rights are those for a Deployment
+    kubernetes.deployments["gemma-deployment"] = leader_worker_set(0, name="gemma-deployment")
+    model = replica(cluster, workload="leaderworkerset/gemma-deployment")
+    await model._sleeper.step(model._is_ready)
+    await model.aclose()
+    assert model._sleeper.problem[0] == "the chat may not scale its LeaderWorkerSet in the cluster"
