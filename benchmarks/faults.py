@@ -88,7 +88,7 @@ async def _with_firestore(options: argparse.Namespace) -> int:
         spans = await _phases(rig, pace, options)
         pace.end()
         await asyncio.gather(*running)
-        probed = await probe.end() if probe else []
+        probed, refused = await probe.end() if probe else ([], Counter())
         findings = await _audit(rig, book, people)
         print()
         print_table(book, spans, findings, [Probed(*one) for one in probed])
@@ -101,6 +101,7 @@ async def _with_firestore(options: argparse.Namespace) -> int:
         print_counts("Warnings and errors in the chat's log:", log_lines(rig.chat.log))
         plain = (one for person in people for one in (*person.not_in_words, *person.shelf.not_in_words))
         without_words = Counter(plain) + tracebacks(rig.chat.log)
+        print_counts("Turns that the probe was refused, which store and end do not count:", refused)
         print_counts("Errors without words, and tracebacks:", without_words)
         for sentence in rig.chat.crashes:
             print(sentence)

@@ -1,14 +1,16 @@
 """Measures the delay of a turn by the store alone: the runner with its own journal, through the same network.
 
 ``python -m benchmarks.fault_parts.probe FOLDER`` runs in a process that is not killed and serves no pages, until its
-standard input ends. For each turn it prints the time, the seconds until the request to the model, the seconds from the
-end of the model's response until the answer is stored, and the seconds of a bare write just before: what the machine
-takes for the least that a durable store does, while all processes of the run share it.
+standard input ends; its clock is not set, and its disk is not the one that is filled. For each turn it prints the time,
+the seconds until the request to the model, the seconds from the end of the model's response until the answer is stored,
+and the seconds of a bare write just before: what the machine takes for the least that a durable store does, while all
+processes of the run share it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import random
 import sys
@@ -84,6 +86,7 @@ async def main() -> None:
     journal = Path(sys.argv[1]) / "journal.db"
     store = await JournaledStore.open(journal, cloud, destination="the emulator", drain_seconds=0)
     turns = TurnRunner(store, Catalog([model]))
+    gc.freeze()  # as the chat does once it has started: see `chatapp.__main__`
     with (Path(sys.argv[1]) / "bare").open("ab", buffering=0) as bare:
         await asyncio.gather(*(_talk(turns, model, f"probe-{i}", ended, bare) for i in range(TALKS)))
     await turns.aclose()

@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 import urllib.request
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -189,16 +190,17 @@ class Probe:
             self._process.kill()
             await self._process.wait()
 
-    async def end(self) -> list[tuple[float, float, float, float]]:
-        """Stop it and return its measurements."""
+    async def end(self) -> tuple[list[tuple[float, float, float, float]], Counter[str]]:
+        """Stop it and return its measurements, and how many turns were refused, by error."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(END_SECONDS):
                 await self._process.wait()
-        lines = (self._folder / "out").read_text().splitlines()
-        turns = [line.split() for line in lines if "refused" not in line]
-        return [(float(began), float(start), float(end), float(bare)) for began, start, end, bare in turns]
+        lines = [line.split() for line in (self._folder / "out").read_text().splitlines()]
+        refused = Counter(line[2] for line in lines if "refused" in line)
+        turns = [line for line in lines if "refused" not in line]
+        return [(float(began), float(start), float(end), float(bare)) for began, start, end, bare in turns], refused
 
 
 class Chat:
