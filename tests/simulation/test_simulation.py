@@ -29,7 +29,7 @@ from tests.simulation.world import World, make_task, until_quiet
 SEEDS, PARTS = 200, 4
 MANY_SEEDS, MANY_PARTS = int(os.environ.get("SIMULATION_SEEDS", "2000")), 8
 TURNS, MANY_TURNS = 2, 3  # of each device
-FINDERS = (1, 3, 18, 33, 42)
+FINDERS = (3, 43, 79)
 """Each planted bug below was found by one of these seeds, in November 2026; they are tried first."""
 
 
