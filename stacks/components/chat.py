@@ -194,7 +194,7 @@ def _rules(args: ChatAppArgs) -> list[kubernetes.rbac.v1.PolicyRuleArgs]:
         ),
     ]
     return [
-        kubernetes.rbac.v1.PolicyRuleArgs(api_groups=[""], resources=["pods", "events"], verbs=["list"]),
+        kubernetes.rbac.v1.PolicyRuleArgs(api_groups=[""], resources=["pods", "events"], verbs=["list", "watch"]),
         kubernetes.rbac.v1.PolicyRuleArgs(api_groups=[""], resources=["pods/log"], verbs=["get"]),
         kubernetes.rbac.v1.PolicyRuleArgs(
             api_groups=["apps"], resources=["deployments"], verbs=["get"], resource_names=[args.gemma]

@@ -607,7 +607,7 @@ class TestChat:
     def test_may_only_read_why_gemma_is_not_ready_in_its_namespace(self) -> None:
         run = deployed()
         assert run.one("Role")["rules"] == [
-            {"apiGroups": [""], "resources": ["pods", "events"], "verbs": ["list"]},
+            {"apiGroups": [""], "resources": ["pods", "events"], "verbs": ["list", "watch"]},
             {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]},
             {
                 "apiGroups": ["apps"],
@@ -638,7 +638,7 @@ class TestChat:
         assert {e["name"]: e.get("value") for e in container(self.chat(run))["env"]}[
             "CHAT_GEMMA_IDLE_MINUTES"
         ] == minutes
-        changing = [rule for rule in run.one("Role")["rules"] if not set(rule["verbs"]) <= {"get", "list"}]
+        changing = [rule for rule in run.one("Role")["rules"] if not set(rule["verbs"]) <= {"get", "list", "watch"}]
         assert changing == [
             {
                 "apiGroups": ["apps"],
