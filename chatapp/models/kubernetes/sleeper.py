@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS: Final = 30.0
 """Between two looks at the record while nothing changes."""
-WAKING_LOOK_SECONDS: Final = 3.0
+WAKING_LOOK_SECONDS: Final = 10.0
+"""Of every replica, while the model wakes or falls asleep. What this replica changed, and a question that waits here
+and finds the model ready, make it look at once."""
 NOTE_SECONDS: Final = 60.0
 """At most how often one replica notes a use; much less than the shortest idle time, which is five minutes."""
 LONGEST_PAUSE_SECONDS: Final = 60.0

@@ -133,7 +133,7 @@ class SleepingModel(ModelWrapper):
         yield Waiting()
 
     async def _shared_look(self) -> ModelStatus:
-        """Take a step, and return the status after it. Questions that wait share this: each look is six requests."""
+        """Return the status, after a step where one may be due. Questions that wait share this."""
         now = asyncio.get_running_loop().time()
         if self._look is None or (self._look.done() and now - self._looked_at >= self._poll_seconds):
             self._looked_at = now
@@ -141,6 +141,10 @@ class SleepingModel(ModelWrapper):
         return await asyncio.shield(self._look)  # which goes on for the others when one question is gone
 
     async def _step_and_status(self) -> ModelStatus:
+        status = await self.wrapped.status()
+        if status.state in {ModelState.LOADING, ModelState.WAITING}:
+            # Its pod starts, and nothing is to be done: a step would only read the record and the scale.
+            return self._described(status)
         await self._sleeper.step(self._is_ready)
         return await self.status()
 
