@@ -9,6 +9,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Self
 
 from tests.api_server import ApiServer, path_of
+from tests.fakes.kubernetes_objects import POD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -76,6 +77,20 @@ class RealKubernetes:
     def replicas(self) -> int:
         """Return the replicas that Gemma should have."""
         return int(self.deployments[GEMMA]["spec"]["replicas"])
+
+    async def add_pod(self, status: dict[str, Any]) -> None:
+        """Add a pod of Gemma, as its Deployment has it."""
+        template = self.deployments[GEMMA]["spec"]["template"]
+        metadata = template["metadata"] | {"name": POD, "namespace": self.namespace}
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+        await self.server.create(pod)
+        await self.server.request("PATCH", f"{path_of(pod)}/{POD}/status", {"status": status})
+
+    async def add_event(self, event: dict[str, Any]) -> None:
+        """Add an event of this namespace."""
+        about = event["involvedObject"] | {"namespace": self.namespace}
+        metadata = {"name": event["metadata"]["name"], "namespace": self.namespace}
+        await self.server.create(event | {"metadata": metadata, "involvedObject": about})
 
     async def touch(self) -> None:
         """Raise the Deployment's resource version, as each change of its status does."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 READY_SECONDS = 30.0  # for which a status is fresh
 NOT_READY_SECONDS = 5.0  # the same, of a model that is not ready
+READ_SECONDS = 30.0  # after a read, for which a status that changes is checked at once
 STATUS_TIMEOUT_SECONDS = 8.0
 
 _UNCHECKED = ModelStatus(ModelState.LOADING, Sentence("its status is being checked"))
@@ -36,6 +37,7 @@ class Catalog:
         self.prefer(default)
         self._statuses = dict.fromkeys(self._models, _UNCHECKED)
         self._checked_at = dict.fromkeys(self._models, float("-inf"))
+        self._read_at: dict[str, float] = {}
         self._checks: dict[str, asyncio.Task[None]] = {}
 
     def __iter__(self) -> Iterator[ChatModel]:
@@ -106,6 +108,7 @@ class Catalog:
     def status(self, model_id: str) -> ModelStatus:
         """Return the last status of one model at once; one that is not fresh is checked in the background."""
         status = self._statuses[model_id]
+        self._read_at[model_id] = time.monotonic()
         fresh = READY_SECONDS if status.state is ModelState.READY else NOT_READY_SECONDS
         if time.monotonic() - self._checked_at[model_id] > fresh:
             self._check(model_id)
@@ -122,6 +125,21 @@ class Catalog:
     def expire(self, model_id: str) -> None:
         """Have the status checked at the next read, after an answer failed."""
         self._checked_at[model_id] = float("-inf")
+
+    def changed(self, model_id: str) -> None:
+        """Have a status that has changed checked at once if it is being read, else at the next read."""
+        self.expire(model_id)
+        if time.monotonic() - self._read_at.get(model_id, float("-inf")) > READ_SECONDS:
+            return
+
+        def check_again(ended: asyncio.Task[None]) -> None:
+            if not ended.cancelled() and model_id in self._models:
+                self._check(model_id)
+
+        if running := self._checks.get(model_id):  # it may have asked before the change
+            running.add_done_callback(check_again)
+        else:
+            self._check(model_id)
 
     def first_choice(self) -> ChatModel:
         """Return the configured default, else the first that is ready, else the first that is set up."""

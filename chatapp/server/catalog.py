@@ -55,11 +55,14 @@ def open_catalog(settings: Settings) -> tuple[Catalog, LocalModels | None]:
         UnknownModel: ``CHAT_DEFAULT_MODEL`` names an unknown model.
         InvalidSettings: the URL or API key of a model is invalid.
     """
+    pods = _pod_watch(settings)
     try:
-        models = _models(settings)
+        models = _models(settings, pods)
     except ValueError as error:
         raise InvalidSettings(str(error)) from error
     catalog = Catalog(models)
+    if pods:
+        pods.on_change.append(lambda: catalog.changed("gemma"))
     local_models = _add_local_models(settings, catalog)
     default = settings.default_model
     is_local = default in [entry.id for entry in settings.local_entries]
@@ -157,7 +160,7 @@ def watch_sleep(catalog: Catalog) -> None:
             model.watch()
 
 
-def _models(settings: Settings) -> list[ChatModel]:
+def _models(settings: Settings, pods: PodWatch | None) -> list[ChatModel]:
     """Return the models in the order of the page: Gemma, Gemini, those of ``CHAT_MODELS``, the demo model."""
     limits = settings.time_limits
     models: list[ChatModel] = []
@@ -174,7 +177,7 @@ def _models(settings: Settings) -> list[ChatModel]:
             images=settings.gemma_images,
             place=settings.gemma_place,
             price=settings.gemma_price,
-            pods=_pod_watch(settings),
+            pods=pods,
             limits=limits,
         )
         models.append(_that_sleeps(gemma, settings))

@@ -5,7 +5,7 @@
         api = KubernetesApi(url=kubernetes.url, folder=kubernetes.folder)
 
 It has what a chat reads and changes: pods, their logs, events, Deployments and LeaderWorkerSets with their scale,
-ConfigMaps. Refusals are
+ConfigMaps; pods and events can be watched (`kubernetes_watch`). Refusals are
 objects of the kind Status (https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/status/).
 """
 
@@ -18,15 +18,20 @@ from typing import TYPE_CHECKING, Any, Self
 from aiohttp import web
 
 from tests.certificates import authority
-from tests.fakes.kubernetes_objects import deployment
+from tests.fakes.kubernetes_objects import deployment, pod
+from tests.fakes.kubernetes_watch import EXPIRED, Watched
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
+
+    from tests.fakes.kubernetes_watch import Matches
 
 CHAT_RIGHTS = frozenset({
     ("list", "pods"),
+    ("watch", "pods"),
     ("list", "events"),
+    ("watch", "events"),
     ("get", "pods/log"),
     ("get", "deployments"),
     ("get", "deployments/scale"),
@@ -46,7 +51,9 @@ class FakeKubernetes:
         tls: whether it speaks HTTPS; without, many requests take less time.
 
     Attributes:
-        pods, events: what there is, in any namespace.
+        pods, events: what there is, in any namespace; another value is a change of each object that differs.
+        watched: "pods", "events" -> their history and the watches of them.
+        expires_at_once: refuse a watch from a version that is too old with HTTP 410, in place of an event ERROR.
         logs: pod's name -> the log of its container; of the last run under ``NAME previous``.
         deployments: name -> Deployment or LeaderWorkerSet.
         configmaps: name -> object. Each change raises its resource version.
@@ -63,8 +70,12 @@ class FakeKubernetes:
 
     def __init__(self, folder: Path, *, namespace: str = "chat", tls: bool = True) -> None:
         self.folder = folder
-        self.pods: list[dict[str, Any]] = []
-        self.events: list[dict[str, Any]] = []
+        self._version = 4711
+        self.watched = {
+            "pods": Watched("Pod", self._next_version),
+            "events": Watched("Event", self._next_version),
+        }
+        self.expires_at_once = False
         self.logs: dict[str, str] = {}
         self.deployments: dict[str, dict[str, Any]] = {}
         self.configmaps: dict[str, dict[str, Any]] = {}
@@ -82,9 +93,29 @@ class FakeKubernetes:
         self.namespace = namespace
         self._tls = tls
         self._token = ""
-        self._version = 4711
         self._certificate = authority(folder / "ca.crt", folder / "server.pem")
         self.new_token("first")
+
+    @property
+    def pods(self) -> tuple[dict[str, Any], ...]:
+        return self.watched["pods"].objects
+
+    @pods.setter
+    def pods(self, pods: Iterable[dict[str, Any]]) -> None:
+        self.watched["pods"].set(pods)
+
+    @property
+    def events(self) -> tuple[dict[str, Any], ...]:
+        return self.watched["events"].objects
+
+    @events.setter
+    def events(self, events: Iterable[dict[str, Any]]) -> None:
+        self.watched["events"].set(events)
+
+    @property
+    def watches(self) -> int:
+        """How many watches are open."""
+        return sum(each.open for each in self.watched.values())
 
     def new_token(self, token: str) -> None:
         """Change the token, as the kubelet does every hour."""
@@ -96,6 +127,14 @@ class FakeKubernetes:
         self.deployments[name] = deployment(replicas, name=name, version=self._next_version())
         use = {"name": f"{name}-use", "namespace": self.namespace, "resourceVersion": self._next_version()}
         self.configmaps[f"{name}-use"] = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": use}
+
+    async def add_pod(self, status: dict[str, Any]) -> None:
+        """Add a pod of Gemma."""
+        self.pods = [*self.pods, pod(status, namespace=self.namespace)]
+
+    async def add_event(self, event: dict[str, Any]) -> None:
+        """Add an event."""
+        self.events = [*self.events, event]
 
     def account(self, replica: int) -> Path:  # they share one token here
         """Return the folder of one replica's service account."""
@@ -110,8 +149,13 @@ class FakeKubernetes:
         self.rights -= {("patch", "deployments/scale")}
 
     async def stop(self) -> None:
-        """Answer nothing any more."""
+        """Answer nothing any more: all connections break."""
         self.is_away = True
+        self._drop()
+
+    def _drop(self) -> None:
+        for each in self.watched.values():
+            each.drop()
 
     async def start(self) -> None:
         """Answer again; the first requests are refused, as a real server has not read the roles yet."""
@@ -139,7 +183,7 @@ class FakeKubernetes:
             app.router.add_get(f"{workloads}/{{name}}", self._deployment)
             app.router.add_get(f"{workloads}/{{name}}/scale", self._scale)
             app.router.add_patch(f"{workloads}/{{name}}/scale", self._scale)
-        self._runner = web.AppRunner(app, access_log=None)
+        self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
         await self._runner.setup()
         tls = None
         if self._tls:
@@ -150,6 +194,7 @@ class FakeKubernetes:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._drop()
         await self._runner.cleanup()
 
     def _next_version(self) -> str:
@@ -176,20 +221,29 @@ class FakeKubernetes:
             return _refusal(403, "Forbidden", f"{resource} is forbidden: {who} {what}")
         return None
 
-    async def _pods(self, request: web.Request) -> web.Response:
-        if refusal := await self._refused(request, "list", "pods"):
-            return refusal
+    async def _pods(self, request: web.Request) -> web.StreamResponse:
         name, _, value = request.query["labelSelector"].partition("=")
         namespace = request.match_info["namespace"]
-        found = [
-            each
-            for each in self.pods
-            if each["metadata"]["namespace"] == namespace and each["metadata"]["labels"].get(name) == value
-        ]
-        return _list("PodList", found)
 
-    async def _events(self, request: web.Request) -> web.Response:
-        return await self._refused(request, "list", "events") or _list("EventList", self.events)
+        def matches(pod: dict[str, Any]) -> bool:
+            metadata = pod["metadata"]
+            return bool(metadata["namespace"] == namespace and metadata["labels"].get(name) == value)
+
+        return await self._collection(request, "pods", matches)
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        return await self._collection(request, "events", lambda _: True)
+
+    async def _collection(self, request: web.Request, name: str, matches: Matches) -> web.StreamResponse:
+        verb, watched = "watch" if request.query.get("watch") == "true" else "list", self.watched[name]
+        if refusal := await self._refused(request, verb, name):
+            return refusal
+        if verb == "list":
+            found = [each for each in watched.objects if matches(each)]
+            return _list(f"{name[:-1].title()}List", found, str(self._version))
+        if self.expires_at_once and int(request.query["resourceVersion"]) < watched.oldest:
+            return web.json_response(EXPIRED | {"message": "too old resource version"}, status=410)
+        return await watched.serve(request, matches)
 
     async def _log(self, request: web.Request) -> web.Response:
         if refusal := await self._refused(request, "get", "pods/log"):
@@ -251,9 +305,9 @@ class FakeKubernetes:
         )
 
 
-def _list(kind: str, items: list[dict[str, Any]]) -> web.Response:
+def _list(kind: str, items: list[dict[str, Any]], version: str) -> web.Response:
     return web.json_response(
-        {"kind": kind, "apiVersion": "v1", "metadata": {"resourceVersion": "4711"}, "items": items}
+        {"kind": kind, "apiVersion": "v1", "metadata": {"resourceVersion": version}, "items": items}
     )
 
 

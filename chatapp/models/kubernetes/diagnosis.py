@@ -17,7 +17,7 @@ from chatapp.models.kubernetes.startup import progress
 from chatapp.models.kubernetes.workload import GROUP
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from chatapp.models.kubernetes.events import Event
     from chatapp.models.kubernetes.failures import Explanation
@@ -39,7 +39,7 @@ class Observation:
     Attributes:
         pods: of the model.
         events: of the namespace.
-        workload: of the model, such as its Deployment; None where it is not known.
+        workload: of the model, such as its Deployment; None where it is not known. It counts where no server lives.
         kind: of the workload, as its API calls it.
         logs: pod's name -> the end of its container's log; of a container that ended, the log of its last run.
         sleeps: the chat itself scales the workload to zero, so zero replicas mean that the model is asleep.
@@ -67,13 +67,17 @@ def diagnose(seen: Observation) -> Diagnosis | None:
     The server that is closest to ready counts. Source of the fields and reasons:
     https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#PodStatus
     """
-    pods = [pod for pod in seen.pods if isinstance(pod, dict)]
-    servers = servers_of([pod for pod in pods if not at(pod, "metadata", "deletionTimestamp")])
+    servers = living_servers(seen.pods)
     if any(is_ready(server[0]) for server in servers):
         return None
-    if not servers or replicas(seen.workload) == 0:
-        return _without_pods(seen, pods)
+    if not servers:
+        return _without_pods(seen, [pod for pod in seen.pods if isinstance(pod, dict)])
     return min((_of_server(server, seen) for server in servers), key=_distance)
+
+
+def living_servers(pods: Iterable[object]) -> list[list[dict[str, Any]]]:
+    """Return the pods of each server, without those that end."""
+    return servers_of(pod for pod in pods if isinstance(pod, dict) and not at(pod, "metadata", "deletionTimestamp"))
 
 
 def replicas(workload: object) -> int | None:

@@ -384,6 +384,8 @@ class OpenAICompatibleModel:
     async def aclose(self) -> None:
         """Close the connections; running answers end with an error."""
         await self._readiness.aclose()
+        if self._pods:
+            await self._pods.aclose()
         await self._server.aclose()
 
     async def _request(self, question: _Question) -> _Sent:

@@ -48,6 +48,57 @@ async def test_statuses_return_at_once_and_are_refreshed_in_the_background():
     await catalog.aclose()
 
 
+async def test_status_that_changes_is_checked_at_once_while_it_is_read():
+    model = CountingModel(status=DOWN)
+    catalog = Catalog([model])
+    catalog.statuses()
+    await asyncio.gather(*catalog._checks.values())
+    model._status = READY
+    catalog.changed("scripted")
+    await asyncio.gather(*catalog._checks.values())
+    assert catalog._statuses["scripted"] == READY
+    assert model.asked_status == 2
+    await catalog.aclose()
+
+
+async def test_status_that_changes_during_a_check_is_checked_once_more(monkeypatch):
+    model = CountingModel(seconds=0.05)
+    catalog = Catalog([model])
+    catalog.statuses()
+    for _ in range(3):
+        catalog.changed("scripted")
+    while catalog._checks:
+        await asyncio.gather(*catalog._checks.values())
+    assert model.asked_status == 2
+    await catalog.aclose()
+
+
+async def test_status_that_changes_is_not_checked_while_it_is_not_read(monkeypatch):
+    model = CountingModel(status=DOWN)
+    catalog = Catalog([model])
+    catalog.changed("scripted")
+    assert catalog._checks == {}
+    catalog.statuses()
+    await asyncio.gather(*catalog._checks.values())
+    monkeypatch.setattr("chatapp.models.catalog.READ_SECONDS", -1.0)
+    catalog.changed("scripted")
+    assert catalog._checks == {}
+    monkeypatch.undo()
+    assert catalog.status("scripted") == DOWN
+    assert catalog._checks, "but at the next read, though it is fresh"
+    await catalog.aclose()
+
+
+async def test_change_of_a_catalogue_that_closes_starts_no_check():
+    model = CountingModel(seconds=3600)
+    catalog = Catalog([model])
+    catalog.statuses()
+    catalog.changed("scripted")
+    await asyncio.sleep(0)
+    await catalog.aclose()
+    assert (model.asked_status, catalog._checks) == (1, {})
+
+
 async def test_no_model_is_checked_while_no_status_is_read(monkeypatch):
     monkeypatch.setattr("chatapp.models.catalog.READY_SECONDS", 0.01)
     model = CountingModel()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from chatapp.models.kubernetes import reflector
 from chatapp.models.kubernetes import sleeper as sleeper_module
 from tests.api_server import ApiServer, programs
 from tests.chatapp.models.kubernetes.sleeping import Cluster
@@ -27,6 +28,8 @@ async def cluster(request, tmp_path, monkeypatch):
     monkeypatch.setattr(sleeper_module, "LOOK_SECONDS", 0.02 * pace)
     monkeypatch.setattr(sleeper_module, "WAKING_LOOK_SECONDS", 0.01 * pace)
     monkeypatch.setattr(sleeper_module, "LONGEST_PAUSE_SECONDS", 0.02 * pace)
+    for name in ("PAUSE_SECONDS", "LONGEST_PAUSE_SECONDS", "FIRST_RETRY_SECONDS", "LONGEST_RETRY_SECONDS"):
+        monkeypatch.setattr(reflector, name, 0.02 * pace)
     async with opened(tmp_path) as kubernetes:
         yield Cluster(kubernetes, pace=pace)
 

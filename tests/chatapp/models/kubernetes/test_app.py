@@ -1,9 +1,12 @@
 """The settings of a Gemma that sleeps, and what the app makes of them."""
 
+import asyncio
+
 import pytest
 
 from chatapp.config.settings import InvalidSettings, Settings, load_settings
 from chatapp.domain.office_hours import OfficeHours
+from chatapp.models import ModelState, ModelStatus
 from chatapp.models.kubernetes.sleeping_model import SleepingModel
 from chatapp.models.openai.model import OpenAICompatibleModel
 from chatapp.server.catalog import open_catalog
@@ -21,6 +24,28 @@ async def test_gemma_sleeps_only_where_that_is_set(tmp_path, minutes, kind):
     settings = Settings(data_dir=tmp_path, gemma_idle_minutes=minutes, **CLUSTER)
     catalog, _ = open_catalog(settings)
     assert type(catalog.get("gemma")) is kind
+    await catalog.aclose()
+
+
+@pytest.mark.parametrize("minutes", [0, 30])
+async def test_change_that_a_watch_shows_reaches_the_page(tmp_path, monkeypatch, minutes):
+    catalog, _ = open_catalog(Settings(data_dir=tmp_path, gemma_idle_minutes=minutes, **CLUSTER))
+    gemma = catalog.get("gemma")
+    while isinstance(gemma, SleepingModel):
+        gemma = gemma.wrapped
+    status = ModelStatus(ModelState.WAITING, "a machine with GPUs is being started for it")
+
+    async def now():
+        return status
+
+    monkeypatch.setattr(gemma, "status", now)
+    await catalog.check("gemma")
+    catalog.status("gemma")
+    status = ModelStatus(ModelState.LOADING, "its container image is being downloaded")
+    for changed in gemma._pods.on_change:
+        changed()
+    await asyncio.gather(*catalog._checks.values())
+    assert catalog.statuses()["gemma"] == status
     await catalog.aclose()
 
 

@@ -16,7 +16,8 @@ from chatapp.domain.errors import ModelLoading, ModelUnavailable
 from chatapp.models import ModelState, TimeLimits
 from chatapp.models.kubernetes.api import KubernetesApi
 from chatapp.models.kubernetes.diagnosis import Observation, diagnose
-from chatapp.models.kubernetes.pod_watch import PAUSE_SECONDS, PodWatch
+from chatapp.models.kubernetes.pod_watch import PodWatch
+from chatapp.models.kubernetes.reflector import PAUSE_SECONDS
 from chatapp.models.kubernetes.workload import Workload
 from chatapp.models.openai.model import OpenAICompatibleModel
 from tests.fakes.kubernetes_objects import (
@@ -53,8 +54,10 @@ async def kubernetes(tmp_path):
 
 
 @pytest.fixture
-def watch(kubernetes):
-    return PodWatch("chat/app=gemma", api=KubernetesApi(url=kubernetes.url, folder=kubernetes.folder))
+async def watch(kubernetes):
+    watch = PodWatch("chat/app=gemma", api=KubernetesApi(url=kubernetes.url, folder=kubernetes.folder))
+    yield watch
+    await watch.aclose()
 
 
 @pytest.fixture
@@ -144,7 +147,7 @@ async def test_pod_closest_to_ready_counts(kubernetes, gemma):
     old = pod(running(ready=True), deleted=True)
     kubernetes.pods = [pod(evicted()), pod(unschedulable(NO_GPUS)), old]
     assert (await gemma.status()).state is ModelState.WAITING
-    kubernetes.pods.append(pod(running(ready=False)))
+    kubernetes.pods = [*kubernetes.pods, pod(running(ready=False))]
     assert (await gemma.status()).state is ModelState.LOADING
 
 
@@ -219,11 +222,12 @@ async def test_failure_of_a_server_whose_pod_is_ready_is_its_own(kubernetes, beh
 
 async def test_token_is_read_for_every_request(kubernetes, watch):
     kubernetes.pods = [pod(unschedulable(NO_GPUS))]
+    kubernetes.rights -= {("watch", "pods"), ("watch", "events")}
     for token in ("second", "third\n"):
         kubernetes.new_token(token.strip())
         (kubernetes.folder / "token").write_text(token)
         assert (await watch.status()).state is ModelState.WAITING
-    assert set(kubernetes.requests) == {
+    assert {request for request in kubernetes.requests if "watch" not in request} == {
         "/api/v1/namespaces/chat/pods?labelSelector=app%3Dgemma&limit=20",
         "/api/v1/namespaces/chat/events?limit=300",
     }

@@ -14,7 +14,7 @@ from chatapp.models.kubernetes.pod_watch import PodWatch
 from chatapp.models.kubernetes.sleep_record import SleepState
 from chatapp.models.kubernetes.workload import Workload
 from tests.chatapp.models.kubernetes.sleeping import IDLE_SECONDS, ask, replicas
-from tests.fakes.kubernetes_objects import POD, unschedulable
+from tests.fakes.kubernetes_objects import event, unschedulable
 
 REAL = pytest.param("real", marks=pytest.mark.engine)
 BOTH = ["fake", REAL]
@@ -128,6 +128,8 @@ async def test_account_of_the_chat_may_do_nothing_else(cluster):
         api.get(f"{core}/configmaps"),
         api.get("/api/v1/namespaces/kube-system/pods"),
         api.get("/api/v1/nodes"),
+        api.get(f"{core}/configmaps", watch="true"),
+        api.get(apps, watch="true"),
     ]
     for request in refused:
         with pytest.raises(KubernetesError) as caught:
@@ -135,15 +137,30 @@ async def test_account_of_the_chat_may_do_nothing_else(cluster):
         assert caught.value.is_forbidden
 
 
-@pytest.mark.parametrize("cluster", [REAL], indirect=True)
-async def test_chat_reads_at_a_real_server_why_gemma_has_no_gpu(cluster):
-    server, namespace = cluster.kubernetes.server, cluster.kubernetes.namespace
-    template = cluster.kubernetes.deployments["gemma-deployment"]["spec"]["template"]
-    metadata = template["metadata"] | {"name": POD, "namespace": namespace}
-    await server.create({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]})
-    status = unschedulable("0/3 nodes are available: 3 Insufficient nvidia.com/gpu.")
-    await server.request("PATCH", f"/api/v1/namespaces/{namespace}/pods/{POD}/status", {"status": status})
-    api = KubernetesApi(url=cluster.kubernetes.url, folder=cluster.kubernetes.account(0), timeout=30)
-    watch = PodWatch(f"{namespace}/app=gemma", workload=Workload("gemma-deployment"), sleeps=True, api=api)
-    found = await watch.status()
-    assert (found.state, found.reason) == (ModelState.WAITING, "no node with free GPUs is available yet")
+@pytest.mark.parametrize("cluster", BOTH, indirect=True)
+async def test_status_of_gemma_follows_a_watch_and_goes_on_after_the_api_was_away(cluster):
+    kubernetes = cluster.kubernetes
+    api = KubernetesApi(url=kubernetes.url, folder=kubernetes.account(0), timeout=30)
+    watch = PodWatch(f"{kubernetes.namespace}/app=gemma", workload=Workload("gemma-deployment"), sleeps=True, api=api)
+    reasons = []
+    watch.on_change.append(lambda: reasons.append(watch._status and watch._status.reason))
+    reflectors = watch._pods, watch._events
+    await kubernetes.add_pod(unschedulable("0/3 nodes are available: 3 Insufficient nvidia.com/gpu."))
+    try:
+        for _ in range(2):
+            found = await watch.status()
+            assert (found.state, found.reason) == (ModelState.WAITING, "no node with free GPUs is available yet")
+        await cluster.until(lambda: all(each.is_watched for each in reflectors))
+        await kubernetes.add_event(event("TriggeredScaleUp", "pod triggered scale-up"))
+        await cluster.until(lambda: reasons == ["a machine with GPUs is being started for it"])
+        await kubernetes.stop()
+        await cluster.until(lambda: not any(each.is_watched for each in reflectors))
+        assert await watch.status() is None
+        await kubernetes.start()
+        async with asyncio.timeout(20 * cluster.pace):
+            while not all(each.is_watched for each in reflectors):
+                await watch.status()
+                await asyncio.sleep(0.01 * cluster.pace)
+        assert (await watch.status()).reason == "a machine with GPUs is being started for it"
+    finally:
+        await watch.aclose()
