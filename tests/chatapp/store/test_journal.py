@@ -46,6 +46,11 @@ DEADLINE_S = 60.0  # of what takes milliseconds: far above what a busy machine a
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal_delivery, "FIRST_RETRY_S", 0.005)
     monkeypatch.setattr(journal_delivery, "LAST_RETRY_S", 0.03)
+    monkeypatch.setattr(cloud_reads, "READ_TIMEOUT_S", DEADLINE_S)  # the fake answers, however busy it is here
+
+
+@pytest.fixture
+def impatient_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cloud_reads, "READ_TIMEOUT_S", 0.05)
 
 
@@ -68,8 +73,8 @@ async def store(place: JournaledPlace, cloud: FakeCloud) -> AsyncIterator[Journa
     await store.aclose()
 
 
-async def becomes_true(condition: Callable[[], object], seconds: float = 5.0) -> None:
-    deadline = time.monotonic() + seconds
+async def becomes_true(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + DEADLINE_S
     while not condition():
         assert time.monotonic() < deadline
         await asyncio.sleep(0.005)
@@ -276,8 +281,7 @@ async def test_a_creation_that_is_made_again_while_it_waits_shows_the_first_one(
     await store.aclose()
 
 
-async def test_cached_first_page_continues_at_its_cursor(store, cloud, monkeypatch):
-    monkeypatch.setattr(cloud_reads, "READ_TIMEOUT_S", 60)  # the fake cloud answers, however busy the machine is
+async def test_cached_first_page_continues_at_its_cursor(store, cloud):
     talks = [a_conversation(id=f"c{number}", updated_ms=1_000 + number) for number in range(7)]
     for conversation in talks:
         await store.create("ana", conversation)
@@ -565,6 +569,7 @@ async def test_in_mid_conversation_an_outage_is_not_noticed(store, cloud):
         await store.messages("ana", older.id)
 
 
+@pytest.mark.usefixtures("impatient_reads")
 async def test_stalled_cloud_delays_only_the_first_read_of_a_cached_conversation(store, cloud, monkeypatch):
     monkeypatch.setattr(cloud_reads, "OPEN_S", 1e6)
     conversation = a_conversation()
@@ -578,6 +583,7 @@ async def test_stalled_cloud_delays_only_the_first_read_of_a_cached_conversation
     cloud.gate.set()
 
 
+@pytest.mark.usefixtures("impatient_reads")
 async def test_slow_read_returns_cached_data_first_and_updates_the_cache_later(store, cloud, monkeypatch):
     monkeypatch.setattr(cloud_reads, "OPEN_S", 0.05)
     conversation = a_conversation()
@@ -656,6 +662,7 @@ async def test_after_a_lost_reply_to_a_creation_another_replicas_messages_are_ba
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("impatient_reads")
 async def test_a_read_right_after_a_turn_has_all_of_it_when_only_a_part_still_waits(place):
     cloud = FakeCloud(place.cloud_folder)
     store = await place.open(
@@ -864,7 +871,7 @@ async def test_one_conversation_that_always_fails_does_not_hold_up_the_others(st
     for _ in range(10):
         other = a_conversation()
         await store.create("ana", other)
-        await becomes_true(lambda other=other: not store.pending("ana", other.id), 1)
+        await becomes_true(lambda other=other: not store.pending("ana", other.id))
     assert store.pending("ana", poisoned.id)
     cloud.fails = lambda *_: None
     await delivered(store)
@@ -1207,7 +1214,7 @@ async def test_kill_9_in_mid_delivery_loses_doubles_and_reorders_nothing_that_wa
 
     cloud = FakeCloud(place.cloud_folder)
     store = await place.open(cloud)
-    await becomes_true(lambda: not store.status().waiting_writes, 30)
+    await becomes_true(lambda: not store.status().waiting_writes)
     stored: dict[tuple[str, int], int] = {}
     for conversation in await list_all(cloud, "ana"):
         messages = await cloud.messages("ana", conversation.id)
@@ -1242,8 +1249,7 @@ class UnreliablePlace(JournaledPlace):
 
 @EXAMPLES
 @pytest.mark.slow
-def test_any_sequence_of_calls_over_an_unreliable_cloud_matches_the_model(tmp_path, monkeypatch, examples):
-    monkeypatch.setattr(cloud_reads, "READ_TIMEOUT_S", 60)  # reads must return what the cloud holds
+def test_any_sequence_of_calls_over_an_unreliable_cloud_matches_the_model(tmp_path, examples):
     run_any_history(UnreliablePlace(tmp_path), examples)
 
 
@@ -1396,8 +1402,7 @@ async def test_deleted_profile_is_erased_from_the_disk_and_then_from_the_cloud(s
     assert await cloud.profile("ana") == Profile()
 
 
-async def test_a_higher_revision_of_another_replica_wins_over_a_waiting_one(store, cloud, monkeypatch):
-    monkeypatch.setattr(cloud_reads, "READ_TIMEOUT_S", 60)  # the cloud answers, on a busy machine too
+async def test_a_higher_revision_of_another_replica_wins_over_a_waiting_one(store, cloud):
     await cloud.save_profile("ana", Profile(personas=PERSONAS, revision=5))
     cloud.fails = lambda name, _: StoreUnavailable("") if name == "save_profile" else None
     await store.save_profile("ana", Profile(revision=4))
