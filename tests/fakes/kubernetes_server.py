@@ -73,7 +73,7 @@ class FakeKubernetes:
         self._version = 4711
         self.watched = {
             "pods": Watched("Pod", self._next_version),
-            "events": Watched("Event", self._next_version),
+            "events": Watched("Event", self._next_version, is_cached=False),
         }
         self.expires_at_once = False
         self.logs: dict[str, str] = {}

@@ -35,6 +35,7 @@ class Watched:
     Args:
         kind: of the objects.
         next_version: returns a new resource version of the cluster.
+        is_cached: by the API server, which events are not; only what is has bookmarks.
 
     Attributes:
         objects: as they are now, with a UID and a resource version each.
@@ -42,12 +43,13 @@ class Watched:
         oldest: the resource version that a watch can begin at.
     """
 
-    def __init__(self, kind: str, next_version: Callable[[], str]) -> None:
+    def __init__(self, kind: str, next_version: Callable[[], str], *, is_cached: bool = True) -> None:
         self.objects: tuple[dict[str, Any], ...] = ()
         self.history: list[Change] = []
         self.oldest = 0
         self._kind = kind
         self._next_version = next_version
+        self._is_cached = is_cached
         self._watches: dict[asyncio.Task[Any], tuple[asyncio.Queue[bytes], Matches]] = {}
 
     @property
@@ -80,7 +82,9 @@ class Watched:
         self.history.clear()
 
     def bookmark(self) -> None:
-        """Send each watch the resource version of now."""
+        """Send each watch the resource version of now, where what is watched is cached."""
+        if not self._is_cached:
+            return
         metadata = {"resourceVersion": self._next_version(), "creationTimestamp": None}
         self.send(_line("BOOKMARK", {"kind": self._kind, "apiVersion": "v1", "metadata": metadata}))
 

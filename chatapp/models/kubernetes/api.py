@@ -24,7 +24,8 @@ WATCH_SECONDS: Final = 300
 """After which the API is asked to end a watch: the next one is opened with the token of that time."""
 SILENT_SECONDS: Final = 90.0
 """Without a byte, after which the connection of a watch counts as broken. A bookmark comes about once a minute
-(`defaultBookmarkFrequency` in k8s.io/apiserver/pkg/storage/cacher)."""
+(`defaultBookmarkFrequency` in k8s.io/apiserver/pkg/storage/cacher), but none for events, which API servers do not cache
+(kubernetes/kubernetes#96052, #120348): a watch of them is also opened again where nothing happens for so long."""
 MAX_BODY_BYTES: Final = 4 << 20
 """Of an answer; of one change, in a watch."""
 _MERGE_PATCH: Final = "application/merge-patch+json"

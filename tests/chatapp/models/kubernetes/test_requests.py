@@ -15,7 +15,7 @@ from chatapp.domain.conversation import GenerationParameters
 from chatapp.domain.sentences import Sentence
 from chatapp.models import Finish, ModelState, ModelStatus, TextDelta
 from chatapp.models.catalog import READ_SECONDS, Catalog
-from chatapp.models.kubernetes.api import WATCH_SECONDS, KubernetesApi, KubernetesError
+from chatapp.models.kubernetes.api import SILENT_SECONDS, WATCH_SECONDS, KubernetesApi, KubernetesError
 from chatapp.models.kubernetes.diagnosis import Observation, diagnose
 from chatapp.models.kubernetes.pod_watch import PodWatch
 from chatapp.models.kubernetes.reflector import NEEDED_SECONDS
@@ -93,17 +93,23 @@ class ClusterInMemory(KubernetesApi):
             self.open -= 1
 
     async def _until_end(self, what: str, version: int) -> AsyncGenerator[tuple[str, dict[str, Any]]]:
-        try:
-            async with asyncio.timeout(WATCH_SECONDS):
-                for number in itertools.count(version):
-                    async with self._changed:
-                        while len(self._changes) <= number:
+        clock = asyncio.get_running_loop().time
+        end = heard = clock()
+        end += WATCH_SECONDS
+        for number in itertools.count(version):
+            while len(self._changes) <= number:
+                try:
+                    async with asyncio.timeout_at(min(end, heard + SILENT_SECONDS) if what == "events" else end):
+                        async with self._changed:
                             await self._changed.wait()
-                    kind, of, thing = self._changes[number]
-                    if of == what:
-                        yield kind, thing
-        except TimeoutError:
-            return
+                except TimeoutError:
+                    if clock() < end:
+                        raise KubernetesError("silence: there are no bookmarks of events") from None
+                    return
+            kind, of, thing = self._changes[number]
+            if of == what:
+                heard = clock()
+                yield kind, thing
 
     async def change(self, what: str, thing: dict[str, Any]) -> None:
         """Add an object, or put it in place of the one with its name."""
@@ -247,7 +253,8 @@ def test_start_of_six_minutes_takes_few_requests_and_pages_show_each_state_at_th
         assert await start(cluster) == []
         assert sum(cluster.requests.values()) <= 30, cluster.requests
         assert cluster.requests["pods"] == cluster.requests["events"] == 2, "a look, and the begin of the watch"
-        assert cluster.requests["watch pods"] == cluster.requests["watch events"] == 2, "one of five minutes, and one"
+        assert cluster.requests["watch pods"] == 2, "one of five minutes, and one"
+        assert cluster.requests["watch events"] == 4, "of which two heard nothing for 90 seconds"
         assert cluster.requests["log"] <= 20, "while weights load"
         assert cluster.open == 0
 

@@ -53,9 +53,9 @@ async def until(condition):
 
 async def opened(kubernetes, watch):
     """Look until both watches are open, and forget the requests so far."""
-    for _ in range(2):
-        await watch.status()
-    await until(lambda: watch._pods.is_watched and watch._events.is_watched)
+    async with asyncio.timeout(60):
+        while not (watch._pods.is_watched and watch._events.is_watched):
+            await watch.status()
     kubernetes.requests.clear()
 
 
@@ -177,11 +177,13 @@ async def test_change_while_the_connection_is_broken_is_not_lost(kubernetes, wat
 
 async def test_watch_that_the_api_ends_is_opened_again(kubernetes, watch):
     await opened(kubernetes, watch)
+    before = watch._events._version
     for each in kubernetes.watched.values():
         each.end()
-    version = str(kubernetes._version - 1)
+    version = str(kubernetes._version)
     await until(lambda: len(kubernetes.requests) == 2 and kubernetes.watches == 2)
     assert of(kubernetes, "pods")[0]["resourceVersion"] == [version], "that of the bookmark at its end"
+    assert of(kubernetes, "events")[0]["resourceVersion"] == [before], "which events have not"
     kubernetes.events = [QUOTA]
     await shows(watch, OUT_OF_QUOTA)
 
