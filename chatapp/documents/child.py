@@ -14,7 +14,6 @@ import json
 import os
 import sys
 from contextlib import suppress
-from dataclasses import astuple
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -44,7 +43,7 @@ def main() -> None:
     except RecursionError:
         reply = {"refused": Reason.UNSAFE, "facts": {}, "detail": "RecursionError"}
     else:
-        reply = {"kind": kind, "pages": [[page.number, page.name, [*map(astuple, page.blocks)]] for page in pages]}
+        reply = {"kind": kind, "pages": [[page.number, page.name, page.blocks] for page in pages]}
     # Lone surrogates, which a damaged file may have, cannot be stored.
     text = json.dumps(reply, ensure_ascii=False).encode("utf-8", "replace")
     sys.stdout.buffer.write(text + b"\n")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from .archive import opened
 from .decoding import decoded
 from .shape import Kind, Reason, Refused
 
@@ -85,6 +84,8 @@ def _binary_kind(file: bytes, named: Kind | None) -> Kind | None:
     if file.startswith(_OLE):
         return _ole_kind(file)
     if file.startswith((b"PK\3\4", b"PK\5\6")):
+        from .archive import opened  # noqa: PLC0415  # with zipfile, a seventh of the start; most files are no archives
+
         return _zip_kind(opened(file), named)
     for beginning, kind in _OTHERS:
         if file.startswith(beginning):
