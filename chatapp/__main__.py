@@ -21,6 +21,7 @@ from chatapp.config.settings import InvalidSettings, load_settings, unknown_sett
 from chatapp.domain.errors import ChatError
 from chatapp.models import ModelState
 from chatapp.models.llamacpp.demo import DEMO_ID
+from chatapp.server.catalog import import_sdks
 from chatapp.server.local_download import accept_licence, offer_line, show_download
 from chatapp.server.metrics import serve_metrics
 from chatapp.server.open_files import raise_open_files_limit
@@ -86,7 +87,9 @@ async def _app(settings: Settings) -> FastAPI:
     """
     gc.disable()
     try:
-        return await create_app(settings)
+        app = await create_app(settings)
+        import_sdks(app.state.catalog)
+        return app
     finally:
         gc.freeze()
         gc.enable()

@@ -153,6 +153,13 @@ def _add_local_models(settings: Settings, catalog: Catalog) -> LocalModels | Non
     return local_models
 
 
+def import_sdks(catalog: Catalog) -> None:
+    """Import the large packages that models need."""
+    for model in catalog:
+        if isinstance(model, GeminiModel):
+            model.import_sdk()
+
+
 def watch_sleep(catalog: Catalog) -> None:
     """Let the models that sleep do so from now on."""
     for model in catalog:

@@ -214,6 +214,23 @@ async def test_googles_library_is_loaded_only_for_a_history_in_firestore_and_tha
     assert await process.wait() == 0
 
 
+@pytest.mark.parametrize("key", ["", "a key"])
+async def test_geminis_library_is_loaded_before_the_chat_serves_and_only_for_gemini(tmp_path, key):
+    script = (
+        "import asyncio, sys; from chatapp.__main__ import _app, load_settings; "
+        "asyncio.run(_app(load_settings())); "
+        "print('google.genai.types' in sys.modules)"
+    )
+    environment = (
+        os.environ | NO_MODELS | {"CHAT_DATA_DIR": str(tmp_path), "GOOGLE_CLOUD_PROJECT": "", "GEMINI_API_KEY": key}
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", script, env=environment, stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await process.communicate()
+    assert output.split()[-1] == str(bool(key)).encode()
+
+
 async def test_a_missing_library_is_said_in_a_sentence(chat, tmp_path):
     (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['google.cloud.firestore'] = None")
     said = await refused(chat, cold=True, PYTHONPATH=f"{tmp_path}{os.pathsep}{Path.cwd()}", **FIRESTORE)

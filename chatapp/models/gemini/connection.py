@@ -1,7 +1,7 @@
 """Clients of google-genai: on Vertex AI with Google Cloud credentials, or on the Gemini API with a key.
 
-google.genai is imported on first use and in a thread: with a client it costs about 0.9 s and 37 MB (0.5 s and 20 MB for
-the import alone; measured on loaded shared cores), which a chat without Gemini does not pay.
+google.genai is imported only for a chat with Gemini: with a client it costs about 0.9 s and 37 MB (0.5 s and 20 MB for
+the import alone; measured on loaded shared cores). Such a chat imports it before it serves (`import_sdk`).
 """
 
 from __future__ import annotations
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     import aiohttp
     from google import genai
     from google.auth.credentials import Credentials
+
+
+def import_sdk() -> None:
+    """Import google.genai, which holds up every turn of a chat that serves already, even from another thread."""
+    from google.genai import errors, types  # noqa: F401, PLC0415  # slow and large, see the top
 
 
 class GeminiConnection:

@@ -1,7 +1,7 @@
 """Errors of Gemini, in words for a person: what happened, and what to do about it.
 
 First those that the SDK raises, then those that Google's API reports (a table of rules). Google's own message only goes
-to the log, without its quotes from the request. google.genai is not imported before the first error.
+to the log, without its quotes from the request. A chat without Gemini never imports google.genai.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from chatapp.domain.conversation import GenerationParameters, Place, Role
 from chatapp.domain.errors import ModelError, ModelUnavailable
 from chatapp.domain.sentences import Sentence
 from chatapp.models import DEFAULT_TIME_LIMITS, ModelState, ModelStatus, Price
-from chatapp.models.gemini.connection import GeminiConnection
+from chatapp.models.gemini.connection import GeminiConnection, import_sdk
 from chatapp.models.gemini.errors import NOT_SET_UP, Account, failure_of
 from chatapp.models.gemini.genai_compat import closing_response
 from chatapp.models.gemini.response import StreamedResponse
@@ -189,8 +189,13 @@ class GeminiModel:
                     self._output_tokens = listed.output_token_limit or self._output_tokens
         return ModelStatus(ModelState.READY)
 
+    def import_sdk(self) -> None:
+        """Import the SDK, if the model is set up."""
+        if self._account.is_set_up:
+            import_sdk()
+
     async def start(self) -> None:
-        """Import the SDK and make the client, so that the first question does not wait for them."""
+        """Make the client, so that the first question does not wait for them."""
         if self._account.is_set_up:
             await self._connection.client()
 
