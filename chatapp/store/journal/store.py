@@ -104,7 +104,7 @@ class JournaledStore(WithoutFiles, Lists, Reads):
 
     **Deletion**: it erases the conversation's pending writes from the journal before it returns (as
     `chatapp.store.sqlite.store.SQLiteStore` does), and is then delivered itself. Delivered text has left
-    the file about a second later.
+    the file about five seconds later.
 
     **Backpressure**: at ``most_writes`` or ``most_bytes``, new conversations and new questions raise StoreUnavailable
     before a model is called; ends of answers, changed titles and deletions are still accepted. A full or read-only

@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 QUIET_S = 5.0  # without a write, before the file is rebuilt after a delete
-# Until deleted text leaves the log where nobody waits for that. Emptying the log syncs the disk twice and holds up the
-# writes behind it, and the next commit costs half as much again, since the log grows anew.
-ERASE_SOON_S = 1.0
+# Until deleted text leaves the log where no caller waits for that. Emptying the log syncs the disk twice and holds up
+# the writes behind it, and the next commit costs half as much again, since the log grows anew. At 9 turns a second the
+# log grows by 160 pages a second: in a longer time it would reach the 1,000 at which a commit itself moves it.
+ERASE_SOON_S = 5.0
+EMPTY_AGAIN_S = 1.0  # until the next attempt to empty a log that a reader still needed
 
 
 class Writer:
@@ -157,7 +159,7 @@ class Writer:
 
     def _empty_log(self) -> None:
         """Move the write-ahead log into the file and cut it to nothing; later, while a reader still needs it."""
-        self._log_due = time.monotonic() + ERASE_SOON_S
+        self._log_due = time.monotonic() + EMPTY_AGAIN_S
         self._connection.execute("PRAGMA busy_timeout = 20")  # ms: writes wait meanwhile
         with suppress(sqlite3.Error):
             busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()

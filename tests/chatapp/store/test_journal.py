@@ -750,6 +750,7 @@ async def test_a_newer_revision_of_another_replica_is_not_interrupted_after_a_ki
 
 @pytest.mark.parametrize("end", ["its end", "its conversation's deletion", "a deletion elsewhere"])
 async def test_the_text_of_a_running_answer_leaves_the_file_with(place, cloud, monkeypatch, end):
+    monkeypatch.setattr(journal, "ERASE_SOON_S", 0.05)
     monkeypatch.setattr(sqlite_writer, "QUIET_S", 0.05)
     store = await place.open(cloud)
     conversation = a_conversation()
@@ -932,6 +933,7 @@ async def test_emptying_the_log_of_delivered_text_holds_up_no_write_at_once(plac
 
 @pytest.mark.slow
 async def test_delivered_text_is_erased_from_the_file(place, cloud, monkeypatch):
+    monkeypatch.setattr(journal, "ERASE_SOON_S", 0.05)
     monkeypatch.setattr(sqlite_writer, "QUIET_S", 0.05)
     store = await place.open(cloud)
     for number in range(20):
