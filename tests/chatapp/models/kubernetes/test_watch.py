@@ -14,6 +14,7 @@ from chatapp.models.kubernetes import reflector
 from chatapp.models.kubernetes.api import KubernetesApi
 from chatapp.models.kubernetes.pod_watch import PodWatch
 from chatapp.models.kubernetes.workload import Workload
+from chatapp.models.openai.model import OpenAICompatibleModel
 from tests.fakes.kubernetes_objects import POD, deployment, event, pod, running, unschedulable, waiting
 from tests.fakes.kubernetes_server import FakeKubernetes
 from tests.fakes.kubernetes_watch import INTERNAL
@@ -301,6 +302,14 @@ async def test_shutdown_closes_the_connections_at_once(kubernetes, watch):
     for _ in range(3):
         assert (await watch.status()).state is ModelState.WAITING, "a question that ends later still has its reason"
     assert not any("watch" in request for request in kubernetes.requests)
+
+
+async def test_model_that_closes_closes_its_watches(kubernetes, watch):
+    model = OpenAICompatibleModel("gemma", "Gemma", "http://127.0.0.1:9", pods=watch)
+    assert (await model.status()).reason == WAITS
+    await opened(kubernetes, watch)
+    await model.aclose()
+    await until(lambda: kubernetes.watches == 0)
 
 
 async def test_shutdown_does_not_wait_for_an_api_that_is_slow(kubernetes, watch):
