@@ -18,8 +18,8 @@ ENGINE, SERVER = "vllm/engine/arg_utils.py", "vllm/entrypoints/common/cli_args.p
 
 
 def options_of(engine: str, server: str) -> list[str]:
-    """Return all options: those that the engine's parser adds by name, and one for each field of the server's."""
-    return sorted({*re.findall(r'"(--[a-z0-9-]+)"', engine), *_fields(ast.parse(server))})
+    """Return all options: those that both parsers add by name, and one for each field of the server's."""
+    return sorted({*re.findall(r'"(--[a-z0-9-]+)"', engine + server), *_fields(ast.parse(server))})
 
 
 def _fields(module: ast.Module) -> Iterator[str]:
