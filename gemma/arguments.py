@@ -51,6 +51,7 @@ def vllm_arguments(
         f"--host={host}",
         f"--port={port}",
         f"--tensor-parallel-size={profile.gpus}",
+        *([f"--pipeline-parallel-size={profile.machines}", f"--nnodes={profile.machines}"] * (profile.machines > 1)),
         f"--max-model-len={profile.max_model_len}",
         f"--max-num-seqs={profile.max_num_seqs}",
         f"--gpu-memory-utilization={profile.gpu_memory_utilization:.2f}",

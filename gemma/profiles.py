@@ -20,17 +20,23 @@ class GpuProfile:
     """One way to serve Gemma. CPU in cores, sizes in GiB; limits equal requests, as GKE Autopilot requires.
 
     The amounts come from Google's samples (kubernetes-engine-samples, ``ai-ml/llm-serving-gemma``) and from the
-    codelab; those of ``l4x1``, ``rtx6000``, ``a100`` and ``h100`` follow from the machine's size and are untested.
+    codelab; those of ``l4x1``, ``rtx6000``, ``a100`` and ``h100`` follow from the machine size and are untested. Those
+    of ``h100x16`` are in LeaderWorkerSet's example for vLLM (kubernetes-sigs/lws, ``docs/examples/vllm``).
     How many conversations fit beside the weights: docs/operate.md, Gemma's memory.
     """
 
     label: str = "Gemma3 12b it"
     """The model's name on the page."""
     model: str = GEMMA_3
-    """The weights on Hugging Face."""
+    """The weights on Hugging Face; empty: none of Gemma's needs these GPUs, and the owner names others."""
     accelerator: str
     """GKE's name of the GPU."""
     gpus: int = 1
+    """In each machine."""
+    machines: int = 1
+    """Of one server: tensor parallel in a machine, pipeline parallel over them, which sends little between them."""
+    loading_minutes: int = 30
+    """Within which the weights are downloaded and loaded."""
     max_model_len: int = 32_768
     max_num_seqs: int
     gpu_memory_utilization: float = 0.90
@@ -42,6 +48,11 @@ class GpuProfile:
     """File in ``manifests/`` with the ways to get this GPU: on demand, flex-start, spot."""
     on_demand: bool = True
     """Whether Google sells a machine with this GPU on demand; without, only `compute_class` gets one."""
+
+    @property
+    def all_gpus(self) -> int:
+        """Those of one server."""
+        return self.gpus * self.machines
 
 
 PROFILES = {
@@ -95,6 +106,22 @@ PROFILES = {
         memory=128,
         compute_class="compute-class-h100.yaml",
         on_demand=False,
+    ),
+    # 1,266 GiB: for models that eight H100, of 633 GiB, do not hold. The guides of LeaderWorkerSet and vLLM have two
+    # machines with eight GPUs too.
+    "h100x16": GpuProfile(
+        label="",
+        model="",
+        accelerator="nvidia-h100-80gb",
+        gpus=8,
+        machines=2,
+        loading_minutes=180,
+        max_num_seqs=32,
+        cpu=125,
+        memory=1124,
+        ephemeral_storage=800,
+        shared_memory=15,
+        compute_class="compute-class-h100x16.yaml",
     ),
 }
 

@@ -16,12 +16,13 @@ from pydantic import SecretStr
 from gemma.arguments import SERVED_NAME
 from gemma.profiles import supports_images
 from stacks.components.chat_pod import DATA_DIR, METRICS_PORT, PORT, SHUTDOWN_SECONDS
-from stacks.components.model_server import APP as MODEL_SERVER
+from stacks.components.model_pod import APP as MODEL_SERVER
 from stacks.settings import secret_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from chatapp.models.kubernetes.workload import Workload
     from stacks.ingress.ingress import Ingress
     from stacks.settings import Settings
 
@@ -39,7 +40,7 @@ class Sources:
         namespace: of this stack's own Gemma server.
         gemma_url: of this stack's own Gemma server; `None`: there is none.
         gemma_key: which that server asks for; `None`: none.
-        gemma_deployment: name of that server's Deployment.
+        gemma_workload: that server's Deployment, or LeaderWorkerSet.
         database: ID of the Firestore database; `None`: the history is a SQLite file.
         session_secret: signs the cookies, the same for all replicas; `None`: the chat generates one and stores it on
             its volume.
@@ -50,7 +51,7 @@ class Sources:
     namespace: pulumi.Input[str]
     gemma_url: Value = None
     gemma_key: Value = None
-    gemma_deployment: Value = None
+    gemma_workload: Workload | None = None
     database: Value = None
     session_secret: Value = None
 
@@ -147,7 +148,7 @@ VARIABLES: Mapping[str, Callable[[Sources], Value]] = {
     "CHAT_GEMMA_PODS": _own_gpus(lambda sources: pulumi.Output.concat(sources.namespace, "/app=", MODEL_SERVER)),
     "CHAT_GEMMA_IDLE_MINUTES": _own_gpus(_setting("gemma_idle_minutes")),
     "CHAT_GEMMA_OFFICE_HOURS": _own_gpus(_setting("gemma_office_hours")),
-    "CHAT_GEMMA_DEPLOYMENT": lambda sources: sources.gemma_deployment,
+    "CHAT_GEMMA_DEPLOYMENT": lambda sources: sources.gemma_workload.setting if sources.gemma_workload else None,
     # History
     "CHAT_STORE": lambda sources: None if sources.database is None else "firestore",
     "CHAT_FIRESTORE_DATABASE": lambda sources: sources.database,

@@ -15,7 +15,8 @@ from stacks.components.inference_gateway import PORT as GATEWAY_PORT
 from stacks.components.inference_gateway import InferenceGateway, InferenceGatewayArgs
 from stacks.components.leftovers import leftover_hook, with_hook
 from stacks.components.manifests import Manifest
-from stacks.components.model_server import APP as GEMMA_APP
+from stacks.components.model_group import GroupController
+from stacks.components.model_pod import APP as GEMMA_APP
 from stacks.components.model_server import GemmaServer, GemmaServerArgs, LoadBalanced
 from stacks.components.model_weights import ModelWeights, ModelWeightsArgs
 from stacks.components.network import PROXIES
@@ -84,7 +85,7 @@ class ClusterObjects:
             namespace=self._namespace,
             gemma_url=gemma.url if gemma else None,
             gemma_key=gemma_key,
-            gemma_deployment=names.gemma if gemma else None,
+            gemma_workload=gemma.workload if gemma else None,
             database=platform.database,
             session_secret=platform.session_secret,
         )
@@ -102,7 +103,7 @@ class ClusterObjects:
                 variables=environment(sources),
                 secrets=secret_environment(sources),
                 volume=platform.volume,
-                gemma=names.gemma if gemma else "",
+                gemma=gemma.workload if gemma else None,
                 scales_gemma=settings.gemma_idle_minutes > 0,
                 monitoring=Manifest.read("chat-monitoring.yaml") if settings.on_gcp else None,
                 # The whole image component, so that the nodes may pull the image.
@@ -138,6 +139,7 @@ class ClusterObjects:
                 browsers=browsers[settings.ingress],
                 on_gke=settings.on_gcp,
                 own_gemma=settings.gpu_profile is not None,
+                gemma_in_groups=settings.serves_on_several_machines,
                 scales_gemma=settings.gemma_max_replicas > 1,
                 gemmas_load_balancer=balancer,
                 weights_in_bucket=settings.weights_bucket,
@@ -153,15 +155,18 @@ class ClusterObjects:
         """Create Gemma, and return it and the key that its load balancer wants."""
         settings, names, platform = self._settings, self._names, self._platform
         weights = balanced = None
+        # In another cluster it would be another program's: docs/deploy.md says how to install it there.
+        in_groups = settings.serves_on_several_machines
+        controller = [GroupController("groups", self._in_cluster)] if in_groups and settings.on_gcp else []
         if settings.weights_bucket and platform.google:
-            weights = self._weights(platform.google, depends_on=[network, self._image])
+            weights = self._weights(platform.google, profile, depends_on=[network, self._image])
         if platform.gemma_address and platform.google:
             balanced = self._gateway(platform.google, platform.gemma_address, depends_on=[network])
         gemma = GemmaServer(
             "gemma",
             GemmaServerArgs(
                 namespace=self._namespace,
-                name=names.gemma,
+                name=names.gemma_group if in_groups else names.gemma,
                 service_name=names.gemma_service,
                 account=names.gemma_account,
                 secret_name=names.hugging_face_secret,
@@ -179,7 +184,7 @@ class ClusterObjects:
                 max_replicas=settings.gemma_max_replicas,
                 load_balanced=balanced,
                 monitoring=Manifest.read("gemma-monitoring.yaml") if settings.on_gcp else None,
-                depends_on=[network, *(weights.ready if weights else ())],
+                depends_on=[network, *controller, *(weights.ready if weights else ())],
             ),
             self._in_cluster,
         )
@@ -188,6 +193,7 @@ class ClusterObjects:
     def _weights(
         self,
         google: GoogleProject,
+        profile: GpuProfile,
         *,
         depends_on: Sequence[pulumi.Resource],
     ) -> ModelWeights:
@@ -205,6 +211,8 @@ class ClusterObjects:
                 image=self._image.ref,
                 model=model,
                 revision=revision,
+                # Hugging Face sends to one client about as fast as to the machine with the GPUs; and time for retries.
+                minutes=profile.loading_minutes + 20,
                 writer=google.workload_identity.principal_of(names.weights_account),
                 reader=google.workload_identity.principal_of(names.gemma_account),
                 token=secret_output(settings.hugging_face_token),

@@ -128,6 +128,7 @@ class Names:
     iap_client_secret = "iap-client"  # noqa: S105 - a name
     chat_pods_role = "gradio-chat-sees-pods"
     gemma = "gemma-deployment"
+    gemma_group = "gemma-group"
     gemma_service = "gemma-service"
     gemma_account = "gemma-ksa"
     gemma_gateway = "gemma"

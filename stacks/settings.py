@@ -222,6 +222,11 @@ class Settings(BaseModel):
         return bool(self.on_gcp and profile and (self.gpu_fallback or not profile.on_demand))
 
     @property
+    def serves_on_several_machines(self) -> bool:
+        """Whether each server of Gemma runs on several machines."""
+        return self.gpu_profile is not None and self.gpu_profile.machines > 1
+
+    @property
     def balances_gemma(self) -> bool:
         """Whether a load balancer of its own distributes the questions to Gemma's servers."""
         return self.gemma_routing == "inference-gateway"

@@ -7,12 +7,15 @@ program ``vllm`` does not start in the package for CPUs, whose name is not ``vll
 
 from __future__ import annotations
 
+import functools
 import os
 import shlex
 from pathlib import Path
 
 from gemma.profiles import PROFILES
-from stacks.components.model_server import GemmaServerArgs, server_arguments
+from stacks.components.model_group import LEADER_ADDRESS, RANK
+from stacks.components.model_pod import server_arguments
+from stacks.components.model_server import GemmaServerArgs
 
 VARIABLE = "VLLM_SERVE"
 PROFILE = "l4x1"
@@ -30,8 +33,14 @@ def model_folder() -> Path:
     return Path(words[words.index("--model") + 1])
 
 
-def stack_arguments(profile: str = PROFILE, *, weights_url: str | None = None) -> list[str]:
-    """Return the arguments of ``vllm serve`` in the stack's container, the model first."""
+def stack_arguments(profile: str = PROFILE, *, weights_url: str | None = None, rank: int = 0) -> list[str]:
+    """Return the arguments of ``vllm serve`` in the stack's container, the model first.
+
+    Args:
+        profile: of the GPUs.
+        weights_url: from where the weights are streamed; None: the profile's model.
+        rank: of the machine, where a server runs on several.
+    """
     args = GemmaServerArgs(
         namespace="n",
         name="n",
@@ -40,9 +49,15 @@ def stack_arguments(profile: str = PROFILE, *, weights_url: str | None = None) -
         secret_name="n",
         profile=PROFILES[profile],
         image="i",
+        model="" if PROFILES[profile].model else "owner/model",
         weights_url=weights_url,
     )
-    return [str(argument) for argument in server_arguments(args)]
+    variables = {RANK: str(rank), LEADER_ADDRESS: "gemma-group-0.gemma-group.n"}  # as the kubelet fills them in
+    arguments = [str(argument) for argument in server_arguments(args, is_worker=rank > 0)]
+    return [
+        functools.reduce(lambda text, name: text.replace(name, variables[name]), variables, argument)
+        for argument in arguments
+    ]
 
 
 def command(port: int, *, weights_url: str | None = None) -> list[str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 
 from gemma.arguments import PRIVACY
-from stacks.components.model_server import GRACE_SECONDS, HEALTH, PRE_STOP_SECONDS
+from stacks.components.model_pod import GRACE_SECONDS, HEALTH, PRE_STOP_SECONDS
 from tests.serving import free_port
 from tests.vllm_command import command
 

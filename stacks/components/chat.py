@@ -16,6 +16,8 @@ from stacks.components.workloads import SKIP_AWAIT, content_hash, labels, metada
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from chatapp.models.kubernetes.workload import Workload
+
 
 @dataclass(frozen=True)
 class Volume:
@@ -47,9 +49,9 @@ class ChatAppArgs:
         replicas: more than one only without `volume`.
         variables: environment variables.
         secrets: environment variables whose values are kept in a Secret.
-        scales_gemma: whether the chat scales that Deployment, and notes its last use in the ConfigMap ``NAME-use``.
+        scales_gemma: whether the chat scales that workload, and notes its last use in the ConfigMap ``NAME-use``.
         volume: where the history is; `None`: in a database, and the pod has only scratch space.
-        gemma: name of Gemma's Deployment in this namespace, whose state the chat reports; empty: there is none.
+        gemma: Gemma's workload in this namespace, whose state the chat reports; `None`: there is none.
         monitoring: has the metrics collected; `None`: they are not.
         depends_on: what the chat needs at its start, such as its roles.
     """
@@ -65,7 +67,7 @@ class ChatAppArgs:
     variables: Mapping[str, pulumi.Input[str]]
     secrets: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
     volume: Volume | None = None
-    gemma: str = ""
+    gemma: Workload | None = None
     scales_gemma: bool = False
     monitoring: Manifest | None = None
     depends_on: Sequence[pulumi.Resource] = ()
@@ -93,7 +95,7 @@ class ChatApp(pulumi.ComponentResource):
         if secrets:
             dependencies.append(self._secret(secrets))
         if args.gemma:
-            dependencies.append(self._gemma_rights(account))
+            dependencies.append(self._gemma_rights(account, args.gemma))
         if args.volume:
             dependencies.append(self._claim(args.volume))
         self.deployment = kubernetes.apps.v1.Deployment(
@@ -148,10 +150,13 @@ class ChatApp(pulumi.ComponentResource):
             opts=self._child,
         )
 
-    def _gemma_rights(self, account: kubernetes.core.v1.ServiceAccount) -> kubernetes.rbac.v1.RoleBinding:
+    def _gemma_rights(
+        self, account: kubernetes.core.v1.ServiceAccount, gemma: Workload
+    ) -> kubernetes.rbac.v1.RoleBinding:
         """Let the chat's account read what Gemma waits for, and do nothing else; a Role cannot select by label."""
         described = metadata(self._args.gemma_role, self._args.namespace, APP)
-        role = kubernetes.rbac.v1.Role("sees-pods", metadata=described, rules=_rules(self._args), opts=self._child)
+        rules = _rules(gemma, scales=self._args.scales_gemma)
+        role = kubernetes.rbac.v1.Role("sees-pods", metadata=described, rules=rules, opts=self._child)
         return kubernetes.rbac.v1.RoleBinding(
             "sees-pods",
             metadata=described,
@@ -180,26 +185,30 @@ class ChatApp(pulumi.ComponentResource):
         )
 
 
-def _rules(args: ChatAppArgs) -> list[kubernetes.rbac.v1.PolicyRuleArgs]:
+def _rules(gemma: Workload, *, scales: bool) -> list[kubernetes.rbac.v1.PolicyRuleArgs]:
     """Return what the chat's account may do: see why Gemma is not ready. Its log has no text of a conversation.
 
-    To scale it needs the subresource alone: a right on the Deployment itself could change its image.
+    To scale it needs the subresource alone: a right on the workload itself could change its image.
     """
+    group = gemma.api_version.partition("/")[0]
     scaling = [
         kubernetes.rbac.v1.PolicyRuleArgs(
-            api_groups=["apps"], resources=["deployments/scale"], verbs=["get", "patch"], resource_names=[args.gemma]
+            api_groups=[group],
+            resources=[f"{gemma.resource}/scale"],
+            verbs=["get", "patch"],
+            resource_names=[gemma.name],
         ),
         kubernetes.rbac.v1.PolicyRuleArgs(
-            api_groups=[""], resources=["configmaps"], verbs=["get", "patch"], resource_names=[f"{args.gemma}-use"]
+            api_groups=[""], resources=["configmaps"], verbs=["get", "patch"], resource_names=[f"{gemma.name}-use"]
         ),
     ]
     return [
         kubernetes.rbac.v1.PolicyRuleArgs(api_groups=[""], resources=["pods", "events"], verbs=["list", "watch"]),
         kubernetes.rbac.v1.PolicyRuleArgs(api_groups=[""], resources=["pods/log"], verbs=["get"]),
         kubernetes.rbac.v1.PolicyRuleArgs(
-            api_groups=["apps"], resources=["deployments"], verbs=["get"], resource_names=[args.gemma]
+            api_groups=[group], resources=[gemma.resource], verbs=["get"], resource_names=[gemma.name]
         ),
-        *(scaling if args.scales_gemma else []),
+        *(scaling if scales else []),
     ]
 
 

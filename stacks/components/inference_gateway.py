@@ -14,7 +14,7 @@ import pulumi_gcp as gcp
 
 from stacks.components.endpoint_picker import CHOICES_PORT, POOL_GROUP, EndpointPicker, EndpointPickerArgs
 from stacks.components.manifests import Manifest, custom_object
-from stacks.components.model_server import APP, CONTAINER_PORT, HEALTH
+from stacks.components.model_pod import APP, CONTAINER_PORT, HEALTH
 from stacks.components.workloads import metadata
 
 if TYPE_CHECKING:

@@ -1,17 +1,25 @@
 """More servers of Gemma while questions wait: a HorizontalPodAutoscaler on the length of vLLM's queue.
 
 It works between one server and the most that are set. Between none and one the chat itself scales (its sleep): an
-autoscaler changes nothing while a Deployment's scale is zero
+autoscaler changes nothing while a workload's scale is zero
 (https://kubernetes.io/docs/concepts/workloads/autoscaling/horizontal-pod-autoscale/#implicit-maintenance-mode-deactivation).
 """
 
 from __future__ import annotations
+
+from copy import deepcopy
+from typing import TYPE_CHECKING
 
 import pulumi
 import pulumi_kubernetes as kubernetes
 
 from stacks.components.manifests import Manifest, apply_manifest
 from stacks.components.workloads import metadata
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from chatapp.models.kubernetes.workload import Workload
 
 METRIC_FILE = "gemma-scaling.yaml"
 QUEUE = "4"
@@ -24,31 +32,33 @@ DOWN_SECONDS = 900
 
 
 def scale_out(
-    deployment: pulumi.Input[str],
+    workload: Workload,
     namespace: pulumi.Input[str],
-    app: str,
+    answering: Mapping[str, str],
     *,
     most: int,
     parent: pulumi.Resource,
+    server: pulumi.Resource,
 ) -> None:
     """Create the metric and the autoscaler.
 
     Args:
-        deployment: name of the Deployment of the servers.
+        workload: of the servers.
         namespace: of all of them.
-        app: the servers' label ``app``.
+        answering: the labels of the pods that answer, and have the metric.
         most: servers at the same time.
         parent: of both resources.
+        server: the workload.
     """
     v2 = kubernetes.autoscaling.v2
-    manifest = Manifest.read(METRIC_FILE)
+    manifest = _of_pods(Manifest.read(METRIC_FILE), answering)
     metric = apply_manifest(manifest, parent=parent, namespace=namespace)
     v2.HorizontalPodAutoscaler(
         "scaling",
-        metadata=metadata("gemma-scaling", namespace, app),
+        metadata=metadata("gemma-scaling", namespace, answering["app"]),
         spec=v2.HorizontalPodAutoscalerSpecArgs(
             scale_target_ref=v2.CrossVersionObjectReferenceArgs(
-                api_version="apps/v1", kind="Deployment", name=deployment
+                api_version=workload.api_version, kind=workload.kind, name=workload.name
             ),
             min_replicas=1,
             max_replicas=most,
@@ -65,8 +75,16 @@ def scale_out(
                 scale_up=_one_each(UP_SECONDS, settled=60), scale_down=_one_each(UP_SECONDS, settled=DOWN_SECONDS)
             ),
         ),
-        opts=pulumi.ResourceOptions(parent=parent, depends_on=metric),
+        opts=pulumi.ResourceOptions(parent=parent, depends_on=[*metric, server]),
     )
+
+
+def _of_pods(manifest: Manifest, labels: Mapping[str, str]) -> Manifest:
+    """Return the manifest with the metric of the pods with these labels."""
+    documents = deepcopy(manifest.documents)
+    for each in documents[0]["spec"]["metrics"]:
+        each["pod"]["selector"]["matchLabels"] = dict(labels)
+    return Manifest(manifest.file, documents)
 
 
 def metric_name(manifest: Manifest) -> str:

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from gemma.arguments import PRIVACY, vllm_arguments
+from chatapp.models.kubernetes.workload import GROUP, Workload
 from stacks.components.manifests import Manifest, apply_manifest
+from stacks.components.model_group import LEADER, ModelGroupArgs, model_group
+from stacks.components.model_pod import APP, gemma_pod
 from stacks.components.model_scaling import scale_out
 from stacks.components.workloads import (
     SKIP_AWAIT,
     content_hash,
-    fixed_resources,
-    http_port,
-    http_probe,
     labels,
     metadata,
-    mounts,
-    plain_variables,
-    pod_security,
-    restricted,
-    scratch,
     secret_variable,
     selector,
     service_account,
@@ -35,18 +28,9 @@ if TYPE_CHECKING:
 
     from gemma.profiles import GpuProfile
 
-APP = "gemma"
-HEALTH = "/health"
-CONTAINER_PORT = 8080
 SERVICE_PORT = 8000
-HOME = "/home/vllm"
-PRE_STOP_SECONDS, SHUTDOWN_SECONDS, GRACE_SECONDS = 5, 110, 130
-"""Before vLLM is told to stop; for its running answers; until it is killed."""
 TOKEN_KEY = "hf_api_token"  # noqa: S105 - a key's name
 API_KEY = "api-key"
-KEEP_ALIVE_SECONDS = 620
-"""Behind a load balancer, which keeps its connections for 600 s: vLLM would close one that a question is sent on.
-https://docs.cloud.google.com/load-balancing/docs/https#timeouts_and_retries"""
 
 
 @dataclass(frozen=True)
@@ -70,7 +54,7 @@ class GemmaServerArgs:
 
     Attributes:
         namespace: of all its objects.
-        name: of the Deployment.
+        name: of the Deployment, or of the LeaderWorkerSet where a server runs on several machines.
         service_name: of the Service.
         account: of the service account, which has no rights.
         secret_name: of the Secret with the token.
@@ -112,6 +96,24 @@ class GemmaServerArgs:
     node_selector: Mapping[str, str] = field(default_factory=dict)
     depends_on: Sequence[pulumi.Resource] = ()
 
+    @property
+    def workload(self) -> Workload:
+        """What the servers are replicas of."""
+        return Workload(self.name, GROUP if self.profile.machines > 1 else "Deployment")
+
+    @property
+    def answering(self) -> dict[str, str]:
+        """The labels of the pods that answer: of a server on several machines, the leader."""
+        return {"app": APP} | (LEADER if self.profile.machines > 1 else {})
+
+    @property
+    def replicas(self) -> int | None:
+        """The number to set.
+
+        Without one, server-side apply leaves the chat's, or the autoscaler's, alone; a new workload gets one.
+        """
+        return None if self.sleeps or self.max_replicas > 1 else 1
+
 
 class GemmaServer(pulumi.ComponentResource):
     """vLLM's OpenAI-compatible server.
@@ -120,43 +122,25 @@ class GemmaServer(pulumi.ComponentResource):
 
     Attributes:
         url: inside the cluster.
+        workload: what its servers are replicas of.
     """
 
     url: pulumi.Output[str]
+    workload: Workload
 
     def __init__(self, name: str, args: GemmaServerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("hybrid-chat:stacks:GemmaServer", name, {}, opts)
+        self.workload = args.workload
         child = pulumi.ResourceOptions(parent=self)
         account = service_account(args.account, args.namespace, APP, child)
         secrets = self._secrets(args)
         dependencies: list[pulumi.Resource] = [account, *args.depends_on]
         if args.compute_class:
             dependencies += apply_manifest(args.compute_class, parent=self)
-        deployment = kubernetes.apps.v1.Deployment(
-            "server",
-            # Forced, so that the number of replicas that the chat had set is no conflict once this stack sets it again.
-            metadata=metadata(args.name, args.namespace, APP, SKIP_AWAIT | {"pulumi.com/patchForce": "true"}),
-            spec=kubernetes.apps.v1.DeploymentSpecArgs(
-                # Without a number, server-side apply leaves the chat's, or the autoscaler's, alone; a new Deployment
-                # gets one.
-                replicas=None if args.sleeps or args.max_replicas > 1 else 1,
-                strategy=_strategy(args),
-                progress_deadline_seconds=3600,
-                revision_history_limit=3,
-                selector=selector(APP),
-                template=kubernetes.core.v1.PodTemplateSpecArgs(
-                    metadata=kubernetes.meta.v1.ObjectMetaArgs(labels=labels(APP), annotations=secrets.annotations),
-                    spec=_pod(args, account, secrets.variables),
-                ),
-            ),
-            opts=pulumi.ResourceOptions(
-                parent=self,
-                depends_on=dependencies,
-                custom_timeouts=pulumi.CustomTimeouts(delete="10m"),
-            ),
-        )
+        create = self._group if args.workload.kind == GROUP else self._deployment
+        server = create(args, account, secrets, dependencies)
         if args.max_replicas > 1:
-            scale_out(deployment.metadata.name, args.namespace, APP, most=args.max_replicas, parent=self)
+            scale_out(args.workload, args.namespace, args.answering, most=args.max_replicas, parent=self, server=server)
         if args.sleeps:
             self._record(args, child)
         service = kubernetes.core.v1.Service(
@@ -165,7 +149,7 @@ class GemmaServer(pulumi.ComponentResource):
             metadata=metadata(args.service_name, args.namespace, APP, SKIP_AWAIT),
             spec=kubernetes.core.v1.ServiceSpecArgs(
                 type="ClusterIP",
-                selector={"app": APP},
+                selector=args.answering,
                 ports=[
                     kubernetes.core.v1.ServicePortArgs(
                         name="http", port=SERVICE_PORT, target_port="http", protocol="TCP"
@@ -180,6 +164,57 @@ class GemmaServer(pulumi.ComponentResource):
         service_url = pulumi.Output.concat("http://", host, f":{SERVICE_PORT}")
         self.url = pulumi.Output.from_input(args.load_balanced.url) if args.load_balanced else service_url
         self.register_outputs({"url": self.url})
+
+    def _deployment(
+        self,
+        args: GemmaServerArgs,
+        account: kubernetes.core.v1.ServiceAccount,
+        secrets: _Secrets,
+        dependencies: Sequence[pulumi.Resource],
+    ) -> pulumi.Resource:
+        return kubernetes.apps.v1.Deployment(
+            "server",
+            # Forced, so that the number of replicas that the chat had set is no conflict once this stack sets it again.
+            metadata=metadata(args.name, args.namespace, APP, SKIP_AWAIT | {"pulumi.com/patchForce": "true"}),
+            spec=kubernetes.apps.v1.DeploymentSpecArgs(
+                replicas=args.replicas,
+                strategy=_strategy(args),
+                progress_deadline_seconds=3600,
+                revision_history_limit=3,
+                selector=selector(APP),
+                template=kubernetes.core.v1.PodTemplateSpecArgs(
+                    metadata=kubernetes.meta.v1.ObjectMetaArgs(labels=labels(APP), annotations=secrets.annotations),
+                    spec=gemma_pod(args, account, secrets.variables),
+                ),
+            ),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                depends_on=dependencies,
+                custom_timeouts=pulumi.CustomTimeouts(delete="10m"),
+            ),
+        )
+
+    def _group(
+        self,
+        args: GemmaServerArgs,
+        account: kubernetes.core.v1.ServiceAccount,
+        secrets: _Secrets,
+        dependencies: Sequence[pulumi.Resource],
+    ) -> pulumi.Resource:
+        return model_group(
+            ModelGroupArgs(
+                name=args.name,
+                namespace=args.namespace,
+                app=APP,
+                size=args.profile.machines,
+                replicas=args.replicas,
+                leader=gemma_pod(args, account, secrets.variables),
+                worker=gemma_pod(args, account, secrets.variables, is_worker=True),
+                annotations=secrets.annotations,
+                depends_on=dependencies,
+            ),
+            parent=self,
+        )
 
     def _record(self, args: GemmaServerArgs, child: pulumi.ResourceOptions) -> None:
         """Create the ConfigMap in which the replicas of the chat note its last use, see `chatapp.models.kubernetes`."""
@@ -230,111 +265,3 @@ def _strategy(args: GemmaServerArgs) -> kubernetes.apps.v1.DeploymentStrategyArg
 class _Secrets:
     variables: list[kubernetes.core.v1.EnvVarArgs]
     annotations: Mapping[str, pulumi.Input[str]]
-
-
-def _pod(
-    args: GemmaServerArgs,
-    account: kubernetes.core.v1.ServiceAccount,
-    secrets: list[kubernetes.core.v1.EnvVarArgs],
-) -> kubernetes.core.v1.PodSpecArgs:
-    profile = args.profile
-    return kubernetes.core.v1.PodSpecArgs(
-        service_account_name=account.metadata.name,
-        automount_service_account_token=False,
-        enable_service_links=False,
-        node_selector=_node_selector(args),
-        termination_grace_period_seconds=GRACE_SECONDS,
-        security_context=pod_security(user=2000, group=0),  # the image's own user for rootless use
-        containers=[
-            kubernetes.core.v1.ContainerArgs(
-                name="vllm",
-                image=args.image,
-                command=["vllm", "serve"],
-                args=server_arguments(args),
-                # The chat reads there why it crashed.
-                termination_message_policy="FallbackToLogsOnError",
-                env=[*plain_variables(_environment(args)), *secrets],
-                ports=[http_port(CONTAINER_PORT)],
-                resources=fixed_resources(
-                    str(profile.cpu),
-                    f"{profile.memory}Gi",
-                    f"{profile.ephemeral_storage}Gi",
-                    gpus=profile.gpus,
-                ),
-                # vLLM and its compilers write outside their caches too; a read-only root was never tried.
-                security_context=restricted(read_only_root=False),
-                # 30 minutes to download and load the weights, before the liveness probe starts.
-                startup_probe=http_probe(HEALTH, period_seconds=10, failure_threshold=180),
-                readiness_probe=http_probe(HEALTH, period_seconds=5, failure_threshold=3),
-                liveness_probe=http_probe(HEALTH, period_seconds=10, failure_threshold=3),
-                # The Service still sends requests for a moment after the pod is told to stop.
-                lifecycle=kubernetes.core.v1.LifecycleArgs(
-                    pre_stop=kubernetes.core.v1.LifecycleHandlerArgs(
-                        sleep=kubernetes.core.v1.SleepActionArgs(seconds=PRE_STOP_SECONDS)
-                    )
-                ),
-                # /dev/shm: processes on several GPUs communicate through it.
-                volume_mounts=mounts({"shm": "/dev/shm", "cache": f"{HOME}/.cache", "tmp": "/tmp"}),  # noqa: S108 - the container's own
-            )
-        ],
-        volumes=[
-            scratch("shm", f"{profile.shared_memory}Gi", in_memory=True),
-            scratch("cache", f"{profile.ephemeral_storage - 5}Gi"),
-            scratch("tmp", "4Gi"),
-        ],
-    )
-
-
-def server_arguments(args: GemmaServerArgs) -> list[pulumi.Input[str]]:
-    """Return the arguments of ``vllm serve`` in the container."""
-    model, *options = vllm_arguments(
-        args.profile,
-        host="0.0.0.0",  # noqa: S104 - in its container
-        port=CONTAINER_PORT,
-        model=args.model,
-        revision=args.revision,
-        shutdown_seconds=SHUTDOWN_SECONDS,
-        extra=args.extra_args,
-    )
-    if args.weights_url is None:
-        return [model, *options]
-    # The address names the revision.
-    own = [option for option in options if not option.startswith("--revision=")]
-    return [args.weights_url, *_streamed(args.profile), *own]
-
-
-def _streamed(profile: GpuProfile) -> list[str]:
-    """Return the arguments with which the Run:ai streamer of vLLM's image reads weights from a bucket.
-
-    https://docs.vllm.ai/en/stable/models/extensions/runai_model_streamer/: each process reads into a buffer of at most
-    `memory_limit` bytes; with several GPUs, each reads a part and they exchange the parts (`distributed`).
-    """
-    options: dict[str, int | bool] = {"memory_limit": 4 * 2**30}
-    if profile.gpus > 1:
-        options["distributed"] = True
-    return ["--load-format=runai_streamer", f"--model-loader-extra-config={json.dumps(options, separators=(',', ':'))}"]
-
-
-def _environment(args: GemmaServerArgs) -> dict[str, pulumi.Input[str]]:
-    environment: dict[str, pulumi.Input[str]] = {
-        "HOME": HOME,
-        "HF_HOME": f"{HOME}/.cache/huggingface",
-        **PRIVACY,
-    }
-    if args.on_gke:  # where GKE mounts the driver
-        environment["LD_LIBRARY_PATH"] = "/usr/local/nvidia/lib64:/usr/local/cuda/lib64"
-    if args.load_balanced:
-        environment["VLLM_HTTP_TIMEOUT_KEEP_ALIVE"] = str(KEEP_ALIVE_SECONDS)
-    return environment
-
-
-def _node_selector(args: GemmaServerArgs) -> dict[str, str]:
-    if not args.on_gke:
-        return dict(args.node_selector)
-    if args.compute_class:  # GKE refuses it together with an accelerator
-        return {"cloud.google.com/compute-class": args.compute_class.name}
-    return {
-        "cloud.google.com/gke-accelerator": args.profile.accelerator,
-        # vLLM's image needs CUDA 13 (driver 580), newer than GKE's default driver.
-        "cloud.google.com/gke-gpu-driver-version": "latest",
-    }

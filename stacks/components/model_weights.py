@@ -49,6 +49,7 @@ class ModelWeightsArgs:
         image: the chat's image, which has the program.
         model: weights on Hugging Face.
         revision: their commit.
+        minutes: within which the Job has copied them.
         writer: the Job's account as IAM names it.
         reader: the model server's account as IAM names it.
         token: for gated weights; `None`: without.
@@ -67,6 +68,7 @@ class ModelWeightsArgs:
     image: pulumi.Input[str]
     model: str
     revision: str
+    minutes: int
     writer: pulumi.Input[str]
     reader: pulumi.Input[str]
     token: pulumi.Input[str] | None = None
@@ -152,7 +154,7 @@ class ModelWeights(pulumi.ComponentResource):
             spec=kubernetes.batch.v1.JobSpecArgs(
                 # What is complete stays: another try begins with the next file.
                 backoff_limit=4,
-                active_deadline_seconds=3000,
+                active_deadline_seconds=args.minutes * 60,
                 pod_failure_policy=kubernetes.batch.v1.PodFailurePolicyArgs(
                     rules=[
                         kubernetes.batch.v1.PodFailurePolicyRuleArgs(
@@ -173,7 +175,7 @@ class ModelWeights(pulumi.ComponentResource):
                 depends_on=[*rights, *args.depends_on],
                 # A Job cannot be changed, and a new image of the chat is no reason to run it again.
                 ignore_changes=["spec"],
-                custom_timeouts=pulumi.CustomTimeouts(create="55m", delete="10m"),
+                custom_timeouts=pulumi.CustomTimeouts(create=f"{args.minutes + 5}m", delete="10m"),
             ),
         )
 

@@ -23,13 +23,14 @@ from stacks.components.chat_pod import METRICS_PORT, PORT
 from stacks.components.endpoint_picker import APP as PICKER
 from stacks.components.endpoint_picker import CHOICES_PORT, HEALTH_PORT
 from stacks.components.endpoint_picker import METRICS_PORT as PICKER_METRICS_PORT
-from stacks.components.model_server import APP as GEMMA
-from stacks.components.model_server import CONTAINER_PORT
+from stacks.components.model_group import LEADER
+from stacks.components.model_pod import APP as GEMMA
+from stacks.components.model_pod import CONTAINER_PORT
 from stacks.components.model_weights import APP as WEIGHTS
 from stacks.components.workloads import metadata
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 HTTPS, DNS = 443, 53
 # The API server's ports: kubeadm, k3s and kind (6443), minikube (8443), MicroK8s (16443); GKE's is 443. Policies see
@@ -86,6 +87,7 @@ class NetworkIsolationArgs:
             allows only what the pod's own node forwards (`kubectl port-forward`).
         on_gke: whether pods use GKE's metadata server, and GKE collects the metrics.
         own_gemma: whether Gemma is in this namespace, and the chat reads its state with the Kubernetes API.
+        gemma_in_groups: whether a server of Gemma is a group of pods, of which the leader alone answers.
         scales_gemma: whether GKE's agent reads Gemma's queue for an autoscaler.
         gemmas_load_balancer: in front of Gemma; `None`: the chat reaches the servers themselves.
         weights_in_bucket: whether a Job copies Gemma's weights to a bucket, from which Gemma reads them.
@@ -99,6 +101,7 @@ class NetworkIsolationArgs:
     browsers: Sequence[str] | Literal["anywhere", "nowhere"]
     on_gke: bool
     own_gemma: bool
+    gemma_in_groups: bool = False
     scales_gemma: bool = False
     gemmas_load_balancer: GemmasLoadBalancer | None = None
     weights_in_bucket: bool = False
@@ -120,14 +123,24 @@ class NetworkIsolation(pulumi.ComponentResource):
         self._policy("default-deny", "hybrid-chat", pods={}, ingress=[], egress=[])
         self._policy("chat", CHAT, pods={"app": CHAT}, ingress=_chat_ingress(args), egress=_chat_egress(args))
         if args.own_gemma:
+            asked = _ingress(_gemma_peers(args), CONTAINER_PORT)
+            # vLLM's processes on several machines connect to each other at ports that they choose.
+            among = [_pods(GEMMA)] if args.gemma_in_groups else []
             self._policy(
                 "gemma",
                 GEMMA,
                 pods={"app": GEMMA},
-                ingress=[_ingress(_gemma_peers(args), CONTAINER_PORT)],
+                ingress=[_ingress(among)] if among else [asked],
                 # For weights: from Hugging Face, which needs no identity, or from the bucket, which needs Gemma's own.
-                egress=[_dns(), _egress(_internet(), HTTPS), *(_identity() if args.weights_in_bucket else [])],
+                egress=[
+                    _dns(),
+                    _egress(_internet(), HTTPS),
+                    *(_identity() if args.weights_in_bucket else []),
+                    *([_egress(among)] if among else []),
+                ],
             )
+            if among:
+                self._policy("gemma-leader", GEMMA, pods={"app": GEMMA} | LEADER, ingress=[asked], egress=[])
         if args.gemmas_load_balancer:
             self._picker(args, args.gemmas_load_balancer)
         if args.weights_in_bucket:
@@ -204,7 +217,7 @@ def _chat_egress(args: NetworkIsolationArgs) -> list[v1.NetworkPolicyEgressRuleA
     if args.on_gke:
         rules += _identity()
     if args.own_gemma:
-        rules.append(_to_gemma(args.gemmas_load_balancer))
+        rules.append(_to_gemma(args))
         rules += [_control_plane(args.control_plane)] if args.on_gke else _api_server()
     for url in (args.gemma_url, args.embeddings_url, args.otel_endpoint):
         if url:
@@ -212,9 +225,10 @@ def _chat_egress(args: NetworkIsolationArgs) -> list[v1.NetworkPolicyEgressRuleA
     return rules
 
 
-def _to_gemma(balancer: GemmasLoadBalancer | None) -> v1.NetworkPolicyEgressRuleArgs:
+def _to_gemma(args: NetworkIsolationArgs) -> v1.NetworkPolicyEgressRuleArgs:
+    balancer = args.gemmas_load_balancer
     if balancer is None:
-        return _egress([_pods(GEMMA)], CONTAINER_PORT)
+        return _egress([_pods(GEMMA, LEADER if args.gemma_in_groups else {})], CONTAINER_PORT)
     address = pulumi.Output.concat(balancer.address, "/32")
     return _egress([v1.NetworkPolicyPeerArgs(ip_block=v1.IPBlockArgs(cidr=address))], balancer.port)
 
@@ -258,8 +272,8 @@ def _dns() -> v1.NetworkPolicyEgressRuleArgs:
 
 
 def _ingress(peers: list[v1.NetworkPolicyPeerArgs], *ports: int) -> v1.NetworkPolicyIngressRuleArgs:
-    """Return a rule; no peers: any source."""
-    return v1.NetworkPolicyIngressRuleArgs(from_=peers or None, ports=_ports(ports))
+    """Return a rule; no peers: any source; no ports: all."""
+    return v1.NetworkPolicyIngressRuleArgs(from_=peers or None, ports=_ports(ports) if ports else None)
 
 
 def _egress(peers: list[v1.NetworkPolicyPeerArgs], *ports: int) -> v1.NetworkPolicyEgressRuleArgs:
@@ -288,8 +302,9 @@ def _collectors() -> list[v1.NetworkPolicyPeerArgs]:
     return [_namespaces(*COLLECTORS)]
 
 
-def _pods(app: str) -> v1.NetworkPolicyPeerArgs:
-    return v1.NetworkPolicyPeerArgs(pod_selector=kubernetes.meta.v1.LabelSelectorArgs(match_labels={"app": app}))
+def _pods(app: str, more: Mapping[str, str] | None = None) -> v1.NetworkPolicyPeerArgs:
+    labels = {"app": app, **(more or {})}
+    return v1.NetworkPolicyPeerArgs(pod_selector=kubernetes.meta.v1.LabelSelectorArgs(match_labels=labels))
 
 
 def _internet() -> list[v1.NetworkPolicyPeerArgs]:

@@ -123,5 +123,25 @@ def propagation_retry(name: str, *, minutes: float = 8) -> pulumi.ErrorHook:
     return pulumi.ErrorHook(name, wait)
 
 
+def webhook_retry(name: str, *, minutes: float = 3) -> pulumi.ErrorHook:
+    """Return a hook that retries while an admission webhook of the cluster does not answer yet.
+
+    Its pod is ready a moment before the API server reaches it.
+
+    Args:
+        name: the hook's name, unique in the stack.
+        minutes: how long to retry.
+    """
+
+    async def wait(failure: pulumi.ErrorHookArgs) -> bool:
+        waited = sum(_backoff(attempt) for attempt in range(len(failure.errors) - 1))
+        if "failed calling webhook" not in failure.errors[0] or waited >= minutes * 60:
+            return False
+        await sleep(_backoff(len(failure.errors) - 1))
+        return True
+
+    return pulumi.ErrorHook(name, wait)
+
+
 def _backoff(attempt: int) -> float:
     return min(30.0, 5.0 * 1.5**attempt)

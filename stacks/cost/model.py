@@ -9,6 +9,7 @@ from chatapp.models.gemini.embedding_models import default_model
 from stacks.components.chat_pod import RESOURCES
 from stacks.components.endpoint_picker import RESOURCES as PICKER_RESOURCES
 from stacks.components.manifests import Manifest
+from stacks.components.model_group import RESOURCES as CONTROLLER_RESOURCES
 from stacks.cost.prices import Prices, prices
 from stacks.ingress.cloud_armor import PREVIEW_RULES
 
@@ -99,16 +100,7 @@ class _Bill:
             "GKE cluster", ["cluster_hour"], hour=self._amount("cluster_hour"), note="free for one cluster an account"
         )
         if settings.gpu_profile:
-            yield self._gpus(settings.gpu_profile)
-            if settings.balances_gemma:
-                yield self._inference_gateway()
-            if settings.weights_bucket:
-                yield self._part(
-                    "Gemma's weights in a bucket",
-                    ["storage_gib"],
-                    month=self._amount("storage_gib") * self.usage["weights_gib"],
-                    note="read within the region for free",
-                )
+            yield from self._gemma(settings.gpu_profile)
         yield self._chat_pods()
         if settings.ingress == "https":
             yield self._load_balancer(["forwarding_rules_hour", "load_balancer_gib", "internet_gib"])
@@ -159,18 +151,35 @@ class _Bill:
         note = f"${price:.2f} a million tokens of documents, at each replica that is asked: not included"
         yield self._part(f"Embeddings ({model})", [("embeddings", model)], note=note)
 
+    def _gemma(self, profile: GpuProfile) -> Iterator[Part]:
+        settings = self.settings
+        yield self._gpus(profile)
+        if settings.serves_on_several_machines:
+            yield self._part("LeaderWorkerSet's controller", list(POD_PRICES), hour=self._pod(CONTROLLER_RESOURCES))
+        if settings.balances_gemma:
+            yield self._inference_gateway()
+        if settings.weights_bucket:
+            yield self._part(
+                "Gemma's weights in a bucket",
+                ["storage_gib"],
+                month=self._amount("storage_gib") * self.usage["weights_gib"],
+                note="read within the region for free"
+                + (f"; for {self.usage['weights_gib']:g} GiB, of which yours has more" * (profile.machines > 1)),
+            )
+
     def _gpus(self, profile: GpuProfile) -> Part:
         machine = machine_of(profile)
         names: list[Path] = [("machines", machine), "autopilot_premium", "disk_gib"]
         how = "" if profile.on_demand else ", on demand; flex-start and spot cost less"
+        count = f"{profile.machines} x " if profile.machines > 1 else ""
         most = self.settings.gemma_max_replicas
         more = f"; up to {most} of them while questions wait" if most > 1 else ""
         return self._part(
-            f"Gemma: {profile.gpus} {profile.accelerator}",
+            f"Gemma: {profile.all_gpus} {profile.accelerator}",
             names,
-            hour=self._amount(names[0]) * (1 + self._amount("autopilot_premium")),
-            month=self._amount("disk_gib") * self.usage["gpu_disk_gib"],
-            note=f"{machine}{how}; day and night, also without questions{more}",
+            hour=self._amount(names[0]) * (1 + self._amount("autopilot_premium")) * profile.machines,
+            month=self._amount("disk_gib") * self.usage["gpu_disk_gib"] * profile.machines,
+            note=f"{count}{machine}{how}; day and night, also without questions{more}",
         )
 
     def _chat_pods(self) -> Part:
@@ -208,7 +217,7 @@ class _Bill:
         )
 
     def _nat(self) -> Part:
-        gemma = 1 if self.settings.gpu_profile else 0
+        gemma = self.settings.gpu_profile.machines if self.settings.gpu_profile else 0
         nodes = self.settings.replicas + gemma
         # With the bucket, once, and not at each start; within Google's network no NAT is needed.
         starts = 0 if self.settings.weights_bucket else self.usage["starts_per_month"]

@@ -15,15 +15,18 @@ if TYPE_CHECKING:
     from .properties import Resource
 
 _TEMPLATE = ("spec", "template", "spec")
-_POD: dict[str, tuple[str, ...]] = {
-    "Pod": ("spec",),
-    "CronJob": ("spec", "jobTemplate", *_TEMPLATE),
+_PODS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "Pod": (("spec",),),
+    "CronJob": (("spec", "jobTemplate", *_TEMPLATE),),
     **dict.fromkeys(
-        ("DaemonSet", "Deployment", "Job", "ReplicaSet", "ReplicationController", "StatefulSet"), _TEMPLATE
+        ("DaemonSet", "Deployment", "Job", "ReplicaSet", "ReplicationController", "StatefulSet"), (_TEMPLATE,)
+    ),
+    "LeaderWorkerSet": tuple(
+        ("spec", "leaderWorkerTemplate", template, "spec") for template in ("leaderTemplate", "workerTemplate")
     ),
 }
-"""Kind -> path of its pod spec."""
-_SERVERS = {"DaemonSet", "Deployment", "StatefulSet"}
+"""Kind -> paths of its pod specs; the first one's pods get requests."""
+_SERVERS = {"DaemonSet", "Deployment", "LeaderWorkerSet", "StatefulSet"}
 
 _AMOUNT = re.compile(r"(\d+\.?\d*|\.\d+)([a-zA-Z]*)")
 _UNITS = {
@@ -87,7 +90,7 @@ def probed(resource: Resource) -> Iterator[str]:
     """A server has probes, so that a starting one gets no requests and a hanging one is restarted."""
     if resource.kind not in _SERVERS:
         return
-    for container in in_pod(resource, with_init=False):
+    for container in _in_pod(resource, _PODS[resource.kind][0], with_init=False):
         if at(container.inputs, "startupProbe") is None and at(container.inputs, "readinessProbe") is None:
             yield (
                 f"{resource}: {container.title} has neither a startupProbe nor a readinessProbe, so it gets requests "
@@ -103,24 +106,29 @@ def no_service_account_token(resource: Resource) -> Iterator[str]:
     """No pod mounts a token of the Kubernetes API by default, which an attacker could use; mount it explicitly."""
     if resource.package != "kubernetes":
         return
-    if resource.kind in _POD:
-        setting = at(resource.inputs, *_POD[resource.kind], "automountServiceAccountToken")
+    if resource.kind in _PODS:
+        paths = [(*path, "automountServiceAccountToken") for path in _PODS[resource.kind]]
     elif resource.kind == "ServiceAccount":
-        setting = at(resource.inputs, "automountServiceAccountToken")
+        paths = [("automountServiceAccountToken",)]
     else:
         return
-    if setting is not UNKNOWN and setting is not False:
+    if not all(at(resource.inputs, *path) in (UNKNOWN, False) for path in paths):
         yield (
             f"{resource} gives its pods a token of the Kubernetes API, which an attacker could use: set "
             "automountServiceAccountToken to false."
         )
 
 
-def in_pod(resource: Resource, *, with_init: bool = True) -> Iterator[Container]:
+def in_pod(resource: Resource) -> Iterator[Container]:
     """Yield the containers of a workload; nothing for another resource."""
-    if resource.package != "kubernetes" or resource.kind not in _POD:
+    for path in _PODS.get(resource.kind, ()):
+        yield from _in_pod(resource, path)
+
+
+def _in_pod(resource: Resource, path: tuple[str, ...], *, with_init: bool = True) -> Iterator[Container]:
+    if resource.package != "kubernetes":
         return
-    pod = at(resource.inputs, *_POD[resource.kind])
+    pod = at(resource.inputs, *path)
     for key, title in (("containers", "container"), *([("initContainers", "init container")] if with_init else [])):
         for inputs in items(pod, key):
             yield Container(f"{title} {at(inputs, 'name')}", inputs, pod)

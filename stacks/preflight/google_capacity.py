@@ -29,7 +29,7 @@ def _capacity(project: Project) -> Iterable[Finding]:
     body = {
         "instanceProperties": {"scheduling": {"provisioningModel": _MODEL}},
         "instanceFlexibilityPolicy": {"instanceSelections": {"gemma": {"machineTypes": [machine]}}},
-        "size": 1,
+        "size": profile.machines,
         "distributionPolicy": {"targetShape": "ANY_SINGLE_ZONE"},
     }
     answer = project.api.read(f"{project.compute}/regions/{region}/advice/capacity", body)
@@ -39,12 +39,13 @@ def _capacity(project: Project) -> Iterable[Finding]:
         yield "later", f"GPU capacity: Compute Engine has no advice on {machine} in {region}"
         return
     zones = sorted({shard["zone"].rpartition("/")[2] for shard in advice.get("shards") or [] if shard.get("zone")})
+    needed = f"{profile.machines} machines {machine}" if profile.machines > 1 else f"a machine {machine}"
     where = f"{region} ({', '.join(zones)})" if zones else region
     if chance < LOW:
         more = "" if settings.uses_compute_class else " pulumi config set gpuFallback true looks for one in more ways."
         yield (
             "note",
-            f"Gemma may wait for a GPU: the chance of a machine {machine} in {where} is low now ({chance:g} of 1, "
+            f"Gemma may wait for a GPU: the chance of {needed} in {where} is low now ({chance:g} of 1, "
             "Compute Engine's advice on Spot machines, which are what on-demand ones leave over). Gemini answers "
             f"meanwhile.{more} Before the first make up, another region: pulumi config set gcp:region REGION",
         )

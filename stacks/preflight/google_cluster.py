@@ -91,7 +91,7 @@ def _gpus(project: Project) -> Iterable[Finding]:
     profile = settings.gpu_profile
     if profile is None:
         return
-    needed = profile.gpus * settings.gemma_max_replicas
+    needed = profile.all_gpus * settings.gemma_max_replicas
     limits = [("GPUS_ALL_REGIONS", "in all regions", _limit(project.api.read(project.compute), "GPUS_ALL_REGIONS"))]
     metric = GPU_METRICS.get(profile.accelerator, "")
     if metric:

@@ -2,6 +2,7 @@
 
 import os
 
+from stacks.components.model_group import CHART, NAMESPACE, VERSION
 from stacks.kubeconfig import current_context
 from stacks.preflight.programs import is_installed
 from stacks.preflight.report import Report
@@ -17,6 +18,11 @@ def check_kubernetes(report: Report, stack: Stack, settings: Settings, *, create
         report.note(
             "kubectl is not installed; it is not needed now, but opens a private chat and shows what runs: "
             "see https://kubernetes.io/docs/tasks/tools"
+        )
+    if settings.serves_on_several_machines:
+        report.note(
+            f"gemma is {settings.gemma}, which needs LeaderWorkerSet in the cluster. If it has none: helm install lws "
+            f"{CHART} --version {VERSION} --namespace {NAMESPACE} --create-namespace"
         )
     if not settings.kube_context and settings.kubeconfig.get_secret_value():
         report.note(

@@ -49,6 +49,11 @@ RESERVED_VLLM_FLAGS = (
     "--model",
     "--served-model-name",
     "--tensor-parallel-size",
+    "--pipeline-parallel-size",
+    "--nnodes",
+    "--node-rank",
+    "--master-addr",
+    "--headless",
     "--api-key",
     "--revision",
 )
@@ -60,6 +65,7 @@ def conflicts(settings: Settings) -> Iterator[Conflict]:
     yield from ingress_conflicts(settings)
     yield from residency_conflicts(settings)
     yield from _gemma(settings)
+    yield from _several_machines(settings)
     yield from _weights(settings)
     yield from _sleep(settings)
     yield from _scaling(settings)
@@ -125,6 +131,25 @@ def _gemma(settings: Settings) -> Iterator[Conflict]:
         yield (
             ("gpuFallback", "gemma"),
             f"gpuFallback has no effect without GPUs of this stack: gemma is {settings.gemma}",
+        )
+
+
+def _several_machines(settings: Settings) -> Iterator[Conflict]:
+    profile = settings.gpu_profile
+    if profile is None or not settings.serves_on_several_machines:
+        return
+    if not settings.gemma_model:
+        yield (
+            ("gemma", "gemmaModel"),
+            f"gemma is {settings.gemma}, {profile.machines} machines with {profile.gpus} GPUs each for a model that no "
+            "single one holds, and gemmaModel is not set: no Gemma needs them; set gemmaModel to the weights, or gemma "
+            "to a smaller profile",
+        )
+    if settings.balances_gemma:
+        yield (
+            ("gemma", "gemmaRouting"),
+            f"gemmaRouting is inference-gateway, which asks each pod of Gemma, and of the {profile.machines} pods of a "
+            f"server of {settings.gemma} only one answers: remove gemmaRouting",
         )
 
 

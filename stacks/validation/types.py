@@ -14,7 +14,7 @@ from chatapp.domain.office_hours import OfficeHours
 
 IngressKind = Literal["https", "public-http", "private"]
 SignIn = Literal["google", "iap", "anonymous"]
-GpuProfileName = Literal["auto", "none", "l4x1", "l4x2", "l4x4", "rtx6000", "a100", "h100"]
+GpuProfileName = Literal["auto", "none", "l4x1", "l4x2", "l4x4", "rtx6000", "a100", "h100", "h100x16"]
 
 ALL_PEOPLE = "*"
 GROUP_PREFIX = "group:"

@@ -67,6 +67,9 @@ SOURCES = {
     "networking.gke.io/v1 GCPBackendPolicy": Source(*_GKE, "config/crd/networking.gke.io_gcpbackendpolicies.yaml"),
     "networking.gke.io/v1 GCPGatewayPolicy": Source(*_GKE, "config/crd/networking.gke.io_gcpgatewaypolicies.yaml"),
     "networking.gke.io/v1 HealthCheckPolicy": Source(*_GKE, "config/crd/networking.gke.io_healthcheckpolicies.yaml"),
+    "leaderworkerset.x-k8s.io/v1 LeaderWorkerSet": Source(
+        "kubernetes-sigs/lws", "v0.10.0", "config/crd/bases/leaderworkerset.x-k8s.io_leaderworkersets.yaml"
+    ),
     "monitoring.googleapis.com/v1 PodMonitoring": Source(
         "GoogleCloudPlatform/prometheus-engine",
         "2ffde4ec7b7e4ca1da4e32f36b692945b78a60e4",

@@ -39,6 +39,9 @@ PUBLIC_HTTP = (
 EUROPEAN = GCP | {"residency": "eu", "gcp:region": "europe-west4", "exposure": "private", "gemma": "none"}
 EUROPEAN |= {"embeddings": "gemini"}
 PRIVATE = GCP | TOKEN | {"exposure": "private", "gemma": "l4x4", "image": "docker", "weightsBucket": "true"}
+LARGE_MODEL = {"gemmaModel": "deepseek-ai/DeepSeek-V3.2"}
+SEVERAL_MACHINES = GCP | LARGE_MODEL | {"gemma": "h100x16", "gemmaIdleMinutes": "30", "weightsBucket": "true"}
+SEVERAL_MACHINES |= {"gemmaRevision": "a" * 40, "exposure": "private", "image": "example.org/chat:1"}
 INFERENCE_GATEWAY = (
     GCP
     | {"exposure": "private", "image": "example.org/chat:1", "gemmaIdleMinutes": "30"}
@@ -63,6 +66,13 @@ OTHER_GEMMA = {
     "embeddingsPlace": "other-server",
     "embeddingsElsewhere": "true",
 }
+
+
+def of_profile(profile: str) -> dict[str, str]:
+    """Return the settings of a GPU profile."""
+    return {"gemma": profile} | ({} if PROFILES[profile].model else LARGE_MODEL)
+
+
 DEPLOYMENTS: dict[str, dict[str, str]] = {
     "gcp": GCP,
     "gcp, own sign-in, limits": GOOGLE_SIGN_IN,
@@ -71,12 +81,13 @@ DEPLOYMENTS: dict[str, dict[str, str]] = {
     "gcp, in the European Union": EUROPEAN,
     "gcp, private, four GPUs, weights in a bucket, image built by Docker": PRIVATE,
     "gcp, private, servers of Gemma behind a load balancer": INFERENCE_GATEWAY,
+    "gcp, private, a model on several machines": SEVERAL_MACHINES,
     "kubernetes": KUBERNETES,
     "kubernetes, public, GPUs": KUBERNETES_GPUS,
     "kubernetes, other server of Gemma": OTHER_GEMMA,
 }
 MORE_DEPLOYMENTS: dict[str, dict[str, str]] = {
-    **{f"gcp {profile}": GCP | TOKEN | {"gemma": profile} for profile in PROFILES},
+    **{f"gcp {profile}": GCP | TOKEN | of_profile(profile) for profile in PROFILES},
     "gcp l4x2 with a fallback": GCP | TOKEN | {"gemma": "l4x2", "gpuFallback": "true"},
     "gcp, anonymous": GCP | {"identity": "anonymous"},
     "gcp, private nodes": GCP | {"privateNodes": "true"},
@@ -85,7 +96,7 @@ MORE_DEPLOYMENTS: dict[str, dict[str, str]] = {
     "gcp, all Google accounts": OWN_IAP_CLIENT | {"allowedPeople": "*"},
     "gcp, existing image, other regions": GCP
     | {"image": "example.org/chat:1", "gcp:region": "europe-west4", "databaseLocation": "eur3", "network": "lan"},
-    **{f"kubernetes {profile}": KUBERNETES | TOKEN | {"gemma": profile} for profile in PROFILES},
+    **{f"kubernetes {profile}": KUBERNETES | TOKEN | of_profile(profile) for profile in PROFILES},
     "kubernetes, own sign-in": KUBERNETES | CLIENT | {"identity": "google", "allowedPeople": "example.com"},
 }
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.api_server import ApiServer, Refused, path_of, programs
-from tests.stacks.deployments import DEPLOYMENTS, MORE_DEPLOYMENTS
+from tests.stacks.deployments import DEPLOYMENTS, MORE_DEPLOYMENTS, SEVERAL_MACHINES
 from tests.stacks.recording import seen
 
 if TYPE_CHECKING:
@@ -25,14 +25,17 @@ def objects() -> list[dict[str, Any]]:
         repr(resource.inputs): resource.inputs
         for config in (*DEPLOYMENTS.values(), *MORE_DEPLOYMENTS.values())
         for resource in seen(config).resources
-        if resource.type.startswith("kubernetes:") and resource.inputs["apiVersion"] in BUILT_IN
+        if resource.type.startswith("kubernetes:") and resource.inputs.get("apiVersion") in BUILT_IN
     }
     return sorted(found.values(), key=lambda each: each["kind"] != "Namespace")
 
 
 async def test_every_object_and_every_pod_of_the_stack_is_admitted(tmp_path: Path) -> None:
     made = await asyncio.to_thread(objects)  # Pulumi runs an event loop of its own
-    assert len([each for each in made if each["kind"] == "Namespace"]) == 1
+    assert len([each for each in made if each["kind"] == "Namespace"]) == len(("the stack's", "the controller's"))
+    group = (await asyncio.to_thread(seen, SEVERAL_MACHINES)).one("LeaderWorkerSet").inputs
+    template = group["spec"]["leaderWorkerTemplate"]
+    made += [pod(group, template[f"{part}Template"]) for part in ("leader", "worker")]
     wrong: list[str] = []
     pods = 0
     async with ApiServer(tmp_path, programs()) as server:

@@ -90,11 +90,13 @@ def test_the_chat_accepts_every_value(config: dict[str, str], loaded: Settings) 
     else:
         assert loaded.store == "sqlite"
     if config.get("gemma", "auto") != "none" and ("gemma" in config or "gcp:project" in config):
-        balanced = "gemmaRouting" in config
+        balanced, is_large = "gemmaRouting" in config, config.get("gemma") == "h100x16"
         service = "http://gemma-service.hybrid-chat.svc.cluster.local:8000"
         assert loaded.gemma_url == (f"http://{INTERNAL_ADDRESS}" if balanced else service)
         assert bool(loaded.gemma_api_key.get_secret_value()) is balanced
-        assert (loaded.gemma_place, loaded.gemma_images) == (Place.OWN_GPUS, True)
+        # Of another model than Gemma, the chat asks the server.
+        assert (loaded.gemma_place, loaded.gemma_images) == (Place.OWN_GPUS, None if is_large else True)
+        assert loaded.gemma_deployment == ("leaderworkerset/gemma-group" if is_large else "gemma-deployment")
         assert loaded.gemma_pods == "hybrid-chat/app=gemma"
     else:
         assert (loaded.gemma_place, loaded.gemma_images, loaded.gemma_pods) == (None, None, "")

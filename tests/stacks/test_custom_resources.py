@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests.stacks.custom_resources import DOCUMENTED, FILE, SOURCES, definitions, problems, with_defaults
-from tests.stacks.deployments import INFERENCE_GATEWAY, OWN_IAP_CLIENT
+from tests.stacks.deployments import INFERENCE_GATEWAY, OWN_IAP_CLIENT, SEVERAL_MACHINES
 from tests.stacks.recording import seen
 
 if TYPE_CHECKING:
@@ -23,7 +23,8 @@ Json = dict[str, Any]
 @pytest.fixture(scope="module")
 def valid() -> dict[str, Json]:
     """Return kind -> an object that a deployment creates (of HTTPRoute, the one to the chat)."""
-    runs = [seen(INFERENCE_GATEWAY), seen(OWN_IAP_CLIENT)]  # of a kind that both have, the second one's
+    # Of a kind that several have, the last one's.
+    runs = [seen(INFERENCE_GATEWAY), seen(SEVERAL_MACHINES), seen(OWN_IAP_CLIENT)]
     documents = [resource.inputs for run in runs for resource in run.resources]
     redirect = "gradio-chat-redirect"
     return {
@@ -108,6 +109,10 @@ MISTAKES = [
     ("InferencePool", _without("endpointPickerRef.port"), "port is required when kind is 'Service'"),
     ("InferencePool", _set("targetPorts", [{"number": 1}] * 2), "port number must be unique"),
     ("InferencePool", _set("endpointPickerRef.failureMode", "Open"), "'Open' is not one of"),
+    ("LeaderWorkerSet", _set("leaderWorkerTemplate.restartPolicy", "Always"), "'Always' is not one of"),
+    ("LeaderWorkerSet", _set("replicas", -1), "spec.replicas"),
+    ("LeaderWorkerSet", _without("leaderWorkerTemplate.workerTemplate"), "'workerTemplate' is a required property"),
+    ("LeaderWorkerSet", _set("leaderWorkerTemplate.leaderTemplate.spec.containers.0.cpu", "1"), "cpu"),
     ("PodMonitoring", _set("endpoints.0.interval", 30), "is not of type 'string'"),
     ("PodMonitoring", _set("endpoints.0.interval", "30 seconds"), "is not a 'duration'"),
     ("PodMonitoring", _set("endpoints.0.timeout", "1m"), "spec.endpoints[0]: "),

@@ -29,7 +29,24 @@ def resources(request: pytest.FixtureRequest) -> list[Registered]:
 
 
 def objects(resources: list[Registered]) -> list[Registered]:
-    return [resource for resource in resources if resource.type.startswith("kubernetes:")]
+    """Return the objects that the stack itself makes; a chart is none."""
+    return [
+        resource for resource in resources if resource.type.startswith("kubernetes:") and "metadata" in resource.inputs
+    ]
+
+
+def pods(resource: Registered) -> list[dict]:
+    """Return the pods of a workload, with the labels that its controller adds; none of another resource."""
+    if resource.type.endswith(":Deployment"):
+        return [resource["spec.template"]]
+    if resource.type.endswith(":LeaderWorkerSet"):
+        parts = [resource[f"spec.leaderWorkerTemplate.{part}Template"] for part in ("leader", "worker")]
+        index = "leaderworkerset.sigs.k8s.io/worker-index"
+        return [
+            pod | {"metadata": {"labels": pod["metadata"]["labels"] | {index: str(number)}}}
+            for number, pod in enumerate(parts)
+        ]
+    return []
 
 
 def test_every_kubernetes_object_is_valid_strictly_for_the_newest_three_versions(resources) -> None:
@@ -63,8 +80,8 @@ def test_every_object_has_a_fixed_name_and_the_part_of_label(resources) -> None:
             assert metadata["labels"]["app.kubernetes.io/part-of"] == "hybrid-chat"
 
 
-def test_each_selector_matches_the_pods_of_one_deployment(resources) -> None:
-    pods = [r["spec.template.metadata.labels"] for r in resources if r.type.endswith(":Deployment")]
+def test_each_selector_matches_the_pods_of_one_workload(resources) -> None:
+    workloads = [[pod["metadata"]["labels"] for pod in pods(r)] for r in resources if pods(r)]
     for resource in objects(resources):
         kind = resource.type.rpartition(":")[2]
         if kind == "Service":
@@ -73,20 +90,19 @@ def test_each_selector_matches_the_pods_of_one_deployment(resources) -> None:
             selector = resource["spec.selector.matchLabels"]
         else:
             continue
-        assert sum(selector.items() <= labels.items() for labels in pods) == 1, resource.urn
+        found = [[labels for labels in each if selector.items() <= labels.items()] for each in workloads]
+        assert len([each for each in found if each]) == 1, resource.urn
+        assert kind != "Service" or sum(map(len, found)) == 1, "of a group, the leader alone answers"
 
 
 def test_every_container_is_restricted_and_has_limits_and_probes(resources) -> None:
-    for resource in resources:
-        if not resource.type.endswith(":Deployment"):
-            continue
-        pod = resource["spec.template.spec"]
+    for pod, answers in ((each["spec"], number == 0) for r in resources for number, each in enumerate(pods(r))):
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["automountServiceAccountToken"] is False
         for container in pod["containers"]:
             assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
             assert container["resources"]["requests"] == container["resources"]["limits"]
-            assert {"startupProbe", "readinessProbe", "livenessProbe"} <= set(container)
+            assert answers is ({"startupProbe", "readinessProbe", "livenessProbe"} <= set(container))
             mounted = {mount["name"] for mount in container["volumeMounts"]}
             assert mounted == {volume["name"] for volume in pod["volumes"]}
 

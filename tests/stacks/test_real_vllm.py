@@ -25,7 +25,7 @@ from chatapp.models import Finish
 from chatapp.models.openai.model import OpenAICompatibleModel
 from gemma.arguments import PRIVACY
 from gemma.profiles import PROFILES
-from stacks.components.model_server import HEALTH
+from stacks.components.model_pod import HEALTH
 from tests.chatapp.models.answers import question, text_of
 from tests.fakes.hub import COMMIT, FakeHub
 from tests.fakes.storage import FakeStorage
@@ -51,12 +51,19 @@ for arguments in json.load(sys.stdin):
     serve.validate(parsed)
     engine = AsyncEngineArgs.from_cli_args(parsed)
     loader = get_model_loader(engine.create_load_config())
-    print(json.dumps([parsed.model_tag, engine.shutdown_timeout, engine.max_num_queued_reqs, type(loader).__name__]))
+    limits = [engine.shutdown_timeout, engine.max_num_queued_reqs]
+    place = [engine.nnodes, engine.node_rank, parsed.headless]
+    print(json.dumps([parsed.model_tag, *limits, *place, type(loader).__name__]))
 """
 
 
 def test_vllms_parser_takes_the_arguments_of_each_profile_from_the_hub_and_from_the_bucket():
-    lists = [stack_arguments(profile, weights_url=url) for profile in PROFILES for url in (None, WEIGHTS_URL)]
+    lists = [
+        stack_arguments(name, weights_url=url, rank=rank)
+        for name, profile in PROFILES.items()
+        for rank in range(profile.machines)
+        for url in (None, WEIGHTS_URL)
+    ]
     done = subprocess.run(
         [given()[0], "-c", PARSER],
         check=False,
@@ -68,8 +75,10 @@ def test_vllms_parser_takes_the_arguments_of_each_profile_from_the_hub_and_from_
     assert done.returncode == 0, done.stderr[-2000:]
     parsed = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('["')]
     assert [model for model, *_ in parsed] == [model for model, *_ in lists]
-    assert {(timeout, queued) for _, timeout, queued, _ in parsed} == {(110, 64)}
-    assert [loader for *_, loader in parsed] == ["DefaultModelLoader", "RunaiModelStreamerLoader"] * len(PROFILES)
+    assert {(timeout, queued) for _, timeout, queued, *_ in parsed} == {(110, 64)}
+    # Nodes, the rank of this one, and whether it has no API server.
+    assert {tuple(each[3:6]) for each in parsed} == {(1, 0, False), (2, 0, False), (2, 1, True)}
+    assert [loader for *_, loader in parsed] == ["DefaultModelLoader", "RunaiModelStreamerLoader"] * (len(lists) // 2)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from stacks.settings import SECRET_KEYS, InvalidSettings, Settings
-from tests.stacks.deployments import GCP, INFERENCE_GATEWAY
+from tests.stacks.deployments import GCP, INFERENCE_GATEWAY, of_profile
 from tests.stacks.recording import ROOT, Deployed, deploy, run
 
 KUBERNETES = {"platform": "kubernetes"}
@@ -175,6 +175,18 @@ WRONG = {
     "a picker with the tag latest": (
         INFERENCE_GATEWAY | {"gemmaPickerImage": "example.org/picker:latest"},
         "gemmaPickerImage is 'example.org/picker:latest'",
+    ),
+    "several machines without a model for them": (
+        GCP | {"gemma": "h100x16"},
+        "gemma is h100x16, 2 machines with 8 GPUs each for a model that no single one holds, and gemmaModel is not set",
+    ),
+    "several machines behind a load balancer of pods": (
+        INFERENCE_GATEWAY | of_profile("h100x16"),
+        "gemmaRouting is inference-gateway, which asks each pod of Gemma, and of the 2 pods of a server of h100x16",
+    ),
+    "a flag that the stack sets on several machines": (
+        GCP | of_profile("h100x16") | {"gemmaArgs": '["--nnodes=4"]'},
+        "gemmaArgs has '--nnodes=4': allowed are flags of vLLM, except those that the stack sets",
     ),
     "office hours without a sleep": (
         GCP | {"gemmaOfficeHours": "Mon-Fri 08:00-18:00 Europe/Berlin"},

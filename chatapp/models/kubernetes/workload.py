@@ -31,6 +31,21 @@ class Workload:
         group, _, name = text.rpartition("/")
         return cls(name, GROUP if group else "Deployment")
 
+    @property
+    def setting(self) -> str:
+        """It as a setting, which `named` reads."""
+        return self.name if self.kind == "Deployment" else f"{self.kind.lower()}/{self.name}"
+
+    @property
+    def api_version(self) -> str:
+        """The group and version of its API."""
+        return _APIS[self.kind]
+
+    @property
+    def resource(self) -> str:
+        """Its kind in paths and roles."""
+        return f"{self.kind.lower()}s"
+
     def path(self, namespace: str) -> str:
         """Return its path in the Kubernetes API."""
-        return f"/apis/{_APIS[self.kind]}/namespaces/{namespace}/{self.kind.lower()}s/{self.name}"
+        return f"/apis/{self.api_version}/namespaces/{namespace}/{self.resource}/{self.name}"

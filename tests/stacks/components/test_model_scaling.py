@@ -12,7 +12,7 @@ from gemma.profiles import PROFILES
 from stacks.components.manifests import Manifest
 from stacks.components.model_scaling import METRIC_FILE, metric_name
 from tests.stacks.custom_resources import problems
-from tests.stacks.deployments import GCP, OWN_IAP_CLIENT, TOKEN
+from tests.stacks.deployments import GCP, OWN_IAP_CLIENT, TOKEN, of_profile
 from tests.stacks.recording import ROOT, deploy, seen
 
 SCALING = OWN_IAP_CLIENT  # which sleeps too
@@ -82,7 +82,7 @@ CHOICES = {
     "more servers": {"gemmaMaxReplicas": "2", "releaseChannel": "RAPID"},
     "both": {"gemmaIdleMinutes": "30", "gemmaMaxReplicas": "2", "releaseChannel": "RAPID"},
 }
-CUSTOM = ("autoscaling.gke.io/", "cloud.google.com/", "monitoring.googleapis.com/")
+CUSTOM = ("autoscaling.gke.io/", "cloud.google.com/", "leaderworkerset.x-k8s.io/", "monitoring.googleapis.com/")
 
 
 @pytest.mark.long
@@ -91,13 +91,17 @@ CUSTOM = ("autoscaling.gke.io/", "cloud.google.com/", "monitoring.googleapis.com
 @pytest.mark.parametrize("profile", PROFILES)
 def test_each_profile_has_each_choice_with_and_without_a_fallback(profile: str, fallback: str, choice: str) -> None:
     small = {"exposure": "private", "image": "example.org/c:1"}
-    run = deploy(GCP | TOKEN | small | {"gemma": profile, "gpuFallback": fallback} | CHOICES[choice])
-    gemma = run.one("Deployment", "gemma-deployment")
+    run = deploy(GCP | TOKEN | small | of_profile(profile) | {"gpuFallback": fallback} | CHOICES[choice])
+    several = PROFILES[profile].machines > 1
+    gemma = run.one("LeaderWorkerSet", "gemma-group") if several else run.one("Deployment", "gemma-deployment")
+    assert bool(run.of_type("Release")) is several, "LeaderWorkerSet's controller"
     assert ("replicas" in gemma["spec"]) is (choice == "one server")
     assert bool(run.of_type("HorizontalPodAutoscaler")) is ("gemmaMaxReplicas" in CHOICES[choice])
     assert bool(run.of_type("ConfigMap")) is ("gemmaIdleMinutes" in CHOICES[choice])
-    chosen = gemma["spec.template.spec.nodeSelector"].get("cloud.google.com/compute-class", "")
-    assert bool(chosen) is (fallback == "true" or not PROFILES[profile].on_demand)
+    parts = ("leaderWorkerTemplate.leaderTemplate", "leaderWorkerTemplate.workerTemplate") if several else ("template",)
+    for part in parts:
+        chosen = gemma[f"spec.{part}.spec.nodeSelector"].get("cloud.google.com/compute-class", "")
+        assert bool(chosen) is (fallback == "true" or not PROFILES[profile].on_demand)
     for resource in run.resources:
         if resource.type.startswith(tuple(f"kubernetes:{group}" for group in CUSTOM)):
             assert problems(resource.inputs) == [], resource.urn

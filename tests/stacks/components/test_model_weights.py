@@ -13,7 +13,7 @@ from gemma.profiles import GEMMA_3, PROFILES, REVISIONS
 from stacks.components.model_weights import EXIT_PERMANENT
 from stacks.settings import InvalidSettings, Settings
 from tests.stacks.components.test_vllm_arguments import DATA
-from tests.stacks.deployments import GCP, KUBERNETES, PRIVATE, PROJECT, TOKEN
+from tests.stacks.deployments import GCP, KUBERNETES, PRIVATE, PROJECT, TOKEN, of_profile
 from tests.stacks.recording import Deployed, Registered, deploy, seen
 
 pytestmark = pytest.mark.slow  # many deployments
@@ -54,8 +54,14 @@ def test_vllm_streams_what_the_job_copied() -> None:
     ["l4x1", "l4x4", *(pytest.param(p, marks=pytest.mark.long) for p in PROFILES if p not in {"l4x1", "l4x4"})],
 )
 def test_the_streamers_buffers_fit_into_the_memory_of_each_profile(profile: str) -> None:
-    run = deploy(GCP | TOKEN | {"gemma": profile, "weightsBucket": "true", "image": "example.org/chat:1"})
-    (option,) = (it for it in server(run)["spec.template.spec.containers.0.args"] if "loader-extra" in it)
+    settings = {"weightsBucket": "true", "image": "example.org/chat:1"}
+    commit = {} if PROFILES[profile].model else {"gemmaRevision": COMMIT}
+    run = deploy(GCP | TOKEN | of_profile(profile) | settings | commit)
+    groups = run.of_type("LeaderWorkerSet")
+    pod = "spec.leaderWorkerTemplate.workerTemplate" if groups else "spec.template"
+    (option,) = (
+        it for it in (groups[0] if groups else server(run))[f"{pod}.spec.containers.0.args"] if "loader-extra" in it
+    )
     given = json.loads(option.partition("=")[2])
     gpus = PROFILES[profile].gpus
     assert given["memory_limit"] * gpus <= PROFILES[profile].memory * 2**30 / 3

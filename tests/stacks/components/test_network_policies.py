@@ -6,13 +6,22 @@ import pytest
 
 from stacks.components.network_policies import NetworkIsolation, NetworkIsolationArgs
 from tests.stacks.components.network_rules import Peer, reaches
-from tests.stacks.deployments import GCP, INFERENCE_GATEWAY, KUBERNETES, OWN_IAP_CLIENT, PRIVATE, PUBLIC_HTTP
+from tests.stacks.deployments import (
+    GCP,
+    INFERENCE_GATEWAY,
+    KUBERNETES,
+    OWN_IAP_CLIENT,
+    PRIVATE,
+    PUBLIC_HTTP,
+    SEVERAL_MACHINES,
+)
 from tests.stacks.recording import run, seen
 
 SETTINGS = {
     "https": GCP,
     "https, scaling out": OWN_IAP_CLIENT,
     "behind a load balancer": INFERENCE_GATEWAY,
+    "several machines": SEVERAL_MACHINES,
     "public-http": PUBLIC_HTTP,
     "private": PRIVATE,
     "cluster": KUBERNETES | {"gemma": "l4x1"},
@@ -26,6 +35,10 @@ SETTINGS = {
 # A test below compares the labels with those of the stack's pods.
 CHAT = Peer("hybrid-chat", {"app": "gradio-chat"}, "10.8.0.5")
 GEMMA = Peer("hybrid-chat", {"app": "gemma"}, "10.8.0.6")
+LEADER, WORKER = (
+    Peer("hybrid-chat", {"app": "gemma", "leaderworkerset.sigs.k8s.io/worker-index": index}, f"10.8.0.1{index}")
+    for index in ("0", "1")
+)
 PICKER = Peer("hybrid-chat", {"app": "gemma-picker"}, "10.8.0.9")
 GEMMAS_LOAD_BALANCER, PROXY = Peer(address="10.10.0.9"), Peer(address="10.40.0.7")  # the first as the mocks record it
 WEIGHTS = Peer("hybrid-chat", {"app": "gemma-weights"}, "10.8.0.8")
@@ -110,6 +123,20 @@ CASES: list[tuple[str, Peer, Peer, int, bool]] = [
     ("behind a load balancer", PICKER, CHAT, 7860, False),
     ("https, scaling out", PROXY, GEMMA, 8080, False),
     ("https", CHAT, GEMMAS_LOAD_BALANCER, 80, False),
+    # On several machines: the pods of a group reach each other at any port, and others only the leader.
+    *(
+        ("several machines", *pair, port, True)
+        for pair in ((LEADER, WORKER), (WORKER, LEADER))
+        for port in (29501, 40000)
+    ),
+    *(("several machines", peer, LEADER, 8080, True) for peer in (CHAT, COLLECTOR_ON_AUTOPILOT)),
+    *(("several machines", peer, LEADER, 29501, False) for peer in (CHAT, COLLECTOR, OTHER_POD, OTHER_NAMESPACE, LAN)),
+    *(("several machines", peer, WORKER, 8080, False) for peer in (CHAT, COLLECTOR, OTHER_POD, OTHER_NAMESPACE, LAN)),
+    *(("several machines", pod, GOOGLE, 443, True) for pod in (LEADER, WORKER)),
+    *(("several machines", pod, METADATA, 80, True) for pod in (LEADER, WORKER)),  # to read the bucket
+    *(("several machines", pod, CHAT, 7860, False) for pod in (LEADER, WORKER)),
+    *(("several machines", pod, WEIGHTS, 8080, False) for pod in (LEADER, WORKER)),
+    ("https", GEMMA, GEMMA, 29501, False),
     # With weights in a bucket: Gemma reads them, and a Job writes them, with identities of their own.
     *(("private", pod, METADATA, 80, True) for pod in (GEMMA, WEIGHTS)),
     *(("private", pod, GOOGLE, 443, True) for pod in (GEMMA, WEIGHTS)),
@@ -176,6 +203,9 @@ class TestEveryDeployment:
         run = seen(SETTINGS[settings])
         running = {
             each["spec.template.metadata.labels.app"] for each in [*run.of_type("Deployment"), *run.of_type("Job")]
+        } | {
+            each["spec.leaderWorkerTemplate.workerTemplate.metadata.labels.app"]
+            for each in run.of_type("LeaderWorkerSet")
         }
         assert selected == running <= {"gradio-chat", "gemma", "gemma-weights", "gemma-picker"}
 

@@ -61,10 +61,12 @@ def container_violations(container: dict[str, Any], of_pod: dict[str, Any]) -> s
 @pytest.mark.slow
 @pytest.mark.parametrize("config", all_deployments())
 def test_no_pod_has_a_violation(config: dict[str, str]) -> None:
-    deployments = seen(config).of_type("Deployment")
-    assert deployments
-    for deployment in deployments:
-        assert violations(deployment["spec.template.spec"]) == set()
+    run = seen(config)
+    pods = [deployment["spec.template.spec"] for deployment in run.of_type("Deployment")]
+    for group in run.of_type("LeaderWorkerSet"):
+        pods += [group[f"spec.leaderWorkerTemplate.{part}Template.spec"] for part in ("leader", "worker")]
+    assert pods
+    assert [violations(pod) for pod in pods] == [set()] * len(pods)
 
 
 @pytest.mark.parametrize("config", [GCP, DEPLOYMENTS["kubernetes"]], ids=["gcp", "kubernetes"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pulumi
 import pytest
@@ -13,6 +13,9 @@ import yaml
 
 from stacks.components import retries
 from tests.stacks.recording import run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ERRORS = yaml.safe_load((Path(__file__).parents[1] / "data/google_errors.yaml").read_text(encoding="utf-8"))
 NOT_PROPAGATED = [text for _, text in ERRORS["transient"]]
@@ -30,11 +33,16 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return waits
 
 
-def is_retried(errors: list[str], operation: str = "create", kind: str = "gcp:container/cluster:Cluster") -> bool:
+def is_retried(
+    errors: list[str],
+    operation: str = "create",
+    kind: str = "gcp:container/cluster:Cluster",
+    made: Callable[[str], pulumi.ErrorHook] = retries.propagation_retry,
+) -> bool:
     answers: list[Any] = []
 
     def program() -> None:
-        hook = retries.propagation_retry("retry")
+        hook = made("retry")
         failure = pulumi.ErrorHookArgs("urn", "", "n", kind, failed_operation=operation, errors=errors)
         answers.append(hook(failure))
 
@@ -96,6 +104,24 @@ def test_the_backoff_grows_to_30_seconds(slept: list[float]) -> None:
 def test_retries_end_after_minutes(slept: list[float]) -> None:
     assert not is_retried(NOT_PROPAGATED[:1] * 30)
     assert slept == []
+
+
+WEBHOOK = (
+    'Internal error occurred: failed calling webhook "mleaderworkerset.kb.io": failed to call webhook: Post '
+    '"https://lws-webhook-service.lws-system.svc:443/mutate": no endpoints available for service "lws-webhook-service"'
+)
+
+
+@pytest.mark.parametrize(
+    ("errors", "retried"),
+    [([WEBHOOK], True), ([WEBHOOK] * 6, True), ([WEBHOOK] * 40, False), (["is invalid: spec.size", WEBHOOK], False)],
+    ids=["once", "again", "for minutes", "another error"],
+)
+def test_a_webhook_that_does_not_answer_yet_is_asked_again(
+    errors: list[str], retried: bool, slept: list[float]
+) -> None:
+    assert is_retried(errors, kind="kubernetes:x/v1:X", made=retries.webhook_retry) is retried
+    assert bool(slept) is retried
 
 
 def test_another_error_is_not_retried(slept: list[float]) -> None:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from gemma.memory import GIB, MEMORY, fit
+from gemma.memory import GIB, MEMORY, OVERHEAD, fit
 from gemma.profiles import GEMMA_3, PROFILES
-from stacks.components.model_server import GemmaServerArgs, server_arguments
+from stacks.components.model_pod import server_arguments
+from stacks.components.model_server import GemmaServerArgs
 from stacks.settings import Settings
 from stacks.validation.conflicts import RESERVED_VLLM_FLAGS
 from tests.stacks.recording import ROOT
@@ -36,6 +37,12 @@ VALUES = {
     "--host": r"0\.0\.0\.0",
     "--port": WHOLE,
     "--tensor-parallel-size": WHOLE,
+    "--pipeline-parallel-size": WHOLE,
+    "--nnodes": WHOLE,
+    # What the controller of a LeaderWorkerSet sets in each pod.
+    "--node-rank": r"\$\(LWS_WORKER_INDEX\)",
+    "--master-addr": r"\$\(LWS_LEADER_ADDRESS\)",
+    "--headless": "",
     "--max-model-len": WHOLE,
     "--max-num-seqs": WHOLE,
     "--gpu-memory-utilization": r"0\.\d+|1\.0+",
@@ -45,13 +52,24 @@ VALUES = {
 }
 
 
-def arguments(profile: GpuProfile) -> dict[str, str]:
+OTHER = "owner/model"
+OF_GEMMA = {name: profile for name, profile in PROFILES.items() if profile.model}
+
+
+def arguments(profile: GpuProfile, *, is_worker: bool = False) -> dict[str, str]:
     args = GemmaServerArgs(
-        namespace="n", name="n", service_name="n", account="n", secret_name="n", profile=profile, image="i:1"
+        namespace="n",
+        name="n",
+        service_name="n",
+        account="n",
+        secret_name="n",
+        profile=profile,
+        image="i:1",
+        model="" if profile.model else OTHER,
     )
-    model, *options = server_arguments(args)
-    assert model == profile.model
-    return dict(option.split("=", 1) for option in options)
+    model, *options = server_arguments(args, is_worker=is_worker)
+    assert model == (profile.model or OTHER)
+    return {name: value for name, _, value in (option.partition("=") for option in options)}
 
 
 def test_the_options_are_those_of_the_version_that_the_stack_deploys() -> None:
@@ -62,7 +80,7 @@ def test_the_options_are_those_of_the_version_that_the_stack_deploys() -> None:
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
 def test_vllm_has_each_option_of_a_profile_and_accepts_its_value(profile: GpuProfile) -> None:
-    given = arguments(profile)
+    given = arguments(profile) | (arguments(profile, is_worker=True) if profile.machines > 1 else {})
     assert given.keys() <= set(DATA["options"])
     assert {option: value for option, value in given.items() if not re.fullmatch(VALUES[option], value)} == {}
     limits = json.loads(given["--limit-mm-per-prompt"])
@@ -70,6 +88,19 @@ def test_vllm_has_each_option_of_a_profile_and_accepts_its_value(profile: GpuPro
     assert limits.keys() <= {"image", "audio", "video"}
     # Requests that run count too (vllm/config/scheduler.py).
     assert int(given["--max-num-queued-reqs"]) > profile.max_num_seqs
+
+
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
+def test_vllms_processes_are_as_many_as_the_gpus_of_all_machines(profile: GpuProfile) -> None:
+    leader, worker = arguments(profile), arguments(profile, is_worker=True)
+    parallel = int(leader["--tensor-parallel-size"]), int(leader.get("--pipeline-parallel-size", "1"))
+    # vLLM gives each machine the same number of processes (EngineArgs.create_engine_config).
+    assert parallel == (profile.gpus, profile.machines)
+    assert leader.get("--nnodes", "1") == str(profile.machines)
+    if profile.machines > 1:
+        assert worker == leader | {"--headless": ""}, "each must have the same configuration"
+    else:
+        assert not {"--nnodes", "--node-rank", "--headless"} & leader.keys()
 
 
 def test_the_flags_that_a_person_may_not_set_exist() -> None:
@@ -103,7 +134,7 @@ def test_the_memory_of_gemma_4_on_an_l4_worked_out_by_hand() -> None:
     assert result.conversations == 4
 
 
-@pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
+@pytest.mark.parametrize("profile", OF_GEMMA.values(), ids=OF_GEMMA)
 def test_at_least_two_conversations_of_full_length_fit(profile: GpuProfile) -> None:
     # vLLM does not start where not even one fits.
     assert fitting(profile).conversations >= 2, fitting(profile)
@@ -120,10 +151,15 @@ def test_twice_the_context_leaves_room_for_too_few_conversations_on_the_smallest
 
 def test_the_documentation_has_the_table() -> None:
     text = (ROOT / "docs/operate.md").read_text(encoding="utf-8")
-    for name, profile in PROFILES.items():
+    for name, profile in OF_GEMMA.items():
         result = fitting(profile)
         row = (
             f"| `{name}` | {result.weights:.1f} | {result.left:.1f} | {profile.max_model_len:,} | "
             f"{result.conversation:.2f} | {result.conversations} | {profile.max_num_seqs} |"
         )
         assert row in text, row
+    large = PROFILES["h100x16"]
+    memory = MEMORY[large.accelerator]
+    room = large.all_gpus * (memory * large.gpu_memory_utilization - OVERHEAD)
+    assert f"{large.all_gpus * memory:,.0f} GiB" in text
+    assert f"{room:,.0f} GiB for the weights and the conversations" in text

@@ -19,6 +19,7 @@ from tests.stacks.deployments import (
     KUBERNETES,
     MORE_DEPLOYMENTS,
     OTHER_GEMMA,
+    SEVERAL_MACHINES,
     TOKEN,
 )
 from tests.stacks.recording import ROOT
@@ -95,6 +96,19 @@ def test_a_load_balancer_in_front_of_gemma_costs_its_proxies_and_the_picker() ->
     assert cost.month_idle - before.month_idle == pytest.approx(730 * (3 * 0.025 + picker))
     (part,) = (part for part in cost.parts if part.name == "Gemma's load balancer")
     assert not part.is_verified
+
+
+def test_a_model_on_two_machines_costs_both_and_the_controller() -> None:
+    cost = estimate(parsed(SEVERAL_MACHINES))
+    metrics = (2 * 160 + 500) * 120 / 1e6 * 0.06
+    controller = 0.25 * 0.0445 + 1 * 0.0049225 + 1 * 0.0000548
+    hour = 0.10 + 2 * 8 * 11.061250015 * 1.12 + controller + 2 * POD + metrics
+    assert cost.hour == pytest.approx(hour)
+    assert cost.month_idle == pytest.approx(730 * hour + 2 * 100 * 0.10 + 10 * 0.02)
+    names = {part.name: part for part in cost.parts}
+    assert "2 x a3-highgpu-8g" in names["Gemma: 16 nvidia-h100-80gb"].note
+    assert not names["Gemma: 16 nvidia-h100-80gb"].is_verified
+    assert "LeaderWorkerSet's controller" not in {part.name for part in estimate(parsed(GCP)).parts}
 
 
 def test_embeddings_have_a_price_and_no_part_of_the_sum() -> None:

@@ -371,6 +371,26 @@ def test_every_kind_of_workload_is_checked(kind: str) -> None:
     assert {name for name, _ in reported(kind, inputs)} == expected | ({"probed"} if kind in SERVERS else set())
 
 
+GROUP = "kubernetes:leaderworkerset.x-k8s.io/v1:LeaderWorkerSet"
+
+
+def group(leader: dict[str, Any], worker: dict[str, Any]) -> dict[str, Any]:
+    """Return the inputs of a LeaderWorkerSet, of two pods."""
+    return {"spec": {"leaderWorkerTemplate": {"leaderTemplate": {"spec": leader}, "workerTemplate": {"spec": worker}}}}
+
+
+def test_both_pods_of_a_group_are_checked_and_only_the_leader_needs_probes() -> None:
+    bare = {key: value for key, value in CONTAINER.items() if not key.endswith("Probe")}
+    worker = POD | {"containers": [bare]}
+    assert reported(GROUP, group(POD, worker)) == []
+    assert {name for name, _ in reported(GROUP, group(worker, POD))} == {"probed"}
+    wrong = {"containers": [{"name": "vllm", "image": "vllm"}]}
+    expected = {"fixed-image", "requests-equal-limits", "restricted", "no-service-account-token"}
+    assert {name for name, _ in reported(GROUP, group(POD, wrong))} == expected
+    assert {name for name, _ in reported(GROUP, group(wrong, worker))} == expected | {"probed"}
+    assert reported(GROUP, group(POD, UNKNOWN)) == []
+
+
 @pytest.mark.parametrize(
     ("path", "value"),
     [

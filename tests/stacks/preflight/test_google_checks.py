@@ -9,6 +9,7 @@ from stacks.preflight.google_project import CHECKS
 from stacks.preflight.report import Report
 from stacks.settings import Settings
 from tests.fakes.google_cloud.cloud import PERSON
+from tests.stacks.deployments import of_profile
 
 STATES = ("pass", "note", "fail", "timing out", "forbidden")
 CLIENT = {"oauthClientId": "123456789012-a.apps.googleusercontent.com", "oauthClientSecret": "s", "identity": "iap"}
@@ -309,6 +310,11 @@ def test_a_check_that_does_not_end_is_given_up(google, capsys, monkeypatch):
         (0.7, {}, "  ok       GPU capacity: high for g2-standard-8"),
         (0.6, {}, "  ok       GPU capacity: medium for g2-standard-8"),
         (0.4, GATED | {"gemma": "h100"}, "  ok       GPU capacity: medium for a3-highgpu-1g"),
+        (
+            0.3,
+            of_profile("h100x16"),
+            "  note     Gemma may wait for a GPU: the chance of 2 machines a3-highgpu-8g",
+        ),
         (0.3, {}, "  note     Gemma may wait for a GPU: the chance of a machine g2-standard-8"),
         (None, {}, "  later    GPU capacity: Compute Engine has no advice on g2-standard-8 in us-central1"),
     ],
@@ -318,6 +324,13 @@ def test_the_advice_on_capacity_is_told_in_the_documentations_words(google, caps
     report, lines = report_of(google, row, "GPU capacity", capsys)
     assert lines[0].startswith(line)
     assert report.is_complete
+
+
+def test_the_quota_is_for_the_gpus_of_all_machines(google, capsys):
+    row = Row("", settings=of_profile("h100x16"), apis=("compute",), all_gpus=15)
+    _, (line,) = report_of(google, row, "GPU quotas", capsys)
+    assert "GPUS_ALL_REGIONS is 15 in all regions" in line
+    assert "and 16 needed" in line
 
 
 @pytest.mark.parametrize(("version", "passes"), [("1.35.0-gke.9", False), ("1.35.1-gke.1396000", True)])

@@ -151,6 +151,14 @@ def test_kubernetes_needs_nothing_of_google_and_names_its_cluster(computer):
     assert "oogle" not in computer.run("doctor")[0]
 
 
+def test_another_cluster_must_have_the_controller_for_several_machines(computer):
+    computer.configure(platform="kubernetes")
+    assert "LeaderWorkerSet" not in computer.run("doctor")[0]
+    computer.configure(platform="kubernetes", gemma="h100x16", gemmaModel="owner/model")
+    output, _ = computer.run("doctor")
+    assert "helm install lws oci://registry.k8s.io/lws/charts/lws --version 0.10.0 --namespace lws-system" in output
+
+
 def test_configured_context_wins_over_the_current_one(computer):
     computer.configure(platform="kubernetes")
     computer.configuration["kubernetes:context"] = "other"
