@@ -77,17 +77,41 @@ def free_port():
         return listener.getsockname()[1]
 
 
+_left_ports = []  # of chats that have ended
+
+
+@contextlib.contextmanager
+def _kept_port():
+    """Yield a free port, the one that another chat has left if it is free still.
+
+    Chromium finds a page's scripts in its caches by their address, and opens the page of a chat at another address for
+    twice the CPU.
+    """
+    port = _left_ports.pop() if _left_ports else free_port()
+    if not _is_free(port):
+        port = free_port()
+    yield port
+    _left_ports.append(port)
+
+
+def _is_free(port):
+    with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+        return True
+    return False
+
+
 class ChatProcess:
     """A chat process with these settings only, without the developer's environment and ``.env``.
 
     Args:
         folder: its working directory; its data are in ``data`` there.
+        port: of its address; a free one if it is not given.
         cold: start ``python -m chatapp`` itself. Otherwise fork it from a process that has already imported it.
         settings: environment variables.
     """
 
-    def __init__(self, folder, *, cold=False, **settings):
-        self.port = free_port()
+    def __init__(self, folder, *, port=None, cold=False, **settings):
+        self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.folder = folder
         self.output = ""
@@ -157,8 +181,9 @@ class ChatProcess:
 @contextlib.asynccontextmanager
 async def running_chat(folder, **settings):
     """Run the chat as a process, and stop it with SIGTERM."""
-    chat = await ChatProcess(folder, **settings).start()
-    try:
-        yield chat
-    finally:
-        await chat.end()
+    with _kept_port() as port:
+        chat = await ChatProcess(folder, port=port, **settings).start()
+        try:
+            yield chat
+        finally:
+            await chat.end()

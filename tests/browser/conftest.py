@@ -110,6 +110,7 @@ class Profiles:
         self._chromium = chromium
         self._elsewhere = elsewhere
         self._idle = collections.defaultdict(list)
+        self._used = collections.defaultdict(set)  # profile -> addresses of chats of which it may have stored something
 
     @contextlib.asynccontextmanager
     async def borrowed(self, *, script="", width=1280, height=800, color_scheme="light", **options):
@@ -139,6 +140,13 @@ class Profiles:
                 await kept.emulate_media(color_scheme="light")
             idle.append(profile)
 
+    async def arrive(self, tab, url):
+        """Prepare to open a chat: clear what was stored of another one that had this address, and had ended since."""
+        if url in self._used[tab.context]:
+            await tab.goto(f"{url}/robots.txt")
+            await tab.evaluate(CLEAR)
+        self._used[tab.context].add(url)
+
     async def _clear(self, profile, kept):
         await profile.unroute_all(behavior="ignoreErrors")
         await profile.set_offline(False)
@@ -160,6 +168,7 @@ class Profiles:
                 response = await tab.goto(address)
                 await tab.evaluate(CLEAR)
                 if response.ok:
+                    self._used[tab.context].discard(address.removesuffix("/robots.txt"))
                     return
         await tab.close()
 
@@ -192,6 +201,7 @@ async def open_chat(profiles, problems, gemma):
 
         async def opened(url, address=None, *, cookies=(), until_ready=True, others=(), **options):
             tab = await stack.enter_async_context(profiles.borrowed(**options))
+            await profiles.arrive(tab, url)
             await tab.context.add_cookies(cookies)
             page = stack.enter_context(ChatPage(tab, url, problems, others=others))
             await page.tab.goto(address or url)

@@ -12,7 +12,6 @@ from chatapp.http import assets as page_files
 from tests.browser import gradio_dom
 from tests.fakes.files import pdf
 from tests.fakes.pictures import plain
-from tests.serving import running_chat
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -304,16 +303,6 @@ async def test_a_dropped_folder_is_added_as_far_as_a_message_and_the_history_hav
     await expect(page.refusal).to_contain_text("second.txt was not added: the history takes 1 kB of images and texts")
     await expect(chips).to_have_count(1)
     assert not re.search(r"\[object|undefined", await page.tab.locator("body").inner_text())
-
-
-async def test_a_chat_without_documents_offers_images_only(open_chat, gemma, tmp_path):
-    settings = {"CHAT_GEMMA_URL": gemma.url, "CHAT_EMBEDDED_MODEL": "false", "CHAT_MAX_DOCUMENTS": "0"}
-    async with running_chat(tmp_path, **settings) as chat:
-        page = await open_chat(chat.url)
-        await expect(page.button("Add images")).to_be_visible()
-        await add(page, file("notes.txt", b"text", "text/plain"))
-        await expect(page.refusal).to_contain_text("notes.txt is not a PNG, JPEG or WebP image.")
-        await expect(page.tab.locator("#attachments .document")).to_have_count(0)
 
 
 # "@" is the end of a quote, "^" where its number stands.

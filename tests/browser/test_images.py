@@ -9,7 +9,6 @@ from PIL import Image
 from playwright.async_api import expect
 
 from tests.fakes.pictures import file_of, plain
-from tests.serving import running_chat
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -62,20 +61,6 @@ async def test_a_damaged_image_and_one_too_many_are_rejected_with_the_reason(pag
     await files.set_input_files(many)
     await expect(page.tab.locator("#attachments img")).to_have_count(4)
     await expect(page.refusal).to_contain_text("at most 4 images")
-
-
-async def test_a_model_without_image_support_is_reported_before_anything_is_sent(open_chat, gemma, tmp_path):
-    settings = {"CHAT_GEMMA_URL": gemma.url, "CHAT_GEMMA_IMAGES": "false", "CHAT_EMBEDDED_MODEL": "false"}
-    async with running_chat(tmp_path, **settings) as chat:
-        page = await open_chat(chat.url)
-        content = {"name": "red.png", "mimeType": "image/png", "buffer": plain()}
-        await page.tab.locator("input[type=file]").set_input_files(content)
-        await expect(page.refusal).to_contain_text("does not support images")
-        before = len(gemma.chats)
-        await page.send("What is this?")
-        await expect(page.box).to_have_value("What is this?")
-        await expect(page.refusal).to_contain_text("does not support images")
-        assert len(gemma.chats) == before
 
 
 async def attach(page, *files):

@@ -1,6 +1,5 @@
 """Choosing a model, a persona and parameters, and adding images, in Chromium."""
 
-import json
 import re
 import time
 
@@ -187,31 +186,6 @@ async def test_unsupported_parameters_are_disabled_with_the_reason(page):
     await page.choose_model("Gemma3 12b it")
     await page.tab.locator("#parameters-button").click()
     await expect(temperature).to_be_enabled()
-
-
-async def test_an_answer_shows_its_cost(open_chat, gemma, tmp_path):
-    models = json.dumps(
-        [{"id": "priced", "label": "Priced", "url": gemma.url, "price": {"input": 1000.0, "output": 2000.0}}]
-    )
-    settings = {"CHAT_MODELS": models, "CHAT_DEFAULT_MODEL": "priced", "CHAT_EMBEDDED_MODEL": "false"}
-    async with running_chat(tmp_path, **settings) as chat:
-        page = await open_chat(chat.url)
-        await page.model.click()
-        await expect(page.tab.get_by_role("menuitemradio", name="Priced")).to_contain_text("$1,000 in, $2,000 out")
-        await page.tab.keyboard.press("Escape")
-        await page.ask("one two three four five six seven")
-        await expect(page.facts).to_contain_text(re.compile(r"\$0\.\d+"))
-
-
-async def test_a_conversation_gets_a_short_title_from_the_model(open_chat, gemma, tmp_path):
-    async with running_chat(tmp_path, CHAT_GEMMA_URL=gemma.url, CHAT_EMBEDDED_MODEL="false") as chat:
-        page = await open_chat(chat.url)
-        gemma.answer = lambda messages: (
-            ["Sea ", "shanties"] if len(messages) > 1 or "title" in str(messages) else ["Aye."]
-        )
-        await page.send("Please tell me, at length and with many examples, what sailors sang when they hauled")
-        await expect(page.conversations).to_have_text(["Sea shanties"])
-        await expect(page.title).to_have_text("Sea shanties")
 
 
 async def test_polling_unchanged_models_leaves_the_answer_settings_alone(page):
