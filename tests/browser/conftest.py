@@ -4,6 +4,7 @@ import collections
 import contextlib
 import os
 import shutil
+import weakref
 from pathlib import Path
 from urllib.parse import urljoin
 
@@ -97,8 +98,8 @@ class Profiles:
 
     Each starts empty but for what Chromium has cached. In a tab in which another page was open, whose process has the
     scripts compiled, a page opens for half of the CPU that it takes in a new tab (1.1 s instead of 2.0 s, at a load of
-    20), and in a new profile for more than in either. So only a language, or a touch screen, has a profile of its own:
-    size and colours are the tab's.
+    20), and in a new profile for more than in either. So only a touch screen has a profile of its own: language, size
+    and colours are the tab's.
 
     Args:
         chromium: the browser.
@@ -110,16 +111,17 @@ class Profiles:
         self._chromium = chromium
         self._elsewhere = elsewhere
         self._idle = collections.defaultdict(list)
+        self._sessions = weakref.WeakKeyDictionary()  # tab -> its session of the DevTools protocol
         self._used = collections.defaultdict(set)  # profile -> addresses of chats of which it may have stored something
 
     @contextlib.asynccontextmanager
-    async def borrowed(self, *, script="", width=1280, height=800, color_scheme="light", **options):
+    async def borrowed(self, *, script="", locale="en-US", width=1280, height=800, color_scheme="light", **options):
         """Yield a tab in a profile that no other test uses now.
 
         The next test gets the tab too: it may not keep listeners. Only a tab that runs a ``script`` before the scripts
         of each page, which cannot be taken from it, is closed.
         """
-        options = {"locale": "en-US", "reduced_motion": "reduce"} | options
+        options = {"reduced_motion": "reduce"} | options
         idle = self._idle[repr(sorted(options.items()))]
         profile = idle.pop() if idle else await self._chromium.new_context(**options, viewport=VIEWPORT)
         profile.set_default_timeout(TIMEOUT_MS)
@@ -129,6 +131,7 @@ class Profiles:
             if script:
                 tab = await profile.new_page()
                 await tab.add_init_script(script)
+            await self._set_locale(tab, locale)
             if tab.viewport_size != (size := {"width": width, "height": height}):
                 await tab.set_viewport_size(size)
             if color_scheme != "light":
@@ -139,6 +142,14 @@ class Profiles:
             if color_scheme != "light" and not kept.is_closed():
                 await kept.emulate_media(color_scheme="light")
             idle.append(profile)
+
+    async def _set_locale(self, tab, locale):
+        """Set the locale as Playwright does for a whole profile."""
+        session = self._sessions.get(tab)
+        if session is None:
+            session = self._sessions[tab] = await tab.context.new_cdp_session(tab)
+        await session.send("Emulation.setLocaleOverride", {"locale": locale})
+        await session.send("Emulation.setUserAgentOverride", {"userAgent": "", "acceptLanguage": locale})
 
     async def arrive(self, tab, url):
         """Prepare to open a chat: clear what was stored of another one that had this address, and had ended since."""
