@@ -34,14 +34,14 @@ print(1)
 The end in English."""
 
 
-async def test_a_question_is_answered_and_the_box_is_ready_for_the_next(page):
-    await page.send("Who are you?")
-    await expect(page.answers).to_have_text(["Hello from Gemma."])
-    await expect(page.questions).to_have_text(["Who are you?"])
-    await expect(page.writers).to_have_text(["Gemma3 12b it"])
-    await expect(page.box).to_have_value("")
-    await expect(page.send_button).to_be_visible()
-    await expect(page.conversations).to_have_text(["Who are you?"])
+async def test_a_question_is_answered_and_the_box_is_ready_for_the_next(new_chat):
+    await new_chat.send("Who are you?")
+    await expect(new_chat.answers).to_have_text(["Hello from Gemma."])
+    await expect(new_chat.questions).to_have_text(["Who are you?"])
+    await expect(new_chat.writers).to_have_text(["Gemma3 12b it"])
+    await expect(new_chat.box).to_have_value("")
+    await expect(new_chat.send_button).to_be_visible()
+    await expect(new_chat.conversations).to_have_text(["Who are you?"])
 
 
 async def test_stop_keeps_the_streamed_text(new_chat, gemma):
@@ -59,55 +59,55 @@ async def test_stop_keeps_the_streamed_text(new_chat, gemma):
     await expect(new_chat.answers).to_have_text(partial_answer)
 
 
-async def test_switching_the_model_keeps_the_conversations_history(page, gemini):
-    await page.send("My name is Ruth.")
-    await expect(page.answers).to_have_count(1)
-    await page.choose_model("Gemini")
-    await page.send("What is my name?")
-    await expect(page.answers).to_have_count(2)
-    await expect(page.writers.nth(1)).to_have_text("Gemini")
-    await expect(page.facts.nth(1)).to_contain_text("first token")
+async def test_switching_the_model_keeps_the_conversations_history(new_chat, gemini):
+    await new_chat.send("My name is Ruth.")
+    await expect(new_chat.answers).to_have_count(1)
+    await new_chat.choose_model("Gemini")
+    await new_chat.send("What is my name?")
+    await expect(new_chat.answers).to_have_count(2)
+    await expect(new_chat.writers.nth(1)).to_have_text("Gemini")
+    await expect(new_chat.facts.nth(1)).to_contain_text("first token")
     asked = str(gemini.streams()[-1].body)
     assert "My name is Ruth." in asked
     assert "Hello from Gemma." in asked
 
 
-async def test_the_last_of_several_quickly_clicked_conversations_is_shown(page):
+async def test_the_last_of_several_quickly_clicked_conversations_is_shown(new_chat):
     for name in ("First", "Second", "Third"):
-        await page.ask(name)
-        await page.start_new()
+        await new_chat.ask(name)
+        await new_chat.start_new()
 
     async def slowly(route):
         await asyncio.sleep(0.3)
         await route.continue_()
 
-    await page.tab.route("**/events*", slowly)  # a slow line
+    await new_chat.tab.route("**/events*", slowly)  # a slow line
     for name in ("First", "Second", "Third", "First", "Second"):
-        await page.conversations.filter(has_text=name).click()
-    await expect(page.questions).to_have_text(["Second"])
-    await page.tab.wait_for_timeout(1500)  # nothing that was on its way may come after
-    await expect(page.questions).to_have_text(["Second"])
-    await expect(page.tab.locator("#conversations li.open")).to_have_text(["Second"])
+        await new_chat.conversations.filter(has_text=name).click()
+    await expect(new_chat.questions).to_have_text(["Second"])
+    await new_chat.tab.wait_for_timeout(1500)  # nothing that was on its way may come after
+    await expect(new_chat.questions).to_have_text(["Second"])
+    await expect(new_chat.tab.locator("#conversations li.open")).to_have_text(["Second"])
 
 
-async def test_an_answer_continues_in_its_conversation_while_another_is_open(page, gemma):
+async def test_an_answer_continues_in_its_conversation_while_another_is_open(new_chat, gemma):
     slow = Gate(3)
     gemma.answer, gemma.gate = [f"slow{number} " for number in range(100)], slow
-    await page.send("Slow")
-    await expect(page.answers).to_contain_text("slow2")
-    await page.start_new()
+    await new_chat.send("Slow")
+    await expect(new_chat.answers).to_contain_text("slow2")
+    await new_chat.start_new()
     gemma.answer, gemma.gate = ["Quick."], None
-    await page.send("Fast")
-    await expect(page.answers).to_have_text(["Quick."])
-    await page.conversations.filter(has_text="Slow").click()
-    await expect(page.facts).to_contain_text("Writing")
-    await page.conversations.filter(has_text="Fast").click()
-    await expect(page.answers).to_have_text(["Quick."])
-    await page.conversations.filter(has_text="Slow").click()
-    await expect(page.facts).to_contain_text("Writing")
+    await new_chat.send("Fast")
+    await expect(new_chat.answers).to_have_text(["Quick."])
+    await new_chat.conversations.filter(has_text="Slow").click()
+    await expect(new_chat.facts).to_contain_text("Writing")
+    await new_chat.conversations.filter(has_text="Fast").click()
+    await expect(new_chat.answers).to_have_text(["Quick."])
+    await new_chat.conversations.filter(has_text="Slow").click()
+    await expect(new_chat.facts).to_contain_text("Writing")
     slow.open()
-    await expect(page.answers).to_contain_text("slow99")
-    await expect(page.questions).to_have_text(["Slow"])
+    await expect(new_chat.answers).to_contain_text("slow99")
+    await expect(new_chat.questions).to_have_text(["Slow"])
 
 
 async def test_a_rejected_message_stays_in_the_box_with_the_reason(new_chat, gemma):
@@ -228,7 +228,7 @@ async def test_an_open_page_works_after_a_restart_of_the_server(open_chat, gemma
 
 
 @pytest.mark.parametrize("taken", [True, False])
-async def test_a_message_whose_response_is_lost_is_stored_once(page, gemma, taken):
+async def test_a_message_whose_response_is_lost_is_stored_once(new_chat, gemma, taken):
     lost = []
 
     async def lose_the_reply(route):
@@ -240,14 +240,14 @@ async def test_a_message_whose_response_is_lost_is_stored_once(page, gemma, take
             await route.fetch()
         await route.abort()
 
-    await page.tab.route("**/conversations", lose_the_reply)
-    await page.send("Once, please")
-    await expect(page.answers).to_have_text(["Hello from Gemma."])
-    await expect(page.questions).to_have_text(["Once, please"])
-    await expect(page.conversations).to_have_text(["Once, please"])
-    await expect(page.box).to_have_value("")
-    await page.tab.reload()
-    await expect(page.questions).to_have_text(["Once, please"])
+    await new_chat.tab.route("**/conversations", lose_the_reply)
+    await new_chat.send("Once, please")
+    await expect(new_chat.answers).to_have_text(["Hello from Gemma."])
+    await expect(new_chat.questions).to_have_text(["Once, please"])
+    await expect(new_chat.conversations).to_have_text(["Once, please"])
+    await expect(new_chat.box).to_have_value("")
+    await new_chat.tab.reload()
+    await expect(new_chat.questions).to_have_text(["Once, please"])
     assert len(lost) == 3
 
 
@@ -325,14 +325,14 @@ async def test_all_data_is_exported_and_deleted(page):
     await expect(page.conversations).to_have_count(0)
 
 
-async def test_two_windows_on_one_conversation_show_the_same(page, gemma):
-    await page.send("First")
-    await expect(page.facts).to_contain_text("first token")
-    other = ChatPage(await page.tab.context.new_page(), page.url, page.problems)
-    await other.open(page.tab.url)
+async def test_two_windows_on_one_conversation_show_the_same(new_chat, gemma):
+    await new_chat.send("First")
+    await expect(new_chat.facts).to_contain_text("first token")
+    other = ChatPage(await new_chat.tab.context.new_page(), new_chat.url, new_chat.problems)
+    await other.open(new_chat.tab.url)
     await expect(other.questions).to_have_text(["First"])
     gemma.answer, gemma.gate = [f"{number} " for number in range(40)], Gate(10)
-    await page.send("Second")
+    await new_chat.send("Second")
     await expect(other.questions).to_have_text(["First", "Second"])
     await expect(other.answers.last).to_contain_text("5")
     await expect(other.facts.last).to_contain_text("Writing")
@@ -340,10 +340,11 @@ async def test_two_windows_on_one_conversation_show_the_same(page, gemma):
     await expect(other.refusal).to_contain_text("still being written")
     await expect(other.box).to_have_value("Third, too early")
     await other.stop_button.click()
-    for window in (page, other):
+    for window in (new_chat, other):
         await expect(window.facts.last).to_contain_text("stopped")
         await expect(window.send_button).to_be_visible()
-    assert await page.answers.all_inner_texts() == await other.answers.all_inner_texts()
+    assert await new_chat.answers.all_inner_texts() == await other.answers.all_inner_texts()
+    await other.tab.close()
 
 
 async def test_an_answer_streams_to_another_device_too(page, open_chat, chat, gemma):
@@ -405,12 +406,12 @@ async def test_with_nothing_set_up_the_demo_model_answers_and_the_conversation_s
         await expect(page.box).to_have_value("Not set up")
 
 
-async def test_a_conversation_that_went_on_at_another_device_keeps_the_text_in_the_box(page, open_chat):
-    await page.ask("First")
-    cookies = await page.tab.context.cookies()
-    device = await open_chat(page.url, page.tab.url, cookies=cookies)
+async def test_a_conversation_that_went_on_at_another_device_keeps_the_text_in_the_box(new_chat, open_chat):
+    await new_chat.ask("First")
+    cookies = await new_chat.tab.context.cookies()
+    device = await open_chat(new_chat.url, new_chat.tab.url, cookies=cookies)
     await expect(device.answers).to_have_count(1)
-    await page.ask("Second")
+    await new_chat.ask("Second")
     await device.tab.route("**/events?**", lambda route: route.abort())  # it does not hear of that while typing
     await device.send("Mine")
     await expect(device.refusal).to_contain_text("went on in another window or on another device")

@@ -13,132 +13,134 @@ from tests.fakes.gate import Gate
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 
-async def test_the_list_is_grouped_by_day_and_marks_the_open_conversation_which_is_renamed_there(page):
-    await page.ask("First")
-    await expect(page.tab.locator("#conversations h2")).to_have_text(["Today"])
-    await expect(page.tab.locator("#conversations [aria-current=page]")).to_have_text("First")
-    await expect(page.title).to_have_text("First")
-    assert await page.tab.title() == "First · Hybrid chat"
-    await page.open_menu("First")
-    await page.choose("Rename")
-    await page.tab.get_by_label("Title").fill("Something else")
-    await page.tab.get_by_label("Title").press("Escape")
-    await expect(page.conversations).to_have_text(["First"])
-    await page.open_menu("First")
-    await page.choose("Rename")
-    await page.tab.get_by_label("Title").fill("Something better")
-    await page.tab.get_by_label("Title").press("Enter")
-    await expect(page.conversations).to_have_text(["Something better"])
-    await expect(page.title).to_have_text("Something better")
-    await page.reload()
-    await expect(page.conversations).to_have_text(["Something better"])
+async def test_the_list_is_grouped_by_day_and_marks_the_open_conversation_which_is_renamed_there(new_chat):
+    await new_chat.ask("First")
+    await expect(new_chat.tab.locator("#conversations h2")).to_have_text(["Today"])
+    await expect(new_chat.tab.locator("#conversations [aria-current=page]")).to_have_text("First")
+    await expect(new_chat.title).to_have_text("First")
+    assert await new_chat.tab.title() == "First · Hybrid chat"
+    await new_chat.open_menu("First")
+    await new_chat.choose("Rename")
+    await new_chat.tab.get_by_label("Title").fill("Something else")
+    await new_chat.tab.get_by_label("Title").press("Escape")
+    await expect(new_chat.conversations).to_have_text(["First"])
+    await new_chat.open_menu("First")
+    await new_chat.choose("Rename")
+    await new_chat.tab.get_by_label("Title").fill("Something better")
+    await new_chat.tab.get_by_label("Title").press("Enter")
+    await expect(new_chat.conversations).to_have_text(["Something better"])
+    await expect(new_chat.title).to_have_text("Something better")
+    await new_chat.reload()
+    await expect(new_chat.conversations).to_have_text(["Something better"])
 
 
-async def test_pinned_conversations_stand_first(page):
-    await page.ask("First")
-    await page.start_new()
-    await page.ask("Second")
-    await page.open_menu("First")
-    await page.choose("Pin")
-    await expect(page.conversations).to_have_text(["First", "Second"])
-    await page.reload()
-    await expect(page.tab.locator("#conversations h2")).to_have_text(["Pinned", "Today"])
-    await expect(page.conversations).to_have_text(["First", "Second"])
-    await page.open_menu("First")
-    await page.choose("Unpin")
-    await expect(page.conversations).to_have_text(["Second", "First"])
+async def test_pinned_conversations_stand_first(new_chat):
+    await new_chat.ask("First")
+    await new_chat.start_new()
+    await new_chat.ask("Second")
+    await new_chat.open_menu("First")
+    await new_chat.choose("Pin")
+    await expect(new_chat.conversations).to_have_text(["First", "Second"])
+    await new_chat.reload()
+    await expect(new_chat.tab.locator("#conversations h2")).to_have_text(["Pinned", "Today"])
+    await expect(new_chat.conversations).to_have_text(["First", "Second"])
+    await new_chat.open_menu("First")
+    await new_chat.choose("Unpin")
+    await expect(new_chat.conversations).to_have_text(["Second", "First"])
 
 
-async def test_archived_conversations_are_listed_apart(page):
-    await page.ask("First")
-    await page.start_new()
-    await page.ask("Second")
-    await page.open_menu("First")
-    await page.choose("Archive")
-    listed = page.tab.locator("#conversations nav > ul a")
+async def test_archived_conversations_are_listed_apart(new_chat):
+    await new_chat.ask("First")
+    await new_chat.start_new()
+    await new_chat.ask("Second")
+    await new_chat.open_menu("First")
+    await new_chat.choose("Archive")
+    listed = new_chat.tab.locator("#conversations nav > ul a")
     await expect(listed).to_have_text(["Second"])
-    await page.reload()
+    await new_chat.reload()
     await expect(listed).to_have_text(["Second"])
-    await page.tab.get_by_text("Archived", exact=True).click()
-    archived = page.tab.locator("#conversations details li")
+    await new_chat.tab.get_by_text("Archived", exact=True).click()
+    archived = new_chat.tab.locator("#conversations details li")
     await expect(archived).to_have_count(1)
     await archived.get_by_role("link").click()
-    await expect(page.questions).to_have_text(["First"])
+    await expect(new_chat.questions).to_have_text(["First"])
     await archived.hover()
     await archived.get_by_role("button").click()
-    await page.choose("Unarchive")
+    await new_chat.choose("Unarchive")
     await expect(listed).to_have_count(2)
 
 
-async def test_a_deletion_can_be_undone_for_a_moment_and_stays(page):
-    await page.ask("First")
-    address = page.tab.url
-    await page.open_menu("First")
-    await page.choose("Delete")
-    await expect(page.conversations).to_have_count(0)
-    await expect(page.questions).to_have_count(0)
-    await expect(page.toast).to_contain_text("Deleted: First")
-    await page.button("Undo").click()
-    await expect(page.conversations).to_have_text(["First"])
-    await expect(page.questions).to_have_text(["First"])
-    await page.reload()
-    await expect(page.conversations).to_have_text(["First"])
-    await page.open_menu("First")
-    await page.choose("Delete")
-    await expect(page.toast).to_contain_text("Deleted")
-    await page.open(address)
-    await expect(page.refusal).to_contain_text("does not exist")
-    await expect(page.conversations).to_have_count(0)
+async def test_a_deletion_can_be_undone_for_a_moment_and_stays(new_chat):
+    await new_chat.ask("First")
+    address = new_chat.tab.url
+    await new_chat.open_menu("First")
+    await new_chat.choose("Delete")
+    await expect(new_chat.conversations).to_have_count(0)
+    await expect(new_chat.questions).to_have_count(0)
+    await expect(new_chat.toast).to_contain_text("Deleted: First")
+    await new_chat.button("Undo").click()
+    await expect(new_chat.conversations).to_have_text(["First"])
+    await expect(new_chat.questions).to_have_text(["First"])
+    await new_chat.reload()
+    await expect(new_chat.conversations).to_have_text(["First"])
+    await new_chat.open_menu("First")
+    await new_chat.choose("Delete")
+    await expect(new_chat.toast).to_contain_text("Deleted")
+    await new_chat.open(address)
+    await expect(new_chat.refusal).to_contain_text("does not exist")
+    await expect(new_chat.conversations).to_have_count(0)
 
 
-async def test_a_search_result_opens_at_its_message(page, gemma):
+async def test_a_search_result_opens_at_its_message(new_chat, gemma):
     gemma.answer = ["The capital of Mongolia is Ulaanbaatar."]
-    await page.ask("A question about geography")
+    await new_chat.ask("A question about geography")
     gemma.answer = ["Something else."]
-    await page.start_new()
-    await page.ask("Another question")
-    search = page.tab.locator("#search").get_by_role("textbox")
+    await new_chat.start_new()
+    await new_chat.ask("Another question")
+    search = new_chat.tab.locator("#search").get_by_role("textbox")
     await search.fill("ulaanb")
-    hits = page.tab.locator("#conversations .hits li")
+    hits = new_chat.tab.locator("#conversations .hits li")
     await expect(hits).to_have_count(1)
     await expect(hits).to_contain_text("A question about geography")
     await expect(hits.locator("mark")).to_have_text("Ulaanb")
     await hits.get_by_role("link").click()
-    await expect(page.questions).to_have_text(["A question about geography"])
-    await expect(page.tab.locator("#messages .found")).to_contain_text("Ulaanbaatar")
+    await expect(new_chat.questions).to_have_text(["A question about geography"])
+    await expect(new_chat.tab.locator("#messages .found")).to_contain_text("Ulaanbaatar")
     await search.fill("no such word")
-    await expect(page.tab.locator("#conversations")).to_contain_text("No results")
+    await expect(new_chat.tab.locator("#conversations")).to_contain_text("No results")
     await search.fill("")
-    await expect(page.conversations).to_have_count(2)
+    await expect(new_chat.conversations).to_have_count(2)
 
 
-async def test_a_search_reads_the_models_thinking_only_where_it_is_asked_to(page, gemma):
+async def test_a_search_reads_the_models_thinking_only_where_it_is_asked_to(new_chat, gemma):
     gemma.answer = ["<think>Penguins do not fly.</think>", "They swim."]
-    await page.ask("How do they travel?")
-    await page.tab.locator("#search").get_by_role("textbox").fill("penguins")
-    await expect(page.tab.locator("#conversations")).to_contain_text("No results")
-    await page.tab.get_by_label("Search the models' thinking, too").check()
-    hits = page.tab.locator("#conversations .hits li")
+    await new_chat.ask("How do they travel?")
+    await new_chat.tab.locator("#search").get_by_role("textbox").fill("penguins")
+    await expect(new_chat.tab.locator("#conversations")).to_contain_text("No results")
+    option = new_chat.tab.get_by_label("Search the models' thinking, too")
+    await option.check()
+    hits = new_chat.tab.locator("#conversations .hits li")
     await expect(hits.locator("mark")).to_have_text("Penguins")
     await hits.get_by_role("link").click()
-    await expect(page.tab.locator("#messages .found details[open]")).to_contain_text("Penguins do not fly.")
+    await expect(new_chat.tab.locator("#messages .found details[open]")).to_contain_text("Penguins do not fly.")
+    await option.uncheck()
 
 
-async def test_a_temporary_chat_is_not_stored(page):
-    await page.tab.locator("#temporary").click()
-    await expect(page.tab.locator("#privacy")).to_contain_text("never stored")
-    await page.ask("A secret")
-    await page.ask("And more of it")
-    await expect(page.conversations).to_have_count(0)
-    await page.tab.locator("#search").get_by_role("textbox").fill("secret")
-    await expect(page.tab.locator("#conversations")).to_contain_text("No results")
-    await page.tab.locator("#search").get_by_role("textbox").fill("")
-    everything = await page.tab.evaluate("""fetch('export/everything.json', {
+async def test_a_temporary_chat_is_not_stored(new_chat):
+    await new_chat.tab.locator("#temporary").click()
+    await expect(new_chat.tab.locator("#privacy")).to_contain_text("never stored")
+    await new_chat.ask("A secret")
+    await new_chat.ask("And more of it")
+    await expect(new_chat.conversations).to_have_count(0)
+    await new_chat.tab.locator("#search").get_by_role("textbox").fill("secret")
+    await expect(new_chat.tab.locator("#conversations")).to_contain_text("No results")
+    await new_chat.tab.locator("#search").get_by_role("textbox").fill("")
+    everything = await new_chat.tab.evaluate("""fetch('export/everything.json', {
             method: 'POST', headers: { 'content-type': 'application/json' }, body: '{}',
         }).then((answer) => answer.json())""")
     assert everything["conversations"] == []
-    await page.start_new()
-    await expect(page.conversations).to_have_count(0)
+    await new_chat.start_new()
+    await expect(new_chat.conversations).to_have_count(0)
 
 
 async def test_a_link_opens_a_conversation_and_back_and_forward_move_between_them(new_chat):
@@ -155,9 +157,9 @@ async def test_a_link_opens_a_conversation_and_back_and_forward_move_between_the
     await expect(new_chat.questions).to_have_text(["First"])
 
 
-async def test_another_user_cannot_open_the_link(page, open_chat, chat):
-    await page.ask("First")
-    other = await open_chat(chat.url, page.tab.url)
+async def test_another_user_cannot_open_the_link(new_chat, open_chat, chat):
+    await new_chat.ask("First")
+    other = await open_chat(chat.url, new_chat.tab.url)
     await expect(other.refusal).to_contain_text("does not exist")
     await expect(other.questions).to_have_count(0)
 
@@ -175,26 +177,26 @@ async def test_a_conversation_is_exported_as_markdown_and_json(new_chat):
     assert json.loads(found["Download as JSON"])["conversations"][0]["title"] == "First"
 
 
-async def test_everything_can_be_done_by_keyboard(page, gemma):
-    await page.ask("First")
-    await page.tab.keyboard.press("Control+Shift+O")
-    await expect(page.questions).to_have_count(0)
-    await expect(page.box).to_be_focused()
-    await page.tab.keyboard.press("Control+K")
-    await page.tab.keyboard.type("First")
-    await expect(page.tab.locator("#conversations .hits li")).to_have_count(1)
-    await page.tab.keyboard.press("Tab")
-    await page.tab.keyboard.press("Enter")
-    await expect(page.questions).to_have_text(["First"])
-    await page.tab.locator("#header h1").click()
-    await page.tab.keyboard.press("/")
-    await expect(page.box).to_be_focused()
+async def test_everything_can_be_done_by_keyboard(new_chat, gemma):
+    await new_chat.ask("First")
+    await new_chat.tab.keyboard.press("Control+Shift+O")
+    await expect(new_chat.questions).to_have_count(0)
+    await expect(new_chat.box).to_be_focused()
+    await new_chat.tab.keyboard.press("Control+K")
+    await new_chat.tab.keyboard.type("First")
+    await expect(new_chat.tab.locator("#conversations .hits li")).to_have_count(1)
+    await new_chat.tab.keyboard.press("Tab")
+    await new_chat.tab.keyboard.press("Enter")
+    await expect(new_chat.questions).to_have_text(["First"])
+    await new_chat.tab.locator("#header h1").click()
+    await new_chat.tab.keyboard.press("/")
+    await expect(new_chat.box).to_be_focused()
     gemma.answer, gemma.gate = [f"word{number} " for number in range(200)], Gate(5)
-    await page.tab.keyboard.type("Write")
-    await page.tab.keyboard.press("Enter")
-    await expect(page.answers.last).to_contain_text("word3")
-    await page.tab.keyboard.press("Escape")
-    await expect(page.facts.last).to_contain_text("stopped")
+    await new_chat.tab.keyboard.type("Write")
+    await new_chat.tab.keyboard.press("Enter")
+    await expect(new_chat.answers.last).to_contain_text("word3")
+    await new_chat.tab.keyboard.press("Escape")
+    await expect(new_chat.facts.last).to_contain_text("stopped")
 
 
 async def test_a_menu_is_walked_through_with_the_arrow_keys(new_chat):
@@ -212,8 +214,8 @@ async def test_a_menu_is_walked_through_with_the_arrow_keys(new_chat):
     await expect(new_chat.tab.locator("#more")).to_be_focused()
 
 
-async def test_a_change_is_shown_at_once_and_reverted_if_the_server_rejects_it(page):
-    await page.ask("First")
+async def test_a_change_is_shown_at_once_and_reverted_if_the_server_rejects_it(new_chat):
+    await new_chat.ask("First")
     held = asyncio.Event()
 
     async def hold(route):
@@ -223,16 +225,17 @@ async def test_a_change_is_shown_at_once_and_reverted_if_the_server_rejects_it(p
         else:
             await route.continue_()
 
-    await page.tab.route("**/conversations/*", hold)
-    await page.open_menu("First")
-    await page.choose("Pin")
-    await page.open_menu("First")
-    await expect(page.tab.get_by_role("menuitem", name="Unpin", exact=True)).to_be_visible()
-    await page.tab.keyboard.press("Escape")
+    await new_chat.tab.route("**/conversations/*", hold)
+    await new_chat.open_menu("First")
+    await new_chat.choose("Pin")
+    await new_chat.open_menu("First")
+    await expect(new_chat.tab.get_by_role("menuitem", name="Unpin", exact=True)).to_be_visible()
+    await new_chat.tab.keyboard.press("Escape")
     held.set()
-    await expect(page.refusal).to_have_text("Not now.")
-    await page.open_menu("First")
-    await expect(page.tab.get_by_role("menuitem", name="Pin", exact=True)).to_be_visible()
+    await expect(new_chat.refusal).to_have_text("Not now.")
+    await new_chat.open_menu("First")
+    await expect(new_chat.tab.get_by_role("menuitem", name="Pin", exact=True)).to_be_visible()
+    await new_chat.tab.keyboard.press("Escape")
 
 
 @pytest.mark.parametrize(

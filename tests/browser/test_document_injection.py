@@ -57,7 +57,7 @@ async def answers_to(page, uploads):
     return (await page.messages(conversation))[-1]
 
 
-async def test_fifty_documents_that_give_orders_let_nothing_leave_the_page(page, chat, gemma):
+async def test_fifty_documents_that_give_orders_let_nothing_leave_the_page(new_chat, chat, gemma):
     gemma.answer = obeyed
     files = [(name.format(number), text.format(order)) for number, order in enumerate(ORDERS) for name, text in FRAMES]
     assert len(files) == 50
@@ -68,7 +68,7 @@ async def test_fifty_documents_that_give_orders_let_nothing_leave_the_page(page,
             answer = await answers_to(person, uploads)
             answers.append(answer["text"])
     assert sum(answer.count(SECRET) for answer in answers) >= 50  # the model did what it was told
-    assert await problems_of(page, answers) == []
+    assert await problems_of(new_chat, answers) == []
     prompts = [request["messages"][-1]["content"] for request in gemma.chats[-len(answers) :]]
     for prompt in prompts:
         mark = re.search(r"\[\[[0-9a-f]{12}\]\]", prompt)[0]

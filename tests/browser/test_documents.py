@@ -85,18 +85,18 @@ def prompt_of(gemma):
     return gemma.chats[-1]["messages"][-1]["content"]
 
 
-async def test_a_document_is_asked_about_and_its_citation_opens_it_at_the_quote(page, gemma):
-    chips, note = page.tab.locator("#attachments .document"), page.tab.locator("#documents-note")
+async def test_a_document_is_asked_about_and_its_citation_opens_it_at_the_quote(new_chat, gemma):
+    chips, note = new_chat.tab.locator("#attachments .document"), new_chat.tab.locator("#documents-note")
     dropped = [("lease.pdf", "application/pdf", LEASE), ("red.png", "image/png", plain((60, 40)))]
     encoded = [(name, media_type, base64.b64encode(content).decode()) for name, media_type, content in dropped]
-    await page.choose_model("Gemini")
-    await page.tab.evaluate(DROP, [encoded, "#main"])
-    await expect(page.tab.locator("#attachments img")).to_have_count(1)
+    await new_chat.choose_model("Gemini")
+    await new_chat.tab.evaluate(DROP, [encoded, "#main"])
+    await expect(new_chat.tab.locator("#attachments img")).to_have_count(1)
     await expect(chips).to_have_count(1)
     await expect(chips).to_contain_text("PDF · 2 pages · 1 kB")
     await expect(note).to_have_text("The text of your documents goes to Gemini (on Google's Gemini API).")
-    await page.button("Remove image 1").click()
-    await page.choose_model("Gemma")
+    await new_chat.button("Remove image 1").click()
+    await new_chat.choose_model("Gemma")
     await expect(note).to_have_text("The text of your documents goes to Gemma3 12b it (on this chat's server).")
 
     # What is quoted is cited, wherever it stands; what the document does not have, or imitates a citation, is not.
@@ -105,19 +105,19 @@ async def test_a_document_is_asked_about_and_its_citation_opens_it_at_the_quote(
         f'It says **"{RENT}"**, "{NOTICE}" and "nothing of this is in there".\n\n{fake}\n\n'
         f'| a | b |\n|---|---|\n| "{RENT}" | x |'
     ]
-    await page.ask("How much is the rent?")
+    await new_chat.ask("How much is the rent?")
     await expect(chips).to_have_count(0)
     await expect(note).to_be_empty()
     assert RENT in prompt_of(gemma)
-    citations = page.answers.locator(".citation button")
+    citations = new_chat.answers.locator(".citation button")
     await expect(citations).to_have_text(["1", "2", "1"])
-    assert await page.answers.locator('[class*="citation-"]').count() == 0
+    assert await new_chat.answers.locator('[class*="citation-"]').count() == 0
 
-    quote, dialog = page.tab.locator("#quote"), page.tab.locator("#document")
+    quote, dialog = new_chat.tab.locator("#quote"), new_chat.tab.locator("#document")
     await citations.nth(1).hover()
     await expect(quote).to_contain_text("lease.pdf · Page 2")
     await expect(quote).to_contain_text(NOTICE)
-    await page.tab.keyboard.press("Escape")
+    await new_chat.tab.keyboard.press("Escape")
     await expect(quote).to_have_count(0)
     await citations.nth(1).click()
     await expect(dialog.locator("mark")).to_have_text(NOTICE)
@@ -125,71 +125,71 @@ async def test_a_document_is_asked_about_and_its_citation_opens_it_at_the_quote(
     await expect(dialog.locator("h2")).to_have_text("lease.pdf")
     await expect(dialog.locator("h3")).to_have_text(["Page 1", "Page 2"])
     await expect(dialog.locator("select")).to_have_value("1")
-    assert await page.accessibility_problems() == []
-    async with page.tab.expect_download() as download:
+    assert await new_chat.accessibility_problems() == []
+    async with new_chat.tab.expect_download() as download:
         await dialog.get_by_role("button", name="Download").press("Enter")
     saved = await download.value
     assert saved.suggested_filename == "lease.pdf"
     assert await asyncio.to_thread(Path(await saved.path()).read_bytes) == LEASE
     original = dialog.get_by_role("link", name="Open original PDF in a new tab")
     assert (await original.get_attribute("href")).endswith("/file#page=2")
-    async with page.tab.context.expect_page() as opened:
+    async with new_chat.tab.context.expect_page() as opened:
         await original.press("Enter")
     await (await opened.value).close()
     await dialog.locator("select").select_option("0")
     assert (await original.get_attribute("href")).endswith("/file#page=1")
     await dialog.locator("mark").focus()
-    await page.tab.keyboard.press("Escape")
+    await new_chat.tab.keyboard.press("Escape")
     await expect(dialog).to_have_count(0)
     await expect(citations.nth(1)).to_be_focused()
 
-    await page.reload()
+    await new_chat.reload()
     await expect(citations).to_have_count(3)
-    sent = page.tab.locator("#messages button.document")
+    sent = new_chat.tab.locator("#messages button.document")
     await sent.click()
     await expect(dialog).to_contain_text(RENT)
     await expect(dialog.locator("mark")).to_have_count(0)
     await dialog.get_by_role("button", name="Close").click()
 
     # Edited, the question keeps its document. Another model is said to get its text.
-    await page.button("Edit and resend").click()
-    await page.tab.locator(".edit textarea").fill("And when does it end?")
-    await page.tab.locator(".edit").get_by_role("button", name="Send").click()
-    await expect(page.questions).to_have_text(["And when does it end?"])
+    await new_chat.button("Edit and resend").click()
+    await new_chat.tab.locator(".edit textarea").fill("And when does it end?")
+    await new_chat.tab.locator(".edit").get_by_role("button", name="Send").click()
+    await expect(new_chat.questions).to_have_text(["And when does it end?"])
     await expect(sent).to_have_count(1)
-    await expect(page.facts.last).to_contain_text("first token")
+    await expect(new_chat.facts.last).to_contain_text("first token")
     assert RENT in prompt_of(gemma)
     await expect(note).to_be_empty()
-    await page.choose_model("Gemini")
+    await new_chat.choose_model("Gemini")
     await expect(note).to_contain_text("goes to Gemini")
 
-    await page.tab.emulate_media(media="print")
+    await new_chat.tab.emulate_media(media="print")
     await expect(sent).to_be_visible()
-    await expect(page.tab.locator(".sources")).to_contain_text("Source 2: lease.pdf, Page 2")
-    await page.tab.emulate_media(media="screen")
+    await expect(new_chat.tab.locator(".sources")).to_contain_text("Source 2: lease.pdf, Page 2")
+    await new_chat.tab.emulate_media(media="screen")
 
 
-async def test_nothing_is_lost_from_the_box_when_a_document_is_refused_or_forgotten(page, gemma, problems):
-    chips, bodies, uploads = page.tab.locator("#attachments .document"), [], []
-    await page.box.fill("What is the rent?")
-    await page.tab.evaluate(
+async def test_nothing_is_lost_from_the_box_when_a_document_is_refused_or_forgotten(new_chat, gemma):
+    chips, bodies, uploads = new_chat.tab.locator("#attachments .document"), [], []
+    await new_chat.box.fill("What is the rent?")
+    await new_chat.tab.evaluate(
         """() => {
           const dataTransfer = new DataTransfer();
           dataTransfer.items.add(new File([new Uint8Array(20_000_001)], "large.txt"));
           document.body.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true }));
         }"""
     )
-    await expect(page.refusal).to_contain_text("large.txt has 21 MB, and a document can have at most 20 MB.")
-    await add(page, file("broken.pdf", b"%PDF-1.4 nothing"), file("lease.pdf", LEASE))
-    await expect(page.refusal).to_contain_text("broken.pdf is damaged or incomplete, so it was not added.")
+    await expect(new_chat.refusal).to_contain_text("large.txt has 21 MB, and a document can have at most 20 MB.")
+    await add(new_chat, file("broken.pdf", b"%PDF-1.4 nothing"), file("lease.pdf", LEASE))
+    await expect(new_chat.refusal).to_contain_text("broken.pdf is damaged or incomplete, so it was not added.")
     await expect(chips).to_have_count(1)
     await expect(chips).to_contain_text("lease.pdf")
-    await expect(page.box).to_have_value("What is the rent?")
-    await page.button("Remove lease.pdf").click()
-    await add(page, *[file(f"{number}.txt", b"Some words that are read.") for number in range(9)])
-    await expect(page.refusal).to_contain_text("A message can have at most 8 documents.")
+    await expect(new_chat.box).to_have_value("What is the rent?")
+    await new_chat.button("Remove lease.pdf").click()
+    await add(new_chat, *[file(f"{number}.txt", b"Some words that are read.") for number in range(9)])
+    await expect(new_chat.refusal).to_contain_text("A message can have at most 8 documents.")
     for number in range(8):
-        await page.button(f"Remove {number}.txt").click()
+        await new_chat.button(f"Remove {number}.txt").click()
 
     async def upload(route):
         uploads.append(route.request.url)
@@ -206,39 +206,40 @@ async def test_nothing_is_lost_from_the_box_when_a_document_is_refused_or_forgot
         bodies.append(route.request.post_data_json)
         await route.continue_()
 
-    await page.tab.route(UPLOADS, upload)
-    await page.tab.route(TURNS, turn)
-    await add(page, file("lease.pdf", LEASE))
-    await expect(page.refusal).to_contain_text("Busy.")
+    await new_chat.tab.route(UPLOADS, upload)
+    await new_chat.tab.route(TURNS, turn)
+    await add(new_chat, file("lease.pdf", LEASE))
+    await expect(new_chat.refusal).to_contain_text("Busy.")
     await expect(chips).to_contain_text("not uploaded yet")
-    await page.button("Upload lease.pdf again").click()
+    await new_chat.button("Upload lease.pdf again").click()
     await expect(chips).to_contain_text("2 pages")
-    await expect(page.refusal).to_be_empty()
-    await page.ask("What is the rent?")
+    await expect(new_chat.refusal).to_be_empty()
+    await new_chat.ask("What is the rent?")
     await expect(chips).to_have_count(0)
     assert len(uploads) == 3
     assert [body["documents"][0]["id"] == "0" * 32 for body in bodies] == [True, False]
     assert bodies[0]["question"] == bodies[1]["question"]
     assert RENT in prompt_of(gemma)
-    problems[:] = [problem for problem in problems if not re.search("422|503", problem)]  # the refusals of above
+    refusals = [problem for problem in new_chat.problems if re.search("422|503", problem)]  # those of above
+    new_chat.problems[:] = [problem for problem in new_chat.problems if problem not in refusals]
 
     # A draft keeps its documents through a reload, and says which the chat has forgotten.
-    await page.start_new()
-    await attach(page, file("notes.txt", f"{RENT}.".encode()))
-    await page.reload()
+    await new_chat.start_new()
+    await attach(new_chat, file("notes.txt", f"{RENT}.".encode()))
+    await new_chat.reload()
     await expect(chips).to_contain_text("notes.txt")
-    await page.ask("And here?")
+    await new_chat.ask("And here?")
     assert RENT in prompt_of(gemma)
-    await expect(page.tab.locator("#messages button.document")).to_have_count(1)
-    await page.start_new()
-    await page.tab.evaluate(  # after the page has written its own
+    await expect(new_chat.tab.locator("#messages button.document")).to_have_count(1)
+    await new_chat.start_new()
+    await new_chat.tab.evaluate(  # after the page has written its own
         """() => addEventListener("pagehide", () => sessionStorage.setItem("draft", JSON.stringify({ text: "Hi",
           owner: "", documents: [{ id: "f".repeat(32), name: "old.txt", kind: "text", pages: 1, size: 5 }] })))"""
     )
-    await page.reload()
-    await page.box.press("Enter")
-    await expect(page.refusal).to_contain_text("old.txt was added too long ago.")
-    await expect(page.box).to_have_value("Hi")
+    await new_chat.reload()
+    await new_chat.box.press("Enter")
+    await expect(new_chat.refusal).to_contain_text("old.txt was added too long ago.")
+    await expect(new_chat.box).to_have_value("Hi")
     await expect(chips).to_have_count(0)
 
 

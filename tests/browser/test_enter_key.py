@@ -67,32 +67,32 @@ async def test_enter_is_a_setting(page):
     await expect(page.answers).to_have_count(1)
 
 
-async def test_an_enter_that_ends_a_composition_does_nothing_else(page):
-    await page.ask("First")
+async def test_an_enter_that_ends_a_composition_does_nothing_else(new_chat):
+    await new_chat.ask("First")
 
     async def compose(field):
         for key in ("Enter", "Escape"):
             for is_composing in (True, False):
                 await field.evaluate(COMPOSING, [key, is_composing])
 
-    await page.box.fill("Message")
-    await compose(page.box)
-    await page.questions.hover()
-    await page.button("Edit and resend").click()
-    edit = page.tab.locator(".edit textarea")
+    await new_chat.box.fill("Message")
+    await compose(new_chat.box)
+    await new_chat.questions.hover()
+    await new_chat.button("Edit and resend").click()
+    edit = new_chat.tab.locator(".edit textarea")
     await edit.fill("Edit")
     await compose(edit)
     await expect(edit).to_have_value("Edit")
-    await page.tab.locator("#more").click()
-    await page.choose("Rename")
-    name = page.tab.get_by_label("Title")
+    await new_chat.tab.locator("#more").click()
+    await new_chat.choose("Rename")
+    name = new_chat.tab.get_by_label("Title")
     await name.fill("Name")
     await compose(name)
     await expect(name).to_have_value("Name")
     await name.press("Escape")
-    await expect(page.box).to_have_value("Message")
-    await expect(page.questions).to_have_text(["First"])
-    await expect(page.conversations).to_have_text(["First"])
+    await expect(new_chat.box).to_have_value("Message")
+    await expect(new_chat.questions).to_have_text(["First"])
+    await expect(new_chat.conversations).to_have_text(["First"])
 
 
 async def test_no_field_is_so_small_that_ios_zooms_into_it(open_chat, chat):

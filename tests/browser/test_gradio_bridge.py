@@ -44,18 +44,21 @@ async def test_gradio_receives_a_text_that_a_script_writes(new_chat):
     await expect(new_chat.questions).to_have_text(["Written by a script"])
 
 
-async def test_the_sidebar_is_opened_and_closed(page):
-    was_open = await in_bridge(page, "bridge.isSidebarOpen()")
-    await in_bridge(page, "bridge.sidebarButton().click()")
-    await expect(page.tab.locator(gradio_dom.OPEN_SIDEBAR)).to_have_count(0 if was_open else 1)
-    assert await in_bridge(page, "bridge.isSidebarOpen()") is not was_open
+async def test_the_sidebar_is_opened_and_closed(new_chat):
+    was_open = await in_bridge(new_chat, "bridge.isSidebarOpen()")
+    await in_bridge(new_chat, "bridge.sidebarButton().click()")
+    await expect(new_chat.tab.locator(gradio_dom.OPEN_SIDEBAR)).to_have_count(0 if was_open else 1)
+    assert await in_bridge(new_chat, "bridge.isSidebarOpen()") is not was_open
+    await in_bridge(new_chat, "bridge.sidebarButton().click()")
+    await expect(new_chat.tab.locator(gradio_dom.OPEN_SIDEBAR)).to_have_count(1 if was_open else 0)
 
 
-async def test_an_update_changes_the_named_properties_and_leaves_the_others(page):
-    label = page.tab.locator("#top-p")
-    await page.tab.locator("#parameters-button").click()
+async def test_an_update_changes_the_named_properties_and_leaves_the_others(new_chat):
+    label = new_chat.tab.locator("#top-p")
+    await new_chat.tab.locator("#parameters-button").click()
     await expect(label).to_contain_text("Top-p")
     await expect(label).to_contain_text("How many of the likely words")  # which the update leaves as it is
+    await new_chat.tab.keyboard.press("Escape")
 
 
 async def test_texts_stand_in_their_rows_in_place_of_gradios_and_each_block_has_its_own_direction(new_chat, gemma):

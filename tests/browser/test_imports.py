@@ -51,11 +51,11 @@ async def test_a_file_that_is_no_export_is_refused_in_the_panel(open_chat, chat)
     await expect(panel.get_by_role("button", name="Choose a file")).to_be_enabled()
 
 
-async def test_a_hebrew_name_in_an_english_sentence_keeps_its_direction(page):
-    main = await page.tab.locator("script[src$='js/main.js']").get_attribute("src")
+async def test_a_hebrew_name_in_an_english_sentence_keeps_its_direction(new_chat):
+    main = await new_chat.tab.locator("script[src$='js/main.js']").get_attribute("src")
     names = ["צילום (2).png", "notes.txt"]
-    said = await page.tab.evaluate(
+    said = await new_chat.tab.evaluate(
         "async ([url, names]) => (await import(url)).t('Deleted: {title}', { title: { names } })",
-        [f"{page.url}/{main.replace('main.js', 'words.js')}", names],
+        [f"{new_chat.url}/{main.replace('main.js', 'words.js')}", names],
     )
     assert said == "Deleted: \u2068צילום (2).png\u2069, notes.txt"

@@ -127,45 +127,45 @@ async def _from_end(box):
         resolve(box.scrollHeight - box.scrollTop - box.clientHeight))))""")
 
 
-async def test_one_question_is_answered_in_two_columns_and_one_is_chosen(page, gemma, gemini):
+async def test_one_question_is_answered_in_two_columns_and_one_is_chosen(new_chat, gemma, gemini):
     gemma.answer = ["Gemma ", "says ", "so."]
-    await page.tab.locator("#compare").click()
-    await page.tab.get_by_label("Second model").select_option("gemini")
-    await page.tab.get_by_role("dialog").get_by_role("button", name="Compare").click()
-    await expect(page.tab.locator("#compared")).to_contain_text("Gemini")
-    await page.send("Who is right?")
-    await expect(page.answers).to_have_count(2)
-    keep = page.button("Choose this answer")
+    await new_chat.tab.locator("#compare").click()
+    await new_chat.tab.get_by_label("Second model").select_option("gemini")
+    await new_chat.tab.get_by_role("dialog").get_by_role("button", name="Compare").click()
+    await expect(new_chat.tab.locator("#compared")).to_contain_text("Gemini")
+    await new_chat.send("Who is right?")
+    await expect(new_chat.answers).to_have_count(2)
+    keep = new_chat.button("Choose this answer")
     await expect(keep).to_have_count(2)
-    left, right = [await page.tab.locator(f'[data-column="{column}"]').bounding_box() for column in (1, 2)]
+    left, right = [await new_chat.tab.locator(f'[data-column="{column}"]').bounding_box() for column in (1, 2)]
     assert left["y"] == right["y"]
     assert left["x"] + left["width"] <= right["x"]
-    await page.send("Too early")
-    await expect(page.refusal).to_contain_text("Choose one of the two answers")
-    await page.reload()
+    await new_chat.send("Too early")
+    await expect(new_chat.refusal).to_contain_text("Choose one of the two answers")
+    await new_chat.reload()
     await expect(keep).to_have_count(2)
     await keep.first.click()
-    await expect(page.answers).to_have_text(["Gemma says so."])
-    await expect(page.tab.locator(".versions")).to_contain_text("1/2")
-    await page.ask("Go on")
+    await expect(new_chat.answers).to_have_text(["Gemma says so."])
+    await expect(new_chat.tab.locator(".versions")).to_contain_text("1/2")
+    await new_chat.ask("Go on")
     sent = [message["content"] for message in gemma.chats[-1]["messages"]]
     assert sent == ["Who is right?", "Gemma says so.", "Go on"]
 
 
-async def test_two_temperatures_of_one_model_stream_side_by_side(page, gemma):
+async def test_two_temperatures_of_one_model_stream_side_by_side(new_chat, gemma):
     gemma.answer, gemma.gate = [f"word{number} " for number in range(60)], Gate(6)
-    await page.tab.locator("#compare").click()
-    await page.tab.get_by_label("Second model").select_option("gemma")
-    await page.tab.locator(".compare").get_by_label("Temperature").fill("0.2")
-    await page.tab.get_by_role("dialog").get_by_role("button", name="Compare").click()
-    await page.send("Twice")
-    await expect(page.answers).to_have_count(2)
+    await new_chat.tab.locator("#compare").click()
+    await new_chat.tab.get_by_label("Second model").select_option("gemma")
+    await new_chat.tab.locator(".compare").get_by_label("Temperature").fill("0.2")
+    await new_chat.tab.get_by_role("dialog").get_by_role("button", name="Compare").click()
+    await new_chat.send("Twice")
+    await expect(new_chat.answers).to_have_count(2)
     for column in (0, 1):
-        await expect(page.answers.nth(column)).to_contain_text("word5")
+        await expect(new_chat.answers.nth(column)).to_contain_text("word5")
     assert {round(chat["temperature"], 2) for chat in gemma.chats[-2:]} == {0.9, 0.2}
-    await page.stop_button.click()
-    await expect(page.button("Choose this answer")).to_have_count(2)
-    await expect(page.facts.first).to_contain_text("temperature")
+    await new_chat.stop_button.click()
+    await expect(new_chat.button("Choose this answer")).to_have_count(2)
+    await expect(new_chat.facts.first).to_contain_text("temperature")
 
 
 async def test_a_very_long_conversation_shows_its_end_and_loads_the_rest_on_demand(new_chat):

@@ -12,18 +12,18 @@ from tests.serving import running_chat
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 
-async def test_the_model_menu_shows_the_place_and_state_of_each_model(page):
-    await page.model.click()
-    models = page.tab.get_by_role("menuitemradio")
+async def test_the_model_menu_shows_the_place_and_state_of_each_model(new_chat):
+    await new_chat.model.click()
+    models = new_chat.tab.get_by_role("menuitemradio")
     await expect(models).to_have_count(2)
     await expect(models.first).to_contain_text("Gemma3 12b it")
     await expect(models.first).to_contain_text("ready")
     await expect(models.first).to_contain_text("on this chat's server")
     await expect(models.first).to_have_attribute("aria-checked", "true")
-    await page.tab.keyboard.press("ArrowDown")
-    await page.tab.keyboard.press("Enter")
-    await expect(page.model).to_contain_text("Gemini")
-    await expect(page.tab.locator("#privacy")).to_contain_text("Gemini")
+    await new_chat.tab.keyboard.press("ArrowDown")
+    await new_chat.tab.keyboard.press("Enter")
+    await expect(new_chat.model).to_contain_text("Gemini")
+    await expect(new_chat.tab.locator("#privacy")).to_contain_text("Gemini")
 
 
 async def test_a_fallback_model_answers_and_is_named_while_the_chosen_one_is_unavailable(open_chat, gemini, tmp_path):
@@ -44,35 +44,35 @@ async def test_a_fallback_model_answers_and_is_named_while_the_chosen_one_is_una
         await expect(page.notices).to_contain_text("Gemini answers for now.")
 
 
-async def test_after_a_failure_one_click_answers_with_another_model(page, gemma):
+async def test_after_a_failure_one_click_answers_with_another_model(new_chat, gemma):
     gemma.script = [Reply(pieces=[], ending="error")]
-    await page.send("Hello?")
-    await expect(page.notes).to_have_count(1)
-    await page.button("Answer with Gemini").click()
-    await expect(page.facts).to_contain_text("first token")
-    await expect(page.writers).to_have_text(["Gemini"])
+    await new_chat.send("Hello?")
+    await expect(new_chat.notes).to_have_count(1)
+    await new_chat.button("Answer with Gemini").click()
+    await expect(new_chat.facts).to_contain_text("first token")
+    await expect(new_chat.writers).to_have_text(["Gemini"])
 
 
-async def test_a_failed_answer_offers_another_model_as_soon_as_one_is_ready(page, gemma):
+async def test_a_failed_answer_offers_another_model_as_soon_as_one_is_ready(new_chat, gemma):
     async def without_gemini(route):
         reply = await route.fetch()
         body = await reply.json()
         body["models"][1]["state"] = "loading"
         await route.fulfill(response=reply, json=body)
 
-    await page.tab.route("**/models", without_gemini)
-    await page.model.click()  # it looks which models are ready
-    await expect(page.tab.get_by_role("menuitemradio").nth(1)).to_contain_text("loading")
-    await page.tab.keyboard.press("Escape")
+    await new_chat.tab.route("**/models", without_gemini)
+    await new_chat.model.click()  # it looks which models are ready
+    await expect(new_chat.tab.get_by_role("menuitemradio").nth(1)).to_contain_text("loading")
+    await new_chat.tab.keyboard.press("Escape")
     gemma.script = [Reply(pieces=[], ending="error")]
-    await page.send("Hello?")
-    await expect(page.notes).to_have_count(1)
-    await expect(page.button("Answer with Gemini")).to_have_count(0)
-    await page.tab.unroute("**/models")
-    await page.model.click()
-    await page.tab.keyboard.press("Escape")
-    await page.button("Answer with Gemini").click()
-    await expect(page.writers).to_have_text(["Gemini"])
+    await new_chat.send("Hello?")
+    await expect(new_chat.notes).to_have_count(1)
+    await expect(new_chat.button("Answer with Gemini")).to_have_count(0)
+    await new_chat.tab.unroute("**/models")
+    await new_chat.model.click()
+    await new_chat.tab.keyboard.press("Escape")
+    await new_chat.button("Answer with Gemini").click()
+    await expect(new_chat.writers).to_have_text(["Gemini"])
 
 
 async def test_parameters_are_remembered_and_can_be_reset(page, gemma):
@@ -95,21 +95,21 @@ async def test_parameters_are_remembered_and_can_be_reset(page, gemma):
     assert gemma.chats[-1]["temperature"] == 0.9
 
 
-async def test_a_persona_applies_to_its_conversation_only(page, gemma):
-    await page.tab.locator("#persona").click()
-    await page.tab.locator(".card").filter(has_text="Pirate").click()
-    await expect(page.tab.locator("#persona")).to_contain_text("Pirate")
-    await expect(page.tab.locator("#header .persona")).to_have_text("Pirate")
-    await page.ask("Ahoy")
+async def test_a_persona_applies_to_its_conversation_only(new_chat, gemma):
+    await new_chat.tab.locator("#persona").click()
+    await new_chat.tab.locator(".card").filter(has_text="Pirate").click()
+    await expect(new_chat.tab.locator("#persona")).to_contain_text("Pirate")
+    await expect(new_chat.tab.locator("#header .persona")).to_have_text("Pirate")
+    await new_chat.ask("Ahoy")
     assert "pirate captain" in gemma.chats[-1]["messages"][0]["content"]
-    address = page.tab.url
-    await page.start_new()
-    await expect(page.tab.locator("#persona")).not_to_contain_text("Pirate")
-    await page.ask("Hello")
+    address = new_chat.tab.url
+    await new_chat.start_new()
+    await expect(new_chat.tab.locator("#persona")).not_to_contain_text("Pirate")
+    await new_chat.ask("Hello")
     assert gemma.chats[-1]["messages"][0]["role"] == "user"
-    await page.open(address)
-    await expect(page.tab.locator("#persona")).to_contain_text("Pirate")
-    await page.ask("And now?")
+    await new_chat.open(address)
+    await expect(new_chat.tab.locator("#persona")).to_contain_text("Pirate")
+    await new_chat.ask("And now?")
     assert "pirate captain" in gemma.chats[-1]["messages"][0]["content"]
 
 
@@ -188,16 +188,16 @@ async def test_unsupported_parameters_are_disabled_with_the_reason(page):
     await expect(temperature).to_be_enabled()
 
 
-async def test_polling_unchanged_models_leaves_the_answer_settings_alone(page):
-    await expect(page.model).to_contain_text("ready")
-    await page.tab.evaluate(
+async def test_polling_unchanged_models_leaves_the_answer_settings_alone(new_chat):
+    await expect(new_chat.model).to_contain_text("ready")
+    await new_chat.tab.evaluate(
         "() => { window.filled = 0;"
         " document.querySelector('#refresh-parameters').addEventListener('click', () => window.filled++); }"
     )
-    async with page.tab.expect_response(re.compile(r"/models(\?|$)")):
-        await page.tab.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-    await page.tab.wait_for_timeout(300)
-    assert await page.tab.evaluate("window.filled") == 0
-    await page.choose_model("Gemini")
-    await expect(page.model).to_contain_text("Gemini")
-    assert await page.tab.evaluate("window.filled") == 1
+    async with new_chat.tab.expect_response(re.compile(r"/models(\?|$)")):
+        await new_chat.tab.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    await new_chat.tab.wait_for_timeout(300)
+    assert await new_chat.tab.evaluate("window.filled") == 0
+    await new_chat.choose_model("Gemini")
+    await expect(new_chat.model).to_contain_text("Gemini")
+    assert await new_chat.tab.evaluate("window.filled") == 1

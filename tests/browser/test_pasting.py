@@ -123,10 +123,10 @@ async def test_text_is_dropped_where_it_would_replace_the_page(new_chat):
     await new_chat.box.fill("")
 
 
-async def test_a_real_paste_of_cells_with_a_picture_of_them_is_text_that_can_be_sent(page, gemma):
-    await page.tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    await page.box.focus()
-    await page.tab.evaluate(
+async def test_a_real_paste_of_cells_with_a_picture_of_them_is_text_that_can_be_sent(new_chat, gemma):
+    await new_chat.tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    await new_chat.box.focus()
+    await new_chat.tab.evaluate(
         """async ([plain, html, png]) => {
           const bytes = Uint8Array.from(atob(png), (character) => character.charCodeAt(0));
           const blob = (type, content) => new Blob([content], { type });
@@ -138,9 +138,9 @@ async def test_a_real_paste_of_cells_with_a_picture_of_them_is_text_that_can_be_
         }""",
         ["Name\tAge", TABLE, PNG],
     )
-    await page.tab.keyboard.press("Control+V")
-    await expect(page.box).to_have_value("Name\tAge")
-    await expect(page.tab.locator("#attachments img")).to_have_count(0)
-    await page.box.press("Enter")
-    await expect(page.answers).to_have_count(1)
+    await new_chat.tab.keyboard.press("Control+V")
+    await expect(new_chat.box).to_have_value("Name\tAge")
+    await expect(new_chat.tab.locator("#attachments img")).to_have_count(0)
+    await new_chat.box.press("Enter")
+    await expect(new_chat.answers).to_have_count(1)
     assert gemma.chats[-1]["messages"][-1]["content"] == "Name\tAge"

@@ -81,10 +81,10 @@ def _clipboard(chance):
     return {"texts": texts, "files": files}, words[best]
 
 
-async def test_a_clipboard_with_text_pastes_all_words_of_its_best_type(page):
+async def test_a_clipboard_with_text_pastes_all_words_of_its_best_type(new_chat):
     chance = random.Random(15)
     cases = [_clipboard(chance) for _ in range(CLIPBOARDS)]
-    pasted = await page.tab.evaluate(PASTED, [clipboard for clipboard, _ in cases])
+    pasted = await new_chat.tab.evaluate(PASTED, [clipboard for clipboard, _ in cases])
     lost = [
         (clipboard, text)
         for (clipboard, words), text in zip(cases, pasted, strict=True)

@@ -73,14 +73,14 @@ async def test_a_whole_conversation_is_printed_light_and_without_buttons(open_ch
     assert await page.direction(page.tab.locator("#header")) == "rtl"
 
 
-async def test_the_menu_prints_with_all_messages_drawn(page):
-    await page.open_imported(TURNS)
-    await expect(page.questions.last).to_have_text(f"Question {TURNS - 1}")
-    await page.tab.evaluate(
+async def test_the_menu_prints_with_all_messages_drawn(new_chat):
+    await new_chat.open_imported(TURNS)
+    await expect(new_chat.questions.last).to_have_text(f"Question {TURNS - 1}")
+    await new_chat.tab.evaluate(
         """() => {
           print = () => (document.body.dataset.printed = document.querySelectorAll("#messages footer").length);
         }"""
     )
-    await page.tab.locator("#more").click()
-    await page.choose("Print or save as PDF")
-    await expect(page.tab.locator("body[data-printed]")).to_have_attribute("data-printed", str(2 * TURNS))
+    await new_chat.tab.locator("#more").click()
+    await new_chat.choose("Print or save as PDF")
+    await expect(new_chat.tab.locator("body[data-printed]")).to_have_attribute("data-printed", str(2 * TURNS))

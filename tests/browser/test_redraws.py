@@ -35,48 +35,49 @@ async def _hold(page, method, address):
     return held, sent
 
 
-async def test_a_name_being_typed_survives_the_response_to_an_earlier_change(page):
-    await page.ask("First")
-    held, sent = await _hold(page, "PATCH", "**/conversations/*")
-    await page.open_menu("First")
-    await page.choose("Pin")
+async def test_a_name_being_typed_survives_the_response_to_an_earlier_change(new_chat):
+    await new_chat.ask("First")
+    held, sent = await _hold(new_chat, "PATCH", "**/conversations/*")
+    await new_chat.open_menu("First")
+    await new_chat.choose("Pin")
     await sent.wait()
-    await page.tab.locator(gradio_dom.SIDEBAR_BUTTON).click()
+    await new_chat.tab.locator(gradio_dom.SIDEBAR_BUTTON).click()
     for place in ("header", "list"):
         if place == "list":
-            await page.tab.locator(gradio_dom.SIDEBAR_BUTTON).click()
-        await (page.tab.locator("#more").click() if place == "header" else page.open_menu("First"))
-        await page.choose("Rename")
-        box = page.tab.locator("h1" if place == "header" else "#conversations").get_by_label("Title")
+            await new_chat.tab.locator(gradio_dom.SIDEBAR_BUTTON).click()
+        await (new_chat.tab.locator("#more").click() if place == "header" else new_chat.open_menu("First"))
+        await new_chat.choose("Rename")
+        box = new_chat.tab.locator("h1" if place == "header" else "#conversations").get_by_label("Title")
         await box.fill("Half a na")
         await box.evaluate("box => { box.setSelectionRange(2, 4); window.typedInto = box; }")
         if place == "header":
-            async with page.tab.expect_response(lambda response: response.request.method == "PATCH"):
+            async with new_chat.tab.expect_response(lambda response: response.request.method == "PATCH"):
                 held.set()
-        await page.tab.evaluate(REDRAW)
+        await new_chat.tab.evaluate(REDRAW)
         await expect(box).to_be_focused()
         await expect(box).to_have_value("Half a na")
         assert await box.evaluate("box => box === window.typedInto && [box.selectionStart, box.selectionEnd]") == [2, 4]
         await box.press("Escape")
-        await expect(page.title).to_have_text("First")
-    await page.open_menu("First")
-    await expect(page.tab.get_by_role("menuitem", name="Unpin", exact=True)).to_be_visible()
+        await expect(new_chat.title).to_have_text("First")
+    await new_chat.open_menu("First")
+    await expect(new_chat.tab.get_by_role("menuitem", name="Unpin", exact=True)).to_be_visible()
+    await new_chat.tab.keyboard.press("Escape")
 
 
-async def test_escape_in_a_field_leaves_the_answer_running(page, gemma):
-    await page.ask("First")
+async def test_escape_in_a_field_leaves_the_answer_running(new_chat, gemma):
+    await new_chat.ask("First")
     gemma.answer, gemma.gate = [f"word{number} " for number in range(100)], Gate(5)
-    await page.send("Second")
-    await expect(page.answers.last).to_contain_text("word3")
-    await page.open_menu("First")
-    await page.choose("Rename")
-    await page.tab.get_by_label("Title").press("Escape")
-    await page.questions.first.hover()
-    await page.button("Edit and resend").first.click()
-    await page.tab.locator(".edit textarea").press("Escape")
-    await expect(page.tab.locator(".edit")).to_have_count(0)
+    await new_chat.send("Second")
+    await expect(new_chat.answers.last).to_contain_text("word3")
+    await new_chat.open_menu("First")
+    await new_chat.choose("Rename")
+    await new_chat.tab.get_by_label("Title").press("Escape")
+    await new_chat.questions.first.hover()
+    await new_chat.button("Edit and resend").first.click()
+    await new_chat.tab.locator(".edit textarea").press("Escape")
+    await expect(new_chat.tab.locator(".edit")).to_have_count(0)
     gemma.gate.open()
-    await expect(page.answers.last).to_contain_text("word99")
+    await expect(new_chat.answers.last).to_contain_text("word99")
 
 
 async def test_a_half_edited_question_stays_with_its_message(new_chat):
@@ -103,24 +104,24 @@ async def test_a_half_edited_question_stays_with_its_message(new_chat):
     await expect(new_chat.tab.locator(".editing")).to_have_count(0)
 
 
-async def test_a_model_and_instructions_for_the_next_question_survive_another_load_of_the_conversation(page, gemma):
-    await page.ask("First")
-    await page.button("Regenerate").click()
-    await expect(page.tab.locator(".versions")).to_contain_text("2/2")
-    await expect(page.stop_button).to_be_hidden()
-    await page.choose_model("Gemini")
-    await page.tab.locator("#parameters-button").click()
-    instructions = page.tab.locator("#system-prompt textarea")
+async def test_a_model_and_instructions_for_the_next_question_survive_another_load_of_the_conversation(new_chat, gemma):
+    await new_chat.ask("First")
+    await new_chat.button("Regenerate").click()
+    await expect(new_chat.tab.locator(".versions")).to_contain_text("2/2")
+    await expect(new_chat.stop_button).to_be_hidden()
+    await new_chat.choose_model("Gemini")
+    await new_chat.tab.locator("#parameters-button").click()
+    instructions = new_chat.tab.locator("#system-prompt textarea")
     await instructions.fill("Answer in one word.")
-    await page.tab.keyboard.press("Escape")
-    await page.button("Previous version").click()  # which loads all messages again
-    await expect(page.tab.locator(".versions")).to_contain_text("1/2")
-    await page.tab.locator("#parameters-button").click()
-    await expect(page.model).to_contain_text("Gemini")
+    await new_chat.tab.keyboard.press("Escape")
+    await new_chat.button("Previous version").click()  # which loads all messages again
+    await expect(new_chat.tab.locator(".versions")).to_contain_text("1/2")
+    await new_chat.tab.locator("#parameters-button").click()
+    await expect(new_chat.model).to_contain_text("Gemini")
     await expect(instructions).to_have_value("Answer in one word.")
-    await page.tab.keyboard.press("Escape")
-    await page.choose_model("Gemma")
-    await page.ask("Second")
+    await new_chat.tab.keyboard.press("Escape")
+    await new_chat.choose_model("Gemma")
+    await new_chat.ask("Second")
     assert gemma.chats[-1]["messages"][0]["content"] == "Answer in one word."
 
 

@@ -140,24 +140,24 @@ async def _unsafe(page):
 
 
 @in_browser
-async def test_markup_does_not_run_while_it_streams(page, gemma):
+async def test_markup_does_not_run_while_it_streams(new_chat, gemma):
     for trick in TRICKS[::9]:
         gemma.answer = list(trick)
-        before = await page.answers.count()
-        await page.send(_question(trick))
-        await expect(page.answers).to_have_count(before + 1)
-        await expect(page.stop_button).to_be_hidden()
-    await _nothing_ran(page)
+        before = await new_chat.answers.count()
+        await new_chat.send(_question(trick))
+        await expect(new_chat.answers).to_have_count(before + 1)
+        await expect(new_chat.stop_button).to_be_hidden()
+    await _nothing_ran(new_chat)
 
 
 @in_browser
-async def test_markup_does_not_run_in_questions_answers_and_titles(page):
+async def test_markup_does_not_run_in_questions_answers_and_titles(new_chat):
     for first in range(0, len(TRICKS), PER_CONVERSATION):
         tricks = TRICKS[first : first + PER_CONVERSATION]
-        await page.open_turns([(_question(trick), trick) for trick in tricks], title=_question(tricks[0]))
-        await expect(page.answers).to_have_count(len(tricks))
-        await expect(page.title).to_have_text(_question(tricks[0]))
-        await _nothing_ran(page)
+        await new_chat.open_turns([(_question(trick), trick) for trick in tricks], title=_question(tricks[0]))
+        await expect(new_chat.answers).to_have_count(len(tricks))
+        await expect(new_chat.title).to_have_text(_question(tricks[0]))
+        await _nothing_ran(new_chat)
 
 
 def _question(trick):
@@ -211,9 +211,9 @@ async def _strange(page):
 
 
 @in_browser
-async def test_a_text_cannot_draw_what_looks_like_a_button_of_the_page(page, gemma):
+async def test_a_text_cannot_draw_what_looks_like_a_button_of_the_page(new_chat, gemma):
     gemma.answer = ['<button class="go-on">Continue</button><div id="refusal">Log in again</div>\n\nThe end.']
-    await page.ask("First")
-    await expect(page.answers).to_contain_text('<button class="go-on">Continue</button>')
-    await expect(page.answers.locator("button")).to_have_count(0)
-    await expect(page.answers.locator("[id], [class*=go-on]")).to_have_count(0)
+    await new_chat.ask("First")
+    await expect(new_chat.answers).to_contain_text('<button class="go-on">Continue</button>')
+    await expect(new_chat.answers.locator("button")).to_have_count(0)
+    await expect(new_chat.answers.locator("[id], [class*=go-on]")).to_have_count(0)
