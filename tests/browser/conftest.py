@@ -171,8 +171,9 @@ class Profiles:
     async def arrive(self, tab, url):
         """Prepare to open a chat: clear what was stored of another one that had this address, and had ended since."""
         if url in self._used[tab.context]:
-            await tab.goto(f"{url}/robots.txt")
-            await tab.evaluate(CLEAR)
+            kept = tab.context.pages[0]  # this one may run a script that takes storage from pages
+            await kept.goto(f"{url}/robots.txt")
+            await kept.evaluate(CLEAR)
         self._used[tab.context].add(url)
 
     async def _clear(self, profile, kept):

@@ -8,6 +8,7 @@ from playwright.async_api import expect
 from tests.browser import gradio_dom
 from tests.browser.chat_page import ChatPage
 from tests.browser.test_languages import LOCALES, words
+from tests.chatapp.auth.conftest import COOKIE, browser
 from tests.fakes.gate import Gate
 from tests.oidc_provider import running_provider
 from tests.serving import running_chat
@@ -60,10 +61,27 @@ async def open_to_guests(tmp_path_factory, provider, gemma):
 async def device(open_chat, provider):
     """Return a function that opens an address in a browser of its own."""
 
-    async def opened(address, *, language="en", width=1280, scheme="light"):
+    async def opened(address, *, language="en", width=1280, scheme="light", cookies=()):
         origin = "/".join(address.split("/")[:3])
         options = {"locale": LOCALES[language], "width": width, "height": 740, "color_scheme": scheme}
+        options["cookies"] = cookies
         return await open_chat(origin, address, until_ready=False, others=(provider, STYLES), **options)
+
+    return opened
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def signed_in(device):
+    """Return a function that opens a chat in a browser in which Ana has signed in, without the pages of that."""
+
+    async def opened(url):
+        async with browser(url) as ana:
+            start = await ana.get("/sign-in/start")
+            async with ana.http.post(start.location, data={"sub": ANA["sub"]}, allow_redirects=False) as agreed:
+                await ana.get(agreed.headers["location"])
+            page = await device(url, cookies=[{"name": COOKIE, "value": ana.cookie(), "url": url}])
+        await page.is_ready()
+        return page
 
     return opened
 
@@ -82,7 +100,7 @@ async def _open_panel(page):
 
 
 async def _cookie(page):
-    return {one["name"]: one["value"] for one in await page.tab.context.cookies()}["chat_session"]
+    return {one["name"]: one["value"] for one in await page.tab.context.cookies()}[COOKIE]
 
 
 async def test_a_signed_in_user_has_the_same_history_on_every_device(device, closed_chat):
@@ -111,9 +129,8 @@ async def test_a_user_who_is_not_allowed_may_choose_another_account(device, clos
     await expect(page.tab.locator("#me")).to_contain_text("Ana Example")
 
 
-async def test_a_user_sees_where_they_are_signed_in_and_signs_out_there(device, closed_chat):
-    lost, here = await device(closed_chat.url), await device(closed_chat.url)
-    await _sign_in(lost)
+async def test_a_user_sees_where_they_are_signed_in_and_signs_out_there(device, signed_in, closed_chat):
+    lost, here = await signed_in(closed_chat.url), await device(closed_chat.url)
     await _sign_in(here)
     await _open_panel(here)
     await here.tab.locator("#devices summary").click()
@@ -127,9 +144,8 @@ async def test_a_user_sees_where_they_are_signed_in_and_signs_out_there(device, 
     await expect(lost.tab.locator("#account-notice")).to_contain_text("You are signed out.")
 
 
-async def test_after_signing_out_nothing_is_left_and_a_copy_of_the_cookie_is_refused(device, closed_chat):
-    page = await device(closed_chat.url)
-    await _sign_in(page)
+async def test_after_signing_out_nothing_is_left_and_a_copy_of_the_cookie_is_refused(signed_in, closed_chat):
+    page = await signed_in(closed_chat.url)
     await page.ask("A secret of mine")
     await page.start_new()
     await page.box.fill("half a thought")
@@ -158,13 +174,11 @@ async def test_after_signing_out_nothing_is_left_and_a_copy_of_the_cookie_is_ref
     await expect(page.box).to_have_value("")
 
 
-async def test_signing_out_everywhere_ends_the_other_devices_session_and_keeps_its_draft(device, closed_chat):
-    lost = await device(closed_chat.url)
-    await _sign_in(lost)
+async def test_signing_out_everywhere_ends_the_other_devices_session_and_keeps_its_draft(signed_in, closed_chat):
+    lost = await signed_in(closed_chat.url)
     await lost.ask("On the train")
     address = lost.tab.url
-    here = await device(closed_chat.url)
-    await _sign_in(here)
+    here = await signed_in(closed_chat.url)
     await _open_panel(here)
     await here.button("Sign out everywhere").click()
     await here.tab.locator("dialog.ask").get_by_role("button", name="Sign out everywhere").click()
@@ -185,9 +199,8 @@ async def test_signing_out_everywhere_ends_the_other_devices_session_and_keeps_i
     await expect(lost.questions).to_have_text(["On the train", "The rest of it"])
 
 
-async def test_a_draft_is_not_shown_to_the_next_user(device, closed_chat):
-    page = await device(closed_chat.url)
-    await _sign_in(page)
+async def test_a_draft_is_not_shown_to_the_next_user(signed_in, closed_chat):
+    page = await signed_in(closed_chat.url)
     await page.tab.evaluate("navigator.serviceWorker.ready.then(() => true)")
     await page.box.fill("Dear diary")
     await page.tab.context.clear_cookies(name="chat_session")
@@ -197,9 +210,8 @@ async def test_a_draft_is_not_shown_to_the_next_user(device, closed_chat):
     await expect(page.box).to_have_value("")
 
 
-async def test_signing_in_again_in_another_window_reactivates_the_page(device, closed_chat):
-    page = await device(closed_chat.url)
-    await _sign_in(page)
+async def test_signing_in_again_in_another_window_reactivates_the_page(signed_in, closed_chat):
+    page = await signed_in(closed_chat.url)
     await page.ask("First")
     await page.tab.context.clear_cookies(name="chat_session")
     await page.send("Second")
@@ -213,10 +225,9 @@ async def test_signing_in_again_in_another_window_reactivates_the_page(device, c
 
 
 async def test_a_session_that_expires_during_an_answer_shows_a_notice_and_the_answer_is_stored(
-    device, closed_chat, gemma
+    signed_in, closed_chat, gemma
 ):
-    page = await device(closed_chat.url)
-    await _sign_in(page)
+    page = await signed_in(closed_chat.url)
     gemma.answer, gemma.gate = [f"word{number} " for number in range(30)], Gate(5)
     await page.send("Count")
     await expect(page.answers).to_contain_text("word3")
@@ -332,11 +343,8 @@ async def test_personas_of_a_guest_are_shown_and_move_only_when_they_are_selecte
     assert (await page.tab.evaluate("async () => (await (await fetch('me')).json())"))["guestHistory"] is None
 
 
-async def test_an_expired_session_does_not_continue_as_a_guest(device, open_to_guests):
-    page = await device(f"{open_to_guests.url}/sign-in")
-    await _sign_in(page)
-    here = await device(f"{open_to_guests.url}/sign-in")
-    await _sign_in(here)
+async def test_an_expired_session_does_not_continue_as_a_guest(signed_in, open_to_guests):
+    page, here = await signed_in(open_to_guests.url), await signed_in(open_to_guests.url)
     await _open_panel(here)
     await here.button("Sign out everywhere").click()
     await here.tab.locator("dialog.ask").get_by_role("button", name="Sign out everywhere").click()
