@@ -166,7 +166,7 @@ class ClusterObjects:
             "gemma",
             GemmaServerArgs(
                 namespace=self._namespace,
-                name=names.gemma_group if in_groups else names.gemma,
+                name=names.gemma_of(profile),
                 service_name=names.gemma_service,
                 account=names.gemma_account,
                 secret_name=names.hugging_face_secret,

@@ -5,6 +5,10 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gemma.profiles import GpuProfile
 
 PLAIN_STACK = "dev"
 """The stack without a suffix: its names are the codelab's."""
@@ -117,6 +121,12 @@ class Names:
         """Return the bucket with Gemma's weights."""
         return self._with_stack(f"{project}-gemma-weights", max_length=63)
 
+    def gemma_of(self, profile: GpuProfile | None) -> str:
+        """Return the workload of Gemma's servers, a Deployment or a LeaderWorkerSet; empty: there is none."""
+        if profile is None:
+            return ""
+        return "gemma-group" if profile.machines > 1 else "gemma-deployment"
+
     # Inside the namespace: the codelab's names.
     chat = "gradio-chat-deployment"
     chat_service = "gradio-chat-service"
@@ -127,8 +137,6 @@ class Names:
     chat_gateway = "gradio-chat"
     iap_client_secret = "iap-client"  # noqa: S105 - a name
     chat_pods_role = "gradio-chat-sees-pods"
-    gemma = "gemma-deployment"
-    gemma_group = "gemma-group"
     gemma_service = "gemma-service"
     gemma_account = "gemma-ksa"
     gemma_gateway = "gemma"

@@ -79,8 +79,7 @@ GEMMA_ALERTS = (
         "The GPU is idle",
         "sum(max_over_time(vllm:num_requests_running{SELF}[3h])) == 0",
         5,
-        "Gemma has run for three hours without a question, and its GPU costs: set gemma none, or scale "
-        "gemma-deployment to 0.",
+        "Gemma has run for three hours without a question, and its GPU costs: set gemma none, or scale WORKLOAD to 0.",
     ),
     Alert(
         "Gemma's queue is long",
@@ -110,7 +109,7 @@ class AlertsArgs:
         namespace: of the chat.
         cluster: of the chat.
         email: who gets the alerts.
-        own_gemma: whether Gemma runs on GPUs of this deployment.
+        gemma: name of Gemma's workload on GPUs of this deployment; empty: there is none.
         cost_per_day: US dollars that the tokens of a day may cost; 0: no limit is set.
         labels: of channel and alerts.
         depends_on: the API of Cloud Monitoring.
@@ -122,7 +121,7 @@ class AlertsArgs:
     namespace: str
     cluster: str
     email: str
-    own_gemma: bool
+    gemma: str
     cost_per_day: float = 0
     labels: Mapping[str, str] = field(default_factory=dict)
     depends_on: Sequence[pulumi.Resource] = ()
@@ -144,7 +143,7 @@ class Alerts(pulumi.ComponentResource):
             user_labels=args.labels,
             opts=options,
         )
-        alerts = [*CHAT_ALERTS, *(GEMMA_ALERTS if args.own_gemma else ())]
+        alerts = [*CHAT_ALERTS, *(GEMMA_ALERTS if args.gemma else ())]
         if args.cost_per_day:
             alerts.append(COST_ALERT._replace(query=COST_ALERT.query.replace("LIMIT", f"{0.8 * args.cost_per_day:g}")))
         for alert in alerts:
@@ -169,7 +168,8 @@ class Alerts(pulumi.ComponentResource):
                 ],
                 notification_channels=[channel.name],
                 documentation=gcp.monitoring.AlertPolicyDocumentationArgs(
-                    content=f"{alert.advice}\n\nMore in docs/operate.md, Alerts.", mime_type="text/markdown"
+                    content=f"{alert.advice.replace('WORKLOAD', args.gemma)}\n\nMore in docs/operate.md, Alerts.",
+                    mime_type="text/markdown",
                 ),
                 user_labels=args.labels,
                 opts=options,
@@ -197,7 +197,7 @@ _GEMMA_CHARTS = {
 
 
 def _dashboard(args: AlertsArgs) -> str:
-    charts = _CHAT_CHARTS | (_GEMMA_CHARTS if args.own_gemma else {})
+    charts = _CHAT_CHARTS | (_GEMMA_CHARTS if args.gemma else {})
     tiles = [
         {
             "xPos": 24 * (number % 2),

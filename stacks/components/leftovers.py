@@ -12,7 +12,8 @@ from stacks.components import waiting
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_EXISTS = re.compile(r"already ?exists|Error 409: .*exists|alreadyExists", re.IGNORECASE)
+# Helm says "cannot re-use a name that is still in use".
+_EXISTS = re.compile(r"already ?exists|Error 409: .*exists|alreadyExists|name that is still in use", re.IGNORECASE)
 DELETE_COMMANDS = {
     "gcp:container/cluster:Cluster": "gcloud container clusters delete {name} --region {location} --project {project}",
     "gcp:artifactregistry/repository:Repository": (
@@ -70,6 +71,9 @@ def advice(resource_type: str, urn: str, inputs: Mapping[str, Any], error: str) 
                 f"{begin}It may hold conversations, so take it over: pulumi import {resource_type} {name} {identifier} "
                 f"--parent parent={parent} (with --provider for an object in a cluster), then run make up again."
             )
+        if resource_type == "kubernetes:helm.sh/v3:Release":
+            command = f"helm uninstall {inputs['name']} --namespace {inputs['namespace']}"
+            return f"{begin}If nothing else uses it: {command}, then make up again."
         if resource_type.startswith("kubernetes:"):
             kind = resource_type.rpartition(":")[2].lower()
             where = f"--namespace {values['namespace']} " if values["namespace"] else ""
@@ -96,10 +100,10 @@ def leftover_hook(name: str) -> pulumi.ErrorHook:
 
 
 def with_hook(hook: pulumi.ErrorHook, prefix: str) -> pulumi.ResourceTransformation:
-    """Return a transformation that adds `hook` to each child whose type begins with `prefix`."""
+    """Return a transformation that adds `hook` to each child whose type begins with `prefix` and that has none."""
 
     def add(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
-        if not args.type_.startswith(prefix):
+        if not args.type_.startswith(prefix) or (args.opts.hooks and args.opts.hooks.on_error):
             return None
         binding = pulumi.ResourceHookBinding(on_error=[hook])
         options = pulumi.ResourceOptions.merge(args.opts, pulumi.ResourceOptions(hooks=binding))

@@ -134,8 +134,11 @@ def webhook_retry(name: str, *, minutes: float = 3) -> pulumi.ErrorHook:
     """
 
     async def wait(failure: pulumi.ErrorHookArgs) -> bool:
+        newest = failure.errors[0]
+        if hint := leftovers.advice(failure.type, failure.urn, failure.new_inputs or {}, newest):
+            pulumi.log.error(hint)
         waited = sum(_backoff(attempt) for attempt in range(len(failure.errors) - 1))
-        if "failed calling webhook" not in failure.errors[0] or waited >= minutes * 60:
+        if "failed calling webhook" not in newest or waited >= minutes * 60:
             return False
         await sleep(_backoff(len(failure.errors) - 1))
         return True

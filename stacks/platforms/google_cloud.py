@@ -134,7 +134,7 @@ class _Project:
                 namespace=names.namespace,
                 cluster=names.cluster,
                 email=settings.alert_email,
-                own_gemma=settings.gpu_profile is not None,
+                gemma=names.gemma_of(settings.gpu_profile),
                 cost_per_day=settings.all_cost_per_day,
                 labels=names.labels,
                 depends_on=[self.services[MONITORING_API]],

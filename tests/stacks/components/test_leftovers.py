@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from stacks.components import leftovers
-from tests.stacks.deployments import GCP, KUBERNETES
+from tests.stacks.deployments import GCP, KUBERNETES, SEVERAL_MACHINES
 from tests.stacks.recording import ROOT, Registered, seen
 
 if TYPE_CHECKING:
@@ -53,6 +53,19 @@ def test_the_volume_is_imported_and_not_deleted() -> None:
     assert "pulumi import kubernetes:core/v1:PersistentVolumeClaim history hybrid-chat/gradio-chat-data" in text
     assert f"--parent parent={claim.request.parent} " in text
     assert "delete" not in text
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        "cannot re-use a name that is still in use",
+        'Unable to continue with install: ClusterRole "lws-manager-role" in namespace "" exists and cannot be imported '
+        "into the current release: rendered manifests contain a resource that already exists.",
+    ],
+)
+def test_a_chart_has_the_command_of_helm(error: str) -> None:
+    chart = seen(SEVERAL_MACHINES).one("Release")
+    assert "helm uninstall lws --namespace lws-system, then make up again" in advice_for(chart, error)
 
 
 def test_another_object_in_the_cluster_has_the_command_of_kubectl() -> None:

@@ -144,6 +144,16 @@ def test_an_autoscaler_adds_groups_by_the_queues_of_their_leaders() -> None:
     assert of_others["pod"]["selector"]["matchLabels"] == {"app": "gemma"}
 
 
+def test_the_alert_of_idle_gpus_names_the_group() -> None:
+    def advice(config: dict[str, str]) -> str:
+        run = deploy(config | SMALL | {"alertEmail": "ops@example.org"})
+        (alert,) = (each for each in run.of_type("AlertPolicy") if "The GPU is idle" in each["displayName"])
+        return alert["documentation.content"]
+
+    assert "scale gemma-group to 0." in advice(GCP | of_profile("h100x16"))
+    assert "scale gemma-deployment to 0." in advice(GCP)
+
+
 def test_with_a_fallback_both_pods_may_be_found_in_any_way() -> None:
     run = deploy(GCP | of_profile("h100x16") | SMALL | {"gpuFallback": "true"})
     assert problems(group(run).inputs) == []
@@ -176,6 +186,11 @@ class TestTheController:
         assert run.needs(run.one("Release"), run.one("container/cluster:Cluster"))
         assert run.one("Release")["atomic"] is True, "a failed installation does not stop the next one"
         assert not run.needs(run.one("Deployment", "gradio-chat-deployment"), run.one("Release")), "Gemini answers"
+
+    def test_may_answer_a_moment_later_than_it_is_ready(self) -> None:
+        run = seen(SEVERAL_MACHINES)
+        assert list(group(run).request.hooks.on_error) == ["group-webhook"], "which says what is left over, too"
+        assert list(run.one("Release").request.hooks.on_error) == ["cluster-leftovers"]
 
     def test_is_installed_for_no_other_profile(self) -> None:
         for config in DEPLOYMENTS.values():
