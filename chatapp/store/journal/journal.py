@@ -47,6 +47,7 @@ BATCH_BYTES = 512_000
 BATCH_MESSAGES = 100
 
 Then = Callable[[bool], None]
+Change = Callable[["sqlite3.Connection", Addition], None]
 
 _SIZE = "ifnull(length(conversation), 0) + ifnull(length(message), 0) + attachment_bytes"
 
@@ -157,11 +158,17 @@ class Journal:
         return await self._database.read(query)
 
     async def interrupt_abandoned(self) -> int:
-        """Append an interrupted revision of each answer that a former process left running; return their number."""
+        """Append an interrupted revision of each answer that a former process left running; return their number.
+
+        In one transaction: a start waits for it.
+        """
         answers = await self._database.read(abandoned)
+        changes = []
         for key, message, conversation in answers:
             end = interrupted(message)
-            await self._append(key, [(end, encoded(end))], conversation, {})
+            changes.append((self._addition(key), _appending(key, [(end, encoded(end))], conversation, {})))
+        if changes:
+            await self._change_all(changes)
         return len(answers)
 
     def create(
@@ -188,18 +195,7 @@ class Journal:
             (self._addition((user, conversation.id)), _creation((user, conversation.id), conversation, messages))
             for conversation, messages in new
         ]
-
-        def attempt(connection: sqlite3.Connection) -> None:
-            for add, change in changes:
-                add.begin()
-                change(connection, add)
-
-        def count() -> None:
-            for add, _ in changes:
-                add.count()
-            then([add.adds for add, _ in changes])
-
-        return self._database.accept(attempt, count)
+        return self._change_all(changes, lambda: then([add.adds for add, _ in changes]))
 
     def append(
         self,
@@ -222,25 +218,7 @@ class Journal:
             ConversationNotFound: its deletion is pending.
         """
         new = [(message, encoded(message)) for message in messages]
-        return self._append(key, new, encoded(conversation), seen, then)
-
-    def _append(
-        self,
-        key: Key,
-        new: Sequence[tuple[Message, bytes]],
-        conversation: bytes,
-        seen: Mapping[str, int],
-        then: Then = _nothing,
-    ) -> asyncio.Future[None]:
-        def change(connection: sqlite3.Connection, add: Addition) -> None:
-            if is_deleted(connection, key):
-                raise ConversationNotFound
-            for message, content in new:
-                add.message(connection, message, content, conversation)
-                if message.revision > seen.get(message.id, -1):
-                    remember(connection, key, message, content, conversation)
-
-        return self._change(key, change, then)
+        return self._change(key, _appending(key, new, encoded(conversation), seen), then)
 
     def update(self, key: Key, conversation: Conversation, then: Then = _nothing) -> asyncio.Future[None]:
         """Accept an update; it replaces a pending one.
@@ -324,7 +302,7 @@ class Journal:
     def _change(
         self,
         key: Key,
-        change: Callable[[sqlite3.Connection, Addition], None],
+        change: Change,
         then: Then = _nothing,
         *,
         erase_within: float | None = None,
@@ -346,13 +324,42 @@ class Journal:
 
         return self._database.accept(attempt, count, erase_within=erase_within, durable=durable)
 
+    def _change_all(
+        self, changes: Sequence[tuple[Addition, Change]], then: Callable[[], None] = lambda: None
+    ) -> asyncio.Future[None]:
+        """Make changes in one transaction, count their rows, and call ``then``; as `_change` otherwise."""
+
+        def attempt(connection: sqlite3.Connection) -> None:
+            for add, change in changes:
+                add.begin()
+                change(connection, add)
+
+        def count() -> None:
+            for add, _ in changes:
+                add.count()
+            then()
+
+        return self._database.accept(attempt, count)
+
     def _addition(self, key: Key) -> Addition:
         return Addition(self.depth, next(self._calls), key)
 
 
-def _creation(
-    key: Key, conversation: Conversation, messages: Sequence[Message]
-) -> Callable[[sqlite3.Connection, Addition], None]:
+def _appending(key: Key, new: Sequence[tuple[Message, bytes]], conversation: bytes, seen: Mapping[str, int]) -> Change:
+    """Return the change that accepts messages; it raises ConversationNotFound if the conversation's deletion waits."""
+
+    def change(connection: sqlite3.Connection, add: Addition) -> None:
+        if is_deleted(connection, key):
+            raise ConversationNotFound
+        for message, content in new:
+            add.message(connection, message, content, conversation)
+            if message.revision > seen.get(message.id, -1):
+                remember(connection, key, message, content, conversation)
+
+    return change
+
+
+def _creation(key: Key, conversation: Conversation, messages: Sequence[Message]) -> Change:
     """Return the change that accepts a creation, unless a pending write shows that the conversation exists."""
     new = [(message, encoded(message)) for message in newest(messages)]
     conversation_data = encoded(conversation)

@@ -733,6 +733,27 @@ async def test_running_answer_of_a_killed_chat_is_interrupted_at_the_next_start_
     await store.aclose()
 
 
+async def test_all_answers_of_a_killed_chat_are_interrupted_in_one_commit(place, monkeypatch):
+    cloud = FakeCloud(place.cloud_folder)
+    cloud.down = True
+    store = await place.open(cloud, drain_seconds=0)
+    conversations = [a_conversation() for _ in range(5)]
+    for conversation in conversations:
+        await store.create("ana", conversation, question(), answer("half"))
+    await store.aclose()
+    commits = []
+    commit = sqlite_writer.Writer._commit
+    monkeypatch.setattr(
+        sqlite_writer.Writer, "_commit", lambda writer, batch: commits.append(len(batch)) or commit(writer, batch)
+    )
+    store = await place.open(cloud, drain_seconds=0)
+    assert commits == [1]
+    for conversation in conversations:
+        ends = await store.messages("ana", conversation.id)
+        assert ends == [question(), answer("half", 1, status=MessageStatus.INTERRUPTED)]
+    await store.aclose()
+
+
 @pytest.mark.slow
 async def test_a_newer_revision_of_another_replica_is_not_interrupted_after_a_kill(place):
     cloud = FakeCloud(place.cloud_folder)
