@@ -51,7 +51,7 @@ def vllm_arguments(
         f"--host={host}",
         f"--port={port}",
         f"--tensor-parallel-size={profile.gpus}",
-        *([f"--pipeline-parallel-size={profile.machines}", f"--nnodes={profile.machines}"] * (profile.machines > 1)),
+        *(_over_machines(profile) if profile.machines > 1 else ()),
         f"--max-model-len={profile.max_model_len}",
         f"--max-num-seqs={profile.max_num_seqs}",
         f"--gpu-memory-utilization={profile.gpu_memory_utilization:.2f}",
@@ -60,6 +60,18 @@ def vllm_arguments(
         f"--shutdown-timeout={shutdown_seconds}",
         *extra,
     ]
+
+
+def _over_machines(profile: GpuProfile) -> tuple[str, ...]:
+    """Return the arguments of each of several machines, except its own place."""
+    seconds = profile.loading_minutes * 60
+    return (
+        f"--pipeline-parallel-size={profile.machines}",
+        f"--nnodes={profile.machines}",
+        # PyTorch's ten minutes are too few for a machine that is still looked for, and for weights on their way.
+        f"--distributed-timeout-seconds={seconds}",
+        f"--cpu-distributed-timeout-seconds={seconds}",
+    )
 
 
 def _inputs(model: str) -> str:

@@ -39,6 +39,8 @@ VALUES = {
     "--tensor-parallel-size": WHOLE,
     "--pipeline-parallel-size": WHOLE,
     "--nnodes": WHOLE,
+    "--distributed-timeout-seconds": WHOLE,
+    "--cpu-distributed-timeout-seconds": WHOLE,
     # What the controller of a LeaderWorkerSet sets in each pod.
     "--node-rank": r"\$\(LWS_WORKER_INDEX\)",
     "--master-addr": r"\$\(LWS_LEADER_ADDRESS\)",
@@ -99,6 +101,8 @@ def test_vllms_processes_are_as_many_as_the_gpus_of_all_machines(profile: GpuPro
     assert leader.get("--nnodes", "1") == str(profile.machines)
     if profile.machines > 1:
         assert worker == leader | {"--headless": ""}, "each must have the same configuration"
+        # The leader waits for the other machine as long as its startup probe does.
+        assert int(leader["--distributed-timeout-seconds"]) == 60 * profile.loading_minutes
     else:
         assert not {"--nnodes", "--node-rank", "--headless"} & leader.keys()
 
