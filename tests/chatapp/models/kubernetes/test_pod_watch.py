@@ -55,7 +55,7 @@ async def kubernetes(tmp_path):
 
 @pytest.fixture
 async def watch(kubernetes):
-    watch = PodWatch("chat/app=gemma", api=KubernetesApi(url=kubernetes.url, folder=kubernetes.folder))
+    watch = PodWatch("chat/app=gemma", api=KubernetesApi(url=kubernetes.url, folder=kubernetes.folder, timeout=30))
     yield watch
     await watch.aclose()
 
@@ -189,7 +189,7 @@ async def behind_gateway(kubernetes):
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    api = KubernetesApi(url=kubernetes.url, folder=kubernetes.folder)
+    api = KubernetesApi(url=kubernetes.url, folder=kubernetes.folder, timeout=30)
     watch = PodWatch("chat/app=gemma", workload=Workload("gemma-deployment"), sleeps=True, api=api)
     url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     model = OpenAICompatibleModel("gemma", "Gemma", url, model="gemma", pods=watch)
@@ -245,7 +245,7 @@ def broken(kubernetes, folder, how):
     """Return a watch whose requests fail."""
     match how:
         case "forbidden":
-            return PodWatch("other/app=gemma", api=KubernetesApi(url=kubernetes.url, folder=folder))
+            return PodWatch("other/app=gemma", api=KubernetesApi(url=kubernetes.url, folder=folder, timeout=30))
         case "wrong token":
             kubernetes.new_token("another")
             (folder / "token").write_text("old")
@@ -264,7 +264,7 @@ def broken(kubernetes, folder, how):
             return PodWatch("chat/app=gemma", api=KubernetesApi(url="https://127.0.0.1:9", folder=folder))
         case "no pod":
             return PodWatch("chat/app=gemma", api=KubernetesApi(folder=folder))
-    return PodWatch("chat/app=gemma", api=KubernetesApi(url=kubernetes.url, folder=folder))
+    return PodWatch("chat/app=gemma", api=KubernetesApi(url=kubernetes.url, folder=folder, timeout=30))
 
 
 @pytest.mark.slow
@@ -288,7 +288,7 @@ async def test_api_address_comes_from_the_environment_of_a_pod(kubernetes, monke
     kubernetes.pods = [pod(unschedulable(NO_GPUS))]
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", kubernetes.url.rpartition(":")[2])
-    watch = PodWatch("chat/app=gemma", api=KubernetesApi(folder=kubernetes.folder))
+    watch = PodWatch("chat/app=gemma", api=KubernetesApi(folder=kubernetes.folder, timeout=30))
     assert (await watch.status()).state is ModelState.WAITING
 
 
@@ -374,7 +374,7 @@ async def test_last_message_of_a_container_explains_the_crash_where_the_log_may_
 )
 async def test_deployment_without_pods_tells_whether_it_is_asleep(kubernetes, replicas, sleeps, state, reason):
     kubernetes.add_deployment(replicas)
-    api = KubernetesApi(url=kubernetes.url, folder=kubernetes.folder)
+    api = KubernetesApi(url=kubernetes.url, folder=kubernetes.folder, timeout=30)
     watch = PodWatch("chat/app=gemma", workload=Workload("gemma-deployment"), sleeps=sleeps, api=api)
     status = await watch.status()
     assert (status.state, status.reason) == (state, reason)
@@ -388,8 +388,8 @@ async def test_kubernetes_is_not_asked_again_at_once_after_a_failure(kubernetes,
     kubernetes.reply = None
     kubernetes.pods = [pod(unschedulable(NO_GPUS))]
     loop = asyncio.get_running_loop()
-    now = loop.time()
-    monkeypatch.setattr(loop, "time", lambda: now + PAUSE_SECONDS)
+    time = loop.time
+    monkeypatch.setattr(loop, "time", lambda: time() + PAUSE_SECONDS)
     assert (await watch.status()).state is ModelState.WAITING
 
 
@@ -397,7 +397,7 @@ async def test_leader_that_runs_does_not_hide_a_worker_without_a_gpu(kubernetes)
     kubernetes.rights |= {("get", "leaderworkersets")}
     kubernetes.deployments["gemma-group"] = leader_worker_set(1)
     kubernetes.pods = [member(1, unschedulable(NO_GPUS)), member(0, running(ready=False))]
-    api = KubernetesApi(url=kubernetes.url, folder=kubernetes.folder)
+    api = KubernetesApi(url=kubernetes.url, folder=kubernetes.folder, timeout=30)
     watch = PodWatch("chat/app=gemma", workload=Workload.named("leaderworkerset/gemma-group"), sleeps=True, api=api)
     status = await watch.status()
     assert (status.state, status.since_ms) == (ModelState.WAITING, ms(CREATED))

@@ -32,7 +32,7 @@ class Autoscaler:
     """
 
     def __init__(self, cluster: Cluster) -> None:
-        self._api = KubernetesApi(url=cluster.kubernetes.url, folder=cluster.kubernetes.folder)
+        self._api = KubernetesApi(url=cluster.kubernetes.url, folder=cluster.kubernetes.folder, timeout=30)
         self.wanted = 1
         self.written: list[int] = []
         self.conflicts = 0

@@ -67,7 +67,7 @@ async def test_gemma_behind_a_load_balancer_says_that_it_sleeps_and_wakes(cluste
     # What llm-d's endpoint picker (v0.9.0) answers while there is no server: to a list of models, to a question.
     no_list = Reply(status=500, body=b"inference error: Internal - no pods available in datastore")
     no_answer = Reply(status=503, body=b"inference error: ServiceUnavailable - failed to find endpoint candidates")
-    api = KubernetesApi(url=cluster.kubernetes.url, folder=cluster.kubernetes.folder)
+    api = KubernetesApi(url=cluster.kubernetes.url, folder=cluster.kubernetes.folder, timeout=30)
     watch = PodWatch("chat/app=gemma", workload=Workload("gemma-deployment"), sleeps=True, api=api)
     async with FakeOpenAIServer(answer=["Hello"], models=["gemma"], api_key="key") as server:
 
